@@ -1,0 +1,185 @@
+"""What everything above storage needs, as one short protocol.
+
+A backend holds documents, their pages and chunks, and the chunks' *raw* vectors (unit length, not
+calibrated); it searches them by vector and by keyword, under a filter, and it answers only with
+chunks that are there. The calibration is applied inside: callers hand over raw query vectors.
+
+`embedded` = SQLite catalog + vector store + calibration, in one folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.filters import Filter
+from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.types import Chunk, Page, PageState, Scalar, Span
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """What the backend knows of one document, without its text.
+
+    `source` is the name of the root it came from ("" for documents handed over by a caller);
+    `root` that folder's absolute path at the last sync. `sha256` is of the file's bytes,
+    `mtime_ns` and `size` are what a scan compares first. `pages` and `page_states` count pages.
+    """
+
+    id: str
+    source: str
+    root: str
+    path: str
+    format: str
+    title: str = ""
+    author: str = ""
+    date: str = ""
+    sha256: str = ""
+    size: int = 0
+    mtime_ns: int = 0
+    settings: str = ""  # fingerprint of the chunk settings and reader version it was made with
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    pages: int = 0
+    page_states: Mapping[PageState, int] = field(default_factory=dict)
+    chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredIds:
+    """Chunk ids with scores, best first, and the side's score statistics over *all* chunks.
+
+    `mean` and `std` are over every chunk of the backend for this query (keyword: chunks without a
+    query word count as 0), whatever the filter, so that z-normalised scores of different filters
+    are comparable.
+    """
+
+    ids: tuple[str, ...]
+    scores: NDArray[np.float32]
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One chunk on its way in: where it stands in its document, and its vector's key.
+
+    `page` indexes the document's pages (0-based position, not the page's number); `vector` is the
+    key under which `save_vectors` stored the raw vector of the exact model input.
+    """
+
+    page: int
+    span: Span
+    vector: str
+
+
+class Backend(Protocol):
+    """See the module's docstring. Every method raises IndexStateError when the index is unusable.
+
+    Reading methods may be called from any thread, also while another process writes, and see the
+    last committed state. One process writes at a time; a second gets an IndexStateError.
+    """
+
+    # Identity
+
+    @property
+    def embedder_settings(self) -> EmbedderSettings | None:
+        """What the vectors were made with; None until the first `claim`."""
+
+    @property
+    def chunk_settings(self) -> ChunkSettings | None:
+        """What the chunks were made with; None until the first `claim`."""
+
+    @property
+    def generation(self) -> int:
+        """Grows with every committed change: a cache keyed by it is never stale."""
+
+    def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
+        """Bind an empty index to an embedder, or check that it is the one already bound.
+
+        Raises IndexStateError naming both models when the fingerprints differ.
+        """
+
+    # Writing
+
+    def known_vectors(self, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` whose raw vector is already stored."""
+
+    def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
+        """Store raw vectors (n, dim) durably; they survive a kill before the document's upsert."""
+
+    def load_vectors(self, keys: Sequence[str]) -> Vectors:
+        """Raw vectors (n, dim) in the order of `keys`. Raises KeyError naming a missing one."""
+
+    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]) -> None:
+        """Make the document visible as a whole, replacing what stood under `row.id`."""
+
+    def touch(self, row: DocumentRow) -> None:
+        """Record the file facts (root, sha256, size, mtime_ns) of an unchanged document."""
+
+    def rename(self, document_id: str, row: DocumentRow) -> None:
+        """Move a document to `row`'s id, source and path; its pages and vectors stay."""
+
+    def delete(self, document_ids: Sequence[str]) -> int:
+        """Remove documents with all that hangs on them; returns how many there were."""
+
+    def sample_vectors(self, limit: int) -> Vectors:
+        """Raw vectors (m, dim) of a fixed pseudo-random sample of chunks, m = min(limit, all)."""
+
+    def sample_chunks(self, limit: int) -> list[Chunk]:
+        """The same kind of sample, as chunks: chosen by chunk id alone, so it is stable."""
+
+    def calibrate(
+        self, passage_mean: Vectors, query_mean: Vectors, facts: Mapping[str, Any]
+    ) -> None:
+        """Replace the two means (dim,) applied in dense search; `facts` are shown by `info`."""
+
+    def set_progress(self, progress: Mapping[str, Any] | None) -> None:
+        """Publish how far a running sync is, for other processes; None when it ended."""
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """End of a sync: remember the report, drop unreferenced vectors, write a snapshot."""
+
+    # Reading
+
+    def documents(self, where: Filter | None = None) -> list[DocumentRow]:
+        """All documents, ordered by source and path."""
+
+    def document(self, document_id: str) -> DocumentRow | None:
+        """One document, or None."""
+
+    def pages(self, document_id: str) -> list[Page]:
+        """A document's pages in order."""
+
+    def chunks(self, document_id: str) -> list[Chunk]:
+        """A document's chunks in order."""
+
+    def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
+        """The chunks with these ids, in this order; ids that are gone are left out."""
+
+    def dense(self, query: Vectors, k: int, where: Filter | None = None) -> ScoredIds:
+        """The `k` chunks nearest to the raw query vector (dim,), by calibrated cosine."""
+
+    def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> NDArray[np.float32]:
+        """The calibrated cosine of the raw query (dim,) with each chunk: (n,)."""
+
+    def keyword(self, query: str, k: int, where: Filter | None = None) -> ScoredIds:
+        """The `k` chunks with the best BM25 score > 0. Any text is legal; no word finds nothing."""
+
+    def keyword_scores(self, query: str, chunk_ids: Sequence[str]) -> NDArray[np.float32]:
+        """The BM25 score of each chunk, 0 without a query word: (n,)."""
+
+    def info(self) -> dict[str, Any]:
+        """Counts, sizes in bytes, store kind, calibration facts, last report: JSON."""
+
+    def close(self) -> None:
+        """Release files; the object is unusable afterwards."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...

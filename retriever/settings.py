@@ -1,0 +1,160 @@
+"""What an index was built with: frozen, JSON in and out, and the fingerprint that guards it.
+
+Vectors of two different models, prompts or layer choices must never meet in one index. The
+fingerprint hashes exactly what changes a vector's direction. Device and precision are left out:
+a GPU may build in bfloat16 what a laptop queries in float32.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from retriever.types import UsageError
+
+PASSAGE_PROMPT = 'This passage : "{}" means in one word:"'
+QUERY_PROMPT = 'This question : "{}" means in one word:"'
+SENTENCE_PROMPT = 'This sentence : "{}" means in one word:"'
+
+DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_LAYERS = "upper-half"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The three templates; `{}` is where the text goes."""
+
+    passage: str = PASSAGE_PROMPT
+    query: str = QUERY_PROMPT
+    sentence: str = SENTENCE_PROMPT
+
+    def __post_init__(self) -> None:
+        for name, template in asdict(self).items():
+            check_template(template, f"the {name} prompt")
+
+
+def check_template(template: str, what: str = "the prompt") -> None:
+    """Raise UsageError unless `template` has exactly one `{}`.
+
+    >>> check_template('This word : "{}" means:"')
+    """
+    if template.count("{}") != 1:
+        raise UsageError(f"{what} needs the placeholder {{}} exactly once; it is: {template!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSettings:
+    """How a text becomes a vector.
+
+    `model` is what the user named (preset, folder, GGUF file, hub id); `weights` is the SHA-256 of
+    the weights and tokenizer behind it; `layers` are the pooled layers, resolved to indices.
+    """
+
+    model: str
+    weights: str
+    dimension: int
+    layers: tuple[int, ...]
+    prompts: Prompts = field(default_factory=Prompts)
+    pooling: str = "aligned-wva"
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits; equal if and only if the vectors are comparable.
+
+        The model's *name* is not part of it: the same weights under another path are the same.
+        """
+        parts = self.to_json()
+        del parts["model"]
+        canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` is its inverse."""
+        return {**asdict(self), "layers": list(self.layers)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_json` wrote."""
+        return cls(
+            model=values["model"],
+            weights=values["weights"],
+            dimension=values["dimension"],
+            layers=tuple(values["layers"]),
+            prompts=Prompts(**values["prompts"]),
+            pooling=values["pooling"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSettings:
+    """How a page becomes chunks: sizes in the model's own tokens (the prompt not counted).
+
+    The defaults were chosen by measurement: see `benchmarks/README.md`.
+    """
+
+    size: int = 224
+    overlap: int = 32
+
+    def __post_init__(self) -> None:
+        if self.size < 8:
+            raise UsageError(f"a chunk needs at least 8 tokens; {self.size} were asked for")
+        if not 0 <= self.overlap <= self.size // 2:
+            raise UsageError(
+                f"the overlap must lie between 0 and half the chunk size ({self.size // 2}); "
+                f"it is {self.overlap}"
+            )
+
+
+def resolve_layers(spec: str | tuple[int, ...] | list[int], count: int) -> tuple[int, ...]:
+    """The pooled layers as sorted indices into `count` layers.
+
+    `spec` is "upper-half", "all", a range "10-19" (both ends included), or a list "3,5,-1";
+    negative numbers count from the end.
+
+    >>> resolve_layers("upper-half", 5)
+    (2, 3, 4)
+    >>> resolve_layers("0-2", 5), resolve_layers("1,-1", 5)
+    ((0, 1, 2), (1, 4))
+    """
+    if isinstance(spec, str):
+        chosen = _parse_layers(spec.strip().lower(), count)
+    else:
+        chosen = list(spec)
+    indices = sorted({index + count if index < 0 else index for index in chosen})
+    if not indices or indices[0] < 0 or indices[-1] >= count:
+        raise UsageError(f"layers {spec!r} are not in this model: it has layers 0 to {count - 1}")
+    return tuple(indices)
+
+
+def _parse_layers(spec: str, count: int) -> list[int]:
+    if spec == "upper-half":
+        return list(range(count // 2, count))
+    if spec == "all":
+        return list(range(count))
+    try:
+        if "-" in spec[1:] and "," not in spec:
+            first, last = spec[0] + spec[1:].split("-", 1)[0], spec[1:].split("-", 1)[1]
+            return list(range(int(first), int(last) + 1))
+        return [int(part) for part in spec.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"layers {spec!r} are not understood; use upper-half, all, a range such as 10-19, "
+            "or a list such as 3,5,-1"
+        ) from None
+
+
+__all__ = [
+    "DEFAULT_LAYERS",
+    "DEFAULT_MODEL",
+    "PASSAGE_PROMPT",
+    "QUERY_PROMPT",
+    "SENTENCE_PROMPT",
+    "ChunkSettings",
+    "EmbedderSettings",
+    "Prompts",
+    "check_template",
+    "resolve_layers",
+]

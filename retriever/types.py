@@ -1,0 +1,187 @@
+"""The values that travel through the pipeline, and the errors every edge knows how to say.
+
+`Document → Page → Chunk → Hit`: each is frozen and small. This module knows nothing about files,
+models or databases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Scalar = str | int | float | bool
+"""A metadata value: what JSON, SQL and a search server can all compare."""
+
+
+class RetrieverError(Exception):
+    """Base of every error meant for the user: its text is one sentence, says what to do."""
+
+
+class UsageError(RetrieverError):
+    """The caller asked for something that cannot be meant (wrong argument, empty path)."""
+
+
+class ModelError(RetrieverError):
+    """A model cannot be found, read, or used as an embedder."""
+
+
+class IndexStateError(RetrieverError):
+    """An index is missing, damaged, locked, or was built by another model."""
+
+
+class ReadError(RetrieverError):
+    """A file cannot be read; the message becomes the file's reason in the report."""
+
+
+class PageState(StrEnum):
+    """What became of one page. Every page ends in exactly one state."""
+
+    TEXT = "text"
+    EMPTY = "empty"
+    SCANNED = "scanned"
+    GARBLED = "garbled"
+    ENCRYPTED = "encrypted"
+    TOO_LONG = "too-long"
+    FAILED = "failed"
+
+
+class FileStatus(StrEnum):
+    """What a sync did with one file. The totals of a report count these."""
+
+    INDEXED = "indexed"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    RENAMED = "renamed"
+    REMOVED = "removed"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of text.
+
+    `number` counts from 1, or is None where the format has no pages (then the whole document is
+    one page). `text` is empty unless `state` is TEXT; `reason` says why a page is not TEXT.
+    """
+
+    number: int | None
+    text: str
+    state: PageState = PageState.TEXT
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as a reader, or a caller, hands it over: pages of text and what is known of it.
+
+    `date` is ISO 8601 ("2024-03-07" or longer), or empty. `title` is the document's own title,
+    never derived from the file's name, because it becomes part of what is embedded.
+    """
+
+    path: str
+    format: str
+    pages: tuple[Page, ...]
+    title: str = ""
+    author: str = ""
+    date: str = ""
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a page's text: `page_text[start:end]`, in Python characters."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage that can be found, cited and embedded.
+
+    `page_text[start:end] == text` holds exactly. `id` derives from content and place: the same
+    text at the same place of the same document has the same id in every rebuilt index.
+    """
+
+    id: str
+    document_id: str
+    path: str
+    format: str
+    title: str
+    page: int | None
+    start: int
+    end: int
+    text: str
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result. Scores: larger is better.
+
+    `score` orders the results; `dense` is the cosine of the calibrated vectors in [-1, 1] and
+    `keyword` the BM25 score (0 when no query word occurs), None for a side that was not asked.
+    """
+
+    rank: int
+    score: float
+    chunk: Chunk
+    dense: float | None = None
+    keyword: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a sync is: what the terminal and the page show."""
+
+    files_done: int
+    files_total: int
+    chunks: int
+    tokens: int
+    seconds: float
+    tokens_per_second: float
+    seconds_left: float | None
+    current: str = ""
+
+
+def document_id(source: str, path: str) -> str:
+    """A document's id: 16 hex digits from its source (the root's name) and relative path.
+
+    >>> document_id("docs", "a.txt") == document_id("docs", "a.txt")
+    True
+    """
+    return _digest(source, path)
+
+
+def chunk_id(document: str, page: int | None, span: Span, text: str) -> str:
+    """A chunk's id: 16 hex digits from its document, page, span and text."""
+    return _digest(document, str(page), str(span.start), str(span.end), text)
+
+
+def _digest(*parts: str) -> str:
+    joined = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(joined).hexdigest()[:16]
+
+
+__all__ = [
+    "Chunk",
+    "Document",
+    "FileStatus",
+    "Hit",
+    "IndexStateError",
+    "ModelError",
+    "Page",
+    "PageState",
+    "Progress",
+    "ReadError",
+    "RetrieverError",
+    "Scalar",
+    "Span",
+    "UsageError",
+    "chunk_id",
+    "document_id",
+]
