@@ -1,0 +1,261 @@
+"""Word documents: the body in its order, headings as `# …`, tables row by row.
+
+python-docx opens the package and names the styles; the body is walked here, because its own
+iteration leaves out content controls, text boxes, inserted text and footnotes. Headers, footers,
+comments and deleted text are left out. A Word file has no pages until a printer makes them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import docx
+from docx.opc.exceptions import OpcError
+from lxml import etree
+
+from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
+from retriever.readers.pages import MAX_CHARACTERS, make_page, too_long
+from retriever.types import Document, ReadError
+
+VERSION = 1
+
+_MAX_PART = 40 * MAX_CHARACTERS // 4  # bytes of XML; markup is mostly larger than the text
+_MAX_PARTS = 20_000
+_SKIPPED = frozenset(
+    ["del", "moveFrom", "instrText", "delText", "pPr", "rPr", "sectPr", "Fallback"]
+)
+_BREAKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
+_HEADING = re.compile(r"(?:heading|überschrift|titre|título|titolo|rubrik|kop|nagłówek) ?([1-9])")
+_TITLES = frozenset(["title", "titel", "book title"])
+
+
+def read_docx(data: bytes, name: str) -> Document:
+    """The document of a DOCX file."""
+    large = _refuse_bombs(data)
+    if large:
+        return Document(name, "docx", (too_long(None, large),))
+    try:
+        document = docx.Document(io.BytesIO(data))
+        text = _Body(document).text()
+        facts = _facts(document, name)
+    except (OpcError, zipfile.BadZipFile, etree.LxmlError, KeyError, ValueError) as error:
+        raise ReadError(f"broken: {_said(error)}") from None
+    # Damaged packages make the library fail in many ways; all of them mean the same to a user.
+    except Exception as error:  # noqa: BLE001 - see the line above
+        raise ReadError(f"broken: {_said(error)}") from None
+    page = make_page(None, text, "no text in it")
+    return Document(path=name, format="docx", pages=(page,), **facts)
+
+
+def _said(error: Exception) -> str:
+    words = " ".join(str(error).split())[:200].rstrip(".")
+    return f"its parts cannot be read as a Word document ({words or type(error).__name__})"
+
+
+def _refuse_bombs(data: bytes) -> str:
+    """What of the archive is too large to unpack, measured before unpacking; empty if nothing."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            parts = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError) as error:
+        raise ReadError(f"broken: {_said(error)}") from None
+    if len(parts) > _MAX_PARTS:
+        return f"{len(parts):,} parts"
+    largest = max(
+        (part.file_size for part in parts if part.filename.endswith((".xml", ".rels"))), default=0
+    )
+    if largest > _MAX_PART:
+        return f"{largest:,} bytes of markup"
+    if sum(part.file_size for part in parts) > 20 * _MAX_PART:
+        return "more than can be unpacked"
+    return ""
+
+
+def _facts(document: Any, name: str) -> dict[str, Any]:
+    """Title, author, date and metadata; a damaged property counts as missing."""
+    try:
+        core = document.core_properties
+        made = core.created or core.modified
+        return {
+            "title": clean_title(core.title, name),
+            "author": clean_author(core.author),
+            "date": iso_date(made),
+            "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
+        }
+    except Exception:  # noqa: BLE001 - properties are optional; the text is what counts
+        return {}
+
+
+def _local(element: etree._Element) -> str:
+    tag = element.tag
+    return tag.rsplit("}", 1)[-1] if isinstance(tag, str) else ""
+
+
+def _value(element: etree._Element | None, attribute: str = "val") -> str:
+    """An attribute whatever its namespace (Word writes two)."""
+    if element is None:
+        return ""
+    found = [value for key, value in element.attrib.items() if key.rsplit("}", 1)[-1] == attribute]
+    return str(found[0]) if found else ""
+
+
+def _child(element: etree._Element | None, *path: str) -> etree._Element | None:
+    for step in path:
+        if element is None:
+            return None
+        element = next((child for child in element if _local(child) == step), None)
+    return element
+
+
+class _Body:
+    """The text of a document, block by block."""
+
+    def __init__(self, document: Any) -> None:
+        self._body: etree._Element = document.element.body
+        self._levels = dict(_style_levels(document))
+        self._notes = list(_notes(document))
+
+    def text(self) -> str:
+        """All blocks, separated by blank lines; list items and table rows by single ones."""
+        if self._body is None:
+            return ""
+        blocks = [*self._blocks(self._body), *self._note_blocks()]
+        pieces: list[str] = []
+        before = False
+        for tight, block in blocks:
+            if block.strip():
+                pieces.append(("\n" if tight and before else "\n\n") + block)
+                before = tight
+        return "".join(pieces).strip("\n")
+
+    def _note_blocks(self) -> Iterator[tuple[bool, str]]:
+        for note in self._notes:
+            yield False, " ".join(block for _, block in self._blocks(note)).strip()
+
+    def _blocks(self, parent: etree._Element) -> Iterator[tuple[bool, str]]:
+        """Pairs of (belongs to the line before if that does too, text), in document order."""
+        stack = [iter(parent)]
+        while stack:
+            child = next(stack[-1], None)
+            if child is None:
+                stack.pop()
+                continue
+            kind = _local(child)
+            if kind == "p":
+                yield from self._paragraph(child)
+            elif kind == "tbl":
+                yield from self._table(child)
+            elif kind not in _SKIPPED:
+                stack.append(iter(child))  # content controls, inserted blocks, custom XML
+
+    def _paragraph(self, paragraph: etree._Element) -> Iterator[tuple[bool, str]]:
+        boxes: list[etree._Element] = []
+        words = "".join(_runs(paragraph, boxes))
+        text = "\n".join(" ".join(line.split(" ")).strip() for line in words.split("\n")).strip()
+        level = self._level(paragraph)
+        if text and level:
+            yield False, "#" * min(level, 6) + " " + " ".join(text.split())
+        elif text and _child(paragraph, "pPr", "numPr") is not None:
+            depth = _value(_child(paragraph, "pPr", "numPr", "ilvl"))
+            yield True, "  " * (int(depth) if depth in tuple("12345678") else 0) + "- " + text
+        else:
+            yield False, text
+        for box in boxes:
+            yield from self._blocks(box)
+
+    def _level(self, paragraph: etree._Element) -> int:
+        """The heading level from 1, or 0 for ordinary text."""
+        properties = _child(paragraph, "pPr")
+        outline = _value(_child(properties, "outlineLvl"))
+        if outline.isdigit() and int(outline) < 9:
+            return int(outline) + 1
+        return self._levels.get(_value(_child(properties, "pStyle")), 0)
+
+    def _table(self, table: etree._Element) -> Iterator[tuple[bool, str]]:
+        for row in _below(table, "tr"):
+            cells: list[str] = []
+            for cell in _below(row, "tc"):
+                if _value(_child(cell, "tcPr", "vMerge")) in ("", "continue") and _is_merged(cell):
+                    continue
+                cells.append(" ".join(" ".join(block for _, block in self._blocks(cell)).split()))
+            if any(cells):
+                yield True, " | ".join(filter(None, cells))
+        yield False, ""
+
+
+def _is_merged(cell: etree._Element) -> bool:
+    """Whether the cell only continues the one above it."""
+    return _child(cell, "tcPr", "vMerge") is not None
+
+
+def _below(parent: etree._Element, kind: str) -> Iterator[etree._Element]:
+    """Rows of a table or cells of a row, also inside content controls, not of nested tables."""
+    for child in parent:
+        if _local(child) == kind:
+            yield child
+        elif _local(child) in ("sdt", "sdtContent", "ins", "customXml"):
+            yield from _below(child, kind)
+
+
+def _runs(paragraph: etree._Element, boxes: list[etree._Element]) -> Iterator[str]:
+    """The words of a paragraph; text boxes hanging in it are collected in `boxes`."""
+    stack = [iter(paragraph)]
+    while stack:
+        child = next(stack[-1], None)
+        if child is None:
+            stack.pop()
+            continue
+        kind = _local(child)
+        if kind == "t":
+            yield child.text or ""
+        elif kind in _BREAKS:
+            yield _BREAKS[kind]
+        elif kind == "txbxContent":
+            boxes.append(child)
+        elif kind == "AlternateContent":
+            # Word stores a box twice, for new and for old readers; the first is enough.
+            stack.append(iter([next(iter(child), child)]) if len(child) else iter(()))
+        elif kind not in _SKIPPED:
+            stack.append(iter(child))
+
+
+def _style_levels(document: Any) -> Iterator[tuple[str, int]]:
+    """Heading levels by style id, also of styles based on a heading's."""
+    for style in document.styles:
+        level = _style_level(style)
+        if level:
+            yield style.style_id, level
+
+
+def _style_level(style: Any) -> int:
+    for _ in range(10):  # a chain of base styles; damaged files make it a ring
+        if style is None:
+            return 0
+        name = (style.name or "").strip().lower()
+        heading = _HEADING.fullmatch(name)
+        if heading:
+            return int(heading[1])
+        if name in _TITLES:
+            return 1
+        outline = _value(_child(style.element, "pPr", "outlineLvl"))
+        if outline.isdigit() and int(outline) < 9:
+            return int(outline) + 1
+        style = getattr(style, "base_style", None)
+    return 0
+
+
+def _notes(document: Any) -> Iterator[etree._Element]:
+    """Footnotes and endnotes, without the separators Word keeps among them."""
+    for relation in document.part.rels.values():
+        if relation.is_external or not relation.reltype.endswith(("/footnotes", "/endnotes")):
+            continue
+        parser = etree.XMLParser(resolve_entities=False, no_network=True)
+        try:
+            root = etree.fromstring(relation.target_part.blob, parser)
+        except etree.XMLSyntaxError:
+            continue
+        yield from (note for note in root if not _value(note, "type"))

@@ -1,0 +1,363 @@
+"""From bytes to text: the encoding is told by what comes out.
+
+Byte-order marks and valid UTF-8 decide at once. For the older encodings every candidate decodes
+the bytes strictly and is judged by what comes out: letters that its languages use often speak for
+it; symbols, upper case inside words and mixed scripts speak against it. On texts of a sentence this
+is right where general detectors take Swedish for Polish and Hebrew for Russian; those are asked
+only when no candidate convinces.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from charset_normalizer import from_bytes
+
+VERSION = 1
+
+_MARKS = (  # UTF-32 before UTF-16: its mark begins with the other's
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SAMPLE = 60_000  # bytes judged; more adds time, not certainty
+_CONVINCING = 0.25
+_ODD_SHARE = 0.01
+_TYPOGRAPHY = frozenset(
+    "\xa0‘’‚“”„–—…•€°§«»‹›©®™№¿¡ªº×·´²³½¼¾£，。、！？：；（）「」『』《》・ー～　"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """An encoding and the characters beyond ASCII that its languages use.
+
+    `common` holds one string a language, by falling frequency if `ranked`; `letters` is
+    everything else that is no surprise.
+    """
+
+    encoding: str
+    common: tuple[str, ...]
+    letters: str = ""
+    prior: float = 0.0
+    ranked: bool = True
+
+    def gains(self) -> list[dict[str, float]]:
+        """For each language: how well its letters speak for it, from 1 down to 0.5."""
+        slope = 0.5 if self.ranked else 0.0
+        return [
+            {letter: 1 - slope * rank / len(language) for rank, letter in enumerate(language)}
+            for language in self.common
+        ]
+
+    def other_letters(self) -> frozenset[str]:
+        """The letters that are no surprise, for quick look-up."""
+        return frozenset(self.letters)
+
+
+# The letters beyond ASCII of each language, the most frequent first.
+_WESTERN = (
+    "üäößÜÄÖ",  # German
+    "éèàêçîôùûâëïœÉÀÊÈÇ",  # French
+    "óíáéñúü¿¡ÁÉÍÓÚÑ",  # Spanish
+    "ãçéáíóêõâúàôÉÁÃÇÂ",  # Portuguese
+    "èàòùéìÈÀ",  # Italian
+    "äåöÅÄÖé",  # Swedish, Finnish
+    "øåæØÅÆé",  # Danish, Norwegian
+    "áíðóæúöéþýÞÁÍÓÆÖÚ",  # Icelandic
+    "ëéïöèáó",  # Dutch
+)
+_CENTRAL = (
+    "łóążęśćźńŚŁŻŹĆÓ",  # Polish
+    "áíěéřčžýšůúďťňóŽČŠŘÚÝÁÍÉĚŇŤĎ",  # Czech
+    "áčíéžýšúľťôňäďóĺŕŽČŠÚĎĽŤ",  # Slovak
+    "áéőöóüíúűÉÁÖŐÜÓÍÚŰ",  # Hungarian
+    "ăîşţâÎŞŢÂ",  # Romanian
+    "čšžćđŠŽČĆĐ",  # Croatian, Slovene
+    "üäößÜÄÖ",  # German
+)
+_TURKISH = ("ıişüğöçİŞÇÖÜâî",)
+_BALTIC = (
+    "ėšžųįąūčęŠŽĮČŪĖĄŲĘ",  # Lithuanian
+    "āīēšļņūžķģčŠĀĒŽĶĻŅČĢĪŪ",  # Latvian
+    "äõüöÜÕÄÖšž",  # Estonian
+)
+_CYRILLIC = (
+    "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё",  # Russian
+    "оаинтевірслкудмпязьбгчйхжїюшцщєґф",  # Ukrainian
+    "аиоетнрсвлкдпмзубчгъщжяйхцшюфь",  # Bulgarian
+    "аоиејнрстукдвлмпгзбчцшжћљњђфхџ",  # Serbian
+)
+_CYRILLIC_CAPITALS = "АБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯЁІЇЄҐЈЉЊЋЂЏ"
+_GREEK = ("αοιετσνηυρπκμλςωόίάέγδήύθχώφβξζψ",)
+_GREEK_CAPITALS = "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩΆΈΉΊΌΎΏϊϋΐΰ"
+_HEBREW = ("יוהלאמרתבשנעםדחקפכטגצןסזךףץ",)
+_ARABIC = (
+    "اليمنترودبسعةهفقكحشجصخطأضزثذغىظئءإآؤ",  # Arabic
+    "اینردتهمشوسبکلگخپزفقجحچعصطضغذظثژ",  # Persian
+)
+_THAI = "านรกเงอมลวยสตทดปหคบแไพขชใจผโถะธศษซฟณญฐฎภฉฮฆฝฏฒฑฌฬำๆฤ"
+_THAI_MARKS = "ัิีึืฺุู็่้๊๋์ํ๎ฯ๏๐๑๒๓๔๕๖๗๘๙๚๛฿"
+_KANA = "".join(map(chr, [*range(0x3041, 0x3094), *range(0x30A1, 0x30F7)]))
+_KANJI = (
+    "日一人年大十二本中長出三時行見月後前生五間上東四今金九入学高円子外八六下来気小七山話女北"
+    "午百書先名川千水半男西電校語土木聞食車何南万毎白天母火右読友左休父雨的事者社会分場自方言"
+    "同部新国地定用明対"
+)
+_SIMPLIFIED = (
+    "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之"
+    "年过发后作里用道行所然家种事成方多经么去法学如都同现当没动面起看定天分还进好小部其些主样"
+    "理心她本前开但因只从想实日军者意无力它与长把机十民第公此已工使情明性知全三又关点正业外将"
+    "两高间由问很最重并物手应战向头文体政美相见被利什二等产或新己制身果加西斯月话合回特代内信"
+    "表化老给世位次度门任常先海通教儿原东声提立及比员解水名真论处走义各入几口认条平系气题活更"
+    "别打女变四神总何电数安少报才结反受目太量再感建务做接必场件计管期市直"
+)
+_TRADITIONAL = (
+    "的一是不了在人有我他這個們中來上大為和國地到以說時要就出會可也你對生能而子那得於著下自之"
+    "年過發後作裡用道行所然家種事成方多經麼去法學如都同現當沒動面起看定天分還進好小部其些主樣"
+    "理心她本前開但因只從想實日軍者意無力它與長把機十民第公此已工使情明性知全三又關點正業外將"
+    "兩高間由問很最重並物手應戰向頭文體政美相見被利什二等產或新己制身果加西斯月話合回特代內信"
+    "表化老給世位次度門任常先海通教兒原東聲提立及比員解水名真論處走義各入幾口認條平系氣題活更"
+    "別打女變四神總何電數安少報才結反受目太量再感建務做接必場件計管期市直"
+)
+_HANGUL_COMMON = (
+    "이다는의에을가고하를한은도지로기서어사자아리시대인나라해정과수보부으게상일제적전들만그주"
+    "원조장여성구스트관유동있것였했습니까와요안국학생신선치경화공력연위민"
+)
+
+
+def _first_level(encoding: str, leads: range, trails: range) -> str:
+    """The characters a national standard lists as the common ones, in its own order."""
+    pairs = (bytes((lead, trail)) for lead in leads for trail in trails)
+    return "".join(pair.decode(encoding, "ignore") for pair in pairs)
+
+
+_GB_LEVEL = _first_level("gb2312", range(0xB0, 0xD8), range(0xA1, 0xFF))
+_JIS_LEVEL = _first_level("euc_jp", range(0xB0, 0xD0), range(0xA1, 0xFF))
+_BIG5_LEVEL = _first_level("big5", range(0xA4, 0xC7), range(0x40, 0xFF))
+
+_CANDIDATES = (
+    _Candidate("cp1252", _WESTERN, "ÀÂÆÇÈÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàâåèêëìîïòõøùûÿŠšŽžŒœŸ", 0.06),
+    _Candidate("cp1250", _CENTRAL, "ëçËÇÂÎŽŹ", 0.02),
+    _Candidate("iso8859_2", _CENTRAL, "ëçËÇÂÎŽŹ"),
+    _Candidate("cp1254", _TURKISH, "éêûÂÎÛ", 0.01),
+    _Candidate("cp1257", _BALTIC, "éæøåÅÆØóńśź", 0.01),
+    _Candidate("cp1251", _CYRILLIC, _CYRILLIC_CAPITALS + "ѓќѕўЎ", 0.02),
+    _Candidate("koi8_r", _CYRILLIC, _CYRILLIC_CAPITALS, 0.01),
+    _Candidate("koi8_u", _CYRILLIC, _CYRILLIC_CAPITALS),
+    _Candidate("cp866", _CYRILLIC, _CYRILLIC_CAPITALS),
+    _Candidate("iso8859_5", _CYRILLIC, _CYRILLIC_CAPITALS),
+    _Candidate("mac_cyrillic", _CYRILLIC, _CYRILLIC_CAPITALS, -0.05),
+    _Candidate("cp1253", _GREEK, _GREEK_CAPITALS, 0.01),
+    _Candidate("iso8859_7", _GREEK, _GREEK_CAPITALS),
+    _Candidate("cp1255", _HEBREW, "ְֱֲֳִֵֶַָֹֻּׁׂ־₪", 0.05),
+    _Candidate("cp1256", _ARABIC, "،؛؟ًٌٍَُِّْ\u200c\u200d", 0.01),
+    _Candidate("iso8859_6", _ARABIC, "،؛؟ًٌٍَُِّْ"),
+    _Candidate("cp874", (_THAI,), _THAI_MARKS),
+    _Candidate("cp932", (_KANA + _KANJI,), _JIS_LEVEL, 0.02, ranked=False),
+    _Candidate("euc_jp", (_KANA + _KANJI,), _JIS_LEVEL, 0.02, ranked=False),
+    _Candidate("gb18030", (_SIMPLIFIED,), _GB_LEVEL, ranked=False),
+    _Candidate("big5", (_TRADITIONAL,), _BIG5_LEVEL, ranked=False),
+    _Candidate("cp949", (_HANGUL_COMMON,), "", 0.02, ranked=False),
+    _Candidate("mac_roman", _WESTERN, "ÄÅÇÉÑÖÜßÀÃÕ", -0.1),
+    _Candidate("cp437", _WESTERN, "ÄÅÇÉÑÖÜß", -0.12),
+)
+_ESCAPED_JAPANESE = re.compile(rb"\x1b\$[@B]|\x1b\([JI]")
+
+
+def decode(data: bytes, declared: str = "") -> str | None:
+    r"""The text of `data`, or None if it is not text at all.
+
+    `declared` is what the file itself says (an HTML page's charset); it is believed unless the
+    bytes contradict it.
+
+    >>> decode("Grüße".encode("cp1252")), decode("Привет, мир".encode("koi8_r"))
+    ('Grüße', 'Привет, мир')
+    >>> decode("Zażółć".encode("utf-16-le")), decode(bytes(range(256)))
+    ('Zażółć', None)
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding, "replace")
+    wide = _wide(data)
+    if wide is not None:
+        return wide
+    if _is_binary(data):
+        return None
+    if _ESCAPED_JAPANESE.search(data) and data.isascii():
+        return data.decode("iso2022_jp", "replace")
+    return _valid_utf8(data) or _declared(data, declared) or _legacy(data)
+
+
+def _is_binary(data: bytes) -> bool:
+    """More than a tenth of NULs and random control bytes is no text (a few are damage)."""
+    sample = data[:_SAMPLE] + data[-_SAMPLE // 4 :]
+    words = re.sub(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]", b"", sample)
+    if len(sample) - len(words) > 0.1 * len(sample):
+        return True
+    # Compressed or encrypted bytes hold every value about equally often; text never does.
+    return len(sample) >= 256 and len(set(sample)) > 220 and _valid_utf8(sample) is None
+
+
+def _valid_utf8(data: bytes) -> str | None:
+    """UTF-8, also with a few damaged bytes, or with the last character cut."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "replace")
+    damaged = text.count("\ufffd")
+    beyond_ascii = sum(character > "\x7f" for character in text) - damaged
+    if damaged == 1 and text.endswith("\ufffd") and beyond_ascii:
+        return text
+    return text if beyond_ascii > 4 * damaged else None
+
+
+def _declared(data: bytes, declared: str) -> str | None:
+    if not declared:
+        return None
+    # Pages that say Latin-1 mean the Windows encoding (so does the HTML standard).
+    aliases = {"iso8859-1": "cp1252", "ascii": "cp1252", "shift_jis": "cp932", "gb2312": "gb18030"}
+    aliases |= {"gbk": "gb18030", "euc_kr": "cp949", "iso8859-9": "cp1254", "tis-620": "cp874"}
+    try:
+        name = codecs.lookup(declared.strip()).name
+        text = data.decode(aliases.get(name, name), "replace")
+    except (LookupError, ValueError, UnicodeError):
+        return None
+    return text if text.count("\ufffd") <= 0.02 * len(text) else None
+
+
+def _wide(data: bytes) -> str | None:
+    """UTF-16 or UTF-32 without a mark: its bytes betray themselves by regular zeros or columns."""
+    for encoding in ("utf-32-le", "utf-32-be") if b"\x00" in data else ():
+        text = _strict(data[: len(data) // 4 * 4], encoding)
+        # Three bytes in four hold almost nothing: nothing else decodes without a fault.
+        if text and _odd_share(text) <= _ODD_SHARE:
+            return text
+    narrow = len(data) % 2 or (_strict(data, "utf-8") is not None and not _is_binary(data))
+    if narrow and b"\x00" not in data:
+        return None
+    found = [_strict(data[: len(data) // 2 * 2], name) for name in ("utf-16-le", "utf-16-be")]
+    readable = [text for text in found if text and _reads(text)]
+    return max(readable, key=_common_share, default=None)
+
+
+def _reads(text: str) -> bool:
+    """Whether wide text is text: hardly a control or unassigned code, and ordinary signs.
+
+    Short texts without a blank may be of one script: they share the upper byte of their codes.
+    """
+    blocks = len({ord(character) >> 8 for character in text[:4_000]})
+    coherent = len(text) >= 4 and blocks <= max(1, min(8, len(text) // 6))
+    return _odd_share(text) <= _ODD_SHARE and (coherent or _common_share(text) > 0.02)
+
+
+def _odd_share(text: str) -> float:
+    """The share of controls, private, unassigned and surrogate codes."""
+    sample = text[:4_000]
+    odd = sum(
+        unicodedata.category(c) in ("Cc", "Co", "Cn", "Cs") and c not in "\t\n\r\f" for c in sample
+    )
+    return odd / max(1, len(sample))
+
+
+def _common_share(text: str) -> float:
+    """The share of signs that stand in every text of every language: blanks, stops, digits."""
+    sample = text[:4_000]
+    common = sum(c in " \n.,，。、:;-–'\"“”「」()0123456789\u3000" for c in sample)
+    latin = sum(c.isascii() and c.isalpha() for c in sample)
+    return (common + latin) / max(1, len(sample))
+
+
+def _legacy(data: bytes) -> str:
+    """The most convincing of the older encodings."""
+    sample = _sample(data)
+    scored = [(_score(sample, candidate), candidate.encoding) for candidate in _CANDIDATES]
+    score, encoding = max(scored, key=lambda pair: pair[0])
+    if score >= _CONVINCING:
+        return data.decode(encoding, "replace")
+    best = from_bytes(sample).best()
+    return data.decode(best.encoding if best else "cp1252", "replace")
+
+
+def _sample(data: bytes) -> bytes:
+    """The lines with bytes beyond ASCII, up to a limit: the others say nothing."""
+    kept: list[bytes] = []
+    size = 0
+    for line in data.split(b"\n"):
+        if not line.isascii():
+            kept.append(line[:_SAMPLE])
+            size += len(line)
+            if size > _SAMPLE:
+                break
+    return b"\n".join(kept)
+
+
+def _strict(data: bytes, encoding: str) -> str | None:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _lenient(data: bytes, encoding: str) -> str | None:
+    """Decoded, if at most one character in fifty is damaged or cut by the sample's end."""
+    text = data.decode(encoding, "replace")
+    return text if text.count("\ufffd") <= 1 + 0.02 * len(text) else None
+
+
+def _score(sample: bytes, candidate: _Candidate) -> float:
+    """Mean plausibility of the characters beyond ASCII, in [-1, 1]; larger is likelier."""
+    text = _lenient(sample, candidate.encoding)
+    if text is None:
+        return -1.0
+    counts: dict[str, int] = {}
+    for character in text:
+        if character > "\x7f":
+            counts[character] = counts.get(character, 0) + 1
+    total = sum(counts.values())
+    if not total:
+        return -1.0
+    letters = candidate.other_letters()
+    rest = {character: _weight(character, letters) for character in counts}
+    scores = [
+        sum(count * gain.get(character, rest[character]) for character, count in counts.items())
+        for gain in candidate.gains()
+    ]
+    return (max(scores) - _misshapen(text)) / total + candidate.prior
+
+
+def _weight(character: str, letters: frozenset[str]) -> float:
+    """How plausible a character is that the language does not use often."""
+    if character in letters:
+        return 0.6 if character > "\u2e80" else 0.3
+    if character in _TYPOGRAPHY:
+        return 0.6
+    if "\uac00" <= character <= "\ud7a3":
+        return 0.6
+    if "\u4e00" <= character <= "\u9fff":
+        return 0.1
+    if character.isalpha():
+        return 0.0
+    return -1.0
+
+
+_CAPITALS = "".join(chr(code) for code in range(0xC0, 0x530) if chr(code).isupper())
+_INNER_CAPITAL = re.compile(f"(?<=[a-zß-öø-ÿа-яёα-ωā])[{_CAPITALS}]")
+_MIXED = re.compile(
+    r"[A-Za-z][\u0370-\u0e7f\u3041-\u30ff\u4e00-\ud7a3]|[\u0370-\u0e7f\u4e00-\ud7a3][A-Za-z]"
+)
+# A Thai vowel or tone mark needs a consonant before it, a leading vowel one behind it.
+_STRAY_THAI = re.compile("(?<![ก-ฮ\u0e31-\u0e4e])[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e]|[เ-ไ](?![ก-ฮ])")
+# Five Hebrew letters have another form at the end of a word, and only there.
+_STRAY_FINAL = re.compile("[ךםןףץ](?=[א-ת])|(?<=[א-ת][א-ת])[כמנפצ](?![א-ת])")
+
+
+def _misshapen(text: str) -> float:
+    """How many places no writer would write: capitals after small letters, scripts in one word."""
+    broken = sum(len(shape.findall(text)) for shape in (_INNER_CAPITAL, _STRAY_THAI, _STRAY_FINAL))
+    return broken + 0.5 * len(_MIXED.findall(text))

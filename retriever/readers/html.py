@@ -1,0 +1,262 @@
+"""A web page's main text, as paragraphs, headings, lists and rows; nothing of the site around it.
+
+Of a tree by lxml everything that is navigation by its element, its role or its class is left out,
+and the rest is kept whole: a chapter of a book without `<main>` loses nothing. Scripts never run
+and no link is followed.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lxml import etree
+
+from retriever.readers.html_facts import page_facts
+from retriever.readers.html_parts import is_layout, text_parts
+from retriever.readers.pages import MAX_CHARACTERS, drop_controls, make_page, too_long
+from retriever.readers.text import decoded
+from retriever.types import Document, ReadError
+
+VERSION = 1
+
+_CHARSET = re.compile(
+    rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']\s*([\w.:-]+)|<meta[^>]{0,300}?charset\s*=\s*["']?\s*([\w.:-]+)""",
+    re.IGNORECASE,
+)
+_HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
+_PARAGRAPHS = frozenset(
+    [
+        *[
+            "address",
+            "article",
+            "aside",
+            "blockquote",
+            "body",
+            "caption",
+            "center",
+            "dd",
+            "details",
+        ],
+        *["div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hr"],
+        *["html", "hgroup", "legend", "main", "menu", "ol", "p", "pre", "section", "summary", "ul"],
+        *["table"],
+    ]
+)
+_KEEP_TAGS = re.compile(
+    r"<(?!/?(?:p|h[1-6]|li|tr|td|th|br|title|script|style|nav|body|html|head|meta|pre)\b)[^>]*>",
+    re.IGNORECASE,
+)
+_TOO_DEEP = 1_000  # libxml2 drops what lies 2,048 levels deep; no written page comes near
+
+
+def read_html(data: bytes, name: str) -> Document:
+    """The document of an HTML or XHTML file."""
+    if len(data) > 4 * MAX_CHARACTERS:
+        return Document(name, "html", (too_long(None, f"{len(data):,} bytes"),))
+    declared = _CHARSET.search(data[:4096])
+    charset = (declared[1] or declared[2]).decode("ascii", "replace") if declared else ""
+    root = parse(decoded(data, charset))
+    if root is None:
+        return Document(name, "html", (make_page(None, "", "no text in it"),))
+    facts = page_facts(root, name)
+    text = main_text(root)
+    return Document(
+        path=name,
+        format="html",
+        pages=(make_page(None, text, "no text in it but navigation or scripts"),),
+        title=facts.title,
+        author=facts.author,
+        date=facts.date,
+        metadata=facts.metadata,
+    )
+
+
+def parse(source: str) -> etree._Element | None:
+    """The tree of a page's source, or None if there is nothing in it."""
+    clean = drop_controls(source).replace("\ufffe", "").replace("\uffff", "")
+    root = _tree(clean)
+    if root is not None and _depth(clean) > _TOO_DEEP:
+        root = _tree(_KEEP_TAGS.sub(" ", clean))
+    return root
+
+
+def _tree(source: str) -> etree._Element | None:
+    parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, no_network=True)
+    try:
+        return etree.fromstring(source.encode("utf-8", "replace"), parser=parser)
+    except etree.XMLSyntaxError:
+        return None
+    except (ValueError, AssertionError) as error:
+        raise ReadError(f"broken HTML: {error}") from None
+
+
+def _depth(source: str) -> int:
+    """An upper bound of the nesting: opened minus closed tags, at its highest."""
+    depth = highest = 0
+    for match in re.finditer(r"<(/?)[a-zA-Z][^<>]*?(/?)>", source):
+        if match[1]:
+            depth -= 1
+        elif not match[2]:
+            depth += 1
+            highest = max(highest, depth)
+    return highest
+
+
+def main_text(root: etree._Element) -> str:
+    """The main text below `root`: blocks separated by blank lines."""
+    writer = _Writer()
+    body, dropped = text_parts(root)
+    walker = etree.iterwalk(body, events=("start", "end", "comment", "pi"))
+    skipped: etree._Element | None = None
+    for event, element in walker:
+        if event in ("comment", "pi") or skipped is element:
+            skipped = None
+            writer.words(element.tail if element is not body else None)
+        elif event == "start" and (element in dropped or not isinstance(element.tag, str)):
+            walker.skip_subtree()
+            skipped = element
+            writer.gap(element)
+        elif event == "start":
+            writer.start(element)
+        else:
+            writer.end(element)
+            writer.words(element.tail if element is not body else None)
+    return writer.text()
+
+
+def table_rows(source: str) -> str:
+    """The rows of an HTML table given as source, cells joined by " | " (for Markdown)."""
+    root = parse(source)
+    return "" if root is None else main_text(root)
+
+
+class _Writer:
+    """Collects words into lines, lines into blocks, while a tree is walked."""
+
+    def __init__(self) -> None:
+        self._blocks: list[str] = []
+        self._line: list[str] = []  # words of the block being written
+        self._prefix = ""
+        self._lists: list[int | None] = []  # for each open list: its next number, None for bullets
+        self._cells: list[list[str]] = []  # for each open row: its finished cells
+        self._tight = False  # whether the next block belongs to the one before (lists, rows)
+        self._verbatim = 0
+
+    def text(self) -> str:
+        """Everything written so far."""
+        self._finish()
+        return "".join(self._blocks).strip("\n")
+
+    def words(self, text: str | None) -> None:
+        """Add running text; white space counts only inside `<pre>`."""
+        if text:
+            self._line.append(text if self._verbatim else re.sub(r"[ \t\n\r\f]+", " ", text))
+
+    def gap(self, element: etree._Element) -> None:
+        """What was left out still separates what stands before and after it."""
+        if element.tag in _PARAGRAPHS:
+            self._break()
+
+    def start(self, element: etree._Element) -> None:
+        """An element begins."""
+        tag = element.tag
+        if tag == "br":
+            self._line.append("\n")
+        elif tag in _HEADINGS:
+            self._finish()
+            self._prefix = "" if self._cells else _HEADINGS[tag]
+        elif tag == "li":
+            self._start_item()
+        elif tag == "tr" and not is_layout(element):
+            self._finish(tight=bool(element.getprevious() is not None))
+            self._cells.append([])
+        elif tag in _PARAGRAPHS or tag in ("tr", "td", "th"):
+            self._start_block(element)
+        if tag == "pre":
+            self._verbatim += 1
+        self.words(element.text)
+
+    def _start_block(self, element: etree._Element) -> None:
+        tag = element.tag
+        if tag in ("td", "th") and self._cells:
+            return
+        if self._prefix and not "".join(self._line).strip():
+            self._line.clear()  # the first paragraph of a list item stays on the item's line
+        elif tag == "dd" or (tag in ("ul", "ol", "menu") and self._lists):
+            self._break(tight=True)
+        else:
+            self._break()
+        if tag in ("ul", "menu"):
+            self._lists.append(None)
+        elif tag == "ol":
+            first = element.get("start", "1")
+            self._lists.append(int(first) if re.fullmatch(r"\d{1,6}", first) else 1)
+
+    def _start_item(self) -> None:
+        self._break(tight=self._in_list)
+        self._in_list = True
+        number = self._lists[-1] if self._lists else None
+        indent = "  " * max(0, len(self._lists) - 1)
+        if self._cells:
+            return
+        self._prefix = f"{indent}- " if number is None else f"{indent}{number}. "
+        if number is not None:
+            self._lists[-1] = number + 1
+
+    _in_list = False
+
+    def end(self, element: etree._Element) -> None:
+        """An element ends."""
+        tag = element.tag
+        if tag == "pre":
+            self._finish(tight=False)
+            self._verbatim -= 1
+        elif tag in ("td", "th") and self._cells:
+            self._cells[-1].append(" ".join("".join(self._line).split()))
+            self._line.clear()
+        elif tag == "tr" and self._cells and not is_layout(element):
+            self._end_row()
+        elif tag in ("ul", "ol", "menu"):
+            self._break(tight=len(self._lists) > 1)
+            if self._lists:
+                self._lists.pop()
+            self._in_list = bool(self._lists)
+        elif tag == "li" or tag in _HEADINGS or tag in _PARAGRAPHS:
+            self._break(tight=tag in ("li", "dt"))
+
+    def _end_row(self) -> None:
+        cells = [cell for cell in self._cells.pop() if cell]
+        rest = " ".join("".join(self._line).split())
+        self._line.clear()
+        row = " | ".join([*cells, rest] if rest else cells)
+        if self._cells:
+            self._line.append(row)
+        elif row:
+            self._line.append(row)
+            self._finish(tight=True)
+
+    def _break(self, *, tight: bool = False) -> None:
+        """Begin a new block; inside a table's cell only a blank."""
+        if self._cells:
+            self._line.append(" ")
+        else:
+            self._finish(tight=tight)
+
+    def _finish(self, *, tight: bool = False) -> None:
+        """Close the block being written; the next follows at once if `tight`."""
+        raw = "".join(self._line)
+        self._line.clear()
+        lines = raw.strip("\n").split("\n") if self._verbatim else _tidy(raw)
+        if not any(line.strip() for line in lines):
+            self._tight = self._tight and tight
+            return
+        if self._blocks:
+            self._blocks.append("\n" if self._tight else "\n\n")
+        joined = " ".join(lines) if self._prefix.startswith("#") else "\n".join(lines)
+        self._blocks.append(self._prefix + joined)
+        self._prefix = ""
+        self._tight = tight
+
+
+def _tidy(raw: str) -> list[str]:
+    return [" ".join(line.split(" ")).strip() for line in re.sub(r" {2,}", " ", raw).split("\n")]

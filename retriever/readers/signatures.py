@@ -1,0 +1,105 @@
+"""What a file is, told by its first bytes and not by its name."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+VERSION = 1
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"II*\x00", "a TIFF image"),
+    (b"MM\x00*", "a TIFF image"),
+    (b"BM", "a BMP image"),
+    (b"\x00\x00\x01\x00", "an icon"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"\xca\xfe\xba\xbe", "a program"),
+    (b"ID3", "an MP3 recording"),
+    (b"OggS", "an Ogg recording"),
+    (b"fLaC", "a FLAC recording"),
+    (b"RIFF", "a recording"),
+    (b"GGUF", "a GGUF model"),
+    (b"wOFF", "a font"),
+    (b"wOF2", "a font"),
+    (b"{\\rtf", "a Rich Text document"),
+    (b"%!PS", "a PostScript document"),
+)
+# Two letters are too little to call a file a program or an image when it reads as text.
+_WEAK = (b"BM", b"MZ", b"ID3", b"BZh", b"GIF8", b"RIFF", b"GGUF", b"OggS")
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_ZIPS = (
+    ("xl/workbook.xml", "an Excel workbook"),
+    ("xl/workbook.bin", "an Excel workbook"),
+    ("ppt/presentation.xml", "a PowerPoint presentation"),
+    ("META-INF/container.xml", "an EPUB book"),
+    ("content.xml", "an OpenDocument file"),
+    ("META-INF/MANIFEST.MF", "a Java archive"),
+)
+PDF_HEADER_WITHIN = 1024
+"""Readers of PDF accept this many bytes of junk before the header."""
+
+
+def kind(data: bytes) -> str:
+    """What it is: "pdf", "docx", "ole", other things in words ("a PNG image"), "" for maybe text.
+
+    >>> kind(b"%PDF-1.7 ..."), kind(b"GIF89a" + bytes(9)), kind(b"GIF89a was a format")
+    ('pdf', 'a GIF image', '')
+    """
+    head = data[: PDF_HEADER_WITHIN + 8]
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"%PDF-"):
+        return "pdf"
+    if head.startswith(_OLE):
+        return "ole"
+    if head.startswith(_ZIP):
+        return _zip_kind(data)
+    if head[4:8] == b"ftyp":
+        return "a video or image"
+    for magic, name in _MAGIC:
+        if head.startswith(magic) and (magic not in _WEAK or b"\x00" in head):
+            return name
+    return ""
+
+
+def holds_pdf(data: bytes) -> bool:
+    """Whether a PDF header stands near the beginning, junk before it or not."""
+    return b"%PDF-" in data[: PDF_HEADER_WITHIN + 5]
+
+
+def is_encrypted_office(data: bytes) -> bool:
+    """Whether an OLE container holds an Office document under a password."""
+    return "EncryptedPackage".encode("utf-16-le") in data
+
+
+def looks_like_html(data: bytes) -> bool:
+    """Whether the bytes begin as a page of HTML does."""
+    head = data[:512].replace(b"\x00", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").lower()
+    return head.startswith((b"<!doctype html", b"<html")) or (
+        head.startswith((b"<?xml", b"<!--")) and b"<html" in head
+    )
+
+
+def _zip_kind(data: bytes) -> str:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError):
+        return "a damaged ZIP archive"
+    # Word itself allows other names for the main part; its folder and the part list tell.
+    if "[Content_Types].xml" in names and any(name.startswith("word/") for name in names):
+        return "docx"
+    for member, name in _ZIPS:
+        if member in names:
+            return name
+    return "a ZIP archive"
