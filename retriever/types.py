@@ -120,6 +120,46 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """What the backend knows of one document, without its text.
+
+    `source` is the name of the root it came from ("" for documents handed over by a caller);
+    `root` that folder's absolute path at the last sync. `sha256` is of the file's bytes,
+    `mtime_ns` and `size` are what a scan compares first. `pages` and `page_states` count pages.
+    """
+
+    id: str
+    source: str
+    root: str
+    path: str
+    format: str
+    title: str = ""
+    author: str = ""
+    date: str = ""
+    sha256: str = ""
+    size: int = 0
+    mtime_ns: int = 0
+    settings: str = ""  # fingerprint of the chunk settings and reader version it was made with
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    pages: int = 0
+    page_states: Mapping[PageState, int] = field(default_factory=dict)
+    chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One chunk on its way in: where it stands in its document, and its vector's key.
+
+    `page` indexes the document's pages (0-based position, not the page's number); `vector` is the
+    key under which `save_vectors` stored the raw vector of the exact model input.
+    """
+
+    page: int
+    span: Span
+    vector: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One search result. Scores: larger is better.
 
@@ -170,12 +210,14 @@ def _digest(*parts: str) -> str:
 __all__ = [
     "Chunk",
     "Document",
+    "DocumentRow",
     "FileStatus",
     "Hit",
     "IndexStateError",
     "ModelError",
     "Page",
     "PageState",
+    "Piece",
     "Progress",
     "ReadError",
     "RetrieverError",

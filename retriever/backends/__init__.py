@@ -10,7 +10,7 @@ chunks that are there. The calibration is applied inside: callers hand over raw 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -18,36 +18,9 @@ from numpy.typing import NDArray
 
 from retriever.filters import Filter
 from retriever.settings import ChunkSettings, EmbedderSettings
-from retriever.types import Chunk, Page, PageState, Scalar, Span
+from retriever.types import Chunk, DocumentRow, Page, Piece
 
 Vectors = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentRow:
-    """What the backend knows of one document, without its text.
-
-    `source` is the name of the root it came from ("" for documents handed over by a caller);
-    `root` that folder's absolute path at the last sync. `sha256` is of the file's bytes,
-    `mtime_ns` and `size` are what a scan compares first. `pages` and `page_states` count pages.
-    """
-
-    id: str
-    source: str
-    root: str
-    path: str
-    format: str
-    title: str = ""
-    author: str = ""
-    date: str = ""
-    sha256: str = ""
-    size: int = 0
-    mtime_ns: int = 0
-    settings: str = ""  # fingerprint of the chunk settings and reader version it was made with
-    metadata: Mapping[str, Scalar] = field(default_factory=dict)
-    pages: int = 0
-    page_states: Mapping[PageState, int] = field(default_factory=dict)
-    chunks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +36,6 @@ class ScoredIds:
     scores: NDArray[np.float32]
     mean: float
     std: float
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One chunk on its way in: where it stands in its document, and its vector's key.
-
-    `page` indexes the document's pages (0-based position, not the page's number); `vector` is the
-    key under which `save_vectors` stored the raw vector of the exact model input.
-    """
-
-    page: int
-    span: Span
-    vector: str
 
 
 class Backend(Protocol):
@@ -183,3 +143,6 @@ class Backend(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc: object) -> None: ...
+
+
+__all__ = ["Backend", "DocumentRow", "Piece", "ScoredIds"]

@@ -21,7 +21,7 @@ class VectorStore(Protocol):
 
     @property
     def kind(self) -> str:
-        """ "exact", or the FAISS factory string."""
+        """Either "exact" or the FAISS factory string."""
 
     def __len__(self) -> int: ...
 

@@ -1,0 +1,356 @@
+"""What one read transaction sees: a consistent, unchanging picture of the catalog."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.calibration import Calibration
+from retriever.catalog.schema import blob, stack, unblob
+from retriever.catalog.where import chunk_condition, document_condition
+from retriever.filters import Filter
+from retriever.terms import query_terms
+from retriever.types import Chunk, DocumentRow, Page, PageState
+
+Keys = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+
+BLOCK = 2048
+"""Rows read at a time: bounds the memory of everything that goes over all chunks."""
+
+_CHUNK = """SELECT c.id, d.id, d.path, d.format, d.title, c.page, c.start, c.stop, c.text,
+    d.metadata FROM chunks c JOIN documents d ON d.key = c.document"""
+_DOCUMENT = """SELECT id, source, root, path, format, title, author, date, sha256, size, mtime_ns,
+    settings, metadata, pages, page_states, chunks FROM documents d"""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRow:
+    """A file of vectors beside the catalog: what it must contain to be believed."""
+
+    generation: int
+    file: str
+    bytes: int
+    sha256: str
+    kind: str
+    vectors: int
+    last_key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Every chunk in which a word of the query occurs: keys (m,) ascending, BM25 scores (m,) > 0.
+
+    `total` counts all chunks, matching or not.
+    """
+
+    keys: Keys
+    scores: NDArray[np.float64]
+    total: int
+
+    @property
+    def mean(self) -> float:
+        """The mean score over all chunks; one without a query word counts as 0."""
+        return float(self.scores.sum()) / self.total if self.total else 0.0
+
+    @property
+    def std(self) -> float:
+        """The standard deviation over all chunks; one without a query word counts as 0."""
+        if not self.total:
+            return 0.0
+        square = float(np.square(self.scores).sum()) / self.total
+        return float(np.sqrt(max(0.0, square - self.mean**2)))
+
+
+class Reader:
+    """Queries within one transaction; use it in the thread that got it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def restart(self) -> None:
+        """Look at the newest committed state instead."""
+        self._connection.execute("ROLLBACK")
+        self._connection.execute("BEGIN")
+
+    # What the index is
+
+    def meta(self, name: str) -> Any:
+        """A value by name, or None."""
+        row = self._one("SELECT value FROM meta WHERE name = ?", (name,))
+        return None if row is None else json.loads(row[0])
+
+    def generation(self) -> int:
+        """The number of the last committed change."""
+        return int(self.meta("generation"))
+
+    def calibration(self) -> tuple[int, Calibration] | None:
+        """The number of the current calibration and its means."""
+        row = self._one("SELECT number, passage_mean, query_mean FROM calibration")
+        if row is None:
+            return None
+        passage, query = (np.frombuffer(mean, "<f4").astype(np.float32) for mean in row[1:])
+        return int(row[0]), Calibration(passage, query)
+
+    def calibration_facts(self) -> dict[str, Any] | None:
+        """What was said about the calibration when it was made."""
+        row = self._one("SELECT facts FROM calibration")
+        return None if row is None else dict(json.loads(row[0]))
+
+    def snapshot(self) -> SnapshotRow | None:
+        """The current file of vectors."""
+        row = self._one(
+            "SELECT generation, file, bytes, sha256, kind, vectors, last_key FROM snapshots"
+        )
+        return None if row is None else SnapshotRow(*row)
+
+    def count_chunks(self) -> int:
+        """How many chunks there are."""
+        return int(self._value("SELECT COUNT(*) FROM chunks"))
+
+    def last_key(self) -> int:
+        """The largest key of a chunk that is there, 0 without chunks."""
+        return int(self._value("SELECT IFNULL(MAX(key), 0) FROM chunks"))
+
+    def totals(self) -> dict[str, Any]:
+        """Documents, pages, chunks, their states, formats and sources, as `info` shows them."""
+        states: dict[str, int] = {}
+        for (counts,) in self._rows("SELECT page_states FROM documents"):
+            for state, count in json.loads(counts).items():
+                states[state] = states.get(state, 0) + count
+        formats = self._rows("SELECT format, COUNT(*) FROM documents GROUP BY 1 ORDER BY 1")
+        sources = self._rows(
+            "SELECT source, MAX(root), COUNT(*) FROM documents GROUP BY source ORDER BY source"
+        )
+        return {
+            "documents": self._value("SELECT COUNT(*) FROM documents"),
+            "chunks": self.count_chunks(),
+            "pages": sum(states.values()),
+            "page_states": states,
+            "formats": {unblob(name): count for name, count in formats},
+            "sources": [
+                {"name": unblob(name), "root": unblob(root), "documents": count}
+                for name, root, count in sources
+            ],
+        }
+
+    # Documents, pages, chunks
+
+    def documents(self, where: Filter | None) -> list[DocumentRow]:
+        """The documents that match, ordered by source and path."""
+        sql, parameters = "", ()
+        if where is not None:
+            condition = document_condition(where)
+            sql, parameters = f" WHERE {condition.sql}", condition.parameters
+        rows = self._rows(f"{_DOCUMENT}{sql} ORDER BY source, path, id", parameters)
+        return [_document(row) for row in rows]
+
+    def document(self, document_id: str) -> DocumentRow | None:
+        """One document, or None."""
+        row = self._one(f"{_DOCUMENT} WHERE id = ?", (blob(document_id),))
+        return None if row is None else _document(row)
+
+    def pages(self, document_id: str) -> list[Page]:
+        """A document's pages in order."""
+        rows = self._rows(
+            """SELECT p.number, p.text, p.state, p.reason FROM pages p
+            JOIN documents d ON d.key = p.document WHERE d.id = ? ORDER BY p.position""",
+            (blob(document_id),),
+        )
+        return [
+            Page(number, unblob(text), PageState(state), unblob(reason))
+            for number, text, state, reason in rows
+        ]
+
+    def chunks(self, document_id: str) -> list[Chunk]:
+        """A document's chunks in order."""
+        rows = self._rows(
+            f"{_CHUNK} WHERE d.id = ? ORDER BY c.position, c.start, c.stop, c.key",
+            (blob(document_id),),
+        )
+        return [_chunk(row) for row in rows]
+
+    def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
+        """The chunks with these ids, in this order, without those that are gone."""
+        rows = self._among(f"{_CHUNK} WHERE c.id", [blob(id_) for id_ in chunk_ids])
+        found = {chunk.id: chunk for chunk in map(_chunk, rows)}
+        return [found[id_] for id_ in chunk_ids if id_ in found]
+
+    def sample_chunks(self, limit: int) -> list[Chunk]:
+        """The first chunks by id: ids are hashes, so this is a fixed pseudo-random sample."""
+        return [_chunk(row) for row in self._rows(f"{_CHUNK} ORDER BY c.id LIMIT ?", (limit,))]
+
+    # Keys: how other files name chunks
+
+    def sample_keys(self, limit: int) -> Keys:
+        """The keys of `sample_chunks`, in the same order: (m,)."""
+        return self._keys("SELECT key FROM chunks ORDER BY id LIMIT ?", (limit,))
+
+    def matching_keys(self, where: Filter) -> Keys:
+        """The keys of the chunks that match, ascending: (m,)."""
+        condition = chunk_condition(where)
+        # The second table is needed only where the condition speaks of both.
+        tables = "chunks c JOIN documents d ON d.key = c.document"
+        return self._keys(
+            f"SELECT c.key FROM {tables} WHERE {condition.sql} ORDER BY c.key",
+            condition.parameters,
+        )
+
+    def ids_of(self, keys: Keys) -> dict[int, str]:
+        """Chunk ids by key; keys that are gone are left out."""
+        rows = self._among("SELECT c.key, c.id FROM chunks c WHERE c.key", keys.tolist())
+        return {key: unblob(id_) for key, id_ in rows}
+
+    def keys_of(self, chunk_ids: Sequence[str]) -> dict[str, int]:
+        """Keys by chunk id; ids that are gone are left out."""
+        wanted = [blob(id_) for id_ in chunk_ids]
+        rows = self._among("SELECT c.id, c.key FROM chunks c WHERE c.id", wanted)
+        return {unblob(id_): key for id_, key in rows}
+
+    def removed_after(self, number: int) -> tuple[Keys, int]:
+        """Keys removed since the removal with this number, and the number of the last one."""
+        rows = self._rows(
+            "SELECT chunk, number FROM removed WHERE number > ? ORDER BY 2", (number,)
+        )
+        pairs = list(rows)
+        keys = np.array([key for key, _ in pairs], dtype=np.int64)
+        return keys, (pairs[-1][1] if pairs else number)
+
+    # Vectors
+
+    def known_vectors(self, keys: Sequence[str]) -> set[str]:
+        """Those vector keys that are stored."""
+        rows = self._among("SELECT key FROM vectors WHERE key", [blob(key) for key in keys])
+        return {unblob(key) for (key,) in rows}
+
+    def load_vectors(self, keys: Sequence[str]) -> Vectors:
+        """Raw vectors (n, dim) by vector key; KeyError names a missing one."""
+        rows = self._among("SELECT key, value FROM vectors WHERE key", [blob(key) for key in keys])
+        found = {unblob(key): value for key, value in rows}
+        return self._stacked([found[key] for key in keys])
+
+    def chunk_vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
+        """Raw vectors of chunks: keys (m,) in the order given, without those gone, (m, dim)."""
+        rows = self._among(
+            "SELECT c.key, v.value FROM chunks c JOIN vectors v ON v.number = c.vector WHERE c.key",
+            keys.tolist(),
+        )
+        found = dict(rows)
+        present = [key for key in keys.tolist() if key in found]
+        return np.array(present, dtype=np.int64), self._stacked([found[key] for key in present])
+
+    def vectors_after(self, key: int) -> Iterator[tuple[Keys, Vectors]]:
+        """All chunks with a larger key: blocks of keys (b,) ascending and raw vectors (b, dim)."""
+        cursor = self._connection.execute(
+            """SELECT c.key, v.value FROM chunks c JOIN vectors v ON v.number = c.vector
+            WHERE c.key > ? ORDER BY c.key""",
+            (key,),
+        )
+        while block := cursor.fetchmany(BLOCK):
+            keys = np.array([key for key, _ in block], dtype=np.int64)
+            yield keys, self._stacked([value for _, value in block])
+
+    def dimension(self) -> int | None:
+        """How many numbers a vector has; None while nothing says so."""
+        value = self.meta("dimension")
+        return None if value is None else int(value)
+
+    def _stacked(self, blobs: list[bytes]) -> Vectors:
+        return stack(blobs, self.dimension() or 0)
+
+    # Full text
+
+    def keyword(self, query: str) -> Matches:
+        """BM25 (k1 1.2, b 0.75) of every chunk in which a word of the query occurs."""
+        total = self.count_chunks()
+        terms = self._selective(query_terms(query), total)
+        if not terms:
+            return Matches(np.empty(0, np.int64), np.empty(0), total)
+        expression = " OR ".join(f'"{term}"' for term in terms)
+        rows = self._rows(
+            "SELECT rowid, -bm25(fulltext) FROM fulltext WHERE fulltext MATCH ?", (expression,)
+        )
+        found = np.array(list(rows), dtype=np.float64).reshape(-1, 2)
+        return Matches(found[:, 0].astype(np.int64), found[:, 1], total)
+
+    def _selective(self, terms: list[str], total: int) -> list[str]:
+        """The terms that occur, without those in most chunks as long as others remain.
+
+        A word in more than half of all chunks has no weight in BM25 but makes every one a match.
+        """
+        counts: dict[str, int] = {}
+        for term in terms:
+            row = self._one("SELECT doc FROM vocabulary WHERE term = ?", (term,))
+            if row is not None:
+                counts[term] = row[0]
+        rare = [term for term, count in counts.items() if 2 * count <= total]
+        return rare or list(counts)
+
+    # SQL
+
+    def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        return self._connection.execute(sql, parameters)
+
+    def _one(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        return self._connection.execute(sql, parameters).fetchone()
+
+    def _value(self, sql: str) -> Any:
+        return self._one(sql)[0]
+
+    def _keys(self, sql: str, parameters: Sequence[Any]) -> Keys:
+        return np.array([key for (key,) in self._rows(sql, parameters)], dtype=np.int64)
+
+    def _among(self, select: str, values: Iterable[Any]) -> Iterator[Any]:
+        """The rows of `select … IN (values)`, a bounded number of values at a time."""
+        remaining = iter(values)
+        while batch := list(islice(remaining, BLOCK)):
+            yield from self._rows(f"{select} IN ({', '.join('?' * len(batch))})", batch)
+
+
+def _document(row: Sequence[Any]) -> DocumentRow:
+    id_, source, root, path, format_, title, author, date, sha256, *numbers = row
+    size, mtime_ns, settings, metadata, pages, states, chunks = numbers
+    return DocumentRow(
+        id=unblob(id_),
+        source=unblob(source),
+        root=unblob(root),
+        path=unblob(path),
+        format=unblob(format_),
+        title=unblob(title),
+        author=unblob(author),
+        date=unblob(date),
+        sha256=unblob(sha256),
+        size=size,
+        mtime_ns=mtime_ns,
+        settings=unblob(settings),
+        metadata=json.loads(metadata),
+        pages=pages,
+        page_states={PageState(state): count for state, count in json.loads(states).items()},
+        chunks=chunks,
+    )
+
+
+def _chunk(row: Sequence[Any]) -> Chunk:
+    id_, document, path, format_, title, page, start, stop, text, metadata = row
+    return Chunk(
+        id=unblob(id_),
+        document_id=unblob(document),
+        path=unblob(path),
+        format=unblob(format_),
+        title=unblob(title),
+        page=page,
+        start=start,
+        end=stop,
+        text=unblob(text),
+        metadata=json.loads(metadata),
+    )
+
+
+__all__ = ["BLOCK", "Matches", "Reader", "SnapshotRow"]

@@ -1,0 +1,108 @@
+r"""Path patterns: `*` and `?` stay within a folder, `**` crosses folders, `[a-z]` is one character.
+
+Python 3.11 has `fnmatch` (whose `*` crosses `/`) and `Path.match` (without `**`), so the
+translation to a regular expression is written out here. Matching takes linear time in practice:
+every star but the last is atomic (`(?>…)`): the leftmost place where what follows it fits is as
+good as any later one.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+
+def glob_matches(pattern: str, path: str) -> bool:
+    """Whether the whole path matches; a pattern without `/` is matched with the file's name.
+
+    >>> glob_matches("reports/**/*.pdf", "reports/a.pdf"), glob_matches("*.pdf", "reports/a.pdf")
+    (True, True)
+    >>> glob_matches("reports/*.pdf", "reports/2024/a.pdf")
+    False
+    """
+    name = path if "/" in pattern else path.rsplit("/", 1)[-1]
+    return _compiled(pattern).fullmatch(name) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(_translated(_tokens(pattern)), re.DOTALL)
+
+
+def _tokens(pattern: str) -> list[str]:
+    """The pattern's parts as regular expressions; stars are `*`, `**`, and `**/` as they are.
+
+    >>> _tokens("a*/**/[!b]")
+    ['a', '*', '/', '**/', '(?!/)[^b]']
+    """
+    tokens: list[str] = []
+    at = 0
+    while at < len(pattern):
+        stars = len(pattern) - at - len(pattern[at:].lstrip("*"))
+        if stars:
+            starts_folder = at == 0 or pattern[at - 1] == "/"
+            at += stars
+            if stars == 1:
+                tokens.append("*")
+            elif starts_folder and pattern[at : at + 1] == "/":
+                tokens.append("**/")
+                at += 1
+            else:
+                tokens.append("**")
+            continue
+        token, at = _single(pattern, at)
+        tokens.append(token)
+    return tokens
+
+
+def _single(pattern: str, at: int) -> tuple[str, int]:
+    """The regular expression of the one character wanted at `at`, and where the next starts."""
+    if pattern[at] == "?":
+        return "[^/]", at + 1
+    # A "]" right after "[" or "[!" is a member of the set, not its end.
+    body = at + 2 if pattern[at + 1 : at + 2] in ("!", "^") else at + 1
+    end = pattern.find("]", body + 1) if pattern[at] == "[" else -1
+    if end < 0:
+        return re.escape(pattern[at]), at + 1
+    members = _members(pattern[body:end])
+    if body == at + 2:
+        return (f"(?!/)[^{members}]" if members else "[^/]"), end + 1
+    return (f"(?!/)[{members}]" if members else "(?!)"), end + 1
+
+
+def _members(body: str) -> str:
+    """The inside of a character class; a range that runs backwards is empty."""
+    members = []
+    at = 0
+    while at < len(body):
+        if body[at + 1 : at + 2] == "-" and at + 2 < len(body):
+            if body[at] <= body[at + 2]:
+                members.append(f"{re.escape(body[at])}-{re.escape(body[at + 2])}")
+            at += 3
+        else:
+            members.append(re.escape(body[at]))
+            at += 1
+    return "".join(members)
+
+
+def _translated(tokens: list[str]) -> str:
+    """One regular expression; `**` opens a group that reaches to the next `**`, `*` to the next."""
+    return _groups(tokens, ("**", "**/"), {"**": ".*?", "**/": "(?:[^/]*/)*?"}, inner=True)
+
+
+def _groups(tokens: list[str], stars: tuple[str, ...], gaps: dict[str, str], inner: bool) -> str:
+    starts = [i for i, token in enumerate(tokens) if token in stars]
+    bounds = [*starts, len(tokens)]
+    result = [_fixed(tokens[: bounds[0]], inner)]
+    for i, start in enumerate(starts):
+        piece = gaps[tokens[start]] + _fixed(tokens[start + 1 : bounds[i + 1]], inner)
+        # The last star must be free to reach the end of what is matched.
+        result.append(piece if i == len(starts) - 1 else f"(?>{piece})")
+    return "".join(result)
+
+
+def _fixed(tokens: list[str], inner: bool) -> str:
+    return _groups(tokens, ("*",), {"*": "[^/]*?"}, inner=False) if inner else "".join(tokens)
+
+
+__all__ = ["glob_matches"]

@@ -1,0 +1,137 @@
+"""Brute force over an array: the reference every other store is compared with.
+
+Scores are computed twice: all of them fast in float32, then those near the top once more in
+float64, row by row. A matrix product may give equal rows sums that differ in the last digit,
+depending on where they stand; the second pass gives equal rows equal scores, so that ties are
+broken by id and not by chance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from retriever.stores import Ids, Scores, Vectors
+from retriever.types import UsageError
+
+_BLOCK = 4096  # rows held in float64 at once
+
+MARGIN = 2e-5
+"""Times both lengths: more than a float32 product can be wrong by in thousands of dimensions."""
+
+
+class ExactStore:
+    """All vectors in one array (n, dim); ids (n,) are int64, each once."""
+
+    kind = "exact"
+
+    def __init__(self, ids: Ids, vectors: Vectors) -> None:
+        ids, vectors = checked(ids, vectors)
+        order = np.argsort(ids)
+        self._ids = ids[order]
+        self._vectors = vectors[order]
+        self._longest = longest(vectors)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def search(self, query: Vectors, k: int, allowed: Ids | None = None) -> tuple[Ids, Scores]:
+        """See `VectorStore.search`."""
+        query = checked_query(query, self._vectors.shape[1])
+        mask = None if allowed is None else np.isin(self._ids, allowed)
+        return nearest(self._ids, self._vectors, query, k, mask, self._longest)
+
+
+def nearest(
+    ids: Ids,
+    vectors: Vectors,
+    query: Vectors,
+    k: int,
+    mask: np.ndarray | None = None,
+    length: float = 1.0,
+) -> tuple[Ids, Scores]:
+    """The k best rows of `vectors` (n, dim) for `query` (dim,): ids (m,) and scores (m,).
+
+    `ids` (n,) ascend; `mask` (n,) says which rows count; no row is longer than `length`.
+    """
+    if mask is not None:
+        rows = np.flatnonzero(mask)
+        if 4 * len(rows) < len(ids):
+            return nearest(ids[rows], vectors[rows], query, k, None, length)
+    rough = vectors @ query
+    if mask is not None:
+        rough = np.where(mask, rough, -np.inf)
+    count = len(ids) if mask is None else len(rows)
+    k = min(k, count)
+    if k <= 0:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    kth = np.partition(rough, len(rough) - k)[len(rough) - k]
+    margin = MARGIN * length * float(np.linalg.norm(query))
+    chosen = np.flatnonzero(rough >= kth - margin)
+    return best(ids[chosen], scores_of(vectors, query, chosen), k)
+
+
+def scores_of(vectors: Vectors, query: Vectors, rows: np.ndarray) -> Scores:
+    """Inner products of chosen rows with `query` (dim,), the same for equal rows: (m,)."""
+    scores = np.empty(len(rows), dtype=np.float32)
+    query64 = query.astype(np.float64)
+    for start in range(0, len(rows), _BLOCK):
+        block = vectors[rows[start : start + _BLOCK]].astype(np.float64)
+        scores[start : start + _BLOCK] = np.einsum("nd,d->n", block, query64)
+    return scores
+
+
+def best(ids: Ids, scores: Scores, k: int) -> tuple[Ids, Scores]:
+    """The k largest scores, equal ones by the smaller id.
+
+    >>> ids, scores = best(np.array([7, 3, 5]), np.array([0.5, 0.5, 0.9], dtype=np.float32), 2)
+    >>> ids.tolist()
+    [5, 3]
+    """
+    order = np.lexsort((ids, -scores))[: max(k, 0)]
+    return ids[order], scores[order]
+
+
+def longest(vectors: Vectors) -> float:
+    """The length of the longest row of (n, dim), at least 1."""
+    if not len(vectors):
+        return 1.0
+    return max(1.0, float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max())))
+
+
+def checked(ids: Ids, vectors: Vectors) -> tuple[Ids, Vectors]:
+    """Both as contiguous arrays of the right type, or a UsageError."""
+    ids = np.ascontiguousarray(ids, dtype=np.int64)
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    if vectors.ndim != 2 or ids.shape != (len(vectors),):
+        raise UsageError(
+            f"a store needs one id for each vector; it got ids {ids.shape}, vectors {vectors.shape}"
+        )
+    if len(np.unique(ids)) != len(ids):
+        raise UsageError("a store was given the same id twice; each vector needs its own")
+    if not np.isfinite(vectors).all():
+        raise UsageError("a vector holds NaN or infinity; it cannot be searched")
+    return ids, vectors
+
+
+def checked_query(query: Vectors, dimension: int) -> Vectors:
+    """The query as float32 (dim,), or a UsageError with both numbers."""
+    query = np.ascontiguousarray(query, dtype=np.float32)
+    if query.shape != (dimension,):
+        raise UsageError(
+            f"the vectors have {dimension} dimensions; the query's shape is {query.shape}"
+        )
+    if not np.isfinite(query).all():
+        raise UsageError("the query vector holds NaN or infinity; it cannot be searched with")
+    return query
+
+
+__all__ = [
+    "MARGIN",
+    "ExactStore",
+    "best",
+    "checked",
+    "checked_query",
+    "longest",
+    "nearest",
+    "scores_of",
+]
