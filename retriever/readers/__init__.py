@@ -30,6 +30,7 @@ from retriever.readers import (
     markdown,
     pages,
     pdf,
+    pdf_fields,
     pdf_repair,
     pdf_text,
     signatures,
@@ -61,7 +62,7 @@ _BARE_NAMES = frozenset(
 _CALLED = {"pdf": "a PDF", "docx": "a Word document", "txt": "text", "markdown": "text"}
 _MODULES = (
     *(docx, encodings, facts, html, html_facts, html_parts, markdown),
-    *(pages, pdf, pdf_repair, pdf_text, signatures, text),
+    *(pages, pdf, pdf_fields, pdf_repair, pdf_text, signatures, text),
 )
 
 READERS_VERSION = hashlib.sha256(

@@ -232,6 +232,8 @@ def _style_levels(document: Any) -> Iterator[tuple[str, int]]:
 
 
 def _style_level(style: Any) -> int:
+    if (style.name or "").strip().lower() in _TITLES:
+        return 1
     for _ in range(10):  # a chain of base styles; damaged files make it a ring
         if style is None:
             return 0
@@ -239,8 +241,6 @@ def _style_level(style: Any) -> int:
         heading = _HEADING.fullmatch(name)
         if heading:
             return int(heading[1])
-        if name in _TITLES:
-            return 1
         outline = _value(_child(style.element, "pPr", "outlineLvl"))
         if outline.isdigit() and int(outline) < 9:
             return int(outline) + 1

@@ -195,10 +195,11 @@ def decode(data: bytes, declared: str = "") -> str | None:
 
 
 def _is_binary(data: bytes) -> bool:
-    """More than a tenth of NULs and random control bytes is no text (a few are damage)."""
+    """More than a tenth of control bytes, or a third with NULs, is no text (fewer are damage)."""
     sample = data[:_SAMPLE] + data[-_SAMPLE // 4 :]
-    words = re.sub(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]", b"", sample)
-    if len(sample) - len(words) > 0.1 * len(sample):
+    nulls = sample.count(b"\x00")
+    controls = len(re.findall(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]", sample))
+    if controls > 0.1 * len(sample) or controls + nulls > 0.3 * len(sample):
         return True
     # Compressed or encrypted bytes hold every value about equally often; text never does.
     return len(sample) >= 256 and len(set(sample)) > 220 and _valid_utf8(sample) is None

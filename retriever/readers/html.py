@@ -168,13 +168,18 @@ class _Writer:
         elif tag == "li":
             self._start_item()
         elif tag == "tr" and not is_layout(element):
-            self._finish(tight=bool(element.getprevious() is not None))
-            self._cells.append([])
+            self._start_row(element)
         elif tag in _PARAGRAPHS or tag in ("tr", "td", "th"):
             self._start_block(element)
         if tag == "pre":
             self._verbatim += 1
         self.words(element.text)
+
+    def _start_row(self, row: etree._Element) -> None:
+        table = next(row.iterancestors("table"), None)
+        first = table is None or next(table.iter("tr")) is row
+        self._break(tight=not first)
+        self._cells.append([])
 
     def _start_block(self, element: etree._Element) -> None:
         tag = element.tag
@@ -184,6 +189,7 @@ class _Writer:
             self._line.clear()  # the first paragraph of a list item stays on the item's line
         elif tag == "dd" or (tag in ("ul", "ol", "menu") and self._lists):
             self._break(tight=True)
+            self._tight = not self._cells and bool(self._blocks)
         else:
             self._break()
         if tag in ("ul", "menu"):
@@ -194,6 +200,7 @@ class _Writer:
 
     def _start_item(self) -> None:
         self._break(tight=self._in_list)
+        self._tight = self._tight or self._in_list
         self._in_list = True
         number = self._lists[-1] if self._lists else None
         indent = "  " * max(0, len(self._lists) - 1)

@@ -15,7 +15,7 @@ from retriever.types import Scalar
 VERSION = 1
 
 _TITLES = ("citation_title", "dc.title", "dcterms.title", "og:title", "twitter:title")
-_AUTHORS = ("author", "citation_author", "dc.creator", "dcterms.creator", "article:author", "byl")
+_AUTHORS = ("article:author", "author", "citation_author", "dc.creator", "dcterms.creator", "byl")
 _DATES = (
     "article:published_time",
     "citation_publication_date",
@@ -71,14 +71,18 @@ def _title(
     """`<title>` without the site's name where the page itself shows the shorter form."""
     element = next((e for e in root.iter("title") if e.getparent().tag != "svg"), None)
     full = clean_title("".join(element.itertext()) if element is not None else "", name)
-    shown = [value for key in _TITLES for value in meta.get(key, [])]
-    shown += [
-        clean_fact(linked.get("headline")),
-        *("".join(h1.itertext()) for h1 in root.iter("h1")),
-    ]
-    titles = [title for title in (clean_title(value, name) for value in shown) if title]
-    shorter = [title for title in titles if re.match(re.escape(title) + r"\s*[|\-–—:·»•]", full)]
-    return next(filter(None, [*shorter, full, *titles]), "")
+    stated = [value for key in _TITLES for value in meta.get(key, [])]
+    stated += [clean_fact(linked.get("headline"))]
+    headings = [clean_title("".join(h1.itertext()), name) for h1 in root.iter("h1")]
+    titles = list(filter(None, (clean_title(value, name) for value in stated)))
+    shorter = [title for title in [*titles, *headings] if title and _begins(full, title)]
+    agreed = [title for title in titles if title in headings]
+    return next(filter(None, [*shorter, *agreed, full, *titles, *headings]), "")
+
+
+def _begins(full: str, title: str) -> bool:
+    """Whether `full` is `title` with a site's name behind it."""
+    return re.match(re.escape(title) + r"\s*[|\-–—:·»•]", full) is not None
 
 
 def _meta(root: etree._Element) -> dict[str, list[str]]:
@@ -88,6 +92,7 @@ def _meta(root: etree._Element) -> dict[str, list[str]]:
         content = clean_fact(element.get("content"))
         for attribute in ("name", "property", "itemprop"):
             key = (element.get(attribute) or "").strip().lower()
+            key = key.removeprefix("og:") if key.startswith("og:article:") else key
             if key and content:
                 found.setdefault(key, []).append(content)
     return found

@@ -43,6 +43,7 @@ _TAG = re.compile(
 )
 _ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,30}|#\d{1,7}|#[xX][0-9A-Fa-f]{1,6});")
 _ATX_TITLE = re.compile(r"^ {0,3}#(?!#)[ \t]+(?P<title>[^\n]*?)[ \t]*#*[ \t]*$", re.MULTILINE)
+_HEADING = re.compile(r"^(?P<marks>#{2,6})[ \t]+(?P<title>[^\n]*?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _SETEXT_TITLE = re.compile(r"^ {0,3}(?P<title>\S[^\n]*?)[ \t]*\n {0,3}=+[ \t]*$", re.MULTILINE)
 
 
@@ -179,10 +180,21 @@ def _clean_inline(text: str) -> str:
 
 
 def _first_heading(prose: str) -> str:
-    """The first heading of the first level, as plain words."""
+    """The first heading of the first level as plain words, or the one that heads everything."""
     found = [match for match in (_ATX_TITLE.search(prose), _SETEXT_TITLE.search(prose)) if match]
-    if not found:
+    match = min(found, key=lambda one: one.start()) if found else _only_head(prose)
+    if match is None:
         return ""
-    title = min(found, key=lambda match: match.start())["title"]
-    title = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", title)
-    return re.sub(r"[*_`]{1,3}(\S(?:.*?\S)?)[*_`]{1,3}", r"\1", title)
+    title = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", match["title"])
+    title = re.sub(r"(?<!\\)[*_`]{1,3}(\S(?:.*?\S)?)(?<!\\)[*_`]{1,3}", r"\1", title)
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", title)
+
+
+def _only_head(prose: str) -> re.Match[str] | None:
+    """A lower heading on the first line, if no other heading is as high (a chapter's file)."""
+    first = _HEADING.match(prose.lstrip())
+    if first is None:
+        return None
+    levels = [len(match["marks"]) for match in _HEADING.finditer(prose)]
+    alone = levels.count(levels[0]) == 1 and min(levels) == levels[0]
+    return first if alone else None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
+from itertools import pairwise
 
 from retriever.types import Page, PageState
 
@@ -23,10 +25,15 @@ _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u2060\ufeff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 _GLYPH_NAMES = re.compile(r"\(cid:\d+\)|/(?:g|G|C|cid|uni|glyph|index)\d{1,5}(?![\w.])")
+_SAMPLE = 200_000  # characters judged
+_PUNCTUATION = ".,;:!?()[]{}\"'“”‘’«»–—…/"
+_EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH", "FULLWIDTH", "HANGUL", "IDEOGRAPHIC")
 _BAD_SHARE = 0.3  # of the visible characters; measured: see tests/test_readers_pages.py
 _CONTROL_SHARE = 0.05
+_WORD_SHARE = 0.25
+_JUMBLE_SHARE = 0.3
 _VOWELS = frozenset("aeiouyAEIOUY")
-_VOWEL_SHARE = 0.17
+_VOWEL_SHARE = 0.22
 _ENOUGH_LETTERS = 200
 
 
@@ -84,15 +91,33 @@ def garbled_reason(text: str) -> str:
     names = sum(len(name) for name in _GLYPH_NAMES.findall(visible))
     if names > len(visible) / 2:
         return "its characters are glyph codes, not letters"
-    sample = visible[:200_000]
+    sample = visible[:_SAMPLE]
     kinds = [unicodedata.category(character) for character in sample]
     controls = kinds.count("Cc")
-    if controls > max(1, _CONTROL_SHARE * len(sample)):
-        return "its characters are control codes, not letters"
     bad = controls + sample.count("\ufffd") + sum(kinds.count(kind) for kind in ("Co", "Cn", "Cs"))
-    if bad > _BAD_SHARE * len(sample):
-        return "most of its characters stand for no known letter"
-    return _cipher_reason(sample)
+    # A page of mathematics may have a control code for every sign, and still be read by its words.
+    if bad > _BAD_SHARE * len(sample) and _word_share(text) < _WORD_SHARE:
+        return "its characters are codes, most of them of no known letter"
+    if controls > max(1, _CONTROL_SHARE * len(sample)) and _word_share(text) < _WORD_SHARE:
+        return "its characters are control codes, not letters"
+    return _cipher_reason(sample) or _jumble_reason(sample)
+
+
+def _word_share(text: str) -> float:
+    """The share of visible characters that stand in plain words of two letters or more."""
+    tokens = text[:_SAMPLE].split()
+    words = (token.strip(_PUNCTUATION) for token in tokens)
+    clean = sum(len(word) for word in words if len(word) > 1 and _is_word(word))
+    return clean / max(1, sum(map(len, tokens)))
+
+
+def _is_word(token: str) -> bool:
+    """Letters (and marks) alone; of Latin ones at least one vowel, capitals only in front."""
+    if not token.replace("-", "").replace("’", "").replace("'", "").isalpha():
+        return not token.isascii() and all(unicodedata.category(c)[0] in "LM" for c in token)
+    return not token.isascii() or (
+        not _VOWELS.isdisjoint(token) and (token[1:].islower() or token.isupper())
+    )
 
 
 def _cipher_reason(sample: str) -> str:
@@ -105,3 +130,24 @@ def _cipher_reason(sample: str) -> str:
     if vowels < _VOWEL_SHARE * len(latin):
         return "its letters make no words: the font's codes are not the letters they show"
     return ""
+
+
+def _jumble_reason(sample: str) -> str:
+    """Glyph numbers taken for letters give letters of many scripts, side by side."""
+    scripts = [_script(character) for character in sample[:20_000] if character > "\x7f"]
+    known = [script for script in scripts if script]
+    changes = sum(a != b for a, b in pairwise(known))
+    if len(known) >= 50 and len(set(known)) > 4 and changes > _JUMBLE_SHARE * len(known):
+        return "its letters are of many scripts at once: the font's codes are not the letters"
+    return ""
+
+
+@lru_cache(maxsize=20_000)
+def _script(character: str) -> str:
+    """The script of a letter; the three of Japanese, and Chinese, count as one; else empty."""
+    if not character.isalpha():
+        return ""
+    script = unicodedata.name(character, "").split(" ")[0].split("-")[0]
+    if script in _EAST_ASIAN:
+        return "CJK"
+    return "" if script in ("LATIN", "GREEK", "MATHEMATICAL", "DOUBLE") else script

@@ -25,6 +25,7 @@ from pypdf.errors import (
 
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.pages import make_page
+from retriever.readers.pdf_fields import written_lines
 from retriever.readers.pdf_repair import repaired
 from retriever.readers.pdf_text import clean_lines, known_words, rejoin_hyphens
 from retriever.types import Document, Page, PageState, ReadError
@@ -132,14 +133,25 @@ def _document(reader: pypdf.PdfReader, pages: list[Any], name: str) -> Document:
 def _extract(page: Any) -> str | Page:
     """The page's raw text, or a page that says why there is none."""
     try:
-        return str(page.extract_text())
+        text = str(page.extract_text())
     except LimitReachedError as error:
+        if "loop" in str(error).lower() or "cyc" in str(error).lower():
+            reason = f"the page cannot be read: {_said(error)}"
+            return Page(None, "", PageState.FAILED, reason)
         reason = f"larger than any page of text: {_said(error)}"
         return Page(None, "", PageState.TOO_LONG, reason)
     except FileNotDecryptedError:
         return Page(None, "", PageState.ENCRYPTED, _NO_PASSWORD)
     except Exception as error:  # noqa: BLE001 - one damaged page must not end the others
         return Page(None, "", PageState.FAILED, f"the page cannot be read: {_said(error)}")
+    return "\n".join([text, *_written(page)])
+
+
+def _written(page: Any) -> list[str]:
+    try:
+        return [line for line in written_lines(page) if line]
+    except Exception:  # noqa: BLE001 - a damaged form must not take the page's text with it
+        return []
 
 
 def _said(error: Exception) -> str:

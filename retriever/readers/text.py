@@ -28,4 +28,4 @@ def decoded(data: bytes, declared: str = "") -> str:
     text = decode(data, declared)
     if text is None:
         raise ReadError("not text: its bytes are binary data")
-    return text
+    return text.replace("\x00", "")  # damage: no text has a use for NUL

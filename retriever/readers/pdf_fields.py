@@ -1,0 +1,66 @@
+"""What people wrote into a PDF: the values of form fields and text put on top of a page.
+
+pypdf extracts the page itself; what a form holds stands beside it, in annotations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+VERSION = 1
+
+_MAX_FIELDS = 5_000  # of one page
+_PASSWORD = 1 << 13  # field flag: what is typed shall not be read
+_HIDDEN = 0b10
+
+
+def written_lines(page: Any) -> Iterator[str]:
+    """Each filled field of the page as "label: value", and the text of free text annotations."""
+    annotations = _resolved(page.get("/Annots"))
+    for entry in list(annotations or ())[:_MAX_FIELDS]:
+        annotation = _resolved(entry)
+        if not hasattr(annotation, "get") or _number(annotation.get("/F")) & _HIDDEN:
+            continue
+        kind = annotation.get("/Subtype")
+        if kind == "/FreeText":
+            yield _text(annotation.get("/Contents"))
+        elif kind == "/Widget":
+            yield _field(annotation)
+
+
+def _field(widget: Any) -> str:
+    """A field may share its name, kind and value with others by a common parent."""
+    kind = _inherited(widget, "/FT")
+    if kind not in ("/Tx", "/Ch") or _number(_inherited(widget, "/Ff")) & _PASSWORD:
+        return ""
+    value = _text(_inherited(widget, "/V"))
+    label = _text(_inherited(widget, "/TU")) or _text(_inherited(widget, "/T"))
+    return f"{label}: {value}" if value and label else value
+
+
+def _inherited(field: Any, key: str) -> Any:
+    for _ in range(10):  # a damaged file may make a ring of parents
+        value = _resolved(field.get(key))
+        if value is not None:
+            return value
+        field = _resolved(field.get("/Parent"))
+        if not hasattr(field, "get"):
+            break
+    return None
+
+
+def _resolved(value: Any) -> Any:
+    return value.get_object() if hasattr(value, "get_object") else value
+
+
+def _number(value: Any) -> int:
+    resolved = _resolved(value)
+    return int(resolved) if isinstance(resolved, int) else 0
+
+
+def _text(value: Any) -> str:
+    resolved = _resolved(value)
+    if isinstance(resolved, list):
+        return ", ".join(filter(None, map(_text, resolved[:100])))
+    return " ".join(resolved.split()) if isinstance(resolved, str) else ""
