@@ -1,0 +1,247 @@
+"""The public `Index`: one backend and one embedder behind one small set of verbs.
+
+An index knows which model it was built with, so it can be opened by its folder alone; the model is
+loaded when it is first needed (a keyword search never needs it).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.backends import Backend, DocumentRow
+from retriever.backends.embedded import EmbeddedBackend
+from retriever.filters import Filter
+from retriever.ingest import Embedder, Ingest, fitting, row_for
+from retriever.search import search
+from retriever.settings import ChunkSettings
+from retriever.sync import SyncOptions, SyncReport, sync
+from retriever.types import (
+    Chunk,
+    Document,
+    Hit,
+    IndexStateError,
+    Page,
+    Progress,
+    document_id,
+)
+
+Vectors = NDArray[np.float32]
+Where = Filter | Mapping[str, Any] | None
+
+
+class Index:
+    """Documents that can be searched. Use it as a context manager, or `close` it.
+
+    Safe to search from several threads, also while another process indexes into it.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        embedder: Embedder | None = None,
+        *,
+        name: str = "",
+        device: str | None = None,
+        dtype: str | None = None,
+        chunking: ChunkSettings | None = None,
+    ) -> None:
+        """Wrap an open backend. Raises IndexStateError when `embedder` is not the one it needs."""
+        self.backend = backend
+        self.name = name
+        self._embedder = embedder
+        self._device, self._dtype = device, dtype
+        self._chunking = chunking or ChunkSettings()
+        self._loading = threading.Lock()
+        settings = backend.embedder_settings
+        if embedder is not None and settings is not None:
+            backend.claim(embedder.settings, backend.chunk_settings or self._chunking)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        embedder: Embedder | None = None,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> Self:
+        """Open an index that exists. Raises IndexStateError if there is none, or it is damaged.
+
+        Without `embedder` the index's own model is loaded when it is needed, on `device` in
+        `dtype` (chosen automatically when None).
+        """
+        backend = EmbeddedBackend.open(Path(path))
+        return cls(backend, embedder, name=str(path), device=device, dtype=dtype)
+
+    @classmethod
+    def open_or_create(
+        cls,
+        path: str | Path,
+        embedder: Embedder | None = None,
+        *,
+        chunking: ChunkSettings | None = None,
+        store: str | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> Self:
+        """Open an index, or make an empty one in a new folder.
+
+        `store` is a FAISS factory string ("Flat", "SQ8", "HNSW32,SQ8" …), by default chosen by
+        size; `chunking` applies to a new index only.
+        """
+        backend = EmbeddedBackend.open(Path(path), create=True, factory=store)
+        return cls(backend, embedder, name=str(path), device=device, dtype=dtype, chunking=chunking)
+
+    # Writing
+
+    def sync(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        delete: bool = True,
+        force: bool = False,
+        dry_run: bool = False,
+        progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> SyncReport:
+        """Bring the index in step with folders or files; see `retriever.sync`."""
+        chosen = [paths] if isinstance(paths, str | Path) else list(paths)
+        return sync(
+            self.backend,
+            lambda: self.embedder,
+            chosen,
+            SyncOptions(tuple(include), tuple(exclude), delete, force, dry_run),
+            chunking=self._chunking,
+            name=self.name,
+            hide=[Path(self.name)] if self.name else [],
+            progress=progress,
+        )
+
+    def add(self, documents: Iterable[Document]) -> int:
+        """Add or replace documents handed over by the caller; returns how many.
+
+        They are known by their `path` alone and are never touched by `sync`.
+        """
+        embedder = self.embedder
+        chunking = fitting(self.backend.chunk_settings or self._chunking, embedder)
+        self.backend.claim(embedder.settings, chunking)
+        ingest = Ingest(self.backend, embedder, chunking)
+        count = 0
+        for document in documents:
+            ingest.add(row_for(document, id=document_id("", document.path)), document)
+            count += 1
+        ingest.close()
+        self.backend.finish({"added": count})
+        return count
+
+    def remove(self, paths: Sequence[str], *, source: str | None = None) -> int:
+        """Remove documents by path (of one source, or of all); returns how many there were."""
+        wanted = set(paths)
+        rows = self.backend.documents()
+        ids = [r.id for r in rows if r.path in wanted and source in (None, r.source)]
+        return self.backend.delete(ids)
+
+    # Searching
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        mode: str = "hybrid",
+        where: Where = None,
+        by_file: bool = False,
+    ) -> list[Hit]:
+        """The `k` best passages; with `by_file`, the best passage of each of the `k` best files.
+
+        `mode` is "hybrid", "dense" or "keyword"; `where` a filter, e.g.
+        `{"format": "pdf", "path": {"glob": "reports/**"}, "date": {"gte": "2024"}}`.
+        """
+        return search(
+            self.backend,
+            query,
+            self.embed_query,
+            k=k,
+            mode=mode,
+            where=_parsed(where),
+            by_file=by_file,
+        )
+
+    def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
+        """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
+        return search(
+            self.backend, "vector", lambda _: vector, k=k, mode="dense", where=_parsed(where)
+        )
+
+    def embed_query(self, query: str) -> Vectors:
+        """The query's raw vector: (dim,)."""
+        embedder = self.embedder
+        vectors: Vectors = embedder.embed_inputs([embedder.query_input(query)])
+        return vectors[0]
+
+    # Looking
+
+    def documents(self, where: Where = None) -> list[DocumentRow]:
+        """What is in the index, ordered by source and path."""
+        return self.backend.documents(_parsed(where))
+
+    def pages(self, document_id: str) -> list[Page]:
+        """A document's pages with their states and texts."""
+        return self.backend.pages(document_id)
+
+    def chunks(self, document_id: str) -> list[Chunk]:
+        """A document's chunks in order."""
+        return self.backend.chunks(document_id)
+
+    def info(self) -> dict[str, Any]:
+        """Counts, model, calibration, store, sizes, last run, running progress: plain JSON."""
+        return {**self.backend.info(), "path": self.name}
+
+    @property
+    def generation(self) -> int:
+        """Grows with every change; key caches by it."""
+        return self.backend.generation
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder, loaded now if it was not yet.
+
+        Raises IndexStateError for an empty index that no embedder was given for, ModelError when
+        the index's model cannot be loaded.
+        """
+        with self._loading:
+            if self._embedder is None:
+                self._embedder = self._load()
+            return self._embedder
+
+    def _load(self) -> Embedder:
+        settings = self.backend.embedder_settings
+        if settings is None:
+            raise IndexStateError(
+                f"the index {self.name!r} is empty: add documents first, "
+                f"e.g. wva index FOLDER --index {self.name}"
+            )
+        from retriever.embedder import AlignedWVA
+
+        return AlignedWVA.from_settings(settings, device=self._device, dtype=self._dtype)
+
+    def close(self) -> None:
+        """Release the index's files."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _parsed(where: Where) -> Filter | None:
+    return where if where is None or isinstance(where, Filter) else Filter.parse(where)
