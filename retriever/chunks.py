@@ -46,6 +46,8 @@ _GLUED = (
     0.3,
     0.2,
 )  # the cost of two large sections in one chunk, by depth
+# Units of together no more than this part of a chunk are not worth a choice.
+_JOINED = {Level.KEPT: 2, Level.ANYWHERE: 12, Level.WORD: 12, Level.CLAUSE: 12}
 _CLAUSE = re.compile(r"[,;:—–،؛]\s++|[，、；：]\s*+|[\r\n]++\s*+")
 _SPACES = re.compile(r"\s++")
 _EDGES = 32  # tokens
@@ -213,9 +215,10 @@ def _coalesced(page: _Page) -> list[Break]:
     kept: list[Break] = []
     for index, unit in enumerate(page.breaks):
         end = page.breaks[index + 1].at if index + 1 < len(page.breaks) else len(page.text)
-        parts = 12 if unit.level <= Level.CLAUSE else 24
+        # Before a KEPT unit there is no choice, so nothing is lost by joining it to its heading.
+        parts = _JOINED.get(unit.level, 24)
         tiny = bool(kept) and page.tokens.count(kept[-1].at, end) <= page.size // parts
-        if not tiny or unit.level in (Level.HEADING, Level.KEPT):
+        if not tiny or unit.level == Level.HEADING:
             kept.append(unit)
     return kept
 
@@ -230,21 +233,23 @@ def _choose(page: _Page) -> list[int]:
     of large sections glued together; `best[i]` is that of the units before `i`.
     """
     units, glued = page.units, _glue_costs(page)
+    firsts = [unit.first for unit in units]
+    cuts_before = [_CUT_COST[unit.level] for unit in units]
+    # A chunk inside a section will also hold what it repeats of the one before.
+    limits = [page.size if unit.level == Level.HEADING else page.target for unit in units]
+    fills = [_fill_cost(count / page.target) for count in range(page.size + 1)]
     best = [0.0] + [float("inf")] * (len(units) - 1)
     previous = [0] * len(units)
     for end in range(1, len(units)):
         glue = 0.0
         for begin in range(end - 1, -1, -1):
-            unit = units[begin]
-            count = units[end].past - unit.first
-            if count > page.size and begin < end - 1:
-                break
-            # A chunk inside a section will also hold what it repeats of the one before.
-            limit = page.size if unit.level == Level.HEADING else page.target
-            if count <= limit or begin == end - 1:
-                cost = best[begin] + _CUT_COST[unit.level] + _fill_cost(count / page.target) + glue
+            count = units[end].past - firsts[begin]
+            if count <= limits[begin] or begin == end - 1:
+                cost = best[begin] + cuts_before[begin] + fills[min(count, page.size)] + glue
                 if cost < best[end]:
                     best[end], previous[end] = cost, begin
+            elif count > page.size:
+                break
             glue += glued[begin]
     cuts = [len(units) - 1]
     while cuts[-1] > 0:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from itertools import pairwise
 from typing import NamedTuple
 
 from retriever.types import Span
@@ -113,8 +114,7 @@ def sentences(text: str) -> list[Span]:
     [Span(start=0, end=20), Span(start=21, end=25)]
     """
     starts = [found.at for found in breaks(text)]
-    ends = [*starts[1:], len(text)]
-    spans = (trimmed(text, start, end) for start, end in zip(starts, ends, strict=True))
+    spans = (trimmed(text, start, end) for start, end in pairwise([*starts, len(text)]))
     return [span for span in spans if span.start < span.end]
 
 
@@ -139,7 +139,7 @@ def breaks(text: str) -> list[Break]:
     """
     found: list[Break] = []
     regions = _regions(text, read_lines(text))
-    ends = [start.at for start, _ in regions[1:]] + [len(text)]
+    ends = [*(start.at for start, _ in regions), len(text)][1:]
     for (start, whole), end in zip(regions, ends, strict=True):
         found.append(start)
         if not whole:
