@@ -87,7 +87,7 @@ class _Run:
     def of(self, tensor: Tensor) -> Tensor:
         """The run's part of a row, text by text, as a view: (H, S, D) → (N, H, n, D)."""
         part = tensor[:, self.start : self.start + self.count * self.length]
-        return part.unflatten(1, (self.count, self.length)).transpose(0, 1)
+        return part.view(len(part), self.count, self.length, -1).transpose(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class AttentionPooler:
             last_block=id(pooled[-1].block) if exit_early and last_query_only else 0,
             pack=pack,
         )
-        device = self.model.get_input_embeddings().weight.device
+        device: torch.device = self.model.get_input_embeddings().weight.device
         _running.tap = tap
         try:
             with torch.inference_mode():
@@ -270,7 +270,8 @@ def shared_prefix(texts: Sequence[TokenIds]) -> int:
     if len(texts) < 2:
         return 0
     limit = min(len(ids) for ids in texts) - 1
-    low, high = min(texts), max(texts)  # what these two share, all texts between them share
+    ordered = sorted(list(ids) for ids in texts)
+    low, high = ordered[0], ordered[-1]  # what these two share, all between them share
     return next((i for i in range(limit) if low[i] != high[i]), limit)
 
 

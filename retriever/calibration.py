@@ -51,7 +51,8 @@ def normalise(vectors: Vectors) -> Vectors:
     """Rows scaled to length one: (..., dim) → (..., dim); a zero row stays zero."""
     vectors = np.asarray(vectors, dtype=np.float32)
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    units: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return units
 
 
 def shrunk_mean(vectors: Vectors, prior: Vectors, weight: float = PRIOR_WEIGHT) -> Vectors:
@@ -63,7 +64,8 @@ def shrunk_mean(vectors: Vectors, prior: Vectors, weight: float = PRIOR_WEIGHT) 
     if count == 0:
         return np.asarray(prior, dtype=np.float32)
     total = np.asarray(vectors, dtype=np.float64).sum(axis=0) + weight * prior
-    return (total / (count + weight)).astype(np.float32)
+    mean: Vectors = (total / (count + weight)).astype(np.float32)
+    return mean
 
 
 def fit(

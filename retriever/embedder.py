@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -22,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from retriever.attention import AttentionPooler, TokenIds
-from retriever.models import LoadedModel, load
+from retriever.models import LoadedModel, cache_folder, load, write_atomically
 from retriever.settings import (
     DEFAULT_LAYERS,
     DEFAULT_MODEL,
@@ -40,6 +41,12 @@ Vectors = NDArray[np.float32]
 MAX_TOKENS = 8192
 """Longer inputs are embedded in pieces, even if the model could read more at once."""
 
+TITLE_CHARACTERS = 160
+"""Of a longer title only the beginning is put before the text."""
+
+GENERAL_TEXTS = Path(__file__).with_name("general.txt")
+"""One general text a line; their first sentences stand for questions."""
+
 PACK_TOKENS = 1024
 """Tokens of one packed batch on the CPU: its activations stay in the processor's cache."""
 
@@ -50,12 +57,10 @@ PAD_TOKENS = 32_768
 class AlignedWVA:
     """A causal language model as an embedder. Safe to use from several threads.
 
-    Args:
-        model: a preset ("smollm2-135m"), a folder, a GGUF file, or a hub id.
-        layers: the pooled layers: "upper-half", "all", a range "10-19", or a list.
-        prompts: the three templates with `{}` for the text.
-        device, dtype: chosen automatically; see `retriever.models.load`.
-        max_tokens: the longest input read in one piece, prompt included.
+    `model` is a preset ("smollm2-135m"), a folder, a GGUF file, or a hub id; `layers` the pooled
+    layers: "upper-half", "all", a range "10-19", or a list; `prompts` the three templates with
+    `{}` for the text; `device` and `dtype` are chosen automatically (see `retriever.models.load`);
+    `max_tokens` is the longest input read in one piece, prompt included.
 
     Raises ModelError when the model cannot be used, UsageError for impossible arguments.
     """
@@ -130,7 +135,8 @@ class AlignedWVA:
 
     def passage_input(self, text: str, title: str = "") -> str:
         """The exact model input for a passage; the title, if any, stands before the text."""
-        titled = f"{title.strip()}. {text}" if title.strip() else text
+        name = title.strip()[:TITLE_CHARACTERS]
+        titled = f"{name}. {text}" if name else text
         return fill(self.settings.prompts.passage, titled)
 
     def query_input(self, text: str) -> str:
@@ -192,6 +198,28 @@ class AlignedWVA:
             weights = np.array([len(ids) for ids in pieces], dtype=np.float64)
             np.add.at(vectors, owners, _unit(self._run(pieces)) * weights[:, None])
         return _unit(vectors).astype(np.float32)
+
+    def general_means(self) -> tuple[Vectors, Vectors]:
+        """Mean raw vectors of a fixed set of general texts: as passages, as queries; (dim,) each.
+
+        They say what is common to all texts of this model and these prompts: the prior of the
+        calibration, and the calibration of texts that belong to no index. Computed once for each
+        fingerprint, then read from the user's cache.
+        """
+        memory = cache_folder() / "general" / f"{self.fingerprint}.npy"
+        try:
+            means = np.load(memory, allow_pickle=False)
+            if means.shape == (2, self.dimension):
+                return means[0], means[1]
+        except (OSError, ValueError):
+            pass  # not there yet, or damaged: computed below
+        texts = GENERAL_TEXTS.read_text("utf-8").splitlines()
+        questions = [text.partition(". ")[0] for text in texts]
+        means = np.stack(
+            [self.embed_passages(texts).mean(axis=0), self.embed_queries(questions).mean(axis=0)]
+        )
+        write_atomically(memory, lambda file: np.save(file, means, allow_pickle=False))
+        return means[0], means[1]
 
     # Tokens
 
@@ -303,12 +331,12 @@ class AlignedWVA:
             middle = len(batch) // 2
             halves = (self._run_batch(batch[:middle]), self._run_batch(batch[middle:]))
             return np.concatenate(halves)
-        return pooled.double().cpu().numpy()
+        rows: NDArray[np.float64] = pooled.double().cpu().numpy()
+        return rows
 
     def _refuse_two_way_attention(self) -> None:
         """Raise ModelError if a token's attention changes with what follows it (an encoder)."""
-        vocabulary = self._loaded.model.get_input_embeddings().weight.shape[0]
-        first, second = 1 % vocabulary, 2 % vocabulary
+        first, second = (ids[-1] for ids in self._tokenize(["a", "the"]))
         layer = self._pooler.layers[0]
         seen: list[torch.Tensor] = []
         handle = layer.projection.register_forward_pre_hook(
@@ -330,10 +358,10 @@ class AlignedWVA:
 
 
 def fill(template: str, text: str) -> str:
-    """Put a text into a prompt; its own double quotes become single, so that the prompt's stand.
+    r"""Put a text into a prompt; its own double quotes become single, so that the prompt's stand.
 
     >>> fill('This word : "{}" means', 'a "b"')
-    'This word : "a \\'b\\'" means'
+    'This word : "a \'b\'" means'
     """
     before, _, after = template.partition("{}")
     return before + text.replace('"', "'") + after
@@ -356,4 +384,7 @@ def _encodable(text: str) -> str:
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    units: NDArray[np.float64] = np.divide(
+        rows, lengths, out=np.zeros_like(rows), where=lengths > 0
+    )
+    return units

@@ -184,7 +184,8 @@ class Index:
         """The query's raw vector: (dim,)."""
         embedder = self.embedder
         vectors: Vectors = embedder.embed_inputs([embedder.query_input(query)])
-        return vectors[0]
+        vector: Vectors = vectors[0]
+        return vector
 
     # Looking
 

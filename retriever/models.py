@@ -20,11 +20,11 @@ import tempfile
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from filelock import FileLock
 from platformdirs import user_cache_path
@@ -110,7 +110,7 @@ def load(name: str, device: str | None = None, dtype: str | None = None) -> Load
         tokenizer = _load_tokenizer(folder)
     model.eval()
     for parameter in model.parameters():
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
     return LoadedModel(
         name=name,
         folder=folder,
@@ -168,7 +168,7 @@ def weights_digest(folder: Path) -> str:
         digest.update(f"{path.name}\0".encode())
         _hash_into(digest, path)
     known[str(folder.resolve())] = {"state": state, "sha256": digest.hexdigest()}
-    _write_atomically(memory, json.dumps(known))
+    write_atomically(memory, lambda file: file.write(json.dumps(known).encode()))
     return digest.hexdigest()
 
 
@@ -398,7 +398,7 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             f"the tokenizer in {folder.name!r} gives no character positions; "
             "a tokenizer.json file is needed"
         )
-    return tokenizer  # type: ignore[no-any-return]  # transformers' factories are untyped
+    return tokenizer
 
 
 def _max_positions(config: Any) -> int:
@@ -451,8 +451,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a file that appears at `path` only when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    scratch.write_text(text, "utf-8")
-    scratch.replace(path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
+        write(scratch)  # type: ignore[arg-type]  # a wrapper with all of a binary file's methods
+    Path(scratch.name).replace(path)
