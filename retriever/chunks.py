@@ -118,11 +118,12 @@ def chunk_page(text: str, settings: ChunkSettings, tokenize: Tokenize) -> list[S
     if not text.strip():
         return []
     page = _Page(text, settings.size, settings.overlap, tokenize)
-    return [
-        span
-        for begin, end, start in _with_overlap(page, _choose(page))
-        for span in _fitting(page, begin, end, start, tokenize)
-    ]
+    spans: list[Span] = []
+    for begin, end, start in _with_overlap(page, _choose(page)):
+        if spans and start <= spans[-1].start:
+            start = begin  # the chunk before was divided once more
+        spans += _fitting(page, begin, end, start, tokenize)
+    return spans
 
 
 def split(
@@ -312,7 +313,8 @@ def _overlap_start(page: _Page, previous: int, begin: int, room: int) -> int:
     while index and (found := page.breaks[index - 1]).at >= lowest:
         if found.level == Level.HEADING:
             break
-        if found.level >= Level.INNER or found.level == Level.KEPT:
+        fits = page.tokens.count(found.at, begin) <= room
+        if fits and (found.level >= Level.INNER or found.level == Level.KEPT):
             whole = found.at
         index -= 1
     if whole < begin or not index or page.breaks[index - 1].level == Level.HEADING:
@@ -324,9 +326,14 @@ def _last_words(page: _Page, lowest: int, begin: int, room: int) -> int:
     """The start of the last clause, words or characters of `text[lowest:begin]`."""
     for pattern in (_CLAUSE, _SPACES):
         match = pattern.search(page.text, lowest, begin)
-        if match and page.tokens.count(match.end(), begin) > room // 2:
+        if match and room // 2 < page.tokens.count(match.end(), begin) <= room:
             return match.end()
-    return _whole_character(page.text, lowest, begin)
+    past = page.tokens.past(begin)
+    for index in range(max(past - room, 0), past):
+        at = _whole_character(page.text, max(lowest, page.tokens.starts[index]), begin)
+        if page.tokens.count(at, begin) <= room:  # several tokens may share a character
+            return at
+    return begin
 
 
 def _fitting(page: _Page, begin: int, end: int, start: int, tokenize: Tokenize) -> list[Span]:

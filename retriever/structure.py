@@ -235,14 +235,17 @@ def _numbered(text: str, line: Line, *, alone: bool) -> int:
 def _is_title(text: str, lines: Sequence[Line], index: int) -> bool:
     """Whether a short line between blank ones names the longer paragraph after it."""
     content = text[lines[index].start : lines[index].end].strip().strip("*_")
-    following = lines[index + 1 : index + 3]
-    if len(following) < 2 or following[0].kind != "blank" or following[1].kind == "blank":
+    following = lines[index + 1 : index + 6]
+    body = next((line for line in following if line.kind != "blank"), None)
+    if body is None or following[0].kind != "blank" or not content or len(content) > 70:
         return False
-    if not content or content[-1] in _TITLE_END or not content[0].isalnum() or content[0].islower():
+    if not content[0].isalnum() or len(content.split()) > 10 or _LEADERS.search(content):
         return False
-    short = len(content) <= 70 and len(content.split()) <= 10 and _LETTER.search(content)
-    longer = following[1].end - following[1].start > len(content) * 3 // 2
-    return bool(short) and (longer or following[1].kind != "prose") and not _LEADERS.search(content)
+    if content.isupper():
+        return True  # "SOUPS."
+    longer = body.kind != "prose" or body.end - body.start > len(content) * 3 // 2
+    named = content[-1] not in _TITLE_END and not content[0].islower()
+    return longer and named and _LETTER.search(content) is not None
 
 
 def _without_contents(lines: list[Line]) -> list[Line]:
