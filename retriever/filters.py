@@ -236,7 +236,7 @@ def kind_of(value: object) -> Kind | None:
     if isinstance(value, bool):
         return "truth"
     if isinstance(value, int | float):
-        return None if math.isnan(value) else "number"
+        return None if isinstance(value, float) and math.isnan(value) else "number"
     return "text" if isinstance(value, str) else None
 
 

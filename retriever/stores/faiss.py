@@ -39,7 +39,8 @@ _FEWEST_CANDIDATES = 64
 _BLOCK = 8192
 _EF = 64  # HNSW: how many nodes a search keeps in view
 _EF_FILTERED = 256
-_SPARSE = 0.1  # HNSW: below this share of allowed vectors its storage is scanned instead
+_FEWEST_LISTS = 8  # IVF: a quarter of the lists is searched, but no fewer than this
+_SPARSE = 0.1  # below this share of allowed vectors all of them are looked at
 
 
 class FaissStore:
@@ -117,21 +118,30 @@ class FaissStore:
     ) -> tuple[Ids, Scores]:
         """Candidates of an approximate index, scored with exact vectors."""
         wanted = min(count, max(_FEWEST_CANDIDATES, _RESCORED * k))
-        index = self._inner
-        if isinstance(index, faiss.IndexHNSW) and count < _SPARSE * len(self):
-            index = faiss.downcast_index(index.storage)
-        _, rows = self._candidates(index, query, wanted, mask)
+        index, lists = self._inner, None
+        if count < _SPARSE * len(self):
+            # The allowed vectors lie scattered: where a graph or the nearest lists lead is no help.
+            if isinstance(index, faiss.IndexHNSW):
+                index = faiss.downcast_index(index.storage)
+            elif isinstance(index, faiss.IndexIVF):
+                lists = index.nlist
+        _, rows = self._candidates(index, query, wanted, mask, lists)
         ids, vectors = fetch(np.sort(self.ids[rows]))
         return best(ids, scores_of(vectors, query, np.arange(len(ids))), k)
 
     def _candidates(
-        self, index: Any, query: Vectors, wanted: int, mask: np.ndarray | None
+        self,
+        index: Any,
+        query: Vectors,
+        wanted: int,
+        mask: np.ndarray | None,
+        lists: int | None = None,
     ) -> tuple[Scores, np.ndarray]:
         """What FAISS finds: scores (m,) and positions (m,), best first, masked."""
         with _one_thread():
             try:
                 scores, rows = index.search(
-                    query[None], wanted, params=_parameters(index, wanted, mask)
+                    query[None], wanted, params=_parameters(index, wanted, mask, lists)
                 )
             except RuntimeError:  # kinds that cannot be told what to leave out
                 if mask is None:
@@ -271,8 +281,8 @@ def _trained(index: Any, training: Vectors | None) -> bool:
     return True
 
 
-def _parameters(index: Any, wanted: int, mask: np.ndarray | None) -> Any:
-    """How to search: which positions count, and how far to look."""
+def _parameters(index: Any, wanted: int, mask: np.ndarray | None, lists: int | None) -> Any:
+    """How to search: which positions count, and how far (in how many `lists`) to look."""
     selector = {}
     if mask is not None:
         selector["sel"] = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
@@ -280,9 +290,8 @@ def _parameters(index: Any, wanted: int, mask: np.ndarray | None) -> Any:
         reach = max(_EF if mask is None else _EF_FILTERED, 2 * wanted)
         return faiss.SearchParametersHNSW(efSearch=reach, **selector)
     if isinstance(index, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(
-            nprobe=min(index.nlist, max(8, index.nlist // 4)), **selector
-        )
+        lists = lists or min(index.nlist, max(_FEWEST_LISTS, index.nlist // 4))
+        return faiss.SearchParametersIVF(nprobe=lists, **selector)
     return faiss.SearchParameters(**selector) if selector else None
 
 

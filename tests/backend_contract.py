@@ -1,0 +1,502 @@
+"""What every backend must do, compared with NumPy: subclass `BackendContract` and run it.
+
+A subclass gives the fixture `backend`, an empty backend, and `reopened`, a function that closes it
+and opens it again. The module also has the brute-force answers and small builders of documents.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retriever.backends import Backend, DocumentRow, Piece, ScoredIds
+from retriever.filters import Filter, chunk_fields, document_fields
+from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.types import (
+    Chunk,
+    IndexStateError,
+    Page,
+    PageState,
+    Span,
+    UsageError,
+    chunk_id,
+    document_id,
+)
+
+DIM = 16
+
+
+def settings(model: str = "fake", weights: str = "w1", dimension: int = DIM) -> EmbedderSettings:
+    return EmbedderSettings(model, weights, dimension, (1, 2))
+
+
+def vector_of(text: str, dimension: int = DIM) -> np.ndarray:
+    """A unit vector that depends on the text alone."""
+    rng = np.random.default_rng(zlib.crc32(text.encode("utf-8", "surrogatepass")))
+    vector = rng.standard_normal(dimension)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def put(
+    backend: Backend,
+    path: str,
+    *texts: str,
+    vectors: Sequence[np.ndarray] | None = None,
+    source: str = "docs",
+    **facts: Any,
+) -> DocumentRow:
+    """Save a document whose pages have one chunk each, and that chunk's vector."""
+    row = DocumentRow(document_id(source, path), source, "/root", path, "txt", **facts)
+    given = [vector_of(text) for text in texts] if vectors is None else list(vectors)
+    keys = [f"{zlib.crc32(vector.tobytes()):08x}" for vector in given]
+    if texts:
+        backend.save_vectors(keys, np.stack(given))
+    pages = [Page(number, text) for number, text in enumerate(texts, 1)]
+    pieces = [
+        Piece(at, Span(0, len(text)), key)
+        for at, (text, key) in enumerate(zip(texts, keys, strict=True))
+    ]
+    backend.upsert(row, pages, pieces)
+    return row
+
+
+def all_chunks(backend: Backend) -> dict[str, tuple[DocumentRow, Chunk]]:
+    return {
+        chunk.id: (row, chunk) for row in backend.documents() for chunk in backend.chunks(row.id)
+    }
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+
+
+def check_ranking(found: ScoredIds, expected: Mapping[str, float], k: int) -> None:
+    """`found` are the k best of `expected` (score by id), ties by id, scores to 1e-5."""
+    assert len(found.ids) == len(found.scores) == min(k, len(expected))
+    assert len(set(found.ids)) == len(found.ids)
+    for id_, score in zip(found.ids, found.scores, strict=True):
+        assert score == pytest.approx(expected[id_], abs=1e-5)
+    best = sorted(expected.values(), reverse=True)[: len(found.ids)]
+    np.testing.assert_allclose(found.scores, best, atol=1e-5)
+    order = [(-float(score), id_) for id_, score in zip(found.ids, found.scores, strict=True)]
+    assert order == sorted(order)
+
+
+def brute_force(backend: Backend, vectors: Mapping[str, np.ndarray], query, means=None) -> dict:
+    """The cosine of every chunk by id, in float64; `vectors` are raw, by chunk text."""
+    passage, asked = means or (np.zeros(DIM), np.zeros(DIM))
+    q = np.asarray(query, dtype=np.float64)
+    q = unit(q - asked) if q.any() else q
+    scores = {}
+    for id_, (_, chunk) in all_chunks(backend).items():
+        raw = np.asarray(vectors[chunk.text], dtype=np.float64)
+        scores[id_] = float((unit(raw - passage) if raw.any() else raw) @ q)
+    return scores
+
+
+class BackendContract:
+    """The behaviour; see the module's docstring."""
+
+    def test_dense_search_is_brute_force(self, backend: Backend) -> None:
+        rng = np.random.default_rng(1)
+        vectors = {f"text {n}": rng.standard_normal(DIM).astype(np.float32) for n in range(60)}
+        vectors["scaled"] = 7 * vectors["text 3"]
+        vectors["twin a"] = vectors["twin b"] = vectors["twin c"] = vectors["text 5"].copy()
+        vectors["nothing"] = np.zeros(DIM, np.float32)
+        for number, (text, vector) in enumerate(vectors.items()):
+            put(backend, f"{number % 7}/{number}.txt", text, vectors=[vector])
+        for query in (vectors["text 5"], rng.standard_normal(DIM), np.zeros(DIM)):
+            expected = brute_force(backend, vectors, query)
+            for k in (1, 3, 10, 500):
+                found = backend.dense(query.astype(np.float32), k)
+                check_ranking(found, expected, k)
+                values = np.array(list(expected.values()))
+                assert found.mean == pytest.approx(values.mean(), abs=1e-6)
+                assert found.std == pytest.approx(values.std(), abs=1e-6)
+            ids = list(expected)[::-2]
+            np.testing.assert_allclose(
+                backend.dense_scores(query.astype(np.float32), [*ids, "gone"]),
+                [*(expected[id_] for id_ in ids), 0],
+                atol=1e-5,
+            )
+
+    def test_equal_scores_are_ordered_by_id(self, backend: Backend) -> None:
+        same = vector_of("same")
+        for number in range(40):
+            put(backend, f"{number}.txt", f"text {number}", vectors=[same])
+        found = backend.dense(same, 5)
+        assert found.ids == tuple(sorted(all_chunks(backend))[:5])
+        assert backend.keyword("text", 5).ids == found.ids
+
+    def test_calibration_is_applied_and_can_change(self, backend: Backend, reopened) -> None:
+        texts = [f"text {n}" for n in range(30)]
+        vectors = {text: vector_of(text) for text in texts}
+        put(backend, "a.txt", *texts)
+        query = vector_of("query")
+        rng = np.random.default_rng(2)
+        for _ in range(2):
+            means = (rng.standard_normal(DIM) / 9, rng.standard_normal(DIM) / 9)
+            means = tuple(mean.astype(np.float32) for mean in means)
+            before = backend.generation
+            backend.calibrate(*means, {"passages": 30})
+            assert backend.generation > before
+            check_ranking(backend.dense(query, 7), brute_force(backend, vectors, query, means), 7)
+        backend.finish({})
+        with reopened() as again:
+            check_ranking(again.dense(query, 7), brute_force(again, vectors, query, means), 7)
+            assert again.info()["calibration"] == {"passages": 30}
+
+    def test_an_empty_backend_answers(self, backend: Backend) -> None:
+        found = backend.dense(vector_of("q"), 5)
+        assert (found.ids, len(found.scores), found.mean, found.std) == ((), 0, 0.0, 0.0)
+        found = backend.keyword("anything", 5)
+        assert (found.ids, len(found.scores), found.mean, found.std) == ((), 0, 0.0, 0.0)
+        assert backend.documents() == []
+        assert backend.get(["nothing"]) == []
+        assert backend.document("nothing") is None
+        assert backend.pages("nothing") == []
+        assert backend.sample_chunks(5) == []
+        assert len(backend.sample_vectors(5)) == 0
+        assert backend.delete(["nothing"]) == 0
+        backend.finish({})
+        assert backend.info()["chunks"] == 0
+
+    def test_one_document(self, backend: Backend) -> None:
+        put(backend, "only.txt", "the only text")
+        found = backend.dense(vector_of("the only text"), 10)
+        assert found.scores.tolist() == pytest.approx([1.0], abs=1e-6)
+        assert (found.mean, found.std) == (pytest.approx(1.0, abs=1e-6), 0.0)
+        assert [chunk.text for chunk in backend.get(found.ids)] == ["the only text"]
+
+    def test_what_is_deleted_is_found_no_more(self, backend: Backend, reopened) -> None:
+        rows = [put(backend, f"{n}.txt", f"zebra number{n}", f"second {n}") for n in range(12)]
+        backend.finish({})
+        gone = {chunk.id for row in rows[::2] for chunk in backend.chunks(row.id)}
+        assert backend.delete([row.id for row in rows[::2]] + ["unknown"]) == 6
+        for look in (backend, None):
+            with look or reopened() as now:
+                assert not gone & set(now.dense(vector_of("zebra number0"), 100).ids)
+                assert len(now.dense(vector_of("zebra number0"), 100).ids) == 12
+                assert not gone & set(now.keyword("zebra number0 second", 100).ids)
+                assert len(now.keyword("zebra", 100).ids) == 6
+                assert now.get(sorted(gone)) == []
+                assert [row.path for row in now.documents()] == [
+                    row.path for row in sorted(rows[1::2], key=lambda row: row.path)
+                ]
+                assert now.pages(rows[0].id) == []
+                assert now.info()["chunks"] == 12
+                if look:
+                    now.finish({})
+
+    def test_an_update_replaces_the_whole_document(self, backend: Backend) -> None:
+        row = put(backend, "a.txt", "alpha one", "alpha two")
+        old = {chunk.id for chunk in backend.chunks(row.id)}
+        put(backend, "a.txt", "beta only")
+        assert [chunk.text for chunk in backend.chunks(row.id)] == ["beta only"]
+        assert backend.keyword("alpha", 5).ids == ()
+        assert not old & set(backend.dense(vector_of("alpha one"), 5).ids)
+        assert backend.document(row.id).chunks == 1
+
+    def test_two_documents_swap_their_texts(self, backend: Backend) -> None:
+        put(backend, "a.txt", "apples are red")
+        put(backend, "b.txt", "pears are green")
+        put(backend, "a.txt", "pears are green")
+        put(backend, "b.txt", "apples are red")
+        for text, path in (("apples are red", "b.txt"), ("pears are green", "a.txt")):
+            (dense,) = backend.get(backend.dense(vector_of(text), 1).ids)
+            (keyword,) = backend.get(backend.keyword(text, 1).ids)
+            assert (dense.path, dense.text) == (keyword.path, keyword.text) == (path, text)
+
+    def test_a_rename_keeps_everything_but_the_ids(self, backend: Backend, reopened) -> None:
+        old = put(backend, "old.txt", "kept words", "more words", title="Title", metadata={"n": 1})
+        backend.finish({})
+        new = DocumentRow(document_id("docs", "new.txt"), "docs", "/root", "new.txt", "txt")
+        before = backend.generation
+        backend.rename(old.id, new)
+        assert backend.generation > before
+        backend.finish({})
+        with reopened() as now:
+            assert now.document(old.id) is None
+            chunks = now.chunks(new.id)
+            assert [chunk.text for chunk in chunks] == ["kept words", "more words"]
+            assert chunks[0].id == chunk_id(new.id, 1, Span(0, 10), "kept words")
+            assert (chunks[0].path, chunks[0].title) == ("new.txt", "Title")
+            assert now.get(now.dense(vector_of("kept words"), 1).ids) == [chunks[0]]
+            assert now.get(now.keyword("kept", 1).ids) == [chunks[0]]
+            assert [page.text for page in now.pages(new.id)] == ["kept words", "more words"]
+
+    def test_a_rename_over_another_document_replaces_it(self, backend: Backend) -> None:
+        old, target = put(backend, "old.txt", "mover"), put(backend, "new.txt", "target")
+        backend.rename(old.id, target)
+        assert [chunk.text for chunk in backend.chunks(target.id)] == ["mover"]
+        assert backend.keyword("target", 5).ids == ()
+        with pytest.raises(UsageError, match="no document"):
+            backend.rename(old.id, target)
+
+    def test_filtered_search_is_filtered_brute_force(self, backend: Backend) -> None:
+        vectors = {}
+        for number in range(40):
+            texts = [f"common word{number} page{page}" for page in range(3)]
+            vectors.update({text: vector_of(text) for text in texts})
+            metadata = {"year": 2000 + number % 5, "team": "xyz"[number % 3]}
+            folder = "reports" if number % 2 else "notes"
+            put(backend, f"{folder}/{number}.txt", *texts, metadata=metadata)
+        query = vector_of("query")
+        everything = brute_force(backend, vectors, query)
+        keyword = dict(zip(*_pairs(backend.keyword("common word7 page1", 1000)), strict=True))
+        assert len(keyword) == 42  # word7 (3) or page1 (40); "common" is everywhere and drops out
+        whole = backend.dense(query, 1)
+        for spec in (
+            {"page": {"gte": 2}},
+            {"path": {"glob": "reports/**"}, "year": [2001, 2002]},
+            {"$or": [{"team": "x"}, {"page": 3}]},
+            {"$not": {"team": {"in": ["x", "y"]}}},
+            {"path": "notes/0.txt"},
+            {"chunk_id": {"in": sorted(everything)[:9]}, "page": {"ne": 1}},
+            {"year": {"gt": 3000}},
+        ):
+            where = Filter.parse(spec)
+            allowed = {
+                id_
+                for id_, (row, chunk) in all_chunks(backend).items()
+                if where.matches(chunk_fields(row, chunk))
+            }
+            kept = {id_: score for id_, score in everything.items() if id_ in allowed}
+            for k in (1, 5, 500):
+                found = backend.dense(query, k, where)
+                check_ranking(found, kept, k)
+                assert (found.mean, found.std) == (whole.mean, whole.std)
+            kept = {id_: score for id_, score in keyword.items() if id_ in allowed}
+            check_ranking(backend.keyword("common word7 page1", 500, where), kept, 500)
+            rows = [row for row in backend.documents() if where.matches(document_fields(row))]
+            assert backend.documents(where) == rows
+
+    def test_keyword_scores_are_bm25(self, backend: Backend) -> None:
+        texts = ["cat cat dog", "dog bird", "bird bird fish long long text", "nothing here", "cat"]
+        put(backend, "a.txt", *texts)
+        found = backend.keyword("cat fish", 10)
+        words = [text.split() for text in texts]
+        words[3] = ["noth", "here"]
+        average = sum(map(len, words)) / 5
+        expected = {}
+        for id_, (_, chunk) in all_chunks(backend).items():
+            own = words[texts.index(chunk.text)]
+            score = 0.0
+            for term in ("cat", "fish"):
+                n = sum(term in other for other in words)
+                tf = own.count(term)
+                norm = tf + 1.2 * (1 - 0.75 + 0.75 * len(own) / average)
+                score += np.log((5 - n + 0.5) / (n + 0.5)) * tf * 2.2 / norm
+            expected[id_] = score
+        check_ranking(found, {i: s for i, s in expected.items() if s > 0}, 10)
+        values = np.array(list(expected.values()))
+        assert found.mean == pytest.approx(values.mean(), abs=1e-6)
+        assert found.std == pytest.approx(values.std(), abs=1e-6)
+        np.testing.assert_allclose(
+            backend.keyword_scores("cat fish", [*expected, "gone"]), [*values, 0], atol=1e-5
+        )
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "",
+            "  ",
+            '"',
+            "a OR",
+            "-x",
+            "col:x",
+            "*",
+            "C++ (2020)",
+            "NEAR(a b)",
+            "\0",
+            "\ud800",
+            "é" * 9,
+        ],
+    )
+    def test_any_text_is_a_legal_query(self, backend: Backend, query: str) -> None:
+        put(backend, "a.txt", "some text")
+        assert backend.keyword(query, 5).ids == ()
+        assert backend.keyword_scores(query, ["gone"]).tolist() == [0]
+
+    def test_a_page_of_words_is_a_legal_query(self, backend: Backend) -> None:
+        put(backend, "a.txt", "needle", "other", "more")
+        query = " ".join(f"word{n}" for n in range(5000)) + " needle"
+        assert len(backend.keyword(query, 5).ids) == 1
+
+    def test_the_title_is_found_too(self, backend: Backend) -> None:
+        put(backend, "a.txt", "plain text", title="Peculiar heading")
+        put(backend, "b.txt", "plain text, too", "and more")
+        assert [c.path for c in backend.get(backend.keyword("peculiar", 5).ids)] == ["a.txt"]
+
+    def test_unspaced_scripts_are_found_by_keyword(self, backend: Backend) -> None:
+        put(backend, "zh.txt", "我们讨论风险管理的方法", "天气很好")
+        put(backend, "th.txt", "การจัดการความเสี่ยง", "อากาศ")
+        for query, path in (("风险", "zh.txt"), ("เสี่ยง", "th.txt")):
+            assert [c.path for c in backend.get(backend.keyword(query, 5).ids)] == [path]
+
+    def test_texts_come_back_exactly(self, backend: Backend, reopened) -> None:
+        odd = "nul \0 and \ud800 lone, \r\n é e\u0301 \u2028 \U0001f600 ' \" ; DROP"
+        row = DocumentRow(
+            document_id("docs", "odd\udcff.txt"), "docs", "/r\udcfe", "odd\udcff.txt", "txt",
+            title=odd, author="'; --", date="2024", sha256="s", size=2**40, mtime_ns=2**60,
+            settings="x", metadata={"k'\0": odd, "n": 2**80, "b": True, "f": 0.1, "neg": -1},
+        )  # fmt: skip
+        pages = [
+            Page(1, odd),
+            Page(2, "", PageState.SCANNED, "an image without text \ud800"),
+            Page(None, "", PageState.EMPTY),
+        ]
+        backend.save_vectors(["key\0"], vector_of("x")[None])
+        backend.upsert(row, pages, [Piece(0, Span(4, 12), "key\0")])
+        with reopened() as now:
+            assert now.pages(row.id) == pages
+            (chunk,) = now.chunks(row.id)
+            assert (chunk.text, chunk.page, chunk.path) == (odd[4:12], 1, row.path)
+            assert chunk.id == chunk_id(row.id, 1, Span(4, 12), odd[4:12])
+            stored = now.document(row.id)
+            assert dict(stored.metadata) == row.metadata
+            assert type(stored.metadata["b"]) is bool
+            assert stored.page_states == {
+                PageState.TEXT: 1, PageState.SCANNED: 1, PageState.EMPTY: 1
+            }  # fmt: skip
+            for name in ("source", "root", "title", "author", "date", "size", "mtime_ns"):
+                assert getattr(stored, name) == getattr(row, name)
+            assert now.documents(Filter.parse({"k'\0": odd})) == [stored]
+
+    def test_vectors_are_kept_by_key(self, backend: Backend) -> None:
+        keys = ["a", "b", "q:c"]
+        vectors = np.stack([vector_of(key) for key in keys])
+        backend.save_vectors(keys, vectors)
+        backend.save_vectors([], np.empty((0, DIM), np.float32))
+        assert backend.known_vectors(["b", "x", "q:c"]) == {"b", "q:c"}
+        np.testing.assert_array_equal(backend.load_vectors(["q:c", "a", "a"]), vectors[[2, 0, 0]])
+        with pytest.raises(KeyError, match="missing"):
+            backend.load_vectors(["a", "missing"])
+        many = [f"many{n}" for n in range(5000)]
+        backend.save_vectors(many, np.ones((5000, DIM), np.float32))
+        assert backend.known_vectors([*many, "z"]) == set(many)
+
+    def test_finish_drops_vectors_without_a_chunk_but_keeps_queries(self, backend) -> None:
+        put(backend, "a.txt", "kept")
+        (kept,) = [f"{zlib.crc32(vector_of('kept').tobytes()):08x}"]
+        backend.save_vectors(["loose", "q:1", "q", "q;"], np.ones((4, DIM), np.float32))
+        backend.finish({"done": 1})
+        every = [kept, "loose", "q:1", "q", "q;"]
+        assert backend.known_vectors(every) == {kept, "q:1"}
+        assert backend.info()["last_run"] == {"done": 1}
+
+    @pytest.mark.parametrize(
+        ("vectors", "said"),
+        [
+            (np.full((1, DIM), np.nan), "NaN"),
+            (np.ones((2, DIM)), "1 keys"),
+            (np.ones((1, DIM + 1)), f"{DIM + 1} dimensions"),
+        ],
+    )
+    def test_bad_vectors_are_refused(self, backend: Backend, vectors, said: str) -> None:
+        backend.claim(settings(), ChunkSettings())
+        with pytest.raises(UsageError, match=said):
+            backend.save_vectors(["a"], vectors.astype(np.float32))
+        assert backend.known_vectors(["a"]) == set()
+
+    def test_bad_queries_are_refused(self, backend: Backend) -> None:
+        put(backend, "a.txt", "text")
+        with pytest.raises(UsageError, match=f"{DIM} dimensions"):
+            backend.dense(np.ones(DIM + 1, np.float32), 3)
+        with pytest.raises(UsageError, match="NaN"):
+            backend.dense(np.full(DIM, np.nan, np.float32), 3)
+        assert backend.dense(np.ones(DIM, np.float32), 0).ids == ()
+
+    @pytest.mark.parametrize(
+        "piece",
+        [Piece(0, Span(0, 4), "unsaved"), Piece(1, Span(0, 1), "v"), Piece(0, Span(2, 99), "v")],
+    )
+    def test_a_wrong_piece_leaves_the_old_document(self, backend: Backend, piece: Piece) -> None:
+        row = put(backend, "a.txt", "old text")
+        backend.save_vectors(["v"], vector_of("v")[None])
+        before = backend.generation
+        with pytest.raises(UsageError, match=r"a\.txt"):
+            backend.upsert(row, [Page(1, "new text")], [piece])
+        assert [chunk.text for chunk in backend.chunks(row.id)] == ["old text"]
+        assert backend.generation == before
+
+    def test_the_same_piece_twice_is_one_chunk(self, backend: Backend) -> None:
+        backend.save_vectors(["v"], vector_of("v")[None])
+        row = DocumentRow("id", "docs", "", "a.txt", "txt")
+        backend.upsert(row, [Page(None, "text")] * 2, [Piece(n, Span(0, 4), "v") for n in (0, 1)])
+        assert len(backend.chunks("id")) == 1
+        assert backend.document("id").chunks == 1
+
+    def test_a_touch_changes_file_facts_alone(self, backend: Backend) -> None:
+        row = put(backend, "a.txt", "text", title="T")
+        changed = DocumentRow(
+            row.id, "docs", "/new", "a.txt", "txt", size=7, mtime_ns=8, sha256="h"
+        )
+        backend.touch(changed)
+        now = backend.document(row.id)
+        assert (now.root, now.size, now.mtime_ns, now.sha256) == ("/new", 7, 8, "h")
+        assert (now.title, now.chunks) == ("T", 1)
+
+    def test_a_document_without_chunks_is_listed(self, backend: Backend) -> None:
+        row = DocumentRow("id", "docs", "/root", "scan.pdf", "pdf")
+        backend.upsert(row, [Page(1, "", PageState.SCANNED, "no text")], [])
+        assert [row.path for row in backend.documents(Filter.parse({"format": "pdf"}))]
+        assert backend.info()["page_states"] == {"scanned": 1}
+
+    def test_samples_are_the_same_whatever_the_order(self, backend: Backend) -> None:
+        rows = [put(backend, f"{n}.txt", f"text {n}") for n in range(30)]
+        sample = backend.sample_chunks(10)
+        vectors = backend.sample_vectors(10)
+        assert len({chunk.id for chunk in sample}) == 10
+        np.testing.assert_array_equal(vectors, [vector_of(chunk.text) for chunk in sample])
+        backend.delete([row.id for row in rows])
+        for number in reversed(range(30)):
+            put(backend, f"{number}.txt", f"text {number}")
+        assert backend.sample_chunks(10) == sample
+        assert len(backend.sample_chunks(99)) == 30
+
+    def test_an_index_belongs_to_one_model(self, backend: Backend, reopened) -> None:
+        assert backend.embedder_settings is None
+        backend.claim(settings("wrong", "w0", 8), ChunkSettings())
+        backend.claim(settings("fake"), ChunkSettings())  # empty: bound anew
+        put(backend, "a.txt", "text")
+        backend.claim(settings("same weights elsewhere"), ChunkSettings())
+        with pytest.raises(IndexStateError, match=r"fake.*other"):
+            backend.claim(settings("other", "w2"), ChunkSettings())
+        with reopened() as now:
+            assert now.embedder_settings == settings("fake")
+            assert now.chunk_settings == ChunkSettings()
+
+    def test_the_generation_grows_with_every_change(self, backend: Backend) -> None:
+        seen = [backend.generation]
+        row = put(backend, "a.txt", "text")
+        for change in (
+            lambda: None,
+            lambda: backend.touch(row),
+            lambda: backend.rename(row.id, DocumentRow("new", "docs", "", "b.txt", "txt")),
+            lambda: backend.delete(["new"]),
+            lambda: backend.finish({}),
+        ):
+            change()
+            seen.append(backend.generation)
+        assert seen == sorted(set(seen))
+
+    def test_progress_is_seen_while_a_run_lasts(self, backend: Backend) -> None:
+        generation = backend.generation
+        backend.set_progress({"files_done": 1})
+        assert backend.info()["progress"] == {"files_done": 1}
+        assert backend.generation == generation
+        backend.set_progress(None)
+        assert backend.info()["progress"] is None
+
+
+def _pairs(found: ScoredIds) -> tuple[tuple[str, ...], list[float]]:
+    return found.ids, found.scores.tolist()
+
+
+Reopen = Callable[[], Backend]
