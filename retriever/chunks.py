@@ -22,6 +22,9 @@ from retriever.settings import ChunkSettings
 from retriever.structure import Break, Level, breaks, trimmed
 from retriever.types import Page, PageState, Span
 
+CHUNKS_VERSION = "1"
+"""Changes when the same text would be cut differently: documents are then cut again."""
+
 Tokenize = Callable[[str], Sequence[tuple[int, int]]]
 """A text → the span `(start, end)` of each of its tokens, in order, without special tokens."""
 

@@ -200,26 +200,34 @@ class AlignedWVA:
         return _unit(vectors).astype(np.float32)
 
     def general_means(self) -> tuple[Vectors, Vectors]:
-        """Mean raw vectors of a fixed set of general texts: as passages, as queries; (dim,) each.
+        """Mean raw vectors of general texts, as passages and as queries: (dim,) each.
 
-        They say what is common to all texts of this model and these prompts: the prior of the
-        calibration, and the calibration of texts that belong to no index. Computed once for each
-        fingerprint, then read from the user's cache.
+        They are the prior of the calibration.
         """
-        memory = cache_folder() / "general" / f"{self.fingerprint}.npy"
+        prompts = self.settings.prompts
+        return self.general_mean(prompts.passage, whole=True), self.general_mean(prompts.query)
+
+    def general_mean(self, template: str, *, whole: bool = False) -> Vectors:
+        """Mean raw vector of a fixed set of general texts read through a prompt: (dim,).
+
+        It says what is common to all texts of this model and this prompt. The texts are short
+        passages (`whole`) or their first sentences. Computed once for each fingerprint, then read
+        from the user's cache.
+        """
+        name = self.key(f"{whole}\0{template}")
+        memory = cache_folder() / "general" / f"{name}.npy"
         try:
-            means = np.load(memory, allow_pickle=False)
-            if means.shape == (2, self.dimension):
-                return means[0], means[1]
+            mean: Vectors = np.load(memory, allow_pickle=False)
+            if mean.shape == (self.dimension,):
+                return mean
         except (OSError, ValueError):
             pass  # not there yet, or damaged: computed below
         texts = GENERAL_TEXTS.read_text("utf-8").splitlines()
-        questions = [text.partition(". ")[0] for text in texts]
-        means = np.stack(
-            [self.embed_passages(texts).mean(axis=0), self.embed_queries(questions).mean(axis=0)]
-        )
-        write_atomically(memory, lambda file: np.save(file, means, allow_pickle=False))
-        return means[0], means[1]
+        if not whole:
+            texts = [text.partition(". ")[0] + "." for text in texts]
+        mean = self.embed_prompted(texts, template).mean(axis=0)
+        write_atomically(memory, lambda file: np.save(file, mean, allow_pickle=False))
+        return mean
 
     # Tokens
 

@@ -25,7 +25,6 @@ from retriever.types import (
     Chunk,
     Document,
     Hit,
-    IndexStateError,
     Page,
     Progress,
     document_id,
@@ -158,16 +157,20 @@ class Index:
         mode: str = "hybrid",
         where: Where = None,
         by_file: bool = False,
+        embed: Callable[[str], Vectors] | None = None,
     ) -> list[Hit]:
         """The `k` best passages; with `by_file`, the best passage of each of the `k` best files.
 
         `mode` is "hybrid", "dense" or "keyword"; `where` a filter, e.g.
-        `{"format": "pdf", "path": {"glob": "reports/**"}, "date": {"gte": "2024"}}`.
+        `{"format": "pdf", "path": {"glob": "reports/**"}, "date": {"gte": "2024"}}`; `embed`
+        gives the query's raw vector where the caller has it already.
         """
+        if self.backend.embedder_settings is None:
+            return []  # nothing was ever added, and no model need be loaded to say so
         return search(
             self.backend,
             query,
-            self.embed_query,
+            embed or self.embed_query,
             k=k,
             mode=mode,
             where=_parsed(where),
@@ -212,10 +215,9 @@ class Index:
 
     @property
     def embedder(self) -> Embedder:
-        """The embedder, loaded now if it was not yet.
+        """The embedder, loaded now if it was not yet: the index's own, the default for a new one.
 
-        Raises IndexStateError for an empty index that no embedder was given for, ModelError when
-        the index's model cannot be loaded.
+        Raises ModelError when it cannot be loaded.
         """
         with self._loading:
             if self._embedder is None:
@@ -223,14 +225,11 @@ class Index:
             return self._embedder
 
     def _load(self) -> Embedder:
-        settings = self.backend.embedder_settings
-        if settings is None:
-            raise IndexStateError(
-                f"the index {self.name!r} is empty: add documents first, "
-                f"e.g. wva index FOLDER --index {self.name}"
-            )
         from retriever.embedder import AlignedWVA
 
+        settings = self.backend.embedder_settings
+        if settings is None:
+            return AlignedWVA(device=self._device, dtype=self._dtype)
         return AlignedWVA.from_settings(settings, device=self._device, dtype=self._dtype)
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from retriever.backends import Backend, DocumentRow
+from retriever.chunks import CHUNKS_VERSION
 from retriever.ingest import Embedder, Ingest, fitting, row_for
 from retriever.readers import READERS_VERSION, read_document
 from retriever.scan import FoundFile, Target, scan, targets
@@ -416,7 +417,8 @@ class _Run:
         self.backend.set_progress(asdict(now))
 
     def _settings(self) -> str:
-        return f"{READERS_VERSION}-{self.backend.chunk_settings or self.chunking}"
+        chunking = self.backend.chunk_settings or self.chunking
+        return f"{READERS_VERSION}-{CHUNKS_VERSION}-{chunking.size}-{chunking.overlap}"
 
 
 class _Sources:

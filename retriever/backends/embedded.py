@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from retriever import calibration
 from retriever.backends import ScoredIds, Vectors, snapshots
-from retriever.backends.ranking import ranked
+from retriever.backends.ranking import best_of, ranked
 from retriever.backends.state import SearchState, StateKeeper
 from retriever.calibration import Calibration
 from retriever.catalog import Catalog, Matches, Reader, Writer
@@ -107,7 +107,7 @@ class EmbeddedBackend:
             chunking = reader.meta("chunking")
             empty = not reader.count_chunks()
         same_model = known is not None and known.fingerprint == embedder.fingerprint
-        if same_model and chunking == asdict(chunks):
+        if same_model and (chunking == asdict(chunks) or self._catalog.read_only):
             return
         if known is not None and not same_model and not empty:
             raise IndexStateError(_other_model(self._catalog.folder, known, embedder))
@@ -264,13 +264,11 @@ class EmbeddedBackend:
             if where is not None:
                 allowed = np.isin(keys, reader.matching_keys(where))
                 keys, scores = keys[allowed], scores[allowed]
-            order = np.lexsort((keys, -scores))
-            keys, scores = keys[order], scores[order]
 
-            def best(count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-                return keys[:count], scores[:count]
+            def top(count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+                return best_of(keys, scores, count)
 
-            return ScoredIds(*ranked(best, k, reader.ids_of), found.mean, found.std)
+            return ScoredIds(*ranked(top, k, reader.ids_of), found.mean, found.std)
 
     def keyword_scores(self, query: str, chunk_ids: Sequence[str]) -> NDArray[np.float32]:
         """See `Backend.keyword_scores`; a chunk that is gone has 0."""

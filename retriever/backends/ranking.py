@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.stores.exact import best
+
 Keys = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
@@ -40,8 +42,16 @@ def ranked(
     return tuple(name for _, name, _ in found), np.array([s for *_, s in found], dtype=np.float32)
 
 
+def best_of(keys: Keys, scores: Scores, count: int) -> tuple[Keys, Scores]:
+    """The `count` best of all scores (n,), best first, without sorting all of them."""
+    if 0 < count < len(keys):
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        keys, scores = keys[scores >= least], scores[scores >= least]
+    return best(keys, scores, count)
+
+
 def _pairs(keys: Keys, scores: Scores) -> list[tuple[int, float]]:
     return list(zip(keys.tolist(), scores.tolist(), strict=True))
 
 
-__all__ = ["ranked"]
+__all__ = ["best_of", "ranked"]

@@ -31,7 +31,7 @@ MOST_EXACT = 20_000
 SAMPLE = 4096
 """Beyond that they are over this many chunks, always the same ones."""
 
-_TRAINING_BYTES = 256 * 2**20
+_TRAINING_BYTES = 64 * 2**20  # of vectors that a kind learns from
 
 
 @dataclass(frozen=True, slots=True)

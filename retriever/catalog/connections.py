@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -39,7 +40,7 @@ class Catalog:
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder = folder
         self.path = folder / CATALOG_FILE
-        self._read_only = read_only
+        self.read_only = read_only
         self._lock = WriterLock(folder / LOCK_FILE)
         self._writing = threading.RLock()
         self._writer: sqlite3.Connection | None = None
@@ -105,7 +106,7 @@ class Catalog:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the right to write over several transactions."""
-        if self._read_only:
+        if self.read_only:
             raise IndexStateError(f"the index in {self.folder} was opened for reading only")
         with self._writing:
             self._check_open()
@@ -194,7 +195,7 @@ class Catalog:
         """Turn SQLite's errors into sentences."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise IndexStateError(_sentence(self.folder, error)) from error
 
 
@@ -290,7 +291,7 @@ def _check_sqlite() -> None:
         )
 
 
-def _sentence(folder: Path, error: sqlite3.Error) -> str:
+def _sentence(folder: Path, error: Exception) -> str:
     text = str(error)
     if "locked" in text or "busy" in text:
         return f"another process is writing to the index in {folder}; try again when it is done"

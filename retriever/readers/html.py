@@ -46,6 +46,7 @@ _KEEP_TAGS = re.compile(
     r"<(?!/?(?:p|h[1-6]|li|tr|td|th|br|title|script|style|nav|body|html|head|meta|pre)\b)[^>]*>",
     re.IGNORECASE,
 )
+_MAX_TAGS = 2_000_000  # a tree needs up to 500 bytes of memory for each
 _TOO_DEEP = 1_000  # libxml2 drops what lies 2,048 levels deep; no written page comes near
 
 
@@ -53,6 +54,8 @@ def read_html(data: bytes, name: str) -> Document:
     """The document of an HTML or XHTML file."""
     if len(data) > 4 * MAX_CHARACTERS:
         return Document(name, "html", (too_long(None, f"{len(data):,} bytes"),))
+    if data.count(b"<") > _MAX_TAGS:
+        return Document(name, "html", (too_long(None, f"{data.count(b'<'):,} tags"),))
     declared = _CHARSET.search(data[:4096])
     charset = (declared[1] or declared[2]).decode("ascii", "replace") if declared else ""
     root = parse(decoded(data, charset))

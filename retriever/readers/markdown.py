@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -29,9 +30,9 @@ _YAML_END = re.compile(r"---[ \t]*\n(?P<body>.*?\n)??\.\.\.[ \t]*(?:\n|\Z)", re.
 _OWN_FACTS = frozenset(["title", "author", "authors", "date"])
 
 _FENCE = re.compile(r" {0,3}(?P<marks>`{3,}|~{3,})(?P<info>[^\n]*)")
-_INLINE_CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_TABLE = re.compile(r"<table\b.*?</table\s*>", re.DOTALL | re.IGNORECASE)
+_TICKS = re.compile(r"(`+)")
+_TABLE_START = re.compile(r"<table\b", re.IGNORECASE)
+_TABLE_END = re.compile(r"</table\s{0,20}>", re.IGNORECASE)
 _BLOCKS = "div|p|section|article|details|summary|figure|figcaption|center|blockquote|ul|ol|dl|dd|dt"
 _BREAK = re.compile(rf"<(?:br\s*/?|/?(?:{_BLOCKS})(?:\s[^<>]*)?)>[ \t]*", re.IGNORECASE)
 _ITEM = re.compile(r"[ \t]*<li(?:\s[^<>]*)?>[ \t]*", re.IGNORECASE)
@@ -42,9 +43,11 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,30}|#\d{1,7}|#[xX][0-9A-Fa-f]{1,6});")
-_ATX_TITLE = re.compile(r"^ {0,3}#(?!#)[ \t]+(?P<title>[^\n]*?)[ \t]*#*[ \t]*$", re.MULTILINE)
-_HEADING = re.compile(r"^(?P<marks>#{2,6})[ \t]+(?P<title>[^\n]*?)[ \t]*#*[ \t]*$", re.MULTILINE)
-_SETEXT_TITLE = re.compile(r"^ {0,3}(?P<title>\S[^\n]*?)[ \t]*\n {0,3}=+[ \t]*$", re.MULTILINE)
+# Every pattern here is linear, also on text made to hurt: no two repetitions share a character.
+_ATX_TITLE = re.compile(r"^ {0,3}#[ \t](?P<title>[^\n]*)", re.MULTILINE)
+_HEADING = re.compile(r"^(?P<marks>#{2,6})[ \t](?P<title>[^\n]*)", re.MULTILINE)
+_SETEXT_TITLE = re.compile(r"^ {0,3}(?P<title>\S[^\n]*)\n {0,3}=+[ \t]*$", re.MULTILINE)
+_MAX_TITLE = 1_000
 
 
 def read_markdown(data: bytes, name: str) -> Document:
@@ -118,34 +121,23 @@ def _without_markup(body: str) -> tuple[str, str]:
     """The text without tags and comments, and its prose alone (no code), for finding titles."""
     text: list[str] = []
     prose: list[str] = []
-    for code, block in _code_and_prose(_COMMENT_OUTSIDE.sub(_keep_code, body)):
-        if code:
-            text.append(block)
-        else:
-            cleaned = _clean_prose(block)
-            text.append(cleaned)
+    for code, block in _code_and_prose(body):
+        cleaned = block if code else _clean_prose(block)
+        text.append(cleaned)
+        if not code:
             prose.append(cleaned)
     return "".join(text), "\n".join(prose)
 
 
-# A comment may hold a fence, and a fence a comment: whichever begins first swallows the other.
-_COMMENT_OUTSIDE = re.compile(
-    r"(?P<code>^ {0,3}(?P<marks>`{3,}|~{3,})[^\n]*\n.*?(?:^ {0,3}(?P=marks)[`~]*[ \t]*$|\Z))"
-    r"|<!--.*?-->",
-    re.DOTALL | re.MULTILINE,
-)
-
-
-def _keep_code(match: re.Match[str]) -> str:
-    return match["code"] or ""
-
-
 def _code_and_prose(text: str) -> list[tuple[bool, str]]:
-    """The text cut into fenced code (True) and everything else (False), nothing lost."""
+    """The text cut into fenced code (True) and everything else (False), comments left out.
+
+    A comment may hold a fence, and a fence a comment: whichever begins first swallows the other.
+    """
     blocks: list[tuple[bool, str]] = []
     current: list[str] = []
     fence = ""
-    for line in text.splitlines(keepends=True):
+    for line in _without_comments(text):
         match = _FENCE.match(line)
         if not fence and match:
             blocks.append((False, "".join(current)))
@@ -159,21 +151,93 @@ def _code_and_prose(text: str) -> list[tuple[bool, str]]:
     return blocks
 
 
+def _without_comments(text: str) -> Iterator[str]:
+    """The lines of the text without the comments that stand outside of fenced code."""
+    lines = text.splitlines(keepends=True)
+    last = max((number for number, line in enumerate(lines) if "-->" in line), default=-1)
+    fence = ""
+    inside = False
+    for number, line in enumerate(lines):
+        match = _FENCE.match(line)
+        if inside:
+            _, closed, line = line.partition("-->")
+            inside = not closed
+        elif fence:
+            if match and match["marks"].startswith(fence) and not match["info"].strip():
+                fence = ""
+            yield line
+            continue
+        elif match:
+            fence = match["marks"]
+        kept, inside = ("", True) if inside else _cut_comments(line, number < last)
+        yield kept
+
+
+def _cut_comments(line: str, closed_later: bool) -> tuple[str, bool]:
+    """The line without its comments, and whether the last one goes on in the next line."""
+    kept: list[str] = []
+    place = 0
+    while (begin := line.find("<!--", place)) >= 0:
+        if line.count("`", 0, begin) % 2:  # the comment is shown, as inline code
+            break
+        end = line.find("-->", begin + 4)
+        if end < 0 and not closed_later:
+            break
+        kept.append(line[place:begin])
+        if end < 0:
+            return "".join(kept) + "\n", True
+        place = end + 3
+    return "".join(kept) + line[place:], False
+
+
 def _clean_prose(block: str) -> str:
     """Tags, anchors and entities out; inline code untouched."""
-    block = _TABLE.sub(lambda match: "\n\n" + table_rows(match[0]) + "\n\n", block)
+    pieces: list[str] = []
+    for code, piece in _inline_code(_tables_as_rows(block)):
+        pieces.append(piece if code else _clean_inline(piece))
+    return re.sub(r"\n[ \t]*\n(?:[ \t]*\n)+", "\n\n", "".join(pieces))
+
+
+def _tables_as_rows(block: str) -> str:
+    """HTML tables rewritten row by row; one without an end is left as it stands."""
     pieces: list[str] = []
     place = 0
-    for match in _INLINE_CODE.finditer(block):
-        pieces += [_clean_inline(block[place : match.start()]), match[0]]
-        place = match.end()
-    pieces.append(_clean_inline(block[place:]))
-    return re.sub(r"\n[ \t]*\n(?:[ \t]*\n)+", "\n\n", "".join(pieces))
+    while begin := _TABLE_START.search(block, place):
+        end = _TABLE_END.search(block, begin.end())
+        if end is None:
+            break
+        rows = table_rows(block[begin.start() : end.end()])
+        pieces += [block[place : begin.start()], f"\n\n{rows}\n\n"]
+        place = end.end()
+    return "".join(pieces) + block[place:]
+
+
+def _inline_code(text: str) -> Iterator[tuple[bool, str]]:
+    """The text cut into inline code (True) and the rest: code ends with as many ticks as begin it.
+
+    >>> list(_inline_code("a `b` c"))
+    [(False, 'a '), (True, '`b`'), (False, ' c')]
+    """
+    parts = _TICKS.split(text)  # text, ticks, text, ticks, …
+    closing: dict[int, int] = {}
+    following: dict[str, int] = {}
+    for number in range(len(parts) - 2, 0, -2):
+        closing[number] = following.get(parts[number], 0)
+        following[parts[number]] = number
+    number = 0
+    while number < len(parts):
+        end = closing.get(number, 0) if number % 2 else 0
+        if end:
+            yield True, "".join(parts[number : end + 1])
+            number = end + 1
+        else:
+            yield False, parts[number]
+            number += 1
 
 
 def _clean_inline(text: str) -> str:
     if "<" in text:
-        text = _ITEM.sub("- ", _COMMENT.sub("", text))
+        text = _ITEM.sub("- ", text)
         text = _TAG.sub("", _BREAK.sub("\n", text))
         text = re.sub(r"^(#{1,6})[ \t]+", r"\1 ", text, flags=re.MULTILINE)
     return _ENTITY.sub(lambda match: html.unescape(match[0]), text)
@@ -185,7 +249,8 @@ def _first_heading(prose: str) -> str:
     match = min(found, key=lambda one: one.start()) if found else _only_head(prose)
     if match is None:
         return ""
-    title = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", match["title"])
+    title = match["title"][:_MAX_TITLE].strip().rstrip("#").rstrip()
+    title = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", title)
     title = re.sub(r"(?<!\\)[*_`]{1,3}(\S(?:.*?\S)?)(?<!\\)[*_`]{1,3}", r"\1", title)
     return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", title)
 

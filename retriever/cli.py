@@ -1,0 +1,467 @@
+"""The command line: parse, call one function, print.
+
+With `--json` one JSON document goes to standard output and nothing else; progress and messages go
+to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some files could not be
+read completely. Heavy modules are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retriever import __version__
+from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL
+from retriever.types import Progress, RetrieverError, UsageError
+
+if TYPE_CHECKING:
+    from retriever.embedder import AlignedWVA
+
+DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+DEFAULT_INDEX = "indexes/default"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    try:
+        code: int = options.run(options)
+    except UsageError as error:
+        return _refuse(error, USAGE)
+    except RetrieverError as error:
+        return _refuse(error, FAILED)
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        return _refuse(error, FAILED)
+    except KeyboardInterrupt:
+        print("\nstopped; what is done is kept, run again to continue", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+def _refuse(error: Exception, code: int) -> int:
+    print(f"wva: {error}", file=sys.stderr)
+    return code
+
+
+# Commands
+
+
+def _index(options: argparse.Namespace) -> int:
+    from retriever.terminal import report_lines
+
+    if options.dry_run and not Path(options.index, "catalog.sqlite").exists():
+        # A dry run leaves no trace, not even an empty index.
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as scratch:
+            return _run_sync(options, Path(scratch) / "index", report_lines)
+    return _run_sync(options, Path(options.index), report_lines)
+
+
+def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], list[str]]) -> int:
+    from retriever.index import Index
+    from retriever.scan import targets
+
+    targets(options.paths, [])  # a wrong path must not leave an empty index behind
+    embedder = _embedder(options) if options.model or options.layers else None
+    with Index.open_or_create(
+        folder, embedder, store=options.store, device=options.device, dtype=options.dtype
+    ) as index:
+        report = index.sync(
+            options.paths,
+            include=options.include,
+            exclude=options.exclude,
+            delete=not options.no_delete,
+            force=options.force,
+            dry_run=options.dry_run,
+            progress=_Teller(),
+        )
+    if options.json:
+        _print_json({**report.to_json(), "index": options.index})
+    else:
+        print("\n".join(lines(report)))
+    return DONE if report.complete else INCOMPLETE
+
+
+class _Teller:
+    """Shows progress on standard error: a line that renews itself, or now and then a new one."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.last = -60.0
+
+    def __call__(self, progress: Progress) -> None:
+        from retriever.terminal import progress_line
+
+        if not progress.files_total:
+            return
+        now = time.monotonic()
+        finished = progress.files_done == progress.files_total
+        if self.live:
+            end = "\n" if finished else ""
+            print(f"\r\033[K{progress_line(progress)[:160]}", end=end, file=sys.stderr, flush=True)
+        elif finished or now - self.last >= 5:
+            print(progress_line(progress), file=sys.stderr, flush=True)
+            self.last = now
+
+
+def _search(options: argparse.Namespace) -> int:
+    from retriever.index import Index
+    from retriever.terminal import hit_lines
+
+    where = _filter(options)
+    embedder = _embedder(options) if options.model or options.layers else None
+    with Index.open(options.index, embedder, device=options.device, dtype=options.dtype) as index:
+        empty = not index.documents()
+        if options.mode != "keyword" and not empty:
+            _ = index.embedder  # loading the model is not part of the search's time
+        started = time.perf_counter()
+        hits = index.search(
+            options.query, options.k, mode=options.mode, where=where, by_file=options.by_file
+        )
+        took = (time.perf_counter() - started) * 1000
+    if options.json:
+        _print_json(
+            {
+                "query": options.query,
+                "index": options.index,
+                "mode": options.mode,
+                "took_ms": round(took, 1),
+                "hits": [_hit_json(hit) for hit in hits],
+            }
+        )
+        return DONE
+    if not hits:
+        print("the index is empty" if empty else "nothing found", file=sys.stderr)
+    for hit in hits:
+        print("\n".join(hit_lines(hit, options.query, colour=sys.stdout.isatty())))
+    return DONE
+
+
+def _hit_json(hit: Any) -> dict[str, Any]:
+    chunk = hit.chunk
+    return {
+        "rank": hit.rank,
+        "score": hit.score,
+        "scores": {"dense": hit.dense, "keyword": hit.keyword},
+        "chunk_id": chunk.id,
+        "path": chunk.path,
+        "format": chunk.format,
+        "title": chunk.title,
+        "page": chunk.page,
+        "start": chunk.start,
+        "end": chunk.end,
+        "text": chunk.text,
+    }
+
+
+def _filter(options: argparse.Namespace) -> dict[str, Any] | None:
+    """The filter options as one filter; all of them must hold."""
+    parts: list[dict[str, Any]] = []
+    if options.path:
+        parts.append({"$or": [{"path": {"glob": pattern}} for pattern in options.path]})
+    if options.format:
+        parts.append({"format": {"in": options.format}})
+    if options.page:
+        first, _, last = options.page.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise UsageError(f"--page takes a page or a range such as 3-7, not {options.page!r}")
+        parts.append({"page": {"gte": int(first), "lte": int(last or first)}})
+    if options.since:
+        parts.append({"date": {"gte": options.since}})
+    if options.until:
+        parts.append({"date": {"lte": options.until}})
+    if options.where:
+        try:
+            parts.append(dict(json.loads(options.where)))
+        except ValueError as error:
+            raise UsageError(f"--where needs a JSON object: {error}") from None
+    return {"$and": parts} if parts else None
+
+
+def _info(options: argparse.Namespace) -> int:
+    from retriever.index import Index
+
+    with Index.open(options.index) as index:
+        info = index.info()
+    if options.json:
+        _print_json(info)
+    else:
+        _print_facts(info)
+    return DONE
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from retriever.doctor import examine
+
+    facts = examine(measure=not options.quick)
+    if options.json:
+        _print_json(facts)
+    else:
+        _print_facts(facts)
+    return DONE if not facts["problems"] else FAILED
+
+
+def _ui(options: argparse.Namespace) -> int:
+    from retriever.serve import serve
+
+    return serve(
+        Path(options.index), options.port, [Path(path) for path in options.sync], _Teller()
+    )
+
+
+def _embed(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from retriever import calibration
+    from retriever.settings import check_template
+
+    source = Path(options.input)
+    if not source.is_file():
+        raise UsageError(f"there is no file {options.input!r}")
+    if options.prompt:
+        check_template(options.prompt, "--prompt")
+    try:
+        texts = source.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{options.input!r} is not UTF-8 text: {error.reason}") from None
+    embedder = _embedder(options)
+    prompts = embedder.settings.prompts
+    if options.prompt:
+        template, vectors = options.prompt, embedder.embed_prompted(texts, options.prompt)
+    elif options.kind == "sentence":
+        template, vectors = prompts.sentence, embedder.embed_sentences(texts)
+    elif options.kind == "query":
+        template, vectors = prompts.query, embedder.embed_queries(texts)
+    else:
+        template, vectors = prompts.passage, embedder.embed_passages(texts)
+    if not options.raw:
+        whole = options.kind == "passage" and not options.prompt
+        vectors = calibration.apply(vectors, embedder.general_mean(template, whole=whole))
+    target = Path(options.output)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        np.save(file, vectors.astype(np.float32), allow_pickle=False)
+    print(f"{len(texts)} vectors of {embedder.dimension} → {options.output}", file=sys.stderr)
+    return DONE
+
+
+def _eval_sts(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from retriever.evaluate import evaluate_sts
+    from retriever.metrics import read_pairs
+    from retriever.terminal import table
+
+    for path in options.files:
+        read_pairs(Path(path))  # complain before the model is loaded
+    embedder = _embedder(options)
+    results = [asdict(evaluate_sts(embedder, Path(path))) for path in options.files]
+    if options.json:
+        _print_json({"files": results})
+    else:
+        print("\n".join(table(results)))
+    return DONE
+
+
+def _eval_retrieval(options: argparse.Namespace) -> int:
+    from retriever.evaluate import evaluate_retrieval
+    from retriever.metrics import read_retrieval
+    from retriever.terminal import table
+
+    read_retrieval(Path(options.folder))  # complain before the model is loaded
+    result = evaluate_retrieval(
+        _embedder(options), Path(options.folder), tell=lambda text: print(text, file=sys.stderr)
+    )
+    if options.json:
+        _print_json(result)
+    else:
+        print(f"{result['dataset']}: {result['documents']} documents, {result['queries']} queries")
+        print("\n".join(table([{"mode": m, **values} for m, values in result["modes"].items()])))
+    return DONE
+
+
+def _embedder(options: argparse.Namespace) -> AlignedWVA:
+    from retriever.embedder import AlignedWVA
+
+    return AlignedWVA(
+        options.model or DEFAULT_MODEL,
+        layers=options.layers or DEFAULT_LAYERS,
+        device=options.device,
+        dtype=options.dtype,
+    )
+
+
+# Printing
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(_finite(value), ensure_ascii=False, indent=2))
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null where a number is not one: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print_facts(facts: dict[str, Any], indent: str = "") -> None:
+    for name, value in facts.items():
+        if isinstance(value, dict) and value:
+            print(f"{indent}{name}:")
+            _print_facts(value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            print(f"{indent}{name}:")
+            for entry in value:
+                print(f"{indent}  - " + ", ".join(f"{k} {v}" for k, v in entry.items()))
+        elif isinstance(value, list):
+            print(f"{indent}{name}: {', '.join(map(str, value)) or 'none'}")
+        else:
+            print(f"{indent}{name}: {'none' if value is None or value == {} else value}")
+
+
+# The parser
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wva",
+        description="Find passages by meaning in your own documents.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some files could not be "
+        "read completely.",
+    )
+    parser.add_argument("--version", action="version", version=f"wva {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_index(commands)
+    _add_search(commands)
+    _add_ui(commands)
+    _add_eval(commands)
+    _add_embed(commands)
+    info = _command(commands, "info", _info, "what is in an index: counts, model, sizes, last run")
+    _index_option(info)
+    doctor = _command(commands, "doctor", _doctor, "this machine: packages, device, speed, caches")
+    doctor.add_argument("--quick", action="store_true", help="do not load the model to measure it")
+    return parser
+
+
+Commands = Any  # argparse keeps the type of its sub-parsers to itself
+
+
+def _command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], what: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=what, description=what[0].upper() + what[1:] + "."
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _index_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--index", default=DEFAULT_INDEX, metavar="DIR", help=f"the index (default {DEFAULT_INDEX})"
+    )
+
+
+def _model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", help=f"preset, folder, GGUF file or hub id ({DEFAULT_MODEL})")
+    group.add_argument("--layers", help=f"upper-half, all, 10-19, or 3,5,-1 ({DEFAULT_LAYERS})")
+    group.add_argument("--device", help="cpu, cuda, cuda:1 or mps (the best there is)")
+    group.add_argument("--dtype", help="float32, bfloat16 or float16 (the fastest that is right)")
+
+
+def _add_index(commands: Commands) -> None:
+    parser = _command(commands, "index", _index, "bring an index in step with folders and files")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="folders or files")
+    _index_option(parser)
+    for name, what in (("--include", "only files that match"), ("--exclude", "not those")):
+        parser.add_argument(
+            name, action="append", default=[], metavar="GLOB", help=f"{what} (repeatable)"
+        )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument("--no-delete", action="store_true", help="keep what has vanished")
+    parser.add_argument(
+        "--force", action="store_true", help="go on when more than half of the files have vanished"
+    )
+    parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or HNSW32,SQ8")
+    _model_options(parser)
+
+
+def _add_search(commands: Commands) -> None:
+    parser = _command(commands, "search", _search, "find passages")
+    parser.add_argument("query", metavar="QUERY", help="any text")
+    _index_option(parser)
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="number of results (10)")
+    parser.add_argument(
+        "--mode", choices=["hybrid", "dense", "keyword"], default="hybrid", help="(hybrid)"
+    )
+    parser.add_argument("--by-file", action="store_true", help="one passage for each file")
+    group = parser.add_argument_group("filters (all must hold)")
+    group.add_argument("--path", action="append", metavar="GLOB", help="e.g. 'reports/**/*.pdf'")
+    group.add_argument("--format", action="append", help="pdf, markdown, html, docx or txt")
+    group.add_argument("--page", metavar="N[-M]", help="a page or a range")
+    group.add_argument("--since", metavar="DATE", help="document date, e.g. 2024 or 2024-03-07")
+    group.add_argument("--until", metavar="DATE", help="document date, inclusive")
+    group.add_argument("--where", metavar="JSON", help='e.g. \'{"author": "Ada Lovelace"}\'')
+    _model_options(parser)
+
+
+def _add_ui(commands: Commands) -> None:
+    parser = _command(commands, "ui", _ui, "search in the browser")
+    _index_option(parser)
+    parser.add_argument("--port", type=int, default=8501, help="(8501)")
+    parser.add_argument(
+        "--sync", nargs="+", default=[], metavar="PATH", help="index these while the page is up"
+    )
+
+
+def _add_eval(commands: Commands) -> None:
+    evaluation: argparse.ArgumentParser = commands.add_parser(
+        "eval", help="measure quality", description="Measure quality on labelled data."
+    )
+    kinds = evaluation.add_subparsers(dest="kind", metavar="KIND", required=True)
+    sts = _command(kinds, "sts", _eval_sts, "sentence similarity: Spearman correlation x 100")
+    sts.add_argument("files", nargs="+", metavar="FILE.tsv", help="score, sentence1, sentence2")
+    _model_options(sts)
+    retrieval = _command(kinds, "retrieval", _eval_retrieval, "retrieval on a folder as in BEIR")
+    retrieval.add_argument("folder", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")
+    _model_options(retrieval)
+
+
+def _add_embed(commands: Commands) -> None:
+    parser = _command(commands, "embed", _embed, "texts to vectors")
+    parser.add_argument("--input", required=True, metavar="TEXTS.txt", help="one text a line")
+    parser.add_argument("--output", required=True, metavar="VECTORS.npy", help="float32, (n, dim)")
+    parser.add_argument("--kind", choices=["passage", "query", "sentence"], default="passage")
+    parser.add_argument("--prompt", help="a prompt of your own, with {} for the text")
+    parser.add_argument("--raw", action="store_true", help="without calibration")
+    _model_options(parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""Evaluation runs: similarity files and BEIR folders, through the same code that serves users.
+
+Nothing here sees a label before the ranking stands: means are fitted on the texts alone, each query
+is searched alone. Vectors are kept in the user's cache, so that a second run takes seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever import calibration
+from retriever.chunks import CHUNKS_VERSION
+from retriever.embedder import AlignedWVA
+from retriever.index import Index
+from retriever.metrics import (
+    Retrieval,
+    mean_over,
+    mrr_at,
+    ndcg_at,
+    read_pairs,
+    read_retrieval,
+    recall_at,
+    spearman,
+)
+from retriever.models import cache_folder, write_atomically
+from retriever.search import Mode
+from retriever.settings import ChunkSettings
+from retriever.types import Document, Page
+
+Vectors = NDArray[np.float32]
+Tell = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class STSResult:
+    """Spearman correlation times 100 between cosines and people's judgements."""
+
+    path: str
+    pairs: int
+    spearman: float  # with the mean of the file's sentences removed
+    spearman_raw: float
+
+
+def evaluate_sts(embedder: AlignedWVA, path: Path) -> STSResult:
+    """Sentence similarity on a file with the columns score, sentence1, sentence2."""
+    pairs = read_pairs(path)
+    texts = list(dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second)))
+    raw = _cached(embedder, texts, [embedder.sentence_input(text) for text in texts])
+    prior = embedder.general_mean(embedder.settings.prompts.sentence)
+    calibrated = calibration.apply(raw, calibration.shrunk_mean(raw, prior))
+    gold = [pair.score for pair in pairs]
+    place = {text: number for number, text in enumerate(texts)}
+    first = [place[pair.first] for pair in pairs]
+    second = [place[pair.second] for pair in pairs]
+    scores = [
+        100 * spearman(gold, np.sum(vectors[first] * vectors[second], axis=1))
+        for vectors in (calibrated, raw)
+    ]
+    return STSResult(str(path), len(pairs), round(scores[0], 2), round(scores[1], 2))
+
+
+MEASURES: Mapping[str, Callable[[Sequence[str], Mapping[str, float]], float]] = {
+    "ndcg@10": lambda ranking, judged: ndcg_at(10, ranking, judged),
+    "mrr@10": lambda ranking, judged: mrr_at(10, ranking, judged),
+    "recall@10": lambda ranking, judged: recall_at(10, ranking, judged),
+    "recall@100": lambda ranking, judged: recall_at(100, ranking, judged),
+}
+
+
+def evaluate_retrieval(
+    embedder: AlignedWVA,
+    folder: Path,
+    *,
+    chunking: ChunkSettings | None = None,
+    tell: Tell = _silent,
+) -> dict[str, Any]:
+    """Retrieval on a BEIR folder, by mode; documents are ranked by their best chunk.
+
+    The dataset is indexed like any other documents, into the user's cache.
+    """
+    started = time.monotonic()
+    data = read_retrieval(folder)
+    asked = {
+        number: text
+        for number, text in data.queries.items()
+        if any(gain > 0 for gain in data.qrels.get(number, {}).values())
+    }
+    with _dataset_index(embedder, data, chunking or ChunkSettings(), tell) as index:
+        texts = list(asked.values())
+        tell(f"{len(texts)} queries …")
+        vectors = _cached(embedder, texts, [embedder.query_input(text) for text in texts])
+        by_text = dict(zip(texts, vectors, strict=True))
+        rankings = {mode.value: dict(_rankings(index, asked, mode, by_text)) for mode in Mode}
+    modes = {
+        mode: {
+            name: round(mean_over(measure, ranked, data.qrels), 4)
+            for name, measure in MEASURES.items()
+        }
+        for mode, ranked in rankings.items()
+    }
+    return {
+        "dataset": folder.resolve().name,
+        "documents": len(data.corpus),
+        "queries": len(asked),
+        "seconds": round(time.monotonic() - started, 2),
+        "modes": {mode: modes[mode] for mode in ("keyword", "dense", "hybrid")},
+    }
+
+
+def _rankings(
+    index: Index, queries: Mapping[str, str], mode: Mode, vectors: Mapping[str, Vectors]
+) -> Iterator[tuple[str, list[str]]]:
+    """(query id, the 100 best documents' ids) for every query, each searched alone."""
+    for number, text in queries.items():
+        hits = index.search(text, 100, mode=mode, by_file=True, embed=vectors.__getitem__)
+        yield number, [hit.chunk.path for hit in hits]
+
+
+def _dataset_index(
+    embedder: AlignedWVA, data: Retrieval, chunking: ChunkSettings, tell: Tell
+) -> Index:
+    """The dataset as an index in the cache, completed if an earlier run was stopped."""
+    parts = [f"{number}\0{title}\0{text}" for number, (title, text) in data.corpus.items()]
+    name = _digest([embedder.fingerprint, embedder.dtype, str(chunking), CHUNKS_VERSION, *parts])
+    index = Index.open_or_create(cache_folder() / "eval" / name, embedder, chunking=chunking)
+    there = {row.path for row in index.documents()}
+    missing = [number for number in data.corpus if number not in there]
+    if missing:
+        tell(f"indexing {len(missing)} of {len(data.corpus)} documents …")
+        index.add(_document(number, *data.corpus[number]) for number in missing)
+    return index
+
+
+def _document(number: str, title: str, text: str) -> Document:
+    return Document(path=number, format="text", pages=(Page(None, text),), title=title)
+
+
+def _cached(embedder: AlignedWVA, texts: Sequence[str], inputs: Sequence[str]) -> Vectors:
+    """Raw vectors of `inputs`, (n, dim), read from the cache if these were embedded before."""
+    name = _digest([embedder.fingerprint, embedder.dtype, *inputs])
+    memory = cache_folder() / "eval" / f"{name}.npy"
+    try:
+        known: Vectors = np.load(memory, allow_pickle=False)
+        if known.shape == (len(texts), embedder.dimension):
+            return known
+    except (OSError, ValueError):
+        pass  # not there yet, or damaged: computed below
+    vectors = embedder.embed_inputs(inputs)
+    vectors[[not text.strip() for text in texts]] = 0
+    write_atomically(memory, lambda file: np.save(file, vectors, allow_pickle=False))
+    return vectors
+
+
+def _digest(parts: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()[:24]

@@ -1,0 +1,97 @@
+"""The page as a process of its own, with a folder being indexed beside it.
+
+The page reads the index while this process writes to it: what is found grows as it is looked at.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
+
+ADDRESS = "127.0.0.1"
+START_SECONDS = 60
+
+
+def serve(
+    index: Path,
+    port: int,
+    paths: Sequence[Path] = (),
+    progress: Callable[[Progress], None] = lambda progress: None,
+) -> int:
+    """Serve the page for `index` on 127.0.0.1 until it is stopped; returns the exit code.
+
+    `paths` are brought into the index once the page is up. Raises UsageError when streamlit is not
+    installed or the port is taken.
+    """
+    if importlib.util.find_spec("streamlit") is None:
+        raise UsageError(
+            "the page needs streamlit, which is not installed: pip install 'wva-retriever[ui]'"
+        )
+    from ui.server import command
+
+    _refuse_taken(port)
+    page = subprocess.Popen(  # noqa: S603  (our own interpreter and script)
+        command(index, port, ADDRESS), stdin=subprocess.DEVNULL
+    )
+    try:
+        _wait_until_healthy(page, port)
+        print(f"search at http://{ADDRESS}:{port}", file=sys.stderr, flush=True)
+        if paths:
+            _bring_in(index, paths, progress)
+        return page.wait()
+    finally:
+        page.terminate()
+        try:
+            page.wait(10)
+        except subprocess.TimeoutExpired:
+            page.kill()
+
+
+def _bring_in(index: Path, paths: Sequence[Path], progress: Callable[[Progress], None]) -> None:
+    """Index `paths`; whatever goes wrong is told, and the page stays up."""
+    from retriever.index import Index
+    from retriever.terminal import report_lines
+
+    try:
+        with Index.open_or_create(index) as opened:
+            report = opened.sync(list(paths), progress=progress)
+        print("\n".join(report_lines(report)), file=sys.stderr, flush=True)
+    except RetrieverError as error:
+        print(f"wva: {error}", file=sys.stderr, flush=True)
+
+
+def _refuse_taken(port: int) -> None:
+    if not 0 < port < 65536:
+        raise UsageError(f"--port needs a number between 1 and 65535, not {port}")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError:
+            raise UsageError(
+                f"port {port} is taken; choose another one, e.g. --port {port + 1}"
+            ) from None
+
+
+def _wait_until_healthy(page: subprocess.Popen[bytes], port: int) -> None:
+    url = f"http://{ADDRESS}:{port}/_stcore/health"
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if page.poll() is not None:
+            raise IndexStateError(f"the page could not be started (exit code {page.returncode})")
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise IndexStateError(f"the page did not answer on port {port} in {START_SECONDS} seconds")

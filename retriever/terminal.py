@@ -1,0 +1,133 @@
+"""What the command line shows: progress, reports and hits as text. It prints nothing itself."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retriever.sync import FileReport, SyncReport
+from retriever.terms import matching_words
+from retriever.types import FileStatus, Hit, Progress
+
+BOLD, DIM, RESET = "\033[1m", "\033[2m", "\033[0m"
+SNIPPET = 360  # characters
+
+PROBLEMS = (FileStatus.PARTIAL, FileStatus.FAILED)
+
+
+def progress_line(progress: Progress) -> str:
+    """One line: files, chunks, tokens per second, time left, the current file.
+
+    >>> progress_line(Progress(3, 44, 120, 30000, 20.0, 1500.0, 62.0, "a.pdf"))
+    '3/44 files · 120 chunks · 1,500 tokens/s · 1:02 left · a.pdf'
+    """
+    parts = [f"{progress.files_done}/{progress.files_total} files", f"{progress.chunks:,} chunks"]
+    if progress.tokens:
+        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+    if progress.seconds_left is not None:
+        parts.append(f"{duration(progress.seconds_left)} left")
+    if progress.current and progress.files_done < progress.files_total:
+        parts.append(progress.current)
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds, or hours.
+
+    >>> duration(62), duration(3700)
+    ('1:02', '1:01:40')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def report_lines(report: SyncReport) -> list[str]:
+    """A sync's account: what needs attention, then the totals."""
+    lines = [_file_line(file) for file in report.files if _speaks(file)]
+    totals = report.totals
+    counted = [
+        f"{totals[status.value]} {status.value}" for status in FileStatus if totals[status.value]
+    ]
+    summary = ", ".join(counted) or "no documents found: nothing of a known format is there"
+    if report.dry_run:
+        return [*lines, f"would be: {summary}"]
+    work = ""
+    if totals["chunks"]:
+        work = f"; {totals['pages']} pages, {totals['chunks']} chunks, {totals['tokens']:,} tokens"
+    return [*lines, f"{summary}{work} in {duration(report.seconds)}"]
+
+
+def _speaks(file: FileReport) -> bool:
+    told = file.status in (*PROBLEMS, FileStatus.RENAMED, FileStatus.REMOVED)
+    return told or (bool(file.reason) and file.status is not FileStatus.SKIPPED)
+
+
+def _file_line(file: FileReport) -> str:
+    reason = f": {file.reason}" if file.reason else ""
+    return f"{file.status.value:>9}  {printable(file.path)}{reason}"
+
+
+def hit_lines(hit: Hit, query: str, *, colour: bool) -> list[str]:
+    """A hit for reading: place and score, then the passage with the query's words marked."""
+    chunk = hit.chunk
+    place = printable(chunk.path) + (f", page {chunk.page}" if chunk.page is not None else "")
+    title = f"  {printable(chunk.title)}" if chunk.title else ""
+    bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
+    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}){reset}"
+    width = min(shutil.get_terminal_size().columns, 100) - 4
+    lines = textwrap.wrap(snippet(chunk.text, query), width) or [""]
+    if colour:
+        lines = [_marked(line, query) for line in lines]
+    return [head, *(f"    {line}" for line in lines), ""]
+
+
+def snippet(text: str, query: str, size: int = SNIPPET) -> str:
+    """About `size` characters of a passage, where most of the query's words are, on one line."""
+    if len(text) <= size:
+        return printable(" ".join(text.split()))
+    starts = [word.start for word in matching_words(text, query)]
+    best = max(
+        range(0, max(1, len(text) - size // 2), size // 4),
+        key=lambda at: (sum(at <= start < at + size for start in starts), -at),
+    )
+    begin = text.rfind(" ", 0, best) + 1 if best else 0
+    end = text.find(" ", best + size) if best + size < len(text) else len(text)
+    end = best + size if end < 0 or end > best + size + 40 else end
+    before, after = "… " if begin else "", " …" if end < len(text) else ""
+    return printable(before + " ".join(text[begin:end].split()) + after)
+
+
+def _marked(line: str, query: str) -> str:
+    for word in reversed(list(matching_words(line, query))):
+        line = f"{line[: word.start]}{BOLD}{line[word.start : word.end]}{RESET}{line[word.end :]}"
+    return line
+
+
+def printable(text: str) -> str:
+    """`text` without characters that would steer a terminal.
+
+    >>> printable("a" + chr(27) + "[2Jb")
+    'a�[2Jb'
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows with the same keys as aligned text.
+
+    >>> table([{"mode": "dense", "ndcg": 0.5}])
+    ['mode   ndcg', 'dense  0.5 ']
+    """
+    if not rows:
+        return []
+    columns = list(rows[0])
+    cells = [columns, *([str(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return [
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in cells
+    ]
