@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +213,22 @@ def test_damage_inside_the_file_is_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(IndexStateError, match="damaged"):
         look()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("database is locked", "another process is writing"),
+        ("database or disk is full", "disk with the index"),
+        ("attempt to write a readonly database", "permissions"),
+        ("no such module: fts5", "FTS5"),
+        ("database disk image is malformed", "damaged"),
+    ],
+)
+def test_errors_of_sqlite_become_sentences(catalog: Catalog, error: str, said: str) -> None:
+    def fail() -> None:
+        with catalog.reading():
+            raise sqlite3.OperationalError(error)
+
+    with pytest.raises(IndexStateError, match=said):
+        fail()

@@ -163,6 +163,17 @@ def test_an_index_built_anew_under_the_same_name_is_seen(folder: Path) -> None:
         assert chunk.text == "new"
 
 
+@pytest.mark.parametrize("name", ["a b?c#d%20e", "数据", os.fsdecode(b"\xff\xfe"), "-x'\"\n"])
+def test_any_folder_name_will_do(tmp_path: Path, name: str, caplog) -> None:
+    folder = tmp_path / name
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        put(backend, "a.txt", "text")
+        backend.finish({})
+    with EmbeddedBackend.open(folder) as backend:
+        assert len(backend.dense(vector_of("text"), 3).ids) == 1
+    assert not caplog.records
+
+
 # Writers
 
 
@@ -449,3 +460,54 @@ def test_a_change_is_seen_at_once_by_another_object(folder: Path, backend) -> No
                 assert best not in reader.dense(vector_of(f"text {number}"), 99).ids
             if number == 3:
                 backend.calibrate(np.full(DIM, 0.1), np.full(DIM, 0.2), {})
+
+
+def test_the_same_means_again_change_only_what_is_said(folder: Path) -> None:
+    _filled(folder)
+    means = np.full(DIM, 0.1, np.float32), np.full(DIM, 0.2, np.float32)
+    with EmbeddedBackend.open(folder) as backend:
+        backend.calibrate(*means, {"passages": 1})
+        files = sorted(folder.glob("*.faiss"))
+        found = backend.dense(vector_of("q"), 5)
+        backend.calibrate(*means, {"passages": 2})
+        assert backend.info()["calibration"] == {"passages": 2}
+        assert sorted(folder.glob("*.faiss")) == files
+        assert backend.dense(vector_of("q"), 5).ids == found.ids
+        for mean, said in ((np.ones(DIM + 1), "does not fit"), (np.full(DIM, np.nan), "NaN")):
+            with pytest.raises(UsageError, match=said):
+                backend.calibrate(mean, mean, {})
+
+
+def test_a_snapshot_replaced_under_a_reader_is_no_damage(folder, monkeypatch, caplog) -> None:
+    """Between a reader's look into the catalog and at the file, two runs finish elsewhere."""
+    vectors = _filled(folder)
+    real = faiss_store.read
+
+    def late(path, *rest):
+        monkeypatch.setattr(state, "read", real)
+        with EmbeddedBackend.open(folder) as writer:
+            for number in range(2):
+                put(writer, f"late{number}.txt", "text 1")
+                writer.finish({})
+        return real(path, *rest)
+
+    monkeypatch.setattr(state, "read", late)
+    with EmbeddedBackend.open(folder, read_only=True) as reader:
+        found = reader.dense(vector_of("query"), 99)
+        check_ranking(found, brute_force(reader, vectors, vector_of("query")), 99)
+        assert len(found.ids) == 47
+    assert not caplog.records
+
+
+def test_a_snapshot_that_cannot_be_written_harms_nothing(folder: Path, monkeypatch) -> None:
+    vectors = _filled(folder)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with EmbeddedBackend.open(folder) as backend:
+        monkeypatch.setattr(faiss_store.FaissStore, "write", full)
+        with pytest.raises(IndexStateError, match="No space left"):
+            backend.finish({})
+        query = vector_of("query")
+        check_ranking(backend.dense(query, 9), brute_force(backend, vectors, query), 9)

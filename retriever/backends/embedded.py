@@ -188,16 +188,17 @@ class EmbeddedBackend:
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """See `Backend.finish`; afterwards other processes may write."""
-        with self._catalog.exclusive():
-            with self._catalog.writing() as writer:
-                writer.set_meta("last_run", dict(report))
-                writer.set_meta("progress", None)
-                writer.drop_unused_vectors()
+        with self._catalog.writing() as writer:
+            writer.set_meta("last_run", dict(report))
+            writer.set_meta("progress", None)
+            writer.drop_unused_vectors()
+        try:
             with self._searching() as (reader, state):
                 due = snapshots.is_due(reader, state)
             if due:
                 snapshots.write(self._catalog)
-        self._catalog.release()
+        finally:
+            self._catalog.release()
 
     # Reading
 

@@ -228,13 +228,21 @@ def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> Fais
     if digest != sha256:
         raise IndexStateError(f"{path} is not what was written: it is damaged or incomplete")
     try:
-        # Its arrays are mapped from the file without a copy.
-        index = faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC)
-    except (RuntimeError, UnicodeError) as error:
+        index = _loaded(path)
+    except RuntimeError as error:
         raise IndexStateError(f"{path} cannot be read by this FAISS: {error}") from error
     store = FaissStore(index, kind, fetch)
     store.measure()
     return store
+
+
+def _loaded(path: Path) -> Any:
+    """The index in a file, its arrays mapped from it without a copy where possible."""
+    try:
+        return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC)
+    except (RuntimeError, TypeError):  # not every file name can be told to C++
+        with path.open("rb") as file:
+            return faiss.read_index(faiss.PyCallbackIOReader(file.read))
 
 
 def make_index(dimension: int, factory: str) -> Any:
