@@ -1,0 +1,166 @@
+"""LangChain components: `AlignedWVAEmbeddings` and `AlignedWVARetriever`.
+
+The embeddings put any causal language model behind LangChain's interface, for any vector store; the
+retriever answers from an `Index`, with everything a search here can do. Needs
+`pip install 'wva-retriever[langchain]'`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+try:
+    from langchain_core.callbacks import (
+        AsyncCallbackManagerForRetrieverRun,
+        CallbackManagerForRetrieverRun,
+    )
+    from langchain_core.documents import Document
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+    from langchain_core.runnables import run_in_executor
+    from pydantic import ConfigDict, Field, field_validator
+except ModuleNotFoundError as error:
+    if error.name and error.name.split(".")[0] not in ("langchain_core", "pydantic"):
+        raise
+    raise ModuleNotFoundError(
+        "the LangChain components need langchain-core: pip install 'wva-retriever[langchain]'",
+        name=error.name,
+    ) from error
+
+from retriever import calibration
+from retriever.embedder import AlignedWVA
+from retriever.index import Index
+from retriever.search import Mode
+from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, Prompts
+from retriever.types import Hit
+
+
+class AlignedWVAEmbeddings(Embeddings):
+    """Any causal language model as LangChain embeddings.
+
+    Vectors have length one, so inner product and cosine agree: similarity, larger is closer. What
+    is common to all texts of the model is removed (`calibrated`), with means that do not depend on
+    the texts given, so documents and queries may be embedded at different times and places.
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        layers: str | Sequence[int] = DEFAULT_LAYERS,
+        prompts: Prompts | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        calibrated: bool = True,
+        embedder: AlignedWVA | None = None,
+    ) -> None:
+        """Load a model (see `AlignedWVA`), or take an `embedder` that is loaded already."""
+        self.embedder = embedder or AlignedWVA(
+            model, layers=layers, prompts=prompts, device=device, dtype=dtype
+        )
+        self.calibrated = calibrated
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Vectors of passages: n lists of `dimension` floats."""
+        return self._finished(self.embedder.embed_passages(texts), query=False)
+
+    def embed_query(self, text: str) -> list[float]:
+        """The vector of a query: `dimension` floats."""
+        return self._finished(self.embedder.embed_queries([text]), query=True)[0]
+
+    def _finished(self, vectors: calibration.Vectors, *, query: bool) -> list[list[float]]:
+        if self.calibrated:
+            passage_mean, query_mean = self.embedder.general_means()
+            vectors = calibration.apply(vectors, query_mean if query else passage_mean)
+        rows: list[list[float]] = vectors.tolist()
+        return rows
+
+
+class AlignedWVARetriever(BaseRetriever):
+    """A LangChain retriever over an `Index`.
+
+    `index` is an open `Index` or the folder of one. `k`, `mode`, `where` and `by_file` are those of
+    `Index.search`, set here for all calls or given to `invoke` for one. A document's id is the
+    chunk's; its metadata is plain JSON: path, source document, page, character range, scores
+    (larger is better) and the document's own metadata.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    index: Index
+    k: int = Field(default=10, ge=1)
+    mode: Mode = Mode.HYBRID
+    where: Mapping[str, Any] | None = None
+    by_file: bool = False
+
+    @field_validator("index", mode="before")
+    @classmethod
+    def _open(cls, value: Any) -> Any:
+        return Index.open(value) if isinstance(value, str | Path) else value
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun | None = None,
+        k: int | None = None,
+        mode: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        by_file: bool | None = None,
+    ) -> list[Document]:
+        hits = self.index.search(
+            query,
+            self.k if k is None else k,
+            mode=mode or self.mode,
+            where=self.where if where is None else where,
+            by_file=self.by_file if by_file is None else by_file,
+        )
+        return [as_document(hit) for hit in hits]
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun | None = None,
+        k: int | None = None,
+        mode: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        by_file: bool | None = None,
+    ) -> list[Document]:
+        search = partial(
+            self._get_relevant_documents, query, k=k, mode=mode, where=where, by_file=by_file
+        )
+        return await run_in_executor(None, search)
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        params = super()._get_ls_params(**kwargs)
+        params["ls_vector_store_provider"] = "wva-retriever"
+        settings = self.index.backend.embedder_settings
+        if settings is not None:
+            params["ls_embedding_model"] = settings.model
+        return params
+
+
+def as_document(hit: Hit) -> Document:
+    """A hit as a LangChain document; the document's own metadata cannot hide our keys."""
+    chunk = hit.chunk
+    return Document(
+        id=chunk.id,
+        page_content=chunk.text,
+        metadata={
+            **chunk.metadata,
+            "path": chunk.path,
+            "format": chunk.format,
+            "title": chunk.title,
+            "document_id": chunk.document_id,
+            "page": chunk.page,
+            "start": chunk.start,
+            "end": chunk.end,
+            "score": hit.score,
+            "dense": hit.dense,
+            "keyword": hit.keyword,
+        },
+    )
