@@ -1,0 +1,83 @@
+"""An embedder without a model: a pure function of the words, the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.settings import EmbedderSettings, Prompts
+from retriever.terms import index_terms
+
+Vectors = NDArray[np.float32]
+
+
+class FakeEmbedder:
+    """Each term is a direction of its own (hashed), a text the sum of its terms, unit length.
+
+    It knows synonyms: `same={"car": "automobile"}` gives both words one direction, so that a test
+    can tell a match by meaning from a match by word. It counts what it embeds in `embedded`.
+    """
+
+    def __init__(
+        self,
+        dimension: int = 256,
+        *,
+        weights: str = "fake",
+        max_tokens: int = 512,
+        same: dict[str, str] | None = None,
+    ) -> None:
+        self.settings = EmbedderSettings(
+            model="fake",
+            weights=weights,
+            dimension=dimension,
+            layers=(0,),
+            prompts=Prompts(passage="passage: {}", query="query: {}", sentence="sentence: {}"),
+            pooling="fake",
+        )
+        self.max_tokens = max_tokens
+        self.embedded: list[str] = []
+        self._same = same or {}
+
+    def passage_input(self, text: str, title: str = "") -> str:
+        return self.settings.prompts.passage.format(f"{title}. {text}" if title else text)
+
+    def query_input(self, text: str) -> str:
+        return self.settings.prompts.query.format(text)
+
+    def key(self, model_input: str) -> str:
+        name = f"{self.settings.fingerprint}\0{model_input}".encode("utf-8", "surrogatepass")
+        return hashlib.sha256(name).hexdigest()[:40]
+
+    def embed_inputs(self, inputs: Sequence[str]) -> Vectors:
+        self.embedded.extend(inputs)
+        vectors = np.zeros((len(inputs), self.settings.dimension), dtype=np.float32)
+        for row, model_input in zip(vectors, inputs, strict=True):
+            for term in index_terms(model_input.split(": ", 1)[1]):
+                row += _direction(self._same.get(term, term), len(row))
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+
+    def count_tokens(self, inputs: Sequence[str]) -> int:
+        return sum(len(self.token_spans(model_input)) for model_input in inputs)
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        return [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
+
+    def prompt_tokens(self) -> int:
+        return 2
+
+    def general_means(self) -> tuple[Vectors, Vectors]:
+        zero = np.zeros(self.settings.dimension, dtype=np.float32)
+        return zero, zero
+
+
+def _direction(term: str, dimension: int) -> Vectors:
+    """A random unit vector that depends on the term alone."""
+    seed = int.from_bytes(hashlib.sha256(term.encode()).digest()[:8], "big")
+    vector = np.random.default_rng(seed).standard_normal(dimension).astype(np.float32)
+    unit: Vectors = vector / np.linalg.norm(vector)
+    return unit

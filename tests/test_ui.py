@@ -1,0 +1,464 @@
+"""The page without a browser: its pure parts, and the script run by Streamlit's AppTest."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from hypothesis import given
+from hypothesis import strategies as some
+from streamlit.testing.v1 import AppTest
+
+from retriever.filters import Filter
+from retriever.index import Index
+from retriever.types import Chunk, Document, Hit, Page, PageState
+from tests.fakes import FakeEmbedder
+from ui import marks
+from ui.cards import card
+from ui.questions import Question
+from ui.resources import indexes_in, overview
+from ui.server import command
+from ui.state import duration, progress_text
+
+APP = Path(__file__).with_name("apps") / "search.py"
+TAG = re.compile(r"<[^>]*>")
+
+NASTY = "a<script>alert(1)</script>_*b*_ :red[x] $x$ [y](z).md"
+
+DOCUMENTS = [
+    Document("fruit/apples.pdf", "pdf", (Page(1, "A cover."), Page(2, "Apples are red & sweet."))),
+    Document("fruit/pears.txt", "txt", (Page(None, "Pears are green."),), title="On pears"),
+    Document("cars.txt", "txt", (Page(None, "A motor needs oil."),), date="2021-05-03"),
+    Document(
+        f"odd/{NASTY}",
+        "markdown",
+        (Page(None, 'Before <script>bad()</script> <img src=x onerror="bad()"> **after** turnip'),),
+        title="<b>bold</b>",
+    ),
+    Document(
+        "scans.pdf", "pdf", (Page(1, "Scanned turnip"), Page(2, "", PageState.SCANNED, "image"))
+    ),
+]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    with Index.open_or_create(folder, FakeEmbedder()) as made:
+        made.add(DOCUMENTS)
+    return folder
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AppTest]]:
+    def opened(folder: Path, **params: str | list[str]) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["app.py", "--index", str(folder)])
+        app = AppTest.from_file(str(APP), default_timeout=20)
+        for name, value in params.items():
+            app.query_params[name] = value
+        return app.run()
+
+    yield opened
+    st.cache_resource.clear()
+
+
+def found(app: AppTest) -> list[str]:
+    """The file names on the page's cards, as text."""
+    assert not app.exception
+    names = re.findall(r'class="wva-file"><bdi>(.*?)</bdi>', results(app))
+    return [html.unescape(name) for name in names]
+
+
+def results(app: AppTest) -> str:
+    return "".join(part.value for part in app.html if "<section" in part.value)
+
+
+def words(app: AppTest) -> str:
+    """Everything that is said outside of the results."""
+    parts = [*app.info, *app.error, *app.warning, *app.caption, *app.markdown, *app.code, *app.html]
+    return " ".join(str(part.value) for part in parts)
+
+
+# Marks
+
+
+@given(some.text(alphabet=some.characters(), max_size=80), some.text(max_size=20))
+def test_a_marked_text_is_the_escaped_text_with_marks(text: str, query: str) -> None:
+    text = text.replace("<", "<mark>")  # markup in the text must not pass for a mark
+    shown = marks.marked(text, marks.word_spans(text, query))
+    assert html.unescape(re.sub("</?mark>", "", shown)) == html.unescape(marks.escaped(text))
+    assert set(TAG.findall(shown)) <= {"<mark>", "</mark>"}
+    shown.encode()  # a lone surrogate could not be sent
+
+
+def test_the_words_of_the_query_are_marked_in_escaped_text() -> None:
+    text = "Tom & <b>Jerry</b> runs"
+    shown = marks.passage(text, "jerry running b")
+    assert shown == (
+        "Tom &amp; &lt;<mark>b</mark>&gt;<mark>Jerry</mark>&lt;/<mark>b</mark>&gt; <mark>runs</mark>"
+    )
+
+
+def test_wrapped_lines_are_joined_and_lists_and_headings_kept() -> None:
+    text = (
+        "A Heading\nThe first line of a paragraph that the paper's width\n"
+        "has wrapped, and its end.\n- one item of the list which is about as long as the lines\n"
+        "- two\n\nNew paragraph"
+    )
+    shown = marks.unwrapped(text)
+    assert len(shown) == len(text)
+    assert shown == text.replace("width\n", "width ")
+
+
+@given(some.text(alphabet="ab \n-<\r\x00\ud800", max_size=300))
+def test_unwrapping_moves_nothing(text: str) -> None:
+    shown = marks.unwrapped(text)
+    assert len(shown) == len(text)
+    assert [a for a, b in zip(text, shown, strict=True) if a in "ab<-" and a != b] == []
+
+
+@pytest.mark.parametrize("around", [5, 40, 1000])
+def test_the_context_holds_the_passage_once_and_what_is_around_it(around: int) -> None:
+    before, passage, after = "one two three " * 9, "<here it is>", " four five six" * 9
+    page = before + passage + after
+    shown = marks.in_context(page, len(before), len(before) + len(passage), "here", around)
+    highlighted = '<span class="wva-found">&lt;<mark>here</mark> it is&gt;</span>'
+    assert shown.count(highlighted) == 1
+    left, right = (TAG.sub("", part) for part in shown.split(highlighted))
+    assert before.endswith(left.removeprefix("… ")) or before.strip().startswith(left.strip())
+    assert after.startswith(right.removesuffix(" …").rstrip()) or not right.removesuffix(" …")
+    assert len(left) <= around + 2
+    assert len(right) <= around + 2
+    assert left.startswith("… ") == right.endswith(" …") == (around < 100)
+
+
+@pytest.mark.parametrize(
+    "text", ["*a*", "_a_", "`a`", "[a](b)", "<a>", "$a$ $b$", "&lt;", ":red[a]"]
+)
+def test_markdown_is_disarmed(text: str) -> None:
+    shown = marks.markdown(text)
+    assert re.sub(r"\\(.)", r"\1", shown) == text
+    assert re.search(r"(?<!\\)[*`\[<$&]|(?<![\\\w])_|(?<!\\):red", shown) is None
+
+
+def test_a_path_in_a_message_stays_readable() -> None:
+    assert marks.markdown("no index in /tmp/my_docs-1/a.b; do so") == (
+        "no index in /tmp/my_docs-1/a.b; do so"
+    )
+
+
+# Questions
+
+QUESTIONS = some.builds(
+    Question,
+    q=some.text(min_size=1).filter(str.strip).map(str.strip),
+    mode=some.sampled_from(["hybrid", "dense", "keyword"]),
+    k=some.integers(1, 100),
+    by_file=some.booleans(),
+    path=some.sampled_from(["", "*.pdf", "a b/ü"]),
+    formats=some.sampled_from([(), ("pdf",), ("pdf", "txt")]),
+    sources=some.sampled_from([(), ("docs",), ("",)]),
+    first_page=some.none() | some.integers(1, 99),
+    last_page=some.none() | some.integers(1, 99),
+    since=some.sampled_from(["", "2024", "2024-02-29"]),
+    until=some.sampled_from(["", "2025-01"]),
+)
+
+
+@given(QUESTIONS)
+def test_a_link_says_the_same_as_the_question(asked: Question) -> None:
+    params = asked.to_params()
+    again = {name: value if isinstance(value, list) else [value] for name, value in params.items()}
+    assert Question.from_params(again) == asked
+
+
+def test_a_link_that_cannot_be_meant_is_a_plain_question() -> None:
+    wrong = {"mode": ["psychic"], "k": ["0"], "first": ["-1"], "last": ["x"], "new": ["1"], "q": []}
+    assert Question.from_params(wrong) == Question()
+    assert Question.from_params({"k": ["999"]}).k == 100
+
+
+@pytest.mark.parametrize(
+    ("asked", "inside", "outside"),
+    [
+        (Question(path="*.pdf"), {"path": "a/b.pdf"}, {"path": "a.pdf/b.txt"}),
+        (Question(path="reports"), {"path": "my reports/a.txt"}, {"path": "a/report.txt"}),
+        (Question(path="b"), {"path": "a/x/b.txt"}, {"path": "a/x/c.txt"}),
+        (Question(first_page=2, last_page=3), {"page": 3}, {"page": None}),
+        (Question(first_page=2), {"page": 2}, {"page": 1}),
+        (Question(formats=("pdf", "txt")), {"format": "txt"}, {"format": "html"}),
+        (Question(sources=("a",)), {"source": "a"}, {"source": "b"}),
+        (Question(since="2023", until="2024"), {"date": "2024-12-31"}, {"date": ""}),
+    ],
+)
+def test_the_filter_means_what_the_page_says(
+    asked: Question, inside: dict[str, object], outside: dict[str, object]
+) -> None:
+    where = asked.where()
+    assert where is not None
+    assert Filter.parse(where).matches(inside)
+    assert not Filter.parse(where).matches(outside)
+    assert asked.filters()
+
+
+def test_no_restriction_is_no_filter() -> None:
+    assert Question("word", mode="dense", k=3, by_file=True, path="  ").where() is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        (Question(since="yesterday"), "'from'"),
+        (Question(until="2024-13"), "'to'"),
+        (Question(first_page=3, last_page=2), "page"),
+        (Question(since="2025-02", until="2024"), "date"),
+        (Question(since="2024-02", until="2024"), ""),
+    ],
+)
+def test_impossible_filters_are_said(asked: Question, part: str) -> None:
+    assert part in asked.problem()
+    assert bool(asked.problem()) == bool(part)
+
+
+# Cards and facts
+
+
+def hit(**changes: object) -> Hit:
+    values = {
+        "id": "1", "document_id": "d", "path": "a/b.pdf", "format": "pdf", "title": "", "page": 3,
+        "start": 7, "end": 11, "text": "pear",
+    }  # fmt: skip
+    chunk = Chunk(**{**values, **changes})  # type: ignore[arg-type]  # the chunk's own fields
+    return Hit(rank=1, score=2.5, chunk=chunk, dense=0.25, keyword=1.75)
+
+
+def test_a_card_tells_place_score_and_surroundings() -> None:
+    shown = card(hit(), "pears", "hybrid", [Page(2, "x"), Page(3, "before pear after")])
+    plain = re.sub(r"\s+", " ", TAG.sub(" ", shown))
+    assert plain.strip() == (
+        "b.pdf page 3 a/ score 2.50 meaning 0.25 · keywords 1.8 pear Show on page 3 "
+        "before pear after"
+    )
+    assert shown.count("<mark>pear</mark>") == 2
+
+
+def test_a_card_says_nothing_it_does_not_know() -> None:
+    moved = card(hit(), "pears", "keyword", [Page(3, "a changed page")])
+    assert "<details" not in moved
+    assert "meaning 0.25" not in moved
+    whole = card(hit(start=0, end=4), "pears", "dense", [Page(3, "pear \n")])
+    assert "<details" not in whole
+    assert "page" not in TAG.sub(" ", card(hit(page=None), "pears", "dense", []))
+
+
+def test_the_overview_counts_what_could_not_be_read(index: Path) -> None:
+    with Index.open(index, FakeEmbedder()) as opened:
+        seen = overview(opened.documents())
+    assert seen.problems == (("scans.pdf", "1 of 2 pages: scanned"),)
+    assert (seen.more_problems, seen.first_date, seen.last_date) == (0, "2021-05-03", "2021-05-03")
+
+
+def test_progress_without_an_estimate_is_shown_without_one() -> None:
+    progress = {
+        "files_done": 0, "files_total": 3, "chunks": 0, "tokens": 0, "seconds": 0.1,
+        "tokens_per_second": 0.0, "seconds_left": None,
+    }  # fmt: skip
+    assert progress_text(progress) == "Indexing: 0 of 3 files"
+    assert [duration(seconds) for seconds in (59, 60, 5399, 5400)] == [
+        "59 s", "1 min", "90 min", "1.5 h",
+    ]  # fmt: skip
+
+
+def test_the_server_listens_on_this_machine_alone_and_reports_to_nobody() -> None:
+    argv = command(Path("x"), 8123)
+    assert argv[:4] == [sys.executable, "-m", "streamlit", "run"]
+    assert Path(argv[4]).is_file()
+    assert "--server.address=127.0.0.1" in argv
+    assert "--server.port=8123" in argv
+    assert "--browser.gatherUsageStats=false" in argv
+    assert argv[argv.index("--") :] == ["--", "--index", "x"]
+
+
+def test_an_index_or_the_indexes_below_a_folder_are_offered(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    assert indexes_in(index) == [index]
+    assert indexes_in(tmp_path) == [index]
+    assert indexes_in(tmp_path / "other") == indexes_in(tmp_path / "missing") == []
+
+
+# The script
+
+
+def test_the_start_has_a_search_box_and_the_state_of_the_index(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index)
+    assert not app.exception
+    assert app.text_input(key="q").value == ""
+    assert results(app) == ""
+    assert "5 documents" in words(app)
+    assert "<dt>Model</dt><dd>fake</dd>" in words(app)
+    assert "1 of 2 pages: scanned" in words(app)
+
+
+def test_a_question_finds_and_marks_and_becomes_a_link(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index)
+    app.text_input(key="q").set_value("red apple").run()
+    assert found(app)[0] == "apples.pdf"
+    assert "<mark>Apples</mark> are <mark>red</mark> &amp; sweet." in results(app)
+    assert app.query_params["q"] == "red apple"
+    app.segmented_control(key="mode").set_value("keyword").run()
+    assert found(app) == ["apples.pdf"]
+    assert app.query_params["mode"] == "keyword"
+    app.text_input(key="path").set_value("*.txt").run()
+    assert found(app) == []
+    app.button(key="try-Search without the filters").click().run()
+    assert found(app) == ["apples.pdf"]
+    assert "path" not in app.query_params
+
+
+def test_a_link_restores_the_whole_question(page: Callable[..., AppTest], index: Path) -> None:
+    app = page(
+        index, q="turnip", mode="keyword", k="7", format=["markdown", "gone"], files="1", first="2"
+    )
+    assert app.text_input(key="q").value == "turnip"
+    assert app.segmented_control(key="mode").value == "keyword"
+    assert app.selectbox(key="k").value == 7
+    assert app.multiselect(key="formats").value == ["markdown", "gone"]
+    assert app.toggle(key="by_file").value is True
+    assert app.number_input(key="first_page").value == 2
+    assert found(app) == []
+    app.number_input(key="first_page").set_value(None).run()
+    assert found(app) == [NASTY.removesuffix(".md").rpartition("/")[2] + ".md"]
+
+
+def test_a_document_cannot_act_on_the_page(page: Callable[..., AppTest], index: Path) -> None:
+    app = page(index, q="turnip script", mode="keyword")
+    shown = results(app)
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert "&lt;b&gt;bold&lt;/b&gt;" in shown
+    assert "&lt;<mark>script</mark>&gt;bad()" in shown
+    ours = re.compile("</?(section|p|article|header|div|bdi|span|mark|details|summary)[ >]")
+    assert ours.sub("", shown).count("<") == 0
+
+
+def test_nothing_found_suggests_another_way(page: Callable[..., AppTest], index: Path) -> None:
+    app = page(index, q="automobile", mode="keyword")
+    assert found(app) == []
+    app.button(key="try-Search by meaning too").click().run()
+    assert app.segmented_control(key="mode").value == "hybrid"
+    assert len(found(app)) > 0
+    app.text_input(key="q").set_value("?!").run()
+    assert "no letter or digit" in words(app)
+
+
+def test_the_best_passage_of_each_file(page: Callable[..., AppTest], index: Path) -> None:
+    app = page(index, q="turnip cover apples", mode="hybrid", files="true")
+    assert len(found(app)) == len(set(found(app))) == 5
+
+
+def test_an_impossible_date_is_said_where_it_is_asked(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index, q="oil", mode="keyword", since="soon")
+    assert "2024-03" in app.warning[0].value
+    app.text_input(key="since").set_value("2021-05").run()
+    assert found(app) == ["cars.txt"]
+
+
+def test_without_an_index_the_page_says_what_to_do(
+    page: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    app = page(tmp_path / "none yet")
+    assert not app.exception
+    assert not app.error
+    assert app.code[0].value == f"wva index FOLDER --index '{tmp_path}/none yet'"
+
+
+def test_an_empty_index_goes_on_by_itself(page: Callable[..., AppTest], tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    Index.open_or_create(folder).close()
+    app = page(folder, q="pear", mode="keyword")
+    assert "empty" in app.info[0].value
+    with Index.open(folder, FakeEmbedder()) as index:
+        index.add(DOCUMENTS)
+    app.run()
+    assert found(app) == ["pears.txt"]
+
+
+@pytest.mark.parametrize("content", [b"not a database", b""])
+def test_a_damaged_index_is_one_sentence(
+    page: Callable[..., AppTest], tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "catalog.sqlite").write_bytes(content)
+    app = page(tmp_path)
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "catalog.sqlite" in app.error[0].value or "damaged" in app.error[0].value
+
+
+def test_a_file_is_no_index(page: Callable[..., AppTest], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    app = page(tmp_path / "file")
+    assert "is a file" in app.error[0].value
+
+
+def test_an_index_of_another_model_is_one_sentence(
+    page: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    with Index.open_or_create(tmp_path / "other", FakeEmbedder(weights="other")) as index:
+        index.add(DOCUMENTS[:1])
+    app = page(tmp_path / "other", q="x")
+    assert not app.exception
+    assert len(app.error) == 1
+
+
+def test_one_of_several_indexes_is_chosen(
+    page: Callable[..., AppTest], index: Path, tmp_path: Path
+) -> None:
+    with Index.open_or_create(tmp_path / "alpha", FakeEmbedder()) as other:
+        other.add([Document("kiwi.txt", "txt", (Page(None, "A kiwi."),))])
+    app = page(tmp_path, q="kiwi", mode="keyword", index="../alpha")
+    assert app.selectbox(key="index").value == "alpha"
+    assert found(app) == ["kiwi.txt"]
+    app.selectbox(key="index").set_value("notes").run()
+    assert found(app) == []
+    assert app.query_params["index"] == "notes"
+    assert found(page(tmp_path, q="turnip", mode="keyword", index="notes", k="1")) != []
+
+
+def test_a_growing_index_shows_its_progress_and_offers_more(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    with Index.open(index, FakeEmbedder()) as writer:
+        app = page(index, q="pear", mode="keyword")
+        writer.add([Document("new.txt", "txt", (Page(None, "A pear tree."),))])
+        writer.backend.set_progress(
+            {
+                "files_done": 1, "files_total": 4, "chunks": 9, "tokens": 800, "seconds": 2.0,
+                "tokens_per_second": 400.0, "seconds_left": 6.0, "current": "<b>.txt",
+            }
+        )  # fmt: skip
+        app.run()
+        assert sorted(found(app)) == ["new.txt", "pears.txt"]
+        assert "still growing" in words(app)
+        assert "&lt;b&gt;.txt" in words(app)
+        bar = app.get("progress")[0]
+        assert bar.value == 25
+        assert json.loads(json.dumps(bar.proto.text)).startswith("Indexing: 1 of 4 files")
+
+
+def test_two_visitors_do_not_mix(page: Callable[..., AppTest], index: Path) -> None:
+    one = page(index, q="pear", mode="keyword")
+    two = page(index, q="oil", mode="keyword")
+    assert (found(one), found(two)) == (["pears.txt"], ["cars.txt"])
+    assert found(one.run()) == ["pears.txt"]

@@ -1,0 +1,92 @@
+"""A hit → HTML: what one wants to read of it, and its surroundings to open. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from retriever.types import Chunk, Hit, Page
+from ui.marks import escaped, in_context, joined, passage
+
+_SCORE_HELP = {
+    "hybrid": (
+        "How far this passage stands out from all passages, by meaning and by keywords added, in "
+        "standard deviations. It orders the results; it is not a percentage."
+    ),
+    "dense": (
+        "Closeness of meaning: the cosine of the question's and the passage's vectors, from -1 "
+        "to 1. It orders the results; it is not a percentage."
+    ),
+    "keyword": (
+        "How well the words match (BM25): rare words count more, and 0 means that none occurs. "
+        "It orders the results; it is not a percentage."
+    ),
+}
+
+
+def card(hit: Hit, query: str, mode: str, pages: Sequence[Page]) -> str:
+    """One result as an article; `pages` are its document's, empty if they are not to be shown."""
+    chunk = hit.chunk
+    return (
+        f'<article class="wva-card" data-rank="{hit.rank}">'
+        f"<header>{_place(chunk)}{_score(hit, mode)}</header>"
+        f'<p class="wva-text" dir="auto">{passage(chunk.text, query)}</p>'
+        f"{_surroundings(chunk, query, pages)}</article>"
+    )
+
+
+def _place(chunk: Chunk) -> str:
+    """Where the passage is from: file, page, folder, title."""
+    folder, _, name = chunk.path.rpartition("/")
+    page = "" if chunk.page is None else f'<span class="wva-page">page {chunk.page}</span>'
+    title = chunk.title.strip()
+    where = joined(
+        [
+            f"<bdi>{escaped(folder)}/</bdi>" if folder else "",
+            f"<bdi>{escaped(title)}</bdi>" if title and title != name else "",
+        ],
+        '<span aria-hidden="true"> · </span>',
+    )
+    below = f'<div class="wva-where">{where}</div>' if where else ""
+    return (
+        f'<div class="wva-place"><div class="wva-file"><bdi>{escaped(name)}</bdi>{page}</div>'
+        f"{below}</div>"
+    )
+
+
+def _score(hit: Hit, mode: str) -> str:
+    """The score that orders, and in hybrid mode discreetly those of both sides."""
+    sides = joined(
+        [
+            "" if hit.dense is None else f"meaning {hit.dense:.2f}",
+            "" if hit.keyword is None else f"keywords {hit.keyword:.1f}",
+        ]
+    )
+    below = f'<div class="wva-sides">{sides}</div>' if mode == "hybrid" else ""
+    return (
+        f'<div class="wva-score" title="{escaped(_SCORE_HELP[mode])}">'
+        f'<span class="wva-label">score</span> {hit.score:.2f}{below}</div>'
+    )
+
+
+def _surroundings(chunk: Chunk, query: str, pages: Sequence[Page]) -> str:
+    """The passage highlighted in its page, folded away; nothing if there is no more to see."""
+    page = _page_of(chunk, pages)
+    if page is None or not (page.text[: chunk.start] + page.text[chunk.end :]).strip():
+        return ""
+    summary = "Show the text around it" if chunk.page is None else f"Show on page {chunk.page}"
+    return (
+        f'<details class="wva-more"><summary>{summary}</summary>'
+        f'<div class="wva-context" dir="auto">'
+        f"{in_context(page.text, chunk.start, chunk.end, query)}</div></details>"
+    )
+
+
+def _page_of(chunk: Chunk, pages: Sequence[Page]) -> Page | None:
+    """The page the chunk is from, if it still stands where it stood."""
+    for page in pages:
+        if page.number == chunk.page and page.text[chunk.start : chunk.end] == chunk.text:
+            return page
+    return None
+
+
+__all__ = ["card"]

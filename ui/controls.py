@@ -1,0 +1,149 @@
+"""What one asks with: the search box, how to search, and the filters, kept in the page's address.
+
+Each widget's key is the name of the field of `Question` it sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from typing import Any
+
+import streamlit as st
+
+from ui.marks import visible
+from ui.questions import MODES, MOST_RESULTS, RESULTS, Question
+from ui.resources import Served
+
+_PATH_HELP = (
+    "A part of the path, such as `reports`, or a pattern: `*.pdf` any PDF, `2024/*` the files of "
+    "a folder, `reports/**/*.md` those of all its subfolders too."
+)
+
+
+def restore() -> None:
+    """Set the widgets as the address says, when they are not set yet."""
+    if "q" in st.session_state:
+        return
+    params = {name: st.query_params.get_all(name) for name in st.query_params}
+    _set(Question.from_params(params))
+
+
+def question() -> Question:
+    """What the widgets say now."""
+    # A widget that is not shown (dates, where there are none) has no value.
+    values = {name: st.session_state.get(name, value) for name, value in asdict(Question()).items()}
+    for name in ("formats", "sources"):
+        values[name] = tuple(values[name] or ())
+    for name in ("q", "path", "since", "until"):
+        values[name] = (values[name] or "").strip()
+    values["mode"] = values["mode"] or Question.mode_default()
+    return Question(**values)
+
+
+def link(asked: Question, **other: str) -> None:
+    """Make the page's address the link to this question."""
+    params = {**asked.to_params(), **{name: value for name, value in other.items() if value}}
+    now = {name: st.query_params.get_all(name) for name in st.query_params}
+    if {name: _listed(value) for name, value in params.items()} != now:
+        st.query_params.from_dict(params)
+
+
+def show(served: Served) -> Question:
+    """The search box and what belongs to it."""
+    st.text_input(
+        "Search your documents",
+        key="q",
+        type="search",
+        placeholder="Ask in your own words, then press Enter",
+        label_visibility="collapsed",
+    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.segmented_control(
+            "Search by",
+            list(MODES),
+            key="mode",
+            format_func=lambda mode: MODES[mode],
+            required=True,
+            label_visibility="collapsed",
+        )
+        with st.popover(
+            _filters_label(question()), key="filters", icon=":material/tune:", width="content"
+        ):
+            _filters(served)
+    return question()
+
+
+def clear_filters() -> None:
+    """Ask the same of all documents."""
+    now = question()
+    _set(Question(q=now.q, mode=now.mode, k=now.k, by_file=now.by_file))
+
+
+def ask_by(mode: str) -> None:
+    """Ask the same another way."""
+    _set(replace(question(), mode=mode))
+
+
+def _set(asked: Question) -> None:
+    for name, value in asdict(asked).items():
+        st.session_state[name] = list(value) if isinstance(value, tuple) else value
+
+
+def _filters_label(asked: Question) -> str:
+    count = len(asked.filters())
+    return f"Options and filters ({count})" if count else "Options and filters"
+
+
+def _filters(served: Served) -> None:
+    asked, info = question(), served.info()
+    left, right = st.columns(2, vertical_alignment="bottom")
+    left.selectbox(f"Results (at most {MOST_RESULTS})", sorted({*RESULTS, asked.k}), key="k")
+    right.toggle("Best passage of each file", key="by_file")
+    st.text_input("Path", key="path", placeholder="*.pdf, reports/**, notes", help=_PATH_HELP)
+    _choice("Format", "formats", info["formats"], asked.formats)
+    names = [source["name"] for source in info["sources"]]
+    if len(names) > 1 or asked.sources:
+        _choice("Folder", "sources", names, asked.sources)
+    _pages()
+    _dates(served, asked)
+    if asked.filters():
+        st.button("Remove all filters", key="clear", on_click=clear_filters, type="tertiary")
+
+
+def _choice(label: str, key: str, known: Iterable[str], chosen: Iterable[str]) -> None:
+    """What was chosen stays on offer, also when the index has none of it any more."""
+    st.multiselect(
+        label,
+        sorted({*known, *chosen}),
+        key=key,
+        format_func=lambda name: visible(name) or "added documents",
+        placeholder="any",
+    )
+
+
+def _pages() -> None:
+    left, right = st.columns(2)
+    help_ = "Only documents that have pages, such as PDFs, are searched then."
+    settings: dict[str, Any] = {"min_value": 1, "step": 1, "placeholder": "any", "value": None}
+    left.number_input("From page", key="first_page", help=help_, **settings)
+    right.number_input("To page", key="last_page", **settings)
+
+
+def _dates(served: Served, asked: Question) -> None:
+    """Only where some document has a date."""
+    overview = served.overview()
+    first, last = overview.first_date, overview.last_date
+    if not (first or asked.since or asked.until):
+        return
+    left, right = st.columns(2)
+    help_ = "A year, a month or a day: 2024, 2024-03, 2024-03-07. Documents without a date are out."
+    left.text_input("Dated from", key="since", placeholder=first[:10], help=help_)
+    right.text_input("Dated to", key="until", placeholder=last[:10])
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+__all__ = ["ask_by", "clear_filters", "link", "question", "restore", "show"]

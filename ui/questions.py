@@ -1,0 +1,194 @@
+"""A question: what is asked, how, and of which documents. It is also the link to its own results.
+
+The same values travel three ways: from the address of the page (`from_params`), to it
+(`to_params`), and to the search (`where`). What an address says that cannot be meant is ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from retriever.search import Mode
+
+MODES = {
+    Mode.HYBRID.value: "Hybrid",
+    Mode.DENSE.value: "Meaning",
+    Mode.KEYWORD.value: "Keywords",
+}
+RESULTS = (5, 10, 20, 50)
+MOST_RESULTS = 100
+_LAST_PAGE = 1_000_000
+
+_DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything the page asks. Empty values (and None) do not restrict."""
+
+    q: str = ""
+    mode: str = Mode.HYBRID.value
+    k: int = 10
+    by_file: bool = False
+    path: str = ""
+    formats: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    first_page: int | None = None
+    last_page: int | None = None
+    since: str = ""
+    until: str = ""
+
+    @property
+    def text(self) -> str:
+        """What is searched for, without white space around it."""
+        return self.q.strip()
+
+    def where(self) -> dict[str, Any] | None:
+        """The filter as the index reads it, or None without one."""
+        conditions = [
+            _path(self.path.strip()),
+            {"format": {"in": list(self.formats)}} if self.formats else {},
+            {"source": {"in": list(self.sources)}} if self.sources else {},
+            _range("page", self.first_page, self.last_page),
+            _range("date", self.since or None, self.until or None),
+        ]
+        parts = [condition for condition in conditions if condition]
+        return {"$and": parts} if parts else None
+
+    def filters(self) -> list[str]:
+        """The restrictions in words, for people.
+
+        >>> Question(path="*.pdf", first_page=3, since="2024").filters()
+        ['path *.pdf', 'from page 3', 'since 2024']
+        """
+        return [
+            words
+            for words in (
+                f"path {self.path.strip()}" if self.path.strip() else "",
+                ", ".join(self.formats),
+                f"in {', '.join(name or 'added documents' for name in self.sources)}"
+                if self.sources
+                else "",
+                _pages_in_words(self.first_page, self.last_page),
+                f"since {self.since}" if self.since else "",
+                f"until {self.until}" if self.until else "",
+            )
+            if words
+        ]
+
+    def problem(self) -> str:
+        """What cannot be meant by the filters, as a sentence; empty if all is well."""
+        for name, value in (("from", self.since), ("to", self.until)):
+            if value and not _DATE.fullmatch(value):
+                return f"The date {name!r} is not understood: write 2024, 2024-03 or 2024-03-07."
+        if self.first_page and self.last_page and self.first_page > self.last_page:
+            return "The first page lies behind the last one: exchange them."
+        if self.since and self.until and self.since[: len(self.until)] > self.until:
+            return "The first date lies behind the last one: exchange them."
+        return ""
+
+    def to_params(self) -> dict[str, str | list[str]]:
+        """The address's parameters; what is as it is by default is left out.
+
+        >>> Question("apple pie", k=5, formats=("pdf",)).to_params()
+        {'q': 'apple pie', 'k': '5', 'format': ['pdf']}
+        """
+        params: dict[str, str | list[str]] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value != item.default:
+                params[_NAMES[item.name]] = _as_param(value)
+        return params
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Sequence[str]]) -> Question:
+        """Read an address's parameters: every name with the list of its values.
+
+        >>> Question.from_params({"q": ["x"], "k": ["many"], "files": ["1"]})
+        ... # doctest: +ELLIPSIS
+        Question(q='x', mode='hybrid', k=10, by_file=True, ...)
+        """
+        one = {name: values[-1] for name, values in params.items() if values}
+        mode = one.get("mode", "")
+        k = _number(one.get("k", ""), MOST_RESULTS)
+        return cls(
+            q=one.get("q", ""),
+            mode=mode if mode in MODES else cls.mode_default(),
+            k=k or 10,
+            by_file=one.get("files", "").lower() in ("1", "true", "yes"),
+            path=one.get("path", ""),
+            formats=tuple(dict.fromkeys(params.get("format", ()))),
+            sources=tuple(dict.fromkeys(params.get("source", ()))),
+            first_page=_number(one.get("first", ""), _LAST_PAGE),
+            last_page=_number(one.get("last", ""), _LAST_PAGE),
+            since=one.get("since", ""),
+            until=one.get("until", ""),
+        )
+
+    @staticmethod
+    def mode_default() -> str:
+        """How a question is asked if nothing is said about it."""
+        return Mode.HYBRID.value
+
+
+_NAMES = {
+    "q": "q",
+    "mode": "mode",
+    "k": "k",
+    "by_file": "files",
+    "path": "path",
+    "formats": "format",
+    "sources": "source",
+    "first_page": "first",
+    "last_page": "last",
+    "since": "since",
+    "until": "until",
+}
+"""The field's name → the name in the address."""
+
+
+def _path(pattern: str) -> dict[str, Any]:
+    """A glob as it is; a text without wildcards is looked for anywhere in the path."""
+    if not pattern:
+        return {}
+    if any(character in pattern for character in "*?["):
+        return {"path": {"glob": pattern}}
+    inside = [f"**/*{pattern}*", f"**/*{pattern}*/**"]
+    return {"$or": [{"path": {"glob": glob}} for glob in inside]}
+
+
+def _range(field: str, low: Any, high: Any) -> dict[str, Any]:
+    bounds = {name: value for name, value in (("gte", low), ("lte", high)) if value is not None}
+    return {field: bounds} if bounds else {}
+
+
+def _pages_in_words(first: int | None, last: int | None) -> str:
+    if first and last:
+        return f"page {first}" if first == last else f"pages {first} to {last}"
+    if first:
+        return f"from page {first}"
+    return f"up to page {last}" if last else ""
+
+
+def _as_param(value: Any) -> str | list[str]:
+    if isinstance(value, tuple):
+        return list(value)
+    return "1" if value is True else str(value)
+
+
+def _number(text: str, most: int) -> int | None:
+    """A whole number from 1 to `most`, or None.
+
+    >>> _number("7", 100), _number("1000", 100), _number("-3", 100), _number("²", 100)
+    (7, 100, None, None)
+    """
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        return None
+    number = min(int(text), most)
+    return number or None
+
+
+__all__ = ["MODES", "MOST_RESULTS", "RESULTS", "Question"]

@@ -1,0 +1,125 @@
+"""What the page's sessions share: open indexes, and what is known of them. None of it is changed.
+
+An index sees by itself what another process writes; what is read of it here is kept as long as
+its generation lasts, and for a few seconds at most while it grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from retriever.catalog import CATALOG_FILE
+from retriever.index import Index
+from retriever.sync import INCOMPLETE
+from retriever.types import DocumentRow
+
+Opener = Callable[[Path], Index]
+
+Place = tuple[int, int]
+"""Device and inode of a catalog: another one is another index, whatever its folder is called."""
+
+_FRESH_SECONDS = 2.0
+_GROWING_SECONDS = 10.0
+_MOST_PROBLEMS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What takes a walk over all documents: the unreadable ones, and whether dates are known."""
+
+    problems: tuple[tuple[str, str], ...]  # path, and what is wrong
+    more_problems: int
+    first_date: str
+    last_date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An open index, where it lies, and the key of what is remembered of it."""
+
+    path: Path
+    place: Place
+    index: Index
+
+    def info(self) -> dict[str, Any]:
+        """Counts, model, last run, progress: at most two seconds old."""
+        return _info(self.place, self.index.generation, self.index)
+
+    def overview(self) -> Overview:
+        """At most ten seconds old while the index grows."""
+        growing = self.info()["progress"] is not None
+        return _overview(self.place, None if growing else self.index.generation, self.index)
+
+    def load_model(self) -> None:
+        """Load the index's model now, unless a session did; others wait for it."""
+        _ = self.index.embedder
+
+
+def indexes_in(folder: Path) -> list[Path]:
+    """The folder itself if it is an index, else the indexes right below it, by name."""
+    if is_index(folder):
+        return [folder]
+    try:
+        return sorted(entry for entry in folder.iterdir() if is_index(entry))
+    except OSError:
+        return []
+
+
+def is_index(folder: Path) -> bool:
+    """Whether there is a catalog in the folder; whether it is sound shows when it is opened."""
+    try:
+        return (folder / CATALOG_FILE).is_file()
+    except OSError:
+        return False
+
+
+def served(folder: Path, open_index: Opener) -> Served:
+    """The index in `folder`, opened once per process."""
+    try:
+        status = (folder / CATALOG_FILE).stat()
+        place = (status.st_dev, status.st_ino)
+    except OSError:
+        place = (0, 0)  # opening it says what is wrong
+    return Served(folder, place, _opened(str(folder.absolute()), place, open_index))
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _opened(path: str, place: Place, _open_index: Opener) -> Index:
+    return _open_index(Path(path))
+
+
+@st.cache_resource(show_spinner=False, ttl=_FRESH_SECONDS, max_entries=64)
+def _info(place: Place, generation: int, _index: Index) -> dict[str, Any]:
+    return _index.info()
+
+
+@st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=64)
+def _overview(place: Place, generation: int | None, _index: Index) -> Overview:
+    return overview(_index.documents())
+
+
+def overview(rows: Sequence[DocumentRow]) -> Overview:
+    """What the documents' rows say together."""
+    problems = [(row.path, problem) for row in rows if (problem := _problem(row))]
+    dates = sorted(row.date for row in rows if row.date)
+    return Overview(
+        problems=tuple(problems[:_MOST_PROBLEMS]),
+        more_problems=max(0, len(problems) - _MOST_PROBLEMS),
+        first_date=dates[0] if dates else "",
+        last_date=dates[-1] if dates else "",
+    )
+
+
+def _problem(row: DocumentRow) -> str:
+    """What of a document could not be read, e.g. "2 of 9 pages: scanned"; empty if nothing."""
+    bad = {state: count for state, count in row.page_states.items() if state in INCOMPLETE}
+    states = ", ".join(str(state) for state in sorted(bad))
+    return f"{sum(bad.values())} of {row.pages} pages: {states}" if bad else ""
+
+
+__all__ = ["Opener", "Overview", "Served", "indexes_in", "is_index", "overview", "served"]

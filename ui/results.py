@@ -1,0 +1,107 @@
+"""What is shown for a question: results to read, or in one sentence why there are none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from retriever.types import Hit, ModelError, Page, RetrieverError
+from ui import controls, state
+from ui.cards import card
+from ui.marks import escaped
+from ui.questions import Question
+from ui.resources import Served
+
+_MODES_HELP = (
+    ("Hybrid", "finds by meaning and by words together, and is usually best."),
+    ("Meaning", "finds passages that say the same in other words."),
+    ("Keywords", "finds the words themselves, whatever their ending, without the model."),
+)
+
+
+def show(served: Served, asked: Question) -> None:
+    """Search and show what was found."""
+    if problem := asked.problem():
+        st.warning(problem, icon=":material/edit:")
+        return
+    try:
+        started = time.perf_counter()
+        hits = _found(served, asked)
+        seconds = time.perf_counter() - started
+    except ModelError as error:
+        state.error(error)
+        _button("Search by keywords instead", lambda: controls.ask_by("keyword"))
+        return
+    if hits:
+        _list(served, asked, hits, seconds)
+    else:
+        _nothing(asked)
+
+
+def explain() -> None:
+    """What is said before the first question."""
+    rows = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _MODES_HELP)
+    st.html(f'<dl class="wva-modes">{rows}</dl>')
+
+
+def _found(served: Served, asked: Question) -> list[Hit]:
+    if asked.mode != "keyword":
+        with st.spinner("Loading the language model, once; the next search will be quick …"):
+            served.load_model()
+    with st.spinner("Searching …"):
+        return served.index.search(
+            asked.text, asked.k, mode=asked.mode, where=asked.where(), by_file=asked.by_file
+        )
+
+
+def _list(served: Served, asked: Question, hits: Sequence[Hit], seconds: float) -> None:
+    pages: dict[str, list[Page]] = {}
+    cards = []
+    for hit in hits:
+        document = hit.chunk.document_id
+        if document not in pages:
+            pages[document] = _pages(served, document)
+        cards.append(card(hit, asked.text, asked.mode, pages[document]))
+    what = ("file" if len(hits) == 1 else "files") if asked.by_file else "passage"
+    if what == "passage" and len(hits) != 1:
+        what = "passages"
+    only = f" · only: {escaped('; '.join(asked.filters()))}" if asked.filters() else ""
+    st.html(
+        f'<section class="wva-results" aria-label="Results"><p class="wva-note">{len(hits)} {what} '
+        f"in {seconds:.2f} s{only}</p>{''.join(cards)}</section>"
+    )
+
+
+def _pages(served: Served, document: str) -> list[Page]:
+    """The document's pages; none if it was removed since it was found."""
+    try:
+        return served.index.pages(document)
+    except RetrieverError:
+        return []
+
+
+def _nothing(asked: Question) -> None:
+    """Why nothing was found, and what to try."""
+    if not any(character.isalnum() for character in asked.text):
+        st.info("There is no letter or digit in this question: write what you look for.")
+        return
+    with st.container(border=True):
+        st.markdown("**Nothing found.**")
+        if asked.filters():
+            st.caption("No passage that the filters let through answers this.")
+            _button("Search without the filters", controls.clear_filters)
+        if asked.mode == "keyword":
+            st.caption("None of these words occurs. Other words may say the same:")
+            _button("Search by meaning too", lambda: controls.ask_by("hybrid"))
+        if not asked.filters() and asked.mode != "keyword":
+            st.caption("There is no passage in the index yet that could answer this.")
+
+
+def _button(label: str, action: Callable[[], Any]) -> None:
+    st.button(label, key=f"try-{label}", on_click=action)
+
+
+__all__ = ["explain", "show"]

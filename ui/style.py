@@ -1,0 +1,73 @@
+"""The looks of the results, in colours that follow the theme: light or dark, whatever it is."""
+
+CSS = """<style>
+.stMainBlockContainer { padding-top: 3.2rem; max-width: 54rem; }
+.wva-head h1 { font-size: 1.5rem; font-weight: 650; letter-spacing: -0.01em; padding: 0;
+  margin: 0; }
+.wva-head p, .wva-note { margin: .15rem 0 0; opacity: .68; font-size: .92rem; }
+.st-key-q input { font-size: 1.08rem; }
+.wva-results > .wva-note { margin-bottom: .7rem; }
+.wva-card { padding: 1.15rem 0 1.05rem;
+  border-top: 1px solid color-mix(in srgb, currentColor 13%, transparent); }
+.wva-card header { display: flex; gap: 1.25rem; justify-content: space-between;
+  align-items: flex-start; }
+.wva-place { min-width: 0; }
+.wva-file { font-weight: 650; font-size: 1.03rem; line-height: 1.35; overflow-wrap: anywhere; }
+.wva-page { font-weight: 500; font-size: .82rem; margin-left: .55rem; padding: .08rem .5rem;
+  border-radius: 1rem; white-space: nowrap; vertical-align: .08em;
+  background: color-mix(in srgb, currentColor 9%, transparent); }
+.wva-where { opacity: .68; font-size: .88rem; line-height: 1.4; margin-top: .12rem;
+  overflow-wrap: anywhere; }
+.wva-score { flex: none; text-align: right; font-variant-numeric: tabular-nums;
+  font-size: .92rem; line-height: 1.45; cursor: help; }
+.wva-label, .wva-sides { opacity: .68; font-size: .8rem; }
+.wva-text, .wva-context { white-space: pre-line; overflow-wrap: anywhere; line-height: 1.62; }
+.wva-text { margin: .6rem 0 0; }
+.wva-card mark, .wva-context mark { color: inherit; font-weight: 600; padding: 0 .1em;
+  border-radius: .2em; background: rgba(255, 193, 7, .34); }
+.wva-more { margin-top: .5rem; font-size: .9rem; }
+.wva-more summary { cursor: pointer; opacity: .75; width: fit-content; border-radius: .3rem; }
+.wva-more summary:hover { opacity: 1; text-decoration: underline; text-underline-offset: .2em; }
+.wva-context { margin-top: .55rem; padding: .9rem 1.1rem; border-radius: .5rem; max-height: 30rem;
+  overflow-y: auto; background: color-mix(in srgb, currentColor 5%, transparent); }
+.wva-found { background: color-mix(in srgb, #4a86e8 20%, transparent); border-radius: .2em;
+  -webkit-box-decoration-break: clone; box-decoration-break: clone; padding: .1em .15em; }
+.wva-facts.wva-facts { display: grid; grid-template-columns: auto 1fr; gap: .3rem .9rem;
+  margin: 0; padding: 0; font-size: .9rem; }
+.wva-facts dt { opacity: .68; font-weight: 400; margin: 0; }
+.wva-facts span { white-space: nowrap; }
+.wva-modes.wva-modes { margin: .6rem 0 0; padding: 0; font-size: .92rem; line-height: 1.5;
+  display: grid; grid-template-columns: auto 1fr; gap: .4rem 1.1rem; }
+.wva-modes dt { font-weight: 600; margin: 0; }
+.wva-modes dd { margin: 0; opacity: .75; }
+.wva-facts dd { margin: 0; text-align: right; overflow-wrap: anywhere;
+  font-variant-numeric: tabular-nums; }
+.wva-files { list-style: none; margin: 0; padding: 0; font-size: .86rem; line-height: 1.4; }
+.wva-files li { margin: 0 0 .55rem; padding: 0; overflow-wrap: anywhere; }
+.wva-files small { display: block; opacity: .68; }
+@media (max-width: 40rem) {
+  .wva-card header { flex-direction: column; gap: .2rem; }
+  .wva-score { text-align: left; }
+  .wva-sides { display: inline; margin-left: .6rem; }
+}
+</style>"""
+
+# Drawn here: Streamlit would fetch its own icons from another server.
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#4a86e8"
+ stroke-width="3" stroke-linecap="round"><circle cx="10" cy="10" r="6.5"/><path d="m15 15 6 6"/>
+</svg>"""
+
+# Streamlit has no autofocus; the page's own words only, nothing of a document gets in here.
+FOCUS = """<script>
+(() => {
+  let tries = 40;
+  const focus = () => {
+    const box = document.querySelector(".st-key-q input");
+    if (box) { if (document.activeElement === document.body) box.focus({preventScroll: true}); }
+    else if (tries-- > 0) setTimeout(focus, 50);
+  };
+  focus();
+})();
+</script>"""
+
+__all__ = ["CSS", "FOCUS", "ICON"]
