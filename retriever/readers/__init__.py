@@ -38,7 +38,7 @@ from retriever.readers import (
 )
 from retriever.types import Document, Page, PageState, ReadError
 
-MAX_BYTES = 1_000_000_000
+MAX_BYTES = 500_000_000
 """The largest file that is opened: readers hold a file in memory."""
 
 _FORMATS = {

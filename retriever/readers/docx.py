@@ -14,16 +14,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import docx
-from docx.opc.exceptions import OpcError
 from lxml import etree
 
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
-from retriever.readers.pages import MAX_CHARACTERS, make_page, too_long
+from retriever.readers.pages import make_page, too_long
 from retriever.types import Document, ReadError
 
 VERSION = 1
 
-_MAX_PART = 40 * MAX_CHARACTERS // 4  # bytes of XML; markup is mostly larger than the text
+_MAX_PART = 50_000_000  # bytes of XML: a document of a million words; a tree needs 15 times that
 _MAX_PARTS = 20_000
 _SKIPPED = frozenset(
     ["del", "moveFrom", "instrText", "delText", "pPr", "rPr", "sectPr", "Fallback"]
@@ -40,15 +39,27 @@ def read_docx(data: bytes, name: str) -> Document:
         return Document(name, "docx", (too_long(None, large),))
     try:
         document = docx.Document(io.BytesIO(data))
-        text = _Body(document).text()
+        body = _Body(document.element.body, dict(_style_levels(document)), list(_notes(document)))
         facts = _facts(document, name)
-    except (OpcError, zipfile.BadZipFile, etree.LxmlError, KeyError, ValueError) as error:
-        raise ReadError(f"broken: {_said(error)}") from None
     # Damaged packages make the library fail in many ways; all of them mean the same to a user.
     except Exception as error:  # noqa: BLE001 - see the line above
-        raise ReadError(f"broken: {_said(error)}") from None
-    page = make_page(None, text, "no text in it")
+        body, facts = _Body(_bare_body(data, error), {}, []), {}
+    page = make_page(None, body.text(), "no text in it")
     return Document(path=name, format="docx", pages=(page,), **facts)
+
+
+def _bare_body(data: bytes, error: Exception) -> etree._Element:
+    """The body alone, of a package whose styles, properties or lists of parts are damaged."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            root = etree.fromstring(archive.read("word/document.xml"), parser)
+    except Exception:  # noqa: BLE001 - the library's error says what is wrong with the file
+        raise ReadError(f"broken: {_said(error)}") from None
+    body = _child(root, "body")
+    if body is None:
+        raise ReadError(f"broken: {_said(error)}")
+    return body
 
 
 def _said(error: Exception) -> str:
@@ -114,15 +125,15 @@ def _child(element: etree._Element | None, *path: str) -> etree._Element | None:
 class _Body:
     """The text of a document, block by block."""
 
-    def __init__(self, document: Any) -> None:
-        self._body: etree._Element = document.element.body
-        self._levels = dict(_style_levels(document))
-        self._notes = list(_notes(document))
+    def __init__(
+        self, body: etree._Element, levels: dict[str, int], notes: list[etree._Element]
+    ) -> None:
+        self._body = body
+        self._levels = levels
+        self._notes = notes
 
     def text(self) -> str:
         """All blocks, separated by blank lines; list items and table rows by single ones."""
-        if self._body is None:
-            return ""
         blocks = [*self._blocks(self._body), *self._note_blocks()]
         pieces: list[str] = []
         before = False
@@ -173,7 +184,9 @@ class _Body:
         outline = _value(_child(properties, "outlineLvl"))
         if outline.isdigit() and int(outline) < 9:
             return int(outline) + 1
-        return self._levels.get(_value(_child(properties, "pStyle")), 0)
+        style = _value(_child(properties, "pStyle"))
+        named = re.fullmatch(r"Heading([1-9])", style)  # what Word calls them in every language
+        return self._levels.get(style, int(named[1]) if named else 0)
 
     def _table(self, table: etree._Element) -> Iterator[tuple[bool, str]]:
         for row in _below(table, "tr"):

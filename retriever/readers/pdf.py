@@ -47,6 +47,9 @@ _LIMITS = pypdf.Configuration(
 )
 _NO_PASSWORD = "password needed: the document is encrypted"  # noqa: S105 - a reason, no password
 
+# Limits of size, among those of nesting, loops and tables that only damaged files reach.
+_TOO_MUCH = re.compile("decompress|tokens|stream|output length", re.IGNORECASE)
+
 # pypdf comments on every oddity of a file; what matters becomes a page's reason.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 
@@ -135,7 +138,7 @@ def _extract(page: Any) -> str | Page:
     try:
         text = str(page.extract_text())
     except LimitReachedError as error:
-        if "loop" in str(error).lower() or "cyc" in str(error).lower():
+        if not _TOO_MUCH.search(str(error)):
             reason = f"the page cannot be read: {_said(error)}"
             return Page(None, "", PageState.FAILED, reason)
         reason = f"larger than any page of text: {_said(error)}"

@@ -13,7 +13,7 @@ VERSION = 1
 
 _MAX_BYTES = 100_000_000
 _MAX_OBJECTS = 200_000
-_MAX_STREAM = 30_000_000
+_MAX_UNPACKED = 30_000_000  # bytes of all object streams together
 _OBJECT = re.compile(rb"(?<![0-9])(\d{1,7})[ \t\r\n]+(\d{1,5})[ \t\r\n]+obj\b")
 _STREAM = re.compile(rb"stream\r?\n")
 _NUMBER = re.compile(rb"/(N|First)\s+(\d{1,7})")
@@ -39,27 +39,40 @@ def repaired(data: bytes) -> bytes:
 
 def _unpack_streams(body: bytearray, places: dict[int, int]) -> None:
     """Write the objects of compressed object streams behind the others."""
+    left = _MAX_UNPACKED
     for place in list(places.values()):
         head = bytes(body[place : place + 400])
-        if b"/ObjStm" not in head:
+        if b"/ObjStm" not in head or left <= 0:
             continue
-        for number, content in _stream_objects(bytes(body[place:]), head):
+        plain = _inflated(body, place, left)
+        left -= len(plain) + 1_000  # many empty ones cost time, too
+        for number, content in _stream_objects(plain, head):
             if number not in places:
                 places[number] = len(body) + 1
                 body += b"\n%d 0 obj\n%s\nendobj\n" % (number, content)
 
 
-def _stream_objects(rest: bytes, head: bytes) -> list[tuple[int, bytes]]:
-    begin = _STREAM.search(rest)
-    numbers = {key: int(value) for key, value in _NUMBER.findall(head)}
-    if not begin or len(numbers) < 2:
-        return []
+def _inflated(body: bytearray, place: int, limit: int) -> bytes:
+    """What the stream of the object at `place` holds, at most `limit` bytes; empty if damaged."""
+    begin = _STREAM.search(body, place, place + 2_000)
+    if not begin:
+        return b""
+    inflater = zlib.decompressobj()
     try:
-        plain = zlib.decompressobj().decompress(rest[begin.end() :], _MAX_STREAM)
+        packed = bytes(body[begin.end() : begin.end() + limit])
+        return inflater.decompress(packed, limit)
     except zlib.error:
+        return b""
+
+
+def _stream_objects(plain: bytes, head: bytes) -> list[tuple[int, bytes]]:
+    """Numbers and contents of the objects in an unpacked object stream."""
+    numbers = {key: int(value) for key, value in _NUMBER.findall(head)}
+    if len(numbers) < 2:
         return []
-    index = [int(value) for value in plain[: numbers[b"First"]].split() if value.isdigit()]
-    starts = [numbers[b"First"] + offset for offset in index[1::2]]
+    first, count = numbers[b"First"], numbers[b"N"]
+    index = [int(value) for value in plain[:first].split()[: 2 * count] if value.isdigit()]
+    starts = [first + offset for offset in index[1::2]]
     ends = [*starts[1:], len(plain)]
     return [(number, plain[a:b]) for number, a, b in zip(index[::2], starts, ends, strict=False)]
 
