@@ -101,7 +101,8 @@ def test_the_words_of_the_query_are_marked_in_escaped_text() -> None:
     text = "Tom & <b>Jerry</b> runs"
     shown = marks.passage(text, "jerry running b")
     assert shown == (
-        "Tom &amp; &lt;<mark>b</mark>&gt;<mark>Jerry</mark>&lt;/<mark>b</mark>&gt; <mark>runs</mark>"
+        "Tom &amp; &lt;<mark>b</mark>&gt;<mark>Jerry</mark>&lt;/<mark>b</mark>&gt; "
+        "<mark>runs</mark>"
     )
 
 

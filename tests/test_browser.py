@@ -1,0 +1,278 @@
+"""The page in a real Chromium: what is seen, typed and clicked, and that no text acts on it.
+
+Skipped where there is no Chromium, unless WVA_REQUIRE_BROWSER is set: then that is a failure.
+A failing test leaves a screenshot in `test-artifacts/`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from retriever.index import Index
+from retriever.types import Document, Page
+from tests.fakes import FakeEmbedder
+from ui.server import command
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[1]
+APP = ROOT / "tests" / "apps" / "search.py"
+NASTY = "<script>window.owned=1<!script> *b* _u_ [l](x) :red[r] $m$.md"
+TEXT = (
+    "A turnip <script>window.owned=1</script><img src=x onerror='window.owned=1'> **grows** here."
+)
+
+DOCUMENTS = [
+    Document("fruit/apples.pdf", "pdf", (Page(1, "A cover."), Page(2, "Apples are red & sweet."))),
+    Document("fruit/pears.txt", "txt", (Page(None, "Pears are green. " + "They hang. " * 90),)),
+    Document(NASTY, "markdown", (Page(None, TEXT),), title="<b onclick='window.owned=1'>*t*</b>"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None and os.environ.get("WVA_REQUIRE_BROWSER"):
+        pytest.fail("WVA_REQUIRE_BROWSER is set, but there is no Chromium on the PATH")
+    if found is None:
+        pytest.skip("no Chromium on the PATH")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two indexes: documents, and an empty one."""
+    folder = tmp_path_factory.mktemp("indexes")
+    with Index.open_or_create(folder / "notes", FakeEmbedder()) as index:
+        index.add(DOCUMENTS)
+    Index.open_or_create(folder / "void").close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path, chromium: Any) -> Iterator[str]:
+    with server(folder) as url:
+        yield url
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """The page's address while its server runs."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command(folder, port, app=APP), env=environment, cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: healthy(f"{url}/_stcore/health"))
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  (our own server)
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited for too long"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def tab(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A new visitor's tab. Whatever happens, nothing may be asked of another server."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    context.set_default_timeout(15_000)
+    opened = context.new_page()
+    asked: list[str] = []
+    opened.on("request", lambda sent: asked.append(sent.url))
+    failed = request.session.testsfailed
+    try:
+        yield opened
+        hosts = {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))}
+        assert hosts <= {"127.0.0.1"}
+    finally:
+        if request.session.testsfailed > failed:  # pragma: no cover - only when a test fails
+            (ROOT / "test-artifacts").mkdir(exist_ok=True)
+            opened.screenshot(path=ROOT / "test-artifacts" / f"{request.node.name}.png")
+        context.close()
+
+
+def results(tab: Any) -> list[str]:
+    return [str(text) for text in tab.locator(".wva-card .wva-file bdi").all_inner_texts()]
+
+
+def params(tab: Any) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(tab.url).query)
+
+
+def test_typing_and_enter_find_marked_passages_and_the_link_restores_them(
+    tab: Any, address: str
+) -> None:
+    tab.goto(address)
+    tab.wait_for_function("document.activeElement?.type === 'search'")
+    tab.keyboard.type("red apple")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector(".wva-card mark")
+    assert results(tab)[0] == "apples.pdf"
+    first = tab.locator(".wva-card").first
+    assert first.locator("mark").all_inner_texts() == ["Apples", "red"]
+    assert "page 2" in first.inner_text()
+
+    tab.get_by_text("Keywords", exact=True).first.click()
+    until(lambda: results(tab) == ["apples.pdf"])
+    until(lambda: params(tab).get("mode") == ["keyword"])
+    assert params(tab)["q"] == ["red apple"]
+    tab.reload()
+    tab.wait_for_selector(".wva-card mark")
+    assert results(tab) == ["apples.pdf"]
+    assert tab.locator(".st-key-q input").input_value() == "red apple"
+
+
+def test_a_filter_narrows_and_stays_open_while_it_is_set(tab: Any, address: str) -> None:
+    tab.goto(f"{address}/?q=apples+pears+turnip&mode=keyword")
+    until(lambda: len(results(tab)) == 3)
+    tab.get_by_role("button", name="Options and filters").click()
+    tab.locator(".st-key-path input").fill("fruit")
+    tab.keyboard.press("Enter")
+    until(lambda: sorted(results(tab)) == ["apples.pdf", "pears.txt"])
+    tab.locator(".st-key-first_page input").fill("2")
+    tab.keyboard.press("Enter")
+    until(lambda: results(tab) == ["apples.pdf"])
+    until(lambda: params(tab).get("first") == ["2"])
+    assert params(tab)["path"] == ["fruit"]
+
+
+def test_what_a_document_says_is_text(tab: Any, address: str) -> None:
+    tab.goto(f"{address}/?q=turnip&mode=keyword")
+    tab.wait_for_selector(".wva-card mark")
+    assert results(tab) == [NASTY]
+    shown = tab.locator(".wva-card").inner_text()
+    assert TEXT in shown
+    assert "<b onclick='window.owned=1'>*t*</b>" in shown
+    tab.get_by_text("<b onclick").click()
+    assert tab.evaluate("window.owned") is None
+    assert tab.locator(".wva-card").locator("script, img, b, em, strong, a, code").count() == 0
+
+
+def test_a_passage_opens_to_its_surroundings(tab: Any, folder: Path, address: str) -> None:
+    with Index.open(folder / "notes", FakeEmbedder()) as index:
+        long = next(row for row in index.documents() if row.path.endswith("pears.txt"))
+        assert long.chunks > 1, "the passage must not be the whole text"
+    tab.goto(f"{address}/?q=pears&mode=keyword")
+    tab.wait_for_selector(".wva-card mark")
+    assert not tab.locator(".wva-context").first.is_visible()
+    tab.locator("summary").first.click()
+    around = tab.locator(".wva-context").first
+    around.wait_for(state="visible")
+    highlighted = tab.locator(".wva-found").first.inner_text()
+    assert highlighted.split() == tab.locator(".wva-text").first.inner_text().split()
+    assert len(around.inner_text()) > len(highlighted)
+
+
+def test_typing_goes_on_while_the_index_grows(tab: Any, folder: Path, address: str) -> None:
+    tab.goto(f"{address}/?q=plum&mode=keyword")
+    tab.get_by_text("Nothing found.").wait_for()
+    box = tab.locator(".st-key-q input")
+    box.fill("plum tr")
+    with Index.open(folder / "notes", FakeEmbedder()) as index:
+        index.add([Document("plum.txt", "txt", (Page(None, "A plum tree."),))])
+        again = tab.get_by_role("button", name="Search again")
+        again.wait_for()
+        assert box.input_value() == "plum tr"
+        assert results(tab) == []
+        box.fill("plum")
+        again.click()
+        until(lambda: results(tab) == ["plum.txt"])
+        index.remove(["plum.txt"])
+
+
+def test_an_empty_index_says_which_command_fills_it(tab: Any, folder: Path, address: str) -> None:
+    tab.goto(f"{address}/?index=void")
+    tab.get_by_text("This index is empty.").wait_for()
+    assert f"wva index FOLDER --index {folder / 'void'}" in tab.locator("code").inner_text()
+
+
+def test_a_broken_index_is_a_sentence_not_a_traceback(tab: Any, folder: Path, address: str) -> None:
+    (folder / "broken").mkdir()
+    (folder / "broken" / "catalog.sqlite").write_bytes(b"not a database" * 500)
+    try:
+        tab.goto(f"{address}/?index=broken")
+        tab.locator('[data-testid="stAlert"]').wait_for()
+        said = tab.locator("body").inner_text()
+        assert "broken" in said
+        assert "Traceback" not in said
+    finally:
+        shutil.rmtree(folder / "broken")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_light_and_dark(chromium: Any, address: str, scheme: str) -> None:
+    """Marked words keep a contrast of at least 4.5 to 1 (WCAG AA), measured on the pixels."""
+    with closing(
+        chromium.new_context(color_scheme=scheme, viewport={"width": 400, "height": 800})
+    ) as c:
+        tab = c.new_page()
+        tab.goto(f"{address}/?q=turnip&mode=keyword")
+        tab.wait_for_selector(".wva-card mark")
+        ink, paper, page = tab.evaluate(
+            """() => { const mark = document.querySelector(".wva-card mark"),
+              app = document.querySelector(".stApp"), of = (e, p) => getComputedStyle(e)[p];
+              return [of(mark, "color"), of(mark, "backgroundColor"),
+                      of(app, "backgroundColor")]; }"""
+        )
+        width = tab.evaluate("document.documentElement.scrollWidth")
+    assert contrast(colour(ink), blend(colour(paper), colour(page))) >= 4.5
+    assert (luminance(colour(page)) < 0.2) == (scheme == "dark")
+    assert width <= 400
+
+
+def colour(css: str) -> list[float]:
+    """Red, green, blue (0 to 255) and opacity of `rgb(…)` or `rgba(…)`."""
+    numbers = [float(part) for part in css[css.index("(") + 1 : -1].split(",")]
+    return numbers if len(numbers) == 4 else [*numbers, 1.0]
+
+
+def blend(above: list[float], below: list[float]) -> list[float]:
+    mixed = [a * above[3] + b * (1 - above[3]) for a, b in zip(above[:3], below[:3], strict=True)]
+    return [*mixed, 1.0]
+
+
+def luminance(rgb: list[float]) -> float:
+    parts = [value / 255 for value in rgb[:3]]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
