@@ -28,7 +28,7 @@ def texts(count: int = 6, seed: int = 1) -> list[list[int]]:
 
 
 def values_of(model: PreTrainedModel, ids: list[int]) -> tuple[list[Tensor], list[Tensor]]:
-    """Per layer: attention weights (H, T, T) and value vectors (H, T, D), by the plain eager way."""
+    """Attention weights (H, T, T) and values (H, T, D) of every layer, by the plain eager way."""
     eager = copy.deepcopy(model)
     eager.set_attn_implementation("eager")
     values: list[Tensor] = []

@@ -1,0 +1,256 @@
+"""The embedder's doors: prompts, tokens, batches, pieces; on tiny models."""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import BertConfig, BertLMHeadModel
+
+from retriever import AlignedWVA
+from retriever.attention import AttentionPooler
+from retriever.embedder import fill, with_full_stop
+from retriever.settings import Prompts
+from retriever.types import ModelError, UsageError
+from tests.tiny import CONFIGS, make_tokenizer, save_model
+
+SENTENCES = [
+    "A red apple.",
+    "The train to the coast leaves from platform four.",
+    'She said "no" and closed the door.',
+    "x",
+    "Old maps show the island farther north than it lies, as sailors could not measure longitude.",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("model") / "tiny", "llama")
+
+
+@pytest.fixture(scope="module")
+def embedder(folder: Path) -> AlignedWVA:
+    return AlignedWVA(str(folder), device="cpu", dtype="float32")
+
+
+def by_hand(embedder: AlignedWVA, text: str) -> np.ndarray:
+    """The unit vector of one exact input, run alone through the whole model."""
+    tokenizer, model = embedder._loaded.tokenizer, embedder._loaded.model
+    pooler = AttentionPooler(model, embedder.settings.layers)
+    pooled = pooler.run([tokenizer(text)["input_ids"]], packed=False, exit_early=False)[0]
+    return (pooled / pooled.norm()).numpy()
+
+
+@pytest.mark.parametrize("family", sorted(CONFIGS))
+def test_every_family_embeds_from_its_folder(family: str, tmp_path: Path) -> None:
+    embedder = AlignedWVA(str(save_model(tmp_path / "m", family)), device="cpu", dtype="float32")
+    vectors = embedder.embed_passages(SENTENCES)
+    for text, vector in zip(SENTENCES, vectors, strict=True):
+        quoted = text.replace('"', "'")
+        expected = by_hand(embedder, f'This passage : "{quoted}" means in one word:"')
+        np.testing.assert_allclose(vector, expected, atol=1e-5)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
+
+
+def test_the_doors_differ_by_their_prompts(embedder: AlignedWVA) -> None:
+    expected = {
+        "query": by_hand(embedder, 'This question : "A dog" means in one word:"'),
+        "sentence": by_hand(embedder, 'This sentence : "A dog." means in one word:"'),
+        "own": by_hand(embedder, "In short, A 'dog' is"),
+        "titled": by_hand(embedder, 'This passage : "Pets. A dog" means in one word:"'),
+    }
+    found = {
+        "query": embedder.embed_queries(["A dog"])[0],
+        "sentence": embedder.embed_sentences(["A dog"])[0],
+        "own": embedder.embed_prompted(['A "dog"'], "In short, {} is")[0],
+        "titled": embedder.embed_passages(["A dog"], titles=["Pets"])[0],
+    }
+    for name, vector in found.items():
+        np.testing.assert_allclose(vector, expected[name], atol=1e-5, err_msg=name)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=80), min_size=1, max_size=12))
+def test_neighbours_and_order_do_not_matter(texts: list[str]) -> None:
+    embedder = _shared()
+    together = embedder.embed_queries(texts)
+    backwards = embedder.embed_queries(texts[::-1])[::-1]
+    alone = np.concatenate([embedder.embed_queries([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(backwards, alone, atol=1e-5)
+
+
+_memory: dict[str, AlignedWVA] = {}
+
+
+@pytest.fixture(autouse=True)
+def _remember(embedder: AlignedWVA) -> None:
+    _memory["embedder"] = embedder
+
+
+def _shared() -> AlignedWVA:
+    return _memory["embedder"]
+
+
+def test_several_threads_give_the_same_as_one(embedder: AlignedWVA) -> None:
+    texts = [f"{sentence} {number}" * 5 for number in range(20) for sentence in SENTENCES]
+    before = torch.get_num_threads()
+    single = embedder.embed_passages(texts)
+    torch.set_num_threads(3)
+    try:
+        several = embedder.embed_passages(texts)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(several, single, atol=1e-5)
+
+
+def test_padded_batches_give_the_same_as_packs(embedder: AlignedWVA, folder: Path) -> None:
+    padded = AlignedWVA(str(folder), device="cpu", dtype="float32")
+    padded._packed = False
+    np.testing.assert_allclose(
+        padded.embed_passages(SENTENCES), embedder.embed_passages(SENTENCES), atol=1e-5
+    )
+
+
+def test_an_empty_text_has_no_direction(embedder: AlignedWVA) -> None:
+    vectors = embedder.embed_passages(["", "a word", " \n\t"])
+    assert not vectors[0].any()
+    assert not vectors[2].any()
+    np.testing.assert_allclose(vectors[1], embedder.embed_passages(["a word"])[0], atol=1e-6)
+    assert embedder.embed_queries([]).shape == (0, embedder.dimension)
+
+
+def test_a_lone_surrogate_is_no_reason_to_stop(embedder: AlignedWVA) -> None:
+    assert np.isfinite(embedder.embed_queries(["bad \udc80 name", "nul \0 byte"])).all()
+
+
+def test_a_long_text_is_embedded_in_pieces_and_says_so(
+    embedder: AlignedWVA, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = " ".join(f"word{number}" for number in range(200))
+    with caplog.at_level(logging.WARNING):
+        vector = embedder.embed_queries([text])[0]
+    assert "was embedded in" in caplog.text
+    ids = embedder._loaded.tokenizer(embedder.query_input(text))["input_ids"]
+    count = -(-len(ids) // embedder.max_tokens)
+    assert count > 1
+    cuts = [len(ids) * number // count for number in range(count + 1)]
+    pieces = [ids[a:b] for a, b in pairwise(cuts)]
+    pooler = AttentionPooler(embedder._loaded.model, embedder.settings.layers)
+    pooled = pooler.run(pieces, packed=False).double()
+    units = pooled / pooled.norm(dim=1, keepdim=True)
+    mean = (units * torch.tensor([len(piece) for piece in pieces])[:, None]).sum(dim=0)
+    np.testing.assert_allclose(vector, (mean / mean.norm()).numpy(), atol=1e-5)
+    other = embedder.embed_queries([text + " and an end that must not be cut away"])[0]
+    assert abs(float(other @ vector)) < 0.99999
+
+
+def test_a_beginning_token_is_kept_and_an_ending_one_is_not(tmp_path: Path) -> None:
+    plain = AlignedWVA(str(save_model(tmp_path / "p")), device="cpu", dtype="float32")
+    marked = AlignedWVA(
+        str(save_model(tmp_path / "m", bos=True, eos=True)), device="cpu", dtype="float32"
+    )
+    assert plain._tokenize(["a b"])[0] == marked._tokenize(["a b"])[0][1:]
+    assert marked._tokenize(["a b"])[0][0] == 1
+
+
+def test_token_spans_cover_the_text(embedder: AlignedWVA) -> None:
+    text = "The train — naïve — leaves."
+    spans = embedder.token_spans(text)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == len(text)
+    assert all(a <= b for a, b in spans)
+
+
+def test_general_means_are_the_means_and_are_remembered(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path))
+    embedder = AlignedWVA(str(folder), device="cpu", dtype="float32")
+    lines = Path("retriever/general.txt").read_text("utf-8").splitlines()
+    passages, queries = embedder.general_means()
+    np.testing.assert_allclose(passages, embedder.embed_passages(lines).mean(axis=0), atol=1e-6)
+    first = [line.split(". ")[0] + "." for line in lines]
+    np.testing.assert_allclose(queries, embedder.embed_queries(first).mean(axis=0), atol=1e-6)
+    monkeypatch.setattr(embedder, "embed_prompted", None)  # must not be needed again
+    np.testing.assert_array_equal(embedder.general_means()[0], passages)
+    for file in (tmp_path / "general").iterdir():
+        file.write_bytes(b"damaged")
+    again = AlignedWVA(str(folder), device="cpu", dtype="float32").general_means()
+    np.testing.assert_allclose(again[0], passages, atol=1e-6)
+
+
+def test_fingerprints_tell_what_may_be_compared(folder: Path, tmp_path: Path) -> None:
+    def fingerprint(**arguments: object) -> str:
+        return AlignedWVA(str(folder), device="cpu", **arguments).fingerprint  # type: ignore[arg-type]
+
+    base = fingerprint(dtype="float32")
+    assert fingerprint(dtype="bfloat16") == base
+    assert fingerprint(layers="all") != base
+    assert fingerprint(prompts=Prompts(query="Q {}")) != base
+    copy = save_model(tmp_path / "copy")
+    assert AlignedWVA(str(copy), device="cpu").fingerprint == base
+    other = save_model(tmp_path / "other", "llama-bias")
+    assert AlignedWVA(str(other), device="cpu").fingerprint != base
+
+
+def test_changed_weights_are_noticed(tmp_path: Path) -> None:
+    path = save_model(tmp_path / "m")
+    settings_before = AlignedWVA(str(path), device="cpu").settings
+    assert AlignedWVA.from_settings(settings_before, device="cpu").settings == settings_before
+    save_model(path, "llama-bias")
+    with pytest.raises(ModelError, match="weights have changed"):
+        AlignedWVA.from_settings(settings_before, device="cpu")
+
+
+def test_an_encoder_is_refused(tmp_path: Path) -> None:
+    config = BertConfig(
+        vocab_size=300, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=16,
+    )  # fmt: skip
+    config.is_decoder = False
+    BertLMHeadModel(config).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="decoder-only"):
+        AlignedWVA(str(tmp_path), device="cpu")
+
+
+def test_two_way_attention_is_noticed_by_what_it_does(embedder: AlignedWVA) -> None:
+    layer = embedder._pooler.layers[0]
+    handle = layer.projection.register_forward_pre_hook(
+        lambda _, inputs: (inputs[0] + inputs[0].flip(1),)  # each token hears the other
+    )
+    layer.projection._forward_pre_hooks.move_to_end(handle.id, last=False)
+    try:
+        with pytest.raises(ModelError, match="see what follows"):
+            embedder._refuse_two_way_attention()
+    finally:
+        handle.remove()
+    embedder._refuse_two_way_attention()
+
+
+def test_impossible_arguments(folder: Path, embedder: AlignedWVA) -> None:
+    with pytest.raises(UsageError, match="layers 0 to 4"):
+        AlignedWVA(str(folder), device="cpu", layers="3-9")
+    with pytest.raises(ModelError, match="unknown device"):
+        AlignedWVA(str(folder), device="abacus")
+    with pytest.raises(ModelError, match="unknown precision"):
+        AlignedWVA(str(folder), dtype="int3")
+    with pytest.raises(UsageError, match="exactly once"):
+        embedder.embed_prompted(["a"], "no place")
+    with pytest.raises(UsageError, match="2 texts but 1 titles"):
+        embedder.embed_passages(["a", "b"], titles=["t"])
+
+
+def test_prompt_helpers() -> None:
+    assert fill("a {} b", "{}") == "a {} b"
+    assert with_full_stop("") == ""
+    assert with_full_stop("好。") == "好。"
