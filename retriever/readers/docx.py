@@ -11,6 +11,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import docx
@@ -39,11 +40,11 @@ def read_docx(data: bytes, name: str) -> Document:
         return Document(name, "docx", (too_long(None, large),))
     try:
         document = docx.Document(io.BytesIO(data))
-        body = _Body(document.element.body, dict(_style_levels(document)), list(_notes(document)))
+        body = _Body(document.element.body, _styles(document), list(_notes(document)))
         facts = _facts(document, name)
     # Damaged packages make the library fail in many ways; all of them mean the same to a user.
     except Exception as error:  # noqa: BLE001 - see the line above
-        body, facts = _Body(_bare_body(data, error), {}, []), {}
+        body, facts = _Body(_bare_body(data, error), _Styles(), []), {}
     page = make_page(None, body.text(), "no text in it")
     return Document(path=name, format="docx", pages=(page,), **facts)
 
@@ -122,14 +123,20 @@ def _child(element: etree._Element | None, *path: str) -> etree._Element | None:
     return element
 
 
+@dataclass(frozen=True, slots=True)
+class _Styles:
+    """What paragraph styles mean, by their ids: heading levels, and which ones make lists."""
+
+    levels: dict[str, int] = field(default_factory=dict)
+    lists: frozenset[str] = frozenset()
+
+
 class _Body:
     """The text of a document, block by block."""
 
-    def __init__(
-        self, body: etree._Element, levels: dict[str, int], notes: list[etree._Element]
-    ) -> None:
+    def __init__(self, body: etree._Element, styles: _Styles, notes: list[etree._Element]) -> None:
         self._body = body
-        self._levels = levels
+        self._styles = styles
         self._notes = notes
 
     def text(self) -> str:
@@ -170,13 +177,20 @@ class _Body:
         level = self._level(paragraph)
         if text and level:
             yield False, "#" * min(level, 6) + " " + " ".join(text.split())
-        elif text and _child(paragraph, "pPr", "numPr") is not None:
+        elif text and self._is_item(paragraph):
             depth = _value(_child(paragraph, "pPr", "numPr", "ilvl"))
             yield True, "  " * (int(depth) if depth in tuple("12345678") else 0) + "- " + text
         else:
             yield False, text
         for box in boxes:
             yield from self._blocks(box)
+
+    def _is_item(self, paragraph: etree._Element) -> bool:
+        """Whether it is a list's item: numbered itself, or by its style."""
+        numbered = _child(paragraph, "pPr", "numPr")
+        if numbered is not None:
+            return _value(_child(numbered, "numId")) != "0"  # 0 takes the style's number away
+        return _value(_child(paragraph, "pPr", "pStyle")) in self._styles.lists
 
     def _level(self, paragraph: etree._Element) -> int:
         """The heading level from 1, or 0 for ordinary text."""
@@ -186,7 +200,7 @@ class _Body:
             return int(outline) + 1
         style = _value(_child(properties, "pStyle"))
         named = re.fullmatch(r"Heading([1-9])", style)  # what Word calls them in every language
-        return self._levels.get(style, int(named[1]) if named else 0)
+        return self._styles.levels.get(style, int(named[1]) if named else 0)
 
     def _table(self, table: etree._Element) -> Iterator[tuple[bool, str]]:
         for row in _below(table, "tr"):
@@ -236,12 +250,27 @@ def _runs(paragraph: etree._Element, boxes: list[etree._Element]) -> Iterator[st
             stack.append(iter(child))
 
 
-def _style_levels(document: Any) -> Iterator[tuple[str, int]]:
-    """Heading levels by style id, also of styles based on a heading's."""
+def _styles(document: Any) -> _Styles:
+    """The document's heading and list styles, also those based on one."""
+    levels: dict[str, int] = {}
+    lists: set[str] = set()
     for style in document.styles:
         level = _style_level(style)
         if level:
-            yield style.style_id, level
+            levels[style.style_id] = level
+        elif _makes_list(style):
+            lists.add(style.style_id)
+    return _Styles(levels, frozenset(lists))
+
+
+def _makes_list(style: Any) -> bool:
+    for _ in range(10):  # as in _style_level
+        if style is None:
+            return False
+        if _child(style.element, "pPr", "numPr") is not None:
+            return True
+        style = getattr(style, "base_style", None)
+    return False
 
 
 def _style_level(style: Any) -> int:

@@ -100,7 +100,7 @@ def garbled_reason(text: str) -> str:
         return "its characters are codes, most of them of no known letter"
     if controls > max(1, _CONTROL_SHARE * len(sample)) and _word_share(text) < _WORD_SHARE:
         return "its characters are control codes, not letters"
-    return _cipher_reason(sample) or _jumble_reason(sample)
+    return _cipher_reason(sample) or _jumble_reason(text)
 
 
 def _word_share(text: str) -> float:
@@ -132,12 +132,12 @@ def _cipher_reason(sample: str) -> str:
     return ""
 
 
-def _jumble_reason(sample: str) -> str:
-    """Glyph numbers taken for letters give letters of many scripts, side by side."""
-    scripts = [_script(character) for character in sample[:20_000] if character > "\x7f"]
-    known = [script for script in scripts if script]
-    changes = sum(a != b for a, b in pairwise(known))
-    if len(known) >= 50 and len(set(known)) > 4 and changes > _JUMBLE_SHARE * len(known):
+def _jumble_reason(text: str) -> str:
+    """Glyph numbers taken for letters give letters of many scripts inside of one word."""
+    scripts = [_script(letter) if letter > "\x7f" else "" for letter in text[:20_000]]
+    pairs = [(one, next_one) for one, next_one in pairwise(scripts) if one and next_one]
+    changes = sum(one != next_one for one, next_one in pairs)
+    if len(pairs) >= 20 and len(set(scripts)) > 5 and changes > _JUMBLE_SHARE * len(pairs):
         return "its letters are of many scripts at once: the font's codes are not the letters"
     return ""
 

@@ -50,6 +50,9 @@ _NO_PASSWORD = "password needed: the document is encrypted"  # noqa: S105 - a re
 # Limits of size, among those of nesting, loops and tables that only damaged files reach.
 _TOO_MUCH = re.compile("decompress|tokens|stream|output length", re.IGNORECASE)
 
+# What pypdf raises for an encryption it does not know, or has no library for.
+_FOREIGN = (DependencyError, NotImplementedError)
+
 # pypdf comments on every oddity of a file; what matters becomes a page's reason.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 
@@ -61,7 +64,7 @@ def read_pdf(data: bytes, name: str) -> Document:
             reader, pages = _open(data)
         except FileNotDecryptedError:
             return _encrypted(name, _NO_PASSWORD)
-        except DependencyError as error:
+        except _FOREIGN as error:
             return _encrypted(name, f"encrypted in a way that cannot be read here: {_said(error)}")
         return _document(reader, pages, name)
 
@@ -82,7 +85,7 @@ def _open(data: bytes) -> tuple[pypdf.PdfReader, list[Any]]:
     """The reader and its pages; a file that does not open is repaired once."""
     try:
         return _pages(data)
-    except (FileNotDecryptedError, DependencyError):
+    except (FileNotDecryptedError, *_FOREIGN):
         raise
     # pypdf's own words: "broken PDF files might cause other Exceptions".
     except Exception as first:  # noqa: BLE001 - see the line above
@@ -137,17 +140,19 @@ def _extract(page: Any) -> str | Page:
     """The page's raw text, or a page that says why there is none."""
     try:
         text = str(page.extract_text())
-    except LimitReachedError as error:
-        if not _TOO_MUCH.search(str(error)):
-            reason = f"the page cannot be read: {_said(error)}"
-            return Page(None, "", PageState.FAILED, reason)
-        reason = f"larger than any page of text: {_said(error)}"
-        return Page(None, "", PageState.TOO_LONG, reason)
-    except FileNotDecryptedError:
-        return Page(None, "", PageState.ENCRYPTED, _NO_PASSWORD)
     except Exception as error:  # noqa: BLE001 - one damaged page must not end the others
-        return Page(None, "", PageState.FAILED, f"the page cannot be read: {_said(error)}")
+        return _unreadable(None, error)
     return "\n".join([text, *_written(page)])
+
+
+def _unreadable(number: int | None, error: Exception) -> Page:
+    """The page that an error of the library leaves."""
+    if isinstance(error, FileNotDecryptedError):
+        return Page(number, "", PageState.ENCRYPTED, _NO_PASSWORD)
+    if isinstance(error, LimitReachedError) and _TOO_MUCH.search(str(error)):
+        reason = f"larger than any page of text: {_said(error)}"
+        return Page(number, "", PageState.TOO_LONG, reason)
+    return Page(number, "", PageState.FAILED, f"the page cannot be read: {_said(error)}")
 
 
 def _written(page: Any) -> list[str]:
@@ -190,7 +195,7 @@ def _without_text(number: int, page: Any) -> Page:
         drawn = content.get_data() if content is not None else b""
         images = _images(page.get("/Resources"), set(), 0)
     except Exception as error:  # noqa: BLE001 - as in _extract
-        return Page(number, "", PageState.FAILED, f"the page cannot be read: {_said(error)}")
+        return _unreadable(number, error)
     if images or re.search(rb"(?:^|\s)BI\s.*?\sID\s", drawn, re.DOTALL):
         reason = "an image without text: it needs an OCR to be found"
         return Page(number, "", PageState.SCANNED, reason)

@@ -1,0 +1,63 @@
+"""Small PDF files written by hand, byte by byte: what is in them is known exactly."""
+
+from __future__ import annotations
+
+FONT = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
+IMAGE = (
+    b"<< /Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray "
+    b"/BitsPerComponent 8 /Length 1 >>\nstream\n\x80\nendstream"
+)
+
+
+def stream(data: bytes, entries: bytes = b"") -> bytes:
+    """A stream object."""
+    return b"<< /Length %d %s >>\nstream\n%s\nendstream" % (len(data), entries, data)
+
+
+def drawn(*lines: str) -> bytes:
+    """The content of a page with these lines of text, one below the other."""
+    shown = b" T* ".join(b"(%s) Tj" % line.encode("latin-1") for line in lines)
+    return b"BT /F1 12 Tf 14 TL 72 720 Td " + shown + b" ET"
+
+
+def text_page(*lines: str) -> tuple[bytes, bytes]:
+    """A page (content, resources) of text."""
+    return drawn(*lines), b"/Font << /F1 3 0 R >>"
+
+
+def image_page(content: bytes = b"q 100 0 0 100 0 0 cm /I1 Do Q") -> tuple[bytes, bytes]:
+    """A page that shows one image."""
+    return content, b"/XObject << /I1 4 0 R >>"
+
+
+def pdf_file(
+    pages: list[tuple[bytes, bytes]], info: bytes = b"", more: list[bytes] | None = None
+) -> bytes:
+    """A file with these pages; objects 3 and 4 are a font and an image, `more` follows at 6."""
+    objects = [b"", b"", FONT, IMAGE, b"<< %s >>" % info, *(more or [])]
+    kids = []
+    for content, resources in pages:
+        objects.append(content if content.startswith(b"<<") else stream(content))
+        objects.append(
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents %d 0 R "
+            b"/Resources << %s >> >>" % (len(objects), resources)
+        )
+        kids.append(b"%d 0 R" % len(objects))
+    objects[0] = b"<< /Type /Catalog /Pages 2 0 R >>"
+    objects[1] = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(kids), len(kids))
+    return assembled(objects)
+
+
+def assembled(objects: list[bytes]) -> bytes:
+    """The objects, numbered from 1, with their table; the first is the catalog, the fifth facts."""
+    data = b"%PDF-1.7\n"
+    places = []
+    for number, content in enumerate(objects, 1):
+        places.append(len(data))
+        data += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    facts = b"/Info 5 0 R" if len(objects) > 4 else b""
+    return data + (
+        b"xref\n0 %d\n0000000000 65535 f \n%strailer\n<< /Size %d /Root 1 0 R %s >>\n"
+        b"startxref\n%d\n%%%%EOF\n" % (len(objects) + 1, table, len(objects) + 1, facts, len(data))
+    )
