@@ -158,6 +158,23 @@ def test_typing_and_enter_find_marked_passages_and_the_link_restores_them(
     assert tab.locator(".st-key-q input").input_value() == "red apple"
 
 
+def test_back_and_forward_go_through_the_searches(tab: Any, address: str) -> None:
+    tab.goto("about:blank")
+    tab.goto(f"{address}/?mode=keyword&files=true&k=new")
+    for query, file in (("turnip", NASTY), ("pears", "pears.txt")):
+        tab.locator(".st-key-q input").fill(query)
+        tab.keyboard.press("Enter")
+        until(lambda file=file: results(tab) == [file])
+    tab.go_back()
+    until(lambda: results(tab) == [NASTY])
+    assert tab.locator(".st-key-q input").input_value() == "turnip"
+    tab.go_forward()
+    until(lambda: results(tab) == ["pears.txt"])
+    for _ in range(3):
+        tab.go_back()
+    until(lambda: tab.url == "about:blank")
+
+
 def test_a_filter_narrows_and_stays_open_while_it_is_set(tab: Any, address: str) -> None:
     tab.goto(f"{address}/?q=apples+pears+turnip&mode=keyword")
     until(lambda: len(results(tab)) == 3)

@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None, open_index: Opener = Index.open) -> 
     root = _root(sys.argv[1:] if argv is None else argv)
     st.set_page_config("Search your documents", ICON, layout="centered")
     st.html(CSS)
+    st.html('<div class="wva-head"><h1>Search your documents</h1></div>')
     try:
         _page(root, open_index)
     except RetrieverError as error:
@@ -33,20 +34,22 @@ def main(argv: Sequence[str] | None = None, open_index: Opener = Index.open) -> 
 
 
 def _page(root: Path, open_index: Opener) -> None:
-    chosen = _chosen(root)
+    arrived = controls.came_by_address()
+    found = indexes_in(root)
+    chosen = _chosen(root, found, arrived=arrived)
     if chosen is None:
         _no_index(root)
         return
     index = served(chosen, open_index)
-    info = index.info()
-    _side(index)
-    _header(f"{info['documents']:,} documents, {info['chunks']:,} passages in {chosen.name}")
-    if not info["documents"]:
+    _side(index, named=len(found) < 2)
+    if not index.info()["documents"]:
         _empty(index)
         return
-    controls.restore()
+    state.headline(index)
+    controls.restore(arrived=arrived)
     asked = controls.show(index)
-    controls.link(asked, index=chosen.name if chosen != root else "")
+    several = len(found) > 1
+    controls.link(asked, chosen.name if several else "", found[0].name if several else "")
     generation = index.index.generation
     state.activity(index, shown=generation if asked.text else None)
     if asked.text:
@@ -63,15 +66,14 @@ def _root(argv: Sequence[str]) -> Path:
     return root
 
 
-def _chosen(root: Path) -> Path | None:
+def _chosen(root: Path, found: Sequence[Path], *, arrived: bool) -> Path | None:
     """The index to show: the only one, or the one chosen at the side; None if there is none."""
-    found = indexes_in(root)
-    if not found and root.exists() and not root.is_dir():
+    if not found and root.is_file():
         return root  # opening it says what is wrong
     if len(found) < 2:
         return found[0] if found else None
     names = {path.name: path for path in found}
-    if st.session_state.get("index") not in names:
+    if arrived or st.session_state.get("index") not in names:
         wanted = st.query_params.get("index", "")
         st.session_state["index"] = wanted if wanted in names else found[0].name
     with st.sidebar:
@@ -79,18 +81,14 @@ def _chosen(root: Path) -> Path | None:
     return names[st.session_state["index"]]
 
 
-def _side(index: Served) -> None:
+def _side(index: Served, *, named: bool) -> None:
     with st.sidebar:
-        st.html(f'<div class="wva-file"><bdi>{escaped(index.path.name)}</bdi></div>')
+        if named:  # else the choice above says it
+            st.html(f'<div class="wva-file"><bdi>{escaped(index.path.name)}</bdi></div>')
         state.facts(index)
 
 
-def _header(below: str) -> None:
-    st.html(f'<div class="wva-head"><h1>Search your documents</h1><p>{escaped(below)}</p></div>')
-
-
 def _no_index(root: Path) -> None:
-    _header("There is no index yet.")
     st.info(
         f"Nothing is indexed in {markdown(str(root))} so far. Name a folder with your documents, "
         "and this page will go on by itself:",

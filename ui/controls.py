@@ -21,12 +21,19 @@ _PATH_HELP = (
 )
 
 
-def restore() -> None:
-    """Set the widgets as the address says, when they are not set yet."""
-    if "q" in st.session_state:
-        return
-    params = {name: st.query_params.get_all(name) for name in st.query_params}
-    _set(Question.from_params(params))
+def came_by_address() -> bool:
+    """Whether the visitor just arrived, or went back or forward: the address alone has changed.
+
+    When a widget has changed too, the address is merely late, and the widget counts.
+    """
+    seen = st.session_state.get("seen")
+    return seen is None or (seen["address"] != _address() and seen["widgets"] == _widgets())
+
+
+def restore(*, arrived: bool) -> None:
+    """Set the widgets as the address says, if the visitor `arrived` or they are not set yet."""
+    if arrived or "q" not in st.session_state:
+        _set(Question.from_params(_address()))
 
 
 def question() -> Question:
@@ -41,12 +48,23 @@ def question() -> Question:
     return Question(**values)
 
 
-def link(asked: Question, **other: str) -> None:
-    """Make the page's address the link to this question."""
-    params = {**asked.to_params(), **{name: value for name, value in other.items() if value}}
-    now = {name: st.query_params.get_all(name) for name in st.query_params}
-    if {name: _listed(value) for name, value in params.items()} != now:
-        st.query_params.from_dict(params)
+def link(asked: Question, index: str, default: str) -> None:
+    """Make the page's address the link to this question of this index.
+
+    An address that says so already, in whatever way, stays: each change is a step of "back".
+    """
+    now = _address()
+    if (Question.from_params(now), now.get("index", [default])[-1]) != (asked, index):
+        st.query_params.from_dict({**asked.to_params(), **({"index": index} if index else {})})
+    st.session_state["seen"] = {"address": _address(), "widgets": _widgets()}
+
+
+def _address() -> dict[str, list[str]]:
+    return {name: st.query_params.get_all(name) for name in st.query_params}
+
+
+def _widgets() -> tuple[Question, str]:
+    return question(), st.session_state.get("index", "")
 
 
 def show(served: Served) -> Question:
@@ -142,8 +160,4 @@ def _dates(served: Served, asked: Question) -> None:
     right.text_input("Dated to", key="until", placeholder=last[:10])
 
 
-def _listed(value: str | list[str]) -> list[str]:
-    return value if isinstance(value, list) else [value]
-
-
-__all__ = ["ask_by", "clear_filters", "link", "question", "restore", "show"]
+__all__ = ["ask_by", "came_by_address", "clear_filters", "link", "question", "restore", "show"]

@@ -111,7 +111,7 @@ class Question:
         ... # doctest: +ELLIPSIS
         Question(q='x', mode='hybrid', k=10, by_file=True, ...)
         """
-        one = {name: values[-1] for name, values in params.items() if values}
+        one = {name: values[-1].strip() for name, values in params.items() if values}
         mode = one.get("mode", "")
         k = _number(one.get("k", ""), MOST_RESULTS)
         return cls(

@@ -87,6 +87,18 @@ def _problems(served: Served, info: Mapping[str, Any]) -> None:
 
 
 @st.fragment(run_every=EVERY)
+def headline(served: Served) -> None:
+    """What is searched, in one line."""
+    try:
+        info = served.info()
+    except RetrieverError:
+        return
+    count = f"{info['documents']:,} {'document' if info['documents'] == 1 else 'documents'}"
+    name = escaped(served.path.name)
+    st.html(f'<p class="wva-note wva-headline">{count} in <bdi>{name}</bdi></p>')
+
+
+@st.fragment(run_every=EVERY)
 def activity(served: Served, *, shown: int | None, waiting: bool = False) -> None:
     """A running index's progress, and the offer to search again when there is more to find.
 
@@ -174,6 +186,7 @@ __all__ = [
     "duration",
     "error",
     "facts",
+    "headline",
     "last_run",
     "progress_text",
     "until_there_is_one",

@@ -4,7 +4,8 @@ CSS = """<style>
 .stMainBlockContainer { padding-top: 3.2rem; max-width: 54rem; }
 .wva-head h1 { font-size: 1.5rem; font-weight: 650; letter-spacing: -0.01em; padding: 0;
   margin: 0; }
-.wva-head p, .wva-note { margin: .15rem 0 0; opacity: .68; font-size: .92rem; }
+.wva-headline.wva-headline { margin-top: -.75rem; }
+.wva-note { margin: .15rem 0 0; opacity: .68; font-size: .92rem; }
 .st-key-q input { font-size: 1.08rem; }
 .wva-results > .wva-note { margin-bottom: .7rem; }
 .wva-card { padding: 1.15rem 0 1.05rem;
