@@ -12,6 +12,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import docx
@@ -138,24 +139,25 @@ class _Body:
         self._body = body
         self._styles = styles
         self._notes = notes
+        self._tables = count()
 
     def text(self) -> str:
         """All blocks, separated by blank lines; list items and table rows by single ones."""
         blocks = [*self._blocks(self._body), *self._note_blocks()]
         pieces: list[str] = []
-        before = False
-        for tight, block in blocks:
+        before = ""
+        for group, block in blocks:
             if block.strip():
-                pieces.append(("\n" if tight and before else "\n\n") + block)
-                before = tight
+                pieces.append(("\n" if group and group == before else "\n\n") + block)
+                before = group
         return "".join(pieces).strip("\n")
 
-    def _note_blocks(self) -> Iterator[tuple[bool, str]]:
+    def _note_blocks(self) -> Iterator[tuple[str, str]]:
         for note in self._notes:
-            yield False, " ".join(block for _, block in self._blocks(note)).strip()
+            yield "", " ".join(block for _, block in self._blocks(note)).strip()
 
-    def _blocks(self, parent: etree._Element) -> Iterator[tuple[bool, str]]:
-        """Pairs of (belongs to the line before if that does too, text), in document order."""
+    def _blocks(self, parent: etree._Element) -> Iterator[tuple[str, str]]:
+        """Pairs (group, text) in order; what shares a group, as a table does, stays together."""
         stack = [iter(parent)]
         while stack:
             child = next(stack[-1], None)
@@ -170,18 +172,18 @@ class _Body:
             elif kind not in _SKIPPED:
                 stack.append(iter(child))  # content controls, inserted blocks, custom XML
 
-    def _paragraph(self, paragraph: etree._Element) -> Iterator[tuple[bool, str]]:
+    def _paragraph(self, paragraph: etree._Element) -> Iterator[tuple[str, str]]:
         boxes: list[etree._Element] = []
         words = "".join(_runs(paragraph, boxes))
         text = "\n".join(" ".join(line.split(" ")).strip() for line in words.split("\n")).strip()
         level = self._level(paragraph)
         if text and level:
-            yield False, "#" * min(level, 6) + " " + " ".join(text.split())
+            yield "", "#" * min(level, 6) + " " + " ".join(text.split())
         elif text and self._is_item(paragraph):
             depth = _value(_child(paragraph, "pPr", "numPr", "ilvl"))
-            yield True, "  " * (int(depth) if depth in tuple("12345678") else 0) + "- " + text
+            yield "list", "  " * (int(depth) if depth in tuple("12345678") else 0) + "- " + text
         else:
-            yield False, text
+            yield "", text
         for box in boxes:
             yield from self._blocks(box)
 
@@ -202,7 +204,8 @@ class _Body:
         named = re.fullmatch(r"Heading([1-9])", style)  # what Word calls them in every language
         return self._styles.levels.get(style, int(named[1]) if named else 0)
 
-    def _table(self, table: etree._Element) -> Iterator[tuple[bool, str]]:
+    def _table(self, table: etree._Element) -> Iterator[tuple[str, str]]:
+        group = f"table {next(self._tables)}"
         for row in _below(table, "tr"):
             cells: list[str] = []
             for cell in _below(row, "tc"):
@@ -210,8 +213,7 @@ class _Body:
                     continue
                 cells.append(" ".join(" ".join(block for _, block in self._blocks(cell)).split()))
             if any(cells):
-                yield True, " | ".join(filter(None, cells))
-        yield False, ""
+                yield group, " | ".join(filter(None, cells))
 
 
 def _is_merged(cell: etree._Element) -> bool:

@@ -168,7 +168,7 @@ def _said(error: Exception) -> str:
         return "its parts are nested without end"
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
-    words = " ".join(str(error).split())[:200].rstrip(".!")
+    words = " ".join(str(error).split()).split(". ")[0][:200].rstrip(".!")
     words = re.sub(r"IndirectObject\((\d+), (\d+), \d+\)", r"object \1", words)
     return words or type(error).__name__
 
