@@ -88,13 +88,19 @@ def words(app: AppTest) -> str:
 # Marks
 
 
-@given(some.text(alphabet=some.characters(), max_size=80), some.text(max_size=20))
+@given(
+    some.text(alphabet=some.characters(exclude_categories=()), max_size=80), some.text(max_size=20)
+)
 def test_a_marked_text_is_the_escaped_text_with_marks(text: str, query: str) -> None:
-    text = text.replace("<", "<mark>")  # markup in the text must not pass for a mark
+    text = text.replace("<", "<mark>") + "\udc80"  # markup in the text must not pass for a mark
     shown = marks.marked(text, marks.word_spans(text, query))
     assert html.unescape(re.sub("</?mark>", "", shown)) == html.unescape(marks.escaped(text))
     assert set(TAG.findall(shown)) <= {"<mark>", "</mark>"}
     shown.encode()  # a lone surrogate could not be sent
+
+
+def test_a_name_cannot_turn_the_writing_direction_or_hide_characters() -> None:
+    assert marks.escaped("invoice\u202efdp.exe\x00\x1b") == "invoice\ufffdfdp.exe\ufffd\ufffd"
 
 
 def test_the_words_of_the_query_are_marked_in_escaped_text() -> None:
@@ -250,6 +256,8 @@ def test_a_card_tells_place_score_and_surroundings() -> None:
 
 
 def test_a_card_says_nothing_it_does_not_know() -> None:
+    same_words = [Page(2, "before pear wrong"), Page(3, "before pear right")]
+    assert "right" in card(hit(), "pears", "hybrid", same_words)
     moved = card(hit(), "pears", "keyword", [Page(3, "a changed page")])
     assert "<details" not in moved
     assert "meaning 0.25" not in moved

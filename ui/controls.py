@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from ui.marks import visible
-from ui.questions import MODES, MOST_RESULTS, RESULTS, Question
+from ui.questions import MODES, RESULTS, Question
 from ui.resources import Served
 
 _PATH_HELP = (
@@ -116,7 +116,7 @@ def _filters_label(asked: Question) -> str:
 def _filters(served: Served) -> None:
     asked, info = question(), served.info()
     left, right = st.columns(2, vertical_alignment="bottom")
-    left.selectbox(f"Results (at most {MOST_RESULTS})", sorted({*RESULTS, asked.k}), key="k")
+    left.selectbox("Results", sorted({*RESULTS, asked.k}), key="k")
     right.toggle("Best passage of each file", key="by_file")
     st.text_input("Path", key="path", placeholder="*.pdf, reports/**, notes", help=_PATH_HELP)
     _choice("Format", "formats", info["formats"], asked.formats)

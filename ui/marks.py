@@ -82,7 +82,7 @@ def passage(text: str, query: str) -> str:
     return _without_gaps(marked(unwrapped(text), word_spans(text, query)))
 
 
-def in_context(page: str, start: int, end: int, query: str, around: int = 1500) -> str:
+def in_context(page: str, start: int, end: int, query: str, around: int = 1200) -> str:
     """The page's `[start, end)` highlighted amid about `around` characters on either side."""
     text = unwrapped(page)
     first, last = _left_edge(page, start, around), _right_edge(page, end, around)

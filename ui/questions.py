@@ -18,8 +18,8 @@ MODES = {
     Mode.DENSE.value: "Meaning",
     Mode.KEYWORD.value: "Keywords",
 }
-RESULTS = (5, 10, 20, 50)
-MOST_RESULTS = 100
+RESULTS = (5, 10, 20, 50, 100)
+MOST_RESULTS = RESULTS[-1]
 _LAST_PAGE = 1_000_000
 
 _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
@@ -191,4 +191,4 @@ def _number(text: str, most: int) -> int | None:
     return number or None
 
 
-__all__ = ["MODES", "MOST_RESULTS", "RESULTS", "Question"]
+__all__ = ["MODES", "RESULTS", "Question"]

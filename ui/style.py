@@ -29,8 +29,8 @@ CSS = """<style>
 .wva-more { margin-top: .5rem; font-size: .9rem; }
 .wva-more summary { cursor: pointer; opacity: .75; width: fit-content; border-radius: .3rem; }
 .wva-more summary:hover { opacity: 1; text-decoration: underline; text-underline-offset: .2em; }
-.wva-context { margin-top: .55rem; padding: .9rem 1.1rem; border-radius: .5rem; max-height: 30rem;
-  overflow-y: auto; background: color-mix(in srgb, currentColor 5%, transparent); }
+.wva-context { margin-top: .55rem; padding: .9rem 1.1rem; border-radius: .5rem;
+  background: color-mix(in srgb, currentColor 5%, transparent); }
 .wva-found { background: color-mix(in srgb, #4a86e8 20%, transparent); border-radius: .2em;
   -webkit-box-decoration-break: clone; box-decoration-break: clone; padding: .1em .15em; }
 .wva-facts.wva-facts { display: grid; grid-template-columns: auto 1fr; gap: .3rem .9rem;
