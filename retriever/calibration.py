@@ -66,13 +66,3 @@ def shrunk_mean(vectors: Vectors, prior: Vectors, weight: float = PRIOR_WEIGHT) 
     total = np.asarray(vectors, dtype=np.float64).sum(axis=0) + weight * prior
     mean: Vectors = (total / (count + weight)).astype(np.float32)
     return mean
-
-
-def fit(
-    passages: Vectors, queries: Vectors, passage_prior: Vectors, query_prior: Vectors
-) -> Calibration:
-    """Fit both means; each array is (n, dim) of raw vectors, the priors are (m, dim)."""
-    return Calibration(
-        passage_mean=shrunk_mean(passages, passage_prior.mean(axis=0)),
-        query_mean=shrunk_mean(queries, query_prior.mean(axis=0)),
-    )

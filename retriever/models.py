@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from filelock import FileLock
 from platformdirs import user_cache_path
 
+from retriever.settings import DEFAULT_MODEL
 from retriever.types import ModelError
 
 if TYPE_CHECKING:
@@ -457,3 +458,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
         write(scratch)  # type: ignore[arg-type]  # a wrapper with all of a binary file's methods
     Path(scratch.name).replace(path)
+
+
+if __name__ == "__main__":  # what `make` calls to have the default model ready
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    locate(DEFAULT_MODEL)

@@ -1,0 +1,327 @@
+"""The command line as a script sees it: exit codes, JSON alone on standard output, sentences."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retriever import AlignedWVA, calibration
+from retriever.cli import main
+from tests.tiny import save_model
+
+TOTALS = {
+    "files", "indexed", "updated", "unchanged", "renamed", "removed", "partial", "failed",
+    "skipped", "pages", "chunks", "tokens",
+}  # fmt: skip
+HIT = {
+    "rank", "score", "scores", "chunk_id", "path", "format", "title", "page", "start", "end",
+    "text",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_model(tmp_path_factory.mktemp("model") / "tiny"))
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "apple.txt").write_text("Red apples grow on trees.\n\nThey ripen in autumn.")
+    (folder / "sub" / "sea.md").write_text("# The sea\n\nWhales breathe air and sing songs.")
+    return folder
+
+
+class Shell:
+    """Runs commands against one index and model."""
+
+    def __init__(self, index: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.index, self.model, self.capsys = str(index), model, capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        try:
+            code = main(arguments)
+        except SystemExit as stop:  # argparse
+            code = int(str(stop.code))
+        output = self.capsys.readouterr()
+        return code, output.out, output.err
+
+    def sync(self, *arguments: str) -> tuple[int, Any, str]:
+        command = ["index", *arguments, "--index", self.index, "--model", self.model]
+        code, out, err = self(*command, "--device", "cpu", "--json")
+        return code, json.loads(out) if out else None, err
+
+    def search(self, *arguments: str) -> Any:
+        code, out, _ = self("search", *arguments, "--index", self.index, "--json")
+        assert code == 0
+        return json.loads(out)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(tmp_path / "index", model, capsys)
+
+
+def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
+    code, report, _ = shell.sync(str(docs))
+    assert code == 0
+    assert set(report["totals"]) == TOTALS
+    assert report["totals"]["indexed"] == report["totals"]["files"] == 2
+    assert [file["path"] for file in report["files"]] == ["apple.txt", "sub/sea.md"]
+    assert report["files"][0]["page_states"] == {"text": 1}
+    assert report["index"] == shell.index
+    answer = shell.search("whales", "--mode", "keyword")
+    assert set(answer) == {"query", "index", "mode", "took_ms", "hits"}
+    (hit,) = answer["hits"]
+    assert set(hit) == HIT
+    assert hit["path"] == "sub/sea.md"
+    assert hit["scores"]["dense"] is None
+    assert hit["page"] is None
+    text = (docs / "sub" / "sea.md").read_text()
+    assert hit["text"] in text
+    both = shell.search("apples in autumn", "-k", "5", "--device", "cpu")
+    assert [hit["rank"] for hit in both["hits"]] == [1, 2]
+    assert both["hits"][0]["path"] == "apple.txt"
+    assert both["hits"][1]["scores"]["keyword"] == 0
+    assert shell.sync(str(docs))[1]["totals"]["unchanged"] == 2
+
+
+def test_filters(shell: Shell, docs: Path) -> None:
+    shell.sync(str(docs))
+
+    def paths(*arguments: str) -> list[str]:
+        hits = shell.search("apples whales", "--mode", "keyword", *arguments)["hits"]
+        return sorted(hit["path"] for hit in hits)
+
+    assert paths() == ["apple.txt", "sub/sea.md"]
+    assert paths("--path", "sub/**") == ["sub/sea.md"]
+    assert paths("--path", "*.txt", "--path", "*.md") == ["apple.txt", "sub/sea.md"]
+    assert paths("--format", "markdown") == ["sub/sea.md"]
+    assert paths("--where", '{"title": "The sea"}') == ["sub/sea.md"]
+    assert paths("--page", "1-3") == []  # neither format has pages
+    assert paths("--since", "2020") == []  # neither has a date
+
+
+def test_text_output_is_for_reading(shell: Shell, docs: Path) -> None:
+    code, out, err = shell(
+        "index", str(docs), "--index", shell.index, "--model", shell.model, "--device", "cpu"
+    )
+    assert code == 0
+    assert "2 indexed" in out
+    code, out, _ = shell("search", "whales", "--index", shell.index, "--mode", "keyword")
+    assert "sub/sea.md" in out
+    assert "Whales breathe air" in out
+    assert "\033" not in out  # no colours into a pipe
+    code, out, err = shell("search", "zebra", "--index", shell.index, "--mode", "keyword")
+    assert (code, out, err.strip()) == (0, "", "nothing found")
+
+
+def test_incomplete_files_give_exit_code_3(shell: Shell, docs: Path) -> None:
+    (docs / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing else")
+    code, report, _ = shell.sync(str(docs))
+    assert code == 3
+    failed = next(file for file in report["files"] if file["status"] == "failed")
+    assert failed["path"] == "broken.pdf"
+    assert failed["reason"]
+    assert report["totals"]["failed"] == 1
+    assert shell.sync(str(docs))[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "usage"),
+        (["nonsense"], 2, "invalid choice"),
+        (["search"], 2, "required"),
+        (["index"], 2, "required"),
+        (["index", "no/such/folder"], 2, "no file or folder 'no/such/folder'"),
+        (["search", "x"], 1, "wva index"),
+        (["info"], 1, "no index"),
+        (["embed", "--input", "none.txt", "--output", "v.npy"], 2, "no file 'none.txt'"),
+        (["eval"], 2, "required"),
+        (["eval", "sts", "none.tsv"], 2, "none.tsv"),
+        (["eval", "retrieval", "none"], 2, "none"),
+        (["ui", "--port", "99999999"], 2, "65535"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(
+    shell: Shell,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found, out, err = shell(*arguments)
+    assert found == code
+    assert out == ""
+    assert message in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "indexes").exists()
+
+
+def test_wrong_values_name_themselves(shell: Shell, docs: Path) -> None:
+    shell.sync(str(docs))
+    wrong = {
+        ("search", "x", "-k", "0"): "at least 1",
+        ("search", "x", "--where", "{"): "--where needs a JSON object",
+        ("search", "x", "--where", '{"path": {"like": 3}}'): "like",
+        ("search", "x", "--page", "two"): "'two'",
+    }
+    for arguments, message in wrong.items():
+        code, out, err = shell(*arguments, "--index", shell.index, "--mode", "keyword")
+        assert (code, out) == (2, "")
+        assert message in err
+
+
+def test_the_index_of_another_model_is_left_alone(shell: Shell, docs: Path, tmp_path: Path) -> None:
+    shell.sync(str(docs))
+    before = shell.search("apples", "--mode", "keyword")["hits"]
+    other = str(save_model(tmp_path / "other", "llama-bias"))
+    for command in (["index", str(docs)], ["search", "apples"]):
+        code, out, err = shell(*command, "--index", shell.index, "--model", other)
+        assert (code, out) == (1, "")
+        assert err.count("\n") == 1
+        assert other in err
+        assert shell.model in err
+    code, _, err = shell("index", str(docs), "--index", shell.index, "--model", "nonsense")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "unknown model 'nonsense'" in err
+    assert shell.search("apples", "--mode", "keyword")["hits"] == before
+
+
+def test_a_dry_run_leaves_no_trace(shell: Shell, docs: Path) -> None:
+    code, report, _ = shell.sync(str(docs), "--dry-run")
+    assert code == 0
+    assert report["totals"]["indexed"] == 2
+    assert not Path(shell.index).exists()
+    shell.sync(str(docs))
+    (docs / "new.txt").write_text("something new")
+    (docs / "apple.txt").unlink()
+    (docs / "more.txt").write_text("more")
+    _, report, _ = shell.sync(str(docs), "--dry-run")
+    assert report["totals"]["indexed"] == 2
+    assert report["totals"]["removed"] == 1
+    assert shell.search("apples", "--mode", "keyword")["hits"]
+
+
+def test_an_empty_folder_is_no_error(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "void").mkdir()
+    code, out, err = shell("index", str(tmp_path / "void"), "--index", shell.index)
+    assert code == 0
+    assert "no documents found" in out
+    code, out, err = shell("search", "x", "--index", shell.index)
+    assert (code, err.strip()) == (0, "the index is empty")
+
+
+def test_embed_writes_unit_vectors(shell: Shell, tmp_path: Path, model: str) -> None:
+    texts = ["A red apple", 'He said "no"', "", "Whales sing"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", "utf-8")
+    embedder = AlignedWVA(model, device="cpu", dtype="float32")
+    base = ["embed", "--input", str(tmp_path / "texts.txt"), "--model", model]
+    base += ["--device", "cpu", "--dtype", "float32", "--output", str(tmp_path / "v.npy")]
+
+    def embed(*arguments: str) -> np.ndarray:
+        code, out, _ = shell(*base, *arguments)
+        assert (code, out) == (0, "")
+        return np.load(tmp_path / "v.npy", allow_pickle=False)
+
+    raw = embed("--kind", "sentence", "--raw")
+    np.testing.assert_allclose(raw, embedder.embed_sentences(texts), atol=1e-6)
+    assert raw.dtype == np.float32
+    own = embed("--prompt", "It means {} in", "--raw")
+    np.testing.assert_allclose(own, embedder.embed_prompted(texts, "It means {} in"), atol=1e-6)
+    query = embed("--kind", "query")
+    mean = embedder.general_means()[1]
+    expected = calibration.apply(embedder.embed_queries(texts), mean)
+    np.testing.assert_allclose(query, expected, atol=1e-5)
+    lengths = np.linalg.norm(query, axis=1)
+    np.testing.assert_allclose(lengths, [1, 1, 0, 1], atol=1e-6)
+
+
+def test_eval_sts(shell: Shell, tmp_path: Path, model: str) -> None:
+    path = tmp_path / "pairs.tsv"
+    rows = ["score\tsentence1\tsentence2"]
+    rows += ["5\tA dog runs\tA dog runs", "4\tA dog runs\tA dog walks", "0\tA dog runs\tTax law"]
+    path.write_text("\n".join(rows))
+    code, out, _ = shell("eval", "sts", str(path), "--model", model, "--json")
+    assert code == 0
+    (file,) = json.loads(out)["files"]
+    assert file["pairs"] == 3
+    embedder = AlignedWVA(model)
+    left = embedder.embed_sentences(["A dog runs"] * 3)
+    right = embedder.embed_sentences(["A dog runs", "A dog walks", "Tax law"])
+    cosines = (left * right).sum(axis=1)
+    expected = 100.0 if cosines[1] > cosines[2] else 50.0
+    assert file["spearman_raw"] == pytest.approx(expected)
+
+
+def test_eval_retrieval_twice(shell: Shell, tmp_path: Path, model: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "mini"
+    folder.mkdir()
+    corpus = {"a": "Red apples grow on trees.", "b": "Whales sing in the sea.", "c": "Tax law."}
+    queries = {"q1": "apples", "q2": "whales", "q3": "unjudged"}
+    (folder / "corpus.jsonl").write_text(
+        "\n".join(json.dumps({"_id": i, "title": "", "text": t}) for i, t in corpus.items())
+    )
+    (folder / "queries.jsonl").write_text(
+        "\n".join(json.dumps({"_id": i, "text": t}) for i, t in queries.items())
+    )
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\ta\t1\nq2\tb\t1\n")
+    arguments = ["eval", "retrieval", str(folder), "--model", model, "--json"]
+    code, out, _ = shell(*arguments)
+    assert code == 0
+    first = json.loads(out)
+    assert (first["dataset"], first["documents"], first["queries"]) == ("mini", 3, 2)
+    assert first["modes"]["keyword"] == {
+        "ndcg@10": 1.0, "mrr@10": 1.0, "recall@10": 1.0, "recall@100": 1.0,
+    }  # fmt: skip
+    assert first["modes"]["dense"]["recall@10"] == 1.0
+    monkeypatch.setattr(AlignedWVA, "_run", None)  # nothing may be embedded again
+    second = json.loads(shell(*arguments)[1])
+    assert second["modes"] == first["modes"]
+
+
+def test_info(shell: Shell, docs: Path) -> None:
+    shell.sync(str(docs))
+    code, out, _ = shell("info", "--index", shell.index, "--json")
+    info = json.loads(out)
+    assert (code, info["documents"], info["model"]["model"]) == (0, 2, shell.model)
+    assert info["store"]["kind"] == "Flat"
+    code, out, _ = shell("info", "--index", shell.index)
+    assert f"model: {shell.model}" in out
+
+
+def test_doctor(shell: Shell) -> None:
+    code, out, _ = shell("doctor", "--quick", "--json")
+    facts = json.loads(out)
+    assert (code, facts["problems"]) == (0, [])
+    assert facts["sqlite"]["full text (FTS5)"] is True
+    assert facts["model"]["precision"] in ("float32", "bfloat16")
+    assert shell("doctor", "--quick")[0] == 0
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    script = (
+        "import sys\nfrom retriever.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'streamlit'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Find passages by meaning" in done.stdout
+    assert time.perf_counter() - started < 2  # half a second on a machine that does nothing else

@@ -1,0 +1,147 @@
+"""LangChain's own contract suites, and what they leave out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import pytest
+from langchain_core.documents import Document as LangChainDocument
+from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_tests.integration_tests import (
+    EmbeddingsIntegrationTests,
+    RetrieversIntegrationTests,
+)
+from langchain_tests.unit_tests import EmbeddingsUnitTests
+
+from retriever import AlignedWVA, Document, Index, Page, calibration
+from retriever.langchain import AlignedWVAEmbeddings, AlignedWVARetriever
+from retriever.types import UsageError
+from tests.tiny import save_model
+
+TEXTS = {
+    "apple.txt": "Red apples grow on trees.",
+    "sea.txt": "Whales breathe air and sing in the sea.",
+    "law.txt": "Tax law is changed every year.",
+    "bread.txt": "Bread is baked before sunrise.",
+}
+
+
+@cache
+def tiny_model() -> str:
+    return str(save_model(Path(mkdtemp(prefix="wva-test-")) / "tiny"))
+
+
+@cache
+def small_index() -> Index:
+    embedder = AlignedWVA(tiny_model(), device="cpu", dtype="float32")
+    index = Index.open_or_create(Path(mkdtemp(prefix="wva-test-")) / "index", embedder)
+    index.add(
+        Document(path, "txt", (Page(None, text),), metadata={"length": len(text)})
+        for path, text in TEXTS.items()
+    )
+    return index
+
+
+class TestEmbeddingsUnit(EmbeddingsUnitTests):
+    @property
+    def embeddings_class(self) -> type[AlignedWVAEmbeddings]:
+        return AlignedWVAEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, str]:
+        return {"model": tiny_model(), "device": "cpu", "dtype": "float32"}
+
+
+class TestEmbeddingsIntegration(EmbeddingsIntegrationTests):
+    @property
+    def embeddings_class(self) -> type[AlignedWVAEmbeddings]:
+        return AlignedWVAEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, str]:
+        return {"model": tiny_model(), "device": "cpu", "dtype": "float32"}
+
+
+class TestRetriever(RetrieversIntegrationTests):
+    @property
+    def retriever_constructor(self) -> type[AlignedWVARetriever]:
+        return AlignedWVARetriever
+
+    @property
+    def retriever_constructor_params(self) -> dict[str, Index]:
+        return {"index": small_index()}
+
+    @property
+    def retriever_query_example(self) -> str:
+        return "Who sings in the sea?"
+
+
+def test_embeddings_are_calibrated_vectors() -> None:
+    embedder = AlignedWVA(tiny_model(), device="cpu", dtype="float32")
+    embeddings = AlignedWVAEmbeddings(embedder=embedder)
+    texts = list(TEXTS.values())
+    passage_mean, query_mean = embedder.general_means()
+    expected = calibration.apply(embedder.embed_passages(texts), passage_mean)
+    np.testing.assert_allclose(embeddings.embed_documents(texts), expected, atol=1e-6)
+    query = calibration.apply(embedder.embed_queries(["sea"]), query_mean)[0]
+    np.testing.assert_allclose(embeddings.embed_query("sea"), query, atol=1e-6)
+    plain = AlignedWVAEmbeddings(embedder=embedder, calibrated=False)
+    np.testing.assert_allclose(
+        plain.embed_query("sea"), embedder.embed_queries(["sea"])[0], atol=1e-6
+    )
+    assert plain.embed_documents([]) == []
+
+
+def test_embeddings_serve_any_vector_store() -> None:
+    store = InMemoryVectorStore(AlignedWVAEmbeddings(model=tiny_model(), device="cpu"))
+    store.add_texts(list(TEXTS.values()))
+    found = store.similarity_search_with_score("Tax law is changed every year.", k=4)
+    scores = [score for _, score in found]
+    assert scores == sorted(scores, reverse=True)
+    assert len(found) == 4
+
+
+def test_documents_carry_place_and_scores() -> None:
+    retriever = AlignedWVARetriever(index=small_index(), k=2, mode="keyword")
+    (document,) = retriever.invoke("whales")
+    (hit,) = small_index().search("whales", 2, mode="keyword")
+    assert isinstance(document, LangChainDocument)
+    assert (document.id, document.page_content) == (hit.chunk.id, hit.chunk.text)
+    assert document.metadata["path"] == "sea.txt"
+    assert document.metadata["score"] == hit.score
+    assert document.metadata["length"] == len(TEXTS["sea.txt"])
+    assert document.metadata["page"] is None
+
+
+async def test_one_call_can_differ() -> None:
+    retriever = AlignedWVARetriever(index=small_index())
+    where = {"path": "law.txt"}
+    assert [d.metadata["path"] for d in retriever.invoke("sea", where=where)] == ["law.txt"]
+    found = await retriever.ainvoke("sea", where=where, mode="dense")
+    assert [document.metadata["path"] for document in found] == ["law.txt"]
+    assert len(retriever.invoke("sea", k=3, mode="dense")) == 3
+    with pytest.raises(UsageError, match="unknown mode"):
+        retriever.invoke("sea", mode="nonsense")
+
+
+def test_a_retriever_opens_an_index_by_its_folder() -> None:
+    retriever = AlignedWVARetriever(index=small_index().name, mode="keyword")
+    assert [document.metadata["path"] for document in retriever.invoke("bread")] == ["bread.txt"]
+    assert retriever.get_name() == "AlignedWVARetriever"
+
+
+def test_without_langchain_a_sentence_says_what_to_install() -> None:
+    script = (
+        "import sys; sys.modules['langchain_core'] = None\n"
+        "try: import retriever.langchain\n"
+        "except ModuleNotFoundError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "pip install 'wva-retriever[langchain]'" in done.stdout
