@@ -28,9 +28,7 @@ def show(served: Served, asked: Question) -> None:
         st.warning(problem, icon=":material/edit:")
         return
     try:
-        started = time.perf_counter()
-        hits = _found(served, asked)
-        seconds = time.perf_counter() - started
+        hits, seconds = _found(served, asked)
     except ModelError as error:
         state.error(error)
         _button("Search by keywords instead", lambda: controls.ask_by("keyword"))
@@ -47,14 +45,17 @@ def explain() -> None:
     st.html(f'<dl class="wva-modes">{rows}</dl>')
 
 
-def _found(served: Served, asked: Question) -> list[Hit]:
+def _found(served: Served, asked: Question) -> tuple[list[Hit], float]:
+    """The hits, and the seconds it took to find them, loading the model not counted."""
     if asked.mode != "keyword":
         with st.spinner("Loading the language model, once; the next search will be quick …"):
             served.load_model()
+    started = time.perf_counter()
     with st.spinner("Searching …"):
-        return served.index.search(
+        hits = served.index.search(
             asked.text, asked.k, mode=asked.mode, where=asked.where(), by_file=asked.by_file
         )
+    return hits, time.perf_counter() - started
 
 
 def _list(served: Served, asked: Question, hits: Sequence[Hit], seconds: float) -> None:
