@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from streamlit.testing.v1 import AppTest
 
 from retriever.filters import Filter
 from retriever.index import Index
-from retriever.types import Chunk, Document, Hit, Page, PageState
+from retriever.types import Chunk, Document, Hit, ModelError, Page, PageState
 from tests.fakes import FakeEmbedder
 from ui import marks
 from ui.cards import card
@@ -88,6 +88,7 @@ def words(app: AppTest) -> str:
 # Marks
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(
     some.text(alphabet=some.characters(exclude_categories=()), max_size=80), some.text(max_size=20)
 )
@@ -123,6 +124,7 @@ def test_wrapped_lines_are_joined_and_lists_and_headings_kept() -> None:
     assert shown == text.replace("width\n", "width ")
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(some.text(alphabet="ab \n-<\r\x00\ud800", max_size=300))
 def test_unwrapping_moves_nothing(text: str) -> None:
     shown = marks.unwrapped(text)
@@ -178,6 +180,7 @@ QUESTIONS = some.builds(
 )
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(QUESTIONS)
 def test_a_link_says_the_same_as_the_question(asked: Question) -> None:
     params = asked.to_params()
@@ -464,6 +467,19 @@ def test_a_growing_index_shows_its_progress_and_offers_more(
         bar = app.get("progress")[0]
         assert bar.value == 25
         assert json.loads(json.dumps(bar.proto.text)).startswith("Indexing: 1 of 4 files")
+
+
+def test_without_its_model_keywords_still_search(
+    page: Callable[..., AppTest], index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(index: Index) -> None:
+        raise ModelError("the model *gone* was not found; name another one")
+
+    monkeypatch.setattr(Index, "embedder", property(missing))
+    app = page(index, q="pear")
+    assert app.error[0].value == r"The model \*gone\* was not found; name another one"
+    app.button(key="try-Search by keywords instead").click().run()
+    assert found(app) == ["pears.txt"]
 
 
 def test_two_visitors_do_not_mix(page: Callable[..., AppTest], index: Path) -> None:
