@@ -50,8 +50,15 @@ GENERAL_TEXTS = Path(__file__).with_name("general.txt")
 PACK_TOKENS = 1024
 """Tokens of one packed batch on the CPU: its activations stay in the processor's cache."""
 
+SMALL_TOKENS = 256
+"""So few tokens are not worth sharing between cores."""
+
 PAD_TOKENS = 32_768
 """Tokens of one padded batch on an accelerator, padding included."""
+
+
+_running = threading.Lock()
+"""One embedder at a time: a run has all cores, and sets torch's number of threads meanwhile."""
 
 
 class AlignedWVA:
@@ -81,7 +88,6 @@ class AlignedWVA:
         pooled = resolve_layers(spec, layer_count)
         self._pooler = AttentionPooler(self._loaded.model, pooled)
         self._packed = self._pooler.can_pack and self._loaded.device.type == "cpu"
-        self._lock = threading.Lock()
         self.max_tokens = min(max_tokens or MAX_TOKENS, self._loaded.max_positions)
         self.settings = EmbedderSettings(
             model=model,
@@ -279,9 +285,9 @@ class AlignedWVA:
         """Pooled attention outputs e of token ids, in their order: (n, dim)."""
         # Longest first: neighbours are of one length, and the end of the work is fine-grained.
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
-        batches = list(self._batches(order, texts))
         results = np.zeros((len(texts), self.dimension), dtype=np.float64)
-        with self._lock, self._pooler.tapped(packed=self._packed):
+        with _running, self._pooler.tapped(packed=self._packed):
+            batches = list(self._batches(order, texts))
             batch_texts = [[texts[index] for index in batch] for batch in batches]
             for batch, rows in zip(batches, self._map(self._run_batch, batch_texts), strict=True):
                 results[batch] = rows
@@ -291,7 +297,7 @@ class AlignedWVA:
         """Groups of indices within the budget of tokens; a text longer than it stands alone."""
         batch: list[int] = []
         used = longest = 0
-        budget = PACK_TOKENS if self._packed else self._pad_budget()
+        budget = self._budget(sum(map(len, texts)))
         for index in order:
             length = len(texts[index])
             longest = max(longest, length)
@@ -304,8 +310,11 @@ class AlignedWVA:
         if batch:
             yield batch
 
-    def _pad_budget(self) -> int:
-        return PACK_TOKENS if self._loaded.device.type == "cpu" else PAD_TOKENS
+    def _budget(self, tokens: int) -> int:
+        """Tokens of one batch, so that all of a CPU's cores have something to do."""
+        if self._loaded.device.type != "cpu":
+            return PAD_TOKENS
+        return max(SMALL_TOKENS, min(PACK_TOKENS, -(-tokens // torch.get_num_threads())))
 
     def _map(
         self,
@@ -314,17 +323,25 @@ class AlignedWVA:
     ) -> Iterator[NDArray[np.float64]]:
         """Run batches side by side on the CPU's cores, each single-threaded.
 
-        Small operations do not scale over threads, whole batches do: about a third faster.
+        Small operations do not scale over threads, whole batches do: about a third faster. And
+        threads that wait for each other within an operation crawl when the machine is busy, so a
+        query alone runs on one core as well; only a long text alone is shared by all.
         """
-        workers = min(torch.get_num_threads(), len(batches))
-        if self._loaded.device.type != "cpu" or workers < 2:
+        if self._loaded.device.type != "cpu" or not batches:
             yield from map(function, batches)
             return
-        threads = max(1, torch.get_num_threads() // workers)
-        with ThreadPoolExecutor(
-            workers, initializer=torch.set_num_threads, initargs=(threads,)
-        ) as pool:
-            yield from pool.map(function, batches)
+        cores = torch.get_num_threads()
+        workers = min(cores, len(batches))
+        small = sum(map(len, batches[0])) <= SMALL_TOKENS
+        threads = 1 if small else cores // workers
+        try:
+            with ThreadPoolExecutor(
+                workers, initializer=torch.set_num_threads, initargs=(threads,)
+            ) as pool:
+                yield from pool.map(function, batches)
+        finally:
+            # What was set for the workers is also what threads to come would start with.
+            torch.set_num_threads(cores)
 
     def _run_batch(self, batch: list[TokenIds]) -> NDArray[np.float64]:
         try:

@@ -212,24 +212,29 @@ def choose_dtype(device: torch.device, dtype: str | None) -> torch.dtype:
     return torch.bfloat16 if speeds["bfloat16"] > 1.2 * speeds["float32"] else torch.float32
 
 
-def measure_precisions(size: int = 512) -> dict[str, float]:
-    """GFLOP/s of a (size × size) matrix product in each precision on the CPU; takes milliseconds.
+def measure_precisions(size: int = 256, rounds: int = 20) -> dict[str, float]:
+    """GFLOP/s of a (size × size) matrix product on one core, by precision; takes milliseconds.
 
-    Processors without bfloat16 instructions emulate them, many times slower than float32.
+    Processors without bfloat16 instructions emulate them, many times slower than float32. One
+    thread and the best of many rounds: on a busy machine anything else measures the neighbours.
     """
     import torch
 
-    speeds = {}
-    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+    def best(dtype: torch.dtype) -> float:
         matrix = torch.full((size, size), 0.5, dtype=dtype)
-        torch.mm(matrix, matrix)
-        best = float("inf")
-        for _ in range(3):
+        times = []
+        for _ in range(rounds):
             start = time.perf_counter()
             torch.mm(matrix, matrix)
-            best = min(best, time.perf_counter() - start)
-        speeds[name] = 2 * size**3 / best / 1e9
-    return speeds
+            times.append(time.perf_counter() - start)
+        return 2 * size**3 / min(times) / 1e9
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return {"float32": best(torch.float32), "bfloat16": best(torch.bfloat16)}
+    finally:
+        torch.set_num_threads(threads)
 
 
 # Presets and GGUF files
