@@ -6,8 +6,10 @@ loaded when it is first needed (a keyword search never needs it).
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,10 +55,12 @@ class Index:
         """Wrap an open backend. Raises IndexStateError when `embedder` is not the one it needs."""
         self.backend = backend
         self.name = name
+        self._folder = Path(name).resolve() if name else None
         self._embedder = embedder
         self._device, self._dtype = device, dtype
         self._chunking = chunking or ChunkSettings()
         self._loading = threading.Lock()
+        self._writing = threading.Lock()
         settings = backend.embedder_settings
         if embedder is not None and settings is not None:
             backend.claim(embedder.settings, backend.chunk_settings or self._chunking)
@@ -76,7 +80,11 @@ class Index:
         `dtype` (chosen automatically when None).
         """
         backend = EmbeddedBackend.open(Path(path))
-        return cls(backend, embedder, name=str(path), device=device, dtype=dtype)
+        try:
+            return cls(backend, embedder, name=str(path), device=device, dtype=dtype)
+        except BaseException:
+            backend.close()
+            raise
 
     @classmethod
     def open_or_create(
@@ -95,7 +103,13 @@ class Index:
         size; `chunking` applies to a new index only.
         """
         backend = EmbeddedBackend.open(Path(path), create=True, factory=store)
-        return cls(backend, embedder, name=str(path), device=device, dtype=dtype, chunking=chunking)
+        try:
+            return cls(
+                backend, embedder, name=str(path), device=device, dtype=dtype, chunking=chunking
+            )
+        except BaseException:
+            backend.close()
+            raise
 
     # Writing
 
@@ -112,16 +126,17 @@ class Index:
     ) -> SyncReport:
         """Bring the index in step with folders or files; see `retriever.sync`."""
         chosen = [paths] if isinstance(paths, str | Path) else list(paths)
-        return sync(
-            self.backend,
-            lambda: self.embedder,
-            chosen,
-            SyncOptions(tuple(include), tuple(exclude), delete, force, dry_run),
-            chunking=self._chunking,
-            name=self.name,
-            hide=[Path(self.name)] if self.name else [],
-            progress=progress,
-        )
+        with self._writing:
+            return sync(
+                self.backend,
+                lambda: self.embedder,
+                chosen,
+                SyncOptions(tuple(include), tuple(exclude), delete, force, dry_run),
+                chunking=self._chunking,
+                name=self.name,
+                hide=[self._folder] if self._folder else [],
+                progress=progress,
+            )
 
     def add(self, documents: Iterable[Document]) -> int:
         """Add or replace documents handed over by the caller; returns how many.
@@ -129,23 +144,38 @@ class Index:
         They are known by their `path` alone and are never touched by `sync`.
         """
         embedder = self.embedder
-        chunking = fitting(self.backend.chunk_settings or self._chunking, embedder)
-        self.backend.claim(embedder.settings, chunking)
-        ingest = Ingest(self.backend, embedder, chunking)
-        count = 0
-        for document in documents:
-            ingest.add(row_for(document, id=document_id("", document.path)), document)
-            count += 1
-        ingest.close()
-        self.backend.finish({"added": count})
+        with self._changing():
+            chunking = fitting(self.backend.chunk_settings or self._chunking, embedder)
+            self.backend.claim(embedder.settings, chunking)
+            ingest = Ingest(self.backend, embedder, chunking)
+            count = 0
+            for document in documents:
+                row = row_for(document, id=document_id("", document.path), sha256=_digest(document))
+                ingest.add(row, document)
+                count += 1
+            ingest.close()
+            self.backend.finish({"added": count})
         return count
 
     def remove(self, paths: Sequence[str], *, source: str | None = None) -> int:
         """Remove documents by path (of one source, or of all); returns how many there were."""
-        wanted = set(paths)
-        rows = self.backend.documents()
-        ids = [r.id for r in rows if r.path in wanted and source in (None, r.source)]
-        return self.backend.delete(ids)
+        wanted = {paths} if isinstance(paths, str) else set(paths)
+        with self._changing():
+            rows = self.backend.documents()
+            ids = [r.id for r in rows if r.path in wanted and source in (None, r.source)]
+            count = self.backend.delete(ids) if ids else 0
+            if count:
+                self.backend.finish({"removed": count})
+        return count
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change at a time; whatever becomes of it, other processes may write afterwards."""
+        with self._writing:
+            try:
+                yield
+            finally:
+                self.backend.release()
 
     # Searching
 
@@ -165,8 +195,6 @@ class Index:
         `{"format": "pdf", "path": {"glob": "reports/**"}, "date": {"gte": "2024"}}`; `embed`
         gives the query's raw vector where the caller has it already.
         """
-        if self.backend.embedder_settings is None:
-            return []  # nothing was ever added, and no model need be loaded to say so
         return search(
             self.backend,
             query,
@@ -245,3 +273,9 @@ class Index:
 
 def _parsed(where: Where) -> Filter | None:
     return where if where is None or isinstance(where, Filter) else Filter.parse(where)
+
+
+def _digest(document: Document) -> str:
+    """What tells whether a document handed over has another content than before: SHA-256."""
+    parts = [document.title, *(page.text for page in document.pages)]
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -9,10 +9,12 @@ What is held in memory is bounded: one document's text, and one batch of chunks.
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +25,12 @@ from retriever.chunks import split
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.structure import sentences
 from retriever.terms import words
-from retriever.types import Chunk, Document, Page, PageState
+from retriever.types import Chunk, Document, Page, Span
 
 Vectors = NDArray[np.float32]
+
+CHARACTERS = 4
+"""About so many make a token."""
 
 BATCH_TOKENS = 16_384
 """Chunks of about so many tokens are embedded between two commits."""
@@ -33,11 +38,23 @@ BATCH_TOKENS = 16_384
 FIRST_BATCH_TOKENS = 2_048
 """The first batch is small, so that something can be found soon."""
 
+MOST_WAITING = 256
+"""So many documents, or as much text as a batch has, wait for their vectors at most."""
+
+BLOCK = 16
+"""Chunks of one document that are looked at together."""
+
 FIT_PASSAGES = 16_384
 """At most so many chunk vectors make the passage mean."""
 
 FIT_SENTENCES = 512
 """So many sentences of the corpus, read through the query prompt, make the query mean."""
+
+EARLY_SENTENCES = 128
+"""So many make it while the corpus still grows: the last fit needs others of them."""
+
+GROWTH = 4
+"""While it grows, the means are fitted again when there are so many times as many chunks."""
 
 TITLE_TOKENS = 48
 """Room left for a title when chunks are fitted to a small model."""
@@ -95,7 +112,9 @@ class _Waiting:
 class Ingest:
     """Writes documents into a backend. Call `add` for each, then `close`.
 
-    `done` is told of every document when it has become visible; `tick` after every batch.
+    `done` is told of every document when it has become visible; `tick` after every batch. `chunks`
+    and `tokens` count what was embedded; `part` is the share of the document being added that
+    was looked at.
     """
 
     backend: Backend
@@ -105,92 +124,116 @@ class Ingest:
     tick: Callable[[], None] = lambda: None
     chunks: int = 0
     tokens: int = 0
+    part: float = 0.0
     _inputs: dict[str, str] = field(default_factory=dict)  # vector key → model input
     _size: int = 0  # characters queued
     _waiting: list[_Waiting] = field(default_factory=list)
-    _fitted_at: int = -1
+    _held: int = 0  # characters of the pages waiting
+    _corpus: int = 0  # chunks there are, about
+    _fitted_at: int = 0  # chunks there were at the last fit
+
+    def __post_init__(self) -> None:
+        self._corpus = sum(row.chunks for row in self.backend.documents())
+        if _calibration_facts(self.backend) is not None:
+            self._fitted_at = self._corpus
 
     def add(self, row: DocumentRow, document: Document) -> None:
         """Queue a document; it becomes visible when its batch is embedded."""
-        pieces, inputs = self._pieces(document)
-        states: dict[PageState, int] = {}
-        for page in document.pages:
-            states[page.state] = states.get(page.state, 0) + 1
+        spans = split(document.pages, self.chunking, self.embedder.token_spans)
+        pieces: list[Piece] = []
+        for start in range(0, len(spans), BLOCK):
+            block = self._inputs_of(document, spans[start : start + BLOCK])
+            self.part = (start + len(block)) / len(spans)
+            pieces += [piece for piece, _ in block]
+            self._queue({piece.vector: model_input for piece, model_input in block})
+        self.part = 0.0
+        states = Counter(page.state for page in document.pages)
         row = replace(row, pages=len(document.pages), page_states=states, chunks=len(pieces))
-        for start in range(0, len(inputs), 256):
-            self._queue(dict(list(inputs.items())[start : start + 256]))
-        self._waiting.append(_Waiting(row, document.pages, pieces))
-        if not self._inputs:
-            self._release()
+        self._wait(_Waiting(row, document.pages, pieces))
 
     def close(self) -> None:
         """Embed what is queued, make it visible, and fit the means to the whole corpus."""
-        self._embed()
-        self._release()
-        self.fit()
+        self._flush()
+        if not is_fitted(self.backend, self.backend.documents()):
+            self.fit()
 
-    def fit(self) -> None:
+    def fit(self, sentences: int = FIT_SENTENCES) -> None:
         """Fit both means to what is in the backend now; nothing is embedded twice."""
         passages = self.backend.sample_vectors(FIT_PASSAGES)
-        queries = self._question_vectors()
+        queries = self._question_vectors(sentences)
         passage_prior, query_prior = self.embedder.general_means()
+        facts: dict[str, Any] = {"passages": len(passages), "sentences": len(queries)}
+        if sentences == FIT_SENTENCES:
+            facts["corpus"] = corpus_digest(self.backend.documents())
         self.backend.calibrate(
             calibration.shrunk_mean(passages, passage_prior),
             calibration.shrunk_mean(queries, query_prior),
-            {"passages": len(passages), "sentences": len(queries)},
+            facts,
         )
+        self._fitted_at = self._corpus
 
-    def _pieces(self, document: Document) -> tuple[list[Piece], dict[str, str]]:
-        """The document's chunks, and the model input of every vector they need."""
-        pieces, inputs = [], {}
-        for number, span in split(document.pages, self.chunking, self.embedder.token_spans):
+    def _inputs_of(
+        self, document: Document, spans: Iterable[tuple[int, Span]]
+    ) -> list[tuple[Piece, str]]:
+        """The document's chunks at these places, with the exact model inputs of their vectors."""
+        block = []
+        for number, span in spans:
             text = document.pages[number].text[span.start : span.end]
             model_input = self.embedder.passage_input(text, document.title)
-            key = self.embedder.key(model_input)
-            pieces.append(Piece(number, span, key))
-            inputs[key] = model_input
-        return pieces, inputs
+            block.append((Piece(number, span, self.embedder.key(model_input)), model_input))
+        return block
 
     def _queue(self, inputs: dict[str, str]) -> None:
+        """Queue what has no vector yet; a full batch is embedded."""
         known = self.backend.known_vectors(list(inputs))
         for key, model_input in inputs.items():
             if key not in known and key not in self._inputs:
                 self._inputs[key] = model_input
                 self._size += len(model_input)
         budget = FIRST_BATCH_TOKENS if self.tokens == 0 else BATCH_TOKENS
-        if self._size > 4 * budget:  # about four characters a token
-            self._embed()
-            self._release()
+        if self._size > CHARACTERS * budget:
+            self._flush()
 
-    def _embed(self) -> None:
+    def _wait(self, waiting: _Waiting) -> None:
+        """Let a document wait for its vectors, or release all that wait."""
+        self._waiting.append(waiting)
+        self._held += sum(len(page.text) for page in waiting.pages)
+        too_many = len(self._waiting) >= MOST_WAITING or self._held > CHARACTERS * BATCH_TOKENS
+        if not self._inputs or too_many:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Embed what is queued, and make visible what waited for it."""
+        embedded = self._embed()
+        self._release()
+        if embedded:
+            self.tick()
+
+    def _embed(self) -> bool:
         if not self._inputs:
-            return
+            return False
         inputs, self._inputs, self._size = self._inputs, {}, 0
         self.backend.save_vectors(list(inputs), self.embedder.embed_inputs(list(inputs.values())))
         self.chunks += len(inputs)
         self.tokens += self.embedder.count_tokens(list(inputs.values()))
-        self.tick()
+        return True
 
     def _release(self) -> None:
         """Make the waiting documents visible; all their vectors are there."""
         for waiting in self._waiting:
             self.backend.upsert(waiting.row, waiting.pages, waiting.pieces)
+            self._corpus += waiting.row.chunks
             self.done(waiting.row)
         self._waiting.clear()
-        self._fit_if_grown()
+        self._held = 0
+        if self._corpus and self._corpus >= GROWTH * self._fitted_at:
+            self.fit(EARLY_SENTENCES)
 
-    def _fit_if_grown(self) -> None:
-        """Fit again whenever the corpus has doubled, so that what is there is found well."""
-        count = len(self.backend.sample_chunks(FIT_SENTENCES))
-        if count and (self._fitted_at < 0 or count >= 2 * self._fitted_at):
-            self._fitted_at = count
-            self.fit()
-
-    def _question_vectors(self) -> Vectors:
+    def _question_vectors(self, limit: int) -> Vectors:
         """Raw vectors of sentences of the corpus read through the query prompt: (n, dim)."""
-        chunks = self.backend.sample_chunks(FIT_SENTENCES)
-        texts = list(dict.fromkeys(filter(None, map(typical_sentence, chunks))))
-        inputs = [self.embedder.query_input(text) for text in texts]
+        chunks = self.backend.sample_chunks(limit)
+        texts = dict.fromkeys(filter(None, map(typical_sentence, chunks)))
+        inputs = list(dict.fromkeys(self.embedder.query_input(text) for text in texts))
         keys = ["q:" + self.embedder.key(model_input) for model_input in inputs]
         known = self.backend.known_vectors(keys)
         new = {key: text for key, text in zip(keys, inputs, strict=True) if key not in known}
@@ -201,13 +244,31 @@ class Ingest:
         return self.backend.load_vectors(keys)
 
 
+def corpus_digest(rows: Iterable[DocumentRow]) -> str:
+    """16 hex digits that change with the content of the corpus, but not when a file is renamed."""
+    facts = sorted(f"{r.sha256 or r.id} {r.format} {r.settings} {r.chunks}" for r in rows)
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+def is_fitted(backend: Backend, rows: Iterable[DocumentRow]) -> bool:
+    """Whether the means are those of these documents, all that the backend has."""
+    facts = _calibration_facts(backend)
+    return facts is not None and facts.get("corpus") == corpus_digest(rows)
+
+
+def _calibration_facts(backend: Backend) -> Mapping[str, Any] | None:
+    facts: Mapping[str, Any] | None = backend.info().get("calibration")
+    return facts
+
+
 def typical_sentence(chunk: Chunk) -> str:
     """One sentence of the chunk, always the same one, or an empty text if none is usable."""
     found = [chunk.text[span.start : span.end] for span in sentences(chunk.text)]
     usable = [" ".join(text.split()) for text in found]
     usable = [text for text in usable if sum(1 for _ in words(text)) in SENTENCE_WORDS]
-    # Seeded by the chunk's id: the sample stays the same as long as the chunk does.
-    return random.Random(chunk.id).choice(usable) if usable else ""  # noqa: S311  (not a secret)
+    # Seeded by the text: wherever its file is moved, the sentence stays the same.
+    seed = hashlib.sha256(chunk.text.encode("utf-8", "surrogatepass")).digest()
+    return random.Random(seed).choice(usable) if usable else ""  # noqa: S311  (not a secret)
 
 
 def fitting(chunking: ChunkSettings, embedder: Embedder) -> ChunkSettings:

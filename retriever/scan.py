@@ -7,6 +7,7 @@ never lead out of a root. This module looks at names and sizes only; it opens no
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,31 +16,40 @@ from retriever.globs import glob_matches
 from retriever.readers import supported
 from retriever.types import UsageError
 
+LEFT_OUT = "left out by the patterns given"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One path asked for: everything below `root`, or the one file `only` in it."""
+    """One path asked for: everything below the folder `asked`, or the one file it is (`single`).
+
+    `root` is what paths are told relative to: `asked` itself, or a folder above it.
+    """
 
     root: Path
-    only: str | None = None  # path relative to root
+    asked: Path
+    single: bool = False
 
-    def covers(self, root: str, path: str) -> bool:
-        """Whether the file `path` of the root folder `root` is below this target."""
-        whole = Path(root, path)
-        if self.only is not None:
-            return whole == self.root / self.only
-        return whole.is_relative_to(self.root)
+    def covers(self, location: Path) -> bool:
+        """Whether a file at `location` belongs to this target."""
+        return location == self.asked if self.single else location.is_relative_to(self.asked)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file of a scan; `reason` says why it is not to be read, or is empty."""
+    """A file of a scan; `reason` says why it is not to be read, or is empty.
+
+    `changed_ns` is the later of the times its content and its status changed: the second also
+    tells a change after which the first was set back. `failed` marks what should be read but
+    cannot even be looked at; it may be a folder.
+    """
 
     root: Path
     path: str  # relative to root, with "/"
-    size: int
-    mtime_ns: int
+    size: int = 0
+    changed_ns: int = 0
     reason: str = ""
+    failed: bool = False
 
     @property
     def location(self) -> Path:
@@ -47,97 +57,163 @@ class FoundFile:
         return self.root / self.path
 
 
-def targets(paths: Sequence[str | Path], known_roots: Sequence[str]) -> list[Target]:
+def targets(
+    paths: Sequence[str | Path], known_roots: Sequence[str], hide: Sequence[Path] = ()
+) -> list[Target]:
     """What the user's paths mean. A path below a root that is known already belongs to that root.
 
-    Raises UsageError for a path that does not exist or cannot be entered.
+    Raises UsageError for a path that does not exist, cannot be entered, or lies in a folder of
+    `hide` (real paths).
     """
     if not paths:
         raise UsageError("no path was given: name a folder or file to index")
-    roots = [Path(root) for root in known_roots]
-    return [_target(Path(path), roots) for path in paths]
+    real = dict.fromkeys(_real(path, hide) for path in paths)
+    folders = [path for path in real if path.is_dir()]
+    roots = sorted({*map(Path, known_roots), *folders}, key=lambda root: len(root.parts))
+    return [Target(_owner(path, roots), path, path not in folders) for path in real]
 
 
-def _target(path: Path, roots: Sequence[Path]) -> Target:
+def _real(path: str | Path, hide: Sequence[Path]) -> Path:
+    """The folder or file meant, links resolved."""
+    text = str(path)
+    if not text.strip():
+        # To Path it would be the current folder, which nobody means by naming nothing.
+        raise UsageError("an empty path was given: name a folder or file to index")
     try:
-        real = path.expanduser().resolve(strict=True)
-    except (OSError, RuntimeError):
-        raise UsageError(f"there is no file or folder {str(path)!r}") from None
+        real = Path(path).expanduser().resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):
+        raise UsageError(f"there is no file or folder {text!r}") from None
+    if any(real.is_relative_to(folder) for folder in hide):
+        raise UsageError(f"{text!r} is the index itself; name the folder with your documents")
+    if not _printable(real):
+        raise UsageError(f"{text!r} has a name that is not valid UTF-8; rename it")
     if real.is_dir():
         if not os.access(real, os.R_OK | os.X_OK):
-            raise UsageError(f"the folder {str(path)!r} may not be read")
-        return Target(real)
-    if not real.is_file():
-        raise UsageError(f"{str(path)!r} is neither a file nor a folder")
-    owner = next((root for root in roots if real.is_relative_to(root)), real.parent)
-    return Target(owner, real.relative_to(owner).as_posix())
+            raise UsageError(f"the folder {text!r} may not be read; check its permissions")
+    elif not real.is_file():
+        raise UsageError(f"{text!r} is neither a file nor a folder")
+    return real
+
+
+def _owner(path: Path, roots: Sequence[Path]) -> Path:
+    """The outermost of the roots from which a scan comes to `path`; else the folder it is in."""
+    for root in roots:
+        if path.is_relative_to(root) and not _hidden(path.relative_to(root)):
+            return root
+    return path.parent
 
 
 def scan(
-    target: Target,
-    roots: Sequence[str],
-    include: Sequence[str],
-    exclude: Sequence[str],
-    hide: Sequence[Path],
+    target: Target, include: Sequence[str], exclude: Sequence[str], hide: Sequence[Path]
 ) -> Iterator[FoundFile]:
-    """The files of a target in order of their paths, hidden folders left out.
+    """The files of a target, folder by folder in order of their names, hidden folders left out.
 
-    A folder below a known root is told relative to that root. `include` and `exclude` are path
-    globs; `hide` names folders that are never entered (the index itself).
+    `include` and `exclude` are globs on paths; `hide` names folders that are never entered (the
+    index itself).
     """
-    owner = next((Path(root) for root in roots if target.root.is_relative_to(root)), target.root)
-    if target.only is not None:
-        yield _found(target.root, target.root / target.only)
-        return
-    for location in _walk(target.root, set(hide)):
-        found = _found(owner, location)
-        if not found.reason and not _wanted(found.path, include, exclude):
-            found = FoundFile(owner, found.path, 0, 0, "left out by the patterns given")
-        yield found
+    found = (
+        [_found(target.root, target.asked)]
+        if target.single
+        else _walk(target.root, target.asked, frozenset(hide))
+    )
+    for file in found:
+        if file is None:
+            continue
+        if not file.reason and not _wanted(file.path, include, exclude):
+            yield FoundFile(file.root, file.path, reason=LEFT_OUT)
+        else:
+            yield file
 
 
-def _walk(folder: Path, hide: set[Path]) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, followlinks=False):
-        here = Path(parent)
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and here / name not in hide and name != "__pycache__"
-        )
-        links = [name for name in folders if (here / name).is_symlink()]
-        for name in sorted([*files, *links]):
-            yield here / name
-
-
-def _found(root: Path, location: Path) -> FoundFile:
-    path = location.relative_to(root).as_posix()
-    reason = _reason(root, location)
-    if reason:
-        return FoundFile(root, path, 0, 0, reason)
-    try:
-        facts = location.stat()
-    except OSError as error:
-        return FoundFile(root, path, 0, 0, f"cannot be looked at: {error.strerror}")
-    return FoundFile(root, path, facts.st_size, facts.st_mtime_ns)
-
-
-def _reason(root: Path, location: Path) -> str:
-    """Why this file is not read, or an empty text."""
-    if location.name.startswith("."):
-        return "hidden file"
-    if location.is_symlink():
+def _walk(root: Path, folder: Path, hide: frozenset[Path]) -> Iterator[FoundFile | None]:
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
         try:
-            real = location.resolve(strict=True)
-        except (OSError, RuntimeError):
-            return "symbolic link that leads nowhere"
-        if not real.is_relative_to(root.resolve()):
-            return "symbolic link that leads out of the folder"
-        return "symbolic link; what it points to is indexed itself"
-    if not location.is_file():
+            with os.scandir(here) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            path = here.relative_to(root).as_posix()
+            yield FoundFile(root, _shown(path), reason=_cannot(error, "entered"), failed=True)
+            continue
+        folders = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        waiting += [path for path in reversed(folders) if _entered(path) and path not in hide]
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                yield _found(root, Path(entry))
+
+
+def _entered(folder: Path) -> bool:
+    return not folder.name.startswith(".") and folder.name != "__pycache__"
+
+
+def _found(root: Path, location: Path) -> FoundFile | None:
+    """What is there; None if it has vanished meanwhile."""
+    path = location.relative_to(root).as_posix()
+    try:
+        facts = location.lstat()
+        reason = _reason(root, location, facts.st_mode)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return FoundFile(root, _shown(path), reason=_cannot(error, "looked at"), failed=True)
+    if reason:
+        return FoundFile(root, _shown(path), reason=reason)
+    if not _printable(path):
+        reason = "its name, or its folder's, is not valid UTF-8; rename it"
+        return FoundFile(root, _shown(path), reason=reason, failed=True)
+    return FoundFile(root, path, facts.st_size, max(facts.st_mtime_ns, facts.st_ctime_ns))
+
+
+def _reason(root: Path, location: Path, mode: int) -> str:
+    """Why this file is not one to be read, or an empty text."""
+    if _hidden(location.relative_to(root)):
+        return "hidden file"
+    if stat.S_ISLNK(mode):
+        return _link_reason(root, location)
+    if not stat.S_ISREG(mode):
         return "not a regular file"
     if not supported(location):
-        return f"format not supported ({location.suffix or 'no extension'})"
+        return f"format not supported ({_shown(location.suffix) or 'no extension'})"
     return ""
+
+
+def _link_reason(root: Path, location: Path) -> str:
+    try:
+        real = location.resolve(strict=True)
+    except (OSError, RuntimeError):  # RuntimeError: a loop
+        return "symbolic link that leads nowhere"
+    if not real.is_relative_to(root):
+        return "symbolic link that leads out of the folder"
+    return f"symbolic link to {_shown(real.relative_to(root).as_posix())}"
+
+
+def _cannot(error: OSError, done: str) -> str:
+    return f"cannot be {done}: {(error.strerror or str(error)).lower()}"
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _printable(path: Path | str) -> bool:
+    """Whether a path can be written as UTF-8: bytes that are none come as lone surrogates."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(path: str) -> str:
+    r"""A path that can be printed, whatever its bytes are.
+
+    >>> _shown("a\udcff.txt")
+    'a\\udcff.txt'
+    """
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _wanted(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:

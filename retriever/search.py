@@ -9,8 +9,9 @@ This module asks a backend and a query vector; it does not know how either came 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -18,12 +19,15 @@ from numpy.typing import NDArray
 
 from retriever.backends import Backend, ScoredIds
 from retriever.filters import Filter
-from retriever.types import Hit, UsageError
+from retriever.types import Chunk, Hit, UsageError
 
 Vectors = NDArray[np.float32]
 
 CANDIDATES = 200
 """At least so many chunks of each side are looked at, whatever `k`."""
+
+BLOCK = 64
+"""Texts of so many chunks are fetched at once."""
 
 
 class Mode(StrEnum):
@@ -46,9 +50,10 @@ def search(
 ) -> list[Hit]:
     """The `k` best chunks for `query` (with `by_file` the best chunk of each of `k` documents).
 
-    `embed` gives a query's raw vector (dim,); it is not called in keyword mode. Any text is a legal
-    query; one without letters or digits finds nothing. Raises UsageError for an impossible `k` or
-    `mode`.
+    `embed` gives a query's raw vector (dim,); it is not called in keyword mode, nor when there is
+    nothing to search. Any text is a legal query; one of punctuation alone finds nothing, symbols
+    (😀, €) are left to the dense side. The result is the same as if all chunks had been scored on
+    both sides. Raises UsageError for an impossible `k` or `mode`.
     """
     if k < 1:
         raise UsageError(f"the number of results must be at least 1; it is {k}")
@@ -56,25 +61,42 @@ def search(
         chosen = Mode(mode)
     except ValueError:
         raise UsageError(f"unknown mode {mode!r}: use {', '.join(Mode)}") from None
-    if not any(character.isalnum() for character in query):
+    if not _says_something(query) or not backend.sample_chunks(1):
         return []
     vector = None if chosen is Mode.KEYWORD else embed(query)
     ask = _Question(backend, query, vector, where)
-    depth = max(CANDIDATES, 10 * k)
+    depth = max(CANDIDATES, 2 * k)
     while True:
-        hits, exhausted = ask.best(chosen, depth)
-        found = list(_first_of_each_file(hits)) if by_file else hits
-        if exhausted or len(found) >= k:
-            return [replace(hit, rank=rank) for rank, hit in enumerate(found[:k], start=1)]
+        ranking = ask.ranking(chosen, depth)
+        hits = ask.hits(ranking, k, by_file=by_file)
+        if len(hits) == k or ranking.exhausted:
+            return hits
         depth *= 4
 
 
-def _first_of_each_file(hits: Iterable[Hit]) -> Iterable[Hit]:
-    seen = set()
-    for hit in hits:
-        if hit.chunk.document_id not in seen:
-            seen.add(hit.chunk.document_id)
-            yield hit
+def _says_something(query: str) -> bool:
+    r"""Whether there is a letter, digit, mark or symbol in it.
+
+    >>> _says_something("?!"), _says_something("€"), _says_something(" \0")
+    (False, True, False)
+    """
+    return any(unicodedata.category(character)[0] in "LMNS" for character in query)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    """Chunks by score, best first. The first `settled` stand where they would among all chunks.
+
+    `dense` and `keyword` are each side's scores of the same chunks, `exhausted` that there are no
+    other chunks to be found.
+    """
+
+    ids: list[str]
+    scores: list[float]
+    dense: list[float] | None
+    keyword: list[float] | None
+    settled: int
+    exhausted: bool
 
 
 class _Question:
@@ -88,48 +110,85 @@ class _Question:
         self.vector = vector
         self.where = where
 
-    def best(self, mode: Mode, depth: int) -> tuple[list[Hit], bool]:
-        """The hits among each side's `depth` best, and whether there are no others."""
-        dense = keyword = None
-        if mode is not Mode.KEYWORD and self.vector is not None:
-            dense = self.backend.dense(self.vector, depth, self.where)
-        if mode is not Mode.DENSE:
-            keyword = self.backend.keyword(self.query, depth, self.where)
-        sides = [side for side in (dense, keyword) if side is not None]
-        exhausted = all(len(side.ids) < depth for side in sides)
-        ids = list(dict.fromkeys(chunk_id for side in sides for chunk_id in side.ids))
-        return self._hits(ids, dense, keyword), exhausted
+    def ranking(self, mode: Mode, depth: int) -> _Ranking:
+        """The chunks among each side's `depth` best, ordered by both."""
+        vector = self.vector
+        if mode is Mode.KEYWORD or vector is None:
+            side = self.backend.keyword(self.query, depth, self.where)
+            scores = side.scores.tolist()
+            return _Ranking(list(side.ids), scores, None, scores, *_single(side, depth))
+        dense = self.backend.dense(vector, depth, self.where)
+        if mode is Mode.DENSE:
+            scores = dense.scores.tolist()
+            return _Ranking(list(dense.ids), scores, scores, None, *_single(dense, depth))
+        keyword = self.backend.keyword(self.query, depth, self.where)
+        return self._fused(vector, dense, keyword, depth)
 
-    def _hits(
-        self, ids: list[str], dense: ScoredIds | None, keyword: ScoredIds | None
-    ) -> list[Hit]:
-        """`ids` as hits, best first; each side's missing scores are asked for."""
-        dense_scores = keyword_scores = None
-        total = np.zeros(len(ids))
-        if dense is not None and self.vector is not None:
-            vector = self.vector
-            dense_scores = _completed(
-                ids, dense, lambda missing: self.backend.dense_scores(vector, missing)
+    def _fused(self, vector: Vectors, dense: ScoredIds, keyword: ScoredIds, depth: int) -> _Ranking:
+        """Both sides' chunks by the sum of their standardised scores; equal ones by id."""
+        ids = list(dict.fromkeys([*dense.ids, *keyword.ids]))
+        dense_scores = _completed(
+            ids, dense, lambda missing: self.backend.dense_scores(vector, missing)
+        )
+        keyword_scores = _completed(
+            ids, keyword, lambda missing: self.backend.keyword_scores(self.query, missing)
+        )
+        total = _standardised(dense_scores, dense) + _standardised(keyword_scores, keyword)
+        order = sorted(range(len(ids)), key=lambda at: (-total[at], ids[at]))
+        scores = [float(total[at]) for at in order]
+        most = _most_unseen(dense, keyword, depth)
+        return _Ranking(
+            ids=[ids[at] for at in order],
+            scores=scores,
+            dense=dense_scores[order].tolist(),
+            keyword=keyword_scores[order].tolist(),
+            settled=sum(score > most for score in scores),
+            exhausted=len(dense.ids) < depth and len(keyword.ids) < depth,
+        )
+
+    def hits(self, ranking: _Ranking, k: int, *, by_file: bool) -> list[Hit]:
+        """The `k` best of what is settled; with `by_file`, the first of each document."""
+        hits: list[Hit] = []
+        seen: set[str] = set()
+        for at, chunk in self._chunks(ranking.ids[: ranking.settled], BLOCK if by_file else k):
+            if by_file and chunk.document_id in seen:
+                continue
+            seen.add(chunk.document_id)
+            hits.append(
+                Hit(
+                    rank=len(hits) + 1,
+                    score=ranking.scores[at],
+                    chunk=chunk,
+                    dense=None if ranking.dense is None else ranking.dense[at],
+                    keyword=None if ranking.keyword is None else ranking.keyword[at],
+                )
             )
-            total += dense_scores if keyword is None else _standardised(dense_scores, dense)
-        if keyword is not None:
-            keyword_scores = _completed(
-                ids, keyword, lambda missing: self.backend.keyword_scores(self.query, missing)
-            )
-            total += keyword_scores if dense is None else _standardised(keyword_scores, keyword)
-        order = sorted(range(len(ids)), key=lambda i: (-total[i], ids[i]))
-        chunks = {chunk.id: chunk for chunk in self.backend.get(ids)}
-        return [
-            Hit(
-                rank=0,
-                score=float(total[i]),
-                chunk=chunks[ids[i]],
-                dense=None if dense_scores is None else float(dense_scores[i]),
-                keyword=None if keyword_scores is None else float(keyword_scores[i]),
-            )
-            for i in order
-            if ids[i] in chunks  # a chunk may have been removed since the sides answered
-        ]
+            if len(hits) == k:
+                break
+        return hits
+
+    def _chunks(self, ids: list[str], block: int) -> Iterator[tuple[int, Chunk]]:
+        """Places and chunks, in order; a chunk may have been removed since the sides answered."""
+        for start in range(0, len(ids), block):
+            part = ids[start : start + block]
+            found = {chunk.id: chunk for chunk in self.backend.get(part)}
+            for at, chunk_id in enumerate(part, start):
+                if chunk_id in found:
+                    yield at, found[chunk_id]
+
+
+def _single(side: ScoredIds, depth: int) -> tuple[int, bool]:
+    """How much of one side's own order is settled: all of it; and whether there is no more."""
+    return len(side.ids), len(side.ids) < depth
+
+
+def _most_unseen(dense: ScoredIds, keyword: ScoredIds, depth: int) -> float:
+    """What a chunk among neither side's `depth` best scores at most: the sum of their last ones."""
+    if len(dense.ids) < depth:
+        return -np.inf  # there is none: the dense side scores every chunk
+    last = keyword.scores[-1] if len(keyword.ids) == depth else 0.0
+    ends = np.array([dense.scores[-1]], np.float64), np.array([last], np.float64)
+    return float(_standardised(ends[0], dense)[0] + _standardised(ends[1], keyword)[0])
 
 
 def _completed(

@@ -105,6 +105,9 @@ class Backend(Protocol):
     def finish(self, report: Mapping[str, Any]) -> None:
         """End of a sync: remember the report, drop unreferenced vectors, write a snapshot."""
 
+    def release(self) -> None:
+        """Let other processes write, also when a sync was broken off; without effect otherwise."""
+
     # Reading
 
     def documents(self, where: Filter | None = None) -> list[DocumentRow]:

@@ -200,6 +200,10 @@ class EmbeddedBackend:
         finally:
             self._catalog.release()
 
+    def release(self) -> None:
+        """See `Backend.release`."""
+        self._catalog.release()
+
     # Reading
 
     def documents(self, where: Filter | None = None) -> list[DocumentRow]:
