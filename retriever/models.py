@@ -9,6 +9,7 @@ model is ever run.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -302,9 +303,10 @@ def _convert(gguf: Path, target: Path, facts: dict[str, Any], sha256: str | None
         sha256 = digest.hexdigest()
     with _load_errors(gguf.name), tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         made = Path(scratch) / "model"
-        model = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, local_files_only=True, dtype=torch.float32
-        )
+        with redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
+            model = AutoModelForCausalLM.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, local_files_only=True, dtype=torch.float32
+            )
         if model.num_parameters() >= FLOAT32_LIMIT:
             model = model.to(torch.bfloat16)
         # The weights are plain numbers by now, but the model still says that it is quantised,

@@ -6,6 +6,8 @@ its generation lasts, and for a few seconds at most while it grows.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ import streamlit as st
 from retriever.catalog import CATALOG_FILE
 from retriever.index import Index
 from retriever.sync import INCOMPLETE
-from retriever.types import DocumentRow
+from retriever.types import DocumentRow, RetrieverError
 
 Opener = Callable[[Path], Index]
 
@@ -90,7 +92,19 @@ def served(folder: Path, open_index: Opener) -> Served:
 
 @st.cache_resource(show_spinner=False, max_entries=16)
 def _opened(path: str, place: Place, _open_index: Opener) -> Index:
-    return _open_index(Path(path))
+    index = _open_index(Path(path))
+    threading.Thread(target=_warm, args=(index,), name="load the model", daemon=True).start()
+    return index
+
+
+def _warm(index: Index) -> None:
+    """Load the model while the user still types: the first search need not wait for it.
+
+    What goes wrong here is told when somebody searches.
+    """
+    with contextlib.suppress(RetrieverError):
+        if index.backend.embedder_settings is not None:
+            _ = index.embedder
 
 
 @st.cache_resource(show_spinner=False, ttl=_FRESH_SECONDS, max_entries=64)
