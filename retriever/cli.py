@@ -263,6 +263,9 @@ def _embed(options: argparse.Namespace) -> int:
     with target.open("wb") as file:
         np.save(file, vectors.astype(np.float32), allow_pickle=False)
     print(f"{len(texts)} vectors of {embedder.dimension} → {options.output}", file=sys.stderr)
+    if options.json:
+        shape = {"vectors": len(texts), "dimension": embedder.dimension}
+        _print_json({"input": options.input, "output": options.output, **shape})
     return DONE
 
 
@@ -432,7 +435,10 @@ def _add_search(commands: Commands) -> None:
 
 
 def _add_ui(commands: Commands) -> None:
-    parser = _command(commands, "ui", _ui, "search in the browser")
+    parser = commands.add_parser(
+        "ui", help="search in the browser", description="Search in the browser."
+    )
+    parser.set_defaults(run=_ui)
     _index_option(parser)
     parser.add_argument("--port", type=int, default=8501, help="(8501)")
     parser.add_argument(
