@@ -238,7 +238,7 @@ def test_embed_writes_unit_vectors(shell: Shell, tmp_path: Path, model: str) -> 
     raw = embed("--kind", "sentence", "--raw")
     np.testing.assert_allclose(raw, embedder.embed_sentences(texts), atol=1e-6)
     assert raw.dtype == np.float32
-    code, out, _ = shell(*base, "--raw", "--json")
+    _, out, _ = shell(*base, "--raw", "--json")
     assert json.loads(out)["vectors"] == len(texts)
     own = embed("--prompt", "It means {} in", "--raw")
     np.testing.assert_allclose(own, embedder.embed_prompted(texts, "It means {} in"), atol=1e-6)
