@@ -157,13 +157,16 @@ class Ingest:
         if not is_fitted(self.backend, self.backend.documents()):
             self.fit()
 
-    def fit(self, sentences: int = FIT_SENTENCES) -> None:
-        """Fit both means to what is in the backend now; nothing is embedded twice."""
+    def fit(self, *, early: bool = False) -> None:
+        """Fit both means to what is in the backend now; nothing is embedded twice.
+
+        `early`: more is to come, so fewer sentences will do.
+        """
         passages = self.backend.sample_vectors(FIT_PASSAGES)
-        queries = self._question_vectors(sentences)
+        queries = self._question_vectors(EARLY_SENTENCES if early else FIT_SENTENCES)
         passage_prior, query_prior = self.embedder.general_means()
         facts: dict[str, Any] = {"passages": len(passages), "sentences": len(queries)}
-        if sentences == FIT_SENTENCES:
+        if not early:
             facts["corpus"] = corpus_digest(self.backend.documents())
         self.backend.calibrate(
             calibration.shrunk_mean(passages, passage_prior),
@@ -227,7 +230,7 @@ class Ingest:
         self._waiting.clear()
         self._held = 0
         if self._corpus and self._corpus >= GROWTH * self._fitted_at:
-            self.fit(EARLY_SENTENCES)
+            self.fit(early=True)
 
     def _question_vectors(self, limit: int) -> Vectors:
         """Raw vectors of sentences of the corpus read through the query prompt: (n, dim)."""

@@ -1,0 +1,275 @@
+"""The public Index: opening, writing, asking, and what stands in the way."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retriever.index import Index
+from retriever.settings import ChunkSettings
+from retriever.types import Document, IndexStateError, ModelError, Page, UsageError
+from tests.fakes import FakeEmbedder
+
+
+def document(path: str, text: str, **facts) -> Document:
+    return Document(path, "txt", (Page(None, text),), **facts)
+
+
+def paths(index: Index, query: str, mode: str = "hybrid") -> list[str]:
+    return [hit.chunk.path for hit in index.search(query, mode=mode)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def index(folder: Path):
+    with Index.open_or_create(folder, FakeEmbedder()) as opened:
+        yield opened
+
+
+# Opening
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "file", "foreign folder", "foreign database"])
+def test_what_is_no_index_is_refused_in_a_sentence(folder, kind) -> None:
+    if kind == "file":
+        folder.write_text("x")
+    elif kind != "missing":
+        folder.mkdir()
+    if kind == "foreign folder":
+        (folder / "letter.txt").write_text("x")
+    if kind == "foreign database":
+        with sqlite3.connect(folder / "catalog.sqlite") as connection:
+            connection.execute("CREATE TABLE theirs (a)")
+        connection.close()
+    before = sorted(folder.parent.rglob("*"))
+    with pytest.raises(IndexStateError, match=str(folder)) as caught:
+        Index.open(folder)
+    assert "\n" not in str(caught.value)
+    assert sorted(folder.parent.rglob("*")) == before
+    if kind in ("missing", "empty"):
+        Index.open_or_create(folder, FakeEmbedder()).close()
+    else:
+        with pytest.raises(IndexStateError):
+            Index.open_or_create(folder, FakeEmbedder())
+
+
+def test_an_index_of_another_model_names_both(folder, index) -> None:
+    index.add([document("a", "red apple")])
+    other = FakeEmbedder(32, weights="otherweights")
+    for opening in (Index.open, Index.open_or_create):
+        with pytest.raises(IndexStateError) as caught:
+            opening(folder, other)
+        for part in ("256", "32", "fake", "otherwei"):
+            assert part in str(caught.value)
+    assert paths(index, "apple") == ["a"]
+
+
+def test_an_empty_index_asks_for_no_model(folder) -> None:
+    with Index.open_or_create(folder) as index:
+        for mode in ("hybrid", "dense", "keyword"):
+            assert index.search("anything", mode=mode) == []
+        assert index.documents() == []
+        assert index.info()["documents"] == 0
+
+
+def test_an_emptied_index_asks_for_no_model(folder, index) -> None:
+    index.add([document("a", "red apple")])
+    index.remove(["a"])
+    asked = lambda query: pytest.fail("embedded")  # noqa: E731 - short as it is
+    assert index.search("apple", embed=asked) == []
+    assert index.info()["chunks"] == 0
+
+
+def test_keyword_search_asks_for_no_model(folder, index, monkeypatch) -> None:
+    index.add([document("a", "red apple")])
+    with Index.open(folder) as again:
+        monkeypatch.setattr(again, "_load", lambda: pytest.fail("a model was loaded"))
+        assert paths(again, "apple", "keyword") == ["a"]
+
+
+def test_the_model_is_loaded_once_by_many_threads(folder, index, monkeypatch) -> None:
+    index.add([document("a", "red apple")])
+    loads: list[int] = []
+
+    def load() -> FakeEmbedder:
+        loads.append(1)
+        return FakeEmbedder()
+
+    with Index.open(folder) as again:
+        monkeypatch.setattr(again, "_load", load)
+        threads = [threading.Thread(target=again.search, args=("apple",)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(loads) == 1
+
+
+def test_a_closed_index_says_so(folder, index) -> None:
+    index.add([document("a", "red apple")])
+    index.close()
+    with pytest.raises(IndexStateError, match="closed"):
+        index.search("apple")
+
+
+# Documents handed over
+
+
+def test_documents_can_be_added_replaced_and_removed(index) -> None:
+    embedder = index.embedder
+    assert index.add([document("a", "red apple", title="Fruit"), document("b", "green pear")]) == 2
+    assert paths(index, "apple")[0] == "a"
+    count = len(embedder.embedded)
+    assert index.add([document("b", "green pear")]) == 1
+    assert len(embedder.embedded) == count, "the same text was embedded again"
+    index.add([document("a", "blue plum")])
+    assert paths(index, "apple", "keyword") == []
+    assert paths(index, "plum", "keyword") == ["a"]
+    assert len(index.documents()) == 2
+    assert index.remove(["a", "nowhere"]) == 1
+    assert index.remove(["a"]) == 0
+    for mode in ("hybrid", "dense", "keyword"):
+        assert "a" not in paths(index, "blue plum", mode)
+    (row,) = index.documents()
+    assert [page.text for page in index.pages(row.id)] == ["green pear"]
+    assert [chunk.text for chunk in index.chunks(row.id)] == ["green pear"]
+
+
+def test_a_replaced_text_changes_the_means(index, tmp_path) -> None:
+    """Same path, same number of chunks: only the text tells that there is something to fit."""
+    index.add([document("a", "One old sentence about apples in the garden.")])
+    index.add([document("a", "Some new sentence about the pears behind it.")])
+    with Index.open_or_create(tmp_path / "fresh", FakeEmbedder()) as fresh:
+        fresh.add([document("a", "Some new sentence about the pears behind it.")])
+        ((_, one), (_, other)) = (means(i) for i in (fresh, index))
+    np.testing.assert_array_equal(one.passage_mean, other.passage_mean)
+    np.testing.assert_array_equal(one.query_mean, other.query_mean)
+
+
+def means(index: Index):
+    with index.backend._catalog.reading() as reader:
+        return reader.calibration()
+
+
+def test_removing_one_of_two_sources(index, tmp_path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text(f"red apple of {name}")
+        index.sync(tmp_path / name)
+    assert index.remove(["a.txt"], source="one") == 1
+    assert [row.source for row in index.documents()] == ["two"]
+    assert index.remove(["a.txt"]) == 1
+
+
+def test_writing_gives_the_lock_back(folder, index) -> None:
+    def broken():
+        yield document("a", "red apple")
+        raise ValueError("no more")
+
+    with Index.open(folder, FakeEmbedder()) as other:
+        index.add([document("x", "plum")])
+        other.add([document("y", "pear")])
+        index.remove(["x"])
+        other.add([document("z", "fig")])
+        with pytest.raises(ValueError, match="no more"):
+            index.add(broken())
+        other.add([document("u", "kiwi")])
+        with pytest.raises(UsageError):
+            index.sync("/nowhere/at/all")
+        other.remove(["u"])
+
+
+def test_two_writers_are_kept_apart(folder, index) -> None:
+    with Index.open(folder, FakeEmbedder()) as other:
+
+        def documents():
+            yield document("a", "red apple")
+            with pytest.raises(IndexStateError, match="another process is writing"):
+                other.add([document("b", "pear")])
+            with pytest.raises(IndexStateError, match="another process is writing"):
+                other.sync(folder.parent / "docs")
+            assert other.search("apple") == []
+
+        (folder.parent / "docs").mkdir()
+        index.add(documents())
+        assert paths(other, "apple") == ["a"]
+
+
+def test_threads_of_one_index_write_one_after_the_other(index, tmp_path) -> None:
+    errors: list[BaseException] = []
+
+    def run(name: str) -> None:
+        try:
+            (tmp_path / name).mkdir()
+            for number in range(5):
+                (tmp_path / name / f"{number}.txt").write_text(f"{name} number{number}")
+            index.sync(tmp_path / name)
+            index.add([document(name, f"{name} by hand")])
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is shown below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(f"root{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(index.documents()) == 24
+
+
+# Settings
+
+
+def test_chunk_settings_are_those_of_the_first_day(folder) -> None:
+    text = " ".join(f"word{number}" for number in range(100))
+    with Index.open_or_create(folder, FakeEmbedder(), chunking=ChunkSettings(20, 0)) as index:
+        index.add([document("a", text)])
+        counts = index.info()["chunks"]
+        assert counts >= 5
+    with Index.open_or_create(folder, FakeEmbedder(), chunking=ChunkSettings(50, 0)) as index:
+        index.add([document("b", text)])
+        assert index.info()["chunks"] == 2 * counts
+
+
+def test_a_small_model_gets_small_chunks(folder) -> None:
+    with Index.open_or_create(folder, FakeEmbedder(max_tokens=80)) as index:
+        index.add([document("a", " ".join(f"word{number}" for number in range(100)))])
+        assert index.backend.chunk_settings == ChunkSettings(30, 15)
+        for chunk in index.chunks(index.documents()[0].id):
+            assert index.embedder.count_tokens([chunk.text]) <= 30
+
+
+def test_another_store_finds_the_same(folder) -> None:
+    with Index.open_or_create(folder, FakeEmbedder(), store="SQ8") as index:
+        index.add(document(f"{n}", f"number{n} red apple") for n in range(30))
+        assert index.info()["store"]["kind"] == "SQ8"
+        assert paths(index, "number7", "dense")[0] == "7"
+    with pytest.raises(UsageError):
+        Index.open_or_create(folder, FakeEmbedder(), store="Nonsense")
+
+
+def test_filters_are_checked_and_applied(index) -> None:
+    index.add([document(f"{n}", "red apple", metadata={"n": n}) for n in range(9)])
+    assert {hit.chunk.path for hit in index.search("apple", where={"n": {"gte": 6}})} == set("678")
+    assert [row.path for row in index.documents({"n": 3})] == ["3"]
+
+
+def test_without_a_model_the_error_says_so(folder, index, monkeypatch) -> None:
+    index.add([document("a", "red apple")])
+
+    def missing():
+        raise ModelError("the model is not there")
+
+    with Index.open(folder) as again:
+        monkeypatch.setattr(again, "_load", missing)
+        with pytest.raises(ModelError, match="not there"):
+            again.search("apple")
+        assert paths(again, "apple", "keyword") == ["a"]

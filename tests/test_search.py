@@ -1,0 +1,323 @@
+"""Search, compared with scoring every chunk on both sides and sorting."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from retriever import search as search_module
+from retriever.filters import Filter, chunk_fields
+from retriever.index import Index
+from retriever.types import Document, Hit, Page, UsageError
+from tests.fakes import FakeEmbedder
+
+MODES = ("hybrid", "dense", "keyword")
+WORDS = (
+    *("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "haven"),
+    *("inlet", "jetty", "karst", "ledge", "mesa"),
+)
+
+
+def document(number: int, rng: np.random.Generator) -> Document:
+    """A document of one to four pages of words, rare ones and frequent ones."""
+    weights = 1.0 / np.arange(1, len(WORDS) + 1)
+    pages = tuple(
+        Page(page, " ".join(rng.choice(WORDS, size=rng.integers(3, 12), p=weights / weights.sum())))
+        for page in range(1, rng.integers(2, 6))
+    )
+    return Document(
+        path=f"{'abc'[number % 3]}/{number}.txt",
+        format="pdf" if number % 2 else "txt",
+        pages=pages,
+        title=f"Report {number}" if number % 4 == 0 else "",
+        date=f"20{10 + number % 15}-05-01",
+        metadata={"year": 2010 + number % 15, "team": "north" if number % 5 else "south"},
+    )
+
+
+def filled(folder: Path, count: int) -> Index:
+    rng = np.random.default_rng(7)
+    index = Index.open_or_create(folder, FakeEmbedder(64, same={"bark": "birch"}))
+    index.add(document(number, rng) for number in range(count))
+    return index
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    with filled(tmp_path_factory.mktemp("search") / "index", 120) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def few_candidates(monkeypatch):
+    """So few that every search has to ask again for more."""
+    monkeypatch.setattr(search_module, "CANDIDATES", 3)
+
+
+def brute_force(
+    index: Index, query: str, mode: str, keep: Callable[[dict], bool] = lambda fields: True
+) -> list[tuple[str, str, float]]:
+    """(chunk id, document id, score) of every chunk that can be a hit, best first."""
+    backend = index.backend
+    rows = {row.id: row for row in index.documents()}
+    chunks = [chunk for row in rows.values() for chunk in index.chunks(row.id)]
+    ids = [chunk.id for chunk in chunks]
+    dense = backend.dense_scores(index.embed_query(query), ids).astype(np.float64)
+    keyword = backend.keyword_scores(query, ids).astype(np.float64)
+    if mode == "hybrid":
+        total = sum((side - side.mean()) / (side.std() or 1.0) for side in (dense, keyword))
+    else:
+        total = dense if mode == "dense" else keyword
+    found = [
+        (chunk.id, chunk.document_id, float(score))
+        for chunk, score, words in zip(chunks, total, keyword, strict=True)
+        if keep(chunk_fields(rows[chunk.document_id], chunk)) and (mode != "keyword" or words > 0)
+    ]
+    return sorted(found, key=lambda entry: (-entry[2], entry[0]))
+
+
+def check(hits: list[Hit], expected: list[tuple[str, str, float]], k: int) -> None:
+    """The same scores in the same order; equal ones may only differ where floats do."""
+    assert len(hits) == min(k, len(expected))
+    assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
+    scores = {id_: score for id_, _, score in expected}
+    assert len({hit.chunk.id for hit in hits}) == len(hits)
+    for hit, (_, _, score) in zip(hits, expected, strict=False):
+        assert hit.score == pytest.approx(scores[hit.chunk.id], abs=1e-4)
+        assert hit.score == pytest.approx(score, abs=1e-4)
+
+
+QUERIES = ["mesa", "amber", "amber mesa ledge", "bark", "unknown", "report 4", "the", "delta fjord"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("query", QUERIES)
+def test_search_is_brute_force(index, query, mode) -> None:
+    expected = brute_force(index, query, mode)
+    for k in (1, 7, 60, 10**12):
+        check(index.search(query, k, mode=mode), expected, k)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("query", QUERIES[:4])
+def test_by_file_is_the_first_chunk_of_each_document(index, query, mode) -> None:
+    firsts = {}
+    for entry in brute_force(index, query, mode):
+        firsts.setdefault(entry[1], entry)
+    for k in (1, 10, 500):
+        hits = index.search(query, k, mode=mode, by_file=True)
+        check(hits, list(firsts.values()), k)
+        assert len({hit.chunk.document_id for hit in hits}) == len(hits)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"path": {"glob": "a/*.txt"}},
+        {"format": "pdf"},
+        {"page": {"gte": 2, "lt": 4}},
+        {"date": {"gte": "2015", "lte": "2018"}},
+        {"year": [2011, 2012], "team": "south"},
+        {"$or": [{"page": 4}, {"$not": {"team": "north"}}]},
+        {"path": "nowhere"},
+        {},
+    ],
+)
+def test_filters_come_before_the_search(index, where, mode) -> None:
+    parsed = Filter.parse(where)
+    expected = brute_force(index, "amber mesa", mode, parsed.matches)
+    for k in (5, 400):
+        check(index.search("amber mesa", k, mode=mode, where=where), expected, k)
+
+
+def test_every_side_has_hits_of_its_own(index) -> None:
+    hits = index.search("bark", 500)
+    assert all(hit.keyword == 0 for hit in hits)
+    assert "birch" in hits[0].chunk.text, "the synonym was not found by meaning"
+    assert index.search("bark", mode="keyword") == []
+    assert all(hit.keyword is None for hit in index.search("amber", mode="dense"))
+    assert all(hit.dense is None for hit in index.search("amber", mode="keyword"))
+
+
+def test_a_word_that_only_keywords_know_is_found(tmp_path) -> None:
+    """The vector says nothing of the code; hundreds of chunks are nearer to the query's."""
+    embedder = FakeEmbedder(64, same={"zx81": "amber"})
+    with Index.open_or_create(tmp_path / "i", embedder) as index:
+        documents = [Document(f"{n}.txt", "txt", (Page(None, f"amber {n}"),)) for n in range(300)]
+        odd = Document("odd.txt", "txt", (Page(None, "ledge mesa karst jetty ZX81 inlet"),))
+        index.add([*documents, odd])
+        embedder._same["zx81"] = "haven"
+        assert index.search("ZX81 amber", 3)[0].chunk.path == "odd.txt"
+        check(index.search("ZX81 amber", 40), brute_force(index, "ZX81 amber", "hybrid"), 40)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_equal_scores_keep_one_order(tmp_path, mode) -> None:
+    with Index.open_or_create(tmp_path / "i", FakeEmbedder(64)) as index:
+        index.add(Document(f"{n}.txt", "txt", (Page(None, "amber birch"),)) for n in range(40))
+        ids = sorted(chunk.id for row in index.documents() for chunk in index.chunks(row.id))
+        for query in ("amber", "nothing of it"):
+            hits = index.search(query, 9, mode=mode)
+            if mode == "keyword" and query != "amber":
+                assert hits == []
+            else:
+                assert [hit.chunk.id for hit in hits] == ids[:9]
+            assert all(np.isfinite(hit.score) for hit in hits)
+
+
+def test_one_chunk_has_no_deviation(tmp_path) -> None:
+    with Index.open_or_create(tmp_path / "i", FakeEmbedder()) as index:
+        index.add([Document("a", "txt", (Page(None, "amber birch"),))])
+        for mode in MODES:
+            (hit,) = index.search("amber", mode=mode)
+            assert np.isfinite(hit.score)
+            assert hit.chunk.text == "amber birch"
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("本报告介绍机器学习模型在气象预报中的应用。", "模型"),
+        ("東京都の図書館で資料を閲覧できます。", "資料"),
+        ("서울시의 도서관에서 자료를 찾을 수 있습니다.", "자료"),
+        ("ห้องสมุดประชาชนเปิดให้บริการทุกวัน", "สมุด"),
+    ],
+)
+def test_scripts_without_spaces_are_found_by_keyword(index, tmp_path, text, query) -> None:
+    with Index.open_or_create(tmp_path / "i", FakeEmbedder()) as small:
+        rng = np.random.default_rng(3)
+        small.add(document(number, rng) for number in range(20))
+        small.add([Document("found", "txt", (Page(None, text),))])
+        for mode in ("keyword", "hybrid"):
+            assert small.search(query, 1, mode=mode)[0].chunk.path == "found"
+        assert len(small.search(query, 50, mode="keyword")) == 1
+
+
+# Any text is a query
+
+HOSTILE = [
+    *['"', "'", '"amber', "amber OR", "AND NOT", "NEAR(amber birch)", "terms:amber", "amber*"],
+    *["^amber", "(", ")", "-amber", "+", "amber\0birch", "\ud800", "amber\udfff", "\x00", "{}"],
+    *["{amber}", "%s", "'; DROP TABLE chunks; --", "\\", "amber\n\nbirch", "\u202eamber"],
+    *["a" * 100_000, "amber " * 17_000, "?" * 100_000, "the and of", "😀", "€", "∑"],
+    *["\u0301", "１２", "ﬁ"],
+]
+
+
+@pytest.mark.parametrize("query", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_queries_are_queries(index, query) -> None:
+    for mode in MODES:
+        hits = index.search(query, 3, mode=mode)
+        assert len(hits) <= 3
+        if "amber" in query and mode != "dense":
+            assert any("amber" in hit.chunk.text for hit in hits)
+
+
+@given(st.text(st.characters(), max_size=40))
+@hypothesis_settings(
+    deadline=None,
+    max_examples=60,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_any_text_is_a_query(index, query) -> None:
+    for mode in MODES:
+        for hit in index.search(query, 3, mode=mode):
+            assert np.isfinite(hit.score)
+
+
+@pytest.mark.parametrize("query", ["", " \n\t", "?!", "...", "\0", "—", "\u200b", "\ud800"])
+def test_what_says_nothing_finds_nothing(index, query) -> None:
+    for mode in MODES:
+        assert index.search(query, mode=mode, embed=lambda _: pytest.fail("embedded")) == []
+
+
+def test_symbols_are_left_to_the_dense_side(tmp_path) -> None:
+    meanings = {"😀 smile": [1.0, 0.0], "€ money": [0.0, 1.0]}
+
+    class Symbols(FakeEmbedder):
+        def embed_inputs(self, inputs):
+            vectors = np.zeros((len(inputs), 2), np.float32)
+            for row, text in zip(vectors, inputs, strict=True):
+                row[:] = next((v for name, v in meanings.items() if name[0] in text), [0.6, 0.8])
+            return vectors
+
+    with Index.open_or_create(tmp_path / "i", Symbols(2)) as index:
+        index.add(Document(text[2:], "txt", (Page(None, text),)) for text in meanings)
+        for mode in ("hybrid", "dense"):
+            assert index.search("😀", 1, mode=mode)[0].chunk.path == "smile"
+            assert index.search("€", 1, mode=mode)[0].chunk.path == "money"
+        assert index.search("€", mode="keyword") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"k": 0}, "at least 1; it is 0"),
+        ({"k": -3}, "at least 1; it is -3"),
+        ({"mode": "fuzzy"}, "unknown mode 'fuzzy': use hybrid, dense, keyword"),
+        ({"where": {"page": {"near": 3}}}, "near"),
+    ],
+)
+def test_impossible_searches(index, tmp_path, arguments, message) -> None:
+    with Index.open_or_create(tmp_path / "empty", FakeEmbedder()) as empty:
+        for one in (index, empty):
+            with pytest.raises(UsageError, match=message):
+                one.search("amber", **arguments)
+
+
+def test_search_by_vector(index) -> None:
+    vector = index.embed_query("mesa")
+    one, other = index.search_by_vector(vector, 9), index.search("mesa", 9, mode="dense")
+    assert [(h.chunk.id, h.score) for h in one] == [(h.chunk.id, h.score) for h in other]
+    with pytest.raises(UsageError, match="64"):
+        index.search_by_vector(np.ones(3, np.float32))
+
+
+def test_chunks_may_vanish_during_a_search(tmp_path, monkeypatch) -> None:
+    with filled(tmp_path / "i", 20) as index:
+        keyword = index.backend.keyword
+
+        def deleting(query, k, where=None):
+            index.remove(["a/0.txt", "b/1.txt"])
+            return keyword(query, k, where)
+
+        monkeypatch.setattr(index.backend, "keyword", deleting)
+        hits = index.search("amber", 500)
+        assert {row.path for row in index.documents()} >= {hit.chunk.path for hit in hits}
+        assert len(hits) == index.info()["chunks"]
+
+
+def test_many_threads_search_while_documents_come(tmp_path) -> None:
+    with filled(tmp_path / "i", 20) as index:
+        wrong: list[object] = []
+        stop = threading.Event()
+
+        def searching() -> None:
+            while not stop.is_set():
+                try:
+                    hits = index.search("amber mesa", 10)
+                    wrong.extend(hit for hit in hits if not hit.chunk.text)
+                    if len(hits) != 10:
+                        wrong.append(len(hits))
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is shown below
+                    wrong.append(error)
+
+        threads = [threading.Thread(target=searching) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        rng = np.random.default_rng(9)
+        for number in range(20, 32):
+            index.add([document(number, rng)])
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
