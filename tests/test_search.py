@@ -159,6 +159,31 @@ def test_a_word_that_only_keywords_know_is_found(tmp_path) -> None:
         check(index.search("ZX81 amber", 40), brute_force(index, "ZX81 amber", "hybrid"), 40)
 
 
+def test_what_is_second_best_on_both_sides_may_be_the_best(tmp_path) -> None:
+    """It is among neither side's first candidates, and still the best of all by their sum."""
+
+    class Tagged(FakeEmbedder):
+        def embed_inputs(self, inputs):
+            near, nearer, far = [0.9, 0.0, 0.44], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
+            vectors = [
+                nearer if "ddd" in text or "query" in text else near if "both" in text else far
+                for text in inputs
+            ]
+            return np.array(vectors, np.float32)
+
+    texts = {f"dense{n}": f"ddd cedar delta fjord{n}" for n in range(6)}
+    texts |= {f"word{n}": f"amber amber amber haven{n}" for n in range(6)}
+    texts |= {f"none{n}": f"ember inlet jetty karst{n}" for n in range(30)}
+    texts |= {"both": "amber amber both ledge"}
+    with Index.open_or_create(tmp_path / "i", Tagged(3)) as index:
+        index.add(Document(name, "txt", (Page(None, text),)) for name, text in texts.items())
+        for mode in ("dense", "keyword"):
+            first = [hit.chunk.path for hit in index.search("amber", 6, mode=mode)]
+            assert "both" not in first
+        assert index.search("amber", 1)[0].chunk.path == "both"
+        check(index.search("amber", 20), brute_force(index, "amber", "hybrid"), 20)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_equal_scores_keep_one_order(tmp_path, mode) -> None:
     with Index.open_or_create(tmp_path / "i", FakeEmbedder(64)) as index:
