@@ -14,6 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,6 +62,9 @@ TITLE_TOKENS = 48
 
 SENTENCE_WORDS = range(5, 41)
 """A sentence of so many words can stand for a question."""
+
+LONG_SENTENCE_WORDS = 20
+"""So many words of a longer one do."""
 
 
 class Embedder(Protocol):
@@ -265,13 +269,26 @@ def _calibration_facts(backend: Backend) -> Mapping[str, Any] | None:
 
 
 def typical_sentence(chunk: Chunk) -> str:
-    """One sentence of the chunk, always the same one, or an empty text if none is usable."""
-    found = [chunk.text[span.start : span.end] for span in sentences(chunk.text)]
-    usable = [" ".join(text.split()) for text in found]
-    usable = [text for text in usable if sum(1 for _ in words(text)) in SENTENCE_WORDS]
+    """One sentence of the chunk, always the same one, or an empty text if none is usable.
+
+    Of a very long one (text without capitals or full stops) the beginning is taken.
+    """
+    found = [" ".join(chunk.text[s.start : s.end].split()) for s in sentences(chunk.text)]
+    usable = [_beginning(text) for text in found if _word_count(text) >= SENTENCE_WORDS.start]
     # Seeded by the text: wherever its file is moved, the sentence stays the same.
     seed = hashlib.sha256(chunk.text.encode("utf-8", "surrogatepass")).digest()
     return random.Random(seed).choice(usable) if usable else ""  # noqa: S311  (not a secret)
+
+
+def _beginning(text: str) -> str:
+    if _word_count(text) in SENTENCE_WORDS:
+        return text
+    return text[: next(islice(words(text), LONG_SENTENCE_WORDS - 1, None)).end]
+
+
+def _word_count(text: str) -> int:
+    """Words of a text, counted no further than a sentence may be long."""
+    return sum(1 for _ in islice(words(text), SENTENCE_WORDS.stop))
 
 
 def fitting(chunking: ChunkSettings, embedder: Embedder) -> ChunkSettings:

@@ -96,7 +96,7 @@ class ChunkSettings:
     """
 
     size: int = 224
-    overlap: int = 32
+    overlap: int = 0
 
     def __post_init__(self) -> None:
         if self.size < 8:

@@ -254,6 +254,9 @@ def test_a_typical_sentence_depends_on_the_text_alone() -> None:
     assert len({typical_sentence(chunk(text + "x" * n)) for n in range(30)}) > 5
     assert typical_sentence(chunk("Too short.")) == ""
     assert typical_sentence(chunk("")) == ""
+    endless = " ".join(f"word{number}" for number in range(99))
+    assert typical_sentence(chunk(endless)) == " ".join(endless.split()[:20])
+    assert typical_sentence(chunk("鲸" * 99)).startswith("鲸鲸鲸鲸")
     assert typical_sentence(chunk("A lone \ud800 surrogate stands in this long sentence."))
 
 
