@@ -88,7 +88,9 @@ def _model(problems: list[str], *, measure: bool) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
     }
     if device.type == "cpu":
-        facts["GFLOP/s of one core"] = {name: round(speed) for name, speed in measure_precisions().items()}
+        facts["GFLOP/s of one core"] = {
+            name: round(speed) for name, speed in measure_precisions().items()
+        }
     if measure:
         facts["default model"] = DEFAULT_MODEL
         try:
