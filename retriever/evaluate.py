@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever import calibration
+from retriever import __version__, calibration
 from retriever.chunks import CHUNKS_VERSION
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
@@ -133,7 +133,8 @@ def _dataset_index(
 ) -> Index:
     """The dataset as an index in the cache, completed if an earlier run was stopped."""
     parts = [f"{number}\0{title}\0{text}" for number, (title, text) in data.corpus.items()]
-    name = _digest([embedder.fingerprint, embedder.dtype, str(chunking), CHUNKS_VERSION, *parts])
+    made_by = [__version__, embedder.fingerprint, embedder.dtype, str(chunking), CHUNKS_VERSION]
+    name = _digest([*made_by, *parts])
     index = Index.open_or_create(cache_folder() / "eval" / name, embedder, chunking=chunking)
     there = {row.path for row in index.documents()}
     missing = [number for number in data.corpus if number not in there]

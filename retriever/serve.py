@@ -6,6 +6,7 @@ The page reads the index while this process writes to it: what is found grows as
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from retriever.types import IndexStateError, Progress, RetrieverError, UsageErro
 
 ADDRESS = "127.0.0.1"
 START_SECONDS = 60
+TERMINATED = 128 + signal.SIGTERM
 
 
 def serve(
@@ -39,6 +41,8 @@ def serve(
     from ui.server import command
 
     _refuse_taken(port)
+    # Whoever ends this process ends the page with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     page = subprocess.Popen(  # noqa: S603  (our own interpreter and script)
         command(index, port, ADDRESS), stdin=subprocess.DEVNULL
     )

@@ -1,0 +1,92 @@
+"""`wva ui` as a process: it starts, indexes beside the page, and ends with its page."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retriever import serve
+from retriever.types import UsageError
+from tests.fakes import FakeEmbedder
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The page of an index that does not exist yet, told to bring in a folder that does not."""
+    port = free_port()
+    command = [sys.executable, "-m", "retriever.cli", "ui", "--index", str(tmp_path / "index")]
+    command += ["--port", str(port), "--sync", str(tmp_path / "no-folder")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    yield process, port
+    process.kill()
+    process.wait(10)
+    if process.stderr:
+        process.stderr.close()
+
+
+def test_the_page_outlives_a_folder_that_cannot_be_indexed(
+    server: tuple[subprocess.Popen[str], int],
+) -> None:
+    process, port = server
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:  # until the sentence comes; the test has a time limit
+        lines.append(line)
+        if "no-folder" in line:
+            break
+    text = "".join(lines)
+    assert f"search at http://127.0.0.1:{port}" in text
+    assert "wva: there is no file or folder" in text
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health") as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == serve.TERMINATED
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0, "the page was left behind"
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"port {port} is taken"):
+            serve.serve(Path("index"), port)
+
+
+def test_without_streamlit_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'wva-retriever\[ui\]'"):
+        serve.serve(Path("index"), 8501)
+
+
+def test_indexing_beside_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("Red apples grow on trees.")
+    monkeypatch.setattr("retriever.embedder.AlignedWVA", lambda **_: FakeEmbedder())
+    seen = []
+    serve._bring_in(tmp_path / "index", [tmp_path / "docs"], seen.append)
+    assert seen[-1].files_done == seen[-1].files_total == 1
+    assert "1 indexed" in capsys.readouterr().err
+
+
+def test_a_page_that_does_not_start_is_told(tmp_path: Path) -> None:
+    broken = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])
+    broken.wait()
+    with pytest.raises(Exception, match="exit code 7"):
+        serve._wait_until_healthy(broken, free_port())
