@@ -48,7 +48,7 @@ BLOCK = 16
 FIT_PASSAGES = 16_384
 """At most so many chunk vectors make the passage mean."""
 
-FIT_SENTENCES = 512
+FIT_SENTENCES = 256
 """So many sentences of the corpus, read through the query prompt, make the query mean."""
 
 EARLY_SENTENCES = 128
