@@ -10,18 +10,40 @@ import sys
 from pathlib import Path
 
 from retriever import AlignedWVA
+from retriever.chunks import split
 from retriever.evaluate import evaluate_retrieval
+from retriever.readers import read_document, supported
 from retriever.settings import ChunkSettings
 
+SAMPLE = Path("data/sample")
 SIZES = ((128, 0), (224, 0), (224, 32), (320, 0), (320, 48))
+
+
+def count_sample(embedder: AlignedWVA, sizes: list[str]) -> None:
+    """Passages of `data/sample` and the tokens the model reads for them."""
+    files = [path for path in sorted(SAMPLE.rglob("*")) if path.is_file() and supported(path)]
+    documents = [read_document(path, path.name) for path in files]
+    print("| size / overlap | passages of the sample | tokens |\n|---|---|---|")
+    for pair in sizes:
+        settings = ChunkSettings(*map(int, pair.split("/")))
+        inputs = [
+            embedder.passage_input(d.pages[page].text[span.start : span.end], d.title)
+            for d in documents
+            for page, span in split(d.pages, settings, embedder.token_spans)
+        ]
+        print(f"| {pair} | {len(inputs):,} | {embedder.count_tokens(inputs):,} |")
+    print()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--sizes", nargs="*", default=[f"{s}/{o}" for s, o in SIZES])
+    parser.add_argument("--sample", action="store_true", help="also count the sample's tokens")
     asked = parser.parse_args()
     embedder = AlignedWVA()
+    if asked.sample:
+        count_sample(embedder, asked.sizes)
     print("| set | size / overlap | keyword | dense | hybrid |\n|---|---|---|---|---|")
     for folder in asked.folders:
         for pair in asked.sizes:
