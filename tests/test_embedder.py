@@ -237,6 +237,17 @@ def test_two_way_attention_is_noticed_by_what_it_does(embedder: AlignedWVA) -> N
     embedder._refuse_two_way_attention()
 
 
+def test_packing_is_given_up_where_it_would_differ(
+    embedder: AlignedWVA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert embedder._packed
+    monkeypatch.setattr("retriever.embedder.PROVED_FAMILIES", frozenset())
+    assert embedder._packs_truly()
+    monkeypatch.setattr("retriever.attention._causal_mask", lambda *_: torch.zeros(()))
+    assert not embedder._packs_truly()
+    assert not AlignedWVA(embedder.settings.model, device="cpu")._packed
+
+
 def test_impossible_arguments(folder: Path, embedder: AlignedWVA) -> None:
     with pytest.raises(UsageError, match="layers 0 to 4"):
         AlignedWVA(str(folder), device="cpu", layers="3-9")
