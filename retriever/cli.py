@@ -241,7 +241,8 @@ def _embed(options: argparse.Namespace) -> int:
     if options.prompt:
         check_template(options.prompt, "--prompt")
     try:
-        texts = source.read_text("utf-8-sig").splitlines()
+        with source.open(encoding="utf-8-sig", newline=None) as lines:
+            texts = [line.removesuffix("\n") for line in lines]
     except UnicodeDecodeError as error:
         raise UsageError(f"{options.input!r} is not UTF-8 text: {error.reason}") from None
     embedder = _embedder(options)

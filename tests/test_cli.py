@@ -224,7 +224,8 @@ def test_an_empty_folder_is_no_error(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_embed_writes_unit_vectors(shell: Shell, tmp_path: Path, model: str) -> None:
-    texts = ["A red apple", 'He said "no"', "", "Whales sing"]
+    # Only a line feed ends a line: what looks like one to Python is part of the text.
+    texts = ["A red\u2028apple", 'He said "no"', "", "Whales\fsing"]
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", "utf-8")
     embedder = AlignedWVA(model, device="cpu", dtype="float32")
     base = ["embed", "--input", str(tmp_path / "texts.txt"), "--model", model]
