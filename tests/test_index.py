@@ -240,7 +240,8 @@ def test_chunk_settings_are_those_of_the_first_day(folder) -> None:
 
 
 def test_a_small_model_gets_small_chunks(folder) -> None:
-    with Index.open_or_create(folder, FakeEmbedder(max_tokens=80)) as index:
+    embedder, chunking = FakeEmbedder(max_tokens=80), ChunkSettings(224, 32)
+    with Index.open_or_create(folder, embedder, chunking=chunking) as index:
         index.add([document("a", " ".join(f"word{number}" for number in range(100)))])
         assert index.backend.chunk_settings == ChunkSettings(30, 15)
         for chunk in index.chunks(index.documents()[0].id):

@@ -810,7 +810,9 @@ def test_ctrl_c_while_progress_is_shown(index, docs, embedder, tmp_path, call) -
 
 
 RUN = """
-    import sys, time
+    import signal, sys, time
+    # A shell starts its background jobs with Ctrl-C ignored; the tests may be one of them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from retriever.index import Index
     from tests.fakes import FakeEmbedder
     import retriever.ingest
