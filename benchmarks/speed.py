@@ -26,8 +26,8 @@ def passages(embedder: AlignedWVA, count: int) -> list[list[int]]:
     inputs: list[str] = []
     for path in sorted(SAMPLE.glob("*.md")):
         text = path.read_text("utf-8")
-        for span in chunk_page(text, ChunkSettings(), embedder.token_spans):
-            inputs.append(embedder.passage_input(text[span.start : span.end]))  # noqa: PERF401
+        spans = chunk_page(text, ChunkSettings(), embedder.token_spans)
+        inputs += [embedder.passage_input(text[span.start : span.end]) for span in spans]
         if len(inputs) >= count:
             break
     return embedder._tokenize(inputs[:count])
