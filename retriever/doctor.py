@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from retriever import __version__
+from retriever.cache import cache_folder
 from retriever.models import choose_device, choose_dtype, measure_precisions
 from retriever.settings import DEFAULT_MODEL
 from retriever.types import RetrieverError
-from retriever.weights import PRESETS, cache_folder
+from retriever.weights import PRESETS
 
 PACKAGES = ("torch", "transformers", "tokenizers", "faiss-cpu", "numpy", "pypdf", "lxml")
 EXTRAS = {"streamlit": "ui", "langchain-core": "langchain"}

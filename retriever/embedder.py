@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -23,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from retriever.attention import AttentionPooler, TokenIds
+from retriever.cache import remembered
 from retriever.models import LoadedModel, load
 from retriever.settings import (
     DEFAULT_LAYERS,
@@ -33,7 +35,6 @@ from retriever.settings import (
     resolve_layers,
 )
 from retriever.types import ModelError, UsageError
-from retriever.weights import cache_folder, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -228,20 +229,16 @@ class AlignedWVA:
         passages (`whole`) or their first sentences. Computed once for each fingerprint, then read
         from the user's cache.
         """
+
+        def compute() -> Vectors:
+            texts = GENERAL_TEXTS.read_text("utf-8").splitlines()
+            if not whole:
+                texts = [text.partition(". ")[0] + "." for text in texts]
+            mean: Vectors = self.embed_prompted(texts, template).mean(axis=0)
+            return mean
+
         name = self.key(f"{whole}\0{template}")
-        memory = cache_folder() / "general" / f"{name}.npy"
-        try:
-            mean: Vectors = np.load(memory, allow_pickle=False)
-            if mean.shape == (self.dimension,):
-                return mean
-        except (OSError, ValueError):
-            pass  # not there yet, or damaged: computed below
-        texts = GENERAL_TEXTS.read_text("utf-8").splitlines()
-        if not whole:
-            texts = [text.partition(". ")[0] + "." for text in texts]
-        mean = self.embed_prompted(texts, template).mean(axis=0)
-        write_atomically(memory, lambda file: np.save(file, mean, allow_pickle=False))
-        return mean
+        return remembered(f"general/{name}", (self.dimension,), compute)
 
     # Tokens
 
@@ -270,10 +267,15 @@ class AlignedWVA:
             return []
         tokenizer = self._loaded.tokenizer
         rows = tokenizer([_encodable(text) for text in inputs], verbose=False)["input_ids"]
-        ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
+        return [ids[:-1] if self._appends_end else ids for ids in rows]
+
+    @cached_property
+    def _appends_end(self) -> bool:
+        """Whether the tokenizer puts a token of its own behind every text."""
+        tokenizer = self._loaded.tokenizer
         plain = tokenizer("a", verbose=False)["input_ids"]
-        appended = len(plain) > 1 and plain[-1] in ends
-        return [ids[:-1] if appended else ids for ids in rows]
+        ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
+        return len(plain) > 1 and plain[-1] in ends
 
     def _pieces(self, ids: list[int]) -> Iterator[list[int]]:
         """`ids` in equal parts of at most `max_tokens` each."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever import __version__, calibration
+from retriever.cache import cache_folder, remembered
 from retriever.chunks import CHUNKS_VERSION
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
@@ -33,7 +34,6 @@ from retriever.metrics import (
 from retriever.search import Mode
 from retriever.settings import ChunkSettings
 from retriever.types import Document, Page
-from retriever.weights import cache_folder, write_atomically
 
 Vectors = NDArray[np.float32]
 Tell = Callable[[str], None]
@@ -151,17 +151,13 @@ def _document(number: str, title: str, text: str) -> Document:
 def _cached(embedder: AlignedWVA, texts: Sequence[str], inputs: Sequence[str]) -> Vectors:
     """Raw vectors of `inputs`, (n, dim), read from the cache if these were embedded before."""
     name = _digest([embedder.fingerprint, embedder.dtype, *inputs])
-    memory = cache_folder() / "eval" / f"{name}.npy"
-    try:
-        known: Vectors = np.load(memory, allow_pickle=False)
-        if known.shape == (len(texts), embedder.dimension):
-            return known
-    except (OSError, ValueError):
-        pass  # not there yet, or damaged: computed below
-    vectors = embedder.embed_inputs(inputs)
-    vectors[[not text.strip() for text in texts]] = 0
-    write_atomically(memory, lambda file: np.save(file, vectors, allow_pickle=False))
-    return vectors
+
+    def compute() -> Vectors:
+        vectors = embedder.embed_inputs(inputs)
+        vectors[[not text.strip() for text in texts]] = 0
+        return vectors
+
+    return remembered(f"eval/{name}", (len(texts), embedder.dimension), compute)
 
 
 def _digest(parts: Sequence[str]) -> str:

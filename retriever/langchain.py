@@ -8,7 +8,7 @@ retriever answers from an `Index`, with everything a search here can do. Needs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,14 @@ class AlignedWVAEmbeddings(Embeddings):
 
     def _finished(self, vectors: calibration.Vectors, *, query: bool) -> list[list[float]]:
         if self.calibrated:
-            passage_mean, query_mean = self.embedder.general_means()
+            passage_mean, query_mean = self._means
             vectors = calibration.apply(vectors, query_mean if query else passage_mean)
         rows: list[list[float]] = vectors.tolist()
         return rows
+
+    @cached_property
+    def _means(self) -> tuple[calibration.Vectors, calibration.Vectors]:
+        return self.embedder.general_means()
 
 
 class AlignedWVARetriever(BaseRetriever):

