@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-import docx
 from lxml import etree
 
+from retriever.readers import archives
+from retriever.readers.archives import local as _local
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.pages import make_page, too_long
 from retriever.types import Document, ReadError
 
 VERSION = 1
 
-_MAX_PART = 50_000_000  # bytes of XML: a document of a million words; a tree needs 15 times that
-_MAX_PARTS = 20_000
+_CALLED = "a Word document"
 _SKIPPED = frozenset(
     ["del", "moveFrom", "instrText", "delText", "pPr", "rPr", "sectPr", "Fallback"]
 )
@@ -36,9 +35,11 @@ _TITLES = frozenset(["title", "titel", "book title"])
 
 def read_docx(data: bytes, name: str) -> Document:
     """The document of a DOCX file."""
-    large = _refuse_bombs(data)
+    large = archives.too_large(data, _CALLED)
     if large:
         return Document(name, "docx", (too_long(None, large),))
+    import docx  # slow to import, and not every run meets a Word document
+
     try:
         document = docx.Document(io.BytesIO(data))
         body = _Body(document.element.body, _styles(document), list(_notes(document)))
@@ -52,40 +53,14 @@ def read_docx(data: bytes, name: str) -> Document:
 
 def _bare_body(data: bytes, error: Exception) -> etree._Element:
     """The body alone, of a package whose styles, properties or lists of parts are damaged."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            root = etree.fromstring(archive.read("word/document.xml"), parser)
+        root = archives.tree(data, "word/document.xml")
     except Exception:  # noqa: BLE001 - the library's error says what is wrong with the file
-        raise ReadError(f"broken: {_said(error)}") from None
+        raise ReadError(archives.broken(error, _CALLED)) from None
     body = _child(root, "body")
     if body is None:
-        raise ReadError(f"broken: {_said(error)}")
+        raise ReadError(archives.broken(error, _CALLED))
     return body
-
-
-def _said(error: Exception) -> str:
-    words = " ".join(str(error).split())[:200].rstrip(".")
-    return f"its parts cannot be read as a Word document ({words or type(error).__name__})"
-
-
-def _refuse_bombs(data: bytes) -> str:
-    """What of the archive is too large to unpack, measured before unpacking; empty if nothing."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            parts = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError) as error:
-        raise ReadError(f"broken: {_said(error)}") from None
-    if len(parts) > _MAX_PARTS:
-        return f"{len(parts):,} parts"
-    largest = max(
-        (part.file_size for part in parts if part.filename.endswith((".xml", ".rels"))), default=0
-    )
-    if largest > _MAX_PART:
-        return f"{largest:,} bytes of markup"
-    if sum(part.file_size for part in parts) > 20 * _MAX_PART:
-        return "more than can be unpacked"
-    return ""
 
 
 def _facts(document: Any, name: str) -> dict[str, Any]:
@@ -101,11 +76,6 @@ def _facts(document: Any, name: str) -> dict[str, Any]:
         }
     except Exception:  # noqa: BLE001 - properties are optional; the text is what counts
         return {}
-
-
-def _local(element: etree._Element) -> str:
-    tag = element.tag
-    return tag.rsplit("}", 1)[-1] if isinstance(tag, str) else ""
 
 
 def _value(element: etree._Element | None, attribute: str = "val") -> str:

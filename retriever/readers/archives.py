@@ -1,0 +1,78 @@
+"""ZIP packages with markup in them, as Office, OpenDocument and EPUB files are.
+
+Before anything is unpacked, the sizes its list of parts states are looked at: Python's zipfile
+never unpacks more of a part than is stated there.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+from lxml import etree
+
+from retriever.types import ReadError
+
+VERSION = 1
+
+MAX_PART = 50_000_000
+"""Bytes of XML: a document of a million words; a tree in memory needs 15 times that."""
+
+MAX_TOTAL = 20 * MAX_PART
+_MAX_PARTS = 20_000
+_MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx")
+_DAMAGED = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError)
+
+
+def too_large(data: bytes, what: str, streamed: str = "") -> str:
+    """What of the package is too large to unpack, in words; empty if nothing is.
+
+    `what` names the format in the ReadError of a package that cannot be opened ("a Word
+    document"); parts whose names begin with `streamed` are never held in memory as a whole, and
+    only the limit on all parts together counts for them.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            parts = archive.infolist()
+    except _DAMAGED as error:
+        raise ReadError(broken(error, what)) from None
+    if len(parts) > _MAX_PARTS:
+        return f"{len(parts):,} parts"
+    held = (
+        part.file_size
+        for part in parts
+        if part.filename.lower().endswith(_MARKUP)
+        and not (streamed and part.filename.startswith(streamed))
+    )
+    largest = max(held, default=0)
+    if largest > MAX_PART:
+        return f"{largest:,} bytes of markup"
+    if sum(part.file_size for part in parts) > MAX_TOTAL:
+        return "more than can be unpacked"
+    return ""
+
+
+def broken(error: Exception, what: str) -> str:
+    """The reason for a package whose parts are damaged, with the library's own words."""
+    words = " ".join(str(error).split())[:200].rstrip(".")
+    return f"broken: its parts cannot be read as {what} ({words or type(error).__name__})"
+
+
+def tree(data: bytes, part: str) -> etree._Element:
+    """The root of an XML part; KeyError, BadZipFile or XMLSyntaxError if it cannot be read.
+
+    Entities are left alone and nothing is fetched.
+    """
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return etree.fromstring(archive.read(part), parser)
+
+
+def local(element: etree._Element) -> str:
+    """An element's name without its namespace; empty for comments and instructions.
+
+    >>> local(etree.fromstring('<w:p xmlns:w="urn:w"/>'))
+    'p'
+    """
+    tag = element.tag
+    return tag.rsplit("}", 1)[-1] if isinstance(tag, str) else ""

@@ -1,0 +1,59 @@
+"""The optional libraries that some formats need: loaded when a file asks for one, never before.
+
+A library that is missing and one that is installed but does not start are different faults, and
+are said in different words.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from retriever.types import ReadError
+
+VERSION = 1
+
+EXTRAS: dict[str, dict[str, str]] = {
+    "office": {
+        "pptx": "python-pptx",
+        "openpyxl": "openpyxl",
+        "python_calamine": "python-calamine",
+        "msoffcrypto": "msoffcrypto-tool",
+    },
+}
+"""What each extra of the package brings: modules, and the names pip knows them by."""
+
+
+def load(module: str, extra: str, what: str) -> ModuleType:
+    """The module, or a ReadError that says what needs it and how to get it.
+
+    `what` begins the sentence, in the plural: "PowerPoint files".
+    """
+    library = EXTRAS.get(extra, {}).get(module, module)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == module.split(".")[0]:
+            command = f"pip install 'wva-retriever[{extra}]'"
+            raise ReadError(f"{what} need {library}: {command}") from None
+        raise ReadError(_broken(what, library, error)) from None
+    except ImportError as error:
+        raise ReadError(_broken(what, library, error)) from None
+
+
+def _broken(what: str, library: str, error: ImportError) -> str:
+    words = " ".join(str(error).split())[:200]
+    return f"{what} need {library}, which does not start ({words}): install it again"
+
+
+def available() -> tuple[str, ...]:
+    """The extras whose libraries are all installed, sorted."""
+    return tuple(sorted(extra for extra, modules in EXTRAS.items() if all(map(_found, modules))))
+
+
+def _found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
