@@ -3,18 +3,17 @@
     e = Σ_{l in layers} o_l,   ê = e / |e|
 
 where o_l is the attention output of the last token of a prompt that asks for the text's meaning in
-one word (arXiv 2602.01572, see `attention`). The vectors are raw: `calibration` removes what is
-common to all texts. Passages, queries and sentences have doors of their own, because their prompts
-differ.
+one word (arXiv 2602.01572, see `attention`, also for the poolings it is compared with). The vectors
+are raw: `calibration` removes what is common to all texts. Passages, queries and sentences have
+doors of their own, because their prompts differ.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -23,7 +22,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from retriever.attention import AttentionPooler, TokenIds
+from retriever.attention import (
+    HIDDEN_POOLINGS,
+    POOLINGS,
+    AttentionPooler,
+    find_attention_layers,
+)
+from retriever.batches import Runner
 from retriever.cache import remembered
 from retriever.models import LoadedModel, load
 from retriever.settings import (
@@ -49,24 +54,19 @@ TITLE_CHARACTERS = 160
 GENERAL_TEXTS = Path(__file__).with_name("general.txt")
 """One general text a line; their first sentences stand for questions."""
 
-PACK_TOKENS = 1024
-"""Tokens of one packed batch on the CPU: its activations stay in the processor's cache."""
-
-PROVED_FAMILIES = frozenset({"llama", "qwen2", "gemma3_text", "gpt2"})
-"""Model types whose packed vectors are compared with the formula in the tests."""
-
 SAME = 0.999
 """Cosine above which two ways of computing a vector agree, also in bfloat16."""
 
-SMALL_TOKENS = 256
-"""So few tokens are not worth sharing between cores."""
+UNPROMPTED = Prompts(passage="{}", query="{}", sentence="{}")
+"""The text alone: what a mean over its tokens is taken of. A prompt's words would be in it too."""
 
-PAD_TOKENS = 32_768
-"""Tokens of one padded batch on an accelerator, padding included."""
-
-
-_running = threading.Lock()
-"""One embedder at a time: a run has all cores, and sets torch's number of threads meanwhile."""
+DEFAULT_PROMPTS = {
+    "aligned-wva": Prompts(),
+    "va": UNPROMPTED,
+    "last-hidden": Prompts(),
+    "mean-hidden": UNPROMPTED,
+}
+"""By pooling: what reads the last token needs a prompt that makes it say the meaning."""
 
 
 class AlignedWVA:
@@ -77,6 +77,10 @@ class AlignedWVA:
     `{}` for the text; `device` and `dtype` are chosen automatically (see `retriever.models.load`);
     `max_tokens` is the longest input read in one piece, prompt included.
 
+    `pooling` is "aligned-wva", or one of what it is compared with: "va", "last-hidden" and
+    "mean-hidden" (see `attention`). The two means read the text without a prompt, unless `prompts`
+    are given. `layers` choose among attention layers: both hidden states are the last layer's.
+
     Raises ModelError when the model cannot be used, UsageError for impossible arguments.
     """
 
@@ -86,26 +90,44 @@ class AlignedWVA:
         *,
         layers: str | Sequence[int] = DEFAULT_LAYERS,
         prompts: Prompts | None = None,
+        pooling: str = "aligned-wva",
         device: str | None = None,
         dtype: str | None = None,
         max_tokens: int | None = None,
     ) -> None:
+        _check_pooling(pooling)
+        self._name = model
+        self._prompts = prompts
+        self._layers = layers if isinstance(layers, str) else tuple(layers)
         self._loaded: LoadedModel = load(model, device, dtype)
-        layer_count = len(AttentionPooler(self._loaded.model).layers)
-        spec = layers if isinstance(layers, str) else tuple(layers)
-        pooled = resolve_layers(spec, layer_count)
-        self._pooler = AttentionPooler(self._loaded.model, pooled)
-        self._packed = False
         self.max_tokens = min(max_tokens or MAX_TOKENS, self._loaded.max_positions)
-        self.settings = EmbedderSettings(
-            model=model,
-            weights=self._loaded.weights,
-            dimension=int(self._loaded.model.config.get_text_config().hidden_size),
-            layers=pooled,
-            prompts=prompts or Prompts(),
-        )
+        self._pool_by(pooling)
         self._refuse_two_way_attention()
-        self._packed = self._loaded.device.type == "cpu" and self._packs_truly()
+
+    def with_pooling(self, pooling: str) -> Self:
+        """The same model, not loaded again, with another pooling (and that one's prompts)."""
+        _check_pooling(pooling)
+        other = copy.copy(self)
+        other._pool_by(pooling)
+        return other
+
+    def _pool_by(self, pooling: str) -> None:
+        model = self._loaded.model
+        count = len(find_attention_layers(model))
+        pooled = resolve_layers(self._layers, count)
+        if pooling in HIDDEN_POOLINGS:
+            pooled = (count - 1,)
+        self._pooler = AttentionPooler(model, pooled, pooling)
+        self.settings = EmbedderSettings(
+            model=self._name,
+            weights=self._loaded.weights,
+            dimension=self._pooler.dimension(),
+            layers=pooled,
+            prompts=self._prompts or DEFAULT_PROMPTS[pooling],
+            pooling=pooling,
+        )
+        packed = self._loaded.device.type == "cpu" and self._packs_truly()
+        self._runner = Runner(self._pooler, packed=packed)
 
     @classmethod
     def from_settings(
@@ -116,6 +138,7 @@ class AlignedWVA:
             settings.model,
             layers=settings.layers,
             prompts=settings.prompts,
+            pooling=settings.pooling,
             device=device,
             dtype=dtype,
         )
@@ -211,7 +234,7 @@ class AlignedWVA:
         vectors = np.zeros((len(inputs), self.dimension), dtype=np.float64)
         if pieces:
             weights = np.array([len(ids) for ids in pieces], dtype=np.float64)
-            np.add.at(vectors, owners, _unit(self._run(pieces)) * weights[:, None])
+            np.add.at(vectors, owners, _unit(self._runner.run(pieces)) * weights[:, None])
         return _unit(vectors).astype(np.float32)
 
     def general_means(self) -> tuple[Vectors, Vectors]:
@@ -267,15 +290,20 @@ class AlignedWVA:
             return []
         tokenizer = self._loaded.tokenizer
         rows = tokenizer([_encodable(text) for text in inputs], verbose=False)["input_ids"]
-        return [ids[:-1] if self._appends_end else ids for ids in rows]
+        return [ids[: len(ids) - self._appended] for ids in rows]
 
     @cached_property
-    def _appends_end(self) -> bool:
-        """Whether the tokenizer puts a token of its own behind every text."""
-        tokenizer = self._loaded.tokenizer
-        plain = tokenizer("a", verbose=False)["input_ids"]
-        ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
-        return len(plain) > 1 and plain[-1] in ends
+    def _appended(self) -> int:
+        """How many tokens of its own the tokenizer puts behind every text."""
+        whole, bare = (
+            list(
+                self._loaded.tokenizer("a", add_special_tokens=special, verbose=False)["input_ids"]
+            )
+            for special in (True, False)
+        )
+        starts = range(len(whole) - len(bare) + 1)
+        start = next((i for i in starts if whole[i : i + len(bare)] == bare), 0)
+        return len(whole) - len(bare) - start if bare else 0
 
     def _pieces(self, ids: list[int]) -> Iterator[list[int]]:
         """`ids` in equal parts of at most `max_tokens` each."""
@@ -291,127 +319,46 @@ class AlignedWVA:
         vectors[present] = self.embed_inputs([inputs[index] for index in present])
         return vectors
 
-    def _run(self, texts: Sequence[TokenIds]) -> NDArray[np.float64]:
-        """Pooled attention outputs e of token ids, in their order: (n, dim)."""
-        # Longest first: neighbours are of one length, and the end of the work is fine-grained.
-        order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
-        results = np.zeros((len(texts), self.dimension), dtype=np.float64)
-        with _running, self._pooler.tapped(packed=self._packed):
-            batches = list(self._batches(order, texts))
-            batch_texts = [[texts[index] for index in batch] for batch in batches]
-            for batch, rows in zip(batches, self._map(self._run_batch, batch_texts), strict=True):
-                results[batch] = rows
-        return results
-
-    def _batches(self, order: Sequence[int], texts: Sequence[TokenIds]) -> Iterator[list[int]]:
-        """Groups of indices within the budget of tokens; a text longer than it stands alone."""
-        batch: list[int] = []
-        used = longest = 0
-        budget = self._budget(sum(map(len, texts)))
-        for index in order:
-            length = len(texts[index])
-            longest = max(longest, length)
-            needed = used + length if self._packed else longest * (len(batch) + 1)
-            if batch and needed > budget:
-                yield batch
-                batch, used, longest = [], 0, length
-            batch.append(index)
-            used += length
-        if batch:
-            yield batch
-
-    def _budget(self, tokens: int) -> int:
-        """Tokens of one batch, so that all of a CPU's cores have something to do."""
-        if self._loaded.device.type != "cpu":
-            return PAD_TOKENS
-        return max(SMALL_TOKENS, min(PACK_TOKENS, -(-tokens // torch.get_num_threads())))
-
-    def _map(
-        self,
-        function: Callable[[list[TokenIds]], NDArray[np.float64]],
-        batches: Sequence[list[TokenIds]],
-    ) -> Iterator[NDArray[np.float64]]:
-        """Run batches side by side on the CPU's cores, each single-threaded.
-
-        Small operations do not scale over threads, whole batches do: about a third faster. And
-        threads that wait for each other within an operation crawl when the machine is busy, so a
-        query alone runs on one core as well; only a long text alone is shared by all.
-        """
-        if self._loaded.device.type != "cpu" or not batches:
-            yield from map(function, batches)
-            return
-        cores = torch.get_num_threads()
-        workers = min(cores, len(batches))
-        small = sum(map(len, batches[0])) <= SMALL_TOKENS
-        threads = 1 if small else cores // workers
-        try:
-            with ThreadPoolExecutor(
-                workers, initializer=torch.set_num_threads, initargs=(threads,)
-            ) as pool:
-                yield from pool.map(function, batches)
-        finally:
-            # What was set for the workers is also what threads to come would start with.
-            torch.set_num_threads(cores)
-
-    def _run_batch(self, batch: list[TokenIds]) -> NDArray[np.float64]:
-        try:
-            pooled = self._pooler.run_tapped(batch, packed=self._packed)
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
-                raise ModelError(
-                    f"the {self.device} device has too little memory for a text of "
-                    f"{len(batch[0])} tokens; use --device cpu, or a smaller model"
-                ) from None
-            torch.cuda.empty_cache()
-            middle = len(batch) // 2
-            halves = (self._run_batch(batch[:middle]), self._run_batch(batch[middle:]))
-            return np.concatenate(halves)
-        rows: NDArray[np.float64] = pooled.double().cpu().numpy()
-        return rows
-
     def _packs_truly(self) -> bool:
         """Whether packing gives what padding gives; where it does not, batches are padded.
 
-        The families it is proved for by tests are not asked.
+        Packing relies on position ids and on the attention interface; a model may support both
+        and still depend on the place in the row (by a convolution, say).
         """
         if not self._pooler.can_pack:
             return False
-        if self._loaded.model.config.model_type in PROVED_FAMILIES:
-            return True
-        texts = self._tokenize(GENERAL_TEXTS.read_text("utf-8").splitlines()[:3])
-        packed, padded = (self._pooler.run(texts, packed=way) for way in (True, False))
+        texts = [text.partition(". ")[0] for text in GENERAL_TEXTS.read_text("utf-8").splitlines()]
+        ids = self._tokenize(texts[:3])
+        packed, padded = (self._pooler.run(ids, packed=way) for way in (True, False))
         return bool(torch.cosine_similarity(packed, padded).min() > SAME)
 
     def _refuse_two_way_attention(self) -> None:
         """Raise ModelError if a token's attention changes with what follows it (an encoder)."""
-        first, second = (ids[-1] for ids in self._tokenize(["a", "the"]))
-        layer = self._pooler.layers[0]
-        seen: list[torch.Tensor] = []
-        handle = layer.projection.register_forward_pre_hook(
-            lambda _, inputs: seen.append(inputs[0][0, 0].float())
-        )
-        try:
-            with torch.inference_mode():
-                for last in (first, second):
-                    ids = torch.tensor([[first, last]], device=self._loaded.device)
-                    self._loaded.model(input_ids=ids, use_cache=False)
-        finally:
-            handle.remove()
-        if not torch.allclose(seen[0], seen[1], rtol=0.05, atol=1e-4):
+        first, one, two = (ids[-1] for ids in self._tokenize(["of", "a", "the"]))
+        if self._pooler.looks_ahead(first, (one, two)):
             kind = self._loaded.model.config.model_type
             raise ModelError(
-                f"{self.settings.model!r} is an encoder ({kind}): its tokens see what follows "
+                f"{self._name!r} is an encoder ({kind}): its tokens see what follows "
                 "them; use a decoder-only language model such as Llama, Qwen, Gemma or GPT-2"
             )
+
+
+def _check_pooling(pooling: str) -> None:
+    if pooling not in POOLINGS:
+        raise UsageError(f"unknown pooling {pooling!r}: use {', '.join(POOLINGS)}")
 
 
 def fill(template: str, text: str) -> str:
     r"""Put a text into a prompt; its own double quotes become single, so that the prompt's stand.
 
+    Without a prompt ("{}") the text stays as it is.
+
     >>> fill('This word : "{}" means', 'a "b"')
     'This word : "a \'b\'" means'
     """
     before, _, after = template.partition("{}")
+    if not before and not after:
+        return text
     return before + text.replace('"', "'") + after
 
 

@@ -114,7 +114,7 @@ def test_several_threads_give_the_same_as_one(embedder: AlignedWVA) -> None:
 
 def test_padded_batches_give_the_same_as_packs(embedder: AlignedWVA, folder: Path) -> None:
     padded = AlignedWVA(str(folder), device="cpu", dtype="float32")
-    padded._packed = False
+    padded._runner.packed = False
     np.testing.assert_allclose(
         padded.embed_passages(SENTENCES), embedder.embed_passages(SENTENCES), atol=1e-5
     )
@@ -240,12 +240,11 @@ def test_two_way_attention_is_noticed_by_what_it_does(embedder: AlignedWVA) -> N
 def test_packing_is_given_up_where_it_would_differ(
     embedder: AlignedWVA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert embedder._packed
-    monkeypatch.setattr("retriever.embedder.PROVED_FAMILIES", frozenset())
+    assert embedder._runner.packed
     assert embedder._packs_truly()
-    monkeypatch.setattr("retriever.attention._causal_mask", lambda *_: torch.zeros(()))
+    monkeypatch.setattr("retriever.packs._causal_mask", lambda *_: torch.zeros(()))
     assert not embedder._packs_truly()
-    assert not AlignedWVA(embedder.settings.model, device="cpu")._packed
+    assert not AlignedWVA(embedder.settings.model, device="cpu")._runner.packed
 
 
 def test_impossible_arguments(folder: Path, embedder: AlignedWVA) -> None:

@@ -1,0 +1,296 @@
+"""A batch of texts as the rows a model reads, and the attention that keeps the texts apart.
+
+* **packed**: all texts stand one after the other in one row, the tokens they share at the
+  beginning only once; no padding, and attention is computed text by text;
+* **padded**: one text a row, padded on the right, where causality hides the padding.
+
+The attention function is registered with transformers under the name `IMPLEMENTATION`. It follows
+the contract of transformers' flash-attention functions (causal, with the layer's window, logit cap
+and sinks as arguments), so it holds for every family that supports those, without a branch.
+
+Letters in shapes: B texts, T tokens of a row, S tokens of a packed row, H heads, K key/value
+heads, G = H / K, D head size (E that of the values, where it differs).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, flash_attention_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from retriever.types import ModelError
+
+IMPLEMENTATION = "wva_packed"
+QUERY_BLOCK = 128
+
+TokenIds = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """`count` neighbouring texts with `length` own tokens each, from `start` on in the row."""
+
+    start: int
+    length: int
+    count: int
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """The run's part of a row, text by text, as a view: (H, S, D) → (N, H, n, D)."""
+        part = tensor[:, self.start : self.start + self.count * self.length]
+        return part.view(len(part), self.count, self.length, -1).transpose(0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Texts in one row: first the `shared` tokens all begin with, then runs of equal length."""
+
+    shared: int
+    runs: tuple[_Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a model is given, and where the texts stand in it; `pack` is None if padded."""
+
+    inputs: dict[str, Tensor]  # input_ids (1|B, T), and position_ids if packed
+    last: tuple[Tensor, Tensor]  # (row, position) of every text's last token: (B,) each
+    pack: Pack | None = None
+
+    def last_of(self, states: Tensor) -> Tensor:
+        """The last tokens' part of `states`: (1|B, T, X) → (B, X)."""
+        rows, positions = (index.to(states.device) for index in self.last)
+        return states[rows, positions]
+
+    def mean_of(self, states: Tensor) -> Tensor:
+        """The mean over each text's tokens, in float32: (1|B, T, X) → (B, X)."""
+        if self.pack is None:
+            ends = self.last[1].to(states.device)
+            within = torch.arange(states.shape[1], device=states.device) <= ends[:, None]
+            total = (states.float() * within[..., None]).sum(dim=1)
+            return total / (ends[:, None] + 1)
+        row = states.float()
+        common = row[0, : self.pack.shared].sum(dim=0)
+        return torch.cat(
+            [
+                (run.of(row)[:, 0].sum(dim=1) + common) / (self.pack.shared + run.length)
+                for run in self.pack.runs
+            ]
+        )
+
+
+def padded(texts: Sequence[TokenIds]) -> Batch:
+    """One text a row, (B, T), padded on the right; what pads is never seen by what is read."""
+    lengths = torch.tensor([len(ids) for ids in texts])
+    rows = torch.zeros((len(texts), int(lengths.max())), dtype=torch.long)
+    for row, ids in zip(rows, texts, strict=True):
+        row[: len(ids)] = torch.tensor(ids)
+    return Batch({"input_ids": rows}, (torch.arange(len(texts)), lengths - 1))
+
+
+def packed(texts: Sequence[TokenIds]) -> Batch:
+    """All texts in one row, (1, S), their common beginning once; positions count per text."""
+    shared = shared_prefix(texts)
+    row = list(texts[0][:shared])
+    positions = list(range(shared))
+    runs = []
+    for length, group in groupby(texts, key=len):
+        start = len(row)
+        for ids in group:
+            row.extend(ids[shared:])
+            positions.extend(range(shared, length))
+        runs.append(_Run(start, length - shared, (len(row) - start) // (length - shared)))
+    ends = torch.tensor([r.start + (i + 1) * r.length - 1 for r in runs for i in range(r.count)])
+    inputs = {"input_ids": torch.tensor([row]), "position_ids": torch.tensor([positions])}
+    return Batch(inputs, (torch.zeros_like(ends), ends), Pack(shared, tuple(runs)))
+
+
+def shared_prefix(texts: Sequence[TokenIds]) -> int:
+    """How many tokens all texts begin with, leaving at least one of its own to each.
+
+    >>> shared_prefix([[1, 2, 3], [1, 2, 9, 9]]), shared_prefix([[1, 2], [1, 2, 3]])
+    (2, 1)
+    """
+    if len(texts) < 2:
+        return 0
+    limit = min(len(ids) for ids in texts) - 1
+    ordered = sorted(list(ids) for ids in texts)
+    low, high = ordered[0], ordered[-1]  # what these two share, all between them share
+    return next((i for i in range(limit) if low[i] != high[i]), limit)
+
+
+# One thread's running pass
+
+
+@dataclass(slots=True)
+class Pass:
+    """A forward pass under way: its texts, and what is wanted of the attention blocks.
+
+    `only_last` is the id of the block whose last queries alone matter (0 for none); `on_values` is
+    told every block's value vectors, (1|B, T, K·E); `on_output` every tapped projection's input.
+    """
+
+    batch: Batch
+    only_last: int = 0
+    on_values: Callable[[nn.Module, Tensor], None] | None = None
+    on_output: Callable[[nn.Module, Tensor], None] | None = None
+
+
+_thread = threading.local()
+
+
+def running() -> Pass | None:
+    """The pass of the calling thread, if one is under way."""
+    found: Pass | None = getattr(_thread, "running", None)
+    return found
+
+
+@contextmanager
+def under_way(one: Pass) -> Iterator[None]:
+    """Make `one` the calling thread's pass for as long as the block runs."""
+    _thread.running = one
+    try:
+        yield
+    finally:
+        _thread.running = None
+
+
+# Attention
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention of the running pass's texts → (1|B, T, H, E).
+
+    Query (1|B, H, T, D), key (1|B, K, T, D), value (1|B, K, T, E).
+    """
+    one = running()
+    if one is None:
+        raise ModelError("the packed attention was called outside of a pass of its own")
+    if one.on_values is not None:
+        one.on_values(module, value.transpose(1, 2).flatten(2))
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    attend = _Attend(scale, sliding_window, softcap, s_aux)
+    if one.batch.pack is None:
+        return attend(query, key, value).transpose(1, 2), None
+    only_last = id(module) == one.only_last
+    output = _attend_pack(attend, one.batch.pack, (query[0], key[0], value[0]), only_last)
+    return output.transpose(0, 1)[None], None
+
+
+def _attend_pack(
+    attend: _Attend, pack: Pack, tensors: tuple[Tensor, Tensor, Tensor], only_last: bool
+) -> Tensor:
+    """Query (H, S, D), key (K, S, D), value (K, S, E) → (H, S, E), text by text."""
+    queries, keys, values = tensors
+    results = queries.new_empty(*queries.shape[:2], values.shape[-1])
+    if only_last:
+        results.zero_()
+    elif pack.shared:
+        run = _Run(0, pack.shared, 1)
+        results[:, : pack.shared] = attend(run.of(queries), run.of(keys), run.of(values)).squeeze(0)
+    for run in pack.runs:
+        seen = [_with_shared(tensor, pack.shared, run) for tensor in (keys, values)]
+        asked, into = run.of(queries), run.of(results)
+        if only_last:
+            asked, into = asked[:, :, -1:], into[:, :, -1:]
+        into.copy_(attend(asked, *seen))
+    return results
+
+
+def _with_shared(tensor: Tensor, shared: int, run: _Run) -> Tensor:
+    """The run's keys or values with the shared ones in front: (K, S, D) → (N, K, T, D)."""
+    own = run.of(tensor)
+    if not shared:
+        return own
+    first = tensor[:, :shared].expand(run.count, -1, -1, -1)
+    return torch.cat([first, own], dim=2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attend:
+    """Causal attention within texts of one length, the queries standing at the end of the keys."""
+
+    scaling: float
+    window: int | None
+    softcap: float | None
+    sinks: Tensor | None  # (H,) or None
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Query (N, H, n, D), key (N, K, T, D), value (N, K, T, E), n ≤ T → (N, H, n, E)."""
+        texts, heads, count, size = query.shape
+        pairs = texts * key.shape[1]
+        past = key.shape[2] - count
+        keys = key.reshape(pairs, -1, size)
+        values = value.reshape(pairs, -1, value.shape[-1])
+        blocks = []
+        for begin in range(0, count, QUERY_BLOCK):
+            end = min(begin + QUERY_BLOCK, count)
+            first = 0 if self.window is None else max(0, past + begin - self.window + 1)
+            seen = slice(first, past + end)
+            block = query[:, :, begin:end].reshape(pairs, -1, size)
+            weights = self._weights(block, keys[:, seen], past + begin - first, end - begin)
+            mixed = torch.bmm(weights, values[:, seen])
+            blocks.append(mixed.view(texts, heads, -1, value.shape[-1]))
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
+
+    def _weights(self, query: Tensor, key: Tensor, offset: int, rows: int) -> Tensor:
+        """Query (N·K, G·n, D), key (N·K, T, D) → α (N·K, G·n, T); row 0 stands at `offset`."""
+        scores = torch.bmm(query, key.transpose(1, 2)) * self.scaling
+        if self.softcap is not None:
+            scores = torch.tanh(scores / self.softcap) * self.softcap
+        shape = scores.shape
+        scores = scores.view(shape[0], -1, rows, shape[2])
+        if rows > 1 or self.window is not None:
+            mask = _causal_mask(rows, shape[2], offset, self.window, scores.dtype)
+            scores = scores + mask.to(scores.device)
+        if self.sinks is not None:
+            return _softmax_with_sinks(scores, self.sinks).view(shape)
+        return torch.softmax(scores, dim=-1).view(shape)
+
+
+def _softmax_with_sinks(scores: Tensor, sinks: Tensor) -> Tensor:
+    """Softmax over (N·K, G, n, T) with one more learned logit a head, whose share is dropped."""
+    texts = scores.shape[0] * scores.shape[1] // sinks.numel()
+    sink = sinks.to(scores.dtype).repeat(texts).view(scores.shape[0], -1, 1, 1)
+    sink = sink.expand(*scores.shape[:3], 1)
+    return torch.softmax(torch.cat([scores, sink], dim=-1), dim=-1)[..., :-1].contiguous()
+
+
+@lru_cache(maxsize=256)
+def _causal_mask(
+    rows: int, columns: int, offset: int, window: int | None, dtype: torch.dtype
+) -> Tensor:
+    """0 where row r, standing at `offset + r`, may look, −inf elsewhere: (rows, columns).
+
+    >>> _causal_mask(2, 3, 1, None, torch.float32)
+    tensor([[0., 0., -inf],
+            [0., 0., 0.]])
+    """
+    distance = offset + torch.arange(rows)[:, None] - torch.arange(columns)[None, :]
+    seen = distance >= 0 if window is None else (distance >= 0) & (distance < window)
+    return torch.zeros((rows, columns), dtype=dtype).masked_fill_(~seen, float("-inf"))
+
+
+_implementation: Callable[..., tuple[Tensor, None]] = _attention
+ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _implementation)
+# A mask is not needed: causality, window and packing are the function's own.
+ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, flash_attention_mask)
