@@ -20,9 +20,9 @@ from operator import attrgetter
 
 from retriever.settings import ChunkSettings
 from retriever.structure import Break, Level, breaks, trimmed
-from retriever.types import Page, PageState, Span
+from retriever.types import Page, Span
 
-CHUNKS_VERSION = "1"
+CHUNKS_VERSION = "2"
 """Changes when the same text would be cut differently: documents are then cut again."""
 
 Tokenize = Callable[[str], Sequence[tuple[int, int]]]
@@ -136,9 +136,18 @@ def split(
     return [
         (position, span)
         for position, page in enumerate(pages)
-        if page.state is PageState.TEXT
-        for span in chunk_page(page.text, settings, tokenize)
+        if page.state.readable
+        for span in _chunk_body(page, settings, tokenize)
     ]
+
+
+def _chunk_body(page: Page, settings: ChunkSettings, tokenize: Tokenize) -> list[Span]:
+    """The chunks of what a page says itself, running headers and footers left out."""
+    if page.body is None:
+        return chunk_page(page.text, settings, tokenize)
+    start = page.body.start
+    spans = chunk_page(page.text[start : page.body.end], settings, tokenize)
+    return [Span(start + span.start, start + span.end) for span in spans]
 
 
 # Units: small enough to choose between, large enough to be few

@@ -81,6 +81,7 @@ def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], 
     from retriever.index import Index
     from retriever.scan import targets
 
+    passwords = _passwords(options)
     targets(options.paths, [])  # a wrong path must not leave an empty index behind
     embedder = _embedder(options) if options.model or options.layers else None
     with Index.open_or_create(
@@ -93,6 +94,9 @@ def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], 
             delete=not options.no_delete,
             force=options.force,
             dry_run=options.dry_run,
+            passwords=passwords,
+            ocr=options.ocr_languages if options.ocr else "",
+            retry=options.retry,
             progress=_Teller(),
         )
     if options.json:
@@ -100,6 +104,18 @@ def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], 
     else:
         print("\n".join(lines(report)))
     return DONE if report.complete else INCOMPLETE
+
+
+def _passwords(options: argparse.Namespace) -> list[str]:
+    """Those given, and those in a file: one a line, blanks at its ends belonging to it."""
+    if not options.password_file:
+        return list(options.password)
+    path = Path(options.password_file)
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, ValueError):
+        raise UsageError(f"the password file {str(path)!r} cannot be read as text") from None
+    return [*options.password, *filter(None, lines)]
 
 
 class _Teller:
@@ -168,6 +184,8 @@ def _hit_json(hit: Any) -> dict[str, Any]:
         "format": chunk.format,
         "title": chunk.title,
         "page": chunk.page,
+        "label": chunk.label,
+        "state": chunk.state.value,
         "start": chunk.start,
         "end": chunk.end,
         "text": chunk.text,
@@ -208,6 +226,20 @@ def _info(options: argparse.Namespace) -> int:
     else:
         _print_facts(info)
     return DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from retriever.index import Index
+    from retriever.report import account
+    from retriever.terminal import account_lines
+
+    with Index.open(options.index) as index:
+        told = account(index.backend, options.index)
+    if options.json:
+        _print_json(told.to_json())
+    else:
+        print("\n".join(account_lines(told, everything=options.all)))
+    return DONE if told.complete else INCOMPLETE
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -354,6 +386,7 @@ COMMANDS = {
     "eval retrieval": _eval_retrieval,
     "embed": _embed,
     "info": _info,
+    "report": _report,
     "doctor": _doctor,
 }
 

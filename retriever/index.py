@@ -28,6 +28,7 @@ from retriever.types import (
     Document,
     Hit,
     Page,
+    PageAccount,
     Progress,
     document_id,
 )
@@ -122,16 +123,30 @@ class Index:
         delete: bool = True,
         force: bool = False,
         dry_run: bool = False,
+        passwords: Sequence[str] = (),
+        ocr: str = "",
+        retry: bool = False,
         progress: Callable[[Progress], None] = lambda progress: None,
     ) -> SyncReport:
-        """Bring the index in step with folders or files; see `retriever.sync`."""
+        """Bring the index in step with folders or files.
+
+        `include` and `exclude` are globs; `delete=False` keeps what has vanished, `force` removes
+        it even when that is most of the index; `dry_run` only tells. `passwords` are tried on
+        encrypted files; `ocr` names the languages ("eng+deu") in which pictures of pages are read;
+        `retry` reads files again that failed before. See `retriever.sync`.
+        """
         chosen = [paths] if isinstance(paths, str | Path) else list(paths)
         with self._writing:
             return sync(
                 self.backend,
                 lambda: self.embedder,
                 chosen,
-                SyncOptions(tuple(include), tuple(exclude), delete, force, dry_run),
+                SyncOptions(
+                    tuple(include),
+                    tuple(exclude),
+                    *(delete, force, dry_run),
+                    *(tuple(passwords), ocr, retry),
+                ),
                 chunking=self._chunking,
                 name=self.name,
                 hide=[self._folder] if self._folder else [],
@@ -227,6 +242,10 @@ class Index:
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages with their states and texts."""
         return self.backend.pages(document_id)
+
+    def account(self, document_id: str) -> list[PageAccount]:
+        """What became of a document's pages, without their texts."""
+        return self.backend.account(document_id)
 
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""

@@ -34,6 +34,11 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
         commands, "info", run["info"], "what is in an index: counts, model, sizes, last run"
     )
     _index_option(info)
+    report = _command(
+        commands, "report", run["report"], "what became of every file and page, and what to do"
+    )
+    _index_option(report)
+    report.add_argument("--all", action="store_true", help="also files that are complete")
     doctor = _command(
         commands, "doctor", run["doctor"], "this machine: packages, device, speed, caches"
     )
@@ -79,6 +84,24 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument(
         "--force", action="store_true", help="go on when more than half of the files have vanished"
     )
+    parser.add_argument(
+        "--retry", action="store_true", help="read files again that failed and have not changed"
+    )
+    group = parser.add_argument_group("reading")
+    group.add_argument(
+        "--password",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="tried on encrypted files (repeatable); it is not stored",
+    )
+    group.add_argument(
+        "--password-file", metavar="FILE", help="passwords, one a line, that no history shall keep"
+    )
+    group.add_argument("--ocr", action="store_true", help="read scanned pages, with Tesseract")
+    group.add_argument(
+        "--ocr-languages", default="eng", metavar="CODES", help="Tesseract's, e.g. eng+deu (eng)"
+    )
     parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or HNSW32,SQ8")
     _model_options(parser)
 
@@ -94,7 +117,7 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument("--by-file", action="store_true", help="one passage for each file")
     group = parser.add_argument_group("filters (all must hold)")
     group.add_argument("--path", action="append", metavar="GLOB", help="e.g. 'reports/**/*.pdf'")
-    group.add_argument("--format", action="append", help="pdf, markdown, html, docx or txt")
+    group.add_argument("--format", action="append", help="e.g. pdf, docx, html, txt")
     group.add_argument("--page", metavar="N[-M]", help="a page or a range")
     group.add_argument("--since", metavar="DATE", help="document date, e.g. 2024 or 2024-03-07")
     group.add_argument("--until", metavar="DATE", help="document date, inclusive")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -53,20 +53,32 @@ class Plan:
 
 
 class Planner:
-    """Makes the plan; `settings` is what a document must have been read and cut with."""
+    """Makes the plan for the paths `asked`.
 
-    def __init__(self, known: Sequence[DocumentRow], settings: str) -> None:
+    `settings` is what a document must have been read and cut with; `again` tells which unchanged
+    ones are to be read again nevertheless.
+    """
+
+    def __init__(
+        self,
+        known: Sequence[DocumentRow],
+        settings: str,
+        asked: Sequence[Target],
+        again: Callable[[DocumentRow], bool] = lambda row: False,
+    ) -> None:
         self.settings = settings
+        self.asked = asked
+        self.again = again
         self.now = time.time()
         self.known = known
         self.sources = _Sources(known)
         self.moved_roots: set[str] = set()
 
-    def plan(self, found: Sequence[FoundFile], asked: Sequence[Target]) -> Plan:
-        """`found` is what a scan of `asked` gave, also what is not to be read."""
+    def plan(self, found: Sequence[FoundFile]) -> Plan:
+        """`found` is what a scan gave, also what is not to be read."""
         files = {file.location: file for file in reversed(found) if not file.reason}
-        rows = self._relocated(files, asked)
-        covered = [row for row in rows if any(target.covers(_place(row)) for target in asked)]
+        rows = self._relocated(files)
+        covered = [row for row in rows if any(target.covers(_place(row)) for target in self.asked)]
         plan = Plan(known=len(covered))
         here = _by_place(covered)
         pending = [
@@ -80,9 +92,7 @@ class Planner:
         self._match_moves(plan, pending, lost)
         return plan
 
-    def _relocated(
-        self, files: Mapping[Path, FoundFile], asked: Sequence[Target]
-    ) -> list[DocumentRow]:
+    def _relocated(self, files: Mapping[Path, FoundFile]) -> list[DocumentRow]:
         """The known documents, those of a root that was moved below the folder it is now.
 
         A root that is gone has become a folder asked for if most of its files are there.
@@ -91,7 +101,7 @@ class Planner:
         for row in self.known:
             by_root.setdefault(row.root, []).append(row)
         now = {root: root for root in by_root}
-        free = [target.asked for target in asked if str(target.asked) not in by_root]
+        free = [target.asked for target in self.asked if str(target.asked) not in by_root]
         for root in filter(_is_gone, sorted(by_root)):
             for folder in free:
                 same = sum(_same_size(row, files.get(folder / row.path)) for row in by_root[root])
@@ -110,7 +120,7 @@ class Planner:
             return Pending(file, source, _hash(file), None)
         same_facts = (file.size, file.changed_ns) == (row.size, row.mtime_ns)
         sha256 = row.sha256 if same_facts else _hash(file)
-        if sha256 != row.sha256 or row.settings != self.settings:
+        if sha256 != row.sha256 or row.settings != self.settings or self.again(row):
             return Pending(file, source, sha256, row)
         now = self._placed(row, file, source)
         if now.id != row.id:

@@ -19,31 +19,24 @@ from typing import Any
 from retriever.backends import Backend, DocumentRow
 from retriever.chunks import CHUNKS_VERSION
 from retriever.ingest import Embedder, Ingest, fitting, is_fitted, row_for
+from retriever.isolated import FileReader, file_reader
 from retriever.meter import Meter
 from retriever.plan import Pending, Plan, Planner, in_order
-from retriever.readers import READERS_VERSION, read_document
+from retriever.readers import READERS_VERSION, Reading
 from retriever.scan import FoundFile, scan, targets
 from retriever.settings import ChunkSettings
 from retriever.types import (
     FileStatus,
     IndexStateError,
     ModelError,
+    Page,
+    PageAccount,
     PageState,
     Progress,
     ReadError,
+    UnreadFile,
     document_id,
 )
-
-INCOMPLETE = frozenset(
-    {
-        PageState.SCANNED,
-        PageState.GARBLED,
-        PageState.ENCRYPTED,
-        PageState.TOO_LONG,
-        PageState.FAILED,
-    }
-)
-"""A page in one of these states had something to say that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +95,20 @@ class SyncReport:
 
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
-    """How a folder is synchronised; see `sync`."""
+    """How a folder is synchronised; see `sync`.
+
+    `passwords` are tried on what is encrypted; `ocr` names Tesseract's languages, or is empty;
+    `retry` reads files again that failed before and have not changed since.
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     delete: bool = True
     force: bool = False
     dry_run: bool = False
+    passwords: tuple[str, ...] = ()
+    ocr: str = ""
+    retry: bool = False
 
 
 def sync(
@@ -157,6 +157,8 @@ class _Run:
         self.meter = Meter(backend, progress)
         self.reports: dict[tuple[str, str], FileReport] = {}  # by root and path
         self.replaces: dict[str, DocumentRow | None] = {}  # document id → what stood there before
+        self.unread: dict[tuple[str, str], UnreadFile] = {}
+        self._known_failures: dict[tuple[str, str], UnreadFile] | None = None
         self.incomplete = 0
         self.ingest: Ingest | None = None
 
@@ -169,6 +171,7 @@ class _Run:
             self._check_vanished(plan)
             self._settle(plan)
             self._read_all(plan.read, planner)
+            self.backend.set_unread(self._all_unread(planner))
             report = self._result(name)
             self.backend.finish({**report.to_json(), "files": len(report.files)})
         return report
@@ -209,8 +212,24 @@ class _Run:
                 self._report_failed(file, file.reason)
             elif file.reason:
                 self._report(file, FileStatus.SKIPPED, file.reason)
-        planner = Planner(known, self._settings())
-        return planner.plan(found, asked), planner
+        planner = Planner(known, self._settings(), asked, self._reads_more)
+        return planner.plan(found), planner
+
+    def _reads_more(self, row: DocumentRow) -> bool:
+        """Whether what this run was given could read pages that could not be read before."""
+        states = row.page_states
+        locked = PageState.ENCRYPTED in states and bool(self.options.passwords)
+        pictures = PageState.SCANNED in states or PageState.GARBLED in states
+        return locked or (pictures and bool(self.options.ocr))
+
+    def _all_unread(self, planner: Planner) -> list[UnreadFile]:
+        """The files that gave no document: those of this run, and of before elsewhere."""
+        elsewhere = [
+            file
+            for file in self.backend.unread()
+            if not any(target.covers(Path(file.root, file.path)) for target in planner.asked)
+        ]
+        return [*elsewhere, *self.unread.values()]
 
     def _check_vanished(self, plan: Plan) -> None:
         count = len(plan.vanished)
@@ -237,9 +256,11 @@ class _Run:
     def _read_all(self, pending: Sequence[Pending], planner: Planner) -> None:
         # Small files first, so that much can be found soon.
         order = sorted(pending, key=lambda one: (one.file.size, one.file.path, one.source))
+        order = [one for one in order if not self._failed_before(one, planner)]
         self.meter.expect(one.file for one in order)
-        for one in order:
-            self._read(one, planner)
+        with file_reader(Reading(self.options.passwords, self.options.ocr)) as reader:
+            for one in order:
+                self._read(one, planner, reader)
         if self.ingest:
             self.ingest.close()
         else:
@@ -266,17 +287,32 @@ class _Run:
             with suppress(ModelError):
                 self._writer().fit()
 
-    def _read(self, one: Pending, planner: Planner) -> None:
+    def _failed_before(self, one: Pending, planner: Planner) -> bool:
+        """Report a file that failed as it is now: it would fail again, perhaps after minutes."""
+        file = one.file
+        if self._known_failures is None:
+            self._known_failures = {(f.root, f.path): f for f in self.backend.unread()}
+        before = self._known_failures.get((str(file.root), file.path))
+        if self.options.retry or before is None or before.status is not FileStatus.FAILED:
+            return False
+        now = (file.size, file.changed_ns, self._abilities())
+        if now != (before.size, before.mtime_ns, before.settings):
+            return False
+        self._report_failed(file, before.reason, one.row, before.mtime_ns)
+        return True
+
+    def _read(self, one: Pending, planner: Planner, reader: FileReader) -> None:
         file, row = one.file, one.row
         self.meter.at(file)
         try:
-            document = read_document(file.location, file.path)
+            document = reader.read(file.location, file.path)
             states = Counter(page.state for page in document.pages)
-            if row is not None and row.chunks and not states[PageState.TEXT] and _bad(states):
-                raise ReadError(_reason(states))
+            if row is not None and row.chunks and not _readable(states) and _bad(states):
+                raise ReadError(_reason(document.pages))
         except ReadError as error:
             self.meter.done(file.path, file.size)
-            self._report_failed(file, str(error), row)
+            stamp = planner.stamp(file) if one.sha256 else 0
+            self._report_failed(file, str(error), row, stamp)
             return
         writer = self._writer()
         new = row_for(
@@ -301,12 +337,15 @@ class _Run:
         self.meter.done(row.path, row.size)
         status = FileStatus.UPDATED if before else FileStatus.INDEXED
         if _bad(row.page_states):
-            readable = row.page_states.get(PageState.TEXT)
-            status = FileStatus.PARTIAL if readable else FileStatus.FAILED
+            status = FileStatus.PARTIAL if _readable(row.page_states) else FileStatus.FAILED
         self._report_row(row, status)
 
     def _settings(self) -> str:
         return f"{READERS_VERSION}-{CHUNKS_VERSION}-{self.chunking.size}-{self.chunking.overlap}"
+
+    def _abilities(self) -> str:
+        """What decides whether a file that failed would fail again."""
+        return READERS_VERSION
 
     # Telling
 
@@ -338,16 +377,23 @@ class _Run:
     def _report_row(self, row: DocumentRow, status: FileStatus, reason: str = "") -> None:
         if _bad(row.page_states):
             self.incomplete += 1
-            reason = "; ".join(filter(None, [reason, _reason(row.page_states)]))
+            pages = self.backend.account(row.id)
+            reason = "; ".join(filter(None, [reason, _reason(pages)]))
         elif not row.chunks:
             reason = reason or "no text in it"
         self.reports[row.root, row.path] = FileReport(
             row.path, status, reason, row.pages, _counts(row), row.chunks
         )
 
-    def _report_failed(self, file: FoundFile, reason: str, row: DocumentRow | None = None) -> None:
-        """The file gave nothing; what was indexed of it before stays."""
+    def _report_failed(
+        self, file: FoundFile, reason: str, row: DocumentRow | None = None, stamp: int = 0
+    ) -> None:
+        """The file gave nothing; what was indexed of it before stays.
+
+        `stamp` is when it changed last, 0 if it should be tried again in any case.
+        """
         self.incomplete += 1
+        self._keep_unread(file, FileStatus.FAILED, reason, stamp)
         report = FileReport(file.path, FileStatus.FAILED, reason)
         if row:
             kept = "; what was indexed of it before is kept" if row.chunks else ""
@@ -357,24 +403,49 @@ class _Run:
         self.reports[str(file.root), file.path] = report
 
     def _report(self, file: FoundFile, status: FileStatus, reason: str = "") -> None:
+        if status is FileStatus.SKIPPED:
+            self._keep_unread(file, status, reason)
         self.reports[str(file.root), file.path] = FileReport(file.path, status, reason)
+
+    def _keep_unread(
+        self, file: FoundFile, status: FileStatus, reason: str, stamp: int = 0
+    ) -> None:
+        root = str(file.root)
+        self.unread[root, file.path] = UnreadFile(
+            root, file.path, status, reason, file.size, stamp, self._abilities()
+        )
 
 
 def _bad(states: Iterable[PageState]) -> bool:
-    return any(state in INCOMPLETE for state in states)
+    return any(state.incomplete for state in states)
+
+
+def _readable(states: Iterable[PageState]) -> bool:
+    return any(state.readable for state in states)
 
 
 def _counts(row: DocumentRow) -> dict[str, int]:
     return {str(state): count for state, count in row.page_states.items()}
 
 
-def _reason(states: Mapping[PageState, int]) -> str:
-    """What is missing, in words.
+def _reason(pages: Sequence[Page] | Sequence[PageAccount]) -> str:
+    """What is missing, in words; of a state with several reasons the most frequent.
 
-    >>> _reason({PageState.TEXT: 3, PageState.SCANNED: 1})
-    '1 of 4 pages not readable: 1 scanned'
+    >>> _reason([Page(1, "x"), Page(2, "", PageState.SCANNED, "an image")])
+    '1 of 2 pages not readable: 1 scanned (an image)'
     """
-    total = sum(states.values())
-    bad = {state: count for state, count in states.items() if state in INCOMPLETE}
-    words = ", ".join(f"{count} {state}" for state, count in sorted(bad.items()))
-    return f"{sum(bad.values())} of {total} pages not readable: {words}"
+    bad = [page for page in pages if page.state.incomplete]
+    if len(pages) == 1 and bad[0].reason:
+        return bad[0].reason
+    reasons: dict[PageState, Counter[str]] = {}
+    for page in bad:
+        reasons.setdefault(page.state, Counter())[page.reason] += 1
+    words = [
+        f"{counts.total()} {state}" + (f" ({reason})" if (reason := _most(counts)) else "")
+        for state, counts in sorted(reasons.items())
+    ]
+    return f"{len(bad)} of {len(pages)} pages not readable: {', '.join(words)}"
+
+
+def _most(counts: Counter[str]) -> str:
+    return min(counts, key=lambda reason: (-counts[reason], reason))

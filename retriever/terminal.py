@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from retriever.report import Account, FileAccount, PageGroup, page_groups
 from retriever.sync import FileReport, SyncReport
 from retriever.terms import matching_words
 from retriever.types import FileStatus, Hit, Progress
@@ -60,6 +61,37 @@ def report_lines(report: SyncReport) -> list[str]:
     return [*lines, f"{summary}{work} in {duration(report.seconds)}"]
 
 
+def account_lines(account: Account, *, everything: bool = False) -> list[str]:
+    """An index's account: the files of which something is to be said, or all; then the sums."""
+    lines: list[str] = []
+    for file in account.files:
+        if everything or file.coverage.incomplete or (file.reason and file.pages):
+            lines += _account_of(file)
+    totals = account.totals
+    for what in ("files", "pages"):
+        parts = {name: count for name, count in totals[what].items() if count and name != "all"}
+        counted = ", ".join(f"{count:,} {name}" for name, count in parts.items())
+        lines.append(f"{totals[what]['all']:,} {what}" + (f": {counted}" if counted else ""))
+    return [*lines, f"{totals['chunks']:,} passages"]
+
+
+def _account_of(file: FileAccount) -> list[str]:
+    """A file's line, and one for each group of its pages of which something is to be said."""
+    groups = list(page_groups(file))
+    said = "; ".join(filter(None, [file.reason, file.advice if len(groups) < 2 else ""]))
+    head = (
+        f"{file.coverage.value:>9}  {printable(file.path)}{': ' if said else ''}{printable(said)}"
+    )
+    if len(file.pages) < 2:
+        return [head]
+    return [head, *(_group_line(group) for group in groups)]
+
+
+def _group_line(group: PageGroup) -> str:
+    said = ": ".join(filter(None, [group.place, group.state.value, printable(group.reason)]))
+    return f"{'':>11}{said}{f'; {group.advice}' if group.advice else ''}"
+
+
 def _speaks(file: FileReport) -> bool:
     told = file.status in (*PROBLEMS, FileStatus.RENAMED, FileStatus.REMOVED)
     return told or (bool(file.reason) and file.status is not FileStatus.SKIPPED)
@@ -73,7 +105,8 @@ def _file_line(file: FileReport) -> str:
 def hit_lines(hit: Hit, query: str, *, colour: bool) -> list[str]:
     """A hit for reading: place and score, then the passage with the query's words marked."""
     chunk = hit.chunk
-    place = printable(chunk.path) + (f", page {chunk.page}" if chunk.page is not None else "")
+    part = ", ".join(filter(None, [chunk.place, "by OCR" if chunk.state == "ocr" else ""]))
+    place = printable(chunk.path) + (f", {printable(part)}" if part else "")
     title = f"  {printable(chunk.title)}" if chunk.title else ""
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}){reset}"

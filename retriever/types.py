@@ -39,12 +39,24 @@ class PageState(StrEnum):
     """What became of one page. Every page ends in exactly one state."""
 
     TEXT = "text"
+    OCR = "ocr"  # text recognised in a picture: to be found, but with mistakes
     EMPTY = "empty"
+    SKIPPED = "skipped"  # left out on purpose, such as a picture attached to a mail
     SCANNED = "scanned"
     GARBLED = "garbled"
     ENCRYPTED = "encrypted"
     TOO_LONG = "too-long"
     FAILED = "failed"
+
+    @property
+    def readable(self) -> bool:
+        """Whether a page in this state has text."""
+        return self in (PageState.TEXT, PageState.OCR)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a page in this state had something to say that could not be read."""
+        return self not in (PageState.TEXT, PageState.OCR, PageState.EMPTY, PageState.SKIPPED)
 
 
 class FileStatus(StrEnum):
@@ -61,17 +73,30 @@ class FileStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a page's text: `page_text[start:end]`, in Python characters."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of text.
 
     `number` counts from 1, or is None where the format has no pages (then the whole document is
-    one page). `text` is empty unless `state` is TEXT; `reason` says why a page is not TEXT.
+    one page). `label` names a part that has a name rather than a page number: "sheet Prices",
+    "attachment notes.txt"; labels differ within a document. `text` is empty unless `state` is
+    readable; `reason` says why a page is in another state. `body` is the part of the text that
+    makes chunks, None for all of it: running headers and footers stand before and after it.
     """
 
     number: int | None
     text: str
     state: PageState = PageState.TEXT
     reason: str = ""
+    label: str = ""
+    body: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +117,13 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A piece of a page's text: `page_text[start:end]`, in Python characters."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
 class Chunk:
     """A passage that can be found, cited and embedded.
 
     `page_text[start:end] == text` holds exactly. `id` derives from content and place: the same
-    text at the same place of the same document has the same id in every rebuilt index.
+    text at the same place of the same document has the same id in every rebuilt index. `label`
+    and `state` are its page's: where a page has a name, and whether its text was recognised in a
+    picture.
     """
 
     id: str
@@ -117,6 +136,17 @@ class Chunk:
     end: int
     text: str
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    label: str = ""
+    state: PageState = PageState.TEXT
+
+    @property
+    def place(self) -> str:
+        """Where in its document: "page 3", "sheet Prices", or empty where there is one part only.
+
+        >>> Chunk("", "", "a.pdf", "pdf", "", 3, 0, 1, "x").place
+        'page 3'
+        """
+        return self.label or ("" if self.page is None else f"page {self.page}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +174,39 @@ class DocumentRow:
     pages: int = 0
     page_states: Mapping[PageState, int] = field(default_factory=dict)
     chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadFile:
+    """A file that gave no document this time: it failed, or was left out; `reason` says why.
+
+    What was indexed of it before may still be there. `size` and `mtime_ns` tell whether it has
+    changed since, `settings` whether it would be read in another way now.
+    """
+
+    root: str
+    path: str
+    status: FileStatus
+    reason: str
+    size: int = 0
+    mtime_ns: int = 0
+    settings: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageAccount:
+    """What became of one page: its state with the reason, and how many chunks it has."""
+
+    number: int | None
+    label: str
+    state: PageState
+    reason: str
+    chunks: int
+
+    @property
+    def place(self) -> str:
+        """As `Chunk.place`."""
+        return self.label or ("" if self.number is None else f"page {self.number}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +260,9 @@ def document_id(source: str, path: str) -> str:
     return _digest(source, path)
 
 
-def chunk_id(document: str, page: int | None, span: Span, text: str) -> str:
+def chunk_id(document: str, page: int | None, span: Span, text: str, label: str = "") -> str:
     """A chunk's id: 16 hex digits from its document, page, span and text."""
-    return _digest(document, str(page), str(span.start), str(span.end), text)
+    return _digest(document, f"{page} {label}".rstrip(), str(span.start), str(span.end), text)
 
 
 def _digest(*parts: str) -> str:
@@ -216,6 +279,7 @@ __all__ = [
     "IndexStateError",
     "ModelError",
     "Page",
+    "PageAccount",
     "PageState",
     "Piece",
     "Progress",
@@ -223,6 +287,7 @@ __all__ = [
     "RetrieverError",
     "Scalar",
     "Span",
+    "UnreadFile",
     "UsageError",
     "chunk_id",
     "document_id",

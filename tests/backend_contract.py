@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from retriever.filters import Filter, chunk_fields, document_fields
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.types import (
     Chunk,
+    FileStatus,
     IndexStateError,
     Page,
     PageState,
     Span,
+    UnreadFile,
     UsageError,
     chunk_id,
     document_id,
@@ -431,6 +434,46 @@ class BackendContract:
         backend.upsert(row, [Page(None, "text")] * 2, [Piece(n, Span(0, 4), "v") for n in (0, 1)])
         assert len(backend.chunks("id")) == 1
         assert backend.document("id").chunks == 1
+
+    def test_parts_with_names_and_states_come_back(self, backend: Backend, reopened) -> None:
+        backend.save_vectors(["v"], np.ones((1, DIM), np.float32))
+        pages = [
+            Page(1, "same words", label="sheet A"),
+            Page(1, "same words", label="sheet B"),
+            Page(2, "same words", PageState.OCR, "recognised"),
+            Page(3, "", PageState.SCANNED, "an image"),
+        ]
+        row = DocumentRow(document_id("docs", "a.xlsx"), "docs", "/root", "a.xlsx", "xlsx")
+        pieces = [Piece(at, Span(0, 4), "v") for at in (0, 1, 2)]
+        backend.upsert(row, pages, [*pieces, Piece(2, Span(5, 10), "v")])
+        for again in (False, True):
+            store = reopened() if again else backend
+            chunks = store.chunks(row.id)
+            assert [chunk.place for chunk in chunks] == ["sheet A", "sheet B", "page 2", "page 2"]
+            assert [chunk.state for chunk in chunks] == [
+                *2 * [PageState.TEXT],
+                *2 * [PageState.OCR],
+            ]
+            assert len({chunk.id for chunk in chunks}) == 4
+            assert store.pages(row.id) == pages
+            account = store.account(row.id)
+            assert [(p.number, p.label, p.state, p.reason) for p in account] == [
+                (p.number, p.label, p.state, p.reason) for p in pages
+            ]
+            assert [page.chunks for page in account] == [1, 1, 2, 0]
+            moved = replace(row, id=document_id("docs", "b.xlsx"), path="b.xlsx")
+            store.rename(row.id, moved)
+            assert len({chunk.id for chunk in store.chunks(moved.id)}) == 4
+            store.rename(moved.id, row)
+            assert store.chunks(row.id) == chunks
+        assert store.account("nowhere") == []
+
+    def test_files_that_gave_nothing_are_remembered(self, backend: Backend, reopened) -> None:
+        assert backend.unread() == []
+        failed = UnreadFile("/b", "x\udcff.pdf", FileStatus.FAILED, "broken", 5, 7, "v1")
+        skipped = UnreadFile("/a", "y.png", FileStatus.SKIPPED, "not a document")
+        backend.set_unread([failed, skipped])
+        assert reopened().unread() == [skipped, failed]
 
     def test_a_touch_changes_file_facts_alone(self, backend: Backend) -> None:
         row = put(backend, "a.txt", "text", title="T")

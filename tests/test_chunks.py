@@ -304,6 +304,20 @@ def test_pages_are_split_each_by_itself() -> None:
     )
 
 
+def test_running_headers_and_footers_are_in_no_chunk() -> None:
+    text = "Annual report 2024\nOne two three four. Five six seven eight nine.\n17"
+    body = Span(text.index("One"), text.index("\n17"))
+    plain = [
+        span for _, span in split([Page(1, text[body.start : body.end])], ChunkSettings(8), by_word)
+    ]
+    found = [span for _, span in split([Page(1, text, body=body)], ChunkSettings(8), by_word)]
+    assert len(plain) == 2
+    assert [text[s.start : s.end] for s in found] == [
+        text[body.start + s.start : body.start + s.end] for s in plain
+    ]
+    assert split([Page(1, text, body=Span(5, 5))], ChunkSettings(8), by_word) == []
+
+
 @pytest.mark.parametrize(
     "line", ["x" * 200_000, "." * 200_000, "a\n" * 50_000, "# a\nb\n" * 10_000]
 )

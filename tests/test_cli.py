@@ -22,7 +22,7 @@ TOTALS = {
 }  # fmt: skip
 HIT = {
     "rank", "score", "scores", "chunk_id", "path", "format", "title", "page", "start", "end",
-    "text",
+    "text", "label", "state",
 }  # fmt: skip
 
 
@@ -92,6 +92,40 @@ def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
     assert both["hits"][0]["path"] == "apple.txt"
     assert both["hits"][1]["scores"]["keyword"] == 0
     assert shell.sync(str(docs))[1]["totals"]["unchanged"] == 2
+
+
+def test_report_tells_every_file_and_its_exit_code(shell: Shell, docs: Path) -> None:
+    shell.sync(str(docs))
+    code, out, _ = shell("report", "--index", shell.index)
+    assert (code, out) == (0, "2 files: 2 complete\n2 pages: 2 text\n2 passages\n")
+    (docs / "bad.pdf").write_bytes(b"%PDF-1.7\nnothing behind it")
+    (docs / "song.xyz").touch()
+    code, report, _ = shell.sync(str(docs))
+    assert code == 3
+    code, out, _ = shell("report", "--index", shell.index, "--json")
+    told = json.loads(out)
+    assert code == 3
+    assert told["totals"]["files"]["all"] == len(told["files"]) == len(report["files"]) == 4
+    assert {file["path"]: file["status"] for file in told["files"]} == {
+        "apple.txt": "complete",
+        "bad.pdf": "failed",
+        "song.xyz": "skipped",
+        "sub/sea.md": "complete",
+    }
+    code, out, _ = shell("report", "--index", shell.index)
+    assert "failed  bad.pdf: broken: " in out
+    assert "song.xyz" not in out
+    assert "song.xyz" in shell("report", "--index", shell.index, "--all")[1]
+
+
+def test_passwords_come_from_a_file_too(shell: Shell, docs: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.txt"
+    code, _, err = shell(
+        "index", str(docs), "--index", shell.index, "--password-file", str(missing)
+    )
+    assert code == 2
+    assert err == f"wva: the password file {str(missing)!r} cannot be read as text\n"
+    assert not Path(shell.index).exists()
 
 
 def test_filters(shell: Shell, docs: Path) -> None:
@@ -290,7 +324,7 @@ def test_eval_retrieval_twice(shell: Shell, tmp_path: Path, model: str, monkeypa
         "ndcg@10": 1.0, "mrr@10": 1.0, "recall@10": 1.0, "recall@100": 1.0,
     }  # fmt: skip
     assert first["modes"]["dense"]["recall@10"] == 1.0
-    monkeypatch.setattr(AlignedWVA, "_run", None)  # nothing may be embedded again
+    monkeypatch.setattr(AlignedWVA, "embed_inputs", None)  # nothing may be embedded again
     second = json.loads(shell(*arguments)[1])
     assert second["modes"] == first["modes"]
 

@@ -16,6 +16,7 @@ import pytest
 
 from retriever.backends import snapshots, state
 from retriever.backends.embedded import EmbeddedBackend
+from retriever.catalog import schema
 from retriever.filters import Filter
 from retriever.settings import ChunkSettings
 from retriever.stores import faiss as faiss_store
@@ -118,10 +119,30 @@ def test_the_database_of_another_program_is_refused(folder: Path) -> None:
 def test_a_newer_format_is_refused(folder: Path, backend: EmbeddedBackend) -> None:
     backend.close()
     with sqlite3.connect(folder / "catalog.sqlite") as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     connection.close()
     with pytest.raises(IndexStateError, match="newer version"):
         EmbeddedBackend.open(folder)
+
+
+def test_an_index_of_the_first_format_is_brought_up_to_date(
+    folder: Path, backend: EmbeddedBackend
+) -> None:
+    put(backend, "a.txt", "first page", "second page")
+    before = all_chunks(backend)
+    backend.close()
+    with sqlite3.connect(folder / "catalog.sqlite") as connection:
+        for table in ("chunks", "pages"):
+            assert connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] > 0
+        connection.execute("ALTER TABLE pages DROP COLUMN label")
+        connection.execute("DROP TABLE unread")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with EmbeddedBackend.open(folder) as reopened:
+        assert all_chunks(reopened) == before
+        assert reopened.unread() == []
+        put(reopened, "b.txt", "third page")
+        assert len(all_chunks(reopened)) == 3
 
 
 def test_a_creation_that_was_killed_is_taken_up(folder: Path) -> None:
@@ -217,6 +238,7 @@ WRITER = """
 import sys
 import numpy as np
 from retriever.backends.embedded import EmbeddedBackend
+from retriever.catalog import schema
 from tests.backend_contract import put
 backend = EmbeddedBackend.open(sys.argv[1], create=True)
 first = int(sys.argv[2])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from retriever import plan as plan_module
 from retriever import sync as sync_module
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.index import Index
-from retriever.sync import SyncReport
+from retriever.isolated import FileReader
+from retriever.sync import FileReport, SyncReport
 from retriever.types import (
     Document,
     FileStatus,
@@ -566,14 +568,16 @@ class Pages:
     """A reader that answers with prepared pages, or an error, for the files named."""
 
     def __init__(self, monkeypatch) -> None:
-        self.real = sync_module.read_document
         self.by_name: dict[str, list[Page] | ReadError] = {}
-        monkeypatch.setattr(sync_module, "read_document", self)
+        self.asked: list[str] = []
+        real = FileReader.read
+        monkeypatch.setattr(FileReader, "read", lambda *call: self.read(real, *call))
 
-    def __call__(self, path: Path, name: str) -> Document:
+    def read(self, real, file_reader: FileReader, path: Path, name: str) -> Document:
+        self.asked.append(name)
         prepared = self.by_name.get(name)
         if prepared is None:
-            return self.real(path, name)
+            return real(file_reader, path, name)
         if isinstance(prepared, ReadError):
             raise prepared
         return Document(name, "pdf", tuple(prepared))
@@ -621,7 +625,10 @@ def test_pages_that_cannot_be_read_are_told_every_time(index, docs, reader) -> N
     report = index.sync(docs)
     told = {file.path: file for file in report.files}
     assert told["south/zebra.txt"].status is FileStatus.PARTIAL
-    assert told["south/zebra.txt"].reason == "1 of 2 pages not readable: 1 scanned"
+    assert (
+        told["south/zebra.txt"].reason
+        == "1 of 2 pages not readable: 1 scanned (an image without text)"
+    )
     assert told["south/zebra.txt"].page_states == {"text": 1, "scanned": 1}
     assert told["north/ibex.txt"].status is FileStatus.FAILED
     assert (told["north/ibex.txt"].pages, told["north/ibex.txt"].chunks) == (1, 0)
@@ -630,6 +637,67 @@ def test_pages_that_cannot_be_read_are_told_every_time(index, docs, reader) -> N
     assert statuses(report) == {}
     assert report.incomplete == 2
     assert "scanned" in next(f.reason for f in report.files if f.path == "south/zebra.txt")
+
+
+def test_a_failed_file_is_read_again_only_when_something_has_changed(index, docs, reader) -> None:
+    old = write(docs, "f.txt", "nonsense")
+    os.utime(old, (1e9, 1e9))
+    reader.by_name["f.txt"] = ReadError("it took longer than 60 seconds; split the file")
+
+    def run(**options) -> tuple[FileReport, bool]:
+        reader.asked.clear()
+        report = index.sync(docs, **options)
+        assert not report.complete
+        (file,) = [file for file in report.files if file.status is FileStatus.FAILED]
+        assert file.reason == "it took longer than 60 seconds; split the file"
+        return file, "f.txt" in reader.asked
+
+    assert run() == (FileReport("f.txt", FileStatus.FAILED, str(reader.by_name["f.txt"])), True)
+    racy = run()[1]  # it was written just now: it may change again within one tick
+    assert racy
+    for file in index.backend.unread():  # as if the run had been later
+        assert file.path == "f.txt"
+        changed = replace(file, mtime_ns=max(old.stat().st_mtime_ns, old.stat().st_ctime_ns))
+        index.backend.set_unread([changed])
+    assert not run()[1]
+    assert not run()[1]
+    assert run(retry=True)[1]
+    write(docs, "f.txt", "other nonsense")
+    assert run()[1]
+    del reader.by_name["f.txt"]
+    assert statuses(index.sync(docs)) == {"f.txt": "indexed"}
+    assert index.backend.unread() == []
+
+
+def test_what_is_left_out_elsewhere_is_remembered(index, docs, tmp_path) -> None:
+    write(docs, "picture.xyz", "?")
+    other = write(tmp_path / "other", "song.xyz", "?").parent
+    index.sync(docs)
+    index.sync(other)
+    assert {file.path for file in index.backend.unread()} == {"picture.xyz", "song.xyz"}
+    (docs / "picture.xyz").unlink()
+    index.sync(docs)
+    assert {file.path for file in index.backend.unread()} == {"song.xyz"}
+
+
+def test_a_password_or_an_ocr_reads_again_what_needs_it_alone(index, docs, reader) -> None:
+    reader.by_name = {
+        "south/zebra.txt": [Page(1, body("zebra")), SCANNED],
+        "north/ibex.txt": [LOCKED],
+    }
+    index.sync(docs)
+    for options, path, pages in (
+        ({"passwords": ["secret"]}, "north/ibex.txt", [Page(1, body("stork"))]),
+        ({"ocr": "eng"}, "south/zebra.txt", [Page(2, body("crane"), PageState.OCR, "by OCR")]),
+    ):
+        reader.asked.clear()
+        reader.by_name[path] = pages
+        assert statuses(index.sync(docs, **options)) == {path: "updated"}
+        assert reader.asked == [path]
+        assert statuses(index.sync(docs, **options)) == {}
+    assert found(index, "stork")["dense"] == ["north/ibex.txt"]
+    (hit, *_) = index.search("crane")
+    assert (hit.chunk.path, hit.chunk.state) == ("south/zebra.txt", PageState.OCR)
 
 
 def test_statuses_and_totals_count_each_other(index, docs, reader) -> None:
@@ -662,13 +730,13 @@ def test_statuses_and_totals_count_each_other(index, docs, reader) -> None:
 
 
 def test_a_file_that_vanishes_before_it_is_read(index, docs, monkeypatch) -> None:
-    real = sync_module.read_document
+    real = FileReader.read
 
-    def vanishing(path, name):
+    def vanishing(file_reader, path, name):
         path.unlink()
-        return real(path, name)
+        return real(file_reader, path, name)
 
-    monkeypatch.setattr(sync_module, "read_document", vanishing)
+    monkeypatch.setattr(FileReader, "read", vanishing)
     report = index.sync(docs)
     assert report.totals["failed"] == 10
     assert all("cannot be opened" in file.reason for file in report.files)

@@ -17,7 +17,6 @@ import streamlit as st
 
 from retriever.catalog import CATALOG_FILE
 from retriever.index import Index
-from retriever.sync import INCOMPLETE
 from retriever.types import DocumentRow, RetrieverError
 
 Opener = Callable[[Path], Index]
@@ -131,7 +130,7 @@ def overview(rows: Sequence[DocumentRow]) -> Overview:
 
 def _problem(row: DocumentRow) -> str:
     """What of a document could not be read, e.g. "2 of 9 pages: scanned"; empty if nothing."""
-    bad = {state: count for state, count in row.page_states.items() if state in INCOMPLETE}
+    bad = {state: count for state, count in row.page_states.items() if state.incomplete}
     states = ", ".join(str(state) for state in sorted(bad))
     return f"{sum(bad.values())} of {row.pages} pages: {states}" if bad else ""
 

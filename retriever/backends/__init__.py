@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from retriever.filters import Filter
 from retriever.settings import ChunkSettings, EmbedderSettings
-from retriever.types import Chunk, DocumentRow, Page, Piece
+from retriever.types import Chunk, DocumentRow, Page, PageAccount, Piece, UnreadFile
 
 Vectors = NDArray[np.float32]
 
@@ -99,6 +99,9 @@ class Backend(Protocol):
     ) -> None:
         """Replace the two means (dim,) applied in dense search; `facts` are shown by `info`."""
 
+    def set_unread(self, files: Sequence[UnreadFile]) -> None:
+        """Replace what `unread` tells."""
+
     def set_progress(self, progress: Mapping[str, Any] | None) -> None:
         """Publish how far a running sync is, for other processes; None when it ended."""
 
@@ -118,6 +121,12 @@ class Backend(Protocol):
 
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages in order."""
+
+    def account(self, document_id: str) -> list[PageAccount]:
+        """What became of a document's pages, in order, without their texts."""
+
+    def unread(self) -> list[UnreadFile]:
+        """The files that gave no document, ordered by root and path."""
 
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""

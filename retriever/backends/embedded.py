@@ -32,7 +32,16 @@ from retriever.filters import Filter
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.stores.exact import checked_query, scores_of
 from retriever.stores.faiss import factory_for, make_index, plain
-from retriever.types import Chunk, DocumentRow, IndexStateError, Page, Piece, UsageError
+from retriever.types import (
+    Chunk,
+    DocumentRow,
+    IndexStateError,
+    Page,
+    PageAccount,
+    Piece,
+    UnreadFile,
+    UsageError,
+)
 
 _REMEMBERED_QUERIES = 4
 
@@ -220,6 +229,21 @@ class EmbeddedBackend:
         """See `Backend.pages`."""
         with self._catalog.reading() as reader:
             return reader.pages(document_id)
+
+    def account(self, document_id: str) -> list[PageAccount]:
+        """See `Backend.account`."""
+        with self._catalog.reading() as reader:
+            return reader.account(document_id)
+
+    def unread(self) -> list[UnreadFile]:
+        """See `Backend.unread`."""
+        with self._catalog.reading() as reader:
+            return reader.unread()
+
+    def set_unread(self, files: Sequence[UnreadFile]) -> None:
+        """See `Backend.set_unread`."""
+        with self._catalog.writing(visible=False) as writer:
+            writer.set_unread(files)
 
     def chunks(self, document_id: str) -> list[Chunk]:
         """See `Backend.chunks`."""

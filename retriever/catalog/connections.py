@@ -181,6 +181,7 @@ class Catalog:
         connection = _connection(self.path, mode)
         try:
             _check_ours(connection, self.folder)
+            _upgrade(connection, self.folder)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
             if not writable:
@@ -282,6 +283,24 @@ def _check_ours(connection: sqlite3.Connection, folder: Path) -> None:
             f"the index in {folder} was made by a newer version of wva-retriever (format "
             f"{version}, this one knows {schema.VERSION}); upgrade, or build the index again"
         )
+
+
+def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
+    """Bring an index of an older format to this one, in one transaction."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION:
+        return
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        schema.upgrade(connection)
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise IndexStateError(
+            f"the index in {folder} was made by an older version of wva-retriever and cannot be "
+            f"brought up to date ({error}); open it once where it may be written"
+        ) from error
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _check_sqlite() -> None:

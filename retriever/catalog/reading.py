@@ -17,7 +17,15 @@ from retriever.catalog.schema import blob, stack, unblob
 from retriever.catalog.where import chunk_condition, document_condition
 from retriever.filters import Filter
 from retriever.terms import query_terms
-from retriever.types import Chunk, DocumentRow, Page, PageState
+from retriever.types import (
+    Chunk,
+    DocumentRow,
+    FileStatus,
+    Page,
+    PageAccount,
+    PageState,
+    UnreadFile,
+)
 
 Keys = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -26,7 +34,8 @@ BLOCK = 2048
 """Rows read at a time: bounds the memory of everything that goes over all chunks."""
 
 _CHUNK = """SELECT c.id, d.id, d.path, d.format, d.title, c.page, c.start, c.stop, c.text,
-    d.metadata FROM chunks c JOIN documents d ON d.key = c.document"""
+    d.metadata, p.label, p.state FROM chunks c JOIN documents d ON d.key = c.document
+    JOIN pages p ON p.document = c.document AND p.position = c.position"""
 _DOCUMENT = """SELECT id, source, root, path, format, title, author, date, sha256, size, mtime_ns,
     settings, metadata, pages, page_states, chunks FROM documents d"""
 
@@ -160,13 +169,43 @@ class Reader:
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages in order."""
         rows = self._rows(
-            """SELECT p.number, p.text, p.state, p.reason FROM pages p
+            """SELECT p.number, p.text, p.state, p.reason, p.label FROM pages p
             JOIN documents d ON d.key = p.document WHERE d.id = ? ORDER BY p.position""",
             (blob(document_id),),
         )
         return [
-            Page(number, unblob(text), PageState(state), unblob(reason))
-            for number, text, state, reason in rows
+            Page(number, unblob(text), PageState(state), unblob(reason), unblob(label))
+            for number, text, state, reason, label in rows
+        ]
+
+    def account(self, document_id: str) -> list[PageAccount]:
+        """What became of a document's pages, in order, without their texts."""
+        rows = self._rows(
+            """WITH the AS (SELECT key FROM documents WHERE id = ?), counted AS
+            (SELECT position, COUNT(*) AS chunks FROM chunks WHERE document IN the
+            GROUP BY position)
+            SELECT p.number, p.label, p.state, p.reason, IFNULL(counted.chunks, 0)
+            FROM pages p LEFT JOIN counted USING (position)
+            WHERE p.document IN the ORDER BY p.position""",
+            (blob(document_id),),
+        )
+        return [
+            PageAccount(number, unblob(label), PageState(state), unblob(reason), chunks)
+            for number, label, state, reason, chunks in rows
+        ]
+
+    def unread(self) -> list[UnreadFile]:
+        """The files that gave no document, ordered by root and path."""
+        rows = self._rows(
+            "SELECT root, path, status, reason, size, mtime_ns, settings FROM unread "
+            "ORDER BY root, path"
+        )
+        return [
+            UnreadFile(
+                *(unblob(root), unblob(path), FileStatus(status), unblob(reason)),
+                *(size, mtime_ns, unblob(settings)),
+            )
+            for root, path, status, reason, size, mtime_ns, settings in rows
         ]
 
     def chunks(self, document_id: str) -> list[Chunk]:
@@ -338,7 +377,7 @@ def _document(row: Sequence[Any]) -> DocumentRow:
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:
-    id_, document, path, format_, title, page, start, stop, text, metadata = row
+    id_, document, path, format_, title, page, start, stop, text, metadata, label, state = row
     return Chunk(
         id=unblob(id_),
         document_id=unblob(document),
@@ -350,6 +389,8 @@ def _chunk(row: Sequence[Any]) -> Chunk:
         end=stop,
         text=unblob(text),
         metadata=json.loads(metadata),
+        label=unblob(label),
+        state=PageState(state),
     )
 
 

@@ -21,9 +21,18 @@ from retriever.types import Scalar, UsageError
 Vectors = NDArray[np.float32]
 
 APPLICATION_ID = 0x57564131  # "WVA1": tells our files from other SQLite databases
-VERSION = 1
+VERSION = 2
 PAGE_SIZE = 32768
 """Bytes; with SQLite's usual 4096 a vector of 576 floats takes 1.8 times its size."""
+
+UNREAD = """CREATE TABLE unread (
+    root BLOB NOT NULL, path BLOB NOT NULL, status TEXT NOT NULL, reason BLOB NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, settings BLOB NOT NULL,
+    PRIMARY KEY (root, path)) WITHOUT ROWID"""
+"""Files that gave no document, so that an account of everything needs no new scan."""
+
+UPGRADES = {1: ("ALTER TABLE pages ADD COLUMN label BLOB NOT NULL DEFAULT x''", UNREAD)}
+"""By format, what makes it the next one."""
 
 STATEMENTS = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -39,7 +48,7 @@ STATEMENTS = (
         PRIMARY KEY (document, name)) WITHOUT ROWID""",
     """CREATE TABLE pages (
         document INTEGER NOT NULL, position INTEGER NOT NULL, number INTEGER,
-        text BLOB NOT NULL, state TEXT NOT NULL, reason BLOB NOT NULL,
+        label BLOB NOT NULL, state TEXT NOT NULL, reason BLOB NOT NULL, text BLOB NOT NULL,
         UNIQUE (document, position))""",
     """CREATE TABLE chunks (
         key INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,
@@ -60,6 +69,7 @@ STATEMENTS = (
         generation INTEGER PRIMARY KEY, file TEXT NOT NULL, bytes INTEGER NOT NULL,
         sha256 TEXT NOT NULL, kind TEXT NOT NULL, vectors INTEGER NOT NULL,
         last_key INTEGER NOT NULL)""",
+    UNREAD,
     """CREATE TABLE calibration (
         number INTEGER PRIMARY KEY AUTOINCREMENT, passage_mean BLOB NOT NULL,
         query_mean BLOB NOT NULL, facts TEXT NOT NULL)""",
@@ -75,6 +85,15 @@ def create(connection: sqlite3.Connection, identity: str) -> None:
     meta = {"identity": identity, "generation": 0}
     rows = [(name, json.dumps(value)) for name, value in meta.items()]
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring tables of an older format to this one; call it in a transaction."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for older in range(version, VERSION):
+        for statement in UPGRADES[older]:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def blob(text: str) -> bytes:
@@ -132,5 +151,6 @@ __all__ = [
     "operand",
     "stack",
     "unblob",
+    "upgrade",
     "vector_blob",
 ]

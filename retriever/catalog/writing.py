@@ -14,7 +14,7 @@ from retriever.catalog.reading import Reader, SnapshotRow, Vectors
 from retriever.catalog.schema import blob, metadata_rows, unblob, vector_blob
 from retriever.settings import EmbedderSettings
 from retriever.terms import index_terms
-from retriever.types import DocumentRow, Page, Piece, Span, UsageError, chunk_id
+from retriever.types import DocumentRow, Page, Piece, Span, UnreadFile, UsageError, chunk_id
 
 QUERY_PREFIX = "q:"
 """Keys of vectors that belong to no chunk but are kept: sentences read as queries."""
@@ -89,11 +89,9 @@ class Writer(Reader):
             "INSERT INTO metadata VALUES (?, ?, ?, ?)", ((document, *entry) for entry in metadata)
         )
         self._connection.executemany(
-            "INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                (document, at, page.number, blob(page.text), page.state.value, blob(page.reason))
-                for at, page in enumerate(pages)
-            ),
+            """INSERT INTO pages (document, position, number, text, state, reason, label)
+            VALUES (?, ?, ?, ?, ?, ?, ?)""",
+            (_page_values(document, at, page) for at, page in enumerate(pages)),
         )
         for id_, piece in unique.items():
             self._insert_chunk(document, id_, row.title, pages[piece.page], piece, vectors)
@@ -201,11 +199,14 @@ class Writer(Reader):
             ),
         )
         chunks = self._rows(
-            "SELECT page, start, stop, text, key FROM chunks WHERE document = ?", old
+            """SELECT c.page, start, stop, c.text, p.label, key FROM chunks c
+            JOIN pages p ON p.document = c.document AND p.position = c.position
+            WHERE c.document = ?""",
+            old,
         ).fetchall()
         renamed = [
-            (blob(chunk_id(row.id, page, Span(start, stop), unblob(text))), key)
-            for page, start, stop, text, key in chunks
+            (blob(chunk_id(row.id, page, Span(start, stop), unblob(text), unblob(label))), key)
+            for page, start, stop, text, label, key in chunks
         ]
         self._connection.executemany("UPDATE chunks SET id = ? WHERE key = ?", renamed)
 
@@ -225,6 +226,20 @@ class Writer(Reader):
             ):
                 self._connection.execute(statement, (key,))
         return len(keys)
+
+    def set_unread(self, files: Sequence[UnreadFile]) -> None:
+        """Replace the list of files that gave no document."""
+        self._connection.execute("DELETE FROM unread")
+        self._connection.executemany(
+            "INSERT INTO unread VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    *(blob(file.root), blob(file.path), file.status.value, blob(file.reason)),
+                    *(file.size, file.mtime_ns, blob(file.settings)),
+                )
+                for file in files
+            ),
+        )
 
     # What the vector search stands on
 
@@ -268,8 +283,15 @@ def _without_repeats(
     for piece in pieces:
         page = pages[piece.page]
         text = page.text[piece.span.start : piece.span.end]
-        unique.setdefault(chunk_id(document, page.number, piece.span, text), piece)
+        unique.setdefault(chunk_id(document, page.number, piece.span, text, page.label), piece)
     return unique
+
+
+def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:
+    return (
+        *(document, position, page.number, blob(page.text)),
+        *(page.state.value, blob(page.reason), blob(page.label)),
+    )
 
 
 __all__ = ["QUERY_PREFIX", "Writer"]

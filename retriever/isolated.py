@@ -1,0 +1,318 @@
+"""Files are read in a process of their own, so that a crash, a hang or a bomb costs that file only.
+
+The libraries that parse documents meet what anybody may have written. A `FileReader` has a process
+that reads one file
+after another; it is killed when a file takes too long, too much memory or gives too much text, and
+the next file gets a new one. What it sends back is JSON, never a pickle. The other end is
+`retriever.worker`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from retriever.readers import Reading
+from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Span
+
+MB = 1_000_000
+
+COMMAND = ("-m", "retriever.worker")
+"""What the process runs."""
+
+IDLE = 0
+"""Processes kept for the next run when one ends."""
+
+START_SECONDS = 60.0
+"""A process that says nothing for so long after its start is not going to."""
+
+TICK = 0.2
+"""Seconds between two looks at the memory of what reads."""
+
+RECYCLE = 600 * MB
+"""A process that has grown to this many bytes is replaced before the next file."""
+
+HEAD = struct.Struct(">cQ")
+"""Before every message: what it is, and its length in bytes."""
+
+READY, EARNED, DOCUMENT, REFUSED, TOO_MUCH = b"y", b"e", b"d", b"r", b"t"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may cost. `seconds` and `seconds_per_mb` are given in advance; pages earn more.
+
+    `memory` is of the process with its children, in bytes; `output` that of the document as JSON.
+    """
+
+    seconds: float = 60.0
+    seconds_per_mb: float = 10.0
+    memory: int = 2_500 * MB
+    output: int = 100 * MB
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    kind: bytes
+    body: bytes
+
+
+class FileReader:
+    """A process that reads files; started when the first one is to be read, anew after a failure.
+
+    Not for use from several threads at once.
+    """
+
+    def __init__(self, run: Reading | None = None, limits: Limits | None = None) -> None:
+        self.run = run or Reading()
+        self.limits = limits or Limits()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._messages: queue.Queue[_Message | None] = queue.Queue()
+        self._complaints: IO[bytes] | None = None
+
+    def read(self, path: Path, name: str) -> Document:
+        """As `readers.read_document`, within the limits."""
+        self._start()
+        try:
+            return self._ask(path, name)
+        except ReadError:
+            raise
+        except BaseException:  # Ctrl-C: what it is doing is of no use any more
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the process, whatever it is doing, and what it has started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        _kill(process)
+        for stream in (process.stdin, process.stdout, self._complaints):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+    # Asking
+
+    def _ask(self, path: Path, name: str) -> Document:
+        request = {
+            "path": str(path.absolute()),
+            "name": name,
+            "passwords": self.run.passwords,
+            "ocr": self.run.ocr,
+        }
+        try:
+            self._send(request)
+        except OSError:
+            raise self._crash() from None
+        size = path.stat().st_size if path.exists() else 0
+        seconds = self.limits.seconds + self.limits.seconds_per_mb * size / MB
+        deadline = time.monotonic() + seconds
+        while True:
+            message = self._next(deadline, seconds)
+            if message.kind == EARNED:
+                earned = float(message.body)
+                seconds += earned
+                deadline += earned
+            elif message.kind == REFUSED:
+                raise ReadError(_text(message.body))
+            else:
+                return document_of(message.body)
+
+    def _next(self, deadline: float, seconds: float) -> _Message:
+        """The next message. Raises ReadError when a limit is passed, or the process has gone."""
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                message = self._messages.get(timeout=max(0.0, min(left, TICK)))
+            except queue.Empty:
+                if left <= 0:
+                    raise self._too_much(f"it took longer than {seconds:,.4g} seconds") from None
+                if self._memory() > self.limits.memory:
+                    limit = f"{self.limits.memory / MB:,.0f} MB"
+                    raise self._too_much(f"it needs more than {limit} of memory") from None
+                continue
+            if message is None:
+                raise self._crash()
+            if message.kind == TOO_MUCH:
+                limit = f"{self.limits.output / MB:,.0f} MB"
+                raise self._too_much(f"it holds more than {limit} of text")
+            return message
+
+    def _too_much(self, what: str) -> ReadError:
+        self.close()
+        return ReadError(f"{what}; split the file")
+
+    def _memory(self) -> int:
+        """Bytes the process and what it has started hold; 0 if it has ended."""
+        if self._process is None:
+            return 0
+        try:
+            root = psutil.Process(self._process.pid)
+            return sum(one.memory_info().rss for one in [root, *root.children(recursive=True)])
+        except psutil.Error:
+            return 0
+
+    def _crash(self) -> ReadError:
+        """What to say of a process that has ended by itself."""
+        process = self._process
+        code = None
+        if process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(5)
+        self.close()
+        if code is not None and code < 0:
+            return ReadError(f"the reader crashed on it ({signal.Signals(-code).name})")
+        return ReadError("the reader crashed on it")
+
+    # Starting
+
+    def _start(self) -> None:
+        if self._process is not None and self._memory() > RECYCLE:
+            self.close()
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.close()
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, *COMMAND, str(self.limits.memory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            cwd=Path(__file__).parents[1],
+            start_new_session=True,  # Ctrl-C is for us; we tell it
+        )
+        self._messages = queue.Queue()
+        threading.Thread(
+            target=_listen,
+            args=(self._process.stdout, self._messages, self.limits.output),
+            daemon=True,
+        ).start()
+        with suppress(queue.Empty):
+            first = self._messages.get(timeout=START_SECONDS)
+            if first is not None and first.kind == READY:
+                return
+        self._complaints.seek(0)
+        said = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+        self.close()
+        raise RetrieverError(
+            "the process that reads files could not be started "
+            f"({said[-1] if said else 'it says nothing'}); wva doctor tells what is missing"
+        )
+
+    def _send(self, request: dict[str, Any]) -> None:
+        if self._process is None or self._process.stdin is None:
+            raise BrokenPipeError
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+
+
+def _listen(stream: IO[bytes], messages: queue.Queue[_Message | None], limit: int) -> None:
+    """Put what the process says into the queue; None when it has gone."""
+    with suppress(OSError, ValueError):  # closed by close()
+        while len(head := stream.read(HEAD.size)) == HEAD.size:
+            kind, length = HEAD.unpack(head)
+            if length > limit:
+                messages.put(_Message(TOO_MUCH, b""))
+                return
+            body = stream.read(length)
+            if len(body) < length:
+                break
+            messages.put(_Message(kind, body))
+    messages.put(None)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those it has started: they are one group where there are groups."""
+    with suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:  # pragma: no cover - Windows
+            process.kill()
+    process.wait()
+
+
+# Readers of a run
+
+_idle: list[FileReader] = []
+
+
+@contextmanager
+def file_reader(run: Reading, limits: Limits | None = None) -> Iterator[FileReader]:
+    """A reader for one run; no process is left behind it, but for IDLE ones."""
+    one = _idle.pop() if _idle else FileReader()
+    one.run, wanted = run, limits or Limits()
+    if one.limits != wanted:
+        one.close()
+        one.limits = wanted
+    try:
+        yield one
+    finally:
+        if len(_idle) < IDLE:
+            _idle.append(one)
+        else:
+            one.close()
+
+
+@atexit.register
+def _close_idle() -> None:
+    while _idle:
+        _idle.pop().close()
+
+
+# Documents as JSON
+
+
+def document_json(document: Document) -> bytes:
+    """A document as it travels."""
+    values = {
+        "path": document.path,
+        "format": document.format,
+        "title": document.title,
+        "author": document.author,
+        "date": document.date,
+        "metadata": dict(document.metadata),
+        "pages": [
+            [
+                *(page.number, page.text, page.state.value, page.reason, page.label),
+                None if page.body is None else [page.body.start, page.body.end],
+            ]
+            for page in document.pages
+        ],
+    }
+    return encoded(json.dumps(values, ensure_ascii=False))
+
+
+def document_of(body: bytes) -> Document:
+    """What `document_json` made."""
+    values = json.loads(_text(body))
+    pages = tuple(
+        Page(number, text, PageState(state), reason, label, None if body is None else Span(*body))
+        for number, text, state, reason, label, body in values.pop("pages")
+    )
+    return Document(**values, pages=pages)
+
+
+def encoded(text: str) -> bytes:
+    """A text as it travels: UTF-8, with lone surrogates let through."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8", "surrogatepass")

@@ -1,0 +1,91 @@
+"""The process in which files are read: requests come in, documents go out. See `isolated`.
+
+A request is a line of JSON on standard input; when that ends the process ends at once, so that it
+never outlives who started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from retriever.isolated import (
+    DOCUMENT,
+    EARNED,
+    HEAD,
+    READY,
+    REFUSED,
+    document_json,
+    encoded,
+)
+from retriever.readers import Reading, read_document
+from retriever.types import ReadError
+
+MOST_WRITTEN = 2_000_000_000
+"""Bytes of one file that a reader may write, such as a picture for an OCR."""
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    # What a library prints must not stand among the answers.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _limit_self(int(sys.argv[1]))
+    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(requests,), daemon=True).start()
+    _say(answers, READY, b"")
+    try:
+        while True:
+            _answer(requests.get(), answers)
+    finally:
+        os._exit(1)  # the other thread waits for standard input, which would end us noisily
+
+
+def _receive(requests: queue.SimpleQueue[dict[str, Any]]) -> None:
+    for line in sys.stdin.buffer:
+        requests.put(json.loads(line))
+    os._exit(0)  # nobody listens any more, whatever is being read
+
+
+def _answer(request: dict[str, Any], answers: IO[bytes]) -> None:
+    run = Reading(
+        passwords=tuple(request["passwords"]),
+        ocr=request["ocr"],
+        earn=lambda seconds: _say(answers, EARNED, str(seconds).encode()),
+    )
+    try:
+        body = document_json(read_document(Path(request["path"]), request["name"], run))
+    except ReadError as error:
+        _say(answers, REFUSED, encoded(str(error)) or b"it cannot be read")
+    except MemoryError:
+        _say(answers, REFUSED, b"it needs more memory than a file may take; split it")
+    else:
+        _say(answers, DOCUMENT, body)
+
+
+def _say(answers: IO[bytes], kind: bytes, body: bytes) -> None:
+    answers.write(HEAD.pack(kind, len(body)) + body)
+    answers.flush()
+
+
+def _limit_self(memory: int) -> None:
+    """Let the system refuse what no file may need, where it can."""
+    try:
+        import resource
+    except ImportError:  # pragma: no cover - Windows
+        return
+    with suppress(OSError):  # elsewhere than on Linux the parent alone watches the memory
+        used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_WRITTEN, MOST_WRITTEN))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""What a bad file costs: itself. Files here are harmless; the reader in the process is not."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from retriever import isolated
+from retriever.isolated import FileReader, Limits, file_reader
+from retriever.readers import Reading, read_document
+from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Span
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+
+# Stands in front of the real module in the process: what a file says is what its reader does.
+PLANTED = """
+    import os, runpy, signal, sys, textwrap, time
+    sys.path.insert(0, {root!r})
+    import retriever.readers as readers
+    from retriever.types import Document, Page
+
+    real = readers.read_document
+
+    def read(path, name, run):
+        said = path.read_text()
+        if said.startswith("harmless"):
+            return real(path, name, run)
+        made = {{**globals()}}
+        exec("def planted(path, name, run):\\n" + textwrap.indent(said, " "), made)
+        return made["planted"](path, name, run)
+
+    readers.read_document = read
+    sys.argv = sys.argv[-2:]
+    runpy.run_module("retriever.worker", run_name="__main__")
+"""
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A file reader whose process executes what is in the files it is to read."""
+    script = tmp_path / "planted.py"
+    root = str(Path(__file__).parents[1])
+    script.write_text(textwrap.dedent(PLANTED.format(root=root)))
+    monkeypatch.setattr(isolated, "COMMAND", (str(script),))
+    reader = FileReader(limits=Limits(seconds=20.0, memory=400_000_000, output=1_000_000))
+    yield reader
+    reader.close()
+
+
+def ask(reader: FileReader, folder: Path, text: str, name: str = "a.txt") -> Document:
+    path = folder / name
+    path.write_text(textwrap.dedent(text))
+    return reader.read(path, name)
+
+
+def test_what_comes_back_is_what_was_read(tmp_path: Path) -> None:
+    with file_reader(Reading()) as reader:
+        for path in sorted(SAMPLE.rglob("*.*"))[::9]:
+            assert reader.read(path, path.name) == read_document(path, path.name)
+        empty = tmp_path / "empty.txt"
+        empty.touch()
+        with pytest.raises(ReadError, match=r"^zero bytes$"):
+            reader.read(empty, "empty.txt")
+        with pytest.raises(ReadError, match="no such file"):
+            reader.read(tmp_path / "missing.txt", "missing.txt")
+
+
+def test_a_document_survives_the_way_through_json() -> None:
+    pages = (
+        Page(1, "text\0 \ud800 中", body=Span(1, 3), label="sheet A"),
+        Page(None, "", PageState.SCANNED, "an image"),
+    )
+    document = Document("a\udcff.pdf", "pdf", pages, "T", "A", "2024", {"n": 1, "x": True})
+    body = isolated.document_json(document)
+    assert isolated.document_of(body) == document
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "the reader crashed on it (SIGSEGV)"),
+        ("os._exit(3)", "the reader crashed on it"),
+        ("run.earn(0.0); sys.stdout.write('x' * 100000); os.abort()", "crashed on it (SIGABRT)"),
+        ("held = ' ' * 10**9", "it needs more memory than a file may take; split it"),
+        ("return Document(name, 'txt', (Page(None, 'x' * 2_000_000),))", "more than 1 MB of text"),
+        ("raise SystemExit", "the reader crashed on it"),
+    ],
+)
+def test_a_bad_file_costs_itself_alone(planted, tmp_path: Path, text: str, reason: str) -> None:
+    for _ in range(2):
+        assert ask(planted, tmp_path, "harmless").pages[0].text == "harmless"
+        with pytest.raises(ReadError) as caught:
+            ask(planted, tmp_path, text)
+        assert reason in str(caught.value)
+
+
+def test_a_hang_ends_and_a_page_done_earns_time(planted, tmp_path: Path) -> None:
+    planted.limits = Limits(seconds=0.5)
+    ask(planted, tmp_path, "harmless")
+    began = time.monotonic()
+    with pytest.raises(ReadError, match=r"it took longer than 0\.5\d* seconds; split the file"):
+        ask(planted, tmp_path, "time.sleep(60)")
+    assert time.monotonic() - began < 10
+    slow = """
+        for _ in range(4):
+            time.sleep(0.25)
+            run.earn(0.5)
+        return Document(name, "txt", (Page(None, "done"),))
+        """
+    assert ask(planted, tmp_path, slow).pages[0].text == "done"
+
+
+def test_memory_is_watched_where_the_system_does_not_limit_it(planted, tmp_path: Path) -> None:
+    """What a reader starts, such as an OCR, counts too, all together."""
+    child = "held = 'x' * 250_000_000; import time; time.sleep(60)"
+    with pytest.raises(ReadError, match="it needs more than 400 MB of memory; split the file"):
+        ask(
+            planted,
+            tmp_path,
+            f"""
+            import subprocess
+            children = [subprocess.Popen([sys.executable, "-c", {child!r}]) for _ in range(2)]
+            children[0].wait()
+            """,
+        )
+
+
+def test_nothing_is_left_running(planted, tmp_path: Path) -> None:
+    """Neither the process nor what it started, when a file is given up or the run ends."""
+    note = tmp_path / "pids"
+    planted.limits = Limits(seconds=1.0)
+    with pytest.raises(ReadError, match="longer than"):
+        ask(
+            planted,
+            tmp_path,
+            f"""
+            import subprocess
+            child = subprocess.Popen(["sleep", "600"])
+            open({str(note)!r}, "w").write(f"{{os.getpid()}} {{child.pid}}")
+            child.wait()
+            """,
+        )
+    _, alive = psutil.wait_procs(
+        [
+            psutil.Process(pid)
+            for pid in map(int, note.read_text().split())
+            if psutil.pid_exists(pid)
+        ],
+        timeout=10,
+    )
+    assert not alive
+    with file_reader(Reading()) as reader:
+        reader.close()
+
+
+def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    reader = FileReader()
+    (tmp_path / "a.txt").write_text("harmless")
+    reader.read(tmp_path / "a.txt", "a.txt")
+    process = psutil.Process(reader._process.pid)
+    reader._process.stdin.close()  # what the system does when we are killed
+    process.wait(10)
+    reader.close()
+
+
+def test_it_is_not_disturbed_by_ctrl_c(planted, tmp_path: Path) -> None:
+    ask(planted, tmp_path, "harmless")
+    assert os.getpgid(planted._process.pid) != os.getpgrp()  # Ctrl-C goes to the terminal's group
+
+
+def test_a_process_that_cannot_start_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(isolated, "COMMAND", ("-c", "raise SystemExit('no such library')"))
+    reader = FileReader()
+    (tmp_path / "a.txt").write_text("harmless")
+    with pytest.raises(RetrieverError, match=r"could not be started \(no such library\)"):
+        reader.read(tmp_path / "a.txt", "a.txt")
+
+
+def test_passwords_and_languages_reach_the_reader(planted, tmp_path: Path) -> None:
+    planted.run = Reading(passwords=("a b", "ü\n"), ocr="eng+deu")
+    text = "return Document(name, 'txt', (Page(None, repr((run.passwords, run.ocr))),))"
+    assert ask(planted, tmp_path, text).pages[0].text == repr((("a b", "ü\n"), "eng+deu"))
