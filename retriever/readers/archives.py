@@ -52,7 +52,7 @@ def too_large(data: bytes, what: str, streamed: str = "") -> str:
     return ""
 
 
-def broken(error: Exception, what: str) -> str:
+def broken(error: BaseException, what: str) -> str:
     """The reason for a package whose parts are damaged, with the library's own words."""
     words = " ".join(str(error).split())[:200].rstrip(".")
     return f"broken: its parts cannot be read as {what} ({words or type(error).__name__})"
