@@ -81,7 +81,7 @@ def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], 
     from retriever.index import Index
     from retriever.scan import targets
 
-    passwords = _passwords(options)
+    reading = _reading(options)
     targets(options.paths, [])  # a wrong path must not leave an empty index behind
     embedder = _embedder(options) if options.model or options.layers else None
     with Index.open_or_create(
@@ -94,8 +94,7 @@ def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], 
             delete=not options.no_delete,
             force=options.force,
             dry_run=options.dry_run,
-            passwords=passwords,
-            ocr=options.ocr_languages if options.ocr else "",
+            **reading,
             retry=options.retry,
             progress=_Teller(),
         )
@@ -106,16 +105,16 @@ def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], 
     return DONE if report.complete else INCOMPLETE
 
 
-def _passwords(options: argparse.Namespace) -> list[str]:
-    """Those given, and those in a file: one a line, blanks at its ends belonging to it."""
-    if not options.password_file:
-        return list(options.password)
-    path = Path(options.password_file)
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, ValueError):
-        raise UsageError(f"the password file {str(path)!r} cannot be read as text") from None
-    return [*options.password, *filter(None, lines)]
+def _reading(options: argparse.Namespace) -> dict[str, Any]:
+    """How files are to be read: passwords, those in a file one a line, and an OCR's languages."""
+    passwords = list(options.password)
+    if options.password_file:
+        path = Path(options.password_file)
+        try:
+            passwords += filter(None, path.read_text("utf-8-sig").splitlines())
+        except (OSError, ValueError):
+            raise UsageError(f"the password file {str(path)!r} cannot be read as text") from None
+    return {"passwords": passwords, "ocr": options.ocr_languages if options.ocr else ""}
 
 
 class _Teller:
@@ -256,9 +255,8 @@ def _doctor(options: argparse.Namespace) -> int:
 def _ui(options: argparse.Namespace) -> int:
     from retriever.serve import serve
 
-    return serve(
-        Path(options.index), options.port, [Path(path) for path in options.sync], _Teller()
-    )
+    paths = [Path(path) for path in options.sync]
+    return serve(Path(options.index), options.port, paths, _Teller(), **_reading(options))
 
 
 def _embed(options: argparse.Namespace) -> int:

@@ -161,6 +161,8 @@ def as_document(hit: Hit) -> Document:
             "title": chunk.title,
             "document_id": chunk.document_id,
             "page": chunk.page,
+            "label": chunk.label,
+            "state": chunk.state.value,
             "start": chunk.start,
             "end": chunk.end,
             "score": hit.score,

@@ -87,6 +87,12 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument(
         "--retry", action="store_true", help="read files again that failed and have not changed"
     )
+    _reading_options(parser)
+    parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or HNSW32,SQ8")
+    _model_options(parser)
+
+
+def _reading_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reading")
     group.add_argument(
         "--password",
@@ -102,8 +108,6 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
     group.add_argument(
         "--ocr-languages", default="eng", metavar="CODES", help="Tesseract's, e.g. eng+deu (eng)"
     )
-    parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or HNSW32,SQ8")
-    _model_options(parser)
 
 
 def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
@@ -135,6 +139,7 @@ def _add_ui(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument(
         "--sync", nargs="+", default=[], metavar="PATH", help="index these while the page is up"
     )
+    _reading_options(parser)
 
 
 def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:

@@ -13,8 +13,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
@@ -28,10 +29,12 @@ def serve(
     port: int,
     paths: Sequence[Path] = (),
     progress: Callable[[Progress], None] = lambda progress: None,
+    **reading: Any,
 ) -> int:
     """Serve the page for `index` on 127.0.0.1 until it is stopped; returns the exit code.
 
-    `paths` are brought into the index once the page is up. Raises UsageError when streamlit is not
+    `paths` are brought into the index once the page is up, `reading` as `Index.sync` takes it:
+    passwords and languages of an OCR. Raises UsageError when streamlit is not
     installed or the port is taken.
     """
     if importlib.util.find_spec("streamlit") is None:
@@ -50,7 +53,7 @@ def serve(
         _wait_until_healthy(page, port)
         print(f"search at http://{ADDRESS}:{port}", file=sys.stderr, flush=True)
         if paths:
-            _bring_in(index, paths, progress)
+            _bring_in(index, paths, progress, reading)
         return page.wait()
     finally:
         page.terminate()
@@ -60,14 +63,19 @@ def serve(
             page.kill()
 
 
-def _bring_in(index: Path, paths: Sequence[Path], progress: Callable[[Progress], None]) -> None:
+def _bring_in(
+    index: Path,
+    paths: Sequence[Path],
+    progress: Callable[[Progress], None],
+    reading: Mapping[str, Any],
+) -> None:
     """Index `paths`; whatever goes wrong is told, and the page stays up."""
     from retriever.index import Index
     from retriever.terminal import report_lines
 
     try:
         with Index.open_or_create(index) as opened:
-            report = opened.sync(list(paths), progress=progress)
+            report = opened.sync(list(paths), progress=progress, **reading)
         print("\n".join(report_lines(report)), file=sys.stderr, flush=True)
     except RetrieverError as error:
         print(f"wva: {error}", file=sys.stderr, flush=True)

@@ -80,7 +80,7 @@ def test_indexing_beside_the_page(
     (tmp_path / "docs" / "a.txt").write_text("Red apples grow on trees.")
     monkeypatch.setattr("retriever.embedder.AlignedWVA", lambda **_: FakeEmbedder())
     seen = []
-    serve._bring_in(tmp_path / "index", [tmp_path / "docs"], seen.append)
+    serve._bring_in(tmp_path / "index", [tmp_path / "docs"], seen.append, {"ocr": ""})
     assert seen[-1].files_done == seen[-1].files_total == 1
     assert "1 indexed" in capsys.readouterr().err
 

@@ -17,7 +17,16 @@ from streamlit.testing.v1 import AppTest
 
 from retriever.filters import Filter
 from retriever.index import Index
-from retriever.types import Chunk, Document, Hit, ModelError, Page, PageState
+from retriever.types import (
+    Chunk,
+    Document,
+    FileStatus,
+    Hit,
+    ModelError,
+    Page,
+    PageState,
+    UnreadFile,
+)
 from tests.fakes import FakeEmbedder
 from ui import marks
 from ui.cards import card
@@ -269,10 +278,25 @@ def test_a_card_says_nothing_it_does_not_know() -> None:
     assert "page" not in TAG.sub(" ", card(hit(page=None), "pears", "dense", []))
 
 
+def test_a_card_names_the_part_and_says_what_an_ocr_has_read() -> None:
+    shown = card(hit(label="sheet <b>", state=PageState.OCR), "pears", "dense", [
+        Page(3, "another pear"), Page(3, "before pear", label="sheet <b>"),
+    ])  # fmt: skip
+    plain = re.sub(r"\s+", " ", TAG.sub(" ", shown))
+    assert "sheet &lt;b&gt; OCR" in plain
+    assert "before" in plain
+    assert "page 3" not in plain
+
+
 def test_the_overview_counts_what_could_not_be_read(index: Path) -> None:
+    failed = UnreadFile("/docs", "bad.pdf", FileStatus.FAILED, "broken: no pages")
+    skipped = UnreadFile("/docs", "a.mp3", FileStatus.SKIPPED, "not a document")
     with Index.open(index, FakeEmbedder()) as opened:
-        seen = overview(opened.documents())
-    assert seen.problems == (("scans.pdf", "1 of 2 pages: scanned"),)
+        seen = overview(opened.documents(), [failed, skipped])
+    assert seen.problems == (
+        ("scans.pdf", "1 of 2 pages: scanned"),
+        ("bad.pdf", "broken: no pages"),
+    )
     assert (seen.more_problems, seen.first_date, seen.last_date) == (0, "2021-05-03", "2021-05-03")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from retriever.types import Chunk, Hit, Page
+from retriever.types import Chunk, Hit, Page, PageState
 from ui.marks import escaped, in_context, joined, passage
 
 _SCORE_HELP = {
@@ -22,6 +22,8 @@ _SCORE_HELP = {
     ),
 }
 
+_OCR_HELP = "Recognised in a picture of the page: some letters may be wrong."
+
 
 def card(hit: Hit, query: str, mode: str, pages: Sequence[Page]) -> str:
     """One result as an article; `pages` are its document's, empty if they are not to be shown."""
@@ -37,7 +39,9 @@ def card(hit: Hit, query: str, mode: str, pages: Sequence[Page]) -> str:
 def _place(chunk: Chunk) -> str:
     """Where the passage is from: file, page, folder, title."""
     folder, _, name = chunk.path.rpartition("/")
-    page = "" if chunk.page is None else f'<span class="wva-page">page {chunk.page}</span>'
+    page = f'<span class="wva-page">{escaped(chunk.place)}</span>' if chunk.place else ""
+    if chunk.state is PageState.OCR:
+        page += f'<span class="wva-page" title="{_OCR_HELP}">OCR</span>'
     title = chunk.title.strip()
     where = joined(
         [
@@ -73,7 +77,7 @@ def _surroundings(chunk: Chunk, query: str, pages: Sequence[Page]) -> str:
     page = _page_of(chunk, pages)
     if page is None or not (page.text[: chunk.start] + page.text[chunk.end :]).strip():
         return ""
-    summary = "Show the text around it" if chunk.page is None else f"Show on page {chunk.page}"
+    summary = f"Show on {escaped(chunk.place)}" if chunk.place else "Show the text around it"
     return (
         f'<details class="wva-more"><summary>{summary}</summary>'
         f'<div class="wva-context" dir="auto">'
@@ -84,7 +88,8 @@ def _surroundings(chunk: Chunk, query: str, pages: Sequence[Page]) -> str:
 def _page_of(chunk: Chunk, pages: Sequence[Page]) -> Page | None:
     """The page the chunk is from, if it still stands where it stood."""
     for page in pages:
-        if page.number == chunk.page and page.text[chunk.start : chunk.end] == chunk.text:
+        same_place = (page.number, page.label) == (chunk.page, chunk.label)
+        if same_place and page.text[chunk.start : chunk.end] == chunk.text:
             return page
     return None
 

@@ -17,7 +17,7 @@ import streamlit as st
 
 from retriever.catalog import CATALOG_FILE
 from retriever.index import Index
-from retriever.types import DocumentRow, RetrieverError
+from retriever.types import DocumentRow, FileStatus, RetrieverError, UnreadFile
 
 Opener = Callable[[Path], Index]
 
@@ -113,12 +113,13 @@ def _info(place: Place, generation: int, _index: Index) -> dict[str, Any]:
 
 @st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=64)
 def _overview(place: Place, generation: int | None, _index: Index) -> Overview:
-    return overview(_index.documents())
+    return overview(_index.documents(), _index.backend.unread())
 
 
-def overview(rows: Sequence[DocumentRow]) -> Overview:
-    """What the documents' rows say together."""
+def overview(rows: Sequence[DocumentRow], unread: Sequence[UnreadFile] = ()) -> Overview:
+    """What the documents' rows say together, and the files that gave no document."""
     problems = [(row.path, problem) for row in rows if (problem := _problem(row))]
+    problems += [(file.path, file.reason) for file in unread if file.status is FileStatus.FAILED]
     dates = sorted(row.date for row in rows if row.date)
     return Overview(
         problems=tuple(problems[:_MOST_PROBLEMS]),

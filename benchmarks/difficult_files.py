@@ -1,0 +1,109 @@
+"""A folder of files that break readers, in one run: `python -m benchmarks.difficult_files DIR`.
+
+Every file gets its time and memory as in `wva index`; a manifest.tsv beside the files (columns path
+and password) names passwords, which are tried on all of them. Told are the statuses, the slowest
+files, the memory of the indexing process, and whether every readable document is found by a
+sentence of its own. There is no model in it: vectors are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import resource
+import shutil
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from retriever.index import Index
+from retriever.isolated import FileReader
+from retriever.report import account
+from retriever.structure import sentences
+from retriever.terminal import account_lines
+from retriever.types import Document, Page
+from tests.fakes import FakeEmbedder
+
+WORDS = range(4, 40)  # of a sentence that is searched for
+
+
+def passwords_of(folder: Path) -> list[str]:
+    manifest = folder / "manifest.tsv"
+    if not manifest.is_file():
+        return []
+    with manifest.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        return list(dict.fromkeys(row["password"] for row in rows if row["password"]))
+
+
+def timed(times: dict[str, float]) -> None:
+    """Let every read note how long it took."""
+    real = FileReader.read
+
+    def read(self: FileReader, path: Path, name: str) -> Document:
+        started = time.perf_counter()
+        try:
+            return real(self, path, name)
+        finally:
+            times[name] = time.perf_counter() - started
+
+    FileReader.read = read  # type: ignore[method-assign]
+
+
+def peak() -> float:
+    """MB this process has held at most; the processes that read are not part of it."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def a_sentence(pages: list[Page]) -> str:
+    """The middle one of a document's sentences, or its first words."""
+    texts = [page.text for page in pages if page.state.readable]
+    found = [" ".join(t[s.start : s.end].split()) for t in texts for s in sentences(t)]
+    usable = [text for text in found if len(text.split()) in WORDS]
+    return usable[len(usable) // 2] if usable else " ".join(" ".join(texts).split()[:12])
+
+
+def missed(index: Index) -> list[str]:
+    """The documents that are not found by a sentence of theirs, copies of others counting too."""
+    texts = {row.path: index.pages(row.id) for row in index.documents() if row.chunks}
+    same: dict[str, set[str]] = {}
+    for path, pages in texts.items():
+        same.setdefault(" ".join(page.text for page in pages), set()).add(path)
+    lost = []
+    for path, pages in texts.items():
+        hits = index.search(a_sentence(pages), 20, mode="keyword", by_file=True)
+        twins = same[" ".join(page.text for page in pages)]
+        if not twins & {hit.chunk.path for hit in hits}:
+            lost.append(path)
+    return lost
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--ocr", default="", metavar="LANGUAGES")
+    parser.add_argument("--all", action="store_true", help="tell of every file")
+    asked = parser.parse_args()
+    times: dict[str, float] = {}
+    timed(times)
+    scratch = Path(tempfile.mkdtemp())
+    before, started = peak(), time.perf_counter()
+    with Index.open_or_create(scratch / "index", FakeEmbedder()) as index:
+        report = index.sync(asked.folder, passwords=passwords_of(asked.folder), ocr=asked.ocr)
+        seconds = time.perf_counter() - started
+        after = peak()
+        told = account(index.backend, str(asked.folder))
+        lost = missed(index)
+        documents = sum(row.chunks > 0 for row in index.documents())
+    print("\n".join(account_lines(told, everything=asked.all)))
+    print(f"\n{dict(Counter(file.status.value for file in report.files))} in {seconds:.0f} s")
+    print(f"peak memory of the indexing process: {before:.0f} MB before, {after:.0f} MB after")
+    slowest = sorted(times.items(), key=lambda entry: -entry[1])[:5]
+    print("slowest:", ", ".join(f"{name} {took:.1f} s" for name, took in slowest))
+    print(f"found by a sentence of their own: {documents - len(lost)} of {documents}; not: {lost}")
+    shutil.rmtree(scratch)
+
+
+if __name__ == "__main__":
+    main()
