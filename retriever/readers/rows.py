@@ -76,8 +76,8 @@ def written(rows: Iterable[Row], fewest: int = 2) -> Iterator[tuple[int, str]]:
                 names, texts = _begun(begin, names, fewest)
                 yield from texts
                 begin, inside = [], True
-        else:
-            names, texts = _begun(begin, names, fewest)
+        elif begin or inside:
+            names, texts = _begun(begin, names, fewest) if begin else (names, [])
             yield from texts
             begin, inside = [], False
     yield from _begun(begin, names, fewest)[1]

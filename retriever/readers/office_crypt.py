@@ -1,0 +1,133 @@
+"""Microsoft's older container: documents under a password in it, and the formats before 2007.
+
+Since 2007 a password wraps a DOCX, PPTX or XLSX into this container. It is opened with each
+password in turn, and what comes out is read as what it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from retriever.readers import extras
+from retriever.readers.context import Reading
+from retriever.readers.signatures import is_encrypted_office
+from retriever.types import Document, Page, PageState, ReadError
+
+VERSION = 1
+
+_BUILT_IN = "VelvetSweatshop"
+"""What Office itself encrypts with where only changes are protected; tried on everything."""
+
+_MAX_TRIES = 100  # each costs a hundred thousand rounds of hashing on purpose
+_STREAMS = (
+    ("__properties_version1.0", "an Outlook message (.msg): save it as .eml"),
+    ("WordDocument", "an old Word document (.doc): save it as .docx or .pdf"),
+    ("PowerPoint Document", "an old PowerPoint presentation (.ppt): save it as .pptx or .pdf"),
+    ("Workbook", "xls"),
+    ("Book", "xls"),
+    ("VisioDocument", "a Visio drawing (.vsd): save it as .pdf"),
+    ("Quill", "a Publisher document (.pub): save it as .pdf"),
+    ("Contents", "an older Works or Project file: save it as .pdf"),
+)
+_FORMATS = {".pptx": "pptx", ".ppsx": "pptx", ".pptm": "pptx", ".xlsx": "xlsx", ".xlsm": "xlsx"}
+
+
+class Locked(Exception):  # noqa: N818 - not an error: the page's reason on its way
+    """A document that no password opens; its text is the reason."""
+
+
+def kind(data: bytes) -> str:
+    """The format in the container: "locked" or "xls"; ReadError names those that are not read."""
+    if is_encrypted_office(data):
+        return "locked"
+    names = _names(data)
+    for stream, found in _STREAMS:
+        if stream in names:
+            if found == "xls":
+                return found
+            raise ReadError(f"{found.partition(': ')[0]} is not read;{found.partition(':')[2]}")
+    raise ReadError("an older Office file (.doc, .xls, .ppt or .msg); save it as .docx or .pdf")
+
+
+def _names(data: bytes) -> set[str]:
+    """The streams at the container's top; where it cannot be opened, those named anywhere in it."""
+    with contextlib.suppress(Exception):
+        olefile: Any = extras.load("olefile", "office", "older Office files")
+        with olefile.OleFileIO(io.BytesIO(data)) as container:
+            return {path[0] for path in container.listdir() if len(path) == 1}
+    wanted = (stream for stream, _ in _STREAMS if len(stream) > len("Contents"))
+    return {stream for stream in wanted if stream.encode("utf-16-le") in data}
+
+
+def read_locked(data: bytes, name: str, run: Reading) -> Document:
+    """The document inside, if one of the run's passwords opens it; else one page that says why."""
+    try:
+        opened = unlocked(data, run.passwords)
+    except Locked as reason:
+        format_ = _FORMATS.get(PurePosixPath(name).suffix.lower(), "docx")
+        return locked_document(name, format_, reason)
+    return run.inner(opened, name)
+
+
+def locked_document(name: str, format_: str, reason: Locked) -> Document:
+    """One page stands for all of a document that stays locked."""
+    return Document(name, format_, (Page(None, "", PageState.ENCRYPTED, str(reason)),))
+
+
+def unlocked(data: bytes, passwords: Sequence[str]) -> bytes:
+    """The document without its encryption; itself if it has none. Locked where nothing fits."""
+    try:
+        library: Any = extras.load("msoffcrypto", "office", "Office files under a password")
+    except ReadError as missing:
+        if is_encrypted_office(data):
+            raise Locked(f"password needed: {missing}") from None
+        return data  # an old workbook, most probably an open one: its reader will tell
+    tried = passwords[:_MAX_TRIES]
+    try:
+        file = library.OfficeFile(io.BytesIO(data))
+        if not file.is_encrypted():
+            return data
+    # The library tells damage, and encryption it does not know, in many ways.
+    except Exception as error:  # noqa: BLE001 - see the line above
+        if not is_encrypted_office(data):
+            return data
+        raise Locked(_reason(tried, error)) from None
+    failed: Exception | None = None
+    for password in (_BUILT_IN, *tried):
+        try:
+            return _decrypted(library, file, password)
+        except library.exceptions.InvalidKeyError:
+            continue
+        except Exception as error:  # noqa: BLE001 - as above; another password may yet fit
+            failed = error
+    raise Locked(_reason(tried, failed))
+
+
+def _decrypted(library: Any, file: Any, password: str) -> bytes:
+    """Raises InvalidKeyError for a wrong password."""
+    if file.format == "ooxml":
+        file.load_key(password=password, verify_password=True)
+    else:
+        file.load_key(password=password)
+    opened = io.BytesIO()
+    file.decrypt(opened)
+    found = opened.getvalue()
+    if not found:
+        raise library.exceptions.DecryptionError("nothing in it")
+    return found
+
+
+def _reason(tried: Sequence[str], error: Exception | None) -> str:
+    """Why a document stays locked."""
+    if not tried:
+        return "password needed: the document is encrypted"
+    if error is not None:
+        words = " ".join(str(error).split())[:200] or type(error).__name__
+        return f"password needed: the document is encrypted, and cannot be opened ({words})"
+    if len(tried) == 1:
+        return "password needed: the one that was given does not fit"
+    return f"password needed: none of the {len(tried)} that were given fits"

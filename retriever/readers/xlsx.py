@@ -1,0 +1,270 @@
+"""Excel workbooks: each sheet a part of its own, its rows with the names of their columns.
+
+New workbooks (.xlsx, .xlsm) are read with openpyxl, row by row: it alone gives the formats of
+numbers (so that 0.125 reads "12.5%" where the sheet shows that) and never makes room for the empty
+cells between the first and the last one. python-calamine is ten times as fast, but sets aside one
+place for each of them: a single cell in the last corner ends the process. Old workbooks (.xls),
+whose sheets are small, are read with it.
+
+Formulas give the results stored with them; hidden sheets are read and marked; comments, charts,
+text boxes and errors such as #N/A are left out.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from retriever.readers import archives, extras, rows
+from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
+from retriever.types import Document, Page, PageState, ReadError
+
+VERSION = 1
+
+MAX_CELLS = 20_000_000
+"""Places walked of one workbook, empty ones between filled ones included."""
+
+MAX_CHARACTERS = rows.MAX_TEXT // 2
+
+_CALLED = "an Excel workbook"
+_MAX_SHEETS = 2_000
+_MAX_ROW = 1_048_576  # Excel's own limit
+_SHEETS = "xl/worksheets/"
+_ERRORS = frozenset(
+    ["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#SPILL!", "#CALC!"]
+)
+# A formula with no result beside it: the program that wrote it never calculated.
+_UNCALCULATED = re.compile(rb"(?:</f>|<f[^>]{0,300}/>)\s*(?:<v\s*/>|<v></v>|</c>)")
+_QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]')  # parts of a number format that are no codes
+
+
+@dataclass(slots=True)
+class _Budget:
+    """How much more of one workbook is read; all its sheets share it."""
+
+    cells: int
+    characters: int = MAX_CHARACTERS
+    spent: bool = False
+
+    def walk(self, cells: int) -> bool:
+        """Whether a row of so many places may still be read."""
+        self.cells -= cells + 1
+        self.spent = self.spent or self.cells < 0
+        return not self.spent
+
+
+def read_xlsx(data: bytes, name: str, run: Reading) -> Document:
+    """The document of an XLSX or XLSM file."""
+    large = archives.too_large(data, _CALLED, streamed=_SHEETS)
+    if large:
+        return Document(name, "xlsx", (rows.left_out(None, "", large),))
+    openpyxl: Any = extras.load("openpyxl", "office", "Excel workbooks")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl comments on every extension it does not know
+        try:
+            book = openpyxl.load_workbook(
+                io.BytesIO(data), read_only=True, data_only=True, keep_links=False
+            )
+        except Exception as error:  # noqa: BLE001 - damage shows in many ways, all mean the same
+            raise ReadError(archives.broken(error, _CALLED)) from None
+        try:
+            pages = tuple(_sheet_pages(data, book, run))
+            return Document(name, "xlsx", pages or (_no_sheets(),), **_facts(book, name))
+        finally:
+            book.close()
+
+
+def read_xls(data: bytes, name: str, run: Reading) -> Document:
+    """The document of an XLS file, as Excel wrote them until 2003."""
+    calamine: Any = extras.load("python_calamine", "office", "old Excel workbooks")
+    budget = _Budget(MAX_CELLS)
+    pages: list[Page] = []
+    try:
+        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
+        for position, sheet in enumerate(book.sheets_metadata[:_MAX_SHEETS], 1):
+            hidden = "hidden" in str(sheet.visible).lower()
+            table = _old_rows(book.get_sheet_by_index(position - 1), budget)
+            pages += _pages(position, sheet.name, table, _note(hidden, 0), run, budget)
+    # A panic of the library is no Exception; those that are none of its are passed on.
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
+        raise ReadError(archives.broken(error, "an old Excel workbook")) from None
+    return Document(name, "xls", tuple(pages) or (_no_sheets(),))
+
+
+def _no_sheets() -> Page:
+    return Page(None, "", PageState.EMPTY, "no sheet with cells in it")
+
+
+def _facts(book: Any, name: str) -> dict[str, Any]:
+    """Title, author, date and metadata."""
+    core = book.properties
+    return {
+        "title": clean_title(core.title, name),
+        "author": clean_author(core.creator if core.creator != "openpyxl" else ""),
+        "date": iso_date(core.created or core.modified),
+        "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
+    }
+
+
+def _sheet_pages(data: bytes, book: Any, run: Reading) -> Iterator[Page]:
+    budget = _Budget(MAX_CELLS)
+    for position, sheet in enumerate(book.worksheets, 1):
+        label = f"sheet {sheet.title}"
+        if position > _MAX_SHEETS:
+            yield rows.left_out(position, "further sheets", f"{len(book.worksheets):,} sheets")
+            return
+        try:
+            hidden = sheet.sheet_state != "visible"
+            note = _note(hidden, _uncalculated(data, sheet))
+            yield from _pages(position, sheet.title, _new_rows(sheet, budget), note, run, budget)
+        # One damaged sheet does not take the others with it.
+        except Exception as error:  # noqa: BLE001 - see the line above
+            words = " ".join(str(error).split())[:200] or type(error).__name__
+            yield Page(position, "", PageState.FAILED, f"broken: {words}", label)
+
+
+def _pages(
+    position: int,
+    title: str,
+    table: Iterable[rows.Row],
+    note: str,
+    run: Reading,
+    budget: _Budget,
+) -> list[Page]:
+    """The pages of one sheet: one, or one for each part of some hundred rows."""
+    found: list[rows.Part] = []
+    for part in rows.parts(rows.written(table, fewest=3)):
+        found.append(part)
+        run.earn(PAGE_SECONDS)
+        budget.characters -= len(part.text)
+        if budget.characters < 0:
+            budget.spent = True
+            break
+    cut = budget.spent
+    label = f"sheet {title}"
+    pages = [
+        rows.page_of(
+            position,
+            part.text,
+            label
+            if len(found) == 1 and not cut
+            else f"{label}, {rows.span('rows', part.first, part.last)}",
+            note,
+        )
+        for part in found
+    ]
+    if cut:
+        after = f"rows after {found[-1].last}" if found else "rows"
+        pages.append(rows.left_out(position, f"{label}, {after}", after))
+    elif not found:
+        reason = "no cells with text in it" + (f"; {note}" if note else "")
+        pages.append(rows.page_of(position, "", label, reason))
+    return pages
+
+
+def _note(hidden: bool, uncalculated: int) -> str:
+    """What is to be known of a sheet; empty if nothing is."""
+    notes = ["a hidden sheet"] if hidden else []
+    if uncalculated:
+        formulas = f"{uncalculated:,} formulas have" if uncalculated > 1 else "1 formula has"
+        notes.append(f"{formulas} no stored result: open and save it in a spreadsheet program")
+    return "; ".join(notes)
+
+
+def _uncalculated(data: bytes, sheet: Any) -> int:
+    """How many of a sheet's formulas have no result stored with them."""
+    path = str(getattr(sheet, "_worksheet_path", "")).lstrip("/")
+    count = 0
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(path) as part:
+            tail = b""
+            while block := part.read(1 << 20):
+                text = tail + block
+                # What begins in the last bytes is counted with the next block.
+                edge = max(0, len(text) - 4_096)
+                count += sum(match.start() < edge for match in _UNCALCULATED.finditer(text))
+                tail = text[edge:]
+            count += len(_UNCALCULATED.findall(tail))
+    except (KeyError, zipfile.BadZipFile, OSError, EOFError, ValueError):
+        return 0
+    return count
+
+
+def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.Row]:
+    """The rows of a sheet of openpyxl; the size it states of itself is not believed."""
+    sheet.reset_dimensions()
+    blank = True
+    for number, cells in enumerate(sheet.iter_rows(), 1):
+        if not budget.walk(len(cells)) or number > _MAX_ROW:
+            return
+        texts = [_cell(cell) for cell in cells]
+        before, blank = blank, not any(texts)
+        if not (before and blank):  # one empty row says as much as a million
+            yield rows.Row(number, texts)
+
+
+def _cell(cell: Any) -> str:
+    """A cell of openpyxl as text; its format costs a look-up, and only numbers need it."""
+    value = cell.value
+    return _shown(value, cell.number_format if isinstance(value, int | float) else "")
+
+
+def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.Row]:
+    """The rows of a sheet of calamine, which begins with the first filled row."""
+    top = sheet.start[0] if sheet.start else 0
+    for number, cells in enumerate(sheet.iter_rows(), 1 + top):
+        if not budget.walk(len(cells)):
+            return
+        yield rows.Row(number, [_shown(cell) for cell in cells])
+
+
+def _shown(value: Any, number_format: str = "") -> str:
+    """A cell as text, near to what its sheet shows; empty for errors.
+
+    >>> _shown(0.125, "0.0%"), _shown(0.1 + 0.2), _shown(datetime(2024, 3, 7)), _shown(3.0)
+    ('12.5%', '0.3', '2024-03-07', '3')
+    >>> _shown(True), _shown(timedelta(hours=30)), _shown("#N/A")
+    ('TRUE', '30:00', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return "" if value in _ERRORS else value.strip()
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, int | float):
+        return _number(value, number_format)
+    return _moment(value)
+
+
+def _number(value: float, number_format: str) -> str:
+    """A number with the 15 digits that Excel keeps; per cent where it is shown so."""
+    if "%" in number_format and "%" in _QUOTED.sub("", number_format):
+        return f"{value * 100:.10g}%"
+    return str(value) if isinstance(value, int) else f"{value:.15g}"
+
+
+def _moment(value: Any) -> str:
+    """Dates, moments, times and durations as ISO 8601 writes them, without idle zeros."""
+    if isinstance(value, datetime):
+        if value.time() == time():
+            return value.date().isoformat()
+        return value.isoformat(" ", "seconds" if value.second else "minutes")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, time):
+        return value.isoformat("seconds" if value.second else "minutes")
+    if isinstance(value, timedelta):
+        minutes, seconds = divmod(round(value.total_seconds()), 60)
+        clock = f"{minutes // 60}:{minutes % 60:02}"
+        return f"{clock}:{seconds:02}" if seconds else clock
+    return str(value)
