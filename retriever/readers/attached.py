@@ -1,0 +1,127 @@
+"""A file inside of a file: what hangs on a mail or is embedded in a PDF, read as any other file.
+
+Its pages join the pages of the file it hangs on: without a number, since they are none of that
+file's pages, and with a label that names the attachment. What is no document (a picture, a
+signature, an archive) is one page that says so; what cannot be read is one that says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain, count
+from pathlib import Path
+
+from retriever.readers import signatures
+from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.encodings import decode
+from retriever.readers.facts import clean_fact
+from retriever.types import Page, PageState, ReadError
+
+VERSION = 1
+
+MAX_PARTS = 20_000
+"""A document with as many parts takes no more attachments."""
+
+_MAX_BYTES = 100_000_000
+_MAX_NAME = 120
+# Told by name, because their bytes are text: they sign, describe or draw, and are not to be read.
+_NO_TEXT = {
+    ".asc": "a signature or key",
+    ".sig": "a signature",
+    ".p7s": "a signature",
+    ".p7m": "a signature",
+    ".svg": "a picture",
+    ".vcf": "",  # an address card reads well enough as text
+    ".ics": "",  # an invitation, too
+}
+
+
+def attached_pages(
+    name: str, data: bytes, run: Reading, taken: set[str], prefix: str = ""
+) -> list[Page]:
+    """The pages of the file `name` that hangs on the one being read; at least one, in any state.
+
+    `taken` holds the labels given so far in this document; the new ones, each beginning with
+    `prefix`, are added to it. Of a document with too many parts one page says so, once.
+    """
+    if len(taken) >= MAX_PARTS:
+        return _rest(taken)
+    base = f"{prefix}attachment {_shown(name)}"
+    run.earn(PAGE_SECONDS)
+    try:
+        pages = _pages(name, data, run)
+    except ReadError as error:
+        pages = [Page(None, "", PageState.FAILED, str(error))]
+    return [
+        replace(page, number=None, label=unique_label(_label(base, page), taken)) for page in pages
+    ]
+
+
+def unique_label(label: str, taken: set[str]) -> str:
+    """`label`, with a number behind it if another part has it already; it is taken from then on.
+
+    >>> taken = set[str]()
+    >>> [unique_label(label, taken) for label in ("part", "part", "other", "part")]
+    ['part', 'part (2)', 'other', 'part (3)']
+    """
+    if label in taken:
+        numbers = chain(range(2, 100), count(len(taken)))  # never a search through all of them
+        label = next(name for n in numbers if (name := f"{label} ({n})") not in taken)
+    taken.add(label)
+    return label
+
+
+def _rest(taken: set[str]) -> list[Page]:
+    label = "further attachments"
+    if label in taken:
+        return []
+    taken.add(label)
+    return [Page(None, "", PageState.FAILED, f"more than {MAX_PARTS:,} parts in one file", label)]
+
+
+def _pages(name: str, data: bytes, run: Reading) -> list[Page]:
+    if not data:
+        return [Page(None, "", PageState.EMPTY, "zero bytes")]
+    reason = _left_out(name, data)
+    if reason:
+        return [Page(None, "", PageState.SKIPPED, reason)]
+    if len(data) > _MAX_BYTES:
+        raise ReadError(f"too large: {len(data):,} bytes, the limit is {_MAX_BYTES:,}")
+    pages = run.inner(data, name).pages
+    return list(pages) or [Page(None, "", PageState.EMPTY, "no text in it")]
+
+
+def _left_out(name: str, data: bytes) -> str:
+    """Why the file is not one to be read; empty if it is."""
+    # The door imports the readers, some of which import this module.
+    from retriever.readers import FORMATS, supported
+
+    kind = signatures.kind(data)
+    if kind in FORMATS or kind == "ole":
+        return ""
+    if kind:
+        return f"not read: {kind}"
+    ending = Path(name).suffix.lower()
+    if _NO_TEXT.get(ending):
+        return f"not read: {_NO_TEXT[ending]}"
+    if not ending or ending in _NO_TEXT or supported(Path(name)):
+        return ""
+    if decode(data[:10_000]) is None:
+        return f"format not supported ({_shown(ending)})"
+    return ""
+
+
+def _shown(name: str) -> str:
+    """A name on one line, without the folders somebody wrote before it; never empty."""
+    last = clean_fact(name).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].strip()
+    if len(last) > _MAX_NAME:
+        return f"{last[: _MAX_NAME - 20]}…{last[-19:]}"
+    return last or "unnamed"
+
+
+def _label(base: str, page: Page) -> str:
+    inside = page.label or (f"page {page.number}" if page.number is not None else "")
+    return f"{base}, {inside}" if inside else base
+
+
+__all__ = ["MAX_PARTS", "attached_pages", "unique_label"]

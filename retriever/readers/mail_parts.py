@@ -1,0 +1,220 @@
+"""A mail taken apart: its own text, the files that hang on it, and what cannot be read of it.
+
+Of several forms of the same text one is taken: the first, which by custom is the plain one, unless
+it only points to its HTML twin. A mail in a mail is a file like any other.
+"""
+
+from __future__ import annotations
+
+import base64
+import email.policy
+from dataclasses import dataclass, field
+from email.message import Message
+from mimetypes import MimeTypes
+
+from retriever.readers.encodings import decode
+from retriever.readers.facts import clean_fact
+from retriever.readers.html import main_text, parse
+from retriever.readers.mail_headers import decoded, header
+from retriever.readers.pages import MAX_CHARACTERS
+from retriever.types import ReadError
+
+VERSION = 1
+
+MAX_LEAVES = 2_000
+"""Parts of one mail that are looked at."""
+
+_STUB = 300  # characters: a text shorter than that may only point to its HTML twin
+# Not those of the machine: they differ, and so would the result.
+_ENDINGS = MimeTypes(filenames=())
+
+
+@dataclass(slots=True)
+class Parts:
+    """A mail taken apart: its own texts in order, what hangs on it, and why text is missing."""
+
+    texts: list[str] = field(default_factory=list)
+    files: list[tuple[str, bytes]] = field(default_factory=list)
+    encrypted: str = ""
+    leaves: int = 0
+
+
+def take_apart(message: Message, parts: Parts) -> None:
+    """Sort a message's parts, itself among them, in their order."""
+    kind = message.get_content_type()
+    parts.leaves += 1
+    if parts.leaves > MAX_LEAVES:
+        return
+    special = _SPECIAL.get(kind)
+    if special is not None:
+        special(message, parts)
+    elif kind.startswith("multipart/"):
+        for inner in _children(message):
+            take_apart(inner, parts)
+    elif kind in ("text/plain", "text/html") and not _is_file(message):
+        parts.texts.append(_html_text(message) if kind == "text/html" else _plain_text(message))
+    elif not _is_inline_picture(message, kind):
+        parts.files.append((_file_name(message, kind, parts), _bytes(message)))
+
+
+def _take_pgp(message: Message, parts: Parts) -> None:
+    parts.encrypted = "PGP"
+
+
+def _take_status(message: Message, parts: Parts) -> None:
+    """Why a mail could not be delivered: blocks of lines like headers."""
+    parts.texts += [str(each) for each in _children(message)]
+
+
+def _take_best(message: Message, parts: Parts) -> None:
+    """Of several forms of the same text one; the files that hang on any of them all."""
+    forms: list[str] = []
+    for inner in _children(message):
+        form = Parts(leaves=parts.leaves)
+        take_apart(inner, form)
+        parts.files += [each for each in form.files if each not in parts.files]
+        parts.encrypted = parts.encrypted or form.encrypted
+        parts.leaves = form.leaves
+        forms.append("\n\n".join(form.texts).strip())
+    plain = next((text for text in forms if text), "")
+    fullest = max(forms, key=len, default="")
+    stub = len(plain) < _STUB and len(fullest) > 3 * len(plain)
+    parts.texts.append(fullest if stub else plain)
+
+
+def _take_smime(message: Message, parts: Parts) -> None:
+    if str(message.get_param("smime-type", "")).lower() == "signed-data":
+        parts.files.append(("signed text.p7m", _bytes(message)))
+    else:
+        parts.encrypted = "S/MIME"
+
+
+def _take_mail(message: Message, parts: Parts) -> None:
+    """A mail in a mail is a file like others: it is read through the door."""
+    if str(message.get("content-transfer-encoding")).strip().lower() == "base64":
+        parts.files.append(("mail.eml", _wrapped_mail(message)))  # against the rules, but seen
+        return
+    for inner in _children(message):
+        subject = clean_fact(header(inner, "subject")) or "mail"
+        name = subject.replace("/", "-").replace("\\", "-")[:100] + ".eml"
+        try:
+            parts.files.append((name, inner.as_bytes(policy=email.policy.compat32)))
+        # The library cannot write some of what it can read.
+        except Exception:  # noqa: BLE001 - see the line above
+            parts.files.append((name, str(inner.get_payload()).encode("utf-8", "replace")))
+
+
+_SPECIAL = {
+    "multipart/encrypted": _take_pgp,
+    "multipart/alternative": _take_best,
+    "message/rfc822": _take_mail,
+    "message/delivery-status": _take_status,
+    "application/pkcs7-mime": _take_smime,
+    "application/x-pkcs7-mime": _take_smime,
+}
+
+
+def _wrapped_mail(message: Message) -> bytes:
+    inner = "".join(str(each.get_payload()) for each in _children(message))
+    try:
+        return base64.b64decode(inner)
+    except ValueError:
+        return b""
+
+
+def _children(message: Message) -> list[Message]:
+    payload = message.get_payload()
+    if isinstance(payload, list):
+        return [each for each in payload if isinstance(each, Message)]
+    # Said to have parts, but none was found: what is there is its text.
+    message.set_type("text/plain")
+    return [message] if isinstance(payload, str) and payload.strip() else []
+
+
+def _is_file(message: Message) -> bool:
+    """Whether a text part hangs on the mail, rather than being its text."""
+    disposition = str(message.get("content-disposition") or "").strip().lower()
+    return disposition.startswith("attachment") or bool(_stated_name(message))
+
+
+def _is_inline_picture(message: Message, kind: str) -> bool:
+    """A picture shown inside of the HTML, as a web page's are; those are no attachments."""
+    disposition = str(message.get("content-disposition") or "").strip().lower()
+    shown = "content-id" in message and not disposition.startswith("attachment")
+    return shown and kind.startswith("image/")
+
+
+def _stated_name(message: Message) -> str:
+    try:
+        return clean_fact(decoded(message.get_filename() or ""))
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return ""
+
+
+def _file_name(message: Message, kind: str, parts: Parts) -> str:
+    stated = _stated_name(message)
+    if stated:
+        return stated
+    return f"part {len(parts.files) + 1}{_ENDINGS.guess_extension(kind) or ''}"
+
+
+# Bytes to text
+
+
+def _bytes(message: Message) -> bytes:
+    try:
+        payload = message.get_payload(decode=True)
+    except (ValueError, TypeError, LookupError, AttributeError, AssertionError):
+        payload = str(message.get_payload()).encode("utf-8", "replace")
+    return payload if isinstance(payload, bytes) else b""
+
+
+def _text(message: Message) -> str:
+    """A part's text; what it says of its encoding is believed unless its bytes contradict it."""
+    data = _bytes(message)
+    if len(data) > 4 * MAX_CHARACTERS:
+        raise ReadError(f"its text is too long: {len(data):,} bytes")
+    try:
+        charset = str(message.get_content_charset() or "")
+    except (ValueError, TypeError, LookupError, AttributeError):
+        charset = ""
+    return (decode(data, charset) or data.decode("utf-8", "replace")).replace("\x00", "")
+
+
+def _plain_text(message: Message) -> str:
+    text = _text(message)
+    if str(message.get_param("format", "") or "").lower() != "flowed":
+        return text
+    return unflowed(text, delete=str(message.get_param("delsp", "") or "").lower() == "yes")
+
+
+def unflowed(text: str, *, delete: bool = False) -> str:
+    r"""Paragraphs whose lines end in a blank put together again (RFC 3676).
+
+    >>> unflowed("One \nparagraph.\n-- \nAda\n")
+    'One paragraph.\n-- \nAda\n'
+    """
+    lines: list[str] = []
+    flowing = False
+    depth = 0
+    for line in text.replace("\r\n", "\n").split("\n"):
+        body = line.lstrip(">")
+        quoted = len(line) - len(body)
+        body = body.removeprefix(" ")
+        signature = body == "-- "
+        if flowing and quoted == depth and not signature:
+            lines[-1] += body
+        else:
+            lines.append(">" * quoted + (" " if quoted and body else "") + body)
+        flowing, depth = body.endswith(" ") and not signature, quoted
+        if flowing and delete:
+            lines[-1] = lines[-1][:-1]
+    return "\n".join(lines)
+
+
+def _html_text(message: Message) -> str:
+    root = parse(_text(message))
+    return "" if root is None else main_text(root)
+
+
+__all__ = ["MAX_LEAVES", "Parts", "take_apart", "unflowed"]
