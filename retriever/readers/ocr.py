@@ -1,0 +1,154 @@
+"""OCR: the pages of a PDF that are pictures, drawn by PDFium and read by Tesseract.
+
+One page at a time is drawn, read and forgotten. A page whose text was recognised is in state OCR
+and says how sure Tesseract is; one without any is EMPTY, so that no later run tries it again; any
+other stays as it was and says what stood in the way. Which pages need it, `pdf.py` says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from retriever.readers import pdf_open
+from retriever.readers.context import OCR_SECONDS, Reading
+from retriever.readers.pages import make_page
+from retriever.readers.pdf_text import clean_lines, known_words, rejoin_hyphens
+from retriever.readers.tesseract import MAX_SIDE, Picture, available, recognise
+from retriever.types import Page, PageState, ReadError
+
+VERSION = 1
+
+NOTHING_FOUND = "an image in which OCR found no text"
+
+_DPI = 300  # at 150 one word in fifty more is lost; above 300 only time is
+_MAX_PIXELS = 25_000_000  # an A3 sheet at 300 dpi is 17 million
+_TO_READ = (PageState.SCANNED, PageState.GARBLED)
+
+
+def recognised(data: bytes, pages: Sequence[Page], run: Reading) -> tuple[Page, ...]:
+    """The pages of the PDF in `data`, those without usable text read from their pictures.
+
+    Without languages in `run.ocr` nothing changes. `run` is told of every page before it is tried.
+    """
+    tried = [page for page in pages if page.state in _TO_READ and page.number and not page.label]
+    if not run.ocr or not tried:
+        return tuple(pages)
+    reason = available(run.ocr)
+    if reason:
+        found = {page.number: _unread(page, reason) for page in tried}
+    else:
+        found = _read(data, tried, run)
+    return tuple(
+        _joined([found.get(page.number, page) if page in tried else page for page in pages])
+    )
+
+
+def page_of(number: int | None, picture: Picture, languages: str) -> Page:
+    """The page for a picture: OCR or EMPTY. Raises ReadError when it could not be read."""
+    found = recognise(picture, languages)
+    made = make_page(number, clean_lines(found.text), NOTHING_FOUND)
+    if made.state is PageState.GARBLED:
+        raise ReadError(f"OCR made no words of it; is it in another language than {languages}?")
+    return replace(made, state=PageState.OCR, reason=found.said) if made.text else made
+
+
+def _read(data: bytes, pages: Sequence[Page], run: Reading) -> dict[int | None, Page]:
+    """What became of each page, by its number."""
+    try:
+        with _opened(data, run, max(page.number or 1 for page in pages)) as document:
+            return {page.number: _one(document, page, run) for page in pages}
+    except ReadError as error:
+        return {page.number: _unread(page, str(error)) for page in pages}
+
+
+def _one(document: Any, page: Page, run: Reading) -> Page:
+    run.earn(OCR_SECONDS)
+    try:
+        made = page_of(page.number, _drawn(document, page.number or 1), run.ocr)
+    except ReadError as error:
+        return _unread(page, str(error))
+    if made.state is PageState.EMPTY and page.state is PageState.GARBLED:
+        return _unread(page, "OCR found no text either")
+    return made
+
+
+def _unread(page: Page, reason: str) -> Page:
+    """The page as it was, with what stood in the way."""
+    before = "an image without text" if page.state is PageState.SCANNED else page.reason
+    return replace(page, reason=f"{before}; {reason}" if before else reason)
+
+
+def _joined(pages: Sequence[Page]) -> Iterator[Page]:
+    """Words cut at line ends put together, by the words of the whole document."""
+    words = known_words(page.text for page in pages)
+    for page in pages:
+        if page.state is PageState.OCR:
+            yield replace(page, text=rejoin_hyphens(page.text, words))
+        else:
+            yield page
+
+
+# PDFium
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, run: Reading, count: int) -> Iterator[Any]:
+    """PDFium's document of at least `count` pages; ReadError where it does not open."""
+    if not getattr(run, "native", True):
+        raise ReadError("PDFium ended the process that read it, so it is not drawn")
+    with contextlib.closing(_document(data, run.passwords)) as document:
+        if len(document) < count:
+            raise ReadError(f"PDFium finds only {len(document):,} pages in it")
+        yield document
+
+
+def _document(data: bytes, passwords: Sequence[str]) -> Any:
+    """PDFium's document, of the repaired file where it does not open the file itself."""
+    import pypdfium2
+
+    for password in ("", *passwords):
+        with contextlib.suppress(pypdfium2.PdfiumError, ValueError):
+            return pypdfium2.PdfDocument(data, password=password or None)
+    try:
+        file = pdf_open.opened(data, passwords)
+        return pypdfium2.PdfDocument(file.data, password=file.password or None)
+    except (pypdfium2.PdfiumError, pdf_open.LockedError, ValueError) as error:
+        raise ReadError(f"PDFium cannot open it: {_said(error)}") from None
+
+
+def _drawn(document: Any, number: int) -> Picture:
+    """The page's picture, at 300 dpi unless it would be too large."""
+    try:
+        with contextlib.closing(document[number - 1]) as page:
+            scale = _scale(*page.get_size())
+            with contextlib.closing(page.render(scale=scale, grayscale=True)) as bitmap:
+                grey = bitmap.to_numpy().tobytes()  # (H, W) or (H, W, 1), uint8, without padding
+                width, height = bitmap.width, bitmap.height
+    # PDFium's own error is a RuntimeError.
+    except (RuntimeError, IndexError, ValueError, OverflowError) as error:
+        raise ReadError(f"PDFium cannot draw it: {_said(error)}") from None
+    return Picture(width, height, grey, max(70, round(scale * 72)))
+
+
+def _scale(width: float, height: float) -> float:
+    """Pixels for each of PDF's units (1/72 inch).
+
+    >>> _scale(612, 792) * 72, round(_scale(7200, 7200) * 72)
+    (300.0, 50)
+    """
+    if not (width > 0 and height > 0):
+        raise ReadError("the page has no size")
+    limit = min(math.sqrt(_MAX_PIXELS / (width * height)), MAX_SIDE / max(width, height))
+    return min(_DPI / 72, limit)
+
+
+def _said(error: Exception) -> str:
+    words = " ".join(str(error).split())[:150].rstrip(".")
+    return words[:1].lower() + words[1:] if words else type(error).__name__
+
+
+__all__ = ["NOTHING_FOUND", "available", "page_of", "recognised"]

@@ -1,0 +1,289 @@
+"""Running headers and footers: the lines a printer repeats on page after page.
+
+They say nothing of the page they stand on, fill every chunk with the same words, and cut sentences
+in two. What runs is told from the pages alone: a line near the edge of a page that stands there
+word for word on others, up to a number that counts with the pages. Nothing is removed: a page's
+`body` says which part of its text makes chunks. When in doubt a line is part of it: of every line
+that runs, the first one stays, so that its words are found, and so does a table's head that began
+inside of a page. Footnotes do not run.
+
+The time is linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, takewhile
+
+from retriever.types import Page, Span
+
+VERSION = 1
+
+_DEEP = 8  # lines of a page's edge that may run: a notice of copyright has five
+_LONGEST = 300  # characters of a line that may run
+_FEW = 3  # pages on which a line stands before it runs
+_NEAR = 4  # pages from one to the next: left and right differ, and one may be empty
+_DENSE = 0.4  # of the pages between the first and the last
+_OFTEN = 0.4  # of all pages: half of them, left or right ones, but for covers and lists
+_INSIDE = 0.1  # of its pages, on which a header is also, say, a heading
+_SLOT = 0.6  # of all pages have a header of some chapter at that depth
+_NUMBER = re.compile(r"(?<!\w)(?:\d{1,6}|[ivxlcdm]{1,9})(?!\w)")
+_ROMAN = re.compile(r"m{0,3}(?:cm|cd|d?c{0,3})(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})")
+_VALUES = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100, "d": 500, "m": 1000}
+
+_Key = tuple[bool, str]  # whether it counts with the pages; the line, its number and start of count
+_Place = tuple[bool, int]  # at the top, and how deep: 0 is the line at the edge
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line near the edge of a page: its place in the text, and what it may run as."""
+
+    start: int
+    end: int
+    keys: tuple[_Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A line on neighbouring pages: positions of the pages, in order."""
+
+    key: _Key
+    top: bool
+    pages: tuple[int, ...]
+
+
+def without_running(pages: Sequence[Page]) -> tuple[Page, ...]:
+    """The pages, those with running lines with the `body` between them.
+
+    A page on which everything runs has an empty body. Pages that are no numbered pages of text,
+    and those that have a body, stay as they are.
+    """
+    texts = {
+        at: page
+        for at, page in enumerate(pages)
+        if page.text and page.number is not None and not page.label and page.body is None
+    }
+    if len(texts) < _FEW:
+        return tuple(pages)
+    edges = {
+        at: (_edge(page.text, at, True), _edge(page.text, at, False)) for at, page in texts.items()
+    }
+    running = _running(edges, texts)
+    made = list(pages)
+    for at, page in texts.items():
+        body = _body(page.text, edges[at], at, running)
+        if body is not None:
+            made[at] = replace(page, body=body)
+    return tuple(made)
+
+
+# Lines
+
+
+def _edge(text: str, page: int, top: bool) -> list[_Line]:
+    """The first or last lines of a page that are not blank, from the edge inwards."""
+    found: list[_Line] = []
+    for start, end in _lines(text, top):
+        line = text[start:end]
+        if not line.strip():
+            continue
+        found.append(_Line(start, end, tuple(_keys(line, page))))
+        if len(found) == _DEEP:
+            break
+    return found
+
+
+def _lines(text: str, top: bool) -> Iterator[tuple[int, int]]:
+    """Spans of the lines, from the first on or from the last back."""
+    if top:
+        start = 0
+        while start <= len(text):
+            end = text.find("\n", start)
+            end = len(text) if end < 0 else end
+            yield start, end
+            start = end + 1
+    else:
+        end = len(text)
+        while end >= 0:
+            start = text.rfind("\n", 0, end) + 1
+            yield start, end
+            end = start - 1
+
+
+def _keys(line: str, page: int) -> Iterator[_Key]:
+    """What a line may run as: itself, or with one of its numbers counting with the pages.
+
+    >>> list(_keys("Zero Trust  12", 20))
+    [(True, 'zero trust # -8'), (False, 'zero trust 12')]
+    >>> list(_keys("xiv", 15))
+    [(True, '# -1')]
+    """
+    words = _same(line[: 2 * _LONGEST])
+    if len(words) > _LONGEST:
+        return
+    numbers = list(_NUMBER.finditer(words))
+    for number in [*numbers[:2], *numbers[2:][-2:]]:
+        value = _value(number[0])
+        if value is not None:
+            rest = words[: number.start()] + "#" + words[number.end() :]
+            yield True, f"{rest} {value - page:+d}"
+    if any(map(str.isalpha, words)) and _value(words) is None:
+        yield False, words
+
+
+def _same(line: str) -> str:
+    return " ".join(line.casefold().split())
+
+
+def _value(number: str) -> int | None:
+    """The value of digits or of a Roman number in small letters, if it is one."""
+    if number.isdecimal():
+        return int(number)
+    if not number or not _ROMAN.fullmatch(number):
+        return None
+    values = [_VALUES[letter] for letter in number]
+    return sum(-value if value < after else value for value, after in pairwise([*values, 0]))
+
+
+# What runs
+
+
+_Edges = dict[int, tuple[list[_Line], list[_Line]]]
+
+
+def _running(edges: _Edges, texts: dict[int, Page]) -> dict[tuple[bool, _Key], set[int]]:
+    """For each side (True: top) and key the pages on which that line runs."""
+    near = [run for (top, key), at in _places(edges).items() for run in _runs(key, top, at)]
+    runs = _only_at_edges(near, edges, texts)
+    slots = _slots(runs, edges)
+    often: dict[tuple[bool, _Key], int] = defaultdict(int)
+    for run in runs:
+        often[run.top, run.key] += len(run.pages)
+    running: dict[tuple[bool, _Key], set[int]] = defaultdict(set)
+    for run in runs:
+        everywhere = often[run.top, run.key] >= _OFTEN * len(texts)
+        if run.key[0] or everywhere or _in_slot(run, edges, slots, len(texts)):
+            running[run.top, run.key].update(run.pages)
+    _keep_first(running)
+    return running
+
+
+def _places(edges: _Edges) -> dict[tuple[bool, _Key], list[int]]:
+    """For each side and key the pages that have it near that edge, in order, each once."""
+    places: dict[tuple[bool, _Key], list[int]] = defaultdict(list)
+    for at, sides in sorted(edges.items()):
+        for top, lines in zip((True, False), sides, strict=True):
+            for line in lines:
+                for key in line.keys:
+                    found = places[top, key]
+                    if not found or found[-1] != at:
+                        found.append(at)
+    return places
+
+
+def _runs(key: _Key, top: bool, places: list[int]) -> Iterator[_Run]:
+    """Pages near each other, enough of them and dense enough."""
+    start = 0
+    for at in range(1, len(places) + 1):
+        if at < len(places) and places[at] - places[at - 1] <= _NEAR:
+            continue
+        pages = places[start:at]
+        start = at
+        if len(pages) >= _FEW and len(pages) >= _DENSE * (pages[-1] - pages[0] + 1):
+            yield _Run(key, top, tuple(pages))
+
+
+def _only_at_edges(runs: Sequence[_Run], edges: _Edges, texts: dict[int, Page]) -> list[_Run]:
+    """The runs without content that only happens to reach the edge.
+
+    A line is content if it stands away from the edges on the page before, as the head of a table
+    does that goes on; or on some of its own pages, as text does that repeats itself.
+    """
+    asked: dict[int, list[int]] = defaultdict(list)  # runs by page: each page is cut once
+    for number, run in enumerate(runs):
+        for at in run.pages if not run.key[0] else ():
+            asked[at].append(number)
+        if run.top and not run.key[0]:
+            asked[run.pages[0] - 1].append(number)
+    inside = [0] * len(runs)
+    for at, numbers in asked.items():
+        lines = _inner(texts[at].text, edges[at]) if at in texts else ()
+        for number in numbers:
+            run = runs[number]
+            if run.key[1] in lines:
+                inside[number] += 1 if at >= run.pages[0] else len(run.pages)
+    return [
+        run
+        for run, count in zip(runs, inside, strict=True)
+        if count <= max(1, _INSIDE * len(run.pages))
+    ]
+
+
+def _inner(text: str, sides: tuple[list[_Line], list[_Line]]) -> frozenset[str]:
+    """The lines of a page away from its edges."""
+    above, below = sides
+    between = text[above[-1].end : below[-1].start] if above and below else ""
+    return frozenset(_same(line) for line in between.split("\n"))
+
+
+def _slots(runs: Iterable[_Run], edges: _Edges) -> dict[_Place, int]:
+    """On how many pages a line that recurs word for word stands at each side and depth."""
+    near: dict[tuple[bool, _Key], set[int]] = defaultdict(set)
+    for run in runs:
+        if not run.key[0]:
+            near[run.top, run.key].update(run.pages)
+    counts: dict[_Place, int] = defaultdict(int)
+    for at, sides in edges.items():
+        for top, lines in zip((True, False), sides, strict=True):
+            for depth, line in enumerate(lines):
+                counts[top, depth] += any(at in near.get((top, key), ()) for key in line.keys)
+    return counts
+
+
+def _in_slot(run: _Run, edges: _Edges, slots: dict[_Place, int], pages: int) -> bool:
+    """Whether the run's usual depth is one where most pages have the header of their chapter."""
+    depths: dict[int, int] = defaultdict(int)
+    for at in run.pages:
+        lines = edges[at][0 if run.top else 1]
+        depths[next(depth for depth, line in enumerate(lines) if run.key in line.keys)] += 1
+    usual = max(depths, key=lambda depth: (depths[depth], -depth))
+    return slots[run.top, usual] >= _SLOT * pages
+
+
+def _keep_first(running: dict[tuple[bool, _Key], set[int]]) -> None:
+    """Words stay where they stand first; a number alone need not be found."""
+    for (_, (counts, words)), at in running.items():
+        if not counts or any(map(str.isalpha, words)):
+            at.discard(min(at))
+
+
+def _body(
+    text: str,
+    sides: tuple[list[_Line], list[_Line]],
+    at: int,
+    running: dict[tuple[bool, _Key], set[int]],
+) -> Span | None:
+    """The span between the lines that run, from either edge inwards; None if none do."""
+
+    def runs(line: _Line, top: bool) -> bool:
+        return any(at in running.get((top, key), ()) for key in line.keys)
+
+    above = list(takewhile(lambda line: runs(line, True), sides[0]))
+    start = above[-1].end if above else 0
+    rest = (line for line in sides[1] if line.start >= start)
+    below = list(takewhile(lambda line: runs(line, False), rest))
+    end = below[-1].start if below else len(text)
+    if not above and not below:
+        return None
+    content = text[start:end]
+    if not content.strip():
+        return Span(0, 0)
+    start += len(content) - len(content.lstrip())
+    return Span(start, start + len(content.strip()))
+
+
+__all__ = ["without_running"]
