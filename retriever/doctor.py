@@ -14,10 +14,10 @@ from typing import Any
 
 from retriever import __version__
 from retriever.cache import cache_folder
-from retriever.models import choose_device, choose_dtype, measure_precisions
+from retriever.devices import Machine, choose, gigabytes, look, measure_precisions
+from retriever.presets import PRESETS
 from retriever.settings import DEFAULT_MODEL
-from retriever.types import RetrieverError
-from retriever.weights import PRESETS
+from retriever.types import ModelError, RetrieverError
 
 PACKAGES = ("torch", "transformers", "tokenizers", "faiss-cpu", "numpy", "pypdf", "lxml")
 EXTRAS = {"streamlit": "ui", "langchain-core": "langchain"}
@@ -77,13 +77,19 @@ def _sqlite(problems: list[str]) -> dict[str, Any]:
 def _model(problems: list[str], *, measure: bool) -> dict[str, Any]:
     import torch
 
-    device = choose_device(None)
+    machine = look()
+    try:
+        place = choose(DEFAULT_MODEL, PRESETS[DEFAULT_MODEL].parameters, machine)
+    except ModelError as error:
+        problems.append(str(error))
+        return dict(_memory(machine))
     facts: dict[str, Any] = {
-        "device": str(device),
-        "precision": str(choose_dtype(device, None)).removeprefix("torch."),
+        "device": place.device,
+        "precision": place.dtype,
         "threads": torch.get_num_threads(),
+        **_memory(machine),
     }
-    if device.type == "cpu":
+    if place.device == "cpu":
         facts["GFLOP/s of one core"] = {
             name: round(speed) for name, speed in measure_precisions().items()
         }
@@ -93,6 +99,18 @@ def _model(problems: list[str], *, measure: bool) -> dict[str, Any]:
             facts.update(_speed())
         except RetrieverError as error:
             problems.append(str(error))
+    return facts
+
+
+def _memory(machine: Machine) -> dict[str, str]:
+    """What is free, in main memory and on every card."""
+    import torch
+
+    facts = {"free memory": gigabytes(machine.memory)}
+    for number, card in enumerate(machine.cards):
+        facts[f"cuda:{number}"] = (
+            f"{torch.cuda.get_device_name(number)}, {gigabytes(card.free)} free"
+        )
     return facts
 
 
@@ -124,7 +142,7 @@ def _cache() -> dict[str, Any]:
         "folder": str(folder),
         "holds": parts or "nothing yet",
         "may be deleted": "all of it: models are fetched or converted again, "
-        f"evaluation vectors are computed again (presets: {', '.join(PRESETS)})",
+        "evaluation vectors are computed again; single models: wva models",
     }
 
 

@@ -1,17 +1,24 @@
 """A folder with a model → tokenizer and causal language model, on the right device and precision.
 
-What is not a causal language model is refused with a sentence; where a name leads is `weights`.
+Where a name leads is `weights`, where the model goes `devices`, what may be used `architectures`.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retriever import devices
+from retriever.architectures import (
+    TEXT_PART,
+    check_complete,
+    language_model,
+    load_errors,
+    quiet_transformers,
+)
 from retriever.types import ModelError
-from retriever.weights import load_errors, locate, quiet_transformers, weights_digest
+from retriever.weights import locate, parameter_count, weights_digest
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A causal language model with its tokenizer. `weights` is the SHA-256 of what it computes."""
+    """A causal language model with its tokenizer. `weights` is the SHA-256 of what it computes.
+
+    `device` is where inputs go; `devices` are all its layers' devices, more than one when it is
+    spread over several cards.
+    """
 
     name: str
     folder: Path
@@ -30,148 +41,96 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     max_positions: int
+    devices: tuple[str, ...] = ()
 
 
 def load(name: str, device: str | None = None, dtype: str | None = None) -> LoadedModel:
     """Load a model for embedding.
 
-    `device` is a torch device ("cpu", "cuda", "cuda:1", "mps"), by default the best there is;
-    `dtype` is "float32", "bfloat16" or "float16", by default the fastest that is accurate enough.
-    Raises ModelError in a sentence when the model cannot be found, read, or used.
+    `device` is a torch device ("cpu", "cuda", "cuda:1", "mps") or "auto", by default the best
+    there is; `dtype` is "float32", "bfloat16" or "float16", by default the fastest that is accurate
+    enough: see `devices.choose`. Raises ModelError in a sentence when the model cannot be found,
+    read, or used, or does not fit.
     """
+    devices.check_precision(dtype)
     folder = locate(name)
     import torch
     from transformers import AutoModelForCausalLM
 
     quiet_transformers()
-    config = _read_config(name, folder)
-    on = choose_device(device)
-    precision = choose_dtype(on, dtype)
+    whole = _read_config(name, folder)
+    config = language_model(name, whole)
+    text_only = config is not whole
+    parameters = parameter_count(folder, text_only=text_only)
+    place = devices.choose(name, parameters, devices.look(), device, dtype)
     with load_errors(name):
-        model = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
-            dtype=precision,
-            device_map=str(on) if on.type != "cpu" else None,
             use_safetensors=True,
             local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            key_mapping=TEXT_PART if text_only else None,
+            **_unpacking(whole),
+            **place.load_options(),
         )
+        check_complete(name, model, set(report["missing_keys"]))
         tokenizer = _load_tokenizer(folder)
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad = False
+    used = _devices(name, model, place)
     return LoadedModel(
         name=name,
         folder=folder,
         weights=weights_digest(folder),
         model=model,
         tokenizer=tokenizer,
-        device=torch.device(on),
-        dtype=precision,
+        device=model.get_input_embeddings().weight.device,
+        dtype=getattr(torch, place.dtype),
         max_positions=_max_positions(config),
+        devices=used,
     )
-
-
-# Device and precision
-
-
-def choose_device(device: str | None) -> torch.device:
-    """The device asked for, or the best there is: CUDA, Apple's MPS, the CPU."""
-    import torch
-
-    if device is None:
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise ModelError(f"unknown device {device!r}: use cpu, cuda, cuda:1, or mps") from None
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError("no CUDA device was found; use --device cpu, or install torch for CUDA")
-    if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise ModelError("no MPS device was found; use --device cpu")
-    return chosen
-
-
-def choose_dtype(device: torch.device, dtype: str | None) -> torch.dtype:
-    """The precision asked for, or bfloat16 where it is faster (always on CUDA), else float32."""
-    import torch
-
-    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype is not None:
-        if dtype not in names:
-            raise ModelError(f"unknown precision {dtype!r}: use {', '.join(names)}")
-        return names[dtype]
-    if device.type == "cuda":
-        return torch.bfloat16
-    if device.type == "mps":
-        return torch.float32
-    speeds = measure_precisions()
-    return torch.bfloat16 if speeds["bfloat16"] > 1.2 * speeds["float32"] else torch.float32
-
-
-def measure_precisions(size: int = 256, rounds: int = 20) -> dict[str, float]:
-    """GFLOP/s of a (size × size) matrix product on one core, by precision; takes milliseconds.
-
-    Processors without bfloat16 instructions emulate them, many times slower than float32. One
-    thread and the best of many rounds: on a busy machine anything else measures the neighbours.
-    """
-    import torch
-
-    def best(dtype: torch.dtype) -> float:
-        matrix = torch.full((size, size), 0.5, dtype=dtype)
-        times = []
-        for _ in range(rounds):
-            start = time.perf_counter()
-            torch.mm(matrix, matrix)
-            times.append(time.perf_counter() - start)
-        return 2 * size**3 / min(times) / 1e9
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return {"float32": best(torch.float32), "bfloat16": best(torch.bfloat16)}
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _read_config(name: str, folder: Path) -> Any:
     from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     with load_errors(name):
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    if config.is_encoder_decoder:
-        raise ModelError(
-            f"{name!r} is an encoder-decoder ({config.model_type}); "
-            "a decoder-only language model such as Llama, Qwen, Gemma or GPT-2 is needed"
-        )
-    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise ModelError(
-            f"{name!r} is a {config.model_type} model, not a causal language model; "
-            "use a decoder-only language model such as Llama, Qwen, Gemma or GPT-2"
-        )
-    architectures = config.architectures or []
-    if architectures and not any(_generates(text) for text in architectures):
-        # Their language-model class exists, but the weights were trained to see both sides.
-        raise ModelError(
-            f"{name!r} is an encoder ({architectures[0]}): its tokens see what follows them; "
-            "use a decoder-only language model such as Llama, Qwen, Gemma or GPT-2"
-        )
-    return config
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def _generates(architecture: str) -> bool:
-    """Whether a class name is that of a causal model or the bare body of one."""
-    encoder = ("ForMaskedLM", "ForPreTraining", "ForTokenClassification", "ForQuestionAnswering")
-    return not architecture.endswith(encoder)
+def _unpacking(config: Any) -> dict[str, Any]:
+    """How quantised safetensors become plain numbers; {} where they are plain already."""
+    quantisation = getattr(config, "quantization_config", None)
+    if not quantisation:
+        return {}
+    import transformers
+
+    kinds = {"mxfp4": "Mxfp4Config", "fp8": "FineGrainedFP8Config"}
+    kind = kinds[quantisation["quant_method"]]
+    # What the model itself says of its quantisation is merged with this by transformers.
+    return {"quantization_config": getattr(transformers, kind)(dequantize=True)}
+
+
+def _devices(name: str, model: Any, place: devices.Place) -> tuple[str, ...]:
+    """Every device that holds weights, in the order of the layers."""
+    used = tuple(dict.fromkeys(str(parameter.device) for parameter in model.parameters()))
+    if place.cards and any(not device.startswith("cuda") for device in used):
+        raise ModelError(
+            f"the model {name!r} does not fit on the {len(place.cards)} GPUs; "
+            "use a smaller model, or --device cpu"
+        )
+    return used
 
 
 def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     if not tokenizer.is_fast:
         raise ModelError(
             f"the tokenizer in {folder.name!r} gives no character positions; "
@@ -181,9 +140,8 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def _max_positions(config: Any) -> int:
-    text_config = config.get_text_config()
     for name in ("max_position_embeddings", "n_positions", "seq_length"):
-        value = getattr(text_config, name, None)
+        value = getattr(config, name, None)
         if value:
             return int(value)
     return 2048

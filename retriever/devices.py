@@ -1,0 +1,261 @@
+"""Where a model runs and in which precision, and whether it fits there, said before it is loaded.
+
+`look` tells what this machine has, `choose` decides from that alone: so the decision can be tested
+for machines one has not got. Sizes are bytes; GB in messages are 10⁹ bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retriever.types import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Bytes of one number."""
+
+WORKING_ROOM = 500_000_000
+"""Bytes that reading texts takes beside the weights; larger batches are made smaller if need be."""
+
+CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat",
+    ),
+)
+"""Where Linux says what a container may use, has used, and could give back; two generations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One CUDA device: its free memory, and whether it computes in bfloat16 by itself."""
+
+    free: int
+    bfloat16: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a model can be put on. `memory` is what is free for the CPU (and for Apple's GPU)."""
+
+    memory: int
+    cards: tuple[Card, ...] = ()
+    mps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to put a model. `cards` are set when it is spread over several: number → its share."""
+
+    device: str
+    dtype: str
+    cards: tuple[tuple[int, int], ...] = ()
+
+    def load_options(self) -> dict[str, object]:
+        """What transformers' `from_pretrained` takes for this place."""
+        import torch
+
+        options: dict[str, object] = {"dtype": getattr(torch, self.dtype)}
+        if self.cards:
+            options |= {"device_map": "auto", "max_memory": dict(self.cards)}
+        elif self.device != "cpu":
+            options["device_map"] = self.device
+        return options
+
+
+def look() -> Machine:
+    """What there is on this machine, as it is now."""
+    import torch
+
+    cards: tuple[Card, ...] = ()
+    if torch.cuda.is_available():
+        cards = tuple(_card(number) for number in range(torch.cuda.device_count()))
+    return Machine(available_memory(), cards, torch.backends.mps.is_available())
+
+
+def _card(number: int) -> Card:
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(number)
+    # What torch keeps for itself without using it can be used by the next model.
+    kept = torch.cuda.memory_reserved(number) - torch.cuda.memory_allocated(number)
+    return Card(free + kept, torch.cuda.get_device_capability(number)[0] >= 8)
+
+
+def available_memory() -> int:
+    """Bytes of main memory that can be had without swapping; a container's limit counts."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for files in CGROUPS:
+        try:
+            limit, used, statistics = (Path(name).read_text("ascii") for name in files)
+            cached = dict(line.split() for line in statistics.splitlines()).get("inactive_file", 0)
+            free = min(free, int(limit) - int(used) + int(cached))
+        except (OSError, ValueError):
+            continue  # not Linux, no container, or no limit ("max")
+    return max(free, 0)
+
+
+def needed(parameters: int, dtype: str) -> int:
+    """Bytes that a model takes in `dtype`: weights, a tenth for buffers, room to work in."""
+    return round(1.1 * parameters * PRECISIONS[dtype]) + WORKING_ROOM
+
+
+def gigabytes(size: float) -> str:
+    """A size for people.
+
+    >>> gigabytes(30_440_000_000)
+    '30.4 GB'
+    """
+    return f"{size / 1e9:,.1f} GB"
+
+
+# The decision
+
+
+def choose(
+    name: str,
+    parameters: int,
+    machine: Machine,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> Place:
+    """Where model `name` with so many parameters goes on this machine.
+
+    With no `device` (or "auto"): one CUDA card if it fits on one, several if it fits on all
+    together, else Apple's GPU, else the CPU. "cuda" means the same without the CPU; "cuda:1" that
+    card alone. Without `dtype` a card computes in bfloat16 (older cards, which only emulate it, in
+    float32: float16 overflows in many models), MPS in float32, a CPU in what it does faster.
+    Raises ModelError, with the numbers, when it does not fit.
+    """
+    check_precision(dtype)
+    device = None if device == "auto" else device
+    kind, number = _parsed(device, machine)
+    if kind == "cuda" or (device is None and machine.cards):
+        place = _on_cards(parameters, machine.cards, dtype, number)
+        if place is not None:
+            return place
+        if kind == "cuda":
+            raise _too_large(name, parameters, *_card_limit(machine.cards, dtype, number))
+    on = kind or ("mps" if machine.mps else "cpu")
+    chosen = dtype or ("float32" if on == "mps" else cpu_precision())
+    if needed(parameters, chosen) > machine.memory:
+        raise _too_large(name, parameters, chosen, machine.memory, "this machine")
+    return Place(on, chosen)
+
+
+def check_precision(dtype: str | None) -> None:
+    """Raise ModelError for a precision there is not."""
+    if dtype is not None and dtype not in PRECISIONS:
+        raise ModelError(f"unknown precision {dtype!r}: use {', '.join(PRECISIONS)}")
+
+
+def _parsed(device: str | None, machine: Machine) -> tuple[str | None, int | None]:
+    """Kind and number of the device asked for, checked against what there is."""
+    if device is None:
+        return None, None
+    kind, _, digits = device.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (digits and not digits.isdigit()):
+        raise ModelError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:1, or mps")
+    if kind == "cuda" and not machine.cards:
+        raise ModelError("no CUDA device was found; use --device cpu, or install torch for CUDA")
+    if kind == "mps" and not machine.mps:
+        raise ModelError("no MPS device was found; use --device cpu")
+    if kind != "cuda" or not digits:
+        return kind, None
+    if int(digits) >= len(machine.cards):
+        last = len(machine.cards) - 1
+        raise ModelError(f"there is no device {device!r}: this machine has cuda:0 to cuda:{last}")
+    return kind, int(digits)
+
+
+def _on_cards(
+    parameters: int, cards: tuple[Card, ...], dtype: str | None, number: int | None
+) -> Place | None:
+    """The first card it fits on, else all of them together; None if it does not fit."""
+    for index, card in enumerate(cards):
+        chosen = dtype or _card_precision(card)
+        if number in (None, index) and needed(parameters, chosen) <= card.free:
+            return Place(f"cuda:{index}", chosen)
+    if number is not None or len(cards) < 2:
+        return None
+    chosen, room, _ = _card_limit(cards, dtype, None)
+    if needed(parameters, chosen) > room:
+        return None
+    # Each card keeps room to work in; what lies beside the layers goes where there is most.
+    shares = tuple((index, card.free - WORKING_ROOM) for index, card in enumerate(cards))
+    return Place("cuda:0", chosen, tuple(share for share in shares if share[1] > 0))
+
+
+def _card_precision(card: Card) -> str:
+    return "bfloat16" if card.bfloat16 else "float32"
+
+
+def _card_limit(
+    cards: tuple[Card, ...], dtype: str | None, number: int | None
+) -> tuple[str, int, str]:
+    """Precision, free bytes, and the name of one card, or of all of them."""
+    if number is not None:
+        return dtype or _card_precision(cards[number]), cards[number].free, f"cuda:{number}"
+    chosen = dtype or ("bfloat16" if all(card.bfloat16 for card in cards) else "float32")
+    if len(cards) == 1:
+        return chosen, cards[0].free, "the GPU"
+    # A layer is not split: what is left over at each card's end is lost.
+    room = sum(max(card.free - WORKING_ROOM, 0) for card in cards)
+    return chosen, round(0.95 * room), f"the {len(cards)} GPUs together"
+
+
+def _too_large(name: str, parameters: int, dtype: str, free: int, where: str) -> ModelError:
+    have = "have" if where.endswith("together") else "has"
+    smaller = ""
+    if dtype == "float32" and needed(parameters, "bfloat16") <= free:
+        smaller = f"--dtype bfloat16 ({gigabytes(needed(parameters, 'bfloat16'))}), "
+    return ModelError(
+        f"the model {name!r} needs about {gigabytes(needed(parameters, dtype))} in {dtype}, and "
+        f"{where} {have} {gigabytes(free)} free; use {smaller}a smaller model, or close other "
+        "programs"
+    )
+
+
+# Precision of a CPU
+
+
+@cache
+def cpu_precision() -> str:
+    """bfloat16 where this processor is clearly faster in it, else float32; measured once."""
+    speeds = measure_precisions()
+    return "bfloat16" if speeds["bfloat16"] > 1.2 * speeds["float32"] else "float32"
+
+
+def measure_precisions(size: int = 256, rounds: int = 20) -> dict[str, float]:
+    """GFLOP/s of a (size × size) matrix product on one core, by precision; takes milliseconds.
+
+    Processors without bfloat16 instructions emulate them, many times slower than float32. One
+    thread and the best of many rounds: on a busy machine anything else measures the neighbours.
+    """
+    import torch
+
+    def best(dtype: torch.dtype) -> float:
+        matrix = torch.full((size, size), 0.5, dtype=dtype)
+        times = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            torch.mm(matrix, matrix)
+            times.append(time.perf_counter() - start)
+        return 2 * size**3 / min(times) / 1e9
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return {"float32": best(torch.float32), "bfloat16": best(torch.bfloat16)}
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,218 @@
+"""What a GGUF file says of itself: metadata and the table of its tensors, checked, without weights.
+
+Read before anything slow: a file that is damaged, incomplete, split, or quantised in a way nobody
+can read is refused here, in milliseconds. The `gguf` library's own reader maps every metadata value
+one by one, which takes many seconds for a large vocabulary; names of types and sizes are its.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retriever.types import ModelError
+
+_FORMATS = {
+    0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?",
+    10: "<Q", 11: "<q", 12: "<d",
+}  # fmt: skip
+_STRING, _ARRAY = 8, 9
+_MAX_SMALL_ARRAY = 4096  # longer ones are vocabularies: only their length is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor: where its bytes lie from the start of the file, and what type they are of."""
+
+    name: str
+    shape: tuple[int, ...]  # as torch has it, rows first
+    type: str  # "F32", "Q4_K", …
+    start: int
+    bytes: int
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A GGUF file without its weights. Long arrays in `metadata` are given as their length."""
+
+    metadata: Mapping[str, Any]
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def architecture(self) -> str:
+        """llama.cpp's name of the model family, e.g. "llama"."""
+        return str(self.metadata.get("general.architecture", ""))
+
+    @property
+    def elements(self) -> int:
+        """How many numbers all tensors hold."""
+        return sum(tensor.elements for tensor in self.tensors)
+
+    def value(self, key: str) -> Any:
+        """The architecture's own metadata value, e.g. "context_length"; None if not said."""
+        return self.metadata.get(f"{self.architecture}.{key}")
+
+
+def read_header(path: Path) -> Header:
+    """The header of the GGUF file at `path`.
+
+    Raises ModelError for what is no GGUF file, is cut off, is a part of a split model, holds no
+    weights, or holds weights of a type that cannot be turned into numbers.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ModelError(f"{path.name!r} is not a GGUF file: it does not begin as one")
+        try:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                header = _Reader(data, path.name).header()
+        except (struct.error, ValueError, IndexError, OverflowError, RecursionError):
+            raise ModelError(
+                f"the GGUF file {path.name!r} is damaged or incomplete; get it again"
+            ) from None
+    _check(header, path.name)
+    end = max(tensor.start + tensor.bytes for tensor in header.tensors)
+    if end > size:
+        raise ModelError(
+            f"the GGUF file {path.name!r} is incomplete: it has {size:,} bytes of {end:,}; "
+            "get it again"
+        )
+    return header
+
+
+def _check(header: Header, name: str) -> None:
+    kind = str(header.metadata.get("general.type", "model"))
+    if kind != "model":
+        raise ModelError(f"the GGUF file {name!r} holds no model, but a part for one ({kind})")
+    parts = int(header.metadata.get("split.count", 1) or 1)
+    if parts > 1:
+        number = int(header.metadata.get("split.no", 0)) + 1
+        raise ModelError(
+            f"{name!r} is part {number} of a model split into {parts} GGUF files; join them with "
+            "llama-gguf-split --merge first, and give the joined file"
+        )
+    if not header.architecture:
+        raise ModelError(f"the GGUF file {name!r} does not say which kind of model it holds")
+    if not header.tensors:
+        raise ModelError(f"the GGUF file {name!r} holds a vocabulary but no weights")
+    if not header.metadata.get("tokenizer.ggml.tokens"):
+        raise ModelError(f"the GGUF file {name!r} holds weights but no vocabulary")
+
+
+class _Reader:
+    """Walks through the file once. Reading past its end raises struct.error or ValueError."""
+
+    def __init__(self, data: mmap.mmap, name: str) -> None:
+        self.data, self.name, self.position = data, name, 4
+
+    def header(self) -> Header:
+        version = self.take("<I")
+        if version not in (2, 3):
+            swapped = version != 0 and version % 65536 == 0
+            raise ModelError(
+                f"the GGUF file {self.name!r} is "
+                + ("for big-endian machines" if swapped else f"of version {version}")
+                + ", which cannot be read; convert the model again"
+            )
+        tensors, pairs = self.take("<Q"), self.take("<Q")
+        metadata = {}
+        for _ in range(pairs):
+            key = self.string()
+            metadata[key] = self.value(self.take("<I"))
+        table = [self.entry() for _ in range(tensors)]
+        alignment = int(metadata.get("general.alignment", 32))
+        start = -(-self.position // alignment) * alignment if alignment else self.position
+        return Header(
+            metadata=metadata,
+            tensors=tuple(
+                Tensor(name, shape, kind, start + offset, _bytes(kind, math.prod(shape)))
+                for name, shape, kind, offset in table
+            ),
+        )
+
+    def take(self, form: str) -> Any:
+        (value,) = struct.unpack_from(form, self.data, self.position)
+        self.position += struct.calcsize(form)
+        return value
+
+    def string(self) -> str:
+        length = self.take("<Q")
+        raw = self.data[self.position : self.position + length]
+        if len(raw) < length:
+            raise ValueError("cut off")
+        self.position += length
+        return raw.decode("utf-8")
+
+    def skip_string(self) -> None:
+        length = self.take("<Q")
+        self.position += length
+
+    def value(self, kind: int) -> Any:
+        if kind in _FORMATS:
+            return self.take(_FORMATS[kind])
+        if kind == _STRING:
+            return self.string()
+        if kind != _ARRAY:
+            raise ValueError(f"no such type of value: {kind}")
+        inner, count = self.take("<I"), self.take("<Q")
+        if count <= _MAX_SMALL_ARRAY:
+            return [self.value(inner) for _ in range(count)]
+        if inner in _FORMATS:
+            self.position += count * struct.calcsize(_FORMATS[inner])
+        elif inner == _STRING:
+            for _ in range(count):
+                self.skip_string()
+        else:
+            raise ValueError("long arrays of arrays")
+        return count
+
+    def entry(self) -> tuple[str, tuple[int, ...], str, int]:
+        """One row of the tensor table: name, shape, type, offset from where the data begins."""
+        name = self.string()
+        dimensions = self.take("<I")
+        shape = tuple(self.take("<Q") for _ in range(dimensions))
+        kind, offset = self.take("<I"), self.take("<Q")
+        return name, tuple(reversed(shape)), _type_name(kind, self.name), offset
+
+
+def _type_name(number: int, file: str) -> str:
+    """A tensor type's name, if its numbers can be had from it."""
+    import numpy as np
+    from gguf import GGMLQuantizationType, dequantize
+    from gguf.constants import GGML_QUANT_SIZES
+
+    if number in _known:
+        return _known[number]
+    try:
+        kind = GGMLQuantizationType(number)
+        plain = {"F32": np.float32, "F16": np.float16}.get(kind.name)
+        _, size = GGML_QUANT_SIZES[kind]
+        dequantize(np.zeros((1, 1 if plain else size), plain or np.uint8), kind)
+    except (ValueError, KeyError, NotImplementedError):
+        names = {member.value: member.name for member in GGMLQuantizationType}
+        raise ModelError(
+            f"the GGUF file {file!r} is quantised as {names.get(number, f'type {number}')}, which "
+            "cannot be read; take another quantisation, such as Q4_K_M, Q8_0 or F16"
+        ) from None
+    return _known.setdefault(number, kind.name)
+
+
+_known: dict[int, str] = {}
+
+
+def _bytes(kind: str, elements: int) -> int:
+    from gguf import GGMLQuantizationType
+    from gguf.constants import GGML_QUANT_SIZES
+
+    block, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+    return elements // block * size
