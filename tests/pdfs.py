@@ -61,3 +61,16 @@ def assembled(objects: list[bytes]) -> bytes:
         b"xref\n0 %d\n0000000000 65535 f \n%strailer\n<< /Size %d /Root 1 0 R %s >>\n"
         b"startxref\n%d\n%%%%EOF\n" % (len(objects) + 1, table, len(objects) + 1, facts, len(data))
     )
+
+
+def placed(*texts: tuple[float, float, str], size: int = 10) -> tuple[bytes, bytes]:
+    """A page (content, resources) of texts, each at its own place, drawn in this order."""
+    shown = b" ".join(
+        b"1 0 0 1 %g %g Tm (%s) Tj" % (x, y, text.encode("latin-1")) for x, y, text in texts
+    )
+    return b"BT /F1 %d Tf %s ET" % (size, shown), b"/Font << /F1 3 0 R >>"
+
+
+def full_image(scale: float = 1.0) -> bytes:
+    """Content that draws the image over this share of the page's width and height."""
+    return b"q %g 0 0 %g 0 0 cm /I1 Do Q " % (612 * scale, 792 * scale)

@@ -118,11 +118,17 @@ def test_form_fields_are_read():
             b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (Name) /V (Grace Hopper) >>",
             b"<< /Type /Annot /Subtype /Widget /FT /Tx /Ff 8192 /T (Pin) /V (1234) >>",
             b"<< /Type /Annot /Subtype /FreeText /Contents (Stamped on top) >>",
-            b"<< /Type /Annot /Subtype /Widget /FT /Btn /T (Ok) /V /Yes >>",
+            b"<< /Type /Annot /Subtype /Widget /FT /Btn /T (Agreed) /V /Yes /AS /Yes >>",
+            b"<< /Type /Annot /Subtype /Widget /FT /Btn /T (Paid) /V /Off /AS /Off >>",
+            b"<< /Type /Annot /Subtype /Widget /FT /Btn /T (Class) /V /First /AS /First >>",
+            b"<< /Type /Annot /Subtype /Widget /FT /Btn /Ff 65536 /T (Send) /V /Yes >>",
         ],
     )
-    data = data.replace(b"/MediaBox", b"/Annots [6 0 R 7 0 R 8 0 R 9 0 R] /MediaBox")
-    assert pages_of(data)[0].text == "Form\nName: Grace Hopper\nStamped on top"
+    annotations = b" ".join(b"%d 0 R" % number for number in range(6, 13))
+    data = data.replace(b"/MediaBox", b"/Annots [%s] /MediaBox" % annotations)
+    assert pages_of(data)[0].text.split("\n") == [
+        *["Form", "Name: Grace Hopper", "Stamped on top", "Agreed: yes", "Class: First"]
+    ]
 
 
 def test_a_lost_table_is_rebuilt():

@@ -1,14 +1,14 @@
-"""PDF files, page by page, with pypdf.
+"""PDF files, page by page: with PDFium, and with pypdf where PDFium's text is worse or absent.
 
-Each page ends in one state: a damaged page does not take the others with it. A document under a
-password is tried with the empty one, which opens those that are only protected against changes.
-Pages without text are told apart: nothing drawn, or an image that only an OCR could read.
+Each page ends in one state: a damaged page does not take the others with it. Which text is better
+is measured (`pdf_measure`); its order is that of reading (`pdf_layout`). Pages without text are
+told apart: nothing drawn, or an image that only an OCR could read. So are pages that have a header
+or a stamp over such an image: their text says nothing of what the page holds.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import re
 import warnings
@@ -16,26 +16,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import pypdf
-from pypdf.errors import (
-    DependencyError,
-    FileNotDecryptedError,
-    LimitReachedError,
-    PyPdfError,
-)
+from pypdf.errors import FileNotDecryptedError, LimitReachedError
 
+from retriever.readers import pdf_drawn
+from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
-from retriever.readers.pages import make_page
-from retriever.readers.pdf_fields import written_lines
-from retriever.readers.pdf_repair import repaired
+from retriever.readers.pages import make_page, too_long
+from retriever.readers.pdf_bombs import is_endless
+from retriever.readers.pdf_fields import needs_adobe, written_lines
+from retriever.readers.pdf_measure import is_better, is_doubtful
+from retriever.readers.pdf_open import MAX_PAGES, LockedError, Opened, opened, said
 from retriever.readers.pdf_text import clean_lines, known_words, rejoin_hyphens
-from retriever.types import Document, Page, PageState, ReadError
+from retriever.types import Document, Page, PageState
 
-VERSION = 1
-
-MAX_PAGES = 20_000
-"""Pages read of one file; a page tree with more is an attack or needs splitting."""
+VERSION = 2
 
 _MAX_DOCUMENT = 100_000_000  # characters of all pages together
+_LITTLE = 50  # characters beside an image that is the page
+_WHOLE_PAGE = 0.8  # of its area
 _LIMITS = pypdf.Configuration(
     # Half of pypdf's own: a page's content is text, and nobody wrote 30 MB of it on one page.
     zlib_maximum_output_length=30_000_000,
@@ -45,28 +43,24 @@ _LIMITS = pypdf.Configuration(
     stream_decoding_work_maximum_length=100_000_000,
     xform_maximum_invocations_per_extraction=2_000,
 )
-_NO_PASSWORD = "password needed: the document is encrypted"  # noqa: S105 - a reason, no password
+_LOCKED_PAGE = "the page is encrypted in another way than the document"
 
 # Limits of size, among those of nesting, loops and tables that only damaged files reach.
 _TOO_MUCH = re.compile("decompress|tokens|stream|output length", re.IGNORECASE)
-
-# What pypdf raises for an encryption it does not know, or has no library for.
-_FOREIGN = (DependencyError, NotImplementedError)
 
 # pypdf comments on every oddity of a file; what matters becomes a page's reason.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 
 
-def read_pdf(data: bytes, name: str) -> Document:
+def read_pdf(data: bytes, name: str, run: Reading | None = None) -> Document:
     """The document of a PDF file; ReadError if not one page of it can be reached."""
+    run = run or Reading()
     with _quiet(), pypdf.apply_configuration(_LIMITS):
         try:
-            reader, pages = _open(data)
-        except FileNotDecryptedError:
-            return _encrypted(name, _NO_PASSWORD)
-        except _FOREIGN as error:
-            return _encrypted(name, f"encrypted in a way that cannot be read here: {_said(error)}")
-        return _document(reader, pages, name)
+            file = opened(data, run.passwords)
+        except LockedError as error:
+            return _encrypted(name, str(error))
+        return _document(file, name, run)
 
 
 @contextlib.contextmanager
@@ -81,78 +75,89 @@ def _encrypted(name: str, reason: str) -> Document:
     return Document(name, "pdf", (Page(1, "", PageState.ENCRYPTED, reason),))
 
 
-def _open(data: bytes) -> tuple[pypdf.PdfReader, list[Any]]:
-    """The reader and its pages; a file that does not open is repaired once."""
-    try:
-        return _pages(data)
-    except (FileNotDecryptedError, *_FOREIGN):
-        raise
-    # pypdf's own words: "broken PDF files might cause other Exceptions".
-    except Exception as first:  # noqa: BLE001 - see the line above
-        return _open_repaired(data, first)
-
-
-def _open_repaired(data: bytes, first: Exception) -> tuple[pypdf.PdfReader, list[Any]]:
-    if isinstance(first, LimitReachedError) or _is_page_loop(first):
-        raise ReadError(f"broken: {_said(first)}") from None
-    try:
-        return _pages(repaired(data))
-    except FileNotDecryptedError:
-        raise
-    except Exception:  # noqa: BLE001 - the first error says what is wrong with the file
-        raise ReadError(f"broken: {_said(first)}") from None
-
-
-def _is_page_loop(error: Exception) -> bool:
-    return "cyclic" in str(error) or isinstance(error, RecursionError)
-
-
-def _pages(data: bytes) -> tuple[pypdf.PdfReader, list[Any]]:
-    reader = pypdf.PdfReader(io.BytesIO(data))
-    if reader.is_encrypted and not reader.decrypt(""):
-        raise FileNotDecryptedError(_NO_PASSWORD)
-    pages = [reader.pages[number] for number in range(min(len(reader.pages), MAX_PAGES + 1))]
-    if not pages:
-        raise PyPdfError("it has no pages")
-    return reader, pages
-
-
-def _document(reader: pypdf.PdfReader, pages: list[Any], name: str) -> Document:
-    raw = [_extract(page) for page in pages[:MAX_PAGES]]
+def _document(file: Opened, name: str, run: Reading) -> Document:
+    raw = list(_extracted(file, run))
     texts = [clean_lines(text) if isinstance(text, str) else "" for text in raw]
     words = known_words(texts)
     made: list[Page] = []
     total = 0
-    for index, (page, found) in enumerate(zip(pages, raw, strict=False)):
+    for index, (page, found) in enumerate(zip(file.pages, raw, strict=False)):
         if isinstance(found, Page):
             made.append(Page(index + 1, "", found.state, found.reason))
             continue
         total += len(found)
         text = rejoin_hyphens(texts[index], words)
         made.append(_judge(index + 1, page, found, text, total))
-    if len(pages) > MAX_PAGES:
+    if len(file.pages) > MAX_PAGES:
         reason = f"only the first {MAX_PAGES:,} pages are read; split the document"
         made.append(Page(MAX_PAGES + 1, "", PageState.TOO_LONG, reason))
-    return Document(path=name, format="pdf", pages=tuple(made), **_facts(reader, name))
+    if (
+        len(made) == 1
+        and made[0].state is PageState.TEXT
+        and needs_adobe(file.reader, made[0].text)
+    ):
+        reason = "a form that only Adobe Reader can show (XFA); print it there into a PDF"
+        made = [Page(1, "", PageState.FAILED, reason)]
+    return Document(path=name, format="pdf", pages=tuple(made), **_facts(file.reader, name))
 
 
-def _extract(page: Any) -> str | Page:
-    """The page's raw text, or a page that says why there is none."""
+def _extracted(file: Opened, run: Reading) -> Iterator[str | Page]:
+    """Each page's raw text, or a page that says why there is none."""
+    with contextlib.ExitStack() as stack:
+        document = None
+        if getattr(run, "native", True):  # False after compiled code brought a process down
+            document = stack.enter_context(
+                pdf_drawn.opened(file.data, file.password, len(file.reader.pages))
+            )
+        for index, page in enumerate(file.pages[:MAX_PAGES]):
+            found = _extract(page, document, index)
+            yield "\n".join([found, *_written(page)]) if isinstance(found, str) else found
+            run.earn(PAGE_SECONDS)
+
+
+def _extract(page: Any, document: Any, index: int) -> str | Page:
     try:
-        text = str(page.extract_text())
+        document = None if is_endless(page) else document
+    except LimitReachedError as error:
+        return _unreadable(None, error)
+    except Exception:  # noqa: BLE001, S110 - what pypdf cannot parse, PDFium may still read
+        pass
+    try:
+        found = None if document is None else pdf_drawn.drawn(document, index, _LITTLE)
+    except pdf_drawn.TooManyCharactersError as error:
+        return too_long(None, f"{error.args[0]:,} characters")
+    if found is not None and not is_doubtful(found.text):
+        return _beside_image(found) or found.text
+    other = _with_pypdf(page)
+    if found is None or not isinstance(other, str):
+        return other if found is None or not found.text else found.text
+    return other if is_better(other, found.text) else found.text
+
+
+def _beside_image(found: pdf_drawn.Drawn) -> Page | None:
+    """The page as an image, where a header or a stamp on it is all there is to read."""
+    if found.image is None or found.image < _WHOLE_PAGE or not found.marginal:
+        return None
+    beside = " ".join(found.text.split())
+    reason = f"an image with little text beside it (“{beside}”): it needs an OCR to be found"
+    return Page(None, "", PageState.SCANNED, reason)
+
+
+def _with_pypdf(page: Any) -> str | Page:
+    try:
+        return str(page.extract_text())
     except Exception as error:  # noqa: BLE001 - one damaged page must not end the others
         return _unreadable(None, error)
-    return "\n".join([text, *_written(page)])
 
 
 def _unreadable(number: int | None, error: Exception) -> Page:
     """The page that an error of the library leaves."""
     if isinstance(error, FileNotDecryptedError):
-        return Page(number, "", PageState.ENCRYPTED, _NO_PASSWORD)
+        return Page(number, "", PageState.ENCRYPTED, _LOCKED_PAGE)
     if isinstance(error, LimitReachedError) and _TOO_MUCH.search(str(error)):
-        reason = f"larger than any page of text: {_said(error)}"
+        reason = f"larger than any page of text: {said(error)}"
         return Page(number, "", PageState.TOO_LONG, reason)
-    return Page(number, "", PageState.FAILED, f"the page cannot be read: {_said(error)}")
+    return Page(number, "", PageState.FAILED, f"the page cannot be read: {said(error)}")
 
 
 def _written(page: Any) -> list[str]:
@@ -160,17 +165,6 @@ def _written(page: Any) -> list[str]:
         return [line for line in written_lines(page) if line]
     except Exception:  # noqa: BLE001 - a damaged form must not take the page's text with it
         return []
-
-
-def _said(error: Exception) -> str:
-    """A library's error as the end of a sentence."""
-    if isinstance(error, RecursionError):
-        return "its parts are nested without end"
-    if isinstance(error, MemoryError):
-        return "it needs more memory than there is"
-    words = " ".join(str(error).split()).split(". ")[0][:200].rstrip(".!")
-    words = re.sub(r"IndirectObject\((\d+), (\d+), \d+\)", r"object \1", words)
-    return words or type(error).__name__
 
 
 def _judge(number: int, page: Any, raw: str, text: str, total: int) -> Page:

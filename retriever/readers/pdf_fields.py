@@ -5,13 +5,16 @@ pypdf extracts the page itself; what a form holds stands beside it, in annotatio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 
+_NOTICE = re.compile(r"please wait|not be able to display|adobe\s+(?:acrobat\s+)?reader", re.I)
 _MAX_FIELDS = 5_000  # of one page
 _PASSWORD = 1 << 13  # field flag: what is typed shall not be read
+_PUSH_BUTTON = 1 << 16  # field flag: it does something and holds nothing
 _HIDDEN = 0b10
 
 
@@ -32,11 +35,32 @@ def written_lines(page: Any) -> Iterator[str]:
 def _field(widget: Any) -> str:
     """A field may share its name, kind and value with others by a common parent."""
     kind = _inherited(widget, "/FT")
-    if kind not in ("/Tx", "/Ch") or _number(_inherited(widget, "/Ff")) & _PASSWORD:
+    flags = _number(_inherited(widget, "/Ff"))
+    if kind == "/Btn":
+        value = "" if flags & _PUSH_BUTTON else _ticked(widget)
+    elif kind in ("/Tx", "/Ch") and not flags & _PASSWORD:
+        value = _text(_inherited(widget, "/V"))
+    else:
         return ""
-    value = _text(_inherited(widget, "/V"))
     label = _text(_inherited(widget, "/TU")) or _text(_inherited(widget, "/T"))
     return f"{label}: {value}" if value and label else value
+
+
+def _ticked(widget: Any) -> str:
+    """What a ticked box or a chosen radio button stands for; empty if it is not ticked."""
+    state = _text(widget.get("/AS") or _inherited(widget, "/V")).lstrip("/")
+    if state in ("", "Off"):
+        return ""
+    return "yes" if state.isdigit() or state in ("On", "Yes") else state
+
+
+def needs_adobe(reader: Any, text: str) -> bool:
+    """Whether the file's only page is the notice that stands for a form in XFA."""
+    try:
+        form = _resolved(_resolved(reader.trailer["/Root"]).get("/AcroForm"))
+        return bool(form and form.get("/XFA")) and bool(_NOTICE.search(text))
+    except Exception:  # noqa: BLE001 - a damaged form says nothing about the page
+        return False
 
 
 def _inherited(field: Any, key: str) -> Any:

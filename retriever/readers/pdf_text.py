@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from statistics import median
 
 from retriever.readers.pages import drop_controls, unify_lines
 
-VERSION = 1
+VERSION = 2
 
 # Shapes a font chose for ordinary letters: Latin ligatures, Hebrew and Arabic presentation forms,
 # the radicals that stand for whole Chinese characters. Fractions, units and the rest stay.
@@ -17,6 +18,7 @@ _BULLETS = str.maketrans(
     {"\uf0b7": "•", "\uf0a7": "▪", "\uf0d8": "➢", "\uf0fc": "✓", "\uf02d": "-"}
 )
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_SPACED = 6  # letters in a row that stand alone
 _SPLIT = re.compile(r"([^\W\d_]{2,})([-‐\u00ad])\n([^\W\d_]{2,})")
 
 
@@ -68,3 +70,26 @@ def rejoin_hyphens(text: str, words: frozenset[str]) -> str:
 
     moved = _SPLIT.sub(join, text)
     return re.sub(r"\0([^\s\0]*)[ \t]*(\n?)", r"\1\n", moved) if "\0" in moved else text
+
+
+def respaced(words: Sequence[str], gaps: Sequence[float]) -> str:
+    r"""Letter-spaced text with spaces only where the gap is wider than between its letters.
+
+    `gaps` are the widths between one word and the next. Letters that stand apart evenly, such as
+    the answers to choose from, are no word: they keep their spaces.
+
+    >>> respaced(list("helloworld"), [3, 3, 3, 3, 9, 3, 3, 3, 3])
+    'hello world'
+    >>> respaced(list("abcd"), [3, 3, 3])
+    'a b c d'
+    """
+    spaced = " ".join(words)
+    if len(words) < _SPACED or sum(map(len, words)) > 1.5 * len(words):
+        return spaced
+    usual = median(gaps)
+    wide = [gap > 1.6 * usual for gap in gaps]
+    joined = words[0] + "".join(
+        (" " if gap else "") + word for gap, word in zip(wide, words[1:], strict=True)
+    )
+    count = 1 + sum(wide)
+    return joined if count > 1 and len(words) >= 3 * count else spaced

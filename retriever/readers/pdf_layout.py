@@ -1,0 +1,278 @@
+"""The lines of a PDF page in the order in which a person reads them.
+
+A page of PDF is drawn piece by piece, in any order. Mostly that order is the order of reading, and
+it stays; pieces on one height are one line, whatever drew them. Only where text stands in columns
+with certainty, and was not drawn column by column, is it put in order: columns one after the
+other, and what spans them (a title, a wide figure's caption) in its place between.
+
+Certain means: a gutter beside at least `_ROWS` lines, columns that are filled by their lines and
+flow from line to line, and no drawn lines across, which would make it a table. The module knows
+characters and boxes, no library. Units are PDF's points, y grows upwards.
+"""
+
+from __future__ import annotations
+
+import statistics
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+VERSION = 1
+
+_ROWS = 5  # lines beside each other
+_FILLED = 0.6  # of a column's width a line has at least, and this share of lines has it
+_LETTERS = 12  # a line has in the mean: numbers beside a list are no column
+_FLOWING = 0.4  # share of lines that go on with what the line before began
+_CLOSE = 0.1  # of a line's height: narrower than any space
+_INVERTED = 0.8  # share of (left, right) pairs drawn right first
+_WIDEST = 300  # points between columns
+_MAX_PIECES = 1_500  # of one page; more is no page of prose
+_RIGHT_TO_LEFT = ("\u0590", "\u08ff")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text on one line without a wide gap, turned so that it reads from left to right.
+
+    `line` numbers the lines as they were drawn; `turn` is how often the text is turned by 90°
+    against the page, from 0 to 3.
+    """
+
+    text: str
+    line: int
+    turn: int
+    left: float
+    right: float
+    low: float
+    high: float
+
+    @property
+    def height(self) -> float:
+        """From its lowest to its highest point; never 0."""
+        return max(self.high - self.low, 1e-3)
+
+    @property
+    def middle(self) -> float:
+        """How high it stands."""
+        return (self.low + self.high) / 2
+
+
+Rules = Callable[[float, float, float], bool]
+"""Whether lines are drawn across x between two heights (low, high): then it is a table."""
+
+
+def text_of(pieces: Sequence[Piece], ruled: Rules) -> str:
+    """The page's text, one line a line; `ruled` is asked only where there seem to be columns."""
+    turns = Counter(piece.turn for piece in pieces)
+    main = max(turns, key=lambda turn: turns[turn], default=0)
+    upright = [piece for piece in pieces if piece.turn == main]
+    ordered = in_columns(upright, ruled) if len(pieces) <= _MAX_PIECES else None
+    if ordered is None:
+        return _joined(pieces)
+    aside = [piece for piece in pieces if piece.turn != main]
+    return "\n".join(filter(None, [*map(_joined, ordered), _joined(aside)]))
+
+
+def _joined(pieces: Sequence[Piece]) -> str:
+    """Pieces in this order; those that follow each other on one height are one line."""
+    parts: list[str] = []
+    for before, piece in pairwise([None, *pieces]):
+        if piece is None:
+            continue
+        if before is not None:
+            parts.append(_between(before, piece))
+        parts.append(piece.text)
+    return "".join(parts)
+
+
+def _between(one: Piece, other: Piece) -> str:
+    """A line's end, a space, or nothing: a raised 2 or a turned number stands close to its word."""
+    if not _same_line(one, other):
+        return "\n"
+    close = other.left - one.right < _CLOSE * max(one.height, other.height)
+    return "" if close and one.line != other.line else " "
+
+
+def _same_line(one: Piece, other: Piece) -> bool:
+    if one.turn != other.turn or not _beside(one, other):
+        return False
+    return one.line == other.line or other.left >= one.right - 0.3 * one.height
+
+
+def _beside(one: Piece, other: Piece) -> bool:
+    """Whether they stand at the same height."""
+    shared = min(one.high, other.high) - max(one.low, other.low)
+    return shared > 0.5 * min(one.height, other.height)
+
+
+# Columns
+
+
+def in_columns(pieces: Sequence[Piece], ruled: Rules) -> list[list[Piece]] | None:
+    """The pieces in blocks, in reading order; None if they are in order, or in no columns."""
+    gutters = _gutters(pieces)
+    if not gutters:
+        return None
+    bands = _bands(pieces, gutters)
+    columned = [band for band in bands if sum(map(bool, band.columns)) > 1]
+    if not _certain(columned, len(gutters) + 1) or not _disordered(pieces, columned):
+        return None
+    for band in columned:
+        inside = [piece for column in band.columns for piece in column]
+        low, high = min(piece.low for piece in inside), max(piece.high for piece in inside)
+        if any(ruled(gutter, low, high) for gutter in gutters):
+            return None
+    rightwards = not _reads_leftwards(pieces)
+    blocks: list[list[Piece]] = []
+    for band in bands:
+        blocks.append(band.above)
+        blocks += band.columns if rightwards else band.columns[::-1]
+    return [block for block in blocks if block]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A part of the page's height: what spans the columns above it, then each column's pieces."""
+
+    above: list[Piece]
+    columns: list[list[Piece]]
+
+
+def _gutters(pieces: Sequence[Piece]) -> list[float]:
+    """The x of each gutter, from left to right: where many lines have a gap beside another line."""
+    votes: Counter[int] = Counter()
+    for left, right in _neighbours(pieces):
+        if len(left.text) + len(right.text) >= 20 and right.left - left.right < _WIDEST:
+            votes.update(range(round(left.right), round(right.left) + 1))
+    if not votes:
+        return []
+    enough = max(_ROWS, max(votes.values()) / 2)
+    places = sorted(x for x, count in votes.items() if count >= enough)
+    gutters = []
+    for first, last in _runs(places):
+        most = max(votes[x] for x in range(first, last + 1))
+        best = [x for x in range(first, last + 1) if votes[x] >= 0.9 * most]
+        gutters.append((best[0] + best[-1]) / 2)
+    return gutters if len(gutters) < 5 else []
+
+
+def _runs(numbers: list[int]) -> list[tuple[int, int]]:
+    """The first and last of each run of successive numbers."""
+    breaks = [at for at in range(1, len(numbers)) if numbers[at] > numbers[at - 1] + 1]
+    starts, ends = [0, *breaks], [*breaks, len(numbers)]
+    return [(numbers[a], numbers[b - 1]) for a, b in zip(starts, ends, strict=True) if b > a]
+
+
+def _neighbours(pieces: Sequence[Piece]) -> list[tuple[Piece, Piece]]:
+    """Every piece with the nearest one to its right at the same height."""
+    by_height = sorted(pieces, key=lambda piece: piece.middle)
+    middles = [piece.middle for piece in by_height]
+    pairs = []
+    for piece in pieces:
+        near = by_height[bisect_left(middles, piece.low) : bisect_right(middles, piece.high)]
+        right = [other for other in near if other.left >= piece.right and _beside(piece, other)]
+        if right:
+            pairs.append((piece, min(right, key=lambda other: other.left)))
+    return pairs
+
+
+def _bands(pieces: Sequence[Piece], gutters: list[float]) -> list[Band]:
+    def spans(piece: Piece) -> bool:
+        return any(piece.left < x - 1 and piece.right > x + 1 for x in gutters)
+
+    across = sorted(filter(spans, pieces), key=lambda piece: -piece.middle)
+    heights = [-piece.middle for piece in across]
+    bands = [Band([], [[] for _ in range(len(gutters) + 1)]) for _ in range(len(across) + 1)]
+    for band, piece in zip(bands[1:], across, strict=True):
+        band.above.append(piece)
+    for piece in sorted(set(pieces) - set(across), key=lambda piece: (-piece.middle, piece.left)):
+        band = bands[bisect_left(heights, -piece.middle)]
+        band.columns[bisect_left(gutters, (piece.left + piece.right) / 2)].append(piece)
+    return [Band(band.above, [_in_rows(column) for column in band.columns]) for band in bands]
+
+
+def _in_rows(column: list[Piece]) -> list[Piece]:
+    """From top to bottom; in a row from left to right."""
+    rows: list[list[Piece]] = []
+    for piece in column:
+        if rows and _beside(rows[-1][0], piece):
+            rows[-1].append(piece)
+        else:
+            rows.append([piece])
+    return [piece for row in rows for piece in sorted(row, key=lambda piece: piece.left)]
+
+
+def _certain(bands: list[Band], count: int) -> bool:
+    """Whether each column is filled by its lines, and its lines are one flow of words."""
+    for number in range(count):
+        lines = [row for band in bands for row in _rows(band.columns[number])]
+        if len(lines) < _ROWS or _characters(lines) < _LETTERS * len(lines):
+            return False
+        left = statistics.median(row[0].left for row in lines)
+        width = max(row[-1].right for row in lines) - min(left, *(row[0].left for row in lines))
+        full = sum(row[-1].right - row[0].left >= _FILLED * width for row in lines)
+        flowing = sum(_goes_on(before[-1].text, row[0].text) for before, row in pairwise(lines))
+        if full < _FILLED * len(lines) or flowing < _FLOWING * (len(lines) - 1):
+            return False
+    return bool(bands)
+
+
+def _characters(rows: list[list[Piece]]) -> int:
+    return sum(len(piece.text) for row in rows for piece in row)
+
+
+def _rows(column: list[Piece]) -> list[list[Piece]]:
+    rows: list[list[Piece]] = []
+    for piece in column:
+        if rows and _same_line(rows[-1][-1], piece):
+            rows[-1].append(piece)
+        else:
+            rows.append([piece])
+    return rows
+
+
+def _goes_on(before: str, line: str) -> bool:
+    """Whether the line goes on with the sentence before it, as far as letters show."""
+    first = next((letter for letter in line if letter.isalnum()), "")
+    unfinished = not before.endswith((".", "!", "?", ":", "。"))
+    return unfinished and first.isalpha() and not first.isupper()
+
+
+def _disordered(pieces: Sequence[Piece], bands: list[Band]) -> bool:
+    """Whether the columns were drawn line by line across, or the right one first."""
+    drawn = {piece: number for number, piece in enumerate(pieces)}
+    switches = least = right_first = pairs = 0
+    for band in bands:
+        places = sorted(
+            (drawn[piece], number) for number, column in enumerate(band.columns) for piece in column
+        )
+        order = [number for _, number in places]
+        switches += len(list(groupby(order))) - 1
+        counts = sorted(len(list(_rows(column))) for column in band.columns)
+        least += counts[-2]
+        one, all_of = _inversions(order)
+        right_first += one
+        pairs += all_of
+    share = right_first / max(1, pairs)
+    if _reads_leftwards(pieces):
+        share = 1 - share
+    return share >= _INVERTED or (share >= 0.2 and switches >= 1.2 * least)
+
+
+def _inversions(order: list[int]) -> tuple[int, int]:
+    """How many pairs of different numbers are in falling order, and how many there are."""
+    seen: Counter[int] = Counter()
+    falling = pairs = 0
+    for number in order:
+        falling += sum(count for other, count in seen.items() if other > number)
+        pairs += sum(count for other, count in seen.items() if other != number)
+        seen[number] += 1
+    return falling, pairs
+
+
+def _reads_leftwards(pieces: Sequence[Piece]) -> bool:
+    first, last = _RIGHT_TO_LEFT
+    letters = [letter for piece in pieces for letter in piece.text if letter.isalpha()]
+    return 2 * sum(first <= letter <= last for letter in letters) > len(letters)

@@ -1,0 +1,91 @@
+"""How well text came out of a PDF, measured without knowing what it should be.
+
+Two libraries extract every page in their own way. PDFium's text is taken where nothing speaks
+against it; pypdf is asked where it is flawed, and its text is taken where it is better. The measure
+is `flaws`: the share of visible characters that stand where no text of a language has them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from retriever.readers.pages import garbled_reason
+
+VERSION = 1
+
+ASKED = 0.02
+"""From this share of flaws on, the other library is asked."""
+
+_SAMPLE = 100_000  # characters judged
+_LONG = 30  # letters without a space: no word of a language with spaces is so long
+_GLYPHS = re.compile(r"\(cid:\d+\)|/(?:g|G|C|cid|uni|glyph|index)\d{1,5}(?![\w.])")
+_ALONE = re.compile(r"(?:(?<=\s)|^)[^\W\d_](?:[ \t]+[^\W\d_](?=\s|$)){5,}")
+_DOUBLED = re.compile(r"\b(?:([^\W\d_])\1){3,}\b")
+_LEFTWARDS = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_NO_SPACES = "\u0e00"  # from here on many scripts have none between words
+
+
+def flaws(text: str) -> float:
+    """The share of visible characters in codes, lost spaces, spaced or doubled letters: 0 to 1.
+
+    >>> flaws("Zero trust is a model."), flaws("Z e r o t r u s t"), flaws("ZZeerroo")
+    (0.0, 1.0, 1.0)
+    """
+    sample = text[:_SAMPLE]
+    visible = len("".join(sample.split()))
+    if not visible:
+        return 0.0
+    bad = sum(len("".join(found[0].split())) for found in _ALONE.finditer(sample))
+    bad += sum(len(found[0]) for found in _GLYPHS.finditer(sample))
+    bad += sum(len(found[0]) for found in _DOUBLED.finditer(sample))
+    bad += sum(len(word) for word in sample.split() if _has_lost_spaces(word))
+    bad += sum(sample.count(character) for character in set(sample) if _is_code(character))
+    return min(1.0, bad / visible)
+
+
+def _has_lost_spaces(word: str) -> bool:
+    return len(word) > _LONG and word.isalpha() and max(word) < _NO_SPACES
+
+
+def _is_code(character: str) -> bool:
+    if character in "\t\n\r\f":
+        return False
+    return character == "\ufffd" or unicodedata.category(character) in ("Cc", "Co", "Cn", "Cs")
+
+
+def letters(text: str) -> int:
+    """How many letters and digits it has."""
+    return sum(map(str.isalnum, text))
+
+
+def is_better(other: str, text: str) -> bool:
+    """Whether `other`, of the same page, is to be taken instead of `text`.
+
+    It is if it has letters where the text has none, if it is language where the text is not, or if
+    it has half the flaws without having lost more than a tenth of the letters. Where some of it
+    reads from right to left, it is taken unless it has lost many.
+
+    >>> is_better("Zero trust", "Z e r o t r u s t"), is_better("Zero", "Z e r o t r u s t")
+    (True, False)
+    """
+    if not letters(other) or garbled_reason(other):
+        return False
+    if not letters(text) or garbled_reason(text):
+        return True
+    if _reads_leftwards(text):
+        return letters(other) >= 0.6 * letters(text)
+    return flaws(other) <= flaws(text) / 2 and letters(other) >= 0.9 * letters(text)
+
+
+def is_doubtful(text: str) -> bool:
+    """Whether the other library should be asked, too."""
+    if not letters(text) or flaws(text) >= ASKED or _reads_leftwards(text):
+        return True
+    return bool(garbled_reason(text))
+
+
+def _reads_leftwards(text: str) -> bool:
+    """Whether a part of it is Hebrew or Arabic: PDFium turns their words around, pypdf does not."""
+    sample = text[:_SAMPLE]
+    return 20 * len(_LEFTWARDS.findall(sample)) > letters(sample)
