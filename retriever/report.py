@@ -119,21 +119,24 @@ def account(backend: Backend, index: str = "") -> Account:
 def _of_document(
     row: DocumentRow, pages: tuple[PageAccount, ...], failure: UnreadFile | None
 ) -> FileAccount:
-    bad = [page for page in pages if page.state.incomplete]
-    advice = ADVICE[bad[0].state] if bad else ""
     if failure is not None:
         coverage = Coverage.OUTDATED if row.chunks else Coverage.FAILED
         reason, advice = failure.reason, _advice(failure)
-    elif bad:
-        readable = any(page.state.readable for page in pages)
-        coverage = Coverage.PARTIAL if readable else Coverage.FAILED
-        reason = (
-            f"{len(bad)} of {len(pages)} pages not readable" if len(pages) > 1 else (bad[0].reason)
-        )
     else:
-        coverage = Coverage.COMPLETE
-        reason = "" if row.chunks else "no text in it"
+        coverage, reason, advice = _of_pages(pages, row.chunks)
     return FileAccount(row.root, row.path, row.format, coverage, reason, advice, pages)
+
+
+def _of_pages(pages: tuple[PageAccount, ...], chunks: int) -> tuple[Coverage, str, str]:
+    """What pages say of their file: coverage, reason and advice."""
+    bad = [page for page in pages if page.state.incomplete]
+    if not bad:
+        notes = [page.reason for page in pages if page.state.readable and page.reason]
+        return Coverage.COMPLETE, next(iter(notes), "" if chunks else "no text in it"), ""
+    readable = any(page.state.readable for page in pages)
+    coverage = Coverage.PARTIAL if readable else Coverage.FAILED
+    many = f"{len(bad)} of {len(pages)} pages not readable"
+    return coverage, many if len(pages) > 1 else bad[0].reason, ADVICE[bad[0].state]
 
 
 def _of_unread(file: UnreadFile) -> FileAccount:

@@ -62,7 +62,7 @@ def test_formats_by_name():
         "a.png": None,
         "a.doc": None,
         ".gitignore": None,
-        "Makefile": None,
+        "Makefile": "code",
     }
     assert {name: format_of(Path(name)) for name in promised} == promised
     assert [name for name in promised if not supported(Path(name))] == [
@@ -80,7 +80,8 @@ def test_a_pdf_is_read_whatever_its_name(tmp_path):
     for name in ("a.txt", "a.docx", "a.html", "a.md"):
         found = read_document(write(tmp_path, name, PDF.read_bytes()), "sub/" + name)
         assert (found.path, found.format) == ("sub/" + name, "pdf")
-        assert found.pages == expected.pages
+        assert [page.text for page in found.pages] == [page.text for page in expected.pages]
+        assert found.pages[0].reason.endswith("but it is a PDF: read as that")
 
 
 def test_a_word_file_is_read_whatever_its_name(tmp_path):
@@ -94,24 +95,27 @@ def test_junk_before_the_header(tmp_path):
     assert read_document(path, "a.pdf").pages == read_document(PDF, "a.pdf").pages
 
 
-def test_html_named_txt_is_text(tmp_path):
-    found = read_document(write(tmp_path, "a.txt", b"<html><p>x</p></html>"), "a.txt")
-    assert (found.format, found.pages[0].text) == ("txt", "<html><p>x</p></html>")
+def test_text_and_web_pages_are_read_whatever_their_name(tmp_path):
+    for name in ("a.txt", "a.pdf", "a.docx"):
+        found = read_document(write(tmp_path, name, b"<!DOCTYPE html><p>Hello you</p>"), name)
+        assert (found.format, found.pages[0].text) == ("html", "Hello you")
+        assert "but it is an HTML page: read as that" in found.pages[0].reason
+    for name in ("a.pdf", "a.docx"):
+        found = read_document(write(tmp_path, name, b"Dear Sir, <p>"), name)
+        assert (found.format, found.pages[0].text) == ("txt", "Dear Sir, <p>")
+        assert "but it is plain text: read as that" in found.pages[0].reason
 
 
 REFUSED = {
     "a.pdf": [
         (b"", "zero bytes"),
         (PNG, "not a PDF although its name says so; it begins like a PNG image"),
-        (b"<!DOCTYPE html><p>404", "it begins like an HTML page"),
-        (b"Dear Sir", "it begins like plain text"),
         (Random(1).randbytes(900), "it begins with unknown bytes"),
         (zip_file(a_xml="x"), "it begins like a ZIP archive"),
         (b"%PDF-1.7\nnothing behind it", "broken: "),
     ],
     "a.docx": [
         (b"", "zero bytes"),
-        (b"plain words", "not a Word document although its name says so"),
         (zip_file(xl__workbook_xml="x"), "an Excel workbook"),
         (zip_file(ppt__presentation_xml="x"), "a PowerPoint presentation"),
         (b"PK\x03\x04 and no archive", "a damaged ZIP archive"),
@@ -120,10 +124,10 @@ REFUSED = {
     ],
     "a.txt": [
         (b"", "zero bytes"),
-        (PNG, "not text although its name says so; it begins like a PNG image"),
+        (PNG, "not plain text although its name says so; it begins like a PNG image"),
         (bytes(range(256)) * 20, "its bytes are binary data"),
     ],
-    "a.html": [(PNG, "not HTML although its name says so")],
+    "a.html": [(PNG, "not an HTML page although its name says so")],
     "a.md": [(b"\x7fELF" + bytes(90), "it begins like a program")],
 }
 
@@ -205,8 +209,8 @@ def test_damaged_bytes_raise_nothing_but_read_errors(tmp_path, name, data):
         return
     assert found.pages
     for page in found.pages:
-        assert (page.state is PageState.TEXT) == bool(page.text.strip())
-        assert (page.state is PageState.TEXT) == (not page.reason)
+        assert page.state.readable == bool(page.text.strip())
+        assert page.state.readable or page.reason
         page.text.encode("utf-8")  # nothing that could not be stored
 
 

@@ -32,7 +32,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"GGUF", "a GGUF model"),
     (b"wOFF", "a font"),
     (b"wOF2", "a font"),
-    (b"{\\rtf", "a Rich Text document"),
+    (b"{\\rtf", "rtf"),
     (b"%!PS", "a PostScript document"),
 )
 # Two letters are too little to call a file a program or an image when it reads as text.
@@ -40,13 +40,15 @@ _WEAK = (b"BM", b"MZ", b"ID3", b"BZh", b"GIF8", b"RIFF", b"GGUF", b"OggS")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _ZIPS = (
-    ("xl/workbook.xml", "an Excel workbook"),
-    ("xl/workbook.bin", "an Excel workbook"),
-    ("ppt/presentation.xml", "a PowerPoint presentation"),
-    ("META-INF/container.xml", "an EPUB book"),
+    ("xl/workbook.xml", "xlsx"),
+    ("xl/workbook.bin", "a binary Excel workbook (.xlsb): save it as .xlsx"),
+    ("ppt/presentation.xml", "pptx"),
+    ("META-INF/container.xml", "epub"),
     ("content.xml", "an OpenDocument file"),
     ("META-INF/MANIFEST.MF", "a Java archive"),
 )
+_OFFICE = (("word", "docx"), ("ppt", "pptx"), ("xl", "xlsx"))  # by the folder of its parts
+_PDF_REMAINS = (b"%PDF", b"endobj", b"startxref", b"trailer")
 PDF_HEADER_WITHIN = 1024
 """Readers of PDF accept this many bytes of junk before the header."""
 
@@ -73,8 +75,8 @@ def kind(data: bytes) -> str:
 
 
 def holds_pdf(data: bytes) -> bool:
-    """Whether a PDF header stands near the beginning, junk before it or not."""
-    return b"%PDF-" in data[: PDF_HEADER_WITHIN + 5]
+    """Whether a PDF header stands near the beginning, or there is something else of a PDF."""
+    return b"%PDF-" in data[: PDF_HEADER_WITHIN + 5] or any(mark in data for mark in _PDF_REMAINS)
 
 
 def is_encrypted_office(data: bytes) -> bool:
@@ -96,9 +98,11 @@ def _zip_kind(data: bytes) -> str:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError):
         return "a damaged ZIP archive"
-    # Word itself allows other names for the main part; its folder and the part list tell.
-    if "[Content_Types].xml" in names and any(name.startswith("word/") for name in names):
-        return "docx"
+    # Office itself allows other names for the main part; its folder and the part list tell.
+    folders = {name.partition("/")[0] for name in names}
+    for folder, found in _OFFICE if "[Content_Types].xml" in names else ():
+        if folder in folders and f"{folder}/workbook.bin" not in names:
+            return found
     for member, name in _ZIPS:
         if member in names:
             return name
