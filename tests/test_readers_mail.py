@@ -136,7 +136,11 @@ def test_an_attachment_without_a_name_is_told_by_its_type():
     message = mail()
     data = pdf_file([text_page("Inside of it")])
     message.add_attachment(data, maintype="application", subtype="pdf")
-    assert read(message).pages[1].label == "attachment part 1.pdf, page 1"
+    message.add_attachment(data, maintype="application", subtype="x-odd", filename="odd")
+    assert [(page.label, page.reason) for page in read(message).pages[1:]] == [
+        ("attachment part 1.pdf, page 1", ""),
+        ("attachment odd, page 1", ""),
+    ]
 
 
 def test_a_forwarded_mail_keeps_its_subject_people_and_attachments():

@@ -87,8 +87,18 @@ def _pages(name: str, data: bytes, run: Reading) -> list[Page]:
         return [Page(None, "", PageState.SKIPPED, reason)]
     if len(data) > _MAX_BYTES:
         raise ReadError(f"too large: {len(data):,} bytes, the limit is {_MAX_BYTES:,}")
-    pages = run.inner(data, name).pages
+    pages = run.inner(data, _with_ending(name, data)).pages
     return list(pages) or [Page(None, "", PageState.EMPTY, "no text in it")]
+
+
+def _with_ending(name: str, data: bytes) -> str:
+    """A name that promises what the file is, where it promised nothing."""
+    from retriever.readers import FORMATS, supported
+
+    kind = signatures.kind(data)
+    if supported(Path(name)) or kind not in FORMATS:
+        return name
+    return name + next(iter(FORMATS[kind].endings), "")
 
 
 def _left_out(name: str, data: bytes) -> str:
