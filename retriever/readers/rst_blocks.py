@@ -1,0 +1,265 @@
+"""The tree of a reStructuredText file → blocks of text: headings, items, rows, fenced code.
+
+Works on docutils' nodes by their names, so that docutils itself is needed only to parse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+VERSION = 1
+
+_DROPPED = frozenset(
+    [
+        *["comment", "target", "substitution_definition", "image", "raw", "pending", "decoration"],
+        *["meta", "colspec", "transition"],
+    ]
+)
+_MAX_DEPTH = 200
+_SERIOUS = 3  # docutils' errors hold the source they could not read; its warnings only quote it
+_TICKS = re.compile(r"`{3,}")
+_MAX_FIELDS = 100
+_NUMBERS: dict[str, Callable[[int], str]] = {
+    "arabic": str,
+    "loweralpha": lambda number: chr(ord("a") + (number - 1) % 26),
+    "upperalpha": lambda number: chr(ord("A") + (number - 1) % 26),
+}
+
+
+class Blocks:
+    """Collects the text of a tree; `title` and `fields` are what it found of the document itself.
+
+    A block is text and whether it belongs close to the one before it, as the items of a list do.
+    """
+
+    def __init__(self) -> None:
+        self.title = ""
+        self.fields: dict[str, str] = {}
+        self._level = 0
+        self._substitutions: dict[str, str] = {}
+
+    def text(self, tree: Any) -> str:
+        """All blocks below `tree`, separated by blank lines; items and rows by single ones."""
+        known = getattr(tree, "substitution_defs", {})
+        self._substitutions = {name: node.astext() for name, node in known.items()}
+        pieces: list[str] = []
+        for text, close in self._children(tree, 0):
+            if text.strip():
+                pieces.append(("\n" if close else "\n\n") + text)
+        return "".join(pieces).strip("\n")
+
+    def _children(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        for child in node.children:
+            yield from self._block(child, depth + 1)
+
+    def _block(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        kind = node.__class__.__name__
+        if kind in _DROPPED:
+            return
+        if depth > _MAX_DEPTH:
+            yield node.astext(), False
+            return
+        write = getattr(self, f"_{kind}", None)
+        if write is not None:
+            yield from write(node, depth)
+        elif kind == "Text" or not _has_blocks(node):
+            yield self._words(node), False
+        else:
+            yield from self._children(node, depth)
+
+    # Blocks, each named after the node it writes
+
+    def _section(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        self._level += 1
+        yield from self._children(node, depth)
+        self._level -= 1
+
+    def _title(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        words = " ".join(self._words(node).split())
+        if node.parent.__class__.__name__ != "section":  # of a table, a topic, an admonition
+            yield words, False
+            return
+        self.title = self.title or words
+        yield f"{'#' * min(max(self._level, 1), 6)} {words}", False
+
+    def _literal_block(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        code = node.astext().strip("\n")
+        ticks = "`" * max([2, *(len(run) for run in _TICKS.findall(code))]) + "`"
+        classes = [name for name in node.get("classes", ()) if name != "code"]
+        yield f"{ticks}{classes[0] if classes else ''}\n{code}\n{ticks}", False
+
+    _doctest_block = _literal_block
+    _math_block = _literal_block
+
+    def _line_block(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        lines = [
+            "\n".join(text for text, _ in self._line_block(child, depth + 1))
+            if child.__class__.__name__ == "line_block" and depth < _MAX_DEPTH
+            else self._words(child)
+            for child in node.children
+        ]
+        yield "\n".join(lines), False
+
+    def _bullet_list(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        for position, item in enumerate(node.children):
+            yield from self._item(item, "- ", depth, close=position > 0)
+
+    def _enumerated_list(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        number = _NUMBERS.get(node.get("enumtype", "arabic"), str)
+        first = int(node.get("start", 1))
+        for position, item in enumerate(node.children):
+            mark = f"{number(first + position)}. "
+            yield from self._item(item, mark, depth, close=position > 0)
+
+    def _item(self, item: Any, mark: str, depth: int, *, close: bool) -> Iterator[tuple[str, bool]]:
+        """The first block of an item stands behind its mark, the others below, indented."""
+        pad = " " * len(mark)
+        for position, (text, near) in enumerate(self._children(item, depth)):
+            lines = text.split("\n")
+            first = (mark if position == 0 else pad) + lines[0]
+            rest = [pad + line if line else line for line in lines[1:]]
+            nested = position > 0 and bool(re.match(r"- |\w{1,3}\. ", text.lstrip()))
+            yield "\n".join([first, *rest]), close if position == 0 else near or nested
+
+    def _definition_list_item(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        """The term, its classifiers behind it, and below it what it means."""
+        terms = [self._words(part) for part in node.children if _kind(part) == "term"]
+        classes = [self._words(part) for part in node.children if _kind(part) == "classifier"]
+        yield " : ".join([*terms, *classes]), False
+        for part in node.children:
+            if _kind(part) == "definition":
+                for position, (text, close) in enumerate(self._children(part, depth)):
+                    yield "\n".join(f"  {line}" for line in text.split("\n")), close or not position
+
+    def _field_list(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        for position, field in enumerate(node.children):
+            name, body = (_named(field, kind) for kind in ("field_name", "field_body"))
+            label = self._words(name) if name is not None else ""
+            blocks = list(self._children(body, depth)) if body is not None else []
+            value = "\n".join(text for text, _ in blocks)
+            if len(self.fields) < _MAX_FIELDS and self._level <= 1:
+                self.fields.setdefault(label.lower(), " ".join(value.split()))
+            yield f"{label}: {value}" if value else label, position > 0
+
+    def _docinfo(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        for position, child in enumerate(node.children):
+            yield f"{_kind(child).capitalize()}: {self._words(child)}", position > 0
+
+    def _option_list_item(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        group, description = (_named(node, kind) for kind in ("option_group", "description"))
+        options = "" if group is None else ", ".join(map(self._words, group.children))
+        blocks = [] if description is None else [text for text, _ in self._children(node[1], depth)]
+        yield "  ".join([options, "\n".join(blocks)]), node.parent[0] is not node
+
+    def _table(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        """One row a line, its cells between bars; the title before them."""
+        for child in node.children:
+            if _kind(child) == "title":
+                yield self._words(child), False
+        close = False
+        for row in _below(node, "row"):
+            cells = [
+                " ".join(" ".join(text for text, _ in self._children(cell, depth)).split())
+                for cell in row.children
+            ]
+            if any(cells):
+                yield " | ".join(filter(None, cells)), close
+                close = True
+
+    def _footnote(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        label = _named(node, "label")
+        names = [*node.get("names", ()), ""]
+        mark = self._words(label) if label is not None else names[0]
+        rest = [
+            text
+            for child in node.children
+            if child is not label
+            for text, _ in self._block(child, depth)
+        ]
+        yield f"[{mark or '#'}] " + "\n".join(rest), False
+
+    _citation = _footnote
+
+    def _system_message(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        """What could not be read stands in the message as it was written."""
+        if int(node.get("level", 0)) < _SERIOUS:
+            return
+        for child in node.children:
+            if _kind(child) == "literal_block":
+                yield child.astext(), False
+
+    def _attribution(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        yield f"— {self._words(node)}", False
+
+    def _admonition_like(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        """Its kind is its first word: "Warning: …"."""
+        label = _kind(node).capitalize()
+        for position, (text, close) in enumerate(self._children(node, depth)):
+            yield (f"{label}: {text}" if position == 0 else text), close
+
+    _note = _warning = _tip = _hint = _important = _caution = _danger = _attention = _error = (
+        _admonition_like
+    )
+
+    # Inline text
+
+    def _words(self, node: Any) -> str:
+        """The text of a node's inline children; substitutions filled in, messages left out."""
+        if _kind(node) == "Text":
+            return str(node.astext())
+        found: list[str] = []
+        stack = [iter(node.children)]
+        while stack:
+            child = next(stack[-1], None)
+            if child is None:
+                stack.pop()
+                continue
+            kind = _kind(child)
+            if kind == "substitution_reference":
+                found.append(self._substitutions.get(child.astext(), child.astext()))
+            elif kind == "footnote_reference" or kind == "citation_reference":
+                found.append(f"[{child.astext() or '#'}]")
+            elif kind == "Text":
+                found.append(child.astext())
+            elif kind not in _DROPPED and kind != "system_message":
+                found.append(child.get("delimiter", "") if kind == "option_argument" else "")
+                stack.append(iter(child.children))
+        return "".join(found)
+
+
+def _kind(node: Any) -> str:
+    return str(node.__class__.__name__)
+
+
+def _has_blocks(node: Any) -> bool:
+    """Whether anything below it is a block of its own, rather than words."""
+    kinds = {_kind(child) for child in node.children}
+    return bool(kinds - _INLINE)
+
+
+_INLINE = frozenset(
+    [
+        *["Text", "emphasis", "strong", "literal", "reference", "footnote_reference", "inline"],
+        *["citation_reference", "substitution_reference", "title_reference", "abbreviation"],
+        *["acronym", "superscript", "subscript", "problematic", "generated", "math", "target"],
+        *["image", "raw"],
+    ]
+)
+
+
+def _named(node: Any, kind: str) -> Any:
+    return next((child for child in node.children if _kind(child) == kind), None)
+
+
+def _below(node: Any, kind: str) -> Iterator[Any]:
+    """The nodes of a kind below `node`, not those of a table inside of a table."""
+    for child in node.children:
+        if _kind(child) == kind:
+            yield child
+        elif _kind(child) in ("tgroup", "thead", "tbody"):
+            yield from _below(child, kind)
+
+
+__all__ = ["Blocks"]
