@@ -179,9 +179,12 @@ def record(fields: Iterable[tuple[str, str]]) -> str:
     short: list[str] = []
     long: list[str] = []
     for name, value in fields:
-        text = unify_lines(value).strip()
-        whole = len(text) > _LONG or "\n\n" in text
-        text = text if whole else " ".join(text.split())
+        if len(value) > _LONG or "\n" in value or "\r" in value:
+            text = unify_lines(value).strip()
+            whole = len(text) > _LONG or "\n\n" in text
+            text = text if whole else " ".join(text.split())
+        else:
+            text, whole = value, False
         if text:
             (long if whole else short).append(f"{name}: {text}" if name else text)
     line = " | ".join(short)

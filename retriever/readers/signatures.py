@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 
 VERSION = 1
 
@@ -44,9 +45,14 @@ _ZIPS = (
     ("xl/workbook.bin", "a binary Excel workbook (.xlsb): save it as .xlsx"),
     ("ppt/presentation.xml", "pptx"),
     ("META-INF/container.xml", "epub"),
-    ("content.xml", "an OpenDocument file"),
+    ("content.xml", "odt"),
     ("META-INF/MANIFEST.MF", "a Java archive"),
 )
+_OPEN = {
+    b"application/vnd.oasis.opendocument.text": "odt",
+    b"application/vnd.oasis.opendocument.spreadsheet": "ods",
+    b"application/vnd.oasis.opendocument.presentation": "odp",
+}  # by what the package states of itself
 _OFFICE = (("word", "docx"), ("ppt", "pptx"), ("xl", "xlsx"))  # by the folder of its parts
 _PDF_REMAINS = (b"%PDF", b"endobj", b"startxref", b"trailer")
 PDF_HEADER_WITHIN = 1024
@@ -92,10 +98,20 @@ def looks_like_html(data: bytes) -> bool:
     )
 
 
+def _stated(archive: zipfile.ZipFile) -> bytes:
+    """What a package says it is; empty where that part is damaged."""
+    try:
+        with archive.open("mimetype") as part:
+            return part.read(100).strip()
+    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, RuntimeError, EOFError):
+        return b""
+
+
 def _zip_kind(data: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = set(archive.namelist())
+            stated = _stated(archive) if "mimetype" in names else b""
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError):
         return "a damaged ZIP archive"
     # Office itself allows other names for the main part; its folder and the part list tell.
@@ -103,6 +119,8 @@ def _zip_kind(data: bytes) -> str:
     for folder, found in _OFFICE if "[Content_Types].xml" in names else ():
         if folder in folders and f"{folder}/workbook.bin" not in names:
             return found
+    if stated in _OPEN:
+        return _OPEN[stated]
     for member, name in _ZIPS:
         if member in names:
             return name

@@ -204,7 +204,7 @@ def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.Row]:
     sheet.reset_dimensions()
     blank = True
     for number, cells in enumerate(sheet.iter_rows(), 1):
-        if not budget.walk(len(cells)) or number > _MAX_ROW:
+        if not budget.walk(len(cells) if number <= _MAX_ROW else MAX_CELLS):
             return
         texts = [_cell(cell) for cell in cells]
         before, blank = blank, not any(texts)
