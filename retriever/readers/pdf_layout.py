@@ -12,6 +12,7 @@ characters and boxes, no library. Units are PDF's points, y grows upwards.
 
 from __future__ import annotations
 
+import re
 import statistics
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -29,6 +30,7 @@ _CLOSE = 0.1  # of a line's height: narrower than any space
 _INVERTED = 0.8  # share of (left, right) pairs drawn right first
 _WIDEST = 300  # points between columns
 _MAX_PIECES = 1_500  # of one page; more is no page of prose
+_WORD_END = re.compile(r"[^\W\d_]{3}[.,;:!?)\"”’]*$")
 _RIGHT_TO_LEFT = ("\u0590", "\u08ff")
 
 
@@ -65,6 +67,7 @@ Rules = Callable[[float, float, float], bool]
 
 def text_of(pieces: Sequence[Piece], ruled: Rules) -> str:
     """The page's text, one line a line; `ruled` is asked only where there seem to be columns."""
+    pieces = _from_above(pieces)
     turns = Counter(piece.turn for piece in pieces)
     main = max(turns, key=lambda turn: turns[turn], default=0)
     upright = [piece for piece in pieces if piece.turn == main]
@@ -73,6 +76,18 @@ def text_of(pieces: Sequence[Piece], ruled: Rules) -> str:
         return _joined(pieces)
     aside = [piece for piece in pieces if piece.turn != main]
     return "\n".join(filter(None, [*map(_joined, ordered), _joined(aside)]))
+
+
+def _from_above(pieces: Sequence[Piece]) -> list[Piece]:
+    """Turned text whose lines PDFium gives from the last to the first, put right."""
+    ordered: list[Piece] = []
+    for turn, run in groupby(pieces, key=lambda piece: piece.turn):
+        lines = [list(line) for _, line in groupby(run, key=lambda piece: piece.line)]
+        steps = [lower[0].middle - upper[0].middle for upper, lower in pairwise(lines)]
+        if turn and sum(step > 0 for step in steps) > len(steps) / 2:
+            lines.reverse()
+        ordered += [piece for line in lines for piece in line]
+    return ordered
 
 
 def _joined(pieces: Sequence[Piece]) -> str:
@@ -88,11 +103,14 @@ def _joined(pieces: Sequence[Piece]) -> str:
 
 
 def _between(one: Piece, other: Piece) -> str:
-    """A line's end, a space, or nothing: a raised 2 or a turned number stands close to its word."""
+    """A line's end, a space, or nothing: where a number or a sign is drawn in parts (mc²).
+
+    A word keeps its space: what is raised behind it is the mark of a note.
+    """
     if not _same_line(one, other):
         return "\n"
     close = other.left - one.right < _CLOSE * max(one.height, other.height)
-    return "" if close and one.line != other.line else " "
+    return "" if close and one.line != other.line and not _WORD_END.search(one.text) else " "
 
 
 def _same_line(one: Piece, other: Piece) -> bool:
