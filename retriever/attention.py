@@ -57,14 +57,14 @@ SOFTMAX_TYPES = frozenset(
         "reference_sliding_attention",
         "window_attention",
         "chunked_attention",
-        "indexed_attention",
         "hybrid",  # softmax attention and a state-space model side by side in one layer
         "hybrid_sliding",
     }
 )
 """The kinds of layers, in the words of transformers' configurations, that have softmax attention.
 
-Linear attention goes by the same module names, but has no α to weigh values with.
+Linear attention goes by the same module names, but has no α to weigh values with; indexed and
+compressed attention choose tokens by what else is in the batch's row, padding included.
 """
 
 TWO_WAY = 0.1
@@ -293,7 +293,8 @@ def _dispatch_hooks(module: nn.Module) -> list[Any]:
 
 def text_body(model: PreTrainedModel) -> PreTrainedModel:
     """Embeddings, decoder layers and final norm: no vocabulary head, no vision or audio tower."""
-    body: PreTrainedModel = model.get_decoder()
+    decoder, base = model.get_decoder(), model.base_model
+    body: PreTrainedModel = decoder if isinstance(decoder, PreTrainedModel) else base
     return body
 
 
@@ -322,11 +323,11 @@ def _refuse_other_kinds(layers: Sequence[AttentionLayer | None], config: Any) ->
     kinds = getattr(config, "layer_types", None) or ["full_attention"] * len(layers)
     for index, (layer, kind) in enumerate(zip(layers, kinds, strict=False)):
         if layer is None or kind not in SOFTMAX_TYPES:
-            what = "another kind of layer" if kind in SOFTMAX_TYPES else kind.replace("_", " ")
+            what = "a layer of another kind" if kind in SOFTMAX_TYPES else kind.replace("_", " ")
             raise ModelError(
-                f"layer {index} of this {config.model_type} model has no softmax attention "
-                f"({what}), so it has no attention values to pool; use a model whose layers all "
-                "have, such as Llama, Qwen 3, Gemma or GPT-2"
+                f"layer {index} of this {config.model_type} model has no plain softmax attention "
+                f"({what}), so it has no attention values to pool; use a model that has it in all "
+                "layers, such as Llama, Qwen 3, Gemma or GPT-2"
             )
 
 
