@@ -8,6 +8,12 @@ page is in exactly one state, with a reason. It does not guess at languages and 
 |---|---|---|
 | pdf | .pdf, and any file that begins as one | numbered from 1 |
 | docx | .docx, and any file that is one | one, without a number |
+| pptx | .pptx .pptm .ppsx, and any file that is one | "slide N", numbered from 1 |
+| xlsx | .xlsx .xlsm, and any file that is one | "sheet NAME", by 500 rows, numbered by sheet |
+| xls | .xls, and any file that is one | as xlsx |
+| csv | .csv .tsv .tab | "rows 1–500" and so on, without a number |
+| jsonl | .jsonl .ndjson | "lines 1–200" and so on, without a number |
+| json | .json | "items 1–200" and so on of a list of objects, else one |
 | html | .html .htm .xhtml | one, without a number |
 | markdown | .md .markdown | one, without a number |
 | txt | .txt .text, README and the like without an ending | one, without a number |
@@ -18,40 +24,84 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retriever.readers import (
+    archives,
+    context,
     docx,
     encodings,
+    extras,
     facts,
     html,
     html_facts,
     html_parts,
+    jsonl,
     markdown,
+    office_crypt,
     pages,
     pdf,
+    pdf_bombs,
+    pdf_drawn,
     pdf_fields,
+    pdf_layout,
+    pdf_measure,
+    pdf_open,
     pdf_repair,
     pdf_text,
+    pptx,
+    rows,
     signatures,
+    tables,
     text,
+    xlsx,
 )
-from retriever.types import Document, Page, PageState, ReadError
+from retriever.readers.context import Reading
+from retriever.types import Document, ReadError
 
 MAX_BYTES = 500_000_000
 """The largest file that is opened: readers hold a file in memory."""
 
-_FORMATS = {
-    ".pdf": "pdf",
-    ".txt": "txt",
-    ".text": "txt",
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".html": "html",
-    ".htm": "html",
-    ".xhtml": "html",
-    ".docx": "docx",
+Reader = Callable[[bytes, str, Reading], Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of file: the endings that promise it, what it is called, and who reads it.
+
+    `binary` formats are told by their bytes alone (`signatures.kind` gives their name); the others
+    are text, whatever stands in it, and only the name tells them apart.
+    """
+
+    endings: tuple[str, ...]
+    called: str
+    read: Reader
+    binary: bool = False
+
+
+def _plain(read: Callable[[bytes, str], Document]) -> Reader:
+    """A reader that needs nothing of the run."""
+    return lambda data, name, run: read(data, name)
+
+
+FORMATS: dict[str, Format] = {
+    "pdf": Format((".pdf",), "a PDF", pdf.read_pdf, binary=True),
+    "docx": Format((".docx", ".docm"), "a Word document", _plain(docx.read_docx), binary=True),
+    "pptx": Format(
+        (".pptx", ".pptm", ".ppsx"), "a PowerPoint presentation", pptx.read_pptx, binary=True
+    ),
+    "xlsx": Format((".xlsx", ".xlsm"), "an Excel workbook", xlsx.read_xlsx, binary=True),
+    "xls": Format((".xls",), "an old Excel workbook", xlsx.read_xls, binary=True),
+    "csv": Format((".csv", ".tsv", ".tab"), "a table in a text file", tables.read_table),
+    "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl),
+    "json": Format((".json",), "JSON", jsonl.read_json),
+    "locked": Format((), "an Office file under a password", office_crypt.read_locked, binary=True),
+    "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _plain(html.read_html)),
+    "markdown": Format((".md", ".markdown"), "Markdown", _plain(markdown.read_markdown)),
+    "txt": Format((".txt", ".text"), "plain text", _plain(text.read_text)),
 }
+_BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
 # Texts that tradition leaves without an ending.
 _BARE_NAMES = frozenset(
     [
@@ -59,10 +109,11 @@ _BARE_NAMES = frozenset(
         *["changelog", "changes", "news", "history", "install", "credits", "thanks", "copyright"],
     ]
 )
-_CALLED = {"pdf": "a PDF", "docx": "a Word document", "txt": "text", "markdown": "text"}
 _MODULES = (
-    *(docx, encodings, facts, html, html_facts, html_parts, markdown),
-    *(pages, pdf, pdf_fields, pdf_repair, pdf_text, signatures, text),
+    *(archives, extras, jsonl, office_crypt, pptx, rows, tables, xlsx),
+    *(context, docx, encodings, facts, html, html_facts, html_parts, markdown),
+    *(pages, pdf, pdf_bombs, pdf_drawn, pdf_fields, pdf_layout, pdf_measure, pdf_open),
+    *(pdf_repair, pdf_text, signatures, text),
 )
 
 READERS_VERSION = hashlib.sha256(
@@ -79,7 +130,7 @@ def format_of(path: Path) -> str | None:
     """
     if not path.suffix and path.name.lower() in _BARE_NAMES:
         return "txt"
-    return _FORMATS.get(path.suffix.lower())
+    return _BY_ENDING.get(path.suffix.lower())
 
 
 def supported(path: Path) -> bool:
@@ -87,14 +138,19 @@ def supported(path: Path) -> bool:
     return format_of(path) is not None
 
 
-def read_document(path: Path, name: str) -> Document:
+def read_document(path: Path, name: str, run: Reading | None = None) -> Document:
     """The document in the file at `path`; `name` (its path below the root) becomes its path."""
-    data = _load(path)
-    promised = format_of(path) or "txt"
+    return read_bytes(_load(path), name, run or Reading())
+
+
+def read_bytes(data: bytes, name: str, run: Reading) -> Document:
+    """The document in the bytes of a file called `name`, as `read_document`."""
     try:
-        return _read(data, name, promised)
+        return _read(data, name, replace(run, door=read_bytes))
     except ReadError:
         raise
+    except MemoryError:
+        raise ReadError("it needs more memory than a file may take; split it") from None
     # The libraries below parse what anybody may have written; no file may stop a run.
     except Exception as error:  # noqa: BLE001 - see the line above
         words = " ".join(str(error).split())[:200] or type(error).__name__
@@ -118,43 +174,50 @@ def _load(path: Path) -> bytes:
     return data
 
 
-def _read(data: bytes, name: str, promised: str) -> Document:
+def _read(data: bytes, name: str, run: Reading) -> Document:
+    """Read it as what it is; where the name promises something else, its first page says so."""
+    promised = format_of(Path(name)) or "txt"
+    kind = _kind(data, promised)
+    document = FORMATS[kind].read(data, name, run)
+    if kind in (promised, "locked") or not document.pages:
+        return document
+    called = FORMATS[document.format].called
+    note = f"named as {FORMATS[promised].called}, but it is {called}: read as that"
+    first, *rest = document.pages
+    reason = f"{note}; {first.reason}" if first.reason else note
+    return replace(document, pages=(replace(first, reason=reason), *rest))
+
+
+def _kind(data: bytes, promised: str) -> str:
+    """What the bytes are; of text, what the name promises. Raises ReadError for what is not read."""
     kind = signatures.kind(data)
-    if kind == "pdf" or (promised == "pdf" and signatures.holds_pdf(data)):
-        return pdf.read_pdf(data, name)
-    if kind == "docx":
-        return docx.read_docx(data, name)
+    if kind in FORMATS:
+        return kind
+    if promised == "pdf" and signatures.holds_pdf(data):
+        return "pdf"
+    called = FORMATS[promised].called
     if kind == "ole":
-        return _old_office(data, name)
+        return office_crypt.kind(data)
     if kind:
-        raise ReadError(
-            f"not {_CALLED.get(promised, 'HTML')} although its name says so; it begins like {kind}"
-        )
-    if promised in ("pdf", "docx"):
-        raise ReadError(f"not {_CALLED[promised]} although its name says so; {_text_kind(data)}")
-    return _TEXT_READERS[promised](data, name)
-
-
-def _text_kind(data: bytes) -> str:
-    if signatures.looks_like_html(data):
-        return "it begins like an HTML page"
+        raise ReadError(f"not {called} although its name says so; it begins like {kind}")
+    plain = promised == "txt" or FORMATS[promised].binary
+    if plain and signatures.looks_like_html(data):
+        return "html"
+    if not FORMATS[promised].binary:
+        return promised
     if encodings.decode(data[:10_000]) is not None:
-        return "it begins like plain text"
-    return "it begins with unknown bytes"
+        return "csv" if promised in ("xlsx", "xls") else "txt"  # many programs name tables so
+    raise ReadError(f"not {called} although its name says so; it begins with unknown bytes")
 
 
-def _old_office(data: bytes, name: str) -> Document:
-    """A password wraps a DOCX into Microsoft's older container; without one it is an old file."""
-    if signatures.is_encrypted_office(data):
-        reason = "password needed: the document is encrypted"
-        return Document(name, "docx", (Page(None, "", PageState.ENCRYPTED, reason),))
-    raise ReadError("an older Office file (.doc, .xls, .ppt or .msg); save it as .docx or .pdf")
-
-
-_TEXT_READERS: dict[str, Callable[[bytes, str], Document]] = {
-    "txt": text.read_text,
-    "markdown": markdown.read_markdown,
-    "html": html.read_html,
-}
-
-__all__ = ["MAX_BYTES", "READERS_VERSION", "format_of", "read_document", "supported"]
+__all__ = [
+    "FORMATS",
+    "MAX_BYTES",
+    "READERS_VERSION",
+    "Format",
+    "Reading",
+    "format_of",
+    "read_bytes",
+    "read_document",
+    "supported",
+]
