@@ -358,7 +358,7 @@ def container(**streams: bytes) -> bytes:
     return head + b"".join(sectors) + struct.pack("<128I", *table)
 
 
-def old_sheet(*table: list[str | float]) -> bytes:
+def old_sheet(*table: list[str | float], locked: bytes = b"") -> bytes:
     """An XLS file of one sheet "Old": records of BIFF8, as [MS-XLS] lays them out."""
 
     def record(kind: int, content: bytes) -> bytes:
@@ -375,8 +375,9 @@ def old_sheet(*table: list[str | float]) -> bytes:
             else:
                 cells += record(0x0203, place + struct.pack("<d", value))
     name = struct.pack("<BB", 3, 0) + b"Old"
-    offset = len(record(0x0809, begin)) + len(record(0x0085, bytes(6) + name)) + 4
-    book = record(0x0809, begin) + record(0x0085, struct.pack("<IBB", offset, 0, 0) + name)
+    head = record(0x0809, begin) + (record(0x002F, locked) if locked else b"")
+    offset = len(head) + len(record(0x0085, bytes(6) + name)) + 4
+    book = head + record(0x0085, struct.pack("<IBB", offset, 0, 0) + name)
     sheet = record(0x0809, begin[:2] + b"\x10\0" + begin[4:]) + cells + record(0x000A, b"")
     return container(Workbook=book + record(0x000A, b"") + sheet)
 
@@ -389,6 +390,17 @@ def test_an_old_workbook():
     ]
     with pytest.raises(ReadError, match="broken"):
         read_xls(container(Workbook=b"nothing"), "a.xls", Reading())
+
+
+def test_an_old_workbook_under_a_password():
+    data = old_sheet(["Name"], locked=struct.pack("<HHH", 0, 1, 1))
+    for passwords, said in (
+        ((), "is encrypted"),
+        (("Ada",), "the one that was given does not fit"),
+    ):
+        document = read_bytes(data, "a.xls", Reading(passwords=passwords))
+        assert [page.state for page in document.pages] == [PageState.ENCRYPTED]
+        assert document.pages[0].reason.endswith(said)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from retriever.readers import archives, extras, rows
+from retriever.readers import archives, extras, office_crypt, rows
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.types import Document, Page, PageState, ReadError
@@ -84,6 +84,10 @@ def read_xlsx(data: bytes, name: str, run: Reading) -> Document:
 def read_xls(data: bytes, name: str, run: Reading) -> Document:
     """The document of an XLS file, as Excel wrote them until 2003."""
     calamine: Any = extras.load("python_calamine", "office", "old Excel workbooks")
+    try:
+        data = office_crypt.unlocked(data, run.passwords)
+    except office_crypt.Locked as reason:
+        return office_crypt.locked_document(name, "xls", reason)
     budget = _Budget(MAX_CELLS)
     pages: list[Page] = []
     try:
