@@ -48,6 +48,7 @@ class STSResult:
     """Spearman correlation times 100 between cosines and people's judgements."""
 
     path: str
+    pooling: str
     pairs: int
     spearman: float  # with the mean of the file's sentences removed
     spearman_raw: float
@@ -68,7 +69,27 @@ def evaluate_sts(embedder: AlignedWVA, path: Path) -> STSResult:
         100 * spearman(gold, np.sum(vectors[first] * vectors[second], axis=1))
         for vectors in (calibrated, raw)
     ]
-    return STSResult(str(path), len(pairs), round(scores[0], 2), round(scores[1], 2))
+    return STSResult(
+        path=str(path),
+        pooling=embedder.settings.pooling,
+        pairs=len(pairs),
+        spearman=round(scores[0], 2),
+        spearman_raw=round(scores[1], 2),
+    )
+
+
+def compare_poolings(
+    embedder: AlignedWVA, paths: Sequence[Path], poolings: Sequence[str] = ()
+) -> Iterator[STSResult]:
+    """A result for every file and pooling (by default the embedder's own), side by side.
+
+    The model is loaded once. Raises UsageError for an unknown pooling, ModelError for one that the
+    model does not allow, before anything is embedded.
+    """
+    embedders = [embedder.with_pooling(pooling) for pooling in poolings] or [embedder]
+    for path in paths:
+        for each in embedders:
+            yield evaluate_sts(each, path)
 
 
 MEASURES: Mapping[str, Callable[[Sequence[str], Mapping[str, float]], float]] = {

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertLMHeadModel
 
-from retriever import AlignedWVA
-from retriever.attention import AttentionPooler
+from retriever import AlignedWVA, Index
+from retriever.attention import POOLINGS, AttentionPooler
 from retriever.embedder import fill, with_full_stop
 from retriever.settings import Prompts
-from retriever.types import ModelError, UsageError
+from retriever.types import Document, IndexStateError, ModelError, Page, UsageError
+from tests.naive import Naive
 from tests.tiny import CONFIGS, make_tokenizer, save_model
 
 SENTENCES = [
@@ -200,6 +201,59 @@ def test_fingerprints_tell_what_may_be_compared(folder: Path, tmp_path: Path) ->
     assert AlignedWVA(str(copy), device="cpu").fingerprint == base
     other = save_model(tmp_path / "other", "llama-bias")
     assert AlignedWVA(str(other), device="cpu").fingerprint != base
+
+
+@pytest.mark.parametrize("pooling", ["va", "last-hidden", "mean-hidden"])
+def test_other_poolings_share_the_model(embedder: AlignedWVA, pooling: str) -> None:
+    other = embedder.with_pooling(pooling)
+    assert other._loaded is embedder._loaded
+    assert other.fingerprint != embedder.fingerprint
+    assert embedder.settings.pooling == "aligned-wva"
+    naive = Naive(other._loaded.model, "llama")
+    prompted = pooling == "last-hidden"
+    for text in SENTENCES:
+        quoted = text.replace('"', "'")
+        read = f'This passage : "{quoted}" means in one word:"' if prompted else text
+        assert other.passage_input(text) == read
+        ids = embedder._loaded.tokenizer(read)["input_ids"]
+        expected = {
+            "va": lambda ids: naive.values(ids, [2, 3, 4]),
+            "last-hidden": lambda ids: naive.states(ids)[-1],
+            "mean-hidden": lambda ids: naive.states(ids).mean(dim=0),
+        }[pooling](ids)
+        found = other.embed_passages([text])[0]
+        assert len(found) == other.dimension == (16 if pooling == "va" else 32)
+        np.testing.assert_allclose(found, (expected / expected.norm()).numpy(), atol=1e-5)
+    together = other.embed_passages(SENTENCES)
+    other._runner.packed = False
+    np.testing.assert_allclose(other.embed_passages(SENTENCES), together, atol=1e-5)
+    assert not other.embed_passages([" "]).any()
+
+
+def test_a_pooling_is_part_of_the_settings(embedder: AlignedWVA, folder: Path) -> None:
+    found = {
+        pooling: AlignedWVA(str(folder), device="cpu", dtype="float32", pooling=pooling).settings
+        for pooling in POOLINGS
+    }
+    assert len({each.fingerprint for each in found.values()}) == len(POOLINGS)
+    for pooling, each in found.items():
+        assert embedder.with_pooling(pooling).settings == each
+        again = AlignedWVA.from_settings(each, device="cpu", dtype="float32")
+        assert again.settings == each
+    assert found["mean-hidden"].layers == (4,)  # whatever layers were asked for
+    own = AlignedWVA(str(folder), device="cpu", pooling="va", prompts=Prompts())
+    assert own.query_input("A dog") == 'This question : "A dog" means in one word:"'
+    with pytest.raises(UsageError, match="unknown pooling 'max': use aligned-wva, va, last-hidden"):
+        AlignedWVA(str(folder), device="cpu", pooling="max")
+    with pytest.raises(UsageError, match="unknown pooling"):
+        embedder.with_pooling("")
+
+
+def test_an_index_of_one_pooling_refuses_another(embedder: AlignedWVA, tmp_path: Path) -> None:
+    with Index.open_or_create(tmp_path / "index", embedder) as index:
+        index.add([Document("a.txt", "text", (Page(None, "A red apple."),))])
+    with pytest.raises(IndexStateError):
+        Index.open(tmp_path / "index", embedder.with_pooling("mean-hidden"))
 
 
 def test_changed_weights_are_noticed(tmp_path: Path) -> None:
