@@ -28,6 +28,7 @@ _FEW = 3  # pages on which a line stands before it runs
 _NEAR = 4  # pages from one to the next: left and right differ, and one may be empty
 _DENSE = 0.4  # of the pages between the first and the last
 _OFTEN = 0.4  # of all pages: half of them, left or right ones, but for covers and lists
+_STEADY = 0.7  # of its pages have it at the same depth, one line more or less
 _INSIDE = 0.1  # of its pages, on which a header is also, say, a heading
 _SLOT = 0.6  # of all pages have a header of some chapter at that depth
 _NUMBER = re.compile(r"(?<!\w)(?:\d{1,6}|[ivxlcdm]{1,9})(?!\w)")
@@ -49,11 +50,17 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A line on neighbouring pages: positions of the pages, in order."""
+    """A line on neighbouring pages: positions of the pages, in order, and its depth on each."""
 
     key: _Key
     top: bool
     pages: tuple[int, ...]
+    depths: tuple[int, ...]
+
+    @property
+    def usual(self) -> int:
+        """The depth in the middle of its depths."""
+        return sorted(self.depths)[len(self.depths) // 2]
 
 
 def without_running(pages: Sequence[Page]) -> tuple[Page, ...]:
@@ -117,26 +124,29 @@ def _lines(text: str, top: bool) -> Iterator[tuple[int, int]]:
 def _keys(line: str, page: int) -> Iterator[_Key]:
     """What a line may run as: itself, or with one of its numbers counting with the pages.
 
+    Blanks do not count: where they stand depends on the extractor.
+
     >>> list(_keys("Zero Trust  12", 20))
-    [(True, 'zero trust # -8'), (False, 'zero trust 12')]
+    [(True, 'zerotrust#-8'), (False, 'zerotrust12')]
     >>> list(_keys("xiv", 15))
-    [(True, '# -1')]
+    [(True, '#-1')]
     """
-    words = _same(line[: 2 * _LONGEST])
-    if len(words) > _LONGEST:
+    words = line[: 2 * _LONGEST].casefold()
+    same = _same(words)
+    if len(same) > _LONGEST:
         return
     numbers = list(_NUMBER.finditer(words))
     for number in [*numbers[:2], *numbers[2:][-2:]]:
         value = _value(number[0])
         if value is not None:
             rest = words[: number.start()] + "#" + words[number.end() :]
-            yield True, f"{rest} {value - page:+d}"
-    if any(map(str.isalpha, words)) and _value(words) is None:
-        yield False, words
+            yield True, f"{_same(rest)}{value - page:+d}"
+    if any(map(str.isalpha, same)) and _value(same) is None:
+        yield False, same
 
 
 def _same(line: str) -> str:
-    return " ".join(line.casefold().split())
+    return "".join(line.casefold().split())
 
 
 def _value(number: str) -> int | None:
@@ -166,35 +176,40 @@ def _running(edges: _Edges, texts: dict[int, Page]) -> dict[tuple[bool, _Key], s
     running: dict[tuple[bool, _Key], set[int]] = defaultdict(set)
     for run in runs:
         everywhere = often[run.top, run.key] >= _OFTEN * len(texts)
-        if run.key[0] or everywhere or _in_slot(run, edges, slots, len(texts)):
+        chapters = slots[run.top, run.usual] >= _SLOT * len(texts)
+        if run.key[0] or everywhere or chapters:
             running[run.top, run.key].update(run.pages)
     _keep_first(running)
     return running
 
 
-def _places(edges: _Edges) -> dict[tuple[bool, _Key], list[int]]:
-    """For each side and key the pages that have it near that edge, in order, each once."""
-    places: dict[tuple[bool, _Key], list[int]] = defaultdict(list)
+def _places(edges: _Edges) -> dict[tuple[bool, _Key], list[tuple[int, int]]]:
+    """For each side and key the pages that have it near that edge, each once, and how deep."""
+    places: dict[tuple[bool, _Key], list[tuple[int, int]]] = defaultdict(list)
     for at, sides in sorted(edges.items()):
         for top, lines in zip((True, False), sides, strict=True):
-            for line in lines:
+            for depth, line in enumerate(lines):
                 for key in line.keys:
                     found = places[top, key]
-                    if not found or found[-1] != at:
-                        found.append(at)
+                    if not found or found[-1][0] != at:
+                        found.append((at, depth))
     return places
 
 
-def _runs(key: _Key, top: bool, places: list[int]) -> Iterator[_Run]:
-    """Pages near each other, enough of them and dense enough."""
+def _runs(key: _Key, top: bool, places: list[tuple[int, int]]) -> Iterator[_Run]:
+    """Pages near each other, enough of them, dense enough, the line about as deep on most."""
     start = 0
     for at in range(1, len(places) + 1):
-        if at < len(places) and places[at] - places[at - 1] <= _NEAR:
+        if at < len(places) and places[at][0] - places[at - 1][0] <= _NEAR:
             continue
-        pages = places[start:at]
+        pages, depths = zip(*places[start:at], strict=True)
         start = at
-        if len(pages) >= _FEW and len(pages) >= _DENSE * (pages[-1] - pages[0] + 1):
-            yield _Run(key, top, tuple(pages))
+        run = _Run(key, top, pages, depths)
+        steady = sum(abs(depth - run.usual) <= 1 for depth in depths)
+        if len(pages) >= max(_FEW, _DENSE * (pages[-1] - pages[0] + 1)) and (
+            steady >= _STEADY * len(pages)
+        ):
+            yield run
 
 
 def _only_at_edges(runs: Sequence[_Run], edges: _Edges, texts: dict[int, Page]) -> list[_Run]:
@@ -242,16 +257,6 @@ def _slots(runs: Iterable[_Run], edges: _Edges) -> dict[_Place, int]:
             for depth, line in enumerate(lines):
                 counts[top, depth] += any(at in near.get((top, key), ()) for key in line.keys)
     return counts
-
-
-def _in_slot(run: _Run, edges: _Edges, slots: dict[_Place, int], pages: int) -> bool:
-    """Whether the run's usual depth is one where most pages have the header of their chapter."""
-    depths: dict[int, int] = defaultdict(int)
-    for at in run.pages:
-        lines = edges[at][0 if run.top else 1]
-        depths[next(depth for depth, line in enumerate(lines) if run.key in line.keys)] += 1
-    usual = max(depths, key=lambda depth: (depths[depth], -depth))
-    return slots[run.top, usual] >= _SLOT * pages
 
 
 def _keep_first(running: dict[tuple[bool, _Key], set[int]]) -> None:
