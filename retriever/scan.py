@@ -16,6 +16,9 @@ from retriever.globs import glob_matches
 from retriever.readers import supported
 from retriever.types import UsageError
 
+TOOL_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
+"""Folders full of other people's code and of what programs make; hidden ones are left out too."""
+
 LEFT_OUT = "left out by the patterns given"
 
 
@@ -146,7 +149,10 @@ def _walk(root: Path, folder: Path, hide: frozenset[Path]) -> Iterator[FoundFile
 
 
 def _entered(folder: Path) -> bool:
-    return not folder.name.startswith(".") and folder.name != "__pycache__"
+    """Whether somebody's own files may be in it: not what tools have put there."""
+    if folder.name.startswith(".") or folder.name in TOOL_FOLDERS:
+        return False
+    return not os.path.lexists(folder / "pyvenv.cfg")  # a virtual environment of Python
 
 
 def _found(root: Path, location: Path) -> FoundFile | None:

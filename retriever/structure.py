@@ -176,7 +176,9 @@ def _line(text: str, start: int, end: int) -> Line:
         return Line(start, end, "heading", len(heading[1]))
     if end - start < 400 and "-" in text[start:end] and _RULE.match(text, start, end):
         return Line(start, end, "rule")
-    if text.count("|", start, end) >= 2 or text.count("\t", start, end) >= 2:
+    if " | " in text[start:end] or text.count("|", start, end) >= 2:
+        return Line(start, end, "row")
+    if text.count("\t", start, end) >= 2:
         return Line(start, end, "row")
     if _ITEM.match(text, start, end):
         return Line(start, end, "item")

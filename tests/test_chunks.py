@@ -183,6 +183,9 @@ def test_code_and_rows_stay_whole() -> None:
     found = pieces("| a | b |\n|---|---|\n" + "\n".join(rows), size=30)
     assert all(any(row in chunk for chunk in found) for row in rows)
     assert found[0].startswith("| a | b |\n|---|---|\n" + rows[0])
+    narrow = [f"Name: somebody {n} | Note: some words. And some more {n}" for n in range(12)]
+    found = pieces("\n".join(narrow), size=30)
+    assert all(any(row in chunk for chunk in found) for row in narrow)
 
 
 def test_overlap_repeats_whole_sentences_of_the_same_section() -> None:

@@ -60,6 +60,9 @@ def test_files_come_in_the_order_of_their_names(root) -> None:
 def test_hidden_and_foreign_files_are_left_out_with_a_reason(root) -> None:
     for path in (".secret.txt", ".git/x.txt", "__pycache__/y.txt", "z.png", "bare", "README"):
         write(root / path)
+    write(root / "web/node_modules/left-pad/README.md")
+    write(root / "env/pyvenv.cfg")
+    write(root / "env/lib/python3/notes.txt")
     os.mkfifo(root / "pipe.txt")
     found = scanned(root)
     assert "README" in readable(found)
