@@ -209,6 +209,7 @@ def test_what_mail_programs_get_wrong():
     assert found.pages[0].text.endswith("Schöne Grüße für die Mädchen")
     lost = read(b"Subject: x y\nContent-Type: multipart/mixed; boundary=none\n\nStill to be read.")
     assert lost.pages[0].text == "Still to be read."
+    assert read(b"To: " + b"(" * 50_000 + b"\n\nwords").pages[0].text.endswith("words")
     unknown = read(b"Subject: x y\nContent-Type: text/plain; charset=x-none\n\nStill here.")
     assert unknown.pages[0].text == "Still here."
 

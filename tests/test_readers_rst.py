@@ -201,6 +201,11 @@ def test_a_long_file_is_taken_as_it_stands(monkeypatch):
     assert page.reason == "its 16 characters were taken as they stand"
 
 
+def test_a_text_made_to_hurt_is_taken_as_it_stands():
+    (page,) = read_rst(b"*a " * 50_000, "a.rst").pages
+    assert page.reason == "its 150,000 characters were taken as they stand"
+
+
 def test_nothing_in_it():
     (page,) = read_rst(b".. a comment\n", "a.rst").pages
     assert (page.state, page.reason) == (

@@ -28,7 +28,7 @@ from retriever.types import Document, Page, PageState, ReadError
 
 VERSION = 1
 
-_MAX_BYTES = 200_000_000
+_MAX_BYTES = 120_000_000  # taken apart, a mail needs ten times its size in memory
 _MAX_MAILS = 20_000
 _MBOX_FROM = re.compile(
     rb"(?:\A|(?<=\n)\r?\n)From [^\r\n]{0,300}?\d\d?:\d\d[^\r\n]{0,20}\d{4}[^\r\n]{0,12}\r?\n"

@@ -57,7 +57,7 @@ def _addresses(message: Message, key: str) -> list[tuple[str, str]]:
     raw = [_FOLDED.sub(" ", value)[:_MAX_HEADER] for value in _raw(message, key)]
     try:
         pairs = getaddresses(raw)[:_MAX_PEOPLE]
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return []
     return [(clean_fact(decoded(name)), clean_fact(address)) for name, address in pairs]
 

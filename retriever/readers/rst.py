@@ -27,6 +27,10 @@ VERSION = 1
 _MAX_PARSED = 2_000_000
 """Characters that are parsed, at some 200,000 a second; a longer text is taken as it stands."""
 
+_MAX_MARKS = 300_000_000
+"""Marks that may begin inline markup times characters, summed over paragraphs: docutils' time grows
+with it, to some 10 s here; ordinary text has a thousandth of it."""
+
 _MAX_NAMES = 300  # names of unknown roles and directives in one file
 _DIRECTIVE = re.compile(
     r"^[ \t]*\.\.[ \t]+(?:\|[^|\n]+\|[ \t]+)?([A-Za-z][\w.:+-]*?)[ \t]?::", re.M
@@ -73,7 +77,7 @@ def read_rst(data: bytes, name: str) -> Document:
 
 def _parsed(source: str) -> tuple[Any, str]:
     """The tree of the source; or None and why there is none."""
-    if len(source) > _MAX_PARSED:
+    if len(source) > _MAX_PARSED or _effort(source) > _MAX_MARKS:
         return None, f"its {len(source):,} characters were taken as they stand"
     frontend = _docutils("frontend")
     utils = _docutils("utils")
@@ -89,6 +93,12 @@ def _parsed(source: str) -> tuple[Any, str]:
         words = " ".join(str(error).split())[:200] or type(error).__name__
         return None, f"its markup could not be read ({words}): the text is as it stands"
     return tree, ""
+
+
+def _effort(source: str) -> int:
+    return sum(
+        len(block) * sum(map(block.count, "*`|_")) for block in re.split(r"\n[ \t]*\n", source)
+    )
 
 
 def _docutils(part: str) -> Any:
