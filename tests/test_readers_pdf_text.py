@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.pdf_text import by_pdfium, by_pypdf, chosen, ours, precision_recall
-from retriever.readers import pdf_drawn
+from retriever.readers import pdf_drawn, pdf_pieces
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.pages import MAX_CHARACTERS
 from retriever.readers.pdf import read_pdf
 from retriever.readers.pdf_measure import flaws, is_better, is_doubtful
 from retriever.types import Page, PageState, ReadError
-from tests.pdfs import full_image, pdf_file, placed, stream, text_page
+from tests.pdfs import FONT, full_image, pdf_file, placed, stream, text_page
 
 SAMPLE = Path("data/sample")
 
@@ -83,6 +83,24 @@ def test_text_as_it_is_seen(content, text):
     assert page_of(show(content)).text.replace("  ", " ") == text
 
 
+def test_the_mark_of_a_note_is_no_part_of_the_word():
+    content = b"BT /F1 12 Tf 72 700 Td (networks) Tj 5 Ts /F1 7 Tf (12) Tj ET"
+    assert page_of(show(content)).text == "networks 12"
+
+
+def test_hebrew_words_are_in_order_of_reading():
+    # A font whose codes a to d are the first letters of the alphabet; drawn from left to right.
+    cmap = stream(
+        b"/CIDInit /ProcSet findresource begin begincmap 1 begincodespacerange <00> <FF> "
+        b"endcodespacerange 1 beginbfrange <61> <64> <05D0> endbfrange endcmap end"
+    )
+    font = FONT.replace(b">>", b"/ToUnicode 6 0 R >>")
+    data = pdf_file(
+        [(b"BT /F1 12 Tf 72 700 Td (dcba ba) Tj ET", b"/Font << /F1 7 0 R >>")], more=[cmap, font]
+    )
+    assert sorted(page_of(data).text.split()) == ["אב", "אבגד"]
+
+
 def test_stacked_letters_are_one_word():
     letters = [(72, 700 - 13 * at, letter) for at, letter in enumerate("VERTICAL")]
     assert page_of(pdf_file([placed(*letters, size=12)])).text == "VERTICAL"
@@ -119,9 +137,13 @@ def test_the_better_text_is_taken():
     assert not is_better(cipher, good)
     assert not is_better("", good)
     assert not is_better("Zero trust", "Zerotrustisamodelwithoutanyspaceinit and more")
-    hebrew = "שלום עולם " * 10
-    assert is_doubtful(hebrew)
-    assert is_better(hebrew, "םולש םלוע " * 10)
+
+
+def test_arabic_is_taken_from_pypdf():
+    turned, right = "ابحرم ملاعلاب", "مرحبا بالعالم"
+    assert is_doubtful(turned)
+    assert is_better(right, turned)
+    assert not is_better("مرحبا", turned)
 
 
 def by_the_other(monkeypatch, text):
@@ -234,7 +256,7 @@ def test_a_form_for_one_program_alone():
 
 def test_a_page_of_too_many_characters(monkeypatch):
     assert MAX_CHARACTERS > 1_000_000
-    monkeypatch.setattr(pdf_drawn, "MAX_CHARACTERS", 10)
+    monkeypatch.setattr(pdf_pieces, "MAX_CHARACTERS", 10)
     states = [page.state for page in read_pdf(pdf_file([text_page("x" * 11)]), "a.pdf").pages]
     assert states == [PageState.TOO_LONG]
 

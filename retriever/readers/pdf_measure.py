@@ -22,7 +22,7 @@ _LONG = 30  # letters without a space: no word of a language with spaces is so l
 _GLYPHS = re.compile(r"\(cid:\d+\)|/(?:g|G|C|cid|uni|glyph|index)\d{1,5}(?![\w.])")
 _ALONE = re.compile(r"(?:(?<=\s)|^)[^\W\d_](?:[ \t]+[^\W\d_](?=\s|$)){5,}")
 _DOUBLED = re.compile(r"\b(?:([^\W\d_])\1){3,}\b")
-_LEFTWARDS = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_ARABIC = re.compile("[\u0600-\u08ff\ufb50-\ufdff\ufe70-\ufefc]")
 _NO_SPACES = "\u0e00"  # from here on many scripts have none between words
 
 
@@ -63,8 +63,8 @@ def is_better(other: str, text: str) -> bool:
     """Whether `other`, of the same page, is to be taken instead of `text`.
 
     It is if it has letters where the text has none, if it is language where the text is not, or if
-    it has half the flaws without having lost more than a tenth of the letters. Where some of it
-    reads from right to left, it is taken unless it has lost many.
+    it has half the flaws without having lost more than a tenth of the letters. Arabic is taken
+    unless it has lost many.
 
     >>> is_better("Zero trust", "Z e r o t r u s t"), is_better("Zero", "Z e r o t r u s t")
     (True, False)
@@ -73,19 +73,19 @@ def is_better(other: str, text: str) -> bool:
         return False
     if not letters(text) or garbled_reason(text):
         return True
-    if _reads_leftwards(text):
+    if _is_arabic(text):
         return letters(other) >= 0.6 * letters(text)
     return flaws(other) <= flaws(text) / 2 and letters(other) >= 0.9 * letters(text)
 
 
 def is_doubtful(text: str) -> bool:
     """Whether the other library should be asked, too."""
-    if not letters(text) or flaws(text) >= ASKED or _reads_leftwards(text):
+    if not letters(text) or flaws(text) >= ASKED or _is_arabic(text):
         return True
     return bool(garbled_reason(text))
 
 
-def _reads_leftwards(text: str) -> bool:
-    """Whether a part of it is Hebrew or Arabic: PDFium turns their words around, pypdf does not."""
+def _is_arabic(text: str) -> bool:
+    """Whether a part of it is Arabic: PDFium takes its words apart at ligatures, pypdf does not."""
     sample = text[:_SAMPLE]
-    return 20 * len(_LEFTWARDS.findall(sample)) > letters(sample)
+    return 20 * len(_ARABIC.findall(sample)) > letters(sample)
