@@ -361,6 +361,13 @@ def test_without_ocr_a_picture_waits(monkeypatch):
     assert (page.state, page.reason) == (PageState.SCANNED, "a picture; no Tesseract")
 
 
+def test_without_pillow_the_extra_is_named(monkeypatch):
+    data = saved(drawn([]), "PNG")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ReadError, match=r"Pictures need .*: pip install 'wva-retriever\[ocr\]'"):
+        read_image(data, "a.png", Reading())
+
+
 def test_pages_of_a_fax(seen, monkeypatch):
     sheets = [Image.new("1", (40, 30), at % 2) for at in range(3)]
     data = saved(sheets[0], "TIFF", save_all=True, append_images=sheets[1:], dpi=(200, 200))

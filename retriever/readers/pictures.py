@@ -47,14 +47,16 @@ _BROKEN = (
 
 def read_image(data: bytes, name: str, run: Reading) -> Document:
     """The document of a picture, one page for each of its frames; ReadError if it does not open."""
-    pillow = load("PIL.Image", "ocr", "Pictures")
+    load("PIL", "ocr", "Pictures")
+    from PIL import Image
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with pillow.open(io.BytesIO(data), formats=KINDS) as image:
+            with Image.open(io.BytesIO(data), formats=KINDS) as image:
                 made = _date(image)
                 pages = tuple(_pages(image, run))
-        except pillow.DecompressionBombError:
+        except Image.DecompressionBombError:
             return Document(name, "image", (_too_large(None, "more pixels than any picture"),))
         except _BROKEN as error:
             raise ReadError(f"broken: the picture cannot be opened ({_said(error)})") from None
@@ -121,8 +123,9 @@ def _too_large(number: int | None, measured: str) -> Page:
 
 def _picture(image: Any) -> Picture:
     """The frame upright, in grey on white; a small one twice as large."""
-    operations = load("PIL.ImageOps", "ocr", "Pictures")
-    grey = operations.exif_transpose(_grey(image))
+    from PIL import ImageOps
+
+    grey = ImageOps.exif_transpose(_grey(image))
     dpi = _dpi(image)
     if dpi < _LOW_DPI and grey.width * grey.height < _SMALL and max(grey.size) < MAX_SIDE // 2:
         grey, dpi = grey.resize((2 * grey.width, 2 * grey.height)), 2 * dpi
