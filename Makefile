@@ -39,12 +39,12 @@ $(STAMPS)/venv:
 
 $(STAMPS)/ui: $(STAMPS)/venv $(SETUP)
 	@echo "installing (a few minutes the first time) …"
-	$(PIP) --editable ".[ui]"
+	$(PIP) --editable ".[ui,formats]"
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/venv $(SETUP)
 	@echo "installing with the development extras (a few minutes the first time) …"
-	$(PIP) --editable ".[ui,langchain,dev]"
+	$(PIP) --editable ".[ui,formats,langchain,dev]"
 	@touch $@ $(STAMPS)/ui
 
 $(STAMPS)/model: | $(STAMPS)/venv

@@ -114,7 +114,14 @@ def _reading(options: argparse.Namespace) -> dict[str, Any]:
             passwords += filter(None, path.read_text("utf-8-sig").splitlines())
         except (OSError, ValueError):
             raise UsageError(f"the password file {str(path)!r} cannot be read as text") from None
-    return {"passwords": passwords, "ocr": options.ocr_languages if options.ocr else ""}
+    languages = options.ocr_languages if options.ocr else ""
+    if languages:
+        from retriever.readers.ocr import available
+
+        reason = available(languages)
+        if reason:
+            raise UsageError(f"--ocr: {reason}")
+    return {"passwords": passwords, "ocr": languages}
 
 
 class _Teller:
@@ -239,6 +246,42 @@ def _report(options: argparse.Namespace) -> int:
     else:
         print("\n".join(account_lines(told, everything=options.all)))
     return DONE if told.complete else INCOMPLETE
+
+
+def _models(options: argparse.Namespace) -> int:
+    from retriever.library import overview
+    from retriever.terminal import model_lines
+
+    found = overview()
+    if options.json:
+        _print_json(found)
+    else:
+        print("\n".join(model_lines(found)))
+    return DONE
+
+
+def _models_fetch(options: argparse.Namespace) -> int:
+    from retriever.library import fetch
+
+    folder = str(fetch(options.name))
+    if options.json:
+        _print_json({"name": options.name, "folder": folder})
+    else:
+        print(f"{options.name} is ready in {folder}")
+    return DONE
+
+
+def _models_remove(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from retriever.library import remove
+
+    model = remove(options.name)
+    if options.json:
+        _print_json(asdict(model))
+    else:
+        print(f"removed {model.name}: {model.size / 1e6:,.0f} MB are free again")
+    return DONE
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -384,6 +427,9 @@ COMMANDS = {
     "eval retrieval": _eval_retrieval,
     "embed": _embed,
     "info": _info,
+    "models": _models,
+    "models fetch": _models_fetch,
+    "models remove": _models_remove,
     "report": _report,
     "doctor": _doctor,
 }

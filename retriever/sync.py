@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from retriever.ingest import Embedder, Ingest, fitting, is_fitted, row_for
 from retriever.isolated import FileReader, file_reader
 from retriever.meter import Meter
 from retriever.plan import Pending, Plan, Planner, in_order
-from retriever.readers import READERS_VERSION, Reading
+from retriever.readers import READERS_VERSION, Reading, extras, format_of
 from retriever.scan import FoundFile, scan, targets
 from retriever.settings import ChunkSettings
 from retriever.types import (
@@ -37,6 +37,8 @@ from retriever.types import (
     UnreadFile,
     document_id,
 )
+
+PICTURE = "a picture: read only with --ocr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,8 @@ class _Run:
         asked = targets(paths, sorted({row.root for row in known}), self.hide)
         include, exclude = self.options.include, self.options.exclude
         found = [file for target in asked for file in scan(target, include, exclude, self.hide)]
+        if not self.options.ocr and not any(_is_picture(row.path) for row in known):
+            found = [_without_pictures(file) for file in found]
         for file in found:
             if file.failed:
                 self._report_failed(file, file.reason)
@@ -256,7 +260,7 @@ class _Run:
     def _read_all(self, pending: Sequence[Pending], planner: Planner) -> None:
         # Small files first, so that much can be found soon.
         order = sorted(pending, key=lambda one: (one.file.size, one.file.path, one.source))
-        order = [one for one in order if not self._failed_before(one, planner)]
+        order = [one for one in order if not self._left_out(one)]
         self.meter.expect(one.file for one in order)
         with file_reader(Reading(self.options.passwords, self.options.ocr)) as reader:
             for one in order:
@@ -287,9 +291,15 @@ class _Run:
             with suppress(ModelError):
                 self._writer().fit()
 
-    def _failed_before(self, one: Pending, planner: Planner) -> bool:
-        """Report a file that failed as it is now: it would fail again, perhaps after minutes."""
+    def _left_out(self, one: Pending) -> bool:
+        """Report a file that is not to be read: a picture without an OCR, or one that failed.
+
+        As it is now it would fail again, perhaps after minutes.
+        """
         file = one.file
+        if one.row is None and not self.options.ocr and _is_picture(file.path):
+            self._report(file, FileStatus.SKIPPED, PICTURE)
+            return True
         if self._known_failures is None:
             self._known_failures = {(f.root, f.path): f for f in self.backend.unread()}
         before = self._known_failures.get((str(file.root), file.path))
@@ -345,7 +355,7 @@ class _Run:
 
     def _abilities(self) -> str:
         """What decides whether a file that failed would fail again."""
-        return READERS_VERSION
+        return "+".join([READERS_VERSION, *extras.available()])
 
     # Telling
 
@@ -414,6 +424,15 @@ class _Run:
         self.unread[root, file.path] = UnreadFile(
             root, file.path, status, reason, file.size, stamp, self._abilities()
         )
+
+
+def _without_pictures(file: FoundFile) -> FoundFile:
+    """Pictures are not even looked at where no OCR ever read one."""
+    return replace(file, reason=file.reason or (PICTURE if _is_picture(file.path) else ""))
+
+
+def _is_picture(path: str) -> bool:
+    return format_of(Path(path)) == "image"
 
 
 def _bad(states: Iterable[PageState]) -> bool:

@@ -92,6 +92,41 @@ def _group_line(group: PageGroup) -> str:
     return f"{'':>11}{said}{f'; {group.advice}' if group.advice else ''}"
 
 
+def model_lines(overview: Mapping[str, Any]) -> list[str]:
+    """`library.overview` for reading: presets, then what lies on the disk."""
+    presets = [
+        {
+            "preset": preset["name"],
+            "what": preset["what"],
+            "parameters": f"{preset['parameters'] / 1e6:,.0f} M",
+            "dimensions": preset["dimension"],
+            "download": f"{preset['download'] / 1e6:,.0f} MB",
+            "licence": preset["licence"],
+            "": "on this disk" if preset["cached"] else "",
+        }
+        for preset in overview["presets"]
+    ]
+    cached = [
+        {
+            "on this disk": model["name"],
+            "kind": model["kind"],
+            "from": model["source"],
+            "size": f"{model['size'] / 1e6:,.0f} MB",
+            "licence": model["licence"],
+            "since": model["made"],
+        }
+        for model in overview["cached"]
+    ]
+    return [
+        *table(presets),
+        "",
+        *(table(cached) or ["no model is on this disk yet"]),
+        "",
+        f"{overview['size'] / 1e6:,.0f} MB in {overview['folder']}; "
+        "wva models remove NAME frees them",
+    ]
+
+
 def _speaks(file: FileReport) -> bool:
     told = file.status in (*PROBLEMS, FileStatus.RENAMED, FileStatus.REMOVED)
     return told or (bool(file.reason) and file.status is not FileStatus.SKIPPED)
@@ -154,7 +189,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Rows with the same keys as aligned text.
 
     >>> table([{"mode": "dense", "ndcg": 0.5}])
-    ['mode   ndcg', 'dense  0.5 ']
+    ['mode   ndcg', 'dense  0.5']
     """
     if not rows:
         return []
@@ -162,5 +197,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     cells = [columns, *([str(row[column]) for column in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     return [
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in cells
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in cells
     ]

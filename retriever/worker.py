@@ -57,6 +57,7 @@ def _answer(request: dict[str, Any], answers: IO[bytes]) -> None:
     run = Reading(
         passwords=tuple(request["passwords"]),
         ocr=request["ocr"],
+        native=request["native"],
         earn=lambda seconds: _say(answers, EARNED, str(seconds).encode()),
     )
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from retriever import AlignedWVA, calibration
 from retriever.cli import main
+from tests.ggufs import write_gguf
 from tests.tiny import save_model
 
 TOTALS = {
@@ -116,6 +118,40 @@ def test_report_tells_every_file_and_its_exit_code(shell: Shell, docs: Path) -> 
     assert "failed  bad.pdf: broken: " in out
     assert "song.xyz" not in out
     assert "song.xyz" in shell("report", "--index", shell.index, "--all")[1]
+
+
+def test_models_are_listed_and_removed(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    write_gguf(tmp_path / "mine.gguf")
+    code, out, _ = shell("models", "fetch", str(tmp_path / "mine.gguf"))
+    assert code == 0
+    assert "mine.gguf is ready in " in out
+    code, out, _ = shell("models")
+    assert code == 0
+    assert re.search(r"^smollm2-135m .*135 M .*576 .*Apache-2.0$", out, re.M)
+    assert re.search(r"^gguf-\w+ +gguf +mine.gguf ", out, re.M)
+    listed = json.loads(shell("models", "--json")[1])
+    (mine,) = [model for model in listed["cached"] if model["source"] == "mine.gguf"]
+    assert mine["size"] == listed["size"] > 0
+    code, out, _ = shell("models", "remove", "mine.gguf")
+    assert (code, Path(mine["folder"]).exists()) == (0, False)
+    assert out.startswith(f"removed {mine['name']}: ")
+    code, _, err = shell("models", "remove", "mine.gguf")
+    assert (code, err) == (1, "wva: there is no cached model 'mine.gguf'; there is: nothing\n")
+
+
+def test_an_ocr_that_cannot_run_is_refused_at_once(
+    shell: Shell, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    code, _, err = shell("index", str(docs), "--index", shell.index, "--ocr")
+    assert code == 2
+    assert err.startswith("wva: --ocr: ")
+    assert "install" in err
+    assert not Path(shell.index).exists()
 
 
 def test_passwords_come_from_a_file_too(shell: Shell, docs: Path, tmp_path: Path) -> None:

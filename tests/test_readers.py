@@ -20,7 +20,7 @@ from tests.pdfs import pdf_file, text_page
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample"
 PDF = SAMPLE / "government-pdf" / "USDA_10_tips_healthy_meals.pdf"
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
+GIF = b"GIF89a" + bytes(40)
 
 
 def write(folder: Path, name: str, data: bytes) -> Path:
@@ -59,8 +59,9 @@ def test_formats_by_name():
         "a.docx": "docx",
         "README": "txt",
         "LICENSE": "txt",
-        "a.png": None,
-        "a.doc": None,
+        "a.png": "image",
+        "a.gif": None,
+        "a.doc": "old",
         ".gitignore": None,
         "Makefile": "code",
     }
@@ -95,6 +96,16 @@ def test_junk_before_the_header(tmp_path):
     assert read_document(path, "a.pdf").pages == read_document(PDF, "a.pdf").pages
 
 
+def test_an_old_name_with_something_newer_in_it(tmp_path):
+    for data, kind in ((word_file(), "docx"), (b"{\\rtf1 Hello}", "rtf"), (b"Hello you", "txt")):
+        found = read_document(write(tmp_path, "a.doc", data), "a.doc")
+        assert found.format == kind
+        assert found.pages[0].reason.startswith("named as an older Office file, but it is ")
+    old = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
+    with pytest.raises(ReadError, match=r"save it as \.docx or \.pdf"):
+        read_document(write(tmp_path, "a.doc", old), "a.doc")
+
+
 def test_text_and_web_pages_are_read_whatever_their_name(tmp_path):
     for name in ("a.txt", "a.pdf", "a.docx"):
         found = read_document(write(tmp_path, name, b"<!DOCTYPE html><p>Hello you</p>"), name)
@@ -109,7 +120,7 @@ def test_text_and_web_pages_are_read_whatever_their_name(tmp_path):
 REFUSED = {
     "a.pdf": [
         (b"", "zero bytes"),
-        (PNG, "not a PDF although its name says so; it begins like a PNG image"),
+        (GIF, "not a PDF although its name says so; it begins like a GIF image"),
         (Random(1).randbytes(900), "it begins with unknown bytes"),
         (zip_file(a_xml="x"), "it begins like a ZIP archive"),
         (b"%PDF-1.7\nnothing behind it", "broken: "),
@@ -124,10 +135,10 @@ REFUSED = {
     ],
     "a.txt": [
         (b"", "zero bytes"),
-        (PNG, "not plain text although its name says so; it begins like a PNG image"),
+        (GIF, "not plain text although its name says so; it begins like a GIF image"),
         (bytes(range(256)) * 20, "its bytes are binary data"),
     ],
-    "a.html": [(PNG, "not an HTML page although its name says so")],
+    "a.html": [(GIF, "not an HTML page although its name says so")],
     "a.md": [(b"\x7fELF" + bytes(90), "it begins like a program")],
 }
 

@@ -16,8 +16,13 @@ from retriever.types import Document, PageState, ReadError
 SPACES = " ".join(
     f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{urn}:1.0"'
     for name, urn in {
-        "office": "office", "text": "text", "table": "table", "draw": "drawing",
-        "presentation": "presentation", "meta": "meta", "m": "manifest",
+        "office": "office",
+        "text": "text",
+        "table": "table",
+        "draw": "drawing",
+        "presentation": "presentation",
+        "meta": "meta",
+        "m": "manifest",
     }.items()
 )
 MIME = "application/vnd.oasis.opendocument."

@@ -17,6 +17,7 @@ from retriever.readers import pdf_drawn, pdf_pieces
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.pages import MAX_CHARACTERS
 from retriever.readers.pdf import read_pdf
+from retriever.readers.pdf_bombs import is_endless
 from retriever.readers.pdf_measure import flaws, is_better, is_doubtful
 from retriever.types import Page, PageState, ReadError
 from tests.pdfs import FONT, full_image, pdf_file, placed, stream, text_page
@@ -277,3 +278,24 @@ def test_damaged_bytes_end_in_a_page_or_a_reason(changes):
     with contextlib.suppress(ReadError):  # and nothing else
         pages = read_pdf(bytes(data), "a.pdf").pages
     assert all(bool(page.text) == page.state.readable for page in pages)
+
+
+def endless(content: bytes, more: list[bytes]) -> bool:
+    data = pdf_file([(content, b"/XObject << /X 6 0 R >>")], more=more)
+    return is_endless(pypdf.PdfReader(io.BytesIO(data)).pages[0])
+
+
+def form(content: bytes, drawn: bytes = b"") -> bytes:
+    resources = b"/Resources << /XObject << %s >> >>" % drawn
+    return stream(content, b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] " + resources)
+
+
+def test_what_pdfium_is_not_given():
+    assert not endless(b"BT (Hello) Tj ET /X Do", [form(b"0 0 m")])
+    assert endless(b"/X Do", [form(b"/X Do", b"/X 6 0 R")])
+    assert endless(b"/X Do", [form(b"/Y Do", b"/Y 7 0 R"), form(b"/X Do", b"/X 6 0 R")])
+    assert endless(b"/X Do " * 6_000, [form(b"")])
+    doubling = [form(b"/X Do /X Do", b"/X %d 0 R" % (number + 1)) for number in range(6, 26)]
+    assert endless(b"/X Do", [*doubling, form(b"")])
+    assert endless(b"(" + b"a" * 2_100_000 + b") Tj", [])
+    assert not endless(b"1 2 m 3 4 l " * 200_000, [])

@@ -248,6 +248,15 @@ def test_json_too_large_and_nothing_in_it(monkeypatch):
         assert reader(b'{"a": 1}', "a.json", Reading()).pages[0].state is PageState.TOO_LONG
 
 
+def test_what_package_managers_write_is_left_out():
+    (page,) = read_json(
+        b'{"name": "web", "packages": {}}', "web/package-lock.json", Reading()
+    ).pages
+    assert page.state is PageState.SKIPPED
+    assert "lock file" in page.reason
+    assert read_json(b'{"name": "web"}', "web/package.json", Reading()).pages[0].state.readable
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=9),
     lambda inner: (

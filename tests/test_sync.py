@@ -680,6 +680,23 @@ def test_what_is_left_out_elsewhere_is_remembered(index, docs, tmp_path) -> None
     assert {file.path for file in index.backend.unread()} == {"song.xyz"}
 
 
+def test_pictures_are_read_with_an_ocr_alone(index, docs, reader) -> None:
+    picture = write(docs, "scan.png", b"\x89PNG")
+    reader.by_name["scan.png"] = [Page(None, body("crane"), PageState.OCR, "by OCR")]
+    report = index.sync(docs)
+    assert statuses(report)["scan.png"] == "skipped"
+    assert report.complete
+    assert "scan.png" not in reader.asked
+    assert statuses(index.sync(docs, ocr="eng")) == {"scan.png": "indexed"}
+    assert statuses(index.sync(docs)) == {}  # what was read stays
+    write(docs, "other.png", b"\x89PNG other")
+    assert statuses(index.sync(docs)) == {"other.png": "skipped"}
+    moved(docs, ("scan.png", "new/scan.png"))
+    assert statuses(index.sync(docs)) == {"new/scan.png": "renamed", "other.png": "skipped"}
+    assert found(index, "crane")["dense"] == ["new/scan.png"]
+    assert not picture.exists()
+
+
 def test_a_password_or_an_ocr_reads_again_what_needs_it_alone(index, docs, reader) -> None:
     reader.by_name = {
         "south/zebra.txt": [Page(1, body("zebra")), SCANNED],
@@ -757,7 +774,7 @@ def test_odd_names_are_names(index, docs, name) -> None:
 
 
 def test_a_name_that_is_no_text_is_reported(index, docs) -> None:
-    for name in (b"bad\xff.txt", b"bad\xfe.txt", b"bad\xfd.png"):
+    for name in (b"bad\xff.txt", b"bad\xfe.txt", b"bad\xfd.mp3"):
         Path(os.fsdecode(os.fsencode(docs) + b"/" + name)).write_text(body("stork"))
     report = index.sync(docs)
     assert report.totals["indexed"] == 10

@@ -11,12 +11,23 @@ page is in exactly one state, with a reason. It does not guess at languages and 
 | pptx | .pptx .pptm .ppsx, and any file that is one | "slide N", numbered from 1 |
 | xlsx | .xlsx .xlsm, and any file that is one | "sheet NAME", by 500 rows, numbered by sheet |
 | xls | .xls, and any file that is one | as xlsx |
+| odt, ods, odp | .odt .ods .odp, and any file that is one | as docx, xlsx, pptx |
 | csv | .csv .tsv .tab | "rows 1–500" and so on, without a number |
 | jsonl | .jsonl .ndjson | "lines 1–200" and so on, without a number |
 | json | .json | "items 1–200" and so on of a list of objects, else one |
 | html | .html .htm .xhtml | one, without a number |
-| markdown | .md .markdown | one, without a number |
-| txt | .txt .text, README and the like without an ending | one, without a number |
+| markdown | .md .markdown .mdx .qmd .rmd | one, without a number |
+| rst | .rst | one, without a number |
+| epub | .epub, and any file that is one | numbered from 1, each with its chapter's title |
+| eml | .eml .emlx | one, without a number; then "attachment NAME" |
+| mbox | .mbox | "mail N: SUBJECT", numbered from 1; then "mail N: SUBJECT, attachment NAME" |
+| subtitles | .srt .vtt .sbv .ass .ssa | one, without a number |
+| notebook | .ipynb | one, without a number |
+| code | .py .js .c .java .sql .yaml …, Makefile and the like | one, without a number |
+| rtf | .rtf, and any file that is one | one, without a number |
+| old | .doc .dot .ppt .pps .msg: refused, but read if they are something else | |
+| image | .png .jpg .tif .bmp .webp, and any file that is one | one; of a TIFF numbered |
+| txt | .txt .text .log, README and the like without an ending | one, without a number |
 """
 
 from __future__ import annotations
@@ -29,31 +40,49 @@ from pathlib import Path
 
 from retriever.readers import (
     archives,
+    attached,
+    code,
     context,
     docx,
+    eml,
     encodings,
+    epub,
     extras,
     facts,
     html,
     html_facts,
     html_parts,
     jsonl,
+    mail_headers,
+    mail_parts,
     markdown,
+    notebook,
+    ocr,
     office_crypt,
+    opendocument,
     pages,
     pdf,
+    pdf_attached,
     pdf_bombs,
     pdf_drawn,
     pdf_fields,
     pdf_layout,
     pdf_measure,
     pdf_open,
+    pdf_pieces,
     pdf_repair,
     pdf_text,
+    pictures,
     pptx,
     rows,
+    rst,
+    rst_blocks,
+    rtf,
+    running,
     signatures,
+    subtitles,
     tables,
+    tesseract,
     text,
     xlsx,
 )
@@ -85,8 +114,15 @@ def _plain(read: Callable[[bytes, str], Document]) -> Reader:
     return lambda data, name, run: read(data, name)
 
 
+def _read_pdf(data: bytes, name: str, run: Reading) -> Document:
+    """A PDF with all that belongs to it: pictures of text, running lines, files inside of it."""
+    document = pdf.read_pdf(data, name, run)
+    found = running.without_running(ocr.recognised(data, document.pages, run))
+    return replace(document, pages=(*found, *pdf_attached.attachments(data, run)))
+
+
 FORMATS: dict[str, Format] = {
-    "pdf": Format((".pdf",), "a PDF", pdf.read_pdf, binary=True),
+    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True),
     "docx": Format((".docx", ".docm"), "a Word document", _plain(docx.read_docx), binary=True),
     "pptx": Format(
         (".pptx", ".pptm", ".ppsx"), "a PowerPoint presentation", pptx.read_pptx, binary=True
@@ -96,10 +132,38 @@ FORMATS: dict[str, Format] = {
     "csv": Format((".csv", ".tsv", ".tab"), "a table in a text file", tables.read_table),
     "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl),
     "json": Format((".json",), "JSON", jsonl.read_json),
+    "odt": Format((".odt",), "an OpenDocument text", opendocument.read_opendocument, binary=True),
+    "ods": Format((".ods",), "an OpenDocument table", opendocument.read_opendocument, binary=True),
+    "odp": Format(
+        (".odp",), "an OpenDocument presentation", opendocument.read_opendocument, binary=True
+    ),
+    "image": Format(
+        (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"),
+        "a picture",
+        pictures.read_image,
+        binary=True,
+    ),
+    # Not read, but read as what they are: many are Rich Text, HTML or newer than their names.
+    "old": Format(
+        (".doc", ".dot", ".ppt", ".pps", ".msg"),
+        "an older Office file",
+        office_crypt.read_locked,
+        binary=True,
+    ),
     "locked": Format((), "an Office file under a password", office_crypt.read_locked, binary=True),
     "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _plain(html.read_html)),
-    "markdown": Format((".md", ".markdown"), "Markdown", _plain(markdown.read_markdown)),
-    "txt": Format((".txt", ".text"), "plain text", _plain(text.read_text)),
+    "markdown": Format(
+        (".md", ".markdown", ".mdx", ".qmd", ".rmd"), "Markdown", _plain(markdown.read_markdown)
+    ),
+    "rst": Format((".rst",), "reStructuredText", _plain(rst.read_rst)),
+    "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True),
+    "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml),
+    "mbox": Format((".mbox",), "a mailbox", eml.read_mbox),
+    "subtitles": Format(subtitles.ENDINGS, "subtitles", _plain(subtitles.read_subtitles)),
+    "notebook": Format((".ipynb",), "a notebook", _plain(notebook.read_notebook)),
+    "rtf": Format((".rtf",), "a Rich Text document", _plain(rtf.read_rtf), binary=True),
+    "code": Format(code.ENDINGS, "source code", _plain(code.read_code)),
+    "txt": Format((".txt", ".text", ".log"), "plain text", _plain(text.read_text)),
 }
 _BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
 # Texts that tradition leaves without an ending.
@@ -110,10 +174,13 @@ _BARE_NAMES = frozenset(
     ]
 )
 _MODULES = (
-    *(archives, extras, jsonl, office_crypt, pptx, rows, tables, xlsx),
+    *(attached, code, eml, epub, mail_headers, mail_parts, notebook),
+    *(rst, rst_blocks, rtf, subtitles),
+    *(archives, extras, jsonl, office_crypt, opendocument, pptx, rows, tables, xlsx),
     *(context, docx, encodings, facts, html, html_facts, html_parts, markdown),
     *(pages, pdf, pdf_bombs, pdf_drawn, pdf_fields, pdf_layout, pdf_measure, pdf_open),
-    *(pdf_repair, pdf_text, signatures, text),
+    *(pdf_pieces, pdf_repair, pdf_text, signatures, text),
+    *(ocr, pdf_attached, pictures, running, tesseract),
 )
 
 READERS_VERSION = hashlib.sha256(
@@ -125,11 +192,13 @@ READERS_VERSION = hashlib.sha256(
 def format_of(path: Path) -> str | None:
     """The format a file's name promises, or None if it is not one that is read.
 
-    >>> format_of(Path("a/Report.PDF")), format_of(Path("README")), format_of(Path("a.png"))
+    >>> format_of(Path("a/Report.PDF")), format_of(Path("README")), format_of(Path("a.mp3"))
     ('pdf', 'txt', None)
     """
     if not path.suffix and path.name.lower() in _BARE_NAMES:
         return "txt"
+    if path.name.lower() in code.NAMES:
+        return "code"
     return _BY_ENDING.get(path.suffix.lower())
 
 
@@ -189,10 +258,12 @@ def _read(data: bytes, name: str, run: Reading) -> Document:
 
 
 def _kind(data: bytes, promised: str) -> str:
-    """What the bytes are; of text, what the name promises. Raises ReadError for what is not read."""
+    """What the bytes are; of text, what the name promises. ReadError for what is not read."""
     kind = signatures.kind(data)
     if kind in FORMATS:
         return kind
+    if kind in signatures.PICTURES:
+        return "image"
     if promised == "pdf" and signatures.holds_pdf(data):
         return "pdf"
     called = FORMATS[promised].called

@@ -82,7 +82,7 @@ def _rest(taken: set[str]) -> list[Page]:
 def _pages(name: str, data: bytes, run: Reading) -> list[Page]:
     if not data:
         return [Page(None, "", PageState.EMPTY, "zero bytes")]
-    reason = _left_out(name, data)
+    reason = _left_out(name, data, run)
     if reason:
         return [Page(None, "", PageState.SKIPPED, reason)]
     if len(data) > _MAX_BYTES:
@@ -101,13 +101,13 @@ def _with_ending(name: str, data: bytes) -> str:
     return name + next(iter(FORMATS[kind].endings), "")
 
 
-def _left_out(name: str, data: bytes) -> str:
+def _left_out(name: str, data: bytes, run: Reading) -> str:
     """Why the file is not one to be read; empty if it is."""
     # The door imports the readers, some of which import this module.
     from retriever.readers import FORMATS, supported
 
     kind = signatures.kind(data)
-    if kind in FORMATS or kind == "ole":
+    if kind in FORMATS or kind == "ole" or (run.ocr and kind in signatures.PICTURES):
         return ""
     if kind:
         return f"not read: {kind}"

@@ -15,11 +15,11 @@ VERSION = 1
 MAX_DEPTH = 3
 """A file in a mail in a mail is read; what lies deeper is not."""
 
-PAGE_SECONDS = 2.0
-"""So much more time a file is given for every page that was read."""
+PAGE_SECONDS = 30.0
+"""So long a page may take when the one before it is done."""
 
 OCR_SECONDS = 60.0
-"""So much more it is given for every page whose picture is recognised."""
+"""So long the recognition of one page's picture may take."""
 
 
 def _no_time_kept(seconds: float) -> None:
@@ -31,12 +31,14 @@ class Reading:
     """How files are read in one run.
 
     `passwords` are tried on what is encrypted, in order; `ocr` names Tesseract's languages
-    ("eng+deu") and is empty where scanned pages are only reported; `earn` is told of every page
-    done how many seconds more the file may take; `door` reads a file inside of a file.
+    ("eng+deu") and is empty where scanned pages are only reported; `native` is False when compiled
+    code that can do without is to be left alone, because it brought a process down; `earn` is told
+    before every part of a file how many seconds it may take; `door` reads a file inside of a file.
     """
 
     passwords: tuple[str, ...] = ()
     ocr: str = ""
+    native: bool = True
     earn: Callable[[float], None] = _no_time_kept
     door: Callable[[bytes, str, Reading], Document] | None = None
     depth: int = 0

@@ -15,6 +15,7 @@ from retriever.types import ReadError
 VERSION = 1
 
 EXTRAS: dict[str, dict[str, str]] = {
+    "ocr": {"PIL": "Pillow"},
     "markup": {"docutils": "docutils", "striprtf": "striprtf"},
     "office": {
         "pptx": "python-pptx",

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from retriever.readers import rows
+from retriever.readers.code import made_by_machine
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.pages import make_page
 from retriever.readers.text import decoded
@@ -47,6 +48,9 @@ def read_json(data: bytes, name: str, run: Reading) -> Document:
     """The document of a JSON file: records where it is a list of objects, else paths and values."""
     if len(data) > MAX_JSON_BYTES:
         return Document(name, "json", (rows.left_out(None, "", f"{len(data):,} bytes"),))
+    made = made_by_machine(name, "")  # by its name: data may well stand in one long line
+    if made:
+        return Document(name, "json", (Page(None, "", PageState.SKIPPED, made),))
     text = decoded(data)
     try:
         value = _parsed(text)

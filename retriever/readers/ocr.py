@@ -98,7 +98,7 @@ def _joined(pages: Sequence[Page]) -> Iterator[Page]:
 @contextlib.contextmanager
 def _opened(data: bytes, run: Reading, count: int) -> Iterator[Any]:
     """PDFium's document of at least `count` pages; ReadError where it does not open."""
-    if not getattr(run, "native", True):
+    if not run.native:
         raise ReadError("PDFium ended the process that read it, so it is not drawn")
     with contextlib.closing(_document(data, run.passwords)) as document:
         if len(document) < count:

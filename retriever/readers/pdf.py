@@ -105,7 +105,7 @@ def _extracted(file: Opened, run: Reading) -> Iterator[str | Page]:
     """Each page's raw text, or a page that says why there is none."""
     with contextlib.ExitStack() as stack:
         document = None
-        if getattr(run, "native", True):  # False after compiled code brought a process down
+        if run.native:  # False after compiled code brought a process down
             document = stack.enter_context(
                 pdf_drawn.opened(file.data, file.password, len(file.reader.pages))
             )

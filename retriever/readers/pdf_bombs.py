@@ -1,7 +1,8 @@
 """Pages of a PDF that would take a library without limits down, found before it sees them.
 
 A page is a bomb when its content unpacks to more than anybody writes on a page (pypdf's limits say
-so), or when its forms draw each other, or themselves, so often that a small file becomes endless.
+so), when it shows millions of characters, or when its forms draw each other, or themselves, so
+often that a small file becomes endless.
 """
 
 from __future__ import annotations
@@ -11,44 +12,48 @@ from typing import Any
 
 VERSION = 1
 
-MAX_DRAWN = 5_000
-"""Forms drawn on one page, each time counted."""
+MAX_COST = 2_000_000
+"""Characters that a page shows, forms drawn again counted again: each costs PDFium 300 bytes."""
 
+_FORM_COST = 400  # of drawing a form that shows nothing
 _DEEPEST = 30
+_SMALL = 100_000  # bytes of content that are not worth a closer look
 _DO = re.compile(rb"/([^\s/<>\[\](){}%]+)\s+Do\b")
+_SHOWN = re.compile(rb"\((?:[^()\\]|\\.)*+\)|<[0-9A-Fa-f\s]*+>", re.DOTALL)
 
 
 def is_endless(page: Any) -> bool:
-    """Whether the page's forms draw each other too often. LimitReachedError for too much content.
+    """Whether the page shows or draws too much. LimitReachedError for too much content.
 
     pypdf has limits for that, and tells what the page holds besides.
     """
     content = page.get_contents()
     data: bytes = content.get_data() if content is not None else b""
-    return b"Do" in data and _drawn(data, page.get("/Resources"), {}, 0) > MAX_DRAWN
+    return _cost(data, page.get("/Resources"), {}, 0) > MAX_COST
 
 
-def _drawn(content: bytes, resources: Any, known: dict[int, int], depth: int) -> int:
-    """How often forms are drawn by this content, by the forms it draws, and so on."""
-    objects = _resolved(_resolved(resources, {}).get("/XObject"), {})
-    count = 0
-    for name in _DO.findall(content):
-        key = "/" + name.decode("latin-1")
-        form = _resolved(objects.get(key), None)
+def _cost(content: bytes, resources: Any, known: dict[int, int], depth: int) -> int:
+    """What it costs to draw this content, the forms it draws, and so on."""
+    cost = len(content)
+    if cost > _SMALL:
+        cost = sum(len(shown) for shown in _SHOWN.findall(content))
+    objects = _resolved(_resolved(resources, {}).get("/XObject"), {}) if b"Do" in content else {}
+    for name in _DO.findall(content) if objects else ():
+        form = _resolved(objects.get("/" + name.decode("latin-1")), None)
         if form is not None and form.get("/Subtype") == "/Form":
-            count += 1 + _drawn_by(form, resources, known, depth)
-        if count > MAX_DRAWN:
+            cost += _FORM_COST + _cost_of_form(form, resources, known, depth)
+        if cost > MAX_COST:
             break
-    return count
+    return cost
 
 
-def _drawn_by(form: Any, resources: Any, known: dict[int, int], depth: int) -> int:
+def _cost_of_form(form: Any, resources: Any, known: dict[int, int], depth: int) -> int:
     if depth > _DEEPEST:
         return 0
     if id(form) not in known:
-        known[id(form)] = MAX_DRAWN  # while it is looked at: one that draws itself has no end
+        known[id(form)] = MAX_COST  # while it is looked at: one that draws itself has no end
         inner = form.get("/Resources") or resources
-        known[id(form)] = _drawn(form.get_data(), inner, known, depth + 1)
+        known[id(form)] = _cost(form.get_data(), inner, known, depth + 1)
     return known[id(form)]
 
 

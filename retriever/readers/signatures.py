@@ -54,6 +54,9 @@ _OPEN = {
     b"application/vnd.oasis.opendocument.presentation": "odp",
 }  # by what the package states of itself
 _OFFICE = (("word", "docx"), ("ppt", "pptx"), ("xl", "xlsx"))  # by the folder of its parts
+PICTURES = frozenset({"a PNG image", "a JPEG image", "a TIFF image", "a BMP image", "a WebP image"})
+"""What of this an OCR may read."""
+
 _PDF_REMAINS = (b"%PDF", b"endobj", b"startxref", b"trailer")
 PDF_HEADER_WITHIN = 1024
 """Readers of PDF accept this many bytes of junk before the header."""
@@ -72,6 +75,8 @@ def kind(data: bytes) -> str:
         return "ole"
     if head.startswith(_ZIP):
         return _zip_kind(data)
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "a WebP image"
     if head[4:8] == b"ftyp":
         return "a video or image"
     for magic, name in _MAGIC:
