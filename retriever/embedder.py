@@ -58,8 +58,9 @@ SAME = 0.999
 """Cosine above which two ways of computing a vector agree, also in bfloat16."""
 
 UNPROMPTED = Prompts(passage="{}", query="{}", sentence="{}")
-"""The text alone: what a mean over its tokens is taken of. A prompt's words would be in it too;
-on STS-B dev the means of values lose 5 points by that."""
+"""The text alone: what the two means are taken of, as is usual, since a prompt's words would be in
+them too. With the default model and raw vectors, Spearman x 100 on the first 500 pairs of STS-B dev
+is 66.6 for values (61.3 within the prompt) and 51.1 for hidden states (57.2 within the prompt)."""
 
 DEFAULT_PROMPTS = {
     "aligned-wva": Prompts(),
