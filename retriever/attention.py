@@ -42,7 +42,6 @@ from retriever.packs import (
 )
 from retriever.types import ModelError
 
-POOLINGS = ("aligned-wva", "va", "last-hidden", "mean-hidden")
 HIDDEN_POOLINGS = ("last-hidden", "mean-hidden")
 
 ATTENTION_NAMES = (

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retriever.options import make_parser
-from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL
+from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, POOLINGS, check_pooling
 from retriever.types import Progress, RetrieverError, UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], 
 
     reading = _reading(options)
     targets(options.paths, [])  # a wrong path must not leave an empty index behind
-    embedder = _embedder(options) if options.model or options.layers else None
+    embedder = _embedder(options) if options.model or options.layers or options.pooling else None
     with Index.open_or_create(
         folder, embedder, store=options.store, device=options.device, dtype=options.dtype
     ) as index:
@@ -151,7 +151,7 @@ def _search(options: argparse.Namespace) -> int:
     from retriever.terminal import hit_lines
 
     where = _filter(options)
-    embedder = _embedder(options) if options.model or options.layers else None
+    embedder = _embedder(options) if options.model or options.layers or options.pooling else None
     with Index.open(options.index, embedder, device=options.device, dtype=options.dtype) as index:
         empty = not index.documents()
         if options.mode != "keyword" and not empty:
@@ -345,14 +345,19 @@ def _embed(options: argparse.Namespace) -> int:
 def _eval_sts(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from retriever.evaluate import evaluate_sts
+    from retriever.evaluate import compare_poolings
     from retriever.metrics import read_pairs
     from retriever.terminal import table
 
     for path in options.files:
         read_pairs(Path(path))  # complain before the model is loaded
-    embedder = _embedder(options)
-    results = [asdict(evaluate_sts(embedder, Path(path))) for path in options.files]
+    asked = (options.pooling or POOLINGS[0]).split(",")
+    poolings = POOLINGS if asked == ["all"] else tuple(name.strip() for name in asked)
+    for pooling in poolings:
+        check_pooling(pooling)
+    paths = [Path(path) for path in options.files]
+    embedder = _embedder(options, poolings[0])
+    results = [asdict(found) for found in compare_poolings(embedder, paths, poolings)]
     if options.json:
         _print_json({"files": results})
     else:
@@ -377,12 +382,15 @@ def _eval_retrieval(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _embedder(options: argparse.Namespace) -> AlignedWVA:
+def _embedder(options: argparse.Namespace, pooling: str = "") -> AlignedWVA:
     from retriever.embedder import AlignedWVA
 
+    chosen = pooling or options.pooling or POOLINGS[0]
+    check_pooling(chosen)
     return AlignedWVA(
         options.model or DEFAULT_MODEL,
         layers=options.layers or DEFAULT_LAYERS,
+        pooling=chosen,
         device=options.device,
         dtype=options.dtype,
     )

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from retriever.attention import (
     HIDDEN_POOLINGS,
-    POOLINGS,
     AttentionPooler,
     find_attention_layers,
 )
@@ -34,8 +33,10 @@ from retriever.models import LoadedModel, load
 from retriever.settings import (
     DEFAULT_LAYERS,
     DEFAULT_MODEL,
+    POOLINGS,
     EmbedderSettings,
     Prompts,
+    check_pooling,
     check_template,
     resolve_layers,
 )
@@ -92,12 +93,12 @@ class AlignedWVA:
         *,
         layers: str | Sequence[int] = DEFAULT_LAYERS,
         prompts: Prompts | None = None,
-        pooling: str = "aligned-wva",
+        pooling: str = POOLINGS[0],
         device: str | None = None,
         dtype: str | None = None,
         max_tokens: int | None = None,
     ) -> None:
-        _check_pooling(pooling)
+        check_pooling(pooling)
         self._name = model
         self._prompts = prompts
         self._layers = layers if isinstance(layers, str) else tuple(layers)
@@ -108,7 +109,7 @@ class AlignedWVA:
 
     def with_pooling(self, pooling: str) -> Self:
         """The same model, not loaded again, with another pooling (and that one's prompts)."""
-        _check_pooling(pooling)
+        check_pooling(pooling)
         other = copy.copy(self)
         other._pool_by(pooling)
         return other
@@ -343,11 +344,6 @@ class AlignedWVA:
                 f"{self._name!r} is an encoder ({kind}): its tokens see what follows "
                 "them; use a decoder-only language model such as Llama, Qwen, Gemma or GPT-2"
             )
-
-
-def _check_pooling(pooling: str) -> None:
-    if pooling not in POOLINGS:
-        raise UsageError(f"unknown pooling {pooling!r}: use {', '.join(POOLINGS)}")
 
 
 def fill(template: str, text: str) -> str:

@@ -34,7 +34,7 @@ from retriever import calibration
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
 from retriever.search import Mode
-from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, Prompts
+from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, POOLINGS, Prompts
 from retriever.types import Hit
 
 
@@ -52,6 +52,7 @@ class AlignedWVAEmbeddings(Embeddings):
         *,
         layers: str | Sequence[int] = DEFAULT_LAYERS,
         prompts: Prompts | None = None,
+        pooling: str = POOLINGS[0],
         device: str | None = None,
         dtype: str | None = None,
         calibrated: bool = True,
@@ -59,7 +60,7 @@ class AlignedWVAEmbeddings(Embeddings):
     ) -> None:
         """Load a model (see `AlignedWVA`), or take an `embedder` that is loaded already."""
         self.embedder = embedder or AlignedWVA(
-            model, layers=layers, prompts=prompts, device=device, dtype=dtype
+            model, layers=layers, prompts=prompts, pooling=pooling, device=device, dtype=dtype
         )
         self.calibrated = calibrated
 

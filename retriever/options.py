@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from retriever import __version__
-from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL
+from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, POOLINGS
 
 DEFAULT_INDEX = "indexes/default"
 
@@ -66,6 +66,7 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--model", help=f"preset, folder, GGUF file or hub id ({DEFAULT_MODEL})")
     group.add_argument("--layers", help=f"upper-half, all, 10-19, or 3,5,-1 ({DEFAULT_LAYERS})")
+    group.add_argument("--pooling", help=f"{', '.join(POOLINGS)} ({POOLINGS[0]})")
     group.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps (auto)")
     group.add_argument("--dtype", help="float32, bfloat16 or float16 (the fastest that is right)")
 
@@ -150,6 +151,7 @@ def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:
     kinds = evaluation.add_subparsers(dest="kind", metavar="KIND", required=True)
     sts = _command(kinds, "sts", run["eval sts"], "sentence similarity: Spearman correlation x 100")
     sts.add_argument("files", nargs="+", metavar="FILE.tsv", help="score, sentence1, sentence2")
+    sts.epilog = "Several poolings, separated by commas, or --pooling all, stand side by side."
     _model_options(sts)
     retrieval = _command(
         kinds, "retrieval", run["eval retrieval"], "retrieval on a folder as in BEIR"

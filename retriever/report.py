@@ -131,7 +131,8 @@ def _of_pages(pages: tuple[PageAccount, ...], chunks: int) -> tuple[Coverage, st
     """What pages say of their file: coverage, reason and advice."""
     bad = [page for page in pages if page.state.incomplete]
     if not bad:
-        said = [page.reason for page in pages if page.reason and (page.state.readable or not chunks)]
+        said = [page.reason for page in pages if page.state.readable or not chunks]
+        said = [reason for reason in said if reason]
         return Coverage.COMPLETE, next(iter(said), "" if chunks else "no text in it"), ""
     readable = any(page.state.readable for page in pages)
     coverage = Coverage.PARTIAL if readable else Coverage.FAILED

@@ -21,6 +21,8 @@ SENTENCE_PROMPT = 'This sentence : "{}" means in one word:"'
 
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_LAYERS = "upper-half"
+POOLINGS = ("aligned-wva", "va", "last-hidden", "mean-hidden")
+"""Ways to make a text's vector: the default, and what it is compared with (see `attention`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,12 @@ def check_template(template: str, what: str = "the prompt") -> None:
         raise UsageError(f"{what} needs the placeholder {{}} exactly once; it is: {template!r}")
 
 
+def check_pooling(pooling: str) -> None:
+    """Raise UsageError unless there is such a pooling."""
+    if pooling not in POOLINGS:
+        raise UsageError(f"unknown pooling {pooling!r}: use {', '.join(POOLINGS)}")
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedderSettings:
     """How a text becomes a vector.
@@ -58,7 +66,7 @@ class EmbedderSettings:
     dimension: int
     layers: tuple[int, ...]
     prompts: Prompts = field(default_factory=Prompts)
-    pooling: str = "aligned-wva"
+    pooling: str = POOLINGS[0]
 
     @property
     def fingerprint(self) -> str:
@@ -150,11 +158,13 @@ __all__ = [
     "DEFAULT_LAYERS",
     "DEFAULT_MODEL",
     "PASSAGE_PROMPT",
+    "POOLINGS",
     "QUERY_PROMPT",
     "SENTENCE_PROMPT",
     "ChunkSettings",
     "EmbedderSettings",
     "Prompts",
+    "check_pooling",
     "check_template",
     "resolve_layers",
 ]

@@ -15,6 +15,7 @@ import pytest
 
 from retriever import AlignedWVA, calibration
 from retriever.cli import main
+from retriever.settings import POOLINGS
 from tests.ggufs import write_gguf
 from tests.tiny import save_model
 
@@ -336,6 +337,28 @@ def test_eval_sts(shell: Shell, tmp_path: Path, model: str) -> None:
     cosines = (left * right).sum(axis=1)
     expected = 100.0 if cosines[1] > cosines[2] else 50.0
     assert file["spearman_raw"] == pytest.approx(expected)
+    code, out, _ = shell("eval", "sts", str(path), "--model", model, "--pooling", "all")
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert [row[1] for row in rows] == ["pooling", *POOLINGS]
+    chosen = ["eval", "sts", str(path), "--model", model, "--json", "--pooling", "va, last-hidden"]
+    found = json.loads(shell(*chosen)[1])["files"]
+    assert [row["pooling"] for row in found] == ["va", "last-hidden"]
+    code, _, err = shell("eval", "sts", str(path), "--model", model, "--pooling", "mean")
+    assert code == 2
+    assert err == f"wva: unknown pooling 'mean': use {', '.join(POOLINGS)}\n"
+
+
+def test_an_index_keeps_to_its_pooling(shell: Shell, docs: Path) -> None:
+    arguments = ["index", str(docs), "--index", shell.index, "--model", shell.model]
+    assert shell(*arguments, "--pooling", "last-hidden")[0] == 0
+    assert json.loads(shell("info", "--index", shell.index, "--json")[1])["model"]["pooling"] == (
+        "last-hidden"
+    )
+    assert shell("search", "apples", "--index", shell.index)[0] == 0
+    code, _, err = shell(*arguments, "--pooling", "va")
+    assert code == 1
+    assert "index" in err
 
 
 def test_eval_retrieval_twice(shell: Shell, tmp_path: Path, model: str, monkeypatch: Any) -> None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertLMHeadModel
 
 from retriever import AlignedWVA, Index
-from retriever.attention import POOLINGS, AttentionPooler
+from retriever.attention import AttentionPooler
 from retriever.embedder import fill, with_full_stop
-from retriever.settings import Prompts
+from retriever.settings import POOLINGS, Prompts
 from retriever.types import Document, IndexStateError, ModelError, Page, UsageError
 from tests.naive import Naive
 from tests.tiny import CONFIGS, make_tokenizer, save_model

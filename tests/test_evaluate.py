@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from retriever import AlignedWVA
-from retriever.attention import POOLINGS
 from retriever.evaluate import compare_poolings, evaluate_sts
+from retriever.settings import POOLINGS
 from retriever.types import UsageError
 from tests.tiny import save_model
 
