@@ -301,3 +301,8 @@ def test_what_pdfium_is_not_given():
     with pytest.raises(LimitReachedError):
         endless(b"(" + b"a" * 2_100_000 + b") Tj", [])
     assert not endless(b"1 2 m 3 4 l " * 200_000, [])
+
+
+def test_a_line_of_many_letters_takes_no_more_time_than_its_length():
+    page = page_of(show(b"BT /F1 1 Tf " + b"(aaaaaaaaaaaaaaaaaaaaaaaa) Tj " * 10_000 + b" ET"))
+    assert len(page.text) == 240_000

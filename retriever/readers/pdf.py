@@ -22,7 +22,7 @@ from retriever.readers import pdf_drawn
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.pages import make_page, too_long
-from retriever.readers.pdf_bombs import is_endless
+from retriever.readers.pdf_bombs import MAX_COST, cost
 from retriever.readers.pdf_fields import needs_adobe, written_lines
 from retriever.readers.pdf_measure import is_better, is_doubtful
 from retriever.readers.pdf_open import MAX_PAGES, LockedError, Opened, opened, said
@@ -32,6 +32,7 @@ from retriever.types import Document, Page, PageState
 VERSION = 2
 
 _MAX_DOCUMENT = 100_000_000  # characters of all pages together
+_MAX_ASKED = 200_000  # characters of a page: pypdf's time grows with their square
 _LITTLE = 50  # characters beside an image that is the page
 _WHOLE_PAGE = 0.8  # of its area
 _LIMITS = pypdf.Configuration(
@@ -116,17 +117,19 @@ def _extracted(file: Opened, run: Reading) -> Iterator[str | Page]:
 
 
 def _extract(page: Any, document: Any, index: int) -> str | Page:
+    size = 0
     try:
-        document = None if is_endless(page) else document
+        size = cost(page)
     except LimitReachedError as error:
         return _unreadable(None, error)
     except Exception:  # noqa: BLE001, S110 - what pypdf cannot parse, PDFium may still read
         pass
     try:
-        found = None if document is None else pdf_drawn.drawn(document, index, _LITTLE)
+        endless = document is None or size > MAX_COST
+        found = None if endless else pdf_drawn.drawn(document, index, _LITTLE)
     except pdf_drawn.TooManyCharactersError as error:
         return too_long(None, f"{error.args[0]:,} characters")
-    if found is not None and not is_doubtful(found.text):
+    if found is not None and (size > _MAX_ASKED or not is_doubtful(found.text)):
         return _beside_image(found) or found.text
     other = _with_pypdf(page)
     if found is None or not isinstance(other, str):

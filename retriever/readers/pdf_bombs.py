@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pypdf.errors import LimitReachedError
+
 VERSION = 1
 
 MAX_COST = 2_000_000
@@ -22,29 +24,32 @@ _DO = re.compile(rb"/([^\s/<>\[\](){}%]+)\s+Do\b")
 _SHOWN = re.compile(rb"\((?:[^()\\]|\\.)*+\)|<[0-9A-Fa-f\s]*+>", re.DOTALL)
 
 
-def is_endless(page: Any) -> bool:
-    """Whether the page shows or draws too much. LimitReachedError for too much content.
+def cost(page: Any) -> int:
+    """Characters that the page shows, or will never be done showing if it is above MAX_COST.
 
-    pypdf has limits for that, and tells what the page holds besides.
+    Raises LimitReachedError for content that is too much by itself; for forms that draw each other
+    pypdf has limits of its own, and tells what the page holds besides.
     """
     content = page.get_contents()
     data: bytes = content.get_data() if content is not None else b""
-    return _cost(data, page.get("/Resources"), {}, 0) > MAX_COST
+    return _cost(data, page.get("/Resources"), {}, 0)
 
 
 def _cost(content: bytes, resources: Any, known: dict[int, int], depth: int) -> int:
     """What it costs to draw this content, the forms it draws, and so on."""
-    cost = len(content)
-    if cost > _SMALL:
-        cost = sum(len(shown) for shown in _SHOWN.findall(content))
+    found = len(content)
+    if found > _SMALL:
+        found = sum(len(shown) for shown in _SHOWN.findall(content))
+    if found > MAX_COST:
+        raise LimitReachedError(f"its content stream shows {found:,} characters")
     objects = _resolved(_resolved(resources, {}).get("/XObject"), {}) if b"Do" in content else {}
     for name in _DO.findall(content) if objects else ():
         form = _resolved(objects.get("/" + name.decode("latin-1")), None)
         if form is not None and form.get("/Subtype") == "/Form":
-            cost += _FORM_COST + _cost_of_form(form, resources, known, depth)
-        if cost > MAX_COST:
+            found += _FORM_COST + _cost_of_form(form, resources, known, depth)
+        if found > MAX_COST:
             break
-    return cost
+    return found
 
 
 def _cost_of_form(form: Any, resources: Any, known: dict[int, int], depth: int) -> int:

@@ -19,7 +19,7 @@ _BULLETS = str.maketrans(
 )
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _SPACED = 6  # letters in a row that stand alone
-_SPLIT = re.compile(r"([^\W\d_]{2,})([-‐\u00ad])\n([^\W\d_]{2,})")
+_SPLIT = re.compile(r"(?<![^\W\d_])([^\W\d_]{2,}+)([-‐\u00ad])\n([^\W\d_]{2,}+)")
 
 
 def clean_lines(raw: str) -> str:
