@@ -16,11 +16,19 @@ from retriever import __version__
 from retriever.cache import cache_folder
 from retriever.devices import Machine, choose, gigabytes, look, measure_precisions
 from retriever.presets import PRESETS
+from retriever.readers import extras, tesseract
 from retriever.settings import DEFAULT_MODEL
 from retriever.types import ModelError, RetrieverError
 
-PACKAGES = ("torch", "transformers", "tokenizers", "faiss-cpu", "numpy", "pypdf", "lxml")
-EXTRAS = {"streamlit": "ui", "langchain-core": "langchain"}
+PACKAGES = (
+    *("torch", "transformers", "tokenizers", "faiss-cpu", "numpy"),
+    *("pypdf", "pypdfium2", "lxml", "python-docx"),
+)
+EXTRAS = {
+    "streamlit": "ui",
+    "langchain-core": "langchain",
+    **{name: extra for extra, libraries in extras.EXTRAS.items() for name in libraries.values()},
+}
 PASSAGE = "A passage of the length that documents are cut into, said again and again. " * 12
 
 
@@ -34,6 +42,7 @@ def examine(*, measure: bool = True) -> dict[str, Any]:
         "wva-retriever": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "packages": _packages(problems),
+        "ocr": _ocr(),
         "sqlite": _sqlite(problems),
         "model": _model(problems, measure=measure),
         "cache": _cache(),
@@ -55,6 +64,11 @@ def _packages(problems: list[str]) -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = f"not installed (optional: pip install 'wva-retriever[{extra}]')"
     return found
+
+
+def _ocr() -> str:
+    missing = tesseract.available()
+    return missing or f"Tesseract reads {', '.join(tesseract.known_languages())}"
 
 
 def _sqlite(problems: list[str]) -> dict[str, Any]:

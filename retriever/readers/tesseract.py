@@ -64,7 +64,7 @@ def available(languages: str = "eng") -> str:
             "brew install tesseract (macOS) or winget install UB-Mannheim.TesseractOCR (Windows)"
         )
     try:
-        there = _languages(program)
+        there = known_languages()
     except (OSError, subprocess.SubprocessError) as error:
         return f"Tesseract does not start ({' '.join(str(error).split())[:150]}): install it again"
     missing = [name for name in languages.split("+") if name not in there]
@@ -157,9 +157,10 @@ def _program() -> str:
     return shutil.which("tesseract") or shutil.which("tesseract", path=_WINDOWS) or ""
 
 
-def _languages(program: str) -> list[str]:
+def known_languages() -> list[str]:
+    """The languages it has been given, by the codes it takes."""
     done = subprocess.run(  # noqa: S603 - as above
-        [program, "--list-langs"], capture_output=True, timeout=20, check=False
+        [_program(), "--list-langs"], capture_output=True, timeout=20, check=False
     )
     lines = (done.stdout or done.stderr).decode("utf-8", "replace").splitlines()[1:]
     return sorted(line.strip() for line in lines if line.strip() and line.strip() != "osd")
