@@ -116,7 +116,7 @@ def _reading(options: argparse.Namespace) -> dict[str, Any]:
             raise UsageError(f"the password file {str(path)!r} cannot be read as text") from None
     languages = options.ocr_languages if options.ocr else ""
     if languages:
-        from retriever.readers.ocr import available
+        from retriever.readers.pictures.ocr import available
 
         reason = available(languages)
         if reason:

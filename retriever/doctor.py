@@ -16,7 +16,8 @@ from retriever import __version__
 from retriever.cache import cache_folder
 from retriever.devices import Machine, choose, gigabytes, look, measure_precisions
 from retriever.presets import PRESETS
-from retriever.readers import extras, tesseract
+from retriever.readers import extras
+from retriever.readers.pictures import tesseract
 from retriever.settings import DEFAULT_MODEL
 from retriever.types import ModelError, RetrieverError
 

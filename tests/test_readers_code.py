@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever.readers import format_of, read_bytes
-from retriever.readers.code import ENDINGS, language_of, read_code
 from retriever.readers.context import Reading
-from retriever.readers.notebook import read_notebook
-from retriever.readers.rtf import read_rtf
+from retriever.readers.markup.rtf import read_rtf
+from retriever.readers.plain.code import ENDINGS, language_of, read_code
+from retriever.readers.plain.notebook import read_notebook
 from retriever.types import Document, Page, PageState, ReadError
 
 ASSEMBLY = "\n".join(f"\tmov r{n}, [rsp+{n}]\n\txchg rbx, rcx" for n in range(200)) + "\n"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import docx
 import pytest
 
-from retriever.readers.docx import read_docx
+from retriever.readers.office.docx import read_docx
 from retriever.types import PageState, ReadError
 
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.readers.html import read_html
+from retriever.readers.markup.html import read_html
 from retriever.types import PageState
 
 CHAPTERS = sorted((Path(__file__).parent.parent / "data/sample/books/the-time-machine").iterdir())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from retriever.readers import read_bytes
 from retriever.readers.attached import MAX_PARTS, attached_pages, unique_label
 from retriever.readers.context import Reading
-from retriever.readers.mail_parts import unflowed
+from retriever.readers.mail.parts import unflowed
 from retriever.types import Document, PageState, ReadError
 from tests.pdfs import pdf_file, text_page
 

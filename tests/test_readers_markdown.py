@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from retriever.readers.markdown import read_markdown, split_front_matter
+from retriever.readers.markup.markdown import read_markdown, split_front_matter
 from retriever.types import PageState
 
 

@@ -20,12 +20,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
-from retriever.readers import ocr, pictures, tesseract
 from retriever.readers.context import OCR_SECONDS, Reading
-from retriever.readers.ocr import recognised
-from retriever.readers.pdf import read_pdf
-from retriever.readers.pictures import read_image
-from retriever.readers.tesseract import Picture, Recognised, available, from_table, recognise
+from retriever.readers.pdf.reader import read_pdf
+from retriever.readers.pictures import files, ocr, tesseract
+from retriever.readers.pictures.files import read_image
+from retriever.readers.pictures.ocr import recognised
+from retriever.readers.pictures.tesseract import (
+    Picture,
+    Recognised,
+    available,
+    from_table,
+    recognise,
+)
 from retriever.types import Page, PageState, ReadError
 from tests.pdfs import pdf_file
 from tests.scans import (
@@ -279,7 +285,7 @@ def test_what_is_missing_is_named_with_how_to_get_it(tmp_path, monkeypatch):
 def seen(monkeypatch) -> list[Picture]:
     """The pictures that were handed to Tesseract, which says "words" to each."""
     found: list[Picture] = []
-    monkeypatch.setattr(pictures, "available", lambda languages: "")
+    monkeypatch.setattr(files, "available", lambda languages: "")
     monkeypatch.setattr(
         ocr,
         "recognise",
@@ -294,7 +300,7 @@ def pixels(picture: Picture) -> np.ndarray:
 
 
 @needs_tesseract
-@pytest.mark.parametrize("kind", pictures.KINDS)
+@pytest.mark.parametrize("kind", files.KINDS)
 def test_every_kind_of_picture_is_read(kind):
     data = saved(drawn(LINES, size=(6, 2)), kind, dpi=(150, 150))
     document = read_image(data, "a.png", ENGLISH)
@@ -312,7 +318,7 @@ def test_without_ocr_a_picture_waits(monkeypatch):
     )
     [page] = read_image(data, "a.png", Reading(depth=1)).pages
     assert page.state is PageState.SKIPPED
-    monkeypatch.setattr(pictures, "available", lambda languages: "no Tesseract")
+    monkeypatch.setattr(files, "available", lambda languages: "no Tesseract")
     [page] = read_image(data, "a.png", ENGLISH).pages
     assert (page.state, page.reason) == (PageState.SCANNED, "a picture; no Tesseract")
 
@@ -329,7 +335,7 @@ def test_pages_of_a_fax(seen, monkeypatch):
     data = saved(sheets[0], "TIFF", save_all=True, append_images=sheets[1:], dpi=(200, 200))
     assert [page.number for page in read_image(data, "a.tif", ENGLISH).pages] == [1, 2, 3]
     assert [pixels(picture)[0, 0] for picture in seen] == [0, 255, 0]
-    monkeypatch.setattr(pictures, "_MAX_FRAMES", 2)
+    monkeypatch.setattr(files, "_MAX_FRAMES", 2)
     states = [page.state.value for page in read_image(data, "a.tif", ENGLISH).pages]
     assert states == ["ocr", "ocr", "too-long"]
     frames = saved(sheets[0], "PNG", save_all=True, append_images=sheets[1:])
@@ -386,7 +392,7 @@ def test_broken_pictures_have_a_reason(seen):
             read_image(junk, "a.png", ENGLISH)
 
 
-SEEDS = [saved(drawn(["x"], size=(0.4, 0.3)), kind) for kind in pictures.KINDS]
+SEEDS = [saved(drawn(["x"], size=(0.4, 0.3)), kind) for kind in files.KINDS]
 
 
 @settings(

@@ -19,11 +19,12 @@ from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
-from retriever.readers import archives, extras, read_bytes, xlsx
-from retriever.readers import pptx as slides
+from retriever.readers import archives, extras, read_bytes
 from retriever.readers.context import PAGE_SECONDS, Reading
-from retriever.readers.pptx import read_pptx
-from retriever.readers.xlsx import read_xls, read_xlsx
+from retriever.readers.office import pptx as slides
+from retriever.readers.office import xlsx
+from retriever.readers.office.pptx import read_pptx
+from retriever.readers.office.xlsx import read_xls, read_xlsx
 from retriever.types import Document, PageState, ReadError
 
 PNG = bytes.fromhex(

@@ -8,8 +8,8 @@ import zlib
 import pypdf
 import pytest
 
-from retriever.readers.pdf import read_pdf
-from retriever.readers.pdf_text import clean_lines, known_words, rejoin_hyphens
+from retriever.readers.pdf.reader import read_pdf
+from retriever.readers.pdf.text import clean_lines, known_words, rejoin_hyphens
 from retriever.types import PageState, ReadError
 from tests.pdfs import assembled, image_page, pdf_file, stream, text_page
 

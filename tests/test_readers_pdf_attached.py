@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retriever.readers import pdf_attached, read_bytes
+from retriever.readers import read_bytes
 from retriever.readers.context import Reading
-from retriever.readers.pdf_attached import attachments
+from retriever.readers.pdf import attached
+from retriever.readers.pdf.attached import attachments
 from retriever.types import Page, PageState
 from tests.pdfs import assembled, pdf_file, stream, text_page
 
@@ -121,9 +122,7 @@ def test_an_invoice_is_read_from_its_page_only():
 
 
 def test_one_damaged_file_does_not_take_the_others_with_it(monkeypatch):
-    monkeypatch.setattr(
-        pdf_attached, "_LIMITS", pypdf.Configuration(zlib_maximum_output_length=999)
-    )
+    monkeypatch.setattr(attached, "_LIMITS", pypdf.Configuration(zlib_maximum_output_length=999))
     data = by_hand(
         b"/Names << /EmbeddedFiles << /Names [(a) 4 0 R (b) 6 0 R (c) 8 0 R] >> >>",
         b"",
@@ -144,12 +143,12 @@ def test_one_damaged_file_does_not_take_the_others_with_it(monkeypatch):
 
 
 def test_many_and_large_files_end(monkeypatch):
-    monkeypatch.setattr(pdf_attached, "MAX_FILES", 3)
+    monkeypatch.setattr(attached, "MAX_FILES", 3)
     data = with_files({f"{number}.txt": b"Note %d" % number for number in range(5)})
     found = told(attachments(data, RUN))
     assert [state for _, state, _ in found] == ["text"] * 3 + ["too-long"]
     assert found[3][2] == "only the first 3 attached files are read"
-    monkeypatch.setattr(pdf_attached, "_MAX_ALL", 5)
+    monkeypatch.setattr(attached, "_MAX_ALL", 5)
     assert len(attachments(data, RUN)) == 2
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retriever.readers.pdf import read_pdf
-from retriever.readers.pdf_layout import Piece, in_columns, text_of
+from retriever.readers.pdf.layout import Piece, in_columns, text_of
+from retriever.readers.pdf.reader import read_pdf
 from tests.pdfs import pdf_file, placed
 
 PROSE = (

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from pypdf.errors import LimitReachedError
 
 from benchmarks.pdf_text import by_pdfium, by_pypdf, chosen, ours, precision_recall
-from retriever.readers import pdf_drawn, pdf_pieces
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.pages import MAX_CHARACTERS
-from retriever.readers.pdf import read_pdf
-from retriever.readers.pdf_bombs import MAX_COST, cost
-from retriever.readers.pdf_measure import flaws, is_better, is_doubtful
+from retriever.readers.pdf import pdfium, pieces
+from retriever.readers.pdf.bombs import MAX_COST, cost
+from retriever.readers.pdf.measure import flaws, is_better, is_doubtful
+from retriever.readers.pdf.reader import read_pdf
 from retriever.types import Page, PageState, ReadError
 from tests.pdfs import FONT, full_image, pdf_file, placed, stream, text_page
 
@@ -149,8 +149,8 @@ def test_arabic_is_taken_from_pypdf():
 
 
 def by_the_other(monkeypatch, text):
-    found = None if text is None else pdf_drawn.Drawn(text, None, False)
-    monkeypatch.setattr(pdf_drawn, "drawn", lambda *_: found)
+    found = None if text is None else pdfium.Drawn(text, None, False)
+    monkeypatch.setattr(pdfium, "drawn", lambda *_: found)
     return page_of(pdf_file([text_page("Written in words", "of a language alone")]))
 
 
@@ -175,7 +175,7 @@ class Careful(Reading):
 
 
 def test_without_compiled_code(monkeypatch):
-    monkeypatch.setattr(pdf_drawn, "opened", None)
+    monkeypatch.setattr(pdfium, "opened", None)
     data = pdf_file([text_page("Read by pypdf"), text_page("alone")])
     assert [page.text for page in read_pdf(data, "a.pdf", Careful()).pages] == [
         *["Read by pypdf", "alone"]
@@ -258,7 +258,7 @@ def test_a_form_for_one_program_alone():
 
 def test_a_page_of_too_many_characters(monkeypatch):
     assert MAX_CHARACTERS > 1_000_000
-    monkeypatch.setattr(pdf_pieces, "MAX_CHARACTERS", 10)
+    monkeypatch.setattr(pieces, "MAX_CHARACTERS", 10)
     states = [page.state for page in read_pdf(pdf_file([text_page("x" * 11)]), "a.pdf").pages]
     assert states == [PageState.TOO_LONG]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retriever.readers import rst
-from retriever.readers.rst import read_rst
+from retriever.readers.markup import rst
+from retriever.readers.markup.rst import read_rst
 from retriever.types import PageState
 
 FILE = """\

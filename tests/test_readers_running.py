@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retriever.readers.pdf import read_pdf
-from retriever.readers.running import _value, without_running
+from retriever.readers.pdf.reader import read_pdf
+from retriever.readers.pdf.running import _value, without_running
 from retriever.types import Page, PageState, Span
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample" / "government-pdf"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retriever.readers.subtitles import read_subtitles
+from retriever.readers.plain.subtitles import read_subtitles
 from retriever.types import PageState
 
 SRT = """1

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retriever.readers import jsonl, rows, tables
 from retriever.readers.context import PAGE_SECONDS, Reading
-from retriever.readers.jsonl import read_json, read_jsonl
-from retriever.readers.tables import read_table, shape_of
+from retriever.readers.tables import delimited, jsonl, rows
+from retriever.readers.tables.delimited import read_table, shape_of
+from retriever.readers.tables.jsonl import read_json, read_jsonl
 from retriever.types import Document, PageState, ReadError
 
 PEOPLE = [["Name", "Born", "City"], ["Ada", "1815", "London"], ["Mary", "1797", ""]]
@@ -126,7 +126,7 @@ def test_limits(monkeypatch):
     pages = read(saved([["n", "square"], *([str(n), str(n * n)] for n in range(1_000))])).pages
     assert [page.state for page in pages] == [PageState.TEXT] * 3 + [PageState.TOO_LONG]
     assert pages[-1].label == f"rows after {pages[2].label.rsplit('–', 1)[1]}"
-    monkeypatch.setattr(tables, "MAX_BYTES", 10)
+    monkeypatch.setattr(delimited, "MAX_BYTES", 10)
     assert read(b"a,b\n1,2\n3,4\n").pages[0].state is PageState.TOO_LONG
 
 

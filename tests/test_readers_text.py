@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever.readers.encodings import decode
-from retriever.readers.text import read_text
+from retriever.readers.plain.text import read_text
 from retriever.types import PageState, ReadError
 
 WRITTEN = {

@@ -36,57 +36,19 @@ import hashlib
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
-from retriever.readers import (
-    archives,
-    attached,
-    code,
-    context,
-    docx,
-    eml,
-    encodings,
-    epub,
-    extras,
-    facts,
-    html,
-    html_facts,
-    html_parts,
-    jsonl,
-    mail_headers,
-    mail_parts,
-    markdown,
-    notebook,
-    ocr,
-    office_crypt,
-    opendocument,
-    pages,
-    pdf,
-    pdf_attached,
-    pdf_bombs,
-    pdf_drawn,
-    pdf_fields,
-    pdf_layout,
-    pdf_measure,
-    pdf_open,
-    pdf_pieces,
-    pdf_repair,
-    pdf_text,
-    pictures,
-    pptx,
-    rows,
-    rst,
-    rst_blocks,
-    rtf,
-    running,
-    signatures,
-    subtitles,
-    tables,
-    tesseract,
-    text,
-    xlsx,
-)
+from retriever.readers import encodings, signatures
 from retriever.readers.context import Reading
+from retriever.readers.mail import eml
+from retriever.readers.markup import epub, html, markdown, rst, rtf
+from retriever.readers.office import docx, opendocument, passwords, pptx, xlsx
+from retriever.readers.pdf import attached, reader, running
+from retriever.readers.pictures import files, ocr
+from retriever.readers.plain import code, notebook, subtitles, text
+from retriever.readers.tables import delimited, jsonl
 from retriever.types import Document, ReadError
 
 MAX_BYTES = 500_000_000
@@ -116,9 +78,9 @@ def _plain(read: Callable[[bytes, str], Document]) -> Reader:
 
 def _read_pdf(data: bytes, name: str, run: Reading) -> Document:
     """A PDF with all that belongs to it: pictures of text, running lines, files inside of it."""
-    document = pdf.read_pdf(data, name, run)
+    document = reader.read_pdf(data, name, run)
     found = running.without_running(ocr.recognised(data, document.pages, run))
-    return replace(document, pages=(*found, *pdf_attached.attachments(data, run)))
+    return replace(document, pages=(*found, *attached.attachments(data, run)))
 
 
 FORMATS: dict[str, Format] = {
@@ -129,7 +91,7 @@ FORMATS: dict[str, Format] = {
     ),
     "xlsx": Format((".xlsx", ".xlsm"), "an Excel workbook", xlsx.read_xlsx, binary=True),
     "xls": Format((".xls",), "an old Excel workbook", xlsx.read_xls, binary=True),
-    "csv": Format((".csv", ".tsv", ".tab"), "a table in a text file", tables.read_table),
+    "csv": Format((".csv", ".tsv", ".tab"), "a table in a text file", delimited.read_table),
     "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl),
     "json": Format((".json",), "JSON", jsonl.read_json),
     "odt": Format((".odt",), "an OpenDocument text", opendocument.read_opendocument, binary=True),
@@ -140,17 +102,17 @@ FORMATS: dict[str, Format] = {
     "image": Format(
         (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"),
         "a picture",
-        pictures.read_image,
+        files.read_image,
         binary=True,
     ),
     # Not read, but read as what they are: many are Rich Text, HTML or newer than their names.
     "old": Format(
         (".doc", ".dot", ".ppt", ".pps", ".msg"),
         "an older Office file",
-        office_crypt.read_locked,
+        passwords.read_locked,
         binary=True,
     ),
-    "locked": Format((), "an Office file under a password", office_crypt.read_locked, binary=True),
+    "locked": Format((), "an Office file under a password", passwords.read_locked, binary=True),
     "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _plain(html.read_html)),
     "markdown": Format(
         (".md", ".markdown", ".mdx", ".qmd", ".rmd"), "Markdown", _plain(markdown.read_markdown)
@@ -173,19 +135,16 @@ _BARE_NAMES = frozenset(
         *["changelog", "changes", "news", "history", "install", "credits", "thanks", "copyright"],
     ]
 )
-_MODULES = (
-    *(attached, code, eml, epub, mail_headers, mail_parts, notebook),
-    *(rst, rst_blocks, rtf, subtitles),
-    *(archives, extras, jsonl, office_crypt, opendocument, pptx, rows, tables, xlsx),
-    *(context, docx, encodings, facts, html, html_facts, html_parts, markdown),
-    *(pages, pdf, pdf_bombs, pdf_drawn, pdf_fields, pdf_layout, pdf_measure, pdf_open),
-    *(pdf_pieces, pdf_repair, pdf_text, signatures, text),
-    *(ocr, pdf_attached, pictures, running, tesseract),
-)
 
-READERS_VERSION = hashlib.sha256(
-    ",".join(f"{module.__name__}={module.VERSION}" for module in _MODULES).encode()
-).hexdigest()[:8]
+
+def _version() -> str:
+    """8 hex digits that change with the VERSION of any module that reads."""
+    names = (each.name for each in walk_packages(__path__, f"{__name__}.") if not each.ispkg)
+    versions = (f"{name}={import_module(name).VERSION}" for name in sorted(names))
+    return hashlib.sha256(",".join(versions).encode()).hexdigest()[:8]
+
+
+READERS_VERSION = _version()
 """Changes when any reader does: documents read by another version are read again."""
 
 
@@ -268,7 +227,7 @@ def _kind(data: bytes, promised: str) -> str:
         return "pdf"
     called = FORMATS[promised].called
     if kind == "ole":
-        return office_crypt.kind(data)
+        return passwords.kind(data)
     if kind:
         raise ReadError(f"not {called} although its name says so; it begins like {kind}")
     plain = promised == "txt" or FORMATS[promised].binary

@@ -21,8 +21,8 @@ from email.message import Message
 from retriever.readers.attached import attached_pages, unique_label
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.facts import clean_fact, clean_title, iso_date, scalars
-from retriever.readers.mail_headers import author, header, people
-from retriever.readers.mail_parts import MAX_LEAVES, Parts, take_apart
+from retriever.readers.mail.headers import author, header, people
+from retriever.readers.mail.parts import MAX_LEAVES, Parts, take_apart
 from retriever.readers.pages import make_page, too_long
 from retriever.types import Document, Page, PageState, ReadError
 

@@ -12,7 +12,7 @@ from typing import Any
 import pypdf
 from pypdf.errors import DependencyError, LimitReachedError, PyPdfError
 
-from retriever.readers.pdf_repair import repaired
+from retriever.readers.pdf.repair import repaired
 from retriever.types import ReadError
 
 VERSION = 1

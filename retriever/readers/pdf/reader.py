@@ -18,15 +18,15 @@ from typing import Any
 import pypdf
 from pypdf.errors import FileNotDecryptedError, LimitReachedError
 
-from retriever.readers import pdf_drawn
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.pages import make_page, too_long
-from retriever.readers.pdf_bombs import MAX_COST, cost
-from retriever.readers.pdf_fields import needs_adobe, written_lines
-from retriever.readers.pdf_measure import is_better, is_doubtful
-from retriever.readers.pdf_open import MAX_PAGES, LockedError, Opened, opened, said
-from retriever.readers.pdf_text import clean_lines, known_words, rejoin_hyphens
+from retriever.readers.pdf import pdfium
+from retriever.readers.pdf.bombs import MAX_COST, cost
+from retriever.readers.pdf.fields import needs_adobe, written_lines
+from retriever.readers.pdf.measure import is_better, is_doubtful
+from retriever.readers.pdf.opening import MAX_PAGES, LockedError, Opened, opened, said
+from retriever.readers.pdf.text import clean_lines, known_words, rejoin_hyphens
 from retriever.types import Document, Page, PageState
 
 VERSION = 2
@@ -108,7 +108,7 @@ def _extracted(file: Opened, run: Reading) -> Iterator[str | Page]:
         document = None
         if run.native:  # False after compiled code brought a process down
             document = stack.enter_context(
-                pdf_drawn.opened(file.data, file.password, len(file.reader.pages))
+                pdfium.opened(file.data, file.password, len(file.reader.pages))
             )
         for index, page in enumerate(file.pages[:MAX_PAGES]):
             found = _extract(page, document, index)
@@ -126,8 +126,8 @@ def _extract(page: Any, document: Any, index: int) -> str | Page:
         pass
     try:
         endless = document is None or size > MAX_COST
-        found = None if endless else pdf_drawn.drawn(document, index, _LITTLE)
-    except pdf_drawn.TooManyCharactersError as error:
+        found = None if endless else pdfium.drawn(document, index, _LITTLE)
+    except pdfium.TooManyCharactersError as error:
         return too_long(None, f"{error.args[0]:,} characters")
     if found is not None and (size > _MAX_ASKED or not is_doubtful(found.text)):
         return _beside_image(found) or found.text
@@ -137,7 +137,7 @@ def _extract(page: Any, document: Any, index: int) -> str | Page:
     return other if is_better(other, found.text) else found.text
 
 
-def _beside_image(found: pdf_drawn.Drawn) -> Page | None:
+def _beside_image(found: pdfium.Drawn) -> Page | None:
     """The page as an image, where a header or a stamp on it is all there is to read."""
     if found.image is None or found.image < _WHOLE_PAGE or not found.marginal:
         return None

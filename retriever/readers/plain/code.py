@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from retriever.readers.facts import clean_title
 from retriever.readers.pages import MAX_CHARACTERS, drop_controls, too_long, unify_lines
-from retriever.readers.text import decoded
+from retriever.readers.plain.text import decoded
 from retriever.types import Document, Page, PageState
 
 VERSION = 1

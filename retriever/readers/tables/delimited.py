@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from retriever.readers import rows
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.pages import make_page
-from retriever.readers.text import decoded
+from retriever.readers.plain.text import decoded
+from retriever.readers.tables import rows
 from retriever.types import Document, Page, PageState
 
 VERSION = 1

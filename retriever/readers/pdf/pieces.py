@@ -17,8 +17,8 @@ from math import isfinite, pi
 from typing import Any
 
 from retriever.readers.pages import MAX_CHARACTERS
-from retriever.readers.pdf_layout import Piece
-from retriever.readers.pdf_text import respaced
+from retriever.readers.pdf.layout import Piece
+from retriever.readers.pdf.text import respaced
 
 VERSION = 1
 

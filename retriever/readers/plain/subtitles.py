@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from retriever.readers.pages import MAX_CHARACTERS, drop_controls, make_page, too_long, unify_lines
-from retriever.readers.text import decoded
+from retriever.readers.plain.text import decoded
 from retriever.types import Document
 
 VERSION = 1

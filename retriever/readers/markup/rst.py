@@ -17,9 +17,9 @@ from typing import Any
 
 from retriever.readers.extras import load
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
+from retriever.readers.markup.rst_blocks import Blocks
 from retriever.readers.pages import MAX_CHARACTERS, drop_controls, make_page, too_long, unify_lines
-from retriever.readers.rst_blocks import Blocks
-from retriever.readers.text import decoded
+from retriever.readers.plain.text import decoded
 from retriever.types import Document, Page
 
 VERSION = 1

@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
-from retriever.readers.html import table_rows
+from retriever.readers.markup.html import table_rows
 from retriever.readers.pages import MAX_CHARACTERS, drop_controls, make_page, too_long, unify_lines
-from retriever.readers.text import decoded
+from retriever.readers.plain.text import decoded
 from retriever.types import Document
 
 VERSION = 1

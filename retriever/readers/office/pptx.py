@@ -18,11 +18,12 @@ from typing import Any
 
 from lxml import etree
 
-from retriever.readers import archives, extras, rows
+from retriever.readers import archives, extras
 from retriever.readers.archives import local
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.pages import make_page, too_long
+from retriever.readers.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
 VERSION = 1

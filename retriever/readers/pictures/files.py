@@ -15,8 +15,8 @@ from typing import Any
 from retriever.readers.context import OCR_SECONDS, Reading
 from retriever.readers.extras import load
 from retriever.readers.facts import iso_date
-from retriever.readers.ocr import page_of
-from retriever.readers.tesseract import MAX_SIDE, Picture, available
+from retriever.readers.pictures.ocr import page_of
+from retriever.readers.pictures.tesseract import MAX_SIDE, Picture, available
 from retriever.types import Document, Page, PageState, ReadError
 
 VERSION = 1

@@ -20,7 +20,7 @@ from pypdf.generic import IndirectObject
 from retriever.readers.attached import attached_pages, unique_label
 from retriever.readers.context import Reading
 from retriever.readers.facts import clean_fact
-from retriever.readers.pdf_open import LockedError, opened, said
+from retriever.readers.pdf.opening import LockedError, opened, said
 from retriever.types import Page, PageState, ReadError
 
 VERSION = 1

@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from retriever.readers import archives, extras, office_crypt, rows
+from retriever.readers import archives, extras
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
+from retriever.readers.office import passwords
+from retriever.readers.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
 VERSION = 1
@@ -85,9 +87,9 @@ def read_xls(data: bytes, name: str, run: Reading) -> Document:
     """The document of an XLS file, as Excel wrote them until 2003."""
     calamine: Any = extras.load("python_calamine", "office", "old Excel workbooks")
     try:
-        data = office_crypt.unlocked(data, run.passwords)
-    except office_crypt.Locked as reason:
-        return office_crypt.locked_document(name, "xls", reason)
+        data = passwords.unlocked(data, run.passwords)
+    except passwords.Locked as reason:
+        return passwords.locked_document(name, "xls", reason)
     budget = _Budget(MAX_CELLS)
     pages: list[Page] = []
     try:

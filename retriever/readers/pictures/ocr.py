@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from retriever.readers import pdf_open
 from retriever.readers.context import OCR_SECONDS, Reading
 from retriever.readers.pages import make_page
-from retriever.readers.pdf_text import clean_lines, known_words, rejoin_hyphens
-from retriever.readers.tesseract import MAX_SIDE, Picture, available, recognise
+from retriever.readers.pdf import opening
+from retriever.readers.pdf.text import clean_lines, known_words, rejoin_hyphens
+from retriever.readers.pictures.tesseract import MAX_SIDE, Picture, available, recognise
 from retriever.types import Page, PageState, ReadError
 
 VERSION = 1
@@ -114,9 +114,9 @@ def _document(data: bytes, passwords: Sequence[str]) -> Any:
         with contextlib.suppress(pypdfium2.PdfiumError, ValueError):
             return pypdfium2.PdfDocument(data, password=password or None)
     try:
-        file = pdf_open.opened(data, passwords)
+        file = opening.opened(data, passwords)
         return pypdfium2.PdfDocument(file.data, password=file.password or None)
-    except (pypdfium2.PdfiumError, pdf_open.LockedError, ValueError) as error:
+    except (pypdfium2.PdfiumError, opening.LockedError, ValueError) as error:
         raise ReadError(f"PDFium cannot open it: {_said(error)}") from None
 
 

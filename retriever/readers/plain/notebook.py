@@ -13,7 +13,7 @@ from typing import Any
 
 from retriever.readers.facts import clean_author, clean_title, scalars
 from retriever.readers.pages import MAX_CHARACTERS, make_page, too_long
-from retriever.readers.text import decoded
+from retriever.readers.plain.text import decoded
 from retriever.types import Document, ReadError
 
 VERSION = 1

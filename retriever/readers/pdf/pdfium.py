@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from retriever.readers.pdf_layout import Piece, text_of
-from retriever.readers.pdf_pieces import TooManyCharactersError, pieces_of
+from retriever.readers.pdf.layout import Piece, text_of
+from retriever.readers.pdf.pieces import TooManyCharactersError, pieces_of
 
 VERSION = 1
 

@@ -11,10 +11,10 @@ import re
 
 from lxml import etree
 
-from retriever.readers.html_facts import page_facts
-from retriever.readers.html_parts import is_layout, text_parts
+from retriever.readers.markup.html_facts import page_facts
+from retriever.readers.markup.html_parts import is_layout, text_parts
 from retriever.readers.pages import MAX_CHARACTERS, drop_controls, make_page, too_long
-from retriever.readers.text import decoded
+from retriever.readers.plain.text import decoded
 from retriever.types import Document, ReadError
 
 VERSION = 1

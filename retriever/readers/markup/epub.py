@@ -23,9 +23,9 @@ from retriever.readers.archives import broken, local, too_large, tree
 from retriever.readers.attached import unique_label
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.facts import clean_author, clean_fact, clean_title, iso_date, scalars
-from retriever.readers.html import main_text, parse
+from retriever.readers.markup.html import main_text, parse
 from retriever.readers.pages import make_page, too_long
-from retriever.readers.text import decoded
+from retriever.readers.plain.text import decoded
 from retriever.types import Document, Page, PageState, ReadError
 
 VERSION = 1

@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from retriever.readers import rows
-from retriever.readers.code import made_by_machine
 from retriever.readers.context import PAGE_SECONDS, Reading
 from retriever.readers.pages import make_page
-from retriever.readers.text import decoded
+from retriever.readers.plain.code import made_by_machine
+from retriever.readers.plain.text import decoded
+from retriever.readers.tables import rows
 from retriever.types import Document, Page, PageState
 
 VERSION = 1

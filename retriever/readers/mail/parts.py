@@ -14,8 +14,8 @@ from mimetypes import MimeTypes
 
 from retriever.readers.encodings import decode
 from retriever.readers.facts import clean_fact
-from retriever.readers.html import main_text, parse
-from retriever.readers.mail_headers import decoded, header
+from retriever.readers.mail.headers import decoded, header
+from retriever.readers.markup.html import main_text, parse
 from retriever.readers.pages import MAX_CHARACTERS
 from retriever.types import ReadError
 

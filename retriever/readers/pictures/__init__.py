@@ -1,0 +1,1 @@
+"""Pictures of text, and the OCR that reads them."""

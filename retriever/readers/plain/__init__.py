@@ -1,0 +1,1 @@
+"""Texts that are read as they stand, or nearly so: prose, code, notebooks, subtitles."""

@@ -1,0 +1,1 @@
+"""Rows: tables in text files, JSON, and what all formats with tables share."""
