@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,12 +83,14 @@ class _CrashError(ReadError):
 class FileReader:
     """A process that reads files; started when the first one is to be read, anew after a failure.
 
-    Not for use from several threads at once.
+    `on_part` is told how many parts of the file being read have been begun. Not for use from
+    several threads at once.
     """
 
     def __init__(self, run: Reading | None = None, limits: Limits | None = None) -> None:
         self.run = run or Reading()
         self.limits = limits or Limits()
+        self.on_part: Callable[[int], None] = lambda part: None
         self._process: subprocess.Popen[bytes] | None = None
         self._messages: queue.Queue[_Message | None] = queue.Queue()
         self._complaints: IO[bytes] | None = None
@@ -141,10 +143,13 @@ class FileReader:
         started = time.monotonic()
         last = started + self.limits.most_seconds
         deadline = started + self.limits.seconds + self.limits.seconds_per_mb * size / MB
+        parts = 0
         while True:
             message = self._next(deadline, started)
             if message.kind == EARNED:
                 deadline = min(last, max(deadline, time.monotonic() + float(message.body)))
+                parts += 1
+                self.on_part(parts)
             elif message.kind == REFUSED:
                 raise ReadError(_text(message.body))
             else:
@@ -273,7 +278,7 @@ _idle: list[FileReader] = []
 def file_reader(run: Reading, limits: Limits | None = None) -> Iterator[FileReader]:
     """A reader for one run; no process is left behind it, but for IDLE ones."""
     one = _idle.pop() if _idle else FileReader()
-    one.run, wanted = run, limits or Limits()
+    one.run, one.on_part, wanted = run, lambda part: None, limits or Limits()
     if one.limits != wanted:
         one.close()
         one.limits = wanted

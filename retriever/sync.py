@@ -263,6 +263,7 @@ class _Run:
         order = [one for one in order if not self._left_out(one)]
         self.meter.expect(one.file for one in order)
         with file_reader(Reading(self.options.passwords, self.options.ocr)) as reader:
+            reader.on_part = self.meter.at_part
             for one in order:
                 self._read(one, planner, reader)
         if self.ingest:

@@ -30,7 +30,8 @@ def progress_line(progress: Progress) -> str:
     if progress.seconds_left is not None:
         parts.append(f"{duration(progress.seconds_left)} left")
     if progress.current and progress.files_done < progress.files_total:
-        parts.append(progress.current)
+        part = f", part {progress.part}" if progress.part > 1 else ""
+        parts.append(progress.current + part)
     return " · ".join(parts)
 
 

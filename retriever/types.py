@@ -239,7 +239,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a sync is: what the terminal and the page show."""
+    """How far a sync is: what the terminal and the page show.
+
+    `part` counts what was read of the file `current`: its pages, or what hangs on it.
+    """
 
     files_done: int
     files_total: int
@@ -249,6 +252,7 @@ class Progress:
     tokens_per_second: float
     seconds_left: float | None
     current: str = ""
+    part: int = 0
 
 
 def document_id(source: str, path: str) -> str:

@@ -473,7 +473,9 @@ class BackendContract:
         failed = UnreadFile("/b", "x\udcff.pdf", FileStatus.FAILED, "broken", 5, 7, "v1")
         skipped = UnreadFile("/a", "y.png", FileStatus.SKIPPED, "not a document")
         backend.set_unread([failed, skipped])
-        assert reopened().unread() == [skipped, failed]
+        again = reopened()
+        assert again.unread() == [skipped, failed]
+        assert again.info()["unread"] == {"failed": 1, "skipped": 1}
 
     def test_a_touch_changes_file_facts_alone(self, backend: Backend) -> None:
         row = put(backend, "a.txt", "text", title="T")

@@ -112,7 +112,10 @@ def test_a_hang_ends_and_a_page_done_earns_time(planted, tmp_path: Path) -> None
             run.earn(0.5)
         return Document(name, "txt", (Page(None, "done"),))
         """
+    told: list[int] = []
+    planted.on_part = told.append
     assert ask(planted, tmp_path, slow).pages[0].text == "done"
+    assert told == [1, 2, 3, 4]
 
 
 def test_time_that_is_earned_has_an_end(planted, tmp_path: Path) -> None:

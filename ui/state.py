@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from retriever.types import RetrieverError
+from retriever.types import FileStatus, PageState, RetrieverError
 from ui.marks import escaped, joined, markdown
 from ui.resources import Served, indexes_in
 
@@ -71,7 +71,8 @@ def last_run(report: Mapping[str, Any] | None) -> str:
 
 def _problems(served: Served, info: Mapping[str, Any]) -> None:
     """The files that could not be read as a whole, folded away."""
-    if not set(info["page_states"]) - {"text", "empty"}:
+    incomplete = any(PageState(state).incomplete for state in info["page_states"])
+    if not incomplete and not info["unread"].get(FileStatus.FAILED):
         return
     overview = served.overview()
     if not overview.problems:

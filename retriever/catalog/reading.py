@@ -143,6 +143,7 @@ class Reader:
             "chunks": self.count_chunks(),
             "pages": sum(states.values()),
             "page_states": states,
+            "unread": dict(self._rows("SELECT status, COUNT(*) FROM unread GROUP BY 1 ORDER BY 1")),
             "formats": {unblob(name): count for name, count in formats},
             "sources": [
                 {"name": unblob(name), "root": unblob(root), "documents": count}
