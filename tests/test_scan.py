@@ -58,7 +58,7 @@ def test_files_come_in_the_order_of_their_names(root) -> None:
 
 
 def test_hidden_and_foreign_files_are_left_out_with_a_reason(root) -> None:
-    for path in (".secret.txt", ".git/x.txt", "__pycache__/y.txt", "z.png", "bare", "README"):
+    for path in (".secret.txt", ".git/x.txt", "__pycache__/y.txt", "z.mp3", "bare", "README"):
         write(root / path)
     write(root / "web/node_modules/left-pad/README.md")
     write(root / "env/pyvenv.cfg")
@@ -68,7 +68,7 @@ def test_hidden_and_foreign_files_are_left_out_with_a_reason(root) -> None:
     assert "README" in readable(found)
     assert reasons(found) == {
         ".secret.txt": "hidden file",
-        "z.png": "format not supported (.png)",
+        "z.mp3": "format not supported (.mp3)",
         "bare": "format not supported (no extension)",
         "pipe.txt": "not a regular file",
     }
@@ -157,12 +157,12 @@ def test_names_that_are_no_text(root) -> None:
     bad = os.fsdecode(b"bad\xff")
     write(root / f"{bad}.txt")
     write(root / bad / "x.txt")
-    write(root / f"{bad}.png")
+    write(root / f"{bad}.mp3")
     found = scanned(root)
     for file in found:
         file.path.encode()
     assert {file.path for file in found if file.failed} == {"bad\\udcff.txt", "bad\\udcff/x.txt"}
-    assert reasons(found)["bad\\udcff.png"].startswith("format not supported")
+    assert reasons(found)["bad\\udcff.mp3"].startswith("format not supported")
     with pytest.raises(UsageError, match="UTF-8"):
         targets([root / bad], [])
 
