@@ -1,0 +1,114 @@
+"""Bootstrap intervals against every possible draw, a naive loop, theory, and planted effects."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retriever import significance
+from retriever.significance import FEWEST_DIFFERENCES, Verdict, compare, interval
+
+
+def test_all_27_draws_of_three_queries() -> None:
+    # Of 0, 1/2 and 1 the means drawn are 0, 1/6 … 1, with chances 1 3 6 7 6 3 1 of 27: the
+    # lowest 2.5 % and the highest lie within the outermost ones (1/27 = 3.7 %).
+    draws = [statistics.fmean(draw) for draw in itertools.product([0.0, 0.5, 1.0], repeat=3)]
+    assert sorted(draws).count(0.0) == 1
+    found = interval([0.0, 0.5, 1.0])
+    assert (found.mean, found.low, found.high) == (0.5, 0.0, 1.0)
+    means = significance._means(np.array([0.0, 0.5, 1.0]), 27_000, 1)
+    for value, ways in zip(range(7), (1, 3, 6, 7, 6, 3, 1), strict=True):
+        share = np.mean(np.isclose(means, value / 6))
+        assert share == pytest.approx(ways / 27, abs=4 * math.sqrt(ways / 27 / 27_000))
+
+
+def naive(values: list[float], resamples: int, seed: int) -> tuple[float, float]:
+    """Python's own generator and quantiles, one draw after the other."""
+    draw = random.Random(seed)
+    means = [statistics.fmean(draw.choices(values, k=len(values))) for _ in range(resamples)]
+    cuts = statistics.quantiles(means, n=40, method="inclusive")
+    return cuts[0], cuts[-1]
+
+
+def test_the_interval_is_that_of_a_naive_loop() -> None:
+    draw = random.Random(3)
+    values = [draw.betavariate(0.5, 0.3) for _ in range(60)]
+    found = interval(values)
+    low, high = naive(values, 3000, 5)
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    assert found.mean == pytest.approx(statistics.fmean(values))
+    assert found.low == pytest.approx(low, abs=error / 8)
+    assert found.high == pytest.approx(high, abs=error / 8)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.randoms(use_true_random=False))
+def test_the_order_of_queries_does_not_matter(values: list[float], order: random.Random) -> None:
+    places = list(range(len(values)))
+    order.shuffle(places)
+    shuffled = [values[at] for at in places]
+    assert interval(values, resamples=50) == interval(shuffled, resamples=50)
+    other = [1 - value for value in values]
+    moved = [other[at] for at in places]
+    assert compare(values, other, resamples=50) == compare(shuffled, moved, resamples=50)
+
+
+def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.linspace(0, 1, 7)
+    whole = significance._means(values, 100, 1)
+    monkeypatch.setattr(significance, "_BLOCK", 30)
+    np.testing.assert_allclose(significance._means(values, 100, 1), whole, rtol=1e-12)
+
+
+def test_scale_and_shift_of_the_values() -> None:
+    values = np.random.default_rng(1).random(30)
+    found, other = interval(values), interval(2 * values + 3)
+    assert (other.low, other.high) == (
+        pytest.approx(2 * found.low + 3),
+        pytest.approx(2 * found.high + 3),
+    )
+
+
+def test_pairs_show_what_intervals_of_each_run_hide() -> None:
+    draw = np.random.default_rng(0)
+    hard = draw.random(100)
+    first, second = 0.95 * hard + 0.05, 0.95 * hard
+    one, two = interval(first), interval(second)
+    assert one.low < two.high  # each interval for itself overlaps
+    assert compare(first, second).verdict is Verdict.BETTER
+    assert compare(second, first).verdict is Verdict.WORSE
+    assert compare(first, first).verdict is Verdict.WITHIN_NOISE
+    noise = np.clip(hard + draw.normal(0, 0.2, 100), 0, 1)
+    flipped = np.clip(hard + draw.normal(0, 0.2, 100), 0, 1)
+    assert compare(noise, flipped).verdict is Verdict.WITHIN_NOISE
+
+
+def test_false_alarms_are_as_rare_as_promised() -> None:
+    draw = np.random.default_rng(2)
+    alarms = [
+        compare(*draw.random((2, 40)), resamples=400).verdict is not Verdict.WITHIN_NOISE
+        for _ in range(400)
+    ]
+    assert 0.02 < statistics.fmean(alarms) < 0.09
+
+
+def test_few_queries_decide_nothing() -> None:
+    few = FEWEST_DIFFERENCES - 1
+    assert compare([1.0] * few, [0.0] * few).verdict is Verdict.WITHIN_NOISE
+    assert compare([1.0] * (few + 1), [0.0] * (few + 1)).verdict is Verdict.BETTER
+    # Five that differ among many alike are no more than five.
+    assert compare([1.0] * few + [0.5] * 3, [0.0] * few + [0.5] * 3).verdict is Verdict.WITHIN_NOISE
+
+
+def test_nothing_to_compare() -> None:
+    assert math.isnan(interval([]).mean)
+    assert compare([], []).verdict is Verdict.WITHIN_NOISE
+    with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
+        compare([1, 2], [1, 2, 3])
