@@ -6,7 +6,8 @@ backend's translation (SQL, a server's expressions) is tested against it.
 
     {"format": "pdf", "page": {"gte": 3}, "path": {"glob": "reports/**/*.pdf"},
      "metadata.year": {"in": [2023, 2024]},
-     "$or": [{"author": "Ada"}, {"title": {"exists": false}}]}
+     "$or": [{"author": "Ada"}, {"title": {"exists": false}}],
+     "$text": "access control", "$not": {"$text": "draft"}}
 
 The rules, once for all backends:
 
@@ -20,6 +21,8 @@ The rules, once for all backends:
   date is looked at by its month, so `{"lte": "2024"}` includes all of 2024.
 - **Globs**: `*` and `?` do not cross `/`, `**` does, `[a-z]` and `[!a-z]` are one character; a
   pattern without `/` is matched against the file's name in any folder.
+- **Texts with a phrase**: `$text` holds where the words occur side by side in a chunk's text, or
+  in its document's title, in any of their forms, as keyword search knows them (`retriever.terms`).
 
 This module knows nothing of databases.
 """
@@ -34,6 +37,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 from retriever.globs import glob_matches
+from retriever.terms import index_terms, phrase_forms
 from retriever.types import Chunk, DocumentRow, Scalar, UsageError
 
 Operator = Literal["eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "glob"]
@@ -43,6 +47,8 @@ Value = Scalar | tuple[Scalar, ...]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 FIELDS = ("path", "source", "format", "page", "title", "author", "date", "document_id", "chunk_id")
 METADATA = "metadata."
+TEXT = "$text"
+"""What a chunk is found by, among its fields; a document as such has none."""
 
 EMPTY_IS_MISSING = frozenset({"title", "author", "date"})
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
@@ -54,6 +60,7 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "lte": operator.le,
 }
 _DEEPEST = 50
+_LONGEST_PHRASE = 100
 
 
 class Filter(ABC):
@@ -178,6 +185,40 @@ class Not(Filter):
         return not self.part.matches(fields)
 
 
+@dataclass(frozen=True, slots=True)
+class Words(Filter):
+    """Chunks in which `phrase` occurs, in any form of its words; a document as such has no text.
+
+    Raises UsageError for a phrase of stop words alone, of no words, or of more than 100.
+    """
+
+    phrase: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.phrase, str):
+            raise UsageError(f"{TEXT} needs a word or a phrase, not {self.phrase!r}")
+        forms = self.forms
+        if not forms:
+            raise UsageError(f"{TEXT} has no word to look for in {self.phrase[:40]!r}")
+        if len(forms[0]) > _LONGEST_PHRASE:
+            raise UsageError(f"{TEXT} takes at most {_LONGEST_PHRASE} words, not {len(forms[0])}")
+
+    @property
+    def forms(self) -> list[tuple[str, ...]]:
+        """The runs of terms of which one must occur; see `retriever.terms.phrase_forms`."""
+        return phrase_forms(self.phrase)
+
+    def matches(self, fields: Mapping[str, Any]) -> bool:
+        """See `Filter.matches`; the text is looked for as `fields["$text"]`."""
+        terms = index_terms(fields.get(TEXT, ""))
+        return any(_contains(terms, form) for form in self.forms)
+
+
+def _contains(terms: Sequence[str], run: tuple[str, ...]) -> bool:
+    starts = range(len(terms) - len(run) + 1)
+    return any(tuple(terms[at : at + len(run)]) == run for at in starts)
+
+
 def equals(field: str, value: Scalar) -> Filter:
     """Records whose `field` is `value`."""
     return Comparison(field, "eq", value)
@@ -214,8 +255,9 @@ def document_fields(row: DocumentRow) -> dict[str, Any]:
 
 
 def chunk_fields(row: DocumentRow, chunk: Chunk) -> dict[str, Any]:
-    """What a filter sees of a chunk: its document's fields, its page and its id."""
-    return {**document_fields(row), "page": chunk.page, "chunk_id": chunk.id}
+    """What a filter sees of a chunk: its document's fields, its page, its id, and its text."""
+    own = {"page": chunk.page, "chunk_id": chunk.id, TEXT: f"{chunk.title}\n{chunk.text}"}
+    return {**document_fields(row), **own}
 
 
 def canonical_field(name: str) -> str:
@@ -316,8 +358,10 @@ def _parse_entry(name: object, value: object, depth: int) -> Filter:
 def _parse_logic(name: str, value: object, depth: int) -> Filter:
     if name == "$not":
         return Not(_parse(value, depth))
+    if name == TEXT:
+        return Words(cast(str, value))
     if name not in ("$and", "$or"):
-        raise UsageError(f"{name!r} joins no filters; there are $and, $or and $not")
+        raise UsageError(f"{name!r} joins no filters; there are $and, $or, $not and {TEXT}")
     if not isinstance(value, list | tuple) or not value:
         raise UsageError(f"{name} needs a list with at least one filter")
     parts = tuple(_parse(part, depth) for part in value)
@@ -348,6 +392,7 @@ __all__ = [
     "FIELDS",
     "METADATA",
     "OPERATORS",
+    "TEXT",
     "And",
     "Comparison",
     "Filter",
@@ -355,6 +400,7 @@ __all__ = [
     "Not",
     "Operator",
     "Or",
+    "Words",
     "between",
     "canonical_field",
     "chunk_fields",

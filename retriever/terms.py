@@ -26,6 +26,8 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from itertools import chain, product
+from math import prod
 from typing import Literal, NamedTuple
 
 import snowballstemmer
@@ -54,6 +56,7 @@ class Word(NamedTuple):
     kind: Kind = "word"
 
 
+_MOST_FORMS = 27  # of a phrase with codes: three of them, each in three ways
 _LONGEST = 64  # characters of a word that count: a line of base64 is not a term
 
 # Scripts whose words are not (or not only) separated by spaces, without their combining marks.
@@ -129,6 +132,45 @@ def query_terms(text: str) -> list[str]:
     found = [word for word in _scan(text) if word.kind != "single"]
     wanted = [word.term for word in found if word.kind == "word"]
     return list(dict.fromkeys(wanted or [word.term for word in found]))
+
+
+def phrase_forms(phrase: str) -> list[tuple[str, ...]]:
+    """The runs of terms of which one stands in `index_terms` of a text that has this phrase.
+
+    One run for ordinary words. A code may be written joined or in pieces: AC-2 is found in "AC-2",
+    "AC2" and "AC 2". Stop words are no terms: "terms of use" is also found in "term use", and
+    where nothing else is there, there is no run to look for.
+
+    >>> phrase_forms("the cats"), phrase_forms("the")
+    ([('cat',)], [])
+    >>> phrase_forms("in AC-2")
+    [('ac2', 'ac', '2'), ('ac2',), ('ac', '2')]
+    """
+    found = list(_scan(phrase))
+    parts: list[list[list[Word]]] = []  # of the phrase, in order; of each all ways to write it
+    at = 0
+    while at < len(found):
+        joined = at
+        while at + 1 < len(found) and _is_joined(found[at], found[at + 1]):
+            at += 1
+        if at == joined:
+            parts.append([[found[at]]])
+            at += 1
+            continue
+        pieces = [word for word in found[at:] if word.start < found[joined].end]
+        whole = [*found[joined:at], *pieces]
+        parts.append([whole, [found[joined]], pieces])
+        at += len(pieces)
+    if prod(map(len, parts)) > _MOST_FORMS:
+        parts = [ways[:1] for ways in parts]
+    runs = (chain.from_iterable(ways) for ways in product(*parts))
+    forms = (tuple(word.term for word in run if word.kind != "stop") for run in runs)
+    return [form for form in dict.fromkeys(forms) if form]
+
+
+def _is_joined(word: Word, following: Word) -> bool:
+    """Whether the word is a code's joined form: its pieces, or a shorter form, come next."""
+    return word.start == following.start and word.end > following.end
 
 
 def matching_words(text: str, query: str) -> list[Word]:

@@ -279,6 +279,55 @@ class BackendContract:
             rows = [row for row in backend.documents() if where.matches(document_fields(row))]
             assert backend.documents(where) == rows
 
+    def test_filters_by_text_are_brute_force(self, backend: Backend) -> None:
+        texts = [
+            *["Access controls of the system", "access to system control", "ACCESS CONTROL"],
+            *["see AC-2(1) there", "see AC2 there", "see AC 2 there", "AC-21 is another"],
+            *[
+                "e-mail us",
+                "email us",
+                "我们讨论风险管理的方法",
+                "风险很大",
+                "管理",
+                "C++ and access",
+            ],
+            *["Kontrolle", "naïve résumé", "control access control access control"],
+        ]
+        vectors = {text: vector_of(text) for text in texts}
+        put(backend, "a.txt", *texts[:9], title="Handbook of keys")
+        put(backend, "b.txt", *texts[9:])
+        query = vector_of("query")
+        everything = brute_force(backend, vectors, query)
+        for spec, count in (
+            ({"$text": "access control"}, 3),
+            ({"$text": "the control of access"}, 1),
+            ({"$text": "AC-2"}, 3),
+            ({"$text": "see AC-2"}, 2),
+            ({"$text": "e-mail"}, 2),
+            ({"$text": "风险管理"}, 1),
+            ({"$text": "管"}, 2),
+            ({"$text": "C++"}, 1),
+            ({"$text": "RESUME"}, 1),
+            ({"$text": "handbook of key"}, 9),
+            ({"$text": "nowhere"}, 0),
+            ({"$not": {"$text": "access"}}, 11),
+            ({"path": "a.txt", "$or": [{"$text": "email"}, {"page": 1}]}, 3),
+        ):
+            where = Filter.parse(spec)
+            allowed = {
+                id_
+                for id_, (row, chunk) in all_chunks(backend).items()
+                if where.matches(chunk_fields(row, chunk))
+            }
+            assert len(allowed) == count, spec
+            kept = {id_: score for id_, score in everything.items() if id_ in allowed}
+            check_ranking(backend.dense(query, 50, where), kept, 50)
+            words = dict(zip(*_pairs(backend.keyword("access email see", 50)), strict=True))
+            kept = {id_: score for id_, score in words.items() if id_ in allowed}
+            check_ranking(backend.keyword("access email see", 50, where), kept, 50)
+            rows = [row for row in backend.documents() if where.matches(document_fields(row))]
+            assert backend.documents(where) == rows
+
     def test_keyword_scores_are_bm25(self, backend: Backend) -> None:
         texts = ["cat cat dog", "dog bird", "bird bird fish long long text", "nothing here", "cat"]
         put(backend, "a.txt", *texts)

@@ -25,6 +25,7 @@ PDF = {
     "date": "2024-03-07T10:00",
     "document_id": "d1",
     "chunk_id": "c1",
+    "$text": "Summary\nThe quarterly reports",
     "metadata": {"year": 2024, "ratio": 0.5, "final": True, "team": "Ädä", "a.b": "dotted"},
 }
 
@@ -66,6 +67,9 @@ PDF = {
         ({"path": {"glob": "reports/*.pdf"}}, False),
         ({"path": {"glob": "Summary.*"}}, True),
         ({"path": {"glob": "summary.*"}}, False),
+        ({"$text": "quarterly report"}, True),
+        ({"$text": "report quarterly"}, False),
+        ({"$not": {"$text": "draft"}, "format": "pdf"}, True),
     ],
 )
 def test_what_a_filter_means(spec: dict, expected: bool) -> None:
@@ -115,7 +119,11 @@ def test_builders_join() -> None:
     ("spec", "said"),
     [
         ({"page": {"near": 3}}, "eq, ne, in, nin, gt, gte, lt, lte, exists, glob"),
-        ({"$xor": []}, r"\$and, \$or and \$not"),
+        ({"$xor": []}, r"\$and, \$or, \$not and \$text"),
+        ({"$text": "the of"}, "no word to look for"),
+        ({"$text": "?!"}, "no word to look for"),
+        ({"$text": 3}, "word or a phrase"),
+        ({"$text": "word " * 101}, "at most 100 words"),
         ({"$or": []}, "at least one"),
         ({"$or": {"a": 1}}, "list"),
         ({"page": {}}, "says nothing"),

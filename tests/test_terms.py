@@ -17,6 +17,7 @@ from retriever.terms import (
     STOP_WORDS,
     index_terms,
     matching_words,
+    phrase_forms,
     query_terms,
     words,
 )
@@ -206,6 +207,25 @@ def test_any_text(text: str) -> None:
 def test_a_text_finds_itself(text: str) -> None:
     stop = {word.term for word in words(text) if word.kind == "stop"}
     assert set(query_terms(text)) <= set(index_terms(text)) | stop
+
+
+@given(st.text(alphabet="ab1é国水한국น้ำ-_.,()'@ \n", max_size=30))
+def test_a_phrase_is_looked_for_as_it_is_indexed(text: str) -> None:
+    forms = phrase_forms(text)
+    terms = index_terms(text)
+    assert forms[:1] == ([tuple(terms)] if terms else [])
+    assert len(set(forms)) == len(forms) <= 27
+
+
+def test_a_phrase_with_codes_has_several_forms() -> None:
+    assert phrase_forms("use AC-2 or e-mail") == [
+        (*use, *email)
+        for use in (["us", "ac2", "ac", "2"], ["us", "ac2"], ["us", "ac", "2"])
+        for email in (["email", "e", "mail"], ["email"], ["e", "mail"])
+    ]
+    assert len(phrase_forms("A-1 B-2 C-3")) == 27
+    assert len(phrase_forms("A-1 B-2 C-3 D-4")) == 1
+    assert phrase_forms("") == phrase_forms("to be or not") == []
 
 
 def test_long_words_are_cut_alike_and_in_linear_time() -> None:

@@ -6,6 +6,7 @@ no metadata key is ever written into the SQL text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from retriever.filters import (
     Kind,
     Not,
     Or,
+    Words,
     kind_of,
 )
 from retriever.types import Scalar, UsageError
@@ -73,6 +75,8 @@ def _mentions_chunks(where: Filter) -> bool:
         return where.field in _CHUNK_FIELDS
     if isinstance(where, Not):
         return _mentions_chunks(where.part)
+    if isinstance(where, Words):
+        return True
     return isinstance(where, And | Or) and any(_mentions_chunks(part) for part in where.parts)
 
 
@@ -85,6 +89,8 @@ def _compile(where: Filter, *, chunks: bool) -> Condition:
         case Not(part=part):
             inner = _compile(part, chunks=chunks)
             return Condition(f"(NOT {inner.sql})", inner.parameters)
+        case Words(forms=forms):
+            return _containing(forms) if chunks else Condition("0")
         case Comparison():
             return _metadata(where) if where.field.startswith(METADATA) else _column(where, chunks)
     raise UsageError(f"{type(where).__name__} is no filter this index can search with")
@@ -95,6 +101,13 @@ def _joined(parts: list[Condition], word: str, empty: str) -> Condition:
         return Condition(empty)
     parameters = tuple(value for part in parts for value in part.parameters)
     return Condition(f"({word.join(part.sql for part in parts)})", parameters)
+
+
+def _containing(forms: Sequence[Sequence[str]]) -> Condition:
+    """Chunks in whose full text one of the runs of terms stands; a term has no quote in it."""
+    phrases = " OR ".join(f'"{" ".join(form)}"' for form in forms)
+    rows = "SELECT f.rowid FROM fulltext f WHERE f.terms MATCH ?"
+    return Condition(f"(c.key IN ({rows}))", (phrases,))
 
 
 def _column(comparison: Comparison, chunks: bool) -> Condition:
