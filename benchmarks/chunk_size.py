@@ -48,14 +48,14 @@ def main() -> None:
     for folder in asked.folders:
         for pair in asked.sizes:
             size, overlap = map(int, pair.split("/"))
-            result = evaluate_retrieval(
+            run = evaluate_retrieval(
                 embedder,
                 folder,
                 chunking=ChunkSettings(size, overlap),
                 tell=lambda text: print(text, file=sys.stderr),
             )
-            cells = [f"{result['modes'][mode]['ndcg@10']:.3f}" for mode in result["modes"]]
-            print(f"| {result['dataset']} | {pair} | {' | '.join(cells)} |", flush=True)
+            cells = [f"{means['ndcg@10'].mean:.3f}" for means in run.intervals().values()]
+            print(f"| {run.data.name} | {pair} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from retriever.types import Progress, RetrieverError, UsageError
 
 if TYPE_CHECKING:
     from retriever.embedder import AlignedWVA
+    from retriever.runs import Run
 
 DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -346,7 +347,7 @@ def _eval_sts(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from retriever.evaluate import compare_poolings
-    from retriever.metrics import read_pairs
+    from retriever.labels import read_pairs
     from retriever.terminal import table
 
     for path in options.files:
@@ -367,19 +368,46 @@ def _eval_sts(options: argparse.Namespace) -> int:
 
 def _eval_retrieval(options: argparse.Namespace) -> int:
     from retriever.evaluate import evaluate_retrieval
-    from retriever.metrics import read_retrieval
-    from retriever.terminal import table
+    from retriever.labels import read_retrieval
 
     read_retrieval(Path(options.folder))  # complain before the model is loaded
-    result = evaluate_retrieval(
-        _embedder(options), Path(options.folder), tell=lambda text: print(text, file=sys.stderr)
+    baseline = _baseline(options)
+    run = evaluate_retrieval(
+        _embedder(options),
+        Path(options.folder),
+        baseline=baseline,
+        tell=lambda text: print(text, file=sys.stderr),
     )
-    if options.json:
-        _print_json(result)
-    else:
-        print(f"{result['dataset']}: {result['documents']} documents, {result['queries']} queries")
-        print("\n".join(table([{"mode": m, **values} for m, values in result["modes"].items()])))
+    _show_run(options, run, baseline)
     return DONE
+
+
+def _baseline(options: argparse.Namespace) -> Run | None:
+    from retriever.runs import load
+
+    return load(Path(options.against)) if options.against else None
+
+
+def _show_run(
+    options: argparse.Namespace, run: Run, baseline: Run | None, more: dict[str, Any] | None = None
+) -> None:
+    """Print a run, compare it with the baseline, save it: in this order, the file may be one."""
+    from retriever.runs import comparisons_json, save
+    from retriever.terminal import comparison_lines, run_lines
+
+    compared = run.against(baseline) if baseline else {}
+    if options.json:
+        told = {**run.to_json(per_query=options.per_query), **(more or {})}
+        if baseline:
+            told["against_baseline"] = comparisons_json(compared)
+        _print_json(told)
+    else:
+        print("\n".join(run_lines(run)))
+        if baseline:
+            print("\n".join(["", f"against {options.against}:", *comparison_lines(compared)]))
+    if options.save:
+        save(run, Path(options.save))
+        print(f"saved as {options.save}", file=sys.stderr)
 
 
 def _embedder(options: argparse.Namespace, pooling: str = "") -> AlignedWVA:

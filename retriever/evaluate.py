@@ -6,7 +6,6 @@ is searched alone. Vectors are kept in the user's cache, so that a second run ta
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,22 +20,18 @@ from retriever.cache import cache_folder, remembered
 from retriever.chunks import CHUNKS_VERSION
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
-from retriever.metrics import (
-    Retrieval,
-    mean_over,
-    mrr_at,
-    ndcg_at,
-    read_pairs,
-    read_retrieval,
-    recall_at,
-    spearman,
-)
+from retriever.labels import Retrieval, read_pairs, read_retrieval
+from retriever.metrics import spearman
+from retriever.runs import Data, Run, digest, measured
 from retriever.search import Mode
 from retriever.settings import ChunkSettings
 from retriever.types import Document, Page
 
 Vectors = NDArray[np.float32]
 Tell = Callable[[str], None]
+
+MODES = (Mode.KEYWORD, Mode.DENSE, Mode.HYBRID)
+"""In the order of the tables: BM25 first, it is what the others are compared with."""
 
 
 def _silent(_: str) -> None:
@@ -92,52 +87,59 @@ def compare_poolings(
             yield evaluate_sts(each, path)
 
 
-MEASURES: Mapping[str, Callable[[Sequence[str], Mapping[str, float]], float]] = {
-    "ndcg@10": lambda ranking, judged: ndcg_at(10, ranking, judged),
-    "mrr@10": lambda ranking, judged: mrr_at(10, ranking, judged),
-    "recall@10": lambda ranking, judged: recall_at(10, ranking, judged),
-    "recall@100": lambda ranking, judged: recall_at(100, ranking, judged),
-}
-
-
 def evaluate_retrieval(
     embedder: AlignedWVA,
     folder: Path,
     *,
     chunking: ChunkSettings | None = None,
+    baseline: Run | None = None,
     tell: Tell = _silent,
-) -> dict[str, Any]:
+) -> Run:
     """Retrieval on a BEIR folder, by mode; documents are ranked by their best chunk.
 
-    The dataset is indexed like any other documents, into the user's cache.
+    The dataset is indexed like any other documents, into the user's cache. Raises UsageError,
+    before anything is indexed, if the run could not be compared with `baseline`.
     """
     started = time.monotonic()
     data = read_retrieval(folder)
+    named = _data(folder.resolve().name, data)
+    if baseline is not None:
+        baseline.check(named)
     asked = {
         number: text
         for number, text in data.queries.items()
         if any(gain > 0 for gain in data.qrels.get(number, {}).values())
     }
     with _dataset_index(embedder, data, chunking or ChunkSettings(), tell) as index:
+        made_with = _made_with(index)
         texts = list(asked.values())
         tell(f"{len(texts)} queries …")
         vectors = _cached(embedder, texts, [embedder.query_input(text) for text in texts])
         by_text = dict(zip(texts, vectors, strict=True))
-        rankings = {mode.value: dict(_rankings(index, asked, mode, by_text)) for mode in Mode}
-    modes = {
-        mode: {
-            name: round(mean_over(measure, ranked, data.qrels), 4)
-            for name, measure in MEASURES.items()
-        }
-        for mode, ranked in rankings.items()
-    }
-    return {
-        "dataset": folder.resolve().name,
-        "documents": len(data.corpus),
-        "queries": len(asked),
-        "seconds": round(time.monotonic() - started, 2),
-        "modes": {mode: modes[mode] for mode in ("keyword", "dense", "hybrid")},
-    }
+        rankings = {mode.value: dict(_rankings(index, asked, mode, by_text)) for mode in MODES}
+    return Run(named, measured(rankings, data.qrels), made_with, time.monotonic() - started)
+
+
+def _data(name: str, data: Retrieval) -> Data:
+    """What tells whether two runs saw the same documents, queries and judgements."""
+    documents = [f"{n}\0{title}\0{text}" for n, (title, text) in sorted(data.corpus.items())]
+    judged = [
+        f"{number}\0{text}\0{sorted(data.qrels[number].items())}"
+        for number, text in sorted(data.queries.items())
+    ]
+    return Data(name, len(data.corpus), digest(documents), digest(judged))
+
+
+def _made_with(index: Index) -> dict[str, Any]:
+    """What a run was made with, to be told: model, layers, pooling, chunks."""
+    settings, chunks = index.backend.embedder_settings, index.backend.chunk_settings
+    made: dict[str, Any] = {"version": __version__}
+    if settings is not None:
+        made |= {"model": settings.model, "fingerprint": settings.fingerprint}
+        made |= {"layers": list(settings.layers), "pooling": settings.pooling}
+    if chunks is not None:
+        made["chunks"] = f"{chunks.size}/{chunks.overlap}"
+    return made
 
 
 def _rankings(
@@ -155,7 +157,7 @@ def _dataset_index(
     """The dataset as an index in the cache, completed if an earlier run was stopped."""
     parts = [f"{number}\0{title}\0{text}" for number, (title, text) in data.corpus.items()]
     made_by = [__version__, embedder.fingerprint, embedder.dtype, str(chunking), CHUNKS_VERSION]
-    name = _digest([*made_by, *parts])
+    name = digest([*made_by, *parts])
     index = Index.open_or_create(cache_folder() / "eval" / name, embedder, chunking=chunking)
     there = {row.path for row in index.documents()}
     missing = [number for number in data.corpus if number not in there]
@@ -171,7 +173,7 @@ def _document(number: str, title: str, text: str) -> Document:
 
 def _cached(embedder: AlignedWVA, texts: Sequence[str], inputs: Sequence[str]) -> Vectors:
     """Raw vectors of `inputs`, (n, dim), read from the cache if these were embedded before."""
-    name = _digest([embedder.fingerprint, embedder.dtype, *inputs])
+    name = digest([embedder.fingerprint, embedder.dtype, *inputs])
 
     def compute() -> Vectors:
         vectors = embedder.embed_inputs(inputs)
@@ -179,10 +181,3 @@ def _cached(embedder: AlignedWVA, texts: Sequence[str], inputs: Sequence[str]) -
         return vectors
 
     return remembered(f"eval/{name}", (len(texts), embedder.dimension), compute)
-
-
-def _digest(parts: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    return digest.hexdigest()[:24]

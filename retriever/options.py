@@ -157,7 +157,16 @@ def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:
         kinds, "retrieval", run["eval retrieval"], "retrieval on a folder as in BEIR"
     )
     retrieval.add_argument("folder", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")
+    _run_options(retrieval)
     _model_options(retrieval)
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--per-query", action="store_true", help="each query's values, in --json")
+    parser.add_argument("--save", metavar="FILE", help="keep the run as a baseline, a JSON file")
+    parser.add_argument(
+        "--against", metavar="FILE", help="better, worse or within noise of a saved baseline"
+    )
 
 
 def _add_models(commands: Commands, run: Mapping[str, Run]) -> None:

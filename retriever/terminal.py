@@ -8,12 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retriever.report import Account, FileAccount, PageGroup, page_groups
+from retriever.runs import KEYWORD, Run
+from retriever.significance import Comparison
 from retriever.sync import FileReport, SyncReport
 from retriever.terms import matching_words
 from retriever.types import FileStatus, Hit, Progress
 
 BOLD, DIM, RESET = "\033[1m", "\033[2m", "\033[0m"
 SNIPPET = 360  # characters
+
+MAIN_MEASURE = "ndcg@10"
+"""The measure an evaluation is judged by on the screen; JSON has the others' intervals too."""
 
 PROBLEMS = (FileStatus.PARTIAL, FileStatus.FAILED)
 
@@ -184,6 +189,43 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
     )
+
+
+def run_lines(run: Run) -> list[str]:
+    """An evaluation: a row for each mode, means with what their 95 % intervals say."""
+    found, against = run.intervals(), run.against_keyword()
+    rows: list[dict[str, Any]] = []
+    for mode, measures in found.items():
+        row: dict[str, Any] = {"mode": mode}
+        for name, mean in measures.items():
+            row[name] = f"{mean.mean:.4f}"
+            if name == MAIN_MEASURE:
+                row["95 %"] = f"{mean.low:.3f} to {mean.high:.3f}"
+        compared = against.get(mode, {}).get(MAIN_MEASURE)
+        row[f"{MAIN_MEASURE} against {KEYWORD}"] = _judged(compared) if compared else ""
+        rows.append(row)
+    head = f"{run.data.name}: {run.data.documents} documents, {len(run.queries)} queries"
+    return [head, *table(rows)]
+
+
+def comparison_lines(compared: Mapping[str, Mapping[str, Comparison]]) -> list[str]:
+    """A run against its baseline: a row for each mode and measure."""
+    rows = [
+        {
+            "mode": mode,
+            "measure": name,
+            "verdict": one.verdict.value,
+            "difference": f"{one.difference.mean:+.4f}",
+            "95 %": f"{one.difference.low:+.4f} to {one.difference.high:+.4f}",
+        }
+        for mode, measures in compared.items()
+        for name, one in measures.items()
+    ]
+    return table(rows) or ["the baseline has no mode and measure in common with this run"]
+
+
+def _judged(one: Comparison) -> str:
+    return f"{one.verdict.value} ({one.difference.mean:+.4f})"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

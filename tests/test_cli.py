@@ -386,6 +386,22 @@ def test_eval_retrieval_twice(shell: Shell, tmp_path: Path, model: str, monkeypa
     monkeypatch.setattr(AlignedWVA, "embed_inputs", None)  # nothing may be embedded again
     second = json.loads(shell(*arguments)[1])
     assert second["modes"] == first["modes"]
+    assert set(second["intervals"]["hybrid"]) == set(second["modes"]["hybrid"])
+    base = str(tmp_path / "base.json")
+    code, out, err = shell(*arguments[:-1], "--save", base)
+    assert (code, err.splitlines()[-1]) == (0, f"saved as {base}")
+    assert out.splitlines()[0] == "mini: 3 documents, 2 queries"
+    assert "ndcg@10 against keyword" in out
+    third = json.loads(shell(*arguments, "--against", base, "--per-query")[1])
+    assert third["against_baseline"]["dense"]["mrr@10"] == {
+        "difference": 0.0, "interval": [0.0, 0.0], "verdict": "within noise",
+    }  # fmt: skip
+    assert third["per_query"]["keyword"]["ndcg@10"] == {"q1": 1.0, "q2": 1.0}
+    assert out.splitlines()[1:] == shell(*arguments[:-1], "--against", base)[1].splitlines()[1:5]
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tb\t1\n")
+    code, out, err = shell(*arguments, "--against", base)
+    assert (code, out) == (2, "")
+    assert "other queries or judgements" in err
 
 
 def test_info(shell: Shell, docs: Path) -> None:

@@ -1,26 +1,15 @@
-"""Metrics against hand-computed cases and naive versions; readers against files."""
+"""Metrics against hand-computed cases and naive versions."""
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from retriever.metrics import (
-    Pair,
-    mean_over,
-    mrr_at,
-    ndcg_at,
-    read_pairs,
-    read_retrieval,
-    recall_at,
-    spearman,
-)
+from retriever.metrics import MEASURES, mrr_at, ndcg_at, recall_at, spearman, values_over
 from retriever.types import UsageError
 
 
@@ -60,9 +49,9 @@ def test_mrr_and_recall_by_hand() -> None:
 def test_queries_without_an_answer_are_left_out_of_the_mean() -> None:
     rankings = {"p": ["a"], "q": ["x", "a"], "nothing judged": ["a"], "none relevant": ["a"]}
     qrels = {"p": {"a": 1}, "q": {"a": 1}, "not searched": {"a": 1}, "none relevant": {"a": 0}}
-    found = mean_over(lambda ranking, judged: mrr_at(10, ranking, judged), rankings, qrels)
-    assert found == pytest.approx((1 + 0.5 + 0) / 3)
-    assert math.isnan(mean_over(lambda ranking, judged: 1.0, {}, {"q": {"a": 0}}))
+    found = values_over(MEASURES["mrr@10"], rankings, qrels)
+    assert found == {"p": 1, "q": 0.5, "not searched": 0}
+    assert values_over(MEASURES["mrr@10"], {}, {"q": {"a": 0}}) == {}
 
 
 def naive_spearman(first: list[float], second: list[float]) -> float:
@@ -101,83 +90,3 @@ def test_spearman_where_it_is_not_defined() -> None:
         assert math.isnan(spearman(one, two))
     with pytest.raises(UsageError, match=r"\(2,\).*\(3,\)"):
         spearman([1, 2], [1, 2, 3])
-
-
-def beir(folder: Path, qrels: str = "qrels.tsv") -> Path:
-    documents = [{"_id": "d1", "title": "T", "text": "one\u2028line"}, {"_id": "d2", "text": ""}]
-    queries = [{"_id": name, "text": f"query {name}"} for name in ("q1", "q2", "unjudged")]
-    for name, rows in (("corpus", documents), ("queries", queries)):
-        lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-        (folder / f"{name}.jsonl").write_text(lines + "\n\n", encoding="utf-8")
-    (folder / qrels).parent.mkdir(exist_ok=True)
-    judged = "query-id\tcorpus-id\tscore\r\nq1\td1\t1\r\nq1\td2\t0\r\nq2\td2\t2\r\ngone\td1\t1\r\n"
-    (folder / qrels).write_bytes(judged.encode())
-    return folder
-
-
-@pytest.mark.parametrize("qrels", ["qrels.tsv", "qrels/test.tsv"])
-def test_a_beir_folder(tmp_path: Path, qrels: str) -> None:
-    found = read_retrieval(beir(tmp_path, qrels))
-    assert found.corpus == {"d1": ("T", "one\u2028line"), "d2": ("", "")}
-    assert found.queries == {"q1": "query q1", "q2": "query q2"}
-    assert found.qrels == {"q1": {"d1": 1, "d2": 0}, "q2": {"d2": 2}}
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "message"),
-    [
-        ("corpus.jsonl", '{"_id": "a", "text": "x"}\n{oops', r"corpus\.jsonl, line 2: .*JSON"),
-        ("corpus.jsonl", '\n{"_id": 7, "text": "x"}', r"corpus\.jsonl, line 2: .*strings"),
-        ("corpus.jsonl", '["a"]', r"corpus\.jsonl, line 1"),
-        ("corpus.jsonl", '{"_id": "a", "text": "x", "title": 3}', r"line 1: \"title\""),
-        ("queries.jsonl", '{"_id": "q1", "text": "x"}\n' * 2, r"queries\.jsonl, line 2: .*twice"),
-        ("queries.jsonl", '{"_id": "other", "text": "x"}', "no query .* judgement"),
-        ("qrels.tsv", "query-id\tcorpus-id\tscore\nq1 d1 1", r"qrels\.tsv, line 2"),
-        ("qrels.tsv", "q1\td1\tone", r"qrels\.tsv, line 1: .*'one' is not a number"),
-    ],
-)
-def test_a_bad_beir_file_is_named_with_its_line(
-    tmp_path: Path, file: str, content: str, message: str
-) -> None:
-    (beir(tmp_path) / file).write_text(content)
-    with pytest.raises(UsageError, match=message):
-        read_retrieval(tmp_path)
-
-
-def test_missing_files(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not a folder"):
-        read_retrieval(tmp_path / "none")
-    for name in ("corpus.jsonl", "queries.jsonl"):
-        (beir(tmp_path) / name).unlink()
-        with pytest.raises(UsageError, match=f"{name} cannot be read"):
-            read_retrieval(tmp_path)
-    (beir(tmp_path) / "qrels.tsv").unlink()
-    with pytest.raises(UsageError, match=r"neither qrels\.tsv nor qrels/test\.tsv"):
-        read_retrieval(tmp_path)
-
-
-def test_pairs_keep_their_quotes(tmp_path: Path) -> None:
-    path = tmp_path / "sts.tsv"
-    path.write_bytes(
-        '\ufeffscore\tsentence1\tsentence2\r\n4.5\t"Hi," he said\tit\'s "ok\r\n0\ta\tb\n'.encode()
-    )
-    assert read_pairs(path) == [Pair(4.5, '"Hi," he said', "it's \"ok"), Pair(0.0, "a", "b")]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "line 1: the header"),
-        (b"a\tb\tc\n", "line 1: the header"),
-        (b"score\tsentence1\tsentence2\n", "no pairs"),
-        (b"score\tsentence1\tsentence2\n1\ta\tb\n\n2\ta\n", "line 4: three"),
-        (b"score\tsentence1\tsentence2\nhigh\ta\tb\n", "line 2: the score 'high'"),
-        (b"score\tsentence1\tsentence2\nnan\ta\tb\n", "line 2: the score 'nan'"),
-        (b"score\tsentence1\tsentence2\n1\t\xff\tb\n", "not UTF-8"),
-    ],
-)
-def test_bad_pairs_are_named_with_their_line(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "sts.tsv"
-    path.write_bytes(content)
-    with pytest.raises(UsageError, match=rf"sts\.tsv.* {message}"):
-        read_pairs(path)
