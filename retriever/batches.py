@@ -1,7 +1,7 @@
-"""Token ids in any order → their vectors in that order: by length, on all cores, within memory.
+"""Token ids in any order → their rows in that order: by length, on all cores, within memory.
 
-It knows neither texts nor prompts. One run at a time: it has all cores, and sets torch's number of
-threads meanwhile.
+A row is what the pooler gives: a vector, or a likelihood. Neither texts nor prompts are known here.
+One run at a time: it has all cores, and sets torch's number of threads meanwhile.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from retriever.attention import AttentionPooler
 from retriever.packs import TokenIds
 from retriever.types import ModelError
 
@@ -36,10 +38,28 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", 
 _one_at_a_time = threading.Lock()
 
 
+class Pooler(Protocol):
+    """What makes a row of every text; `attention.AttentionPooler` is one and explains it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids have to be."""
+
+    @property
+    def is_dispatched(self) -> bool:
+        """Whether weights are moved during a pass."""
+
+    def tapped(self, *, packed: bool) -> AbstractContextManager[None]:
+        """What has to stand around `run_tapped`."""
+
+    def run_tapped(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
+        """The rows of a batch: (B, dim)."""
+
+
 class Runner:
     """Runs many texts through a pooler, `packed` or padded."""
 
-    def __init__(self, pooler: AttentionPooler, *, packed: bool) -> None:
+    def __init__(self, pooler: Pooler, *, packed: bool) -> None:
         self.pooler = pooler
         self.packed = packed
         self.on_cpu = pooler.device.type == "cpu"

@@ -29,6 +29,7 @@ from retriever.attention import (
 )
 from retriever.batches import Runner
 from retriever.cache import remembered
+from retriever.likelihood import QuestionReader
 from retriever.models import LoadedModel, load
 from retriever.settings import (
     DEFAULT_LAYERS,
@@ -54,6 +55,12 @@ TITLE_CHARACTERS = 160
 
 GENERAL_TEXTS = Path(__file__).with_name("general.txt")
 """One general text a line; their first sentences stand for questions."""
+
+PASSAGE_BEFORE, QUESTION_BEFORE = "Passage: ", "\nQuestion: "
+"""What stands before both when the model judges how well a passage leads to a question."""
+
+MOST_ASKED = 128
+"""Of a longer question only so many tokens are judged by."""
 
 SAME = 0.999
 """Cosine above which two ways of computing a vector agree, also in bfloat16."""
@@ -176,9 +183,7 @@ class AlignedWVA:
 
     def passage_input(self, text: str, title: str = "") -> str:
         """The exact model input for a passage; the title, if any, stands before the text."""
-        name = title.strip()[:TITLE_CHARACTERS]
-        titled = f"{name}. {text}" if name else text
-        return fill(self.settings.prompts.passage, titled)
+        return fill(self.settings.prompts.passage, _titled(text, title))
 
     def query_input(self, text: str) -> str:
         """The exact model input for a query."""
@@ -197,9 +202,7 @@ class AlignedWVA:
 
     def embed_passages(self, texts: Sequence[str], titles: Sequence[str] | None = None) -> Vectors:
         """Raw unit vectors of passages: (n, dim) float32. An empty text has a zero vector."""
-        names = titles or [""] * len(texts)
-        if len(names) != len(texts):
-            raise UsageError(f"{len(texts)} texts but {len(names)} titles were given")
+        names = _as_many(titles, texts)
         return self._embed_texts(
             texts, [self.passage_input(t, n) for t, n in zip(texts, names, strict=True)]
         )
@@ -239,6 +242,40 @@ class AlignedWVA:
             weights = np.array([len(ids) for ids in pieces], dtype=np.float64)
             np.add.at(vectors, owners, _unit(self._runner.run(pieces)) * weights[:, None])
         return _unit(vectors).astype(np.float32)
+
+    # Likelihoods
+
+    def log_likelihoods(
+        self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
+        """How well the model foretells the query after each passage: (n,), larger is better.
+
+        log P(query | passage), natural, the mean over the query's tokens. Nothing is trained for
+        it: the model reads "Passage: …", a new line, "Question: …". An empty query tells nothing
+        (zeros); of a passage that does not fit beside the question, the end is cut off.
+        """
+        names = _as_many(titles, passages)
+        question, asked = self._question(query)
+        if not asked or not passages:
+            return np.zeros(len(passages))
+        room = self.max_tokens - len(question)
+        inputs = [PASSAGE_BEFORE + _titled(t, n) for t, n in zip(passages, names, strict=True)]
+        reader = QuestionReader(self._pooler, asked)
+        texts = [ids[:room] + question for ids in self._tokenize(inputs)]
+        return Runner(reader, packed=self._runner.packed).run(texts)[:, 0]
+
+    def _question(self, query: str) -> tuple[list[int], int]:
+        """The tokens that follow a passage, and how many of them, at the end, are the query's."""
+        text = _encodable(QUESTION_BEFORE + query.strip())
+        encoded = self._loaded.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        ids: list[int] = encoded["input_ids"]
+        ends = [end for _, end in encoded["offset_mapping"]]
+        before = next((i for i, end in enumerate(ends) if end > len(QUESTION_BEFORE)), len(ids))
+        most = min(MOST_ASKED, self.max_tokens // 2 - before)
+        asked = max(0, min(len(ids) - before, most))
+        return ids[: before + asked], asked
 
     def general_means(self) -> tuple[Vectors, Vectors]:
         """Mean raw vectors of general texts, as passages and as queries: (dim,) each.
@@ -358,6 +395,18 @@ def fill(template: str, text: str) -> str:
     if not before and not after:
         return text
     return before + text.replace('"', "'") + after
+
+
+def _titled(text: str, title: str) -> str:
+    name = title.strip()[:TITLE_CHARACTERS]
+    return f"{name}. {text}" if name else text
+
+
+def _as_many(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[str]:
+    names = titles or [""] * len(texts)
+    if len(names) != len(texts):
+        raise UsageError(f"{len(texts)} texts but {len(names)} titles were given")
+    return names
 
 
 def with_full_stop(text: str) -> str:

@@ -20,6 +20,8 @@ from retriever.backends import Backend, DocumentRow
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.filters import Filter
 from retriever.ingest import Embedder, Ingest, fitting, row_for
+from retriever.rerank import SECONDS, as_judge, check_budget
+from retriever.rerank import rerank as reranked
 from retriever.search import search
 from retriever.settings import ChunkSettings
 from retriever.sync import SyncOptions, SyncReport, sync
@@ -203,22 +205,30 @@ class Index:
         where: Where = None,
         by_file: bool = False,
         embed: Callable[[str], Vectors] | None = None,
+        rerank: int = 0,
+        rerank_seconds: float = SECONDS,
     ) -> list[Hit]:
         """The `k` best passages; with `by_file`, the best passage of each of the `k` best files.
 
         `mode` is "hybrid", "dense" or "keyword"; `where` a filter, e.g.
         `{"format": "pdf", "path": {"glob": "reports/**"}, "date": {"gte": "2024"}}`; `embed`
-        gives the query's raw vector where the caller has it already.
+        gives the query's raw vector where the caller has it already. The first `rerank` are put
+        in order anew by the index's model, in about `rerank_seconds` at most; 0 for none.
         """
-        return search(
+        check_budget(rerank, rerank_seconds)
+        hits = search(
             self.backend,
             query,
             embed or self.embed_query,
-            k=k,
+            k=max(k, rerank) if k > 0 else k,
             mode=mode,
             where=_parsed(where),
             by_file=by_file,
         )
+        if rerank and hits:
+            judge = as_judge(self.embedder)
+            hits = reranked(query, hits, judge, rerank, seconds=rerank_seconds)
+        return hits[:k]
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""

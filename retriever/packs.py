@@ -96,9 +96,12 @@ def padded(texts: Sequence[TokenIds]) -> Batch:
     return Batch({"input_ids": rows}, (torch.arange(len(texts)), lengths - 1))
 
 
-def packed(texts: Sequence[TokenIds]) -> Batch:
-    """All texts in one row, (1, S), their common beginning once; positions count per text."""
-    shared = shared_prefix(texts)
+def packed(texts: Sequence[TokenIds], own: int = 1) -> Batch:
+    """All texts in one row, (1, S), their common beginning once; positions count per text.
+
+    At least `own` tokens at its end are each text's own.
+    """
+    shared = shared_prefix(texts, own)
     row = list(texts[0][:shared])
     positions = list(range(shared))
     runs = []
@@ -113,15 +116,15 @@ def packed(texts: Sequence[TokenIds]) -> Batch:
     return Batch(inputs, (torch.zeros_like(ends), ends), Pack(shared, tuple(runs)))
 
 
-def shared_prefix(texts: Sequence[TokenIds]) -> int:
-    """How many tokens all texts begin with, leaving at least one of its own to each.
+def shared_prefix(texts: Sequence[TokenIds], own: int = 1) -> int:
+    """How many tokens all texts begin with, leaving at least `own` to each.
 
     >>> shared_prefix([[1, 2, 3], [1, 2, 9, 9]]), shared_prefix([[1, 2], [1, 2, 3]])
     (2, 1)
     """
     if len(texts) < 2:
         return 0
-    limit = min(len(ids) for ids in texts) - 1
+    limit = max(0, min(len(ids) for ids in texts) - own)
     ordered = sorted(list(ids) for ids in texts)
     low, high = ordered[0], ordered[-1]  # what these two share, all between them share
     return next((i for i in range(limit) if low[i] != high[i]), limit)
@@ -135,13 +138,15 @@ class Pass:
     """A forward pass under way: its texts, and what is wanted of the attention blocks.
 
     `only_last` is the id of the block whose last queries alone matter (0 for none); `on_values` is
-    told every block's value vectors, (1|B, T, K·E); `on_output` every tapped projection's input.
+    told every block's value vectors, (1|B, T, K·E); `on_output` every tapped projection's input;
+    `on_head` chooses what the vocabulary head reads of the last states, (1|B, T, X).
     """
 
     batch: Batch
     only_last: int = 0
     on_values: Callable[[nn.Module, Tensor], None] | None = None
     on_output: Callable[[nn.Module, Tensor], None] | None = None
+    on_head: Callable[[Tensor], Tensor] | None = None
 
 
 _thread = threading.local()

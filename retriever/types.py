@@ -228,6 +228,7 @@ class Hit:
 
     `score` orders the results; `dense` is the cosine of the calibrated vectors in [-1, 1] and
     `keyword` the BM25 score (0 when no query word occurs), None for a side that was not asked.
+    `rerank` is the mean log-likelihood of the query's tokens after the passage, None if not judged.
     """
 
     rank: int
@@ -235,6 +236,7 @@ class Hit:
     chunk: Chunk
     dense: float | None = None
     keyword: float | None = None
+    rerank: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
