@@ -382,6 +382,23 @@ def _eval_retrieval(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _eval_queries(options: argparse.Namespace) -> int:
+    from retriever.evaluate import evaluate_questions, missing_places
+    from retriever.index import Index
+    from retriever.labels import read_questions
+
+    questions = read_questions(Path(options.file))
+    baseline = _baseline(options)
+    with Index.open(options.index, device=options.device, dtype=options.dtype) as index:
+        missing = missing_places(index, questions)
+        name = f"{options.file} in {options.index}"
+        run = evaluate_questions(index, questions, name=name, baseline=baseline)
+    for sentence in missing:
+        print(f"wva: {sentence}", file=sys.stderr)
+    _show_run(options, run, baseline, {"missing": missing})
+    return INCOMPLETE if missing else DONE
+
+
 def _baseline(options: argparse.Namespace) -> Run | None:
     from retriever.runs import load
 
@@ -461,6 +478,7 @@ COMMANDS = {
     "ui": _ui,
     "eval sts": _eval_sts,
     "eval retrieval": _eval_retrieval,
+    "eval queries": _eval_queries,
     "embed": _embed,
     "info": _info,
     "models": _models,

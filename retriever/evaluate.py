@@ -1,4 +1,6 @@
-"""Evaluation runs: similarity files and BEIR folders, through the same code that serves users.
+"""Evaluation runs: similarity files, BEIR folders, questions to one's own index.
+
+All go through the same code that serves users.
 
 Nothing here sees a label before the ranking stands: means are fitted on the texts alone, each query
 is searched alone. Vectors are kept in the user's cache, so that a second run takes seconds.
@@ -20,12 +22,12 @@ from retriever.cache import cache_folder, remembered
 from retriever.chunks import CHUNKS_VERSION
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
-from retriever.labels import Retrieval, read_pairs, read_retrieval
+from retriever.labels import Place, Question, Retrieval, read_pairs, read_retrieval
 from retriever.metrics import spearman
 from retriever.runs import Data, Run, digest, measured
 from retriever.search import Mode
 from retriever.settings import ChunkSettings
-from retriever.types import Document, Page
+from retriever.types import Document, Hit, Page, UsageError
 
 Vectors = NDArray[np.float32]
 Tell = Callable[[str], None]
@@ -118,6 +120,84 @@ def evaluate_retrieval(
         by_text = dict(zip(texts, vectors, strict=True))
         rankings = {mode.value: dict(_rankings(index, asked, mode, by_text)) for mode in MODES}
     return Run(named, measured(rankings, data.qrels), made_with, time.monotonic() - started)
+
+
+QUESTION_MEASURES = ("ndcg@10", "mrr@10", "recall@10")
+
+
+def evaluate_questions(
+    index: Index, questions: Sequence[Question], *, name: str = "", baseline: Run | None = None
+) -> Run:
+    """Questions to one's own index, by mode; passages are ranked.
+
+    A passage is right if it stands at one of the question's places. Every passage takes its rank;
+    a second one of the same place gains nothing more. A place that the index does not have counts
+    as not found (see `missing_places`). Raises UsageError if the run could not be compared with
+    `baseline`.
+    """
+    started = time.monotonic()
+    rows = sorted(f"{row.path}\0{row.sha256 or row.id}" for row in index.documents())
+    asked = sorted(f"{each.id}\0{each.text}\0{each.places}" for each in questions)
+    data = Data(name or index.name, len(rows), digest(rows), digest(asked))
+    if baseline is not None:
+        baseline.check(data)
+    texts = list(dict.fromkeys(question.text for question in questions))
+    embedder = index.embedder
+    vectors = embedder.embed_inputs([embedder.query_input(text) for text in texts])
+    by_text = dict(zip(texts, vectors, strict=True))
+    rankings = {
+        mode.value: {
+            question.id: _places_found(
+                question, index.search(question.text, 10, mode=mode, embed=by_text.__getitem__)
+            )
+            for question in questions
+        }
+        for mode in MODES
+    }
+    right = {question.id: {str(place): 1.0 for place in question.places} for question in questions}
+    values = measured(rankings, right, QUESTION_MEASURES)
+    return Run(data, values, _made_with(index), time.monotonic() - started)
+
+
+def _places_found(question: Question, hits: Sequence[Hit]) -> list[str]:
+    """What stands at each rank: one of the question's places, or a passage that is not."""
+    wanted = set(question.places)
+    found: list[str] = []
+    for hit in hits:
+        chunk = hit.chunk
+        here = (Place(chunk.path, chunk.page), Place(chunk.path))
+        place = next((place for place in here if place in wanted), None)
+        if place is None:
+            found.append(f"passage {chunk.id}")
+        else:
+            wanted.discard(place)
+            found.append(str(place))
+    return found
+
+
+def missing_places(index: Index, questions: Sequence[Question]) -> list[str]:
+    """The questions' places that the index has no passage of, each said in a sentence.
+
+    Raises UsageError when it has none of them: these are questions to other documents.
+    """
+    asked = dict.fromkeys(place for question in questions for place in question.places)
+    paths = {place.path for place in asked}
+    there: set[Place] = set()
+    for row in index.documents():
+        if row.path in paths and row.chunks:
+            pages = [page.number for page in index.account(row.id) if page.chunks]
+            there |= {Place(row.path), *(Place(row.path, number) for number in pages)}
+    if not there & set(asked):
+        example = next(iter(asked))
+        raise UsageError(
+            f"none of the {len(asked)} places that the questions name is in the index, such as "
+            f"{str(example)!r}; a path must read as wva search shows it"
+        )
+    return [
+        f"{place} has no passage in the index; it counts as not found"
+        for place in asked
+        if place not in there
+    ]
 
 
 def _data(name: str, data: Retrieval) -> Data:

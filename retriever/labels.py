@@ -34,6 +34,79 @@ class Pair:
     second: str
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer stands: a file, or one page of it (None: anywhere in it)."""
+
+    path: str
+    page: int | None = None
+
+    def __str__(self) -> str:
+        """As it is told: "a.pdf, page 3"."""
+        return self.path if self.page is None else f"{self.path}, page {self.page}"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question to one's own documents and the places that answer it, at least one."""
+
+    id: str
+    text: str
+    places: tuple[Place, ...]
+
+
+def read_questions(path: Path) -> list[Question]:
+    """Questions, one JSON object a line, in one of two forms.
+
+    {"id": "q1", "query": "…", "relevant": [{"path": "a.pdf", "pages": [3, 4]}, …]}
+    {"query": "…", "path": "a.pdf", "page": 3}
+
+    Without "pages" or "page", or with an empty list, any page of the file will do. A question
+    without an "id" is known by the number of its line.
+    """
+    questions = []
+    seen: set[str] = set()
+    for number, row in _read_jsonl(path):
+        text, name = row.get("query"), row.get("id", str(number))
+        if not isinstance(text, str) or not text.strip():
+            raise UsageError(f'{path}, line {number}: it needs a "query" that is not empty')
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise UsageError(f'{path}, line {number}: "id" must be a string or a number')
+        _refuse_twice(str(name), seen, path, number)
+        questions.append(Question(str(name), text, _places(row, path, number)))
+    if not questions:
+        raise UsageError(f"{path} has no questions")
+    return questions
+
+
+def _places(row: Mapping[str, Any], path: Path, line: int) -> tuple[Place, ...]:
+    """The places a question's line names, each once."""
+    plain = [{"path": row.get("path"), "pages": row.get("page", row.get("pages"))}]
+    entries = row.get("relevant", plain)
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f'{path}, line {line}: "relevant" must be a list with at least one file')
+    places: dict[Place, None] = {}
+    for entry in entries:
+        file, pages = _path_and_pages(entry)
+        if not file:
+            raise UsageError(
+                f'{path}, line {line}: it needs "relevant": [{{"path": "a.pdf", "pages": [3]}}], '
+                'or "path" and, if you like, "page"; pages are whole numbers'
+            )
+        named = [Place(file, page) for page in pages] or [Place(file)]
+        places.update(dict.fromkeys(named))
+    return tuple(places)
+
+
+def _path_and_pages(entry: Any) -> tuple[str, list[int]]:
+    """An entry's path and pages; no path if it is not understood."""
+    file = entry.get("path") if isinstance(entry, dict) else None
+    pages = entry.get("pages") if isinstance(entry, dict) else None
+    listed = [] if pages is None else pages if isinstance(pages, list) else [pages]
+    right = all(isinstance(page, int) and not isinstance(page, bool) for page in listed)
+    return (file, listed) if isinstance(file, str) and right else ("", [])
+
+
 def read_retrieval(folder: Path) -> Retrieval:
     """A folder with `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` (or `qrels/test.tsv`).
 
@@ -94,21 +167,29 @@ def _read_qrels(path: Path) -> dict[str, dict[str, float]]:
 def _read_beir_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Each line's object; `_id` and `text` are there and are strings, `_id` is new."""
     seen: set[str] = set()
-    for number, line in _lines(path):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UsageError(f"{path}, line {number}: this is not JSON ({error})") from error
-        if not isinstance(row, dict) or not all(
-            isinstance(row.get(name), str) for name in ("_id", "text")
-        ):
+    for number, row in _read_jsonl(path):
+        if not all(isinstance(row.get(name), str) for name in ("_id", "text")):
             raise UsageError(f'{path}, line {number}: it needs the strings "_id" and "text"')
         if not isinstance(row.get("title") or "", str):
             raise UsageError(f'{path}, line {number}: "title" must be a string')
-        if row["_id"] in seen:
-            raise UsageError(f"{path}, line {number}: the id {row['_id']!r} is there twice")
-        seen.add(row["_id"])
+        _refuse_twice(row["_id"], seen, path, number)
         yield row
+
+
+def _refuse_twice(name: str, seen: set[str], path: Path, line: int) -> None:
+    if name in seen:
+        raise UsageError(f"{path}, line {line}: the id {name!r} is there twice")
+    seen.add(name)
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each line's number and object; an empty object where a line holds another value."""
+    for number, line in _lines(path):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path}, line {number}: this is not JSON ({error})") from error
+        yield number, row if isinstance(row, dict) else {}
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -143,7 +224,10 @@ def _number(field: str, path: Path, line: int) -> float:
 
 __all__ = [
     "Pair",
+    "Place",
+    "Question",
     "Retrieval",
     "read_pairs",
+    "read_questions",
     "read_retrieval",
 ]

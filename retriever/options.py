@@ -67,6 +67,10 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", help=f"preset, folder, GGUF file or hub id ({DEFAULT_MODEL})")
     group.add_argument("--layers", help=f"upper-half, all, 10-19, or 3,5,-1 ({DEFAULT_LAYERS})")
     group.add_argument("--pooling", help=f"{', '.join(POOLINGS)} ({POOLINGS[0]})")
+    _device_options(group)
+
+
+def _device_options(group: Any) -> None:
     group.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps (auto)")
     group.add_argument("--dtype", help="float32, bfloat16 or float16 (the fastest that is right)")
 
@@ -159,6 +163,20 @@ def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:
     retrieval.add_argument("folder", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")
     _run_options(retrieval)
     _model_options(retrieval)
+    queries = _command(
+        kinds, "queries", run["eval queries"], "questions of your own to your own index"
+    )
+    queries.add_argument(
+        "file", metavar="FILE.jsonl", help='a line each: {"query": "…", "path": "a.pdf", "page": 3}'
+    )
+    queries.epilog = (
+        'Several answers: {"query": "…", "relevant": [{"path": "a.pdf", "pages": [3, 4]}, …]}. '
+        "Paths are as wva search shows them; without a page any passage of the file will do. "
+        "A place that the index does not have is told, counts as not found, and gives exit code 3."
+    )
+    _index_option(queries)
+    _run_options(queries)
+    _device_options(queries.add_argument_group("model"))
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:

@@ -220,6 +220,7 @@ def test_incomplete_files_give_exit_code_3(shell: Shell, docs: Path) -> None:
         (["eval"], 2, "required"),
         (["eval", "sts", "none.tsv"], 2, "none.tsv"),
         (["eval", "retrieval", "none"], 2, "none"),
+        (["eval", "queries", "none.jsonl"], 2, "none.jsonl"),
         (["ui", "--port", "99999999"], 2, "65535"),
     ],
 )
@@ -402,6 +403,35 @@ def test_eval_retrieval_twice(shell: Shell, tmp_path: Path, model: str, monkeypa
     code, out, err = shell(*arguments, "--against", base)
     assert (code, out) == (2, "")
     assert "other queries or judgements" in err
+
+
+def test_eval_queries(shell: Shell, docs: Path, tmp_path: Path) -> None:
+    shell.sync(str(docs))
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"query": "apples", "path": "apple.txt"}\n')
+    arguments = ["eval", "queries", str(path), "--index", shell.index]
+    code, out, err = shell(*arguments, "--save", str(tmp_path / "base.json"))
+    assert (code, err) == (0, f"saved as {tmp_path / 'base.json'}\n")
+    assert [line.split()[0] for line in out.splitlines()[1:]] == [
+        "mode", "keyword", "dense", "hybrid",
+    ]  # fmt: skip
+    _, out, _ = shell(*arguments, "--json", "--against", str(tmp_path / "base.json"))
+    found = json.loads(out)
+    assert found["modes"]["keyword"] == {"ndcg@10": 1.0, "mrr@10": 1.0, "recall@10": 1.0}
+    assert found["missing"] == []
+    assert found["against_baseline"]["hybrid"]["ndcg@10"]["verdict"] == "within noise"
+    with path.open("a") as file:
+        file.write('{"query": "whales", "path": "sub/sea.md", "page": 3}\n')
+    code, out, err = shell(*arguments, "--json")
+    assert code == 3
+    (sentence,) = json.loads(out)["missing"]
+    assert sentence == "sub/sea.md, page 3 has no passage in the index; it counts as not found"
+    assert err == f"wva: {sentence}\n"
+    assert json.loads(out)["modes"]["keyword"]["mrr@10"] == 0.5
+    path.write_text('{"query": "apples", "path": "nowhere.txt"}')
+    code, out, err = shell(*arguments)
+    assert (code, out) == (2, "")
+    assert "'nowhere.txt'" in err
 
 
 def test_info(shell: Shell, docs: Path) -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from retriever.labels import Pair, read_pairs, read_retrieval
+from retriever.labels import (
+    Pair,
+    Place,
+    Question,
+    read_pairs,
+    read_questions,
+    read_retrieval,
+)
 from retriever.types import UsageError
 
 
@@ -89,3 +96,59 @@ def test_bad_pairs_are_named_with_their_line(tmp_path: Path, content: bytes, mes
     path.write_bytes(content)
     with pytest.raises(UsageError, match=rf"sts\.tsv.* {message}"):
         read_pairs(path)
+
+
+def test_questions_in_both_forms(tmp_path: Path) -> None:
+    path = tmp_path / "questions.jsonl"
+    lines = [
+        {"id": "a", "query": "one?", "relevant": [{"path": "x.pdf", "pages": [3, 4]}]},
+        {"query": "two?", "path": "x.pdf", "page": 5},
+        {"id": "p", "query": "two?", "path": "x.pdf", "pages": [5]},
+        {"id": "seven", "query": "three?", "path": "y.md"},
+        {"query": "four?", "relevant": [{"path": "y.md", "pages": []}, {"path": "z.md"}] * 2},
+    ]
+    path.write_text("\n\n".join(json.dumps(line) for line in lines))
+    assert read_questions(path) == [
+        Question("a", "one?", (Place("x.pdf", 3), Place("x.pdf", 4))),
+        Question("3", "two?", (Place("x.pdf", 5),)),  # on the third line of the file
+        Question("p", "two?", (Place("x.pdf", 5),)),
+        Question("seven", "three?", (Place("y.md"),)),
+        Question("9", "four?", (Place("y.md"), Place("z.md"))),
+    ]
+    assert str(Place("x.pdf", 3)) == "x.pdf, page 3"
+
+
+def test_the_projects_own_questions_are_of_this_form() -> None:
+    questions = read_questions(Path("data/queries.jsonl"))
+    assert len(questions) == 14
+    for question in questions:
+        for place in question.places:
+            assert Path("data/sample", place.path).is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no questions"),
+        ("{oops", "line 1: this is not JSON"),
+        ("[" * 100_000, "line 1: this is not JSON"),
+        ('"text"', 'line 1: it needs a "query"'),
+        ('{"query": " ", "path": "a"}', 'line 1: it needs a "query"'),
+        ('{"query": "x"}', 'line 1: it needs "relevant"'),
+        ('{"query": "x", "path": "a", "page": "3"}', "pages are whole numbers"),
+        ('{"query": "x", "path": "a", "page": true}', "pages are whole numbers"),
+        ('{"query": "x", "relevant": []}', "at least one file"),
+        ('{"query": "x", "relevant": {"path": "a"}}', "at least one file"),
+        ('{"query": "x", "relevant": ["a"]}', 'line 1: it needs "relevant"'),
+        ('{"id": [1], "query": "x", "path": "a"}', '"id" must be'),
+        ('{"id": "1", "query": "x", "path": "a"}\n' * 2, "line 2: the id '1' is there twice"),
+        ('{"query": "x", "path": "a"}\n{"id": 1, "query": "x", "path": "a"}', "line 2: .*twice"),
+    ],
+)
+def test_bad_questions_are_named_with_their_line(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    path = tmp_path / "questions.jsonl"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=message):
+        read_questions(path)
