@@ -9,7 +9,6 @@ This module asks a backend and a query vector; it does not know how either came 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from retriever.backends import Backend, ScoredIds
 from retriever.filters import Filter
+from retriever.query import says_something
 from retriever.types import Chunk, Hit, UsageError
 
 Vectors = NDArray[np.float32]
@@ -61,7 +61,7 @@ def search(
         chosen = Mode(mode)
     except ValueError:
         raise UsageError(f"unknown mode {mode!r}: use {', '.join(Mode)}") from None
-    if not _says_something(query) or not backend.sample_chunks(1):
+    if not says_something(query) or not backend.sample_chunks(1):
         return []
     vector = None if chosen is Mode.KEYWORD else embed(query)
     ask = _Question(backend, query, vector, where)
@@ -72,15 +72,6 @@ def search(
         if len(hits) == k or ranking.exhausted:
             return hits
         depth *= 4
-
-
-def _says_something(query: str) -> bool:
-    r"""Whether there is a letter, digit, mark or symbol in it.
-
-    >>> _says_something("?!"), _says_something("€"), _says_something(" \0")
-    (False, True, False)
-    """
-    return any(unicodedata.category(character)[0] in "LMNS" for character in query)
 
 
 @dataclass(frozen=True, slots=True)

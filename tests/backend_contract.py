@@ -380,6 +380,63 @@ class BackendContract:
         query = " ".join(f"word{n}" for n in range(5000)) + " needle"
         assert len(backend.keyword(query, 5).ids) == 1
 
+    def test_typing_errors_are_tolerated_where_asked(self, backend: Backend) -> None:
+        texts = [
+            *[
+                "The policy says so",
+                "Policies and budgets",
+                "the police came",
+                "politics of budget",
+            ],
+            *[
+                "ABC-1234 is a part",
+                "a responsibility",
+                "responsive",
+                "Übung macht",
+                "das Verfahren",
+            ],
+            *["other things", "more things", "things again", "last things of all"],
+        ]
+        put(backend, "a.txt", *texts, title="Handbook")
+        for query, instead in (
+            ("polcy", {"polcy": ["policy", "police"]}),  # a letter left out of the stem "polici"
+            ("ploicy", {"ploicy": ["policy"]}),  # two swapped
+            ("Polixe budgat", {"Polixe": ["police", "politics"], "budgat": ["budgets"]}),
+            ("verfrahrem", {"verfrahrem": ["verfahren"]}),  # two wrong
+            ("verfrahrex", {"verfrahrex": ["verfahren"]}),
+            ("verxrahrex", {}),  # three
+            ("Ubunk verfahern", {"Ubunk": ["übung"], "verfahern": ["verfahren"]}),
+            ("handbok", {"handbok": ["handbook"]}),  # of the title
+            ("policy police", {}),  # they occur
+            ("qolicy", {}),  # not the first letter
+            ("pulixe", {}),  # too far
+            ("abc-1235", {}),  # a code
+            ("cme", {}),  # too short
+            ("风险 polc 12345", {"polc": ["police"]}),
+            ("", {}),
+            (" ".join(f"polcy{chr(97 + n) * 9}" for n in range(9)) + " polcy", {}),  # no query
+        ):
+            found = {word: list(near) for word, near in backend.corrections(query).items()}
+            assert found == instead, query
+            # The same as the sum of searches for the words themselves.
+            ids = sorted(all_chunks(backend))
+            plain = backend.keyword_scores(query, ids).astype(np.float64)
+            expected = plain + sum(
+                0.6 * np.max([backend.keyword_scores(word, ids) for word in near], axis=0)
+                for near in instead.values()
+            )
+            scores = backend.keyword_scores(query, ids, tolerant=True)
+            np.testing.assert_allclose(scores, expected, atol=1e-5)
+            side = backend.keyword(query, 50, tolerant=True)
+            check_ranking(side, {i: s for i, s in zip(ids, expected, strict=True) if s > 0}, 50)
+            assert side.mean == pytest.approx(expected.mean(), abs=1e-6)
+            assert side.std == pytest.approx(expected.std(), abs=1e-6)
+            check_ranking(
+                backend.keyword(query, 50),
+                {i: s for i, s in zip(ids, plain, strict=True) if s > 0},
+                50,
+            )
+
     def test_the_title_is_found_too(self, backend: Backend) -> None:
         put(backend, "a.txt", "plain text", title="Peculiar heading")
         put(backend, "b.txt", "plain text, too", "and more")

@@ -140,11 +140,25 @@ class Backend(Protocol):
     def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> NDArray[np.float32]:
         """The calibrated cosine of the raw query (dim,) with each chunk: (n,)."""
 
-    def keyword(self, query: str, k: int, where: Filter | None = None) -> ScoredIds:
-        """The `k` chunks with the best BM25 score > 0. Any text is legal; no word finds nothing."""
+    def keyword(
+        self, query: str, k: int, where: Filter | None = None, *, tolerant: bool = False
+    ) -> ScoredIds:
+        """The `k` chunks with the best BM25 score > 0. Any text is legal; no word finds nothing.
 
-    def keyword_scores(self, query: str, chunk_ids: Sequence[str]) -> NDArray[np.float32]:
-        """The BM25 score of each chunk, 0 without a query word: (n,)."""
+        `tolerant`: a word that occurs nowhere is looked for by the nearest ones (see `corrections`)
+        instead, of which the best match counts 0.6.
+        """
+
+    def keyword_scores(
+        self, query: str, chunk_ids: Sequence[str], *, tolerant: bool = False
+    ) -> NDArray[np.float32]:
+        """The BM25 score of each chunk, 0 without a query word: (n,); see `keyword`."""
+
+    def corrections(self, query: str) -> Mapping[str, Sequence[str]]:
+        """Words of the query that occur nowhere → one to three near ones that do, best first.
+
+        One letter may be wrong in a word of 4 to 7 letters, two in a longer one, not the first.
+        """
 
     def info(self) -> dict[str, Any]:
         """Counts, sizes in bytes, store kind, calibration facts, last report: JSON."""

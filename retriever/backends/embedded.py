@@ -52,7 +52,7 @@ class EmbeddedBackend:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._states = StateKeeper(catalog.folder)
-        self._matches: OrderedDict[tuple[str, int, str], Matches] = OrderedDict()
+        self._matches: OrderedDict[tuple[str, int, str, bool], Matches] = OrderedDict()
         self._matches_lock = threading.Lock()
 
     @classmethod
@@ -285,10 +285,12 @@ class EmbeddedBackend:
                     scores[at] = by_key[by_id[id_]]
             return scores
 
-    def keyword(self, query: str, k: int, where: Filter | None = None) -> ScoredIds:
+    def keyword(
+        self, query: str, k: int, where: Filter | None = None, *, tolerant: bool = False
+    ) -> ScoredIds:
         """See `Backend.keyword`. Equal scores are ordered by chunk id."""
         with self._catalog.reading() as reader:
-            found = self._found(reader, query)
+            found = self._found(reader, query, tolerant=tolerant)
             keys, scores = found.keys, found.scores.astype(np.float32)
             if where is not None:
                 allowed = np.isin(keys, reader.matching_keys(where))
@@ -299,10 +301,12 @@ class EmbeddedBackend:
 
             return ScoredIds(*ranked(top, k, reader.ids_of), found.mean, found.std)
 
-    def keyword_scores(self, query: str, chunk_ids: Sequence[str]) -> NDArray[np.float32]:
+    def keyword_scores(
+        self, query: str, chunk_ids: Sequence[str], *, tolerant: bool = False
+    ) -> NDArray[np.float32]:
         """See `Backend.keyword_scores`; a chunk that is gone has 0."""
         with self._catalog.reading() as reader:
-            found = self._found(reader, query)
+            found = self._found(reader, query, tolerant=tolerant)
             by_id = reader.keys_of(chunk_ids)
         keys = np.array([by_id.get(id_, -1) for id_ in chunk_ids], dtype=np.int64)
         places = np.searchsorted(found.keys, keys)
@@ -311,6 +315,11 @@ class EmbeddedBackend:
         scores = np.zeros(len(keys), dtype=np.float32)
         scores[present] = found.scores[places[present]]
         return scores
+
+    def corrections(self, query: str) -> Mapping[str, Sequence[str]]:
+        """See `Backend.corrections`."""
+        with self._catalog.reading() as reader:
+            return self._found(reader, query, tolerant=True).corrections
 
     def info(self) -> dict[str, Any]:
         """See `Backend.info`."""
@@ -344,14 +353,14 @@ class EmbeddedBackend:
             state = self._states.at(reader)
             yield reader, state
 
-    def _found(self, reader: Reader, query: str) -> Matches:
+    def _found(self, reader: Reader, query: str, *, tolerant: bool) -> Matches:
         """The query's matches; the last few are remembered, since two methods ask for them."""
-        key = (str(reader.meta("identity")), reader.generation(), query)
+        key = (str(reader.meta("identity")), reader.generation(), query, tolerant)
         with self._matches_lock:
             if key in self._matches:
                 self._matches.move_to_end(key)
                 return self._matches[key]
-        found = reader.keyword(query)
+        found = reader.keyword(query, tolerant=tolerant)
         with self._matches_lock:
             self._matches[key] = found
             while len(self._matches) > _REMEMBERED_QUERIES:
