@@ -155,11 +155,17 @@ def _search(options: argparse.Namespace) -> int:
     embedder = _embedder(options) if options.model or options.layers or options.pooling else None
     with Index.open(options.index, embedder, device=options.device, dtype=options.dtype) as index:
         empty = not index.documents()
-        if options.mode != "keyword" and not empty:
+        if (options.mode != "keyword" or options.rerank) and not empty:
             _ = index.embedder  # loading the model is not part of the search's time
         started = time.perf_counter()
         hits = index.search(
-            options.query, options.k, mode=options.mode, where=where, by_file=options.by_file
+            options.query,
+            options.k,
+            mode=options.mode,
+            where=where,
+            by_file=options.by_file,
+            rerank=options.rerank,
+            rerank_seconds=options.rerank_seconds,
         )
         took = (time.perf_counter() - started) * 1000
     if options.json:
@@ -185,7 +191,7 @@ def _hit_json(hit: Any) -> dict[str, Any]:
     return {
         "rank": hit.rank,
         "score": hit.score,
-        "scores": {"dense": hit.dense, "keyword": hit.keyword},
+        "scores": {"dense": hit.dense, "keyword": hit.keyword, "rerank": hit.rerank},
         "chunk_id": chunk.id,
         "path": chunk.path,
         "format": chunk.format,
@@ -376,6 +382,8 @@ def _eval_retrieval(options: argparse.Namespace) -> int:
         _embedder(options),
         Path(options.folder),
         baseline=baseline,
+        rerank=options.rerank,
+        first=options.queries,
         tell=lambda text: print(text, file=sys.stderr),
     )
     _show_run(options, run, baseline)

@@ -8,9 +8,11 @@ is searched alone. Vectors are kept in the user's cache, so that a second run ta
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from retriever.embedder import AlignedWVA
 from retriever.index import Index
 from retriever.labels import Place, Question, Retrieval, read_pairs, read_retrieval
 from retriever.metrics import spearman
+from retriever.rerank import check_budget
 from retriever.runs import Data, Run, digest, measured
 from retriever.search import Mode
 from retriever.settings import ChunkSettings
@@ -95,16 +98,42 @@ def evaluate_retrieval(
     *,
     chunking: ChunkSettings | None = None,
     baseline: Run | None = None,
+    rerank: int = 0,
+    first: int | None = None,
     tell: Tell = _silent,
 ) -> Run:
     """Retrieval on a BEIR folder, by mode; documents are ranked by their best chunk.
 
-    The dataset is indexed like any other documents, into the user's cache. Raises UsageError,
-    before anything is indexed, if the run could not be compared with `baseline`.
+    The dataset is indexed like any other documents, into the user's cache. With `rerank`, one more
+    mode is hybrid search with so many results judged by the model, however long that takes; `first`
+    is how many of the queries are asked, None for all. Raises UsageError, before anything is
+    indexed, for an impossible number, or if the run could not be compared with `baseline`.
     """
+    check_budget(rerank, math.inf)
+    return evaluate_labelled(
+        embedder,
+        _first_queries(read_retrieval(folder), first),
+        folder.resolve().name,
+        chunking=chunking,
+        baseline=baseline,
+        rerank=rerank,
+        tell=tell,
+    )
+
+
+def evaluate_labelled(
+    embedder: AlignedWVA,
+    data: Retrieval,
+    name: str,
+    *,
+    chunking: ChunkSettings | None = None,
+    baseline: Run | None = None,
+    rerank: int = 0,
+    tell: Tell = _silent,
+) -> Run:
+    """As `evaluate_retrieval`, of labelled data that are there already and called `name`."""
     started = time.monotonic()
-    data = read_retrieval(folder)
-    named = _data(folder.resolve().name, data)
+    named = _data(name, data)
     if baseline is not None:
         baseline.check(named)
     asked = {
@@ -119,6 +148,10 @@ def evaluate_retrieval(
         vectors = _cached(embedder, texts, [embedder.query_input(text) for text in texts])
         by_text = dict(zip(texts, vectors, strict=True))
         rankings = {mode.value: dict(_rankings(index, asked, mode, by_text)) for mode in MODES}
+        if rerank:
+            tell(f"reranking {rerank} results of each …")
+            again = _rankings(index, asked, Mode.HYBRID, by_text, rerank)
+            rankings[f"hybrid, {rerank} reranked"] = dict(again)
     return Run(named, measured(rankings, data.qrels), made_with, time.monotonic() - started)
 
 
@@ -200,6 +233,19 @@ def missing_places(index: Index, questions: Sequence[Question]) -> list[str]:
     ]
 
 
+def _first_queries(data: Retrieval, count: int | None) -> Retrieval:
+    """The dataset with the first `count` of the queries that have a relevant document."""
+    if count is None:
+        return data
+    if count < 1:
+        raise UsageError(f"the number of queries must be at least 1; it is {count}")
+    useful = (n for n in data.queries if any(gain > 0 for gain in data.qrels.get(n, {}).values()))
+    kept = list(islice(useful, count))
+    return Retrieval(
+        data.corpus, {n: data.queries[n] for n in kept}, {n: data.qrels[n] for n in kept}
+    )
+
+
 def _data(name: str, data: Retrieval) -> Data:
     """What tells whether two runs saw the same documents, queries and judgements."""
     documents = [f"{n}\0{title}\0{text}" for n, (title, text) in sorted(data.corpus.items())]
@@ -223,11 +269,23 @@ def _made_with(index: Index) -> dict[str, Any]:
 
 
 def _rankings(
-    index: Index, queries: Mapping[str, str], mode: Mode, vectors: Mapping[str, Vectors]
+    index: Index,
+    queries: Mapping[str, str],
+    mode: Mode,
+    vectors: Mapping[str, Vectors],
+    rerank: int = 0,
 ) -> Iterator[tuple[str, list[str]]]:
     """(query id, the 100 best documents' ids) for every query, each searched alone."""
     for number, text in queries.items():
-        hits = index.search(text, 100, mode=mode, by_file=True, embed=vectors.__getitem__)
+        hits = index.search(
+            text,
+            100,
+            mode=mode,
+            by_file=True,
+            embed=vectors.__getitem__,
+            rerank=rerank,
+            rerank_seconds=math.inf,
+        )
         yield number, [hit.chunk.path for hit in hits]
 
 

@@ -20,10 +20,10 @@ from retriever.backends import Backend, DocumentRow
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.filters import Filter
 from retriever.ingest import Embedder, Ingest, fitting, row_for
-from retriever.rerank import SECONDS, as_judge, check_budget
+from retriever.rerank import as_judge, check_budget
 from retriever.rerank import rerank as reranked
 from retriever.search import search
-from retriever.settings import ChunkSettings
+from retriever.settings import RERANK_SECONDS, ChunkSettings
 from retriever.sync import SyncOptions, SyncReport, sync
 from retriever.types import (
     Chunk,
@@ -206,7 +206,7 @@ class Index:
         by_file: bool = False,
         embed: Callable[[str], Vectors] | None = None,
         rerank: int = 0,
-        rerank_seconds: float = SECONDS,
+        rerank_seconds: float = RERANK_SECONDS,
     ) -> list[Hit]:
         """The `k` best passages; with `by_file`, the best passage of each of the `k` best files.
 

@@ -34,7 +34,7 @@ from retriever import calibration
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
 from retriever.search import Mode
-from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, POOLINGS, Prompts
+from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, POOLINGS, RERANK_SECONDS, Prompts
 from retriever.types import Hit
 
 
@@ -87,10 +87,11 @@ class AlignedWVAEmbeddings(Embeddings):
 class AlignedWVARetriever(BaseRetriever):
     """A LangChain retriever over an `Index`.
 
-    `index` is an open `Index` or the folder of one. `k`, `mode`, `where` and `by_file` are those of
-    `Index.search`, set here for all calls or given to `invoke` for one. A document's id is the
-    chunk's; its metadata is plain JSON: path, source document, page, character range, scores
-    (larger is better) and the document's own metadata.
+    `index` is an open `Index` or the folder of one. `k`, `mode`, `where`, `by_file` and `rerank`
+    are those of `Index.search`, set here for all calls or given to `invoke` for one;
+    `rerank_seconds` is set here. A document's id is the chunk's; its metadata is plain JSON: path,
+    source document, page, character range, scores (larger is better) and the document's own
+    metadata.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -100,6 +101,8 @@ class AlignedWVARetriever(BaseRetriever):
     mode: Mode = Mode.HYBRID
     where: Mapping[str, Any] | None = None
     by_file: bool = False
+    rerank: int = Field(default=0, ge=0)
+    rerank_seconds: float = Field(default=RERANK_SECONDS, gt=0)
 
     @field_validator("index", mode="before")
     @classmethod
@@ -115,6 +118,7 @@ class AlignedWVARetriever(BaseRetriever):
         mode: str | None = None,
         where: Mapping[str, Any] | None = None,
         by_file: bool | None = None,
+        rerank: int | None = None,
     ) -> list[Document]:
         hits = self.index.search(
             query,
@@ -122,6 +126,8 @@ class AlignedWVARetriever(BaseRetriever):
             mode=mode or self.mode,
             where=self.where if where is None else where,
             by_file=self.by_file if by_file is None else by_file,
+            rerank=self.rerank if rerank is None else rerank,
+            rerank_seconds=self.rerank_seconds,
         )
         return [as_document(hit) for hit in hits]
 
@@ -134,9 +140,16 @@ class AlignedWVARetriever(BaseRetriever):
         mode: str | None = None,
         where: Mapping[str, Any] | None = None,
         by_file: bool | None = None,
+        rerank: int | None = None,
     ) -> list[Document]:
         search = partial(
-            self._get_relevant_documents, query, k=k, mode=mode, where=where, by_file=by_file
+            self._get_relevant_documents,
+            query,
+            k=k,
+            mode=mode,
+            where=where,
+            by_file=by_file,
+            rerank=rerank,
         )
         return await run_in_executor(None, search)
 
@@ -169,5 +182,6 @@ def as_document(hit: Hit) -> Document:
             "score": hit.score,
             "dense": hit.dense,
             "keyword": hit.keyword,
+            "rerank": hit.rerank,
         },
     )

@@ -7,7 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from retriever import __version__
-from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, POOLINGS
+from retriever.settings import (
+    DEFAULT_LAYERS,
+    DEFAULT_MODEL,
+    POOLINGS,
+    RERANK_COUNT,
+    RERANK_SECONDS,
+)
 
 DEFAULT_INDEX = "indexes/default"
 
@@ -125,6 +131,14 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
         "--mode", choices=["hybrid", "dense", "keyword"], default="hybrid", help="(hybrid)"
     )
     parser.add_argument("--by-file", action="store_true", help="one passage for each file")
+    _rerank_option(parser)
+    parser.add_argument(
+        "--rerank-seconds",
+        type=float,
+        default=RERANK_SECONDS,
+        metavar="S",
+        help=f"time for it; what is not judged by then keeps its place ({RERANK_SECONDS:g})",
+    )
     group = parser.add_argument_group("filters (all must hold)")
     group.add_argument("--path", action="append", metavar="GLOB", help="e.g. 'reports/**/*.pdf'")
     group.add_argument("--format", action="append", help="e.g. pdf, docx, html, txt")
@@ -133,6 +147,18 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
     group.add_argument("--until", metavar="DATE", help="document date, inclusive")
     group.add_argument("--where", metavar="JSON", help='e.g. \'{"author": "Ada Lovelace"}\'')
     _model_options(parser)
+
+
+def _rerank_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rerank",
+        type=int,
+        nargs="?",
+        const=RERANK_COUNT,
+        default=0,
+        metavar="N",
+        help=f"let the model judge the first N results ({RERANK_COUNT} without N); takes seconds",
+    )
 
 
 def _add_ui(commands: Commands, run: Mapping[str, Run]) -> None:
@@ -161,6 +187,10 @@ def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:
         kinds, "retrieval", run["eval retrieval"], "retrieval on a folder as in BEIR"
     )
     retrieval.add_argument("folder", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")
+    _rerank_option(retrieval)
+    retrieval.add_argument(
+        "--queries", type=int, metavar="N", help="the first N only: reranking takes its time"
+    )
     _run_options(retrieval)
     _model_options(retrieval)
     queries = _command(

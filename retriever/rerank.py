@@ -22,12 +22,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.settings import RERANK_SECONDS
 from retriever.types import Hit, UsageError
 
 Scores = NDArray[np.float64]
-
-SECONDS = 5.0
-"""Time for the judge when nothing else is said."""
 
 ROUND = 8
 """Hits judged between two looks at the clock: enough to keep all cores busy."""
@@ -64,7 +62,7 @@ def rerank(
     judge: Judge,
     count: int,
     *,
-    seconds: float = SECONDS,
+    seconds: float = RERANK_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Hit]:
     """`hits` with the first `count` in a new order, ranks counted anew; ties keep their order.

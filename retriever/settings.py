@@ -24,6 +24,12 @@ DEFAULT_LAYERS = "upper-half"
 POOLINGS = ("aligned-wva", "va", "last-hidden", "mean-hidden")
 """Ways to make a text's vector: the default, and what it is compared with (see `attention`)."""
 
+RERANK_COUNT = 20
+"""So many results are put in order anew when reranking is asked for without a number."""
+
+RERANK_SECONDS = 5.0
+"""Time for reranking a query when nothing else is said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompts:

@@ -248,6 +248,8 @@ def test_wrong_values_name_themselves(shell: Shell, docs: Path) -> None:
         ("search", "x", "--where", "{"): "--where needs a JSON object",
         ("search", "x", "--where", '{"path": {"like": 3}}'): "like",
         ("search", "x", "--page", "two"): "'two'",
+        ("search", "x", "--rerank", "-3"): "at least 0",
+        ("search", "x", "--rerank", "--rerank-seconds", "0"): "more than 0 seconds",
     }
     for arguments, message in wrong.items():
         code, out, err = shell(*arguments, "--index", shell.index, "--mode", "keyword")
@@ -403,6 +405,42 @@ def test_eval_retrieval_twice(shell: Shell, tmp_path: Path, model: str, monkeypa
     code, out, err = shell(*arguments, "--against", base)
     assert (code, out) == (2, "")
     assert "other queries or judgements" in err
+
+
+def test_reranked_results(shell: Shell, docs: Path) -> None:
+    shell.sync(str(docs))
+    plain = shell.search("apples in autumn")["hits"]
+    assert [hit["scores"]["rerank"] for hit in plain] == [None] * len(plain)
+    for arguments in (["--rerank"], ["--rerank", "9", "--mode", "keyword"]):
+        found = shell.search("apples in autumn", *arguments, "--rerank-seconds", "60")["hits"]
+        assert found
+        assert all(hit["scores"]["rerank"] < 0 for hit in found)
+        scores = [hit["score"] for hit in found]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_eval_retrieval_with_some_reranked(
+    shell: Shell, tmp_path: Path, model: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "corpus.jsonl").write_text(
+        "\n".join(json.dumps({"_id": i, "text": f"apples {i}"}) for i in "abc")
+    )
+    (tmp_path / "queries.jsonl").write_text(
+        "\n".join(json.dumps({"_id": f"q{i}", "text": f"which apples {i}?"}) for i in "abc")
+    )
+    (tmp_path / "qrels.tsv").write_text(
+        "query-id\tcorpus-id\tscore\nqb\tb\t1\nqa\ta\t0\nqc\tc\t1\n"
+    )
+    arguments = ["eval", "retrieval", str(tmp_path), "--model", model, "--json"]
+    _, out, _ = shell(*arguments, "--rerank", "2", "--queries", "1", "--per-query")
+    found = json.loads(out)
+    assert list(found["modes"]) == ["keyword", "dense", "hybrid", "hybrid, 2 reranked"]
+    assert set(found["per_query"]["hybrid, 2 reranked"]["ndcg@10"]) == {"qb"}
+    assert found["modes"]["hybrid, 2 reranked"]["recall@10"] == 1.0
+    for wrong, message in ((["--queries", "0"], "at least 1"), (["--rerank", "-1"], "at least 0")):
+        code, _, err = shell(*arguments, *wrong)
+        assert (code, message in err) == (2, True)
 
 
 def test_eval_queries(shell: Shell, docs: Path, tmp_path: Path) -> None:

@@ -129,6 +129,21 @@ async def test_one_call_can_differ() -> None:
         retriever.invoke("sea", mode="nonsense")
 
 
+async def test_results_are_reranked_for_all_calls_or_one() -> None:
+    index, query = small_index(), "Who sings in the sea?"
+    expected = [
+        (hit.chunk.id, hit.rerank) for hit in index.search(query, 3, rerank=2, rerank_seconds=60)
+    ]
+    assert [known is None for _, known in expected] == [False, False, True]
+    set_here = AlignedWVARetriever(index=index, k=3, rerank=2, rerank_seconds=60)
+    given = AlignedWVARetriever(index=index, k=3, rerank_seconds=60)
+    for documents in (set_here.invoke(query), await given.ainvoke(query, rerank=2)):
+        found = [(each.id, each.metadata["rerank"]) for each in documents]
+        assert [each for each, _ in found] == [each for each, _ in expected]
+        assert found[0][1] == pytest.approx(expected[0][1], rel=1e-4)
+    assert all(each.metadata["rerank"] is None for each in given.invoke(query))
+
+
 def test_a_retriever_opens_an_index_by_its_folder() -> None:
     retriever = AlignedWVARetriever(index=small_index().name, mode="keyword")
     assert [document.metadata["path"] for document in retriever.invoke("bread")] == ["bread.txt"]
