@@ -407,6 +407,30 @@ def _eval_queries(options: argparse.Namespace) -> int:
     return INCOMPLETE if missing else DONE
 
 
+def _eval_models(options: argparse.Namespace) -> int:
+    from retriever.embedder import AlignedWVA
+    from retriever.known_items import known_items
+    from retriever.model_runs import Variant, compare_models, variant, winner
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    def load(each: Variant) -> AlignedWVA:
+        kind = {"device": options.device, "dtype": options.dtype}
+        return AlignedWVA(each.model, layers=each.layers, pooling=each.pooling, **kind)
+
+    variants = [variant(name) for name in options.models]
+    baseline = _baseline(options)
+    data = known_items(Path(options.path), options.passages, tell=tell)
+    name = f"{options.path}, by passage"
+    run = compare_models(variants, data, load, name=name, baseline=baseline, tell=tell)
+    best, sentence = winner(run.values, variants)
+    _show_run(options, run, baseline, {"winner": best or None, "verdict": sentence})
+    if not options.json:
+        print(f"\n{sentence}")
+    return DONE
+
+
 def _baseline(options: argparse.Namespace) -> Run | None:
     from retriever.runs import load
 
@@ -487,6 +511,7 @@ COMMANDS = {
     "eval sts": _eval_sts,
     "eval retrieval": _eval_retrieval,
     "eval queries": _eval_queries,
+    "eval models": _eval_models,
     "embed": _embed,
     "info": _info,
     "models": _models,

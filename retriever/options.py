@@ -207,6 +207,23 @@ def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:
     _index_option(queries)
     _run_options(queries)
     _device_options(queries.add_argument_group("model"))
+    models = _command(
+        kinds, "models", run["eval models"], "models side by side on your own documents"
+    )
+    models.add_argument(
+        "models", nargs="+", metavar="MODEL", help="e.g. gemma3-270m or smollm2-135m:layers=all"
+    )
+    models.add_argument("path", metavar="PATH", help="a folder, or a file, of documents")
+    models.add_argument(
+        "--passages", type=int, default=300, metavar="N", help="how many are searched (300)"
+    )
+    models.epilog = (
+        "Sentences are taken out of passages and must find them again; no labels are needed. "
+        "Options of a model: :layers= and :pooling=, e.g. gemma3-270m:pooling=last-hidden. "
+        "A model is named as better only where that is more than noise."
+    )
+    _run_options(models)
+    _device_options(models.add_argument_group("model"))
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:

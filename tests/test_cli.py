@@ -82,7 +82,9 @@ def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
     assert report["files"][0]["page_states"] == {"text": 1}
     assert report["index"] == shell.index
     answer = shell.search("whales", "--mode", "keyword")
-    assert set(answer) == {"query", "index", "mode", "took_ms", "hits"}
+    assert set(answer) == {
+        *{"query", "index", "mode", "took_ms", "hits", "text", "conditions", "instead"}
+    }
     (hit,) = answer["hits"]
     assert set(hit) == HIT
     assert hit["path"] == "sub/sea.md"
@@ -95,6 +97,32 @@ def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
     assert both["hits"][0]["path"] == "apple.txt"
     assert both["hits"][1]["scores"]["keyword"] == 0
     assert shell.sync(str(docs))[1]["totals"]["unchanged"] == 2
+
+
+def test_queries_as_people_type_them(shell: Shell, docs: Path) -> None:
+    shell.sync(str(docs))
+
+    def paths(*arguments: str) -> list[str]:
+        answer = shell.search(*arguments, "--mode", "keyword")
+        return sorted(hit["path"] for hit in answer["hits"])
+
+    assert paths("apples whales -songs") == ["apple.txt"]
+    assert paths("apples whales -songs", "--literal") == ["apple.txt", "sub/sea.md"]
+    assert paths("apples whales type:md") == ["sub/sea.md"]
+    assert paths("apples whales", "--literal", "--path", "*.txt") == ["apple.txt"]
+    answer = shell.search('whalse "sing songs" file:sea', "--mode", "keyword")
+    assert answer["text"] == "whalse sing songs"
+    assert answer["conditions"] == ['"sing songs"', "file:sea"]
+    assert answer["instead"] == {"whalse": ["whales"]}
+    code, out, err = shell(
+        *["search", "whalse type:md", "--mode", "keyword", "--index", shell.index]
+    )
+    assert code == 0
+    assert "Whales breathe" in out
+    assert err.splitlines() == [
+        "only: type:md",
+        '"whalse" occurs nowhere; searched for whales instead',
+    ]
 
 
 def test_report_tells_every_file_and_its_exit_code(shell: Shell, docs: Path) -> None:
@@ -221,6 +249,7 @@ def test_incomplete_files_give_exit_code_3(shell: Shell, docs: Path) -> None:
         (["eval", "sts", "none.tsv"], 2, "none.tsv"),
         (["eval", "retrieval", "none"], 2, "none"),
         (["eval", "queries", "none.jsonl"], 2, "none.jsonl"),
+        (["eval", "models", "m:x=1", "."], 2, "'m:x=1'"),
         (["ui", "--port", "99999999"], 2, "65535"),
     ],
 )
@@ -470,6 +499,32 @@ def test_eval_queries(shell: Shell, docs: Path, tmp_path: Path) -> None:
     code, out, err = shell(*arguments)
     assert (code, out) == (2, "")
     assert "'nowhere.txt'" in err
+
+
+def test_eval_models(shell: Shell, tmp_path: Path, model: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    words = ["river", "stone", "lamp", "cloud", "paper", "garden", "bridge", "winter", "market"]
+    for number in range(20):
+        own = " ".join(f"{word}{number}" for word in words)
+        text = f"{own.capitalize()}. {own.upper()} and more. All {own} once again. The {own} end."
+        (folder / f"{number}.txt").write_text(text)
+    other = f"{model}:layers=0"
+    arguments = ["eval", "models", model, other, str(folder), "--passages", "20", "--device", "cpu"]
+    code, out, err = shell(*arguments)
+    assert code == 0
+    rows = [line.split("  ")[0] for line in out.splitlines()[1:7]]
+    assert rows == [
+        "mode", "keyword", f"{model} dense", f"{model} hybrid", f"{other} dense", f"{other} hybrid",
+    ]  # fmt: skip
+    found = json.loads(shell(*arguments, "--json")[1])
+    assert out.splitlines()[-1] == found["verdict"]
+    assert (found["queries"], found["documents"]) == (20, 20)
+    assert found["winner"] in (None, model, other)
+    code, out, err = shell(*arguments[:4], str(folder / "none"))
+    assert (code, out) == (2, "")
+    assert "no file or folder" in err
 
 
 def test_info(shell: Shell, docs: Path) -> None:
