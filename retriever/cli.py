@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,9 +150,11 @@ class _Teller:
 
 def _search(options: argparse.Namespace) -> int:
     from retriever.index import Index
-    from retriever.terminal import hit_lines
+    from retriever.query import Query, parse
+    from retriever.terminal import hit_lines, understood_lines
 
     where = _filter(options)
+    asked = Query(options.query) if options.literal else parse(options.query)
     embedder = _embedder(options) if options.model or options.layers or options.pooling else None
     with Index.open(options.index, embedder, device=options.device, dtype=options.dtype) as index:
         empty = not index.documents()
@@ -164,10 +167,13 @@ def _search(options: argparse.Namespace) -> int:
             mode=options.mode,
             where=where,
             by_file=options.by_file,
+            syntax=not options.literal,
             rerank=options.rerank,
             rerank_seconds=options.rerank_seconds,
         )
         took = (time.perf_counter() - started) * 1000
+        guesses = options.mode != "dense" and not options.literal
+        instead = index.corrections(options.query) if guesses else {}
     if options.json:
         _print_json(
             {
@@ -175,14 +181,20 @@ def _search(options: argparse.Namespace) -> int:
                 "index": options.index,
                 "mode": options.mode,
                 "took_ms": round(took, 1),
+                "text": asked.text,
+                "conditions": asked.conditions(),
+                "instead": instead,
                 "hits": [_hit_json(hit) for hit in hits],
             }
         )
         return DONE
     if not hits:
         print("the index is empty" if empty else "nothing found", file=sys.stderr)
+    for line in understood_lines(asked.conditions(), instead):
+        print(line, file=sys.stderr)
+    shown = " ".join([asked.text, *chain.from_iterable(instead.values())])
     for hit in hits:
-        print("\n".join(hit_lines(hit, options.query, colour=sys.stdout.isatty())))
+        print("\n".join(hit_lines(hit, shown, colour=sys.stdout.isatty())))
     return DONE
 
 

@@ -181,7 +181,8 @@ def evaluate_questions(
     rankings = {
         mode.value: {
             question.id: _places_found(
-                question, index.search(question.text, 10, mode=mode, embed=by_text.__getitem__)
+                question,
+                index.search(question.text, 10, mode=mode, syntax=False, embed=by_text.__getitem__),
             )
             for question in questions
         }
@@ -282,6 +283,7 @@ def _rankings(
             100,
             mode=mode,
             by_file=True,
+            syntax=False,
             embed=vectors.__getitem__,
             rerank=rerank,
             rerank_seconds=math.inf,

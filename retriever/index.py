@@ -20,6 +20,7 @@ from retriever.backends import Backend, DocumentRow
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.filters import Filter
 from retriever.ingest import Embedder, Ingest, fitting, row_for
+from retriever.query import Query, parse
 from retriever.rerank import as_judge, check_budget
 from retriever.rerank import rerank as reranked
 from retriever.search import search
@@ -204,6 +205,7 @@ class Index:
         mode: str = "hybrid",
         where: Where = None,
         by_file: bool = False,
+        syntax: bool = True,
         embed: Callable[[str], Vectors] | None = None,
         rerank: int = 0,
         rerank_seconds: float = RERANK_SECONDS,
@@ -214,20 +216,26 @@ class Index:
         `{"format": "pdf", "path": {"glob": "reports/**"}, "date": {"gte": "2024"}}`; `embed`
         gives the query's raw vector where the caller has it already. The first `rerank` are put
         in order anew by the index's model, in about `rerank_seconds` at most; 0 for none.
+
+        `query` is read as people type it (see `retriever.query`): `"quoted words"`, `+word`,
+        `-word`, `file:`, `type:`, `page:`, `date:`; and a word that occurs nowhere is taken for a
+        typing error (see `corrections`). With `syntax=False` it is the text as it stands.
         """
         check_budget(rerank, rerank_seconds)
+        asked = parse(query) if syntax else Query(query)
         hits = search(
             self.backend,
-            query,
+            asked.text,
             embed or self.embed_query,
             k=max(k, rerank) if k > 0 else k,
             mode=mode,
-            where=_parsed(where),
+            where=asked.within(_parsed(where)),
             by_file=by_file,
+            tolerant=syntax,
         )
         if rerank and hits:
             judge = as_judge(self.embedder)
-            hits = reranked(query, hits, judge, rerank, seconds=rerank_seconds)
+            hits = reranked(asked.text, hits, judge, rerank, seconds=rerank_seconds)
         return hits[:k]
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
@@ -235,6 +243,14 @@ class Index:
         return search(
             self.backend, "vector", lambda _: vector, k=k, mode="dense", where=_parsed(where)
         )
+
+    def corrections(self, query: str) -> dict[str, list[str]]:
+        """The query's words that occur nowhere → the near ones searched for instead, best first.
+
+        Each word of the index stands there as the first passage that has it writes it.
+        """
+        found = self.backend.corrections(parse(query).text)
+        return {word: list(near) for word, near in found.items()}
 
     def embed_query(self, query: str) -> Vectors:
         """The query's raw vector: (dim,)."""

@@ -89,9 +89,9 @@ class AlignedWVARetriever(BaseRetriever):
 
     `index` is an open `Index` or the folder of one. `k`, `mode`, `where`, `by_file` and `rerank`
     are those of `Index.search`, set here for all calls or given to `invoke` for one;
-    `rerank_seconds` is set here. A document's id is the chunk's; its metadata is plain JSON: path,
-    source document, page, character range, scores (larger is better) and the document's own
-    metadata.
+    `rerank_seconds` and `syntax` are set here. A document's id is the chunk's; its metadata is
+    plain JSON: path, source document, page, character range, scores (larger is better) and the
+    document's own metadata.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -101,6 +101,7 @@ class AlignedWVARetriever(BaseRetriever):
     mode: Mode = Mode.HYBRID
     where: Mapping[str, Any] | None = None
     by_file: bool = False
+    syntax: bool = True
     rerank: int = Field(default=0, ge=0)
     rerank_seconds: float = Field(default=RERANK_SECONDS, gt=0)
 
@@ -126,6 +127,7 @@ class AlignedWVARetriever(BaseRetriever):
             mode=mode or self.mode,
             where=self.where if where is None else where,
             by_file=self.by_file if by_file is None else by_file,
+            syntax=self.syntax,
             rerank=self.rerank if rerank is None else rerank,
             rerank_seconds=self.rerank_seconds,
         )

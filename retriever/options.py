@@ -17,6 +17,18 @@ from retriever.settings import (
 
 DEFAULT_INDEX = "indexes/default"
 
+QUERY_HELP = """\
+in QUERY:
+  "access control"     these words side by side, in any of their forms
+  +budget  -draft      must occur, must not; also -"first draft"
+  file:reports         a part of the path, or a pattern: file:*.pdf, file:"my notes"
+  type:pdf  page:3-7   a format or an ending; a page or a range
+  date:2023..2024      the document's date; after:2023 (from then on), before:2024-03
+  -file:old  -type:md  not there
+Everything else is plain text. A word that occurs nowhere is taken for a typing error.
+
+  wva search 'risk exception +approval -draft type:pdf after:2023'"""
+
 Run = Callable[[argparse.Namespace], int]
 Commands = Any  # argparse keeps the type of its sub-parsers to itself
 
@@ -124,7 +136,9 @@ def _reading_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
     parser = _command(commands, "search", run["search"], "find passages")
-    parser.add_argument("query", metavar="QUERY", help="any text")
+    parser.add_argument("query", metavar="QUERY", help="any text; see below what it may say")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = QUERY_HELP
     _index_option(parser)
     parser.add_argument("-k", type=int, default=10, metavar="N", help="number of results (10)")
     parser.add_argument(
@@ -138,6 +152,9 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
         default=RERANK_SECONDS,
         metavar="S",
         help=f"time for it; what is not judged by then keeps its place ({RERANK_SECONDS:g})",
+    )
+    parser.add_argument(
+        "--literal", action="store_true", help="take QUERY as it stands: no operators, no guesses"
     )
     group = parser.add_argument_group("filters (all must hold)")
     group.add_argument("--path", action="append", metavar="GLOB", help="e.g. 'reports/**/*.pdf'")

@@ -47,12 +47,14 @@ def search(
     mode: str = "hybrid",
     where: Filter | None = None,
     by_file: bool = False,
+    tolerant: bool = False,
 ) -> list[Hit]:
     """The `k` best chunks for `query` (with `by_file` the best chunk of each of `k` documents).
 
     `embed` gives a query's raw vector (dim,); it is not called in keyword mode, nor when there is
     nothing to search. Any text is a legal query; one of punctuation alone finds nothing, symbols
-    (😀, €) are left to the dense side. The result is the same as if all chunks had been scored on
+    (😀, €) are left to the dense side. `tolerant`: for a word that occurs nowhere keywords take the
+    nearest ones (see `Backend.keyword`). The result is the same as if all chunks had been scored on
     both sides. Raises UsageError for an impossible `k` or `mode`.
     """
     if k < 1:
@@ -64,7 +66,7 @@ def search(
     if not says_something(query) or not backend.sample_chunks(1):
         return []
     vector = None if chosen is Mode.KEYWORD else embed(query)
-    ask = _Question(backend, query, vector, where)
+    ask = _Question(backend, query, vector, where, tolerant=tolerant)
     depth = max(CANDIDATES, 2 * k)
     while True:
         ranking = ask.ranking(chosen, depth)
@@ -94,26 +96,36 @@ class _Question:
     """One query against one backend."""
 
     def __init__(
-        self, backend: Backend, query: str, vector: Vectors | None, where: Filter | None
+        self,
+        backend: Backend,
+        query: str,
+        vector: Vectors | None,
+        where: Filter | None,
+        *,
+        tolerant: bool,
     ) -> None:
         self.backend = backend
         self.query = query
         self.vector = vector
         self.where = where
+        self.tolerant = tolerant
 
     def ranking(self, mode: Mode, depth: int) -> _Ranking:
         """The chunks among each side's `depth` best, ordered by both."""
         vector = self.vector
         if mode is Mode.KEYWORD or vector is None:
-            side = self.backend.keyword(self.query, depth, self.where)
+            side = self._keyword(depth)
             scores = side.scores.tolist()
             return _Ranking(list(side.ids), scores, None, scores, *_single(side, depth))
         dense = self.backend.dense(vector, depth, self.where)
         if mode is Mode.DENSE:
             scores = dense.scores.tolist()
             return _Ranking(list(dense.ids), scores, scores, None, *_single(dense, depth))
-        keyword = self.backend.keyword(self.query, depth, self.where)
+        keyword = self._keyword(depth)
         return self._fused(vector, dense, keyword, depth)
+
+    def _keyword(self, depth: int) -> ScoredIds:
+        return self.backend.keyword(self.query, depth, self.where, tolerant=self.tolerant)
 
     def _fused(self, vector: Vectors, dense: ScoredIds, keyword: ScoredIds, depth: int) -> _Ranking:
         """Both sides' chunks by the sum of their standardised scores; equal ones by id."""
@@ -122,7 +134,11 @@ class _Question:
             ids, dense, lambda missing: self.backend.dense_scores(vector, missing)
         )
         keyword_scores = _completed(
-            ids, keyword, lambda missing: self.backend.keyword_scores(self.query, missing)
+            ids,
+            keyword,
+            lambda missing: self.backend.keyword_scores(
+                self.query, missing, tolerant=self.tolerant
+            ),
         )
         total = _standardised(dense_scores, dense) + _standardised(keyword_scores, keyword)
         order = sorted(range(len(ids)), key=lambda at: (-total[at], ids[at]))

@@ -158,6 +158,20 @@ def hit_lines(hit: Hit, query: str, *, colour: bool) -> list[str]:
     return [head, *(f"    {line}" for line in lines), ""]
 
 
+def understood_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[str]]) -> list[str]:
+    """What was made of a query: its conditions, and words that stand in for unknown ones.
+
+    >>> understood_lines(['not "draft"', "type:pdf"], {"polcy": ["policy", "police"]})
+    ['only: not "draft", type:pdf', '"polcy" occurs nowhere; searched for policy, police instead']
+    """
+    lines = [f"only: {', '.join(conditions)}"] if conditions else []
+    lines += [
+        f'"{word}" occurs nowhere; searched for {", ".join(near)} instead'
+        for word, near in instead.items()
+    ]
+    return [printable(line) for line in lines]
+
+
 def snippet(text: str, query: str, size: int = SNIPPET) -> str:
     """About `size` characters of a passage, where most of the query's words are, on one line."""
     if len(text) <= size:

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retriever.filters import And, Filter
+from retriever.filters import And, Filter, chunk_fields
+from retriever.index import Index
 from retriever.query import Query, parse
+from retriever.types import Document, Page
+from tests.fakes import FakeEmbedder
 
 
 @pytest.mark.parametrize(
@@ -141,3 +144,106 @@ def test_any_text_is_a_query(typed: str) -> None:
     letters = [c for c in query.text if c.isalnum()]
     assert letters or query.where is None
     assert set(letters) <= set(typed)
+
+
+# A search makes of it what the conditions say
+
+
+MODES = ("hybrid", "dense", "keyword")
+TEXTS = {
+    "plans/budget.pdf": "The budget plan for access control was approved",
+    "plans/draft.pdf": "A draft of the budget plan; control of access is open",
+    "notes/access.md": "Access controls, and nothing else that matters",
+    "notes/other.md": "A policy about whales, apples and pears",
+    "parts.txt": "Order of spare parts: AC-2100/7, by Kowalczyk",
+}
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("query") / "index"
+    with Index.open_or_create(folder, FakeEmbedder(64, same={"fruit": "appl"})) as opened:
+        opened.add(
+            Document(
+                path, path.rsplit(".")[-1], (Page(1, text), Page(2, f"more, page two of {path}"))
+            )
+            for path, text in TEXTS.items()
+        )
+        opened.add(
+            Document(f"fill/{n}.txt", "txt", (Page(None, f"budget plan filler words {n}"),))
+            for n in range(40)
+        )
+        yield opened
+
+
+def found(index: Index, query: str, mode: str, **options) -> list[str]:
+    return sorted({hit.chunk.path for hit in index.search(query, 100, mode=mode, **options)})
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("query", "spec"),
+    [
+        ('"access control" budget', {"$text": "access control"}),
+        (
+            "budget plan -draft -filler",
+            {"$not": {"$or": [{"$text": "draft"}, {"$text": "filler"}]}},
+        ),
+        ("budget +approved", {"$text": "approved"}),
+        ("plan file:plans page:1", {"path": {"glob": "plans/*"}, "page": 1}),
+        ("plan -type:pdf", {"$not": {"format": "pdf"}}),
+    ],
+)
+def test_conditions_hold_before_the_search(index, query, spec, mode) -> None:
+    plain = parse(query).text
+    hits = index.search(query, 100, mode=mode)
+    expected = index.search(plain, 100, mode=mode, where=spec, syntax=False)
+    assert hits == expected
+    assert hits
+    if mode == "dense":  # nothing but the filter decides what is there
+        allowed = [c for row in index.documents() for c in index.chunks(row.id)]
+        rows = {row.id: row for row in index.documents()}
+        where = Filter.parse(spec)
+        ids = {c.id for c in allowed if where.matches(chunk_fields(rows[c.document_id], c))}
+        assert {hit.chunk.id for hit in hits} == ids
+    caller = index.search(query, 100, mode=mode, where={"path": {"glob": "notes/**"}})
+    assert {h.chunk.id for h in caller} == {
+        h.chunk.id for h in hits if h.chunk.path.startswith("notes/")
+    }
+
+
+def test_a_program_may_search_for_the_text_as_it_stands(index) -> None:
+    asked: list[str] = []
+
+    def embed(text: str):
+        asked.append(text)
+        return index.embed_query(text)
+
+    index.search("budget -draft type:pdf", embed=embed)
+    index.search("budget -draft type:pdf", embed=embed, syntax=False)
+    assert asked == ["budget", "budget -draft type:pdf"]
+    assert "plans/draft.pdf" in found(index, "budget -draft", "keyword", syntax=False)
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "keyword"])
+def test_a_typing_error_finds_the_word_meant(index, mode) -> None:
+    assert index.search("whalse", 1, mode=mode)[0].chunk.path == "notes/other.md"
+    assert index.corrections("whalse +budget") == {"whalse": ["whales"]}
+    assert index.corrections("budget whales") == {}
+    exact = index.search("whales", 1, mode="keyword")[0]
+    guess = index.search("whalse", 1, mode="keyword")[0]
+    assert guess.keyword == pytest.approx(0.6 * exact.keyword)
+    assert index.search("whalse", mode="keyword", syntax=False) == []
+
+
+@pytest.mark.parametrize(
+    "query", ["AC-2100/7", "Kowalczyk", "Kowalcyzk", "plan for AC-2100/7 budget"]
+)
+def test_a_clear_keyword_hit_is_never_buried(index, query) -> None:
+    """Whatever the vectors say: the part number and the name stand in one passage only."""
+
+    def astray(text: str):
+        return index.embed_query("budget plan filler words")
+
+    for mode in ("hybrid", "keyword"):
+        assert index.search(query, 3, mode=mode, embed=astray)[0].chunk.path == "parts.txt"

@@ -311,9 +311,9 @@ def test_chunks_may_vanish_during_a_search(tmp_path, monkeypatch) -> None:
     with filled(tmp_path / "i", 20) as index:
         keyword = index.backend.keyword
 
-        def deleting(query, k, where=None):
+        def deleting(query, k, where=None, **options):
             index.remove(["a/0.txt", "b/1.txt"])
-            return keyword(query, k, where)
+            return keyword(query, k, where, **options)
 
         monkeypatch.setattr(index.backend, "keyword", deleting)
         hits = index.search("amber", 500)

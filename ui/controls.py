@@ -20,6 +20,19 @@ _PATH_HELP = (
     "a folder, `reports/**/*.md` those of all its subfolders too."
 )
 
+_SYNTAX = """\
+| in the search box | finds |
+|---|---|
+| `"access control"` | these words side by side, in any of their forms |
+| `+budget` `-draft` | passages with, and without, the word; also `-"first draft"` |
+| `file:reports` `file:*.pdf` | a part of the path, or a pattern; also `file:"my notes"` |
+| `type:pdf` `page:3-7` | a format or an ending; a page or a range |
+| `date:2023..2024` | the document's date; `after:2023` from then on, `before:2024-03` earlier |
+| `-file:old` `-type:md` | what is not there |
+
+Everything else is plain text. A word that occurs nowhere is taken for a typing error.
+"""
+
 
 def came_by_address() -> bool:
     """Whether the visitor just arrived, or went back or forward: the address alone has changed.
@@ -89,6 +102,8 @@ def show(served: Served) -> Question:
             _filters_label(question()), key="filters", icon=":material/tune:", width="content"
         ):
             _filters(served)
+        with st.popover("Help", key="help", icon=":material/help:", width="content"):
+            st.markdown(_SYNTAX)
     return question()
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import streamlit as st
 
+from retriever.query import parse
+from retriever.terminal import understood_lines
 from retriever.types import Hit, ModelError, Page, RetrieverError
 from ui import controls, state
 from ui.cards import card
-from ui.marks import escaped
+from ui.marks import escaped, markdown
 from ui.questions import Question
 from ui.resources import Served
 
@@ -59,17 +62,22 @@ def _found(served: Served, asked: Question) -> tuple[list[Hit], float]:
 
 
 def _list(served: Served, asked: Question, hits: Sequence[Hit], seconds: float) -> None:
+    query = parse(asked.text)
+    instead = {} if asked.mode == "dense" else served.index.corrections(asked.text)
+    words = " ".join([query.text, *chain.from_iterable(instead.values())])
     pages: dict[str, list[Page]] = {}
     cards = []
     for hit in hits:
         document = hit.chunk.document_id
         if document not in pages:
             pages[document] = _pages(served, document)
-        cards.append(card(hit, asked.text, asked.mode, pages[document]))
+        cards.append(card(hit, words, asked.mode, pages[document]))
     what = ("file" if len(hits) == 1 else "files") if asked.by_file else "passage"
     if what == "passage" and len(hits) != 1:
         what = "passages"
     only = f" · only: {escaped('; '.join(asked.filters()))}" if asked.filters() else ""
+    for line in understood_lines(query.conditions(), instead):
+        only += f" · {escaped(line)}"
     st.html(
         f'<section class="wva-results" aria-label="Results"><p class="wva-note">{len(hits)} {what} '
         f"in {seconds:.2f} s{only}</p>{''.join(cards)}</section>"
@@ -91,6 +99,8 @@ def _nothing(asked: Question) -> None:
         return
     with st.container(border=True):
         st.markdown("**Nothing found.**")
+        if conditions := parse(asked.text).conditions():
+            st.caption(markdown(f"Looked for only: {', '.join(conditions)}."))
         if asked.filters():
             st.caption("No passage that the filters let through answers this.")
             _button("Search without the filters", controls.clear_filters)
