@@ -412,6 +412,7 @@ class BackendContract:
             ("pulixe", {}),  # too far
             ("abc-1235", {}),  # a code
             ("cme", {}),  # too short
+            ("says soys", {}),  # "soi", too
             ("风险 polc 12345", {"polc": ["police"]}),
             ("", {}),
             (" ".join(f"polcy{chr(97 + n) * 9}" for n in range(9)) + " polcy", {}),  # no query

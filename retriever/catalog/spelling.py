@@ -52,10 +52,12 @@ def candidates(query: str) -> Iterator[Unknown]:
 def allowed_edits(term: str, typed: str) -> int:
     """How many letters may be wrong: 1 in a word of 4 to 7 letters, 2 in a longer one, else none.
 
+    A stem of three letters ("bug" of "bugs") is near to too many others.
+
     >>> allowed_edits("tax", "tax"), allowed_edits("polici", "policy"), allowed_edits("ac2", "AC-2")
     (0, 1, 0)
     """
-    if not (term.isalpha() and len(term) >= 3):
+    if not (term.isalpha() and len(term) >= 4):
         return 0
     return (len(typed) >= 4) + (len(typed) >= 8)
 
