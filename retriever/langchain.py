@@ -89,9 +89,10 @@ class AlignedWVARetriever(BaseRetriever):
 
     `index` is an open `Index` or the folder of one. `k`, `mode`, `where`, `by_file` and `rerank`
     are those of `Index.search`, set here for all calls or given to `invoke` for one;
-    `rerank_seconds` and `syntax` are set here. A document's id is the chunk's; its metadata is
-    plain JSON: path, source document, page, character range, scores (larger is better) and the
-    document's own metadata.
+    `rerank_seconds` and `syntax` are set here. Chains often put words in quotes without meaning
+    that they must occur, so here a query is taken as it stands unless `syntax` is True. A
+    document's id is the chunk's; its metadata is plain JSON: path, source document, page, character
+    range, scores (larger is better) and the document's own metadata.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -101,7 +102,7 @@ class AlignedWVARetriever(BaseRetriever):
     mode: Mode = Mode.HYBRID
     where: Mapping[str, Any] | None = None
     by_file: bool = False
-    syntax: bool = True
+    syntax: bool = False
     rerank: int = Field(default=0, ge=0)
     rerank_seconds: float = Field(default=RERANK_SECONDS, gt=0)
 
