@@ -47,6 +47,15 @@ def test_the_default_model_agrees_with_the_cpu(dtype: str, least: float) -> None
 
 @pytest.mark.model
 @pytest.mark.timeout(300)
+def test_the_likelihood_of_a_question_agrees_with_the_cpu() -> None:
+    question = "when does the bakery open?"
+    expected = AlignedWVA(device="cpu", dtype="float32").log_likelihoods(question, TEXTS)
+    found = AlignedWVA(device=GPU, dtype="float32").log_likelihoods(question, TEXTS)
+    assert np.allclose(expected, found, atol=1e-3)
+
+
+@pytest.mark.model
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(GPU != "cuda", reason="only CUDA lets a process limit its memory")
 def test_memory_that_is_too_small_makes_batches_smaller() -> None:
     embedder = AlignedWVA(device="cuda")
