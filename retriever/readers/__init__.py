@@ -42,6 +42,7 @@ from pkgutil import walk_packages
 
 from retriever.readers import encodings, signatures
 from retriever.readers.context import Reading
+from retriever.readers.errors import said
 from retriever.readers.mail import eml
 from retriever.readers.markup import epub, html, markdown, rst, rtf
 from retriever.readers.office import docx, opendocument, passwords, pptx, xlsx
@@ -181,8 +182,7 @@ def read_bytes(data: bytes, name: str, run: Reading) -> Document:
         raise ReadError("it needs more memory than a file may take; split it") from None
     # The libraries below parse what anybody may have written; no file may stop a run.
     except Exception as error:  # noqa: BLE001 - see the line above
-        words = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ReadError(f"broken: {words}") from None
+        raise ReadError(f"broken: {said(error)}") from None
 
 
 def _load(path: Path) -> bytes:

@@ -11,6 +11,7 @@ import zipfile
 
 from lxml import etree
 
+from retriever.readers.errors import said
 from retriever.types import ReadError
 
 VERSION = 1
@@ -54,8 +55,7 @@ def too_large(data: bytes, what: str, streamed: str = "") -> str:
 
 def broken(error: BaseException, what: str) -> str:
     """The reason for a package whose parts are damaged, with the library's own words."""
-    words = " ".join(str(error).split())[:200].rstrip(".")
-    return f"broken: its parts cannot be read as {what} ({words or type(error).__name__})"
+    return f"broken: its parts cannot be read as {what} ({said(error).rstrip('.')})"
 
 
 def tree(data: bytes, part: str) -> etree._Element:

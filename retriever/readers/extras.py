@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 from types import ModuleType
 
+from retriever.readers.errors import said
 from retriever.types import ReadError
 
 VERSION = 1
@@ -45,8 +46,7 @@ def load(module: str, extra: str, what: str) -> ModuleType:
 
 
 def _broken(what: str, library: str, error: ImportError) -> str:
-    words = " ".join(str(error).split())[:200]
-    return f"{what} need {library}, which does not start ({words}): install it again"
+    return f"{what} need {library}, which does not start ({said(error)}): install it again"
 
 
 def available() -> tuple[str, ...]:

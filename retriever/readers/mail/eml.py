@@ -20,6 +20,7 @@ from email.message import Message
 
 from retriever.readers.attached import attached_pages, unique_label
 from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.errors import said
 from retriever.readers.facts import clean_fact, clean_title, iso_date, scalars
 from retriever.readers.mail.headers import author, header, people
 from retriever.readers.mail.parts import MAX_LEAVES, Parts, take_apart
@@ -114,7 +115,7 @@ def _parsed(data: bytes) -> Message:
     except RecursionError:
         raise ReadError("its parts are nested too deeply") from None
     except (MessageError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ReadError(f"broken: {' '.join(str(error).split())[:200]}") from None
+        raise ReadError(f"broken: {said(error)}") from None
 
 
 # What a mail says

@@ -22,6 +22,7 @@ from lxml import etree
 from retriever.readers.archives import broken, local, too_large, tree
 from retriever.readers.attached import unique_label
 from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.errors import said
 from retriever.readers.facts import clean_author, clean_fact, clean_title, iso_date, scalars
 from retriever.readers.markup.html import main_text, parse
 from retriever.readers.pages import make_page, too_long
@@ -204,7 +205,7 @@ def _chapter(archive: zipfile.ZipFile, item: _Item) -> tuple[Page, str]:
     except KeyError:
         return Page(None, "", PageState.FAILED, f"missing in the file: {item.path[:200]}"), ""
     except _DAMAGED as error:
-        return Page(None, "", PageState.FAILED, _said(error)), ""
+        return Page(None, "", PageState.FAILED, f"broken: {said(error)}"), ""
     if source.count(b"<") > _MAX_TAGS:
         return too_long(None, f"{source.count(b'<'):,} tags"), ""
     try:
@@ -234,11 +235,6 @@ def _opened(match: re.Match[str]) -> str:
     if tag.lower() in _VOID:
         return match[0]
     return f"<{tag}{attributes}></{tag}>"
-
-
-def _said(error: Exception) -> str:
-    words = " ".join(str(error).split())[:200]
-    return f"broken: {words or type(error).__name__}"
 
 
 # What stands beside the chapters

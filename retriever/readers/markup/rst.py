@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from retriever.readers.errors import said
 from retriever.readers.extras import load
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.markup.rst_blocks import Blocks
@@ -90,8 +91,7 @@ def _parsed(source: str) -> tuple[Any, str]:
     try:
         parser.parse(source, tree)
     except Exception as error:  # noqa: BLE001 - a parser's fault must not cost the text
-        words = " ".join(str(error).split())[:200] or type(error).__name__
-        return None, f"its markup could not be read ({words}): the text is as it stands"
+        return None, f"its markup could not be read ({said(error)}): the text is as it stands"
     return tree, ""
 
 

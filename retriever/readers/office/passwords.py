@@ -14,6 +14,7 @@ from typing import Any
 
 from retriever.readers import extras
 from retriever.readers.context import Reading
+from retriever.readers.errors import said
 from retriever.readers.signatures import is_encrypted_office
 from retriever.types import Document, Page, PageState, ReadError
 
@@ -126,8 +127,7 @@ def _reason(tried: Sequence[str], error: Exception | None) -> str:
     if not tried:
         return "password needed: the document is encrypted"
     if error is not None:
-        words = " ".join(str(error).split())[:200] or type(error).__name__
-        return f"password needed: the document is encrypted, and cannot be opened ({words})"
+        return f"password needed: the document is encrypted, and cannot be opened ({said(error)})"
     if len(tried) == 1:
         return "password needed: the one that was given does not fit"
     return f"password needed: none of the {len(tried)} that were given fits"

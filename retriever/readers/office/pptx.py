@@ -21,6 +21,7 @@ from lxml import etree
 from retriever.readers import archives, extras
 from retriever.readers.archives import local
 from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.errors import said
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.pages import make_page, too_long
 from retriever.readers.tables import rows
@@ -96,8 +97,7 @@ def _page(number: int, slide: Any, area: int, run: Reading) -> Page:
         hidden = slide.element.get("show") in ("0", "false")
     # One damaged slide does not take the others with it.
     except Exception as error:  # noqa: BLE001 - see the line above
-        words = " ".join(str(error).split())[:200] or type(error).__name__
-        return Page(number, "", PageState.FAILED, f"broken: {words}", label)
+        return Page(number, "", PageState.FAILED, f"broken: {said(error)}", label)
     run.earn(PAGE_SECONDS)
     page = replace(make_page(number, "\n\n".join([*blocks, *notes]), "no text on it"), label=label)
     if page.state is PageState.EMPTY and _is_picture(shapes, area):
@@ -295,8 +295,7 @@ def _bare_page(data: bytes, number: int) -> Page:
     try:
         lines = _paragraphs(archives.tree(data, f"ppt/slides/slide{number}.xml"))
     except Exception as error:  # noqa: BLE001 - the slide is damaged; the others are not
-        words = " ".join(str(error).split())[:200] or type(error).__name__
-        return Page(number, "", PageState.FAILED, f"broken: {words}", label)
+        return Page(number, "", PageState.FAILED, f"broken: {said(error)}", label)
     text = "\n".join(line for line in lines if line.strip())
     page = replace(make_page(number, text, "no text on it"), label=label)
     note = "the presentation is damaged: its words are read without their order and notes"

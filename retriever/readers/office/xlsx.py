@@ -23,6 +23,7 @@ from typing import Any
 
 from retriever.readers import archives, extras
 from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.errors import said
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.office import passwords
 from retriever.readers.tables import rows
@@ -134,8 +135,7 @@ def _sheet_pages(data: bytes, book: Any, run: Reading) -> Iterator[Page]:
             yield from _pages(position, sheet.title, _new_rows(sheet, budget), note, run, budget)
         # One damaged sheet does not take the others with it.
         except Exception as error:  # noqa: BLE001 - see the line above
-            words = " ".join(str(error).split())[:200] or type(error).__name__
-            yield Page(position, "", PageState.FAILED, f"broken: {words}", label)
+            yield Page(position, "", PageState.FAILED, f"broken: {said(error)}", label)
 
 
 def _pages(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from retriever.readers.context import OCR_SECONDS, Reading
+from retriever.readers.errors import said
 from retriever.readers.extras import load
 from retriever.readers.facts import iso_date
 from retriever.readers.pictures.ocr import page_of
@@ -175,8 +176,7 @@ def _date(image: Any) -> str:
 def _said(error: Exception) -> str:
     if type(error).__name__ == "UnidentifiedImageError":
         return "it is damaged near its beginning"
-    words = " ".join(str(error).split())[:150].rstrip(".")
-    return words or type(error).__name__
+    return said(error, 150).rstrip(".")
 
 
 __all__ = ["KINDS", "read_image"]
