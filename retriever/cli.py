@@ -85,7 +85,7 @@ def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], 
 
     reading = _reading(options)
     targets(options.paths, [])  # a wrong path must not leave an empty index behind
-    embedder = _embedder(options) if options.model or options.layers or options.pooling else None
+    embedder = _chosen_embedder(options)
     with Index.open_or_create(
         folder, embedder, store=options.store, device=options.device, dtype=options.dtype
     ) as index:
@@ -155,7 +155,7 @@ def _search(options: argparse.Namespace) -> int:
 
     where = _filter(options)
     asked = Query(options.query) if options.literal else parse(options.query)
-    embedder = _embedder(options) if options.model or options.layers or options.pooling else None
+    embedder = _chosen_embedder(options)
     with Index.open(options.index, embedder, device=options.device, dtype=options.dtype) as index:
         empty = not index.documents()
         if (options.mode != "keyword" or options.rerank) and not empty:
@@ -469,6 +469,12 @@ def _show_run(
     if options.save:
         save(run, Path(options.save))
         print(f"saved as {options.save}", file=sys.stderr)
+
+
+def _chosen_embedder(options: argparse.Namespace) -> AlignedWVA | None:
+    """The embedder asked for, or None: then the index's own is meant."""
+    asked = options.model or options.layers or options.pooling
+    return _embedder(options) if asked else None
 
 
 def _embedder(options: argparse.Namespace, pooling: str = "") -> AlignedWVA:

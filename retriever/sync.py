@@ -160,7 +160,9 @@ class _Run:
         self.reports: dict[tuple[str, str], FileReport] = {}  # by root and path
         self.replaces: dict[str, DocumentRow | None] = {}  # document id → what stood there before
         self.unread: dict[tuple[str, str], UnreadFile] = {}
-        self._known_failures: dict[tuple[str, str], UnreadFile] | None = None
+        self.unread_before: dict[tuple[str, str], UnreadFile] = {}
+        # What decides whether a file that failed would fail again.
+        self.abilities = "+".join([READERS_VERSION, *extras.available()])
         self.incomplete = 0
         self.ingest: Ingest | None = None
 
@@ -169,6 +171,7 @@ class _Run:
             self._announce(self._plan(paths)[0])
             return self._result(name)
         with self._writing():
+            self.unread_before = {(file.root, file.path): file for file in self.backend.unread()}
             plan, planner = self._plan(paths)
             self._check_vanished(plan)
             self._settle(plan)
@@ -230,7 +233,7 @@ class _Run:
         """The files that gave no document: those of this run, and of before elsewhere."""
         elsewhere = [
             file
-            for file in self.backend.unread()
+            for file in self.unread_before.values()
             if not any(target.covers(Path(file.root, file.path)) for target in planner.asked)
         ]
         return [*elsewhere, *self.unread.values()]
@@ -301,12 +304,10 @@ class _Run:
         if one.row is None and not self.options.ocr and _is_picture(file.path):
             self._report(file, FileStatus.SKIPPED, PICTURE)
             return True
-        if self._known_failures is None:
-            self._known_failures = {(f.root, f.path): f for f in self.backend.unread()}
-        before = self._known_failures.get((str(file.root), file.path))
+        before = self.unread_before.get((str(file.root), file.path))
         if self.options.retry or before is None or before.status is not FileStatus.FAILED:
             return False
-        now = (file.size, file.changed_ns, self._abilities())
+        now = (file.size, file.changed_ns, self.abilities)
         if now != (before.size, before.mtime_ns, before.settings):
             return False
         self._report_failed(file, before.reason, one.row, before.mtime_ns)
@@ -353,10 +354,6 @@ class _Run:
 
     def _settings(self) -> str:
         return f"{READERS_VERSION}-{CHUNKS_VERSION}-{self.chunking.size}-{self.chunking.overlap}"
-
-    def _abilities(self) -> str:
-        """What decides whether a file that failed would fail again."""
-        return "+".join([READERS_VERSION, *extras.available()])
 
     # Telling
 
@@ -423,7 +420,7 @@ class _Run:
     ) -> None:
         root = str(file.root)
         self.unread[root, file.path] = UnreadFile(
-            root, file.path, status, reason, file.size, stamp, self._abilities()
+            root, file.path, status, reason, file.size, stamp, self.abilities
         )
 
 
