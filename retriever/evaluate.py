@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -133,6 +134,56 @@ def evaluate_labelled(
 ) -> Run:
     """As `evaluate_retrieval`, of labelled data that are there already and called `name`."""
     started = time.monotonic()
+    with prepared(embedder, data, name, chunking=chunking, baseline=baseline, tell=tell) as ready:
+        rankings = {mode.value: ready.rankings(mode=mode) for mode in MODES}
+        if rerank:
+            tell(f"reranking {rerank} results of each …")
+            rankings[f"hybrid, {rerank} reranked"] = ready.rankings(rerank=rerank)
+        values, made_with = measured(rankings, data.qrels), _made_with(ready.index)
+    return Run(ready.data, values, made_with, time.monotonic() - started)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A labelled set ready to be searched: its index, and the queries that have an answer.
+
+    `queries` is query id → text, `vectors` text → the query's raw vector (dim,).
+    """
+
+    data: Data
+    index: Index
+    queries: Mapping[str, str]
+    vectors: Mapping[str, Vectors]
+
+    def rankings(self, *, first: int | None = None, **how: Any) -> dict[str, list[str]]:
+        """Query id → the ids of the 100 best documents, each query searched alone.
+
+        Of the queries the `first` ones, None for all. `how` are arguments of `Index.search`;
+        reranking takes the time it needs.
+        """
+        asked: dict[str, Any] = {"by_file": True, "syntax": False, "rerank_seconds": math.inf}
+        asked |= {"embed": self.vectors.__getitem__, **how}
+        return {
+            number: [hit.chunk.path for hit in self.index.search(text, 100, **asked)]
+            for number, text in islice(self.queries.items(), first)
+        }
+
+
+@contextmanager
+def prepared(
+    embedder: AlignedWVA,
+    data: Retrieval,
+    name: str,
+    *,
+    chunking: ChunkSettings | None = None,
+    baseline: Run | None = None,
+    tell: Tell = _silent,
+) -> Iterator[Prepared]:
+    """`data`, called `name`, indexed into the user's cache and its queries embedded.
+
+    Raises UsageError, before anything is indexed, if a run on it could not be compared with
+    `baseline`.
+    """
     named = _data(name, data)
     if baseline is not None:
         baseline.check(named)
@@ -142,17 +193,10 @@ def evaluate_labelled(
         if any(gain > 0 for gain in data.qrels.get(number, {}).values())
     }
     with _dataset_index(embedder, data, chunking or ChunkSettings(), tell) as index:
-        made_with = _made_with(index)
         texts = list(asked.values())
         tell(f"{len(texts)} queries …")
         vectors = _cached(embedder, texts, [embedder.query_input(text) for text in texts])
-        by_text = dict(zip(texts, vectors, strict=True))
-        rankings = {mode.value: dict(_rankings(index, asked, mode, by_text)) for mode in MODES}
-        if rerank:
-            tell(f"reranking {rerank} results of each …")
-            again = _rankings(index, asked, Mode.HYBRID, by_text, rerank)
-            rankings[f"hybrid, {rerank} reranked"] = dict(again)
-    return Run(named, measured(rankings, data.qrels), made_with, time.monotonic() - started)
+        yield Prepared(named, index, asked, dict(zip(texts, vectors, strict=True)))
 
 
 QUESTION_MEASURES = ("ndcg@10", "mrr@10", "recall@10")
@@ -267,28 +311,6 @@ def _made_with(index: Index) -> dict[str, Any]:
     if chunks is not None:
         made["chunks"] = f"{chunks.size}/{chunks.overlap}"
     return made
-
-
-def _rankings(
-    index: Index,
-    queries: Mapping[str, str],
-    mode: Mode,
-    vectors: Mapping[str, Vectors],
-    rerank: int = 0,
-) -> Iterator[tuple[str, list[str]]]:
-    """(query id, the 100 best documents' ids) for every query, each searched alone."""
-    for number, text in queries.items():
-        hits = index.search(
-            text,
-            100,
-            mode=mode,
-            by_file=True,
-            syntax=False,
-            embed=vectors.__getitem__,
-            rerank=rerank,
-            rerank_seconds=math.inf,
-        )
-        yield number, [hit.chunk.path for hit in hits]
 
 
 def _dataset_index(
