@@ -293,3 +293,18 @@ def luminance(rgb: list[float]) -> float:
 def contrast(one: list[float], other: list[float]) -> float:
     bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (bright + 0.05) / (dark + 0.05)
+
+
+def test_a_search_is_still_there_after_a_look_at_the_collections(tab: Any, address: str) -> None:
+    tab.goto("about:blank")
+    tab.goto(f"{address}/?q=turnip&mode=keyword")
+    until(lambda: results(tab) == [NASTY])
+    tab.get_by_role("link", name="Collections").click()
+    tab.get_by_role("heading", name="Collections").wait_for()
+    tab.get_by_role("link", name="Search").click()
+    until(lambda: results(tab) == [NASTY])
+    assert tab.locator(".st-key-q input").input_value() == "turnip"
+    until(lambda: params(tab).get("q") == ["turnip"])
+    for _ in range(4):
+        tab.go_back()
+    until(lambda: tab.url == "about:blank")

@@ -34,19 +34,26 @@ Everything else is plain text. A word that occurs nowhere is taken for a typing 
 """
 
 
-def came_by_address() -> bool:
-    """Whether the visitor just arrived, or went back or forward: the address alone has changed.
+def came_by_address(page: str) -> bool:
+    """Whether the visitor just arrived at `page`, or went back or forward: the address counts.
 
-    When a widget has changed too, the address is merely late, and the widget counts.
+    When a widget has changed too, the address is merely late, and the widget counts; and whoever
+    comes from another page, by an address that says nothing, finds all as it was left.
     """
     seen = st.session_state.get("seen")
-    return seen is None or (seen["address"] != _address() and seen["widgets"] == _widgets())
+    if seen is None:
+        return True
+    if seen["page"] != page:
+        return bool(_address())
+    return bool(seen["address"] != _address() and seen["widgets"] == _widgets())
 
 
 def restore(*, arrived: bool) -> None:
-    """Set the widgets as the address says, if the visitor `arrived` or they are not set yet."""
-    if arrived or "q" not in st.session_state:
+    """Set the widgets as the address says, if the visitor `arrived`; else as they were left."""
+    if arrived:
         _set(Question.from_params(_address()))
+    elif "q" not in st.session_state:
+        _set(st.session_state.get("asked", Question()))
 
 
 def question() -> Question:
@@ -69,15 +76,20 @@ def link(asked: Question, index: str, default: str) -> None:
     now = _address()
     if (Question.from_params(now), now.get("index", [default])[-1]) != (asked, index):
         st.query_params.from_dict({**asked.to_params(), **({"index": index} if index else {})})
-    st.session_state["seen"] = {"address": _address(), "widgets": _widgets()}
+    st.session_state["asked"] = asked
+
+
+def remember(page: str) -> None:
+    """Remember what the visitor of `page` has seen, to tell the next step by."""
+    st.session_state["seen"] = {"page": page, "address": _address(), "widgets": _widgets()}
 
 
 def _address() -> dict[str, list[str]]:
     return {name: st.query_params.get_all(name) for name in st.query_params}
 
 
-def _widgets() -> tuple[Question, str]:
-    return question(), st.session_state.get("index", "")
+def _widgets() -> tuple[Question, str | None]:
+    return question(), st.session_state.get("index")
 
 
 def show(served: Served) -> Question:
@@ -175,4 +187,13 @@ def _dates(served: Served, asked: Question) -> None:
     right.text_input("Dated to", key="until", placeholder=last[:10])
 
 
-__all__ = ["ask_by", "came_by_address", "clear_filters", "link", "question", "restore", "show"]
+__all__ = [
+    "ask_by",
+    "came_by_address",
+    "clear_filters",
+    "link",
+    "question",
+    "remember",
+    "restore",
+    "show",
+]

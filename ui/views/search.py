@@ -1,0 +1,85 @@
+"""The page one searches on."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import streamlit as st
+
+from ui import controls, results, state
+from ui.marks import markdown, visible
+from ui.resources import Served
+from ui.shelf import Shelf, side
+from ui.style import FOCUS
+
+
+def show(shelf: Shelf) -> None:
+    """Draw the page."""
+    st.html('<div class="wva-head"><h1>Search your documents</h1></div>')
+    index = shelf.served()
+    if index is None:
+        _no_index(shelf)
+        return
+    side(index, named=not shelf.several)
+    if not index.info()["documents"]:
+        _empty(index)
+        return
+    state.headline(index)
+    controls.restore(arrived=shelf.arrived)
+    asked = controls.show(index)
+    controls.link(asked, shelf.link_name, _implied(shelf))
+    controls.remember(shelf.page)
+    generation = index.index.generation
+    state.activity(index, shown=generation if asked.text else None)
+    if asked.text:
+        results.show(index, asked)
+    else:
+        results.explain()
+    _focus()
+
+
+def _implied(shelf: Shelf) -> str:
+    """The index that an address without one means."""
+    return shelf.default.name if shelf.several and shelf.default else ""
+
+
+def _no_index(shelf: Shelf) -> None:
+    if shelf.several:
+        st.info("Choose a collection at the side.", icon=":material/folder_open:")
+    st.info(
+        f"Nothing is indexed in {markdown(str(shelf.root))} so far. Make a collection on the "
+        "page Collections, or name a folder with your documents, and this page will go on by "
+        "itself:",
+        icon=":material/folder_open:",
+    )
+    _command(shelf.root)
+    state.until_there_is_one(shelf.root)
+
+
+def _empty(index: Served) -> None:
+    if index.info()["progress"]:
+        st.info("The first documents are being read; this page will go on by itself.")
+    else:
+        st.info(
+            "This index is empty. Add documents on the page Collections, or a folder with this "
+            "command, and this page will go on by itself:",
+            icon=":material/folder_open:",
+        )
+        _command(index.path)
+    state.activity(index, shown=None, waiting=True)
+
+
+def _command(root: Path) -> None:
+    folder = shlex.quote(visible(str(root)))
+    st.code(f"wva index FOLDER --index {folder}", language=None, wrap_lines=True)
+
+
+def _focus() -> None:
+    """Put the cursor into the search box, once per visit."""
+    if "focused" not in st.session_state:
+        st.session_state["focused"] = True
+        st.html(FOCUS, unsafe_allow_javascript=True)
+
+
+__all__ = ["show"]
