@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.backends import Backend, ScoredIds
+from retriever.contents import only_refers, ranked
 from retriever.filters import Filter
 from retriever.query import says_something
 from retriever.types import Chunk, Hit, UsageError
@@ -55,7 +56,8 @@ def search(
     nothing to search. Any text is a legal query; one of punctuation alone finds nothing, symbols
     (😀, €) are left to the dense side. `tolerant`: for a word that occurs nowhere keywords take the
     nearest ones (see `Backend.keyword`). The result is the same as if all chunks had been scored on
-    both sides. Raises UsageError for an impossible `k` or `mode`.
+    both sides, and tables of contents and the like lowered (see `contents`). Raises UsageError for
+    an impossible `k` or `mode`.
     """
     if k < 1:
         raise UsageError(f"the number of results must be at least 1; it is {k}")
@@ -157,14 +159,18 @@ class _Question:
         """The `k` best of what is settled; with `by_file`, the first of each document."""
         hits: list[Hit] = []
         seen: set[str] = set()
-        for at, chunk in self._chunks(ranking.ids[: ranking.settled], BLOCK if by_file else k):
+        found = (
+            (ranking.scores[at], only_refers(chunk.text), (at, chunk))
+            for at, chunk in self._chunks(ranking.ids[: ranking.settled], BLOCK if by_file else k)
+        )
+        for score, (at, chunk) in ranked(found, complete=ranking.exhausted):
             if by_file and chunk.document_id in seen:
                 continue
             seen.add(chunk.document_id)
             hits.append(
                 Hit(
                     rank=len(hits) + 1,
-                    score=ranking.scores[at],
+                    score=score,
                     chunk=chunk,
                     dense=None if ranking.dense is None else ranking.dense[at],
                     keyword=None if ranking.keyword is None else ranking.keyword[at],
