@@ -29,8 +29,10 @@ from retriever.attention import (
 )
 from retriever.batches import Runner
 from retriever.cache import remembered
+from retriever.contributions import PartsReader
 from retriever.likelihood import QuestionReader
 from retriever.models import LoadedModel, load
+from retriever.parts import Parts
 from retriever.settings import (
     DEFAULT_LAYERS,
     DEFAULT_MODEL,
@@ -242,6 +244,30 @@ class AlignedWVA:
             weights = np.array([len(ids) for ids in pieces], dtype=np.float64)
             np.add.at(vectors, owners, _unit(self._runner.run(pieces)) * weights[:, None])
         return _unit(vectors).astype(np.float32)
+
+    def contributions(self, model_input: str) -> Parts:
+        """What every token of an exact model input brings to its vector, before this has length 1.
+
+        Of an input longer than `max_tokens`, the pieces' parts are weighted as the pieces are.
+        Raises ModelError for another pooling than the default, and for the few families (BitNet,
+        DiffLlama) whose attention is more than a weighted sum of values.
+        """
+        encoded = self._loaded.tokenizer(
+            _encodable(model_input), return_offsets_mapping=True, verbose=False
+        )
+        ids = encoded["input_ids"][: len(encoded["input_ids"]) - self._appended]
+        runner = Runner(PartsReader(self._pooler), packed=self._runner.packed)
+        pieces = list(self._pieces(ids))
+        parts, constant = [], np.zeros(self.dimension)
+        for piece in pieces:
+            rows = runner.run([piece])[0].reshape(len(piece) + 1, self.dimension)
+            length = float(np.linalg.norm(rows.sum(axis=0)))
+            if len(pieces) > 1 and length > 0:
+                rows = rows * (len(piece) / length)
+            parts.append(rows[:-1])
+            constant += rows[-1]
+        vectors = np.concatenate([np.empty((0, self.dimension)), *parts])
+        return Parts(model_input, tuple(encoded["offset_mapping"][: len(ids)]), vectors, constant)
 
     # Likelihoods
 

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import Any
 
@@ -33,6 +33,11 @@ IMPLEMENTATION = "wva_packed"
 QUERY_BLOCK = 128
 
 TokenIds = Sequence[int]
+
+Mixture = Callable[[Tensor], Tensor]
+"""Weights of the queries' positions (T,) → what every token brings to the weighted sum of the
+attention's results, heads side by side, in float32: (T, H·E). Its sum over the tokens is that sum.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +143,15 @@ class Pass:
     """A forward pass under way: its texts, and what is wanted of the attention blocks.
 
     `only_last` is the id of the block whose last queries alone matter (0 for none); `on_values` is
-    told every block's value vectors, (1|B, T, K·E); `on_output` every tapped projection's input;
-    `on_head` chooses what the vocabulary head reads of the last states, (1|B, T, X).
+    told every block's value vectors, (1|B, T, K·E); `on_mixture` how the block of a text alone in
+    its row mixes them; `on_output` every tapped projection's input; `on_head` chooses what the
+    vocabulary head reads of the last states, (1|B, T, X).
     """
 
     batch: Batch
     only_last: int = 0
     on_values: Callable[[nn.Module, Tensor], None] | None = None
+    on_mixture: Callable[[nn.Module, Mixture], None] | None = None
     on_output: Callable[[nn.Module, Tensor], None] | None = None
     on_head: Callable[[Tensor], Tensor] | None = None
 
@@ -194,6 +201,8 @@ def _attention(
         one.on_values(module, value.transpose(1, 2).flatten(2))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     attend = _Attend(scale, sliding_window, softcap, s_aux)
+    if one.on_mixture is not None:
+        one.on_mixture(module, partial(attend.mixture, query[0], key[0], value[0]))
     if one.batch.pack is None:
         return attend(query, key, value).transpose(1, 2), None
     only_last = id(module) == one.only_last
@@ -258,6 +267,26 @@ class _Attend:
             mixed = torch.bmm(weights, values[:, seen])
             blocks.append(mixed.view(texts, heads, -1, value.shape[-1]))
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
+
+    def mixture(self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor) -> Tensor:
+        """Query (H, T, D), key (K, T, D), value (K, T, E), of one text: see `Mixture`."""
+        heads, tokens, size = query.shape
+        groups = len(key)
+        total = value.new_zeros((groups, heads // groups, tokens), dtype=torch.float32)
+        for begin in range(0, tokens, QUERY_BLOCK):
+            rows = positions[begin : begin + QUERY_BLOCK]
+            wanted = rows.nonzero()
+            if not len(wanted):
+                continue
+            # Not more rows than are wanted: mostly it is the last one alone.
+            rows = rows[int(wanted[0]) : int(wanted[-1]) + 1]
+            first = begin + int(wanted[0])
+            seen = slice(0, first + len(rows))
+            asked = query[:, first : seen.stop].reshape(groups, -1, size)
+            weights = self._weights(asked.float(), key[:, seen].float(), first, len(rows))
+            by_row = weights.view(groups, -1, len(rows), seen.stop)
+            total[:, :, seen] += torch.einsum("kgnt,n->kgt", by_row, rows.to(by_row))
+        return torch.einsum("kgt,kte->tkge", total, value.float()).flatten(1)
 
     def _weights(self, query: Tensor, key: Tensor, offset: int, rows: int) -> Tensor:
         """Query (N·K, G·n, D), key (N·K, T, D) → α (N·K, G·n, T); row 0 stands at `offset`."""

@@ -93,9 +93,14 @@ class Naive:
             weights = [weight[0] for weight in out.attentions]
         return weights, [self.place.cut(fused) for fused in self.fused]
 
-    def outputs(self, ids: Sequence[int]) -> Tensor:
-        """o_l of every layer for the last token, in double precision: (L, hidden_size)."""
+    def outputs(self, ids: Sequence[int], without: Sequence[int] = ()) -> Tensor:
+        """o_l of every layer for the last token, in double precision: (L, hidden_size).
+
+        The values of the tokens `without` count as zero; whatever they did to others stays.
+        """
         weights, values = self.reveal(ids)
+        for value in values:
+            value[list(without)] = 0
         return torch.stack(
             [self._output(*each) for each in zip(self.blocks, weights, values, strict=True)]
         )

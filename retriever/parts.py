@@ -1,0 +1,214 @@
+"""A text's vector as a sum of parts, one for every token the model read.
+
+    e = Σ_t c_t + constant                                     (dim,), before it gets length one
+
+`contributions` takes them from a model; here they are arrays, summed into *groups*: the words of
+the text, and what is no word of it. This module knows no model.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float64]
+Span = tuple[int, int]
+
+MARKS, PROMPT, CONSTANT = "marks", "prompt", "constant"
+OTHERS = (MARKS, PROMPT, CONSTANT)
+"""What is no word: punctuation and space between the words; the prompt, with the tokens that a
+tokenizer puts before it; and what is there whatever the text is (output biases)."""
+
+_RUN = re.compile(r"[^\W_]+")
+_INNER = "'\u2019\u02bc\u00ad\u200b\u200c\u200d"  # apostrophes, soft hyphen, zero width
+_SOLID = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Scripts without spaces between words (Thai to Burmese, kana, Han): a character is a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every token of one exact model input brings to its vector.
+
+    `spans` are the tokens' characters in `model_input`, empty for a token that stands for none;
+    `vectors` (T, dim) and `constant` (dim,) add up to the vector before it gets length one.
+    """
+
+    model_input: str
+    spans: tuple[Span, ...]
+    vectors: Rows
+    constant: Rows
+
+    @property
+    def total(self) -> Rows:
+        """The vector before it gets length one: (dim,)."""
+        total: Rows = self.vectors.sum(axis=0) + self.constant
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class WordSpan:
+    """A word of a text: `text[start:end]`, where `text` is the title if `in_title`."""
+
+    word: str
+    start: int
+    end: int
+    in_title: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a text stands in a model's input: from character `at` on. `skipped` of it do not."""
+
+    text: str
+    at: int
+    in_title: bool = False
+    skipped: int = 0
+
+    @property
+    def end(self) -> int:
+        """Where in the input it ends."""
+        return self.at + len(self.text) - self.skipped
+
+
+@dataclass(frozen=True, slots=True)
+class WordParts:
+    """A text's words and what each brings to its vector.
+
+    `vectors` (n + 3, dim): the n words, then `OTHERS`; the rows add up to the vector before it
+    gets length one.
+    """
+
+    words: tuple[WordSpan, ...]
+    vectors: Rows
+
+    @property
+    def total(self) -> Rows:
+        """The vector before it gets length one: (dim,)."""
+        total: Rows = self.vectors.sum(axis=0)
+        return total
+
+
+def by_word(parts: Parts, places: Sequence[Place]) -> WordParts:
+    """Sum parts over the words of the texts at `places`, which follow each other in the input.
+
+    A token belongs to the word it shares characters with. One that shares none is of `MARKS` if
+    it lies between where the first text begins and the last one ends, else of `PROMPT`. Words that
+    one token reaches into are one word, so that every token belongs to one group.
+    """
+    found = [
+        (place.at - place.skipped + start, place.at - place.skipped + end, place)
+        for place in places
+        for start, end in word_spans(place.text)
+        if start >= place.skipped
+    ]
+    joined = list(_joined(found, parts.spans))
+    starts, ends = [start for start, _, _ in joined], [end for _, end, _ in joined]
+    vectors = np.zeros((len(joined) + len(OTHERS), parts.vectors.shape[1]))
+    owners = []
+    for start, end in parts.spans:
+        word = bisect_right(ends, start)
+        if word < len(joined) and starts[word] < end:
+            owners.append(word)
+        else:
+            inside = places[0].at <= start < end <= max(places[-1].end, places[0].at)
+            owners.append(len(joined) + OTHERS.index(MARKS if inside else PROMPT))
+    np.add.at(vectors, owners, parts.vectors)
+    vectors[len(joined) + OTHERS.index(CONSTANT)] += parts.constant
+    return WordParts(tuple(_word(*each) for each in joined), vectors)
+
+
+def _joined(
+    words: Sequence[tuple[int, int, Place]], tokens: Sequence[Span]
+) -> Iterator[tuple[int, int, Place]]:
+    """The words in order; neighbours of one text that a token reaches into are one word."""
+    starts, ends = [start for start, _, _ in words], [end for _, end, _ in words]
+    last_of = list(range(len(words)))
+    for start, end in tokens:
+        first, behind = bisect_right(ends, start), bisect_left(starts, end)
+        for word in range(first, behind):
+            last_of[word] = max(last_of[word], behind - 1)
+    at = 0
+    while at < len(words):
+        place, last, look = words[at][2], at, at
+        while look <= last:
+            if words[last_of[look]][2] is place:
+                last = max(last, last_of[look])
+            look += 1
+        yield words[at][0], words[last][1], place
+        at = last + 1
+
+
+def _word(start: int, end: int, place: Place) -> WordSpan:
+    shift = place.skipped - place.at
+    start, end = start + shift, end + shift
+    return WordSpan(place.text[start:end], start, end, place.in_title)
+
+
+def word_spans(text: str) -> list[Span]:
+    """Runs of letters and digits, in order; without spaces between words, single characters.
+
+    Marks on letters and apostrophes within are part of a word; hyphens are not.
+
+    >>> [(start, end) for start, end in word_spans("don't re-use 搜索")]
+    [(0, 5), (6, 8), (9, 12), (13, 14), (14, 15)]
+    """
+    spans: list[Span] = []
+    for match in _RUN.finditer(text):
+        start, end = match.span()
+        if spans and not _SOLID.match(text, start) and _continues(text, spans[-1], start):
+            start = spans.pop()[0]
+        pieces = list(_SOLID.finditer(text, start, end))
+        spans += _cut(start, end, [piece.start() for piece in pieces]) if pieces else [(start, end)]
+    return [(start, _with_marks(text, end)) for start, end in spans]
+
+
+def _continues(text: str, before: Span, start: int) -> bool:
+    """Whether only marks, or one apostrophe, stand between a word and what follows."""
+    gap = text[before[1] : start]
+    return (
+        bool(gap)
+        and not _SOLID.match(text, before[1] - 1)
+        and (
+            gap in _INNER or all(unicodedata.category(c)[0] == "M" or c in _INNER[3:] for c in gap)
+        )
+    )
+
+
+def _cut(start: int, end: int, singles: Sequence[int]) -> Iterator[Span]:
+    """The run [start, end) with the characters at `singles` each alone."""
+    for single in singles:
+        if start < single:
+            yield start, single
+        yield single, single + 1
+        start = single + 1
+    if start < end:
+        yield start, end
+
+
+def _with_marks(text: str, end: int) -> int:
+    while end < len(text) and unicodedata.category(text[end])[0] == "M":
+        end += 1
+    return end
+
+
+__all__ = [
+    "CONSTANT",
+    "MARKS",
+    "OTHERS",
+    "PROMPT",
+    "Parts",
+    "Place",
+    "WordParts",
+    "WordSpan",
+    "by_word",
+    "word_spans",
+]
