@@ -11,6 +11,7 @@ whatever order the queries stand. This module knows arrays only.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,9 +65,7 @@ def interval(values: ArrayLike, *, resamples: int = RESAMPLES, seed: int = SEED)
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     if not len(ordered):
         return Interval(math.nan, math.nan, math.nan)
-    rest = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(_means(ordered, resamples, seed), [rest, 1 - rest])
-    return Interval(math.fsum(ordered) / len(ordered), float(low), float(high))
+    return _middle(math.fsum(ordered) / len(ordered), _means(ordered, resamples, seed))
 
 
 def compare(
@@ -80,18 +79,64 @@ def compare(
     >>> compare([1.0] * 8, [0.5] * 8).verdict.value
     'better'
     """
+    differences = _differences(first, second)
+    return _judged([differences], interval(differences, resamples=resamples, seed=seed))
+
+
+def interval_over_sets(
+    sets: Sequence[ArrayLike], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> Interval:
+    """The mean of the sets' means, (n,) each: a small set counts as much as a large one.
+
+    The sets are given, it is their queries that are drawn: from each set as many as it has.
+
+    >>> interval_over_sets([[0.25] * 9, [0.75]])
+    Interval(mean=0.5, low=0.5, high=0.5)
+    """
+    ordered = [np.sort(np.asarray(values, dtype=np.float64)) for values in sets]
+    if not ordered or not all(len(values) for values in ordered):
+        return Interval(math.nan, math.nan, math.nan)
+    # Sets of one size would otherwise draw the same places: another seed for each.
+    draws = [_means(values, resamples, seed + at) for at, values in enumerate(ordered)]
+    mean = math.fsum(math.fsum(values) / len(values) for values in ordered) / len(ordered)
+    return _middle(mean, np.mean(draws, axis=0))
+
+
+def compare_over_sets(
+    first: Sequence[ArrayLike],
+    second: Sequence[ArrayLike],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Comparison:
+    """As `compare`, by the mean over several sets of queries, each counting the same."""
+    differences = [_differences(one, two) for one, two in zip(first, second, strict=True)]
+    return _judged(differences, interval_over_sets(differences, resamples=resamples, seed=seed))
+
+
+def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     ours, theirs = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if ours.shape != theirs.shape or ours.ndim != 1:
         raise ValueError(f"runs of different queries: {ours.shape} and {theirs.shape} values")
-    differences = ours - theirs
-    found = interval(differences, resamples=resamples, seed=seed)
+    return ours - theirs
+
+
+def _judged(differences: Sequence[NDArray[np.float64]], found: Interval) -> Comparison:
+    """What `found`, the interval of the mean of these differences, allows to say."""
     verdict = Verdict.WITHIN_NOISE
-    if np.count_nonzero(np.abs(differences) > _EXACT) >= FEWEST_DIFFERENCES:
+    if sum(np.count_nonzero(np.abs(each) > _EXACT) for each in differences) >= FEWEST_DIFFERENCES:
         if found.low > _EXACT:
             verdict = Verdict.BETTER
         elif found.high < -_EXACT:
             verdict = Verdict.WORSE
-    return Comparison(found, verdict, len(differences))
+    return Comparison(found, verdict, sum(map(len, differences)))
+
+
+def _middle(mean: float, means: NDArray[np.float64]) -> Interval:
+    """The middle 95 % of the means drawn, (r,)."""
+    rest = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(means, [rest, 1 - rest])
+    return Interval(mean, float(low), float(high))
 
 
 def _means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
@@ -113,5 +158,7 @@ __all__ = [
     "Interval",
     "Verdict",
     "compare",
+    "compare_over_sets",
     "interval",
+    "interval_over_sets",
 ]

@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever import significance
-from retriever.significance import FEWEST_DIFFERENCES, Verdict, compare, interval
+from retriever.significance import (
+    FEWEST_DIFFERENCES,
+    Verdict,
+    compare,
+    compare_over_sets,
+    interval,
+    interval_over_sets,
+)
 
 
 def test_all_27_draws_of_three_queries() -> None:
@@ -112,3 +119,34 @@ def test_nothing_to_compare() -> None:
     assert compare([], []).verdict is Verdict.WITHIN_NOISE
     with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
         compare([1, 2], [1, 2, 3])
+
+
+def test_sets_count_the_same_whatever_their_size() -> None:
+    draw = np.random.default_rng(4)
+    large, small = draw.random(200), draw.random(30) / 2
+    found = interval_over_sets([large, small])
+    assert found.mean == pytest.approx((large.mean() + small.mean()) / 2)
+    # The variance of a mean of two independent means.
+    error = math.sqrt(large.var() / 200 + small.var() / 30) / 2
+    assert found.low == pytest.approx(found.mean - 1.96 * error, abs=error / 6)
+    assert found.high == pytest.approx(found.mean + 1.96 * error, abs=error / 6)
+    assert interval_over_sets([small]) == interval(small)
+    # Two sets with the same values are two samples: less is left to chance than with one.
+    twice = interval_over_sets([small, small])
+    one = interval(small)
+    assert twice.high - twice.low == pytest.approx((one.high - one.low) / math.sqrt(2), rel=0.1)
+
+
+def test_sets_are_compared_query_by_query() -> None:
+    draw = np.random.default_rng(5)
+    easy, hard = draw.random(40), draw.random(9)
+    assert compare_over_sets([easy], [easy / 2]) == compare(easy, easy / 2)
+    both = compare_over_sets([easy, hard], [easy - 0.1, hard + 0.3])
+    assert both.difference.mean == pytest.approx(-0.1)
+    assert (both.verdict, both.queries) == (Verdict.WORSE, 49)
+    few = [[1.0] * 3, [1.0] * 2], [[0.0] * 3, [0.0] * 2]
+    assert compare_over_sets(*few).verdict is Verdict.WITHIN_NOISE
+    assert math.isnan(interval_over_sets([]).mean)
+    assert math.isnan(interval_over_sets([[1.0], []]).mean)
+    with pytest.raises(ValueError, match="shorter"):
+        compare_over_sets([[1.0]], [])
