@@ -9,7 +9,16 @@ parts:
 The means are fitted on unlabelled vectors handed in: passages of the corpus, and sentences of the
 corpus read through the query prompt (no user's query is ever needed). A small corpus says little
 about what is common to *all* texts, so its mean shrinks towards a prior: the mean of a fixed set
-of general texts read by the same model. This module knows arrays only.
+of general texts read by the same model.
+
+Sentences that are compared with each other take one step more, which helps similarity and hurts
+retrieval: directions in which they all vary strongly say little about any two of them, and are
+damped (`sentence_map`),
+
+    x = normalise((raw − mean) · M),   M = (I + C/ρ)^(−½)
+
+with their covariance C. The map is linear: applied to the parts of a vector, it gives the parts of
+the mapped vector. This module knows arrays only.
 """
 
 from __future__ import annotations
@@ -24,6 +33,9 @@ Vectors = NDArray[np.float32]
 PRIOR_WEIGHT = 16.0
 """How many vectors of the corpus the prior counts for: with 16 chunks each has half the say."""
 
+ZCA_POWER = 0.5
+"""The power of whitening that keeps the axes (ZCA); 0 would leave all directions as they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -31,6 +43,18 @@ class Calibration:
 
     passage_mean: Vectors
     query_mean: Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceMap:
+    """What makes sentences comparable: a mean (dim,) and a symmetric matrix (dim, dim), float32."""
+
+    mean: Vectors
+    matrix: Vectors
+
+    def apply(self, vectors: Vectors) -> Vectors:
+        """`normalise((raw − mean) · matrix)`: (..., dim) → (..., dim); a zero row stays zero."""
+        return normalise(apply(vectors, self.mean) @ self.matrix)
 
 
 def apply(vectors: Vectors, mean: Vectors | None) -> Vectors:
@@ -66,3 +90,54 @@ def shrunk_mean(vectors: Vectors, prior: Vectors, weight: float = PRIOR_WEIGHT) 
     total = np.asarray(vectors, dtype=np.float64).sum(axis=0) + weight * prior
     mean: Vectors = (total / (count + weight)).astype(np.float32)
     return mean
+
+
+def sentence_map(vectors: Vectors, prior: Vectors, power: float = ZCA_POWER) -> SentenceMap:
+    """The map for sentences with these raw unit vectors (n, dim), without labels.
+
+    `prior` is the mean of general texts (dim,), see `shrunk_mean`. Rows of zeros (empty texts) do
+    not count. With one sentence, or none, the mean alone is at work, and so it is with power 0.
+    """
+    rows = np.asarray(vectors, dtype=np.float32)
+    rows = rows[np.any(rows != 0, axis=-1)]
+    mean = shrunk_mean(rows, prior)
+    return SentenceMap(mean, soft_whitening(shrunk_covariance(rows, mean), power))
+
+
+def shrunk_covariance(vectors: Vectors, mean: Vectors) -> NDArray[np.float64]:
+    """The covariance of `vectors` (n, dim) about `mean`, drawn towards one alike in all directions.
+
+    (n·S + dim·v·I) / (n + dim), where v is the mean variance of a direction: the prior counts for
+    as many vectors as there are dimensions, because fewer do not determine a covariance. The
+    covariance of the general texts is no better prior: a few dozen texts span a few dozen
+    directions only.
+    """
+    moved = np.asarray(vectors, dtype=np.float64) - mean
+    count, dim = moved.shape
+    total = moved.T @ moved
+    variance = np.trace(total) / (max(count, 1) * dim)
+    shrunk: NDArray[np.float64] = (total + dim * variance * np.eye(dim)) / (count + dim)
+    return shrunk
+
+
+def soft_whitening(covariance: NDArray[np.float64], power: float = ZCA_POWER) -> Vectors:
+    """`(I + C/ρ)^(−power)`, (dim, dim), symmetric, float32: strong directions are damped.
+
+    ρ = tr(C²)/tr(C), the mean variance of a direction weighted by that variance: what varies less
+    stays nearly as it is, where whitening (ρ → 0) would blow up its noise. The scale of C does not
+    matter; the identity comes of no variance, and of power 0.
+
+    >>> soft_whitening(np.diag([2.0, 2.0])).round(3)
+    array([[0.707, 0.   ],
+           [0.   , 0.707]], dtype=float32)
+    """
+    variances, axes = np.linalg.eigh(covariance)
+    variances = np.maximum(variances, 0)  # rounding leaves some a little below zero
+    total = variances.sum()
+    if total > 0:
+        # Divided first, so that the square of a tiny variance is not lost.
+        shares = variances / total
+        variances = shares / np.square(shares).sum()
+    damped = (axes * (1 + variances) ** -power) @ axes.T
+    matrix: Vectors = ((damped + damped.T) / 2).astype(np.float32)
+    return matrix

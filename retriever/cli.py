@@ -349,7 +349,11 @@ def _embed(options: argparse.Namespace) -> int:
         template, vectors = prompts.passage, embedder.embed_passages(texts)
     if not options.raw:
         whole = options.kind == "passage" and not options.prompt
-        vectors = calibration.apply(vectors, embedder.general_mean(template, whole=whole))
+        prior = embedder.general_mean(template, whole=whole)
+        if options.kind == "sentence":
+            vectors = calibration.sentence_map(vectors, prior).apply(vectors)
+        else:
+            vectors = calibration.apply(vectors, prior)
     target = Path(options.output)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:

@@ -51,7 +51,7 @@ class STSResult:
     path: str
     pooling: str
     pairs: int
-    spearman: float  # with the mean of the file's sentences removed
+    spearman: float  # calibrated on the file's sentences, without its scores
     spearman_raw: float
 
 
@@ -61,7 +61,7 @@ def evaluate_sts(embedder: AlignedWVA, path: Path) -> STSResult:
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second)))
     raw = _cached(embedder, texts, [embedder.sentence_input(text) for text in texts])
     prior = embedder.general_mean(embedder.settings.prompts.sentence)
-    calibrated = calibration.apply(raw, calibration.shrunk_mean(raw, prior))
+    calibrated = calibration.sentence_map(raw, prior).apply(raw)
     gold = [pair.score for pair in pairs]
     place = {text: number for number, text in enumerate(texts)}
     first = [place[pair.first] for pair in pairs]

@@ -198,7 +198,10 @@ def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:
     kinds = evaluation.add_subparsers(dest="kind", metavar="KIND", required=True)
     sts = _command(kinds, "sts", run["eval sts"], "sentence similarity: Spearman correlation x 100")
     sts.add_argument("files", nargs="+", metavar="FILE.tsv", help="score, sentence1, sentence2")
-    sts.epilog = "Several poolings, separated by commas, or --pooling all, stand side by side."
+    sts.epilog = (
+        "Calibrated with the file's sentences, never with its scores; spearman_raw is without. "
+        "Several poolings, separated by commas, or --pooling all, stand side by side."
+    )
     _model_options(sts)
     retrieval = _command(
         kinds, "retrieval", run["eval retrieval"], "retrieval on a folder as in BEIR"
@@ -269,4 +272,10 @@ def _add_embed(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument("--kind", choices=["passage", "query", "sentence"], default="passage")
     parser.add_argument("--prompt", help="a prompt of your own, with {} for the text")
     parser.add_argument("--raw", action="store_true", help="without calibration")
+    parser.epilog = (
+        "Passages and queries are calibrated with general texts, each on its own. Sentences "
+        "(--kind sentence) are there to be compared with each other: they are calibrated with all "
+        "sentences of the file, without labels, so put those to be compared into one file. With "
+        "one sentence only the general texts count."
+    )
     _model_options(parser)
