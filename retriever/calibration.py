@@ -11,9 +11,9 @@ corpus read through the query prompt (no user's query is ever needed). A small c
 about what is common to *all* texts, so its mean shrinks towards a prior: the mean of a fixed set
 of general texts read by the same model.
 
-Sentences that are compared with each other take one step more, which helps similarity and hurts
-retrieval: directions in which they all vary strongly say little about any two of them, and are
-damped (`sentence_map`),
+Sentences that are compared with each other take one step more: directions in which they all vary
+strongly say little about any two of them, and are damped (`sentence_map`). Search does without it,
+because whitening was found to hurt retrieval.
 
     x = normalise((raw − mean) · M),   M = (I + C/ρ)^(−½)
 

@@ -214,7 +214,11 @@ class AlignedWVA:
         return self._embed_texts(texts, [self.query_input(text) for text in texts])
 
     def embed_sentences(self, texts: Sequence[str]) -> Vectors:
-        """Raw unit vectors of sentences to compare with each other: (n, dim) float32."""
+        """Raw unit vectors of sentences to compare with each other: (n, dim) float32.
+
+        `calibration.sentence_map`, with `general_mean(settings.prompts.sentence)`, makes the most
+        of them.
+        """
         return self._embed_texts(texts, [self.sentence_input(text) for text in texts])
 
     def embed_prompted(self, texts: Sequence[str], template: str) -> Vectors:
