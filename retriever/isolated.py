@@ -104,10 +104,31 @@ class FileReader:
                 return self._read(path, name, native=False)
             raise
 
+    def look(self, path: Path, request: dict[str, Any]) -> bytes:
+        """What `pagedraw.answer` says of a page of the file, within the limits.
+
+        Raises ReadError, with the end of a sentence.
+        """
+        return self._guarded(path, {**request, "path": str(path.absolute())})
+
+    def warm(self) -> None:
+        """Start the process now, so that the first file need not wait for it."""
+        self._start()
+
     def _read(self, path: Path, name: str, *, native: bool) -> Document:
+        request = {
+            "path": str(path.absolute()),
+            "name": name,
+            "passwords": self.run.passwords,
+            "ocr": self.run.ocr,
+            "native": native,
+        }
+        return document_of(self._guarded(path, request))
+
+    def _guarded(self, path: Path, request: dict[str, Any]) -> bytes:
         self._start()
         try:
-            return self._ask(path, name, native=native)
+            return self._ask(path, request)
         except ReadError:
             raise
         except BaseException:  # Ctrl-C: what it is doing is of no use any more
@@ -127,14 +148,7 @@ class FileReader:
 
     # Asking
 
-    def _ask(self, path: Path, name: str, *, native: bool) -> Document:
-        request = {
-            "path": str(path.absolute()),
-            "name": name,
-            "passwords": self.run.passwords,
-            "ocr": self.run.ocr,
-            "native": native,
-        }
+    def _ask(self, path: Path, request: dict[str, Any]) -> bytes:
         try:
             self._send(request)
         except OSError:
@@ -153,7 +167,7 @@ class FileReader:
             elif message.kind == REFUSED:
                 raise ReadError(_text(message.body))
             else:
-                return document_of(message.body)
+                return message.body
 
     def _next(self, deadline: float, started: float) -> _Message:
         """The next message. Raises ReadError when a limit is passed, or the process has gone."""

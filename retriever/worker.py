@@ -54,20 +54,29 @@ def _receive(requests: queue.SimpleQueue[dict[str, Any]]) -> None:
 
 
 def _answer(request: dict[str, Any], answers: IO[bytes]) -> None:
-    run = Reading(
-        passwords=tuple(request["passwords"]),
-        ocr=request["ocr"],
-        native=request["native"],
-        earn=lambda seconds: _say(answers, EARNED, str(seconds).encode()),
-    )
     try:
-        body = document_json(read_document(Path(request["path"]), request["name"], run))
+        body = _body(request, answers)
     except ReadError as error:
         _say(answers, REFUSED, encoded(str(error)) or b"it cannot be read")
     except MemoryError:
         _say(answers, REFUSED, b"it needs more memory than a file may take; split it")
     else:
         _say(answers, DOCUMENT, body)
+
+
+def _body(request: dict[str, Any], answers: IO[bytes]) -> bytes:
+    """A document, or what is asked of one page."""
+    if "what" in request:
+        from retriever import pagedraw
+
+        return pagedraw.answer(request)
+    run = Reading(
+        passwords=tuple(request["passwords"]),
+        ocr=request["ocr"],
+        native=request["native"],
+        earn=lambda seconds: _say(answers, EARNED, str(seconds).encode()),
+    )
+    return document_json(read_document(Path(request["path"]), request["name"], run))
 
 
 def _say(answers: IO[bytes], kind: bytes, body: bytes) -> None:
