@@ -162,7 +162,8 @@ class Prepared:
         reranking takes the time it needs.
         """
         asked: dict[str, Any] = {"by_file": True, "syntax": False, "rerank_seconds": math.inf}
-        asked |= {"embed": self.vectors.__getitem__, **how}
+        # Every document takes its own place, also one that says the same as another.
+        asked |= {"embed": self.vectors.__getitem__, "fold": False, **how}
         return {
             number: [hit.chunk.path for hit in self.index.search(text, 100, **asked)]
             for number, text in islice(self.queries.items(), first)
@@ -224,10 +225,7 @@ def evaluate_questions(
     by_text = dict(zip(texts, vectors, strict=True))
     rankings = {
         mode.value: {
-            question.id: _places_found(
-                question,
-                index.search(question.text, 10, mode=mode, syntax=False, embed=by_text.__getitem__),
-            )
+            question.id: _places_found(question, _plain(index, question.text, mode, by_text))
             for question in questions
         }
         for mode in MODES
@@ -235,6 +233,12 @@ def evaluate_questions(
     right = {question.id: {str(place): 1.0 for place in question.places} for question in questions}
     values = measured(rankings, right, QUESTION_MEASURES)
     return Run(data, values, _made_with(index), time.monotonic() - started)
+
+
+def _plain(index: Index, text: str, mode: Mode, vectors: Mapping[str, Vectors]) -> list[Hit]:
+    """The ten best passages, each by itself: folded and joined they would be more than ten."""
+    embed = vectors.__getitem__
+    return index.search(text, 10, mode=mode, syntax=False, embed=embed, fold=False)
 
 
 def _places_found(question: Question, hits: Sequence[Hit]) -> list[str]:

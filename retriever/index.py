@@ -10,6 +10,8 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,11 +20,13 @@ from numpy.typing import NDArray
 
 from retriever.backends import Backend, DocumentRow
 from retriever.backends.embedded import EmbeddedBackend
+from retriever.diversity import POOL, check_diversity, diversified, most_marginal
 from retriever.filters import Filter
 from retriever.ingest import Embedder, Ingest, fitting, row_for
 from retriever.query import Query, parse
 from retriever.rerank import as_judge, check_budget
 from retriever.rerank import rerank as reranked
+from retriever.results import gathered, neighbours, widened
 from retriever.search import search
 from retriever.settings import RERANK_SECONDS, ChunkSettings
 from retriever.sync import SyncOptions, SyncReport, sync
@@ -209,8 +213,17 @@ class Index:
         embed: Callable[[str], Vectors] | None = None,
         rerank: int = 0,
         rerank_seconds: float = RERANK_SECONDS,
+        fold: bool = True,
+        diversity: float = 0.0,
+        context: int = 0,
     ) -> list[Hit]:
-        """The `k` best passages; with `by_file`, the best passage of each of the `k` best files.
+        """The `k` best results; with `by_file`, the best passage of each of the `k` best files.
+
+        Passages that say the same become one result that names the others (`Hit.also`), and those
+        that follow each other one that is read as a whole (`Hit.parts`, `Hit.text`): see
+        `retriever.results`. With `fold=False` every passage stands by itself. `diversity` from 0
+        to 1 prefers results that differ from those above them (see `retriever.diversity`);
+        `context` adds so many passages before and behind each to its `Hit.text`.
 
         `mode` is "hybrid", "dense" or "keyword"; `where` a filter, e.g.
         `{"format": "pdf", "path": {"glob": "reports/**"}, "date": {"gte": "2024"}}`; `embed`
@@ -222,27 +235,56 @@ class Index:
         typing error (see `corrections`). With `syntax=False` it is the text as it stands.
         """
         check_budget(rerank, rerank_seconds)
+        check_diversity(diversity)
         asked = parse(query) if syntax else Query(query)
-        hits = search(
+        ranking = partial(
+            search,
             self.backend,
             asked.text,
-            embed or self.embed_query,
-            k=max(k, rerank) if k > 0 else k,
+            cache(embed or self.embed_query),  # the ranking may be read further than at first
             mode=mode,
             where=asked.within(_parsed(where)),
             by_file=by_file,
             tolerant=syntax,
         )
+        count = max(k, rerank, POOL * k if diversity else 0) if k > 0 else k
+        if fold and count > 0:
+            hits = gathered(lambda number: ranking(k=number), count, self.backend)
+        else:
+            hits = ranking(k=count)
         if rerank and hits:
             judge = as_judge(self.embedder)
             hits = reranked(asked.text, hits, judge, rerank, seconds=rerank_seconds)
-        return hits[:k]
+        if diversity and hits:
+            vectors = self.backend.vectors([hit.chunk.id for hit in hits])
+            hits = diversified(hits, vectors, k, diversity)
+        return [widened(hit, context, self.backend) if context else hit for hit in hits[:k]]
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
         return search(
             self.backend, "vector", lambda _: vector, k=k, mode="dense", where=_parsed(where)
         )
+
+    def diverse_by_vector(
+        self,
+        vector: Vectors,
+        k: int = 4,
+        *,
+        candidates: int = 20,
+        weight: float = 0.5,
+        where: Where = None,
+    ) -> list[Hit]:
+        """`k` of the `candidates` passages nearest to a raw query vector (dim,), chosen by MMR.
+
+        Relevance is the calibrated cosine, `weight` its λ: 1 for the nearest ones, 0 for those that
+        differ most (see `retriever.diversity`).
+        """
+        check_diversity(weight)
+        hits = self.search_by_vector(vector, candidates, where=where) if candidates > 0 else []
+        vectors = self.backend.vectors([hit.chunk.id for hit in hits])
+        chosen = most_marginal([hit.score for hit in hits], vectors, k, weight)
+        return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
     def corrections(self, query: str) -> dict[str, list[str]]:
         """The query's words that occur nowhere → the near ones searched for instead, best first.
@@ -276,6 +318,10 @@ class Index:
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""
         return self.backend.chunks(document_id)
+
+    def neighbours(self, chunk: Chunk, before: int = 1, after: int = 1) -> list[Chunk]:
+        """The chunks around one in its document, in order, without itself."""
+        return neighbours(chunk, self.backend, before=before, after=after)
 
     def info(self) -> dict[str, Any]:
         """Counts, model, calibration, store, sizes, last run, running progress: plain JSON."""

@@ -223,12 +223,28 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A piece of one page as it stands there: `page_text[start:end] == text`."""
+
+    page: int | None
+    label: str
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One search result. Scores: larger is better.
 
     `score` orders the results; `dense` is the cosine of the calibrated vectors in [-1, 1] and
     `keyword` the BM25 score (0 when no query word occurs), None for a side that was not asked.
     `rerank` is the mean log-likelihood of the query's tokens after the passage, None if not judged.
+
+    `chunk` is the result's best passage. `parts` are the passages joined to it, itself included, in
+    the order of the document, and `passage` what they say, page by page; both are empty where the
+    result is one passage as it stands. `also` are near-duplicates of it, and of its parts, best
+    first.
     """
 
     rank: int
@@ -237,6 +253,14 @@ class Hit:
     dense: float | None = None
     keyword: float | None = None
     rerank: float | None = None
+    also: tuple[Chunk, ...] = ()
+    parts: tuple[Chunk, ...] = ()
+    passage: tuple[Excerpt, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The result as it is read: what was joined, or else the chunk's text."""
+        return "\n".join(excerpt.text for excerpt in self.passage) or self.chunk.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +304,7 @@ __all__ = [
     "Chunk",
     "Document",
     "DocumentRow",
+    "Excerpt",
     "FileStatus",
     "Hit",
     "IndexStateError",

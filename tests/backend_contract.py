@@ -542,6 +542,35 @@ class BackendContract:
         assert len(backend.chunks("id")) == 1
         assert backend.document("id").chunks == 1
 
+    def test_order_pages_and_vectors_of_chunks(self, backend: Backend) -> None:
+        raw = {text: vector_of(text) for text in ("one two", "two three", "other")}
+        row = DocumentRow(document_id("docs", "a.txt"), "docs", "/root", "a.txt", "txt")
+        backend.save_vectors(list(raw), np.stack(list(raw.values())))
+        pages = [Page(1, "one two three"), Page(2, "other")]
+        spans = [(1, Span(0, 5)), (0, Span(4, 13)), (0, Span(0, 7))]
+        keys = ["other", "two three", "one two"]
+        pieces = [Piece(at, span, key) for (at, span), key in zip(spans, keys, strict=True)]
+        backend.upsert(row, pages, pieces)
+        put(backend, "b.txt", "another document")
+        chunks = backend.chunks(row.id)
+        assert [chunk.text for chunk in chunks] == ["one two", "two three", "other"]
+        assert backend.order(row.id) == [chunk.id for chunk in chunks]
+        assert backend.order("gone") == []
+        for chunk in chunks:
+            page = backend.page_of(chunk.id)
+            assert page is not None
+            assert (page.number, page.text) == (chunk.page, pages[chunk.page - 1].text)
+        assert backend.page_of("gone") is None
+        means = vector_of("passages"), vector_of("queries")
+        backend.calibrate(*means, {})
+        ids = [chunks[2].id, "gone", chunks[0].id, chunks[2].id]
+        expected = unit(np.stack([raw["other"], raw["one two"]]) - means[0])
+        found = backend.vectors(ids)
+        assert found.shape == (4, DIM)
+        np.testing.assert_allclose(found[[0, 2, 3]], expected[[0, 1, 0]], atol=1e-6)
+        assert not found[1].any()
+        assert len(backend.vectors([])) == 0
+
     def test_parts_with_names_and_states_come_back(self, backend: Backend, reopened) -> None:
         backend.save_vectors(["v"], np.ones((1, DIM), np.float32))
         pages = [

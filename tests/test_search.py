@@ -102,7 +102,7 @@ QUERIES = ["mesa", "amber", "amber mesa ledge", "bark", "unknown", "report 4", "
 def test_search_is_brute_force(index, query, mode) -> None:
     expected = brute_force(index, query, mode)
     for k in (1, 7, 60, 10**12):
-        check(index.search(query, k, mode=mode), expected, k)
+        check(index.search(query, k, mode=mode, fold=False), expected, k)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -112,7 +112,7 @@ def test_by_file_is_the_first_chunk_of_each_document(index, query, mode) -> None
     for entry in brute_force(index, query, mode):
         firsts.setdefault(entry[1], entry)
     for k in (1, 10, 500):
-        hits = index.search(query, k, mode=mode, by_file=True)
+        hits = index.search(query, k, mode=mode, by_file=True, fold=False)
         check(hits, list(firsts.values()), k)
         assert len({hit.chunk.document_id for hit in hits}) == len(hits)
 
@@ -135,16 +135,16 @@ def test_filters_come_before_the_search(index, where, mode) -> None:
     parsed = Filter.parse(where)
     expected = brute_force(index, "amber mesa", mode, parsed.matches)
     for k in (5, 400):
-        check(index.search("amber mesa", k, mode=mode, where=where), expected, k)
+        check(index.search("amber mesa", k, mode=mode, where=where, fold=False), expected, k)
 
 
 def test_every_side_has_hits_of_its_own(index) -> None:
-    hits = index.search("bark", 500)
+    hits = index.search("bark", 500, fold=False)
     assert all(hit.keyword == 0 for hit in hits)
     assert "birch" in hits[0].chunk.text, "the synonym was not found by meaning"
-    assert index.search("bark", mode="keyword") == []
-    assert all(hit.keyword is None for hit in index.search("amber", mode="dense"))
-    assert all(hit.dense is None for hit in index.search("amber", mode="keyword"))
+    assert index.search("bark", mode="keyword", fold=False) == []
+    assert all(hit.keyword is None for hit in index.search("amber", mode="dense", fold=False))
+    assert all(hit.dense is None for hit in index.search("amber", mode="keyword", fold=False))
 
 
 def test_a_word_that_only_keywords_know_is_found(tmp_path) -> None:
@@ -155,8 +155,12 @@ def test_a_word_that_only_keywords_know_is_found(tmp_path) -> None:
         odd = Document("odd.txt", "txt", (Page(None, "ledge mesa karst jetty ZX81 inlet"),))
         index.add([*documents, odd])
         embedder._same["zx81"] = "haven"
-        assert index.search("ZX81 amber", 3)[0].chunk.path == "odd.txt"
-        check(index.search("ZX81 amber", 40), brute_force(index, "ZX81 amber", "hybrid"), 40)
+        assert index.search("ZX81 amber", 3, fold=False)[0].chunk.path == "odd.txt"
+        check(
+            index.search("ZX81 amber", 40, fold=False),
+            brute_force(index, "ZX81 amber", "hybrid"),
+            40,
+        )
 
 
 def test_what_is_second_best_on_both_sides_may_be_the_best(tmp_path) -> None:
@@ -178,10 +182,10 @@ def test_what_is_second_best_on_both_sides_may_be_the_best(tmp_path) -> None:
     with Index.open_or_create(tmp_path / "i", Tagged(3)) as index:
         index.add(Document(name, "txt", (Page(None, text),)) for name, text in texts.items())
         for mode in ("dense", "keyword"):
-            first = [hit.chunk.path for hit in index.search("amber", 6, mode=mode)]
+            first = [hit.chunk.path for hit in index.search("amber", 6, mode=mode, fold=False)]
             assert "both" not in first
-        assert index.search("amber", 1)[0].chunk.path == "both"
-        check(index.search("amber", 20), brute_force(index, "amber", "hybrid"), 20)
+        assert index.search("amber", 1, fold=False)[0].chunk.path == "both"
+        check(index.search("amber", 20, fold=False), brute_force(index, "amber", "hybrid"), 20)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -190,7 +194,7 @@ def test_equal_scores_keep_one_order(tmp_path, mode) -> None:
         index.add(Document(f"{n}.txt", "txt", (Page(None, "amber birch"),)) for n in range(40))
         ids = sorted(chunk.id for row in index.documents() for chunk in index.chunks(row.id))
         for query in ("amber", "nothing of it"):
-            hits = index.search(query, 9, mode=mode)
+            hits = index.search(query, 9, mode=mode, fold=False)
             if mode == "keyword" and query != "amber":
                 assert hits == []
             else:
@@ -202,7 +206,7 @@ def test_one_chunk_has_no_deviation(tmp_path) -> None:
     with Index.open_or_create(tmp_path / "i", FakeEmbedder()) as index:
         index.add([Document("a", "txt", (Page(None, "amber birch"),))])
         for mode in MODES:
-            (hit,) = index.search("amber", mode=mode)
+            (hit,) = index.search("amber", mode=mode, fold=False)
             assert np.isfinite(hit.score)
             assert hit.chunk.text == "amber birch"
 
@@ -222,8 +226,8 @@ def test_scripts_without_spaces_are_found_by_keyword(index, tmp_path, text, quer
         small.add(document(number, rng) for number in range(20))
         small.add([Document("found", "txt", (Page(None, text),))])
         for mode in ("keyword", "hybrid"):
-            assert small.search(query, 1, mode=mode)[0].chunk.path == "found"
-        assert len(small.search(query, 50, mode="keyword")) == 1
+            assert small.search(query, 1, mode=mode, fold=False)[0].chunk.path == "found"
+        assert len(small.search(query, 50, mode="keyword", fold=False)) == 1
 
 
 # Any text is a query
@@ -240,7 +244,7 @@ HOSTILE = [
 @pytest.mark.parametrize("query", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_queries_are_queries(index, query) -> None:
     for mode in MODES:
-        hits = index.search(query, 3, mode=mode)
+        hits = index.search(query, 3, mode=mode, fold=False)
         assert len(hits) <= 3
         if "amber" in query and mode != "dense":
             assert any("amber" in hit.chunk.text for hit in hits)
@@ -255,14 +259,17 @@ def test_hostile_queries_are_queries(index, query) -> None:
 )
 def test_any_text_is_a_query(index, query) -> None:
     for mode in MODES:
-        for hit in index.search(query, 3, mode=mode):
+        for hit in index.search(query, 3, mode=mode, fold=False):
             assert np.isfinite(hit.score)
 
 
 @pytest.mark.parametrize("query", ["", " \n\t", "?!", "...", "\0", "—", "\u200b", "\ud800"])
 def test_what_says_nothing_finds_nothing(index, query) -> None:
     for mode in MODES:
-        assert index.search(query, mode=mode, embed=lambda _: pytest.fail("embedded")) == []
+        assert (
+            index.search(query, mode=mode, embed=lambda _: pytest.fail("embedded"), fold=False)
+            == []
+        )
 
 
 def test_symbols_are_left_to_the_dense_side(tmp_path) -> None:
@@ -278,9 +285,9 @@ def test_symbols_are_left_to_the_dense_side(tmp_path) -> None:
     with Index.open_or_create(tmp_path / "i", Symbols(2)) as index:
         index.add(Document(text[2:], "txt", (Page(None, text),)) for text in meanings)
         for mode in ("hybrid", "dense"):
-            assert index.search("😀", 1, mode=mode)[0].chunk.path == "smile"
-            assert index.search("€", 1, mode=mode)[0].chunk.path == "money"
-        assert index.search("€", mode="keyword") == []
+            assert index.search("😀", 1, mode=mode, fold=False)[0].chunk.path == "smile"
+            assert index.search("€", 1, mode=mode, fold=False)[0].chunk.path == "money"
+        assert index.search("€", mode="keyword", fold=False) == []
 
 
 @pytest.mark.parametrize(
@@ -296,12 +303,15 @@ def test_impossible_searches(index, tmp_path, arguments, message) -> None:
     with Index.open_or_create(tmp_path / "empty", FakeEmbedder()) as empty:
         for one in (index, empty):
             with pytest.raises(UsageError, match=message):
-                one.search("amber", **arguments)
+                one.search("amber", **arguments, fold=False)
 
 
 def test_search_by_vector(index) -> None:
     vector = index.embed_query("mesa")
-    one, other = index.search_by_vector(vector, 9), index.search("mesa", 9, mode="dense")
+    one, other = (
+        index.search_by_vector(vector, 9),
+        index.search("mesa", 9, mode="dense", fold=False),
+    )
     assert [(h.chunk.id, h.score) for h in one] == [(h.chunk.id, h.score) for h in other]
     with pytest.raises(UsageError, match="64"):
         index.search_by_vector(np.ones(3, np.float32))
@@ -316,7 +326,7 @@ def test_chunks_may_vanish_during_a_search(tmp_path, monkeypatch) -> None:
             return keyword(query, k, where, **options)
 
         monkeypatch.setattr(index.backend, "keyword", deleting)
-        hits = index.search("amber", 500)
+        hits = index.search("amber", 500, fold=False)
         assert {row.path for row in index.documents()} >= {hit.chunk.path for hit in hits}
         assert len(hits) == index.info()["chunks"]
 
@@ -329,7 +339,7 @@ def test_many_threads_search_while_documents_come(tmp_path) -> None:
         def searching() -> None:
             while not stop.is_set():
                 try:
-                    hits = index.search("amber mesa", 10)
+                    hits = index.search("amber mesa", 10, fold=False)
                     wrong.extend(hit for hit in hits if not hit.chunk.text)
                     if len(hits) != 10:
                         wrong.append(len(hits))

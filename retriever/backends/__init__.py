@@ -131,6 +131,15 @@ class Backend(Protocol):
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""
 
+    def order(self, document_id: str) -> list[str]:
+        """The ids of a document's chunks in order."""
+
+    def page_of(self, chunk_id: str) -> Page | None:
+        """The page a chunk is from, None if the chunk is gone."""
+
+    def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
+        """Calibrated vectors (n, dim) of chunks, in this order; zeros for one that is gone."""
+
     def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
         """The chunks with these ids, in this order; ids that are gone are left out."""
 

@@ -250,6 +250,29 @@ class EmbeddedBackend:
         with self._catalog.reading() as reader:
             return reader.chunks(document_id)
 
+    def order(self, document_id: str) -> list[str]:
+        """See `Backend.order`."""
+        with self._catalog.reading() as reader:
+            return reader.order(document_id)
+
+    def page_of(self, chunk_id: str) -> Page | None:
+        """See `Backend.page_of`."""
+        with self._catalog.reading() as reader:
+            return reader.page_of(chunk_id)
+
+    def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
+        """See `Backend.vectors`."""
+        with self._searching() as (reader, state):
+            by_id = reader.keys_of(chunk_ids)
+            found = np.zeros((len(chunk_ids), reader.dimension() or 0), dtype=np.float32)
+            keys, raw = reader.chunk_vectors(np.array(sorted(by_id.values()), dtype=np.int64))
+            rows = dict(zip(keys.tolist(), range(len(keys)), strict=True))
+            calibrated = calibration.apply(raw, state.passage_mean)
+            for at, id_ in enumerate(chunk_ids):
+                if id_ in by_id:
+                    found[at] = calibrated[rows[by_id[id_]]]
+            return found
+
     def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
         """See `Backend.get`."""
         with self._catalog.reading() as reader:

@@ -177,10 +177,7 @@ class Reader:
             JOIN documents d ON d.key = p.document WHERE d.id = ? ORDER BY p.position""",
             (blob(document_id),),
         )
-        return [
-            Page(number, unblob(text), PageState(state), unblob(reason), unblob(label))
-            for number, text, state, reason, label in rows
-        ]
+        return [_page(row) for row in rows]
 
     def account(self, document_id: str) -> list[PageAccount]:
         """What became of a document's pages, in order, without their texts."""
@@ -219,6 +216,24 @@ class Reader:
             (blob(document_id),),
         )
         return [_chunk(row) for row in rows]
+
+    def order(self, document_id: str) -> list[str]:
+        """The ids of `chunks`, in the same order."""
+        rows = self._rows(
+            """SELECT c.id FROM chunks c JOIN documents d ON d.key = c.document WHERE d.id = ?
+            ORDER BY c.position, c.start, c.stop, c.key""",
+            (blob(document_id),),
+        )
+        return [unblob(id_) for (id_,) in rows]
+
+    def page_of(self, chunk_id: str) -> Page | None:
+        """The page a chunk is from."""
+        row = self._one(
+            """SELECT p.number, p.text, p.state, p.reason, p.label FROM chunks c
+            JOIN pages p ON p.document = c.document AND p.position = c.position WHERE c.id = ?""",
+            (blob(chunk_id),),
+        )
+        return None if row is None else _page(row)
 
     def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
         """The chunks with these ids, in this order, without those that are gone."""
@@ -438,6 +453,11 @@ def _document(row: Sequence[Any]) -> DocumentRow:
         page_states={PageState(state): count for state, count in json.loads(states).items()},
         chunks=chunks,
     )
+
+
+def _page(row: Sequence[Any]) -> Page:
+    number, text, state, reason, label = row
+    return Page(number, unblob(text), PageState(state), unblob(reason), unblob(label))
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:
