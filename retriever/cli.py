@@ -98,6 +98,7 @@ def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], 
             dry_run=options.dry_run,
             **reading,
             retry=options.retry,
+            reread=options.reread,
             progress=_Teller(),
         )
     if options.json:

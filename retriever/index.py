@@ -27,8 +27,9 @@ from retriever.query import Query, parse
 from retriever.rerank import as_judge, check_budget
 from retriever.rerank import rerank as reranked
 from retriever.results import gathered, neighbours, widened
-from retriever.search import search
-from retriever.settings import RERANK_SECONDS, ChunkSettings
+from retriever.search import as_mode, search
+from retriever.settings import DEFAULT_MODEL, RERANK_SECONDS, ChunkSettings
+from retriever.sides import Sides
 from retriever.sync import SyncOptions, SyncReport, sync
 from retriever.types import (
     Chunk,
@@ -60,12 +61,16 @@ class Index:
         dtype: str | None = None,
         chunking: ChunkSettings | None = None,
     ) -> None:
-        """Wrap an open backend. Raises IndexStateError when `embedder` is not the one it needs."""
+        """Wrap an open backend. Raises IndexStateError when `embedder` is not the one it needs.
+
+        `model` names what an index that is bound to none yet is built with, without `embedder`.
+        """
         self.backend = backend
         self.name = name
+        model: str = "",
         self._folder = Path(name).resolve() if name else None
         self._embedder = embedder
-        self._device, self._dtype = device, dtype
+        self._device, self._dtype, self._model = device, dtype, model
         self._chunking = chunking or ChunkSettings()
         self._loading = threading.Lock()
         self._writing = threading.Lock()
@@ -89,7 +94,13 @@ class Index:
         """
         backend = EmbeddedBackend.open(Path(path))
         try:
-            return cls(backend, embedder, name=str(path), device=device, dtype=dtype)
+            return cls(
+                *(backend, embedder),
+                name=str(path),
+                device=device,
+                dtype=dtype,
+                model=backend.wished_model,
+            )
         except BaseException:
             backend.close()
             raise
@@ -113,7 +124,12 @@ class Index:
         backend = EmbeddedBackend.open(Path(path), create=True, factory=store)
         try:
             return cls(
-                backend, embedder, name=str(path), device=device, dtype=dtype, chunking=chunking
+                *(backend, embedder),
+                name=str(path),
+                device=device,
+                dtype=dtype,
+                chunking=chunking,
+                model=backend.wished_model,
             )
         except BaseException:
             backend.close()
@@ -139,8 +155,10 @@ class Index:
 
         `include` and `exclude` are globs; `delete=False` keeps what has vanished, `force` removes
         it even when that is most of the index; `dry_run` only tells. `passwords` are tried on
+        reread: bool = False,
         encrypted files; `ocr` names the languages ("eng+deu") in which pictures of pages are read;
-        `retry` reads files again that failed before. See `retriever.sync`.
+        `retry` reads files again that failed before, `reread` all of them (what is embedded
+        already is not embedded again). See `retriever.sync`.
         """
         chosen = [paths] if isinstance(paths, str | Path) else list(paths)
         with self._writing:
@@ -149,10 +167,15 @@ class Index:
                 lambda: self.embedder,
                 chosen,
                 SyncOptions(
-                    tuple(include),
-                    tuple(exclude),
-                    *(delete, force, dry_run),
-                    *(tuple(passwords), ocr, retry),
+                    include=tuple(include),
+                    exclude=tuple(exclude),
+                    delete=delete,
+                    force=force,
+                    dry_run=dry_run,
+                    passwords=tuple(passwords),
+                    ocr=ocr,
+                    retry=retry,
+                    reread=reread,
                 ),
                 chunking=self._chunking,
                 name=self.name,
@@ -196,6 +219,25 @@ class Index:
         with self._writing:
             try:
                 yield
+    def discard(self, files: Iterable[tuple[str, str]]) -> int:
+        """Remove files, named by root and path, also those that could not be read.
+
+        Returns how many of them were known here.
+        """
+        wanted = set(files)
+        with self._changing():
+            ids = [row.id for row in self.backend.documents() if (row.root, row.path) in wanted]
+            unread = self.backend.unread()
+            others = [file for file in unread if (file.root, file.path) not in wanted]
+            if len(others) < len(unread):
+                self.backend.set_unread(others)
+            if ids:
+                self.backend.delete(ids)
+            count = len({*ids}) + len(unread) - len(others)
+            if count:
+                self.backend.finish({"removed": count})
+        return count
+
             finally:
                 self.backend.release()
 
@@ -348,7 +390,8 @@ class Index:
 
         settings = self.backend.embedder_settings
         if settings is None:
-            return AlignedWVA(device=self._device, dtype=self._dtype)
+            name = self._model or DEFAULT_MODEL
+            return AlignedWVA(model=name, device=self._device, dtype=self._dtype)
         return AlignedWVA.from_settings(settings, device=self._device, dtype=self._dtype)
 
     def close(self) -> None:

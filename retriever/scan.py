@@ -21,21 +21,29 @@ TOOL_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 LEFT_OUT = "left out by the patterns given"
 
+UPLOADS = "uploads"
+"""The one folder inside of an index that may hold documents: files that were uploaded to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """One path asked for: everything below the folder `asked`, or the one file it is (`single`).
 
-    `root` is what paths are told relative to: `asked` itself, or a folder above it.
+    `root` is what paths are told relative to: `asked` itself, or a folder above it. `hide` names
+    folders below that are no part of it.
     """
 
     root: Path
     asked: Path
     single: bool = False
+    hide: tuple[Path, ...] = ()
 
     def covers(self, location: Path) -> bool:
         """Whether a file at `location` belongs to this target."""
-        return location == self.asked if self.single else location.is_relative_to(self.asked)
+        if self.single:
+            return location == self.asked
+        hidden = any(location.is_relative_to(folder) for folder in self.hide)
+        return location.is_relative_to(self.asked) and not hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +74,26 @@ def targets(
     """What the user's paths mean. A path below a root that is known already belongs to that root.
 
     Raises UsageError for a path that does not exist, cannot be entered, or lies in a folder of
-    `hide` (real paths).
+    `hide` (real paths of indexes), but for what was uploaded there: that is a root of its own.
     """
     if not paths:
         raise UsageError("no path was given: name a folder or file to index")
     real = dict.fromkeys(_real(path, hide) for path in paths)
     folders = [path for path in real if path.is_dir()]
     roots = sorted({*map(Path, known_roots), *folders}, key=lambda root: len(root.parts))
-    return [Target(_owner(path, roots), path, path not in folders) for path in real]
+    found = []
+    for path in real:
+        above = [root for root in roots if not _parted(root, path, hide)]
+        hidden = tuple(folder for folder in hide if not path.is_relative_to(folder))
+        found.append(Target(_owner(path, above), path, path not in folders, hidden))
+    return found
+
+
+def _parted(root: Path, path: Path, hide: Sequence[Path]) -> bool:
+    """Whether a scan of `root` would not come to `path`, because an index lies between."""
+    return any(
+        path.is_relative_to(folder) and not root.is_relative_to(folder / UPLOADS) for folder in hide
+    )
 
 
 def _real(path: str | Path, hide: Sequence[Path]) -> Path:
@@ -86,7 +106,8 @@ def _real(path: str | Path, hide: Sequence[Path]) -> Path:
         real = Path(path).expanduser().resolve(strict=True)
     except (OSError, RuntimeError, ValueError):
         raise UsageError(f"there is no file or folder {text!r}") from None
-    if any(real.is_relative_to(folder) for folder in hide):
+    inside = [folder for folder in hide if real.is_relative_to(folder)]
+    if any(not real.is_relative_to(folder / UPLOADS) for folder in inside):
         raise UsageError(f"{text!r} is the index itself; name the folder with your documents")
     if not _printable(real):
         raise UsageError(f"{text!r} has a name that is not valid UTF-8; rename it")

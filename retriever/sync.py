@@ -100,7 +100,7 @@ class SyncOptions:
     """How a folder is synchronised; see `sync`.
 
     `passwords` are tried on what is encrypted; `ocr` names Tesseract's languages, or is empty;
-    `retry` reads files again that failed before and have not changed since.
+    `retry` reads files again that failed before and have not changed since, `reread` all files.
     """
 
     include: tuple[str, ...] = ()
@@ -111,6 +111,7 @@ class SyncOptions:
     passwords: tuple[str, ...] = ()
     ocr: str = ""
     retry: bool = False
+    reread: bool = False
 
 
 def sync(
@@ -224,6 +225,8 @@ class _Run:
 
     def _reads_more(self, row: DocumentRow) -> bool:
         """Whether what this run was given could read pages that could not be read before."""
+        if self.options.reread:
+            return True
         states = row.page_states
         locked = PageState.ENCRYPTED in states and bool(self.options.passwords)
         pictures = PageState.SCANNED in states or PageState.GARBLED in states
@@ -305,7 +308,8 @@ class _Run:
             self._report(file, FileStatus.SKIPPED, PICTURE)
             return True
         before = self.unread_before.get((str(file.root), file.path))
-        if self.options.retry or before is None or before.status is not FileStatus.FAILED:
+        again = self.options.retry or self.options.reread
+        if again or before is None or before.status is not FileStatus.FAILED:
             return False
         now = (file.size, file.changed_ns, self.abilities)
         if now != (before.size, before.mtime_ns, before.settings):

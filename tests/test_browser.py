@@ -308,3 +308,90 @@ def test_a_search_is_still_there_after_a_look_at_the_collections(tab: Any, addre
     for _ in range(4):
         tab.go_back()
     until(lambda: tab.url == "about:blank")
+
+
+def collections(tab: Any, address: str, name: str) -> None:
+    """Go to the page of the collections, with one of them chosen."""
+    tab.goto(f"{address}/collections?index={name}")
+    tab.locator(".wva-title").get_by_text(name, exact=True).wait_for()
+
+
+@pytest.mark.timeout(180)
+def test_an_uploaded_file_is_found_and_a_removed_one_is_not(
+    tab: Any, folder: Path, address: str
+) -> None:
+    collections(tab, address, "notes")
+    tab.get_by_role("button", name="New collection").click()
+    tab.locator(".st-key-new-name input").fill("Field trip")
+    tab.get_by_role("button", name="Create").click()
+    tab.locator(".wva-title").get_by_text("Field trip").wait_for()
+    assert (folder / "Field trip" / "catalog.sqlite").is_file()
+
+    files = [
+        {"name": "fig <b>.txt", "mimeType": "text/plain", "buffer": b"A fig tree grows here."},
+        {"name": "film.mp4", "mimeType": "video/mp4", "buffer": b"x"},
+    ]
+    tab.locator("input[type=file]").set_input_files(files)
+    tab.get_by_text("film.mp4").wait_for()
+    tab.get_by_role("button", name="Upload and index").click()
+    tab.get_by_text("is of no format that is read").wait_for()
+    tab.get_by_text("Done: 1 file").wait_for(timeout=60_000)
+    assert (folder / "Field trip" / "uploads" / "fig _b_.txt").is_file()
+
+    tab.get_by_role("link", name="Search").click()
+    tab.locator(".st-key-q input").fill("fig tree")
+    tab.keyboard.press("Enter")
+    until(lambda: results(tab) == ["fig _b_.txt"])
+
+    tab.get_by_role("link", name="Collections").click()
+    table = tab.locator('[data-testid="stDataFrame"]')
+    table.wait_for()
+    table.scroll_into_view_if_needed()
+    box = table.bounding_box()
+    tab.mouse.click(box["x"] + 15, box["y"] + 52)  # the mark of the first row: it is a canvas
+    tab.get_by_role("button", name="Remove 1 file").click()
+    tab.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    tab.get_by_text("There is no file in this collection yet.").wait_for()
+    tab.get_by_role("link", name="Search").click()
+    tab.get_by_text("This index is empty.").wait_for()
+    assert list((folder / "Field trip" / "uploads").iterdir()) == []
+
+    tab.get_by_role("link", name="Collections").click()
+    tab.get_by_role("button", name="Delete this collection").click()
+    dialog = tab.get_by_role("dialog")
+    dialog.locator("input").fill("field")
+    dialog.get_by_role("button", name="Delete for good").click()
+    dialog.get_by_text("That is not its name").wait_for()
+    dialog.locator("input").fill("Field trip")
+    dialog.locator("input").press("Enter")
+    dialog.get_by_role("button", name="Delete for good").click()
+    until(lambda: not (folder / "Field trip").exists())
+    until(lambda: tab.locator(".wva-title").get_by_text("Field trip").count() == 0)
+
+
+def test_two_visitors_at_once_see_each_their_own(
+    tab: Any, chromium: Any, folder: Path, address: str
+) -> None:
+    with closing(chromium.new_context()) as context:
+        other = context.new_page()
+        tab.goto(f"{address}/?q=apples&mode=keyword&index=notes")
+        other.goto(f"{address}/?q=turnip&mode=keyword&index=notes")
+        until(lambda: results(tab) == ["apples.pdf"])
+        until(lambda: results(other) == [NASTY])
+        other.get_by_role("link", name="Collections").click()
+        other.get_by_role("button", name="Choose").click()
+        other.locator(".wva-title").get_by_text("void").wait_for()
+        tab.locator(".st-key-q input").fill("pears")
+        tab.keyboard.press("Enter")
+        until(lambda: results(tab) == ["pears.txt"])
+        other.get_by_role("link", name="Search").click()
+        other.get_by_text("This index is empty.").wait_for()
+        assert results(tab) == ["pears.txt"]
+
+
+def test_a_folder_that_is_not_there_is_a_sentence(tab: Any, address: str) -> None:
+    collections(tab, address, "void")
+    tab.get_by_role("tab", name="Add a folder").click()
+    tab.locator(".st-key-folder input").first.fill("/no/such/folder")
+    tab.get_by_role("button", name="Add and index").click()
+    tab.get_by_text("There is no file or folder '/no/such/folder'").wait_for()

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,12 @@ import streamlit as st
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
+from retriever.collection import indexes_in
 from retriever.filters import Filter
 from retriever.index import Index
+from retriever.report import Coverage, FileAccount
 from retriever.types import (
     Chunk,
     Document,
@@ -30,8 +34,9 @@ from retriever.types import (
 from tests.fakes import FakeEmbedder
 from ui import marks
 from ui.cards import card
+from ui.ledger import matching
 from ui.questions import Question
-from ui.resources import indexes_in, overview
+from ui.resources import overview
 from ui.server import command
 from ui.state import duration, progress_text
 
@@ -265,6 +270,12 @@ def test_a_card_tells_place_score_and_surroundings() -> None:
         "before pear after"
     )
     assert shown.count("<mark>pear</mark>") == 2
+
+
+def test_a_card_says_how_good_the_match_is() -> None:
+    shown = TAG.sub(" ", card(replace(hit(), match=0.9499), "pears", "dense", []))
+    assert "match 94 %" in shown
+    assert "match" not in TAG.sub(" ", card(hit(), "pears", "dense", []))
 
 
 def test_a_card_says_nothing_it_does_not_know() -> None:
@@ -511,3 +522,66 @@ def test_two_visitors_do_not_mix(page: Callable[..., AppTest], index: Path) -> N
     two = page(index, q="oil", mode="keyword")
     assert (found(one), found(two)) == (["pears.txt"], ["cars.txt"])
     assert found(one.run()) == ["pears.txt"]
+
+
+# Collections
+
+
+def at_collections(app: AppTest) -> AppTest:
+    """The same visitor on the page of the collections."""
+    app._page_hash = calc_hash("collections")  # a page that is a function has no file to go to
+    app.query_params.clear()
+    return app.run()
+
+
+def test_a_collection_is_made_and_chosen(
+    page: Callable[..., AppTest], index: Path, tmp_path: Path
+) -> None:
+    app = at_collections(page(index))
+    assert "notes" in words(app)
+    app.text_input(key="new-name").set_value("../escape")
+    app.button(key="FormSubmitter:new-collection-Create").click().run()
+    assert "cannot be a collection" in app.error[0].value
+    app.text_input(key="new-name").set_value("Letters")
+    app.button(key="FormSubmitter:new-collection-Create").click().run()
+    assert app.selectbox(key="index").value == "Letters"
+    assert "There is no file in this collection yet." in words(app)
+    assert (tmp_path / "Letters" / "catalog.sqlite").is_file()
+
+
+def test_nothing_is_changed_while_another_process_writes(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    with Index.open(index, FakeEmbedder()) as writer:
+        writer.backend.set_progress(
+            {
+                "files_done": 1, "files_total": 4, "chunks": 9, "tokens": 800, "seconds": 2.0,
+                "tokens_per_second": 400.0, "seconds_left": 6.0, "current": "x.txt",
+            }
+        )  # fmt: skip
+        app = at_collections(page(index))
+        assert app.button(key="delete").disabled
+        assert "Another process is writing" in app.button(key="delete").help
+        assert "Indexing: 1 of 4 files" in str(app.get("progress")[0].proto.text)
+        writer.backend.set_progress(None)
+        writer.backend.release()
+    st.cache_resource.clear()  # what is known of an index may be two seconds old
+    assert not app.run().button(key="delete").disabled
+
+
+def test_the_ledger_is_searched_by_state_name_and_reason() -> None:
+    def file(path: str, coverage: Coverage, reason: str = "") -> FileAccount:
+        return FileAccount("/docs", path, "pdf", coverage, reason, "", ())
+
+    good, bad = file("Größe.pdf", Coverage.COMPLETE), file("b.pdf", Coverage.FAILED, "No pages")
+    files = [good, bad]
+    for states, wanted, expected in (
+        ((), "", files),
+        ((Coverage.FAILED,), "", [bad]),
+        ((Coverage.FAILED, Coverage.COMPLETE), "", files),
+        ((), "GRÖSSE", [good]),
+        ((), "pages no", [bad]),
+        ((Coverage.COMPLETE,), "pages", []),
+        ((), "docs pdf", files),
+    ):
+        assert matching(files, states, wanted) == expected

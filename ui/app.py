@@ -14,8 +14,9 @@ from pathlib import Path
 import streamlit as st
 
 from retriever.index import Index
+from retriever.jobs import COMMAND
 from retriever.types import RetrieverError
-from ui import state
+from ui import running, state
 from ui.resources import Opener
 from ui.shelf import Shelf, shelf
 from ui.style import CSS, ICON
@@ -28,8 +29,12 @@ VIEWS: tuple[tuple[str, str, Callable[[Shelf], None]], ...] = (
 """What one can go to: its name, its icon, and what draws it. The first one is the start."""
 
 
-def main(argv: Sequence[str] | None = None, open_index: Opener = Index.open) -> None:
-    """Draw the page. `open_index` opens an index's folder."""
+def main(
+    argv: Sequence[str] | None = None,
+    open_index: Opener = Index.open,
+    indexer: Sequence[str] = COMMAND,
+) -> None:
+    """Draw the page. `open_index` opens an index's folder, `indexer` is the command `wva`."""
     root = _root(sys.argv[1:] if argv is None else argv)
     st.set_page_config("Search your documents", ICON, layout="centered")
     st.html(CSS)
@@ -44,7 +49,7 @@ def main(argv: Sequence[str] | None = None, open_index: Opener = Index.open) -> 
         )
 
     chosen = st.navigation([page(*one) for one in VIEWS], position="top")
-    offered = shelf(root, chosen.title, open_index)
+    offered = shelf(root, chosen.title, open_index, running.jobs(tuple(indexer)))
     try:
         chosen.run()
     except RetrieverError as error:

@@ -160,8 +160,18 @@ def joined(parts: Iterable[str], separator: str = " · ") -> str:
     return separator.join(part for part in parts if part)
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "file"), counted(1200, "file")
+    ('1 file', '1,200 files')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 __all__ = [
     "Spans",
+    "counted",
     "escaped",
     "in_context",
     "joined",

@@ -17,6 +17,7 @@ import streamlit as st
 
 from retriever.catalog import CATALOG_FILE
 from retriever.index import Index
+from retriever.report import Account, account
 from retriever.types import DocumentRow, FileStatus, RetrieverError, UnreadFile
 
 Opener = Callable[[Path], Index]
@@ -56,27 +57,18 @@ class Served:
         growing = self.info()["progress"] is not None
         return _overview(self.place, None if growing else self.index.generation, self.index)
 
+    def account(self) -> Account:
+        """What became of every file: at most ten seconds old while the index grows."""
+        growing = self.info()["progress"] is not None
+        return _account(self.place, None if growing else self.index.generation, self.index)
+
+    def roots(self) -> list[str]:
+        """The folders it is made of."""
+        return sorted({file.root for file in self.account().files} - {""})
+
     def load_model(self) -> None:
         """Load the index's model now, unless a session did; others wait for it."""
         _ = self.index.embedder
-
-
-def indexes_in(folder: Path) -> list[Path]:
-    """The folder itself if it is an index, else the indexes right below it, by name."""
-    if is_index(folder):
-        return [folder]
-    try:
-        return sorted(entry for entry in folder.iterdir() if is_index(entry))
-    except OSError:
-        return []
-
-
-def is_index(folder: Path) -> bool:
-    """Whether there is a catalog in the folder; whether it is sound shows when it is opened."""
-    try:
-        return (folder / CATALOG_FILE).is_file()
-    except OSError:
-        return False
 
 
 def served(folder: Path, open_index: Opener) -> Served:
@@ -87,6 +79,14 @@ def served(folder: Path, open_index: Opener) -> Served:
     except OSError:
         place = (0, 0)  # opening it says what is wrong
     return Served(folder, place, _opened(str(folder.absolute()), place, open_index))
+
+
+def close(index: Served, open_index: Opener) -> None:
+    """Close an index that is going to be deleted, and forget what is remembered of it."""
+    _opened.clear(str(index.path.absolute()), index.place, open_index)
+    for remembered in (_info, _overview, _account):
+        remembered.clear()  # a new index may get the place of the old one
+    index.index.close()
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
@@ -116,6 +116,11 @@ def _overview(place: Place, generation: int | None, _index: Index) -> Overview:
     return overview(_index.documents(), _index.backend.unread())
 
 
+@st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=16)
+def _account(place: Place, generation: int | None, _index: Index) -> Account:
+    return account(_index.backend, _index.name)
+
+
 def overview(rows: Sequence[DocumentRow], unread: Sequence[UnreadFile] = ()) -> Overview:
     """What the documents' rows say together, and the files that gave no document."""
     problems = [(row.path, problem) for row in rows if (problem := _problem(row))]
@@ -136,4 +141,4 @@ def _problem(row: DocumentRow) -> str:
     return f"{sum(bad.values())} of {row.pages} pages: {states}" if bad else ""
 
 
-__all__ = ["Opener", "Overview", "Served", "indexes_in", "is_index", "overview", "served"]
+__all__ = ["Opener", "Overview", "Served", "close", "overview", "served"]

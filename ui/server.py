@@ -12,6 +12,7 @@ _OPTIONS = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
     "server.runOnSave": "false",
+    "server.maxUploadSize": "500",  # MB: as large as a file may be to be read
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",

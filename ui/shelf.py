@@ -11,9 +11,11 @@ from pathlib import Path
 
 import streamlit as st
 
+from retriever.collection import indexes_in, is_index
+from retriever.jobs import Jobs
 from ui import controls, state
 from ui.marks import escaped, visible
-from ui.resources import Opener, Served, indexes_in, is_index, served
+from ui.resources import Opener, Served, served
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Shelf:
     chosen: Path | None
     arrived: bool
     open_index: Opener
+    jobs: Jobs
 
     @property
     def several(self) -> bool:
@@ -51,14 +54,14 @@ class Shelf:
         return served(self.chosen, self.open_index)
 
 
-def shelf(root: Path, page: str, open_index: Opener) -> Shelf:
+def shelf(root: Path, page: str, open_index: Opener, jobs: Jobs) -> Shelf:
     """What is on offer at `root`, with the choice drawn at the side of the page so called."""
     arrived = controls.came_by_address(page)
     home = home_of(root)
     found = tuple(indexes_in(home))
     default = _default(root, home, found)
     chosen = _choice(found, default, arrived=arrived)
-    return Shelf(page, root, home, found, default, chosen, arrived, open_index)
+    return Shelf(page, root, home, found, default, chosen, arrived, open_index, jobs)
 
 
 def home_of(root: Path) -> Path:
@@ -83,6 +86,9 @@ def _choice(found: tuple[Path, ...], default: Path | None, *, arrived: bool) -> 
     if len(found) < 2:
         return default
     names = {path.name: path for path in found}
+    if "choose" in st.session_state:  # a new one, or one after another was deleted
+        st.session_state["index"] = st.session_state.pop("choose")
+        arrived = False
     if arrived or st.session_state.get("index") not in names:
         wanted = st.query_params.get("index", "")
         fallback = default.name if default else None
@@ -93,7 +99,7 @@ def _choice(found: tuple[Path, ...], default: Path | None, *, arrived: bool) -> 
             list(names),
             key="index",
             format_func=visible,
-            index=None,
+            index=None if st.session_state["index"] is None else 0,
             placeholder="Choose one",
         )
     return names.get(st.session_state["index"] or "")

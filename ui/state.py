@@ -11,9 +11,10 @@ from typing import Any
 
 import streamlit as st
 
+from retriever.collection import indexes_in
 from retriever.types import FileStatus, PageState, RetrieverError
-from ui.marks import escaped, joined, markdown
-from ui.resources import Served, indexes_in
+from ui.marks import counted, escaped, joined, markdown
+from ui.resources import Served
 
 EVERY = 3.0
 """Seconds between two looks at the index."""
@@ -60,7 +61,7 @@ def last_run(report: Mapping[str, Any] | None) -> str:
     seconds = report.get("seconds")
     return joined(
         [
-            f"{totals['files']:,} files" if "files" in totals else "",
+            counted(totals["files"], "file") if "files" in totals else "",
             *(f"{totals[name]:,} {name}" for name in ("failed", "skipped") if totals.get(name)),
             f"{report['added']:,} added" if "added" in report else "",
             duration(seconds) if isinstance(seconds, int | float) else "",
@@ -94,7 +95,7 @@ def headline(served: Served) -> None:
         info = served.info()
     except RetrieverError:
         return
-    count = f"{info['documents']:,} {'document' if info['documents'] == 1 else 'documents'}"
+    count = counted(info["documents"], "document")
     name = escaped(served.path.name)
     st.html(f'<p class="wva-note wva-headline">{count} in <bdi>{name}</bdi></p>')
 
@@ -114,32 +115,33 @@ def activity(served: Served, *, shown: int | None, waiting: bool = False) -> Non
     if waiting and info["documents"]:
         st.rerun()
     if info["progress"]:
-        _progress(info["progress"])
+        progress(info["progress"])
     if shown is not None and shown != generation:
         _offer(growing=bool(info["progress"]))
 
 
-def _progress(progress: Mapping[str, Any]) -> None:
-    done, total = int(progress["files_done"]), int(progress["files_total"])
+def progress(told: Mapping[str, Any]) -> None:
+    """How far a run is, as `Backend.set_progress` was told."""
+    done, total = int(told["files_done"]), int(told["files_total"])
     share = min(1.0, max(0.0, done / total)) if total else 0.0
-    st.progress(share, text=progress_text(progress))
+    st.progress(share, text=progress_text(told))
     note = "The index is still growing; what is in it already can be found."
-    current = str(progress.get("current") or "")
+    current = str(told.get("current") or "")
     reading = f" Now reading <bdi>{escaped(current)}</bdi>." if current else ""
     st.html(f'<p class="wva-note">{note}{reading}</p>')
 
 
-def progress_text(progress: Mapping[str, Any]) -> str:
+def progress_text(told: Mapping[str, Any]) -> str:
     """How far a run is, in one line (Markdown).
 
     >>> progress_text({"files_done": 3, "files_total": 44, "chunks": 1200, "tokens": 9000,
     ...                "tokens_per_second": 2120.4, "seconds_left": 130.0})
     'Indexing: 3 of 44 files · 1,200 passages · 2,120 tokens per second · about 2 min left'
     """
-    speed, left = float(progress["tokens_per_second"]), progress["seconds_left"]
+    speed, left = float(told["tokens_per_second"]), told["seconds_left"]
     parts = [
-        f"Indexing: {progress['files_done']:,} of {progress['files_total']:,} files",
-        f"{progress['chunks']:,} passages" if progress["chunks"] else "",
+        f"Indexing: {told['files_done']:,} of {told['files_total']:,} files",
+        f"{told['chunks']:,} passages" if told["chunks"] else "",
         f"{speed:,.0f} tokens per second" if speed else "",
         f"about {duration(left)} left" if left is not None else "",
     ]
@@ -189,6 +191,7 @@ __all__ = [
     "facts",
     "headline",
     "last_run",
+    "progress",
     "progress_text",
     "until_there_is_one",
 ]

@@ -5,9 +5,13 @@ CSS = """<style>
 .wva-head h1 { font-size: 1.5rem; font-weight: 650; letter-spacing: -0.01em; padding: 0;
   margin: 0; }
 .wva-headline.wva-headline { margin-top: -.75rem; }
+.wva-part.wva-part { font-size: 1.08rem; font-weight: 650; padding: 0; margin: .6rem 0 -.4rem; }
+.wva-title.wva-title { font-size: 1.28rem; font-weight: 650; padding: 0; margin: 1.4rem 0 -.3rem;
+  overflow-wrap: anywhere; }
 .wva-note { margin: .15rem 0 0; opacity: .68; font-size: .92rem; }
 .st-key-q input { font-size: 1.08rem; }
 .wva-results > .wva-note { margin-bottom: .7rem; }
+.wva-verdict { margin: .15rem 0 .4rem; font-weight: 600; }
 .wva-card { padding: 1.15rem 0 1.05rem;
   border-top: 1px solid color-mix(in srgb, currentColor 13%, transparent); }
 .wva-card header { display: flex; gap: 1.25rem; justify-content: space-between;
@@ -71,4 +75,51 @@ FOCUS = """<script>
 })();
 </script>"""
 
-__all__ = ["CSS", "FOCUS", "ICON"]
+# A page of paper is white in the dark, too; what is marked on it is drawn through, as with a pen.
+DOCUMENT_CSS = """<style>
+.wva-paper { position: relative; margin: 0; line-height: 0; background: #fff; border-radius: .3rem;
+  box-shadow: 0 0 0 1px color-mix(in srgb, currentColor 22%, transparent); overflow: hidden; }
+.wva-paper img { width: 100%; height: auto; border-radius: 0; }
+.wva-paper span { position: absolute; mix-blend-mode: multiply; }
+.wva-boxed { outline: 2px solid #3b78d8; outline-offset: 4px; border-radius: 2px;
+  background: rgb(74 134 232 / .10); box-shadow: 0 0 0 4px rgb(74 134 232 / .10); }
+.wva-shade { border-radius: 2px; }
+.wva-text-page { line-height: 1.62; overflow-wrap: anywhere; max-width: 46rem; }
+.wva-text-page p { margin: 0 0 .9rem; white-space: pre-line; }
+.wva-text-page :is(h2, h3, h4, h5, h6) { font-weight: 650; line-height: 1.35; padding: 0;
+  margin: 1.3rem 0 .5rem; letter-spacing: 0; }
+.wva-text-page h2 { font-size: 1.35rem; }
+.wva-text-page h3 { font-size: 1.18rem; }
+.wva-text-page :is(h4, h5, h6) { font-size: 1.03rem; }
+.wva-text-page pre { white-space: pre-wrap; font-size: .86rem; line-height: 1.5; margin: 0 0 .9rem;
+  padding: .8rem 1rem; border-radius: .5rem; color: inherit; border: 0;
+  background: color-mix(in srgb, currentColor 6%, transparent); }
+.wva-table { overflow-x: auto; margin: 0 0 .9rem; }
+.wva-table table { border-collapse: collapse; font-size: .92rem; }
+.wva-table td { padding: .3rem .7rem; vertical-align: top; text-align: start;
+  border: 1px solid color-mix(in srgb, currentColor 18%, transparent); }
+.wva-table tr:first-child td { font-weight: 600; }
+.wva-text-page mark { color: inherit; font-weight: 600; border-radius: .2em;
+  background: var(--weight); }
+.wva-here { scroll-margin: 30vh 0; }
+.st-key-leaves button { white-space: nowrap; }
+</style>"""
+
+
+def scroll_to_passage(leaf: int) -> str:
+    """The script that brings a leaf's passage into view once; a number is all that gets into it."""
+    return f"""<script>
+/* {leaf:d} */
+(() => {{
+  let tries = 20;
+  const go = () => {{
+    const here = document.querySelector(".wva-here");
+    if (here && here.getBoundingClientRect().height) here.scrollIntoView({{block: "start"}});
+    else if (tries-- > 0) setTimeout(go, 50);
+  }};
+  setTimeout(go, 50);
+}})();
+</script>"""
+
+
+__all__ = ["CSS", "DOCUMENT_CSS", "FOCUS", "ICON", "scroll_to_passage"]

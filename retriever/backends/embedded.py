@@ -108,6 +108,17 @@ class EmbeddedBackend:
         """See `Backend.generation`."""
         with self._catalog.reading() as reader:
             return reader.generation()
+    @property
+    def wished_model(self) -> str:
+        """The model that was named for an index when it was made; empty for the default one."""
+        with self._catalog.reading() as reader:
+            return str(reader.meta("wished_model") or "")
+
+    def wish(self, model: str) -> None:
+        """Name the model to build an empty index with; `claim` alone binds it."""
+        with self._catalog.writing(visible=False) as writer:
+            writer.set_meta("wished_model", model or None)
+
 
     def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """See `Backend.claim`. Other chunk settings are noted: documents are chunked one by one."""
@@ -384,6 +395,7 @@ class EmbeddedBackend:
                 self._matches.move_to_end(key)
                 return self._matches[key]
         found = reader.keyword(query, tolerant=tolerant)
+                "wished_model": reader.meta("wished_model"),
         with self._matches_lock:
             self._matches[key] = found
             while len(self._matches) > _REMEMBERED_QUERIES:

@@ -1,13 +1,18 @@
-"""The page of the collections: what there is, and choosing one."""
+"""The page of the collections: what there is, a new one, and all that is done to the chosen one."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
+from retriever import collection
+from retriever.presets import PRESETS
+from retriever.settings import DEFAULT_MODEL
 from retriever.types import RetrieverError
-from ui import controls
-from ui.marks import escaped
-from ui.resources import served
+from ui import adding, controls, ledger, running
+from ui.marks import counted, escaped, joined, markdown, visible
+from ui.resources import Served, close, served
 from ui.shelf import Shelf, choose, side
 
 
@@ -16,23 +21,107 @@ def show(shelf: Shelf) -> None:
     st.html('<div class="wva-head"><h1>Collections</h1></div>')
     controls.remember(shelf.page)
     for at, path in enumerate(shelf.found):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            try:
-                info = served(path, shelf.open_index).info()
-                said = f"{info['documents']:,} documents, {info['chunks']:,} passages"
-            except RetrieverError as error:
-                said = str(error)
-            st.html(
-                f'<div class="wva-file"><bdi>{escaped(path.name)}</bdi></div>'
-                f'<p class="wva-note">{escaped(said)}</p>'
-            )
-            if path != shelf.chosen:
-                st.button("Choose", key=f"choose-{at}", on_click=choose, args=(path,))
+        _row(shelf, path, at)
     if not shelf.found:
-        st.info("There is no collection yet.")
+        st.info(
+            f"There is no collection in {markdown(str(shelf.home))} yet.",
+            icon=":material/folder_open:",
+        )
+    with st.popover("New collection", key="new", icon=":material/add:"):
+        _new(shelf)
     index = shelf.served()
     if index is not None:
         side(index, named=not shelf.several)
+        _chosen(shelf, index)
+
+
+def _row(shelf: Shelf, path: Path, at: int) -> None:
+    """A collection in a line: its name, what is in it, and a button to choose it."""
+    here = path == shelf.chosen
+    mark = ' <span class="wva-page">chosen</span>' if here and shelf.several else ""
+    with st.container(horizontal=True, vertical_alignment="center", key=f"collection-{at}"):
+        st.html(
+            f'<div class="wva-file"><bdi>{escaped(path.name)}</bdi>{mark}</div>'
+            f'<p class="wva-note">{escaped(_facts(shelf, path))}</p>'
+        )
+        if not here:
+            st.button("Choose", key=f"choose-{at}", on_click=choose, args=(path,))
+
+
+def _facts(shelf: Shelf, path: Path) -> str:
+    """What is in it, or why that cannot be told."""
+    try:
+        info = served(path, shelf.open_index).info()
+    except RetrieverError as error:
+        return str(error)
+    model = (info["model"] or {}).get("model") or info["wished_model"] or DEFAULT_MODEL
+    size = sum(info["bytes"].values()) / 1e6
+    many = counted(info["documents"], "document"), counted(info["chunks"], "passage")
+    return joined([*many, model, f"{size:,.0f} MB"])
+
+
+def _new(shelf: Shelf) -> None:
+    with st.form("new-collection", border=False):
+        name = st.text_input("Name", key="new-name", max_chars=collection.LONGEST_NAME)
+        model = st.selectbox(
+            "Model",
+            list(PRESETS),
+            key="new-model",
+            accept_new_options=True,
+            format_func=_model,
+            help="Or type a folder, a GGUF file, or a name on the model hub. It cannot be "
+            "changed later: other models make other vectors.",
+        )
+        if st.form_submit_button("Create", type="primary"):
+            adding.told(lambda: _create(shelf, name, str(model or "")))
+
+
+def _model(name: str) -> str:
+    preset = PRESETS.get(name)
+    return f"{name} · {preset.what} ({preset.licence})" if preset else name
+
+
+def _create(shelf: Shelf, name: str, model: str) -> None:
+    made = collection.create(shelf.home, name, "" if model == DEFAULT_MODEL else model)
+    # The choice is a widget that is drawn already: it is set when the page is drawn next.
+    st.session_state["choose"] = made.name
+
+
+def _chosen(shelf: Shelf, index: Served) -> None:
+    """All that can be done to the chosen collection."""
+    st.html(f'<h2 class="wva-title"><bdi>{escaped(index.path.name)}</bdi></h2>')
+    busy = running.busy(index, shelf.jobs)
+    running.show(index, shelf.jobs)
+    st.html('<h3 class="wva-part">Add documents</h3>')
+    adding.show(index, shelf.jobs, busy=busy)
+    st.html('<h3 class="wva-part">Files</h3>')
+    ledger.show(index, busy=busy)
+    adding.folders(index, shelf.jobs, busy=busy)
+    st.divider()
+    if st.button("Delete this collection", key="delete", disabled=bool(busy), help=busy or None):
+        _confirm_deletion(shelf, index)
+
+
+@st.dialog("Delete this collection?")
+def _confirm_deletion(shelf: Shelf, index: Served) -> None:
+    name = index.path.name
+    st.write(
+        f"{markdown(name)} with all that is indexed in it will be deleted, and with it the files "
+        "that were uploaded. Files in your own folders stay."
+    )
+    typed = st.text_input("Type its name to confirm", key="delete-name")
+    if st.button("Delete for good", key="delete-yes", type="primary"):
+        if typed.strip() == name:
+            adding.told(lambda: _delete(shelf, index))
+        else:
+            st.error(f"That is not its name: it is called {markdown(visible(name))}.")
+
+
+def _delete(shelf: Shelf, index: Served) -> None:
+    shelf.jobs.forget(index.path)
+    close(index, shelf.open_index)
+    collection.delete(index.path)
+    st.session_state["choose"] = None
 
 
 __all__ = ["show"]

@@ -1,0 +1,273 @@
+"""Indexes as a person keeps them: a folder of them, their names, and the files uploaded to one.
+
+A collection is an index in a folder beside others. What is uploaded to it lies in its own folder
+`uploads` and is indexed from there like any folder; deleting the collection deletes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from retriever.backends.embedded import EmbeddedBackend
+from retriever.catalog import CATALOG_FILE, LOCK_FILE
+from retriever.catalog.lock import WriterLock
+from retriever.index import Index
+from retriever.readers import MAX_BYTES, supported
+from retriever.scan import UPLOADS, scan, targets
+from retriever.types import IndexStateError, UsageError
+
+LONGEST_NAME = 60  # characters of a collection's name
+_LONGEST_FILE = 180  # bytes of a file's name: file systems take 255, a number may be added
+
+_NAME = re.compile(r"\w[\w .()+-]*")
+# What no file system should be asked to keep, and what turns the writing direction around.
+_UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f<>:"|?*\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
+_RESERVED = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
+)
+
+
+def indexes_in(folder: Path) -> list[Path]:
+    """The folder itself if it is an index, else the indexes right below it, by name."""
+    if is_index(folder):
+        return [folder]
+    try:
+        return sorted(
+            entry
+            for entry in folder.iterdir()
+            if not entry.name.startswith(".") and is_index(entry)
+        )
+    except OSError:
+        return []
+
+
+def is_index(folder: Path) -> bool:
+    """Whether there is a catalog in the folder; whether it is sound shows when it is opened."""
+    try:
+        return (folder / CATALOG_FILE).is_file()
+    except OSError:
+        return False
+
+
+def checked_name(name: str, home: Path) -> str:
+    """`name` as a new collection in `home` may be called, or a UsageError that says why not.
+
+    >>> checked_name("  Annual reports ", Path("no such folder"))
+    'Annual reports'
+    """
+    name = " ".join(name.split())
+    if not name:
+        raise UsageError("the collection needs a name")
+    if len(name) > LONGEST_NAME:
+        raise UsageError(f"the name is longer than {LONGEST_NAME} characters; take a shorter one")
+    if not _NAME.fullmatch(name) or name.endswith(".") or name.lower() in _RESERVED:
+        raise UsageError(
+            f"{name!r} cannot be a collection's name: begin with a letter or digit, and use "
+            "letters, digits, spaces and . ( ) + - _ only"
+        )
+    taken = {entry.name.casefold() for entry in home.iterdir()} if home.is_dir() else set()
+    if name.casefold() in taken:
+        raise UsageError(f"there is already something called {name!r}; take another name")
+    return name
+
+
+def create(home: Path, name: str, model: str = "") -> Path:
+    """Make an empty collection in the folder `home`; returns its folder.
+
+    It will be indexed with `model` unless another one is named then; nothing is loaded now.
+    """
+    folder = home / checked_name(name, home)
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        backend.wish(model.strip())
+    return folder
+
+
+def delete(folder: Path) -> list[str]:
+    """Delete an index with all that was uploaded to it; the caller has closed it.
+
+    Returns the names of what lay in its folder without belonging to it: that stays. Raises
+    IndexStateError when there is no index, somebody is writing to it, or it may not be deleted.
+    """
+    if not is_index(folder):
+        raise IndexStateError(f"there is no index in {folder} any more")
+    lock = WriterLock(folder / LOCK_FILE)
+    lock.acquire()
+    try:
+        foreign = sorted(entry.name for entry in folder.iterdir() if not _belongs(entry.name))
+        if foreign:
+            _delete_ours(folder)
+        else:
+            # Out of sight in one step: a killed deletion leaves no half of an index.
+            doomed = folder.with_name(f".{folder.name}.deleted-{uuid.uuid4().hex[:8]}")
+            folder.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+    except OSError as error:
+        raise IndexStateError(
+            f"the index in {folder} cannot be deleted ({error.strerror or error}); check the "
+            "folder's permissions"
+        ) from error
+    finally:
+        lock.release()
+    return foreign
+
+
+def _belongs(name: str) -> bool:
+    return name.startswith(CATALOG_FILE) or name in (LOCK_FILE, UPLOADS) or ".faiss" in name
+
+
+def _delete_ours(folder: Path) -> None:
+    (folder / CATALOG_FILE).unlink()  # first: without it there is no index
+    for entry in list(folder.iterdir()):
+        if entry.name == UPLOADS:
+            shutil.rmtree(entry)
+        elif _belongs(entry.name):
+            entry.unlink()
+
+
+# Adding
+
+
+def uploads_of(folder: Path) -> Path:
+    """Where the files uploaded to the index in `folder` lie, with all links resolved."""
+    return folder.resolve() / UPLOADS
+
+
+def keep_upload(folder: Path, name: str, data: bytes) -> str:
+    """Keep an uploaded file in the index's folder of uploads; returns the name it got.
+
+    A file is never overwritten: another one of the same name gets a number, and the same content
+    under the same name is kept once. Raises UsageError for what no reader reads, and
+    IndexStateError when it cannot be written.
+    """
+    safe = safe_name(name)
+    if not supported(Path(safe)):
+        raise UsageError(f"{name!r} is of no format that is read{_advice(safe)}; it was not kept")
+    if len(data) > MAX_BYTES:
+        raise UsageError(
+            f"{name!r} is larger than {MAX_BYTES // 1_000_000} MB; split it. It was not kept"
+        )
+    target = uploads_of(folder)
+    try:
+        target.mkdir(exist_ok=True)
+        return _written(target, safe, data)
+    except OSError as error:
+        raise IndexStateError(_not_kept(name, folder, error)) from error
+
+
+def _advice(name: str) -> str:
+    packed = (".zip", ".7z", ".rar", ".gz", ".tar", ".tgz")
+    return ": unpack it, and upload what is in it" if name.lower().endswith(packed) else ""
+
+
+def _not_kept(name: str, folder: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk with {folder} is full: {name!r} was not kept; free some space"
+    return (
+        f"{name!r} cannot be kept in {folder} ({error.strerror or error}); check the folder's "
+        "permissions"
+    )
+
+
+def _written(folder: Path, name: str, data: bytes) -> str:
+    """Write `data` under the first name that is free, or find it there already."""
+    stem, dot, ending = name.rpartition(".") if "." in name else (name, "", "")
+    number = 1
+    while True:
+        tried = name if number == 1 else f"{stem} ({number}){dot}{ending}"
+        if _holds(folder / tried, data):
+            return tried
+        if not os.path.lexists(folder / tried) and _put(folder, tried, data):
+            return tried
+        number += 1
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
+
+
+def _put(folder: Path, name: str, data: bytes) -> bool:
+    """Write a file as a whole or not at all; False if somebody else was faster."""
+    part = folder / f".{uuid.uuid4().hex}.part"  # hidden files are not indexed
+    try:
+        part.write_bytes(data)
+        try:
+            os.link(part, folder / name)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links: still never over another file
+            with (folder / name).open("xb") as file:
+                file.write(data)
+    finally:
+        part.unlink(missing_ok=True)
+    return True
+
+
+def safe_name(name: str) -> str:
+    r"""A file's name alone, as every file system takes it, its ending kept.
+
+    >>> safe_name("../../etc/passwd"), safe_name("C:\\docs\\a<b>.pdf"), safe_name(".profile")
+    ('passwd', 'a_b_.pdf', 'profile')
+    """
+    last = re.split(r"[/\\]", name)[-1]
+    clean = _UNSAFE.sub("_", last).strip(" .")
+    stem, dot, ending = clean.rpartition(".")
+    if not dot or len(ending) > 12:
+        stem, dot, ending = clean, "", ""
+    if stem.lower() in _RESERVED or not stem:
+        stem = f"_{stem}"
+    room = _LONGEST_FILE - len((dot + ending).encode())
+    return stem.encode()[:room].decode("utf-8", "ignore").rstrip(" .") + dot + ending
+
+
+def checked_folder(path: str, index: Path) -> Path:
+    """The folder or file a person named, or a UsageError: missing, forbidden, nothing to read."""
+    text = path.strip().strip("\"'")
+    found = targets([text], [], [index.resolve()])[0]
+    if all(file.reason for file in scan(found, (), (), [index.resolve()])):
+        raise UsageError(f"there is no file in {text!r} that can be read")
+    return found.asked
+
+
+# Removing
+
+
+def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -> int:
+    """Remove files, named by root and path, from the index in `folder`; returns how many.
+
+    What was uploaded is deleted; a file in somebody's own folder stays there, and comes back with
+    the next sync of that folder.
+    """
+    wanted = list(files)
+    count = index.discard(wanted)
+    own = uploads_of(folder)
+    for root, path in wanted:
+        place = own / path
+        if root == str(own) and place.resolve().is_relative_to(own):
+            try:
+                place.unlink(missing_ok=True)
+            except OSError as error:
+                raise IndexStateError(
+                    f"{path!r} is out of the index, but its file {place} cannot be deleted "
+                    f"({error.strerror or error}); the next sync would add it again"
+                ) from error
+    return count
+
+
+__all__ = [
+    "checked_folder",
+    "checked_name",
+    "create",
+    "delete",
+    "indexes_in",
+    "is_index",
+    "keep_upload",
+    "remove_files",
+    "safe_name",
+    "uploads_of",
+]

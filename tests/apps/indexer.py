@@ -1,0 +1,24 @@
+"""The command line with an embedder that needs no model: what the tests of the page index with."""
+
+import sys
+
+import retriever.embedder
+from retriever.cli import main
+from tests.fakes import FakeEmbedder
+
+
+class Fake(FakeEmbedder):
+    """Made as `AlignedWVA` is made."""
+
+    def __init__(self, **_: object) -> None:
+        super().__init__()
+
+    @classmethod
+    def from_settings(cls, *_: object, **__: object) -> "Fake":
+        return cls()
+
+
+retriever.embedder.AlignedWVA = Fake  # type: ignore[assignment,misc]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Runs beside the page: real processes, with a command of a few lines in the place of `wva`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retriever.jobs import Jobs
+from retriever.types import IndexStateError
+
+SCRIPT = """
+import sys, pathlib, time
+folder = pathlib.Path(next(a for a in sys.argv if a.startswith("--index="))[8:])
+what = sys.argv[-1]
+(folder / "asked").write_text("\\n".join(sys.argv[1:]))
+print("some progress", file=sys.stderr)
+if what == "wait": time.sleep(60)
+if what == "fail": print("wva: the disk is full", file=sys.stderr); sys.exit(1)
+if what == "crash": print("Boom: no", file=sys.stderr); sys.exit(9)
+if what == "incomplete": sys.exit(3)
+"""
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Iterator[Jobs]:
+    script = tmp_path / "wva.py"
+    script.write_text(SCRIPT)
+    runs = Jobs([sys.executable, str(script)])
+    yield runs
+    runs.stop_all()
+
+
+@pytest.mark.parametrize(
+    ("what", "problem"),
+    [
+        ("good", ""),
+        ("incomplete", ""),
+        ("fail", "the disk is full"),
+        ("crash", "indexing ended by itself with code 9 (Boom: no); try again"),
+    ],
+)
+def test_how_a_run_ends_is_told(jobs: Jobs, tmp_path: Path, what: str, problem: str) -> None:
+    job = jobs.start(tmp_path, [what], ["--reread"])
+    job.wait(30)
+    assert (job.running, job.problem, job.problem) == (False, problem, problem)
+    assert (tmp_path / "asked").read_text().split("\n") == [
+        "index", f"--index={tmp_path}", "--reread", "--", what,
+    ]  # fmt: skip
+    assert jobs.of(tmp_path) is job
+    jobs.forget(tmp_path)
+    assert jobs.of(tmp_path) is None
+
+
+def test_one_run_at_a_time_for_an_index_and_it_can_be_stopped(jobs: Jobs, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    job = jobs.start(tmp_path, ["wait"])
+    assert job.running
+    assert job.problem == ""
+    with pytest.raises(IndexStateError, match="being indexed already"):
+        jobs.start(tmp_path, ["good"])
+    jobs.forget(tmp_path)
+    assert jobs.of(tmp_path) is job, "a run at work is not forgotten"
+    jobs.start(tmp_path / "other", ["good"]).wait(30)
+    job.stop()
+    assert "stopped" in job.problem
+    jobs.start(tmp_path, ["good"]).wait(30)

@@ -1,0 +1,130 @@
+"""How documents get into a collection: by upload, from a folder, and by reading folders again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from retriever.collection import checked_folder, keep_upload, uploads_of
+from retriever.jobs import Jobs
+from retriever.readers.pictures import tesseract
+from retriever.types import RetrieverError
+from ui import state
+from ui.marks import escaped, markdown
+from ui.resources import Served
+
+_FOLDER_HELP = "It is read where it is; nothing is copied, nothing in it is changed."
+
+
+def show(served: Served, runs: Jobs, *, busy: str) -> None:
+    """Draw what adds documents; `busy` says why nothing can be added now."""
+    upload, folder = st.tabs(["Upload files", "Add a folder of this computer"])
+    with upload, st.form("upload", clear_on_submit=True, border=False):
+        files = st.file_uploader(
+            "Files",
+            accept_multiple_files=True,
+            key="files",
+            help="PDF, Office, web pages, books, mail, tables, code, text: whatever `wva index` "
+            "reads. They are kept with the collection, until they are removed here.",
+        )
+        if st.form_submit_button("Upload and index", disabled=bool(busy), help=busy or None):
+            _uploaded(served, runs, files)
+    with folder, st.form("folder", border=False):
+        path = st.text_input(
+            "Folder or file", key="folder", placeholder="/home/me/Documents", help=_FOLDER_HELP
+        )
+        if st.form_submit_button("Add and index", disabled=bool(busy), help=busy or None):
+            told(lambda: start(served, runs, [checked_folder(path, served.path)]))
+    _refused()
+
+
+def folders(served: Served, runs: Jobs, *, busy: str) -> None:
+    """The folders the collection is made of, each to be synchronised again."""
+    roots = served.roots()
+    if not roots:
+        return
+    rows = "".join(f"<li><bdi>{escaped(name_of(root, served))}</bdi></li>" for root in roots)
+    st.html(f'<ul class="wva-files wva-roots">{rows}</ul>')
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _run(served, runs, "Sync", "Read what is new or has changed", roots, (), busy)
+        again = "Read every file again, also those that failed; known text keeps its vectors"
+        _run(served, runs, "Rebuild", again, roots, ("--reread",), busy)
+        if not tesseract.available():
+            st.toggle("Read scanned pages", key="ocr", help="With Tesseract; takes longer.")
+
+
+def name_of(root: str, served: Served) -> str:
+    """A folder as people know it.
+
+    >>> from pathlib import Path
+    >>> name_of("/docs", Served(Path("ix"), (0, 0), None))
+    '/docs'
+    """
+    return "Uploaded files" if root == str(uploads_of(served.path)) else root
+
+
+def start(
+    served: Served, runs: Jobs, paths: Sequence[str | Path], options: Sequence[str] = ()
+) -> None:
+    """Index in the background; what this visitor set holds for all of it."""
+    more = ["--ocr"] if st.session_state.get("ocr") else []
+    runs.start(served.path, paths, [*options, *more])
+
+
+def told(action: Callable[[], Any]) -> None:
+    """Do it, or say in its own sentence why not; then draw the page anew."""
+    try:
+        action()
+    except RetrieverError as error:
+        state.error(error)
+        return
+    st.rerun()
+
+
+def _run(
+    served: Served,
+    runs: Jobs,
+    label: str,
+    help_: str,
+    roots: Sequence[str],
+    options: Sequence[str],
+    busy: str,
+) -> None:
+    there = [root for root in roots if Path(root).exists()]
+    if st.button(label, key=label.lower(), disabled=bool(busy), help=busy or help_):
+        gone = [root for root in roots if root not in there]
+        st.session_state["refused"] = [
+            f"The folder {root!r} is not there now; what was indexed of it is kept."
+            for root in gone
+        ]
+        if there:
+            told(lambda: start(served, runs, there, options))
+        else:
+            st.rerun()
+
+
+def _uploaded(served: Served, runs: Jobs, files: Sequence[Any]) -> None:
+    """Keep the files and index them; those that are refused are told after the page was redrawn."""
+    refused, kept = [], 0
+    for file in files:
+        try:
+            keep_upload(served.path, file.name, file.getvalue())
+            kept += 1
+        except RetrieverError as error:
+            refused.append(str(error))
+    st.session_state["refused"] = refused if files else ["No file was chosen."]
+    if kept:
+        told(lambda: start(served, runs, [uploads_of(served.path)]))
+    else:
+        st.rerun()
+
+
+def _refused() -> None:
+    for sentence in st.session_state.pop("refused", []):
+        st.warning(markdown(sentence[:1].upper() + sentence[1:]), icon=":material/block:")
+
+
+__all__ = ["folders", "name_of", "show", "start", "told"]
