@@ -1,0 +1,383 @@
+"""The README's tables of quality and cost: `python -m benchmarks.quality FOLDER…` (BEIR folders).
+
+nDCG@10 of our three modes, of BM25 over whole documents, and of a trained embedder, alone and fused
+with that BM25; every mean with its 95 % interval, hybrid search compared with each of the others
+query by query. Then what each costs. `--rerank N` and `--ablate` switch parts on and off.
+
+What is heavy is kept in the user's cache, so a second run takes minutes. Tables go to standard
+output, progress to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks import trained
+from benchmarks.tables import (
+    MEASURE,
+    Cost,
+    against,
+    comparison_table,
+    cost_table,
+    means,
+    quality_table,
+    variant_table,
+)
+from benchmarks.trained import Matrix, Trained
+from retriever.cache import remembered, write_atomically
+from retriever.embedder import AlignedWVA
+from retriever.evaluate import MODES, Prepared, prepared
+from retriever.labels import Retrieval, read_retrieval
+from retriever.rerank import Scores
+from retriever.runs import Run, comparisons_json, digest, measured
+from retriever.search import Mode
+from retriever.settings import DEFAULT_MODEL, ChunkSettings
+from retriever.types import RetrieverError
+from tests.fakes import FakeEmbedder
+
+WHOLE_BM25 = "BM25, whole documents"
+TRAINED = trained.NAME
+FUSED = f"{TRAINED} + BM25"
+OURS = Mode.HYBRID.value
+
+SYSTEMS = (*(mode.value for mode in MODES), WHOLE_BM25, TRAINED, FUSED)
+"""In the order of the tables."""
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "without the dense side": {"mode": Mode.KEYWORD},
+    "without the keyword side": {"mode": Mode.DENSE},
+}
+"""The parts switched off alone: name → arguments of `Index.search`."""
+
+COST_QUERIES, COST_PASSAGES = 20, 48
+"""So many of a set, evenly chosen, are timed."""
+
+Tell = Callable[[str], None]
+Rankings = Mapping[str, Sequence[str]]
+
+
+class RememberingWVA(AlignedWVA):
+    """Keeps likelihoods in the cache, so that reranking is measured again in no time."""
+
+    def log_likelihoods(
+        self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
+    ) -> Scores:
+        """As `AlignedWVA`'s."""
+        read = [*passages, *(titles or ())]
+        name = digest(["likelihood", self.fingerprint, self.dtype, query, *read])
+        judge = super().log_likelihoods
+        return remembered(
+            f"eval/{name}",
+            (len(passages),),
+            lambda: judge(query, passages, titles).astype(np.float32),
+        ).astype(np.float64)
+
+
+class NoModel(FakeEmbedder):
+    """For an index that is only searched by keyword, with documents of any length in one piece."""
+
+    dtype = "none"
+    dimension = 1
+
+    def __init__(self) -> None:
+        super().__init__(self.dimension, weights="none", max_tokens=1 << 20)
+        self.fingerprint = self.settings.fingerprint
+
+    def embed_inputs(self, inputs: Sequence[str]) -> Matrix:
+        """The same vector for every text."""
+        return np.ones((len(inputs), self.dimension), dtype=np.float32)
+
+
+WHOLE = ChunkSettings(size=1 << 19)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One set: all systems, the variants, reranking on a sample (None: not asked for), costs."""
+
+    run: Run
+    ablation: Run | None
+    reranked: Run | None
+    costs: Mapping[str, Cost]
+
+
+# One set
+
+
+class Bench:
+    """A set ready for us, for BM25 over whole documents, and for the trained embedder."""
+
+    def __init__(
+        self, data: Retrieval, ours: Prepared, whole: Prepared, opponent: Trained, tell: Tell
+    ) -> None:
+        self.data, self.ours, self.whole, self.opponent = data, ours, whole, opponent
+        self.ids = list(data.corpus)
+        self._documents = [trained.whole(*document) for document in data.corpus.values()]
+        self._tell = tell
+        place = {name: at for at, name in enumerate(self.ids)}
+        rows = whole.index.documents()
+        self._place = {
+            chunk.id: place[row.path] for row in rows for chunk in whole.index.chunks(row.id)
+        }
+
+    def keyword_scores(self, text: str) -> Matrix:
+        """BM25 of each whole document, 0 without a word of the query: (documents,)."""
+        scores = np.zeros(len(self.ids), dtype=np.float32)
+        found = self.whole.index.backend.keyword(text, len(self._place))
+        places = [self._place[chunk] for chunk in found.ids]
+        np.maximum.at(scores, places, found.scores)
+        return scores
+
+    def rankings(self) -> dict[str, Rankings]:
+        """System → query id → the best documents."""
+        found: dict[str, Rankings] = {}
+        for mode in MODES:
+            self._tell(f"{mode} …")
+            found[mode.value] = self.ours.rankings(mode=mode)
+        asked = self.ours.queries
+        self._tell(f"{WHOLE_BM25} …")
+        keyword = np.stack([self.keyword_scores(text) for text in asked.values()])
+        opponent = self.opponent
+        cosine = opponent.vectors(list(asked.values())) @ opponent.vectors(self._documents).T
+        scores = {WHOLE_BM25: keyword, TRAINED: cosine, FUSED: trained.z_sum(cosine, keyword)}
+        for system, matrix in scores.items():
+            found[system] = {
+                query: trained.ranked(row, self.ids)
+                for query, row in zip(asked, matrix, strict=True)
+            }
+        return found
+
+    def run(self, rankings: Mapping[str, Rankings]) -> Run:
+        """What the queries of these rankings got."""
+        queries = {query for ranked in rankings.values() for query in ranked}
+        judged = {query: self.data.qrels[query] for query in self.ours.queries if query in queries}
+        return Run(self.ours.data, measured(rankings, judged, (MEASURE,)))
+
+    # Costs
+
+    def costs(self) -> dict[str, Cost]:
+        """What a query, a passage and its place on disk cost, measured now, without the cache.
+
+        For the trained embedder, and for BM25 over whole documents, a passage is a document; of
+        the former's only the vector is counted on disk, beside BM25 also the text and its words.
+        """
+        self._tell("costs …")
+        index, opponent, documents = self.ours.index, self.opponent, self._documents
+        embedder, info = index.embedder, index.info()
+        sample = index.backend.sample_chunks(COST_PASSAGES)
+        ours = self._indexing(
+            [embedder.passage_input(chunk.text, chunk.title) for chunk in sample],
+            embedder.embed_inputs,
+        )
+        theirs = self._indexing(evenly(documents, COST_PASSAGES), opponent.encode)
+        on_disk = info["bytes"]["total"] / max(1, info["chunks"])
+        vector = np.float32().nbytes * trained.DIMENSION
+        whole = self.whole.index.info()["bytes"]["total"] / len(documents)
+        cosines = self._cosines(opponent.vectors(documents))
+        return {
+            Mode.KEYWORD.value: Cost(self._searching(self.ours, Mode.KEYWORD)),
+            Mode.DENSE.value: Cost(self._searching(self.ours, Mode.DENSE), ours, on_disk),
+            Mode.HYBRID.value: Cost(self._searching(self.ours, Mode.HYBRID), ours, on_disk),
+            WHOLE_BM25: Cost(self._searching(self.whole, Mode.KEYWORD), None, whole),
+            TRAINED: Cost(self._asking(cosines), theirs, vector),
+            FUSED: Cost(
+                self._asking(lambda text: trained.z_sum(cosines(text), self.keyword_scores(text))),
+                theirs,
+                vector + whole,
+            ),
+        }
+
+    def _cosines(self, vectors: Matrix) -> Callable[[str], Matrix]:
+        """A query → its cosine with each document, the query read now."""
+        return lambda text: vectors @ self.opponent.encode([text])[0]
+
+    def _searching(self, searched: Prepared, mode: Mode) -> float:
+        return self._timed(lambda text: searched.index.search(text, 10, mode=mode, syntax=False))
+
+    def _asking(self, score: Callable[[str], Matrix]) -> float:
+        return self._timed(lambda text: trained.ranked(score(text), self.ids, 10))
+
+    def _timed(self, ask: Callable[[str], object]) -> float:
+        """The median time of a query in ms; the first one, asked twice, warms up."""
+        texts = evenly(list(self.ours.queries.values()), COST_QUERIES)
+        times = [seconds(partial(ask, text)) for text in [texts[0], *texts]]
+        return 1e3 * median(times[1:])
+
+    def _indexing(self, texts: Sequence[str], embed: Callable[[Sequence[str]], Matrix]) -> float:
+        """The model's seconds for 1,000 passages such as these; the first one warms up."""
+        embed(texts[:1])
+        return 1e3 * seconds(partial(embed, texts)) / len(texts)
+
+
+@contextmanager
+def bench(
+    name: str, data: Retrieval, embedder: AlignedWVA, opponent: Trained, tell: Tell
+) -> Iterator[Bench]:
+    """The set, indexed and embedded, from the cache where it was so before."""
+    whole = Retrieval(
+        {number: ("", trained.whole(*document)) for number, document in data.corpus.items()},
+        data.queries,
+        data.qrels,
+    )
+    with (
+        prepared(embedder, data, name, tell=tell) as ours,
+        prepared(NoModel(), whole, name, chunking=WHOLE, tell=tell) as documents,
+    ):
+        yield Bench(data, ours, documents, opponent, tell)
+
+
+def measure(bench: Bench, asked: argparse.Namespace, tell: Tell) -> Measured:
+    """Everything that was asked for, of one set."""
+    found = bench.rankings()
+    ablation = reranked = None
+    if asked.ablate:
+        tell("ablations …")
+        without = {name: bench.ours.rankings(**how) for name, how in VARIANTS.items()}
+        ablation = bench.run({OURS: found[OURS], **without})
+    if asked.rerank:
+        tell(f"reranking {asked.rerank} results of the first {asked.first} queries …")
+        again = bench.ours.rankings(first=asked.first, rerank=asked.rerank)
+        sample = {query: found[OURS][query] for query in again}
+        reranked = bench.run({OURS: sample, f"{OURS}, {asked.rerank} reranked": again})
+    return Measured(bench.run(found), ablation, reranked, bench.costs())
+
+
+# The command
+
+
+def names(folders: Sequence[Path]) -> list[str]:
+    """What to call each set: its path below the folder that holds them all.
+
+    >>> names([Path("/data/xquad/en"), Path("/data/medline")])
+    ['xquad/en', 'medline']
+    """
+    resolved = [folder.resolve() for folder in folders]
+    common = os.path.commonpath([folder.parent for folder in resolved])
+    return [folder.relative_to(common).as_posix() for folder in resolved]
+
+
+def evenly(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the items, evenly chosen.
+
+    >>> evenly("abcdef", 3)
+    ['a', 'c', 'e']
+    """
+    take = min(count, len(items))
+    return [items[at * len(items) // take] for at in range(take)]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long `work` takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def as_json(found: Mapping[str, Measured], asked: argparse.Namespace) -> dict[str, Any]:
+    """All of it, with every query's values."""
+    runs = {name: one.run for name, one in found.items()}
+
+    def told(parts: Mapping[str, Run | None]) -> dict[str, Any]:
+        known = {name: run for name, run in parts.items() if run is not None}
+        return {name: run.to_json(per_query=True) for name, run in known.items()}
+
+    others = [system for system in SYSTEMS if system != OURS]
+    return {
+        "model": asked.model,
+        "measure": MEASURE,
+        "sets": told(runs),
+        "means": {
+            system: {
+                name: [round(value, 4) for value in (one.mean, one.low, one.high)]
+                for name, one in means(runs, system).items()
+            }
+            for system in SYSTEMS
+        },
+        f"{OURS}_against": comparisons_json({o: against(runs, OURS, o) for o in others}),
+        "ablation": told({name: one.ablation for name, one in found.items()}),
+        "reranked": told({name: one.reranked for name, one in found.items()}),
+        "costs": {
+            name: {
+                system: {
+                    "query_ms": cost.query_ms,
+                    "indexing_s_per_1000": cost.indexing_s,
+                    "bytes_per_passage": cost.bytes,
+                }
+                for system, cost in one.costs.items()
+            }
+            for name, one in found.items()
+        },
+    }
+
+
+def tables(found: Mapping[str, Measured]) -> Iterator[str]:
+    """All tables, line by line."""
+    runs = {name: one.run for name, one in found.items()}
+    yield from quality_table(runs)
+    yield ""
+    yield from comparison_table(runs, OURS, f"{OURS} against")
+    yield ""
+    yield from cost_table([one.costs for one in found.values()])
+    for part in ("ablation", "reranked"):
+        tried = {name: getattr(one, part) for name, one in found.items()}
+        if all(tried.values()):
+            yield ""
+            yield from variant_table(tried, OURS)
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="BEIR folders")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="any model of ours")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all values, also by query")
+    parser.add_argument("--ablate", action="store_true", help="also with each part switched off")
+    parser.add_argument("--rerank", type=int, default=0, metavar="N", help="also N reranked")
+    parser.add_argument("--first", type=int, default=40, metavar="Q", help="by Q queries of a set")
+    return parser.parse_args(arguments)
+
+
+def measured_sets(asked: argparse.Namespace, tell: Tell) -> dict[str, Measured]:
+    """Set by set; all folders are read before a model is."""
+    sets = dict(zip(names(asked.folders), map(read_retrieval, asked.folders), strict=True))
+    embedder = RememberingWVA(asked.model)
+    opponent = Trained(embedder.device, tell)
+    found = {}
+    for name, data in sets.items():
+
+        def say(text: str, name: str = name) -> None:
+            tell(f"{name}: {text}")
+
+        with bench(name, data, embedder, opponent, say) as ready:
+            found[name] = measure(ready, asked, say)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = parsed(arguments)
+    try:
+        found = measured_sets(asked, lambda text: print(text, file=sys.stderr, flush=True))
+    except RetrieverError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(tables(found)))
+    if asked.json:
+        text = json.dumps(as_json(found, asked), indent=1, ensure_ascii=False) + "\n"
+        write_atomically(asked.json, lambda file: file.write(text.encode()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

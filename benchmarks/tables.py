@@ -1,0 +1,118 @@
+"""Markdown tables of what systems got on several sets, how they compare, and what they cost.
+
+A *system* is a mode of a `Run`. Every set counts the same in a mean, whatever its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from retriever.runs import Run
+from retriever.significance import (
+    Comparison,
+    Interval,
+    compare,
+    compare_over_sets,
+    interval,
+    interval_over_sets,
+)
+
+MEASURE = "ndcg@10"
+MEAN = "mean"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a system costs; None where it costs nothing of the kind."""
+
+    query_ms: float
+    indexing_s: float | None = None  # for 1,000 passages, the model's part
+    bytes: float | None = None  # for a passage, on disk
+
+
+def against(runs: Mapping[str, Run], one: str, other: str) -> dict[str, Comparison]:
+    """Set → system `one` compared with `other`, query by query; and over the sets, if several."""
+    values = [
+        [list(run.values[system][MEASURE].values()) for run in runs.values()]
+        for system in (one, other)
+    ]
+    found = {name: compare(*pair) for name, *pair in zip(runs, *values, strict=True)}
+    return found | ({MEAN: compare_over_sets(*values)} if len(runs) > 1 else {})
+
+
+def means(runs: Mapping[str, Run], system: str) -> dict[str, Interval]:
+    """Set → the system's mean with its interval; and the mean over the sets, if several."""
+    values = {name: list(run.values[system][MEASURE].values()) for name, run in runs.items()}
+    found = {name: interval(each) for name, each in values.items()}
+    return found | ({MEAN: interval_over_sets(list(values.values()))} if len(runs) > 1 else {})
+
+
+def quality_table(runs: Mapping[str, Run]) -> list[str]:
+    """A row for each set and one for their mean, a column for each system."""
+    systems = list(next(iter(runs.values())).values)
+    columns = {system: means(runs, system) for system in systems}
+    rows = [
+        [name, *(_mean(columns[system][name]) for system in systems)]
+        for name in columns[systems[0]]
+    ]
+    return markdown(["set", *systems], rows)
+
+
+def comparison_table(runs: Mapping[str, Run], one: str, what: str) -> list[str]:
+    """How much `one` is better (+) or worse (-) than every other system, set by set."""
+    others = [system for system in next(iter(runs.values())).values if system != one]
+    columns = {other: against(runs, one, other) for other in others}
+    rows = [[name, *(_verdict(columns[o][name]) for o in others)] for name in columns[others[0]]]
+    return markdown([what, *others], rows)
+
+
+def variant_table(runs: Mapping[str, Run], one: str) -> list[str]:
+    """A row for each variant of `one`, what it gets and how it compares with `one`."""
+    rows = []
+    for system in next(iter(runs.values())).values:
+        found, compared = means(runs, system), against(runs, system, one)
+        cells = [f"{each.mean:.3f}" for each in found.values()]
+        if system != one:
+            judged = [_verdict(each) for each in compared.values()]
+            cells = [f"{mean}, {told}" for mean, told in zip(cells, judged, strict=True)]
+        rows.append([system, *cells])
+    return markdown(["", *means(runs, one)], rows)
+
+
+def cost_table(costs: Sequence[Mapping[str, Cost]]) -> list[str]:
+    """What each system costs, the mean over the sets."""
+    rows = [
+        [
+            system,
+            _amount([each[system].query_ms for each in costs], 1),
+            _amount([each[system].indexing_s for each in costs], 1),
+            _amount([each[system].bytes for each in costs], 0),
+        ]
+        for system in costs[0]
+    ]
+    return markdown(["", "ms a query", "s for 1,000 passages", "bytes a passage"], rows)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table's lines.
+
+    >>> markdown(["a", "b"], [["1", "2"]])
+    ['| a | b |', '|---|---|', '| 1 | 2 |']
+    """
+    lines = [f"| {' | '.join(row)} |" for row in [head, *rows]]
+    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
+
+
+def _mean(one: Interval) -> str:
+    return f"{one.mean:.3f} ({one.low:.3f} to {one.high:.3f})"
+
+
+def _verdict(one: Comparison) -> str:
+    return f"{one.verdict.value} ({one.difference.mean:+.3f})"
+
+
+def _amount(values: Sequence[float | None], places: int) -> str:
+    known = [value for value in values if value is not None]
+    return f"{fmean(known):,.{places}f}" if known else ""

