@@ -60,6 +60,7 @@ class Index:
         device: str | None = None,
         dtype: str | None = None,
         chunking: ChunkSettings | None = None,
+        model: str = "",
     ) -> None:
         """Wrap an open backend. Raises IndexStateError when `embedder` is not the one it needs.
 
@@ -67,7 +68,6 @@ class Index:
         """
         self.backend = backend
         self.name = name
-        model: str = "",
         self._folder = Path(name).resolve() if name else None
         self._embedder = embedder
         self._device, self._dtype, self._model = device, dtype, model
@@ -149,13 +149,13 @@ class Index:
         passwords: Sequence[str] = (),
         ocr: str = "",
         retry: bool = False,
+        reread: bool = False,
         progress: Callable[[Progress], None] = lambda progress: None,
     ) -> SyncReport:
         """Bring the index in step with folders or files.
 
         `include` and `exclude` are globs; `delete=False` keeps what has vanished, `force` removes
         it even when that is most of the index; `dry_run` only tells. `passwords` are tried on
-        reread: bool = False,
         encrypted files; `ocr` names the languages ("eng+deu") in which pictures of pages are read;
         `retry` reads files again that failed before, `reread` all of them (what is embedded
         already is not embedded again). See `retriever.sync`.
@@ -213,12 +213,6 @@ class Index:
                 self.backend.finish({"removed": count})
         return count
 
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """One change at a time; whatever becomes of it, other processes may write afterwards."""
-        with self._writing:
-            try:
-                yield
     def discard(self, files: Iterable[tuple[str, str]]) -> int:
         """Remove files, named by root and path, also those that could not be read.
 
@@ -238,6 +232,12 @@ class Index:
                 self.backend.finish({"removed": count})
         return count
 
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change at a time; whatever becomes of it, other processes may write afterwards."""
+        with self._writing:
+            try:
+                yield
             finally:
                 self.backend.release()
 

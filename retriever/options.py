@@ -111,10 +111,10 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument(
         "--retry", action="store_true", help="read files again that failed and have not changed"
     )
-    _reading_options(parser)
     parser.add_argument(
         "--reread", action="store_true", help="read every file again; known text keeps its vectors"
     )
+    _reading_options(parser)
     parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or HNSW32,SQ8")
     _model_options(parser)
 

@@ -104,11 +104,6 @@ class EmbeddedBackend:
         return None if values is None else ChunkSettings(**values)
 
     @property
-    def generation(self) -> int:
-        """See `Backend.generation`."""
-        with self._catalog.reading() as reader:
-            return reader.generation()
-    @property
     def wished_model(self) -> str:
         """The model that was named for an index when it was made; empty for the default one."""
         with self._catalog.reading() as reader:
@@ -119,6 +114,11 @@ class EmbeddedBackend:
         with self._catalog.writing(visible=False) as writer:
             writer.set_meta("wished_model", model or None)
 
+    @property
+    def generation(self) -> int:
+        """See `Backend.generation`."""
+        with self._catalog.reading() as reader:
+            return reader.generation()
 
     def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """See `Backend.claim`. Other chunk settings are noted: documents are chunked one by one."""
@@ -365,6 +365,7 @@ class EmbeddedBackend:
                 "path": str(self._catalog.folder),
                 **reader.totals(),
                 "model": reader.meta("embedder"),
+                "wished_model": reader.meta("wished_model"),
                 "chunking": reader.meta("chunking"),
                 "calibration": reader.calibration_facts(),
                 "store": {
@@ -395,7 +396,6 @@ class EmbeddedBackend:
                 self._matches.move_to_end(key)
                 return self._matches[key]
         found = reader.keyword(query, tolerant=tolerant)
-                "wished_model": reader.meta("wished_model"),
         with self._matches_lock:
             self._matches[key] = found
             while len(self._matches) > _REMEMBERED_QUERIES:
