@@ -171,6 +171,9 @@ def _search(options: argparse.Namespace) -> int:
             syntax=not options.literal,
             rerank=options.rerank,
             rerank_seconds=options.rerank_seconds,
+            fold=not options.all,
+            diversity=options.diversity,
+            context=options.context,
         )
         took = (time.perf_counter() - started) * 1000
         guesses = options.mode != "dense" and not options.literal
@@ -195,11 +198,14 @@ def _search(options: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     shown = " ".join([asked.text, *chain.from_iterable(instead.values())])
     for hit in hits:
-        print("\n".join(hit_lines(hit, shown, colour=sys.stdout.isatty())))
+        whole = options.context > 0
+        print("\n".join(hit_lines(hit, shown, colour=sys.stdout.isatty(), whole=whole)))
     return DONE
 
 
 def _hit_json(hit: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
     chunk = hit.chunk
     return {
         "rank": hit.rank,
@@ -215,6 +221,12 @@ def _hit_json(hit: Any) -> dict[str, Any]:
         "start": chunk.start,
         "end": chunk.end,
         "text": chunk.text,
+        "parts": [part.id for part in hit.parts],
+        "passage": [asdict(excerpt) for excerpt in hit.passage],
+        "also": [
+            {"chunk_id": one.id, "path": one.path, "page": one.page, "label": one.label}
+            for one in hit.also
+        ],
     }
 
 

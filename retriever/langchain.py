@@ -12,6 +12,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 try:
     from langchain_core.callbacks import (
         AsyncCallbackManagerForRetrieverRun,
@@ -89,10 +91,10 @@ class AlignedWVARetriever(BaseRetriever):
 
     `index` is an open `Index` or the folder of one. `k`, `mode`, `where`, `by_file` and `rerank`
     are those of `Index.search`, set here for all calls or given to `invoke` for one;
-    `rerank_seconds` and `syntax` are set here. Chains often put words in quotes without meaning
-    that they must occur, so here a query is taken as it stands unless `syntax` is True. A
-    document's id is the chunk's; its metadata is plain JSON: path, source document, page, character
-    range, scores (larger is better) and the document's own metadata.
+    `rerank_seconds`, `syntax`, `fold`, `diversity` and `context` are set here. Chains often put
+    words in quotes without meaning that they must occur, so here a query is taken as it stands
+    unless `syntax` is True. A document's id is the chunk's; its metadata is plain JSON: path, source
+    document, page, character range, scores (larger is better) and the document's own metadata.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -105,6 +107,9 @@ class AlignedWVARetriever(BaseRetriever):
     syntax: bool = False
     rerank: int = Field(default=0, ge=0)
     rerank_seconds: float = Field(default=RERANK_SECONDS, gt=0)
+    fold: bool = True
+    diversity: float = Field(default=0.0, ge=0, le=1)
+    context: int = Field(default=0, ge=0)
 
     @field_validator("index", mode="before")
     @classmethod
@@ -131,6 +136,9 @@ class AlignedWVARetriever(BaseRetriever):
             syntax=self.syntax,
             rerank=self.rerank if rerank is None else rerank,
             rerank_seconds=self.rerank_seconds,
+            fold=self.fold,
+            diversity=self.diversity,
+            context=self.context,
         )
         return [as_document(hit) for hit in hits]
 
@@ -156,6 +164,39 @@ class AlignedWVARetriever(BaseRetriever):
         )
         return await run_in_executor(None, search)
 
+    def max_marginal_relevance_search(
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Document]:
+        """`k` of the `fetch_k` passages nearest in meaning, as LangChain's vector stores do.
+
+        `lambda_mult`: 1 for the nearest ones, 0 for those that differ most from each other.
+        """
+        vector = self.index.embed_query(query).tolist()
+        return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, where)
+
+    def max_marginal_relevance_search_by_vector(
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Document]:
+        """As `max_marginal_relevance_search`, with a query's raw vector (`Index.embed_query`)."""
+        hits = self.index.diverse_by_vector(
+            np.array(embedding, dtype=np.float32),
+            k,
+            candidates=fetch_k,
+            weight=lambda_mult,
+            where=self.where if where is None else where,
+        )
+        return [as_document(hit) for hit in hits]
+
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)
         params["ls_vector_store_provider"] = "wva-retriever"
@@ -166,11 +207,15 @@ class AlignedWVARetriever(BaseRetriever):
 
 
 def as_document(hit: Hit) -> Document:
-    """A hit as a LangChain document; the document's own metadata cannot hide our keys."""
+    """A hit as a LangChain document; the document's own metadata cannot hide our keys.
+
+    `page`, `start` and `end` are the best passage's; where several were joined, `passage` tells of
+    what pages' spans the content consists. `also` names near-duplicates.
+    """
     chunk = hit.chunk
     return Document(
         id=chunk.id,
-        page_content=chunk.text,
+        page_content=hit.text,
         metadata={
             **chunk.metadata,
             "path": chunk.path,
@@ -186,5 +231,10 @@ def as_document(hit: Hit) -> Document:
             "dense": hit.dense,
             "keyword": hit.keyword,
             "rerank": hit.rerank,
+            "passage": [
+                {"page": part.page, "label": part.label, "start": part.start, "end": part.end}
+                for part in hit.passage
+            ],
+            "also": hit.also_in,
         },
     )

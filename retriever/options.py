@@ -148,6 +148,25 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
         "--mode", choices=["hybrid", "dense", "keyword"], default="hybrid", help="(hybrid)"
     )
     parser.add_argument("--by-file", action="store_true", help="one passage for each file")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="every passage by itself: near-duplicates are not folded, neighbours not joined",
+    )
+    parser.add_argument(
+        "--diversity",
+        type=float,
+        default=0.0,
+        metavar="D",
+        help="from 0 to 1: prefer results that differ from those above them, e.g. 0.3 (0)",
+    )
+    parser.add_argument(
+        "--context",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also the N passages before and behind each result (0)",
+    )
     _rerank_option(parser)
     parser.add_argument(
         "--rerank-seconds",

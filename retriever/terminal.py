@@ -143,8 +143,11 @@ def _file_line(file: FileReport) -> str:
     return f"{file.status.value:>9}  {printable(file.path)}{reason}"
 
 
-def hit_lines(hit: Hit, query: str, *, colour: bool) -> list[str]:
-    """A hit for reading: place and score, then the passage with the query's words marked."""
+def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> list[str]:
+    """A hit for reading: place and score, then the passage with the query's words marked.
+
+    Of a long passage a piece is shown, unless it is wanted as a `whole`.
+    """
     chunk = hit.chunk
     part = ", ".join(filter(None, [chunk.place, "by OCR" if chunk.state == "ocr" else ""]))
     place = printable(chunk.path) + (f", {printable(part)}" if part else "")
@@ -152,10 +155,23 @@ def hit_lines(hit: Hit, query: str, *, colour: bool) -> list[str]:
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}){reset}"
     width = min(shutil.get_terminal_size().columns, 100) - 4
-    lines = textwrap.wrap(snippet(chunk.text, query), width) or [""]
+    size = len(hit.text) if whole else SNIPPET
+    lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
     if colour:
         lines = [_marked(line, query) for line in lines]
-    return [head, *(f"    {line}" for line in lines), ""]
+    also = f"also in: {printable(listed(hit.also_in))}"
+    more = [f"{dim}{line}{reset}" for line in textwrap.wrap(also, width)] if hit.also else []
+    return [head, *(f"    {line}" for line in [*lines, *more]), ""]
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first of the names, and how many more there are.
+
+    >>> listed(["a.txt", "b.pdf, page 3"]), listed(["a", "b", "c"], 1)
+    ('a.txt; b.pdf, page 3', 'a; and 2 more')
+    """
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return "; ".join([*names[:most], *more])
 
 
 def understood_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[str]]) -> list[str]:

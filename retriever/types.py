@@ -258,6 +258,12 @@ class Hit:
     passage: tuple[Excerpt, ...] = ()
 
     @property
+    def also_in(self) -> list[str]:
+        """Where its near-duplicates stand, each place once: "b.pdf, page 3"."""
+        names = (", ".join(filter(None, [chunk.path, chunk.place])) for chunk in self.also)
+        return list(dict.fromkeys(names))
+
+    @property
     def text(self) -> str:
         """The result as it is read: what was joined, or else the chunk's text."""
         return "\n".join(excerpt.text for excerpt in self.passage) or self.chunk.text

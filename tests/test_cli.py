@@ -25,7 +25,7 @@ TOTALS = {
 }  # fmt: skip
 HIT = {
     "rank", "score", "scores", "chunk_id", "path", "format", "title", "page", "start", "end",
-    "text", "label", "state",
+    "text", "label", "state", "parts", "passage", "also",
 }  # fmt: skip
 
 
@@ -97,6 +97,30 @@ def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
     assert both["hits"][0]["path"] == "apple.txt"
     assert both["hits"][1]["scores"]["keyword"] == 0
     assert shell.sync(str(docs))[1]["totals"]["unchanged"] == 2
+
+
+def test_results_are_folded_joined_widened_or_plain(shell, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name in ("a.txt", "b.txt"):
+        (docs / name).write_text("Red apples grow on trees in the old orchard.")
+    (docs / "c.txt").write_text("Green apples cost 5 more.")
+    shell.sync(str(docs))
+    found = shell.search("apples", "--mode", "keyword")["hits"]
+    assert sorted(len(hit["also"]) for hit in found) == [0, 1]
+    (folded,) = [hit for hit in found if hit["also"]]
+    assert {folded["path"], folded["also"][0]["path"]} == {"a.txt", "b.txt"}
+    assert len(shell.search("apples", "--mode", "keyword", "--all")["hits"]) == 3
+    options = ["--diversity", "0.5", "--context", "1"]
+    diverse = shell.search("apples", "--mode", "keyword", *options)["hits"]
+    assert diverse[0]["passage"] == [
+        {name: diverse[0][name] for name in ("page", "label", "start", "end", "text")}
+    ]
+    code, out, _ = shell("search", "apples", "--mode", "keyword", "--index", shell.index)
+    assert code == 0
+    assert f"also in: {folded['also'][0]['path']}" in out
+    code, _, err = shell("search", "apples", "--diversity", "2", "--index", shell.index)
+    assert (code, "from 0 to 1" in err) == (2, True)
 
 
 def test_queries_as_people_type_them(shell: Shell, docs: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from langchain_tests.integration_tests import (
     EmbeddingsIntegrationTests,
     RetrieversIntegrationTests,
@@ -142,6 +143,27 @@ async def test_results_are_reranked_for_all_calls_or_one() -> None:
         assert [each for each, _ in found] == [each for each, _ in expected]
         assert found[0][1] == pytest.approx(expected[0][1], rel=1e-4)
     assert all(each.metadata["rerank"] is None for each in given.invoke(query))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+def test_marginal_relevance_is_langchains_own(weight) -> None:
+    index = small_index()
+    retriever = AlignedWVARetriever(index=index)
+    raw = index.embed_query("sea")
+    near = index.search_by_vector(raw, 3)
+    vectors = index.backend.vectors([hit.chunk.id for hit in near])
+    # A unit vector with the very cosines that the hits have: one more axis takes what is left.
+    query = np.linalg.lstsq(vectors, np.array([hit.score for hit in near]), rcond=None)[0]
+    query = np.append(query, np.sqrt(1 - query @ query))
+    padded = np.pad(vectors, ((0, 0), (0, 1)))
+    expected = maximal_marginal_relevance(query, padded.tolist(), weight, 2)
+    found = retriever.max_marginal_relevance_search("sea", 2, 3, weight)
+    assert [each.id for each in found] == [near[at].chunk.id for at in expected]
+    again = retriever.max_marginal_relevance_search_by_vector(raw.tolist(), 2, 3, weight)
+    assert [each.id for each in again] == [each.id for each in found]
+    (only,) = retriever.max_marginal_relevance_search("sea", where={"path": "law.txt"})
+    assert only.metadata["path"] == "law.txt"
+    assert retriever.max_marginal_relevance_search("sea", fetch_k=0) == []
 
 
 def test_a_retriever_opens_an_index_by_its_folder() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from retriever.terminal import listed
 from retriever.types import Chunk, Hit, Page, PageState
 from ui.marks import escaped, in_context, joined, passage
 
@@ -31,7 +32,7 @@ def card(hit: Hit, query: str, mode: str, pages: Sequence[Page]) -> str:
     return (
         f'<article class="wva-card" data-rank="{hit.rank}">'
         f"<header>{_place(chunk)}{_score(hit, mode)}</header>"
-        f'<p class="wva-text" dir="auto">{passage(chunk.text, query)}</p>'
+        f'<p class="wva-text" dir="auto">{passage(hit.text, query)}</p>{_also(hit)}'
         f"{_surroundings(chunk, query, pages)}</article>"
     )
 
@@ -55,6 +56,13 @@ def _place(chunk: Chunk) -> str:
         f'<div class="wva-place"><div class="wva-file"><bdi>{escaped(name)}</bdi>{page}</div>'
         f"{below}</div>"
     )
+
+
+def _also(hit: Hit) -> str:
+    """Where the same is said; nothing if it is said here only."""
+    if not hit.also:
+        return ""
+    return f'<p class="wva-where">Also in: <bdi>{escaped(listed(hit.also_in))}</bdi></p>'
 
 
 def _score(hit: Hit, mode: str) -> str:
