@@ -27,9 +27,8 @@ from retriever.query import Query, parse
 from retriever.rerank import as_judge, check_budget
 from retriever.rerank import rerank as reranked
 from retriever.results import gathered, neighbours, widened
-from retriever.search import as_mode, search
+from retriever.search import search
 from retriever.settings import DEFAULT_MODEL, RERANK_SECONDS, ChunkSettings
-from retriever.sides import Sides
 from retriever.sync import SyncOptions, SyncReport, sync
 from retriever.types import (
     Chunk,
