@@ -203,6 +203,36 @@ def _search(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _explain(options: argparse.Namespace) -> int:
+    from retriever.index import Index
+    from retriever.terminal_explain import explanation_lines
+
+    if options.hit < 1:
+        raise UsageError(f"--hit counts from 1; it is {options.hit}")
+    syntax = not options.literal
+    with Index.open(options.index, device=options.device, dtype=options.dtype) as index:
+        if options.chunk:
+            found = index.explain(options.query, options.chunk, mode=options.mode, syntax=syntax)
+        else:
+            hits = index.search(
+                options.query,
+                max(options.hit, options.rerank),
+                mode=options.mode,
+                where=_filter(options),
+                syntax=syntax,
+                rerank=options.rerank,
+            )
+            if len(hits) < options.hit:
+                raise UsageError(f"there is no result {options.hit}: {len(hits)} were found")
+            hit, first = hits[options.hit - 1], hits[: options.rerank]
+            found = index.explain(options.query, hit, syntax=syntax, first=first)
+    if options.json:
+        _print_json({"index": options.index, **found.to_json()})
+    else:
+        print("\n".join(explanation_lines(found, colour=sys.stdout.isatty())))
+    return DONE
+
+
 def _hit_json(hit: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -542,6 +572,7 @@ def _print_facts(facts: dict[str, Any], indent: str = "") -> None:
 COMMANDS = {
     "index": _index,
     "search": _search,
+    "explain": _explain,
     "ui": _ui,
     "eval sts": _eval_sts,
     "eval retrieval": _eval_retrieval,

@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from retriever.backends import Backend, DocumentRow
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.diversity import POOL, check_diversity, diversified, most_marginal
+from retriever.explain import Explanation, explained, explained_hit
 from retriever.filters import Filter
 from retriever.ingest import Embedder, Ingest, fitting, row_for
 from retriever.query import Query, parse
 from retriever.rerank import as_judge, check_budget
 from retriever.rerank import rerank as reranked
 from retriever.results import gathered, neighbours, widened
-from retriever.search import search
+from retriever.search import as_mode, search
 from retriever.settings import DEFAULT_MODEL, RERANK_SECONDS, ChunkSettings
+from retriever.sides import Sides
 from retriever.sync import SyncOptions, SyncReport, sync
 from retriever.types import (
     Chunk,
@@ -37,6 +39,7 @@ from retriever.types import (
     Page,
     PageAccount,
     Progress,
+    UsageError,
     document_id,
 )
 
@@ -73,6 +76,7 @@ class Index:
         self._chunking = chunking or ChunkSettings()
         self._loading = threading.Lock()
         self._writing = threading.Lock()
+        self._sides = Sides(lambda: self.embedder)
         settings = backend.embedder_settings
         if embedder is not None and settings is not None:
             backend.claim(embedder.settings, backend.chunk_settings or self._chunking)
@@ -341,6 +345,44 @@ class Index:
         vectors: Vectors = embedder.embed_inputs([embedder.query_input(query)])
         vector: Vectors = vectors[0]
         return vector
+
+    # Explaining
+
+    def explain(
+        self,
+        query: str,
+        what: Hit | Chunk | str,
+        *,
+        mode: str = "hybrid",
+        syntax: bool = True,
+        first: Sequence[Hit] = (),
+    ) -> Explanation:
+        """Why a passage has the score it has: words against words, and the rest of the arithmetic.
+
+        `what` is a hit of this query, a chunk, or a chunk's id; with a hit, `mode` is the hit's.
+        `syntax` is as in `search`. `first`: where the hit was reranked, all hits that were, so that
+        its new score is computed from theirs. See `retriever.explain`.
+
+        Raises UsageError for a chunk that is not there, ModelError or UsageError where the index's
+        vectors cannot be taken apart.
+        """
+        asked = parse(query).text if syntax else query
+        if isinstance(what, Hit):
+            return explained_hit(
+                self.backend, self._sides, asked, what, tolerant=syntax, first=first
+            )
+        chosen = as_mode(mode)
+        return explained(
+            self.backend, self._sides, asked, self._chunk(what), chosen, tolerant=syntax
+        )
+
+    def _chunk(self, what: Chunk | str) -> Chunk:
+        if isinstance(what, Chunk):
+            return what
+        found = self.backend.get([what])
+        if not found:
+            raise UsageError(f"there is no passage {what!r} in this index; it may have changed")
+        return found[0]
 
     # Looking
 

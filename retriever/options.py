@@ -45,6 +45,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_index(commands, run)
     _add_search(commands, run)
+    _add_explain(commands, run)
     _add_ui(commands, run)
     _add_eval(commands, run)
     _add_embed(commands, run)
@@ -178,6 +179,11 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument(
         "--literal", action="store_true", help="take QUERY as it stands: no operators, no guesses"
     )
+    _filter_options(parser)
+    _model_options(parser)
+
+
+def _filter_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("filters (all must hold)")
     group.add_argument("--path", action="append", metavar="GLOB", help="e.g. 'reports/**/*.pdf'")
     group.add_argument("--format", action="append", help="e.g. pdf, docx, html, txt")
@@ -185,7 +191,32 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
     group.add_argument("--since", metavar="DATE", help="document date, e.g. 2024 or 2024-03-07")
     group.add_argument("--until", metavar="DATE", help="document date, inclusive")
     group.add_argument("--where", metavar="JSON", help='e.g. \'{"author": "Ada Lovelace"}\'')
-    _model_options(parser)
+
+
+def _add_explain(commands: Commands, run: Mapping[str, Run]) -> None:
+    parser = _command(
+        commands, "explain", run["explain"], "why a passage was found: words, and the arithmetic"
+    )
+    parser.add_argument("query", metavar="QUERY", help="as for wva search")
+    _index_option(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--hit", type=int, default=1, metavar="N", help="the Nth result of the search (1)"
+    )
+    which.add_argument("--chunk", metavar="ID", help="this passage, wherever it stands")
+    parser.add_argument(
+        "--mode", choices=["hybrid", "dense", "keyword"], default="hybrid", help="(hybrid)"
+    )
+    _rerank_option(parser)
+    parser.add_argument(
+        "--literal", action="store_true", help="take QUERY as it stands: no operators, no guesses"
+    )
+    parser.epilog = (
+        "A word's value says what was read at it, in the light of what stands before it. It is "
+        "not what would happen without the word: the words behind it would be read otherwise."
+    )
+    _filter_options(parser)
+    _device_options(parser.add_argument_group("model"))
 
 
 def _rerank_option(parser: argparse.ArgumentParser) -> None:

@@ -77,9 +77,8 @@ def rerank(
     if not len(judged):
         return list(hits)
     before = np.array([hit.score for hit in first], dtype=np.float64)
-    mixed = mix(before, judged)
-    order = np.argsort(-mixed, kind="stable")
-    scores = _stretched(mixed, before)
+    order = np.argsort(-mix(before, judged), kind="stable")
+    scores = standing(before, judged)
     moved = [
         replace(
             first[at],
@@ -125,6 +124,11 @@ def mix(before: Scores, judged: Scores) -> Scores:
     agreement = float(np.clip(np.mean(one[:count] * two), 0.0, 1.0))
     foretold: Scores = np.concatenate([two, agreement * one[count:]])
     return (one + foretold) / 2
+
+
+def standing(before: Scores, judged: Scores) -> Scores:
+    """The scores after reranking: `mix`, in the range that the first scores had: (n,)."""
+    return _stretched(mix(before, judged), before)
 
 
 def _standardised(scores: Scores, by: Scores) -> Scores:

@@ -39,6 +39,14 @@ class Mode(StrEnum):
     KEYWORD = "keyword"
 
 
+def as_mode(name: str) -> Mode:
+    """The mode of this name. Raises UsageError if there is none."""
+    try:
+        return Mode(name)
+    except ValueError:
+        raise UsageError(f"unknown mode {name!r}: use {', '.join(Mode)}") from None
+
+
 def search(
     backend: Backend,
     query: str,
@@ -61,10 +69,7 @@ def search(
     """
     if k < 1:
         raise UsageError(f"the number of results must be at least 1; it is {k}")
-    try:
-        chosen = Mode(mode)
-    except ValueError:
-        raise UsageError(f"unknown mode {mode!r}: use {', '.join(Mode)}") from None
+    chosen = as_mode(mode)
     if not says_something(query) or not backend.sample_chunks(1):
         return []
     vector = None if chosen is Mode.KEYWORD else embed(query)

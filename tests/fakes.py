@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.parts import Parts
 from retriever.settings import EmbedderSettings, Prompts
 from retriever.terms import index_terms
 
@@ -69,6 +70,19 @@ class FakeEmbedder:
 
     def prompt_tokens(self) -> int:
         return 2
+
+    def contributions(self, model_input: str) -> Parts:
+        """Each token's terms; the prompt brings nothing."""
+        before = model_input.index(": ") + 2
+        spans = [(0, before)]
+        rows = [np.zeros(self.settings.dimension)]
+        for start, end in self.token_spans(model_input[before:]):
+            spans.append((before + start, before + end))
+            row = np.zeros(self.settings.dimension)
+            for term in index_terms(model_input[before + start : before + end]):
+                row += _direction(self._same.get(term, term), len(row))
+            rows.append(row)
+        return Parts(model_input, tuple(spans), np.array(rows), np.zeros(self.settings.dimension))
 
     def general_means(self) -> tuple[Vectors, Vectors]:
         zero = np.zeros(self.settings.dimension, dtype=np.float32)

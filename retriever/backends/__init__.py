@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.calibration import Calibration
 from retriever.filters import Filter
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.types import Chunk, DocumentRow, Page, PageAccount, Piece, UnreadFile
@@ -58,6 +59,10 @@ class Backend(Protocol):
     @property
     def generation(self) -> int:
         """Grows with every committed change: a cache keyed by it is never stale."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The two means that dense search takes away, None before they are fitted."""
 
     def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """Bind an empty index to an embedder, or check that it is the one already bound.

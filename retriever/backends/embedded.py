@@ -120,6 +120,12 @@ class EmbeddedBackend:
         with self._catalog.reading() as reader:
             return reader.generation()
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """See `Backend.calibration`."""
+        with self._searching() as (_, state):
+            return state.means
+
     def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """See `Backend.claim`. Other chunk settings are noted: documents are chunked one by one."""
         with self._catalog.reading() as reader:

@@ -1,0 +1,368 @@
+"""Why a passage was found: its score taken apart, exactly.
+
+The dense score is a cosine of two calibrated vectors, each a sum over the words of its text, so it
+is a sum over pairs of words:
+
+    x = (Σ_i a_i − μ) / |Σ_i a_i − μ|,  y alike with b_j and ν;   cos = Σ_ij m_ij + remainder
+
+The groups i and j are the words, and what is no word (`parts.OTHERS`). Each group carries as much
+of its side's mean as it has of the vector's length: s_i = a_i · Σ a, which add up to 1, and
+
+    m_ij = (a_i − s_i μ) · (b_j − s_j ν) / (|Σ a − μ| |Σ b − ν|)
+
+What is common to all texts is thereby taken from every word, instead of standing as one large
+negative number beside large positive ones. Before that step it is `plain`, with the means as one
+more group on each side; there a passage's word has exactly what the score loses when the values
+read at its tokens are set to zero, the two lengths kept.
+
+The remainder is rounding: the index keeps the vector of another run of the model, in its precision.
+
+The final score is a sum of named terms, each computed anew here from what it is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from retriever.backends import Backend
+from retriever.calibration import Calibration
+from retriever.contents import lowered, only_refers
+from retriever.parts import MARKS, OTHERS, PROMPT, Rows, WordSpan
+from retriever.rerank import standing
+from retriever.search import Mode
+from retriever.sides import Side, Sides, Vectors
+from retriever.types import Chunk, Hit
+
+MEAN = "mean"
+"""The group of a side's mean in `DenseScore.plain`."""
+
+ROUNDING = 1e-6
+"""Two scores that differ by less are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What a word of the query and a word of the passage bring together."""
+
+    query: WordSpan
+    passage: WordSpan
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class DenseScore:
+    """A cosine as a sum over pairs of groups.
+
+    `matrix` (Q + 3, P + 3): rows are the query's words and then `parts.OTHERS`, columns the
+    passage's; its sum and `remainder` are `cosine`. `plain` (Q + 4, P + 4) is the same before the
+    means were shared out, with `MEAN` as the last group of both sides; it has the same sum.
+    """
+
+    cosine: float
+    query_words: tuple[WordSpan, ...]
+    passage_words: tuple[WordSpan, ...]
+    matrix: Rows
+    plain: Rows
+
+    @property
+    def remainder(self) -> float:
+        """What rounding leaves of the cosine."""
+        return self.cosine - float(self.matrix.sum())
+
+    @property
+    def by_query_word(self) -> Rows:
+        """What each word of the query brings with the whole passage: (Q,)."""
+        margins: Rows = self.matrix.sum(axis=1)[: len(self.query_words)]
+        return margins
+
+    @property
+    def by_passage_word(self) -> Rows:
+        """What each word of the passage brings with the whole query: (P,)."""
+        margins: Rows = self.matrix.sum(axis=0)[: len(self.passage_words)]
+        return margins
+
+    @property
+    def effects(self) -> Rows:
+        """What the score loses when a passage's word's values are zero, lengths kept: (P,)."""
+        effects: Rows = self.plain.sum(axis=0)[: len(self.passage_words)]
+        return effects
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The cosine by kinds of groups; the values add up to it."""
+        q, p = len(self.query_words), len(self.passage_words)
+        marks, prompt = OTHERS.index(MARKS), OTHERS.index(PROMPT)
+        across = self.matrix[q + marks].sum() + self.matrix[:, p + marks].sum()
+        shares = {
+            "word × word": float(self.matrix[:q, :p].sum()),
+            "word × prompt": float(
+                self.matrix[:q, p + prompt].sum() + self.matrix[q + prompt, :p].sum()
+            ),
+            "prompt × prompt": float(self.matrix[q + prompt, p + prompt]),
+            "marks": float(across - self.matrix[q + marks, p + marks]),
+        }
+        rest = float(self.matrix.sum()) - sum(shares.values())
+        return {**shares, "constants": rest, "remainder": self.remainder}
+
+    def pairs(self, count: int) -> list[Pair]:
+        """The `count` pairs of words that bring most, best first."""
+        block = self.matrix[: len(self.query_words), : len(self.passage_words)]
+        order = np.argsort(-block, axis=None, kind="stable")[:count]
+        return [
+            Pair(self.query_words[i], self.passage_words[j], float(block[i, j]))
+            for i, j in zip(*np.unravel_index(order, block.shape), strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One summand of the final score, and the numbers it comes of, by name."""
+
+    name: str
+    value: float
+    made_of: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One passage's score for one query: `score` is the sum of the `terms`.
+
+    `query` is the text that was searched for, without operators: words' offsets count in it, those
+    of the passage's words in `chunk.text`, or in `chunk.title`. `dense` is None where that side was
+    not asked.
+    """
+
+    query: str
+    chunk: Chunk
+    mode: str
+    terms: tuple[Term, ...]
+    dense: DenseScore | None = None
+
+    @property
+    def score(self) -> float:
+        """The final score."""
+        return sum(term.value for term in self.terms)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; passages' words also with their characters in the page's text."""
+        chunk = self.chunk
+        return {
+            "query": self.query,
+            "chunk_id": chunk.id,
+            "path": chunk.path,
+            "page": chunk.page,
+            "label": chunk.label,
+            "start": chunk.start,
+            "end": chunk.end,
+            "text": chunk.text,
+            "title": chunk.title,
+            "mode": self.mode,
+            "score": self.score,
+            "terms": [
+                {"name": term.name, "value": term.value, "made_of": dict(term.made_of)}
+                for term in self.terms
+            ],
+            "dense": None if self.dense is None else _dense_json(self.dense, chunk),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a query's scores are measured by: mean and deviation of each side over all chunks.
+
+    None for a side that is not asked. With one side alone, its scores stand as they are.
+    """
+
+    dense: tuple[float, float] | None
+    keyword: tuple[float, float] | None
+
+    def terms(self, chunk: Chunk, dense: float | None, keyword: float | None) -> tuple[Term, ...]:
+        """The summands of a passage's score before reranking, from its two sides' scores."""
+        sides = {"dense": (dense, self.dense), "keyword": (keyword, self.keyword)}
+        asked = {name: (s, scale) for name, (s, scale) in sides.items() if scale is not None}
+        terms = [
+            _single(name, score or 0.0)
+            if len(asked) == 1
+            else _standardised(name, score or 0.0, *scale)
+            for name, (score, scale) in asked.items()
+        ]
+        if only_refers(chunk.text):
+            total = sum(term.value for term in terms)
+            terms.append(Term("contents", lowered(total) - total, {"score": total}))
+        return tuple(terms)
+
+
+def scale_of(
+    backend: Backend, query: str, vector: Vectors | None, mode: str, *, tolerant: bool
+) -> Scale:
+    """The scale of a query with this raw vector (dim,), None in keyword mode."""
+    dense = keyword = None
+    if mode != Mode.KEYWORD and vector is not None:
+        side = backend.dense(vector, 1)
+        dense = side.mean, side.std
+    if mode != Mode.DENSE:
+        side = backend.keyword(query, 1, tolerant=tolerant)
+        keyword = side.mean, side.std
+    return Scale(dense, keyword)
+
+
+def dense_score(
+    cosine: float, query: Side, passage: Side, calibration: Calibration | None
+) -> DenseScore:
+    """Take a cosine apart; `calibration` holds the two means that were in it."""
+    zero = np.zeros(query.parts.shape[1])
+    mu, nu = zero, zero
+    if calibration is not None:
+        mu = calibration.query_mean.astype(np.float64)
+        nu = calibration.passage_mean.astype(np.float64)
+    (one, one_plain), (two, two_plain) = _scaled(query.parts, mu), _scaled(passage.parts, nu)
+    return DenseScore(cosine, query.words, passage.words, one @ two.T, one_plain @ two_plain.T)
+
+
+def _scaled(parts: Rows, mean: Rows) -> tuple[Rows, Rows]:
+    """Parts (n, dim) with the mean shared out, and with it as one more row: sums of length 1."""
+    whole = parts.sum(axis=0)
+    length = float(np.linalg.norm(whole - mean)) or 1.0
+    if not whole.any():  # no text, no direction: see calibration.apply
+        mean = np.zeros_like(mean)
+    shared = parts - np.outer(parts @ whole, mean)
+    return shared / length, np.vstack([parts, -mean]) / length
+
+
+def explained(
+    backend: Backend, sides: Sides, query: str, chunk: Chunk, mode: Mode, *, tolerant: bool
+) -> Explanation:
+    """A passage's score for a query, before reranking; `tolerant` as in `search`."""
+    return _asked(backend, sides, query, mode, tolerant=tolerant).explain(sides, chunk)
+
+
+def explained_hit(
+    backend: Backend,
+    sides: Sides,
+    query: str,
+    hit: Hit,
+    *,
+    tolerant: bool,
+    first: Sequence[Hit] = (),
+) -> Explanation:
+    """A hit's score, in its mode. `first`: all hits that were reranked, if it is among them."""
+    asked = _asked(backend, sides, query, _mode_of(hit), tolerant=tolerant)
+    found = asked.explain(sides, hit.chunk)
+    return replace(found, terms=(*found.terms, *_reranked(asked.scale, found.score, hit, first)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query on its way to explanations: its side is None in keyword mode."""
+
+    backend: Backend
+    query: str
+    mode: Mode
+    side: Side | None
+    scale: Scale
+    tolerant: bool
+
+    def explain(self, sides: Sides, chunk: Chunk) -> Explanation:
+        """A passage's score, before reranking."""
+        dense = keyword = None
+        if self.side is not None and self.side.raw is not None:
+            cosine = float(self.backend.dense_scores(self.side.raw, [chunk.id])[0])
+            means = self.backend.calibration
+            dense = dense_score(cosine, self.side, sides.passage(chunk), means)
+        if self.scale.keyword is not None:
+            scores = self.backend.keyword_scores(self.query, [chunk.id], tolerant=self.tolerant)
+            keyword = float(scores[0])
+        terms = self.scale.terms(chunk, None if dense is None else dense.cosine, keyword)
+        return Explanation(self.query, chunk, str(self.mode), terms, dense)
+
+
+def _asked(backend: Backend, sides: Sides, query: str, mode: Mode, *, tolerant: bool) -> _Asked:
+    side = None if mode is Mode.KEYWORD else sides.query(query)
+    vector = None if side is None else side.raw
+    scale = scale_of(backend, query, vector, mode, tolerant=tolerant)
+    return _Asked(backend, query, mode, side, scale, tolerant)
+
+
+def _mode_of(hit: Hit) -> Mode:
+    if hit.dense is None:
+        return Mode.KEYWORD
+    return Mode.DENSE if hit.keyword is None else Mode.HYBRID
+
+
+def _reranked(scale: Scale, before: float, hit: Hit, first: Sequence[Hit]) -> list[Term]:
+    """What reranking added to a hit's score: nothing, or one term.
+
+    Without the `first` hits it is what the hit's score has beyond its other terms.
+    """
+    made_of = {} if hit.rerank is None else {"log_likelihood": hit.rerank}
+    if not first:
+        rest = hit.score - before
+        return [Term("rerank", rest, made_of)] if made_of or abs(rest) > ROUNDING else []
+    ordered = sorted(first, key=lambda one: one.rerank is None)
+    at = next((at for at, one in enumerate(ordered) if one.chunk.id == hit.chunk.id), None)
+    if at is None:
+        return []
+    scores = [
+        sum(term.value for term in scale.terms(one.chunk, one.dense, one.keyword))
+        for one in ordered
+    ]
+    judged = [one.rerank for one in ordered if one.rerank is not None]
+    after = float(standing(np.array(scores), np.array(judged))[at])
+    return [Term("rerank", after - before, {**made_of, "score": before})]
+
+
+def _single(name: str, score: float) -> Term:
+    return Term(name, score, {"score": score})
+
+
+def _standardised(name: str, score: float, mean: float, std: float) -> Term:
+    """As `search` does: a side that tells no chunk from another says nothing."""
+    value = (score - mean) / std if std > 0 else 0.0
+    return Term(name, value, {"score": score, "mean": mean, "std": std})
+
+
+def _dense_json(dense: DenseScore, chunk: Chunk) -> dict[str, Any]:
+    query = zip(dense.query_words, dense.by_query_word, strict=True)
+    passage = zip(dense.passage_words, dense.by_passage_word, dense.effects, strict=True)
+    return {
+        "cosine": dense.cosine,
+        "remainder": dense.remainder,
+        "shares": dense.shares,
+        "query_words": [
+            {"word": word.word, "start": word.start, "end": word.end, "value": float(value)}
+            for word, value in query
+        ],
+        "passage_words": [
+            {
+                "word": word.word,
+                "start": word.start,
+                "end": word.end,
+                "in_title": word.in_title,
+                "page_start": None if word.in_title else chunk.start + word.start,
+                "page_end": None if word.in_title else chunk.start + word.end,
+                "value": float(value),
+                "effect": float(effect),
+            }
+            for word, value, effect in passage
+        ],
+        "others": list(OTHERS),
+        "matrix": dense.matrix.round(7).tolist(),
+    }
+
+
+__all__ = [
+    "MEAN",
+    "DenseScore",
+    "Explanation",
+    "Pair",
+    "Scale",
+    "Term",
+    "dense_score",
+    "explained",
+    "explained_hit",
+    "scale_of",
+]

@@ -1,0 +1,88 @@
+"""An explanation as text, for the command line. It prints nothing itself."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+from retriever.explain import DenseScore, Explanation, Term
+from retriever.parts import Rows, WordSpan
+from retriever.terminal import BOLD, DIM, RESET, printable
+
+PAIRS = 8
+MARKED = 12
+"""So many words of a passage are marked at most, if each brings a fifth of what the first does."""
+
+_FEWEST = 0.2
+_ON, _OFF = "\ue000", "\ue001"  # one column wide each while lines are wrapped
+
+
+def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
+    """The passage with its strongest words marked, the arithmetic, shares and pairs of words."""
+    chunk, dense = explanation.chunk, explanation.dense
+    bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
+    place = ", ".join(filter(None, [printable(chunk.path), printable(chunk.place)]))
+    lines = [f"{bold}{place}{reset}{dim}  {printable(chunk.title)}  {chunk.id}{reset}".rstrip()]
+    lines += [f"    {line}" for line in _passage_lines(explanation, colour=colour)]
+    total = " ".join(f"{term.name} {term.value:+.3f}" for term in explanation.terms)
+    lines += ["", f"score {explanation.score:.3f} = {total}"]
+    lines += [f"    {_term_line(term)}" for term in explanation.terms]
+    return [*lines, *(_dense_lines(dense) if dense else []), ""]
+
+
+def strongest(dense: DenseScore, count: int = MARKED) -> list[WordSpan]:
+    """The passage's words that bring most, best first."""
+    values = dense.by_passage_word
+    order = sorted(range(len(values)), key=lambda at: -values[at])[:count]
+    least = _FEWEST * max(0.0, float(values[order[0]])) if order else 0.0
+    return [dense.passage_words[at] for at in order if values[at] > 0 and values[at] >= least]
+
+
+def _passage_lines(explanation: Explanation, *, colour: bool) -> list[str]:
+    text = printable(explanation.chunk.text)
+    words = strongest(explanation.dense) if explanation.dense else []
+    for word in sorted(words, key=lambda word: -word.start):
+        if not word.in_title:
+            marked = f"{_ON}{text[word.start : word.end]}{_OFF}"
+            text = text[: word.start] + marked + text[word.end :]
+    width = min(shutil.get_terminal_size().columns, 100) - 4
+    on, off = (BOLD, RESET) if colour else ("*", "*")
+    wrapped = textwrap.wrap(" ".join(text.split()), width) or [""]
+    return [line.replace(_ON, on).replace(_OFF, off) for line in wrapped]
+
+
+def _term_line(term: Term) -> str:
+    """What a summand comes of.
+
+    >>> _term_line(Term("dense", 2.0, {"score": 0.5, "mean": 0.1, "std": 0.2}))
+    'dense: (0.500 − 0.100) / 0.200 = +2.000'
+    """
+    made_of = term.made_of
+    if "std" in made_of:
+        made = f"({made_of['score']:.3f} − {made_of['mean']:.3f}) / {made_of['std']:.3f}"
+    elif term.name == "contents":
+        made = f"refers to other pages only: a quarter of {made_of['score']:.3f} taken away"
+    else:
+        made = ", ".join(f"{name.replace('_', '-')} {n:.3f}" for name, n in made_of.items())
+    return f"{term.name}: {made or 'put in order anew'} = {term.value:+.3f}"
+
+
+def _dense_lines(dense: DenseScore) -> list[str]:
+    shares = dense.shares
+    parts = [f"{name} {value:+.3f}" for name, value in shares.items() if abs(value) >= 0.0005]
+    lines = ["", f"cosine {dense.cosine:.3f} = {', '.join(parts)}"]
+    pairs = [pair for pair in dense.pairs(PAIRS) if pair.value > 0]
+    if pairs:
+        lines += ["", "what met what"]
+    width = max((len(pair.query.word) for pair in pairs), default=0)
+    for pair in pairs:
+        words = f"{printable(pair.query.word):<{width}}  {printable(pair.passage.word)}"
+        lines.append(f"    {pair.value:+.3f}  {words}")
+    return [*lines, "", f"words of the query: {_listed(dense.query_words, dense.by_query_word)}"]
+
+
+def _listed(words: Sequence[WordSpan], values: Rows) -> str:
+    return ", ".join(
+        f"{printable(word.word)} {value:+.3f}" for word, value in zip(words, values, strict=True)
+    )
