@@ -22,6 +22,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 Owner = TypeVar("Owner")
@@ -73,6 +74,7 @@ class Print:
         )
 
 
+@lru_cache(maxsize=256)  # the same passages are found again and again
 def print_of(text: str) -> Print:
     r"""A text's print.
 
@@ -105,7 +107,7 @@ def _scan(text: str) -> Iterator[tuple[str, bool]]:
             yield "".join(word.split()).rstrip(".,:/"), True
         else:
             folded = word.casefold()
-            telling = word != word.lower() or any(map(str.isnumeric, word))
+            telling = not word.isalpha() or word != word.lower()
             yield folded, telling or folded in _MEANT
 
 

@@ -93,8 +93,8 @@ class AlignedWVARetriever(BaseRetriever):
     are those of `Index.search`, set here for all calls or given to `invoke` for one;
     `rerank_seconds`, `syntax`, `fold`, `diversity` and `context` are set here. Chains often put
     words in quotes without meaning that they must occur, so here a query is taken as it stands
-    unless `syntax` is True. A document's id is the chunk's; its metadata is plain JSON: path, source
-    document, page, character range, scores (larger is better) and the document's own metadata.
+    unless `syntax` is True. A document's id is the chunk's; its metadata is plain JSON: path,
+    source document, page, character range, scores (larger is better) and the document's own.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
