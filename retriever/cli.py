@@ -150,9 +150,10 @@ class _Teller:
 
 
 def _search(options: argparse.Namespace) -> int:
+    from retriever.background import MATCH, NOTHING_MATCHES, nothing_matches
     from retriever.index import Index
     from retriever.query import Query, parse
-    from retriever.terminal import hit_lines, understood_lines
+    from retriever.terminal import hit_lines, percent, understood_lines
 
     where = _filter(options)
     asked = Query(options.query) if options.literal else parse(options.query)
@@ -171,6 +172,7 @@ def _search(options: argparse.Namespace) -> int:
             syntax=not options.literal,
             rerank=options.rerank,
             rerank_seconds=options.rerank_seconds,
+            min_match=options.min_match,
             fold=not options.all,
             diversity=options.diversity,
             context=options.context,
@@ -178,6 +180,7 @@ def _search(options: argparse.Namespace) -> int:
         took = (time.perf_counter() - started) * 1000
         guesses = options.mode != "dense" and not options.literal
         instead = index.corrections(options.query) if guesses else {}
+    nothing = not hits or nothing_matches(hits)
     if options.json:
         _print_json(
             {
@@ -188,12 +191,16 @@ def _search(options: argparse.Namespace) -> int:
                 "text": asked.text,
                 "conditions": asked.conditions(),
                 "instead": instead,
+                "nothing_matches": nothing,
                 "hits": [_hit_json(hit) for hit in hits],
             }
         )
         return DONE
     if not hits:
-        print("the index is empty" if empty else "nothing found", file=sys.stderr)
+        found = "nothing found" if options.min_match is None else NOTHING_MATCHES
+        print("the index is empty" if empty else found, file=sys.stderr)
+    elif nothing:
+        print(f"{NOTHING_MATCHES}: no match reaches {percent(MATCH)}", file=sys.stderr)
     for line in understood_lines(asked.conditions(), instead):
         print(line, file=sys.stderr)
     shown = " ".join([asked.text, *chain.from_iterable(instead.values())])
@@ -240,6 +247,7 @@ def _hit_json(hit: Any) -> dict[str, Any]:
     return {
         "rank": hit.rank,
         "score": hit.score,
+        "match": hit.match,
         "scores": {"dense": hit.dense, "keyword": hit.keyword, "rerank": hit.rerank},
         "chunk_id": chunk.id,
         "path": chunk.path,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from retriever.backends import Backend, DocumentRow
 from retriever.backends.embedded import EmbeddedBackend
+from retriever.background import Background, check_match, matched
 from retriever.diversity import POOL, check_diversity, diversified, most_marginal
 from retriever.explain import Explanation, explained, explained_hit
 from retriever.filters import Filter
@@ -36,6 +37,7 @@ from retriever.types import (
     Chunk,
     Document,
     Hit,
+    IndexStateError,
     Page,
     PageAccount,
     Progress,
@@ -74,6 +76,7 @@ class Index:
         self._embedder = embedder
         self._device, self._dtype, self._model = device, dtype, model
         self._chunking = chunking or ChunkSettings()
+        self._known_background: tuple[int, Background | None] | None = None
         self._loading = threading.Lock()
         self._writing = threading.Lock()
         self._sides = Sides(lambda: self.embedder)
@@ -261,6 +264,7 @@ class Index:
         fold: bool = True,
         diversity: float = 0.0,
         context: int = 0,
+        min_match: float | None = None,
     ) -> list[Hit]:
         """The `k` best results; with `by_file`, the best passage of each of the `k` best files.
 
@@ -268,7 +272,10 @@ class Index:
         that follow each other one that is read as a whole (`Hit.parts`, `Hit.text`): see
         `retriever.results`. With `fold=False` every passage stands by itself. `diversity` from 0
         to 1 prefers results that differ from those above them (see `retriever.diversity`);
-        `context` adds so many passages before and behind each to its `Hit.text`.
+        `context` adds so many passages before and behind each to its `Hit.text`. With `min_match`
+        only results that match at least so well are given, none if nothing does: 0.95 lets one
+        question in twenty pass that has no answer here (see `retriever.background`; raises
+        IndexStateError for an index without a background).
 
         `mode` is "hybrid", "dense" or "keyword"; `where` a filter, e.g.
         `{"format": "pdf", "path": {"glob": "reports/**"}, "date": {"gte": "2024"}}`; `embed`
@@ -281,6 +288,7 @@ class Index:
         """
         check_budget(rerank, rerank_seconds)
         check_diversity(diversity)
+        check_match(min_match)
         asked = parse(query) if syntax else Query(query)
         ranking = partial(
             search,
@@ -297,6 +305,9 @@ class Index:
             hits = gathered(lambda number: ranking(k=number), count, self.backend)
         else:
             hits = ranking(k=count)
+        hits = self._with_match(asked.text, hits)
+        if min_match is not None:
+            hits = self._matching(hits, min_match)
         if rerank and hits:
             judge = as_judge(self.embedder)
             hits = reranked(asked.text, hits, judge, rerank, seconds=rerank_seconds)
@@ -307,9 +318,35 @@ class Index:
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
-        return search(
+        found = search(
             self.backend, "vector", lambda _: vector, k=k, mode="dense", where=_parsed(where)
         )
+        return matched(found, self._background(), 0.0)
+
+    def _with_match(self, query: str, hits: list[Hit]) -> list[Hit]:
+        """The hits of a query with their match, None without a background."""
+        background = self._background() if hits else None
+        if background is None:
+            return hits
+        return matched(hits, background, self.backend.keyword_most(query))
+
+    def _matching(self, hits: list[Hit], least: float) -> list[Hit]:
+        if any(hit.match is None for hit in hits):
+            raise IndexStateError(
+                f"the index{f' in {self.name}' if self.name else ''} does not know yet how good a "
+                "match is: sync it once with wva index, or search without a least match"
+            )
+        passed = [hit for hit in hits if (hit.match or 0.0) >= least]
+        return [replace(hit, rank=rank) for rank, hit in enumerate(passed, 1)]
+
+    def _background(self) -> Background | None:
+        """The index's background, read anew when the index has changed."""
+        generation = self.backend.generation
+        known = self._known_background
+        if known is None or known[0] != generation:
+            known = generation, Background.from_json(self.backend.background())
+            self._known_background = known
+        return known[1]
 
     def diverse_by_vector(
         self,

@@ -14,13 +14,14 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever import calibration
+from retriever import background, calibration
 from retriever.backends import Backend, DocumentRow, Piece
 from retriever.chunks import split
 from retriever.settings import ChunkSettings, EmbedderSettings
@@ -177,7 +178,21 @@ class Ingest:
             calibration.shrunk_mean(queries, query_prior),
             facts,
         )
+        if not early:
+            self._fit_background()
         self._fitted_at = self._corpus
+
+    def _fit_background(self) -> None:
+        """Ask questions that have no answer here, now that the means are what they will be."""
+        chunks = sum(row.chunks for row in self.backend.documents())
+        if not chunks:
+            self.backend.set_background(None)
+            return
+        questions = background.general_questions()
+        inputs = [self.embedder.query_input(question) for question in questions]
+        fitted = background.fit(self.backend, questions, self._query_vectors(inputs))
+        facts = {"questions": fitted.questions, "chunks": chunks, "at": _now()}
+        self.backend.set_background({**fitted.to_json(), "facts": facts})
 
     def _inputs_of(
         self, document: Document, spans: Iterable[tuple[int, Span]]
@@ -240,7 +255,11 @@ class Ingest:
         """Raw vectors of sentences of the corpus read through the query prompt: (n, dim)."""
         chunks = self.backend.sample_chunks(limit)
         texts = dict.fromkeys(filter(None, map(typical_sentence, chunks)))
-        inputs = list(dict.fromkeys(self.embedder.query_input(text) for text in texts))
+        return self._query_vectors([self.embedder.query_input(text) for text in texts])
+
+    def _query_vectors(self, inputs: Sequence[str]) -> Vectors:
+        """Raw vectors of query inputs, each once; nothing is embedded twice: (n, dim)."""
+        inputs = list(dict.fromkeys(inputs))
         keys = ["q:" + self.embedder.key(model_input) for model_input in inputs]
         known = self.backend.known_vectors(keys)
         new = {key: text for key, text in zip(keys, inputs, strict=True) if key not in known}
@@ -258,9 +277,18 @@ def corpus_digest(rows: Iterable[DocumentRow]) -> str:
 
 
 def is_fitted(backend: Backend, rows: Iterable[DocumentRow]) -> bool:
-    """Whether the means are those of these documents, all that the backend has."""
+    """Whether means and background are those of these documents, all that the backend has."""
     facts = _calibration_facts(backend)
-    return facts is not None and facts.get("corpus") == corpus_digest(rows)
+    rows = list(rows)
+    if facts is None or facts.get("corpus") != corpus_digest(rows):
+        return False
+    # An index that was made before there were backgrounds has none.
+    known = background.Background.from_json(backend.background())
+    return known is not None or not any(row.chunks for row in rows)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _calibration_facts(backend: Backend) -> Mapping[str, Any] | None:

@@ -89,8 +89,9 @@ class AlignedWVAEmbeddings(Embeddings):
 class AlignedWVARetriever(BaseRetriever):
     """A LangChain retriever over an `Index`.
 
-    `index` is an open `Index` or the folder of one. `k`, `mode`, `where`, `by_file` and `rerank`
-    are those of `Index.search`, set here for all calls or given to `invoke` for one;
+    `index` is an open `Index` or the folder of one. `k`, `mode`, `where`, `by_file`, `rerank`
+    and `min_match` are those of `Index.search`, set here for all calls or given to `invoke` for one
+    (`min_match=0.95` gives no document where nothing really matches, but for one in twenty);
     `rerank_seconds`, `syntax`, `fold`, `diversity` and `context` are set here. Chains often put
     words in quotes without meaning that they must occur, so here a query is taken as it stands
     unless `syntax` is True. A document's id is the chunk's; its metadata is plain JSON: path,
@@ -107,6 +108,7 @@ class AlignedWVARetriever(BaseRetriever):
     syntax: bool = False
     rerank: int = Field(default=0, ge=0)
     rerank_seconds: float = Field(default=RERANK_SECONDS, gt=0)
+    min_match: float | None = Field(default=None, ge=0, le=1)
     fold: bool = True
     diversity: float = Field(default=0.0, ge=0, le=1)
     context: int = Field(default=0, ge=0)
@@ -126,6 +128,7 @@ class AlignedWVARetriever(BaseRetriever):
         where: Mapping[str, Any] | None = None,
         by_file: bool | None = None,
         rerank: int | None = None,
+        min_match: float | None = None,
     ) -> list[Document]:
         hits = self.index.search(
             query,
@@ -136,6 +139,7 @@ class AlignedWVARetriever(BaseRetriever):
             syntax=self.syntax,
             rerank=self.rerank if rerank is None else rerank,
             rerank_seconds=self.rerank_seconds,
+            min_match=self.min_match if min_match is None else min_match,
             fold=self.fold,
             diversity=self.diversity,
             context=self.context,
@@ -152,6 +156,7 @@ class AlignedWVARetriever(BaseRetriever):
         where: Mapping[str, Any] | None = None,
         by_file: bool | None = None,
         rerank: int | None = None,
+        min_match: float | None = None,
     ) -> list[Document]:
         search = partial(
             self._get_relevant_documents,
@@ -161,6 +166,7 @@ class AlignedWVARetriever(BaseRetriever):
             where=where,
             by_file=by_file,
             rerank=rerank,
+            min_match=min_match,
         )
         return await run_in_executor(None, search)
 
@@ -231,6 +237,7 @@ def as_document(hit: Hit) -> Document:
             "dense": hit.dense,
             "keyword": hit.keyword,
             "rerank": hit.rerank,
+            "match": hit.match,
             "passage": [
                 {"page": part.page, "label": part.label, "start": part.start, "end": part.end}
                 for part in hit.passage

@@ -150,6 +150,13 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
     )
     parser.add_argument("--by-file", action="store_true", help="one passage for each file")
     parser.add_argument(
+        "--min-match",
+        type=float,
+        metavar="M",
+        help="only what matches at least so well, from 0 to 1: of questions on other subjects, "
+        "with 0.95 one in twenty finds something",
+    )
+    parser.add_argument(
         "--all",
         action="store_true",
         help="every passage by itself: near-duplicates are not folded, neighbours not joined",

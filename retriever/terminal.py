@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -153,7 +154,8 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     place = printable(chunk.path) + (f", {printable(part)}" if part else "")
     title = f"  {printable(chunk.title)}" if chunk.title else ""
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
-    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}){reset}"
+    match = "" if hit.match is None else f", match {percent(hit.match)}"
+    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{match}){reset}"
     width = min(shutil.get_terminal_size().columns, 100) - 4
     size = len(hit.text) if whole else SNIPPET
     lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
@@ -186,6 +188,15 @@ def understood_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[s
         for word, near in instead.items()
     ]
     return [printable(line) for line in lines]
+
+
+def percent(match: float) -> str:
+    """A match as it is shown; never rounded up to what it does not reach.
+
+    >>> percent(0.9499), percent(0.95), percent(0.992)
+    ('94 %', '95 %', '99 %')
+    """
+    return f"{math.floor(100 * match + 1e-9)} %"
 
 
 def snippet(text: str, query: str, size: int = SNIPPET) -> str:

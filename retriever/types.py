@@ -240,6 +240,8 @@ class Hit:
     `score` orders the results; `dense` is the cosine of the calibrated vectors in [-1, 1] and
     `keyword` the BM25 score (0 when no query word occurs), None for a side that was not asked.
     `rerank` is the mean log-likelihood of the query's tokens after the passage, None if not judged.
+    `match` is the share of questions without an answer here whose best passage is worse, in [0, 1);
+    None while the index has not asked any (see `retriever.background`).
 
     `chunk` is the result's best passage. `parts` are the passages joined to it, itself included, in
     the order of the document, and `passage` what they say, page by page; both are empty where the
@@ -253,6 +255,7 @@ class Hit:
     dense: float | None = None
     keyword: float | None = None
     rerank: float | None = None
+    match: float | None = None
     also: tuple[Chunk, ...] = ()
     parts: tuple[Chunk, ...] = ()
     passage: tuple[Excerpt, ...] = ()

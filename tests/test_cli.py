@@ -25,7 +25,7 @@ TOTALS = {
 }  # fmt: skip
 HIT = {
     "rank", "score", "scores", "chunk_id", "path", "format", "title", "page", "start", "end",
-    "text", "label", "state", "parts", "passage", "also",
+    "match", "text", "label", "state", "parts", "passage", "also",
 }  # fmt: skip
 
 
@@ -83,7 +83,8 @@ def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
     assert report["index"] == shell.index
     answer = shell.search("whales", "--mode", "keyword")
     assert set(answer) == {
-        *{"query", "index", "mode", "took_ms", "hits", "text", "conditions", "instead"}
+        *{"query", "index", "mode", "took_ms", "hits", "text", "conditions", "instead"},
+        "nothing_matches",
     }
     (hit,) = answer["hits"]
     assert set(hit) == HIT
@@ -245,6 +246,29 @@ def test_text_output_is_for_reading(shell: Shell, docs: Path) -> None:
     assert "\033" not in out  # no colours into a pipe
     code, out, err = shell("search", "zebra", "--index", shell.index, "--mode", "keyword")
     assert (code, out, err.strip()) == (0, "", "nothing found")
+
+
+def test_what_does_not_really_match_is_said(shell: Shell, docs: Path) -> None:
+    # In fewer passages no word is rare.
+    for name in ("bread", "violins", "glaciers", "taxes"):
+        (docs / f"{name}.txt").write_text(f"There is something to be told of {name}.")
+    shell.sync(str(docs))
+    found = ["search", "--index", shell.index, "--mode", "keyword"]
+    answer = shell.search("whales sing songs", "--mode", "keyword", "--min-match", "0.95")
+    assert [hit["match"] >= 0.95 for hit in answer["hits"]] == [True]
+    assert answer["nothing_matches"] is False
+    weak = "zeppelins over whales, balloons under kettles, trumpets"
+    code, out, err = shell(*found, weak)
+    assert (code, "sub/sea.md" in out) == (0, True)
+    assert "nothing here really matches this question: no match reaches 95 %" in err
+    answer = shell.search(weak, "--mode", "keyword")
+    assert answer["nothing_matches"] is True
+    assert answer["hits"][0]["match"] < 0.95
+    code, out, err = shell(*found, weak, "--min-match", "0.95")
+    assert (code, out, err.strip()) == (0, "", "nothing here really matches this question")
+    assert shell(*found, "x", "--min-match", "2")[0] == 2
+    code, out, _ = shell("info", "--index", shell.index)
+    assert "background:" in out
 
 
 def test_incomplete_files_give_exit_code_3(shell: Shell, docs: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from retriever.terminal import listed
+from retriever.terminal import listed, percent
 from retriever.types import Chunk, Hit, Page, PageState
 from ui.marks import escaped, in_context, joined, passage
 
@@ -22,6 +22,11 @@ _SCORE_HELP = {
         "It orders the results; it is not a percentage."
     ),
 }
+
+_MATCH_HELP = (
+    "So many of the questions on other subjects, asked for comparison, find nothing as good here. "
+    "Below 95 % this may be chance."
+)
 
 _OCR_HELP = "Recognised in a picture of the page: some letters may be wrong."
 
@@ -74,6 +79,9 @@ def _score(hit: Hit, mode: str) -> str:
         ]
     )
     below = f'<div class="wva-sides">{sides}</div>' if mode == "hybrid" else ""
+    if hit.match is not None:
+        title = escaped(_MATCH_HELP)
+        below += f'<div class="wva-sides" title="{title}">match {percent(hit.match)}</div>'
     return (
         f'<div class="wva-score" title="{escaped(_SCORE_HELP[mode])}">'
         f'<span class="wva-label">score</span> {hit.score:.2f}{below}</div>'

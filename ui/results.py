@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from retriever.background import NOTHING_MATCHES, nothing_matches
 from retriever.query import parse
 from retriever.terminal import understood_lines
 from retriever.types import Hit, ModelError, Page, RetrieverError
@@ -79,9 +80,18 @@ def _list(served: Served, asked: Question, hits: Sequence[Hit], seconds: float) 
     for line in understood_lines(query.conditions(), instead):
         only += f" · {escaped(line)}"
     st.html(
-        f'<section class="wva-results" aria-label="Results"><p class="wva-note">{len(hits)} {what} '
+        f'<section class="wva-results" aria-label="Results">{_verdict(hits)}'
+        f'<p class="wva-note">{len(hits)} {what} '
         f"in {seconds:.2f} s{only}</p>{''.join(cards)}</section>"
     )
+
+
+def _verdict(hits: Sequence[Hit]) -> str:
+    """What is said above results of which none really matches."""
+    if not nothing_matches(hits):
+        return ""
+    sentence = f"{NOTHING_MATCHES[0].upper()}{NOTHING_MATCHES[1:]}; these passages come nearest."
+    return f'<p class="wva-verdict" role="status">{sentence}</p>'
 
 
 def _pages(served: Served, document: str) -> list[Page]:

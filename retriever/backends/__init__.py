@@ -104,6 +104,9 @@ class Backend(Protocol):
     ) -> None:
         """Replace the two means (dim,) applied in dense search; `facts` are shown by `info`."""
 
+    def set_background(self, background: Mapping[str, Any] | None) -> None:
+        """Replace what `background` tells: JSON; see `retriever.background`."""
+
     def set_unread(self, files: Sequence[UnreadFile]) -> None:
         """Replace what `unread` tells."""
 
@@ -117,6 +120,9 @@ class Backend(Protocol):
         """Let other processes write, also when a sync was broken off; without effect otherwise."""
 
     # Reading
+
+    def background(self) -> Mapping[str, Any] | None:
+        """What `set_background` stored, None for nothing, or for another model."""
 
     def documents(self, where: Filter | None = None) -> list[DocumentRow]:
         """All documents, ordered by source and path."""
@@ -167,6 +173,12 @@ class Backend(Protocol):
         self, query: str, chunk_ids: Sequence[str], *, tolerant: bool = False
     ) -> NDArray[np.float32]:
         """The BM25 score of each chunk, 0 without a query word: (n,); see `keyword`."""
+
+    def keyword_most(self, query: str) -> float:
+        """The BM25 score of a passage that has every word of the query as often as it counts.
+
+        A word that occurs nowhere weighs most; the score is then out of reach.
+        """
 
     def corrections(self, query: str) -> Mapping[str, Sequence[str]]:
         """Words of the query that occur nowhere → one to three near ones that do, best first.

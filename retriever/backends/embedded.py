@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from math import log
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +33,7 @@ from retriever.filters import Filter
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.stores.exact import checked_query, scores_of
 from retriever.stores.faiss import factory_for, make_index, plain
+from retriever.terms import query_terms
 from retriever.types import (
     Chunk,
     DocumentRow,
@@ -44,6 +46,9 @@ from retriever.types import (
 )
 
 _REMEMBERED_QUERIES = 4
+
+_MOST_TIMES = 2.2
+"""BM25 gives a word at most so many times its weight, however often it occurs: k1 + 1."""
 
 
 class EmbeddedBackend:
@@ -207,6 +212,17 @@ class EmbeddedBackend:
             else:
                 snapshots.write(self._catalog, means, facts)
 
+    def set_background(self, background: Mapping[str, Any] | None) -> None:
+        """See `Backend.set_background`."""
+        with self._catalog.writing() as writer:
+            writer.set_meta("background", None if background is None else dict(background))
+
+    def background(self) -> Mapping[str, Any] | None:
+        """See `Backend.background`."""
+        with self._catalog.reading() as reader:
+            known: dict[str, Any] | None = reader.meta("background")
+            return known
+
     def set_progress(self, progress: Mapping[str, Any] | None) -> None:
         """See `Backend.set_progress`; it is no change of the index, the generation stays."""
         with self._catalog.writing(visible=False) as writer:
@@ -356,6 +372,14 @@ class EmbeddedBackend:
         scores[present] = found.scores[places[present]]
         return scores
 
+    def keyword_most(self, query: str) -> float:
+        """See `Backend.keyword_most`."""
+        with self._catalog.reading() as reader:
+            total = reader.count_chunks()
+            counts = [min(total, reader.chunks_with(term)) for term in query_terms(query)]
+        weights = (log((total - count + 0.5) / (count + 0.5)) for count in counts)
+        return _MOST_TIMES * sum(max(0.0, weight) for weight in weights)
+
     def corrections(self, query: str) -> Mapping[str, Sequence[str]]:
         """See `Backend.corrections`."""
         with self._catalog.reading() as reader:
@@ -374,6 +398,7 @@ class EmbeddedBackend:
                 "wished_model": reader.meta("wished_model"),
                 "chunking": reader.meta("chunking"),
                 "calibration": reader.calibration_facts(),
+                "background": _background_facts(reader.meta("background")),
                 "store": {
                     "kind": kind,
                     "vectors": count,
@@ -433,6 +458,7 @@ def _bind(writer: Writer, embedder: EmbedderSettings) -> None:
     known = writer.dimension()
     if writer.meta("embedder") is not None:
         writer.forget_vectors()
+        writer.set_meta("background", None)
     elif known is not None and known != embedder.dimension:
         raise UsageError(
             f"the index holds {known}-dimensional vectors; {embedder.model} gives "
@@ -440,6 +466,12 @@ def _bind(writer: Writer, embedder: EmbedderSettings) -> None:
         )
     writer.set_meta("embedder", embedder.to_json())
     writer.set_meta("dimension", embedder.dimension)
+
+
+def _background_facts(known: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What `info` shows of it: all but the scores."""
+    facts = None if known is None else known.get("facts")
+    return facts and dict(facts)
 
 
 def _other_model(folder: Path, known: EmbedderSettings, given: EmbedderSettings) -> str:

@@ -399,6 +399,11 @@ class Reader:
         row = self._one("SELECT doc FROM vocabulary WHERE term = ?", (term,))
         return 0 if row is None else int(row[0])
 
+    def chunks_with(self, term: str) -> int:
+        """In how many chunks the term occurs."""
+        row = self._one("SELECT doc FROM vocabulary WHERE term = ?", (term,))
+        return 0 if row is None else int(row[0])
+
     # SQL
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:

@@ -1,0 +1,115 @@
+"""Questions without an answer: how many pass for matches, and how many with one do.
+
+`python -m benchmarks.planted BEIR_FOLDER --from OTHER…` asks the questions of other sets;
+`--without titles` or `--without documents` takes half of the titles with all their documents, or of
+the documents, out of the index, and asks what they answered. The first half of these questions is
+about other subjects, the second about the same ones. Vectors are kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from math import sqrt
+from pathlib import Path
+
+from retriever import AlignedWVA, Index
+from retriever.background import MATCH, nothing_matches
+from retriever.evaluate import MODES, Prepared, prepared
+from retriever.ingest import Ingest
+from retriever.labels import Retrieval, read_retrieval
+from retriever.settings import ChunkSettings
+
+
+def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a rate, also near 0."""
+    if not count:
+        return 0.0, 1.0
+    rate, spread = hits / count, z * z / count
+    middle = (rate + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * sqrt(rate * (1 - rate) / count + spread / (4 * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def left_out(data: Retrieval, what: str, seed: int) -> set[str]:
+    """The documents to be taken out of the index."""
+    chance = random.Random(seed)  # noqa: S311  (not a secret)
+    if what == "documents":
+        return set(chance.sample(sorted(data.corpus), len(data.corpus) // 2))
+    if what == "titles":
+        titles = sorted({title for title, _ in data.corpus.values()})
+        gone = set(chance.sample(titles, len(titles) // 2))
+        return {number for number, (title, _) in data.corpus.items() if title in gone}
+    return set()
+
+
+def passing(index: Index, ready: Prepared, texts: list[str], mode: str) -> int:
+    """How many of the questions find something that matches."""
+    embed = ready.vectors.__getitem__
+    found = (index.search(text, mode=mode, syntax=False, embed=embed) for text in texts)
+    return sum(bool(hits) and not nothing_matches(hits) for hits in found)
+
+
+def measure(
+    embedder: AlignedWVA, folder: Path, others: list[Path], without: str, seed: int
+) -> None:
+    """Print a row for each mode."""
+    data = read_retrieval(folder)
+    asked: Mapping[str, str] = data.queries
+    strangers = [text for other in others for text in read_retrieval(other).queries.values()]
+    queries = {**asked, **{f"planted {at}": text for at, text in enumerate(strangers)}}
+    qrels = {number: data.qrels.get(number) or {"": 1.0} for number in queries}
+    whole = Retrieval(data.corpus, queries, qrels)
+    gone = left_out(data, without, seed)
+    with prepared(embedder, whole, folder.name, tell=tell) as ready:
+        planted = list(strangers)
+        answered = []
+        for number, text in asked.items():
+            right = {name for name, gain in data.qrels.get(number, {}).items() if gain > 0}
+            if right and right <= gone:
+                planted.append(text)
+            elif right and not right & gone:
+                answered.append(text)
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch) / "index"
+            shutil.copytree(ready.index.name, copy, ignore=shutil.ignore_patterns("LOCK"))
+            with Index.open(copy, embedder) as index:
+                index.remove(sorted(gone))
+                Ingest(index.backend, embedder, ChunkSettings()).close()  # fits it to the rest
+                name = f"{folder.name}{f', half of the {without}' if gone else ''}"
+                for mode in MODES:
+                    alarms = passing(index, ready, planted, mode)
+                    low, high = wilson(alarms, len(planted))
+                    passed = passing(index, ready, answered, mode)
+                    print(
+                        f"| {embedder.settings.model} | {name} | {mode} | {len(planted)} "
+                        f"| {alarms / max(1, len(planted)):.1%} | {low:.1%} to {high:.1%} "
+                        f"| {passed / max(1, len(answered)):.1%} of {len(answered)} |",
+                        flush=True,
+                    )
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--from", dest="others", nargs="+", type=Path, default=[])
+    parser.add_argument("--without", choices=["titles", "documents"], default="")
+    parser.add_argument("--model", nargs="+", default=["smollm2-135m"])
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    print(f"| model | index | mode | planted | pass at {MATCH:.0%} | 95 % | answered ones pass |")
+    print("|---|---|---|---|---|---|---|")
+    for model in asked.model:
+        measure(AlignedWVA(model), asked.folder, asked.others, asked.without, asked.seed)
+
+
+if __name__ == "__main__":
+    main()

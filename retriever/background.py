@@ -1,0 +1,221 @@
+"""How good a match is, on a scale that means the same in every index and for every model.
+
+A score says which passage is better, not whether it is any good. So questions on everything under
+the sun, that hardly have an answer here, are asked when the index is made: the *background*. A
+hit's match is the share of them whose best passage is worse. If the best hit of a question stays
+below 0.95, a question without an answer would do as well in one case of twenty: nothing here really
+matches. One minus the threshold is the rate of false alarms, for questions on other subjects than
+the index's; a question close to them whose answer is missing finds passages that do match it, and
+passes more often. What is compared is what the query itself says about the passage:
+
+    dense    the calibrated cosine
+    keyword  the BM25 score, as a share of the most that the query's words could get
+    hybrid   both, each standardised by the background's best ones; keywords count twice
+
+There is one background for each of the three, always of the whole index, whatever the filter.
+This module asks a backend; the questions' vectors are handed over.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.backends import Backend, ScoredIds
+from retriever.types import Hit, UsageError
+
+Vectors = NDArray[np.float32]
+Scores = NDArray[np.float64]
+
+GENERAL_QUESTIONS = Path(__file__).with_name("general_questions.txt")
+"""One question a line, on many subjects, in the forms that people type."""
+
+MATCH = 0.95
+"""From this match on something really matches: one false alarm in twenty."""
+
+NOTHING_MATCHES = "nothing here really matches this question"
+
+VERSION = 1
+"""Another one: an index's background says nothing about today's statistic."""
+
+CANDIDATES = 200
+"""A question's best passage by both sides is looked for among so many of each."""
+
+KEYWORD_WEIGHT = 2.0
+"""Subjects alone make a cosine; a question's own words are harder to come by."""
+
+_LEAST_SPREAD = 0.02
+"""Of a side that tells no background question from another: its scores go up to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """The best scores of questions without an answer: sorted, (questions,) each.
+
+    `dense` and `keyword` are means and deviations too (`scales`): what the hybrid sum is made with.
+    """
+
+    dense: tuple[float, ...]
+    keyword: tuple[float, ...]
+    hybrid: tuple[float, ...]
+
+    @property
+    def questions(self) -> int:
+        """How many questions it was made of."""
+        return len(self.hybrid)
+
+    def match(self, dense: float | None, share: float | None) -> float:
+        """The share of the questions whose best passage scores lower: in [0, 1).
+
+        `dense` is a cosine, `share` a share of the most BM25 could give; None for a side that was
+        not asked. The hit's own question counts as one of them, so that a question without an
+        answer reaches a match of `m` with a probability of at most 1 - m. NaN is 0.
+        """
+        if dense is None and share is None:
+            return 0.0
+        if dense is None:
+            value, scores = share, self.keyword
+        elif share is None:
+            value, scores = dense, self.dense
+        else:
+            value = float(self.both(np.array([dense]), np.array([share]))[0])
+            scores = self.hybrid
+        if value is None or not isfinite(value):
+            return 0.0
+        return bisect_left(scores, value) / (len(scores) + 1)
+
+    def both(self, dense: Scores, share: Scores) -> Scores:
+        """The hybrid statistic of passages: (n,), (n,) → (n,)."""
+        return _sum_of(dense, share, _scale(self.dense), _scale(self.keyword))
+
+    def to_json(self) -> dict[str, Any]:
+        """For `from_json`: plain JSON."""
+        scores = {"dense": self.dense, "keyword": self.keyword, "hybrid": self.hybrid}
+        return {"version": VERSION, **{name: list(values) for name, values in scores.items()}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any] | None) -> Background | None:
+        """The background that `to_json` wrote; None for none, or one of another version."""
+        if value is None or value.get("version") != VERSION:
+            return None
+        return cls(*(tuple(value[name]) for name in ("dense", "keyword", "hybrid")))
+
+
+def general_questions() -> list[str]:
+    """The questions that come with the package."""
+    return GENERAL_QUESTIONS.read_text("utf-8").splitlines()
+
+
+def fit(backend: Backend, questions: Sequence[str], vectors: Vectors) -> Background:
+    """The background of an index with its means as they are; `vectors` are raw, (questions, dim).
+
+    It depends on the passages alone, not on their order.
+    """
+    asked = [_asked(backend, *each) for each in zip(questions, vectors, strict=True)]
+    dense = _sorted(_best(cosines) for cosines, _ in asked)
+    keyword = _sorted(_best(shares) for _, shares in asked)
+    scales = _scale(dense), _scale(keyword)
+    hybrid = _sorted(_best(_sum_of(*sides, *scales)) for sides in asked)
+    return Background(dense, keyword, hybrid)
+
+
+def matched(hits: Sequence[Hit], background: Background | None, most: float) -> list[Hit]:
+    """The hits with their `match`; `most` is the query's `Backend.keyword_most`.
+
+    Without a background, or with an empty one, they stay as they are.
+    """
+    if background is None or not background.questions:
+        return list(hits)
+    return [
+        replace(hit, match=background.match(hit.dense, share(hit.keyword, most))) for hit in hits
+    ]
+
+
+def share(keyword: float | None, most: float) -> float | None:
+    """A BM25 score as a share of the most there could be, None for none; 0 of nothing is 0.
+
+    >>> share(3.0, 12.0), share(0.0, 0.0), share(None, 12.0)
+    (0.25, 0.0, None)
+    """
+    if keyword is None:
+        return None
+    return keyword / most if most > 0 else 0.0
+
+
+def check_match(least: float | None) -> None:
+    """Raise UsageError for a threshold that no match could be compared with."""
+    if least is not None and not 0 <= least <= 1:
+        raise UsageError(f"the least match must be from 0 to 1; it is {least:g}")
+
+
+def nothing_matches(hits: Iterable[Hit], least: float = MATCH) -> bool:
+    """Whether all hits are known to match less than `least`; not if there are none."""
+    matches = [hit.match for hit in hits]
+    return bool(matches) and all(match is not None and match < least for match in matches)
+
+
+def _asked(backend: Backend, question: str, vector: Vectors) -> tuple[Scores, Scores]:
+    """Cosines and keyword shares of the passages that are among the best of either side."""
+    dense = backend.dense(vector, CANDIDATES)
+    keyword = backend.keyword(question, CANDIDATES)
+    ids = list(dict.fromkeys([*dense.ids, *keyword.ids]))
+    cosines = _of(ids, dense, partial(backend.dense_scores, vector))
+    scores = _of(ids, keyword, partial(backend.keyword_scores, question))
+    most = backend.keyword_most(question)
+    return cosines, scores / most if most > 0 else np.zeros(len(ids))
+
+
+def _of(
+    ids: Sequence[str], side: ScoredIds, ask: Callable[[list[str]], NDArray[np.float32]]
+) -> Scores:
+    """The side's score of every id; it is asked for those that it has not told."""
+    known = dict(zip(side.ids, side.scores.tolist(), strict=True))
+    missing = [chunk_id for chunk_id in ids if chunk_id not in known]
+    if missing:
+        known.update(zip(missing, ask(missing).tolist(), strict=True))
+    return np.array([known[chunk_id] for chunk_id in ids], dtype=np.float64)
+
+
+def _best(scores: Scores) -> float:
+    return float(scores.max()) if len(scores) else 0.0
+
+
+def _sorted(scores: Iterable[float]) -> tuple[float, ...]:
+    # Rounded: the sums behind a cosine depend on how passages are stored, in the last digits.
+    return tuple(sorted(round(score, 6) for score in scores))
+
+
+def _scale(scores: Sequence[float]) -> tuple[float, float]:
+    """Mean and deviation of the background's best scores."""
+    if not scores:
+        return 0.0, 1.0
+    return float(np.mean(scores)), max(_LEAST_SPREAD, float(np.std(scores)))
+
+
+def _sum_of(
+    dense: Scores, share: Scores, of_dense: tuple[float, float], of_keyword: tuple[float, float]
+) -> Scores:
+    total: Scores = (dense - of_dense[0]) / of_dense[1]
+    return total + KEYWORD_WEIGHT * (share - of_keyword[0]) / of_keyword[1]
+
+
+__all__ = [
+    "GENERAL_QUESTIONS",
+    "MATCH",
+    "NOTHING_MATCHES",
+    "Background",
+    "check_match",
+    "fit",
+    "general_questions",
+    "matched",
+    "nothing_matches",
+    "share",
+]
