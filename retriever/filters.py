@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 from retriever.globs import glob_matches
+from retriever.languages import LANGUAGES
 from retriever.terms import index_terms, phrase_forms
 from retriever.types import Chunk, DocumentRow, Scalar, UsageError
 
@@ -49,6 +50,9 @@ FIELDS = ("path", "source", "format", "page", "title", "author", "date", "docume
 METADATA = "metadata."
 TEXT = "$text"
 """What a chunk is found by, among its fields; a document as such has none."""
+
+LANGUAGE = "$language"
+"""In which its words are to be taken."""
 
 EMPTY_IS_MISSING = frozenset({"title", "author", "date"})
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
@@ -206,11 +210,11 @@ class Words(Filter):
     @property
     def forms(self) -> list[tuple[str, ...]]:
         """The runs of terms of which one must occur; see `retriever.terms.phrase_forms`."""
-        return phrase_forms(self.phrase)
+        return phrase_forms(self.phrase, LANGUAGES)
 
     def matches(self, fields: Mapping[str, Any]) -> bool:
-        """See `Filter.matches`; the text is looked for as `fields["$text"]`."""
-        terms = index_terms(fields.get(TEXT, ""))
+        """See `Filter.matches`; looked at are `fields["$text"]` and `fields["$language"]`."""
+        terms = index_terms(fields.get(TEXT, ""), fields.get(LANGUAGE, ""))
         return any(_contains(terms, form) for form in self.forms)
 
 
@@ -256,8 +260,8 @@ def document_fields(row: DocumentRow) -> dict[str, Any]:
 
 def chunk_fields(row: DocumentRow, chunk: Chunk) -> dict[str, Any]:
     """What a filter sees of a chunk: its document's fields, its page, its id, and its text."""
-    own = {"page": chunk.page, "chunk_id": chunk.id, TEXT: f"{chunk.title}\n{chunk.text}"}
-    return {**document_fields(row), **own}
+    own = {"page": chunk.page, "chunk_id": chunk.id, LANGUAGE: chunk.language}
+    return {**document_fields(row), **own, TEXT: f"{chunk.title}\n{chunk.text}"}
 
 
 def canonical_field(name: str) -> str:

@@ -1,7 +1,12 @@
 """The one analyser: what counts as a word in keyword search, in highlighting and in queries.
 
-A *term* is what two words share when they match: case, accents, English endings, soft hyphens and
+A *term* is what two words share when they match: case, accents, endings, soft hyphens and
 full-width forms make no difference. Documents and queries go through the same code, so they agree:
+
+- **Languages**: a passage is analysed in its own (`retriever.languages`), and what has one's
+  endings taken off carries its mark: "Häuser" is `hausøde` in a German passage. What is in English,
+  in no language that is known, or no word of letters, has none. A query is looked for in all
+  languages the index has; one word's terms count as one word.
 
 - **Words** are runs of letters and digits. `don't` is `dont`; `John's` is `john`; `C++` and `C#`
   are `cplusplus` and `csharp`; `1,000` is `1000`.
@@ -24,36 +29,45 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import chain, product
 from math import prod
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import snowballstemmer
 
-_STOP_WORDS = (
-    "a an and are as at be but by for if in into is it no not of on or such that the their then "
-    "there these they this to was will with"
-)
-STOP_WORDS = frozenset(_STOP_WORDS.split())
-"""The 33 English stop words of Lucene."""
+from retriever.languages import LANGUAGES, STEMMERS, language_of, stop_words, with_accents
 
-Kind = Literal["word", "stop", "part", "single"]
+VERSION = 2
+"""Grows when the same text gets other terms: an index made with others is analysed again."""
+
+MARK = "ø"
+"""Stands before the language at a term's end; no folded word has it."""
+
+Kind = Literal["word", "stop", "ask", "part", "single"]
 
 
 class Word(NamedTuple):
     """A word of a text: `text[start:end]`, and the term it is found by.
 
-    `kind`: "word"; "stop", an English stop word; "part", a small piece of a code that is also
-    there joined (the 2 of AC-2: a document is found by it, but it is no use in a query); "single",
-    one character of a longer run of Chinese, Japanese, Korean, Thai, …
+    `kind`: "word"; "stop", which is not indexed ("the"); "ask", which is no use in a query ("who");
+    "part", a small piece of a code that is also there joined (the 2 of AC-2: a document is found
+    by it, but it is no use in a query); "single", one character of a longer run of Chinese,
+    Japanese, Korean, Thai, …
     """
 
     term: str
     start: int
     end: int
     kind: Kind = "word"
+
+
+class QueryWord(NamedTuple):
+    """A word to look for: as it was typed, and its terms in the languages, English first."""
+
+    typed: str
+    terms: tuple[str, ...]
 
 
 _MOST_FORMS = 27  # of a phrase with codes: three of them, each in three ways
@@ -95,58 +109,103 @@ _LETTERS = str.maketrans(
 
 _VARIATIONS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 
-_stemmer = snowballstemmer.stemmer("porter")
+_LATIN = re.compile("[a-zß-öø-ÿāăąćčďđēėęěğģīįıķļłńņňōőœŕřśşšţťūůűųźżž]+")
+_CYRILLIC = re.compile("[а-яё]+")
+
 _stemming = threading.Lock()  # a snowball stemmer keeps its state between calls
 
 
-def words(text: str) -> Iterator[Word]:
+def words(text: str, language: str = "") -> Iterator[Word]:
     """Every word of `text` with its exact span, in order of their starts.
 
-    A code comes joined, then in pieces; a run of Chinese (…) in pairs of characters.
+    A code comes joined, then in pieces; a run of Chinese (…) in pairs of characters. `language` is
+    one of `retriever.languages`, all others count as English.
 
     >>> [(word.term, word.start, word.end) for word in words("Running GPU加速")]
     [('run', 0, 7), ('gpu', 8, 11), ('加速', 11, 13)]
     >>> [word.term for word in words("AC-2(1)")]
     ['ac2x1', 'ac2', 'ac', '2', '1']
     """
-    return (word for word in _scan(text) if word.kind != "single")
+    return (word for word in _scan(text, language) if word.kind != "single")
 
 
-def index_terms(text: str) -> list[str]:
+def index_terms(text: str, language: str = "") -> list[str]:
     """The terms a text is found by, in order and with repetitions; stop words are left out.
 
-    >>> index_terms("The cats and the cat")
-    ['cat', 'cat']
+    >>> index_terms("The cats and the cat"), index_terms("die Häuser der EU", "de")
+    (['cat', 'cat'], ['hausøde', 'eu'])
     """
-    return [word.term for word in _scan(text) if word.kind != "stop"]
+    return [word.term for word in _scan(text, language) if word.kind != "stop"]
+
+
+def query_words(text: str, languages: Sequence[str] = ()) -> list[QueryWord]:
+    """The words to look for in passages of English and of `languages`, each once, in order.
+
+    Words that only ask or point are left out, by the language that most of the query's words of
+    that kind belong to: "die" is one in a German query. Where nothing else is there, they (and
+    small pieces of codes) are all there is; there is no word only if there is no letter or digit.
+
+    >>> query_words("Welche Häuser?", ["de"])
+    [QueryWord(typed='Häuser', terms=('hauser', 'hausøde'))]
+    """
+    scans = [
+        [word for word in _scan(text, language) if word.kind != "single"]
+        for language in dict.fromkeys(("", *languages))
+    ]
+    idle = [sum(word.kind in ("stop", "ask") for word in scan) for scan in scans]
+    telling = [scan for scan, count in zip(scans, idle, strict=True) if count == max(idle)]
+    asked = [word.kind if word.kind == "part" else "word" for word in scans[0]]
+    for at, ways in enumerate(zip(*telling, strict=True)):
+        if all(word.kind in ("stop", "ask") for word in ways):
+            asked[at] = "ask"
+    wanted = "word" in asked
+    found: dict[tuple[str, ...], QueryWord] = {}
+    for kind, ways in zip(asked, zip(*scans, strict=True), strict=True):
+        if kind == "word" or not wanted:
+            terms = tuple(dict.fromkeys(word.term for word in ways))
+            found.setdefault(terms, QueryWord(text[ways[0].start : ways[0].end], terms))
+    return list(found.values())
 
 
 def query_terms(text: str) -> list[str]:
-    """The terms to look for, each once, in order; empty only if there is no letter or digit.
-
-    Where nothing else is there, the stop words (and small pieces of codes) are all there is.
+    """The terms to look for in English, or where no language is known; see `query_words`.
 
     >>> query_terms("Who are the cats?"), query_terms("to be or not"), query_terms("?!")
-    (['who', 'cat'], ['to', 'be', 'or', 'not'], [])
+    (['cat'], ['to', 'be', 'or', 'not'], [])
     """
-    found = [word for word in _scan(text) if word.kind != "single"]
-    wanted = [word.term for word in found if word.kind == "word"]
-    return list(dict.fromkeys(wanted or [word.term for word in found]))
+    return [word.terms[0] for word in query_words(text)]
 
 
-def phrase_forms(phrase: str) -> list[tuple[str, ...]]:
+def language_mark(term: str) -> str:
+    """The language whose endings were taken off the term, "" for English, or none.
+
+    >>> language_mark("hausøde"), language_mark("house"), language_mark("ø00939")
+    ('de', '', '')
+    """
+    before, _, language = term.rpartition(MARK)
+    return language if before and language in LANGUAGES else ""
+
+
+def phrase_forms(phrase: str, languages: Sequence[str] = ()) -> list[tuple[str, ...]]:
     """The runs of terms of which one stands in `index_terms` of a text that has this phrase.
 
-    One run for ordinary words. A code may be written joined or in pieces: AC-2 is found in "AC-2",
-    "AC2" and "AC 2". Stop words are no terms: "terms of use" is also found in "term use", and
-    where nothing else is there, there is no run to look for.
+    One run and language for ordinary words. A code may be written joined or in pieces: AC-2 is
+    found in "AC-2", "AC2" and "AC 2". Stop words are no terms: "terms of use" is also found in
+    "term use", and where nothing but English ones is there, there is no run to look for.
 
-    >>> phrase_forms("the cats"), phrase_forms("the")
-    ([('cat',)], [])
+    >>> phrase_forms("the cats"), phrase_forms("the"), phrase_forms("the cats", ["de"])
+    ([('cat',)], [], [('cat',), ('theøde', 'catøde')])
     >>> phrase_forms("in AC-2")
     [('ac2', 'ac', '2'), ('ac2',), ('ac', '2')]
     """
-    found = list(_scan(phrase))
+    english = list(_forms(phrase, ""))
+    others = chain.from_iterable(_forms(phrase, language) for language in languages)
+    return list(dict.fromkeys([*english, *others])) if english else []
+
+
+def _forms(phrase: str, language: str) -> Iterator[tuple[str, ...]]:
+    """The runs of one language."""
+    found = list(_scan(phrase, language))
     parts: list[list[list[Word]]] = []  # of the phrase, in order; of each all ways to write it
     at = 0
     while at < len(found):
@@ -165,7 +224,7 @@ def phrase_forms(phrase: str) -> list[tuple[str, ...]]:
         parts = [ways[:1] for ways in parts]
     runs = (chain.from_iterable(ways) for ways in product(*parts))
     forms = (tuple(word.term for word in run if word.kind != "stop") for run in runs)
-    return [form for form in dict.fromkeys(forms) if form]
+    return (form for form in forms if form)
 
 
 def _is_joined(word: Word, following: Word) -> bool:
@@ -176,14 +235,16 @@ def _is_joined(word: Word, following: Word) -> bool:
 def matching_words(text: str, query: str) -> list[Word]:
     """The words of `text` that the query looks for, for highlighting: in order, not overlapping.
 
-    Pairs of characters that overlap are merged, and a code wins over its pieces.
+    Pairs of characters that overlap are merged, and a code wins over its pieces. The
+    language is the text's, or the query's where the text does not tell.
 
     >>> [word.term for word in matching_words("All cats run.", "a running cat")]
     ['cat', 'run']
     """
-    wanted = set(query_terms(query))
+    language = language_of(text) or language_of(query)
+    wanted = set(chain.from_iterable(word.terms for word in query_words(query, [language])))
     merged: list[Word] = []
-    for word in _scan(text):
+    for word in _scan(text, language):
         if word.term not in wanted:
             continue
         if merged and word.start < merged[-1].end:
@@ -193,16 +254,17 @@ def matching_words(text: str, query: str) -> list[Word]:
     return merged
 
 
-def _scan(text: str) -> Iterator[Word]:
+def _scan(text: str, language: str) -> Iterator[Word]:
     """All words, single characters included."""
+    language = language if language in LANGUAGES else ""
     for match in _pattern().finditer(text):
         start, end = match.span()
         if match.lastindex is None:
-            term, kind = _term(text[start : min(end, start + _LONGEST)])
+            term, kind = _term(text[start : min(end, start + _LONGEST)], language)
             if term:
                 yield Word(term, start, end, kind)
         elif match.lastgroup == "chain":
-            yield from _chain(match)
+            yield from _chain(match, language)
         elif match.lastgroup == "solid":
             yield from _pairs(match)
         else:
@@ -264,25 +326,28 @@ def _is_mark(character: str) -> bool:
     return unicodedata.category(character)[0] == "M"
 
 
-def _chain(match: re.Match[str]) -> Iterator[Word]:
+def _chain(match: re.Match[str], language: str) -> Iterator[Word]:
     """A chain's joined forms, if it is a code, then its pieces."""
     text, (start, end) = match.string, match.span()
     spans = [piece.span() for piece in _pieces().finditer(text, start, end)]
-    joined = list(_joined(text, spans, start, end))
+    joined = list(_joined(text, spans, (start, end), language))
     yield from joined
     for first, last in spans:
-        term, kind = _term(text[first : min(last, first + _LONGEST)])
+        term, kind = _term(text[first : min(last, first + _LONGEST)], language)
         if joined and kind == "word" and _PART.fullmatch(text, first, last):
             kind = "part"
         if term:
             yield Word(term, first, last, kind)
 
 
-def _joined(text: str, spans: list[tuple[int, int]], start: int, end: int) -> Iterator[Word]:
+def _joined(
+    text: str, spans: list[tuple[int, int]], whole: tuple[int, int], language: str
+) -> Iterator[Word]:
     """The forms of a code in one word, longest first: AC-2(1) → ac2x1, ac2; nothing for zero-trust.
 
     A chain is a code if a digit, a letter alone, or an `_` or `@` is in it.
     """
+    start, end = whole
     inner = text.find("(", start, end)
     bare = end if inner < 0 else inner
     if not _CODE.search(text, start, bare):
@@ -296,7 +361,7 @@ def _joined(text: str, spans: list[tuple[int, int]], start: int, end: int) -> It
         for first, last in near[:count]:
             piece = text[first : min(last, first + _LONGEST)]
             raw += "x" + piece if raw[-1:].isdigit() and piece[0].isdigit() else piece
-        term, _ = _term(raw[:_LONGEST])
+        term, _ = _term(raw[:_LONGEST], language)
         yield Word(term, start, near[count - 1][1] + (count > plain))
 
 
@@ -315,14 +380,45 @@ def _pairs(match: re.Match[str]) -> Iterator[Word]:
 
 
 @lru_cache(maxsize=1 << 17)
-def _term(raw: str) -> tuple[str, Kind]:
-    """The term of one word, "" where nothing of it remains, and whether it is a stop word."""
-    folded = _fold(raw)
-    kind: Kind = "stop" if folded in STOP_WORDS and raw not in _NOT_STOPPED else "word"
-    if len(folded) > 2 and folded.isascii() and folded.isalpha():
-        with _stemming:
-            return str(_stemmer.stemWord(folded)), kind
-    return _safe(folded), kind
+def _term(raw: str, language: str) -> tuple[str, Kind]:
+    """The term of one word, "" where nothing of it remains, and what kind of word it is."""
+    plain = folded(raw)
+    kind = _kind(raw, plain, language)
+    if len(plain) > 2:
+        if language == "ru" and _CYRILLIC.fullmatch(plain):
+            return f"{_stem(plain, language)}{MARK}{language}", kind
+        if language not in ("", "ru"):
+            written = _cased(raw)
+            if _LATIN.fullmatch(written):
+                stem = _stem(with_accents(written, language), language)
+                return f"{_plain(stem)}{MARK}{language}", kind
+        if plain.isascii() and plain.isalpha():
+            return _stem(plain, "en"), kind
+    return _safe(plain), kind
+
+
+def _kind(raw: str, plain: str, language: str) -> Kind:
+    # A capital alone is a name: vitamin C is not the French "c'".
+    if raw in _NOT_STOPPED or (language and len(raw) == 1 and raw.isupper()):
+        return "word"
+    if plain in _folded_stop_words(language or "en", asking=False):
+        return "stop"
+    return "ask" if plain in _folded_stop_words(language or "en", asking=True) else "word"
+
+
+@cache
+def _folded_stop_words(language: str, *, asking: bool) -> frozenset[str]:
+    return frozenset(map(folded, stop_words(language, asking=asking)))
+
+
+@cache
+def _stemmer(language: str) -> Any:
+    return snowballstemmer.stemmer(STEMMERS[language])
+
+
+def _stem(word: str, language: str) -> str:
+    with _stemming:
+        return str(_stemmer(language).stemWord(word))
 
 
 @lru_cache(maxsize=1 << 17)
@@ -331,17 +427,24 @@ def _gram(raw: str) -> str:
     return _safe(_letters(unicodedata.normalize("NFKC", raw)))
 
 
-def _fold(raw: str) -> str:
+def folded(raw: str) -> str:
     """Letters and digits alone, without case, accents, contraction and presentation form.
 
-    >>> _fold("Ｃａｆé’s"), _fold("don't"), _fold("ΣΊΣΥΦΟΣ"), _fold("Straße"), _fold("١٢")
+    >>> folded("Ｃａｆé’s"), folded("don't"), folded("ΣΊΣΥΦΟΣ"), folded("Straße"), folded("١٢")
     ('cafe', 'dont', 'σισυφοσ', 'strasse', '12')
     """
+    plain = _plain(_cased(raw))
+    return plain if plain.isalnum() and plain.isascii() else _letters(plain)
+
+
+def _cased(raw: str) -> str:
+    """Without case, presentation form and contraction, but with accents."""
     folded = unicodedata.normalize("NFKC", raw).casefold()
-    folded = _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", folded)
-    if not folded.isascii():
-        folded = _without_accents(folded.translate(_LETTERS))
-    return folded if folded.isalnum() and folded.isascii() else _letters(folded)
+    return _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", folded)
+
+
+def _plain(text: str) -> str:
+    return text if text.isascii() else _without_accents(text.translate(_LETTERS))
 
 
 def _letters(text: str) -> str:
@@ -376,17 +479,17 @@ def _is_accent(base: str, mark: str) -> bool:
     return base < "\u0400" or "\u0590" <= base <= "\u06ff" or "\u1e00" <= base <= "\u1fff"
 
 
-def _safe(folded: str) -> str:
+def _safe(plain: str) -> str:
     """A term that `unicode61` leaves alone; other scripts than those of `_SAFE` are encoded.
 
     >>> _safe("ключ"), _safe("हिन्दी")[:6]
     ('ключ', 'ø00939')
     """
-    folded = folded[:_LONGEST]
-    if not folded or _SAFE.fullmatch(folded):
-        return folded
+    plain = plain[:_LONGEST]
+    if not plain or _SAFE.fullmatch(plain):
+        return plain
     # No folded word has an ø in it, so an encoded one equals no other word.
-    return "ø" + "".join(f"{ord(character):05x}" for character in folded)
+    return "ø" + "".join(f"{ord(character):05x}" for character in plain)
 
 
 def _code(raw: str) -> str:

@@ -123,7 +123,7 @@ class Chunk:
     `page_text[start:end] == text` holds exactly. `id` derives from content and place: the same
     text at the same place of the same document has the same id in every rebuilt index. `label`
     and `state` are its page's: where a page has a name, and whether its text was recognised in a
-    picture.
+    picture. `language` is the one its words are found in (ISO 639-1), "" where nothing tells.
     """
 
     id: str
@@ -138,6 +138,7 @@ class Chunk:
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
     label: str = ""
     state: PageState = PageState.TEXT
+    language: str = ""
 
     @property
     def place(self) -> str:

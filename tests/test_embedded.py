@@ -136,6 +136,9 @@ def test_an_index_of_the_first_format_is_brought_up_to_date(
             assert connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] > 0
         connection.execute("ALTER TABLE pages DROP COLUMN label")
         connection.execute("DROP TABLE unread")
+        connection.execute("DROP INDEX chunks_language")
+        connection.execute("ALTER TABLE chunks DROP COLUMN language")
+        connection.execute("DROP TABLE long_words")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     with EmbeddedBackend.open(folder) as reopened:

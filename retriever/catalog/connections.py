@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from retriever.catalog import schema
+from retriever.catalog import fulltext, schema
 from retriever.catalog.lock import WriterLock
 from retriever.catalog.reading import Reader
 from retriever.catalog.writing import Writer
@@ -246,6 +246,7 @@ def _write_schema(connection: sqlite3.Connection) -> None:
     try:
         if not _holds_tables(connection):  # another process may have been faster
             schema.create(connection, uuid.uuid4().hex)
+            fulltext.note(connection)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
@@ -286,12 +287,14 @@ def _check_ours(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
-    """Bring an index of an older format to this one, in one transaction."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION:
+    """Bring an index of an older format, or with other terms, to this one, in one transaction."""
+    if _is_current(connection):
         return
     try:
         connection.execute("BEGIN IMMEDIATE")
-        schema.upgrade(connection)
+        if not _is_current(connection):  # another process may have been faster
+            schema.upgrade(connection)
+            fulltext.rebuild(connection)
         connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         raise IndexStateError(
@@ -301,6 +304,11 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _is_current(connection: sqlite3.Connection) -> bool:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    return bool(version == schema.VERSION and fulltext.is_current(connection))
 
 
 def _check_sqlite() -> None:

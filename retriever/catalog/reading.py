@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retriever.calibration import Calibration
-from retriever.catalog import spelling
+from retriever.catalog.keywords import KeywordSearch, Matches
 from retriever.catalog.schema import blob, stack, unblob
 from retriever.catalog.where import chunk_condition, document_condition
 from retriever.filters import Filter
-from retriever.terms import query_terms, words
 from retriever.types import (
     Chunk,
     DocumentRow,
@@ -35,7 +34,7 @@ BLOCK = 2048
 """Rows read at a time: bounds the memory of everything that goes over all chunks."""
 
 _CHUNK = """SELECT c.id, d.id, d.path, d.format, d.title, c.page, c.start, c.stop, c.text,
-    d.metadata, p.label, p.state FROM chunks c JOIN documents d ON d.key = c.document
+    d.metadata, p.label, p.state, c.language FROM chunks c JOIN documents d ON d.key = c.document
     JOIN pages p ON p.document = c.document AND p.position = c.position"""
 _DOCUMENT = """SELECT id, source, root, path, format, title, author, date, sha256, size, mtime_ns,
     settings, metadata, pages, page_states, chunks FROM documents d"""
@@ -52,33 +51,6 @@ class SnapshotRow:
     kind: str
     vectors: int
     last_key: int
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """Every chunk in which a word of the query occurs: keys (m,) ascending, BM25 scores (m,) > 0.
-
-    `total` counts all chunks, matching or not. `corrections`: words that occur nowhere → those
-    looked for instead, as the documents write them.
-    """
-
-    keys: Keys
-    scores: NDArray[np.float64]
-    total: int
-    corrections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def mean(self) -> float:
-        """The mean score over all chunks; one without a query word counts as 0."""
-        return float(self.scores.sum()) / self.total if self.total else 0.0
-
-    @property
-    def std(self) -> float:
-        """The standard deviation over all chunks; one without a query word counts as 0."""
-        if not self.total:
-            return 0.0
-        square = float(np.square(self.scores).sum()) / self.total
-        return float(np.sqrt(max(0.0, square - self.mean**2)))
 
 
 class Reader:
@@ -330,74 +302,7 @@ class Reader:
 
         `tolerant`: for a word that occurs nowhere, the best match of the nearest ones counts 0.6.
         """
-        total = self.count_chunks()
-        terms = query_terms(query)
-        instead = dict(self._instead(query)) if tolerant else {}
-        nearby = chain.from_iterable(instead.values())
-        useful = set(self._selective([*terms, *nearby], total))
-        sides = [self._bm25([term for term in terms if term in useful])]
-        for nearest in instead.values():
-            matches = [self._bm25([term]) for term in nearest if term in useful]
-            keys, scores = _merged(matches, np.maximum)
-            sides.append((keys, spelling.WEIGHT * scores))
-        corrections = {
-            unknown.word: tuple(dict.fromkeys(map(self._as_written, nearest)))
-            for unknown, nearest in instead.items()
-        }
-        return Matches(*_merged(sides, np.add), total, corrections)
-
-    def _instead(self, query: str) -> Iterator[tuple[spelling.Unknown, list[str]]]:
-        """The words of the query that occur nowhere, with the terms nearest to each."""
-        unknown = [word for word in spelling.candidates(query) if not self._count(word.term)]
-        for word in unknown if len(unknown) <= spelling.MOST_UNKNOWN else []:
-            first = word.term[0]
-            rows = self._rows(
-                "SELECT term, doc FROM vocabulary WHERE term >= ? AND term < ?",
-                (first, chr(ord(first) + 1)),
-            )
-            if terms := spelling.nearest(word, rows):
-                yield word, terms
-
-    def _as_written(self, term: str) -> str:
-        """A word of this term, in small letters, as the first chunk that has it writes it."""
-        row = self._one(
-            """SELECT c.text, d.title FROM fulltext f JOIN chunks c ON c.key = f.rowid
-            JOIN documents d ON d.key = c.document WHERE f.terms MATCH ? LIMIT 1""",
-            (f'"{term}"',),
-        )
-        for text in map(unblob, row or ()):
-            for word in words(text):
-                if word.term == term:
-                    return text[word.start : word.end].lower()
-        return term
-
-    def _bm25(self, terms: Sequence[str]) -> tuple[Keys, NDArray[np.float64]]:
-        """The chunks in which one of the terms occurs: keys (m,) ascending, scores (m,) > 0."""
-        if not terms:
-            return np.empty(0, np.int64), np.empty(0)
-        expression = " OR ".join(f'"{term}"' for term in terms)
-        rows = self._rows(
-            "SELECT rowid, -bm25(fulltext) FROM fulltext WHERE fulltext MATCH ?", (expression,)
-        )
-        found = np.array(list(rows), dtype=np.float64).reshape(-1, 2)
-        return found[:, 0].astype(np.int64), found[:, 1]
-
-    def _selective(self, terms: list[str], total: int) -> list[str]:
-        """The terms that occur, without those in most chunks as long as others remain.
-
-        A word in more than half of all chunks has no weight in BM25 but makes every one a match.
-        """
-        counts: dict[str, int] = {}
-        for term in terms:
-            if count := self._count(term):
-                counts[term] = count
-        rare = [term for term, count in counts.items() if 2 * count <= total]
-        return rare or list(counts)
-
-    def _count(self, term: str) -> int:
-        """In how many chunks the term occurs."""
-        row = self._one("SELECT doc FROM vocabulary WHERE term = ?", (term,))
-        return 0 if row is None else int(row[0])
+        return KeywordSearch(self._connection, query).matches(tolerant=tolerant)
 
     def chunks_with(self, term: str) -> int:
         """In how many chunks the term occurs."""
@@ -423,18 +328,6 @@ class Reader:
         remaining = iter(values)
         while batch := list(islice(remaining, BLOCK)):
             yield from self._rows(f"{select} IN ({', '.join('?' * len(batch))})", batch)
-
-
-def _merged(
-    sides: Sequence[tuple[Keys, NDArray[np.float64]]], join: np.ufunc
-) -> tuple[Keys, NDArray[np.float64]]:
-    """Scores by key of several sides as one; `join` takes two scores of one key, 0 for none."""
-    keys = np.unique(np.concatenate([np.empty(0, np.int64), *(keys for keys, _ in sides)]))
-    scores = np.zeros(len(keys))
-    for own, values in sides:
-        at = np.searchsorted(keys, own)
-        scores[at] = join(scores[at], values)
-    return keys, scores
 
 
 def _document(row: Sequence[Any]) -> DocumentRow:
@@ -466,7 +359,8 @@ def _page(row: Sequence[Any]) -> Page:
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:
-    id_, document, path, format_, title, page, start, stop, text, metadata, label, state = row
+    id_, document, path, format_, title, page, start, stop, text, metadata, *rest = row
+    label, state, language = rest
     return Chunk(
         id=unblob(id_),
         document_id=unblob(document),
@@ -480,6 +374,7 @@ def _chunk(row: Sequence[Any]) -> Chunk:
         metadata=json.loads(metadata),
         label=unblob(label),
         state=PageState(state),
+        language=language,
     )
 
 

@@ -21,7 +21,7 @@ from retriever.types import Scalar, UsageError
 Vectors = NDArray[np.float32]
 
 APPLICATION_ID = 0x57564131  # "WVA1": tells our files from other SQLite databases
-VERSION = 2
+VERSION = 3
 PAGE_SIZE = 32768
 """Bytes; with SQLite's usual 4096 a vector of 576 floats takes 1.8 times its size."""
 
@@ -31,7 +31,23 @@ UNREAD = """CREATE TABLE unread (
     PRIMARY KEY (root, path)) WITHOUT ROWID"""
 """Files that gave no document, so that an account of everything needs no new scan."""
 
-UPGRADES = {1: ("ALTER TABLE pages ADD COLUMN label BLOB NOT NULL DEFAULT x''", UNREAD)}
+LONG_WORDS = """CREATE TABLE long_words (
+    language TEXT NOT NULL, reversed TEXT NOT NULL, PRIMARY KEY (language, reversed))
+    WITHOUT ROWID"""
+"""Stems that may be compounds, backwards: those with one and the same end stand together."""
+
+# Terms come analysed; the ascii tokenizer only splits them at the spaces between them.
+FULLTEXT = "CREATE VIRTUAL TABLE fulltext USING fts5 (terms, tokenize = 'ascii')"
+VOCABULARY = "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (fulltext, 'row')"
+
+UPGRADES = {
+    1: ("ALTER TABLE pages ADD COLUMN label BLOB NOT NULL DEFAULT x''", UNREAD),
+    2: (
+        "ALTER TABLE chunks ADD COLUMN language TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX chunks_language ON chunks (language)",
+        LONG_WORDS,
+    ),
+}
 """By format, what makes it the next one."""
 
 STATEMENTS = (
@@ -54,15 +70,16 @@ STATEMENTS = (
         key INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,
         document INTEGER NOT NULL, position INTEGER NOT NULL, page INTEGER,
         start INTEGER NOT NULL, stop INTEGER NOT NULL, text BLOB NOT NULL,
-        vector INTEGER NOT NULL)""",
+        vector INTEGER NOT NULL, language TEXT NOT NULL DEFAULT '')""",
     "CREATE INDEX chunks_document ON chunks (document)",
     "CREATE INDEX chunks_vector ON chunks (vector)",
+    "CREATE INDEX chunks_language ON chunks (language)",
     """CREATE TABLE vectors (
         number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE,
         value BLOB NOT NULL)""",
-    # Terms come analysed; the ascii tokenizer only splits them at the spaces between them.
-    "CREATE VIRTUAL TABLE fulltext USING fts5 (terms, tokenize = 'ascii')",
-    "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (fulltext, 'row')",
+    FULLTEXT,
+    VOCABULARY,
+    LONG_WORDS,
     """CREATE TABLE removed (
         number INTEGER PRIMARY KEY AUTOINCREMENT, chunk INTEGER NOT NULL)""",
     """CREATE TABLE snapshots (
@@ -143,8 +160,10 @@ def operand(value: Scalar) -> bytes | int | float:
 
 __all__ = [
     "APPLICATION_ID",
+    "FULLTEXT",
     "PAGE_SIZE",
     "VERSION",
+    "VOCABULARY",
     "blob",
     "create",
     "metadata_rows",

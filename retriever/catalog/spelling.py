@@ -7,12 +7,11 @@ vocabulary that must be looked at short.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from rapidfuzz.distance import OSA
 
-from retriever.terms import words
+from retriever.terms import MARK, QueryWord, language_mark
 
 WEIGHT = 0.6
 """What a match of a word counts that stands in for the one typed."""
@@ -25,28 +24,16 @@ MOST_UNKNOWN = 8
 """A text with more unknown words is no query somebody typed, or in another language."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A typed word that occurs nowhere: as it was typed, and its term."""
+def may_be_wrong(word: QueryWord) -> bool:
+    """Whether a word that occurs nowhere may have a typing error.
 
-    word: str
-    term: str
+    Not one of fewer than four letters, nor with digits, nor of scripts without spaces.
 
-
-def candidates(query: str) -> Iterator[Unknown]:
-    """The words of the query that may have a typing error, should their terms be unknown.
-
-    Not those of fewer than four letters, nor with digits, nor of scripts without spaces.
-
-    >>> [unknown.term for unknown in candidates("the polcy on X17-99a and tax")]
-    ['polci']
+    >>> from retriever.terms import query_words
+    >>> [word.typed for word in query_words("the polcy on X17-99a and tax") if may_be_wrong(word)]
+    ['polcy']
     """
-    seen: set[str] = set()
-    for word in words(query):
-        typed = query[word.start : word.end]
-        if word.kind == "word" and word.term not in seen and allowed_edits(word.term, typed):
-            seen.add(word.term)
-            yield Unknown(typed, word.term)
+    return any(allowed_edits(_split(term)[0], word.typed) for term in word.terms)
 
 
 def allowed_edits(term: str, typed: str) -> int:
@@ -62,30 +49,35 @@ def allowed_edits(term: str, typed: str) -> int:
     return (len(typed) >= 4) + (len(typed) >= 8)
 
 
-def nearest(unknown: Unknown, vocabulary: Iterable[tuple[str, int]]) -> list[str]:
+def nearest(unknown: QueryWord, vocabulary: Iterable[tuple[str, int]]) -> list[str]:
     """The nearest terms of (term, number of chunks), at most three: equally near ones by number.
 
-    >>> nearest(Unknown("polcy", "polci"), [("polic", 9), ("polici", 5), ("police", 2)])
+    A term is compared with the word's stem in the same language.
+
+    >>> nearest(QueryWord("polcy", ("polci",)), [("polic", 9), ("polici", 5), ("police", 2)])
     ['polic', 'polici']
     """
-    most = allowed_edits(unknown.term, unknown.word)
+    stems = {language: stem for stem, language in map(_split, unknown.terms)}
     found: list[tuple[int, int, str]] = []
     for term, count in vocabulary:
-        if abs(len(term) - len(unknown.term)) > most or not term.isalpha():
+        stem, language = _split(term)
+        wanted = stems.get(language)
+        if wanted is None or not stem.isalpha():
             continue
-        distance = OSA.distance(unknown.term, term, score_cutoff=most)
-        if distance <= most:
+        most = allowed_edits(wanted, unknown.typed)
+        if abs(len(stem) - len(wanted)) > most:
+            continue
+        distance = OSA.distance(wanted, stem, score_cutoff=most)
+        if 0 < distance <= most:
             found.append((distance, -count, term))
     found.sort()
     return [term for distance, _, term in found if distance == found[0][0]][:MOST_INSTEAD]
 
 
-__all__ = [
-    "MOST_INSTEAD",
-    "MOST_UNKNOWN",
-    "WEIGHT",
-    "Unknown",
-    "allowed_edits",
-    "candidates",
-    "nearest",
-]
+def _split(term: str) -> tuple[str, str]:
+    """A term's stem and its language."""
+    language = language_mark(term)
+    return (term[: -len(MARK + language)], language) if language else (term, "")
+
+
+__all__ = ["MOST_INSTEAD", "MOST_UNKNOWN", "WEIGHT", "allowed_edits", "may_be_wrong", "nearest"]

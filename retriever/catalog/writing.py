@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from retriever.calibration import Calibration
+from retriever.catalog import fulltext
 from retriever.catalog.reading import Reader, SnapshotRow, Vectors
 from retriever.catalog.schema import blob, metadata_rows, unblob, vector_blob
 from retriever.settings import EmbedderSettings
-from retriever.terms import index_terms
 from retriever.types import DocumentRow, Page, Piece, Span, UnreadFile, UsageError, chunk_id
 
 QUERY_PREFIX = "q:"
@@ -93,8 +93,13 @@ class Writer(Reader):
             VALUES (?, ?, ?, ?, ?, ?, ?)""",
             (_page_values(document, at, page) for at, page in enumerate(pages)),
         )
-        for id_, piece in unique.items():
-            self._insert_chunk(document, id_, row.title, pages[piece.page], piece, vectors)
+        texts = [_text(pages, piece) for piece in unique.values()]
+        languages = fulltext.languages_of(texts)
+        for (id_, piece), text, language in zip(unique.items(), texts, languages, strict=True):
+            own = (blob(id_), document, piece.page, pages[piece.page].number)
+            place = (piece.span.start, piece.span.end)
+            values = (*own, *place, blob(text), vectors[piece.vector], language)
+            self._insert_chunk(values, row.title, text, language)
 
     def _vector_numbers(
         self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]
@@ -146,31 +151,14 @@ class Writer(Reader):
         )
         return int(cursor.lastrowid or 0)
 
-    def _insert_chunk(
-        self,
-        document: int,
-        id_: str,
-        title: str,
-        page: Page,
-        piece: Piece,
-        vectors: Mapping[str, int],
-    ) -> None:
-        text = page.text[piece.span.start : piece.span.end]
+    def _insert_chunk(self, values: tuple[Any, ...], title: str, text: str, language: str) -> None:
         key = self._connection.execute(
-            f"INSERT INTO chunks VALUES (NULL{', ?' * 8})",
-            (
-                blob(id_),
-                document,
-                piece.page,
-                page.number,
-                piece.span.start,
-                piece.span.end,
-                blob(text),
-                vectors[piece.vector],
-            ),
+            """INSERT INTO chunks
+            (id, document, position, page, start, stop, text, vector, language)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            values,
         ).lastrowid
-        terms = " ".join(index_terms(f"{title}\n{text}"))
-        self._connection.execute("INSERT INTO fulltext (rowid, terms) VALUES (?, ?)", (key, terms))
+        fulltext.insert(self._connection, cast(int, key), title, text, language)
 
     def touch(self, row: DocumentRow) -> bool:
         """Record an unchanged document's file facts; says whether the document is there."""
@@ -282,9 +270,13 @@ def _without_repeats(
     unique: dict[str, Piece] = {}
     for piece in pieces:
         page = pages[piece.page]
-        text = page.text[piece.span.start : piece.span.end]
+        text = _text(pages, piece)
         unique.setdefault(chunk_id(document, page.number, piece.span, text, page.label), piece)
     return unique
+
+
+def _text(pages: Sequence[Page], piece: Piece) -> str:
+    return pages[piece.page].text[piece.span.start : piece.span.end]
 
 
 def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:
