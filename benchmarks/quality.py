@@ -101,9 +101,6 @@ class NoModel(FakeEmbedder):
         return np.ones((len(inputs), self.dimension), dtype=np.float32)
 
 
-WHOLE = ChunkSettings(size=1 << 19)
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One set: all systems, the variants, reranking on a sample (None: not asked for), costs."""
@@ -232,9 +229,13 @@ def bench(
         data.queries,
         data.qrels,
     )
+    no_model = NoModel()
+    # No larger than it must be: cutting takes time for every token a passage may have.
+    longest = max(len(no_model.token_spans(text)) for _, text in whole.corpus.values())
+    uncut = ChunkSettings(size=max(longest, 8))
     with (
         prepared(embedder, data, name, tell=tell) as ours,
-        prepared(NoModel(), whole, name, chunking=WHOLE, tell=tell) as documents,
+        prepared(no_model, whole, name, chunking=uncut, tell=tell) as documents,
     ):
         yield Bench(data, ours, documents, opponent, tell)
 
