@@ -6,6 +6,7 @@ A failing test leaves a screenshot in `test-artifacts/`.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -395,3 +396,48 @@ def test_a_folder_that_is_not_there_is_a_sentence(tab: Any, address: str) -> Non
     tab.locator(".st-key-folder input").first.fill("/no/such/folder")
     tab.get_by_role("button", name="Add and index").click()
     tab.get_by_text("There is no file or folder '/no/such/folder'").wait_for()
+
+
+def test_filters_show_counts_and_the_link_keeps_them(tab: Any, address: str) -> None:
+    tab.goto(f"{address}/?q=apples+pears+turnip&mode=keyword&index=notes")
+    until(lambda: len(results(tab)) == 3)
+    tab.get_by_role("button", name="Options and filters").click()
+    tab.locator(".st-key-folders [role=combobox], .st-key-folders input").first.click()
+    tab.get_by_role("option", name="added documents/fruit · 2").click()
+    until(lambda: sorted(results(tab)) == ["apples.pdf", "pears.txt"])
+    until(lambda: params(tab).get("folder") == ["/fruit"])
+    tab.reload()
+    until(lambda: sorted(results(tab)) == ["apples.pdf", "pears.txt"])
+
+
+def test_results_are_taken_along_and_searches_come_back(tab: Any, address: str) -> None:
+    tab.goto(f"{address}/?q=turnip&mode=keyword&index=notes")
+    until(lambda: results(tab) == [NASTY])
+    tab.get_by_role("button", name="Export").click()
+    with tab.expect_download() as taken:
+        tab.get_by_role("button", name="JSON").click()
+    found = json.loads(Path(taken.value.path()).read_text("utf-8"))
+    assert taken.value.suggested_filename == "turnip.json"
+    assert [one["text"] for one in found["hits"]] == [TEXT]
+    tab.keyboard.press("Escape")
+    tab.locator(".st-key-q input").fill("red apples")
+    tab.keyboard.press("Enter")
+    until(lambda: results(tab) == ["apples.pdf"])
+    tab.get_by_role("button", name="History").click()
+    tab.get_by_role("button", name="turnip", exact=True).click()
+    until(lambda: results(tab) == [NASTY])
+    until(lambda: params(tab)["q"] == ["turnip"])
+
+
+def test_keys_go_through_the_results(tab: Any, address: str) -> None:
+    tab.goto(f"{address}/?q=apples+pears+turnip&mode=keyword&index=notes")
+    until(lambda: len(results(tab)) == 3)
+    tab.locator(".wva-head").click()  # out of the search box
+    at = "document.activeElement.dataset.rank"
+    for key, rank in (("j", "1"), ("j", "2"), ("k", "1"), ("k", "1"), ("j", "2")):
+        tab.keyboard.press(key)
+        assert tab.evaluate(at) == rank
+    tab.keyboard.press("/")
+    tab.wait_for_function("document.activeElement?.type === 'search'")
+    tab.keyboard.type("jk")
+    assert tab.locator(".st-key-q input").input_value() == "jk"

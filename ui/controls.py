@@ -5,14 +5,15 @@ Each widget's key is the name of the field of `Question` it sets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 import streamlit as st
 
+from ui import keys
 from ui.marks import visible
-from ui.questions import MODES, RESULTS, Question
+from ui.questions import MODES, RESULTS, Question, folder_name
 from ui.resources import Served
 
 _PATH_HELP = (
@@ -60,7 +61,7 @@ def question() -> Question:
     """What the widgets say now."""
     # A widget that is not shown (dates, where there are none) has no value.
     values = {name: st.session_state.get(name, value) for name, value in asdict(Question()).items()}
-    for name in ("formats", "sources"):
+    for name in ("formats", "folders", "years"):
         values[name] = tuple(values[name] or ())
     for name in ("q", "path", "since", "until"):
         values[name] = (values[name] or "").strip()
@@ -115,7 +116,7 @@ def show(served: Served) -> Question:
         ):
             _filters(served)
         with st.popover("Help", key="help", icon=":material/help:", width="content"):
-            st.markdown(_SYNTAX)
+            st.markdown(f"{_SYNTAX}\n\n{keys.HELP}")
     return question()
 
 
@@ -123,6 +124,13 @@ def clear_filters() -> None:
     """Ask the same of all documents."""
     now = question()
     _set(Question(q=now.q, mode=now.mode, k=now.k, by_file=now.by_file))
+
+
+def ask_again(index: str, asked: Question) -> None:
+    """Ask a question of before, of the index it was asked of."""
+    _set(asked)
+    if index:
+        st.session_state["index"] = index
 
 
 def ask_by(mode: str) -> None:
@@ -141,28 +149,39 @@ def _filters_label(asked: Question) -> str:
 
 
 def _filters(served: Served) -> None:
-    asked, info = question(), served.info()
+    asked = question()
     left, right = st.columns(2, vertical_alignment="bottom")
     left.selectbox("Results", sorted({*RESULTS, asked.k}), key="k")
     right.toggle("Best passage of each file", key="by_file")
     st.text_input("Path", key="path", placeholder="*.pdf, reports/**, notes", help=_PATH_HELP)
-    _choice("Format", "formats", info["formats"], asked.formats)
-    names = [source["name"] for source in info["sources"]]
-    if len(names) > 1 or asked.sources:
-        _choice("Folder", "sources", names, asked.sources)
+    counts = served.facets(asked)
+    _choice("Format", "formats", counts.formats, asked.formats)
+    if len(counts.folders) > 1 or asked.folders:
+        _choice("Folder", "folders", counts.folders, asked.folders, folder_name)
+    if counts.years or asked.years:
+        _choice("Year", "years", counts.years, asked.years)
     _pages()
     _dates(served, asked)
     if asked.filters():
         st.button("Remove all filters", key="clear", on_click=clear_filters, type="tertiary")
 
 
-def _choice(label: str, key: str, known: Iterable[str], chosen: Iterable[str]) -> None:
-    """What was chosen stays on offer, also when the index has none of it any more."""
+def _choice(
+    label: str,
+    key: str,
+    counts: Mapping[str, int],
+    chosen: Iterable[str],
+    called: Callable[[str], str] = str,
+) -> None:
+    """Each with the number of its documents that the other filters let through.
+
+    What was chosen stays on offer, also when the index has none of it any more.
+    """
     st.multiselect(
         label,
-        sorted({*known, *chosen}),
+        list(dict.fromkeys([*counts, *chosen])),
         key=key,
-        format_func=lambda name: visible(name) or "added documents",
+        format_func=lambda name: f"{visible(called(name))} · {counts.get(name, 0):,}",
         placeholder="any",
     )
 
@@ -188,6 +207,7 @@ def _dates(served: Served, asked: Question) -> None:
 
 
 __all__ = [
+    "ask_again",
     "ask_by",
     "came_by_address",
     "clear_filters",

@@ -7,10 +7,11 @@ The same values travel three ways: from the address of the page (`from_params`),
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from retriever.facets import in_folder
 from retriever.search import Mode
 
 MODES = {
@@ -22,6 +23,7 @@ RESULTS = (5, 10, 20, 50, 100)
 MOST_RESULTS = RESULTS[-1]
 _LAST_PAGE = 1_000_000
 
+_YEAR = re.compile(r"\d{4}")
 _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 
 
@@ -35,7 +37,8 @@ class Question:
     by_file: bool = False
     path: str = ""
     formats: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    years: tuple[str, ...] = ()
     first_page: int | None = None
     last_page: int | None = None
     since: str = ""
@@ -46,16 +49,17 @@ class Question:
         """What is searched for, without white space around it."""
         return self.q.strip()
 
-    def where(self) -> dict[str, Any] | None:
-        """The filter as the index reads it, or None without one."""
-        conditions = [
-            _path(self.path.strip()),
-            {"format": {"in": list(self.formats)}} if self.formats else {},
-            {"source": {"in": list(self.sources)}} if self.sources else {},
-            _range("page", self.first_page, self.last_page),
-            _range("date", self.since or None, self.until or None),
-        ]
-        parts = [condition for condition in conditions if condition]
+    def where(self, *, without: Collection[str] = ()) -> dict[str, Any] | None:
+        """The filter as the index reads it, or None without one; some fields may be left out."""
+        conditions = {
+            "path": _path(self.path.strip()),
+            "formats": {"format": {"in": list(self.formats)}} if self.formats else {},
+            "folders": {"$or": list(map(in_folder, self.folders))} if self.folders else {},
+            "years": {"date": {"in": list(self.years)}} if self.years else {},
+            "pages": _range("page", self.first_page, self.last_page),
+            "dates": _range("date", self.since or None, self.until or None),
+        }
+        parts = [part for name, part in conditions.items() if part and name not in without]
         return {"$and": parts} if parts else None
 
     def filters(self) -> list[str]:
@@ -69,9 +73,8 @@ class Question:
             for words in (
                 f"path {self.path.strip()}" if self.path.strip() else "",
                 ", ".join(self.formats),
-                f"in {', '.join(name or 'added documents' for name in self.sources)}"
-                if self.sources
-                else "",
+                f"in {', '.join(map(folder_name, self.folders))}" if self.folders else "",
+                f"of {', '.join(self.years)}" if self.years else "",
                 _pages_in_words(self.first_page, self.last_page),
                 f"since {self.since}" if self.since else "",
                 f"until {self.until}" if self.until else "",
@@ -121,7 +124,8 @@ class Question:
             by_file=one.get("files", "").lower() in ("1", "true", "yes"),
             path=one.get("path", ""),
             formats=tuple(dict.fromkeys(params.get("format", ()))),
-            sources=tuple(dict.fromkeys(params.get("source", ()))),
+            folders=tuple(dict.fromkeys(params.get("folder", ()))),
+            years=tuple(dict.fromkeys(filter(_YEAR.fullmatch, params.get("year", ())))),
             first_page=_number(one.get("first", ""), _LAST_PAGE),
             last_page=_number(one.get("last", ""), _LAST_PAGE),
             since=one.get("since", ""),
@@ -141,13 +145,23 @@ _NAMES = {
     "by_file": "files",
     "path": "path",
     "formats": "format",
-    "sources": "source",
+    "folders": "folder",
+    "years": "year",
     "first_page": "first",
     "last_page": "last",
     "since": "since",
     "until": "until",
 }
 """The field's name → the name in the address."""
+
+
+def folder_name(folder: str) -> str:
+    """A folder as people read it.
+
+    >>> folder_name("reports/2024"), folder_name(""), folder_name("/fruit")
+    ('reports/2024', 'added documents', 'added documents/fruit')
+    """
+    return folder if folder and not folder.startswith("/") else f"added documents{folder}"
 
 
 def _path(pattern: str) -> dict[str, Any]:
@@ -191,4 +205,4 @@ def _number(text: str, most: int) -> int | None:
     return number or None
 
 
-__all__ = ["MODES", "RESULTS", "Question"]
+__all__ = ["MODES", "RESULTS", "Question", "folder_name"]

@@ -7,6 +7,7 @@ its generation lasts, and for a few seconds at most while it grows.
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from typing import Any
 import streamlit as st
 
 from retriever.catalog import CATALOG_FILE
+from retriever.facets import Facets, facets
 from retriever.index import Index
 from retriever.report import Account, account
 from retriever.types import DocumentRow, FileStatus, RetrieverError, UnreadFile
+from ui.questions import Question
 
 Opener = Callable[[Path], Index]
 
@@ -28,6 +31,7 @@ Place = tuple[int, int]
 _FRESH_SECONDS = 2.0
 _GROWING_SECONDS = 10.0
 _MOST_PROBLEMS = 100
+_FACETS = ("formats", "folders", "years")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,18 @@ class Served:
         growing = self.info()["progress"] is not None
         return _account(self.place, None if growing else self.index.generation, self.index)
 
+    def facets(self, asked: Question) -> Facets:
+        """What the question can be narrowed to, with counts: at most ten seconds old."""
+        wheres = {name: asked.where(without=(name, "pages")) for name in _FACETS}
+        growing = self.info()["progress"] is not None
+        generation = None if growing else self.index.generation
+        return _facets(self.place, generation, json.dumps(wheres), self.index)
+
+    def documents(self) -> dict[str, DocumentRow]:
+        """The documents by id: at most ten seconds old while the index grows."""
+        growing = self.info()["progress"] is not None
+        return _documents(self.place, None if growing else self.index.generation, self.index)
+
     def roots(self) -> list[str]:
         """The folders it is made of."""
         return sorted({file.root for file in self.account().files} - {""})
@@ -84,7 +100,7 @@ def served(folder: Path, open_index: Opener) -> Served:
 def close(index: Served, open_index: Opener) -> None:
     """Close an index that is going to be deleted, and forget what is remembered of it."""
     _opened.clear(str(index.path.absolute()), index.place, open_index)
-    for remembered in (_info, _overview, _account):
+    for remembered in (_info, _overview, _account, _facets, _documents):
         remembered.clear()  # a new index may get the place of the old one
     index.index.close()
 
@@ -114,6 +130,17 @@ def _info(place: Place, generation: int, _index: Index) -> dict[str, Any]:
 @st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=64)
 def _overview(place: Place, generation: int | None, _index: Index) -> Overview:
     return overview(_index.documents(), _index.backend.unread())
+
+
+@st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=256)
+def _facets(place: Place, generation: int | None, wheres: str, _index: Index) -> Facets:
+    rows = list(_documents(place, generation, _index).values())
+    return facets(rows, json.loads(wheres).get)
+
+
+@st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=16)
+def _documents(place: Place, generation: int | None, _index: Index) -> dict[str, DocumentRow]:
+    return {row.id: row for row in _index.documents()}
 
 
 @st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=16)

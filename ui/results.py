@@ -13,7 +13,7 @@ from retriever.background import NOTHING_MATCHES, nothing_matches
 from retriever.query import parse
 from retriever.terminal import understood_lines
 from retriever.types import Hit, ModelError, Page, RetrieverError
-from ui import controls, state
+from ui import controls, state, taking
 from ui.cards import card
 from ui.marks import escaped, markdown
 from ui.questions import Question
@@ -79,6 +79,7 @@ def _list(served: Served, asked: Question, hits: Sequence[Hit], seconds: float) 
     only = f" · only: {escaped('; '.join(asked.filters()))}" if asked.filters() else ""
     for line in understood_lines(query.conditions(), instead):
         only += f" · {escaped(line)}"
+    taking.bar(served, asked, hits)
     st.html(
         f'<section class="wva-results" aria-label="Results">{_verdict(hits)}'
         f'<p class="wva-note">{len(hits)} {what} '

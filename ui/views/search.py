@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import controls, results, state
+from ui import controls, keys, results, state, taking
 from ui.marks import markdown, visible
 from ui.resources import Served
 from ui.shelf import Shelf, side
@@ -33,9 +33,12 @@ def show(shelf: Shelf) -> None:
     generation = index.index.generation
     state.activity(index, shown=generation if asked.text else None)
     if asked.text:
+        taking.remember(shelf, asked)
         results.show(index, asked)
     else:
         results.explain()
+        taking.history()
+    keys.listen()
     _focus()
 
 

@@ -1,0 +1,152 @@
+"""Results to take away: JSON for programs, CSV for tables, Markdown with citations for texts.
+
+Nothing of a document acts on what opens the file: in CSV a cell that would be a formula gets an
+apostrophe before it, in Markdown the documents' text is escaped.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from retriever.types import DocumentRow, Hit
+
+COLUMNS = (
+    *("rank", "score", "meaning", "keywords", "path", "place", "title", "author", "date"),
+    *("citation", "text"),
+)
+"""Of the CSV file."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|!~$&])")
+_LISTED = re.compile(r"^(\s*)([-+]|\d+[.)])(?=\s)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A search with its results, in order; `documents` are the hits' by id, as far as known."""
+
+    query: str
+    index: str
+    mode: str
+    hits: Sequence[Hit]
+    filters: Sequence[str] = ()
+    documents: Mapping[str, DocumentRow] = field(default_factory=dict)
+
+
+def citation(hit: Hit, row: DocumentRow | None = None) -> str:
+    """Where a passage is from, as one cites it: author, year, title, file, page.
+
+    >>> from retriever.types import Chunk
+    >>> citation(Hit(1, 0.5, Chunk("", "", "a/b.pdf", "pdf", "On pears", 3, 0, 1, "x")))
+    'On pears. a/b.pdf, page 3'
+    """
+    chunk = hit.chunk
+    author, date = (row.author.strip(), row.date[:4]) if row else ("", "")
+    who = f"{author} ({date})" if author and date else author or (f"({date})" if date else "")
+    where = ", ".join(filter(None, [chunk.path, chunk.place]))
+    return ". ".join(filter(None, [who.rstrip("."), chunk.title.strip().rstrip("."), where]))
+
+
+def as_json(found: Found) -> str:
+    """One JSON document; the results' scores, places and texts as they are."""
+    values = {
+        "query": found.query,
+        "index": found.index,
+        "mode": found.mode,
+        "filters": list(found.filters),
+        "hits": [_record(hit, found) for hit in found.hits],
+    }
+    return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
+
+
+def _record(hit: Hit, found: Found) -> dict[str, Any]:
+    chunk, row = hit.chunk, found.documents.get(hit.chunk.document_id)
+    return {
+        "rank": hit.rank,
+        "score": hit.score,
+        "scores": {"dense": hit.dense, "keyword": hit.keyword, "rerank": hit.rerank},
+        "chunk_id": chunk.id,
+        "path": chunk.path,
+        "format": chunk.format,
+        "title": chunk.title,
+        "author": row.author if row else "",
+        "date": row.date if row else "",
+        "page": chunk.page,
+        "label": chunk.label,
+        "state": chunk.state.value,
+        "start": chunk.start,
+        "end": chunk.end,
+        "citation": citation(hit, row),
+        "text": hit.text,
+    }
+
+
+def as_csv(found: Found) -> str:
+    """A table with a row for each result, `COLUMNS` first; begins with a byte order mark.
+
+    Spreadsheets take text for UTF-8 only with that mark.
+    """
+    table = io.StringIO(newline="")
+    table.write("\ufeff")
+    rows = csv.writer(table)
+    rows.writerow(COLUMNS)
+    for hit in found.hits:
+        chunk, row = hit.chunk, found.documents.get(hit.chunk.document_id)
+        author, date = (row.author, row.date) if row else ("", "")
+        numbers = [hit.rank, hit.score, hit.dense, hit.keyword]
+        texts = [chunk.path, chunk.place, chunk.title, author, date, citation(hit, row), hit.text]
+        rows.writerow([*numbers, *map(_cell, texts)])
+    return table.getvalue()
+
+
+def _cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula.
+
+    >>> _cell("=1+1"), _cell("a=1")
+    ("'=1+1", 'a=1')
+    """
+    text = _sendable(text).replace("\0", "")
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def as_markdown(found: Found) -> str:
+    """The passages as quotations, numbered, each with its citation."""
+    told = [f"{len(found.hits)} results in {found.index}", *found.filters]
+    lines = [f"# {_escaped(found.query)}", "", _escaped("; ".join(told)), ""]
+    for hit in found.hits:
+        row = found.documents.get(hit.chunk.document_id)
+        quoted = _escaped(hit.text.strip()).splitlines() or [""]
+        lines += [f"> {line}".rstrip() for line in quoted]
+        lines += ["", f"[{hit.rank}] {_escaped(citation(hit, row))}", ""]
+    return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    r"""A text that Markdown shows as it is.
+
+    >>> _escaped("<b> *x*"), _escaped("1. one")
+    ('\\<b\\> \\*x\\*', '1\\. one')
+    """
+    text = _MARKDOWN.sub(r"\\\1", _sendable(text))
+    return _LISTED.sub(lambda m: f"{m[1]}{m[2][:-1]}\\{m[2][-1]}", text)
+
+
+def _sendable(text: str) -> str:
+    """Without the lone surrogates that cannot be written as UTF-8."""
+    return text.encode("utf-8", "replace").decode()
+
+
+FORMATS = {
+    "JSON": (as_json, "json", "application/json"),
+    "CSV": (as_csv, "csv", "text/csv"),
+    "Markdown": (as_markdown, "md", "text/markdown"),
+}
+"""By name: what writes it, its ending and its media type."""
+
+__all__ = ["COLUMNS", "FORMATS", "Found", "as_csv", "as_json", "as_markdown", "citation"]

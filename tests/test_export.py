@@ -1,0 +1,75 @@
+"""Results as files: each read back by an independent reader."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from retriever.export import COLUMNS, Found, as_csv, as_json, as_markdown, citation
+from retriever.types import Chunk, DocumentRow, Hit
+
+NASTY = '=HYPERLINK("x")\n<script>alert(1)</script> *b* [l](u) # 1. "quoted", ü\udc80'
+
+
+def hit(rank: int, text: str = "Pears are green.", **changes: object) -> Hit:
+    values = {
+        "id": f"c{rank}", "document_id": "d1", "path": "fruit/pears.pdf", "format": "pdf",
+        "title": "On pears.", "page": 3, "start": 0, "end": len(text), "text": text,
+    }  # fmt: skip
+    chunk = Chunk(**{**values, **changes})  # type: ignore[arg-type]  # the chunk's own fields
+    return Hit(rank, 1.5, chunk, dense=0.25, keyword=None)
+
+
+ROW = DocumentRow("d1", "s", "/s", "fruit/pears.pdf", "pdf", author="Ada Lovelace", date="1843-07")
+FOUND = Found(
+    "green *pears*", "notes", "hybrid", [hit(1), hit(2, NASTY, path="+x.md", page=None)],
+    ["path *.pdf"], {"d1": ROW},
+)  # fmt: skip
+
+
+def test_json_says_everything() -> None:
+    told = json.loads(as_json(FOUND))
+    assert {name: told[name] for name in ("query", "index", "mode", "filters")} == {
+        "query": "green *pears*", "index": "notes", "mode": "hybrid", "filters": ["path *.pdf"],
+    }  # fmt: skip
+    assert [one["text"] for one in told["hits"]] == ["Pears are green.", NASTY]
+    assert told["hits"][0]["scores"] == {"dense": 0.25, "keyword": None, "rerank": None}
+    assert told["hits"][0]["author"] == "Ada Lovelace"
+
+
+def test_csv_is_a_table_without_formulas() -> None:
+    text = as_csv(FOUND)
+    assert text.startswith("\ufeff")
+    text.encode()
+    rows = list(csv.DictReader(io.StringIO(text[1:], newline="")))
+    assert tuple(rows[0]) == COLUMNS
+    assert rows[0]["text"] == "Pears are green."
+    assert (rows[0]["place"], rows[0]["meaning"], rows[0]["keywords"]) == ("page 3", "0.25", "")
+    assert rows[1]["path"] == "'+x.md"
+    assert rows[1]["text"] == "'" + NASTY.replace("\udc80", "?")
+
+
+def test_markdown_quotes_and_cites_and_shows_text_as_it_is() -> None:
+    docutils_free = as_markdown(FOUND)
+    lines = docutils_free.splitlines()
+    assert lines[0] == r"# green \*pears\*"
+    assert "> Pears are green." in lines
+    assert "[1] Ada Lovelace (1843). On pears. fruit/pears.pdf, page 3" in lines
+    assert r"\<script\>alert(1)\</script\> \*b\* \[l\](u) \# 1. " in docutils_free
+    assert all(line.startswith(("#", ">", "[")) or not line or line == lines[2] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("row", "title", "expected"),
+    [
+        (None, "", "fruit/pears.pdf, page 3"),
+        (ROW, "On pears.", "Ada Lovelace (1843). On pears. fruit/pears.pdf, page 3"),
+        (DocumentRow("", "", "", "", "", author="A. B."), "", "A. B. fruit/pears.pdf, page 3"),
+        (DocumentRow("", "", "", "", "", date="2024"), "T", "(2024). T. fruit/pears.pdf, page 3"),
+    ],
+)
+def test_a_citation_says_what_is_known(row: DocumentRow | None, title: str, expected: str) -> None:
+    assert citation(hit(1, title=title), row) == expected
