@@ -35,6 +35,7 @@ from retriever.parts import MARKS, OTHERS, PROMPT, Rows, WordSpan
 from retriever.rerank import standing
 from retriever.search import Mode
 from retriever.sides import Side, Sides, Vectors
+from retriever.steering import weighed
 from retriever.types import Chunk, Hit
 
 MEAN = "mean"
@@ -234,10 +235,21 @@ def _scaled(parts: Rows, mean: Rows) -> tuple[Rows, Rows]:
 
 
 def explained(
-    backend: Backend, sides: Sides, query: str, chunk: Chunk, mode: Mode, *, tolerant: bool
+    backend: Backend,
+    sides: Sides,
+    query: str,
+    chunk: Chunk,
+    mode: Mode,
+    *,
+    tolerant: bool,
+    weights: Sequence[float] = (),
 ) -> Explanation:
-    """A passage's score for a query, before reranking; `tolerant` as in `search`."""
-    return _asked(backend, sides, query, mode, tolerant=tolerant).explain(sides, chunk)
+    """A passage's score for a query, before reranking; `tolerant` as in `search`.
+
+    `weights` are those of the query's words, as in `steering`.
+    """
+    asked = _asked(backend, sides, query, mode, tolerant=tolerant, weights=weights)
+    return asked.explain(sides, chunk)
 
 
 def explained_hit(
@@ -247,10 +259,11 @@ def explained_hit(
     hit: Hit,
     *,
     tolerant: bool,
+    weights: Sequence[float] = (),
     first: Sequence[Hit] = (),
 ) -> Explanation:
     """A hit's score, in its mode. `first`: all hits that were reranked, if it is among them."""
-    asked = _asked(backend, sides, query, _mode_of(hit), tolerant=tolerant)
+    asked = _asked(backend, sides, query, _mode_of(hit), tolerant=tolerant, weights=weights)
     found = asked.explain(sides, hit.chunk)
     return replace(found, terms=(*found.terms, *_reranked(asked.scale, found.score, hit, first)))
 
@@ -261,6 +274,7 @@ class _Asked:
 
     backend: Backend
     query: str
+    keywords: str
     mode: Mode
     side: Side | None
     scale: Scale
@@ -274,17 +288,27 @@ class _Asked:
             means = self.backend.calibration
             dense = dense_score(cosine, self.side, sides.passage(chunk), means)
         if self.scale.keyword is not None:
-            scores = self.backend.keyword_scores(self.query, [chunk.id], tolerant=self.tolerant)
+            scores = self.backend.keyword_scores(self.keywords, [chunk.id], tolerant=self.tolerant)
             keyword = float(scores[0])
         terms = self.scale.terms(chunk, None if dense is None else dense.cosine, keyword)
         return Explanation(self.query, chunk, str(self.mode), terms, dense)
 
 
-def _asked(backend: Backend, sides: Sides, query: str, mode: Mode, *, tolerant: bool) -> _Asked:
-    side = None if mode is Mode.KEYWORD else sides.query(query)
+def _asked(
+    backend: Backend,
+    sides: Sides,
+    query: str,
+    mode: Mode,
+    *,
+    tolerant: bool,
+    weights: Sequence[float],
+) -> _Asked:
+    side, keywords = None, query
+    if mode is not Mode.KEYWORD:
+        side, keywords = weighed(query, sides.query(query), weights)
     vector = None if side is None else side.raw
-    scale = scale_of(backend, query, vector, mode, tolerant=tolerant)
-    return _Asked(backend, query, mode, side, scale, tolerant)
+    scale = scale_of(backend, keywords, vector, mode, tolerant=tolerant)
+    return _Asked(backend, query, keywords, mode, side, scale, tolerant)
 
 
 def _mode_of(hit: Hit) -> Mode:

@@ -21,17 +21,20 @@ from numpy.typing import NDArray
 from retriever.backends import Backend, DocumentRow
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.background import Background, check_match, matched
+from retriever.deletion import DRAWS, WORDS, Deletion, deletion
 from retriever.diversity import POOL, check_diversity, diversified, most_marginal
 from retriever.explain import Explanation, explained, explained_hit
 from retriever.filters import Filter
 from retriever.ingest import Embedder, Ingest, fitting, row_for
-from retriever.query import Query, parse
+from retriever.parts import WordSpan
+from retriever.query import Query, parse, says_something
 from retriever.rerank import as_judge, check_budget
 from retriever.rerank import rerank as reranked
 from retriever.results import gathered, neighbours, widened
-from retriever.search import as_mode, search
+from retriever.search import Mode, as_mode, search
 from retriever.settings import DEFAULT_MODEL, RERANK_SECONDS, ChunkSettings
 from retriever.sides import Sides
+from retriever.steering import Steered, Steering, steered
 from retriever.sync import SyncOptions, SyncReport, sync
 from retriever.types import (
     Chunk,
@@ -265,6 +268,7 @@ class Index:
         diversity: float = 0.0,
         context: int = 0,
         min_match: float | None = None,
+        steering: Steering | None = None,
     ) -> list[Hit]:
         """The `k` best results; with `by_file`, the best passage of each of the `k` best files.
 
@@ -282,6 +286,9 @@ class Index:
         gives the query's raw vector where the caller has it already. The first `rerank` are put
         in order anew by the index's model, in about `rerank_seconds` at most; 0 for none.
 
+        `steering` weighs the query's words, or looks for more or less like marked words of a
+        passage, without the model (see `retriever.steering`; not in keyword mode).
+
         `query` is read as people type it (see `retriever.query`): `"quoted words"`, `+word`,
         `-word`, `file:`, `type:`, `page:`, `date:`; and a word that occurs nowhere is taken for a
         typing error (see `corrections`). With `syntax=False` it is the text as it stands.
@@ -290,10 +297,16 @@ class Index:
         check_diversity(diversity)
         check_match(min_match)
         asked = parse(query) if syntax else Query(query)
+        text = asked.text
+        if steering is not None and mode != Mode.KEYWORD:
+            found = self._steered(text, steering)
+            embed, text = lambda _: found.vector, found.text
+            if not says_something(text):
+                mode, text = Mode.DENSE, "vector"  # no word is left to look for
         ranking = partial(
             search,
             self.backend,
-            asked.text,
+            text,
             cache(embed or self.embed_query),  # the ranking may be read further than at first
             mode=mode,
             where=asked.within(_parsed(where)),
@@ -315,6 +328,16 @@ class Index:
             vectors = self.backend.vectors([hit.chunk.id for hit in hits])
             hits = diversified(hits, vectors, k, diversity)
         return [widened(hit, context, self.backend) if context else hit for hit in hits[:k]]
+
+    def query_words(self, query: str, *, syntax: bool = True) -> tuple[WordSpan, ...]:
+        """The words of a query that can be weighed, with their places in its text.
+
+        The text is the query without its operators (see `retriever.query`).
+        """
+        return self._sides.query(parse(query).text if syntax else query).words
+
+    def _steered(self, text: str, steering: Steering) -> Steered:
+        return steered(self._sides, text, steering, self.backend.calibration, self._chunk)
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
@@ -393,12 +416,14 @@ class Index:
         mode: str = "hybrid",
         syntax: bool = True,
         first: Sequence[Hit] = (),
+        weights: Sequence[float] = (),
     ) -> Explanation:
         """Why a passage has the score it has: words against words, and the rest of the arithmetic.
 
         `what` is a hit of this query, a chunk, or a chunk's id; with a hit, `mode` is the hit's.
         `syntax` is as in `search`. `first`: where the hit was reranked, all hits that were, so that
-        its new score is computed from theirs. See `retriever.explain`.
+        its new score is computed from theirs. `weights` are those the query's words were searched
+        with (see `retriever.steering`). See `retriever.explain`.
 
         Raises UsageError for a chunk that is not there, ModelError or UsageError where the index's
         vectors cannot be taken apart.
@@ -406,12 +431,32 @@ class Index:
         asked = parse(query).text if syntax else query
         if isinstance(what, Hit):
             return explained_hit(
-                self.backend, self._sides, asked, what, tolerant=syntax, first=first
+                *(self.backend, self._sides, asked, what),
+                tolerant=syntax,
+                weights=weights,
+                first=first,
             )
-        chosen = as_mode(mode)
         return explained(
-            self.backend, self._sides, asked, self._chunk(what), chosen, tolerant=syntax
+            *(self.backend, self._sides, asked, self._chunk(what), as_mode(mode)),
+            tolerant=syntax,
+            weights=weights,
         )
+
+    def check(
+        self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS
+    ) -> Deletion:
+        """Read a passage again without the `count` words its explanation names first.
+
+        And `draws` times without as many others, to compare with. See `retriever.deletion`.
+        """
+        embedder, title = self.embedder, explanation.chunk.title
+
+        def embed(texts: Sequence[str]) -> Vectors:
+            return embedder.embed_inputs([embedder.passage_input(text, title) for text in texts])
+
+        means = self.backend.calibration
+        query = self.embed_query(explanation.query)
+        return deletion(explanation, query, embed, means, count=count, draws=draws)
 
     def _chunk(self, what: Chunk | str) -> Chunk:
         if isinstance(what, Chunk):

@@ -1,0 +1,68 @@
+"""Are explanations right? `python -m benchmarks.deletion INDEX QUERIES.jsonl`.
+
+Of the first dense results of every query, the words that bring most are deleted, and as many at
+random, the passages read again: the strongest must cost more. Drawn again for the intervals are
+the queries, since the results of one query are alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from retriever import Index
+from retriever.deletion import DRAWS, Deletion
+from retriever.labels import read_questions
+from retriever.significance import compare, interval
+from retriever.types import UsageError
+
+COUNTS = (1, 3, 5, 10)
+
+
+def measured(index: Index, query: str, results: int, count: int) -> list[Deletion]:
+    """The checks of a query's first results that are long enough."""
+    found = []
+    for hit in index.search(query, results, mode="dense", fold=False):
+        try:
+            found.append(index.check(index.explain(query, hit), count=count))
+        except UsageError as error:
+            print(f"{hit.chunk.path}: {error}", file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("index", type=Path)
+    parser.add_argument("queries", type=Path)
+    parser.add_argument("--results", type=int, default=3, help="of each query (3)")
+    parser.add_argument("--words", type=int, nargs="*", default=list(COUNTS))
+    asked = parser.parse_args()
+    queries = [question.text for question in read_questions(asked.queries)]
+    print(
+        f"| words deleted | passages | cosine lost: strongest | {DRAWS} times at random |"
+        " difference (95 %) | verdict | strongest cost more |\n|---|---|---|---|---|---|---|"
+    )
+    with Index.open(asked.index) as index:
+        for count in asked.words:
+            checks = [measured(index, query, asked.results, count) for query in queries]
+            asked_for = [each for each in checks if each]
+            ours = [np.mean([one.lost for one in each]) for each in asked_for]
+            others = [np.mean([one.lost_at_random for one in each]) for each in asked_for]
+            passages = [one for each in asked_for for one in each]
+            more = np.mean([one.lost > one.lost_at_random for one in passages])
+            compared = compare(ours, others)
+            difference = compared.difference
+            print(
+                f"| {count} | {len(passages)} | {interval(ours).mean:.3f} |"
+                f" {interval(others).mean:.3f} | {difference.mean:+.3f}"
+                f" ({difference.low:+.3f} to {difference.high:+.3f}) | {compared.verdict.value} |"
+                f" {more:.0%} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

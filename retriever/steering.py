@@ -1,0 +1,161 @@
+"""Steering a search without the model: a weight for each word, more or less like a passage's part.
+
+A query's vector is a sum over its words, so weighing them is arithmetic:
+
+    e' = e + Σ_i (w_i − 1) a_i,  calibrated as ever;  all w_i = 1: the plain query, exactly
+
+Words of a passage, marked, point from what is common to all texts towards what was read at them:
+the sum of their parts, each without its share of the mean (see `explain`), at length one. It is
+added to the calibrated query as often as its weight says; a negative one leads away from it, and
+with an empty query it is the query.
+
+The keyword side follows: a word with weight 0 or less is not looked for, and the marked words of
+which more is wanted are. How often a word counts otherwise is left to BM25.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever import calibration
+from retriever.calibration import Calibration
+from retriever.parts import Rows
+from retriever.query import says_something
+from retriever.sides import Side, Sides
+from retriever.types import Chunk, UsageError
+
+Vectors = NDArray[np.float32]
+
+
+NOTHING = 1e-6
+"""A sum of directions that is shorter has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The words of a passage that reach into `text[start:end]`; `weight` < 0: less like this."""
+
+    chunk_id: str
+    start: int
+    end: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """`weights` are those of the query's words, in order (see `Index.query_words`), none for 1."""
+
+    weights: tuple[float, ...] = ()
+    marked: tuple[Marked, ...] = ()
+
+    def __post_init__(self) -> None:
+        numbers = (*self.weights, *(one.weight for one in self.marked))
+        if not all(map(math.isfinite, numbers)):
+            raise UsageError("a weight must be a number, such as 0, 0.5, 2 or -1")
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """What is searched with instead of a query: a raw vector (dim,), and words for BM25."""
+
+    vector: Vectors
+    text: str
+
+
+def steered(
+    sides: Sides,
+    query: str,
+    steering: Steering,
+    means: Calibration | None,
+    chunk_of: Callable[[str], Chunk],
+) -> Steered:
+    """Apply a steering to a query's text; `chunk_of` finds a marked passage by its id.
+
+    Raises UsageError where the weights are not as many as the query has words, where no word is
+    marked, or where nothing remains to search for.
+    """
+    if steering.marked and not says_something(query):
+        vector: Vectors | None = None
+        text = ""
+    else:
+        side, text = weighed(query, sides.query(query), steering.weights)
+        vector = side.raw
+    if vector is not None and not steering.marked:
+        return Steered(vector, text)
+    found = [_direction(sides, chunk_of(one.chunk_id), one, means) for one in steering.marked]
+    total = np.zeros(found[0].vector.shape)
+    for one, each in zip(steering.marked, found, strict=True):
+        total += one.weight * each.vector
+    if vector is not None:
+        total += calibration.apply(vector, None if means is None else means.query_mean)
+    wanted = [
+        each.words for one, each in zip(steering.marked, found, strict=True) if one.weight > 0
+    ]
+    return Steered(_raw(total, means), " ".join(filter(None, [text, *wanted])))
+
+
+def weighed(query: str, side: Side, weights: Sequence[float]) -> tuple[Side, str]:
+    """A query's side with its words weighed, and its text without those that weigh nothing.
+
+    If all weigh 1, both are as they were. Raises UsageError for another number of weights.
+    """
+    count, raw = len(side.words), side.raw
+    if weights and len(weights) != count:
+        raise UsageError(f"the query has {count} words, but {len(weights)} weights were given")
+    if raw is None or all(weight == 1 for weight in weights):
+        return side, query
+    parts = side.parts.copy()
+    parts[:count] *= np.asarray(weights)[:, None]
+    changed = raw + (parts - side.parts).sum(axis=0)
+    length = float(np.linalg.norm(changed)) or 1.0
+    for word, weight in reversed(list(zip(side.words, weights, strict=True))):
+        if weight <= 0:
+            query = f"{query[: word.start]} {query[word.end :]}"
+    vector: Vectors = (changed / length).astype(np.float32)
+    return Side(side.words, parts / length, vector), query
+
+
+@dataclass(frozen=True, slots=True)
+class _Direction:
+    """Where marked words point, (dim,) of length 1, and the words themselves."""
+
+    vector: Rows
+    words: str
+
+
+def _direction(sides: Sides, chunk: Chunk, marked: Marked, means: Calibration | None) -> _Direction:
+    side = sides.passage(chunk)
+    chosen = [
+        at
+        for at, word in enumerate(side.words)
+        if not word.in_title and word.start < marked.end and word.end > marked.start
+    ]
+    whole = side.parts.sum(axis=0)
+    part = side.parts[chosen].sum(axis=0)
+    if means is not None:
+        part = part - (part @ whole) * means.passage_mean
+    length = float(np.linalg.norm(part))
+    if not chosen or length == 0:
+        raise UsageError(
+            f"no word is marked between characters {marked.start} and {marked.end} of this passage"
+        )
+    words = (side.words[at] for at in chosen)
+    return _Direction(part / length, " ".join(word.word for word in words))
+
+
+def _raw(calibrated: Rows, means: Calibration | None) -> Vectors:
+    """The raw vector that is calibrated to this direction (dim,)."""
+    length = float(np.linalg.norm(calibrated))
+    if length < NOTHING:
+        raise UsageError("what is wanted and what is not cancel out: nothing remains to search for")
+    unit = calibrated / length
+    raw: Vectors = (unit if means is None else unit + means.query_mean).astype(np.float32)
+    return raw
+
+
+__all__ = ["Marked", "Steered", "Steering", "steered", "weighed"]
