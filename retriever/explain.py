@@ -23,7 +23,7 @@ The final score is a sum of named terms, each computed anew here from what it is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from retriever.rerank import standing
 from retriever.search import Mode
 from retriever.sides import Side, Sides, Vectors
 from retriever.steering import weighed
-from retriever.types import Chunk, Hit
+from retriever.types import Chunk, Hit, KeywordScore
 
 MEAN = "mean"
 """The group of a side's mean in `DenseScore.plain`."""
@@ -134,7 +134,7 @@ class Explanation:
 
     `query` is the text that was searched for, without operators: words' offsets count in it, those
     of the passage's words in `chunk.text`, or in `chunk.title`. `dense` is None where that side was
-    not asked.
+    not asked, `keyword` likewise.
     """
 
     query: str
@@ -142,6 +142,7 @@ class Explanation:
     mode: str
     terms: tuple[Term, ...]
     dense: DenseScore | None = None
+    keyword: KeywordScore | None = None
 
     @property
     def score(self) -> float:
@@ -168,6 +169,9 @@ class Explanation:
                 for term in self.terms
             ],
             "dense": None if self.dense is None else _dense_json(self.dense, chunk),
+            "keyword": None
+            if self.keyword is None
+            else {**asdict(self.keyword), "score": self.keyword.score},
         }
 
 
@@ -282,16 +286,19 @@ class _Asked:
 
     def explain(self, sides: Sides, chunk: Chunk) -> Explanation:
         """A passage's score, before reranking."""
-        dense = keyword = None
+        dense, keyword, score = None, None, None
         if self.side is not None and self.side.raw is not None:
             cosine = float(self.backend.dense_scores(self.side.raw, [chunk.id])[0])
             means = self.backend.calibration
             dense = dense_score(cosine, self.side, sides.passage(chunk), means)
         if self.scale.keyword is not None:
             scores = self.backend.keyword_scores(self.keywords, [chunk.id], tolerant=self.tolerant)
-            keyword = float(scores[0])
-        terms = self.scale.terms(chunk, None if dense is None else dense.cosine, keyword)
-        return Explanation(self.query, chunk, str(self.mode), terms, dense)
+            score = float(scores[0])
+            keyword = self.backend.keyword_breakdown(
+                self.keywords, chunk.id, tolerant=self.tolerant
+            )
+        terms = self.scale.terms(chunk, None if dense is None else dense.cosine, score)
+        return Explanation(self.query, chunk, str(self.mode), terms, dense, keyword)
 
 
 def _asked(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from retriever.explain import DenseScore, Explanation, Term
 from retriever.parts import Rows, WordSpan
 from retriever.terminal import BOLD, DIM, RESET, printable
+from retriever.types import KeywordWord
 
 PAIRS = 8
 MARKED = 12
@@ -28,6 +29,9 @@ def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     total = " ".join(f"{term.name} {term.value:+.3f}" for term in explanation.terms)
     lines += ["", f"score {explanation.score:.3f} = {total}"]
     lines += [f"    {_term_line(term)}" for term in explanation.terms]
+    if explanation.keyword is not None and explanation.keyword.words:
+        lines += ["", f"keywords {explanation.keyword.score:.3f}"]
+        lines += [f"    {_word_line(word)}" for word in explanation.keyword.words]
     return [*lines, *(_dense_lines(dense) if dense else []), ""]
 
 
@@ -66,6 +70,18 @@ def _term_line(term: Term) -> str:
     else:
         made = ", ".join(f"{name.replace('_', '-')} {n:.3f}" for name, n in made_of.items())
     return f"{term.name}: {made or 'put in order anew'} = {term.value:+.3f}"
+
+
+def _word_line(word: KeywordWord) -> str:
+    """A word's part of the BM25 score.
+
+    >>> _word_line(KeywordWord("teas", ("tea",), 3, 2, 1.25, 1.5))
+    '+1.500  teas: 2 times, in 3 passages, weight 1.250'
+    """
+    times = f"{word.times} time{'s' * (word.times > 1)}" if word.times else "not here"
+    passages = f"{word.documents:,} passage{'s' * (word.documents != 1)}"
+    said = f"{times}, in {passages}, weight {word.idf:.3f}"
+    return f"{word.score:+.3f}  {printable(word.word)}: {said}"
 
 
 def _dense_lines(dense: DenseScore) -> list[str]:

@@ -224,6 +224,41 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class KeywordWord:
+    """What a word of a query brings to one passage's BM25 score.
+
+    `terms` are what it was found by, which occur in `documents` passages and `times` times in this
+    one; `idf` is its weight. A word in most passages is left aside: its `score` is 0.
+    """
+
+    word: str
+    terms: tuple[str, ...]
+    documents: int
+    times: int
+    idf: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordScore:
+    """A passage's BM25 score word by word: `score` is the sum of the words' scores.
+
+    For a word found by one term alone that is idf · times · 2.2 / (times + 0.3 + 0.9 · length /
+    average), where `length` counts the passage's terms and `average` is that of all `passages`.
+    """
+
+    words: tuple[KeywordWord, ...]
+    length: int
+    average: float
+    passages: int
+
+    @property
+    def score(self) -> float:
+        """The sum of the words' scores."""
+        return sum(word.score for word in self.words)
+
+
+@dataclass(frozen=True, slots=True)
 class Excerpt:
     """A piece of one page as it stands there: `page_text[start:end] == text`."""
 
@@ -318,6 +353,8 @@ __all__ = [
     "FileStatus",
     "Hit",
     "IndexStateError",
+    "KeywordScore",
+    "KeywordWord",
     "ModelError",
     "Page",
     "PageAccount",

@@ -14,6 +14,7 @@ from retriever.cli import main
 from retriever.explain import DenseScore, Explanation, Term, dense_score
 from retriever.parts import WordSpan, word_spans
 from retriever.terminal_explain import explanation_lines, strongest
+from retriever.terms import index_terms
 from retriever.types import Chunk, ModelError, UsageError
 from tests.fakes import FakeEmbedder
 from tests.naive import Naive
@@ -220,6 +221,34 @@ def test_a_standardised_side_tells_its_numbers(words: Index) -> None:
         made_of = term.made_of
         assert made_of["score"] == pytest.approx(score, abs=1e-6)
         assert term.value == pytest.approx((score - made_of["mean"]) / made_of["std"], abs=1e-5)
+
+
+@pytest.mark.parametrize("query", ["green tea", "the train leaves", "grean tea leaves", "tea tea"])
+def test_keywords_add_up_to_bm25(words: Index, query: str) -> None:
+    """Against the formula, k1 1.2, b 0.75, over the texts as they are."""
+    terms = {path: index_terms(text) for path, text in TEXTS.items()}
+    average = np.mean([len(found) for found in terms.values()])
+    hits = words.search(query, mode="keyword")
+    assert hits
+    for hit in hits:
+        found = words.explain(query, hit).keyword
+        assert found is not None
+        assert found.score == pytest.approx(hit.keyword, rel=1e-6, abs=1e-9)
+        own = terms[hit.chunk.path]
+        assert (found.length, found.passages) == (len(own), len(TEXTS))
+        assert found.average == pytest.approx(average)
+        for word in found.words:
+            documents = sum(not set(word.terms).isdisjoint(other) for other in terms.values())
+            assert word.documents == documents
+            assert word.times == sum(own.count(term) for term in word.terms)
+            idf = max(1e-6, np.log((len(TEXTS) - documents + 0.5) / (documents + 0.5)))
+            assert word.idf == pytest.approx(idf)
+            expected = idf * word.times * 2.2 / (word.times + 0.3 + 0.9 * len(own) / average)
+            if word.word == "grean":
+                expected *= 0.6
+            elif 2 * documents > len(TEXTS) and len(found.words) > 1:
+                expected = 0.0  # left aside, as long as there are others
+            assert word.score == pytest.approx(expected, abs=1e-9)
 
 
 def test_reranking_is_computed_anew(words: Index) -> None:

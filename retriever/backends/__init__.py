@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from retriever.calibration import Calibration
 from retriever.filters import Filter
 from retriever.settings import ChunkSettings, EmbedderSettings
-from retriever.types import Chunk, DocumentRow, Page, PageAccount, Piece, UnreadFile
+from retriever.types import Chunk, DocumentRow, KeywordScore, Page, PageAccount, Piece, UnreadFile
 
 Vectors = NDArray[np.float32]
 
@@ -179,6 +179,11 @@ class Backend(Protocol):
 
         A word that occurs nowhere weighs most; the score is then out of reach.
         """
+
+    def keyword_breakdown(
+        self, query: str, chunk_id: str, *, tolerant: bool = False
+    ) -> KeywordScore:
+        """A chunk's BM25 score word by word; a chunk that is gone has none of them."""
 
     def corrections(self, query: str) -> Mapping[str, Sequence[str]]:
         """Words of the query that occur nowhere → one to three near ones that do, best first.

@@ -38,6 +38,7 @@ from retriever.types import (
     Chunk,
     DocumentRow,
     IndexStateError,
+    KeywordScore,
     Page,
     PageAccount,
     Piece,
@@ -379,6 +380,14 @@ class EmbeddedBackend:
             counts = [min(total, reader.chunks_with(term)) for term in query_terms(query)]
         weights = (log((total - count + 0.5) / (count + 0.5)) for count in counts)
         return _MOST_TIMES * sum(max(0.0, weight) for weight in weights)
+
+    def keyword_breakdown(
+        self, query: str, chunk_id: str, *, tolerant: bool = False
+    ) -> KeywordScore:
+        """See `Backend.keyword_breakdown`."""
+        with self._catalog.reading() as reader:
+            key = reader.keys_of([chunk_id]).get(chunk_id, -1)
+            return reader.keyword_breakdown(query, key, tolerant=tolerant)
 
     def corrections(self, query: str) -> Mapping[str, Sequence[str]]:
         """See `Backend.corrections`."""

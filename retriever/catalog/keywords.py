@@ -9,6 +9,7 @@ them, not each its own), and what stands in for it is worth less than the word i
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import log
@@ -21,6 +22,7 @@ from retriever.catalog.compounds import FEWEST_OF_A_PART, is_part, parts
 from retriever.catalog.schema import unblob
 from retriever.languages import LANGUAGES, LINKS
 from retriever.terms import MARK, QueryWord, folded, language_mark, query_words, words
+from retriever.types import KeywordScore, KeywordWord
 
 Keys = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -119,6 +121,39 @@ class KeywordSearch:
             for typed, nearest in instead.items()
         }
         return Matches(*_merged(sides, np.add), self._total, corrections)
+
+    def breakdown(self, key: int, *, tolerant: bool) -> KeywordScore:
+        """See `Backend.keyword_breakdown`; words that `matches` leaves aside score 0."""
+        asked = query_words(self._query, self.languages)
+        wanted = [self._wanted(word) for word in asked]
+        instead = self._instead(asked, wanted) if tolerant else {}
+        named = [*zip((word.typed for word in asked), wanted, strict=True)]
+        named = [(typed, one) for typed, one in named if typed not in instead]
+        named += [(typed, _Wanted((), nearest=tuple(t))) for typed, t in instead.items()]
+        kept = self._selective([one for _, one in named])
+        row = self._connection.execute("SELECT terms FROM fulltext WHERE rowid = ?", (key,))
+        terms = Counter(next(row, ("",))[0].split())
+        found: list[KeywordWord] = []
+        plain: set[tuple[str, ...]] = set()
+        for typed, one in named:
+            counts = one in kept and one.terms not in plain
+            if one.is_plain:
+                plain.add(one.terms)
+            keys, scores = self._of_word(one) if counts else self._bm25([])
+            documents = self._documents(one.own)
+            found.append(
+                KeywordWord(
+                    *(typed, one.own, documents, sum(terms[term] for term in one.own)),
+                    idf=_idf(self._total, documents),
+                    score=float(scores[keys == key].sum()),
+                )
+            )
+        tokens = self._connection.execute("SELECT SUM(cnt) FROM vocabulary").fetchone()[0] or 0
+        average = tokens / max(1, self._total)
+        return KeywordScore(tuple(found), terms.total(), average, self._total)
+
+    def _of_word(self, wanted: _Wanted) -> tuple[Keys, Scores]:
+        return self._bm25(wanted.terms) if wanted.is_plain else self._scored(wanted)
 
     # What to look for
 

@@ -21,6 +21,7 @@ from retriever.types import (
     Chunk,
     DocumentRow,
     FileStatus,
+    KeywordScore,
     Page,
     PageAccount,
     PageState,
@@ -308,6 +309,10 @@ class Reader:
         """In how many chunks the term occurs."""
         row = self._one("SELECT doc FROM vocabulary WHERE term = ?", (term,))
         return 0 if row is None else int(row[0])
+
+    def keyword_breakdown(self, query: str, key: int, *, tolerant: bool = False) -> KeywordScore:
+        """See `Backend.keyword_breakdown`; the chunk by its key."""
+        return KeywordSearch(self._connection, query).breakdown(key, tolerant=tolerant)
 
     # SQL
 
