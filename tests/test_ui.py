@@ -90,7 +90,8 @@ def found(app: AppTest) -> list[str]:
 
 
 def results(app: AppTest) -> str:
-    return "".join(part.value for part in app.html if "<section" in part.value)
+    shown = ("<section", "<article")
+    return "".join(part.value for part in app.html if any(tag in part.value for tag in shown))
 
 
 def words(app: AppTest) -> str:

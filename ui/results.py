@@ -13,7 +13,7 @@ from retriever.background import NOTHING_MATCHES, nothing_matches
 from retriever.query import parse
 from retriever.terminal import understood_lines
 from retriever.types import Hit, ModelError, Page, RetrieverError
-from ui import controls, state, taking
+from ui import controls, document, state, taking
 from ui.cards import card
 from ui.marks import escaped, markdown
 from ui.questions import Question
@@ -69,22 +69,39 @@ def _list(served: Served, asked: Question, hits: Sequence[Hit], seconds: float) 
     pages: dict[str, list[Page]] = {}
     cards = []
     for hit in hits:
-        document = hit.chunk.document_id
-        if document not in pages:
-            pages[document] = _pages(served, document)
-        cards.append(card(hit, words, asked.mode, pages[document]))
+        id_ = hit.chunk.document_id
+        if id_ not in pages:
+            pages[id_] = _pages(served, id_)
+        cards.append((hit, card(hit, words, asked.mode, pages[id_])))
     what = ("file" if len(hits) == 1 else "files") if asked.by_file else "passage"
     if what == "passage" and len(hits) != 1:
         what = "passages"
     only = f" · only: {escaped('; '.join(asked.filters()))}" if asked.filters() else ""
     for line in understood_lines(query.conditions(), instead):
         only += f" · {escaped(line)}"
-    taking.bar(served, asked, hits)
     st.html(
         f'<section class="wva-results" aria-label="Results">{_verdict(hits)}'
         f'<p class="wva-note">{len(hits)} {what} '
-        f"in {seconds:.2f} s{only}</p>{''.join(cards)}</section>"
+        f"in {seconds:.2f} s{only}</p></section>"
     )
+    taking.bar(served, asked, hits)
+    for hit, shown in cards:
+        _result(hit, shown)
+
+
+def _result(hit: Hit, shown: str) -> None:
+    """A card, and what opens its document."""
+    with st.container(gap=None, key=f"result-{hit.rank}"):
+        st.html(shown)
+        where = f"Open {hit.chunk.place}" if hit.chunk.page is not None else "Open the document"
+        st.button(
+            markdown(where),
+            key=f"open-{hit.rank}",
+            on_click=document.open_hit,
+            args=(hit,),
+            type="tertiary",
+            icon=":material/open_in_full:",
+        )
 
 
 def _verdict(hits: Sequence[Hit]) -> str:

@@ -49,6 +49,8 @@ CSS = """<style>
   font-variant-numeric: tabular-nums; }
 .wva-files { list-style: none; margin: 0; padding: 0; font-size: .86rem; line-height: 1.4; }
 .wva-files li { margin: 0 0 .55rem; padding: 0; overflow-wrap: anywhere; }
+.wva-count { font-variant-numeric: tabular-nums; font-weight: 600; margin-right: .35rem; }
+.wva-clicked { border: 0; padding: .3rem 0 .8rem; }
 .wva-files small { display: block; opacity: .68; }
 @media (max-width: 40rem) {
   .wva-card header { flex-direction: column; gap: .2rem; }
@@ -103,6 +105,14 @@ DOCUMENT_CSS = """<style>
   background: var(--weight); }
 .wva-here { scroll-margin: 30vh 0; }
 .st-key-leaves button { white-space: nowrap; }
+.st-key-leaves { padding: .4rem 0; backdrop-filter: blur(14px);
+  background: color-mix(in srgb, Canvas 75%, transparent); }
+div:has(> .st-key-leaves) { position: sticky; top: 3.7rem; z-index: 90; }
+[class*="st-key-result-"] .stButton { margin-top: -.5rem; }
+@media (max-width: 40rem) {
+  :is(.st-key-previous, .st-key-next, .st-key-home) p { position: absolute; overflow: hidden;
+    width: 1px; height: 1px; clip-path: inset(50%); }
+}
 </style>"""
 
 

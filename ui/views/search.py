@@ -7,7 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import controls, keys, results, state, taking
+from retriever.query import parse
+from ui import controls, document, keys, results, state, taking
 from ui.marks import markdown, visible
 from ui.resources import Served
 from ui.shelf import Shelf, side
@@ -31,10 +32,14 @@ def show(shelf: Shelf) -> None:
     controls.link(asked, shelf.link_name, _implied(shelf))
     controls.remember(shelf.page)
     generation = index.index.generation
-    state.activity(index, shown=generation if asked.text else None)
-    if asked.text:
+    listed = asked.text and not document.is_open()
+    state.activity(index, shown=generation if listed else None)
+    if document.is_open():
+        document.document_view(index, parse(asked.text).text)
+    elif asked.text:
         taking.remember(shelf, asked)
         results.show(index, asked)
+        document.get_ready(index)
     else:
         results.explain()
         taking.history()

@@ -1,0 +1,250 @@
+"""A document opened at a passage: pages of paper as pictures, everything else as text to read.
+
+What is opened is in the page's address (`open`, the passages' ids), so that a document has a link
+and "back" leads to the results. Turning pages draws this view alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from retriever.pageview import PagePicture, PagePictures, file_of, has_picture
+from retriever.types import Chunk, DocumentRow, Hit, Page, ReadError
+from ui.document_picture import pictured
+from ui.document_text import Leaf, Weights, leaf_at, leaves, readable
+from ui.marks import escaped, markdown, visible, word_spans
+from ui.resources import Place, Served
+from ui.style import DOCUMENT_CSS, scroll_to_passage
+
+OPEN = "open"
+"""The address's name for the passages that are opened."""
+
+_MOST_BYTES = 200_000_000  # of a file that is offered to be downloaded
+_MOST_PASSAGES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A document: its row, its pages, and the leaves one turns."""
+
+    row: DocumentRow
+    pages: tuple[Page, ...]
+    leaves: tuple[Leaf, ...]
+
+    def where(self, chunk: Chunk) -> int:
+        """The number of the leaf a passage begins on, from 0."""
+        return leaf_at(self.leaves, self._position(chunk), chunk.start)
+
+    def passages(self, leaf: Leaf, chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
+        """The spans of the passages on a leaf's page."""
+        return [(chunk.start, chunk.end) for chunk in chunks if self._position(chunk) == leaf.page]
+
+    def _position(self, chunk: Chunk) -> int:
+        place = (chunk.page, chunk.label)
+        places = ((page.number, page.label) for page in self.pages)
+        return next((at for at, one in enumerate(places) if one == place), 0)
+
+
+def open_hit(hit: Hit) -> None:
+    """Show the hit's document at its passage; to be called as a button's callback."""
+    others = [part.id for part in hit.parts if part.id != hit.chunk.id]
+    st.query_params[OPEN] = [hit.chunk.id, *others]
+
+
+def close() -> None:
+    """Go back to the results; to be called as a button's callback."""
+    st.query_params.pop(OPEN, None)
+
+
+def is_open() -> bool:
+    """Whether a document is to be shown instead of the results."""
+    return OPEN in st.query_params
+
+
+def document_view(served: Served, query: str, weights: Weights | None = None) -> None:
+    """The opened document. `weights` shade words of its passage's page, else the query's words."""
+    st.html(DOCUMENT_CSS)
+    ids = st.query_params.get_all(OPEN)[:_MOST_PASSAGES]
+    found = {chunk.id: chunk for chunk in served.index.backend.get(ids)}
+    chunks = [found[one] for one in ids if one in found]
+    opened = _document(served, chunks[0].document_id) if chunks else None
+    if opened is None or not opened.leaves:
+        _back()
+        st.info("This passage is not in the index any more: its document was changed or removed.")
+        return
+    of_it = [chunk for chunk in chunks if chunk.document_id == opened.row.id]
+    _title(opened.row)
+    _leaf(served, opened.row.id, tuple(of_it), query, weights)
+
+
+def _back() -> None:
+    st.button("Results", key="close", on_click=close, type="tertiary", icon=":material/arrow_back:")
+
+
+def _title(row: DocumentRow) -> None:
+    folder, _, name = row.path.rpartition("/")
+    title = row.title.strip()
+    below = " · ".join(
+        f"<bdi>{escaped(part)}</bdi>"
+        for part in (f"{folder}/" if folder else "", title if title != name else "")
+        if part
+    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.html(
+            f'<div class="wva-file"><bdi>{escaped(name)}</bdi></div>'
+            f'<div class="wva-where">{below}</div>',
+            width="stretch",
+        )
+        _file(row)
+
+
+def _file(row: DocumentRow) -> None:
+    """The file itself, if it is still there: to download, and where it lies."""
+    path = file_of(row)
+    try:
+        size = path.stat().st_size if row.root and path.is_file() else None
+    except OSError:
+        size = None
+    if size is None:
+        return
+    with st.popover("File", icon=":material/draft:", width="content"):
+        st.code(visible(str(path)), language=None, wrap_lines=True)
+        if size <= _MOST_BYTES:
+            st.download_button(
+                "Download",
+                data=path.read_bytes,
+                file_name=visible(path.name),
+                mime="application/octet-stream",
+                key="download",
+                on_click="ignore",
+                icon=":material/download:",
+            )
+
+
+@st.fragment
+def _leaf(
+    served: Served, document: str, chunks: Sequence[Chunk], query: str, weights: Weights | None
+) -> None:
+    """One leaf, with what turns to others."""
+    opened = _document(served, document)
+    if opened is None or not is_open():
+        st.rerun()  # the whole page: what is here is over
+    at = _turned(opened, chunks)
+    leaf = opened.leaves[at]
+    page = opened.pages[leaf.page]
+    passages = opened.passages(leaf, chunks)
+    shades = weights if weights is not None and passages else _words(page, query)
+    picture = None
+    if has_picture(opened.row, page):
+        picture = _picture(opened.row, page)
+    if isinstance(picture, str):
+        st.warning(markdown(picture), icon=":material/image_not_supported:")
+    if isinstance(picture, PagePicture):
+        st.html(pictured(picture, f"{leaf.name} of {opened.row.path}", passages, shades))
+        if picture.note:
+            st.caption(markdown(picture.note))
+        with st.expander("The text of this page", icon=":material/notes:"):
+            _text(page, leaf, passages, shades)
+    else:
+        _text(page, leaf, passages, shades)
+    if passages:
+        st.html(scroll_to_passage(at), unsafe_allow_javascript=True)
+
+
+def _turned(opened: _Opened, chunks: Sequence[Chunk]) -> int:
+    """What turns the leaves, and the number of the one to show, from 0."""
+    came_for = chunks[0].id
+    count, home = len(opened.leaves), opened.where(chunks[0])
+    if st.session_state.get("leaf_of") != came_for or "leaf" not in st.session_state:
+        st.session_state["leaf_of"], st.session_state["leaf"] = came_for, home + 1
+    st.session_state["leaf"] = min(max(1, st.session_state["leaf"] or 1), count)
+    now: int = st.session_state["leaf"]
+
+    def turn(to: int) -> None:
+        st.session_state["leaf"] = to
+
+    name = "Page" if opened.pages[0].number is not None else "Part"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="leaves"):
+        _back()
+        if count == 1:
+            return 0
+        st.button(
+            "Previous", key="previous", on_click=turn, args=(now - 1,), disabled=now == 1,
+            icon=":material/chevron_left:", help=f"{name} before this one",
+        )  # fmt: skip
+        st.number_input(name, 1, count, key="leaf", label_visibility="collapsed", width=110)
+        st.html(f'<span class="wva-note">of {count:,}</span>', width="content")
+        st.button(
+            "Next", key="next", on_click=turn, args=(now + 1,), disabled=now == count,
+            icon=":material/chevron_right:", help=f"{name} after this one",
+        )  # fmt: skip
+        if now != home + 1:
+            st.button(
+                "To the passage", key="home", on_click=turn, args=(home + 1,), type="tertiary",
+                icon=":material/my_location:",
+            )  # fmt: skip
+    leaf = opened.leaves[now - 1]
+    if leaf.name and leaf.name != f"page {now}":
+        st.html(f'<p class="wva-note"><bdi>{escaped(leaf.name)}</bdi></p>')
+    return now - 1
+
+
+def _text(page: Page, leaf: Leaf, passages: Sequence[tuple[int, int]], shades: Weights) -> None:
+    if not page.text.strip():
+        reason = f": {page.reason}" if page.reason else ""
+        st.caption(markdown(f"There is no text on this page ({page.state}{reason})."))
+        return
+    shown = readable(page.text, leaf.start, leaf.end, passages, shades)
+    st.html(f'<article class="wva-text-page">{shown}</article>')
+
+
+def _words(page: Page, query: str) -> list[tuple[int, int, float]]:
+    return [(start, end, 1.0) for start, end in word_spans(page.text, query)]
+
+
+# What the sessions share
+
+
+def _document(served: Served, document: str) -> _Opened | None:
+    """The document as it is in the index now; None if it was removed."""
+    return _remembered(served.place, served.index.generation, document, served)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _remembered(place: Place, generation: int, document: str, _served: Served) -> _Opened | None:
+    index = _served.index
+    row = next((row for row in index.documents() if row.id == document), None)
+    if row is None:
+        return None
+    pages = tuple(index.pages(document))
+    paper = [at for at, page in enumerate(pages) if has_picture(row, page)]
+    return _Opened(row, pages, tuple(leaves(pages, paper)))
+
+
+def _picture(row: DocumentRow, page: Page) -> PagePicture | str:
+    """The page's picture, or the sentence that says why there is none."""
+    try:
+        return pictures().show(row, page)
+    except ReadError as error:
+        return str(error)
+
+
+@st.cache_resource(show_spinner=False, on_release=PagePictures.close)
+def pictures() -> PagePictures:
+    """What draws pages, for all sessions; it starts while its first visitor still reads."""
+    made = PagePictures()
+    threading.Thread(target=made.warm, name="draw pages", daemon=True).start()
+    return made
+
+
+def get_ready(served: Served) -> None:
+    """Start what draws pages, if there are any to draw."""
+    if "pdf" in served.info()["formats"]:
+        pictures()
+
+
+__all__ = ["OPEN", "close", "document_view", "get_ready", "is_open", "open_hit", "pictures"]

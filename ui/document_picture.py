@@ -1,0 +1,74 @@
+"""A page's picture → HTML: the passage boxed, words shaded where they stand. Pure functions."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+from retriever.pageview import PagePicture
+from retriever.placement import Box
+from ui.document_text import Weights, shade
+from ui.marks import escaped
+
+
+def pictured(
+    picture: PagePicture, name: str, passages: Sequence[tuple[int, int]], weights: Weights
+) -> str:
+    """The picture with what is marked on it; `name` says what it is a picture of."""
+    marks = []
+    if picture.placement is not None:
+        boxes = [box for span in passages for box in picture.placement.lines(*span)]
+        marks += [
+            _mark(_around(lines), "wva-boxed" + ("" if at else " wva-here"))
+            for at, lines in enumerate(_blocks(boxes))
+        ]
+        marks += [
+            _mark(box, "wva-shade", f"background: {shade(weight)}")
+            for box, weight in picture.placement.shades(weights)
+        ]
+    source = base64.b64encode(picture.png).decode("ascii")
+    return (
+        f'<figure class="wva-paper"><img alt="{escaped(name)}" '
+        f'src="data:image/png;base64,{source}">{"".join(marks)}</figure>'
+    )
+
+
+def _mark(box: Box, kind: str, style: str = "") -> str:
+    places = {
+        "left": box.left,
+        "top": box.top,
+        "width": box.right - box.left,
+        "height": box.bottom - box.top,
+    }
+    place = ";".join(f"{side}:{100 * share:.3f}%" for side, share in places.items())
+    return f'<span class="{kind}" style="{place};{style}"></span>'
+
+
+def _blocks(lines: Sequence[Box]) -> list[list[Box]]:
+    """Lines that follow each other down the page are one block, cells of a row included."""
+    blocks: list[list[Box]] = []
+    for line in lines:
+        if blocks and _goes_on(blocks[-1], line):
+            blocks[-1].append(line)
+        else:
+            blocks.append([line])
+    return blocks
+
+
+def _goes_on(block: Sequence[Box], line: Box) -> bool:
+    """Whether a line is beside the block's last one, or not far below; not in the next column."""
+    last = block[-1]
+    height = min(line.bottom - line.top, last.bottom - last.top)
+    return line.top > last.top - height and line.top - _around(block).bottom < 2.5 * height
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    return Box(
+        min(box.left for box in boxes),
+        min(box.top for box in boxes),
+        max(box.right for box in boxes),
+        max(box.bottom for box in boxes),
+    )
+
+
+__all__ = ["pictured"]
