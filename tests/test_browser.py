@@ -441,3 +441,21 @@ def test_keys_go_through_the_results(tab: Any, address: str) -> None:
     tab.wait_for_function("document.activeElement?.type === 'search'")
     tab.keyboard.type("jk")
     assert tab.locator(".st-key-q input").input_value() == "jk"
+
+
+def test_a_point_of_the_map_shows_its_passage(tab: Any, address: str) -> None:
+    tab.goto(f"{address}/about?index=notes")
+    chart = tab.locator(
+        '[data-testid="stVegaLiteChart"] canvas, [data-testid="stVegaLiteChart"] svg'
+    )
+    chart.first.wait_for()
+    tab.wait_for_timeout(500)  # it is drawn once more when its width is known
+    box = chart.first.bounding_box()
+    tab.mouse.click(box["x"] + box["width"] / 2, box["y"] + 150)
+    clicked = tab.locator(".wva-clicked")
+    clicked.wait_for()
+    texts = [" ".join(page.text.split()) for one in DOCUMENTS for page in one.pages]
+    assert any(
+        " ".join(clicked.locator(".wva-text").inner_text().split()) in text for text in texts
+    )
+    assert "Every page gave its text." in tab.locator("body").inner_text()

@@ -594,3 +594,21 @@ def test_the_ledger_is_searched_by_state_name_and_reason() -> None:
         ((), "docs pdf", files),
     ):
         assert matching(files, states, wanted) == expected
+
+
+def test_the_page_about_an_index_tells_what_is_in_it(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index)
+    app._page_hash = calc_hash("about")
+    app.run()
+    assert not app.exception
+    assert "6 passages" in words(app)
+    (pages,) = (table.value for table in app.dataframe)
+    assert pages.to_dict("records") == [
+        {
+            "File": "scans.pdf", "Where": "page 2", "State": "scanned",
+            "Why, and what to do": "image; run wva index again with --ocr",
+        }
+    ]  # fmt: skip
+    assert "1 scanned" in words(app)

@@ -20,11 +20,12 @@ from ui import running, state
 from ui.resources import Opener
 from ui.shelf import Shelf, shelf
 from ui.style import CSS, ICON
-from ui.views import collections, search
+from ui.views import about, collections, search
 
 VIEWS: tuple[tuple[str, str, Callable[[Shelf], None]], ...] = (
     ("Search", "search", search.show),
     ("Collections", "folder_open", collections.show),
+    ("About", "radiology", about.show),
 )
 """What one can go to: its name, its icon, and what draws it. The first one is the start."""
 

@@ -36,13 +36,13 @@ def card(hit: Hit, query: str, mode: str, pages: Sequence[Page]) -> str:
     chunk = hit.chunk
     return (
         f'<article class="wva-card" data-rank="{hit.rank}">'
-        f"<header>{_place(chunk)}{_score(hit, mode)}</header>"
+        f"<header>{place(chunk)}{_score(hit, mode)}</header>"
         f'<p class="wva-text" dir="auto">{passage(hit.text, query)}</p>{_also(hit)}'
         f"{_surroundings(chunk, query, pages)}</article>"
     )
 
 
-def _place(chunk: Chunk) -> str:
+def place(chunk: Chunk) -> str:
     """Where the passage is from: file, page, folder, title."""
     folder, _, name = chunk.path.rpartition("/")
     page = f'<span class="wva-page">{escaped(chunk.place)}</span>' if chunk.place else ""
@@ -110,4 +110,4 @@ def _page_of(chunk: Chunk, pages: Sequence[Page]) -> Page | None:
     return None
 
 
-__all__ = ["card"]
+__all__ = ["card", "place"]

@@ -20,6 +20,7 @@ from retriever.catalog import CATALOG_FILE
 from retriever.facets import Facets, facets
 from retriever.index import Index
 from retriever.report import Account, account
+from retriever.survey import Survey, survey
 from retriever.types import DocumentRow, FileStatus, RetrieverError, UnreadFile
 from ui.questions import Question
 
@@ -30,6 +31,7 @@ Place = tuple[int, int]
 
 _FRESH_SECONDS = 2.0
 _GROWING_SECONDS = 10.0
+_SURVEY_SECONDS = 600.0
 _MOST_PROBLEMS = 100
 _FACETS = ("formats", "folders", "years")
 
@@ -78,6 +80,11 @@ class Served:
         growing = self.info()["progress"] is not None
         return _documents(self.place, None if growing else self.index.generation, self.index)
 
+    def survey(self) -> Survey:
+        """What the index is about: at most ten minutes old while it grows."""
+        growing = self.info()["progress"] is not None
+        return _survey(self.place, None if growing else self.index.generation, self.index)
+
     def roots(self) -> list[str]:
         """The folders it is made of."""
         return sorted({file.root for file in self.account().files} - {""})
@@ -100,7 +107,7 @@ def served(folder: Path, open_index: Opener) -> Served:
 def close(index: Served, open_index: Opener) -> None:
     """Close an index that is going to be deleted, and forget what is remembered of it."""
     _opened.clear(str(index.path.absolute()), index.place, open_index)
-    for remembered in (_info, _overview, _account, _facets, _documents):
+    for remembered in (_info, _overview, _account, _facets, _documents, _survey):
         remembered.clear()  # a new index may get the place of the old one
     index.index.close()
 
@@ -141,6 +148,11 @@ def _facets(place: Place, generation: int | None, wheres: str, _index: Index) ->
 @st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=16)
 def _documents(place: Place, generation: int | None, _index: Index) -> dict[str, DocumentRow]:
     return {row.id: row for row in _index.documents()}
+
+
+@st.cache_resource(show_spinner=False, ttl=_SURVEY_SECONDS, max_entries=8)
+def _survey(place: Place, generation: int | None, _index: Index) -> Survey:
+    return survey(_index.backend)
 
 
 @st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=16)

@@ -55,7 +55,7 @@ def _facts(shelf: Shelf, path: Path) -> str:
     except RetrieverError as error:
         return str(error)
     model = (info["model"] or {}).get("model") or info["wished_model"] or DEFAULT_MODEL
-    size = sum(info["bytes"].values()) / 1e6
+    size = info["bytes"]["total"] / 1e6
     many = counted(info["documents"], "document"), counted(info["chunks"], "passage")
     return joined([*many, model, f"{size:,.0f} MB"])
 

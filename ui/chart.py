@@ -1,0 +1,88 @@
+"""The map of an index: its passages as points, near ones alike in meaning; a click chooses one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from retriever.survey import Survey
+from retriever.types import Chunk
+from ui.marks import visible
+
+_MOST_COLOURS = 10
+_SNIPPET = 160
+_OTHERS = "others"
+
+
+def show(found: Survey, by: str) -> Chunk | None:
+    """Draw the map, coloured by "Subject" or "Folder"; the passage that was clicked, if any."""
+    event = st.vega_lite_chart(
+        _spec(found, by),
+        key=f"map-{by}",
+        on_select="rerun",
+        selection_mode="pick",
+        width="stretch",
+    )
+    picked = event["selection"].get("pick") or []
+    number = picked[0].get("number") if picked else None
+    return found.chunks[int(number)] if number is not None else None
+
+
+def _spec(found: Survey, by: str) -> dict[str, Any]:
+    """The chart as Vega-Lite reads it; texts are data in it and never markup."""
+    groups = _subjects(found) if by == "Subject" else _folders(found.chunks)
+    order = [name for name, _ in Counter(groups).most_common() if name != _OTHERS]
+    values = [
+        {
+            "number": at,
+            "x": round(float(found.places[at, 0]), 4),
+            "y": round(float(found.places[at, 1]), 4),
+            by: groups[at],
+            "file": visible(", ".join(filter(None, [chunk.path, chunk.place]))),
+            "text": visible(" ".join(chunk.text.split())[:_SNIPPET]),
+        }
+        for at, chunk in enumerate(found.chunks)
+    ]
+    hidden = {"axis": None, "scale": {"zero": False, "nice": False, "padding": 12}}
+    return {
+        "data": {"values": values},
+        "height": 430,
+        "params": [
+            {
+                "name": "pick",
+                "select": {"type": "point", "fields": ["number"], "toggle": False, "nearest": True},
+            },
+        ],
+        "mark": {"type": "circle", "cursor": "pointer"},
+        "encoding": {
+            "x": {"field": "x", "type": "quantitative", **hidden},
+            "y": {"field": "y", "type": "quantitative", **hidden},
+            "color": {
+                "field": by,
+                "type": "nominal",
+                "scale": {"domain": [*order, *([_OTHERS] if _OTHERS in groups else [])]},
+                "legend": {"title": None, "orient": "bottom", "columns": 2, "labelLimit": 330},
+            },
+            "size": {"condition": {"param": "pick", "empty": False, "value": 190}, "value": 46},
+            "opacity": {"condition": {"param": "pick", "empty": False, "value": 1}, "value": 0.65},
+            "tooltip": [{"field": name} for name in ("file", "text", by)],
+        },
+    }
+
+
+def _subjects(found: Survey) -> list[str]:
+    names = [visible(name) or f"group {at + 1}" for at, name in enumerate(found.names)]
+    return [names[at] if at < _MOST_COLOURS else _OTHERS for at in found.clusters.tolist()]
+
+
+def _folders(chunks: Sequence[Chunk]) -> list[str]:
+    """Each passage's folder; the rarest ones together."""
+    names = [visible(chunk.path.rpartition("/")[0].partition("/")[0]) or "/" for chunk in chunks]
+    frequent = {name for name, _ in Counter(names).most_common(_MOST_COLOURS - 1)}
+    return [name if name in frequent else _OTHERS for name in names]
+
+
+__all__ = ["show"]

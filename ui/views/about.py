@@ -1,0 +1,158 @@
+"""The page about an index: what it is about, which passages stand out, what could not be read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import streamlit as st
+
+from retriever.report import page_groups
+from retriever.survey import NEIGHBOURS, Survey
+from retriever.types import Chunk
+from ui import chart, controls
+from ui.cards import place
+from ui.marks import counted, escaped, joined, unwrapped, visible
+from ui.resources import Served
+from ui.shelf import Shelf, side
+
+_SNIPPET = 240
+_MOST_FILES = 200
+
+
+def show(shelf: Shelf) -> None:
+    """Draw the page."""
+    st.html('<div class="wva-head"><h1>About this index</h1></div>')
+    controls.remember(shelf.page)
+    index = shelf.served()
+    if index is None:
+        st.info("There is no collection yet: make one on the page Collections.")
+        return
+    side(index, named=not shelf.several)
+    if not index.info()["chunks"]:
+        st.info("There is nothing in this collection yet.")
+        return
+    with st.spinner("Looking at the vectors …"):
+        found = index.survey()
+    _map(index, found)
+    _standing_out(found)
+    _unread(index)
+    _sizes(index)
+
+
+def _map(index: Served, found: Survey) -> None:
+    st.html('<h3 class="wva-part">What it is about</h3>')
+    total = index.info()["chunks"]
+    many = counted(len(found.chunks), "passage")
+    sample = many if len(found.chunks) == total else f"A fixed sample of {many} of {total:,}"
+    st.caption(
+        f"{sample}; near each other is what is alike in meaning. The two directions that differ "
+        f"most are drawn, {found.shown:.0%} of all differences. Click a point to read it."
+    )
+    by = st.segmented_control(
+        "Colours", ["Subject", "Folder"], default="Subject", required=True, key="colours",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    clicked = chart.show(found, str(by or "Subject"))
+    if clicked is not None:
+        _passage(clicked)
+    sizes = Counter(found.clusters.tolist())
+    rows = "".join(
+        f"<dt>{escaped(name or f'group {at + 1}')}</dt><dd>{counted(sizes[at], 'passage')}</dd>"
+        for at, name in enumerate(found.names)
+        if sizes[at]
+    )
+    with st.expander(f"{counted(len(sizes), 'subject')} by their most telling words"):
+        st.html(f'<dl class="wva-facts">{rows}</dl>')
+
+
+def _passage(chunk: Chunk) -> None:
+    text = escaped(unwrapped(chunk.text))
+    st.html(
+        f'<article class="wva-card wva-clicked"><header>{place(chunk)}</header>'
+        f'<p class="wva-text" dir="auto">{text}</p></article>'
+    )
+
+
+def _standing_out(found: Survey) -> None:
+    st.html('<h3 class="wva-part">What stands out</h3>')
+    repeated, hubs, middle = st.tabs(["Said again and again", "In everybody's way", "Like all"])
+    with repeated:
+        st.caption("Groups of passages that say nearly the same. Often boilerplate, or copies.")
+        rows = [(group[0], f"{len(group)} times") for group in found.twins]
+        _listed(rows, "No two passages of the sample say the same.")
+    with hubs:
+        st.caption(
+            f"Passages that are among the {NEIGHBOURS} nearest of many others: they turn up for "
+            "questions of all kinds, whether they answer them or not."
+        )
+        rows = [(hub.chunk, f"near {hub.count} others") for hub in found.hubs]
+        _listed(rows, "There are too few passages.")
+    with middle:
+        st.caption(
+            "Passages nearest to the mean of all vectors. What all have in common is taken away "
+            "before a search; these have little else."
+        )
+        _listed([(chunk, f"cosine {near:.2f}") for chunk, near in found.middle], "")
+
+
+def _listed(rows: Sequence[tuple[Chunk, str]], nothing: str) -> None:
+    if not rows:
+        st.caption(nothing)
+        return
+    items = "".join(
+        f"<li><span class='wva-count'>{escaped(said)}</span> {_snippet(chunk)}"
+        f"<small><bdi>{escaped(joined([chunk.path, chunk.place]))}</bdi></small></li>"
+        for chunk, said in rows
+    )
+    st.html(f'<ul class="wva-files">{items}</ul>')
+
+
+def _snippet(chunk: Chunk) -> str:
+    text = " ".join(chunk.text.split())
+    return escaped(text if len(text) <= _SNIPPET else f"{text[:_SNIPPET].rstrip()} …")
+
+
+def _unread(index: Served) -> None:
+    """Pages that gave no text, with what can be done about it."""
+    st.html('<h3 class="wva-part">Pages without text</h3>')
+    rows = [
+        {
+            "File": visible(file.path),
+            "Where": group.place,
+            "State": group.state.value,
+            "Why, and what to do": visible("; ".join(filter(None, [group.reason, group.advice]))),
+        }
+        for file in index.account().files
+        for group in page_groups(file)
+        if not group.state.readable
+    ]
+    if not rows:
+        st.caption("Every page gave its text.")
+        return
+    st.dataframe(rows[:_MOST_FILES], key="unread", hide_index=True, width="stretch")
+    if len(rows) > _MOST_FILES:
+        st.caption(f"and {len(rows) - _MOST_FILES:,} more: wva report tells them all")
+
+
+def _sizes(index: Served) -> None:
+    st.html('<h3 class="wva-part">Counts and sizes</h3>')
+    info = index.info()
+    states = ", ".join(f"{count:,} {escaped(name)}" for name, count in info["page_states"].items())
+    model = info["model"] or {}
+    values = [
+        ("Formats", ", ".join(f"{n:,} {escaped(name)}" for name, n in info["formats"].items())),
+        ("Pages by state", states),
+        ("Left out or failed", ", ".join(f"{n:,} {name}" for name, n in info["unread"].items())),
+        ("Vectors", f"{info['store']['vectors']:,} of {model.get('dimension', '?')} dimensions"),
+        ("Kind of index", escaped(str(info["store"]["kind"]))),
+        *(
+            (escaped(name).capitalize(), f"{size / 1e6:,.1f} MB")
+            for name, size in info["bytes"].items()
+        ),
+    ]
+    rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in values if value)
+    st.html(f'<dl class="wva-facts">{rows}</dl>')
+
+
+__all__ = ["show"]
