@@ -212,32 +212,61 @@ def _search(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     from retriever.index import Index
-    from retriever.terminal_explain import explanation_lines
+    from retriever.terminal_explain import (
+        check_lines,
+        difference_lines,
+        explanation_lines,
+        why_not_lines,
+    )
+    from retriever.why import difference
 
     if options.hit < 1:
         raise UsageError(f"--hit counts from 1; it is {options.hit}")
-    syntax = not options.literal
+    colour = sys.stdout.isatty()
+    told: Any
     with Index.open(options.index, device=options.device, dtype=options.dtype) as index:
-        if options.chunk:
-            found = index.explain(options.query, options.chunk, mode=options.mode, syntax=syntax)
-        else:
-            hits = index.search(
-                options.query,
-                max(options.hit, options.rerank),
-                mode=options.mode,
-                where=_filter(options),
-                syntax=syntax,
-                rerank=options.rerank,
+        how = {"mode": options.mode, "syntax": not options.literal}
+        if options.file:
+            told = index.why_not(
+                options.query, options.file, options.k, where=_filter(options), **how
             )
-            if len(hits) < options.hit:
-                raise UsageError(f"there is no result {options.hit}: {len(hits)} were found")
-            hit, first = hits[options.hit - 1], hits[: options.rerank]
-            found = index.explain(options.query, hit, syntax=syntax, first=first)
+            lines = why_not_lines(told)
+            if told.best is not None and not options.json:
+                best = index.explain(options.query, told.best.chunk, **how)
+                lines += explanation_lines(best, colour=colour)
+        elif options.above:
+            one, two = (index.explain(options.query, name, **how) for name in options.above)
+            told = difference(one, two)
+            lines = difference_lines(told)
+        else:
+            told = _explained(index, options)
+            lines = explanation_lines(told, colour=colour)
+        check = index.check(told) if options.check and not (options.file or options.above) else None
     if options.json:
-        _print_json({"index": options.index, **found.to_json()})
+        more = {} if check is None else {"check": check.to_json()}
+        _print_json({"index": options.index, **told.to_json(), **more})
     else:
-        print("\n".join(explanation_lines(found, colour=sys.stdout.isatty())))
+        print("\n".join([*lines, *(check_lines(check) if check else [])]))
     return DONE
+
+
+def _explained(index: Any, options: argparse.Namespace) -> Any:
+    """The explanation asked for by a chunk's id, or by a result's number."""
+    syntax = not options.literal
+    if options.chunk:
+        return index.explain(options.query, options.chunk, mode=options.mode, syntax=syntax)
+    hits = index.search(
+        options.query,
+        max(options.hit, options.rerank),
+        mode=options.mode,
+        where=_filter(options),
+        syntax=syntax,
+        rerank=options.rerank,
+    )
+    if len(hits) < options.hit:
+        raise UsageError(f"there is no result {options.hit}: {len(hits)} were found")
+    hit, first = hits[options.hit - 1], hits[: options.rerank]
+    return index.explain(options.query, hit, syntax=syntax, first=first)
 
 
 def _hit_json(hit: Any) -> dict[str, Any]:

@@ -47,6 +47,7 @@ from retriever.types import (
     UsageError,
     document_id,
 )
+from retriever.why import WhyNot, why_not
 
 Vectors = NDArray[np.float32]
 Where = Filter | Mapping[str, Any] | None
@@ -441,6 +442,49 @@ class Index:
             tolerant=syntax,
             weights=weights,
         )
+
+    def why_not(
+        self,
+        query: str,
+        path: str,
+        k: int = 10,
+        *,
+        mode: str = "hybrid",
+        where: Where = None,
+        syntax: bool = True,
+        min_match: float | None = None,
+    ) -> WhyNot:
+        """Why a document is not among the `k` results of a search, or where it stands among them.
+
+        `path` is as results show it, or its end, such as the file's name. See `retriever.why`;
+        raises UsageError where several documents are meant.
+        """
+        asked = parse(query) if syntax else Query(query)
+        given = _parsed(where)
+        embed = cache(self.embed_query)
+        conditions = {
+            name: one
+            for name, one in (
+                (f"the query's {' and '.join(asked.conditions())}", asked.where),
+                ("the filter", given),
+            )
+            if one is not None
+        }
+
+        def ranking(count: int, within: Filter | None) -> list[Hit]:
+            hits = search(
+                *(self.backend, asked.text, embed),
+                k=count,
+                mode=mode,
+                where=within,
+                tolerant=syntax,
+            )
+            return self._with_match(asked.text, hits) if count == 1 else hits
+
+        shown = self.search(
+            query, k, mode=mode, where=given, syntax=syntax, embed=embed, min_match=min_match
+        )
+        return why_not(self.backend, path, shown, ranking, conditions, min_match)
 
     def check(
         self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS

@@ -211,6 +211,17 @@ def _add_explain(commands: Commands, run: Mapping[str, Run]) -> None:
         "--hit", type=int, default=1, metavar="N", help="the Nth result of the search (1)"
     )
     which.add_argument("--chunk", metavar="ID", help="this passage, wherever it stands")
+    which.add_argument("--file", metavar="PATH", help="why this document is not among the results")
+    which.add_argument(
+        "--above", nargs=2, metavar="ID", help="why the first of two passages is above the second"
+    )
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="results, for --file (10)")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="read the passage again without its strongest words, and without others; takes "
+        "seconds",
+    )
     parser.add_argument(
         "--mode", choices=["hybrid", "dense", "keyword"], default="hybrid", help="(hybrid)"
     )

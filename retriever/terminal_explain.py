@@ -6,10 +6,12 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
+from retriever.deletion import Deletion
 from retriever.explain import DenseScore, Explanation, Term
 from retriever.parts import Rows, WordSpan
-from retriever.terminal import BOLD, DIM, RESET, printable
+from retriever.terminal import BOLD, DIM, RESET, printable, table
 from retriever.types import KeywordWord
+from retriever.why import Difference, Row, WhyNot
 
 PAIRS = 8
 MARKED = 12
@@ -102,3 +104,50 @@ def _listed(words: Sequence[WordSpan], values: Rows) -> str:
     return ", ".join(
         f"{printable(word.word)} {value:+.3f}" for word, value in zip(words, values, strict=True)
     )
+
+
+def why_not_lines(told: WhyNot) -> list[str]:
+    """What became of a document, and what is shown instead."""
+    lines = [f"{printable(told.path)}: {printable(told.sentence)}", ""]
+    if told.above:
+        places = [(hit, f"{hit.chunk.path}, {hit.chunk.place}".rstrip(", ")) for hit in told.above]
+        lines += [
+            f"    {hit.rank:>2}. {hit.score:.3f}  {printable(place)}" for hit, place in places
+        ]
+        lines.append("")
+    return lines
+
+
+def difference_lines(told: Difference) -> list[str]:
+    """Two explanations side by side."""
+    first, second = told.first, told.second
+    ahead = first.score - second.score
+    lines = [
+        f"{name}. {printable(one.chunk.path)}  {one.chunk.id}  score {one.score:.3f}"
+        for name, one in (("A", first), ("B", second))
+    ]
+    lines.append(f"A is {'above' if ahead > 0 else 'below'} B by {abs(ahead):.3f}")
+    named = (("terms of the score", told.terms), ("words, dense side", told.words))
+    for name, rows in (*named, ("words, keyword side", told.keywords)):
+        if rows:
+            lines += ["", name, *(f"    {line}" for line in table(list(map(_row, rows))))]
+    return [*lines, ""]
+
+
+def _row(row: Row) -> dict[str, str]:
+    return {
+        "": printable(row.name),
+        "A": f"{row.first:.3f}",
+        "B": f"{row.second:.3f}",
+        "A - B": f"{row.difference:+.3f}",
+    }
+
+
+def check_lines(check: Deletion) -> list[str]:
+    """The deletion check in a sentence."""
+    words = ", ".join(printable(word.word) for word in check.words)
+    return [
+        f"check: without {words} the cosine falls by {check.lost:.3f}; without "
+        f"{len(check.words)} words at random by {check.lost_at_random:.3f} on average",
+        "",
+    ]
