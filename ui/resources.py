@@ -56,6 +56,8 @@ class Served:
 
     def info(self) -> dict[str, Any]:
         """Counts, model, last run, progress: at most two seconds old."""
+        with contextlib.suppress(KeyError):  # Streamlit's, when its time runs out as it is read
+            return _info(self.place, self.index.generation, self.index)
         return _info(self.place, self.index.generation, self.index)
 
     def overview(self) -> Overview:
