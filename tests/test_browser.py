@@ -459,3 +459,25 @@ def test_a_point_of_the_map_shows_its_passage(tab: Any, address: str) -> None:
         " ".join(clicked.locator(".wva-text").inner_text().split()) in text for text in texts
     )
     assert "Every page gave its text." in tab.locator("body").inner_text()
+
+
+@pytest.mark.timeout(120)
+def test_a_folder_is_added_searched_and_removed(
+    tab: Any, folder: Path, address: str, tmp_path: Path
+) -> None:
+    for number in range(3):
+        (tmp_path / f"plum{number}.txt").write_text(f"Plum number {number}.")
+    collections(tab, address, "void")
+    tab.get_by_role("tab", name="Add a folder").click()
+    tab.locator(".st-key-folder input").first.fill(str(tmp_path))
+    tab.get_by_role("button", name="Add and index").click()
+    tab.get_by_text("Done: 3 files").wait_for(timeout=60_000)
+    tab.get_by_role("link", name="Search").click()
+    tab.locator(".st-key-q input").fill("plum")
+    tab.keyboard.press("Enter")
+    until(lambda: sorted(results(tab)) == ["plum0.txt", "plum1.txt", "plum2.txt"])
+    tab.get_by_role("link", name="Collections").click()
+    tab.get_by_role("button", name="Remove folder").click()
+    tab.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    tab.get_by_text("There is no file in this collection yet.").wait_for()
+    assert len(list(tmp_path.iterdir())) == 3, "the files themselves stay"

@@ -11,9 +11,10 @@ import streamlit as st
 from retriever.collection import checked_folder, keep_upload, uploads_of
 from retriever.jobs import Jobs
 from retriever.readers.pictures import tesseract
+from retriever.report import FileAccount
 from retriever.types import RetrieverError
 from ui import state
-from ui.marks import escaped, markdown
+from ui.marks import counted, escaped, markdown
 from ui.resources import Served
 
 _FOLDER_HELP = "It is read where it is; nothing is copied, nothing in it is changed."
@@ -41,13 +42,29 @@ def show(served: Served, runs: Jobs, *, busy: str) -> None:
     _refused()
 
 
-def folders(served: Served, runs: Jobs, *, busy: str) -> None:
-    """The folders the collection is made of, each to be synchronised again."""
+def folders(
+    served: Served, runs: Jobs, remove: Callable[[Sequence[FileAccount]], None], *, busy: str
+) -> None:
+    """The folders the collection is made of: to be synchronised again, or removed with `remove`."""
     roots = served.roots()
     if not roots:
         return
-    rows = "".join(f"<li><bdi>{escaped(name_of(root, served))}</bdi></li>" for root in roots)
-    st.html(f'<ul class="wva-files wva-roots">{rows}</ul>')
+    files = served.account().files
+    for at, root in enumerate(roots):
+        own = [file for file in files if file.root == root]
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.html(
+                f"<bdi>{escaped(name_of(root, served))}</bdi> "
+                f'<span class="wva-note">{counted(len(own), "file")}</span>'
+            )
+            if st.button(
+                "Remove folder",
+                key=f"remove-root-{at}",
+                help=busy or None,
+                disabled=bool(busy),
+                type="tertiary",
+            ):
+                remove(own)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _run(served, runs, "Sync", "Read what is new or has changed", roots, (), busy)
         again = "Read every file again, also those that failed; known text keeps its vectors"

@@ -111,12 +111,13 @@ def _below(
         label = f"Remove {counted(len(chosen), 'file')}" if chosen else "Remove"
         help_ = busy or (None if chosen else "Mark files in the list first.")
         if st.button(label, key="remove", disabled=bool(busy) or not chosen, help=help_):
-            _confirm(served, chosen)
+            confirm(served, chosen)
         st.caption(f"{many}{counted(len(files), 'file')}", width="content")
 
 
 @st.dialog("Remove from the collection?")
-def _confirm(served: Served, chosen: Sequence[FileAccount]) -> None:
+def confirm(served: Served, chosen: Sequence[FileAccount]) -> None:
+    """Ask whether these files are to be removed, and remove them."""
     uploads = [file for file in chosen if adding.name_of(file.root, served) != file.root]
     names = ", ".join(file.path for file in chosen[:5])
     more = f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
@@ -135,4 +136,4 @@ def _confirm(served: Served, chosen: Sequence[FileAccount]) -> None:
         adding.told(lambda: remove_files(served.index, served.path, places))
 
 
-__all__ = ["WORDS", "matching", "show"]
+__all__ = ["WORDS", "confirm", "matching", "show"]

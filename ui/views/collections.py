@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -96,7 +97,7 @@ def _chosen(shelf: Shelf, index: Served) -> None:
     adding.show(index, shelf.jobs, busy=busy)
     st.html('<h3 class="wva-part">Files</h3>')
     ledger.show(index, busy=busy)
-    adding.folders(index, shelf.jobs, busy=busy)
+    adding.folders(index, shelf.jobs, partial(ledger.confirm, index), busy=busy)
     st.divider()
     if st.button("Delete this collection", key="delete", disabled=bool(busy), help=busy or None):
         _confirm_deletion(shelf, index)
