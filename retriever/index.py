@@ -299,6 +299,8 @@ class Index:
         check_match(min_match)
         asked = parse(query) if syntax else Query(query)
         text = asked.text
+        if steering is not None and steering.changes_nothing:
+            steering = None
         if steering is not None and mode != Mode.KEYWORD:
             found = self._steered(text, steering)
             embed, text = lambda _: found.vector, found.text

@@ -58,6 +58,11 @@ class Steering:
         if not all(map(math.isfinite, numbers)):
             raise UsageError("a weight must be a number, such as 0, 0.5, 2 or -1")
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether it is the plain query."""
+        return not self.marked and all(weight == 1 for weight in self.weights)
+
 
 @dataclass(frozen=True, slots=True)
 class Steered:

@@ -29,7 +29,7 @@ def test_the_python_examples_run(
         shutil.copy(ROOT / "data" / "sample" / name, target)
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     scope: dict[str, object] = {}
     for block in blocks:
         exec(block, scope)  # noqa: S102  (our own README)
@@ -37,6 +37,7 @@ def test_the_python_examples_run(
     hits = re.findall(r"^-?\d+\.\d{3} (\S+) (\S+) ", output, re.MULTILINE)
     assert len(hits) == 5
     assert SAMPLES[0] in [path for path, _ in hits]
+    assert len(re.findall(r"^\+0\.\d{3} \w+ \w+$", output, re.MULTILINE)) == 5
     documents = re.findall(rf"^{re.escape(SAMPLES[1])} (\d) -?[\d.]+$", output, re.MULTILINE)
     assert documents, "the retriever's example found no page of the PDF"
     assert scope["report"].complete  # type: ignore[attr-defined]

@@ -138,7 +138,7 @@ def test_filters_and_operators_still_hold(index: Index) -> None:
 
 def test_what_cannot_be_meant(index: Index) -> None:
     with pytest.raises(UsageError, match="has 2 words, but 3 weights"):
-        index.search("green tea", steering=Steering((1, 1, 1)))
+        index.search("green tea", steering=Steering((1, 1, 2)))
     with pytest.raises(UsageError, match="must be a number"):
         Steering((math.nan,))
     name = chunk(index, "tea.txt")

@@ -1,0 +1,77 @@
+"""How fast a ranking follows a word's weight: `python -m benchmarks.steering [--passages 100000]`.
+
+An index of so many random passages is made (random vectors of the model's dimension, words drawn as
+in a text), a query is asked once, and then with other weights: no model runs, everything is ranked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from retriever import AlignedWVA, Index
+from retriever.backends.embedded import EmbeddedBackend
+from retriever.settings import ChunkSettings
+from retriever.steering import Steering
+from retriever.types import DocumentRow, Page, Piece, Span, document_id
+
+QUERY = "who may approve a risk exception"
+EACH = 500  # passages of a document
+CHANGES = 40
+
+
+def fill(backend: EmbeddedBackend, embedder: AlignedWVA, passages: int) -> None:
+    """`passages` texts of 12 words, a few of them the query's, with random unit vectors."""
+    generator = np.random.default_rng(0)
+    vocabulary = np.array([*QUERY.split(), *(f"word{number}" for number in range(20_000))])
+    chances = 1 / np.arange(20, 20 + len(vocabulary))
+    chances /= chances.sum()
+    backend.claim(embedder.settings, ChunkSettings())
+    for number in range(0, passages, EACH):
+        texts = [" ".join(row) for row in generator.choice(vocabulary, (EACH, 12), p=chances)]
+        keys = [hashlib.sha256(f"{number} {at}".encode()).hexdigest()[:40] for at in range(EACH)]
+        vectors = generator.normal(size=(EACH, embedder.dimension)).astype(np.float32)
+        backend.save_vectors(keys, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+        path = f"{number}.txt"
+        row = DocumentRow(document_id("", path), "", "", path, "txt", pages=EACH, chunks=EACH)
+        pieces = [Piece(at, Span(0, len(text)), keys[at]) for at, text in enumerate(texts)]
+        backend.upsert(row, [Page(at + 1, text) for at, text in enumerate(texts)], pieces)
+        print(f"\r{number + EACH:,} passages", end="", file=sys.stderr, flush=True)
+    backend.finish({})
+    print(file=sys.stderr)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--passages", type=int, default=100_000)
+    asked = parser.parse_args()
+    embedder = AlignedWVA()
+    print("| mode | store | median ms | slowest of ten |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        with EmbeddedBackend.open(Path(folder, "index"), create=True) as backend:
+            fill(backend, embedder, asked.passages)
+        with Index.open(Path(folder, "index"), embedder) as index:
+            words = len(index.query_words(QUERY))
+            store = index.info()["store"]["kind"]
+            for mode in ("dense", "hybrid"):
+                took = []
+                for change in range(CHANGES + 1):
+                    weights = [1.0] * words
+                    weights[change % words] = 1.1 + change / CHANGES
+                    begin = time.perf_counter()
+                    index.search(QUERY, mode=mode, steering=Steering(tuple(weights)))
+                    took.append(1000 * (time.perf_counter() - begin))
+                warm = took[1:]
+                print(
+                    f"| {mode} | {store} | {np.median(warm):.0f} | {np.quantile(warm, 0.9):.0f} |"
+                )
+
+
+if __name__ == "__main__":
+    main()
