@@ -172,10 +172,11 @@ def _search(options: argparse.Namespace) -> int:
             syntax=not options.literal,
             rerank=options.rerank,
             rerank_seconds=options.rerank_seconds,
-            min_match=options.min_match,
             fold=not options.all,
             diversity=options.diversity,
             context=options.context,
+            min_match=options.min_match,
+            feedback=not options.no_feedback,
         )
         took = (time.perf_counter() - started) * 1000
         guesses = options.mode != "dense" and not options.literal
@@ -225,7 +226,11 @@ def _explain(options: argparse.Namespace) -> int:
     colour = sys.stdout.isatty()
     told: Any
     with Index.open(options.index, device=options.device, dtype=options.dtype) as index:
-        how = {"mode": options.mode, "syntax": not options.literal}
+        how = {
+            "mode": options.mode,
+            "syntax": not options.literal,
+            "feedback": not options.no_feedback,
+        }
         if options.file:
             told = index.why_not(
                 options.query, options.file, options.k, where=_filter(options), **how
@@ -252,21 +257,21 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _explained(index: Any, options: argparse.Namespace) -> Any:
     """The explanation asked for by a chunk's id, or by a result's number."""
-    syntax = not options.literal
+    how = {"syntax": not options.literal, "feedback": not options.no_feedback}
     if options.chunk:
-        return index.explain(options.query, options.chunk, mode=options.mode, syntax=syntax)
+        return index.explain(options.query, options.chunk, mode=options.mode, **how)
     hits = index.search(
         options.query,
         max(options.hit, options.rerank),
         mode=options.mode,
         where=_filter(options),
-        syntax=syntax,
         rerank=options.rerank,
+        **how,
     )
     if len(hits) < options.hit:
         raise UsageError(f"there is no result {options.hit}: {len(hits)} were found")
     hit, first = hits[options.hit - 1], hits[: options.rerank]
-    return index.explain(options.query, hit, syntax=syntax, first=first)
+    return index.explain(options.query, hit, first=first, **how)
 
 
 def _hit_json(hit: Any) -> dict[str, Any]:

@@ -31,10 +31,11 @@ import numpy as np
 from retriever.backends import Backend
 from retriever.calibration import Calibration
 from retriever.contents import lowered, only_refers
+from retriever.feedback import Feedback
 from retriever.parts import MARKS, OTHERS, PROMPT, Rows, WordSpan
 from retriever.rerank import standing
-from retriever.search import Mode
-from retriever.sides import Side, Sides, Vectors
+from retriever.search import Mode, asked_again
+from retriever.sides import Side, Sides
 from retriever.steering import weighed
 from retriever.types import Chunk, Hit, KeywordScore
 
@@ -179,40 +180,45 @@ class Explanation:
 class Scale:
     """What a query's scores are measured by: mean and deviation of each side over all chunks.
 
-    None for a side that is not asked. With one side alone, its scores stand as they are.
+    None for a side that is not asked. With one side alone, its scores stand as they are. `own` is
+    what the query's own score counts on each side (dense, keyword): less than all of it where the
+    query was asked again with what its first passages say.
     """
 
     dense: tuple[float, float] | None
     keyword: tuple[float, float] | None
+    own: tuple[float, float] = (1.0, 1.0)
 
-    def terms(self, chunk: Chunk, dense: float | None, keyword: float | None) -> tuple[Term, ...]:
-        """The summands of a passage's score before reranking, from its two sides' scores."""
-        sides = {"dense": (dense, self.dense), "keyword": (keyword, self.keyword)}
-        asked = {name: (s, scale) for name, (s, scale) in sides.items() if scale is not None}
-        terms = [
-            _single(name, score or 0.0)
-            if len(asked) == 1
-            else _standardised(name, score or 0.0, *scale)
-            for name, (score, scale) in asked.items()
-        ]
+    def terms(
+        self,
+        chunk: Chunk,
+        dense: float | None,
+        keyword: float | None,
+        again: tuple[float, float] | None = None,
+    ) -> tuple[Term, ...]:
+        """The summands of a passage's score before reranking, from its two sides' scores.
+
+        `again`: both scores for the query as it was asked again, if it was.
+        """
+        terms: list[Term] = []
+        alone = self.dense is None or self.keyword is None
+        sides = (("dense", dense, self.dense), ("keyword", keyword, self.keyword))
+        for at, (name, score, scale) in enumerate(sides):
+            if scale is None:
+                continue
+            if alone:
+                terms.append(Term(name, score or 0.0, {"score": score or 0.0}))
+                continue
+            own = self.own[at] * (score or 0.0)
+            terms.append(_standardised(name, score or 0.0, self.own[at], *scale))
+            if again is not None:
+                added = again[at] - own
+                value = added / scale[1] if scale[1] > 0 else 0.0
+                terms.append(Term(f"{name} feedback", value, {"added": added, "std": scale[1]}))
         if only_refers(chunk.text):
             total = sum(term.value for term in terms)
             terms.append(Term("contents", lowered(total) - total, {"score": total}))
         return tuple(terms)
-
-
-def scale_of(
-    backend: Backend, query: str, vector: Vectors | None, mode: str, *, tolerant: bool
-) -> Scale:
-    """The scale of a query with this raw vector (dim,), None in keyword mode."""
-    dense = keyword = None
-    if mode != Mode.KEYWORD and vector is not None:
-        side = backend.dense(vector, 1)
-        dense = side.mean, side.std
-    if mode != Mode.DENSE:
-        side = backend.keyword(query, 1, tolerant=tolerant)
-        keyword = side.mean, side.std
-    return Scale(dense, keyword)
 
 
 def dense_score(
@@ -247,12 +253,15 @@ def explained(
     *,
     tolerant: bool,
     weights: Sequence[float] = (),
+    feedback: bool = True,
 ) -> Explanation:
-    """A passage's score for a query, before reranking; `tolerant` as in `search`.
+    """A passage's score for a query, before reranking; `tolerant`, `feedback` as in `search`.
 
     `weights` are those of the query's words, as in `steering`.
     """
-    asked = _asked(backend, sides, query, mode, tolerant=tolerant, weights=weights)
+    asked = _asked(
+        *(backend, sides, query, mode), tolerant=tolerant, weights=weights, feedback=feedback
+    )
     return asked.explain(sides, chunk)
 
 
@@ -264,25 +273,35 @@ def explained_hit(
     *,
     tolerant: bool,
     weights: Sequence[float] = (),
+    feedback: bool = True,
     first: Sequence[Hit] = (),
 ) -> Explanation:
     """A hit's score, in its mode. `first`: all hits that were reranked, if it is among them."""
-    asked = _asked(backend, sides, query, _mode_of(hit), tolerant=tolerant, weights=weights)
+    asked = _asked(
+        *(backend, sides, query, _mode_of(hit)),
+        tolerant=tolerant,
+        weights=weights,
+        feedback=feedback,
+    )
     found = asked.explain(sides, hit.chunk)
-    return replace(found, terms=(*found.terms, *_reranked(asked.scale, found.score, hit, first)))
+    return replace(found, terms=(*found.terms, *_reranked(asked, found.score, hit, first)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A query on its way to explanations: its side is None in keyword mode."""
+    """A query on its way to explanations: its side is None in keyword mode.
+
+    `again` is how it was asked the second time, if it was (see `feedback`).
+    """
 
     backend: Backend
     query: str
     keywords: str
     mode: Mode
     side: Side | None
-    scale: Scale
     tolerant: bool
+    again: Feedback | None
+    scale: Scale
 
     def explain(self, sides: Sides, chunk: Chunk) -> Explanation:
         """A passage's score, before reranking."""
@@ -297,8 +316,19 @@ class _Asked:
             keyword = self.backend.keyword_breakdown(
                 self.keywords, chunk.id, tolerant=self.tolerant
             )
-        terms = self.scale.terms(chunk, None if dense is None else dense.cosine, score)
+        terms = self.terms(chunk, None if dense is None else dense.cosine, score)
         return Explanation(self.query, chunk, str(self.mode), terms, dense, keyword)
+
+    def terms(self, chunk: Chunk, dense: float | None, keyword: float | None) -> tuple[Term, ...]:
+        """The summands of a passage's score with these scores of both sides."""
+        if self.again is None:
+            return self.scale.terms(chunk, dense, keyword)
+        ids, added = [chunk.id], self.again.expansion
+        scores = self.backend.keyword_scores(
+            self.keywords, ids, tolerant=self.tolerant, expansion=added
+        )
+        both = float(self.backend.dense_scores(self.again.vector, ids)[0]), float(scores[0])
+        return self.scale.terms(chunk, dense, keyword, both)
 
 
 def _asked(
@@ -309,13 +339,26 @@ def _asked(
     *,
     tolerant: bool,
     weights: Sequence[float],
+    feedback: bool,
 ) -> _Asked:
     side, keywords = None, query
     if mode is not Mode.KEYWORD:
         side, keywords = weighed(query, sides.query(query), weights)
     vector = None if side is None else side.raw
-    scale = scale_of(backend, keywords, vector, mode, tolerant=tolerant)
-    return _Asked(backend, query, keywords, mode, side, scale, tolerant)
+    again = None
+    if feedback and mode is Mode.HYBRID and vector is not None:
+        again = asked_again(backend, keywords, vector, tolerant=tolerant)
+    dense = keyword = None
+    if vector is not None:
+        found = backend.dense(vector if again is None else again.vector, 1)
+        dense = found.mean, found.std
+    if mode is not Mode.DENSE:
+        added = None if again is None else again.expansion
+        found = backend.keyword(keywords, 1, tolerant=tolerant, expansion=added)
+        keyword = found.mean, found.std
+    own = (1.0, 1.0) if again is None else (1 / again.length, again.expansion.own)
+    scale = Scale(dense, keyword, own)
+    return _Asked(backend, query, keywords, mode, side, tolerant, again, scale)
 
 
 def _mode_of(hit: Hit) -> Mode:
@@ -324,7 +367,7 @@ def _mode_of(hit: Hit) -> Mode:
     return Mode.DENSE if hit.keyword is None else Mode.HYBRID
 
 
-def _reranked(scale: Scale, before: float, hit: Hit, first: Sequence[Hit]) -> list[Term]:
+def _reranked(asked: _Asked, before: float, hit: Hit, first: Sequence[Hit]) -> list[Term]:
     """What reranking added to a hit's score: nothing, or one term.
 
     Without the `first` hits it is what the hit's score has beyond its other terms.
@@ -338,7 +381,7 @@ def _reranked(scale: Scale, before: float, hit: Hit, first: Sequence[Hit]) -> li
     if at is None:
         return []
     scores = [
-        sum(term.value for term in scale.terms(one.chunk, one.dense, one.keyword))
+        sum(term.value for term in asked.terms(one.chunk, one.dense, one.keyword))
         for one in ordered
     ]
     judged = [one.rerank for one in ordered if one.rerank is not None]
@@ -346,14 +389,10 @@ def _reranked(scale: Scale, before: float, hit: Hit, first: Sequence[Hit]) -> li
     return [Term("rerank", after - before, {**made_of, "score": before})]
 
 
-def _single(name: str, score: float) -> Term:
-    return Term(name, score, {"score": score})
-
-
-def _standardised(name: str, score: float, mean: float, std: float) -> Term:
+def _standardised(name: str, score: float, own: float, mean: float, std: float) -> Term:
     """As `search` does: a side that tells no chunk from another says nothing."""
-    value = (score - mean) / std if std > 0 else 0.0
-    return Term(name, value, {"score": score, "mean": mean, "std": std})
+    value = (own * score - mean) / std if std > 0 else 0.0
+    return Term(name, value, {"score": score, "own": own, "mean": mean, "std": std})
 
 
 def _dense_json(dense: DenseScore, chunk: Chunk) -> dict[str, Any]:
@@ -395,5 +434,4 @@ __all__ = [
     "dense_score",
     "explained",
     "explained_hit",
-    "scale_of",
 ]

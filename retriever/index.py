@@ -270,6 +270,7 @@ class Index:
         context: int = 0,
         min_match: float | None = None,
         steering: Steering | None = None,
+        feedback: bool = True,
     ) -> list[Hit]:
         """The `k` best results; with `by_file`, the best passage of each of the `k` best files.
 
@@ -288,7 +289,9 @@ class Index:
         in order anew by the index's model, in about `rerank_seconds` at most; 0 for none.
 
         `steering` weighs the query's words, or looks for more or less like marked words of a
-        passage, without the model (see `retriever.steering`; not in keyword mode).
+        passage, without the model (see `retriever.steering`; not in keyword mode). `feedback`: a
+        hybrid search is asked again with what its first passages say (see `retriever.feedback`),
+        but for a steered one, which shall follow the weights alone.
 
         `query` is read as people type it (see `retriever.query`): `"quoted words"`, `+word`,
         `-word`, `file:`, `type:`, `page:`, `date:`; and a word that occurs nowhere is taken for a
@@ -315,6 +318,7 @@ class Index:
             where=asked.within(_parsed(where)),
             by_file=by_file,
             tolerant=syntax,
+            feedback=feedback and steering is None,
         )
         count = max(k, rerank, POOL * k if diversity else 0) if k > 0 else k
         if fold and count > 0:
@@ -420,29 +424,33 @@ class Index:
         syntax: bool = True,
         first: Sequence[Hit] = (),
         weights: Sequence[float] = (),
+        feedback: bool = True,
     ) -> Explanation:
         """Why a passage has the score it has: words against words, and the rest of the arithmetic.
 
         `what` is a hit of this query, a chunk, or a chunk's id; with a hit, `mode` is the hit's.
         `syntax` is as in `search`. `first`: where the hit was reranked, all hits that were, so that
         its new score is computed from theirs. `weights` are those the query's words were searched
-        with (see `retriever.steering`). See `retriever.explain`.
+        with (see `retriever.steering`), `feedback` as in `search`. See `retriever.explain`.
 
         Raises UsageError for a chunk that is not there, ModelError or UsageError where the index's
         vectors cannot be taken apart.
         """
         asked = parse(query).text if syntax else query
+        feedback = feedback and all(weight == 1 for weight in weights)
         if isinstance(what, Hit):
             return explained_hit(
                 *(self.backend, self._sides, asked, what),
                 tolerant=syntax,
                 weights=weights,
+                feedback=feedback,
                 first=first,
             )
         return explained(
             *(self.backend, self._sides, asked, self._chunk(what), as_mode(mode)),
             tolerant=syntax,
             weights=weights,
+            feedback=feedback,
         )
 
     def why_not(
@@ -455,6 +463,7 @@ class Index:
         where: Where = None,
         syntax: bool = True,
         min_match: float | None = None,
+        feedback: bool = True,
     ) -> WhyNot:
         """Why a document is not among the `k` results of a search, or where it stands among them.
 
@@ -480,11 +489,18 @@ class Index:
                 mode=mode,
                 where=within,
                 tolerant=syntax,
+                feedback=feedback,
             )
             return self._with_match(asked.text, hits) if count == 1 else hits
 
         shown = self.search(
-            query, k, mode=mode, where=given, syntax=syntax, embed=embed, min_match=min_match
+            *(query, k),
+            mode=mode,
+            where=given,
+            syntax=syntax,
+            embed=embed,
+            min_match=min_match,
+            feedback=feedback,
         )
         return why_not(self.backend, path, shown, ranking, conditions, min_match)
 

@@ -92,10 +92,11 @@ class AlignedWVARetriever(BaseRetriever):
     `index` is an open `Index` or the folder of one. `k`, `mode`, `where`, `by_file`, `rerank`
     and `min_match` are those of `Index.search`, set here for all calls or given to `invoke` for one
     (`min_match=0.95` gives no document where nothing really matches, but for one in twenty);
-    `rerank_seconds`, `syntax`, `fold`, `diversity` and `context` are set here. Chains often put
-    words in quotes without meaning that they must occur, so here a query is taken as it stands
-    unless `syntax` is True. A document's id is the chunk's; its metadata is plain JSON: path,
-    source document, page, character range, scores (larger is better) and the document's own.
+    `rerank_seconds`, `syntax`, `fold`, `diversity`, `context` and `feedback` are set here.
+    Chains often put words in quotes without meaning that they must occur, so here a query is taken
+    as it stands unless `syntax` is True. A document's id is the chunk's; its metadata is plain
+    JSON: path, source document, page, character range, scores (larger is better) and the document's
+    own.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -108,10 +109,11 @@ class AlignedWVARetriever(BaseRetriever):
     syntax: bool = False
     rerank: int = Field(default=0, ge=0)
     rerank_seconds: float = Field(default=RERANK_SECONDS, gt=0)
-    min_match: float | None = Field(default=None, ge=0, le=1)
     fold: bool = True
     diversity: float = Field(default=0.0, ge=0, le=1)
     context: int = Field(default=0, ge=0)
+    min_match: float | None = Field(default=None, ge=0, le=1)
+    feedback: bool = True
 
     @field_validator("index", mode="before")
     @classmethod
@@ -139,10 +141,11 @@ class AlignedWVARetriever(BaseRetriever):
             syntax=self.syntax,
             rerank=self.rerank if rerank is None else rerank,
             rerank_seconds=self.rerank_seconds,
-            min_match=self.min_match if min_match is None else min_match,
             fold=self.fold,
             diversity=self.diversity,
             context=self.context,
+            min_match=self.min_match if min_match is None else min_match,
+            feedback=self.feedback,
         )
         return [as_document(hit) for hit in hits]
 
@@ -237,11 +240,11 @@ def as_document(hit: Hit) -> Document:
             "dense": hit.dense,
             "keyword": hit.keyword,
             "rerank": hit.rerank,
-            "match": hit.match,
             "passage": [
                 {"page": part.page, "label": part.label, "start": part.start, "end": part.end}
                 for part in hit.passage
             ],
             "also": hit.also_in,
+            "match": hit.match,
         },
     )

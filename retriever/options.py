@@ -150,13 +150,6 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
     )
     parser.add_argument("--by-file", action="store_true", help="one passage for each file")
     parser.add_argument(
-        "--min-match",
-        type=float,
-        metavar="M",
-        help="only what matches at least so well, from 0 to 1: of questions on other subjects, "
-        "with 0.95 one in twenty finds something",
-    )
-    parser.add_argument(
         "--all",
         action="store_true",
         help="every passage by itself: near-duplicates are not folded, neighbours not joined",
@@ -175,6 +168,13 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
         metavar="N",
         help="also the N passages before and behind each result (0)",
     )
+    parser.add_argument(
+        "--min-match",
+        type=float,
+        metavar="M",
+        help="only what matches at least so well, from 0 to 1: of questions on other subjects, "
+        "with 0.95 one in twenty finds something",
+    )
     _rerank_option(parser)
     parser.add_argument(
         "--rerank-seconds",
@@ -182,6 +182,11 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
         default=RERANK_SECONDS,
         metavar="S",
         help=f"time for it; what is not judged by then keeps its place ({RERANK_SECONDS:g})",
+    )
+    parser.add_argument(
+        "--no-feedback",
+        action="store_true",
+        help="hybrid search by the query alone, without what its first passages say",
     )
     parser.add_argument(
         "--literal", action="store_true", help="take QUERY as it stands: no operators, no guesses"
@@ -228,6 +233,9 @@ def _add_explain(commands: Commands, run: Mapping[str, Run]) -> None:
     _rerank_option(parser)
     parser.add_argument(
         "--literal", action="store_true", help="take QUERY as it stands: no operators, no guesses"
+    )
+    parser.add_argument(
+        "--no-feedback", action="store_true", help="as for wva search: the query alone"
     )
     parser.epilog = (
         "A word's value says what was read at it, in the light of what stands before it. It is "

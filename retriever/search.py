@@ -2,7 +2,8 @@
 
 For each query and side, mean and deviation are taken over *all* chunks (a chunk without a query
 word has keyword score 0), so a side that tells the chunks apart clearly weighs more than one that
-does not. Rank fusion throws exactly that away and was measured worse than BM25 alone.
+does not. Rank fusion throws exactly that away and was measured worse than BM25 alone. What that
+finds first is taken for right, and the query asked again with it (see `feedback`).
 
 This module asks a backend and a query vector; it does not know how either came to be.
 """
@@ -10,7 +11,7 @@ This module asks a backend and a query vector; it does not know how either came 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 
 from retriever.backends import Backend, ScoredIds
 from retriever.contents import only_refers, ranked
+from retriever.feedback import NEAREST, Feedback, drawn, expansion, passages_for
 from retriever.filters import Filter
 from retriever.query import says_something
-from retriever.types import Chunk, Hit, UsageError
+from retriever.terms import query_terms
+from retriever.types import Chunk, Expansion, Hit, UsageError
 
 Vectors = NDArray[np.float32]
 
@@ -57,15 +60,18 @@ def search(
     where: Filter | None = None,
     by_file: bool = False,
     tolerant: bool = False,
+    feedback: bool = True,
 ) -> list[Hit]:
     """The `k` best chunks for `query` (with `by_file` the best chunk of each of `k` documents).
 
     `embed` gives a query's raw vector (dim,); it is not called in keyword mode, nor when there is
     nothing to search. Any text is a legal query; one of punctuation alone finds nothing, symbols
     (😀, €) are left to the dense side. `tolerant`: for a word that occurs nowhere keywords take the
-    nearest ones (see `Backend.keyword`). The result is the same as if all chunks had been scored on
-    both sides, and tables of contents and the like lowered (see `contents`). Raises UsageError for
-    an impossible `k` or `mode`.
+    nearest ones (see `Backend.keyword`). With `feedback` a hybrid search is asked again with what
+    its first passages say (see `retriever.feedback`); the hits' `dense` and `keyword` remain those
+    of the query alone. The result is the same as if all chunks had been scored on both sides, and
+    tables of contents and the like lowered (see `contents`). Raises UsageError for an impossible
+    `k` or `mode`.
     """
     if k < 1:
         raise UsageError(f"the number of results must be at least 1; it is {k}")
@@ -73,14 +79,53 @@ def search(
     if not says_something(query) or not backend.sample_chunks(1):
         return []
     vector = None if chosen is Mode.KEYWORD else embed(query)
-    ask = _Question(backend, query, vector, where, tolerant=tolerant)
-    depth = max(CANDIDATES, 2 * k)
-    while True:
-        ranking = ask.ranking(chosen, depth)
-        hits = ask.hits(ranking, k, by_file=by_file)
-        if len(hits) == k or ranking.exhausted:
-            return hits
-        depth *= 4
+    again = None
+    if feedback and chosen is Mode.HYBRID and vector is not None:
+        again = asked_again(backend, query, vector, tolerant=tolerant)
+    if again is None:
+        return _Question(backend, query, vector, where, tolerant).best(chosen, k, by_file=by_file)
+    ask = _Question(backend, query, again.vector, where, tolerant, again.expansion)
+    return _own_scores(
+        backend, query, vector, ask.best(chosen, k, by_file=by_file), tolerant=tolerant
+    )
+
+
+def asked_again(
+    backend: Backend, query: str, vector: Vectors, *, tolerant: bool = False
+) -> Feedback | None:
+    """The query as it is asked the second time in hybrid mode; None where that changes nothing.
+
+    What is taken for right comes of the whole index, whatever the filter, so that a chunk's score
+    does not depend on it. `vector`: raw, (dim,).
+    """
+    total = backend.count_chunks()
+    count = passages_for(total)
+    if not count:
+        return None
+    first = _Question(backend, query, vector, None, tolerant).best(Mode.HYBRID, count)
+    if not first or first[0].score <= 0:
+        return None  # nothing tells them from the rest
+    nearest = backend.vectors([hit.chunk.id for hit in first[:NEAREST]])
+    added = expansion(
+        [(hit.score, hit.chunk) for hit in first],
+        len(query_terms(query)),
+        backend.term_counts,
+        total,
+    )
+    return Feedback(added, *drawn(vector, nearest, backend.calibration))
+
+
+def _own_scores(
+    backend: Backend, query: str, vector: Vectors | None, hits: list[Hit], *, tolerant: bool
+) -> list[Hit]:
+    """The hits with the two sides' scores of the query alone."""
+    ids = [hit.chunk.id for hit in hits]
+    dense = backend.dense_scores(vector, ids).tolist() if vector is not None else [None] * len(ids)
+    keyword = backend.keyword_scores(query, ids, tolerant=tolerant).tolist()
+    return [
+        replace(hit, dense=one, keyword=other)
+        for hit, one, other in zip(hits, dense, keyword, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +144,26 @@ class _Ranking:
     exhausted: bool
 
 
+@dataclass(frozen=True, slots=True)
 class _Question:
-    """One query against one backend."""
+    """One query against one backend: its raw vector, if any, and words added to it, if any."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        query: str,
-        vector: Vectors | None,
-        where: Filter | None,
-        *,
-        tolerant: bool,
-    ) -> None:
-        self.backend = backend
-        self.query = query
-        self.vector = vector
-        self.where = where
-        self.tolerant = tolerant
+    backend: Backend
+    query: str
+    vector: Vectors | None
+    where: Filter | None
+    tolerant: bool
+    expansion: Expansion | None = None
+
+    def best(self, mode: Mode, k: int, *, by_file: bool = False) -> list[Hit]:
+        """The `k` best chunks, from as many candidates as it takes to be certain."""
+        depth = max(CANDIDATES, 2 * k)
+        while True:
+            ranking = self.ranking(mode, depth)
+            hits = self.hits(ranking, k, by_file=by_file)
+            if len(hits) == k or ranking.exhausted:
+                return hits
+            depth *= 4
 
     def ranking(self, mode: Mode, depth: int) -> _Ranking:
         """The chunks among each side's `depth` best, ordered by both."""
@@ -132,7 +180,9 @@ class _Question:
         return self._fused(vector, dense, keyword, depth)
 
     def _keyword(self, depth: int) -> ScoredIds:
-        return self.backend.keyword(self.query, depth, self.where, tolerant=self.tolerant)
+        return self.backend.keyword(
+            self.query, depth, self.where, tolerant=self.tolerant, expansion=self.expansion
+        )
 
     def _fused(self, vector: Vectors, dense: ScoredIds, keyword: ScoredIds, depth: int) -> _Ranking:
         """Both sides' chunks by the sum of their standardised scores; equal ones by id."""
@@ -144,7 +194,7 @@ class _Question:
             ids,
             keyword,
             lambda missing: self.backend.keyword_scores(
-                self.query, missing, tolerant=self.tolerant
+                self.query, missing, tolerant=self.tolerant, expansion=self.expansion
             ),
         )
         total = _standardised(dense_scores, dense) + _standardised(keyword_scores, keyword)

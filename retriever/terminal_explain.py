@@ -61,12 +61,15 @@ def _passage_lines(explanation: Explanation, *, colour: bool) -> list[str]:
 def _term_line(term: Term) -> str:
     """What a summand comes of.
 
-    >>> _term_line(Term("dense", 2.0, {"score": 0.5, "mean": 0.1, "std": 0.2}))
+    >>> _term_line(Term("dense", 2.0, {"score": 0.5, "own": 1, "mean": 0.1, "std": 0.2}))
     'dense: (0.500 − 0.100) / 0.200 = +2.000'
     """
     made_of = term.made_of
-    if "std" in made_of:
-        made = f"({made_of['score']:.3f} − {made_of['mean']:.3f}) / {made_of['std']:.3f}"
+    if "mean" in made_of:
+        own = "" if made_of["own"] == 1 else f"{made_of['own']:.3f} · "
+        made = f"({own}{made_of['score']:.3f} − {made_of['mean']:.3f}) / {made_of['std']:.3f}"
+    elif "added" in made_of:
+        made = f"what the first passages add: {made_of['added']:.3f} / {made_of['std']:.3f}"
     elif term.name == "contents":
         made = f"refers to other pages only: a quarter of {made_of['score']:.3f} taken away"
     else:

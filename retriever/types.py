@@ -270,6 +270,17 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
+class Expansion:
+    """What joins a query in keyword search: terms of the index, each with the weight of its BM25.
+
+    `own` is the weight of the query's own BM25 score.
+    """
+
+    own: float
+    terms: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One search result. Scores: larger is better.
 

@@ -13,6 +13,7 @@ from retriever import AlignedWVA, Document, Hit, Index, Page
 from retriever.cli import main
 from retriever.explain import DenseScore, Explanation, Term, dense_score
 from retriever.parts import WordSpan, word_spans
+from retriever.steering import Steering
 from retriever.terminal_explain import explanation_lines, strongest
 from retriever.terms import index_terms
 from retriever.types import Chunk, ModelError, UsageError
@@ -220,6 +221,7 @@ def test_a_standardised_side_tells_its_numbers(words: Index) -> None:
     ):
         made_of = term.made_of
         assert made_of["score"] == pytest.approx(score, abs=1e-6)
+        assert made_of["own"] == 1
         assert term.value == pytest.approx((score - made_of["mean"]) / made_of["std"], abs=1e-5)
 
 
@@ -249,6 +251,37 @@ def test_keywords_add_up_to_bm25(words: Index, query: str) -> None:
             elif 2 * documents > len(TEXTS) and len(found.words) > 1:
                 expected = 0.0  # left aside, as long as there are others
             assert word.score == pytest.approx(expected, abs=1e-9)
+
+
+def test_what_the_first_passages_add_is_told(tmp_path: Path) -> None:
+    with Index.open_or_create(tmp_path / "index", Judging()) as index:
+        index.add(
+            Document(f"{seed}.txt", "txt", (Page(None, f"{some_text(seed, 6)} {text}"),))
+            for seed, text in enumerate([*TEXTS.values()] * 8)
+        )
+        query = "green tea trains"
+        plain = {hit.chunk.id: hit for hit in index.search(query, 32, feedback=False, fold=False)}
+        hits = index.search(query, 32, fold=False)
+        assert [hit.chunk.id for hit in hits] != list(plain)
+        for hit in hits[::3]:
+            found = index.explain(query, hit)
+            assert found.score == pytest.approx(hit.score, abs=1e-5)
+            names = [term.name for term in found.terms if term.name != "contents"]
+            assert names == ["dense", "dense feedback", "keyword", "keyword feedback"]
+            assert found.terms[0].made_of["own"] < 1
+            assert found.keyword is not None
+            assert found.keyword.score == pytest.approx(hit.keyword, rel=1e-6, abs=1e-9)
+            without = index.explain(query, plain[hit.chunk.id], feedback=False)
+            assert without.score == pytest.approx(plain[hit.chunk.id].score, abs=1e-5)
+        judged = index.search(query, 6, rerank=6, fold=False)
+        for hit in judged:
+            found = index.explain(query, hit, first=judged)
+            assert found.terms[-1].name == "rerank"
+            assert found.score == pytest.approx(hit.score, abs=1e-5)
+        steered = index.search(query, fold=False, steering=Steering((1, 2, 1)))
+        for hit in steered:
+            found = index.explain(query, hit, weights=(1, 2, 1))
+            assert found.score == pytest.approx(hit.score, abs=1e-5)
 
 
 def test_reranking_is_computed_anew(words: Index) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from retriever import search as search_module
 from retriever.filters import Filter, chunk_fields
 from retriever.index import Index
+from retriever.terms import index_terms, query_terms
 from retriever.types import Document, Hit, Page, UsageError
 from tests.fakes import FakeEmbedder
 
@@ -61,8 +63,55 @@ def few_candidates(monkeypatch):
     monkeypatch.setattr(search_module, "CANDIDATES", 3)
 
 
+def fused(*sides: np.ndarray) -> np.ndarray:
+    return sum((side - side.mean()) / (side.std() or 1.0) for side in sides)
+
+
+def bm25(term: str, texts: list[list[str]]) -> np.ndarray:
+    """Robertson's formula, with FTS5's lower bound of the idf."""
+    lengths = np.array([len(text) for text in texts])
+    times = np.array([text.count(term) for text in texts])
+    count = (times > 0).sum()
+    idf = max(1e-6, np.log((len(texts) - count + 0.5) / (count + 0.5)))
+    return idf * times * 2.2 / (times + 1.2 * (0.25 + 0.75 * lengths / lengths.mean()))
+
+
+def asked_again(index, query, chunks, keyword, total) -> tuple[np.ndarray, np.ndarray]:
+    """Pseudo-relevance feedback by the book: both sides' scores of every chunk."""
+    texts = [index_terms(f"{chunk.title}\n{chunk.text}") for chunk in chunks]
+    order = sorted(range(len(chunks)), key=lambda at: (-total[at], chunks[at].id))
+    first = order[: min(10, len(chunks) // 10)]
+    likely = np.exp(total[first]) / np.exp(total[first]).sum()
+    relevance: Counter[str] = Counter()
+    for weight, at in zip(likely, first, strict=True):
+        for term in texts[at]:
+            relevance[term] += weight / len(texts[at])
+    tells = {}
+    for term, weight in relevance.items():
+        count = sum(term in text for text in texts)
+        if count < len(texts) / 2:
+            tells[term] = weight * np.log((len(texts) - count + 0.5) / (count + 0.5))
+    added = sorted(tells, key=lambda term: (-tells[term], term))[:10]
+    words = 0.5 * keyword / len(query_terms(query))
+    for term in added:
+        share = relevance[term] / sum(relevance[one] for one in added)
+        words = words + 0.5 * share * bm25(term, texts)
+    backend = index.backend
+    vectors = backend.vectors([chunk.id for chunk in chunks])
+    raw, means = index.embed_query(query), backend.calibration
+    unit = (raw - means.query_mean) / np.linalg.norm(raw - means.query_mean)
+    middle = vectors[first[:3]].mean(axis=0)
+    both = unit + middle / np.linalg.norm(middle)
+    return vectors @ (both / np.linalg.norm(both)), words
+
+
 def brute_force(
-    index: Index, query: str, mode: str, keep: Callable[[dict], bool] = lambda fields: True
+    index: Index,
+    query: str,
+    mode: str,
+    keep: Callable[[dict], bool] = lambda fields: True,
+    *,
+    feedback: bool = True,
 ) -> list[tuple[str, str, float]]:
     """(chunk id, document id, score) of every chunk that can be a hit, best first."""
     backend = index.backend
@@ -72,7 +121,9 @@ def brute_force(
     dense = backend.dense_scores(index.embed_query(query), ids).astype(np.float64)
     keyword = backend.keyword_scores(query, ids).astype(np.float64)
     if mode == "hybrid":
-        total = sum((side - side.mean()) / (side.std() or 1.0) for side in (dense, keyword))
+        total = fused(dense, keyword)
+        if feedback and total.max() > 0:
+            total = fused(*asked_again(index, query, chunks, keyword, total))
     else:
         total = dense if mode == "dense" else keyword
     found = [
@@ -103,6 +154,13 @@ def test_search_is_brute_force(index, query, mode) -> None:
     expected = brute_force(index, query, mode)
     for k in (1, 7, 60, 10**12):
         check(index.search(query, k, mode=mode, fold=False), expected, k)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_search_without_feedback_is_brute_force(index, query) -> None:
+    expected = brute_force(index, query, "hybrid", feedback=False)
+    for k in (1, 7, 60):
+        check(index.search(query, k, feedback=False, fold=False), expected, k)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -184,7 +242,7 @@ def test_what_is_second_best_on_both_sides_may_be_the_best(tmp_path) -> None:
         for mode in ("dense", "keyword"):
             first = [hit.chunk.path for hit in index.search("amber", 6, mode=mode, fold=False)]
             assert "both" not in first
-        assert index.search("amber", 1, fold=False)[0].chunk.path == "both"
+        assert index.search("amber", 1, feedback=False, fold=False)[0].chunk.path == "both"
         check(index.search("amber", 20, fold=False), brute_force(index, "amber", "hybrid"), 20)
 
 

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from retriever.calibration import Calibration
 from retriever.filters import Filter
 from retriever.settings import ChunkSettings, EmbedderSettings
-from retriever.types import Chunk, DocumentRow, KeywordScore, Page, PageAccount, Piece, UnreadFile
+from retriever.types import (
+    Chunk,
+    DocumentRow,
+    Expansion,
+    KeywordScore,
+    Page,
+    PageAccount,
+    Piece,
+    UnreadFile,
+)
 
 Vectors = NDArray[np.float32]
 
@@ -161,16 +170,28 @@ class Backend(Protocol):
         """The calibrated cosine of the raw query (dim,) with each chunk: (n,)."""
 
     def keyword(
-        self, query: str, k: int, where: Filter | None = None, *, tolerant: bool = False
+        self,
+        query: str,
+        k: int,
+        where: Filter | None = None,
+        *,
+        tolerant: bool = False,
+        expansion: Expansion | None = None,
     ) -> ScoredIds:
         """The `k` chunks with the best BM25 score > 0. Any text is legal; no word finds nothing.
 
         `tolerant`: a word that occurs nowhere is looked for by the nearest ones (see `corrections`)
-        instead, of which the best match counts 0.6.
+        instead, of which the best match counts 0.6. With an `expansion` a chunk's score is
+        `expansion.own` times its BM25 score, plus the weighted BM25 scores of the added terms.
         """
 
     def keyword_scores(
-        self, query: str, chunk_ids: Sequence[str], *, tolerant: bool = False
+        self,
+        query: str,
+        chunk_ids: Sequence[str],
+        *,
+        tolerant: bool = False,
+        expansion: Expansion | None = None,
     ) -> NDArray[np.float32]:
         """The BM25 score of each chunk, 0 without a query word: (n,); see `keyword`."""
 
@@ -179,6 +200,12 @@ class Backend(Protocol):
 
         A word that occurs nowhere weighs most; the score is then out of reach.
         """
+
+    def count_chunks(self) -> int:
+        """How many chunks there are."""
+
+    def term_counts(self, terms: Sequence[str]) -> Mapping[str, int]:
+        """In how many chunks each of the terms (as `terms.index_terms` gives them) occurs."""
 
     def keyword_breakdown(
         self, query: str, chunk_id: str, *, tolerant: bool = False

@@ -16,7 +16,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from math import log
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,10 +32,10 @@ from retriever.filters import Filter
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.stores.exact import checked_query, scores_of
 from retriever.stores.faiss import factory_for, make_index, plain
-from retriever.terms import query_terms
 from retriever.types import (
     Chunk,
     DocumentRow,
+    Expansion,
     IndexStateError,
     KeywordScore,
     Page,
@@ -46,10 +45,9 @@ from retriever.types import (
     UsageError,
 )
 
-_REMEMBERED_QUERIES = 4
+_REMEMBERED_QUERIES = 8
 
-_MOST_TIMES = 2.2
-"""BM25 gives a word at most so many times its weight, however often it occurs: k1 + 1."""
+_Asked = tuple[str, int, str, bool, Expansion | None]
 
 
 class EmbeddedBackend:
@@ -58,7 +56,7 @@ class EmbeddedBackend:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._states = StateKeeper(catalog.folder)
-        self._matches: OrderedDict[tuple[str, int, str, bool], Matches] = OrderedDict()
+        self._matches: OrderedDict[_Asked, Matches] = OrderedDict()
         self._matches_lock = threading.Lock()
 
     @classmethod
@@ -343,11 +341,17 @@ class EmbeddedBackend:
             return scores
 
     def keyword(
-        self, query: str, k: int, where: Filter | None = None, *, tolerant: bool = False
+        self,
+        query: str,
+        k: int,
+        where: Filter | None = None,
+        *,
+        tolerant: bool = False,
+        expansion: Expansion | None = None,
     ) -> ScoredIds:
         """See `Backend.keyword`. Equal scores are ordered by chunk id."""
         with self._catalog.reading() as reader:
-            found = self._found(reader, query, tolerant=tolerant)
+            found = self._found(reader, query, tolerant, expansion)
             keys, scores = found.keys, found.scores.astype(np.float32)
             if where is not None:
                 allowed = np.isin(keys, reader.matching_keys(where))
@@ -359,11 +363,16 @@ class EmbeddedBackend:
             return ScoredIds(*ranked(top, k, reader.ids_of), found.mean, found.std)
 
     def keyword_scores(
-        self, query: str, chunk_ids: Sequence[str], *, tolerant: bool = False
+        self,
+        query: str,
+        chunk_ids: Sequence[str],
+        *,
+        tolerant: bool = False,
+        expansion: Expansion | None = None,
     ) -> NDArray[np.float32]:
         """See `Backend.keyword_scores`; a chunk that is gone has 0."""
         with self._catalog.reading() as reader:
-            found = self._found(reader, query, tolerant=tolerant)
+            found = self._found(reader, query, tolerant, expansion)
             by_id = reader.keys_of(chunk_ids)
         keys = np.array([by_id.get(id_, -1) for id_ in chunk_ids], dtype=np.int64)
         places = np.searchsorted(found.keys, keys)
@@ -376,10 +385,17 @@ class EmbeddedBackend:
     def keyword_most(self, query: str) -> float:
         """See `Backend.keyword_most`."""
         with self._catalog.reading() as reader:
-            total = reader.count_chunks()
-            counts = [min(total, reader.chunks_with(term)) for term in query_terms(query)]
-        weights = (log((total - count + 0.5) / (count + 0.5)) for count in counts)
-        return _MOST_TIMES * sum(max(0.0, weight) for weight in weights)
+            return reader.keyword_most(query)
+
+    def count_chunks(self) -> int:
+        """See `Backend.count_chunks`."""
+        with self._catalog.reading() as reader:
+            return reader.count_chunks()
+
+    def term_counts(self, terms: Sequence[str]) -> Mapping[str, int]:
+        """See `Backend.term_counts`."""
+        with self._catalog.reading() as reader:
+            return reader.term_counts(terms)
 
     def keyword_breakdown(
         self, query: str, chunk_id: str, *, tolerant: bool = False
@@ -428,14 +444,16 @@ class EmbeddedBackend:
             state = self._states.at(reader)
             yield reader, state
 
-    def _found(self, reader: Reader, query: str, *, tolerant: bool) -> Matches:
+    def _found(
+        self, reader: Reader, query: str, tolerant: bool, expansion: Expansion | None = None
+    ) -> Matches:
         """The query's matches; the last few are remembered, since two methods ask for them."""
-        key = (str(reader.meta("identity")), reader.generation(), query, tolerant)
+        key = str(reader.meta("identity")), reader.generation(), query, tolerant, expansion
         with self._matches_lock:
             if key in self._matches:
                 self._matches.move_to_end(key)
                 return self._matches[key]
-        found = reader.keyword(query, tolerant=tolerant)
+        found = reader.keyword(query, tolerant=tolerant, expansion=expansion)
         with self._matches_lock:
             self._matches[key] = found
             while len(self._matches) > _REMEMBERED_QUERIES:

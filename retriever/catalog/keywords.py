@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log
 
 import numpy as np
@@ -22,7 +22,7 @@ from retriever.catalog.compounds import FEWEST_OF_A_PART, is_part, parts
 from retriever.catalog.schema import unblob
 from retriever.languages import LANGUAGES, LINKS
 from retriever.terms import MARK, QueryWord, folded, language_mark, query_words, words
-from retriever.types import KeywordScore, KeywordWord
+from retriever.types import Expansion, KeywordScore, KeywordWord
 
 Keys = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -32,6 +32,9 @@ COMPOUND_WEIGHT = 0.5
 
 MOST_COMPOUNDS = 50
 """So many compounds at most are looked for by one word of theirs."""
+
+_MOST_TIMES = 2.2
+"""BM25 gives a word at most so many times its weight, however often it occurs: k1 + 1."""
 
 _LOWEST_IDF = 1e-6  # FTS5's own, of a term in more than half of the chunks
 
@@ -106,8 +109,17 @@ class KeywordSearch:
             if connection.execute(present, (language,)).fetchone()
         ]
 
-    def matches(self, *, tolerant: bool) -> Matches:
+    def matches(self, *, tolerant: bool, expansion: Expansion | None = None) -> Matches:
         """See `Reader.keyword`."""
+        found = self._matches(tolerant=tolerant)
+        if expansion is None:
+            return found
+        sides = [(found.keys, expansion.own * found.scores)]
+        sides += [_times(weight, self._bm25([term])) for term, weight in expansion.terms]
+        keys, scores = _merged(sides, np.add)
+        return replace(found, keys=keys, scores=scores)
+
+    def _matches(self, *, tolerant: bool) -> Matches:
         asked = query_words(self._query, self.languages)
         wanted = [self._wanted(word) for word in asked]
         instead = self._instead(asked, wanted) if tolerant else {}
@@ -121,6 +133,14 @@ class KeywordSearch:
             for typed, nearest in instead.items()
         }
         return Matches(*_merged(sides, np.add), self._total, corrections)
+
+    def most(self) -> float:
+        """See `Backend.keyword_most`."""
+        wanted = map(self._wanted, query_words(self._query, self.languages))
+        counts = (self._documents(one.own) for one in wanted)
+        return _MOST_TIMES * sum(
+            max(0.0, log((self._total - count + 0.5) / (count + 0.5))) for count in counts
+        )
 
     def breakdown(self, key: int, *, tolerant: bool) -> KeywordScore:
         """See `Backend.keyword_breakdown`; words that `matches` leaves aside score 0."""

@@ -20,6 +20,7 @@ from retriever.filters import Filter
 from retriever.types import (
     Chunk,
     DocumentRow,
+    Expansion,
     FileStatus,
     KeywordScore,
     Page,
@@ -298,17 +299,26 @@ class Reader:
 
     # Full text
 
-    def keyword(self, query: str, *, tolerant: bool = False) -> Matches:
+    def keyword(
+        self, query: str, *, tolerant: bool = False, expansion: Expansion | None = None
+    ) -> Matches:
         """BM25 (k1 1.2, b 0.75) of every chunk in which a word of the query occurs.
 
         `tolerant`: for a word that occurs nowhere, the best match of the nearest ones counts 0.6.
+        With an `expansion` the scores are its sum, over every chunk that has one of all words.
         """
-        return KeywordSearch(self._connection, query).matches(tolerant=tolerant)
+        asked = KeywordSearch(self._connection, query)
+        return asked.matches(tolerant=tolerant, expansion=expansion)
 
-    def chunks_with(self, term: str) -> int:
-        """In how many chunks the term occurs."""
-        row = self._one("SELECT doc FROM vocabulary WHERE term = ?", (term,))
-        return 0 if row is None else int(row[0])
+    def keyword_most(self, query: str) -> float:
+        """See `Backend.keyword_most`."""
+        return KeywordSearch(self._connection, query).most()
+
+    def term_counts(self, terms: Sequence[str]) -> dict[str, int]:
+        """In how many chunks each of the terms occurs."""
+        counts = dict.fromkeys(terms, 0)
+        counts.update(self._among("SELECT term, doc FROM vocabulary WHERE term", terms))
+        return counts
 
     def keyword_breakdown(self, query: str, key: int, *, tolerant: bool = False) -> KeywordScore:
         """See `Backend.keyword_breakdown`; the chunk by its key."""

@@ -1,0 +1,115 @@
+"""Pseudo-relevance feedback: what the passages found first say, asked again with the query.
+
+No label and no other model is needed: the best passages of a first search are taken for right. The
+words that tell them from the rest join the query (relevance model RM3: Abdul-Jaleel et al., "UMass
+at TREC 2004"), and their vectors draw the query's vector towards them (Rocchio's method, for dense
+vectors: Li et al., "Pseudo Relevance Feedback with Deep Language Models and Dense Retrievers",
+2021). The constants are those of the literature, not fitted to any data.
+
+The query keeps half of the say on both sides, so that a passage with its rare word stays above.
+This module knows chunks, scores and vectors; `search` asks for them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever import calibration
+from retriever.calibration import Calibration
+from retriever.terms import index_terms
+from retriever.types import Chunk, Expansion
+
+Vectors = NDArray[np.float32]
+
+PASSAGES = 10
+"""So many passages say which words are added."""
+
+WORDS = 10
+"""So many words are added."""
+
+NEAREST = 3
+"""So many passages draw the query's vector."""
+
+OWN = 0.5
+"""The query's own share of both sides; what is added has the rest."""
+
+SHARE_OF_ALL = 0.1
+"""No more than a tenth of all chunks are taken for right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A query as it is asked the second time.
+
+    `vector`: raw, (dim,). `towards` (dim,) is what the query's calibrated vector was added to, so
+    that a passage x's cosine with `vector` is its cosine with the query plus `towards · x`, both
+    over `length`.
+    """
+
+    expansion: Expansion
+    vector: Vectors
+    towards: Vectors
+    length: float
+
+
+def passages_for(count: int) -> int:
+    """How many of the first passages to ask for in an index of `count` chunks; 0: no feedback."""
+    return min(PASSAGES, int(SHARE_OF_ALL * count))
+
+
+def expansion(
+    found: Sequence[tuple[float, Chunk]],
+    query_words: int,
+    term_counts: Callable[[Sequence[str]], Mapping[str, int]],
+    total: int,
+) -> Expansion:
+    """The words to add, of passages with their scores, best first.
+
+    `query_words` is how many words the query is looked for by (its BM25 score is their sum),
+    `term_counts` tells in how many of the `total` chunks terms occur.
+    """
+    scores = np.array([score for score, _ in found])
+    weights = np.exp(scores - scores.max())
+    weights /= weights.sum()
+    relevance: dict[str, float] = defaultdict(float)
+    for weight, (_, chunk) in zip(weights.tolist(), found, strict=True):
+        terms = index_terms(f"{chunk.title}\n{chunk.text}", chunk.language)
+        for term in terms:
+            relevance[term] += weight / len(terms)
+    counts = term_counts(sorted(relevance))
+    # A word says more the fewer passages have it; one that most have says nothing.
+    value = {
+        term: relevance[term] * log((total - count + 0.5) / (count + 0.5))
+        for term, count in counts.items()
+        if 2 * count < total
+    }
+    best = sorted(value, key=lambda term: (-value[term], term))[:WORDS]
+    whole = sum(relevance[term] for term in best) or 1.0
+    added = tuple((term, (1 - OWN) * relevance[term] / whole) for term in best)
+    return Expansion(OWN / max(1, query_words), added)
+
+
+def drawn(
+    query: Vectors, nearest: Vectors, means: Calibration | None
+) -> tuple[Vectors, Vectors, float]:
+    """A raw query (dim,) drawn towards calibrated vectors (n, dim): `Feedback`'s last three."""
+    mean = None if means is None else means.query_mean
+    own = calibration.apply(query, mean)
+    towards = calibration.normalise(nearest.mean(axis=0)) * np.float32((1 - OWN) / OWN)
+    both = own + towards
+    length = float(np.linalg.norm(both))
+    if length == 0:
+        return query, np.zeros_like(own), 1.0
+    unit = (both / np.float32(length)).astype(np.float32)
+    # Searched with, it is calibrated as every query: the mean is taken away again.
+    raw: Vectors = unit if mean is None else unit + mean
+    return raw, towards, length
+
+
+__all__ = ["NEAREST", "OWN", "PASSAGES", "WORDS", "Feedback", "drawn", "expansion", "passages_for"]
