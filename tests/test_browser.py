@@ -390,6 +390,20 @@ def test_two_visitors_at_once_see_each_their_own(
         assert results(tab) == ["pears.txt"]
 
 
+def test_the_address_keeps_the_collection(tab: Any, address: str) -> None:
+    collections(tab, address, "notes")
+    tab.get_by_role("button", name="Choose").click()
+    tab.locator(".wva-title").get_by_text("void", exact=True).wait_for()
+    until(lambda: params(tab).get("index") == ["void"])
+    tab.reload()
+    tab.locator(".wva-title").get_by_text("void", exact=True).wait_for()
+    tab.get_by_role("link", name="About").click()
+    tab.get_by_text("There is nothing in this collection yet.").wait_for()
+    until(lambda: params(tab).get("index") == ["void"])
+    tab.reload()
+    tab.get_by_text("There is nothing in this collection yet.").wait_for()
+
+
 def test_a_folder_that_is_not_there_is_a_sentence(tab: Any, address: str) -> None:
     collections(tab, address, "void")
     tab.get_by_role("tab", name="Add a folder").click()
@@ -458,7 +472,7 @@ def test_a_point_of_the_map_shows_its_passage(tab: Any, address: str) -> None:
     assert any(
         " ".join(clicked.locator(".wva-text").inner_text().split()) in text for text in texts
     )
-    assert "Every page gave its text." in tab.locator("body").inner_text()
+    tab.get_by_text("Every page gave its text.").wait_for()
 
 
 @pytest.mark.timeout(120)

@@ -331,6 +331,10 @@ def test_progress_without_an_estimate_is_shown_without_one() -> None:
     ]  # fmt: skip
 
 
+def test_no_expression_of_the_script_is_shown_by_itself() -> None:
+    assert "--runner.magicEnabled=false" in command(Path("x"), 1)
+
+
 def test_the_server_listens_on_this_machine_alone_and_reports_to_nobody() -> None:
     argv = command(Path("x"), 8123)
     assert argv[:4] == [sys.executable, "-m", "streamlit", "run"]

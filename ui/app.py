@@ -22,12 +22,12 @@ from ui.shelf import Shelf, shelf
 from ui.style import CSS, ICON
 from ui.views import about, collections, search
 
+# What one can go to: its name, its icon, and what draws it. The first one is the start.
 VIEWS: tuple[tuple[str, str, Callable[[Shelf], None]], ...] = (
     ("Search", "search", search.show),
     ("Collections", "folder_open", collections.show),
-    ("About", "radiology", about.show),
+    ("About", "insights", about.show),
 )
-"""What one can go to: its name, its icon, and what draws it. The first one is the start."""
 
 
 def main(

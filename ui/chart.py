@@ -13,6 +13,12 @@ from retriever.types import Chunk
 from ui.marks import visible
 
 _MOST_COLOURS = 10
+# Told apart on white and on black, and by most who see colours otherwise; what is left is grey.
+_COLOURS = (
+    *("#2f6fd0", "#d1495b", "#2a9d74", "#e08a1e", "#8a5fc7", "#1ba3b8", "#b5651d", "#d46aa8"),
+    *("#7a9a01", "#5b6b8c"),
+)
+_GREY = "#9a9a9a"
 _SNIPPET = 160
 _OTHERS = "others"
 
@@ -35,6 +41,7 @@ def _spec(found: Survey, by: str) -> dict[str, Any]:
     """The chart as Vega-Lite reads it; texts are data in it and never markup."""
     groups = _subjects(found) if by == "Subject" else _folders(found.chunks)
     order = [name for name, _ in Counter(groups).most_common() if name != _OTHERS]
+    colours = [*_COLOURS[: len(order)], _GREY]
     values = [
         {
             "number": at,
@@ -63,7 +70,10 @@ def _spec(found: Survey, by: str) -> dict[str, Any]:
             "color": {
                 "field": by,
                 "type": "nominal",
-                "scale": {"domain": [*order, *([_OTHERS] if _OTHERS in groups else [])]},
+                "scale": {
+                    "domain": [*order, *([_OTHERS] if _OTHERS in groups else [])],
+                    "range": colours,
+                },
                 "legend": {"title": None, "orient": "bottom", "columns": 2, "labelLimit": 330},
             },
             "size": {"condition": {"param": "pick", "empty": False, "value": 190}, "value": 46},

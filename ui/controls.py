@@ -80,6 +80,12 @@ def link(asked: Question, index: str, default: str) -> None:
     st.session_state["asked"] = asked
 
 
+def link_index(index: str, default: str) -> None:
+    """Make the address of a page without a question name its index; one that does so stays."""
+    if index and _address().get("index", [default])[-1] != index:
+        st.query_params["index"] = index
+
+
 def remember(page: str) -> None:
     """Remember what the visitor of `page` has seen, to tell the next step by."""
     st.session_state["seen"] = {"page": page, "address": _address(), "widgets": _widgets()}
@@ -212,6 +218,7 @@ __all__ = [
     "came_by_address",
     "clear_filters",
     "link",
+    "link_index",
     "question",
     "remember",
     "restore",

@@ -14,6 +14,7 @@ _OPTIONS = {
     "server.runOnSave": "false",
     "server.maxUploadSize": "500",  # MB: as large as a file may be to be read
     "browser.gatherUsageStats": "false",
+    "runner.magicEnabled": "false",  # no expression of the script is shown by itself
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     "theme.light.primaryColor": "#2f5fb3",

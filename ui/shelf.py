@@ -47,6 +47,11 @@ class Shelf:
         """What the address says of the index; empty where it need not say anything."""
         return self.chosen.name if self.chosen and self.several else ""
 
+    @property
+    def implied(self) -> str:
+        """The index that an address without one means; empty where there is only one."""
+        return self.default.name if self.several and self.default else ""
+
     def served(self) -> Served | None:
         """The chosen index, open; None without one. Raises IndexStateError for a broken one."""
         if self.chosen is None:

@@ -10,9 +10,11 @@ CSS = """<style>
   overflow-wrap: anywhere; }
 .wva-note { margin: .15rem 0 0; opacity: .68; font-size: .92rem; }
 .st-key-q input { font-size: 1.08rem; }
-.wva-results > .wva-note { margin-bottom: .7rem; }
+.st-key-found { margin-bottom: -.4rem; }
+.st-key-found .wva-results > .wva-note { margin: 0; }
+[class*="st-key-result-"] .stButton { margin-top: -.35rem; }
 .wva-verdict { margin: .15rem 0 .4rem; font-weight: 600; }
-.wva-card { padding: 1.15rem 0 1.05rem;
+.wva-card { padding: 1.15rem 0 .35rem;
   border-top: 1px solid color-mix(in srgb, currentColor 13%, transparent); }
 .wva-card header { display: flex; gap: 1.25rem; justify-content: space-between;
   align-items: flex-start; }
@@ -47,10 +49,10 @@ CSS = """<style>
 .wva-modes dd { margin: 0; opacity: .75; }
 .wva-facts dd { margin: 0; text-align: right; overflow-wrap: anywhere;
   font-variant-numeric: tabular-nums; }
-.wva-files { list-style: none; margin: 0; padding: 0; font-size: .86rem; line-height: 1.4; }
+.wva-files.wva-files { list-style: none; margin: 0; padding: 0; font-size: .86rem; line-height: 1.4; }
 .wva-files li { margin: 0 0 .55rem; padding: 0; overflow-wrap: anywhere; }
 .wva-count { font-variant-numeric: tabular-nums; font-weight: 600; margin-right: .35rem; }
-.wva-clicked { border: 0; padding: .3rem 0 .8rem; }
+.wva-card.wva-clicked { border: 0; padding: .3rem 0 .8rem; }
 .wva-files small { display: block; opacity: .68; }
 @media (max-width: 40rem) {
   .wva-card header { flex-direction: column; gap: .2rem; }
@@ -108,7 +110,6 @@ DOCUMENT_CSS = """<style>
 .st-key-leaves { padding: .4rem 0; backdrop-filter: blur(14px);
   background: color-mix(in srgb, Canvas 75%, transparent); }
 div:has(> .st-key-leaves) { position: sticky; top: 3.7rem; z-index: 90; }
-[class*="st-key-result-"] .stButton { margin-top: -.5rem; }
 @media (max-width: 40rem) {
   :is(.st-key-previous, .st-key-next, .st-key-home) p { position: absolute; overflow: hidden;
     width: 1px; height: 1px; clip-path: inset(50%); }

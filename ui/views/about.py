@@ -23,6 +23,7 @@ _MOST_FILES = 200
 def show(shelf: Shelf) -> None:
     """Draw the page."""
     st.html('<div class="wva-head"><h1>About this index</h1></div>')
+    controls.link_index(shelf.link_name, shelf.implied)
     controls.remember(shelf.page)
     index = shelf.served()
     if index is None:

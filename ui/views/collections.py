@@ -20,6 +20,7 @@ from ui.shelf import Shelf, choose, side
 def show(shelf: Shelf) -> None:
     """Draw the page."""
     st.html('<div class="wva-head"><h1>Collections</h1></div>')
+    controls.link_index(shelf.link_name, shelf.implied)
     controls.remember(shelf.page)
     for at, path in enumerate(shelf.found):
         _row(shelf, path, at)

@@ -29,7 +29,7 @@ def show(shelf: Shelf) -> None:
     state.headline(index)
     controls.restore(arrived=shelf.arrived)
     asked = controls.show(index)
-    controls.link(asked, shelf.link_name, _implied(shelf))
+    controls.link(asked, shelf.link_name, shelf.implied)
     controls.remember(shelf.page)
     generation = index.index.generation
     listed = asked.text and not document.is_open()
@@ -45,11 +45,6 @@ def show(shelf: Shelf) -> None:
         taking.history()
     keys.listen()
     _focus()
-
-
-def _implied(shelf: Shelf) -> str:
-    """The index that an address without one means."""
-    return shelf.default.name if shelf.several and shelf.default else ""
 
 
 def _no_index(shelf: Shelf) -> None:
