@@ -29,7 +29,7 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import chain, product
 from math import prod
@@ -232,17 +232,22 @@ def _is_joined(word: Word, following: Word) -> bool:
     return word.start == following.start and word.end > following.end
 
 
-def matching_words(text: str, query: str) -> list[Word]:
+def matching_words(
+    text: str, query: str, terms: Iterable[str] = (), language: str | None = None
+) -> list[Word]:
     """The words of `text` that the query looks for, for highlighting: in order, not overlapping.
 
-    Pairs of characters that overlap are merged, and a code wins over its pieces. The
-    language is the text's, or the query's where the text does not tell.
+    Pairs of characters that overlap are merged, and a code wins over its pieces. `terms` are
+    looked for besides (see `Backend.looked_for`). Without a `language` it is the text's, or the
+    query's where the text does not tell.
 
     >>> [word.term for word in matching_words("All cats run.", "a running cat")]
     ['cat', 'run']
     """
-    language = language_of(text) or language_of(query)
-    wanted = set(chain.from_iterable(word.terms for word in query_words(query, [language])))
+    if language is None:
+        language = language_of(text) or language_of(query)
+    wanted = set(terms)
+    wanted.update(chain.from_iterable(word.terms for word in query_words(query, [language])))
     merged: list[Word] = []
     for word in _scan(text, language):
         if word.term not in wanted:

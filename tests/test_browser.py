@@ -209,7 +209,7 @@ def test_a_passage_opens_to_its_surroundings(tab: Any, folder: Path, address: st
     tab.goto(f"{address}/?q=pears&mode=keyword")
     tab.wait_for_selector(".wva-card mark")
     assert not tab.locator(".wva-context").first.is_visible()
-    tab.locator("summary").first.click()
+    tab.locator(".wva-more summary").first.click()
     around = tab.locator(".wva-context").first
     around.wait_for(state="visible")
     highlighted = tab.locator(".wva-found").first.inner_text()

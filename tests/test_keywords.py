@@ -16,7 +16,7 @@ import pytest
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.catalog.compounds import is_part, parts
 from retriever.filters import Words
-from retriever.terms import index_terms
+from retriever.terms import index_terms, matching_words
 from retriever.types import DocumentRow, Page, Piece, Span, document_id
 
 COURT = "Das Bundesverfassungsgericht hat über die Klage und den Antrag nicht entschieden."
@@ -87,6 +87,18 @@ def test_a_compound_is_found_by_a_shorter_one_and_finds_its_parts(backend: Embed
     # Bund and Gericht, two of its three parts; each occurs in one chunk.
     two_of_three = bm25(COURT_OF, "de", 1, LANGUAGES) * 2 * 0.5 / 3
     assert parted[COURT] > parted[COURT_OF] == pytest.approx(two_of_three, rel=1e-5)
+
+
+def test_all_that_is_looked_for_is_told(backend: EmbeddedBackend) -> None:
+    def marked(text: str, query: str) -> list[str]:
+        found = matching_words(text, query, backend.looked_for(query), LANGUAGES[text])
+        return [text[word.start : word.end] for word in found]
+
+    assert marked(COURT, "Gericht") == ["Bundesverfassungsgericht"]
+    assert marked(SMALL_COURT, "das Gericht") == ["Verfassungsgericht"]
+    assert marked(COURT_OF, "Bundesverfassungsgericht") == ["Gericht", "Bundes"]
+    assert marked(SMALL_COURT, "Polizzei") == ["Polizei"]
+    assert marked(KINGS, "Arche") == []
 
 
 def test_names_and_short_words_are_no_compounds(backend: EmbeddedBackend) -> None:

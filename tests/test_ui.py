@@ -24,6 +24,7 @@ from retriever.report import Coverage, FileAccount
 from retriever.types import (
     Chunk,
     Document,
+    Excerpt,
     FileStatus,
     Hit,
     ModelError,
@@ -147,19 +148,29 @@ def test_unwrapping_moves_nothing(text: str) -> None:
     assert [a for a, b in zip(text, shown, strict=True) if a in "ab<-" and a != b] == []
 
 
-@pytest.mark.parametrize("around", [5, 40, 1000])
-def test_the_context_holds_the_passage_once_and_what_is_around_it(around: int) -> None:
-    before, passage, after = "one two three " * 9, "<here it is>", " four five six" * 9
-    page = before + passage + after
-    shown = marks.in_context(page, len(before), len(before) + len(passage), "here", around)
-    highlighted = '<span class="wva-found">&lt;<mark>here</mark> it is&gt;</span>'
-    assert shown.count(highlighted) == 1
-    left, right = (TAG.sub("", part) for part in shown.split(highlighted))
-    assert before.endswith(left.removeprefix("… ")) or before.strip().startswith(left.strip())
-    assert after.startswith(right.removesuffix(" …").rstrip()) or not right.removesuffix(" …")
-    assert len(left) <= around + 2
-    assert len(right) <= around + 2
-    assert left.startswith("… ") == right.endswith(" …") == (around < 100)
+def test_the_context_highlights_the_passages_once_amid_what_is_around_them() -> None:
+    text = "one here <a> two here three"
+    first, second = text.index("here <a>"), text.index("here three")
+    spans = [(second, len(text)), (first, first + 8), (first + 5, first + 8)]
+    shown = marks.in_context(text, spans, "here")
+    assert shown == (
+        'one <span class="wva-found"><mark>here</mark> &lt;a&gt;</span> two '
+        '<span class="wva-found"><mark>here</mark> three</span>'
+    )
+
+
+@given(some.text("ab <\n", max_size=60), some.lists(some.tuples(*[some.integers(0, 60)] * 2)))
+def test_whatever_is_highlighted_the_text_stays(text: str, places: list[tuple[int, int]]) -> None:
+    spans = [(low, high) for low, high in places if low < high <= len(text)]
+    shown = html.unescape(TAG.sub("", marks.in_context(text, spans, "a")))
+    assert shown.split() == text.split()
+
+
+def test_compounds_are_marked_in_the_language_of_the_passage() -> None:
+    sought = marks.Sought("das Gericht", frozenset({"gerichtøde", "bundesverfassungsgerichtøde"}))
+    text = "Bundesverfassungsgericht, Gerichte"
+    assert marks.word_spans(text, sought, "de") == [(0, 24), (26, 34)]
+    assert marks.word_spans(text, sought, "en") == [(26, 34)]
 
 
 @pytest.mark.parametrize(
@@ -272,13 +283,25 @@ def hit(**changes: object) -> Hit:
 
 
 def test_a_card_tells_place_score_and_surroundings() -> None:
-    shown = card(hit(), "pears", "hybrid", [Page(2, "x"), Page(3, "before pear after")])
+    around = [Excerpt(3, "", 0, 17, "before pear after"), Excerpt(4, "", 0, 9, "next page")]
+    shown = card(hit(), "pears", "hybrid", around)
     plain = re.sub(r"\s+", " ", TAG.sub(" ", shown))
     assert plain.strip() == (
-        "b.pdf page 3 a/ score 2.50 meaning 0.25 · keywords 1.8 pear Show on page 3 "
-        "before pear after"
+        "b.pdf page 3 a/ score 2.50 meaning 0.25 · keywords 1.8 pear Show more around it "
+        "page 3 before pear after page 4 next page"
     )
     assert shown.count("<mark>pear</mark>") == 2
+    assert shown.count('<span class="wva-found"><mark>pear</mark></span>') == 1
+
+
+def test_all_passages_of_a_joined_result_are_highlighted_in_what_is_around() -> None:
+    first = hit().chunk
+    parts = (first, replace(first, id="2", start=18, end=22, text="figs"))
+    text = "before pear after figs and plums"
+    joined = replace(hit(), parts=parts, passage=(Excerpt(3, "", 7, 22, text[7:22]),))
+    shown = card(joined, "figs", "dense", [Excerpt(3, "", 0, len(text), text)])
+    found = re.findall(r'<span class="wva-found">(.*?)</span>', shown)
+    assert found == ["pear", "<mark>figs</mark>"]
 
 
 def test_a_card_says_how_good_the_match_is() -> None:
@@ -288,20 +311,16 @@ def test_a_card_says_how_good_the_match_is() -> None:
 
 
 def test_a_card_says_nothing_it_does_not_know() -> None:
-    same_words = [Page(2, "before pear wrong"), Page(3, "before pear right")]
-    assert "right" in card(hit(), "pears", "hybrid", same_words)
-    moved = card(hit(), "pears", "keyword", [Page(3, "a changed page")])
-    assert "<details" not in moved
-    assert "meaning 0.25" not in moved
-    whole = card(hit(start=0, end=4), "pears", "dense", [Page(3, "pear \n")])
-    assert "<details" not in whole
-    assert "page" not in TAG.sub(" ", card(hit(page=None), "pears", "dense", []))
+    alone = card(hit(), "pears", "keyword", [Excerpt(3, "", 7, 11, "pear")])
+    assert "<details" not in alone
+    assert "<details" not in card(hit(), "pears", "dense")
+    assert "meaning 0.25" not in alone
+    assert "page" not in TAG.sub(" ", card(hit(page=None), "pears", "dense"))
 
 
 def test_a_card_names_the_part_and_says_what_an_ocr_has_read() -> None:
-    shown = card(hit(label="sheet <b>", state=PageState.OCR), "pears", "dense", [
-        Page(3, "another pear"), Page(3, "before pear", label="sheet <b>"),
-    ])  # fmt: skip
+    around = [Excerpt(3, "sheet <b>", 0, 11, "before pear")]
+    shown = card(hit(label="sheet <b>", state=PageState.OCR), "pears", "dense", around)
     plain = re.sub(r"\s+", " ", TAG.sub(" ", shown))
     assert "sheet &lt;b&gt; OCR" in plain
     assert "before" in plain

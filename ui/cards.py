@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from retriever.terminal import listed, percent
-from retriever.types import Chunk, Hit, Page, PageState
-from ui.marks import escaped, in_context, joined, passage
+from retriever.types import Chunk, Excerpt, Hit, PageState
+from ui.marks import Sought, escaped, in_context, joined, passage
 
 _SCORE_HELP = {
     "hybrid": (
@@ -31,14 +32,14 @@ _MATCH_HELP = (
 _OCR_HELP = "Recognised in a picture of the page: some letters may be wrong."
 
 
-def card(hit: Hit, query: str, mode: str, pages: Sequence[Page]) -> str:
-    """One result as an article; `pages` are its document's, empty if they are not to be shown."""
+def card(hit: Hit, query: str | Sought, mode: str, around: Sequence[Excerpt] = ()) -> str:
+    """One result as an article; `around` is its text with what is around it, page by page."""
     chunk = hit.chunk
     return (
         f'<article class="wva-card" data-rank="{hit.rank}">'
         f"<header>{place(chunk)}{_score(hit, mode)}</header>"
-        f'<p class="wva-text" dir="auto">{passage(hit.text, query)}</p>{_also(hit)}'
-        f"{_surroundings(chunk, query, pages)}</article>"
+        f'<p class="wva-text" dir="auto">{passage(hit.text, query, chunk.language)}</p>'
+        f"{_also(hit)}{_surroundings(hit, query, around)}</article>"
     )
 
 
@@ -88,26 +89,29 @@ def _score(hit: Hit, mode: str) -> str:
     )
 
 
-def _surroundings(chunk: Chunk, query: str, pages: Sequence[Page]) -> str:
-    """The passage highlighted in its page, folded away; nothing if there is no more to see."""
-    page = _page_of(chunk, pages)
-    if page is None or not (page.text[: chunk.start] + page.text[chunk.end :]).strip():
+def _surroundings(hit: Hit, query: str | Sought, around: Sequence[Excerpt]) -> str:
+    """The passages highlighted amid those around them, folded away; nothing if there is no more."""
+    if sum(len(excerpt.text.strip()) for excerpt in around) <= len(hit.text.strip()):
         return ""
-    summary = f"Show on {escaped(chunk.place)}" if chunk.place else "Show the text around it"
+    found: dict[tuple[int | None, str], list[tuple[int, int]]] = defaultdict(list)
+    for part in hit.parts or (hit.chunk,):
+        found[part.page, part.label].append((part.start, part.end))
+    pieces = []
+    for excerpt in around:
+        start, place = excerpt.start, (excerpt.page, excerpt.label)
+        inside = [
+            (low - start, high - start)
+            for low, high in found[place]
+            if start <= low and high <= excerpt.end
+        ]
+        if len({(one.page, one.label) for one in around}) > 1:
+            name = excerpt.label or f"page {excerpt.page}"
+            pieces.append(f'<div class="wva-where">{escaped(name)}</div>')
+        pieces.append(in_context(excerpt.text, inside, query, hit.chunk.language))
     return (
-        f'<details class="wva-more"><summary>{summary}</summary>'
-        f'<div class="wva-context" dir="auto">'
-        f"{in_context(page.text, chunk.start, chunk.end, query)}</div></details>"
+        '<details class="wva-more"><summary>Show more around it</summary>'
+        f'<div class="wva-context" dir="auto">{"".join(pieces)}</div></details>'
     )
-
-
-def _page_of(chunk: Chunk, pages: Sequence[Page]) -> Page | None:
-    """The page the chunk is from, if it still stands where it stood."""
-    for page in pages:
-        same_place = (page.number, page.label) == (chunk.page, chunk.label)
-        if same_place and page.text[chunk.start : chunk.end] == chunk.text:
-            return page
-    return None
 
 
 __all__ = ["card", "place"]

@@ -13,12 +13,18 @@ import streamlit as st
 
 from ui import keys
 from ui.marks import visible
-from ui.questions import MODES, RESULTS, Question, folder_name
+from ui.questions import MODES, MOST_VARIETY, RESULTS, Question, folder_name
 from ui.resources import Served
 
 _PATH_HELP = (
     "A part of the path, such as `reports`, or a pattern: `*.pdf` any PDF, `2024/*` the files of "
     "a folder, `reports/**/*.md` those of all its subfolders too."
+)
+
+_VARIETY_HELP = "0: the best first. More: results less like those above them."
+_EVERY_HELP = (
+    "Otherwise passages that say the same are one result, and those that follow each other are "
+    "read as one."
 )
 
 _SYNTAX = """\
@@ -129,7 +135,7 @@ def show(served: Served) -> Question:
 def clear_filters() -> None:
     """Ask the same of all documents."""
     now = question()
-    _set(Question(q=now.q, mode=now.mode, k=now.k, by_file=now.by_file))
+    _set(Question(now.q, now.mode, now.k, now.by_file, now.every, now.variety))
 
 
 def ask_again(index: str, asked: Question) -> None:
@@ -159,6 +165,8 @@ def _filters(served: Served) -> None:
     left, right = st.columns(2, vertical_alignment="bottom")
     left.selectbox("Results", sorted({*RESULTS, asked.k}), key="k")
     right.toggle("Best passage of each file", key="by_file")
+    left.slider("Variety", 0, MOST_VARIETY, key="variety", help=_VARIETY_HELP)
+    right.toggle("Every passage by itself", key="every", help=_EVERY_HELP)
     st.text_input("Path", key="path", placeholder="*.pdf, reports/**, notes", help=_PATH_HELP)
     counts = served.facets(asked)
     _choice("Format", "formats", counts.formats, asked.formats)

@@ -16,7 +16,7 @@ from retriever.pageview import PagePicture, PagePictures, file_of, has_picture
 from retriever.types import Chunk, DocumentRow, Hit, Page, ReadError
 from ui.document_picture import pictured
 from ui.document_text import Leaf, Weights, leaf_at, leaves, readable
-from ui.marks import escaped, markdown, visible, word_spans
+from ui.marks import Sought, escaped, markdown, visible, word_spans
 from ui.resources import Place, Served
 from ui.style import DOCUMENT_CSS, scroll_to_passage
 
@@ -65,7 +65,7 @@ def is_open() -> bool:
     return OPEN in st.query_params
 
 
-def document_view(served: Served, query: str, weights: Weights | None = None) -> None:
+def document_view(served: Served, query: str | Sought, weights: Weights | None = None) -> None:
     """The opened document. `weights` shade words of its passage's page, else the query's words."""
     st.html(DOCUMENT_CSS)
     ids = st.query_params.get_all(OPEN)[:_MOST_PASSAGES]
@@ -127,7 +127,11 @@ def _file(row: DocumentRow) -> None:
 
 @st.fragment
 def _leaf(
-    served: Served, document: str, chunks: Sequence[Chunk], query: str, weights: Weights | None
+    served: Served,
+    document: str,
+    chunks: Sequence[Chunk],
+    query: str | Sought,
+    weights: Weights | None,
 ) -> None:
     """One leaf, with what turns to others."""
     opened = _document(served, document)
@@ -137,7 +141,9 @@ def _leaf(
     leaf = opened.leaves[at]
     page = opened.pages[leaf.page]
     passages = opened.passages(leaf, chunks)
-    shades = weights if weights is not None and passages else _words(page, query)
+    shades = (
+        weights if weights is not None and passages else _words(page, query, chunks[0].language)
+    )
     picture = None
     if has_picture(opened.row, page):
         picture = _picture(opened.row, page)
@@ -202,8 +208,8 @@ def _text(page: Page, leaf: Leaf, passages: Sequence[tuple[int, int]], shades: W
     st.html(f'<article class="wva-text-page">{shown}</article>')
 
 
-def _words(page: Page, query: str) -> list[tuple[int, int, float]]:
-    return [(start, end, 1.0) for start, end in word_spans(page.text, query)]
+def _words(page: Page, query: str | Sought, language: str) -> list[tuple[int, int, float]]:
+    return [(start, end, 1.0) for start, end in word_spans(page.text, query, language)]
 
 
 # What the sessions share

@@ -9,6 +9,8 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
 
 from retriever.terms import matching_words
 
@@ -55,13 +57,26 @@ def markdown(text: str) -> str:
     return _MARKDOWN.sub(lambda match: _backslashed(match[0]), visible(text))
 
 
-def word_spans(text: str, query: str) -> Spans:
-    """Where the query's words stand in the text.
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What is marked: the words of a query, and the terms of an index that stand for them.
+
+    See `Backend.looked_for`; `query` is without its operators.
+    """
+
+    query: str
+    terms: frozenset[str] = frozenset()
+
+
+def word_spans(text: str, query: str | Sought, language: str | None = None) -> Spans:
+    """Where the query's words stand in the text, whose language is guessed unless it is known.
 
     >>> word_spans("All cats run.", "a running cat")
     [(4, 8), (9, 12)]
     """
-    return [(word.start, word.end) for word in matching_words(text, query)]
+    sought = Sought(query) if isinstance(query, str) else query
+    found = matching_words(text, sought.query, sought.terms, language)
+    return [(word.start, word.end) for word in found]
 
 
 def marked(text: str, spans: Spans) -> str:
@@ -77,22 +92,38 @@ def marked(text: str, spans: Spans) -> str:
     return "".join([*parts, escaped(text[at:])])
 
 
-def passage(text: str, query: str) -> str:
+def passage(text: str, query: str | Sought, language: str | None = None) -> str:
     """A passage as HTML: the query's words marked, wrapped lines joined, no wide gaps."""
-    return _without_gaps(marked(unwrapped(text), word_spans(text, query)))
+    return _without_gaps(marked(unwrapped(text), word_spans(text, query, language)))
 
 
-def in_context(page: str, start: int, end: int, query: str, around: int = 1200) -> str:
-    """The page's `[start, end)` highlighted amid about `around` characters on either side."""
-    text = unwrapped(page)
-    first, last = _left_edge(page, start, around), _right_edge(page, end, around)
-    pieces = [(first, start), (start, end), (end, last)]
-    before, found, after = (
-        marked(text[low:high], word_spans(page[low:high], query)) for low, high in pieces
-    )
-    opening, closing = "… " if first > 0 else "", " …" if last < len(page) else ""
-    found = f'<span class="wva-found">{found}</span>'
-    return _without_gaps(f"{opening}{before}{found}{after}{closing}")
+def in_context(text: str, found: Spans, query: str | Sought, language: str | None = None) -> str:
+    """A text as HTML: the spans `found` in it highlighted, and the query's words marked.
+
+    >>> in_context("a b c", [(2, 3)], "c")
+    'a <span class="wva-found">b</span> <mark>c</mark>'
+    """
+    shown = unwrapped(text)
+    inner = [at for start, end in _merged(found) for at in (start, end)]
+    parts = []
+    for number, (low, high) in enumerate(pairwise([0, *inner, len(text)])):
+        piece = marked(shown[low:high], word_spans(text[low:high], query, language))
+        parts.append(f'<span class="wva-found">{piece}</span>' if number % 2 else piece)
+    return _without_gaps("".join(parts))
+
+
+def _merged(spans: Spans) -> Spans:
+    """Spans that touch or overlap, as one.
+
+    >>> _merged([(4, 6), (0, 3), (2, 4)])
+    [(0, 6)]
+    """
+    merged: Spans = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            start, end = merged[-1][0], max(end, merged.pop()[1])
+        merged.append((start, end))
+    return merged
 
 
 def unwrapped(text: str) -> str:
@@ -115,30 +146,6 @@ def _wraps(line: str, following: str, width: int) -> bool:
     """Whether the break between two lines only wraps; `width` is the longest line around."""
     full = len(line) >= _LONG_LINE and len(line) >= _FULL_LINE * min(width, 120)
     return full and bool(following.strip()) and not _ITEM.match(following) and "|" not in line
-
-
-def _left_edge(page: str, start: int, around: int) -> int:
-    """Where to begin showing: the page's start, or a paragraph's or word's within reach."""
-    limit = start - around
-    if limit <= 0:
-        return 0
-    for gap in ("\n\n", "\n", " "):
-        found = page.find(gap, limit, limit + around // 2)
-        if found >= 0:
-            return found + len(gap)
-    return limit
-
-
-def _right_edge(page: str, end: int, around: int) -> int:
-    """Where to stop showing: the page's end, or a paragraph's or word's within reach."""
-    limit = end + around
-    if limit >= len(page):
-        return len(page)
-    for gap in ("\n\n", "\n", " "):
-        found = page.rfind(gap, limit - around // 2, limit)
-        if found >= 0:
-            return found
-    return limit
 
 
 def _without_gaps(text: str) -> str:
@@ -170,6 +177,7 @@ def counted(count: int, thing: str) -> str:
 
 
 __all__ = [
+    "Sought",
     "Spans",
     "counted",
     "escaped",

@@ -21,6 +21,7 @@ MODES = {
 }
 RESULTS = (5, 10, 20, 50, 100)
 MOST_RESULTS = RESULTS[-1]
+MOST_VARIETY = 10
 _LAST_PAGE = 1_000_000
 
 _YEAR = re.compile(r"\d{4}")
@@ -29,12 +30,18 @@ _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Everything the page asks. Empty values (and None) do not restrict."""
+    """Everything the page asks. Empty values (and None) do not restrict.
+
+    `every`: passages that say the same, or follow each other, stand by themselves. `variety`: from
+    0 (best first) to 10, results differ from those above them.
+    """
 
     q: str = ""
     mode: str = Mode.HYBRID.value
     k: int = 10
     by_file: bool = False
+    every: bool = False
+    variety: int = 0
     path: str = ""
     formats: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
@@ -122,6 +129,8 @@ class Question:
             mode=mode if mode in MODES else cls.mode_default(),
             k=k or 10,
             by_file=one.get("files", "").lower() in ("1", "true", "yes"),
+            every=one.get("every", "").lower() in ("1", "true", "yes"),
+            variety=_number(one.get("variety", ""), MOST_VARIETY) or 0,
             path=one.get("path", ""),
             formats=tuple(dict.fromkeys(params.get("format", ()))),
             folders=tuple(dict.fromkeys(params.get("folder", ()))),
@@ -143,6 +152,8 @@ _NAMES = {
     "mode": "mode",
     "k": "k",
     "by_file": "files",
+    "every": "every",
+    "variety": "variety",
     "path": "path",
     "formats": "format",
     "folders": "folder",
@@ -205,4 +216,4 @@ def _number(text: str, most: int) -> int | None:
     return number or None
 
 
-__all__ = ["MODES", "RESULTS", "Question", "folder_name"]
+__all__ = ["MODES", "MOST_VARIETY", "RESULTS", "Question", "folder_name"]

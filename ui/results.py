@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
 import streamlit as st
 
 from retriever.background import NOTHING_MATCHES, nothing_matches
 from retriever.query import parse
+from retriever.results import widened
 from retriever.terminal import understood_lines
-from retriever.types import Hit, ModelError, Page, RetrieverError
+from retriever.types import Excerpt, Hit, ModelError, RetrieverError
 from ui import controls, document, state, taking
 from ui.cards import card
-from ui.marks import escaped, markdown
+from ui.marks import Sought, escaped, markdown
 from ui.questions import Question
 from ui.resources import Served
+
+_AROUND = 2  # passages before a result and behind it that are shown on request
 
 _MODES_HELP = (
     ("Hybrid", "finds by meaning and by words together, and is usually best."),
@@ -57,7 +59,13 @@ def _found(served: Served, asked: Question) -> tuple[list[Hit], float]:
     started = time.perf_counter()
     with st.spinner("Searching …"):
         hits = served.index.search(
-            asked.text, asked.k, mode=asked.mode, where=asked.where(), by_file=asked.by_file
+            asked.text,
+            asked.k,
+            mode=asked.mode,
+            where=asked.where(),
+            by_file=asked.by_file,
+            fold=not asked.every,
+            diversity=asked.variety / 10,
         )
     return hits, time.perf_counter() - started
 
@@ -65,26 +73,21 @@ def _found(served: Served, asked: Question) -> tuple[list[Hit], float]:
 def _list(served: Served, asked: Question, hits: Sequence[Hit], seconds: float) -> None:
     query = parse(asked.text)
     instead = {} if asked.mode == "dense" else served.index.corrections(asked.text)
-    words = " ".join([query.text, *chain.from_iterable(instead.values())])
-    pages: dict[str, list[Page]] = {}
-    cards = []
-    for hit in hits:
-        id_ = hit.chunk.document_id
-        if id_ not in pages:
-            pages[id_] = _pages(served, id_)
-        cards.append((hit, card(hit, words, asked.mode, pages[id_])))
+    words = sought(served, asked)
+    cards = [(hit, card(hit, words, asked.mode, _around(served, hit))) for hit in hits]
     what = ("file" if len(hits) == 1 else "files") if asked.by_file else "passage"
     if what == "passage" and len(hits) != 1:
         what = "passages"
     only = f" · only: {escaped('; '.join(asked.filters()))}" if asked.filters() else ""
     for line in understood_lines(query.conditions(), instead):
         only += f" · {escaped(line)}"
-    st.html(
-        f'<section class="wva-results" aria-label="Results">{_verdict(hits)}'
-        f'<p class="wva-note">{len(hits)} {what} '
-        f"in {seconds:.2f} s{only}</p></section>"
-    )
-    taking.bar(served, asked, hits)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="found"):
+        st.html(
+            f'<section class="wva-results" aria-label="Results">{_verdict(hits)}'
+            f'<p class="wva-note">{len(hits)} {what} '
+            f"in {seconds:.2f} s{only}</p></section>"
+        )
+        taking.bar(served, asked, hits)
     for hit, shown in cards:
         _result(hit, shown)
 
@@ -112,12 +115,20 @@ def _verdict(hits: Sequence[Hit]) -> str:
     return f'<p class="wva-verdict" role="status">{sentence}</p>'
 
 
-def _pages(served: Served, document: str) -> list[Page]:
-    """The document's pages; none if it was removed since it was found."""
+def sought(served: Served, asked: Question) -> Sought:
+    """What is marked in results and documents: the words, and what else keywords look for."""
+    text = parse(asked.text).text
+    if asked.mode == "dense":
+        return Sought(text)
+    return Sought(text, served.index.backend.looked_for(text))
+
+
+def _around(served: Served, hit: Hit) -> tuple[Excerpt, ...]:
+    """What stands around the hit, with it; nothing if it was removed since it was found."""
     try:
-        return served.index.pages(document)
+        return widened(hit, _AROUND, served.index.backend).passage
     except RetrieverError:
-        return []
+        return ()
 
 
 def _nothing(asked: Question) -> None:
@@ -143,4 +154,4 @@ def _button(label: str, action: Callable[[], Any]) -> None:
     st.button(label, key=f"try-{label}", on_click=action)
 
 
-__all__ = ["explain", "show"]
+__all__ = ["explain", "show", "sought"]

@@ -49,7 +49,8 @@ CSS = """<style>
 .wva-modes dd { margin: 0; opacity: .75; }
 .wva-facts dd { margin: 0; text-align: right; overflow-wrap: anywhere;
   font-variant-numeric: tabular-nums; }
-.wva-files.wva-files { list-style: none; margin: 0; padding: 0; font-size: .86rem; line-height: 1.4; }
+.wva-files.wva-files { list-style: none; margin: 0; padding: 0; font-size: .86rem;
+  line-height: 1.4; }
 .wva-files li { margin: 0 0 .55rem; padding: 0; overflow-wrap: anywhere; }
 .wva-count { font-variant-numeric: tabular-nums; font-weight: 600; margin-right: .35rem; }
 .wva-card.wva-clicked { border: 0; padding: .3rem 0 .8rem; }

@@ -50,7 +50,7 @@ def _bytes(write: Callable[[Found], str], found: Found) -> bytes:
 
 def bar(served: Served, asked: Question, hits: Sequence[Hit]) -> None:
     """What there is to take along, in a row."""
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", width="content"):
         export(served, asked, hits)
         history()
 

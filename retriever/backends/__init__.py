@@ -218,6 +218,13 @@ class Backend(Protocol):
         One letter may be wrong in a word of 4 to 7 letters, two in a longer one, not the first.
         """
 
+    def looked_for(self, query: str) -> frozenset[str]:
+        """The terms (see `retriever.terms`) a tolerant keyword search for the query looks for.
+
+        Compounds that have a word of it in them, a compound's parts, and the words looked for
+        instead of what occurs nowhere are among them; a word in most passages need not be.
+        """
+
     def info(self) -> dict[str, Any]:
         """Counts, sizes in bytes, store kind, calibration facts, last report: JSON."""
 

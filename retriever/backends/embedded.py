@@ -410,6 +410,11 @@ class EmbeddedBackend:
         with self._catalog.reading() as reader:
             return self._found(reader, query, tolerant=True).corrections
 
+    def looked_for(self, query: str) -> frozenset[str]:
+        """See `Backend.looked_for`."""
+        with self._catalog.reading() as reader:
+            return self._found(reader, query, tolerant=True).terms
+
     def info(self) -> dict[str, Any]:
         """See `Backend.info`."""
         with self._catalog.reading() as reader:

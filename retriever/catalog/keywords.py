@@ -12,6 +12,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from math import log
 
 import numpy as np
@@ -44,13 +45,14 @@ class Matches:
     """Every chunk in which a word of the query occurs: keys (m,) ascending, BM25 scores (m,) > 0.
 
     `total` counts all chunks, matching or not. `corrections`: words that occur nowhere → those
-    looked for instead, as the documents write them.
+    looked for instead, as the documents write them. `terms` are all that is looked for.
     """
 
     keys: Keys
     scores: Scores
     total: int
     corrections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    terms: frozenset[str] = frozenset()
 
     @property
     def mean(self) -> float:
@@ -83,6 +85,11 @@ class _Wanted:
     def own(self) -> tuple[str, ...]:
         """The terms that say in how many chunks the word is: its own, or those instead of them."""
         return self.terms or self.compounds or self.parts or self.nearest
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Everything it is looked for by."""
+        return (*self.terms, *self.compounds, *self.parts, *self.nearest)
 
     @property
     def occurs(self) -> bool:
@@ -132,7 +139,8 @@ class KeywordSearch:
             typed: tuple(dict.fromkeys(map(self._as_written, nearest)))
             for typed, nearest in instead.items()
         }
-        return Matches(*_merged(sides, np.add), self._total, corrections)
+        terms = chain.from_iterable(one.all for one in wanted)
+        return Matches(*_merged(sides, np.add), self._total, corrections, frozenset(terms))
 
     def most(self) -> float:
         """See `Backend.keyword_most`."""

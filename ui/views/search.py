@@ -7,7 +7,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from retriever.query import parse
 from ui import controls, document, keys, results, state, taking
 from ui.marks import markdown, visible
 from ui.resources import Served
@@ -35,7 +34,7 @@ def show(shelf: Shelf) -> None:
     listed = asked.text and not document.is_open()
     state.activity(index, shown=generation if listed else None)
     if document.is_open():
-        document.document_view(index, parse(asked.text).text)
+        document.document_view(index, results.sought(index, asked))
     elif asked.text:
         taking.remember(shelf, asked)
         results.show(index, asked)
