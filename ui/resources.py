@@ -1,7 +1,8 @@
 """What the page's sessions share: open indexes, and what is known of them. None of it is changed.
 
 An index sees by itself what another process writes; what is read of it here is kept as long as
-its generation lasts, and for a few seconds at most while it grows.
+its generation lasts, and for a few seconds at most while it grows. That time is a part of the key
+(`_Age`): Streamlit's own `ttl` may end between its two looks at a value, which is a KeyError.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,9 @@ Opener = Callable[[Path], Index]
 
 Place = tuple[int, int]
 """Device and inode of a catalog: another one is another index, whatever its folder is called."""
+
+_Age = tuple[int | None, int]
+"""A generation, None while the index grows, and a number that changes every so many seconds."""
 
 _FRESH_SECONDS = 2.0
 _GROWING_SECONDS = 10.0
@@ -56,40 +61,37 @@ class Served:
 
     def info(self) -> dict[str, Any]:
         """Counts, model, last run, progress: at most two seconds old."""
-        with contextlib.suppress(KeyError):  # Streamlit's, when its time runs out as it is read
-            return _info(self.place, self.index.generation, self.index)
-        return _info(self.place, self.index.generation, self.index)
+        return _info(self.place, (self.index.generation, _tick(_FRESH_SECONDS)), self.index)
 
     def overview(self) -> Overview:
         """At most ten seconds old while the index grows."""
-        growing = self.info()["progress"] is not None
-        return _overview(self.place, None if growing else self.index.generation, self.index)
+        return _overview(self.place, self._age(_GROWING_SECONDS), self.index)
 
     def account(self) -> Account:
         """What became of every file: at most ten seconds old while the index grows."""
-        growing = self.info()["progress"] is not None
-        return _account(self.place, None if growing else self.index.generation, self.index)
+        return _account(self.place, self._age(_GROWING_SECONDS), self.index)
 
     def facets(self, asked: Question) -> Facets:
         """What the question can be narrowed to, with counts: at most ten seconds old."""
         wheres = {name: asked.where(without=(name, "pages")) for name in _FACETS}
-        growing = self.info()["progress"] is not None
-        generation = None if growing else self.index.generation
-        return _facets(self.place, generation, json.dumps(wheres), self.index)
+        age = self._age(_GROWING_SECONDS)
+        return _facets(self.place, age, json.dumps(wheres), self.index)
 
     def documents(self) -> dict[str, DocumentRow]:
         """The documents by id: at most ten seconds old while the index grows."""
-        growing = self.info()["progress"] is not None
-        return _documents(self.place, None if growing else self.index.generation, self.index)
+        return _documents(self.place, self._age(_GROWING_SECONDS), self.index)
 
     def survey(self) -> Survey:
         """What the index is about: at most ten minutes old while it grows."""
-        growing = self.info()["progress"] is not None
-        return _survey(self.place, None if growing else self.index.generation, self.index)
+        return _survey(self.place, self._age(_SURVEY_SECONDS), self.index)
 
     def roots(self) -> list[str]:
         """The folders it is made of."""
         return sorted({file.root for file in self.account().files} - {""})
+
+    def _age(self, seconds: float) -> _Age:
+        growing = self.info()["progress"] is not None
+        return None if growing else self.index.generation, _tick(seconds)
 
     def load_model(self) -> None:
         """Load the index's model now, unless a session did; others wait for it."""
@@ -114,6 +116,10 @@ def close(index: Served, open_index: Opener) -> None:
     index.index.close()
 
 
+def _tick(seconds: float) -> int:
+    return int(time.monotonic() // seconds)
+
+
 @st.cache_resource(show_spinner=False, max_entries=16)
 def _opened(path: str, place: Place, _open_index: Opener) -> Index:
     index = _open_index(Path(path))
@@ -131,34 +137,34 @@ def _warm(index: Index) -> None:
             _ = index.embedder
 
 
-@st.cache_resource(show_spinner=False, ttl=_FRESH_SECONDS, max_entries=64)
-def _info(place: Place, generation: int, _index: Index) -> dict[str, Any]:
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _info(place: Place, age: _Age, _index: Index) -> dict[str, Any]:
     return _index.info()
 
 
-@st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=64)
-def _overview(place: Place, generation: int | None, _index: Index) -> Overview:
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _overview(place: Place, age: _Age, _index: Index) -> Overview:
     return overview(_index.documents(), _index.backend.unread())
 
 
-@st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=256)
-def _facets(place: Place, generation: int | None, wheres: str, _index: Index) -> Facets:
-    rows = list(_documents(place, generation, _index).values())
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _facets(place: Place, age: _Age, wheres: str, _index: Index) -> Facets:
+    rows = list(_documents(place, age, _index).values())
     return facets(rows, json.loads(wheres).get)
 
 
-@st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=16)
-def _documents(place: Place, generation: int | None, _index: Index) -> dict[str, DocumentRow]:
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _documents(place: Place, age: _Age, _index: Index) -> dict[str, DocumentRow]:
     return {row.id: row for row in _index.documents()}
 
 
-@st.cache_resource(show_spinner=False, ttl=_SURVEY_SECONDS, max_entries=8)
-def _survey(place: Place, generation: int | None, _index: Index) -> Survey:
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _survey(place: Place, age: _Age, _index: Index) -> Survey:
     return survey(_index.backend)
 
 
-@st.cache_resource(show_spinner=False, ttl=_GROWING_SECONDS, max_entries=16)
-def _account(place: Place, generation: int | None, _index: Index) -> Account:
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _account(place: Place, age: _Age, _index: Index) -> Account:
     return account(_index.backend, _index.name)
 
 

@@ -1,0 +1,57 @@
+"""What the page's sessions share of an index, while time goes by."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.runtime.caching import cache_utils
+
+from retriever.index import Index
+from retriever.types import Document, Page
+from tests.fakes import FakeEmbedder
+from ui import resources
+from ui.questions import Question
+
+
+def test_nothing_ends_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = count()
+    monkeypatch.setattr(cache_utils, "TTLCACHE_TIMER", lambda: 1.9 * next(looks))
+    st.cache_resource.clear()
+    with Index.open_or_create(tmp_path / "notes", FakeEmbedder()) as index:
+        index.add([Document("pears.txt", "txt", (Page(None, "Pears are green."),))])
+        shared = resources.Served(tmp_path / "notes", (1, 1), index)
+        for _ in range(3):
+            assert shared.info()["documents"] == 1
+            assert shared.overview().problems == ()
+            assert shared.account().files
+            assert shared.facets(Question()).formats == {"txt": 1}
+            assert len(shared.documents()) == 1
+            assert len(shared.survey().chunks) == 1
+    st.cache_resource.clear()
+
+
+def test_what_is_known_of_an_index_is_asked_again_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(resources, "_tick", lambda seconds: int(now[0] // seconds))
+    st.cache_resource.clear()
+    with Index.open_or_create(tmp_path / "notes", FakeEmbedder()) as index:
+        index.add([Document("pears.txt", "txt", (Page(None, "Pears are green."),))])
+        shared = resources.Served(tmp_path / "notes", (2, 2), index)
+        assert shared.info()["progress"] is None
+        index.backend.set_progress({"files_done": 1})  # no new generation
+        assert shared.info()["progress"] is None
+        now[0] += 2.0
+        assert shared.info()["progress"] == {"files_done": 1}
+        before = shared.documents()
+        index.add([Document("plums.txt", "txt", (Page(None, "Plums are blue."),))])
+        index.backend.set_progress({"files_done": 2})
+        now[0] += 2.0
+        assert shared.documents() is before, "while it grows, not with every document"
+        now[0] += 10.0
+        assert len(shared.documents()) == 2
+    st.cache_resource.clear()
