@@ -18,7 +18,6 @@ class Fake(FakeEmbedder):
         return cls()
 
 
-retriever.embedder.AlignedWVA = Fake  # type: ignore[assignment,misc]
-
-if __name__ == "__main__":
+if __name__ == "__main__":  # pytest imports every file, to look for examples in it
+    retriever.embedder.AlignedWVA = Fake  # type: ignore[assignment,misc]
     sys.exit(main())
