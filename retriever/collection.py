@@ -12,6 +12,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from retriever.backends.embedded import EmbeddedBackend
@@ -20,9 +21,12 @@ from retriever.catalog.lock import WriterLock
 from retriever.index import Index
 from retriever.readers import MAX_BYTES, supported
 from retriever.scan import UPLOADS, scan, targets
-from retriever.types import IndexStateError, UsageError
+from retriever.types import IndexStateError, ReadError, UsageError
+from retriever.unpacking import unpacked
 
 LONGEST_NAME = 60  # characters of a collection's name
+_DEEPEST = 8  # folders of an archive that are made, one in the other
+_MOST_TOLD = 5  # files of an archive that are refused, each in a sentence
 _LONGEST_FILE = 180  # bytes of a file's name: file systems take 255, a number may be added
 
 _NAME = re.compile(r"\w[\w .()+-]*")
@@ -152,16 +156,73 @@ def keep_upload(folder: Path, name: str, data: bytes) -> str:
         raise UsageError(
             f"{name!r} is larger than {MAX_BYTES // 1_000_000} MB; split it. It was not kept"
         )
-    target = uploads_of(folder)
+    return _keep(folder, Path(), safe, data)
+
+
+def _keep(folder: Path, below: Path, name: str, data: bytes) -> str:
+    """Keep what is in a file of a safe name, in the folder `below` that of the uploads."""
+    own = uploads_of(folder)
+    target = own / below
     try:
-        target.mkdir(exist_ok=True)
-        return _written(target, safe, data)
+        target.mkdir(parents=True, exist_ok=True)
+        if not target.resolve().is_relative_to(own):
+            raise IndexStateError(f"{target} leads out of {own}: {name!r} was not kept")
+        return _written(target, name, data)
     except OSError as error:
         raise IndexStateError(_not_kept(name, folder, error)) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of an archive: how many of its files are kept, and what was not, and why."""
+
+    count: int
+    refused: tuple[str, ...]
+
+
+def keep_archive(folder: Path, name: str, data: bytes) -> Kept:
+    """Unpack an uploaded archive; each of its files is kept as if it had been uploaded.
+
+    They lie in a folder of the archive's name, in its own folders, whatever their paths try. What
+    cannot be kept is told in a few sentences. Raises UsageError for an archive that is damaged or
+    too large (see `unpacking`), and IndexStateError when nothing can be written.
+    """
+    home = Path(safe_name(name)).stem
+    count, foreign, refused = 0, 0, list[str]()
+    for file in unpacked(name, data):
+        *folders, last = safe_path(file.path)
+        if not supported(Path(last)):
+            foreign += 1
+            continue
+        try:
+            if file.size > MAX_BYTES:
+                raise ReadError(f"is larger than {MAX_BYTES // 1_000_000} MB")
+            _keep(folder, Path(home, *folders), last, file.read())
+            count += 1
+        except ReadError as error:
+            refused.append(f"{file.path!r} in {name!r} {error}; it was not kept")
+    if len(refused) > _MOST_TOLD:
+        more = len(refused) - _MOST_TOLD
+        refused[_MOST_TOLD:] = [f"{more:,} more files in {name!r} were not kept"]
+    if foreign:
+        refused.append(f"{foreign:,} of the files in {name!r} are of no format that is read")
+    if not count and not refused:
+        refused.append(f"there is no file in {name!r}")
+    return Kept(count, tuple(refused))
+
+
+def safe_path(path: str) -> list[str]:
+    r"""A path in an archive as folders and a file's name that stay where they are put.
+
+    >>> safe_path("a/../../b/./c.txt"), safe_path("C:\\x\\con.txt"), safe_path("/etc/passwd")
+    (['a', 'b', 'c.txt'], ['C_', 'x', '_con.txt'], ['etc', 'passwd'])
+    """
+    parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")] or ["_"]
+    return [safe_name(part) for part in (*parts[:-1][:_DEEPEST], parts[-1])]
+
+
 def _advice(name: str) -> str:
-    packed = (".zip", ".7z", ".rar", ".gz", ".tar", ".tgz")
+    packed = (".7z", ".rar", ".gz", ".tar", ".tgz")
     return ": unpack it, and upload what is in it" if name.lower().endswith(packed) else ""
 
 
@@ -251,6 +312,7 @@ def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -
         if root == str(own) and place.resolve().is_relative_to(own):
             try:
                 place.unlink(missing_ok=True)
+                _remove_empty(place.parent, own)
             except OSError as error:
                 raise IndexStateError(
                     f"{path!r} is out of the index, but its file {place} cannot be deleted "
@@ -259,15 +321,28 @@ def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -
     return count
 
 
+def _remove_empty(folder: Path, own: Path) -> None:
+    """Remove a folder of an archive, and those around it, if nothing is in them any more."""
+    while folder != own and own in folder.parents:
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # there is something in it
+        folder = folder.parent
+
+
 __all__ = [
+    "Kept",
     "checked_folder",
     "checked_name",
     "create",
     "delete",
     "indexes_in",
     "is_index",
+    "keep_archive",
     "keep_upload",
     "remove_files",
     "safe_name",
+    "safe_path",
     "uploads_of",
 ]

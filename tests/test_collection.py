@@ -96,7 +96,7 @@ def test_an_upload_never_replaces_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "part"), [("x.zip", "unpack it"), ("film.mp4", "no format"), ("a.exe", "not kept")]
+    ("name", "part"), [("x.7z", "unpack it"), ("film.mp4", "no format"), ("a.exe", "not kept")]
 )
 def test_what_nobody_reads_is_not_kept(tmp_path: Path, name: str, part: str) -> None:
     folder = collection.create(tmp_path, "notes")

@@ -8,11 +8,12 @@ from typing import Any
 
 import streamlit as st
 
-from retriever.collection import checked_folder, keep_upload, uploads_of
+from retriever.collection import checked_folder, keep_archive, keep_upload, uploads_of
 from retriever.jobs import Jobs
 from retriever.readers.pictures import tesseract
 from retriever.report import FileAccount
 from retriever.types import RetrieverError
+from retriever.unpacking import is_archive
 from ui import state
 from ui.marks import counted, escaped, markdown
 from ui.resources import Served
@@ -29,7 +30,8 @@ def show(served: Served, runs: Jobs, *, busy: str) -> None:
             accept_multiple_files=True,
             key="files",
             help="PDF, Office, web pages, books, mail, tables, code, text: whatever `wva index` "
-            "reads. They are kept with the collection, until they are removed here.",
+            "reads; several at once, or a ZIP archive of them. They are kept with the collection, "
+            "until they are removed here.",
         )
         if st.form_submit_button("Upload and index", disabled=bool(busy), help=busy or None):
             _uploaded(served, runs, files)
@@ -125,11 +127,17 @@ def _run(
 
 def _uploaded(served: Served, runs: Jobs, files: Sequence[Any]) -> None:
     """Keep the files and index them; those that are refused are told after the page was redrawn."""
-    refused, kept = [], 0
+    refused: list[str] = []
+    kept = 0
     for file in files:
         try:
-            keep_upload(served.path, file.name, file.getvalue())
-            kept += 1
+            if is_archive(file.name):
+                found = keep_archive(served.path, file.name, file.getvalue())
+                kept += found.count
+                refused += found.refused
+            else:
+                keep_upload(served.path, file.name, file.getvalue())
+                kept += 1
         except RetrieverError as error:
             refused.append(str(error))
     st.session_state["refused"] = refused if files else ["No file was chosen."]
