@@ -329,7 +329,8 @@ def _dataset_index(
     missing = [number for number in data.corpus if number not in there]
     if missing:
         tell(f"indexing {len(missing)} of {len(data.corpus)} documents …")
-        index.add(_document(number, *data.corpus[number]) for number in missing)
+    # Without new ones it is fitted, should it have been made by an earlier way of fitting.
+    index.add(_document(number, *data.corpus[number]) for number in missing)
     return index
 
 

@@ -182,12 +182,14 @@ class Scale:
 
     None for a side that is not asked. With one side alone, its scores stand as they are. `own` is
     what the query's own score counts on each side (dense, keyword): less than all of it where the
-    query was asked again with what its first passages say.
+    query was asked again with what its first passages say. `weights` are those of the two sides'
+    standardised scores (see `fusion`).
     """
 
     dense: tuple[float, float] | None
     keyword: tuple[float, float] | None
     own: tuple[float, float] = (1.0, 1.0)
+    weights: tuple[float, float] = (1.0, 1.0)
 
     def terms(
         self,
@@ -209,12 +211,17 @@ class Scale:
             if alone:
                 terms.append(Term(name, score or 0.0, {"score": score or 0.0}))
                 continue
+            mean, std = scale
+            per_unit = self.weights[at] / std if std > 0 else 0.0
             own = self.own[at] * (score or 0.0)
-            terms.append(_standardised(name, score or 0.0, self.own[at], *scale))
+            weight = {} if self.weights[at] == 1 else {"weight": self.weights[at]}
+            made_of = {"score": score or 0.0, "own": self.own[at], "mean": mean, "std": std}
+            made_of |= weight
+            terms.append(Term(name, per_unit * (own - mean), made_of))
             if again is not None:
                 added = again[at] - own
-                value = added / scale[1] if scale[1] > 0 else 0.0
-                terms.append(Term(f"{name} feedback", value, {"added": added, "std": scale[1]}))
+                made_of = {"added": added, "std": std, **weight}
+                terms.append(Term(f"{name} feedback", per_unit * added, made_of))
         if only_refers(chunk.text):
             total = sum(term.value for term in terms)
             terms.append(Term("contents", lowered(total) - total, {"score": total}))
@@ -357,7 +364,7 @@ def _asked(
         found = backend.keyword(keywords, 1, tolerant=tolerant, expansion=added)
         keyword = found.mean, found.std
     own = (1.0, 1.0) if again is None else (1 / again.length, again.expansion.own)
-    scale = Scale(dense, keyword, own)
+    scale = Scale(dense, keyword, own, (backend.dense_weight, 1.0))
     return _Asked(backend, query, keywords, mode, side, tolerant, again, scale)
 
 
@@ -387,12 +394,6 @@ def _reranked(asked: _Asked, before: float, hit: Hit, first: Sequence[Hit]) -> l
     judged = [one.rerank for one in ordered if one.rerank is not None]
     after = float(standing(np.array(scores), np.array(judged))[at])
     return [Term("rerank", after - before, {**made_of, "score": before})]
-
-
-def _standardised(name: str, score: float, own: float, mean: float, std: float) -> Term:
-    """As `search` does: a side that tells no chunk from another says nothing."""
-    value = (own * score - mean) / std if std > 0 else 0.0
-    return Term(name, value, {"score": score, "own": own, "mean": mean, "std": std})
 
 
 def _dense_json(dense: DenseScore, chunk: Chunk) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever import background, calibration
+from retriever import background, calibration, fusion
 from retriever.backends import Backend, DocumentRow, Piece
 from retriever.chunks import split
 from retriever.settings import ChunkSettings, EmbedderSettings
@@ -54,6 +54,9 @@ FIT_SENTENCES = 256
 
 EARLY_SENTENCES = 128
 """So many make it while the corpus still grows: the last fit needs others of them."""
+
+_WEIGHING = ("dense_weight", "held_out", "found_again", "weighed_at")
+"""Facts that stay when only the means are fitted anew."""
 
 GROWTH = 4
 """While it grows, the means are fitted again when there are so many times as many chunks."""
@@ -173,14 +176,33 @@ class Ingest:
         facts: dict[str, Any] = {"passages": len(passages), "sentences": len(queries)}
         if not early:
             facts["corpus"] = corpus_digest(self.backend.documents())
-        self.backend.calibrate(
+        # What people type are questions, and rarely the corpus's sentences: half of each.
+        general = self._query_vectors(self._general_inputs())
+        means = (
             calibration.shrunk_mean(passages, passage_prior),
-            calibration.shrunk_mean(queries, query_prior),
-            facts,
+            (calibration.shrunk_mean(queries, query_prior) + general.mean(axis=0)) / 2,
         )
+        facts["questions"] = len(general)
+        before = _calibration_facts(self.backend) or {}
+        facts |= {name: before[name] for name in _WEIGHING if name in before}
+        self.backend.calibrate(*means, facts)
         if not early:
+            if fusion.is_due(before, self.backend.count_chunks()):
+                self.backend.calibrate(*means, facts | self._weigh())
             self._fit_background()
         self._fitted_at = self._corpus
+
+    def _weigh(self) -> dict[str, Any]:
+        """Measure what the dense side's scores are worth, now that the means are there."""
+        asked = fusion.items(self.backend)
+        sentences = self._query_vectors([self.embedder.query_input(one.sentence) for one in asked])
+        inputs = [self.embedder.passage_input(one.rest, one.chunk.title) for one in asked]
+        rests = self.embedder.embed_inputs(inputs) if inputs else sentences
+        facts = fusion.fit(self.backend, asked, sentences, rests)
+        return facts | {"weighed_at": self.backend.count_chunks()}
+
+    def _general_inputs(self) -> list[str]:
+        return [self.embedder.query_input(one) for one in background.general_questions()]
 
     def _fit_background(self) -> None:
         """Ask questions that have no answer here, now that the means are what they will be."""
@@ -189,8 +211,8 @@ class Ingest:
             self.backend.set_background(None)
             return
         questions = background.general_questions()
-        inputs = [self.embedder.query_input(question) for question in questions]
-        fitted = background.fit(self.backend, questions, self._query_vectors(inputs))
+        vectors = self._query_vectors(self._general_inputs())
+        fitted = background.fit(self.backend, questions, vectors)
         facts = {"questions": fitted.questions, "chunks": chunks, "at": _now()}
         self.backend.set_background({**fitted.to_json(), "facts": facts})
 
@@ -280,7 +302,7 @@ def is_fitted(backend: Backend, rows: Iterable[DocumentRow]) -> bool:
     """Whether means and background are those of these documents, all that the backend has."""
     facts = _calibration_facts(backend)
     rows = list(rows)
-    if facts is None or facts.get("corpus") != corpus_digest(rows):
+    if facts is None or facts.get("corpus") != corpus_digest(rows) or "questions" not in facts:
         return False
     # An index that was made before there were backgrounds has none.
     known = background.Background.from_json(backend.background())

@@ -13,16 +13,15 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 from pathlib import Path
 
 from retriever.chunks import split
+from retriever.heldout import by_chance, taken_out
 from retriever.isolated import file_reader
 from retriever.labels import Retrieval
 from retriever.readers.context import Reading
 from retriever.scan import FoundFile, scan, targets
 from retriever.settings import ChunkSettings
-from retriever.structure import sentences
 from retriever.types import Document, ReadError, UsageError
 
 PASSAGES = 300
@@ -32,11 +31,8 @@ MOST_SENTENCES = 200
 FEWEST_SENTENCES = 20
 PASSAGE = ChunkSettings(size=224)
 
-_SENTENCE_WORDS = range(6, 41)
-_REST_WORDS = 25  # so many words must stay in the passage
 _FILE_SHARE = 10  # no file gives more than a tenth of the passages while there are others
 _PIECE = re.compile(r"\w{1,5}|[^\w\s]")
-_WORD = re.compile(r"\w+")
 
 Passage = tuple[str, str, str]
 """Name ("path#3"), title, text."""
@@ -58,7 +54,7 @@ def known_items(
     for name, (title, text) in list(corpus.items()):
         if len(queries) == MOST_SENTENCES:
             break
-        for sentence, rest in _taken_out(text):
+        for sentence, rest in taken_out(text):
             if sum(sentence in other for other in whole) == 1:  # it belongs to one passage only
                 queries[name], corpus[name] = sentence, (title, rest)
                 break
@@ -75,7 +71,7 @@ def _sample(path: Path, wanted: int, tell: Callable[[str], None]) -> list[Passag
     share = max(1, wanted // _FILE_SHARE)
     chosen: dict[str, Passage] = {}
     spare: list[Passage] = []
-    files = sorted(_files(path), key=lambda file: _by_chance(file.path))
+    files = sorted(_files(path), key=lambda file: by_chance(file.path))
     tell(f"reading passages of {len(files)} files …")
     with file_reader(Reading()) as reader:
         for file in files:
@@ -86,14 +82,14 @@ def _sample(path: Path, wanted: int, tell: Callable[[str], None]) -> list[Passag
             except ReadError:
                 continue
             found = list(_passages(document))
-            random.Random(_by_chance(file.path)).shuffle(found)  # noqa: S311  (not a secret)
+            random.Random(by_chance(file.path)).shuffle(found)  # noqa: S311  (not a secret)
             chosen.update((passage[2], passage) for passage in found[:share])
             spare += found[share : share + wanted]
-    for passage in sorted(spare, key=lambda passage: _by_chance(passage[0])):
+    for passage in sorted(spare, key=lambda passage: by_chance(passage[0])):
         if len(chosen) >= wanted:
             break
         chosen.setdefault(passage[2], passage)
-    return sorted(list(chosen.values())[:wanted], key=lambda passage: _by_chance(passage[0]))
+    return sorted(list(chosen.values())[:wanted], key=lambda passage: by_chance(passage[0]))
 
 
 def _files(path: Path) -> Iterator[FoundFile]:
@@ -107,23 +103,6 @@ def _passages(document: Document) -> Iterator[Passage]:
     for number, (page, span) in enumerate(spans, 1):
         text = document.pages[page].text[span.start : span.end]
         yield f"{document.path}#{number}", document.title, text
-
-
-def _taken_out(text: str) -> Iterator[tuple[str, str]]:
-    """Sentences that can be asked, each with the text without it; in an order by chance."""
-    spans = list(sentences(text))
-    random.Random(_by_chance(text)).shuffle(spans)  # noqa: S311  (not a secret)
-    for span in spans:
-        sentence = " ".join(text[span.start : span.end].split())
-        rest = f"{text[: span.start].rstrip()} {text[span.end :].lstrip()}".strip()
-        asked = len(_WORD.findall(sentence)) in _SENTENCE_WORDS
-        again = sentence in " ".join(rest.split())
-        if asked and not again and len(_WORD.findall(rest)) >= _REST_WORDS:
-            yield sentence, rest
-
-
-def _by_chance(name: str) -> str:
-    return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 __all__ = ["FEWEST_SENTENCES", "MOST_SENTENCES", "PASSAGES", "known_items"]

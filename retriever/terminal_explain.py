@@ -58,23 +58,26 @@ def _passage_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     return [line.replace(_ON, on).replace(_OFF, off) for line in wrapped]
 
 
-def _term_line(term: Term) -> str:
-    """What a summand comes of.
+def made_of(term: Term) -> str:
+    """What a summand comes of, empty where nothing tells.
 
-    >>> _term_line(Term("dense", 2.0, {"score": 0.5, "own": 1, "mean": 0.1, "std": 0.2}))
-    'dense: (0.500 − 0.100) / 0.200 = +2.000'
+    >>> made_of(Term("dense", 2.0, {"score": 0.5, "own": 1, "mean": 0.1, "std": 0.2}))
+    '(0.500 − 0.100) / 0.200'
     """
-    made_of = term.made_of
-    if "mean" in made_of:
-        own = "" if made_of["own"] == 1 else f"{made_of['own']:.3f} · "
-        made = f"({own}{made_of['score']:.3f} − {made_of['mean']:.3f}) / {made_of['std']:.3f}"
-    elif "added" in made_of:
-        made = f"what the first passages add: {made_of['added']:.3f} / {made_of['std']:.3f}"
-    elif term.name == "contents":
-        made = f"refers to other pages only: a quarter of {made_of['score']:.3f} taken away"
-    else:
-        made = ", ".join(f"{name.replace('_', '-')} {n:.3f}" for name, n in made_of.items())
-    return f"{term.name}: {made or 'put in order anew'} = {term.value:+.3f}"
+    numbers = term.made_of
+    if "mean" in numbers:
+        own = "" if numbers["own"] == 1 else f"{numbers['own']:.3f} · "
+        less = f"{'−' if numbers['mean'] >= 0 else '+'} {abs(numbers['mean']):.3f}"
+        return f"({own}{numbers['score']:.3f} {less}) / {numbers['std']:.3f}"
+    if "added" in numbers:
+        return f"what the first passages add: {numbers['added']:.3f} / {numbers['std']:.3f}"
+    if term.name == "contents":
+        return f"refers to other pages only: a quarter of {numbers['score']:.3f} taken away"
+    return ", ".join(f"{name.replace('_', '-')} {n:.3f}" for name, n in numbers.items())
+
+
+def _term_line(term: Term) -> str:
+    return f"{term.name}: {made_of(term) or 'put in order anew'} = {term.value:+.3f}"
 
 
 def _word_line(word: KeywordWord) -> str:

@@ -73,6 +73,10 @@ class Backend(Protocol):
     def calibration(self) -> Calibration | None:
         """The two means that dense search takes away, None before they are fitted."""
 
+    @property
+    def dense_weight(self) -> float:
+        """What the dense side counts beside keywords in hybrid search (see `retriever.fusion`)."""
+
     def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """Bind an empty index to an embedder, or check that it is the one already bound.
 

@@ -130,6 +130,12 @@ class EmbeddedBackend:
         with self._searching() as (_, state):
             return state.means
 
+    @property
+    def dense_weight(self) -> float:
+        """See `Backend.dense_weight`; 1 as long as nothing was measured."""
+        with self._catalog.reading() as reader:
+            return float((reader.calibration_facts() or {}).get("dense_weight", 1.0))
+
     def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """See `Backend.claim`. Other chunk settings are noted: documents are chunked one by one."""
         with self._catalog.reading() as reader:
