@@ -97,7 +97,8 @@ def parse(typed: str) -> Query:
     if not found.filters:
         return Query(typed)
     text = " ".join("".join([*found.text, typed[end:]]).split())
-    if len(found.filters) > _MOST or not says_something(text):
+    # A sign that is left over ("+ -draft") is nothing to look for.
+    if len(found.filters) > _MOST or not says_something(text.replace("+", "")):
         return Query(typed)
     return Query(
         text,

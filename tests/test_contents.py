@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -93,10 +95,12 @@ def index(tmp_path_factory):
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "keyword"])
 def test_contents_stand_below_a_passage_of_similar_score(index, mode, monkeypatch) -> None:
-    found = index.search("zoning", 2, mode=mode)
+    # What is asked a second time depends on the first ranking: here it is the ranking itself.
+    search = partial(index.search, "zoning", 2, mode=mode, feedback=False)
+    found = search()
     assert [hit.chunk.path for hit in found] == ["law.txt", "toc.txt"]
     monkeypatch.setattr("retriever.search.only_refers", lambda text: False)
-    plain = {hit.chunk.path: hit.score for hit in index.search("zoning", 2, mode=mode)}
+    plain = {hit.chunk.path: hit.score for hit in search()}
     assert plain["toc.txt"] > plain["law.txt"], "the words alone prefer the contents"
     assert found[1].score == pytest.approx(lowered(plain["toc.txt"]))
 
@@ -105,7 +109,8 @@ def test_contents_are_found_where_nothing_else_is(index) -> None:
     for by_file in (True, False):
         (hit,) = index.search("appeals", mode="keyword", by_file=by_file)
         assert (hit.rank, hit.chunk.path) == (1, "toc.txt")
-    assert index.search("zoning appeals", 1)[0].chunk.path == "toc.txt"
+    assert index.search("zoning appeals", 1, feedback=False)[0].chunk.path == "toc.txt"
+    assert "toc.txt" in [hit.chunk.path for hit in index.search("zoning appeals", 2)]
 
 
 def test_a_file_is_ranked_by_the_better_of_its_contents_and_its_passages(tmp_path) -> None:

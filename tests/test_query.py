@@ -146,6 +146,11 @@ def test_any_text_is_a_query(typed: str) -> None:
     assert set(letters) <= set(typed)
 
 
+def test_a_sign_left_over_is_nothing_to_look_for() -> None:
+    assert parse("+( -draft") == Query("+( -draft")
+    assert parse("€ -draft").excluded == ("draft",)
+
+
 # A search makes of it what the conditions say
 
 

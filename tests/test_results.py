@@ -309,7 +309,7 @@ def test_copies_are_named_and_filters_hold_for_what_is_folded(index) -> None:
         assert all(chunk.text in {p.text for p in (*hit.parts, hit.chunk)} for chunk in hit.also)
     alone = index.search(query, 20, where={"path": {"ne": "copy of a.txt"}})
     assert not any(hit.also for hit in alone if hit.chunk.path == "a.txt")
-    both = index.search(query, 20, fold=False)
+    both = index.search(query, 1000, fold=False)
     assert {"a.txt", "copy of a.txt"} <= {hit.chunk.path for hit in both}
     assert not any(hit.also or hit.parts for hit in both)
 
