@@ -114,7 +114,8 @@ def _reading(options: argparse.Namespace) -> dict[str, Any]:
     if options.password_file:
         path = Path(options.password_file)
         try:
-            passwords += filter(None, path.read_text("utf-8-sig").splitlines())
+            known = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+            passwords += filter(None, known.decode("utf-8-sig").splitlines())
         except (OSError, ValueError):
             raise UsageError(f"the password file {str(path)!r} cannot be read as text") from None
     languages = options.ocr_languages if options.ocr else ""

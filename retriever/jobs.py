@@ -31,19 +31,30 @@ _SAID = 4_000  # bytes of the end of what a process has said
 class Job:
     """One run of `wva index` on the index in `folder`."""
 
-    def __init__(self, folder: Path, paths: Sequence[str | Path], command: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        paths: Sequence[str | Path],
+        command: Sequence[str],
+        passwords: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self.paths = tuple(paths)
         self.started = time.time()
         self._stopped = False
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
         self._problem: str | None = None
+        # Passwords go through a pipe: command lines and files can be read by others.
+        told = ["--password-file=-"] if passwords else []
         self._process = subprocess.Popen(  # noqa: S603 - our own command line
-            [*command, "--", *map(str, paths)],
-            stdin=subprocess.DEVNULL,
+            [*command, *told, "--", *map(str, paths)],
+            stdin=subprocess.PIPE if passwords else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._complaints,
         )
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError), self._process.stdin as pipe:
+                pipe.write("\n".join(passwords).encode())
 
     @property
     def running(self) -> bool:
@@ -97,6 +108,7 @@ class Jobs:
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = tuple(command)
         self._jobs: dict[Path, Job] = {}
+        self._passwords: dict[Path, list[str]] = {}
         self._lock = threading.Lock()
         atexit.register(self.stop_all)
 
@@ -112,18 +124,31 @@ class Jobs:
                     f"{folder.name} is being indexed already; wait until that is done, or stop it"
                 )
             command = [*self._command, "index", f"--index={folder}", *options]
-            job = self._jobs[folder] = Job(folder, paths, command)
+            known = self._passwords.get(folder, ())
+            job = self._jobs[folder] = Job(folder, paths, command, known)
             return job
+
+    def learn(self, folder: Path, password: str) -> None:
+        """Try this password, too, in all runs to come on the index; it is kept in memory only."""
+        with self._lock:
+            known = self._passwords.setdefault(folder, [])
+            if password and password not in known:
+                known.append(password)
+
+    def count_passwords(self, folder: Path) -> int:
+        """How many passwords are known for the index."""
+        return len(self._passwords.get(folder, ()))
 
     def of(self, folder: Path) -> Job | None:
         """The last run on the index in `folder`, also when it has ended."""
         return self._jobs.get(folder)
 
     def forget(self, folder: Path) -> None:
-        """Drop a run that has ended, with what it said."""
+        """Drop a run that has ended, with what it said, and the index's passwords."""
         with self._lock, suppress(KeyError):
             if not self._jobs[folder].running:
                 del self._jobs[folder]
+                self._passwords.pop(folder, None)
 
     def stop_all(self) -> None:
         """End all runs."""

@@ -130,7 +130,9 @@ def _reading_options(parser: argparse.ArgumentParser) -> None:
         help="tried on encrypted files (repeatable); it is not stored",
     )
     group.add_argument(
-        "--password-file", metavar="FILE", help="passwords, one a line, that no history shall keep"
+        "--password-file",
+        metavar="FILE",
+        help="passwords, one a line, that no history shall keep; - for standard input",
     )
     group.add_argument("--ocr", action="store_true", help="read scanned pages, with Tesseract")
     group.add_argument(

@@ -86,6 +86,12 @@ class PagePictures:
                 return PagePicture(png, None, f"The passage cannot be marked: {error}.")
         return PagePicture(png, Placement(page.text, characters_of(body)))
 
+    def learn(self, password: str) -> None:
+        """Try this password, too, on encrypted files from now on."""
+        with self._busy:
+            if password not in self._passwords:
+                self._passwords.append(password)
+
     def warm(self) -> None:
         """Start what draws, so that the first picture need not wait for it."""
         with self._busy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pypdf
 import pytest
 
 from retriever import AlignedWVA, calibration
 from retriever.cli import main
 from retriever.settings import POOLINGS
 from tests.ggufs import write_gguf
+from tests.pdfs import pdf_file, text_page
 from tests.tiny import save_model
 
 TOTALS = {
@@ -216,6 +219,20 @@ def test_passwords_come_from_a_file_too(shell: Shell, docs: Path, tmp_path: Path
     assert code == 2
     assert err == f"wva: the password file {str(missing)!r} cannot be read as text\n"
     assert not Path(shell.index).exists()
+
+
+def test_passwords_come_from_standard_input(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files").mkdir()
+    pdf = io.BytesIO(pdf_file([text_page("A secret apple.")]))
+    writer = pypdf.PdfWriter(clone_from=pdf)
+    writer.encrypt("Käse", algorithm="AES-256")
+    writer.write(tmp_path / "files" / "locked.pdf")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"wrong\nK\xc3\xa4se\n")))
+    code, _, _ = shell.sync(str(tmp_path / "files"), "--password-file", "-")
+    assert code == 0
+    assert [hit["path"] for hit in shell.search("apple")["hits"]] == ["locked.pdf"]
 
 
 def test_filters(shell: Shell, docs: Path) -> None:

@@ -54,6 +54,23 @@ def test_how_a_run_ends_is_told(jobs: Jobs, tmp_path: Path, what: str, problem: 
     assert jobs.of(tmp_path) is None
 
 
+def test_passwords_go_to_a_run_where_nobody_reads_them(jobs: Jobs, tmp_path: Path) -> None:
+    script = tmp_path / "wva.py"
+    script.write_text(SCRIPT + "(folder / 'told').write_bytes(sys.stdin.buffer.read())\n")
+    jobs.learn(tmp_path, "Käse 1")
+    for password in ("b", "b", ""):
+        jobs.learn(tmp_path, password)
+    assert jobs.count_passwords(tmp_path) == 2
+    job = jobs.start(tmp_path, ["good"])
+    job.wait(30)
+    assert job.problem == ""
+    assert (tmp_path / "told").read_text("utf-8").splitlines() == ["Käse 1", "b"]
+    assert "Käse" not in (tmp_path / "asked").read_text()
+    assert "--password-file=-" in (tmp_path / "asked").read_text().splitlines()
+    jobs.forget(tmp_path)
+    assert jobs.count_passwords(tmp_path) == 0
+
+
 def test_one_run_at_a_time_for_an_index_and_it_can_be_stopped(jobs: Jobs, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     job = jobs.start(tmp_path, ["wait"])

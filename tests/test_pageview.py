@@ -170,7 +170,7 @@ def test_a_file_under_a_password_needs_it(tmp_path: Path) -> None:
     data = io.BytesIO()
     writer.write(data)
     row = kept(tmp_path, data.getvalue())
-    for passwords, opens in (((), False), (("wrong", "sesame"), True)):
+    for passwords, opens in (((), False), (("wrong", "sesame"), True), (("wrong",), False)):
         made = PagePictures(passwords)
         try:
             if opens:
@@ -178,6 +178,8 @@ def test_a_file_under_a_password_needs_it(tmp_path: Path) -> None:
             else:
                 with pytest.raises(ReadError, match="encrypted"):
                     made.show(row, Page(1, "secret"))
+                made.learn("sesame")
+                assert made.show(row, Page(1, "secret")).png
         finally:
             made.close()
 

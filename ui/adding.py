@@ -14,7 +14,7 @@ from retriever.readers.pictures import tesseract
 from retriever.report import FileAccount
 from retriever.types import RetrieverError
 from retriever.unpacking import is_archive
-from ui import state
+from ui import document, state
 from ui.marks import counted, escaped, markdown
 from ui.resources import Served
 
@@ -71,8 +71,33 @@ def folders(
         _run(served, runs, "Sync", "Read what is new or has changed", roots, (), busy)
         again = "Read every file again, also those that failed; known text keeps its vectors"
         _run(served, runs, "Rebuild", again, roots, ("--reread",), busy)
+        _passwords(served, runs, roots, busy)
         if not tesseract.available():
             st.toggle("Read scanned pages", key="ocr", help="With Tesseract; takes longer.")
+
+
+def _passwords(served: Served, runs: Jobs, roots: Sequence[str], busy: str) -> None:
+    """What opens encrypted files: known until the page's server ends, and written nowhere."""
+    with (
+        st.popover("Passwords", key="passwords", icon=":material/key:", type="tertiary"),
+        st.form("password-form", clear_on_submit=True, border=False),
+    ):
+        known = runs.count_passwords(served.path)
+        password = st.text_input(
+            "Password of encrypted files",
+            type="password",
+            key="password",
+            autocomplete="off",
+            help="It is tried on every encrypted file of this collection. It is kept in memory "
+            "until the page's server ends, and written nowhere.",
+        )
+        if known:
+            st.caption(f"{counted(known, 'password')} known.")
+        if st.form_submit_button("Try it", disabled=bool(busy), help=busy or None) and password:
+            runs.learn(served.path, password)
+            document.pictures().learn(password)
+            there = [root for root in roots if Path(root).exists()]
+            told(lambda: start(served, runs, there, ["--retry"]))
 
 
 def name_of(root: str, served: Served) -> str:

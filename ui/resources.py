@@ -35,6 +35,7 @@ _Age = tuple[int | None, int]
 """A generation, None while the index grows, and a number that changes every so many seconds."""
 
 _FRESH_SECONDS = 2.0
+_LEDGER_SECONDS = 3.0
 _GROWING_SECONDS = 10.0
 _SURVEY_SECONDS = 600.0
 _MOST_PROBLEMS = 100
@@ -68,8 +69,8 @@ class Served:
         return _overview(self.place, self._age(_GROWING_SECONDS), self.index)
 
     def account(self) -> Account:
-        """What became of every file: at most ten seconds old while the index grows."""
-        return _account(self.place, self._age(_GROWING_SECONDS), self.index)
+        """What became of every file: at most three seconds old while the index grows."""
+        return _account(self.place, self._age(_LEDGER_SECONDS), self.index)
 
     def facets(self, asked: Question) -> Facets:
         """What the question can be narrowed to, with counts: at most ten seconds old."""

@@ -11,7 +11,7 @@ from retriever import collection
 from retriever.presets import PRESETS
 from retriever.settings import DEFAULT_MODEL
 from retriever.types import RetrieverError
-from ui import adding, controls, ledger, running
+from ui import adding, controls, ledger, running, state
 from ui.marks import counted, escaped, joined, markdown, visible
 from ui.resources import Served, close, served
 from ui.shelf import Shelf, choose, side
@@ -97,7 +97,10 @@ def _chosen(shelf: Shelf, index: Served) -> None:
     st.html('<h3 class="wva-part">Add documents</h3>')
     adding.show(index, shelf.jobs, busy=busy)
     st.html('<h3 class="wva-part">Files</h3>')
-    ledger.show(index, busy=busy)
+    if busy:  # files appear as they are done; nothing can be removed meanwhile
+        st.fragment(ledger.show, run_every=state.EVERY)(index, busy=busy)
+    else:
+        ledger.show(index, busy=busy)
     adding.folders(index, shelf.jobs, partial(ledger.confirm, index), busy=busy)
     st.divider()
     if st.button("Delete this collection", key="delete", disabled=bool(busy), help=busy or None):
