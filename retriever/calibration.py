@@ -36,6 +36,8 @@ PRIOR_WEIGHT = 16.0
 ZCA_POWER = 0.5
 """The power of whitening that keeps the axes (ZCA); 0 would leave all directions as they are."""
 
+_NO_VARIANCE = 1e-12  # of the largest one: what rounding leaves of a direction that is none
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -101,6 +103,8 @@ def sentence_map(vectors: Vectors, prior: Vectors, power: float = ZCA_POWER) -> 
     rows = np.asarray(vectors, dtype=np.float32)
     rows = rows[np.any(rows != 0, axis=-1)]
     mean = shrunk_mean(rows, prior)
+    if len(rows) < rows.shape[1]:
+        return SentenceMap(mean, _whitening_of_few(rows, mean, power))
     return SentenceMap(mean, soft_whitening(shrunk_covariance(rows, mean), power))
 
 
@@ -141,3 +145,29 @@ def soft_whitening(covariance: NDArray[np.float64], power: float = ZCA_POWER) ->
     damped = (axes * (1 + variances) ** -power) @ axes.T
     matrix: Vectors = ((damped + damped.T) / 2).astype(np.float32)
     return matrix
+
+
+def _whitening_of_few(vectors: Vectors, mean: Vectors, power: float) -> Vectors:
+    """`soft_whitening` of `shrunk_covariance`, for fewer vectors (n, dim) than dimensions.
+
+    They vary in n directions at most; in all others the covariance is the prior's. The directions
+    are found among the n vectors: n³ steps instead of dim³.
+    """
+    moved = np.asarray(vectors, dtype=np.float64) - mean
+    count, dim = moved.shape
+    squares, axes = np.linalg.eigh(moved @ moved.T)
+    squares = np.maximum(squares, 0)
+    level = squares.sum() / max(count, 1)
+    variances = np.append(squares + level, level)  # times n + dim; the scale does not matter
+    times = np.append(np.ones(count), dim - count)
+    total = times @ variances
+    if total > 0:
+        shares = variances / total
+        variances = shares / (times @ np.square(shares))
+    *damped, rest = (1 + variances) ** -power
+    there = squares > _NO_VARIANCE * squares.max(initial=0)
+    directions = axes[:, there].T @ moved / np.sqrt(squares[there])[:, None]
+    matrix = (directions.T * (np.array(damped)[there] - rest)) @ directions
+    matrix[np.diag_indices(dim)] += rest
+    symmetric: Vectors = ((matrix + matrix.T) / 2).astype(np.float32)
+    return symmetric

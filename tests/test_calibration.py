@@ -176,3 +176,15 @@ def test_parts_of_a_vector_stay_its_parts() -> None:
     parts[-1] = raw[0] - found.mean - parts[:-1].sum(axis=0)
     mapped = (parts @ found.matrix).sum(axis=0)
     np.testing.assert_allclose(mapped / np.linalg.norm(mapped), found.apply(raw[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 23, 24, 40])
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_few_sentences_take_a_shorter_way_to_the_same_map(count: int, power: float) -> None:
+    rng = np.random.default_rng(count)
+    vectors = calibration.normalise(rng.normal(size=(count, 24)) * np.linspace(0.1, 3, 24))
+    vectors[count // 2 :: 3] = vectors[count // 2 :: 3][:1]  # some sentences are alike
+    prior = rng.normal(size=24).astype(np.float32) / 10
+    found = calibration.sentence_map(vectors, prior, power)
+    whole = calibration.soft_whitening(calibration.shrunk_covariance(vectors, found.mean), power)
+    np.testing.assert_allclose(found.matrix, whole, atol=1e-5)
