@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from retriever import calibration
 from retriever.calibration import Calibration
-from retriever.terms import index_terms
-from retriever.types import Chunk, Expansion
+from retriever.types import Expansion
 
 Vectors = NDArray[np.float32]
 
@@ -64,12 +63,12 @@ def passages_for(count: int) -> int:
 
 
 def expansion(
-    found: Sequence[tuple[float, Chunk]],
+    found: Sequence[tuple[float, Sequence[str]]],
     query_words: int,
     term_counts: Callable[[Sequence[str]], Mapping[str, int]],
     total: int,
 ) -> Expansion:
-    """The words to add, of passages with their scores, best first.
+    """The words to add, of passages' scores and terms, best first.
 
     `query_words` is how many words the query is looked for by (its BM25 score is their sum),
     `term_counts` tells in how many of the `total` chunks terms occur.
@@ -78,8 +77,7 @@ def expansion(
     weights = np.exp(scores - scores.max())
     weights /= weights.sum()
     relevance: dict[str, float] = defaultdict(float)
-    for weight, (_, chunk) in zip(weights.tolist(), found, strict=True):
-        terms = index_terms(f"{chunk.title}\n{chunk.text}", chunk.language)
+    for weight, (_, terms) in zip(weights.tolist(), found, strict=True):
         for term in terms:
             relevance[term] += weight / len(terms)
     counts = term_counts(sorted(relevance))

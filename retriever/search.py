@@ -2,8 +2,9 @@
 
 For each query and side, mean and deviation are taken over *all* chunks (a chunk without a query
 word has keyword score 0), so a side that tells the chunks apart clearly weighs more than one that
-does not. Rank fusion throws exactly that away and was measured worse than BM25 alone. What that
-finds first is taken for right, and the query asked again with it (see `feedback`).
+does not. Rank fusion throws exactly that away and was measured worse than BM25 alone. Where the
+dense side is misleading in a corpus, it weighs less (see `fusion`). What is found first is taken
+for right, and the query asked again with it (see `feedback`).
 
 This module asks a backend and a query vector; it does not know how either came to be.
 """
@@ -31,7 +32,7 @@ CANDIDATES = 200
 """At least so many chunks of each side are looked at, whatever `k`."""
 
 BLOCK = 64
-"""Texts of so many chunks are fetched at once."""
+"""Texts, or scores by vector, of so many chunks are fetched at once."""
 
 
 class Mode(StrEnum):
@@ -105,9 +106,10 @@ def asked_again(
     first = _Question(backend, query, vector, None, tolerant).best(Mode.HYBRID, count)
     if not first or first[0].score <= 0:
         return None  # nothing tells them from the rest
-    nearest = backend.vectors([hit.chunk.id for hit in first[:NEAREST]])
+    ids = [hit.chunk.id for hit in first]
+    nearest = backend.vectors(ids[:NEAREST])
     added = expansion(
-        [(hit.score, hit.chunk) for hit in first],
+        list(zip([hit.score for hit in first], backend.terms_of(ids), strict=True)),
         len(query_terms(query)),
         backend.term_counts,
         total,
@@ -158,15 +160,19 @@ class _Question:
     def best(self, mode: Mode, k: int, *, by_file: bool = False) -> list[Hit]:
         """The `k` best chunks, from as many candidates as it takes to be certain."""
         depth = max(CANDIDATES, 2 * k)
+        wanted = k
         while True:
-            ranking = self.ranking(mode, depth)
+            ranking = self.ranking(mode, depth, wanted)
             hits = self.hits(ranking, k, by_file=by_file)
             if len(hits) == k or ranking.exhausted:
                 return hits
-            depth *= 4
+            depth, wanted = 4 * depth, 4 * depth
 
-    def ranking(self, mode: Mode, depth: int) -> _Ranking:
-        """The chunks among each side's `depth` best, ordered by both."""
+    def ranking(self, mode: Mode, depth: int, wanted: int) -> _Ranking:
+        """The chunks among each side's `depth` best, ordered by both.
+
+        Of those that cannot be among the `wanted` best of them some may be left out.
+        """
         vector = self.vector
         if mode is Mode.KEYWORD or vector is None:
             side = self._keyword(depth)
@@ -177,19 +183,22 @@ class _Question:
             scores = dense.scores.tolist()
             return _Ranking(list(dense.ids), scores, scores, None, *_single(dense, depth))
         keyword = self._keyword(depth)
-        return self._fused(vector, dense, keyword, depth)
+        return self._fused(vector, dense, keyword, depth, wanted)
 
     def _keyword(self, depth: int) -> ScoredIds:
         return self.backend.keyword(
             self.query, depth, self.where, tolerant=self.tolerant, expansion=self.expansion
         )
 
-    def _fused(self, vector: Vectors, dense: ScoredIds, keyword: ScoredIds, depth: int) -> _Ranking:
-        """Both sides' chunks by the sum of their standardised scores; equal ones by id."""
-        ids = list(dict.fromkeys([*dense.ids, *keyword.ids]))
-        dense_scores = _completed(
-            ids, dense, lambda missing: self.backend.dense_scores(vector, missing)
-        )
+    def _fused(
+        self, vector: Vectors, dense: ScoredIds, keyword: ScoredIds, depth: int, wanted: int
+    ) -> _Ranking:
+        """Both sides' chunks by the sum of their standardised scores; equal ones by id.
+
+        Dense scores are dear. A chunk that is not among the nearest has no more than the last of
+        these: chunks are asked for by what they can reach, until none can reach the `wanted` best.
+        """
+        ids = list(dense.ids)
         keyword_scores = _completed(
             ids,
             keyword,
@@ -197,10 +206,29 @@ class _Question:
                 self.query, missing, tolerant=self.tolerant, expansion=self.expansion
             ),
         )
-        total = _standardised(dense_scores, dense) + _standardised(keyword_scores, keyword)
+        dense_scores = dense.scores.astype(np.float64)
+        weight = self.backend.dense_weight
+        total = weight * _standardised(dense_scores, dense)
+        total += _standardised(keyword_scores, keyword)
+        near = set(ids)
+        others = [at for at, id_ in enumerate(keyword.ids) if id_ not in near]
+        words = keyword.scores.astype(np.float64)[others]
+        most = _most_unseen(dense, keyword, depth, weight)
+        for start in range(0, len(others), BLOCK):
+            reach = _reach(dense, keyword, words[start], weight)
+            if len(total) >= wanted and reach < np.partition(total, -wanted)[-wanted]:
+                most = max(most, reach)
+                break
+            some = [keyword.ids[at] for at in others[start : start + BLOCK]]
+            theirs = self.backend.dense_scores(vector, some).astype(np.float64)
+            known = words[start : start + BLOCK]
+            ids += some
+            dense_scores = np.append(dense_scores, theirs)
+            keyword_scores = np.append(keyword_scores, known)
+            both = weight * _standardised(theirs, dense) + _standardised(known, keyword)
+            total = np.append(total, both)
         order = sorted(range(len(ids)), key=lambda at: (-total[at], ids[at]))
         scores = [float(total[at]) for at in order]
-        most = _most_unseen(dense, keyword, depth)
         return _Ranking(
             ids=[ids[at] for at in order],
             scores=scores,
@@ -250,13 +278,18 @@ def _single(side: ScoredIds, depth: int) -> tuple[int, bool]:
     return len(side.ids), len(side.ids) < depth
 
 
-def _most_unseen(dense: ScoredIds, keyword: ScoredIds, depth: int) -> float:
+def _most_unseen(dense: ScoredIds, keyword: ScoredIds, depth: int, weight: float) -> float:
     """What a chunk among neither side's `depth` best scores at most: the sum of their last ones."""
     if len(dense.ids) < depth:
         return -np.inf  # there is none: the dense side scores every chunk
     last = keyword.scores[-1] if len(keyword.ids) == depth else 0.0
-    ends = np.array([dense.scores[-1]], np.float64), np.array([last], np.float64)
-    return float(_standardised(ends[0], dense)[0] + _standardised(ends[1], keyword)[0])
+    return _reach(dense, keyword, last, weight)
+
+
+def _reach(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) -> float:
+    """What a chunk with this keyword score has at most, if it is not among the nearest."""
+    ends = np.array([dense.scores[-1]], np.float64), np.array([words], np.float64)
+    return float(weight * _standardised(ends[0], dense)[0] + _standardised(ends[1], keyword)[0])
 
 
 def _completed(

@@ -277,3 +277,36 @@ def test_two_tails_from_one_do_not_disturb_each_other() -> None:
     np.testing.assert_array_equal(left.vectors, pool[:15])
     np.testing.assert_array_equal(right.vectors, pool[[*range(10), *range(20, 25)]])
     np.testing.assert_array_equal(first.ids, np.arange(10))
+
+
+def test_only_the_vectors_that_may_matter_are_fetched() -> None:
+    """By exact scores the best are found whatever the rough ones say, within their error."""
+    ids, vectors = np.arange(400), vectors_of(400, seed=4)
+    query = vectors_of(1, seed=5)[0]
+    scores = vectors @ query
+    fetched: list[int] = []
+
+    def fetch(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        fetched.extend(wanted.tolist())
+        return wanted, vectors[wanted]
+
+    for noise, most in ((0.0, 40), (0.01, 200), (0.3, 400)):
+        fetched.clear()
+        rough = scores + np.random.default_rng(6).uniform(-noise, noise, 400).astype(np.float32)
+        order = np.argsort(-rough)
+        found, _ = faiss_store._rescored(ids[order], rough[order], query, 20, fetch)
+        assert found.tolist() == np.argsort(-scores)[:20].tolist()
+        assert len(fetched) == len(set(fetched)) <= most
+
+
+def test_a_store_gives_back_its_vectors() -> None:
+    ids, vectors = np.arange(0, 120, 3), vectors_of(40, seed=7)
+    base = build(blocks(ids[:25], vectors[:25]), DIM)
+    tail = Tail.empty(DIM).extended(ids[25:], vectors[25:])
+    chosen = np.array([33, 1, 28, 0, 24])
+    for store in (
+        LayeredStore(base, tail, np.array([3])),
+        LayeredStore(None, Tail.empty(DIM).extended(ids, vectors), np.empty(0, np.int64)),
+    ):
+        assert store.is_exact
+        np.testing.assert_array_equal(store.vectors(ids[chosen]), vectors[chosen])

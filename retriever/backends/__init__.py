@@ -211,6 +211,9 @@ class Backend(Protocol):
     def term_counts(self, terms: Sequence[str]) -> Mapping[str, int]:
         """In how many chunks each of the terms (as `terms.index_terms` gives them) occurs."""
 
+    def terms_of(self, chunk_ids: Sequence[str]) -> list[list[str]]:
+        """The terms that each chunk is found by, in order; none for one that is gone."""
+
     def keyword_breakdown(
         self, query: str, chunk_id: str, *, tolerant: bool = False
     ) -> KeywordScore:

@@ -22,7 +22,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever import calibration
 from retriever.backends import ScoredIds, Vectors, snapshots
 from retriever.backends.ranking import best_of, ranked
 from retriever.backends.state import SearchState, StateKeeper
@@ -303,9 +302,8 @@ class EmbeddedBackend:
         with self._searching() as (reader, state):
             by_id = reader.keys_of(chunk_ids)
             found = np.zeros((len(chunk_ids), reader.dimension() or 0), dtype=np.float32)
-            keys, raw = reader.chunk_vectors(np.array(sorted(by_id.values()), dtype=np.int64))
+            keys, calibrated = state.vectors(reader, _keys(by_id))
             rows = dict(zip(keys.tolist(), range(len(keys)), strict=True))
-            calibrated = calibration.apply(raw, state.passage_mean)
             for at, id_ in enumerate(chunk_ids):
                 if id_ in by_id:
                     found[at] = calibrated[rows[by_id[id_]]]
@@ -337,8 +335,7 @@ class EmbeddedBackend:
             if not by_id:
                 return scores
             vector = state.query(checked_query(query, state.store.tail.dimension))
-            keys, raw = reader.chunk_vectors(np.array(sorted(by_id.values()), dtype=np.int64))
-            vectors = calibration.apply(raw, state.passage_mean)
+            keys, vectors = state.vectors(reader, _keys(by_id))
             found = scores_of(vectors, vector, np.arange(len(keys)))
             by_key = dict(zip(keys.tolist(), found, strict=True))
             for at, id_ in enumerate(chunk_ids):
@@ -403,6 +400,11 @@ class EmbeddedBackend:
         with self._catalog.reading() as reader:
             return reader.term_counts(terms)
 
+    def terms_of(self, chunk_ids: Sequence[str]) -> list[list[str]]:
+        """See `Backend.terms_of`."""
+        with self._catalog.reading() as reader:
+            return reader.terms_of(chunk_ids)
+
     def keyword_breakdown(
         self, query: str, chunk_id: str, *, tolerant: bool = False
     ) -> KeywordScore:
@@ -464,7 +466,10 @@ class EmbeddedBackend:
             if key in self._matches:
                 self._matches.move_to_end(key)
                 return self._matches[key]
-        found = reader.keyword(query, tolerant=tolerant, expansion=expansion)
+        if expansion is None:
+            found = reader.keyword(query, tolerant=tolerant)
+        else:
+            found = reader.expanded(self._found(reader, query, tolerant), expansion)
         with self._matches_lock:
             self._matches[key] = found
             while len(self._matches) > _REMEMBERED_QUERIES:
@@ -484,6 +489,10 @@ class EmbeddedBackend:
 
 
 _TRIAL_DIMENSION = 64
+
+
+def _keys(by_id: Mapping[str, int]) -> NDArray[np.int64]:
+    return np.array(sorted(by_id.values()), dtype=np.int64)
 
 
 def _embedder_settings(reader: Reader) -> EmbedderSettings | None:

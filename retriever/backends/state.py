@@ -20,6 +20,7 @@ from retriever import calibration
 from retriever.calibration import Calibration
 from retriever.catalog import Reader, SnapshotRow
 from retriever.stores import Ids, Scores, Vectors
+from retriever.stores.exact import products
 from retriever.stores.faiss import FaissStore, build, factory_for, read
 from retriever.stores.layered import LayeredStore, Tail
 from retriever.types import IndexStateError
@@ -64,15 +65,24 @@ class SearchState:
         """The `k` chunks nearest to the calibrated query (dim,): keys (m,), cosines (m,)."""
 
         def fetch(keys: Ids) -> tuple[Ids, Vectors]:
-            found, raw = reader.chunk_vectors(keys)
-            return found, calibration.apply(raw, self.passage_mean)
+            return self.vectors(reader, keys)
 
         return self.store.search(query, k, allowed, fetch=fetch)
+
+    def vectors(self, reader: Reader, keys: Ids) -> tuple[Ids, Vectors]:
+        """Calibrated vectors of chunks: keys (m,) as given, without those gone, and (m, dim).
+
+        `reader` is of the same generation, and all keys are its chunks' where the store is exact.
+        """
+        if self.store.is_exact:
+            return keys, self.store.vectors(keys)
+        found, raw = reader.chunk_vectors(keys)
+        return found, calibration.apply(raw, self.passage_mean)
 
     def statistics(self, query: Vectors) -> tuple[float, float]:
         """Mean and standard deviation of the calibrated query's cosine with all chunks."""
         if self.sample is not None:
-            scores: Scores | None = self.sample[1] @ query
+            scores: Scores | None = products(self.sample[1], query)
         else:
             scores = self.store.all_scores(query)
         if scores is None or not len(scores):

@@ -15,6 +15,7 @@ from typing import Self
 
 from retriever.catalog import fulltext, schema
 from retriever.catalog.lock import WriterLock
+from retriever.catalog.postings import OCCURRENCES, Postings
 from retriever.catalog.reading import Reader
 from retriever.catalog.writing import Writer
 from retriever.globs import glob_matches
@@ -26,6 +27,7 @@ LOCK_FILE = "LOCK"
 _PATIENCE = 30.0  # seconds for SQLite's own short locks: a checkpoint, the first opening
 _CHECKPOINT_PATIENCE = 0.2
 _WAL_PAGES = 256  # 8 MiB: how long the log grows before it is folded into the file
+_CACHE = 32  # MiB of pages a connection keeps: a query reads hundreds of vectors, here and there
 
 _Place = tuple[int, int]  # device and inode: another file under the same name is another index
 
@@ -45,6 +47,7 @@ class Catalog:
         self._writing = threading.RLock()
         self._writer: sqlite3.Connection | None = None
         self._pool: deque[tuple[_Place, sqlite3.Connection]] = deque()
+        self._postings = Postings()
         self._closed = False
 
     @classmethod
@@ -78,7 +81,7 @@ class Catalog:
             place, connection = self._take()
             try:
                 connection.execute("BEGIN")
-                yield Reader(connection)
+                yield Reader(connection, self._postings)
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -184,6 +187,9 @@ class Catalog:
             _upgrade(connection, self.folder)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+            connection.execute(f"PRAGMA cache_size = {-1024 * _CACHE}")  # negative: in KiB
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute(OCCURRENCES)
             if not writable:
                 connection.execute("PRAGMA query_only = ON")
         except BaseException:

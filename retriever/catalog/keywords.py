@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import log
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from retriever.catalog import spelling
 from retriever.catalog.compounds import FEWEST_OF_A_PART, is_part, parts
+from retriever.catalog.postings import Terms, idf
 from retriever.catalog.schema import unblob
 from retriever.languages import LANGUAGES, LINKS
 from retriever.terms import MARK, QueryWord, folded, language_mark, query_words, words
@@ -36,8 +37,6 @@ MOST_COMPOUNDS = 50
 
 _MOST_TIMES = 2.2
 """BM25 gives a word at most so many times its weight, however often it occurs: k1 + 1."""
-
-_LOWEST_IDF = 1e-6  # FTS5's own, of a term in more than half of the chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +103,10 @@ class _Wanted:
 class KeywordSearch:
     """One query, answered within the connection's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, query: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, query: str, terms: Terms) -> None:
         self._connection = connection
         self._query = query
+        self._terms = terms
         self._counts: dict[str, int] = {}
         self._total = int(connection.execute("SELECT COUNT(*) FROM chunks").fetchone()[0])
         present = "SELECT 1 FROM chunks WHERE language = ? LIMIT 1"
@@ -116,24 +116,15 @@ class KeywordSearch:
             if connection.execute(present, (language,)).fetchone()
         ]
 
-    def matches(self, *, tolerant: bool, expansion: Expansion | None = None) -> Matches:
+    def matches(self, *, tolerant: bool) -> Matches:
         """See `Reader.keyword`."""
-        found = self._matches(tolerant=tolerant)
-        if expansion is None:
-            return found
-        sides = [(found.keys, expansion.own * found.scores)]
-        sides += [_times(weight, self._bm25([term])) for term, weight in expansion.terms]
-        keys, scores = _merged(sides, np.add)
-        return replace(found, keys=keys, scores=scores)
-
-    def _matches(self, *, tolerant: bool) -> Matches:
         asked = query_words(self._query, self.languages)
         wanted = [self._wanted(word) for word in asked]
         instead = self._instead(asked, wanted) if tolerant else {}
         wanted += [_Wanted((), nearest=tuple(terms)) for terms in instead.values()]
         wanted = self._selective(wanted)
         plain = [one.terms[0] for one in wanted if one.is_plain]
-        sides = [self._bm25(list(dict.fromkeys(plain)))]
+        sides = [self._bm25(dict.fromkeys(plain))]
         sides += [self._scored(one) for one in wanted if not one.is_plain]
         corrections = {
             typed: tuple(dict.fromkeys(map(self._as_written, nearest)))
@@ -172,7 +163,7 @@ class KeywordSearch:
             found.append(
                 KeywordWord(
                     *(typed, one.own, documents, sum(terms[term] for term in one.own)),
-                    idf=_idf(self._total, documents),
+                    idf=idf(self._total, documents),
                     score=float(scores[keys == key].sum()),
                 )
             )
@@ -260,9 +251,9 @@ class KeywordSearch:
 
         What stands for the word weighs as much as the word; a word's own parts weigh as they do.
         """
-        idf = _idf(self._total, self._documents(wanted.own))
-        own = _merged([self._share(term, idf) for term in wanted.terms], np.add)
-        weak = [self._share(term, idf) for term in wanted.compounds]
+        weight = idf(self._total, self._documents(wanted.own))
+        own = _merged([self._share(term, weight) for term in wanted.terms], np.add)
+        weak = [self._share(term, weight) for term in wanted.compounds]
         pieces = [self._bm25([part]) for part in wanted.parts]
         near = [self._bm25([term]) for term in wanted.nearest]
         return _merged(
@@ -275,20 +266,13 @@ class KeywordSearch:
             np.maximum,
         )
 
-    def _share(self, term: str, idf: float) -> tuple[Keys, Scores]:
-        """A term's scores, as if it were in as many chunks as `idf` says."""
-        return _times(idf / _idf(self._total, self._count(term)), self._bm25([term]))
+    def _share(self, term: str, weight: float) -> tuple[Keys, Scores]:
+        """A term's scores, as if it were in as many chunks as the `weight` says."""
+        return _times(weight / idf(self._total, self._count(term)), self._bm25([term]))
 
-    def _bm25(self, terms: Sequence[str]) -> tuple[Keys, Scores]:
+    def _bm25(self, terms: Iterable[str]) -> tuple[Keys, Scores]:
         """The chunks in which one of the terms occurs: keys (m,) ascending, scores (m,) > 0."""
-        if not terms:
-            return np.empty(0, np.int64), np.empty(0)
-        expression = " OR ".join(f'"{term}"' for term in terms)
-        rows = self._connection.execute(
-            "SELECT rowid, -bm25(fulltext) FROM fulltext WHERE fulltext MATCH ?", (expression,)
-        )
-        found = np.array(list(rows), dtype=np.float64).reshape(-1, 2)
-        return found[:, 0].astype(np.int64), found[:, 1]
+        return _merged([self._terms.bm25(term) for term in terms], np.add)
 
     def _documents(self, terms: Sequence[str]) -> int:
         """In how many chunks one of the terms occurs, at most."""
@@ -297,16 +281,16 @@ class KeywordSearch:
     def _count(self, term: str) -> int:
         """In how many chunks the term occurs."""
         if term not in self._counts:
-            row = self._connection.execute(
-                "SELECT doc FROM vocabulary WHERE term = ?", (term,)
-            ).fetchone()
-            self._counts[term] = 0 if row is None else int(row[0])
+            self._counts |= self._terms.counts([term])
         return self._counts[term]
 
 
-def _idf(total: int, documents: int) -> float:
-    """The weight that FTS5 gives a term in so many chunks."""
-    return max(_LOWEST_IDF, log((total - documents + 0.5) / (documents + 0.5)))
+def expanded(found: Matches, expansion: Expansion, terms: Terms) -> Matches:
+    """What a query has found, with the terms that join it; see `Backend.keyword`."""
+    sides = [(found.keys, expansion.own * found.scores)]
+    sides += [_times(weight, terms.bm25(term)) for term, weight in expansion.terms]
+    keys, scores = _merged(sides, np.add)
+    return replace(found, keys=keys, scores=scores)
 
 
 def _times(weight: float, side: tuple[Keys, Scores]) -> tuple[Keys, Scores]:
@@ -314,13 +298,16 @@ def _times(weight: float, side: tuple[Keys, Scores]) -> tuple[Keys, Scores]:
 
 
 def _merged(sides: Sequence[tuple[Keys, Scores]], join: np.ufunc) -> tuple[Keys, Scores]:
-    """Scores by key of several sides as one; `join` takes two scores of one key, 0 for none."""
-    keys = np.unique(np.concatenate([np.empty(0, np.int64), *(keys for keys, _ in sides)]))
-    scores = np.zeros(len(keys))
-    for own, values in sides:
-        at = np.searchsorted(keys, own)
-        scores[at] = join(scores[at], values)
-    return keys, scores
+    """Scores > 0 by key of several sides as one; `join` takes two of one key, 0 for none."""
+    there = [(keys, values) for keys, values in sides if len(keys)]
+    if len(there) < 2:
+        return there[0] if there else (np.empty(0, np.int64), np.empty(0))
+    first = min(int(keys[0]) for keys, _ in there)
+    scores = np.zeros(max(int(keys[-1]) for keys, _ in there) - first + 1)
+    for keys, values in there:
+        scores[keys - first] = join(scores[keys - first], values)
+    found = np.flatnonzero(scores)
+    return found + first, scores[found]
 
 
-__all__ = ["COMPOUND_WEIGHT", "KeywordSearch", "Matches"]
+__all__ = ["COMPOUND_WEIGHT", "KeywordSearch", "Matches", "expanded"]

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.calibration import Calibration
-from retriever.catalog.keywords import KeywordSearch, Matches
+from retriever.catalog.keywords import KeywordSearch, Matches, expanded
+from retriever.catalog.postings import Postings, Terms
 from retriever.catalog.schema import blob, stack, unblob
 from retriever.catalog.where import chunk_condition, document_condition
 from retriever.filters import Filter
@@ -58,8 +59,9 @@ class SnapshotRow:
 class Reader:
     """Queries within one transaction; use it in the thread that got it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, postings: Postings | None = None) -> None:
         self._connection = connection
+        self._postings = postings or Postings()  # a writer's changes are not yet everyone's
 
     def restart(self) -> None:
         """Look at the newest committed state instead."""
@@ -299,30 +301,40 @@ class Reader:
 
     # Full text
 
-    def keyword(
-        self, query: str, *, tolerant: bool = False, expansion: Expansion | None = None
-    ) -> Matches:
+    def keyword(self, query: str, *, tolerant: bool = False) -> Matches:
         """BM25 (k1 1.2, b 0.75) of every chunk in which a word of the query occurs.
 
         `tolerant`: for a word that occurs nowhere, the best match of the nearest ones counts 0.6.
-        With an `expansion` the scores are its sum, over every chunk that has one of all words.
         """
-        asked = KeywordSearch(self._connection, query)
-        return asked.matches(tolerant=tolerant, expansion=expansion)
+        return self._asked(query).matches(tolerant=tolerant)
+
+    def expanded(self, found: Matches, expansion: Expansion) -> Matches:
+        """What `keyword` found, with an expansion: every chunk that has one of all words."""
+        return expanded(found, expansion, self._terms())
 
     def keyword_most(self, query: str) -> float:
         """See `Backend.keyword_most`."""
-        return KeywordSearch(self._connection, query).most()
+        return self._asked(query).most()
 
     def term_counts(self, terms: Sequence[str]) -> dict[str, int]:
         """In how many chunks each of the terms occurs."""
-        counts = dict.fromkeys(terms, 0)
-        counts.update(self._among("SELECT term, doc FROM vocabulary WHERE term", terms))
-        return counts
+        return self._terms().counts(terms)
+
+    def terms_of(self, chunk_ids: Sequence[str]) -> list[list[str]]:
+        """The terms that each chunk is found by, in order; none for one that is gone."""
+        select = "SELECT c.id, f.terms FROM chunks c JOIN fulltext f ON f.rowid = c.key WHERE c.id"
+        found = dict(self._among(select, [blob(id_) for id_ in chunk_ids]))
+        return [found.get(blob(id_), "").split() for id_ in chunk_ids]
 
     def keyword_breakdown(self, query: str, key: int, *, tolerant: bool = False) -> KeywordScore:
         """See `Backend.keyword_breakdown`; the chunk by its key."""
-        return KeywordSearch(self._connection, query).breakdown(key, tolerant=tolerant)
+        return self._asked(query).breakdown(key, tolerant=tolerant)
+
+    def _asked(self, query: str) -> KeywordSearch:
+        return KeywordSearch(self._connection, query, self._terms())
+
+    def _terms(self) -> Terms:
+        return self._postings.at(self._connection)
 
     # SQL
 

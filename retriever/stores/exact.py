@@ -57,7 +57,7 @@ def nearest(
         rows = np.flatnonzero(mask)
         if 4 * len(rows) < len(ids):
             return nearest(ids[rows], vectors[rows], query, k, None, length)
-    rough = vectors @ query
+    rough = products(vectors, query)
     if mask is not None:
         rough = np.where(mask, rough, -np.inf)
     count = len(ids) if mask is None else len(rows)
@@ -77,6 +77,15 @@ def scores_of(vectors: Vectors, query: Vectors, rows: np.ndarray) -> Scores:
     for start in range(0, len(rows), _BLOCK):
         block = vectors[rows[start : start + _BLOCK]].astype(np.float64)
         scores[start : start + _BLOCK] = np.einsum("nd,d->n", block, query64)
+    return scores
+
+
+def products(vectors: Vectors, query: Vectors) -> Scores:
+    """Inner products of all rows (n, dim) with `query` (dim,), roughly, in this thread alone: (n,).
+
+    The other threads of a matrix product save less than waiting for them costs on a busy machine.
+    """
+    scores: Scores = np.einsum("nd,d->n", vectors, query)
     return scores
 
 
@@ -133,5 +142,6 @@ __all__ = [
     "checked_query",
     "longest",
     "nearest",
+    "products",
     "scores_of",
 ]

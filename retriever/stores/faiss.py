@@ -125,9 +125,8 @@ class FaissStore:
                 index = faiss.downcast_index(index.storage)
             elif isinstance(index, faiss.IndexIVF):
                 lists = index.nlist
-        _, rows = self._candidates(index, query, wanted, mask, lists)
-        ids, vectors = fetch(np.sort(self.ids[rows]))
-        return best(ids, scores_of(vectors, query, np.arange(len(ids))), k)
+        rough, rows = self._candidates(index, query, wanted, mask, lists)
+        return _rescored(self.ids[rows], rough, query, k, fetch)
 
     def _candidates(
         self,
@@ -234,6 +233,29 @@ def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> Fais
     store = FaissStore(index, kind, fetch)
     store.measure()
     return store
+
+
+def _rescored(
+    candidates: Ids, rough: Scores, query: Vectors, k: int, fetch: Fetch
+) -> tuple[Ids, Scores]:
+    """The k best of candidates by exact scores; `rough` (m,) are the approximate ones, descending.
+
+    Vectors are dear to fetch: it ends where no candidate that remains can be among the best, if
+    its rough score is not further off than twice the worst of those looked at.
+    """
+    ids, scores = np.empty(0, np.int64), np.empty(0, np.float32)
+    error, start, end = 0.0, 0, k + max(_SLACK, k // 8)
+    while start < len(candidates):
+        order = np.argsort(candidates[start:end])
+        some, vectors = fetch(candidates[start:end][order])
+        exact = scores_of(vectors, query, np.arange(len(some)))
+        seen = rough[start:end][order][np.isin(candidates[start:end][order], some)]
+        error = max(error, float(np.abs(exact - seen).max(initial=0.0)))
+        ids, scores = best(np.append(ids, some), np.append(scores, exact), k)
+        if end < len(candidates) and len(ids) == k and scores[-1] > rough[end] + 2 * error:
+            break
+        start, end = end, end + max(_SLACK, k // 4)
+    return ids, scores
 
 
 def _loaded(path: Path) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.stores import Ids, Scores, Vectors
-from retriever.stores.exact import best, checked, checked_query, nearest
+from retriever.stores.exact import best, checked, checked_query, nearest, products
 from retriever.stores.faiss import FaissStore, Fetch
 
 Mask = NDArray[np.bool_]
@@ -122,11 +122,21 @@ class LayeredStore:
 
     def all_scores(self, query: Vectors) -> Scores:
         """The score of every vector (n,), in no order; only where `is_exact`."""
-        parts = [_masked(self.tail.vectors @ query, self._tail_mask)]
+        parts = [_masked(products(self.tail.vectors, query), self._tail_mask)]
         base = None if self.base is None else self.base.exact_vectors
         if base is not None:
-            parts.append(_masked(base @ query, self._base_mask))
+            parts.append(_masked(products(base, query), self._base_mask))
         return np.concatenate(parts)
+
+    def vectors(self, ids: Ids) -> Vectors:
+        """The vectors (n, dim) of ids that the store holds, in this order; where `is_exact`."""
+        in_tail = np.isin(ids, self.tail.ids)
+        found = np.empty((len(ids), self.tail.dimension), np.float32)
+        found[in_tail] = self.tail.vectors[np.searchsorted(self.tail.ids, ids[in_tail])]
+        base = None if self.base is None else self.base.exact_vectors
+        if self.base is not None and base is not None:
+            found[~in_tail] = base[np.searchsorted(self.base.ids, ids[~in_tail])]
+        return found
 
 
 def _without(ids: Ids, removed: Ids) -> Mask | None:

@@ -1,0 +1,200 @@
+"""Terms → BM25 scores, as arrays: what FTS5's own `bm25()` gives, many times faster.
+
+FTS5 computes a score per row, and each row is a step of Python. Here a term's occurrences come out
+of SQLite as one text, the chunks' lengths are read once, and the formula runs over whole arrays
+(k1 1.2, b 0.75, FTS5's lower bound of the idf). What was read is kept as long as nothing changes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.int64]
+Scores = NDArray[np.float64]
+
+OCCURRENCES = "CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab (main, fulltext, instance)"
+"""What a connection needs: a row for every place in which a term stands."""
+
+MOST_ROWS = 2_000_000
+"""Of terms in so many chunks together the scores are kept: 32 MB."""
+
+MOST_COUNTS = 200_000
+"""Of so many terms the number of chunks is kept."""
+
+_LOWEST_IDF = 1e-6  # FTS5's own, of a term in more than half of the chunks
+_VARINT = 0x7F  # seven bits of a byte are the number's, the eighth says that more follow
+
+
+def idf(total: int, documents: int) -> float:
+    """The weight that FTS5 gives a term in so many of all chunks."""
+    return max(_LOWEST_IDF, log((total - documents + 0.5) / (documents + 0.5)))
+
+
+class Postings:
+    """What is known of the terms of one index; threads share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lengths: dict[tuple[str, ...], _Lengths] = {}  # one: of this index and analyser
+        self._state: _State | None = None
+
+    def at(self, connection: sqlite3.Connection) -> Terms:
+        """The terms as this connection's transaction sees them."""
+        names = ("identity", "analyser", "generation")
+        meta = dict(
+            connection.execute("SELECT name, value FROM meta WHERE name IN (?, ?, ?)", names)
+        )
+        *index, generation = (str(meta.get(name)) for name in names)
+        with self._lock:
+            if self._state is None or (self._state.index, self._state.generation) != (
+                tuple(index),
+                generation,
+            ):
+                self._state = _State(tuple(index), generation)
+            state = self._state
+        return Terms(connection, self, state)
+
+    def lengths(self, connection: sqlite3.Connection, index: tuple[str, ...]) -> _Lengths:
+        """How many terms each chunk has, at least of those that the connection sees.
+
+        A chunk's key is never used again and its terms do not change, so new ones are all there is
+        to read.
+        """
+        with self._lock:
+            known = self._lengths.get(index) or _Lengths()
+            rows = connection.execute(
+                "SELECT id, sz FROM fulltext_docsize WHERE id > ? ORDER BY id", (known.last,)
+            ).fetchall()
+            if rows:
+                known = known.extended(rows)
+                self._lengths = {index: known}
+            return known
+
+
+@dataclass(frozen=True, slots=True)
+class _Lengths:
+    keys: Keys = field(default_factory=lambda: np.empty(0, np.int64))
+    values: Keys = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def last(self) -> int:
+        return int(self.keys[-1]) if len(self.keys) else 0
+
+    def extended(self, rows: Iterable[tuple[int, bytes]]) -> _Lengths:
+        keys, sizes = zip(*rows, strict=True)
+        return _Lengths(
+            np.append(self.keys, np.array(keys, np.int64)), np.append(self.values, varints(sizes))
+        )
+
+    def of(self, keys: Keys) -> Keys:
+        return self.values[np.searchsorted(self.keys, keys)]
+
+
+@dataclass(eq=False, slots=True)
+class _State:
+    """What was found out about one generation."""
+
+    index: tuple[str, ...]
+    generation: str
+    scores: OrderedDict[str, tuple[Keys, Scores]] = field(default_factory=OrderedDict)
+    counts: dict[str, int] = field(default_factory=dict)
+    rows: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def keep(self, term: str, found: tuple[Keys, Scores]) -> None:
+        with self.lock:
+            if term not in self.scores:
+                self.scores[term] = found
+                self.rows += len(found[0])
+            while self.rows > MOST_ROWS and len(self.scores) > 1:
+                self.rows -= len(self.scores.popitem(last=False)[1][0])
+
+    def known(self, term: str) -> tuple[Keys, Scores] | None:
+        with self.lock:
+            if term in self.scores:
+                self.scores.move_to_end(term)
+            return self.scores.get(term)
+
+    def keep_counts(self, counts: dict[str, int]) -> None:
+        with self.lock:
+            if len(self.counts) > MOST_COUNTS:
+                self.counts.clear()
+            self.counts.update(counts)
+
+
+class Terms:
+    """The terms of one transaction's index."""
+
+    def __init__(self, connection: sqlite3.Connection, postings: Postings, state: _State) -> None:
+        self._connection = connection
+        self._postings = postings
+        self._state = state
+
+    def bm25(self, term: str) -> tuple[Keys, Scores]:
+        """The chunks in which the term occurs: keys (m,) ascending, scores (m,) > 0."""
+        found = self._state.known(term)
+        if found is None:
+            found = self._scored(term)
+            self._state.keep(term, found)
+        return found
+
+    def counts(self, terms: Iterable[str]) -> dict[str, int]:
+        """In how many chunks each of the terms occurs."""
+        known = self._state.counts
+        counts = {term: known.get(term, -1) for term in terms}
+        new = {term: self._count(term) for term, count in counts.items() if count < 0}
+        self._state.keep_counts(new)
+        return counts | new
+
+    def _count(self, term: str) -> int:
+        row = self._connection.execute("SELECT doc FROM vocabulary WHERE term = ?", (term,))
+        return int(next(row, (0,))[0])
+
+    def _scored(self, term: str) -> tuple[Keys, Scores]:
+        joined = self._connection.execute(
+            "SELECT group_concat(doc, ' ') FROM temp.occurrences WHERE term = ?", (term,)
+        ).fetchone()[0]
+        if joined is None:
+            return np.empty(0, np.int64), np.empty(0)
+        keys, times = np.unique(np.fromstring(joined, np.int64, sep=" "), return_counts=True)
+        total, average = self._totals()
+        lengths = self._postings.lengths(self._connection, self._state.index).of(keys)
+        within = times + 1.2 * (1 - 0.75 + 0.75 * lengths / average)
+        return keys, idf(total, len(keys)) * (times * (1.2 + 1.0) / within)
+
+    def _totals(self) -> tuple[int, float]:
+        """How many rows the full-text index has, and how many terms one has on average.
+
+        FTS5 writes it as two numbers into its first record.
+        """
+        (record,) = self._connection.execute(
+            "SELECT block FROM fulltext_data WHERE id = 1"
+        ).fetchone()
+        cuts = [at + 1 for at, byte in enumerate(record) if byte <= _VARINT]
+        rows, tokens = varints([record[: cuts[0]], record[cuts[0] : cuts[1]]]).tolist()
+        return rows, tokens / rows
+
+
+def varints(written: Iterable[bytes]) -> Keys:
+    r"""Numbers as SQLite writes them, up to eight bytes each.
+
+    >>> varints([b"\x05", b"\x81\x00"]).tolist()
+    [5, 128]
+    """
+    parts = list(written)
+    sizes = np.array([len(part) for part in parts])
+    ends = np.cumsum(sizes)
+    bits = np.frombuffer(b"".join(parts), np.uint8).astype(np.int64) & _VARINT
+    behind = np.repeat(ends, sizes) - np.arange(len(bits)) - 1
+    return np.add.reduceat(bits << 7 * behind, ends - sizes)
+
+
+__all__ = ["OCCURRENCES", "Postings", "Terms", "idf", "varints"]
