@@ -560,6 +560,11 @@ class Index:
         return self.backend.generation
 
     @property
+    def ready(self) -> bool:
+        """Whether the embedder is loaded, so that nobody has to wait for it."""
+        return self._embedder is not None
+
+    @property
     def embedder(self) -> Embedder:
         """The embedder, loaded now if it was not yet: the index's own, the default for a new one.
 

@@ -67,11 +67,13 @@ def question() -> Question:
     """What the widgets say now."""
     # A widget that is not shown (dates, where there are none) has no value.
     values = {name: st.session_state.get(name, value) for name, value in asdict(Question()).items()}
-    for name in ("formats", "folders", "years"):
+    for name in ("formats", "folders", "years", "weights", "marks"):
         values[name] = tuple(values[name] or ())
     for name in ("q", "path", "since", "until"):
         values[name] = (values[name] or "").strip()
     values["mode"] = values["mode"] or Question.mode_default()
+    if st.session_state.get("weighed") != values["q"]:
+        values["weights"] = ()  # they are those of another question's words
     return Question(**values)
 
 
@@ -135,7 +137,8 @@ def show(served: Served) -> Question:
 def clear_filters() -> None:
     """Ask the same of all documents."""
     now = question()
-    _set(Question(now.q, now.mode, now.k, now.by_file, now.every, now.variety))
+    kept = Question(now.q, now.mode, now.k, now.by_file, now.every, now.variety)
+    _set(replace(kept, weights=now.weights, marks=now.marks))
 
 
 def ask_again(index: str, asked: Question) -> None:
@@ -153,6 +156,7 @@ def ask_by(mode: str) -> None:
 def _set(asked: Question) -> None:
     for name, value in asdict(asked).items():
         st.session_state[name] = list(value) if isinstance(value, tuple) else value
+    st.session_state["weighed"] = asked.text
 
 
 def _filters_label(asked: Question) -> str:

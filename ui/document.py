@@ -14,6 +14,7 @@ import streamlit as st
 
 from retriever.pageview import PagePicture, PagePictures, file_of, has_picture
 from retriever.types import Chunk, DocumentRow, Hit, Page, ReadError
+from ui.contributions import CSS, legend
 from ui.document_picture import pictured
 from ui.document_text import Leaf, Weights, leaf_at, leaves, readable
 from ui.marks import Sought, escaped, markdown, visible, word_spans
@@ -65,6 +66,11 @@ def is_open() -> bool:
     return OPEN in st.query_params
 
 
+def came_for(served: Served) -> Chunk | None:
+    """The passage that is opened; None if it is gone."""
+    return next(iter(served.index.backend.get(st.query_params.get_all(OPEN)[:1])), None)
+
+
 def document_view(served: Served, query: str | Sought, weights: Weights | None = None) -> None:
     """The opened document. `weights` shade words of its passage's page, else the query's words."""
     st.html(DOCUMENT_CSS)
@@ -78,6 +84,8 @@ def document_view(served: Served, query: str | Sought, weights: Weights | None =
         return
     of_it = [chunk for chunk in chunks if chunk.document_id == opened.row.id]
     _title(opened.row)
+    if weights is not None:
+        st.html(CSS + legend("in closeness of meaning"))
     _leaf(served, opened.row.id, tuple(of_it), query, weights)
 
 
@@ -253,4 +261,13 @@ def get_ready(served: Served) -> None:
         pictures()
 
 
-__all__ = ["OPEN", "close", "document_view", "get_ready", "is_open", "open_hit", "pictures"]
+__all__ = [
+    "OPEN",
+    "came_for",
+    "close",
+    "document_view",
+    "get_ready",
+    "is_open",
+    "open_hit",
+    "pictures",
+]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from math import isfinite
 from typing import Any
 
 from retriever.facets import in_folder
@@ -22,6 +23,9 @@ MODES = {
 RESULTS = (5, 10, 20, 50, 100)
 MOST_RESULTS = RESULTS[-1]
 MOST_VARIETY = 10
+LIGHTEST, HEAVIEST = -1.0, 3.0
+"""What a word can weigh; 1 is as it stands, less than 0 leads away from it."""
+
 _LAST_PAGE = 1_000_000
 
 _YEAR = re.compile(r"\d{4}")
@@ -34,6 +38,9 @@ class Question:
 
     `every`: passages that say the same, or follow each other, stand by themselves. `variety`: from
     0 (best first) to 10, results differ from those above them.
+
+    `weights` are those of the question's words, `marks` the parts of passages that more or less is
+    wanted of: see `ui.steer`.
     """
 
     q: str = ""
@@ -50,11 +57,17 @@ class Question:
     last_page: int | None = None
     since: str = ""
     until: str = ""
+    weights: tuple[float, ...] = ()
+    marks: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """What is searched for, without white space around it."""
         return self.q.strip()
+
+    def plain(self) -> Question:
+        """The same, without weights and marks."""
+        return replace(self, weights=(), marks=())
 
     def where(self, *, without: Collection[str] = ()) -> dict[str, Any] | None:
         """The filter as the index reads it, or None without one; some fields may be left out."""
@@ -139,6 +152,8 @@ class Question:
             last_page=_number(one.get("last", ""), _LAST_PAGE),
             since=one.get("since", ""),
             until=one.get("until", ""),
+            weights=_weights(one.get("weights", "")),
+            marks=tuple(dict.fromkeys(params.get("like", ()))),
         )
 
     @staticmethod
@@ -162,6 +177,8 @@ _NAMES = {
     "last_page": "last",
     "since": "since",
     "until": "until",
+    "weights": "weights",
+    "marks": "like",
 }
 """The field's name → the name in the address."""
 
@@ -200,8 +217,24 @@ def _pages_in_words(first: int | None, last: int | None) -> str:
 
 def _as_param(value: Any) -> str | list[str]:
     if isinstance(value, tuple):
-        return list(value)
+        weights = [f"{one:g}" for one in value if isinstance(one, float)]
+        return ",".join(weights) if weights else list(value)
     return "1" if value is True else str(value)
+
+
+def _weights(text: str) -> tuple[float, ...]:
+    """Weights as an address has them; () for what cannot be meant, and where nothing is weighed.
+
+    >>> _weights("1,0,2.5"), _weights("9,-7"), _weights("1,heavy"), _weights("1,1"), _weights("nan")
+    ((1.0, 0.0, 2.5), (3.0, -1.0), (), (), ())
+    """
+    try:
+        weights = [float(part) for part in text.split(",")]
+    except ValueError:
+        return ()
+    if not all(map(isfinite, weights)) or all(weight == 1 for weight in weights):
+        return ()
+    return tuple(min(HEAVIEST, max(LIGHTEST, weight)) for weight in weights)
 
 
 def _number(text: str, most: int) -> int | None:
@@ -216,4 +249,4 @@ def _number(text: str, most: int) -> int | None:
     return number or None
 
 
-__all__ = ["MODES", "MOST_VARIETY", "RESULTS", "Question", "folder_name"]
+__all__ = ["HEAVIEST", "LIGHTEST", "MODES", "MOST_VARIETY", "RESULTS", "Question", "folder_name"]

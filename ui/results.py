@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from retriever.background import NOTHING_MATCHES, nothing_matches
 from retriever.query import parse
 from retriever.results import widened
 from retriever.terminal import understood_lines
-from retriever.types import Excerpt, Hit, ModelError, RetrieverError
-from ui import controls, document, state, taking
+from retriever.types import Excerpt, Hit, ModelError, RetrieverError, UsageError
+from ui import actions, controls, missing, state, steer, taking, why
 from ui.cards import card
+from ui.contributions import CSS
 from ui.marks import Sought, escaped, markdown
 from ui.questions import Question
 from ui.resources import Served
@@ -39,10 +41,17 @@ def show(served: Served, asked: Question) -> None:
         state.error(error)
         _button("Search by keywords instead", lambda: controls.ask_by("keyword"))
         return
+    except UsageError as error:
+        state.error(error)
+        if asked != asked.plain():
+            _button("Search without weights and marked passages", steer.clear)
+        return
+    steer.show(served, asked)
     if hits:
         _list(served, asked, hits, seconds)
     else:
         _nothing(asked)
+    missing.show(served, asked)
 
 
 def explain() -> None:
@@ -66,6 +75,7 @@ def _found(served: Served, asked: Question) -> tuple[list[Hit], float]:
             by_file=asked.by_file,
             fold=not asked.every,
             diversity=asked.variety / 10,
+            steering=steer.steering(served, asked),
         )
     return hits, time.perf_counter() - started
 
@@ -88,23 +98,19 @@ def _list(served: Served, asked: Question, hits: Sequence[Hit], seconds: float) 
             f"in {seconds:.2f} s{only}</p></section>"
         )
         taking.bar(served, asked, hits)
-    for hit, shown in cards:
-        _result(hit, shown)
+    st.html(CSS)
+    places = [(hit, _result(hit, shown)) for hit, shown in cards]
+    # All results can be read before the first of them is explained.
+    for hit, place in sorted(places, key=lambda one: why.is_open(one[0])):
+        with place:
+            actions.below(served, asked, hit, hits)
 
 
-def _result(hit: Hit, shown: str) -> None:
-    """A card, and what opens its document."""
-    with st.container(gap=None, key=f"result-{hit.rank}"):
-        st.html(shown)
-        where = f"Open {hit.chunk.place}" if hit.chunk.page is not None else "Open the document"
-        st.button(
-            markdown(where),
-            key=f"open-{hit.rank}",
-            on_click=document.open_hit,
-            args=(hit,),
-            type="tertiary",
-            icon=":material/open_in_full:",
-        )
+def _result(hit: Hit, shown: str) -> DeltaGenerator:
+    """A card, with room for what one can do with it."""
+    place = st.container(gap=None, key=f"result-{hit.rank}")
+    place.html(shown)
+    return place
 
 
 def _verdict(hits: Sequence[Hit]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import controls, document, keys, results, state, taking
+from ui import controls, document, keys, results, state, taking, why
 from ui.marks import markdown, visible
 from ui.resources import Served
 from ui.shelf import Shelf, side
@@ -34,7 +34,9 @@ def show(shelf: Shelf) -> None:
     listed = asked.text and not document.is_open()
     state.activity(index, shown=generation if listed else None)
     if document.is_open():
-        document.document_view(index, results.sought(index, asked))
+        chunk = document.came_for(index)
+        weights = None if chunk is None else why.shades(index, asked, chunk)
+        document.document_view(index, results.sought(index, asked), weights)
     elif asked.text:
         taking.remember(shelf, asked)
         results.show(index, asked)

@@ -1,0 +1,42 @@
+"""What one can do with a result: open it, ask why it is there, look for more like it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from retriever.types import Hit
+from ui import document, steer, why
+from ui.marks import markdown
+from ui.questions import Question
+from ui.resources import Served
+
+
+@st.fragment
+def below(served: Served, asked: Question, hit: Hit, hits: Sequence[Hit]) -> None:
+    """A row of buttons below one of the `hits`, and what they open; nothing else is drawn anew."""
+    where = f"Open {hit.chunk.place}" if hit.chunk.page is not None else "Open the document"
+    explained = why.is_open(hit)
+    with st.container(horizontal=True, gap="small", key=f"actions-{hit.rank}"):
+        if st.button(
+            markdown(where), key=f"open-{hit.rank}", type="tertiary",
+            icon=":material/open_in_full:",
+        ):  # fmt: skip
+            document.open_hit(hit)
+            st.rerun()
+        st.button(
+            "Why this passage?",
+            key=f"why-{hit.rank}",
+            on_click=why.toggle,
+            args=(hit.chunk.id,),
+            type="tertiary",
+            icon=f":material/{'expand_less' if explained else 'help_center'}:",
+        )
+        if asked.mode != "keyword":
+            steer.offer(asked, hit)
+    if explained:
+        why.show(served, asked, hit, hits)
+
+
+__all__ = ["below"]

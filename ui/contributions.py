@@ -1,0 +1,235 @@
+"""An explanation → HTML: words shaded by what they bring, shares, sums. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from retriever.explain import DenseScore, Explanation
+from retriever.terminal_explain import made_of
+from retriever.types import Chunk, KeywordScore
+from retriever.why import Difference, Row
+from ui.document_text import shade
+from ui.marks import counted, escaped, unwrapped
+
+CSS = """<style>
+[class*="st-key-actions-"] .stPopover { margin-top: -.35rem; }
+.wva-why .wva-text { margin: 0; }
+.wva-why mark { color: inherit; padding: 0 .1em; border-radius: .2em; background: var(--weight); }
+.wva-legend { font-size: .84rem; opacity: .85; margin: .35rem 0 0; }
+.wva-legend mark { color: inherit; padding: 0 .35em; border-radius: .2em;
+  background: var(--weight); }
+.wva-sum { font-size: .9rem; overflow-x: auto; }
+.wva-sum + .wva-sum { margin-top: 1rem; }
+[class*="st-key-matrix-"] { overflow-x: auto; }
+.wva-sum table { border-collapse: collapse; width: 100%; }
+.wva-sum caption { text-align: start; font-weight: 600; padding: 0 0 .3rem; color: inherit; }
+.wva-sum :is(td, th) { text-align: start; font-weight: 400; border: 0; vertical-align: top;
+  padding: .22rem .9rem .22rem 0; overflow-wrap: anywhere; }
+.wva-sum th { opacity: .68; font-size: .82rem; }
+.wva-sum :is(td, th).wva-number { text-align: end; padding-right: 0; padding-left: .6rem;
+  white-space: nowrap; font-variant-numeric: tabular-nums; }
+.wva-sum tr.wva-total td { font-weight: 650;
+  border-top: 1px solid color-mix(in srgb, currentColor 30%, transparent); }
+.wva-sum small { opacity: .72; font-size: .82rem; font-variant-numeric: tabular-nums; }
+.wva-bar { display: block; position: relative; height: .8rem; min-width: 5rem; margin-top: .25rem;
+  background: linear-gradient(currentColor, currentColor) var(--zero) 0 / 1px 100% no-repeat; }
+.wva-bar i { position: absolute; top: 0; bottom: 0; border-radius: 2px; }
+.wva-bar .wva-for { background: rgb(240 173 0 / .85); }
+.wva-bar .wva-against { background: rgb(66 133 244 / .85); }
+</style>"""
+
+LEAST = 0.08
+"""A word that brings less than this share of what the strongest brings is not shaded."""
+
+NAMES = {
+    "dense": "meaning",
+    "keyword": "keywords",
+    "dense feedback": "meaning, asked again",
+    "keyword feedback": "keywords, asked again",
+    "contents": "list of contents",
+    "rerank": "read once more",
+}
+"""The terms of a score as people read them."""
+
+_SHARES = {
+    "word × word": "your words with its words",
+    "word × prompt": "words with the prompt",
+    "prompt × prompt": "prompt with prompt",
+    "marks": "punctuation",
+    "constants": "constants",
+    "remainder": "remainder (rounding)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shaded:
+    """A word's place in its text, what it brings, and that as a share of the largest, signed."""
+
+    start: int
+    end: int
+    value: float
+    weight: float
+
+
+def shaded_words(dense: DenseScore, evidence: int | None = None) -> list[Shaded]:
+    """The passage's words that are worth a shade; `evidence`: for this word of the query only.
+
+    Places are in the passage's text; words of the title are left out.
+    """
+    count = len(dense.passage_words)
+    values = dense.by_passage_word if evidence is None else dense.matrix[evidence, :count]
+    largest = float(np.abs(values).max(initial=0.0)) or 1.0
+    return [
+        Shaded(word.start, word.end, value, value / largest)
+        for word, value in zip(dense.passage_words, values.tolist(), strict=True)
+        if not word.in_title and abs(value) >= LEAST * largest
+    ]
+
+
+def page_weights(found: Explanation) -> list[tuple[int, int, float]] | None:
+    """The shades of a passage's words where they stand on its page; None without a dense side."""
+    if found.dense is None:
+        return None
+    at = found.chunk.start
+    return [(at + word.start, at + word.end, word.weight) for word in shaded_words(found.dense)]
+
+
+def shaded_passage(chunk: Chunk, words: Sequence[Shaded]) -> str:
+    """The passage with these words shaded; each says its value when it is pointed at."""
+    text = unwrapped(chunk.text)
+    parts, at = [], 0
+    for word in sorted(words, key=lambda word: word.start):
+        shown = escaped(text[word.start : word.end])
+        style = f"--weight: {shade(word.weight)}"
+        parts += [
+            escaped(text[at : word.start]),
+            f'<mark style="{style}" title="{word.value:+.4f}">{shown}</mark>',
+        ]
+        at = word.end
+    body = "".join([*parts, escaped(text[at:])])
+    return f'<div class="wva-why"><p class="wva-text" dir="auto">{body}</p></div>'
+
+
+def legend(what: str = "the stronger the more") -> str:
+    """What the shades' colours mean, in words."""
+    kinds = ((1.0, "speaks for it"), (-1.0, "speaks against"))
+    shown = " ".join(
+        f'<mark style="--weight: {shade(weight)}">{name}</mark>' for weight, name in kinds
+    )
+    return f'<p class="wva-legend">{shown} {escaped(what)}</p>'
+
+
+def shares_table(dense: DenseScore) -> str:
+    """What kinds of pairs the cosine comes of, as bars: they add up to it."""
+    shares = {name: value for name, value in dense.shares.items() if abs(value) >= 0.00005}
+    low, high = min(0.0, *shares.values()), max(0.0, *shares.values(), 1e-9)
+    rows = [
+        _cells(escaped(_SHARES[name]), _bar(value, low, high), f"{value:+.4f}")
+        for name, value in shares.items()
+    ]
+    total = _cells("cosine", "", f"{dense.cosine:.4f}", total=True)
+    return _table("Where the closeness of meaning comes from", [*rows, total])
+
+
+def _bar(value: float, low: float, high: float) -> str:
+    """A value as a bar from zero on, where `low` and `high` are the ends."""
+    width = high - low
+    left, size = (min(0.0, value) - low) / width, abs(value) / width
+    zero = f"{-100 * low / width:.2f}%"
+    kind = "wva-for" if value > 0 else "wva-against"
+    style = f"left:{100 * left:.2f}%;width:{100 * size:.2f}%"
+    return (
+        f'<span class="wva-bar" style="--zero:{zero}"><i class="{kind}" style="{style}"></i></span>'
+    )
+
+
+def sum_table(found: Explanation) -> str:
+    """The arithmetic up to the score: each summand with what it is made of, and their sum."""
+    rows = [
+        _cells(
+            escaped(NAMES.get(term.name, term.name)),
+            f"<small>{escaped(made_of(term) or 'put in order anew')}</small>",
+            f"{term.value:+.3f}",
+        )
+        for term in found.terms
+    ]
+    total = _cells("score", "", f"{found.score:.3f}", total=True)
+    return _table("The arithmetic of the score", [*rows, total])
+
+
+def keyword_table(keyword: KeywordScore) -> str:
+    """BM25 word by word; empty where no word of the query was looked for."""
+    if not keyword.words:
+        return ""
+    rows = []
+    for word in keyword.words:
+        times = counted(word.times, "time") if word.times else "not here"
+        passages = counted(word.documents, "passage")
+        said = f"{times}, in {passages} of {keyword.passages:,}, weight {word.idf:.2f}"
+        rows.append(
+            _cells(escaped(word.word), f"<small>{escaped(said)}</small>", f"{word.score:+.3f}")
+        )
+    total = _cells("keywords (BM25)", "", f"{keyword.score:.3f}", total=True)
+    return _table("The keywords, word by word", [*rows, total])
+
+
+def difference_tables(told: Difference, first: str, second: str) -> str:
+    """Two explanations side by side, `first` and `second` being what the passages are called."""
+    total = Row("score", told.first.score, told.second.score)
+    terms = [Row(NAMES.get(row.name, row.name), row.first, row.second) for row in told.terms]
+    tables = [_compared("The score's summands", terms, first, second, total)]
+    if told.words:
+        tables.append(_compared("Your words, by meaning", told.words, first, second))
+    if told.keywords:
+        tables.append(_compared("Your words, as keywords", told.keywords, first, second))
+    return "".join(tables)
+
+
+def _compared(
+    name: str, rows: Sequence[Row], first: str, second: str, total: Row | None = None
+) -> str:
+    cells = [_row(row) for row in rows]
+    if total is not None:
+        cells.append(_row(total, total=True))
+    head = "".join(
+        f'<th class="wva-number">{escaped(one)}</th>' for one in (first, second, "difference")
+    )
+    return _table(name, cells, f"<tr><th></th>{head}</tr>")
+
+
+def _row(row: Row, *, total: bool = False) -> str:
+    numbers = f"{row.first:.3f}", f"{row.second:.3f}", f"{row.difference:+.3f}"
+    cells = "".join(f'<td class="wva-number">{number}</td>' for number in numbers)
+    kind = ' class="wva-total"' if total else ""
+    return f"<tr{kind}><td>{escaped(row.name)}</td>{cells}</tr>"
+
+
+def _cells(name: str, what: str, number: str, *, total: bool = False) -> str:
+    kind = ' class="wva-total"' if total else ""
+    return f'<tr{kind}><td>{name}</td><td>{what}</td><td class="wva-number">{number}</td></tr>'
+
+
+def _table(name: str, rows: Sequence[str], head: str = "") -> str:
+    body = "".join(rows)
+    return (
+        f'<div class="wva-sum"><table><caption>{escaped(name)}</caption>{head}'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+__all__ = [
+    "CSS",
+    "NAMES",
+    "Shaded",
+    "difference_tables",
+    "keyword_table",
+    "legend",
+    "page_weights",
+    "shaded_passage",
+    "shaded_words",
+    "shares_table",
+    "sum_table",
+]

@@ -1,0 +1,255 @@
+"""Steering a search: what each word weighs, and more or less like a part of a passage.
+
+Both belong to the question, so they are in the page's address, and "back" undoes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from retriever.steering import Marked, Steering
+from retriever.structure import sentences
+from retriever.types import Chunk, Hit, RetrieverError, Span
+from ui import state
+from ui.marks import counted, markdown, visible
+from ui.questions import HEAVIEST, LIGHTEST, Question
+from ui.resources import Served
+
+MORE, LESS = 1.0, -0.5
+"""What a mark weighs beside the question, which weighs 1: taking away distorts more than adding."""
+
+MOST_WORDS = 24
+"""So many words can be weighed; longer questions are rarely meant word by word."""
+
+_MOST_MARKS = 8
+_LABEL = 60
+_MARK = re.compile(r"(-?)([0-9a-f]{16}):(\d{1,9})-(\d{1,9})")
+_STEP = 0.25
+
+
+def steering(served: Served, asked: Question) -> Steering | None:
+    """What the question's weights and marks are to a search; None if there are none."""
+    if asked.mode == "keyword":
+        return None
+    marked = tuple(
+        Marked(one.chunk.id, one.start, one.end, MORE if one.wanted else LESS)
+        for one in _marks(served, asked.marks)
+        if one.chunk is not None
+    )
+    made = Steering(weights(served, asked), marked)
+    return None if made.changes_nothing else made
+
+
+def weights(served: Served, asked: Question) -> tuple[float, ...]:
+    """The weights of the question's words; () where none is set, or they are not of these words.
+
+    Raises UsageError or ModelError where the index's model cannot weigh words.
+    """
+    if not asked.weights or asked.mode == "keyword":
+        return ()
+    count = len(served.index.query_words(asked.text))
+    return asked.weights if len(asked.weights) == count else ()
+
+
+def show(served: Served, asked: Question) -> None:
+    """The words' sliders, folded away, and the marked passages."""
+    if asked.mode == "keyword":
+        return
+    _chips(served, asked)
+    panel = st.expander(
+        "Weigh the words",
+        expanded=bool(asked.weights),
+        key="weigh",
+        icon=":material/instant_mix:",
+        on_change="rerun",
+    )
+    if panel.open:
+        with panel:
+            try:
+                _sliders(served, asked)
+            except RetrieverError as error:
+                state.error(error)
+
+
+def offer(asked: Question, hit: Hit) -> None:
+    """What marks a part of this result as more, or less, wanted; to be drawn in a fragment."""
+    if tuple(st.session_state.get("marks", ())) != asked.marks:
+        st.rerun()  # the whole page: something was marked just now
+    chunk = hit.chunk
+    panel = st.popover(
+        "More or less like this",
+        key=f"like-{chunk.id}",
+        icon=":material/thumbs_up_down:",
+        type="tertiary",
+        on_change="rerun",
+    )
+    if not panel.open:
+        return
+    with panel:
+        parts = _parts(chunk.text)
+        chosen = st.selectbox(
+            "Which part? Choose a sentence, or type some of its words as they stand there",
+            list(parts),
+            format_func=visible,
+            key=f"part-{chunk.id}",
+            accept_new_options=True,
+        )
+        span = parts.get(chosen) or place_of(chosen, chunk.text)
+        if span is None:
+            st.caption("These words do not stand side by side in this passage.")
+        with st.container(horizontal=True):
+            for label, wanted in (("More like this", True), ("Less like this", False)):
+                st.button(
+                    label,
+                    key=f"{label[:4].lower()}-{chunk.id}",
+                    on_click=_mark,
+                    args=(chunk.id, span),
+                    kwargs={"wanted": wanted},
+                    disabled=span is None,
+                )
+
+
+def clear() -> None:
+    """Search with the plain question again; to be called as a button's callback."""
+    st.session_state["weights"], st.session_state["marks"] = [], []
+
+
+def place_of(words: str | None, text: str) -> Span | None:
+    r"""Where words stand side by side in a text, in capitals or not; None if they do not.
+
+    >>> place_of("is HOT", "Tea\nis\nhot.")
+    Span(start=4, end=10)
+    """
+    if not words or not words.strip():
+        return None
+    pattern = r"\s+".join(map(re.escape, words.split()))
+    found = re.search(pattern, text, re.IGNORECASE)
+    return Span(*found.span()) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """A mark as it is in the address, and what it marks: None where that is gone."""
+
+    text: str
+    chunk: Chunk | None
+    start: int
+    end: int
+    wanted: bool
+
+    @property
+    def label(self) -> str:
+        """What it says, for people."""
+        what = "More" if self.wanted else "Less"
+        if self.chunk is None:
+            return f"{what} like a passage that is not here any more"
+        return f"{what} like “{_cut(self.chunk.text[self.start : self.end])}”"
+
+
+def _marks(served: Served, marks: Sequence[str]) -> list[_Marked]:
+    """The marks with their passages; what is not written as a mark is left out."""
+    found = [match for mark in marks[:_MOST_MARKS] if (match := _MARK.fullmatch(mark))]
+    known = {chunk.id: chunk for chunk in served.index.backend.get([one[2] for one in found])}
+    return [
+        _Marked(one[0], known.get(one[2]), int(one[3]), int(one[4]), not one[1]) for one in found
+    ]
+
+
+def _mark(chunk: str, span: Span, *, wanted: bool) -> None:
+    """Add a mark; the same part cannot be wanted and not."""
+    place = f"{chunk}:{span.start}-{span.end}"
+    others = [one for one in st.session_state.get("marks", []) if one.lstrip("-") != place]
+    st.session_state["marks"] = [*others, place if wanted else f"-{place}"][-_MOST_MARKS:]
+    st.session_state[f"like-{chunk}"] = False
+
+
+def _unmark(mark: str) -> None:
+    st.session_state["marks"] = [one for one in st.session_state["marks"] if one != mark]
+
+
+def _chips(served: Served, asked: Question) -> None:
+    """The marks of this search, each to be removed with a click."""
+    marks = _marks(served, asked.marks)
+    if not marks:
+        return
+    with st.container(horizontal=True, gap="small", key="marks-row"):
+        for at, one in enumerate(marks):
+            st.button(
+                markdown(one.label),
+                key=f"unmark-{at}",
+                help="Remove",
+                on_click=_unmark,
+                args=(one.text,),
+                icon=":material/close:",
+            )
+
+
+def _sliders(served: Served, asked: Question) -> None:
+    """One for each word; the results follow without the model."""
+    words = served.index.query_words(asked.text)
+    if not words:
+        st.caption("There is no word in this question that could be weighed.")
+        return
+    now = weights(served, asked) or (1.0,) * len(words)
+    shown = words[:MOST_WORDS]
+    with st.container(
+        horizontal=True, gap="medium", vertical_alignment="center", key="weights-row"
+    ):
+        for at, word in enumerate(shown):
+            st.session_state[f"weight-{at}"] = now[at]
+            st.slider(
+                markdown(word.word),
+                LIGHTEST,
+                HEAVIEST,
+                step=_STEP,
+                key=f"weight-{at}",
+                on_change=_weigh,
+                args=(asked.text, len(words)),
+                width=130,
+            )
+        st.button(
+            "Reset",
+            key="unweigh",
+            on_click=_unweigh,
+            disabled=not asked.weights,
+            type="tertiary",
+            icon=":material/restart_alt:",
+        )
+    more = counted(len(words) - len(shown), "more word")
+    rest = f" The {more} count as they stand." if len(words) > len(shown) else ""
+    st.caption(
+        "1 is as it stands; 0 leaves a word out, by meaning and as a keyword; −1 leads away from "
+        f"it. The order follows without asking the model again.{rest}"
+    )
+
+
+def _weigh(text: str, count: int) -> None:
+    """Take over what the sliders say; () for all 1, which is the plain question."""
+    said = [float(st.session_state.get(f"weight-{at}", 1.0)) for at in range(count)]
+    st.session_state["weights"] = [] if all(weight == 1 for weight in said) else said
+    st.session_state["weighed"] = text
+
+
+def _unweigh() -> None:
+    st.session_state["weights"] = []
+
+
+def _parts(text: str) -> dict[str, Span]:
+    """The parts of a passage on offer, by what they are called."""
+    parts = {"The whole passage": Span(0, len(text))}
+    for span in sentences(text):
+        parts.setdefault(_cut(text[span.start : span.end]), span)
+    return parts
+
+
+def _cut(text: str) -> str:
+    """The beginning of a text, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LABEL else f"{line[:_LABEL].rstrip()} …"
+
+
+__all__ = ["clear", "offer", "place_of", "show", "steering", "weights"]
