@@ -191,6 +191,7 @@ def keep_archive(folder: Path, name: str, data: bytes) -> Kept:
     count, foreign, refused = 0, 0, list[str]()
     for file in unpacked(name, data):
         *folders, last = safe_path(file.path)
+        folders = folders[folders[:1] == [home] :]  # "letters.zip" often has the one "letters"
         if not supported(Path(last)):
             foreign += 1
             continue
@@ -205,7 +206,8 @@ def keep_archive(folder: Path, name: str, data: bytes) -> Kept:
         more = len(refused) - _MOST_TOLD
         refused[_MOST_TOLD:] = [f"{more:,} more files in {name!r} were not kept"]
     if foreign:
-        refused.append(f"{foreign:,} of the files in {name!r} are of no format that is read")
+        files = "file" if foreign == 1 else "files"
+        refused.append(f"{foreign:,} {files} in {name!r} not kept: of no format that is read")
     if not count and not refused:
         refused.append(f"there is no file in {name!r}")
     return Kept(count, tuple(refused))

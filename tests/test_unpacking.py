@@ -41,7 +41,9 @@ def kept(home: Path) -> Files:
 
 
 def test_files_keep_their_folders_and_are_found(home: Path) -> None:
-    data = packed({"a/one.txt": b"An apple.", "a/b/two.md": b"A pear.", "three.txt": b"A fig."})
+    data = packed(
+        {"a/one.txt": b"An apple.", "a/b/two.md": b"A pear.", "My letters/three.txt": b"A fig."}
+    )
     assert keep_archive(home, "My letters.zip", data) == Kept(3, ())
     assert kept(home) == {
         "My letters/a/one.txt": b"An apple.",
@@ -103,7 +105,7 @@ def test_an_archive_does_not_write_through_a_link(home: Path, tmp_path: Path) ->
 def test_files_nobody_reads_are_counted_and_not_unpacked(home: Path) -> None:
     data = packed({"a.mp4": b"x", "b.exe": b"x", "inner.zip": packed({"c.txt": b"x"})})
     found = keep_archive(home, "a.zip", data)
-    assert found == Kept(0, ("3 of the files in 'a.zip' are of no format that is read",))
+    assert found == Kept(0, ("3 files in 'a.zip' not kept: of no format that is read",))
 
 
 def test_what_would_be_too_much_is_refused_before_it_is_unpacked(

@@ -40,8 +40,9 @@ def show(served: Served, runs: Jobs, *, busy: str) -> None:
             "Folder or file", key="folder", placeholder="/home/me/Documents", help=_FOLDER_HELP
         )
         if st.form_submit_button("Add and index", disabled=bool(busy), help=busy or None):
+            _refuse(served, [])
             told(lambda: start(served, runs, [checked_folder(path, served.path)]))
-    _refused()
+    _refused(served)
 
 
 def folders(
@@ -140,10 +141,8 @@ def _run(
     there = [root for root in roots if Path(root).exists()]
     if st.button(label, key=label.lower(), disabled=bool(busy), help=busy or help_):
         gone = [root for root in roots if root not in there]
-        st.session_state["refused"] = [
-            f"The folder {root!r} is not there now; what was indexed of it is kept."
-            for root in gone
-        ]
+        kept = "is not there now; what was indexed of it is kept"
+        _refuse(served, [f"the folder {root!r} {kept}" for root in gone])
         if there:
             told(lambda: start(served, runs, there, options))
         else:
@@ -165,16 +164,23 @@ def _uploaded(served: Served, runs: Jobs, files: Sequence[Any]) -> None:
                 kept += 1
         except RetrieverError as error:
             refused.append(str(error))
-    st.session_state["refused"] = refused if files else ["No file was chosen."]
+    _refuse(served, refused if files else ["no file was chosen"])
     if kept:
         told(lambda: start(served, runs, [uploads_of(served.path)]))
     else:
         st.rerun()
 
 
-def _refused() -> None:
-    for sentence in st.session_state.pop("refused", []):
-        st.warning(markdown(sentence[:1].upper() + sentence[1:]), icon=":material/block:")
+def _refuse(served: Served, sentences: Sequence[str]) -> None:
+    """Say this of the index until something else is added."""
+    st.session_state["refused"] = (served.path, tuple(sentences))
+
+
+def _refused(served: Served) -> None:
+    path, sentences = st.session_state.get("refused", (served.path, ()))
+    if sentences and path == served.path:
+        lines = (markdown(f"{sentence[:1].upper()}{sentence[1:]}.") for sentence in sentences)
+        st.warning("\n\n".join(lines), icon=":material/block:")
 
 
 __all__ = ["folders", "name_of", "show", "start", "told"]

@@ -29,7 +29,10 @@ def show(shelf: Shelf) -> None:
             f"There is no collection in {markdown(str(shelf.home))} yet.",
             icon=":material/folder_open:",
         )
-    with st.popover("New collection", key="new", icon=":material/add:"):
+    if st.session_state.pop("made", False):
+        st.session_state["new-name"] = ""
+    # Another key with each new one: so it closes when one was made.
+    with st.popover("New collection", key=f"new-{len(shelf.found)}", icon=":material/add:"):
         _new(shelf)
     index = shelf.served()
     if index is not None:
@@ -87,6 +90,7 @@ def _create(shelf: Shelf, name: str, model: str) -> None:
     made = collection.create(shelf.home, name, "" if model == DEFAULT_MODEL else model)
     # The choice is a widget that is drawn already: it is set when the page is drawn next.
     st.session_state["choose"] = made.name
+    st.session_state["made"] = True
 
 
 def _chosen(shelf: Shelf, index: Served) -> None:
