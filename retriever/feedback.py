@@ -41,6 +41,8 @@ OWN = 0.5
 SHARE_OF_ALL = 0.1
 """No more than a tenth of all chunks are taken for right."""
 
+_BLOCK = 32  # terms are counted together
+
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
@@ -80,17 +82,34 @@ def expansion(
     for weight, (_, terms) in zip(weights.tolist(), found, strict=True):
         for term in terms:
             relevance[term] += weight / len(terms)
-    counts = term_counts(sorted(relevance))
-    # A word says more the fewer passages have it; one that most have says nothing.
-    value = {
-        term: relevance[term] * log((total - count + 0.5) / (count + 0.5))
-        for term, count in counts.items()
-        if 2 * count < total
-    }
+    value = _values(relevance, term_counts, total)
     best = sorted(value, key=lambda term: (-value[term], term))[:WORDS]
     whole = sum(relevance[term] for term in best) or 1.0
     added = tuple((term, (1 - OWN) * relevance[term] / whole) for term in best)
     return Expansion(OWN / max(1, query_words), added)
+
+
+def _values(
+    relevance: Mapping[str, float],
+    term_counts: Callable[[Sequence[str]], Mapping[str, int]],
+    total: int,
+) -> dict[str, float]:
+    """How well terms tell the passages from the rest, of all that may be among the best.
+
+    A word says more the fewer passages have it; one that most have says nothing. Counting is dear,
+    and a word says most if no other passage has it: those that could not be among the best even so
+    are not counted.
+    """
+    most = log((total - 0.5) / 1.5)
+    terms = sorted(relevance, key=lambda term: (-relevance[term], term))
+    value: dict[str, float] = {}
+    for start in range(0, len(terms), _BLOCK):
+        if len(value) >= WORDS and sorted(value.values())[-WORDS] > relevance[terms[start]] * most:
+            break
+        for term, count in term_counts(terms[start : start + _BLOCK]).items():
+            if 2 * count < total:
+                value[term] = relevance[term] * log((total - count + 0.5) / (count + 0.5))
+    return value
 
 
 def drawn(
