@@ -9,6 +9,7 @@ import pytest
 
 from retriever import ingest as ingest_module
 from retriever.backends.embedded import EmbeddedBackend
+from retriever.background import general_questions
 from retriever.calibration import PRIOR_WEIGHT
 from retriever.ingest import Ingest, corpus_digest, fitting, is_fitted, row_for, typical_sentence
 from retriever.settings import ChunkSettings
@@ -135,7 +136,7 @@ def test_the_work_does_not_grow_with_the_corpus(backend, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 40])
-def test_the_means_are_those_of_the_corpus_drawn_to_general_ones(backend, count) -> None:
+def test_the_means_are_the_corpus_s_drawn_to_general_ones_and_questions(backend, count) -> None:
     embedder = Plain()
     ingest = Ingest(backend, embedder, CHUNKING)
     for number in range(count):
@@ -156,6 +157,9 @@ def test_the_means_are_those_of_the_corpus_drawn_to_general_ones(backend, count)
     ):
         vectors = Plain().embed_inputs([prompt(text) for text in texts]).astype(np.float64)
         expected = (vectors.sum(axis=0) + PRIOR_WEIGHT * prior) / (count + PRIOR_WEIGHT)
+        if name == "query":  # what people type are questions: they have half of the say
+            general = Plain().embed_inputs(list(map(prompt, general_questions())))
+            expected = (expected + general.astype(np.float64).mean(axis=0)) / 2
         np.testing.assert_allclose(seen[name], expected, atol=1e-6)
     assert (seen["facts"]["passages"], seen["facts"]["sentences"]) == (count, count)
 
