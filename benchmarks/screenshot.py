@@ -1,85 +1,122 @@
-"""The README's picture of the page: `python benchmarks/screenshot.py --index indexes/sample`.
+"""The README's pictures of the page: `python -m benchmarks.screenshot --index indexes/sample`.
 
-Needs the extra `dev` and a Chromium on the PATH.
+Every picture is drawn anew; `--only NAME` draws one of them. Needs the extra `dev` and a Chromium
+on the PATH.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
-from ui.server import command
+from PIL import Image
 
-OUTPUT = Path(__file__).parents[1] / "ui" / "static" / "search.png"
+from benchmarks.browser import MODEL_SECONDS, chromium, served
+
+OUTPUT = Path(__file__).parents[1] / "ui" / "static"
 QUESTION = "giving visitors and maintenance technicians limited access to company resources"
-MODEL_SECONDS = 180
+MOST_BYTES = 300_000
+_COLOURS = 128  # of a picture: enough for text and charts, and a third of the bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture's name, the address it shows, what is done there first, and how it looks."""
+
+    name: str
+    path: str
+    prepare: Callable[[Any], None]
+    height: int = 860
+    scheme: str = "light"
+
+
+def _searched(page: Any) -> None:
+    page.wait_for_selector(".wva-card", timeout=MODEL_SECONDS * 1000)
+
+
+def _explained(page: Any) -> None:
+    _searched(page)
+    page.get_by_role("button", name="Why this passage?").first.click()
+    panel = page.locator(".st-key-explained-1")
+    panel.locator('[data-testid="stVegaLiteChart"], svg, table').first.wait_for()
+    page.locator(".st-key-result-1").scroll_into_view_if_needed()
+
+
+def _opened(page: Any) -> None:
+    _searched(page)
+    page.locator(".st-key-open-1 button").first.click()
+    page.locator(".wva-boxed").first.wait_for()
+    page.wait_for_function("document.querySelector('.wva-paper img').naturalWidth > 0")
+
+
+def _collections(page: Any) -> None:
+    page.locator('[data-testid="stDataFrame"]').wait_for()
+
+
+def _about(page: Any) -> None:
+    page.locator('[data-testid="stVegaLiteChart"]').wait_for(timeout=MODEL_SECONDS * 1000)
+
+
+_ASKED = f"/?{urlencode({'q': QUESTION})}"
+
+PICTURES = (
+    Picture("search", _ASKED, _searched),
+    Picture("explained", _ASKED, _explained),
+    Picture("document", _ASKED, _opened, scheme="dark"),
+    Picture("collections", "/collections", _collections),
+    Picture("about", "/about", _about),
+)
 
 
 def main() -> None:
+    """Draw them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, default=Path("indexes/sample"))
-    parser.add_argument("--question", default=QUESTION)
-    parser.add_argument("--mode", default="hybrid", choices=["hybrid", "dense", "keyword"])
-    parser.add_argument("--scheme", default="light", choices=["light", "dark"])
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--only", choices=[picture.name for picture in PICTURES])
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="the folder they go to")
     asked = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        sys.exit("there is no Chromium on the PATH; install one, e.g. apt-get install chromium")
-    port = _free_port()
-    server = subprocess.Popen(command(asked.index.absolute(), port))  # noqa: S603  (our own)
-    try:
-        _wait(port)
-        link = urlencode({"q": asked.question, "mode": asked.mode})
-        asked.output.parent.mkdir(parents=True, exist_ok=True)
-        _shoot(chromium, f"http://127.0.0.1:{port}/?{link}", asked.scheme, asked.output)
-    finally:
-        server.terminate()
-        server.wait(10)
-    print(f"wrote {asked.output}")
+    asked.output.mkdir(parents=True, exist_ok=True)
+    with served(asked.index) as address, chromium() as browser:
+        for picture in PICTURES:
+            if asked.only in (None, picture.name):
+                path = asked.output / f"{picture.name}.png"
+                path.write_bytes(_small(_shoot(browser, address, picture)))
+                print(f"wrote {path} ({path.stat().st_size:,} bytes)")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _shoot(browser: Any, address: str, picture: Picture) -> bytes:
+    context = browser.new_context(
+        viewport={"width": 1280, "height": picture.height},
+        color_scheme=picture.scheme,
+        device_scale_factor=1.5,
+    )
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}{picture.path}")
+    picture.prepare(page)
+    page.locator('[data-test-script-state="notRunning"]').wait_for()
+    page.evaluate("document.activeElement.blur()")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1_500)  # what fades in has faded in
+    drawn: bytes = page.screenshot()
+    context.close()
+    return drawn
 
 
-def _wait(port: int) -> None:
-    """Until the server answers, for half a minute."""
-    for _ in range(150):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).close()
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    sys.exit("the page's server did not start")
-
-
-def _shoot(chromium: str, url: str, scheme: str, output: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(
-            viewport={"width": 1280, "height": 860},
-            color_scheme="dark" if scheme == "dark" else "light",
-            device_scale_factor=1.5,
-        )
-        page.goto(url)
-        page.wait_for_selector(".wva-card", timeout=MODEL_SECONDS * 1000)
-        page.evaluate("document.activeElement.blur()")
-        page.wait_for_timeout(500)  # what fades in has faded in
-        page.screenshot(path=output)
-        browser.close()
+def _small(drawn: bytes) -> bytes:
+    """The picture with so many colours, compressed as far as it goes, and below `MOST_BYTES`."""
+    picture = Image.open(io.BytesIO(drawn)).convert("RGB")
+    for colours in (_COLOURS, _COLOURS // 2, _COLOURS // 4):
+        made = io.BytesIO()
+        picture.quantize(colours, dither=Image.Dither.NONE).save(made, "PNG", optimize=True)
+        if made.tell() <= MOST_BYTES:
+            break
+    return made.getvalue()
 
 
 if __name__ == "__main__":

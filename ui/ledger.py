@@ -88,7 +88,9 @@ def matching(
 
 def _row(file: FileAccount, served: Served) -> dict[str, Any]:
     ocr = any(page.state is PageState.OCR for page in file.pages)
-    said = [file.reason, "read by OCR" if ocr else "", file.advice]
+    locked = any(page.state is PageState.ENCRYPTED for page in file.pages)
+    advice = "give it below, under Passwords" if locked else file.advice
+    said = [file.reason, "read by OCR" if ocr else "", advice]
     return {
         "State": WORDS[file.coverage],
         "File": visible(file.path),

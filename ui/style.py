@@ -112,8 +112,9 @@ DOCUMENT_CSS = """<style>
   background: color-mix(in srgb, Canvas 75%, transparent); }
 div:has(> .st-key-leaves) { position: sticky; top: 3.7rem; z-index: 90; }
 @media (max-width: 40rem) {
-  :is(.st-key-previous, .st-key-next, .st-key-home) p { position: absolute; overflow: hidden;
-    width: 1px; height: 1px; clip-path: inset(50%); }
+  .st-key-leaves .st-key-leaf { width: 5.2rem; }
+  .st-key-leaves :is(.st-key-close, .st-key-previous, .st-key-next, .st-key-home) p {
+    position: absolute; overflow: hidden; width: 1px; height: 1px; clip-path: inset(50%); }
 }
 </style>"""
 

@@ -1,0 +1,70 @@
+"""The page with its server and a Chromium, for what is measured and drawn of it.
+
+Needs the extra `dev` and a Chromium on the PATH.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ui.server import command
+
+MODEL_SECONDS = 180
+
+
+@contextmanager
+def served(index: Path) -> Iterator[str]:
+    """The page's address while its server runs for the index (or folder of indexes)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    server = subprocess.Popen(command(index.absolute(), port))  # noqa: S603  (our own)
+    try:
+        _wait(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser without a window."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        sys.exit("there is no Chromium on the PATH; install one, e.g. apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def _wait(port: int) -> None:
+    """Until the server answers, for half a minute."""
+    for _ in range(150):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    sys.exit("the page's server did not start")
+
+
+__all__ = ["MODEL_SECONDS", "chromium", "served"]

@@ -1,0 +1,106 @@
+"""How long one waits at the page: `python -m benchmarks.page --index indexes/sample`.
+
+Measured in Chromium, from the key or click to what it asked for standing on the screen. The model
+is loaded before, by a first search. The machine's load is told: on a busy one all takes longer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.browser import MODEL_SECONDS, chromium, served
+
+QUESTIONS = (
+    "who may approve a risk exception",
+    "how long must a password be",
+    "visitors in the conference center",
+    "what does the time machine look like",
+    "how to make bread for many people",
+    "a man who turns into somebody else",
+    "when is an assessment report due",
+    "trust zones and network location",
+    "lost her way in a garden",
+    "what to do after a secret was stolen",
+)
+
+NEW = ".wva-card:not([data-before])"
+_MARK = "document.querySelectorAll('.wva-card').forEach(card => card.dataset.before = 1)"
+_DRAWN = """alt => { const image = document.querySelector(".wva-paper img");
+  return image && image.complete && image.naturalWidth > 0 && image.alt !== alt; }"""
+
+
+def main() -> None:
+    """Measure, and print seconds: the median and the longest of each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--index", type=Path, default=Path("indexes/sample"))
+    index = parser.parse_args().index
+    with served(index) as address, chromium() as browser:
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab.set_default_timeout(MODEL_SECONDS * 1000)
+        tab.goto(f"{address}/?q=warm&format=pdf")
+        tab.wait_for_selector(".wva-card")
+        visits = [seconds(lambda: _visit(browser, address)) for _ in range(5)]
+        searches, pictures, pages = [], [], []
+        for question in QUESTIONS:
+            _mark(tab, question)
+            searches.append(seconds(lambda: _search(tab)))
+            tab.locator(".st-key-open-1 button").first.wait_for()
+            pictures.append(seconds(lambda: _open(tab)))
+            pages.append(seconds(lambda: _turn(tab)))
+            tab.locator(".st-key-close button").first.click()
+            tab.wait_for_selector(".wva-card")
+    load = os.getloadavg()[0]
+    print(f"{os.cpu_count()} cores, load {load:.1f}; seconds: median, longest of so many")
+    for name, times in (
+        ("the page's search box", visits),
+        ("first result after Enter", searches),
+        ("first picture of an opened PDF", pictures),
+        ("the next page", pages),
+    ):
+        print(f"{name:32} {median(times):5.2f} {max(times):5.2f} {len(times):3}")
+
+
+def seconds(what: Callable[[], None]) -> float:
+    """How long it takes."""
+    started = time.perf_counter()
+    what()
+    return time.perf_counter() - started
+
+
+def _visit(browser: Any, address: str) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    page.wait_for_selector(".st-key-q input")
+    page.close()
+
+
+def _mark(tab: Any, question: str) -> None:
+    tab.evaluate(_MARK)
+    tab.locator(".st-key-q input").fill(question)
+
+
+def _search(tab: Any) -> None:
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector(NEW)
+
+
+def _open(tab: Any) -> None:
+    tab.locator(".st-key-open-1 button").first.click()
+    tab.wait_for_function(_DRAWN, arg="")
+
+
+def _turn(tab: Any) -> None:
+    before = tab.locator(".wva-paper img").get_attribute("alt")
+    last = tab.locator(".st-key-next button").first.is_disabled()
+    tab.locator(".st-key-previous button" if last else ".st-key-next button").first.click()
+    tab.wait_for_function(_DRAWN, arg=before)
+
+
+if __name__ == "__main__":
+    main()
