@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from math import log
 from pathlib import Path
 
@@ -15,9 +16,11 @@ import pytest
 
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.catalog.compounds import is_part, parts
+from retriever.catalog.connections import LOCK_FILE
+from retriever.catalog.lock import WriterLock
 from retriever.filters import Words
 from retriever.terms import index_terms, matching_words
-from retriever.types import DocumentRow, Page, Piece, Span, document_id
+from retriever.types import DocumentRow, IndexStateError, Page, Piece, Span, document_id
 
 COURT = "Das Bundesverfassungsgericht hat über die Klage und den Antrag nicht entschieden."
 COURT_OF = "Das Gericht des Bundes ist in der Stadt und nicht auf dem Land."
@@ -159,17 +162,46 @@ def test_an_index_made_by_another_analyser_is_analysed_again(
     queries = ("Gericht", "Haus", "houses", "Bundesverfassungsgericht", "to die")
     before = [found(backend, query) for query in queries]
     backend.close()
-    with sqlite3.connect(folder / "catalog.sqlite") as connection:
+    make_older(folder)
+    with EmbeddedBackend.open(folder) as reopened:
+        assert [found(reopened, query) for query in queries] == before
+        assert not found(reopened, "other")
+
+
+def make_older(folder: Path) -> None:
+    """Turn an index's catalog into one of format 2."""
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as connection, connection:
         connection.execute("DROP INDEX chunks_language")
         connection.execute("ALTER TABLE chunks DROP COLUMN language")
         connection.execute("DROP TABLE long_words")
         connection.execute("UPDATE fulltext SET terms = 'other'")
         connection.execute("DELETE FROM meta WHERE name = 'analyser'")
         connection.execute("PRAGMA user_version = 2")
-    connection.close()
+
+
+def test_an_older_index_is_left_alone_while_another_process_writes(
+    folder: Path, backend: EmbeddedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = found(backend, "houses")
+    backend.close()
+    make_older(folder)
+    catalog = (folder / "catalog.sqlite").read_bytes()
+    monkeypatch.setattr("retriever.catalog.connections._UPGRADE_PATIENCE", 0.0)
+    other = WriterLock(folder / LOCK_FILE)
+    other.acquire()
+    with pytest.raises(IndexStateError, match=r"older version .* another process is writing"):
+        EmbeddedBackend.open(folder)
+    assert (folder / "catalog.sqlite").read_bytes() == catalog
+    other.release()
     with EmbeddedBackend.open(folder) as reopened:
-        assert [found(reopened, query) for query in queries] == before
-        assert not found(reopened, "other")
+        assert found(reopened, "houses") == before
+
+
+def test_tables_of_another_version_are_no_damage(folder: Path, backend: EmbeddedBackend) -> None:
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as connection, connection:
+        connection.execute("ALTER TABLE chunks RENAME COLUMN language TO tongue")
+    with pytest.raises(IndexStateError, match="another version of wva-retriever is at work"):
+        backend.keyword("houses", 3)
 
 
 def test_the_parts_of_a_compound_by_hand() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import threading
 import uuid
@@ -26,8 +27,12 @@ LOCK_FILE = "LOCK"
 
 _PATIENCE = 30.0  # seconds for SQLite's own short locks: a checkpoint, the first opening
 _CHECKPOINT_PATIENCE = 0.2
+_UPGRADE_PATIENCE = 5.0  # for another process that brings the index up to date just now
 _WAL_PAGES = 256  # 8 MiB: how long the log grows before it is folded into the file
 _CACHE = 32  # MiB of pages a connection keeps: a query reads hundreds of vectors, here and there
+
+_OTHER_TABLES = re.compile(r"no such (table|column)|has \d+ columns but|has no column")
+"""What SQLite says of tables that are not those it was asked about."""
 
 _Place = tuple[int, int]  # device and inode: another file under the same name is another index
 
@@ -184,7 +189,7 @@ class Catalog:
         connection = _connection(self.path, mode)
         try:
             _check_ours(connection, self.folder)
-            _upgrade(connection, self.folder)
+            self._upgrade(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
             connection.execute(f"PRAGMA cache_size = {-1024 * _CACHE}")  # negative: in KiB
@@ -196,6 +201,27 @@ class Catalog:
             connection.close()
             raise
         return connection
+
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
+        """Bring an index of an older format, or with other terms, to this one.
+
+        Not under the hands of a writer: one of the older version would write what it knows on.
+        """
+        if _is_current(connection):
+            return
+        lock = WriterLock(self.folder / LOCK_FILE)
+        try:
+            if not self._lock.held:
+                lock.acquire(_UPGRADE_PATIENCE)
+            _upgrade(connection, self.folder)
+        except IndexStateError as error:
+            if not _is_current(connection):  # another process may have been faster
+                raise IndexStateError(
+                    "the index was made by an older version of wva-retriever and cannot be "
+                    f"brought up to date: {error}"
+                ) from error
+        finally:
+            lock.release()
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
@@ -293,9 +319,7 @@ def _check_ours(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
-    """Bring an index of an older format, or with other terms, to this one, in one transaction."""
-    if _is_current(connection):
-        return
+    """Bring tables and terms to this version, in one transaction."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         if not _is_current(connection):  # another process may have been faster
@@ -304,8 +328,7 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
         connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         raise IndexStateError(
-            f"the index in {folder} was made by an older version of wva-retriever and cannot be "
-            f"brought up to date ({error}); open it once where it may be written"
+            f"{folder} cannot be written ({error}); open it once where it can be"
         ) from error
     finally:
         if connection.in_transaction:
@@ -332,6 +355,11 @@ def _sentence(folder: Path, error: Exception) -> str:
         return f"the disk with the index in {folder} is full; nothing was lost, free some space"
     if "readonly" in text or "unable to open" in text:
         return f"the index in {folder} cannot be opened: {text}; check the folder's permissions"
+    if _OTHER_TABLES.search(text):
+        return (
+            f"another version of wva-retriever is at work on the index in {folder}; stop one of "
+            "the two, and start this one again"
+        )
     if "fts5" in text and "module" in text:
         return "this Python's SQLite lacks the full-text extension FTS5; use another build"
     return f"the index in {folder} is damaged or not an index ({text}); build it again"

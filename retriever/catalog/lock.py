@@ -25,12 +25,12 @@ class WriterLock:
         """Whether this object holds the lock."""
         return self._handle is not None
 
-    def acquire(self) -> None:
-        """Take the lock, or raise IndexStateError when another writer has it."""
+    def acquire(self, patience: float = _PATIENCE) -> None:
+        """Take the lock, or raise IndexStateError when another writer has it so many seconds."""
         if self._handle is not None:
             return
         handle = self._open()
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + patience
         while not _locked(handle):
             if time.monotonic() > deadline:
                 os.close(handle)
