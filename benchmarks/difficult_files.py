@@ -72,7 +72,9 @@ def missed(index: Index) -> list[str]:
         same.setdefault(" ".join(page.text for page in pages), set()).add(path)
     lost = []
     for path, pages in texts.items():
-        hits = index.search(a_sentence(pages), 20, mode="keyword", by_file=True, syntax=False)
+        hits = index.search(
+            *(a_sentence(pages), 20), mode="keyword", by_file=True, syntax=False, fold=False
+        )
         twins = same[" ".join(page.text for page in pages)]
         if not twins & {hit.chunk.path for hit in hits}:
             lost.append(path)
