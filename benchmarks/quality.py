@@ -59,6 +59,7 @@ SYSTEMS = (*(mode.value for mode in MODES), WHOLE_BM25, TRAINED, FUSED)
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "without the dense side": {"mode": Mode.KEYWORD},
     "without the keyword side": {"mode": Mode.DENSE},
+    "without feedback": {"feedback": False},
 }
 """The parts switched off alone: name → arguments of `Index.search`."""
 

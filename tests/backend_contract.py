@@ -19,6 +19,7 @@ from retriever.filters import Filter, chunk_fields, document_fields
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.types import (
     Chunk,
+    Expansion,
     FileStatus,
     IndexStateError,
     Page,
@@ -628,6 +629,45 @@ class BackendContract:
         backend.upsert(row, [Page(1, "", PageState.SCANNED, "no text")], [])
         assert [row.path for row in backend.documents(Filter.parse({"format": "pdf"}))]
         assert backend.info()["page_states"] == {"scanned": 1}
+
+    def test_an_expansion_joins_the_query(self, backend: Backend) -> None:
+        words = ("amber", "birch", "cedar", "delta")
+        for number in range(24):
+            put(backend, f"{number}.txt", f"{words[number % 4]} {words[number % 3]} text{number}")
+        ids = list(all_chunks(backend))
+        own, one, other = (
+            backend.keyword_scores(word, ids) for word in ("amber", "birch", "cedar")
+        )
+        added = Expansion(0.5, (("birch", 0.25), ("cedar", 2.0), ("nowhere", 1.0)))
+        expected = 0.5 * own + 0.25 * one + 2.0 * other
+        np.testing.assert_allclose(
+            backend.keyword_scores("amber", ids, expansion=added), expected, rtol=1e-5
+        )
+        found = backend.keyword("amber", 99, expansion=added)
+        assert dict(zip(found.ids, found.scores.tolist(), strict=True)) == pytest.approx(
+            {id_: score for id_, score in zip(ids, expected, strict=True) if score > 0}, rel=1e-5
+        )
+        assert (found.mean, found.std) == pytest.approx((expected.mean(), expected.std()), rel=1e-5)
+
+    def test_chunks_are_counted_by_their_terms(self, backend: Backend) -> None:
+        assert (backend.count_chunks(), backend.term_counts(["amber"])) == (0, {"amber": 0})
+        put(backend, "a.txt", "amber amber birch", "birch")
+        ids = [chunk.id for _, chunk in all_chunks(backend).values()]
+        assert backend.count_chunks() == 2
+        assert backend.term_counts(["amber", "birch", "no"]) == {"amber": 1, "birch": 2, "no": 0}
+        found = {tuple(terms) for terms in backend.terms_of(ids)}
+        assert found == {("amber", "amber", "birch"), ("birch",)}
+        assert backend.terms_of(["gone"]) == [[]]
+
+    def test_the_dense_side_counts_what_was_said(self, backend: Backend, reopened) -> None:
+        assert backend.dense_weight == 1
+        put(backend, "a.txt", "text")
+        mean = np.zeros(DIM, np.float32)
+        backend.calibrate(mean, mean, {"passages": 1})
+        assert backend.dense_weight == 1
+        backend.calibrate(mean, mean, {"passages": 1, "dense_weight": 0.5})
+        with reopened() as now:
+            assert now.dense_weight == 0.5
 
     def test_samples_are_the_same_whatever_the_order(self, backend: Backend) -> None:
         rows = [put(backend, f"{n}.txt", f"text {n}") for n in range(30)]
