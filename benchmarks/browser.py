@@ -56,8 +56,8 @@ def chromium() -> Iterator[Any]:
 
 
 def _wait(port: int) -> None:
-    """Until the server answers, for half a minute."""
-    for _ in range(150):
+    """Until the server answers, for three minutes."""
+    for _ in range(900):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).close()
         except OSError:

@@ -96,7 +96,7 @@ def _shoot(browser: Any, address: str, picture: Picture) -> bytes:
         device_scale_factor=1.5,
     )
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(MODEL_SECONDS * 1000)
     page.goto(f"{address}{picture.path}")
     picture.prepare(page)
     page.locator('[data-test-script-state="notRunning"]').wait_for()
