@@ -200,7 +200,9 @@ def _sliders(served: Served, asked: Question) -> None:
         horizontal=True, gap="medium", vertical_alignment="center", key="weights-row"
     ):
         for at, word in enumerate(shown):
-            st.session_state[f"weight-{at}"] = now[at]
+            if st.session_state.get(f"weight-{at}") != now[at]:
+                # Else nothing is set: another slider may be moving while this one's run goes on.
+                st.session_state[f"weight-{at}"] = now[at]
             st.slider(
                 markdown(word.word),
                 LIGHTEST,
