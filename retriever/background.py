@@ -176,12 +176,15 @@ def _asked(backend: Backend, question: str, vector: Vectors) -> tuple[Scores, Sc
 def _of(
     ids: Sequence[str], side: ScoredIds, ask: Callable[[list[str]], NDArray[np.float32]]
 ) -> Scores:
-    """The side's score of every id; it is asked for those that it has not told."""
+    """The side's score of every id; it is asked for those that it has not told.
+
+    Of fewer than were asked for it has told all that score, so that the others have 0.
+    """
     known = dict(zip(side.ids, side.scores.tolist(), strict=True))
     missing = [chunk_id for chunk_id in ids if chunk_id not in known]
-    if missing:
+    if missing and len(side.ids) == CANDIDATES:
         known.update(zip(missing, ask(missing).tolist(), strict=True))
-    return np.array([known[chunk_id] for chunk_id in ids], dtype=np.float64)
+    return np.array([known.get(chunk_id, 0.0) for chunk_id in ids], dtype=np.float64)
 
 
 def _best(scores: Scores) -> float:
