@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever import calibration
-from retriever.backends import Backend, ScoredIds
+from retriever.backends import Backend
 from retriever.heldout import taken_out
 from retriever.significance import Verdict, compare
 from retriever.terms import index_terms
@@ -119,28 +119,21 @@ class _Sides:
         dense = backend.dense(sentence, CANDIDATES)
         keyword = backend.keyword(item.sentence, CANDIDATES)
         ids = [id_ for id_ in dict.fromkeys([*dense.ids, *keyword.ids]) if id_ != own]
-        self.dense = _standardised(backend.dense_scores(sentence, ids), dense)
-        self.keyword = _standardised(backend.keyword_scores(item.sentence, ids), keyword)
+        self.dense = dense.standardised(backend.dense_scores(sentence, ids))
+        self.keyword = keyword.standardised(backend.keyword_scores(item.sentence, ids))
         means = backend.calibration
         query = calibration.apply(sentence, None if means is None else means.query_mean)
         passage = calibration.apply(rest, None if means is None else means.passage_mean)
         whole = float(backend.keyword_scores(item.sentence, [own])[0])
         left = whole * _share_left(backend, item, average, total)
-        self.own_dense = float(_standardised(np.array([query @ passage]), dense)[0])
-        self.own_keyword = float(_standardised(np.array([left]), keyword)[0])
+        self.own_dense = float(dense.standardised(np.array([query @ passage]))[0])
+        self.own_keyword = float(keyword.standardised(np.array([left]))[0])
 
     def reciprocal_rank(self, keyword: float, dense: float) -> float:
         """One over the place of the item's passage, if the sides count so much."""
         others = keyword * self.keyword + dense * self.dense
         own = keyword * self.own_keyword + dense * self.own_dense
         return 1.0 / (1 + int((others > own).sum()))
-
-
-def _standardised(scores: NDArray[Any], side: ScoredIds) -> Scores:
-    if side.std <= 0:
-        return np.zeros(len(scores))
-    found: Scores = (np.asarray(scores, dtype=np.float64) - side.mean) / side.std
-    return found
 
 
 def _share_left(backend: Backend, item: Item, average: float, total: int) -> float:

@@ -208,8 +208,8 @@ class _Question:
         )
         dense_scores = dense.scores.astype(np.float64)
         weight = self.backend.dense_weight
-        total = weight * _standardised(dense_scores, dense)
-        total += _standardised(keyword_scores, keyword)
+        total = weight * dense.standardised(dense_scores)
+        total += keyword.standardised(keyword_scores)
         near = set(ids)
         others = [at for at, id_ in enumerate(keyword.ids) if id_ not in near]
         words = keyword.scores.astype(np.float64)[others]
@@ -225,7 +225,7 @@ class _Question:
             ids += some
             dense_scores = np.append(dense_scores, theirs)
             keyword_scores = np.append(keyword_scores, known)
-            both = weight * _standardised(theirs, dense) + _standardised(known, keyword)
+            both = weight * dense.standardised(theirs) + keyword.standardised(known)
             total = np.append(total, both)
         order = sorted(range(len(ids)), key=lambda at: (-total[at], ids[at]))
         scores = [float(total[at]) for at in order]
@@ -289,7 +289,7 @@ def _most_unseen(dense: ScoredIds, keyword: ScoredIds, depth: int, weight: float
 def _reach(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) -> float:
     """What a chunk with this keyword score has at most, if it is not among the nearest."""
     ends = np.array([dense.scores[-1]], np.float64), np.array([words], np.float64)
-    return float(weight * _standardised(ends[0], dense)[0] + _standardised(ends[1], keyword)[0])
+    return float(weight * dense.standardised(ends[0])[0] + keyword.standardised(ends[1])[0])
 
 
 def _completed(
@@ -301,10 +301,3 @@ def _completed(
     if missing:
         known.update(zip(missing, ask(missing).tolist(), strict=True))
     return np.array([known[chunk_id] for chunk_id in ids], dtype=np.float64)
-
-
-def _standardised(scores: NDArray[np.float64], side: ScoredIds) -> NDArray[np.float64]:
-    """(score − mean) / deviation; a side that tells no chunk from another says nothing."""
-    if side.std <= 0:
-        return np.zeros_like(scores)
-    return (scores - side.mean) / side.std

@@ -47,6 +47,13 @@ class ScoredIds:
     mean: float
     std: float
 
+    def standardised(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(score − mean) / deviation; a side that tells no chunk from another says nothing."""
+        if self.std <= 0:
+            return np.zeros(len(scores))
+        found: NDArray[np.float64] = (scores.astype(np.float64) - self.mean) / self.std
+        return found
+
 
 class Backend(Protocol):
     """See the module's docstring. Every method raises IndexStateError when the index is unusable.
