@@ -6,7 +6,8 @@ at TREC 2004"), and their vectors draw the query's vector towards them (Rocchio'
 vectors: Li et al., "Pseudo Relevance Feedback with Deep Language Models and Dense Retrievers",
 2021). The constants are those of the literature, not fitted to any data.
 
-The query keeps half of the say on both sides, so that a passage with its rare word stays above.
+The query keeps half of the say on both sides, so that a passage with its rare word stays above;
+more where the dense side misleads (see `fusion`), for it chose the first passages, too.
 This module knows chunks, scores and vectors; `search` asks for them.
 """
 
@@ -35,8 +36,8 @@ WORDS = 10
 NEAREST = 3
 """So many passages draw the query's vector."""
 
-OWN = 0.5
-"""The query's own share of both sides; what is added has the rest."""
+SHARE = 0.5
+"""What is added has this share of both sides, the query itself the rest."""
 
 SHARE_OF_ALL = 0.1
 """No more than a tenth of all chunks are taken for right."""
@@ -69,6 +70,7 @@ def expansion(
     query_words: int,
     term_counts: Callable[[Sequence[str]], Mapping[str, int]],
     total: int,
+    share: float = SHARE,
 ) -> Expansion:
     """The words to add, of passages' scores and terms, best first.
 
@@ -85,8 +87,8 @@ def expansion(
     value = _values(relevance, term_counts, total)
     best = sorted(value, key=lambda term: (-value[term], term))[:WORDS]
     whole = sum(relevance[term] for term in best) or 1.0
-    added = tuple((term, (1 - OWN) * relevance[term] / whole) for term in best)
-    return Expansion(OWN / max(1, query_words), added)
+    added = tuple((term, share * relevance[term] / whole) for term in best)
+    return Expansion((1 - share) / max(1, query_words), added)
 
 
 def _values(
@@ -113,12 +115,12 @@ def _values(
 
 
 def drawn(
-    query: Vectors, nearest: Vectors, means: Calibration | None
+    query: Vectors, nearest: Vectors, means: Calibration | None, share: float = SHARE
 ) -> tuple[Vectors, Vectors, float]:
     """A raw query (dim,) drawn towards calibrated vectors (n, dim): `Feedback`'s last three."""
     mean = None if means is None else means.query_mean
     own = calibration.apply(query, mean)
-    towards = calibration.normalise(nearest.mean(axis=0)) * np.float32((1 - OWN) / OWN)
+    towards = calibration.normalise(nearest.mean(axis=0)) * np.float32(share / (1 - share))
     both = own + towards
     length = float(np.linalg.norm(both))
     if length == 0:
@@ -129,4 +131,13 @@ def drawn(
     return raw, towards, length
 
 
-__all__ = ["NEAREST", "OWN", "PASSAGES", "WORDS", "Feedback", "drawn", "expansion", "passages_for"]
+__all__ = [
+    "NEAREST",
+    "PASSAGES",
+    "SHARE",
+    "WORDS",
+    "Feedback",
+    "drawn",
+    "expansion",
+    "passages_for",
+]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from retriever.backends import Backend, ScoredIds
 from retriever.contents import only_refers, ranked
-from retriever.feedback import NEAREST, Feedback, drawn, expansion, passages_for
+from retriever.feedback import NEAREST, SHARE, Feedback, drawn, expansion, passages_for
 from retriever.filters import Filter
 from retriever.query import says_something
 from retriever.terms import query_terms
@@ -108,13 +108,15 @@ def asked_again(
         return None  # nothing tells them from the rest
     ids = [hit.chunk.id for hit in first]
     nearest = backend.vectors(ids[:NEAREST])
+    share = SHARE * min(1.0, backend.dense_weight)
     added = expansion(
         list(zip([hit.score for hit in first], backend.terms_of(ids), strict=True)),
         len(query_terms(query)),
         backend.term_counts,
         total,
+        share,
     )
-    return Feedback(added, *drawn(vector, nearest, backend.calibration))
+    return Feedback(added, *drawn(vector, nearest, backend.calibration, share))
 
 
 def _own_scores(

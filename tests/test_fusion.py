@@ -8,6 +8,7 @@ import pytest
 from retriever import fusion
 from retriever.heldout import taken_out
 from retriever.index import Index
+from retriever.search import asked_again
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
 
@@ -113,6 +114,16 @@ def test_a_side_counts_what_it_weighs(tmp_path) -> None:
             )
             found = index.explain(query, hits[0], feedback=False)
             assert found.score == pytest.approx(hits[0].score, abs=1e-6)
+
+
+def test_what_a_misled_search_finds_first_is_believed_less(tmp_path) -> None:
+    with Index.open_or_create(tmp_path / "i", Misled(3)) as index:
+        index.add(documents())
+        assert index.backend.dense_weight == 0.25
+        again = asked_again(index.backend, "anchor beacon", index.embed_query("anchor beacon"))
+        assert again.expansion.own == pytest.approx((1 - 0.5 * 0.25) / 2)
+        assert sum(weight for _, weight in again.expansion.terms) == pytest.approx(0.5 * 0.25)
+        assert np.linalg.norm(again.towards) == pytest.approx(0.125 / 0.875, abs=1e-5)
 
 
 def test_a_share_of_the_score_is_left() -> None:
