@@ -60,9 +60,10 @@ def show(served: Served, asked: Question) -> None:
     if asked.mode == "keyword":
         return
     _chips(served, asked)
+    if asked.weights:
+        st.session_state.setdefault("weigh", True)  # once: who closes it wants it closed
     panel = st.expander(
         "Weigh the words",
-        expanded=bool(asked.weights),
         key="weigh",
         icon=":material/instant_mix:",
         on_change="rerun",
