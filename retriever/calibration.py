@@ -73,6 +73,12 @@ def apply(vectors: Vectors, mean: Vectors | None) -> Vectors:
     return normalise(np.where(present, raw - mean, raw))
 
 
+def undo(unit: NDArray[np.floating], mean: Vectors | None) -> Vectors:
+    """A raw vector that `apply` makes this direction of (of length one) again: (dim,), float32."""
+    raw: Vectors = (unit if mean is None else unit + mean).astype(np.float32)
+    return raw
+
+
 def normalise(vectors: Vectors) -> Vectors:
     """Rows scaled to length one: (..., dim) → (..., dim); a zero row stays zero."""
     vectors = np.asarray(vectors, dtype=np.float32)

@@ -125,10 +125,7 @@ def drawn(
     length = float(np.linalg.norm(both))
     if length == 0:
         return query, np.zeros_like(own), 1.0
-    unit = (both / np.float32(length)).astype(np.float32)
-    # Searched with, it is calibrated as every query: the mean is taken away again.
-    raw: Vectors = unit if mean is None else unit + mean
-    return raw, towards, length
+    return calibration.undo(both / np.float32(length), mean), towards, length
 
 
 __all__ = [

@@ -83,7 +83,7 @@ def search(
     again = None
     if feedback and chosen is Mode.HYBRID and vector is not None:
         again = asked_again(backend, query, vector, tolerant=tolerant)
-    if again is None:
+    if again is None or vector is None:
         return _Question(backend, query, vector, where, tolerant).best(chosen, k, by_file=by_file)
     ask = _Question(backend, query, again.vector, where, tolerant, again.expansion)
     return _own_scores(
@@ -120,11 +120,11 @@ def asked_again(
 
 
 def _own_scores(
-    backend: Backend, query: str, vector: Vectors | None, hits: list[Hit], *, tolerant: bool
+    backend: Backend, query: str, vector: Vectors, hits: list[Hit], *, tolerant: bool
 ) -> list[Hit]:
     """The hits with the two sides' scores of the query alone."""
     ids = [hit.chunk.id for hit in hits]
-    dense = backend.dense_scores(vector, ids).tolist() if vector is not None else [None] * len(ids)
+    dense = backend.dense_scores(vector, ids).tolist()
     keyword = backend.keyword_scores(query, ids, tolerant=tolerant).tolist()
     return [
         replace(hit, dense=one, keyword=other)

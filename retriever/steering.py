@@ -158,9 +158,7 @@ def _raw(calibrated: Rows, means: Calibration | None) -> Vectors:
     length = float(np.linalg.norm(calibrated))
     if length < NOTHING:
         raise UsageError("what is wanted and what is not cancel out: nothing remains to search for")
-    unit = calibrated / length
-    raw: Vectors = (unit if means is None else unit + means.query_mean).astype(np.float32)
-    return raw
+    return calibration.undo(calibrated / length, None if means is None else means.query_mean)
 
 
 __all__ = ["Marked", "Steered", "Steering", "steered", "weighed"]
