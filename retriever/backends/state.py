@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from retriever import calibration
+from retriever.backends.recent import RecentVectors
 from retriever.calibration import Calibration
 from retriever.catalog import Reader, SnapshotRow
 from retriever.stores import Ids, Scores, Vectors
@@ -49,6 +50,7 @@ class SearchState:
     last_removal: int
     sample: tuple[Ids, Vectors] | None
     damaged: bool = False
+    recent: RecentVectors = field(default_factory=RecentVectors)
 
     @property
     def passage_mean(self) -> Vectors | None:
@@ -72,12 +74,17 @@ class SearchState:
     def vectors(self, reader: Reader, keys: Ids) -> tuple[Ids, Vectors]:
         """Calibrated vectors of chunks: keys (m,) as given, without those gone, and (m, dim).
 
-        `reader` is of the same generation, and all keys are its chunks' where the store is exact.
+        `reader` is of the same generation. Where the store is exact, or the key was looked up
+        before, it is not asked again whether the chunk is still there.
         """
         if self.store.is_exact:
             return keys, self.store.vectors(keys)
-        found, raw = reader.chunk_vectors(keys)
-        return found, calibration.apply(raw, self.passage_mean)
+
+        def fetch(keys: Ids) -> tuple[Ids, Vectors]:
+            found, raw = reader.chunk_vectors(keys)
+            return found, calibration.apply(raw, self.passage_mean)
+
+        return self.recent.of(keys, fetch)
 
     def statistics(self, query: Vectors) -> tuple[float, float]:
         """Mean and standard deviation of the calibrated query's cosine with all chunks."""
@@ -116,7 +123,7 @@ class StateKeeper:
             following = _caught_up(state, reader)
         else:
             following = self._loaded(reader)
-        return replace(following, sample=_sample(following, state, reader))
+        return replace(following, sample=_sample(following, state, reader), recent=RecentVectors())
 
     def _loaded(self, reader: Reader) -> SearchState:
         """The state from the snapshot and the rows after it."""

@@ -16,6 +16,7 @@ from typing import Self
 
 from retriever.catalog import fulltext, schema
 from retriever.catalog.lock import WriterLock
+from retriever.catalog.names import Names
 from retriever.catalog.postings import OCCURRENCES, Postings
 from retriever.catalog.reading import Reader
 from retriever.catalog.writing import Writer
@@ -53,6 +54,7 @@ class Catalog:
         self._writer: sqlite3.Connection | None = None
         self._pool: deque[tuple[_Place, sqlite3.Connection]] = deque()
         self._postings = Postings()
+        self._names = Names()
         self._closed = False
 
     @classmethod
@@ -86,7 +88,7 @@ class Catalog:
             place, connection = self._take()
             try:
                 connection.execute("BEGIN")
-                yield Reader(connection, self._postings)
+                yield Reader(connection, self._postings, self._names)
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")

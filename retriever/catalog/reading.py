@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from retriever.calibration import Calibration
 from retriever.catalog.keywords import KeywordSearch, Matches, expanded
+from retriever.catalog.names import Known, Names
 from retriever.catalog.postings import Postings, Terms
 from retriever.catalog.schema import blob, stack, unblob
 from retriever.catalog.where import chunk_condition, document_condition
@@ -59,9 +60,15 @@ class SnapshotRow:
 class Reader:
     """Queries within one transaction; use it in the thread that got it."""
 
-    def __init__(self, connection: sqlite3.Connection, postings: Postings | None = None) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        postings: Postings | None = None,
+        names: Names | None = None,
+    ) -> None:
         self._connection = connection
         self._postings = postings or Postings()  # a writer's changes are not yet everyone's
+        self._shared_names = names
 
     def restart(self) -> None:
         """Look at the newest committed state instead."""
@@ -239,14 +246,25 @@ class Reader:
 
     def ids_of(self, keys: Keys) -> dict[int, str]:
         """Chunk ids by key; keys that are gone are left out."""
-        rows = self._among("SELECT c.key, c.id FROM chunks c WHERE c.key", keys.tolist())
-        return {key: unblob(id_) for key, id_ in rows}
+        return self._names()[0].of(keys.tolist(), self._ids_of)
 
     def keys_of(self, chunk_ids: Sequence[str]) -> dict[str, int]:
         """Keys by chunk id; ids that are gone are left out."""
+        return self._names()[1].of(chunk_ids, self._keys_of)
+
+    def _ids_of(self, keys: list[int]) -> dict[int, str]:
+        rows = self._among("SELECT c.key, c.id FROM chunks c WHERE c.key", keys)
+        return {key: unblob(id_) for key, id_ in rows}
+
+    def _keys_of(self, chunk_ids: list[str]) -> dict[str, int]:
         wanted = [blob(id_) for id_ in chunk_ids]
         rows = self._among("SELECT c.id, c.key FROM chunks c WHERE c.id", wanted)
         return {unblob(id_): key for id_, key in rows}
+
+    def _names(self) -> tuple[Known[int, str], Known[str, int]]:
+        if self._shared_names is None:  # a writer's change from one question to the next
+            return Known(), Known()
+        return self._shared_names.at(self.meta("identity"), self.generation())
 
     def removed_after(self, number: int) -> tuple[Keys, int]:
         """Keys removed since the removal with this number, and the number of the last one."""
