@@ -2,9 +2,10 @@
 
 No label and no other model is needed: the best passages of a first search are taken for right. The
 words that tell them from the rest join the query (relevance model RM3: Abdul-Jaleel et al., "UMass
-at TREC 2004"), and their vectors draw the query's vector towards them (Rocchio's method, for dense
-vectors: Li et al., "Pseudo Relevance Feedback with Deep Language Models and Dense Retrievers",
-2021). The constants are those of the literature, not fitted to any data.
+at TREC 2004", each word by its weight in the model times how rare it is), and their vectors draw
+the query's vector towards them (Rocchio's method, for dense vectors: Li et al., "Pseudo Relevance
+Feedback with Deep Language Models and Dense Retrievers", 2021). The constants are within those of
+the literature: 20 to 50 words are alike, with ten a single wrong one tells.
 
 The query keeps half of the say on both sides, so that a passage with its rare word stays above;
 more where the dense side misleads (see `fusion`), for it chose the first passages, too.
@@ -30,7 +31,7 @@ Vectors = NDArray[np.float32]
 PASSAGES = 10
 """So many passages say which words are added."""
 
-WORDS = 10
+WORDS = 30
 """So many words are added."""
 
 NEAREST = 3
@@ -86,8 +87,8 @@ def expansion(
             relevance[term] += weight / len(terms)
     value = _values(relevance, term_counts, total)
     best = sorted(value, key=lambda term: (-value[term], term))[:WORDS]
-    whole = sum(relevance[term] for term in best) or 1.0
-    added = tuple((term, share * relevance[term] / whole) for term in best)
+    whole = sum(value[term] for term in best) or 1.0
+    added = tuple((term, share * value[term] / whole) for term in best)
     return Expansion((1 - share) / max(1, query_words), added)
 
 

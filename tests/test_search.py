@@ -91,10 +91,10 @@ def asked_again(index, query, chunks, keyword, total) -> tuple[np.ndarray, np.nd
         count = sum(term in text for text in texts)
         if count < len(texts) / 2:
             tells[term] = weight * np.log((len(texts) - count + 0.5) / (count + 0.5))
-    added = sorted(tells, key=lambda term: (-tells[term], term))[:10]
+    added = sorted(tells, key=lambda term: (-tells[term], term))[:30]
     words = 0.5 * keyword / len(query_terms(query))
     for term in added:
-        share = relevance[term] / sum(relevance[one] for one in added)
+        share = tells[term] / sum(tells[one] for one in added)
         words = words + 0.5 * share * bm25(term, texts)
     backend = index.backend
     vectors = backend.vectors([chunk.id for chunk in chunks])
