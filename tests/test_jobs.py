@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from retriever.jobs import Jobs
+from retriever.jobs import COMMAND, Jobs
 from retriever.types import IndexStateError
+from ui.server import command as command_of_the_page
 
 SCRIPT = """
 import sys, pathlib, time
@@ -84,3 +86,11 @@ def test_one_run_at_a_time_for_an_index_and_it_can_be_stopped(jobs: Jobs, tmp_pa
     job.stop()
     assert "stopped" in job.problem
     jobs.start(tmp_path, ["good"]).wait(30)
+
+
+def test_what_lies_in_the_current_folder_is_not_run(tmp_path: Path) -> None:
+    for name in ("json.py", "retriever.py", "streamlit.py", "typing.py"):
+        (tmp_path / name).write_text("raise SystemExit('not ours')", "utf-8")
+    for command in (COMMAND, command_of_the_page(tmp_path, 8501)[:4]):
+        done = subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")

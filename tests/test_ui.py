@@ -356,8 +356,8 @@ def test_no_expression_of_the_script_is_shown_by_itself() -> None:
 
 def test_the_server_listens_on_this_machine_alone_and_reports_to_nobody() -> None:
     argv = command(Path("x"), 8123)
-    assert argv[:4] == [sys.executable, "-m", "streamlit", "run"]
-    assert Path(argv[4]).is_file()
+    assert argv[:5] == [sys.executable, "-P", "-m", "streamlit", "run"]
+    assert Path(argv[5]).is_file()
     assert "--server.address=127.0.0.1" in argv
     assert "--server.port=8123" in argv
     assert "--browser.gatherUsageStats=false" in argv

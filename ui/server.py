@@ -30,7 +30,8 @@ def command(index: Path, port: int, address: str = "127.0.0.1", *, app: Path = A
     """
     options = {**_OPTIONS, "server.address": address, "server.port": str(port)}
     flags = [f"--{name}={value}" for name, value in options.items()]
-    run = [sys.executable, "-m", "streamlit", "run", str(app)]
+    # -P: a module in the current folder, which may hold anything, is not taken for ours.
+    run = [sys.executable, "-P", "-m", "streamlit", "run", str(app)]
     return [*run, *flags, "--", "--index", str(index)]
 
 
