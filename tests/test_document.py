@@ -18,9 +18,10 @@ from streamlit.testing.v1 import AppTest
 from retriever.index import Index
 from retriever.pageview import PagePicture
 from retriever.placement import Characters, Placement
-from retriever.types import Document, Page, PageState
+from retriever.types import Chunk, Document, DocumentRow, Page, PageState
 from tests.fakes import FakeEmbedder
 from tests.pdfs import pdf_file, text_page
+from ui import document
 from ui.document_picture import pictured
 from ui.document_text import LONGEST, leaf_at, leaves, readable, shade
 
@@ -235,3 +236,54 @@ def test_joined_passages_are_all_marked(page: Callable[[str], AppTest], folder: 
     app.run()
     found = re.findall(r'<span class="wva-found[^"]*">(.*?)</span>', body(app), re.DOTALL)
     assert sum(len(seen(part)) for part in found) > len(chunks[0].text)
+
+
+# One leaf and its passages
+
+
+class Place:
+    """Remembers what was put there last."""
+
+    def html(self, shown: str) -> None:
+        self.shown = shown
+
+
+def chunk(page: int, start: int, end: int) -> Chunk:
+    text = "x" * (end - start)
+    return Chunk(f"{page}:{start}", "d", "a.md", "md", "", page, start, end, text)
+
+
+def leaf_of(pages: list[Page], chunks: list[Chunk], at: int) -> document._Sheet:
+    row = DocumentRow("d", "", "", "a.md", "md")
+    return document._sheet(document._Opened(row, tuple(pages), tuple(leaves(pages))), at, chunks)
+
+
+def test_every_page_has_the_shades_of_its_own_passages() -> None:
+    pages = [Page(1, "one two three"), Page(2, "six seven eight")]
+    chunks = [chunk(1, 4, 13), chunk(2, 0, 9)]
+    shades = {"1:4": [(4, 7, 1.0)], "2:0": [(0, 3, 1.0)]}
+    for at, word in enumerate(("two", "six")):
+        sheet = leaf_of(pages, chunks, at)
+        place = Place()
+        sheet.draw(place, document._shaded(sheet.chunks, lambda one: shades[one.id]))
+        assert re.findall(r"<mark[^>]*>(.*?)</mark>", place.shown) == [word]
+
+
+def test_a_passage_that_a_leaf_would_cut_is_shown_whole_on_both() -> None:
+    text = "word " * (LONGEST // 4)
+    edge = leaves([Page(1, text)])[0].end
+    place = Place()
+    for at in (0, 1):
+        leaf_of([Page(1, text)], [chunk(1, edge - 50, edge + 50)], at).draw(place, [])
+        (found,) = re.findall(r'<span class="wva-found wva-here">(.*?)</span>', place.shown)
+        assert seen(found).strip() == text[edge - 50 : edge + 50].strip()
+    leaf_of([Page(1, text)], [chunk(1, 0, 50)], 1).draw(place, [])
+    assert "wva-found" not in place.shown
+
+
+def test_nothing_is_shaded_where_nothing_is_known() -> None:
+    one, two = chunk(1, 0, 5), chunk(1, 5, 9)
+    assert document._shaded([one, two], lambda _: None) is None
+    assert document._shaded([one, two], lambda c: [(5, 9, 1.0)] if c is two else None) == [
+        (5, 9, 1.0)
+    ]

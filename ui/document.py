@@ -7,10 +7,11 @@ and "back" leads to the results. Turning pages draws this view alone.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from retriever.pageview import PagePicture, PagePictures, file_of, has_picture
 from retriever.types import Chunk, DocumentRow, Hit, Page, ReadError
@@ -24,8 +25,12 @@ from ui.style import DOCUMENT_CSS, scroll_to_passage
 OPEN = "open"
 """The address's name for the passages that are opened."""
 
+Shades = Callable[[Chunk], Weights | None]
+"""What a passage's words bring, where they stand on its page; None where that is not known."""
+
 _MOST_BYTES = 200_000_000  # of a file that is offered to be downloaded
 _MOST_PASSAGES = 10
+_MOST_SHADED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +45,9 @@ class _Opened:
         """The number of the leaf a passage begins on, from 0."""
         return leaf_at(self.leaves, self._position(chunk), chunk.start)
 
-    def passages(self, leaf: Leaf, chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
-        """The spans of the passages on a leaf's page."""
-        return [(chunk.start, chunk.end) for chunk in chunks if self._position(chunk) == leaf.page]
+    def passages(self, leaf: Leaf, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """The passages on a leaf's page."""
+        return [chunk for chunk in chunks if self._position(chunk) == leaf.page]
 
     def _position(self, chunk: Chunk) -> int:
         place = (chunk.page, chunk.label)
@@ -66,13 +71,8 @@ def is_open() -> bool:
     return OPEN in st.query_params
 
 
-def came_for(served: Served) -> Chunk | None:
-    """The passage that is opened; None if it is gone."""
-    return next(iter(served.index.backend.get(st.query_params.get_all(OPEN)[:1])), None)
-
-
-def document_view(served: Served, query: str | Sought, weights: Weights | None = None) -> None:
-    """The opened document. `weights` shade words of its passage's page, else the query's words."""
+def document_view(served: Served, query: str | Sought, shades: Shades | None = None) -> None:
+    """The opened document; without `shades` of its passages the query's words are marked."""
     st.html(DOCUMENT_CSS)
     ids = st.query_params.get_all(OPEN)[:_MOST_PASSAGES]
     found = {chunk.id: chunk for chunk in served.index.backend.get(ids)}
@@ -84,9 +84,9 @@ def document_view(served: Served, query: str | Sought, weights: Weights | None =
         return
     of_it = [chunk for chunk in chunks if chunk.document_id == opened.row.id]
     _title(opened.row)
-    if weights is not None:
+    if shades is not None:
         st.html(CSS + legend("in closeness of meaning"))
-    _leaf(served, opened.row.id, tuple(of_it), query, weights)
+    _leaf(served, opened.row.id, tuple(of_it), query, shades)
 
 
 def _back() -> None:
@@ -139,34 +139,83 @@ def _leaf(
     document: str,
     chunks: Sequence[Chunk],
     query: str | Sought,
-    weights: Weights | None,
+    shades: Shades | None,
 ) -> None:
-    """One leaf, with what turns to others."""
+    """One leaf, with what turns to others. It can be read before its words are shaded."""
     opened = _document(served, document)
     if opened is None or not is_open():
         st.rerun()  # the whole page: what is here is over
     at = _turned(opened, chunks)
+    sheet = _sheet(opened, at, chunks)
+    shaded = None if shades is None or not sheet.chunks else shades
+    words: Weights = [] if shaded else _words(sheet.page, query, chunks[0].language)
+    if isinstance(sheet.picture, str):
+        st.warning(markdown(sheet.picture), icon=":material/image_not_supported:")
+    place = st.empty()
+    sheet.draw(place, words)
+    if sheet.chunks:
+        st.html(scroll_to_passage(at), unsafe_allow_javascript=True)
+    if shaded:
+        found = _shaded(sheet.chunks, shaded)
+        words = _words(sheet.page, query, chunks[0].language) if found is None else found
+        sheet.draw(place, words)
+    if isinstance(sheet.picture, PagePicture):
+        if sheet.picture.note:
+            st.caption(markdown(sheet.picture.note))
+        with st.expander("The text of this page", icon=":material/notes:"):
+            sheet.text(st.empty(), words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """One leaf as it is shown: its page, the passages on it, and its picture.
+
+    `picture` is None where it has none, or the sentence that says why it could not be drawn.
+    """
+
+    name: str
+    leaf: Leaf
+    page: Page
+    chunks: tuple[Chunk, ...]
+    picture: PagePicture | str | None
+
+    @property
+    def passages(self) -> list[tuple[int, int]]:
+        """Where the passages stand in the page's text."""
+        return [(chunk.start, chunk.end) for chunk in self.chunks]
+
+    def draw(self, place: DeltaGenerator, weights: Weights) -> None:
+        """Put it where nothing is, or in place of what was drawn there."""
+        if isinstance(self.picture, PagePicture):
+            place.html(pictured(self.picture, self.name, self.passages, weights))
+        else:
+            self.text(place, weights)
+
+    def text(self, place: DeltaGenerator, weights: Weights) -> None:
+        """The leaf to read, with what of its passages would stand on the next one."""
+        if not self.page.text.strip():
+            reason = f": {self.page.reason}" if self.page.reason else ""
+            place.caption(markdown(f"There is no text on this page ({self.page.state}{reason})."))
+            return
+        start, end = self.leaf.start, self.leaf.end
+        cut = [(low, high) for low, high in self.passages if low < end and high > start]
+        start, end = min([start, *(low for low, _ in cut)]), max([end, *(high for _, high in cut)])
+        shown = readable(self.page.text, start, end, self.passages, weights)
+        place.html(f'<article class="wva-text-page">{shown}</article>')
+
+
+def _sheet(opened: _Opened, at: int, chunks: Sequence[Chunk]) -> _Sheet:
     leaf = opened.leaves[at]
     page = opened.pages[leaf.page]
-    passages = opened.passages(leaf, chunks)
-    shades = (
-        weights if weights is not None and passages else _words(page, query, chunks[0].language)
-    )
-    picture = None
-    if has_picture(opened.row, page):
-        picture = _picture(opened.row, page)
-    if isinstance(picture, str):
-        st.warning(markdown(picture), icon=":material/image_not_supported:")
-    if isinstance(picture, PagePicture):
-        st.html(pictured(picture, f"{leaf.name} of {opened.row.path}", passages, shades))
-        if picture.note:
-            st.caption(markdown(picture.note))
-        with st.expander("The text of this page", icon=":material/notes:"):
-            _text(page, leaf, passages, shades)
-    else:
-        _text(page, leaf, passages, shades)
-    if passages:
-        st.html(scroll_to_passage(at), unsafe_allow_javascript=True)
+    picture = _picture(opened.row, page) if has_picture(opened.row, page) else None
+    name = f"{leaf.name} of {opened.row.path}"
+    return _Sheet(name, leaf, page, tuple(opened.passages(leaf, chunks)), picture)
+
+
+def _shaded(chunks: Sequence[Chunk], shades: Shades) -> Weights | None:
+    """What the words of a page's passages bring; None if it is known of no passage."""
+    found = [one for one in map(shades, chunks[:_MOST_SHADED]) if one is not None]
+    return [word for one in found for word in one] if found else None
 
 
 def _turned(opened: _Opened, chunks: Sequence[Chunk]) -> int:
@@ -205,15 +254,6 @@ def _turned(opened: _Opened, chunks: Sequence[Chunk]) -> int:
     if leaf.name and leaf.name != f"page {now}":
         st.html(f'<p class="wva-note"><bdi>{escaped(leaf.name)}</bdi></p>')
     return now - 1
-
-
-def _text(page: Page, leaf: Leaf, passages: Sequence[tuple[int, int]], shades: Weights) -> None:
-    if not page.text.strip():
-        reason = f": {page.reason}" if page.reason else ""
-        st.caption(markdown(f"There is no text on this page ({page.state}{reason})."))
-        return
-    shown = readable(page.text, leaf.start, leaf.end, passages, shades)
-    st.html(f'<article class="wva-text-page">{shown}</article>')
 
 
 def _words(page: Page, query: str | Sought, language: str) -> list[tuple[int, int, float]]:
@@ -263,7 +303,7 @@ def get_ready(served: Served) -> None:
 
 __all__ = [
     "OPEN",
-    "came_for",
+    "Shades",
     "close",
     "document_view",
     "get_ready",

@@ -28,7 +28,8 @@ def pictured(
         ]
     source = base64.b64encode(picture.png).decode("ascii")
     return (
-        f'<figure class="wva-paper"><img alt="{escaped(name)}" '
+        # Decoded before it is shown: drawn again with other marks, the page does not flicker.
+        f'<figure class="wva-paper"><img decoding="sync" alt="{escaped(name)}" '
         f'src="data:image/png;base64,{source}">{"".join(marks)}</figure>'
     )
 

@@ -5,7 +5,7 @@ It is taken apart when somebody looks, and remembered as long as the index stays
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -15,6 +15,7 @@ from retriever.index import Index
 from retriever.types import Chunk, Hit, RetrieverError
 from retriever.why import difference
 from ui import contributions, heatmap, state, steer
+from ui.document_text import Weights
 from ui.marks import joined, markdown, passage, visible
 from ui.questions import Question
 from ui.resources import Place, Served
@@ -65,23 +66,27 @@ def explanation(served: Served, asked: Question, hit: Hit) -> Explanation:
     )
 
 
-def shades(served: Served, asked: Question, chunk: Chunk) -> list[tuple[int, int, float]] | None:
-    """The passage's words by what they bring, for its page; None where that is not known.
+def shades(served: Served, asked: Question) -> Callable[[Chunk], Weights | None] | None:
+    """What tells of a passage's words what they bring, on its page; None where nothing can.
 
-    Nobody waits for the model here, and an opened document is to be seen in any case.
+    Nobody waits for the model to load here, and an opened document is to be seen in any case.
     """
     if asked.mode == "keyword" or not asked.text or not served.index.ready:
         return None
-    weights = steer.weights(served, asked)
-    try:
-        found = _explained(
-            *(served.place, served.index.generation, asked.text, chunk.id, asked.mode, weights),
-            served.index,
-            chunk,
-        )
-    except RetrieverError:
-        return None
-    return contributions.page_weights(found)
+
+    def told(chunk: Chunk) -> Weights | None:
+        try:
+            weights = steer.weights(served, asked)
+            found = _explained(
+                *(served.place, served.index.generation, asked.text, chunk.id, asked.mode, weights),
+                served.index,
+                chunk,
+            )
+        except RetrieverError:
+            return None
+        return contributions.page_weights(found)
+
+    return told
 
 
 def compared(served: Served, asked: Question, first: Hit, second: Hit) -> None:

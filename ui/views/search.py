@@ -34,9 +34,8 @@ def show(shelf: Shelf) -> None:
     listed = asked.text and not document.is_open()
     state.activity(index, shown=generation if listed else None)
     if document.is_open():
-        chunk = document.came_for(index)
-        weights = None if chunk is None else why.shades(index, asked, chunk)
-        document.document_view(index, results.sought(index, asked), weights)
+        words = results.sought(index, asked)
+        document.document_view(index, words, why.shades(index, asked))
     elif asked.text:
         taking.remember(shelf, asked)
         results.show(index, asked)
