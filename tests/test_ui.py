@@ -294,6 +294,14 @@ def test_a_card_tells_place_score_and_surroundings() -> None:
     assert shown.count('<span class="wva-found"><mark>pear</mark></span>') == 1
 
 
+def test_headings_look_like_it_except_in_code() -> None:
+    chunk = replace(hit().chunk, text="## Pie\n\nBake it.\n# <b>", format="markdown")
+    shown = card(replace(hit(), chunk=chunk), "pie", "hybrid")
+    assert "<strong><mark>Pie</mark></strong>\n\nBake it.\n<strong>&lt;b&gt;</strong>" in shown
+    shown = card(replace(hit(), chunk=replace(chunk, format="code")), "pie", "hybrid")
+    assert "## <mark>Pie</mark>" in shown
+
+
 def test_all_passages_of_a_joined_result_are_highlighted_in_what_is_around() -> None:
     first = hit().chunk
     parts = (first, replace(first, id="2", start=18, end=22, text="figs"))

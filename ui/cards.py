@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from retriever.terminal import listed, percent
 from retriever.types import Chunk, Excerpt, Hit, PageState
-from ui.marks import Sought, escaped, in_context, joined, passage
+from ui.marks import Sought, escaped, in_context, joined, passage, with_headings
 
 _SCORE_HELP = {
     "hybrid": (
@@ -24,6 +24,9 @@ _SCORE_HELP = {
     ),
 }
 
+_RAW = frozenset({"code", "csv", "json", "jsonl"})
+"""Formats in which a number sign is no heading's."""
+
 _MATCH_HELP = (
     "So many of the questions on other subjects, asked for comparison, find nothing as good here. "
     "Below 95 % this may be chance."
@@ -38,9 +41,15 @@ def card(hit: Hit, query: str | Sought, mode: str, around: Sequence[Excerpt] = (
     return (
         f'<article class="wva-card" data-rank="{hit.rank}">'
         f"<header>{place(chunk)}{_score(hit, mode)}</header>"
-        f'<p class="wva-text" dir="auto">{passage(hit.text, query, chunk.language)}</p>'
+        f'<p class="wva-text" dir="auto">'
+        f"{_readable(chunk, passage(hit.text, query, chunk.language))}</p>"
         f"{_also(hit)}{_surroundings(hit, query, around)}</article>"
     )
+
+
+def _readable(chunk: Chunk, shown: str) -> str:
+    """Text as HTML, with its headings as such where a number sign at a line's start means one."""
+    return shown if chunk.format in _RAW else with_headings(shown)
 
 
 def place(chunk: Chunk) -> str:
@@ -107,7 +116,8 @@ def _surroundings(hit: Hit, query: str | Sought, around: Sequence[Excerpt]) -> s
         if len({(one.page, one.label) for one in around}) > 1:
             name = excerpt.label or f"page {excerpt.page}"
             pieces.append(f'<div class="wva-where">{escaped(name)}</div>')
-        pieces.append(in_context(excerpt.text, inside, query, hit.chunk.language))
+        shown = in_context(excerpt.text, inside, query, hit.chunk.language)
+        pieces.append(_readable(hit.chunk, shown))
     return (
         '<details class="wva-more"><summary>Show more around it</summary>'
         f'<div class="wva-context" dir="auto">{"".join(pieces)}</div></details>'

@@ -21,6 +21,7 @@ Spans = list[tuple[int, int]]
 # direction around could make a name look like another one.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ITEM = re.compile(r"\s|[-*•‣▪◦·–—|>#+]|\(?\w{1,4}[.)]\s")
+_HEADING = re.compile(r"^((?:<[^>]*>)*)[ \t]{0,3}#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
 _LONG_LINE = 45
 _FULL_LINE = 0.7
 
@@ -112,6 +113,15 @@ def in_context(text: str, found: Spans, query: str | Sought, language: str | Non
     return _without_gaps("".join(parts))
 
 
+def with_headings(shown: str) -> str:
+    r"""Text as HTML, made by this module, with its headings as such, without their number signs.
+
+    >>> with_headings("# A <mark>b</mark>\nC# and #tags")
+    '<strong>A <mark>b</mark></strong>\nC# and #tags'
+    """
+    return _HEADING.sub(r"\1<strong>\2</strong>", shown)
+
+
 def _merged(spans: Spans) -> Spans:
     """Spans that touch or overlap, as one.
 
@@ -188,5 +198,6 @@ __all__ = [
     "passage",
     "unwrapped",
     "visible",
+    "with_headings",
     "word_spans",
 ]
