@@ -3,13 +3,15 @@
 A score says which passage is better, not whether it is any good. So questions on everything under
 the sun, that hardly have an answer here, are asked when the index is made: the *background*. A
 hit's match is the share of them whose best passage is worse. If the best hit of a question stays
-below 0.95, a question without an answer would do as well in one case of twenty: nothing here really
-matches. One minus the threshold is the rate of false alarms, for questions on other subjects than
+below 0.95, a question without an answer would do as well in one case of twenty: whether anything
+here matches is not certain, and below one half nothing really does. One minus the threshold is the
+rate of false alarms, for questions on other subjects than
 the index's; a question close to them whose answer is missing finds passages that do match it, and
 passes more often. What is compared is what the query itself says about the passage:
 
     dense    the calibrated cosine
-    keyword  the BM25 score, as a share of the most that the query's words could get
+    keyword  the BM25 score over the root of the most that the query's words could get: the score
+             alone would let any long question pass, and a share of the most hardly one
     hybrid   both, each standardised by the background's best ones; keywords count twice
 
 There is one background for each of the three, always of the whole index, whatever the filter.
@@ -22,7 +24,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isfinite
+from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +43,14 @@ GENERAL_QUESTIONS = Path(__file__).with_name("general_questions.txt")
 MATCH = 0.95
 """From this match on something really matches: one false alarm in twenty."""
 
+CHANCE = 0.5
+"""Below it most questions without an answer find something better."""
+
 NOTHING_MATCHES = "nothing here really matches this question"
 
-VERSION = 1
+UNCERTAIN = "it is not certain that anything here answers this question"
+
+VERSION = 2
 """Another one: an index's background says nothing about today's statistic."""
 
 CANDIDATES = 200
@@ -72,29 +79,29 @@ class Background:
         """How many questions it was made of."""
         return len(self.hybrid)
 
-    def match(self, dense: float | None, share: float | None) -> float:
+    def match(self, dense: float | None, keyword: float | None) -> float:
         """The share of the questions whose best passage scores lower: in [0, 1).
 
-        `dense` is a cosine, `share` a share of the most BM25 could give; None for a side that was
-        not asked. The hit's own question counts as one of them, so that a question without an
-        answer reaches a match of `m` with a probability of at most 1 - m. NaN is 0.
+        `dense` is a cosine, `keyword` what `strength` gives; None for a side that was not asked.
+        The hit's own question counts as one of them, so that a question without an answer reaches
+        a match of `m` with a probability of at most 1 - m. NaN is 0.
         """
-        if dense is None and share is None:
+        if dense is None and keyword is None:
             return 0.0
         if dense is None:
-            value, scores = share, self.keyword
-        elif share is None:
+            value, scores = keyword, self.keyword
+        elif keyword is None:
             value, scores = dense, self.dense
         else:
-            value = float(self.both(np.array([dense]), np.array([share]))[0])
+            value = float(self.both(np.array([dense]), np.array([keyword]))[0])
             scores = self.hybrid
         if value is None or not isfinite(value):
             return 0.0
         return bisect_left(scores, value) / (len(scores) + 1)
 
-    def both(self, dense: Scores, share: Scores) -> Scores:
+    def both(self, dense: Scores, keyword: Scores) -> Scores:
         """The hybrid statistic of passages: (n,), (n,) → (n,)."""
-        return _sum_of(dense, share, _scale(self.dense), _scale(self.keyword))
+        return _sum_of(dense, keyword, _scale(self.dense), _scale(self.keyword))
 
     def to_json(self) -> dict[str, Any]:
         """For `from_json`: plain JSON."""
@@ -121,7 +128,7 @@ def fit(backend: Backend, questions: Sequence[str], vectors: Vectors) -> Backgro
     """
     asked = [_asked(backend, *each) for each in zip(questions, vectors, strict=True)]
     dense = _sorted(_best(cosines) for cosines, _ in asked)
-    keyword = _sorted(_best(shares) for _, shares in asked)
+    keyword = _sorted(_best(strengths) for _, strengths in asked)
     scales = _scale(dense), _scale(keyword)
     hybrid = _sorted(_best(_sum_of(*sides, *scales)) for sides in asked)
     return Background(dense, keyword, hybrid)
@@ -135,19 +142,19 @@ def matched(hits: Sequence[Hit], background: Background | None, most: float) -> 
     if background is None or not background.questions:
         return list(hits)
     return [
-        replace(hit, match=background.match(hit.dense, share(hit.keyword, most))) for hit in hits
+        replace(hit, match=background.match(hit.dense, strength(hit.keyword, most))) for hit in hits
     ]
 
 
-def share(keyword: float | None, most: float) -> float | None:
-    """A BM25 score as a share of the most there could be, None for none; 0 of nothing is 0.
+def strength(keyword: float | None, most: float) -> float | None:
+    """A BM25 score over the root of the most there could be, None for none; 0 of nothing is 0.
 
-    >>> share(3.0, 12.0), share(0.0, 0.0), share(None, 12.0)
-    (0.25, 0.0, None)
+    >>> strength(3.0, 16.0), strength(0.0, 0.0), strength(None, 16.0)
+    (0.75, 0.0, None)
     """
     if keyword is None:
         return None
-    return keyword / most if most > 0 else 0.0
+    return keyword / sqrt(most) if most > 0 else 0.0
 
 
 def check_match(least: float | None) -> None:
@@ -162,15 +169,22 @@ def nothing_matches(hits: Iterable[Hit], least: float = MATCH) -> bool:
     return bool(matches) and all(match is not None and match < least for match in matches)
 
 
+def verdict(hits: Sequence[Hit]) -> str:
+    """What is to be said of the best of the hits; nothing where it matches, or is not known."""
+    if not nothing_matches(hits):
+        return ""
+    return NOTHING_MATCHES if nothing_matches(hits, CHANCE) else UNCERTAIN
+
+
 def _asked(backend: Backend, question: str, vector: Vectors) -> tuple[Scores, Scores]:
-    """Cosines and keyword shares of the passages that are among the best of either side."""
+    """Cosines and keyword strengths of the passages that are among the best of either side."""
     dense = backend.dense(vector, CANDIDATES)
     keyword = backend.keyword(question, CANDIDATES)
     ids = list(dict.fromkeys([*dense.ids, *keyword.ids]))
     cosines = _of(ids, dense, partial(backend.dense_scores, vector))
     scores = _of(ids, keyword, partial(backend.keyword_scores, question))
     most = backend.keyword_most(question)
-    return cosines, scores / most if most > 0 else np.zeros(len(ids))
+    return cosines, scores / sqrt(most) if most > 0 else np.zeros(len(ids))
 
 
 def _of(
@@ -204,21 +218,24 @@ def _scale(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def _sum_of(
-    dense: Scores, share: Scores, of_dense: tuple[float, float], of_keyword: tuple[float, float]
+    dense: Scores, keyword: Scores, of_dense: tuple[float, float], of_keyword: tuple[float, float]
 ) -> Scores:
     total: Scores = (dense - of_dense[0]) / of_dense[1]
-    return total + KEYWORD_WEIGHT * (share - of_keyword[0]) / of_keyword[1]
+    return total + KEYWORD_WEIGHT * (keyword - of_keyword[0]) / of_keyword[1]
 
 
 __all__ = [
+    "CHANCE",
     "GENERAL_QUESTIONS",
     "MATCH",
     "NOTHING_MATCHES",
+    "UNCERTAIN",
     "Background",
     "check_match",
     "fit",
     "general_questions",
     "matched",
     "nothing_matches",
-    "share",
+    "strength",
+    "verdict",
 ]

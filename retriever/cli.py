@@ -151,7 +151,7 @@ class _Teller:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from retriever.background import MATCH, NOTHING_MATCHES, nothing_matches
+    from retriever.background import MATCH, NOTHING_MATCHES, nothing_matches, verdict
     from retriever.index import Index
     from retriever.query import Query, parse
     from retriever.terminal import hit_lines, percent, understood_lines
@@ -202,7 +202,7 @@ def _search(options: argparse.Namespace) -> int:
         found = "nothing found" if options.min_match is None else NOTHING_MATCHES
         print("the index is empty" if empty else found, file=sys.stderr)
     elif nothing:
-        print(f"{NOTHING_MATCHES}: no match reaches {percent(MATCH)}", file=sys.stderr)
+        print(f"{verdict(hits)}: no match reaches {percent(MATCH)}", file=sys.stderr)
     for line in understood_lines(asked.conditions(), instead):
         print(line, file=sys.stderr)
     shown = " ".join([asked.text, *chain.from_iterable(instead.values())])

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from retriever import background
-from retriever.background import Background, check_match, matched, nothing_matches
+from retriever.background import (
+    Background,
+    check_match,
+    matched,
+    nothing_matches,
+    strength,
+    verdict,
+)
 from retriever.index import Index
 from retriever.types import Chunk, Document, Hit, IndexStateError, Page, UsageError
 from tests.fakes import FakeEmbedder
@@ -103,7 +110,7 @@ def test_the_fit_is_the_best_of_all_passages(index) -> None:
     for question, vector in zip(questions, vectors, strict=True):
         dense.append(index.backend.dense_scores(vector, ids).max())
         most = index.backend.keyword_most(question)
-        keyword.append(index.backend.keyword_scores(question, ids).max() / most if most else 0)
+        keyword.append(index.backend.keyword_scores(question, ids).max() / most**0.5 if most else 0)
     np.testing.assert_allclose(fitted.dense, sorted(dense), atol=1e-6)
     np.testing.assert_allclose(fitted.keyword, sorted(keyword), atol=1e-6)
     assert Background.from_json(fitted.to_json()) == fitted
@@ -179,6 +186,17 @@ def test_the_verdict() -> None:
     assert not nothing_matches([hit(match=0.5), hit(match=0.95)])
     assert not nothing_matches([hit(match=None)])
     assert not nothing_matches([])
+
+
+def test_the_verdict_is_the_best_hits() -> None:
+    assert verdict([]) == verdict([hit(match=None)]) == verdict([hit(match=0.2), hit(match=0.95)])
+    assert verdict([hit(match=0.2), hit(match=0.5)]) == background.UNCERTAIN
+    assert verdict([hit(match=0.49), hit(match=0.2)]) == background.NOTHING_MATCHES
+
+
+def test_a_long_question_needs_not_all_of_its_words() -> None:
+    """A quarter of the most of sixteen words is as much as half of the most of four."""
+    assert strength(0.25 * 16 * 5, 16 * 5) == pytest.approx(strength(0.5 * 4 * 5, 4 * 5))
     for wrong in (-0.1, 1.5, nan):
         with pytest.raises(UsageError, match="from 0 to 1"):
             check_match(wrong)

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from retriever.background import NOTHING_MATCHES, nothing_matches
+from retriever.background import verdict
 from retriever.query import parse
 from retriever.results import widened
 from retriever.terminal import understood_lines
@@ -115,9 +115,10 @@ def _result(hit: Hit, shown: str) -> DeltaGenerator:
 
 def _verdict(hits: Sequence[Hit]) -> str:
     """What is said above results of which none really matches."""
-    if not nothing_matches(hits):
+    said = verdict(hits)
+    if not said:
         return ""
-    sentence = f"{NOTHING_MATCHES[0].upper()}{NOTHING_MATCHES[1:]}; these passages come nearest."
+    sentence = f"{said[0].upper()}{said[1:]}; these passages come nearest."
     return f'<p class="wva-verdict" role="status">{sentence}</p>'
 
 
