@@ -109,7 +109,7 @@ DOCUMENT_CSS = """<style>
 .wva-here { scroll-margin: 30vh 0; }
 .st-key-leaves button { white-space: nowrap; }
 .st-key-leaves { padding: .4rem 0; backdrop-filter: blur(14px);
-  background: color-mix(in srgb, Canvas 75%, transparent); }
+  background: color-mix(in srgb, Canvas 95%, transparent); }
 div:has(> .st-key-leaves) { position: sticky; top: 3.7rem; z-index: 90; }
 @media (max-width: 40rem) {
   .st-key-leaves .st-key-leaf { width: 5.2rem; }
