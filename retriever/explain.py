@@ -37,7 +37,8 @@ from retriever.rerank import standing
 from retriever.search import Mode, asked_again
 from retriever.sides import Side, Sides
 from retriever.steering import weighed
-from retriever.types import Chunk, Hit, KeywordScore
+from retriever.terms import MARK
+from retriever.types import Chunk, Hit, KeywordScore, KeywordWord
 
 MEAN = "mean"
 """The group of a side's mean in `DenseScore.plain`."""
@@ -170,9 +171,7 @@ class Explanation:
                 for term in self.terms
             ],
             "dense": None if self.dense is None else _dense_json(self.dense, chunk),
-            "keyword": None
-            if self.keyword is None
-            else {**asdict(self.keyword), "score": self.keyword.score},
+            "keyword": None if self.keyword is None else _keyword_json(self.keyword),
         }
 
 
@@ -321,7 +320,10 @@ class _Asked:
             scores = self.backend.keyword_scores(self.keywords, [chunk.id], tolerant=self.tolerant)
             score = float(scores[0])
             keyword = self.backend.keyword_breakdown(
-                self.keywords, chunk.id, tolerant=self.tolerant
+                self.keywords,
+                chunk.id,
+                tolerant=self.tolerant,
+                expansion=None if self.again is None else self.again.expansion,
             )
         terms = self.terms(chunk, None if dense is None else dense.cosine, score)
         return Explanation(self.query, chunk, str(self.mode), terms, dense, keyword)
@@ -394,6 +396,21 @@ def _reranked(asked: _Asked, before: float, hit: Hit, first: Sequence[Hit]) -> l
     judged = [one.rerank for one in ordered if one.rerank is not None]
     after = float(standing(np.array(scores), np.array(judged))[at])
     return [Term("rerank", after - before, {**made_of, "score": before})]
+
+
+def _keyword_json(keyword: KeywordScore) -> dict[str, Any]:
+    return {
+        **asdict(keyword),
+        "words": list(map(_word_json, keyword.words)),
+        "added": list(map(_word_json, keyword.added)),
+        "score": keyword.score,
+    }
+
+
+def _word_json(word: KeywordWord) -> dict[str, Any]:
+    """A word with its stems, without the language that stands behind each."""
+    stems = (term.partition(MARK)[0] for term in word.terms)
+    return {**asdict(word), "terms": list(dict.fromkeys(stems))}
 
 
 def _dense_json(dense: DenseScore, chunk: Chunk) -> dict[str, Any]:

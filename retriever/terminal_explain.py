@@ -34,6 +34,11 @@ def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     if explanation.keyword is not None and explanation.keyword.words:
         lines += ["", f"keywords {explanation.keyword.score:.3f}"]
         lines += [f"    {_word_line(word)}" for word in explanation.keyword.words]
+    if explanation.keyword is not None and explanation.keyword.added:
+        added = explanation.keyword.added
+        lines += ["", f"words of the first passages {sum(word.score for word in added):.3f}"]
+        listed = ", ".join(f"{printable(word.word)} {word.score:+.3f}" for word in added)
+        lines += [f"    {line}" for line in textwrap.wrap(listed, 90)]
     return [*lines, *(_dense_lines(dense) if dense else []), ""]
 
 

@@ -245,12 +245,15 @@ class KeywordScore:
 
     For a word found by one term alone that is idf · times · 2.2 / (times + 0.3 + 0.9 · length /
     average), where `length` counts the passage's terms and `average` is that of all `passages`.
+    `added` are the words of an expansion that the passage has, best first; their scores are times
+    their weights, and not in the sum.
     """
 
     words: tuple[KeywordWord, ...]
     length: int
     average: float
     passages: int
+    added: tuple[KeywordWord, ...] = ()
 
     @property
     def score(self) -> float:

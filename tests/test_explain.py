@@ -271,6 +271,14 @@ def test_what_the_first_passages_add_is_told(tmp_path: Path) -> None:
             assert found.terms[0].made_of["own"] < 1
             assert found.keyword is not None
             assert found.keyword.score == pytest.approx(hit.keyword, rel=1e-6, abs=1e-9)
+            (again,) = (term for term in found.terms if term.name == "keyword feedback")
+            added = {word.word: word.score for word in found.keyword.added}
+            assert sum(added.values()) == pytest.approx(again.made_of["added"], abs=1e-5)
+            assert list(added.values()) == sorted(added.values(), reverse=True)
+            assert all(word in f"{hit.chunk.title}\n{hit.text}" for word in added)
+            assert "ø" not in json.dumps(found.to_json(), ensure_ascii=False)
+            told = "\n".join(explanation_lines(found, colour=False))
+            assert all(f"{word} {score:+.3f}" in told for word, score in [*added.items()][:1])
             without = index.explain(query, plain[hit.chunk.id], feedback=False)
             assert without.score == pytest.approx(plain[hit.chunk.id].score, abs=1e-5)
         judged = index.search(query, 6, rerank=6, fold=False)

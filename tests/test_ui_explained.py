@@ -20,7 +20,7 @@ from retriever.index import Index
 from retriever.parts import WordSpan
 from retriever.steering import Marked, Steering
 from retriever.structure import sentences
-from retriever.types import Document, ModelError, Page, Span
+from retriever.types import Document, KeywordScore, KeywordWord, ModelError, Page, Span
 from retriever.why import difference
 from tests.fakes import FakeEmbedder
 from ui import contributions, heatmap, why
@@ -165,6 +165,18 @@ def test_the_tables_add_up(index: Index) -> None:
         *parts, last = [float(number) for number in NUMBER.findall(shown)]
         assert last == pytest.approx(total, abs=6e-4)
         assert sum(parts) == pytest.approx(last, abs=2e-3)
+
+
+def test_the_words_that_were_added_are_listed_and_add_up() -> None:
+    words = [KeywordWord(f"<w{at}>", ("w",), 3, 1, 1.0, 1 / (at + 1)) for at in range(12)]
+    shown = contributions.added_table(KeywordScore((), 9, 9.0, 99, tuple(words)))
+    assert "&lt;w0&gt;" in shown
+    assert "4 more" in shown
+    assert "&lt;w11&gt;" in shown
+    *parts, total = [float(one) for one in re.findall(r'wva-number">([+-]?\d+\.\d+)<', shown)]
+    assert total == pytest.approx(sum(word.score for word in words), abs=6e-4)
+    assert sum(parts) == pytest.approx(total, abs=6e-3)
+    assert contributions.added_table(KeywordScore((), 9, 9.0, 99)) == ""
 
 
 def test_a_difference_shows_both_and_their_difference(index: Index) -> None:

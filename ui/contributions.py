@@ -54,6 +54,9 @@ NAMES = {
 }
 """The terms of a score as people read them."""
 
+_MOST_ADDED = 8
+"""So many of the words that the first passages added have a line of their own."""
+
 _SHARES = {
     "word × word": "your words with its words",
     "word × prompt": "words with the prompt",
@@ -176,6 +179,29 @@ def keyword_table(keyword: KeywordScore) -> str:
     return _table("The keywords, word by word", [*rows, total])
 
 
+def added_table(keyword: KeywordScore) -> str:
+    """The words that the first passages added, what each brings; empty where none is here."""
+    if not keyword.added:
+        return ""
+    shown, rest = keyword.added[:_MOST_ADDED], keyword.added[_MOST_ADDED:]
+    rows = [
+        _cells(
+            escaped(word.word),
+            f"<small>{escaped(counted(word.times, 'time'))}, "
+            f"in {escaped(counted(word.documents, 'passage'))}</small>",
+            f"{word.score:+.3f}",
+        )
+        for word in shown
+    ]
+    if rest:
+        names = ", ".join(word.word for word in rest)
+        few = sum(word.score for word in rest)
+        rows.append(_cells(f"{len(rest)} more", f"<small>{escaped(names)}</small>", f"{few:+.3f}"))
+    added = sum(word.score for word in keyword.added)
+    total = _cells("what the first passages add", "", f"{added:.3f}", total=True)
+    return _table("Words that the first passages added to yours", [*rows, total])
+
+
 def difference_tables(told: Difference, first: str, second: str) -> str:
     """Two explanations side by side, `first` and `second` being what the passages are called."""
     total = Row("score", told.first.score, told.second.score)
@@ -224,6 +250,7 @@ __all__ = [
     "CSS",
     "NAMES",
     "Shaded",
+    "added_table",
     "difference_tables",
     "keyword_table",
     "legend",

@@ -214,8 +214,13 @@ def _sheet(opened: _Opened, at: int, chunks: Sequence[Chunk]) -> _Sheet:
 
 def _shaded(chunks: Sequence[Chunk], shades: Shades) -> Weights | None:
     """What the words of a page's passages bring; None if it is known of no passage."""
-    found = [one for one in map(shades, chunks[:_MOST_SHADED]) if one is not None]
-    return [word for one in found for word in one] if found else None
+    found = []
+    pause = st.empty()
+    for chunk in chunks[:_MOST_SHADED]:
+        pause.empty()  # who has turned the page meanwhile need not wait: a run ends where it draws
+        found.append(shades(chunk))
+    known = [one for one in found if one is not None]
+    return [word for one in known for word in one] if known else None
 
 
 def _turned(opened: _Opened, chunks: Sequence[Chunk]) -> int:

@@ -129,7 +129,8 @@ def _panel(served: Served, asked: Question, hit: Hit, found: Explanation) -> Non
         _words(found, dense)
     st.html(contributions.sum_table(found))
     if found.keyword is not None:
-        st.html(contributions.keyword_table(found.keyword))
+        tables = contributions.keyword_table, contributions.added_table
+        st.html("".join(table(found.keyword) for table in tables))
     if dense is not None:
         st.html(contributions.shares_table(dense))
         st.caption(MEANING)

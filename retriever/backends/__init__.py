@@ -222,7 +222,12 @@ class Backend(Protocol):
         """The terms that each chunk is found by, in order; none for one that is gone."""
 
     def keyword_breakdown(
-        self, query: str, chunk_id: str, *, tolerant: bool = False
+        self,
+        query: str,
+        chunk_id: str,
+        *,
+        tolerant: bool = False,
+        expansion: Expansion | None = None,
     ) -> KeywordScore:
         """A chunk's BM25 score word by word; a chunk that is gone has none of them."""
 

@@ -406,12 +406,17 @@ class EmbeddedBackend:
             return reader.terms_of(chunk_ids)
 
     def keyword_breakdown(
-        self, query: str, chunk_id: str, *, tolerant: bool = False
+        self,
+        query: str,
+        chunk_id: str,
+        *,
+        tolerant: bool = False,
+        expansion: Expansion | None = None,
     ) -> KeywordScore:
         """See `Backend.keyword_breakdown`."""
         with self._catalog.reading() as reader:
             key = reader.keys_of([chunk_id]).get(chunk_id, -1)
-            return reader.keyword_breakdown(query, key, tolerant=tolerant)
+            return reader.keyword_breakdown(query, key, tolerant=tolerant, expansion=expansion)
 
     def corrections(self, query: str) -> Mapping[str, Sequence[str]]:
         """See `Backend.corrections`."""

@@ -141,7 +141,9 @@ class KeywordSearch:
             max(0.0, log((self._total - count + 0.5) / (count + 0.5))) for count in counts
         )
 
-    def breakdown(self, key: int, *, tolerant: bool) -> KeywordScore:
+    def breakdown(
+        self, key: int, *, tolerant: bool, expansion: Expansion | None = None
+    ) -> KeywordScore:
         """See `Backend.keyword_breakdown`; words that `matches` leaves aside score 0."""
         asked = query_words(self._query, self.languages)
         wanted = [self._wanted(word) for word in asked]
@@ -169,7 +171,38 @@ class KeywordSearch:
             )
         tokens = self._connection.execute("SELECT SUM(cnt) FROM vocabulary").fetchone()[0] or 0
         average = tokens / max(1, self._total)
-        return KeywordScore(tuple(found), terms.total(), average, self._total)
+        added = () if expansion is None else self._added(key, expansion, terms)
+        return KeywordScore(tuple(found), terms.total(), average, self._total, added)
+
+    def _added(
+        self, key: int, expansion: Expansion, terms: Mapping[str, int]
+    ) -> tuple[KeywordWord, ...]:
+        """The words of an expansion that are among a chunk's terms, as the chunk writes them."""
+        found = []
+        written = self._written(key) if terms else {}
+        for term, weight in expansion.terms:
+            if not terms.get(term):
+                continue
+            keys, scores = self._bm25([term])
+            count = self._count(term)
+            score = weight * float(scores[keys == key].sum())
+            word = written.get(term, term)
+            of_all = idf(self._total, count)
+            found.append(KeywordWord(word, (term,), count, terms[term], of_all, score))
+        return tuple(sorted(found, key=lambda word: (-word.score, word.word)))
+
+    def _written(self, key: int) -> dict[str, str]:
+        """A chunk's terms, each with the first word of title and text that gives it."""
+        row = self._connection.execute(
+            """SELECT c.language, d.title, c.text FROM chunks c
+            JOIN documents d ON d.key = c.document WHERE c.key = ?""",
+            (key,),
+        ).fetchone()
+        found: dict[str, str] = {}
+        for text in map(unblob, row[1:] if row else ()):
+            for word in words(text, row[0]):
+                found.setdefault(word.term, text[word.start : word.end])
+        return found
 
     def _of_word(self, wanted: _Wanted) -> tuple[Keys, Scores]:
         return self._bm25(wanted.terms) if wanted.is_plain else self._scored(wanted)

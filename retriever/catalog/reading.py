@@ -344,9 +344,11 @@ class Reader:
         found = dict(self._among(select, [blob(id_) for id_ in chunk_ids]))
         return [found.get(blob(id_), "").split() for id_ in chunk_ids]
 
-    def keyword_breakdown(self, query: str, key: int, *, tolerant: bool = False) -> KeywordScore:
+    def keyword_breakdown(
+        self, query: str, key: int, *, tolerant: bool = False, expansion: Expansion | None = None
+    ) -> KeywordScore:
         """See `Backend.keyword_breakdown`; the chunk by its key."""
-        return self._asked(query).breakdown(key, tolerant=tolerant)
+        return self._asked(query).breakdown(key, tolerant=tolerant, expansion=expansion)
 
     def _asked(self, query: str) -> KeywordSearch:
         return KeywordSearch(self._connection, query, self._terms())
