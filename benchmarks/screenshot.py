@@ -44,7 +44,7 @@ def _explained(page: Any) -> None:
     page.get_by_role("button", name="Why this passage?").first.click()
     panel = page.locator(".st-key-explained-1")
     panel.locator('[data-testid="stVegaLiteChart"], svg, table').first.wait_for()
-    page.locator(".st-key-result-1").scroll_into_view_if_needed()
+    panel.evaluate("at => { at.style.scrollMarginTop = '5rem'; at.scrollIntoView(); }")
 
 
 def _opened(page: Any) -> None:
@@ -66,7 +66,7 @@ _ASKED = f"/?{urlencode({'q': QUESTION})}"
 
 PICTURES = (
     Picture("search", _ASKED, _searched),
-    Picture("explained", _ASKED, _explained),
+    Picture("explained", _ASKED, _explained, height=1280),
     Picture("document", _ASKED, _opened, scheme="dark"),
     Picture("collections", "/collections", _collections),
     Picture("about", "/about", _about),
