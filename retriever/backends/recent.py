@@ -51,6 +51,8 @@ class RecentVectors:
 
     def _keep(self, keys: Ids, vectors: Vectors) -> None:
         """Put as many of them as there is room for in place of the oldest."""
+        if not len(keys):
+            return
         if not len(self._keys):
             room = MOST_BYTES // max(1, 4 * vectors.shape[1])
             self._vectors = np.empty((room, vectors.shape[1]), np.float32)
