@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from retriever.jobs import stop
 from ui.server import command
 
 MODEL_SECONDS = 180
@@ -32,11 +33,7 @@ def served(index: Path) -> Iterator[str]:
         _wait(port)
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
+        stop(server)
 
 
 @contextmanager

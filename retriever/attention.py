@@ -79,7 +79,7 @@ class AttentionLayer:
     projection: nn.Module
 
 
-class _Finished(Exception):  # noqa: N818  (it ends a forward pass early; nothing went wrong)
+class Finished(Exception):  # noqa: N818  (it ends a forward pass early; nothing went wrong)
     """Raised by the last tap, so that nothing behind it is computed."""
 
 
@@ -105,7 +105,7 @@ class _Sum:
             self.total = self.total + part.float().to(self.total.device)
         self.pending.discard(id(module))
         if self.exit_early and not self.pending:
-            raise _Finished
+            raise Finished
 
     @property
     def complete(self) -> Tensor:
@@ -231,7 +231,7 @@ class AttentionPooler:
         try:
             with under_way(one), torch.inference_mode():
                 states: Tensor = self.body(**inputs, use_cache=False)[0]
-        except _Finished:
+        except Finished:
             return torch.empty(0)
         return states
 

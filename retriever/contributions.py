@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from retriever.attention import AttentionPooler
+from retriever.attention import AttentionPooler, Finished
 from retriever.packs import Mixture, Pass, TokenIds, padded, under_way
 from retriever.types import ModelError
 
@@ -82,13 +82,9 @@ class PartsReader:
             try:
                 with _Products(taken):
                     self.pooler.body(**inputs, use_cache=False)
-            except _Complete:
+            except Finished:
                 return torch.cat([taken.parts, taken.constant[None]]).view(1, -1)
         raise ModelError("the model did not run through all of its pooled attention layers")
-
-
-class _Complete(Exception):  # noqa: N818  (it ends a forward pass early; nothing went wrong)
-    """Raised when every pooled layer was taken apart."""
 
 
 class _Taken:
@@ -127,7 +123,7 @@ class _Taken:
         self._add(parts, constant[0] * positions.sum())
         self.pending.discard(id(projection))
         if not self.pending:
-            raise _Complete
+            raise Finished
 
     def _add(self, parts: Tensor, constant: Tensor) -> None:
         if self.parts.numel():

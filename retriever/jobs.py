@@ -28,6 +28,16 @@ _STOP_SECONDS = 10.0
 _SAID = 4_000  # bytes of the end of what a process has said
 
 
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and wait for it: it is asked first, and killed if it does not listen."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:  # pragma: no cover - a process that hangs
+        process.kill()
+        process.wait()
+
+
 class Job:
     """One run of `wva index` on the index in `folder`."""
 
@@ -75,12 +85,7 @@ class Job:
         """End the run and wait for it; what it has done stays."""
         if self.running:
             self._stopped = True
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:  # pragma: no cover - a process that hangs
-                self._process.kill()
-                self._process.wait()
+            stop(self._process)
 
     def wait(self, seconds: float) -> None:
         """Wait for the end. Raises TimeoutExpired."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from retriever.jobs import stop
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 ADDRESS = "127.0.0.1"
@@ -56,11 +57,7 @@ def serve(
             _bring_in(index, paths, progress, reading)
         return page.wait()
     finally:
-        page.terminate()
-        try:
-            page.wait(10)
-        except subprocess.TimeoutExpired:
-            page.kill()
+        stop(page)
 
 
 def _bring_in(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,13 +18,13 @@ from retriever.index import Index
 from retriever.pageview import PagePicture
 from retriever.placement import Characters, Placement
 from retriever.types import Chunk, Document, DocumentRow, Page, PageState
+from tests import pages
 from tests.fakes import FakeEmbedder
 from tests.pdfs import pdf_file, text_page
 from ui import document
 from ui.document_picture import pictured
 from ui.document_text import LONGEST, leaf_at, leaves, readable, shade
 
-APP = Path(__file__).with_name("apps") / "search.py"
 TAG = re.compile(r"<[^>]*>")
 OURS = re.compile(
     r"</?(?:p|h[2-6]|pre|table|tbody|tr|td|mark|span|div)"
@@ -144,10 +143,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], AppTest]]:
     def opened(query: str) -> AppTest:
-        monkeypatch.setattr(sys, "argv", ["app.py", "--index", str(folder / "index")])
-        app = AppTest.from_file(str(APP), default_timeout=30)
-        app.query_params["q"], app.query_params["mode"] = query, "keyword"
-        app.run().button(key="open-1").click().run()
+        asked = {"q": query, "mode": "keyword"}
+        app = pages.opened(monkeypatch, folder / "index", asked, seconds=30)
+        app.button(key="open-1").click().run()
         assert not app.exception
         return app
 

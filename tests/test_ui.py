@@ -32,6 +32,7 @@ from retriever.types import (
     PageState,
     UnreadFile,
 )
+from tests import pages
 from tests.fakes import FakeEmbedder
 from ui import marks
 from ui.cards import card
@@ -41,7 +42,6 @@ from ui.resources import overview
 from ui.server import command
 from ui.state import duration, progress_text
 
-APP = Path(__file__).with_name("apps") / "search.py"
 TAG = re.compile(r"<[^>]*>")
 
 NASTY = "a<script>alert(1)</script>_*b*_ :red[x] $x$ [y](z).md"
@@ -72,14 +72,7 @@ def index(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AppTest]]:
-    def opened(folder: Path, **params: str | list[str]) -> AppTest:
-        monkeypatch.setattr(sys, "argv", ["app.py", "--index", str(folder)])
-        app = AppTest.from_file(str(APP), default_timeout=20)
-        for name, value in params.items():
-            app.query_params[name] = value
-        return app.run()
-
-    yield opened
+    yield lambda folder, **params: pages.opened(monkeypatch, folder, params)
     st.cache_resource.clear()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +21,12 @@ from retriever.steering import Marked, Steering
 from retriever.structure import sentences
 from retriever.types import Document, KeywordScore, KeywordWord, ModelError, Page, Span
 from retriever.why import difference
+from tests import pages
 from tests.fakes import FakeEmbedder
 from ui import contributions, heatmap, why
 from ui.questions import Question
 from ui.steer import LESS, MORE, place_of
 
-APP = Path(__file__).with_name("apps") / "search.py"
 TAG = re.compile(r"<[^>]*>")
 NUMBER = re.compile(r'<td class="wva-number">([^<]*)</td></tr>')
 CARD_SCORE = re.compile(r'class="wva-label">score</span> (-?[\d.]+)')
@@ -62,14 +61,7 @@ def index(folder: Path) -> Iterator[Index]:
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Callable[..., AppTest]]:
-    def opened(**params: str | list[str]) -> AppTest:
-        monkeypatch.setattr(sys, "argv", ["app.py", "--index", str(folder)])
-        app = AppTest.from_file(str(APP), default_timeout=20)
-        for name, value in params.items():
-            app.query_params[name] = value
-        return app.run()
-
-    yield opened
+    yield lambda **params: pages.opened(monkeypatch, folder, params)
     st.cache_resource.clear()
 
 

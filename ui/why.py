@@ -59,11 +59,7 @@ def explanation(served: Served, asked: Question, hit: Hit) -> Explanation:
     Raises UsageError or ModelError where it cannot be told.
     """
     weights = steer.weights(served, asked) if hit.dense is not None else ()
-    return _explained(
-        *(served.place, served.index.generation, asked.text, hit.chunk.id, _mode(hit), weights),
-        served.index,
-        hit.chunk,
-    )
+    return _taken_apart(served, asked, hit.chunk, _mode(hit), weights)
 
 
 def shades(served: Served, asked: Question) -> Callable[[Chunk], Weights | None] | None:
@@ -77,16 +73,22 @@ def shades(served: Served, asked: Question) -> Callable[[Chunk], Weights | None]
     def told(chunk: Chunk) -> Weights | None:
         try:
             weights = steer.weights(served, asked)
-            found = _explained(
-                *(served.place, served.index.generation, asked.text, chunk.id, asked.mode, weights),
-                served.index,
-                chunk,
-            )
+            found = _taken_apart(served, asked, chunk, asked.mode, weights)
         except RetrieverError:
             return None
         return contributions.page_weights(found)
 
     return told
+
+
+def _taken_apart(
+    served: Served, asked: Question, chunk: Chunk, mode: str, weights: tuple[float, ...]
+) -> Explanation:
+    return _explained(
+        *(served.place, served.index.generation, asked.text, chunk.id, mode, weights),
+        served.index,
+        chunk,
+    )
 
 
 def compared(served: Served, asked: Question, first: Hit, second: Hit) -> None:

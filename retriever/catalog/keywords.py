@@ -192,9 +192,9 @@ class KeywordSearch:
         return tuple(sorted(found, key=lambda word: (-word.score, word.word)))
 
     def _written(self, key: int) -> dict[str, str]:
-        """A chunk's terms, each with the first word of title and text that gives it."""
+        """A chunk's terms, each with the first word that gives it, in its text or its title."""
         row = self._connection.execute(
-            """SELECT c.language, d.title, c.text FROM chunks c
+            """SELECT c.language, c.text, d.title FROM chunks c
             JOIN documents d ON d.key = c.document WHERE c.key = ?""",
             (key,),
         ).fetchone()
@@ -257,16 +257,10 @@ class KeywordSearch:
 
     def _as_written(self, term: str) -> str:
         """A word of this term, in small letters, as the first chunk that has it writes it."""
-        row = self._connection.execute(
-            """SELECT c.language, c.text, d.title FROM fulltext f JOIN chunks c ON c.key = f.rowid
-            JOIN documents d ON d.key = c.document WHERE f.terms MATCH ? LIMIT 1""",
-            (f'"{term}"',),
+        found = self._connection.execute(
+            "SELECT rowid FROM fulltext WHERE terms MATCH ? LIMIT 1", (f'"{term}"',)
         ).fetchone()
-        for text in map(unblob, row[1:] if row else ()):
-            for word in words(text, row[0]):
-                if word.term == term:
-                    return text[word.start : word.end].lower()
-        return term
+        return self._written(found[0]).get(term, term).lower() if found else term
 
     def _selective(self, wanted: list[_Wanted]) -> list[_Wanted]:
         """The words that occur, without those in most chunks as long as others remain.

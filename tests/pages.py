@@ -1,0 +1,26 @@
+"""The page run by AppTest, without a server."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+APP = Path(__file__).with_name("apps") / "search.py"
+
+
+def opened(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    params: Mapping[str, str | list[str]],
+    seconds: int = 20,
+) -> AppTest:
+    """The page of an index (or a folder of indexes) at an address with these parameters."""
+    monkeypatch.setattr(sys, "argv", ["app.py", "--index", str(folder)])
+    app = AppTest.from_file(str(APP), default_timeout=seconds)
+    for name, value in params.items():
+        app.query_params[name] = value
+    return app.run()
