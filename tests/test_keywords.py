@@ -224,3 +224,32 @@ def test_the_parts_of_a_compound_by_hand() -> None:
 def test_other_languages_have_compounds_too() -> None:
     swedish = {index_terms(word, "sv")[0]: 2 for word in ("arbete", "platsen")}
     assert len(parts("arbetsplatsen", "sv", lambda term: swedish.get(term, 0))) == 2
+
+
+PAIRS = ("budget nothing", "here budget")
+"""Side by side where a title goes over into its text; and not, where it begins its second time."""
+
+
+def test_words_of_a_title_count_twice(tmp_path: Path) -> None:
+    """By hand: k1 1.2, b 0.75; a passage's length is its terms, its title's again, and one more."""
+    with EmbeddedBackend.open(tmp_path / "titles", create=True) as backend:
+        backend.save_vectors(["v"], np.ones((1, 2), np.float32))
+        for name, title, text in (
+            ("a", "Budget", "Nothing here."),
+            ("b", "", "The budget."),
+            ("c", "Harbour", "Ships."),
+            ("d", "", "Trains and stations."),
+            ("e", "", "Boats."),
+        ):
+            row = DocumentRow(document_id("", name), "", "", name, "text", title=title)
+            backend.upsert(row, [Page(None, text)], [Piece(0, Span(0, len(text)), "v")])
+        side = backend.keyword("budget", 9)
+        found = dict(zip((chunk.path for chunk in backend.get(side.ids)), side.scores, strict=True))
+        pairs = {text: backend.keyword("budget", 9, Words(text)).ids for text in PAIRS}
+    lengths = {"a": 1 + 2 + 2, "b": 1, "c": 1 + 1 + 2, "d": 2, "e": 1}
+    average = sum(lengths.values()) / 5
+    idf = log((5 - 2 + 0.5) / (2 + 0.5))
+    for path, times in (("a", 2), ("b", 1)):
+        norm = 1.2 * (0.25 + 0.75 * lengths[path] / average)
+        assert found[path] == pytest.approx(idf * times * 2.2 / (times + norm), rel=1e-5)
+    assert [len(pairs[text]) for text in PAIRS] == [1, 0]

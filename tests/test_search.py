@@ -78,14 +78,18 @@ def bm25(term: str, texts: list[list[str]]) -> np.ndarray:
 
 def asked_again(index, query, chunks, keyword, total) -> tuple[np.ndarray, np.ndarray]:
     """Pseudo-relevance feedback by the book: both sides' scores of every chunk."""
-    texts = [index_terms(f"{chunk.title}\n{chunk.text}") for chunk in chunks]
+    titles = [index_terms(chunk.title) for chunk in chunks]
+    found = [index_terms(f"{chunk.title}\n{chunk.text}") for chunk in chunks]
+    read = [one + title for one, title in zip(found, titles, strict=True)]
+    # Before the title's second time a term stands that no query has.
+    texts = [[*one, *("|" * bool(title)), *title] for one, title in zip(found, titles, strict=True)]
     order = sorted(range(len(chunks)), key=lambda at: (-total[at], chunks[at].id))
     first = order[: min(10, len(chunks) // 10)]
     likely = np.exp(total[first]) / np.exp(total[first]).sum()
     relevance: Counter[str] = Counter()
     for weight, at in zip(likely, first, strict=True):
-        for term in texts[at]:
-            relevance[term] += weight / len(texts[at])
+        for term in read[at]:
+            relevance[term] += weight / len(read[at])
     tells = {}
     for term, weight in relevance.items():
         count = sum(term in text for text in texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import sqlite3
 import sys
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 
 from retriever.terms import (
     _SAFE,
+    BOUNDARY,
     index_terms,
     matching_words,
+    passage_terms,
     phrase_forms,
     query_terms,
     words,
@@ -247,3 +250,21 @@ def test_threads_get_the_same_terms() -> None:
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: [word.term for word in words(text)], range(16)))
     assert all(result == expected for result in results)
+
+
+def test_a_title_stands_twice_and_no_phrase_runs_from_one_time_into_the_other() -> None:
+    found = passage_terms("Annual reports", "What the board said", "en")
+    assert collections.Counter(found) == collections.Counter(
+        ["annual", "report"] * 2 + ["what", "board", "said", BOUNDARY]
+    )
+    pairs = list(itertools.pairwise(found))
+    assert pairs.count(("annual", "report")) == 2
+    assert ("report", "annual") not in pairs
+    assert ("said", "annual") not in pairs
+    assert passage_terms(" ", "What the board said") == index_terms("What the board said")
+
+
+def test_no_word_has_the_boundary_for_a_term() -> None:
+    for text in ("ø", "Ø", "ø ø", "Søren's øl", "øøø"):
+        for language in ("", "da", "no"):
+            assert BOUNDARY not in index_terms(text, language)

@@ -32,7 +32,7 @@ def languages_of(texts: Sequence[str]) -> list[str]:
 
 def insert(connection: sqlite3.Connection, key: int, title: str, text: str, language: str) -> None:
     """Write a chunk's terms, and remember its long words, if its language has compounds."""
-    found = terms.index_terms(f"{title}\n{text}", language)
+    found = terms.passage_terms(title, text, language)
     connection.execute("INSERT INTO fulltext (rowid, terms) VALUES (?, ?)", (key, " ".join(found)))
     if language in LINKS:
         ending = len(terms.MARK + language)

@@ -19,6 +19,7 @@ from retriever.catalog.postings import Postings, Terms
 from retriever.catalog.schema import blob, stack, unblob
 from retriever.catalog.where import chunk_condition, document_condition
 from retriever.filters import Filter
+from retriever.terms import BOUNDARY
 from retriever.types import (
     Chunk,
     DocumentRow,
@@ -342,7 +343,8 @@ class Reader:
         """The terms that each chunk is found by, in order; none for one that is gone."""
         select = "SELECT c.id, f.terms FROM chunks c JOIN fulltext f ON f.rowid = c.key WHERE c.id"
         found = dict(self._among(select, [blob(id_) for id_ in chunk_ids]))
-        return [found.get(blob(id_), "").split() for id_ in chunk_ids]
+        terms = (found.get(blob(id_), "").split() for id_ in chunk_ids)
+        return [[term for term in each if term != BOUNDARY] for each in terms]
 
     def keyword_breakdown(
         self, query: str, key: int, *, tolerant: bool = False, expansion: Expansion | None = None
