@@ -23,7 +23,7 @@ from retriever import calibration
 from retriever.backends import Backend
 from retriever.heldout import taken_out
 from retriever.significance import Verdict, compare
-from retriever.terms import index_terms
+from retriever.terms import passage_terms
 from retriever.types import Chunk
 
 Vectors = NDArray[np.float32]
@@ -40,6 +40,9 @@ WEIGHTS = (0.25, 0.5, 1.0, 2.0)
 
 CANDIDATES = 200
 """Whatever stands above a passage is among so many of each side."""
+
+VERSION = 2
+"""Another one: what was measured says nothing of today's way to take sentences out."""
 
 CHANGE = 0.25
 """The weight is measured anew when there are so much more or fewer passages."""
@@ -74,7 +77,7 @@ def fit(
     `sentences` and `rests` are raw vectors (n, dim) of the items' sentences as queries and of the
     rests as passages. `dense_weight` is 1 where there are no items.
     """
-    facts: dict[str, Any] = {"dense_weight": 1.0, "held_out": len(asked)}
+    facts: dict[str, Any] = {"dense_weight": 1.0, "held_out": len(asked), "weighing": VERSION}
     if not asked:
         return facts
     lengths = [len(_terms(item.chunk, item.chunk.text)) for item in asked]
@@ -99,8 +102,11 @@ def fit(
 
 def is_due(facts: Mapping[str, Any] | None, chunks: int) -> bool:
     """Whether the weight must be measured (anew) for so many passages."""
-    known = None if facts is None else facts.get("weighed_at")
-    return known is None or abs(chunks - known) > CHANGE * known
+    facts = facts or {}
+    known = facts.get("weighed_at")
+    if known is None or facts.get("weighing") != VERSION:
+        return True
+    return bool(abs(chunks - known) > CHANGE * known)
 
 
 class _Sides:
@@ -156,7 +162,7 @@ def _share_left(backend: Backend, item: Item, average: float, total: int) -> flo
 
 
 def _terms(chunk: Chunk, text: str, title: str | None = None) -> list[str]:
-    return index_terms(f"{chunk.title if title is None else title}\n{text}", chunk.language)
+    return passage_terms(chunk.title if title is None else title, text, chunk.language)
 
 
 def _mean(values: Sequence[float]) -> float:

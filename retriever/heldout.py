@@ -10,25 +10,46 @@ import random
 import re
 from collections.abc import Iterator
 from hashlib import sha256
+from itertools import islice
 
-from retriever.structure import sentences
+from retriever.structure import sentences, trimmed
+from retriever.terms import words
+from retriever.types import Span
 
 _SENTENCE_WORDS = range(6, 41)
 _REST_WORDS = 25  # so many words must stay in the passage
-_WORD = re.compile(r"\w+")
+_STOP = re.compile(r"[.!?]\s")
 
 
 def taken_out(text: str) -> Iterator[tuple[str, str]]:
     """Sentences that can be asked, each with the text without it; in an order by chance."""
-    spans = list(sentences(text))
+    spans = _sentences(text)
     random.Random(by_chance(text)).shuffle(spans)  # noqa: S311  (not a secret)
     for span in spans:
         sentence = " ".join(text[span.start : span.end].split())
         rest = f"{text[: span.start].rstrip()} {text[span.end :].lstrip()}".strip()
-        asked = len(_WORD.findall(sentence)) in _SENTENCE_WORDS
+        asked = _count(sentence, _SENTENCE_WORDS.stop) in _SENTENCE_WORDS
         again = sentence in " ".join(rest.split())
-        if asked and not again and len(_WORD.findall(rest)) >= _REST_WORDS:
+        if asked and not again and _count(rest, _REST_WORDS) == _REST_WORDS:
             yield sentence, rest
+
+
+def _sentences(text: str) -> list[Span]:
+    """The text's sentences; without a capital letter in it, they end where a mark stands.
+
+    `structure.sentences` waits for a capital, since a dot may stand behind an abbreviation. Here a
+    sentence cut short does little harm.
+    """
+    if not text.islower():
+        return sentences(text)
+    starts = [0, *(found.end() for found in _STOP.finditer(text))]
+    spans = (trimmed(text, *pair) for pair in zip(starts, [*starts[1:], len(text)], strict=True))
+    return [span for span in spans if span.start < span.end]
+
+
+def _count(text: str, most: int) -> int:
+    """The words of a text, `most` at most; pairs of characters where none are spaced."""
+    return sum(1 for _ in islice(words(text), most))
 
 
 def by_chance(name: str) -> str:

@@ -55,7 +55,11 @@ FIT_SENTENCES = 256
 EARLY_SENTENCES = 128
 """So many make it while the corpus still grows: the last fit needs others of them."""
 
-_WEIGHING = ("dense_weight", "held_out", "found_again", "weighed_at")
+GENERAL_SHARE = 0.5
+"""What people type are questions, and rarely the corpus's sentences: half of each, in English. The
+general questions are in English; where the passages are not, they say nothing of what is asked."""
+
+_WEIGHING = ("dense_weight", "held_out", "found_again", "weighed_at", "weighing")
 """Facts that stay when only the means are fitted anew."""
 
 GROWTH = 4
@@ -171,18 +175,20 @@ class Ingest:
         `early`: more is to come, so fewer sentences will do.
         """
         passages = self.backend.sample_vectors(FIT_PASSAGES)
-        queries = self._question_vectors(EARLY_SENTENCES if early else FIT_SENTENCES)
+        sample = self.backend.sample_chunks(EARLY_SENTENCES if early else FIT_SENTENCES)
+        queries = self._question_vectors(sample)
         passage_prior, query_prior = self.embedder.general_means()
         facts: dict[str, Any] = {"passages": len(passages), "sentences": len(queries)}
         if not early:
             facts["corpus"] = corpus_digest(self.backend.documents())
-        # What people type are questions, and rarely the corpus's sentences: half of each.
         general = self._query_vectors(self._general_inputs())
+        share = GENERAL_SHARE * english_share(sample)
         means = (
             calibration.shrunk_mean(passages, passage_prior),
-            (calibration.shrunk_mean(queries, query_prior) + general.mean(axis=0)) / 2,
+            (1 - share) * calibration.shrunk_mean(queries, query_prior)
+            + share * general.mean(axis=0),
         )
-        facts["questions"] = len(general)
+        facts |= {"questions": len(general), "questions_share": round(share, 3)}
         before = _calibration_facts(self.backend) or {}
         facts |= {name: before[name] for name in _WEIGHING if name in before}
         self.backend.calibrate(*means, facts)
@@ -273,9 +279,8 @@ class Ingest:
         if self._corpus and self._corpus >= GROWTH * self._fitted_at:
             self.fit(early=True)
 
-    def _question_vectors(self, limit: int) -> Vectors:
-        """Raw vectors of sentences of the corpus read through the query prompt: (n, dim)."""
-        chunks = self.backend.sample_chunks(limit)
+    def _question_vectors(self, chunks: Sequence[Chunk]) -> Vectors:
+        """Raw vectors of sentences of these chunks read through the query prompt: (n, dim)."""
         texts = dict.fromkeys(filter(None, map(typical_sentence, chunks)))
         return self._query_vectors([self.embedder.query_input(text) for text in texts])
 
@@ -302,7 +307,12 @@ def is_fitted(backend: Backend, rows: Iterable[DocumentRow]) -> bool:
     """Whether means and background are those of these documents, all that the backend has."""
     facts = _calibration_facts(backend)
     rows = list(rows)
-    if facts is None or facts.get("corpus") != corpus_digest(rows) or "questions" not in facts:
+    # One made by an earlier version has its query mean from the same share in every language.
+    if (
+        facts is None
+        or "questions_share" not in facts
+        or facts.get("corpus") != corpus_digest(rows)
+    ):
         return False
     # An index that was made before there were backgrounds has none.
     known = background.Background.from_json(backend.background())
@@ -316,6 +326,23 @@ def _now() -> str:
 def _calibration_facts(backend: Backend) -> Mapping[str, Any] | None:
     facts: Mapping[str, Any] | None = backend.info().get("calibration")
     return facts
+
+
+def english_share(chunks: Sequence[Chunk]) -> float:
+    """How many of the chunks are in English, or show no language that is another; of none, all.
+
+    Of a language without words to know it by, the script is told from.
+    """
+    others = (
+        chunk.language != "en" and (chunk.language != "" or not _is_mostly_ascii(chunk.text))
+        for chunk in chunks
+    )
+    return 1 - sum(others) / max(1, len(chunks))
+
+
+def _is_mostly_ascii(text: str) -> bool:
+    letters = [character for character in text if character.isalpha()]
+    return 2 * sum(map(str.isascii, letters)) >= len(letters)
 
 
 def typical_sentence(chunk: Chunk) -> str:

@@ -160,3 +160,42 @@ def test_a_sentence_is_taken_out_once_and_whole() -> None:
         assert sentence not in rest
         assert sorted(f"{sentence} {rest}".split()) == sorted(text.split())
     assert found == list(taken_out(text))
+
+
+LOWER = (
+    "the wing was tested in a free stream at rest . it was found that the lift is spread over the "
+    "whole of the span. what is left is due to the slipstream of the propeller! the boundary layer "
+    "was controlled by suction at each of the angles ."
+)
+CHINESE = (
+    "他对他们那时在漫长旅途中所看到的一切都有许多话要说。"
+    "第二天早晨所有的人都从很远的村庄来到河边的市场上。"
+    "没有人知道那座古老的桥是什么时候由谁建造起来的。"
+)
+
+
+def test_without_capitals_a_sentence_ends_where_its_mark_stands() -> None:
+    found = {sentence for sentence, _ in taken_out(LOWER)}
+    assert found == {
+        "the wing was tested in a free stream at rest .",
+        "it was found that the lift is spread over the whole of the span.",
+        "what is left is due to the slipstream of the propeller!",
+        "the boundary layer was controlled by suction at each of the angles .",
+    }
+    named = LOWER.replace("wing", "Wing of e.g. a duck")  # with capitals, dots may abbreviate
+    assert all("e.g. a duck" in sentence for sentence, _ in taken_out(named) if "Wing" in sentence)
+
+
+def test_sentences_without_spaces_are_taken_out_too() -> None:
+    found = dict(taken_out(CHINESE))
+    assert sorted(found) == sorted(f"{one}。" for one in CHINESE.split("。") if one)
+    for sentence, rest in found.items():
+        assert "".join(sorted(sentence + rest)).strip() == "".join(sorted(CHINESE))
+
+
+def test_a_weight_measured_by_an_earlier_version_is_measured_again() -> None:
+    facts = {"weighed_at": 100, "weighing": fusion.VERSION}
+    assert not fusion.is_due(facts, 100)
+    assert fusion.is_due({**facts, "weighing": fusion.VERSION - 1}, 100)
+    assert fusion.is_due({"weighed_at": 100}, 100)
+    assert fusion.is_due(None, 100)

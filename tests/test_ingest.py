@@ -162,6 +162,41 @@ def test_the_means_are_the_corpus_s_drawn_to_general_ones_and_questions(backend,
             expected = (expected + general.astype(np.float64).mean(axis=0)) / 2
         np.testing.assert_allclose(seen[name], expected, atol=1e-6)
     assert (seen["facts"]["passages"], seen["facts"]["sentences"]) == (count, count)
+    assert seen["facts"]["questions_share"] == 0.5
+
+
+SPANISH = "El tren no llega a la estación por el puente de los ingleses."
+CHINESE = "他对他们那时在漫长旅途中所看到的一切都有许多话要说。"
+
+
+def test_english_questions_speak_for_english_passages_only(backend) -> None:
+    embedder = Plain()
+    ingest = Ingest(backend, embedder, CHUNKING)
+    texts = [paragraph(1), SPANISH, CHINESE, "GPS 12-4"]
+    for number, text in enumerate(texts):
+        add(ingest, f"{number}.txt", text)
+    ingest.close()
+    languages = [chunk.language for chunk in backend.sample_chunks(9)]
+    assert sorted(languages) == ["", "", "en", "es"]
+    facts = backend.info()["calibration"]
+    assert facts["questions_share"] == 0.25  # two of the four: half of the say for half of them
+    sentences = [embedder.query_input(text) for text in texts[:3]]  # the last one is none
+    own = Plain().embed_inputs(sentences).astype(np.float64)
+    general = Plain().embed_inputs(list(map(embedder.query_input, general_questions())))
+    drawn = (own.sum(axis=0) - 0.25 * PRIOR_WEIGHT) / (len(own) + PRIOR_WEIGHT)
+    expected = 0.75 * drawn + 0.25 * general.astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(backend.calibration.query_mean, expected, atol=1e-6)
+
+
+def test_a_query_mean_of_an_earlier_version_is_fitted_again(backend) -> None:
+    ingest = Ingest(backend, Plain(), CHUNKING)
+    add(ingest, "a", paragraph(1))
+    ingest.close()
+    facts = dict(backend.info()["calibration"])
+    del facts["questions_share"]
+    means = backend.calibration
+    backend.calibrate(means.passage_mean, means.query_mean, facts)
+    assert not is_fitted(backend, backend.documents())
 
 
 def test_the_means_do_not_depend_on_the_way_there(tmp_path, monkeypatch) -> None:
