@@ -32,7 +32,8 @@ def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     lines += ["", f"score {explanation.score:.3f} = {total}"]
     lines += [f"    {_term_line(term)}" for term in explanation.terms]
     if explanation.keyword is not None and explanation.keyword.words:
-        lines += ["", f"keywords {explanation.keyword.score:.3f}"]
+        score = f"keywords {explanation.keyword.score:.3f}"
+        lines += ["", f"{score} (those in the title count twice)"]
         lines += [f"    {_word_line(word)}" for word in explanation.keyword.words]
     if explanation.keyword is not None and explanation.keyword.added:
         added = explanation.keyword.added

@@ -228,7 +228,8 @@ class KeywordWord:
     """What a word of a query brings to one passage's BM25 score.
 
     `terms` are what it was found by, which occur in `documents` passages and `times` times in this
-    one; `idf` is its weight. A word in most passages is left aside: its `score` is 0.
+    one, those in its title counted twice; `idf` is its weight. A word in most passages is left
+    aside: its `score` is 0.
     """
 
     word: str
@@ -244,7 +245,8 @@ class KeywordScore:
     """A passage's BM25 score word by word: `score` is the sum of the words' scores.
 
     For a word found by one term alone that is idf · times · 2.2 / (times + 0.3 + 0.9 · length /
-    average), where `length` counts the passage's terms and `average` is that of all `passages`.
+    average), where `length` counts the passage's terms (see `terms.passage_terms`) and `average` is
+    that of all `passages`.
     `added` are the words of an expansion that the passage has, best first; their scores are times
     their weights, and not in the sum.
     """

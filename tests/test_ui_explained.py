@@ -274,7 +274,7 @@ def test_a_chosen_word_shades_its_evidence_and_the_check_is_made_on_request(
 def test_keywords_are_explained_without_the_model(page: Callable[..., AppTest]) -> None:
     app = page(q="green pears", mode="keyword")
     app.button(key="why-1").click().run()
-    *words, total = table(app, "The keywords, word by word")
+    *words, total = table(app, "The keywords, word by word; in the title they count twice")
     assert sum(words) == pytest.approx(total, abs=2e-3)
     assert total == pytest.approx(float(CARD_SCORE.findall(shown(app))[0]), abs=6e-3)
     assert "closeness of meaning" not in shown(app)

@@ -176,7 +176,7 @@ def keyword_table(keyword: KeywordScore) -> str:
             _cells(escaped(word.word), f"<small>{escaped(said)}</small>", f"{word.score:+.3f}")
         )
     total = _cells("keywords (BM25)", "", f"{keyword.score:.3f}", total=True)
-    return _table("The keywords, word by word", [*rows, total])
+    return _table("The keywords, word by word; in the title they count twice", [*rows, total])
 
 
 def added_table(keyword: KeywordScore) -> str:
