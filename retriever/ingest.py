@@ -329,15 +329,15 @@ def _calibration_facts(backend: Backend) -> Mapping[str, Any] | None:
 
 
 def english_share(chunks: Sequence[Chunk]) -> float:
-    """How many of the chunks are in English, or show no language that is another; of none, all.
+    """The share of the chunks that are in English; 1 where there is none.
 
-    Of a language without words to know it by, the script is told from.
+    What shows no language that is known counts as English if its script does not say otherwise.
     """
-    others = (
-        chunk.language != "en" and (chunk.language != "" or not _is_mostly_ascii(chunk.text))
+    english = [
+        chunk.language == "en" or (not chunk.language and _is_mostly_ascii(chunk.text))
         for chunk in chunks
-    )
-    return 1 - sum(others) / max(1, len(chunks))
+    ]
+    return sum(english) / len(english) if english else 1.0
 
 
 def _is_mostly_ascii(text: str) -> bool:
