@@ -10,10 +10,10 @@ import random
 import re
 from collections.abc import Iterator
 from hashlib import sha256
-from itertools import islice
+from itertools import pairwise
 
 from retriever.structure import sentences, trimmed
-from retriever.terms import words
+from retriever.terms import count_words
 from retriever.types import Span
 
 _SENTENCE_WORDS = range(6, 41)
@@ -28,9 +28,9 @@ def taken_out(text: str) -> Iterator[tuple[str, str]]:
     for span in spans:
         sentence = " ".join(text[span.start : span.end].split())
         rest = f"{text[: span.start].rstrip()} {text[span.end :].lstrip()}".strip()
-        asked = _count(sentence, _SENTENCE_WORDS.stop) in _SENTENCE_WORDS
+        asked = count_words(sentence, _SENTENCE_WORDS.stop) in _SENTENCE_WORDS
         again = sentence in " ".join(rest.split())
-        if asked and not again and _count(rest, _REST_WORDS) == _REST_WORDS:
+        if asked and not again and count_words(rest, _REST_WORDS) == _REST_WORDS:
             yield sentence, rest
 
 
@@ -43,13 +43,8 @@ def _sentences(text: str) -> list[Span]:
     if not text.islower():
         return sentences(text)
     starts = [0, *(found.end() for found in _STOP.finditer(text))]
-    spans = (trimmed(text, *pair) for pair in zip(starts, [*starts[1:], len(text)], strict=True))
+    spans = (trimmed(text, *pair) for pair in pairwise([*starts, len(text)]))
     return [span for span in spans if span.start < span.end]
-
-
-def _count(text: str, most: int) -> int:
-    """The words of a text, `most` at most; pairs of characters where none are spaced."""
-    return sum(1 for _ in islice(words(text), most))
 
 
 def by_chance(name: str) -> str:

@@ -26,7 +26,7 @@ from retriever.backends import Backend, DocumentRow, Piece
 from retriever.chunks import split
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.structure import sentences
-from retriever.terms import words
+from retriever.terms import count_words, words
 from retriever.types import Chunk, Document, Page, Span
 
 Vectors = NDArray[np.float32]
@@ -351,21 +351,20 @@ def typical_sentence(chunk: Chunk) -> str:
     Of a very long one (text without capitals or full stops) the beginning is taken.
     """
     found = [" ".join(chunk.text[s.start : s.end].split()) for s in sentences(chunk.text)]
-    usable = [_beginning(text) for text in found if _word_count(text) >= SENTENCE_WORDS.start]
+    usable = [
+        _beginning(text)
+        for text in found
+        if count_words(text, SENTENCE_WORDS.stop) >= SENTENCE_WORDS.start
+    ]
     # Seeded by the text: wherever its file is moved, the sentence stays the same.
     seed = hashlib.sha256(chunk.text.encode("utf-8", "surrogatepass")).digest()
     return random.Random(seed).choice(usable) if usable else ""  # noqa: S311  (not a secret)
 
 
 def _beginning(text: str) -> str:
-    if _word_count(text) in SENTENCE_WORDS:
+    if count_words(text, SENTENCE_WORDS.stop) in SENTENCE_WORDS:
         return text
     return text[: next(islice(words(text), LONG_SENTENCE_WORDS - 1, None)).end]
-
-
-def _word_count(text: str) -> int:
-    """Words of a text, counted no further than a sentence may be long."""
-    return sum(1 for _ in islice(words(text), SENTENCE_WORDS.stop))
 
 
 def fitting(chunking: ChunkSettings, embedder: Embedder) -> ChunkSettings:
