@@ -198,7 +198,7 @@ def _type_name(number: int, file: str) -> str:
         plain = {"F32": np.float32, "F16": np.float16}.get(kind.name)
         _, size = GGML_QUANT_SIZES[kind]
         dequantize(np.zeros((1, 1 if plain else size), plain or np.uint8), kind)
-    except (ValueError, KeyError, NotImplementedError):
+    except (ValueError, KeyError, NotImplementedError):  # gguf raises the last one for such types
         names = {member.value: member.name for member in GGMLQuantizationType}
         raise ModelError(
             f"the GGUF file {file!r} is quantised as {names.get(number, f'type {number}')}, which "
