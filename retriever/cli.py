@@ -425,12 +425,13 @@ def _embed(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.input!r} is not UTF-8 text: {error.reason}") from None
     embedder = _embedder(options)
     prompts = embedder.settings.prompts
+    template: str | Sequence[str] = options.prompt
     if options.prompt:
-        template, vectors = options.prompt, embedder.embed_prompted(texts, options.prompt)
+        vectors = embedder.embed_prompted(texts, options.prompt)
     elif options.kind == "sentence":
         template, vectors = prompts.sentence, embedder.embed_sentences(texts)
     elif options.kind == "query":
-        template, vectors = prompts.query, embedder.embed_queries(texts)
+        template, vectors = prompts.queries, embedder.embed_queries(texts)
     else:
         template, vectors = prompts.passage, embedder.embed_passages(texts)
     if not options.raw:

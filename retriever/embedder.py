@@ -42,6 +42,7 @@ from retriever.settings import (
     check_pooling,
     check_template,
     resolve_layers,
+    several,
 )
 from retriever.types import ModelError, UsageError
 
@@ -85,8 +86,8 @@ class AlignedWVA:
     """A causal language model as an embedder. Safe to use from several threads.
 
     `model` is a preset ("smollm2-135m"), a folder, a GGUF file, or a hub id; `layers` the pooled
-    layers: "upper-half", "all", a range "10-19", or a list; `prompts` the three templates with
-    `{}` for the text; `device` and `dtype` are chosen automatically (see `retriever.models.load`);
+    layers: "upper-half", "all", a range "10-19", or a list; `prompts` the templates with `{}`
+    for the text; `device` and `dtype` are chosen automatically (see `retriever.models.load`);
     `max_tokens` is the longest input read in one piece, prompt included.
 
     `pooling` is "aligned-wva", or one of what it is compared with: "va", "last-hidden" and
@@ -187,9 +188,9 @@ class AlignedWVA:
         """The exact model input for a passage; the title, if any, stands before the text."""
         return fill(self.settings.prompts.passage, _titled(text, title))
 
-    def query_input(self, text: str) -> str:
-        """The exact model input for a query."""
-        return fill(self.settings.prompts.query, text)
+    def query_inputs(self, text: str) -> tuple[str, ...]:
+        """The exact model inputs for a query, one for each of its prompts."""
+        return tuple(fill(template, text) for template in self.settings.prompts.queries)
 
     def sentence_input(self, text: str) -> str:
         """The exact model input for one of two sentences to be compared; it gets a full stop."""
@@ -210,8 +211,12 @@ class AlignedWVA:
         )
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
-        """Raw unit vectors of queries: (n, dim) float32. An empty text has a zero vector."""
-        return self._embed_texts(texts, [self.query_input(text) for text in texts])
+        """Raw unit vectors of queries: (n, dim) float32. An empty text has a zero vector.
+
+        Where the settings have several prompts for queries, as by default, a query's vector is the
+        sum of its readings' unit vectors, with length one again.
+        """
+        return self.embed_prompted(texts, self.settings.prompts.queries)
 
     def embed_sentences(self, texts: Sequence[str]) -> Vectors:
         """Raw unit vectors of sentences to compare with each other: (n, dim) float32.
@@ -221,10 +226,21 @@ class AlignedWVA:
         """
         return self._embed_texts(texts, [self.sentence_input(text) for text in texts])
 
-    def embed_prompted(self, texts: Sequence[str], template: str) -> Vectors:
-        """Raw unit vectors of texts read through a prompt of one's own: (n, dim) float32."""
-        check_template(template)
-        return self._embed_texts(texts, [fill(template, text) for text in texts])
+    def embed_prompted(self, texts: Sequence[str], template: str | Sequence[str]) -> Vectors:
+        """Raw unit vectors of texts read through a prompt of one's own: (n, dim) float32.
+
+        Through several, the readings' unit vectors are added, and the sum gets length one.
+        """
+        templates = several(template)
+        for each in templates:
+            check_template(each)
+        inputs = [fill(each, text) for each in templates for text in texts]
+        # All readings at once: texts are batched by length across them.
+        readings = self._embed_texts(list(texts) * len(templates), inputs)
+        if len(templates) == 1:
+            return readings
+        by_template = readings.reshape(len(templates), len(texts), self.dimension)
+        return _unit(by_template.sum(axis=0, dtype=np.float64)).astype(np.float32)
 
     def embed_inputs(self, inputs: Sequence[str]) -> Vectors:
         """Raw unit vectors of exact model inputs (made by `passage_input` and its sisters).
@@ -313,10 +329,10 @@ class AlignedWVA:
         They are the prior of the calibration.
         """
         prompts = self.settings.prompts
-        return self.general_mean(prompts.passage, whole=True), self.general_mean(prompts.query)
+        return self.general_mean(prompts.passage, whole=True), self.general_mean(prompts.queries)
 
-    def general_mean(self, template: str, *, whole: bool = False) -> Vectors:
-        """Mean raw vector of a fixed set of general texts read through a prompt: (dim,).
+    def general_mean(self, template: str | Sequence[str], *, whole: bool = False) -> Vectors:
+        """Mean raw vector of fixed general texts read through one prompt, or several: (dim,).
 
         It says what is common to all texts of this model and this prompt. The texts are short
         passages (`whole`) or their first sentences. Computed once for each fingerprint, then read
@@ -330,7 +346,7 @@ class AlignedWVA:
             mean: Vectors = self.embed_prompted(texts, template).mean(axis=0)
             return mean
 
-        name = self.key(f"{whole}\0{template}")
+        name = self.key("\0".join([str(whole), *several(template)]))
         return remembered(f"general/{name}", (self.dimension,), compute)
 
     # Tokens
@@ -343,8 +359,8 @@ class AlignedWVA:
         return [(start, end) for start, end in encoded["offset_mapping"]]
 
     def prompt_tokens(self) -> int:
-        """How many tokens the longer of the passage and query prompts takes."""
-        empty = [self.passage_input(""), self.query_input("")]
+        """How many tokens the longest of the passage and query prompts takes."""
+        empty = [self.passage_input(""), *self.query_inputs("")]
         return max(len(ids) for ids in self._tokenize(empty))
 
     def count_tokens(self, inputs: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def evaluate_sts(embedder: AlignedWVA, path: Path) -> STSResult:
     """Sentence similarity on a file with the columns score, sentence1, sentence2."""
     pairs = read_pairs(path)
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second)))
-    raw = _cached(embedder, texts, [embedder.sentence_input(text) for text in texts])
+    raw = _cached(embedder, "sentence", texts)
     prior = embedder.general_mean(embedder.settings.prompts.sentence)
     calibrated = calibration.sentence_map(raw, prior).apply(raw)
     gold = [pair.score for pair in pairs]
@@ -196,7 +196,7 @@ def prepared(
     with _dataset_index(embedder, data, chunking or ChunkSettings(), tell) as index:
         texts = list(asked.values())
         tell(f"{len(texts)} queries …")
-        vectors = _cached(embedder, texts, [embedder.query_input(text) for text in texts])
+        vectors = _cached(embedder, "query", texts)
         yield Prepared(named, index, asked, dict(zip(texts, vectors, strict=True)))
 
 
@@ -220,9 +220,7 @@ def evaluate_questions(
     if baseline is not None:
         baseline.check(data)
     texts = list(dict.fromkeys(question.text for question in questions))
-    embedder = index.embedder
-    vectors = embedder.embed_inputs([embedder.query_input(text) for text in texts])
-    by_text = dict(zip(texts, vectors, strict=True))
+    by_text = dict(zip(texts, index.embedder.embed_queries(texts), strict=True))
     rankings = {
         mode.value: {
             question.id: _places_found(question, _plain(index, question.text, mode, by_text))
@@ -338,13 +336,10 @@ def _document(number: str, title: str, text: str) -> Document:
     return Document(path=number, format="text", pages=(Page(None, text),), title=title)
 
 
-def _cached(embedder: AlignedWVA, texts: Sequence[str], inputs: Sequence[str]) -> Vectors:
-    """Raw vectors of `inputs`, (n, dim), read from the cache if these were embedded before."""
-    name = digest([embedder.fingerprint, embedder.dtype, *inputs])
-
-    def compute() -> Vectors:
-        vectors = embedder.embed_inputs(inputs)
-        vectors[[not text.strip() for text in texts]] = 0
-        return vectors
-
-    return remembered(f"eval/{name}", (len(texts), embedder.dimension), compute)
+def _cached(
+    embedder: AlignedWVA, kind: Literal["query", "sentence"], texts: Sequence[str]
+) -> Vectors:
+    """Raw vectors of texts, (n, dim), read from the cache if these were embedded before."""
+    name = digest([embedder.fingerprint, embedder.dtype, kind, *texts])
+    embed = embedder.embed_queries if kind == "query" else embedder.embed_sentences
+    return remembered(f"eval/{name}", (len(texts), embedder.dimension), lambda: embed(texts))

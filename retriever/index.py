@@ -408,9 +408,7 @@ class Index:
 
     def embed_query(self, query: str) -> Vectors:
         """The query's raw vector: (dim,)."""
-        embedder = self.embedder
-        vectors: Vectors = embedder.embed_inputs([embedder.query_input(query)])
-        vector: Vectors = vectors[0]
+        vector: Vectors = self.embedder.embed_queries([query])[0]
         return vector
 
     # Explaining

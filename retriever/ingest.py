@@ -89,14 +89,17 @@ class Embedder(Protocol):
     def passage_input(self, text: str, title: str = "") -> str:
         """The exact model input for a passage."""
 
-    def query_input(self, text: str) -> str:
-        """The exact model input for a query."""
+    def query_inputs(self, text: str) -> tuple[str, ...]:
+        """The exact model inputs for a query, one for each way it is read."""
 
     def key(self, model_input: str) -> str:
         """The name of this input's vector."""
 
     def embed_inputs(self, inputs: Sequence[str]) -> Vectors:
         """Raw unit vectors of exact model inputs: (n, dim)."""
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """Raw unit vectors of queries: (n, dim)."""
 
     def count_tokens(self, inputs: Sequence[str]) -> int:
         """Tokens of exact model inputs."""
@@ -181,7 +184,7 @@ class Ingest:
         facts: dict[str, Any] = {"passages": len(passages), "sentences": len(queries)}
         if not early:
             facts["corpus"] = corpus_digest(self.backend.documents())
-        general = self._query_vectors(self._general_inputs())
+        general = self._query_vectors(background.general_questions())
         share = GENERAL_SHARE * english_share(sample)
         means = (
             calibration.shrunk_mean(passages, passage_prior),
@@ -201,14 +204,11 @@ class Ingest:
     def _weigh(self) -> dict[str, Any]:
         """Measure what the dense side's scores are worth, now that the means are there."""
         asked = fusion.items(self.backend)
-        sentences = self._query_vectors([self.embedder.query_input(one.sentence) for one in asked])
+        sentences = self._query_vectors([one.sentence for one in asked])
         inputs = [self.embedder.passage_input(one.rest, one.chunk.title) for one in asked]
         rests = self.embedder.embed_inputs(inputs) if inputs else sentences
         facts = fusion.fit(self.backend, asked, sentences, rests)
         return facts | {"weighed_at": self.backend.count_chunks()}
-
-    def _general_inputs(self) -> list[str]:
-        return [self.embedder.query_input(one) for one in background.general_questions()]
 
     def _fit_background(self) -> None:
         """Ask questions that have no answer here, now that the means are what they will be."""
@@ -217,7 +217,7 @@ class Ingest:
             self.backend.set_background(None)
             return
         questions = background.general_questions()
-        vectors = self._query_vectors(self._general_inputs())
+        vectors = self._query_vectors(questions)
         fitted = background.fit(self.backend, questions, vectors)
         facts = {"questions": fitted.questions, "chunks": chunks, "at": _now()}
         self.backend.set_background({**fitted.to_json(), "facts": facts})
@@ -280,18 +280,18 @@ class Ingest:
             self.fit(early=True)
 
     def _question_vectors(self, chunks: Sequence[Chunk]) -> Vectors:
-        """Raw vectors of sentences of these chunks read through the query prompt: (n, dim)."""
-        texts = dict.fromkeys(filter(None, map(typical_sentence, chunks)))
-        return self._query_vectors([self.embedder.query_input(text) for text in texts])
+        """Raw vectors of sentences of these chunks read as queries: (n, dim)."""
+        return self._query_vectors(list(filter(None, map(typical_sentence, chunks))))
 
-    def _query_vectors(self, inputs: Sequence[str]) -> Vectors:
-        """Raw vectors of query inputs, each once; nothing is embedded twice: (n, dim)."""
-        inputs = list(dict.fromkeys(inputs))
-        keys = ["q:" + self.embedder.key(model_input) for model_input in inputs]
+    def _query_vectors(self, texts: Sequence[str]) -> Vectors:
+        """Raw vectors of texts as queries, each once; nothing is embedded twice: (n, dim)."""
+        texts = list(dict.fromkeys(texts))
+        inputs = map(self.embedder.query_inputs, texts)
+        keys = ["q:" + self.embedder.key("\0".join(readings)) for readings in inputs]
         known = self.backend.known_vectors(keys)
-        new = {key: text for key, text in zip(keys, inputs, strict=True) if key not in known}
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if new:
-            self.backend.save_vectors(list(new), self.embedder.embed_inputs(list(new.values())))
+            self.backend.save_vectors(list(new), self.embedder.embed_queries(list(new.values())))
         if not keys:
             return np.zeros((0, self.embedder.settings.dimension), dtype=np.float32)
         return self.backend.load_vectors(keys)

@@ -126,6 +126,22 @@ def by_word(parts: Parts, places: Sequence[Place]) -> WordParts:
     return WordParts(tuple(_word(*each) for each in joined), vectors)
 
 
+def together(text: str, readings: Sequence[WordParts]) -> WordParts:
+    """The parts of several readings of one text, summed word by word.
+
+    Words that are one word in one of the readings are one in all. `text` has no title before it.
+    """
+    # Every reading has the text's last word's end, so that each word lies before one of these.
+    ends = sorted(set.intersection(*({word.end for word in each.words} for each in readings)))
+    groups = [[bisect_left(ends, word.end) for word in each.words] for each in readings]
+    starts = [readings[0].words[groups[0].index(group)].start for group in range(len(ends))]
+    vectors = np.zeros((len(ends) + len(OTHERS), readings[0].vectors.shape[1]))
+    for each, group in zip(readings, groups, strict=True):
+        np.add.at(vectors, [*group, *range(len(ends), len(vectors))], each.vectors)
+    places = zip(starts, ends, strict=True)
+    return WordParts(tuple(WordSpan(text[start:end], start, end) for start, end in places), vectors)
+
+
 def _joined(
     words: Sequence[tuple[int, int, Place]], tokens: Sequence[Span]
 ) -> Iterator[tuple[int, int, Place]]:
@@ -210,5 +226,6 @@ __all__ = [
     "WordParts",
     "WordSpan",
     "by_word",
+    "together",
     "word_spans",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from retriever.types import UsageError
 
 PASSAGE_PROMPT = 'This passage : "{}" means in one word:"'
 QUERY_PROMPT = 'This question : "{}" means in one word:"'
+ANSWER_PROMPT = 'The answer to this question : "{}" in one word:"'
 SENTENCE_PROMPT = 'This sentence : "{}" means in one word:"'
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -33,15 +34,43 @@ RERANK_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The three templates; `{}` is where the text goes."""
+    """The templates; `{}` is where the text goes.
+
+    A query may be read through several, and is by default: for what it means, and for what its
+    answer would be, since the passages that are wanted say the answer. The readings' unit vectors
+    are added. A passage is read once.
+    """
 
     passage: str = PASSAGE_PROMPT
-    query: str = QUERY_PROMPT
+    query: str | tuple[str, ...] = (QUERY_PROMPT, ANSWER_PROMPT)
     sentence: str = SENTENCE_PROMPT
 
     def __post_init__(self) -> None:
-        for name, template in asdict(self).items():
-            check_template(template, f"the {name} prompt")
+        queries = self.queries
+        # One alone is kept as it was before there could be several: fingerprints stay.
+        object.__setattr__(self, "query", queries[0] if len(queries) == 1 else queries)
+        for template in queries:
+            check_template(template, "the query prompt")
+        check_template(self.passage, "the passage prompt")
+        check_template(self.sentence, "the sentence prompt")
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """Every template a query is read through."""
+        return several(self.query)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `Prompts(**values)` is the inverse."""
+        query = self.query if isinstance(self.query, str) else list(self.query)
+        return {"passage": self.passage, "query": query, "sentence": self.sentence}
+
+
+def several(template: str | Sequence[str]) -> tuple[str, ...]:
+    """One template, or several, as several. Raises UsageError if there is none."""
+    templates = (template,) if isinstance(template, str) else tuple(template)
+    if not templates:
+        raise UsageError("at least one prompt is needed to read a text through")
+    return templates
 
 
 def check_template(template: str, what: str = "the prompt") -> None:
@@ -87,7 +116,7 @@ class EmbedderSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` is its inverse."""
-        return {**asdict(self), "layers": list(self.layers)}
+        return {**asdict(self), "layers": list(self.layers), "prompts": self.prompts.to_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -161,6 +190,7 @@ def _parse_layers(spec: str, count: int) -> list[int]:
 
 
 __all__ = [
+    "ANSWER_PROMPT",
     "DEFAULT_LAYERS",
     "DEFAULT_MODEL",
     "PASSAGE_PROMPT",
@@ -173,4 +203,5 @@ __all__ = [
     "check_pooling",
     "check_template",
     "resolve_layers",
+    "several",
 ]

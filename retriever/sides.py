@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.ingest import Embedder
-from retriever.parts import Parts, Place, Rows, WordSpan, by_word
+from retriever.parts import Parts, Place, Rows, WordParts, WordSpan, by_word, together
 from retriever.types import Chunk, UsageError
 
 Vectors = NDArray[np.float32]
@@ -38,7 +38,8 @@ class Side:
     """A text's words and their parts, in units of the length of their sum.
 
     `parts` (n + 3, dim): the n words, then `parts.OTHERS`; they add up to the raw unit vector, but
-    for rounding. `raw` (dim,) is a query's raw vector as search uses it, None for a passage.
+    for rounding. Those of a query that is read through several prompts are summed over its
+    readings. `raw` (dim,) is a query's raw vector as search uses it, None for a passage.
     """
 
     words: tuple[WordSpan, ...]
@@ -51,15 +52,23 @@ class Sides:
 
     def __init__(self, embedder: Callable[[], Embedder]) -> None:
         self._embedder = embedder
-        self._known: OrderedDict[tuple[bool, str], Side] = OrderedDict()
+        self._known: OrderedDict[tuple[str, ...], Side] = OrderedDict()
         self._lock = threading.Lock()
 
     def query(self, text: str) -> Side:
         """A query's side. Raises UsageError or ModelError where it cannot be taken apart."""
         embedder = self._embedder()
-        model_input = embedder.query_input(text)
-        places = _places(model_input, embedder.settings.prompts.query, text, "")
-        return self._side(embedder, model_input, places, is_query=True)
+        inputs = embedder.query_inputs(text)
+
+        def take_apart() -> Side:
+            readings = [
+                _of_length_one(_taken_apart(embedder, each, _places(each, template, text, "")))
+                for each, template in zip(inputs, embedder.settings.prompts.queries, strict=True)
+            ]
+            found = _of_length_one(together(text, readings))
+            return Side(found.words, found.vectors, embedder.embed_queries([text])[0])
+
+        return self._remembered(("query", *inputs), take_apart)
 
     def passage(self, chunk: Chunk) -> Side:
         """A passage's side; words of its title are among its words."""
@@ -67,28 +76,36 @@ class Sides:
         model_input = embedder.passage_input(chunk.text, chunk.title)
         template = embedder.settings.prompts.passage
         places = _places(model_input, template, chunk.text, chunk.title)
-        return self._side(embedder, model_input, places, is_query=False)
 
-    def _side(
-        self, embedder: Embedder, model_input: str, places: list[Place], *, is_query: bool
-    ) -> Side:
-        key = is_query, model_input
+        def take_apart() -> Side:
+            found = _of_length_one(_taken_apart(embedder, model_input, places))
+            return Side(found.words, found.vectors)
+
+        return self._remembered(("passage", model_input), take_apart)
+
+    def _remembered(self, key: tuple[str, ...], take_apart: Callable[[], Side]) -> Side:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key]
-        if not isinstance(embedder, TakesApart):
-            raise UsageError("this embedder's vectors cannot be taken apart into words")
-        found = by_word(embedder.contributions(model_input), places)
-        length = float(np.linalg.norm(found.total))
-        parts = found.vectors / length if length > 0 else found.vectors
-        raw = embedder.embed_inputs([model_input])[0] if is_query else None
-        side = Side(found.words, parts, raw)
+        side = take_apart()
         with self._lock:
             self._known[key] = side
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return side
+
+
+def _taken_apart(embedder: Embedder, model_input: str, places: list[Place]) -> WordParts:
+    if not isinstance(embedder, TakesApart):
+        raise UsageError("this embedder's vectors cannot be taken apart into words")
+    return by_word(embedder.contributions(model_input), places)
+
+
+def _of_length_one(found: WordParts) -> WordParts:
+    """The parts in units of the length of their sum."""
+    length = float(np.linalg.norm(found.total))
+    return WordParts(found.words, found.vectors / length) if length > 0 else found
 
 
 def _places(model_input: str, template: str, text: str, title: str) -> list[Place]:

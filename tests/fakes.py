@@ -30,13 +30,14 @@ class FakeEmbedder:
         weights: str = "fake",
         max_tokens: int = 512,
         same: dict[str, str] | None = None,
+        query: str | tuple[str, ...] = "query: {}",
     ) -> None:
         self.settings = EmbedderSettings(
             model="fake",
             weights=weights,
             dimension=dimension,
             layers=(0,),
-            prompts=Prompts(passage="passage: {}", query="query: {}", sentence="sentence: {}"),
+            prompts=Prompts(passage="passage: {}", query=query, sentence="sentence: {}"),
             pooling="fake",
         )
         self.max_tokens = max_tokens
@@ -46,8 +47,8 @@ class FakeEmbedder:
     def passage_input(self, text: str, title: str = "") -> str:
         return self.settings.prompts.passage.format(f"{title}. {text}" if title else text)
 
-    def query_input(self, text: str) -> str:
-        return self.settings.prompts.query.format(text)
+    def query_inputs(self, text: str) -> tuple[str, ...]:
+        return tuple(template.format(text) for template in self.settings.prompts.queries)
 
     def key(self, model_input: str) -> str:
         name = f"{self.settings.fingerprint}\0{model_input}".encode("utf-8", "surrogatepass")
@@ -61,6 +62,13 @@ class FakeEmbedder:
                 row += _direction(self._same.get(term, term), len(row))
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        vectors = np.zeros((len(texts), self.settings.dimension), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            row += self.embed_inputs(self.query_inputs(text)).sum(axis=0)
+            row /= np.linalg.norm(row) or 1
+        return vectors
 
     def count_tokens(self, inputs: Sequence[str]) -> int:
         return sum(len(self.token_spans(model_input)) for model_input in inputs)

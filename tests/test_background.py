@@ -103,7 +103,7 @@ def test_what_keywords_could_score_at_most(index) -> None:
 def test_the_fit_is_the_best_of_all_passages(index) -> None:
     """Against a naive loop over every passage and question."""
     questions, embedder = background.general_questions(), index.embedder
-    vectors = embedder.embed_inputs([embedder.query_input(question) for question in questions])
+    vectors = embedder.embed_queries(questions)
     fitted = background.fit(index.backend, questions, vectors)
     ids = [chunk.id for row in index.documents() for chunk in index.chunks(row.id)]
     dense, keyword = [], []

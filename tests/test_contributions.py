@@ -125,7 +125,7 @@ def test_an_inputs_parts_are_its_vectors(embedder: AlignedWVA, text: str) -> Non
 
 
 def test_a_piece_counts_as_much_as_it_does_in_the_vector(embedder: AlignedWVA) -> None:
-    model_input = embedder.query_input("word and other words " * 30)
+    model_input = embedder.query_inputs("word and other words " * 30)[0]
     ids = embedder._tokenize([model_input])[0]
     pieces = list(embedder._pieces(ids))
     assert len(pieces) > 1
@@ -149,5 +149,5 @@ def test_the_default_model_in_its_default_precision() -> None:
 def test_what_runs_afterwards_is_not_disturbed(tmp_path: Path) -> None:
     embedder = AlignedWVA(str(save_model(tmp_path / "m", "gpt2")), device="cpu", dtype="float32")
     before = embedder.embed_queries(["a word", "two words"])
-    embedder.contributions(embedder.query_input("a word"))
+    embedder.contributions(embedder.query_inputs("a word")[0])
     np.testing.assert_array_equal(embedder.embed_queries(["a word", "two words"]), before)

@@ -15,6 +15,7 @@ from transformers import BertConfig, BertLMHeadModel
 
 from retriever import AlignedWVA, Index
 from retriever.attention import AttentionPooler
+from retriever.embedder import GENERAL_TEXTS as GENERAL
 from retriever.embedder import fill, with_full_stop
 from retriever.settings import POOLINGS, Prompts
 from retriever.types import Document, IndexStateError, ModelError, Page, UsageError
@@ -60,9 +61,41 @@ def test_every_family_embeds_from_its_folder(family: str, tmp_path: Path) -> Non
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
 
 
+def read_twice(embedder: AlignedWVA, query: str) -> np.ndarray:
+    """A query's vector by default, by the naive formula."""
+    meaning = by_hand(embedder, f'This question : "{query}" means in one word:"')
+    answer = by_hand(embedder, f'The answer to this question : "{query}" in one word:"')
+    return (meaning + answer) / np.linalg.norm(meaning + answer)
+
+
+def test_a_query_is_read_through_every_prompt_alike(embedder: AlignedWVA) -> None:
+    texts = ["A dog", " ", "What is it?"]
+    one, two = "In short, {} is", "Of {} one says"
+    found = embedder.embed_prompted(texts, [one, two])
+    for row, text in zip(found, texts, strict=True):
+        if text.strip():
+            sides = [by_hand(embedder, template.format(text)) for template in (one, two)]
+            expected = sum(sides) / np.linalg.norm(sum(sides))
+            np.testing.assert_allclose(row, expected, atol=1e-5)
+    assert not found[1].any()
+    np.testing.assert_array_equal(
+        embedder.embed_prompted(texts, [one]), embedder.embed_prompted(texts, one)
+    )
+    # Twice the same is as once; and the order of the prompts does not matter.
+    once = embedder.embed_prompted(texts, one)
+    np.testing.assert_allclose(embedder.embed_prompted(texts, [one, one]), once, atol=1e-6)
+    np.testing.assert_allclose(embedder.embed_prompted(texts, [two, one]), found, atol=1e-6)
+    mean = embedder.general_mean([one, two])
+    first = [line.split(". ")[0] + "." for line in GENERAL.read_text("utf-8").splitlines()]
+    expected = embedder.embed_prompted(first, [one, two]).mean(axis=0)
+    np.testing.assert_allclose(mean, expected, atol=1e-6)
+    with pytest.raises(UsageError, match="at least one prompt"):
+        embedder.embed_prompted(texts, [])
+
+
 def test_the_doors_differ_by_their_prompts(embedder: AlignedWVA) -> None:
     expected = {
-        "query": by_hand(embedder, 'This question : "A dog" means in one word:"'),
+        "query": read_twice(embedder, "A dog"),
         "sentence": by_hand(embedder, 'This sentence : "A dog." means in one word:"'),
         "own": by_hand(embedder, "In short, A 'dog' is"),
         "titled": by_hand(embedder, 'This passage : "Pets. A dog" means in one word:"'),
@@ -140,16 +173,20 @@ def test_a_long_text_is_embedded_in_pieces_and_says_so(
     with caplog.at_level(logging.WARNING):
         vector = embedder.embed_queries([text])[0]
     assert "was embedded in" in caplog.text
-    ids = embedder._loaded.tokenizer(embedder.query_input(text))["input_ids"]
-    count = -(-len(ids) // embedder.max_tokens)
-    assert count > 1
-    cuts = [len(ids) * number // count for number in range(count + 1)]
-    pieces = [ids[a:b] for a, b in pairwise(cuts)]
     pooler = AttentionPooler(embedder._loaded.model, embedder.settings.layers)
-    pooled = pooler.run(pieces, packed=False).double()
-    units = pooled / pooled.norm(dim=1, keepdim=True)
-    mean = (units * torch.tensor([len(piece) for piece in pieces])[:, None]).sum(dim=0)
-    np.testing.assert_allclose(vector, (mean / mean.norm()).numpy(), atol=1e-5)
+    readings = []
+    for model_input in embedder.query_inputs(text):
+        ids = embedder._loaded.tokenizer(model_input)["input_ids"]
+        count = -(-len(ids) // embedder.max_tokens)
+        assert count > 1
+        cuts = [len(ids) * number // count for number in range(count + 1)]
+        pieces = [ids[a:b] for a, b in pairwise(cuts)]
+        pooled = pooler.run(pieces, packed=False).double()
+        units = pooled / pooled.norm(dim=1, keepdim=True)
+        mean = (units * torch.tensor([len(piece) for piece in pieces])[:, None]).sum(dim=0)
+        readings.append(mean / mean.norm())
+    both = torch.stack(readings).sum(dim=0)
+    np.testing.assert_allclose(vector, (both / both.norm()).numpy(), atol=1e-5)
     other = embedder.embed_queries([text + " and an end that must not be cut away"])[0]
     assert abs(float(other @ vector)) < 0.99999
 
@@ -176,7 +213,7 @@ def test_general_means_are_the_means_and_are_remembered(
 ) -> None:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path))
     embedder = AlignedWVA(str(folder), device="cpu", dtype="float32")
-    lines = Path("retriever/general.txt").read_text("utf-8").splitlines()
+    lines = GENERAL.read_text("utf-8").splitlines()
     passages, queries = embedder.general_means()
     np.testing.assert_allclose(passages, embedder.embed_passages(lines).mean(axis=0), atol=1e-6)
     first = [line.split(". ")[0] + "." for line in lines]
@@ -242,7 +279,10 @@ def test_a_pooling_is_part_of_the_settings(embedder: AlignedWVA, folder: Path) -
         assert again.settings == each
     assert found["mean-hidden"].layers == (4,)  # whatever layers were asked for
     own = AlignedWVA(str(folder), device="cpu", pooling="va", prompts=Prompts())
-    assert own.query_input("A dog") == 'This question : "A dog" means in one word:"'
+    assert own.query_inputs("A dog") == (
+        'This question : "A dog" means in one word:"',
+        'The answer to this question : "A dog" in one word:"',
+    )
     with pytest.raises(UsageError, match="unknown pooling 'max': use aligned-wva, va, last-hidden"):
         AlignedWVA(str(folder), device="cpu", pooling="max")
     with pytest.raises(UsageError, match="unknown pooling"):

@@ -151,18 +151,39 @@ def test_the_means_are_the_corpus_s_drawn_to_general_ones_and_questions(backend,
     backend.calibrate = noted
     ingest.close()
     texts = [paragraph(number) for number in range(count)]
-    for name, prompt, prior in (
-        ("passage", embedder.passage_input, 0.25),
-        ("query", embedder.query_input, -0.25),
-    ):
-        vectors = Plain().embed_inputs([prompt(text) for text in texts]).astype(np.float64)
+    for name, prompt, prior in (("passage", "passage: {}", 0.25), ("query", "query: {}", -0.25)):
+        inputs = [prompt.format(text) for text in texts]
+        vectors = Plain().embed_inputs(inputs).astype(np.float64)
         expected = (vectors.sum(axis=0) + PRIOR_WEIGHT * prior) / (count + PRIOR_WEIGHT)
         if name == "query":  # what people type are questions: they have half of the say
-            general = Plain().embed_inputs(list(map(prompt, general_questions())))
+            general = Plain().embed_inputs([prompt.format(one) for one in general_questions()])
             expected = (expected + general.astype(np.float64).mean(axis=0)) / 2
         np.testing.assert_allclose(seen[name], expected, atol=1e-6)
     assert (seen["facts"]["passages"], seen["facts"]["sentences"]) == (count, count)
     assert seen["facts"]["questions_share"] == 0.5
+
+
+def test_what_is_read_as_a_query_is_read_through_every_prompt(backend) -> None:
+    embedder = FakeEmbedder(8, query=("query: {}", "answer: to {}"))
+    ingest = Ingest(backend, embedder, CHUNKING)
+    for number in range(3):
+        add(ingest, f"{number}.txt", paragraph(number))
+    ingest.close()
+    asked = [paragraph(number) for number in range(3)]
+    readings = [[f"query: {text}", f"answer: to {text}"] for text in asked]
+    embedded = list(embedder.embedded)
+    for each in readings:
+        assert [embedded.count(model_input) for model_input in each] == [1, 1]
+    own = [FakeEmbedder(8).embed_inputs(each).sum(axis=0) for each in readings]
+    units = [each / np.linalg.norm(each) for each in own]
+    general = embedder.embed_queries(general_questions()).mean(axis=0)
+    drawn = np.sum(units, axis=0) / (3 + PRIOR_WEIGHT)
+    np.testing.assert_allclose(
+        backend.calibration.query_mean, 0.5 * drawn + 0.5 * general, atol=1e-6
+    )
+    embedder.embedded.clear()
+    ingest.fit()
+    assert not embedder.embedded
 
 
 SPANISH = "El tren no llega a la estación por el puente de los ingleses."
@@ -180,9 +201,8 @@ def test_english_questions_speak_for_english_passages_only(backend) -> None:
     assert sorted(languages) == ["", "", "en", "es"]
     facts = backend.info()["calibration"]
     assert facts["questions_share"] == 0.25  # two of the four: half of the say for half of them
-    sentences = [embedder.query_input(text) for text in texts[:3]]  # the last one is none
-    own = Plain().embed_inputs(sentences).astype(np.float64)
-    general = Plain().embed_inputs(list(map(embedder.query_input, general_questions())))
+    own = Plain().embed_queries(texts[:3]).astype(np.float64)  # the last one is no sentence
+    general = Plain().embed_queries(general_questions())
     drawn = (own.sum(axis=0) - 0.25 * PRIOR_WEIGHT) / (len(own) + PRIOR_WEIGHT)
     expected = 0.75 * drawn + 0.25 * general.astype(np.float64).mean(axis=0)
     np.testing.assert_allclose(backend.calibration.query_mean, expected, atol=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retriever.parts import OTHERS, Parts, Place, by_word, word_spans
+from retriever.parts import OTHERS, Parts, Place, by_word, together, word_spans
 
 
 def parts_of(text: str, tokens: list[str]) -> Parts:
@@ -47,6 +47,41 @@ def test_tokens_belong_to_words_marks_or_the_prompt() -> None:
         "prompt": ["Say", ":", ' "', '."', " now"],
         "constant": [],
     }
+
+
+def test_readings_of_one_text_are_summed_word_by_word() -> None:
+    """The second reading has tokens that join words: "a b" and "d e" are one word in both."""
+    text = "a b c d e."
+    readings = [
+        by_word(parts_of(f"<{text}>", tokens), [Place(text, 1)])
+        for tokens in (
+            ["<", "a b", " c", " d", " e", ".", ">"],
+            ["<", "a", " b", " c", " d e", ".>", ""],
+        )
+    ]
+    assert [len(each.words) for each in readings] == [4, 4]
+    found = together(text, readings)
+    assert [(word.word, word.start, word.end) for word in found.words] == [
+        ("a b", 0, 3),
+        ("c", 4, 5),
+        ("d e", 6, 9),
+    ]
+    eye = np.eye(7)
+    expected = [
+        eye[1] + eye[1] + eye[2],
+        eye[2] + eye[3],
+        eye[3] + eye[4] + eye[4],
+        eye[5],  # marks
+        eye[0] + eye[6] + eye[0] + eye[5] + eye[6],  # the prompt, and what reaches into it
+        np.full(7, 1.0),
+    ]
+    np.testing.assert_array_equal(found.vectors, expected)
+    np.testing.assert_allclose(found.total, sum(each.total for each in readings))
+    alone = together(text, readings[:1])
+    assert alone.words == readings[0].words
+    np.testing.assert_array_equal(alone.vectors, readings[0].vectors)
+    nothing = by_word(parts_of("<>", ["<", ">"]), [Place("", 1)])
+    assert together("", [nothing, nothing]).words == ()
 
 
 def test_offsets_are_those_of_the_text_and_of_the_title() -> None:

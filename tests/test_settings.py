@@ -57,9 +57,27 @@ def test_settings_survive_json() -> None:
 
 
 def test_prompts_need_one_place() -> None:
-    for template in ("none", "{} and {}"):
+    for template in ("none", "{} and {}", ("{}", "none")):
         with pytest.raises(UsageError, match="the query prompt needs the placeholder"):
             Prompts(query=template)
+    with pytest.raises(UsageError, match="the passage prompt needs the placeholder"):
+        Prompts(passage="none")
+    with pytest.raises(UsageError, match="at least one prompt"):
+        Prompts(query=())
+
+
+def test_an_index_with_one_query_prompt_keeps_its_fingerprint() -> None:
+    """As they were written when a query was read once; the digest was taken then."""
+    values = BASE.to_json()
+    values["prompts"]["query"] = 'This question : "{}" means in one word:"'
+    before = EmbedderSettings.from_json(values)
+    assert before.prompts.queries == (values["prompts"]["query"],)
+    assert before.to_json() == values
+    assert before.fingerprint == "46e4c31ce02f4943"
+    assert Prompts(query=("Q {}",)) == Prompts(query="Q {}")
+    assert Prompts(query=["Q {}", "R {}"]).queries == ("Q {}", "R {}")
+    two = replace(BASE, prompts=Prompts(query=("Q {}", "R {}")))
+    assert two.fingerprint != replace(BASE, prompts=Prompts(query="Q {}")).fingerprint
 
 
 def test_chunk_settings_are_checked() -> None:
