@@ -17,11 +17,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -40,6 +41,7 @@ from benchmarks.trained import Matrix, Trained
 from retriever.cache import remembered, write_atomically
 from retriever.embedder import AlignedWVA
 from retriever.evaluate import MODES, Prepared, prepared
+from retriever.index import Index
 from retriever.labels import Retrieval, read_retrieval
 from retriever.rerank import Scores
 from retriever.runs import Run, comparisons_json, digest, measured
@@ -63,6 +65,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 """The parts switched off alone: name → arguments of `Index.search`."""
 
+READ_ONCE = {"a query read once": Mode.HYBRID, "dense, a query read once": Mode.DENSE}
+"""As `VARIANTS`, with an index of its own: name → mode."""
+
 COST_QUERIES, COST_PASSAGES = 20, 48
 """So many of a set, evenly chosen, are timed."""
 
@@ -72,6 +77,8 @@ Rankings = Mapping[str, Sequence[str]]
 
 class RememberingWVA(AlignedWVA):
     """Keeps likelihoods in the cache, so that reranking is measured again in no time."""
+
+    _known: Index | None = None
 
     def log_likelihoods(
         self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
@@ -85,6 +92,32 @@ class RememberingWVA(AlignedWVA):
             (len(passages),),
             lambda: judge(query, passages, titles).astype(np.float32),
         ).astype(np.float64)
+
+    def reading_once(self, known: Index) -> Self:
+        """The same model, which reads a query through the first prompt only.
+
+        The passages of `known` are read through the same prompt as before: their vectors are taken
+        from there.
+        """
+        prompts = self.settings.prompts
+        once = self.with_prompts(replace(prompts, query=prompts.queries[0]))
+        once._known = known
+        return once
+
+    def embed_inputs(self, inputs: Sequence[str]) -> Matrix:
+        """As `AlignedWVA`'s."""
+        if self._known is None:
+            return super().embed_inputs(inputs)
+        embedder, backend = self._known.embedder, self._known.backend
+        keys = [embedder.key(each) for each in inputs]
+        stored = backend.known_vectors(keys)
+        there = [key in stored for key in keys]
+        vectors = np.zeros((len(inputs), self.dimension), dtype=np.float32)
+        if any(there):
+            vectors[there] = backend.load_vectors(list(compress(keys, there)))
+        new = [not each for each in there]
+        vectors[new] = super().embed_inputs(list(compress(inputs, new)))
+        return vectors
 
 
 class NoModel(FakeEmbedder):
@@ -157,6 +190,13 @@ class Bench:
                 for query, row in zip(asked, matrix, strict=True)
             }
         return found
+
+    def read_once(self) -> dict[str, Rankings]:
+        """Our rankings with queries read through one prompt."""
+        index, name = self.ours.index, self.ours.data.name
+        once = index.embedder.reading_once(index)
+        with prepared(once, self.data, name, tell=self._tell) as ready:
+            return {name: ready.rankings(mode=mode) for name, mode in READ_ONCE.items()}
 
     def run(self, rankings: Mapping[str, Rankings]) -> Run:
         """What the queries of these rankings got."""
@@ -248,7 +288,7 @@ def measure(bench: Bench, asked: argparse.Namespace, tell: Tell) -> Measured:
     if asked.ablate:
         tell("ablations …")
         without = {name: bench.ours.rankings(**how) for name, how in VARIANTS.items()}
-        ablation = bench.run({OURS: found[OURS], **without})
+        ablation = bench.run({OURS: found[OURS], **without, **bench.read_once()})
     if asked.rerank:
         tell(f"reranking {asked.rerank} results of the first {asked.first} queries …")
         again = bench.ours.rankings(first=asked.first, rerank=asked.rerank)

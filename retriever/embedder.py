@@ -124,6 +124,13 @@ class AlignedWVA:
         other._pool_by(pooling)
         return other
 
+    def with_prompts(self, prompts: Prompts) -> Self:
+        """The same model and pooling, not loaded again, with other prompts."""
+        other = copy.copy(self)
+        other._prompts = prompts
+        other._pool_by(self.settings.pooling)
+        return other
+
     def _pool_by(self, pooling: str) -> None:
         model = self._loaded.model
         count = len(find_attention_layers(model))

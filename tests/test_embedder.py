@@ -267,6 +267,20 @@ def test_other_poolings_share_the_model(embedder: AlignedWVA, pooling: str) -> N
     assert not other.embed_passages([" "]).any()
 
 
+def test_other_prompts_share_the_model(folder: Path) -> None:
+    embedder = AlignedWVA(str(folder), device="cpu", dtype="float32", pooling="last-hidden")
+    prompts = Prompts(query="Q {}")
+    other = embedder.with_prompts(prompts)
+    assert other._loaded is embedder._loaded
+    assert other.query_inputs("A dog") == ("Q A dog",)
+    assert len(embedder.query_inputs("A dog")) == 2
+    made = AlignedWVA(
+        str(folder), device="cpu", dtype="float32", pooling="last-hidden", prompts=prompts
+    )
+    assert other.settings == made.settings
+    np.testing.assert_array_equal(other.embed_queries(["A dog"]), made.embed_queries(["A dog"]))
+
+
 def test_a_pooling_is_part_of_the_settings(embedder: AlignedWVA, folder: Path) -> None:
     found = {
         pooling: AlignedWVA(str(folder), device="cpu", dtype="float32", pooling=pooling).settings

@@ -23,10 +23,15 @@ from benchmarks.tables import (
     variant_table,
 )
 from benchmarks.trained import ranked, z_sum
+from retriever.embedder import AlignedWVA
+from retriever.index import Index
+from retriever.labels import Retrieval
 from retriever.runs import Data, Run
+from retriever.settings import QUERY_PROMPT, Prompts
 from retriever.terms import index_terms
 from retriever.types import UsageError
 from tests.fakes import FakeEmbedder
+from tests.tiny import save_model
 
 # Fusion
 
@@ -135,8 +140,11 @@ class Ours(FakeEmbedder):
     device = "cpu"
 
     def __init__(self, model: str = "") -> None:
-        super().__init__(same={"felin": "cat"})
+        super().__init__(same={"felin": "cat"}, weights=model)
         self.fingerprint = self.settings.fingerprint
+
+    def reading_once(self, known: Index) -> Ours:
+        return Ours("once")
 
     def log_likelihoods(
         self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
@@ -231,8 +239,45 @@ def test_one_command_makes_all_tables(
     assert found["reranked"]["mini"]["queries"] == 2
     assert set(found["costs"]["mini"]) == set(quality.SYSTEMS)
     assert all(cost["query_ms"] > 0 for cost in found["costs"]["mini"].values())
-    assert "without the dense side" in found["ablation"]["mini"]["modes"]
+    modes = found["ablation"]["mini"]["modes"]
+    assert {"without the dense side", "a query read once"} <= set(modes)
     assert set(found["means"]["hybrid"]) == {"mini"}
+
+
+def test_reading_once_embeds_no_passage_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
+    model = str(save_model(tmp_path / "model"))
+    embedder = quality.RememberingWVA(model, device="cpu", dtype="float32")
+    alone = AlignedWVA(model, device="cpu", dtype="float32", prompts=Prompts(query=(QUERY_PROMPT,)))
+    data = Retrieval(CORPUS, {n: QUERIES[n] for n in RIGHT}, {n: {RIGHT[n]: 1.0} for n in RIGHT})
+    with quality.prepared(embedder, data, "mini") as ours:
+        once = embedder.reading_once(ours.index)
+        assert once.fingerprint == alone.fingerprint != embedder.fingerprint
+        passages = [
+            embedder.passage_input(chunk.text, chunk.title)
+            for chunk in ours.index.backend.sample_chunks(9)
+        ]
+        new = "This passage is new"
+        found = once.embed_inputs([new, *passages, *once.query_inputs("trains")])
+        expected = alone.embed_inputs([new, *passages, *alone.query_inputs("trains")])
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        read: list[str] = []
+        embed = AlignedWVA.embed_inputs
+
+        def noted(self: AlignedWVA, inputs: Sequence[str]) -> np.ndarray:
+            read.extend(inputs)
+            return embed(self, inputs)
+
+        monkeypatch.setattr(AlignedWVA, "embed_inputs", noted)
+        with quality.prepared(once, data, "mini") as ready:
+            assert len(ready.index.documents()) == len(CORPUS)
+            np.testing.assert_allclose(
+                ready.vectors["trains"], alone.embed_queries(["trains"])[0], atol=1e-5
+            )
+        assert read
+        assert not set(passages) & set(read)
 
 
 def test_without_the_trained_embedder_its_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
