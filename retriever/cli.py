@@ -20,7 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retriever.options import make_parser
-from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, POOLINGS, check_pooling
+from retriever.settings import (
+    DEFAULT_LAYERS,
+    DEFAULT_MODEL,
+    POOLINGS,
+    Prompts,
+    check_pooling,
+)
 from retriever.types import Progress, RetrieverError, UsageError
 
 if TYPE_CHECKING:
@@ -519,8 +525,14 @@ def _eval_models(options: argparse.Namespace) -> int:
         print(text, file=sys.stderr)
 
     def load(each: Variant) -> AlignedWVA:
-        kind = {"device": options.device, "dtype": options.dtype}
-        return AlignedWVA(each.model, layers=each.layers, pooling=each.pooling, **kind)
+        return AlignedWVA(
+            each.model,
+            layers=each.layers,
+            prompts=each.prompts,
+            pooling=each.pooling,
+            device=options.device,
+            dtype=options.dtype,
+        )
 
     variants = [variant(name) for name in options.models]
     baseline = _baseline(options)
@@ -564,7 +576,7 @@ def _show_run(
 
 def _chosen_embedder(options: argparse.Namespace) -> AlignedWVA | None:
     """The embedder asked for, or None: then the index's own is meant."""
-    asked = options.model or options.layers or options.pooling
+    asked = options.model or options.layers or options.pooling or options.prompts
     return _embedder(options) if asked else None
 
 
@@ -576,6 +588,7 @@ def _embedder(options: argparse.Namespace, pooling: str = "") -> AlignedWVA:
     return AlignedWVA(
         options.model or DEFAULT_MODEL,
         layers=options.layers or DEFAULT_LAYERS,
+        prompts=Prompts.read(Path(options.prompts)) if options.prompts else None,
         pooling=chosen,
         device=options.device,
         dtype=options.dtype,

@@ -310,6 +310,7 @@ def _made_with(index: Index) -> dict[str, Any]:
     if settings is not None:
         made |= {"model": settings.model, "fingerprint": settings.fingerprint}
         made |= {"layers": list(settings.layers), "pooling": settings.pooling}
+        made |= {"prompts": settings.prompts.to_json()}
     if chunks is not None:
         made["chunks"] = f"{chunks.size}/{chunks.overlap}"
     return made

@@ -1,6 +1,7 @@
 """Several models on one test, side by side: to find the one that suits these documents.
 
-A model may be named with options: "smollm2-135m:layers=all", "gemma3-270m:pooling=last-hidden".
+A model may be named with options: "smollm2-135m:layers=all", "gemma3-270m:pooling=last-hidden",
+"smollm2-135m:prompts=mine.json".
 A winner is named only where the paired comparison with every other one allows it.
 """
 
@@ -10,12 +11,13 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from retriever.embedder import AlignedWVA
 from retriever.evaluate import evaluate_labelled
 from retriever.labels import Retrieval
 from retriever.runs import KEYWORD, Run, Values
-from retriever.settings import DEFAULT_LAYERS, POOLINGS, ChunkSettings, check_pooling
+from retriever.settings import DEFAULT_LAYERS, POOLINGS, ChunkSettings, Prompts, check_pooling
 from retriever.significance import Comparison, Verdict, compare
 from retriever.types import UsageError
 
@@ -36,10 +38,13 @@ class Variant:
     model: str
     layers: str = DEFAULT_LAYERS
     pooling: str = POOLINGS[0]
+    prompts: Prompts | None = None
 
 
 def variant(name: str) -> Variant:
-    """What "model:layers=…:pooling=…" means. Raises UsageError for an option there is not.
+    """What "model:layers=…:pooling=…:prompts=FILE" means.
+
+    Raises UsageError for an option there is not, and for a file that has no prompts.
 
     >>> variant("org/model:layers=0-9").layers
     '0-9'
@@ -47,14 +52,16 @@ def variant(name: str) -> Variant:
     model, options = name, dict[str, str]()
     while match := _OPTION.match(model):
         model, option, value = match.groups()
-        if option not in ("layers", "pooling") or option in options:
+        if option not in ("layers", "pooling", "prompts") or option in options:
             raise UsageError(
-                f"{name!r} is not understood: the options are :layers= and :pooling=, each once"
+                f"{name!r} is not understood: the options are :layers=, :pooling= and :prompts=, "
+                "each once"
             )
         options[option] = value
     if "pooling" in options:
         check_pooling(options["pooling"])
-    return Variant(name, model, **options)
+    path = options.pop("prompts", "")
+    return Variant(name, model, prompts=Prompts.read(Path(path)) if path else None, **options)
 
 
 def compare_models(

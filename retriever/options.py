@@ -86,6 +86,11 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", help=f"preset, folder, GGUF file or hub id ({DEFAULT_MODEL})")
     group.add_argument("--layers", help=f"upper-half, all, 10-19, or 3,5,-1 ({DEFAULT_LAYERS})")
     group.add_argument("--pooling", help=f"{', '.join(POOLINGS)} ({POOLINGS[0]})")
+    group.add_argument(
+        "--prompts",
+        metavar="FILE.json",
+        help='prompts of your own: {"passage": "…{}…", "query": ["…{}…", "…{}…"]}',
+    )
     _device_options(group)
 
 
@@ -320,7 +325,8 @@ def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:
     )
     models.epilog = (
         "Sentences are taken out of passages and must find them again; no labels are needed. "
-        "Options of a model: :layers= and :pooling=, e.g. gemma3-270m:pooling=last-hidden. "
+        "Options of a model: :layers=, :pooling= and :prompts=FILE.json (as --prompts of wva "
+        "index), e.g. gemma3-270m:pooling=last-hidden. "
         "A model is named as better only where that is more than noise."
     )
     _run_options(models)

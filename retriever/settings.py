@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Self
 
 from retriever.types import UsageError
@@ -63,6 +64,33 @@ class Prompts:
         """Plain JSON values; `Prompts(**values)` is the inverse."""
         query = self.query if isinstance(self.query, str) else list(self.query)
         return {"passage": self.passage, "query": query, "sentence": self.sentence}
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Prompts of one's own from a JSON file; what it does not name is as by default.
+
+        `{"query": ["Question: {}", "Answer to: {}"]}`, say. Raises UsageError, naming the file.
+        """
+        try:
+            values = json.loads(path.read_text("utf-8-sig"))
+        except OSError as error:
+            raise UsageError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise UsageError(f"{str(path)!r} is not a JSON file: {error}") from None
+        names = [each.name for each in fields(cls)]
+        if not isinstance(values, dict) or set(values) - set(names):
+            raise UsageError(
+                f"{str(path)!r} must be a JSON object with any of the names {', '.join(names)}"
+            )
+        for name, value in values.items():
+            many = isinstance(value, list) and name == "query"
+            if not all(isinstance(each, str) for each in (value if many else [value])):
+                what = "a text or a list of texts" if name == "query" else "a text"
+                raise UsageError(f"{str(path)!r}: {name} must be {what}")
+        try:
+            return cls(**values)
+        except UsageError as error:
+            raise UsageError(f"{str(path)!r}: {error}") from None
 
 
 def several(template: str | Sequence[str]) -> tuple[str, ...]:

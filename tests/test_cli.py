@@ -17,7 +17,7 @@ import pytest
 
 from retriever import AlignedWVA, calibration
 from retriever.cli import main
-from retriever.settings import POOLINGS
+from retriever.settings import POOLINGS, Prompts
 from tests.ggufs import write_gguf
 from tests.pdfs import pdf_file, text_page
 from tests.tiny import save_model
@@ -466,6 +466,23 @@ def test_an_index_keeps_to_its_pooling(shell: Shell, docs: Path) -> None:
     assert "index" in err
 
 
+def test_prompts_of_ones_own(shell: Shell, docs: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"query": ["Asked: {} in short:", "Answer to {} :"]}', "utf-8")
+    arguments = ["index", str(docs), "--index", shell.index, "--model", shell.model]
+    assert shell(*arguments, "--prompts", str(mine))[0] == 0
+    kept = json.loads(shell("info", "--index", shell.index, "--json")[1])["model"]["prompts"]
+    assert kept == Prompts.read(mine).to_json()
+    assert "Answer to {} :" in shell("info", "--index", shell.index)[1]
+    assert shell("search", "apples", "--index", shell.index)[0] == 0
+    code, _, err = shell(*arguments)
+    assert code == 1
+    assert "prompts" in err
+    code, out, err = shell("search", "x", "--index", shell.index, "--prompts", str(docs / "no"))
+    assert (code, out) == (2, "")
+    assert "cannot be read" in err
+
+
 def test_eval_retrieval_twice(shell: Shell, tmp_path: Path, model: str, monkeypatch: Any) -> None:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "mini"
@@ -583,7 +600,9 @@ def test_eval_models(shell: Shell, tmp_path: Path, model: str, monkeypatch: Any)
         own = " ".join(f"{word}{number}" for word in words)
         text = f"{own.capitalize()}. {own.upper()} and more. All {own} once again. The {own} end."
         (folder / f"{number}.txt").write_text(text)
-    other = f"{model}:layers=0"
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"query": "Asked: {} :"}')
+    other = f"{model}:layers=0:prompts={mine}"
     arguments = ["eval", "models", model, other, str(folder), "--passages", "20", "--device", "cpu"]
     code, out, err = shell(*arguments)
     assert code == 0

@@ -11,6 +11,7 @@ from retriever import AlignedWVA
 from retriever.evaluate import evaluate_labelled
 from retriever.labels import Retrieval
 from retriever.model_runs import WHOLE, Variant, compare_models, variant, winner
+from retriever.settings import Prompts
 from retriever.types import UsageError
 from tests.tiny import save_model
 
@@ -27,16 +28,19 @@ DATA = Retrieval(
 )
 
 
-def test_what_a_name_means() -> None:
+def test_what_a_name_means(tmp_path: Path) -> None:
     assert variant("m") == Variant("m", "m")
     assert variant("m:layers=3,5,-1").layers == "3,5,-1"
     both = "org/name/file.gguf:layers=all:pooling=va"
     assert variant(both) == Variant(both, "org/name/file.gguf", "all", "va")
+    (tmp_path / "p.json").write_text('{"query": "Q {}"}')
+    assert variant(f"m:prompts={tmp_path}/p.json").prompts == Prompts(query="Q {}")
     assert variant("C:\\models\\a").model == "C:\\models\\a"
     for wrong, message in {
-        "m:prompt=x": "options are :layers= and :pooling=",
+        "m:prompt=x": "options are :layers=, :pooling= and :prompts=",
         "m:layers=1:layers=2": "each once",
         "m:pooling=mean": "unknown pooling 'mean'",
+        "m:prompts=none.json": "'none.json' cannot be read",
     }.items():
         with pytest.raises(UsageError, match=message):
             variant(wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,33 @@ def test_an_index_with_one_query_prompt_keeps_its_fingerprint() -> None:
     assert Prompts(query=["Q {}", "R {}"]).queries == ("Q {}", "R {}")
     two = replace(BASE, prompts=Prompts(query=("Q {}", "R {}")))
     assert two.fingerprint != replace(BASE, prompts=Prompts(query="Q {}")).fingerprint
+
+
+def test_prompts_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text('{"query": ["Q {}", "R {}"], "passage": "P {}"}', "utf-8-sig")
+    assert Prompts.read(path) == Prompts(passage="P {}", query=("Q {}", "R {}"))
+    path.write_text(json.dumps(Prompts().to_json()))
+    assert Prompts.read(path) == Prompts()
+    for text, message in {
+        "{": "is not a JSON file",
+        "[]": "must be a JSON object with any of the names passage, query, sentence",
+        '{"querry": "Q {}"}': "must be a JSON object",
+        '{"query": 3}': "query must be a text or a list of texts",
+        '{"query": ["Q {}", 3]}': "query must be a text or a list of texts",
+        '{"passage": ["P {}"]}': "passage must be a text",
+        '{"query": []}': "at least one prompt",
+        '{"passage": "P"}': "the passage prompt needs the placeholder",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(UsageError, match=message) as caught:
+            Prompts.read(path)
+        assert str(path) in str(caught.value)
+    path.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(UsageError, match="is not a JSON file"):
+        Prompts.read(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        Prompts.read(tmp_path)
 
 
 def test_chunk_settings_are_checked() -> None:
