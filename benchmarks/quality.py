@@ -65,7 +65,10 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 """The parts switched off alone: name → arguments of `Index.search`."""
 
-READ_ONCE = {"a query read once": Mode.HYBRID, "dense, a query read once": Mode.DENSE}
+READ_ONCE = {
+    "a query read once": Mode.HYBRID,
+    "without the keyword side, a query read once": Mode.DENSE,
+}
 """As `VARIANTS`, with an index of its own: name → mode."""
 
 COST_QUERIES, COST_PASSAGES = 20, 48
