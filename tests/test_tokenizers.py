@@ -90,9 +90,9 @@ def test_the_same_text_is_the_same_vector(habit, bos, eos, naive: Naive, tmp_pat
     embedder = AlignedWVA(str(tmp_path), device="cpu", dtype="float32")
     for packed in (False, True):
         embedder._runner.packed = packed
-        found = embedder.embed_queries(TEXTS)
+        found = embedder.embed_passages(TEXTS)
         for text, vector in zip(TEXTS, found, strict=True):
-            ids = by_hand(f'This question : "{text}" means in one word:"', bos=bos)
+            ids = by_hand(f'This passage : "{text}" means in one word:"', bos=bos)
             expected = naive.outputs(ids)[[2, 3, 4]].sum(dim=0)
             np.testing.assert_allclose(vector, (expected / expected.norm()).numpy(), atol=1e-5)
 
