@@ -62,7 +62,7 @@ class Sides:
 
         def take_apart() -> Side:
             readings = [
-                _of_length_one(_taken_apart(embedder, each, _places(each, template, text, "")))
+                _taken_apart(embedder, each, _places(each, template, text, ""))
                 for each, template in zip(inputs, embedder.settings.prompts.queries, strict=True)
             ]
             found = _of_length_one(together(text, readings))
@@ -78,7 +78,7 @@ class Sides:
         places = _places(model_input, template, chunk.text, chunk.title)
 
         def take_apart() -> Side:
-            found = _of_length_one(_taken_apart(embedder, model_input, places))
+            found = _taken_apart(embedder, model_input, places)
             return Side(found.words, found.vectors)
 
         return self._remembered(("passage", model_input), take_apart)
@@ -97,9 +97,10 @@ class Sides:
 
 
 def _taken_apart(embedder: Embedder, model_input: str, places: list[Place]) -> WordParts:
+    """One reading's words, with parts in units of the length of their sum."""
     if not isinstance(embedder, TakesApart):
         raise UsageError("this embedder's vectors cannot be taken apart into words")
-    return by_word(embedder.contributions(model_input), places)
+    return _of_length_one(by_word(embedder.contributions(model_input), places))
 
 
 def _of_length_one(found: WordParts) -> WordParts:
