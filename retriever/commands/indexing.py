@@ -1,0 +1,115 @@
+"""`wva index`, `ui`, `info` and `report`: making an index, serving it, telling what is in it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from retriever.commands.answers import DONE, INCOMPLETE, print_facts, print_json
+from retriever.commands.choices import chosen_embedder, chosen_reading
+from retriever.types import Progress
+
+
+def run_index(options: argparse.Namespace) -> int:
+    """Bring an index in step with folders and files."""
+    from retriever.terminal import report_lines
+
+    if options.dry_run and not Path(options.index, "catalog.sqlite").exists():
+        # A dry run leaves no trace, not even an empty index.
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as scratch:
+            return _run_sync(options, Path(scratch) / "index", report_lines)
+    return _run_sync(options, Path(options.index), report_lines)
+
+
+def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], list[str]]) -> int:
+    from retriever.index import Index
+    from retriever.scan import targets
+
+    reading = chosen_reading(options)
+    targets(options.paths, [])  # a wrong path must not leave an empty index behind
+    embedder = chosen_embedder(options)
+    with Index.open_or_create(
+        folder, embedder, store=options.store, device=options.device, dtype=options.dtype
+    ) as index:
+        report = index.sync(
+            options.paths,
+            include=options.include,
+            exclude=options.exclude,
+            delete=not options.no_delete,
+            force=options.force,
+            dry_run=options.dry_run,
+            **reading,
+            retry=options.retry,
+            reread=options.reread,
+            progress=Teller(),
+        )
+    if options.json:
+        print_json({**report.to_json(), "index": options.index})
+    else:
+        print("\n".join(lines(report)))
+    return DONE if report.complete else INCOMPLETE
+
+
+def run_ui(options: argparse.Namespace) -> int:
+    """Serve the search page."""
+    from retriever.serve import serve
+
+    paths = [Path(path) for path in options.sync]
+    return serve(Path(options.index), options.port, paths, Teller(), **chosen_reading(options))
+
+
+def run_info(options: argparse.Namespace) -> int:
+    """Tell what is in an index."""
+    from retriever.index import Index
+
+    with Index.open(options.index) as index:
+        info = index.info()
+    if options.json:
+        print_json(info)
+    else:
+        print_facts(info)
+    return DONE
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """Tell what became of every file."""
+    from retriever.index import Index
+    from retriever.report import account
+    from retriever.terminal import account_lines
+
+    with Index.open(options.index) as index:
+        told = account(index.backend, options.index)
+    if options.json:
+        print_json(told.to_json())
+    else:
+        print("\n".join(account_lines(told, everything=options.all)))
+    return DONE if told.complete else INCOMPLETE
+
+
+class Teller:
+    """Shows progress on standard error: a line that renews itself, or now and then a new one."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.last = -60.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Show where the work stands; every five seconds where lines stay."""
+        from retriever.terminal import progress_line
+
+        if not progress.files_total:
+            return
+        now = time.monotonic()
+        finished = progress.files_done == progress.files_total
+        if self.live:
+            end = "\n" if finished else ""
+            print(f"\r\033[K{progress_line(progress)[:160]}", end=end, file=sys.stderr, flush=True)
+        elif finished or now - self.last >= 5:
+            print(progress_line(progress), file=sys.stderr, flush=True)
+            self.last = now
