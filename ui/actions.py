@@ -37,6 +37,10 @@ def below(served: Served, asked: Question, hit: Hit, hits: Sequence[Hit]) -> Non
             steer.offer(asked, hit)
     if explained:
         why.show(served, asked, hit, hits)
+    else:
+        # In the panel's place: an end of another fragment's run may overtake this one's, and then
+        # what is merely left out is not removed.
+        st.empty()
 
 
 __all__ = ["below"]
