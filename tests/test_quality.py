@@ -41,7 +41,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 
 @pytest.mark.model
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mode", sorted(MRR))
 def test_questions_find_their_files(index: Index, mode: str) -> None:
     lines = Path("data/queries.jsonl").read_text("utf-8").splitlines()
