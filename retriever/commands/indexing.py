@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from retriever.commands.answers import DONE, INCOMPLETE, print_facts, print_json
 from retriever.commands.choices import chosen_embedder, chosen_reading
@@ -16,20 +14,19 @@ from retriever.types import Progress
 
 def run_index(options: argparse.Namespace) -> int:
     """Bring an index in step with folders and files."""
-    from retriever.terminal import report_lines
-
     if options.dry_run and not Path(options.index, "catalog.sqlite").exists():
         # A dry run leaves no trace, not even an empty index.
         import tempfile
 
         with tempfile.TemporaryDirectory() as scratch:
-            return _run_sync(options, Path(scratch) / "index", report_lines)
-    return _run_sync(options, Path(options.index), report_lines)
+            return _run_sync(options, Path(scratch) / "index")
+    return _run_sync(options, Path(options.index))
 
 
-def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], list[str]]) -> int:
+def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     from retriever.index import Index
     from retriever.scan import targets
+    from retriever.terminal import report_lines
 
     reading = chosen_reading(options)
     targets(options.paths, [])  # a wrong path must not leave an empty index behind
@@ -52,7 +49,7 @@ def _run_sync(options: argparse.Namespace, folder: Path, lines: Callable[[Any], 
     if options.json:
         print_json({**report.to_json(), "index": options.index})
     else:
-        print("\n".join(lines(report)))
+        print("\n".join(report_lines(report)))
     return DONE if report.complete else INCOMPLETE
 
 
