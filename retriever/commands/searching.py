@@ -110,7 +110,7 @@ def run_explain(options: argparse.Namespace) -> int:
             told = difference(one, two)
             lines = difference_lines(told)
         else:
-            told = _explained(index, options)
+            told = _explained(index, options, how)
             lines = explanation_lines(told, colour=colour)
         check = index.check(told) if options.check and not (options.file or options.above) else None
     if options.json:
@@ -121,15 +121,13 @@ def run_explain(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _explained(index: Any, options: argparse.Namespace) -> Any:
+def _explained(index: Any, options: argparse.Namespace, how: dict[str, Any]) -> Any:
     """The explanation asked for by a chunk's id, or by a result's number."""
-    how = {"syntax": not options.literal, "feedback": not options.no_feedback}
     if options.chunk:
-        return index.explain(options.query, options.chunk, mode=options.mode, **how)
+        return index.explain(options.query, options.chunk, **how)
     hits = index.search(
         options.query,
         max(options.hit, options.rerank),
-        mode=options.mode,
         where=chosen_filter(options),
         rerank=options.rerank,
         **how,
