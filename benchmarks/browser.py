@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from retriever.jobs import stop
-from ui.server import command
+from retriever.page_server import command
 
 MODEL_SECONDS = 180
 
@@ -28,7 +28,7 @@ def served(index: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    server = subprocess.Popen(command(index.absolute(), port))  # noqa: S603  (our own)
+    server = subprocess.Popen(command(index.absolute(), port, no_token=True))  # noqa: S603  (our own)
     try:
         _wait(port)
         yield f"http://127.0.0.1:{port}"

@@ -274,6 +274,17 @@ def _add_ui(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument(
         "--sync", nargs="+", default=[], metavar="PATH", help="index these while the page is up"
     )
+    owner = parser.add_mutually_exclusive_group()
+    owner.add_argument(
+        "--token",
+        default="",
+        metavar="TEXT",
+        help="what opens the page, in the address that is shown (a new random one each time); "
+        "the variable WVA_TOKEN sets it, too, and is not seen in the list of processes",
+    )
+    owner.add_argument(
+        "--no-token", action="store_true", help="let every user of this machine open the page"
+    )
     _reading_options(parser)
 
 

@@ -6,6 +6,7 @@ The page reads the index while this process writes to it: what is found grows as
 from __future__ import annotations
 
 import importlib.util
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,13 +17,15 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from retriever.jobs import stop
+from retriever.page_guard import HEALTH, PARAMETER
+from retriever.page_server import ADDRESS, TERMINATED, command, environment
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
-ADDRESS = "127.0.0.1"
 START_SECONDS = 60
-TERMINATED = 128 + signal.SIGTERM
+MIN_TOKEN_CHARACTERS = 8
 
 
 def serve(
@@ -30,34 +33,58 @@ def serve(
     port: int,
     paths: Sequence[Path] = (),
     progress: Callable[[Progress], None] = lambda progress: None,
+    *,
+    token: str = "",
+    no_token: bool = False,
     **reading: Any,
 ) -> int:
     """Serve the page for `index` on 127.0.0.1 until it is stopped; returns the exit code.
 
-    `paths` are brought into the index once the page is up, `reading` as `Index.sync` takes it:
-    passwords and languages of an OCR. Raises UsageError when streamlit is not
-    installed or the port is taken.
+    The page opens for whoever knows `token`, by default a random one, and with `no_token` for
+    everybody on this machine. `paths` are brought into the index once the page is up, `reading`
+    as `Index.sync` takes it: passwords and languages of an OCR. Raises UsageError when streamlit
+    is not installed, the port is taken, or the token is easily guessed.
     """
     if importlib.util.find_spec("streamlit") is None:
         raise UsageError(
             "the page needs streamlit, which is not installed: pip install 'wva-retriever[ui]'"
         )
-    from ui.server import command
-
+    chosen = None if no_token else _checked(token) if token else secrets.token_urlsafe(24)
     _refuse_taken(port)
     # Whoever ends this process ends the page with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     page = subprocess.Popen(  # noqa: S603  (our own interpreter and script)
-        command(index, port, ADDRESS), stdin=subprocess.DEVNULL
+        command(index, port, no_token=no_token),
+        env=environment(chosen),
+        stdin=subprocess.DEVNULL,
     )
     try:
         _wait_until_healthy(page, port)
-        print(f"search at http://{ADDRESS}:{port}", file=sys.stderr, flush=True)
+        print(f"search at {address(port, chosen)}", file=sys.stderr, flush=True)
         if paths:
             _bring_in(index, paths, progress, reading)
         return page.wait()
     finally:
         stop(page)
+
+
+def address(port: int, token: str | None) -> str:
+    """What is typed into a browser to get to the page.
+
+    >>> address(8501, None), address(8501, "a secret")
+    ('http://127.0.0.1:8501', 'http://127.0.0.1:8501/?token=a%20secret')
+    """
+    page = f"http://{ADDRESS}:{port}"
+    return page if token is None else f"{page}/?{PARAMETER}={quote(token, safe='')}"
+
+
+def _checked(token: str) -> str:
+    if len(token) < MIN_TOKEN_CHARACTERS or not token.isprintable():
+        raise UsageError(
+            f"the page's token needs at least {MIN_TOKEN_CHARACTERS} characters, none of them "
+            "invisible; choose a longer one, or leave it out to get a random one"
+        )
+    return token
 
 
 def _bring_in(
@@ -92,7 +119,7 @@ def _refuse_taken(port: int) -> None:
 
 
 def _wait_until_healthy(page: subprocess.Popen[bytes], port: int) -> None:
-    url = f"http://{ADDRESS}:{port}/_stcore/health"
+    url = f"http://{ADDRESS}:{port}{HEALTH}"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if page.poll() is not None:

@@ -9,12 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,12 +21,10 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from retriever.index import Index
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
-from ui.server import command
+from tests.servers import ROOT, running, until
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parents[1]
-APP = ROOT / "tests" / "apps" / "search.py"
 NASTY = "<script>window.owned=1<!script> *b* _u_ [l](x) :red[r] $m$.md"
 TEXT = (
     "A turnip <script>window.owned=1</script><img src=x onerror='window.owned=1'> **grows** here."
@@ -54,7 +47,10 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        # A name whose owner has made it resolve to this machine.
+        rebound = "--host-resolver-rules=MAP evil.example 127.0.0.1"
+        arguments = ["--no-sandbox", rebound]
+        browser = playwright.chromium.launch(executable_path=found, args=arguments)
         yield browser
         browser.close()
 
@@ -78,35 +74,8 @@ def address(folder: Path, chromium: Any) -> Iterator[str]:
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
     """The page's address while its server runs."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command(folder, port, app=APP), env=environment, cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: healthy(f"{url}/_stcore/health"))
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  (our own server)
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "waited for too long"
-        time.sleep(0.05)
+    with running(folder) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from retriever.jobs import COMMAND, Jobs
+from retriever.page_server import command as command_of_the_page
 from retriever.types import IndexStateError
-from ui.server import command as command_of_the_page
 
 SCRIPT = """
 import sys, pathlib, time

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,18 +11,15 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
-from retriever import serve
+from retriever import cli, serve
 from retriever.types import UsageError
 from tests.fakes import FakeEmbedder
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.servers import ask, free_port, own
 
 
 @pytest.fixture
@@ -52,6 +51,14 @@ def test_the_page_outlives_a_folder_that_cannot_be_indexed(
     assert "wva: there is no file or folder" in text
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health") as answer:
         assert answer.status == 200
+    token = re.findall(rf"http://127.0.0.1:{port}/\?token=(\S+)", text)[0]
+    assert len(token) >= 32
+    assert ask(port, "GET", "/", own(port)).status == 403
+    assert ask(port, "GET", f"/?token={token}", own(port)).status == 303
+    ours = psutil.Process(process.pid)
+    lines = [" ".join(one.cmdline()) for one in (ours, *ours.children(recursive=True))]
+    assert len(lines) > 1
+    assert not any(token in line for line in lines), "others can read the list of processes"
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == serve.TERMINATED
     with socket.socket() as probe:
@@ -90,3 +97,51 @@ def test_a_page_that_does_not_start_is_told(tmp_path: Path) -> None:
     broken.wait()
     with pytest.raises(Exception, match="exit code 7"):
         serve._wait_until_healthy(broken, free_port())
+
+
+class StartedError(Exception):
+    """Instead of a server."""
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The arguments and the token of the servers that would have been started."""
+    seen: list[dict[str, Any]] = []
+
+    def start(argv: list[str], env: dict[str, str], **_: object) -> None:
+        seen.append({"argv": argv, "token": env.get("WVA_TOKEN")})
+        raise StartedError
+
+    monkeypatch.delenv("WVA_TOKEN", raising=False)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    return seen
+
+
+def test_a_token_is_given_in_the_environment_or_by_an_option_or_made_anew(
+    started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = str(free_port())
+    for environment, more in (
+        ("", []),
+        ("", []),
+        ("from the environment", []),
+        ("from the environment", ["--token", "by an option"]),
+        ("from the environment", ["--no-token"]),
+    ):
+        monkeypatch.setenv("WVA_TOKEN", environment)
+        with pytest.raises(StartedError):
+            cli.main(["ui", "--port", port, *more])
+        assert "WVA_TOKEN" not in os.environ, "readers of documents need it not"
+    first, second, *chosen = [one["token"] for one in started]
+    assert first != second
+    assert min(len(first), len(second)) >= 32
+    assert chosen == ["from the environment", "by an option", None]
+    assert ["--no-token" in one["argv"] for one in started] == [False] * 4 + [True]
+    assert not any("option" in part for one in started for part in one["argv"])
+
+
+@pytest.mark.parametrize("token", ["short", "a\nb" * 9, "\udc80" * 9])
+def test_a_token_that_is_no_secret_is_refused(started: list[dict[str, Any]], token: str) -> None:
+    with pytest.raises(UsageError, match="at least 8 characters"):
+        serve.serve(Path("index"), free_port(), token=token)
+    assert not started

@@ -20,6 +20,7 @@ from streamlit.util import calc_hash
 from retriever.collection import indexes_in
 from retriever.filters import Filter
 from retriever.index import Index
+from retriever.page_server import command, options
 from retriever.report import Coverage, FileAccount
 from retriever.types import (
     Chunk,
@@ -39,7 +40,6 @@ from ui.cards import card
 from ui.ledger import matching
 from ui.questions import Question
 from ui.resources import overview
-from ui.server import command
 from ui.state import duration, progress_text
 
 TAG = re.compile(r"<[^>]*>")
@@ -352,17 +352,17 @@ def test_progress_without_an_estimate_is_shown_without_one() -> None:
 
 
 def test_no_expression_of_the_script_is_shown_by_itself() -> None:
-    assert "--runner.magicEnabled=false" in command(Path("x"), 1)
+    assert options(1)["runner.magicEnabled"] is False
 
 
 def test_the_server_listens_on_this_machine_alone_and_reports_to_nobody() -> None:
     argv = command(Path("x"), 8123)
-    assert argv[:5] == [sys.executable, "-P", "-m", "streamlit", "run"]
-    assert Path(argv[5]).is_file()
-    assert "--server.address=127.0.0.1" in argv
-    assert "--server.port=8123" in argv
-    assert "--browser.gatherUsageStats=false" in argv
-    assert argv[argv.index("--") :] == ["--", "--index", "x"]
+    assert argv[:4] == [sys.executable, "-P", "-m", "retriever.page_server"]
+    assert argv[4:] == ["--port=8123", "--index=x"]
+    chosen = options(8123)
+    assert chosen["server.address"] == "127.0.0.1"
+    assert chosen["server.port"] == 8123
+    assert chosen["browser.gatherUsageStats"] is False
 
 
 def test_an_index_or_the_indexes_below_a_folder_are_offered(index: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page: `streamlit run ui/app.py -- --index DIR`. A script, read from top to bottom.
+"""The page: a script with `--index DIR`, run by `retriever.page_server`, read from top to bottom.
 
 `DIR` is an index, or a folder of indexes to choose from. All retrieval is imported; what one can go
 to is in `ui/views`.
@@ -15,6 +15,7 @@ import streamlit as st
 
 from retriever.index import Index
 from retriever.jobs import COMMAND
+from retriever.page_guard import is_own_address
 from retriever.types import RetrieverError
 from ui import running, state
 from ui.resources import Opener
@@ -36,6 +37,7 @@ def main(
     indexer: Sequence[str] = COMMAND,
 ) -> None:
     """Draw the page. `open_index` opens an index's folder, `indexer` is the command `wva`."""
+    _refuse_foreign_address()
     root = _root(sys.argv[1:] if argv is None else argv)
     st.set_page_config("Search your documents", ICON, layout="centered")
     st.html(CSS)
@@ -55,6 +57,16 @@ def main(
         chosen.run()
     except RetrieverError as error:
         state.error(error)
+
+
+def _refuse_foreign_address() -> None:
+    """Draw nothing for another site, also where this script is run without `page_server`."""
+    headers = st.context.headers
+    hosts, origins = headers.get_all("Host"), headers.get_all("Origin")
+    # No header at all: there is no browser, the script runs in a test.
+    if headers and not is_own_address(hosts, origins, int(st.get_option("server.port"))):
+        st.error("The page answers at its own address on this machine only.")
+        st.stop()
 
 
 def _root(argv: Sequence[str]) -> Path:

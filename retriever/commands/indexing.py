@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -55,10 +56,20 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
 
 def run_ui(options: argparse.Namespace) -> int:
     """Serve the search page."""
+    from retriever.page_server import TOKEN_VARIABLE
     from retriever.serve import serve
 
-    paths = [Path(path) for path in options.sync]
-    return serve(Path(options.index), options.port, paths, Teller(), **chosen_reading(options))
+    # Taken out: processes started from here, which read documents, need it not.
+    from_environment = os.environ.pop(TOKEN_VARIABLE, "")
+    return serve(
+        Path(options.index),
+        options.port,
+        [Path(path) for path in options.sync],
+        Teller(),
+        token=options.token or from_environment,
+        no_token=options.no_token,
+        **chosen_reading(options),
+    )
 
 
 def run_info(options: argparse.Namespace) -> int:
