@@ -120,8 +120,8 @@ class Guard:
             return _refusal(
                 "This is not the page’s address",
                 f"The search page answers at <code>http://127.0.0.1:{self._port}</code> only, "
-                "and only to itself. If you forward its port from another machine, use the same "
-                "number on both sides.",
+                "and to no other web site. If you forward its port from another machine, use the "
+                "same number on both sides.",
             )
         asked = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
         if asked and scope["path"] == HEALTH:
@@ -159,7 +159,7 @@ class Guard:
             "This page opens only for its owner",
             "Open the address that is shown in the terminal where the page was started: it begins "
             f"with <code>http://127.0.0.1:{self._port}/?{PARAMETER}=</code>",
-            f'You have opened it in this browser before, and followed a link? <a href="{again}">'
+            f'You have opened it in this browser before, and now came by a link? <a href="{again}">'
             "Open it again</a>.",
         )
 

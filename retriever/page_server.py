@@ -86,8 +86,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not token and not chosen.no_token:
         parser.error(f"needs a token in {TOKEN_VARIABLE}, or --no-token")
     script = chosen.app or _page()
-    # Runs of the index, which are children of this process, are ended at exit.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    # An exit, not a death by signal: runs of the index, which are our children, are ended at exit.
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda number, _: sys.exit(128 + number))
     sys.argv = [str(script), "--index", chosen.index]
     _serve(script, chosen.port, None if chosen.no_token else token)
 

@@ -47,14 +47,14 @@ def running(folder: Path, token: str | None = None, notes: Path | None = None) -
         argv, env={**environment(token), **others}, cwd=ROOT, stdout=subprocess.DEVNULL
     )
     try:
-        until(lambda: _healthy(port))
+        until(lambda: is_healthy(port))
         yield port
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _healthy(port: int) -> bool:
+def is_healthy(port: int) -> bool:
     try:
         return ask(port, "GET", "/_stcore/health", own(port)).status == 200
     except OSError:
@@ -83,6 +83,13 @@ def ask(port: int, method: str, target: str, headers: Headers) -> Answer:
 
 def handshake(port: int, headers: Headers) -> Answer:
     """A WebSocket handshake; 101 opens the connection, which is left at once."""
+    with connected(port, headers) as answer:
+        return answer
+
+
+@contextmanager
+def connected(port: int, headers: Headers) -> Iterator[Answer]:
+    """A WebSocket handshake, and the connection if it was opened."""
     upgrade = [
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
@@ -100,7 +107,7 @@ def handshake(port: int, headers: Headers) -> Answer:
             if not part:
                 break
             got += part
-        return _parsed(got)
+        yield _parsed(got)
 
 
 def _parsed(answer: bytes) -> Answer:

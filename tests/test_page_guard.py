@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,19 @@ from streamlit.runtime.context import StreamlitHeaders
 from retriever.page_guard import Guard, cookie_name, cookie_value
 from retriever.page_server import command, environment
 from tests import pages
-from tests.servers import Answer, Headers, ask, handshake, own, running
+from tests.servers import (
+    ROOT,
+    Answer,
+    Headers,
+    ask,
+    connected,
+    free_port,
+    handshake,
+    is_healthy,
+    own,
+    running,
+    until,
+)
 
 TOKEN = "päge+token & more"  # noqa: S105 - of the tests
 ROUTES = (
@@ -307,6 +320,28 @@ def test_the_server_does_not_start_without_a_token_by_mistake(tmp_path: Path) ->
     )
     assert done.returncode == 2
     assert "WVA_TOKEN" in done.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_stopped_cleans_up(how: int, tmp_path: Path) -> None:
+    """Runs of the index are ended at exit; also while a browser is connected."""
+    port = free_port()
+    code = "import atexit; atexit.register(print, 'cleaned up'); import retriever.page_server as it"
+    argv = [sys.executable, "-P", "-c", f"{code}; it.main()", *command(tmp_path, port)[4:]]
+    variables = {**environment(TOKEN), "PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(argv, env=variables, text=True, **pipes) as server:
+        try:
+            until(lambda: is_healthy(port))
+            with connected(port, own(port, *owner_of(port))) as answer:
+                assert answer.status == 101
+                server.send_signal(how)
+                said, complaints = server.communicate(timeout=20)
+        finally:
+            server.kill()
+    assert said == "cleaned up\n"
+    assert "Traceback" not in complaints
+    assert server.returncode == 128 + how
 
 
 def test_the_environment_carries_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
