@@ -45,7 +45,7 @@ from retriever.index import Index
 from retriever.labels import Retrieval, read_retrieval
 from retriever.rerank import Scores
 from retriever.runs import Run, comparisons_json, digest, measured
-from retriever.search import Mode
+from retriever.search_options import Mode
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
 from retriever.types import RetrieverError
 from tests.fakes import FakeEmbedder

@@ -32,7 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.backends import Backend, ScoredIds
-from retriever.types import Hit, UsageError
+from retriever.filters import Filter
+from retriever.types import Hit
 
 Vectors = NDArray[np.float32]
 Scores = NDArray[np.float64]
@@ -157,10 +158,60 @@ def strength(keyword: float | None, most: float) -> float | None:
     return keyword / sqrt(most) if most > 0 else 0.0
 
 
-def check_match(least: float | None) -> None:
-    """Raise UsageError for a threshold that no match could be compared with."""
-    if least is not None and not 0 <= least <= 1:
-        raise UsageError(f"the least match must be from 0 to 1; it is {least:g}")
+def matching(
+    backend: Backend,
+    background: Background,
+    least: float,
+    vector: Vectors | None,
+    query: str | None,
+    *,
+    most: float,
+    where: Filter | None = None,
+    tolerant: bool = False,
+) -> set[str]:
+    """The ids of all chunks that the filter lets through and whose match is at least `least`.
+
+    `vector`: the query's raw one, (dim,), None in keyword mode; `query` is None in dense mode;
+    `most` as in `matched`. A chunk among neither side's `depth` best has at most the last scores of
+    both (see `retriever.search.search` for stores that are not exact), and the match grows with
+    each: the depth grows until these are too low.
+    """
+    depth = CANDIDATES
+    while True:
+        dense = None if vector is None else backend.dense(vector, depth, where)
+        keyword = None if query is None else backend.keyword(query, depth, where, tolerant=tolerant)
+        if _complete(dense, keyword, depth):
+            break
+        reach = strength(_last(keyword, depth), most)
+        if background.match(_last(dense, depth), reach) < least:
+            break
+        depth *= 4
+    ids = list(dict.fromkeys([*(dense.ids if dense else ()), *(keyword.ids if keyword else ())]))
+    cosines: Sequence[float | None] = [None] * len(ids)
+    words = cosines
+    if dense is not None and vector is not None:
+        cosines = _of(ids, dense, depth, partial(backend.dense_scores, vector)).tolist()
+    if keyword is not None and query is not None:
+        ask = partial(backend.keyword_scores, query, tolerant=tolerant)
+        words = _of(ids, keyword, depth, ask).tolist()
+    return {
+        chunk_id
+        for chunk_id, cosine, score in zip(ids, cosines, words, strict=True)
+        if background.match(cosine, strength(score, most)) >= least
+    }
+
+
+def _complete(dense: ScoredIds | None, keyword: ScoredIds | None, depth: int) -> bool:
+    """Whether there are no other chunks; the dense side, if asked, scores every chunk."""
+    side = dense or keyword
+    return side is None or len(side.ids) < depth
+
+
+def _last(side: ScoredIds | None, depth: int) -> float | None:
+    """What a chunk that is not among the side's `depth` best scores at most."""
+    if side is None:
+        return None
+    return float(side.scores[-1]) if len(side.ids) == depth else 0.0
 
 
 def nothing_matches(hits: Iterable[Hit], least: float = MATCH) -> bool:
@@ -181,22 +232,25 @@ def _asked(backend: Backend, question: str, vector: Vectors) -> tuple[Scores, Sc
     dense = backend.dense(vector, CANDIDATES)
     keyword = backend.keyword(question, CANDIDATES)
     ids = list(dict.fromkeys([*dense.ids, *keyword.ids]))
-    cosines = _of(ids, dense, partial(backend.dense_scores, vector))
-    scores = _of(ids, keyword, partial(backend.keyword_scores, question))
+    cosines = _of(ids, dense, CANDIDATES, partial(backend.dense_scores, vector))
+    scores = _of(ids, keyword, CANDIDATES, partial(backend.keyword_scores, question))
     most = backend.keyword_most(question)
     return cosines, scores / sqrt(most) if most > 0 else np.zeros(len(ids))
 
 
 def _of(
-    ids: Sequence[str], side: ScoredIds, ask: Callable[[list[str]], NDArray[np.float32]]
+    ids: Sequence[str],
+    side: ScoredIds,
+    depth: int,
+    ask: Callable[[list[str]], NDArray[np.float32]],
 ) -> Scores:
-    """The side's score of every id; it is asked for those that it has not told.
+    """The side's score of every id; it is asked for those that are not among its `depth` best.
 
     Of fewer than were asked for it has told all that score, so that the others have 0.
     """
     known = dict(zip(side.ids, side.scores.tolist(), strict=True))
     missing = [chunk_id for chunk_id in ids if chunk_id not in known]
-    if missing and len(side.ids) == CANDIDATES:
+    if missing and len(side.ids) == depth:
         known.update(zip(missing, ask(missing).tolist(), strict=True))
     return np.array([known.get(chunk_id, 0.0) for chunk_id in ids], dtype=np.float64)
 
@@ -231,10 +285,10 @@ __all__ = [
     "NOTHING_MATCHES",
     "UNCERTAIN",
     "Background",
-    "check_match",
     "fit",
     "general_questions",
     "matched",
+    "matching",
     "nothing_matches",
     "strength",
     "verdict",

@@ -15,18 +15,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.types import Hit, UsageError
+from retriever.search_options import check_diversity
+from retriever.types import Hit
 
 Vectors = NDArray[np.float32]
 
 POOL = 5
 """So many candidates for each result are looked at."""
-
-
-def check_diversity(diversity: float) -> None:
-    """Raise UsageError for a diversity outside of [0, 1]."""
-    if not 0 <= diversity <= 1:
-        raise UsageError(f"the diversity must be from 0 to 1; it is {diversity:g}")
 
 
 def most_marginal(
@@ -72,4 +67,4 @@ def diversified(hits: Sequence[Hit], vectors: Vectors, k: int, diversity: float)
     return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
 
-__all__ = ["POOL", "check_diversity", "diversified", "most_marginal"]
+__all__ = ["POOL", "diversified", "most_marginal"]

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,8 @@ from retriever.embedder import AlignedWVA
 from retriever.index import Index
 from retriever.labels import Place, Question, Retrieval, read_pairs, read_retrieval
 from retriever.metrics import spearman
-from retriever.rerank import check_budget
 from retriever.runs import Data, Run, digest, measured
-from retriever.search import Mode
+from retriever.search_options import Mode, SearchChanges, SearchOptions, check_budget
 from retriever.settings import ChunkSettings
 from retriever.types import Document, Hit, Page, UsageError
 
@@ -38,6 +37,14 @@ Tell = Callable[[str], None]
 
 MODES = (Mode.KEYWORD, Mode.DENSE, Mode.HYBRID)
 """In the order of the tables: BM25 first, it is what the others are compared with."""
+
+
+DOCUMENTS = SearchOptions(k=100, by_file=True, syntax=False, fold=False, rerank_seconds=math.inf)
+"""How a labelled set is searched: every document takes its own place, also one that repeats another
+one, and reranking takes the time it needs."""
+
+PASSAGES = SearchOptions(syntax=False, fold=False)
+"""How questions of one's own are searched: folded and joined, passages would be more than ten."""
 
 
 def _silent(_: str) -> None:
@@ -155,17 +162,19 @@ class Prepared:
     queries: Mapping[str, str]
     vectors: Mapping[str, Vectors]
 
-    def rankings(self, *, first: int | None = None, **how: Any) -> dict[str, list[str]]:
+    def rankings(
+        self, *, first: int | None = None, **changes: Unpack[SearchChanges]
+    ) -> dict[str, list[str]]:
         """Query id → the ids of the 100 best documents, each query searched alone.
 
-        Of the queries the `first` ones, None for all. `how` are arguments of `Index.search`;
-        reranking takes the time it needs.
+        Of the queries the `first` ones, None for all. `changes` are options of a search, where it
+        differs from `DOCUMENTS`.
         """
-        asked: dict[str, Any] = {"by_file": True, "syntax": False, "rerank_seconds": math.inf}
-        # Every document takes its own place, also one that says the same as another.
-        asked |= {"embed": self.vectors.__getitem__, "fold": False, **how}
+        options, embed = DOCUMENTS.changed(**changes), self.vectors.__getitem__
         return {
-            number: [hit.chunk.path for hit in self.index.search(text, 100, **asked)]
+            number: [
+                hit.chunk.path for hit in self.index.search(text, options=options, embed=embed)
+            ]
             for number, text in islice(self.queries.items(), first)
         }
 
@@ -234,9 +243,8 @@ def evaluate_questions(
 
 
 def _plain(index: Index, text: str, mode: Mode, vectors: Mapping[str, Vectors]) -> list[Hit]:
-    """The ten best passages, each by itself: folded and joined they would be more than ten."""
-    embed = vectors.__getitem__
-    return index.search(text, 10, mode=mode, syntax=False, embed=embed, fold=False)
+    """The ten best passages, each by itself."""
+    return index.search(text, options=PASSAGES, mode=mode, embed=vectors.__getitem__)
 
 
 def _places_found(question: Question, hits: Sequence[Hit]) -> list[str]:

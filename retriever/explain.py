@@ -34,7 +34,8 @@ from retriever.contents import lowered, only_refers
 from retriever.feedback import Feedback
 from retriever.parts import MARKS, OTHERS, PROMPT, Rows, WordSpan
 from retriever.rerank import standing
-from retriever.search import Mode, asked_again
+from retriever.search import asked_again
+from retriever.search_options import Mode
 from retriever.sides import Side, Sides
 from retriever.steering import weighed
 from retriever.terms import MARK

@@ -54,7 +54,7 @@ def citation(hit: Hit, row: DocumentRow | None = None) -> str:
 
 
 def as_json(found: Found) -> str:
-    """One JSON document; the results' scores, places and texts as they are."""
+    """One JSON document; a hit is what `Hit.to_json` gives, with author, date and citation."""
     values = {
         "query": found.query,
         "index": found.index,
@@ -66,24 +66,12 @@ def as_json(found: Found) -> str:
 
 
 def _record(hit: Hit, found: Found) -> dict[str, Any]:
-    chunk, row = hit.chunk, found.documents.get(hit.chunk.document_id)
+    row = found.documents.get(hit.chunk.document_id)
     return {
-        "rank": hit.rank,
-        "score": hit.score,
-        "scores": {"dense": hit.dense, "keyword": hit.keyword, "rerank": hit.rerank},
-        "chunk_id": chunk.id,
-        "path": chunk.path,
-        "format": chunk.format,
-        "title": chunk.title,
+        **hit.to_json(),
         "author": row.author if row else "",
         "date": row.date if row else "",
-        "page": chunk.page,
-        "label": chunk.label,
-        "state": chunk.state.value,
-        "start": chunk.start,
-        "end": chunk.end,
         "citation": citation(hit, row),
-        "text": hit.text,
     }
 
 

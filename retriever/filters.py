@@ -83,6 +83,10 @@ class Filter(ABC):
         A metadata value is looked for as `fields["metadata.<key>"]` and in `fields["metadata"]`.
         """
 
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """The filter as `parse` reads it: plain JSON values."""
+
     @staticmethod
     def parse(spec: Mapping[str, Any]) -> Filter:
         """Read a filter from plain JSON values; {} matches everything.
@@ -137,6 +141,11 @@ class Comparison(Filter):
             return glob_matches(str(wanted), str(actual))
         return _ORDER[self.op](self._rounded(actual, wanted), wanted)
 
+    def to_json(self) -> dict[str, Any]:
+        """See `Filter.to_json`."""
+        value = list(self.value) if isinstance(self.value, tuple) else self.value
+        return {self.field: {self.op: value}}
+
     @property
     def operands(self) -> tuple[Scalar, ...]:
         """The value or values compared with, numbers reduced to what can be compared."""
@@ -166,6 +175,10 @@ class And(Filter):
         """See `Filter.matches`."""
         return all(part.matches(fields) for part in self.parts)
 
+    def to_json(self) -> dict[str, Any]:
+        """See `Filter.to_json`."""
+        return {"$and": [part.to_json() for part in self.parts]} if self.parts else {}
+
 
 @dataclass(frozen=True, slots=True)
 class Or(Filter):
@@ -177,6 +190,10 @@ class Or(Filter):
         """See `Filter.matches`."""
         return any(part.matches(fields) for part in self.parts)
 
+    def to_json(self) -> dict[str, Any]:
+        """See `Filter.to_json`; there is no empty $or, so nothing is what is not everything."""
+        return {"$or": [part.to_json() for part in self.parts]} if self.parts else {"$not": {}}
+
 
 @dataclass(frozen=True, slots=True)
 class Not(Filter):
@@ -187,6 +204,10 @@ class Not(Filter):
     def matches(self, fields: Mapping[str, Any]) -> bool:
         """See `Filter.matches`."""
         return not self.part.matches(fields)
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Filter.to_json`."""
+        return {"$not": self.part.to_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +237,10 @@ class Words(Filter):
         """See `Filter.matches`; looked at are `fields["$text"]` and `fields["$language"]`."""
         terms = index_terms(fields.get(TEXT, ""), fields.get(LANGUAGE, ""))
         return any(_contains(terms, form) for form in self.forms)
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Filter.to_json`."""
+        return {TEXT: self.phrase}
 
 
 def _contains(terms: Sequence[str], run: tuple[str, ...]) -> bool:

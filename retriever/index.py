@@ -13,28 +13,36 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retriever.backends import Backend, DocumentRow
 from retriever.backends.embedded import EmbeddedBackend
-from retriever.background import Background, check_match, matched
+from retriever.background import Background, matched, matching
 from retriever.deletion import DRAWS, WORDS, Deletion, deletion
-from retriever.diversity import POOL, check_diversity, diversified, most_marginal
+from retriever.diversity import POOL, diversified, most_marginal
 from retriever.explain import Explanation, explained, explained_hit
 from retriever.filters import Filter
 from retriever.ingest import Embedder, Ingest, fitting, row_for
 from retriever.parts import WordSpan
 from retriever.query import Query, parse, says_something
-from retriever.rerank import as_judge, check_budget
+from retriever.rerank import as_judge
 from retriever.rerank import rerank as reranked
-from retriever.results import gathered, neighbours, widened
-from retriever.search import Mode, as_mode, search
-from retriever.settings import DEFAULT_MODEL, RERANK_SECONDS, ChunkSettings
+from retriever.results import gathered, neighbours, satisfying, widened
+from retriever.search import search
+from retriever.search_options import (
+    Mode,
+    SearchChanges,
+    SearchOptions,
+    Steering,
+    as_mode,
+    check_diversity,
+)
+from retriever.settings import DEFAULT_MODEL, ChunkSettings
 from retriever.sides import Sides
-from retriever.steering import Steered, Steering, steered
+from retriever.steering import Steered, steered
 from retriever.sync import SyncOptions, SyncReport, sync
 from retriever.types import (
     Chunk,
@@ -47,7 +55,7 @@ from retriever.types import (
     UsageError,
     document_id,
 )
-from retriever.why import WhyNot, why_not
+from retriever.why import Difference, WhyNot, difference, why_not
 
 Vectors = NDArray[np.float32]
 Where = Filter | Mapping[str, Any] | None
@@ -256,52 +264,29 @@ class Index:
     def search(
         self,
         query: str,
-        k: int = 10,
+        k: int | None = None,
         *,
-        mode: str = "hybrid",
-        where: Where = None,
-        by_file: bool = False,
-        syntax: bool = True,
+        options: SearchOptions | None = None,
         embed: Callable[[str], Vectors] | None = None,
-        rerank: int = 0,
-        rerank_seconds: float = RERANK_SECONDS,
-        fold: bool = True,
-        diversity: float = 0.0,
-        context: int = 0,
-        min_match: float | None = None,
-        steering: Steering | None = None,
-        feedback: bool = True,
+        **changes: Unpack[SearchChanges],
     ) -> list[Hit]:
-        """The `k` best results; with `by_file`, the best passage of each of the `k` best files.
+        """The `k` best results, 10 unless told otherwise, best first.
 
-        Passages that say the same become one result that names the others (`Hit.also`), and those
-        that follow each other one that is read as a whole (`Hit.parts`, `Hit.text`): see
-        `retriever.results`. With `fold=False` every passage stands by itself. `diversity` from 0
-        to 1 prefers results that differ from those above them (see `retriever.diversity`);
-        `context` adds so many passages before and behind each to its `Hit.text`. With `min_match`
-        only results that match at least so well are given, none if nothing does: 0.95 lets one
-        question in twenty pass that has no answer here (see `retriever.background`; raises
-        IndexStateError for an index without a background).
+        `options` says how to search; keyword arguments are the same options one by one, and count
+        where both are given: `search(query, 5, mode="dense", where={"format": "pdf"})`. See
+        `retriever.search_options.SearchOptions` for all of them, and their defaults.
 
-        `mode` is "hybrid", "dense" or "keyword"; `where` a filter, e.g.
-        `{"format": "pdf", "path": {"glob": "reports/**"}, "date": {"gte": "2024"}}`; `embed`
-        gives the query's raw vector where the caller has it already. The first `rerank` are put
-        in order anew by the index's model, in about `rerank_seconds` at most; 0 for none.
-
-        `steering` weighs the query's words, or looks for more or less like marked words of a
-        passage, without the model (see `retriever.steering`; not in keyword mode). `feedback`: a
-        hybrid search is asked again with what its first passages say (see `retriever.feedback`),
-        but for a steered one, which shall follow the weights alone.
-
-        `query` is read as people type it (see `retriever.query`): `"quoted words"`, `+word`,
-        `-word`, `file:`, `type:`, `page:`, `date:`; and a word that occurs nowhere is taken for a
-        typing error (see `corrections`). With `syntax=False` it is the text as it stands.
+        A result is a passage, or several that follow each other and are read as a whole
+        (`Hit.parts`, `Hit.text`), and names the passages that say the same (`Hit.also`): see
+        `retriever.results`. `embed` gives the query's raw vector, (dim,), where the caller has it
+        already. Raises UsageError for an impossible option, and IndexStateError for a least match
+        in an index that does not know how good a match is.
         """
-        check_budget(rerank, rerank_seconds)
-        check_diversity(diversity)
-        check_match(min_match)
-        asked = parse(query) if syntax else Query(query)
-        text = asked.text
+        how = (options or SearchOptions()).changed(k, **changes)
+        k, rerank, mode = how.k, how.rerank, how.mode
+        asked = parse(query) if how.syntax else Query(query)
+        text, where = asked.text, asked.within(_parsed(how.where))
+        steering = how.steering
         if steering is not None and steering.changes_nothing:
             steering = None
         if steering is not None and mode != Mode.KEYWORD:
@@ -309,32 +294,51 @@ class Index:
             embed, text = lambda _: found.vector, found.text
             if not says_something(text):
                 mode, text = Mode.DENSE, "vector"  # no word is left to look for
+        vector_of = cache(
+            embed or self.embed_query
+        )  # the ranking may be read further than at first
         ranking = partial(
             search,
             self.backend,
             text,
-            cache(embed or self.embed_query),  # the ranking may be read further than at first
+            vector_of,
             mode=mode,
-            where=asked.within(_parsed(where)),
-            by_file=by_file,
-            tolerant=syntax,
-            feedback=feedback and steering is None,
+            where=where,
+            by_file=how.by_file,
+            tolerant=how.tolerant,
+            feedback=how.feedback and steering is None,
         )
-        count = max(k, rerank, POOL * k if diversity else 0) if k > 0 else k
-        if fold and count > 0:
-            hits = gathered(lambda number: ranking(k=number), count, self.backend)
+
+        def best(count: int) -> list[Hit]:
+            if how.fold:
+                hits = gathered(lambda number: ranking(k=number), count, self.backend)
+            else:
+                hits = ranking(k=count)
+            return self._with_match(asked.text, hits)
+
+        def every(background: Background) -> set[str]:
+            return matching(
+                *(self.backend, background, how.min_match or 0.0),
+                None if mode == Mode.KEYWORD else vector_of(text),
+                None if mode == Mode.DENSE else text,
+                most=self.backend.keyword_most(asked.text),
+                where=where,
+                tolerant=how.tolerant,
+            )
+
+        count = max(k, rerank, POOL * k if how.diversity else 0)
+        if how.min_match is None:
+            hits = best(count)
         else:
-            hits = ranking(k=count)
-        hits = self._with_match(asked.text, hits)
-        if min_match is not None:
-            hits = self._matching(hits, min_match)
+            hits = self._matching(best, count, how, every)
         if rerank and hits:
             judge = as_judge(self.embedder)
-            hits = reranked(asked.text, hits, judge, rerank, seconds=rerank_seconds)
-        if diversity and hits:
+            hits = reranked(asked.text, hits, judge, rerank, seconds=how.rerank_seconds)
+        if how.diversity and hits:
             vectors = self.backend.vectors([hit.chunk.id for hit in hits])
-            hits = diversified(hits, vectors, k, diversity)
-        return [widened(hit, context, self.backend) if context else hit for hit in hits[:k]]
+            hits = diversified(hits, vectors, k, how.diversity)
+        around = how.context
+        return [widened(hit, around, self.backend) if around else hit for hit in hits[:k]]
 
     def query_words(self, query: str, *, syntax: bool = True) -> tuple[WordSpan, ...]:
         """The words of a query that can be weighed, with their places in its text.
@@ -360,14 +364,40 @@ class Index:
             return hits
         return matched(hits, background, self.backend.keyword_most(query))
 
-    def _matching(self, hits: list[Hit], least: float) -> list[Hit]:
-        if any(hit.match is None for hit in hits):
+    def _matching(
+        self,
+        best: Callable[[int], list[Hit]],
+        count: int,
+        how: SearchOptions,
+        every: Callable[[Background], set[str]],
+    ) -> list[Hit]:
+        """The first `count` results with the least match.
+
+        `best` gives results, `every` the ids of all passages with this match.
+        """
+        least = how.min_match or 0.0
+
+        @cache
+        def wanted() -> set[str]:
+            background = self._background()
+            ids = every(background) if background is not None else set[str]()
+            if not how.by_file:
+                return ids
+            return {chunk.document_id for chunk in self.backend.get(list(ids))}
+
+        def remain(hits: Sequence[Hit]) -> bool:
+            read = [one for hit in hits for one in (hit.chunk, *hit.parts, *hit.also)]
+            return bool(wanted() - {one.document_id if how.by_file else one.id for one in read})
+
+        return satisfying(best, count, lambda hit: self._match_of(hit) >= least, remain)
+
+    def _match_of(self, hit: Hit) -> float:
+        if hit.match is None:
             raise IndexStateError(
                 f"the index{f' in {self.name}' if self.name else ''} does not know yet how good a "
                 "match is: sync it once with wva index, or search without a least match"
             )
-        passed = [hit for hit in hits if (hit.match or 0.0) >= least]
-        return [replace(hit, rank=rank) for rank, hit in enumerate(passed, 1)]
+        return hit.match
 
     def _background(self) -> Background | None:
         """The index's background, read anew when the index has changed."""
@@ -398,12 +428,13 @@ class Index:
         chosen = most_marginal([hit.score for hit in hits], vectors, k, weight)
         return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
-    def corrections(self, query: str) -> dict[str, list[str]]:
+    def corrections(self, query: str, *, syntax: bool = True) -> dict[str, list[str]]:
         """The query's words that occur nowhere → the near ones searched for instead, best first.
 
-        Each word of the index stands there as the first passage that has it writes it.
+        Each word of the index stands there as the first passage that has it writes it. `syntax` is
+        as in `search`.
         """
-        found = self.backend.corrections(parse(query).text)
+        found = self.backend.corrections(parse(query).text if syntax else query)
         return {word: list(near) for word, near in found.items()}
 
     def embed_query(self, query: str) -> Vectors:
@@ -418,58 +449,83 @@ class Index:
         query: str,
         what: Hit | Chunk | str,
         *,
-        mode: str = "hybrid",
-        syntax: bool = True,
+        options: SearchOptions | None = None,
         first: Sequence[Hit] = (),
         weights: Sequence[float] = (),
-        feedback: bool = True,
+        **changes: Unpack[SearchChanges],
     ) -> Explanation:
         """Why a passage has the score it has: words against words, and the rest of the arithmetic.
 
-        `what` is a hit of this query, a chunk, or a chunk's id; with a hit, `mode` is the hit's.
-        `syntax` is as in `search`. `first`: where the hit was reranked, all hits that were, so that
-        its new score is computed from theirs. `weights` are those the query's words were searched
-        with (see `retriever.steering`), `feedback` as in `search`. See `retriever.explain`.
+        `what` is a hit of this query, a chunk, or a chunk's id. `options`, or keyword arguments,
+        are those of the search; of them `mode` (with a hit, it is the hit's), `syntax`, `typos`,
+        `feedback` and the weights of `steering` make a passage's score. `weights` are these weights
+        by themselves. `first`: where the hit was reranked, all hits that were, so that its new
+        score is computed from theirs. See `retriever.explain`.
 
         Raises UsageError for a chunk that is not there, ModelError or UsageError where the index's
         vectors cannot be taken apart.
         """
-        asked = parse(query).text if syntax else query
-        feedback = feedback and all(weight == 1 for weight in weights)
+        how = (options or SearchOptions()).changed(**changes)
+        asked = parse(query).text if how.syntax else query
+        if not weights and how.steering is not None:
+            weights = how.steering.weights
+        feedback = how.feedback and all(weight == 1 for weight in weights)
         if isinstance(what, Hit):
             return explained_hit(
                 *(self.backend, self._sides, asked, what),
-                tolerant=syntax,
+                tolerant=how.tolerant,
                 weights=weights,
                 feedback=feedback,
                 first=first,
             )
         return explained(
-            *(self.backend, self._sides, asked, self._chunk(what), as_mode(mode)),
-            tolerant=syntax,
+            *(self.backend, self._sides, asked, self._chunk(what), as_mode(how.mode)),
+            tolerant=how.tolerant,
             weights=weights,
             feedback=feedback,
         )
+
+    def compare(
+        self,
+        query: str,
+        one: Hit | Chunk | str,
+        other: Hit | Chunk | str,
+        *,
+        options: SearchOptions | None = None,
+        first: Sequence[Hit] = (),
+        **changes: Unpack[SearchChanges],
+    ) -> Difference:
+        """What makes one passage's score for a query differ from another's, largest part first.
+
+        The two are explained, and their terms, query words and keywords stand side by side; the
+        terms' differences add up to the difference of the scores. Arguments are those of `explain`.
+        Raises UsageError also for hits of different modes.
+        """
+        how = (options or SearchOptions()).changed(**changes)
+        explanations = (
+            self.explain(query, what, options=how, first=first) for what in (one, other)
+        )
+        return difference(*explanations)
 
     def why_not(
         self,
         query: str,
         path: str,
-        k: int = 10,
+        k: int | None = None,
         *,
-        mode: str = "hybrid",
-        where: Where = None,
-        syntax: bool = True,
-        min_match: float | None = None,
-        feedback: bool = True,
+        options: SearchOptions | None = None,
+        **changes: Unpack[SearchChanges],
     ) -> WhyNot:
         """Why a document is not among the `k` results of a search, or where it stands among them.
 
-        `path` is as results show it, or its end, such as the file's name. See `retriever.why`;
-        raises UsageError where several documents are meant.
+        `path` is as results show it, or its end, such as the file's name. `options`, or keyword
+        arguments, are those of the search; steering, reranking, diversity and context are left
+        aside. See `retriever.why`; raises UsageError where several documents are meant.
         """
-        asked = parse(query) if syntax else Query(query)
-        given = _parsed(where)
+        how = (options or SearchOptions()).changed(k, **changes)
+        how = how.changed(steering=None, rerank=0, diversity=0.0, context=0)
+        asked = parse(query) if how.syntax else Query(query)
+        given = _parsed(how.where)
         embed = cache(self.embed_query)
         conditions = {
             name: one
@@ -484,23 +540,15 @@ class Index:
             hits = search(
                 *(self.backend, asked.text, embed),
                 k=count,
-                mode=mode,
+                mode=how.mode,
                 where=within,
-                tolerant=syntax,
-                feedback=feedback,
+                tolerant=how.tolerant,
+                feedback=how.feedback,
             )
             return self._with_match(asked.text, hits) if count == 1 else hits
 
-        shown = self.search(
-            *(query, k),
-            mode=mode,
-            where=given,
-            syntax=syntax,
-            embed=embed,
-            min_match=min_match,
-            feedback=feedback,
-        )
-        return why_not(self.backend, path, shown, ranking, conditions, min_match)
+        shown = self.search(query, options=how, embed=embed)
+        return why_not(self.backend, path, shown, ranking, conditions, how.min_match)
 
     def check(
         self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS

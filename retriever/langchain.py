@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Unpack
 
 try:
     from langchain_core.callbacks import (
@@ -23,7 +21,7 @@ try:
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
     from langchain_core.runnables import run_in_executor
-    from pydantic import ConfigDict, Field, field_validator
+    from pydantic import ConfigDict, InstanceOf
 except ModuleNotFoundError as error:
     if error.name and error.name.split(".")[0] not in ("langchain_core", "pydantic"):
         raise
@@ -35,8 +33,8 @@ except ModuleNotFoundError as error:
 from retriever import calibration
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
-from retriever.search import Mode
-from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, POOLINGS, RERANK_SECONDS, Prompts
+from retriever.search_options import SearchChanges, SearchOptions
+from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, POOLINGS, Prompts
 from retriever.types import Hit
 
 
@@ -86,39 +84,52 @@ class AlignedWVAEmbeddings(Embeddings):
         return self.embedder.general_means()
 
 
+CHAINED = SearchOptions(syntax=False)
+"""How a retriever searches unless told otherwise."""
+
+
 class AlignedWVARetriever(BaseRetriever):
     """A LangChain retriever over an `Index`.
 
-    `index` is an open `Index` or the folder of one. `k`, `mode`, `where`, `by_file`, `rerank`
-    and `min_match` are those of `Index.search`, set here for all calls or given to `invoke` for one
-    (`min_match=0.95` gives no document where nothing really matches, but for one in twenty);
-    `rerank_seconds`, `syntax`, `fold`, `diversity`, `context` and `feedback` are set here.
+    `index` is an open `Index` or the folder of one. Every option of a search (see
+    `retriever.search_options.SearchOptions`) is set here for all calls, by its name or together as
+    `options`, or given to `invoke` for one: `AlignedWVARetriever(index="indexes/docs", k=5)`,
+    `retriever.invoke(query, where={"format": "pdf"}, min_match=0.95)`. Another name is refused.
+
     Chains often put words in quotes without meaning that they must occur, so here a query is taken
-    as it stands unless `syntax` is True. A document's id is the chunk's; its metadata is plain
-    JSON: path, source document, page, character range, scores (larger is better) and the document's
-    own.
+    as it stands (`syntax=False`) unless told otherwise. A document's id is the chunk's; its
+    metadata is plain JSON: path, source document, page, character range, scores (larger is better)
+    and the document's own.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    index: Index
-    k: int = Field(default=10, ge=1)
-    mode: Mode = Mode.HYBRID
-    where: Mapping[str, Any] | None = None
-    by_file: bool = False
-    syntax: bool = False
-    rerank: int = Field(default=0, ge=0)
-    rerank_seconds: float = Field(default=RERANK_SECONDS, gt=0)
-    fold: bool = True
-    diversity: float = Field(default=0.0, ge=0, le=1)
-    context: int = Field(default=0, ge=0)
-    min_match: float | None = Field(default=None, ge=0, le=1)
-    feedback: bool = True
+    index: InstanceOf[Index]
+    options: InstanceOf[SearchOptions] = CHAINED
 
-    @field_validator("index", mode="before")
-    @classmethod
-    def _open(cls, value: Any) -> Any:
-        return Index.open(value) if isinstance(value, str | Path) else value
+    def __init__(
+        self,
+        *,
+        index: Index | str | Path,
+        options: SearchOptions | Mapping[str, Any] = CHAINED,
+        k: int | None = None,
+        name: str | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **changes: Unpack[SearchChanges],
+    ) -> None:
+        """Search `index`; `options` as an object or as JSON, changed by those given by name.
+
+        `name`, `tags` and `metadata` are LangChain's own. Raises UsageError for an option that does
+        not exist, or is impossible.
+        """
+        if isinstance(options, Mapping):
+            options = SearchOptions.from_json({"syntax": CHAINED.syntax, **options})
+        values: dict[str, Any] = {
+            "index": Index.open(index) if isinstance(index, str | Path) else index,
+            "options": options.changed(k, **changes),
+        }
+        super().__init__(**values, name=name, tags=tags, metadata=metadata)
 
     def _get_relevant_documents(
         self,
@@ -126,27 +137,9 @@ class AlignedWVARetriever(BaseRetriever):
         *,
         run_manager: CallbackManagerForRetrieverRun | None = None,
         k: int | None = None,
-        mode: str | None = None,
-        where: Mapping[str, Any] | None = None,
-        by_file: bool | None = None,
-        rerank: int | None = None,
-        min_match: float | None = None,
+        **changes: Unpack[SearchChanges],
     ) -> list[Document]:
-        hits = self.index.search(
-            query,
-            self.k if k is None else k,
-            mode=mode or self.mode,
-            where=self.where if where is None else where,
-            by_file=self.by_file if by_file is None else by_file,
-            syntax=self.syntax,
-            rerank=self.rerank if rerank is None else rerank,
-            rerank_seconds=self.rerank_seconds,
-            fold=self.fold,
-            diversity=self.diversity,
-            context=self.context,
-            min_match=self.min_match if min_match is None else min_match,
-            feedback=self.feedback,
-        )
+        hits = self.index.search(query, k, options=self.options, **changes)
         return [as_document(hit) for hit in hits]
 
     async def _aget_relevant_documents(
@@ -155,56 +148,10 @@ class AlignedWVARetriever(BaseRetriever):
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun | None = None,
         k: int | None = None,
-        mode: str | None = None,
-        where: Mapping[str, Any] | None = None,
-        by_file: bool | None = None,
-        rerank: int | None = None,
-        min_match: float | None = None,
+        **changes: Unpack[SearchChanges],
     ) -> list[Document]:
-        search = partial(
-            self._get_relevant_documents,
-            query,
-            k=k,
-            mode=mode,
-            where=where,
-            by_file=by_file,
-            rerank=rerank,
-            min_match=min_match,
-        )
+        search = partial(self._get_relevant_documents, query, k=k, **changes)
         return await run_in_executor(None, search)
-
-    def max_marginal_relevance_search(
-        self,
-        query: str,
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        where: Mapping[str, Any] | None = None,
-    ) -> list[Document]:
-        """`k` of the `fetch_k` passages nearest in meaning, as LangChain's vector stores do.
-
-        `lambda_mult`: 1 for the nearest ones, 0 for those that differ most from each other.
-        """
-        vector = self.index.embed_query(query).tolist()
-        return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, where)
-
-    def max_marginal_relevance_search_by_vector(
-        self,
-        embedding: list[float],
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        where: Mapping[str, Any] | None = None,
-    ) -> list[Document]:
-        """As `max_marginal_relevance_search`, with a query's raw vector (`Index.embed_query`)."""
-        hits = self.index.diverse_by_vector(
-            np.array(embedding, dtype=np.float32),
-            k,
-            candidates=fetch_k,
-            weight=lambda_mult,
-            where=self.where if where is None else where,
-        )
-        return [as_document(hit) for hit in hits]
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)
@@ -221,30 +168,24 @@ def as_document(hit: Hit) -> Document:
     `page`, `start` and `end` are the best passage's; where several were joined, `passage` tells of
     what pages' spans the content consists. `also` names near-duplicates.
     """
-    chunk = hit.chunk
+    told = hit.to_json()
+    spans = [{name: part[name] for name in _SPAN} for part in told["passage"]]
     return Document(
-        id=chunk.id,
+        id=hit.chunk.id,
         page_content=hit.text,
         metadata={
-            **chunk.metadata,
-            "path": chunk.path,
-            "format": chunk.format,
-            "title": chunk.title,
-            "document_id": chunk.document_id,
-            "page": chunk.page,
-            "label": chunk.label,
-            "state": chunk.state.value,
-            "start": chunk.start,
-            "end": chunk.end,
-            "score": hit.score,
-            "dense": hit.dense,
-            "keyword": hit.keyword,
-            "rerank": hit.rerank,
-            "passage": [
-                {"page": part.page, "label": part.label, "start": part.start, "end": part.end}
-                for part in hit.passage
-            ],
+            **hit.chunk.metadata,
+            **{name: told[name] for name in _OWN},
+            **told["scores"],
+            "passage": spans,
             "also": hit.also_in,
-            "match": hit.match,
         },
     )
+
+
+_SPAN = ("page", "label", "start", "end")
+_OWN = (
+    *("score", "match", "path", "format", "title", "document_id", "state"),
+    *_SPAN,
+)
+"""Of `Hit.to_json`, what a document's metadata have."""

@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from retriever import __version__
+from retriever.search_options import Mode, SearchOptions
 from retriever.settings import (
     DEFAULT_LAYERS,
     DEFAULT_MODEL,
     POOLINGS,
     RERANK_COUNT,
-    RERANK_SECONDS,
 )
 
 DEFAULT_INDEX = "indexes/default"
+
+SEARCH = SearchOptions()
+"""The defaults of a search."""
 
 QUERY_HELP = """\
 in QUERY:
@@ -151,29 +154,28 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = QUERY_HELP
     _index_option(parser)
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="number of results (10)")
-    parser.add_argument(
-        "--mode", choices=["hybrid", "dense", "keyword"], default="hybrid", help="(hybrid)"
-    )
+    _count_option(parser, "number of results")
     parser.add_argument("--by-file", action="store_true", help="one passage for each file")
     parser.add_argument(
-        "--all",
-        action="store_true",
+        *("--no-fold", "--all"),
+        dest="fold",
+        action="store_false",
         help="every passage by itself: near-duplicates are not folded, neighbours not joined",
     )
     parser.add_argument(
         "--diversity",
         type=float,
-        default=0.0,
+        default=SEARCH.diversity,
         metavar="D",
-        help="from 0 to 1: prefer results that differ from those above them, e.g. 0.3 (0)",
+        help="from 0 to 1: prefer results that differ from those above them, e.g. 0.3 "
+        f"({SEARCH.diversity:g})",
     )
     parser.add_argument(
         "--context",
         type=int,
-        default=0,
+        default=SEARCH.context,
         metavar="N",
-        help="also the N passages before and behind each result (0)",
+        help=f"also the N passages before and behind each result ({SEARCH.context})",
     )
     parser.add_argument(
         "--min-match",
@@ -186,18 +188,11 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument(
         "--rerank-seconds",
         type=float,
-        default=RERANK_SECONDS,
+        default=SEARCH.rerank_seconds,
         metavar="S",
-        help=f"time for it; what is not judged by then keeps its place ({RERANK_SECONDS:g})",
+        help=f"time for it; what is not judged by then keeps its place ({SEARCH.rerank_seconds:g})",
     )
-    parser.add_argument(
-        "--no-feedback",
-        action="store_true",
-        help="hybrid search by the query alone, without what its first passages say",
-    )
-    parser.add_argument(
-        "--literal", action="store_true", help="take QUERY as it stands: no operators, no guesses"
-    )
+    _query_options(parser)
     _filter_options(parser)
     _model_options(parser)
 
@@ -227,23 +222,15 @@ def _add_explain(commands: Commands, run: Mapping[str, Run]) -> None:
     which.add_argument(
         "--above", nargs=2, metavar="ID", help="why the first of two passages is above the second"
     )
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="results, for --file (10)")
+    _count_option(parser, "results, for --file")
     parser.add_argument(
         "--check",
         action="store_true",
         help="read the passage again without its strongest words, and without others; takes "
         "seconds",
     )
-    parser.add_argument(
-        "--mode", choices=["hybrid", "dense", "keyword"], default="hybrid", help="(hybrid)"
-    )
     _rerank_option(parser)
-    parser.add_argument(
-        "--literal", action="store_true", help="take QUERY as it stands: no operators, no guesses"
-    )
-    parser.add_argument(
-        "--no-feedback", action="store_true", help="as for wva search: the query alone"
-    )
+    _query_options(parser)
     parser.epilog = (
         "A word's value says what was read at it, in the light of what stands before it. It is "
         "not what would happen without the word: the words behind it would be read otherwise."
@@ -252,13 +239,41 @@ def _add_explain(commands: Commands, run: Mapping[str, Run]) -> None:
     _device_options(parser.add_argument_group("model"))
 
 
+def _count_option(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("-k", type=int, default=SEARCH.k, metavar="N", help=f"{what} ({SEARCH.k})")
+
+
+def _query_options(parser: argparse.ArgumentParser) -> None:
+    """How a query is read: of all options, those that make a passage's score."""
+    parser.add_argument(
+        "--mode", choices=[*map(str, Mode)], default=str(SEARCH.mode), help=f"({SEARCH.mode})"
+    )
+    parser.add_argument(
+        *("--no-syntax", "--literal"),
+        dest="syntax",
+        action="store_false",
+        help="take QUERY as it stands: no operators, and no guesses at typing errors",
+    )
+    parser.add_argument(
+        "--typos",
+        action=argparse.BooleanOptionalAction,
+        help="take a word that occurs nowhere for a typing error (yes, but with --no-syntax)",
+    )
+    parser.add_argument(
+        "--no-feedback",
+        dest="feedback",
+        action="store_false",
+        help="hybrid search by the query alone, without what its first passages say",
+    )
+
+
 def _rerank_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rerank",
         type=int,
         nargs="?",
         const=RERANK_COUNT,
-        default=0,
+        default=SEARCH.rerank,
         metavar="N",
         help=f"let the model judge the first N results ({RERANK_COUNT} without N); takes seconds",
     )

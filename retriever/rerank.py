@@ -22,6 +22,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.search_options import check_budget
 from retriever.settings import RERANK_SECONDS
 from retriever.types import Hit, UsageError
 
@@ -46,14 +47,6 @@ def as_judge(embedder: object) -> Judge:
     if not isinstance(embedder, Judge):
         raise UsageError("this embedder cannot rerank: it has no language model to judge with")
     return embedder
-
-
-def check_budget(count: int, seconds: float) -> None:
-    """Raise UsageError for a number of hits or a time that cannot be meant."""
-    if count < 0:
-        raise UsageError(f"the number of results to rerank must be at least 0; it is {count}")
-    if not seconds > 0:
-        raise UsageError(f"the time for reranking must be more than 0 seconds; it is {seconds:g}")
 
 
 def rerank(

@@ -41,6 +41,26 @@ def gathered(ranking: Ranking, count: int, backend: Backend) -> list[Hit]:
         taken, asked = asked, 2 * asked
 
 
+def satisfying(
+    ranking: Ranking,
+    count: int,
+    good: Callable[[Hit], bool],
+    remain: Callable[[Sequence[Hit]], bool],
+) -> list[Hit]:
+    """The first `count` results of a ranking that are `good`; fewer only if there are no more.
+
+    `remain` tells of the results read so far whether there can be a good one beyond them, so that a
+    ranking of which nothing is good is not read to its end.
+    """
+    asked = count
+    while True:
+        hits = ranking(asked)
+        found = [hit for hit in hits if good(hit)]
+        if len(found) >= count or len(hits) < asked or not remain(hits):
+            return [replace(hit, rank=rank) for rank, hit in enumerate(found[:count], 1)]
+        asked *= 2
+
+
 def widened(hit: Hit, count: int, backend: Backend) -> Hit:
     """The hit with the text of `count` passages more before and behind it, as far as there are.
 
@@ -198,4 +218,4 @@ def _of_one_page(
     return [Excerpt(page, label, start, end, whole.text[start:end])]
 
 
-__all__ = ["MOST_PARTS", "Ranking", "gathered", "neighbours", "widened"]
+__all__ = ["MOST_PARTS", "Ranking", "gathered", "neighbours", "satisfying", "widened"]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +22,9 @@ from retriever.contents import only_refers, ranked
 from retriever.feedback import NEAREST, SHARE, Feedback, drawn, expansion, passages_for
 from retriever.filters import Filter
 from retriever.query import says_something
+from retriever.search_options import Mode, as_mode, check_count
 from retriever.terms import query_terms
-from retriever.types import Chunk, Expansion, Hit, UsageError
+from retriever.types import Chunk, Expansion, Hit
 
 Vectors = NDArray[np.float32]
 
@@ -33,22 +33,6 @@ CANDIDATES = 200
 
 BLOCK = 64
 """Texts, or scores by vector, of so many chunks are fetched at once."""
-
-
-class Mode(StrEnum):
-    """Which sides answer a query."""
-
-    HYBRID = "hybrid"
-    DENSE = "dense"
-    KEYWORD = "keyword"
-
-
-def as_mode(name: str) -> Mode:
-    """The mode of this name. Raises UsageError if there is none."""
-    try:
-        return Mode(name)
-    except ValueError:
-        raise UsageError(f"unknown mode {name!r}: use {', '.join(Mode)}") from None
 
 
 def search(
@@ -70,12 +54,17 @@ def search(
     (😀, €) are left to the dense side. `tolerant`: for a word that occurs nowhere keywords take the
     nearest ones (see `Backend.keyword`). With `feedback` a hybrid search is asked again with what
     its first passages say (see `retriever.feedback`); the hits' `dense` and `keyword` remain those
-    of the query alone. The result is the same as if all chunks had been scored on both sides, and
-    tables of contents and the like lowered (see `contents`). Raises UsageError for an impossible
-    `k` or `mode`.
+    of the query alone. Tables of contents and the like are lowered (see `contents`).
+
+    The result is the same as if all chunks had been scored on both sides where the store is exact
+    ("Flat"). The proof needs the nearest chunks: one that is not among them has no larger cosine
+    than the last of these. A store that picks candidates by compressed vectors (SQ8, PQ) or by a
+    graph or lists (HNSW, IVF) scores its candidates exactly, so all scores are right, but it may
+    miss one of the nearest; such a chunk is found only if its words bring it among the candidates.
+
+    Raises UsageError for an impossible `k` or `mode`.
     """
-    if k < 1:
-        raise UsageError(f"the number of results must be at least 1; it is {k}")
+    check_count(k)
     chosen = as_mode(mode)
     if not says_something(query) or not backend.sample_chunks(1):
         return []
@@ -198,7 +187,8 @@ class _Question:
         """Both sides' chunks by the sum of their standardised scores; equal ones by id.
 
         Dense scores are dear. A chunk that is not among the nearest has no more than the last of
-        these: chunks are asked for by what they can reach, until none can reach the `wanted` best.
+        these (see `search` for stores that may miss one): chunks are asked for by what they can
+        reach, until none can reach the `wanted` best.
         """
         ids = list(dense.ids)
         keyword_scores = _completed(
@@ -289,7 +279,10 @@ def _most_unseen(dense: ScoredIds, keyword: ScoredIds, depth: int, weight: float
 
 
 def _reach(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) -> float:
-    """What a chunk with this keyword score has at most, if it is not among the nearest."""
+    """What a chunk with this keyword score has at most, if it is not among the nearest.
+
+    A bound as far as the store finds the nearest, see `search`.
+    """
     ends = np.array([dense.scores[-1]], np.float64), np.array([words], np.float64)
     return float(weight * dense.standardised(ends[0])[0] + keyword.standardised(ends[1])[0])
 

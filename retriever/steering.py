@@ -15,7 +15,6 @@ which more is wanted are. How often a word counts otherwise is left to BM25.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from retriever import calibration
 from retriever.calibration import Calibration
 from retriever.parts import Rows
 from retriever.query import says_something
+from retriever.search_options import Marked, Steering
 from retriever.sides import Side, Sides
 from retriever.types import Chunk, UsageError
 
@@ -34,34 +34,6 @@ Vectors = NDArray[np.float32]
 
 NOTHING = 1e-6
 """A sum of directions that is shorter has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """The words of a passage that reach into `text[start:end]`; `weight` < 0: less like this."""
-
-    chunk_id: str
-    start: int
-    end: int
-    weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Steering:
-    """`weights` are those of the query's words, in order (see `Index.query_words`), none for 1."""
-
-    weights: tuple[float, ...] = ()
-    marked: tuple[Marked, ...] = ()
-
-    def __post_init__(self) -> None:
-        numbers = (*self.weights, *(one.weight for one in self.marked))
-        if not all(map(math.isfinite, numbers)):
-            raise UsageError("a weight must be a number, such as 0, 0.5, 2 or -1")
-
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether it is the plain query."""
-        return not self.marked and all(weight == 1 for weight in self.weights)
 
 
 @dataclass(frozen=True, slots=True)

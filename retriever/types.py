@@ -7,9 +7,11 @@ models or databases.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 Scalar = str | int | float | bool
 """A metadata value: what JSON, SQL and a search server can all compare."""
@@ -323,6 +325,46 @@ class Hit:
         """The result as it is read: what was joined, or else the chunk's text."""
         return "\n".join(excerpt.text for excerpt in self.passage) or self.chunk.text
 
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain JSON values; every other JSON of a hit is a part of it.
+
+        - `rank`, `score`, `match`, and `scores`: `dense`, `keyword`, `rerank`.
+        - Of the best passage: `chunk_id`, `document_id`, `path`, `format`, `title`, `page`,
+          `label`, `state`, `start`, `end` and `metadata` (its document's). `text` is its text,
+          `page_text[start:end]`.
+        - `full_text`: the text of the whole result, as it is read (`Hit.text`).
+        - `passage`: the spans that `full_text` consists of, each with `page`, `label`, `start`,
+          `end`, `text`; `parts`: the ids of the passages joined. Both are empty where the result is
+          one passage as it stands.
+        - `also`: the near-duplicates, each with `chunk_id`, `path`, `page`, `label`.
+        """
+        chunk = self.chunk
+        return {
+            "rank": self.rank,
+            "score": self.score,
+            "match": self.match,
+            "scores": {"dense": self.dense, "keyword": self.keyword, "rerank": self.rerank},
+            "chunk_id": chunk.id,
+            "document_id": chunk.document_id,
+            "path": chunk.path,
+            "format": chunk.format,
+            "title": chunk.title,
+            "page": chunk.page,
+            "label": chunk.label,
+            "state": chunk.state.value,
+            "start": chunk.start,
+            "end": chunk.end,
+            "metadata": {name: _finite(value) for name, value in chunk.metadata.items()},
+            "text": chunk.text,
+            "full_text": self.text,
+            "parts": [part.id for part in self.parts],
+            "passage": [asdict(excerpt) for excerpt in self.passage],
+            "also": [
+                {"chunk_id": one.id, "path": one.path, "page": one.page, "label": one.label}
+                for one in self.also
+            ],
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -354,6 +396,11 @@ def document_id(source: str, path: str) -> str:
 def chunk_id(document: str, page: int | None, span: Span, text: str, label: str = "") -> str:
     """A chunk's id: 16 hex digits from its document, page, span and text."""
     return _digest(document, f"{page} {label}".rstrip(), str(span.start), str(span.end), text)
+
+
+def _finite(value: Scalar) -> Scalar | None:
+    """None for a number that JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _digest(*parts: str) -> str:

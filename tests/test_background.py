@@ -11,13 +11,13 @@ import pytest
 from retriever import background
 from retriever.background import (
     Background,
-    check_match,
     matched,
     nothing_matches,
     strength,
     verdict,
 )
 from retriever.index import Index
+from retriever.search_options import check_match
 from retriever.types import Chunk, Document, Hit, IndexStateError, Page, UsageError
 from tests.fakes import FakeEmbedder
 
@@ -143,6 +143,78 @@ def test_planted_questions(index, mode: str) -> None:
         assert all(each.match < 0.95 for each in hits)
         assert nothing_matches(hits) or mode == "keyword"  # no word, no hit
         assert index.search(question, mode=mode, min_match=0.95) == []
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Passages of two subjects each, by chance; some refer to others only."""
+    generator = np.random.default_rng(5)
+    words = " ".join(SUBJECTS.values()).lower().replace(".", "").split()
+    texts = [" ".join(generator.choice(words, size)) + "." for size in [9, 14, 25] * 30]
+    texts += [f"{word} ........ {page}\n{word} ..... 9\n{word} .... 7" for page, word in
+              enumerate(words[:12])]  # fmt: skip
+    with Index.open_or_create(tmp_path_factory.mktemp("mixed"), FakeEmbedder()) as opened:
+        opened.add(
+            Document(f"{at}.txt", "text", tuple(Page(None, text, label=str(part))
+                     for part, text in enumerate(texts[at : at + 3])))
+            for at in range(0, len(texts), 3)
+        )  # fmt: skip
+        yield opened
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "keyword"])
+@pytest.mark.parametrize("by_file", [False, True])
+def test_as_many_results_as_match(mixed, mode: str, by_file: bool) -> None:
+    """The first k that match of the whole ranking, not what matches of its first k."""
+    short = 0
+    how = {"mode": mode, "by_file": by_file, "fold": False}
+    for query in ("whales in the sea", "sugar and yeast at the border", "boulders downhill tone"):
+        everything = mixed.search(query, 500, **how)
+        for least in sorted({each.match for each in everything}):
+            right = [each for each in everything if each.match >= least]
+            for k in (1, 3, 8):
+                found = mixed.search(query, k, min_match=least, **how)
+                assert [each.chunk.id for each in found] == [each.chunk.id for each in right[:k]]
+                assert [each.rank for each in found] == list(range(1, len(found) + 1))
+                short += sum(each.match >= least for each in everything[:k]) < len(found)
+    assert short or mode != "hybrid"  # elsewhere a match falls nearly as the score does
+
+
+def test_results_that_match_are_folded_as_ever(mixed) -> None:
+    query, k = "whales in the sea", 4
+    everything = mixed.search(query, 500)
+    least = sorted(each.match for each in everything)[-k]
+    right = [each.chunk.id for each in everything if each.match >= least]
+    found = mixed.search(query, k, min_match=least)
+    assert len(found) == k
+    assert {each.chunk.id for each in found} <= set(right)
+
+
+def test_nothing_is_read_to_its_end_where_nothing_matches(mixed, monkeypatch) -> None:
+    most: list[int] = []
+    real = mixed.backend.get
+    monkeypatch.setattr(mixed.backend, "get", lambda ids: most.append(len(ids)) or real(ids))
+    assert mixed.search("zeppelin jazz kettle", 2, min_match=0.99, fold=False) == []
+    assert sum(most) < 100
+
+
+def test_all_that_match_are_known_without_reading_all(mixed, monkeypatch) -> None:
+    """From the best of both sides alone, however few of them are looked at first."""
+    query, known = "yeast and whales", Background.from_json(mixed.backend.background())
+    vector, most = mixed.embed_query(query), mixed.backend.keyword_most(query)
+    for depth in (4, 200):
+        monkeypatch.setattr(background, "CANDIDATES", depth)
+        for mode in ("hybrid", "dense", "keyword"):
+            everything = mixed.search(query, 500, mode=mode, fold=False)
+            for least in (0.2, 0.6, 0.9, 0.97):
+                found = background.matching(
+                    *(mixed.backend, known, least),
+                    None if mode == "keyword" else vector,
+                    None if mode == "dense" else query,
+                    most=most,
+                    tolerant=True,
+                )
+                assert found == {each.chunk.id for each in everything if each.match >= least}
 
 
 def test_a_filter_does_not_change_a_match(index) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 import time
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retriever.filters import Comparison, Filter, between, equals, glob, one_of
+from retriever.filters import And, Comparison, Filter, Or, between, equals, glob, one_of
 from retriever.globs import glob_matches
 from retriever.types import UsageError
 
@@ -74,6 +75,21 @@ PDF = {
 )
 def test_what_a_filter_means(spec: dict, expected: bool) -> None:
     assert Filter.parse(spec).matches(PDF) is expected
+    again = Filter.parse(json.loads(json.dumps(Filter.parse(spec).to_json())))
+    assert again.matches(PDF) is expected
+
+
+def test_a_filter_travels_as_json() -> None:
+    whole = (equals("format", "pdf") & ~glob("drafts/**")) | one_of("year", [2023, True, "x"])
+    assert whole.to_json() == {
+        "$or": [
+            {"$and": [{"format": {"eq": "pdf"}}, {"$not": {"path": {"glob": "drafts/**"}}}]},
+            {"metadata.year": {"in": [2023, True, "x"]}},
+        ]
+    }
+    assert Filter.parse(whole.to_json()) == whole
+    assert Filter.parse(And(()).to_json()) == And(())
+    assert not Filter.parse(Or(()).to_json()).matches(PDF)
 
 
 @pytest.mark.parametrize(

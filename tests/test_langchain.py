@@ -21,6 +21,7 @@ from langchain_tests.unit_tests import EmbeddingsUnitTests
 
 from retriever import AlignedWVA, Document, Index, Page, calibration
 from retriever.langchain import AlignedWVAEmbeddings, AlignedWVARetriever
+from retriever.search_options import SearchOptions
 from retriever.types import UsageError
 from tests.tiny import save_model
 
@@ -145,10 +146,42 @@ async def test_results_are_reranked_for_all_calls_or_one() -> None:
     assert all(each.metadata["rerank"] is None for each in given.invoke(query))
 
 
+async def test_every_option_of_a_search_is_one_of_the_retriever() -> None:
+    index, query = small_index(), '"whales" sing'
+    options = SearchOptions(k=2, mode="dense", fold=False, syntax=False)
+    expected = [hit.chunk.id for hit in index.search(query, options=options)]
+    for retriever in (
+        AlignedWVARetriever(index=index, options=options),
+        AlignedWVARetriever(index=index, options={"k": 2, "mode": "dense", "fold": False}),
+        AlignedWVARetriever(index=index, k=2, mode="dense", fold=False),
+    ):
+        assert retriever.options == options
+        assert [each.id for each in retriever.invoke(query)] == expected
+    plain = AlignedWVARetriever(index=index)
+    assert plain.options == SearchOptions(syntax=False)
+    found = await plain.ainvoke(query, k=2, mode="dense", fold=False)
+    assert [each.id for each in found] == expected
+    assert len(plain.invoke(query, mode="keyword", syntax=True)) == 1
+
+
+def test_an_option_that_does_not_exist_is_refused() -> None:
+    retriever = AlignedWVARetriever(index=small_index(), tags=["mine"])
+    assert retriever.tags == ["mine"]
+    for wrong in (
+        lambda: AlignedWVARetriever(index=small_index(), rerank_seconde=3),
+        lambda: AlignedWVARetriever(index=small_index(), options={"rerank_seconde": 3}),
+        lambda: retriever.invoke("sea", rerank_seconde=3),
+    ):
+        with pytest.raises(UsageError, match="'rerank_seconde' is no search option; there are k"):
+            wrong()
+    with pytest.raises(UsageError, match="at least 1; it is 0"):
+        AlignedWVARetriever(index=small_index(), k=0)
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
 def test_marginal_relevance_is_langchains_own(weight) -> None:
+    """What a vector store's `max_marginal_relevance_search` is made of."""
     index = small_index()
-    retriever = AlignedWVARetriever(index=index)
     raw = index.embed_query("sea")
     near = index.search_by_vector(raw, 3)
     vectors = index.backend.vectors([hit.chunk.id for hit in near])
@@ -157,13 +190,11 @@ def test_marginal_relevance_is_langchains_own(weight) -> None:
     query = np.append(query, np.sqrt(1 - query @ query))
     padded = np.pad(vectors, ((0, 0), (0, 1)))
     expected = maximal_marginal_relevance(query, padded.tolist(), weight, 2)
-    found = retriever.max_marginal_relevance_search("sea", 2, 3, weight)
-    assert [each.id for each in found] == [near[at].chunk.id for at in expected]
-    again = retriever.max_marginal_relevance_search_by_vector(raw.tolist(), 2, 3, weight)
-    assert [each.id for each in again] == [each.id for each in found]
-    (only,) = retriever.max_marginal_relevance_search("sea", where={"path": "law.txt"})
-    assert only.metadata["path"] == "law.txt"
-    assert retriever.max_marginal_relevance_search("sea", fetch_k=0) == []
+    found = index.diverse_by_vector(raw, 2, candidates=3, weight=weight)
+    assert [each.chunk.id for each in found] == [near[at].chunk.id for at in expected]
+    (only,) = index.diverse_by_vector(raw, where={"path": "law.txt"})
+    assert only.chunk.path == "law.txt"
+    assert index.diverse_by_vector(raw, candidates=0) == []
 
 
 def test_a_retriever_opens_an_index_by_its_folder() -> None:

@@ -13,7 +13,7 @@ import streamlit as st
 
 from ui import keys
 from ui.marks import visible
-from ui.questions import MODES, MOST_VARIETY, RESULTS, Question, folder_name
+from ui.questions import MODES, RESULTS, Question, folder_name
 from ui.resources import Served
 
 _PATH_HELP = (
@@ -21,10 +21,10 @@ _PATH_HELP = (
     "a folder, `reports/**/*.md` those of all its subfolders too."
 )
 
-_VARIETY_HELP = "0: the best first. More: results less like those above them."
-_EVERY_HELP = (
-    "Otherwise passages that say the same are one result, and those that follow each other are "
-    "read as one."
+_DIVERSITY_HELP = "0: the best first. More: results less like those above them."
+_FOLD_HELP = (
+    "Passages that say the same are one result, and those that follow each other are read as one. "
+    "Otherwise every passage stands by itself."
 )
 
 _SYNTAX = """\
@@ -137,7 +137,7 @@ def show(served: Served) -> Question:
 def clear_filters() -> None:
     """Ask the same of all documents."""
     now = question()
-    kept = Question(now.q, now.mode, now.k, now.by_file, now.every, now.variety)
+    kept = Question(now.q, now.mode, now.k, now.by_file, now.fold, now.diversity)
     _set(replace(kept, weights=now.weights, marks=now.marks))
 
 
@@ -169,8 +169,8 @@ def _filters(served: Served) -> None:
     left, right = st.columns(2, vertical_alignment="bottom")
     left.selectbox("Results", sorted({*RESULTS, asked.k}), key="k")
     right.toggle("Best passage of each file", key="by_file")
-    left.slider("Variety", 0, MOST_VARIETY, key="variety", help=_VARIETY_HELP)
-    right.toggle("Every passage by itself", key="every", help=_EVERY_HELP)
+    left.slider("Diversity", 0.0, 1.0, step=0.1, key="diversity", help=_DIVERSITY_HELP)
+    right.toggle("Fold repeated and neighbouring passages", key="fold", help=_FOLD_HELP)
     st.text_input("Path", key="path", placeholder="*.pdf, reports/**, notes", help=_PATH_HELP)
     counts = served.facets(asked)
     _choice("Format", "formats", counts.formats, asked.formats)

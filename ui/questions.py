@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any
 
 from retriever.facets import in_folder
-from retriever.search import Mode
+from retriever.search_options import Mode, SearchOptions, Steering
 
 MODES = {
     Mode.HYBRID.value: "Hybrid",
@@ -22,7 +22,7 @@ MODES = {
 }
 RESULTS = (5, 10, 20, 50, 100)
 MOST_RESULTS = RESULTS[-1]
-MOST_VARIETY = 10
+_SEARCH = SearchOptions()
 LIGHTEST, HEAVIEST = -1.0, 3.0
 """What a word can weigh; 1 is as it stands, less than 0 leads away from it."""
 
@@ -36,19 +36,18 @@ _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 class Question:
     """Everything the page asks. Empty values (and None) do not restrict.
 
-    `every`: passages that say the same, or follow each other, stand by themselves. `variety`: from
-    0 (best first) to 10, results differ from those above them.
+    `k`, `mode`, `by_file`, `fold` and `diversity` are those of `SearchOptions`.
 
     `weights` are those of the question's words, `marks` the parts of passages that more or less is
     wanted of: see `ui.steer`.
     """
 
     q: str = ""
-    mode: str = Mode.HYBRID.value
-    k: int = 10
-    by_file: bool = False
-    every: bool = False
-    variety: int = 0
+    mode: str = str(_SEARCH.mode)
+    k: int = _SEARCH.k
+    by_file: bool = _SEARCH.by_file
+    fold: bool = _SEARCH.fold
+    diversity: float = _SEARCH.diversity
     path: str = ""
     formats: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
@@ -81,6 +80,18 @@ class Question:
         }
         parts = [part for name, part in conditions.items() if part and name not in without]
         return {"$and": parts} if parts else None
+
+    def options(self, steering: Steering | None = None) -> SearchOptions:
+        """How the index is searched for it; `steering` stands for its weights and marks."""
+        return SearchOptions(
+            k=self.k,
+            mode=self.mode,
+            where=self.where(),
+            by_file=self.by_file,
+            fold=self.fold,
+            diversity=self.diversity,
+            steering=steering,
+        )
 
     def filters(self) -> list[str]:
         """The restrictions in words, for people.
@@ -140,10 +151,10 @@ class Question:
         return cls(
             q=one.get("q", ""),
             mode=mode if mode in MODES else cls.mode_default(),
-            k=k or 10,
-            by_file=one.get("files", "").lower() in ("1", "true", "yes"),
-            every=one.get("every", "").lower() in ("1", "true", "yes"),
-            variety=_number(one.get("variety", ""), MOST_VARIETY) or 0,
+            k=k or _SEARCH.k,
+            by_file=_yes(one.get("files", "")),
+            fold=not _no(one.get("fold", "")) and not _yes(one.get("every", "")),
+            diversity=_diversity(one),
             path=one.get("path", ""),
             formats=tuple(dict.fromkeys(params.get("format", ()))),
             folders=tuple(dict.fromkeys(params.get("folder", ()))),
@@ -159,7 +170,7 @@ class Question:
     @staticmethod
     def mode_default() -> str:
         """How a question is asked if nothing is said about it."""
-        return Mode.HYBRID.value
+        return str(_SEARCH.mode)
 
 
 _NAMES = {
@@ -167,8 +178,8 @@ _NAMES = {
     "mode": "mode",
     "k": "k",
     "by_file": "files",
-    "every": "every",
-    "variety": "variety",
+    "fold": "fold",
+    "diversity": "diversity",
     "path": "path",
     "formats": "format",
     "folders": "folder",
@@ -219,7 +230,34 @@ def _as_param(value: Any) -> str | list[str]:
     if isinstance(value, tuple):
         weights = [f"{one:g}" for one in value if isinstance(one, float)]
         return ",".join(weights) if weights else list(value)
-    return "1" if value is True else str(value)
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _yes(text: str) -> bool:
+    return text.lower() in ("1", "true", "yes")
+
+
+def _no(text: str) -> bool:
+    return text.lower() in ("0", "false", "no")
+
+
+def _diversity(one: Mapping[str, str]) -> float:
+    """From 0 to 1; an address of before counts `variety` in tenths.
+
+    >>> _diversity({"diversity": "0.3"}), _diversity({"variety": "3"}), _diversity({})
+    (0.3, 0.3, 0.0)
+    >>> [_diversity({"diversity": text}) for text in ("2", "-1", "nan", "much")]
+    [1.0, 0.0, 0.0, 0.0]
+    """
+    if "diversity" not in one:
+        return (_number(one.get("variety", ""), 10) or 0) / 10
+    try:
+        value = float(one["diversity"])
+    except ValueError:
+        return 0.0
+    return round(min(1.0, max(0.0, value)), 2) if isfinite(value) else 0.0
 
 
 def _weights(text: str) -> tuple[float, ...]:
@@ -249,4 +287,4 @@ def _number(text: str, most: int) -> int | None:
     return number or None
 
 
-__all__ = ["HEAVIEST", "LIGHTEST", "MODES", "MOST_VARIETY", "RESULTS", "Question", "folder_name"]
+__all__ = ["HEAVIEST", "LIGHTEST", "MODES", "RESULTS", "Question", "folder_name"]

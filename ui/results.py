@@ -67,16 +67,7 @@ def _found(served: Served, asked: Question) -> tuple[list[Hit], float]:
             served.load_model()
     started = time.perf_counter()
     with st.spinner("Searching …"):
-        hits = served.index.search(
-            asked.text,
-            asked.k,
-            mode=asked.mode,
-            where=asked.where(),
-            by_file=asked.by_file,
-            fold=not asked.every,
-            diversity=asked.variety / 10,
-            steering=steer.steering(served, asked),
-        )
+        hits = served.index.search(asked.text, options=asked.options(steer.steering(served, asked)))
     return hits, time.perf_counter() - started
 
 

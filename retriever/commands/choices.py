@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from retriever.types import UsageError
 
 if TYPE_CHECKING:
     from retriever.embedder import AlignedWVA
+    from retriever.search_options import SearchOptions
 
 
 def chosen_embedder(options: argparse.Namespace) -> AlignedWVA | None:
@@ -61,6 +63,16 @@ def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
         if reason:
             raise UsageError(f"--ocr: {reason}")
     return {"passwords": passwords, "ocr": languages}
+
+
+def chosen_search(options: argparse.Namespace) -> SearchOptions:
+    """How to search: a command's options by the names of `SearchOptions`, and its filter."""
+    from retriever.search_options import SearchOptions
+
+    given = vars(options)
+    names = (each.name for each in fields(SearchOptions) if each.name in given)
+    values = {name: given[name] for name in names}
+    return SearchOptions(**{**values, "where": chosen_filter(options)})
 
 
 def chosen_filter(options: argparse.Namespace) -> dict[str, Any] | None:

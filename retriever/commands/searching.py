@@ -6,11 +6,16 @@ import argparse
 import sys
 import time
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retriever.commands.answers import DONE, print_json
-from retriever.commands.choices import chosen_embedder, chosen_filter
+from retriever.commands.choices import chosen_embedder, chosen_search
 from retriever.types import UsageError
+
+if TYPE_CHECKING:
+    from retriever.explain import Explanation
+    from retriever.index import Index
+    from retriever.search_options import SearchOptions
 
 
 def run_search(options: argparse.Namespace) -> int:
@@ -20,50 +25,36 @@ def run_search(options: argparse.Namespace) -> int:
     from retriever.query import Query, parse
     from retriever.terminal import hit_lines, percent, understood_lines
 
-    where = chosen_filter(options)
-    asked = Query(options.query) if options.literal else parse(options.query)
+    how = chosen_search(options)
+    asked = parse(options.query) if how.syntax else Query(options.query)
     embedder = chosen_embedder(options)
     with Index.open(options.index, embedder, device=options.device, dtype=options.dtype) as index:
         empty = not index.documents()
-        if (options.mode != "keyword" or options.rerank) and not empty:
+        if (how.mode != "keyword" or how.rerank) and not empty:
             _ = index.embedder  # loading the model is not part of the search's time
         started = time.perf_counter()
-        hits = index.search(
-            options.query,
-            options.k,
-            mode=options.mode,
-            where=where,
-            by_file=options.by_file,
-            syntax=not options.literal,
-            rerank=options.rerank,
-            rerank_seconds=options.rerank_seconds,
-            fold=not options.all,
-            diversity=options.diversity,
-            context=options.context,
-            min_match=options.min_match,
-            feedback=not options.no_feedback,
-        )
+        hits = index.search(options.query, options=how)
         took = (time.perf_counter() - started) * 1000
-        guesses = options.mode != "dense" and not options.literal
-        instead = index.corrections(options.query) if guesses else {}
+        guesses = how.mode != "dense" and how.tolerant
+        instead = index.corrections(options.query, syntax=how.syntax) if guesses else {}
     nothing = not hits or nothing_matches(hits)
     if options.json:
         print_json(
             {
                 "query": options.query,
                 "index": options.index,
-                "mode": options.mode,
+                "mode": str(how.mode),
                 "took_ms": round(took, 1),
                 "text": asked.text,
                 "conditions": asked.conditions(),
                 "instead": instead,
                 "nothing_matches": nothing,
-                "hits": [_hit_json(hit) for hit in hits],
+                "hits": [hit.to_json() for hit in hits],
             }
         )
         return DONE
     if not hits:
-        found = "nothing found" if options.min_match is None else NOTHING_MATCHES
+        found = "nothing found" if how.min_match is None else NOTHING_MATCHES
         print("the index is empty" if empty else found, file=sys.stderr)
     elif nothing:
         print(f"{verdict(hits)}: no match reaches {percent(MATCH)}", file=sys.stderr)
@@ -71,7 +62,7 @@ def run_search(options: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     shown = " ".join([asked.text, *chain.from_iterable(instead.values())])
     for hit in hits:
-        whole = options.context > 0
+        whole = how.context > 0
         print("\n".join(hit_lines(hit, shown, colour=sys.stdout.isatty(), whole=whole)))
     return DONE
 
@@ -85,29 +76,20 @@ def run_explain(options: argparse.Namespace) -> int:
         explanation_lines,
         why_not_lines,
     )
-    from retriever.why import difference
 
     if options.hit < 1:
         raise UsageError(f"--hit counts from 1; it is {options.hit}")
-    colour = sys.stdout.isatty()
+    how, colour = chosen_search(options), sys.stdout.isatty()
     told: Any
     with Index.open(options.index, device=options.device, dtype=options.dtype) as index:
-        how = {
-            "mode": options.mode,
-            "syntax": not options.literal,
-            "feedback": not options.no_feedback,
-        }
         if options.file:
-            told = index.why_not(
-                options.query, options.file, options.k, where=chosen_filter(options), **how
-            )
+            told = index.why_not(options.query, options.file, options=how)
             lines = why_not_lines(told)
             if told.best is not None and not options.json:
-                best = index.explain(options.query, told.best.chunk, **how)
+                best = index.explain(options.query, told.best.chunk, options=how)
                 lines += explanation_lines(best, colour=colour)
         elif options.above:
-            one, two = (index.explain(options.query, name, **how) for name in options.above)
-            told = difference(one, two)
+            told = index.compare(options.query, *options.above, options=how)
             lines = difference_lines(told)
         else:
             told = _explained(index, options, how)
@@ -121,46 +103,12 @@ def run_explain(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _explained(index: Any, options: argparse.Namespace, how: dict[str, Any]) -> Any:
+def _explained(index: Index, options: argparse.Namespace, how: SearchOptions) -> Explanation:
     """The explanation asked for by a chunk's id, or by a result's number."""
     if options.chunk:
-        return index.explain(options.query, options.chunk, **how)
-    hits = index.search(
-        options.query,
-        max(options.hit, options.rerank),
-        where=chosen_filter(options),
-        rerank=options.rerank,
-        **how,
-    )
+        return index.explain(options.query, options.chunk, options=how)
+    hits = index.search(options.query, max(options.hit, how.rerank), options=how)
     if len(hits) < options.hit:
         raise UsageError(f"there is no result {options.hit}: {len(hits)} were found")
-    hit, first = hits[options.hit - 1], hits[: options.rerank]
-    return index.explain(options.query, hit, first=first, **how)
-
-
-def _hit_json(hit: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    chunk = hit.chunk
-    return {
-        "rank": hit.rank,
-        "score": hit.score,
-        "match": hit.match,
-        "scores": {"dense": hit.dense, "keyword": hit.keyword, "rerank": hit.rerank},
-        "chunk_id": chunk.id,
-        "path": chunk.path,
-        "format": chunk.format,
-        "title": chunk.title,
-        "page": chunk.page,
-        "label": chunk.label,
-        "state": chunk.state.value,
-        "start": chunk.start,
-        "end": chunk.end,
-        "text": chunk.text,
-        "parts": [part.id for part in hit.parts],
-        "passage": [asdict(excerpt) for excerpt in hit.passage],
-        "also": [
-            {"chunk_id": one.id, "path": one.path, "page": one.page, "label": one.label}
-            for one in hit.also
-        ],
-    }
+    hit, first = hits[options.hit - 1], hits[: how.rerank]
+    return index.explain(options.query, hit, options=how, first=first)
