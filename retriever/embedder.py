@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from retriever import calibration
 from retriever.attention import (
     HIDDEN_POOLINGS,
     AttentionPooler,
@@ -226,12 +227,20 @@ class AlignedWVA:
         return self.embed_prompted(texts, self.settings.prompts.queries)
 
     def embed_sentences(self, texts: Sequence[str]) -> Vectors:
-        """Raw unit vectors of sentences to compare with each other: (n, dim) float32.
-
-        `calibration.sentence_map`, with `general_mean(settings.prompts.sentence)`, makes the most
-        of them.
-        """
+        """Raw unit vectors of sentences: (n, dim) float32; see `calibrated_sentences`."""
         return self._embed_texts(texts, [self.sentence_input(text) for text in texts])
+
+    def calibrated_sentences(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of sentences to compare with each other: (n, dim) float32.
+
+        Their inner products are cosines: `v @ v.T` compares each with each. All are calibrated by
+        one map, fitted on these sentences without labels (see `calibration.sentence_map`), so
+        vectors of two calls cannot be compared. An empty text has a zero vector; of one sentence
+        alone only what is common to general texts is removed.
+        """
+        raw = self.embed_sentences(texts)
+        prior = self.general_mean(self.settings.prompts.sentence)
+        return calibration.sentence_map(raw, prior).apply(raw)
 
     def embed_prompted(self, texts: Sequence[str], template: str | Sequence[str]) -> Vectors:
         """Raw unit vectors of texts read through a prompt of one's own: (n, dim) float32.

@@ -291,6 +291,10 @@ def test_what_the_first_passages_add_is_told(tmp_path: Path) -> None:
             found = index.explain(query, hit, first=judged)
             assert found.terms[-1].name == "rerank"
             assert found.score == pytest.approx(hit.score, abs=1e-5)
+        told = index.compare(query, judged[0], judged[1], first=judged)
+        assert {row.name for row in told.terms} >= {"rerank"}
+        by = sum(row.difference for row in told.terms)
+        assert by == pytest.approx(judged[0].score - judged[1].score, abs=2e-5)
         steered = index.search(query, fold=False, steering=Steering((1, 2, 1)))
         for hit in steered:
             found = index.explain(query, hit, weights=(1, 2, 1))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
 from retriever.export import COLUMNS, Found, as_csv, as_json, as_markdown, citation
-from retriever.types import Chunk, DocumentRow, Hit
+from retriever.langchain import as_document
+from retriever.types import Chunk, DocumentRow, Excerpt, Hit
 
 NASTY = '=HYPERLINK("x")\n<script>alert(1)</script> *b* [l](u) # 1. "quoted", ü\udc80'
 
@@ -38,6 +41,50 @@ def test_json_says_everything() -> None:
     assert [one["text"] for one in told["hits"]] == ["Pears are green.", NASTY]
     assert told["hits"][0]["scores"] == {"dense": 0.25, "keyword": None, "rerank": None}
     assert told["hits"][0]["author"] == "Ada Lovelace"
+
+
+def test_one_json_of_a_hit() -> None:
+    """The command line prints it, files add what one cites, chains get its places and scores."""
+    chunk = Chunk(
+        *("c2", "d1", "a.pdf", "pdf", "Pears", 3, 5, 12, "Second."),
+        {"year": 2024, "ratio": math.nan},
+        label="iii",
+    )
+    other = replace(chunk, id="c1", start=0, end=4, text="One.")
+    known = Hit(
+        *(1, 1.5, chunk),
+        dense=0.25,
+        match=0.9,
+        also=(replace(chunk, id="c9", path="b.pdf", page=None, label=""),),
+        parts=(other, chunk),
+        passage=(Excerpt(3, "iii", 0, 12, "One. Second."),),
+    )
+    told = json.loads(json.dumps(known.to_json(), allow_nan=False))
+    assert told == {
+        "rank": 1, "score": 1.5, "match": 0.9,
+        "scores": {"dense": 0.25, "keyword": None, "rerank": None},
+        "chunk_id": "c2", "document_id": "d1", "path": "a.pdf", "format": "pdf", "title": "Pears",
+        "page": 3, "label": "iii", "state": "text", "start": 5, "end": 12,
+        "metadata": {"year": 2024, "ratio": None},
+        "text": "Second.", "full_text": "One. Second.", "parts": ["c1", "c2"],
+        "passage": [{"page": 3, "label": "iii", "start": 0, "end": 12, "text": "One. Second."}],
+        "also": [{"chunk_id": "c9", "path": "b.pdf", "page": None, "label": ""}],
+    }  # fmt: skip
+    assert hit(1).to_json()["full_text"] == hit(1).to_json()["text"] == "Pears are green."
+    (exported,) = json.loads(as_json(Found("q", "notes", "hybrid", [known])))["hits"]
+    assert exported == {**told, "author": "", "date": "", "citation": "Pears. a.pdf, iii"}
+    document = as_document(known)
+    assert (document.id, document.page_content) == ("c2", "One. Second.")
+    assert document.metadata == {
+        "year": 2024, "ratio": pytest.approx(math.nan, nan_ok=True),
+        **{name: told[name] for name in (
+            "score", "match", "path", "format", "title", "document_id", "page", "label", "state",
+            "start", "end",
+        )},
+        "dense": 0.25, "keyword": None, "rerank": None,
+        "passage": [{"page": 3, "label": "iii", "start": 0, "end": 12}],
+        "also": ["b.pdf"],
+    }  # fmt: skip
 
 
 def test_csv_is_a_table_without_formulas() -> None:

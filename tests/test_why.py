@@ -10,6 +10,7 @@ import pytest
 
 from retriever import AlignedWVA, Document, Index, Page, PageState
 from retriever.cli import main
+from retriever.search_options import SearchOptions, Steering
 from retriever.types import FileStatus, UnreadFile, UsageError
 from retriever.why import Fate, difference
 from tests.fakes import FakeEmbedder
@@ -131,6 +132,29 @@ def test_a_difference_adds_up(index: Index) -> None:
     assert sum(row.first for row in told.keywords) == pytest.approx(one.keyword.score)
     with pytest.raises(UsageError, match="of one query"):
         difference(one, index.explain("coffee", second))
+
+
+def test_two_results_are_compared_by_what_explains_them(index: Index) -> None:
+    query, options = "green tea leaves", SearchOptions(feedback=False, fold=False)
+    first, second = index.search(query, options=options)[:2]
+    explained = (index.explain(query, hit, feedback=False) for hit in (first, second))
+    expected = difference(*explained)
+    for one, other in ((first, second), (first.chunk, second.chunk.id)):
+        told = index.compare(query, one, other, options=options)
+        assert told.to_json() == expected.to_json()
+    weighed = index.compare(query, first, second, steering=Steering((2.0, 1.0, 1.0)))
+    assert weighed.to_json() != expected.to_json()
+    dense = index.search(query, mode="dense")[0]
+    with pytest.raises(UsageError, match="in one mode"):
+        index.compare(query, first, dense)
+
+
+def test_why_not_takes_the_options_of_its_search(index: Index) -> None:
+    query = "green -grass"
+    options = SearchOptions(k=2, mode="keyword", syntax=False, steering=Steering((0.0, 1.0)))
+    told = index.why_not(query, "grass.txt", options=options)
+    by_name = index.why_not(query, "grass.txt", 2, mode="keyword", syntax=False)
+    assert told.to_json() == by_name.to_json()
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
