@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retriever.embedder import AlignedWVA
     from retriever.index import Index
+    from retriever.search_options import SearchOptions
     from retriever.types import Chunk, Document, Hit, Page, PageState, RetrieverError
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ _HOMES = {
     "Page": "retriever.types",
     "PageState": "retriever.types",
     "RetrieverError": "retriever.types",
+    "SearchOptions": "retriever.search_options",
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Page",
     "PageState",
     "RetrieverError",
+    "SearchOptions",
 ]
 
 

@@ -294,9 +294,8 @@ class Index:
             embed, text = lambda _: found.vector, found.text
             if not says_something(text):
                 mode, text = Mode.DENSE, "vector"  # no word is left to look for
-        vector_of = cache(
-            embed or self.embed_query
-        )  # the ranking may be read further than at first
+        # The ranking may be read further than at first.
+        vector_of = cache(embed or self.embed_query)
         ranking = partial(
             search,
             self.backend,

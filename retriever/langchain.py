@@ -126,8 +126,8 @@ class AlignedWVARetriever(BaseRetriever):
         if isinstance(options, Mapping):
             options = SearchOptions.from_json({"syntax": CHAINED.syntax, **options})
         values: dict[str, Any] = {
+            "options": options.changed(k, **changes),  # first, before anything is opened
             "index": Index.open(index) if isinstance(index, str | Path) else index,
-            "options": options.changed(k, **changes),
         }
         super().__init__(**values, name=name, tags=tags, metadata=metadata)
 

@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 import numpy as np
 import pytest
 from langchain_core.documents import Document as LangChainDocument
+from langchain_core.runnables import ConfigurableField
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from langchain_tests.integration_tests import (
@@ -162,6 +163,13 @@ async def test_every_option_of_a_search_is_one_of_the_retriever() -> None:
     found = await plain.ainvoke(query, k=2, mode="dense", fold=False)
     assert [each.id for each in found] == expected
     assert len(plain.invoke(query, mode="keyword", syntax=True)) == 1
+
+
+def test_options_can_be_left_to_the_chain() -> None:
+    retriever = AlignedWVARetriever(index=small_index(), k=1)
+    chosen = retriever.configurable_fields(options=ConfigurableField(id="options"))
+    given = {"configurable": {"options": {"k": 3, "mode": "dense"}}}
+    assert [len(chosen.invoke("sea")), len(chosen.invoke("sea", config=given))] == [1, 3]
 
 
 def test_an_option_that_does_not_exist_is_refused() -> None:
