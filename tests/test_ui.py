@@ -189,6 +189,8 @@ QUESTIONS = some.builds(
     mode=some.sampled_from(["hybrid", "dense", "keyword"]),
     k=some.integers(1, 100),
     by_file=some.booleans(),
+    fold=some.booleans(),
+    diversity=some.integers(0, 100).map(lambda percent: percent / 100),
     path=some.sampled_from(["", "*.pdf", "a b/ü"]),
     formats=some.sampled_from([(), ("pdf",), ("pdf", "txt")]),
     folders=some.sampled_from([(), ("docs",), ("", "docs/a [b]*")]),
@@ -403,6 +405,20 @@ def test_a_question_finds_and_marks_and_becomes_a_link(
     app.button(key="try-Search without the filters").click().run()
     assert found(app) == ["apples.pdf"]
     assert "path" not in app.query_params
+
+
+def test_results_stand_by_themselves_or_differ_and_the_link_says_so(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index, q="turnip", every="1", variety="3")  # as links said it before
+    assert (app.toggle(key="fold").value, app.slider(key="diversity").value) == (False, 0.3)
+    app.toggle(key="fold").set_value(True).run()
+    app.slider(key="diversity").set_value(0.1 + 0.2 + 0.4).run()
+    assert (app.query_params.get("diversity"), app.query_params.get("fold")) == ("0.7", None)
+    assert "variety" not in app.query_params
+    app.toggle(key="fold").set_value(False).run()
+    assert app.query_params["fold"] == "0"
+    assert found(app)
 
 
 def test_a_link_restores_the_whole_question(page: Callable[..., AppTest], index: Path) -> None:

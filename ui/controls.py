@@ -72,6 +72,7 @@ def question() -> Question:
     for name in ("q", "path", "since", "until"):
         values[name] = (values[name] or "").strip()
     values["mode"] = values["mode"] or Question.mode_default()
+    values["diversity"] = round(values["diversity"], 2)  # as the address says it
     if st.session_state.get("weighed") != values["q"]:
         values["weights"] = ()  # they are those of another question's words
     return Question(**values)
