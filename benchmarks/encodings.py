@@ -1,0 +1,102 @@
+"""Text in older encodings, given back or not: `python -m benchmarks.encodings`.
+
+Each row of `encodings.tsv` holds a language, its encodings and sentences. The benchmark encodes and
+decodes each sentence alone and all of them as one paragraph. A case is right when every character
+comes back; the name of the detected encoding does not count. It compares
+`retriever.readers.encodings.decode` with charset-normalizer, its fallback. There is no randomness.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from charset_normalizer import from_bytes
+
+from benchmarks.tables import markdown
+from retriever.readers.encodings import decode
+
+TEXTS = Path(__file__).with_name("encodings.tsv")
+UNICODE = ("utf_8", "utf_16_le", "utf_16_be")  # without a byte-order mark
+Decoder: TypeAlias = Callable[[bytes], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A text to be decoded; `kind` is "sentence" or "paragraph"."""
+
+    language: str
+    encoding: str
+    kind: str
+    text: str
+
+    def is_right(self, decoder: Decoder) -> bool:
+        """Whether the decoder gives back every character."""
+        return decoder(self.text.encode(self.encoding)) == self.text
+
+
+def charset_normalizer(data: bytes) -> str | None:
+    best = from_bytes(data).best()
+    return None if best is None else data.decode(best.encoding, "replace").lstrip("\ufeff")
+
+
+DECODERS: dict[str, Decoder] = {"ours": decode, "charset-normalizer": charset_normalizer}
+
+
+def cases(path: Path = TEXTS) -> Iterator[Case]:
+    """Every text in each of its language's encodings, where that encoding changes anything."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for language, encodings, *sentences in csv.reader(file, "excel-tab"):
+            texts = [("sentence", text) for text in sentences]
+            texts.append(("paragraph", " ".join(sentences)))
+            for encoding in (*encodings.split(), *UNICODE):
+                for kind, text in texts:
+                    if not text.isascii():
+                        yield Case(language, encoding, kind, text)
+
+
+def groups(case: Case) -> Iterator[str]:
+    """The rows of the table in which a case counts."""
+    yield "Unicode without a mark" if case.encoding in UNICODE else "older encodings"
+    if case.encoding not in UNICODE:
+        yield case.language
+
+
+def table(found: list[tuple[Case, dict[str, bool]]]) -> list[str]:
+    """Right cases of all cases, for each group, length and decoder."""
+    names = sorted({group for case, _ in found for group in groups(case)}, key=str.lower)
+    names.sort(key=lambda name: name not in ("older encodings", "Unicode without a mark"))
+    kinds = ("sentence", "paragraph")
+    rows = []
+    for name in names:
+        row = [name]
+        for kind in kinds:
+            mine = [right for case, right in found if name in groups(case) and case.kind == kind]
+            row += [f"{sum(right[each] for right in mine)} of {len(mine)}" for each in DECODERS]
+        rows.append(row)
+    header = ["", *(f"{kind}s, {decoder}" for kind in kinds for decoder in DECODERS)]
+    return markdown(header, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--texts", type=Path, default=TEXTS, help="as benchmarks/encodings.tsv")
+    parser.add_argument("--wrong", action="store_true", help="name what `decode` got wrong")
+    asked = parser.parse_args()
+    found = [
+        (case, {name: case.is_right(decoder) for name, decoder in DECODERS.items()})
+        for case in cases(asked.texts)
+    ]
+    print("\n".join(table(found)))
+    if asked.wrong:
+        for case, right in found:
+            if not right["ours"]:
+                print(f"{case.language} {case.encoding}: {decode(case.text.encode(case.encoding))}")
+
+
+if __name__ == "__main__":
+    main()
