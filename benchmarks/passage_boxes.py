@@ -27,7 +27,7 @@ import pypdfium2
 from retriever.chunks import split
 from retriever.pagedraw import characters, characters_of, picture
 from retriever.placement import Box, Placement
-from retriever.readers import Reading, read_bytes
+from retriever.readers import ReadOptions, read_bytes
 from retriever.settings import ChunkSettings
 from retriever.types import Page, Span
 
@@ -52,7 +52,7 @@ class Passage:
 def passages(files: Sequence[Path]) -> list[Passage]:
     found = []
     for file in files:
-        pages = read_bytes(file.read_bytes(), file.name, Reading()).pages
+        pages = read_bytes(file.read_bytes(), file.name, ReadOptions()).pages
         for position, span in split(pages, ChunkSettings(WORDS, 0), _words):
             if pages[position].number is not None and not pages[position].label:
                 found.append(Passage(file, pages[position], span))

@@ -28,7 +28,7 @@ from typing import IO, Any
 
 import psutil
 
-from retriever.readers import Reading
+from retriever.readers import ReadOptions
 from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Span
 
 MB = 1_000_000
@@ -87,8 +87,8 @@ class FileReader:
     several threads at once.
     """
 
-    def __init__(self, run: Reading | None = None, limits: Limits | None = None) -> None:
-        self.run = run or Reading()
+    def __init__(self, run: ReadOptions | None = None, limits: Limits | None = None) -> None:
+        self.run = run or ReadOptions()
         self.limits = limits or Limits()
         self.on_part: Callable[[int], None] = lambda part: None
         self._process: subprocess.Popen[bytes] | None = None
@@ -289,7 +289,7 @@ _idle: list[FileReader] = []
 
 
 @contextmanager
-def file_reader(run: Reading, limits: Limits | None = None) -> Iterator[FileReader]:
+def file_reader(run: ReadOptions, limits: Limits | None = None) -> Iterator[FileReader]:
     """A reader for one run; no process is left behind it, but for IDLE ones."""
     one = _idle.pop() if _idle else FileReader()
     one.run, one.on_part, wanted = run, lambda part: None, limits or Limits()

@@ -19,7 +19,7 @@ from retriever.chunks import split
 from retriever.heldout import by_chance, taken_out
 from retriever.isolated import file_reader
 from retriever.labels import Retrieval
-from retriever.readers.context import Reading
+from retriever.readers.context import ReadOptions
 from retriever.scan import FoundFile, scan, targets
 from retriever.settings import ChunkSettings
 from retriever.types import Document, ReadError, UsageError
@@ -73,7 +73,7 @@ def _sample(path: Path, wanted: int, tell: Callable[[str], None]) -> list[Passag
     spare: list[Passage] = []
     files = sorted(_files(path), key=lambda file: by_chance(file.path))
     tell(f"reading passages of {len(files)} files …")
-    with file_reader(Reading()) as reader:
+    with file_reader(ReadOptions()) as reader:
         for file in files:
             if len(chosen) >= wanted:
                 break

@@ -22,7 +22,7 @@ from retriever.ingest import Embedder, Ingest, fitting, is_fitted, row_for
 from retriever.isolated import FileReader, file_reader
 from retriever.meter import Meter
 from retriever.plan import Pending, Plan, Planner, in_order
-from retriever.readers import READERS_VERSION, Reading, extras, format_of
+from retriever.readers import READERS_VERSION, ReadOptions, extras, format_of
 from retriever.scan import FoundFile, scan, targets
 from retriever.settings import ChunkSettings
 from retriever.types import (
@@ -268,7 +268,7 @@ class _Run:
         order = sorted(pending, key=lambda one: (one.file.size, one.file.path, one.source))
         order = [one for one in order if not self._left_out(one)]
         self.meter.expect(one.file for one in order)
-        with file_reader(Reading(self.options.passwords, self.options.ocr)) as reader:
+        with file_reader(ReadOptions(self.options.passwords, self.options.ocr)) as reader:
             reader.on_part = self.meter.at_part
             for one in order:
                 self._read(one, planner, reader)

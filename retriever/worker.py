@@ -24,7 +24,7 @@ from retriever.isolated import (
     document_json,
     encoded,
 )
-from retriever.readers import Reading, read_document
+from retriever.readers import ReadOptions, read_document
 from retriever.types import ReadError
 
 MOST_WRITTEN = 2_000_000_000
@@ -70,11 +70,11 @@ def _body(request: dict[str, Any], answers: IO[bytes]) -> bytes:
         from retriever import pagedraw
 
         return pagedraw.answer(request)
-    run = Reading(
+    run = ReadOptions(
         passwords=tuple(request["passwords"]),
         ocr=request["ocr"],
-        native=request["native"],
-        earn=lambda seconds: _say(answers, EARNED, str(seconds).encode()),
+        allow_native=request["native"],
+        extend_deadline=lambda seconds: _say(answers, EARNED, str(seconds).encode()),
     )
     return document_json(read_document(Path(request["path"]), request["name"], run))
 

@@ -12,7 +12,7 @@ import pytest
 
 from retriever import isolated
 from retriever.isolated import FileReader, Limits, file_reader
-from retriever.readers import Reading, read_document
+from retriever.readers import ReadOptions, read_document
 from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Span
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -59,7 +59,7 @@ def ask(reader: FileReader, folder: Path, text: str, name: str = "a.txt") -> Doc
 
 
 def test_what_comes_back_is_what_was_read(tmp_path: Path) -> None:
-    with file_reader(Reading()) as reader:
+    with file_reader(ReadOptions()) as reader:
         for path in sorted(SAMPLE.rglob("*.*"))[::9]:
             assert reader.read(path, path.name) == read_document(path, path.name)
         empty = tmp_path / "empty.txt"
@@ -85,7 +85,10 @@ def test_a_document_survives_the_way_through_json() -> None:
     [
         ("os.kill(os.getpid(), signal.SIGSEGV)", "the reader crashed on it (SIGSEGV)"),
         ("os._exit(3)", "the reader crashed on it"),
-        ("run.earn(0.0); sys.stdout.write('x' * 100000); os.abort()", "crashed on it (SIGABRT)"),
+        (
+            "run.extend_deadline(0.0); sys.stdout.write('x' * 100000); os.abort()",
+            "crashed on it (SIGABRT)",
+        ),
         ("held = ' ' * 10**9", "it needs more memory than a file may take; split it"),
         ("return Document(name, 'txt', (Page(None, 'x' * 2_000_000),))", "more than 1 MB of text"),
         ("raise SystemExit", "the reader crashed on it"),
@@ -109,7 +112,7 @@ def test_a_hang_ends_and_a_page_done_earns_time(planted, tmp_path: Path) -> None
     slow = """
         for _ in range(4):
             time.sleep(0.25)
-            run.earn(0.5)
+            run.extend_deadline(0.5)
         return Document(name, "txt", (Page(None, "done"),))
         """
     told: list[int] = []
@@ -121,12 +124,12 @@ def test_a_hang_ends_and_a_page_done_earns_time(planted, tmp_path: Path) -> None
 def test_time_that_is_earned_has_an_end(planted, tmp_path: Path) -> None:
     planted.limits = Limits(seconds=0.5, most_seconds=1.5)
     with pytest.raises(ReadError, match="it was given up after 2 seconds"):
-        ask(planted, tmp_path, "while True:\n    run.earn(5.0)\n    time.sleep(0.1)")
+        ask(planted, tmp_path, "while True:\n    run.extend_deadline(5.0)\n    time.sleep(0.1)")
 
 
 def test_what_compiled_code_crashes_on_is_read_without_it(planted, tmp_path: Path) -> None:
     text = """
-        if run.native:
+        if run.allow_native:
             os.kill(os.getpid(), signal.SIGSEGV)
         return Document(name, "txt", (Page(None, "read in the slow way"),))
         """
@@ -172,7 +175,7 @@ def test_nothing_is_left_running(planted, tmp_path: Path) -> None:
         timeout=10,
     )
     assert not alive
-    with file_reader(Reading()) as reader:
+    with file_reader(ReadOptions()) as reader:
         reader.close()
 
 
@@ -200,6 +203,6 @@ def test_a_process_that_cannot_start_is_a_sentence(tmp_path: Path, monkeypatch) 
 
 
 def test_passwords_and_languages_reach_the_reader(planted, tmp_path: Path) -> None:
-    planted.run = Reading(passwords=("a b", "ü\n"), ocr="eng+deu")
+    planted.run = ReadOptions(passwords=("a b", "ü\n"), ocr="eng+deu")
     text = "return Document(name, 'txt', (Page(None, repr((run.passwords, run.ocr))),))"
     assert ask(planted, tmp_path, text).pages[0].text == repr((("a b", "ü\n"), "eng+deu"))

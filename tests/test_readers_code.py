@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever.readers import format_of, read_bytes
-from retriever.readers.context import Reading
+from retriever.readers.context import ReadOptions
 from retriever.readers.markup.rtf import read_rtf
 from retriever.readers.plain.code import ENDINGS, language_of, read_code
 from retriever.readers.plain.notebook import read_notebook
@@ -149,7 +149,7 @@ VALUES = st.recursive(
 @given(cells=st.lists(VALUES, max_size=4), metadata=VALUES)
 def test_odd_notebooks_raise_nothing_but_read_errors(cells, metadata):
     data = json.dumps({"cells": cells, "metadata": metadata}).encode()
-    page = only(read_bytes(data, "a.ipynb", Reading()))
+    page = only(read_bytes(data, "a.ipynb", ReadOptions()))
     assert page.state.readable == bool(page.text.strip())
 
 
@@ -166,14 +166,14 @@ def test_rich_text():
     found = read_rtf(RTF, "a.rtf")
     assert only(found).text == "Dark earth and café €.\nAda | 1815\nBob | 1900"
     assert (found.title, found.author, found.date) == ("The Garden", "Ada Lovelace", "2024-03-07")
-    assert read_bytes(RTF, "a.doc.txt", Reading()).format == "rtf"
+    assert read_bytes(RTF, "a.doc.txt", ReadOptions()).format == "rtf"
 
 
 @settings(max_examples=60, deadline=None)
 @given(at=st.integers(0, len(RTF)), put=st.binary(max_size=9), cut=st.integers(0, 40))
 def test_damaged_rich_text_raises_nothing_but_read_errors(at, put, cut):
     try:
-        page = only(read_bytes(RTF[:at] + put + RTF[at + cut :], "a.rtf", Reading()))
+        page = only(read_bytes(RTF[:at] + put + RTF[at + cut :], "a.rtf", ReadOptions()))
     except ReadError:
         return
     assert page.state.readable == bool(page.text.strip())

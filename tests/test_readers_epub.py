@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever.readers import read_bytes
-from retriever.readers.context import Reading
+from retriever.readers.context import ReadOptions
 from retriever.types import Document, PageState, ReadError
 
 CONTAINER = """<?xml version="1.0"?>
@@ -77,7 +77,7 @@ def packed(members: dict[str, str | bytes]) -> bytes:
 
 
 def read(data: bytes) -> Document:
-    return read_bytes(data, "a.epub", Reading())
+    return read_bytes(data, "a.epub", ReadOptions())
 
 
 def test_chapters_in_reading_order():
@@ -166,7 +166,7 @@ def test_an_entity_bomb_stays_small():
 
 
 def test_a_book_is_told_by_its_parts():
-    found = read_bytes(book(), "a.txt", Reading())
+    found = read_bytes(book(), "a.txt", ReadOptions())
     assert found.format == "epub"
     assert "but it is an EPUB book: read as that" in found.pages[0].reason
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from retriever.readers import read_bytes
 from retriever.readers.attached import MAX_PARTS, attached_pages, unique_label
-from retriever.readers.context import Reading
+from retriever.readers.context import ReadOptions
 from retriever.readers.mail.parts import unflowed
 from retriever.types import Document, PageState, ReadError
 from tests.pdfs import pdf_file, text_page
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
-RUN = Reading(door=read_bytes)
+RUN = ReadOptions(read_nested=read_bytes)
 
 
 def mail(subject: str = "Budget for the garden", text: str = "We need more soil.") -> EmailMessage:
@@ -34,7 +34,7 @@ def mail(subject: str = "Budget for the garden", text: str = "We need more soil.
 
 def read(message: EmailMessage | bytes, name: str = "a.eml") -> Document:
     data = message if isinstance(message, bytes) else message.as_bytes(policy=SMTP)
-    return read_bytes(data, name, Reading())
+    return read_bytes(data, name, ReadOptions())
 
 
 HEAD = "From: Ada Lovelace <ada@example.org>\nTo: Müller, Bob <bob@example.org>, carol@example.org"

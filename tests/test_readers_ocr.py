@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
-from retriever.readers.context import OCR_SECONDS, Reading
+from retriever.readers.context import OCR_SECONDS, ReadOptions
 from retriever.readers.pdf.reader import read_pdf
 from retriever.readers.pictures import files, ocr, tesseract
 from retriever.readers.pictures.files import read_image
@@ -44,7 +44,7 @@ from tests.scans import (
 
 needs_sh = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
 
-ENGLISH = Reading(ocr="eng")
+ENGLISH = ReadOptions(ocr="eng")
 SCAN = "an image without text: it needs an OCR to be found"
 
 
@@ -71,14 +71,14 @@ def test_without_ocr_nothing_changes():
     data = mixed_file()
     pages = read_pdf(data, "a.pdf").pages
     assert [page.state.value for page in pages] == ["text", "scanned", "empty", "garbled"]
-    assert recognised(data, pages, Reading()) == pages
+    assert recognised(data, pages, ReadOptions()) == pages
 
 
 @needs_tesseract
 def test_a_mixed_file_with_ocr():
     data, earned = mixed_file(), []
     pages = read_pdf(data, "a.pdf").pages
-    found = recognised(data, pages, Reading(ocr="eng", earn=earned.append))
+    found = recognised(data, pages, ReadOptions(ocr="eng", extend_deadline=earned.append))
     assert (found[0], found[2]) == (pages[0], pages[2])
     assert found[1].state is PageState.OCR
     assert found[1].number == 2
@@ -265,7 +265,7 @@ def test_what_is_missing_is_named_with_how_to_get_it(tmp_path, monkeypatch):
     assert "no language 'chi_sim', only deu, eng:" in reason
     assert "apt-get install tesseract-ocr-chi-sim (Debian" in reason
     assert available("") == available("osd").replace("'osd'", "''").replace("-osd", "-")
-    page = recognised(scan_file(drawn([])), scanned(1), Reading(ocr="fra"))[0]
+    page = recognised(scan_file(drawn([])), scanned(1), ReadOptions(ocr="fra"))[0]
     assert (page.state, page.reason.split(":")[0]) == (
         PageState.SCANNED,
         "an image without text; Tesseract has no language 'fra', only deu, eng",
@@ -311,12 +311,12 @@ def test_every_kind_of_picture_is_read(kind):
 
 def test_without_ocr_a_picture_waits(monkeypatch):
     data = saved(drawn(LINES), "PNG")
-    [page] = read_image(data, "a.png", Reading()).pages
+    [page] = read_image(data, "a.png", ReadOptions()).pages
     assert (page.state, page.reason) == (
         PageState.SCANNED,
         "a picture: index with --ocr to read it",
     )
-    [page] = read_image(data, "a.png", Reading(depth=1)).pages
+    [page] = read_image(data, "a.png", ReadOptions(depth=1)).pages
     assert page.state is PageState.SKIPPED
     monkeypatch.setattr(files, "available", lambda languages: "no Tesseract")
     [page] = read_image(data, "a.png", ENGLISH).pages
@@ -327,7 +327,7 @@ def test_without_pillow_the_extra_is_named(monkeypatch):
     data = saved(drawn([]), "PNG")
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ReadError, match=r"Pictures need .*: pip install 'wva-retriever\[ocr\]'"):
-        read_image(data, "a.png", Reading())
+        read_image(data, "a.png", ReadOptions())
 
 
 def test_pages_of_a_fax(seen, monkeypatch):

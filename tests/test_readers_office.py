@@ -20,7 +20,7 @@ from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
 from retriever.readers import archives, extras, read_bytes
-from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.office import pptx as slides
 from retriever.readers.office import xlsx
 from retriever.readers.office.pptx import read_pptx
@@ -63,7 +63,7 @@ def sheet_of(*table: list) -> Worksheet:
 
 
 def book(sheet: Worksheet) -> Document:
-    return read_xlsx(saved(sheet.parent), "a.xlsx", Reading())
+    return read_xlsx(saved(sheet.parent), "a.xlsx", ReadOptions())
 
 
 def locked(data: bytes, password: str) -> bytes:
@@ -85,7 +85,7 @@ def box(slide, text: str, left: float, top: float, height: float = 1) -> None:
 
 
 def texts(document) -> list[str]:
-    return [page.text for page in read_pptx(saved(document), "a.pptx", Reading()).pages]
+    return [page.text for page in read_pptx(saved(document), "a.pptx", ReadOptions()).pages]
 
 
 def test_title_list_notes_and_facts():
@@ -104,7 +104,7 @@ def test_title_list_notes_and_facts():
     document.core_properties.author = "Ada Lovelace"
     document.core_properties.created = datetime(2024, 3, 7, 10, 30)
     earned: list[float] = []
-    found = read_pptx(saved(document), "a.pptx", Reading(earn=earned.append))
+    found = read_pptx(saved(document), "a.pptx", ReadOptions(extend_deadline=earned.append))
     assert [(page.number, page.label) for page in found.pages] == [(1, "slide 1"), (2, "slide 2")]
     assert found.pages[0].text == "# On Trust\n\nA talk"
     assert found.pages[1].text == (
@@ -189,12 +189,12 @@ def test_slides_without_text():
     hidden = document.slides.add_slide(blank)
     hidden.element.set("show", "0")
     box(hidden, "secret", 1, 1)
-    pages = read_pptx(saved(document), "a.pptx", Reading()).pages
+    pages = read_pptx(saved(document), "a.pptx", ReadOptions()).pages
     states = [PageState.EMPTY, PageState.SCANNED, PageState.EMPTY, PageState.TEXT]
     assert [page.state for page in pages] == states
     assert "OCR" in pages[1].reason
     assert (pages[3].text, pages[3].reason) == ("secret", "a hidden slide")
-    assert read_pptx(saved(show()), "a.pptx", Reading()).pages[0].state is PageState.EMPTY
+    assert read_pptx(saved(show()), "a.pptx", ReadOptions()).pages[0].state is PageState.EMPTY
 
 
 def test_a_damaged_slide_or_theme_leaves_the_others():
@@ -202,18 +202,18 @@ def test_a_damaged_slide_or_theme_leaves_the_others():
     for title in ("One", "Two"):
         document.slides.add_slide(document.slide_layouts[5]).shapes.title.text = title
     data = changed(saved(document), ppt__slides__slide1_xml=b"<broken")
-    pages = read_pptx(data, "a.pptx", Reading()).pages
+    pages = read_pptx(data, "a.pptx", ReadOptions()).pages
     assert [page.state for page in pages] == [PageState.FAILED, PageState.TEXT]
     assert pages[1].text == "Two"
     assert "damaged" in pages[1].reason
     nothing = changed(data, ppt__slides__slide2_xml=b"")
     with pytest.raises(ReadError, match="broken: its parts cannot be read as a PowerPoint"):
-        read_pptx(nothing, "a.pptx", Reading())
+        read_pptx(nothing, "a.pptx", ReadOptions())
 
 
 def test_a_bomb_of_a_presentation_is_not_unpacked(monkeypatch):
     monkeypatch.setattr(archives, "MAX_PART", 5_000)
-    page = read_pptx(saved(show()), "a.pptx", Reading()).pages[0]
+    page = read_pptx(saved(show()), "a.pptx", ReadOptions()).pages[0]
     assert page.state is PageState.TOO_LONG
 
 
@@ -222,7 +222,7 @@ def test_more_slides_than_are_read(monkeypatch):
     document = show()
     for _ in range(3):
         box(document.slides.add_slide(document.slide_layouts[6]), "words", 1, 1)
-    pages = read_pptx(saved(document), "a.pptx", Reading()).pages
+    pages = read_pptx(saved(document), "a.pptx", ReadOptions()).pages
     assert [page.state for page in pages] == [PageState.TEXT, PageState.TEXT, PageState.TOO_LONG]
 
 
@@ -274,7 +274,9 @@ def test_formulas_give_their_stored_results_or_say_that_there_are_none():
     part = part.replace(b"<f>A2*2</f><v></v>", b"<f>A2*2</f><v>8</v>")
     part = part.replace(b"<f>A2*2</f><v/>", b"<f>A2*2</f><v>8</v>")
     part = part.replace(b"<f>A2*2</f><v />", b"<f>A2*2</f><v>8</v>")
-    page = read_xlsx(changed(data, xl__worksheets__sheet1_xml=part), "a.xlsx", Reading()).pages[0]
+    page = read_xlsx(changed(data, xl__worksheets__sheet1_xml=part), "a.xlsx", ReadOptions()).pages[
+        0
+    ]
     assert page.text.split("\n")[0] == "n: 4 | double: 8"
     assert page.reason.startswith("1 formula has no stored result")
 
@@ -282,7 +284,9 @@ def test_formulas_give_their_stored_results_or_say_that_there_are_none():
 def test_large_sheets_are_parts_and_end_somewhere(monkeypatch):
     sheet = sheet_of(["n", "square"], *([n, n * n] for n in range(1_100)))
     earned: list[float] = []
-    pages = read_xlsx(saved(sheet.parent), "a.xlsx", Reading(earn=earned.append)).pages
+    pages = read_xlsx(
+        saved(sheet.parent), "a.xlsx", ReadOptions(extend_deadline=earned.append)
+    ).pages
     assert [page.label.removeprefix("sheet Prices, ") for page in pages] == [
         *("rows 2–501", "rows 502–1001", "rows 1002–1101"),
     ]
@@ -303,10 +307,10 @@ def test_a_cell_in_the_last_corner_costs_nothing():
 def test_broken_workbooks():
     data = saved(sheet_of(["a", 1]).parent)
     with pytest.raises(ReadError, match="broken: its parts cannot be read as an Excel workbook"):
-        read_xlsx(changed(data, xl__workbook_xml=b"<broken"), "a.xlsx", Reading())
+        read_xlsx(changed(data, xl__workbook_xml=b"<broken"), "a.xlsx", ReadOptions())
     part = zipfile.ZipFile(io.BytesIO(data)).read("xl/worksheets/sheet1.xml")
     cut = changed(data, xl__worksheets__sheet1_xml=part[: part.index(b"</row>")])
-    page = read_xlsx(cut, "a.xlsx", Reading()).pages[0]
+    page = read_xlsx(cut, "a.xlsx", ReadOptions()).pages[0]
     assert (page.state, page.label) == (PageState.FAILED, "sheet Prices")
 
 
@@ -384,13 +388,13 @@ def old_sheet(*table: list[str | float], locked: bytes = b"") -> bytes:
 
 
 def test_an_old_workbook():
-    document = read_bytes(old_sheet(["Name", "Born"], ["Ada", 1815.0]), "a.xls", Reading())
+    document = read_bytes(old_sheet(["Name", "Born"], ["Ada", 1815.0]), "a.xls", ReadOptions())
     assert document.format == "xls"
     assert [(page.number, page.label, page.text) for page in document.pages] == [
         (1, "sheet Old", "Name: Ada | Born: 1815")
     ]
     with pytest.raises(ReadError, match="broken"):
-        read_xls(container(Workbook=b"nothing"), "a.xls", Reading())
+        read_xls(container(Workbook=b"nothing"), "a.xls", ReadOptions())
 
 
 def test_an_old_workbook_under_a_password():
@@ -399,7 +403,7 @@ def test_an_old_workbook_under_a_password():
         ((), "is encrypted"),
         (("Ada",), "the one that was given does not fit"),
     ):
-        document = read_bytes(data, "a.xls", Reading(passwords=passwords))
+        document = read_bytes(data, "a.xls", ReadOptions(passwords=passwords))
         assert [page.state for page in document.pages] == [PageState.ENCRYPTED]
         assert document.pages[0].reason.endswith(said)
 
@@ -414,10 +418,10 @@ def test_an_old_workbook_under_a_password():
 )
 def test_what_is_not_read_is_named(stream, said):
     with pytest.raises(ReadError, match=said):
-        read_bytes(container(**{stream: b"x"}), "a.docx", Reading())
+        read_bytes(container(**{stream: b"x"}), "a.docx", ReadOptions())
     if stream != "Unknown":  # so it is where only its bytes can be searched
         with pytest.raises(ReadError, match=said):
-            read_bytes(container(**{stream: b"x"})[:-600], "a.docx", Reading())
+            read_bytes(container(**{stream: b"x"})[:-600], "a.docx", ReadOptions())
 
 
 @pytest.fixture(scope="module")
@@ -434,27 +438,27 @@ def secret() -> bytes:
     ],
 )
 def test_a_locked_workbook_is_one_encrypted_page(secret, passwords, said):
-    document = read_bytes(secret, "a.xlsx", Reading(passwords=passwords))
+    document = read_bytes(secret, "a.xlsx", ReadOptions(passwords=passwords))
     assert document.format == "xlsx"
     assert [(page.state, page.reason) for page in document.pages] == [(PageState.ENCRYPTED, said)]
 
 
 def test_the_right_password_among_others_opens_it(secret):
-    document = read_bytes(secret, "a.xlsx", Reading(passwords=("wrong", "Ada1815")))
+    document = read_bytes(secret, "a.xlsx", ReadOptions(passwords=("wrong", "Ada1815")))
     assert (document.format, document.pages[0].text) == ("xlsx", "Name: Ada | Born: 1815")
     assert document.pages[0].reason == ""
     assert document.path == "a.xlsx"
-    other = read_bytes(secret, "a.docx", Reading(passwords=("Ada1815",)))
+    other = read_bytes(secret, "a.docx", ReadOptions(passwords=("Ada1815",)))
     assert other.pages[0].reason.endswith("but it is an Excel workbook: read as that")
 
 
 def test_what_office_locks_by_itself_opens_by_itself():
     data = locked(saved(sheet_of(["only", "against", "changes"]).parent), "VelvetSweatshop")
-    assert read_bytes(data, "a.xlsx", Reading()).pages[0].text == "only | against | changes"
+    assert read_bytes(data, "a.xlsx", ReadOptions()).pages[0].text == "only | against | changes"
 
 
 def test_a_damaged_lock(secret):
-    page = read_bytes(secret[:2_000], "a.xlsx", Reading(passwords=("Ada1815",))).pages[0]
+    page = read_bytes(secret[:2_000], "a.xlsx", ReadOptions(passwords=("Ada1815",))).pages[0]
     assert page.state is PageState.ENCRYPTED
     assert "cannot be opened" in page.reason
 
@@ -473,13 +477,13 @@ def test_a_damaged_lock(secret):
 def test_a_missing_library_is_named_with_what_installs_it(monkeypatch, module, name, data, said):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ReadError, match=said) as caught:
-        read_bytes(data, name, Reading())
+        read_bytes(data, name, ReadOptions())
     assert str(caught.value).endswith("pip install 'wva-retriever[office]'")
 
 
 def test_locked_without_the_library(monkeypatch, secret):
     monkeypatch.setitem(sys.modules, "msoffcrypto", None)
-    page = read_bytes(secret, "a.xlsx", Reading(passwords=("Ada1815",))).pages[0]
+    page = read_bytes(secret, "a.xlsx", ReadOptions(passwords=("Ada1815",))).pages[0]
     assert page.state is PageState.ENCRYPTED
     assert "need msoffcrypto-tool: pip install" in page.reason
 
@@ -512,7 +516,7 @@ def test_damaged_bytes_raise_nothing_but_read_errors(name, data):
     if data.draw(st.booleans()):
         del bytes_[data.draw(st.integers(0, len(bytes_))) :]
     try:
-        found = read_bytes(bytes(bytes_), name, Reading())
+        found = read_bytes(bytes(bytes_), name, ReadOptions())
     except ReadError:
         return
     assert found.pages

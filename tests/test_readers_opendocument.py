@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever.readers import read_bytes
-from retriever.readers.context import Reading
+from retriever.readers.context import ReadOptions
 from retriever.types import Document, PageState, ReadError
 
 SPACES = " ".join(
@@ -43,7 +43,7 @@ def saved(kind: str, body: str, **parts: str) -> bytes:
 
 
 def read(data: bytes, name: str) -> Document:
-    return read_bytes(data, name, Reading())
+    return read_bytes(data, name, ReadOptions())
 
 
 def test_a_text():

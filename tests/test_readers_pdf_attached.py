@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever.readers import read_bytes
-from retriever.readers.context import Reading
+from retriever.readers.context import ReadOptions
 from retriever.readers.pdf import attached
 from retriever.readers.pdf.attached import attachments
 from retriever.types import Page, PageState
 from tests.pdfs import assembled, pdf_file, stream, text_page
 
-RUN = Reading(door=read_bytes)
+RUN = ReadOptions(read_nested=read_bytes)
 NOTES = b"The meeting was moved to Thursday."
 
 
@@ -75,7 +75,7 @@ def test_most_files_have_none():
 def test_under_a_password():
     data = with_files({"notes.txt": NOTES}, "secret")
     assert attachments(data, RUN) == ()
-    opened = attachments(data, Reading(door=read_bytes, passwords=("wrong", "secret")))
+    opened = attachments(data, ReadOptions(read_nested=read_bytes, passwords=("wrong", "secret")))
     assert told(opened) == [("attachment notes.txt", "text", NOTES.decode())]
 
 
@@ -158,13 +158,13 @@ def test_files_in_files_in_files_end():
     for _ in range(9):
         data = with_files({"inner.pdf": data})
 
-    def door(content: bytes, name: str, run: Reading):
+    def read_nested(content: bytes, name: str, run: ReadOptions):
         document = read_bytes(content, name, run)
         pages = [page for page in document.pages if not page.label]
-        pages += attachments(content, Reading(door=door, depth=run.depth))
+        pages += attachments(content, ReadOptions(read_nested=read_nested, depth=run.depth))
         return type(document)(name, "pdf", tuple(pages))
 
-    found = attachments(data, Reading(door=door))
+    found = attachments(data, ReadOptions(read_nested=read_nested))
     assert len(found) == 4
     assert found[-1].state is PageState.FAILED
     assert "too deep" in found[-1].reason

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pypdf.errors import LimitReachedError
 
 from benchmarks.pdf_text import by_pdfium, by_pypdf, chosen, ours, precision_recall
-from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.pages import MAX_CHARACTERS
 from retriever.readers.pdf import pdfium, pieces
 from retriever.readers.pdf.bombs import MAX_COST, cost
@@ -26,7 +26,7 @@ from tests.pdfs import FONT, full_image, pdf_file, placed, stream, text_page
 SAMPLE = Path("data/sample")
 
 
-def page_of(data: bytes, run: Reading | None = None) -> Page:
+def page_of(data: bytes, run: ReadOptions | None = None) -> Page:
     return read_pdf(data, "a.pdf", run).pages[0]
 
 
@@ -170,8 +170,8 @@ def test_pypdf_is_asked_where_pdfium_fails(monkeypatch, text, expected):
 
 
 @dataclass(frozen=True, slots=True)
-class Careful(Reading):
-    native: bool = False
+class Careful(ReadOptions):
+    allow_native: bool = False
 
 
 def test_without_compiled_code(monkeypatch):
@@ -184,7 +184,7 @@ def test_without_compiled_code(monkeypatch):
 
 def test_every_page_earns_time():
     earned: list[float] = []
-    read_pdf(pdf_file([text_page("x")] * 3), "a.pdf", Reading(earn=earned.append))
+    read_pdf(pdf_file([text_page("x")] * 3), "a.pdf", ReadOptions(extend_deadline=earned.append))
     assert earned == [PAGE_SECONDS] * 3
 
 
@@ -233,13 +233,13 @@ def locked(password: str, algorithm: str) -> bytes:
 def test_passwords_open_it(algorithm, password):
     data = locked(password, algorithm)
     for given_ in ((password,), ("wrong", password), ("wrong", "owner")):
-        assert page_of(data, Reading(given_)).text == "Secret words"
+        assert page_of(data, ReadOptions(given_)).text == "Secret words"
     for given_, said in (
         ((), "give it with --password"),
         (("wrong",), "the one given"),
         (("wrong", "no"), "none of the 2"),
     ):
-        page = page_of(data, Reading(given_))
+        page = page_of(data, ReadOptions(given_))
         assert page.state is PageState.ENCRYPTED
         assert said in page.reason
 

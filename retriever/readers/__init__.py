@@ -41,7 +41,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 from retriever.readers import encodings, signatures
-from retriever.readers.context import Reading
+from retriever.readers.context import ReadOptions
 from retriever.readers.errors import said
 from retriever.readers.mail import eml
 from retriever.readers.markup import epub, html, markdown, rst, rtf
@@ -55,7 +55,7 @@ from retriever.types import Document, ReadError
 MAX_BYTES = 500_000_000
 """The largest file that is opened: readers hold a file in memory."""
 
-Reader = Callable[[bytes, str, Reading], Document]
+Reader = Callable[[bytes, str, ReadOptions], Document]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,14 @@ class Format:
 
 def _plain(read: Callable[[bytes, str], Document]) -> Reader:
     """A reader that needs nothing of the run."""
-    return lambda data, name, run: read(data, name)
+    return lambda data, name, options: read(data, name)
 
 
-def _read_pdf(data: bytes, name: str, run: Reading) -> Document:
+def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
     """A PDF with all that belongs to it: pictures of text, running lines, files inside of it."""
-    document = reader.read_pdf(data, name, run)
-    found = running.without_running(ocr.recognised(data, document.pages, run))
-    return replace(document, pages=(*found, *attached.attachments(data, run)))
+    document = reader.read_pdf(data, name, options)
+    found = running.without_running(ocr.recognised(data, document.pages, options))
+    return replace(document, pages=(*found, *attached.attachments(data, options)))
 
 
 FORMATS: dict[str, Format] = {
@@ -167,15 +167,15 @@ def supported(path: Path) -> bool:
     return format_of(path) is not None
 
 
-def read_document(path: Path, name: str, run: Reading | None = None) -> Document:
+def read_document(path: Path, name: str, options: ReadOptions | None = None) -> Document:
     """The document in the file at `path`; `name` (its path below the root) becomes its path."""
-    return read_bytes(_load(path), name, run or Reading())
+    return read_bytes(_load(path), name, options or ReadOptions())
 
 
-def read_bytes(data: bytes, name: str, run: Reading) -> Document:
+def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document in the bytes of a file called `name`, as `read_document`."""
     try:
-        return _read(data, name, replace(run, door=read_bytes))
+        return _read(data, name, replace(options, read_nested=read_bytes))
     except ReadError:
         raise
     except MemoryError:
@@ -202,11 +202,11 @@ def _load(path: Path) -> bytes:
     return data
 
 
-def _read(data: bytes, name: str, run: Reading) -> Document:
+def _read(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read it as what it is; where the name promises something else, its first page says so."""
     promised = format_of(Path(name)) or "txt"
     kind = _kind(data, promised)
-    document = FORMATS[kind].read(data, name, run)
+    document = FORMATS[kind].read(data, name, options)
     if kind in (promised, "locked") or not document.pages:
         return document
     called = FORMATS[document.format].called
@@ -245,7 +245,7 @@ __all__ = [
     "MAX_BYTES",
     "READERS_VERSION",
     "Format",
-    "Reading",
+    "ReadOptions",
     "format_of",
     "read_bytes",
     "read_document",

@@ -12,7 +12,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from retriever.readers import signatures
-from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.encodings import decode
 from retriever.readers.facts import clean_fact
 from retriever.types import Page, PageState, ReadError
@@ -37,7 +37,7 @@ _NO_TEXT = {
 
 
 def attached_pages(
-    name: str, data: bytes, run: Reading, taken: set[str], prefix: str = ""
+    name: str, data: bytes, options: ReadOptions, taken: set[str], prefix: str = ""
 ) -> list[Page]:
     """The pages of the file `name` that hangs on the one being read; at least one, in any state.
 
@@ -47,9 +47,9 @@ def attached_pages(
     if len(taken) >= MAX_PARTS:
         return _rest(taken)
     base = f"{prefix}attachment {_shown(name)}"
-    run.earn(PAGE_SECONDS)
+    options.extend_deadline(PAGE_SECONDS)
     try:
-        pages = _pages(name, data, run)
+        pages = _pages(name, data, options)
     except ReadError as error:
         pages = [Page(None, "", PageState.FAILED, str(error))]
     return [
@@ -79,15 +79,15 @@ def _rest(taken: set[str]) -> list[Page]:
     return [Page(None, "", PageState.FAILED, f"more than {MAX_PARTS:,} parts in one file", label)]
 
 
-def _pages(name: str, data: bytes, run: Reading) -> list[Page]:
+def _pages(name: str, data: bytes, options: ReadOptions) -> list[Page]:
     if not data:
         return [Page(None, "", PageState.EMPTY, "zero bytes")]
-    reason = _left_out(name, data, run)
+    reason = _left_out(name, data, options)
     if reason:
         return [Page(None, "", PageState.SKIPPED, reason)]
     if len(data) > _MAX_BYTES:
         raise ReadError(f"too large: {len(data):,} bytes, the limit is {_MAX_BYTES:,}")
-    pages = run.inner(data, _with_ending(name, data)).pages
+    pages = options.inner(data, _with_ending(name, data)).pages
     return list(pages) or [Page(None, "", PageState.EMPTY, "no text in it")]
 
 
@@ -101,13 +101,13 @@ def _with_ending(name: str, data: bytes) -> str:
     return name + next(iter(FORMATS[kind].endings), "")
 
 
-def _left_out(name: str, data: bytes, run: Reading) -> str:
+def _left_out(name: str, data: bytes, options: ReadOptions) -> str:
     """Why the file is not one to be read; empty if it is."""
     # The door imports the readers, some of which import this module.
     from retriever.readers import FORMATS, supported
 
     kind = signatures.kind(data)
-    if kind in FORMATS or kind == "ole" or (run.ocr and kind in signatures.PICTURES):
+    if kind in FORMATS or kind == "ole" or (options.ocr and kind in signatures.PICTURES):
         return ""
     if kind:
         return f"not read: {kind}"

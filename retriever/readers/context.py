@@ -1,6 +1,6 @@
-"""What a reader may know of the run it reads for: passwords, OCR, and how to read what is inside.
+"""The options of a read: passwords, OCR, time limits, and the callback for nested files.
 
-Readers take `(data, name, run)`; those that need nothing of a run take `(data, name)` alone.
+Readers take `(data, name, options)`; readers that need no option take `(data, name)`.
 """
 
 from __future__ import annotations
@@ -13,41 +13,42 @@ from retriever.types import Document, ReadError
 VERSION = 1
 
 MAX_DEPTH = 3
-"""A file in a mail in a mail is read; what lies deeper is not."""
+"""The deepest level of nested files that is read: a file in a mail in a mail."""
 
 PAGE_SECONDS = 30.0
-"""So long a page may take when the one before it is done."""
+"""Time limit for one page, from the end of the page before it."""
 
 OCR_SECONDS = 60.0
-"""So long the recognition of one page's picture may take."""
+"""Time limit for the OCR of one page."""
 
 
-def _no_time_kept(seconds: float) -> None:
+def _no_deadline(seconds: float) -> None:
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How files are read in one run.
+class ReadOptions:
+    """How files are read.
 
-    `passwords` are tried on what is encrypted, in order; `ocr` names Tesseract's languages
-    ("eng+deu") and is empty where scanned pages are only reported; `native` is False when compiled
-    code that can do without is to be left alone, because it brought a process down; `earn` is told
-    before every part of a file how many seconds it may take; `door` reads a file inside of a file.
+    `passwords` are tried in order on encrypted files. `ocr` names Tesseract's languages
+    ("eng+deu"); if it is empty, scanned pages are reported but not recognised. `allow_native` is
+    False after compiled code crashed on the file: readers then use pure Python where they can.
+    `extend_deadline` is called before each part of a file with the seconds it may take.
+    `read_nested` reads a file inside another file.
     """
 
     passwords: tuple[str, ...] = ()
     ocr: str = ""
-    native: bool = True
-    earn: Callable[[float], None] = _no_time_kept
-    door: Callable[[bytes, str, Reading], Document] | None = None
+    allow_native: bool = True
+    extend_deadline: Callable[[float], None] = _no_deadline
+    read_nested: Callable[[bytes, str, ReadOptions], Document] | None = None
     depth: int = 0
 
     def inner(self, data: bytes, name: str) -> Document:
-        """The document in a file that lies inside of the one being read.
+        """Read a file that is nested in the current one.
 
-        Raises ReadError when it cannot be read, or lies too deep.
+        Raises ReadError if the file cannot be read or is nested too deeply.
         """
-        if self.door is None or self.depth >= MAX_DEPTH:
+        if self.read_nested is None or self.depth >= MAX_DEPTH:
             raise ReadError("it lies too deep: a file in a file in a file")
-        return self.door(data, name, replace(self, depth=self.depth + 1))
+        return self.read_nested(data, name, replace(self, depth=self.depth + 1))

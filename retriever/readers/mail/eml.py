@@ -19,7 +19,7 @@ from email.errors import MessageError
 from email.message import Message
 
 from retriever.readers.attached import attached_pages, unique_label
-from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.errors import said
 from retriever.readers.facts import clean_fact, clean_title, iso_date, scalars
 from retriever.readers.mail.headers import author, header, people
@@ -42,14 +42,14 @@ _PGP = "-----BEGIN PGP MESSAGE-----"
 _ENCRYPTED = "encrypted with {}: decrypt it in the mail program and save it anew"
 
 
-def read_eml(data: bytes, name: str, run: Reading) -> Document:
+def read_eml(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document of one message: its text, then the pages of its attachments."""
     if len(data) > _MAX_BYTES:
         return Document(name, "eml", (too_long(None, f"{len(data):,} bytes"),))
     message = _parsed(_without_wrapping(data))
     title = clean_title(header(message, "subject"), name)
     # Inside of another file a mail's title is lost.
-    pages = [*_mail_pages(message, run, set(), "", titled=bool(title) and run.depth == 0)]
+    pages = [*_mail_pages(message, options, set(), "", titled=bool(title) and options.depth == 0)]
     addresses = {key: people(message, key) for key in ("from", "to", "cc")}
     return Document(
         path=name,
@@ -62,7 +62,7 @@ def read_eml(data: bytes, name: str, run: Reading) -> Document:
     )
 
 
-def read_mbox(data: bytes, name: str, run: Reading) -> Document:
+def read_mbox(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document of a mailbox: each mail a page, labelled with its number and subject."""
     starts = [match.end() for match in _MBOX_FROM.finditer(data)]
     if not starts:
@@ -75,11 +75,11 @@ def read_mbox(data: bytes, name: str, run: Reading) -> Document:
             reason = f"more than {_MAX_MAILS:,} mails in one file: split it"
             pages.append(Page(number, "", PageState.TOO_LONG, reason, f"mail {number} and later"))
             break
-        pages += _mbox_mail(data[start:end], number, run, taken)
+        pages += _mbox_mail(data[start:end], number, options, taken)
     return Document(name, "mbox", tuple(pages))
 
 
-def _mbox_mail(data: bytes, number: int, run: Reading, taken: set[str]) -> Iterator[Page]:
+def _mbox_mail(data: bytes, number: int, options: ReadOptions, taken: set[str]) -> Iterator[Page]:
     label = f"mail {number}"
     if len(data) > _MAX_BYTES:
         page = too_long(number, f"{len(data):,} bytes")
@@ -89,7 +89,7 @@ def _mbox_mail(data: bytes, number: int, run: Reading, taken: set[str]) -> Itera
         message = _parsed(_QUOTED_FROM.sub(rb"\1", data))
         subject = clean_fact(header(message, "subject"))[:100]
         label = f"{label}: {subject}" if subject else label
-        first, *rest = _mail_pages(message, run, taken, f"{label}, ", titled=False)
+        first, *rest = _mail_pages(message, options, taken, f"{label}, ", titled=False)
     except ReadError as error:
         first, rest = Page(number, "", PageState.FAILED, str(error)), []
     yield Page(number, first.text, first.state, first.reason, unique_label(label, taken))
@@ -122,15 +122,15 @@ def _parsed(data: bytes) -> Message:
 
 
 def _mail_pages(
-    message: Message, run: Reading, taken: set[str], prefix: str, *, titled: bool
+    message: Message, options: ReadOptions, taken: set[str], prefix: str, *, titled: bool
 ) -> Iterator[Page]:
     """The page of a mail, then those of its attachments, their labels behind `prefix`."""
     parts = Parts()
     take_apart(message, parts)
-    run.earn(PAGE_SECONDS)
+    options.extend_deadline(PAGE_SECONDS)
     yield _own_page(message, parts, titled=titled)
     for name, data in parts.files:
-        yield from attached_pages(name, data, run, taken, prefix)
+        yield from attached_pages(name, data, options, taken, prefix)
     if parts.leaves > MAX_LEAVES:
         reason = f"more than {MAX_LEAVES:,} parts in one mail"
         label = unique_label(f"{prefix}further parts", taken)

@@ -21,7 +21,7 @@ from lxml import etree
 
 from retriever.readers.archives import broken, local, too_large, tree
 from retriever.readers.attached import unique_label
-from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.errors import said
 from retriever.readers.facts import clean_author, clean_fact, clean_title, iso_date, scalars
 from retriever.readers.markup.html import main_text, parse
@@ -68,14 +68,14 @@ class _Book:
     contents: str = ""  # id of the older table of contents
 
 
-def read_epub(data: bytes, name: str, run: Reading) -> Document:
+def read_epub(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document of an EPUB file."""
     large = too_large(data, "an EPUB book")
     if large:
         return Document(name, "epub", (too_long(None, large),))
     book = _book(data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        pages = tuple(_pages(archive, data, book, run))
+        pages = tuple(_pages(archive, data, book, options))
     if not pages:
         raise ReadError("broken: none of the parts its reading order names is in it")
     if all(page.state is PageState.EMPTY for page in pages):
@@ -156,7 +156,9 @@ def _resolved(folder: str, href: str) -> str:
 # The pages
 
 
-def _pages(archive: zipfile.ZipFile, data: bytes, book: _Book, run: Reading) -> Iterator[Page]:
+def _pages(
+    archive: zipfile.ZipFile, data: bytes, book: _Book, options: ReadOptions
+) -> Iterator[Page]:
     titles = _contents(data, book)
     locked = _locked(data)
     taken: set[str] = set()
@@ -167,7 +169,7 @@ def _pages(archive: zipfile.ZipFile, data: bytes, book: _Book, run: Reading) -> 
             label = unique_label("further parts", taken)
             yield Page(number + 1, "", PageState.TOO_LONG, reason, label)
             return
-        run.earn(PAGE_SECONDS)
+        options.extend_deadline(PAGE_SECONDS)
         if item.path in locked:
             page, heading = Page(None, "", PageState.ENCRYPTED, _LOCKED), ""
         else:

@@ -16,7 +16,7 @@ from lxml import etree
 
 from retriever.readers import archives
 from retriever.readers.archives import local
-from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.facts import clean_author, clean_title, iso_date
 from retriever.readers.pages import make_page
 from retriever.readers.tables import rows
@@ -45,7 +45,7 @@ _SKIPPED = frozenset(
 _REPEATED = frozenset(["header", "footer", "date-time", "page-number"])  # on every slide
 
 
-def read_opendocument(data: bytes, name: str, run: Reading) -> Document:
+def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document of an ODT, ODS or ODP file."""
     large = archives.too_large(data, _CALLED)
     if large:
@@ -63,9 +63,9 @@ def read_opendocument(data: bytes, name: str, run: Reading) -> Document:
         raise ReadError("an OpenDocument file that is no text, table or presentation; save as .pdf")
     if format_ == "odt":
         pages = [make_page(None, _Text().read(body), "no text in it")]
-        run.earn(PAGE_SECONDS)
+        options.extend_deadline(PAGE_SECONDS)
     else:
-        pages = _sheets(body, run) if format_ == "ods" else _slides(body, run)
+        pages = _sheets(body, options) if format_ == "ods" else _slides(body, options)
     pages = pages or [Page(None, "", PageState.EMPTY, "nothing in it")]
     return Document(name, format_, tuple(pages), **_facts(data, name))
 
@@ -165,7 +165,7 @@ class _Text:
             yield child.tail or ""
 
 
-def _sheets(body: etree._Element, run: Reading) -> list[Page]:
+def _sheets(body: etree._Element, options: ReadOptions) -> list[Page]:
     pages: list[Page] = []
     left = rows.MAX_TEXT // 2
     for position, table in enumerate(body.iterfind("{*}table"), 1):
@@ -174,7 +174,7 @@ def _sheets(body: etree._Element, run: Reading) -> list[Page]:
         for part in rows.parts(rows.written(_table(table), fewest=3)):
             found.append(part)
             left -= len(part.text)
-            run.earn(PAGE_SECONDS)
+            options.extend_deadline(PAGE_SECONDS)
         for part in found:
             where = f", {rows.span('rows', part.first, part.last)}" if len(found) > 1 else ""
             pages.append(rows.page_of(position, part.text, title + where))
@@ -221,7 +221,7 @@ def _cell(cell: etree._Element) -> str:
     return "\n".join(line for line in lines if line).strip()
 
 
-def _slides(body: etree._Element, run: Reading) -> list[Page]:
+def _slides(body: etree._Element, options: ReadOptions) -> list[Page]:
     pages: list[Page] = []
     for number, slide in enumerate(body.iterfind("{*}page"), 1):
         text = _Text()
@@ -239,5 +239,5 @@ def _slides(body: etree._Element, run: Reading) -> list[Page]:
         shown += [f"Notes: {notes}"] if notes else []
         page = make_page(number, "\n\n".join(shown), "no text on it")
         pages.append(replace(page, label=f"slide {number}"))
-        run.earn(PAGE_SECONDS)
+        options.extend_deadline(PAGE_SECONDS)
     return pages

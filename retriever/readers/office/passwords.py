@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from retriever.readers import extras
-from retriever.readers.context import Reading
+from retriever.readers.context import ReadOptions
 from retriever.readers.errors import said
 from retriever.readers.signatures import is_encrypted_office
 from retriever.types import Document, Page, PageState, ReadError
@@ -64,14 +64,14 @@ def _names(data: bytes) -> set[str]:
     return {stream for stream in wanted if stream.encode("utf-16-le") in data}
 
 
-def read_locked(data: bytes, name: str, run: Reading) -> Document:
+def read_locked(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document inside, if one of the run's passwords opens it; else one page that says why."""
     try:
-        opened = unlocked(data, run.passwords)
+        opened = unlocked(data, options.passwords)
     except Locked as reason:
         format_ = _FORMATS.get(PurePosixPath(name).suffix.lower(), "docx")
         return locked_document(name, format_, reason)
-    return run.inner(opened, name)
+    return options.inner(opened, name)
 
 
 def locked_document(name: str, format_: str, reason: Locked) -> Document:

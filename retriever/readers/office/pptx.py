@@ -20,7 +20,7 @@ from lxml import etree
 
 from retriever.readers import archives, extras
 from retriever.readers.archives import local
-from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.errors import said
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.pages import make_page, too_long
@@ -39,7 +39,7 @@ _SLIDE = re.compile(r"ppt/slides/slide(\d+)\.xml")
 _RELATED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}dm"
 
 
-def read_pptx(data: bytes, name: str, run: Reading) -> Document:
+def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document of a PPTX file, also of a show or a template."""
     large = archives.too_large(data, _CALLED)
     if large:
@@ -52,7 +52,7 @@ def read_pptx(data: bytes, name: str, run: Reading) -> Document:
     except Exception as error:  # noqa: BLE001 - see the line above
         return Document(name, "pptx", tuple(_bare_pages(data, error)))
     area = (show.slide_width or 0) * (show.slide_height or 0)
-    pages = [_page(number, slide, area, run) for number, slide in enumerate(slides, 1)]
+    pages = [_page(number, slide, area, options) for number, slide in enumerate(slides, 1)]
     if len(pages) > MAX_SLIDES:
         pages[-1] = replace(
             too_long(len(pages), f"only the first {MAX_SLIDES:,} slides are read"),
@@ -87,7 +87,7 @@ def _cover(slides: list[Any]) -> str:
     return ""
 
 
-def _page(number: int, slide: Any, area: int, run: Reading) -> Page:
+def _page(number: int, slide: Any, area: int, options: ReadOptions) -> Page:
     label = f"slide {number}"
     try:
         _unwrap(slide.element)
@@ -98,7 +98,7 @@ def _page(number: int, slide: Any, area: int, run: Reading) -> Page:
     # One damaged slide does not take the others with it.
     except Exception as error:  # noqa: BLE001 - see the line above
         return Page(number, "", PageState.FAILED, f"broken: {said(error)}", label)
-    run.earn(PAGE_SECONDS)
+    options.extend_deadline(PAGE_SECONDS)
     page = replace(make_page(number, "\n\n".join([*blocks, *notes]), "no text on it"), label=label)
     if page.state is PageState.EMPTY and _is_picture(shapes, area):
         reason = "a picture fills it: its words can only be recognised (OCR)"

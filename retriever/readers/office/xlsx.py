@@ -22,7 +22,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from retriever.readers import archives, extras
-from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.errors import said
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.office import passwords
@@ -63,7 +63,7 @@ class _Budget:
         return not self.spent
 
 
-def read_xlsx(data: bytes, name: str, run: Reading) -> Document:
+def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document of an XLSX or XLSM file."""
     large = archives.too_large(data, _CALLED, streamed=_SHEETS)
     if large:
@@ -78,17 +78,17 @@ def read_xlsx(data: bytes, name: str, run: Reading) -> Document:
         except Exception as error:  # noqa: BLE001 - damage shows in many ways, all mean the same
             raise ReadError(archives.broken(error, _CALLED)) from None
         try:
-            pages = tuple(_sheet_pages(data, book, run))
+            pages = tuple(_sheet_pages(data, book, options))
             return Document(name, "xlsx", pages or (_no_sheets(),), **_facts(book, name))
         finally:
             book.close()
 
 
-def read_xls(data: bytes, name: str, run: Reading) -> Document:
+def read_xls(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document of an XLS file, as Excel wrote them until 2003."""
     calamine: Any = extras.load("python_calamine", "office", "old Excel workbooks")
     try:
-        data = passwords.unlocked(data, run.passwords)
+        data = passwords.unlocked(data, options.passwords)
     except passwords.Locked as reason:
         return passwords.locked_document(name, "xls", reason)
     budget = _Budget(MAX_CELLS)
@@ -98,7 +98,7 @@ def read_xls(data: bytes, name: str, run: Reading) -> Document:
         for position, sheet in enumerate(book.sheets_metadata[:_MAX_SHEETS], 1):
             hidden = "hidden" in str(sheet.visible).lower()
             table = _old_rows(book.get_sheet_by_index(position - 1), budget)
-            pages += _pages(position, sheet.name, table, _note(hidden, 0), run, budget)
+            pages += _pages(position, sheet.name, table, _note(hidden, 0), options, budget)
     # A panic of the library is no Exception; those that are none of its are passed on.
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
@@ -122,7 +122,7 @@ def _facts(book: Any, name: str) -> dict[str, Any]:
     }
 
 
-def _sheet_pages(data: bytes, book: Any, run: Reading) -> Iterator[Page]:
+def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]:
     budget = _Budget(MAX_CELLS)
     for position, sheet in enumerate(book.worksheets, 1):
         label = f"sheet {sheet.title}"
@@ -132,7 +132,9 @@ def _sheet_pages(data: bytes, book: Any, run: Reading) -> Iterator[Page]:
         try:
             hidden = sheet.sheet_state != "visible"
             note = _note(hidden, _uncalculated(data, sheet))
-            yield from _pages(position, sheet.title, _new_rows(sheet, budget), note, run, budget)
+            yield from _pages(
+                position, sheet.title, _new_rows(sheet, budget), note, options, budget
+            )
         # One damaged sheet does not take the others with it.
         except Exception as error:  # noqa: BLE001 - see the line above
             yield Page(position, "", PageState.FAILED, f"broken: {said(error)}", label)
@@ -143,14 +145,14 @@ def _pages(
     title: str,
     table: Iterable[rows.Row],
     note: str,
-    run: Reading,
+    options: ReadOptions,
     budget: _Budget,
 ) -> list[Page]:
     """The pages of one sheet: one, or one for each part of some hundred rows."""
     found: list[rows.Part] = []
     for part in rows.parts(rows.written(table, fewest=3)):
         found.append(part)
-        run.earn(PAGE_SECONDS)
+        options.extend_deadline(PAGE_SECONDS)
         budget.characters -= len(part.text)
         if budget.characters < 0:
             budget.spent = True

@@ -18,7 +18,7 @@ from pypdf.errors import LimitReachedError
 from pypdf.generic import IndirectObject
 
 from retriever.readers.attached import attached_pages, unique_label
-from retriever.readers.context import Reading
+from retriever.readers.context import ReadOptions
 from retriever.readers.facts import clean_fact
 from retriever.readers.pdf.opening import LockedError, opened, said
 from retriever.types import Page, PageState, ReadError
@@ -55,7 +55,7 @@ class _File:
     stream: Any
 
 
-def attachments(data: bytes, run: Reading) -> tuple[Page, ...]:
+def attachments(data: bytes, options: ReadOptions) -> tuple[Page, ...]:
     """The pages of the files inside of the PDF, labelled "attachment NAME"; none for most PDFs.
 
     A PDF that does not open, or only with another password, has none: reading it says why.
@@ -63,13 +63,13 @@ def attachments(data: bytes, run: Reading) -> tuple[Page, ...]:
     with warnings.catch_warnings(), pypdf.apply_configuration(_LIMITS):
         warnings.simplefilter("ignore")
         try:
-            file = opened(data, run.passwords)
+            file = opened(data, options.passwords)
         except (LockedError, ReadError):
             return ()
-        return tuple(_read(_files(file.reader, file.pages), run))
+        return tuple(_read(_files(file.reader, file.pages), options))
 
 
-def _read(files: Iterable[_File], run: Reading) -> Iterator[Page]:
+def _read(files: Iterable[_File], options: ReadOptions) -> Iterator[Page]:
     taken: set[str] = set()
     total = 0
     for count, file in enumerate(files):
@@ -91,7 +91,7 @@ def _read(files: Iterable[_File], run: Reading) -> Iterator[Page]:
         ):
             yield _told(file, PageState.SKIPPED, _INVOICE, taken)
             continue
-        yield from attached_pages(file.name, content, run, taken)
+        yield from attached_pages(file.name, content, options, taken)
 
 
 def _told(file: _File, state: PageState, reason: str, taken: set[str]) -> Page:

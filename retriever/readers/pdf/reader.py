@@ -18,7 +18,7 @@ from typing import Any
 import pypdf
 from pypdf.errors import FileNotDecryptedError, LimitReachedError
 
-from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.pages import make_page, too_long
 from retriever.readers.pdf import pdfium
@@ -53,15 +53,15 @@ _TOO_MUCH = re.compile("decompress|tokens|stream|output length", re.IGNORECASE)
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 
 
-def read_pdf(data: bytes, name: str, run: Reading | None = None) -> Document:
+def read_pdf(data: bytes, name: str, options: ReadOptions | None = None) -> Document:
     """The document of a PDF file; ReadError if not one page of it can be reached."""
-    run = run or Reading()
+    options = options or ReadOptions()
     with _quiet(), pypdf.apply_configuration(_LIMITS):
         try:
-            file = opened(data, run.passwords)
+            file = opened(data, options.passwords)
         except LockedError as error:
             return _encrypted(name, str(error))
-        return _document(file, name, run)
+        return _document(file, name, options)
 
 
 @contextlib.contextmanager
@@ -76,8 +76,8 @@ def _encrypted(name: str, reason: str) -> Document:
     return Document(name, "pdf", (Page(1, "", PageState.ENCRYPTED, reason),))
 
 
-def _document(file: Opened, name: str, run: Reading) -> Document:
-    raw = list(_extracted(file, run))
+def _document(file: Opened, name: str, options: ReadOptions) -> Document:
+    raw = list(_extracted(file, options))
     texts = [clean_lines(text) if isinstance(text, str) else "" for text in raw]
     words = known_words(texts)
     made: list[Page] = []
@@ -102,18 +102,18 @@ def _document(file: Opened, name: str, run: Reading) -> Document:
     return Document(path=name, format="pdf", pages=tuple(made), **_facts(file.reader, name))
 
 
-def _extracted(file: Opened, run: Reading) -> Iterator[str | Page]:
+def _extracted(file: Opened, options: ReadOptions) -> Iterator[str | Page]:
     """Each page's raw text, or a page that says why there is none."""
     with contextlib.ExitStack() as stack:
         document = None
-        if run.native:  # False after compiled code brought a process down
+        if options.allow_native:  # False after compiled code brought a process down
             document = stack.enter_context(
                 pdfium.opened(file.data, file.password, len(file.reader.pages))
             )
         for index, page in enumerate(file.pages[:MAX_PAGES]):
             found = _extract(page, document, index)
             yield "\n".join([found, *_written(page)]) if isinstance(found, str) else found
-            run.earn(PAGE_SECONDS)
+            options.extend_deadline(PAGE_SECONDS)
 
 
 def _extract(page: Any, document: Any, index: int) -> str | Page:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from retriever.readers.context import OCR_SECONDS, Reading
+from retriever.readers.context import OCR_SECONDS, ReadOptions
 from retriever.readers.errors import said
 from retriever.readers.extras import load
 from retriever.readers.facts import iso_date
@@ -46,7 +46,7 @@ _BROKEN = (
 )
 
 
-def read_image(data: bytes, name: str, run: Reading) -> Document:
+def read_image(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document of a picture, one page for each of its frames; ReadError if it does not open."""
     load("PIL", "ocr", "Pictures")
     from PIL import Image
@@ -56,7 +56,7 @@ def read_image(data: bytes, name: str, run: Reading) -> Document:
         try:
             with Image.open(io.BytesIO(data), formats=KINDS) as image:
                 made = _date(image)
-                pages = tuple(_pages(image, run))
+                pages = tuple(_pages(image, options))
         except Image.DecompressionBombError:
             return Document(name, "image", (_too_large(None, "more pixels than any picture"),))
         except _BROKEN as error:
@@ -64,18 +64,18 @@ def read_image(data: bytes, name: str, run: Reading) -> Document:
     return Document(name, "image", pages, date=made)
 
 
-def _pages(image: Any, run: Reading) -> Iterator[Page]:
+def _pages(image: Any, options: ReadOptions) -> Iterator[Page]:
     """A page for each frame; the picture's only one has no number."""
-    tell = _teller(run)
+    tell = _teller(options)
     several = image.format == "TIFF" and _seek(image, 1)
     if not several:
         _seek(image, 0)
-        yield _page(image, None, run, tell)
+        yield _page(image, None, options, tell)
         return
     for index in range(_MAX_FRAMES):
         if not _seek(image, index):
             return
-        yield _page(image, index + 1, run, tell)
+        yield _page(image, index + 1, options, tell)
     if _seek(image, _MAX_FRAMES):
         reason = f"only the first {_MAX_FRAMES:,} pages are read; split the picture"
         yield Page(_MAX_FRAMES + 1, "", PageState.TOO_LONG, reason)
@@ -90,27 +90,27 @@ def _seek(image: Any, index: int) -> bool:
     return True
 
 
-def _teller(run: Reading) -> Callable[[int | None], Page] | None:
+def _teller(options: ReadOptions) -> Callable[[int | None], Page] | None:
     """What makes the page of a picture that is not read, or None if pictures are."""
-    state = PageState.SKIPPED if run.depth else PageState.SCANNED
-    missing = available(run.ocr) if run.ocr else ""
-    if run.ocr and not missing:
+    state = PageState.SKIPPED if options.depth else PageState.SCANNED
+    missing = available(options.ocr) if options.ocr else ""
+    if options.ocr and not missing:
         return None
     reason = f"a picture; {missing}" if missing else _NOT_READ
     return lambda number: Page(number, "", state, reason)
 
 
 def _page(
-    image: Any, number: int | None, run: Reading, tell: Callable[[int | None], Page] | None
+    image: Any, number: int | None, options: ReadOptions, tell: Callable[[int | None], Page] | None
 ) -> Page:
     width, height = image.size
     if width * height > _MAX_PIXELS:
         return _too_large(number, f"{width:,} × {height:,} pixels")
     if tell is not None:
         return tell(number)
-    run.earn(OCR_SECONDS)
+    options.extend_deadline(OCR_SECONDS)
     try:
-        return page_of(number, _picture(image), run.ocr)
+        return page_of(number, _picture(image), options.ocr)
     except ReadError as error:
         return Page(number, "", PageState.SCANNED, f"a picture; {error}")
     except _BROKEN as error:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from retriever.readers.context import OCR_SECONDS, Reading
+from retriever.readers.context import OCR_SECONDS, ReadOptions
 from retriever.readers.pages import make_page
 from retriever.readers.pdf import opening
 from retriever.readers.pdf.text import clean_lines, known_words, rejoin_hyphens
@@ -29,19 +29,19 @@ _MAX_PIXELS = 25_000_000  # an A3 sheet at 300 dpi is 17 million
 _TO_READ = (PageState.SCANNED, PageState.GARBLED)
 
 
-def recognised(data: bytes, pages: Sequence[Page], run: Reading) -> tuple[Page, ...]:
+def recognised(data: bytes, pages: Sequence[Page], options: ReadOptions) -> tuple[Page, ...]:
     """The pages of the PDF in `data`, those without usable text read from their pictures.
 
     Without languages in `run.ocr` nothing changes. `run` is told of every page before it is tried.
     """
     tried = [page for page in pages if page.state in _TO_READ and page.number and not page.label]
-    if not run.ocr or not tried:
+    if not options.ocr or not tried:
         return tuple(pages)
-    reason = available(run.ocr)
+    reason = available(options.ocr)
     if reason:
         found = {page.number: _unread(page, reason) for page in tried}
     else:
-        found = _read(data, tried, run)
+        found = _read(data, tried, options)
     return tuple(
         _joined([found.get(page.number, page) if page in tried else page for page in pages])
     )
@@ -56,19 +56,19 @@ def page_of(number: int | None, picture: Picture, languages: str) -> Page:
     return replace(made, state=PageState.OCR, reason=found.said) if made.text else made
 
 
-def _read(data: bytes, pages: Sequence[Page], run: Reading) -> dict[int | None, Page]:
+def _read(data: bytes, pages: Sequence[Page], options: ReadOptions) -> dict[int | None, Page]:
     """What became of each page, by its number."""
     try:
-        with _opened(data, run, max(page.number or 1 for page in pages)) as document:
-            return {page.number: _one(document, page, run) for page in pages}
+        with _opened(data, options, max(page.number or 1 for page in pages)) as document:
+            return {page.number: _one(document, page, options) for page in pages}
     except ReadError as error:
         return {page.number: _unread(page, str(error)) for page in pages}
 
 
-def _one(document: Any, page: Page, run: Reading) -> Page:
-    run.earn(OCR_SECONDS)
+def _one(document: Any, page: Page, options: ReadOptions) -> Page:
+    options.extend_deadline(OCR_SECONDS)
     try:
-        made = page_of(page.number, _drawn(document, page.number or 1), run.ocr)
+        made = page_of(page.number, _drawn(document, page.number or 1), options.ocr)
     except ReadError as error:
         return _unread(page, str(error))
     if made.state is PageState.EMPTY and page.state is PageState.GARBLED:
@@ -96,11 +96,11 @@ def _joined(pages: Sequence[Page]) -> Iterator[Page]:
 
 
 @contextlib.contextmanager
-def _opened(data: bytes, run: Reading, count: int) -> Iterator[Any]:
+def _opened(data: bytes, options: ReadOptions, count: int) -> Iterator[Any]:
     """PDFium's document of at least `count` pages; ReadError where it does not open."""
-    if not run.native:
+    if not options.allow_native:
         raise ReadError("PDFium ended the process that read it, so it is not drawn")
-    with contextlib.closing(_document(data, run.passwords)) as document:
+    with contextlib.closing(_document(data, options.passwords)) as document:
         if len(document) < count:
             raise ReadError(f"PDFium finds only {len(document):,} pages in it")
         yield document

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.pages import make_page
 from retriever.readers.plain.text import decoded
 from retriever.readers.tables import rows
@@ -39,7 +39,7 @@ class Shape(NamedTuple):
     escaped: bool = False
 
 
-def read_table(data: bytes, name: str, run: Reading) -> Document:
+def read_table(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document of a CSV or TSV file: pages of rows, or of text where it is no table."""
     if len(data) > MAX_BYTES:
         page = rows.left_out(None, "", f"{len(data):,} bytes")
@@ -47,12 +47,12 @@ def read_table(data: bytes, name: str, run: Reading) -> Document:
     # A cell may hold a whole document; the limit is the process's, so it is put back.
     before = csv.field_size_limit(rows.MAX_TEXT)
     try:
-        return _document(decoded(data), name, run)
+        return _document(decoded(data), name, options)
     finally:
         csv.field_size_limit(before)
 
 
-def _document(text: str, name: str, run: Reading) -> Document:
+def _document(text: str, name: str, options: ReadOptions) -> Document:
     text, given = _without_hint(text)
     tabs = PurePosixPath(name).suffix.lower() in (".tsv", ".tab")
     shape = Shape(given) if given else shape_of(text, "\t" if tabs else ",")
@@ -62,7 +62,7 @@ def _document(text: str, name: str, run: Reading) -> Document:
         if page.state is PageState.TEXT:
             page = Page(None, page.text, page.state, note)
         return Document(name, "txt", (page,))
-    return Document(name, "csv", tuple(_pages(text, shape, run)))
+    return Document(name, "csv", tuple(_pages(text, shape, options)))
 
 
 def _without_hint(text: str) -> tuple[str, str]:
@@ -143,7 +143,7 @@ def _cells(text: str, shape: Shape, *, strict: bool = False) -> Iterator[list[st
     return iter(reader)
 
 
-def _pages(text: str, shape: Shape, run: Reading) -> Iterator[Page]:
+def _pages(text: str, shape: Shape, options: ReadOptions) -> Iterator[Page]:
     table = (
         rows.Row(number, [cell.strip() for cell in row])
         for number, row in enumerate(_cells(text, shape), 1)
@@ -152,7 +152,7 @@ def _pages(text: str, shape: Shape, run: Reading) -> Iterator[Page]:
     found: list[rows.Part] = []
     for part in rows.parts(rows.written(table)):
         found.append(part)
-        run.earn(PAGE_SECONDS)
+        options.extend_deadline(PAGE_SECONDS)
     whole = len(found) == 1
     for part in found:
         label = "" if whole else rows.span("rows", part.first, part.last)

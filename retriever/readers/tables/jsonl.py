@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from retriever.readers.context import PAGE_SECONDS, Reading
+from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.pages import make_page
 from retriever.readers.plain.code import made_by_machine
 from retriever.readers.plain.text import decoded
@@ -32,19 +32,19 @@ _MAX_NUMBERS = 16  # in a list that is written out
 _DATA = re.compile(r"(?:data:[\w/+.;=-]*,)?[A-Za-z0-9+/=_-]{1000,}\s*")
 
 
-def read_jsonl(data: bytes, name: str, run: Reading) -> Document:
+def read_jsonl(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document of a JSON Lines file, in pages of lines."""
     if len(data) > MAX_BYTES:
         return Document(name, "jsonl", (rows.left_out(None, "", f"{len(data):,} bytes"),))
     text = decoded(data)
     return (
-        Document(name, "jsonl", tuple(_line_pages(text, run)))
+        Document(name, "jsonl", tuple(_line_pages(text, options)))
         if _has_json(text)
         else _plain(text, name, "no line of it is JSON")
     )
 
 
-def read_json(data: bytes, name: str, run: Reading) -> Document:
+def read_json(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document of a JSON file: records where it is a list of objects, else paths and values."""
     if len(data) > MAX_JSON_BYTES:
         return Document(name, "json", (rows.left_out(None, "", f"{len(data):,} bytes"),))
@@ -56,13 +56,13 @@ def read_json(data: bytes, name: str, run: Reading) -> Document:
         value = _parsed(text)
     except (ValueError, RecursionError) as error:
         if _is_lines(text):
-            return Document(name, "jsonl", tuple(_line_pages(text, run)))
+            return Document(name, "jsonl", tuple(_line_pages(text, options)))
         return _plain(text, name, f"not JSON ({_said(error)})")
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         numbered = ((number, _record(item)) for number, item in enumerate(value, 1))
-        return Document(name, "json", tuple(_part_pages(numbered, "items", run)))
+        return Document(name, "json", tuple(_part_pages(numbered, "items", options)))
     lines = "\n".join(rows.record([field]).strip("\n") for field in _fields(value))
-    run.earn(PAGE_SECONDS)
+    options.extend_deadline(PAGE_SECONDS)
     return Document(name, "json", (rows.page_of(None, lines, "", ""),))
 
 
@@ -103,9 +103,9 @@ def _is_record(line: str) -> bool:
         return False
 
 
-def _line_pages(text: str, run: Reading) -> Iterator[Page]:
+def _line_pages(text: str, options: ReadOptions) -> Iterator[Page]:
     broken: list[int] = []
-    yield from _part_pages(_line_records(text, broken), "lines", run, broken)
+    yield from _part_pages(_line_records(text, broken), "lines", options, broken)
 
 
 def _line_records(text: str, broken: list[int]) -> Iterator[tuple[int, str]]:
@@ -123,13 +123,16 @@ def _line_records(text: str, broken: list[int]) -> Iterator[tuple[int, str]]:
 
 
 def _part_pages(
-    records: Iterable[tuple[int, str]], word: str, run: Reading, broken: list[int] | None = None
+    records: Iterable[tuple[int, str]],
+    word: str,
+    options: ReadOptions,
+    broken: list[int] | None = None,
 ) -> Iterator[Page]:
     numbered = iter(records)
     found: list[rows.Part] = []
     for part in rows.parts(numbered, PART_LINES):
         found.append(part)
-        run.earn(PAGE_SECONDS)
+        options.extend_deadline(PAGE_SECONDS)
     for part in found:
         label = "" if len(found) == 1 else rows.span(word, part.first, part.last)
         bad = [at for at in broken or () if part.first <= at <= part.last]
