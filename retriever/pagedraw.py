@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from retriever.placement import Characters
 from retriever.readers import extras
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.readers.pdf import opening
 from retriever.types import ReadError
 
@@ -155,7 +155,7 @@ def _page(path: Path, number: int, passwords: Sequence[str]) -> Iterator[Any]:
         except ReadError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a file makes of it is its own fault
-            raise ReadError(f"PDFium cannot draw it: {said(error)}") from None
+            raise ReadError(f"PDFium cannot draw it: {error_text(error)}") from None
 
 
 def _document(path: Path, passwords: Sequence[str]) -> Any:
@@ -173,7 +173,7 @@ def _document(path: Path, passwords: Sequence[str]) -> Any:
     except opening.LockedError:
         raise ReadError("it is encrypted, and the page does not know its password") from None
     except (pypdfium2.PdfiumError, ValueError, OSError) as error:
-        raise ReadError(f"PDFium cannot open it: {said(error)}") from None
+        raise ReadError(f"PDFium cannot open it: {error_text(error)}") from None
 
 
 __all__ = ["MAX_CHARACTERS", "MAX_WIDTH", "answer", "characters", "characters_of", "picture"]

@@ -42,7 +42,7 @@ from pkgutil import walk_packages
 
 from retriever.readers import encodings, signatures
 from retriever.readers.context import ReadOptions
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.readers.mail import eml
 from retriever.readers.markup import epub, html, markdown, rst, rtf
 from retriever.readers.office import docx, opendocument, passwords, pptx, xlsx
@@ -182,7 +182,7 @@ def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
         raise ReadError("it needs more memory than a file may take; split it") from None
     # The libraries below parse what anybody may have written; no file may stop a run.
     except Exception as error:  # noqa: BLE001 - see the line above
-        raise ReadError(f"broken: {said(error)}") from None
+        raise ReadError(f"broken: {error_text(error)}") from None
 
 
 def _load(path: Path) -> bytes:

@@ -11,7 +11,7 @@ import zipfile
 
 from lxml import etree
 
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.types import ReadError
 
 VERSION = 1
@@ -55,7 +55,7 @@ def too_large(data: bytes, what: str, streamed: str = "") -> str:
 
 def broken(error: BaseException, what: str) -> str:
     """The reason for a package whose parts are damaged, with the library's own words."""
-    return f"broken: its parts cannot be read as {what} ({said(error).rstrip('.')})"
+    return f"broken: its parts cannot be read as {what} ({error_text(error).rstrip('.')})"
 
 
 def tree(data: bytes, part: str) -> etree._Element:

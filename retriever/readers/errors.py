@@ -1,14 +1,14 @@
-"""What a library says of a file, as the end of a sentence for the user."""
+"""A library's error message as the end of a sentence for the user."""
 
 from __future__ import annotations
 
 VERSION = 1
 
 
-def said(error: BaseException, most: int = 200) -> str:
-    r"""An error's words on one line, at most so many characters; its kind if it has none.
+def error_text(error: BaseException, max_length: int = 200) -> str:
+    r"""The message on one line, at most `max_length` characters; the error's type if it is empty.
 
-    >>> said(ValueError("no\n  trailer")), said(KeyError())
+    >>> error_text(ValueError("no\n  trailer")), error_text(KeyError())
     ('no trailer', 'KeyError')
     """
-    return " ".join(str(error).split())[:most] or type(error).__name__
+    return " ".join(str(error).split())[:max_length] or type(error).__name__

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 from types import ModuleType
 
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.types import ReadError
 
 VERSION = 1
@@ -46,7 +46,7 @@ def load(module: str, extra: str, what: str) -> ModuleType:
 
 
 def _broken(what: str, library: str, error: ImportError) -> str:
-    return f"{what} need {library}, which does not start ({said(error)}): install it again"
+    return f"{what} need {library}, which does not start ({error_text(error)}): install it again"
 
 
 def available() -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from email.message import Message
 
 from retriever.readers.attached import attached_pages, unique_label
 from retriever.readers.context import PAGE_SECONDS, ReadOptions
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.readers.facts import clean_fact, clean_title, iso_date, scalars
 from retriever.readers.mail.headers import author, header, people
 from retriever.readers.mail.parts import MAX_LEAVES, Parts, take_apart
@@ -115,7 +115,7 @@ def _parsed(data: bytes) -> Message:
     except RecursionError:
         raise ReadError("its parts are nested too deeply") from None
     except (MessageError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ReadError(f"broken: {said(error)}") from None
+        raise ReadError(f"broken: {error_text(error)}") from None
 
 
 # What a mail says

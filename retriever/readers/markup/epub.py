@@ -22,7 +22,7 @@ from lxml import etree
 from retriever.readers.archives import broken, local, too_large, tree
 from retriever.readers.attached import unique_label
 from retriever.readers.context import PAGE_SECONDS, ReadOptions
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.readers.facts import clean_author, clean_fact, clean_title, iso_date, scalars
 from retriever.readers.markup.html import main_text, parse
 from retriever.readers.pages import make_page, too_long
@@ -207,7 +207,7 @@ def _chapter(archive: zipfile.ZipFile, item: _Item) -> tuple[Page, str]:
     except KeyError:
         return Page(None, "", PageState.FAILED, f"missing in the file: {item.path[:200]}"), ""
     except _DAMAGED as error:
-        return Page(None, "", PageState.FAILED, f"broken: {said(error)}"), ""
+        return Page(None, "", PageState.FAILED, f"broken: {error_text(error)}"), ""
     if source.count(b"<") > _MAX_TAGS:
         return too_long(None, f"{source.count(b'<'):,} tags"), ""
     try:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.readers.extras import load
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.markup.rst_blocks import Blocks
@@ -91,7 +91,7 @@ def _parsed(source: str) -> tuple[Any, str]:
     try:
         parser.parse(source, tree)
     except Exception as error:  # noqa: BLE001 - a parser's fault must not cost the text
-        return None, f"its markup could not be read ({said(error)}): the text is as it stands"
+        return None, f"its markup could not be read ({error_text(error)}): the text is as it stands"
     return tree, ""
 
 

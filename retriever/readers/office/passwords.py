@@ -14,7 +14,7 @@ from typing import Any
 
 from retriever.readers import extras
 from retriever.readers.context import ReadOptions
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.readers.signatures import is_encrypted_office
 from retriever.types import Document, Page, PageState, ReadError
 
@@ -127,7 +127,8 @@ def _reason(tried: Sequence[str], error: Exception | None) -> str:
     if not tried:
         return "password needed: the document is encrypted"
     if error is not None:
-        return f"password needed: the document is encrypted, and cannot be opened ({said(error)})"
+        words = error_text(error)
+        return f"password needed: the document is encrypted, and cannot be opened ({words})"
     if len(tried) == 1:
         return "password needed: the one that was given does not fit"
     return f"password needed: none of the {len(tried)} that were given fits"

@@ -21,7 +21,7 @@ from lxml import etree
 from retriever.readers import archives, extras
 from retriever.readers.archives import local
 from retriever.readers.context import PAGE_SECONDS, ReadOptions
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.pages import make_page, too_long
 from retriever.readers.tables import rows
@@ -97,7 +97,7 @@ def _page(number: int, slide: Any, area: int, options: ReadOptions) -> Page:
         hidden = slide.element.get("show") in ("0", "false")
     # One damaged slide does not take the others with it.
     except Exception as error:  # noqa: BLE001 - see the line above
-        return Page(number, "", PageState.FAILED, f"broken: {said(error)}", label)
+        return Page(number, "", PageState.FAILED, f"broken: {error_text(error)}", label)
     options.extend_deadline(PAGE_SECONDS)
     page = replace(make_page(number, "\n\n".join([*blocks, *notes]), "no text on it"), label=label)
     if page.state is PageState.EMPTY and _is_picture(shapes, area):
@@ -295,7 +295,7 @@ def _bare_page(data: bytes, number: int) -> Page:
     try:
         lines = _paragraphs(archives.tree(data, f"ppt/slides/slide{number}.xml"))
     except Exception as error:  # noqa: BLE001 - the slide is damaged; the others are not
-        return Page(number, "", PageState.FAILED, f"broken: {said(error)}", label)
+        return Page(number, "", PageState.FAILED, f"broken: {error_text(error)}", label)
     text = "\n".join(line for line in lines if line.strip())
     page = replace(make_page(number, text, "no text on it"), label=label)
     note = "the presentation is damaged: its words are read without their order and notes"

@@ -23,7 +23,7 @@ from typing import Any
 
 from retriever.readers import archives, extras
 from retriever.readers.context import PAGE_SECONDS, ReadOptions
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.office import passwords
 from retriever.readers.tables import rows
@@ -137,7 +137,7 @@ def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]
             )
         # One damaged sheet does not take the others with it.
         except Exception as error:  # noqa: BLE001 - see the line above
-            yield Page(position, "", PageState.FAILED, f"broken: {said(error)}", label)
+            yield Page(position, "", PageState.FAILED, f"broken: {error_text(error)}", label)
 
 
 def _pages(

@@ -20,7 +20,7 @@ from pypdf.generic import IndirectObject
 from retriever.readers.attached import attached_pages, unique_label
 from retriever.readers.context import ReadOptions
 from retriever.readers.facts import clean_fact
-from retriever.readers.pdf.opening import LockedError, opened, said
+from retriever.readers.pdf.opening import LockedError, opened, pdf_error_text
 from retriever.types import Page, PageState, ReadError
 
 VERSION = 1
@@ -80,10 +80,12 @@ def _read(files: Iterable[_File], options: ReadOptions) -> Iterator[Page]:
         try:
             content = bytes(file.stream.get_data())
         except LimitReachedError as error:
-            yield _told(file, PageState.TOO_LONG, f"too large: {said(error)}", taken)
+            yield _told(file, PageState.TOO_LONG, f"too large: {pdf_error_text(error)}", taken)
             continue
         except Exception as error:  # noqa: BLE001 - one damaged file must not take the others with it
-            yield _told(file, PageState.FAILED, f"cannot be unpacked: {said(error)}", taken)
+            yield _told(
+                file, PageState.FAILED, f"cannot be unpacked: {pdf_error_text(error)}", taken
+            )
             continue
         total += len(content)
         if content.lstrip().startswith((b"<", b"\xef\xbb\xbf<")) and _INVOICES.search(

@@ -59,7 +59,7 @@ def opened(data: bytes, passwords: Sequence[str]) -> Opened:
 
 def _opened_repaired(data: bytes, passwords: Sequence[str], first: Exception) -> Opened:
     if isinstance(first, LimitReachedError) or _is_page_loop(first):
-        raise ReadError(f"broken: {said(first)}") from None
+        raise ReadError(f"broken: {pdf_error_text(first)}") from None
     try:
         return _pages(repaired(data), passwords)
     except LockedError:
@@ -67,7 +67,7 @@ def _opened_repaired(data: bytes, passwords: Sequence[str], first: Exception) ->
     except _FOREIGN as error:
         raise _foreign(error) from None
     except Exception:  # noqa: BLE001 - the first error says what is wrong with the file
-        raise ReadError(f"broken: {said(first)}") from None
+        raise ReadError(f"broken: {pdf_error_text(first)}") from None
 
 
 def _is_page_loop(error: Exception) -> bool:
@@ -75,7 +75,7 @@ def _is_page_loop(error: Exception) -> bool:
 
 
 def _foreign(error: Exception) -> LockedError:
-    return LockedError(f"encrypted in a way that cannot be read here: {said(error)}")
+    return LockedError(f"encrypted in a way that cannot be read here: {pdf_error_text(error)}")
 
 
 def _pages(data: bytes, passwords: Sequence[str]) -> Opened:
@@ -113,8 +113,8 @@ def _no_password(count: int) -> str:
     return f"password needed: none of the {count} passwords given opens it"
 
 
-def said(error: Exception) -> str:
-    """A library's error as the end of a sentence."""
+def pdf_error_text(error: Exception) -> str:
+    """pypdf's error message as the end of a sentence, without its references to objects."""
     if isinstance(error, RecursionError):
         return "its parts are nested without end"
     if isinstance(error, MemoryError):

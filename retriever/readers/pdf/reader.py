@@ -25,7 +25,7 @@ from retriever.readers.pdf import pdfium
 from retriever.readers.pdf.bombs import MAX_COST, cost
 from retriever.readers.pdf.fields import needs_adobe, written_lines
 from retriever.readers.pdf.measure import is_better, is_doubtful
-from retriever.readers.pdf.opening import MAX_PAGES, LockedError, Opened, opened, said
+from retriever.readers.pdf.opening import MAX_PAGES, LockedError, Opened, opened, pdf_error_text
 from retriever.readers.pdf.text import clean_lines, known_words, rejoin_hyphens
 from retriever.types import Document, Page, PageState
 
@@ -158,9 +158,9 @@ def _unreadable(number: int | None, error: Exception) -> Page:
     if isinstance(error, FileNotDecryptedError):
         return Page(number, "", PageState.ENCRYPTED, _LOCKED_PAGE)
     if isinstance(error, LimitReachedError) and _TOO_MUCH.search(str(error)):
-        reason = f"larger than any page of text: {said(error)}"
+        reason = f"larger than any page of text: {pdf_error_text(error)}"
         return Page(number, "", PageState.TOO_LONG, reason)
-    return Page(number, "", PageState.FAILED, f"the page cannot be read: {said(error)}")
+    return Page(number, "", PageState.FAILED, f"the page cannot be read: {pdf_error_text(error)}")
 
 
 def _written(page: Any) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from retriever.readers.context import OCR_SECONDS, ReadOptions
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.readers.extras import load
 from retriever.readers.facts import iso_date
 from retriever.readers.pictures.ocr import page_of
@@ -176,7 +176,7 @@ def _date(image: Any) -> str:
 def _said(error: Exception) -> str:
     if type(error).__name__ == "UnidentifiedImageError":
         return "it is damaged near its beginning"
-    return said(error, 150).rstrip(".")
+    return error_text(error, 150).rstrip(".")
 
 
 __all__ = ["KINDS", "read_image"]

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from retriever.readers.errors import said
+from retriever.readers.errors import error_text
 from retriever.types import ReadError
 
 VERSION = 1
@@ -67,7 +67,7 @@ def available(languages: str = "eng") -> str:
     try:
         there = known_languages()
     except (OSError, subprocess.SubprocessError) as error:
-        return f"Tesseract does not start ({said(error, 150)}): install it again"
+        return f"Tesseract does not start ({error_text(error, 150)}): install it again"
     missing = [name for name in languages.split("+") if name not in there]
     return _no_language(missing, there) if missing else ""
 
