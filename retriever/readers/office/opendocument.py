@@ -171,7 +171,7 @@ def _sheets(body: etree._Element, options: ReadOptions) -> list[Page]:
     for position, table in enumerate(body.iterfind("{*}table"), 1):
         title = f"sheet {_value(table, 'name')}"
         found: list[rows.Part] = []
-        for part in rows.parts(rows.written(_table(table), fewest=3)):
+        for part in rows.parts(rows.written(_table(table), min_columns=3)):
             found.append(part)
             left -= len(part.text)
             options.extend_deadline(PAGE_SECONDS)
@@ -186,11 +186,11 @@ def _sheets(body: etree._Element, options: ReadOptions) -> list[Page]:
     return pages
 
 
-def _table(table: etree._Element) -> Iterator[rows.Row]:
+def _table(table: etree._Element) -> Iterator[rows.TableRow]:
     """The rows of a sheet; of those repeated only the first, an empty one for all empty ones."""
     number = 1
     for row in table.iter("{*}table-row"):
-        yield rows.Row(number, _cells(row))
+        yield rows.TableRow(number, _cells(row))
         number += _count(row, "number-rows-repeated")
 
 

@@ -234,7 +234,7 @@ def _frame(shape: Any) -> str:
 
 def _table(table: Any) -> str:
     cells = (
-        rows.Row(
+        rows.TableRow(
             number,
             ["" if cell.is_spanned else " ".join(cell.text.split()) for cell in row.cells],
         )

@@ -143,14 +143,14 @@ def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]
 def _pages(
     position: int,
     title: str,
-    table: Iterable[rows.Row],
+    table: Iterable[rows.TableRow],
     note: str,
     options: ReadOptions,
     budget: _Budget,
 ) -> list[Page]:
     """The pages of one sheet: one, or one for each part of some hundred rows."""
     found: list[rows.Part] = []
-    for part in rows.parts(rows.written(table, fewest=3)):
+    for part in rows.parts(rows.written(table, min_columns=3)):
         found.append(part)
         options.extend_deadline(PAGE_SECONDS)
         budget.characters -= len(part.text)
@@ -207,7 +207,7 @@ def _uncalculated(data: bytes, sheet: Any) -> int:
     return count
 
 
-def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.Row]:
+def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
     """The rows of a sheet of openpyxl; the size it states of itself is not believed."""
     sheet.reset_dimensions()
     blank = True
@@ -217,7 +217,7 @@ def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.Row]:
         texts = [_cell(cell) for cell in cells]
         before, blank = blank, not any(texts)
         if not (before and blank):  # one empty row says as much as a million
-            yield rows.Row(number, texts)
+            yield rows.TableRow(number, texts)
 
 
 def _cell(cell: Any) -> str:
@@ -226,13 +226,13 @@ def _cell(cell: Any) -> str:
     return _shown(value, cell.number_format if isinstance(value, int | float) else "")
 
 
-def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.Row]:
+def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
     """The rows of a sheet of calamine, which begins with the first filled row."""
     top = sheet.start[0] if sheet.start else 0
     for number, cells in enumerate(sheet.iter_rows(), 1 + top):
         if not budget.walk(len(cells)):
             return
-        yield rows.Row(number, [_shown(cell) for cell in cells])
+        yield rows.TableRow(number, [_shown(cell) for cell in cells])
 
 
 def _shown(value: Any, number_format: str = "") -> str:

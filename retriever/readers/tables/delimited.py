@@ -145,7 +145,7 @@ def _cells(text: str, shape: Shape, *, strict: bool = False) -> Iterator[list[st
 
 def _pages(text: str, shape: Shape, options: ReadOptions) -> Iterator[Page]:
     table = (
-        rows.Row(number, [cell.strip() for cell in row])
+        rows.TableRow(number, [cell.strip() for cell in row])
         for number, row in enumerate(_cells(text, shape), 1)
     )
     note = "" if shape.quoted else "a quotation mark is never closed: all of them are kept as text"

@@ -38,7 +38,7 @@ _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[ T].*)?|\d{1,2}:\d{2}(?:
 _YEAR = re.compile(r"(?:1[89]|20)\d\d")
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A row: its number as a spreadsheet shows it, from 1, and its cells, "" where empty."""
 
     number: int
@@ -53,18 +53,18 @@ class Part(NamedTuple):
     text: str
 
 
-def written(rows: Iterable[Row], fewest: int = 2) -> Iterator[tuple[int, str]]:
+def written(rows: Iterable[TableRow], min_columns: int = 2) -> Iterator[tuple[int, str]]:
     """Each row's number and text, in order; empty rows divide tables.
 
-    `fewest` is how many columns a table of words alone must have for its first row to count as
+    `min_columns` is how many columns a table of words alone must have for its first row to count as
     their names: in a form of two columns it is a question with its answer.
 
-    >>> rows = [Row(1, ["Name", "Born"]), Row(2, ["Ada", "1815"]), Row(3, ["Mary", ""])]
-    >>> [text for _, text in written(rows)]
+    >>> rows = [TableRow(1, ["Name", "Born"]), TableRow(2, ["Ada", "1815"])]
+    >>> [text for _, text in written([*rows, TableRow(3, ["Mary", ""])])]
     ['Name: Ada | Born: 1815', 'Name: Mary']
     """
     names: Sequence[str] = ()
-    begin: list[Row] = []
+    begin: list[TableRow] = []
     inside = False
     for row in rows:
         filled = any(row.cells)
@@ -73,18 +73,18 @@ def written(rows: Iterable[Row], fewest: int = 2) -> Iterator[tuple[int, str]]:
         elif filled:
             begin.append(row)
             if len(begin) == _SAMPLE:
-                names, texts = _begun(begin, names, fewest)
+                names, texts = _begun(begin, names, min_columns)
                 yield from texts
                 begin, inside = [], True
         elif begin or inside:
-            names, texts = _begun(begin, names, fewest) if begin else (names, [])
+            names, texts = _begun(begin, names, min_columns) if begin else (names, [])
             yield from texts
             begin, inside = [], False
-    yield from _begun(begin, names, fewest)[1]
+    yield from _begun(begin, names, min_columns)[1]
 
 
 def _begun(
-    rows: list[Row], before: Sequence[str], fewest: int
+    rows: list[TableRow], before: Sequence[str], min_columns: int
 ) -> tuple[Sequence[str], list[tuple[int, str]]]:
     """The names of a table's columns and the texts of its first rows.
 
@@ -97,7 +97,9 @@ def _begun(
     texts = [(row.number, " ".join(filter(None, row.cells))) for row in rows[:at]]
     body = rows[at:]
     names = before
-    if len(body) > 1 and is_header(body[0].cells, [row.cells for row in body[1:]], fewest, before):
+    if len(body) > 1 and is_header(
+        body[0].cells, [row.cells for row in body[1:]], min_columns, before
+    ):
         names = tuple(" ".join(name.split()).rstrip(":") for name in body[0].cells)
         body = body[1:]
     elif before and not _fits(before, body):
@@ -105,7 +107,7 @@ def _begun(
     return names, texts + [(row.number, _text(names, row)) for row in body]
 
 
-def _fits(names: Sequence[str], rows: list[Row]) -> bool:
+def _fits(names: Sequence[str], rows: list[TableRow]) -> bool:
     """Whether every filled cell stands below a name."""
     width = len(names)
     return all(
@@ -116,13 +118,13 @@ def _fits(names: Sequence[str], rows: list[Row]) -> bool:
 def is_header(
     cells: Sequence[str],
     body: Sequence[Sequence[str]],
-    fewest: int = 2,
+    min_columns: int = 2,
     before: Sequence[str] = (),
 ) -> bool:
     """Whether a row holds the names of the columns below it.
 
     Numbers, dates or long texts below a word show it. Where all cells are words, the first table
-    of a file is given the benefit of the doubt if it has `fewest` columns.
+    of a file is given the benefit of the doubt if it has `min_columns` columns.
 
     >>> is_header(["Name", "Born"], [["Ada", "1815"]]), is_header(["Ada", "1815"], [["Mary", "9"]])
     (True, False)
@@ -138,7 +140,7 @@ def is_header(
     if any(_shows(cell, column) for cell, column in named):
         return True
     repeated = any(cell in column for cell, column in named)
-    return not before and len(named) >= fewest and not repeated
+    return not before and len(named) >= min_columns and not repeated
 
 
 def _is_name(cell: str, column: Sequence[str]) -> bool:
@@ -163,7 +165,7 @@ def _is_value(cell: str) -> bool:
     return len(cell) < 40 and bool(_NUMBER.fullmatch(cell) or _DATE.fullmatch(cell))
 
 
-def _text(names: Sequence[str], row: Row) -> str:
+def _text(names: Sequence[str], row: TableRow) -> str:
     names = [*names, *[""] * (len(row.cells) - len(names))]
     return record((name, cell) for name, cell in zip(names, row.cells, strict=False) if cell)
 
