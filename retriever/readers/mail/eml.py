@@ -23,7 +23,7 @@ from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.errors import error_text
 from retriever.readers.facts import clean_fact, clean_title, iso_date, scalars
 from retriever.readers.mail.headers import author, header, people
-from retriever.readers.mail.parts import MAX_LEAVES, Parts, take_apart
+from retriever.readers.mail.parts import MAX_LEAVES, MailParts, collect_parts
 from retriever.readers.pages import make_page, too_long
 from retriever.types import Document, Page, PageState, ReadError
 
@@ -125,8 +125,8 @@ def _mail_pages(
     message: Message, options: ReadOptions, taken: set[str], prefix: str, *, titled: bool
 ) -> Iterator[Page]:
     """The page of a mail, then those of its attachments, their labels behind `prefix`."""
-    parts = Parts()
-    take_apart(message, parts)
+    parts = MailParts()
+    collect_parts(message, parts)
     options.extend_deadline(PAGE_SECONDS)
     yield _own_page(message, parts, titled=titled)
     for name, data in parts.files:
@@ -137,7 +137,7 @@ def _mail_pages(
         yield Page(None, "", PageState.FAILED, reason, label)
 
 
-def _own_page(message: Message, parts: Parts, *, titled: bool) -> Page:
+def _own_page(message: Message, parts: MailParts, *, titled: bool) -> Page:
     """What the mail itself says; a mail without words still says from whom to whom."""
     body = "\n\n".join(text for text in (text.strip("\n") for text in parts.texts) if text.strip())
     if parts.encrypted:

@@ -30,7 +30,7 @@ _ENDINGS = MimeTypes(filenames=())
 
 
 @dataclass(slots=True)
-class Parts:
+class MailParts:
     """A mail taken apart: its own texts in order, what hangs on it, and why text is missing."""
 
     texts: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Parts:
     leaves: int = 0
 
 
-def take_apart(message: Message, parts: Parts) -> None:
+def collect_parts(message: Message, parts: MailParts) -> None:
     """Sort a message's parts, itself among them, in their order."""
     kind = message.get_content_type()
     parts.leaves += 1
@@ -50,28 +50,28 @@ def take_apart(message: Message, parts: Parts) -> None:
         special(message, parts)
     elif kind.startswith("multipart/"):
         for inner in _children(message):
-            take_apart(inner, parts)
+            collect_parts(inner, parts)
     elif kind in ("text/plain", "text/html") and not _is_file(message):
         parts.texts.append(_html_text(message) if kind == "text/html" else _plain_text(message))
     elif not _is_inline_picture(message, kind):
         parts.files.append((_file_name(message, kind, parts), _bytes(message)))
 
 
-def _take_pgp(message: Message, parts: Parts) -> None:
+def _take_pgp(message: Message, parts: MailParts) -> None:
     parts.encrypted = "PGP"
 
 
-def _take_status(message: Message, parts: Parts) -> None:
+def _take_status(message: Message, parts: MailParts) -> None:
     """Why a mail could not be delivered: blocks of lines like headers."""
     parts.texts += [str(each) for each in _children(message)]
 
 
-def _take_best(message: Message, parts: Parts) -> None:
+def _take_best(message: Message, parts: MailParts) -> None:
     """Of several forms of the same text one; the files that hang on any of them all."""
     forms: list[str] = []
     for inner in _children(message):
-        form = Parts(leaves=parts.leaves)
-        take_apart(inner, form)
+        form = MailParts(leaves=parts.leaves)
+        collect_parts(inner, form)
         parts.files += [each for each in form.files if each not in parts.files]
         parts.encrypted = parts.encrypted or form.encrypted
         parts.leaves = form.leaves
@@ -82,14 +82,14 @@ def _take_best(message: Message, parts: Parts) -> None:
     parts.texts.append(fullest if stub else plain)
 
 
-def _take_smime(message: Message, parts: Parts) -> None:
+def _take_smime(message: Message, parts: MailParts) -> None:
     if str(message.get_param("smime-type", "")).lower() == "signed-data":
         parts.files.append(("signed text.p7m", _bytes(message)))
     else:
         parts.encrypted = "S/MIME"
 
 
-def _take_mail(message: Message, parts: Parts) -> None:
+def _take_mail(message: Message, parts: MailParts) -> None:
     """A mail in a mail is a file like others: it is read through the door."""
     if str(message.get("content-transfer-encoding")).strip().lower() == "base64":
         parts.files.append(("mail.eml", _wrapped_mail(message)))  # against the rules, but seen
@@ -151,7 +151,7 @@ def _stated_name(message: Message) -> str:
         return ""
 
 
-def _file_name(message: Message, kind: str, parts: Parts) -> str:
+def _file_name(message: Message, kind: str, parts: MailParts) -> str:
     stated = _stated_name(message)
     if stated:
         return stated
@@ -217,4 +217,4 @@ def _html_text(message: Message) -> str:
     return "" if root is None else main_text(root)
 
 
-__all__ = ["MAX_LEAVES", "Parts", "take_apart", "unflowed"]
+__all__ = ["MAX_LEAVES", "MailParts", "collect_parts", "unflowed"]
