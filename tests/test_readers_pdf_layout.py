@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retriever.readers.pdf.layout import Piece, in_columns, text_of
+from retriever.readers.pdf.layout import TextRun, in_columns, text_of
 from retriever.readers.pdf.reader import read_pdf
 from tests.pdfs import pdf_file, placed
 
@@ -126,7 +126,7 @@ def test_numbers_of_an_axis_are_not_one_number():
 def test_hebrew_columns_are_read_from_the_right():
     words = "אבגד הוזח טיכל מנסע פצקר שתאב גדהו"
     pieces = [
-        Piece(words, 2 * row + side, 0, 72 + 248 * side, 250 + 248 * side, low, low + 10)
+        TextRun(words, 2 * row + side, 0, 72 + 248 * side, 250 + 248 * side, low, low + 10)
         for row, low in enumerate(range(700, 500, -12))
         for side in (0, 1)
     ]
@@ -142,7 +142,7 @@ numbers = st.floats(-1e9, 1e9) | st.sampled_from([0.0, 72.0, 320.0, 700.0])
 @given(
     st.lists(
         st.builds(
-            Piece,
+            TextRun,
             st.sampled_from([*LEFT, "a", "7", "אבגד"]),
             st.integers(0, 9),
             st.integers(0, 3),

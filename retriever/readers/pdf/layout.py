@@ -29,13 +29,13 @@ _FLOWING = 0.4  # share of lines that go on with what the line before began
 _CLOSE = 0.1  # of a line's height: narrower than any space
 _INVERTED = 0.8  # share of (left, right) pairs drawn right first
 _WIDEST = 300  # points between columns
-_MAX_PIECES = 1_500  # of one page; more is no page of prose
+_MAX_TEXT_RUNS = 1_500  # of one page; more is no page of prose
 _WORD_END = re.compile(r"[^\W\d_]{3}[.,;:!?)\"”’]*$")
 _RIGHT_TO_LEFT = ("\u0590", "\u08ff")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TextRun:
     """Text on one line without a wide gap, turned so that it reads from left to right.
 
     `line` numbers the lines as they were drawn; `turn` is how often the text is turned by 90°
@@ -65,44 +65,44 @@ Rules = Callable[[float, float, float], bool]
 """Whether lines are drawn across x between two heights (low, high): then it is a table."""
 
 
-def text_of(pieces: Sequence[Piece], ruled: Rules) -> str:
+def text_of(text_runs: Sequence[TextRun], ruled: Rules) -> str:
     """The page's text, one line a line; `ruled` is asked only where there seem to be columns."""
-    pieces = _from_above(pieces)
-    turns = Counter(piece.turn for piece in pieces)
+    text_runs = _from_above(text_runs)
+    turns = Counter(text_run.turn for text_run in text_runs)
     main = max(turns, key=lambda turn: turns[turn], default=0)
-    upright = [piece for piece in pieces if piece.turn == main]
-    ordered = in_columns(upright, ruled) if len(pieces) <= _MAX_PIECES else None
+    upright = [text_run for text_run in text_runs if text_run.turn == main]
+    ordered = in_columns(upright, ruled) if len(text_runs) <= _MAX_TEXT_RUNS else None
     if ordered is None:
-        return _joined(pieces)
-    aside = [piece for piece in pieces if piece.turn != main]
+        return _joined(text_runs)
+    aside = [text_run for text_run in text_runs if text_run.turn != main]
     return "\n".join(filter(None, [*map(_joined, ordered), _joined(aside)]))
 
 
-def _from_above(pieces: Sequence[Piece]) -> list[Piece]:
+def _from_above(text_runs: Sequence[TextRun]) -> list[TextRun]:
     """Turned text whose lines PDFium gives from the last to the first, put right."""
-    ordered: list[Piece] = []
-    for turn, run in groupby(pieces, key=lambda piece: piece.turn):
-        lines = [list(line) for _, line in groupby(run, key=lambda piece: piece.line)]
+    ordered: list[TextRun] = []
+    for turn, run in groupby(text_runs, key=lambda text_run: text_run.turn):
+        lines = [list(line) for _, line in groupby(run, key=lambda text_run: text_run.line)]
         steps = [lower[0].middle - upper[0].middle for upper, lower in pairwise(lines)]
         if turn and sum(step > 0 for step in steps) > len(steps) / 2:
             lines.reverse()
-        ordered += [piece for line in lines for piece in line]
+        ordered += [text_run for line in lines for text_run in line]
     return ordered
 
 
-def _joined(pieces: Sequence[Piece]) -> str:
+def _joined(text_runs: Sequence[TextRun]) -> str:
     """Pieces in this order; those that follow each other on one height are one line."""
     parts: list[str] = []
-    for before, piece in pairwise([None, *pieces]):
-        if piece is None:
+    for before, text_run in pairwise([None, *text_runs]):
+        if text_run is None:
             continue
         if before is not None:
-            parts.append(_between(before, piece))
-        parts.append(piece.text)
+            parts.append(_between(before, text_run))
+        parts.append(text_run.text)
     return "".join(parts)
 
 
-def _between(one: Piece, other: Piece) -> str:
+def _between(one: TextRun, other: TextRun) -> str:
     """A line's end, a space, or nothing: where a number or a sign is drawn in parts (mc²).
 
     A word keeps its space: what is raised behind it is the mark of a note.
@@ -113,13 +113,13 @@ def _between(one: Piece, other: Piece) -> str:
     return "" if close and one.line != other.line and not _WORD_END.search(one.text) else " "
 
 
-def _same_line(one: Piece, other: Piece) -> bool:
+def _same_line(one: TextRun, other: TextRun) -> bool:
     if one.turn != other.turn or not _beside(one, other):
         return False
     return one.line == other.line or other.left >= one.right - 0.3 * one.height
 
 
-def _beside(one: Piece, other: Piece) -> bool:
+def _beside(one: TextRun, other: TextRun) -> bool:
     """Whether they stand at the same height."""
     shared = min(one.high, other.high) - max(one.low, other.low)
     return shared > 0.5 * min(one.height, other.height)
@@ -128,22 +128,25 @@ def _beside(one: Piece, other: Piece) -> bool:
 # Columns
 
 
-def in_columns(pieces: Sequence[Piece], ruled: Rules) -> list[list[Piece]] | None:
+def in_columns(text_runs: Sequence[TextRun], ruled: Rules) -> list[list[TextRun]] | None:
     """The pieces in blocks, in reading order; None if they are in order, or in no columns."""
-    gutters = _gutters(pieces)
+    gutters = _gutters(text_runs)
     if not gutters:
         return None
-    bands = _bands(pieces, gutters)
+    bands = _bands(text_runs, gutters)
     columned = [band for band in bands if sum(map(bool, band.columns)) > 1]
-    if not _certain(columned, len(gutters) + 1) or not _disordered(pieces, columned):
+    if not _certain(columned, len(gutters) + 1) or not _disordered(text_runs, columned):
         return None
     for band in columned:
-        inside = [piece for column in band.columns for piece in column]
-        low, high = min(piece.low for piece in inside), max(piece.high for piece in inside)
+        inside = [text_run for column in band.columns for text_run in column]
+        low, high = (
+            min(text_run.low for text_run in inside),
+            max(text_run.high for text_run in inside),
+        )
         if any(ruled(gutter, low, high) for gutter in gutters):
             return None
-    rightwards = not _reads_leftwards(pieces)
-    blocks: list[list[Piece]] = []
+    rightwards = not _reads_leftwards(text_runs)
+    blocks: list[list[TextRun]] = []
     for band in bands:
         blocks.append(band.above)
         blocks += band.columns if rightwards else band.columns[::-1]
@@ -154,14 +157,14 @@ def in_columns(pieces: Sequence[Piece], ruled: Rules) -> list[list[Piece]] | Non
 class Band:
     """A part of the page's height: what spans the columns above it, then each column's pieces."""
 
-    above: list[Piece]
-    columns: list[list[Piece]]
+    above: list[TextRun]
+    columns: list[list[TextRun]]
 
 
-def _gutters(pieces: Sequence[Piece]) -> list[float]:
+def _gutters(text_runs: Sequence[TextRun]) -> list[float]:
     """The x of each gutter, from left to right: where many lines have a gap beside another line."""
     votes: Counter[int] = Counter()
-    for left, right in _neighbours(pieces):
+    for left, right in _neighbours(text_runs):
         if len(left.text) + len(right.text) >= 20 and right.left - left.right < _WIDEST:
             votes.update(range(round(left.right), round(right.left) + 1))
     if not votes:
@@ -183,43 +186,49 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
     return [(numbers[a], numbers[b - 1]) for a, b in zip(starts, ends, strict=True) if b > a]
 
 
-def _neighbours(pieces: Sequence[Piece]) -> list[tuple[Piece, Piece]]:
+def _neighbours(text_runs: Sequence[TextRun]) -> list[tuple[TextRun, TextRun]]:
     """Every piece with the nearest one to its right at the same height."""
-    by_height = sorted(pieces, key=lambda piece: piece.middle)
-    middles = [piece.middle for piece in by_height]
+    by_height = sorted(text_runs, key=lambda text_run: text_run.middle)
+    middles = [text_run.middle for text_run in by_height]
     pairs = []
-    for piece in pieces:
-        near = by_height[bisect_left(middles, piece.low) : bisect_right(middles, piece.high)]
-        right = [other for other in near if other.left >= piece.right and _beside(piece, other)]
+    for text_run in text_runs:
+        near = by_height[bisect_left(middles, text_run.low) : bisect_right(middles, text_run.high)]
+        right = [
+            other for other in near if other.left >= text_run.right and _beside(text_run, other)
+        ]
         if right:
-            pairs.append((piece, min(right, key=lambda other: other.left)))
+            pairs.append((text_run, min(right, key=lambda other: other.left)))
     return pairs
 
 
-def _bands(pieces: Sequence[Piece], gutters: list[float]) -> list[Band]:
-    def spans(piece: Piece) -> bool:
-        return any(piece.left < x - 1 and piece.right > x + 1 for x in gutters)
+def _bands(text_runs: Sequence[TextRun], gutters: list[float]) -> list[Band]:
+    def spans(text_run: TextRun) -> bool:
+        return any(text_run.left < x - 1 and text_run.right > x + 1 for x in gutters)
 
-    across = sorted(filter(spans, pieces), key=lambda piece: -piece.middle)
-    heights = [-piece.middle for piece in across]
+    across = sorted(filter(spans, text_runs), key=lambda text_run: -text_run.middle)
+    heights = [-text_run.middle for text_run in across]
     bands = [Band([], [[] for _ in range(len(gutters) + 1)]) for _ in range(len(across) + 1)]
-    for band, piece in zip(bands[1:], across, strict=True):
-        band.above.append(piece)
-    for piece in sorted(set(pieces) - set(across), key=lambda piece: (-piece.middle, piece.left)):
-        band = bands[bisect_left(heights, -piece.middle)]
-        band.columns[bisect_left(gutters, (piece.left + piece.right) / 2)].append(piece)
+    for band, text_run in zip(bands[1:], across, strict=True):
+        band.above.append(text_run)
+    for text_run in sorted(
+        set(text_runs) - set(across), key=lambda text_run: (-text_run.middle, text_run.left)
+    ):
+        band = bands[bisect_left(heights, -text_run.middle)]
+        band.columns[bisect_left(gutters, (text_run.left + text_run.right) / 2)].append(text_run)
     return [Band(band.above, [_in_rows(column) for column in band.columns]) for band in bands]
 
 
-def _in_rows(column: list[Piece]) -> list[Piece]:
+def _in_rows(column: list[TextRun]) -> list[TextRun]:
     """From top to bottom; in a row from left to right."""
-    rows: list[list[Piece]] = []
-    for piece in column:
-        if rows and _beside(rows[-1][0], piece):
-            rows[-1].append(piece)
+    rows: list[list[TextRun]] = []
+    for text_run in column:
+        if rows and _beside(rows[-1][0], text_run):
+            rows[-1].append(text_run)
         else:
-            rows.append([piece])
-    return [piece for row in rows for piece in sorted(row, key=lambda piece: piece.left)]
+            rows.append([text_run])
+    return [
+        text_run for row in rows for text_run in sorted(row, key=lambda text_run: text_run.left)
+    ]
 
 
 def _certain(bands: list[Band], count: int) -> bool:
@@ -237,17 +246,17 @@ def _certain(bands: list[Band], count: int) -> bool:
     return bool(bands)
 
 
-def _characters(rows: list[list[Piece]]) -> int:
-    return sum(len(piece.text) for row in rows for piece in row)
+def _characters(rows: list[list[TextRun]]) -> int:
+    return sum(len(text_run.text) for row in rows for text_run in row)
 
 
-def _rows(column: list[Piece]) -> list[list[Piece]]:
-    rows: list[list[Piece]] = []
-    for piece in column:
-        if rows and _same_line(rows[-1][-1], piece):
-            rows[-1].append(piece)
+def _rows(column: list[TextRun]) -> list[list[TextRun]]:
+    rows: list[list[TextRun]] = []
+    for text_run in column:
+        if rows and _same_line(rows[-1][-1], text_run):
+            rows[-1].append(text_run)
         else:
-            rows.append([piece])
+            rows.append([text_run])
     return rows
 
 
@@ -258,13 +267,15 @@ def _goes_on(before: str, line: str) -> bool:
     return unfinished and first.isalpha() and not first.isupper()
 
 
-def _disordered(pieces: Sequence[Piece], bands: list[Band]) -> bool:
+def _disordered(text_runs: Sequence[TextRun], bands: list[Band]) -> bool:
     """Whether the columns were drawn line by line across, or the right one first."""
-    drawn = {piece: number for number, piece in enumerate(pieces)}
+    drawn = {text_run: number for number, text_run in enumerate(text_runs)}
     switches = least = right_first = pairs = 0
     for band in bands:
         places = sorted(
-            (drawn[piece], number) for number, column in enumerate(band.columns) for piece in column
+            (drawn[text_run], number)
+            for number, column in enumerate(band.columns)
+            for text_run in column
         )
         order = [number for _, number in places]
         switches += len(list(groupby(order))) - 1
@@ -274,7 +285,7 @@ def _disordered(pieces: Sequence[Piece], bands: list[Band]) -> bool:
         right_first += one
         pairs += all_of
     share = right_first / max(1, pairs)
-    if _reads_leftwards(pieces):
+    if _reads_leftwards(text_runs):
         share = 1 - share
     return share >= _INVERTED or (share >= 0.2 and switches >= 1.2 * least)
 
@@ -290,7 +301,7 @@ def _inversions(order: list[int]) -> tuple[int, int]:
     return falling, pairs
 
 
-def _reads_leftwards(pieces: Sequence[Piece]) -> bool:
+def _reads_leftwards(text_runs: Sequence[TextRun]) -> bool:
     first, last = _RIGHT_TO_LEFT
-    letters = [letter for piece in pieces for letter in piece.text if letter.isalpha()]
+    letters = [letter for text_run in text_runs for letter in text_run.text if letter.isalpha()]
     return 2 * sum(first <= letter <= last for letter in letters) > len(letters)

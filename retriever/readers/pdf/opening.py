@@ -114,7 +114,7 @@ def _no_password(count: int) -> str:
 
 
 def pdf_error_text(error: Exception) -> str:
-    """pypdf's error message as the end of a sentence, without its references to objects."""
+    """Pypdf's error message as the end of a sentence, without its references to objects."""
     if isinstance(error, RecursionError):
         return "its parts are nested without end"
     if isinstance(error, MemoryError):

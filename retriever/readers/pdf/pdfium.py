@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from retriever.readers.pdf.layout import Piece, text_of
-from retriever.readers.pdf.pieces import TooManyCharactersError, pieces_of
+from retriever.readers.pdf.layout import TextRun, text_of
+from retriever.readers.pdf.pieces import TooManyCharactersError, text_runs_of
 
 VERSION = 1
 
@@ -63,11 +63,11 @@ def drawn(document: Any, index: int, few: int) -> Drawn | None:
     except pypdfium2.PdfiumError:
         return None
     try:
-        pieces = pieces_of(page.get_textpage())
-        text = text_of(pieces, lambda x, low, high: _ruled(page, x, low, high))
+        text_runs = text_runs_of(page.get_textpage())
+        text = text_of(text_runs, lambda x, low, high: _ruled(page, x, low, high))
         if sum(not letter.isspace() for letter in text) >= few:
             return Drawn(text, None, False)
-        return Drawn(text, _largest_image(page), _is_marginal(page, pieces))
+        return Drawn(text, _largest_image(page), _is_marginal(page, text_runs))
     except pypdfium2.PdfiumError:
         return None
     finally:
@@ -115,11 +115,12 @@ def _largest_image(page: Any) -> float:
     return min(largest, 1.0)
 
 
-def _is_marginal(page: Any, pieces: list[Piece]) -> bool:
+def _is_marginal(page: Any, text_runs: list[TextRun]) -> bool:
     _, low, _, high = page.get_bbox()
     eighth = (high - low) / 8
     return all(
-        piece.turn == 0 and not low + eighth < piece.middle < high - eighth for piece in pieces
+        text_run.turn == 0 and not low + eighth < text_run.middle < high - eighth
+        for text_run in text_runs
     )
 
 

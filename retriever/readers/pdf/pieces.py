@@ -17,7 +17,7 @@ from math import isfinite, pi
 from typing import Any
 
 from retriever.readers.pages import MAX_CHARACTERS
-from retriever.readers.pdf.layout import Piece
+from retriever.readers.pdf.layout import TextRun
 from retriever.readers.pdf.text import respaced
 
 VERSION = 1
@@ -67,7 +67,7 @@ class _Line:
         return left, right, bottom, top
 
 
-def pieces_of(characters: Any) -> list[Piece]:
+def text_runs_of(characters: Any) -> list[TextRun]:
     """The pieces of PDFium's text page, in the order of drawing.
 
     Raises TooManyCharactersError.
@@ -82,13 +82,13 @@ def pieces_of(characters: Any) -> list[Piece]:
     start = ctypes.addressof(boxes)
     for at in range(count):
         box(address, at, start + 16 * at)
-    pieces: list[Piece] = []
+    text_runs: list[TextRun] = []
     for number, found in enumerate(_LINES.finditer(letters)):
         words = [word.span() for word in _WORDS.finditer(letters, *found.span())]
         if words:
             turn = -round(angle(address, words[0][0]) / (pi / 2)) % 4  # clockwise in PDFium
-            pieces += _cut(_Line(letters, boxes, number, turn), words)
-    return pieces
+            text_runs += _cut(_Line(letters, boxes, number, turn), words)
+    return text_runs
 
 
 _Call = Callable[..., Any]
@@ -120,20 +120,20 @@ def _letter(code: int) -> str:
 # From words to pieces
 
 
-def _cut(line: _Line, found: list[Word]) -> Iterator[Piece]:
+def _cut(line: _Line, found: list[Word]) -> Iterator[TextRun]:
     """The line's pieces: it is cut where the gap between two words is too wide for a space."""
     words = [part for word in found for part in _parts(line, word)]
     if len(words) > 2 * sum(last - first > 1 for first, last in words):
         text = _respaced(line, words)
         if text.count(" ") < len(words) - 1:
-            yield _piece(line, words, text)
+            yield _text_run(line, words, text)
             return
     first = 0
     for at, (before, after) in enumerate(pairwise(words), 1):
         if _are_apart(line.box(before[1] - 1), line.box(after[0])):
-            yield _piece(line, words[first:at])
+            yield _text_run(line, words[first:at])
             first = at
-    yield _piece(line, words[first:])
+    yield _text_run(line, words[first:])
 
 
 def _are_apart(one: Box, other: Box) -> bool:
@@ -143,10 +143,10 @@ def _are_apart(one: Box, other: Box) -> bool:
     return other[0] - one[1] > _WIDE * height or max(above, one[0] - other[0]) > height / 2
 
 
-def _piece(line: _Line, words: list[Word], text: str = "") -> Piece:
+def _text_run(line: _Line, words: list[Word], text: str = "") -> TextRun:
     one, other = line.box(words[0][0]), line.box(words[-1][1] - 1)
     text = (text or " ".join([_text(line, word) for word in words])).translate(_PLAIN)
-    return Piece(
+    return TextRun(
         text,
         line.number,
         line.turn,
