@@ -27,8 +27,8 @@ _MARKS = (  # UTF-32 before UTF-16: its mark begins with the other's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SAMPLE = 60_000  # bytes judged; more adds time, not certainty
-_CONVINCING = 0.25
-_ODD_SHARE = 0.01
+_MIN_SCORE = 0.25
+_MAX_ODD_SHARE = 0.01
 _TYPOGRAPHY = frozenset(
     "\xa0‘’‚“”„–—…•€°§«»‹›©®™№¿¡ªº×·´²³½¼¾£，。、！？：；（）「」『』《》・ー～　"
 )
@@ -238,7 +238,7 @@ def _wide(data: bytes) -> str | None:
     for encoding in ("utf-32-le", "utf-32-be") if b"\x00" in data else ():
         text = _strict(data[: len(data) // 4 * 4], encoding)
         # Three bytes in four hold almost nothing: nothing else decodes without a fault.
-        if text and _odd_share(text) <= _ODD_SHARE:
+        if text and _odd_share(text) <= _MAX_ODD_SHARE:
             return text
     narrow = len(data) % 2 or (_strict(data, "utf-8") is not None and not _is_binary(data))
     if narrow and b"\x00" not in data:
@@ -255,7 +255,7 @@ def _reads(text: str) -> bool:
     """
     blocks = len({ord(character) >> 8 for character in text[:4_000]})
     coherent = len(text) >= 4 and blocks <= max(1, min(8, len(text) // 6))
-    return _odd_share(text) <= _ODD_SHARE and (coherent or _common_share(text) > 0.02)
+    return _odd_share(text) <= _MAX_ODD_SHARE and (coherent or _common_share(text) > 0.02)
 
 
 def _odd_share(text: str) -> float:
@@ -280,7 +280,7 @@ def _legacy(data: bytes) -> str:
     sample = _sample(data)
     scored = [(_score(sample, candidate), candidate.encoding) for candidate in _CANDIDATES]
     score, encoding = max(scored, key=lambda pair: pair[0])
-    if score >= _CONVINCING:
+    if score >= _MIN_SCORE:
         return data.decode(encoding, "replace")
     best = from_bytes(sample).best()
     return data.decode(best.encoding if best else "cp1252", "replace")

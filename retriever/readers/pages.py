@@ -28,13 +28,13 @@ _GLYPH_NAMES = re.compile(r"\(cid:\d+\)|/(?:g|G|C|cid|uni|glyph|index)\d{1,5}(?!
 _SAMPLE = 200_000  # characters judged
 _PUNCTUATION = ".,;:!?()[]{}\"'“”‘’«»–—…/"
 _EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH", "FULLWIDTH", "HANGUL", "IDEOGRAPHIC")
-_BAD_SHARE = 0.3  # of the visible characters; measured: see tests/test_readers_pages.py
-_CONTROL_SHARE = 0.05
-_WORD_SHARE = 0.25
-_JUMBLE_SHARE = 0.3
+_MAX_BAD_SHARE = 0.3  # of the visible characters; measured: see tests/test_readers_pages.py
+_MAX_CONTROL_SHARE = 0.05
+_MIN_WORD_SHARE = 0.25
+_MAX_JUMBLE_SHARE = 0.3
 _VOWELS = frozenset("aeiouyAEIOUY")
-_VOWEL_SHARE = 0.22
-_ENOUGH_LETTERS = 200
+_MIN_VOWEL_SHARE = 0.22
+_MIN_LETTERS = 200
 
 
 def unify_lines(text: str) -> str:
@@ -96,9 +96,9 @@ def garbled_reason(text: str) -> str:
     controls = kinds.count("Cc")
     bad = controls + sample.count("\ufffd") + sum(kinds.count(kind) for kind in ("Co", "Cn", "Cs"))
     # A page of mathematics may have a control code for every sign, and still be read by its words.
-    if bad > _BAD_SHARE * len(sample) and _word_share(text) < _WORD_SHARE:
+    if bad > _MAX_BAD_SHARE * len(sample) and _word_share(text) < _MIN_WORD_SHARE:
         return "its characters are codes, most of them of no known letter"
-    if controls > max(1, _CONTROL_SHARE * len(sample)) and _word_share(text) < _WORD_SHARE:
+    if controls > max(1, _MAX_CONTROL_SHARE * len(sample)) and _word_share(text) < _MIN_WORD_SHARE:
         return "its characters are control codes, not letters"
     return _cipher_reason(sample) or _jumble_reason(text)
 
@@ -124,10 +124,10 @@ def _cipher_reason(sample: str) -> str:
     """Fonts with shifted codes give letters, but not words: almost no vowels among them."""
     latin = [character for character in sample if character.isascii() and character.isalpha()]
     letters = sum(map(str.isalpha, sample))
-    if len(latin) < _ENOUGH_LETTERS or len(latin) < 0.9 * letters:
+    if len(latin) < _MIN_LETTERS or len(latin) < 0.9 * letters:
         return ""
     vowels = sum(character in _VOWELS for character in latin)
-    if vowels < _VOWEL_SHARE * len(latin):
+    if vowels < _MIN_VOWEL_SHARE * len(latin):
         return "its letters make no words: the font's codes are not the letters they show"
     return ""
 
@@ -137,7 +137,7 @@ def _jumble_reason(text: str) -> str:
     scripts = [_script(letter) if letter > "\x7f" else "" for letter in text[:20_000]]
     pairs = [(one, next_one) for one, next_one in pairwise(scripts) if one and next_one]
     changes = sum(one != next_one for one, next_one in pairs)
-    if len(pairs) >= 20 and len(set(scripts)) > 5 and changes > _JUMBLE_SHARE * len(pairs):
+    if len(pairs) >= 20 and len(set(scripts)) > 5 and changes > _MAX_JUMBLE_SHARE * len(pairs):
         return "its letters are of many scripts at once: the font's codes are not the letters"
     return ""
 

@@ -24,7 +24,7 @@ VERSION = 1
 MAX_LEAVES = 2_000
 """Parts of one mail that are looked at."""
 
-_STUB = 300  # characters: a text shorter than that may only point to its HTML twin
+_MAX_STUB = 300  # characters: a text shorter than that may only point to its HTML twin
 # Not those of the machine: they differ, and so would the result.
 _ENDINGS = MimeTypes(filenames=())
 
@@ -78,7 +78,7 @@ def _take_best(message: Message, parts: MailParts) -> None:
         forms.append("\n\n".join(form.texts).strip())
     plain = next((text for text in forms if text), "")
     fullest = max(forms, key=len, default="")
-    stub = len(plain) < _STUB and len(fullest) > 3 * len(plain)
+    stub = len(plain) < _MAX_STUB and len(fullest) > 3 * len(plain)
     parts.texts.append(fullest if stub else plain)
 
 

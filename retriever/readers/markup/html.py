@@ -47,7 +47,7 @@ _KEEP_TAGS = re.compile(
     re.IGNORECASE,
 )
 _MAX_TAGS = 2_000_000  # a tree needs up to 500 bytes of memory for each
-_TOO_DEEP = 1_000  # libxml2 drops what lies 2,048 levels deep; no written page comes near
+_MAX_DEPTH = 1_000  # libxml2 drops what lies 2,048 levels deep; no written page comes near
 
 
 def read_html(data: bytes, name: str) -> Document:
@@ -78,7 +78,7 @@ def parse(source: str) -> etree._Element | None:
     """The tree of a page's source, or None if there is nothing in it."""
     clean = drop_controls(source).replace("\ufffe", "").replace("\uffff", "")
     root = _tree(clean)
-    if root is not None and _depth(clean) > _TOO_DEEP:
+    if root is not None and _depth(clean) > _MAX_DEPTH:
         root = _tree(_KEEP_TAGS.sub(" ", clean))
     return root
 

@@ -18,8 +18,8 @@ MAX_COST = 2_000_000
 """Characters that a page shows, forms drawn again counted again: each costs PDFium 300 bytes."""
 
 _FORM_COST = 400  # of drawing a form that shows nothing
-_DEEPEST = 30
-_SMALL = 100_000  # bytes of content that are not worth a closer look
+_MAX_DEPTH = 30
+_MIN_CHECKED = 100_000  # bytes of content that are not worth a closer look
 _DO = re.compile(rb"/([^\s/<>\[\](){}%]+)\s+Do\b")
 _SHOWN = re.compile(rb"\((?:[^()\\]|\\.)*+\)|<[0-9A-Fa-f\s]*+>", re.DOTALL)
 
@@ -38,7 +38,7 @@ def cost(page: Any) -> int:
 def _cost(content: bytes, resources: Any, known: dict[int, int], depth: int) -> int:
     """What it costs to draw this content, the forms it draws, and so on."""
     found = len(content)
-    if found > _SMALL:
+    if found > _MIN_CHECKED:
         found = sum(len(shown) for shown in _SHOWN.findall(content))
     if found > MAX_COST:
         raise LimitReachedError(f"its content stream shows {found:,} characters")
@@ -53,7 +53,7 @@ def _cost(content: bytes, resources: Any, known: dict[int, int], depth: int) -> 
 
 
 def _cost_of_form(form: Any, resources: Any, known: dict[int, int], depth: int) -> int:
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         return 0
     if id(form) not in known:
         known[id(form)] = MAX_COST  # while it is looked at: one that draws itself has no end

@@ -5,7 +5,7 @@ it stays; pieces on one height are one line, whatever drew them. Only where text
 with certainty, and was not drawn column by column, is it put in order: columns one after the
 other, and what spans them (a title, a wide figure's caption) in its place between.
 
-Certain means: a gutter beside at least `_ROWS` lines, columns that are filled by their lines and
+Certain means: a gutter beside at least `_MIN_ROWS` lines, columns filled by their lines that
 flow from line to line, and no drawn lines across, which would make it a table. The module knows
 characters and boxes, no library. Units are PDF's points, y grows upwards.
 """
@@ -22,13 +22,13 @@ from itertools import groupby, pairwise
 
 VERSION = 1
 
-_ROWS = 5  # lines beside each other
-_FILLED = 0.6  # of a column's width a line has at least, and this share of lines has it
-_LETTERS = 12  # a line has in the mean: numbers beside a list are no column
-_FLOWING = 0.4  # share of lines that go on with what the line before began
-_CLOSE = 0.1  # of a line's height: narrower than any space
-_INVERTED = 0.8  # share of (left, right) pairs drawn right first
-_WIDEST = 300  # points between columns
+_MIN_ROWS = 5  # lines beside each other
+_MIN_FILL = 0.6  # of a column's width a line has at least, and this share of lines has it
+_MIN_LETTERS = 12  # a line has in the mean: numbers beside a list are no column
+_MIN_FLOW = 0.4  # share of lines that go on with what the line before began
+_MAX_TOUCHING_GAP = 0.1  # of a line's height: narrower than any space
+_MIN_INVERTED = 0.8  # share of (left, right) pairs drawn right first
+_MAX_GUTTER = 300  # points between columns
 _MAX_TEXT_RUNS = 1_500  # of one page; more is no page of prose
 _WORD_END = re.compile(r"[^\W\d_]{3}[.,;:!?)\"”’]*$")
 _RIGHT_TO_LEFT = ("\u0590", "\u08ff")
@@ -109,7 +109,7 @@ def _between(one: TextRun, other: TextRun) -> str:
     """
     if not _same_line(one, other):
         return "\n"
-    close = other.left - one.right < _CLOSE * max(one.height, other.height)
+    close = other.left - one.right < _MAX_TOUCHING_GAP * max(one.height, other.height)
     return "" if close and one.line != other.line and not _WORD_END.search(one.text) else " "
 
 
@@ -165,11 +165,11 @@ def _gutters(text_runs: Sequence[TextRun]) -> list[float]:
     """The x of each gutter, from left to right: where many lines have a gap beside another line."""
     votes: Counter[int] = Counter()
     for left, right in _neighbours(text_runs):
-        if len(left.text) + len(right.text) >= 20 and right.left - left.right < _WIDEST:
+        if len(left.text) + len(right.text) >= 20 and right.left - left.right < _MAX_GUTTER:
             votes.update(range(round(left.right), round(right.left) + 1))
     if not votes:
         return []
-    enough = max(_ROWS, max(votes.values()) / 2)
+    enough = max(_MIN_ROWS, max(votes.values()) / 2)
     places = sorted(x for x, count in votes.items() if count >= enough)
     gutters = []
     for first, last in _runs(places):
@@ -235,13 +235,13 @@ def _certain(bands: list[Band], count: int) -> bool:
     """Whether each column is filled by its lines, and its lines are one flow of words."""
     for number in range(count):
         lines = [row for band in bands for row in _rows(band.columns[number])]
-        if len(lines) < _ROWS or _characters(lines) < _LETTERS * len(lines):
+        if len(lines) < _MIN_ROWS or _characters(lines) < _MIN_LETTERS * len(lines):
             return False
         left = statistics.median(row[0].left for row in lines)
         width = max(row[-1].right for row in lines) - min(left, *(row[0].left for row in lines))
-        full = sum(row[-1].right - row[0].left >= _FILLED * width for row in lines)
+        full = sum(row[-1].right - row[0].left >= _MIN_FILL * width for row in lines)
         flowing = sum(_goes_on(before[-1].text, row[0].text) for before, row in pairwise(lines))
-        if full < _FILLED * len(lines) or flowing < _FLOWING * (len(lines) - 1):
+        if full < _MIN_FILL * len(lines) or flowing < _MIN_FLOW * (len(lines) - 1):
             return False
     return bool(bands)
 
@@ -287,7 +287,7 @@ def _disordered(text_runs: Sequence[TextRun], bands: list[Band]) -> bool:
     share = right_first / max(1, pairs)
     if _reads_leftwards(text_runs):
         share = 1 - share
-    return share >= _INVERTED or (share >= 0.2 and switches >= 1.2 * least)
+    return share >= _MIN_INVERTED or (share >= 0.2 and switches >= 1.2 * least)
 
 
 def _inversions(order: list[int]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ ASKED = 0.02
 """From this share of flaws on, the other library is asked."""
 
 _SAMPLE = 100_000  # characters judged
-_LONG = 30  # letters without a space: no word of a language with spaces is so long
+_MAX_WORD = 30  # letters without a space: no word of a language with spaces is so long
 _GLYPHS = re.compile(r"\(cid:\d+\)|/(?:g|G|C|cid|uni|glyph|index)\d{1,5}(?![\w.])")
 _ALONE = re.compile(r"(?:(?<=\s)|^)[^\W\d_](?:[ \t]+[^\W\d_](?=\s|$)){5,}")
 _DOUBLED = re.compile(r"\b(?:([^\W\d_])\1){3,}\b")
@@ -45,7 +45,7 @@ def flaws(text: str) -> float:
 
 
 def _has_lost_spaces(word: str) -> bool:
-    return len(word) > _LONG and word.isalpha() and max(word) < _NO_SPACES
+    return len(word) > _MAX_WORD and word.isalpha() and max(word) < _NO_SPACES
 
 
 def _is_code(character: str) -> bool:

@@ -17,8 +17,8 @@ from retriever.readers.pdf.pieces import TooManyCharactersError, text_runs_of
 VERSION = 1
 
 _MAX_OBJECTS = 20_000  # of one page, looked at for images and lines
-_RULES = 3  # lines across a gutter that make it a table
-_BOXES = 6
+_MIN_RULES = 3  # lines across a gutter that make it a table
+_MIN_BOXES = 6
 
 
 @contextmanager
@@ -135,10 +135,10 @@ def _ruled(page: Any, x: float, low: float, high: float) -> bool:
             continue
         left, bottom, right, top = bounds
         if left < x - 20 and right > x + 20:
-            rules += top - bottom < 4 or raw.FPDFPath_CountSegments(path.raw) > 3 * _RULES
+            rules += top - bottom < 4 or raw.FPDFPath_CountSegments(path.raw) > 3 * _MIN_RULES
         else:
             boxes += right - left > 20 and 8 < top - bottom < (high - low) / 4
-    return rules >= _RULES or boxes >= _BOXES
+    return rules >= _MIN_RULES or boxes >= _MIN_BOXES
 
 
 __all__ = ["Drawn", "TooManyCharactersError", "drawn", "opened"]

@@ -29,9 +29,9 @@ _WORDS = re.compile(r"[^\s\0]+")
 _NOTED = re.compile(r"[^\W\d_]{3}[.,;:)\"”’]?(?=\d)")
 _LEFTWARDS = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]{2,}")
 _PAIRS = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-_WIDE = 0.75  # of a line's height: no space between words is so wide
-_STACKED = 1.6  # times a letter's height from one to the next: letters of no word
-_RAISED = 0.2  # of a letter's height
+_MAX_SPACE = 0.75  # of a line's height: no space between words is so wide
+_MIN_STACKED = 1.6  # times a letter's height from one to the next: letters of no word
+_MIN_RAISED = 0.2  # of a letter's height
 
 Box = tuple[float, float, float, float]
 Word = tuple[int, int]
@@ -140,7 +140,7 @@ def _are_apart(one: Box, other: Box) -> bool:
     """Whether the second letter is far to the right of the first, above, below, or before it."""
     height = max(one[3] - one[2], other[3] - other[2], 1.0)
     above = max(one[2] - other[3], other[2] - one[3])
-    return other[0] - one[1] > _WIDE * height or max(above, one[0] - other[0]) > height / 2
+    return other[0] - one[1] > _MAX_SPACE * height or max(above, one[0] - other[0]) > height / 2
 
 
 def _text_run(line: _Line, words: list[Word], text: str = "") -> TextRun:
@@ -188,7 +188,7 @@ def _parts(line: _Line, word: Word) -> Iterator[Word]:
     start, end = word
     one, last = line.box(start), line.box(end - 1)
     height = max(one[3] - one[2], last[3] - last[2])
-    if end - start > 1 and abs(one[3] - last[3]) > _STACKED * height * (end - start - 1) > 0:
+    if end - start > 1 and abs(one[3] - last[3]) > _MIN_STACKED * height * (end - start - 1) > 0:
         yield from ((at, at + 1) for at in range(start, end))
         return
     mark = _NOTED.search(line.letters, start, end)
@@ -199,4 +199,4 @@ def _parts(line: _Line, word: Word) -> Iterator[Word]:
 
 
 def _is_raised(one: Box, other: Box) -> bool:
-    return other[2] - one[2] > _RAISED * (one[3] - one[2])
+    return other[2] - one[2] > _MIN_RAISED * (one[3] - one[2])

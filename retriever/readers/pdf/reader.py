@@ -33,8 +33,8 @@ VERSION = 2
 
 _MAX_DOCUMENT = 100_000_000  # characters of all pages together
 _MAX_ASKED = 200_000  # characters of a page: pypdf's time grows with their square
-_LITTLE = 50  # characters beside an image that is the page
-_WHOLE_PAGE = 0.8  # of its area
+_MAX_BESIDE_IMAGE = 50  # characters beside an image that is the page
+_MIN_IMAGE_SHARE = 0.8  # of its area
 _LIMITS = pypdf.Configuration(
     # Half of pypdf's own: a page's content is text, and nobody wrote 30 MB of it on one page.
     zlib_maximum_output_length=30_000_000,
@@ -126,7 +126,7 @@ def _extract(page: Any, document: Any, index: int) -> str | Page:
         pass
     try:
         endless = document is None or size > MAX_COST
-        found = None if endless else pdfium.drawn(document, index, _LITTLE)
+        found = None if endless else pdfium.drawn(document, index, _MAX_BESIDE_IMAGE)
     except pdfium.TooManyCharactersError as error:
         return too_long(None, f"{error.args[0]:,} characters")
     if found is not None and (size > _MAX_ASKED or not is_doubtful(found.text)):
@@ -139,7 +139,7 @@ def _extract(page: Any, document: Any, index: int) -> str | Page:
 
 def _beside_image(found: pdfium.Drawn) -> Page | None:
     """The page as an image, where a header or a stamp on it is all there is to read."""
-    if found.image is None or found.image < _WHOLE_PAGE or not found.marginal:
+    if found.image is None or found.image < _MIN_IMAGE_SHARE or not found.marginal:
         return None
     beside = " ".join(found.text.split())
     reason = f"an image with little text beside it (“{beside}”): it needs an OCR to be found"

@@ -22,15 +22,15 @@ from retriever.types import Page, Span
 
 VERSION = 1
 
-_DEEP = 8  # lines of a page's edge that may run: a notice of copyright has five
-_LONGEST = 300  # characters of a line that may run
-_FEW = 3  # pages on which a line stands before it runs
-_NEAR = 4  # pages from one to the next: left and right differ, and one may be empty
-_DENSE = 0.4  # of the pages between the first and the last
-_OFTEN = 0.4  # of all pages: half of them, left or right ones, but for covers and lists
-_STEADY = 0.7  # of its pages have it at the same depth, one line more or less
-_INSIDE = 0.1  # of its pages, on which a header is also, say, a heading
-_SLOT = 0.6  # of all pages have a header of some chapter at that depth
+_MAX_DEPTH = 8  # lines of a page's edge that may run: a notice of copyright has five
+_MAX_LINE = 300  # characters of a line that may run
+_MIN_PAGES = 3  # pages on which a line stands before it runs
+_MAX_DISTANCE = 4  # pages from one to the next: left and right differ, and one may be empty
+_MIN_DENSITY = 0.4  # of the pages between the first and the last
+_MIN_SHARE = 0.4  # of all pages: half of them, left or right ones, but for covers and lists
+_MIN_SAME_DEPTH = 0.7  # of its pages have it at the same depth, one line more or less
+_MAX_INSIDE = 0.1  # of its pages, on which a header is also, say, a heading
+_MIN_SLOT_SHARE = 0.6  # of all pages have a header of some chapter at that depth
 _NUMBER = re.compile(r"(?<!\w)(?:\d{1,6}|[ivxlcdm]{1,9})(?!\w)")
 _ROMAN = re.compile(r"m{0,3}(?:cm|cd|d?c{0,3})(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})")
 _VALUES = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100, "d": 500, "m": 1000}
@@ -74,7 +74,7 @@ def without_running(pages: Sequence[Page]) -> tuple[Page, ...]:
         for at, page in enumerate(pages)
         if page.text and page.number is not None and not page.label and page.body is None
     }
-    if len(texts) < _FEW:
+    if len(texts) < _MIN_PAGES:
         return tuple(pages)
     edges = {
         at: (_edge(page.text, at, True), _edge(page.text, at, False)) for at, page in texts.items()
@@ -99,7 +99,7 @@ def _edge(text: str, page: int, top: bool) -> list[_Line]:
         if not line.strip():
             continue
         found.append(_Line(start, end, tuple(_keys(line, page))))
-        if len(found) == _DEEP:
+        if len(found) == _MAX_DEPTH:
             break
     return found
 
@@ -131,9 +131,9 @@ def _keys(line: str, page: int) -> Iterator[_Key]:
     >>> list(_keys("xiv", 15))
     [(True, '#-1')]
     """
-    words = line[: 2 * _LONGEST].casefold()
+    words = line[: 2 * _MAX_LINE].casefold()
     same = _same(words)
-    if len(same) > _LONGEST:
+    if len(same) > _MAX_LINE:
         return
     numbers = list(_NUMBER.finditer(words))
     for number in [*numbers[:2], *numbers[2:][-2:]]:
@@ -175,8 +175,8 @@ def _running(edges: _Edges, texts: dict[int, Page]) -> dict[tuple[bool, _Key], s
         often[run.top, run.key] += len(run.pages)
     running: dict[tuple[bool, _Key], set[int]] = defaultdict(set)
     for run in runs:
-        everywhere = often[run.top, run.key] >= _OFTEN * len(texts)
-        chapters = slots[run.top, run.usual] >= _SLOT * len(texts)
+        everywhere = often[run.top, run.key] >= _MIN_SHARE * len(texts)
+        chapters = slots[run.top, run.usual] >= _MIN_SLOT_SHARE * len(texts)
         if run.key[0] or everywhere or chapters:
             running[run.top, run.key].update(run.pages)
     _keep_first(running)
@@ -200,14 +200,14 @@ def _runs(key: _Key, top: bool, places: list[tuple[int, int]]) -> Iterator[_Run]
     """Pages near each other, enough of them, dense enough, the line about as deep on most."""
     start = 0
     for at in range(1, len(places) + 1):
-        if at < len(places) and places[at][0] - places[at - 1][0] <= _NEAR:
+        if at < len(places) and places[at][0] - places[at - 1][0] <= _MAX_DISTANCE:
             continue
         pages, depths = zip(*places[start:at], strict=True)
         start = at
         run = _Run(key, top, pages, depths)
         steady = sum(abs(depth - run.usual) <= 1 for depth in depths)
-        if len(pages) >= max(_FEW, _DENSE * (pages[-1] - pages[0] + 1)) and (
-            steady >= _STEADY * len(pages)
+        if len(pages) >= max(_MIN_PAGES, _MIN_DENSITY * (pages[-1] - pages[0] + 1)) and (
+            steady >= _MIN_SAME_DEPTH * len(pages)
         ):
             yield run
 
@@ -234,7 +234,7 @@ def _only_at_edges(runs: Sequence[_Run], edges: _Edges, texts: dict[int, Page]) 
     return [
         run
         for run, count in zip(runs, inside, strict=True)
-        if count <= max(1, _INSIDE * len(run.pages))
+        if count <= max(1, _MAX_INSIDE * len(run.pages))
     ]
 
 

@@ -18,7 +18,7 @@ _BULLETS = str.maketrans(
     {"\uf0b7": "•", "\uf0a7": "▪", "\uf0d8": "➢", "\uf0fc": "✓", "\uf02d": "-"}
 )
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_SPACED = 6  # letters in a row that stand alone
+_MIN_SPACED = 6  # letters in a row that stand alone
 _SPLIT = re.compile(r"(?<![^\W\d_])([^\W\d_]{2,}+)([-‐\u00ad])\n([^\W\d_]{2,}+)")
 
 
@@ -84,7 +84,7 @@ def respaced(words: Sequence[str], gaps: Sequence[float]) -> str:
     'a b c d'
     """
     spaced = " ".join(words)
-    if len(words) < _SPACED or sum(map(len, words)) > 1.5 * len(words):
+    if len(words) < _MIN_SPACED or sum(map(len, words)) > 1.5 * len(words):
         return spaced
     usual = median(gaps)
     wide = [gap > 1.6 * usual for gap in gaps]

@@ -133,7 +133,7 @@ _MADE_WORDS = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _HEAD = 2_000  # characters in which a generator says its name
-_LONG_LINE = 10_000
+_MIN_LONG_LINE = 10_000
 _TEX_TITLE = re.compile(r"\\title(?:\[[^\]]{0,300}\])?\{([^{}]{1,300})\}")
 
 
@@ -173,9 +173,9 @@ def made_by_machine(name: str, text: str) -> str:
     base = PurePath(name).name.lower()
     if base in _LOCKS:
         return "a lock file: versions chosen by a package manager"
-    long = sum(len(line) for line in text.split("\n") if len(line) >= _LONG_LINE)
+    long = sum(len(line) for line in text.split("\n") if len(line) >= _MIN_LONG_LINE)
     if long > len(text) / 2:
-        return f"minified or generated: lines of more than {_LONG_LINE:,} characters"
+        return f"minified or generated: lines of more than {_MIN_LONG_LINE:,} characters"
     if _MADE_NAMES.fullmatch(base):
         return "minified or generated: its name says so"
     if _MADE_WORDS.search(text[:_HEAD]):

@@ -22,10 +22,10 @@ VERSION = 1
 ENDINGS = (".srt", ".vtt", ".sbv", ".ass", ".ssa")
 """The endings that promise subtitles."""
 
-_PAUSE = 3.0  # seconds of silence that end a paragraph
-_LONG = 30.0  # seconds after which a paragraph ends with the sentence
-_LONGEST = 60.0  # … or even inside of it
-_ROLLING = 0.25  # seconds between a caption and the one that repeats it, at most
+_MIN_PAUSE = 3.0  # seconds of silence that end a paragraph
+_MIN_PARAGRAPH = 30.0  # seconds after which a paragraph ends with the sentence
+_MAX_PARAGRAPH = 60.0  # … or even inside of it
+_MAX_ROLLING_GAP = 0.25  # seconds between a caption and the one that repeats it, at most
 
 _CLOCK = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
 _TIMES = re.compile(rf"\s*{_CLOCK}\s*--?>\s*{_CLOCK}(?![\d:])")
@@ -125,7 +125,7 @@ def _unrolled(cues: Iterable[_Cue]) -> Iterator[_Cue]:
         if not cue.lines:
             continue
         new = cue.lines
-        if cue.start - until <= _ROLLING:
+        if cue.start - until <= _MAX_ROLLING_GAP:
             kept = min(len(shown), len(new))
             same = (n for n in range(kept, 0, -1) if shown[-n:] == new[:n])
             new = new[next(same, 0) :]
@@ -164,9 +164,9 @@ def _joined(lines: tuple[str, ...]) -> str:
 
 def _ends(before: str, pause: float, length: float) -> bool:
     """Whether a paragraph ends after `before`, so long after its begin and before what follows."""
-    if pause >= _PAUSE or length >= _LONGEST:
+    if pause >= _MIN_PAUSE or length >= _MAX_PARAGRAPH:
         return True
-    return length >= _LONG and _END_OF_SENTENCE.search(before) is not None
+    return length >= _MIN_PARAGRAPH and _END_OF_SENTENCE.search(before) is not None
 
 
 def _clock(seconds: float) -> str:

@@ -28,7 +28,7 @@ MAX_BYTES = 200_000_000
 
 _DELIMITERS = ",;\t|"
 _SAMPLE = 100  # rows looked at for the delimiter
-_EVEN = 0.8  # of them must have equally many cells
+_MIN_EVENNESS = 0.8  # of them must have equally many cells
 
 
 class Shape(NamedTuple):
@@ -91,7 +91,7 @@ def shape_of(text: str, expected: str = ",") -> Shape | None:
             shape = shape._replace(quoted=False)
         even, titles, cells = _evenness(text, shape)
         score = (even, -titles, cells, delimiter == expected)
-        if cells > 1 and even >= _EVEN and (best is None or score > best):
+        if cells > 1 and even >= _MIN_EVENNESS and (best is None or score > best):
             best, found = score, shape
     return found
 

@@ -29,8 +29,8 @@ MAX_TEXT = 100_000_000
 """Characters read of one file: what follows is left out, and a page says so."""
 
 _SAMPLE = 50  # rows looked at to tell whether the first one holds the names of the columns
-_LONG = 200  # characters; a longer cell is a text, not a value
-_NAME = 80  # characters of a column's name
+_MAX_VALUE = 200  # characters; a longer cell is a text, not a value
+_MAX_NAME = 80  # characters of a column's name
 _NUMBER = re.compile(
     r"[-+(]?[$€£¥]? ?\d[\d.,' \u00a0\u202f]*\)?(?:[eE][-+]?\d+)? ?(?:%|[^\W\d]{1,3}|€|$)"
 )
@@ -145,7 +145,7 @@ def is_header(
 
 def _is_name(cell: str, column: Sequence[str]) -> bool:
     """Whether a cell may be a name: no number or date, unless a year above what are no years."""
-    if len(cell) > _NAME or "://" in cell:
+    if len(cell) > _MAX_NAME or "://" in cell:
         return False
     if _YEAR.fullmatch(cell):
         return not any(_YEAR.fullmatch(value) for value in column)
@@ -181,9 +181,9 @@ def record(fields: Iterable[tuple[str, str]]) -> str:
     short: list[str] = []
     long: list[str] = []
     for name, value in fields:
-        if len(value) > _LONG or "\n" in value or "\r" in value:
+        if len(value) > _MAX_VALUE or "\n" in value or "\r" in value:
             text = unify_lines(value).strip()
-            whole = len(text) > _LONG or "\n\n" in text
+            whole = len(text) > _MAX_VALUE or "\n\n" in text
             text = text if whole else " ".join(text.split())
         else:
             text, whole = value, False
