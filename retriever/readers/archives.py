@@ -1,7 +1,7 @@
-"""ZIP packages with markup in them, as Office, OpenDocument and EPUB files are.
+"""ZIP packages that contain XML: Office, OpenDocument and EPUB files.
 
-Before anything is unpacked, the sizes its list of parts states are looked at: Python's zipfile
-never unpacks more of a part than is stated there.
+The sizes in the central directory are checked before anything is unpacked. Python's zipfile never
+unpacks more of a part than the size stated there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from retriever.types import ReadError
 VERSION = 1
 
 MAX_PART = 50_000_000
-"""Bytes of XML: a document of a million words; a tree in memory needs 15 times that."""
+"""Bytes of one XML part: a document of a million words. Its tree takes 15 times that memory."""
 
 MAX_TOTAL = 20 * MAX_PART
 _MAX_PARTS = 20_000
@@ -26,11 +26,11 @@ _DAMAGED = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFErr
 
 
 def too_large(data: bytes, what: str, streamed: str = "") -> str:
-    """What of the package is too large to unpack, in words; empty if nothing is.
+    """Describe what is too large to unpack; empty if nothing is.
 
-    `what` names the format in the ReadError of a package that cannot be opened ("a Word
-    document"); parts whose names begin with `streamed` are never held in memory as a whole, and
-    only the limit on all parts together counts for them.
+    `what` names the format in the ReadError for a package that cannot be opened ("a Word
+    document"). Parts whose names begin with `streamed` are never held in memory as a whole; only
+    the limit on the total size applies to them.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -54,14 +54,15 @@ def too_large(data: bytes, what: str, streamed: str = "") -> str:
 
 
 def broken(error: BaseException, what: str) -> str:
-    """The reason for a package whose parts are damaged, with the library's own words."""
+    """The reason for a package with damaged parts, with the library's message."""
     return f"broken: its parts cannot be read as {what} ({error_text(error).rstrip('.')})"
 
 
 def tree(data: bytes, part: str) -> etree._Element:
-    """The root of an XML part; KeyError, BadZipFile or XMLSyntaxError if it cannot be read.
+    """The root of an XML part.
 
-    Entities are left alone and nothing is fetched.
+    Raises KeyError, BadZipFile or XMLSyntaxError if the part cannot be read. Entities are not
+    expanded and nothing is fetched.
     """
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -1,8 +1,8 @@
-"""A file inside of a file: what hangs on a mail or is embedded in a PDF, read as any other file.
+"""Files inside a file: mail attachments and files embedded in a PDF.
 
-Its pages join the pages of the file it hangs on: without a number, since they are none of that
-file's pages, and with a label that names the attachment. What is no document (a picture, a
-signature, an archive) is one page that says so; what cannot be read is one that says why.
+The pages of an attachment are added to the pages of its parent. They have no page number, and their
+label names the attachment. A file that is not a document (a picture, a signature, an archive)
+becomes one page that says so. A file that cannot be read becomes one page with the reason.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from retriever.types import Page, PageState, ReadError
 VERSION = 1
 
 MAX_PARTS = 20_000
-"""A document with as many parts takes no more attachments."""
+"""A document with this many parts takes no more attachments."""
 
 _MAX_BYTES = 100_000_000
 _MAX_NAME = 120
-# Told by name, because their bytes are text: they sign, describe or draw, and are not to be read.
+# Recognised by name, because their bytes are text: signatures, descriptions and drawings.
 _NO_TEXT = {
     ".asc": "a signature or key",
     ".sig": "a signature",
     ".p7s": "a signature",
     ".p7m": "a signature",
     ".svg": "a picture",
-    ".vcf": "",  # an address card reads well enough as text
-    ".ics": "",  # an invitation, too
+    ".vcf": "",  # an address card is read as text
+    ".ics": "",  # so is an invitation
 }
 
 
 def attached_pages(
     name: str, data: bytes, options: ReadOptions, taken: set[str], prefix: str = ""
 ) -> list[Page]:
-    """The pages of the file `name` that hangs on the one being read; at least one, in any state.
+    """Read the attachment `name` into pages; at least one, in any state.
 
-    `taken` holds the labels given so far in this document; the new ones, each beginning with
-    `prefix`, are added to it. Of a document with too many parts one page says so, once.
+    `taken` holds the labels used so far in this document. The new labels, each with `prefix`, are
+    added to it. If a document has too many parts, one page says so, once.
     """
     if len(taken) >= MAX_PARTS:
         return _rest(taken)
@@ -58,14 +58,14 @@ def attached_pages(
 
 
 def unique_label(label: str, taken: set[str]) -> str:
-    """`label`, with a number behind it if another part has it already; it is taken from then on.
+    """Make `label` unique by a number behind it, and add it to `taken`.
 
     >>> taken = set[str]()
     >>> [unique_label(label, taken) for label in ("part", "part", "other", "part")]
     ['part', 'part (2)', 'other', 'part (3)']
     """
     if label in taken:
-        numbers = chain(range(2, 100), count(len(taken)))  # never a search through all of them
+        numbers = chain(range(2, 100), count(len(taken)))  # never a search through all labels
         label = next(name for n in numbers if (name := f"{label} ({n})") not in taken)
     taken.add(label)
     return label
@@ -92,7 +92,7 @@ def _pages(name: str, data: bytes, options: ReadOptions) -> list[Page]:
 
 
 def _with_ending(name: str, data: bytes) -> str:
-    """A name that promises what the file is, where it promised nothing."""
+    """Add the file ending that fits the contents if the name has none that is known."""
     from retriever.readers import FORMATS, supported
 
     kind = signatures.kind(data)
@@ -102,8 +102,8 @@ def _with_ending(name: str, data: bytes) -> str:
 
 
 def _left_out(name: str, data: bytes, options: ReadOptions) -> str:
-    """Why the file is not one to be read; empty if it is."""
-    # The door imports the readers, some of which import this module.
+    """Why the file is not read; empty if it is."""
+    # Imported here because `readers` imports the modules that import this one.
     from retriever.readers import FORMATS, supported
 
     kind = signatures.kind(data)
@@ -122,7 +122,7 @@ def _left_out(name: str, data: bytes, options: ReadOptions) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name on one line, without the folders somebody wrote before it; never empty."""
+    """The name on one line, without folders; never empty."""
     last = clean_fact(name).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].strip()
     if len(last) > _MAX_NAME:
         return f"{last[: _MAX_NAME - 20]}…{last[-19:]}"

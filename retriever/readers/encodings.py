@@ -19,14 +19,14 @@ from charset_normalizer import from_bytes
 
 VERSION = 1
 
-_MARKS = (  # UTF-32 before UTF-16: its mark begins with the other's
+_MARKS = (  # UTF-32 before UTF-16: its mark starts with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SAMPLE = 60_000  # bytes judged; more adds time, not certainty
+_SAMPLE = 60_000  # bytes scored; more would not improve the result
 _MIN_SCORE = 0.25
 _MAX_ODD_SHARE = 0.01
 _TYPOGRAPHY = frozenset(
@@ -36,10 +36,10 @@ _TYPOGRAPHY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """An encoding and the characters beyond ASCII that its languages use.
+    """An encoding and the non-ASCII characters of its languages.
 
-    `common` holds one string a language, by falling frequency if `ranked`; `letters` is
-    everything else that is no surprise.
+    `common` holds one string for each language, sorted by falling frequency if `ranked`. `letters`
+    holds the other expected characters. `prior` is added to the score.
     """
 
     encoding: str
@@ -49,7 +49,7 @@ class _Candidate:
     ranked: bool = True
 
     def gains(self) -> list[dict[str, float]]:
-        """For each language: how well its letters speak for it, from 1 down to 0.5."""
+        """For each language: the score of its letters, from 1 down to 0.5."""
         slope = 0.5 if self.ranked else 0.0
         return [
             {letter: 1 - slope * rank / len(language) for rank, letter in enumerate(language)}
@@ -57,7 +57,7 @@ class _Candidate:
         ]
 
     def other_letters(self) -> frozenset[str]:
-        """The letters that are no surprise, for quick look-up."""
+        """The other expected letters as a set."""
         return frozenset(self.letters)
 
 
@@ -133,7 +133,7 @@ _HANGUL_COMMON = (
 
 
 def _first_level(encoding: str, leads: range, trails: range) -> str:
-    """The characters a national standard lists as the common ones, in its own order."""
+    """The most common characters of a national standard, in its order."""
     pairs = (bytes((lead, trail)) for lead in leads for trail in trails)
     return "".join(pair.decode(encoding, "ignore") for pair in pairs)
 
@@ -172,9 +172,9 @@ _ESCAPED_JAPANESE = re.compile(rb"\x1b\$[@B]|\x1b\([JI]")
 
 
 def decode(data: bytes, declared: str = "") -> str | None:
-    r"""The text of `data`, or None if it is not text at all.
+    r"""Decode `data`; None if it is not text.
 
-    `declared` is what the file itself says (an HTML page's charset); it is believed unless the
+    `declared` is the encoding that the file names (an HTML page's charset). It is used unless the
     bytes contradict it.
 
     >>> decode("Grüße".encode("cp1252")), decode("Привет, мир".encode("koi8_r"))
@@ -196,18 +196,18 @@ def decode(data: bytes, declared: str = "") -> str | None:
 
 
 def _is_binary(data: bytes) -> bool:
-    """More than a tenth of control bytes, or a third with NULs, is no text (fewer are damage)."""
+    """Whether `data` is binary: over a tenth of control bytes, or a third with NULs."""
     sample = data[:_SAMPLE] + data[-_SAMPLE // 4 :]
     nulls = sample.count(b"\x00")
     controls = len(re.findall(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]", sample))
     if controls > 0.1 * len(sample) or controls + nulls > 0.3 * len(sample):
         return True
-    # Compressed or encrypted bytes hold every value about equally often; text never does.
+    # In compressed or encrypted data all byte values are about equally frequent; in text never.
     return len(sample) >= 256 and len(set(sample)) > 220 and _valid_utf8(sample) is None
 
 
 def _valid_utf8(data: bytes) -> str | None:
-    """UTF-8, also with a few damaged bytes, or with the last character cut."""
+    """Decode UTF-8, also with a few damaged bytes or a truncated last character."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -234,10 +234,10 @@ def _declared(data: bytes, declared: str) -> str | None:
 
 
 def _wide(data: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a mark: its bytes betray themselves by regular zeros or columns."""
+    """Decode UTF-16 or UTF-32 without a byte-order mark; None if it is neither."""
     for encoding in ("utf-32-le", "utf-32-be") if b"\x00" in data else ():
         text = _strict(data[: len(data) // 4 * 4], encoding)
-        # Three bytes in four hold almost nothing: nothing else decodes without a fault.
+        # Strict decoding fails for nearly all other data.
         if text and _odd_share(text) <= _MAX_ODD_SHARE:
             return text
     narrow = len(data) % 2 or (_strict(data, "utf-8") is not None and not _is_binary(data))
@@ -249,9 +249,9 @@ def _wide(data: bytes) -> str | None:
 
 
 def _reads(text: str) -> bool:
-    """Whether wide text is text: hardly a control or unassigned code, and ordinary signs.
+    """Whether decoded UTF-16 looks like text: few unassigned codes, and ordinary punctuation.
 
-    Short texts without a blank may be of one script: they share the upper byte of their codes.
+    A short text without spaces counts if its characters share a few Unicode blocks.
     """
     blocks = len({ord(character) >> 8 for character in text[:4_000]})
     coherent = len(text) >= 4 and blocks <= max(1, min(8, len(text) // 6))
@@ -259,7 +259,7 @@ def _reads(text: str) -> bool:
 
 
 def _odd_share(text: str) -> float:
-    """The share of controls, private, unassigned and surrogate codes."""
+    """The share of control, private, unassigned and surrogate codes."""
     sample = text[:4_000]
     odd = sum(
         unicodedata.category(c) in ("Cc", "Co", "Cn", "Cs") and c not in "\t\n\r\f" for c in sample
@@ -268,7 +268,7 @@ def _odd_share(text: str) -> float:
 
 
 def _common_share(text: str) -> float:
-    """The share of signs that stand in every text of every language: blanks, stops, digits."""
+    """The share of characters common in every language: spaces, punctuation, digits, Latin."""
     sample = text[:4_000]
     common = sum(c in " \n.,，。、:;-–'\"“”「」()0123456789\u3000" for c in sample)
     latin = sum(c.isascii() and c.isalpha() for c in sample)
@@ -276,7 +276,7 @@ def _common_share(text: str) -> float:
 
 
 def _legacy(data: bytes) -> str:
-    """The most convincing of the older encodings."""
+    """Decode with the older encoding that gets the highest score."""
     sample = _sample(data)
     scored = [(_score(sample, candidate), candidate.encoding) for candidate in _CANDIDATES]
     score, encoding = max(scored, key=lambda pair: pair[0])
@@ -287,7 +287,7 @@ def _legacy(data: bytes) -> str:
 
 
 def _sample(data: bytes) -> bytes:
-    """The lines with bytes beyond ASCII, up to a limit: the others say nothing."""
+    """The lines with non-ASCII bytes, up to a limit; other lines do not affect the score."""
     kept: list[bytes] = []
     size = 0
     for line in data.split(b"\n"):
@@ -307,13 +307,13 @@ def _strict(data: bytes, encoding: str) -> str | None:
 
 
 def _lenient(data: bytes, encoding: str) -> str | None:
-    """Decoded, if at most one character in fifty is damaged or cut by the sample's end."""
+    """Decode; None if more than one character in fifty is damaged."""
     text = data.decode(encoding, "replace")
     return text if text.count("\ufffd") <= 1 + 0.02 * len(text) else None
 
 
 def _score(sample: bytes, candidate: _Candidate) -> float:
-    """Mean plausibility of the characters beyond ASCII, in [-1, 1]; larger is likelier."""
+    """Mean plausibility of the non-ASCII characters, in [-1, 1]; larger is likelier."""
     text = _lenient(sample, candidate.encoding)
     if text is None:
         return -1.0
@@ -334,7 +334,7 @@ def _score(sample: bytes, candidate: _Candidate) -> float:
 
 
 def _weight(character: str, letters: frozenset[str]) -> float:
-    """How plausible a character is that the language does not use often."""
+    """The plausibility of a character that is not frequent in the language."""
     if character in letters:
         return 0.6 if character > "\u2e80" else 0.3
     if character in _TYPOGRAPHY:
@@ -360,6 +360,6 @@ _STRAY_FINAL = re.compile("[ךםןףץ](?=[א-ת])|(?<=[א-ת][א-ת])[כמנפ�
 
 
 def _misshapen(text: str) -> float:
-    """How many places no writer would write: capitals after small letters, scripts in one word."""
+    """Count implausible places: capitals after small letters, mixed scripts in a word."""
     broken = sum(len(shape.findall(text)) for shape in (_INNER_CAPITAL, _STRAY_THAI, _STRAY_FINAL))
     return broken + 0.5 * len(_MIXED.findall(text))

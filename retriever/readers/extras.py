@@ -1,7 +1,6 @@
-"""The optional libraries that some formats need: loaded when a file asks for one, never before.
+"""Optional libraries for some formats, loaded when a file needs one.
 
-A library that is missing and one that is installed but does not start are different faults, and
-are said in different words.
+A missing library and an installed library that fails to start have different messages.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ EXTRAS: dict[str, dict[str, str]] = {
 
 
 def load(module: str, extra: str, what: str) -> ModuleType:
-    """The module, or a ReadError that says what needs it and how to get it.
+    """Import the module, or raise a ReadError that says what needs it and how to install it.
 
     `what` begins the sentence, in the plural: "PowerPoint files".
     """

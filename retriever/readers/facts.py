@@ -1,7 +1,7 @@
-"""Title, author, date and other facts, as files state them and as an index can trust them.
+"""Title, author, date and other metadata, cleaned for the index.
 
-A title becomes part of what is embedded, so a wrong one ("Microsoft Word - final2.doc") is worse
-than none. Dates come out as ISO 8601.
+The title is embedded with each passage, so a wrong title ("Microsoft Word - final2.doc") is worse
+than none. Dates are normalised to ISO 8601.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from retriever.types import Scalar
 VERSION = 1
 
 MAX_FACT = 1_000
-"""Characters kept of a title, an author or a metadata value."""
+"""Maximum length of a title, an author or a metadata value, in characters."""
 
 _FILE_NAME = re.compile(
     r"\.(?:docx?|dotx?|odt|rtf|pdf|pptx?|xlsx?|indd|qxd|tex|dvi|ps|eps|html?|xhtml|md|txt|ai|cdr|"
@@ -36,7 +36,7 @@ _ROMAN = re.compile(r"(?=.)(?:C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\.?")
 _NO_AUTHOR = frozenset(
     {"unknown", "anonymous", "author", "user", "admin", "administrator", "owner", "python-docx"}
 )
-# What writers state when nobody set a date: the epochs, and python-docx's own template.
+# Default dates that programs write: the epochs, and python-docx's template.
 _NO_DATE = ("1970-01-01T00:00:00", "1601-01-01", "1899-12-30", "2013-12-23T23:15:00")
 
 _PDF_DATE = re.compile(
@@ -46,7 +46,7 @@ _WORDED = ("%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%b. %d, %Y", "%Y/%
 
 
 def clean_fact(value: object) -> str:
-    r"""One line of text from whatever a file holds; empty if there is none.
+    r"""One line of text from any value; empty if there is none.
 
     >>> clean_fact("  Zero \n Trust\x00 ")
     'Zero Trust'
@@ -57,7 +57,7 @@ def clean_fact(value: object) -> str:
 
 
 def clean_title(value: object, name: str) -> str:
-    """The title, or empty if it is a placeholder or the name of a file.
+    """The title; empty if it is a placeholder or the name of a file.
 
     >>> clean_title("Zero Trust Architecture", "nist.pdf")
     'Zero Trust Architecture'
@@ -88,7 +88,7 @@ def clean_author(value: object) -> str:
 
 
 def iso_date(value: object) -> str:
-    """The date as ISO 8601, a day or a moment; empty if it cannot be understood.
+    """The date or time as ISO 8601; empty if it cannot be parsed.
 
     >>> iso_date("D:20200810114743-04'00'"), iso_date("March 7, 2024"), iso_date("spring")
     ('2020-08-10T11:47:43-04:00', '2024-03-07', '')
@@ -155,7 +155,7 @@ def _from_words(text: str) -> str:
 
 
 def scalars(values: Mapping[str, object]) -> dict[str, Scalar]:
-    """What of `values` an index can filter by: text, numbers, truth; lists of them as "a, b".
+    """The values an index can filter by: text, numbers and booleans; lists as "a, b".
 
     >>> scalars({"tags": ["a", "b"], "year": 2024, "draft": True, "nested": {"x": 1}, "no": None})
     {'tags': 'a, b', 'year': 2024, 'draft': True}

@@ -1,7 +1,7 @@
-"""From extracted characters to a page in exactly one state.
+"""From extracted text to a page in exactly one state.
 
-Every reader hands its raw text to `make_page`, so that "empty", "garbled" and "too long" mean the
-same in every format. This module knows nothing about files.
+Every reader passes its raw text to `make_page`, so "empty", "garbled" and "too long" mean the same
+in every format. This module does not read files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from retriever.types import Page, PageState
 VERSION = 1
 
 MAX_CHARACTERS = 10_000_000
-"""The longest text one page may have: twice the complete works of Shakespeare."""
+"""The longest text of one page: twice the complete works of Shakespeare."""
 
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 # Tab and line feed stay. The others are not text: ISO 6429 controls, and three marks that only
@@ -25,7 +25,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u2060\ufeff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 _GLYPH_NAMES = re.compile(r"\(cid:\d+\)|/(?:g|G|C|cid|uni|glyph|index)\d{1,5}(?![\w.])")
-_SAMPLE = 200_000  # characters judged
+_SAMPLE = 200_000  # characters tested
 _PUNCTUATION = ".,;:!?()[]{}\"'“”‘’«»–—…/"
 _EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH", "FULLWIDTH", "HANGUL", "IDEOGRAPHIC")
 _MAX_BAD_SHARE = 0.3  # of the visible characters; measured: see tests/test_readers_pages.py
@@ -38,7 +38,7 @@ _MIN_LETTERS = 200
 
 
 def unify_lines(text: str) -> str:
-    r"""Every kind of line end as "\n".
+    r"""Replace every kind of line ending by a newline.
 
     >>> unify_lines("a\r\nb\rc\fd")
     'a\nb\nc\nd'
@@ -47,7 +47,7 @@ def unify_lines(text: str) -> str:
 
 
 def drop_controls(text: str) -> str:
-    r"""The text without control characters, invisible break marks and lone surrogates.
+    r"""Remove control characters, invisible break marks and lone surrogates.
 
     >>> drop_controls("a\x00b\u00adc\td")
     'abc\td'
@@ -56,7 +56,7 @@ def drop_controls(text: str) -> str:
 
 
 def make_page(number: int | None, raw: str, empty_reason: str = "no text in it") -> Page:
-    """The page for `raw` text: TEXT, EMPTY, GARBLED or TOO_LONG."""
+    """Make the page for `raw` text: TEXT, EMPTY, GARBLED or TOO_LONG."""
     if len(raw) > MAX_CHARACTERS:
         return too_long(number, f"{len(raw):,} characters")
     reason = garbled_reason(raw)
@@ -69,16 +69,16 @@ def make_page(number: int | None, raw: str, empty_reason: str = "no text in it")
 
 
 def too_long(number: int | None, measured: str) -> Page:
-    """A page that holds more than anybody can mean as one page."""
+    """A page whose text exceeds the limit."""
     reason = f"{measured} in one page; the limit is {MAX_CHARACTERS:,} characters"
     return Page(number, "", PageState.TOO_LONG, reason)
 
 
 def garbled_reason(text: str) -> str:
-    r"""Why `text` is not language but glyph codes; empty if it is language.
+    r"""Why `text` is glyph codes instead of language; empty if it is language.
 
-    Chinese, Arabic or mathematics have none of these signs. Only the characters decide, never a
-    dictionary.
+    The decision uses character classes only, no dictionary. Chinese, Arabic or mathematics are not
+    affected.
 
     >>> garbled_reason("Zero trust"), garbled_reason("零信任架构"), garbled_reason("∀x∈ℝ: x²≥0")
     ('', '', '')
@@ -104,7 +104,7 @@ def garbled_reason(text: str) -> str:
 
 
 def _word_share(text: str) -> float:
-    """The share of visible characters that stand in plain words of two letters or more."""
+    """The share of visible characters in plain words of two letters or more."""
     tokens = text[:_SAMPLE].split()
     words = (token.strip(_PUNCTUATION) for token in tokens)
     clean = sum(len(word) for word in words if len(word) > 1 and _is_word(word))
@@ -112,7 +112,7 @@ def _word_share(text: str) -> float:
 
 
 def _is_word(token: str) -> bool:
-    """Letters (and marks) alone; of Latin ones at least one vowel, capitals only in front."""
+    """Whether it has only letters and marks; Latin words need a vowel and no inner capitals."""
     if not token.replace("-", "").replace("’", "").replace("'", "").isalpha():
         return not token.isascii() and all(unicodedata.category(c)[0] in "LM" for c in token)
     return not token.isascii() or (
@@ -121,7 +121,7 @@ def _is_word(token: str) -> bool:
 
 
 def _cipher_reason(sample: str) -> str:
-    """Fonts with shifted codes give letters, but not words: almost no vowels among them."""
+    """Detect fonts with shifted codes: Latin text with almost no vowels."""
     latin = [character for character in sample if character.isascii() and character.isalpha()]
     letters = sum(map(str.isalpha, sample))
     if len(latin) < _MIN_LETTERS or len(latin) < 0.9 * letters:
@@ -133,7 +133,7 @@ def _cipher_reason(sample: str) -> str:
 
 
 def _jumble_reason(text: str) -> str:
-    """Glyph numbers taken for letters give letters of many scripts inside of one word."""
+    """Detect glyph numbers taken for letters: many scripts inside single words."""
     scripts = [_script(letter) if letter > "\x7f" else "" for letter in text[:20_000]]
     pairs = [(one, next_one) for one, next_one in pairwise(scripts) if one and next_one]
     changes = sum(one != next_one for one, next_one in pairs)
@@ -144,7 +144,7 @@ def _jumble_reason(text: str) -> str:
 
 @lru_cache(maxsize=20_000)
 def _script(character: str) -> str:
-    """The script of a letter; the three of Japanese, and Chinese, count as one; else empty."""
+    """The script of a letter; Japanese and Chinese count as one; empty if there is none."""
     if not character.isalpha():
         return ""
     script = unicodedata.name(character, "").split(" ")[0].split("-")[0]

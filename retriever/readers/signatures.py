@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes and not by its name."""
+"""Detects the file type from the first bytes, not from the name."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ _OPEN = {
 }  # by what the package states of itself
 _OFFICE = (("word", "docx"), ("ppt", "pptx"), ("xl", "xlsx"))  # by the folder of its parts
 PICTURES = frozenset({"a PNG image", "a JPEG image", "a TIFF image", "a BMP image", "a WebP image"})
-"""What of this an OCR may read."""
+"""The image types that OCR can read."""
 
 _PDF_REMAINS = (b"%PDF", b"endobj", b"startxref", b"trailer")
 PDF_HEADER_WITHIN = 1024
-"""Readers of PDF accept this many bytes of junk before the header."""
+"""PDF readers accept this many bytes before the header."""
 
 
 def kind(data: bytes) -> str:
-    """What it is: "pdf", "docx", "ole", other things in words ("a PNG image"), "" for maybe text.
+    """The type: "pdf", "docx", "ole", other types in words ("a PNG image"), "" for maybe text.
 
     >>> kind(b"%PDF-1.7 ..."), kind(b"GIF89a" + bytes(9)), kind(b"GIF89a was a format")
     ('pdf', 'a GIF image', '')
@@ -86,17 +86,17 @@ def kind(data: bytes) -> str:
 
 
 def holds_pdf(data: bytes) -> bool:
-    """Whether a PDF header stands near the beginning, or there is something else of a PDF."""
+    """Whether a PDF header is near the beginning, or other parts of a PDF are present."""
     return b"%PDF-" in data[: PDF_HEADER_WITHIN + 5] or any(mark in data for mark in _PDF_REMAINS)
 
 
 def is_encrypted_office(data: bytes) -> bool:
-    """Whether an OLE container holds an Office document under a password."""
+    """Whether an OLE container holds an encrypted Office document."""
     return "EncryptedPackage".encode("utf-16-le") in data
 
 
 def looks_like_html(data: bytes) -> bool:
-    """Whether the bytes begin as a page of HTML does."""
+    """Whether the bytes begin like an HTML page."""
     head = data[:512].replace(b"\x00", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").lower()
     return head.startswith((b"<!doctype html", b"<html")) or (
         head.startswith((b"<?xml", b"<!--")) and b"<html" in head
@@ -104,7 +104,7 @@ def looks_like_html(data: bytes) -> bool:
 
 
 def _stated(archive: zipfile.ZipFile) -> bytes:
-    """What a package says it is; empty where that part is damaged."""
+    """The type that a package states; empty if that part is damaged."""
     try:
         with archive.open("mimetype") as part:
             return part.read(100).strip()
