@@ -1,7 +1,7 @@
-"""Jupyter notebooks (.ipynb): the cells in their order, prose as it stands, code fenced.
+"""Jupyter notebooks (.ipynb): the cells in order, Markdown unchanged, code fenced.
 
-Of what a cell printed the first lines are kept, because "which run reached 0.93" is what people
-look for; pictures, HTML and widgets are left out.
+The first lines of printed output are kept, because people search for them ("which run reached
+0.93"). Pictures, HTML and widgets are dropped.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from retriever.types import Document, ReadError
 
 VERSION = 1
 
-_MAX_BYTES = 100_000_000  # most of it pictures
-_MAX_OUTPUT = 1_000  # characters kept of what one cell printed
+_MAX_BYTES = 100_000_000  # mostly pictures
+_MAX_OUTPUT = 1_000  # characters of a cell's output
 _COLOURS = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
 _HEADING = re.compile(r"^# +(\S[^\n]*)", re.MULTILINE)
 _TICKS = re.compile(r"`{3,}")
 
 
 def read_notebook(data: bytes, name: str) -> Document:
-    """The document of a notebook: one page."""
+    """Read a notebook into one page."""
     if len(data) > _MAX_BYTES:
         return Document(name, "notebook", (too_long(None, f"{len(data):,} bytes"),))
     book = _parsed(data)
@@ -57,7 +57,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
 
 
 def _cells(book: dict[str, Any]) -> Any:
-    """The cells; version 3 of the format kept them in worksheets."""
+    """The cells; version 3 of the format stores them in worksheets."""
     sheets = book.get("worksheets")
     if "cells" in book or not isinstance(sheets, list):
         return book.get("cells")
@@ -96,7 +96,7 @@ def _printed(output: dict[str, Any]) -> str:
         return f"{output.get('ename', '')}: {output.get('evalue', '')}\n"
     data = _dict(output.get("data"))
     text = _joined(output.get("text", data.get("text/plain")))
-    # "<Figure size 640x480>" stands for a picture.
+    # "<Figure size 640x480>" is a placeholder for a picture.
     return "" if text.startswith("<") and text.rstrip().endswith(">") else text.rstrip("\n") + "\n"
 
 
@@ -106,7 +106,7 @@ def _fenced(code: str, language: str) -> str:
 
 
 def _joined(value: object) -> str:
-    """A text, or the list of lines that the format makes of it."""
+    """Join a value that is a string or a list of lines."""
     if isinstance(value, list):
         return "".join(line for line in value if isinstance(line, str))
     return value if isinstance(value, str) else ""

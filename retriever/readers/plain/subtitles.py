@@ -1,9 +1,9 @@
-"""Subtitles (.srt .vtt .sbv .ass .ssa): what is said, in paragraphs that begin with their time.
+"""Subtitles (.srt .vtt .sbv .ass .ssa): the spoken text, in paragraphs that begin with their time.
 
-A paragraph ends at a pause in speech, or at the end of a sentence after half a minute, so that a
-hit tells the time to go to: "[00:01:05] …". Tags, positions, numbers and comments are left out, and
-so are the lines that captions of live speech repeat while they roll up. Every cue is found by its
-line of times, whatever stands around it: a damaged or missing number costs nothing.
+A paragraph ends at a pause in speech, or at the end of a sentence after half a minute, so a hit
+shows the time to go to: "[00:01:05] …". Tags, positions, numbers and comments are removed, and so
+are lines that rolling captions repeat. A cue is recognised by its time line alone, so a damaged or
+missing number loses nothing.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ ENDINGS = (".srt", ".vtt", ".sbv", ".ass", ".ssa")
 
 _MIN_PAUSE = 3.0  # seconds of silence that end a paragraph
 _MIN_PARAGRAPH = 30.0  # seconds after which a paragraph ends with the sentence
-_MAX_PARAGRAPH = 60.0  # … or even inside of it
+_MAX_PARAGRAPH = 60.0  # seconds after which it ends even inside a sentence
 _MAX_ROLLING_GAP = 0.25  # seconds between a caption and the one that repeats it, at most
 
 _CLOCK = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
 _TIMES = re.compile(rf"\s*{_CLOCK}\s*--?>\s*{_CLOCK}(?![\d:])")
-_BARE_TIMES = re.compile(rf"\s*{_CLOCK},{_CLOCK}\s*$")  # of .sbv: nothing else in the line
+_BARE_TIMES = re.compile(rf"\s*{_CLOCK},{_CLOCK}\s*$")  # a whole line in .sbv files
 _DIALOGUE = re.compile(r"Dialogue:\s*(?P<fields>(?:[^,\n]*,){9})(?P<text>.*)")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>|<[\d:.]{5,12}>")
 _VOICE = re.compile(r"<v(?:\.[^\s<>]{0,100})?\s+([^<>\n]{1,100})>")
@@ -41,7 +41,7 @@ _END_OF_SENTENCE = re.compile(r"[.!?…。！？][\"'”’»)\]]*$")
 
 @dataclass(frozen=True, slots=True)
 class _Cue:
-    """What is shown from `start` to `end`, in seconds."""
+    """The text shown from `start` to `end`, in seconds."""
 
     start: float
     end: float
@@ -50,7 +50,7 @@ class _Cue:
 
 
 def read_subtitles(data: bytes, name: str) -> Document:
-    """The document of a file of subtitles."""
+    """Read a subtitle file into one page."""
     if len(data) > 4 * MAX_CHARACTERS:
         return Document(name, "subtitles", (too_long(None, f"{len(data):,} bytes"),))
     source = drop_controls(unify_lines(decoded(data)))
@@ -63,7 +63,7 @@ def read_subtitles(data: bytes, name: str) -> Document:
 
 
 def _cues(lines: list[str]) -> Iterator[_Cue]:
-    """Every cue in the file, in its order."""
+    """All cues of the file, in order."""
     times: tuple[float, float] | None = None
     said: list[str] = []
     for line in [*lines, ""]:
@@ -85,7 +85,7 @@ def _cues(lines: list[str]) -> Iterator[_Cue]:
 
 
 def _styled(match: re.Match[str]) -> Iterator[_Cue]:
-    """A line of Advanced SubStation: layer, start, end, style, speaker, margins, effect, text."""
+    """Parse a line of (Advanced) SubStation: layer, start, end, style, speaker, …, text."""
     fields = match["fields"].split(",")
     times = _BARE_TIMES.match(f"{fields[1].strip()},{fields[2].strip()}")
     drawn = re.search(r"\\p[1-9]", match["text"])
@@ -107,7 +107,7 @@ def _plain(line: str) -> str:
 
 
 def _seconds(clock: Iterable[str | None]) -> float:
-    """Hours, minutes, seconds and thousandths as seconds.
+    """Convert hours, minutes, seconds and thousandths to seconds.
 
     >>> _seconds(("1", "02", "03", "5"))
     3723.5
@@ -118,7 +118,7 @@ def _seconds(clock: Iterable[str | None]) -> float:
 
 
 def _unrolled(cues: Iterable[_Cue]) -> Iterator[_Cue]:
-    """The cues without the lines that were on the screen already."""
+    """Remove lines that were already on the screen."""
     shown: tuple[str, ...] = ()
     until = float("-inf")
     for cue in cues:
@@ -156,21 +156,21 @@ def _paragraph(begin: float, said: list[str]) -> str:
 
 
 def _joined(lines: tuple[str, ...]) -> str:
-    """A cue's lines as one; where two people speak at once each keeps a line."""
+    """Join the lines of a cue; two speakers keep a line each."""
     if len(lines) > 1 and all(line.startswith(("-", "–", "‐")) for line in lines):
         return "\n".join(["", *lines, ""])
     return " ".join(lines)
 
 
 def _ends(before: str, pause: float, length: float) -> bool:
-    """Whether a paragraph ends after `before`, so long after its begin and before what follows."""
+    """Whether a paragraph ends after `before`, given its length and the pause that follows."""
     if pause >= _MIN_PAUSE or length >= _MAX_PARAGRAPH:
         return True
     return length >= _MIN_PARAGRAPH and _END_OF_SENTENCE.search(before) is not None
 
 
 def _clock(seconds: float) -> str:
-    """A time as it is shown: "01:02:03".
+    """Format a time: "01:02:03".
 
     >>> _clock(3723.5)
     '01:02:03'

@@ -1,7 +1,7 @@
-"""Plain text: one page without a number, whatever the encoding.
+"""Plain text: one page without a number, in any encoding.
 
-A form feed becomes a line end, not a page: in text files it stands inside paragraphs, where a
-printer once needed it, and nobody cites "page 3" of a text file.
+A form feed becomes a newline, not a page break: in text files it often falls inside a paragraph,
+and nobody cites "page 3" of a text file.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from retriever.types import Document, ReadError
 VERSION = 1
 
 _MAX_BYTES = 4 * MAX_CHARACTERS
-"""No text of legal length needs more bytes: four hold a character in every encoding read here."""
+"""A character takes at most four bytes in every supported encoding."""
 
 
 def read_text(data: bytes, name: str) -> Document:
-    """The document of a text file."""
+    """Read a text file into one page."""
     if len(data) > _MAX_BYTES:
         return Document(name, "txt", (too_long(None, f"{len(data):,} bytes"),))
     return Document(name, "txt", (make_page(None, decoded(data), "nothing but blanks in it"),))
 
 
 def decoded(data: bytes, declared: str = "") -> str:
-    """The text of `data`; ReadError if the bytes are no text in any encoding."""
+    """Decode `data`; raises ReadError if it is not text in any encoding."""
     text = decode(data, declared)
     if text is None:
         raise ReadError("not text: its bytes are binary data")
-    return text.replace("\x00", "")  # damage: no text has a use for NUL
+    return text.replace("\x00", "")  # NUL is damage in a text
