@@ -1,8 +1,8 @@
-"""Tables in text files: CSV and its relatives, whatever separates their cells.
+"""Delimited tables in text files: CSV and its variants, with any delimiter.
 
-The delimiter is the one that cuts the first lines into equally many cells; the name's ending only
-breaks ties, because half of all ".csv" files have semicolons or tabs. A file that no delimiter
-cuts evenly is prose with commas in it, and is read as text.
+The delimiter is the one that splits the first lines into equally many cells. The file's ending only
+breaks ties, because many ".csv" files use semicolons or tabs. A file that no delimiter splits
+evenly is prose with commas, and is read as text.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from retriever.types import Document, Page, PageState
 VERSION = 1
 
 MAX_BYTES = 200_000_000
-"""The largest file that is read: decoded, it stands in memory at up to four times its size."""
+"""The largest file that is read; decoded, it takes up to four times its size in memory."""
 
 _DELIMITERS = ",;\t|"
-_SAMPLE = 100  # rows looked at for the delimiter
-_MIN_EVENNESS = 0.8  # of them must have equally many cells
+_SAMPLE = 100  # rows used to detect the delimiter
+_MIN_EVENNESS = 0.8  # share of rows that must have equally many cells
 
 
 class Shape(NamedTuple):
-    """How the cells are separated; without `quoted`, quotation marks are letters."""
+    """The format of a table; without `quoted`, quotation marks are ordinary characters."""
 
     delimiter: str
     quoted: bool = True
@@ -40,11 +40,11 @@ class Shape(NamedTuple):
 
 
 def read_table(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document of a CSV or TSV file: pages of rows, or of text where it is no table."""
+    """Read a CSV or TSV file into pages of rows; pages of text if it is not a table."""
     if len(data) > MAX_BYTES:
         page = rows.left_out(None, "", f"{len(data):,} bytes")
         return Document(name, "csv", (page,))
-    # A cell may hold a whole document; the limit is the process's, so it is put back.
+    # A cell may hold a whole document. The limit is global, so it is restored afterwards.
     before = csv.field_size_limit(rows.MAX_TEXT)
     try:
         return _document(decoded(data), name, options)
@@ -66,7 +66,7 @@ def _document(text: str, name: str, options: ReadOptions) -> Document:
 
 
 def _without_hint(text: str) -> tuple[str, str]:
-    """The text without the line in which Excel writes the delimiter, and that delimiter."""
+    """Split off the "sep=" line that Excel writes, and return its delimiter."""
     first, _, rest = text.partition("\n")
     hint = first.strip().lower()
     if hint.startswith("sep=") and len(hint) == len("sep=;"):
@@ -75,9 +75,9 @@ def _without_hint(text: str) -> tuple[str, str]:
 
 
 def shape_of(text: str, expected: str = ",") -> Shape | None:
-    r"""How the cells of a table are separated, or None where the text is no table.
+    r"""The format of the table, or None if the text is not a table.
 
-    `expected` wins where two delimiters do equally well.
+    `expected` wins between two delimiters that fit equally well.
 
     >>> shape_of("a;b\n1,5;2\n"), shape_of("Dear Sir, I\nwrite, as, you\nsee.\n")
     (Shape(delimiter=';', quoted=True, escaped=False), None)
@@ -97,10 +97,11 @@ def shape_of(text: str, expected: str = ",") -> Shape | None:
 
 
 def _evenness(text: str, shape: Shape) -> tuple[float, int, int]:
-    """The share of rows with the most frequent number of cells; titles left out; that number.
+    """The share of rows with the most frequent number of cells, and that number.
 
-    Rows of one cell at the very top may be titles above the table. They may also be the names of
-    columns, cut at the wrong signs ("Size;Price" above "1,5;2,5"), so few of them are better.
+    Single-cell rows at the top may be titles above the table and do not count. They may also be
+    column names split by the wrong delimiter ("Size;Price" above "1,5;2,5"), so fewer of them are
+    better.
     """
     widths = [len(row) for row in islice(_cells(text[:1_000_000], shape), _SAMPLE) if row]
     titles = next((at for at, width in enumerate(widths[:-1]) if width > 1), 0)
@@ -112,7 +113,7 @@ def _evenness(text: str, shape: Shape) -> tuple[float, int, int]:
 
 
 def _never_closed(text: str, shape: Shape) -> bool:
-    """Whether a quotation mark is never closed, so that one cell swallows all rows after it."""
+    """Whether a quotation mark is never closed, so one cell takes all rows after it."""
     if '"' not in text:
         return False
     try:
@@ -130,7 +131,7 @@ def _never_closed(text: str, shape: Shape) -> bool:
 
 
 def _cells(text: str, shape: Shape, *, strict: bool = False) -> Iterator[list[str]]:
-    """The rows of a table as lists of cells, as the csv module cuts them."""
+    """The rows of a table as lists of cells, by the csv module."""
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=shape.delimiter,

@@ -1,9 +1,9 @@
-"""JSON Lines, and JSON: every record with the names of its fields.
+"""JSON Lines and JSON: each record with the names of its fields.
 
-A line of JSON Lines, or an item of a JSON list of objects, is a record: "title: … | year: 2024",
-its longer texts as paragraphs. Other JSON becomes lines "path: value". Numbers stay as they are
-written. Long lists of numbers (vectors, pixels, coordinates) and coded data (images in base64) are
-left out with their size: nobody searches for them. A line that is not JSON is kept as it stands.
+A record is a line of JSON Lines or an item of a JSON list of objects: "title: … | year: 2024", with
+longer texts as paragraphs. Other JSON becomes lines "path: value". Numbers keep their notation.
+Long lists of numbers (vectors, pixels, coordinates) and encoded data (base64 images) are replaced
+by their size. A line that is not JSON is kept unchanged.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ VERSION = 1
 PART_LINES = 200
 MAX_BYTES = 200_000_000
 MAX_JSON_BYTES = 50_000_000
-"""Bytes of one JSON value: parsed, it needs ten times that in memory."""
+"""Bytes of one JSON value; parsed, it takes ten times that in memory."""
 
 _MAX_FIELDS = 100_000  # of one record
-_MAX_NUMBERS = 16  # in a list that is written out
+_MAX_NUMBERS = 16  # longest list of numbers that is kept
 _DATA = re.compile(r"(?:data:[\w/+.;=-]*,)?[A-Za-z0-9+/=_-]{1000,}\s*")
 
 
 def read_jsonl(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document of a JSON Lines file, in pages of lines."""
+    """Read a JSON Lines file into pages of lines."""
     if len(data) > MAX_BYTES:
         return Document(name, "jsonl", (rows.left_out(None, "", f"{len(data):,} bytes"),))
     text = decoded(data)
@@ -45,10 +45,10 @@ def read_jsonl(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 def read_json(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document of a JSON file: records where it is a list of objects, else paths and values."""
+    """Read a JSON file: records if it is a list of objects, else paths and values."""
     if len(data) > MAX_JSON_BYTES:
         return Document(name, "json", (rows.left_out(None, "", f"{len(data):,} bytes"),))
-    made = made_by_machine(name, "")  # by its name: data may well stand in one long line
+    made = made_by_machine(name, "")  # by its name only: data may be one long line
     if made:
         return Document(name, "json", (Page(None, "", PageState.SKIPPED, made),))
     text = decoded(data)
@@ -74,7 +74,10 @@ def _plain(text: str, name: str, why: str) -> Document:
 
 
 def _parsed(text: str) -> Any:
-    """The value; numbers as they are written. ValueError, or RecursionError for deep nesting."""
+    """Parse a value; numbers keep their notation.
+
+    Raises ValueError, or RecursionError for deep nesting.
+    """
     return json.loads(text, parse_int=str, parse_float=str)
 
 
@@ -89,7 +92,7 @@ def _has_json(text: str) -> bool:
 
 
 def _is_lines(text: str) -> bool:
-    """Whether each of the first two lines is a record of its own."""
+    """Whether each of the first two lines is a record."""
     first = [line for line in text.lstrip()[:1_000_000].split("\n", 3)[:2] if line.strip()]
     return len(first) == 2 and all(map(_is_record, first))
 
@@ -109,7 +112,7 @@ def _line_pages(text: str, options: ReadOptions) -> Iterator[Page]:
 
 
 def _line_records(text: str, broken: list[int]) -> Iterator[tuple[int, str]]:
-    """Each line's number and text; the numbers of those that are not JSON go into `broken`."""
+    """The number and text of each line; numbers of invalid lines are added to `broken`."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -145,7 +148,7 @@ def _part_pages(
 
 
 def _note(broken: list[int]) -> str:
-    """Which lines are not JSON; empty if all are.
+    """The reason that names lines that are not JSON; empty if there are none.
 
     >>> _note([17]), _note([])
     ('not JSON, kept as it stands: line 17', '')
@@ -163,7 +166,7 @@ def _record(value: Any) -> str:
 
 
 def _fields(value: Any) -> Iterator[tuple[str, str]]:
-    """Pairs (path, text) of everything a value holds, in its order; bounded, never recursive.
+    """Pairs (path, text) of a value, in order; bounded and not recursive.
 
     >>> list(_fields({"a": {"b": "1"}, "tags": ["x", "y"], "items": [{"n": True}], "no": None}))
     [('a.b', '1'), ('tags', 'x, y'), ('items[1].n', 'true')]
@@ -203,7 +206,7 @@ def _is_number(text: str) -> bool:
 
 
 def _scalar(value: Any) -> str:
-    """A value as text; numbers come as they are written, and null says nothing."""
+    """A value as text; null is empty."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:

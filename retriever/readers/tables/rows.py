@@ -1,12 +1,11 @@
-"""Tables as text: rows that still say what they mean when only a few of them are read.
+"""Tables as text: each row carries the names of its columns.
 
-A row is written with the names of its columns, "Name: Ada | Born: 1815", because a passage holds
-a few rows and never the header above them; cells without anything in them are left out. A table
-without recognisable names is written "Ada | 1815". A row that holds whole texts becomes a block:
-its short cells in one line, each text in a paragraph of its own.
+A row is written "Name: Ada | Born: 1815", because a passage holds a few rows and not the header
+above them. Empty cells are omitted. A table without recognisable column names is written "Ada |
+1815". A row with long texts becomes a block: its short cells in one line, each text in a paragraph.
 
-The module knows nothing of files: readers hand over rows of text and get parts of some hundred.
-Nothing here judges whether letters make words, as pages of prose are judged: tables may hold codes.
+Readers pass rows of text and get parts of some hundred rows. Tables are not tested for garbled
+text, because they may hold codes.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ VERSION = 1
 
 PART_ROWS = 500
 PART_CHARACTERS = 200_000
-"""A part ends after so many rows, or with the row that reaches so many characters."""
+"""A part ends after PART_ROWS rows, or with the row that reaches this length."""
 
 MAX_TEXT = 100_000_000
-"""Characters read of one file: what follows is left out, and a page says so."""
+"""Maximum number of characters of one file; a page notes what was cut off."""
 
-_SAMPLE = 50  # rows looked at to tell whether the first one holds the names of the columns
-_MAX_VALUE = 200  # characters; a longer cell is a text, not a value
+_SAMPLE = 50  # rows used to decide whether the first row holds the column names
+_MAX_VALUE = 200  # characters; a longer cell is a text
 _MAX_NAME = 80  # characters of a column's name
 _NUMBER = re.compile(
     r"[-+(]?[$€£¥]? ?\d[\d.,' \u00a0\u202f]*\)?(?:[eE][-+]?\d+)? ?(?:%|[^\W\d]{1,3}|€|$)"
@@ -39,14 +38,14 @@ _YEAR = re.compile(r"(?:1[89]|20)\d\d")
 
 
 class TableRow(NamedTuple):
-    """A row: its number as a spreadsheet shows it, from 1, and its cells, "" where empty."""
+    """A row: its spreadsheet number from 1, and its cells, "" if empty."""
 
     number: int
     cells: Sequence[str]
 
 
 class Part(NamedTuple):
-    """Some rows as text; `first` and `last` are their numbers."""
+    """Some rows as text, from row `first` to row `last`."""
 
     first: int
     last: int
@@ -54,10 +53,10 @@ class Part(NamedTuple):
 
 
 def written(rows: Iterable[TableRow], min_columns: int = 2) -> Iterator[tuple[int, str]]:
-    """Each row's number and text, in order; empty rows divide tables.
+    """Format rows: the number and text of each, in order. Empty rows separate tables.
 
-    `min_columns` is how many columns a table of words alone must have for its first row to count as
-    their names: in a form of two columns it is a question with its answer.
+    In a table of words only, the first row counts as column names if the table has at least
+    `min_columns` columns: a form of two columns holds questions and answers.
 
     >>> rows = [TableRow(1, ["Name", "Born"]), TableRow(2, ["Ada", "1815"])]
     >>> [text for _, text in written([*rows, TableRow(3, ["Mary", ""])])]
@@ -86,12 +85,12 @@ def written(rows: Iterable[TableRow], min_columns: int = 2) -> Iterator[tuple[in
 def _begun(
     rows: list[TableRow], before: Sequence[str], min_columns: int
 ) -> tuple[Sequence[str], list[tuple[int, str]]]:
-    """The names of a table's columns and the texts of its first rows.
+    """The column names of a table, and the texts of its first rows.
 
-    `before` are the names of the table above it: a blank row may stand inside of one table.
+    `before` holds the names of the previous table, because an empty row may be inside a table.
     """
     width = max((sum(map(bool, row.cells)) for row in rows), default=0)
-    at = 0  # lines above the table: its title, remarks
+    at = 0  # rows above the table: title, remarks
     while width > 1 and at < len(rows) - 1 and sum(map(bool, rows[at].cells)) == 1:
         at += 1
     texts = [(row.number, " ".join(filter(None, row.cells))) for row in rows[:at]]
@@ -108,7 +107,7 @@ def _begun(
 
 
 def _fits(names: Sequence[str], rows: list[TableRow]) -> bool:
-    """Whether every filled cell stands below a name."""
+    """Whether every filled cell is below a name."""
     width = len(names)
     return all(
         not cell or (at < width and names[at]) for row in rows for at, cell in enumerate(row.cells)
@@ -123,8 +122,8 @@ def is_header(
 ) -> bool:
     """Whether a row holds the names of the columns below it.
 
-    Numbers, dates or long texts below a word show it. Where all cells are words, the first table
-    of a file is given the benefit of the doubt if it has `min_columns` columns.
+    It does if numbers, dates or long texts follow below a word. If all cells are words, the first
+    table of a file counts as having names if it has `min_columns` columns.
 
     >>> is_header(["Name", "Born"], [["Ada", "1815"]]), is_header(["Ada", "1815"], [["Mary", "9"]])
     (True, False)
@@ -144,7 +143,7 @@ def is_header(
 
 
 def _is_name(cell: str, column: Sequence[str]) -> bool:
-    """Whether a cell may be a name: no number or date, unless a year above what are no years."""
+    """Whether a cell can be a column name: not a number or date, except a year above no years."""
     if len(cell) > _MAX_NAME or "://" in cell:
         return False
     if _YEAR.fullmatch(cell):
@@ -153,7 +152,7 @@ def _is_name(cell: str, column: Sequence[str]) -> bool:
 
 
 def _shows(cell: str, column: Sequence[str]) -> bool:
-    """Whether what stands below a cell shows that the cell is a name."""
+    """Whether the cells below show that a cell is a column name."""
     values = sum(map(_is_value, column))
     if column and values > len(column) / 2:
         return True
@@ -171,7 +170,7 @@ def _text(names: Sequence[str], row: TableRow) -> str:
 
 
 def record(fields: Iterable[tuple[str, str]]) -> str:
-    r"""Names with their values: one line, or a block of paragraphs where values are whole texts.
+    r"""Format names and values: one line, or a block of paragraphs if values are long texts.
 
     >>> record([("Name", "Ada"), ("Born", "1815"), ("", "x")])
     'Name: Ada | Born: 1815 | x'
@@ -196,7 +195,7 @@ def record(fields: Iterable[tuple[str, str]]) -> str:
 
 
 def parts(texts: Iterable[tuple[int, str]], rows: int = PART_ROWS) -> Iterator[Part]:
-    """Rows put together to parts; nothing after MAX_TEXT characters."""
+    """Group rows into parts; stops after MAX_TEXT characters."""
     held: list[str] = []
     first = last = size = total = 0
     for number, text in texts:
@@ -226,13 +225,13 @@ def page_of(number: int | None, text: str, label: str, reason: str = "") -> Page
 
 
 def left_out(number: int | None, label: str, what: str) -> Page:
-    """A page that stands for what is not read because it is too much."""
+    """A page for rows beyond the limit."""
     reason = f"{what}: more than is read of one file; split it"
     return Page(number, "", PageState.TOO_LONG, reason, label)
 
 
 def span(word: str, first: int, last: int) -> str:
-    """The name of a part.
+    """The label of a part.
 
     >>> span("rows", 1, 500), span("lines", 7, 7)
     ('rows 1–500', 'line 7')
