@@ -1,12 +1,12 @@
-"""E-mail: one message (.eml, Apple's .emlx) or a whole mailbox (.mbox), with what hangs on it.
+"""E-mail: a message (.eml, Apple's .emlx) or a mailbox (.mbox), with attachments.
 
-A message's text begins with the lines From, To and Cc, because "the mail Ada wrote to Bob" is how
-mails are looked for; its subject is the document's title. Of a text and its HTML twin the text is
-read, unless it is a mere "see the HTML version". Quoted replies and signatures are kept as they
-stand: the mail that was answered may be nowhere else, and a telephone number often is only there.
+The text of a message begins with its From, To and Cc lines, because people search for "the mail Ada
+wrote to Bob". Its subject is the document's title. If a message has a plain and an HTML form, the
+plain form is read unless it only points to the HTML. Quoted replies and signatures are kept: the
+quoted mail may exist nowhere else.
 
-The parser is the lenient one: it takes headers as raw strings, so that no damaged address, date or
-encoded word can cost the mail. No link is followed and no picture fetched.
+The lenient parser returns headers as raw strings, so a damaged address, date or encoded word cannot
+lose the mail. No link is followed and no picture fetched.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from retriever.types import Document, Page, PageState, ReadError
 
 VERSION = 1
 
-_MAX_BYTES = 120_000_000  # taken apart, a mail needs ten times its size in memory
+_MAX_BYTES = 120_000_000  # a parsed mail takes ten times its size in memory
 _MAX_MAILS = 20_000
 _MBOX_FROM = re.compile(
     rb"(?:\A|(?<=\n)\r?\n)From [^\r\n]{0,300}?\d\d?:\d\d[^\r\n]{0,20}\d{4}[^\r\n]{0,12}\r?\n"
@@ -43,12 +43,12 @@ _ENCRYPTED = "encrypted with {}: decrypt it in the mail program and save it anew
 
 
 def read_eml(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document of one message: its text, then the pages of its attachments."""
+    """Read one message: its text, then the pages of its attachments."""
     if len(data) > _MAX_BYTES:
         return Document(name, "eml", (too_long(None, f"{len(data):,} bytes"),))
     message = _parsed(_without_wrapping(data))
     title = clean_title(header(message, "subject"), name)
-    # Inside of another file a mail's title is lost.
+    # A nested mail has no title of its own, so its subject goes into the text.
     pages = [*_mail_pages(message, options, set(), "", titled=bool(title) and options.depth == 0)]
     addresses = {key: people(message, key) for key in ("from", "to", "cc")}
     return Document(
@@ -63,7 +63,7 @@ def read_eml(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 def read_mbox(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document of a mailbox: each mail a page, labelled with its number and subject."""
+    """Read a mailbox: each mail is a page, labelled with its number and subject."""
     starts = [match.end() for match in _MBOX_FROM.finditer(data)]
     if not starts:
         raise ReadError("not a mailbox: no line in it begins a mail")
@@ -97,7 +97,7 @@ def _mbox_mail(data: bytes, number: int, options: ReadOptions, taken: set[str]) 
 
 
 def _without_wrapping(data: bytes) -> bytes:
-    """The message alone: Apple's files begin with its length, saved ones with a mailbox's line."""
+    """Remove the length that Apple's files begin with, or a mailbox's From line."""
     body = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     if match := _EMLX.match(body):
         return body[match.end() : match.end() + int(match[1])]
@@ -118,13 +118,13 @@ def _parsed(data: bytes) -> Message:
         raise ReadError(f"broken: {error_text(error)}") from None
 
 
-# What a mail says
+# Text of a mail
 
 
 def _mail_pages(
     message: Message, options: ReadOptions, taken: set[str], prefix: str, *, titled: bool
 ) -> Iterator[Page]:
-    """The page of a mail, then those of its attachments, their labels behind `prefix`."""
+    """The page of a mail, then those of its attachments, with `prefix` before their labels."""
     parts = MailParts()
     collect_parts(message, parts)
     options.extend_deadline(PAGE_SECONDS)
@@ -138,7 +138,7 @@ def _mail_pages(
 
 
 def _own_page(message: Message, parts: MailParts, *, titled: bool) -> Page:
-    """What the mail itself says; a mail without words still says from whom to whom."""
+    """The page of the mail's own text; without text, its headers alone."""
     body = "\n\n".join(text for text in (text.strip("\n") for text in parts.texts) if text.strip())
     if parts.encrypted:
         return Page(None, "", PageState.ENCRYPTED, _ENCRYPTED.format(parts.encrypted))

@@ -1,7 +1,7 @@
-"""A mail's headers as text: encoded words decoded, raw bytes guessed, people told apart.
+"""Mail headers as text: decodes encoded words, guesses raw bytes, splits addresses.
 
-Headers are taken as they stand in the file, because the library's own ways lose raw bytes or
-stop at a damaged address.
+Headers are read as they are in the file, because the standard library loses raw bytes or fails at a
+damaged address.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from retriever.readers.facts import clean_fact
 
 VERSION = 1
 
-_MAX_HEADER = 20_000  # characters decoded of one header
+_MAX_HEADER = 20_000  # characters of one header
 _MAX_PEOPLE = 100
 _FOLDED = re.compile(r"\r?\n[ \t]*")
 
 
 def header(message: Message, key: str) -> str:
-    """A header's value as text on one line; empty if there is none."""
+    """A header's value on one line; empty if there is none."""
     return decoded(next(iter(_raw(message, key)), ""))
 
 
 def _raw(message: Message, key: str) -> list[str]:
-    """All values of a header as they stand in the file: the library's own ways lose raw bytes."""
+    """All raw values of a header; the library's own access loses raw bytes."""
     return [str(value) for name, value in message.raw_items() if name.lower() == key]
 
 
 def decoded(raw: str) -> str:
-    """Encoded words decoded, raw bytes guessed, folded lines unfolded."""
+    """Decode encoded words and raw bytes, and unfold lines."""
     raw = _FOLDED.sub(" ", raw[:_MAX_HEADER])
     try:
         pieces = decode_header(raw) if "=?" in raw else [(raw, None)]
@@ -63,7 +63,7 @@ def _addresses(message: Message, key: str) -> list[tuple[str, str]]:
 
 
 def people(message: Message, key: str) -> str:
-    """The people of a header, as "Ada <ada@example.org>, Bob <…>"."""
+    """The people in a header, as "Ada <ada@example.org>, Bob <…>"."""
     named = [
         f"{name} <{address}>" if name else address for name, address in _addresses(message, key)
     ]
@@ -71,7 +71,7 @@ def people(message: Message, key: str) -> str:
 
 
 def author(message: Message) -> str:
-    """Who wrote it: a name, or else an address."""
+    """The sender: a name, or else an address."""
     return next((name or address for name, address in _addresses(message, "from")), "")
 
 

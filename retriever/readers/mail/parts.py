@@ -1,7 +1,7 @@
-"""A mail taken apart: its own text, the files that hang on it, and what cannot be read of it.
+"""The MIME parts of a mail: its own text, its attachments, and what cannot be read.
 
-Of several forms of the same text one is taken: the first, which by custom is the plain one, unless
-it only points to its HTML twin. A mail in a mail is a file like any other.
+Of alternative forms of a text the first is used, which by convention is plain text, unless it only
+points to the HTML form. A nested mail is an attachment.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from retriever.types import ReadError
 VERSION = 1
 
 MAX_LEAVES = 2_000
-"""Parts of one mail that are looked at."""
+"""Maximum number of parts of one mail."""
 
-_MAX_STUB = 300  # characters: a text shorter than that may only point to its HTML twin
-# Not those of the machine: they differ, and so would the result.
+_MAX_STUB = 300  # characters: a shorter plain text may only point to the HTML form
+# Fixed, because the machine's own table differs between systems.
 _ENDINGS = MimeTypes(filenames=())
 
 
 @dataclass(slots=True)
 class MailParts:
-    """A mail taken apart: its own texts in order, what hangs on it, and why text is missing."""
+    """The parts of a mail: its texts in order, its attachments, and why text is missing."""
 
     texts: list[str] = field(default_factory=list)
     files: list[tuple[str, bytes]] = field(default_factory=list)
@@ -40,7 +40,7 @@ class MailParts:
 
 
 def collect_parts(message: Message, parts: MailParts) -> None:
-    """Sort a message's parts, itself among them, in their order."""
+    """Sort the parts of a message, including itself, in order."""
     kind = message.get_content_type()
     parts.leaves += 1
     if parts.leaves > MAX_LEAVES:
@@ -62,12 +62,12 @@ def _take_pgp(message: Message, parts: MailParts) -> None:
 
 
 def _take_status(message: Message, parts: MailParts) -> None:
-    """Why a mail could not be delivered: blocks of lines like headers."""
+    """A delivery status: blocks of lines like headers."""
     parts.texts += [str(each) for each in _children(message)]
 
 
 def _take_best(message: Message, parts: MailParts) -> None:
-    """Of several forms of the same text one; the files that hang on any of them all."""
+    """Choose one of several forms of a text; keep the attachments of all."""
     forms: list[str] = []
     for inner in _children(message):
         form = MailParts(leaves=parts.leaves)
@@ -90,16 +90,18 @@ def _take_smime(message: Message, parts: MailParts) -> None:
 
 
 def _take_mail(message: Message, parts: MailParts) -> None:
-    """A mail in a mail is a file like others: it is read through the door."""
+    """Add a nested mail as a file."""
     if str(message.get("content-transfer-encoding")).strip().lower() == "base64":
-        parts.files.append(("mail.eml", _wrapped_mail(message)))  # against the rules, but seen
+        parts.files.append(
+            ("mail.eml", _wrapped_mail(message))
+        )  # against the standard, but it occurs
         return
     for inner in _children(message):
         subject = clean_fact(header(inner, "subject")) or "mail"
         name = subject.replace("/", "-").replace("\\", "-")[:100] + ".eml"
         try:
             parts.files.append((name, inner.as_bytes(policy=email.policy.compat32)))
-        # The library cannot write some of what it can read.
+        # The library cannot serialise every message that it can parse.
         except Exception:  # noqa: BLE001 - see the line above
             parts.files.append((name, str(inner.get_payload()).encode("utf-8", "replace")))
 
@@ -126,19 +128,19 @@ def _children(message: Message) -> list[Message]:
     payload = message.get_payload()
     if isinstance(payload, list):
         return [each for each in payload if isinstance(each, Message)]
-    # Said to have parts, but none was found: what is there is its text.
+    # Declared as multipart, but without parts: the payload is its text.
     message.set_type("text/plain")
     return [message] if isinstance(payload, str) and payload.strip() else []
 
 
 def _is_file(message: Message) -> bool:
-    """Whether a text part hangs on the mail, rather than being its text."""
+    """Whether a text part is an attachment."""
     disposition = str(message.get("content-disposition") or "").strip().lower()
     return disposition.startswith("attachment") or bool(_stated_name(message))
 
 
 def _is_inline_picture(message: Message, kind: str) -> bool:
-    """A picture shown inside of the HTML, as a web page's are; those are no attachments."""
+    """Whether it is a picture shown inside the HTML; those are not attachments."""
     disposition = str(message.get("content-disposition") or "").strip().lower()
     shown = "content-id" in message and not disposition.startswith("attachment")
     return shown and kind.startswith("image/")
@@ -170,7 +172,7 @@ def _bytes(message: Message) -> bytes:
 
 
 def _text(message: Message) -> str:
-    """A part's text; what it says of its encoding is believed unless its bytes contradict it."""
+    """The text of a part; its declared charset is used unless the bytes contradict it."""
     data = _bytes(message)
     if len(data) > 4 * MAX_CHARACTERS:
         raise ReadError(f"its text is too long: {len(data):,} bytes")
@@ -189,7 +191,7 @@ def _plain_text(message: Message) -> str:
 
 
 def unflowed(text: str, *, delete: bool = False) -> str:
-    r"""Paragraphs whose lines end in a blank put together again (RFC 3676).
+    r"""Join the lines of flowed paragraphs (RFC 3676).
 
     >>> unflowed("One \nparagraph.\n-- \nAda\n")
     'One paragraph.\n-- \nAda\n'
