@@ -1,9 +1,8 @@
-"""E-books (.epub): the chapters in reading order, each a page with a number and its title.
+"""E-books (.epub): chapters in reading order, each a page with a number and its title.
 
-A page is one item of the book's spine: where a book's maker cut it. Its label is the title the
-table of contents gives it, else its first heading, else "part 3". The table of contents itself and
-a cover of pictures are left out. What digital rights management has locked is reported as such,
-never as empty; scrambled fonts are no such lock.
+A page is one item of the book's spine. Its label is its title in the table of contents, else its
+first heading, else "part 3". The table of contents and a cover without text are dropped. Chapters
+with DRM are reported as encrypted, not as empty; obfuscated fonts do not count as DRM.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ VERSION = 1
 
 _MAX_ITEMS = 5_000
 _MAX_ITEM = 40_000_000  # bytes of one chapter
-_MAX_TAGS = 2_000_000  # as in html
+_MAX_TAGS = 2_000_000  # as in html.py
 _MAX_LABEL = 120
-_MAX_HEAD = 200  # characters of a table of contents that stand above its links
+_MAX_HEAD = 200  # characters of text in a page that only holds the contents
 _DAMAGED = (
     *(zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError),
     *(RuntimeError, zlib.error, etree.LxmlError),
@@ -51,7 +50,7 @@ _ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]+)""")
 
 @dataclass(slots=True)
 class _Item:
-    """A file of the book: where it lies in the archive, and what the manifest says of it."""
+    """A file of the book: its place in the archive and its manifest entry."""
 
     path: str
     kind: str = ""
@@ -60,7 +59,7 @@ class _Item:
 
 @dataclass(slots=True)
 class _Book:
-    """What the package file tells: its items by their ids, the order, and the facts."""
+    """The package file: items by id, reading order, metadata."""
 
     items: dict[str, _Item] = field(default_factory=dict)
     spine: list[str] = field(default_factory=list)
@@ -69,7 +68,7 @@ class _Book:
 
 
 def read_epub(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document of an EPUB file."""
+    """Read an EPUB file."""
     large = too_large(data, "an EPUB book")
     if large:
         return Document(name, "epub", (too_long(None, large),))
@@ -121,7 +120,7 @@ def _book(data: bytes) -> _Book:
 
 
 def _package_path(data: bytes) -> str:
-    """Where the package file lies, as the container says, or else by its ending."""
+    """The path of the package file: from the container, or else by its ending."""
     try:
         for element in tree(data, "META-INF/container.xml").iter(etree.Element):
             if local(element) == "rootfile" and element.get("full-path"):
@@ -144,7 +143,7 @@ def _add_item(book: _Book, element: etree._Element, folder: str) -> None:
 
 
 def _resolved(folder: str, href: str) -> str:
-    """A link inside the archive, as the name of a member.
+    """Resolve a link to the name of an archive member.
 
     >>> _resolved("OEBPS/text", "../a%20b.xhtml#c")
     'OEBPS/a b.xhtml'
@@ -182,15 +181,16 @@ def _pages(
 
 
 def _in_order(book: _Book) -> list[_Item]:
-    """The items in reading order; a book without an order has that of its list of items."""
+    """The items in reading order; in manifest order if the spine is empty."""
     named = [book.items[key] for key in book.spine if key in book.items]
     return named or [item for item in book.items.values() if "html" in item.kind]
 
 
 def _is_frame(item: _Item, page: Page) -> bool:
-    """A table of contents, even one that is missing, or a cover without words."""
+    """Whether an item is a table of contents or a cover without text."""
     if "nav" in item.properties.split():
-        return len(page.text) < _MAX_HEAD  # "Contents", or else a table of its own
+        # Only a heading: a page with more text holds a contents list of its own.
+        return len(page.text) < _MAX_HEAD
     stem = posixpath.basename(item.path).lower()
     return page.state is PageState.EMPTY and stem.startswith(("cover", "nav", "toc", "titlepage"))
 
@@ -232,18 +232,18 @@ def _read_chapter(source: bytes) -> tuple[Page, str]:
 
 
 def _opened(match: re.Match[str]) -> str:
-    """`<a id="x"/>` is a whole element in XHTML, but in HTML one that never ends."""
+    """Expand `<a id="x"/>`: it is complete in XHTML, but stays open in HTML."""
     tag, attributes = match.groups()
     if tag.lower() in _VOID:
         return match[0]
     return f"<{tag}{attributes}></{tag}>"
 
 
-# What stands beside the chapters
+# Contents and encryption
 
 
 def _contents(data: bytes, book: _Book) -> dict[str, str]:
-    """The titles the tables of contents give, by the item they lead to; the first title counts."""
+    """Titles from the tables of contents by item; the first title wins."""
     titles: dict[str, str] = {}
     newer = [item for item in book.items.values() if "nav" in item.properties.split()]
     older = [item for item in book.items.values() if item.kind == "application/x-dtbncx+xml"]
@@ -259,7 +259,7 @@ def _contents(data: bytes, book: _Book) -> dict[str, str]:
 
 
 def _entries(root: etree._Element) -> Iterator[tuple[str, str]]:
-    """Pairs of link and title, in order, of either kind of table of contents."""
+    """Pairs of link and title, in order, from both kinds of table of contents."""
     for element in root.iter(etree.Element):
         kind = local(element)
         if kind == "a" and element.get("href") and not _in_other_list(element):
@@ -278,7 +278,7 @@ def _entries(root: etree._Element) -> Iterator[tuple[str, str]]:
 
 
 def _in_other_list(link: etree._Element) -> bool:
-    """Lists of pages and of landmarks ("Start of content") name no chapters."""
+    """Whether an entry belongs to a page list or landmarks, which name no chapters."""
     for above in link.iterancestors():
         if local(above) == "nav":
             kinds = [value for key, value in above.attrib.items() if key.endswith("type")]
@@ -287,7 +287,7 @@ def _in_other_list(link: etree._Element) -> bool:
 
 
 def _locked(data: bytes) -> frozenset[str]:
-    """The files of the book that are encrypted, those apart whose fonts are only scrambled."""
+    """The encrypted files of the book, without obfuscated fonts."""
     try:
         root = tree(data, "META-INF/encryption.xml")
     except _DAMAGED:

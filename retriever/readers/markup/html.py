@@ -1,8 +1,7 @@
-"""A web page's main text, as paragraphs, headings, lists and rows; nothing of the site around it.
+"""The main text of a web page: paragraphs, headings, lists and table rows.
 
-Of a tree by lxml everything that is navigation by its element, its role or its class is left out,
-and the rest is kept whole: a chapter of a book without `<main>` loses nothing. Scripts never run
-and no link is followed.
+Elements that are navigation by their tag, role or class are dropped from the lxml tree. The rest is
+kept whole, so a chapter without `<main>` loses nothing. Scripts do not run and no link is followed.
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ _KEEP_TAGS = re.compile(
     r"<(?!/?(?:p|h[1-6]|li|tr|td|th|br|title|script|style|nav|body|html|head|meta|pre)\b)[^>]*>",
     re.IGNORECASE,
 )
-_MAX_TAGS = 2_000_000  # a tree needs up to 500 bytes of memory for each
-_MAX_DEPTH = 1_000  # libxml2 drops what lies 2,048 levels deep; no written page comes near
+_MAX_TAGS = 2_000_000  # each takes up to 500 bytes in the tree
+_MAX_DEPTH = 1_000  # libxml2 drops elements below 2,048 levels; real pages are far less deep
 
 
 def read_html(data: bytes, name: str) -> Document:
-    """The document of an HTML or XHTML file."""
+    """Read an HTML or XHTML file into one page."""
     if len(data) > 4 * MAX_CHARACTERS:
         return Document(name, "html", (too_long(None, f"{len(data):,} bytes"),))
     if data.count(b"<") > _MAX_TAGS:
@@ -75,7 +74,7 @@ def read_html(data: bytes, name: str) -> Document:
 
 
 def parse(source: str) -> etree._Element | None:
-    """The tree of a page's source, or None if there is nothing in it."""
+    """Parse a page's source; None if it is empty."""
     clean = drop_controls(source).replace("\ufffe", "").replace("\uffff", "")
     root = _tree(clean)
     if root is not None and _depth(clean) > _MAX_DEPTH:
@@ -94,7 +93,7 @@ def _tree(source: str) -> etree._Element | None:
 
 
 def _depth(source: str) -> int:
-    """An upper bound of the nesting: opened minus closed tags, at its highest."""
+    """An upper bound of the nesting: the maximum of opened minus closed tags."""
     depth = highest = 0
     for match in re.finditer(r"<(/?)[a-zA-Z][^<>]*?(/?)>", source):
         if match[1]:
@@ -128,40 +127,40 @@ def main_text(root: etree._Element) -> str:
 
 
 def table_rows(source: str) -> str:
-    """The rows of an HTML table given as source, cells joined by " | " (for Markdown)."""
+    """The rows of an HTML table, cells joined by " | " (for Markdown)."""
     root = parse(source)
     return "" if root is None else main_text(root)
 
 
 class _Writer:
-    """Collects words into lines, lines into blocks, while a tree is walked."""
+    """Collects words into lines and lines into blocks during a tree walk."""
 
     def __init__(self) -> None:
         self._blocks: list[str] = []
-        self._line: list[str] = []  # words of the block being written
+        self._line: list[str] = []  # words of the current block
         self._prefix = ""
         self._lists: list[int | None] = []  # for each open list: its next number, None for bullets
         self._cells: list[list[str]] = []  # for each open row: its finished cells
-        self._tight = False  # whether the next block belongs to the one before (lists, rows)
+        self._tight = False  # whether no blank line precedes the next block (lists, rows)
         self._verbatim = 0
 
     def text(self) -> str:
-        """Everything written so far."""
+        """The text written so far."""
         self._finish()
         return "".join(self._blocks).strip("\n")
 
     def words(self, text: str | None) -> None:
-        """Add running text; white space counts only inside `<pre>`."""
+        """Add inline text; white space is kept only inside `<pre>`."""
         if text:
             self._line.append(text if self._verbatim else re.sub(r"[ \t\n\r\f]+", " ", text))
 
     def gap(self, element: etree._Element) -> None:
-        """What was left out still separates what stands before and after it."""
+        """End the block if a dropped element is a block."""
         if element.tag in _PARAGRAPHS:
             self._break()
 
     def start(self, element: etree._Element) -> None:
-        """An element begins."""
+        """Handle the start of an element."""
         tag = element.tag
         if tag == "br":
             self._line.append("\n")
@@ -216,7 +215,7 @@ class _Writer:
     _in_list = False
 
     def end(self, element: etree._Element) -> None:
-        """An element ends."""
+        """Handle the end of an element."""
         tag = element.tag
         if tag == "pre":
             self._finish(tight=False)
@@ -246,14 +245,14 @@ class _Writer:
             self._finish(tight=True)
 
     def _break(self, *, tight: bool = False) -> None:
-        """Begin a new block; inside a table's cell only a blank."""
+        """Begin a new block; inside a table cell add a space."""
         if self._cells:
             self._line.append(" ")
         else:
             self._finish(tight=tight)
 
     def _finish(self, *, tight: bool = False) -> None:
-        """Close the block being written; the next follows at once if `tight`."""
+        """Close the current block; no blank line follows if `tight`."""
         raw = "".join(self._line)
         self._line.clear()
         lines = raw.strip("\n").split("\n") if self._verbatim else _tidy(raw)

@@ -1,4 +1,4 @@
-"""Title, author and date of a web page: from its meta elements, JSON-LD and headings."""
+"""Title, author and date of a web page, from meta elements, JSON-LD and headings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAX_JSON = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """What a page says of itself."""
+    """The metadata of a page."""
 
     title: str = ""
     author: str = ""
@@ -44,7 +44,7 @@ class PageFacts:
 
 
 def page_facts(root: etree._Element, name: str) -> PageFacts:
-    """The facts of the page; empty where it is silent."""
+    """The metadata of the page; missing values are empty."""
     meta = _meta(root)
     linked = _json_ld(root)
     dates = [iso_date(value) for key in _DATES for value in meta.get(key, [])]
@@ -68,7 +68,7 @@ def page_facts(root: etree._Element, name: str) -> PageFacts:
 def _title(
     root: etree._Element, meta: dict[str, list[str]], linked: dict[str, Any], name: str
 ) -> str:
-    """`<title>` without the site's name where the page itself shows the shorter form."""
+    """The `<title>` without the site's name, if the page shows the shorter form."""
     element = next((e for e in root.iter("title") if e.getparent().tag != "svg"), None)
     full = clean_title("".join(element.itertext()) if element is not None else "", name)
     stated = [value for key in _TITLES for value in meta.get(key, [])]
@@ -81,12 +81,12 @@ def _title(
 
 
 def _begins(full: str, title: str) -> bool:
-    """Whether `full` is `title` with a site's name behind it."""
+    """Whether `full` is `title` followed by a site's name."""
     return re.match(re.escape(title) + r"\s*[|\-–—:·»•]", full) is not None
 
 
 def _meta(root: etree._Element) -> dict[str, list[str]]:
-    """The contents of all meta elements by their lower-case name, property or itemprop."""
+    """The contents of all meta elements by lower-case name, property or itemprop."""
     found: dict[str, list[str]] = {}
     for element in root.iter("meta"):
         content = clean_fact(element.get("content"))
@@ -99,7 +99,7 @@ def _meta(root: etree._Element) -> dict[str, list[str]]:
 
 
 def _json_ld(root: etree._Element) -> dict[str, Any]:
-    """The first object of linked data that has a headline, an author or a date."""
+    """The first JSON-LD object with a headline, an author or a date."""
     for element in root.iter("script"):
         if (element.get("type") or "").lower() != "application/ld+json":
             continue
@@ -129,7 +129,7 @@ def _names(author: object) -> str:
 
 
 def _times(root: etree._Element) -> list[str]:
-    """Dates of `<time>` elements that say they are the publication's."""
+    """The dates of `<time>` elements marked as publication dates."""
     return [
         iso_date(element.get("datetime"))
         for element in root.iter("time")

@@ -1,4 +1,4 @@
-"""Which parts of a web page are its text, and which are the site around it."""
+"""Separates the text of a web page from navigation, banners and footers."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _CONTAINERS = frozenset(["div", "section", "ul", "ol", "table", "p", "form", "sp
 _LISTS = frozenset(["ul", "ol", "div", "table", "p"])
 _INSIDE = frozenset(["article", "main"])
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_MAIN_SHARE = 0.4  # of the page's text: below it, `<main>` is a shell and not the text
-_CHROME_SHARE = 0.4  # of the page's text: no part as large as this is dropped for its class
-_LIST_SHARE = 0.2  # of the page's text: a larger list of links is what the page is about
+_MAIN_SHARE = 0.4  # of the page's text: with less, `<main>` does not hold the text
+_CHROME_SHARE = 0.4  # of the page's text: larger elements are not dropped by class
+_LIST_SHARE = 0.2  # of the page's text: a larger list of links is content
 
 
 @dataclass(slots=True)
 class _Size:
-    """Visible characters below an element, those inside links, and the links."""
+    """Counts below an element: visible characters, characters in links, links."""
 
     characters: int = 0
     linked: int = 0
@@ -52,7 +52,7 @@ class _Size:
 
 
 def text_parts(root: etree._Element) -> tuple[etree._Element, set[etree._Element]]:
-    """The element that holds the text, and the elements below it that are not text."""
+    """The element that holds the text, and the elements below it to drop."""
     bodies = root.findall(".//body")
     body = bodies[0] if len(bodies) == 1 else root
     sizes = _measure(body)
@@ -72,7 +72,7 @@ def text_parts(root: etree._Element) -> tuple[etree._Element, set[etree._Element
 
 
 def _measure(body: etree._Element) -> dict[etree._Element, _Size]:
-    """The sizes of all elements, in one walk from the leaves up."""
+    """The sizes of all elements, in one pass from the leaves up."""
     sizes: dict[etree._Element, _Size] = {}
     for _, element in etree.iterwalk(body, events=("end",)):
         size = sizes.setdefault(element, _Size())
@@ -136,7 +136,7 @@ def _is_hidden(element: etree._Element) -> bool:
 
 
 def _frames_the_page(element: etree._Element) -> bool:
-    """The header or footer of a page, not of a quotation; a header with the heading is text."""
+    """Whether a header or footer belongs to the page; a header with the `<h1>` is text."""
     if any(above.tag in ("section", "blockquote") for above in element.iterancestors()):
         return False
     return element.tag == "footer" or element.find(".//h1") is None
@@ -148,7 +148,7 @@ def _has_chrome_name(element: etree._Element) -> bool:
 
 
 def is_layout(row: etree._Element) -> bool:
-    """Whether a table row lays out a page instead of holding data."""
+    """Whether a table row is used for layout instead of data."""
     if row.find(".//table") is not None:
         return True
     table = next(row.iterancestors("table"), None)

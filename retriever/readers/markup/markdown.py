@@ -1,7 +1,7 @@
-"""Markdown stays Markdown: the page's text is the source, readable as it is.
+"""Markdown: the page's text is the source itself.
 
-Left out is what is no text: the front matter (it becomes facts), comments, HTML tags, anchors and
-entities outside of code. An HTML table becomes rows. Nothing is rendered and no link is followed.
+Front matter becomes metadata. Outside code, comments, HTML tags, anchors and entities are removed,
+and HTML tables become rows. Nothing is rendered and no link is followed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,30}|#\d{1,7}|#[xX][0-9A-Fa-f]{1,6});")
-# Every pattern here is linear, also on text made to hurt: no two repetitions share a character.
+# Every pattern is linear, also on adversarial text: no two repetitions share a character.
 _ATX_TITLE = re.compile(r"^ {0,3}#[ \t](?P<title>[^\n]*)", re.MULTILINE)
 _HEADING = re.compile(r"^(?P<marks>#{2,6})[ \t](?P<title>[^\n]*)", re.MULTILINE)
 _SETEXT_TITLE = re.compile(r"^ {0,3}(?P<title>\S[^\n]*)\n {0,3}=+[ \t]*$", re.MULTILINE)
@@ -51,7 +51,7 @@ _MAX_TITLE = 1_000
 
 
 def read_markdown(data: bytes, name: str) -> Document:
-    """The document of a Markdown file."""
+    """Read a Markdown file into one page."""
     if len(data) > 4 * MAX_CHARACTERS:
         return Document(name, "markdown", (too_long(None, f"{len(data):,} bytes"),))
     source = drop_controls(unify_lines(decoded(data)))
@@ -73,9 +73,9 @@ def read_markdown(data: bytes, name: str) -> Document:
 
 
 def split_front_matter(source: str) -> tuple[dict[str, Any], str]:
-    r"""The facts in a leading YAML (`---`) or TOML (`+++`) block, and the text after it.
+    r"""Split off a leading YAML (`---`) or TOML (`+++`) block.
 
-    A block that is no mapping is not front matter but text between two rules.
+    A block that is not a mapping is not front matter but text between two rules.
 
     >>> split_front_matter("---\ntitle: A\n---\n# B\n")
     ({'title': 'A'}, '# B\n')
@@ -103,7 +103,7 @@ def _parse_front_matter(block: str, *, toml: bool) -> dict[Any, Any] | None:
 
 
 def _plain_lines(block: str) -> dict[Any, Any] | None:
-    """`key: value` lines of a block that is no valid YAML ("title: A: B" is what people write)."""
+    """Parse `key: value` lines that are not valid YAML ("title: A: B" is common)."""
     pairs = re.findall(r"^([A-Za-z_][\w -]{0,60}):[ \t]*([^\n]*)$", block, re.MULTILINE)
     filled = [line for line in block.split("\n") if line.strip()]
     if not pairs or len(pairs) < len(filled) / 2:
@@ -118,7 +118,7 @@ def _person(value: object) -> str:
 
 
 def _without_markup(body: str) -> tuple[str, str]:
-    """The text without tags and comments, and its prose alone (no code), for finding titles."""
+    """The text without tags and comments, and its prose without code, to find the title."""
     text: list[str] = []
     prose: list[str] = []
     for code, block in _code_and_prose(body):
@@ -130,9 +130,9 @@ def _without_markup(body: str) -> tuple[str, str]:
 
 
 def _code_and_prose(text: str) -> list[tuple[bool, str]]:
-    """The text cut into fenced code (True) and everything else (False), comments left out.
+    """Split the text into fenced code (True) and the rest (False), without comments.
 
-    A comment may hold a fence, and a fence a comment: whichever begins first swallows the other.
+    A comment may hold a fence, and a fence a comment: the one that begins first contains the other.
     """
     blocks: list[tuple[bool, str]] = []
     current: list[str] = []
@@ -152,7 +152,7 @@ def _code_and_prose(text: str) -> list[tuple[bool, str]]:
 
 
 def _without_comments(text: str) -> Iterator[str]:
-    """The lines of the text without the comments that stand outside of fenced code."""
+    """The lines without comments outside fenced code."""
     lines = text.splitlines(keepends=True)
     last = max((number for number, line in enumerate(lines) if "-->" in line), default=-1)
     fence = ""
@@ -174,11 +174,11 @@ def _without_comments(text: str) -> Iterator[str]:
 
 
 def _cut_comments(line: str, closed_later: bool) -> tuple[str, bool]:
-    """The line without its comments, and whether the last one goes on in the next line."""
+    """The line without comments, and whether a comment goes on in the next line."""
     kept: list[str] = []
     place = 0
     while (begin := line.find("<!--", place)) >= 0:
-        if line.count("`", 0, begin) % 2:  # the comment is shown, as inline code
+        if line.count("`", 0, begin) % 2:  # inside inline code it is text
             break
         end = line.find("-->", begin + 4)
         if end < 0 and not closed_later:
@@ -191,7 +191,7 @@ def _cut_comments(line: str, closed_later: bool) -> tuple[str, bool]:
 
 
 def _clean_prose(block: str) -> str:
-    """Tags, anchors and entities out; inline code untouched."""
+    """Remove tags, anchors and entities; keep inline code."""
     pieces: list[str] = []
     for code, piece in _inline_code(_tables_as_rows(block)):
         pieces.append(piece if code else _clean_inline(piece))
@@ -199,7 +199,7 @@ def _clean_prose(block: str) -> str:
 
 
 def _tables_as_rows(block: str) -> str:
-    """HTML tables rewritten row by row; one without an end is left as it stands."""
+    """Rewrite HTML tables as rows; a table without an end is unchanged."""
     pieces: list[str] = []
     place = 0
     while begin := _TABLE_START.search(block, place):
@@ -213,7 +213,7 @@ def _tables_as_rows(block: str) -> str:
 
 
 def _inline_code(text: str) -> Iterator[tuple[bool, str]]:
-    """The text cut into inline code (True) and the rest: code ends with as many ticks as begin it.
+    """Split the text into inline code (True) and the rest; closing and opening ticks match.
 
     >>> list(_inline_code("a `b` c"))
     [(False, 'a '), (True, '`b`'), (False, ' c')]
@@ -244,7 +244,7 @@ def _clean_inline(text: str) -> str:
 
 
 def _first_heading(prose: str) -> str:
-    """The first heading of the first level as plain words, or the one that heads everything."""
+    """The first first-level heading as plain text, or the only heading of its level."""
     found = [match for match in (_ATX_TITLE.search(prose), _SETEXT_TITLE.search(prose)) if match]
     match = min(found, key=lambda one: one.start()) if found else _only_head(prose)
     if match is None:
@@ -256,7 +256,7 @@ def _first_heading(prose: str) -> str:
 
 
 def _only_head(prose: str) -> re.Match[str] | None:
-    """A lower heading on the first line, if no other heading is as high (a chapter's file)."""
+    """A lower-level heading on the first line, if no other heading has its level."""
     first = _HEADING.match(prose.lstrip())
     if first is None:
         return None

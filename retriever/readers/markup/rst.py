@@ -1,11 +1,11 @@
-"""reStructuredText: its text in the shapes all readers use; headings as `# …`, tables as rows.
+"""reStructuredText: headings as `# …`, tables as rows, code fenced.
 
-docutils parses it; nothing of what a file may ask of docutils is done: no file is included, no raw
-markup passed on, no program run, nothing fetched. What Sphinx or a plug-in adds (`:class:`,
-`.. automodule::`) is unknown to docutils and would be lost: its text is kept like any other. What
-the parser cannot make sense of is kept as it stands.
+docutils parses the source with includes, raw markup and file access switched off: no file is read,
+no program runs, nothing is fetched. docutils does not know the directives and roles of Sphinx and
+its plug-ins (`:class:`, `.. automodule::`); their text is kept. Markup that cannot be parsed is
+kept unchanged.
 
-Left out are comments, link targets and the options of directives. Footnotes stay where they are.
+Comments, link targets and directive options are dropped. Footnotes keep their place.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from retriever.types import Document, Page
 VERSION = 1
 
 _MAX_PARSED = 2_000_000
-"""Characters that are parsed, at some 200,000 a second; a longer text is taken as it stands."""
+"""Characters that are parsed, at about 200,000 a second; a longer text is kept unchanged."""
 
 _MAX_MARKS = 300_000_000
-"""Marks that may begin inline markup times characters, summed over paragraphs: docutils' time grows
-with it, to some 10 s here; ordinary text has a thousandth of it."""
+"""Limit for the parsing time: markup characters times text length, summed over paragraphs.
+
+docutils' time grows with it, up to about 10 s at this limit. Ordinary text has a thousandth of it.
+"""
 
 _MAX_NAMES = 300  # names of unknown roles and directives in one file
 _DIRECTIVE = re.compile(
@@ -43,7 +45,7 @@ _SETTINGS: dict[str, Any] = {
     "raw_enabled": False,
     "_disable_config": True,
     "report_level": 5,  # nothing is printed
-    "halt_level": 6,  # nothing stops it
+    "halt_level": 6,  # no message raises
     "warning_stream": False,
     "line_length_limit": 10 * _MAX_PARSED,
     "smart_quotes": False,
@@ -54,7 +56,7 @@ _SETTINGS: dict[str, Any] = {
 
 
 def read_rst(data: bytes, name: str) -> Document:
-    """The document of a reStructuredText file."""
+    """Read a reStructuredText file into one page."""
     if len(data) > 4 * MAX_CHARACTERS:
         return Document(name, "rst", (too_long(None, f"{len(data):,} bytes"),))
     source = drop_controls(unify_lines(decoded(data)))
@@ -77,7 +79,7 @@ def read_rst(data: bytes, name: str) -> Document:
 
 
 def _parsed(source: str) -> tuple[Any, str]:
-    """The tree of the source; or None and why there is none."""
+    """Parse the source; None and a reason if that fails."""
     if len(source) > _MAX_PARSED or _effort(source) > _MAX_MARKS:
         return None, f"its {len(source):,} characters were taken as they stand"
     frontend = _docutils("frontend")
@@ -107,7 +109,7 @@ def _docutils(part: str) -> Any:
 
 
 def _know_names(source: str) -> None:
-    """Make docutils keep the text of directives and roles that it does not know."""
+    """Register unknown directives and roles, so that docutils keeps their text."""
     directives = _docutils("parsers.rst.directives")
     roles = _docutils("parsers.rst.roles")
     english = _docutils("parsers.rst.languages.en")
@@ -131,7 +133,7 @@ def _some(matches: Iterator[re.Match[str]]) -> Iterator[re.Match[str]]:
 
 
 def _plain_directive() -> Any:
-    """A directive whose argument is a paragraph and whose content is read like the text around."""
+    """A directive whose argument is a paragraph and whose content is parsed as usual."""
     rst = _docutils("parsers.rst")
     nodes = _docutils("nodes")
 
@@ -148,7 +150,7 @@ def _plain_directive() -> Any:
 
 
 class _AnyOption(dict[str, Any]):
-    """Takes every option of a directive for granted."""
+    """Accepts every option of a directive."""
 
     def __getitem__(self, key: str) -> Any:
         return lambda value: value
@@ -190,7 +192,7 @@ _VERBATIM = frozenset(
 def _plain_role(
     name: str, rawtext: str, text: str, lineno: int, inliner: Any, *rest: Any, **more: Any
 ) -> tuple[list[Any], list[Any]]:
-    """A role's text: "title <target>" is its title, "~package.Class" its name."""
+    """The text of a role: "title <target>" gives the title, "~package.Class" the name."""
     nodes = _docutils("nodes")
     shown = _ROLE_TARGET.sub(r"\1", text.replace("\x00", "\\")).lstrip("~!")
     return [nodes.inline(rawtext, shown)], []

@@ -1,6 +1,6 @@
-"""The tree of a reStructuredText file → blocks of text: headings, items, rows, fenced code.
+"""A docutils tree → blocks of text: headings, list items, table rows, fenced code.
 
-Works on docutils' nodes by their names, so that docutils itself is needed only to parse.
+Nodes are recognised by their class names, so docutils is needed for parsing only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DROPPED = frozenset(
     ]
 )
 _MAX_DEPTH = 200
-_SERIOUS = 3  # docutils' errors hold the source they could not read; its warnings only quote it
+_SERIOUS = 3  # docutils' errors hold source text that is nowhere else; its warnings only quote it
 _TICKS = re.compile(r"`{3,}")
 _MAX_FIELDS = 100
 _NUMBERS: dict[str, Callable[[int], str]] = {
@@ -29,9 +29,10 @@ _NUMBERS: dict[str, Callable[[int], str]] = {
 
 
 class Blocks:
-    """Collects the text of a tree; `title` and `fields` are what it found of the document itself.
+    """Collects the text of a tree, with `title` and `fields` of the document.
 
-    A block is text and whether it belongs close to the one before it, as the items of a list do.
+    A block is a text and a flag: True if no blank line separates it from the block before, as
+    between list items.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class Blocks:
         self._substitutions: dict[str, str] = {}
 
     def text(self, tree: Any) -> str:
-        """All blocks below `tree`, separated by blank lines; items and rows by single ones."""
+        """All blocks below `tree`, separated by blank lines; items and rows by newlines."""
         known = getattr(tree, "substitution_defs", {})
         self._substitutions = {name: node.astext() for name, node in known.items()}
         pieces: list[str] = []
@@ -69,7 +70,7 @@ class Blocks:
         else:
             yield from self._children(node, depth)
 
-    # Blocks, each named after the node it writes
+    # Blocks: each method is named after its node
 
     def _section(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         self._level += 1
@@ -114,7 +115,7 @@ class Blocks:
             yield from self._item(item, mark, depth, close=position > 0)
 
     def _item(self, item: Any, mark: str, depth: int, *, close: bool) -> Iterator[tuple[str, bool]]:
-        """The first block of an item stands behind its mark, the others below, indented."""
+        """A list item: its first block after the marker, the others below, indented."""
         pad = " " * len(mark)
         for position, (text, near) in enumerate(self._children(item, depth)):
             lines = text.split("\n")
@@ -124,7 +125,7 @@ class Blocks:
             yield "\n".join([first, *rest]), close if position == 0 else near or nested
 
     def _definition_list_item(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
-        """The term, its classifiers behind it, and below it what it means."""
+        """The term with its classifiers, and the definition below it."""
         terms = [self._words(part) for part in node.children if _kind(part) == "term"]
         classes = [self._words(part) for part in node.children if _kind(part) == "classifier"]
         yield " : ".join([*terms, *classes]), False
@@ -154,7 +155,7 @@ class Blocks:
         yield "  ".join([options, "\n".join(blocks)]), node.parent[0] is not node
 
     def _table(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
-        """One row a line, its cells between bars; the title before them."""
+        """One row a line, cells separated by bars; the title first."""
         for child in node.children:
             if _kind(child) == "title":
                 yield self._words(child), False
@@ -183,7 +184,7 @@ class Blocks:
     _citation = _footnote
 
     def _system_message(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
-        """What could not be read stands in the message as it was written."""
+        """The source text inside an error message, which docutils could not parse."""
         if int(node.get("level", 0)) < _SERIOUS:
             return
         for child in node.children:
@@ -194,7 +195,7 @@ class Blocks:
         yield f"— {self._words(node)}", False
 
     def _admonition_like(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
-        """Its kind is its first word: "Warning: …"."""
+        """An admonition with its kind as the first word: "Warning: …"."""
         label = _kind(node).capitalize()
         for position, (text, close) in enumerate(self._children(node, depth)):
             yield (f"{label}: {text}" if position == 0 else text), close
@@ -206,7 +207,7 @@ class Blocks:
     # Inline text
 
     def _words(self, node: Any) -> str:
-        """The text of a node's inline children; substitutions filled in, messages left out."""
+        """The inline text of a node, with substitutions and without messages."""
         if _kind(node) == "Text":
             return str(node.astext())
         found: list[str] = []
@@ -234,7 +235,7 @@ def _kind(node: Any) -> str:
 
 
 def _has_blocks(node: Any) -> bool:
-    """Whether anything below it is a block of its own, rather than words."""
+    """Whether any child is a block."""
     kinds = {_kind(child) for child in node.children}
     return bool(kinds - _INLINE)
 
@@ -254,7 +255,7 @@ def _named(node: Any, kind: str) -> Any:
 
 
 def _below(node: Any, kind: str) -> Iterator[Any]:
-    """The nodes of a kind below `node`, not those of a table inside of a table."""
+    """The nodes of a kind below `node`, without those of nested tables."""
     for child in node.children:
         if _kind(child) == kind:
             yield child

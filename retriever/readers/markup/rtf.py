@@ -1,7 +1,7 @@
-"""Rich Text (.rtf): its words, and title, author and date where it states them.
+"""Rich Text (.rtf): the text, and title, author and date if stated.
 
-Headers, footers, footnotes, pictures and embedded objects are left out; the rows of a table stay
-rows, a bar between two cells.
+Headers, footers, footnotes, pictures and embedded objects are dropped. Table rows keep a bar
+between cells.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from retriever.types import Document
 VERSION = 1
 
 _MAX_BYTES = 100_000_000
-_HEAD = 20_000  # characters in which the facts stand
-# Pictures are half of many files, and nothing but digits.
+_HEAD = 20_000  # characters searched for the metadata
+# Pictures are hexadecimal digits and often half of the file.
 _PICTURE = re.compile(r"(?:[0-9A-Fa-f]{2}){32,}")
 _FACT = re.compile(r"\{\\(title|author)\s([^{}]{1,2000})\}")
 _DATE = re.compile(r"\{\\creatim\\yr(\d{4})\\mo(\d{1,2})\\dy(\d{1,2})")
 
 
 def read_rtf(data: bytes, name: str) -> Document:
-    """The document of a Rich Text file."""
+    """Read a Rich Text file into one page."""
     if len(data) > _MAX_BYTES:
         return Document(name, "rtf", (too_long(None, f"{len(data):,} bytes"),))
-    # Everything beyond ASCII is written as an escape; what stands there raw is Windows' own.
+    # RTF escapes non-ASCII characters; raw bytes are Windows-1252.
     source = _PICTURE.sub("", data.decode("cp1252", "replace").replace("\x00", ""))
     if len(source) > 4 * MAX_CHARACTERS:
         return Document(name, "rtf", (too_long(None, f"{len(source):,} characters"),))
@@ -51,7 +51,7 @@ def _text(source: str) -> str:
 
 
 def _rows(text: str) -> str:
-    r"""Table rows, which come as "a|b|", as "a | b"; blank lines of a page's layout as one.
+    r"""Rewrite table rows "a|b|" as "a | b", and collapse blank lines.
 
     >>> _rows("x\nAda|1815|\nBob|1900|\n\n\n\ny")
     'x\nAda | 1815\nBob | 1900\n\ny'
