@@ -1,8 +1,11 @@
-"""Word documents: the body in its order, headings as `# …`, tables row by row.
+"""Word documents: the body in order, headings as `# …`, tables as rows.
 
-python-docx opens the package and names the styles; the body is walked here, because its own
-iteration leaves out content controls, text boxes, inserted text and footnotes. Headers, footers,
-comments and deleted text are left out. A Word file has no pages until a printer makes them.
+python-docx opens the package and resolves styles. The body is walked here, because python-docx
+skips content controls, text boxes, inserted text and footnotes. Headers, footers, comments and
+deleted text are dropped. A Word file stores no page numbers.
+
+mammoth 1.13 is no alternative: it loses equations, simple fields, outline levels and headings by a
+derived style, joins words at a page break, and expands entities.
 """
 
 from __future__ import annotations
@@ -34,17 +37,17 @@ _TITLES = frozenset(["title", "titel", "book title"])
 
 
 def read_docx(data: bytes, name: str) -> Document:
-    """The document of a DOCX file."""
+    """Read a DOCX file into one page."""
     large = archives.too_large(data, _CALLED)
     if large:
         return Document(name, "docx", (too_long(None, large),))
-    import docx  # slow to import, and not every run meets a Word document
+    import docx  # slow to import, and not always needed
 
     try:
         document = docx.Document(io.BytesIO(data))
         body = _Body(document.element.body, _styles(document), list(_notes(document)))
         facts = _facts(document, name)
-    # Damaged packages make the library fail in many ways; all of them mean the same to a user.
+    # Damaged packages raise many types of exception; the user sees one message.
     except Exception as error:  # noqa: BLE001 - see the line above
         body, facts = _Body(_bare_body(data, error), _Styles(), []), {}
     page = make_page(None, body.text(), "no text in it")
@@ -52,7 +55,7 @@ def read_docx(data: bytes, name: str) -> Document:
 
 
 def _bare_body(data: bytes, error: Exception) -> etree._Element:
-    """The body alone, of a package whose styles, properties or lists of parts are damaged."""
+    """The body alone, for a package with damaged styles, properties or relationships."""
     try:
         root = archives.tree(data, "word/document.xml")
     except Exception:  # noqa: BLE001 - the library's error says what is wrong with the file
@@ -64,7 +67,7 @@ def _bare_body(data: bytes, error: Exception) -> etree._Element:
 
 
 def _facts(document: Any, name: str) -> dict[str, Any]:
-    """Title, author, date and metadata; a damaged property counts as missing."""
+    """Title, author, date and metadata; damaged properties count as missing."""
     try:
         core = document.core_properties
         made = core.created or core.modified
@@ -79,7 +82,7 @@ def _facts(document: Any, name: str) -> dict[str, Any]:
 
 
 def _value(element: etree._Element | None, attribute: str = "val") -> str:
-    """An attribute whatever its namespace (Word writes two)."""
+    """An attribute in any namespace (Word uses two)."""
     if element is None:
         return ""
     found = [value for key, value in element.attrib.items() if key.rsplit("}", 1)[-1] == attribute]
@@ -96,7 +99,7 @@ def _child(element: etree._Element | None, *path: str) -> etree._Element | None:
 
 @dataclass(frozen=True, slots=True)
 class _Styles:
-    """What paragraph styles mean, by their ids: heading levels, and which ones make lists."""
+    """Paragraph styles by id: heading levels, and list styles."""
 
     levels: dict[str, int] = field(default_factory=dict)
     lists: frozenset[str] = frozenset()
@@ -112,7 +115,7 @@ class _Body:
         self._tables = count()
 
     def text(self) -> str:
-        """All blocks, separated by blank lines; list items and table rows by single ones."""
+        """All blocks, separated by blank lines; list items and table rows by newlines."""
         blocks = [*self._blocks(self._body), *self._note_blocks()]
         pieces: list[str] = []
         before = ""
@@ -127,7 +130,7 @@ class _Body:
             yield "", " ".join(block for _, block in self._blocks(note)).strip()
 
     def _blocks(self, parent: etree._Element) -> Iterator[tuple[str, str]]:
-        """Pairs (group, text) in order; what shares a group, as a table does, stays together."""
+        """Pairs (group, text) in order; blocks of one group, as of a table, stay together."""
         stack = [iter(parent)]
         while stack:
             child = next(stack[-1], None)
@@ -158,20 +161,20 @@ class _Body:
             yield from self._blocks(box)
 
     def _is_item(self, paragraph: etree._Element) -> bool:
-        """Whether it is a list's item: numbered itself, or by its style."""
+        """Whether the paragraph is a list item, by its own numbering or its style."""
         numbered = _child(paragraph, "pPr", "numPr")
         if numbered is not None:
-            return _value(_child(numbered, "numId")) != "0"  # 0 takes the style's number away
+            return _value(_child(numbered, "numId")) != "0"  # 0 removes the style's numbering
         return _value(_child(paragraph, "pPr", "pStyle")) in self._styles.lists
 
     def _level(self, paragraph: etree._Element) -> int:
-        """The heading level from 1, or 0 for ordinary text."""
+        """The heading level from 1; 0 for ordinary text."""
         properties = _child(paragraph, "pPr")
         outline = _value(_child(properties, "outlineLvl"))
         if outline.isdigit() and int(outline) < 9:
             return int(outline) + 1
         style = _value(_child(properties, "pStyle"))
-        named = re.fullmatch(r"Heading([1-9])", style)  # what Word calls them in every language
+        named = re.fullmatch(r"Heading([1-9])", style)  # the style id is the same in every language
         return self._styles.levels.get(style, int(named[1]) if named else 0)
 
     def _table(self, table: etree._Element) -> Iterator[tuple[str, str]]:
@@ -187,12 +190,12 @@ class _Body:
 
 
 def _is_merged(cell: etree._Element) -> bool:
-    """Whether the cell only continues the one above it."""
+    """Whether the cell continues the cell above it."""
     return _child(cell, "tcPr", "vMerge") is not None
 
 
 def _below(parent: etree._Element, kind: str) -> Iterator[etree._Element]:
-    """Rows of a table or cells of a row, also inside content controls, not of nested tables."""
+    """Rows of a table or cells of a row, also in content controls, not of nested tables."""
     for child in parent:
         if _local(child) == kind:
             yield child
@@ -201,7 +204,7 @@ def _below(parent: etree._Element, kind: str) -> Iterator[etree._Element]:
 
 
 def _runs(paragraph: etree._Element, boxes: list[etree._Element]) -> Iterator[str]:
-    """The words of a paragraph; text boxes hanging in it are collected in `boxes`."""
+    """The text of a paragraph; its text boxes are collected in `boxes`."""
     stack = [iter(paragraph)]
     while stack:
         child = next(stack[-1], None)
@@ -216,14 +219,14 @@ def _runs(paragraph: etree._Element, boxes: list[etree._Element]) -> Iterator[st
         elif kind == "txbxContent":
             boxes.append(child)
         elif kind == "AlternateContent":
-            # Word stores a box twice, for new and for old readers; the first is enough.
+            # Word stores a text box twice, for new and old programs; one is enough.
             stack.append(iter([next(iter(child), child)]) if len(child) else iter(()))
         elif kind not in _SKIPPED:
             stack.append(iter(child))
 
 
 def _styles(document: Any) -> _Styles:
-    """The document's heading and list styles, also those based on one."""
+    """The document's heading and list styles, including derived styles."""
     levels: dict[str, int] = {}
     lists: set[str] = set()
     for style in document.styles:
@@ -248,7 +251,7 @@ def _makes_list(style: Any) -> bool:
 def _style_level(style: Any) -> int:
     if (style.name or "").strip().lower() in _TITLES:
         return 1
-    for _ in range(10):  # a chain of base styles; damaged files make it a ring
+    for _ in range(10):  # a chain of base styles; damaged files contain cycles
         if style is None:
             return 0
         name = (style.name or "").strip().lower()
@@ -263,7 +266,7 @@ def _style_level(style: Any) -> int:
 
 
 def _notes(document: Any) -> Iterator[etree._Element]:
-    """Footnotes and endnotes, without the separators Word keeps among them."""
+    """Footnotes and endnotes, without separators."""
     for relation in document.part.rels.values():
         if relation.is_external or not relation.reltype.endswith(("/footnotes", "/endnotes")):
             continue

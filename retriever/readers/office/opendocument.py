@@ -1,8 +1,8 @@
-"""OpenDocument files, as LibreOffice writes them: texts, sheets and slides.
+"""OpenDocument files (LibreOffice): texts, spreadsheets and presentations.
 
-A text is one page with headings as `# …`, lists and tables row by row, footnotes at its end; a
-sheet is a part with its name; a slide a numbered page with its notes. Comments, deleted text,
-headers and footers are left out. Rows and cells that a file only says to repeat are read once.
+A text is one page with headings as `# …`, lists and table rows, and footnotes at its end. A sheet
+is a page with its name, a slide a numbered page with its notes. Comments, deleted text, headers and
+footers are dropped. Repeated rows and cells are read once.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _REPEATED = frozenset(["header", "footer", "date-time", "page-number"])  # on ev
 
 
 def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document of an ODT, ODS or ODP file."""
+    """Read an ODT, ODS or ODP file."""
     large = archives.too_large(data, _CALLED)
     if large:
         return Document(name, "odt", (rows.left_out(None, "", large),))
@@ -73,13 +73,13 @@ def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
 def _is_locked(data: bytes) -> bool:
     try:
         parts = archives.tree(data, "META-INF/manifest.xml")
-    except Exception:  # noqa: BLE001 - without a readable list of parts nothing says it is locked
+    except Exception:  # noqa: BLE001 - without a manifest it counts as open
         return False
     return next(parts.iter("{*}encryption-data"), None) is not None
 
 
 def _facts(data: bytes, name: str) -> dict[str, Any]:
-    """Title, author and date; a damaged list of properties counts as missing."""
+    """Title, author and date; damaged properties count as missing."""
     try:
         meta = {local(found): found.text or "" for found in archives.tree(data, "meta.xml").iter()}
     except Exception:  # noqa: BLE001 - properties are optional; the text is what counts
@@ -92,19 +92,19 @@ def _facts(data: bytes, name: str) -> dict[str, Any]:
 
 
 def _value(element: etree._Element, attribute: str) -> str:
-    """An attribute whatever its namespace."""
+    """An attribute in any namespace."""
     found = (str(v) for k, v in element.attrib.items() if k.rsplit("}", 1)[-1] == attribute)
     return next(found, "")
 
 
 class _Text:
-    """The blocks of a text, with the footnotes met on the way."""
+    """The blocks of a text, and the footnotes found on the way."""
 
     def __init__(self) -> None:
         self._notes: list[str] = []
 
     def read(self, body: etree._Element) -> str:
-        """All blocks, separated by blank lines, then the notes."""
+        """All blocks, separated by blank lines, then the footnotes."""
         blocks = [block for block in self._blocks(body) if block.strip()]
         return "\n\n".join([*blocks, *self._notes])
 
@@ -144,7 +144,7 @@ class _Text:
                 yield " | ".join(filter(None, cells))
 
     def _words(self, paragraph: etree._Element) -> str:
-        """The words of a paragraph, boxes hanging in it included; notes are put aside."""
+        """The text of a paragraph with its text boxes; footnotes are collected."""
         text = "".join(self._pieces(paragraph))
         return "\n".join(" ".join(line.split(" ")).strip() for line in text.split("\n")).strip()
 
@@ -187,7 +187,7 @@ def _sheets(body: etree._Element, options: ReadOptions) -> list[Page]:
 
 
 def _table(table: etree._Element) -> Iterator[rows.TableRow]:
-    """The rows of a sheet; of those repeated only the first, an empty one for all empty ones."""
+    """The rows of a sheet; a repeated row once, a series of empty rows as one."""
     number = 1
     for row in table.iter("{*}table-row"):
         yield rows.TableRow(number, _cells(row))
@@ -211,7 +211,7 @@ def _count(element: etree._Element, attribute: str) -> int:
 
 
 def _cell(cell: etree._Element) -> str:
-    """A cell as it is shown, but dates as ISO 8601 and numbers without signs between thousands."""
+    """A cell as displayed, but dates as ISO 8601 and numbers without thousands separators."""
     kind = _value(cell, "value-type")
     if kind == "date":
         return _value(cell, "date-value").removesuffix("T00:00:00").replace("T", " ")

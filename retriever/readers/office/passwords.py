@@ -1,7 +1,7 @@
-"""Microsoft's older container: documents under a password in it, and the formats before 2007.
+"""Microsoft's OLE container: encrypted documents, and the formats before 2007.
 
-Since 2007 a password wraps a DOCX, PPTX or XLSX into this container. It is opened with each
-password in turn, and what comes out is read as what it is.
+Since 2007 encryption wraps a DOCX, PPTX or XLSX file in this container. Each password is tried in
+turn, and the decrypted file is read by its own type.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VERSION = 1
 _BUILT_IN = "VelvetSweatshop"
 """What Office itself encrypts with where only changes are protected; tried on everything."""
 
-_MAX_TRIES = 100  # each costs a hundred thousand rounds of hashing on purpose
+_MAX_TRIES = 100  # each takes a hundred thousand rounds of hashing
 _STREAMS = (
     ("__properties_version1.0", "an Outlook message (.msg): save it as .eml"),
     ("WordDocument", "an old Word document (.doc): save it as .docx or .pdf"),
@@ -38,11 +38,11 @@ _FORMATS = {".pptx": "pptx", ".ppsx": "pptx", ".pptm": "pptx", ".xlsx": "xlsx", 
 
 
 class Locked(Exception):  # noqa: N818 - not an error: the page's reason on its way
-    """A document that no password opens; its text is the reason."""
+    """No password opens the document; the message is the reason."""
 
 
 def kind(data: bytes) -> str:
-    """The format in the container: "locked" or "xls"; ReadError names those that are not read."""
+    """The format in the container: "locked" or "xls"; ReadError names unsupported formats."""
     if is_encrypted_office(data):
         return "locked"
     names = _names(data)
@@ -55,7 +55,7 @@ def kind(data: bytes) -> str:
 
 
 def _names(data: bytes) -> set[str]:
-    """The streams at the container's top; where it cannot be opened, those named anywhere in it."""
+    """The top-level streams; for a damaged container, stream names found anywhere in it."""
     with contextlib.suppress(Exception):
         olefile: Any = extras.load("olefile", "office", "older Office files")
         with olefile.OleFileIO(io.BytesIO(data)) as container:
@@ -65,7 +65,7 @@ def _names(data: bytes) -> set[str]:
 
 
 def read_locked(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document inside, if one of the run's passwords opens it; else one page that says why."""
+    """Read the document inside if a password opens it; else one page with the reason."""
     try:
         opened = unlocked(data, options.passwords)
     except Locked as reason:
@@ -75,24 +75,24 @@ def read_locked(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 def locked_document(name: str, format_: str, reason: Locked) -> Document:
-    """One page stands for all of a document that stays locked."""
+    """A document of one ENCRYPTED page."""
     return Document(name, format_, (Page(None, "", PageState.ENCRYPTED, str(reason)),))
 
 
 def unlocked(data: bytes, passwords: Sequence[str]) -> bytes:
-    """The document without its encryption; itself if it has none. Locked where nothing fits."""
+    """Decrypt the document; unchanged if not encrypted. Raises Locked if no password fits."""
     try:
         library: Any = extras.load("msoffcrypto", "office", "Office files under a password")
     except ReadError as missing:
         if is_encrypted_office(data):
             raise Locked(f"password needed: {missing}") from None
-        return data  # an old workbook, most probably an open one: its reader will tell
+        return data  # an old workbook, probably not encrypted: its reader decides
     tried = passwords[:_MAX_TRIES]
     try:
         file = library.OfficeFile(io.BytesIO(data))
         if not file.is_encrypted():
             return data
-    # The library tells damage, and encryption it does not know, in many ways.
+    # Damage and unknown encryption raise many types of exception.
     except Exception as error:  # noqa: BLE001 - see the line above
         if not is_encrypted_office(data):
             return data
@@ -109,7 +109,7 @@ def unlocked(data: bytes, passwords: Sequence[str]) -> bytes:
 
 
 def _decrypted(library: Any, file: Any, password: str) -> bytes:
-    """Raises InvalidKeyError for a wrong password."""
+    """Decrypt with one password; raises InvalidKeyError if it is wrong."""
     if file.format == "ooxml":
         file.load_key(password=password, verify_password=True)
     else:

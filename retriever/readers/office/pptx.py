@@ -1,9 +1,9 @@
-"""PowerPoint presentations: each slide a page, its title a heading, speaker notes after its text.
+"""PowerPoint presentations: each slide a page, its title a heading, speaker notes last.
 
-Placeholders come first, in their layout's order, then everything else from top to bottom and left
-to right. Tables and the numbers behind charts are written as rows, diagrams (SmartArt) as lists.
-Hidden slides are read and marked. Slide numbers, dates and footers, which repeat on every slide,
-are left out, and so are comments and the descriptions programs give to pictures.
+Placeholders come first, in the order of their layout, then other shapes from top to bottom and left
+to right. Tables and chart data become rows, diagrams (SmartArt) become lists. Hidden slides are
+read and marked. Slide numbers, dates and footers, which repeat on every slide, are dropped, as are
+comments and automatic picture descriptions.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _RELATED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships
 
 
 def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document of a PPTX file, also of a show or a template."""
+    """Read a PPTX file, also a show or a template."""
     large = archives.too_large(data, _CALLED)
     if large:
         return Document(name, "pptx", (too_long(None, large),))
@@ -48,7 +48,7 @@ def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
     try:
         show = library.Presentation(io.BytesIO(data))
         slides = list(islice(show.slides, MAX_SLIDES + 1))
-    # Damaged packages make the library fail in many ways; all of them mean the same to a user.
+    # Damaged packages raise many types of exception; the user sees one message.
     except Exception as error:  # noqa: BLE001 - see the line above
         return Document(name, "pptx", tuple(_bare_pages(data, error)))
     area = (show.slide_width or 0) * (show.slide_height or 0)
@@ -65,7 +65,7 @@ def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 def _facts(show: Any, slides: list[Any], name: str) -> dict[str, Any]:
-    """Title, author, date and metadata; the cover's own title where nobody stated one."""
+    """Title, author, date and metadata; without a stated title that of the cover."""
     try:
         core = show.core_properties
         title = clean_title(core.title, name) or clean_title(_cover(slides), name)
@@ -80,7 +80,7 @@ def _facts(show: Any, slides: list[Any], name: str) -> dict[str, Any]:
 
 
 def _cover(slides: list[Any]) -> str:
-    """The title of a first slide that is laid out as a cover."""
+    """The title of a first slide with a cover layout."""
     for shape in slides[0].shapes if slides else ():
         if _placeholder(shape.element) == "ctrTitle":
             return " ".join(_paragraphs(shape.element))
@@ -95,7 +95,7 @@ def _page(number: int, slide: Any, area: int, options: ReadOptions) -> Page:
         blocks = [block for shape in _in_order(shapes) if (block := _block(shape))]
         notes = _notes(slide)
         hidden = slide.element.get("show") in ("0", "false")
-    # One damaged slide does not take the others with it.
+    # A damaged slide does not affect the others.
     except Exception as error:  # noqa: BLE001 - see the line above
         return Page(number, "", PageState.FAILED, f"broken: {error_text(error)}", label)
     options.extend_deadline(PAGE_SECONDS)
@@ -118,7 +118,7 @@ def _is_picture(shapes: list[Any], area: int) -> bool:
 
 
 def _unwrap(slide: etree._Element) -> None:
-    """Put what is stored for several kinds of readers (formulas, ink) in its first form."""
+    """Replace alternative forms of content (formulas, ink) by the first one."""
     for wrapper in [*slide.iter("{*}AlternateContent")]:
         parent, choice = wrapper.getparent(), next(iter(wrapper), None)
         if parent is not None and choice is not None:
@@ -127,7 +127,7 @@ def _unwrap(slide: etree._Element) -> None:
 
 
 def _flat(shapes: Iterable[Any]) -> Iterator[Any]:
-    """All shapes, those in groups in the group's place."""
+    """All shapes, with groups replaced by their members."""
     stack = [iter(shapes)]
     while stack:
         shape = next(stack[-1], None)
@@ -140,13 +140,13 @@ def _flat(shapes: Iterable[Any]) -> Iterator[Any]:
 
 
 def _placeholder(shape: etree._Element) -> str | None:
-    """The type of a placeholder ("title", "body", "ftr", …), None for other shapes."""
+    """The type of a placeholder ("title", "body", "ftr", …); None for other shapes."""
     found = next(shape.iterfind("./{*}*/{*}nvPr/{*}ph"), None)
     return None if found is None else str(found.get("type", "obj"))
 
 
 def _in_order(shapes: list[Any]) -> list[Any]:
-    """The title, the other placeholders as their layout numbers them, then the rest by place."""
+    """The title, the other placeholders in layout order, then the rest by position."""
     titles: list[Any] = []
     held: list[tuple[int, Any]] = []
     free: list[Any] = []
@@ -163,7 +163,7 @@ def _in_order(shapes: list[Any]) -> list[Any]:
 
 
 def _by_place(shapes: list[Any]) -> list[Any]:
-    """From top to bottom; shapes that begin above the middle of another stand beside it."""
+    """From top to bottom; shapes that begin above the middle of another are beside it."""
     ordered = sorted(shapes, key=lambda shape: (shape.top or 0, shape.left or 0))
     bands: list[list[Any]] = []
     middle = 0.0
@@ -177,7 +177,7 @@ def _by_place(shapes: list[Any]) -> list[Any]:
 
 
 def _block(shape: Any) -> str:
-    """A shape's text; empty for pictures and lines."""
+    """The text of a shape; empty for pictures and lines."""
     kind = local(shape.element)
     if kind == "graphicFrame":
         return _frame(shape)
@@ -192,10 +192,10 @@ def _block(shape: Any) -> str:
 
 
 def _paragraphs(parent: etree._Element, placeholder: str | None = None) -> list[str]:
-    """The paragraphs of a shape, items of lists marked.
+    """The paragraphs of a shape, with list markers.
 
-    In placeholders for content every paragraph is an item unless it says otherwise; a single one
-    is a sentence.
+    In content placeholders every paragraph is a list item unless it says otherwise; a single
+    paragraph is not.
     """
     found = [paragraph for paragraph in parent.iter("{*}p") if local(paragraph) == "p"]
     listed = placeholder in ("obj", "body") and len([p for p in found if _words(p)]) > 1
@@ -244,7 +244,7 @@ def _table(table: Any) -> str:
 
 
 def _chart(chart: Any) -> str:
-    """A chart's title and the numbers it shows, by category."""
+    """The title and the data of a chart, by category."""
     title = ""
     if chart.has_title and chart.chart_title.has_text_frame:
         title = " ".join(chart.chart_title.text_frame.text.split())
@@ -262,7 +262,7 @@ def _number(value: float | None) -> str:
 
 
 def _diagram(blob: bytes) -> str:
-    """The texts of a diagram, in the order in which they were written."""
+    """The texts of a diagram, in document order."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     points = etree.fromstring(blob, parser).iterfind(".//{*}pt")
     texts = (" ".join(_words(point).split()) for point in points)
@@ -270,7 +270,7 @@ def _diagram(blob: bytes) -> str:
 
 
 def _notes(slide: Any) -> list[str]:
-    """What the speaker wrote below the slide."""
+    """The speaker notes of the slide."""
     if not slide.has_notes_slide:
         return []
     frame = slide.notes_slide.notes_text_frame
@@ -280,7 +280,7 @@ def _notes(slide: Any) -> list[str]:
 
 
 def _bare_pages(data: bytes, error: Exception) -> Iterator[Page]:
-    """The slides' texts alone, of a package whose layouts, themes or lists are damaged."""
+    """The text of the slides alone, for a package with damaged layouts or relationships."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         found = [_SLIDE.fullmatch(name) for name in archive.namelist()]
     numbers = sorted(int(match[1]) for match in found if match)[:MAX_SLIDES]

@@ -1,13 +1,12 @@
-"""Excel workbooks: each sheet a part of its own, its rows with the names of their columns.
+"""Excel workbooks: each sheet a part, its rows with the names of their columns.
 
-New workbooks (.xlsx, .xlsm) are read with openpyxl, row by row: it alone gives the formats of
-numbers (so that 0.125 reads "12.5%" where the sheet shows that) and never makes room for the empty
-cells between the first and the last one. python-calamine is ten times as fast, but sets aside one
-place for each of them: a single cell in the last corner ends the process. Old workbooks (.xls),
-whose sheets are small, are read with it.
+New workbooks (.xlsx, .xlsm) are read with openpyxl, row by row. It gives number formats (0.125 is
+"12.5%" if the sheet shows that) and allocates nothing for empty cells. python-calamine is ten times
+as fast, but allocates every cell between the first and the last: one cell in the last corner
+exhausts the memory. Old workbooks (.xls), whose sheets are small, are read with calamine.
 
-Formulas give the results stored with them; hidden sheets are read and marked; comments, charts,
-text boxes and errors such as #N/A are left out.
+Formulas give their stored results. Hidden sheets are read and marked. Comments, charts, text boxes
+and errors such as #N/A are dropped.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from retriever.types import Document, Page, PageState, ReadError
 VERSION = 1
 
 MAX_CELLS = 20_000_000
-"""Places walked of one workbook, empty ones between filled ones included."""
+"""Maximum number of cells of a workbook, with empty cells between filled ones."""
 
 MAX_CHARACTERS = rows.MAX_TEXT // 2
 
@@ -43,34 +42,34 @@ _SHEETS = "xl/worksheets/"
 _ERRORS = frozenset(
     ["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#SPILL!", "#CALC!"]
 )
-# A formula with no result beside it: the program that wrote it never calculated.
+# A formula without a stored result: the writing program did not calculate it.
 _UNCALCULATED = re.compile(rb"(?:</f>|<f[^>]{0,300}/>)\s*(?:<v\s*/>|<v></v>|</c>)")
 _QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]')  # parts of a number format that are no codes
 
 
 @dataclass(slots=True)
 class _Budget:
-    """How much more of one workbook is read; all its sheets share it."""
+    """The number of cells that may still be read, shared by all sheets."""
 
     cells: int
     characters: int = MAX_CHARACTERS
     spent: bool = False
 
     def walk(self, cells: int) -> bool:
-        """Whether a row of so many places may still be read."""
+        """Take a row of `cells` cells from the budget; False if it is used up."""
         self.cells -= cells + 1
         self.spent = self.spent or self.cells < 0
         return not self.spent
 
 
 def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document of an XLSX or XLSM file."""
+    """Read an XLSX or XLSM file."""
     large = archives.too_large(data, _CALLED, streamed=_SHEETS)
     if large:
         return Document(name, "xlsx", (rows.left_out(None, "", large),))
     openpyxl: Any = extras.load("openpyxl", "office", "Excel workbooks")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # openpyxl comments on every extension it does not know
+        warnings.simplefilter("ignore")  # openpyxl warns about every unknown extension
         try:
             book = openpyxl.load_workbook(
                 io.BytesIO(data), read_only=True, data_only=True, keep_links=False
@@ -85,7 +84,7 @@ def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 def read_xls(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document of an XLS file, as Excel wrote them until 2003."""
+    """Read an XLS file (Excel until 2003)."""
     calamine: Any = extras.load("python_calamine", "office", "old Excel workbooks")
     try:
         data = passwords.unlocked(data, options.passwords)
@@ -99,7 +98,7 @@ def read_xls(data: bytes, name: str, options: ReadOptions) -> Document:
             hidden = "hidden" in str(sheet.visible).lower()
             table = _old_rows(book.get_sheet_by_index(position - 1), budget)
             pages += _pages(position, sheet.name, table, _note(hidden, 0), options, budget)
-    # A panic of the library is no Exception; those that are none of its are passed on.
+    # A panic of the library is a BaseException; other ones are raised again.
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
             raise
@@ -135,7 +134,7 @@ def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]
             yield from _pages(
                 position, sheet.title, _new_rows(sheet, budget), note, options, budget
             )
-        # One damaged sheet does not take the others with it.
+        # A damaged sheet does not affect the others.
         except Exception as error:  # noqa: BLE001 - see the line above
             yield Page(position, "", PageState.FAILED, f"broken: {error_text(error)}", label)
 
@@ -148,7 +147,7 @@ def _pages(
     options: ReadOptions,
     budget: _Budget,
 ) -> list[Page]:
-    """The pages of one sheet: one, or one for each part of some hundred rows."""
+    """The pages of one sheet: one for each part of some hundred rows."""
     found: list[rows.Part] = []
     for part in rows.parts(rows.written(table, min_columns=3)):
         found.append(part)
@@ -180,7 +179,7 @@ def _pages(
 
 
 def _note(hidden: bool, uncalculated: int) -> str:
-    """What is to be known of a sheet; empty if nothing is."""
+    """The reason shown with a sheet; empty if there is none."""
     notes = ["a hidden sheet"] if hidden else []
     if uncalculated:
         formulas = f"{uncalculated:,} formulas have" if uncalculated > 1 else "1 formula has"
@@ -189,7 +188,7 @@ def _note(hidden: bool, uncalculated: int) -> str:
 
 
 def _uncalculated(data: bytes, sheet: Any) -> int:
-    """How many of a sheet's formulas have no result stored with them."""
+    """The number of formulas without a stored result."""
     path = str(getattr(sheet, "_worksheet_path", "")).lstrip("/")
     count = 0
     try:
@@ -197,7 +196,7 @@ def _uncalculated(data: bytes, sheet: Any) -> int:
             tail = b""
             while block := part.read(1 << 20):
                 text = tail + block
-                # What begins in the last bytes is counted with the next block.
+                # A match that begins in the last bytes counts with the next block.
                 edge = max(0, len(text) - 4_096)
                 count += sum(match.start() < edge for match in _UNCALCULATED.finditer(text))
                 tail = text[edge:]
@@ -208,7 +207,7 @@ def _uncalculated(data: bytes, sheet: Any) -> int:
 
 
 def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
-    """The rows of a sheet of openpyxl; the size it states of itself is not believed."""
+    """The rows of an openpyxl sheet; its stated dimensions are ignored."""
     sheet.reset_dimensions()
     blank = True
     for number, cells in enumerate(sheet.iter_rows(), 1):
@@ -216,18 +215,18 @@ def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
             return
         texts = [_cell(cell) for cell in cells]
         before, blank = blank, not any(texts)
-        if not (before and blank):  # one empty row says as much as a million
+        if not (before and blank):  # a series of empty rows counts as one
             yield rows.TableRow(number, texts)
 
 
 def _cell(cell: Any) -> str:
-    """A cell of openpyxl as text; its format costs a look-up, and only numbers need it."""
+    """An openpyxl cell as text; the number format is read for numbers only."""
     value = cell.value
     return _shown(value, cell.number_format if isinstance(value, int | float) else "")
 
 
 def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
-    """The rows of a sheet of calamine, which begins with the first filled row."""
+    """The rows of a calamine sheet, which begins with the first filled row."""
     top = sheet.start[0] if sheet.start else 0
     for number, cells in enumerate(sheet.iter_rows(), 1 + top):
         if not budget.walk(len(cells)):
@@ -236,7 +235,7 @@ def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
 
 
 def _shown(value: Any, number_format: str = "") -> str:
-    """A cell as text, near to what its sheet shows; empty for errors.
+    """A cell as text, close to its display; empty for errors.
 
     >>> _shown(0.125, "0.0%"), _shown(0.1 + 0.2), _shown(datetime(2024, 3, 7)), _shown(3.0)
     ('12.5%', '0.3', '2024-03-07', '3')
@@ -255,14 +254,14 @@ def _shown(value: Any, number_format: str = "") -> str:
 
 
 def _number(value: float, number_format: str) -> str:
-    """A number with the 15 digits that Excel keeps; per cent where it is shown so."""
+    """A number with Excel's 15 digits; in per cent if displayed so."""
     if "%" in number_format and "%" in _QUOTED.sub("", number_format):
         return f"{value * 100:.10g}%"
     return str(value) if isinstance(value, int) else f"{value:.15g}"
 
 
 def _moment(value: Any) -> str:
-    """Dates, moments, times and durations as ISO 8601 writes them, without idle zeros."""
+    """Dates, times and durations as ISO 8601, without redundant zeros."""
     if isinstance(value, datetime):
         if value.time() == time():
             return value.date().isoformat()
