@@ -1,8 +1,8 @@
-"""Files inside of a PDF: embedded in the document, pinned to a page, or all that a portfolio is.
+"""Files inside a PDF: embedded in the document, attached to a page, or in a portfolio.
 
-pypdf finds the plain list of embedded files; PDF also allows trees of lists, files that belong to
-an annotation and files associated with the document, so all of these are walked here and each file
-is taken once. An invoice's copy for programs is left out: its page says the same.
+pypdf lists only the simple name tree of embedded files. PDF also allows nested name trees, files of
+annotations and associated files of the document, so all of these are read here; each file once. The
+machine-readable copy in an electronic invoice is skipped, because its page says the same.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from retriever.types import Page, PageState, ReadError
 VERSION = 1
 
 MAX_FILES = 500
-"""Files read of one PDF."""
+"""Maximum number of files of one PDF."""
 
 _MAX_ALL = 300_000_000  # bytes of all files together
 _MAX_ONE = 100_000_000
 _MAX_NAME = 100
-_MAX_NODES = 5_000  # of the tree of lists
+_MAX_NODES = 5_000  # of a name tree
 _MAX_ANNOTATIONS = 5_000  # of one page
 _LIMITS = pypdf.Configuration(
     zlib_maximum_output_length=_MAX_ONE,
@@ -39,26 +39,26 @@ _LIMITS = pypdf.Configuration(
     run_length_maximum_output_length=_MAX_ONE,
     stream_decoding_work_maximum_length=2 * _MAX_ONE,
 )
-# What the standards for electronic invoices name: CII (in Factur-X, ZUGFeRD, XRechnung), UBL.
+# Formats of electronic invoices: CII (in Factur-X, ZUGFeRD, XRechnung) and UBL.
 _INVOICES = re.compile(
     rb"urn:(?:un:unece:uncefact:data:|oasis:names:specification:ubl:|ferd:|factur-x)"
 )
-_HEAD = 4_096  # bytes in which an XML file names its standards
+_HEAD = 4_096  # bytes searched for the XML namespaces
 _INVOICE = "not read: the invoice's copy for programs"
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file as the PDF lists it: its name, and the stream that holds it."""
+    """An embedded file: its name and its stream."""
 
     name: str
     stream: Any
 
 
 def attachments(data: bytes, options: ReadOptions) -> tuple[Page, ...]:
-    """The pages of the files inside of the PDF, labelled "attachment NAME"; none for most PDFs.
+    """The pages of the files inside the PDF, labelled "attachment NAME"; usually none.
 
-    A PDF that does not open, or only with another password, has none: reading it says why.
+    A PDF that does not open has none; `read_pdf` reports the reason.
     """
     with warnings.catch_warnings(), pypdf.apply_configuration(_LIMITS):
         warnings.simplefilter("ignore")
@@ -104,17 +104,17 @@ def _told(file: _File, state: PageState, reason: str, taken: set[str]) -> Page:
 
 
 def _files(reader: pypdf.PdfReader, pages: Iterable[Any]) -> Iterator[_File]:
-    """Every file once, in the order of lists, pages, and the document's associated files."""
+    """Every file once: from name trees, then pages, then the document's associated files."""
     seen: set[int] = set()
     for name, entry in _specifications(reader, pages):
         file = _file(name, entry)
         if file is not None and id(file.stream) not in seen:
-            seen.add(id(file.stream))  # the reader keeps its objects, so ids last
+            seen.add(id(file.stream))  # the reader keeps its objects alive, so ids are unique
             yield file
 
 
 def _specifications(reader: pypdf.PdfReader, pages: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """A name and what may be a file's specification, wherever one can stand."""
+    """Names and candidate file specifications, from all places that may have them."""
     root = _resolved(reader.root_object)
     yield from _listed(_get(_get(root, "/Names"), "/EmbeddedFiles"))
     for page in pages:
@@ -126,7 +126,7 @@ def _specifications(reader: pypdf.PdfReader, pages: Iterable[Any]) -> Iterator[t
 
 
 def _listed(tree: Any) -> Iterator[tuple[str, Any]]:
-    """The names and values of a name tree; loops and endless ones are cut."""
+    """The names and values of a name tree; loops and too many nodes are cut off."""
     waiting, seen = [tree], set[int]()
     while waiting and len(seen) < _MAX_NODES:
         node = waiting.pop()
@@ -144,14 +144,14 @@ def _twos(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _file(listed: str, entry: Any) -> _File | None:
-    """The file of a specification; None where it only names a file that lies elsewhere."""
+    """The file of a specification; None if it refers to an external file."""
     streams = _get(entry, "/EF")
     for key in ("/UF", "/F", "/Unix", "/DOS", "/Mac"):
         stream = _get(streams, key)
         if hasattr(stream, "get_data"):
             names = (_get(entry, "/UF"), _get(entry, "/F"), listed)
             name = next((clean_fact(name) for name in names if isinstance(name, str) and name), "")
-            # Folders that somebody wrote before the name are none of ours.
+            # Drop folders before the name.
             return _File(
                 name.replace("\\", "/").rsplit("/", 1)[-1][:_MAX_NAME] or "unnamed", stream
             )
@@ -159,7 +159,7 @@ def _file(listed: str, entry: Any) -> _File | None:
 
 
 def _resolved(thing: Any) -> Any:
-    """What a reference stands for; None where it leads nowhere."""
+    """The target of a reference; None if it has none."""
     try:
         return thing.get_object() if isinstance(thing, IndirectObject) else thing
     except Exception:  # noqa: BLE001 - damaged lists must not take the others with them

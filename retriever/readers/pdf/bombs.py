@@ -1,8 +1,7 @@
-"""Pages of a PDF that would take a library without limits down, found before it sees them.
+"""Finds PDF pages that would exhaust a library without limits, before the library opens them.
 
-A page is a bomb when its content unpacks to more than anybody writes on a page (pypdf's limits say
-so), when it shows millions of characters, or when its forms draw each other, or themselves, so
-often that a small file becomes endless.
+A page is a bomb if its content unpacks to more than pypdf's limits, if it shows millions of
+characters, or if its forms draw each other so often that a small file becomes endless.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from pypdf.errors import LimitReachedError
 VERSION = 1
 
 MAX_COST = 2_000_000
-"""Characters that a page shows, forms drawn again counted again: each costs PDFium 300 bytes."""
+"""Characters that a page shows, repeated forms included; PDFium takes 300 bytes for each."""
 
-_FORM_COST = 400  # of drawing a form that shows nothing
+_FORM_COST = 400  # cost of a form without text
 _MAX_DEPTH = 30
-_MIN_CHECKED = 100_000  # bytes of content that are not worth a closer look
+_MIN_CHECKED = 100_000  # bytes of content; smaller ones are not checked
 _DO = re.compile(rb"/([^\s/<>\[\](){}%]+)\s+Do\b")
 _SHOWN = re.compile(rb"\((?:[^()\\]|\\.)*+\)|<[0-9A-Fa-f\s]*+>", re.DOTALL)
 
 
 def cost(page: Any) -> int:
-    """Characters that the page shows, or will never be done showing if it is above MAX_COST.
+    """The number of characters the page shows; above MAX_COST it may be endless.
 
-    Raises LimitReachedError for content that is too much by itself; for forms that draw each other
-    pypdf has limits of its own, and tells what the page holds besides.
+    Raises LimitReachedError if the content itself is too large. Forms that draw each other do not
+    raise it: pypdf has limits for them and extracts the rest of the page.
     """
     content = page.get_contents()
     data: bytes = content.get_data() if content is not None else b""
@@ -36,7 +35,7 @@ def cost(page: Any) -> int:
 
 
 def _cost(content: bytes, resources: Any, known: dict[int, int], depth: int) -> int:
-    """What it costs to draw this content, the forms it draws, and so on."""
+    """The cost of drawing this content and its forms, recursively."""
     found = len(content)
     if found > _MIN_CHECKED:
         found = sum(len(shown) for shown in _SHOWN.findall(content))
@@ -56,7 +55,7 @@ def _cost_of_form(form: Any, resources: Any, known: dict[int, int], depth: int) 
     if depth > _MAX_DEPTH:
         return 0
     if id(form) not in known:
-        known[id(form)] = MAX_COST  # while it is looked at: one that draws itself has no end
+        known[id(form)] = MAX_COST  # during the recursion: a form that draws itself is endless
         inner = form.get("/Resources") or resources
         known[id(form)] = _cost(form.get_data(), inner, known, depth + 1)
     return known[id(form)]

@@ -1,6 +1,6 @@
-"""What people wrote into a PDF: the values of form fields and text put on top of a page.
+"""Text that users added to a PDF: values of form fields, and free text annotations.
 
-pypdf extracts the page itself; what a form holds stands beside it, in annotations.
+pypdf extracts the page's own content; form values are stored in annotations.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ VERSION = 2
 
 _NOTICE = re.compile(r"please wait|not be able to display|adobe\s+(?:acrobat\s+)?reader", re.I)
 _MAX_FIELDS = 5_000  # of one page
-_PASSWORD = 1 << 13  # field flag: what is typed shall not be read
-_PUSH_BUTTON = 1 << 16  # field flag: it does something and holds nothing
+_PASSWORD = 1 << 13  # field flag: a password field
+_PUSH_BUTTON = 1 << 16  # field flag: a button without a value
 _HIDDEN = 0b10
 
 
 def written_lines(page: Any) -> Iterator[str]:
-    """Each filled field of the page as "label: value", and the text of free text annotations."""
+    """Each filled field of the page as "label: value", and free text annotations."""
     annotations = _resolved(page.get("/Annots"))
     for entry in list(annotations or ())[:_MAX_FIELDS]:
         annotation = _resolved(entry)
@@ -33,7 +33,7 @@ def written_lines(page: Any) -> Iterator[str]:
 
 
 def _field(widget: Any) -> str:
-    """A field may share its name, kind and value with others by a common parent."""
+    """A property of a field; fields inherit name, type and value from a parent."""
     kind = _inherited(widget, "/FT")
     flags = _number(_inherited(widget, "/Ff"))
     if kind == "/Btn":
@@ -47,7 +47,7 @@ def _field(widget: Any) -> str:
 
 
 def _ticked(widget: Any) -> str:
-    """What a ticked box or a chosen radio button stands for; empty if it is not ticked."""
+    """The value of a ticked box or a chosen radio button; empty if it is off."""
     state = _text(widget.get("/AS") or _inherited(widget, "/V")).lstrip("/")
     if state in ("", "Off"):
         return ""
@@ -55,16 +55,16 @@ def _ticked(widget: Any) -> str:
 
 
 def needs_adobe(reader: Any, text: str) -> bool:
-    """Whether the file's only page is the notice that stands for a form in XFA."""
+    """Whether the only page is the notice that replaces an XFA form."""
     try:
         form = _resolved(_resolved(reader.trailer["/Root"]).get("/AcroForm"))
         return bool(form and form.get("/XFA")) and bool(_NOTICE.search(text))
-    except Exception:  # noqa: BLE001 - a damaged form says nothing about the page
+    except Exception:  # noqa: BLE001 - a damaged form does not make the page unreadable
         return False
 
 
 def _inherited(field: Any, key: str) -> Any:
-    for _ in range(10):  # a damaged file may make a ring of parents
+    for _ in range(10):  # damaged files contain cycles of parents
         value = _resolved(field.get(key))
         if value is not None:
             return value

@@ -1,13 +1,13 @@
-"""The lines of a PDF page in the order in which a person reads them.
+"""The lines of a PDF page in reading order.
 
-A page of PDF is drawn piece by piece, in any order. Mostly that order is the order of reading, and
-it stays; pieces on one height are one line, whatever drew them. Only where text stands in columns
-with certainty, and was not drawn column by column, is it put in order: columns one after the
-other, and what spans them (a title, a wide figure's caption) in its place between.
+A PDF page is drawn in text runs, in any order. Usually the drawing order is the reading order and
+is kept; text runs at one height form a line. Text is reordered only if it is certainly in columns
+and was not drawn column by column: then the columns follow each other, and text that spans them (a
+title, the caption of a wide figure) stays between them.
 
-Certain means: a gutter beside at least `_MIN_ROWS` lines, columns filled by their lines that
-flow from line to line, and no drawn lines across, which would make it a table. The module knows
-characters and boxes, no library. Units are PDF's points, y grows upwards.
+Certain means: a gutter beside at least `_MIN_ROWS` lines, columns whose lines fill their width and
+continue from line to line, and no drawn rules across, which would make it a table. This module
+works on characters and boxes only. Units are PDF points; y grows upwards.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from itertools import groupby, pairwise
 
 VERSION = 1
 
-_MIN_ROWS = 5  # lines beside each other
-_MIN_FILL = 0.6  # of a column's width a line has at least, and this share of lines has it
-_MIN_LETTERS = 12  # a line has in the mean: numbers beside a list are no column
-_MIN_FLOW = 0.4  # share of lines that go on with what the line before began
-_MAX_TOUCHING_GAP = 0.1  # of a line's height: narrower than any space
+_MIN_ROWS = 5  # lines beside a gutter
+_MIN_FILL = 0.6  # share of the column's width that a line fills, and share of such lines
+_MIN_LETTERS = 12  # mean letters of a line: numbers beside a list are not a column
+_MIN_FLOW = 0.4  # share of lines that continue the line before
+_MAX_TOUCHING_GAP = 0.1  # of the line's height: narrower than a space
 _MIN_INVERTED = 0.8  # share of (left, right) pairs drawn right first
 _MAX_GUTTER = 300  # points between columns
-_MAX_TEXT_RUNS = 1_500  # of one page; more is no page of prose
+_MAX_TEXT_RUNS = 1_500  # of one page; with more it is not prose
 _WORD_END = re.compile(r"[^\W\d_]{3}[.,;:!?)\"”’]*$")
 _RIGHT_TO_LEFT = ("\u0590", "\u08ff")
 
 
 @dataclass(frozen=True, slots=True)
 class TextRun:
-    """Text on one line without a wide gap, turned so that it reads from left to right.
+    """Text on one line without a wide gap, rotated so that it reads from left to right.
 
-    `line` numbers the lines as they were drawn; `turn` is how often the text is turned by 90°
-    against the page, from 0 to 3.
+    `line` numbers the lines in drawing order. `turn` is the rotation against the page in steps of
+    90°, from 0 to 3.
     """
 
     text: str
@@ -52,21 +52,21 @@ class TextRun:
 
     @property
     def height(self) -> float:
-        """From its lowest to its highest point; never 0."""
+        """The height of its box; never 0."""
         return max(self.high - self.low, 1e-3)
 
     @property
     def middle(self) -> float:
-        """How high it stands."""
+        """The vertical centre of its box."""
         return (self.low + self.high) / 2
 
 
 Rules = Callable[[float, float, float], bool]
-"""Whether lines are drawn across x between two heights (low, high): then it is a table."""
+"""Whether rules are drawn across x between two heights (low, high): then it is a table."""
 
 
 def text_of(text_runs: Sequence[TextRun], ruled: Rules) -> str:
-    """The page's text, one line a line; `ruled` is asked only where there seem to be columns."""
+    """The page's text by lines; `ruled` is called only where columns seem to be."""
     text_runs = _from_above(text_runs)
     turns = Counter(text_run.turn for text_run in text_runs)
     main = max(turns, key=lambda turn: turns[turn], default=0)
@@ -79,7 +79,7 @@ def text_of(text_runs: Sequence[TextRun], ruled: Rules) -> str:
 
 
 def _from_above(text_runs: Sequence[TextRun]) -> list[TextRun]:
-    """Turned text whose lines PDFium gives from the last to the first, put right."""
+    """Reverse rotated text whose lines PDFium gives from the last to the first."""
     ordered: list[TextRun] = []
     for turn, run in groupby(text_runs, key=lambda text_run: text_run.turn):
         lines = [list(line) for _, line in groupby(run, key=lambda text_run: text_run.line)]
@@ -91,7 +91,7 @@ def _from_above(text_runs: Sequence[TextRun]) -> list[TextRun]:
 
 
 def _joined(text_runs: Sequence[TextRun]) -> str:
-    """Pieces in this order; those that follow each other on one height are one line."""
+    """Join text runs in this order; successive runs at one height form a line."""
     parts: list[str] = []
     for before, text_run in pairwise([None, *text_runs]):
         if text_run is None:
@@ -103,9 +103,9 @@ def _joined(text_runs: Sequence[TextRun]) -> str:
 
 
 def _between(one: TextRun, other: TextRun) -> str:
-    """A line's end, a space, or nothing: where a number or a sign is drawn in parts (mc²).
+    """The separator: a newline, a space, or nothing within a number or formula (mc²).
 
-    A word keeps its space: what is raised behind it is the mark of a note.
+    A word keeps the space before a raised character, which is a footnote mark.
     """
     if not _same_line(one, other):
         return "\n"
@@ -120,7 +120,7 @@ def _same_line(one: TextRun, other: TextRun) -> bool:
 
 
 def _beside(one: TextRun, other: TextRun) -> bool:
-    """Whether they stand at the same height."""
+    """Whether two text runs are at the same height."""
     shared = min(one.high, other.high) - max(one.low, other.low)
     return shared > 0.5 * min(one.height, other.height)
 
@@ -129,7 +129,7 @@ def _beside(one: TextRun, other: TextRun) -> bool:
 
 
 def in_columns(text_runs: Sequence[TextRun], ruled: Rules) -> list[list[TextRun]] | None:
-    """The pieces in blocks, in reading order; None if they are in order, or in no columns."""
+    """Blocks of text runs in reading order; None if they are in order or not in columns."""
     gutters = _gutters(text_runs)
     if not gutters:
         return None
@@ -155,14 +155,14 @@ def in_columns(text_runs: Sequence[TextRun], ruled: Rules) -> list[list[TextRun]
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A part of the page's height: what spans the columns above it, then each column's pieces."""
+    """A horizontal band: text that spans the columns, then the text runs of each column."""
 
     above: list[TextRun]
     columns: list[list[TextRun]]
 
 
 def _gutters(text_runs: Sequence[TextRun]) -> list[float]:
-    """The x of each gutter, from left to right: where many lines have a gap beside another line."""
+    """The x of each gutter, from left to right: where many lines have a gap."""
     votes: Counter[int] = Counter()
     for left, right in _neighbours(text_runs):
         if len(left.text) + len(right.text) >= 20 and right.left - left.right < _MAX_GUTTER:
@@ -180,14 +180,14 @@ def _gutters(text_runs: Sequence[TextRun]) -> list[float]:
 
 
 def _runs(numbers: list[int]) -> list[tuple[int, int]]:
-    """The first and last of each run of successive numbers."""
+    """The first and last of each series of successive numbers."""
     breaks = [at for at in range(1, len(numbers)) if numbers[at] > numbers[at - 1] + 1]
     starts, ends = [0, *breaks], [*breaks, len(numbers)]
     return [(numbers[a], numbers[b - 1]) for a, b in zip(starts, ends, strict=True) if b > a]
 
 
 def _neighbours(text_runs: Sequence[TextRun]) -> list[tuple[TextRun, TextRun]]:
-    """Every piece with the nearest one to its right at the same height."""
+    """Each text run with the nearest one to its right at the same height."""
     by_height = sorted(text_runs, key=lambda text_run: text_run.middle)
     middles = [text_run.middle for text_run in by_height]
     pairs = []
@@ -219,7 +219,7 @@ def _bands(text_runs: Sequence[TextRun], gutters: list[float]) -> list[Band]:
 
 
 def _in_rows(column: list[TextRun]) -> list[TextRun]:
-    """From top to bottom; in a row from left to right."""
+    """Sort from top to bottom, and in a row from left to right."""
     rows: list[list[TextRun]] = []
     for text_run in column:
         if rows and _beside(rows[-1][0], text_run):
@@ -232,7 +232,7 @@ def _in_rows(column: list[TextRun]) -> list[TextRun]:
 
 
 def _certain(bands: list[Band], count: int) -> bool:
-    """Whether each column is filled by its lines, and its lines are one flow of words."""
+    """Whether the lines fill each column and form continuous text."""
     for number in range(count):
         lines = [row for band in bands for row in _rows(band.columns[number])]
         if len(lines) < _MIN_ROWS or _characters(lines) < _MIN_LETTERS * len(lines):
@@ -261,14 +261,14 @@ def _rows(column: list[TextRun]) -> list[list[TextRun]]:
 
 
 def _goes_on(before: str, line: str) -> bool:
-    """Whether the line goes on with the sentence before it, as far as letters show."""
+    """Whether a line continues the sentence of the line before, judged by its letters."""
     first = next((letter for letter in line if letter.isalnum()), "")
     unfinished = not before.endswith((".", "!", "?", ":", "。"))
     return unfinished and first.isalpha() and not first.isupper()
 
 
 def _disordered(text_runs: Sequence[TextRun], bands: list[Band]) -> bool:
-    """Whether the columns were drawn line by line across, or the right one first."""
+    """Whether text was drawn line by line across columns, or the right column first."""
     drawn = {text_run: number for number, text_run in enumerate(text_runs)}
     switches = least = right_first = pairs = 0
     for band in bands:
@@ -291,7 +291,7 @@ def _disordered(text_runs: Sequence[TextRun], bands: list[Band]) -> bool:
 
 
 def _inversions(order: list[int]) -> tuple[int, int]:
-    """How many pairs of different numbers are in falling order, and how many there are."""
+    """The number of inverted pairs, and of all pairs of different numbers."""
     seen: Counter[int] = Counter()
     falling = pairs = 0
     for number in order:

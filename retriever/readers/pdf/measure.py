@@ -1,8 +1,8 @@
-"""How well text came out of a PDF, measured without knowing what it should be.
+"""Measures the quality of text extracted from a PDF, without a reference.
 
-Two libraries extract every page in their own way. PDFium's text is taken where nothing speaks
-against it; pypdf is asked where it is flawed, and its text is taken where it is better. The measure
-is `flaws`: the share of visible characters that stand where no text of a language has them.
+Two libraries extract each page. PDFium's text is used unless it has flaws; then pypdf is tried, and
+its text is used if it is better. `flaws` is the share of visible characters in places where no
+language has them.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from retriever.readers.pages import garbled_reason
 VERSION = 1
 
 ASKED = 0.02
-"""From this share of flaws on, the other library is asked."""
+"""The share of flaws from which the other library is tried."""
 
-_SAMPLE = 100_000  # characters judged
-_MAX_WORD = 30  # letters without a space: no word of a language with spaces is so long
+_SAMPLE = 100_000  # characters tested
+_MAX_WORD = 30  # letters without a space: longer words do not occur
 _GLYPHS = re.compile(r"\(cid:\d+\)|/(?:g|G|C|cid|uni|glyph|index)\d{1,5}(?![\w.])")
 _ALONE = re.compile(r"(?:(?<=\s)|^)[^\W\d_](?:[ \t]+[^\W\d_](?=\s|$)){5,}")
 _DOUBLED = re.compile(r"\b(?:([^\W\d_])\1){3,}\b")
 _ARABIC = re.compile("[\u0600-\u08ff\ufb50-\ufdff\ufe70-\ufefc]")
-_NO_SPACES = "\u0e00"  # from here on many scripts have none between words
+_NO_SPACES = "\u0e00"  # above it many scripts do not separate words
 
 
 def flaws(text: str) -> float:
@@ -55,16 +55,15 @@ def _is_code(character: str) -> bool:
 
 
 def letters(text: str) -> int:
-    """How many letters and digits it has."""
+    """The number of letters and digits."""
     return sum(map(str.isalnum, text))
 
 
 def is_better(other: str, text: str) -> bool:
-    """Whether `other`, of the same page, is to be taken instead of `text`.
+    """Whether `other`, extracted from the same page, should replace `text`.
 
-    It is if it has letters where the text has none, if it is language where the text is not, or if
-    it has half the flaws without having lost more than a tenth of the letters. Arabic is taken
-    unless it has lost many.
+    It should if only it has letters, if only it is language, or if it has half the flaws and lost
+    at most a tenth of the letters. Arabic text is replaced unless many letters are lost.
 
     >>> is_better("Zero trust", "Z e r o t r u s t"), is_better("Zero", "Z e r o t r u s t")
     (True, False)
@@ -79,13 +78,13 @@ def is_better(other: str, text: str) -> bool:
 
 
 def is_doubtful(text: str) -> bool:
-    """Whether the other library should be asked, too."""
+    """Whether to try the other library."""
     if not letters(text) or flaws(text) >= ASKED or _is_arabic(text):
         return True
     return bool(garbled_reason(text))
 
 
 def _is_arabic(text: str) -> bool:
-    """Whether a part of it is Arabic: PDFium takes its words apart at ligatures, pypdf does not."""
+    """Whether the text has Arabic: PDFium splits its words at ligatures, pypdf does not."""
     sample = text[:_SAMPLE]
     return 20 * len(_ARABIC.findall(sample)) > letters(sample)

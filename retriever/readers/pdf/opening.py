@@ -1,4 +1,4 @@
-"""A PDF file opened: repaired where its table is lost, with a password where it needs one."""
+"""Opens a PDF file: repairs a lost cross-reference table, tries passwords."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from retriever.types import ReadError
 VERSION = 1
 
 MAX_PAGES = 20_000
-"""Pages read of one file; a page tree with more is an attack or needs splitting."""
+"""Maximum number of pages of a file; a longer page tree is an attack or needs splitting."""
 
-# What pypdf raises for an encryption it does not know, or has no library for.
+# Raised by pypdf for unknown encryption, or if a library for it is missing.
 _FOREIGN = (DependencyError, NotImplementedError)
 
 
 class LockedError(Exception):
-    """The file is encrypted and was not opened; the message says why, for the user."""
+    """The file is encrypted and no password opened it; the message is for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What reads the file, its pages (at most one more than MAX_PAGES), and what opened it.
+    """The pypdf reader, its pages (at most MAX_PAGES + 1), and the password that opened it.
 
-    `data` are the bytes that opened, repaired ones where the file's own did not.
+    `data` are the bytes that could be opened: repaired if the file's own could not.
     """
 
     reader: pypdf.PdfReader
@@ -42,9 +42,9 @@ class Opened:
 
 
 def opened(data: bytes, passwords: Sequence[str]) -> Opened:
-    """The file with the first of the passwords that opens it, none at all tried before.
+    """Open the file without a password, or with the first password that fits.
 
-    Raises LockedError for an encryption that stays closed, ReadError for a broken file.
+    Raises LockedError if no password fits, ReadError if the file is broken.
     """
     try:
         return _pages(data, passwords)
@@ -88,7 +88,7 @@ def _pages(data: bytes, passwords: Sequence[str]) -> Opened:
 
 
 def _unlocked(reader: pypdf.PdfReader, passwords: Sequence[str]) -> str:
-    """The password that opens it, as user or as owner; the empty one where none is needed."""
+    """The user or owner password that opens the file; empty if none is needed."""
     for password in ("", *passwords):
         if any(reader.decrypt(written) for written in _written(password)):
             return password
@@ -96,7 +96,7 @@ def _unlocked(reader: pypdf.PdfReader, passwords: Sequence[str]) -> str:
 
 
 def _written(password: str) -> Iterator[str | bytes]:
-    """The ways in which programs turn a password into bytes: the standard's one comes first."""
+    """The encodings in which programs store a password; the standard's comes first."""
     yield password
     if not password.isascii():
         yield password.encode("utf-8", "replace")

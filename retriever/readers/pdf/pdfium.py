@@ -1,7 +1,7 @@
-"""What PDFium finds drawn on the pages of a PDF: text in reading order, images, lines.
+"""The contents of PDF pages by PDFium: text in reading order, images, rules.
 
-PDFium is compiled code: what breaks it ends the process, so files are read in one of their own.
-Nothing here judges the text.
+PDFium is compiled code and may crash, so files are read in a separate process. This module does not
+judge the text.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from retriever.readers.pdf.pieces import TooManyCharactersError, text_runs_of
 
 VERSION = 1
 
-_MAX_OBJECTS = 20_000  # of one page, looked at for images and lines
-_MIN_RULES = 3  # lines across a gutter that make it a table
+_MAX_OBJECTS = 20_000  # of one page, searched for images and rules
+_MIN_RULES = 3  # rules across a gutter that make it a table
 _MIN_BOXES = 6
 
 
 @contextmanager
 def opened(data: bytes, password: str, count: int) -> Iterator[Any]:
-    """PDFium's document of `count` pages; None if PDFium does not open it, or counts otherwise."""
+    """PDFium's document of `count` pages; None if it does not open or counts other pages."""
     import pypdfium2
 
     try:
@@ -39,11 +39,11 @@ def opened(data: bytes, password: str, count: int) -> Iterator[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A page: its text in reading order, and how much of it the text and images take.
+    """The text of a page in reading order, and the area of its text and images.
 
-    `image` is the share of the page's area under its largest image, from 0 to 1; it is looked for
-    only where the text has fewer than `few` characters, and is None elsewhere. `marginal` says
-    whether all text stands within the upper or lower eighth of the page, as headers and stamps do.
+    `image` is the share of the page's area covered by its largest image, from 0 to 1. It is
+    computed only if the text has fewer than `few` characters, and None otherwise. `marginal` says
+    whether all text is in the upper or lower eighth of the page, like headers and stamps.
     """
 
     text: str
@@ -52,7 +52,7 @@ class Drawn:
 
 
 def drawn(document: Any, index: int, few: int) -> Drawn | None:
-    """What is drawn on the page (0-based); None if PDFium cannot read it.
+    """The contents of the page (0-based); None if PDFium cannot read it.
 
     Raises TooManyCharactersError.
     """
@@ -71,10 +71,10 @@ def drawn(document: Any, index: int, few: int) -> Drawn | None:
     except pypdfium2.PdfiumError:
         return None
     finally:
-        page.close()  # and its characters with it
+        page.close()  # closes its text page too
 
 
-# Images and lines
+# Images and rules
 
 
 def _objects(page: Any, kind: int) -> Iterator[Any]:
@@ -86,7 +86,7 @@ def _objects(page: Any, kind: int) -> Iterator[Any]:
 
 
 def _bounds(thing: Any) -> tuple[float, float, float, float] | None:
-    """Left, bottom, right, top of an object on the page; None where it has none."""
+    """Left, bottom, right, top of an object on the page; None if it has none."""
     import pypdfium2
 
     try:
@@ -94,14 +94,14 @@ def _bounds(thing: Any) -> tuple[float, float, float, float] | None:
     except pypdfium2.PdfiumError:
         return None
     form = thing.container
-    while form is not None:  # inside of a form, places are the form's
+    while form is not None:  # coordinates inside a form are relative to it
         left, bottom, right, top = form.get_matrix().on_rect(left, bottom, right, top)
         form = form.container
     return left, bottom, right, top
 
 
 def _largest_image(page: Any) -> float:
-    """The share of the page under its largest image."""
+    """The share of the page covered by its largest image."""
     from pypdfium2 import raw
 
     x0, y0, x1, y1 = page.get_bbox()
@@ -125,7 +125,7 @@ def _is_marginal(page: Any, text_runs: list[TextRun]) -> bool:
 
 
 def _ruled(page: Any, x: float, low: float, high: float) -> bool:
-    """Whether paths between two heights are the lines of a table: across x, or boxes beside it."""
+    """Whether paths between two heights form a table: rules across x, or boxes beside it."""
     from pypdfium2 import raw
 
     rules = boxes = 0

@@ -1,8 +1,8 @@
-"""A PDF page's characters, as PDFium finds them, put together to the pieces of its lines.
+"""Builds text runs from the characters of a PDF page that PDFium finds.
 
-PDFium gives characters in lines, in the order of drawing, each with a box on the page. Boxes decide
-what its lines leave open: where a gap is no space between words, where letters are only spaced,
-where the words of a line that reads to the left are stored backwards.
+PDFium gives characters in lines, in drawing order, each with a box. The boxes decide what PDFium
+leaves open: whether a gap separates text runs, whether letters are only letter-spaced, and whether
+a right-to-left line is stored backwards.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _WORDS = re.compile(r"[^\s\0]+")
 _NOTED = re.compile(r"[^\W\d_]{3}[.,;:)\"”’]?(?=\d)")
 _LEFTWARDS = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]{2,}")
 _PAIRS = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-_MAX_SPACE = 0.75  # of a line's height: no space between words is so wide
-_MIN_STACKED = 1.6  # times a letter's height from one to the next: letters of no word
+_MAX_SPACE = 0.75  # of the line's height: wider gaps are not spaces
+_MIN_STACKED = 1.6  # of a letter's height, from one letter to the next: not a word
 _MIN_RAISED = 0.2  # of a letter's height
 
 Box = tuple[float, float, float, float]
@@ -38,14 +38,14 @@ Word = tuple[int, int]
 
 
 class TooManyCharactersError(Exception):
-    """The page has more characters than anybody can mean as one page."""
+    """The page exceeds the limit on characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of PDFium's: all letters of the page, the boxes, and what is its own.
+    """A line of PDFium: the letters and boxes of the page, and the part of this line.
 
-    `boxes` has left, top, right and bottom of each letter one after the other.
+    `boxes` holds left, top, right and bottom of each letter in sequence.
     """
 
     letters: str
@@ -54,7 +54,7 @@ class _Line:
     turn: int
 
     def box(self, at: int) -> Box:
-        """A letter's box as if its text ran from left to right: left, right, low, high."""
+        """A letter's box, rotated to left-to-right text: left, right, low, high."""
         left, top, right, bottom = self.boxes[4 * at : 4 * at + 4]
         if not isfinite(left + top + right + bottom):
             return 0.0, 0.0, 0.0, 0.0
@@ -68,7 +68,7 @@ class _Line:
 
 
 def text_runs_of(characters: Any) -> list[TextRun]:
-    """The pieces of PDFium's text page, in the order of drawing.
+    """The text runs of PDFium's text page, in drawing order.
 
     Raises TooManyCharactersError.
     """
@@ -95,9 +95,9 @@ _Call = Callable[..., Any]
 
 
 def _calls() -> tuple[_Call, _Call, _Call]:
-    """PDFium's functions for a character's code, box and angle, told the addresses as numbers.
+    """PDFium's functions for a character's code, box and angle, called with raw addresses.
 
-    The library's own declarations want an object for each argument: twice as slow.
+    pypdfium2's own declarations need an object for each argument, which takes twice the time.
     """
     from pypdfium2 import raw
 
@@ -113,15 +113,15 @@ def _calls() -> tuple[_Call, _Call, _Call]:
 
 
 def _letter(code: int) -> str:
-    """One character for one code; what is none is a NUL."""
+    """The character of a code; NUL for an invalid code."""
     return chr(code) if code < 0x110000 else "\0"
 
 
-# From words to pieces
+# From words to text runs
 
 
 def _cut(line: _Line, found: list[Word]) -> Iterator[TextRun]:
-    """The line's pieces: it is cut where the gap between two words is too wide for a space."""
+    """Split a line into text runs where a gap is too wide for a space."""
     words = [part for word in found for part in _parts(line, word)]
     if len(words) > 2 * sum(last - first > 1 for first, last in words):
         text = _respaced(line, words)
@@ -137,7 +137,7 @@ def _cut(line: _Line, found: list[Word]) -> Iterator[TextRun]:
 
 
 def _are_apart(one: Box, other: Box) -> bool:
-    """Whether the second letter is far to the right of the first, above, below, or before it."""
+    """Whether the second letter is far right of the first, above, below, or before it."""
     height = max(one[3] - one[2], other[3] - other[2], 1.0)
     above = max(one[2] - other[3], other[2] - one[3])
     return other[0] - one[1] > _MAX_SPACE * height or max(above, one[0] - other[0]) > height / 2
@@ -158,7 +158,7 @@ def _text_run(line: _Line, words: list[Word], text: str = "") -> TextRun:
 
 
 def _respaced(line: _Line, words: list[Word]) -> str:
-    """Words without the spaces that only letter-spacing put between their letters."""
+    """Remove spaces that only letter-spacing put between letters."""
     gaps = [line.box(after[0])[0] - line.box(before[1] - 1)[1] for before, after in pairwise(words)]
     return respaced([line.letters[first:last] for first, last in words], gaps)
 
@@ -169,21 +169,21 @@ def _text(line: _Line, word: Word) -> str:
         return text
     if _LEFTWARDS.search(text):
         text = _LEFTWARDS.sub(partial(_forwards, line, word[0]), text)
-    if _PAIRS.search(text):  # where the system's characters have 16 bits
+    if _PAIRS.search(text):  # on systems with 16-bit wide characters
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
 
 
 def _forwards(line: _Line, start: int, found: re.Match[str]) -> str:
-    """Hebrew or Arabic letters in the order of reading: the first is the one on the right."""
+    """Hebrew or Arabic letters in reading order: the rightmost first."""
     first, last = line.box(start + found.start()), line.box(start + found.end() - 1)
     return found[0][::-1] if first[0] < last[0] and line.turn == 0 else found[0]
 
 
 def _parts(line: _Line, word: Word) -> Iterator[Word]:
-    """The word; a word and the mark of its note; or single letters that stand one below another.
+    """Split a word from its footnote mark, or into letters stacked above each other.
 
-    PDFium takes the numbers of an axis for one word, and the number of a note for its word's end.
+    PDFium joins the numbers of an axis into one word, and a footnote number to its word.
     """
     start, end = word
     one, last = line.box(start), line.box(end - 1)

@@ -1,9 +1,9 @@
-"""PDF files, page by page: with PDFium, and with pypdf where PDFium's text is worse or absent.
+"""PDF files, page by page, with PDFium; with pypdf if PDFium's text is worse or missing.
 
-Each page ends in one state: a damaged page does not take the others with it. Which text is better
-is measured (`pdf_measure`); its order is that of reading (`pdf_layout`). Pages without text are
-told apart: nothing drawn, or an image that only an OCR could read. So are pages that have a header
-or a stamp over such an image: their text says nothing of what the page holds.
+Each page ends in one state, and a damaged page does not affect the others. `pdf/measure.py` decides
+which text is better, `pdf/layout.py` puts it in reading order. A page without text is EMPTY if
+nothing is drawn, and SCANNED if it is an image. It is SCANNED too if a header or stamp over such an
+image is the only text.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ VERSION = 2
 _MAX_DOCUMENT = 100_000_000  # characters of all pages together
 _MAX_ASKED = 200_000  # characters of a page: pypdf's time grows with their square
 _MAX_BESIDE_IMAGE = 50  # characters beside an image that is the page
-_MIN_IMAGE_SHARE = 0.8  # of its area
+_MIN_IMAGE_SHARE = 0.8  # share of its area
 _LIMITS = pypdf.Configuration(
-    # Half of pypdf's own: a page's content is text, and nobody wrote 30 MB of it on one page.
+    # Half of pypdf's own limit: no page has 30 MB of text content.
     zlib_maximum_output_length=30_000_000,
     lzw_maximum_output_length=30_000_000,
     run_length_maximum_output_length=30_000_000,
@@ -46,15 +46,15 @@ _LIMITS = pypdf.Configuration(
 )
 _LOCKED_PAGE = "the page is encrypted in another way than the document"
 
-# Limits of size, among those of nesting, loops and tables that only damaged files reach.
+# Limits of size; the others (nesting, loops, tables) are reached by damaged files only.
 _TOO_MUCH = re.compile("decompress|tokens|stream|output length", re.IGNORECASE)
 
-# pypdf comments on every oddity of a file; what matters becomes a page's reason.
+# pypdf warns about every irregularity; errors that matter become a page's reason.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 
 
 def read_pdf(data: bytes, name: str, options: ReadOptions | None = None) -> Document:
-    """The document of a PDF file; ReadError if not one page of it can be reached."""
+    """Read a PDF file; raises ReadError if no page can be reached."""
     options = options or ReadOptions()
     with _quiet(), pypdf.apply_configuration(_LIMITS):
         try:
@@ -72,7 +72,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _encrypted(name: str, reason: str) -> Document:
-    """One page stands for all of them: how many there are is encrypted, too."""
+    """One page for the whole file: its page count is encrypted as well."""
     return Document(name, "pdf", (Page(1, "", PageState.ENCRYPTED, reason),))
 
 
@@ -103,7 +103,7 @@ def _document(file: Opened, name: str, options: ReadOptions) -> Document:
 
 
 def _extracted(file: Opened, options: ReadOptions) -> Iterator[str | Page]:
-    """Each page's raw text, or a page that says why there is none."""
+    """The raw text of each page, or a page with the reason why there is none."""
     with contextlib.ExitStack() as stack:
         document = None
         if options.allow_native:  # False after compiled code brought a process down
@@ -138,7 +138,7 @@ def _extract(page: Any, document: Any, index: int) -> str | Page:
 
 
 def _beside_image(found: pdfium.Drawn) -> Page | None:
-    """The page as an image, where a header or a stamp on it is all there is to read."""
+    """A SCANNED page if the text is only a header or stamp on an image of the page."""
     if found.image is None or found.image < _MIN_IMAGE_SHARE or not found.marginal:
         return None
     beside = " ".join(found.text.split())
@@ -154,7 +154,7 @@ def _with_pypdf(page: Any) -> str | Page:
 
 
 def _unreadable(number: int | None, error: Exception) -> Page:
-    """The page that an error of the library leaves."""
+    """The page for an error of the library."""
     if isinstance(error, FileNotDecryptedError):
         return Page(number, "", PageState.ENCRYPTED, _LOCKED_PAGE)
     if isinstance(error, LimitReachedError) and _TOO_MUCH.search(str(error)):
@@ -202,7 +202,7 @@ def _without_text(number: int, page: Any) -> Page:
 
 
 def _images(resources: Any, seen: set[int], depth: int) -> int:
-    """The images among a page's resources, those inside of its forms included."""
+    """The images in a page's resources, including those of its forms."""
     resources = resources.get_object() if resources is not None else None
     objects = resources.get("/XObject") if hasattr(resources, "get") else None
     objects = objects.get_object() if objects is not None else None
@@ -222,7 +222,7 @@ def _images(resources: Any, seen: set[int], depth: int) -> int:
 
 
 def _facts(reader: pypdf.PdfReader, name: str) -> dict[str, Any]:
-    """Title, author, date and metadata; what cannot be read counts as missing."""
+    """Title, author, date and metadata; unreadable values count as missing."""
     info = {key: _info(reader, key) for key in ("/Title", "/Author", "/Subject", "/Keywords")}
     made = iso_date(_info(reader, "/CreationDate")) or iso_date(_info(reader, "/ModDate"))
     return {

@@ -1,7 +1,7 @@
-"""A PDF whose table of objects is lost, made readable: the objects themselves are still there.
+"""Repairs a PDF without a usable cross-reference table.
 
-Every object that stands in the file is found by its header, those inside of compressed object
-streams are written out, and a new table is put at the end. Nothing of the old bytes is changed.
+Every object in the file is found by its header, objects in compressed object streams are written
+out, and a new table is appended. The old bytes do not change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NUMBER = re.compile(rb"/(N|First)\s+(\d{1,7})")
 
 
 def repaired(data: bytes) -> bytes:
-    """The same file with its objects listed anew; ValueError if there is nothing to list."""
+    """The file with a new cross-reference table; ValueError if it has no objects."""
     if len(data) > _MAX_BYTES:
         raise ValueError("too large to repair")
     start = max(0, data.find(b"%PDF-"))
@@ -38,14 +38,14 @@ def repaired(data: bytes) -> bytes:
 
 
 def _unpack_streams(body: bytearray, places: dict[int, int]) -> None:
-    """Write the objects of compressed object streams behind the others."""
+    """Append the objects of compressed object streams."""
     left = _MAX_UNPACKED
     for place in list(places.values()):
         head = bytes(body[place : place + 400])
         if b"/ObjStm" not in head or left <= 0:
             continue
         plain = _inflated(body, place, left)
-        left -= len(plain) + 1_000  # many empty ones cost time, too
+        left -= len(plain) + 1_000  # many empty streams take time, too
         for number, content in _stream_objects(plain, head):
             if number not in places:
                 places[number] = len(body) + 1
@@ -53,7 +53,7 @@ def _unpack_streams(body: bytearray, places: dict[int, int]) -> None:
 
 
 def _inflated(body: bytearray, place: int, limit: int) -> bytes:
-    """What the stream of the object at `place` holds, at most `limit` bytes; empty if damaged."""
+    """The data of the stream at `place`, at most `limit` bytes; empty if damaged."""
     begin = _STREAM.search(body, place, place + 2_000)
     if not begin:
         return b""
@@ -78,7 +78,7 @@ def _stream_objects(plain: bytes, head: bytes) -> list[tuple[int, bytes]]:
 
 
 def _catalog(body: bytearray, places: dict[int, int]) -> int | None:
-    """The number of the document's catalog: as a trailer says, or the object that is one."""
+    """The number of the document catalog: from a trailer, or found by its type."""
     for match in reversed(list(re.finditer(rb"/Root\s+(\d{1,7})\s+\d+\s+R", body))):
         if int(match[1]) in places:
             return int(match[1])
@@ -93,7 +93,7 @@ def _object_at(body: bytearray, place: int) -> bytes:
 
 
 def _encryption(body: bytearray) -> bytes:
-    """What a trailer says of the encryption, so that no garbage is read."""
+    """The encryption entry of a trailer; without it, the text would be garbage."""
     entries = [re.search(pattern, body) for pattern in (_ENCRYPT, _IDENTITY)]
     return b" ".join(match[0] for match in entries if match)
 

@@ -1,11 +1,11 @@
-"""Running headers and footers: the lines a printer repeats on page after page.
+"""Running headers and footers: lines repeated on page after page.
 
-They say nothing of the page they stand on, fill every chunk with the same words, and cut sentences
-in two. What runs is told from the pages alone: a line near the edge of a page that stands there
-word for word on others, up to a number that counts with the pages. Nothing is removed: a page's
-`body` says which part of its text makes chunks. When in doubt a line is part of it: of every line
-that runs, the first one stays, so that its words are found, and so does a table's head that began
-inside of a page. Footnotes do not run.
+They say nothing about their page, fill every chunk with the same words, and split sentences. They
+are detected from the pages alone: a line near the edge of a page that recurs word for word on other
+pages, except for a number that counts with the pages. Nothing is removed: a page's `body` is the
+span of its text that is chunked. If in doubt, a line stays in the body. Of every running line the
+first occurrence stays, so its words are found; so does the header row of a table that begins inside
+a page. Footnotes are not detected.
 
 The time is linear in the text.
 """
@@ -22,26 +22,26 @@ from retriever.types import Page, Span
 
 VERSION = 1
 
-_MAX_DEPTH = 8  # lines of a page's edge that may run: a notice of copyright has five
-_MAX_LINE = 300  # characters of a line that may run
-_MIN_PAGES = 3  # pages on which a line stands before it runs
-_MAX_DISTANCE = 4  # pages from one to the next: left and right differ, and one may be empty
-_MIN_DENSITY = 0.4  # of the pages between the first and the last
-_MIN_SHARE = 0.4  # of all pages: half of them, left or right ones, but for covers and lists
-_MIN_SAME_DEPTH = 0.7  # of its pages have it at the same depth, one line more or less
-_MAX_INSIDE = 0.1  # of its pages, on which a header is also, say, a heading
-_MIN_SLOT_SHARE = 0.6  # of all pages have a header of some chapter at that depth
+_MAX_DEPTH = 8  # lines at each edge that are tested: a copyright notice has five
+_MAX_LINE = 300  # characters of a running line
+_MIN_PAGES = 3  # pages with the line
+_MAX_DISTANCE = 4  # pages between occurrences: left and right differ, and one may be empty
+_MIN_DENSITY = 0.4  # share of the pages from the first to the last
+_MIN_SHARE = 0.4  # share of all pages: half (left or right ones), less covers and lists
+_MIN_SAME_DEPTH = 0.7  # share of its pages with the same depth, plus or minus one line
+_MAX_INSIDE = 0.1  # share of its pages that also have the line inside, as a heading
+_MIN_SLOT_SHARE = 0.6  # share of all pages with any chapter header at that depth
 _NUMBER = re.compile(r"(?<!\w)(?:\d{1,6}|[ivxlcdm]{1,9})(?!\w)")
 _ROMAN = re.compile(r"m{0,3}(?:cm|cd|d?c{0,3})(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})")
 _VALUES = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100, "d": 500, "m": 1000}
 
-_Key = tuple[bool, str]  # whether it counts with the pages; the line, its number and start of count
+_Key = tuple[bool, str]  # whether it counts with the pages; the line with its number's offset
 _Place = tuple[bool, int]  # at the top, and how deep: 0 is the line at the edge
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line near the edge of a page: its place in the text, and what it may run as."""
+    """A line near the edge of a page: its span, and the keys by which it may recur."""
 
     start: int
     end: int
@@ -50,7 +50,7 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A line on neighbouring pages: positions of the pages, in order, and its depth on each."""
+    """A line recurring on nearby pages: page positions in order, and its depth on each."""
 
     key: _Key
     top: bool
@@ -59,15 +59,15 @@ class _Run:
 
     @property
     def usual(self) -> int:
-        """The depth in the middle of its depths."""
+        """The median depth."""
         return sorted(self.depths)[len(self.depths) // 2]
 
 
 def without_running(pages: Sequence[Page]) -> tuple[Page, ...]:
-    """The pages, those with running lines with the `body` between them.
+    """The pages; those with running lines get a `body` without them.
 
-    A page on which everything runs has an empty body. Pages that are no numbered pages of text,
-    and those that have a body, stay as they are.
+    If all lines of a page run, its body is empty. Pages without a number or text, and pages that
+    already have a body, are unchanged.
     """
     texts = {
         at: page
@@ -92,7 +92,7 @@ def without_running(pages: Sequence[Page]) -> tuple[Page, ...]:
 
 
 def _edge(text: str, page: int, top: bool) -> list[_Line]:
-    """The first or last lines of a page that are not blank, from the edge inwards."""
+    """The first or last non-blank lines of a page, from the edge inwards."""
     found: list[_Line] = []
     for start, end in _lines(text, top):
         line = text[start:end]
@@ -122,9 +122,9 @@ def _lines(text: str, top: bool) -> Iterator[tuple[int, int]]:
 
 
 def _keys(line: str, page: int) -> Iterator[_Key]:
-    """What a line may run as: itself, or with one of its numbers counting with the pages.
+    """The keys of a line: its text, or its text with a number that counts with the pages.
 
-    Blanks do not count: where they stand depends on the extractor.
+    White space is ignored, because it depends on the extractor.
 
     >>> list(_keys("Zero Trust  12", 20))
     [(True, 'zerotrust#-8'), (False, 'zerotrust12')]
@@ -150,7 +150,7 @@ def _same(line: str) -> str:
 
 
 def _value(number: str) -> int | None:
-    """The value of digits or of a Roman number in small letters, if it is one."""
+    """The value of digits or of a lower-case Roman number; None for other text."""
     if number.isdecimal():
         return int(number)
     if not number or not _ROMAN.fullmatch(number):
@@ -159,14 +159,14 @@ def _value(number: str) -> int | None:
     return sum(-value if value < after else value for value, after in pairwise([*values, 0]))
 
 
-# What runs
+# Detection
 
 
 _Edges = dict[int, tuple[list[_Line], list[_Line]]]
 
 
 def _running(edges: _Edges, texts: dict[int, Page]) -> dict[tuple[bool, _Key], set[int]]:
-    """For each side (True: top) and key the pages on which that line runs."""
+    """For each side (True: top) and key, the pages on which that line runs."""
     near = [run for (top, key), at in _places(edges).items() for run in _runs(key, top, at)]
     runs = _only_at_edges(near, edges, texts)
     slots = _slots(runs, edges)
@@ -184,7 +184,7 @@ def _running(edges: _Edges, texts: dict[int, Page]) -> dict[tuple[bool, _Key], s
 
 
 def _places(edges: _Edges) -> dict[tuple[bool, _Key], list[tuple[int, int]]]:
-    """For each side and key the pages that have it near that edge, each once, and how deep."""
+    """For each side and key, the pages that have the line near that edge, and its depth."""
     places: dict[tuple[bool, _Key], list[tuple[int, int]]] = defaultdict(list)
     for at, sides in sorted(edges.items()):
         for top, lines in zip((True, False), sides, strict=True):
@@ -197,7 +197,7 @@ def _places(edges: _Edges) -> dict[tuple[bool, _Key], list[tuple[int, int]]]:
 
 
 def _runs(key: _Key, top: bool, places: list[tuple[int, int]]) -> Iterator[_Run]:
-    """Pages near each other, enough of them, dense enough, the line about as deep on most."""
+    """Series of nearby pages: enough, dense enough, and mostly at the same depth."""
     start = 0
     for at in range(1, len(places) + 1):
         if at < len(places) and places[at][0] - places[at - 1][0] <= _MAX_DISTANCE:
@@ -213,10 +213,10 @@ def _runs(key: _Key, top: bool, places: list[tuple[int, int]]) -> Iterator[_Run]
 
 
 def _only_at_edges(runs: Sequence[_Run], edges: _Edges, texts: dict[int, Page]) -> list[_Run]:
-    """The runs without content that only happens to reach the edge.
+    """The runs without content that reaches the edge by chance.
 
-    A line is content if it stands away from the edges on the page before, as the head of a table
-    does that goes on; or on some of its own pages, as text does that repeats itself.
+    A line is content if it also occurs away from the edges, on the page before (the header row of a
+    table that continues) or on some of its own pages (repeated text).
     """
     asked: dict[int, list[int]] = defaultdict(list)  # runs by page: each page is cut once
     for number, run in enumerate(runs):
@@ -246,7 +246,7 @@ def _inner(text: str, sides: tuple[list[_Line], list[_Line]]) -> frozenset[str]:
 
 
 def _slots(runs: Iterable[_Run], edges: _Edges) -> dict[_Place, int]:
-    """On how many pages a line that recurs word for word stands at each side and depth."""
+    """The number of pages with a recurring line, for each side and depth."""
     near: dict[tuple[bool, _Key], set[int]] = defaultdict(set)
     for run in runs:
         if not run.key[0]:
@@ -260,7 +260,7 @@ def _slots(runs: Iterable[_Run], edges: _Edges) -> dict[_Place, int]:
 
 
 def _keep_first(running: dict[tuple[bool, _Key], set[int]]) -> None:
-    """Words stay where they stand first; a number alone need not be found."""
+    """Keep the first occurrence of words; a number alone is not kept."""
     for (_, (counts, words)), at in running.items():
         if not counts or any(map(str.isalpha, words)):
             at.discard(min(at))
@@ -272,7 +272,7 @@ def _body(
     at: int,
     running: dict[tuple[bool, _Key], set[int]],
 ) -> Span | None:
-    """The span between the lines that run, from either edge inwards; None if none do."""
+    """The span between running lines at both edges; None if there are none."""
 
     def runs(line: _Line, top: bool) -> bool:
         return any(at in running.get((top, key), ()) for key in line.keys)

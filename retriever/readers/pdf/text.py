@@ -1,4 +1,4 @@
-"""What a PDF draws, as text: ligatures, hyphens and lines as a reader and a search need them."""
+"""Normalises text from a PDF: ligatures, hyphens, lines."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _BULLETS = str.maketrans(
     {"\uf0b7": "•", "\uf0a7": "▪", "\uf0d8": "➢", "\uf0fc": "✓", "\uf02d": "-"}
 )
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_MIN_SPACED = 6  # letters in a row that stand alone
+_MIN_SPACED = 6  # single letters in a row
 _SPLIT = re.compile(r"(?<![^\W\d_])([^\W\d_]{2,}+)([-‐\u00ad])\n([^\W\d_]{2,}+)")
 
 
 def clean_lines(raw: str) -> str:
-    r"""Tidy lines: shapes made letters, blanks trimmed, at most one blank line in a row.
+    r"""Normalise letters, trim lines, and keep at most one blank line in a row.
 
     >>> clean_lines("The o\ufb03ce  is \n closed. \n\n\n Next.")
     'The office is\nclosed.\n\nNext.'
@@ -34,22 +34,22 @@ def clean_lines(raw: str) -> str:
     text = unicodedata.normalize("NFC", text.replace("\xa0", " "))
     lines = [re.sub(r"[ \t]{2,}", " ", line).strip() for line in text.split("\n")]
     blank = sum(not line for line in lines)
-    if len(lines) > 10 and blank > 0.45 * len(lines):  # a blank after every line separates nothing
+    if len(lines) > 10 and blank > 0.45 * len(lines):  # a blank line after every line is layout
         lines = [line for line in lines if line]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
 
 
 def known_words(texts: Iterable[str]) -> frozenset[str]:
-    """The words of a document, those with a hyphen as one, in small letters."""
+    """The words of a document in lower case, hyphenated words as one."""
     return frozenset(
         word.casefold() for text in texts for word in _WORD.findall(_SPLIT.sub(" ", text))
     )
 
 
 def rejoin_hyphens(text: str, words: frozenset[str]) -> str:
-    r"""Words cut at a line's end put together, where the document itself shows how they are spelt.
+    r"""Join words split at a line end, if the document has the joined spelling.
 
-    The rest of the word moves up to the first line, so that no line break is lost.
+    The rest of the word moves to the first line, so the number of lines stays the same.
 
     >>> rejoin_hyphens("infor-\nmation is", frozenset(["information"]))
     'information\nis'
@@ -73,10 +73,10 @@ def rejoin_hyphens(text: str, words: frozenset[str]) -> str:
 
 
 def respaced(words: Sequence[str], gaps: Sequence[float]) -> str:
-    r"""Letter-spaced text with spaces only where the gap is wider than between its letters.
+    r"""Remove letter-spacing: keep spaces where the gap is wider than between letters.
 
-    `gaps` are the widths between one word and the next. Letters that stand apart evenly, such as
-    the answers to choose from, are no word: they keep their spaces.
+    `gaps` are the widths between one word and the next. Evenly spaced single letters, such as
+    answer options, keep their spaces.
 
     >>> respaced(list("helloworld"), [3, 3, 3, 3, 9, 3, 3, 3, 3])
     'hello world'
