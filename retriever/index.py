@@ -165,7 +165,7 @@ class Index:
         force: bool = False,
         dry_run: bool = False,
         passwords: Sequence[str] = (),
-        ocr: str = "",
+        ocr: str | None = None,
         retry: bool = False,
         reread: bool = False,
         progress: Callable[[Progress], None] = lambda progress: None,
@@ -174,9 +174,10 @@ class Index:
 
         `include` and `exclude` are globs; `delete=False` keeps what has vanished, `force` removes
         it even when that is most of the index; `dry_run` only tells. `passwords` are tried on
-        encrypted files; `ocr` names the languages ("eng+deu") in which pictures of pages are read;
-        `retry` reads files again that failed before, `reread` all of them (what is embedded
-        already is not embedded again). See `retriever.sync`.
+        encrypted files; `ocr` names the languages ("eng+deu") in which pictures of pages are read,
+        empty for none; the index remembers it for runs that do not say. `retry` reads files again
+        that failed before, `reread` all of them (what is embedded already is not embedded again).
+        See `retriever.sync`.
         """
         chosen = [paths] if isinstance(paths, str | Path) else list(paths)
         with self._writing:

@@ -20,16 +20,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
 from retriever.readers import ReadOptions
-from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Span
+from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Scan, Span
 
 MB = 1_000_000
 
@@ -122,6 +122,8 @@ class FileReader:
             "passwords": self.run.passwords,
             "ocr": self.run.ocr,
             "native": native,
+            "insist": self.run.insist,
+            "known": [_page_json(page) for page in self.run.known.pages],
         }
         return document_of(self._guarded(path, request))
 
@@ -323,13 +325,8 @@ def document_json(document: Document) -> bytes:
         "author": document.author,
         "date": document.date,
         "metadata": dict(document.metadata),
-        "pages": [
-            [
-                *(page.number, page.text, page.state.value, page.reason, page.label),
-                None if page.body is None else [page.body.start, page.body.end],
-            ]
-            for page in document.pages
-        ],
+        "read_as": document.read_as,
+        "pages": [_page_json(page) for page in document.pages],
     }
     return encoded(json.dumps(values, ensure_ascii=False))
 
@@ -337,11 +334,27 @@ def document_json(document: Document) -> bytes:
 def document_of(body: bytes) -> Document:
     """What `document_json` made."""
     values = json.loads(_text(body))
-    pages = tuple(
-        Page(number, text, PageState(state), reason, label, None if body is None else Span(*body))
-        for number, text, state, reason, label, body in values.pop("pages")
+    pages = tuple(map(page_of, values.pop("pages")))
+    return Document(**{**values, "read_as": tuple(values["read_as"])}, pages=pages)
+
+
+def _page_json(page: Page) -> list[Any]:
+    """A page as it travels."""
+    return [
+        *(page.number, page.text, page.state.value, page.reason, page.label),
+        None if page.body is None else [page.body.start, page.body.end],
+        None if page.scan is None else astuple(page.scan),
+    ]
+
+
+def page_of(values: Sequence[Any]) -> Page:
+    """What `_page_json` made."""
+    number, text, state, reason, label, body, scan = values
+    return Page(
+        *(number, text, PageState(state), reason, label),
+        body=None if body is None else Span(*body),
+        scan=None if scan is None else Scan(*scan),
     )
-    return Document(**values, pages=pages)
 
 
 def encoded(text: str) -> bytes:

@@ -142,7 +142,15 @@ def _reading_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="passwords, one a line, that no history shall keep; - for standard input",
     )
-    group.add_argument("--ocr", action="store_true", help="read scanned pages, with Tesseract")
+    scans = group.add_mutually_exclusive_group()
+    scans.add_argument(
+        "--ocr",
+        action="store_true",
+        help="read scanned pages, with Tesseract; remembered for later runs on this index",
+    )
+    scans.add_argument(
+        "--no-ocr", action="store_true", help="read no scanned pages from now on; known text stays"
+    )
     group.add_argument(
         "--ocr-languages", default="eng", metavar="CODES", help="Tesseract's, e.g. eng+deu (eng)"
     )

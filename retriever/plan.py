@@ -55,18 +55,18 @@ class Plan:
 class Planner:
     """Makes the plan for the paths `asked`.
 
-    `settings` is what a document must have been read and cut with; `again` tells which unchanged
-    ones are to be read again nevertheless.
+    `is_current` tells whether a document was read and cut as it would be now; `again` which
+    unchanged ones are to be read again nevertheless.
     """
 
     def __init__(
         self,
         known: Sequence[DocumentRow],
-        settings: str,
+        is_current: Callable[[DocumentRow], bool],
         asked: Sequence[Target],
         again: Callable[[DocumentRow], bool] = lambda row: False,
     ) -> None:
-        self.settings = settings
+        self.is_current = is_current
         self.asked = asked
         self.again = again
         self.now = time.time()
@@ -120,7 +120,7 @@ class Planner:
             return Pending(file, source, _hash(file), None)
         same_facts = (file.size, file.changed_ns) == (row.size, row.mtime_ns)
         sha256 = row.sha256 if same_facts else _hash(file)
-        if sha256 != row.sha256 or row.settings != self.settings or self.again(row):
+        if sha256 != row.sha256 or not self.is_current(row) or self.again(row):
             return Pending(file, source, sha256, row)
         now = self._placed(row, file, source)
         if now.id != row.id:
@@ -138,7 +138,7 @@ class Planner:
         changed = [p.row for p in pending if p.row and p.sha256 not in ("", p.row.sha256)]
         free: dict[str, list[DocumentRow]] = {}
         for row in [*lost, *changed]:
-            if row.settings == self.settings:
+            if self.is_current(row):
                 free.setdefault(row.sha256, []).append(row)
         taken = set()
         still: list[Pending] = []

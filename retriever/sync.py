@@ -22,10 +22,12 @@ from retriever.ingest import Embedder, Ingest, fitting, is_fitted, row_for
 from retriever.isolated import FileReader, file_reader
 from retriever.meter import Meter
 from retriever.plan import Pending, Plan, Planner, in_order
-from retriever.readers import READERS_VERSION, ReadOptions, extras, format_of
+from retriever.readers import OCR, ReadOptions, extras, format_of, made_by, outdated
+from retriever.recognition import PICTURES, Recognition, wants_of
 from retriever.scan import FoundFile, scan, targets
 from retriever.settings import ChunkSettings
 from retriever.types import (
+    Document,
     FileStatus,
     IndexStateError,
     ModelError,
@@ -99,7 +101,8 @@ class SyncReport:
 class SyncOptions:
     """How a folder is synchronised; see `sync`.
 
-    `passwords` are tried on what is encrypted; `ocr` names Tesseract's languages, or is empty;
+    `passwords` are tried on what is encrypted; `ocr` names Tesseract's languages, is empty for no
+    OCR, or None for what the index remembers;
     `retry` reads files again that failed before and have not changed since, `reread` all files.
     """
 
@@ -109,7 +112,7 @@ class SyncOptions:
     force: bool = False
     dry_run: bool = False
     passwords: tuple[str, ...] = ()
-    ocr: str = ""
+    ocr: str | None = None
     retry: bool = False
     reread: bool = False
 
@@ -162,8 +165,8 @@ class _Run:
         self.replaces: dict[str, DocumentRow | None] = {}  # document id → what stood there before
         self.unread: dict[tuple[str, str], UnreadFile] = {}
         self.unread_before: dict[tuple[str, str], UnreadFile] = {}
-        # What decides whether a file that failed would fail again.
-        self.abilities = "+".join([READERS_VERSION, *extras.available()])
+        self.recognition = Recognition(backend, self.options.ocr)
+        self.losses: dict[str, str] = {}  # document id → recognised text that is gone, in words
         self.incomplete = 0
         self.ingest: Ingest | None = None
 
@@ -175,6 +178,8 @@ class _Run:
             self.unread_before = {(file.root, file.path): file for file in self.backend.unread()}
             plan, planner = self._plan(paths)
             self._check_vanished(plan)
+            self.recognition.remember()
+            self.recognition.look_up(plan, planner.known)
             self._settle(plan)
             self._read_all(plan.read, planner)
             self.backend.set_unread(self._all_unread(planner))
@@ -213,14 +218,14 @@ class _Run:
         asked = targets(paths, sorted({row.root for row in known}), self.hide)
         include, exclude = self.options.include, self.options.exclude
         found = [file for target in asked for file in scan(target, include, exclude, self.hide)]
-        if not self.options.ocr and not any(_is_picture(row.path) for row in known):
+        if not self.recognition.languages and not any(_is_picture(row.path) for row in known):
             found = [_without_pictures(file) for file in found]
         for file in found:
             if file.failed:
                 self._report_failed(file, file.reason)
             elif file.reason:
                 self._report(file, FileStatus.SKIPPED, file.reason)
-        planner = Planner(known, self._settings(), asked, self._reads_more)
+        planner = Planner(known, self._is_current, asked, self._reads_more)
         return planner.plan(found), planner
 
     def _reads_more(self, row: DocumentRow) -> bool:
@@ -229,8 +234,26 @@ class _Run:
             return True
         states = row.page_states
         locked = PageState.ENCRYPTED in states and bool(self.options.passwords)
-        pictures = PageState.SCANNED in states or PageState.GARBLED in states
-        return locked or (pictures and bool(self.options.ocr))
+        return locked or self.recognition.could_help(states, _tried(row))
+
+    def _is_current(self, row: DocumentRow) -> bool:
+        """Whether the document would be the same, read and cut by this version."""
+        made, _, cut = row.settings.partition("-")
+        if cut.split("-")[:3] != self._cutting().split("-"):
+            return False
+        changed = outdated(made, row.format)
+        if not self.recognition.languages:
+            changed = changed - {OCR}  # nothing can be recognised anew
+        if not changed or row.format in changed:
+            return not changed
+        if "=" in made:
+            return False
+        # Made by 0.1.0, which did not note what lies inside of a document.
+        recognised = OCR in changed and PageState.OCR in row.page_states
+        return not recognised and not self._has_attachments(row)
+
+    def _has_attachments(self, row: DocumentRow) -> bool:
+        return any("attachment " in page.label for page in self.backend.account(row.id))
 
     def _all_unread(self, planner: Planner) -> list[UnreadFile]:
         """The files that gave no document: those of this run, and of before elsewhere."""
@@ -268,7 +291,7 @@ class _Run:
         order = sorted(pending, key=lambda one: (one.file.size, one.file.path, one.source))
         order = [one for one in order if not self._left_out(one)]
         self.meter.expect(one.file for one in order)
-        with file_reader(ReadOptions(self.options.passwords, self.options.ocr)) as reader:
+        with file_reader(ReadOptions(self.options.passwords)) as reader:
             reader.on_part = self.meter.at_part
             for one in order:
                 self._read(one, planner, reader)
@@ -304,32 +327,53 @@ class _Run:
         As it is now it would fail again, perhaps after minutes.
         """
         file = one.file
-        if one.row is None and not self.options.ocr and _is_picture(file.path):
+        unread = one.row is None and not self.recognition.knows(one)
+        if unread and not self.recognition.languages and _is_picture(file.path):
             self._report(file, FileStatus.SKIPPED, PICTURE)
             return True
         before = self.unread_before.get((str(file.root), file.path))
         again = self.options.retry or self.options.reread
         if again or before is None or before.status is not FileStatus.FAILED:
             return False
-        now = (file.size, file.changed_ns, self.abilities)
-        if now != (before.size, before.mtime_ns, before.settings):
+        if (file.size, file.changed_ns) != (before.size, before.mtime_ns):
             return False
-        self._report_failed(file, before.reason, one.row, before.mtime_ns)
+        if self._could_succeed(before):
+            return False
+        self._report_failed(file, before.reason, one.row, before.mtime_ns, before.settings)
         return True
+
+    def _could_succeed(self, before: UnreadFile) -> bool:
+        """Whether a file that failed, and has not changed, would be read in another way now."""
+        abilities, *wants = before.settings.split(";")
+        made, _, available = abilities.partition("+")
+        format_ = _promised(before.path)
+        if format_ in outdated(made, format_) or available != "+".join(extras.available()):
+            return True
+        if "=" not in made:  # 0.1.0 did not note what a file had failed for
+            wants = ["password", "ocr:"]
+        locked = "password" in wants and bool(self.options.passwords)
+        return locked or self.recognition.is_wanted(wants)
 
     def _read(self, one: Pending, planner: Planner, reader: FileReader) -> None:
         file, row = one.file, one.row
         self.meter.at(file)
+        before = self.recognition.before(one)
+        reader.run = self.recognition.reading(before, ReadOptions(self.options.passwords))
+        wants: list[str] = []
         try:
-            document = reader.read(file.location, file.path)
+            document = before.kept_in(reader.read(file.location, file.path))
             states = Counter(page.state for page in document.pages)
+            loss = self.recognition.loss(before, document)
             if row is not None and row.chunks and not _readable(states) and _bad(states):
-                raise ReadError(_reason(document.pages))
+                wants = wants_of(states, self.recognition.tried)
+                raise ReadError("; ".join(filter(None, [_reason(document.pages), loss.advice])))
         except ReadError as error:
             self.meter.done(file.path, file.size)
             stamp = planner.stamp(file) if one.sha256 else 0
-            self._report_failed(file, str(error), row, stamp)
+            settings = ";".join([self._abilities(file.path), *wants])
+            self._report_failed(file, str(error), row, stamp, settings)
             return
+        document = loss.noted_in(document)
         writer = self._writer()
         new = row_for(
             document,
@@ -340,9 +384,10 @@ class _Run:
             sha256=one.sha256,
             size=file.size,
             mtime_ns=planner.stamp(file) if one.sha256 else 0,
-            settings=self._settings(),
+            settings=self._settings(document),
         )
         self.replaces[new.id] = row
+        self.losses[new.id] = loss.told
         writer.add(new, document)
 
     def _visible(self, row: DocumentRow) -> None:
@@ -354,10 +399,27 @@ class _Run:
         status = FileStatus.UPDATED if before else FileStatus.INDEXED
         if _bad(row.page_states):
             status = FileStatus.PARTIAL if _readable(row.page_states) else FileStatus.FAILED
-        self._report_row(row, status)
+        loss = self.losses.pop(row.id, "")
+        if loss and not _bad(row.page_states):
+            self.incomplete += 1
+            status = FileStatus.PARTIAL
+        self._report_row(row, status, loss)
 
-    def _settings(self) -> str:
-        return f"{READERS_VERSION}-{CHUNKS_VERSION}-{self.chunking.size}-{self.chunking.overlap}"
+    def _settings(self, document: Document) -> str:
+        """What the document was made with: its formats' versions, the cutting, the OCR tried."""
+        states = {page.state for page in document.pages}
+        used = {*(document.read_as or (document.format,))}
+        tried = self.recognition.tried if states & PICTURES else ""
+        if tried or PageState.OCR in states:
+            used.add(OCR)
+        return "-".join(filter(None, [made_by(used), self._cutting(), tried]))
+
+    def _cutting(self) -> str:
+        return f"{CHUNKS_VERSION}-{self.chunking.size}-{self.chunking.overlap}"
+
+    def _abilities(self, path: str) -> str:
+        """What decides whether a file that failed would fail again."""
+        return "+".join([made_by([_promised(path)]), *extras.available()])
 
     # Telling
 
@@ -398,14 +460,20 @@ class _Run:
         )
 
     def _report_failed(
-        self, file: FoundFile, reason: str, row: DocumentRow | None = None, stamp: int = 0
+        self,
+        file: FoundFile,
+        reason: str,
+        row: DocumentRow | None = None,
+        stamp: int = 0,
+        settings: str = "",
     ) -> None:
         """The file gave nothing; what was indexed of it before stays.
 
-        `stamp` is when it changed last, 0 if it should be tried again in any case.
+        `stamp` is when it changed last, 0 if it should be tried again in any case; `settings` what
+        it was read with, and what it needs.
         """
         self.incomplete += 1
-        self._keep_unread(file, FileStatus.FAILED, reason, stamp)
+        self._keep_unread(file, FileStatus.FAILED, reason, stamp, settings)
         report = FileReport(file.path, FileStatus.FAILED, reason)
         if row:
             kept = "; what was indexed of it before is kept" if row.chunks else ""
@@ -420,11 +488,12 @@ class _Run:
         self.reports[str(file.root), file.path] = FileReport(file.path, status, reason)
 
     def _keep_unread(
-        self, file: FoundFile, status: FileStatus, reason: str, stamp: int = 0
+        self, file: FoundFile, status: FileStatus, reason: str, stamp: int = 0, settings: str = ""
     ) -> None:
         root = str(file.root)
         self.unread[root, file.path] = UnreadFile(
-            root, file.path, status, reason, file.size, stamp, self.abilities
+            *(root, file.path, status, reason, file.size, stamp),
+            settings or self._abilities(file.path),
         )
 
 
@@ -435,6 +504,16 @@ def _without_pictures(file: FoundFile) -> FoundFile:
 
 def _is_picture(path: str) -> bool:
     return format_of(Path(path)) == "image"
+
+
+def _promised(path: str) -> str:
+    """The format a file's name promises; a scan finds no others."""
+    return format_of(Path(path)) or "txt"
+
+
+def _tried(row: DocumentRow) -> str:
+    """The languages in which pages of the document were not recognised; empty for none."""
+    return row.settings.partition("-")[2].partition("-")[2].partition("-")[2].partition("-")[2]
 
 
 def _bad(states: Iterable[PageState]) -> bool:

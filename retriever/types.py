@@ -83,6 +83,23 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Scan:
+    """What a recognised page was read from, and how.
+
+    `file` is the SHA-256 of the file whose page `number` it is (a picture's only one has none): of
+    the attachment where that lies inside of another file. `picture` is the SHA-256 of the picture
+    given to the OCR, empty where it is not known; `languages` those of the OCR, likewise;
+    `version` that of the recognition (`readers.recognised.OCR_VERSION`).
+    """
+
+    file: str
+    number: int | None
+    picture: str = ""
+    languages: str = ""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of text.
 
@@ -90,7 +107,8 @@ class Page:
     one page). `label` names a part that has a name rather than a page number: "sheet Prices",
     "attachment notes.txt"; labels differ within a document. `text` is empty unless `state` is
     readable; `reason` says why a page is in another state. `body` is the part of the text that
-    makes chunks, None for all of it: running headers and footers stand before and after it.
+    makes chunks, None for all of it: running headers and footers stand before and after it. `scan`
+    is the source of text that an OCR recognised; pages that differ in it alone are equal.
     """
 
     number: int | None
@@ -99,6 +117,7 @@ class Page:
     reason: str = ""
     label: str = ""
     body: Span | None = None
+    scan: Scan | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +125,8 @@ class Document:
     """A document as a reader, or a caller, hands it over: pages of text and what is known of it.
 
     `date` is ISO 8601 ("2024-03-07" or longer), or empty. `title` is the document's own title,
-    never derived from the file's name, because it becomes part of what is embedded.
+    never derived from the file's name, because it becomes part of what is embedded. `read_as` names
+    the formats of the file and of all files inside of it, sorted; empty for a caller's document.
     """
 
     path: str
@@ -116,6 +136,7 @@ class Document:
     author: str = ""
     date: str = ""
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    read_as: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,10 @@ from retriever.isolated import (
     REFUSED,
     document_json,
     encoded,
+    page_of,
 )
 from retriever.readers import ReadOptions, read_document
+from retriever.readers.recognised import KnownPages
 from retriever.types import ReadError
 
 MOST_WRITTEN = 2_000_000_000
@@ -74,6 +76,8 @@ def _body(request: dict[str, Any], answers: IO[bytes]) -> bytes:
         passwords=tuple(request["passwords"]),
         ocr=request["ocr"],
         allow_native=request["native"],
+        known=KnownPages(tuple(map(page_of, request["known"]))),
+        insist=request["insist"],
         extend_deadline=lambda seconds: _say(answers, EARNED, str(seconds).encode()),
     )
     return document_json(read_document(Path(request["path"]), request["name"], run))

@@ -138,6 +138,7 @@ def test_an_index_of_the_first_format_is_brought_up_to_date(
         connection.execute("DROP TABLE unread")
         connection.execute("DROP INDEX chunks_language")
         connection.execute("ALTER TABLE chunks DROP COLUMN language")
+        connection.execute("ALTER TABLE pages DROP COLUMN scan")
         connection.execute("DROP TABLE long_words")
         connection.execute("PRAGMA user_version = 1")
     connection.close()

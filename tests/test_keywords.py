@@ -174,6 +174,7 @@ def make_older(folder: Path) -> None:
         connection.execute("DROP INDEX chunks_language")
         connection.execute("ALTER TABLE chunks DROP COLUMN language")
         connection.execute("DROP TABLE long_words")
+        connection.execute("ALTER TABLE pages DROP COLUMN scan")
         connection.execute("UPDATE fulltext SET terms = 'other'")
         connection.execute("DELETE FROM meta WHERE name = 'analyser'")
         connection.execute("PRAGMA user_version = 2")

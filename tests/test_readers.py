@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retriever.readers import READERS_VERSION, format_of, read_document, supported
+from retriever.readers import FORMATS, format_of, made_by, outdated, read_document, supported
 from retriever.types import PageState, ReadError
 from tests.pdfs import pdf_file, text_page
 
@@ -71,9 +73,39 @@ def test_formats_by_name():
     ]
 
 
-def test_version_is_a_short_stable_word():
-    assert len(READERS_VERSION) == 8
-    assert int(READERS_VERSION, 16) >= 0
+def test_what_a_document_was_made_by_names_its_formats_and_their_versions(monkeypatch):
+    made = made_by(["pdf", "eml", "ocr", "pdf"])
+    assert re.fullmatch(r"eml=\d+,ocr=\d+,pdf=\d+", made)
+    assert outdated(made, "eml") == set()
+    subtitles = replace(FORMATS["subtitles"], version=99)
+    monkeypatch.setattr("retriever.readers.FORMATS", {**FORMATS, "subtitles": subtitles})
+    assert outdated(made, "eml") == set()
+    monkeypatch.setattr("retriever.readers.FORMATS", {**FORMATS, "pdf": subtitles})
+    assert outdated(made, "eml") == {"pdf"}
+    assert outdated("no version at all", "eml") == {"eml"}
+
+
+def test_what_the_first_release_stored_is_version_one_of_every_format(monkeypatch):
+    """0.1.0 stored one version for all readers together, and this is the one."""
+    ones = {name: replace(format_, version=1) for name, format_ in FORMATS.items()}
+    monkeypatch.setattr("retriever.readers.FORMATS", ones)
+    assert outdated("55fa282f", "pdf") == set()
+    monkeypatch.setattr(
+        "retriever.readers.FORMATS", {**ones, "pdf": replace(ones["pdf"], version=2)}
+    )
+    assert outdated("55fa282f", "pdf") == {"pdf"}
+
+
+def test_a_document_names_the_formats_of_the_files_inside_of_it(tmp_path):
+    mail = b"From: a@b.c\nSubject: s\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nHello\n"
+    part = b'--x\nContent-Type: text/html\nContent-Disposition: attachment; filename="%s"\n\n%s\n'
+    mail += part % (b"a.html", b"<p>Inside</p>") + part % (b"b.srt", b"1") + b"--x--\n"
+    assert read_document(write(tmp_path, "m.eml", mail), "m.eml").read_as == (
+        "eml",
+        "html",
+        "subtitles",
+    )
+    assert read_document(write(tmp_path, "a.txt", b"Hello"), "a.txt").read_as == ("txt",)
 
 
 def test_a_pdf_is_read_whatever_its_name(tmp_path):

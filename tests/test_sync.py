@@ -20,6 +20,7 @@ from retriever import sync as sync_module
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.index import Index
 from retriever.isolated import FileReader
+from retriever.readers import FORMATS
 from retriever.sync import FileReport, SyncReport
 from retriever.types import (
     Document,
@@ -690,9 +691,9 @@ def test_pictures_are_read_with_an_ocr_alone(index, docs, reader) -> None:
     assert statuses(index.sync(docs, ocr="eng")) == {"scan.png": "indexed"}
     assert statuses(index.sync(docs)) == {}  # what was read stays
     write(docs, "other.png", b"\x89PNG other")
-    assert statuses(index.sync(docs)) == {"other.png": "skipped"}
+    assert statuses(index.sync(docs, ocr="")) == {"other.png": "skipped"}
     moved(docs, ("scan.png", "new/scan.png"))
-    assert statuses(index.sync(docs)) == {"new/scan.png": "renamed", "other.png": "skipped"}
+    assert statuses(index.sync(docs, ocr="")) == {"new/scan.png": "renamed", "other.png": "skipped"}
     assert found(index, "crane")["dense"] == ["new/scan.png"]
     assert not picture.exists()
 
@@ -791,7 +792,8 @@ def test_other_readers_read_everything_again_and_embed_nothing(
 ) -> None:
     index.sync(docs)
     embedder.embedded.clear()
-    monkeypatch.setattr(sync_module, "READERS_VERSION", "newer")
+    newer = {"txt": replace(FORMATS["txt"], version=FORMATS["txt"].version + 1)}
+    monkeypatch.setattr("retriever.readers.FORMATS", {**FORMATS, **newer})
     report = index.sync(docs)
     assert report.totals["updated"] == 10
     assert embedder.embedded == []

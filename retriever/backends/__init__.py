@@ -84,6 +84,13 @@ class Backend(Protocol):
     def dense_weight(self) -> float:
         """What the dense side counts beside keywords in hybrid search (see `retriever.fusion`)."""
 
+    @property
+    def ocr_languages(self) -> str:
+        """The languages in which pictures of pages are recognised, empty for none."""
+
+    def set_ocr_languages(self, languages: str) -> None:
+        """Replace what `ocr_languages` tells."""
+
     def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """Bind an empty index to an embedder, or check that it is the one already bound.
 

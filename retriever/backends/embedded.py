@@ -118,6 +118,17 @@ class EmbeddedBackend:
             writer.set_meta("wished_model", model or None)
 
     @property
+    def ocr_languages(self) -> str:
+        """See `Backend.ocr_languages`."""
+        with self._catalog.reading() as reader:
+            return str(reader.meta("ocr") or "")
+
+    def set_ocr_languages(self, languages: str) -> None:
+        """See `Backend.set_ocr_languages`."""
+        with self._catalog.writing(visible=False) as writer:
+            writer.set_meta("ocr", languages or None)
+
+    @property
     def generation(self) -> int:
         """See `Backend.generation`."""
         with self._catalog.reading() as reader:

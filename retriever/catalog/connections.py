@@ -326,7 +326,8 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         if not _is_current(connection):  # another process may have been faster
             schema.upgrade(connection)
-            fulltext.rebuild(connection)
+            if not fulltext.is_current(connection):
+                fulltext.rebuild(connection)
         connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         raise IndexStateError(

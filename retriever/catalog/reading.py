@@ -29,6 +29,7 @@ from retriever.types import (
     Page,
     PageAccount,
     PageState,
+    Scan,
     UnreadFile,
 )
 
@@ -157,7 +158,7 @@ class Reader:
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages in order."""
         rows = self._rows(
-            """SELECT p.number, p.text, p.state, p.reason, p.label FROM pages p
+            """SELECT p.number, p.text, p.state, p.reason, p.label, p.scan FROM pages p
             JOIN documents d ON d.key = p.document WHERE d.id = ? ORDER BY p.position""",
             (blob(document_id),),
         )
@@ -213,7 +214,7 @@ class Reader:
     def page_of(self, chunk_id: str) -> Page | None:
         """The page a chunk is from."""
         row = self._one(
-            """SELECT p.number, p.text, p.state, p.reason, p.label FROM chunks c
+            """SELECT p.number, p.text, p.state, p.reason, p.label, p.scan FROM chunks c
             JOIN pages p ON p.document = c.document AND p.position = c.position WHERE c.id = ?""",
             (blob(chunk_id),),
         )
@@ -403,8 +404,11 @@ def _document(row: Sequence[Any]) -> DocumentRow:
 
 
 def _page(row: Sequence[Any]) -> Page:
-    number, text, state, reason, label = row
-    return Page(number, unblob(text), PageState(state), unblob(reason), unblob(label))
+    number, text, state, reason, label, scan = row
+    return Page(
+        *(number, unblob(text), PageState(state), unblob(reason), unblob(label)),
+        scan=Scan(**json.loads(scan)) if scan else None,
+    )
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:

@@ -21,7 +21,7 @@ from retriever.types import Scalar, UsageError
 Vectors = NDArray[np.float32]
 
 APPLICATION_ID = 0x57564131  # "WVA1": tells our files from other SQLite databases
-VERSION = 3
+VERSION = 4
 PAGE_SIZE = 32768
 """Bytes; with SQLite's usual 4096 a vector of 576 floats takes 1.8 times its size."""
 
@@ -47,6 +47,7 @@ UPGRADES = {
         "CREATE INDEX chunks_language ON chunks (language)",
         LONG_WORDS,
     ),
+    3: ("ALTER TABLE pages ADD COLUMN scan TEXT NOT NULL DEFAULT ''",),
 }
 """By format, what makes it the next one."""
 
@@ -65,7 +66,7 @@ STATEMENTS = (
     """CREATE TABLE pages (
         document INTEGER NOT NULL, position INTEGER NOT NULL, number INTEGER,
         label BLOB NOT NULL, state TEXT NOT NULL, reason BLOB NOT NULL, text BLOB NOT NULL,
-        UNIQUE (document, position))""",
+        scan TEXT NOT NULL DEFAULT '', UNIQUE (document, position))""",
     """CREATE TABLE chunks (
         key INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,
         document INTEGER NOT NULL, position INTEGER NOT NULL, page INTEGER,

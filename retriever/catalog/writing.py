@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
@@ -89,8 +90,8 @@ class Writer(Reader):
             "INSERT INTO metadata VALUES (?, ?, ?, ?)", ((document, *entry) for entry in metadata)
         )
         self._connection.executemany(
-            """INSERT INTO pages (document, position, number, text, state, reason, label)
-            VALUES (?, ?, ?, ?, ?, ?, ?)""",
+            """INSERT INTO pages (document, position, number, text, state, reason, label, scan)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
             (_page_values(document, at, page) for at, page in enumerate(pages)),
         )
         texts = [_text(pages, piece) for piece in unique.values()]
@@ -283,6 +284,7 @@ def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:
     return (
         *(document, position, page.number, blob(page.text)),
         *(page.state.value, blob(page.reason), blob(page.label)),
+        "" if page.scan is None else json.dumps(asdict(page.scan)),
     )
 
 

@@ -46,7 +46,10 @@ def load_embedder(options: argparse.Namespace, pooling: str = "") -> AlignedWVA:
 
 
 def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
-    """How files are to be read: passwords, those in a file one a line, and an OCR's languages."""
+    """How files are to be read: passwords, those in a file one a line, and an OCR's languages.
+
+    The languages are empty for no OCR, and None for what the index remembers.
+    """
     passwords = list(options.password)
     if options.password_file:
         path = Path(options.password_file)
@@ -55,7 +58,7 @@ def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
             passwords += filter(None, known.decode("utf-8-sig").splitlines())
         except (OSError, ValueError):
             raise UsageError(f"the password file {str(path)!r} cannot be read as text") from None
-    languages = options.ocr_languages if options.ocr else ""
+    languages = options.ocr_languages if options.ocr else "" if options.no_ocr else None
     if languages:
         from retriever.readers.pictures.ocr import available
 

@@ -32,13 +32,10 @@ page is in exactly one state, with a reason. It does not guess at languages and 
 
 from __future__ import annotations
 
-import hashlib
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from pkgutil import walk_packages
 
 from retriever.readers import encodings, signatures
 from retriever.readers.context import ReadOptions
@@ -49,6 +46,7 @@ from retriever.readers.office import docx, opendocument, passwords, pptx, xlsx
 from retriever.readers.pdf import attached, reader, running
 from retriever.readers.pictures import files, ocr
 from retriever.readers.plain import code, notebook, subtitles, text
+from retriever.readers.recognised import OCR_VERSION
 from retriever.readers.tables import delimited, jsonl
 from retriever.types import Document, ReadError
 
@@ -63,13 +61,17 @@ class Format:
     """A kind of file: the endings that promise it, what it is called, and who reads it.
 
     `binary` formats are told by their bytes alone (`signatures.kind` gives their name); the others
-    are text, whatever stands in it, and only the name tells them apart.
+    are text, whatever stands in it, and only the name tells them apart. `version` grows when the
+    reader gives other pages for the same bytes: documents read by another version are read again,
+    and so are those with a file of this format inside of them. A module that several readers share
+    has no version: what changes in it counts for each format it serves.
     """
 
     endings: tuple[str, ...]
     called: str
     read: Reader
     binary: bool = False
+    version: int = 1
 
 
 def _plain(read: Callable[[bytes, str], Document]) -> Reader:
@@ -138,15 +140,43 @@ _BARE_NAMES = frozenset(
 )
 
 
-def _version() -> str:
-    """8 hex digits that change with the VERSION of any module that reads."""
-    names = (each.name for each in walk_packages(__path__, f"{__name__}.") if not each.ispkg)
-    versions = (f"{name}={import_module(name).VERSION}" for name in sorted(names))
-    return hashlib.sha256(",".join(versions).encode()).hexdigest()[:8]
+OCR = "ocr"
+"""What `made_by` calls the recognition of pictures, which has a version as formats have."""
+
+_FIRST_RELEASE = "55fa282f"
+"""What 0.1.0 stored for all its readers together: version 1 of each."""
 
 
-READERS_VERSION = _version()
-"""Changes when any reader does: documents read by another version are read again."""
+def made_by(used: Iterable[str]) -> str:
+    """The formats, each with its version now.
+
+    >>> made_by(["pdf", "eml", "ocr"])
+    'eml=1,ocr=1,pdf=1'
+    """
+    return ",".join(f"{name}={_version(name)}" for name in sorted(set(used)))
+
+
+def outdated(stored: str, format_: str) -> set[str]:
+    """The formats of `made_by` that have another version now, for a document of `format_`.
+
+    For what 0.1.0 stored, all are named that have not version 1 any more: which files are inside of
+    the document is not known.
+
+    >>> outdated("eml=1,pdf=0", "eml"), outdated("55fa282f", "pdf"), outdated("elder", "pdf")
+    ({'pdf'}, set(), {'pdf'})
+    """
+    if stored == _FIRST_RELEASE:
+        return {name for name in (*FORMATS, OCR) if _version(name) != "1"}
+    parts = [part.partition("=") for part in stored.split(",")]
+    if not all(equals for _, equals, _ in parts):
+        return {format_}
+    return {name for name, _, version in parts if version != _version(name)}
+
+
+def _version(name: str) -> str:
+    if name == OCR:
+        return str(OCR_VERSION)
+    return str(FORMATS[name].version) if name in FORMATS else "0"
 
 
 def format_of(path: Path) -> str | None:
@@ -175,7 +205,10 @@ def read_document(path: Path, name: str, options: ReadOptions | None = None) -> 
 def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
     """The document in the bytes of a file called `name`, as `read_document`."""
     try:
-        return _read(data, name, replace(options, read_nested=read_bytes))
+        inside = replace(
+            options, read_nested=read_bytes, read_as=options.read_as if options.depth else set()
+        )
+        return replace(_read(data, name, inside), read_as=tuple(sorted(inside.read_as)))
     except ReadError:
         raise
     except MemoryError:
@@ -206,6 +239,7 @@ def _read(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read it as what it is; where the name promises something else, its first page says so."""
     promised = format_of(Path(name)) or "txt"
     kind = _kind(data, promised)
+    options.read_as.add(kind)
     document = FORMATS[kind].read(data, name, options)
     if kind in (promised, "locked") or not document.pages:
         return document
@@ -243,10 +277,12 @@ def _kind(data: bytes, promised: str) -> str:
 __all__ = [
     "FORMATS",
     "MAX_BYTES",
-    "READERS_VERSION",
+    "OCR",
     "Format",
     "ReadOptions",
     "format_of",
+    "made_by",
+    "outdated",
     "read_bytes",
     "read_document",
     "supported",

@@ -14,8 +14,6 @@ from lxml import etree
 from retriever.readers.errors import error_text
 from retriever.types import ReadError
 
-VERSION = 1
-
 MAX_PART = 50_000_000
 """Bytes of one XML part: a document of a million words. Its tree takes 15 times that memory."""
 

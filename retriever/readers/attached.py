@@ -15,9 +15,8 @@ from retriever.readers import signatures
 from retriever.readers.context import PAGE_SECONDS, ReadOptions
 from retriever.readers.encodings import decode
 from retriever.readers.facts import clean_fact
+from retriever.readers.recognised import digest
 from retriever.types import Page, PageState, ReadError
-
-VERSION = 1
 
 MAX_PARTS = 20_000
 """A document with this many parts takes no more attachments."""
@@ -107,7 +106,7 @@ def _left_out(name: str, data: bytes, options: ReadOptions) -> str:
     from retriever.readers import FORMATS, supported
 
     kind = signatures.kind(data)
-    if kind in FORMATS or kind == "ole" or (options.ocr and kind in signatures.PICTURES):
+    if kind in FORMATS or kind == "ole" or (kind in signatures.PICTURES and _wanted(data, options)):
         return ""
     if kind:
         return f"not read: {kind}"
@@ -119,6 +118,11 @@ def _left_out(name: str, data: bytes, options: ReadOptions) -> str:
     if decode(data[:10_000]) is None:
         return f"format not supported ({_shown(ending)})"
     return ""
+
+
+def _wanted(picture: bytes, options: ReadOptions) -> bool:
+    """Whether a picture is opened: with an OCR, or when its text is known."""
+    return bool(options.ocr) or (bool(options.known.pages) and options.known.holds(digest(picture)))
 
 
 def _shown(name: str) -> str:

@@ -6,11 +6,10 @@ Readers take `(data, name, options)`; readers that need no option take `(data, n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from retriever.readers.recognised import KnownPages
 from retriever.types import Document, ReadError
-
-VERSION = 1
 
 MAX_DEPTH = 3
 """The deepest level of nested files that is read: a file in a mail in a mail."""
@@ -35,6 +34,8 @@ class ReadOptions:
     False after compiled code crashed on the file: readers then use pure Python where they can.
     `extend_deadline` is called before each part of a file with the seconds it may take.
     `read_nested` reads a file inside another file.
+    The text of `known` pages is taken over; with `insist` only what was recognised in the languages
+    of `ocr`. `read_as` collects the formats of the file and of the files nested in it.
     """
 
     passwords: tuple[str, ...] = ()
@@ -43,6 +44,9 @@ class ReadOptions:
     extend_deadline: Callable[[float], None] = _no_deadline
     read_nested: Callable[[bytes, str, ReadOptions], Document] | None = None
     depth: int = 0
+    known: KnownPages = field(default_factory=KnownPages)
+    insist: bool = False
+    read_as: set[str] = field(default_factory=set, compare=False)
 
     def inner(self, data: bytes, name: str) -> Document:
         """Read a file that is nested in the current one.

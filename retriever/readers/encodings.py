@@ -17,8 +17,6 @@ from dataclasses import dataclass
 
 from charset_normalizer import from_bytes
 
-VERSION = 1
-
 _MARKS = (  # UTF-32 before UTF-16: its mark starts with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-VERSION = 1
-
 
 def error_text(error: BaseException, max_length: int = 200) -> str:
     r"""The message on one line, at most `max_length` characters; the error's type if it is empty.

@@ -12,8 +12,6 @@ from types import ModuleType
 from retriever.readers.errors import error_text
 from retriever.types import ReadError
 
-VERSION = 1
-
 EXTRAS: dict[str, dict[str, str]] = {
     "ocr": {"PIL": "Pillow"},
     "markup": {"docutils": "docutils", "striprtf": "striprtf"},

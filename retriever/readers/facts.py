@@ -16,8 +16,6 @@ from pathlib import PurePosixPath
 from retriever.readers.pages import drop_controls
 from retriever.types import Scalar
 
-VERSION = 1
-
 MAX_FACT = 1_000
 """Maximum length of a title, an author or a metadata value, in characters."""
 

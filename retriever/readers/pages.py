@@ -13,8 +13,6 @@ from itertools import pairwise
 
 from retriever.types import Page, PageState
 
-VERSION = 1
-
 MAX_CHARACTERS = 10_000_000
 """The longest text of one page: twice the complete works of Shakespeare."""
 

@@ -6,8 +6,6 @@ import io
 import zipfile
 import zlib
 
-VERSION = 1
-
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),

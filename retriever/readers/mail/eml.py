@@ -27,8 +27,6 @@ from retriever.readers.mail.parts import MAX_LEAVES, MailParts, collect_parts
 from retriever.readers.pages import make_page, too_long
 from retriever.types import Document, Page, PageState, ReadError
 
-VERSION = 1
-
 _MAX_BYTES = 120_000_000  # a parsed mail takes ten times its size in memory
 _MAX_MAILS = 20_000
 _MBOX_FROM = re.compile(

@@ -15,8 +15,6 @@ from email.utils import getaddresses
 from retriever.readers.encodings import decode
 from retriever.readers.facts import clean_fact
 
-VERSION = 1
-
 _MAX_HEADER = 20_000  # characters of one header
 _MAX_PEOPLE = 100
 _FOLDED = re.compile(r"\r?\n[ \t]*")

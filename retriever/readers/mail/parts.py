@@ -19,8 +19,6 @@ from retriever.readers.markup.html import main_text, parse
 from retriever.readers.pages import MAX_CHARACTERS
 from retriever.types import ReadError
 
-VERSION = 1
-
 MAX_LEAVES = 2_000
 """Maximum number of parts of one mail."""
 

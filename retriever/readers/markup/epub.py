@@ -28,8 +28,6 @@ from retriever.readers.pages import make_page, too_long
 from retriever.readers.plain.text import decoded
 from retriever.types import Document, Page, PageState, ReadError
 
-VERSION = 1
-
 _MAX_ITEMS = 5_000
 _MAX_ITEM = 40_000_000  # bytes of one chapter
 _MAX_TAGS = 2_000_000  # as in html.py

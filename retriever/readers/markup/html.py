@@ -16,8 +16,6 @@ from retriever.readers.pages import MAX_CHARACTERS, drop_controls, make_page, to
 from retriever.readers.plain.text import decoded
 from retriever.types import Document, ReadError
 
-VERSION = 1
-
 _CHARSET = re.compile(
     rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']\s*([\w.:-]+)|<meta[^>]{0,300}?charset\s*=\s*["']?\s*([\w.:-]+)""",
     re.IGNORECASE,

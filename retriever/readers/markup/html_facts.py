@@ -12,8 +12,6 @@ from lxml import etree
 from retriever.readers.facts import clean_author, clean_fact, clean_title, iso_date, scalars
 from retriever.types import Scalar
 
-VERSION = 1
-
 _TITLES = ("citation_title", "dc.title", "dcterms.title", "og:title", "twitter:title")
 _AUTHORS = ("article:author", "author", "citation_author", "dc.creator", "dcterms.creator", "byl")
 _DATES = (

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-VERSION = 1
-
 _NEVER = frozenset(
     [
         *["script", "style", "noscript", "template", "svg", "iframe", "object", "embed", "applet"],

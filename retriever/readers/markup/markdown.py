@@ -20,8 +20,6 @@ from retriever.readers.pages import MAX_CHARACTERS, drop_controls, make_page, to
 from retriever.readers.plain.text import decoded
 from retriever.types import Document
 
-VERSION = 1
-
 _MAX_FRONT_MATTER = 65_536
 _FRONT_MATTER = re.compile(
     r"(?P<fence>---|\+\+\+)[ \t]*\n(?P<body>.*?\n)??(?P=fence)[ \t]*(?:\n|\Z)", re.DOTALL

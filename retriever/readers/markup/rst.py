@@ -23,8 +23,6 @@ from retriever.readers.pages import MAX_CHARACTERS, drop_controls, make_page, to
 from retriever.readers.plain.text import decoded
 from retriever.types import Document, Page
 
-VERSION = 1
-
 _MAX_PARSED = 2_000_000
 """Characters that are parsed, at about 200,000 a second; a longer text is kept unchanged."""
 

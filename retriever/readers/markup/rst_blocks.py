@@ -9,8 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-VERSION = 1
-
 _DROPPED = frozenset(
     [
         *["comment", "target", "substitution_definition", "image", "raw", "pending", "decoration"],

@@ -13,8 +13,6 @@ from retriever.readers.facts import clean_author, clean_title, iso_date
 from retriever.readers.pages import MAX_CHARACTERS, make_page, too_long
 from retriever.types import Document
 
-VERSION = 1
-
 _MAX_BYTES = 100_000_000
 _HEAD = 20_000  # characters searched for the metadata
 # Pictures are hexadecimal digits and often half of the file.

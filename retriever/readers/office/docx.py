@@ -25,8 +25,6 @@ from retriever.readers.facts import clean_author, clean_title, iso_date, scalars
 from retriever.readers.pages import make_page, too_long
 from retriever.types import Document, ReadError
 
-VERSION = 1
-
 _CALLED = "a Word document"
 _SKIPPED = frozenset(
     ["del", "moveFrom", "instrText", "delText", "pPr", "rPr", "sectPr", "Fallback"]

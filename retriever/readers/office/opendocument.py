@@ -22,8 +22,6 @@ from retriever.readers.pages import make_page
 from retriever.readers.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
-VERSION = 1
-
 _CALLED = "an OpenDocument file"
 _FORMATS = {"text": "odt", "spreadsheet": "ods", "presentation": "odp"}
 _MAX_COLUMNS = 16_384

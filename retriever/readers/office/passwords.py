@@ -18,8 +18,6 @@ from retriever.readers.errors import error_text
 from retriever.readers.signatures import is_encrypted_office
 from retriever.types import Document, Page, PageState, ReadError
 
-VERSION = 1
-
 _BUILT_IN = "VelvetSweatshop"
 """What Office itself encrypts with where only changes are protected; tried on everything."""
 

@@ -27,8 +27,6 @@ from retriever.readers.pages import make_page, too_long
 from retriever.readers.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
-VERSION = 1
-
 MAX_SLIDES = 5_000
 _MAX_SHAPES = 5_000  # of one slide, those in groups included
 _MAX_POINTS = 500  # of one chart

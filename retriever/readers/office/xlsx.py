@@ -28,8 +28,6 @@ from retriever.readers.office import passwords
 from retriever.readers.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
-VERSION = 1
-
 MAX_CELLS = 20_000_000
 """Maximum number of cells of a workbook, with empty cells between filled ones."""
 

@@ -23,8 +23,6 @@ from retriever.readers.facts import clean_fact
 from retriever.readers.pdf.opening import LockedError, opened, pdf_error_text
 from retriever.types import Page, PageState, ReadError
 
-VERSION = 1
-
 MAX_FILES = 500
 """Maximum number of files of one PDF."""
 

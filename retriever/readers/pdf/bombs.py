@@ -11,8 +11,6 @@ from typing import Any
 
 from pypdf.errors import LimitReachedError
 
-VERSION = 1
-
 MAX_COST = 2_000_000
 """Characters that a page shows, repeated forms included; PDFium takes 300 bytes for each."""
 

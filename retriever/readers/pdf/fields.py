@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-VERSION = 2
-
 _NOTICE = re.compile(r"please wait|not be able to display|adobe\s+(?:acrobat\s+)?reader", re.I)
 _MAX_FIELDS = 5_000  # of one page
 _PASSWORD = 1 << 13  # field flag: a password field

@@ -20,8 +20,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-VERSION = 1
-
 _MIN_ROWS = 5  # lines beside a gutter
 _MIN_FILL = 0.6  # share of the column's width that a line fills, and share of such lines
 _MIN_LETTERS = 12  # mean letters of a line: numbers beside a list are not a column

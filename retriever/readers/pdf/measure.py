@@ -12,8 +12,6 @@ import unicodedata
 
 from retriever.readers.pages import garbled_reason
 
-VERSION = 1
-
 ASKED = 0.02
 """The share of flaws from which the other library is tried."""
 

@@ -15,8 +15,6 @@ from pypdf.errors import DependencyError, LimitReachedError, PyPdfError
 from retriever.readers.pdf.repair import repaired
 from retriever.types import ReadError
 
-VERSION = 1
-
 MAX_PAGES = 20_000
 """Maximum number of pages of a file; a longer page tree is an attack or needs splitting."""
 

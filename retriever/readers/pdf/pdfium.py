@@ -14,8 +14,6 @@ from typing import Any
 from retriever.readers.pdf.layout import TextRun, text_of
 from retriever.readers.pdf.pieces import TooManyCharactersError, text_runs_of
 
-VERSION = 1
-
 _MAX_OBJECTS = 20_000  # of one page, searched for images and rules
 _MIN_RULES = 3  # rules across a gutter that make it a table
 _MIN_BOXES = 6

@@ -20,8 +20,6 @@ from retriever.readers.pages import MAX_CHARACTERS
 from retriever.readers.pdf.layout import TextRun
 from retriever.readers.pdf.text import respaced
 
-VERSION = 1
-
 _HYPHEN = "\x02"  # PDFium's sign for a hyphen at a line's end
 _PLAIN = {ord(_HYPHEN): "-", 0: None}
 _LINES = re.compile(f"[^\r\n{_HYPHEN}]*{_HYPHEN}?")

@@ -29,8 +29,6 @@ from retriever.readers.pdf.opening import MAX_PAGES, LockedError, Opened, opened
 from retriever.readers.pdf.text import clean_lines, known_words, rejoin_hyphens
 from retriever.types import Document, Page, PageState
 
-VERSION = 2
-
 _MAX_DOCUMENT = 100_000_000  # characters of all pages together
 _MAX_ASKED = 200_000  # characters of a page: pypdf's time grows with their square
 _MAX_BESIDE_IMAGE = 50  # characters beside an image that is the page

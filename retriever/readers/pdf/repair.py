@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 import zlib
 
-VERSION = 1
-
 _MAX_BYTES = 100_000_000
 _MAX_OBJECTS = 200_000
 _MAX_UNPACKED = 30_000_000  # bytes of all object streams together

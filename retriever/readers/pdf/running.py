@@ -20,8 +20,6 @@ from itertools import pairwise, takewhile
 
 from retriever.types import Page, Span
 
-VERSION = 1
-
 _MAX_DEPTH = 8  # lines at each edge that are tested: a copyright notice has five
 _MAX_LINE = 300  # characters of a running line
 _MIN_PAGES = 3  # pages with the line

@@ -9,8 +9,6 @@ from statistics import median
 
 from retriever.readers.pages import drop_controls, unify_lines
 
-VERSION = 2
-
 # Shapes a font chose for ordinary letters: Latin ligatures, Hebrew and Arabic presentation forms,
 # the radicals that stand for whole Chinese characters. Fractions, units and the rest stay.
 _SHAPES = re.compile("[\ufb00-\ufdff\ufe70-\ufefc\u2e80-\u2fdf\uf900-\ufaff]")

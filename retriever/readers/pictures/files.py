@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from retriever.readers.context import OCR_SECONDS, ReadOptions
 from retriever.readers.errors import error_text
 from retriever.readers.extras import load
 from retriever.readers.facts import iso_date
-from retriever.readers.pictures.ocr import page_of
+from retriever.readers.pictures.ocr import picture_page
 from retriever.readers.pictures.tesseract import MAX_SIDE, Picture, available
-from retriever.types import Document, Page, PageState, ReadError
-
-VERSION = 1
+from retriever.readers.recognised import digest, is_settled, taken_over
+from retriever.types import Document, Page, PageState, ReadError, Scan
 
 KINDS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 """What is opened, by Pillow's names."""
@@ -56,7 +56,7 @@ def read_image(data: bytes, name: str, options: ReadOptions) -> Document:
         try:
             with Image.open(io.BytesIO(data), formats=KINDS) as image:
                 made = _date(image)
-                pages = tuple(_pages(image, options))
+                pages = tuple(_pages(image, digest(data), options))
         except Image.DecompressionBombError:
             return Document(name, "image", (_too_large(None, "more pixels than any picture"),))
         except _BROKEN as error:
@@ -64,18 +64,21 @@ def read_image(data: bytes, name: str, options: ReadOptions) -> Document:
     return Document(name, "image", pages, date=made)
 
 
-def _pages(image: Any, options: ReadOptions) -> Iterator[Page]:
+def _pages(image: Any, file: str, options: ReadOptions) -> Iterator[Page]:
     """A page for each frame; the picture's only one has no number."""
-    tell = _teller(options)
+    state = PageState.SKIPPED if options.depth else PageState.SCANNED
+    missing = available(options.ocr) if options.ocr else ""
+    unread = Page(None, "", state, f"a picture; {missing}" if missing else _NOT_READ)
+    can_read = bool(options.ocr) and not missing
     several = image.format == "TIFF" and _seek(image, 1)
     if not several:
         _seek(image, 0)
-        yield _page(image, None, options, tell)
+        yield _page(image, unread, options, file, can_read=can_read)
         return
     for index in range(_MAX_FRAMES):
         if not _seek(image, index):
             return
-        yield _page(image, index + 1, options, tell)
+        yield _page(image, replace(unread, number=index + 1), options, file, can_read=can_read)
     if _seek(image, _MAX_FRAMES):
         reason = f"only the first {_MAX_FRAMES:,} pages are read; split the picture"
         yield Page(_MAX_FRAMES + 1, "", PageState.TOO_LONG, reason)
@@ -90,27 +93,32 @@ def _seek(image: Any, index: int) -> bool:
     return True
 
 
-def _teller(options: ReadOptions) -> Callable[[int | None], Page] | None:
-    """What makes the page of a picture that is not read, or None if pictures are."""
-    state = PageState.SKIPPED if options.depth else PageState.SCANNED
-    missing = available(options.ocr) if options.ocr else ""
-    if options.ocr and not missing:
-        return None
-    reason = f"a picture; {missing}" if missing else _NOT_READ
-    return lambda number: Page(number, "", state, reason)
-
-
-def _page(
-    image: Any, number: int | None, options: ReadOptions, tell: Callable[[int | None], Page] | None
-) -> Page:
+def _page(image: Any, unread: Page, options: ReadOptions, file: str, *, can_read: bool) -> Page:
+    """The page for a frame; `unread` is what it is when nothing can be recognised."""
     width, height = image.size
     if width * height > _MAX_PIXELS:
-        return _too_large(number, f"{width:,} × {height:,} pixels")
-    if tell is not None:
-        return tell(number)
+        return _too_large(unread.number, f"{width:,} × {height:,} pixels")
+    known = options.known.at(file, unread.number)
+    languages = options.ocr if can_read else ""
+    if known is not None and is_settled(known, languages, insist=options.insist):
+        return taken_over(known, unread, Scan(file, unread.number))
+    page = _looked_at(image, unread, options, file, can_read=can_read)
+    if known is not None and not page.state.readable:
+        return taken_over(known, unread, Scan(file, unread.number))
+    return page
+
+
+def _looked_at(
+    image: Any, unread: Page, options: ReadOptions, file: str, *, can_read: bool
+) -> Page:
+    """The page by its picture: recognised, or known from another file."""
+    if not can_read and not options.known.has_pictures:
+        return unread
     options.extend_deadline(OCR_SECONDS)
+    number = unread.number
     try:
-        return page_of(number, _picture(image), options.ocr)
+        looked_for = options if can_read else replace(options, ocr="")
+        return picture_page(unread, _picture(image), file, looked_for)
     except ReadError as error:
         return Page(number, "", PageState.SCANNED, f"a picture; {error}")
     except _BROKEN as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +18,8 @@ from retriever.readers.pages import make_page
 from retriever.readers.pdf import opening
 from retriever.readers.pdf.text import clean_lines, known_words, rejoin_hyphens
 from retriever.readers.pictures.tesseract import MAX_SIDE, Picture, available, recognise
-from retriever.types import Page, PageState, ReadError
-
-VERSION = 1
+from retriever.readers.recognised import OCR_VERSION, digest, is_settled, taken_over
+from retriever.types import Page, PageState, ReadError, Scan
 
 NOTHING_FOUND = "an image in which OCR found no text"
 
@@ -32,19 +31,77 @@ _TO_READ = (PageState.SCANNED, PageState.GARBLED)
 def recognised(data: bytes, pages: Sequence[Page], options: ReadOptions) -> tuple[Page, ...]:
     """The pages of the PDF in `data`, those without usable text read from their pictures.
 
-    Without languages in `run.ocr` nothing changes. `run` is told of every page before it is tried.
+    Text that is known of a page, or of its picture, is taken over; without that and without
+    languages in `run.ocr` nothing changes. `run` is told of every page before it is tried.
     """
     tried = [page for page in pages if page.state in _TO_READ and page.number and not page.label]
-    if not options.ocr or not tried:
+    if not tried or not (options.ocr or options.known.pages):
         return tuple(pages)
-    reason = available(options.ocr)
-    if reason:
-        found = {page.number: _unread(page, reason) for page in tried}
+    file = digest(data)
+    kept = {page.number: _kept(page, file, options) for page in tried}
+    rest = [page for page in tried if kept[page.number] is None]
+    fresh = _fresh(data, rest, file, options)
+    made = [
+        (kept.get(page.number) or fresh.get(page.number, page)) if page in tried else page
+        for page in pages
+    ]
+    return tuple(_joined(made, {page.text for page in options.known.pages}))
+
+
+def _kept(page: Page, file: str, options: ReadOptions) -> Page | None:
+    """The page with the text known of it, if it need not be recognised again."""
+    known = options.known.at(file, page.number)
+    if known is None or not is_settled(known, options.ocr, insist=options.insist):
+        return None
+    return taken_over(known, page, Scan(file, page.number))
+
+
+def _fresh(
+    data: bytes, pages: Sequence[Page], file: str, options: ReadOptions
+) -> dict[int | None, Page]:
+    """What becomes of pages whose pictures have to be looked at, by number."""
+    reason = available(options.ocr) if options.ocr else ""
+    if not pages or (not options.known.has_pictures and (reason or not options.ocr)):
+        found = {page.number: _unread(page, reason) if reason else page for page in pages}
     else:
-        found = _read(data, tried, options)
-    return tuple(
-        _joined([found.get(page.number, page) if page in tried else page for page in pages])
-    )
+        found = _read(data, pages, file, options, reason)
+    return {
+        page.number: _as_known(found[page.number], options.known.at(file, page.number), file)
+        for page in pages
+    }
+
+
+def _as_known(page: Page, known: Page | None, file: str) -> Page:
+    """The page; where it could not be recognised anew, with the text known of it."""
+    if known is None or page.state not in _TO_READ:
+        return page
+    return taken_over(known, page, Scan(file, page.number))
+
+
+def picture_page(
+    page: Page, picture: Picture, file: str, options: ReadOptions, reason: str = ""
+) -> Page:
+    """`page` of `file` with the text of its picture: OCR, EMPTY, or as it was.
+
+    Text known of the picture is taken over. `reason` says why nothing can be recognised. Raises
+    ReadError when it could not be read, and none is known.
+    """
+    scan = Scan(file, page.number, picture.digest, options.ocr, OCR_VERSION)
+    known = options.known.of_picture(scan.picture)
+    if known is not None and is_settled(
+        known, "" if reason else options.ocr, insist=options.insist
+    ):
+        return taken_over(known, page, scan)
+    if reason:
+        raise ReadError(reason)
+    if not options.ocr:
+        return page
+    try:
+        return replace(page_of(page.number, picture, options.ocr), scan=scan)
+    except ReadError:
+        if known is None:
+            raise
+        return taken_over(known, page, scan)
 
 
 def page_of(number: int | None, picture: Picture, languages: str) -> Page:
@@ -56,24 +113,32 @@ def page_of(number: int | None, picture: Picture, languages: str) -> Page:
     return replace(made, state=PageState.OCR, reason=found.said) if made.text else made
 
 
-def _read(data: bytes, pages: Sequence[Page], options: ReadOptions) -> dict[int | None, Page]:
+def _read(
+    data: bytes, pages: Sequence[Page], file: str, options: ReadOptions, reason: str
+) -> dict[int | None, Page]:
     """What became of each page, by its number."""
     try:
         with _opened(data, options, max(page.number or 1 for page in pages)) as document:
-            return {page.number: _one(document, page, options) for page in pages}
+            return {page.number: _one(document, page, file, options, reason) for page in pages}
     except ReadError as error:
-        return {page.number: _unread(page, str(error)) for page in pages}
+        return {page.number: _stays(page, reason or str(error), options) for page in pages}
 
 
-def _one(document: Any, page: Page, options: ReadOptions) -> Page:
+def _one(document: Any, page: Page, file: str, options: ReadOptions, reason: str) -> Page:
     options.extend_deadline(OCR_SECONDS)
     try:
-        made = page_of(page.number, _drawn(document, page.number or 1), options.ocr)
+        picture = _drawn(document, page.number or 1)
+        made = picture_page(page, picture, file, options, reason)
     except ReadError as error:
-        return _unread(page, str(error))
+        return _stays(page, str(error), options)
     if made.state is PageState.EMPTY and page.state is PageState.GARBLED:
         return _unread(page, "OCR found no text either")
     return made
+
+
+def _stays(page: Page, reason: str, options: ReadOptions) -> Page:
+    """The page as it was; what stood in the way is of interest where it was to be recognised."""
+    return _unread(page, reason) if options.ocr else page
 
 
 def _unread(page: Page, reason: str) -> Page:
@@ -82,11 +147,14 @@ def _unread(page: Page, reason: str) -> Page:
     return replace(page, reason=f"{before}; {reason}" if before else reason)
 
 
-def _joined(pages: Sequence[Page]) -> Iterator[Page]:
-    """Words cut at line ends put together, by the words of the whole document."""
+def _joined(pages: Sequence[Page], kept: Container[str]) -> Iterator[Page]:
+    """Words cut at line ends put together, by the words of the whole document.
+
+    Pages whose text was taken over, and is among `kept`, stay exactly as they were.
+    """
     words = known_words(page.text for page in pages)
     for page in pages:
-        if page.state is PageState.OCR:
+        if page.state is PageState.OCR and page.text not in kept:
             yield replace(page, text=rejoin_hyphens(page.text, words))
         else:
             yield page
@@ -151,4 +219,4 @@ def _said(error: Exception) -> str:
     return words[:1].lower() + words[1:] if words else type(error).__name__
 
 
-__all__ = ["NOTHING_FOUND", "available", "page_of", "recognised"]
+__all__ = ["NOTHING_FOUND", "available", "page_of", "picture_page", "recognised"]

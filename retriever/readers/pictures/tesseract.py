@@ -8,6 +8,7 @@ download, and a confidence for every word.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -18,8 +19,6 @@ from itertools import groupby
 
 from retriever.readers.errors import error_text
 from retriever.types import ReadError
-
-VERSION = 1
 
 MAX_SIDE = 30_000
 """Pixels of a picture's longer side; Tesseract refuses 32,768."""
@@ -41,6 +40,12 @@ class Picture:
     height: int
     grey: bytes
     dpi: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that recognition depends on."""
+        head = f"{self.width} {self.height} {self.dpi}\n".encode()
+        return hashlib.sha256(head + self.grey).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,6 @@ from retriever.readers.pages import MAX_CHARACTERS, drop_controls, too_long, uni
 from retriever.readers.plain.text import decoded
 from retriever.types import Document, Page, PageState
 
-VERSION = 1
-
 _LANGUAGES = {
     "Ada": ".adb .ads",
     "Assembly": ".asm .s",

@@ -16,8 +16,6 @@ from retriever.readers.pages import MAX_CHARACTERS, make_page, too_long
 from retriever.readers.plain.text import decoded
 from retriever.types import Document, ReadError
 
-VERSION = 1
-
 _MAX_BYTES = 100_000_000  # mostly pictures
 _MAX_OUTPUT = 1_000  # characters of a cell's output
 _COLOURS = re.compile(r"\x1b\[[\d;]*[A-Za-z]")

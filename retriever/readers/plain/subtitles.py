@@ -17,8 +17,6 @@ from retriever.readers.pages import MAX_CHARACTERS, drop_controls, make_page, to
 from retriever.readers.plain.text import decoded
 from retriever.types import Document
 
-VERSION = 1
-
 ENDINGS = (".srt", ".vtt", ".sbv", ".ass", ".ssa")
 """The endings that promise subtitles."""
 

@@ -10,8 +10,6 @@ from retriever.readers.encodings import decode
 from retriever.readers.pages import MAX_CHARACTERS, make_page, too_long
 from retriever.types import Document, ReadError
 
-VERSION = 1
-
 _MAX_BYTES = 4 * MAX_CHARACTERS
 """A character takes at most four bytes in every supported encoding."""
 

@@ -21,8 +21,6 @@ from retriever.readers.plain.text import decoded
 from retriever.readers.tables import rows
 from retriever.types import Document, Page, PageState
 
-VERSION = 1
-
 MAX_BYTES = 200_000_000
 """The largest file that is read; decoded, it takes up to four times its size in memory."""
 

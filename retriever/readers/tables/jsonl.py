@@ -20,8 +20,6 @@ from retriever.readers.plain.text import decoded
 from retriever.readers.tables import rows
 from retriever.types import Document, Page, PageState
 
-VERSION = 1
-
 PART_LINES = 200
 MAX_BYTES = 200_000_000
 MAX_JSON_BYTES = 50_000_000

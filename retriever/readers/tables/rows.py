@@ -18,8 +18,6 @@ from typing import NamedTuple
 from retriever.readers.pages import MAX_CHARACTERS, drop_controls, too_long, unify_lines
 from retriever.types import Page, PageState
 
-VERSION = 1
-
 PART_ROWS = 500
 PART_CHARACTERS = 200_000
 """A part ends after PART_ROWS rows, or with the row that reaches this length."""

@@ -1,0 +1,96 @@
+"""Text that was recognised in pictures before, to be taken over instead of being recognised again.
+
+A recognised page names its source (`types.Scan`): the file whose page it is, which may lie inside
+of another file, and the picture that was given to the OCR. Text is taken over for the same page of
+the same bytes, and for the same picture in a changed file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from retriever.types import Page, Scan
+
+OCR_VERSION = 1
+"""Changes when recognition gives other text: then a run with OCR recognises everything again."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPages:
+    """Recognised pages, by the file and number they have, and by their picture.
+
+    `pages` are in state OCR, or EMPTY where nothing was found; each has a `scan`.
+    """
+
+    pages: tuple[Page, ...] = ()
+    _by_place: dict[tuple[str, int | None], Page] = field(default_factory=dict, compare=False)
+    _by_picture: dict[str, Page] = field(default_factory=dict, compare=False)
+    _files: set[str] = field(default_factory=set, compare=False)
+
+    def __post_init__(self) -> None:
+        for page in self.pages:
+            if page.scan is None:
+                continue
+            self._by_place[page.scan.file, page.scan.number] = page
+            self._files.add(page.scan.file)
+            if page.scan.picture:
+                self._by_picture[page.scan.picture] = page
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether a drawn picture could be a known one."""
+        return bool(self._by_picture)
+
+    def holds(self, file: str) -> bool:
+        """Whether a page of these bytes is known, by their SHA-256."""
+        return file in self._files
+
+    def at(self, file: str, number: int | None) -> Page | None:
+        """The known page of these bytes with this number."""
+        return self._by_place.get((file, number))
+
+    def of_picture(self, picture: str) -> Page | None:
+        """The known page with this picture, by its SHA-256."""
+        return self._by_picture.get(picture)
+
+
+def is_settled(known: Page | None, languages: str, *, insist: bool) -> bool:
+    """Whether a known page need not be recognised again in a run with these languages.
+
+    Without languages nothing can be. With `insist` they are asked for, whatever was used before.
+    """
+    if known is None or known.scan is None:
+        return False
+    if not languages:
+        return True
+    return known.scan.version == OCR_VERSION and (not insist or known.scan.languages == languages)
+
+
+def taken_over(known: Page, page: Page, scan: Scan) -> Page:
+    """`page` with the text of a known one; `scan` says where it is now."""
+    source = replace(known.scan or scan, file=scan.file, number=scan.number)
+    if scan.picture:
+        source = replace(source, picture=scan.picture)
+    return replace(page, text=known.text, state=known.state, reason=known.reason, scan=source)
+
+
+def digest(data: bytes) -> str:
+    """The SHA-256 of a file's bytes, as `Scan.file` holds it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def known_pages(pages: Iterable[Page]) -> KnownPages:
+    """Those of the pages that were recognised and say from what."""
+    return KnownPages(tuple(page for page in pages if page.scan is not None))
+
+
+__all__: Sequence[str] = [
+    "OCR_VERSION",
+    "KnownPages",
+    "digest",
+    "is_settled",
+    "known_pages",
+    "taken_over",
+]
