@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from streamlit.testing.v1 import AppTest
 
 from retriever.cli import COMMANDS
 from retriever.commands.choices import chosen_reading
@@ -36,6 +37,7 @@ from tests.scans import (
     scanned_page,
     small,
 )
+from ui.resources import Served
 
 
 class FakeOCR:
@@ -586,3 +588,53 @@ def test_the_command_line_says_yes_no_or_nothing(monkeypatch, options, languages
     monkeypatch.setattr(ocr, "available", lambda languages="eng": "")
     parsed = make_parser(COMMANDS).parse_args(["index", "docs", *options])
     assert chosen_reading(parsed)["ocr"] == languages
+
+
+# The page
+
+
+class Started:
+    """Runs that are only noted, by their options."""
+
+    def __init__(self) -> None:
+        self.options: list[list[str]] = []
+
+    def start(self, folder: Path, paths: list[str], options: list[str]) -> None:
+        self.options.append(options)
+
+    def count_passwords(self, folder: Path) -> int:
+        return 0
+
+
+def draw_folders(served, runs) -> None:
+    from ui import adding
+
+    adding.folders(served, runs, lambda files: None, busy="")
+
+
+def test_the_switch_starts_from_what_the_index_remembers_and_rebuild_uses_it(
+    tmp_path, index, docs, fake
+) -> None:
+    (docs / "mixed.pdf").write_bytes(mixed())
+    index.sync(docs)
+    served, runs = Served(tmp_path / "index", (0, 0), index), Started()
+    arguments = {"served": served, "runs": runs}
+
+    def opened() -> AppTest:
+        app = AppTest.from_function(draw_folders, kwargs=arguments, default_timeout=60).run()
+        assert not app.exception
+        return app
+
+    app = opened()
+    assert app.toggle[0].value is False
+    app.button(key="rebuild").click().run()
+    app.toggle[0].set_value(True).run()
+    app.button(key="rebuild").click().run()
+    assert runs.options == [["--reread"], ["--reread", "--ocr"]]
+    index.sync(docs, ocr="deu")
+    app = opened()
+    assert app.toggle[0].value is True
+    app.button(key="rebuild").click().run()
+    app.toggle[0].set_value(False).run()
+    app.button(key="rebuild").click().run()
+    assert runs.options[2:] == [["--reread"], ["--reread", "--no-ocr"]]

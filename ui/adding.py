@@ -74,7 +74,13 @@ def folders(
         _run(served, runs, "Rebuild", again, roots, ("--reread",), busy)
         _passwords(served, runs, roots, busy)
         if not tesseract.available():
-            st.toggle("Read scanned pages", key="ocr", help="With Tesseract; takes longer.")
+            st.toggle(
+                "Read scanned pages",
+                value=bool(served.index.backend.ocr_languages),
+                key=_switch(served),
+                help="With Tesseract; takes longer. Remembered for this collection; text that was "
+                "read before stays.",
+            )
 
 
 def _passwords(served: Served, runs: Jobs, roots: Sequence[str], busy: str) -> None:
@@ -114,9 +120,19 @@ def name_of(root: str, served: Served) -> str:
 def start(
     served: Served, runs: Jobs, paths: Sequence[str | Path], options: Sequence[str] = ()
 ) -> None:
-    """Index in the background; what this visitor set holds for all of it."""
-    more = ["--ocr"] if st.session_state.get("ocr") else []
+    """Index in the background, with the OCR this visitor switched on or off.
+
+    A run that is told nothing does as the index remembers.
+    """
+    remembered = bool(served.index.backend.ocr_languages)
+    wished = bool(st.session_state.get(_switch(served), remembered))
+    more = [] if wished == remembered else ["--ocr" if wished else "--no-ocr"]
     runs.start(served.path, paths, [*options, *more])
+
+
+def _switch(served: Served) -> str:
+    """The key of the collection's switch: each remembers for itself."""
+    return f"ocr-{served.path}"
 
 
 def told(action: Callable[[], Any]) -> None:
