@@ -152,7 +152,9 @@ def _reading_options(parser: argparse.ArgumentParser) -> None:
         "--no-ocr", action="store_true", help="read no scanned pages from now on; known text stays"
     )
     group.add_argument(
-        "--ocr-languages", default="eng", metavar="CODES", help="Tesseract's, e.g. eng+deu (eng)"
+        "--ocr-languages",
+        metavar="CODES",
+        help="Tesseract's, e.g. eng+deu (those of the run before on this index, or eng)",
     )
 
 

@@ -98,8 +98,7 @@ class Loss:
 class Recognition:
     """The OCR of one run. `asked` names languages, is empty for no OCR, or None for no word of it.
 
-    `languages` are those that pages are read in, empty if they are not; `tried` the same, but empty
-    where Tesseract cannot do it.
+    `languages` are those that pages are read in, empty if they are not.
     """
 
     def __init__(self, backend: Backend, asked: str | None) -> None:
@@ -107,11 +106,9 @@ class Recognition:
         self.asked = asked
         self.remembered = backend.ocr_languages
         wished = self.remembered if asked is None else asked
-        missing = tesseract.available(wished) if wished else ""
         # Whoever asks for it is told by every page what is missing.
-        self.missing = "" if asked else missing
+        self.missing = tesseract.available(wished) if wished and not asked else ""
         self.languages = "" if self.missing else wished
-        self.tried = "" if missing else wished
         self._moved: dict[str, tuple[Page, ...]] = {}  # by SHA-256 of the file
 
     def remember(self) -> None:
@@ -152,11 +149,14 @@ class Recognition:
     def reading(self, before: Before, run: ReadOptions) -> ReadOptions:
         """How the file is read: in the languages it was recognised in, unless told otherwise."""
         languages = self.languages
-        if languages and not before.insist and before.languages not in ("", languages):
-            used = before.languages
-            languages = languages if tesseract.available(used) else used
+        if languages and not before.insist:
+            languages = before.languages or languages
         known = known_pages(before.pages)
         return replace(run, ocr=languages, known=known, insist=before.insist)
+
+    def tried(self, run: ReadOptions) -> str:
+        """The run's languages, if a file read with `run` was given to Tesseract; else empty."""
+        return "" if run.ocr and tesseract.available(run.ocr) else self.languages
 
     def loss(self, before: Before, document: Document) -> Loss:
         """The recognised pages whose text is missing while pictures of the file are not read.
@@ -176,7 +176,8 @@ class Recognition:
         if self.missing:
             return f"{self.missing}; then run wva index again"
         if self.languages:
-            return "the OCR could not read it again"
+            reason = tesseract.available(languages or self.languages)
+            return f"{reason}; then run wva index again" if reason else "the OCR could not read it"
         if not languages:
             return "run wva index again with --ocr, and --ocr-languages if it is not English"
         return f"run wva index again with --ocr --ocr-languages {languages}"

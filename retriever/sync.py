@@ -365,7 +365,7 @@ class _Run:
             states = Counter(page.state for page in document.pages)
             loss = self.recognition.loss(before, document)
             if row is not None and row.chunks and not _readable(states) and _bad(states):
-                wants = wants_of(states, self.recognition.tried)
+                wants = wants_of(states, self.recognition.tried(reader.run))
                 raise ReadError("; ".join(filter(None, [_reason(document.pages), loss.advice])))
         except ReadError as error:
             self.meter.done(file.path, file.size)
@@ -384,7 +384,7 @@ class _Run:
             sha256=one.sha256,
             size=file.size,
             mtime_ns=planner.stamp(file) if one.sha256 else 0,
-            settings=self._settings(document),
+            settings=self._settings(document, reader.run),
         )
         self.replaces[new.id] = row
         self.losses[new.id] = loss.told
@@ -405,11 +405,11 @@ class _Run:
             status = FileStatus.PARTIAL
         self._report_row(row, status, loss)
 
-    def _settings(self, document: Document) -> str:
+    def _settings(self, document: Document, run: ReadOptions) -> str:
         """What the document was made with: its formats' versions, the cutting, the OCR tried."""
         states = {page.state for page in document.pages}
         used = {*(document.read_as or (document.format,))}
-        tried = self.recognition.tried if states & PICTURES else ""
+        tried = self.recognition.tried(run) if states & PICTURES else ""
         if tried or PageState.OCR in states:
             used.add(OCR)
         return "-".join(filter(None, [made_by(used), self._cutting(), tried]))

@@ -376,6 +376,20 @@ def test_each_document_keeps_its_languages(index, docs, fake) -> None:
     assert fake.calls == ["deu", "eng", "deu"]
 
 
+def test_a_document_is_not_recognised_in_other_languages_than_before(index, docs, fake) -> None:
+    (docs / "a.pdf").write_bytes(mixed())
+    index.sync(docs, ocr="deu")
+    (docs / "b.pdf").write_bytes(mixed("b", sheet=OTHER))
+    index.sync(docs, ocr="eng")
+    fake.languages = ["eng"]
+    (docs / "a.pdf").write_bytes(mixed("changed", sheet=drawn(["c"], dpi=50)))
+    file = one_file(index, docs, "a.pdf")
+    assert file.status is FileStatus.PARTIAL
+    assert "page 2 is missing now: Tesseract has no language 'deu', only eng" in file.reason
+    fake.languages = ["deu", "eng"]
+    assert one_file(index, docs, "a.pdf").status is FileStatus.UPDATED
+
+
 # An option that could help
 
 

@@ -58,7 +58,7 @@ def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
             passwords += filter(None, known.decode("utf-8-sig").splitlines())
         except (OSError, ValueError):
             raise UsageError(f"the password file {str(path)!r} cannot be read as text") from None
-    languages = options.ocr_languages if options.ocr else "" if options.no_ocr else None
+    languages = _ocr_languages(options)
     if languages:
         from retriever.readers.pictures.ocr import available
 
@@ -76,6 +76,12 @@ def chosen_search(options: argparse.Namespace) -> SearchOptions:
     names = (each.name for each in fields(SearchOptions) if each.name in given)
     values = {name: given[name] for name in names}
     return SearchOptions(**{**values, "where": chosen_filter(options)})
+
+
+def _ocr_languages(options: argparse.Namespace) -> str | None:
+    if options.ocr:
+        return options.ocr_languages or "eng"
+    return "" if options.no_ocr else None
 
 
 def chosen_filter(options: argparse.Namespace) -> dict[str, Any] | None:

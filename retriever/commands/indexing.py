@@ -35,6 +35,8 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     with Index.open_or_create(
         folder, embedder, store=options.store, device=options.device, dtype=options.dtype
     ) as index:
+        if options.ocr and not options.ocr_languages:
+            reading["ocr"] = index.backend.ocr_languages or reading["ocr"]
         report = index.sync(
             options.paths,
             include=options.include,
