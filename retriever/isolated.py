@@ -9,7 +9,6 @@ the next file gets a new one. What it sends back is JSON, never a pickle. The ot
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import queue
@@ -21,26 +20,31 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
+from retriever import ulimits
 from retriever.readers import ReadOptions
 from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Scan, Span
+from retriever.ulimits import of_signal
 
 MB = 1_000_000
 
-COMMAND = ("-m", "retriever.worker")
-"""What the process runs."""
+COMMAND = ("-P", "-m", "retriever.worker")
+"""What the process runs. It finds modules where we do, and nothing in the current folder (-P)."""
 
-IDLE = 0
-"""Processes kept for the next run when one ends."""
+STARTS = 3
+"""Times that a process which is killed before it is ready is started."""
 
 START_SECONDS = 60.0
 """A process that says nothing for so long after its start is not going to."""
+
+END_SECONDS = 5.0
+"""How long it is waited for a process that has closed its output to end."""
 
 TICK = 0.2
 """Seconds between two looks at the memory of what reads."""
@@ -80,6 +84,10 @@ class _CrashError(ReadError):
     """The process ended by itself."""
 
 
+class _CPUTimeError(_CrashError):
+    """The process used up the processor time that the system gives it, for all of its files."""
+
+
 class FileReader:
     """A process that reads files; started when the first one is to be read, anew after a failure.
 
@@ -99,6 +107,8 @@ class FileReader:
         """As `readers.read_document`, within the limits."""
         try:
             return self._read(path, name, native=True)
+        except _CPUTimeError:
+            raise
         except _CrashError:
             with suppress(_CrashError):  # most readers can do without compiled code
                 return self._read(path, name, native=False)
@@ -128,6 +138,12 @@ class FileReader:
         return document_of(self._guarded(path, request))
 
     def _guarded(self, path: Path, request: dict[str, Any]) -> bytes:
+        try:
+            return self._begun(path, request)
+        except _CPUTimeError:  # the files before this one may have taken it: a new one has all
+            return self._begun(path, request)
+
+    def _begun(self, path: Path, request: dict[str, Any]) -> bytes:
         self._start()
         try:
             return self._ask(path, request)
@@ -140,10 +156,12 @@ class FileReader:
     def close(self) -> None:
         """End the process, whatever it is doing, and what it has started."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        _kill(process)
-        for stream in (process.stdin, process.stdout, self._complaints):
+        complaints, self._complaints = self._complaints, None
+        streams = [complaints]
+        if process is not None:
+            _kill(process)
+            streams += [process.stdin, process.stdout]
+        for stream in streams:
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
@@ -208,33 +226,51 @@ class FileReader:
 
     def _crash(self) -> _CrashError:
         """What to say of a process that has ended by itself."""
-        process = self._process
-        code = None
-        if process is not None:
-            with suppress(subprocess.TimeoutExpired):
-                code = process.wait(5)
+        code = None if self._process is None else _exit_code(self._process, END_SECONDS)
         self.close()
-        if code is not None and code < 0:
-            return _CrashError(f"the reader crashed on it ({signal.Signals(-code).name})")
-        return _CrashError("the reader crashed on it")
+        if code is None or code >= 0:
+            return _CrashError("the reader crashed on it")
+        ended = signal.Signals(-code)
+        if ended.name == "SIGXCPU":
+            hint = of_signal(ended)
+            return _CPUTimeError(f"it needs more processor time than there is{hint}")
+        return _CrashError(f"the reader crashed on it ({ended.name}){of_signal(ended)}")
 
     # Starting
 
     def _start(self) -> None:
         if self._process is not None and self._memory() > RECYCLE:
             self.close()
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and _exit_code(self._process) is None:
             return
         self.close()
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, *COMMAND, str(self.limits.memory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            cwd=Path(__file__).parents[1],
-            start_new_session=True,  # Ctrl-C is for us; we tell it
-        )
+        ulimits.check()
+        for _ in range(STARTS):
+            if self._started():
+                return
+            code, said = self._ended()
+            if code is None or code >= 0:
+                why = said or "it says nothing"
+                raise _start_error(why, "; wva doctor tells what is missing")
+            killed = signal.Signals(-code)
+        raise _start_error(f"it was killed {STARTS} times, {killed.name}", of_signal(killed))
+
+    def _started(self) -> bool:
+        """Whether a new process is ready within its time."""
+        with suppress(OSError):  # nothing can be written anywhere
+            self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, *COMMAND, str(self.limits.memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._complaints or subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(_module_folders())},
+                start_new_session=True,  # Ctrl-C is for us; we tell it
+            )
+        except OSError as error:
+            self.close()
+            raise _start_error(error.strerror or "", ulimits.of_error(error)) from None
         self._messages = queue.Queue()
         threading.Thread(
             target=_listen,
@@ -243,15 +279,18 @@ class FileReader:
         ).start()
         with suppress(queue.Empty):
             first = self._messages.get(timeout=START_SECONDS)
-            if first is not None and first.kind == READY:
-                return
-        self._complaints.seek(0)
-        said = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+            return first is not None and first.kind == READY
+        return False
+
+    def _ended(self) -> tuple[int | None, str]:
+        """(exit code of a process that did not become ready, its last words); it is closed."""
+        code = None if self._process is None else _exit_code(self._process, END_SECONDS)
+        lines: list[str] = []
+        if self._complaints is not None:
+            self._complaints.seek(0)
+            lines = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
         self.close()
-        raise RetrieverError(
-            "the process that reads files could not be started "
-            f"({said[-1] if said else 'it says nothing'}); wva doctor tells what is missing"
-        )
+        return code, lines[-1] if lines else ""
 
     def _send(self, request: dict[str, Any]) -> None:
         if self._process is None or self._process.stdin is None:
@@ -275,42 +314,57 @@ def _listen(stream: IO[bytes], messages: queue.Queue[_Message | None], limit: in
     messages.put(None)
 
 
+def _start_error(why: str, end: str) -> RetrieverError:
+    return RetrieverError(f"the process that reads files could not be started ({why}){end}")
+
+
+def _module_folders() -> list[str]:
+    """Where this process finds modules, in its order; last the folder that this package is in.
+
+    With that folder in front, as the current one, everything installed beside the package would
+    stand before the standard library.
+    """
+    return [*(folder for folder in sys.path if folder), str(Path(__file__).absolute().parents[1])]
+
+
+def _exit_code(process: subprocess.Popen[bytes], seconds: float = 0.0) -> int | None:
+    """As `Popen.poll`, after waiting for so long; but its id stays taken.
+
+    Once an ended process is waited for, its id may be given to another one, which `_kill` would
+    then end.
+    """
+    if process.returncode is not None or not hasattr(os, "waitid"):  # pragma: no cover - not Linux
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return process.returncode
+    end = time.monotonic() + seconds
+    with suppress(ChildProcessError):  # somebody else has waited for it
+        while True:
+            found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if found is not None:
+                return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+            if time.monotonic() >= end:
+                return None
+            time.sleep(0.01)
+    return process.poll()
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a process and those it has started: they are one group where there are groups."""
-    with suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:  # pragma: no cover - Windows
-            process.kill()
+    if process.returncode is None:  # else its id may be another's by now
+        with suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:  # pragma: no cover - Windows
+                process.kill()
     process.wait()
-
-
-# Readers of a run
-
-_idle: list[FileReader] = []
 
 
 @contextmanager
 def file_reader(run: ReadOptions, limits: Limits | None = None) -> Iterator[FileReader]:
-    """A reader for one run; no process is left behind it, but for IDLE ones."""
-    one = _idle.pop() if _idle else FileReader()
-    one.run, one.on_part, wanted = run, lambda part: None, limits or Limits()
-    if one.limits != wanted:
-        one.close()
-        one.limits = wanted
-    try:
-        yield one
-    finally:
-        if len(_idle) < IDLE:
-            _idle.append(one)
-        else:
-            one.close()
-
-
-@atexit.register
-def _close_idle() -> None:
-    while _idle:
-        _idle.pop().close()
+    """A reader for one run; no process is left behind it."""
+    with closing(FileReader(run, limits)) as reader:
+        yield reader
 
 
 # Documents as JSON

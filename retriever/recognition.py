@@ -29,7 +29,7 @@ _GONE = "its text was recognised before the file changed, and is missing now"
 class Before:
     """The recognised pages of the document that stood where a file is read, or had its bytes.
 
-    `same` says whether these are the file's bytes now; `insist` as in `Reading`.
+    `same` says whether these are the file's bytes now; `insist` as in `ReadOptions`.
     """
 
     pages: tuple[Page, ...] = ()

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from retriever import ulimits
 from retriever.isolated import (
     DOCUMENT,
     EARNED,
@@ -38,13 +39,13 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # What a library prints must not stand among the answers.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    _limit_self(int(sys.argv[1]))
+    hint = _limit_self(int(sys.argv[1]))
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests,), daemon=True).start()
     _say(answers, READY, b"")
     try:
         while True:
-            _answer(requests.get(), answers)
+            _answer(requests.get(), answers, hint)
     finally:
         os._exit(1)  # the other thread waits for standard input, which would end us noisily
 
@@ -55,13 +56,16 @@ def _receive(requests: queue.SimpleQueue[dict[str, Any]]) -> None:
     os._exit(0)  # nobody listens any more, whatever is being read
 
 
-def _answer(request: dict[str, Any], answers: IO[bytes]) -> None:
+def _answer(request: dict[str, Any], answers: IO[bytes], hint: str) -> None:
+    """Do what is asked; `hint` ends the sentence on a file for which the memory does not do."""
     try:
         body = _body(request, answers)
     except ReadError as error:
-        _say(answers, REFUSED, encoded(str(error)) or b"it cannot be read")
+        end = hint if isinstance(error.__context__, MemoryError) else ""
+        _say(answers, REFUSED, encoded(f"{error}{end}") or b"it cannot be read")
     except MemoryError:
-        _say(answers, REFUSED, b"it needs more memory than a file may take; split it")
+        said = f"it needs more memory than a file may take; split it{hint}"
+        _say(answers, REFUSED, encoded(said))
     else:
         _say(answers, DOCUMENT, body)
 
@@ -88,17 +92,21 @@ def _say(answers: IO[bytes], kind: bytes, body: bytes) -> None:
     answers.flush()
 
 
-def _limit_self(memory: int) -> None:
-    """Let the system refuse what no file may need, where it can."""
-    try:
-        import resource
-    except ImportError:  # pragma: no cover - Windows
-        return
+def _limit_self(memory: int) -> str:
+    """Let the system refuse what no file may need, where it can.
+
+    Returns the end of a sentence that names the system's own limit on memory, if that is lower.
+    """
+    hint = ulimits.of_memory(memory)
     with suppress(OSError):  # elsewhere than on Linux the parent alone watches the memory
-        used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_WRITTEN, MOST_WRITTEN))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * os.sysconf(
+            "SC_PAGE_SIZE"
+        )
+        ulimits.MEMORY.lower(used + memory)
+    ulimits.WRITTEN.lower(MOST_WRITTEN)
+    ulimits.CORE.lower(0)
+    ulimits.warn_before_kill()
+    return hint
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -15,7 +17,8 @@ from retriever.isolated import FileReader, Limits, file_reader
 from retriever.readers import ReadOptions, read_document
 from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Span
 
-SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "data" / "sample"
 
 # Stands in front of the real module in the process: what a file says is what its reader does.
 PLANTED = """
@@ -44,8 +47,7 @@ PLANTED = """
 def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A file reader whose process executes what is in the files it is to read."""
     script = tmp_path / "planted.py"
-    root = str(Path(__file__).parents[1])
-    script.write_text(textwrap.dedent(PLANTED.format(root=root)))
+    script.write_text(textwrap.dedent(PLANTED.format(root=str(ROOT))))
     monkeypatch.setattr(isolated, "COMMAND", (str(script),))
     reader = FileReader(limits=Limits(seconds=20.0, memory=400_000_000, output=1_000_000))
     yield reader
@@ -206,3 +208,178 @@ def test_passwords_and_languages_reach_the_reader(planted, tmp_path: Path) -> No
     planted.run = ReadOptions(passwords=("a b", "ü\n"), ocr="eng+deu")
     text = "return Document(name, 'txt', (Page(None, repr((run.passwords, run.ocr))),))"
     assert ask(planted, tmp_path, text).pages[0].text == repr((("a b", "ü\n"), "eng+deu"))
+
+
+def test_a_process_killed_while_it_starts_is_started_again(tmp_path: Path, monkeypatch) -> None:
+    """As the kernel does when memory is short: twice, then it is left alone."""
+    count = tmp_path / "count"
+    script = tmp_path / "killed.py"
+    monkeypatch.setattr(isolated, "COMMAND", (str(script),))
+    (tmp_path / "a.txt").write_text("harmless")
+    for times in (2, 9):
+        count.write_text("")
+        script.write_text(
+            f"import os, runpy, signal, sys\n"
+            f"open({str(count)!r}, 'a').write('x')\n"
+            f"if len(open({str(count)!r}).read()) <= {times}:\n"
+            f"    os.kill(os.getpid(), signal.SIGKILL)\n"
+            f"runpy.run_module('retriever.worker', run_name='__main__')\n"
+        )
+        reader = FileReader()
+        if times == 2:
+            assert reader.read(tmp_path / "a.txt", "a.txt").pages[0].text == "harmless"
+        else:
+            with pytest.raises(RetrieverError, match=r"\(it was killed 3 times, SIGKILL\)$"):
+                reader.read(tmp_path / "a.txt", "a.txt")
+        assert count.read_text() == "xxx"
+        reader.close()
+
+
+def test_what_a_crashed_process_has_started_ends_and_no_other_group(
+    planted, tmp_path: Path, monkeypatch
+) -> None:
+    """Its id may be another's as soon as it is waited for: the group is ended before."""
+    note = tmp_path / "pid"
+    killed: list[int | None] = []
+    real = os.killpg
+
+    def noted(group: int, number: int) -> None:
+        killed.append(psutil.Process(group).status() if psutil.pid_exists(group) else None)
+        real(group, number)
+
+    monkeypatch.setattr(os, "killpg", noted)
+    text = f"""
+        import subprocess
+        child = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL, stdout=2)
+        open({str(note)!r}, "w").write(str(child.pid))
+        os._exit(3)
+        """
+    with pytest.raises(ReadError, match="the reader crashed on it"):
+        ask(planted, tmp_path, text)
+    assert killed
+    assert set(killed) == {psutil.STATUS_ZOMBIE}  # ended, and its id still taken
+    child = int(note.read_text())
+    _, alive = psutil.wait_procs([psutil.Process(child)] if psutil.pid_exists(child) else [], 10)
+    assert not alive
+
+
+def test_what_is_installed_beside_the_package_is_not_the_standard_library(tmp_path: Path) -> None:
+    """A backport in site-packages is named as what it stands in for: `csv` here."""
+    (tmp_path / "retriever").symlink_to(Path(isolated.__file__).parent)
+    (tmp_path / "csv.py").write_text("raise SystemExit('not the standard library')")
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    code = f"""
+        import sys
+        root = {str(ROOT)!r}
+        at = min(at for at, folder in enumerate(sys.path) if root in folder or "site-" in folder)
+        sys.path.insert(at, {str(tmp_path)!r})
+        from retriever.isolated import FileReader
+        from pathlib import Path
+        reader = FileReader()
+        document = reader.read(Path({str(tmp_path / "a.csv")!r}), "a.csv")
+        reader.close()
+        print(sys.modules["retriever"].__file__, document.format)
+    """
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", textwrap.dedent(code)], capture_output=True, text=True
+    )
+    assert done.stdout.split() == [str(tmp_path / "retriever" / "__init__.py"), "csv"], done.stderr
+
+
+# Under lower limits of the system
+
+LIMITED = """
+    import ctypes, os, resource, sys
+    from pathlib import Path
+    from retriever import isolated
+    from retriever.types import ReadError, RetrieverError
+
+    isolated.COMMAND = ({script!r},)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(24, 24, 0, 0, 0)  # root may raise limits no more (CAP_SYS_RESOURCE)
+    for limits, path in {cases!r}:
+        child = os.fork()
+        if not child:
+            for name, limit in limits.items():
+                resource.setrlimit(getattr(resource, name), limit)
+            try:
+                with isolated.file_reader(isolated.ReadOptions()) as reader:
+                    print(reader.read(Path(path), "a.txt").pages[0].text)
+            except RetrieverError as error:
+                print(error)
+            sys.stdout.flush()
+            os._exit(0)
+        os.waitpid(child, 0)
+"""
+
+
+def limited(tmp_path: Path, cases: list[tuple[dict[str, tuple[int, int]], str]]) -> list[str]:
+    """What comes of each case: hard limits of the system, and what the reader does meanwhile."""
+    script = tmp_path / "planted.py"
+    script.write_text(textwrap.dedent(PLANTED.format(root=str(ROOT))))
+    files = []
+    for number, (limits, text) in enumerate(cases):
+        path = tmp_path / f"{number}.txt"
+        path.write_text(textwrap.dedent(text))
+        files.append((limits, str(path)))
+    code = textwrap.dedent(LIMITED.format(script=str(script), cases=files))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert not done.stderr
+    return done.stdout.splitlines()
+
+
+def test_it_reads_under_lower_hard_limits(tmp_path: Path) -> None:
+    """None may be raised, and none has to be: a lower one stays as it is."""
+    limits = [
+        {"RLIMIT_AS": (2_000_000_000, 2_000_000_000)},
+        {"RLIMIT_AS": (300_000_000, 3_000_000_000)},
+        {"RLIMIT_FSIZE": (1_000_000, 1_000_000)},
+        {"RLIMIT_FSIZE": (0, 0)},
+        {"RLIMIT_CORE": (0, 0)},
+        {"RLIMIT_CPU": (30, 30)},
+        {"RLIMIT_NOFILE": (20, 20)},
+    ]
+    found = limited(tmp_path, [(one, "harmless") for one in limits])
+    assert found == ["harmless"] * len(limits)
+
+
+def test_a_limit_that_is_too_low_is_named(tmp_path: Path) -> None:
+    memory = {"RLIMIT_AS": (300_000_000, 300_000_000)}
+    why = (
+        "; a process may have only 300 MB of address space (ulimit -v 292968) here: "
+        "raise the limit, such as with ulimit -v unlimited"
+    )
+    assert limited(
+        tmp_path,
+        [
+            ({"RLIMIT_AS": (100_000_000, 100_000_000)}, "harmless"),
+            (memory, "held = ' ' * 10**9"),
+            (memory, "os.abort()"),
+            ({"RLIMIT_NOFILE": (5, 5)}, "harmless"),
+        ],
+    ) == [
+        "no file can be read: a process may have only 100 MB of address space (ulimit -v 97656) "
+        "here, and 200 MB are needed; raise the limit, such as with ulimit -v unlimited",
+        f"it needs more memory than a file may take; split it{why}",
+        f"the reader crashed on it (SIGABRT){why}",
+        "the process that reads files could not be started (Too many open files); a process may "
+        "have only 5 open files (ulimit -n 5) here: raise the limit, such as with "
+        "ulimit -n unlimited",
+    ]
+
+
+def test_processor_time_that_is_used_up_is_told(tmp_path: Path) -> None:
+    """A new process has all of it again, so that only a file that needs more fails."""
+    note = tmp_path / "natives"
+    text = f"""
+        with open({str(note)!r}, "a") as file:
+            file.write(f"{{run.native}} ")
+        while True:
+            pass
+        """
+    (told,) = limited(tmp_path, [({"RLIMIT_CPU": (3, 3)}, text)])
+    assert told == (
+        "it needs more processor time than there is; a process may have only 3 seconds "
+        "of processor time (ulimit -t 3) here: raise the limit, such as with ulimit -t unlimited"
+    )
+    assert note.read_text().split() == ["True", "True"]  # not for its compiled code

@@ -32,7 +32,7 @@ def recognised(data: bytes, pages: Sequence[Page], options: ReadOptions) -> tupl
     """The pages of the PDF in `data`, those without usable text read from their pictures.
 
     Text that is known of a page, or of its picture, is taken over; without that and without
-    languages in `options.ocr` nothing changes. `options.extend_deadline` is called for every page before it is tried.
+    languages in `options.ocr` nothing changes. `options.extend_deadline` is called before each.
     """
     tried = [page for page in pages if page.state in _TO_READ and page.number and not page.label]
     if not tried or not (options.ocr or options.known.pages):

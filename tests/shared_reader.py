@@ -1,0 +1,41 @@
+"""One process that reads files for all tests: starting one takes a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from retriever import known_items, sync
+from retriever.isolated import FileReader, Limits
+from retriever.readers import ReadOptions
+
+_idle: list[FileReader] = []
+
+
+@contextmanager
+def file_reader(run: ReadOptions, limits: Limits | None = None) -> Iterator[FileReader]:
+    """As `isolated.file_reader`, but the next one gets the same process if nothing happened to it.
+
+    One that is in use, by another thread, is not given away a second time.
+    """
+    one = _idle.pop() if _idle else FileReader()
+    one.run, one.on_part, wanted = run, lambda part: None, limits or Limits()
+    if one.limits != wanted:
+        one.close()
+        one.limits = wanted
+    try:
+        yield one
+    finally:
+        _idle.append(one)
+
+
+def close() -> None:
+    """End the processes that wait."""
+    while _idle:
+        _idle.pop().close()
+
+
+def install() -> None:
+    """Let what reads files take the shared process."""
+    for module in (sync, known_items):
+        module.file_reader = file_reader
