@@ -157,8 +157,17 @@ def _cache() -> dict[str, Any]:
         "folder": str(folder),
         "holds": parts or "nothing yet",
         "may be deleted": "all of it: models are fetched or converted again, "
-        "evaluation vectors are computed again; single models: wva models",
+        f"evaluation vectors are computed again; single models: wva models{_evaluations(folder)}",
     }
+
+
+def _evaluations(folder: Path) -> str:
+    """What evaluation has left: nothing removes it, and a new version uses little of it again."""
+    kept = folder / "eval"
+    if not kept.is_dir():
+        return ""
+    count = sum(path.is_dir() for path in kept.iterdir())
+    return f"; {count} indexes and the vectors of wva eval and of benchmarks: {kept}"
 
 
 def _size(folder: Path) -> int:

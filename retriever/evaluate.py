@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Protocol, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from retriever.cache import cache_folder, remembered
 from retriever.chunks import CHUNKS_VERSION
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
+from retriever.ingest import Embedder
 from retriever.labels import Place, Question, Retrieval, read_pairs, read_retrieval
 from retriever.metrics import spearman
 from retriever.runs import Data, Run, digest, measured
@@ -34,6 +35,7 @@ from retriever.types import Document, Hit, Page, UsageError
 
 Vectors = NDArray[np.float32]
 Tell = Callable[[str], None]
+Embed = Callable[[Sequence[str]], Vectors]
 
 MODES = (Mode.KEYWORD, Mode.DENSE, Mode.HYBRID)
 """In the order of the tables: BM25 first, it is what the others are compared with."""
@@ -45,6 +47,14 @@ one, and reranking takes the time it needs."""
 
 PASSAGES = SearchOptions(syntax=False, fold=False)
 """How questions of one's own are searched: folded and joined, passages would be more than ten."""
+
+
+class RetrievalEmbedder(Embedder, Protocol):
+    """What evaluating retrieval needs of an embedder: `AlignedWVA` is one."""
+
+    @property
+    def dtype(self) -> str:
+        """The precision its vectors are computed in, which they depend on a little."""
 
 
 def _silent(_: str) -> None:
@@ -66,7 +76,7 @@ def evaluate_sts(embedder: AlignedWVA, path: Path) -> STSResult:
     """Sentence similarity on a file with the columns score, sentence1, sentence2."""
     pairs = read_pairs(path)
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second)))
-    raw = _cached(embedder, "sentence", texts)
+    raw = _cached(embedder, "sentence", texts, embedder.embed_sentences)
     prior = embedder.general_mean(embedder.settings.prompts.sentence)
     calibrated = calibration.sentence_map(raw, prior).apply(raw)
     gold = [pair.score for pair in pairs]
@@ -101,7 +111,7 @@ def compare_poolings(
 
 
 def evaluate_retrieval(
-    embedder: AlignedWVA,
+    embedder: RetrievalEmbedder,
     folder: Path,
     *,
     chunking: ChunkSettings | None = None,
@@ -130,7 +140,7 @@ def evaluate_retrieval(
 
 
 def evaluate_labelled(
-    embedder: AlignedWVA,
+    embedder: RetrievalEmbedder,
     data: Retrieval,
     name: str,
     *,
@@ -181,7 +191,7 @@ class Prepared:
 
 @contextmanager
 def prepared(
-    embedder: AlignedWVA,
+    embedder: RetrievalEmbedder,
     data: Retrieval,
     name: str,
     *,
@@ -205,7 +215,7 @@ def prepared(
     with _dataset_index(embedder, data, chunking or ChunkSettings(), tell) as index:
         texts = list(asked.values())
         tell(f"{len(texts)} queries …")
-        vectors = _cached(embedder, "query", texts)
+        vectors = _cached(embedder, "query", texts, embedder.embed_queries)
         yield Prepared(named, index, asked, dict(zip(texts, vectors, strict=True)))
 
 
@@ -324,31 +334,37 @@ def _made_with(index: Index) -> dict[str, Any]:
     return made
 
 
+@contextmanager
 def _dataset_index(
-    embedder: AlignedWVA, data: Retrieval, chunking: ChunkSettings, tell: Tell
-) -> Index:
+    embedder: RetrievalEmbedder, data: Retrieval, chunking: ChunkSettings, tell: Tell
+) -> Iterator[Index]:
     """The dataset as an index in the cache, completed if an earlier run was stopped."""
     parts = [f"{number}\0{title}\0{text}" for number, (title, text) in data.corpus.items()]
-    made_by = [__version__, embedder.fingerprint, embedder.dtype, str(chunking), CHUNKS_VERSION]
+    made_by = [
+        __version__,
+        embedder.settings.fingerprint,
+        embedder.dtype,
+        str(chunking),
+        CHUNKS_VERSION,
+    ]
     name = digest([*made_by, *parts])
-    index = Index.open_or_create(cache_folder() / "eval" / name, embedder, chunking=chunking)
-    there = {row.path for row in index.documents()}
-    missing = [number for number in data.corpus if number not in there]
-    if missing:
-        tell(f"indexing {len(missing)} of {len(data.corpus)} documents …")
-    # Without new ones it is fitted, should it have been made by an earlier way of fitting.
-    index.add(_document(number, *data.corpus[number]) for number in missing)
-    return index
+    folder = cache_folder() / "eval" / name
+    with Index.open_or_create(folder, embedder, chunking=chunking) as index:
+        there = {row.path for row in index.documents()}
+        missing = [number for number in data.corpus if number not in there]
+        if missing:
+            tell(f"indexing {len(missing)} of {len(data.corpus)} documents …")
+        # Without new ones it is fitted, should it have been made by an earlier way of fitting.
+        index.add(_document(number, *data.corpus[number]) for number in missing)
+        yield index
 
 
 def _document(number: str, title: str, text: str) -> Document:
     return Document(path=number, format="text", pages=(Page(None, text),), title=title)
 
 
-def _cached(
-    embedder: AlignedWVA, kind: Literal["query", "sentence"], texts: Sequence[str]
-) -> Vectors:
+def _cached(embedder: RetrievalEmbedder, kind: str, texts: Sequence[str], embed: Embed) -> Vectors:
     """Raw vectors of texts, (n, dim), read from the cache if these were embedded before."""
-    name = digest([embedder.fingerprint, embedder.dtype, kind, *texts])
-    embed = embedder.embed_queries if kind == "query" else embedder.embed_sentences
-    return remembered(f"eval/{name}", (len(texts), embedder.dimension), lambda: embed(texts))
+    settings = embedder.settings
+    name = digest([settings.fingerprint, embedder.dtype, kind, *texts])
+    return remembered(f"eval/{name}", (len(texts), settings.dimension), lambda: embed(texts))

@@ -639,6 +639,24 @@ def test_doctor(shell: Shell) -> None:
     assert shell("doctor", "--quick")[0] == 0
 
 
+def test_doctor_names_what_evaluation_has_left(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing removes it, and it grows with every set and version."""
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path))
+    kept = tmp_path / "eval"
+    for name in ("first", "second"):
+        (kept / name).mkdir(parents=True)
+        (kept / name / "catalog.sqlite").write_bytes(b"0" * 2_000_000)
+    (kept / "queries.npy").write_bytes(b"0" * 1_000_000)
+    cache = json.loads(shell("doctor", "--quick", "--json")[1])["cache"]
+    assert cache["holds"] == {"eval": "5 MB"}
+    assert (
+        f"2 indexes and the vectors of wva eval and of benchmarks: {kept}"
+        in (cache["may be deleted"])
+    )
+
+
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
     script = (
         "import sys\nfrom retriever.cli import main\n"

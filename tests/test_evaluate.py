@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from retriever import AlignedWVA
-from retriever.evaluate import compare_poolings, evaluate_sts
+from retriever import AlignedWVA, Index
+from retriever.evaluate import compare_poolings, evaluate_labelled, evaluate_sts
+from retriever.labels import Retrieval
 from retriever.settings import POOLINGS
-from retriever.types import UsageError
+from retriever.types import ModelError, UsageError
+from tests.fakes import FakeEmbedder
 from tests.tiny import save_model
 
 PAIRS = [
@@ -65,3 +68,27 @@ def test_the_embedders_own_pooling_is_the_default(embedder: AlignedWVA, path: Pa
 def test_an_unknown_pooling_is_refused_first(embedder: AlignedWVA, path: Path) -> None:
     with pytest.raises(UsageError, match="unknown pooling 'mean'"):
         next(compare_poolings(embedder, [path], ["va", "mean"]))
+
+
+class Failing(FakeEmbedder):
+    """Reads queries, but no passages."""
+
+    dtype = "float32"
+
+    def embed_inputs(self, inputs: Sequence[str]) -> np.ndarray:
+        if any(model_input.startswith("passage: ") for model_input in inputs):
+            raise ModelError("out of memory")
+        return super().embed_inputs(inputs)
+
+
+def test_a_set_that_cannot_be_indexed_leaves_no_index_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
+    closed: list[Index] = []
+    close = Index.close
+    monkeypatch.setattr(Index, "close", lambda self: (closed.append(self), close(self)))
+    data = Retrieval({"a": ("Cats", "A cat sleeps.")}, {"1": "cat"}, {"1": {"a": 1.0}})
+    with pytest.raises(ModelError, match="out of memory"):
+        evaluate_labelled(Failing(), data, "cats")
+    assert len(closed) == 1
