@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from retriever import AlignedWVA
 from retriever.chunks import split
 from retriever.evaluate import evaluate_retrieval
 from retriever.readers import read_document, supported
-from retriever.settings import ChunkSettings
+from retriever.settings import DEFAULT_MODEL, ChunkSettings
 
 SAMPLE = Path("data/sample")
 SIZES = ((128, 0), (224, 0), (224, 32), (320, 0), (320, 48))
 
 
-def count_sample(embedder: AlignedWVA, sizes: list[str]) -> None:
-    """Passages of `data/sample` and the tokens the model reads for them."""
-    files = [path for path in sorted(SAMPLE.rglob("*")) if path.is_file() and supported(path)]
+def count_sample(embedder: AlignedWVA, folder: Path, sizes: list[str]) -> None:
+    """Passages of a folder and the tokens the model reads for them."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and supported(path)]
     documents = [read_document(path, path.name) for path in files]
     print("| size / overlap | passages of the sample | tokens |\n|---|---|---|")
     for pair in sizes:
@@ -35,15 +36,19 @@ def count_sample(embedder: AlignedWVA, sizes: list[str]) -> None:
     print()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--sizes", nargs="*", default=[f"{s}/{o}" for s, o in SIZES])
-    parser.add_argument("--sample", action="store_true", help="also count the sample's tokens")
-    asked = parser.parse_args()
-    embedder = AlignedWVA()
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument(
+        "--sample", type=Path, nargs="?", const=SAMPLE, help="also count the tokens of a folder"
+    )
+    asked = parser.parse_args(arguments)
+    embedder = AlignedWVA(asked.model)
     if asked.sample:
-        count_sample(embedder, asked.sizes)
+        count_sample(embedder, asked.sample, asked.sizes)
     print("| set | size / overlap | keyword | dense | hybrid |\n|---|---|---|---|---|")
     for folder in asked.folders:
         for pair in asked.sizes:

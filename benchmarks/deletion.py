@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,14 @@ def measured(index: Index, query: str, results: int, count: int) -> list[Deletio
     return found
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("index", type=Path)
     parser.add_argument("queries", type=Path)
     parser.add_argument("--results", type=int, default=3, help="of each query (3)")
     parser.add_argument("--words", type=int, nargs="*", default=list(COUNTS))
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     queries = [question.text for question in read_questions(asked.queries)]
     print(
         f"| words deleted | passages | cosine lost: strongest | {DRAWS} times at random |"

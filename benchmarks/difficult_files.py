@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 import csv
 import resource
-import shutil
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from retriever.index import Index
@@ -29,6 +30,7 @@ WORDS = range(4, 40)  # of a sentence that is searched for
 
 
 def passwords_of(folder: Path) -> list[str]:
+    """What the manifest names, each once."""
     manifest = folder / "manifest.tsv"
     if not manifest.is_file():
         return []
@@ -37,9 +39,10 @@ def passwords_of(folder: Path) -> list[str]:
         return list(dict.fromkeys(row["password"] for row in rows if row["password"]))
 
 
-def timed(times: dict[str, float]) -> None:
-    """Let every read note how long it took."""
-    real = FileReader.read
+@contextmanager
+def timed() -> Iterator[dict[str, float]]:
+    """The seconds that each file took to be read meanwhile."""
+    real, times = FileReader.read, dict[str, float]()
 
     def read(self: FileReader, path: Path, name: str) -> Document:
         started = time.perf_counter()
@@ -49,6 +52,10 @@ def timed(times: dict[str, float]) -> None:
             times[name] = time.perf_counter() - started
 
     FileReader.read = read  # type: ignore[method-assign]  # timed on its way
+    try:
+        yield times
+    finally:
+        FileReader.read = real  # type: ignore[method-assign]
 
 
 def peak() -> float:
@@ -81,17 +88,19 @@ def missed(index: Index) -> list[str]:
     return lost
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Index the folder, and tell."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ocr", default="", metavar="LANGUAGES")
     parser.add_argument("--all", action="store_true", help="tell of every file")
-    asked = parser.parse_args()
-    times: dict[str, float] = {}
-    timed(times)
-    scratch = Path(tempfile.mkdtemp())
+    asked = parser.parse_args(arguments)
     before, started = peak(), time.perf_counter()
-    with Index.open_or_create(scratch / "index", FakeEmbedder()) as index:
+    with (
+        timed() as times,
+        tempfile.TemporaryDirectory() as scratch,
+        Index.open_or_create(Path(scratch) / "index", FakeEmbedder()) as index,
+    ):
         report = index.sync(asked.folder, passwords=passwords_of(asked.folder), ocr=asked.ocr)
         seconds = time.perf_counter() - started
         after = peak()
@@ -104,7 +113,6 @@ def main() -> None:
     slowest = sorted(times.items(), key=lambda entry: -entry[1])[:5]
     print("slowest:", ", ".join(f"{name} {took:.1f} s" for name, took in slowest))
     print(f"found by a sentence of their own: {documents - len(lost)} of {documents}; not: {lost}")
-    shutil.rmtree(scratch)
 
 
 if __name__ == "__main__":

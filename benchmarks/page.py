@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,19 +35,20 @@ _DRAWN = """alt => { const image = document.querySelector(".wva-paper img");
   return image && image.complete && image.naturalWidth > 0 && image.alt !== alt; }"""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print seconds: the median and the longest of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, default=Path("indexes/sample"))
-    index = parser.parse_args().index
-    with served(index) as address, chromium() as browser:
+    parser.add_argument("--first", type=int, help="ask so many of the questions")
+    asked = parser.parse_args(arguments)
+    with served(asked.index) as address, chromium() as browser:
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
         tab.set_default_timeout(MODEL_SECONDS * 1000)
         tab.goto(f"{address}/?q=warm&format=pdf")
         tab.wait_for_selector(".wva-card")
         visits = [seconds(lambda: _visit(browser, address)) for _ in range(5)]
         searches, pictures, at_once, pages = [], [], [], []
-        for question in QUESTIONS:
+        for question in QUESTIONS[: asked.first]:
             _mark(tab, question)
             searches.append(seconds(lambda: _search(tab)))
             tab.locator(".st-key-open-1 button").first.wait_for()

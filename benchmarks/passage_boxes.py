@@ -50,6 +50,7 @@ class Passage:
 
 
 def passages(files: Sequence[Path]) -> list[Passage]:
+    """All passages of numbered pages, cut as an index cuts them, a word for a token."""
     found = []
     for file in files:
         pages = read_bytes(file.read_bytes(), file.name, ReadOptions()).pages
@@ -98,6 +99,7 @@ def middles(page: Any) -> list[tuple[str, float, float]]:
 
 
 def inside(letters: Sequence[tuple[str, float, float]], boxes: Sequence[Box]) -> str:
+    """The characters whose middles lie in the boxes."""
     return "".join(
         letter
         for letter, x, y in letters
@@ -116,17 +118,19 @@ def shares(passage: str, found: str) -> tuple[float, float]:
     return both / max(one.total(), 1), both / max(other.total(), 1)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="*", type=Path, default=[Path("data/sample")])
     parser.add_argument("--passages", type=int, default=40)
     parser.add_argument("--each", action="store_true", help="print a line for every passage")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     files = [file for path in asked.paths for file in sorted(path.rglob("*.pdf")) or [path]]
     all_of = passages(files)
     count = min(asked.passages, len(all_of))
     chosen = [all_of[(2 * at + 1) * len(all_of) // (2 * count)] for at in range(count)]
-    results, words, seconds = [], [], {"picture": [], "places": []}
+    results, words = [], []
+    seconds: dict[str, list[float]] = {"picture": [], "places": []}
     for passage in chosen:
         with (
             contextlib.closing(pypdfium2.PdfDocument(passage.file)) as document,

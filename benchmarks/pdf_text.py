@@ -14,7 +14,7 @@ import re
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pypdf
@@ -26,10 +26,12 @@ Texts = Callable[[bytes], list[str]]
 
 
 def ours(data: bytes) -> list[str]:
+    """The text of each page, as our reader has it."""
     return [page.text for page in read_pdf(data, "a.pdf").pages]
 
 
 def by_pdfium(data: bytes) -> list[str]:
+    """The text of each page, as PDFium gives it."""
     texts = []
     with pypdfium2.PdfDocument(data) as document:
         for page in document:
@@ -39,6 +41,7 @@ def by_pdfium(data: bytes) -> list[str]:
 
 
 def by_pypdf(data: bytes) -> list[str]:
+    """The text of each page, as pypdf gives it."""
     return [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(data)).pages]
 
 
@@ -71,12 +74,13 @@ def chosen(counts: list[int], wanted: int) -> list[tuple[int, int]]:
     return [places[(2 * at + 1) * len(places) // (2 * wanted)] for at in range(wanted)]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="*", type=Path, default=[Path("data/sample")])
     parser.add_argument("--pages", type=int, default=40)
     parser.add_argument("--each", action="store_true", help="print a line for every page")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     paths = [file for path in asked.paths for file in sorted(path.rglob("*.pdf")) or [path]]
     files = [path.read_bytes() for path in paths]
     texts: dict[Texts, list[list[str]]] = {}

@@ -13,7 +13,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from retriever.background import MATCH, nothing_matches
 from retriever.evaluate import MODES, Prepared, prepared
 from retriever.ingest import Ingest
 from retriever.labels import Retrieval, read_retrieval
-from retriever.settings import ChunkSettings
+from retriever.settings import DEFAULT_MODEL, ChunkSettings
 
 
 def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
@@ -94,17 +94,19 @@ def measure(
 
 
 def tell(text: str) -> None:
+    """Progress goes to standard error."""
     print(text, file=sys.stderr)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--from", dest="others", nargs="+", type=Path, default=[])
     parser.add_argument("--without", choices=["titles", "documents"], default="")
-    parser.add_argument("--model", nargs="+", default=["smollm2-135m"])
+    parser.add_argument("--model", nargs="+", default=[DEFAULT_MODEL])
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     print(f"| model | index | mode | planted | pass at {MATCH:.0%} | 95 % | answered ones pass |")
     print("|---|---|---|---|---|---|---|")
     for model in asked.model:

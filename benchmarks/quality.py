@@ -127,15 +127,13 @@ class NoModel(FakeEmbedder):
     """For an index that is only searched by keyword, with documents of any length in one piece."""
 
     dtype = "none"
-    dimension = 1
 
     def __init__(self) -> None:
-        super().__init__(self.dimension, weights="none", max_tokens=1 << 20)
-        self.fingerprint = self.settings.fingerprint
+        super().__init__(1, weights="none", max_tokens=1 << 20)
 
     def embed_inputs(self, inputs: Sequence[str]) -> Matrix:
         """The same vector for every text."""
-        return np.ones((len(inputs), self.dimension), dtype=np.float32)
+        return np.ones((len(inputs), 1), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +153,16 @@ class Bench:
     """A set ready for us, for BM25 over whole documents, and for the trained embedder."""
 
     def __init__(
-        self, data: Retrieval, ours: Prepared, whole: Prepared, opponent: Trained, tell: Tell
+        self,
+        data: Retrieval,
+        embedder: RememberingWVA,
+        ours: Prepared,
+        whole: Prepared,
+        opponent: Trained,
+        tell: Tell,
     ) -> None:
         self.data, self.ours, self.whole, self.opponent = data, ours, whole, opponent
+        self.embedder = embedder
         self.ids = list(data.corpus)
         self._documents = [trained.whole(*document) for document in data.corpus.values()]
         self._tell = tell
@@ -197,7 +202,7 @@ class Bench:
     def read_once(self) -> dict[str, Rankings]:
         """Our rankings with queries read through one prompt."""
         index, name = self.ours.index, self.ours.data.name
-        once = index.embedder.reading_once(index)
+        once = self.embedder.reading_once(index)
         with prepared(once, self.data, name, tell=self._tell) as ready:
             return {name: ready.rankings(mode=mode) for name, mode in READ_ONCE.items()}
 
@@ -265,7 +270,7 @@ class Bench:
 
 @contextmanager
 def bench(
-    name: str, data: Retrieval, embedder: AlignedWVA, opponent: Trained, tell: Tell
+    name: str, data: Retrieval, embedder: RememberingWVA, opponent: Trained, tell: Tell
 ) -> Iterator[Bench]:
     """The set, indexed and embedded, from the cache where it was so before."""
     whole = Retrieval(
@@ -281,7 +286,7 @@ def bench(
         prepared(embedder, data, name, tell=tell) as ours,
         prepared(no_model, whole, name, chunking=uncut, tell=tell) as documents,
     ):
-        yield Bench(data, ours, documents, opponent, tell)
+        yield Bench(data, embedder, ours, documents, opponent, tell)
 
 
 def measure(bench: Bench, asked: argparse.Namespace, tell: Tell) -> Measured:
@@ -384,6 +389,7 @@ def tables(found: Mapping[str, Measured]) -> Iterator[str]:
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="BEIR folders")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="any model of ours")
@@ -411,6 +417,7 @@ def measured_sets(asked: argparse.Namespace, tell: Tell) -> dict[str, Measured]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and print the tables."""
     asked = parsed(arguments)
     try:
         found = measured_sets(asked, lambda text: print(text, file=sys.stderr, flush=True))

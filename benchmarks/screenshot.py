@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,13 @@ PICTURES = (
 )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Draw them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, default=Path("indexes/sample"))
     parser.add_argument("--only", choices=[picture.name for picture in PICTURES])
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the folder they go to")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     asked.output.mkdir(parents=True, exist_ok=True)
     with served(asked.index) as address, chromium() as browser:
         for picture in PICTURES:

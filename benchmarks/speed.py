@@ -9,70 +9,87 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from retriever import AlignedWVA
+from retriever.attention import AttentionPooler
+from retriever.batches import Runner
 from retriever.chunks import chunk_page
-from retriever.settings import ChunkSettings
+from retriever.models import LoadedModel, load
+from retriever.settings import DEFAULT_MODEL, ChunkSettings
 
 SAMPLE = Path("data/sample/nist-digital-identity")
+BATCH = 8
 
 
-def passages(embedder: AlignedWVA, count: int) -> list[list[int]]:
-    """Token ids of passages, cut as an index cuts them, prompt included."""
+def passages(embedder: AlignedWVA, folder: Path, count: int) -> list[str]:
+    """Model inputs of passages, cut as an index cuts them, prompt included."""
     inputs: list[str] = []
-    for path in sorted(SAMPLE.glob("*.md")):
+    for path in sorted(folder.glob("*.md")):
         text = path.read_text("utf-8")
         spans = chunk_page(text, ChunkSettings(), embedder.token_spans)
         inputs += [embedder.passage_input(text[span.start : span.end]) for span in spans]
         if len(inputs) >= count:
             break
-    return embedder._tokenize(inputs[:count])
+    return inputs[:count]
 
 
-def all_layers(embedder: AlignedWVA, texts: list[list[int]]) -> None:
+def token_ids(loaded: LoadedModel, inputs: Sequence[str]) -> list[list[int]]:
+    """The token ids of each input."""
+    rows: list[list[int]] = loaded.tokenizer(list(inputs), verbose=False)["input_ids"]
+    return rows
+
+
+def all_layers(loaded: LoadedModel, inputs: Sequence[str]) -> None:
     """The plain way: the whole model, padded batches of 8 in the given order."""
+    texts = token_ids(loaded, inputs)
     with torch.inference_mode():
-        for start in range(0, len(texts), 8):
-            batch = texts[start : start + 8]
+        for start in range(0, len(texts), BATCH):
+            batch = texts[start : start + BATCH]
             longest = max(map(len, batch))
             rows = torch.tensor([ids + [0] * (longest - len(ids)) for ids in batch])
             mask = torch.tensor([[1] * len(i) + [0] * (longest - len(i)) for i in batch])
-            embedder._loaded.model(rows, attention_mask=mask, use_cache=False)
+            rows, mask = rows.to(loaded.device), mask.to(loaded.device)
+            loaded.model(rows, attention_mask=mask, use_cache=False)
 
 
-def ways(fast: AlignedWVA, exact: AlignedWVA) -> dict[str, Callable[[list[list[int]]], object]]:
-    padded = AlignedWVA(dtype=fast.dtype)
-    padded._packed = False
+def ways(fast: AlignedWVA, model: str) -> dict[str, Callable[[Sequence[str]], object]]:
+    """Name → what runs the model on inputs; the first one is what the others are compared with."""
+    exact = AlignedWVA(model, dtype="float32")
+    plain, plain_exact = load(model), load(model, dtype="float32")
+    padded = Runner(AttentionPooler(plain.model, fast.settings.layers), packed=False)
     return {
-        "whole model, float32, padded, given order": lambda texts: all_layers(exact, texts),
-        f"whole model, {fast.dtype}, padded, given order": lambda texts: all_layers(fast, texts),
-        "AlignedWVA, float32": lambda texts: exact._run(texts),
-        f"AlignedWVA, {fast.dtype}, padded": lambda texts: padded._run(texts),
-        f"AlignedWVA, {fast.dtype} (default)": lambda texts: fast._run(texts),
+        "whole model, float32, padded, given order": lambda texts: all_layers(plain_exact, texts),
+        f"whole model, {fast.dtype}, padded, given order": lambda texts: all_layers(plain, texts),
+        "AlignedWVA, float32": exact.embed_inputs,
+        f"AlignedWVA, {fast.dtype}, padded": lambda texts: padded.run(token_ids(plain, texts)),
+        f"AlignedWVA, {fast.dtype} (default)": fast.embed_inputs,
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--passages", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
-    fast, exact = AlignedWVA(), AlignedWVA(dtype="float32")
-    texts = passages(fast, asked.passages)
-    tokens = sum(map(len, texts))
-    found = ways(fast, exact)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--folder", type=Path, default=SAMPLE, help="Markdown files")
+    asked = parser.parse_args(arguments)
+    embedder = AlignedWVA(asked.model)
+    inputs = passages(embedder, asked.folder, asked.passages)
+    tokens = embedder.count_tokens(inputs)
+    found = ways(embedder, asked.model)
     seconds: dict[str, list[float]] = {name: [] for name in found}
     for _ in range(asked.rounds):
         for name, run in found.items():
             started = time.perf_counter()
-            run(texts)
+            run(inputs)
             seconds[name].append(time.perf_counter() - started)
     base = statistics.median(next(iter(seconds.values())))
-    print(f"{len(texts)} passages, {tokens} tokens, {torch.get_num_threads()} threads\n")
+    print(f"{len(inputs)} passages, {tokens} tokens, {torch.get_num_threads()} threads\n")
     print("| way | tokens/s | ratio |\n|---|---|---|")
     for name, times in seconds.items():
         median = statistics.median(times)

@@ -11,13 +11,14 @@ import hashlib
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from retriever import AlignedWVA, Index
 from retriever.backends.embedded import EmbeddedBackend
-from retriever.settings import ChunkSettings
+from retriever.settings import DEFAULT_MODEL, ChunkSettings
 from retriever.steering import Steering
 from retriever.types import DocumentRow, Page, Piece, Span, document_id
 
@@ -47,11 +48,13 @@ def fill(backend: EmbeddedBackend, embedder: AlignedWVA, passages: int) -> None:
     print(file=sys.stderr)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--passages", type=int, default=100_000)
-    asked = parser.parse_args()
-    embedder = AlignedWVA()
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    asked = parser.parse_args(arguments)
+    embedder = AlignedWVA(asked.model)
     print("| mode | store | median ms | slowest of ten |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         with EmbeddedBackend.open(Path(folder, "index"), create=True) as backend:

@@ -84,11 +84,12 @@ def z_sum(one: Matrix, other: Matrix) -> Matrix:
 def _standardised(scores: Matrix) -> Matrix:
     deviation = scores.std(axis=-1, keepdims=True)
     centred = scores - scores.mean(axis=-1, keepdims=True)
-    return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 0)
+    found: Matrix = np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 0)
+    return found
 
 
 def ranked(scores: Matrix, ids: Sequence[str], count: int = 100) -> list[str]:
     """The ids of the `count` best scores (documents,), best first; equal ones by id."""
     count = min(count, len(ids))
     best = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
-    return [ids[at] for at in sorted(best, key=lambda at: (-scores[at], ids[at]))[:count]]
+    return [ids[at] for at in sorted(best.tolist(), key=lambda at: (-scores[at], ids[at]))[:count]]
