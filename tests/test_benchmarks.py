@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from ui.server import command as serving
 
 import benchmarks.browser
 from benchmarks import page, quality
@@ -26,7 +27,6 @@ from tests.fakes import FakeEmbedder
 from tests.pdfs import pdf_file, text_page
 from tests.test_quality_table import Theirs
 from tests.tiny import save_model
-from ui.server import command as serving
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "data" / "sample"
