@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,6 +15,9 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 Array = NDArray[np.float32]
+
+SHIPPED = Path(__file__).with_name("shipped")
+"""What comes with the package, so that no user has to compute it: the default model's arrays."""
 
 
 def cache_folder() -> Path:
@@ -30,14 +35,36 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def remembered(name: str, shape: tuple[int, ...], compute: Callable[[], Array]) -> Array:
-    """The array of this `shape` kept in the cache as `name`; computed if it is missing."""
+    """The array of this `shape` kept as `name`; computed if it is missing, or damaged.
+
+    Looked for in `SHIPPED`, then in the cache. The file is NumPy's, with its SHA-256 behind the
+    array; one without was written by an earlier version.
+    """
     path = cache_folder() / f"{name}.npy"
-    try:
-        known: Array = np.load(path, allow_pickle=False)
-        if known.shape == shape:
-            return known
-    except (OSError, ValueError):
-        pass  # not there yet, or damaged: computed below
+    for known in (SHIPPED / f"{name}.npy", path):
+        array = _intact(known, shape)
+        if array is not None:
+            return array
     array = compute()
-    write_atomically(path, lambda file: np.save(file, array, allow_pickle=False))
+    write_atomically(path, lambda file: file.write(packed(array)))
     return array
+
+
+def packed(array: Array) -> bytes:
+    """What `remembered` reads: the array as NumPy writes it, and the SHA-256 of that."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest()
+
+
+def _intact(path: Path, shape: tuple[int, ...]) -> Array | None:
+    """The array in a file; None unless it has this shape, finite values and the hash it names."""
+    try:
+        data = path.read_bytes()
+        file = io.BytesIO(data)
+        array: Array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None  # not there yet, or not what was written
+    end = file.tell()
+    is_whole = len(data) == end or data[end:] == hashlib.sha256(data[:end]).digest()
+    return array if is_whole and array.shape == shape and np.isfinite(array).all() else None

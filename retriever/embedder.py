@@ -365,6 +365,15 @@ class AlignedWVA:
         name = self.key("\0".join([str(whole), *several(template)]))
         return remembered(f"general/{name}", (self.dimension,), compute)
 
+    def remembered_queries(self, texts: Sequence[str]) -> Vectors:
+        """`embed_queries` of texts that are asked again and again: (n, dim).
+
+        Computed once for each fingerprint, then read from the user's cache.
+        """
+        name = self.key("\0".join(["queries", *self.settings.prompts.queries, *texts]))
+        shape = (len(texts), self.dimension)
+        return remembered(f"general/{name}", shape, lambda: self.embed_queries(texts))
+
     # Tokens
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:

@@ -113,6 +113,9 @@ class Embedder(Protocol):
     def general_means(self) -> tuple[Vectors, Vectors]:
         """Means of general texts as passages and as queries: (dim,) each."""
 
+    def remembered_queries(self, texts: Sequence[str]) -> Vectors:
+        """`embed_queries` of texts that every index asks: (n, dim)."""
+
 
 @dataclass(slots=True)
 class _Waiting:
@@ -184,7 +187,7 @@ class Ingest:
         facts: dict[str, Any] = {"passages": len(passages), "sentences": len(queries)}
         if not early:
             facts["corpus"] = corpus_digest(self.backend.documents())
-        general = self._query_vectors(background.general_questions())
+        general = self._general_vectors()
         share = GENERAL_SHARE * english_share(sample)
         means = (
             calibration.shrunk_mean(passages, passage_prior),
@@ -217,8 +220,7 @@ class Ingest:
             self.backend.set_background(None)
             return
         questions = background.general_questions()
-        vectors = self._query_vectors(questions)
-        fitted = background.fit(self.backend, questions, vectors)
+        fitted = background.fit(self.backend, questions, self._general_vectors())
         facts = {"questions": fitted.questions, "chunks": chunks, "at": _now()}
         self.backend.set_background({**fitted.to_json(), "facts": facts})
 
@@ -283,15 +285,28 @@ class Ingest:
         """Raw vectors of sentences of these chunks read as queries: (n, dim)."""
         return self._query_vectors(list(filter(None, map(typical_sentence, chunks))))
 
-    def _query_vectors(self, texts: Sequence[str]) -> Vectors:
+    def _general_vectors(self) -> Vectors:
+        """Raw vectors of the general questions: (questions, dim)."""
+        questions = background.general_questions()
+
+        def remembered(new: Sequence[str]) -> Vectors:
+            of = dict(zip(questions, self.embedder.remembered_queries(questions), strict=True))
+            return np.array([of[question] for question in new])
+
+        return self._query_vectors(questions, remembered)
+
+    def _query_vectors(
+        self, texts: Sequence[str], embed: Callable[[Sequence[str]], Vectors] | None = None
+    ) -> Vectors:
         """Raw vectors of texts as queries, each once; nothing is embedded twice: (n, dim)."""
+        embed = embed or self.embedder.embed_queries
         texts = list(dict.fromkeys(texts))
         inputs = map(self.embedder.query_inputs, texts)
         keys = ["q:" + self.embedder.key("\0".join(readings)) for readings in inputs]
         known = self.backend.known_vectors(keys)
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if new:
-            self.backend.save_vectors(list(new), self.embedder.embed_queries(list(new.values())))
+            self.backend.save_vectors(list(new), embed(list(new.values())))
         if not keys:
             return np.zeros((0, self.embedder.settings.dimension), dtype=np.float32)
         return self.backend.load_vectors(keys)

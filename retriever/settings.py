@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -137,10 +138,7 @@ class EmbedderSettings:
 
         The model's *name* is not part of it: the same weights under another path are the same.
         """
-        parts = self.to_json()
-        del parts["model"]
-        canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return _fingerprint(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` is its inverse."""
@@ -215,6 +213,15 @@ def _parse_layers(spec: str, count: int) -> list[int]:
             f"layers {spec!r} are not understood; use upper-half, all, a range such as 10-19, "
             "or a list such as 3,5,-1"
         ) from None
+
+
+@lru_cache
+def _fingerprint(settings: EmbedderSettings) -> str:
+    """Remembered: it is a part of every vector's key."""
+    parts = settings.to_json()
+    del parts["model"]
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 __all__ = [

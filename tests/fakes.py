@@ -70,6 +70,9 @@ class FakeEmbedder:
             row /= np.linalg.norm(row) or 1
         return vectors
 
+    def remembered_queries(self, texts: Sequence[str]) -> Vectors:
+        return self.embed_queries(texts)
+
     def count_tokens(self, inputs: Sequence[str]) -> int:
         return sum(len(self.token_spans(model_input)) for model_input in inputs)
 

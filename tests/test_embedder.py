@@ -242,6 +242,22 @@ def test_general_means_are_the_means_and_are_remembered(
     np.testing.assert_allclose(again[0], passages, atol=1e-6)
 
 
+def test_queries_asked_of_every_index_are_remembered(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path))
+    embedder = AlignedWVA(str(folder), device="cpu", dtype="float32")
+    texts = ["when does the train leave?", "a bakery near the river"]
+    expected = embedder.embed_queries(texts)
+    np.testing.assert_array_equal(embedder.remembered_queries(texts), expected)
+    monkeypatch.setattr(embedder, "embed_prompted", lambda *_: np.zeros_like(expected))
+    np.testing.assert_array_equal(embedder.remembered_queries(texts), expected)
+    # Other texts, prompts or weights are something else.
+    assert not embedder.remembered_queries(texts[::-1]).any()
+    asked = AlignedWVA(str(folder), prompts=Prompts(query="Q {}"), device="cpu", dtype="float32")
+    assert not np.allclose(asked.remembered_queries(texts), expected, atol=1e-4)
+
+
 def test_fingerprints_tell_what_may_be_compared(folder: Path, tmp_path: Path) -> None:
     def fingerprint(**arguments: object) -> str:
         return AlignedWVA(str(folder), device="cpu", **arguments).fingerprint  # type: ignore[arg-type]

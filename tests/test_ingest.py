@@ -186,6 +186,30 @@ def test_what_is_read_as_a_query_is_read_through_every_prompt(backend) -> None:
     assert not embedder.embedded
 
 
+def test_the_general_questions_are_embedded_for_the_first_index_only(tmp_path: Path) -> None:
+    kept: dict[tuple[str, ...], np.ndarray] = {}
+
+    class Remembering(FakeEmbedder):
+        def remembered_queries(self, texts):
+            name = (self.settings.fingerprint, *texts)
+            if name not in kept:
+                kept[name] = self.embed_queries(texts)
+            return kept[name]
+
+    means = []
+    for number in range(2):
+        embedder = Remembering(8)
+        asked = {embedder.query_inputs(question)[0] for question in general_questions()}
+        with EmbeddedBackend.open(tmp_path / str(number), create=True) as backend:
+            backend.claim(embedder.settings, CHUNKING)
+            ingest = Ingest(backend, embedder, CHUNKING)
+            add(ingest, "a", paragraph(1))
+            ingest.close()
+            means.append(backend.calibration.query_mean)
+            assert asked.isdisjoint(embedder.embedded) == (number == 1)
+    np.testing.assert_array_equal(*means)
+
+
 SPANISH = "El tren no llega a la estación por el puente de los ingleses."
 CHINESE = "他对他们那时在漫长旅途中所看到的一切都有许多话要说。"
 
