@@ -1,67 +1,103 @@
-"""Quality is a number: the default model on a part of the sample, by the questions of `data/`.
+"""Quality is a number: the default model on all of the sample, by the questions of `data/`.
 
-The number is literal. A change that moves it edits it in the same commit, and says why.
+Documents are read, cut, indexed and searched as for a user, and the questions are embedded; the
+passages' vectors come from a file, which is compared with the model (see `sample`). The numbers are
+literal. A change that moves one edits it in the same commit, and says why.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from pathlib import Path
-
+import numpy as np
 import pytest
 
 from retriever import AlignedWVA, Index
-from retriever.metrics import mrr_at
+from retriever.evaluate import evaluate_questions, missing_places
+from retriever.labels import Question, read_questions
+from tests.sample import FOLDER, QUESTIONS, KnownVectors, read
 
-FILES = (
-    "nist-digital-identity/sp800-63b_appA_memorized.md",
-    "nist-digital-identity/sp800-63b_sec7_session.md",
-    "nist-digital-identity/sp800-63b_sec8_security.md",
-    "books/the-time-machine/chapter-01.html",
-    "text/state_of_the_union_2022.txt",
-    "government-pdf/USDA_10_tips_healthy_meals.pdf",
-)
-MRR = {"keyword": 0.875, "dense": 1.0, "hybrid": 1.0}
-TOLERANCE = 0.02  # precisions and processors differ
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+
+NDCG = {"keyword": 0.492, "dense": 0.539, "hybrid": 0.496}
+"""nDCG@10 of the passages."""
+
+RIGHT_FILE = {"keyword": (7, 12), "dense": (6, 12), "hybrid": (8, 10)}
+"""Of the 14 questions: how many have a right file first, and among the first three."""
+
+TOLERANCE = 0.0006
+"""The third place, rounded; a question's only right passage at rank 10 instead of 9 makes 0.0009."""
+
+NEW = 64
+"""So many texts may be embedded for want of a vector: seconds, and no more than a small change."""
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
-    folder = tmp_path_factory.mktemp("quality")
-    for name in FILES:
-        target = folder / "docs" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(Path("data/sample", name), target)
-    index = Index.open_or_create(folder / "index", AlignedWVA())
-    report = index.sync(folder / "docs")
+def embedder() -> KnownVectors:
+    return KnownVectors(AlignedWVA(dtype="float32"), read(), NEW)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory, embedder: KnownVectors) -> Index:
+    index = Index.open_or_create(tmp_path_factory.mktemp("quality") / "index", embedder)
+    report = index.sync(FOLDER)
     assert report.complete
-    assert report.totals["indexed"] == len(FILES)
+    assert report.totals["indexed"] == sum(path.is_file() for path in FOLDER.rglob("*"))
     return index
 
 
-@pytest.mark.model
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("mode", sorted(MRR))
-def test_questions_find_their_files(index: Index, mode: str) -> None:
-    lines = Path("data/queries.jsonl").read_text("utf-8").splitlines()
-    values = []
-    for question in map(json.loads, lines):
-        right = {place["path"] for place in question["relevant"]} & set(FILES)
-        if right:
-            hits = index.search(question["query"], 10, mode=mode, by_file=True)
-            values.append(mrr_at(10, [hit.chunk.path for hit in hits], dict.fromkeys(right, 1.0)))
-    assert len(values) == 4
-    assert sum(values) / len(values) == pytest.approx(MRR[mode], abs=TOLERANCE)
+@pytest.fixture(scope="module")
+def questions() -> list[Question]:
+    questions = read_questions(QUESTIONS)
+    assert len(questions) == 14
+    return questions
 
 
-@pytest.mark.model
+@pytest.fixture(scope="module")
+def ndcg(index: Index, questions: list[Question]) -> dict[str, float]:
+    assert missing_places(index, questions) == []
+    values = evaluate_questions(index, questions).values
+    return {mode: float(np.mean(list(by["ndcg@10"].values()))) for mode, by in values.items()}
+
+
+@pytest.mark.parametrize("mode", sorted(NDCG))
+def test_passages_that_answer_stand_high(ndcg: dict[str, float], mode: str) -> None:
+    assert ndcg[mode] == pytest.approx(NDCG[mode], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("mode", sorted(RIGHT_FILE))
+def test_questions_find_their_files(index: Index, questions: list[Question], mode: str) -> None:
+    first = three = 0
+    for question in questions:
+        right = {place.path for place in question.places}
+        hits = index.search(question.text, 3, mode=mode, by_file=True)
+        found = [hit.chunk.path in right for hit in hits]
+        first += found[0]
+        three += any(found)
+    assert (first, three) == RIGHT_FILE[mode]
+
+
+def test_the_vectors_are_the_models(index: Index, embedder: KnownVectors) -> None:
+    """Of a dozen passages and sentences, always the same; no question's vector is in the file."""
+    asked = {key: text for key, text in sorted(embedder.asked.items()) if key in embedder.known}
+    assert len(asked) == len(embedder.known), "run python -m tests.sample: not all are needed"
+    model = embedder.model
+    start = model.settings.prompts.passage.partition("{}")[0]
+    passages = [key for key in asked if asked[key].startswith(start)]
+    sentences = [key for key in asked if not asked[key].startswith(start)]
+    assert len(passages) > len(sentences) > 0
+    for keys, embed in ((passages, model.embed_inputs), (sentences, model.embed_queries)):
+        keys = keys[:: len(keys) // 12][:12]
+        vectors = embed([asked[key] for key in keys])
+        kept = np.array([embedder.known[key] for key in keys])
+        assert (kept * vectors).sum(axis=1).min() >= 0.9995
+    for question in read_questions(QUESTIONS):
+        assert question.text not in asked.values()
+
+
 def test_a_passage_is_found_by_its_meaning_alone(index: Index) -> None:
     hits = index.search("cheaper medicine for people with diabetes", 3, mode="dense")
     assert any("insulin" in hit.chunk.text.lower() for hit in hits)
 
 
-@pytest.mark.model
 def test_chunks_are_slices_of_their_pages(index: Index) -> None:
     for row in index.documents():
         pages = {page.number: page.text for page in index.pages(row.id)}
