@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +101,11 @@ class FakeEmbedder:
         return zero, zero
 
 
+@cache
 def _direction(term: str, dimension: int) -> Vectors:
     """A random unit vector that depends on the term alone."""
     seed = int.from_bytes(hashlib.sha256(term.encode()).digest()[:8], "big")
     vector = np.random.default_rng(seed).standard_normal(dimension).astype(np.float32)
     unit: Vectors = vector / np.linalg.norm(vector)
+    unit.flags.writeable = False  # all share it
     return unit
