@@ -129,7 +129,9 @@ def test_pictures_shown_inside_of_the_html_are_no_attachments():
     message = mail()
     message.set_content("<p>Look: <img src='cid:x'></p>", subtype="html")
     message.add_related(PNG, "image", "png", cid="<x>")
-    assert len(read(message).pages) == 1
+    (page,) = read(message).pages
+    assert page.text.split("\n\n")[-1] == "Look:"
+    assert page.state is PageState.TEXT
 
 
 def test_an_attachment_without_a_name_is_told_by_its_type():

@@ -45,11 +45,15 @@ def test_the_python_examples_run(
 
 
 def test_the_files_it_links_to_exist() -> None:
+    linked = set()
     for name in ("README.md", "CONTRIBUTING.md", "indexes/README.md", "benchmarks/README.md"):
         text = (ROOT / name).read_text("utf-8")
-        for link in re.findall(r"\]\(([^)#]+)\)", text):
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
             if not link.startswith("http"):
-                assert (ROOT / name).parent.joinpath(link).exists(), f"{name} links to {link}"
+                file = (ROOT / name).parent.joinpath(link).resolve()
+                assert file.exists(), f"{name} links to {link}"
+                linked.add(file.relative_to(ROOT).as_posix())
+    assert {"CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "data/README.md"} <= linked
 
 
 def test_the_commands_it_shows_exist(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +78,12 @@ def test_the_commands_it_shows_exist(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_make_has_the_targets_it_names() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    for target in re.findall(r"make ([a-z]+) ", README):
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)\b", README, re.M))
+    assert {"run", "test"} <= named
+    guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    explained = set(re.findall(r"(?:^|`)make ([a-z]+)\b", guide, re.M))
+    assert {"test", "check", "coverage", "bench"} <= explained
+    for target in named | explained:
         assert re.search(rf"^{target}:", makefile, re.M), target
 
 

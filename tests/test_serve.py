@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from retriever import cli, serve
-from retriever.types import UsageError
+from retriever.types import IndexStateError, UsageError
 from tests.fakes import FakeEmbedder
 from tests.servers import ask, free_port, own
 
@@ -92,11 +92,14 @@ def test_indexing_beside_the_page(
     assert "1 indexed" in capsys.readouterr().err
 
 
-def test_a_page_that_does_not_start_is_told(tmp_path: Path) -> None:
-    broken = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])
-    broken.wait()
-    with pytest.raises(Exception, match="exit code 7"):
-        serve._wait_until_healthy(broken, free_port())
+def test_a_page_that_does_not_start_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [sys.executable, "-c", "raise SystemExit(7)"]
+    monkeypatch.setattr(serve, "command", lambda *_, **__: broken)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process's own stays
+    with pytest.raises(IndexStateError, match=r"the page could not be started \(exit code 7\)"):
+        serve.serve(tmp_path / "index", free_port())
 
 
 class StartedError(Exception):

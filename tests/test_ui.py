@@ -314,7 +314,12 @@ def test_a_card_says_how_good_the_match_is() -> None:
 
 
 def test_a_card_says_nothing_it_does_not_know() -> None:
+    def plain(shown: str) -> str:
+        return re.sub(r"\s+", " ", TAG.sub(" ", shown)).strip()
+
     alone = card(hit(), "pears", "keyword", [Excerpt(3, "", 7, 11, "pear")])
+    assert plain(alone) == "b.pdf page 3 a/ score 2.50 pear"
+    assert plain(card(hit(page=None), "pears", "keyword")) == "b.pdf a/ score 2.50 pear"
     assert "<details" not in alone
     assert "<details" not in card(hit(), "pears", "dense")
     assert "meaning 0.25" not in alone
