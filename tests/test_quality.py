@@ -24,7 +24,7 @@ RIGHT_FILE = {"keyword": (7, 12), "dense": (6, 12), "hybrid": (8, 10)}
 """Of the 14 questions: how many have a right file first, and among the first three."""
 
 TOLERANCE = 0.0006
-"""The third place, rounded; a question's only right passage at rank 10 instead of 9 makes 0.0009."""
+"""Of three places; a question's only right passage at rank 10 instead of 9 makes 0.0009."""
 
 NEW = 64
 """So many texts may be embedded for want of a vector: seconds, and no more than a small change."""
