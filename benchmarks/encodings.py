@@ -40,6 +40,7 @@ class Case:
 
 
 def charset_normalizer(data: bytes) -> str | None:
+    """The text as charset-normalizer decodes it by itself, None where it finds no encoding."""
     best = from_bytes(data).best()
     return None if best is None else data.decode(best.encoding, "replace").lstrip("\ufeff")
 
@@ -83,6 +84,7 @@ def table(found: list[tuple[Case, dict[str, bool]]]) -> list[str]:
 
 
 def main() -> None:
+    """Print the table, and with `--wrong` the sentences that were decoded wrongly."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=Path, default=TEXTS, help="as benchmarks/encodings.tsv")
     parser.add_argument("--wrong", action="store_true", help="name what `decode` got wrong")

@@ -29,6 +29,7 @@ def make(folder: Path) -> None:
 
 
 def main() -> None:
+    """Embed the general questions and texts with the default model, and write them."""
     folder = cache.SHIPPED
     make(folder)
     for path in sorted(folder.rglob("*.npy")):
