@@ -1,4 +1,4 @@
-"""The README's pictures of the page: `python -m benchmarks.screenshot --index indexes/sample`.
+"""The documents' pictures of the page: `python -m benchmarks.screenshot --index indexes/sample`.
 
 Every picture is drawn anew; `--only NAME` draws one of them. Needs the extra `dev` and a Chromium
 on the PATH.
@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.browser import MODEL_SECONDS, chromium, served
 
-OUTPUT = Path(__file__).parents[1] / "ui" / "static"
+OUTPUT = Path(__file__).parents[1] / "docs" / "images"
 QUESTION = "giving visitors and maintenance technicians limited access to company resources"
 MOST_BYTES = 300_000
 _COLOURS = 128  # of a picture: enough for text and charts, and a third of the bytes
