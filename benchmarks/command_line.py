@@ -1,0 +1,65 @@
+"""The help of every command, as `docs/cli.md` shows it: `python -m benchmarks.command_line`.
+
+What stands behind `MARK` is written anew. A test compares it with the help of the real commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+from pathlib import Path
+
+from retriever.cli import COMMANDS
+from retriever.cli import main as wva
+
+PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
+WIDTH = 100
+MARK = "<!-- From here on generated: python -m benchmarks.command_line -->"
+"""The line of the page behind which everything is generated; what stands before it is kept."""
+
+
+def names() -> list[str]:
+    """Every command by its name, the program itself and groups of commands before their members.
+
+    >>> names()[:2], "eval" in names(), names().count("models")
+    (['', 'index'], True, 1)
+    """
+    found = [""]
+    for name in COMMANDS:
+        parts = name.split()
+        found += [" ".join(parts[: end + 1]) for end in range(len(parts))]
+    return list(dict.fromkeys(found))
+
+
+def help_of(name: str) -> str:
+    """What `wva NAME --help` prints at a width of `WIDTH` characters, without colours."""
+    output = io.StringIO()
+    before = dict(os.environ)
+    os.environ.update(COLUMNS=str(WIDTH), NO_COLOR="1")
+    try:
+        with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+            wva([*name.split(), "--help"])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return output.getvalue().strip()
+
+
+def sections() -> str:
+    """The generated part: a section for each command."""
+    found = (f"## wva {name}".rstrip() + f"\n\n```text\n{help_of(name)}\n```" for name in names())
+    return "\n\n".join(found)
+
+
+def main() -> None:
+    """Write it."""
+    argparse.ArgumentParser(description="Write the help texts in docs/cli.md anew.").parse_args()
+    before = PAGE.read_text("utf-8").partition(MARK)[0]
+    PAGE.write_text(f"{before}{MARK}\n\n{sections()}\n", "utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
