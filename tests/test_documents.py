@@ -101,6 +101,15 @@ def test_the_readme_is_short() -> None:
     assert 60 <= len(lines) <= 140
 
 
+def test_the_stages_are_those_of_the_package() -> None:
+    """The folders of the architecture's first table, and of the README's drawing."""
+    table = re.findall(r"^\| `(\w+)/` \|", read("docs/architecture.md"), re.MULTILINE)
+    folders = {path.parent.name for path in (ROOT / "retriever").glob("*/__init__.py")}
+    assert set(table) == folders
+    (drawing,) = [block for block in blocks_of("README.md") if "files ──" in block.text]
+    assert folders < set(re.findall(r"(\w+)/", drawing.text))
+
+
 @pytest.mark.model
 @pytest.mark.timeout(300)
 def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +200,7 @@ def parse_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_shell_commands_are_understood(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen = set()
+    seen, made = set(), set()
     for block, (program, *arguments) in commands():
         name = Path(program).name
         if name == "wva":
@@ -200,10 +209,12 @@ def test_the_shell_commands_are_understood(
             python(block, arguments, monkeypatch, capsys)
         elif name == "make":
             assert set(arguments) <= make_targets(), f"{block}: make {arguments}"
+            made.update(arguments)
         else:
             assert name in OTHER_PROGRAMS, f"{block}: {program}"
         seen.add(name)
     assert {"wva", "python", "make", "pip"} <= seen
+    assert {"run", "test", "check", "coverage", "bench"} <= made
 
 
 def python(
@@ -293,6 +304,10 @@ def test_the_extras_exist() -> None:
 def test_what_a_document_links_to_exists(document: str) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", prose(document))
     assert links or document not in MANUAL
+    if document == "README.md":
+        assert {f"docs/{Path(name).name}" for name in MANUAL[1:]} <= {
+            link.partition("#")[0] for link in links
+        }, "every page of the manual is reached from the README"
     for link in links:
         if re.match(r"https?://", link):
             continue
