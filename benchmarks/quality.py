@@ -113,11 +113,12 @@ class RememberingWVA(AlignedWVA):
             return super().embed_inputs(inputs)
         embedder, backend = self._known.embedder, self._known.backend
         keys = [embedder.key(each) for each in inputs]
-        stored = backend.known_vectors(keys)
-        there = [key in stored for key in keys]
         vectors = np.zeros((len(inputs), self.dimension), dtype=np.float32)
-        if any(there):
-            vectors[there] = backend.load_vectors(list(compress(keys, there)))
+        with backend.reading() as catalog:
+            stored = catalog.known_vectors(keys)
+            there = [key in stored for key in keys]
+            if any(there):
+                vectors[there] = catalog.load_vectors(list(compress(keys, there)))
         new = [not each for each in there]
         vectors[new] = super().embed_inputs(list(compress(inputs, new)))
         return vectors
@@ -170,7 +171,8 @@ class Bench:
     def keyword_scores(self, text: str) -> Matrix:
         """BM25 of each whole document, 0 without a word of the query: (documents,)."""
         scores = np.zeros(len(self.ids), dtype=np.float32)
-        found = self.whole.index.backend.keyword(text, len(self._place))
+        with self.whole.index.snapshot(dense=False) as now:
+            found = now.keyword(text, len(self._place))
         places = [self._place[chunk] for chunk in found.ids]
         np.maximum.at(scores, places, found.scores)
         return scores
@@ -218,7 +220,8 @@ class Bench:
         self._tell("costs …")
         index, opponent, documents = self.ours.index, self.opponent, self._documents
         embedder, info = index.embedder, index.info()
-        sample = index.backend.sample_chunks(COST_PASSAGES)
+        with index.backend.reading() as catalog:
+            sample = catalog.sample_chunks(COST_PASSAGES)
         ours = self._indexing(
             [embedder.passage_input(chunk.text, chunk.title) for chunk in sample],
             embedder.embed_inputs,

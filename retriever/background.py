@@ -15,7 +15,7 @@ passes more often. What is compared is what the query itself says about the pass
     hybrid   both, each standardised by the background's best ones; keywords count twice
 
 There is one background for each of the three, always of the whole index, whatever the filter.
-This module asks a backend; the questions' vectors are handed over.
+This module asks a snapshot; the questions' vectors are handed over.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.backends import Backend, ScoredIds
+from retriever.backends import ScoredIds, Snapshot
 from retriever.types import Hit, UsageError
 
 Vectors = NDArray[np.float32]
@@ -121,12 +121,12 @@ def general_questions() -> list[str]:
     return GENERAL_QUESTIONS.read_text("utf-8").splitlines()
 
 
-def fit(backend: Backend, questions: Sequence[str], vectors: Vectors) -> Background:
+def fit(snapshot: Snapshot, questions: Sequence[str], vectors: Vectors) -> Background:
     """The background of an index with its means as they are; `vectors` are raw, (questions, dim).
 
     It depends on the passages alone, not on their order.
     """
-    asked = [_asked(backend, *each) for each in zip(questions, vectors, strict=True)]
+    asked = [_asked(snapshot, *each) for each in zip(questions, vectors, strict=True)]
     dense = _sorted(_best(cosines) for cosines, _ in asked)
     keyword = _sorted(_best(strengths) for _, strengths in asked)
     scales = _scale(dense), _scale(keyword)
@@ -135,7 +135,7 @@ def fit(backend: Backend, questions: Sequence[str], vectors: Vectors) -> Backgro
 
 
 def matched(hits: Sequence[Hit], background: Background | None, most: float) -> list[Hit]:
-    """The hits with their `match`; `most` is the query's `Backend.keyword_most`.
+    """The hits with their `match`; `most` is the query's `Snapshot.keyword_most`.
 
     Without a background, or with an empty one, they stay as they are.
     """
@@ -176,14 +176,14 @@ def verdict(hits: Sequence[Hit]) -> str:
     return NOTHING_MATCHES if nothing_matches(hits, CHANCE) else UNCERTAIN
 
 
-def _asked(backend: Backend, question: str, vector: Vectors) -> tuple[Scores, Scores]:
+def _asked(snapshot: Snapshot, question: str, vector: Vectors) -> tuple[Scores, Scores]:
     """Cosines and keyword strengths of the passages that are among the best of either side."""
-    dense = backend.dense(vector, CANDIDATES)
-    keyword = backend.keyword(question, CANDIDATES)
+    dense = snapshot.dense(vector, CANDIDATES)
+    keyword = snapshot.keyword(question, CANDIDATES)
     ids = list(dict.fromkeys([*dense.ids, *keyword.ids]))
-    cosines = _of(ids, dense, partial(backend.dense_scores, vector))
-    scores = _of(ids, keyword, partial(backend.keyword_scores, question))
-    most = backend.keyword_most(question)
+    cosines = _of(ids, dense, partial(snapshot.dense_scores, vector))
+    scores = _of(ids, keyword, partial(snapshot.keyword_scores, question))
+    most = snapshot.keyword_most(question)
     return cosines, scores / sqrt(most) if most > 0 else np.zeros(len(ids))
 
 

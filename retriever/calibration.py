@@ -24,6 +24,7 @@ the mapped vector. This module knows arrays only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,25 @@ class Calibration:
     passage_mean: Vectors
     query_mean: Vectors
 
+    @classmethod
+    def identity(cls, dimension: int) -> Self:
+        """The calibration that only scales to length one: both means are zero."""
+        zero = np.zeros(dimension, dtype=np.float32)
+        return cls(zero, zero)
+
+    def query(self, raw: Vectors) -> Vectors:
+        """Raw query vectors (..., dim), calibrated."""
+        return apply(raw, self.query_mean)
+
+    def passage(self, raw: Vectors) -> Vectors:
+        """Raw passage vectors (..., dim), calibrated."""
+        return apply(raw, self.passage_mean)
+
+    def raw_query(self, unit: NDArray[np.floating]) -> Vectors:
+        """A raw query vector (dim,) that `query` maps to this direction (dim,) of length one."""
+        raw: Vectors = (unit + self.query_mean).astype(np.float32)
+        return raw
+
 
 @dataclass(frozen=True, slots=True)
 class SentenceMap:
@@ -59,24 +79,16 @@ class SentenceMap:
         return normalise(apply(vectors, self.mean) @ self.matrix)
 
 
-def apply(vectors: Vectors, mean: Vectors | None) -> Vectors:
+def apply(vectors: Vectors, mean: Vectors) -> Vectors:
     """`normalise(raw − mean)`: (..., dim) → (..., dim), float32; a zero row stays zero.
 
     >>> apply(np.array([[3.0, 5.0]], dtype=np.float32), np.array([0.0, 1.0], dtype=np.float32))
     array([[0.6, 0.8]], dtype=float32)
     """
     raw = np.asarray(vectors, dtype=np.float32)
-    if mean is None:
-        return normalise(raw)
     # An all-zero row is "no vector" (an empty text), not a text at the origin: it has no direction.
     present = np.any(raw != 0, axis=-1, keepdims=True)
     return normalise(np.where(present, raw - mean, raw))
-
-
-def undo(unit: NDArray[np.floating], mean: Vectors | None) -> Vectors:
-    """A raw vector that `apply` makes this direction of (of length one) again: (dim,), float32."""
-    raw: Vectors = (unit if mean is None else unit + mean).astype(np.float32)
-    return raw
 
 
 def normalise(vectors: Vectors) -> Vectors:

@@ -305,7 +305,8 @@ def _data(name: str, data: Retrieval) -> Data:
 
 def _made_with(index: Index) -> dict[str, Any]:
     """What a run was made with, to be told: model, layers, pooling, chunks."""
-    settings, chunks = index.backend.embedder_settings, index.backend.chunk_settings
+    with index.backend.reading() as catalog:
+        settings, chunks = catalog.embedder_settings(), catalog.chunk_settings()
     made: dict[str, Any] = {"version": __version__}
     if settings is not None:
         made |= {"model": settings.model, "fingerprint": settings.fingerprint}

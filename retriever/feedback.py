@@ -116,17 +116,16 @@ def _values(
 
 
 def drawn(
-    query: Vectors, nearest: Vectors, means: Calibration | None, share: float = SHARE
+    query: Vectors, nearest: Vectors, means: Calibration, share: float = SHARE
 ) -> tuple[Vectors, Vectors, float]:
     """A raw query (dim,) drawn towards calibrated vectors (n, dim): `Feedback`'s last three."""
-    mean = None if means is None else means.query_mean
-    own = calibration.apply(query, mean)
+    own = means.query(query)
     towards = calibration.normalise(nearest.mean(axis=0)) * np.float32(share / (1 - share))
     both = own + towards
     length = float(np.linalg.norm(both))
     if length == 0:
         return query, np.zeros_like(own), 1.0
-    return calibration.undo(both / np.float32(length), mean), towards, length
+    return means.raw_query(both / np.float32(length)), towards, length
 
 
 __all__ = [

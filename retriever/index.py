@@ -18,21 +18,22 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.backends import Backend, DocumentRow
+from retriever.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.background import Background, check_match, matched
 from retriever.deletion import DRAWS, WORDS, Deletion, deletion
 from retriever.diversity import POOL, check_diversity, diversified, most_marginal
 from retriever.explain import Explanation, explained, explained_hit
 from retriever.filters import Filter
-from retriever.ingest import Embedder, Ingest, fitting, row_for
+from retriever.ingest import Ingest, fitting, row_for
 from retriever.parts import WordSpan
+from retriever.protocols import Embedder
 from retriever.query import Query, parse, says_something
 from retriever.rerank import as_judge, check_budget
 from retriever.rerank import rerank as reranked
 from retriever.results import gathered, neighbours, widened
 from retriever.search import Mode, as_mode, search
-from retriever.settings import DEFAULT_MODEL, RERANK_SECONDS, ChunkSettings
+from retriever.settings import DEFAULT_MODEL, RERANK_SECONDS, ChunkSettings, EmbedderSettings
 from retriever.sides import Sides
 from retriever.steering import Steered, Steering, steered
 from retriever.sync import SyncOptions, SyncReport, sync
@@ -61,7 +62,7 @@ class Index:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Documents,
         embedder: Embedder | None = None,
         *,
         name: str = "",
@@ -84,9 +85,12 @@ class Index:
         self._loading = threading.Lock()
         self._writing = threading.Lock()
         self._sides = Sides(lambda: self.embedder)
-        settings = backend.embedder_settings
-        if embedder is not None and settings is not None:
-            backend.claim(embedder.settings, backend.chunk_settings or self._chunking)
+        self._open_snapshot = threading.local()
+        if embedder is not None:
+            with backend.reading() as catalog:
+                settings, chunks = catalog.embedder_settings(), catalog.chunk_settings()
+            if settings is not None:
+                backend.claim(embedder.settings, chunks or self._chunking)
 
     @classmethod
     def open(
@@ -200,7 +204,8 @@ class Index:
         """
         embedder = self.embedder
         with self._changing():
-            chunking = fitting(self.backend.chunk_settings or self._chunking, embedder)
+            with self.backend.reading() as catalog:
+                chunking = fitting(catalog.chunk_settings() or self._chunking, embedder)
             self.backend.claim(embedder.settings, chunking)
             ingest = Ingest(self.backend, embedder, chunking)
             count = 0
@@ -216,7 +221,8 @@ class Index:
         """Remove documents by path (of one source, or of all); returns how many there were."""
         wanted = {paths} if isinstance(paths, str) else set(paths)
         with self._changing():
-            rows = self.backend.documents()
+            with self.backend.reading() as catalog:
+                rows = catalog.documents()
             ids = [r.id for r in rows if r.path in wanted and source in (None, r.source)]
             count = self.backend.delete(ids) if ids else 0
             if count:
@@ -230,8 +236,9 @@ class Index:
         """
         wanted = set(files)
         with self._changing():
-            ids = [row.id for row in self.backend.documents() if (row.root, row.path) in wanted]
-            unread = self.backend.unread()
+            with self.backend.reading() as catalog:
+                ids = [row.id for row in catalog.documents() if (row.root, row.path) in wanted]
+                unread = catalog.unread()
             others = [file for file in unread if (file.root, file.path) not in wanted]
             if len(others) < len(unread):
                 self.backend.set_unread(others)
@@ -250,6 +257,37 @@ class Index:
                 yield
             finally:
                 self.backend.release()
+
+    # One generation
+
+    @contextmanager
+    def snapshot(self, *, dense: bool = True) -> Iterator[Snapshot]:
+        """One generation of the index: within it, all that this thread asks comes from that one.
+
+        Whatever is committed meanwhile, by this process or another, is seen when it ends. Inside
+        another snapshot of the same thread it is that one. `dense=False` where no vector is
+        going to be asked for: then they are not loaded.
+        """
+        known: Snapshot | None = getattr(self._open_snapshot, "now", None)
+        if known is not None:
+            yield known
+            return
+        with self.backend.snapshot(dense=dense) as now:
+            self._open_snapshot.now = now
+            try:
+                yield now
+            finally:
+                self._open_snapshot.now = None
+
+    @contextmanager
+    def _reading(self) -> Iterator[CatalogReader]:
+        """The catalog of this thread's snapshot, or else of the last generation."""
+        known: Snapshot | None = getattr(self._open_snapshot, "now", None)
+        if known is not None:
+            yield known.catalog
+            return
+        with self.backend.reading() as catalog:
+            yield catalog
 
     # Searching
 
@@ -301,40 +339,41 @@ class Index:
         check_diversity(diversity)
         check_match(min_match)
         asked = parse(query) if syntax else Query(query)
-        text = asked.text
-        if steering is not None and steering.changes_nothing:
-            steering = None
-        if steering is not None and mode != Mode.KEYWORD:
-            found = self._steered(text, steering)
-            embed, text = lambda _: found.vector, found.text
-            if not says_something(text):
-                mode, text = Mode.DENSE, "vector"  # no word is left to look for
-        ranking = partial(
-            search,
-            self.backend,
-            text,
-            cache(embed or self.embed_query),  # the ranking may be read further than at first
-            mode=mode,
-            where=asked.within(_parsed(where)),
-            by_file=by_file,
-            tolerant=syntax,
-            feedback=feedback and steering is None,
-        )
-        count = max(k, rerank, POOL * k if diversity else 0) if k > 0 else k
-        if fold and count > 0:
-            hits = gathered(lambda number: ranking(k=number), count, self.backend)
-        else:
-            hits = ranking(k=count)
-        hits = self._with_match(asked.text, hits)
-        if min_match is not None:
-            hits = self._matching(hits, min_match)
-        if rerank and hits:
-            judge = as_judge(self.embedder)
-            hits = reranked(asked.text, hits, judge, rerank, seconds=rerank_seconds)
-        if diversity and hits:
-            vectors = self.backend.vectors([hit.chunk.id for hit in hits])
-            hits = diversified(hits, vectors, k, diversity)
-        return [widened(hit, context, self.backend) if context else hit for hit in hits[:k]]
+        with self.snapshot(dense=mode != Mode.KEYWORD) as now:
+            text = asked.text
+            if steering is not None and steering.changes_nothing:
+                steering = None
+            if steering is not None and mode != Mode.KEYWORD:
+                found = self._steered(now, text, steering)
+                embed, text = lambda _: found.vector, found.text
+                if not says_something(text):
+                    mode, text = Mode.DENSE, "vector"  # no word is left to look for
+            ranking = partial(
+                search,
+                now,
+                text,
+                cache(embed or self.embed_query),  # the ranking may be read further than at first
+                mode=mode,
+                where=asked.within(_parsed(where)),
+                by_file=by_file,
+                tolerant=syntax,
+                feedback=feedback and steering is None,
+            )
+            count = max(k, rerank, POOL * k if diversity else 0) if k > 0 else k
+            if fold and count > 0:
+                hits = gathered(lambda number: ranking(k=number), count, now.catalog)
+            else:
+                hits = ranking(k=count)
+            hits = self._with_match(now, asked.text, hits)
+            if min_match is not None:
+                hits = self._matching(hits, min_match)
+            if rerank and hits:
+                judge = as_judge(self.embedder)
+                hits = reranked(asked.text, hits, judge, rerank, seconds=rerank_seconds)
+            if diversity and hits:
+                vectors = now.passages.vectors([hit.chunk.id for hit in hits])
+                hits = diversified(hits, vectors, k, diversity)
+            return [widened(hit, context, now.catalog) if context else hit for hit in hits[:k]]
 
     def query_words(self, query: str, *, syntax: bool = True) -> tuple[WordSpan, ...]:
         """The words of a query that can be weighed, with their places in its text.
@@ -343,22 +382,23 @@ class Index:
         """
         return self._sides.query(parse(query).text if syntax else query).words
 
-    def _steered(self, text: str, steering: Steering) -> Steered:
-        return steered(self._sides, text, steering, self.backend.calibration, self._chunk)
+    def _steered(self, now: Snapshot, text: str, steering: Steering) -> Steered:
+        return steered(
+            *(self._sides, text, steering, now.calibration), lambda id_: _chunk(now.catalog, id_)
+        )
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
-        found = search(
-            self.backend, "vector", lambda _: vector, k=k, mode="dense", where=_parsed(where)
-        )
-        return matched(found, self._background(), 0.0)
+        with self.snapshot() as now:
+            found = search(now, "vector", lambda _: vector, k=k, mode="dense", where=_parsed(where))
+            return matched(found, self._background(now), 0.0)
 
-    def _with_match(self, query: str, hits: list[Hit]) -> list[Hit]:
+    def _with_match(self, now: Snapshot, query: str, hits: list[Hit]) -> list[Hit]:
         """The hits of a query with their match, None without a background."""
-        background = self._background() if hits else None
+        background = self._background(now) if hits else None
         if background is None:
             return hits
-        return matched(hits, background, self.backend.keyword_most(query))
+        return matched(hits, background, now.keyword_most(query))
 
     def _matching(self, hits: list[Hit], least: float) -> list[Hit]:
         if any(hit.match is None for hit in hits):
@@ -369,12 +409,12 @@ class Index:
         passed = [hit for hit in hits if (hit.match or 0.0) >= least]
         return [replace(hit, rank=rank) for rank, hit in enumerate(passed, 1)]
 
-    def _background(self) -> Background | None:
+    def _background(self, now: Snapshot) -> Background | None:
         """The index's background, read anew when the index has changed."""
-        generation = self.backend.generation
+        generation = now.catalog.generation()
         known = self._known_background
         if known is None or known[0] != generation:
-            known = generation, Background.from_json(self.backend.background())
+            known = generation, Background.from_json(now.catalog.background())
             self._known_background = known
         return known[1]
 
@@ -393,8 +433,9 @@ class Index:
         differ most (see `retriever.diversity`).
         """
         check_diversity(weight)
-        hits = self.search_by_vector(vector, candidates, where=where) if candidates > 0 else []
-        vectors = self.backend.vectors([hit.chunk.id for hit in hits])
+        with self.snapshot() as now:
+            hits = self.search_by_vector(vector, candidates, where=where) if candidates > 0 else []
+            vectors = now.passages.vectors([hit.chunk.id for hit in hits])
         chosen = most_marginal([hit.score for hit in hits], vectors, k, weight)
         return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
@@ -403,7 +444,8 @@ class Index:
 
         Each word of the index stands there as the first passage that has it writes it.
         """
-        found = self.backend.corrections(parse(query).text)
+        with self.snapshot(dense=False) as now:
+            found = now.corrections(parse(query).text)
         return {word: list(near) for word, near in found.items()}
 
     def embed_query(self, query: str) -> Vectors:
@@ -436,20 +478,21 @@ class Index:
         """
         asked = parse(query).text if syntax else query
         feedback = feedback and all(weight == 1 for weight in weights)
-        if isinstance(what, Hit):
-            return explained_hit(
-                *(self.backend, self._sides, asked, what),
+        with self.snapshot() as now:
+            if isinstance(what, Hit):
+                return explained_hit(
+                    *(now, self._sides, asked, what),
+                    tolerant=syntax,
+                    weights=weights,
+                    feedback=feedback,
+                    first=first,
+                )
+            return explained(
+                *(now, self._sides, asked, _chunk(now.catalog, what), as_mode(mode)),
                 tolerant=syntax,
                 weights=weights,
                 feedback=feedback,
-                first=first,
             )
-        return explained(
-            *(self.backend, self._sides, asked, self._chunk(what), as_mode(mode)),
-            tolerant=syntax,
-            weights=weights,
-            feedback=feedback,
-        )
 
     def why_not(
         self,
@@ -480,27 +523,29 @@ class Index:
             if one is not None
         }
 
-        def ranking(count: int, within: Filter | None) -> list[Hit]:
-            hits = search(
-                *(self.backend, asked.text, embed),
-                k=count,
+        with self.snapshot() as now:
+
+            def ranking(count: int, within: Filter | None) -> list[Hit]:
+                hits = search(
+                    *(now, asked.text, embed),
+                    k=count,
+                    mode=mode,
+                    where=within,
+                    tolerant=syntax,
+                    feedback=feedback,
+                )
+                return self._with_match(now, asked.text, hits) if count == 1 else hits
+
+            shown = self.search(
+                *(query, k),
                 mode=mode,
-                where=within,
-                tolerant=syntax,
+                where=given,
+                syntax=syntax,
+                embed=embed,
+                min_match=min_match,
                 feedback=feedback,
             )
-            return self._with_match(asked.text, hits) if count == 1 else hits
-
-        shown = self.search(
-            *(query, k),
-            mode=mode,
-            where=given,
-            syntax=syntax,
-            embed=embed,
-            min_match=min_match,
-            feedback=feedback,
-        )
-        return why_not(self.backend, path, shown, ranking, conditions, min_match)
+            return why_not(now.catalog, path, shown, ranking, conditions, min_match)
 
     def check(
         self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS
@@ -514,39 +559,37 @@ class Index:
         def embed(texts: Sequence[str]) -> Vectors:
             return embedder.embed_inputs([embedder.passage_input(text, title) for text in texts])
 
-        means = self.backend.calibration
+        with self.backend.reading() as catalog:
+            means = catalog.means()
         query = self.embed_query(explanation.query)
         return deletion(explanation, query, embed, means, count=count, draws=draws)
-
-    def _chunk(self, what: Chunk | str) -> Chunk:
-        if isinstance(what, Chunk):
-            return what
-        found = self.backend.get([what])
-        if not found:
-            raise UsageError(f"there is no passage {what!r} in this index; it may have changed")
-        return found[0]
 
     # Looking
 
     def documents(self, where: Where = None) -> list[DocumentRow]:
         """What is in the index, ordered by source and path."""
-        return self.backend.documents(_parsed(where))
+        with self._reading() as catalog:
+            return catalog.documents(_parsed(where))
 
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages with their states and texts."""
-        return self.backend.pages(document_id)
+        with self._reading() as catalog:
+            return catalog.pages(document_id)
 
     def account(self, document_id: str) -> list[PageAccount]:
         """What became of a document's pages, without their texts."""
-        return self.backend.account(document_id)
+        with self._reading() as catalog:
+            return catalog.account(document_id)
 
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""
-        return self.backend.chunks(document_id)
+        with self._reading() as catalog:
+            return catalog.chunks(document_id)
 
     def neighbours(self, chunk: Chunk, before: int = 1, after: int = 1) -> list[Chunk]:
         """The chunks around one in its document, in order, without itself."""
-        return neighbours(chunk, self.backend, before=before, after=after)
+        with self._reading() as catalog:
+            return neighbours(chunk, catalog, before=before, after=after)
 
     def info(self) -> dict[str, Any]:
         """Counts, model, calibration, store, sizes, last run, running progress: plain JSON."""
@@ -555,7 +598,14 @@ class Index:
     @property
     def generation(self) -> int:
         """Grows with every change; key caches by it."""
-        return self.backend.generation
+        with self._reading() as catalog:
+            return catalog.generation()
+
+    @property
+    def embedder_settings(self) -> EmbedderSettings | None:
+        """What the vectors were made with; None for an index that is bound to no model yet."""
+        with self._reading() as catalog:
+            return catalog.embedder_settings()
 
     @property
     def ready(self) -> bool:
@@ -576,7 +626,7 @@ class Index:
     def _load(self) -> Embedder:
         from retriever.embedder import AlignedWVA
 
-        settings = self.backend.embedder_settings
+        settings = self.embedder_settings
         if settings is None:
             name = self._model or DEFAULT_MODEL
             return AlignedWVA(model=name, device=self._device, dtype=self._dtype)
@@ -591,6 +641,15 @@ class Index:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
+    if isinstance(what, Chunk):
+        return what
+    found = catalog.get([what])
+    if not found:
+        raise UsageError(f"there is no passage {what!r} in this index; it may have changed")
+    return found[0]
 
 
 def _parsed(where: Where) -> Filter | None:

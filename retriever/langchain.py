@@ -209,7 +209,7 @@ class AlignedWVARetriever(BaseRetriever):
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)
         params["ls_vector_store_provider"] = "wva-retriever"
-        settings = self.index.backend.embedder_settings
+        settings = self.index.embedder_settings
         if settings is not None:
             params["ls_embedding_model"] = settings.model
         return params

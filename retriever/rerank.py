@@ -17,11 +17,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.protocols import Judge
 from retriever.settings import RERANK_SECONDS
 from retriever.types import Hit, UsageError
 
@@ -29,16 +29,6 @@ Scores = NDArray[np.float64]
 
 ROUND = 8
 """Hits judged between two looks at the clock: enough to keep all cores busy."""
-
-
-@runtime_checkable
-class Judge(Protocol):
-    """What reranking needs of a model; `embedder.AlignedWVA` is one."""
-
-    def log_likelihoods(
-        self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
-    ) -> Scores:
-        """The mean over the query's tokens of log P(token | passage, tokens before): (n,)."""
 
 
 def as_judge(embedder: object) -> Judge:

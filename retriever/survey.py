@@ -15,7 +15,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.backends import Backend
+from retriever.backends import CatalogReader
 from retriever.terms import words
 from retriever.types import Chunk
 
@@ -35,7 +35,6 @@ MOST_CLUSTERS = 12
 _ROUNDS = 25
 _LISTED = 10
 _WORDS = 3
-_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +66,9 @@ class Survey:
     middle: tuple[tuple[Chunk, float], ...]
 
 
-def survey(backend: Backend, limit: int = SAMPLE) -> Survey:
+def survey(catalog: CatalogReader, limit: int = SAMPLE) -> Survey:
     """Look at `limit` passages of an index, or all if there are fewer."""
-    chunks, raw = _sample(backend, limit)
+    chunks, raw = catalog.sample_chunks(limit), catalog.sample_vectors(limit)
     if len(chunks) < 2:
         empty = np.zeros((len(chunks), 2), np.float32)
         none = np.zeros(len(chunks), np.int64)
@@ -93,17 +92,6 @@ def survey(backend: Backend, limit: int = SAMPLE) -> Survey:
         twins=tuple(tuple(chunks[at] for at in group) for group in groups(similar, TWINS)),
         middle=tuple((chunks[at], float(nearness[at])) for at in central),
     )
-
-
-def _sample(backend: Backend, limit: int) -> tuple[list[Chunk], Vectors]:
-    """Passages with their raw vectors (n, dim), of one state of the index."""
-    for _ in range(_TRIES):
-        generation = backend.generation
-        chunks, raw = backend.sample_chunks(limit), backend.sample_vectors(limit)
-        if backend.generation == generation:
-            return chunks, raw
-    many = min(len(chunks), len(raw))  # it grows all the time: the first ones are mostly the same
-    return chunks[:many], raw[:many]
 
 
 def centred(raw: Vectors) -> Vectors:

@@ -31,6 +31,7 @@ from tests.backend_contract import (
     settings,
     vector_of,
 )
+from tests.live import live
 
 ROOT = Path(__file__).parents[1]
 
@@ -143,7 +144,7 @@ def test_an_index_of_the_first_format_is_brought_up_to_date(
     connection.close()
     with EmbeddedBackend.open(folder) as reopened:
         assert all_chunks(reopened) == before
-        assert reopened.unread() == []
+        assert live(reopened).unread() == []
         put(reopened, "b.txt", "third page")
         assert len(all_chunks(reopened)) == 3
 
@@ -157,7 +158,11 @@ def test_a_creation_that_was_killed_is_taken_up(folder: Path) -> None:
 
 def test_a_closed_index_says_so(backend: EmbeddedBackend) -> None:
     backend.close()
-    for call in (backend.documents, lambda: backend.delete([]), lambda: backend.keyword("x", 1)):
+    for call in (
+        lambda: live(backend).documents(),
+        lambda: backend.delete([]),
+        lambda: live(backend).keyword("x", 1),
+    ):
         with pytest.raises(IndexStateError, match="closed"):
             call()
 
@@ -165,7 +170,7 @@ def test_a_closed_index_says_so(backend: EmbeddedBackend) -> None:
 def test_read_only_reads_and_never_writes(folder: Path, backend: EmbeddedBackend) -> None:
     row = put(backend, "a.txt", "text")
     with EmbeddedBackend.open(folder, read_only=True) as reader:
-        assert reader.documents() == backend.documents()
+        assert live(reader).documents() == live(backend).documents()
         with pytest.raises(IndexStateError, match="reading only"):
             reader.delete([row.id])
 
@@ -175,15 +180,15 @@ def test_an_index_built_anew_under_the_same_name_is_seen(folder: Path) -> None:
         put(first, "old.txt", "old")
         first.finish({})
     with EmbeddedBackend.open(folder, read_only=True) as reader:
-        assert len(reader.dense(vector_of("old"), 5).ids) == 1
+        assert len(live(reader).dense(vector_of("old"), 5).ids) == 1
         for path in folder.iterdir():
             path.unlink()
         with pytest.raises(IndexStateError, match="gone"):
-            reader.documents()
+            live(reader).documents()
         with EmbeddedBackend.open(folder, create=True) as second:
             put(second, "new.txt", "new")
             second.finish({})
-        (chunk,) = reader.get(reader.dense(vector_of("new"), 5).ids)
+        (chunk,) = live(reader).get(live(reader).dense(vector_of("new"), 5).ids)
         assert chunk.text == "new"
 
 
@@ -194,7 +199,7 @@ def test_any_folder_name_will_do(tmp_path: Path, name: str, caplog) -> None:
         put(backend, "a.txt", "text")
         backend.finish({})
     with EmbeddedBackend.open(folder) as backend:
-        assert len(backend.dense(vector_of("text"), 3).ids) == 1
+        assert len(live(backend).dense(vector_of("text"), 3).ids) == 1
     assert not caplog.records
 
 
@@ -204,7 +209,7 @@ def test_any_folder_name_will_do(tmp_path: Path, name: str, caplog) -> None:
 def test_a_second_writer_is_refused_until_the_first_has_finished(folder, backend) -> None:
     put(backend, "a.txt", "text")
     with EmbeddedBackend.open(folder) as other:
-        assert len(other.documents()) == 1
+        assert len(live(other).documents()) == 1
         with pytest.raises(IndexStateError, match="another process is writing"):
             put(other, "b.txt", "text")
         backend.finish({})
@@ -233,8 +238,8 @@ def test_vectors_survive_a_crash_before_their_document(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     with EmbeddedBackend.open(folder) as backend:
-        assert backend.known_vectors(["v"]) == {"v"}
-        assert backend.documents() == []
+        assert live(backend).known_vectors(["v"]) == {"v"}
+        assert live(backend).documents() == []
 
 
 WRITER = """
@@ -243,12 +248,13 @@ import numpy as np
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.catalog import schema
 from tests.backend_contract import put
+from tests.live import live
 backend = EmbeddedBackend.open(sys.argv[1], create=True)
 first = int(sys.argv[2])
 for number in range(first, first + 10_000):
     put(backend, f"{number}.txt", f"word{number} first", f"word{number} second")
     if number % 3 == 2:
-        backend.delete([backend.documents()[0].id])
+        backend.delete([live(backend).documents()[0].id])
         print("deleted", flush=True)
     if number % 5 == 4:
         backend.calibrate(np.full(16, number / 1e4, np.float32), np.zeros(16, np.float32), {})
@@ -268,10 +274,10 @@ def test_killed_writers_lose_nothing_and_readers_never_fail(folder: Path) -> Non
     def search(thread: int) -> None:
         while not done.wait(0.002):  # leave the writer some of the machine
             try:
-                found = reader.dense(vector_of("word7 first"), 5)
+                found = live(reader).dense(vector_of("word7 first"), 5)
                 assert len(set(found.ids)) == len(found.ids)
                 assert np.isfinite(found.scores).all()
-                reader.get(reader.keyword("word7 second", 5).ids)
+                live(reader).get(live(reader).keyword("word7 second", 5).ids)
                 searches[thread] += 1
             except BaseException as error:
                 errors.append(error)
@@ -300,12 +306,12 @@ def test_killed_writers_lose_nothing_and_readers_never_fail(folder: Path) -> Non
     assert min(searches) > 0
     with EmbeddedBackend.open(folder) as after:
         # Each kill may have come between a commit and its acknowledgement.
-        assert abs(len(after.documents()) - (acknowledged - deleted)) <= 8
+        assert abs(len(live(after).documents()) - (acknowledged - deleted)) <= 8
         chunks = all_chunks(after)
-        assert len(chunks) == 2 * len(after.documents())
+        assert len(chunks) == 2 * len(live(after).documents())
         for look in (after, reader):
-            assert set(look.dense(vector_of("x"), 10_000).ids) == set(chunks)
-            assert set(look.keyword("first second", 10_000).ids) == set(chunks)
+            assert set(live(look).dense(vector_of("x"), 10_000).ids) == set(chunks)
+            assert set(live(look).keyword("first second", 10_000).ids) == set(chunks)
         put(after, "last.txt", "after all that")
     reader.close()
     with sqlite3.connect(folder / "catalog.sqlite") as connection:
@@ -322,7 +328,7 @@ def _filled(folder: Path, factory: str | None = None) -> dict[str, np.ndarray]:
         for text in list(vectors)[:40]:
             put(backend, f"{text}.txt", text)
         backend.finish({})
-        rows = backend.documents()
+        rows = live(backend).documents()
         for text in list(vectors)[40:]:
             put(backend, f"{text}.txt", text)
         backend.delete([row.id for row in rows[:5]])
@@ -362,16 +368,16 @@ def test_a_damaged_snapshot_is_rebuilt_and_nothing_is_lost(folder, damage, facto
     with EmbeddedBackend.open(folder) as backend, caplog.at_level(logging.WARNING):
         expected = brute_force(backend, vectors, query)
         assert len(expected) == 45
-        check_ranking(backend.dense(query, 20), expected, 20)
+        check_ranking(live(backend).dense(query, 20), expected, 20)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert "nothing is lost" in caplog.text
         put(backend, "later.txt", "text 0")
-        backend.delete([backend.documents()[-1].id])
-        check_ranking(backend.dense(query, 20), brute_force(backend, vectors, query), 20)
+        backend.delete([live(backend).documents()[-1].id])
+        check_ranking(live(backend).dense(query, 20), brute_force(backend, vectors, query), 20)
         backend.finish({})
     caplog.clear()
     with EmbeddedBackend.open(folder) as backend:
-        check_ranking(backend.dense(query, 20), brute_force(backend, vectors, query), 20)
+        check_ranking(live(backend).dense(query, 20), brute_force(backend, vectors, query), 20)
     assert not caplog.records
 
 
@@ -380,7 +386,7 @@ def test_a_snapshot_is_caught_up_without_reading_it_all(folder: Path, monkeypatc
     monkeypatch.setattr(state, "build_store", None)  # whatever rebuilds would fail
     with EmbeddedBackend.open(folder) as backend:
         query = vector_of("query")
-        check_ranking(backend.dense(query, 9), brute_force(backend, vectors, query), 9)
+        check_ranking(live(backend).dense(query, 9), brute_force(backend, vectors, query), 9)
         assert backend.info()["store"]["vectors"] == 45
 
 
@@ -406,7 +412,7 @@ def test_a_long_tail_is_written_before_the_end(folder: Path, monkeypatch) -> Non
         for number in range(25):
             put(backend, f"{number}.txt", f"text {number}")
         assert list(folder.glob("*.faiss"))
-        assert set(backend.dense(vector_of("q"), 99).ids) == set(all_chunks(backend))
+        assert set(live(backend).dense(vector_of("q"), 99).ids) == set(all_chunks(backend))
 
 
 def test_the_kind_can_change_without_the_model(folder: Path) -> None:
@@ -417,7 +423,7 @@ def test_the_kind_can_change_without_the_model(folder: Path) -> None:
             backend.finish({})
             assert backend.info()["store"]["kind"] == kind
         with EmbeddedBackend.open(folder) as backend:
-            check_ranking(backend.dense(query, 9), brute_force(backend, vectors, query), 9)
+            check_ranking(live(backend).dense(query, 9), brute_force(backend, vectors, query), 9)
             assert backend.info()["store"]["kind"] == kind
 
 
@@ -431,7 +437,7 @@ def test_too_few_vectors_to_learn_from_are_searched_exactly(folder: Path) -> Non
     with EmbeddedBackend.open(folder) as backend:
         assert backend.info()["store"]["kind"] == "Flat"
         check_ranking(
-            backend.dense(vector_of("q"), 9), brute_force(backend, vectors, vector_of("q")), 9
+            live(backend).dense(vector_of("q"), 9), brute_force(backend, vectors, vector_of("q")), 9
         )
 
 
@@ -442,9 +448,9 @@ def test_statistics_of_a_big_index_are_over_a_fixed_sample(folder: Path, monkeyp
     query = vector_of("query")
     with EmbeddedBackend.open(folder) as backend:
         scores = brute_force(backend, vectors, query)
-        sample = [scores[chunk.id] for chunk in backend.sample_chunks(20)]
+        sample = [scores[chunk.id] for chunk in live(backend).sample_chunks(20)]
         for where in (None, Filter.parse({"path": "text 7.txt"})):
-            found = backend.dense(query, 3, where)
+            found = live(backend).dense(query, 3, where)
             assert found.mean == pytest.approx(np.mean(sample), abs=1e-6)
             assert found.std == pytest.approx(np.std(sample), abs=1e-6)
 
@@ -477,12 +483,12 @@ def test_a_change_is_seen_at_once_by_another_object(folder: Path, backend) -> No
     with EmbeddedBackend.open(folder, read_only=True) as reader:
         for number in range(6):
             row = put(backend, f"{number}.txt", f"text {number}")
-            (best,) = reader.dense(vector_of(f"text {number}"), 1).ids
-            assert reader.get([best])[0].document_id == row.id
-            assert reader.generation == backend.generation
+            (best,) = live(reader).dense(vector_of(f"text {number}"), 1).ids
+            assert live(reader).get([best])[0].document_id == row.id
+            assert live(reader).generation() == live(backend).generation()
             if number % 2:
                 backend.delete([row.id])
-                assert best not in reader.dense(vector_of(f"text {number}"), 99).ids
+                assert best not in live(reader).dense(vector_of(f"text {number}"), 99).ids
             if number == 3:
                 backend.calibrate(np.full(DIM, 0.1), np.full(DIM, 0.2), {})
 
@@ -493,11 +499,11 @@ def test_the_same_means_again_change_only_what_is_said(folder: Path) -> None:
     with EmbeddedBackend.open(folder) as backend:
         backend.calibrate(*means, {"passages": 1})
         files = sorted(folder.glob("*.faiss"))
-        found = backend.dense(vector_of("q"), 5)
+        found = live(backend).dense(vector_of("q"), 5)
         backend.calibrate(*means, {"passages": 2})
         assert backend.info()["calibration"] == {"passages": 2}
         assert sorted(folder.glob("*.faiss")) == files
-        assert backend.dense(vector_of("q"), 5).ids == found.ids
+        assert live(backend).dense(vector_of("q"), 5).ids == found.ids
         for mean, said in ((np.ones(DIM + 1), "does not fit"), (np.full(DIM, np.nan), "NaN")):
             with pytest.raises(UsageError, match=said):
                 backend.calibrate(mean, mean, {})
@@ -518,7 +524,7 @@ def test_a_snapshot_replaced_under_a_reader_is_no_damage(folder, monkeypatch, ca
 
     monkeypatch.setattr(state, "read", late)
     with EmbeddedBackend.open(folder, read_only=True) as reader:
-        found = reader.dense(vector_of("query"), 99)
+        found = live(reader).dense(vector_of("query"), 99)
         check_ranking(found, brute_force(reader, vectors, vector_of("query")), 99)
         assert len(found.ids) == 47
     assert not caplog.records
@@ -535,4 +541,4 @@ def test_a_snapshot_that_cannot_be_written_harms_nothing(folder: Path, monkeypat
         with pytest.raises(IndexStateError, match="No space left"):
             backend.finish({})
         query = vector_of("query")
-        check_ranking(backend.dense(query, 9), brute_force(backend, vectors, query), 9)
+        check_ranking(live(backend).dense(query, 9), brute_force(backend, vectors, query), 9)

@@ -13,6 +13,7 @@ from retriever.index import Index
 from retriever.settings import ChunkSettings
 from retriever.types import Document, IndexStateError, ModelError, Page, UsageError
 from tests.fakes import FakeEmbedder
+from tests.live import live
 
 
 def document(path: str, text: str, **facts) -> Document:
@@ -243,7 +244,7 @@ def test_a_small_model_gets_small_chunks(folder) -> None:
     embedder, chunking = FakeEmbedder(max_tokens=80), ChunkSettings(224, 32)
     with Index.open_or_create(folder, embedder, chunking=chunking) as index:
         index.add([document("a", " ".join(f"word{number}" for number in range(100)))])
-        assert index.backend.chunk_settings == ChunkSettings(30, 15)
+        assert live(index.backend).chunk_settings() == ChunkSettings(30, 15)
         for chunk in index.chunks(index.documents()[0].id):
             assert index.embedder.count_tokens([chunk.text]) <= 30
 

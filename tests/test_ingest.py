@@ -15,6 +15,7 @@ from retriever.ingest import Ingest, corpus_digest, fitting, is_fitted, row_for,
 from retriever.settings import ChunkSettings
 from retriever.types import Chunk, Document, DocumentRow, Page, PageState, document_id
 from tests.fakes import FakeEmbedder
+from tests.live import live, read
 
 CHUNKING = ChunkSettings(size=16, overlap=0)
 
@@ -179,7 +180,7 @@ def test_what_is_read_as_a_query_is_read_through_every_prompt(backend) -> None:
     general = embedder.embed_queries(general_questions()).mean(axis=0)
     drawn = np.sum(units, axis=0) / (3 + PRIOR_WEIGHT)
     np.testing.assert_allclose(
-        backend.calibration.query_mean, 0.5 * drawn + 0.5 * general, atol=1e-6
+        live(backend).calibration.query_mean, 0.5 * drawn + 0.5 * general, atol=1e-6
     )
     embedder.embedded.clear()
     ingest.fit()
@@ -197,7 +198,7 @@ def test_english_questions_speak_for_english_passages_only(backend) -> None:
     for number, text in enumerate(texts):
         add(ingest, f"{number}.txt", text)
     ingest.close()
-    languages = [chunk.language for chunk in backend.sample_chunks(9)]
+    languages = [chunk.language for chunk in live(backend).sample_chunks(9)]
     assert sorted(languages) == ["", "", "en", "es"]
     facts = backend.info()["calibration"]
     assert facts["questions_share"] == 0.25  # two of the four: half of the say for half of them
@@ -205,7 +206,7 @@ def test_english_questions_speak_for_english_passages_only(backend) -> None:
     general = Plain().embed_queries(general_questions())
     drawn = (own.sum(axis=0) - 0.25 * PRIOR_WEIGHT) / (len(own) + PRIOR_WEIGHT)
     expected = 0.75 * drawn + 0.25 * general.astype(np.float64).mean(axis=0)
-    np.testing.assert_allclose(backend.calibration.query_mean, expected, atol=1e-6)
+    np.testing.assert_allclose(live(backend).calibration.query_mean, expected, atol=1e-6)
 
 
 def test_a_query_mean_of_an_earlier_version_is_fitted_again(backend) -> None:
@@ -214,9 +215,9 @@ def test_a_query_mean_of_an_earlier_version_is_fitted_again(backend) -> None:
     ingest.close()
     facts = dict(backend.info()["calibration"])
     del facts["questions_share"]
-    means = backend.calibration
+    means = live(backend).calibration
     backend.calibrate(means.passage_mean, means.query_mean, facts)
-    assert not is_fitted(backend, backend.documents())
+    assert not read(backend, is_fitted)
 
 
 def test_the_means_do_not_depend_on_the_way_there(tmp_path, monkeypatch) -> None:
@@ -252,12 +253,12 @@ def test_nothing_is_fitted_twice(backend) -> None:
     ingest = Ingest(backend, Plain(), CHUNKING)
     add(ingest, "a", paragraph(1))
     ingest.close()
-    assert is_fitted(backend, backend.documents())
-    generation = backend.generation
+    assert read(backend, is_fitted)
+    generation = live(backend).generation()
     Ingest(backend, Plain(), CHUNKING).close()
-    assert backend.generation == generation
+    assert live(backend).generation() == generation
     backend.delete([document_id("", "a")])
-    assert not is_fitted(backend, backend.documents())
+    assert not read(backend, is_fitted)
 
 
 def test_the_digest_of_a_corpus_ignores_names_and_order() -> None:
@@ -282,7 +283,7 @@ def test_documents_without_text_are_documents(backend) -> None:
     assert done[0].page_states == {PageState.SCANNED: 1, PageState.EMPTY: 1}
     assert (done[0].pages, done[0].chunks) == (2, 0)
     ingest.close()
-    assert backend.document("s") is not None
+    assert live(backend).document("s") is not None
 
 
 def test_documents_become_visible_as_a_whole_and_in_order(backend, monkeypatch) -> None:
@@ -292,7 +293,7 @@ def test_documents_become_visible_as_a_whole_and_in_order(backend, monkeypatch) 
 
     def visible(row: DocumentRow) -> None:
         done.append(row.path)
-        assert len(backend.chunks(row.id)) == row.chunks
+        assert len(live(backend).chunks(row.id)) == row.chunks
 
     ingest = Ingest(backend, Plain(), CHUNKING, done=visible)
     for number in range(9):
