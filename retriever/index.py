@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from retriever.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.background import Background, check_match, matched
+from retriever.catalog.lock import PATIENCE, writing_elsewhere
 from retriever.deletion import DRAWS, WORDS, Deletion, deletion
 from retriever.diversity import POOL, check_diversity, diversified, most_marginal
 from retriever.explain import Explanation, explained, explained_hit
@@ -175,7 +176,7 @@ class Index:
         already is not embedded again). See `retriever.sync`.
         """
         chosen = [paths] if isinstance(paths, str | Path) else list(paths)
-        with self._writing:
+        with self._alone():
             return sync(
                 self.backend,
                 lambda: self.embedder,
@@ -252,11 +253,21 @@ class Index:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One change at a time; whatever becomes of it, other processes may write afterwards."""
-        with self._writing:
+        with self._alone():
             try:
                 yield
             finally:
                 self.backend.release()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The right to write among threads; who is second hears what another process hears."""
+        if not self._writing.acquire(timeout=PATIENCE):
+            raise writing_elsewhere(self.name)
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     # One generation
 

@@ -609,6 +609,7 @@ class BackendContract:
                 (p.number, p.label, p.state, p.reason) for p in pages
             ]
             assert [page.chunks for page in account] == [1, 1, 2, 0]
+            assert live(store).accounts() == {row.id: account}
             moved = replace(row, id=document_id("docs", "b.xlsx"), path="b.xlsx")
             store.rename(row.id, moved)
             assert len({chunk.id for chunk in live(store).chunks(moved.id)}) == 4

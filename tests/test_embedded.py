@@ -16,11 +16,19 @@ import pytest
 
 from retriever.backends import snapshots, state
 from retriever.backends.embedded import EmbeddedBackend
-from retriever.catalog import schema
+from retriever.catalog import connections, schema
 from retriever.filters import Filter
 from retriever.settings import ChunkSettings
 from retriever.stores import faiss as faiss_store
-from retriever.types import IndexStateError, UsageError
+from retriever.types import (
+    DocumentRow,
+    IndexStateError,
+    Page,
+    Piece,
+    Span,
+    UsageError,
+    document_id,
+)
 from tests.backend_contract import (
     DIM,
     BackendContract,
@@ -542,3 +550,114 @@ def test_a_snapshot_that_cannot_be_written_harms_nothing(folder: Path, monkeypat
             backend.finish({})
         query = vector_of("query")
         check_ranking(live(backend).dense(query, 9), brute_force(backend, vectors, query), 9)
+
+
+# An index where this process may not write
+
+
+def test_a_writer_with_other_rights_is_noticed(folder: Path, monkeypatch) -> None:
+    """SQLite is told that nobody changes the file; one who may does so nevertheless."""
+    with EmbeddedBackend.open(folder, create=True) as writer:
+        put(writer, "a.txt", "text")
+        writer.finish({})
+    may = threading.local()
+    real = os.access
+    monkeypatch.setattr(
+        "retriever.catalog.connections.os.access",
+        lambda path, mode: getattr(may, "write", False) and real(path, mode),
+    )
+
+    def change(path: str) -> None:
+        def write() -> None:
+            may.write = True
+            with EmbeddedBackend.open(folder) as writer:
+                put(writer, path, "other text")
+                writer.finish({})
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+
+    with EmbeddedBackend.open(folder, read_only=True) as reader:
+        assert [row.path for row in live(reader).documents()] == ["a.txt"]
+
+        def read_beside_it() -> None:
+            with reader.reading() as catalog:
+                catalog.documents()
+                change("b.txt")
+                catalog.documents()
+
+        with pytest.raises(IndexStateError, match=r"written .* while it was read; try again"):
+            read_beside_it()
+        change("c.txt")
+        assert [row.path for row in live(reader).documents()] == ["a.txt", "b.txt", "c.txt"]
+        assert len(live(reader).dense(vector_of("text"), 9).ids) == 3
+
+
+# An index that is being made
+
+
+def test_an_index_that_another_process_makes_is_waited_for(folder: Path, monkeypatch) -> None:
+    """Its file is there before its tables are."""
+    folder.mkdir()
+    made = threading.Event()
+    looked = threading.Event()
+    real = connections._write_schema
+
+    def slow(connection: sqlite3.Connection) -> None:
+        made.set()
+        looked.wait(30)
+        real(connection)
+
+    monkeypatch.setattr(connections, "_write_schema", slow)
+    monkeypatch.setattr(connections, "_MAKING_PATIENCE", 30.0)
+    sleep = connections.time.sleep
+    monkeypatch.setattr(connections.time, "sleep", lambda time: (looked.set(), sleep(time)))
+    thread = threading.Thread(target=lambda: EmbeddedBackend.open(folder, create=True).close())
+    thread.start()
+    assert made.wait(30)
+    with EmbeddedBackend.open(folder) as reader:
+        assert live(reader).documents() == []
+    thread.join()
+
+
+def test_an_empty_file_is_called_empty_and_not_foreign(folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(connections, "_MAKING_PATIENCE", 0.0)
+    folder.mkdir()
+    (folder / "catalog.sqlite").touch()
+    with pytest.raises(IndexStateError, match=r"is empty, and not an index yet: try again"):
+        EmbeddedBackend.open(folder)
+    with EmbeddedBackend.open(folder, create=True) as made:
+        assert live(made).documents() == []
+
+
+# The body of a page
+
+
+def _without_bodies(folder: Path) -> None:
+    """Turn an index's catalog into one as version 0.1.0 made it."""
+    with sqlite3.connect(folder / "catalog.sqlite") as connection:
+        for name in schema.BODY:
+            connection.execute(f"ALTER TABLE pages DROP COLUMN {name}")
+    connection.close()
+
+
+def test_a_page_comes_back_with_its_body_also_in_an_index_of_before(folder: Path) -> None:
+    page = Page(1, "Header\nthe text\nFooter", body=Span(7, 15))
+    row = DocumentRow(document_id("docs", "b.pdf"), "docs", "/root", "b.pdf", "pdf")
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        old = put(backend, "a.txt", "text")
+        backend.finish({})
+    _without_bodies(folder)
+    with EmbeddedBackend.open(folder) as backend:
+        before = (folder / "catalog.sqlite").read_bytes()
+        assert live(backend).pages(old.id) == [Page(1, "text")]
+        assert (folder / "catalog.sqlite").read_bytes() == before  # reading changes nothing
+        backend.save_vectors(["v"], vector_of("v")[None])
+        backend.upsert(row, [page, Page(2, "all of it")], [Piece(0, page.body, "v")])
+        assert live(backend).pages(row.id) == [page, Page(2, "all of it")]
+        assert live(backend).pages(old.id) == [Page(1, "text")]
+        (chunk,) = live(backend).chunks(row.id)
+        assert live(backend).page_of(chunk.id) == page
+    with EmbeddedBackend.open(folder) as backend:
+        assert live(backend).pages(row.id)[0].body == Span(7, 15)

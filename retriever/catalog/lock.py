@@ -8,7 +8,9 @@ from filelock import FileLock, Timeout
 
 from retriever.types import IndexStateError
 
-_PATIENCE = 0.5  # seconds: an observer holds the lock for microseconds, a writer for long
+PATIENCE = 0.5
+"""Seconds: an observer holds the lock for microseconds, a writer for long."""
+
 _PAUSE = 0.01
 
 
@@ -24,7 +26,7 @@ class WriterLock:
         """Whether this object holds the lock."""
         return self._lock.is_locked
 
-    def acquire(self, patience: float = _PATIENCE) -> None:
+    def acquire(self, patience: float = PATIENCE) -> None:
         """Take the lock, or raise IndexStateError when another writer has it so many seconds."""
         if self.held:
             return
@@ -32,10 +34,7 @@ class WriterLock:
             self._path.parent.stat()  # a folder that is gone is not made again
             self._lock.acquire(timeout=patience, poll_interval=_PAUSE)
         except Timeout:
-            raise IndexStateError(
-                f"another process is writing to the index in {self._path.parent}; "
-                "wait until it has finished, or stop it"
-            ) from None
+            raise writing_elsewhere(self._path.parent) from None
         except OSError as error:
             raise IndexStateError(
                 f"the index in {self._path.parent} cannot be written to: {error.strerror}; "
@@ -66,9 +65,17 @@ class WriterLock:
         return False
 
 
+def writing_elsewhere(index: Path | str) -> IndexStateError:
+    """What is said to the second of two writers."""
+    return IndexStateError(
+        f"another process is writing to the index in {index}; "
+        "wait until it has finished, or stop it"
+    )
+
+
 def _lock(path: Path) -> FileLock:
     """The lock on a file, not of one thread: what one thread acquires another may release."""
     return FileLock(path, mode=0o666, thread_local=False)
 
 
-__all__ = ["WriterLock"]
+__all__ = ["PATIENCE", "WriterLock", "writing_elsewhere"]

@@ -16,7 +16,7 @@ from retriever.calibration import Calibration
 from retriever.catalog.keywords import Matches, matches
 from retriever.catalog.names import Known, Names
 from retriever.catalog.postings import Postings, Terms
-from retriever.catalog.schema import blob, stack, unblob
+from retriever.catalog.schema import blob, has_bodies, stack, unblob
 from retriever.catalog.where import chunk_condition, document_condition
 from retriever.filters import Filter
 from retriever.languages import LANGUAGES
@@ -29,6 +29,7 @@ from retriever.types import (
     Page,
     PageAccount,
     PageState,
+    Span,
     TermQuery,
     UnreadFile,
 )
@@ -178,7 +179,7 @@ class Reader:
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages in order."""
         rows = self._rows(
-            """SELECT p.number, p.text, p.state, p.reason, p.label FROM pages p
+            f"""SELECT {self._page_columns()} FROM pages p
             JOIN documents d ON d.key = p.document WHERE d.id = ? ORDER BY p.position""",
             (blob(document_id),),
         )
@@ -245,7 +246,7 @@ class Reader:
     def page_of(self, chunk_id: str) -> Page | None:
         """The page a chunk is from."""
         row = self._one(
-            """SELECT p.number, p.text, p.state, p.reason, p.label FROM chunks c
+            f"""SELECT {self._page_columns()} FROM chunks c
             JOIN pages p ON p.document = c.document AND p.position = c.position WHERE c.id = ?""",
             (blob(chunk_id),),
         )
@@ -414,6 +415,10 @@ class Reader:
 
     # SQL
 
+    def _page_columns(self) -> str:
+        body = "p.body_start, p.body_stop" if has_bodies(self._connection) else "NULL, NULL"
+        return f"p.number, p.text, p.state, p.reason, p.label, {body}"
+
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(sql, parameters)
 
@@ -457,8 +462,9 @@ def _document(row: Sequence[Any]) -> DocumentRow:
 
 
 def _page(row: Sequence[Any]) -> Page:
-    number, text, state, reason, label = row
-    return Page(number, unblob(text), PageState(state), unblob(reason), unblob(label))
+    number, text, state, reason, label, start, stop = row
+    body = None if start is None else Span(start, stop)
+    return Page(number, unblob(text), PageState(state), unblob(reason), unblob(label), body)
 
 
 def _page_account(row: Sequence[Any]) -> PageAccount:

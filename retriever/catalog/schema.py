@@ -50,6 +50,13 @@ UPGRADES = {
 }
 """By format, what makes it the next one."""
 
+BODY = ("body_start", "body_stop")
+"""Columns of pages, added when a document is written to an index that has none.
+
+No new format: what was made before opens as it is, also read-only, and version 0.1.0 goes on
+reading and writing an index that has them.
+"""
+
 STATEMENTS = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE documents (
@@ -65,7 +72,7 @@ STATEMENTS = (
     """CREATE TABLE pages (
         document INTEGER NOT NULL, position INTEGER NOT NULL, number INTEGER,
         label BLOB NOT NULL, state TEXT NOT NULL, reason BLOB NOT NULL, text BLOB NOT NULL,
-        UNIQUE (document, position))""",
+        body_start INTEGER, body_stop INTEGER, UNIQUE (document, position))""",
     """CREATE TABLE chunks (
         key INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,
         document INTEGER NOT NULL, position INTEGER NOT NULL, page INTEGER,
@@ -111,6 +118,18 @@ def upgrade(connection: sqlite3.Connection) -> None:
         for statement in UPGRADES[older]:
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def has_bodies(connection: sqlite3.Connection) -> bool:
+    """Whether the pages of this index have the columns `BODY`."""
+    return any(row[1] == BODY[0] for row in connection.execute("PRAGMA table_info (pages)"))
+
+
+def add_bodies(connection: sqlite3.Connection) -> None:
+    """Give the pages the columns `BODY`, if they have none; call it in a transaction."""
+    if not has_bodies(connection):
+        for name in BODY:
+            connection.execute(f"ALTER TABLE pages ADD COLUMN {name} INTEGER")
 
 
 def blob(text: str) -> bytes:
@@ -164,8 +183,10 @@ __all__ = [
     "PAGE_SIZE",
     "VERSION",
     "VOCABULARY",
+    "add_bodies",
     "blob",
     "create",
+    "has_bodies",
     "metadata_rows",
     "operand",
     "stack",

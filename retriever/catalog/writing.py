@@ -12,7 +12,7 @@ import numpy as np
 from retriever.calibration import Calibration
 from retriever.catalog import fulltext
 from retriever.catalog.reading import Reader, SnapshotRow, Vectors
-from retriever.catalog.schema import blob, metadata_rows, unblob, vector_blob
+from retriever.catalog.schema import add_bodies, blob, metadata_rows, unblob, vector_blob
 from retriever.settings import EmbedderSettings
 from retriever.types import DocumentRow, Page, Piece, Span, UnreadFile, UsageError, chunk_id
 
@@ -88,9 +88,11 @@ class Writer(Reader):
         self._connection.executemany(
             "INSERT INTO metadata VALUES (?, ?, ?, ?)", ((document, *entry) for entry in metadata)
         )
+        add_bodies(self._connection)
         self._connection.executemany(
-            """INSERT INTO pages (document, position, number, text, state, reason, label)
-            VALUES (?, ?, ?, ?, ?, ?, ?)""",
+            """INSERT INTO pages
+            (document, position, number, text, state, reason, label, body_start, body_stop)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (_page_values(document, at, page) for at, page in enumerate(pages)),
         )
         texts = [_text(pages, piece) for piece in unique.values()]
@@ -283,6 +285,7 @@ def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:
     return (
         *(document, position, page.number, blob(page.text)),
         *(page.state.value, blob(page.reason), blob(page.label)),
+        *((None, None) if page.body is None else (page.body.start, page.body.end)),
     )
 
 
