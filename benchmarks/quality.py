@@ -38,12 +38,12 @@ from benchmarks.tables import (
     variant_table,
 )
 from benchmarks.trained import Matrix, Trained
+from retriever.arrays import DoubleScores
 from retriever.cache import remembered, write_atomically
 from retriever.embedder import AlignedWVA
 from retriever.evaluate import MODES, Prepared, prepared
 from retriever.index import Index
 from retriever.labels import Retrieval, read_retrieval
-from retriever.rerank import Scores
 from retriever.runs import Run, comparisons_json, digest, measured
 from retriever.search import Mode
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
@@ -85,7 +85,7 @@ class RememberingWVA(AlignedWVA):
 
     def log_likelihoods(
         self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
-    ) -> Scores:
+    ) -> DoubleScores:
         """As `AlignedWVA`'s."""
         read = [*passages, *(titles or ())]
         name = digest(["likelihood", self.fingerprint, self.dtype, query, *read])

@@ -29,13 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import DoubleScores, Scores, Vectors
 from retriever.backends import ScoredIds, Snapshot
 from retriever.types import Hit, UsageError
-
-Vectors = NDArray[np.float32]
-Scores = NDArray[np.float64]
 
 GENERAL_QUESTIONS = Path(__file__).with_name("general_questions.txt")
 """One question a line, on many subjects, in the forms that people type."""
@@ -99,7 +96,7 @@ class Background:
             return 0.0
         return bisect_left(scores, value) / (len(scores) + 1)
 
-    def both(self, dense: Scores, keyword: Scores) -> Scores:
+    def both(self, dense: DoubleScores, keyword: DoubleScores) -> DoubleScores:
         """The hybrid statistic of passages: (n,), (n,) → (n,)."""
         return _sum_of(dense, keyword, _scale(self.dense), _scale(self.keyword))
 
@@ -176,7 +173,7 @@ def verdict(hits: Sequence[Hit]) -> str:
     return NOTHING_MATCHES if nothing_matches(hits, CHANCE) else UNCERTAIN
 
 
-def _asked(snapshot: Snapshot, question: str, vector: Vectors) -> tuple[Scores, Scores]:
+def _asked(snapshot: Snapshot, question: str, vector: Vectors) -> tuple[DoubleScores, DoubleScores]:
     """Cosines and keyword strengths of the passages that are among the best of either side."""
     dense = snapshot.dense(vector, CANDIDATES)
     keyword = snapshot.keyword(question, CANDIDATES)
@@ -187,9 +184,7 @@ def _asked(snapshot: Snapshot, question: str, vector: Vectors) -> tuple[Scores, 
     return cosines, scores / sqrt(most) if most > 0 else np.zeros(len(ids))
 
 
-def _of(
-    ids: Sequence[str], side: ScoredIds, ask: Callable[[list[str]], NDArray[np.float32]]
-) -> Scores:
+def _of(ids: Sequence[str], side: ScoredIds, ask: Callable[[list[str]], Scores]) -> DoubleScores:
     """The side's score of every id; it is asked for those that it has not told.
 
     Of fewer than were asked for it has told all that score, so that the others have 0.
@@ -201,7 +196,7 @@ def _of(
     return np.array([known.get(chunk_id, 0.0) for chunk_id in ids], dtype=np.float64)
 
 
-def _best(scores: Scores) -> float:
+def _best(scores: DoubleScores) -> float:
     return float(scores.max()) if len(scores) else 0.0
 
 
@@ -218,9 +213,12 @@ def _scale(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def _sum_of(
-    dense: Scores, keyword: Scores, of_dense: tuple[float, float], of_keyword: tuple[float, float]
-) -> Scores:
-    total: Scores = (dense - of_dense[0]) / of_dense[1]
+    dense: DoubleScores,
+    keyword: DoubleScores,
+    of_dense: tuple[float, float],
+    of_keyword: tuple[float, float],
+) -> DoubleScores:
+    total: DoubleScores = (dense - of_dense[0]) / of_dense[1]
     return total + KEYWORD_WEIGHT * (keyword - of_keyword[0]) / of_keyword[1]
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-Array = NDArray[np.float32]
+from retriever.arrays import Vectors
 
 
 def cache_folder() -> Path:
@@ -29,11 +28,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Path(scratch.name).replace(path)
 
 
-def remembered(name: str, shape: tuple[int, ...], compute: Callable[[], Array]) -> Array:
+def remembered(name: str, shape: tuple[int, ...], compute: Callable[[], Vectors]) -> Vectors:
     """The array of this `shape` kept in the cache as `name`; computed if it is missing."""
     path = cache_folder() / f"{name}.npy"
     try:
-        known: Array = np.load(path, allow_pickle=False)
+        known: Vectors = np.load(path, allow_pickle=False)
         if known.shape == shape:
             return known
     except (OSError, ValueError):

@@ -29,7 +29,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-Vectors = NDArray[np.float32]
+from retriever.arrays import DoubleVectors, Vectors, normalise
 
 PRIOR_WEIGHT = 16.0
 """How many vectors of the corpus the prior counts for: with 16 chunks each has half the say."""
@@ -91,14 +91,6 @@ def apply(vectors: Vectors, mean: Vectors) -> Vectors:
     return normalise(np.where(present, raw - mean, raw))
 
 
-def normalise(vectors: Vectors) -> Vectors:
-    """Rows scaled to length one: (..., dim) → (..., dim); a zero row stays zero."""
-    vectors = np.asarray(vectors, dtype=np.float32)
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    units: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return units
-
-
 def shrunk_mean(vectors: Vectors, prior: Vectors, weight: float = PRIOR_WEIGHT) -> Vectors:
     """The mean of `vectors` (n, dim), drawn towards `prior` (dim,) as if by `weight` more vectors.
 
@@ -126,7 +118,7 @@ def sentence_map(vectors: Vectors, prior: Vectors, power: float = ZCA_POWER) -> 
     return SentenceMap(mean, soft_whitening(shrunk_covariance(rows, mean), power))
 
 
-def shrunk_covariance(vectors: Vectors, mean: Vectors) -> NDArray[np.float64]:
+def shrunk_covariance(vectors: Vectors, mean: Vectors) -> DoubleVectors:
     """The covariance of `vectors` (n, dim) about `mean`, drawn towards one alike in all directions.
 
     (n·S + dim·v·I) / (n + dim), where v is the mean variance of a direction: the prior counts for
@@ -138,11 +130,11 @@ def shrunk_covariance(vectors: Vectors, mean: Vectors) -> NDArray[np.float64]:
     count, dim = moved.shape
     total = moved.T @ moved
     variance = np.trace(total) / (max(count, 1) * dim)
-    shrunk: NDArray[np.float64] = (total + dim * variance * np.eye(dim)) / (count + dim)
+    shrunk: DoubleVectors = (total + dim * variance * np.eye(dim)) / (count + dim)
     return shrunk
 
 
-def soft_whitening(covariance: NDArray[np.float64], power: float = ZCA_POWER) -> Vectors:
+def soft_whitening(covariance: DoubleVectors, power: float = ZCA_POWER) -> Vectors:
     """`(I + C/ρ)^(−power)`, (dim, dim), symmetric, float32: strong directions are damped.
 
     ρ = tr(C²)/tr(C), the mean variance of a direction weighted by that variance: what varies less

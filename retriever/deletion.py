@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import Vectors
 from retriever.calibration import Calibration
 from retriever.explain import Explanation
 from retriever.parts import WordSpan
 from retriever.types import UsageError
-
-Vectors = NDArray[np.float32]
 
 WORDS, DRAWS = 5, 10
 """So many words are deleted, and so often at random."""

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retriever import __version__, calibration
+from retriever.arrays import Vectors
 from retriever.cache import cache_folder, remembered
 from retriever.chunks import CHUNKS_VERSION
 from retriever.embedder import AlignedWVA
@@ -33,7 +33,6 @@ from retriever.search import Mode
 from retriever.settings import ChunkSettings
 from retriever.types import Document, Hit, Page, UsageError
 
-Vectors = NDArray[np.float32]
 Tell = Callable[[str], None]
 
 MODES = (Mode.KEYWORD, Mode.DENSE, Mode.HYBRID)

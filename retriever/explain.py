@@ -28,11 +28,12 @@ from typing import Any
 
 import numpy as np
 
+from retriever.arrays import DoubleVectors
 from retriever.backends import Snapshot
 from retriever.calibration import Calibration
 from retriever.contents import lowered, only_refers
 from retriever.feedback import Feedback
-from retriever.parts import MARKS, OTHERS, PROMPT, Rows, WordSpan
+from retriever.parts import MARKS, OTHERS, PROMPT, WordSpan
 from retriever.rerank import standing
 from retriever.search import Mode, asked_again
 from retriever.sides import Side, Sides
@@ -68,8 +69,8 @@ class DenseScore:
     cosine: float
     query_words: tuple[WordSpan, ...]
     passage_words: tuple[WordSpan, ...]
-    matrix: Rows
-    plain: Rows
+    matrix: DoubleVectors
+    plain: DoubleVectors
 
     @property
     def remainder(self) -> float:
@@ -77,21 +78,21 @@ class DenseScore:
         return self.cosine - float(self.matrix.sum())
 
     @property
-    def by_query_word(self) -> Rows:
+    def by_query_word(self) -> DoubleVectors:
         """What each word of the query brings with the whole passage: (Q,)."""
-        margins: Rows = self.matrix.sum(axis=1)[: len(self.query_words)]
+        margins: DoubleVectors = self.matrix.sum(axis=1)[: len(self.query_words)]
         return margins
 
     @property
-    def by_passage_word(self) -> Rows:
+    def by_passage_word(self) -> DoubleVectors:
         """What each word of the passage brings with the whole query: (P,)."""
-        margins: Rows = self.matrix.sum(axis=0)[: len(self.passage_words)]
+        margins: DoubleVectors = self.matrix.sum(axis=0)[: len(self.passage_words)]
         return margins
 
     @property
-    def effects(self) -> Rows:
+    def effects(self) -> DoubleVectors:
         """What the score loses when a passage's word's values are zero, lengths kept: (P,)."""
-        effects: Rows = self.plain.sum(axis=0)[: len(self.passage_words)]
+        effects: DoubleVectors = self.plain.sum(axis=0)[: len(self.passage_words)]
         return effects
 
     @property
@@ -235,7 +236,7 @@ def dense_score(cosine: float, query: Side, passage: Side, calibration: Calibrat
     return DenseScore(cosine, query.words, passage.words, one @ two.T, one_plain @ two_plain.T)
 
 
-def _scaled(parts: Rows, mean: Rows) -> tuple[Rows, Rows]:
+def _scaled(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVectors, DoubleVectors]:
     """Parts (n, dim) with the mean shared out, and with it as one more row: sums of length 1."""
     whole = parts.sum(axis=0)
     length = float(np.linalg.norm(whole - mean)) or 1.0

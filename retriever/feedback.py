@@ -20,13 +20,10 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retriever import calibration
+from retriever.arrays import Vectors, normalise
 from retriever.calibration import Calibration
 from retriever.types import Expansion
-
-Vectors = NDArray[np.float32]
 
 PASSAGES = 10
 """So many passages say which words are added."""
@@ -120,7 +117,7 @@ def drawn(
 ) -> tuple[Vectors, Vectors, float]:
     """A raw query (dim,) drawn towards calibrated vectors (n, dim): `Feedback`'s last three."""
     own = means.query(query)
-    towards = calibration.normalise(nearest.mean(axis=0)) * np.float32(share / (1 - share))
+    towards = normalise(nearest.mean(axis=0)) * np.float32(share / (1 - share))
     both = own + towards
     length = float(np.linalg.norm(both))
     if length == 0:

@@ -17,16 +17,13 @@ from math import log
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import Vectors
 from retriever.backends import Snapshot
 from retriever.heldout import taken_out
 from retriever.significance import Verdict, compare
 from retriever.terms import passage_terms
 from retriever.types import Chunk
-
-Vectors = NDArray[np.float32]
-Scores = NDArray[np.float64]
 
 ITEMS = 64
 """So many sentences are taken out."""

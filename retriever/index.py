@@ -15,9 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
+from retriever.arrays import Vectors
 from retriever.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.background import Background, check_match, matched
@@ -51,7 +49,6 @@ from retriever.types import (
 )
 from retriever.why import WhyNot, why_not
 
-Vectors = NDArray[np.float32]
 Where = Filter | Mapping[str, Any] | None
 
 

@@ -19,9 +19,9 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retriever import background, calibration, fusion
+from retriever.arrays import Vectors
 from retriever.backends import CatalogReader, DocumentRow, Documents, Piece
 from retriever.chunks import split
 from retriever.protocols import Embedder
@@ -29,8 +29,6 @@ from retriever.settings import ChunkSettings
 from retriever.structure import sentences
 from retriever.terms import count_words, words
 from retriever.types import Chunk, Document, Page, Span
-
-Vectors = NDArray[np.float32]
 
 CHARACTERS = 4
 """About so many make a token."""
@@ -145,14 +143,13 @@ class Ingest:
         with self.backend.reading() as catalog:
             passages = catalog.sample_vectors(FIT_PASSAGES)
             sample = catalog.sample_chunks(EARLY_SENTENCES if early else FIT_SENTENCES)
-            corpus = corpus_digest(catalog.documents())
+            rows = [] if early else catalog.documents()
             before = catalog.calibration_facts() or {}
-            chunks = sum(row.chunks for row in catalog.documents())
         queries = self._question_vectors(sample)
         passage_prior, query_prior = self.embedder.general_means()
         facts: dict[str, Any] = {"passages": len(passages), "sentences": len(queries)}
         if not early:
-            facts["corpus"] = corpus
+            facts["corpus"] = corpus_digest(rows)
         general = self._query_vectors(background.general_questions())
         share = GENERAL_SHARE * english_share(sample)
         means = (
@@ -164,7 +161,7 @@ class Ingest:
         facts |= {name: before[name] for name in _WEIGHING if name in before}
         self.backend.calibrate(*means, facts)
         if not early:
-            if fusion.is_due(before, chunks):
+            if fusion.is_due(before, sum(row.chunks for row in rows)):
                 self.backend.calibrate(*means, facts | self._weigh())
             self._fit_background()
         self._fitted_at = self._corpus

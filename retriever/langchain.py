@@ -33,6 +33,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from retriever import calibration
+from retriever.arrays import Vectors
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
 from retriever.search import Mode
@@ -74,7 +75,7 @@ class AlignedWVAEmbeddings(Embeddings):
         """The vector of a query: `dimension` floats."""
         return self._finished(self.embedder.embed_queries([text]), query=True)[0]
 
-    def _finished(self, vectors: calibration.Vectors, *, query: bool) -> list[list[float]]:
+    def _finished(self, vectors: Vectors, *, query: bool) -> list[list[float]]:
         if self.calibrated:
             passage_mean, query_mean = self._means
             vectors = calibration.apply(vectors, query_mean if query else passage_mean)
@@ -82,7 +83,7 @@ class AlignedWVAEmbeddings(Embeddings):
         return rows
 
     @cached_property
-    def _means(self) -> tuple[calibration.Vectors, calibration.Vectors]:
+    def _means(self) -> tuple[Vectors, Vectors]:
         return self.embedder.general_means()
 
 

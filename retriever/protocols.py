@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
+from retriever.arrays import DoubleScores, Vectors
 from retriever.settings import EmbedderSettings
 
 if TYPE_CHECKING:
     from retriever.parts import Parts
-
-Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):
@@ -64,7 +60,7 @@ class Judge(Protocol):
 
     def log_likelihoods(
         self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
-    ) -> NDArray[np.float64]:
+    ) -> DoubleScores:
         """The mean over the query's tokens of log P(token | passage, tokens before): (n,)."""
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import DoubleScores, Scores, Vectors
 from retriever.backends import ScoredIds, Snapshot
 from retriever.contents import only_refers, ranked
 from retriever.feedback import NEAREST, SHARE, Feedback, drawn, expansion, passages_for
@@ -27,8 +27,6 @@ from retriever.filters import Filter
 from retriever.query import says_something
 from retriever.terms import query_terms
 from retriever.types import Chunk, Expansion, Hit, UsageError
-
-Vectors = NDArray[np.float32]
 
 CANDIDATES = 200
 """At least so many chunks of each side are looked at, whatever `k`."""
@@ -294,9 +292,7 @@ def _reach(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) ->
     return float(weight * dense.standardised(ends[0])[0] + keyword.standardised(ends[1])[0])
 
 
-def _completed(
-    ids: list[str], side: ScoredIds, ask: Callable[[list[str]], NDArray[np.float32]]
-) -> NDArray[np.float64]:
+def _completed(ids: list[str], side: ScoredIds, ask: Callable[[list[str]], Scores]) -> DoubleScores:
     """The side's score of every id: (n,)."""
     known = dict(zip(side.ids, side.scores.tolist(), strict=True))
     missing = [chunk_id for chunk_id in ids if chunk_id not in known]

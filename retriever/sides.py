@@ -12,13 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retriever.parts import Place, Rows, WordParts, WordSpan, by_word, together
+from retriever.arrays import DoubleVectors, Vectors
+from retriever.parts import Place, WordParts, WordSpan, by_word, together
 from retriever.protocols import Embedder, TakesApart
 from retriever.types import Chunk, UsageError
-
-Vectors = NDArray[np.float32]
 
 REMEMBERED = 64
 """Texts; one of 250 words in 576 dimensions takes about 1 MB."""
@@ -34,7 +32,7 @@ class Side:
     """
 
     words: tuple[WordSpan, ...]
-    parts: Rows
+    parts: DoubleVectors
     raw: Vectors | None = None
 
 

@@ -20,16 +20,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import DoubleVectors, Vectors
 from retriever.calibration import Calibration
-from retriever.parts import Rows
 from retriever.query import says_something
 from retriever.sides import Side, Sides
 from retriever.types import Chunk, UsageError
-
-Vectors = NDArray[np.float32]
-
 
 NOTHING = 1e-6
 """A sum of directions that is shorter has none."""
@@ -128,7 +124,7 @@ def weighed(query: str, side: Side, weights: Sequence[float]) -> tuple[Side, str
 class _Direction:
     """Where marked words point, (dim,) of length 1, and the words themselves."""
 
-    vector: Rows
+    vector: DoubleVectors
     words: str
 
 
@@ -151,7 +147,7 @@ def _direction(sides: Sides, chunk: Chunk, marked: Marked, means: Calibration) -
     return _Direction(part / length, " ".join(word.word for word in words))
 
 
-def _raw(calibrated: Rows, means: Calibration) -> Vectors:
+def _raw(calibrated: DoubleVectors, means: Calibration) -> Vectors:
     """The raw vector that is calibrated to this direction (dim,)."""
     length = float(np.linalg.norm(calibrated))
     if length < NOTHING:

@@ -1,4 +1,4 @@
-"""What every backend must do, compared with NumPy: subclass `BackendContract` and run it.
+"""What storage must do, compared with NumPy: run `DocumentsContract` and `PassagesContract`.
 
 A subclass gives the fixture `backend`, an empty backend, and `reopened`, a function that closes it
 and opens it again. The module also has the brute-force answers and small builders of documents.
@@ -25,6 +25,7 @@ from retriever.types import (
     Page,
     PageState,
     Span,
+    TermQuery,
     UnreadFile,
     UsageError,
     chunk_id,
@@ -106,8 +107,278 @@ def brute_force(backend: Documents, vectors: Mapping[str, np.ndarray], query, me
     return scores
 
 
-class BackendContract:
-    """The behaviour; see the module's docstring."""
+class DocumentsContract:
+    """Documents in and out; see the module's docstring."""
+
+    def test_an_update_replaces_the_whole_document(self, backend: Documents) -> None:
+        row = put(backend, "a.txt", "alpha one", "alpha two")
+        old = {chunk.id for chunk in live(backend).chunks(row.id)}
+        put(backend, "a.txt", "beta only")
+        assert [chunk.text for chunk in live(backend).chunks(row.id)] == ["beta only"]
+        assert live(backend).keyword("alpha", 5).ids == ()
+        assert not old & set(live(backend).dense(vector_of("alpha one"), 5).ids)
+        assert live(backend).document(row.id).chunks == 1
+
+    def test_two_documents_swap_their_texts(self, backend: Documents) -> None:
+        put(backend, "a.txt", "apples are red")
+        put(backend, "b.txt", "pears are green")
+        put(backend, "a.txt", "pears are green")
+        put(backend, "b.txt", "apples are red")
+        for text, path in (("apples are red", "b.txt"), ("pears are green", "a.txt")):
+            (dense,) = live(backend).get(live(backend).dense(vector_of(text), 1).ids)
+            (keyword,) = live(backend).get(live(backend).keyword(text, 1).ids)
+            assert (dense.path, dense.text) == (keyword.path, keyword.text) == (path, text)
+
+    def test_a_rename_keeps_everything_but_the_ids(self, backend: Documents, reopened) -> None:
+        old = put(backend, "old.txt", "kept words", "more words", title="Title", metadata={"n": 1})
+        backend.finish({})
+        new = DocumentRow(document_id("docs", "new.txt"), "docs", "/root", "new.txt", "txt")
+        before = live(backend).generation()
+        backend.rename(old.id, new)
+        assert live(backend).generation() > before
+        backend.finish({})
+        with reopened() as now:
+            assert live(now).document(old.id) is None
+            chunks = live(now).chunks(new.id)
+            assert [chunk.text for chunk in chunks] == ["kept words", "more words"]
+            assert chunks[0].id == chunk_id(new.id, 1, Span(0, 10), "kept words")
+            assert (chunks[0].path, chunks[0].title) == ("new.txt", "Title")
+            assert live(now).get(live(now).dense(vector_of("kept words"), 1).ids) == [chunks[0]]
+            assert live(now).get(live(now).keyword("kept", 1).ids) == [chunks[0]]
+            assert [page.text for page in live(now).pages(new.id)] == ["kept words", "more words"]
+
+    def test_a_rename_over_another_document_replaces_it(self, backend: Documents) -> None:
+        old, target = put(backend, "old.txt", "mover"), put(backend, "new.txt", "target")
+        backend.rename(old.id, target)
+        assert [chunk.text for chunk in live(backend).chunks(target.id)] == ["mover"]
+        assert live(backend).keyword("target", 5).ids == ()
+        with pytest.raises(UsageError, match="no document"):
+            backend.rename(old.id, target)
+
+    def test_texts_come_back_exactly(self, backend: Documents, reopened) -> None:
+        odd = "nul \0 and \ud800 lone, \r\n é e\u0301 \u2028 \U0001f600 ' \" ; DROP"
+        row = DocumentRow(
+            document_id("docs", "odd\udcff.txt"), "docs", "/r\udcfe", "odd\udcff.txt", "txt",
+            title=odd, author="'; --", date="2024", sha256="s", size=2**40, mtime_ns=2**60,
+            settings="x", metadata={"k'\0": odd, "n": 2**80, "b": True, "f": 0.1, "neg": -1},
+        )  # fmt: skip
+        pages = [
+            Page(1, odd),
+            Page(2, "", PageState.SCANNED, "an image without text \ud800"),
+            Page(None, "", PageState.EMPTY),
+        ]
+        backend.save_vectors(["key\0"], vector_of("x")[None])
+        backend.upsert(row, pages, [Piece(0, Span(4, 12), "key\0")])
+        with reopened() as now:
+            assert live(now).pages(row.id) == pages
+            (chunk,) = live(now).chunks(row.id)
+            assert (chunk.text, chunk.page, chunk.path) == (odd[4:12], 1, row.path)
+            assert chunk.id == chunk_id(row.id, 1, Span(4, 12), odd[4:12])
+            stored = live(now).document(row.id)
+            assert dict(stored.metadata) == row.metadata
+            assert type(stored.metadata["b"]) is bool
+            assert stored.page_states == {
+                PageState.TEXT: 1, PageState.SCANNED: 1, PageState.EMPTY: 1
+            }  # fmt: skip
+            for name in ("source", "root", "title", "author", "date", "size", "mtime_ns"):
+                assert getattr(stored, name) == getattr(row, name)
+            assert live(now).documents(Filter.parse({"k'\0": odd})) == [stored]
+
+    def test_vectors_are_kept_by_key(self, backend: Documents) -> None:
+        keys = ["a", "b", "q:c"]
+        vectors = np.stack([vector_of(key) for key in keys])
+        backend.save_vectors(keys, vectors)
+        backend.save_vectors([], np.empty((0, DIM), np.float32))
+        assert live(backend).known_vectors(["b", "x", "q:c"]) == {"b", "q:c"}
+        np.testing.assert_array_equal(
+            live(backend).load_vectors(["q:c", "a", "a"]), vectors[[2, 0, 0]]
+        )
+        with pytest.raises(KeyError, match="missing"):
+            live(backend).load_vectors(["a", "missing"])
+        many = [f"many{n}" for n in range(5000)]
+        backend.save_vectors(many, np.ones((5000, DIM), np.float32))
+        assert live(backend).known_vectors([*many, "z"]) == set(many)
+
+    def test_finish_drops_vectors_without_a_chunk_but_keeps_queries(self, backend) -> None:
+        put(backend, "a.txt", "kept")
+        (kept,) = [f"{zlib.crc32(vector_of('kept').tobytes()):08x}"]
+        backend.save_vectors(["loose", "q:1", "q", "q;"], np.ones((4, DIM), np.float32))
+        backend.finish({"done": 1})
+        every = [kept, "loose", "q:1", "q", "q;"]
+        assert live(backend).known_vectors(every) == {kept, "q:1"}
+        assert backend.info()["last_run"] == {"done": 1}
+
+    @pytest.mark.parametrize(
+        ("vectors", "said"),
+        [
+            (np.full((1, DIM), np.nan), "NaN"),
+            (np.ones((2, DIM)), "1 keys"),
+            (np.ones((1, DIM + 1)), f"{DIM + 1} dimensions"),
+        ],
+    )
+    def test_bad_vectors_are_refused(self, backend: Documents, vectors, said: str) -> None:
+        backend.claim(settings(), ChunkSettings())
+        with pytest.raises(UsageError, match=said):
+            backend.save_vectors(["a"], vectors.astype(np.float32))
+        assert live(backend).known_vectors(["a"]) == set()
+
+    @pytest.mark.parametrize(
+        "piece",
+        [Piece(0, Span(0, 4), "unsaved"), Piece(1, Span(0, 1), "v"), Piece(0, Span(2, 99), "v")],
+    )
+    def test_a_wrong_piece_leaves_the_old_document(self, backend: Documents, piece: Piece) -> None:
+        row = put(backend, "a.txt", "old text")
+        backend.save_vectors(["v"], vector_of("v")[None])
+        before = live(backend).generation()
+        with pytest.raises(UsageError, match=r"a\.txt"):
+            backend.upsert(row, [Page(1, "new text")], [piece])
+        assert [chunk.text for chunk in live(backend).chunks(row.id)] == ["old text"]
+        assert live(backend).generation() == before
+
+    def test_the_same_piece_twice_is_one_chunk(self, backend: Documents) -> None:
+        backend.save_vectors(["v"], vector_of("v")[None])
+        row = DocumentRow("id", "docs", "", "a.txt", "txt")
+        backend.upsert(row, [Page(None, "text")] * 2, [Piece(n, Span(0, 4), "v") for n in (0, 1)])
+        assert len(live(backend).chunks("id")) == 1
+        assert live(backend).document("id").chunks == 1
+
+    def test_order_pages_and_vectors_of_chunks(self, backend: Documents) -> None:
+        raw = {text: vector_of(text) for text in ("one two", "two three", "other")}
+        row = DocumentRow(document_id("docs", "a.txt"), "docs", "/root", "a.txt", "txt")
+        backend.save_vectors(list(raw), np.stack(list(raw.values())))
+        pages = [Page(1, "one two three"), Page(2, "other")]
+        spans = [(1, Span(0, 5)), (0, Span(4, 13)), (0, Span(0, 7))]
+        keys = ["other", "two three", "one two"]
+        pieces = [Piece(at, span, key) for (at, span), key in zip(spans, keys, strict=True)]
+        backend.upsert(row, pages, pieces)
+        put(backend, "b.txt", "another document")
+        chunks = live(backend).chunks(row.id)
+        assert [chunk.text for chunk in chunks] == ["one two", "two three", "other"]
+        assert live(backend).order(row.id) == [chunk.id for chunk in chunks]
+        assert live(backend).order("gone") == []
+        for chunk in chunks:
+            page = live(backend).page_of(chunk.id)
+            assert page is not None
+            assert (page.number, page.text) == (chunk.page, pages[chunk.page - 1].text)
+        assert live(backend).page_of("gone") is None
+        means = vector_of("passages"), vector_of("queries")
+        backend.calibrate(*means, {})
+        ids = [chunks[2].id, "gone", chunks[0].id, chunks[2].id]
+        expected = unit(np.stack([raw["other"], raw["one two"]]) - means[0])
+        found = live(backend).vectors(ids)
+        assert found.shape == (4, DIM)
+        np.testing.assert_allclose(found[[0, 2, 3]], expected[[0, 1, 0]], atol=1e-6)
+        assert not found[1].any()
+        assert len(live(backend).vectors([])) == 0
+
+    def test_parts_with_names_and_states_come_back(self, backend: Documents, reopened) -> None:
+        backend.save_vectors(["v"], np.ones((1, DIM), np.float32))
+        pages = [
+            Page(1, "same words", label="sheet A"),
+            Page(1, "same words", label="sheet B"),
+            Page(2, "same words", PageState.OCR, "recognised"),
+            Page(3, "", PageState.SCANNED, "an image"),
+        ]
+        row = DocumentRow(document_id("docs", "a.xlsx"), "docs", "/root", "a.xlsx", "xlsx")
+        pieces = [Piece(at, Span(0, 4), "v") for at in (0, 1, 2)]
+        backend.upsert(row, pages, [*pieces, Piece(2, Span(5, 10), "v")])
+        for again in (False, True):
+            store = reopened() if again else backend
+            chunks = live(store).chunks(row.id)
+            assert [chunk.place for chunk in chunks] == ["sheet A", "sheet B", "page 2", "page 2"]
+            assert [chunk.state for chunk in chunks] == [
+                *2 * [PageState.TEXT],
+                *2 * [PageState.OCR],
+            ]
+            assert len({chunk.id for chunk in chunks}) == 4
+            assert live(store).pages(row.id) == pages
+            account = live(store).account(row.id)
+            assert [(p.number, p.label, p.state, p.reason) for p in account] == [
+                (p.number, p.label, p.state, p.reason) for p in pages
+            ]
+            assert [page.chunks for page in account] == [1, 1, 2, 0]
+            assert live(store).accounts() == {row.id: account}
+            moved = replace(row, id=document_id("docs", "b.xlsx"), path="b.xlsx")
+            store.rename(row.id, moved)
+            assert len({chunk.id for chunk in live(store).chunks(moved.id)}) == 4
+            store.rename(moved.id, row)
+            assert live(store).chunks(row.id) == chunks
+        assert live(store).account("nowhere") == []
+
+    def test_files_that_gave_nothing_are_remembered(self, backend: Documents, reopened) -> None:
+        assert live(backend).unread() == []
+        failed = UnreadFile("/b", "x\udcff.pdf", FileStatus.FAILED, "broken", 5, 7, "v1")
+        skipped = UnreadFile("/a", "y.png", FileStatus.SKIPPED, "not a document")
+        backend.set_unread([failed, skipped])
+        again = reopened()
+        assert live(again).unread() == [skipped, failed]
+        assert again.info()["unread"] == {"failed": 1, "skipped": 1}
+
+    def test_a_touch_changes_file_facts_alone(self, backend: Documents) -> None:
+        row = put(backend, "a.txt", "text", title="T")
+        changed = DocumentRow(
+            row.id, "docs", "/new", "a.txt", "txt", size=7, mtime_ns=8, sha256="h"
+        )
+        backend.touch(changed)
+        now = live(backend).document(row.id)
+        assert (now.root, now.size, now.mtime_ns, now.sha256) == ("/new", 7, 8, "h")
+        assert (now.title, now.chunks) == ("T", 1)
+
+    def test_a_document_without_chunks_is_listed(self, backend: Documents) -> None:
+        row = DocumentRow("id", "docs", "/root", "scan.pdf", "pdf")
+        backend.upsert(row, [Page(1, "", PageState.SCANNED, "no text")], [])
+        assert [row.path for row in live(backend).documents(Filter.parse({"format": "pdf"}))]
+        assert backend.info()["page_states"] == {"scanned": 1}
+
+    def test_samples_are_the_same_whatever_the_order(self, backend: Documents) -> None:
+        rows = [put(backend, f"{n}.txt", f"text {n}") for n in range(30)]
+        sample = live(backend).sample_chunks(10)
+        vectors = live(backend).sample_vectors(10)
+        assert len({chunk.id for chunk in sample}) == 10
+        np.testing.assert_array_equal(vectors, [vector_of(chunk.text) for chunk in sample])
+        backend.delete([row.id for row in rows])
+        for number in reversed(range(30)):
+            put(backend, f"{number}.txt", f"text {number}")
+        assert live(backend).sample_chunks(10) == sample
+        assert len(live(backend).sample_chunks(99)) == 30
+
+    def test_an_index_belongs_to_one_model(self, backend: Documents, reopened) -> None:
+        assert live(backend).embedder_settings() is None
+        backend.claim(settings("wrong", "w0", 8), ChunkSettings())
+        backend.claim(settings("fake"), ChunkSettings())  # empty: bound anew
+        put(backend, "a.txt", "text")
+        backend.claim(settings("same weights elsewhere"), ChunkSettings())
+        with pytest.raises(IndexStateError, match=r"fake.*other"):
+            backend.claim(settings("other", "w2"), ChunkSettings())
+        with reopened() as now:
+            assert live(now).embedder_settings() == settings("fake")
+            assert live(now).chunk_settings() == ChunkSettings()
+
+    def test_the_generation_grows_with_every_change(self, backend: Documents) -> None:
+        seen = [live(backend).generation()]
+        row = put(backend, "a.txt", "text")
+        for change in (
+            lambda: None,
+            lambda: backend.touch(row),
+            lambda: backend.rename(row.id, DocumentRow("new", "docs", "", "b.txt", "txt")),
+            lambda: backend.delete(["new"]),
+            lambda: backend.finish({}),
+        ):
+            change()
+            seen.append(live(backend).generation())
+        assert seen == sorted(set(seen))
+
+    def test_progress_is_seen_while_a_run_lasts(self, backend: Documents) -> None:
+        generation = live(backend).generation()
+        backend.set_progress({"files_done": 1})
+        assert backend.info()["progress"] == {"files_done": 1}
+        assert live(backend).generation() == generation
+        backend.set_progress(None)
+        assert backend.info()["progress"] is None
+
+
+class PassagesContract:
+    """The search over them, by vectors and by weighted terms; see the module's docstring."""
 
     def test_dense_search_is_brute_force(self, backend: Documents) -> None:
         rng = np.random.default_rng(1)
@@ -201,51 +472,6 @@ class BackendContract:
                 assert now.info()["chunks"] == 12
                 if look:
                     now.finish({})
-
-    def test_an_update_replaces_the_whole_document(self, backend: Documents) -> None:
-        row = put(backend, "a.txt", "alpha one", "alpha two")
-        old = {chunk.id for chunk in live(backend).chunks(row.id)}
-        put(backend, "a.txt", "beta only")
-        assert [chunk.text for chunk in live(backend).chunks(row.id)] == ["beta only"]
-        assert live(backend).keyword("alpha", 5).ids == ()
-        assert not old & set(live(backend).dense(vector_of("alpha one"), 5).ids)
-        assert live(backend).document(row.id).chunks == 1
-
-    def test_two_documents_swap_their_texts(self, backend: Documents) -> None:
-        put(backend, "a.txt", "apples are red")
-        put(backend, "b.txt", "pears are green")
-        put(backend, "a.txt", "pears are green")
-        put(backend, "b.txt", "apples are red")
-        for text, path in (("apples are red", "b.txt"), ("pears are green", "a.txt")):
-            (dense,) = live(backend).get(live(backend).dense(vector_of(text), 1).ids)
-            (keyword,) = live(backend).get(live(backend).keyword(text, 1).ids)
-            assert (dense.path, dense.text) == (keyword.path, keyword.text) == (path, text)
-
-    def test_a_rename_keeps_everything_but_the_ids(self, backend: Documents, reopened) -> None:
-        old = put(backend, "old.txt", "kept words", "more words", title="Title", metadata={"n": 1})
-        backend.finish({})
-        new = DocumentRow(document_id("docs", "new.txt"), "docs", "/root", "new.txt", "txt")
-        before = live(backend).generation()
-        backend.rename(old.id, new)
-        assert live(backend).generation() > before
-        backend.finish({})
-        with reopened() as now:
-            assert live(now).document(old.id) is None
-            chunks = live(now).chunks(new.id)
-            assert [chunk.text for chunk in chunks] == ["kept words", "more words"]
-            assert chunks[0].id == chunk_id(new.id, 1, Span(0, 10), "kept words")
-            assert (chunks[0].path, chunks[0].title) == ("new.txt", "Title")
-            assert live(now).get(live(now).dense(vector_of("kept words"), 1).ids) == [chunks[0]]
-            assert live(now).get(live(now).keyword("kept", 1).ids) == [chunks[0]]
-            assert [page.text for page in live(now).pages(new.id)] == ["kept words", "more words"]
-
-    def test_a_rename_over_another_document_replaces_it(self, backend: Documents) -> None:
-        old, target = put(backend, "old.txt", "mover"), put(backend, "new.txt", "target")
-        backend.rename(old.id, target)
-        assert [chunk.text for chunk in live(backend).chunks(target.id)] == ["mover"]
-        assert live(backend).keyword("target", 5).ids == ()
-        with pytest.raises(UsageError, match="no document"):
-            backend.rename(old.id, target)
 
     def test_filtered_search_is_filtered_brute_force(self, backend: Documents) -> None:
         vectors = {}
@@ -459,73 +685,6 @@ class BackendContract:
                 path
             ]
 
-    def test_texts_come_back_exactly(self, backend: Documents, reopened) -> None:
-        odd = "nul \0 and \ud800 lone, \r\n é e\u0301 \u2028 \U0001f600 ' \" ; DROP"
-        row = DocumentRow(
-            document_id("docs", "odd\udcff.txt"), "docs", "/r\udcfe", "odd\udcff.txt", "txt",
-            title=odd, author="'; --", date="2024", sha256="s", size=2**40, mtime_ns=2**60,
-            settings="x", metadata={"k'\0": odd, "n": 2**80, "b": True, "f": 0.1, "neg": -1},
-        )  # fmt: skip
-        pages = [
-            Page(1, odd),
-            Page(2, "", PageState.SCANNED, "an image without text \ud800"),
-            Page(None, "", PageState.EMPTY),
-        ]
-        backend.save_vectors(["key\0"], vector_of("x")[None])
-        backend.upsert(row, pages, [Piece(0, Span(4, 12), "key\0")])
-        with reopened() as now:
-            assert live(now).pages(row.id) == pages
-            (chunk,) = live(now).chunks(row.id)
-            assert (chunk.text, chunk.page, chunk.path) == (odd[4:12], 1, row.path)
-            assert chunk.id == chunk_id(row.id, 1, Span(4, 12), odd[4:12])
-            stored = live(now).document(row.id)
-            assert dict(stored.metadata) == row.metadata
-            assert type(stored.metadata["b"]) is bool
-            assert stored.page_states == {
-                PageState.TEXT: 1, PageState.SCANNED: 1, PageState.EMPTY: 1
-            }  # fmt: skip
-            for name in ("source", "root", "title", "author", "date", "size", "mtime_ns"):
-                assert getattr(stored, name) == getattr(row, name)
-            assert live(now).documents(Filter.parse({"k'\0": odd})) == [stored]
-
-    def test_vectors_are_kept_by_key(self, backend: Documents) -> None:
-        keys = ["a", "b", "q:c"]
-        vectors = np.stack([vector_of(key) for key in keys])
-        backend.save_vectors(keys, vectors)
-        backend.save_vectors([], np.empty((0, DIM), np.float32))
-        assert live(backend).known_vectors(["b", "x", "q:c"]) == {"b", "q:c"}
-        np.testing.assert_array_equal(
-            live(backend).load_vectors(["q:c", "a", "a"]), vectors[[2, 0, 0]]
-        )
-        with pytest.raises(KeyError, match="missing"):
-            live(backend).load_vectors(["a", "missing"])
-        many = [f"many{n}" for n in range(5000)]
-        backend.save_vectors(many, np.ones((5000, DIM), np.float32))
-        assert live(backend).known_vectors([*many, "z"]) == set(many)
-
-    def test_finish_drops_vectors_without_a_chunk_but_keeps_queries(self, backend) -> None:
-        put(backend, "a.txt", "kept")
-        (kept,) = [f"{zlib.crc32(vector_of('kept').tobytes()):08x}"]
-        backend.save_vectors(["loose", "q:1", "q", "q;"], np.ones((4, DIM), np.float32))
-        backend.finish({"done": 1})
-        every = [kept, "loose", "q:1", "q", "q;"]
-        assert live(backend).known_vectors(every) == {kept, "q:1"}
-        assert backend.info()["last_run"] == {"done": 1}
-
-    @pytest.mark.parametrize(
-        ("vectors", "said"),
-        [
-            (np.full((1, DIM), np.nan), "NaN"),
-            (np.ones((2, DIM)), "1 keys"),
-            (np.ones((1, DIM + 1)), f"{DIM + 1} dimensions"),
-        ],
-    )
-    def test_bad_vectors_are_refused(self, backend: Documents, vectors, said: str) -> None:
-        backend.claim(settings(), ChunkSettings())
-        with pytest.raises(UsageError, match=said):
-            backend.save_vectors(["a"], vectors.astype(np.float32))
-        assert live(backend).known_vectors(["a"]) == set()
-
     def test_bad_queries_are_refused(self, backend: Documents) -> None:
         put(backend, "a.txt", "text")
         with pytest.raises(UsageError, match=f"{DIM} dimensions"):
@@ -533,114 +692,6 @@ class BackendContract:
         with pytest.raises(UsageError, match="NaN"):
             live(backend).dense(np.full(DIM, np.nan, np.float32), 3)
         assert live(backend).dense(np.ones(DIM, np.float32), 0).ids == ()
-
-    @pytest.mark.parametrize(
-        "piece",
-        [Piece(0, Span(0, 4), "unsaved"), Piece(1, Span(0, 1), "v"), Piece(0, Span(2, 99), "v")],
-    )
-    def test_a_wrong_piece_leaves_the_old_document(self, backend: Documents, piece: Piece) -> None:
-        row = put(backend, "a.txt", "old text")
-        backend.save_vectors(["v"], vector_of("v")[None])
-        before = live(backend).generation()
-        with pytest.raises(UsageError, match=r"a\.txt"):
-            backend.upsert(row, [Page(1, "new text")], [piece])
-        assert [chunk.text for chunk in live(backend).chunks(row.id)] == ["old text"]
-        assert live(backend).generation() == before
-
-    def test_the_same_piece_twice_is_one_chunk(self, backend: Documents) -> None:
-        backend.save_vectors(["v"], vector_of("v")[None])
-        row = DocumentRow("id", "docs", "", "a.txt", "txt")
-        backend.upsert(row, [Page(None, "text")] * 2, [Piece(n, Span(0, 4), "v") for n in (0, 1)])
-        assert len(live(backend).chunks("id")) == 1
-        assert live(backend).document("id").chunks == 1
-
-    def test_order_pages_and_vectors_of_chunks(self, backend: Documents) -> None:
-        raw = {text: vector_of(text) for text in ("one two", "two three", "other")}
-        row = DocumentRow(document_id("docs", "a.txt"), "docs", "/root", "a.txt", "txt")
-        backend.save_vectors(list(raw), np.stack(list(raw.values())))
-        pages = [Page(1, "one two three"), Page(2, "other")]
-        spans = [(1, Span(0, 5)), (0, Span(4, 13)), (0, Span(0, 7))]
-        keys = ["other", "two three", "one two"]
-        pieces = [Piece(at, span, key) for (at, span), key in zip(spans, keys, strict=True)]
-        backend.upsert(row, pages, pieces)
-        put(backend, "b.txt", "another document")
-        chunks = live(backend).chunks(row.id)
-        assert [chunk.text for chunk in chunks] == ["one two", "two three", "other"]
-        assert live(backend).order(row.id) == [chunk.id for chunk in chunks]
-        assert live(backend).order("gone") == []
-        for chunk in chunks:
-            page = live(backend).page_of(chunk.id)
-            assert page is not None
-            assert (page.number, page.text) == (chunk.page, pages[chunk.page - 1].text)
-        assert live(backend).page_of("gone") is None
-        means = vector_of("passages"), vector_of("queries")
-        backend.calibrate(*means, {})
-        ids = [chunks[2].id, "gone", chunks[0].id, chunks[2].id]
-        expected = unit(np.stack([raw["other"], raw["one two"]]) - means[0])
-        found = live(backend).vectors(ids)
-        assert found.shape == (4, DIM)
-        np.testing.assert_allclose(found[[0, 2, 3]], expected[[0, 1, 0]], atol=1e-6)
-        assert not found[1].any()
-        assert len(live(backend).vectors([])) == 0
-
-    def test_parts_with_names_and_states_come_back(self, backend: Documents, reopened) -> None:
-        backend.save_vectors(["v"], np.ones((1, DIM), np.float32))
-        pages = [
-            Page(1, "same words", label="sheet A"),
-            Page(1, "same words", label="sheet B"),
-            Page(2, "same words", PageState.OCR, "recognised"),
-            Page(3, "", PageState.SCANNED, "an image"),
-        ]
-        row = DocumentRow(document_id("docs", "a.xlsx"), "docs", "/root", "a.xlsx", "xlsx")
-        pieces = [Piece(at, Span(0, 4), "v") for at in (0, 1, 2)]
-        backend.upsert(row, pages, [*pieces, Piece(2, Span(5, 10), "v")])
-        for again in (False, True):
-            store = reopened() if again else backend
-            chunks = live(store).chunks(row.id)
-            assert [chunk.place for chunk in chunks] == ["sheet A", "sheet B", "page 2", "page 2"]
-            assert [chunk.state for chunk in chunks] == [
-                *2 * [PageState.TEXT],
-                *2 * [PageState.OCR],
-            ]
-            assert len({chunk.id for chunk in chunks}) == 4
-            assert live(store).pages(row.id) == pages
-            account = live(store).account(row.id)
-            assert [(p.number, p.label, p.state, p.reason) for p in account] == [
-                (p.number, p.label, p.state, p.reason) for p in pages
-            ]
-            assert [page.chunks for page in account] == [1, 1, 2, 0]
-            assert live(store).accounts() == {row.id: account}
-            moved = replace(row, id=document_id("docs", "b.xlsx"), path="b.xlsx")
-            store.rename(row.id, moved)
-            assert len({chunk.id for chunk in live(store).chunks(moved.id)}) == 4
-            store.rename(moved.id, row)
-            assert live(store).chunks(row.id) == chunks
-        assert live(store).account("nowhere") == []
-
-    def test_files_that_gave_nothing_are_remembered(self, backend: Documents, reopened) -> None:
-        assert live(backend).unread() == []
-        failed = UnreadFile("/b", "x\udcff.pdf", FileStatus.FAILED, "broken", 5, 7, "v1")
-        skipped = UnreadFile("/a", "y.png", FileStatus.SKIPPED, "not a document")
-        backend.set_unread([failed, skipped])
-        again = reopened()
-        assert live(again).unread() == [skipped, failed]
-        assert again.info()["unread"] == {"failed": 1, "skipped": 1}
-
-    def test_a_touch_changes_file_facts_alone(self, backend: Documents) -> None:
-        row = put(backend, "a.txt", "text", title="T")
-        changed = DocumentRow(
-            row.id, "docs", "/new", "a.txt", "txt", size=7, mtime_ns=8, sha256="h"
-        )
-        backend.touch(changed)
-        now = live(backend).document(row.id)
-        assert (now.root, now.size, now.mtime_ns, now.sha256) == ("/new", 7, 8, "h")
-        assert (now.title, now.chunks) == ("T", 1)
-
-    def test_a_document_without_chunks_is_listed(self, backend: Documents) -> None:
-        row = DocumentRow("id", "docs", "/root", "scan.pdf", "pdf")
-        backend.upsert(row, [Page(1, "", PageState.SCANNED, "no text")], [])
-        assert [row.path for row in live(backend).documents(Filter.parse({"format": "pdf"}))]
-        assert backend.info()["page_states"] == {"scanned": 1}
 
     def test_an_expansion_joins_the_query(self, backend: Documents) -> None:
         words = ("amber", "birch", "cedar", "delta")
@@ -688,51 +739,77 @@ class BackendContract:
         with reopened() as now:
             assert live(now).dense_weight == 0.5
 
-    def test_samples_are_the_same_whatever_the_order(self, backend: Documents) -> None:
-        rows = [put(backend, f"{n}.txt", f"text {n}") for n in range(30)]
-        sample = live(backend).sample_chunks(10)
-        vectors = live(backend).sample_vectors(10)
-        assert len({chunk.id for chunk in sample}) == 10
-        np.testing.assert_array_equal(vectors, [vector_of(chunk.text) for chunk in sample])
-        backend.delete([row.id for row in rows])
-        for number in reversed(range(30)):
-            put(backend, f"{number}.txt", f"text {number}")
-        assert live(backend).sample_chunks(10) == sample
-        assert len(live(backend).sample_chunks(99)) == 30
-
-    def test_an_index_belongs_to_one_model(self, backend: Documents, reopened) -> None:
-        assert live(backend).embedder_settings() is None
-        backend.claim(settings("wrong", "w0", 8), ChunkSettings())
-        backend.claim(settings("fake"), ChunkSettings())  # empty: bound anew
-        put(backend, "a.txt", "text")
-        backend.claim(settings("same weights elsewhere"), ChunkSettings())
-        with pytest.raises(IndexStateError, match=r"fake.*other"):
-            backend.claim(settings("other", "w2"), ChunkSettings())
-        with reopened() as now:
-            assert live(now).embedder_settings() == settings("fake")
-            assert live(now).chunk_settings() == ChunkSettings()
-
-    def test_the_generation_grows_with_every_change(self, backend: Documents) -> None:
-        seen = [live(backend).generation()]
-        row = put(backend, "a.txt", "text")
-        for change in (
-            lambda: None,
-            lambda: backend.touch(row),
-            lambda: backend.rename(row.id, DocumentRow("new", "docs", "", "b.txt", "txt")),
-            lambda: backend.delete(["new"]),
-            lambda: backend.finish({}),
+    def test_weighted_terms_are_summed_and_the_best_way_of_a_word_counts(
+        self, backend: Documents
+    ) -> None:
+        texts = ["cat cat dog", "dog bird", "bird bird fish long long text", "nothing", "cat fish"]
+        put(backend, "a.txt", *texts)
+        ids = sorted(all_chunks(backend))
+        cat, dog, bird = (
+            live(backend).keyword_scores(word, ids).astype(np.float64)
+            for word in ("cat", "dog", "bird")
+        )
+        for query, expected in (
+            (TermQuery((((("cat", 2.0),),),)), 2 * cat),
+            (TermQuery((((("cat", 1.0), ("dog", 0.5)),),)), cat + 0.5 * dog),
+            (
+                TermQuery((((("cat", 0.5),), (("dog", 1.0),), (("gone", 9.0),)),)),
+                np.maximum(0.5 * cat, dog),
+            ),
+            (
+                TermQuery((((("cat", 1.0),), (("bird", 0.25),)), ((("dog", 3.0),),))),
+                np.maximum(cat, 0.25 * bird) + 3 * dog,
+            ),
+            (TermQuery((((("bird", 1.0), ("bird", 1.0)),),)), 2 * bird),
+            (TermQuery((((("gone", 1.0),),),)), 0 * cat),
+            (TermQuery(), 0 * cat),
         ):
-            change()
-            seen.append(live(backend).generation())
-        assert seen == sorted(set(seen))
+            with backend.snapshot() as now:
+                found = now.passages.keyword(query, 10)
+                scores = now.passages.keyword_scores(query, [*ids, "gone"])
+                some = now.passages.keyword(query, 10, Filter.parse({"page": {"lte": 2}}))
+            np.testing.assert_allclose(scores, [*expected, 0], atol=1e-5)
+            there = {i: s for i, s in zip(ids, expected.tolist(), strict=True) if s > 0}
+            check_ranking(found, there, 10)
+            assert found.mean == pytest.approx(expected.mean(), abs=1e-6)
+            assert found.std == pytest.approx(expected.std(), abs=1e-6)
+            pages = {id_: chunk.page for id_, (_, chunk) in all_chunks(backend).items()}
+            check_ranking(some, {i: s for i, s in there.items() if pages[i] <= 2}, 10)
+            assert (some.mean, some.std) == (found.mean, found.std)
 
-    def test_progress_is_seen_while_a_run_lasts(self, backend: Documents) -> None:
-        generation = live(backend).generation()
-        backend.set_progress({"files_done": 1})
-        assert backend.info()["progress"] == {"files_done": 1}
-        assert live(backend).generation() == generation
-        backend.set_progress(None)
-        assert backend.info()["progress"] is None
+    def test_an_expanded_query_is_a_term_query(self, backend: Documents) -> None:
+        query = TermQuery((((("a", 1.0), ("b", 2.0)), (("c", 3.0),)),))
+        assert query.expanded(Expansion(0.5, (("d", 0.25),))) == TermQuery(
+            (((("a", 0.5), ("b", 1.0)), (("c", 1.5),)), ((("d", 0.25),),))
+        )
+
+    @pytest.mark.parametrize("dense", [True, False])
+    def test_a_snapshot_stays_as_it_is(self, backend: Documents, dense: bool) -> None:
+        """Whatever is committed meanwhile, also where the vectors are loaded only then."""
+        rows = [put(backend, f"{n}.txt", f"amber text{n}") for n in range(12)]
+        backend.finish({})
+        query = vector_of("q")
+        before = live(backend).dense(query, 99), live(backend).keyword("amber text3", 99)
+        ids = sorted(all_chunks(backend))
+        vectors = live(backend).vectors(ids)
+        with backend.snapshot(dense=dense) as now:
+            generation = now.catalog.generation()
+            backend.delete([row.id for row in rows[:4]])
+            put(backend, "new.txt", "amber new")
+            backend.calibrate(vector_of("one") / 9, vector_of("other") / 9, {})
+            backend.finish({})
+            newer = live(backend).dense(query, 99)
+            found = now.dense(query, 99), now.keyword("amber text3", 99)
+            for one, other in zip(found, before, strict=True):
+                assert (one.ids, one.mean, one.std) == (other.ids, other.mean, other.std)
+                np.testing.assert_array_equal(one.scores, other.scores)
+            np.testing.assert_array_equal(now.passages.vectors(ids), vectors)
+            assert [chunk.id for chunk in now.catalog.get(ids)] == ids
+            assert now.passages.count() == 12
+            assert now.catalog.generation() == generation
+            assert newer.ids != before[0].ids
+        assert live(backend).dense(query, 99).ids == newer.ids
+        assert live(backend).count() == 9
 
 
 def _pairs(found: ScoredIds) -> tuple[tuple[str, ...], list[float]]:

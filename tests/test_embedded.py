@@ -31,7 +31,8 @@ from retriever.types import (
 )
 from tests.backend_contract import (
     DIM,
-    BackendContract,
+    DocumentsContract,
+    PassagesContract,
     all_chunks,
     brute_force,
     check_ranking,
@@ -64,18 +65,36 @@ def reopened(folder: Path, backend: EmbeddedBackend):
     return again
 
 
-class TestContract(BackendContract):
+class TestDocuments(DocumentsContract):
     pass
 
 
-class TestContractApproximate(BackendContract):
+class TestPassages(PassagesContract):
+    pass
+
+
+@pytest.fixture
+def approximate(folder: Path, monkeypatch):
+    """A kind that only finds candidates."""
+    monkeypatch.setattr(faiss_store, "NARROW", 5)
+    with EmbeddedBackend.open(folder, create=True, factory="SQ8") as opened:
+        yield opened
+
+
+class TestDocumentsApproximate(DocumentsContract):
     """The same promises hold for a kind that only finds candidates."""
 
     @pytest.fixture
-    def backend(self, folder: Path, monkeypatch):
-        monkeypatch.setattr(faiss_store, "NARROW", 5)
-        with EmbeddedBackend.open(folder, create=True, factory="SQ8") as opened:
-            yield opened
+    def backend(self, approximate: EmbeddedBackend):
+        return approximate
+
+
+class TestPassagesApproximate(PassagesContract):
+    """The same promises hold for a kind that only finds candidates."""
+
+    @pytest.fixture
+    def backend(self, approximate: EmbeddedBackend):
+        return approximate
 
 
 # What a folder can be

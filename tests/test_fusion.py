@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from retriever import fusion
+from retriever.backends import Snapshot
 from retriever.heldout import taken_out
 from retriever.index import Index
 from retriever.search import asked_again
@@ -131,7 +132,7 @@ def test_a_share_of_the_score_is_left() -> None:
     """What BM25 gives the rest, by the formula, over what it gives the whole."""
 
     class Counts:
-        def term_counts(self, terms):
+        def document_frequencies(self, terms):
             return dict.fromkeys(terms, 2)
 
     text = (
@@ -144,7 +145,7 @@ def test_a_share_of_the_score_is_left() -> None:
         return times * 2.2 / (times + 1.2 * (0.25 + 0.75 * length / 8))
 
     expected = part(1, rest) / (part(2, whole) + 2 * part(1, whole))
-    assert fusion._share_left(Counts(), item, 8, 100) == pytest.approx(expected)
+    assert fusion._share_left(Snapshot(None, Counts()), item, 8, 100) == pytest.approx(expected)
 
 
 def _chunk(text):

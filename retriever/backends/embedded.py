@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import DoubleScores, Keys, Scores, Vectors
 from retriever.backends import snapshots
-from retriever.backends.protocols import ScoredIds, Vectors
+from retriever.backends.protocols import ScoredIds
 from retriever.backends.ranking import best_of, ranked
 from retriever.backends.snapshot import Snapshot
 from retriever.backends.state import SearchState, StateKeeper
@@ -303,12 +303,12 @@ class EmbeddedPassages:
         vector = checked_query(query, state.store.tail.dimension)
         allowed = None if where is None else reader.matching_keys(where)
 
-        def nearest(count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        def nearest(count: int) -> tuple[Keys, Scores]:
             return state.search(reader, vector, count, allowed)
 
         return ScoredIds(*ranked(nearest, k, reader.ids_of), *state.statistics(vector))
 
-    def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> NDArray[np.float32]:
+    def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
         """See `PassageSearch.dense_scores`."""
         by_id = self._reader.keys_of(chunk_ids)
         scores = np.zeros(len(chunk_ids), dtype=np.float32)
@@ -331,12 +331,12 @@ class EmbeddedPassages:
             allowed = np.isin(keys, self._reader.matching_keys(where))
             keys, scores = keys[allowed], scores[allowed]
 
-        def top(count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        def top(count: int) -> tuple[Keys, Scores]:
             return best_of(keys, scores, count)
 
         return ScoredIds(*ranked(top, k, self._reader.ids_of), found.mean, found.std)
 
-    def keyword_scores(self, query: TermQuery, chunk_ids: Sequence[str]) -> NDArray[np.float32]:
+    def keyword_scores(self, query: TermQuery, chunk_ids: Sequence[str]) -> DoubleScores:
         """See `PassageSearch.keyword_scores`."""
         found = self._matches.of(self._reader, query)
         by_id = self._reader.keys_of(chunk_ids)
@@ -344,7 +344,7 @@ class EmbeddedPassages:
         places = np.searchsorted(found.keys, keys)
         present = places < len(found.keys)
         present[present] = found.keys[places[present]] == keys[present]
-        scores = np.zeros(len(keys), dtype=np.float32)
+        scores = np.zeros(len(keys))
         scores[present] = found.scores[places[present]]
         return scores
 
@@ -372,7 +372,7 @@ class EmbeddedPassages:
         return self._reader.count_chunks()
 
 
-def _sorted_keys(by_id: Mapping[str, int]) -> NDArray[np.int64]:
+def _sorted_keys(by_id: Mapping[str, int]) -> Keys:
     return np.array(sorted(by_id.values()), dtype=np.int64)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.arrays import DoubleScores, Scores, Vectors
 from retriever.calibration import Calibration
 from retriever.filters import Filter
 from retriever.settings import ChunkSettings, EmbedderSettings
@@ -33,9 +34,6 @@ from retriever.types import (
 if TYPE_CHECKING:
     from retriever.backends.snapshot import Snapshot
 
-Vectors = NDArray[np.float32]
-Scores = NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True)
 class ScoredIds:
@@ -51,11 +49,11 @@ class ScoredIds:
     mean: float
     std: float
 
-    def standardised(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    def standardised(self, scores: NDArray[np.floating]) -> DoubleScores:
         """(score − mean) / deviation; a side that tells no chunk from another says nothing."""
         if self.std <= 0:
             return np.zeros(len(scores))
-        found: NDArray[np.float64] = (scores.astype(np.float64) - self.mean) / self.std
+        found: DoubleScores = (scores.astype(np.float64) - self.mean) / self.std
         return found
 
 
@@ -74,7 +72,7 @@ class PassageSearch(Protocol):
     def keyword(self, query: TermQuery, k: int, where: Filter | None = None) -> ScoredIds:
         """The `k` chunks with the best score > 0: weighted BM25 (k1 1.2, b 0.75)."""
 
-    def keyword_scores(self, query: TermQuery, chunk_ids: Sequence[str]) -> Scores:
+    def keyword_scores(self, query: TermQuery, chunk_ids: Sequence[str]) -> DoubleScores:
         """The score of each chunk, 0 without a term of the query, or for one that is gone: (n,)."""
 
     def vectors(self, chunk_ids: Sequence[str]) -> Vectors:

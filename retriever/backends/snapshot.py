@@ -9,17 +9,14 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import Scores, Vectors
 from retriever.backends.keyword_query import Analysed, KeywordQuery
 from retriever.backends.protocols import CatalogReader, PassageSearch, ScoredIds
 from retriever.calibration import Calibration
 from retriever.filters import Filter
 from retriever.stores.exact import checked_query
 from retriever.types import Expansion, KeywordScore, TermQuery
-
-Vectors = NDArray[np.float32]
-Scores = NDArray[np.float32]
 
 
 class Snapshot:
@@ -90,7 +87,7 @@ class Snapshot:
     ) -> Scores:
         """The BM25 score of each chunk, 0 without a query word: (n,); see `keyword`."""
         terms = self._terms(query, tolerant, expansion)
-        return self.passages.keyword_scores(terms, chunk_ids)
+        return self.passages.keyword_scores(terms, chunk_ids).astype(np.float32)
 
     def keyword_most(self, query: str) -> float:
         """The BM25 score of a passage that has every word of the query as often as it counts.

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from retriever.arrays import Keys, Scores, Vectors
 from retriever.backends.recent import RecentVectors
 from retriever.calibration import Calibration
 from retriever.catalog import Catalog, Reader, SnapshotRow
-from retriever.stores import Ids, Scores, Vectors
 from retriever.stores.exact import products
 from retriever.stores.faiss import FaissStore, build, factory_for, read
 from retriever.stores.layered import LayeredStore, Tail
@@ -49,21 +49,21 @@ class SearchState:
     store: LayeredStore
     last_key: int
     last_removal: int
-    sample: tuple[Ids, Vectors] | None
+    sample: tuple[Keys, Vectors] | None
     damaged: bool = False
     recent: RecentVectors = field(default_factory=RecentVectors)
 
     def search(
-        self, reader: Reader, query: Vectors, k: int, allowed: Ids | None
-    ) -> tuple[Ids, Scores]:
+        self, reader: Reader, query: Vectors, k: int, allowed: Keys | None
+    ) -> tuple[Keys, Scores]:
         """The `k` chunks nearest to the calibrated query (dim,): keys (m,), cosines (m,)."""
 
-        def fetch(keys: Ids) -> tuple[Ids, Vectors]:
+        def fetch(keys: Keys) -> tuple[Keys, Vectors]:
             return self.vectors(reader, keys)
 
         return self.store.search(query, k, allowed, fetch=fetch)
 
-    def vectors(self, reader: Reader, keys: Ids) -> tuple[Ids, Vectors]:
+    def vectors(self, reader: Reader, keys: Keys) -> tuple[Keys, Vectors]:
         """Calibrated vectors of chunks: keys (m,) as given, without those gone, and (m, dim).
 
         `reader` is of the same generation. Where the store is exact, or the key was looked up
@@ -72,7 +72,7 @@ class SearchState:
         if self.store.is_exact:
             return keys, self.store.vectors(keys)
 
-        def fetch(keys: Ids) -> tuple[Ids, Vectors]:
+        def fetch(keys: Keys) -> tuple[Keys, Vectors]:
             found, raw = reader.chunk_vectors(keys)
             return found, self.calibration.passage(raw)
 
@@ -183,7 +183,7 @@ def build_store(reader: Reader, means: Calibration, factory: str | None, count: 
     return build(_calibrated(reader, 0, means), dimension, kind, training=training)
 
 
-def _calibrated(reader: Reader, key: int, means: Calibration) -> Iterator[tuple[Ids, Vectors]]:
+def _calibrated(reader: Reader, key: int, means: Calibration) -> Iterator[tuple[Keys, Vectors]]:
     for keys, raw in reader.vectors_after(key):
         yield keys, means.passage(raw)
 
@@ -231,7 +231,7 @@ def _caught_up(state: SearchState, reader: Reader) -> SearchState:
 
 def _sample(
     state: SearchState, before: SearchState | None, reader: Reader
-) -> tuple[Ids, Vectors] | None:
+) -> tuple[Keys, Vectors] | None:
     """What the statistics are over, when the store does not give all scores cheaply."""
     count = len(state.store)
     if count <= MOST_EXACT and state.store.is_exact:

@@ -10,13 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import DoubleScores, Keys
 from retriever.catalog.postings import Terms
 from retriever.types import TermQuery, WeightedTerms
-
-Keys = NDArray[np.int64]
-Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class Matches:
     """
 
     keys: Keys
-    scores: Scores
+    scores: DoubleScores
     total: int
 
     @property
@@ -50,20 +47,22 @@ def matches(query: TermQuery, terms: Terms, total: int) -> Matches:
     return Matches(*_merged(words, np.add), total)
 
 
-def _best(alternatives: Sequence[tuple[Keys, Scores]]) -> tuple[Keys, Scores]:
+def _best(alternatives: Sequence[tuple[Keys, DoubleScores]]) -> tuple[Keys, DoubleScores]:
     return _merged(alternatives, np.maximum)
 
 
-def _weighted(terms: WeightedTerms, postings: Terms) -> tuple[Keys, Scores]:
+def _weighted(terms: WeightedTerms, postings: Terms) -> tuple[Keys, DoubleScores]:
     """The weighted sum of the terms' BM25 scores."""
     return _merged([_times(weight, postings.bm25(term)) for term, weight in terms], np.add)
 
 
-def _times(weight: float, side: tuple[Keys, Scores]) -> tuple[Keys, Scores]:
+def _times(weight: float, side: tuple[Keys, DoubleScores]) -> tuple[Keys, DoubleScores]:
     return side if weight == 1 else (side[0], weight * side[1])
 
 
-def _merged(sides: Sequence[tuple[Keys, Scores]], join: np.ufunc) -> tuple[Keys, Scores]:
+def _merged(
+    sides: Sequence[tuple[Keys, DoubleScores]], join: np.ufunc
+) -> tuple[Keys, DoubleScores]:
     """Scores > 0 by key of several sides as one; `join` takes two of one key, 0 for none."""
     there = [(keys, values) for keys, values in sides if len(keys)]
     if len(there) < 2:

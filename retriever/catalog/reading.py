@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import Keys, Vectors
 from retriever.calibration import Calibration
 from retriever.catalog.keywords import Matches, matches
 from retriever.catalog.names import Known, Names
@@ -33,9 +33,6 @@ from retriever.types import (
     TermQuery,
     UnreadFile,
 )
-
-Keys = NDArray[np.int64]
-Vectors = NDArray[np.float32]
 
 BLOCK = 2048
 """Rows read at a time: bounds the memory of everything that goes over all chunks."""

@@ -13,12 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import Vectors
 from retriever.filters import comparable, kind_of
 from retriever.types import Scalar, UsageError
-
-Vectors = NDArray[np.float32]
 
 APPLICATION_ID = 0x57564131  # "WVA1": tells our files from other SQLite databases
 VERSION = 3

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from retriever.arrays import Vectors
 from retriever.calibration import Calibration
 from retriever.catalog import fulltext
-from retriever.catalog.reading import Reader, SnapshotRow, Vectors
+from retriever.catalog.reading import Reader, SnapshotRow
 from retriever.catalog.schema import add_bodies, blob, metadata_rows, unblob, vector_blob
 from retriever.settings import EmbedderSettings
 from retriever.types import DocumentRow, Page, Piece, Span, UnreadFile, UsageError, chunk_id
