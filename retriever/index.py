@@ -567,7 +567,7 @@ class Index:
         def embed(texts: Sequence[str]) -> Vectors:
             return embedder.embed_inputs([embedder.passage_input(text, title) for text in texts])
 
-        with self.backend.reading() as catalog:
+        with self._reading() as catalog:
             means = catalog.means()
         query = self.embed_query(explanation.query)
         return deletion(explanation, query, embed, means, count=count, draws=draws)

@@ -91,7 +91,10 @@ def run_explain(options: argparse.Namespace) -> int:
         raise UsageError(f"--hit counts from 1; it is {options.hit}")
     colour = sys.stdout.isatty()
     told: Any
-    with Index.open(options.index, device=options.device, dtype=options.dtype) as index:
+    with (
+        Index.open(options.index, device=options.device, dtype=options.dtype) as index,
+        index.snapshot(),  # what is found and what is told of it are of one generation
+    ):
         how = {
             "mode": options.mode,
             "syntax": not options.literal,
