@@ -403,7 +403,9 @@ def test_chunks_may_vanish_during_a_search(tmp_path, monkeypatch) -> None:
         assert len(hits) == index.info()["chunks"] < len(expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"by_file": True}, {"diversity": 0.5, "context": 1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"feedback": False}, {"by_file": True}, {"diversity": 0.5, "context": 1}]
+)
 def test_the_only_match_of_a_filter_appears_between_the_two_sides(
     tmp_path, monkeypatch, options
 ) -> None:
