@@ -104,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report = index.sync(asked.folder, passwords=passwords_of(asked.folder), ocr=asked.ocr)
         seconds = time.perf_counter() - started
         after = peak()
-        told = account(index.backend, str(asked.folder))
+        with index.backend.reading() as catalog:
+            told = account(catalog, str(asked.folder))
         lost = missed(index)
         documents = sum(row.chunks > 0 for row in index.documents())
     print("\n".join(account_lines(told, everything=asked.all)))

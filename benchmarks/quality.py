@@ -38,12 +38,12 @@ from benchmarks.tables import (
     variant_table,
 )
 from benchmarks.trained import Matrix, Trained
+from retriever.arrays import DoubleScores
 from retriever.cache import remembered, write_atomically
 from retriever.embedder import AlignedWVA
 from retriever.evaluate import MODES, Prepared, prepared
 from retriever.index import Index
 from retriever.labels import Retrieval, read_retrieval
-from retriever.rerank import Scores
 from retriever.runs import Run, comparisons_json, digest, measured
 from retriever.search_options import Mode
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
@@ -85,7 +85,7 @@ class RememberingWVA(AlignedWVA):
 
     def log_likelihoods(
         self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
-    ) -> Scores:
+    ) -> DoubleScores:
         """As `AlignedWVA`'s."""
         read = [*passages, *(titles or ())]
         name = digest(["likelihood", self.fingerprint, self.dtype, query, *read])
@@ -113,11 +113,12 @@ class RememberingWVA(AlignedWVA):
             return super().embed_inputs(inputs)
         embedder, backend = self._known.embedder, self._known.backend
         keys = [embedder.key(each) for each in inputs]
-        stored = backend.known_vectors(keys)
-        there = [key in stored for key in keys]
         vectors = np.zeros((len(inputs), self.dimension), dtype=np.float32)
-        if any(there):
-            vectors[there] = backend.load_vectors(list(compress(keys, there)))
+        with backend.reading() as catalog:
+            stored = catalog.known_vectors(keys)
+            there = [key in stored for key in keys]
+            if any(there):
+                vectors[there] = catalog.load_vectors(list(compress(keys, there)))
         new = [not each for each in there]
         vectors[new] = super().embed_inputs(list(compress(inputs, new)))
         return vectors
@@ -175,7 +176,8 @@ class Bench:
     def keyword_scores(self, text: str) -> Matrix:
         """BM25 of each whole document, 0 without a word of the query: (documents,)."""
         scores = np.zeros(len(self.ids), dtype=np.float32)
-        found = self.whole.index.backend.keyword(text, len(self._place))
+        with self.whole.index.snapshot(dense=False) as now:
+            found = now.keyword(text, len(self._place))
         places = [self._place[chunk] for chunk in found.ids]
         np.maximum.at(scores, places, found.scores)
         return scores
@@ -223,7 +225,8 @@ class Bench:
         self._tell("costs …")
         index, opponent, documents = self.ours.index, self.opponent, self._documents
         embedder, info = index.embedder, index.info()
-        sample = index.backend.sample_chunks(COST_PASSAGES)
+        with index.backend.reading() as catalog:
+            sample = catalog.sample_chunks(COST_PASSAGES)
         ours = self._indexing(
             [embedder.passage_input(chunk.text, chunk.title) for chunk in sample],
             embedder.embed_inputs,

@@ -15,7 +15,7 @@ passes more often. What is compared is what the query itself says about the pass
     hybrid   both, each standardised by the background's best ones; keywords count twice
 
 There is one background for each of the three, always of the whole index, whatever the filter.
-This module asks a backend; the questions' vectors are handed over.
+This module asks a snapshot; the questions' vectors are handed over.
 """
 
 from __future__ import annotations
@@ -29,14 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retriever.backends import Backend, ScoredIds
+from retriever.arrays import DoubleScores, Scores, Vectors
+from retriever.backends import ScoredIds, Snapshot
 from retriever.filters import Filter
 from retriever.types import Hit
-
-Vectors = NDArray[np.float32]
-Scores = NDArray[np.float64]
 
 GENERAL_QUESTIONS = Path(__file__).with_name("general_questions.txt")
 """One question a line, on many subjects, in the forms that people type."""
@@ -100,7 +97,7 @@ class Background:
             return 0.0
         return bisect_left(scores, value) / (len(scores) + 1)
 
-    def both(self, dense: Scores, keyword: Scores) -> Scores:
+    def both(self, dense: DoubleScores, keyword: DoubleScores) -> DoubleScores:
         """The hybrid statistic of passages: (n,), (n,) → (n,)."""
         return _sum_of(dense, keyword, _scale(self.dense), _scale(self.keyword))
 
@@ -122,12 +119,12 @@ def general_questions() -> list[str]:
     return GENERAL_QUESTIONS.read_text("utf-8").splitlines()
 
 
-def fit(backend: Backend, questions: Sequence[str], vectors: Vectors) -> Background:
+def fit(snapshot: Snapshot, questions: Sequence[str], vectors: Vectors) -> Background:
     """The background of an index with its means as they are; `vectors` are raw, (questions, dim).
 
     It depends on the passages alone, not on their order.
     """
-    asked = [_asked(backend, *each) for each in zip(questions, vectors, strict=True)]
+    asked = [_asked(snapshot, *each) for each in zip(questions, vectors, strict=True)]
     dense = _sorted(_best(cosines) for cosines, _ in asked)
     keyword = _sorted(_best(strengths) for _, strengths in asked)
     scales = _scale(dense), _scale(keyword)
@@ -136,7 +133,7 @@ def fit(backend: Backend, questions: Sequence[str], vectors: Vectors) -> Backgro
 
 
 def matched(hits: Sequence[Hit], background: Background | None, most: float) -> list[Hit]:
-    """The hits with their `match`; `most` is the query's `Backend.keyword_most`.
+    """The hits with their `match`; `most` is the query's `Snapshot.keyword_most`.
 
     Without a background, or with an empty one, they stay as they are.
     """
@@ -159,7 +156,7 @@ def strength(keyword: float | None, most: float) -> float | None:
 
 
 def matching(
-    backend: Backend,
+    snapshot: Snapshot,
     background: Background,
     least: float,
     vector: Vectors | None,
@@ -178,8 +175,10 @@ def matching(
     """
     depth = CANDIDATES
     while True:
-        dense = None if vector is None else backend.dense(vector, depth, where)
-        keyword = None if query is None else backend.keyword(query, depth, where, tolerant=tolerant)
+        dense = None if vector is None else snapshot.dense(vector, depth, where)
+        keyword = (
+            None if query is None else snapshot.keyword(query, depth, where, tolerant=tolerant)
+        )
         if _complete(dense, keyword, depth):
             break
         reach = strength(_last(keyword, depth), most)
@@ -190,9 +189,9 @@ def matching(
     cosines: Sequence[float | None] = [None] * len(ids)
     words = cosines
     if dense is not None and vector is not None:
-        cosines = _of(ids, dense, depth, partial(backend.dense_scores, vector)).tolist()
+        cosines = _of(ids, dense, depth, partial(snapshot.dense_scores, vector)).tolist()
     if keyword is not None and query is not None:
-        ask = partial(backend.keyword_scores, query, tolerant=tolerant)
+        ask = partial(snapshot.keyword_scores, query, tolerant=tolerant)
         words = _of(ids, keyword, depth, ask).tolist()
     return {
         chunk_id
@@ -227,23 +226,20 @@ def verdict(hits: Sequence[Hit]) -> str:
     return NOTHING_MATCHES if nothing_matches(hits, CHANCE) else UNCERTAIN
 
 
-def _asked(backend: Backend, question: str, vector: Vectors) -> tuple[Scores, Scores]:
+def _asked(snapshot: Snapshot, question: str, vector: Vectors) -> tuple[DoubleScores, DoubleScores]:
     """Cosines and keyword strengths of the passages that are among the best of either side."""
-    dense = backend.dense(vector, CANDIDATES)
-    keyword = backend.keyword(question, CANDIDATES)
+    dense = snapshot.dense(vector, CANDIDATES)
+    keyword = snapshot.keyword(question, CANDIDATES)
     ids = list(dict.fromkeys([*dense.ids, *keyword.ids]))
-    cosines = _of(ids, dense, CANDIDATES, partial(backend.dense_scores, vector))
-    scores = _of(ids, keyword, CANDIDATES, partial(backend.keyword_scores, question))
-    most = backend.keyword_most(question)
+    cosines = _of(ids, dense, CANDIDATES, partial(snapshot.dense_scores, vector))
+    scores = _of(ids, keyword, CANDIDATES, partial(snapshot.keyword_scores, question))
+    most = snapshot.keyword_most(question)
     return cosines, scores / sqrt(most) if most > 0 else np.zeros(len(ids))
 
 
 def _of(
-    ids: Sequence[str],
-    side: ScoredIds,
-    depth: int,
-    ask: Callable[[list[str]], NDArray[np.float32]],
-) -> Scores:
+    ids: Sequence[str], side: ScoredIds, depth: int, ask: Callable[[list[str]], Scores]
+) -> DoubleScores:
     """The side's score of every id; it is asked for those that are not among its `depth` best.
 
     Of fewer than were asked for it has told all that score, so that the others have 0.
@@ -255,7 +251,7 @@ def _of(
     return np.array([known.get(chunk_id, 0.0) for chunk_id in ids], dtype=np.float64)
 
 
-def _best(scores: Scores) -> float:
+def _best(scores: DoubleScores) -> float:
     return float(scores.max()) if len(scores) else 0.0
 
 
@@ -272,9 +268,12 @@ def _scale(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def _sum_of(
-    dense: Scores, keyword: Scores, of_dense: tuple[float, float], of_keyword: tuple[float, float]
-) -> Scores:
-    total: Scores = (dense - of_dense[0]) / of_dense[1]
+    dense: DoubleScores,
+    keyword: DoubleScores,
+    of_dense: tuple[float, float],
+    of_keyword: tuple[float, float],
+) -> DoubleScores:
+    total: DoubleScores = (dense - of_dense[0]) / of_dense[1]
     return total + KEYWORD_WEIGHT * (keyword - of_keyword[0]) / of_keyword[1]
 
 

@@ -15,13 +15,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from retriever.arrays import DoubleVectors
 from retriever.packs import TokenIds
 from retriever.types import ModelError
-
-Rows = NDArray[np.float64]
 
 PACK_TOKENS = 1024
 """Tokens of one packed batch on the CPU: its activations stay in the processor's cache."""
@@ -67,7 +65,7 @@ class Runner:
         self.side_by_side = self.on_cpu and not pooler.is_dispatched
         self.limit = math.inf  # tokens of one batch, once memory was too small for more
 
-    def run(self, texts: Sequence[TokenIds]) -> Rows:
+    def run(self, texts: Sequence[TokenIds]) -> DoubleVectors:
         """The pooled vectors of token ids (one text at least), in their order: (n, dim)."""
         # Longest first: neighbours are of one length, and the end of the work is fine-grained.
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
@@ -107,8 +105,8 @@ class Runner:
         return len(texts)
 
     def _map(
-        self, function: Callable[[list[TokenIds]], Rows], batches: Sequence[list[TokenIds]]
-    ) -> Iterator[Rows]:
+        self, function: Callable[[list[TokenIds]], DoubleVectors], batches: Sequence[list[TokenIds]]
+    ) -> Iterator[DoubleVectors]:
         """Run batches side by side on the CPU's cores, each single-threaded.
 
         Small operations do not scale over threads, whole batches do: about a third faster. And
@@ -131,12 +129,12 @@ class Runner:
             # What was set for the workers is also what threads to come would start with.
             torch.set_num_threads(cores)
 
-    def _run_batch(self, batch: list[TokenIds]) -> Rows:
+    def _run_batch(self, batch: list[TokenIds]) -> DoubleVectors:
         """Run a batch, in as many parts as the memory asks for.
 
         What was too much once is halved, and remembered: later batches are smaller from the start.
         """
-        parts: list[Rows] = []
+        parts: list[DoubleVectors] = []
         rest = batch
         while rest:
             part = rest[: self._fitting(rest, 0, self.limit)]
@@ -154,10 +152,12 @@ class Runner:
                 self.limit = tokens // 2
         return np.concatenate(parts)
 
-    def _try_part(self, part: list[TokenIds]) -> Rows | None:
+    def _try_part(self, part: list[TokenIds]) -> DoubleVectors | None:
         """The vectors, or None when the device's memory is too small for them."""
         try:
-            rows: Rows = self.pooler.run_tapped(part, packed=self.packed).double().cpu().numpy()
+            rows: DoubleVectors = (
+                self.pooler.run_tapped(part, packed=self.packed).double().cpu().numpy()
+            )
             return rows
         except RuntimeError as error:
             if not out_of_memory(error):

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-Array = NDArray[np.float32]
+from retriever.arrays import Vectors
 
 SHIPPED = Path(__file__).with_name("shipped")
 """What comes with the package, so that no user has to compute it: the default model's arrays."""
@@ -34,7 +33,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Path(scratch.name).replace(path)
 
 
-def remembered(name: str, shape: tuple[int, ...], compute: Callable[[], Array]) -> Array:
+def remembered(name: str, shape: tuple[int, ...], compute: Callable[[], Vectors]) -> Vectors:
     """The array of this `shape` kept as `name`; computed if it is missing, or damaged.
 
     Looked for in `SHIPPED`, then in the cache. The file is NumPy's, with its SHA-256 behind the
@@ -50,19 +49,19 @@ def remembered(name: str, shape: tuple[int, ...], compute: Callable[[], Array]) 
     return array
 
 
-def packed(array: Array) -> bytes:
+def packed(array: Vectors) -> bytes:
     """What `remembered` reads: the array as NumPy writes it, and the SHA-256 of that."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest()
 
 
-def _intact(path: Path, shape: tuple[int, ...]) -> Array | None:
+def _intact(path: Path, shape: tuple[int, ...]) -> Vectors | None:
     """The array in a file; None unless it has this shape, finite values and the hash it names."""
     try:
         data = path.read_bytes()
         file = io.BytesIO(data)
-        array: Array = np.load(file, allow_pickle=False)
+        array: Vectors = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None  # not there yet, or not what was written
     end = file.tell()

@@ -24,11 +24,12 @@ the mapped vector. This module knows arrays only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-Vectors = NDArray[np.float32]
+from retriever.arrays import DoubleVectors, Vectors, normalise
 
 PRIOR_WEIGHT = 16.0
 """How many vectors of the corpus the prior counts for: with 16 chunks each has half the say."""
@@ -46,6 +47,25 @@ class Calibration:
     passage_mean: Vectors
     query_mean: Vectors
 
+    @classmethod
+    def identity(cls, dimension: int) -> Self:
+        """The calibration that only scales to length one: both means are zero."""
+        zero = np.zeros(dimension, dtype=np.float32)
+        return cls(zero, zero)
+
+    def query(self, raw: Vectors) -> Vectors:
+        """Raw query vectors (..., dim), calibrated."""
+        return apply(raw, self.query_mean)
+
+    def passage(self, raw: Vectors) -> Vectors:
+        """Raw passage vectors (..., dim), calibrated."""
+        return apply(raw, self.passage_mean)
+
+    def raw_query(self, unit: NDArray[np.floating]) -> Vectors:
+        """A raw query vector (dim,) that `query` maps to this direction (dim,) of length one."""
+        raw: Vectors = (unit + self.query_mean).astype(np.float32)
+        return raw
+
 
 @dataclass(frozen=True, slots=True)
 class SentenceMap:
@@ -59,32 +79,16 @@ class SentenceMap:
         return normalise(apply(vectors, self.mean) @ self.matrix)
 
 
-def apply(vectors: Vectors, mean: Vectors | None) -> Vectors:
+def apply(vectors: Vectors, mean: Vectors) -> Vectors:
     """`normalise(raw − mean)`: (..., dim) → (..., dim), float32; a zero row stays zero.
 
     >>> apply(np.array([[3.0, 5.0]], dtype=np.float32), np.array([0.0, 1.0], dtype=np.float32))
     array([[0.6, 0.8]], dtype=float32)
     """
     raw = np.asarray(vectors, dtype=np.float32)
-    if mean is None:
-        return normalise(raw)
     # An all-zero row is "no vector" (an empty text), not a text at the origin: it has no direction.
     present = np.any(raw != 0, axis=-1, keepdims=True)
     return normalise(np.where(present, raw - mean, raw))
-
-
-def undo(unit: NDArray[np.floating], mean: Vectors | None) -> Vectors:
-    """A raw vector that `apply` makes this direction of (of length one) again: (dim,), float32."""
-    raw: Vectors = (unit if mean is None else unit + mean).astype(np.float32)
-    return raw
-
-
-def normalise(vectors: Vectors) -> Vectors:
-    """Rows scaled to length one: (..., dim) → (..., dim); a zero row stays zero."""
-    vectors = np.asarray(vectors, dtype=np.float32)
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    units: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return units
 
 
 def shrunk_mean(vectors: Vectors, prior: Vectors, weight: float = PRIOR_WEIGHT) -> Vectors:
@@ -114,7 +118,7 @@ def sentence_map(vectors: Vectors, prior: Vectors, power: float = ZCA_POWER) -> 
     return SentenceMap(mean, soft_whitening(shrunk_covariance(rows, mean), power))
 
 
-def shrunk_covariance(vectors: Vectors, mean: Vectors) -> NDArray[np.float64]:
+def shrunk_covariance(vectors: Vectors, mean: Vectors) -> DoubleVectors:
     """The covariance of `vectors` (n, dim) about `mean`, drawn towards one alike in all directions.
 
     (n·S + dim·v·I) / (n + dim), where v is the mean variance of a direction: the prior counts for
@@ -126,11 +130,11 @@ def shrunk_covariance(vectors: Vectors, mean: Vectors) -> NDArray[np.float64]:
     count, dim = moved.shape
     total = moved.T @ moved
     variance = np.trace(total) / (max(count, 1) * dim)
-    shrunk: NDArray[np.float64] = (total + dim * variance * np.eye(dim)) / (count + dim)
+    shrunk: DoubleVectors = (total + dim * variance * np.eye(dim)) / (count + dim)
     return shrunk
 
 
-def soft_whitening(covariance: NDArray[np.float64], power: float = ZCA_POWER) -> Vectors:
+def soft_whitening(covariance: DoubleVectors, power: float = ZCA_POWER) -> Vectors:
     """`(I + C/ρ)^(−power)`, (dim, dim), symmetric, float32: strong directions are damped.
 
     ρ = tr(C²)/tr(C), the mean variance of a direction weighted by that variance: what varies less

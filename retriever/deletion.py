@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retriever import calibration
+from retriever.arrays import Vectors
 from retriever.calibration import Calibration
 from retriever.explain import Explanation
 from retriever.parts import WordSpan
 from retriever.types import UsageError
-
-Vectors = NDArray[np.float32]
 
 WORDS, DRAWS = 5, 10
 """So many words are deleted, and so often at random."""
@@ -64,7 +61,7 @@ def deletion(
     explanation: Explanation,
     query: Vectors,
     embed: Callable[[Sequence[str]], Vectors],
-    means: Calibration | None,
+    means: Calibration,
     *,
     count: int = WORDS,
     draws: int = DRAWS,
@@ -90,11 +87,8 @@ def deletion(
     chosen = [generator.choice(places, count, replace=False).tolist() for _ in range(draws)]
     words = dense.passage_words
     texts = [text, *(without(text, [words[at] for at in one]) for one in (strongest, *chosen))]
-    query_mean, passage_mean = (
-        (None, None) if means is None else (means.query_mean, means.passage_mean)
-    )
-    vectors = calibration.apply(embed(texts), passage_mean)
-    before, after, *random = (vectors @ calibration.apply(query, query_mean)).tolist()
+    vectors = means.passage(embed(texts))
+    before, after, *random = (vectors @ means.query(query)).tolist()
     return Deletion(tuple(words[at] for at in strongest), before, after, tuple(random))
 
 

@@ -15,10 +15,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.arrays import Vectors, normalise
 from retriever.search_options import check_diversity
 from retriever.types import Hit
-
-Vectors = NDArray[np.float32]
 
 POOL = 5
 """So many candidates for each result are looked at."""
@@ -39,8 +38,7 @@ def most_marginal(
     if not len(wanted) or k < 1:
         return []
     given = np.asarray(vectors, dtype=np.float64)
-    lengths = np.linalg.norm(given, axis=1, keepdims=True)
-    units = np.divide(given, lengths, out=np.zeros_like(given), where=lengths > 0)
+    units = normalise(given)
     chosen = [int(np.argmax(wanted))]
     nearest = np.full(len(wanted), -np.inf)  # cosine with the nearest one chosen
     while len(chosen) < min(k, len(wanted)):

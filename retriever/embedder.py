@@ -20,9 +20,9 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from retriever import calibration
+from retriever.arrays import DoubleScores, Vectors, normalise
 from retriever.attention import (
     HIDDEN_POOLINGS,
     AttentionPooler,
@@ -49,7 +49,6 @@ from retriever.types import ModelError, UsageError
 
 log = logging.getLogger(__name__)
 
-Vectors = NDArray[np.float32]
 
 MAX_TOKENS = 8192
 """Longer inputs are embedded in pieces, even if the model could read more at once."""
@@ -256,7 +255,7 @@ class AlignedWVA:
         if len(templates) == 1:
             return readings
         by_template = readings.reshape(len(templates), len(texts), self.dimension)
-        return _unit(by_template.sum(axis=0, dtype=np.float64)).astype(np.float32)
+        return normalise(by_template.sum(axis=0, dtype=np.float64)).astype(np.float32)
 
     def embed_inputs(self, inputs: Sequence[str]) -> Vectors:
         """Raw unit vectors of exact model inputs (made by `passage_input` and its sisters).
@@ -278,8 +277,8 @@ class AlignedWVA:
         vectors = np.zeros((len(inputs), self.dimension), dtype=np.float64)
         if pieces:
             weights = np.array([len(ids) for ids in pieces], dtype=np.float64)
-            np.add.at(vectors, owners, _unit(self._runner.run(pieces)) * weights[:, None])
-        return _unit(vectors).astype(np.float32)
+            np.add.at(vectors, owners, normalise(self._runner.run(pieces)) * weights[:, None])
+        return normalise(vectors).astype(np.float32)
 
     def contributions(self, model_input: str) -> Parts:
         """What every token of an exact model input brings to its vector, before this has length 1.
@@ -309,7 +308,7 @@ class AlignedWVA:
 
     def log_likelihoods(
         self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
-    ) -> NDArray[np.float64]:
+    ) -> DoubleScores:
         """How well the model foretells the query after each passage: (n,), larger is better.
 
         log P(query | passage), natural, the mean over the query's tokens. Nothing is trained for
@@ -493,11 +492,3 @@ def with_full_stop(text: str) -> str:
 def _encodable(text: str) -> str:
     """`text` without lone surrogates, which no tokenizer takes."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    units: NDArray[np.float64] = np.divide(
-        rows, lengths, out=np.zeros_like(rows), where=lengths > 0
-    )
-    return units

@@ -18,22 +18,21 @@ from pathlib import Path
 from typing import Any, Protocol, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retriever import __version__, calibration
+from retriever.arrays import Vectors
 from retriever.cache import cache_folder, remembered
 from retriever.chunks import CHUNKS_VERSION
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
-from retriever.ingest import Embedder
 from retriever.labels import Place, Question, Retrieval, read_pairs, read_retrieval
 from retriever.metrics import spearman
+from retriever.protocols import Embedder
 from retriever.runs import Data, Run, digest, measured
 from retriever.search_options import Mode, SearchChanges, SearchOptions, check_budget
 from retriever.settings import ChunkSettings
 from retriever.types import Document, Hit, Page, UsageError
 
-Vectors = NDArray[np.float32]
 Tell = Callable[[str], None]
 Embed = Callable[[Sequence[str]], Vectors]
 
@@ -323,7 +322,8 @@ def _data(name: str, data: Retrieval) -> Data:
 
 def _made_with(index: Index) -> dict[str, Any]:
     """What a run was made with, to be told: model, layers, pooling, chunks."""
-    settings, chunks = index.backend.embedder_settings, index.backend.chunk_settings
+    with index.backend.reading() as catalog:
+        settings, chunks = catalog.embedder_settings(), catalog.chunk_settings()
     made: dict[str, Any] = {"version": __version__}
     if settings is not None:
         made |= {"model": settings.model, "fingerprint": settings.fingerprint}

@@ -28,11 +28,12 @@ from typing import Any
 
 import numpy as np
 
-from retriever.backends import Backend
+from retriever.arrays import DoubleVectors
+from retriever.backends import Snapshot
 from retriever.calibration import Calibration
 from retriever.contents import lowered, only_refers
 from retriever.feedback import Feedback
-from retriever.parts import MARKS, OTHERS, PROMPT, Rows, WordSpan
+from retriever.parts import MARKS, OTHERS, PROMPT, WordSpan
 from retriever.rerank import standing
 from retriever.search import asked_again
 from retriever.search_options import Mode
@@ -69,8 +70,8 @@ class DenseScore:
     cosine: float
     query_words: tuple[WordSpan, ...]
     passage_words: tuple[WordSpan, ...]
-    matrix: Rows
-    plain: Rows
+    matrix: DoubleVectors
+    plain: DoubleVectors
 
     @property
     def remainder(self) -> float:
@@ -78,21 +79,21 @@ class DenseScore:
         return self.cosine - float(self.matrix.sum())
 
     @property
-    def by_query_word(self) -> Rows:
+    def by_query_word(self) -> DoubleVectors:
         """What each word of the query brings with the whole passage: (Q,)."""
-        margins: Rows = self.matrix.sum(axis=1)[: len(self.query_words)]
+        margins: DoubleVectors = self.matrix.sum(axis=1)[: len(self.query_words)]
         return margins
 
     @property
-    def by_passage_word(self) -> Rows:
+    def by_passage_word(self) -> DoubleVectors:
         """What each word of the passage brings with the whole query: (P,)."""
-        margins: Rows = self.matrix.sum(axis=0)[: len(self.passage_words)]
+        margins: DoubleVectors = self.matrix.sum(axis=0)[: len(self.passage_words)]
         return margins
 
     @property
-    def effects(self) -> Rows:
+    def effects(self) -> DoubleVectors:
         """What the score loses when a passage's word's values are zero, lengths kept: (P,)."""
-        effects: Rows = self.plain.sum(axis=0)[: len(self.passage_words)]
+        effects: DoubleVectors = self.plain.sum(axis=0)[: len(self.passage_words)]
         return effects
 
     @property
@@ -228,20 +229,15 @@ class Scale:
         return tuple(terms)
 
 
-def dense_score(
-    cosine: float, query: Side, passage: Side, calibration: Calibration | None
-) -> DenseScore:
+def dense_score(cosine: float, query: Side, passage: Side, calibration: Calibration) -> DenseScore:
     """Take a cosine apart; `calibration` holds the two means that were in it."""
-    zero = np.zeros(query.parts.shape[1])
-    mu, nu = zero, zero
-    if calibration is not None:
-        mu = calibration.query_mean.astype(np.float64)
-        nu = calibration.passage_mean.astype(np.float64)
+    mu = calibration.query_mean.astype(np.float64)
+    nu = calibration.passage_mean.astype(np.float64)
     (one, one_plain), (two, two_plain) = _scaled(query.parts, mu), _scaled(passage.parts, nu)
     return DenseScore(cosine, query.words, passage.words, one @ two.T, one_plain @ two_plain.T)
 
 
-def _scaled(parts: Rows, mean: Rows) -> tuple[Rows, Rows]:
+def _scaled(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVectors, DoubleVectors]:
     """Parts (n, dim) with the mean shared out, and with it as one more row: sums of length 1."""
     whole = parts.sum(axis=0)
     length = float(np.linalg.norm(whole - mean)) or 1.0
@@ -252,7 +248,7 @@ def _scaled(parts: Rows, mean: Rows) -> tuple[Rows, Rows]:
 
 
 def explained(
-    backend: Backend,
+    snapshot: Snapshot,
     sides: Sides,
     query: str,
     chunk: Chunk,
@@ -267,13 +263,13 @@ def explained(
     `weights` are those of the query's words, as in `steering`.
     """
     asked = _asked(
-        *(backend, sides, query, mode), tolerant=tolerant, weights=weights, feedback=feedback
+        *(snapshot, sides, query, mode), tolerant=tolerant, weights=weights, feedback=feedback
     )
     return asked.explain(sides, chunk)
 
 
 def explained_hit(
-    backend: Backend,
+    snapshot: Snapshot,
     sides: Sides,
     query: str,
     hit: Hit,
@@ -285,7 +281,7 @@ def explained_hit(
 ) -> Explanation:
     """A hit's score, in its mode. `first`: all hits that were reranked, if it is among them."""
     asked = _asked(
-        *(backend, sides, query, _mode_of(hit)),
+        *(snapshot, sides, query, _mode_of(hit)),
         tolerant=tolerant,
         weights=weights,
         feedback=feedback,
@@ -301,7 +297,7 @@ class _Asked:
     `again` is how it was asked the second time, if it was (see `feedback`).
     """
 
-    backend: Backend
+    snapshot: Snapshot
     query: str
     keywords: str
     mode: Mode
@@ -314,13 +310,13 @@ class _Asked:
         """A passage's score, before reranking."""
         dense, keyword, score = None, None, None
         if self.side is not None and self.side.raw is not None:
-            cosine = float(self.backend.dense_scores(self.side.raw, [chunk.id])[0])
-            means = self.backend.calibration
+            cosine = float(self.snapshot.dense_scores(self.side.raw, [chunk.id])[0])
+            means = self.snapshot.calibration
             dense = dense_score(cosine, self.side, sides.passage(chunk), means)
         if self.scale.keyword is not None:
-            scores = self.backend.keyword_scores(self.keywords, [chunk.id], tolerant=self.tolerant)
+            scores = self.snapshot.keyword_scores(self.keywords, [chunk.id], tolerant=self.tolerant)
             score = float(scores[0])
-            keyword = self.backend.keyword_breakdown(
+            keyword = self.snapshot.keyword_breakdown(
                 self.keywords,
                 chunk.id,
                 tolerant=self.tolerant,
@@ -334,15 +330,15 @@ class _Asked:
         if self.again is None:
             return self.scale.terms(chunk, dense, keyword)
         ids, added = [chunk.id], self.again.expansion
-        scores = self.backend.keyword_scores(
+        scores = self.snapshot.keyword_scores(
             self.keywords, ids, tolerant=self.tolerant, expansion=added
         )
-        both = float(self.backend.dense_scores(self.again.vector, ids)[0]), float(scores[0])
+        both = float(self.snapshot.dense_scores(self.again.vector, ids)[0]), float(scores[0])
         return self.scale.terms(chunk, dense, keyword, both)
 
 
 def _asked(
-    backend: Backend,
+    snapshot: Snapshot,
     sides: Sides,
     query: str,
     mode: Mode,
@@ -357,18 +353,18 @@ def _asked(
     vector = None if side is None else side.raw
     again = None
     if feedback and mode is Mode.HYBRID and vector is not None:
-        again = asked_again(backend, keywords, vector, tolerant=tolerant)
+        again = asked_again(snapshot, keywords, vector, tolerant=tolerant)
     dense = keyword = None
     if vector is not None:
-        found = backend.dense(vector if again is None else again.vector, 1)
+        found = snapshot.dense(vector if again is None else again.vector, 1)
         dense = found.mean, found.std
     if mode is not Mode.DENSE:
         added = None if again is None else again.expansion
-        found = backend.keyword(keywords, 1, tolerant=tolerant, expansion=added)
+        found = snapshot.keyword(keywords, 1, tolerant=tolerant, expansion=added)
         keyword = found.mean, found.std
     own = (1.0, 1.0) if again is None else (1 / again.length, again.expansion.own)
-    scale = Scale(dense, keyword, own, (backend.dense_weight, 1.0))
-    return _Asked(backend, query, keywords, mode, side, tolerant, again, scale)
+    scale = Scale(dense, keyword, own, (snapshot.dense_weight, 1.0))
+    return _Asked(snapshot, query, keywords, mode, side, tolerant, again, scale)
 
 
 def _mode_of(hit: Hit) -> Mode:

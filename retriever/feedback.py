@@ -20,13 +20,10 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retriever import calibration
+from retriever.arrays import Vectors, normalise
 from retriever.calibration import Calibration
 from retriever.types import Expansion
-
-Vectors = NDArray[np.float32]
 
 PASSAGES = 10
 """So many passages say which words are added."""
@@ -116,17 +113,16 @@ def _values(
 
 
 def drawn(
-    query: Vectors, nearest: Vectors, means: Calibration | None, share: float = SHARE
+    query: Vectors, nearest: Vectors, means: Calibration, share: float = SHARE
 ) -> tuple[Vectors, Vectors, float]:
     """A raw query (dim,) drawn towards calibrated vectors (n, dim): `Feedback`'s last three."""
-    mean = None if means is None else means.query_mean
-    own = calibration.apply(query, mean)
-    towards = calibration.normalise(nearest.mean(axis=0)) * np.float32(share / (1 - share))
+    own = means.query(query)
+    towards = normalise(nearest.mean(axis=0)) * np.float32(share / (1 - share))
     both = own + towards
     length = float(np.linalg.norm(both))
     if length == 0:
         return query, np.zeros_like(own), 1.0
-    return calibration.undo(both / np.float32(length), mean), towards, length
+    return means.raw_query(both / np.float32(length)), towards, length
 
 
 __all__ = [

@@ -6,7 +6,7 @@ documents' language, say. So sentences are taken out of passages, which must be 
 (see `heldout`), with several weights of the dense side. Another weight than 1 is taken only where
 it is better by more than noise (`significance.compare`).
 
-This module asks a backend; the vectors of sentences and of what remains are handed over.
+This module asks a snapshot; the vectors of sentences and of what remains are handed over.
 """
 
 from __future__ import annotations
@@ -17,17 +17,13 @@ from math import log
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retriever import calibration
-from retriever.backends import Backend
+from retriever.arrays import Vectors
+from retriever.backends import Snapshot
 from retriever.heldout import taken_out
 from retriever.significance import Verdict, compare
 from retriever.terms import passage_terms
 from retriever.types import Chunk
-
-Vectors = NDArray[np.float32]
-Scores = NDArray[np.float64]
 
 ITEMS = 64
 """So many sentences are taken out."""
@@ -57,10 +53,10 @@ class Item:
     rest: str
 
 
-def items(backend: Backend) -> list[Item]:
+def items(snapshot: Snapshot) -> list[Item]:
     """The sentences to ask, none if there are too few; always the same of the same passages."""
     found: dict[str, Item] = {}
-    for chunk in backend.sample_chunks(4 * ITEMS):
+    for chunk in snapshot.catalog.sample_chunks(4 * ITEMS):
         for sentence, rest in taken_out(chunk.text):
             found.setdefault(sentence, Item(chunk, sentence, rest))
             break
@@ -70,7 +66,7 @@ def items(backend: Backend) -> list[Item]:
 
 
 def fit(
-    backend: Backend, asked: Sequence[Item], sentences: Vectors, rests: Vectors
+    snapshot: Snapshot, asked: Sequence[Item], sentences: Vectors, rests: Vectors
 ) -> dict[str, Any]:
     """The weight of the dense side, with what it was chosen by, as JSON.
 
@@ -82,9 +78,9 @@ def fit(
         return facts
     lengths = [len(_terms(item.chunk, item.chunk.text)) for item in asked]
     average = sum(lengths) / len(lengths)
-    total = backend.count_chunks()
+    total = snapshot.passages.count()
     sides = [
-        _Sides(backend, item, sentence, rest, average, total)
+        _Sides(snapshot, item, sentence, rest, average, total)
         for item, sentence, rest in zip(asked, sentences, rests, strict=True)
     ]
     found = {weight: [side.reciprocal_rank(1.0, weight) for side in sides] for weight in WEIGHTS}
@@ -114,7 +110,7 @@ class _Sides:
 
     def __init__(
         self,
-        backend: Backend,
+        snapshot: Snapshot,
         item: Item,
         sentence: Vectors,
         rest: Vectors,
@@ -122,16 +118,15 @@ class _Sides:
         total: int,
     ) -> None:
         own = item.chunk.id
-        dense = backend.dense(sentence, CANDIDATES)
-        keyword = backend.keyword(item.sentence, CANDIDATES)
+        dense = snapshot.dense(sentence, CANDIDATES)
+        keyword = snapshot.keyword(item.sentence, CANDIDATES)
         ids = [id_ for id_ in dict.fromkeys([*dense.ids, *keyword.ids]) if id_ != own]
-        self.dense = dense.standardised(backend.dense_scores(sentence, ids))
-        self.keyword = keyword.standardised(backend.keyword_scores(item.sentence, ids))
-        means = backend.calibration
-        query = calibration.apply(sentence, None if means is None else means.query_mean)
-        passage = calibration.apply(rest, None if means is None else means.passage_mean)
-        whole = float(backend.keyword_scores(item.sentence, [own])[0])
-        left = whole * _share_left(backend, item, average, total)
+        self.dense = dense.standardised(snapshot.dense_scores(sentence, ids))
+        self.keyword = keyword.standardised(snapshot.keyword_scores(item.sentence, ids))
+        means = snapshot.calibration
+        query, passage = means.query(sentence), means.passage(rest)
+        whole = float(snapshot.keyword_scores(item.sentence, [own])[0])
+        left = whole * _share_left(snapshot, item, average, total)
         self.own_dense = float(dense.standardised(np.array([query @ passage]))[0])
         self.own_keyword = float(keyword.standardised(np.array([left]))[0])
 
@@ -142,10 +137,10 @@ class _Sides:
         return 1.0 / (1 + int((others > own).sum()))
 
 
-def _share_left(backend: Backend, item: Item, average: float, total: int) -> float:
+def _share_left(snapshot: Snapshot, item: Item, average: float, total: int) -> float:
     """How much of its BM25 score the passage keeps without the sentence."""
     asked = sorted(set(_terms(item.chunk, item.sentence, title="")))
-    counts = backend.term_counts(asked)
+    counts = snapshot.passages.document_frequencies(asked)
     whole, left = (_terms(item.chunk, text) for text in (item.chunk.text, item.rest))
 
     def score(text: list[str]) -> float:

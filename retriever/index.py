@@ -15,18 +15,18 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
-import numpy as np
-from numpy.typing import NDArray
-
-from retriever.backends import Backend, DocumentRow
+from retriever.arrays import Vectors
+from retriever.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.background import Background, matched, matching
+from retriever.catalog.lock import PATIENCE, writing_elsewhere
 from retriever.deletion import DRAWS, WORDS, Deletion, deletion
 from retriever.diversity import POOL, diversified, most_marginal
 from retriever.explain import Explanation, explained, explained_hit
 from retriever.filters import Filter
-from retriever.ingest import Embedder, Ingest, fitting, row_for
+from retriever.ingest import Ingest, fitting, row_for
 from retriever.parts import WordSpan
+from retriever.protocols import Embedder
 from retriever.query import Query, parse, says_something
 from retriever.rerank import as_judge
 from retriever.rerank import rerank as reranked
@@ -40,7 +40,7 @@ from retriever.search_options import (
     as_mode,
     check_diversity,
 )
-from retriever.settings import DEFAULT_MODEL, ChunkSettings
+from retriever.settings import DEFAULT_MODEL, ChunkSettings, EmbedderSettings
 from retriever.sides import Sides
 from retriever.steering import Steered, steered
 from retriever.sync import SyncOptions, SyncReport, sync
@@ -57,7 +57,6 @@ from retriever.types import (
 )
 from retriever.why import Difference, WhyNot, difference, why_not
 
-Vectors = NDArray[np.float32]
 Where = Filter | Mapping[str, Any] | None
 
 
@@ -69,7 +68,7 @@ class Index:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Documents,
         embedder: Embedder | None = None,
         *,
         name: str = "",
@@ -92,9 +91,12 @@ class Index:
         self._loading = threading.Lock()
         self._writing = threading.Lock()
         self._sides = Sides(lambda: self.embedder)
-        settings = backend.embedder_settings
-        if embedder is not None and settings is not None:
-            backend.claim(embedder.settings, backend.chunk_settings or self._chunking)
+        self._open_snapshot = threading.local()
+        if embedder is not None:
+            with backend.reading() as catalog:
+                settings, chunks = catalog.embedder_settings(), catalog.chunk_settings()
+            if settings is not None:
+                backend.claim(embedder.settings, chunks or self._chunking)
 
     @classmethod
     def open(
@@ -180,7 +182,7 @@ class Index:
         See `retriever.sync`.
         """
         chosen = [paths] if isinstance(paths, str | Path) else list(paths)
-        with self._writing:
+        with self._alone():
             return sync(
                 self.backend,
                 lambda: self.embedder,
@@ -209,7 +211,8 @@ class Index:
         """
         embedder = self.embedder
         with self._changing():
-            chunking = fitting(self.backend.chunk_settings or self._chunking, embedder)
+            with self.backend.reading() as catalog:
+                chunking = fitting(catalog.chunk_settings() or self._chunking, embedder)
             self.backend.claim(embedder.settings, chunking)
             ingest = Ingest(self.backend, embedder, chunking)
             count = 0
@@ -225,7 +228,8 @@ class Index:
         """Remove documents by path (of one source, or of all); returns how many there were."""
         wanted = {paths} if isinstance(paths, str) else set(paths)
         with self._changing():
-            rows = self.backend.documents()
+            with self.backend.reading() as catalog:
+                rows = catalog.documents()
             ids = [r.id for r in rows if r.path in wanted and source in (None, r.source)]
             count = self.backend.delete(ids) if ids else 0
             if count:
@@ -239,8 +243,9 @@ class Index:
         """
         wanted = set(files)
         with self._changing():
-            ids = [row.id for row in self.backend.documents() if (row.root, row.path) in wanted]
-            unread = self.backend.unread()
+            with self.backend.reading() as catalog:
+                ids = [row.id for row in catalog.documents() if (row.root, row.path) in wanted]
+                unread = catalog.unread()
             others = [file for file in unread if (file.root, file.path) not in wanted]
             if len(others) < len(unread):
                 self.backend.set_unread(others)
@@ -254,11 +259,52 @@ class Index:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One change at a time; whatever becomes of it, other processes may write afterwards."""
-        with self._writing:
+        with self._alone():
             try:
                 yield
             finally:
                 self.backend.release()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The right to write among threads; who is second hears what another process hears."""
+        if not self._writing.acquire(timeout=PATIENCE):
+            raise writing_elsewhere(self.name)
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    # One generation
+
+    @contextmanager
+    def snapshot(self, *, dense: bool = True) -> Iterator[Snapshot]:
+        """One generation of the index: within it, all that this thread asks comes from that one.
+
+        Whatever is committed meanwhile, by this process or another, is seen when it ends. Inside
+        another snapshot of the same thread it is that one. `dense=False` where no vector is
+        going to be asked for: then they are not loaded.
+        """
+        known: Snapshot | None = getattr(self._open_snapshot, "now", None)
+        if known is not None:
+            yield known
+            return
+        with self.backend.snapshot(dense=dense) as now:
+            self._open_snapshot.now = now
+            try:
+                yield now
+            finally:
+                self._open_snapshot.now = None
+
+    @contextmanager
+    def _reading(self) -> Iterator[CatalogReader]:
+        """The catalog of this thread's snapshot, or else of the last generation."""
+        known: Snapshot | None = getattr(self._open_snapshot, "now", None)
+        if known is not None:
+            yield known.catalog
+            return
+        with self.backend.reading() as catalog:
+            yield catalog
 
     # Searching
 
@@ -284,6 +330,12 @@ class Index:
         in an index that does not know how good a match is.
         """
         how = (options or SearchOptions()).changed(k, **changes)
+        with self.snapshot(dense=how.mode != Mode.KEYWORD) as now:
+            return self._search(now, query, how, embed or self.embed_query)
+
+    def _search(
+        self, now: Snapshot, query: str, how: SearchOptions, embed: Callable[[str], Vectors]
+    ) -> list[Hit]:
         k, rerank, mode = how.k, how.rerank, how.mode
         asked = parse(query) if how.syntax else Query(query)
         text, where = asked.text, asked.within(_parsed(how.where))
@@ -291,15 +343,14 @@ class Index:
         if steering is not None and steering.changes_nothing:
             steering = None
         if steering is not None and mode != Mode.KEYWORD:
-            found = self._steered(text, steering)
+            found = self._steered(now, text, steering)
             embed, text = lambda _: found.vector, found.text
             if not says_something(text):
                 mode, text = Mode.DENSE, "vector"  # no word is left to look for
-        # The ranking may be read further than at first.
-        vector_of = cache(embed or self.embed_query)
+        vector_of = cache(embed)  # the ranking may be read further than at first
         ranking = partial(
             search,
-            self.backend,
+            now,
             text,
             vector_of,
             mode=mode,
@@ -311,17 +362,17 @@ class Index:
 
         def best(count: int) -> list[Hit]:
             if how.fold:
-                hits = gathered(lambda number: ranking(k=number), count, self.backend)
+                hits = gathered(lambda number: ranking(k=number), count, now.catalog)
             else:
                 hits = ranking(k=count)
-            return self._with_match(asked.text, hits)
+            return self._with_match(now, asked.text, hits)
 
         def every(background: Background) -> set[str]:
             return matching(
-                *(self.backend, background, how.min_match or 0.0),
+                *(now, background, how.min_match or 0.0),
                 None if mode == Mode.KEYWORD else vector_of(text),
                 None if mode == Mode.DENSE else text,
-                most=self.backend.keyword_most(asked.text),
+                most=now.keyword_most(asked.text),
                 where=where,
                 tolerant=how.tolerant,
             )
@@ -330,15 +381,15 @@ class Index:
         if how.min_match is None:
             hits = best(count)
         else:
-            hits = self._matching(best, count, how, every)
+            hits = self._matching(now, best, count, how, every)
         if rerank and hits:
             judge = as_judge(self.embedder)
             hits = reranked(asked.text, hits, judge, rerank, seconds=how.rerank_seconds)
         if how.diversity and hits:
-            vectors = self.backend.vectors([hit.chunk.id for hit in hits])
+            vectors = now.passages.vectors([hit.chunk.id for hit in hits])
             hits = diversified(hits, vectors, k, how.diversity)
         around = how.context
-        return [widened(hit, around, self.backend) if around else hit for hit in hits[:k]]
+        return [widened(hit, around, now.catalog) if around else hit for hit in hits[:k]]
 
     def query_words(self, query: str, *, syntax: bool = True) -> tuple[WordSpan, ...]:
         """The words of a query that can be weighed, with their places in its text.
@@ -347,25 +398,27 @@ class Index:
         """
         return self._sides.query(parse(query).text if syntax else query).words
 
-    def _steered(self, text: str, steering: Steering) -> Steered:
-        return steered(self._sides, text, steering, self.backend.calibration, self._chunk)
+    def _steered(self, now: Snapshot, text: str, steering: Steering) -> Steered:
+        return steered(
+            *(self._sides, text, steering, now.calibration), lambda id_: _chunk(now.catalog, id_)
+        )
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
-        found = search(
-            self.backend, "vector", lambda _: vector, k=k, mode="dense", where=_parsed(where)
-        )
-        return matched(found, self._background(), 0.0)
+        with self.snapshot() as now:
+            found = search(now, "vector", lambda _: vector, k=k, mode="dense", where=_parsed(where))
+            return matched(found, self._background(now), 0.0)
 
-    def _with_match(self, query: str, hits: list[Hit]) -> list[Hit]:
+    def _with_match(self, now: Snapshot, query: str, hits: list[Hit]) -> list[Hit]:
         """The hits of a query with their match, None without a background."""
-        background = self._background() if hits else None
+        background = self._background(now) if hits else None
         if background is None:
             return hits
-        return matched(hits, background, self.backend.keyword_most(query))
+        return matched(hits, background, now.keyword_most(query))
 
     def _matching(
         self,
+        now: Snapshot,
         best: Callable[[int], list[Hit]],
         count: int,
         how: SearchOptions,
@@ -379,11 +432,11 @@ class Index:
 
         @cache
         def wanted() -> set[str]:
-            background = self._background()
+            background = self._background(now)
             ids = every(background) if background is not None else set[str]()
             if not how.by_file:
                 return ids
-            return {chunk.document_id for chunk in self.backend.get(list(ids))}
+            return {chunk.document_id for chunk in now.catalog.get(list(ids))}
 
         def remain(hits: Sequence[Hit]) -> bool:
             read = [one for hit in hits for one in (hit.chunk, *hit.parts, *hit.also)]
@@ -399,12 +452,12 @@ class Index:
             )
         return hit.match
 
-    def _background(self) -> Background | None:
+    def _background(self, now: Snapshot) -> Background | None:
         """The index's background, read anew when the index has changed."""
-        generation = self.backend.generation
+        generation = now.catalog.generation()
         known = self._known_background
         if known is None or known[0] != generation:
-            known = generation, Background.from_json(self.backend.background())
+            known = generation, Background.from_json(now.catalog.background())
             self._known_background = known
         return known[1]
 
@@ -423,8 +476,9 @@ class Index:
         differ most (see `retriever.diversity`).
         """
         check_diversity(weight)
-        hits = self.search_by_vector(vector, candidates, where=where) if candidates > 0 else []
-        vectors = self.backend.vectors([hit.chunk.id for hit in hits])
+        with self.snapshot() as now:
+            hits = self.search_by_vector(vector, candidates, where=where) if candidates > 0 else []
+            vectors = now.passages.vectors([hit.chunk.id for hit in hits])
         chosen = most_marginal([hit.score for hit in hits], vectors, k, weight)
         return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
@@ -434,7 +488,8 @@ class Index:
         Each word of the index stands there as the first passage that has it writes it. `syntax` is
         as in `search`.
         """
-        found = self.backend.corrections(parse(query).text if syntax else query)
+        with self.snapshot(dense=False) as now:
+            found = now.corrections(parse(query).text if syntax else query)
         return {word: list(near) for word, near in found.items()}
 
     def embed_query(self, query: str) -> Vectors:
@@ -470,20 +525,21 @@ class Index:
         if not weights and how.steering is not None:
             weights = how.steering.weights
         feedback = how.feedback and all(weight == 1 for weight in weights)
-        if isinstance(what, Hit):
-            return explained_hit(
-                *(self.backend, self._sides, asked, what),
+        with self.snapshot() as now:
+            if isinstance(what, Hit):
+                return explained_hit(
+                    *(now, self._sides, asked, what),
+                    tolerant=how.tolerant,
+                    weights=weights,
+                    feedback=feedback,
+                    first=first,
+                )
+            return explained(
+                *(now, self._sides, asked, _chunk(now.catalog, what), as_mode(how.mode)),
                 tolerant=how.tolerant,
                 weights=weights,
                 feedback=feedback,
-                first=first,
             )
-        return explained(
-            *(self.backend, self._sides, asked, self._chunk(what), as_mode(how.mode)),
-            tolerant=how.tolerant,
-            weights=weights,
-            feedback=feedback,
-        )
 
     def compare(
         self,
@@ -502,9 +558,10 @@ class Index:
         Raises UsageError also for hits of different modes.
         """
         how = (options or SearchOptions()).changed(**changes)
-        explanations = (
-            self.explain(query, what, options=how, first=first) for what in (one, other)
-        )
+        with self.snapshot():
+            explanations = [
+                self.explain(query, what, options=how, first=first) for what in (one, other)
+            ]
         return difference(*explanations)
 
     def why_not(
@@ -536,19 +593,21 @@ class Index:
             if one is not None
         }
 
-        def ranking(count: int, within: Filter | None) -> list[Hit]:
-            hits = search(
-                *(self.backend, asked.text, embed),
-                k=count,
-                mode=how.mode,
-                where=within,
-                tolerant=how.tolerant,
-                feedback=how.feedback,
-            )
-            return self._with_match(asked.text, hits) if count == 1 else hits
+        with self.snapshot() as now:
 
-        shown = self.search(query, options=how, embed=embed)
-        return why_not(self.backend, path, shown, ranking, conditions, how.min_match)
+            def ranking(count: int, within: Filter | None) -> list[Hit]:
+                hits = search(
+                    *(now, asked.text, embed),
+                    k=count,
+                    mode=how.mode,
+                    where=within,
+                    tolerant=how.tolerant,
+                    feedback=how.feedback,
+                )
+                return self._with_match(now, asked.text, hits) if count == 1 else hits
+
+            shown = self.search(query, options=how, embed=embed)
+            return why_not(now.catalog, path, shown, ranking, conditions, how.min_match)
 
     def check(
         self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS
@@ -562,39 +621,37 @@ class Index:
         def embed(texts: Sequence[str]) -> Vectors:
             return embedder.embed_inputs([embedder.passage_input(text, title) for text in texts])
 
-        means = self.backend.calibration
+        with self._reading() as catalog:
+            means = catalog.means()
         query = self.embed_query(explanation.query)
         return deletion(explanation, query, embed, means, count=count, draws=draws)
-
-    def _chunk(self, what: Chunk | str) -> Chunk:
-        if isinstance(what, Chunk):
-            return what
-        found = self.backend.get([what])
-        if not found:
-            raise UsageError(f"there is no passage {what!r} in this index; it may have changed")
-        return found[0]
 
     # Looking
 
     def documents(self, where: Where = None) -> list[DocumentRow]:
         """What is in the index, ordered by source and path."""
-        return self.backend.documents(_parsed(where))
+        with self._reading() as catalog:
+            return catalog.documents(_parsed(where))
 
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages with their states and texts."""
-        return self.backend.pages(document_id)
+        with self._reading() as catalog:
+            return catalog.pages(document_id)
 
     def account(self, document_id: str) -> list[PageAccount]:
         """What became of a document's pages, without their texts."""
-        return self.backend.account(document_id)
+        with self._reading() as catalog:
+            return catalog.account(document_id)
 
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""
-        return self.backend.chunks(document_id)
+        with self._reading() as catalog:
+            return catalog.chunks(document_id)
 
     def neighbours(self, chunk: Chunk, before: int = 1, after: int = 1) -> list[Chunk]:
         """The chunks around one in its document, in order, without itself."""
-        return neighbours(chunk, self.backend, before=before, after=after)
+        with self._reading() as catalog:
+            return neighbours(chunk, catalog, before=before, after=after)
 
     def info(self) -> dict[str, Any]:
         """Counts, model, calibration, store, sizes, last run, running progress: plain JSON."""
@@ -603,7 +660,14 @@ class Index:
     @property
     def generation(self) -> int:
         """Grows with every change; key caches by it."""
-        return self.backend.generation
+        with self._reading() as catalog:
+            return catalog.generation()
+
+    @property
+    def embedder_settings(self) -> EmbedderSettings | None:
+        """What the vectors were made with; None for an index that is bound to no model yet."""
+        with self._reading() as catalog:
+            return catalog.embedder_settings()
 
     @property
     def ready(self) -> bool:
@@ -624,7 +688,7 @@ class Index:
     def _load(self) -> Embedder:
         from retriever.embedder import AlignedWVA
 
-        settings = self.backend.embedder_settings
+        settings = self.embedder_settings
         if settings is None:
             name = self._model or DEFAULT_MODEL
             return AlignedWVA(model=name, device=self._device, dtype=self._dtype)
@@ -639,6 +703,15 @@ class Index:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
+    if isinstance(what, Chunk):
+        return what
+    found = catalog.get([what])
+    if not found:
+        raise UsageError(f"there is no passage {what!r} in this index; it may have changed")
+    return found[0]
 
 
 def _parsed(where: Where) -> Filter | None:

@@ -12,24 +12,23 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retriever import background, calibration, fusion
-from retriever.backends import Backend, DocumentRow, Piece
+from retriever.arrays import Vectors
+from retriever.backends import CatalogReader, DocumentRow, Documents, Piece
 from retriever.chunks import split
-from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.protocols import Embedder
+from retriever.settings import ChunkSettings
 from retriever.structure import sentences
 from retriever.terms import count_words, words
 from retriever.types import Chunk, Document, Page, Span
-
-Vectors = NDArray[np.float32]
 
 CHARACTERS = 4
 """About so many make a token."""
@@ -75,48 +74,6 @@ LONG_SENTENCE_WORDS = 20
 """So many words of a longer one do."""
 
 
-class Embedder(Protocol):
-    """What ingesting and searching need of an embedder; `AlignedWVA` is one and explains them."""
-
-    @property
-    def settings(self) -> EmbedderSettings:
-        """What the vectors depend on."""
-
-    @property
-    def max_tokens(self) -> int:
-        """The longest input read in one piece."""
-
-    def passage_input(self, text: str, title: str = "") -> str:
-        """The exact model input for a passage."""
-
-    def query_inputs(self, text: str) -> tuple[str, ...]:
-        """The exact model inputs for a query, one for each way it is read."""
-
-    def key(self, model_input: str) -> str:
-        """The name of this input's vector."""
-
-    def embed_inputs(self, inputs: Sequence[str]) -> Vectors:
-        """Raw unit vectors of exact model inputs: (n, dim)."""
-
-    def embed_queries(self, texts: Sequence[str]) -> Vectors:
-        """Raw unit vectors of queries: (n, dim)."""
-
-    def count_tokens(self, inputs: Sequence[str]) -> int:
-        """Tokens of exact model inputs."""
-
-    def token_spans(self, text: str) -> list[tuple[int, int]]:
-        """The character span of every token."""
-
-    def prompt_tokens(self) -> int:
-        """Tokens of the longest prompt."""
-
-    def general_means(self) -> tuple[Vectors, Vectors]:
-        """Means of general texts as passages and as queries: (dim,) each."""
-
-    def remembered_queries(self, texts: Sequence[str]) -> Vectors:
-        """`embed_queries` of texts that every index asks: (n, dim)."""
-
-
 @dataclass(slots=True)
 class _Waiting:
     """A document whose vectors are not all there yet."""
@@ -135,7 +92,7 @@ class Ingest:
     was looked at.
     """
 
-    backend: Backend
+    backend: Documents
     embedder: Embedder
     chunking: ChunkSettings
     done: Callable[[DocumentRow], None] = lambda row: None
@@ -151,9 +108,10 @@ class Ingest:
     _fitted_at: int = 0  # chunks there were at the last fit
 
     def __post_init__(self) -> None:
-        self._corpus = sum(row.chunks for row in self.backend.documents())
-        if _calibration_facts(self.backend) is not None:
-            self._fitted_at = self._corpus
+        with self.backend.reading() as catalog:
+            self._corpus = sum(row.chunks for row in catalog.documents())
+            if catalog.calibration_facts() is not None:
+                self._fitted_at = self._corpus
 
     def add(self, row: DocumentRow, document: Document) -> None:
         """Queue a document; it becomes visible when its batch is embedded."""
@@ -172,7 +130,9 @@ class Ingest:
     def close(self) -> None:
         """Embed what is queued, make it visible, and fit the means to the whole corpus."""
         self._flush()
-        if not is_fitted(self.backend, self.backend.documents()):
+        with self.backend.reading() as catalog:
+            fitted = is_fitted(catalog)
+        if not fitted:
             self.fit()
 
     def fit(self, *, early: bool = False) -> None:
@@ -180,13 +140,16 @@ class Ingest:
 
         `early`: more is to come, so fewer sentences will do.
         """
-        passages = self.backend.sample_vectors(FIT_PASSAGES)
-        sample = self.backend.sample_chunks(EARLY_SENTENCES if early else FIT_SENTENCES)
+        with self.backend.reading() as catalog:
+            passages = catalog.sample_vectors(FIT_PASSAGES)
+            sample = catalog.sample_chunks(EARLY_SENTENCES if early else FIT_SENTENCES)
+            rows = [] if early else catalog.documents()
+            before = catalog.calibration_facts() or {}
         queries = self._question_vectors(sample)
         passage_prior, query_prior = self.embedder.general_means()
         facts: dict[str, Any] = {"passages": len(passages), "sentences": len(queries)}
         if not early:
-            facts["corpus"] = corpus_digest(self.backend.documents())
+            facts["corpus"] = corpus_digest(rows)
         general = self._general_vectors()
         share = GENERAL_SHARE * english_share(sample)
         means = (
@@ -195,32 +158,36 @@ class Ingest:
             + share * general.mean(axis=0),
         )
         facts |= {"questions": len(general), "questions_share": round(share, 3)}
-        before = _calibration_facts(self.backend) or {}
         facts |= {name: before[name] for name in _WEIGHING if name in before}
         self.backend.calibrate(*means, facts)
         if not early:
-            if fusion.is_due(before, self.backend.count_chunks()):
+            if fusion.is_due(before, sum(row.chunks for row in rows)):
                 self.backend.calibrate(*means, facts | self._weigh())
             self._fit_background()
         self._fitted_at = self._corpus
 
     def _weigh(self) -> dict[str, Any]:
         """Measure what the dense side's scores are worth, now that the means are there."""
-        asked = fusion.items(self.backend)
+        with self.backend.snapshot() as snapshot:
+            asked = fusion.items(snapshot)
         sentences = self._query_vectors([one.sentence for one in asked])
         inputs = [self.embedder.passage_input(one.rest, one.chunk.title) for one in asked]
         rests = self.embedder.embed_inputs(inputs) if inputs else sentences
-        facts = fusion.fit(self.backend, asked, sentences, rests)
-        return facts | {"weighed_at": self.backend.count_chunks()}
+        with self.backend.snapshot() as snapshot:
+            facts = fusion.fit(snapshot, asked, sentences, rests)
+            return facts | {"weighed_at": snapshot.passages.count()}
 
     def _fit_background(self) -> None:
         """Ask questions that have no answer here, now that the means are what they will be."""
-        chunks = sum(row.chunks for row in self.backend.documents())
+        with self.backend.reading() as catalog:
+            chunks = sum(row.chunks for row in catalog.documents())
         if not chunks:
             self.backend.set_background(None)
             return
         questions = background.general_questions()
-        fitted = background.fit(self.backend, questions, self._general_vectors())
+        vectors = self._general_vectors()
+        with self.backend.snapshot() as snapshot:
+            fitted = background.fit(snapshot, questions, vectors)
         facts = {"questions": fitted.questions, "chunks": chunks, "at": _now()}
         self.backend.set_background({**fitted.to_json(), "facts": facts})
 
@@ -237,7 +204,8 @@ class Ingest:
 
     def _queue(self, inputs: dict[str, str]) -> None:
         """Queue what has no vector yet; a full batch is embedded."""
-        known = self.backend.known_vectors(list(inputs))
+        with self.backend.reading() as catalog:
+            known = catalog.known_vectors(list(inputs))
         for key, model_input in inputs.items():
             if key not in known and key not in self._inputs:
                 self._inputs[key] = model_input
@@ -303,13 +271,15 @@ class Ingest:
         texts = list(dict.fromkeys(texts))
         inputs = map(self.embedder.query_inputs, texts)
         keys = ["q:" + self.embedder.key("\0".join(readings)) for readings in inputs]
-        known = self.backend.known_vectors(keys)
+        with self.backend.reading() as catalog:
+            known = catalog.known_vectors(keys)
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if new:
             self.backend.save_vectors(list(new), embed(list(new.values())))
         if not keys:
             return np.zeros((0, self.embedder.settings.dimension), dtype=np.float32)
-        return self.backend.load_vectors(keys)
+        with self.backend.reading() as catalog:
+            return catalog.load_vectors(keys)
 
 
 def corpus_digest(rows: Iterable[DocumentRow]) -> str:
@@ -318,10 +288,10 @@ def corpus_digest(rows: Iterable[DocumentRow]) -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-def is_fitted(backend: Backend, rows: Iterable[DocumentRow]) -> bool:
-    """Whether means and background are those of these documents, all that the backend has."""
-    facts = _calibration_facts(backend)
-    rows = list(rows)
+def is_fitted(catalog: CatalogReader) -> bool:
+    """Whether means and background are those of the documents that there are."""
+    facts = catalog.calibration_facts()
+    rows = catalog.documents()
     # One made by an earlier version has its query mean from the same share in every language.
     if (
         facts is None
@@ -330,17 +300,12 @@ def is_fitted(backend: Backend, rows: Iterable[DocumentRow]) -> bool:
     ):
         return False
     # An index that was made before there were backgrounds has none.
-    known = background.Background.from_json(backend.background())
+    known = background.Background.from_json(catalog.background())
     return known is not None or not any(row.chunks for row in rows)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _calibration_facts(backend: Backend) -> Mapping[str, Any] | None:
-    facts: Mapping[str, Any] | None = backend.info().get("calibration")
-    return facts
 
 
 def english_share(chunks: Sequence[Chunk]) -> float:

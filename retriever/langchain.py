@@ -31,6 +31,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from retriever import calibration
+from retriever.arrays import Vectors
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
 from retriever.search_options import SearchChanges, SearchOptions
@@ -72,7 +73,7 @@ class AlignedWVAEmbeddings(Embeddings):
         """The vector of a query: `dimension` floats."""
         return self._finished(self.embedder.embed_queries([text]), query=True)[0]
 
-    def _finished(self, vectors: calibration.Vectors, *, query: bool) -> list[list[float]]:
+    def _finished(self, vectors: Vectors, *, query: bool) -> list[list[float]]:
         if self.calibrated:
             passage_mean, query_mean = self._means
             vectors = calibration.apply(vectors, query_mean if query else passage_mean)
@@ -80,7 +81,7 @@ class AlignedWVAEmbeddings(Embeddings):
         return rows
 
     @cached_property
-    def _means(self) -> tuple[calibration.Vectors, calibration.Vectors]:
+    def _means(self) -> tuple[Vectors, Vectors]:
         return self.embedder.general_means()
 
 
@@ -156,7 +157,7 @@ class AlignedWVARetriever(BaseRetriever):
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)
         params["ls_vector_store_provider"] = "wva-retriever"
-        settings = self.index.backend.embedder_settings
+        settings = self.index.embedder_settings
         if settings is not None:
             params["ls_embedding_model"] = settings.model
         return params

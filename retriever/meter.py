@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from retriever.backends import Backend
+from retriever.backends import Documents
 from retriever.ingest import Ingest
 from retriever.scan import FoundFile
 from retriever.types import Progress
@@ -31,7 +31,7 @@ _SHARES = {
 class Meter:
     """How far a run is: told to the caller at every file, to other processes after every batch."""
 
-    def __init__(self, backend: Backend, tell: Callable[[Progress], None]) -> None:
+    def __init__(self, backend: Documents, tell: Callable[[Progress], None]) -> None:
         self.backend = backend
         self.tell = tell
         self.started = self.begun = time.monotonic()

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Rows = NDArray[np.float64]
+from retriever.arrays import DoubleVectors
+
 Span = tuple[int, int]
 
 MARKS, PROMPT, CONSTANT = "marks", "prompt", "constant"
@@ -44,13 +44,13 @@ class Parts:
 
     model_input: str
     spans: tuple[Span, ...]
-    vectors: Rows
-    constant: Rows
+    vectors: DoubleVectors
+    constant: DoubleVectors
 
     @property
-    def total(self) -> Rows:
+    def total(self) -> DoubleVectors:
         """The vector before it gets length one: (dim,)."""
-        total: Rows = self.vectors.sum(axis=0) + self.constant
+        total: DoubleVectors = self.vectors.sum(axis=0) + self.constant
         return total
 
 
@@ -88,12 +88,12 @@ class WordParts:
     """
 
     words: tuple[WordSpan, ...]
-    vectors: Rows
+    vectors: DoubleVectors
 
     @property
-    def total(self) -> Rows:
+    def total(self) -> DoubleVectors:
         """The vector before it gets length one: (dim,)."""
-        total: Rows = self.vectors.sum(axis=0)
+        total: DoubleVectors = self.vectors.sum(axis=0)
         return total
 
 

@@ -19,8 +19,9 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
+
+from retriever.arrays import Integers, Mask, Vectors
 
 _LENGTHS = (24, 16, 12, 8)  # of what occurs once in what is left of both texts, pass by pass
 _LINE = 6  # letters of a line that is looked for as a whole
@@ -30,8 +31,6 @@ _MOST_CELLS = 25_000_000  # of a gap's letters times those it is compared with
 _RUN = 4  # letters in a row that are no accident in a gap that fits badly
 _INSET = 0.1  # of a line's height, on both sides: boxes of neighbouring lines overlap
 _GAP = 1.0  # times a line's height: wider than any space within a line
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,8 @@ class Characters:
     """
 
     letters: str
-    boxes: NDArray[np.float32]
-    upright: NDArray[np.bool_]
+    boxes: Vectors
+    upright: Mask
     width: float
     height: float
 
@@ -143,9 +142,7 @@ def _plain(character: str) -> str:
     return "".join((base or parts).split()).casefold()
 
 
-def _pair_lines(
-    text: str, one: _Letters, other: _Letters, pairs: Integers, free: NDArray[np.bool_]
-) -> None:
+def _pair_lines(text: str, one: _Letters, other: _Letters, pairs: Integers, free: Mask) -> None:
     """Pair whole lines that occur once: whatever is put in order anew, lines stay what they are."""
     ends = [-1, *(at for at, letter in enumerate(text) if letter == "\n"), len(text)]
     edges = np.searchsorted(np.array(one.places), ends)
@@ -161,9 +158,7 @@ def _pair_lines(
             free[to : to + len(line)] = False
 
 
-def _pair_unique(
-    one: _Letters, other: _Letters, length: int, pairs: Integers, free: NDArray[np.bool_]
-) -> None:
+def _pair_unique(one: _Letters, other: _Letters, length: int, pairs: Integers, free: Mask) -> None:
     """Pair what occurs once among the unpaired of both, `length` letters or more."""
     mine = _unique(one.plain, length, pairs < 0)
     theirs = _unique(other.plain, length, free)
@@ -187,7 +182,7 @@ def _equal(
     at: int,
     to: int,
     pairs: Integers,
-    free: NDArray[np.bool_],
+    free: Mask,
     step: int,
 ) -> int:
     """How many letters from here on, or back, are equal and unpaired."""
@@ -214,7 +209,7 @@ def _by_chance(one: _Letters, other: _Letters, at: int, to: int, most: int, step
     return 0
 
 
-def _unique(text: str, length: int, open_: NDArray[np.bool_]) -> dict[str, int]:
+def _unique(text: str, length: int, open_: Mask) -> dict[str, int]:
     """Every piece of `length` letters that occurs once where all of it is open, and where."""
     places: dict[str, int] = {}
     for first, past in _runs(open_):
@@ -224,13 +219,13 @@ def _unique(text: str, length: int, open_: NDArray[np.bool_]) -> dict[str, int]:
     return {gram: at for gram, at in places.items() if at >= 0}
 
 
-def _runs(flags: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+def _runs(flags: Mask) -> Iterator[tuple[int, int]]:
     """The first and the past of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
-def _fill(one: str, other: str, pairs: Integers, free: NDArray[np.bool_]) -> None:
+def _fill(one: str, other: str, pairs: Integers, free: Mask) -> None:
     """Pair the letters of gaps with what is free after their left, and before their right end."""
     for first, past in list(_runs(pairs < 0)):
         if not free.any():
@@ -240,7 +235,7 @@ def _fill(one: str, other: str, pairs: Integers, free: NDArray[np.bool_]) -> Non
             _pair_gap(one[first:past], first, other, open_, pairs, free)
 
 
-def _windows(first: int, past: int, pairs: Integers, free: NDArray[np.bool_]) -> Integers:
+def _windows(first: int, past: int, pairs: Integers, free: Mask) -> Integers:
     """The free positions that may be those of a gap, in order."""
     most = 2 * (past - first) + 50
     if not first and past == len(pairs):
@@ -263,7 +258,7 @@ def _windows(first: int, past: int, pairs: Integers, free: NDArray[np.bool_]) ->
 
 
 def _pair_gap(
-    gap: str, first: int, other: str, open_: Integers, pairs: Integers, free: NDArray[np.bool_]
+    gap: str, first: int, other: str, open_: Integers, pairs: Integers, free: Mask
 ) -> None:
     """Pair a gap with the letters at the open positions: all that fits well, else long runs."""
     candidates = "".join(other[at] for at in open_.tolist())

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from retriever.backends import Backend, DocumentRow
+from retriever.backends import DocumentRow, Documents
 from retriever.plan import Pending, Plan
 from retriever.readers import ReadOptions, signatures
 from retriever.readers.pictures import ocr, tesseract
@@ -101,7 +101,7 @@ class Recognition:
     `languages` are those that pages are read in, empty if they are not.
     """
 
-    def __init__(self, backend: Backend, asked: str | None) -> None:
+    def __init__(self, backend: Documents, asked: str | None) -> None:
         self.backend = backend
         self.asked = asked
         self.remembered = backend.ocr_languages
@@ -185,7 +185,8 @@ class Recognition:
     def _recognised(self, row: DocumentRow) -> tuple[Page, ...]:
         if not {PageState.OCR, PageState.EMPTY} & set(row.page_states):
             return ()
-        pages = (_with_scan(page, row) for page in self.backend.pages(row.id))
+        with self.backend.reading() as catalog:
+            pages = [_with_scan(page, row) for page in catalog.pages(row.id)]
         return tuple(page for page in pages if page.scan or page.state is PageState.OCR)
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-from retriever.backends import Backend
+from retriever.backends import CatalogReader
 from retriever.types import DocumentRow, FileStatus, PageAccount, PageState, UnreadFile
 
 
@@ -105,12 +105,13 @@ class Account:
         }
 
 
-def account(backend: Backend, index: str = "") -> Account:
-    """The account of an index called `index`."""
-    unread = {(file.root, file.path): file for file in backend.unread()}
+def account(catalog: CatalogReader, index: str = "") -> Account:
+    """The account of an index called `index`, from one generation of it."""
+    unread = {(file.root, file.path): file for file in catalog.unread()}
+    pages = catalog.accounts()
     files = [
-        _of_document(row, tuple(backend.account(row.id)), unread.pop((row.root, row.path), None))
-        for row in backend.documents()
+        _of_document(row, tuple(pages.get(row.id, ())), unread.pop((row.root, row.path), None))
+        for row in catalog.documents()
     ]
     files += [_of_unread(file) for file in unread.values()]
     return Account(index, tuple(sorted(files, key=lambda file: (file.path, file.root))))

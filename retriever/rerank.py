@@ -17,29 +17,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import DoubleScores
+from retriever.protocols import Judge
 from retriever.search_options import check_budget
 from retriever.settings import RERANK_SECONDS
 from retriever.types import Hit, UsageError
 
-Scores = NDArray[np.float64]
-
 ROUND = 8
 """Hits judged between two looks at the clock: enough to keep all cores busy."""
-
-
-@runtime_checkable
-class Judge(Protocol):
-    """What reranking needs of a model; `embedder.AlignedWVA` is one."""
-
-    def log_likelihoods(
-        self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
-    ) -> Scores:
-        """The mean over the query's tokens of log P(token | passage, tokens before): (n,)."""
 
 
 def as_judge(embedder: object) -> Judge:
@@ -85,7 +73,7 @@ def rerank(
 
 def _judged(
     query: str, hits: Sequence[Hit], judge: Judge, clock: Callable[[], float], seconds: float
-) -> Scores:
+) -> DoubleScores:
     """The judge's scores of as many of the first hits as the time allows: (m,)."""
     begin = clock()
     scores: list[float] = []
@@ -99,7 +87,7 @@ def _judged(
     return np.array(scores, dtype=np.float64)
 
 
-def mix(before: Scores, judged: Scores) -> Scores:
+def mix(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
     """Half of each, standardised over the judged hits: (n,).
 
     `before` are the first scores, (n,), `judged` the judge's of the first m of them, (m,); the
@@ -115,28 +103,28 @@ def mix(before: Scores, judged: Scores) -> Scores:
     one = _standardised(before, before[:count])
     two = _standardised(judged, judged)
     agreement = float(np.clip(np.mean(one[:count] * two), 0.0, 1.0))
-    foretold: Scores = np.concatenate([two, agreement * one[count:]])
+    foretold: DoubleScores = np.concatenate([two, agreement * one[count:]])
     return (one + foretold) / 2
 
 
-def standing(before: Scores, judged: Scores) -> Scores:
+def standing(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
     """The scores after reranking: `mix`, in the range that the first scores had: (n,)."""
     return _stretched(mix(before, judged), before)
 
 
-def _standardised(scores: Scores, by: Scores) -> Scores:
+def _standardised(scores: DoubleScores, by: DoubleScores) -> DoubleScores:
     """(score − mean) / deviation of `by`; where all of those are equal they tell nothing."""
     deviation = by.std()
     if deviation <= 1e-12 * max(1.0, float(np.abs(by).max())):
         return np.zeros_like(scores)
-    standard: Scores = (scores - by.mean()) / deviation
+    standard: DoubleScores = (scores - by.mean()) / deviation
     return standard
 
 
-def _stretched(mixed: Scores, before: Scores) -> Scores:
+def _stretched(mixed: DoubleScores, before: DoubleScores) -> DoubleScores:
     """`mixed` moved and scaled to the range of `before`."""
     low, high = float(before.min()), float(before.max())
     share = mixed - mixed.min()
     width = float(share.max())
-    stretched: Scores = low + (high - low) * (share / width if width > 0 else share)
+    stretched: DoubleScores = low + (high - low) * (share / width if width > 0 else share)
     return stretched

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from retriever.backends import Backend
+from retriever.backends import CatalogReader
 from retriever.duplicates import Seen, print_of
 from retriever.types import Chunk, Excerpt, Hit
 
@@ -27,15 +27,15 @@ MOST_PARTS = 3
 """Passages joined into one result: more is no passage any more, it is a chapter."""
 
 
-def gathered(ranking: Ranking, count: int, backend: Backend) -> list[Hit]:
+def gathered(ranking: Ranking, count: int, catalog: CatalogReader) -> list[Hit]:
     """The first `count` results of a ranking; fewer only if there are no more passages."""
-    gathering = _Gathering(backend, count)
+    gathering = _Gathering(catalog, count)
     taken, asked = 0, 2 * count
     while True:
         hits = ranking(asked)
         if not all(map(gathering.take, hits[taken:])) or len(hits) < asked:
             return [
-                replace(result.hit(backend), rank=rank)
+                replace(result.hit(catalog), rank=rank)
                 for rank, result in enumerate(gathering.results, 1)
             ]
         taken, asked = asked, 2 * asked
@@ -61,33 +61,35 @@ def satisfying(
         asked *= 2
 
 
-def widened(hit: Hit, count: int, backend: Backend) -> Hit:
+def widened(hit: Hit, count: int, catalog: CatalogReader) -> Hit:
     """The hit with the text of `count` passages more before and behind it, as far as there are.
 
     Only what can be read on from it is added: passages of its own page, the next, the one before.
     """
     parts = list(hit.parts or (hit.chunk,))
-    before = neighbours(parts[0], backend, before=count)
-    after = neighbours(parts[-1], backend, after=count)
+    before = neighbours(parts[0], catalog, before=count)
+    after = neighbours(parts[-1], catalog, after=count)
     run = [*before, *parts, *after]
     first, last = len(before), len(before) + len(parts) - 1
     while first > 0 and _reads_on(run[first - 1], run[first]):
         first -= 1
     while last + 1 < len(run) and _reads_on(run[last], run[last + 1]):
         last += 1
-    return replace(hit, passage=_excerpts(run[first : last + 1], backend))
+    return replace(hit, passage=_excerpts(run[first : last + 1], catalog))
 
 
-def neighbours(chunk: Chunk, backend: Backend, *, before: int = 0, after: int = 0) -> list[Chunk]:
+def neighbours(
+    chunk: Chunk, catalog: CatalogReader, *, before: int = 0, after: int = 0
+) -> list[Chunk]:
     """The passages before and behind a chunk in its document, in order, without itself.
 
     Fewer where the document begins or ends, none where the chunk is gone.
     """
-    order = backend.order(chunk.document_id)
+    order = catalog.order(chunk.document_id)
     if chunk.id not in order:
         return []
     at = order.index(chunk.id)
-    return backend.get([*order[max(0, at - before) : at], *order[at + 1 : at + 1 + after]])
+    return catalog.get([*order[max(0, at - before) : at], *order[at + 1 : at + 1 + after]])
 
 
 @dataclass(eq=False, slots=True)
@@ -98,21 +100,21 @@ class _Result:
     parts: dict[int, Chunk] = field(default_factory=dict)  # by place in the document
     also: list[Chunk] = field(default_factory=list)
 
-    def hit(self, backend: Backend) -> Hit:
+    def hit(self, catalog: CatalogReader) -> Hit:
         """The result, finished."""
         parts = tuple(self.parts[at] for at in sorted(self.parts))
         if len(parts) < 2:
             return replace(self.best, also=tuple(self.also))
-        passage = _excerpts(parts, backend)
+        passage = _excerpts(parts, catalog)
         return replace(self.best, also=tuple(self.also), parts=parts, passage=passage)
 
 
 class _Gathering:
     """The results so far. Places in a document are asked for when two passages of it are there."""
 
-    def __init__(self, backend: Backend, count: int) -> None:
+    def __init__(self, catalog: CatalogReader, count: int) -> None:
         self.results: list[_Result] = []
-        self._backend = backend
+        self._catalog = catalog
         self._count = count
         self._seen: Seen[_Result] = Seen()
         self._ids: set[str] = set()
@@ -155,7 +157,7 @@ class _Gathering:
             return None
         if chunk.document_id not in self._orders:
             self._orders[chunk.document_id] = {
-                id_: place for place, id_ in enumerate(self._backend.order(chunk.document_id))
+                id_: place for place, id_ in enumerate(self._catalog.order(chunk.document_id))
             }
             same[0].parts = {self._place(part): part for part in same[0].parts.values()}
         here = self._place(chunk)
@@ -199,19 +201,19 @@ def _reads_on(chunk: Chunk, following: Chunk) -> bool:
     return following.page == chunk.page + 1
 
 
-def _excerpts(parts: Sequence[Chunk], backend: Backend) -> tuple[Excerpt, ...]:
+def _excerpts(parts: Sequence[Chunk], catalog: CatalogReader) -> tuple[Excerpt, ...]:
     """What chunks that follow each other say, page by page."""
     found: list[Excerpt] = []
     for (page, label), group in groupby(parts, lambda chunk: (chunk.page, chunk.label)):
-        found += _of_one_page(list(group), page, label, backend)
+        found += _of_one_page(list(group), page, label, catalog)
     return tuple(found)
 
 
 def _of_one_page(
-    parts: list[Chunk], page: int | None, label: str, backend: Backend
+    parts: list[Chunk], page: int | None, label: str, catalog: CatalogReader
 ) -> Iterable[Excerpt]:
     """One excerpt, or, if the page has gone meanwhile, one for each part."""
-    whole = backend.page_of(parts[0].id) if len(parts) > 1 else None
+    whole = catalog.page_of(parts[0].id) if len(parts) > 1 else None
     if whole is None:
         return [Excerpt(page, label, part.start, part.end, part.text) for part in parts]
     start, end = min(part.start for part in parts), max(part.end for part in parts)

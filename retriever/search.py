@@ -6,7 +6,9 @@ does not. Rank fusion throws exactly that away and was measured worse than BM25 
 dense side is misleading in a corpus, it weighs less (see `fusion`). What is found first is taken
 for right, and the query asked again with it (see `feedback`).
 
-This module asks a backend and a query vector; it does not know how either came to be.
+All of it is asked of one snapshot, so that both sides, their statistics, vectors and texts are of
+one generation. This module asks a snapshot and a query vector; it does not know how either came to
+be.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retriever.backends import Backend, ScoredIds
+from retriever.arrays import DoubleScores, Scores, Vectors
+from retriever.backends import ScoredIds, Snapshot
 from retriever.contents import only_refers, ranked
 from retriever.feedback import NEAREST, SHARE, Feedback, drawn, expansion, passages_for
 from retriever.filters import Filter
@@ -25,8 +27,6 @@ from retriever.query import says_something
 from retriever.search_options import Mode, as_mode, check_count
 from retriever.terms import query_terms
 from retriever.types import Chunk, Expansion, Hit
-
-Vectors = NDArray[np.float32]
 
 CANDIDATES = 200
 """At least so many chunks of each side are looked at, whatever `k`."""
@@ -36,7 +36,7 @@ BLOCK = 64
 
 
 def search(
-    backend: Backend,
+    snapshot: Snapshot,
     query: str,
     embed: Callable[[str], Vectors],
     *,
@@ -52,7 +52,7 @@ def search(
     `embed` gives a query's raw vector (dim,); it is not called in keyword mode, nor when there is
     nothing to search. Any text is a legal query; one of punctuation alone finds nothing, symbols
     (😀, €) are left to the dense side. `tolerant`: for a word that occurs nowhere keywords take the
-    nearest ones (see `Backend.keyword`). With `feedback` a hybrid search is asked again with what
+    nearest ones (see `Snapshot.keyword`). With `feedback` a hybrid search is asked again with what
     its first passages say (see `retriever.feedback`); the hits' `dense` and `keyword` remain those
     of the query alone. Tables of contents and the like are lowered (see `contents`).
 
@@ -66,55 +66,55 @@ def search(
     """
     check_count(k)
     chosen = as_mode(mode)
-    if not says_something(query) or not backend.sample_chunks(1):
+    if not says_something(query) or not snapshot.passages.count():
         return []
     vector = None if chosen is Mode.KEYWORD else embed(query)
     again = None
     if feedback and chosen is Mode.HYBRID and vector is not None:
-        again = asked_again(backend, query, vector, tolerant=tolerant)
+        again = asked_again(snapshot, query, vector, tolerant=tolerant)
     if again is None or vector is None:
-        return _Question(backend, query, vector, where, tolerant).best(chosen, k, by_file=by_file)
-    ask = _Question(backend, query, again.vector, where, tolerant, again.expansion)
+        return _Question(snapshot, query, vector, where, tolerant).best(chosen, k, by_file=by_file)
+    ask = _Question(snapshot, query, again.vector, where, tolerant, again.expansion)
     return _own_scores(
-        backend, query, vector, ask.best(chosen, k, by_file=by_file), tolerant=tolerant
+        snapshot, query, vector, ask.best(chosen, k, by_file=by_file), tolerant=tolerant
     )
 
 
 def asked_again(
-    backend: Backend, query: str, vector: Vectors, *, tolerant: bool = False
+    snapshot: Snapshot, query: str, vector: Vectors, *, tolerant: bool = False
 ) -> Feedback | None:
     """The query as it is asked the second time in hybrid mode; None where that changes nothing.
 
     What is taken for right comes of the whole index, whatever the filter, so that a chunk's score
     does not depend on it. `vector`: raw, (dim,).
     """
-    total = backend.count_chunks()
+    total = snapshot.passages.count()
     count = passages_for(total)
     if not count:
         return None
-    first = _Question(backend, query, vector, None, tolerant).best(Mode.HYBRID, count)
+    first = _Question(snapshot, query, vector, None, tolerant).best(Mode.HYBRID, count)
     if not first or first[0].score <= 0:
         return None  # nothing tells them from the rest
     ids = [hit.chunk.id for hit in first]
-    nearest = backend.vectors(ids[:NEAREST])
-    share = SHARE * min(1.0, backend.dense_weight)
+    nearest = snapshot.passages.vectors(ids[:NEAREST])
+    share = SHARE * min(1.0, snapshot.dense_weight)
     added = expansion(
-        list(zip([hit.score for hit in first], backend.terms_of(ids), strict=True)),
+        list(zip([hit.score for hit in first], snapshot.passages.terms(ids), strict=True)),
         len(query_terms(query)),
-        backend.term_counts,
+        snapshot.passages.document_frequencies,
         total,
         share,
     )
-    return Feedback(added, *drawn(vector, nearest, backend.calibration, share))
+    return Feedback(added, *drawn(vector, nearest, snapshot.calibration, share))
 
 
 def _own_scores(
-    backend: Backend, query: str, vector: Vectors, hits: list[Hit], *, tolerant: bool
+    snapshot: Snapshot, query: str, vector: Vectors, hits: list[Hit], *, tolerant: bool
 ) -> list[Hit]:
     """The hits with the two sides' scores of the query alone."""
     ids = [hit.chunk.id for hit in hits]
-    dense = backend.dense_scores(vector, ids).tolist()
-    keyword = backend.keyword_scores(query, ids, tolerant=tolerant).tolist()
+    dense = snapshot.dense_scores(vector, ids).tolist()
+    keyword = snapshot.keyword_scores(query, ids, tolerant=tolerant).tolist()
     return [
         replace(hit, dense=one, keyword=other)
         for hit, one, other in zip(hits, dense, keyword, strict=True)
@@ -139,9 +139,9 @@ class _Ranking:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One query against one backend: its raw vector, if any, and words added to it, if any."""
+    """One query against one snapshot: its raw vector, if any, and words added to it, if any."""
 
-    backend: Backend
+    snapshot: Snapshot
     query: str
     vector: Vectors | None
     where: Filter | None
@@ -169,7 +169,7 @@ class _Question:
             side = self._keyword(depth)
             scores = side.scores.tolist()
             return _Ranking(list(side.ids), scores, None, scores, *_single(side, depth))
-        dense = self.backend.dense(vector, depth, self.where)
+        dense = self.snapshot.dense(vector, depth, self.where)
         if mode is Mode.DENSE:
             scores = dense.scores.tolist()
             return _Ranking(list(dense.ids), scores, scores, None, *_single(dense, depth))
@@ -177,7 +177,7 @@ class _Question:
         return self._fused(vector, dense, keyword, depth, wanted)
 
     def _keyword(self, depth: int) -> ScoredIds:
-        return self.backend.keyword(
+        return self.snapshot.keyword(
             self.query, depth, self.where, tolerant=self.tolerant, expansion=self.expansion
         )
 
@@ -194,12 +194,12 @@ class _Question:
         keyword_scores = _completed(
             ids,
             keyword,
-            lambda missing: self.backend.keyword_scores(
+            lambda missing: self.snapshot.keyword_scores(
                 self.query, missing, tolerant=self.tolerant, expansion=self.expansion
             ),
         )
         dense_scores = dense.scores.astype(np.float64)
-        weight = self.backend.dense_weight
+        weight = self.snapshot.dense_weight
         total = weight * dense.standardised(dense_scores)
         total += keyword.standardised(keyword_scores)
         near = set(ids)
@@ -212,7 +212,7 @@ class _Question:
                 most = max(most, reach)
                 break
             some = [keyword.ids[at] for at in others[start : start + BLOCK]]
-            theirs = self.backend.dense_scores(vector, some).astype(np.float64)
+            theirs = self.snapshot.dense_scores(vector, some).astype(np.float64)
             known = words[start : start + BLOCK]
             ids += some
             dense_scores = np.append(dense_scores, theirs)
@@ -256,13 +256,9 @@ class _Question:
         return hits
 
     def _chunks(self, ids: list[str], block: int) -> Iterator[tuple[int, Chunk]]:
-        """Places and chunks, in order; a chunk may have been removed since the sides answered."""
+        """Places and chunks, in order."""
         for start in range(0, len(ids), block):
-            part = ids[start : start + block]
-            found = {chunk.id: chunk for chunk in self.backend.get(part)}
-            for at, chunk_id in enumerate(part, start):
-                if chunk_id in found:
-                    yield at, found[chunk_id]
+            yield from enumerate(self.snapshot.catalog.get(ids[start : start + block]), start)
 
 
 def _single(side: ScoredIds, depth: int) -> tuple[int, bool]:
@@ -283,13 +279,13 @@ def _reach(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) ->
 
     A bound as far as the store finds the nearest, see `search`.
     """
+    if not len(dense.scores):
+        return -np.inf  # the dense side scores every chunk: there is no other
     ends = np.array([dense.scores[-1]], np.float64), np.array([words], np.float64)
     return float(weight * dense.standardised(ends[0])[0] + keyword.standardised(ends[1])[0])
 
 
-def _completed(
-    ids: list[str], side: ScoredIds, ask: Callable[[list[str]], NDArray[np.float32]]
-) -> NDArray[np.float64]:
+def _completed(ids: list[str], side: ScoredIds, ask: Callable[[list[str]], Scores]) -> DoubleScores:
     """The side's score of every id: (n,)."""
     known = dict(zip(side.ids, side.scores.tolist(), strict=True))
     missing = [chunk_id for chunk_id in ids if chunk_id not in known]

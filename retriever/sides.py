@@ -10,27 +10,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retriever.ingest import Embedder
-from retriever.parts import Parts, Place, Rows, WordParts, WordSpan, by_word, together
+from retriever.arrays import DoubleVectors, Vectors
+from retriever.parts import Place, WordParts, WordSpan, by_word, together
+from retriever.protocols import Embedder, TakesApart
 from retriever.types import Chunk, UsageError
-
-Vectors = NDArray[np.float32]
 
 REMEMBERED = 64
 """Texts; one of 250 words in 576 dimensions takes about 1 MB."""
-
-
-@runtime_checkable
-class TakesApart(Protocol):
-    """What explanations need of an embedder; `embedder.AlignedWVA` has it."""
-
-    def contributions(self, model_input: str) -> Parts:
-        """What every token of an exact model input brings to its vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +32,7 @@ class Side:
     """
 
     words: tuple[WordSpan, ...]
-    parts: Rows
+    parts: DoubleVectors
     raw: Vectors | None = None
 
 
@@ -122,4 +111,4 @@ def _places(model_input: str, template: str, text: str, title: str) -> list[Plac
     return [Place(shown, len(before), in_title=True, skipped=skipped), Place(text, at)]
 
 
-__all__ = ["REMEMBERED", "Side", "Sides", "TakesApart"]
+__all__ = ["REMEMBERED", "Side", "Sides"]

@@ -19,18 +19,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retriever import calibration
+from retriever.arrays import DoubleVectors, Vectors
 from retriever.calibration import Calibration
-from retriever.parts import Rows
 from retriever.query import says_something
 from retriever.search_options import Marked, Steering
 from retriever.sides import Side, Sides
 from retriever.types import Chunk, UsageError
-
-Vectors = NDArray[np.float32]
-
 
 NOTHING = 1e-6
 """A sum of directions that is shorter has none."""
@@ -48,7 +43,7 @@ def steered(
     sides: Sides,
     query: str,
     steering: Steering,
-    means: Calibration | None,
+    means: Calibration,
     chunk_of: Callable[[str], Chunk],
 ) -> Steered:
     """Apply a steering to a query's text; `chunk_of` finds a marked passage by its id.
@@ -69,7 +64,7 @@ def steered(
     for one, each in zip(steering.marked, found, strict=True):
         total += one.weight * each.vector
     if vector is not None:
-        total += calibration.apply(vector, None if means is None else means.query_mean)
+        total += means.query(vector)
     wanted = [
         each.words for one, each in zip(steering.marked, found, strict=True) if one.weight > 0
     ]
@@ -101,11 +96,11 @@ def weighed(query: str, side: Side, weights: Sequence[float]) -> tuple[Side, str
 class _Direction:
     """Where marked words point, (dim,) of length 1, and the words themselves."""
 
-    vector: Rows
+    vector: DoubleVectors
     words: str
 
 
-def _direction(sides: Sides, chunk: Chunk, marked: Marked, means: Calibration | None) -> _Direction:
+def _direction(sides: Sides, chunk: Chunk, marked: Marked, means: Calibration) -> _Direction:
     side = sides.passage(chunk)
     chosen = [
         at
@@ -114,8 +109,7 @@ def _direction(sides: Sides, chunk: Chunk, marked: Marked, means: Calibration | 
     ]
     whole = side.parts.sum(axis=0)
     part = side.parts[chosen].sum(axis=0)
-    if means is not None:
-        part = part - (part @ whole) * means.passage_mean
+    part = part - (part @ whole) * means.passage_mean
     length = float(np.linalg.norm(part))
     if not chosen or length == 0:
         raise UsageError(
@@ -125,12 +119,12 @@ def _direction(sides: Sides, chunk: Chunk, marked: Marked, means: Calibration | 
     return _Direction(part / length, " ".join(word.word for word in words))
 
 
-def _raw(calibrated: Rows, means: Calibration | None) -> Vectors:
+def _raw(calibrated: DoubleVectors, means: Calibration) -> Vectors:
     """The raw vector that is calibrated to this direction (dim,)."""
     length = float(np.linalg.norm(calibrated))
     if length < NOTHING:
         raise UsageError("what is wanted and what is not cancel out: nothing remains to search for")
-    return calibration.undo(calibrated / length, None if means is None else means.query_mean)
+    return means.raw_query(calibrated / length)
 
 
 __all__ = ["Marked", "Steered", "Steering", "steered", "weighed"]

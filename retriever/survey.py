@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retriever.backends import Backend
+from retriever.arrays import DoubleVectors, Integers, Vectors, normalise
+from retriever.backends import CatalogReader
 from retriever.terms import words
 from retriever.types import Chunk
-
-Vectors = NDArray[np.float32]
-Numbers = NDArray[np.int64]
 
 SAMPLE = 2000
 """Passages looked at: their similarities to each other are one matrix in memory."""
@@ -35,7 +32,6 @@ MOST_CLUSTERS = 12
 _ROUNDS = 25
 _LISTED = 10
 _WORDS = 3
-_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,7 @@ class Survey:
 
     chunks: tuple[Chunk, ...]
     places: Vectors
-    clusters: Numbers
+    clusters: Integers
     names: tuple[str, ...]
     shown: float
     hubs: tuple[Hub, ...]
@@ -67,9 +63,9 @@ class Survey:
     middle: tuple[tuple[Chunk, float], ...]
 
 
-def survey(backend: Backend, limit: int = SAMPLE) -> Survey:
+def survey(catalog: CatalogReader, limit: int = SAMPLE) -> Survey:
     """Look at `limit` passages of an index, or all if there are fewer."""
-    chunks, raw = _sample(backend, limit)
+    chunks, raw = catalog.sample_chunks(limit), catalog.sample_vectors(limit)
     if len(chunks) < 2:
         empty = np.zeros((len(chunks), 2), np.float32)
         none = np.zeros(len(chunks), np.int64)
@@ -95,23 +91,9 @@ def survey(backend: Backend, limit: int = SAMPLE) -> Survey:
     )
 
 
-def _sample(backend: Backend, limit: int) -> tuple[list[Chunk], Vectors]:
-    """Passages with their raw vectors (n, dim), of one state of the index."""
-    for _ in range(_TRIES):
-        generation = backend.generation
-        chunks, raw = backend.sample_chunks(limit), backend.sample_vectors(limit)
-        if backend.generation == generation:
-            return chunks, raw
-    many = min(len(chunks), len(raw))  # it grows all the time: the first ones are mostly the same
-    return chunks[:many], raw[:many]
-
-
 def centred(raw: Vectors) -> Vectors:
     """Raw vectors (n, dim) less their mean, at length one; one that is the mean stays zero."""
-    vectors = raw - raw.mean(axis=0)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 1e-6)
-    return unit
+    return normalise(raw - raw.mean(axis=0), least=1e-6)
 
 
 def projected(vectors: Vectors) -> tuple[Vectors, float]:
@@ -129,7 +111,7 @@ def projected(vectors: Vectors) -> tuple[Vectors, float]:
     return places.astype(np.float32), shown
 
 
-def _principal(cloud: NDArray[np.float64]) -> NDArray[np.float64]:
+def _principal(cloud: DoubleVectors) -> DoubleVectors:
     """The two directions of the largest variance (2, dim), at length one; zero where there is none.
 
     Of the two products of the cloud with itself the smaller one has them: a whole singular value
@@ -139,8 +121,7 @@ def _principal(cloud: NDArray[np.float64]) -> NDArray[np.float64]:
     product = cloud @ cloud.T if wide else cloud.T @ cloud
     vectors = np.linalg.eigh(product)[1][:, ::-1][:, :2].T
     axes = vectors @ cloud if wide else vectors
-    lengths = np.linalg.norm(axes, axis=1, keepdims=True)
-    unit = np.divide(axes, lengths, out=np.zeros_like(axes), where=lengths > 1e-9)
+    unit = normalise(axes, least=1e-9)
     return np.vstack([unit, np.zeros((2 - len(unit), cloud.shape[1]))])
 
 
@@ -148,7 +129,7 @@ def _how_many(passages: int) -> int:
     return max(1, min(MOST_CLUSTERS, round(float(np.sqrt(passages / 4)))))
 
 
-def clustered(vectors: Vectors, count: int) -> Numbers:
+def clustered(vectors: Vectors, count: int) -> Integers:
     """Which of `count` clusters each unit vector belongs to (n,), the largest cluster first.
 
     Spherical k-means; it begins with the vector nearest to all others, then with those farthest
@@ -171,7 +152,7 @@ def clustered(vectors: Vectors, count: int) -> Numbers:
     return np.array([order.index(number) for number in members.tolist()], dtype=np.int64)
 
 
-def telling_words(texts: Sequence[str], clusters: Numbers) -> tuple[str, ...]:
+def telling_words(texts: Sequence[str], clusters: Integers) -> tuple[str, ...]:
     """Three words for each cluster: frequent in its texts and rare in all of them (tf-idf).
 
     >>> telling_words(["red apple", "apple pie", "car oil", "oil rig"], np.array([0, 0, 1, 1]))[1]
@@ -203,7 +184,7 @@ def telling_words(texts: Sequence[str], clusters: Numbers) -> tuple[str, ...]:
     return tuple(names)
 
 
-def occurrences(similar: Vectors, count: int) -> Numbers:
+def occurrences(similar: Vectors, count: int) -> Integers:
     """How many others have each passage among their `count` nearest (n,); (n, n) cosines."""
     others = similar.copy()
     np.fill_diagonal(others, -np.inf)

@@ -16,12 +16,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from retriever.backends import Backend, DocumentRow
+from retriever.backends import DocumentRow, Documents
 from retriever.chunks import CHUNKS_VERSION
-from retriever.ingest import Embedder, Ingest, fitting, is_fitted, row_for
+from retriever.ingest import Ingest, fitting, is_fitted, row_for
 from retriever.isolated import FileReader, file_reader
 from retriever.meter import Meter
 from retriever.plan import Pending, Plan, Planner, in_order
+from retriever.protocols import Embedder
 from retriever.readers import OCR, ReadOptions, extras, format_of, made_by, outdated
 from retriever.recognition import PICTURES, Recognition, wants_of
 from retriever.scan import FoundFile, scan, targets
@@ -118,7 +119,7 @@ class SyncOptions:
 
 
 def sync(
-    backend: Backend,
+    backend: Documents,
     embedder: Callable[[], Embedder],
     paths: Sequence[str | Path],
     options: SyncOptions | None = None,
@@ -147,7 +148,7 @@ class _Run:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Documents,
         embedder: Callable[[], Embedder],
         options: SyncOptions,
         chunking: ChunkSettings | None,
@@ -157,7 +158,8 @@ class _Run:
         self.backend = backend
         self.embedder = embedder
         self.options = options
-        self.chunking = backend.chunk_settings or chunking or ChunkSettings()
+        with backend.reading() as catalog:
+            self.chunking = catalog.chunk_settings() or chunking or ChunkSettings()
         self.hide = [path.resolve() for path in hide]
         self.started = time.monotonic()
         self.meter = Meter(backend, progress)
@@ -175,7 +177,9 @@ class _Run:
             self._announce(self._plan(paths)[0])
             return self._result(name)
         with self._writing():
-            self.unread_before = {(file.root, file.path): file for file in self.backend.unread()}
+            with self.backend.reading() as catalog:
+                unread = catalog.unread()
+            self.unread_before = {(file.root, file.path): file for file in unread}
             plan, planner = self._plan(paths)
             self._check_vanished(plan)
             self.recognition.remember()
@@ -214,7 +218,8 @@ class _Run:
     # Planning
 
     def _plan(self, paths: Sequence[str | Path]) -> tuple[Plan, Planner]:
-        known = [row for row in self.backend.documents() if row.root]
+        with self.backend.reading() as catalog:
+            known = [row for row in catalog.documents() if row.root]
         asked = targets(paths, sorted({row.root for row in known}), self.hide)
         include, exclude = self.options.include, self.options.exclude
         found = [file for target in asked for file in scan(target, include, exclude, self.hide)]
@@ -253,7 +258,8 @@ class _Run:
         return not recognised and not self._has_attachments(row)
 
     def _has_attachments(self, row: DocumentRow) -> bool:
-        return any("attachment " in page.label for page in self.backend.account(row.id))
+        with self.backend.reading() as catalog:
+            return any("attachment " in page.label for page in catalog.account(row.id))
 
     def _all_unread(self, planner: Planner) -> list[UnreadFile]:
         """The files that gave no document: those of this run, and of before elsewhere."""
@@ -315,8 +321,9 @@ class _Run:
 
     def _fit_again(self) -> None:
         """The means are those of the corpus as it is, also after removals or a broken-off run."""
-        rows = self.backend.documents()
-        if any(row.chunks for row in rows) and not is_fitted(self.backend, rows):
+        with self.backend.reading() as catalog:
+            due = any(row.chunks for row in catalog.documents()) and not is_fitted(catalog)
+        if due:
             # Means a little older than the corpus are no reason to fail a removal.
             with suppress(ModelError):
                 self._writer().fit()
@@ -451,7 +458,8 @@ class _Run:
     def _report_row(self, row: DocumentRow, status: FileStatus, reason: str = "") -> None:
         if _bad(row.page_states):
             self.incomplete += 1
-            pages = self.backend.account(row.id)
+            with self.backend.reading() as catalog:
+                pages = catalog.account(row.id)
             reason = "; ".join(filter(None, [reason, _reason(pages)]))
         elif not row.chunks:
             reason = reason or "no text in it"

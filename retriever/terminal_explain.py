@@ -6,9 +6,10 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
+from retriever.arrays import DoubleVectors
 from retriever.deletion import Deletion
 from retriever.explain import DenseScore, Explanation, Term
-from retriever.parts import Rows, WordSpan
+from retriever.parts import WordSpan
 from retriever.terminal import BOLD, DIM, RESET, printable, table
 from retriever.types import KeywordWord
 from retriever.why import Difference, Row, WhyNot
@@ -112,7 +113,7 @@ def _dense_lines(dense: DenseScore) -> list[str]:
     return [*lines, "", f"words of the query: {_listed(dense.query_words, dense.by_query_word)}"]
 
 
-def _listed(words: Sequence[WordSpan], values: Rows) -> str:
+def _listed(words: Sequence[WordSpan], values: DoubleVectors) -> str:
     return ", ".join(
         f"{printable(word.word)} {value:+.3f}" for word, value in zip(words, values, strict=True)
     )

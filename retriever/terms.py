@@ -265,7 +265,7 @@ def matching_words(
     """The words of `text` that the query looks for, for highlighting: in order, not overlapping.
 
     Pairs of characters that overlap are merged, and a code wins over its pieces. `terms` are
-    looked for besides (see `Backend.looked_for`). Without a `language` it is the text's, or the
+    looked for besides (see `Snapshot.looked_for`). Without a `language` it is the text's, or the
     query's where the text does not tell.
 
     >>> [word.term for word in matching_words("All cats run.", "a running cat")]

@@ -308,6 +308,30 @@ class Expansion:
     terms: tuple[tuple[str, float], ...]
 
 
+WeightedTerms = tuple[tuple[str, float], ...]
+"""Terms of the index, each with the weight of its BM25 score."""
+
+
+@dataclass(frozen=True, slots=True)
+class TermQuery:
+    """A keyword query as a search engine gets it: analysed terms with weights, nothing else.
+
+    A passage's score is the sum over `words` of the best of each word's alternatives; an
+    alternative scores the weighted sum of its terms' BM25 scores. (Lucene: a BooleanQuery of
+    DisjunctionMaxQueries of boosted terms.)
+    """
+
+    words: tuple[tuple[WeightedTerms, ...], ...] = ()
+
+    def expanded(self, expansion: Expansion) -> TermQuery:
+        """The query times `expansion.own`, plus the terms of the expansion."""
+        own = tuple(
+            tuple(tuple((term, expansion.own * weight) for term, weight in terms) for terms in word)
+            for word in self.words
+        )
+        return TermQuery(own + tuple((((term, weight),),) for term, weight in expansion.terms))
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One search result. Scores: larger is better.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from retriever.backends import Backend
+from retriever.backends import CatalogReader
 from retriever.explain import Explanation
 from retriever.filters import Filter, chunk_fields, equals
 from retriever.types import Chunk, DocumentRow, Hit, UnreadFile, UsageError
@@ -73,7 +73,7 @@ class WhyNot:
 
 
 def why_not(
-    backend: Backend,
+    catalog: CatalogReader,
     path: str,
     shown: Sequence[Hit],
     ranking: Ranking,
@@ -86,12 +86,12 @@ def why_not(
     results must have (see `background`). `path` may be a file's name alone. Raises UsageError where
     several documents have it.
     """
-    row = _named(path, backend.documents())
+    row = _named(path, catalog.documents())
     if row is None:
-        return _absent(path, _named(path, backend.unread()))
-    chunks = backend.chunks(row.id)
+        return _absent(path, _named(path, catalog.unread()))
+    chunks = catalog.chunks(row.id)
     if not chunks:
-        return WhyNot(row.path, Fate.EMPTY, _without_text(backend, row))
+        return WhyNot(row.path, Fate.EMPTY, _without_text(catalog, row))
     failing = _failing(row, chunks, conditions)
     if failing:
         return WhyNot(row.path, Fate.FILTERED, f"left out by {', '.join(failing)}")
@@ -120,9 +120,9 @@ def _absent(path: str, unread: UnreadFile | None) -> WhyNot:
     return WhyNot(unread.path, Fate.UNREAD, f"not indexed, {unread.status.value}{said}")
 
 
-def _without_text(backend: Backend, row: DocumentRow) -> str:
+def _without_text(catalog: CatalogReader, row: DocumentRow) -> str:
     """Why a document has no passage: what its pages are."""
-    pages = backend.account(row.id)
+    pages = catalog.account(row.id)
     states = Counter(page.state.value for page in pages)
     reasons = Counter(page.reason for page in pages if page.reason)
     told = ", ".join(f"{count} {state}" for state, count in states.most_common())

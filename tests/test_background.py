@@ -20,6 +20,7 @@ from retriever.index import Index
 from retriever.search_options import check_match
 from retriever.types import Chunk, Document, Hit, IndexStateError, Page, UsageError
 from tests.fakes import FakeEmbedder
+from tests.live import asked, live
 
 SUBJECTS = {
     "whales": "Whales sing in the deep sea and breathe air at the surface.",
@@ -92,41 +93,45 @@ def test_of_questions_alike_one_in_twenty_passes() -> None:
 def test_what_keywords_could_score_at_most(index) -> None:
     """The formula of BM25 for a word in so many of five passages, as often as it counts."""
     rare, nowhere = log((5 - 1 + 0.5) / 1.5), log(5.5 / 0.5)
-    assert index.backend.keyword_most("whales") == pytest.approx(2.2 * rare)
-    assert index.backend.keyword_most("whales zeppelin") == pytest.approx(2.2 * (rare + nowhere))
-    assert index.backend.keyword_most("?!") == 0
+    assert live(index.backend).keyword_most("whales") == pytest.approx(2.2 * rare)
+    assert live(index.backend).keyword_most("whales zeppelin") == pytest.approx(
+        2.2 * (rare + nowhere)
+    )
+    assert live(index.backend).keyword_most("?!") == 0
     for query in ("whales sing", "the bread dough", "customs border whales"):
         (found, *_) = index.search(query, 1, mode="keyword", syntax=False)
-        assert 0 < found.keyword <= index.backend.keyword_most(query)
+        assert 0 < found.keyword <= live(index.backend).keyword_most(query)
 
 
 def test_the_fit_is_the_best_of_all_passages(index) -> None:
     """Against a naive loop over every passage and question."""
     questions, embedder = background.general_questions(), index.embedder
     vectors = embedder.embed_queries(questions)
-    fitted = background.fit(index.backend, questions, vectors)
+    fitted = asked(index, background.fit, questions, vectors)
     ids = [chunk.id for row in index.documents() for chunk in index.chunks(row.id)]
     dense, keyword = [], []
     for question, vector in zip(questions, vectors, strict=True):
-        dense.append(index.backend.dense_scores(vector, ids).max())
-        most = index.backend.keyword_most(question)
-        keyword.append(index.backend.keyword_scores(question, ids).max() / most**0.5 if most else 0)
+        dense.append(live(index.backend).dense_scores(vector, ids).max())
+        most = live(index.backend).keyword_most(question)
+        keyword.append(
+            live(index.backend).keyword_scores(question, ids).max() / most**0.5 if most else 0
+        )
     np.testing.assert_allclose(fitted.dense, sorted(dense), atol=1e-6)
     np.testing.assert_allclose(fitted.keyword, sorted(keyword), atol=1e-6)
     assert Background.from_json(fitted.to_json()) == fitted
-    assert Background.from_json(index.backend.background()) == fitted
+    assert Background.from_json(live(index.backend).background()) == fitted
     assert Background.from_json({**fitted.to_json(), "version": -1}) is None
 
 
 def test_order_and_refits_change_nothing(index, tmp_path: Path) -> None:
     with made(tmp_path / "other", tuple(reversed(SUBJECTS))) as other:
-        expected = Background.from_json(index.backend.background())
-        assert Background.from_json(other.backend.background()) == expected
+        expected = Background.from_json(live(index.backend).background())
+        assert Background.from_json(live(other.backend).background()) == expected
         other.add([Document("new", "text", (Page(None, "How far is the moon from the earth?"),))])
-        assert Background.from_json(other.backend.background()) != expected
+        assert Background.from_json(live(other.backend).background()) != expected
         other.remove(["new"])
         other.add([document("bread")])
-        assert Background.from_json(other.backend.background()) == expected
+        assert Background.from_json(live(other.backend).background()) == expected
         facts = other.info()["background"]
         assert (facts["questions"], facts["chunks"]) == (len(background.general_questions()), 5)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from retriever import calibration
+from retriever.arrays import normalise
 
 vectors = hnp.arrays(np.float32, (5, 4), elements=st.floats(-1, 1, width=32))
 
@@ -188,3 +189,29 @@ def test_few_sentences_take_a_shorter_way_to_the_same_map(count: int, power: flo
     found = calibration.sentence_map(vectors, prior, power)
     whole = calibration.soft_whitening(calibration.shrunk_covariance(vectors, found.mean), power)
     np.testing.assert_allclose(found.matrix, whole, atol=1e-5)
+
+
+def test_a_calibration_maps_queries_and_passages_and_the_identity_only_scales() -> None:
+    rng = np.random.default_rng(8)
+    raw = rng.normal(size=(5, 12)).astype(np.float32)
+    raw[2] = 0
+    means = calibration.Calibration(*rng.normal(size=(2, 12)).astype(np.float32))
+    np.testing.assert_array_equal(means.passage(raw), calibration.apply(raw, means.passage_mean))
+    np.testing.assert_array_equal(means.query(raw), calibration.apply(raw, means.query_mean))
+    unit = means.query(raw[0])
+    np.testing.assert_allclose(means.query(means.raw_query(unit)), unit, atol=1e-6)
+    same = calibration.Calibration.identity(12)
+    expected = raw / np.where(raw.any(axis=1), np.linalg.norm(raw, axis=1), 1)[:, None]
+    np.testing.assert_allclose(same.passage(raw), expected, atol=1e-6)
+    np.testing.assert_array_equal(same.passage(raw), same.query(raw))
+    np.testing.assert_array_equal(same.raw_query(unit), unit)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_rows_are_scaled_in_their_own_precision(kind) -> None:
+    rows = np.array([[3, 4], [0, 0], [1e-7, 0]], dtype=kind)
+    found = normalise(rows)
+    assert found.dtype == kind
+    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0], [1, 0]], rtol=1e-6)
+    np.testing.assert_allclose(normalise(rows, least=1e-6)[2], [0, 0])
+    np.testing.assert_allclose(normalise(rows[0]), [0.6, 0.8], rtol=1e-6)

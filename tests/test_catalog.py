@@ -11,6 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from retriever.backends import Snapshot
+from retriever.backends.embedded import EmbeddedPassages, RecentMatches
+from retriever.backends.state import StateKeeper
 from retriever.catalog import Catalog
 from retriever.catalog.where import MOST_VALUES
 from retriever.filters import (
@@ -189,12 +192,13 @@ def test_words_of_most_chunks_drop_out_while_others_remain(catalog: Catalog) -> 
             row = DocumentRow(f"d{number}", "s", "", f"{number}", "txt")
             writer.upsert(row, [Page(None, text)], [Piece(0, Span(0, len(text)), "v")])
     with catalog.reading() as reader:
-        assert len(reader.keyword("risk number3").keys) == 1
-        assert len(reader.keyword("risk half").keys) == 5
-        everywhere = reader.keyword("risk")
-        assert len(everywhere.keys) == 10
+        now = Snapshot(reader, EmbeddedPassages(reader, StateKeeper(catalog), RecentMatches()))
+        assert len(now.keyword("risk number3", 99).ids) == 1
+        assert len(now.keyword("risk half", 99).ids) == 5
+        everywhere = now.keyword("risk", 99)
+        assert len(everywhere.ids) == 10
         assert (everywhere.scores > 0).all()
-        assert len(reader.keyword("unseen").keys) == 0
+        assert len(now.keyword("unseen", 99).ids) == 0
 
 
 def test_damage_inside_the_file_is_a_sentence(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from retriever import collection
 from retriever.index import Index
 from retriever.types import FileStatus, IndexStateError, UsageError
 from tests.fakes import FakeEmbedder
+from tests.live import live
 
 
 def text_of(index: Index) -> list[str]:
@@ -167,12 +168,12 @@ def test_removing_deletes_what_was_uploaded_and_nothing_else(tmp_path: Path) -> 
     with Index.open_or_create(folder, FakeEmbedder()) as index:
         uploads = str(collection.uploads_of(folder))
         index.sync([own, uploads])
-        assert [file.path for file in index.backend.unread()] == ["broken.pdf"]
+        assert [file.path for file in live(index.backend).unread()] == ["broken.pdf"]
         everything = [(uploads, "up.txt"), (uploads, "broken.pdf"), (str(own), "own.txt")]
         outside = [(uploads, "../../../docs/own.txt")]
         assert collection.remove_files(index, folder, outside) == 0
         assert collection.remove_files(index, folder, everything) == 3
-        assert index.documents() == index.backend.unread() == []
+        assert index.documents() == live(index.backend).unread() == []
         assert index.search("pears", mode="keyword") == []
         assert index.sync(own).totals["indexed"] == 1
     assert list((folder / "uploads").iterdir()) == []
@@ -184,10 +185,10 @@ def test_what_was_left_out_can_be_removed_from_the_ledger_too(tmp_path: Path) ->
     (tmp_path / "docs" / "film.mp4").write_bytes(b"x")
     with Index.open_or_create(tmp_path / "ix", FakeEmbedder()) as index:
         index.sync(tmp_path / "docs")
-        (file,) = index.backend.unread()
+        (file,) = live(index.backend).unread()
         assert file.status is FileStatus.SKIPPED
         assert index.discard([(file.root, file.path)]) == 1
-        assert index.backend.unread() == []
+        assert live(index.backend).unread() == []
 
 
 def test_deleting_leaves_what_does_not_belong_to_it(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from retriever.deletion import without
 from retriever.parts import WordSpan, word_spans
 from retriever.types import UsageError
 from tests.fakes import FakeEmbedder
+from tests.live import live
 
 TEXT = "Green tea is brewed at eighty degrees in small pots of grey clay by patient people."
 
@@ -37,7 +38,7 @@ def test_the_strongest_words_cost_more_than_others(index: Index) -> None:
     text = " ".join(word for word in TEXT.split() if word not in {"Green", "tea", "pots"})
     embedder = index.embedder
     vector = embedder.embed_inputs([embedder.passage_input(text, "Hot drinks")])[0]
-    means = index.backend.calibration
+    means = live(index.backend).calibration
     assert means is not None
     x = embedder.embed_inputs(["query: green tea pots"])[0] - means.query_mean
     y = vector - means.passage_mean

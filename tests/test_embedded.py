@@ -16,14 +16,23 @@ import pytest
 
 from retriever.backends import snapshots, state
 from retriever.backends.embedded import EmbeddedBackend
-from retriever.catalog import schema
+from retriever.catalog import connections, schema
 from retriever.filters import Filter
 from retriever.settings import ChunkSettings
 from retriever.stores import faiss as faiss_store
-from retriever.types import IndexStateError, UsageError
+from retriever.types import (
+    DocumentRow,
+    IndexStateError,
+    Page,
+    Piece,
+    Span,
+    UsageError,
+    document_id,
+)
 from tests.backend_contract import (
     DIM,
-    BackendContract,
+    DocumentsContract,
+    PassagesContract,
     all_chunks,
     brute_force,
     check_ranking,
@@ -31,6 +40,7 @@ from tests.backend_contract import (
     settings,
     vector_of,
 )
+from tests.live import live
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,18 +65,36 @@ def reopened(folder: Path, backend: EmbeddedBackend):
     return again
 
 
-class TestContract(BackendContract):
+class TestDocuments(DocumentsContract):
     pass
 
 
-class TestContractApproximate(BackendContract):
+class TestPassages(PassagesContract):
+    pass
+
+
+@pytest.fixture
+def approximate(folder: Path, monkeypatch):
+    """A kind that only finds candidates."""
+    monkeypatch.setattr(faiss_store, "NARROW", 5)
+    with EmbeddedBackend.open(folder, create=True, factory="SQ8") as opened:
+        yield opened
+
+
+class TestDocumentsApproximate(DocumentsContract):
     """The same promises hold for a kind that only finds candidates."""
 
     @pytest.fixture
-    def backend(self, folder: Path, monkeypatch):
-        monkeypatch.setattr(faiss_store, "NARROW", 5)
-        with EmbeddedBackend.open(folder, create=True, factory="SQ8") as opened:
-            yield opened
+    def backend(self, approximate: EmbeddedBackend):
+        return approximate
+
+
+class TestPassagesApproximate(PassagesContract):
+    """The same promises hold for a kind that only finds candidates."""
+
+    @pytest.fixture
+    def backend(self, approximate: EmbeddedBackend):
+        return approximate
 
 
 # What a folder can be
@@ -144,7 +172,7 @@ def test_an_index_of_the_first_format_is_brought_up_to_date(
     connection.close()
     with EmbeddedBackend.open(folder) as reopened:
         assert all_chunks(reopened) == before
-        assert reopened.unread() == []
+        assert live(reopened).unread() == []
         put(reopened, "b.txt", "third page")
         assert len(all_chunks(reopened)) == 3
 
@@ -158,7 +186,11 @@ def test_a_creation_that_was_killed_is_taken_up(folder: Path) -> None:
 
 def test_a_closed_index_says_so(backend: EmbeddedBackend) -> None:
     backend.close()
-    for call in (backend.documents, lambda: backend.delete([]), lambda: backend.keyword("x", 1)):
+    for call in (
+        lambda: live(backend).documents(),
+        lambda: backend.delete([]),
+        lambda: live(backend).keyword("x", 1),
+    ):
         with pytest.raises(IndexStateError, match="closed"):
             call()
 
@@ -166,7 +198,7 @@ def test_a_closed_index_says_so(backend: EmbeddedBackend) -> None:
 def test_read_only_reads_and_never_writes(folder: Path, backend: EmbeddedBackend) -> None:
     row = put(backend, "a.txt", "text")
     with EmbeddedBackend.open(folder, read_only=True) as reader:
-        assert reader.documents() == backend.documents()
+        assert live(reader).documents() == live(backend).documents()
         with pytest.raises(IndexStateError, match="reading only"):
             reader.delete([row.id])
 
@@ -176,15 +208,15 @@ def test_an_index_built_anew_under_the_same_name_is_seen(folder: Path) -> None:
         put(first, "old.txt", "old")
         first.finish({})
     with EmbeddedBackend.open(folder, read_only=True) as reader:
-        assert len(reader.dense(vector_of("old"), 5).ids) == 1
+        assert len(live(reader).dense(vector_of("old"), 5).ids) == 1
         for path in folder.iterdir():
             path.unlink()
         with pytest.raises(IndexStateError, match="gone"):
-            reader.documents()
+            live(reader).documents()
         with EmbeddedBackend.open(folder, create=True) as second:
             put(second, "new.txt", "new")
             second.finish({})
-        (chunk,) = reader.get(reader.dense(vector_of("new"), 5).ids)
+        (chunk,) = live(reader).get(live(reader).dense(vector_of("new"), 5).ids)
         assert chunk.text == "new"
 
 
@@ -195,7 +227,7 @@ def test_any_folder_name_will_do(tmp_path: Path, name: str, caplog) -> None:
         put(backend, "a.txt", "text")
         backend.finish({})
     with EmbeddedBackend.open(folder) as backend:
-        assert len(backend.dense(vector_of("text"), 3).ids) == 1
+        assert len(live(backend).dense(vector_of("text"), 3).ids) == 1
     assert not caplog.records
 
 
@@ -205,7 +237,7 @@ def test_any_folder_name_will_do(tmp_path: Path, name: str, caplog) -> None:
 def test_a_second_writer_is_refused_until_the_first_has_finished(folder, backend) -> None:
     put(backend, "a.txt", "text")
     with EmbeddedBackend.open(folder) as other:
-        assert len(other.documents()) == 1
+        assert len(live(other).documents()) == 1
         with pytest.raises(IndexStateError, match="another process is writing"):
             put(other, "b.txt", "text")
         backend.finish({})
@@ -234,8 +266,8 @@ def test_vectors_survive_a_crash_before_their_document(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     with EmbeddedBackend.open(folder) as backend:
-        assert backend.known_vectors(["v"]) == {"v"}
-        assert backend.documents() == []
+        assert live(backend).known_vectors(["v"]) == {"v"}
+        assert live(backend).documents() == []
 
 
 WRITER = """
@@ -244,12 +276,13 @@ import numpy as np
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.catalog import schema
 from tests.backend_contract import put
+from tests.live import live
 backend = EmbeddedBackend.open(sys.argv[1], create=True)
 first = int(sys.argv[2])
 for number in range(first, first + 10_000):
     put(backend, f"{number}.txt", f"word{number} first", f"word{number} second")
     if number % 3 == 2:
-        backend.delete([backend.documents()[0].id])
+        backend.delete([live(backend).documents()[0].id])
         print("deleted", flush=True)
     if number % 5 == 4:
         backend.calibrate(np.full(16, number / 1e4, np.float32), np.zeros(16, np.float32), {})
@@ -269,10 +302,10 @@ def test_killed_writers_lose_nothing_and_readers_never_fail(folder: Path) -> Non
     def search(thread: int) -> None:
         while not done.wait(0.002):  # leave the writer some of the machine
             try:
-                found = reader.dense(vector_of("word7 first"), 5)
+                found = live(reader).dense(vector_of("word7 first"), 5)
                 assert len(set(found.ids)) == len(found.ids)
                 assert np.isfinite(found.scores).all()
-                reader.get(reader.keyword("word7 second", 5).ids)
+                live(reader).get(live(reader).keyword("word7 second", 5).ids)
                 searches[thread] += 1
             except BaseException as error:
                 errors.append(error)
@@ -301,12 +334,12 @@ def test_killed_writers_lose_nothing_and_readers_never_fail(folder: Path) -> Non
     assert min(searches) > 0
     with EmbeddedBackend.open(folder) as after:
         # Each kill may have come between a commit and its acknowledgement.
-        assert abs(len(after.documents()) - (acknowledged - deleted)) <= 8
+        assert abs(len(live(after).documents()) - (acknowledged - deleted)) <= 8
         chunks = all_chunks(after)
-        assert len(chunks) == 2 * len(after.documents())
+        assert len(chunks) == 2 * len(live(after).documents())
         for look in (after, reader):
-            assert set(look.dense(vector_of("x"), 10_000).ids) == set(chunks)
-            assert set(look.keyword("first second", 10_000).ids) == set(chunks)
+            assert set(live(look).dense(vector_of("x"), 10_000).ids) == set(chunks)
+            assert set(live(look).keyword("first second", 10_000).ids) == set(chunks)
         put(after, "last.txt", "after all that")
     reader.close()
     with sqlite3.connect(folder / "catalog.sqlite") as connection:
@@ -323,7 +356,7 @@ def _filled(folder: Path, factory: str | None = None) -> dict[str, np.ndarray]:
         for text in list(vectors)[:40]:
             put(backend, f"{text}.txt", text)
         backend.finish({})
-        rows = backend.documents()
+        rows = live(backend).documents()
         for text in list(vectors)[40:]:
             put(backend, f"{text}.txt", text)
         backend.delete([row.id for row in rows[:5]])
@@ -363,16 +396,16 @@ def test_a_damaged_snapshot_is_rebuilt_and_nothing_is_lost(folder, damage, facto
     with EmbeddedBackend.open(folder) as backend, caplog.at_level(logging.WARNING):
         expected = brute_force(backend, vectors, query)
         assert len(expected) == 45
-        check_ranking(backend.dense(query, 20), expected, 20)
+        check_ranking(live(backend).dense(query, 20), expected, 20)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert "nothing is lost" in caplog.text
         put(backend, "later.txt", "text 0")
-        backend.delete([backend.documents()[-1].id])
-        check_ranking(backend.dense(query, 20), brute_force(backend, vectors, query), 20)
+        backend.delete([live(backend).documents()[-1].id])
+        check_ranking(live(backend).dense(query, 20), brute_force(backend, vectors, query), 20)
         backend.finish({})
     caplog.clear()
     with EmbeddedBackend.open(folder) as backend:
-        check_ranking(backend.dense(query, 20), brute_force(backend, vectors, query), 20)
+        check_ranking(live(backend).dense(query, 20), brute_force(backend, vectors, query), 20)
     assert not caplog.records
 
 
@@ -381,7 +414,7 @@ def test_a_snapshot_is_caught_up_without_reading_it_all(folder: Path, monkeypatc
     monkeypatch.setattr(state, "build_store", None)  # whatever rebuilds would fail
     with EmbeddedBackend.open(folder) as backend:
         query = vector_of("query")
-        check_ranking(backend.dense(query, 9), brute_force(backend, vectors, query), 9)
+        check_ranking(live(backend).dense(query, 9), brute_force(backend, vectors, query), 9)
         assert backend.info()["store"]["vectors"] == 45
 
 
@@ -407,7 +440,7 @@ def test_a_long_tail_is_written_before_the_end(folder: Path, monkeypatch) -> Non
         for number in range(25):
             put(backend, f"{number}.txt", f"text {number}")
         assert list(folder.glob("*.faiss"))
-        assert set(backend.dense(vector_of("q"), 99).ids) == set(all_chunks(backend))
+        assert set(live(backend).dense(vector_of("q"), 99).ids) == set(all_chunks(backend))
 
 
 def test_the_kind_can_change_without_the_model(folder: Path) -> None:
@@ -418,7 +451,7 @@ def test_the_kind_can_change_without_the_model(folder: Path) -> None:
             backend.finish({})
             assert backend.info()["store"]["kind"] == kind
         with EmbeddedBackend.open(folder) as backend:
-            check_ranking(backend.dense(query, 9), brute_force(backend, vectors, query), 9)
+            check_ranking(live(backend).dense(query, 9), brute_force(backend, vectors, query), 9)
             assert backend.info()["store"]["kind"] == kind
 
 
@@ -432,7 +465,7 @@ def test_too_few_vectors_to_learn_from_are_searched_exactly(folder: Path) -> Non
     with EmbeddedBackend.open(folder) as backend:
         assert backend.info()["store"]["kind"] == "Flat"
         check_ranking(
-            backend.dense(vector_of("q"), 9), brute_force(backend, vectors, vector_of("q")), 9
+            live(backend).dense(vector_of("q"), 9), brute_force(backend, vectors, vector_of("q")), 9
         )
 
 
@@ -443,9 +476,9 @@ def test_statistics_of_a_big_index_are_over_a_fixed_sample(folder: Path, monkeyp
     query = vector_of("query")
     with EmbeddedBackend.open(folder) as backend:
         scores = brute_force(backend, vectors, query)
-        sample = [scores[chunk.id] for chunk in backend.sample_chunks(20)]
+        sample = [scores[chunk.id] for chunk in live(backend).sample_chunks(20)]
         for where in (None, Filter.parse({"path": "text 7.txt"})):
-            found = backend.dense(query, 3, where)
+            found = live(backend).dense(query, 3, where)
             assert found.mean == pytest.approx(np.mean(sample), abs=1e-6)
             assert found.std == pytest.approx(np.std(sample), abs=1e-6)
 
@@ -478,12 +511,12 @@ def test_a_change_is_seen_at_once_by_another_object(folder: Path, backend) -> No
     with EmbeddedBackend.open(folder, read_only=True) as reader:
         for number in range(6):
             row = put(backend, f"{number}.txt", f"text {number}")
-            (best,) = reader.dense(vector_of(f"text {number}"), 1).ids
-            assert reader.get([best])[0].document_id == row.id
-            assert reader.generation == backend.generation
+            (best,) = live(reader).dense(vector_of(f"text {number}"), 1).ids
+            assert live(reader).get([best])[0].document_id == row.id
+            assert live(reader).generation() == live(backend).generation()
             if number % 2:
                 backend.delete([row.id])
-                assert best not in reader.dense(vector_of(f"text {number}"), 99).ids
+                assert best not in live(reader).dense(vector_of(f"text {number}"), 99).ids
             if number == 3:
                 backend.calibrate(np.full(DIM, 0.1), np.full(DIM, 0.2), {})
 
@@ -494,11 +527,11 @@ def test_the_same_means_again_change_only_what_is_said(folder: Path) -> None:
     with EmbeddedBackend.open(folder) as backend:
         backend.calibrate(*means, {"passages": 1})
         files = sorted(folder.glob("*.faiss"))
-        found = backend.dense(vector_of("q"), 5)
+        found = live(backend).dense(vector_of("q"), 5)
         backend.calibrate(*means, {"passages": 2})
         assert backend.info()["calibration"] == {"passages": 2}
         assert sorted(folder.glob("*.faiss")) == files
-        assert backend.dense(vector_of("q"), 5).ids == found.ids
+        assert live(backend).dense(vector_of("q"), 5).ids == found.ids
         for mean, said in ((np.ones(DIM + 1), "does not fit"), (np.full(DIM, np.nan), "NaN")):
             with pytest.raises(UsageError, match=said):
                 backend.calibrate(mean, mean, {})
@@ -519,7 +552,7 @@ def test_a_snapshot_replaced_under_a_reader_is_no_damage(folder, monkeypatch, ca
 
     monkeypatch.setattr(state, "read", late)
     with EmbeddedBackend.open(folder, read_only=True) as reader:
-        found = reader.dense(vector_of("query"), 99)
+        found = live(reader).dense(vector_of("query"), 99)
         check_ranking(found, brute_force(reader, vectors, vector_of("query")), 99)
         assert len(found.ids) == 47
     assert not caplog.records
@@ -536,4 +569,115 @@ def test_a_snapshot_that_cannot_be_written_harms_nothing(folder: Path, monkeypat
         with pytest.raises(IndexStateError, match="No space left"):
             backend.finish({})
         query = vector_of("query")
-        check_ranking(backend.dense(query, 9), brute_force(backend, vectors, query), 9)
+        check_ranking(live(backend).dense(query, 9), brute_force(backend, vectors, query), 9)
+
+
+# An index where this process may not write
+
+
+def test_a_writer_with_other_rights_is_noticed(folder: Path, monkeypatch) -> None:
+    """SQLite is told that nobody changes the file; one who may does so nevertheless."""
+    with EmbeddedBackend.open(folder, create=True) as writer:
+        put(writer, "a.txt", "text")
+        writer.finish({})
+    may = threading.local()
+    real = os.access
+    monkeypatch.setattr(
+        "retriever.catalog.connections.os.access",
+        lambda path, mode: getattr(may, "write", False) and real(path, mode),
+    )
+
+    def change(path: str) -> None:
+        def write() -> None:
+            may.write = True
+            with EmbeddedBackend.open(folder) as writer:
+                put(writer, path, "other text")
+                writer.finish({})
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+
+    with EmbeddedBackend.open(folder, read_only=True) as reader:
+        assert [row.path for row in live(reader).documents()] == ["a.txt"]
+
+        def read_beside_it() -> None:
+            with reader.reading() as catalog:
+                catalog.documents()
+                change("b.txt")
+                catalog.documents()
+
+        with pytest.raises(IndexStateError, match=r"written .* while it was read; try again"):
+            read_beside_it()
+        change("c.txt")
+        assert [row.path for row in live(reader).documents()] == ["a.txt", "b.txt", "c.txt"]
+        assert len(live(reader).dense(vector_of("text"), 9).ids) == 3
+
+
+# An index that is being made
+
+
+def test_an_index_that_another_process_makes_is_waited_for(folder: Path, monkeypatch) -> None:
+    """Its file is there before its tables are."""
+    folder.mkdir()
+    made = threading.Event()
+    looked = threading.Event()
+    real = connections._write_schema
+
+    def slow(connection: sqlite3.Connection) -> None:
+        made.set()
+        looked.wait(30)
+        real(connection)
+
+    monkeypatch.setattr(connections, "_write_schema", slow)
+    monkeypatch.setattr(connections, "_MAKING_PATIENCE", 30.0)
+    sleep = connections.time.sleep
+    monkeypatch.setattr(connections.time, "sleep", lambda time: (looked.set(), sleep(time)))
+    thread = threading.Thread(target=lambda: EmbeddedBackend.open(folder, create=True).close())
+    thread.start()
+    assert made.wait(30)
+    with EmbeddedBackend.open(folder) as reader:
+        assert live(reader).documents() == []
+    thread.join()
+
+
+def test_an_empty_file_is_called_empty_and_not_foreign(folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(connections, "_MAKING_PATIENCE", 0.0)
+    folder.mkdir()
+    (folder / "catalog.sqlite").touch()
+    with pytest.raises(IndexStateError, match=r"is empty, and not an index yet: try again"):
+        EmbeddedBackend.open(folder)
+    with EmbeddedBackend.open(folder, create=True) as made:
+        assert live(made).documents() == []
+
+
+# The body of a page
+
+
+def _without_added_columns(folder: Path) -> None:
+    """Turn an index's catalog into one as version 0.1.0 made it."""
+    with sqlite3.connect(folder / "catalog.sqlite") as connection:
+        for name in schema.ADDED:
+            connection.execute(f"ALTER TABLE pages DROP COLUMN {name}")
+    connection.close()
+
+
+def test_a_page_comes_back_with_its_body_also_in_an_index_of_before(folder: Path) -> None:
+    page = Page(1, "Header\nthe text\nFooter", body=Span(7, 15))
+    row = DocumentRow(document_id("docs", "b.pdf"), "docs", "/root", "b.pdf", "pdf")
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        old = put(backend, "a.txt", "text")
+        backend.finish({})
+    _without_added_columns(folder)
+    with EmbeddedBackend.open(folder) as backend:
+        before = (folder / "catalog.sqlite").read_bytes()
+        assert live(backend).pages(old.id) == [Page(1, "text")]
+        assert (folder / "catalog.sqlite").read_bytes() == before  # reading changes nothing
+        backend.save_vectors(["v"], vector_of("v")[None])
+        backend.upsert(row, [page, Page(2, "all of it")], [Piece(0, page.body, "v")])
+        assert live(backend).pages(row.id) == [page, Page(2, "all of it")]
+        assert live(backend).pages(old.id) == [Page(1, "text")]
+        (chunk,) = live(backend).chunks(row.id)
+        assert live(backend).page_of(chunk.id) == page
+    with EmbeddedBackend.open(folder) as backend:
+        assert live(backend).pages(row.id)[0].body == Span(7, 15)

@@ -18,6 +18,7 @@ from retriever.terminal_explain import explanation_lines, strongest
 from retriever.terms import index_terms
 from retriever.types import Chunk, ModelError, UsageError
 from tests.fakes import FakeEmbedder
+from tests.live import live
 from tests.naive import Naive
 from tests.tiny import save_model
 
@@ -64,14 +65,14 @@ def chunks_of(index: Index) -> list[Chunk]:
 def test_the_parts_add_up_to_the_score(index: Index) -> None:
     chunks = chunks_of(index)
     assert len(chunks) == PASSAGES
-    means = index.backend.calibration
+    means = live(index.backend).calibration
     assert means is not None
     assert means.query_mean.any()
     passages = [index._sides.passage(chunk) for chunk in chunks]
     worst = 0.0
     for number in range(QUERIES):
         side = index._sides.query(some_text(100 + number, 1 + number))
-        cosines = index.backend.dense_scores(side.raw, [chunk.id for chunk in chunks])
+        cosines = live(index.backend).dense_scores(side.raw, [chunk.id for chunk in chunks])
         for cosine, passage in zip(cosines, passages, strict=True):
             found = dense_score(float(cosine), side, passage, means)
             sums = found.matrix.sum(), found.plain.sum(), sum(found.shares.values())
@@ -86,7 +87,7 @@ def test_a_words_part_is_what_is_lost_without_its_values(index: Index, family: s
     assert isinstance(embedder, AlignedWVA)
     naive = Naive(embedder._loaded.model, family)
     layers = list(embedder.settings.layers)
-    means = index.backend.calibration
+    means = live(index.backend).calibration
     assert means is not None
     query = some_text(200, 5)
     read = [
@@ -120,7 +121,7 @@ def test_a_words_part_is_what_is_lost_without_its_values(index: Index, family: s
 
 def test_a_mean_is_shared_out_as_the_length_is(index: Index) -> None:
     """m_ij against the formula, one entry after the other."""
-    chunk, means = chunks_of(index)[3], index.backend.calibration
+    chunk, means = chunks_of(index)[3], live(index.backend).calibration
     assert means is not None
     one, two = index._sides.query("word by word"), index._sides.passage(chunk)
     found = index.explain("word by word", chunk).dense

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from retriever import fusion
+from retriever.backends import Snapshot
 from retriever.heldout import taken_out
 from retriever.index import Index
 from retriever.search import asked_again
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
+from tests.live import asked, live
 
 SUBJECTS = (
     *("anchor", "beacon", "candle", "dagger", "engine", "falcon", "garden", "hammer", "island"),
@@ -57,7 +59,7 @@ def documents(subjects=SUBJECTS):
 def facts(folder, embedder, subjects=SUBJECTS):
     with Index.open_or_create(folder, embedder) as index:
         index.add(documents(subjects))
-        return index.backend.info()["calibration"], index.backend.dense_weight
+        return index.backend.info()["calibration"], live(index.backend).dense_weight
 
 
 def test_a_side_that_misleads_weighs_less(tmp_path) -> None:
@@ -99,9 +101,9 @@ def test_a_side_counts_what_it_weighs(tmp_path) -> None:
         backend = index.backend
         query = "anchor beacon candle seen"
         ids = [chunk.id for row in index.documents() for chunk in index.chunks(row.id)]
-        dense = backend.dense_scores(index.embed_query(query), ids).astype(np.float64)
-        keyword = backend.keyword_scores(query, ids).astype(np.float64)
-        means, info = backend.calibration, backend.info()["calibration"]
+        dense = live(backend).dense_scores(index.embed_query(query), ids).astype(np.float64)
+        keyword = live(backend).keyword_scores(query, ids).astype(np.float64)
+        means, info = live(backend).calibration, backend.info()["calibration"]
         for weight in (0.25, 2.0):
             facts = {**info, "dense_weight": weight}
             backend.calibrate(means.passage_mean, means.query_mean, facts)
@@ -119,8 +121,8 @@ def test_a_side_counts_what_it_weighs(tmp_path) -> None:
 def test_what_a_misled_search_finds_first_is_believed_less(tmp_path) -> None:
     with Index.open_or_create(tmp_path / "i", Misled(3)) as index:
         index.add(documents())
-        assert index.backend.dense_weight == 0.25
-        again = asked_again(index.backend, "anchor beacon", index.embed_query("anchor beacon"))
+        assert live(index.backend).dense_weight == 0.25
+        again = asked(index, asked_again, "anchor beacon", index.embed_query("anchor beacon"))
         assert again.expansion.own == pytest.approx((1 - 0.5 * 0.25) / 2)
         assert sum(weight for _, weight in again.expansion.terms) == pytest.approx(0.5 * 0.25)
         assert np.linalg.norm(again.towards) == pytest.approx(0.125 / 0.875, abs=1e-5)
@@ -130,7 +132,7 @@ def test_a_share_of_the_score_is_left() -> None:
     """What BM25 gives the rest, by the formula, over what it gives the whole."""
 
     class Counts:
-        def term_counts(self, terms):
+        def document_frequencies(self, terms):
             return dict.fromkeys(terms, 2)
 
     text = (
@@ -143,7 +145,7 @@ def test_a_share_of_the_score_is_left() -> None:
         return times * 2.2 / (times + 1.2 * (0.25 + 0.75 * length / 8))
 
     expected = part(1, rest) / (part(2, whole) + 2 * part(1, whole))
-    assert fusion._share_left(Counts(), item, 8, 100) == pytest.approx(expected)
+    assert fusion._share_left(Snapshot(None, Counts()), item, 8, 100) == pytest.approx(expected)
 
 
 def _chunk(text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from retriever.index import Index
 from retriever.settings import ChunkSettings
 from retriever.types import Document, IndexStateError, ModelError, Page, UsageError
 from tests.fakes import FakeEmbedder
+from tests.live import live
 
 
 def document(path: str, text: str, **facts) -> Document:
@@ -243,7 +245,7 @@ def test_a_small_model_gets_small_chunks(folder) -> None:
     embedder, chunking = FakeEmbedder(max_tokens=80), ChunkSettings(224, 32)
     with Index.open_or_create(folder, embedder, chunking=chunking) as index:
         index.add([document("a", " ".join(f"word{number}" for number in range(100)))])
-        assert index.backend.chunk_settings == ChunkSettings(30, 15)
+        assert live(index.backend).chunk_settings() == ChunkSettings(30, 15)
         for chunk in index.chunks(index.documents()[0].id):
             assert index.embedder.count_tokens([chunk.text]) <= 30
 
@@ -275,3 +277,39 @@ def test_without_a_model_the_error_says_so(folder, index, monkeypatch) -> None:
         with pytest.raises(ModelError, match="not there"):
             again.search("apple")
         assert paths(again, "apple", "keyword") == ["a"]
+
+
+def test_a_second_thread_hears_what_a_second_process_hears(tmp_path: Path) -> None:
+    """While a sync goes on, `add`, `remove`, `discard` and `sync` refuse at once."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a.txt").write_text("some text to read")
+    said: list[str] = []
+    with Index.open_or_create(tmp_path / "index", FakeEmbedder(64)) as index:
+
+        def write(change: Callable[[], object]) -> None:
+            try:
+                change()
+            except IndexStateError as error:
+                said.append(str(error))
+
+        changes = (
+            lambda: index.add([Document("x", "txt", (Page(None, "text"),))]),
+            lambda: index.remove(["a.txt"]),
+            lambda: index.discard([(str(docs), "a.txt")]),
+            lambda: index.sync(docs),
+        )
+
+        def beside(progress: object) -> None:
+            if not said:
+                threads = [threading.Thread(target=write, args=(one,)) for one in changes]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+
+        index.sync(docs, progress=beside)
+        assert len(said) == 4
+        assert all("another process is writing" in one for one in said)
+        assert [row.path for row in index.documents()] == ["a.txt"]
+        assert index.remove(["a.txt"]) == 1

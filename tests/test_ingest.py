@@ -11,10 +11,12 @@ from retriever import ingest as ingest_module
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.background import general_questions
 from retriever.calibration import PRIOR_WEIGHT
+from retriever.catalog import Reader
 from retriever.ingest import Ingest, corpus_digest, fitting, is_fitted, row_for, typical_sentence
 from retriever.settings import ChunkSettings
 from retriever.types import Chunk, Document, DocumentRow, Page, PageState, document_id
 from tests.fakes import FakeEmbedder
+from tests.live import live, read
 
 CHUNKING = ChunkSettings(size=16, overlap=0)
 
@@ -117,13 +119,14 @@ def test_the_work_does_not_grow_with_the_corpus(backend, monkeypatch) -> None:
     """Neither fits nor samples happen more than a few times in a run of many batches."""
     calls = {"sample_chunks": 0, "sample_vectors": 0, "calibrate": 0, "documents": 0, "info": 0}
     for name in calls:
-        real = getattr(EmbeddedBackend, name)
+        owner = EmbeddedBackend if hasattr(EmbeddedBackend, name) else Reader
+        real = getattr(owner, name)
 
         def counted(self, *arguments, name=name, real=real):
             calls[name] += 1
             return real(self, *arguments)
 
-        monkeypatch.setattr(EmbeddedBackend, name, counted)
+        monkeypatch.setattr(owner, name, counted)
     monkeypatch.setattr(ingest_module, "BATCH_TOKENS", 20)
     monkeypatch.setattr(ingest_module, "FIRST_BATCH_TOKENS", 20)
     embedder = Plain()
@@ -179,7 +182,7 @@ def test_what_is_read_as_a_query_is_read_through_every_prompt(backend) -> None:
     general = embedder.embed_queries(general_questions()).mean(axis=0)
     drawn = np.sum(units, axis=0) / (3 + PRIOR_WEIGHT)
     np.testing.assert_allclose(
-        backend.calibration.query_mean, 0.5 * drawn + 0.5 * general, atol=1e-6
+        live(backend).calibration.query_mean, 0.5 * drawn + 0.5 * general, atol=1e-6
     )
     embedder.embedded.clear()
     ingest.fit()
@@ -221,7 +224,7 @@ def test_english_questions_speak_for_english_passages_only(backend) -> None:
     for number, text in enumerate(texts):
         add(ingest, f"{number}.txt", text)
     ingest.close()
-    languages = [chunk.language for chunk in backend.sample_chunks(9)]
+    languages = [chunk.language for chunk in live(backend).sample_chunks(9)]
     assert sorted(languages) == ["", "", "en", "es"]
     facts = backend.info()["calibration"]
     assert facts["questions_share"] == 0.25  # two of the four: half of the say for half of them
@@ -229,7 +232,7 @@ def test_english_questions_speak_for_english_passages_only(backend) -> None:
     general = Plain().embed_queries(general_questions())
     drawn = (own.sum(axis=0) - 0.25 * PRIOR_WEIGHT) / (len(own) + PRIOR_WEIGHT)
     expected = 0.75 * drawn + 0.25 * general.astype(np.float64).mean(axis=0)
-    np.testing.assert_allclose(backend.calibration.query_mean, expected, atol=1e-6)
+    np.testing.assert_allclose(live(backend).calibration.query_mean, expected, atol=1e-6)
 
 
 def test_a_query_mean_of_an_earlier_version_is_fitted_again(backend) -> None:
@@ -238,9 +241,9 @@ def test_a_query_mean_of_an_earlier_version_is_fitted_again(backend) -> None:
     ingest.close()
     facts = dict(backend.info()["calibration"])
     del facts["questions_share"]
-    means = backend.calibration
+    means = live(backend).calibration
     backend.calibrate(means.passage_mean, means.query_mean, facts)
-    assert not is_fitted(backend, backend.documents())
+    assert not read(backend, is_fitted)
 
 
 def test_the_means_do_not_depend_on_the_way_there(tmp_path, monkeypatch) -> None:
@@ -276,12 +279,12 @@ def test_nothing_is_fitted_twice(backend) -> None:
     ingest = Ingest(backend, Plain(), CHUNKING)
     add(ingest, "a", paragraph(1))
     ingest.close()
-    assert is_fitted(backend, backend.documents())
-    generation = backend.generation
+    assert read(backend, is_fitted)
+    generation = live(backend).generation()
     Ingest(backend, Plain(), CHUNKING).close()
-    assert backend.generation == generation
+    assert live(backend).generation() == generation
     backend.delete([document_id("", "a")])
-    assert not is_fitted(backend, backend.documents())
+    assert not read(backend, is_fitted)
 
 
 def test_the_digest_of_a_corpus_ignores_names_and_order() -> None:
@@ -306,7 +309,7 @@ def test_documents_without_text_are_documents(backend) -> None:
     assert done[0].page_states == {PageState.SCANNED: 1, PageState.EMPTY: 1}
     assert (done[0].pages, done[0].chunks) == (2, 0)
     ingest.close()
-    assert backend.document("s") is not None
+    assert live(backend).document("s") is not None
 
 
 def test_documents_become_visible_as_a_whole_and_in_order(backend, monkeypatch) -> None:
@@ -316,7 +319,7 @@ def test_documents_become_visible_as_a_whole_and_in_order(backend, monkeypatch) 
 
     def visible(row: DocumentRow) -> None:
         done.append(row.path)
-        assert len(backend.chunks(row.id)) == row.chunks
+        assert len(live(backend).chunks(row.id)) == row.chunks
 
     ingest = Ingest(backend, Plain(), CHUNKING, done=visible)
     for number in range(9):

@@ -21,6 +21,7 @@ from retriever.catalog.lock import WriterLock
 from retriever.filters import Words
 from retriever.terms import index_terms, matching_words
 from retriever.types import DocumentRow, IndexStateError, Page, Piece, Span, document_id
+from tests.live import live
 
 COURT = "Das Bundesverfassungsgericht hat über die Klage und den Antrag nicht entschieden."
 COURT_OF = "Das Gericht des Bundes ist in der Stadt und nicht auf dem Land."
@@ -54,8 +55,8 @@ def put(backend: EmbeddedBackend, *texts: str) -> None:
 
 def found(backend: EmbeddedBackend, query: str, **options: bool) -> dict[str, float]:
     """Text → score, best first."""
-    side = backend.keyword(query, 10, **options)
-    texts = [chunk.text for chunk in backend.get(side.ids)]
+    side = live(backend).keyword(query, 10, **options)
+    texts = [chunk.text for chunk in live(backend).get(side.ids)]
     return dict(zip(texts, side.scores.tolist(), strict=True))
 
 
@@ -94,7 +95,7 @@ def test_a_compound_is_found_by_a_shorter_one_and_finds_its_parts(backend: Embed
 
 def test_all_that_is_looked_for_is_told(backend: EmbeddedBackend) -> None:
     def marked(text: str, query: str) -> list[str]:
-        found = matching_words(text, query, backend.looked_for(query), LANGUAGES[text])
+        found = matching_words(text, query, live(backend).looked_for(query), LANGUAGES[text])
         return [text[word.start : word.end] for word in found]
 
     assert marked(COURT, "Gericht") == ["Bundesverfassungsgericht"]
@@ -117,7 +118,7 @@ def test_each_passage_is_found_by_the_forms_of_its_language(backend: EmbeddedBac
         assert list(found(backend, query)) == [HOUSES]
     assert list(found(backend, "to die")) == [HOUSES]  # in German it is the article
     assert set(found(backend, "die Stadt")) == {COURT_OF, KINGS, HAEUSER}
-    assert {chunk.text: chunk.language for chunk in backend.sample_chunks(10)} == LANGUAGES
+    assert {chunk.text: chunk.language for chunk in live(backend).sample_chunks(10)} == LANGUAGES
 
 
 def test_a_word_of_two_languages_counts_as_one_word(folder: Path) -> None:
@@ -134,12 +135,12 @@ def test_a_word_of_two_languages_counts_as_one_word(folder: Path) -> None:
 
 def test_a_phrase_and_a_typing_error_are_read_in_each_language(backend: EmbeddedBackend) -> None:
     def within(phrase: str) -> set[str]:
-        side = backend.keyword("Stadt city", 10, Words(phrase))
-        return {chunk.text for chunk in backend.get(side.ids)}
+        side = live(backend).keyword("Stadt city", 10, Words(phrase))
+        return {chunk.text for chunk in live(backend).get(side.ids)}
 
     assert within("Häuser der Städte") == {HAEUSER}
     assert within("house of the cities") == {HOUSES}
-    assert backend.corrections("Verfasungsgericht") == {
+    assert live(backend).corrections("Verfasungsgericht") == {
         "Verfasungsgericht": ("verfassungsgericht",)
     }
     assert list(found(backend, "Polizzei", tolerant=True)) == [SMALL_COURT]
@@ -202,7 +203,7 @@ def test_tables_of_another_version_are_no_damage(folder: Path, backend: Embedded
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as connection, connection:
         connection.execute("ALTER TABLE chunks RENAME COLUMN language TO tongue")
     with pytest.raises(IndexStateError, match="another version of wva-retriever is at work"):
-        backend.keyword("houses", 3)
+        live(backend).keyword("houses", 3)
 
 
 def test_the_parts_of_a_compound_by_hand() -> None:
@@ -244,9 +245,11 @@ def test_words_of_a_title_count_twice(tmp_path: Path) -> None:
         ):
             row = DocumentRow(document_id("", name), "", "", name, "text", title=title)
             backend.upsert(row, [Page(None, text)], [Piece(0, Span(0, len(text)), "v")])
-        side = backend.keyword("budget", 9)
-        found = dict(zip((chunk.path for chunk in backend.get(side.ids)), side.scores, strict=True))
-        pairs = {text: backend.keyword("budget", 9, Words(text)).ids for text in PAIRS}
+        side = live(backend).keyword("budget", 9)
+        found = dict(
+            zip((chunk.path for chunk in live(backend).get(side.ids)), side.scores, strict=True)
+        )
+        pairs = {text: live(backend).keyword("budget", 9, Words(text)).ids for text in PAIRS}
     lengths = {"a": 1 + 2 + 2, "b": 1, "c": 1 + 1 + 2, "d": 2, "e": 1}
     average = sum(lengths.values()) / 5
     idf = log((5 - 2 + 0.5) / (2 + 0.5))

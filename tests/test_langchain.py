@@ -24,6 +24,7 @@ from retriever import AlignedWVA, Document, Index, Page, calibration
 from retriever.langchain import AlignedWVAEmbeddings, AlignedWVARetriever
 from retriever.search_options import SearchOptions
 from retriever.types import UsageError
+from tests.live import live
 from tests.tiny import save_model
 
 TEXTS = {
@@ -192,7 +193,7 @@ def test_marginal_relevance_is_langchains_own(weight) -> None:
     index = small_index()
     raw = index.embed_query("sea")
     near = index.search_by_vector(raw, 3)
-    vectors = index.backend.vectors([hit.chunk.id for hit in near])
+    vectors = live(index.backend).vectors([hit.chunk.id for hit in near])
     # A unit vector with the very cosines that the hits have: one more axis takes what is left.
     query = np.linalg.lstsq(vectors, np.array([hit.score for hit in near]), rcond=None)[0]
     query = np.append(query, np.sqrt(1 - query @ query))

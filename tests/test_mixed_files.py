@@ -13,6 +13,7 @@ from retriever.index import Index
 from retriever.report import Account, Coverage, account
 from retriever.types import PageState
 from tests.fakes import FakeEmbedder
+from tests.live import read
 from tests.pdfs import pdf_file, text_page
 from tests.scans import LINES, mixed_file, needs_tesseract
 
@@ -24,7 +25,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 
 def told(index: Index) -> Account:
-    return account(index.backend)
+    return read(index, account)
 
 
 def places(index: Index, query: str) -> list[tuple[str, str]]:

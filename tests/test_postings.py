@@ -13,6 +13,7 @@ from retriever.catalog import postings
 from retriever.catalog.postings import Postings
 from retriever.terms import index_terms
 from retriever.types import DocumentRow, Expansion, Page, Piece, Span, document_id
+from tests.live import live
 
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove")
 
@@ -91,17 +92,21 @@ def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_an_expansion_adds_weighted_scores(tmp_path: Path) -> None:
     with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
         put(backend, 0, *texts(5, 60))
-        ids = [chunk.id for chunk in backend.sample_chunks(60)]
-        own, cedar, delta = (backend.keyword_scores(w, ids) for w in ("ember", "cedar", "delta"))
+        ids = [chunk.id for chunk in live(backend).sample_chunks(60)]
+        own, cedar, delta = (
+            live(backend).keyword_scores(w, ids) for w in ("ember", "cedar", "delta")
+        )
         added = Expansion(0.5, (("cedar", 0.3), ("delta", 0.2)))
-        both = backend.keyword_scores("ember", ids, expansion=added)
+        both = live(backend).keyword_scores("ember", ids, expansion=added)
         np.testing.assert_allclose(both, 0.5 * own + 0.3 * cedar + 0.2 * delta, rtol=1e-5)
-        assert len(backend.keyword("ember", 60, expansion=added).ids) == np.count_nonzero(both)
+        assert len(live(backend).keyword("ember", 60, expansion=added).ids) == np.count_nonzero(
+            both
+        )
 
 
 def test_the_terms_of_chunks_are_what_they_were_analysed_to(tmp_path: Path) -> None:
     with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
         put(backend, 0, "The cats ran.", "AC-2(1) ran")
-        chunks = backend.chunks(document_id("", "0"))
-        found = backend.terms_of([chunks[1].id, "gone", chunks[0].id])
+        chunks = live(backend).chunks(document_id("", "0"))
+        found = live(backend).terms([chunks[1].id, "gone", chunks[0].id])
         assert found == [index_terms(chunks[1].text), [], index_terms(chunks[0].text)]

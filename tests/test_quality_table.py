@@ -31,6 +31,7 @@ from retriever.settings import QUERY_PROMPT, Prompts
 from retriever.terms import index_terms
 from retriever.types import UsageError
 from tests.fakes import FakeEmbedder
+from tests.live import live
 from tests.tiny import save_model
 
 # Fusion
@@ -257,7 +258,7 @@ def test_reading_once_embeds_no_passage_anew(
         assert once.fingerprint == alone.fingerprint != embedder.fingerprint
         passages = [
             embedder.passage_input(chunk.text, chunk.title)
-            for chunk in ours.index.backend.sample_chunks(9)
+            for chunk in live(ours.index.backend).sample_chunks(9)
         ]
         new = "This passage is new"
         found = once.embed_inputs([new, *passages, *once.query_inputs("trains")])

@@ -23,6 +23,7 @@ from retriever.types import (
     UnreadFile,
     document_id,
 )
+from tests.live import read
 
 
 def put(backend: EmbeddedBackend, path: str, pages: list[Page]) -> None:
@@ -60,7 +61,7 @@ def told(tmp_path: Path) -> Account:
                 UnreadFile("/docs", "song.mp3", FileStatus.SKIPPED, "not a document"),
             ]
         )
-        return account(backend, "indexes/x")
+        return read(backend, account, "indexes/x")
 
 
 def test_every_file_has_one_status_and_every_page_one_state(told: Account) -> None:
@@ -132,6 +133,6 @@ def test_the_account_for_reading(told: Account) -> None:
 
 def test_an_empty_index_has_an_account(tmp_path: Path) -> None:
     with EmbeddedBackend.open(tmp_path / "index", create=True) as backend:
-        told = account(backend)
+        told = read(backend, account)
     assert told.complete
     assert account_lines(told) == ["0 files", "0 pages", "0 passages"]

@@ -14,6 +14,7 @@ from retriever.results import MOST_PARTS, gathered, neighbours, widened
 from retriever.settings import ChunkSettings
 from retriever.types import Chunk, Document, Hit, Page, UsageError
 from tests.fakes import FakeEmbedder
+from tests.live import live
 
 STORY = (
     *("zero", "able", "baker", "charlie", "dog", "easy", "fox", "george"),
@@ -345,7 +346,7 @@ def test_diversity_chooses_others_and_its_first_result_stays(index, mode) -> Non
     assert [hit.rank for hit in diverse] == list(range(1, 9))
 
     def likeness(hits: Sequence[Hit]) -> float:
-        vectors = index.backend.vectors([hit.chunk.id for hit in hits])
+        vectors = live(index).vectors([hit.chunk.id for hit in hits])
         return float(np.triu(vectors @ vectors.T, 1).sum())
 
     assert likeness(diverse) < likeness(plain)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -14,12 +17,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from retriever import search as search_module
+from retriever.backends import Snapshot
 from retriever.filters import Filter, chunk_fields
 from retriever.index import Index
 from retriever.terms import index_terms, query_terms
 from retriever.types import Document, Hit, Page, UsageError
 from tests.fakes import FakeEmbedder
+from tests.live import live
 
+ROOT = Path(__file__).parents[1]
 MODES = ("hybrid", "dense", "keyword")
 WORDS = (
     *("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "haven"),
@@ -27,7 +33,7 @@ WORDS = (
 )
 
 
-def document(number: int, rng: np.random.Generator) -> Document:
+def document(number: int, rng: np.random.Generator, path: str = "") -> Document:
     """A document of one to four pages of words, rare ones and frequent ones."""
     weights = 1.0 / np.arange(1, len(WORDS) + 1)
     pages = tuple(
@@ -35,7 +41,7 @@ def document(number: int, rng: np.random.Generator) -> Document:
         for page in range(1, rng.integers(2, 6))
     )
     return Document(
-        path=f"{'abc'[number % 3]}/{number}.txt",
+        path=path or f"{'abc'[number % 3]}/{number}.txt",
         format="pdf" if number % 2 else "txt",
         pages=pages,
         title=f"Report {number}" if number % 4 == 0 else "",
@@ -101,8 +107,8 @@ def asked_again(index, query, chunks, keyword, total) -> tuple[np.ndarray, np.nd
         share = tells[term] / sum(tells[one] for one in added)
         words = words + 0.5 * share * bm25(term, texts)
     backend = index.backend
-    vectors = backend.vectors([chunk.id for chunk in chunks])
-    raw, means = index.embed_query(query), backend.calibration
+    vectors = live(backend).vectors([chunk.id for chunk in chunks])
+    raw, means = index.embed_query(query), live(backend).calibration
     unit = (raw - means.query_mean) / np.linalg.norm(raw - means.query_mean)
     middle = vectors[first[:3]].mean(axis=0)
     both = unit + middle / np.linalg.norm(middle)
@@ -122,8 +128,8 @@ def brute_force(
     rows = {row.id: row for row in index.documents()}
     chunks = [chunk for row in rows.values() for chunk in index.chunks(row.id)]
     ids = [chunk.id for chunk in chunks]
-    dense = backend.dense_scores(index.embed_query(query), ids).astype(np.float64)
-    keyword = backend.keyword_scores(query, ids).astype(np.float64)
+    dense = live(backend).dense_scores(index.embed_query(query), ids).astype(np.float64)
+    keyword = live(backend).keyword_scores(query, ids).astype(np.float64)
     if mode == "hybrid":
         total = fused(dense, keyword)
         if feedback and total.max() > 0:
@@ -380,17 +386,119 @@ def test_search_by_vector(index) -> None:
 
 
 def test_chunks_may_vanish_during_a_search(tmp_path, monkeypatch) -> None:
+    """Documents are removed between the two sides: the search is of the state before."""
     with filled(tmp_path / "i", 20) as index:
-        keyword = index.backend.keyword
+        expected = index.search("amber", 500, fold=False)
+        keyword = Snapshot.keyword
 
-        def deleting(query, k, where=None, **options):
+        def deleting(self, *given, **options):
             index.remove(["a/0.txt", "b/1.txt"])
-            return keyword(query, k, where, **options)
+            return keyword(self, *given, **options)
 
-        monkeypatch.setattr(index.backend, "keyword", deleting)
+        monkeypatch.setattr(Snapshot, "keyword", deleting)
+        assert index.search("amber", 500, fold=False) == expected
+        monkeypatch.undo()
         hits = index.search("amber", 500, fold=False)
         assert {row.path for row in index.documents()} >= {hit.chunk.path for hit in hits}
-        assert len(hits) == index.info()["chunks"]
+        assert len(hits) == index.info()["chunks"] < len(expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"feedback": False}, {"by_file": True}, {"diversity": 0.5, "context": 1}]
+)
+def test_the_only_match_of_a_filter_appears_between_the_two_sides(
+    tmp_path, monkeypatch, options
+) -> None:
+    with filled(tmp_path / "i", 20) as index:
+        dense = Snapshot.dense
+
+        def adding(self, *given, **asked):
+            found = dense(self, *given, **asked)
+            monkeypatch.undo()  # what is added asks, too
+            index.add([document(99, np.random.default_rng(1), "only/match.txt")])
+            return found
+
+        monkeypatch.setattr(Snapshot, "dense", adding)
+        where = {"path": "only/match.txt"}
+        assert index.search("amber mesa", 5, where=where, **options) == []
+        assert index.search("amber mesa", 5, where=where, **options) != []
+
+
+def test_one_snapshot_is_one_state_for_all_that_is_asked(tmp_path) -> None:
+    with filled(tmp_path / "i", 20) as index:
+        hits = index.search("amber", 9, fold=False)
+        told = index.explain("amber", hits[0])
+        generation, rows = index.generation, index.documents()
+        not_there = index.why_not("amber", "only/match.txt")
+        with index.snapshot() as now:
+            index.remove([hits[0].chunk.path])
+            index.add([document(99, np.random.default_rng(1), "only/match.txt")])
+            assert index.search("amber", 9, fold=False) == hits
+            assert index.explain("amber", hits[0]).terms == told.terms
+            assert index.why_not("amber", "only/match.txt") == not_there
+            assert (index.generation, index.documents()) == (generation, rows)
+            assert [chunk.text for chunk in index.chunks(hits[0].chunk.document_id)]
+            with index.snapshot() as inner:
+                assert inner is now
+            seen: list[int] = []
+            thread = threading.Thread(target=lambda: seen.append(index.generation))
+            thread.start()
+            thread.join()
+            assert seen[0] > generation
+        assert index.generation > generation
+        assert hits[0].chunk.path not in {hit.chunk.path for hit in index.search("amber", 99)}
+
+
+CHANGING = """
+import sys
+import numpy as np
+from retriever import background
+from retriever.index import Index
+from tests.fakes import FakeEmbedder
+from tests.test_search import document
+background.general_questions = lambda: ["amber"]  # so that it writes more often
+with Index.open(sys.argv[1], FakeEmbedder(64)) as index:
+    print("ready", flush=True)
+    for number in range(100_000):
+        index.add([document(99, np.random.default_rng(1), "only/match.txt")])
+        index.remove(["only/match.txt"])
+        print(number, flush=True)
+"""
+
+
+def test_a_filtered_search_beside_a_writing_process(tmp_path) -> None:
+    """Another process adds and removes the one document that matches; each search sees one."""
+    folder = tmp_path / "i"
+    with filled(folder, 20) as index:
+        index.add([document(99, np.random.default_rng(1), "only/match.txt")])
+        where = {"path": "only/match.txt"}
+        there = index.search("amber mesa", 3, where=where, fold=False)
+        (hit,) = {(hit.chunk.path, hit.chunk.text) for hit in there[:1]}
+        index.remove(["only/match.txt"])
+        process = subprocess.Popen(
+            [sys.executable, "-c", CHANGING, str(folder)],
+            cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."},
+        )  # fmt: skip
+        try:
+            assert process.stdout.readline() == "ready\n"
+            sizes = set()
+            for number in range(4000):
+                with index.snapshot() as now:
+                    listed = len(now.catalog.documents(Filter.parse(where)))
+                    hits = index.search("amber mesa", 3, where=where, fold=False)
+                    assert bool(hits) == bool(listed), number
+                    for one in hits[:1]:
+                        assert (one.chunk.path, one.chunk.text) == hit
+                        assert index.explain("amber mesa", one).score == pytest.approx(one.score)
+                index.search("amber mesa", 3, where=where)
+                sizes.add(len(hits))
+                if len(sizes) > 1 and number > 60:
+                    break
+        finally:
+            process.kill()
+            process.stdout.close()
+            process.wait()
+        assert len(sizes) > 1  # it was seen there, and not there
 
 
 def test_many_threads_search_while_documents_come(tmp_path) -> None:

@@ -13,6 +13,7 @@ from retriever import AlignedWVA, Document, Index, Page
 from retriever.steering import Marked, Steering
 from retriever.types import Hit, UsageError
 from tests.fakes import FakeEmbedder
+from tests.live import live
 from tests.tiny import save_model
 
 TEXTS = {
@@ -101,10 +102,10 @@ def test_more_like_marked_words(index: Index) -> None:
 
 
 def test_the_marked_direction_is_the_sum_of_the_words_parts(index: Index) -> None:
-    means = index.backend.calibration
+    means = live(index.backend).calibration
     assert means is not None
     name = chunk(index, "tea.txt")
-    side = index._sides.passage(index.backend.get([name])[0])
+    side = index._sides.passage(live(index.backend).get([name])[0])
     start, end = TEXTS["tea.txt"].index("tea"), TEXTS["tea.txt"].index(" at")
     chosen = [at for at, word in enumerate(side.words) if word.start < end and word.end > start]
     assert [side.words[at].word for at in chosen] == ["tea", "is", "brewed"]
@@ -112,7 +113,7 @@ def test_the_marked_direction_is_the_sum_of_the_words_parts(index: Index) -> Non
     direction = sum(side.parts[at] - shares[at] * means.passage_mean for at in chosen)
     direction /= np.linalg.norm(direction)
     hits = index.search("", mode="dense", steering=Steering(marked=(Marked(name, start, end),)))
-    vectors = index.backend.vectors([hit.chunk.id for hit in hits])
+    vectors = live(index.backend).vectors([hit.chunk.id for hit in hits])
     np.testing.assert_allclose([hit.score for hit in hits], vectors @ direction, atol=1e-5)
 
 

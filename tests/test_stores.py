@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retriever.stores import VectorStore
 from retriever.stores import faiss as faiss_store
-from retriever.stores.exact import ExactStore
 from retriever.stores.faiss import FaissStore, build, factory_for, make_index, read
 from retriever.stores.layered import LayeredStore, Tail
 from retriever.types import IndexStateError, UsageError
+from tests.exact_store import ExactStore
+
+VectorStore = ExactStore | FaissStore | LayeredStore
 
 DIM = 24
 

@@ -19,6 +19,7 @@ from retriever.survey import (
 )
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
+from tests.live import read
 
 
 @pytest.fixture
@@ -97,9 +98,9 @@ def test_what_was_planted_in_an_index_is_seen(tmp_path: Path) -> None:
     ]
     with Index.open_or_create(tmp_path / "ix", FakeEmbedder()) as index:
         index.add(documents)
-        found = survey(index.backend)
-        again = survey(index.backend)
-        assert len(survey(index.backend, 7).chunks) == 7
+        found = read(index, survey)
+        again = read(index, survey)
+        assert len(read(index, survey, 7).chunks) == 7
     assert len(found.chunks) == 34
     assert {chunk.text for chunk in found.twins[0]} == {"all rights reserved worldwide"}
     assert len(found.twins[0]) == 4
@@ -120,9 +121,9 @@ def test_what_was_planted_in_an_index_is_seen(tmp_path: Path) -> None:
 
 def test_an_index_with_hardly_anything_in_it_is_surveyed_too(tmp_path: Path) -> None:
     with Index.open_or_create(tmp_path / "ix", FakeEmbedder()) as index:
-        assert survey(index.backend).chunks == ()
+        assert read(index, survey).chunks == ()
         for count, text in enumerate(("one apple", "one apple", "two pears"), 1):
             index.add([Document(f"{count}.txt", "txt", (Page(None, text),))])
-            found = survey(index.backend)
+            found = read(index, survey)
             assert len(found.chunks) == len(found.places) == len(found.clusters) == count
             assert np.isfinite(found.places).all()

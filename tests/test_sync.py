@@ -34,6 +34,7 @@ from retriever.types import (
     UsageError,
 )
 from tests.fakes import FakeEmbedder
+from tests.live import live
 
 ROOT = Path(__file__).parents[1]
 ANIMALS = ["zebra", "ibex", "heron", "walrus", "gecko", "lynx", "otter", "bison", "raven", "moth"]
@@ -91,8 +92,8 @@ def state(index: Index) -> dict:
         "chunks": [index.chunks(row.id) for row in index.documents()],
         "pages": [index.pages(row.id) for row in index.documents()],
         "generation": index.generation,
-        "model": backend.embedder_settings,
-        "chunking": backend.chunk_settings,
+        "model": live(backend).embedder_settings(),
+        "chunking": live(backend).chunk_settings(),
         "info": {k: v for k, v in index.info().items() if k != "bytes"},
     }
 
@@ -656,7 +657,7 @@ def test_a_failed_file_is_read_again_only_when_something_has_changed(index, docs
     assert run() == (FileReport("f.txt", FileStatus.FAILED, str(reader.by_name["f.txt"])), True)
     racy = run()[1]  # it was written just now: it may change again within one tick
     assert racy
-    for file in index.backend.unread():  # as if the run had been later
+    for file in live(index.backend).unread():  # as if the run had been later
         assert file.path == "f.txt"
         changed = replace(file, mtime_ns=max(old.stat().st_mtime_ns, old.stat().st_ctime_ns))
         index.backend.set_unread([changed])
@@ -667,7 +668,7 @@ def test_a_failed_file_is_read_again_only_when_something_has_changed(index, docs
     assert run()[1]
     del reader.by_name["f.txt"]
     assert statuses(index.sync(docs)) == {"f.txt": "indexed"}
-    assert index.backend.unread() == []
+    assert live(index.backend).unread() == []
 
 
 def test_what_is_left_out_elsewhere_is_remembered(index, docs, tmp_path) -> None:
@@ -675,10 +676,10 @@ def test_what_is_left_out_elsewhere_is_remembered(index, docs, tmp_path) -> None
     other = write(tmp_path / "other", "song.xyz", "?").parent
     index.sync(docs)
     index.sync(other)
-    assert {file.path for file in index.backend.unread()} == {"picture.xyz", "song.xyz"}
+    assert {file.path for file in live(index.backend).unread()} == {"picture.xyz", "song.xyz"}
     (docs / "picture.xyz").unlink()
     index.sync(docs)
-    assert {file.path for file in index.backend.unread()} == {"song.xyz"}
+    assert {file.path for file in live(index.backend).unread()} == {"song.xyz"}
 
 
 def test_pictures_are_read_with_an_ocr_alone(index, docs, reader) -> None:
@@ -815,7 +816,7 @@ def check_resumes(index: Index, embedder: FakeEmbedder, docs: Path, tmp_path: Pa
     for row in index.documents():
         assert len(index.chunks(row.id)) == row.chunks
     keys = [prefix + embedder.key(text) for text in embedder.embedded for prefix in ("", "q:")]
-    stored = index.backend.known_vectors(keys)
+    stored = live(index.backend).known_vectors(keys)
     before = [
         text
         for text in embedder.embedded

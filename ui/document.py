@@ -75,7 +75,8 @@ def document_view(served: Served, query: str | Sought, shades: Shades | None = N
     """The opened document; without `shades` of its passages the query's words are marked."""
     st.html(DOCUMENT_CSS)
     ids = st.query_params.get_all(OPEN)[:_MOST_PASSAGES]
-    found = {chunk.id: chunk for chunk in served.index.backend.get(ids)}
+    with served.index.backend.reading() as catalog:
+        found = {chunk.id: chunk for chunk in catalog.get(ids)}
     chunks = [found[one] for one in ids if one in found]
     opened = _document(served, chunks[0].document_id) if chunks else None
     if opened is None or not opened.leaves:

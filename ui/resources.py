@@ -134,7 +134,7 @@ def _warm(index: Index) -> None:
     What goes wrong here is told when somebody searches.
     """
     with contextlib.suppress(RetrieverError):
-        if index.backend.embedder_settings is not None:
+        if index.embedder_settings is not None:
             _ = index.embedder
 
 
@@ -145,7 +145,8 @@ def _info(place: Place, age: _Age, _index: Index) -> dict[str, Any]:
 
 @st.cache_resource(show_spinner=False, max_entries=64)
 def _overview(place: Place, age: _Age, _index: Index) -> Overview:
-    return overview(_index.documents(), _index.backend.unread())
+    with _index.backend.reading() as catalog:
+        return overview(catalog.documents(), catalog.unread())
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
@@ -161,12 +162,14 @@ def _documents(place: Place, age: _Age, _index: Index) -> dict[str, DocumentRow]
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _survey(place: Place, age: _Age, _index: Index) -> Survey:
-    return survey(_index.backend)
+    with _index.backend.reading() as catalog:
+        return survey(catalog)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _account(place: Place, age: _Age, _index: Index) -> Account:
-    return account(_index.backend, _index.name)
+    with _index.backend.reading() as catalog:
+        return account(catalog, _index.name)
 
 
 def overview(rows: Sequence[DocumentRow], unread: Sequence[UnreadFile] = ()) -> Overview:

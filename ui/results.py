@@ -118,13 +118,15 @@ def sought(served: Served, asked: Question) -> Sought:
     text = parse(asked.text).text
     if asked.mode == "dense":
         return Sought(text)
-    return Sought(text, served.index.backend.looked_for(text))
+    with served.index.snapshot(dense=False) as now:
+        return Sought(text, now.looked_for(text))
 
 
 def _around(served: Served, hit: Hit) -> tuple[Excerpt, ...]:
     """What stands around the hit, with it; nothing if it was removed since it was found."""
     try:
-        return widened(hit, _AROUND, served.index.backend).passage
+        with served.index.backend.reading() as catalog:
+            return widened(hit, _AROUND, catalog).passage
     except RetrieverError:
         return ()
 

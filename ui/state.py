@@ -121,7 +121,7 @@ def activity(served: Served, *, shown: int | None, waiting: bool = False) -> Non
 
 
 def progress(told: Mapping[str, Any]) -> None:
-    """How far a run is, as `Backend.set_progress` was told."""
+    """How far a run is, as `Documents.set_progress` was told."""
     done, total = int(told["files_done"]), int(told["files_total"])
     share = min(1.0, max(0.0, done / total)) if total else 0.0
     st.progress(share, text=progress_text(told))

@@ -154,7 +154,8 @@ class _Marked:
 def _marks(served: Served, marks: Sequence[str]) -> list[_Marked]:
     """The marks with their passages; what is not written as a mark is left out."""
     found = [match for mark in marks[:_MOST_MARKS] if (match := _MARK.fullmatch(mark))]
-    known = {chunk.id: chunk for chunk in served.index.backend.get([one[2] for one in found])}
+    with served.index.backend.reading() as catalog:
+        known = {chunk.id: chunk for chunk in catalog.get([one[2] for one in found])}
     return [
         _Marked(one[0], known.get(one[2]), int(one[3]), int(one[4]), not one[1]) for one in found
     ]

@@ -93,7 +93,8 @@ def _taken_apart(
 
 def compared(served: Served, asked: Question, first: Hit, second: Hit) -> None:
     """What makes one hit's score differ from another's."""
-    told = difference(explanation(served, asked, first), explanation(served, asked, second))
+    with served.index.snapshot():
+        told = difference(explanation(served, asked, first), explanation(served, asked, second))
     higher = "above" if told.first.score >= told.second.score else "below"
     by = abs(told.first.score - told.second.score)
     one, two = _short(first), _short(second)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import Keys, Scores
 from retriever.stores.exact import best
-
-Keys = NDArray[np.int64]
-Scores = NDArray[np.float32]
 
 _MOST_TIES = 10_000
 """Chunks with one and the same score beyond which the choice among them is by key."""

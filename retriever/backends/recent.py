@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from retriever.stores import Ids, Vectors
+from retriever.arrays import Keys, Vectors
 
 MOST_BYTES = 32 * 2**20
 """So much is kept; then what was looked up first is forgotten."""
@@ -27,7 +27,7 @@ class RecentVectors:
         self._vectors: Vectors = np.empty((0, 0), np.float32)
         self._next = 0
 
-    def of(self, keys: Ids, fetch: Callable[[Ids], tuple[Ids, Vectors]]) -> tuple[Ids, Vectors]:
+    def of(self, keys: Keys, fetch: Callable[[Keys], tuple[Keys, Vectors]]) -> tuple[Keys, Vectors]:
         """Keys (m,) in the order given, without those gone, and vectors (m, dim).
 
         `fetch` does the same for keys that are not known.
@@ -49,7 +49,7 @@ class RecentVectors:
         both[~known[present]] = theirs
         return keys[present], both
 
-    def _keep(self, keys: Ids, vectors: Vectors) -> None:
+    def _keep(self, keys: Keys, vectors: Vectors) -> None:
         """Put as many of them as there is room for in place of the oldest."""
         if not len(keys):
             return

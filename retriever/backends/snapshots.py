@@ -70,9 +70,7 @@ def _written(folder: Path, reader: Reader, means: Calibration | None) -> Snapsho
     count = reader.count_chunks()
     if not count:
         return None
-    current = reader.calibration()
-    means = means or (current[1] if current else None)
-    store = build_store(reader, means, reader.meta("factory"), count)
+    store = build_store(reader, means or reader.means(), reader.meta("factory"), count)
     generation = reader.generation() + 1
     file = f"vectors-{generation:08d}.faiss"
     try:

@@ -12,15 +12,13 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
-from retriever import calibration
+from retriever.arrays import Keys, Scores, Vectors
 from retriever.backends.recent import RecentVectors
 from retriever.calibration import Calibration
-from retriever.catalog import Reader, SnapshotRow
-from retriever.stores import Ids, Scores, Vectors
+from retriever.catalog import Catalog, Reader, SnapshotRow
 from retriever.stores.exact import products
 from retriever.stores.faiss import FaissStore, build, factory_for, read
 from retriever.stores.layered import LayeredStore, Tail
@@ -38,40 +36,34 @@ _TRAINING_BYTES = 64 * 2**20  # of vectors that a kind learns from
 
 @dataclass(frozen=True, slots=True)
 class SearchState:
-    """The vectors of one generation. `sample` is None where the store itself knows all scores."""
+    """The vectors of one generation. `sample` is None where the store itself knows all scores.
+
+    `calibration` is the identity before means are fitted; `calibrated` is its number.
+    """
 
     identity: str
     generation: int
     calibrated: int
-    means: Calibration | None
+    calibration: Calibration
     snapshot: SnapshotRow | None
     store: LayeredStore
     last_key: int
     last_removal: int
-    sample: tuple[Ids, Vectors] | None
+    sample: tuple[Keys, Vectors] | None
     damaged: bool = False
     recent: RecentVectors = field(default_factory=RecentVectors)
 
-    @property
-    def passage_mean(self) -> Vectors | None:
-        """What is taken from every chunk's vector: (dim,)."""
-        return None if self.means is None else self.means.passage_mean
-
-    def query(self, raw: Vectors) -> Vectors:
-        """A raw query vector (dim,), calibrated."""
-        return calibration.apply(raw, None if self.means is None else self.means.query_mean)
-
     def search(
-        self, reader: Reader, query: Vectors, k: int, allowed: Ids | None
-    ) -> tuple[Ids, Scores]:
+        self, reader: Reader, query: Vectors, k: int, allowed: Keys | None
+    ) -> tuple[Keys, Scores]:
         """The `k` chunks nearest to the calibrated query (dim,): keys (m,), cosines (m,)."""
 
-        def fetch(keys: Ids) -> tuple[Ids, Vectors]:
+        def fetch(keys: Keys) -> tuple[Keys, Vectors]:
             return self.vectors(reader, keys)
 
         return self.store.search(query, k, allowed, fetch=fetch)
 
-    def vectors(self, reader: Reader, keys: Ids) -> tuple[Ids, Vectors]:
+    def vectors(self, reader: Reader, keys: Keys) -> tuple[Keys, Vectors]:
         """Calibrated vectors of chunks: keys (m,) as given, without those gone, and (m, dim).
 
         `reader` is of the same generation. Where the store is exact, or the key was looked up
@@ -80,9 +72,9 @@ class SearchState:
         if self.store.is_exact:
             return keys, self.store.vectors(keys)
 
-        def fetch(keys: Ids) -> tuple[Ids, Vectors]:
+        def fetch(keys: Keys) -> tuple[Keys, Vectors]:
             found, raw = reader.chunk_vectors(keys)
-            return found, calibration.apply(raw, self.passage_mean)
+            return found, self.calibration.passage(raw)
 
         return self.recent.of(keys, fetch)
 
@@ -100,13 +92,14 @@ class SearchState:
 class StateKeeper:
     """The newest SearchState of an index; threads share it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._folder = catalog.folder
         self._lock = threading.Lock()
         self._state: SearchState | None = None
 
-    def at(self, reader: Reader) -> SearchState:
-        """The state of the reader's generation; an older reader is moved to the newest one."""
+    def newest(self, reader: Reader) -> SearchState:
+        """The newest state; an older reader is moved to it, so nothing must have been read yet."""
         state = self._state
         if state is not None and _fits(state, reader):
             return state
@@ -114,20 +107,34 @@ class StateKeeper:
             reader.restart()  # nobody else makes states now: what is read is the newest
             state = self._state
             if state is None or not _fits(state, reader):
-                state = self._next(state, reader)
+                state = self._next(state, reader, movable=True)
                 self._state = state
             return state
 
-    def _next(self, state: SearchState | None, reader: Reader) -> SearchState:
+    def at(self, reader: Reader) -> SearchState:
+        """The state of the reader's own generation, whatever others are at."""
+        state = self._state
+        if state is not None and _fits(state, reader):
+            return state
+        with self._lock:
+            state = self._state
+            if state is not None and _fits(state, reader):
+                return state
+            found = self._next(state, reader, movable=False)
+            if state is None or _continues(state, reader):
+                self._state = found
+            return found
+
+    def _next(self, state: SearchState | None, reader: Reader, *, movable: bool) -> SearchState:
         if state is not None and _continues(state, reader):
             following = _caught_up(state, reader)
         else:
-            following = self._loaded(reader)
+            following = self._loaded(reader, movable=movable)
         return replace(following, sample=_sample(following, state, reader), recent=RecentVectors())
 
-    def _loaded(self, reader: Reader) -> SearchState:
+    def _loaded(self, reader: Reader, *, movable: bool) -> SearchState:
         """The state from the snapshot and the rows after it."""
-        number, means = reader.calibration() or (0, None)
+        means = reader.means()
         dimension = reader.dimension() or 0
         row = reader.snapshot()
         base, damaged = None, False
@@ -135,10 +142,12 @@ class StateKeeper:
             try:
                 base = read(self._folder / row.file, row.sha256, row.kind)
             except IndexStateError as error:
-                newer = self._retry(reader, row)
-                if newer is not None:
-                    return newer
-                log.warning("%s; it is rebuilt from the catalog, nothing is lost", error)
+                if self._replaced(row):  # by a change since the reader's, which took the file away
+                    if movable:
+                        reader.restart()
+                        return self._loaded(reader, movable=movable)
+                else:
+                    log.warning("%s; it is rebuilt from the catalog, nothing is lost", error)
                 base, damaged = _rebuilt(reader, row, means), True
         last_key = 0 if base is None or not len(base) else int(base.ids[-1])
         store = LayeredStore(base, Tail.empty(dimension), np.empty(0, np.int64), "Flat")
@@ -146,8 +155,8 @@ class StateKeeper:
         start = SearchState(
             identity=str(reader.meta("identity")),
             generation=reader.generation(),
-            calibrated=number,
-            means=means,
+            calibrated=_number(reader),
+            calibration=means,
             snapshot=row,
             store=store,
             last_key=max(last_key, 0 if row is None or damaged else row.last_key),
@@ -157,32 +166,29 @@ class StateKeeper:
         )
         return _caught_up(start, reader)
 
-    def _retry(self, reader: Reader, row: SnapshotRow) -> SearchState | None:
-        """The state after the change that took the file away under this reader, if one did."""
-        reader.restart()
-        return None if reader.snapshot() == row else self._loaded(reader)
+    def _replaced(self, row: SnapshotRow) -> bool:
+        """Whether the newest generation names another file."""
+        with self._catalog.reading() as newest:
+            return newest.snapshot() != row
 
 
-def build_store(
-    reader: Reader, means: Calibration | None, factory: str | None, count: int
-) -> FaissStore:
+def build_store(reader: Reader, means: Calibration, factory: str | None, count: int) -> FaissStore:
     """All chunks' vectors of the reader's state in a FAISS index; memory is bounded by its size."""
     dimension = reader.dimension() or 0
     kind = factory or factory_for(count)
-    mean = None if means is None else means.passage_mean
     training = None
     if kind != "Flat":
         keys = reader.sample_keys(max(1, _TRAINING_BYTES // (4 * dimension)))
-        training = calibration.apply(reader.chunk_vectors(np.sort(keys))[1], mean)
-    return build(_calibrated(reader, 0, mean), dimension, kind, training=training)
+        training = means.passage(reader.chunk_vectors(np.sort(keys))[1])
+    return build(_calibrated(reader, 0, means), dimension, kind, training=training)
 
 
-def _calibrated(reader: Reader, key: int, mean: Vectors | None) -> Iterator[tuple[Ids, Vectors]]:
+def _calibrated(reader: Reader, key: int, means: Calibration) -> Iterator[tuple[Keys, Vectors]]:
     for keys, raw in reader.vectors_after(key):
-        yield keys, calibration.apply(raw, mean)
+        yield keys, means.passage(raw)
 
 
-def _rebuilt(reader: Reader, row: SnapshotRow, means: Calibration | None) -> FaissStore | None:
+def _rebuilt(reader: Reader, row: SnapshotRow, means: Calibration) -> FaissStore | None:
     count = reader.count_chunks()
     return build_store(reader, means, row.kind, count) if count else None
 
@@ -193,20 +199,24 @@ def _fits(state: SearchState, reader: Reader) -> bool:
 
 def _continues(state: SearchState, reader: Reader) -> bool:
     """Whether the reader's state is the given one plus later rows."""
-    number = (reader.calibration() or (0, None))[0]
     return (
         state.identity == reader.meta("identity")
         and state.generation < reader.generation()
-        and state.calibrated == number
+        and state.calibrated == _number(reader)
         and state.snapshot == reader.snapshot()
         and state.store.tail.dimension == (reader.dimension() or 0)
     )
 
 
+def _number(reader: Reader) -> int:
+    """The number of the reader's calibration, 0 for none."""
+    return (reader.calibration() or (0, None))[0]
+
+
 def _caught_up(state: SearchState, reader: Reader) -> SearchState:
     """The state with the rows added and removed since."""
     store, last_key = state.store, state.last_key
-    for keys, vectors in _calibrated(reader, last_key, state.passage_mean):
+    for keys, vectors in _calibrated(reader, last_key, state.calibration):
         store = store.extended(keys, vectors)
         last_key = int(keys[-1])
     removed, last_removal = reader.removed_after(state.last_removal)
@@ -221,7 +231,7 @@ def _caught_up(state: SearchState, reader: Reader) -> SearchState:
 
 def _sample(
     state: SearchState, before: SearchState | None, reader: Reader
-) -> tuple[Ids, Vectors] | None:
+) -> tuple[Keys, Vectors] | None:
     """What the statistics are over, when the store does not give all scores cheaply."""
     count = len(state.store)
     if count <= MOST_EXACT and state.store.is_exact:
@@ -234,7 +244,7 @@ def _sample(
         and np.array_equal(before.sample[0], keys)
     ):
         return before.sample
-    return keys, calibration.apply(reader.chunk_vectors(keys)[1], state.passage_mean)
+    return keys, state.calibration.passage(reader.chunk_vectors(keys)[1])
 
 
 __all__ = ["MOST_EXACT", "SAMPLE", "SearchState", "StateKeeper", "build_store"]

@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ LOCK_FILE = "LOCK"
 
 _PATIENCE = 30.0  # seconds for SQLite's own short locks: a checkpoint, the first opening
 _CHECKPOINT_PATIENCE = 0.2
+_MAKING_PATIENCE = 1.0  # for another process that makes the index just now
+_MAKING_PAUSE = 0.01
 _UPGRADE_PATIENCE = 5.0  # for another process that brings the index up to date just now
 _WAL_PAGES = 256  # 8 MiB: how long the log grows before it is folded into the file
 _CACHE = 32  # MiB of pages a connection keeps: a query reads hundreds of vectors, here and there
@@ -35,7 +38,11 @@ _CACHE = 32  # MiB of pages a connection keeps: a query reads hundreds of vector
 _OTHER_TABLES = re.compile(r"no such (table|column)|has \d+ columns but|has no column")
 """What SQLite says of tables that are not those it was asked about."""
 
-_Place = tuple[int, int]  # device and inode: another file under the same name is another index
+_Place = tuple[int, ...]
+"""Device and inode: another file under the same name is another index.
+
+Where this process may not write, also what a writer changes: see `Catalog._place`.
+"""
 
 
 class Catalog:
@@ -89,6 +96,11 @@ class Catalog:
             try:
                 connection.execute("BEGIN")
                 yield Reader(connection, self._postings, self._names)
+                if self._is_blind(place) and self._place()[:-1] != place[:-1]:
+                    raise IndexStateError(
+                        f"another process has written to the index in {self.folder} while it was "
+                        "read; try again"
+                    )
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -155,7 +167,19 @@ class Catalog:
             raise IndexStateError(
                 f"the index in {self.folder} is gone: {error.strerror}; build it again"
             ) from error
+        if self._watched:
+            log = self.path.with_name(f"{CATALOG_FILE}-wal").exists()
+            return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, log
         return status.st_dev, status.st_ino
+
+    def _is_blind(self, place: _Place) -> bool:
+        """Whether a connection to this place was opened as to a file that nobody changes."""
+        return self._watched and not place[-1]
+
+    @property
+    def _watched(self) -> bool:
+        """Whether SQLite cannot share memory with a writer here, and must not notice one."""
+        return not os.access(self.folder, os.W_OK)
 
     def _take(self) -> tuple[_Place, sqlite3.Connection]:
         self._check_open()
@@ -181,8 +205,8 @@ class Catalog:
 
     def _connect(self, *, writable: bool) -> sqlite3.Connection:
         mode = "mode=rw"
-        if not writable and not os.access(self.folder, os.W_OK):
-            # SQLite cannot share memory with a writer here; without a log there is no writer.
+        if not writable and self._watched:
+            # Without a log there is no writer now; one that comes changes the file's place.
             mode = (
                 "mode=ro"
                 if self.path.with_name(CATALOG_FILE + "-wal").exists()
@@ -308,6 +332,15 @@ def _check_folder(folder: Path) -> None:
 
 def _check_ours(connection: sqlite3.Connection, folder: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
+    deadline = time.monotonic() + _MAKING_PATIENCE
+    while application != schema.APPLICATION_ID and not _holds_tables(connection):
+        if time.monotonic() > deadline:
+            raise IndexStateError(
+                f"{folder / CATALOG_FILE} is empty, and not an index yet: try again if another "
+                "process is making it now, or else choose another folder"
+            )
+        time.sleep(_MAKING_PAUSE)
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != schema.APPLICATION_ID:
         raise IndexStateError(

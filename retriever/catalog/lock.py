@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import time
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from retriever.types import IndexStateError
 
-_PATIENCE = 0.5  # seconds: an observer holds the lock for microseconds, a writer for long
+PATIENCE = 0.5
+"""Seconds: an observer holds the lock for microseconds, a writer for long."""
+
 _PAUSE = 0.01
 
 
@@ -18,77 +19,63 @@ class WriterLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._handle: int | None = None
+        self._lock = _lock(path)
 
     @property
     def held(self) -> bool:
         """Whether this object holds the lock."""
-        return self._handle is not None
+        return self._lock.is_locked
 
-    def acquire(self, patience: float = _PATIENCE) -> None:
+    def acquire(self, patience: float = PATIENCE) -> None:
         """Take the lock, or raise IndexStateError when another writer has it so many seconds."""
-        if self._handle is not None:
+        if self.held:
             return
-        handle = self._open()
-        deadline = time.monotonic() + patience
-        while not _locked(handle):
-            if time.monotonic() > deadline:
-                os.close(handle)
-                raise IndexStateError(
-                    f"another process is writing to the index in {self._path.parent}; "
-                    "wait until it has finished, or stop it"
-                )
-            time.sleep(_PAUSE)
-        self._handle = handle
-
-    def release(self) -> None:
-        """Give the lock back; without effect when it is not held."""
-        if self._handle is not None:
-            os.close(self._handle)  # closing is what unlocks
-            self._handle = None
-
-    def held_by_anyone(self) -> bool:
-        """Whether some process is writing now."""
-        if self._handle is not None:
-            return True
         try:
-            handle = os.open(self._path, os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            return not _locked(handle)
-        finally:
-            os.close(handle)
-
-    def _open(self) -> int:
-        try:
-            return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._path.parent.stat()  # a folder that is gone is not made again
+            self._lock.acquire(timeout=patience, poll_interval=_PAUSE)
+        except Timeout:
+            raise writing_elsewhere(self._path.parent) from None
         except OSError as error:
             raise IndexStateError(
                 f"the index in {self._path.parent} cannot be written to: {error.strerror}; "
                 "check the folder's permissions"
             ) from error
 
+    def release(self) -> None:
+        """Give the lock back; without effect when it is not held."""
+        self._lock.release(force=True)
 
-if sys.platform == "win32":  # pragma: no cover - the tests run on POSIX systems
-    import msvcrt
+    def held_by_anyone(self) -> bool:
+        """Whether some process is writing now.
 
-    def _locked(handle: int) -> bool:
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
+        The lock is tried for a moment; a writer that comes at that moment waits it out.
+        """
+        if self.held:
+            return True
+        if not self._path.exists():
             return False
-        return True
-
-else:
-    import fcntl
-
-    def _locked(handle: int) -> bool:
+        trial = _lock(self._path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            trial.acquire(blocking=False)
+        except Timeout:
+            return True
+        except OSError:  # who may not write to it cannot be told
             return False
-        return True
+        trial.release()
+        return False
 
 
-__all__ = ["WriterLock"]
+def writing_elsewhere(index: Path | str) -> IndexStateError:
+    """What is said to the second of two writers."""
+    return IndexStateError(
+        f"another process is writing to the index in {index}; "
+        "wait until it has finished, or stop it"
+    )
+
+
+def _lock(path: Path) -> FileLock:
+    """The lock on a file, not of one thread: what one thread acquires another may release."""
+    return FileLock(path, mode=0o666, thread_local=False)
+
+
+__all__ = ["PATIENCE", "WriterLock", "writing_elsewhere"]

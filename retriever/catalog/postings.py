@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 from math import log
 
 import numpy as np
-from numpy.typing import NDArray
 
-Keys = NDArray[np.int64]
-Scores = NDArray[np.float64]
+from retriever.arrays import DoubleScores, Keys
 
 OCCURRENCES = "CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab (main, fulltext, instance)"
 """What a connection needs: a row for every place in which a term stands."""
@@ -104,12 +102,12 @@ class _State:
 
     index: tuple[str, ...]
     generation: str
-    scores: OrderedDict[str, tuple[Keys, Scores]] = field(default_factory=OrderedDict)
+    scores: OrderedDict[str, tuple[Keys, DoubleScores]] = field(default_factory=OrderedDict)
     counts: dict[str, int] = field(default_factory=dict)
     rows: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def keep(self, term: str, found: tuple[Keys, Scores]) -> None:
+    def keep(self, term: str, found: tuple[Keys, DoubleScores]) -> None:
         with self.lock:
             if term not in self.scores:
                 self.scores[term] = found
@@ -117,7 +115,7 @@ class _State:
             while self.rows > MOST_ROWS and len(self.scores) > 1:
                 self.rows -= len(self.scores.popitem(last=False)[1][0])
 
-    def known(self, term: str) -> tuple[Keys, Scores] | None:
+    def known(self, term: str) -> tuple[Keys, DoubleScores] | None:
         with self.lock:
             if term in self.scores:
                 self.scores.move_to_end(term)
@@ -138,7 +136,7 @@ class Terms:
         self._postings = postings
         self._state = state
 
-    def bm25(self, term: str) -> tuple[Keys, Scores]:
+    def bm25(self, term: str) -> tuple[Keys, DoubleScores]:
         """The chunks in which the term occurs: keys (m,) ascending, scores (m,) > 0."""
         found = self._state.known(term)
         if found is None:
@@ -158,7 +156,7 @@ class Terms:
         row = self._connection.execute("SELECT doc FROM vocabulary WHERE term = ?", (term,))
         return int(next(row, (0,))[0])
 
-    def _scored(self, term: str) -> tuple[Keys, Scores]:
+    def _scored(self, term: str) -> tuple[Keys, DoubleScores]:
         joined = self._connection.execute(
             "SELECT group_concat(doc, ' ') FROM temp.occurrences WHERE term = ?", (term,)
         ).fetchone()[0]

@@ -10,31 +10,30 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import Keys, Vectors
 from retriever.calibration import Calibration
-from retriever.catalog.keywords import KeywordSearch, Matches, expanded
+from retriever.catalog.keywords import Matches, matches
 from retriever.catalog.names import Known, Names
 from retriever.catalog.postings import Postings, Terms
-from retriever.catalog.schema import blob, stack, unblob
+from retriever.catalog.schema import ADDED, added_columns, blob, stack, unblob
 from retriever.catalog.where import chunk_condition, document_condition
 from retriever.filters import Filter
+from retriever.languages import LANGUAGES
+from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.terms import BOUNDARY
 from retriever.types import (
     Chunk,
     DocumentRow,
-    Expansion,
     FileStatus,
-    KeywordScore,
     Page,
     PageAccount,
     PageState,
     Scan,
+    Span,
+    TermQuery,
     UnreadFile,
 )
-
-Keys = NDArray[np.int64]
-Vectors = NDArray[np.float32]
 
 BLOCK = 2048
 """Rows read at a time: bounds the memory of everything that goes over all chunks."""
@@ -87,6 +86,26 @@ class Reader:
     def generation(self) -> int:
         """The number of the last committed change."""
         return int(self.meta("generation"))
+
+    def embedder_settings(self) -> EmbedderSettings | None:
+        """What the vectors were made with; None until an embedder has claimed the index."""
+        values = self.meta("embedder")
+        return None if values is None else EmbedderSettings.from_json(values)
+
+    def chunk_settings(self) -> ChunkSettings | None:
+        """What the chunks were made with; None until an embedder has claimed the index."""
+        values = self.meta("chunking")
+        return None if values is None else ChunkSettings(**values)
+
+    def background(self) -> dict[str, Any] | None:
+        """The match scale, as it was stored."""
+        known: dict[str, Any] | None = self.meta("background")
+        return known
+
+    def means(self) -> Calibration:
+        """The current means; zeros before there are any."""
+        known = self.calibration()
+        return Calibration.identity(self.dimension() or 1) if known is None else known[1]
 
     def calibration(self) -> tuple[int, Calibration] | None:
         """The number of the current calibration and its means."""
@@ -141,7 +160,7 @@ class Reader:
 
     # Documents, pages, chunks
 
-    def documents(self, where: Filter | None) -> list[DocumentRow]:
+    def documents(self, where: Filter | None = None) -> list[DocumentRow]:
         """The documents that match, ordered by source and path."""
         sql, parameters = "", ()
         if where is not None:
@@ -158,7 +177,7 @@ class Reader:
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages in order."""
         rows = self._rows(
-            """SELECT p.number, p.text, p.state, p.reason, p.label, p.scan FROM pages p
+            f"""SELECT {self._page_columns()} FROM pages p
             JOIN documents d ON d.key = p.document WHERE d.id = ? ORDER BY p.position""",
             (blob(document_id),),
         )
@@ -175,10 +194,21 @@ class Reader:
             WHERE p.document IN the ORDER BY p.position""",
             (blob(document_id),),
         )
-        return [
-            PageAccount(number, unblob(label), PageState(state), unblob(reason), chunks)
-            for number, label, state, reason, chunks in rows
-        ]
+        return list(map(_page_account, rows))
+
+    def accounts(self) -> dict[str, list[PageAccount]]:
+        """`account` of every document that has pages, by its id."""
+        rows = self._rows(
+            """WITH counted AS
+            (SELECT document, position, COUNT(*) AS chunks FROM chunks GROUP BY 1, 2)
+            SELECT d.id, p.number, p.label, p.state, p.reason, IFNULL(counted.chunks, 0)
+            FROM pages p JOIN documents d ON d.key = p.document
+            LEFT JOIN counted USING (document, position) ORDER BY p.document, p.position"""
+        )
+        found: dict[str, list[PageAccount]] = {}
+        for id_, *page in rows:
+            found.setdefault(unblob(id_), []).append(_page_account(page))
+        return found
 
     def unread(self) -> list[UnreadFile]:
         """The files that gave no document, ordered by root and path."""
@@ -214,7 +244,7 @@ class Reader:
     def page_of(self, chunk_id: str) -> Page | None:
         """The page a chunk is from."""
         row = self._one(
-            """SELECT p.number, p.text, p.state, p.reason, p.label, p.scan FROM chunks c
+            f"""SELECT {self._page_columns()} FROM chunks c
             JOIN pages p ON p.document = c.document AND p.position = c.position WHERE c.id = ?""",
             (blob(chunk_id),),
         )
@@ -229,6 +259,10 @@ class Reader:
     def sample_chunks(self, limit: int) -> list[Chunk]:
         """The first chunks by id: ids are hashes, so this is a fixed pseudo-random sample."""
         return [_chunk(row) for row in self._rows(f"{_CHUNK} ORDER BY c.id LIMIT ?", (limit,))]
+
+    def sample_vectors(self, limit: int) -> Vectors:
+        """The raw vectors (m, dim) of `sample_chunks`, in the same order."""
+        return self.chunk_vectors(self.sample_keys(limit))[1]
 
     # Keys: how other files name chunks
 
@@ -321,22 +355,11 @@ class Reader:
 
     # Full text
 
-    def keyword(self, query: str, *, tolerant: bool = False) -> Matches:
-        """BM25 (k1 1.2, b 0.75) of every chunk in which a word of the query occurs.
+    def keyword(self, query: TermQuery) -> Matches:
+        """Weighted BM25 (k1 1.2, b 0.75) of every chunk in which a term of the query occurs."""
+        return matches(query, self._terms(), self.count_chunks())
 
-        `tolerant`: for a word that occurs nowhere, the best match of the nearest ones counts 0.6.
-        """
-        return self._asked(query).matches(tolerant=tolerant)
-
-    def expanded(self, found: Matches, expansion: Expansion) -> Matches:
-        """What `keyword` found, with an expansion: every chunk that has one of all words."""
-        return expanded(found, expansion, self._terms())
-
-    def keyword_most(self, query: str) -> float:
-        """See `Backend.keyword_most`."""
-        return self._asked(query).most()
-
-    def term_counts(self, terms: Sequence[str]) -> dict[str, int]:
+    def term_counts(self, terms: Iterable[str]) -> dict[str, int]:
         """In how many chunks each of the terms occurs."""
         return self._terms().counts(terms)
 
@@ -347,19 +370,53 @@ class Reader:
         terms = (found.get(blob(id_), "").split() for id_ in chunk_ids)
         return [[term for term in each if term != BOUNDARY] for each in terms]
 
-    def keyword_breakdown(
-        self, query: str, key: int, *, tolerant: bool = False, expansion: Expansion | None = None
-    ) -> KeywordScore:
-        """See `Backend.keyword_breakdown`; the chunk by its key."""
-        return self._asked(query).breakdown(key, tolerant=tolerant, expansion=expansion)
+    # The vocabulary
 
-    def _asked(self, query: str) -> KeywordSearch:
-        return KeywordSearch(self._connection, query, self._terms())
+    def languages(self) -> list[str]:
+        """The languages that some chunk is in."""
+        present = "SELECT 1 FROM chunks WHERE language = ? LIMIT 1"
+        return [language for language in LANGUAGES if self._one(present, (language,))]
+
+    def terms_beginning(self, letter: str) -> Iterable[tuple[str, int]]:
+        """The terms that begin with a letter, each with the number of chunks that have it."""
+        return self._rows(
+            "SELECT term, doc FROM vocabulary WHERE term >= ? AND term < ?",
+            (letter, chr(ord(letter) + 1)),
+        )
+
+    def longer_words(self, stem: str, language: str) -> list[str]:
+        """The stems of seven letters or more that end with another one, in one language."""
+        end = stem[::-1]
+        rows = self._rows(
+            "SELECT reversed FROM long_words WHERE language = ? AND reversed > ? AND reversed < ?",
+            (language, end, end + "\U0010ffff"),
+        )
+        return [backwards[::-1] for (backwards,) in rows]
+
+    def first_with(self, term: str) -> Chunk | None:
+        """The first chunk, in the order of writing, that has a term."""
+        found = self._one("SELECT rowid FROM fulltext WHERE terms MATCH ? LIMIT 1", (f'"{term}"',))
+        row = found and self._one(f"{_CHUNK} WHERE c.key = ?", found)
+        return _chunk(row) if row else None
+
+    def lengths(self, chunk_id: str) -> tuple[int, float]:
+        """How many terms a chunk has (0 for one that is gone), and how many one has on average."""
+        row = self._one(
+            "SELECT f.terms FROM chunks c JOIN fulltext f ON f.rowid = c.key WHERE c.id = ?",
+            (blob(chunk_id),),
+        )
+        tokens = self._value("SELECT SUM(cnt) FROM vocabulary") or 0
+        return len(row[0].split()) if row else 0, tokens / max(1, self.count_chunks())
 
     def _terms(self) -> Terms:
         return self._postings.at(self._connection)
 
     # SQL
+
+    def _page_columns(self) -> str:
+        known = added_columns(self._connection)
+        added = (f"p.{name}" if name in known else "NULL" for name in ADDED)
+        return f"p.number, p.text, p.state, p.reason, p.label, {', '.join(added)}"
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(sql, parameters)
@@ -404,11 +461,17 @@ def _document(row: Sequence[Any]) -> DocumentRow:
 
 
 def _page(row: Sequence[Any]) -> Page:
-    number, text, state, reason, label, scan = row
+    number, text, state, reason, label, scan, start, stop = row
     return Page(
         *(number, unblob(text), PageState(state), unblob(reason), unblob(label)),
+        body=None if start is None else Span(start, stop),
         scan=Scan(**json.loads(scan)) if scan else None,
     )
+
+
+def _page_account(row: Sequence[Any]) -> PageAccount:
+    number, label, state, reason, chunks = row
+    return PageAccount(number, unblob(label), PageState(state), unblob(reason), chunks)
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:

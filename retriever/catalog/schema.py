@@ -13,15 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from retriever.arrays import Vectors
 from retriever.filters import comparable, kind_of
 from retriever.types import Scalar, UsageError
 
-Vectors = NDArray[np.float32]
-
 APPLICATION_ID = 0x57564131  # "WVA1": tells our files from other SQLite databases
-VERSION = 4
+VERSION = 3
 PAGE_SIZE = 32768
 """Bytes; with SQLite's usual 4096 a vector of 576 floats takes 1.8 times its size."""
 
@@ -47,9 +45,19 @@ UPGRADES = {
         "CREATE INDEX chunks_language ON chunks (language)",
         LONG_WORDS,
     ),
-    3: ("ALTER TABLE pages ADD COLUMN scan TEXT NOT NULL DEFAULT ''",),
 }
 """By format, what makes it the next one."""
+
+ADDED = {
+    "scan": "TEXT NOT NULL DEFAULT ''",
+    "body_start": "INTEGER",
+    "body_stop": "INTEGER",
+}
+"""Columns of pages, added when a document is written to an index that has none, and their types.
+
+No new format: what was made before opens as it is, also read-only, and version 0.1.0 goes on
+reading and writing an index that has them.
+"""
 
 STATEMENTS = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -66,7 +74,8 @@ STATEMENTS = (
     """CREATE TABLE pages (
         document INTEGER NOT NULL, position INTEGER NOT NULL, number INTEGER,
         label BLOB NOT NULL, state TEXT NOT NULL, reason BLOB NOT NULL, text BLOB NOT NULL,
-        scan TEXT NOT NULL DEFAULT '', UNIQUE (document, position))""",
+        scan TEXT NOT NULL DEFAULT '', body_start INTEGER, body_stop INTEGER,
+        UNIQUE (document, position))""",
     """CREATE TABLE chunks (
         key INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,
         document INTEGER NOT NULL, position INTEGER NOT NULL, page INTEGER,
@@ -112,6 +121,19 @@ def upgrade(connection: sqlite3.Connection) -> None:
         for statement in UPGRADES[older]:
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def added_columns(connection: sqlite3.Connection) -> set[str]:
+    """Those of the columns `ADDED` that the pages of this index have."""
+    return {row[1] for row in connection.execute("PRAGMA table_info (pages)")} & ADDED.keys()
+
+
+def add_columns(connection: sqlite3.Connection) -> None:
+    """Give the pages the columns `ADDED` that they do not have; call it in a transaction."""
+    known = added_columns(connection)
+    for name, kind in ADDED.items():
+        if name not in known:
+            connection.execute(f"ALTER TABLE pages ADD COLUMN {name} {kind}")
 
 
 def blob(text: str) -> bytes:
@@ -160,11 +182,14 @@ def operand(value: Scalar) -> bytes | int | float:
 
 
 __all__ = [
+    "ADDED",
     "APPLICATION_ID",
     "FULLTEXT",
     "PAGE_SIZE",
     "VERSION",
     "VOCABULARY",
+    "add_columns",
+    "added_columns",
     "blob",
     "create",
     "metadata_rows",

@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from retriever.arrays import Vectors
 from retriever.calibration import Calibration
 from retriever.catalog import fulltext
-from retriever.catalog.reading import Reader, SnapshotRow, Vectors
-from retriever.catalog.schema import blob, metadata_rows, unblob, vector_blob
+from retriever.catalog.reading import Reader, SnapshotRow
+from retriever.catalog.schema import add_columns, blob, metadata_rows, unblob, vector_blob
 from retriever.settings import EmbedderSettings
 from retriever.types import DocumentRow, Page, Piece, Span, UnreadFile, UsageError, chunk_id
 
@@ -89,9 +90,11 @@ class Writer(Reader):
         self._connection.executemany(
             "INSERT INTO metadata VALUES (?, ?, ?, ?)", ((document, *entry) for entry in metadata)
         )
+        add_columns(self._connection)
         self._connection.executemany(
-            """INSERT INTO pages (document, position, number, text, state, reason, label, scan)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+            """INSERT INTO pages
+            (document, position, number, text, state, reason, label, scan, body_start, body_stop)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (_page_values(document, at, page) for at, page in enumerate(pages)),
         )
         texts = [_text(pages, piece) for piece in unique.values()]
@@ -285,6 +288,7 @@ def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:
         *(document, position, page.number, blob(page.text)),
         *(page.state.value, blob(page.reason), blob(page.label)),
         "" if page.scan is None else json.dumps(asdict(page.scan)),
+        *((None, None) if page.body is None else (page.body.start, page.body.end)),
     )
 
 

@@ -93,8 +93,8 @@ def run_report(options: argparse.Namespace) -> int:
     from retriever.report import account
     from retriever.terminal import account_lines
 
-    with Index.open(options.index) as index:
-        told = account(index.backend, options.index)
+    with Index.open(options.index) as index, index.backend.reading() as catalog:
+        told = account(catalog, options.index)
     if options.json:
         print_json(told.to_json())
     else:

@@ -81,7 +81,10 @@ def run_explain(options: argparse.Namespace) -> int:
         raise UsageError(f"--hit counts from 1; it is {options.hit}")
     how, colour = chosen_search(options), sys.stdout.isatty()
     told: Any
-    with Index.open(options.index, device=options.device, dtype=options.dtype) as index:
+    with (
+        Index.open(options.index, device=options.device, dtype=options.dtype) as index,
+        index.snapshot(),  # what is found and what is told of it are of one generation
+    ):
         if options.file:
             told = index.why_not(options.query, options.file, options=how)
             lines = why_not_lines(told)

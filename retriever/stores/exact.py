@@ -1,4 +1,4 @@
-"""Brute force over an array: the reference every other store is compared with.
+"""Brute force over an array.
 
 Scores are computed twice: all of them fast in float32, then those near the top once more in
 float64, row by row. A matrix product may give equal rows sums that differ in the last digit,
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from retriever.stores import Ids, Scores, Vectors
+from retriever.arrays import Keys, Scores, Vectors
 from retriever.types import UsageError
 
 _BLOCK = 4096  # rows held in float64 at once
@@ -19,36 +19,14 @@ MARGIN = 2e-5
 """Times both lengths: more than a float32 product can be wrong by in thousands of dimensions."""
 
 
-class ExactStore:
-    """All vectors in one array (n, dim); ids (n,) are int64, each once."""
-
-    kind = "exact"
-
-    def __init__(self, ids: Ids, vectors: Vectors) -> None:
-        ids, vectors = checked(ids, vectors)
-        order = np.argsort(ids)
-        self._ids = ids[order]
-        self._vectors = vectors[order]
-        self._longest = longest(vectors)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def search(self, query: Vectors, k: int, allowed: Ids | None = None) -> tuple[Ids, Scores]:
-        """See `VectorStore.search`."""
-        query = checked_query(query, self._vectors.shape[1])
-        mask = None if allowed is None else np.isin(self._ids, allowed)
-        return nearest(self._ids, self._vectors, query, k, mask, self._longest)
-
-
 def nearest(
-    ids: Ids,
+    ids: Keys,
     vectors: Vectors,
     query: Vectors,
     k: int,
     mask: np.ndarray | None = None,
     length: float = 1.0,
-) -> tuple[Ids, Scores]:
+) -> tuple[Keys, Scores]:
     """The k best rows of `vectors` (n, dim) for `query` (dim,): ids (m,) and scores (m,).
 
     `ids` (n,) ascend; `mask` (n,) says which rows count; no row is longer than `length`.
@@ -89,7 +67,7 @@ def products(vectors: Vectors, query: Vectors) -> Scores:
     return scores
 
 
-def best(ids: Ids, scores: Scores, k: int) -> tuple[Ids, Scores]:
+def best(ids: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
     """The k largest scores, equal ones by the smaller id.
 
     >>> ids, scores = best(np.array([7, 3, 5]), np.array([0.5, 0.5, 0.9], dtype=np.float32), 2)
@@ -107,7 +85,7 @@ def longest(vectors: Vectors) -> float:
     return max(1.0, float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max())))
 
 
-def checked(ids: Ids, vectors: Vectors) -> tuple[Ids, Vectors]:
+def checked(ids: Keys, vectors: Vectors) -> tuple[Keys, Vectors]:
     """Both as contiguous arrays of the right type, or a UsageError."""
     ids = np.ascontiguousarray(ids, dtype=np.int64)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
@@ -136,7 +114,6 @@ def checked_query(query: Vectors, dimension: int) -> Vectors:
 
 __all__ = [
     "MARGIN",
-    "ExactStore",
     "best",
     "checked",
     "checked_query",

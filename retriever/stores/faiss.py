@@ -21,13 +21,13 @@ from typing import Any
 import faiss as _faiss
 import numpy as np
 
-from retriever.stores import Ids, Scores, Vectors
+from retriever.arrays import Keys, Scores, Vectors
 from retriever.stores.exact import MARGIN, best, checked, checked_query, longest, nearest, scores_of
 from retriever.types import IndexStateError, UsageError
 
 faiss: Any = _faiss  # its type stubs lack what its Python layer adds to the classes
 
-Fetch = Callable[[Ids], tuple[Ids, Vectors]]
+Fetch = Callable[[Keys], tuple[Keys, Vectors]]
 """Exact vectors by id: ids (m,) in the order asked, without those that are gone, and (m, dim)."""
 
 NARROW = 4096
@@ -52,7 +52,7 @@ class FaissStore:
         self._index = index  # the owner: FAISS frees everything below with it
         mapped = faiss.downcast_index(index)  # an IndexIDMap
         self._inner = faiss.downcast_index(mapped.index)
-        self.ids: Ids = faiss.vector_to_array(mapped.id_map)
+        self.ids: Keys = faiss.vector_to_array(mapped.id_map)
         self.kind = kind
         self._fetch = fetch
         self._longest = longest
@@ -75,15 +75,18 @@ class FaissStore:
         self._longest = 1.0 if vectors is None else longest(vectors)
 
     def search(
-        self, query: Vectors, k: int, allowed: Ids | None = None, *, fetch: Fetch | None = None
-    ) -> tuple[Ids, Scores]:
-        """See `VectorStore.search`; `fetch` stands in for the store's own."""
+        self, query: Vectors, k: int, allowed: Keys | None = None, *, fetch: Fetch | None = None
+    ) -> tuple[Keys, Scores]:
+        """The `k` nearest of `allowed` (all, if None): ids (m,), scores (m,), best first.
+
+        `query` is (dim,); `fetch` stands in for the store's own.
+        """
         mask = None if allowed is None else np.isin(self.ids, allowed)
         return self.search_masked(query, k, mask, fetch)
 
     def search_masked(
         self, query: Vectors, k: int, mask: np.ndarray | None, fetch: Fetch | None = None
-    ) -> tuple[Ids, Scores]:
+    ) -> tuple[Keys, Scores]:
         """Like `search`; the boolean `mask` (n,) says which vectors count."""
         query = checked_query(query, self._inner.d)
         count = len(self) if mask is None else int(np.count_nonzero(mask))
@@ -102,7 +105,7 @@ class FaissStore:
 
     def _search_flat(
         self, vectors: Vectors, query: Vectors, k: int, count: int, mask: np.ndarray | None
-    ) -> tuple[Ids, Scores]:
+    ) -> tuple[Keys, Scores]:
         """Exact search; looks further as long as what lies beyond might tie with the last."""
         wanted = k + _SLACK
         margin = MARGIN * self._longest * float(np.linalg.norm(query))
@@ -115,7 +118,7 @@ class FaissStore:
 
     def _search_coarse(
         self, query: Vectors, k: int, count: int, mask: np.ndarray | None, fetch: Fetch
-    ) -> tuple[Ids, Scores]:
+    ) -> tuple[Keys, Scores]:
         """Candidates of an approximate index, scored with exact vectors."""
         wanted = min(count, max(_FEWEST_CANDIDATES, _RESCORED * k))
         index, lists = self._inner, None
@@ -153,7 +156,7 @@ class FaissStore:
 
     def _scan(
         self, query: Vectors, k: int, mask: np.ndarray | None, fetch: Fetch
-    ) -> tuple[Ids, Scores]:
+    ) -> tuple[Keys, Scores]:
         """Exact search over the exact vectors, a block at a time."""
         allowed = self.ids if mask is None else self.ids[mask]
         ids, scores = np.empty(0, np.int64), np.empty(0, np.float32)
@@ -163,7 +166,7 @@ class FaissStore:
             ids, scores = best(np.append(ids, more), np.append(scores, their), k)
         return ids, scores
 
-    def _reconstructed(self, ids: Ids) -> tuple[Ids, Vectors]:
+    def _reconstructed(self, ids: Keys) -> tuple[Keys, Vectors]:
         rows = np.searchsorted(self.ids, ids)
         return ids, self._inner.reconstruct_batch(rows)
 
@@ -189,7 +192,7 @@ class FaissStore:
 
 
 def build(
-    blocks: Iterable[tuple[Ids, Vectors]],
+    blocks: Iterable[tuple[Keys, Vectors]],
     dimension: int,
     factory: str = "Flat",
     *,
@@ -236,8 +239,8 @@ def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> Fais
 
 
 def _rescored(
-    candidates: Ids, rough: Scores, query: Vectors, k: int, fetch: Fetch
-) -> tuple[Ids, Scores]:
+    candidates: Keys, rough: Scores, query: Vectors, k: int, fetch: Fetch
+) -> tuple[Keys, Scores]:
     """The k best of candidates by exact scores; `rough` (m,) are the approximate ones, descending.
 
     Vectors are dear to fetch: it ends where no candidate that remains can be among the best, if

@@ -1,6 +1,6 @@
 """A store that grows: an immutable base, a tail of newer vectors, and what was removed from both.
 
-Every change gives a new `LayeredStore`; searches that run keep the one they have. Ids in the tail
+Every change gives a new `LayeredStore`; searches that run keep the one they have. Keys in the tail
 are larger than those of the base.
 """
 
@@ -9,14 +9,10 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retriever.stores import Ids, Scores, Vectors
+from retriever.arrays import Keys, Mask, Scores, Vectors
 from retriever.stores.exact import best, checked, checked_query, nearest, products
 from retriever.stores.faiss import FaissStore, Fetch
-
-Mask = NDArray[np.bool_]
-"""Booleans, one for each vector."""
 
 
 class Tail:
@@ -25,7 +21,7 @@ class Tail:
     This tail sees only its own first `len(self)` rows, and those are never written again.
     """
 
-    def __init__(self, ids: Ids, vectors: Vectors, used: list[int], length: int) -> None:
+    def __init__(self, ids: Keys, vectors: Vectors, used: list[int], length: int) -> None:
         self._id_buffer = ids
         self._vector_buffer = vectors
         self._used = used  # shared: how many rows of the buffers are taken by any tail
@@ -45,7 +41,7 @@ class Tail:
         return int(self._vector_buffer.shape[1])
 
     @property
-    def ids(self) -> Ids:
+    def ids(self) -> Keys:
         """Ascending: (n,)."""
         return self._id_buffer[: self._length]
 
@@ -54,7 +50,7 @@ class Tail:
         """(n, dim)."""
         return self._vector_buffer[: self._length]
 
-    def extended(self, ids: Ids, vectors: Vectors) -> Tail:
+    def extended(self, ids: Keys, vectors: Vectors) -> Tail:
         """A tail with more vectors (m, dim); call it from one thread at a time."""
         ids, vectors = checked(ids, vectors)
         length = self._length + len(ids)
@@ -78,7 +74,7 @@ class LayeredStore:
     """Base + tail − removed. Vectors are at most of unit length."""
 
     def __init__(
-        self, base: FaissStore | None, tail: Tail, removed: Ids, kind: str = "exact"
+        self, base: FaissStore | None, tail: Tail, removed: Keys, kind: str = "exact"
     ) -> None:
         self.base = base
         self.tail = tail
@@ -97,20 +93,20 @@ class LayeredStore:
         """Whether `all_scores` is known without fetching vectors."""
         return self.base is None or not len(self.base) or self.base.exact_vectors is not None
 
-    def extended(self, ids: Ids, vectors: Vectors) -> LayeredStore:
+    def extended(self, ids: Keys, vectors: Vectors) -> LayeredStore:
         """The store with vectors (m, dim) added; their ids are larger than all before."""
         return LayeredStore(self.base, self.tail.extended(ids, vectors), self.removed, self.kind)
 
-    def without(self, ids: Ids) -> LayeredStore:
+    def without(self, ids: Keys) -> LayeredStore:
         """The store without these ids; those it does not hold are ignored."""
         if not len(ids):
             return self
         return LayeredStore(self.base, self.tail, np.union1d(self.removed, ids), self.kind)
 
     def search(
-        self, query: Vectors, k: int, allowed: Ids | None = None, *, fetch: Fetch | None = None
-    ) -> tuple[Ids, Scores]:
-        """See `VectorStore.search`; `fetch` gives exact vectors where the base has none."""
+        self, query: Vectors, k: int, allowed: Keys | None = None, *, fetch: Fetch | None = None
+    ) -> tuple[Keys, Scores]:
+        """See `FaissStore.search`; `fetch` gives exact vectors where the base has none."""
         query = checked_query(query, self.tail.dimension)
         mask = _and(self._tail_mask, _within(self.tail.ids, allowed))
         ids, scores = nearest(self.tail.ids, self.tail.vectors, query, k, mask)
@@ -128,7 +124,7 @@ class LayeredStore:
             parts.append(_masked(products(base, query), self._base_mask))
         return np.concatenate(parts)
 
-    def vectors(self, ids: Ids) -> Vectors:
+    def vectors(self, ids: Keys) -> Vectors:
         """The vectors (n, dim) of ids that the store holds, in this order; where `is_exact`."""
         in_tail = np.isin(ids, self.tail.ids)
         found = np.empty((len(ids), self.tail.dimension), np.float32)
@@ -139,12 +135,12 @@ class LayeredStore:
         return found
 
 
-def _without(ids: Ids, removed: Ids) -> Mask | None:
+def _without(ids: Keys, removed: Keys) -> Mask | None:
     mask = np.isin(ids, removed, invert=True) if len(removed) else None
     return None if mask is None or mask.all() else mask
 
 
-def _within(ids: Ids, allowed: Ids | None) -> Mask | None:
+def _within(ids: Keys, allowed: Keys | None) -> Mask | None:
     return None if allowed is None else np.isin(ids, allowed)
 
 
