@@ -19,7 +19,7 @@ from retriever.arrays import Vectors
 from retriever.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.background import Background, matched, matching
-from retriever.catalog.lock import PATIENCE, writing_elsewhere
+from retriever.catalog.lock import writing_elsewhere
 from retriever.deletion import DRAWS, WORDS, Deletion, deletion
 from retriever.diversity import POOL, diversified, most_marginal
 from retriever.explain import Explanation, explained, explained_hit
@@ -58,6 +58,10 @@ from retriever.types import (
 from retriever.why import Difference, WhyNot, difference, why_not
 
 Where = Filter | Mapping[str, Any] | None
+
+
+PATIENCE = 30.0
+"""Seconds: so long a thread waits until another one has finished writing."""
 
 
 class Index:
@@ -267,7 +271,10 @@ class Index:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """The right to write among threads; who is second hears what another process hears."""
+        """The right to write among threads, one after the other.
+
+        Who has waited for long, during a sync, hears what another process hears.
+        """
         if not self._writing.acquire(timeout=PATIENCE):
             raise writing_elsewhere(self.name)
         try:

@@ -279,8 +279,9 @@ def test_without_a_model_the_error_says_so(folder, index, monkeypatch) -> None:
         assert paths(again, "apple", "keyword") == ["a"]
 
 
-def test_a_second_thread_hears_what_a_second_process_hears(tmp_path: Path) -> None:
-    """While a sync goes on, `add`, `remove`, `discard` and `sync` refuse at once."""
+def test_a_second_thread_hears_what_a_second_process_hears(tmp_path: Path, monkeypatch) -> None:
+    """While a sync goes on, `add`, `remove`, `discard` and `sync` do not wait for its end."""
+    monkeypatch.setattr("retriever.index.PATIENCE", 0.1)
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "a.txt").write_text("some text to read")

@@ -8,9 +8,7 @@ from filelock import FileLock, Timeout
 
 from retriever.types import IndexStateError
 
-PATIENCE = 0.5
-"""Seconds: an observer holds the lock for microseconds, a writer for long."""
-
+_PATIENCE = 0.5  # seconds: an observer holds the lock for microseconds, a writer for long
 _PAUSE = 0.01
 
 
@@ -26,7 +24,7 @@ class WriterLock:
         """Whether this object holds the lock."""
         return self._lock.is_locked
 
-    def acquire(self, patience: float = PATIENCE) -> None:
+    def acquire(self, patience: float = _PATIENCE) -> None:
         """Take the lock, or raise IndexStateError when another writer has it so many seconds."""
         if self.held:
             return
@@ -78,4 +76,4 @@ def _lock(path: Path) -> FileLock:
     return FileLock(path, mode=0o666, thread_local=False)
 
 
-__all__ = ["PATIENCE", "WriterLock", "writing_elsewhere"]
+__all__ = ["WriterLock", "writing_elsewhere"]
