@@ -25,7 +25,7 @@ from retriever.readers import FORMATS, read_document
 from retriever.readers.pictures import ocr, tesseract
 from retriever.readers.pictures.tesseract import Picture, Recognised
 from retriever.sync import FileReport
-from retriever.types import Document, FileStatus, Page, PageState
+from retriever.types import Document, FileStatus, Page, PageState, UnreadFile
 from tests.fakes import FakeEmbedder
 from tests.pdfs import pdf_file, text_page
 from tests.scans import (
@@ -340,7 +340,8 @@ def test_a_recognised_page_names_its_source(index, docs, fake, path) -> None:
     numbers = {"mixed.pdf": [2], "picture.png": [None], "scan.pdf": [1, 2], "mail.eml": [2, None]}
     assert [page.scan.number for page in pages if page.scan] == numbers[path]
     (hit, *_) = index.search("walrus", 1, mode="keyword")
-    shown = index.backend.page_of(hit.chunk.id)
+    with index.snapshot() as now:
+        shown = now.catalog.page_of(hit.chunk.id)
     assert shown is not None
     assert shown.scan in [page.scan for page in pages]
 
@@ -393,12 +394,17 @@ def test_a_document_is_not_recognised_in_other_languages_than_before(index, docs
 # An option that could help
 
 
+def unread(index: Index) -> list[UnreadFile]:
+    with index.snapshot() as now:
+        return now.catalog.unread()
+
+
 def settled(index: Index, docs: Path) -> None:
     """The failures as if the run had been later: a file written just now may change again."""
     index.backend.set_unread(
         [
             replace(file, mtime_ns=max(facts.st_mtime_ns, facts.st_ctime_ns))
-            for file in index.backend.unread()
+            for file in unread(index)
             if (facts := (docs / file.path).stat())
         ]
     )
@@ -468,7 +474,7 @@ def test_a_file_that_failed_for_want_of_a_password_is_read_with_one(index, docs,
     assert one_file(index, docs, "a.pdf").status is FileStatus.FAILED
     assert fake.read_names == []
     assert one_file(index, docs, "a.pdf", passwords=["secret"]).status is FileStatus.UPDATED
-    assert "secret" not in str(index.backend.unread()) + str(index.documents())
+    assert "secret" not in str(unread(index)) + str(index.documents())
 
 
 # Versions of formats
@@ -559,9 +565,9 @@ def test_a_failure_noted_by_the_first_release_is_read_with_an_ocr(old, docs, fak
     (docs / "scan.pdf").write_bytes(scan_file(drawn(["x"], dpi=50)))
     index.sync(docs, ocr="")
     settled(index, docs)
-    extras = "+".join(index.backend.unread()[0].settings.split(";")[0].split("+")[1:])
+    extras = "+".join(unread(index)[0].settings.split(";")[0].split("+")[1:])
     index.backend.set_unread(
-        [replace(file, settings=f"55fa282f+{extras}") for file in index.backend.unread()]
+        [replace(file, settings=f"55fa282f+{extras}") for file in unread(index)]
     )
     fake.read_names.clear()
     index.sync(docs, ocr="")
