@@ -1,4 +1,4 @@
-"""The calibrated vector: what is common to all texts is taken away before two are compared.
+"""The calibrated vector: what is common to all texts is removed before two are compared.
 
 An LLM's raw vectors share a large common part: every cosine is high, whatever the texts. Two means
 are removed, one for passages and one for queries, because the two prompts leave different common
@@ -6,19 +6,9 @@ parts:
 
     x = normalise(raw − mean)
 
-The means are fitted on unlabelled vectors handed in: passages of the corpus, and sentences of the
-corpus read through the query prompt (no user's query is ever needed). A small corpus says little
-about what is common to *all* texts, so its mean shrinks towards a prior: the mean of a fixed set
-of general texts read by the same model.
-
-Sentences that are compared with each other take one step more: directions in which they all vary
-strongly say little about any two of them, and are damped (`sentence_map`). Search does without it,
-because whitening was found to hurt retrieval.
-
-    x = normalise((raw − mean) · M),   M = (I + C/ρ)^(−½)
-
-with their covariance C. The map is linear: applied to the parts of a vector, it gives the parts of
-the mapped vector. This module knows arrays only.
+The means are fitted on unlabelled vectors: passages of the corpus, and sentences of the corpus read
+through the query prompt (no user's query is needed). See `retriever.arrays.shrunk_mean` for small
+corpora. This module knows arrays only.
 """
 
 from __future__ import annotations
@@ -29,15 +19,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.arrays import DoubleVectors, Vectors, normalise
-
-PRIOR_WEIGHT = 16.0
-"""How many vectors of the corpus the prior counts for: with 16 chunks each has half the say."""
-
-ZCA_POWER = 0.5
-"""The power of whitening that keeps the axes (ZCA); 0 would leave all directions as they are."""
-
-_NO_VARIANCE = 1e-12  # of the largest one: what rounding leaves of a direction that is none
+from retriever.arrays import Vectors, centred
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +37,11 @@ class Calibration:
 
     def query(self, raw: Vectors) -> Vectors:
         """Raw query vectors (..., dim), calibrated."""
-        return apply(raw, self.query_mean)
+        return centred(raw, self.query_mean)
 
     def passage(self, raw: Vectors) -> Vectors:
         """Raw passage vectors (..., dim), calibrated."""
-        return apply(raw, self.passage_mean)
+        return centred(raw, self.passage_mean)
 
     def raw_query(self, unit: NDArray[np.floating]) -> Vectors:
         """A raw query vector (dim,) that `query` maps to this direction (dim,) of length one."""
@@ -67,117 +49,4 @@ class Calibration:
         return raw
 
 
-@dataclass(frozen=True, slots=True)
-class SentenceMap:
-    """What makes sentences comparable: a mean (dim,) and a symmetric matrix (dim, dim), float32."""
-
-    mean: Vectors
-    matrix: Vectors
-
-    def apply(self, vectors: Vectors) -> Vectors:
-        """`normalise((raw − mean) · matrix)`: (..., dim) → (..., dim); a zero row stays zero."""
-        return normalise(apply(vectors, self.mean) @ self.matrix)
-
-
-def apply(vectors: Vectors, mean: Vectors) -> Vectors:
-    """`normalise(raw − mean)`: (..., dim) → (..., dim), float32; a zero row stays zero.
-
-    >>> apply(np.array([[3.0, 5.0]], dtype=np.float32), np.array([0.0, 1.0], dtype=np.float32))
-    array([[0.6, 0.8]], dtype=float32)
-    """
-    raw = np.asarray(vectors, dtype=np.float32)
-    # An all-zero row is "no vector" (an empty text), not a text at the origin: it has no direction.
-    present = np.any(raw != 0, axis=-1, keepdims=True)
-    return normalise(np.where(present, raw - mean, raw))
-
-
-def shrunk_mean(vectors: Vectors, prior: Vectors, weight: float = PRIOR_WEIGHT) -> Vectors:
-    """The mean of `vectors` (n, dim), drawn towards `prior` (dim,) as if by `weight` more vectors.
-
-    With no vectors it is the prior; with many, the vectors' own mean.
-    """
-    count = len(vectors)
-    if count == 0:
-        return np.asarray(prior, dtype=np.float32)
-    total = np.asarray(vectors, dtype=np.float64).sum(axis=0) + weight * prior
-    mean: Vectors = (total / (count + weight)).astype(np.float32)
-    return mean
-
-
-def sentence_map(vectors: Vectors, prior: Vectors, power: float = ZCA_POWER) -> SentenceMap:
-    """The map for sentences with these raw unit vectors (n, dim), without labels.
-
-    `prior` is the mean of general texts (dim,), see `shrunk_mean`. Rows of zeros (empty texts) do
-    not count. With one sentence, or none, the mean alone is at work, and so it is with power 0.
-    """
-    rows = np.asarray(vectors, dtype=np.float32)
-    rows = rows[np.any(rows != 0, axis=-1)]
-    mean = shrunk_mean(rows, prior)
-    if len(rows) < rows.shape[1]:
-        return SentenceMap(mean, _whitening_of_few(rows, mean, power))
-    return SentenceMap(mean, soft_whitening(shrunk_covariance(rows, mean), power))
-
-
-def shrunk_covariance(vectors: Vectors, mean: Vectors) -> DoubleVectors:
-    """The covariance of `vectors` (n, dim) about `mean`, drawn towards one alike in all directions.
-
-    (n·S + dim·v·I) / (n + dim), where v is the mean variance of a direction: the prior counts for
-    as many vectors as there are dimensions, because fewer do not determine a covariance. The
-    covariance of the general texts is no better prior: a few dozen texts span a few dozen
-    directions only.
-    """
-    moved = np.asarray(vectors, dtype=np.float64) - mean
-    count, dim = moved.shape
-    total = moved.T @ moved
-    variance = np.trace(total) / (max(count, 1) * dim)
-    shrunk: DoubleVectors = (total + dim * variance * np.eye(dim)) / (count + dim)
-    return shrunk
-
-
-def soft_whitening(covariance: DoubleVectors, power: float = ZCA_POWER) -> Vectors:
-    """`(I + C/ρ)^(−power)`, (dim, dim), symmetric, float32: strong directions are damped.
-
-    ρ = tr(C²)/tr(C), the mean variance of a direction weighted by that variance: what varies less
-    stays nearly as it is, where whitening (ρ → 0) would blow up its noise. The scale of C does not
-    matter; the identity comes of no variance, and of power 0.
-
-    >>> soft_whitening(np.diag([2.0, 2.0])).round(3)
-    array([[0.707, 0.   ],
-           [0.   , 0.707]], dtype=float32)
-    """
-    variances, axes = np.linalg.eigh(covariance)
-    variances = np.maximum(variances, 0)  # rounding leaves some a little below zero
-    total = variances.sum()
-    if total > 0:
-        # Divided first, so that the square of a tiny variance is not lost.
-        shares = variances / total
-        variances = shares / np.square(shares).sum()
-    damped = (axes * (1 + variances) ** -power) @ axes.T
-    matrix: Vectors = ((damped + damped.T) / 2).astype(np.float32)
-    return matrix
-
-
-def _whitening_of_few(vectors: Vectors, mean: Vectors, power: float) -> Vectors:
-    """`soft_whitening` of `shrunk_covariance`, for fewer vectors (n, dim) than dimensions.
-
-    They vary in n directions at most; in all others the covariance is the prior's. The directions
-    are found among the n vectors: n³ steps instead of dim³.
-    """
-    moved = np.asarray(vectors, dtype=np.float64) - mean
-    count, dim = moved.shape
-    squares, axes = np.linalg.eigh(moved @ moved.T)
-    squares = np.maximum(squares, 0)
-    level = squares.sum() / max(count, 1)
-    variances = np.append(squares + level, level)  # times n + dim; the scale does not matter
-    times = np.append(np.ones(count), dim - count)
-    total = times @ variances
-    if total > 0:
-        shares = variances / total
-        variances = shares / (times @ np.square(shares))
-    *damped, rest = (1 + variances) ** -power
-    there = squares > _NO_VARIANCE * squares.max(initial=0)
-    directions = axes[:, there].T @ moved / np.sqrt(squares[there])[:, None]
-    matrix = (directions.T * (np.array(damped)[there] - rest)) @ directions
-    matrix[np.diag_indices(dim)] += rest
-    symmetric: Vectors = ((matrix + matrix.T) / 2).astype(np.float32)
-    return symmetric
+__all__ = ["Calibration"]

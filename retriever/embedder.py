@@ -21,7 +21,6 @@ from typing import Self
 import numpy as np
 import torch
 
-from retriever import calibration
 from retriever.arrays import DoubleScores, Vectors, normalise
 from retriever.attention import (
     HIDDEN_POOLINGS,
@@ -34,6 +33,7 @@ from retriever.contributions import PartsReader
 from retriever.likelihood import QuestionReader
 from retriever.models import LoadedModel, load
 from retriever.parts import Parts
+from retriever.sentence_map import sentence_map
 from retriever.settings import (
     DEFAULT_LAYERS,
     DEFAULT_MODEL,
@@ -233,13 +233,13 @@ class AlignedWVA:
         """Unit vectors of sentences to compare with each other: (n, dim) float32.
 
         Their inner products are cosines: `v @ v.T` compares each with each. All are calibrated by
-        one map, fitted on these sentences without labels (see `calibration.sentence_map`), so
+        one map, fitted on these sentences without labels (see `sentence_map`), so
         vectors of two calls cannot be compared. An empty text has a zero vector; of one sentence
         alone only what is common to general texts is removed.
         """
         raw = self.embed_sentences(texts)
         prior = self.general_mean(self.settings.prompts.sentence)
-        return calibration.sentence_map(raw, prior).apply(raw)
+        return sentence_map(raw, prior).apply(raw)
 
     def embed_prompted(self, texts: Sequence[str], template: str | Sequence[str]) -> Vectors:
         """Raw unit vectors of texts read through a prompt of one's own: (n, dim) float32.

@@ -19,7 +19,7 @@ from typing import Any, Protocol, Unpack
 
 import numpy as np
 
-from retriever import __version__, calibration
+from retriever import __version__
 from retriever.arrays import Vectors
 from retriever.cache import cache_folder, remembered
 from retriever.chunks import CHUNKS_VERSION
@@ -30,6 +30,7 @@ from retriever.metrics import spearman
 from retriever.protocols import Embedder
 from retriever.runs import Data, Run, digest, measured
 from retriever.search_options import Mode, SearchChanges, SearchOptions, check_budget
+from retriever.sentence_map import sentence_map
 from retriever.settings import ChunkSettings
 from retriever.types import Document, Hit, Page, UsageError
 
@@ -77,7 +78,7 @@ def evaluate_sts(embedder: AlignedWVA, path: Path) -> STSResult:
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second)))
     raw = _cached(embedder, "sentence", texts, embedder.embed_sentences)
     prior = embedder.general_mean(embedder.settings.prompts.sentence)
-    calibrated = calibration.sentence_map(raw, prior).apply(raw)
+    calibrated = sentence_map(raw, prior).apply(raw)
     gold = [pair.score for pair in pairs]
     place = {text: number for number, text in enumerate(texts)}
     first = [place[pair.first] for pair in pairs]

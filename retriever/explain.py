@@ -241,7 +241,7 @@ def _scaled(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVectors, D
     """Parts (n, dim) with the mean shared out, and with it as one more row: sums of length 1."""
     whole = parts.sum(axis=0)
     length = float(np.linalg.norm(whole - mean)) or 1.0
-    if not whole.any():  # no text, no direction: see calibration.apply
+    if not whole.any():  # no text, no direction: see arrays.centred
         mean = np.zeros_like(mean)
     shared = parts - np.outer(parts @ whole, mean)
     return shared / length, np.vstack([parts, -mean]) / length

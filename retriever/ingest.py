@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from retriever import background, calibration, fusion
-from retriever.arrays import Vectors
+from retriever import background, fusion
+from retriever.arrays import Vectors, shrunk_mean
 from retriever.backends import CatalogReader, DocumentRow, Documents, Piece
 from retriever.chunks import split
 from retriever.protocols import Embedder
@@ -153,9 +153,8 @@ class Ingest:
         general = self._general_vectors()
         share = GENERAL_SHARE * english_share(sample)
         means = (
-            calibration.shrunk_mean(passages, passage_prior),
-            (1 - share) * calibration.shrunk_mean(queries, query_prior)
-            + share * general.mean(axis=0),
+            shrunk_mean(passages, passage_prior),
+            (1 - share) * shrunk_mean(queries, query_prior) + share * general.mean(axis=0),
         )
         facts |= {"questions": len(general), "questions_share": round(share, 3)}
         facts |= {name: before[name] for name in _WEIGHING if name in before}

@@ -30,8 +30,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-from retriever import calibration
-from retriever.arrays import Vectors
+from retriever.arrays import Vectors, centred
 from retriever.embedder import AlignedWVA
 from retriever.index import Index
 from retriever.search_options import SearchChanges, SearchOptions
@@ -76,7 +75,7 @@ class AlignedWVAEmbeddings(Embeddings):
     def _finished(self, vectors: Vectors, *, query: bool) -> list[list[float]]:
         if self.calibrated:
             passage_mean, query_mean = self._means
-            vectors = calibration.apply(vectors, query_mean if query else passage_mean)
+            vectors = centred(vectors, query_mean if query else passage_mean)
         rows: list[list[float]] = vectors.tolist()
         return rows
 

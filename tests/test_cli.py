@@ -15,8 +15,10 @@ import numpy as np
 import pypdf
 import pytest
 
-from retriever import AlignedWVA, calibration
+from retriever import AlignedWVA
+from retriever.arrays import centred
 from retriever.cli import main
+from retriever.sentence_map import sentence_map
 from retriever.settings import POOLINGS, Prompts
 from tests.ggufs import write_gguf
 from tests.pdfs import pdf_file, text_page
@@ -414,18 +416,18 @@ def test_embed_writes_unit_vectors(shell: Shell, tmp_path: Path, model: str) -> 
     np.testing.assert_allclose(own, embedder.embed_prompted(texts, "It means {} in"), atol=1e-6)
     query = embed("--kind", "query")
     mean = embedder.general_means()[1]
-    expected = calibration.apply(embedder.embed_queries(texts), mean)
+    expected = centred(embedder.embed_queries(texts), mean)
     np.testing.assert_allclose(query, expected, atol=1e-5)
     lengths = np.linalg.norm(query, axis=1)
     np.testing.assert_allclose(lengths, [1, 1, 0, 1], atol=1e-6)
     # Sentences are calibrated together.
     together = embed("--kind", "sentence")
     mean = embedder.general_mean(embedder.settings.prompts.sentence)
-    expected = calibration.sentence_map(raw, mean).apply(raw)
+    expected = sentence_map(raw, mean).apply(raw)
     np.testing.assert_allclose(together, expected, atol=1e-5)
     (tmp_path / "texts.txt").write_text(f"{texts[0]}\n", "utf-8")
     alone = embed("--kind", "sentence")
-    np.testing.assert_allclose(alone, calibration.apply(raw[:1], mean), atol=1e-5)
+    np.testing.assert_allclose(alone, centred(raw[:1], mean), atol=1e-5)
 
 
 def test_eval_sts(shell: Shell, tmp_path: Path, model: str) -> None:

@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertLMHeadModel
 
-from retriever import AlignedWVA, Index, calibration
+from retriever import AlignedWVA, Index
+from retriever.arrays import centred, shrunk_mean
 from retriever.attention import AttentionPooler
 from retriever.embedder import GENERAL_TEXTS as GENERAL
 from retriever.embedder import fill, with_full_stop
+from retriever.sentence_map import sentence_map
 from retriever.settings import POOLINGS, Prompts
 from retriever.types import Document, IndexStateError, ModelError, Page, UsageError
 from tests.naive import Naive
@@ -159,14 +161,14 @@ def test_sentences_are_calibrated_by_one_map(embedder: AlignedWVA) -> None:
     raw = embedder.embed_sentences(texts)
     prior = embedder.general_mean(embedder.settings.prompts.sentence)
     found = embedder.calibrated_sentences(texts)
-    np.testing.assert_array_equal(found, calibration.sentence_map(raw, prior).apply(raw))
+    np.testing.assert_array_equal(found, sentence_map(raw, prior).apply(raw))
     assert found.dtype == np.float32
     cosines = found @ found.T
     np.testing.assert_allclose(np.diag(cosines), [1, 1, 1, 1, 1, 0, 1], atol=1e-6)
     assert cosines[0, -1] == pytest.approx(1, abs=1e-6)
     alone = embedder.calibrated_sentences(SENTENCES[:1])
-    shrunk = calibration.shrunk_mean(raw[:1], prior)
-    np.testing.assert_allclose(alone, calibration.apply(raw[:1], shrunk), atol=1e-5)
+    shrunk = shrunk_mean(raw[:1], prior)
+    np.testing.assert_allclose(alone, centred(raw[:1], shrunk), atol=1e-5)
     assert embedder.calibrated_sentences([]).shape == (0, embedder.dimension)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from retriever import ingest as ingest_module
+from retriever.arrays import PRIOR_WEIGHT
 from retriever.backends.embedded import EmbeddedBackend
 from retriever.background import general_questions
-from retriever.calibration import PRIOR_WEIGHT
 from retriever.catalog import Reader
 from retriever.ingest import Ingest, corpus_digest, fitting, is_fitted, row_for, typical_sentence
 from retriever.settings import ChunkSettings

@@ -67,7 +67,8 @@ def run_embed(options: argparse.Namespace) -> int:
     """Write the vectors of a file's lines."""
     import numpy as np
 
-    from retriever import calibration
+    from retriever.arrays import centred
+    from retriever.sentence_map import sentence_map
     from retriever.settings import check_template
 
     source = Path(options.input)
@@ -95,9 +96,9 @@ def run_embed(options: argparse.Namespace) -> int:
         whole = options.kind == "passage" and not options.prompt
         prior = embedder.general_mean(template, whole=whole)
         if options.kind == "sentence":
-            vectors = calibration.sentence_map(vectors, prior).apply(vectors)
+            vectors = sentence_map(vectors, prior).apply(vectors)
         else:
-            vectors = calibration.apply(vectors, prior)
+            vectors = centred(vectors, prior)
     target = Path(options.output)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
