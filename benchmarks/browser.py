@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from retriever.jobs import stop
-from retriever.page_server import command
+from retriever.interface.jobs import stop
+from retriever.interface.page_server import command
 
 MODEL_SECONDS = 180
 

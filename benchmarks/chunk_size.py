@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retriever import AlignedWVA
-from retriever.chunks import split
-from retriever.evaluate import evaluate_retrieval
-from retriever.readers import read_document, supported
+from retriever.evaluation.retrieval import evaluate_retrieval
+from retriever.reading.formats import read_document, supported
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
+from retriever.text.chunking import split
 
 SAMPLE = Path("data/sample")
 SIZES = ((128, 0), (224, 0), (224, 32), (320, 0), (320, 48))

@@ -11,8 +11,8 @@ import io
 import os
 from pathlib import Path
 
-from retriever.cli import COMMANDS
-from retriever.cli import main as wva
+from retriever.interface.cli import COMMANDS
+from retriever.interface.cli import main as wva
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 WIDTH = 100

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from retriever import Index
-from retriever.deletion import DRAWS, Deletion
-from retriever.labels import read_questions
+from retriever.evaluation.datasets import read_questions
+from retriever.explaining.faithfulness import DRAWS, Deletion
 from retriever.significance import compare, interval
 from retriever.types import UsageError
 

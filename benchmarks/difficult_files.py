@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from retriever.index import Index
-from retriever.isolated import FileReader
-from retriever.report import account
-from retriever.structure import sentences
-from retriever.terminal import account_lines
+from retriever.indexing.coverage import account
+from retriever.interface.terminal.reports import account_lines
+from retriever.reading.subprocess_reader import FileReader
+from retriever.text.structure import sentences
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
 

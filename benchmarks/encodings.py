@@ -3,7 +3,7 @@
 Each row of `encodings.tsv` holds a language, its encodings and sentences. The benchmark encodes and
 decodes each sentence alone and all of them as one paragraph. A case is right when every character
 comes back; the name of the detected encoding does not count. It compares
-`retriever.readers.encodings.decode` with charset-normalizer, its fallback. There is no randomness.
+`retriever.reading.encodings.decode` with charset-normalizer, its fallback. There is no randomness.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeAlias
 from charset_normalizer import from_bytes
 
 from benchmarks.tables import markdown
-from retriever.readers.encodings import decode
+from retriever.reading.encodings import decode
 
 TEXTS = Path(__file__).with_name("encodings.tsv")
 UNICODE = ("utf_8", "utf_16_le", "utf_16_be")  # without a byte-order mark

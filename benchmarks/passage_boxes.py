@@ -24,11 +24,11 @@ from typing import Any
 
 import pypdfium2
 
-from retriever.chunks import split
-from retriever.pagedraw import characters, characters_of, picture
-from retriever.placement import Box, Placement
-from retriever.readers import ReadOptions, read_bytes
+from retriever.reading.formats import ReadOptions, read_bytes
+from retriever.reading.page_images.alignment import Box, Placement
+from retriever.reading.page_images.render import characters, characters_of, picture
 from retriever.settings import ChunkSettings
+from retriever.text.chunking import split
 from retriever.types import Page, Span
 
 ENOUGH = 0.95

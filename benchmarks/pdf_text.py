@@ -20,7 +20,7 @@ from pathlib import Path
 import pypdf
 import pypdfium2
 
-from retriever.readers.pdf.reader import read_pdf
+from retriever.reading.pdf.reader import read_pdf
 
 Texts = Callable[[bytes], list[str]]
 

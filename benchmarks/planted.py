@@ -18,10 +18,10 @@ from math import sqrt
 from pathlib import Path
 
 from retriever import AlignedWVA, Index
-from retriever.background import MATCH, nothing_matches
-from retriever.evaluate import MODES, Prepared, prepared
-from retriever.ingest import Ingest
-from retriever.labels import Retrieval, read_retrieval
+from retriever.evaluation.datasets import Retrieval, read_retrieval
+from retriever.evaluation.retrieval import MODES, Prepared, prepared
+from retriever.indexing.ingest import Ingest
+from retriever.searching.match import MATCH, nothing_matches
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
 
 

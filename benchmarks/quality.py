@@ -40,12 +40,12 @@ from benchmarks.tables import (
 from benchmarks.trained import Matrix, Trained
 from retriever.arrays import DoubleScores
 from retriever.cache import remembered, write_atomically
-from retriever.embedder import AlignedWVA
-from retriever.evaluate import MODES, Prepared, prepared
+from retriever.embedding.aligned_wva import AlignedWVA
+from retriever.evaluation.datasets import Retrieval, read_retrieval
+from retriever.evaluation.retrieval import MODES, Prepared, prepared
+from retriever.evaluation.runs import Run, comparisons_json, digest, measured
 from retriever.index import Index
-from retriever.labels import Retrieval, read_retrieval
-from retriever.runs import Run, comparisons_json, digest, measured
-from retriever.search_options import Mode
+from retriever.searching.options import Mode
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
 from retriever.types import RetrieverError
 from tests.fakes import FakeEmbedder

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from retriever import AlignedWVA, cache
-from retriever.background import general_questions
+from retriever.searching.match import general_questions
 
 
 def make(folder: Path) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 
 from retriever import AlignedWVA
-from retriever.attention import AttentionPooler
-from retriever.batches import Runner
-from retriever.chunks import chunk_page
-from retriever.models import LoadedModel, load
+from retriever.embedding.models.load import LoadedModel, load
+from retriever.embedding.pooling import AttentionPooler
+from retriever.embedding.runner import Runner
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
+from retriever.text.chunking import chunk_page
 
 SAMPLE = Path("data/sample/nist-digital-identity")
 BATCH = 8

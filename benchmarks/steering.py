@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from retriever import AlignedWVA, Index
-from retriever.backends.embedded import EmbeddedBackend
+from retriever.searching.steering import Steering
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
-from retriever.steering import Steering
+from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.types import DocumentRow, Page, Piece, Span, document_id
 
 QUERY = "who may approve a risk exception"

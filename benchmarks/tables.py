@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from retriever.runs import Run
+from retriever.evaluation.runs import Run
 from retriever.significance import (
     Comparison,
     Interval,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.cache import remembered
-from retriever.runs import digest
+from retriever.evaluation.runs import digest
 from retriever.types import UsageError
 
 Matrix = NDArray[np.float32]

@@ -9,15 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from retriever.embedder import AlignedWVA
+    from retriever.embedding.aligned_wva import AlignedWVA
     from retriever.index import Index
-    from retriever.search_options import SearchOptions
+    from retriever.searching.options import SearchOptions
     from retriever.types import Chunk, Document, Hit, Page, PageState, RetrieverError
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AlignedWVA": "retriever.embedder",
+    "AlignedWVA": "retriever.embedding.aligned_wva",
     "Chunk": "retriever.types",
     "Document": "retriever.types",
     "Hit": "retriever.types",
@@ -25,7 +25,7 @@ _HOMES = {
     "Page": "retriever.types",
     "PageState": "retriever.types",
     "RetrieverError": "retriever.types",
-    "SearchOptions": "retriever.search_options",
+    "SearchOptions": "retriever.searching.options",
 }
 
 __all__ = [

@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 
 from retriever.arrays import Vectors
 
-SHIPPED = Path(__file__).with_name("shipped")
+SHIPPED = Path(__file__).with_name("embedding") / "shipped"
 """What comes with the package, so that no user has to compute it: the default model's arrays."""
 
 

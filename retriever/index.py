@@ -16,23 +16,19 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 
 from retriever.arrays import Vectors
-from retriever.backends import CatalogReader, DocumentRow, Documents, Snapshot
-from retriever.backends.embedded import EmbeddedBackend
-from retriever.background import Background, matched, matching
-from retriever.catalog.lock import writing_elsewhere
-from retriever.deletion import DRAWS, WORDS, Deletion, deletion
-from retriever.diversity import POOL, diversified, most_marginal
-from retriever.explain import Explanation, explained, explained_hit
-from retriever.filters import Filter
-from retriever.ingest import Ingest, fitting, row_for
-from retriever.parts import WordSpan
-from retriever.protocols import Embedder
-from retriever.query import Query, parse, says_something
-from retriever.rerank import as_judge
-from retriever.rerank import rerank as reranked
-from retriever.results import gathered, neighbours, satisfying, widened
-from retriever.search import search
-from retriever.search_options import (
+from retriever.embedding.attributed import Sides
+from retriever.embedding.protocols import Embedder
+from retriever.embedding.word_attribution import WordSpan
+from retriever.explaining.faithfulness import DRAWS, WORDS, Deletion, deletion
+from retriever.explaining.score import Explanation, explained, explained_hit
+from retriever.explaining.why_not import Difference, WhyNot, difference, why_not
+from retriever.indexing.ingest import Ingest, fitting, row_for
+from retriever.indexing.sync import SyncOptions, SyncReport, sync
+from retriever.searching.grouping import gathered, neighbours, satisfying, widened
+from retriever.searching.hybrid import search
+from retriever.searching.match import Background, matched, matching
+from retriever.searching.mmr import POOL, diversified, most_marginal
+from retriever.searching.options import (
     Mode,
     SearchChanges,
     SearchOptions,
@@ -40,10 +36,15 @@ from retriever.search_options import (
     as_mode,
     check_diversity,
 )
+from retriever.searching.query_syntax import Query, parse, says_something
+from retriever.searching.rerank import as_judge
+from retriever.searching.rerank import rerank as reranked
+from retriever.searching.steering import Steered, steered
 from retriever.settings import DEFAULT_MODEL, ChunkSettings, EmbedderSettings
-from retriever.sides import Sides
-from retriever.steering import Steered, steered
-from retriever.sync import SyncOptions, SyncReport, sync
+from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Snapshot
+from retriever.storage.backends.embedded import EmbeddedBackend
+from retriever.storage.catalog.lock import writing_elsewhere
+from retriever.storage.filters import Filter
 from retriever.types import (
     Chunk,
     Document,
@@ -55,7 +56,6 @@ from retriever.types import (
     UsageError,
     document_id,
 )
-from retriever.why import Difference, WhyNot, difference, why_not
 
 Where = Filter | Mapping[str, Any] | None
 
@@ -183,7 +183,7 @@ class Index:
         encrypted files; `ocr` names the languages ("eng+deu") in which pictures of pages are read,
         empty for none; the index remembers it for runs that do not say. `retry` reads files again
         that failed before, `reread` all of them (what is embedded already is not embedded again).
-        See `retriever.sync`.
+        See `retriever.indexing.sync`.
         """
         chosen = [paths] if isinstance(paths, str | Path) else list(paths)
         with self._alone():
@@ -328,13 +328,13 @@ class Index:
 
         `options` says how to search; keyword arguments are the same options one by one, and count
         where both are given: `search(query, 5, mode="dense", where={"format": "pdf"})`. See
-        `retriever.search_options.SearchOptions` for all of them, and their defaults.
+        `retriever.searching.options.SearchOptions` for all of them, and their defaults.
 
         A result is a passage, or several that follow each other and are read as a whole
         (`Hit.parts`, `Hit.text`), and names the passages that say the same (`Hit.also`): see
-        `retriever.results`. `embed` gives the query's raw vector, (dim,), where the caller has it
-        already. Raises UsageError for an impossible option, and IndexStateError for a least match
-        in an index that does not know how good a match is.
+        `retriever.searching.grouping`. `embed` gives the query's raw vector, (dim,), where the
+        caller has it already. Raises UsageError for an impossible option, and IndexStateError for a
+        least match in an index that does not know how good a match is.
         """
         how = (options or SearchOptions()).changed(k, **changes)
         with self.snapshot(dense=how.mode != Mode.KEYWORD) as now:
@@ -401,7 +401,7 @@ class Index:
     def query_words(self, query: str, *, syntax: bool = True) -> tuple[WordSpan, ...]:
         """The words of a query that can be weighed, with their places in its text.
 
-        The text is the query without its operators (see `retriever.query`).
+        The text is the query without its operators (see `retriever.searching.query_syntax`).
         """
         return self._sides.query(parse(query).text if syntax else query).words
 
@@ -480,7 +480,7 @@ class Index:
         """`k` of the `candidates` passages nearest to a raw query vector (dim,), chosen by MMR.
 
         Relevance is the calibrated cosine, `weight` its λ: 1 for the nearest ones, 0 for those that
-        differ most (see `retriever.diversity`).
+        differ most (see `retriever.searching.mmr`).
         """
         check_diversity(weight)
         with self.snapshot() as now:
@@ -522,7 +522,7 @@ class Index:
         are those of the search; of them `mode` (with a hit, it is the hit's), `syntax`, `typos`,
         `feedback` and the weights of `steering` make a passage's score. `weights` are these weights
         by themselves. `first`: where the hit was reranked, all hits that were, so that its new
-        score is computed from theirs. See `retriever.explain`.
+        score is computed from theirs. See `retriever.explaining.score`.
 
         Raises UsageError for a chunk that is not there, ModelError or UsageError where the index's
         vectors cannot be taken apart.
@@ -584,7 +584,8 @@ class Index:
 
         `path` is as results show it, or its end, such as the file's name. `options`, or keyword
         arguments, are those of the search; steering, reranking, diversity and context are left
-        aside. See `retriever.why`; raises UsageError where several documents are meant.
+        aside. See `retriever.explaining.why_not`; raises UsageError where several documents are
+        meant.
         """
         how = (options or SearchOptions()).changed(k, **changes)
         how = how.changed(steering=None, rerank=0, diversity=0.0, context=0)
@@ -621,7 +622,8 @@ class Index:
     ) -> Deletion:
         """Read a passage again without the `count` words its explanation names first.
 
-        And `draws` times without as many others, to compare with. See `retriever.deletion`.
+        And `draws` times without as many others, to compare with. See
+        `retriever.explaining.faithfulness`.
         """
         embedder, title = self.embedder, explanation.chunk.title
 
@@ -693,7 +695,7 @@ class Index:
             return self._embedder
 
     def _load(self) -> Embedder:
-        from retriever.embedder import AlignedWVA
+        from retriever.embedding.aligned_wva import AlignedWVA
 
         settings = self.embedder_settings
         if settings is None:

@@ -31,9 +31,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 from retriever.arrays import Vectors, centred
-from retriever.embedder import AlignedWVA
+from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.index import Index
-from retriever.search_options import SearchChanges, SearchOptions
+from retriever.searching.options import SearchChanges, SearchOptions
 from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, POOLINGS, Prompts
 from retriever.types import Hit
 
@@ -92,8 +92,8 @@ class AlignedWVARetriever(BaseRetriever):
     """A LangChain retriever over an `Index`.
 
     `index` is an open `Index` or the folder of one. Every option of a search (see
-    `retriever.search_options.SearchOptions`) is set here for all calls, by its name or together as
-    `options`, or given to `invoke` for one: `AlignedWVARetriever(index="indexes/docs", k=5)`,
+    `retriever.searching.options.SearchOptions`) is set here for all calls, by its name or together
+    as `options`, or given to `invoke` for one: `AlignedWVARetriever(index="indexes/docs", k=5)`,
     `retriever.invoke(query, where={"format": "pdf"}, min_match=0.95)`. Another name is refused.
 
     Chains often put words in quotes without meaning that they must occur, so here a query is taken

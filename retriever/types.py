@@ -340,7 +340,7 @@ class Hit:
     `keyword` the BM25 score (0 when no query word occurs), None for a side that was not asked.
     `rerank` is the mean log-likelihood of the query's tokens after the passage, None if not judged.
     `match` is the share of questions without an answer here whose best passage is worse, in [0, 1);
-    None while the index has not asked any (see `retriever.background`).
+    None while the index has not asked any (see `retriever.searching.match`).
 
     `chunk` is the result's best passage. `parts` are the passages joined to it, itself included, in
     the order of the document, and `passage` what they say, page by page; both are empty where the

@@ -10,9 +10,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.parts import Parts
+from retriever.embedding.word_attribution import Parts
 from retriever.settings import EmbedderSettings, Prompts
-from retriever.terms import index_terms
+from retriever.text.analyzer import index_terms
 
 Vectors = NDArray[np.float32]
 

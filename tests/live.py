@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from retriever.backends import Documents
 from retriever.index import Index
+from retriever.storage.backends import Documents
 
 
 class Live:

@@ -8,7 +8,7 @@ import zlib
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from retriever.readers.pictures.tesseract import available
+from retriever.reading.pictures.tesseract import available
 from tests.pdfs import pdf_file, stream, text_page
 
 needs_tesseract = pytest.mark.skipif(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from retriever.page_server import command, environment
+from retriever.interface.page_server import command, environment
 
 ROOT = Path(__file__).parents[1]
 APP = ROOT / "tests" / "apps" / "search.py"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from retriever import known_items, sync
-from retriever.isolated import FileReader, Limits
-from retriever.readers import ReadOptions
+from retriever.evaluation import known_items
+from retriever.indexing import sync
+from retriever.reading.formats import ReadOptions
+from retriever.reading.subprocess_reader import FileReader, Limits
 
 _idle: list[FileReader] = []
 

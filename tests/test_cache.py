@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from retriever import AlignedWVA, cache
-from retriever.background import general_questions
 from retriever.cache import remembered
+from retriever.searching.match import general_questions
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(2, 3) + 1
 

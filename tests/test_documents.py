@@ -22,7 +22,7 @@ import pytest
 
 from benchmarks.command_line import MARK, PAGE, help_of, names, sections
 from retriever import AlignedWVA
-from retriever.cli import main as wva
+from retriever.interface.cli import main as wva
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").exists())
 MANUAL = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))

@@ -23,7 +23,7 @@ from langchain_tests.unit_tests import EmbeddingsUnitTests
 from retriever import AlignedWVA, Document, Index, Page
 from retriever.arrays import centred
 from retriever.langchain import AlignedWVAEmbeddings, AlignedWVARetriever
-from retriever.search_options import SearchOptions
+from retriever.searching.options import SearchOptions
 from retriever.types import UsageError
 from tests.live import live
 from tests.tiny import save_model
@@ -158,7 +158,7 @@ async def test_every_option_of_a_search_is_one_of_the_retriever() -> None:
         AlignedWVARetriever(index=index, options={"k": 2, "mode": "dense", "fold": False}),
         AlignedWVARetriever(index=index, k=2, mode="dense", fold=False),
     ):
-        assert retriever.options == options
+        assert retriever.interface.options == options
         assert [each.id for each in retriever.invoke(query)] == expected
     plain = AlignedWVARetriever(index=index)
     assert plain.options == SearchOptions(syntax=False)

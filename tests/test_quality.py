@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from retriever import AlignedWVA, Index
-from retriever.evaluate import evaluate_questions, missing_places
-from retriever.labels import Question, read_questions
+from retriever.evaluation.datasets import Question, read_questions
+from retriever.evaluation.retrieval import evaluate_questions, missing_places
 from tests.sample import FOLDER, QUESTIONS, KnownVectors, read
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]

@@ -21,7 +21,7 @@ from importlib.metadata import Distribution
 (found,) = Distribution.discover(name="wva-retriever", path=[sys.argv[1]])
 (wva,) = found.entry_points.select(group="console_scripts")
 import retriever, ui.server
-from retriever.background import general_questions
+from retriever.searching.match import general_questions
 from retriever.cache import SHIPPED
 
 page = ui.server.command("index", 8501)
@@ -66,7 +66,7 @@ def test_it_holds_every_file_of_the_package(installed: Path) -> None:
         }
 
     expected = files(ROOT, ".py", ".txt", ".npy")
-    assert {"retriever/py.typed", "retriever/cli.py", "ui/app.py"} <= expected
+    assert {"retriever/py.typed", "retriever/interface/cli.py", "ui/app.py"} <= expected
     assert any(name.endswith(".npy") for name in expected)
     assert files(installed, ".py", ".txt", ".npy") == expected
     (licence,) = installed.glob("*.dist-info/licenses/LICENSE")

@@ -8,7 +8,7 @@ import streamlit as st
 
 from retriever.types import Hit
 from ui import document, steer, why
-from ui.marks import markdown
+from ui.highlighting import markdown
 from ui.questions import Question
 from ui.resources import Served
 

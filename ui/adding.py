@@ -8,14 +8,15 @@ from typing import Any
 
 import streamlit as st
 
-from retriever.collection import checked_folder, keep_archive, keep_upload, uploads_of
-from retriever.jobs import Jobs
-from retriever.readers.pictures import tesseract
-from retriever.report import FileAccount
+from retriever.indexing.coverage import FileAccount
+from retriever.interface.collections import checked_folder, keep_archive, keep_upload, uploads_of
+from retriever.interface.jobs import Jobs
+from retriever.interface.zip_uploads import is_archive
+from retriever.reading.pictures import tesseract
 from retriever.types import RetrieverError
-from retriever.unpacking import is_archive
-from ui import document, state
-from ui.marks import counted, escaped, markdown
+from ui import document
+from ui import status as state
+from ui.highlighting import counted, escaped, markdown
 from ui.resources import Served
 
 _FOLDER_HELP = "It is read where it is; nothing is copied, nothing in it is changed."

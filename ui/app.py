@@ -1,4 +1,4 @@
-"""The page: a script with `--index DIR`, run by `retriever.page_server`, read from top to bottom.
+"""The page: a script with `--index DIR`, run by `retriever.interface.page_server`.
 
 `DIR` is an index, or a folder of indexes to choose from. All retrieval is imported; what one can go
 to is in `ui/views`.
@@ -14,12 +14,13 @@ from pathlib import Path
 import streamlit as st
 
 from retriever.index import Index
-from retriever.jobs import COMMAND
-from retriever.page_guard import is_own_address
+from retriever.interface.jobs import COMMAND
+from retriever.interface.page_guard import is_own_address
 from retriever.types import RetrieverError
-from ui import running, state
+from ui import job_status as running
+from ui import status as state
+from ui.collection_picker import Shelf, shelf
 from ui.resources import Opener
-from ui.shelf import Shelf, shelf
 from ui.style import CSS, ICON
 from ui.views import about, collections, search
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from retriever.terminal import listed, percent
+from retriever.interface.terminal.reports import listed, percent
 from retriever.types import Chunk, Excerpt, Hit, PageState
-from ui.marks import Sought, escaped, in_context, joined, passage, with_headings
+from ui.highlighting import Sought, escaped, in_context, joined, passage, with_headings
 
 _SCORE_HELP = {
     "hybrid": (

@@ -8,9 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from retriever.survey import Survey
+from retriever.explaining.corpus_map import Survey
 from retriever.types import Chunk
-from ui.marks import visible
+from ui.highlighting import visible
 
 _MOST_COLOURS = 10
 # Told apart on white and on black, and by most who see colours otherwise; what is left is grey.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retriever.explain import DenseScore, Explanation
-from retriever.terminal_explain import made_of
+from retriever.explaining.score import DenseScore, Explanation
+from retriever.explaining.why_not import Difference, Row
+from retriever.interface.terminal.explanations import made_of
 from retriever.types import Chunk, KeywordScore
-from retriever.why import Difference, Row
 from ui.document_text import shade
-from ui.marks import counted, escaped, unwrapped
+from ui.highlighting import counted, escaped, unwrapped
 
 CSS = """<style>
 [class*="st-key-actions-"] .stPopover { margin-top: -.35rem; }

@@ -11,8 +11,8 @@ from typing import Any
 
 import streamlit as st
 
-from ui import keys
-from ui.marks import visible
+from ui import shortcuts as keys
+from ui.highlighting import visible
 from ui.questions import MODES, RESULTS, Question, folder_name
 from ui.resources import Served
 

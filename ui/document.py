@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from retriever.pageview import PagePicture, PagePictures, file_of, has_picture
+from retriever.reading.page_images.view import PagePicture, PagePictures, file_of, has_picture
 from retriever.types import Chunk, DocumentRow, Hit, Page, ReadError
 from ui.contributions import CSS, legend
 from ui.document_picture import pictured
 from ui.document_text import Leaf, Weights, leaf_at, leaves, readable
-from ui.marks import Sought, escaped, markdown, visible, word_spans
+from ui.highlighting import Sought, escaped, markdown, visible, word_spans
 from ui.resources import Place, Served
 from ui.style import DOCUMENT_CSS, scroll_to_passage
 

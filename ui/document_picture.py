@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
-from retriever.pageview import PagePicture
-from retriever.placement import Box
+from retriever.reading.page_images.alignment import Box
+from retriever.reading.page_images.view import PagePicture
 from ui.document_text import Weights, shade
-from ui.marks import escaped
+from ui.highlighting import escaped
 
 
 def pictured(

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from retriever.structure import Line, read_lines, trimmed
+from retriever.text.structure import Line, read_lines, trimmed
 from retriever.types import Page
-from ui.marks import escaped, unwrapped
+from ui.highlighting import escaped, unwrapped
 
 Weights = Sequence[tuple[int, int, float]]
 """Words of a page's text: start, end, and a weight from -1 (speaks against) to 1 (speaks for)."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from retriever.explain import DenseScore
-from retriever.parts import WordSpan
-from ui.marks import visible
+from retriever.embedding.word_attribution import WordSpan
+from retriever.explaining.score import DenseScore
+from ui.highlighting import visible
 
 MOST = 20
 """So many of the passage's words are drawn, unless all are wanted: those that matter most."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import streamlit as st
 
-from retriever.collection import remove_files
-from retriever.report import Coverage, FileAccount
+from retriever.indexing.coverage import Coverage, FileAccount
+from retriever.interface.collections import remove_files
 from retriever.types import PageState
 from ui import adding
-from ui.marks import counted, markdown, visible
+from ui.highlighting import counted, markdown, visible
 from ui.resources import Served
 
 WORDS = {

@@ -8,12 +8,13 @@ from typing import Any
 
 import streamlit as st
 
+from retriever.explaining.why_not import WhyNot
 from retriever.index import Index
 from retriever.types import Hit, RetrieverError
-from retriever.why import WhyNot
-from ui import document, state, why
+from ui import document, why
+from ui import status as state
 from ui.cards import place
-from ui.marks import escaped, markdown, unwrapped, visible
+from ui.highlighting import escaped, markdown, unwrapped, visible
 from ui.questions import Question
 from ui.resources import Place, Served
 

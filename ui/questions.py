@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import Any
 
-from retriever.facets import in_folder
-from retriever.search_options import Mode, SearchOptions, Steering
+from retriever.searching.facets import in_folder
+from retriever.searching.options import Mode, SearchOptions, Steering
 
 MODES = {
     Mode.HYBRID.value: "Hybrid",

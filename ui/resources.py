@@ -18,11 +18,11 @@ from typing import Any
 
 import streamlit as st
 
-from retriever.catalog import CATALOG_FILE
-from retriever.facets import Facets, facets
+from retriever.explaining.corpus_map import Survey, survey
 from retriever.index import Index
-from retriever.report import Account, account
-from retriever.survey import Survey, survey
+from retriever.indexing.coverage import Account, account
+from retriever.searching.facets import Facets, facets
+from retriever.storage.catalog import CATALOG_FILE
 from retriever.types import DocumentRow, FileStatus, RetrieverError, UnreadFile
 from ui.questions import Question
 

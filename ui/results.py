@@ -9,15 +9,17 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from retriever.background import verdict
-from retriever.query import parse
-from retriever.results import widened
-from retriever.terminal import understood_lines
+from retriever.interface.terminal.reports import understood_lines
+from retriever.searching.grouping import widened
+from retriever.searching.match import verdict
+from retriever.searching.query_syntax import parse
 from retriever.types import Excerpt, Hit, ModelError, RetrieverError, UsageError
-from ui import actions, controls, missing, state, steer, taking, why
+from ui import actions, controls, missing, steer, why
+from ui import export_bar as taking
+from ui import status as state
 from ui.cards import card
 from ui.contributions import CSS
-from ui.marks import Sought, escaped, markdown
+from ui.highlighting import Sought, escaped, markdown
 from ui.questions import Question
 from ui.resources import Served
 

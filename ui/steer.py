@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from retriever.steering import Marked, Steering
-from retriever.structure import sentences
+from retriever.searching.steering import Marked, Steering
+from retriever.text.structure import sentences
 from retriever.types import Chunk, Hit, RetrieverError, Span
-from ui import state
-from ui.marks import counted, markdown, visible
+from ui import status as state
+from ui.highlighting import counted, markdown, visible
 from ui.questions import HEAVIEST, LIGHTEST, Question
 from ui.resources import Served
 

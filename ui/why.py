@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from retriever.deletion import Deletion
-from retriever.explain import DenseScore, Explanation
+from retriever.explaining.faithfulness import Deletion
+from retriever.explaining.score import DenseScore, Explanation
+from retriever.explaining.why_not import difference
 from retriever.index import Index
 from retriever.types import Chunk, Hit, RetrieverError
-from retriever.why import difference
-from ui import contributions, heatmap, state, steer
+from ui import contributions, heatmap, steer
+from ui import status as state
 from ui.document_text import Weights
-from ui.marks import joined, markdown, passage, visible
+from ui.highlighting import joined, markdown, passage, visible
 from ui.questions import Question
 from ui.resources import Place, Served
 

@@ -3,7 +3,7 @@
 import sys
 from types import ModuleType
 
-from retriever.cli import main
+from retriever.interface.cli import main
 from tests.fakes import FakeEmbedder
 
 
@@ -20,6 +20,8 @@ class Fake(FakeEmbedder):
 
 if __name__ == "__main__":  # pytest imports every file, to look for examples in it
     # In the place of the whole module: importing torch takes seconds of every process.
-    sys.modules["retriever.embedder"] = embedder = ModuleType("retriever.embedder")
+    sys.modules["retriever.embedding.aligned_wva"] = embedder = ModuleType(
+        "retriever.embedding.aligned_wva"
+    )
     embedder.AlignedWVA = Fake  # type: ignore[attr-defined]
     sys.exit(main())

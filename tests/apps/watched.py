@@ -8,7 +8,7 @@ import socket
 import sys
 from pathlib import Path
 
-from retriever.page_server import main
+from retriever.interface.page_server import main
 
 CONTROL = ("127.0.0.1", 9)
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from retriever.report import page_groups
-from retriever.survey import NEIGHBOURS, Survey
+from retriever.explaining.corpus_map import NEIGHBOURS, Survey
+from retriever.indexing.coverage import page_groups
 from retriever.types import Chunk
 from ui import chart, controls
 from ui.cards import place
-from ui.marks import counted, escaped, joined, unwrapped, visible
+from ui.collection_picker import Shelf, side
+from ui.highlighting import counted, escaped, joined, unwrapped, visible
 from ui.resources import Served
-from ui.shelf import Shelf, side
 
 _SNIPPET = 240
 _MOST_FILES = 200

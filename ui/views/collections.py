@@ -7,14 +7,16 @@ from pathlib import Path
 
 import streamlit as st
 
-from retriever import collection
-from retriever.presets import PRESETS
+from retriever.embedding.models.presets import PRESETS
+from retriever.interface import collections as collection
 from retriever.settings import DEFAULT_MODEL
 from retriever.types import RetrieverError
-from ui import adding, controls, ledger, running, state
-from ui.marks import counted, escaped, joined, markdown, visible
+from ui import adding, controls, ledger
+from ui import job_status as running
+from ui import status as state
+from ui.collection_picker import Shelf, choose, side
+from ui.highlighting import counted, escaped, joined, markdown, visible
 from ui.resources import Served, close, served
-from ui.shelf import Shelf, choose, side
 
 
 def show(shelf: Shelf) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import controls, document, keys, results, state, taking, why
-from ui.marks import markdown, visible
+from ui import controls, document, results, why
+from ui import export_bar as taking
+from ui import shortcuts as keys
+from ui import status as state
+from ui.collection_picker import Shelf, side
+from ui.highlighting import markdown, visible
 from ui.resources import Served
-from ui.shelf import Shelf, side
 from ui.style import FOCUS
 
 

@@ -1,0 +1,491 @@
+"""AlignedWVA: texts in, one raw unit vector for each out.
+
+    e = Σ_{l in layers} o_l,   ê = e / |e|
+
+where o_l is the attention output of the last token of a prompt that asks for the text's meaning in
+one word (arXiv 2602.01572, see `attention`, also for the poolings it is compared with). The vectors
+are raw: `calibration` removes what is common to all texts. Passages, queries and sentences have
+doors of their own, because their prompts differ.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from retriever.arrays import DoubleScores, Vectors, normalise
+from retriever.cache import remembered
+from retriever.embedding.models.load import LoadedModel, load
+from retriever.embedding.pooling import HIDDEN_POOLINGS, AttentionPooler, find_attention_layers
+from retriever.embedding.query_likelihood import QuestionReader
+from retriever.embedding.runner import Runner
+from retriever.embedding.sentence_map import sentence_map
+from retriever.embedding.token_attribution import PartsReader
+from retriever.embedding.word_attribution import Parts
+from retriever.settings import (
+    DEFAULT_LAYERS,
+    DEFAULT_MODEL,
+    POOLINGS,
+    EmbedderSettings,
+    Prompts,
+    check_pooling,
+    check_template,
+    resolve_layers,
+    several,
+)
+from retriever.types import ModelError, UsageError
+
+log = logging.getLogger(__name__)
+
+
+MAX_TOKENS = 8192
+"""Longer inputs are embedded in pieces, even if the model could read more at once."""
+
+TITLE_CHARACTERS = 160
+"""Of a longer title only the beginning is put before the text."""
+
+GENERAL_TEXTS = Path(__file__).with_name("general.txt")
+"""One general text a line; their first sentences stand for questions."""
+
+PASSAGE_BEFORE, QUESTION_BEFORE = "Passage: ", "\nQuestion: "
+"""What stands before both when the model judges how well a passage leads to a question."""
+
+MOST_ASKED = 128
+"""Of a longer question only so many tokens are judged by."""
+
+SAME = 0.999
+"""Cosine above which two ways of computing a vector agree, also in bfloat16."""
+
+UNPROMPTED = Prompts(passage="{}", query="{}", sentence="{}")
+"""The text alone: what the two means are taken of, as is usual, since a prompt's words would be in
+them too. With the default model and raw vectors, Spearman x 100 on the first 500 pairs of STS-B dev
+is 66.6 for values (61.3 within the prompt) and 51.1 for hidden states (57.2 within the prompt)."""
+
+DEFAULT_PROMPTS = {
+    "aligned-wva": Prompts(),
+    "va": UNPROMPTED,
+    "last-hidden": Prompts(),
+    "mean-hidden": UNPROMPTED,
+}
+"""By pooling: what reads the last token needs a prompt that makes it say the meaning."""
+
+
+class AlignedWVA:
+    """A causal language model as an embedder. Safe to use from several threads.
+
+    `model` is a preset ("smollm2-135m"), a folder, a GGUF file, or a hub id; `layers` the pooled
+    layers: "upper-half", "all", a range "10-19", or a list; `prompts` the templates with `{}`
+    for the text; `device` and `dtype` are chosen automatically (see
+    `retriever.embedding.models.load.load`); `max_tokens` is the longest input read in one piece,
+    prompt included.
+
+    `pooling` is "aligned-wva", or one of what it is compared with: "va", "last-hidden" and
+    "mean-hidden" (see `attention`). The two means read the text without a prompt, unless `prompts`
+    are given. `layers` choose among attention layers: both hidden states are the last layer's.
+
+    Raises ModelError when the model cannot be used, UsageError for impossible arguments.
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        layers: str | Sequence[int] = DEFAULT_LAYERS,
+        prompts: Prompts | None = None,
+        pooling: str = POOLINGS[0],
+        device: str | None = None,
+        dtype: str | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
+        check_pooling(pooling)
+        self._name = model
+        self._prompts = prompts
+        self._layers = layers if isinstance(layers, str) else tuple(layers)
+        self._loaded: LoadedModel = load(model, device, dtype)
+        self.max_tokens = min(max_tokens or MAX_TOKENS, self._loaded.max_positions)
+        self._pool_by(pooling)
+        self._refuse_two_way_attention()
+
+    def with_pooling(self, pooling: str) -> Self:
+        """The same model, not loaded again, with another pooling (and that one's prompts)."""
+        check_pooling(pooling)
+        other = copy.copy(self)
+        other._pool_by(pooling)
+        return other
+
+    def with_prompts(self, prompts: Prompts) -> Self:
+        """The same model and pooling, not loaded again, with other prompts."""
+        other = copy.copy(self)
+        other._prompts = prompts
+        other._pool_by(self.settings.pooling)
+        return other
+
+    def _pool_by(self, pooling: str) -> None:
+        model = self._loaded.model
+        count = len(find_attention_layers(model))
+        pooled = resolve_layers(self._layers, count)
+        if pooling in HIDDEN_POOLINGS:
+            pooled = (count - 1,)
+        self._pooler = AttentionPooler(model, pooled, pooling)
+        self.settings = EmbedderSettings(
+            model=self._name,
+            weights=self._loaded.weights,
+            dimension=self._pooler.dimension(),
+            layers=pooled,
+            prompts=self._prompts or DEFAULT_PROMPTS[pooling],
+            pooling=pooling,
+        )
+        packed = self._loaded.device.type == "cpu" and self._packs_truly()
+        self._runner = Runner(self._pooler, packed=packed)
+
+    @classmethod
+    def from_settings(
+        cls, settings: EmbedderSettings, *, device: str | None = None, dtype: str | None = None
+    ) -> Self:
+        """The embedder an index was built with. Raises ModelError if its weights have changed."""
+        embedder = cls(
+            settings.model,
+            layers=settings.layers,
+            prompts=settings.prompts,
+            pooling=settings.pooling,
+            device=device,
+            dtype=dtype,
+        )
+        if embedder.fingerprint != settings.fingerprint:
+            raise ModelError(
+                f"the model {settings.model!r} is no longer the one this index was built with: "
+                "its weights have changed; index the documents again into a new folder"
+            )
+        return embedder
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two embedders if and only if their vectors may be compared."""
+        return self.settings.fingerprint
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self.settings.dimension
+
+    @property
+    def device(self) -> str:
+        """Where the model runs, e.g. "cpu"."""
+        return str(self._loaded.device)
+
+    @property
+    def dtype(self) -> str:
+        """The precision it computes in, e.g. "bfloat16"."""
+        return str(self._loaded.dtype).removeprefix("torch.")
+
+    # What goes into the model
+
+    def passage_input(self, text: str, title: str = "") -> str:
+        """The exact model input for a passage; the title, if any, stands before the text."""
+        return fill(self.settings.prompts.passage, _titled(text, title))
+
+    def query_inputs(self, text: str) -> tuple[str, ...]:
+        """The exact model inputs for a query, one for each of its prompts."""
+        return tuple(fill(template, text) for template in self.settings.prompts.queries)
+
+    def sentence_input(self, text: str) -> str:
+        """The exact model input for one of two sentences to be compared; it gets a full stop."""
+        return fill(self.settings.prompts.sentence, with_full_stop(text))
+
+    def key(self, model_input: str) -> str:
+        """The name under which this input's vector is stored: never embedded twice."""
+        text = f"{self.fingerprint}\0{model_input}".encode("utf-8", "surrogatepass")
+        return hashlib.sha256(text).hexdigest()[:40]
+
+    # Vectors
+
+    def embed_passages(self, texts: Sequence[str], titles: Sequence[str] | None = None) -> Vectors:
+        """Raw unit vectors of passages: (n, dim) float32. An empty text has a zero vector."""
+        names = _as_many(titles, texts)
+        return self._embed_texts(
+            texts, [self.passage_input(t, n) for t, n in zip(texts, names, strict=True)]
+        )
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """Raw unit vectors of queries: (n, dim) float32. An empty text has a zero vector.
+
+        Where the settings have several prompts for queries, as by default, a query's vector is the
+        sum of its readings' unit vectors, with length one again.
+        """
+        return self.embed_prompted(texts, self.settings.prompts.queries)
+
+    def embed_sentences(self, texts: Sequence[str]) -> Vectors:
+        """Raw unit vectors of sentences: (n, dim) float32; see `calibrated_sentences`."""
+        return self._embed_texts(texts, [self.sentence_input(text) for text in texts])
+
+    def calibrated_sentences(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of sentences to compare with each other: (n, dim) float32.
+
+        Their inner products are cosines: `v @ v.T` compares each with each. All are calibrated by
+        one map, fitted on these sentences without labels (see `sentence_map`), so
+        vectors of two calls cannot be compared. An empty text has a zero vector; of one sentence
+        alone only what is common to general texts is removed.
+        """
+        raw = self.embed_sentences(texts)
+        prior = self.general_mean(self.settings.prompts.sentence)
+        return sentence_map(raw, prior).apply(raw)
+
+    def embed_prompted(self, texts: Sequence[str], template: str | Sequence[str]) -> Vectors:
+        """Raw unit vectors of texts read through a prompt of one's own: (n, dim) float32.
+
+        Through several, the readings' unit vectors are added, and the sum gets length one.
+        """
+        templates = several(template)
+        for each in templates:
+            check_template(each)
+        inputs = [fill(each, text) for each in templates for text in texts]
+        # All readings at once: texts are batched by length across them.
+        readings = self._embed_texts(list(texts) * len(templates), inputs)
+        if len(templates) == 1:
+            return readings
+        by_template = readings.reshape(len(templates), len(texts), self.dimension)
+        return normalise(by_template.sum(axis=0, dtype=np.float64)).astype(np.float32)
+
+    def embed_inputs(self, inputs: Sequence[str]) -> Vectors:
+        """Raw unit vectors of exact model inputs (made by `passage_input` and its sisters).
+
+        Inputs longer than `max_tokens` are read in pieces, whose vectors are averaged by length;
+        a warning says so.
+        """
+        pieces, owners = [], []
+        for number, ids in enumerate(self._tokenize(inputs)):
+            parts = list(self._pieces(ids))
+            if len(parts) > 1:
+                log.warning(
+                    "text %d has %d tokens, more than the %d this model is given at once: "
+                    "it was embedded in %d pieces",
+                    *(number + 1, len(ids), self.max_tokens, len(parts)),
+                )
+            pieces.extend(parts)
+            owners.extend([number] * len(parts))
+        vectors = np.zeros((len(inputs), self.dimension), dtype=np.float64)
+        if pieces:
+            weights = np.array([len(ids) for ids in pieces], dtype=np.float64)
+            np.add.at(vectors, owners, normalise(self._runner.run(pieces)) * weights[:, None])
+        return normalise(vectors).astype(np.float32)
+
+    def contributions(self, model_input: str) -> Parts:
+        """What every token of an exact model input brings to its vector, before this has length 1.
+
+        Of an input longer than `max_tokens`, the pieces' parts are weighted as the pieces are.
+        Raises ModelError for another pooling than the default, and for the few families (BitNet,
+        DiffLlama) whose attention is more than a weighted sum of values.
+        """
+        encoded = self._loaded.tokenizer(
+            _encodable(model_input), return_offsets_mapping=True, verbose=False
+        )
+        ids = encoded["input_ids"][: len(encoded["input_ids"]) - self._appended]
+        runner = Runner(PartsReader(self._pooler), packed=self._runner.packed)
+        pieces = list(self._pieces(ids))
+        parts, constant = [], np.zeros(self.dimension)
+        for piece in pieces:
+            rows = runner.run([piece])[0].reshape(len(piece) + 1, self.dimension)
+            length = float(np.linalg.norm(rows.sum(axis=0)))
+            if len(pieces) > 1 and length > 0:
+                rows = rows * (len(piece) / length)
+            parts.append(rows[:-1])
+            constant += rows[-1]
+        vectors = np.concatenate([np.empty((0, self.dimension)), *parts])
+        return Parts(model_input, tuple(encoded["offset_mapping"][: len(ids)]), vectors, constant)
+
+    # Likelihoods
+
+    def log_likelihoods(
+        self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
+    ) -> DoubleScores:
+        """How well the model foretells the query after each passage: (n,), larger is better.
+
+        log P(query | passage), natural, the mean over the query's tokens. Nothing is trained for
+        it: the model reads "Passage: …", a new line, "Question: …". An empty query tells nothing
+        (zeros); of a passage that does not fit beside the question, the end is cut off.
+        """
+        names = _as_many(titles, passages)
+        question, asked = self._question(query)
+        if not asked or not passages:
+            return np.zeros(len(passages))
+        room = self.max_tokens - len(question)
+        inputs = [PASSAGE_BEFORE + _titled(t, n) for t, n in zip(passages, names, strict=True)]
+        reader = QuestionReader(self._pooler, asked)
+        texts = [ids[:room] + question for ids in self._tokenize(inputs)]
+        return Runner(reader, packed=self._runner.packed).run(texts)[:, 0]
+
+    def _question(self, query: str) -> tuple[list[int], int]:
+        """The tokens that follow a passage, and how many of them, at the end, are the query's."""
+        text = _encodable(QUESTION_BEFORE + query.strip())
+        encoded = self._loaded.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        ids: list[int] = encoded["input_ids"]
+        ends = [end for _, end in encoded["offset_mapping"]]
+        before = next((i for i, end in enumerate(ends) if end > len(QUESTION_BEFORE)), len(ids))
+        most = min(MOST_ASKED, self.max_tokens // 2 - before)
+        asked = max(0, min(len(ids) - before, most))
+        return ids[: before + asked], asked
+
+    def general_means(self) -> tuple[Vectors, Vectors]:
+        """Mean raw vectors of general texts, as passages and as queries: (dim,) each.
+
+        They are the prior of the calibration.
+        """
+        prompts = self.settings.prompts
+        return self.general_mean(prompts.passage, whole=True), self.general_mean(prompts.queries)
+
+    def general_mean(self, template: str | Sequence[str], *, whole: bool = False) -> Vectors:
+        """Mean raw vector of fixed general texts read through one prompt, or several: (dim,).
+
+        It says what is common to all texts of this model and this prompt. The texts are short
+        passages (`whole`) or their first sentences. Computed once for each fingerprint, then read
+        from the user's cache.
+        """
+
+        def compute() -> Vectors:
+            texts = GENERAL_TEXTS.read_text("utf-8").splitlines()
+            if not whole:
+                texts = [text.partition(". ")[0] + "." for text in texts]
+            mean: Vectors = self.embed_prompted(texts, template).mean(axis=0)
+            return mean
+
+        name = self.key("\0".join([str(whole), *several(template)]))
+        return remembered(f"general/{name}", (self.dimension,), compute)
+
+    def remembered_queries(self, texts: Sequence[str]) -> Vectors:
+        """`embed_queries` of texts that are asked again and again: (n, dim).
+
+        Computed once for each fingerprint, then read from the user's cache.
+        """
+        name = self.key("\0".join(["queries", *self.settings.prompts.queries, *texts]))
+        shape = (len(texts), self.dimension)
+        return remembered(f"general/{name}", shape, lambda: self.embed_queries(texts))
+
+    # Tokens
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """The character span of every token of `text`, prompt and special tokens left out."""
+        encoded = self._loaded.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        return [(start, end) for start, end in encoded["offset_mapping"]]
+
+    def prompt_tokens(self) -> int:
+        """How many tokens the longest of the passage and query prompts takes."""
+        empty = [self.passage_input(""), *self.query_inputs("")]
+        return max(len(ids) for ids in self._tokenize(empty))
+
+    def count_tokens(self, inputs: Sequence[str]) -> int:
+        """How many tokens the model reads for these exact inputs."""
+        return sum(len(ids) for ids in self._tokenize(inputs))
+
+    def _tokenize(self, inputs: Sequence[str]) -> list[list[int]]:
+        """Token ids, with the tokenizer's own beginning token but without an ending one.
+
+        An ending token would stand after the prompt, where the meaning is read.
+        """
+        if not inputs:
+            return []
+        tokenizer = self._loaded.tokenizer
+        rows = tokenizer([_encodable(text) for text in inputs], verbose=False)["input_ids"]
+        return [ids[: len(ids) - self._appended] for ids in rows]
+
+    @cached_property
+    def _appended(self) -> int:
+        """How many tokens of its own the tokenizer puts behind every text."""
+        whole, bare = (
+            list(
+                self._loaded.tokenizer("a", add_special_tokens=special, verbose=False)["input_ids"]
+            )
+            for special in (True, False)
+        )
+        starts = range(len(whole) - len(bare) + 1)
+        start = next((i for i in starts if whole[i : i + len(bare)] == bare), 0)
+        return len(whole) - len(bare) - start if bare else 0
+
+    def _pieces(self, ids: list[int]) -> Iterator[list[int]]:
+        """`ids` in equal parts of at most `max_tokens` each."""
+        count = -(-len(ids) // self.max_tokens)
+        for number in range(count):
+            yield ids[len(ids) * number // count : len(ids) * (number + 1) // count]
+
+    # Running
+
+    def _embed_texts(self, texts: Sequence[str], inputs: Sequence[str]) -> Vectors:
+        present = [index for index, text in enumerate(texts) if text.strip()]
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        vectors[present] = self.embed_inputs([inputs[index] for index in present])
+        return vectors
+
+    def _packs_truly(self) -> bool:
+        """Whether packing gives what padding gives; where it does not, batches are padded.
+
+        Packing relies on position ids and on the attention interface; a model may support both
+        and still depend on the place in the row (by a convolution, say).
+        """
+        if not self._pooler.can_pack:
+            return False
+        texts = [text.partition(". ")[0] for text in GENERAL_TEXTS.read_text("utf-8").splitlines()]
+        ids = self._tokenize(texts[:3])
+        packed, padded = (self._pooler.run(ids, packed=way) for way in (True, False))
+        return bool(torch.cosine_similarity(packed, padded).min() > SAME)
+
+    def _refuse_two_way_attention(self) -> None:
+        """Raise ModelError if a token's attention changes with what follows it (an encoder)."""
+        first, one, two = (ids[-1] for ids in self._tokenize(["of", "a", "the"]))
+        if self._pooler.looks_ahead(first, (one, two)):
+            kind = self._loaded.model.config.model_type
+            raise ModelError(
+                f"{self._name!r} is an encoder ({kind}): its tokens see what follows "
+                "them; use a decoder-only language model such as Llama, Qwen, Gemma or GPT-2"
+            )
+
+
+def fill(template: str, text: str) -> str:
+    r"""Put a text into a prompt; its own double quotes become single, so that the prompt's stand.
+
+    Without a prompt ("{}") the text stays as it is.
+
+    >>> fill('This word : "{}" means', 'a "b"')
+    'This word : "a \'b\'" means'
+    """
+    before, _, after = template.partition("{}")
+    if not before and not after:
+        return text
+    return before + text.replace('"', "'") + after
+
+
+def _titled(text: str, title: str) -> str:
+    name = title.strip()[:TITLE_CHARACTERS]
+    return f"{name}. {text}" if name else text
+
+
+def _as_many(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[str]:
+    names = titles or [""] * len(texts)
+    if len(names) != len(texts):
+        raise UsageError(f"{len(texts)} texts but {len(names)} titles were given")
+    return names
+
+
+def with_full_stop(text: str) -> str:
+    """A sentence ends with a mark; one that has none gets a full stop.
+
+    >>> with_full_stop("A dog runs"), with_full_stop("Really?")
+    ('A dog runs.', 'Really?')
+    """
+    stripped = text.rstrip()
+    return stripped if not stripped or stripped[-1] in ".!?…。！？" else stripped + "."
+
+
+def _encodable(text: str) -> str:
+    """`text` without lone surrogates, which no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")

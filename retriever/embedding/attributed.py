@@ -1,0 +1,114 @@
+"""A query and a passage taken apart into words: what explanations and steering work with.
+
+Taking a text apart costs one pass of the model, so what was looked at last is remembered, by the
+exact model input: a word's part depends on nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from retriever.arrays import DoubleVectors, Vectors
+from retriever.embedding.protocols import Embedder, TakesApart
+from retriever.embedding.word_attribution import Place, WordParts, WordSpan, by_word, together
+from retriever.types import Chunk, UsageError
+
+REMEMBERED = 64
+"""Texts; one of 250 words in 576 dimensions takes about 1 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A text's words and their parts, in units of the length of their sum.
+
+    `parts` (n + 3, dim): the n words, then `parts.OTHERS`; they add up to the raw unit vector, but
+    for rounding. Those of a query that is read through several prompts are summed over its
+    readings. `raw` (dim,) is a query's raw vector as search uses it, None for a passage.
+    """
+
+    words: tuple[WordSpan, ...]
+    parts: DoubleVectors
+    raw: Vectors | None = None
+
+
+class Sides:
+    """Takes texts apart and remembers the last ones. Safe to use from several threads."""
+
+    def __init__(self, embedder: Callable[[], Embedder]) -> None:
+        self._embedder = embedder
+        self._known: OrderedDict[tuple[str, ...], Side] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def query(self, text: str) -> Side:
+        """A query's side. Raises UsageError or ModelError where it cannot be taken apart."""
+        embedder = self._embedder()
+        inputs = embedder.query_inputs(text)
+
+        def take_apart() -> Side:
+            readings = [
+                _taken_apart(embedder, each, _places(each, template, text, ""))
+                for each, template in zip(inputs, embedder.settings.prompts.queries, strict=True)
+            ]
+            found = _of_length_one(together(text, readings))
+            return Side(found.words, found.vectors, embedder.embed_queries([text])[0])
+
+        return self._remembered(("query", *inputs), take_apart)
+
+    def passage(self, chunk: Chunk) -> Side:
+        """A passage's side; words of its title are among its words."""
+        embedder = self._embedder()
+        model_input = embedder.passage_input(chunk.text, chunk.title)
+        template = embedder.settings.prompts.passage
+        places = _places(model_input, template, chunk.text, chunk.title)
+
+        def take_apart() -> Side:
+            found = _taken_apart(embedder, model_input, places)
+            return Side(found.words, found.vectors)
+
+        return self._remembered(("passage", model_input), take_apart)
+
+    def _remembered(self, key: tuple[str, ...], take_apart: Callable[[], Side]) -> Side:
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        side = take_apart()
+        with self._lock:
+            self._known[key] = side
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return side
+
+
+def _taken_apart(embedder: Embedder, model_input: str, places: list[Place]) -> WordParts:
+    """One reading's words, with parts in units of the length of their sum."""
+    if not isinstance(embedder, TakesApart):
+        raise UsageError("this embedder's vectors cannot be taken apart into words")
+    return _of_length_one(by_word(embedder.contributions(model_input), places))
+
+
+def _of_length_one(found: WordParts) -> WordParts:
+    """The parts in units of the length of their sum."""
+    length = float(np.linalg.norm(found.total))
+    return WordParts(found.words, found.vectors / length) if length > 0 else found
+
+
+def _places(model_input: str, template: str, text: str, title: str) -> list[Place]:
+    """Where title and text stand in a model's input, whatever was put between them."""
+    before, _, after = template.partition("{}")
+    end = len(model_input) - len(after)
+    at = end - len(text)
+    if at <= len(before) or not title:
+        return [Place(text, at)]
+    # Of a title the beginning stands there, without the white space around it.
+    skipped = len(title) - len(title.lstrip())
+    shown = title[: skipped + at - len(before)].rstrip()
+    return [Place(shown, len(before), in_title=True, skipped=skipped), Place(text, at)]
+
+
+__all__ = ["REMEMBERED", "Side", "Sides"]

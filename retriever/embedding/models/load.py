@@ -1,0 +1,147 @@
+"""A folder with a model → tokenizer and causal language model, on the right device and precision.
+
+Where a name leads is `weights`, where the model goes `devices`, what may be used `architectures`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retriever.embedding.models import devices
+from retriever.embedding.models.architectures import (
+    TEXT_PART,
+    check_complete,
+    language_model,
+    load_errors,
+    quiet_transformers,
+)
+from retriever.embedding.models.locate import locate, parameter_count, weights_digest
+from retriever.types import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A causal language model with its tokenizer. `weights` is the SHA-256 of what it computes.
+
+    `device` is where inputs go; `devices` are all its layers' devices, more than one when it is
+    spread over several cards.
+    """
+
+    name: str
+    folder: Path
+    weights: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    device: torch.device
+    dtype: torch.dtype
+    max_positions: int
+    devices: tuple[str, ...] = ()
+
+
+def load(name: str, device: str | None = None, dtype: str | None = None) -> LoadedModel:
+    """Load a model for embedding.
+
+    `device` is a torch device ("cpu", "cuda", "cuda:1", "mps") or "auto", by default the best
+    there is; `dtype` is "float32", "bfloat16" or "float16", by default the fastest that is accurate
+    enough: see `devices.choose`. Raises ModelError in a sentence when the model cannot be found,
+    read, or used, or does not fit.
+    """
+    devices.check_precision(dtype)
+    folder = locate(name)
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    quiet_transformers()
+    whole = _read_config(name, folder)
+    config = language_model(name, whole)
+    text_only = config is not whole
+    parameters = parameter_count(folder, text_only=text_only)
+    place = devices.choose(name, parameters, devices.look(), device, dtype)
+    with load_errors(name):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            key_mapping=TEXT_PART if text_only else None,
+            **_unpacking(whole),
+            **place.load_options(),
+        )
+        check_complete(name, model, set(report["missing_keys"]))
+        tokenizer = _load_tokenizer(folder)
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    used = _devices(name, model, place)
+    return LoadedModel(
+        name=name,
+        folder=folder,
+        weights=weights_digest(folder),
+        model=model,
+        tokenizer=tokenizer,
+        device=model.get_input_embeddings().weight.device,
+        dtype=getattr(torch, place.dtype),
+        max_positions=_max_positions(config),
+        devices=used,
+    )
+
+
+def _read_config(name: str, folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    with load_errors(name):
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _unpacking(config: Any) -> dict[str, Any]:
+    """How quantised safetensors become plain numbers; {} where they are plain already."""
+    quantisation = getattr(config, "quantization_config", None)
+    if not quantisation:
+        return {}
+    import transformers
+
+    kinds = {"mxfp4": "Mxfp4Config", "fp8": "FineGrainedFP8Config"}
+    kind = kinds[quantisation["quant_method"]]
+    # What the model itself says of its quantisation is merged with this by transformers.
+    return {"quantization_config": getattr(transformers, kind)(dequantize=True)}
+
+
+def _devices(name: str, model: Any, place: devices.Place) -> tuple[str, ...]:
+    """Every device that holds weights, in the order of the layers."""
+    used = tuple(dict.fromkeys(str(parameter.device) for parameter in model.parameters()))
+    if place.cards and any(not device.startswith("cuda") for device in used):
+        raise ModelError(
+            f"the model {name!r} does not fit on the {len(place.cards)} GPUs; "
+            "use a smaller model, or --device cpu"
+        )
+    return used
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"the tokenizer in {folder.name!r} gives no character positions; "
+            "a tokenizer.json file is needed"
+        )
+    return tokenizer
+
+
+def _max_positions(config: Any) -> int:
+    for name in ("max_position_embeddings", "n_positions", "seq_length"):
+        value = getattr(config, name, None)
+        if value:
+            return int(value)
+    return 2048

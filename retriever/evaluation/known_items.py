@@ -1,0 +1,108 @@
+"""A retrieval test out of one's own folder, without labels: known items.
+
+A sentence is taken out of its passage; the passage, without it, must be found again by it. It is
+no question that people type, and it shares words with its passage, which favours keyword search;
+but it is the same test for every model, on the documents that count.
+
+Passages are cut by a measure that is no model's own, so all models see the same ones. What is
+chosen depends on the files alone: the same folder gives the same test.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from retriever.evaluation.datasets import Retrieval
+from retriever.indexing.cloze import by_chance, taken_out
+from retriever.reading.options import ReadOptions
+from retriever.reading.scan import FoundFile, scan, targets
+from retriever.reading.subprocess_reader import file_reader
+from retriever.settings import ChunkSettings
+from retriever.text.chunking import split
+from retriever.types import Document, ReadError, UsageError
+
+PASSAGES = 300
+"""So many passages are searched by default: about a minute of a small model on two cores."""
+
+MOST_SENTENCES = 200
+FEWEST_SENTENCES = 20
+PASSAGE = ChunkSettings(size=224)
+
+_FILE_SHARE = 10  # no file gives more than a tenth of the passages while there are others
+_PIECE = re.compile(r"\w{1,5}|[^\w\s]")
+
+Passage = tuple[str, str, str]
+"""Name ("path#3"), title, text."""
+
+
+def known_items(
+    path: Path, passages: int = PASSAGES, *, tell: Callable[[str], None] = lambda text: None
+) -> Retrieval:
+    """Sentences to be asked and the passages they were taken from, of the files below `path`.
+
+    Files that cannot be read are left out. Raises UsageError when there is too little text.
+    """
+    if passages < FEWEST_SENTENCES:
+        raise UsageError(f"a comparison needs at least {FEWEST_SENTENCES} passages, not {passages}")
+    chosen = _sample(path, passages, tell)
+    corpus = {name: (title, text) for name, title, text in chosen}
+    whole = [" ".join(text.split()) for _, _, text in chosen]
+    queries: dict[str, str] = {}
+    for name, (title, text) in list(corpus.items()):
+        if len(queries) == MOST_SENTENCES:
+            break
+        for sentence, rest in taken_out(text):
+            if sum(sentence in other for other in whole) == 1:  # it belongs to one passage only
+                queries[name], corpus[name] = sentence, (title, rest)
+                break
+    if len(queries) < FEWEST_SENTENCES:
+        raise UsageError(
+            f"{str(path)!r} has too little text to compare models on: {len(queries)} sentences "
+            f"can be asked, {FEWEST_SENTENCES} are needed"
+        )
+    return Retrieval(corpus, queries, {name: {name: 1.0} for name in queries})
+
+
+def _sample(path: Path, wanted: int, tell: Callable[[str], None]) -> list[Passage]:
+    """At most `wanted` passages, of many files, in an order by chance that is always the same."""
+    share = max(1, wanted // _FILE_SHARE)
+    chosen: dict[str, Passage] = {}
+    spare: list[Passage] = []
+    files = sorted(_files(path), key=lambda file: by_chance(file.path))
+    tell(f"reading passages of {len(files)} files …")
+    with file_reader(ReadOptions()) as reader:
+        for file in files:
+            if len(chosen) >= wanted:
+                break
+            try:
+                document = reader.read(file.location, file.path)
+            except ReadError:
+                continue
+            found = list(_passages(document))
+            random.Random(by_chance(file.path)).shuffle(found)  # noqa: S311  (not a secret)
+            chosen.update((passage[2], passage) for passage in found[:share])
+            spare += found[share : share + wanted]
+    for passage in sorted(spare, key=lambda passage: by_chance(passage[0])):
+        if len(chosen) >= wanted:
+            break
+        chosen.setdefault(passage[2], passage)
+    return sorted(list(chosen.values())[:wanted], key=lambda passage: by_chance(passage[0]))
+
+
+def _files(path: Path) -> Iterator[FoundFile]:
+    for target in targets([path], []):
+        yield from (file for file in scan(target, (), (), ()) if not file.reason)
+
+
+def _passages(document: Document) -> Iterator[Passage]:
+    """The document's passages, named by their places."""
+    spans = split(document.pages, PASSAGE, lambda text: [m.span() for m in _PIECE.finditer(text)])
+    for number, (page, span) in enumerate(spans, 1):
+        text = document.pages[page].text[span.start : span.end]
+        yield f"{document.path}#{number}", document.title, text
+
+
+__all__ = ["FEWEST_SENTENCES", "MOST_SENTENCES", "PASSAGES", "known_items"]

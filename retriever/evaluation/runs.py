@@ -1,0 +1,222 @@
+"""A run of an evaluation: what each query got, by mode and measure; kept, and compared.
+
+Means come with their intervals, and two runs on the same documents and queries with a verdict. A
+saved run is a plain JSON file that can be committed: a baseline for what comes later. What it was
+made with (model, layers, chunks) may differ, that is what one compares; documents, queries and
+judgements may not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from retriever.cache import write_atomically
+from retriever.evaluation.metrics import MEASURES, Judgements, values_over
+from retriever.significance import Comparison, Interval, compare, interval
+from retriever.types import UsageError
+
+Values = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Mode → measure → query id → value."""
+
+FORMAT = 1
+KEYWORD = "keyword"
+"""The mode every other one is compared with: BM25, which needs no model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What was searched and asked; the two digests tell whether two runs may be compared."""
+
+    name: str
+    documents: int
+    documents_digest: str
+    queries_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One evaluation. `made_with` is told, not compared; `seconds` is not kept."""
+
+    data: Data
+    values: Values
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def queries(self) -> list[str]:
+        """The ids of the queries that count, sorted."""
+        return sorted(
+            {query for mode in self.values.values() for by in mode.values() for query in by}
+        )
+
+    def intervals(self) -> dict[str, dict[str, Interval]]:
+        """Mode → measure → mean over the queries, with its 95 % interval."""
+        return {
+            mode: {name: interval(list(by_query.values())) for name, by_query in measures.items()}
+            for mode, measures in self.values.items()
+        }
+
+    def against_keyword(self) -> dict[str, dict[str, Comparison]]:
+        """Every other mode compared with keyword search, measure by measure."""
+        if KEYWORD not in self.values:
+            return {}
+        return {
+            mode: _compared(measures, self.values[KEYWORD])
+            for mode, measures in self.values.items()
+            if mode != KEYWORD
+        }
+
+    def against(self, baseline: Run) -> dict[str, dict[str, Comparison]]:
+        """Comparisons with `baseline`, for every mode and measure both have.
+
+        Raises UsageError when they are of other documents or queries.
+        """
+        baseline.check(self.data)
+        if self.queries != baseline.queries:
+            raise UsageError(f"the baseline of {baseline.data.name!r} lacks some of its queries")
+        return {
+            mode: _compared(measures, baseline.values[mode])
+            for mode, measures in self.values.items()
+            if mode in baseline.values
+        }
+
+    def check(self, data: Data) -> None:
+        """Raise UsageError unless a run on `data` can be compared with this one."""
+        mine = self.data
+        what = ""
+        if mine.documents_digest != data.documents_digest:
+            what = "other documents"
+        elif mine.queries_digest != data.queries_digest:
+            what = "other queries or judgements"
+        if what:
+            raise UsageError(
+                f"the baseline is of {what}: {mine.name} ({mine.documents} documents, "
+                f"{len(self.queries)} queries), not this {data.name} ({data.documents} documents); "
+                "save a new one with --save"
+            )
+
+    def to_json(self, *, per_query: bool = False) -> dict[str, Any]:
+        """What `--json` prints; `per_query` adds each query's values."""
+        found = self.intervals()
+        told: dict[str, Any] = {
+            "dataset": self.data.name,
+            "documents": self.data.documents,
+            "queries": len(self.queries),
+            "seconds": round(self.seconds, 2),
+            "made_with": dict(self.made_with),
+            "modes": _each(found, lambda one: round(one.mean, 4)),
+            "intervals": _each(found, lambda one: [round(one.low, 4), round(one.high, 4)]),
+            "against_keyword": comparisons_json(self.against_keyword()),
+        }
+        if per_query:
+            told["per_query"] = self.values
+        return told
+
+
+def measured(
+    rankings: Mapping[str, Mapping[str, Sequence[str]]],
+    qrels: Mapping[str, Judgements],
+    measures: Sequence[str] = tuple(MEASURES),
+) -> Values:
+    """What each query of `qrels` got in `rankings` (mode → query id → documents, best first)."""
+    return {
+        mode: {name: values_over(MEASURES[name], ranked, qrels) for name in measures}
+        for mode, ranked in rankings.items()
+    }
+
+
+def comparisons_json(found: Mapping[str, Mapping[str, Comparison]]) -> dict[str, Any]:
+    """Comparisons by mode and measure as plain JSON."""
+    return _each(
+        found,
+        lambda one: {
+            "difference": round(one.difference.mean, 4),
+            "interval": [round(one.difference.low, 4), round(one.difference.high, 4)],
+            "verdict": one.verdict.value,
+        },
+    )
+
+
+def digest(parts: Sequence[str]) -> str:
+    """24 hex digits that tell whether the same texts stood in the same order."""
+    found = sha256()
+    for part in parts:
+        found.update(part.encode("utf-8", "surrogatepass") + b"\0")
+    return found.hexdigest()[:24]
+
+
+# The file
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a run as a baseline, in place of what was there."""
+    queries = run.queries
+    kept = {
+        "wva_baseline": FORMAT,
+        **asdict(run.data),
+        "made_with": dict(run.made_with),
+        "queries": queries,
+        "values": _each(run.values, lambda by_query: [by_query[query] for query in queries]),
+    }
+    text = json.dumps(kept, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode("utf-8", "surrogatepass")))
+
+
+def load(path: Path) -> Run:
+    """Read a baseline. Raises UsageError for what is none."""
+    try:
+        kept = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
+    except OSError as error:
+        raise UsageError(
+            f"the baseline {path} cannot be read: {error.strerror or error}"
+        ) from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no baseline: it is not JSON") from error
+    if not isinstance(kept, dict) or kept.get("wva_baseline") != FORMAT:
+        raise UsageError(f"{path} is no baseline that this version of wva eval --save wrote")
+    try:
+        queries: list[str] = kept["queries"]
+        names = ("name", "documents", "documents_digest", "queries_digest")
+        return Run(
+            data=Data(*(kept[name] for name in names)),
+            values=_each(
+                kept["values"],
+                lambda listed: dict(zip(queries, map(float, listed), strict=True)),
+            ),
+            made_with=dict(kept["made_with"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"the baseline {path} is damaged; save it again") from error
+
+
+def _compared(
+    ours: Mapping[str, Mapping[str, float]], theirs: Mapping[str, Mapping[str, float]]
+) -> dict[str, Comparison]:
+    """Measure → comparison, query by query."""
+    return {
+        name: compare(list(values.values()), [theirs[name][query] for query in values])
+        for name, values in ours.items()
+        if name in theirs
+    }
+
+
+def _each(table: Mapping[str, Mapping[str, Any]], make: Any) -> dict[str, dict[str, Any]]:
+    return {mode: {name: make(cell) for name, cell in row.items()} for mode, row in table.items()}
+
+
+__all__ = [
+    "KEYWORD",
+    "Data",
+    "Run",
+    "Values",
+    "comparisons_json",
+    "digest",
+    "load",
+    "measured",
+    "save",
+]

@@ -1,0 +1,1 @@
+"""Why a passage was found, why another was not, and whether that is true."""

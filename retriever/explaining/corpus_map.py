@@ -1,0 +1,225 @@
+"""What an index is about, and what stands out in it: a map, its clusters, hubs, twins, boilerplate.
+
+All of it is looked at in a fixed sample of the passages, by their calibrated vectors: raw ones less
+the sample's mean, at length one. Nothing is drawn by lot and no model is asked, so that the same
+index gives the same survey.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+
+from retriever.arrays import DoubleVectors, Integers, Vectors, normalise
+from retriever.storage.backends import CatalogReader
+from retriever.text.analyzer import words
+from retriever.types import Chunk
+
+SAMPLE = 2000
+"""Passages looked at: their similarities to each other are one matrix in memory."""
+
+NEIGHBOURS = 10
+"""A hub is among so many nearest of many others."""
+
+TWINS = 0.97
+"""Passages with at least this cosine say the same."""
+
+MOST_CLUSTERS = 12
+_ROUNDS = 25
+_LISTED = 10
+_WORDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A passage with how many of the others have it among their nearest ones."""
+
+    chunk: Chunk
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A sample of an index, looked at.
+
+    `chunks` are the sample, `places` (n, 2) where each lies on the map, `clusters` (n,) its cluster
+    and `names` the clusters' most telling words. `shown` is the share of the variance that the map
+    shows. `hubs` are the passages nearest to most others, `twins` groups of near-duplicates, the
+    largest first, `middle` the passages whose raw vectors are nearest to the mean of all, with
+    that cosine: what they have is what all have, boilerplate or the prompt.
+    """
+
+    chunks: tuple[Chunk, ...]
+    places: Vectors
+    clusters: Integers
+    names: tuple[str, ...]
+    shown: float
+    hubs: tuple[Hub, ...]
+    twins: tuple[tuple[Chunk, ...], ...]
+    middle: tuple[tuple[Chunk, float], ...]
+
+
+def survey(catalog: CatalogReader, limit: int = SAMPLE) -> Survey:
+    """Look at `limit` passages of an index, or all if there are fewer."""
+    chunks, raw = catalog.sample_chunks(limit), catalog.sample_vectors(limit)
+    if len(chunks) < 2:
+        empty = np.zeros((len(chunks), 2), np.float32)
+        none = np.zeros(len(chunks), np.int64)
+        return Survey(tuple(chunks), empty, none, ("",) * len(chunks), 0.0, (), (), ())
+    vectors = centred(raw)
+    similar = vectors @ vectors.T
+    places, shown = projected(vectors)
+    clusters = clustered(vectors, _how_many(len(chunks)))
+    counts = occurrences(similar, NEIGHBOURS)
+    first = sorted(range(len(chunks)), key=lambda at: (-counts[at], chunks[at].id))[:_LISTED]
+    mean = raw.mean(axis=0)
+    nearness = raw @ (mean / max(float(np.linalg.norm(mean)), 1e-12))
+    central = np.argsort(-nearness, kind="stable")[:_LISTED]
+    return Survey(
+        chunks=tuple(chunks),
+        places=places,
+        clusters=clusters,
+        names=telling_words([chunk.text for chunk in chunks], clusters),
+        shown=shown,
+        hubs=tuple(Hub(chunks[at], int(counts[at])) for at in first if counts[at]),
+        twins=tuple(tuple(chunks[at] for at in group) for group in groups(similar, TWINS)),
+        middle=tuple((chunks[at], float(nearness[at])) for at in central),
+    )
+
+
+def centred(raw: Vectors) -> Vectors:
+    """Raw vectors (n, dim) less their mean, at length one; one that is the mean stays zero."""
+    return normalise(raw - raw.mean(axis=0), least=1e-6)
+
+
+def projected(vectors: Vectors) -> tuple[Vectors, float]:
+    """The two principal components (n, 2), and their share of the variance.
+
+    Each axis points to where its strongest direction is positive, so that the map is never
+    mirrored.
+    """
+    cloud = (vectors - vectors.mean(axis=0)).astype(np.float64)
+    axes = _principal(cloud)
+    signs = np.sign(axes[np.arange(2), np.abs(axes).argmax(axis=1)])
+    places = cloud @ (axes * signs[:, None]).T
+    total = float(np.square(cloud).sum())
+    shown = float(np.square(places).sum()) / total if total > 1e-12 else 0.0
+    return places.astype(np.float32), shown
+
+
+def _principal(cloud: DoubleVectors) -> DoubleVectors:
+    """The two directions of the largest variance (2, dim), at length one; zero where there is none.
+
+    Of the two products of the cloud with itself the smaller one has them: a whole singular value
+    decomposition takes ten times as long.
+    """
+    wide = cloud.shape[1] > cloud.shape[0]
+    product = cloud @ cloud.T if wide else cloud.T @ cloud
+    vectors = np.linalg.eigh(product)[1][:, ::-1][:, :2].T
+    axes = vectors @ cloud if wide else vectors
+    unit = normalise(axes, least=1e-9)
+    return np.vstack([unit, np.zeros((2 - len(unit), cloud.shape[1]))])
+
+
+def _how_many(passages: int) -> int:
+    return max(1, min(MOST_CLUSTERS, round(float(np.sqrt(passages / 4)))))
+
+
+def clustered(vectors: Vectors, count: int) -> Integers:
+    """Which of `count` clusters each unit vector belongs to (n,), the largest cluster first.
+
+    Spherical k-means; it begins with the vector nearest to all others, then with those farthest
+    from what was taken, so that chance has no part in it.
+    """
+    centres = vectors[[int(np.argmax(vectors @ vectors.sum(axis=0)))]]
+    while len(centres) < count:
+        nearest = (vectors @ centres.T).max(axis=1)
+        centres = np.vstack([centres, vectors[[int(np.argmin(nearest))]]])
+    members = np.full(len(vectors), -1)
+    for _ in range(_ROUNDS):
+        now = (vectors @ centres.T).argmax(axis=1)
+        if np.array_equal(now, members):
+            break
+        members = now
+        for number in set(members.tolist()):
+            total = vectors[members == number].sum(axis=0)
+            centres[number] = total / max(float(np.linalg.norm(total)), 1e-12)
+    order = [number for number, _ in Counter(members.tolist()).most_common()]
+    return np.array([order.index(number) for number in members.tolist()], dtype=np.int64)
+
+
+def telling_words(texts: Sequence[str], clusters: Integers) -> tuple[str, ...]:
+    """Three words for each cluster: frequent in its texts and rare in all of them (tf-idf).
+
+    >>> telling_words(["red apple", "apple pie", "car oil", "oil rig"], np.array([0, 0, 1, 1]))[1]
+    'oil, car, rig'
+    """
+    forms: dict[str, Counter[str]] = {}
+    seen = []
+    for text in texts:
+        here = {
+            word.term: text[word.start : word.end].lower()
+            for word in words(text)
+            if word.kind == "word" and len(word.term) > 1 and not word.term.isdigit()
+        }
+        seen.append(set(here))
+        for term, form in here.items():
+            forms.setdefault(term, Counter())[form] += 1
+    everywhere = Counter(term for terms in seen for term in terms)
+    names = []
+    for number in range(int(clusters.max()) + 1 if len(clusters) else 0):
+        inside = Counter(
+            term
+            for terms, own in zip(seen, clusters, strict=True)
+            if own == number
+            for term in terms
+        )
+        weight = {term: n * log((1 + len(texts)) / everywhere[term]) for term, n in inside.items()}
+        best = sorted(weight, key=lambda term: (-weight[term], term))[:_WORDS]
+        names.append(", ".join(min(forms[t], key=lambda f: (-forms[t][f], f)) for t in best))
+    return tuple(names)
+
+
+def occurrences(similar: Vectors, count: int) -> Integers:
+    """How many others have each passage among their `count` nearest (n,); (n, n) cosines."""
+    others = similar.copy()
+    np.fill_diagonal(others, -np.inf)
+    count = min(count, len(similar) - 1)
+    nearest = np.argsort(-others, axis=1, kind="stable")[:, :count]
+    return np.bincount(nearest.ravel(), minlength=len(similar))
+
+
+def groups(similar: Vectors, least: float) -> list[list[int]]:
+    """Groups of two or more that hang together by cosines of at least `least`, largest first."""
+    waiting = set(range(len(similar)))
+    found = []
+    while waiting:
+        group, edge = [], [min(waiting)]
+        waiting.remove(edge[0])
+        while edge:
+            at = edge.pop()
+            group.append(at)
+            near = [int(one) for one in np.flatnonzero(similar[at] >= least) if one in waiting]
+            waiting.difference_update(near)
+            edge += near
+        if len(group) > 1:
+            found.append(sorted(group))
+    return sorted(found, key=lambda group: (-len(group), group[0]))[:_LISTED]
+
+
+__all__ = [
+    "SAMPLE",
+    "Hub",
+    "Survey",
+    "centred",
+    "clustered",
+    "groups",
+    "occurrences",
+    "projected",
+    "survey",
+    "telling_words",
+]

@@ -1,0 +1,452 @@
+"""Why a passage was found: its score taken apart, exactly.
+
+The dense score is a cosine of two calibrated vectors, each a sum over the words of its text, so it
+is a sum over pairs of words:
+
+    x = (Σ_i a_i − μ) / |Σ_i a_i − μ|,  y alike with b_j and ν;   cos = Σ_ij m_ij + remainder
+
+The groups i and j are the words, and what is no word (`parts.OTHERS`). Each group carries as much
+of its side's mean as it has of the vector's length: s_i = a_i · Σ a, which add up to 1, and
+
+    m_ij = (a_i − s_i μ) · (b_j − s_j ν) / (|Σ a − μ| |Σ b − ν|)
+
+What is common to all texts is thereby taken from every word, instead of standing as one large
+negative number beside large positive ones. Before that step it is `plain`, with the means as one
+more group on each side; there a passage's word has exactly what the score loses when the values
+read at its tokens are set to zero, the two lengths kept.
+
+The remainder is rounding: the index keeps the vector of another run of the model, in its precision.
+
+The final score is a sum of named terms, each computed anew here from what it is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from retriever.arrays import DoubleVectors
+from retriever.embedding.attributed import Side, Sides
+from retriever.embedding.word_attribution import MARKS, OTHERS, PROMPT, WordSpan
+from retriever.searching.feedback import Feedback
+from retriever.searching.hybrid import asked_again
+from retriever.searching.options import Mode
+from retriever.searching.rerank import standing
+from retriever.searching.steering import weighed
+from retriever.searching.toc import lowered, only_refers
+from retriever.storage.backends import Snapshot
+from retriever.storage.calibration import Calibration
+from retriever.text.analyzer import MARK
+from retriever.types import Chunk, Hit, KeywordScore, KeywordWord
+
+MEAN = "mean"
+"""The group of a side's mean in `DenseScore.plain`."""
+
+ROUNDING = 1e-6
+"""Two scores that differ by less are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What a word of the query and a word of the passage bring together."""
+
+    query: WordSpan
+    passage: WordSpan
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class DenseScore:
+    """A cosine as a sum over pairs of groups.
+
+    `matrix` (Q + 3, P + 3): rows are the query's words and then `parts.OTHERS`, columns the
+    passage's; its sum and `remainder` are `cosine`. `plain` (Q + 4, P + 4) is the same before the
+    means were shared out, with `MEAN` as the last group of both sides; it has the same sum.
+    """
+
+    cosine: float
+    query_words: tuple[WordSpan, ...]
+    passage_words: tuple[WordSpan, ...]
+    matrix: DoubleVectors
+    plain: DoubleVectors
+
+    @property
+    def remainder(self) -> float:
+        """What rounding leaves of the cosine."""
+        return self.cosine - float(self.matrix.sum())
+
+    @property
+    def by_query_word(self) -> DoubleVectors:
+        """What each word of the query brings with the whole passage: (Q,)."""
+        margins: DoubleVectors = self.matrix.sum(axis=1)[: len(self.query_words)]
+        return margins
+
+    @property
+    def by_passage_word(self) -> DoubleVectors:
+        """What each word of the passage brings with the whole query: (P,)."""
+        margins: DoubleVectors = self.matrix.sum(axis=0)[: len(self.passage_words)]
+        return margins
+
+    @property
+    def effects(self) -> DoubleVectors:
+        """What the score loses when a passage's word's values are zero, lengths kept: (P,)."""
+        effects: DoubleVectors = self.plain.sum(axis=0)[: len(self.passage_words)]
+        return effects
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The cosine by kinds of groups; the values add up to it."""
+        q, p = len(self.query_words), len(self.passage_words)
+        marks, prompt = OTHERS.index(MARKS), OTHERS.index(PROMPT)
+        across = self.matrix[q + marks].sum() + self.matrix[:, p + marks].sum()
+        shares = {
+            "word × word": float(self.matrix[:q, :p].sum()),
+            "word × prompt": float(
+                self.matrix[:q, p + prompt].sum() + self.matrix[q + prompt, :p].sum()
+            ),
+            "prompt × prompt": float(self.matrix[q + prompt, p + prompt]),
+            "marks": float(across - self.matrix[q + marks, p + marks]),
+        }
+        rest = float(self.matrix.sum()) - sum(shares.values())
+        return {**shares, "constants": rest, "remainder": self.remainder}
+
+    def pairs(self, count: int) -> list[Pair]:
+        """The `count` pairs of words that bring most, best first."""
+        block = self.matrix[: len(self.query_words), : len(self.passage_words)]
+        order = np.argsort(-block, axis=None, kind="stable")[:count]
+        return [
+            Pair(self.query_words[i], self.passage_words[j], float(block[i, j]))
+            for i, j in zip(*np.unravel_index(order, block.shape), strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One summand of the final score, and the numbers it comes of, by name."""
+
+    name: str
+    value: float
+    made_of: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One passage's score for one query: `score` is the sum of the `terms`.
+
+    `query` is the text that was searched for, without operators: words' offsets count in it, those
+    of the passage's words in `chunk.text`, or in `chunk.title`. `dense` is None where that side was
+    not asked, `keyword` likewise.
+    """
+
+    query: str
+    chunk: Chunk
+    mode: str
+    terms: tuple[Term, ...]
+    dense: DenseScore | None = None
+    keyword: KeywordScore | None = None
+
+    @property
+    def score(self) -> float:
+        """The final score."""
+        return sum(term.value for term in self.terms)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; passages' words also with their characters in the page's text."""
+        chunk = self.chunk
+        return {
+            "query": self.query,
+            "chunk_id": chunk.id,
+            "path": chunk.path,
+            "page": chunk.page,
+            "label": chunk.label,
+            "start": chunk.start,
+            "end": chunk.end,
+            "text": chunk.text,
+            "title": chunk.title,
+            "mode": self.mode,
+            "score": self.score,
+            "terms": [
+                {"name": term.name, "value": term.value, "made_of": dict(term.made_of)}
+                for term in self.terms
+            ],
+            "dense": None if self.dense is None else _dense_json(self.dense, chunk),
+            "keyword": None if self.keyword is None else _keyword_json(self.keyword),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a query's scores are measured by: mean and deviation of each side over all chunks.
+
+    None for a side that is not asked. With one side alone, its scores stand as they are. `own` is
+    what the query's own score counts on each side (dense, keyword): less than all of it where the
+    query was asked again with what its first passages say. `weights` are those of the two sides'
+    standardised scores (see `fusion`).
+    """
+
+    dense: tuple[float, float] | None
+    keyword: tuple[float, float] | None
+    own: tuple[float, float] = (1.0, 1.0)
+    weights: tuple[float, float] = (1.0, 1.0)
+
+    def terms(
+        self,
+        chunk: Chunk,
+        dense: float | None,
+        keyword: float | None,
+        again: tuple[float, float] | None = None,
+    ) -> tuple[Term, ...]:
+        """The summands of a passage's score before reranking, from its two sides' scores.
+
+        `again`: both scores for the query as it was asked again, if it was.
+        """
+        terms: list[Term] = []
+        alone = self.dense is None or self.keyword is None
+        sides = (("dense", dense, self.dense), ("keyword", keyword, self.keyword))
+        for at, (name, score, scale) in enumerate(sides):
+            if scale is None:
+                continue
+            if alone:
+                terms.append(Term(name, score or 0.0, {"score": score or 0.0}))
+                continue
+            mean, std = scale
+            per_unit = self.weights[at] / std if std > 0 else 0.0
+            own = self.own[at] * (score or 0.0)
+            weight = {} if self.weights[at] == 1 else {"weight": self.weights[at]}
+            made_of = {"score": score or 0.0, "own": self.own[at], "mean": mean, "std": std}
+            made_of |= weight
+            terms.append(Term(name, per_unit * (own - mean), made_of))
+            if again is not None:
+                added = again[at] - own
+                made_of = {"added": added, "std": std, **weight}
+                terms.append(Term(f"{name} feedback", per_unit * added, made_of))
+        if only_refers(chunk.text):
+            total = sum(term.value for term in terms)
+            terms.append(Term("contents", lowered(total) - total, {"score": total}))
+        return tuple(terms)
+
+
+def dense_score(cosine: float, query: Side, passage: Side, calibration: Calibration) -> DenseScore:
+    """Take a cosine apart; `calibration` holds the two means that were in it."""
+    mu = calibration.query_mean.astype(np.float64)
+    nu = calibration.passage_mean.astype(np.float64)
+    (one, one_plain), (two, two_plain) = _scaled(query.parts, mu), _scaled(passage.parts, nu)
+    return DenseScore(cosine, query.words, passage.words, one @ two.T, one_plain @ two_plain.T)
+
+
+def _scaled(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVectors, DoubleVectors]:
+    """Parts (n, dim) with the mean shared out, and with it as one more row: sums of length 1."""
+    whole = parts.sum(axis=0)
+    length = float(np.linalg.norm(whole - mean)) or 1.0
+    if not whole.any():  # no text, no direction: see arrays.centred
+        mean = np.zeros_like(mean)
+    shared = parts - np.outer(parts @ whole, mean)
+    return shared / length, np.vstack([parts, -mean]) / length
+
+
+def explained(
+    snapshot: Snapshot,
+    sides: Sides,
+    query: str,
+    chunk: Chunk,
+    mode: Mode,
+    *,
+    tolerant: bool,
+    weights: Sequence[float] = (),
+    feedback: bool = True,
+) -> Explanation:
+    """A passage's score for a query, before reranking; `tolerant`, `feedback` as in `search`.
+
+    `weights` are those of the query's words, as in `steering`.
+    """
+    asked = _asked(
+        *(snapshot, sides, query, mode), tolerant=tolerant, weights=weights, feedback=feedback
+    )
+    return asked.explain(sides, chunk)
+
+
+def explained_hit(
+    snapshot: Snapshot,
+    sides: Sides,
+    query: str,
+    hit: Hit,
+    *,
+    tolerant: bool,
+    weights: Sequence[float] = (),
+    feedback: bool = True,
+    first: Sequence[Hit] = (),
+) -> Explanation:
+    """A hit's score, in its mode. `first`: all hits that were reranked, if it is among them."""
+    asked = _asked(
+        *(snapshot, sides, query, _mode_of(hit)),
+        tolerant=tolerant,
+        weights=weights,
+        feedback=feedback,
+    )
+    found = asked.explain(sides, hit.chunk)
+    return replace(found, terms=(*found.terms, *_reranked(asked, found.score, hit, first)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query on its way to explanations: its side is None in keyword mode.
+
+    `again` is how it was asked the second time, if it was (see `feedback`).
+    """
+
+    snapshot: Snapshot
+    query: str
+    keywords: str
+    mode: Mode
+    side: Side | None
+    tolerant: bool
+    again: Feedback | None
+    scale: Scale
+
+    def explain(self, sides: Sides, chunk: Chunk) -> Explanation:
+        """A passage's score, before reranking."""
+        dense, keyword, score = None, None, None
+        if self.side is not None and self.side.raw is not None:
+            cosine = float(self.snapshot.dense_scores(self.side.raw, [chunk.id])[0])
+            means = self.snapshot.calibration
+            dense = dense_score(cosine, self.side, sides.passage(chunk), means)
+        if self.scale.keyword is not None:
+            scores = self.snapshot.keyword_scores(self.keywords, [chunk.id], tolerant=self.tolerant)
+            score = float(scores[0])
+            keyword = self.snapshot.keyword_breakdown(
+                self.keywords,
+                chunk.id,
+                tolerant=self.tolerant,
+                expansion=None if self.again is None else self.again.expansion,
+            )
+        terms = self.terms(chunk, None if dense is None else dense.cosine, score)
+        return Explanation(self.query, chunk, str(self.mode), terms, dense, keyword)
+
+    def terms(self, chunk: Chunk, dense: float | None, keyword: float | None) -> tuple[Term, ...]:
+        """The summands of a passage's score with these scores of both sides."""
+        if self.again is None:
+            return self.scale.terms(chunk, dense, keyword)
+        ids, added = [chunk.id], self.again.expansion
+        scores = self.snapshot.keyword_scores(
+            self.keywords, ids, tolerant=self.tolerant, expansion=added
+        )
+        both = float(self.snapshot.dense_scores(self.again.vector, ids)[0]), float(scores[0])
+        return self.scale.terms(chunk, dense, keyword, both)
+
+
+def _asked(
+    snapshot: Snapshot,
+    sides: Sides,
+    query: str,
+    mode: Mode,
+    *,
+    tolerant: bool,
+    weights: Sequence[float],
+    feedback: bool,
+) -> _Asked:
+    side, keywords = None, query
+    if mode is not Mode.KEYWORD:
+        side, keywords = weighed(query, sides.query(query), weights)
+    vector = None if side is None else side.raw
+    again = None
+    if feedback and mode is Mode.HYBRID and vector is not None:
+        again = asked_again(snapshot, keywords, vector, tolerant=tolerant)
+    dense = keyword = None
+    if vector is not None:
+        found = snapshot.dense(vector if again is None else again.vector, 1)
+        dense = found.mean, found.std
+    if mode is not Mode.DENSE:
+        added = None if again is None else again.expansion
+        found = snapshot.keyword(keywords, 1, tolerant=tolerant, expansion=added)
+        keyword = found.mean, found.std
+    own = (1.0, 1.0) if again is None else (1 / again.length, again.expansion.own)
+    scale = Scale(dense, keyword, own, (snapshot.dense_weight, 1.0))
+    return _Asked(snapshot, query, keywords, mode, side, tolerant, again, scale)
+
+
+def _mode_of(hit: Hit) -> Mode:
+    if hit.dense is None:
+        return Mode.KEYWORD
+    return Mode.DENSE if hit.keyword is None else Mode.HYBRID
+
+
+def _reranked(asked: _Asked, before: float, hit: Hit, first: Sequence[Hit]) -> list[Term]:
+    """What reranking added to a hit's score: nothing, or one term.
+
+    Without the `first` hits it is what the hit's score has beyond its other terms.
+    """
+    made_of = {} if hit.rerank is None else {"log_likelihood": hit.rerank}
+    if not first:
+        rest = hit.score - before
+        return [Term("rerank", rest, made_of)] if made_of or abs(rest) > ROUNDING else []
+    ordered = sorted(first, key=lambda one: one.rerank is None)
+    at = next((at for at, one in enumerate(ordered) if one.chunk.id == hit.chunk.id), None)
+    if at is None:
+        return []
+    scores = [
+        sum(term.value for term in asked.terms(one.chunk, one.dense, one.keyword))
+        for one in ordered
+    ]
+    judged = [one.rerank for one in ordered if one.rerank is not None]
+    after = float(standing(np.array(scores), np.array(judged))[at])
+    return [Term("rerank", after - before, {**made_of, "score": before})]
+
+
+def _keyword_json(keyword: KeywordScore) -> dict[str, Any]:
+    return {
+        **asdict(keyword),
+        "words": list(map(_word_json, keyword.words)),
+        "added": list(map(_word_json, keyword.added)),
+        "score": keyword.score,
+    }
+
+
+def _word_json(word: KeywordWord) -> dict[str, Any]:
+    """A word with its stems, without the language that stands behind each."""
+    stems = (term.partition(MARK)[0] for term in word.terms)
+    return {**asdict(word), "terms": list(dict.fromkeys(stems))}
+
+
+def _dense_json(dense: DenseScore, chunk: Chunk) -> dict[str, Any]:
+    query = zip(dense.query_words, dense.by_query_word, strict=True)
+    passage = zip(dense.passage_words, dense.by_passage_word, dense.effects, strict=True)
+    return {
+        "cosine": dense.cosine,
+        "remainder": dense.remainder,
+        "shares": dense.shares,
+        "query_words": [
+            {"word": word.word, "start": word.start, "end": word.end, "value": float(value)}
+            for word, value in query
+        ],
+        "passage_words": [
+            {
+                "word": word.word,
+                "start": word.start,
+                "end": word.end,
+                "in_title": word.in_title,
+                "page_start": None if word.in_title else chunk.start + word.start,
+                "page_end": None if word.in_title else chunk.start + word.end,
+                "value": float(value),
+                "effect": float(effect),
+            }
+            for word, value, effect in passage
+        ],
+        "others": list(OTHERS),
+        "matrix": dense.matrix.round(7).tolist(),
+    }
+
+
+__all__ = [
+    "MEAN",
+    "DenseScore",
+    "Explanation",
+    "Pair",
+    "Scale",
+    "Term",
+    "dense_score",
+    "explained",
+    "explained_hit",
+]

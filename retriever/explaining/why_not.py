@@ -1,0 +1,283 @@
+"""Why a document is not among the results, and why one passage stands above another.
+
+A document can be missing for one of a few reasons, each told with what to do about it: it is not in
+the index, it has no text, a filter leaves it out, it is shown as part of another result, or others
+are better. The last is the usual one, and then its best passage can be explained like any hit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from retriever.explaining.score import Explanation
+from retriever.storage.backends import CatalogReader
+from retriever.storage.filters import Filter, chunk_fields, equals
+from retriever.types import Chunk, DocumentRow, Hit, UnreadFile, UsageError
+
+DEEPEST = 3_200
+"""So many passages are ranked at most to find a document among them."""
+
+Named = TypeVar("Named", DocumentRow, UnreadFile)
+
+Ranking = Callable[[int, Filter | None], list[Hit]]
+"""How many, under which filter → the best passages, each by itself."""
+
+
+class Fate(StrEnum):
+    """What became of a document in a search."""
+
+    SHOWN = "shown"
+    FOLDED = "folded"  # it is part of another result, or says the same
+    BEATEN = "beaten"
+    WEAK = "weak"  # nothing in it matches well enough
+    WORDLESS = "wordless"  # no word of the query is in it, and only words were asked for
+    FILTERED = "filtered"
+    EMPTY = "empty"  # known, but without text that could be found
+    UNREAD = "unread"  # the file could not be read, or was left out
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot:
+    """What became of the document `path`, in one `sentence`.
+
+    `best` is its best passage as a hit, None where it has none to be found; its `rank` is that
+    among all passages, 0 if it is beyond `DEEPEST`. `above` are the results shown instead.
+    """
+
+    path: str
+    fate: Fate
+    sentence: str
+    best: Hit | None = None
+    above: tuple[Hit, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        best = self.best
+        return {
+            "path": self.path,
+            "fate": self.fate.value,
+            "sentence": self.sentence,
+            "rank": best.rank if best else None,
+            "score": best.score if best else None,
+            "chunk_id": best.chunk.id if best else None,
+            "above": [
+                {"rank": hit.rank, "score": hit.score, "path": hit.chunk.path, "id": hit.chunk.id}
+                for hit in self.above
+            ],
+        }
+
+
+def why_not(
+    catalog: CatalogReader,
+    path: str,
+    shown: Sequence[Hit],
+    ranking: Ranking,
+    conditions: Mapping[str, Filter],
+    least: float | None = None,
+) -> WhyNot:
+    """Find a document and tell its fate: `shown` are the results, `ranking` gives all passages.
+
+    `conditions` are the filters of the search, by what people call them; `least` is the match that
+    results must have (see `background`). `path` may be a file's name alone. Raises UsageError where
+    several documents have it.
+    """
+    row = _named(path, catalog.documents())
+    if row is None:
+        return _absent(path, _named(path, catalog.unread()))
+    chunks = catalog.chunks(row.id)
+    if not chunks:
+        return WhyNot(row.path, Fate.EMPTY, _without_text(catalog, row))
+    failing = _failing(row, chunks, conditions)
+    if failing:
+        return WhyNot(row.path, Fate.FILTERED, f"left out by {', '.join(failing)}")
+    among = _shown_as(row, shown)
+    if among is not None:
+        return among
+    return _placed(row, shown, ranking, conditions, least)
+
+
+def _named(path: str, rows: Sequence[Named]) -> Named | None:
+    """The one of this path, or else of this name."""
+    exact = [row for row in rows if row.path == path]
+    wanted = "/" + path.lower().lstrip("/")
+    found = exact or [row for row in rows if f"/{row.path.lower()}".endswith(wanted)]
+    if len(found) > 1:
+        names = ", ".join(row.path for row in found[:5])
+        raise UsageError(f"{len(found)} documents are called {path!r}: {names}; name one of them")
+    return found[0] if found else None
+
+
+def _absent(path: str, unread: UnreadFile | None) -> WhyNot:
+    if unread is None:
+        sentence = "not in this index: it was never indexed, or is deleted; wva index adds files"
+        return WhyNot(path, Fate.UNKNOWN, sentence)
+    said = f": {unread.reason}" if unread.reason else ""
+    return WhyNot(unread.path, Fate.UNREAD, f"not indexed, {unread.status.value}{said}")
+
+
+def _without_text(catalog: CatalogReader, row: DocumentRow) -> str:
+    """Why a document has no passage: what its pages are."""
+    pages = catalog.account(row.id)
+    states = Counter(page.state.value for page in pages)
+    reasons = Counter(page.reason for page in pages if page.reason)
+    told = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    first = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
+    return f"no text that could be found; its pages: {told or 'none'}{first}; see wva report"
+
+
+def _failing(
+    row: DocumentRow, chunks: Sequence[Chunk], conditions: Mapping[str, Filter]
+) -> list[str]:
+    """The names of the conditions that no passage fulfils; all, if none fulfils them together."""
+    fields = [chunk_fields(row, chunk) for chunk in chunks]
+    if any(all(one.matches(each) for one in conditions.values()) for each in fields):
+        return []
+    alone = [name for name, one in conditions.items() if not any(map(one.matches, fields))]
+    return alone or list(conditions)
+
+
+def _shown_as(row: DocumentRow, shown: Sequence[Hit]) -> WhyNot | None:
+    for hit in shown:
+        if hit.chunk.document_id == row.id:
+            sentence = f"it is there: result {hit.rank}"
+            return WhyNot(row.path, Fate.SHOWN, sentence, hit, tuple(shown[: hit.rank - 1]))
+    for hit in shown:
+        if any(chunk.document_id == row.id for chunk in hit.also):
+            sentence = (
+                f"it says the same as result {hit.rank}, {hit.chunk.path}, and is named there"
+            )
+            return WhyNot(row.path, Fate.FOLDED, sentence, None, tuple(shown))
+    return None
+
+
+def _placed(
+    row: DocumentRow,
+    shown: Sequence[Hit],
+    ranking: Ranking,
+    conditions: Mapping[str, Filter],
+    least: float | None,
+) -> WhyNot:
+    where: Filter | None = None
+    for one in conditions.values():
+        where = one if where is None else where & one
+    own = equals("document_id", row.id)
+    best = next(iter(ranking(1, own if where is None else where & own)), None)
+    if best is None:
+        return WhyNot(row.path, Fate.WORDLESS, "no word of the query occurs in it")
+    rank, documents = _rank(row, ranking, where)
+    best = Hit(rank, best.score, best.chunk, best.dense, best.keyword, match=best.match)
+    place = f"rank {rank:,} of all passages" if rank else f"below rank {DEEPEST:,}"
+    scored = f"its best passage has {place}, with score {best.score:.3f}"
+    if least is not None and (best.match or 0.0) < least:
+        sentence = f"it does not match well enough: {best.match or 0:.2f}, and {least:.2f} is asked"
+        return WhyNot(row.path, Fate.WEAK, sentence, best, tuple(shown))
+    others = (
+        f"; {documents:,} other document{'s' * (documents != 1)} come before it" if rank else ""
+    )
+    last = f"; the last result shown has {shown[-1].score:.3f}" if shown else ""
+    return WhyNot(row.path, Fate.BEATEN, scored + others + last, best, tuple(shown))
+
+
+def _rank(row: DocumentRow, ranking: Ranking, where: Filter | None) -> tuple[int, int]:
+    """The rank of a document's best passage, and the documents before it; zeros if too deep."""
+    depth = 50
+    while True:
+        hits = ranking(depth, where)
+        before: set[str] = set()
+        for hit in hits:
+            if hit.chunk.document_id == row.id:
+                return hit.rank, len(before)
+            before.add(hit.chunk.document_id)
+        if depth >= DEEPEST or len(hits) < depth:
+            return 0, 0
+        depth *= 4
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One number of two explanations; 0 where one has none."""
+
+    name: str
+    first: float
+    second: float
+
+    @property
+    def difference(self) -> float:
+        """By how much the first is more."""
+        return self.first - self.second
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two explanations for one query side by side; the `terms`' differences are the scores'.
+
+    `words` are the query's words by what they bring on the dense side, `keywords` on BM25's.
+    """
+
+    first: Explanation
+    second: Explanation
+    terms: tuple[Row, ...]
+    words: tuple[Row, ...]
+    keywords: tuple[Row, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, without the explanations themselves."""
+        return {
+            "query": self.first.query,
+            "first": {"chunk_id": self.first.chunk.id, "score": self.first.score},
+            "second": {"chunk_id": self.second.chunk.id, "score": self.second.score},
+            **{
+                name: [{"name": row.name, "first": row.first, "second": row.second} for row in rows]
+                for name, rows in (
+                    ("terms", self.terms),
+                    ("words", self.words),
+                    ("keywords", self.keywords),
+                )
+            },
+        }
+
+
+def difference(first: Explanation, second: Explanation) -> Difference:
+    """What makes the first passage's score differ from the second's, largest difference first.
+
+    Raises UsageError for explanations of different queries, or modes.
+    """
+    if (first.query, first.mode) != (second.query, second.mode):
+        raise UsageError("only two results of one query, in one mode, can be compared")
+    one, two = first.dense, second.dense
+    words: list[Row] = []
+    if one is not None and two is not None:
+        values = zip(one.query_words, one.by_query_word, two.by_query_word, strict=True)
+        words = [Row(word.word, float(a), float(b)) for word, a, b in values]
+    return Difference(
+        first,
+        second,
+        _rows(*([(term.name, term.value) for term in each.terms] for each in (first, second))),
+        tuple(sorted(words, key=_size)),
+        _rows(
+            *(
+                [(word.word, word.score) for word in each.keyword.words] if each.keyword else []
+                for each in (first, second)
+            )
+        ),
+    )
+
+
+def _rows(
+    first: Sequence[tuple[str, float]], second: Sequence[tuple[str, float]]
+) -> tuple[Row, ...]:
+    one, two = dict(first), dict(second)
+    rows = [Row(name, one.get(name, 0.0), two.get(name, 0.0)) for name in {**one, **two}]
+    return tuple(sorted(rows, key=_size))
+
+
+def _size(row: Row) -> float:
+    return -abs(row.difference)
+
+
+__all__ = ["DEEPEST", "Difference", "Fate", "Row", "WhyNot", "difference", "why_not"]

@@ -1,0 +1,202 @@
+"""An index → an account of it: what became of every file and page, why, and what to do about it.
+
+Nothing is read anew: the account is of the files as the last runs found them. Every file is in
+exactly one status and every page in one state, so the numbers add up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+from typing import Any
+
+from retriever.storage.backends import CatalogReader
+from retriever.types import DocumentRow, FileStatus, PageAccount, PageState, UnreadFile
+
+
+class Coverage(StrEnum):
+    """How much of a file can be found."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"  # some of its pages cannot be read
+    OUTDATED = "outdated"  # what it says now cannot be read; what it said before is found
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something that should be found is not."""
+        return self not in (Coverage.COMPLETE, Coverage.SKIPPED)
+
+
+ADVICE = {
+    PageState.SCANNED: "run wva index again with --ocr",
+    PageState.GARBLED: "run wva index again with --ocr, which reads the picture of the page",
+    PageState.ENCRYPTED: "run wva index again with --password",
+    PageState.TOO_LONG: "split the file into smaller ones",
+    PageState.FAILED: "open the file in the program it was made with and save it again",
+}
+"""What to do about a page in this state, where its reason does not say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileAccount:
+    """What became of one file; `reason` and `advice` are empty where all of it can be found."""
+
+    root: str
+    path: str
+    format: str
+    coverage: Coverage
+    reason: str
+    advice: str
+    pages: tuple[PageAccount, ...]
+
+    @property
+    def chunks(self) -> int:
+        """The passages it has in the index."""
+        return sum(page.chunks for page in self.pages)
+
+
+@dataclass(frozen=True, slots=True)
+class PageGroup:
+    """Neighbouring pages with the same fate: "pages 3–7"."""
+
+    place: str
+    state: PageState
+    reason: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of all files of an index."""
+
+    index: str
+    files: tuple[FileAccount, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file that should be found is, wholly."""
+        return not any(file.coverage.incomplete for file in self.files)
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """Counts of files by coverage, of pages by state, and of chunks."""
+        files = Counter(file.coverage.value for file in self.files)
+        pages = Counter(page.state.value for file in self.files for page in file.pages)
+        return {
+            "files": {"all": files.total(), **{name.value: files[name.value] for name in Coverage}},
+            "pages": {
+                "all": pages.total(),
+                **{state.value: pages[state.value] for state in PageState},
+            },
+            "chunks": sum(file.chunks for file in self.files),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, every page among them."""
+        return {
+            "index": self.index,
+            "totals": self.totals,
+            "files": [_file_json(file) for file in self.files],
+        }
+
+
+def account(catalog: CatalogReader, index: str = "") -> Account:
+    """The account of an index called `index`, from one generation of it."""
+    unread = {(file.root, file.path): file for file in catalog.unread()}
+    pages = catalog.accounts()
+    files = [
+        _of_document(row, tuple(pages.get(row.id, ())), unread.pop((row.root, row.path), None))
+        for row in catalog.documents()
+    ]
+    files += [_of_unread(file) for file in unread.values()]
+    return Account(index, tuple(sorted(files, key=lambda file: (file.path, file.root))))
+
+
+def _of_document(
+    row: DocumentRow, pages: tuple[PageAccount, ...], failure: UnreadFile | None
+) -> FileAccount:
+    if failure is not None:
+        coverage = Coverage.OUTDATED if row.chunks else Coverage.FAILED
+        reason, advice = failure.reason, _advice(failure)
+    else:
+        coverage, reason, advice = _of_pages(pages, row.chunks)
+    return FileAccount(row.root, row.path, row.format, coverage, reason, advice, pages)
+
+
+def _of_pages(pages: tuple[PageAccount, ...], chunks: int) -> tuple[Coverage, str, str]:
+    """What pages say of their file: coverage, reason and advice."""
+    bad = [page for page in pages if page.state.incomplete]
+    if not bad:
+        said = [page.reason for page in pages if page.state.readable or not chunks]
+        said = [reason for reason in said if reason]
+        return Coverage.COMPLETE, next(iter(said), "" if chunks else "no text in it"), ""
+    readable = any(page.state.readable for page in pages)
+    coverage = Coverage.PARTIAL if readable else Coverage.FAILED
+    many = f"{len(bad)} of {len(pages)} pages not readable"
+    return coverage, many if len(pages) > 1 else bad[0].reason, ADVICE[bad[0].state]
+
+
+def _of_unread(file: UnreadFile) -> FileAccount:
+    coverage = Coverage.FAILED if file.status is FileStatus.FAILED else Coverage.SKIPPED
+    return FileAccount(file.root, file.path, "", coverage, file.reason, _advice(file), ())
+
+
+def _advice(file: UnreadFile) -> str:
+    """What to do about a file that failed; most reasons say it themselves."""
+    if file.status is FileStatus.FAILED and file.reason.startswith(("broken", "the reader")):
+        return ADVICE[PageState.FAILED]
+    return ""
+
+
+def page_groups(file: FileAccount) -> Iterator[PageGroup]:
+    """The pages of which something is to be said; neighbours with the same fate are one group."""
+    said = [page for page in file.pages if page.reason or page.state.incomplete]
+    for (state, reason), group in groupby(said, key=lambda page: (page.state, page.reason)):
+        yield PageGroup(_places(list(group)), state, reason, ADVICE.get(state, ""))
+
+
+def _places(pages: list[PageAccount]) -> str:
+    """Where these pages are.
+
+    >>> page = lambda n: PageAccount(n, "", PageState.EMPTY, "", 0)
+    >>> _places([page(1), page(2), page(3), page(7)])
+    'pages 1–3, 7'
+    """
+    if any(page.label or page.number is None for page in pages):
+        return ", ".join(filter(None, (page.place for page in pages)))
+    runs: list[list[int]] = []
+    for number in (page.number or 0 for page in pages):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+    return f"page{'s' if len(pages) > 1 else ''} {words}"
+
+
+def _file_json(file: FileAccount) -> dict[str, Any]:
+    return {
+        "root": file.root,
+        "path": file.path,
+        "format": file.format,
+        "status": file.coverage.value,
+        "reason": file.reason,
+        "advice": file.advice,
+        "chunks": file.chunks,
+        "pages": [
+            {
+                "number": page.number,
+                "label": page.label,
+                "state": page.state.value,
+                "reason": page.reason,
+                "advice": ADVICE.get(page.state, ""),
+                "chunks": page.chunks,
+            }
+            for page in file.pages
+        ],
+    }

@@ -1,0 +1,167 @@
+"""How much the dense side counts beside keywords, in this corpus: measured, without labels.
+
+Standardised scores are added (see `search`), so each side weighs by how clearly it tells passages
+apart. That can go wrong where a side is clear and mistaken: a model that does not know the
+documents' language, say. So sentences are taken out of passages, which must be found again by them
+(see `heldout`), with several weights of the dense side. Another weight than 1 is taken only where
+it is better by more than noise (`significance.compare`).
+
+This module asks a snapshot; the vectors of sentences and of what remains are handed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+import numpy as np
+
+from retriever.arrays import Vectors
+from retriever.indexing.cloze import taken_out
+from retriever.significance import Verdict, compare
+from retriever.storage.backends import Snapshot
+from retriever.text.analyzer import passage_terms
+from retriever.types import Chunk
+
+ITEMS = 64
+"""So many sentences are taken out."""
+
+FEWEST_ITEMS = 20
+"""Of fewer nothing is concluded."""
+
+WEIGHTS = (0.25, 0.5, 1.0, 2.0)
+"""Of the dense side; keywords count 1."""
+
+CANDIDATES = 200
+"""Whatever stands above a passage is among so many of each side."""
+
+VERSION = 2
+"""Another one: what was measured says nothing of today's way to take sentences out."""
+
+CHANGE = 0.25
+"""The weight is measured anew when there are so much more or fewer passages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A passage that lost a sentence."""
+
+    chunk: Chunk
+    sentence: str
+    rest: str
+
+
+def items(snapshot: Snapshot) -> list[Item]:
+    """The sentences to ask, none if there are too few; always the same of the same passages."""
+    found: dict[str, Item] = {}
+    for chunk in snapshot.catalog.sample_chunks(4 * ITEMS):
+        for sentence, rest in taken_out(chunk.text):
+            found.setdefault(sentence, Item(chunk, sentence, rest))
+            break
+        if len(found) == ITEMS:
+            break
+    return list(found.values()) if len(found) >= FEWEST_ITEMS else []
+
+
+def fit(
+    snapshot: Snapshot, asked: Sequence[Item], sentences: Vectors, rests: Vectors
+) -> dict[str, Any]:
+    """The weight of the dense side, with what it was chosen by, as JSON.
+
+    `sentences` and `rests` are raw vectors (n, dim) of the items' sentences as queries and of the
+    rests as passages. `dense_weight` is 1 where there are no items.
+    """
+    facts: dict[str, Any] = {"dense_weight": 1.0, "held_out": len(asked), "weighing": VERSION}
+    if not asked:
+        return facts
+    lengths = [len(_terms(item.chunk, item.chunk.text)) for item in asked]
+    average = sum(lengths) / len(lengths)
+    total = snapshot.passages.count()
+    sides = [
+        _Sides(snapshot, item, sentence, rest, average, total)
+        for item, sentence, rest in zip(asked, sentences, rests, strict=True)
+    ]
+    found = {weight: [side.reciprocal_rank(1.0, weight) for side in sides] for weight in WEIGHTS}
+    usual = found[1.0]
+    best = max(WEIGHTS, key=lambda weight: (sum(found[weight]), weight == 1))
+    if compare(found[best], usual).verdict is Verdict.BETTER:
+        facts["dense_weight"] = best
+    facts["found_again"] = {
+        "keyword": _mean([side.reciprocal_rank(1.0, 0.0) for side in sides]),
+        "dense": _mean([side.reciprocal_rank(0.0, 1.0) for side in sides]),
+        "hybrid": _mean(found[float(facts["dense_weight"])]),
+    }
+    return facts
+
+
+def is_due(facts: Mapping[str, Any] | None, chunks: int) -> bool:
+    """Whether the weight must be measured (anew) for so many passages."""
+    facts = facts or {}
+    known = facts.get("weighed_at")
+    if known is None or facts.get("weighing") != VERSION:
+        return True
+    return bool(abs(chunks - known) > CHANGE * known)
+
+
+class _Sides:
+    """One item's standardised scores: its own, and those of whatever might stand above it."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        item: Item,
+        sentence: Vectors,
+        rest: Vectors,
+        average: float,
+        total: int,
+    ) -> None:
+        own = item.chunk.id
+        dense = snapshot.dense(sentence, CANDIDATES)
+        keyword = snapshot.keyword(item.sentence, CANDIDATES)
+        ids = [id_ for id_ in dict.fromkeys([*dense.ids, *keyword.ids]) if id_ != own]
+        self.dense = dense.standardised(snapshot.dense_scores(sentence, ids))
+        self.keyword = keyword.standardised(snapshot.keyword_scores(item.sentence, ids))
+        means = snapshot.calibration
+        query, passage = means.query(sentence), means.passage(rest)
+        whole = float(snapshot.keyword_scores(item.sentence, [own])[0])
+        left = whole * _share_left(snapshot, item, average, total)
+        self.own_dense = float(dense.standardised(np.array([query @ passage]))[0])
+        self.own_keyword = float(keyword.standardised(np.array([left]))[0])
+
+    def reciprocal_rank(self, keyword: float, dense: float) -> float:
+        """One over the place of the item's passage, if the sides count so much."""
+        others = keyword * self.keyword + dense * self.dense
+        own = keyword * self.own_keyword + dense * self.own_dense
+        return 1.0 / (1 + int((others > own).sum()))
+
+
+def _share_left(snapshot: Snapshot, item: Item, average: float, total: int) -> float:
+    """How much of its BM25 score the passage keeps without the sentence."""
+    asked = sorted(set(_terms(item.chunk, item.sentence, title="")))
+    counts = snapshot.passages.document_frequencies(asked)
+    whole, left = (_terms(item.chunk, text) for text in (item.chunk.text, item.rest))
+
+    def score(text: list[str]) -> float:
+        norm = 1.2 * (0.25 + 0.75 * len(text) / average)
+        return sum(
+            max(0.0, log((total - counts[term] + 0.5) / (counts[term] + 0.5)))
+            * (times * 2.2 / (times + norm))
+            for term in asked
+            if (times := text.count(term))
+        )
+
+    before = score(whole)
+    return score(left) / before if before else 0.0
+
+
+def _terms(chunk: Chunk, text: str, title: str | None = None) -> list[str]:
+    return passage_terms(chunk.title if title is None else title, text, chunk.language)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(sum(values) / len(values), 3)
+
+
+__all__ = ["ITEMS", "Item", "fit", "is_due", "items"]

@@ -1,0 +1,1 @@
+"""The edges: command line, page server, jobs and collections."""

@@ -1,0 +1,89 @@
+"""The command line: parse, run one command, turn what goes wrong into a sentence and an exit code.
+
+With `--json` one JSON document goes to standard output and nothing else; progress and messages go
+to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some files could not be
+read completely.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from retriever.interface.commands.evaluation import (
+    run_eval_models,
+    run_eval_queries,
+    run_eval_retrieval,
+    run_eval_sts,
+)
+from retriever.interface.commands.indexing import run_index, run_info, run_report, run_ui
+from retriever.interface.commands.models import (
+    run_doctor,
+    run_embed,
+    run_models,
+    run_models_fetch,
+    run_models_remove,
+)
+from retriever.interface.commands.output import DONE, FAILED, INTERRUPTED, USAGE
+from retriever.interface.commands.searching import run_explain, run_search
+from retriever.interface.options import make_parser
+from retriever.types import RetrieverError, UsageError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = make_parser(COMMANDS)
+    options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    try:
+        code: int = options.run(options)
+    except UsageError as error:
+        return _refuse(error, USAGE)
+    except RetrieverError as error:
+        return _refuse(error, FAILED)
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        return _refuse(error, FAILED)
+    except KeyboardInterrupt:
+        print("\nstopped; what is done is kept, run again to continue", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+def _refuse(error: Exception, code: int) -> int:
+    print(f"wva: {error}", file=sys.stderr)
+    return code
+
+
+COMMANDS = {
+    "index": run_index,
+    "search": run_search,
+    "explain": run_explain,
+    "ui": run_ui,
+    "eval sts": run_eval_sts,
+    "eval retrieval": run_eval_retrieval,
+    "eval queries": run_eval_queries,
+    "eval models": run_eval_models,
+    "embed": run_embed,
+    "info": run_info,
+    "models": run_models,
+    "models fetch": run_models_fetch,
+    "models remove": run_models_remove,
+    "report": run_report,
+    "doctor": run_doctor,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

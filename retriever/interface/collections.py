@@ -1,0 +1,350 @@
+"""Indexes as a person keeps them: a folder of them, their names, and the files uploaded to one.
+
+A collection is an index in a folder beside others. What is uploaded to it lies in its own folder
+`uploads` and is indexed from there like any folder; deleting the collection deletes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from retriever.index import Index
+from retriever.interface.zip_uploads import unpacked
+from retriever.reading.formats import MAX_BYTES, supported
+from retriever.reading.scan import UPLOADS, scan, targets
+from retriever.storage.backends.embedded import EmbeddedBackend
+from retriever.storage.catalog import CATALOG_FILE, LOCK_FILE
+from retriever.storage.catalog.lock import WriterLock
+from retriever.types import IndexStateError, ReadError, UsageError
+
+LONGEST_NAME = 60  # characters of a collection's name
+_DEEPEST = 8  # folders of an archive that are made, one in the other
+_MOST_TOLD = 5  # files of an archive that are refused, each in a sentence
+_LONGEST_FILE = 180  # bytes of a file's name: file systems take 255, a number may be added
+
+_NAME = re.compile(r"\w[\w .()+-]*")
+# What no file system should be asked to keep, and what turns the writing direction around.
+_UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f<>:"|?*\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
+_RESERVED = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
+)
+
+
+def indexes_in(folder: Path) -> list[Path]:
+    """The folder itself if it is an index, else the indexes right below it, by name."""
+    if is_index(folder):
+        return [folder]
+    try:
+        return sorted(
+            entry
+            for entry in folder.iterdir()
+            if not entry.name.startswith(".") and is_index(entry)
+        )
+    except OSError:
+        return []
+
+
+def is_index(folder: Path) -> bool:
+    """Whether there is a catalog in the folder; whether it is sound shows when it is opened."""
+    try:
+        return (folder / CATALOG_FILE).is_file()
+    except OSError:
+        return False
+
+
+def checked_name(name: str, home: Path) -> str:
+    """`name` as a new collection in `home` may be called, or a UsageError that says why not.
+
+    >>> checked_name("  Annual reports ", Path("no such folder"))
+    'Annual reports'
+    """
+    name = " ".join(name.split())
+    if not name:
+        raise UsageError("the collection needs a name")
+    if len(name) > LONGEST_NAME:
+        raise UsageError(f"the name is longer than {LONGEST_NAME} characters; take a shorter one")
+    if not _NAME.fullmatch(name) or name.endswith(".") or name.lower() in _RESERVED:
+        raise UsageError(
+            f"{name!r} cannot be a collection's name: begin with a letter or digit, and use "
+            "letters, digits, spaces and . ( ) + - _ only"
+        )
+    taken = {entry.name.casefold() for entry in home.iterdir()} if home.is_dir() else set()
+    if name.casefold() in taken:
+        raise UsageError(f"there is already something called {name!r}; take another name")
+    return name
+
+
+def create(home: Path, name: str, model: str = "") -> Path:
+    """Make an empty collection in the folder `home`; returns its folder.
+
+    It will be indexed with `model` unless another one is named then; nothing is loaded now.
+    """
+    folder = home / checked_name(name, home)
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        backend.wish(model.strip())
+    return folder
+
+
+def delete(folder: Path) -> list[str]:
+    """Delete an index with all that was uploaded to it; the caller has closed it.
+
+    Returns the names of what lay in its folder without belonging to it: that stays. Raises
+    IndexStateError when there is no index, somebody is writing to it, or it may not be deleted.
+    """
+    if not is_index(folder):
+        raise IndexStateError(f"there is no index in {folder} any more")
+    lock = WriterLock(folder / LOCK_FILE)
+    lock.acquire()
+    try:
+        foreign = sorted(entry.name for entry in folder.iterdir() if not _belongs(entry.name))
+        if foreign:
+            _delete_ours(folder)
+        else:
+            # Out of sight in one step: a killed deletion leaves no half of an index.
+            doomed = folder.with_name(f".{folder.name}.deleted-{uuid.uuid4().hex[:8]}")
+            folder.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+    except OSError as error:
+        raise IndexStateError(
+            f"the index in {folder} cannot be deleted ({error.strerror or error}); check the "
+            "folder's permissions"
+        ) from error
+    finally:
+        lock.release()
+    return foreign
+
+
+def _belongs(name: str) -> bool:
+    return name.startswith(CATALOG_FILE) or name in (LOCK_FILE, UPLOADS) or ".faiss" in name
+
+
+def _delete_ours(folder: Path) -> None:
+    (folder / CATALOG_FILE).unlink()  # first: without it there is no index
+    for entry in list(folder.iterdir()):
+        if entry.name == UPLOADS:
+            shutil.rmtree(entry)
+        elif _belongs(entry.name):
+            entry.unlink()
+
+
+# Adding
+
+
+def uploads_of(folder: Path) -> Path:
+    """Where the files uploaded to the index in `folder` lie, with all links resolved."""
+    return folder.resolve() / UPLOADS
+
+
+def keep_upload(folder: Path, name: str, data: bytes) -> str:
+    """Keep an uploaded file in the index's folder of uploads; returns the name it got.
+
+    A file is never overwritten: another one of the same name gets a number, and the same content
+    under the same name is kept once. Raises UsageError for what no reader reads, and
+    IndexStateError when it cannot be written.
+    """
+    safe = safe_name(name)
+    if not supported(Path(safe)):
+        raise UsageError(f"{name!r} is of no format that is read{_advice(safe)}; it was not kept")
+    if len(data) > MAX_BYTES:
+        raise UsageError(
+            f"{name!r} is larger than {MAX_BYTES // 1_000_000} MB; split it. It was not kept"
+        )
+    return _keep(folder, Path(), safe, data)
+
+
+def _keep(folder: Path, below: Path, name: str, data: bytes) -> str:
+    """Keep what is in a file of a safe name, in the folder `below` that of the uploads."""
+    own = uploads_of(folder)
+    target = own / below
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if not target.resolve().is_relative_to(own):
+            raise IndexStateError(f"{target} leads out of {own}: {name!r} was not kept")
+        return _written(target, name, data)
+    except OSError as error:
+        raise IndexStateError(_not_kept(name, folder, error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of an archive: how many of its files are kept, and what was not, and why."""
+
+    count: int
+    refused: tuple[str, ...]
+
+
+def keep_archive(folder: Path, name: str, data: bytes) -> Kept:
+    """Unpack an uploaded archive; each of its files is kept as if it had been uploaded.
+
+    They lie in a folder of the archive's name, in its own folders, whatever their paths try. What
+    cannot be kept is told in a few sentences. Raises UsageError for an archive that is damaged or
+    too large (see `unpacking`), and IndexStateError when nothing can be written.
+    """
+    home = Path(safe_name(name)).stem
+    count, foreign, refused = 0, 0, list[str]()
+    for file in unpacked(name, data):
+        *folders, last = safe_path(file.path)
+        folders = folders[folders[:1] == [home] :]  # "letters.zip" often has the one "letters"
+        if not supported(Path(last)):
+            foreign += 1
+            continue
+        try:
+            if file.size > MAX_BYTES:
+                raise ReadError(f"is larger than {MAX_BYTES // 1_000_000} MB")
+            _keep(folder, Path(home, *folders), last, file.read())
+            count += 1
+        except ReadError as error:
+            refused.append(f"{file.path!r} in {name!r} {error}; it was not kept")
+    if len(refused) > _MOST_TOLD:
+        more = len(refused) - _MOST_TOLD
+        refused[_MOST_TOLD:] = [f"{more:,} more files in {name!r} were not kept"]
+    if foreign:
+        files = "file" if foreign == 1 else "files"
+        refused.append(f"{foreign:,} {files} in {name!r} not kept: of no format that is read")
+    if not count and not refused:
+        refused.append(f"there is no file in {name!r}")
+    return Kept(count, tuple(refused))
+
+
+def safe_path(path: str) -> list[str]:
+    r"""A path in an archive as folders and a file's name that stay where they are put.
+
+    >>> safe_path("a/../../b/./c.txt"), safe_path("C:\\x\\con.txt"), safe_path("/etc/passwd")
+    (['a', 'b', 'c.txt'], ['C_', 'x', '_con.txt'], ['etc', 'passwd'])
+    """
+    parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")] or ["_"]
+    return [safe_name(part) for part in (*parts[:-1][:_DEEPEST], parts[-1])]
+
+
+def _advice(name: str) -> str:
+    packed = (".7z", ".rar", ".gz", ".tar", ".tgz")
+    return ": unpack it, and upload what is in it" if name.lower().endswith(packed) else ""
+
+
+def _not_kept(name: str, folder: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk with {folder} is full: {name!r} was not kept; free some space"
+    return (
+        f"{name!r} cannot be kept in {folder} ({error.strerror or error}); check the folder's "
+        "permissions"
+    )
+
+
+def _written(folder: Path, name: str, data: bytes) -> str:
+    """Write `data` under the first name that is free, or find it there already."""
+    stem, dot, ending = name.rpartition(".") if "." in name else (name, "", "")
+    number = 1
+    while True:
+        tried = name if number == 1 else f"{stem} ({number}){dot}{ending}"
+        if _holds(folder / tried, data):
+            return tried
+        if not os.path.lexists(folder / tried) and _put(folder, tried, data):
+            return tried
+        number += 1
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
+
+
+def _put(folder: Path, name: str, data: bytes) -> bool:
+    """Write a file as a whole or not at all; False if somebody else was faster."""
+    part = folder / f".{uuid.uuid4().hex}.part"  # hidden files are not indexed
+    try:
+        part.write_bytes(data)
+        try:
+            os.link(part, folder / name)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links: still never over another file
+            with (folder / name).open("xb") as file:
+                file.write(data)
+    finally:
+        part.unlink(missing_ok=True)
+    return True
+
+
+def safe_name(name: str) -> str:
+    r"""A file's name alone, as every file system takes it, its ending kept.
+
+    >>> safe_name("../../etc/passwd"), safe_name("C:\\docs\\a<b>.pdf"), safe_name(".profile")
+    ('passwd', 'a_b_.pdf', 'profile')
+    """
+    last = re.split(r"[/\\]", name)[-1]
+    clean = _UNSAFE.sub("_", last).strip(" .")
+    stem, dot, ending = clean.rpartition(".")
+    if not dot or len(ending) > 12:
+        stem, dot, ending = clean, "", ""
+    if stem.lower() in _RESERVED or not stem:
+        stem = f"_{stem}"
+    room = _LONGEST_FILE - len((dot + ending).encode())
+    return stem.encode()[:room].decode("utf-8", "ignore").rstrip(" .") + dot + ending
+
+
+def checked_folder(path: str, index: Path) -> Path:
+    """The folder or file a person named, or a UsageError: missing, forbidden, nothing to read."""
+    text = path.strip().strip("\"'")
+    found = targets([text], [], [index.resolve()])[0]
+    if all(file.reason for file in scan(found, (), (), [index.resolve()])):
+        raise UsageError(f"there is no file in {text!r} that can be read")
+    return found.asked
+
+
+# Removing
+
+
+def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -> int:
+    """Remove files, named by root and path, from the index in `folder`; returns how many.
+
+    What was uploaded is deleted; a file in somebody's own folder stays there, and comes back with
+    the next sync of that folder.
+    """
+    wanted = list(files)
+    count = index.discard(wanted)
+    own = uploads_of(folder)
+    for root, path in wanted:
+        place = own / path
+        if root == str(own) and place.resolve().is_relative_to(own):
+            try:
+                place.unlink(missing_ok=True)
+                _remove_empty(place.parent, own)
+            except OSError as error:
+                raise IndexStateError(
+                    f"{path!r} is out of the index, but its file {place} cannot be deleted "
+                    f"({error.strerror or error}); the next sync would add it again"
+                ) from error
+    return count
+
+
+def _remove_empty(folder: Path, own: Path) -> None:
+    """Remove a folder of an archive, and those around it, if nothing is in them any more."""
+    while folder != own and own in folder.parents:
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # there is something in it
+        folder = folder.parent
+
+
+__all__ = [
+    "Kept",
+    "checked_folder",
+    "checked_name",
+    "create",
+    "delete",
+    "indexes_in",
+    "is_index",
+    "keep_archive",
+    "keep_upload",
+    "remove_files",
+    "safe_name",
+    "safe_path",
+    "uploads_of",
+]

@@ -1,0 +1,136 @@
+"""`wva eval`: the numbers, of labelled sets, of one's own questions, of several models."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retriever.interface.commands.arguments import load_embedder
+from retriever.interface.commands.output import DONE, INCOMPLETE, print_json
+from retriever.settings import POOLINGS, check_pooling
+
+if TYPE_CHECKING:
+    from retriever.embedding.aligned_wva import AlignedWVA
+    from retriever.evaluation.runs import Run
+
+
+def run_eval_sts(options: argparse.Namespace) -> int:
+    """Correlate similarities with the judgements of people."""
+    from dataclasses import asdict
+
+    from retriever.evaluation.datasets import read_pairs
+    from retriever.evaluation.retrieval import compare_poolings
+    from retriever.interface.terminal.reports import table
+
+    for path in options.files:
+        read_pairs(Path(path))  # complain before the model is loaded
+    asked = (options.pooling or POOLINGS[0]).split(",")
+    poolings = POOLINGS if asked == ["all"] else tuple(name.strip() for name in asked)
+    for pooling in poolings:
+        check_pooling(pooling)
+    paths = [Path(path) for path in options.files]
+    embedder = load_embedder(options, poolings[0])
+    results = [asdict(found) for found in compare_poolings(embedder, paths, poolings)]
+    if options.json:
+        print_json({"files": results})
+    else:
+        print("\n".join(table(results)))
+    return DONE
+
+
+def run_eval_retrieval(options: argparse.Namespace) -> int:
+    """Measure search on a labelled set."""
+    from retriever.evaluation.datasets import read_retrieval
+    from retriever.evaluation.retrieval import evaluate_retrieval
+
+    read_retrieval(Path(options.folder))  # complain before the model is loaded
+    baseline = _baseline(options)
+    run = evaluate_retrieval(
+        load_embedder(options),
+        Path(options.folder),
+        baseline=baseline,
+        rerank=options.rerank,
+        first=options.queries,
+        tell=lambda text: print(text, file=sys.stderr),
+    )
+    _show_run(options, run, baseline)
+    return DONE
+
+
+def run_eval_queries(options: argparse.Namespace) -> int:
+    """Measure search with one's own questions."""
+    from retriever.evaluation.datasets import read_questions
+    from retriever.evaluation.retrieval import evaluate_questions, missing_places
+    from retriever.index import Index
+
+    questions = read_questions(Path(options.file))
+    baseline = _baseline(options)
+    with Index.open(options.index, device=options.device, dtype=options.dtype) as index:
+        missing = missing_places(index, questions)
+        name = f"{options.file} in {options.index}"
+        run = evaluate_questions(index, questions, name=name, baseline=baseline)
+    for sentence in missing:
+        print(f"wva: {sentence}", file=sys.stderr)
+    _show_run(options, run, baseline, {"missing": missing})
+    return INCOMPLETE if missing else DONE
+
+
+def run_eval_models(options: argparse.Namespace) -> int:
+    """Compare models on one's own documents, without labels."""
+    from retriever.embedding.aligned_wva import AlignedWVA
+    from retriever.evaluation.compare_models import Variant, compare_models, variant, winner
+    from retriever.evaluation.known_items import known_items
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    def load(each: Variant) -> AlignedWVA:
+        return AlignedWVA(
+            each.model,
+            layers=each.layers,
+            prompts=each.prompts,
+            pooling=each.pooling,
+            device=options.device,
+            dtype=options.dtype,
+        )
+
+    variants = [variant(name) for name in options.models]
+    baseline = _baseline(options)
+    data = known_items(Path(options.path), options.passages, tell=tell)
+    name = f"{options.path}, by passage"
+    run = compare_models(variants, data, load, name=name, baseline=baseline, tell=tell)
+    best, sentence = winner(run.values, variants)
+    _show_run(options, run, baseline, {"winner": best or None, "verdict": sentence})
+    if not options.json:
+        print(f"\n{sentence}")
+    return DONE
+
+
+def _baseline(options: argparse.Namespace) -> Run | None:
+    from retriever.evaluation.runs import load
+
+    return load(Path(options.against)) if options.against else None
+
+
+def _show_run(
+    options: argparse.Namespace, run: Run, baseline: Run | None, more: dict[str, Any] | None = None
+) -> None:
+    """Print a run, compare it with the baseline, save it: in this order, the file may be one."""
+    from retriever.evaluation.runs import comparisons_json, save
+    from retriever.interface.terminal.reports import comparison_lines, run_lines
+
+    compared = run.against(baseline) if baseline else {}
+    if options.json:
+        told = {**run.to_json(per_query=options.per_query), **(more or {})}
+        if baseline:
+            told["against_baseline"] = comparisons_json(compared)
+        print_json(told)
+    else:
+        print("\n".join(run_lines(run)))
+        if baseline:
+            print("\n".join(["", f"against {options.against}:", *comparison_lines(compared)]))
+    if options.save:
+        save(run, Path(options.save))
+        print(f"saved as {options.save}", file=sys.stderr)

@@ -1,0 +1,125 @@
+"""`wva index`, `ui`, `info` and `report`: making an index, serving it, telling what is in it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from retriever.interface.commands.arguments import chosen_embedder, chosen_reading
+from retriever.interface.commands.output import DONE, INCOMPLETE, print_facts, print_json
+from retriever.types import Progress
+
+
+def run_index(options: argparse.Namespace) -> int:
+    """Bring an index in step with folders and files."""
+    if options.dry_run and not Path(options.index, "catalog.sqlite").exists():
+        # A dry run leaves no trace, not even an empty index.
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as scratch:
+            return _run_sync(options, Path(scratch) / "index")
+    return _run_sync(options, Path(options.index))
+
+
+def _run_sync(options: argparse.Namespace, folder: Path) -> int:
+    from retriever.index import Index
+    from retriever.interface.terminal.reports import report_lines
+    from retriever.reading.scan import targets
+
+    reading = chosen_reading(options)
+    targets(options.paths, [])  # a wrong path must not leave an empty index behind
+    embedder = chosen_embedder(options)
+    with Index.open_or_create(
+        folder, embedder, store=options.store, device=options.device, dtype=options.dtype
+    ) as index:
+        if options.ocr and not options.ocr_languages:
+            reading["ocr"] = index.backend.ocr_languages or reading["ocr"]
+        report = index.sync(
+            options.paths,
+            include=options.include,
+            exclude=options.exclude,
+            delete=not options.no_delete,
+            force=options.force,
+            dry_run=options.dry_run,
+            **reading,
+            retry=options.retry,
+            reread=options.reread,
+            progress=Teller(),
+        )
+    if options.json:
+        print_json({**report.to_json(), "index": options.index})
+    else:
+        print("\n".join(report_lines(report)))
+    return DONE if report.complete else INCOMPLETE
+
+
+def run_ui(options: argparse.Namespace) -> int:
+    """Serve the search page."""
+    from retriever.interface.page_server import TOKEN_VARIABLE
+    from retriever.interface.serve import serve
+
+    # Taken out: processes started from here, which read documents, need it not.
+    from_environment = os.environ.pop(TOKEN_VARIABLE, "")
+    return serve(
+        Path(options.index),
+        options.port,
+        [Path(path) for path in options.sync],
+        Teller(),
+        token=options.token or from_environment,
+        no_token=options.no_token,
+        **chosen_reading(options),
+    )
+
+
+def run_info(options: argparse.Namespace) -> int:
+    """Tell what is in an index."""
+    from retriever.index import Index
+
+    with Index.open(options.index) as index:
+        info = index.info()
+    if options.json:
+        print_json(info)
+    else:
+        print_facts(info)
+    return DONE
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """Tell what became of every file."""
+    from retriever.index import Index
+    from retriever.indexing.coverage import account
+    from retriever.interface.terminal.reports import account_lines
+
+    with Index.open(options.index) as index, index.backend.reading() as catalog:
+        told = account(catalog, options.index)
+    if options.json:
+        print_json(told.to_json())
+    else:
+        print("\n".join(account_lines(told, everything=options.all)))
+    return DONE if told.complete else INCOMPLETE
+
+
+class Teller:
+    """Shows progress on standard error: a line that renews itself, or now and then a new one."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.last = -60.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Show where the work stands; every five seconds where lines stay."""
+        from retriever.interface.terminal.reports import progress_line
+
+        if not progress.files_total:
+            return
+        now = time.monotonic()
+        finished = progress.files_done == progress.files_total
+        if self.live:
+            end = "\n" if finished else ""
+            print(f"\r\033[K{progress_line(progress)[:160]}", end=end, file=sys.stderr, flush=True)
+        elif finished or now - self.last >= 5:
+            print(progress_line(progress), file=sys.stderr, flush=True)
+            self.last = now

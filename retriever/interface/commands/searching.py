@@ -1,0 +1,117 @@
+"""`wva search` and `explain`: the results, and why they are those."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from retriever.interface.commands.arguments import chosen_embedder, chosen_search
+from retriever.interface.commands.output import DONE, print_json
+from retriever.types import UsageError
+
+if TYPE_CHECKING:
+    from retriever.explaining.score import Explanation
+    from retriever.index import Index
+    from retriever.searching.options import SearchOptions
+
+
+def run_search(options: argparse.Namespace) -> int:
+    """Search an index."""
+    from retriever.index import Index
+    from retriever.interface.terminal.reports import hit_lines, percent, understood_lines
+    from retriever.searching.match import MATCH, NOTHING_MATCHES, nothing_matches, verdict
+    from retriever.searching.query_syntax import Query, parse
+
+    how = chosen_search(options)
+    asked = parse(options.query) if how.syntax else Query(options.query)
+    embedder = chosen_embedder(options)
+    with Index.open(options.index, embedder, device=options.device, dtype=options.dtype) as index:
+        empty = not index.documents()
+        if (how.mode != "keyword" or how.rerank) and not empty:
+            _ = index.embedder  # loading the model is not part of the search's time
+        started = time.perf_counter()
+        hits = index.search(options.query, options=how)
+        took = (time.perf_counter() - started) * 1000
+        guesses = how.mode != "dense" and how.tolerant
+        instead = index.corrections(options.query, syntax=how.syntax) if guesses else {}
+    nothing = not hits or nothing_matches(hits)
+    if options.json:
+        print_json(
+            {
+                "query": options.query,
+                "index": options.index,
+                "mode": str(how.mode),
+                "took_ms": round(took, 1),
+                "text": asked.text,
+                "conditions": asked.conditions(),
+                "instead": instead,
+                "nothing_matches": nothing,
+                "hits": [hit.to_json() for hit in hits],
+            }
+        )
+        return DONE
+    if not hits:
+        found = "nothing found" if how.min_match is None else NOTHING_MATCHES
+        print("the index is empty" if empty else found, file=sys.stderr)
+    elif nothing:
+        print(f"{verdict(hits)}: no match reaches {percent(MATCH)}", file=sys.stderr)
+    for line in understood_lines(asked.conditions(), instead):
+        print(line, file=sys.stderr)
+    shown = " ".join([asked.text, *chain.from_iterable(instead.values())])
+    for hit in hits:
+        whole = how.context > 0
+        print("\n".join(hit_lines(hit, shown, colour=sys.stdout.isatty(), whole=whole)))
+    return DONE
+
+
+def run_explain(options: argparse.Namespace) -> int:
+    """Explain a result, a difference, or a document's absence."""
+    from retriever.index import Index
+    from retriever.interface.terminal.explanations import (
+        check_lines,
+        difference_lines,
+        explanation_lines,
+        why_not_lines,
+    )
+
+    if options.hit < 1:
+        raise UsageError(f"--hit counts from 1; it is {options.hit}")
+    how, colour = chosen_search(options), sys.stdout.isatty()
+    told: Any
+    with (
+        Index.open(options.index, device=options.device, dtype=options.dtype) as index,
+        index.snapshot(),  # what is found and what is told of it are of one generation
+    ):
+        if options.file:
+            told = index.why_not(options.query, options.file, options=how)
+            lines = why_not_lines(told)
+            if told.best is not None and not options.json:
+                best = index.explain(options.query, told.best.chunk, options=how)
+                lines += explanation_lines(best, colour=colour)
+        elif options.above:
+            told = index.compare(options.query, *options.above, options=how)
+            lines = difference_lines(told)
+        else:
+            told = _explained(index, options, how)
+            lines = explanation_lines(told, colour=colour)
+        check = index.check(told) if options.check and not (options.file or options.above) else None
+    if options.json:
+        more = {} if check is None else {"check": check.to_json()}
+        print_json({"index": options.index, **told.to_json(), **more})
+    else:
+        print("\n".join([*lines, *(check_lines(check) if check else [])]))
+    return DONE
+
+
+def _explained(index: Index, options: argparse.Namespace, how: SearchOptions) -> Explanation:
+    """The explanation asked for by a chunk's id, or by a result's number."""
+    if options.chunk:
+        return index.explain(options.query, options.chunk, options=how)
+    hits = index.search(options.query, max(options.hit, how.rerank), options=how)
+    if len(hits) < options.hit:
+        raise UsageError(f"there is no result {options.hit}: {len(hits)} were found")
+    hit, first = hits[options.hit - 1], hits[: how.rerank]
+    return index.explain(options.query, hit, options=how, first=first)

@@ -1,0 +1,117 @@
+"""The server of the page: Streamlit behind `Guard`, bound to this machine alone.
+
+It runs as a process of its own, `python -m retriever.interface.page_server`; `command` and
+`environment` say how it is started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from retriever.types import UsageError
+
+ADDRESS = "127.0.0.1"
+
+TOKEN_VARIABLE = "WVA_TOKEN"  # noqa: S105 - the name of a variable
+"""Hands the token to the server: others can read the command lines of our processes."""
+
+TERMINATED = 128 + signal.SIGTERM
+
+# Streamlit leaves system light and dark mode alone as long as only single colours are named.
+_OPTIONS: Mapping[str, Any] = {
+    "server.headless": True,
+    "server.fileWatcherType": "none",
+    "server.runOnSave": False,
+    "server.maxUploadSize": 500,  # MB: as large as a file may be to be read
+    "browser.gatherUsageStats": False,
+    "runner.magicEnabled": False,  # no expression of the script is shown by itself
+    "client.toolbarMode": "minimal",
+    "client.showErrorDetails": "none",
+    "logger.hideWelcomeMessage": True,  # it shows the address without its token
+    "theme.light.primaryColor": "#2f5fb3",
+    "theme.dark.primaryColor": "#8fb4f5",
+    # Pinned, so that a configuration made for other pages opens nothing here.
+    "server.address": ADDRESS,
+    "server.baseUrlPath": "",
+    "server.enableCORS": True,
+    "server.enableXsrfProtection": True,
+    "server.enableStaticServing": False,
+    "server.allowedHosts": ["127.0.0.1", "localhost", "::1"],
+}
+
+
+def command(
+    index: Path, port: int, *, app: Path | None = None, no_token: bool = False
+) -> list[str]:
+    """The argument vector that serves `index` (a folder) on `http://127.0.0.1:port`.
+
+    The process needs `environment`, or `no_token`. `app` is another script than the page.
+
+    >>> command(Path("my index"), 8501)[3:]
+    ['retriever.interface.page_server', '--port=8501', '--index=my index']
+    """
+    # -P: a module in the current folder, which may hold anything, is not taken for ours.
+    run = [sys.executable, "-P", "-m", "retriever.interface.page_server", f"--port={port}"]
+    script = [f"--app={app}"] if app is not None else []
+    return [*run, *script, *(["--no-token"] if no_token else []), f"--index={index}"]
+
+
+def environment(token: str | None) -> dict[str, str]:
+    """The environment of the server's process, with the token."""
+    others = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    return others if token is None else {**others, TOKEN_VARIABLE: token}
+
+
+def options(port: int) -> dict[str, Any]:
+    """Streamlit's configuration."""
+    return {**_OPTIONS, "server.port": port}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until the process is stopped."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--index", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--app", type=Path)
+    parser.add_argument("--no-token", action="store_true")
+    chosen = parser.parse_args(argv)
+    token = os.environ.pop(TOKEN_VARIABLE, "")  # processes started from here need it not
+    if not token and not chosen.no_token:
+        parser.error(f"needs a token in {TOKEN_VARIABLE}, or --no-token")
+    script = chosen.app or _page()
+    # An exit, not a death by signal: runs of the index, which are our children, are ended at exit.
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda number, _: sys.exit(128 + number))
+    sys.argv = [str(script), "--index", chosen.index]
+    _serve(script, chosen.port, None if chosen.no_token else token)
+
+
+def _serve(script: Path, port: int, token: str | None) -> None:
+    import streamlit as st
+    from starlette.middleware import Middleware
+
+    from retriever.interface.page_guard import Guard
+
+    guard = Middleware(Guard, port=port, token=token)
+    st.App(script, middleware=[guard]).run(config=options(port))
+
+
+def _page() -> Path:
+    """The script of the page, found without importing it."""
+    found = importlib.util.find_spec("ui")
+    if found is None or not found.submodule_search_locations:
+        raise UsageError("the page is not installed: pip install 'wva-retriever[ui]'")
+    return Path(found.submodule_search_locations[0]) / "app.py"
+
+
+if __name__ == "__main__":
+    main()
+
+__all__ = ["ADDRESS", "TERMINATED", "TOKEN_VARIABLE", "command", "environment", "options"]

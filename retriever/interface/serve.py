@@ -1,0 +1,133 @@
+"""The page as a process of its own, with a folder being indexed beside it.
+
+The page reads the index while this process writes to it: what is found grows as it is looked at.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from retriever.interface.jobs import stop
+from retriever.interface.page_guard import HEALTH, PARAMETER
+from retriever.interface.page_server import ADDRESS, TERMINATED, command, environment
+from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
+
+START_SECONDS = 60
+MIN_TOKEN_CHARACTERS = 8
+
+
+def serve(
+    index: Path,
+    port: int,
+    paths: Sequence[Path] = (),
+    progress: Callable[[Progress], None] = lambda progress: None,
+    *,
+    token: str = "",
+    no_token: bool = False,
+    **reading: Any,
+) -> int:
+    """Serve the page for `index` on 127.0.0.1 until it is stopped; returns the exit code.
+
+    The page opens for whoever knows `token`, by default a random one, and with `no_token` for
+    everybody on this machine. `paths` are brought into the index once the page is up, `reading`
+    as `Index.sync` takes it: passwords and languages of an OCR. Raises UsageError when streamlit
+    is not installed, the port is taken, or the token is easily guessed.
+    """
+    if importlib.util.find_spec("streamlit") is None:
+        raise UsageError(
+            "the page needs streamlit, which is not installed: pip install 'wva-retriever[ui]'"
+        )
+    chosen = None if no_token else _checked(token) if token else secrets.token_urlsafe(24)
+    _refuse_taken(port)
+    # Whoever ends this process ends the page with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    page = subprocess.Popen(  # noqa: S603  (our own interpreter and script)
+        command(index, port, no_token=no_token),
+        env=environment(chosen),
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        _wait_until_healthy(page, port)
+        print(f"search at {address(port, chosen)}", file=sys.stderr, flush=True)
+        if paths:
+            _bring_in(index, paths, progress, reading)
+        return page.wait()
+    finally:
+        stop(page)
+
+
+def address(port: int, token: str | None) -> str:
+    """What is typed into a browser to get to the page.
+
+    >>> address(8501, None), address(8501, "a secret")
+    ('http://127.0.0.1:8501', 'http://127.0.0.1:8501/?token=a%20secret')
+    """
+    page = f"http://{ADDRESS}:{port}"
+    return page if token is None else f"{page}/?{PARAMETER}={quote(token, safe='')}"
+
+
+def _checked(token: str) -> str:
+    if len(token) < MIN_TOKEN_CHARACTERS or not token.isprintable():
+        raise UsageError(
+            f"the page's token needs at least {MIN_TOKEN_CHARACTERS} characters, none of them "
+            "invisible; choose a longer one, or leave it out to get a random one"
+        )
+    return token
+
+
+def _bring_in(
+    index: Path,
+    paths: Sequence[Path],
+    progress: Callable[[Progress], None],
+    reading: Mapping[str, Any],
+) -> None:
+    """Index `paths`; whatever goes wrong is told, and the page stays up."""
+    from retriever.index import Index
+    from retriever.interface.terminal.reports import report_lines
+
+    try:
+        with Index.open_or_create(index) as opened:
+            report = opened.sync(list(paths), progress=progress, **reading)
+        print("\n".join(report_lines(report)), file=sys.stderr, flush=True)
+    except RetrieverError as error:
+        print(f"wva: {error}", file=sys.stderr, flush=True)
+
+
+def _refuse_taken(port: int) -> None:
+    if not 0 < port < 65536:
+        raise UsageError(f"--port needs a number between 1 and 65535, not {port}")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError:
+            raise UsageError(
+                f"port {port} is taken; choose another one, e.g. --port {port + 1}"
+            ) from None
+
+
+def _wait_until_healthy(page: subprocess.Popen[bytes], port: int) -> None:
+    url = f"http://{ADDRESS}:{port}{HEALTH}"
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if page.poll() is not None:
+            raise IndexStateError(f"the page could not be started (exit code {page.returncode})")
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise IndexStateError(f"the page did not answer on port {port} in {START_SECONDS} seconds")

@@ -1,0 +1,1 @@
+"""Reports and explanations as text for a terminal."""

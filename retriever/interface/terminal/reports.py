@@ -1,0 +1,286 @@
+"""What the command line shows: progress, reports and hits as text. It prints nothing itself."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retriever.evaluation.runs import KEYWORD, Run
+from retriever.indexing.coverage import Account, FileAccount, PageGroup, page_groups
+from retriever.indexing.sync import FileReport, SyncReport
+from retriever.significance import Comparison
+from retriever.text.analyzer import matching_words
+from retriever.types import FileStatus, Hit, Progress
+
+BOLD, DIM, RESET = "\033[1m", "\033[2m", "\033[0m"
+SNIPPET = 360  # characters
+
+MAIN_MEASURE = "ndcg@10"
+"""The measure an evaluation is judged by on the screen; JSON has the others' intervals too."""
+
+PROBLEMS = (FileStatus.PARTIAL, FileStatus.FAILED)
+
+
+def progress_line(progress: Progress) -> str:
+    """One line: files, chunks, tokens per second, time left, the current file.
+
+    >>> progress_line(Progress(3, 44, 120, 30000, 20.0, 1500.0, 62.0, "a.pdf"))
+    '3/44 files · 120 chunks · 1,500 tokens/s · 1:02 left · a.pdf'
+    """
+    parts = [f"{progress.files_done}/{progress.files_total} files", f"{progress.chunks:,} chunks"]
+    if progress.tokens:
+        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+    if progress.seconds_left is not None:
+        parts.append(f"{duration(progress.seconds_left)} left")
+    if progress.current and progress.files_done < progress.files_total:
+        part = f", part {progress.part}" if progress.part > 1 else ""
+        parts.append(progress.current + part)
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds, or hours.
+
+    >>> duration(62), duration(3700)
+    ('1:02', '1:01:40')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def report_lines(report: SyncReport) -> list[str]:
+    """A sync's account: what needs attention, then the totals."""
+    lines = [_file_line(file) for file in report.files if _speaks(file)]
+    totals = report.totals
+    counted = [
+        f"{totals[status.value]} {status.value}" for status in FileStatus if totals[status.value]
+    ]
+    summary = ", ".join(counted) or "no documents found: nothing of a known format is there"
+    if report.dry_run:
+        return [*lines, f"would be: {summary}"]
+    work = ""
+    if totals["chunks"]:
+        work = f"; {totals['pages']} pages, {totals['chunks']} chunks, {totals['tokens']:,} tokens"
+    return [*lines, f"{summary}{work} in {duration(report.seconds)}"]
+
+
+def account_lines(account: Account, *, everything: bool = False) -> list[str]:
+    """An index's account: the files of which something is to be said, or all; then the sums."""
+    lines: list[str] = []
+    for file in account.files:
+        if everything or file.coverage.incomplete or (file.reason and file.pages):
+            lines += _account_of(file)
+    totals = account.totals
+    for what in ("files", "pages"):
+        parts = {name: count for name, count in totals[what].items() if count and name != "all"}
+        counted = ", ".join(f"{count:,} {name}" for name, count in parts.items())
+        lines.append(f"{totals[what]['all']:,} {what}" + (f": {counted}" if counted else ""))
+    return [*lines, f"{totals['chunks']:,} passages"]
+
+
+def _account_of(file: FileAccount) -> list[str]:
+    """A file's line, and one for each group of its pages of which something is to be said."""
+    groups = list(page_groups(file))
+    said = "; ".join(filter(None, [file.reason, file.advice if len(groups) < 2 else ""]))
+    head = (
+        f"{file.coverage.value:>9}  {printable(file.path)}{': ' if said else ''}{printable(said)}"
+    )
+    if len(file.pages) < 2:
+        return [head]
+    return [head, *(_group_line(group) for group in groups)]
+
+
+def _group_line(group: PageGroup) -> str:
+    said = ": ".join(filter(None, [group.place, group.state.value, printable(group.reason)]))
+    return f"{'':>11}{said}{f'; {group.advice}' if group.advice else ''}"
+
+
+def model_lines(overview: Mapping[str, Any]) -> list[str]:
+    """`library.overview` for reading: presets, then what lies on the disk."""
+    presets = [
+        {
+            "preset": preset["name"],
+            "what": preset["what"],
+            "parameters": f"{preset['parameters'] / 1e6:,.0f} M",
+            "dimensions": preset["dimension"],
+            "download": f"{preset['download'] / 1e6:,.0f} MB",
+            "licence": preset["licence"],
+            "": "on this disk" if preset["cached"] else "",
+        }
+        for preset in overview["presets"]
+    ]
+    cached = [
+        {
+            "on this disk": model["name"],
+            "kind": model["kind"],
+            "from": model["source"],
+            "size": f"{model['size'] / 1e6:,.0f} MB",
+            "licence": model["licence"],
+            "since": model["made"],
+        }
+        for model in overview["cached"]
+    ]
+    return [
+        *table(presets),
+        "",
+        *(table(cached) or ["no model is on this disk yet"]),
+        "",
+        f"{overview['size'] / 1e6:,.0f} MB in {overview['folder']}; "
+        "wva models remove NAME frees them",
+    ]
+
+
+def _speaks(file: FileReport) -> bool:
+    told = file.status in (*PROBLEMS, FileStatus.RENAMED, FileStatus.REMOVED)
+    return told or (bool(file.reason) and file.status is not FileStatus.SKIPPED)
+
+
+def _file_line(file: FileReport) -> str:
+    reason = f": {file.reason}" if file.reason else ""
+    return f"{file.status.value:>9}  {printable(file.path)}{reason}"
+
+
+def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> list[str]:
+    """A hit for reading: place and score, then the passage with the query's words marked.
+
+    Of a long passage a piece is shown, unless it is wanted as a `whole`.
+    """
+    chunk = hit.chunk
+    part = ", ".join(filter(None, [chunk.place, "by OCR" if chunk.state == "ocr" else ""]))
+    place = printable(chunk.path) + (f", {printable(part)}" if part else "")
+    title = f"  {printable(chunk.title)}" if chunk.title else ""
+    bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
+    match = "" if hit.match is None else f", match {percent(hit.match)}"
+    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{match}){reset}"
+    width = min(shutil.get_terminal_size().columns, 100) - 4
+    size = len(hit.text) if whole else SNIPPET
+    lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
+    if colour:
+        lines = [_marked(line, query) for line in lines]
+    also = f"also in: {printable(listed(hit.also_in))}"
+    more = [f"{dim}{line}{reset}" for line in textwrap.wrap(also, width)] if hit.also else []
+    return [head, *(f"    {line}" for line in [*lines, *more]), ""]
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first of the names, and how many more there are.
+
+    >>> listed(["a.txt", "b.pdf, page 3"]), listed(["a", "b", "c"], 1)
+    ('a.txt; b.pdf, page 3', 'a; and 2 more')
+    """
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return "; ".join([*names[:most], *more])
+
+
+def understood_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[str]]) -> list[str]:
+    """What was made of a query: its conditions, and words that stand in for unknown ones.
+
+    >>> understood_lines(['not "draft"', "type:pdf"], {"polcy": ["policy", "police"]})
+    ['only: not "draft", type:pdf', '"polcy" occurs nowhere; searched for policy, police instead']
+    """
+    lines = [f"only: {', '.join(conditions)}"] if conditions else []
+    lines += [
+        f'"{word}" occurs nowhere; searched for {", ".join(near)} instead'
+        for word, near in instead.items()
+    ]
+    return [printable(line) for line in lines]
+
+
+def percent(match: float) -> str:
+    """A match as it is shown; never rounded up to what it does not reach.
+
+    >>> percent(0.9499), percent(0.95), percent(0.992)
+    ('94 %', '95 %', '99 %')
+    """
+    return f"{math.floor(100 * match + 1e-9)} %"
+
+
+def snippet(text: str, query: str, size: int = SNIPPET) -> str:
+    """About `size` characters of a passage, where most of the query's words are, on one line."""
+    if len(text) <= size:
+        return printable(" ".join(text.split()))
+    starts = [word.start for word in matching_words(text, query)]
+    best = max(
+        range(0, max(1, len(text) - size // 2), size // 4),
+        key=lambda at: (sum(at <= start < at + size for start in starts), -at),
+    )
+    begin = text.rfind(" ", 0, best) + 1 if best else 0
+    end = text.find(" ", best + size) if best + size < len(text) else len(text)
+    end = best + size if end < 0 or end > best + size + 40 else end
+    before, after = "… " if begin else "", " …" if end < len(text) else ""
+    return printable(before + " ".join(text[begin:end].split()) + after)
+
+
+def _marked(line: str, query: str) -> str:
+    for word in reversed(list(matching_words(line, query))):
+        line = f"{line[: word.start]}{BOLD}{line[word.start : word.end]}{RESET}{line[word.end :]}"
+    return line
+
+
+def printable(text: str) -> str:
+    """`text` without characters that would steer a terminal.
+
+    >>> printable("a" + chr(27) + "[2Jb")
+    'a�[2Jb'
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def run_lines(run: Run) -> list[str]:
+    """An evaluation: a row for each mode, means with what their 95 % intervals say."""
+    found, against = run.intervals(), run.against_keyword()
+    rows: list[dict[str, Any]] = []
+    for mode, measures in found.items():
+        row: dict[str, Any] = {"mode": mode}
+        for name, mean in measures.items():
+            row[name] = f"{mean.mean:.4f}"
+            if name == MAIN_MEASURE:
+                row["95 %"] = f"{mean.low:.3f} to {mean.high:.3f}"
+        compared = against.get(mode, {}).get(MAIN_MEASURE)
+        row[f"{MAIN_MEASURE} against {KEYWORD}"] = _judged(compared) if compared else ""
+        rows.append(row)
+    head = f"{run.data.name}: {run.data.documents} documents, {len(run.queries)} queries"
+    return [head, *table(rows)]
+
+
+def comparison_lines(compared: Mapping[str, Mapping[str, Comparison]]) -> list[str]:
+    """A run against its baseline: a row for each mode and measure."""
+    rows = [
+        {
+            "mode": mode,
+            "measure": name,
+            "verdict": one.verdict.value,
+            "difference": f"{one.difference.mean:+.4f}",
+            "95 %": f"{one.difference.low:+.4f} to {one.difference.high:+.4f}",
+        }
+        for mode, measures in compared.items()
+        for name, one in measures.items()
+    ]
+    return table(rows) or ["the baseline has no mode and measure in common with this run"]
+
+
+def _judged(one: Comparison) -> str:
+    return f"{one.verdict.value} ({one.difference.mean:+.4f})"
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows with the same keys as aligned text.
+
+    >>> table([{"mode": "dense", "ndcg": 0.5}])
+    ['mode   ndcg', 'dense  0.5']
+    """
+    if not rows:
+        return []
+    columns = list(rows[0])
+    cells = [columns, *([str(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return [
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]

@@ -1,0 +1,77 @@
+"""ZIP packages that contain XML: Office, OpenDocument and EPUB files.
+
+The sizes in the central directory are checked before anything is unpacked. Python's zipfile never
+unpacks more of a part than the size stated there.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+from lxml import etree
+
+from retriever.reading.errors import error_text
+from retriever.types import ReadError
+
+MAX_PART = 50_000_000
+"""Bytes of one XML part: a document of a million words. Its tree takes 15 times that memory."""
+
+MAX_TOTAL = 20 * MAX_PART
+_MAX_PARTS = 20_000
+_MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx")
+_DAMAGED = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError)
+
+
+def too_large(data: bytes, what: str, streamed: str = "") -> str:
+    """Describe what is too large to unpack; empty if nothing is.
+
+    `what` names the format in the ReadError for a package that cannot be opened ("a Word
+    document"). Parts whose names begin with `streamed` are never held in memory as a whole; only
+    the limit on the total size applies to them.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            parts = archive.infolist()
+    except _DAMAGED as error:
+        raise ReadError(broken(error, what)) from None
+    if len(parts) > _MAX_PARTS:
+        return f"{len(parts):,} parts"
+    held = (
+        part.file_size
+        for part in parts
+        if part.filename.lower().endswith(_MARKUP)
+        and not (streamed and part.filename.startswith(streamed))
+    )
+    largest = max(held, default=0)
+    if largest > MAX_PART:
+        return f"{largest:,} bytes of markup"
+    if sum(part.file_size for part in parts) > MAX_TOTAL:
+        return "more than can be unpacked"
+    return ""
+
+
+def broken(error: BaseException, what: str) -> str:
+    """The reason for a package with damaged parts, with the library's message."""
+    return f"broken: its parts cannot be read as {what} ({error_text(error).rstrip('.')})"
+
+
+def tree(data: bytes, part: str) -> etree._Element:
+    """The root of an XML part.
+
+    Raises KeyError, BadZipFile or XMLSyntaxError if the part cannot be read. Entities are not
+    expanded and nothing is fetched.
+    """
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return etree.fromstring(archive.read(part), parser)
+
+
+def local(element: etree._Element) -> str:
+    """An element's name without its namespace; empty for comments and instructions.
+
+    >>> local(etree.fromstring('<w:p xmlns:w="urn:w"/>'))
+    'p'
+    """
+    tag = element.tag
+    return tag.rsplit("}", 1)[-1] if isinstance(tag, str) else ""

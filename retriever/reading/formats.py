@@ -1,0 +1,291 @@
+"""Files in, pages of text out: the one door to all readers.
+
+What a file is, is decided by its bytes; its name only says what to expect. `read_document` raises
+ReadError when nothing of the file can be given, and nothing else whatever the bytes; otherwise each
+page is in exactly one state, with a reason. It does not guess at languages and knows no models.
+
+| format | files | pages |
+|---|---|---|
+| pdf | .pdf, and any file that begins as one | numbered from 1 |
+| docx | .docx, and any file that is one | one, without a number |
+| pptx | .pptx .pptm .ppsx, and any file that is one | "slide N", numbered from 1 |
+| xlsx | .xlsx .xlsm, and any file that is one | "sheet NAME", by 500 rows, numbered by sheet |
+| xls | .xls, and any file that is one | as xlsx |
+| odt, ods, odp | .odt .ods .odp, and any file that is one | as docx, xlsx, pptx |
+| csv | .csv .tsv .tab | "rows 1–500" and so on, without a number |
+| jsonl | .jsonl .ndjson | "lines 1–200" and so on, without a number |
+| json | .json | "items 1–200" and so on of a list of objects, else one |
+| html | .html .htm .xhtml | one, without a number |
+| markdown | .md .markdown .mdx .qmd .rmd | one, without a number |
+| rst | .rst | one, without a number |
+| epub | .epub, and any file that is one | numbered from 1, each with its chapter's title |
+| eml | .eml .emlx | one, without a number; then "attachment NAME" |
+| mbox | .mbox | "mail N: SUBJECT", numbered from 1; then "mail N: SUBJECT, attachment NAME" |
+| subtitles | .srt .vtt .sbv .ass .ssa | one, without a number |
+| notebook | .ipynb | one, without a number |
+| code | .py .js .c .java .sql .yaml …, Makefile and the like | one, without a number |
+| rtf | .rtf, and any file that is one | one, without a number |
+| old | .doc .dot .ppt .pps .msg: refused, but read if they are something else | |
+| image | .png .jpg .tif .bmp .webp, and any file that is one | one; of a TIFF numbered |
+| txt | .txt .text .log, README and the like without an ending | one, without a number |
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from retriever.reading import encodings, signatures
+from retriever.reading.errors import error_text
+from retriever.reading.mail import eml
+from retriever.reading.markup import epub, html, markdown, rst, rtf
+from retriever.reading.office import docx, opendocument, passwords, pptx, xlsx
+from retriever.reading.options import ReadOptions
+from retriever.reading.pdf import attached, reader
+from retriever.reading.pdf import headers_footers as running
+from retriever.reading.pictures import images as files
+from retriever.reading.pictures import ocr
+from retriever.reading.plain import code, notebook, subtitles, text
+from retriever.reading.recognised import OCR_VERSION
+from retriever.reading.tables import delimited, jsonl
+from retriever.types import Document, ReadError
+
+MAX_BYTES = 500_000_000
+"""The largest file that is opened: readers hold a file in memory."""
+
+Reader = Callable[[bytes, str, ReadOptions], Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of file: the endings that promise it, what it is called, and who reads it.
+
+    `binary` formats are told by their bytes alone (`signatures.kind` gives their name); the others
+    are text, whatever stands in it, and only the name tells them apart. `version` grows when the
+    reader gives other pages for the same bytes: documents read by another version are read again,
+    and so are those with a file of this format inside of them. A module that several readers share
+    has no version: what changes in it counts for each format it serves.
+    """
+
+    endings: tuple[str, ...]
+    called: str
+    read: Reader
+    binary: bool = False
+    version: int = 1
+
+
+def _plain(read: Callable[[bytes, str], Document]) -> Reader:
+    """A reader that needs nothing of the run."""
+    return lambda data, name, options: read(data, name)
+
+
+def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
+    """A PDF with all that belongs to it: pictures of text, running lines, files inside of it."""
+    document = reader.read_pdf(data, name, options)
+    found = running.without_running(ocr.recognised(data, document.pages, options))
+    return replace(document, pages=(*found, *attached.attachments(data, options)))
+
+
+FORMATS: dict[str, Format] = {
+    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True),
+    "docx": Format((".docx", ".docm"), "a Word document", _plain(docx.read_docx), binary=True),
+    "pptx": Format(
+        (".pptx", ".pptm", ".ppsx"), "a PowerPoint presentation", pptx.read_pptx, binary=True
+    ),
+    "xlsx": Format((".xlsx", ".xlsm"), "an Excel workbook", xlsx.read_xlsx, binary=True),
+    "xls": Format((".xls",), "an old Excel workbook", xlsx.read_xls, binary=True),
+    "csv": Format((".csv", ".tsv", ".tab"), "a table in a text file", delimited.read_table),
+    "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl),
+    "json": Format((".json",), "JSON", jsonl.read_json),
+    "odt": Format((".odt",), "an OpenDocument text", opendocument.read_opendocument, binary=True),
+    "ods": Format((".ods",), "an OpenDocument table", opendocument.read_opendocument, binary=True),
+    "odp": Format(
+        (".odp",), "an OpenDocument presentation", opendocument.read_opendocument, binary=True
+    ),
+    "image": Format(
+        (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"),
+        "a picture",
+        files.read_image,
+        binary=True,
+    ),
+    # Not read, but read as what they are: many are Rich Text, HTML or newer than their names.
+    "old": Format(
+        (".doc", ".dot", ".ppt", ".pps", ".msg"),
+        "an older Office file",
+        passwords.read_locked,
+        binary=True,
+    ),
+    "locked": Format((), "an Office file under a password", passwords.read_locked, binary=True),
+    "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _plain(html.read_html)),
+    "markdown": Format(
+        (".md", ".markdown", ".mdx", ".qmd", ".rmd"), "Markdown", _plain(markdown.read_markdown)
+    ),
+    "rst": Format((".rst",), "reStructuredText", _plain(rst.read_rst)),
+    "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True),
+    "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml),
+    "mbox": Format((".mbox",), "a mailbox", eml.read_mbox),
+    "subtitles": Format(subtitles.ENDINGS, "subtitles", _plain(subtitles.read_subtitles)),
+    "notebook": Format((".ipynb",), "a notebook", _plain(notebook.read_notebook)),
+    "rtf": Format((".rtf",), "a Rich Text document", _plain(rtf.read_rtf), binary=True),
+    "code": Format(code.ENDINGS, "source code", _plain(code.read_code)),
+    "txt": Format((".txt", ".text", ".log"), "plain text", _plain(text.read_text)),
+}
+_BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
+# Texts that tradition leaves without an ending.
+_BARE_NAMES = frozenset(
+    [
+        *["readme", "license", "licence", "copying", "notice", "authors", "contributors", "todo"],
+        *["changelog", "changes", "news", "history", "install", "credits", "thanks", "copyright"],
+    ]
+)
+
+
+OCR = "ocr"
+"""What `made_by` calls the recognition of pictures, which has a version as formats have."""
+
+_FIRST_RELEASE = "55fa282f"
+"""What 0.1.0 stored for all its readers together: version 1 of each."""
+
+
+def made_by(used: Iterable[str]) -> str:
+    """The formats, each with its version now.
+
+    >>> made_by(["pdf", "eml", "ocr"])
+    'eml=1,ocr=1,pdf=1'
+    """
+    return ",".join(f"{name}={_version(name)}" for name in sorted(set(used)))
+
+
+def outdated(stored: str, format_: str) -> set[str]:
+    """The formats of `made_by` that have another version now, for a document of `format_`.
+
+    For what 0.1.0 stored, all are named that have not version 1 any more: which files are inside of
+    the document is not known.
+
+    >>> outdated("eml=1,pdf=0", "eml"), outdated("55fa282f", "pdf"), outdated("elder", "pdf")
+    ({'pdf'}, set(), {'pdf'})
+    """
+    if stored == _FIRST_RELEASE:
+        return {name for name in (*FORMATS, OCR) if _version(name) != "1"}
+    parts = [part.partition("=") for part in stored.split(",")]
+    if not all(equals for _, equals, _ in parts):
+        return {format_}
+    return {name for name, _, version in parts if version != _version(name)}
+
+
+def _version(name: str) -> str:
+    if name == OCR:
+        return str(OCR_VERSION)
+    return str(FORMATS[name].version) if name in FORMATS else "0"
+
+
+def format_of(path: Path) -> str | None:
+    """The format a file's name promises, or None if it is not one that is read.
+
+    >>> format_of(Path("a/Report.PDF")), format_of(Path("README")), format_of(Path("a.mp3"))
+    ('pdf', 'txt', None)
+    """
+    if not path.suffix and path.name.lower() in _BARE_NAMES:
+        return "txt"
+    if path.name.lower() in code.NAMES:
+        return "code"
+    return _BY_ENDING.get(path.suffix.lower())
+
+
+def supported(path: Path) -> bool:
+    """Whether `read_document` is worth calling, told by the name alone."""
+    return format_of(path) is not None
+
+
+def read_document(path: Path, name: str, options: ReadOptions | None = None) -> Document:
+    """The document in the file at `path`; `name` (its path below the root) becomes its path."""
+    return read_bytes(_load(path), name, options or ReadOptions())
+
+
+def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
+    """The document in the bytes of a file called `name`, as `read_document`."""
+    try:
+        inside = replace(
+            options, read_nested=read_bytes, read_as=options.read_as if options.depth else set()
+        )
+        return replace(_read(data, name, inside), read_as=tuple(sorted(inside.read_as)))
+    except ReadError:
+        raise
+    except MemoryError:
+        raise ReadError("it needs more memory than a file may take; split it") from None
+    # The libraries below parse what anybody may have written; no file may stop a run.
+    except Exception as error:  # noqa: BLE001 - see the line above
+        raise ReadError(f"broken: {error_text(error)}") from None
+
+
+def _load(path: Path) -> bytes:
+    try:
+        facts_of_file = path.stat()
+        if not stat.S_ISREG(facts_of_file.st_mode):
+            raise ReadError("not a regular file")
+        if facts_of_file.st_size > MAX_BYTES:
+            raise ReadError(
+                f"too large: {facts_of_file.st_size:,} bytes, the limit is {MAX_BYTES:,}; split it"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise ReadError(f"cannot be opened: {(error.strerror or str(error)).lower()}") from None
+    if not data:
+        raise ReadError("zero bytes")
+    return data
+
+
+def _read(data: bytes, name: str, options: ReadOptions) -> Document:
+    """Read it as what it is; where the name promises something else, its first page says so."""
+    promised = format_of(Path(name)) or "txt"
+    kind = _kind(data, promised)
+    options.read_as.add(kind)
+    document = FORMATS[kind].read(data, name, options)
+    if kind in (promised, "locked") or not document.pages:
+        return document
+    called = FORMATS[document.format].called
+    note = f"named as {FORMATS[promised].called}, but it is {called}: read as that"
+    first, *rest = document.pages
+    reason = f"{note}; {first.reason}" if first.reason else note
+    return replace(document, pages=(replace(first, reason=reason), *rest))
+
+
+def _kind(data: bytes, promised: str) -> str:
+    """What the bytes are; of text, what the name promises. ReadError for what is not read."""
+    kind = signatures.kind(data)
+    if kind in FORMATS:
+        return kind
+    if kind in signatures.PICTURES:
+        return "image"
+    if promised == "pdf" and signatures.holds_pdf(data):
+        return "pdf"
+    called = FORMATS[promised].called
+    if kind == "ole":
+        return passwords.kind(data)
+    if kind:
+        raise ReadError(f"not {called} although its name says so; it begins like {kind}")
+    plain = promised == "txt" or FORMATS[promised].binary
+    if plain and signatures.looks_like_html(data):
+        return "html"
+    if not FORMATS[promised].binary:
+        return promised
+    if encodings.decode(data[:10_000]) is not None:
+        return "csv" if promised in ("xlsx", "xls") else "txt"  # many programs name tables so
+    raise ReadError(f"not {called} although its name says so; it begins with unknown bytes")
+
+
+__all__ = [
+    "FORMATS",
+    "MAX_BYTES",
+    "OCR",
+    "Format",
+    "ReadOptions",
+    "format_of",
+    "made_by",
+    "outdated",
+    "read_bytes",
+    "read_document",
+    "supported",
+]

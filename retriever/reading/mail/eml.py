@@ -1,0 +1,156 @@
+"""E-mail: a message (.eml, Apple's .emlx) or a mailbox (.mbox), with attachments.
+
+The text of a message begins with its From, To and Cc lines, because people search for "the mail Ada
+wrote to Bob". Its subject is the document's title. If a message has a plain and an HTML form, the
+plain form is read unless it only points to the HTML. Quoted replies and signatures are kept: the
+quoted mail may exist nowhere else.
+
+The lenient parser returns headers as raw strings, so a damaged address, date or encoded word cannot
+lose the mail. No link is followed and no picture fetched.
+"""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import re
+from collections.abc import Iterator
+from email.errors import MessageError
+from email.message import Message
+
+from retriever.reading.attached import attached_pages, unique_label
+from retriever.reading.errors import error_text
+from retriever.reading.facts import clean_fact, clean_title, iso_date, scalars
+from retriever.reading.mail.headers import author, header, people
+from retriever.reading.mail.parts import MAX_LEAVES, MailParts, collect_parts
+from retriever.reading.options import PAGE_SECONDS, ReadOptions
+from retriever.reading.pages import make_page, too_long
+from retriever.types import Document, Page, PageState, ReadError
+
+_MAX_BYTES = 120_000_000  # a parsed mail takes ten times its size in memory
+_MAX_MAILS = 20_000
+_MBOX_FROM = re.compile(
+    rb"(?:\A|(?<=\n)\r?\n)From [^\r\n]{0,300}?\d\d?:\d\d[^\r\n]{0,20}\d{4}[^\r\n]{0,12}\r?\n"
+    rb"(?=[!-9;-~]{1,100}:)"
+)
+_QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
+_EMLX = re.compile(rb"(\d{1,9})[ \t]*\r?\n")
+_HEADER_LINE = re.compile(rb"[!-9;-~]{1,100}:[ \t\r\n]")
+_PGP = "-----BEGIN PGP MESSAGE-----"
+_ENCRYPTED = "encrypted with {}: decrypt it in the mail program and save it anew"
+
+
+def read_eml(data: bytes, name: str, options: ReadOptions) -> Document:
+    """Read one message: its text, then the pages of its attachments."""
+    if len(data) > _MAX_BYTES:
+        return Document(name, "eml", (too_long(None, f"{len(data):,} bytes"),))
+    message = _parsed(_without_wrapping(data))
+    title = clean_title(header(message, "subject"), name)
+    # A nested mail has no title of its own, so its subject goes into the text.
+    pages = [*_mail_pages(message, options, set(), "", titled=bool(title) and options.depth == 0)]
+    addresses = {key: people(message, key) for key in ("from", "to", "cc")}
+    return Document(
+        path=name,
+        format="eml",
+        pages=tuple(pages),
+        title=title,
+        author=author(message),
+        date=iso_date(header(message, "date")),
+        metadata=scalars({key: value for key, value in addresses.items() if value}),
+    )
+
+
+def read_mbox(data: bytes, name: str, options: ReadOptions) -> Document:
+    """Read a mailbox: each mail is a page, labelled with its number and subject."""
+    starts = [match.end() for match in _MBOX_FROM.finditer(data)]
+    if not starts:
+        raise ReadError("not a mailbox: no line in it begins a mail")
+    ends = [*(match.start() for match in _MBOX_FROM.finditer(data)), len(data)][1:]
+    pages: list[Page] = []
+    taken: set[str] = set()
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True), 1):
+        if number > _MAX_MAILS:
+            reason = f"more than {_MAX_MAILS:,} mails in one file: split it"
+            pages.append(Page(number, "", PageState.TOO_LONG, reason, f"mail {number} and later"))
+            break
+        pages += _mbox_mail(data[start:end], number, options, taken)
+    return Document(name, "mbox", tuple(pages))
+
+
+def _mbox_mail(data: bytes, number: int, options: ReadOptions, taken: set[str]) -> Iterator[Page]:
+    label = f"mail {number}"
+    if len(data) > _MAX_BYTES:
+        page = too_long(number, f"{len(data):,} bytes")
+        yield Page(number, "", page.state, page.reason, unique_label(label, taken))
+        return
+    try:
+        message = _parsed(_QUOTED_FROM.sub(rb"\1", data))
+        subject = clean_fact(header(message, "subject"))[:100]
+        label = f"{label}: {subject}" if subject else label
+        first, *rest = _mail_pages(message, options, taken, f"{label}, ", titled=False)
+    except ReadError as error:
+        first, rest = Page(number, "", PageState.FAILED, str(error)), []
+    yield Page(number, first.text, first.state, first.reason, unique_label(label, taken))
+    yield from rest
+
+
+def _without_wrapping(data: bytes) -> bytes:
+    """Remove the length that Apple's files begin with, or a mailbox's From line."""
+    body = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    if match := _EMLX.match(body):
+        return body[match.end() : match.end() + int(match[1])]
+    if body.startswith(b"From "):
+        return body.partition(b"\n")[2]
+    return body
+
+
+def _parsed(data: bytes) -> Message:
+    head = data[:4_096]
+    if not _HEADER_LINE.match(head):
+        raise ReadError("not an e-mail: it begins with no header such as From or Subject")
+    try:
+        return email.message_from_bytes(data, policy=email.policy.compat32)
+    except RecursionError:
+        raise ReadError("its parts are nested too deeply") from None
+    except (MessageError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ReadError(f"broken: {error_text(error)}") from None
+
+
+# Text of a mail
+
+
+def _mail_pages(
+    message: Message, options: ReadOptions, taken: set[str], prefix: str, *, titled: bool
+) -> Iterator[Page]:
+    """The page of a mail, then those of its attachments, with `prefix` before their labels."""
+    parts = MailParts()
+    collect_parts(message, parts)
+    options.extend_deadline(PAGE_SECONDS)
+    yield _own_page(message, parts, titled=titled)
+    for name, data in parts.files:
+        yield from attached_pages(name, data, options, taken, prefix)
+    if parts.leaves > MAX_LEAVES:
+        reason = f"more than {MAX_LEAVES:,} parts in one mail"
+        label = unique_label(f"{prefix}further parts", taken)
+        yield Page(None, "", PageState.FAILED, reason, label)
+
+
+def _own_page(message: Message, parts: MailParts, *, titled: bool) -> Page:
+    """The page of the mail's own text; without text, its headers alone."""
+    body = "\n\n".join(text for text in (text.strip("\n") for text in parts.texts) if text.strip())
+    if parts.encrypted:
+        return Page(None, "", PageState.ENCRYPTED, _ENCRYPTED.format(parts.encrypted))
+    if body.lstrip().startswith(_PGP):
+        return Page(None, "", PageState.ENCRYPTED, _ENCRYPTED.format("PGP"))
+    page = make_page(None, body)
+    if page.state not in (PageState.TEXT, PageState.EMPTY):
+        return page
+    keys = ["from", "to", "cc"] if titled else ["subject", "from", "to", "cc", "date"]
+    values = {key: clean_fact(header(message, key)) for key in keys}
+    lines = [f"{key.capitalize()}: {value}" for key, value in values.items() if value]
+    note = "" if page.text else "no text of its own"
+    text = "\n\n".join(filter(None, ["\n".join(lines), page.text]))
+    return Page(None, text, reason=note) if text else page
+
+
+__all__ = ["read_eml", "read_mbox"]

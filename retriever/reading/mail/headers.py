@@ -1,0 +1,76 @@
+"""Mail headers as text: decodes encoded words, guesses raw bytes, splits addresses.
+
+Headers are read as they are in the file, because the standard library loses raw bytes or fails at a
+damaged address.
+"""
+
+from __future__ import annotations
+
+import re
+from email.errors import MessageError
+from email.header import decode_header
+from email.message import Message
+from email.utils import getaddresses
+
+from retriever.reading.encodings import decode
+from retriever.reading.facts import clean_fact
+
+_MAX_HEADER = 20_000  # characters of one header
+_MAX_PEOPLE = 100
+_FOLDED = re.compile(r"\r?\n[ \t]*")
+
+
+def header(message: Message, key: str) -> str:
+    """A header's value on one line; empty if there is none."""
+    return decoded(next(iter(_raw(message, key)), ""))
+
+
+def _raw(message: Message, key: str) -> list[str]:
+    """All raw values of a header; the library's own access loses raw bytes."""
+    return [str(value) for name, value in message.raw_items() if name.lower() == key]
+
+
+def decoded(raw: str) -> str:
+    """Decode encoded words and raw bytes, and unfold lines."""
+    raw = _FOLDED.sub(" ", raw[:_MAX_HEADER])
+    try:
+        pieces = decode_header(raw) if "=?" in raw else [(raw, None)]
+        text = "".join(_piece(value, charset) for value, charset in pieces)
+    except (MessageError, ValueError, TypeError, LookupError):
+        text = _piece(raw, None)
+    return " ".join(text.split())
+
+
+def _piece(value: str | bytes, charset: str | None) -> str:
+    if isinstance(value, str):
+        try:
+            value = value.encode("ascii", "surrogateescape")
+        except UnicodeEncodeError:
+            return str(value)
+    return decode(value, charset or "") or value.decode("utf-8", "replace")
+
+
+def _addresses(message: Message, key: str) -> list[tuple[str, str]]:
+    """Pairs of name and address; split before decoding, since a name may hold a comma."""
+    raw = [_FOLDED.sub(" ", value)[:_MAX_HEADER] for value in _raw(message, key)]
+    try:
+        pairs = getaddresses(raw)[:_MAX_PEOPLE]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return []
+    return [(clean_fact(decoded(name)), clean_fact(address)) for name, address in pairs]
+
+
+def people(message: Message, key: str) -> str:
+    """The people in a header, as "Ada <ada@example.org>, Bob <…>"."""
+    named = [
+        f"{name} <{address}>" if name else address for name, address in _addresses(message, key)
+    ]
+    return ", ".join(filter(None, named)) or clean_fact(header(message, key))
+
+
+def author(message: Message) -> str:
+    """The sender: a name, or else an address."""
+    return next((name or address for name, address in _addresses(message, "from")), "")
+
+
+__all__ = ["author", "decoded", "header", "people"]

@@ -1,0 +1,300 @@
+"""PowerPoint presentations: each slide a page, its title a heading, speaker notes last.
+
+Placeholders come first, in the order of their layout, then other shapes from top to bottom and left
+to right. Tables and chart data become rows, diagrams (SmartArt) become lists. Hidden slides are
+read and marked. Slide numbers, dates and footers, which repeat on every slide, are dropped, as are
+comments and automatic picture descriptions.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from lxml import etree
+
+from retriever.reading import archives, extras
+from retriever.reading.archives import local
+from retriever.reading.errors import error_text
+from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
+from retriever.reading.options import PAGE_SECONDS, ReadOptions
+from retriever.reading.pages import make_page, too_long
+from retriever.reading.tables import rows
+from retriever.types import Document, Page, PageState, ReadError
+
+MAX_SLIDES = 5_000
+_MAX_SHAPES = 5_000  # of one slide, those in groups included
+_MAX_POINTS = 500  # of one chart
+_CALLED = "a PowerPoint presentation"
+_REPEATED = frozenset(["dt", "ftr", "sldNum", "hdr", "sldImg"])
+_TITLES = frozenset(["title", "ctrTitle"])
+_SLIDE = re.compile(r"ppt/slides/slide(\d+)\.xml")
+_RELATED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}dm"
+
+
+def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
+    """Read a PPTX file, also a show or a template."""
+    large = archives.too_large(data, _CALLED)
+    if large:
+        return Document(name, "pptx", (too_long(None, large),))
+    library: Any = extras.load("pptx", "office", "PowerPoint files")
+    try:
+        show = library.Presentation(io.BytesIO(data))
+        slides = list(islice(show.slides, MAX_SLIDES + 1))
+    # Damaged packages raise many types of exception; the user sees one message.
+    except Exception as error:  # noqa: BLE001 - see the line above
+        return Document(name, "pptx", tuple(_bare_pages(data, error)))
+    area = (show.slide_width or 0) * (show.slide_height or 0)
+    pages = [_page(number, slide, area, options) for number, slide in enumerate(slides, 1)]
+    if len(pages) > MAX_SLIDES:
+        pages[-1] = replace(
+            too_long(len(pages), f"only the first {MAX_SLIDES:,} slides are read"),
+            reason=f"only the first {MAX_SLIDES:,} slides are read; split the presentation",
+            label="further slides",
+        )
+    if not pages:
+        pages = [Page(None, "", PageState.EMPTY, "no slides in it")]
+    return Document(name, "pptx", tuple(pages), **_facts(show, slides, name))
+
+
+def _facts(show: Any, slides: list[Any], name: str) -> dict[str, Any]:
+    """Title, author, date and metadata; without a stated title that of the cover."""
+    try:
+        core = show.core_properties
+        title = clean_title(core.title, name) or clean_title(_cover(slides), name)
+        return {
+            "title": title,
+            "author": clean_author("" if core.author == "python-pptx" else core.author),
+            "date": iso_date(core.created or core.modified),
+            "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
+        }
+    except Exception:  # noqa: BLE001 - properties are optional; the text is what counts
+        return {}
+
+
+def _cover(slides: list[Any]) -> str:
+    """The title of a first slide with a cover layout."""
+    for shape in slides[0].shapes if slides else ():
+        if _placeholder(shape.element) == "ctrTitle":
+            return " ".join(_paragraphs(shape.element))
+    return ""
+
+
+def _page(number: int, slide: Any, area: int, options: ReadOptions) -> Page:
+    label = f"slide {number}"
+    try:
+        _unwrap(slide.element)
+        shapes = list(islice(_flat(slide.shapes), _MAX_SHAPES))
+        blocks = [block for shape in _in_order(shapes) if (block := _block(shape))]
+        notes = _notes(slide)
+        hidden = slide.element.get("show") in ("0", "false")
+    # A damaged slide does not affect the others.
+    except Exception as error:  # noqa: BLE001 - see the line above
+        return Page(number, "", PageState.FAILED, f"broken: {error_text(error)}", label)
+    options.extend_deadline(PAGE_SECONDS)
+    page = replace(make_page(number, "\n\n".join([*blocks, *notes]), "no text on it"), label=label)
+    if page.state is PageState.EMPTY and _is_picture(shapes, area):
+        reason = "a picture fills it: its words can only be recognised (OCR)"
+        page = replace(page, state=PageState.SCANNED, reason=reason)
+    if hidden:
+        page = replace(page, reason="; ".join(filter(None, ["a hidden slide", page.reason])))
+    return page
+
+
+def _is_picture(shapes: list[Any], area: int) -> bool:
+    """Whether pictures cover at least half of the slide."""
+    covered = 0
+    for shape in shapes:
+        if local(shape.element) == "pic":
+            covered += (shape.width or 0) * (shape.height or 0)
+    return area > 0 and 2 * covered >= area
+
+
+def _unwrap(slide: etree._Element) -> None:
+    """Replace alternative forms of content (formulas, ink) by the first one."""
+    for wrapper in [*slide.iter("{*}AlternateContent")]:
+        parent, choice = wrapper.getparent(), next(iter(wrapper), None)
+        if parent is not None and choice is not None:
+            at = parent.index(wrapper)
+            parent[at : at + 1] = list(choice)
+
+
+def _flat(shapes: Iterable[Any]) -> Iterator[Any]:
+    """All shapes, with groups replaced by their members."""
+    stack = [iter(shapes)]
+    while stack:
+        shape = next(stack[-1], None)
+        if shape is None:
+            stack.pop()
+        elif local(shape.element) == "grpSp":
+            stack.append(iter(shape.shapes))
+        else:
+            yield shape
+
+
+def _placeholder(shape: etree._Element) -> str | None:
+    """The type of a placeholder ("title", "body", "ftr", …); None for other shapes."""
+    found = next(shape.iterfind("./{*}*/{*}nvPr/{*}ph"), None)
+    return None if found is None else str(found.get("type", "obj"))
+
+
+def _in_order(shapes: list[Any]) -> list[Any]:
+    """The title, the other placeholders in layout order, then the rest by position."""
+    titles: list[Any] = []
+    held: list[tuple[int, Any]] = []
+    free: list[Any] = []
+    for shape in shapes:
+        kind = _placeholder(shape.element)
+        if kind in _TITLES:
+            titles.append(shape)
+        elif kind is None:
+            free.append(shape)
+        elif kind not in _REPEATED:
+            held.append((shape.placeholder_format.idx, shape))
+    held.sort(key=lambda pair: pair[0])
+    return [*titles, *(shape for _, shape in held), *_by_place(free)]
+
+
+def _by_place(shapes: list[Any]) -> list[Any]:
+    """From top to bottom; shapes that begin above the middle of another are beside it."""
+    ordered = sorted(shapes, key=lambda shape: (shape.top or 0, shape.left or 0))
+    bands: list[list[Any]] = []
+    middle = 0.0
+    for shape in ordered:
+        top = shape.top or 0
+        if not bands or top >= middle:
+            bands.append([])
+            middle = top + max(1, (shape.height or 0) / 2)
+        bands[-1].append(shape)
+    return [shape for band in bands for shape in sorted(band, key=lambda one: one.left or 0)]
+
+
+def _block(shape: Any) -> str:
+    """The text of a shape; empty for pictures and lines."""
+    kind = local(shape.element)
+    if kind == "graphicFrame":
+        return _frame(shape)
+    if kind != "sp":
+        return ""
+    placeholder = _placeholder(shape.element)
+    lines = [line for line in _paragraphs(shape.element, placeholder) if line.strip()]
+    if placeholder in _TITLES:
+        words = " ".join(" ".join(lines).split())
+        return f"# {words}" if words else ""
+    return "\n".join(lines)
+
+
+def _paragraphs(parent: etree._Element, placeholder: str | None = None) -> list[str]:
+    """The paragraphs of a shape, with list markers.
+
+    In content placeholders every paragraph is a list item unless it says otherwise; a single
+    paragraph is not.
+    """
+    found = [paragraph for paragraph in parent.iter("{*}p") if local(paragraph) == "p"]
+    listed = placeholder in ("obj", "body") and len([p for p in found if _words(p)]) > 1
+    return [_line(paragraph, listed=listed) for paragraph in found]
+
+
+def _line(paragraph: etree._Element, *, listed: bool) -> str:
+    words = _words(paragraph)
+    marks = {local(mark) for mark in paragraph.iterfind("./{*}pPr/*")}
+    level = next((str(p.get("lvl", "0")) for p in paragraph.iterfind("./{*}pPr")), "0")
+    if not words or "buNone" in marks or not (listed or marks & {"buChar", "buAutoNum"}):
+        return words
+    return "  " * (int(level) if level in tuple("12345678") else 0) + "- " + words
+
+
+def _words(paragraph: etree._Element) -> str:
+    pieces: list[str] = []
+    for element in paragraph.iter():
+        kind = local(element)
+        if kind == "t":
+            pieces.append(element.text or "")
+        elif kind in ("br", "tab"):
+            pieces.append("\n" if kind == "br" else "\t")
+    return "\n".join(" ".join(line.split(" ")).strip() for line in "".join(pieces).split("\n"))
+
+
+def _frame(shape: Any) -> str:
+    """A table, chart or diagram as text; empty for other objects."""
+    if shape.has_table:
+        return _table(shape.table)
+    if shape.has_chart:
+        return _chart(shape.chart)
+    data = next((found.get(_RELATED) for found in shape.element.iter("{*}relIds")), None)
+    return _diagram(shape.part.related_part(data).blob) if data else ""
+
+
+def _table(table: Any) -> str:
+    cells = (
+        rows.TableRow(
+            number,
+            ["" if cell.is_spanned else " ".join(cell.text.split()) for cell in row.cells],
+        )
+        for number, row in enumerate(table.rows, 1)
+    )
+    return "\n".join(text for _, text in rows.written(cells))
+
+
+def _chart(chart: Any) -> str:
+    """The title and the data of a chart, by category."""
+    title = ""
+    if chart.has_title and chart.chart_title.has_text_frame:
+        title = " ".join(chart.chart_title.text_frame.text.split())
+    lines = [title] if title else []
+    for plot in chart.plots:
+        series = [(str(one.name or ""), one.values) for one in islice(plot.series, 50)]
+        for at, category in enumerate(islice(plot.categories, _MAX_POINTS)):
+            points = [(name, _number(values[at])) for name, values in series if at < len(values)]
+            lines.append(rows.record([("", str(category)), *points]))
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.15g}"
+
+
+def _diagram(blob: bytes) -> str:
+    """The texts of a diagram, in document order."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    points = etree.fromstring(blob, parser).iterfind(".//{*}pt")
+    texts = (" ".join(_words(point).split()) for point in points)
+    return "\n".join(f"- {text}" for text in texts if text)
+
+
+def _notes(slide: Any) -> list[str]:
+    """The speaker notes of the slide."""
+    if not slide.has_notes_slide:
+        return []
+    frame = slide.notes_slide.notes_text_frame
+    lines = [] if frame is None else [_words(line) for line in frame._txBody.iterfind("./{*}p")]
+    text = "\n".join(line for line in lines if line.strip())
+    return [f"Notes: {text}"] if text else []
+
+
+def _bare_pages(data: bytes, error: Exception) -> Iterator[Page]:
+    """The text of the slides alone, for a package with damaged layouts or relationships."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        found = [_SLIDE.fullmatch(name) for name in archive.namelist()]
+    numbers = sorted(int(match[1]) for match in found if match)[:MAX_SLIDES]
+    pages = [_bare_page(data, number) for number in numbers]
+    if not any(page.state.readable for page in pages):
+        raise ReadError(archives.broken(error, _CALLED))
+    yield from pages
+
+
+def _bare_page(data: bytes, number: int) -> Page:
+    label = f"slide {number}"
+    try:
+        lines = _paragraphs(archives.tree(data, f"ppt/slides/slide{number}.xml"))
+    except Exception as error:  # noqa: BLE001 - the slide is damaged; the others are not
+        return Page(number, "", PageState.FAILED, f"broken: {error_text(error)}", label)
+    text = "\n".join(line for line in lines if line.strip())
+    page = replace(make_page(number, text, "no text on it"), label=label)
+    note = "the presentation is damaged: its words are read without their order and notes"
+    return replace(page, reason=note) if page.state.readable else page

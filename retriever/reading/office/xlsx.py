@@ -1,0 +1,275 @@
+"""Excel workbooks: each sheet a part, its rows with the names of their columns.
+
+New workbooks (.xlsx, .xlsm) are read with openpyxl, row by row. It gives number formats (0.125 is
+"12.5%" if the sheet shows that) and allocates nothing for empty cells. python-calamine is ten times
+as fast, but allocates every cell between the first and the last: one cell in the last corner
+exhausts the memory. Old workbooks (.xls), whose sheets are small, are read with calamine.
+
+Formulas give their stored results. Hidden sheets are read and marked. Comments, charts, text boxes
+and errors such as #N/A are dropped.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from retriever.reading import archives, extras
+from retriever.reading.errors import error_text
+from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
+from retriever.reading.office import passwords
+from retriever.reading.options import PAGE_SECONDS, ReadOptions
+from retriever.reading.tables import rows
+from retriever.types import Document, Page, PageState, ReadError
+
+MAX_CELLS = 20_000_000
+"""Maximum number of cells of a workbook, with empty cells between filled ones."""
+
+MAX_CHARACTERS = rows.MAX_TEXT // 2
+
+_CALLED = "an Excel workbook"
+_MAX_SHEETS = 2_000
+_MAX_ROW = 1_048_576  # Excel's own limit
+_SHEETS = "xl/worksheets/"
+_ERRORS = frozenset(
+    ["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#SPILL!", "#CALC!"]
+)
+# A formula without a stored result: the writing program did not calculate it.
+_UNCALCULATED = re.compile(rb"(?:</f>|<f[^>]{0,300}/>)\s*(?:<v\s*/>|<v></v>|</c>)")
+_QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]')  # parts of a number format that are no codes
+
+
+@dataclass(slots=True)
+class _Budget:
+    """The number of cells that may still be read, shared by all sheets."""
+
+    cells: int
+    characters: int = MAX_CHARACTERS
+    spent: bool = False
+
+    def walk(self, cells: int) -> bool:
+        """Take a row of `cells` cells from the budget; False if it is used up."""
+        self.cells -= cells + 1
+        self.spent = self.spent or self.cells < 0
+        return not self.spent
+
+
+def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
+    """Read an XLSX or XLSM file."""
+    large = archives.too_large(data, _CALLED, streamed=_SHEETS)
+    if large:
+        return Document(name, "xlsx", (rows.left_out(None, "", large),))
+    openpyxl: Any = extras.load("openpyxl", "office", "Excel workbooks")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl warns about every unknown extension
+        try:
+            book = openpyxl.load_workbook(
+                io.BytesIO(data), read_only=True, data_only=True, keep_links=False
+            )
+        except Exception as error:  # noqa: BLE001 - damage shows in many ways, all mean the same
+            raise ReadError(archives.broken(error, _CALLED)) from None
+        try:
+            pages = tuple(_sheet_pages(data, book, options))
+            return Document(name, "xlsx", pages or (_no_sheets(),), **_facts(book, name))
+        finally:
+            book.close()
+
+
+def read_xls(data: bytes, name: str, options: ReadOptions) -> Document:
+    """Read an XLS file (Excel until 2003)."""
+    calamine: Any = extras.load("python_calamine", "office", "old Excel workbooks")
+    try:
+        data = passwords.unlocked(data, options.passwords)
+    except passwords.Locked as reason:
+        return passwords.locked_document(name, "xls", reason)
+    budget = _Budget(MAX_CELLS)
+    pages: list[Page] = []
+    try:
+        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
+        for position, sheet in enumerate(book.sheets_metadata[:_MAX_SHEETS], 1):
+            hidden = "hidden" in str(sheet.visible).lower()
+            table = _old_rows(book.get_sheet_by_index(position - 1), budget)
+            pages += _pages(position, sheet.name, table, _note(hidden, 0), options, budget)
+    # A panic of the library is a BaseException; other ones are raised again.
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
+        raise ReadError(archives.broken(error, "an old Excel workbook")) from None
+    return Document(name, "xls", tuple(pages) or (_no_sheets(),))
+
+
+def _no_sheets() -> Page:
+    return Page(None, "", PageState.EMPTY, "no sheet with cells in it")
+
+
+def _facts(book: Any, name: str) -> dict[str, Any]:
+    """Title, author, date and metadata."""
+    core = book.properties
+    return {
+        "title": clean_title(core.title, name),
+        "author": clean_author(core.creator if core.creator != "openpyxl" else ""),
+        "date": iso_date(core.created or core.modified),
+        "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
+    }
+
+
+def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]:
+    budget = _Budget(MAX_CELLS)
+    for position, sheet in enumerate(book.worksheets, 1):
+        label = f"sheet {sheet.title}"
+        if position > _MAX_SHEETS:
+            yield rows.left_out(position, "further sheets", f"{len(book.worksheets):,} sheets")
+            return
+        try:
+            hidden = sheet.sheet_state != "visible"
+            note = _note(hidden, _uncalculated(data, sheet))
+            yield from _pages(
+                position, sheet.title, _new_rows(sheet, budget), note, options, budget
+            )
+        # A damaged sheet does not affect the others.
+        except Exception as error:  # noqa: BLE001 - see the line above
+            yield Page(position, "", PageState.FAILED, f"broken: {error_text(error)}", label)
+
+
+def _pages(
+    position: int,
+    title: str,
+    table: Iterable[rows.TableRow],
+    note: str,
+    options: ReadOptions,
+    budget: _Budget,
+) -> list[Page]:
+    """The pages of one sheet: one for each part of some hundred rows."""
+    found: list[rows.Part] = []
+    for part in rows.parts(rows.written(table, min_columns=3)):
+        found.append(part)
+        options.extend_deadline(PAGE_SECONDS)
+        budget.characters -= len(part.text)
+        if budget.characters < 0:
+            budget.spent = True
+            break
+    cut = budget.spent
+    label = f"sheet {title}"
+    pages = [
+        rows.page_of(
+            position,
+            part.text,
+            label
+            if len(found) == 1 and not cut
+            else f"{label}, {rows.span('rows', part.first, part.last)}",
+            note,
+        )
+        for part in found
+    ]
+    if cut:
+        after = f"rows after {found[-1].last}" if found else "rows"
+        pages.append(rows.left_out(position, f"{label}, {after}", after))
+    elif not found:
+        reason = "no cells with text in it" + (f"; {note}" if note else "")
+        pages.append(rows.page_of(position, "", label, reason))
+    return pages
+
+
+def _note(hidden: bool, uncalculated: int) -> str:
+    """The reason shown with a sheet; empty if there is none."""
+    notes = ["a hidden sheet"] if hidden else []
+    if uncalculated:
+        formulas = f"{uncalculated:,} formulas have" if uncalculated > 1 else "1 formula has"
+        notes.append(f"{formulas} no stored result: open and save it in a spreadsheet program")
+    return "; ".join(notes)
+
+
+def _uncalculated(data: bytes, sheet: Any) -> int:
+    """The number of formulas without a stored result."""
+    path = str(getattr(sheet, "_worksheet_path", "")).lstrip("/")
+    count = 0
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(path) as part:
+            tail = b""
+            while block := part.read(1 << 20):
+                text = tail + block
+                # A match that begins in the last bytes counts with the next block.
+                edge = max(0, len(text) - 4_096)
+                count += sum(match.start() < edge for match in _UNCALCULATED.finditer(text))
+                tail = text[edge:]
+            count += len(_UNCALCULATED.findall(tail))
+    except (KeyError, zipfile.BadZipFile, OSError, EOFError, ValueError):
+        return 0
+    return count
+
+
+def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
+    """The rows of an openpyxl sheet; its stated dimensions are ignored."""
+    sheet.reset_dimensions()
+    blank = True
+    for number, cells in enumerate(sheet.iter_rows(), 1):
+        if not budget.walk(len(cells) if number <= _MAX_ROW else MAX_CELLS):
+            return
+        texts = [_cell(cell) for cell in cells]
+        before, blank = blank, not any(texts)
+        if not (before and blank):  # a series of empty rows counts as one
+            yield rows.TableRow(number, texts)
+
+
+def _cell(cell: Any) -> str:
+    """An openpyxl cell as text; the number format is read for numbers only."""
+    value = cell.value
+    return _shown(value, cell.number_format if isinstance(value, int | float) else "")
+
+
+def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
+    """The rows of a calamine sheet, which begins with the first filled row."""
+    top = sheet.start[0] if sheet.start else 0
+    for number, cells in enumerate(sheet.iter_rows(), 1 + top):
+        if not budget.walk(len(cells)):
+            return
+        yield rows.TableRow(number, [_shown(cell) for cell in cells])
+
+
+def _shown(value: Any, number_format: str = "") -> str:
+    """A cell as text, close to its display; empty for errors.
+
+    >>> _shown(0.125, "0.0%"), _shown(0.1 + 0.2), _shown(datetime(2024, 3, 7)), _shown(3.0)
+    ('12.5%', '0.3', '2024-03-07', '3')
+    >>> _shown(True), _shown(timedelta(hours=30)), _shown("#N/A")
+    ('TRUE', '30:00', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return "" if value in _ERRORS else value.strip()
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, int | float):
+        return _number(value, number_format)
+    return _moment(value)
+
+
+def _number(value: float, number_format: str) -> str:
+    """A number with Excel's 15 digits; in per cent if displayed so."""
+    if "%" in number_format and "%" in _QUOTED.sub("", number_format):
+        return f"{value * 100:.10g}%"
+    return str(value) if isinstance(value, int) else f"{value:.15g}"
+
+
+def _moment(value: Any) -> str:
+    """Dates, times and durations as ISO 8601, without redundant zeros."""
+    if isinstance(value, datetime):
+        if value.time() == time():
+            return value.date().isoformat()
+        return value.isoformat(" ", "seconds" if value.second else "minutes")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, time):
+        return value.isoformat("seconds" if value.second else "minutes")
+    if isinstance(value, timedelta):
+        minutes, seconds = divmod(round(value.total_seconds()), 60)
+        clock = f"{minutes // 60}:{minutes % 60:02}"
+        return f"{clock}:{seconds:02}" if seconds else clock
+    return str(value)

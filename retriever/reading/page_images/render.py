@@ -1,0 +1,179 @@
+"""Pages of a PDF drawn by PDFium: as a PNG, and as characters with their places.
+
+PDFium is compiled code that meets what anybody may have written: this runs in the process in which
+files are read, and what it gives travels as bytes. See `pageview` for the other end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.reading import extras
+from retriever.reading.errors import error_text
+from retriever.reading.page_images.alignment import Characters
+from retriever.reading.pdf import open as opening
+from retriever.types import ReadError
+
+MAX_WIDTH = 3_000
+"""Pixels; nobody's screen shows more of one page."""
+
+MAX_CHARACTERS = 200_000
+"""A page with more characters is drawn, but they are not placed."""
+
+_MAX_PIXELS = 12_000_000
+_FINE = 1_000_000  # steps of a page's width and height: PDFium tells places as whole numbers
+_FAR = 500.0  # points
+_HEADER = ("width", "height", "letters", "upright")
+
+
+def answer(request: dict[str, Any]) -> bytes:
+    """What was asked of a page: `{"what": "picture"|"characters", "path", "number", …}`.
+
+    Raises ReadError, with the end of a sentence.
+    """
+    path, number = Path(request["path"]), int(request["number"])
+    with _page(path, number, request["passwords"]) as page:
+        if request["what"] == "picture":
+            return picture(page, int(request["width"]))
+        return characters(page)
+
+
+def picture(page: Any, width: int) -> bytes:
+    """The page as a PNG of this width in pixels, less where it would be huge."""
+    extras.load("PIL.Image", "ocr", "Pictures of pages")
+    points_wide, points_high = page.get_size()
+    if not (points_wide > 0 and points_high > 0):
+        raise ReadError("the page has no size")
+    most = math.sqrt(_MAX_PIXELS / (points_wide * points_high))
+    scale = min(min(width, MAX_WIDTH) / points_wide, most, MAX_WIDTH * 4 / points_high)
+    with contextlib.closing(page.render(scale=scale)) as bitmap:
+        drawn = bitmap.to_pil().convert("RGB")
+        red, green, blue = drawn.split()
+        if red.tobytes() == green.tobytes() == blue.tobytes():
+            drawn = red  # most pages are black on white: a third of the work
+        written = io.BytesIO()
+        drawn.save(written, "PNG", compress_level=3)  # twice as quick as 6 and hardly larger
+    return written.getvalue()
+
+
+def characters(page: Any) -> bytes:
+    """The page's characters as `characters_of` reads them."""
+    from pypdfium2 import raw
+
+    text = page.get_textpage()
+    count = text.count_chars()
+    if count > MAX_CHARACTERS:
+        raise ReadError(f"the page has {count:,} characters")
+    width, height = page.get_size()
+    letters = [raw.FPDFText_GetUnicode(text.raw, at) for at in range(count)]
+    places = _shown(page, _boxes(text.raw, count))
+    angles = np.array([raw.FPDFText_GetCharAngle(text.raw, at) for at in range(count)])
+    turns = np.round(angles / (math.pi / 2)) + page.get_rotation() // 90
+    upright = "".join("10"[int(turn)] for turn in turns % 2)
+    # A lone half of a pair stands for one character, so that numbers stay what they are.
+    plain = "".join(chr(code) if _is_letter(code) else "\0" for code in letters)
+    header = json.dumps(dict(zip(_HEADER, (width, height, plain, upright), strict=True))).encode()
+    return len(header).to_bytes(8, "big") + header + places.tobytes()
+
+
+def characters_of(body: bytes) -> Characters:
+    """What `characters` made."""
+    past = 8 + int.from_bytes(body[:8], "big")
+    width, height, letters, upright = (json.loads(body[8:past])[name] for name in _HEADER)
+    boxes = np.frombuffer(body, dtype="<f4", offset=past).reshape(-1, 4)
+    stands = np.frombuffer(upright.encode(), dtype=np.uint8) == ord("1")
+    return Characters(letters, boxes.astype(np.float32), stands, float(width), float(height))
+
+
+def _is_letter(code: int) -> bool:
+    return 0 < code < 0x110000 and not 0xD800 <= code < 0xE000
+
+
+def _boxes(text: Any, count: int) -> NDArray[np.float64]:
+    """Left, top, right and bottom of each character as the file has them: (count, 4).
+
+    All are 0 where a character has no place.
+    """
+    from pypdfium2 import raw
+
+    found = (raw.FS_RECTF * max(count, 1))()
+    for at in range(count):
+        if not raw.FPDFText_GetLooseCharBox(text, at, found[at]):
+            found[at] = raw.FS_RECTF()
+    boxes = np.frombuffer(found, dtype=np.float32).reshape(-1, 4)[:count].astype(np.float64)
+    return np.where(np.isfinite(boxes).all(axis=1, keepdims=True), boxes, 0.0)
+
+
+def _shown(page: Any, boxes: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The boxes in points from the upper left corner of the page as it is shown: (n, 4).
+
+    PDFium knows how the page is turned and cropped. What it does to places is linear, so three of
+    them tell it for all.
+    """
+    from pypdfium2 import raw
+
+    width, height = page.get_size()
+
+    def place(x: float, y: float) -> NDArray[np.float64]:
+        across, down = ctypes.c_int(), ctypes.c_int()
+        raw.FPDF_PageToDevice(page.raw, 0, 0, _FINE, _FINE, 0, x, y, across, down)
+        return np.array([across.value * width, down.value * height]) / _FINE
+
+    origin = place(0, 0)
+    right, up = (place(_FAR, 0) - origin) / _FAR, (place(0, _FAR) - origin) / _FAR
+    one, other = (
+        origin + boxes[:, [at]] * right + boxes[:, [at + 1]] * up for at in (0, 2)
+    )  # each (n, 2)
+    corners = np.concatenate([np.minimum(one, other), np.maximum(one, other)], axis=1)
+    corners[(boxes == 0).all(axis=1)] = 0.0
+    return corners.astype("<f4")
+
+
+# Opening
+
+
+@contextlib.contextmanager
+def _page(path: Path, number: int, passwords: Sequence[str]) -> Iterator[Any]:
+    with contextlib.closing(_document(path, passwords)) as document:
+        if not 1 <= number <= len(document):
+            raise ReadError(f"it has {len(document):,} pages")
+        try:
+            if document.get_formtype():
+                document.init_forms()  # what was written into a form is shown, too
+            with contextlib.closing(document[number - 1]) as page:
+                yield page
+        except ReadError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a file makes of it is its own fault
+            raise ReadError(f"PDFium cannot draw it: {error_text(error)}") from None
+
+
+def _document(path: Path, passwords: Sequence[str]) -> Any:
+    """PDFium's document, of the repaired file where it does not open the file itself."""
+    import pypdfium2
+
+    if not path.is_file():
+        raise ReadError("there is no such file any more")
+    for password in ("", *passwords):
+        with contextlib.suppress(pypdfium2.PdfiumError, ValueError):
+            return pypdfium2.PdfDocument(path, password=password or None)
+    try:
+        file = opening.opened(path.read_bytes(), passwords)
+        return pypdfium2.PdfDocument(file.data, password=file.password or None)
+    except opening.LockedError:
+        raise ReadError("it is encrypted, and the page does not know its password") from None
+    except (pypdfium2.PdfiumError, ValueError, OSError) as error:
+        raise ReadError(f"PDFium cannot open it: {error_text(error)}") from None
+
+
+__all__ = ["MAX_CHARACTERS", "MAX_WIDTH", "answer", "characters", "characters_of", "picture"]

@@ -1,0 +1,222 @@
+"""OCR: the pages of a PDF that are pictures, drawn by PDFium and read by Tesseract.
+
+One page at a time is drawn, read and forgotten. A page whose text was recognised is in state OCR
+and says how sure Tesseract is; one without any is EMPTY, so that no later run tries it again; any
+other stays as it was and says what stood in the way. Which pages need it, `pdf.py` says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from retriever.reading.options import OCR_SECONDS, ReadOptions
+from retriever.reading.pages import make_page
+from retriever.reading.pdf import open as opening
+from retriever.reading.pdf.text import clean_lines, known_words, rejoin_hyphens
+from retriever.reading.pictures.tesseract import MAX_SIDE, Picture, available, recognise
+from retriever.reading.recognised import OCR_VERSION, digest, is_settled, taken_over
+from retriever.types import Page, PageState, ReadError, Scan
+
+NOTHING_FOUND = "an image in which OCR found no text"
+
+_DPI = 300  # at 150 one word in fifty more is lost; above 300 only time is
+_MAX_PIXELS = 25_000_000  # an A3 sheet at 300 dpi is 17 million
+_TO_READ = (PageState.SCANNED, PageState.GARBLED)
+
+
+def recognised(data: bytes, pages: Sequence[Page], options: ReadOptions) -> tuple[Page, ...]:
+    """The pages of the PDF in `data`, those without usable text read from their pictures.
+
+    Text that is known of a page, or of its picture, is taken over; without that and without
+    languages in `options.ocr` nothing changes. `options.extend_deadline` is called before each.
+    """
+    tried = [page for page in pages if page.state in _TO_READ and page.number and not page.label]
+    if not tried or not (options.ocr or options.known.pages):
+        return tuple(pages)
+    file = digest(data)
+    kept = {page.number: _kept(page, file, options) for page in tried}
+    rest = [page for page in tried if kept[page.number] is None]
+    fresh = _fresh(data, rest, file, options)
+    made = [
+        (kept.get(page.number) or fresh.get(page.number, page)) if page in tried else page
+        for page in pages
+    ]
+    return tuple(_joined(made, {page.text for page in options.known.pages}))
+
+
+def _kept(page: Page, file: str, options: ReadOptions) -> Page | None:
+    """The page with the text known of it, if it need not be recognised again."""
+    known = options.known.at(file, page.number)
+    if known is None or not is_settled(known, options.ocr, insist=options.insist):
+        return None
+    return taken_over(known, page, Scan(file, page.number))
+
+
+def _fresh(
+    data: bytes, pages: Sequence[Page], file: str, options: ReadOptions
+) -> dict[int | None, Page]:
+    """What becomes of pages whose pictures have to be looked at, by number."""
+    reason = available(options.ocr) if options.ocr else ""
+    if not pages or (not options.known.has_pictures and (reason or not options.ocr)):
+        found = {page.number: _unread(page, reason) if reason else page for page in pages}
+    else:
+        found = _read(data, pages, file, options, reason)
+    return {
+        page.number: _as_known(found[page.number], options.known.at(file, page.number), file)
+        for page in pages
+    }
+
+
+def _as_known(page: Page, known: Page | None, file: str) -> Page:
+    """The page; where it could not be recognised anew, with the text known of it."""
+    if known is None or page.state not in _TO_READ:
+        return page
+    return taken_over(known, page, Scan(file, page.number))
+
+
+def picture_page(
+    page: Page, picture: Picture, file: str, options: ReadOptions, reason: str = ""
+) -> Page:
+    """`page` of `file` with the text of its picture: OCR, EMPTY, or as it was.
+
+    Text known of the picture is taken over. `reason` says why nothing can be recognised. Raises
+    ReadError when it could not be read, and none is known.
+    """
+    scan = Scan(file, page.number, picture.digest, options.ocr, OCR_VERSION)
+    known = options.known.of_picture(scan.picture)
+    if known is not None and is_settled(
+        known, "" if reason else options.ocr, insist=options.insist
+    ):
+        return taken_over(known, page, scan)
+    if reason:
+        raise ReadError(reason)
+    if not options.ocr:
+        return page
+    try:
+        return replace(page_of(page.number, picture, options.ocr), scan=scan)
+    except ReadError:
+        if known is None:
+            raise
+        return taken_over(known, page, scan)
+
+
+def page_of(number: int | None, picture: Picture, languages: str) -> Page:
+    """The page for a picture: OCR or EMPTY. Raises ReadError when it could not be read."""
+    found = recognise(picture, languages)
+    made = make_page(number, clean_lines(found.text), NOTHING_FOUND)
+    if made.state is PageState.GARBLED:
+        raise ReadError(f"OCR made no words of it; is it in another language than {languages}?")
+    return replace(made, state=PageState.OCR, reason=found.said) if made.text else made
+
+
+def _read(
+    data: bytes, pages: Sequence[Page], file: str, options: ReadOptions, reason: str
+) -> dict[int | None, Page]:
+    """What became of each page, by its number."""
+    try:
+        with _opened(data, options, max(page.number or 1 for page in pages)) as document:
+            return {page.number: _one(document, page, file, options, reason) for page in pages}
+    except ReadError as error:
+        return {page.number: _stays(page, reason or str(error), options) for page in pages}
+
+
+def _one(document: Any, page: Page, file: str, options: ReadOptions, reason: str) -> Page:
+    options.extend_deadline(OCR_SECONDS)
+    try:
+        picture = _drawn(document, page.number or 1)
+        made = picture_page(page, picture, file, options, reason)
+    except ReadError as error:
+        return _stays(page, str(error), options)
+    if made.state is PageState.EMPTY and page.state is PageState.GARBLED:
+        return _unread(page, "OCR found no text either")
+    return made
+
+
+def _stays(page: Page, reason: str, options: ReadOptions) -> Page:
+    """The page as it was; what stood in the way is of interest where it was to be recognised."""
+    return _unread(page, reason) if options.ocr else page
+
+
+def _unread(page: Page, reason: str) -> Page:
+    """The page as it was, with what stood in the way."""
+    before = "an image without text" if page.state is PageState.SCANNED else page.reason
+    return replace(page, reason=f"{before}; {reason}" if before else reason)
+
+
+def _joined(pages: Sequence[Page], kept: Container[str]) -> Iterator[Page]:
+    """Words cut at line ends put together, by the words of the whole document.
+
+    Pages whose text was taken over, and is among `kept`, stay exactly as they were.
+    """
+    words = known_words(page.text for page in pages)
+    for page in pages:
+        if page.state is PageState.OCR and page.text not in kept:
+            yield replace(page, text=rejoin_hyphens(page.text, words))
+        else:
+            yield page
+
+
+# PDFium
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, options: ReadOptions, count: int) -> Iterator[Any]:
+    """PDFium's document of at least `count` pages; ReadError where it does not open."""
+    if not options.allow_native:
+        raise ReadError("PDFium ended the process that read it, so it is not drawn")
+    with contextlib.closing(_document(data, options.passwords)) as document:
+        if len(document) < count:
+            raise ReadError(f"PDFium finds only {len(document):,} pages in it")
+        yield document
+
+
+def _document(data: bytes, passwords: Sequence[str]) -> Any:
+    """PDFium's document, of the repaired file where it does not open the file itself."""
+    import pypdfium2
+
+    for password in ("", *passwords):
+        with contextlib.suppress(pypdfium2.PdfiumError, ValueError):
+            return pypdfium2.PdfDocument(data, password=password or None)
+    try:
+        file = opening.opened(data, passwords)
+        return pypdfium2.PdfDocument(file.data, password=file.password or None)
+    except (pypdfium2.PdfiumError, opening.LockedError, ValueError) as error:
+        raise ReadError(f"PDFium cannot open it: {_said(error)}") from None
+
+
+def _drawn(document: Any, number: int) -> Picture:
+    """The page's picture, at 300 dpi unless it would be too large."""
+    try:
+        with contextlib.closing(document[number - 1]) as page:
+            scale = _scale(*page.get_size())
+            with contextlib.closing(page.render(scale=scale, grayscale=True)) as bitmap:
+                grey = bitmap.to_numpy().tobytes()  # (H, W) or (H, W, 1), uint8, without padding
+                width, height = bitmap.width, bitmap.height
+    # PDFium's own error is a RuntimeError.
+    except (RuntimeError, IndexError, ValueError, OverflowError) as error:
+        raise ReadError(f"PDFium cannot draw it: {_said(error)}") from None
+    return Picture(width, height, grey, max(70, round(scale * 72)))
+
+
+def _scale(width: float, height: float) -> float:
+    """Pixels for each of PDF's units (1/72 inch).
+
+    >>> _scale(612, 792) * 72, round(_scale(7200, 7200) * 72)
+    (300.0, 50)
+    """
+    if not (width > 0 and height > 0):
+        raise ReadError("the page has no size")
+    limit = min(math.sqrt(_MAX_PIXELS / (width * height)), MAX_SIDE / max(width, height))
+    return min(_DPI / 72, limit)
+
+
+def _said(error: Exception) -> str:
+    words = " ".join(str(error).split())[:150].rstrip(".")
+    return words[:1].lower() + words[1:] if words else type(error).__name__
+
+
+__all__ = ["NOTHING_FOUND", "available", "page_of", "picture_page", "recognised"]

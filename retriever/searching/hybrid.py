@@ -1,0 +1,294 @@
+"""Query → hits: two sides, dense and keyword, fused by adding z-normalised scores.
+
+For each query and side, mean and deviation are taken over *all* chunks (a chunk without a query
+word has keyword score 0), so a side that tells the chunks apart clearly weighs more than one that
+does not. Rank fusion throws exactly that away and was measured worse than BM25 alone. Where the
+dense side is misleading in a corpus, it weighs less (see `fusion`). What is found first is taken
+for right, and the query asked again with it (see `feedback`).
+
+All of it is asked of one snapshot, so that both sides, their statistics, vectors and texts are of
+one generation. This module asks a snapshot and a query vector; it does not know how either came to
+be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from retriever.arrays import DoubleScores, Scores, Vectors
+from retriever.searching.feedback import NEAREST, SHARE, Feedback, drawn, expansion, passages_for
+from retriever.searching.options import Mode, as_mode, check_count
+from retriever.searching.query_syntax import says_something
+from retriever.searching.toc import only_refers, ranked
+from retriever.storage.backends import ScoredIds, Snapshot
+from retriever.storage.filters import Filter
+from retriever.text.analyzer import query_terms
+from retriever.types import Chunk, Expansion, Hit
+
+CANDIDATES = 200
+"""At least so many chunks of each side are looked at, whatever `k`."""
+
+BLOCK = 64
+"""Texts, or scores by vector, of so many chunks are fetched at once."""
+
+
+def search(
+    snapshot: Snapshot,
+    query: str,
+    embed: Callable[[str], Vectors],
+    *,
+    k: int = 10,
+    mode: str = "hybrid",
+    where: Filter | None = None,
+    by_file: bool = False,
+    tolerant: bool = False,
+    feedback: bool = True,
+) -> list[Hit]:
+    """The `k` best chunks for `query` (with `by_file` the best chunk of each of `k` documents).
+
+    `embed` gives a query's raw vector (dim,); it is not called in keyword mode, nor when there is
+    nothing to search. Any text is a legal query; one of punctuation alone finds nothing, symbols
+    (😀, €) are left to the dense side. `tolerant`: for a word that occurs nowhere keywords take the
+    nearest ones (see `Snapshot.keyword`). With `feedback` a hybrid search is asked again with what
+    its first passages say (see `retriever.searching.feedback`); the hits' `dense` and `keyword`
+    remain those of the query alone. Tables of contents and the like are lowered (see `contents`).
+
+    The result is the same as if all chunks had been scored on both sides where the store is exact
+    ("Flat"). The proof needs the nearest chunks: one that is not among them has no larger cosine
+    than the last of these. A store that picks candidates by compressed vectors (SQ8, PQ) or by a
+    graph or lists (HNSW, IVF) scores its candidates exactly, so all scores are right, but it may
+    miss one of the nearest; such a chunk is found only if its words bring it among the candidates.
+
+    Raises UsageError for an impossible `k` or `mode`.
+    """
+    check_count(k)
+    chosen = as_mode(mode)
+    if not says_something(query) or not snapshot.passages.count():
+        return []
+    vector = None if chosen is Mode.KEYWORD else embed(query)
+    again = None
+    if feedback and chosen is Mode.HYBRID and vector is not None:
+        again = asked_again(snapshot, query, vector, tolerant=tolerant)
+    if again is None or vector is None:
+        return _Question(snapshot, query, vector, where, tolerant).best(chosen, k, by_file=by_file)
+    ask = _Question(snapshot, query, again.vector, where, tolerant, again.expansion)
+    return _own_scores(
+        snapshot, query, vector, ask.best(chosen, k, by_file=by_file), tolerant=tolerant
+    )
+
+
+def asked_again(
+    snapshot: Snapshot, query: str, vector: Vectors, *, tolerant: bool = False
+) -> Feedback | None:
+    """The query as it is asked the second time in hybrid mode; None where that changes nothing.
+
+    What is taken for right comes of the whole index, whatever the filter, so that a chunk's score
+    does not depend on it. `vector`: raw, (dim,).
+    """
+    total = snapshot.passages.count()
+    count = passages_for(total)
+    if not count:
+        return None
+    first = _Question(snapshot, query, vector, None, tolerant).best(Mode.HYBRID, count)
+    if not first or first[0].score <= 0:
+        return None  # nothing tells them from the rest
+    ids = [hit.chunk.id for hit in first]
+    nearest = snapshot.passages.vectors(ids[:NEAREST])
+    share = SHARE * min(1.0, snapshot.dense_weight)
+    added = expansion(
+        list(zip([hit.score for hit in first], snapshot.passages.terms(ids), strict=True)),
+        len(query_terms(query)),
+        snapshot.passages.document_frequencies,
+        total,
+        share,
+    )
+    return Feedback(added, *drawn(vector, nearest, snapshot.calibration, share))
+
+
+def _own_scores(
+    snapshot: Snapshot, query: str, vector: Vectors, hits: list[Hit], *, tolerant: bool
+) -> list[Hit]:
+    """The hits with the two sides' scores of the query alone."""
+    ids = [hit.chunk.id for hit in hits]
+    dense = snapshot.dense_scores(vector, ids).tolist()
+    keyword = snapshot.keyword_scores(query, ids, tolerant=tolerant).tolist()
+    return [
+        replace(hit, dense=one, keyword=other)
+        for hit, one, other in zip(hits, dense, keyword, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    """Chunks by score, best first. The first `settled` stand where they would among all chunks.
+
+    `dense` and `keyword` are each side's scores of the same chunks, `exhausted` that there are no
+    other chunks to be found.
+    """
+
+    ids: list[str]
+    scores: list[float]
+    dense: list[float] | None
+    keyword: list[float] | None
+    settled: int
+    exhausted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One query against one snapshot: its raw vector, if any, and words added to it, if any."""
+
+    snapshot: Snapshot
+    query: str
+    vector: Vectors | None
+    where: Filter | None
+    tolerant: bool
+    expansion: Expansion | None = None
+
+    def best(self, mode: Mode, k: int, *, by_file: bool = False) -> list[Hit]:
+        """The `k` best chunks, from as many candidates as it takes to be certain."""
+        depth = max(CANDIDATES, 2 * k)
+        wanted = k
+        while True:
+            ranking = self.ranking(mode, depth, wanted)
+            hits = self.hits(ranking, k, by_file=by_file)
+            if len(hits) == k or ranking.exhausted:
+                return hits
+            depth, wanted = 4 * depth, 4 * depth
+
+    def ranking(self, mode: Mode, depth: int, wanted: int) -> _Ranking:
+        """The chunks among each side's `depth` best, ordered by both.
+
+        Of those that cannot be among the `wanted` best of them some may be left out.
+        """
+        vector = self.vector
+        if mode is Mode.KEYWORD or vector is None:
+            side = self._keyword(depth)
+            scores = side.scores.tolist()
+            return _Ranking(list(side.ids), scores, None, scores, *_single(side, depth))
+        dense = self.snapshot.dense(vector, depth, self.where)
+        if mode is Mode.DENSE:
+            scores = dense.scores.tolist()
+            return _Ranking(list(dense.ids), scores, scores, None, *_single(dense, depth))
+        keyword = self._keyword(depth)
+        return self._fused(vector, dense, keyword, depth, wanted)
+
+    def _keyword(self, depth: int) -> ScoredIds:
+        return self.snapshot.keyword(
+            self.query, depth, self.where, tolerant=self.tolerant, expansion=self.expansion
+        )
+
+    def _fused(
+        self, vector: Vectors, dense: ScoredIds, keyword: ScoredIds, depth: int, wanted: int
+    ) -> _Ranking:
+        """Both sides' chunks by the sum of their standardised scores; equal ones by id.
+
+        Dense scores are dear. A chunk that is not among the nearest has no more than the last of
+        these (see `search` for stores that may miss one): chunks are asked for by what they can
+        reach, until none can reach the `wanted` best.
+        """
+        ids = list(dense.ids)
+        keyword_scores = _completed(
+            ids,
+            keyword,
+            lambda missing: self.snapshot.keyword_scores(
+                self.query, missing, tolerant=self.tolerant, expansion=self.expansion
+            ),
+        )
+        dense_scores = dense.scores.astype(np.float64)
+        weight = self.snapshot.dense_weight
+        total = weight * dense.standardised(dense_scores)
+        total += keyword.standardised(keyword_scores)
+        near = set(ids)
+        others = [at for at, id_ in enumerate(keyword.ids) if id_ not in near]
+        words = keyword.scores.astype(np.float64)[others]
+        most = _most_unseen(dense, keyword, depth, weight)
+        for start in range(0, len(others), BLOCK):
+            reach = _reach(dense, keyword, words[start], weight)
+            if len(total) >= wanted and reach < np.partition(total, -wanted)[-wanted]:
+                most = max(most, reach)
+                break
+            some = [keyword.ids[at] for at in others[start : start + BLOCK]]
+            theirs = self.snapshot.dense_scores(vector, some).astype(np.float64)
+            known = words[start : start + BLOCK]
+            ids += some
+            dense_scores = np.append(dense_scores, theirs)
+            keyword_scores = np.append(keyword_scores, known)
+            both = weight * dense.standardised(theirs) + keyword.standardised(known)
+            total = np.append(total, both)
+        order = sorted(range(len(ids)), key=lambda at: (-total[at], ids[at]))
+        scores = [float(total[at]) for at in order]
+        return _Ranking(
+            ids=[ids[at] for at in order],
+            scores=scores,
+            dense=dense_scores[order].tolist(),
+            keyword=keyword_scores[order].tolist(),
+            settled=sum(score > most for score in scores),
+            exhausted=len(dense.ids) < depth and len(keyword.ids) < depth,
+        )
+
+    def hits(self, ranking: _Ranking, k: int, *, by_file: bool) -> list[Hit]:
+        """The `k` best of what is settled; with `by_file`, the first of each document."""
+        hits: list[Hit] = []
+        seen: set[str] = set()
+        found = (
+            (ranking.scores[at], only_refers(chunk.text), (at, chunk))
+            for at, chunk in self._chunks(ranking.ids[: ranking.settled], BLOCK if by_file else k)
+        )
+        for score, (at, chunk) in ranked(found, complete=ranking.exhausted):
+            if by_file and chunk.document_id in seen:
+                continue
+            seen.add(chunk.document_id)
+            hits.append(
+                Hit(
+                    rank=len(hits) + 1,
+                    score=score,
+                    chunk=chunk,
+                    dense=None if ranking.dense is None else ranking.dense[at],
+                    keyword=None if ranking.keyword is None else ranking.keyword[at],
+                )
+            )
+            if len(hits) == k:
+                break
+        return hits
+
+    def _chunks(self, ids: list[str], block: int) -> Iterator[tuple[int, Chunk]]:
+        """Places and chunks, in order."""
+        for start in range(0, len(ids), block):
+            yield from enumerate(self.snapshot.catalog.get(ids[start : start + block]), start)
+
+
+def _single(side: ScoredIds, depth: int) -> tuple[int, bool]:
+    """How much of one side's own order is settled: all of it; and whether there is no more."""
+    return len(side.ids), len(side.ids) < depth
+
+
+def _most_unseen(dense: ScoredIds, keyword: ScoredIds, depth: int, weight: float) -> float:
+    """What a chunk among neither side's `depth` best scores at most: the sum of their last ones."""
+    if len(dense.ids) < depth:
+        return -np.inf  # there is none: the dense side scores every chunk
+    last = keyword.scores[-1] if len(keyword.ids) == depth else 0.0
+    return _reach(dense, keyword, last, weight)
+
+
+def _reach(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) -> float:
+    """What a chunk with this keyword score has at most, if it is not among the nearest.
+
+    A bound as far as the store finds the nearest, see `search`.
+    """
+    if not len(dense.scores):
+        return -np.inf  # the dense side scores every chunk: there is no other
+    ends = np.array([dense.scores[-1]], np.float64), np.array([words], np.float64)
+    return float(weight * dense.standardised(ends[0])[0] + keyword.standardised(ends[1])[0])
+
+
+def _completed(ids: list[str], side: ScoredIds, ask: Callable[[list[str]], Scores]) -> DoubleScores:
+    """The side's score of every id: (n,)."""
+    known = dict(zip(side.ids, side.scores.tolist(), strict=True))
+    missing = [chunk_id for chunk_id in ids if chunk_id not in known]
+    if missing:
+        known.update(zip(missing, ask(missing).tolist(), strict=True))
+    return np.array([known[chunk_id] for chunk_id in ids], dtype=np.float64)

@@ -1,0 +1,68 @@
+"""Maximal marginal relevance: results that do not all say the same (Carbonell & Goldstein 1998).
+
+One result after the other is chosen, each time the one with the largest
+
+    λ · relevance − (1 − λ) · the largest cosine with a result chosen before
+
+The first is the most relevant one. Equal ones keep their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.arrays import Vectors, normalise
+from retriever.searching.options import check_diversity
+from retriever.types import Hit
+
+POOL = 5
+"""So many candidates for each result are looked at."""
+
+
+def most_marginal(
+    relevance: Sequence[float] | NDArray[np.floating], vectors: Vectors, k: int, weight: float
+) -> list[int]:
+    """The places of `k` candidates in the order they are chosen.
+
+    `relevance` (n,) larger is better, `vectors` (n, dim) of any length, `weight` λ in [0, 1].
+
+    >>> vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    >>> most_marginal([0.9, 0.8, 0.5], vectors, 3, 0.5)
+    [0, 2, 1]
+    """
+    wanted = np.asarray(relevance, dtype=np.float64)
+    if not len(wanted) or k < 1:
+        return []
+    given = np.asarray(vectors, dtype=np.float64)
+    units = normalise(given)
+    chosen = [int(np.argmax(wanted))]
+    nearest = np.full(len(wanted), -np.inf)  # cosine with the nearest one chosen
+    while len(chosen) < min(k, len(wanted)):
+        nearest = np.maximum(nearest, units @ units[chosen[-1]])
+        gain = weight * wanted - (1 - weight) * nearest
+        gain[chosen] = -np.inf
+        chosen.append(int(np.argmax(gain)))
+    return chosen
+
+
+def diversified(hits: Sequence[Hit], vectors: Vectors, k: int, diversity: float) -> list[Hit]:
+    """`k` of the hits, best first, chosen with λ = 1 - `diversity`; `vectors` (n, dim) are theirs.
+
+    Relevance is the score, from 0 for the worst hit to 1 for the best, so that it is of the size of
+    a cosine in every mode. Scores stay what they are, so they need not fall from hit to hit; ranks
+    are counted anew. Raises UsageError for a diversity outside of [0, 1].
+    """
+    check_diversity(diversity)
+    scores = np.array([hit.score for hit in hits], dtype=np.float64)
+    relevance = scores - scores.min() if len(scores) else scores
+    if relevance.any():
+        relevance /= relevance.max()
+    chosen = most_marginal(relevance, vectors, k, 1 - diversity)
+    return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
+
+
+__all__ = ["POOL", "diversified", "most_marginal"]

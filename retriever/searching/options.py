@@ -1,0 +1,339 @@
+"""How an index is searched: every option of a search, its default, and what is refused.
+
+`SearchOptions` is the one place for them. `Index.search`, the command line, the page, the
+evaluation and the LangChain retriever take their options and defaults from here, and `to_json` and
+`from_json` are how they travel between processes. It runs nothing and knows no index.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+
+from retriever.settings import RERANK_SECONDS
+from retriever.types import UsageError
+
+if TYPE_CHECKING:
+    from retriever.storage.filters import Filter
+
+
+class Mode(StrEnum):
+    """Which sides answer a query."""
+
+    HYBRID = "hybrid"
+    DENSE = "dense"
+    KEYWORD = "keyword"
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The words of a passage that reach into `text[start:end]`; `weight` < 0: less like this."""
+
+    chunk_id: str
+    start: int
+    end: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """`weights` are those of the query's words, in order (see `Index.query_words`), none for 1."""
+
+    weights: tuple[float, ...] = ()
+    marked: tuple[Marked, ...] = ()
+
+    def __post_init__(self) -> None:
+        numbers = (*self.weights, *(one.weight for one in self.marked))
+        if not all(map(math.isfinite, numbers)):
+            raise UsageError("a weight must be a number, such as 0, 0.5, 2 or -1")
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether it is the plain query."""
+        return not self.marked and all(weight == 1 for weight in self.weights)
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Read `{"weights": [1, 0], "marked": [{"chunk_id": …, "start": 0, "end": 9}]}`.
+
+        Raises UsageError for anything else.
+        """
+        try:
+            given = dict(_mapping(value))
+            weights = tuple(map(float, _several(given.pop("weights", ()))))
+            marked = tuple(_marked(one) for one in _several(given.pop("marked", ())))
+            if not given:
+                return cls(weights, marked)
+        except (TypeError, ValueError):
+            pass
+        raise UsageError(
+            'steering is written {"weights": [1, 0.5], "marked": [{"chunk_id": "…", "start": 0, '
+            f'"end": 9, "weight": 1}}]}}; this is not: {value!r}'
+        )
+
+
+class SearchChanges(TypedDict, total=False):
+    """The fields of `SearchOptions` but for `k`, as keyword arguments: for type checkers only."""
+
+    mode: str
+    where: Filter | Mapping[str, Any] | None
+    by_file: bool
+    syntax: bool
+    typos: bool | None
+    feedback: bool
+    fold: bool
+    diversity: float
+    context: int
+    min_match: float | None
+    rerank: int
+    rerank_seconds: float
+    steering: Steering | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """The options of a search; those of `Index.search`, with their defaults.
+
+    What is searched:
+
+    - `k`: the number of results, at least 1.
+    - `mode`: "hybrid", "dense" (by vectors) or "keyword" (BM25).
+    - `where`: a filter, e.g. `{"format": "pdf", "path": {"glob": "reports/**"}, "date": {"gte":
+      "2024"}}` (see `retriever.storage.filters`). It holds before the search.
+    - `by_file`: the best passage of each of the `k` best files.
+    - `min_match`: only results with at least this match, from 0 to 1. With 0.95, one question in
+      twenty passes that has no answer here (see `retriever.searching.match`).
+
+    How the query is read:
+
+    - `syntax`: operators such as `"quoted words"`, `+word`, `-word`, `file:`, `type:`, `page:` and
+      `date:` are read (see `retriever.searching.query_syntax`). Without it the query is plain text.
+    - `typos`: a word that occurs nowhere is taken for a typing error, and the nearest words are
+      looked for (see `Index.corrections`). None: as `syntax`.
+    - `feedback`: a hybrid search is repeated with what its first passages say (see
+      `retriever.searching.feedback`). A steered search has none: it follows its weights alone.
+    - `steering`: weights of the query's words, or parts of passages that more or less is wanted of
+      (see `retriever.searching.steering`). Not in keyword mode.
+
+    How results are made of passages:
+
+    - `fold`: near-duplicates are one result, and so are passages that follow each other (see
+      `retriever.searching.grouping`). Without it every passage stands by itself.
+    - `diversity`: from 0 to 1, MMR; more prefers results unlike those above (see
+      `retriever.searching.mmr`).
+    - `context`: the number of passages before and after each result that are added to its text.
+    - `rerank`: the number of first results that the index's model puts into a new order; 0: none.
+    - `rerank_seconds`: the time limit for it, roughly; infinity: none.
+
+    Raises UsageError, with the name and the value, for one that is impossible.
+    """
+
+    k: int = 10
+    mode: str = Mode.HYBRID
+    where: Filter | Mapping[str, Any] | None = None
+    by_file: bool = False
+    syntax: bool = True
+    typos: bool | None = None
+    feedback: bool = True
+    fold: bool = True
+    diversity: float = 0.0
+    context: int = 0
+    min_match: float | None = None
+    rerank: int = 0
+    rerank_seconds: float = RERANK_SECONDS
+    steering: Steering | None = None
+
+    def __post_init__(self) -> None:
+        _check_kinds(self)
+        object.__setattr__(self, "mode", as_mode(self.mode))
+        check_count(self.k)
+        check_budget(self.rerank, self.rerank_seconds)
+        check_diversity(self.diversity)
+        check_match(self.min_match)
+        if self.context < 0:
+            raise UsageError(f"context must be at least 0 passages; it is {self.context}")
+        if self.where is not None:
+            object.__setattr__(self, "where", _filter(self.where))
+
+    @property
+    def tolerant(self) -> bool:
+        """Whether a word that occurs nowhere is taken for a typing error."""
+        return self.syntax if self.typos is None else self.typos
+
+    def changed(self, k: int | None = None, **changes: Unpack[SearchChanges]) -> SearchOptions:
+        """The same with other values for some fields; `k` None leaves it as it is.
+
+        Raises UsageError for a name that is no option, and for an impossible value.
+
+        >>> SearchOptions(fold=False).changed(5, diversity=0.3) == SearchOptions(
+        ...     k=5, fold=False, diversity=0.3)
+        True
+        """
+        check_names(changes)
+        if k is not None:
+            return replace(self, k=k, **changes)
+        return replace(self, **changes) if changes else self
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as plain JSON; no time limit for reranking is null.
+
+        >>> SearchOptions(k=3, mode="keyword").to_json()["mode"]
+        'keyword'
+        """
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values["mode"] = str(self.mode)
+        if self.where is not None:
+            values["where"] = _filter(self.where).to_json()
+        if self.steering is not None:
+            steering = asdict(self.steering)
+            values["steering"] = {name: list(several) for name, several in steering.items()}
+        if math.isinf(self.rerank_seconds):
+            values["rerank_seconds"] = None
+        return values
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gives; a name left out has its default.
+
+        Raises UsageError for a name that is no option, and for an impossible value.
+
+        >>> SearchOptions.from_json({"k": 3, "literal": True})
+        Traceback (most recent call last):
+        ...
+        retriever.types.UsageError: 'literal' is no search option; there are k, mode, where, \
+by_file, syntax, typos, feedback, fold, diversity, context, min_match, rerank, rerank_seconds, \
+steering
+        """
+        if not isinstance(value, Mapping):
+            raise UsageError(f"search options are a JSON object; this is not: {value!r}")
+        given = dict(value)
+        check_names(given)
+        if given.get("steering") is not None:
+            given["steering"] = Steering.from_json(given["steering"])
+        if "rerank_seconds" in given and given["rerank_seconds"] is None:
+            given["rerank_seconds"] = math.inf
+        return cls(**given)
+
+
+def check_names(given: Iterable[str]) -> None:
+    """Raise UsageError for names that are no search options."""
+    names = [each.name for each in fields(SearchOptions)]
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        told = ", ".join(map(repr, unknown))
+        are = "is no search option" if len(unknown) == 1 else "are no search options"
+        raise UsageError(f"{told} {are}; there are {', '.join(names)}")
+
+
+def as_mode(name: str) -> Mode:
+    """The mode of this name. Raises UsageError if there is none."""
+    try:
+        return Mode(name)
+    except ValueError:
+        raise UsageError(f"unknown mode {name!r}: use {', '.join(Mode)}") from None
+
+
+def check_count(k: int) -> None:
+    """Raise UsageError for a number of results below 1."""
+    if k < 1:
+        raise UsageError(f"the number of results must be at least 1; it is {k}")
+
+
+def check_budget(count: int, seconds: float) -> None:
+    """Raise UsageError for a number of hits or a time that cannot be meant."""
+    if count < 0:
+        raise UsageError(f"the number of results to rerank must be at least 0; it is {count}")
+    if not seconds > 0:
+        raise UsageError(f"the time for reranking must be more than 0 seconds; it is {seconds:g}")
+
+
+def check_diversity(diversity: float) -> None:
+    """Raise UsageError for a diversity outside of [0, 1]."""
+    if not 0 <= diversity <= 1:
+        raise UsageError(f"the diversity must be from 0 to 1; it is {diversity:g}")
+
+
+def check_match(least: float | None) -> None:
+    """Raise UsageError for a threshold that no match could be compared with."""
+    if least is not None and not 0 <= least <= 1:
+        raise UsageError(f"the least match must be from 0 to 1; it is {least:g}")
+
+
+def _filter(where: Filter | Mapping[str, Any]) -> Filter:
+    from retriever.storage.filters import (
+        Filter,  # not before it is needed: `wva --help` starts without
+    )
+
+    return where if isinstance(where, Filter) else Filter.parse(where)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _truth(value: object) -> bool:
+    # Also a NumPy truth value, or 0 and 1.
+    return not isinstance(value, str | Sequence) and value in (True, False)
+
+
+_KINDS: tuple[tuple[str, Callable[[object], bool], tuple[str, ...]], ...] = (
+    ("a whole number", _whole, ("k", "context", "rerank")),
+    ("a number", _number, ("diversity", "rerank_seconds", "min_match")),
+    ("true or false", _truth, ("by_file", "syntax", "typos", "feedback", "fold")),
+    ("a text", lambda value: isinstance(value, str), ("mode",)),
+    ("a Steering", lambda value: isinstance(value, Steering), ("steering",)),
+)
+"""What a value must be, the test for it, and the fields it is asked of."""
+
+_MAY_BE_NONE = ("min_match", "typos", "steering")
+
+
+def _check_kinds(options: SearchOptions) -> None:
+    """Raise UsageError for a value of another type than its field's: JSON may say anything."""
+    for what, fits, names in _KINDS:
+        for name in names:
+            value = getattr(options, name)
+            if not fits(value) and not (value is None and name in _MAY_BE_NONE):
+                raise UsageError(f"{name} must be {what}; it is {value!r}")
+
+
+def _marked(value: object) -> Marked:
+    marked = Marked(**_mapping(value))
+    if not (isinstance(marked.chunk_id, str) and _whole(marked.start) and _whole(marked.end)):
+        raise TypeError
+    return marked
+
+
+def _several(value: object) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise TypeError
+    return value
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return value
+
+
+__all__ = [
+    "Marked",
+    "Mode",
+    "SearchChanges",
+    "SearchOptions",
+    "Steering",
+    "as_mode",
+    "check_budget",
+    "check_count",
+    "check_diversity",
+    "check_match",
+    "check_names",
+]

@@ -1,0 +1,231 @@
+"""What people type into a search box → a text to search for, and conditions on what is found.
+
+    "access control" -draft +budget file:reports type:pdf page:3-7 after:2023
+
+- `"quoted words"` must stand in the passage side by side, `+word` must occur, `-word` and
+  `-"quoted words"` must not, in any form of the words, as keyword search knows them.
+- `file:` is a part of the path or a pattern, `type:` a format or an ending, `page:` a page or a
+  range; `date:2023`, `date:2023..2024`, `after:2023` (from then on) and `before:2024` (earlier)
+  look at the document's date. With `-` before it such a condition must not hold. A value may be
+  quoted: `file:"my notes"`.
+
+Everything else is plain text, also what merely looks alike: a quote without its partner, `24"`,
+`C++`, `-5 °C`, `+49 30`, `e-mail`, `12:30`, `https://…`, `page:last`. A query that leaves
+nothing to look for (`-draft`) is plain text as a whole. So any text is a query.
+
+Conditions are filters: they hold before the search, in every mode.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from retriever.storage.filters import And, Comparison, Filter, Not, Or, Words, between, glob, one_of
+from retriever.types import UsageError
+
+_MOST = 50
+"""Operators beyond which a text is no query that somebody typed."""
+
+_LONGEST = 2_000  # characters: a longer text was pasted
+
+_QUOTED = '"[^"]+"|[“„][^“”„]+[“”]|«[^«»]+»'
+_TOKEN = re.compile(
+    rf"(?<![^\s(])(?P<sign>[+-]?)"
+    rf"(?:(?P<field>[A-Za-z]+):(?P<value>(?:{_QUOTED})(?![^\s),.;:!?])|[^\s\"]+)"
+    rf"|(?P<quoted>{_QUOTED})(?![^\s),.;:!?])"
+    rf"|(?P<word>[^\W\d_][^\s\"]*))"
+)
+_PAGES = re.compile(r"(?P<first>[1-9]\d{0,6})(?:(?P<to>-|–|\.\.)(?P<last>[1-9]\d{0,6})?)?")
+_DATE = r"\d{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?)?"
+_DATES = re.compile(rf"(?P<first>{_DATE})?(?P<to>\.\.)?(?P<last>{_DATE})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A typed query, understood. `text` is what is embedded and searched for by its words.
+
+    `phrases` and `required` must occur and are part of `text`, `excluded` must not; `fields` are
+    the other conditions as they were typed. `where` is all of them as one filter, or None.
+    """
+
+    text: str
+    phrases: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    where: Filter | None = None
+
+    def within(self, where: Filter | None) -> Filter | None:
+        """The conditions of the query and of the caller together."""
+        if where is None or self.where is None:
+            return where or self.where
+        return where & self.where
+
+    def conditions(self) -> list[str]:
+        """What was understood, for people.
+
+        >>> parse('"access control" rules -draft type:pdf').conditions()
+        ['"access control"', 'not "draft"', 'type:pdf']
+        """
+        must = [f'"{words}"' for words in (*self.phrases, *self.required)]
+        return [*must, *(f'not "{words}"' for words in self.excluded), *self.fields]
+
+
+def parse(typed: str) -> Query:
+    """Read what was typed; any text is legal.
+
+    >>> query = parse('budget +approved -draft "risk exception" page:3-7')
+    >>> query.text, query.phrases, query.required
+    ('budget approved risk exception', ('risk exception',), ('approved',))
+    >>> query.excluded, query.fields
+    (('draft',), ('page:3-7',))
+    >>> parse("C++ at -5 °C, see https://example.org 12:30").where is None
+    True
+    """
+    if len(typed) > _LONGEST:
+        return Query(typed)
+    found = _Found()
+    end = 0
+    for match in _TOKEN.finditer(typed):
+        kept = found.take(match)
+        if kept is not None:
+            found.text += [typed[end : match.start()], kept]
+            end = match.end()
+    if not found.filters:
+        return Query(typed)
+    text = " ".join("".join([*found.text, typed[end:]]).split())
+    # A sign that is left over ("+ -draft") is nothing to look for.
+    if len(found.filters) > _MOST or not says_something(text.replace("+", "")):
+        return Query(typed)
+    return Query(
+        text,
+        tuple(found.phrases),
+        tuple(found.required),
+        tuple(found.excluded),
+        tuple(found.fields),
+        And(tuple(found.filters)),
+    )
+
+
+def says_something(text: str) -> bool:
+    r"""Whether there is a letter, digit, mark or symbol in it.
+
+    >>> says_something("?!"), says_something("€"), says_something(" \0")
+    (False, True, False)
+    """
+    return any(unicodedata.category(character)[0] in "LMNS" for character in text)
+
+
+class _Found:
+    """What the operators met so far say."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.phrases: list[str] = []
+        self.required: list[str] = []
+        self.excluded: list[str] = []
+        self.fields: list[str] = []
+        self.filters: list[Filter] = []
+
+    def take(self, match: re.Match[str]) -> str | None:
+        """What stands in the text instead of an operator; None if it is none."""
+        if match["field"]:
+            return self._field(match)
+        words = _unquoted(match["quoted"]) if match["quoted"] else match["word"].rstrip(",.;:!?)")
+        if not (match["sign"] or match["quoted"]):
+            return None
+        try:
+            condition = Words(words)
+        except UsageError:  # no word, or far too many
+            return None
+        if match["sign"] == "-":
+            self.excluded.append(words)
+            self.filters.append(Not(condition))
+            return ""
+        (self.phrases if match["quoted"] else self.required).append(words)
+        self.filters.append(condition)
+        return words
+
+    def _field(self, match: re.Match[str]) -> str | None:
+        read = _FIELDS.get(match["field"].lower())
+        condition = read and read(_unquoted(match["value"]))
+        if not condition:
+            return None
+        self.filters.append(Not(condition) if match["sign"] == "-" else condition)
+        self.fields.append(match[0])
+        return ""
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1].strip() if text[0] in '"“„«' and len(text) > 1 else text
+
+
+def _file(value: str) -> Filter | None:
+    """A path with `value` in it, or one that matches it; capital letters make no difference."""
+    if not value or value.startswith("//"):  # file:///home/…
+        return None
+    if any(character in value for character in "*?"):
+        return glob(_any_case(value))
+    inside = _any_case(value)
+    return Or((glob(f"**/*{inside}*"), glob(f"**/*{inside}*/**")))
+
+
+def _any_case(pattern: str) -> str:
+    """A glob that takes both cases of each letter; brackets are no wildcards here.
+
+    >>> _any_case("a1[*.é")
+    '[aA]1[[]*.[éÉ]'
+    """
+    return "".join(
+        f"[{c.lower()}{c.upper()}]"
+        if c.isalpha() and len(c.lower()) == len(c.upper()) == 1
+        else ("[[]" if c == "[" else c)
+        for c in pattern
+    )
+
+
+def _type(value: str) -> Filter | None:
+    """Formats, as the index calls them or by the file's ending: markdown, or md,docx."""
+    names = [name for name in value.lower().split(",") if name.isalnum()]
+    endings = [glob(f"*.{_any_case(name)}") for name in names]
+    return Or((one_of("format", names), *endings)) if names else None
+
+
+def _page(value: str) -> Filter | None:
+    match = _PAGES.fullmatch(value)
+    if match is None:
+        return None
+    last = match["last"] if match["to"] else match["first"]
+    return between("page", int(match["first"]), int(last) if last else None)
+
+
+def _date(value: str) -> Filter | None:
+    match = _DATES.fullmatch(value)
+    if match is None or not (match["first"] or match["last"]):
+        return None
+    if not match["to"]:
+        return between("date", match["first"], match["first"]) if match["first"] == value else None
+    return between("date", match["first"], match["last"])
+
+
+def _after(value: str) -> Filter | None:
+    return Comparison("date", "gte", value) if re.fullmatch(_DATE, value) else None
+
+
+def _before(value: str) -> Filter | None:
+    return Comparison("date", "lt", value) if re.fullmatch(_DATE, value) else None
+
+
+_FIELDS: Mapping[str, Callable[[str], Filter | None]] = {
+    "file": _file,
+    "type": _type,
+    "page": _page,
+    "date": _date,
+    "after": _after,
+    "before": _before,
+}
+
+__all__ = ["Query", "parse", "says_something"]

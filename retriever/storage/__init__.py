@@ -1,0 +1,1 @@
+"""What an index keeps: catalog (SQLite), vectors (FAISS), calibration and filters."""

@@ -1,0 +1,96 @@
+"""Compounds, such as the German Verfassungsgericht: their parts, told by the index's own words.
+
+No dictionary is needed (Koehn and Knight, "Empirical methods for compound splitting", 2003): a word
+is a compound if each of its parts occurs as a word of its own, perhaps with a letter or two that
+link them, and if the parts occur at least as often, by their geometric mean, as the whole. Short
+parts are not believed: "Monarchen" are no arks (Archen).
+
+Words here are in small letters and without accents; a term is a word's stem with its language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import log
+
+from retriever.storage.catalog.fulltext import FEWEST_LETTERS
+from retriever.text.analyzer import MARK, index_terms
+from retriever.text.languages import LINKS
+
+FEWEST_OF_A_PART = 4
+"""Letters of a part's stem; three are believed beside a longer one (`Amtsgericht`)."""
+
+_LEAST = 3
+_BESIDE = 6  # letters that a part beside one of three has at least
+_MOST_PARTS = 4
+
+Count = Callable[[str], int]
+"""A term → in how many chunks it occurs."""
+
+
+def parts(word: str, language: str, count: Count) -> tuple[str, ...]:
+    """The terms of a compound's parts, none if it is none, or occurs more often than they do.
+
+    >>> known = {"gerichtøde": 9, "verfassøde": 4, "bundøde": 4}
+    >>> parts("bundesverfassungsgericht", "de", lambda term: known.get(term, 0))
+    ('bundøde', 'verfassøde', 'gerichtøde')
+    >>> parts("gerichte", "de", lambda term: known.get(term, 0))
+    ()
+    """
+    if len(word) < FEWEST_LETTERS or language not in LINKS:
+        return ()
+    ways = _ways(word, language, count, _MOST_PARTS)
+    believed = [way for way in ways if len(way) > 1 and _are_long_enough(way)]
+    if not believed:
+        return ()
+    best = max(believed, key=lambda way: (_mean(way, count), len(way)))
+    whole = _term(word, language)
+    return best if not count(whole) or _mean(best, count) >= log(count(whole)) else ()
+
+
+def is_part(stem: str, compound: str, language: str, count: Count) -> bool:
+    """Whether the compound's stem ends with this stem and begins with words that there are.
+
+    >>> is_part("gericht", "amtsgericht", "de", {"amtøde": 2}.get)
+    True
+    >>> is_part("arch", "monarch", "de", {"monøde": 2}.get)
+    False
+    """
+    before = compound[: -len(stem)]
+    ways = _ways(before, language, count, _MOST_PARTS - 1, inside=True)
+    return any(_are_long_enough((*way, f"{stem}{MARK}{language}")) for way in ways)
+
+
+def _ways(
+    word: str, language: str, count: Count, most: int, *, inside: bool = False
+) -> Iterator[tuple[str, ...]]:
+    """All ways to take the word for a row of known ones; `inside`: a link may follow the last."""
+    for link in LINKS[language] if inside else ("",):
+        if len(word) - len(link) >= _LEAST and word.endswith(link):
+            term = _term(word[: len(word) - len(link)], language)
+            if count(term):
+                yield (term,)
+    if most > 1:
+        for at in range(_LEAST, len(word) - _LEAST + 1):
+            last = list(_ways(word[at:], language, count, 1, inside=inside))
+            if last:
+                for first in _ways(word[:at], language, count, most - 1, inside=True):
+                    yield from ((*first, *end) for end in last)
+
+
+def _are_long_enough(terms: tuple[str, ...]) -> bool:
+    """Whether the stems are long enough to be believed: "mon" and "arch" are not."""
+    lengths = [len(term) - len(MARK) - 2 for term in terms]
+    return min(lengths) >= FEWEST_OF_A_PART or (min(lengths) >= _LEAST and max(lengths) >= _BESIDE)
+
+
+def _term(word: str, language: str) -> str:
+    return next(iter(index_terms(word, language)), "")
+
+
+def _mean(terms: tuple[str, ...], count: Count) -> float:
+    """The logarithm of the geometric mean of the terms' numbers."""
+    return sum(log(count(term)) for term in terms) / len(terms)
+
+
+__all__ = ["FEWEST_OF_A_PART", "Count", "is_part", "parts"]

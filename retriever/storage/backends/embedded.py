@@ -1,0 +1,444 @@
+"""The backend in one folder: catalog + vector store + calibration, without a server.
+
+    index-folder/
+      catalog.sqlite (+ -wal, -shm)   the truth
+      vectors-<generation>.faiss      a rebuildable snapshot for fast search
+      LOCK                            held while a process writes
+
+The right to write is taken at the first change and given back by `finish` or `close`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from retriever.arrays import DoubleScores, Keys, Scores, Vectors
+from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.storage.backends import vector_files as snapshots
+from retriever.storage.backends.protocols import ScoredIds
+from retriever.storage.backends.search_state import SearchState, StateKeeper
+from retriever.storage.backends.snapshot import Snapshot
+from retriever.storage.backends.ties import best_of, ranked
+from retriever.storage.calibration import Calibration
+from retriever.storage.catalog import Catalog, Matches, Reader, Writer
+from retriever.storage.filters import Filter
+from retriever.storage.vectors.exact import checked_query, scores_of
+from retriever.storage.vectors.faiss import factory_for, make_index, plain
+from retriever.types import (
+    DocumentRow,
+    IndexStateError,
+    Page,
+    Piece,
+    TermQuery,
+    UnreadFile,
+    UsageError,
+)
+
+_REMEMBERED_QUERIES = 8
+
+_Asked = tuple[str, int, TermQuery]
+
+
+class EmbeddedBackend:
+    """See `retriever.storage.backends.Documents`. Any number of threads may share one object."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._states = StateKeeper(catalog)
+        self._matches = RecentMatches()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = False,
+        factory: str | None = None,
+        read_only: bool = False,
+    ) -> Self:
+        """Open the index in the folder `path`; `create` makes one where there is none.
+
+        `factory` is the FAISS factory string to use from now on, whatever the index's size;
+        "auto" goes back to choosing by size. Raises IndexStateError for what is no index.
+        """
+        backend = cls(Catalog.open(Path(path), create=create, read_only=read_only))
+        if factory is not None:
+            try:
+                backend._set_factory(factory)
+            except BaseException:
+                backend.close()
+                raise
+        return backend
+
+    def close(self) -> None:
+        """See `Documents.close`."""
+        self._catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # The doors to what is there
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """See `Documents.reading`."""
+        with self._catalog.reading() as reader:
+            yield reader
+
+    @contextmanager
+    def snapshot(self, *, dense: bool = True) -> Iterator[Snapshot]:
+        """See `Documents.snapshot`. Where vectors are loaded at the start, it is of the newest."""
+        with self._catalog.reading() as reader:
+            state = self._states.newest(reader) if dense else None
+            yield Snapshot(reader, EmbeddedPassages(reader, self._states, self._matches, state))
+
+    # Identity
+
+    @property
+    def wished_model(self) -> str:
+        """The model that was named for an index when it was made; empty for the default one."""
+        with self._catalog.reading() as reader:
+            return str(reader.meta("wished_model") or "")
+
+    def wish(self, model: str) -> None:
+        """Name the model to build an empty index with; `claim` alone binds it."""
+        with self._catalog.writing(visible=False) as writer:
+            writer.set_meta("wished_model", model or None)
+
+    @property
+    def ocr_languages(self) -> str:
+        """See `Documents.ocr_languages`."""
+        with self._catalog.reading() as reader:
+            return str(reader.meta("ocr") or "")
+
+    def set_ocr_languages(self, languages: str) -> None:
+        """See `Documents.set_ocr_languages`."""
+        with self._catalog.writing(visible=False) as writer:
+            writer.set_meta("ocr", languages or None)
+
+    def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
+        """See `Documents.claim`. Other chunk settings are noted: each document has its own."""
+        with self._catalog.reading() as reader:
+            known = reader.embedder_settings()
+            chunking = reader.meta("chunking")
+            empty = not reader.count_chunks()
+        same_model = known is not None and known.fingerprint == embedder.fingerprint
+        if same_model and (chunking == asdict(chunks) or self._catalog.read_only):
+            return
+        if known is not None and not same_model and not empty:
+            raise IndexStateError(_other_model(self._catalog.folder, known, embedder))
+        with self._catalog.writing() as writer:
+            if not same_model:
+                _bind(writer, embedder)
+            writer.set_meta("chunking", asdict(chunks))
+
+    # Writing
+
+    def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
+        """See `Documents.save_vectors`; a key that is there keeps its vector."""
+        with self._catalog.writing(visible=False) as writer:
+            writer.save_vectors(keys, vectors)
+
+    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]) -> None:
+        """See `Documents.upsert`."""
+        with self._catalog.writing() as writer:
+            writer.upsert(row, pages, pieces)
+            tail_is_long = snapshots.tail_is_long(writer)
+        if tail_is_long:
+            snapshots.write(self._catalog)
+
+    def touch(self, row: DocumentRow) -> None:
+        """See `Documents.touch`."""
+        with self._catalog.writing() as writer:
+            writer.touch(row)
+
+    def rename(self, document_id: str, row: DocumentRow) -> None:
+        """See `Documents.rename`; what stood under `row.id` is replaced."""
+        with self._catalog.writing() as writer:
+            writer.rename(document_id, row)
+
+    def delete(self, document_ids: Sequence[str]) -> int:
+        """See `Documents.delete`."""
+        with self._catalog.writing() as writer:
+            return writer.delete(document_ids)
+
+    def calibrate(
+        self, passage_mean: Vectors, query_mean: Vectors, facts: Mapping[str, Any]
+    ) -> None:
+        """See `Documents.calibrate`; the store is built again from the raw vectors."""
+        with self._catalog.exclusive():
+            with self._catalog.reading() as reader:
+                dimension = reader.dimension()
+                before = reader.calibration()
+            means = _checked_means(passage_mean, query_mean, dimension)
+            if before is not None and _same(before[1], means):
+                with self._catalog.writing() as writer:
+                    writer.set_calibration(means, facts)
+            else:
+                snapshots.write(self._catalog, means, facts)
+
+    def set_background(self, background: Mapping[str, Any] | None) -> None:
+        """See `Documents.set_background`."""
+        with self._catalog.writing() as writer:
+            writer.set_meta("background", None if background is None else dict(background))
+
+    def set_progress(self, progress: Mapping[str, Any] | None) -> None:
+        """See `Documents.set_progress`; it is no change of the index, the generation stays."""
+        with self._catalog.writing(visible=False) as writer:
+            writer.set_meta("progress", None if progress is None else dict(progress))
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """See `Documents.finish`; afterwards other processes may write."""
+        with self._catalog.writing() as writer:
+            writer.set_meta("last_run", dict(report))
+            writer.set_meta("progress", None)
+            writer.drop_unused_vectors()
+        try:
+            with self._catalog.reading() as reader:
+                due = snapshots.is_due(reader, self._states.newest(reader))
+            if due:
+                snapshots.write(self._catalog)
+        finally:
+            self._catalog.release()
+
+    def release(self) -> None:
+        """See `Documents.release`."""
+        self._catalog.release()
+
+    def set_unread(self, files: Sequence[UnreadFile]) -> None:
+        """See `Documents.set_unread`."""
+        with self._catalog.writing(visible=False) as writer:
+            writer.set_unread(files)
+
+    def info(self) -> dict[str, Any]:
+        """See `Documents.info`."""
+        with self._catalog.reading() as reader:
+            snapshot, count = reader.snapshot(), reader.count_chunks()
+            kind = snapshot.kind if snapshot else reader.meta("factory") or factory_for(count)
+            progress = reader.meta("progress")
+            return {
+                "path": str(self._catalog.folder),
+                **reader.totals(),
+                "model": reader.meta("embedder"),
+                "wished_model": reader.meta("wished_model"),
+                "chunking": reader.meta("chunking"),
+                "calibration": reader.calibration_facts(),
+                "background": _background_facts(reader.meta("background")),
+                "store": {
+                    "kind": kind,
+                    "vectors": count,
+                    "snapshot_generation": snapshot.generation if snapshot else None,
+                },
+                "bytes": snapshots.sizes(self._catalog.folder, snapshot),
+                "generation": reader.generation(),
+                "last_run": reader.meta("last_run"),
+                # What a killed process left is no progress.
+                "progress": progress if progress and self._catalog.being_written else None,
+            }
+
+    def _set_factory(self, factory: str) -> None:
+        wanted = None if factory == "auto" else plain(factory)
+        with self._catalog.reading() as reader:
+            known, dimension = reader.meta("factory"), reader.dimension()
+        if wanted == known:
+            return
+        if wanted is not None:
+            make_index(dimension or _TRIAL_DIMENSION, wanted)
+        with self._catalog.writing() as writer:
+            writer.set_meta("factory", wanted)
+
+
+_TRIAL_DIMENSION = 64
+
+
+class RecentMatches:
+    """The matches of the last few keyword queries: a search asks for the same one several times."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[_Asked, Matches] = OrderedDict()
+
+    def of(self, reader: Reader, query: TermQuery) -> Matches:
+        """The query's matches in the reader's generation."""
+        key = str(reader.meta("identity")), reader.generation(), query
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        found = reader.keyword(query)
+        with self._lock:
+            self._known[key] = found
+            while len(self._known) > _REMEMBERED_QUERIES:
+                self._known.popitem(last=False)
+        return found
+
+
+class EmbeddedPassages:
+    """See `PassageSearch`: one read transaction and the vectors of its state."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        states: StateKeeper,
+        matches: RecentMatches,
+        state: SearchState | None = None,
+    ) -> None:
+        self._reader = reader
+        self._states = states
+        self._matches = matches
+        self._loaded = state
+
+    @property
+    def _state(self) -> SearchState:
+        if self._loaded is None:
+            self._loaded = self._states.at(self._reader)
+        return self._loaded
+
+    def dense(self, query: Vectors, k: int, where: Filter | None = None) -> ScoredIds:
+        """See `PassageSearch.dense`."""
+        reader, state = self._reader, self._state
+        if not len(state.store):
+            return ScoredIds((), np.empty(0, np.float32), 0.0, 0.0)
+        vector = checked_query(query, state.store.tail.dimension)
+        allowed = None if where is None else reader.matching_keys(where)
+
+        def nearest(count: int) -> tuple[Keys, Scores]:
+            return state.search(reader, vector, count, allowed)
+
+        return ScoredIds(*ranked(nearest, k, reader.ids_of), *state.statistics(vector))
+
+    def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
+        """See `PassageSearch.dense_scores`."""
+        by_id = self._reader.keys_of(chunk_ids)
+        scores = np.zeros(len(chunk_ids), dtype=np.float32)
+        if not by_id:
+            return scores
+        vector = checked_query(query, self._state.store.tail.dimension)
+        keys, vectors = self._state.vectors(self._reader, _sorted_keys(by_id))
+        found = scores_of(vectors, vector, np.arange(len(keys)))
+        by_key = dict(zip(keys.tolist(), found, strict=True))
+        for at, id_ in enumerate(chunk_ids):
+            if id_ in by_id:
+                scores[at] = by_key[by_id[id_]]
+        return scores
+
+    def keyword(self, query: TermQuery, k: int, where: Filter | None = None) -> ScoredIds:
+        """See `PassageSearch.keyword`."""
+        found = self._matches.of(self._reader, query)
+        keys, scores = found.keys, found.scores.astype(np.float32)
+        if where is not None:
+            allowed = np.isin(keys, self._reader.matching_keys(where))
+            keys, scores = keys[allowed], scores[allowed]
+
+        def top(count: int) -> tuple[Keys, Scores]:
+            return best_of(keys, scores, count)
+
+        return ScoredIds(*ranked(top, k, self._reader.ids_of), found.mean, found.std)
+
+    def keyword_scores(self, query: TermQuery, chunk_ids: Sequence[str]) -> DoubleScores:
+        """See `PassageSearch.keyword_scores`."""
+        found = self._matches.of(self._reader, query)
+        by_id = self._reader.keys_of(chunk_ids)
+        keys = np.array([by_id.get(id_, -1) for id_ in chunk_ids], dtype=np.int64)
+        places = np.searchsorted(found.keys, keys)
+        present = places < len(found.keys)
+        present[present] = found.keys[places[present]] == keys[present]
+        scores = np.zeros(len(keys))
+        scores[present] = found.scores[places[present]]
+        return scores
+
+    def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
+        """See `PassageSearch.vectors`."""
+        by_id = self._reader.keys_of(chunk_ids)
+        found = np.zeros((len(chunk_ids), self._reader.dimension() or 0), dtype=np.float32)
+        keys, calibrated = self._state.vectors(self._reader, _sorted_keys(by_id))
+        rows = dict(zip(keys.tolist(), range(len(keys)), strict=True))
+        for at, id_ in enumerate(chunk_ids):
+            if id_ in by_id:
+                found[at] = calibrated[rows[by_id[id_]]]
+        return found
+
+    def terms(self, chunk_ids: Sequence[str]) -> list[list[str]]:
+        """See `PassageSearch.terms`."""
+        return self._reader.terms_of(chunk_ids)
+
+    def document_frequencies(self, terms: Iterable[str]) -> Mapping[str, int]:
+        """See `PassageSearch.document_frequencies`."""
+        return self._reader.term_counts(terms)
+
+    def count(self) -> int:
+        """See `PassageSearch.count`."""
+        return self._reader.count_chunks()
+
+
+def _sorted_keys(by_id: Mapping[str, int]) -> Keys:
+    return np.array(sorted(by_id.values()), dtype=np.int64)
+
+
+def _bind(writer: Writer, embedder: EmbedderSettings) -> None:
+    """Bind an index without chunks: what another model left behind is of no use."""
+    known = writer.dimension()
+    if writer.meta("embedder") is not None:
+        writer.forget_vectors()
+        writer.set_meta("background", None)
+    elif known is not None and known != embedder.dimension:
+        raise UsageError(
+            f"the index holds {known}-dimensional vectors; {embedder.model} gives "
+            f"{embedder.dimension} dimensions"
+        )
+    writer.set_meta("embedder", embedder.to_json())
+    writer.set_meta("dimension", embedder.dimension)
+
+
+def _background_facts(known: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What `info` shows of it: all but the scores."""
+    facts = None if known is None else known.get("facts")
+    return facts and dict(facts)
+
+
+def _other_model(folder: Path, known: EmbedderSettings, given: EmbedderSettings) -> str:
+    return (
+        f"the index in {folder} holds {known.dimension}-dimensional vectors of "
+        f"{_named(known)}; the embedder gives {given.dimension} dimensions of {_named(given)}; "
+        f"use the first, or build a new index"
+    )
+
+
+def _named(settings: EmbedderSettings) -> str:
+    return (
+        f"{settings.model} (layers {settings.layers[0]}-{settings.layers[-1]}, "
+        f"weights {settings.weights[:8]}, prompts {settings.fingerprint})"
+    )
+
+
+def _checked_means(passage: Vectors, query: Vectors, dimension: int | None) -> Calibration:
+    means = Calibration(np.asarray(passage, dtype=np.float32), np.asarray(query, dtype=np.float32))
+    for mean in (means.passage_mean, means.query_mean):
+        if mean.ndim != 1 or (dimension is not None and len(mean) != dimension):
+            raise UsageError(
+                f"a mean of shape {mean.shape} does not fit the index's {dimension} dimensions"
+            )
+        if not np.isfinite(mean).all():
+            raise UsageError("a mean holds NaN or infinity; the calibration was not changed")
+    return means
+
+
+def _same(one: Calibration, other: Calibration) -> bool:
+    return np.array_equal(one.passage_mean, other.passage_mean) and np.array_equal(
+        one.query_mean, other.query_mean
+    )
+
+
+__all__ = ["EmbeddedBackend", "EmbeddedPassages", "RecentMatches"]

@@ -1,0 +1,266 @@
+"""A query's text → the weighted terms that an engine is asked for. The same for every engine.
+
+A word is looked for in every language of the index, as part of compounds, by its own parts if it
+is a compound, and, should it occur nowhere, by the nearest words there are. Whatever stands for a
+word, the word counts once: its terms share one weight (by the number of passages that have one of
+them, not each its own), and what stands in for it is worth less than the word itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import log
+
+from retriever.storage.backends import spelling
+from retriever.storage.backends.compounds import FEWEST_OF_A_PART, is_part, parts
+from retriever.storage.backends.protocols import PassageSearch, Vocabulary
+from retriever.storage.catalog.postings import idf
+from retriever.text.analyzer import MARK, QueryWord, folded, language_mark, query_words, words
+from retriever.text.languages import LINKS
+from retriever.types import Chunk, Expansion, KeywordScore, KeywordWord, TermQuery, WeightedTerms
+
+COMPOUND_WEIGHT = 0.5
+"""What a compound counts that has the word in it, and what a compound's parts count together."""
+
+MOST_COMPOUNDS = 50
+"""So many compounds at most are looked for by one word of theirs."""
+
+_MOST_TIMES = 2.2
+"""BM25 gives a word at most so many times its weight, however often it occurs: k1 + 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """A query as an engine is asked for it.
+
+    `corrections`: words that occur nowhere → those looked for instead, as the documents write them.
+    `terms` are all that is looked for.
+    """
+
+    query: TermQuery
+    corrections: Mapping[str, tuple[str, ...]]
+    terms: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What one word of the query is looked for by: terms that are the word, and weaker ones.
+
+    `compounds` have the word in them, `parts` are those of the word itself; `nearest` stand in for
+    a word that occurs nowhere.
+    """
+
+    terms: tuple[str, ...]
+    compounds: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    nearest: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The terms that say in how many passages the word is: its own, or those instead."""
+        return self.terms or self.compounds or self.parts or self.nearest
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Everything it is looked for by."""
+        return (*self.terms, *self.compounds, *self.parts, *self.nearest)
+
+    @property
+    def occurs(self) -> bool:
+        return bool(self.own)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but one term stands for it."""
+        return len(self.terms) == 1 and not (self.compounds or self.parts)
+
+
+class KeywordQuery:
+    """One query's text, read by the words of one generation of an index."""
+
+    def __init__(self, text: str, passages: PassageSearch, vocabulary: Vocabulary) -> None:
+        self._passages = passages
+        self._vocabulary = vocabulary
+        self._counts: dict[str, int] = {}
+        self._total = passages.count()
+        self._asked = query_words(text, vocabulary.languages())
+        self._wanted_words = [self._wanted(word) for word in self._asked]
+
+    def analysed(self, *, tolerant: bool) -> Analysed:
+        """What to ask an engine for; `tolerant`: the nearest words for one that occurs nowhere."""
+        instead = self._instead() if tolerant else {}
+        near = [_Wanted((), nearest=tuple(terms)) for terms in instead.values()]
+        wanted = self._selective([*self._wanted_words, *near])
+        plain = dict.fromkeys(one.terms[0] for one in wanted if one.is_plain)
+        asked: list[tuple[WeightedTerms, ...]] = [(((term, 1.0),),) for term in plain]
+        asked += [self._alternatives(one) for one in wanted if not one.is_plain]
+        corrections = {
+            typed: tuple(dict.fromkeys(map(self._as_written, nearest)))
+            for typed, nearest in instead.items()
+        }
+        terms = frozenset(chain.from_iterable(one.all for one in wanted))
+        return Analysed(TermQuery(tuple(asked)), corrections, terms)
+
+    def most(self) -> float:
+        """The BM25 score of a passage that has every word as often as it counts.
+
+        A word that occurs nowhere weighs most; the score is then out of reach.
+        """
+        counts = (self._documents(one.own) for one in self._wanted_words)
+        return _MOST_TIMES * sum(
+            max(0.0, log((self._total - count + 0.5) / (count + 0.5))) for count in counts
+        )
+
+    def breakdown(
+        self, chunk: Chunk | None, *, tolerant: bool, expansion: Expansion | None = None
+    ) -> KeywordScore:
+        """A passage's score word by word; words that `analysed` leaves aside score 0."""
+        instead = self._instead() if tolerant else {}
+        named = [
+            (word.typed, one)
+            for word, one in zip(self._asked, self._wanted_words, strict=True)
+            if word.typed not in instead
+        ]
+        named += [(typed, _Wanted((), nearest=tuple(t))) for typed, t in instead.items()]
+        kept = self._selective([one for _, one in named])
+        terms = Counter() if chunk is None else Counter(self._passages.terms([chunk.id])[0])
+        found: list[KeywordWord] = []
+        plain: set[tuple[str, ...]] = set()
+        for typed, one in named:
+            counts = one in kept and one.terms not in plain
+            if one.is_plain:
+                plain.add(one.terms)
+            documents = self._documents(one.own)
+            found.append(
+                KeywordWord(
+                    *(typed, one.own, documents, sum(terms[term] for term in one.own)),
+                    idf=idf(self._total, documents),
+                    score=self._score(chunk, TermQuery((self._word(one),))) if counts else 0.0,
+                )
+            )
+        length, average = self._vocabulary.lengths("" if chunk is None else chunk.id)
+        added = () if expansion is None else self._added(chunk, expansion, terms)
+        return KeywordScore(tuple(found), length, average, self._total, added)
+
+    def _added(
+        self, chunk: Chunk | None, expansion: Expansion, terms: Mapping[str, int]
+    ) -> tuple[KeywordWord, ...]:
+        """The words of an expansion among a passage's terms, as the passage writes them."""
+        found = []
+        written = {} if chunk is None else written_terms(chunk)
+        for term, weight in expansion.terms:
+            if not terms.get(term):
+                continue
+            count = self._count(term)
+            score = weight * self._score(chunk, TermQuery(((((term, 1.0),),),)))
+            word = written.get(term, term)
+            of_all = idf(self._total, count)
+            found.append(KeywordWord(word, (term,), count, terms[term], of_all, score))
+        return tuple(sorted(found, key=lambda word: (-word.score, word.word)))
+
+    def _score(self, chunk: Chunk | None, query: TermQuery) -> float:
+        if chunk is None or not query.words[0]:
+            return 0.0
+        return float(self._passages.keyword_scores(query, [chunk.id])[0])
+
+    # What to look for
+
+    def _wanted(self, word: QueryWord) -> _Wanted:
+        """The word's terms that occur, and what else may stand for it."""
+        known = tuple(term for term in word.terms if self._count(term))
+        larger: list[str] = []
+        smaller: tuple[str, ...] = ()
+        for term in word.terms:
+            language = language_mark(term)
+            if language in LINKS:
+                larger += self._compounds(term, language)
+                smaller = smaller or parts(folded(word.typed), language, self._count)
+        larger.sort(key=lambda term: (-self._count(term), term))
+        return _Wanted(known, tuple(larger[:MOST_COMPOUNDS]), smaller)
+
+    def _compounds(self, term: str, language: str) -> Iterator[str]:
+        """The compounds that end with this word."""
+        stem = term[: -len(MARK + language)]
+        if len(stem) < FEWEST_OF_A_PART:
+            return
+        for compound in self._vocabulary.longer_words(stem, language):
+            found = f"{compound}{MARK}{language}"
+            if self._count(found) and is_part(stem, compound, language, self._count):
+                yield found
+
+    def _instead(self) -> dict[str, list[str]]:
+        """The words that occur nowhere, with the terms nearest to each."""
+        pairs = zip(self._asked, self._wanted_words, strict=True)
+        missing = [word for word, one in pairs if not one.occurs]
+        unknown = list(filter(spelling.may_be_wrong, missing))
+        found: dict[str, list[str]] = {}
+        for word in unknown if len(unknown) <= spelling.MOST_UNKNOWN else []:
+            beginning = self._vocabulary.terms_beginning(word.terms[0][0])
+            if terms := spelling.nearest(word, beginning):
+                found[word.typed] = terms
+        return found
+
+    def _as_written(self, term: str) -> str:
+        """A word of this term, in small letters, as the first passage that has it writes it."""
+        first = self._vocabulary.first_with(term)
+        return term if first is None else written_terms(first).get(term, term).lower()
+
+    def _selective(self, wanted: list[_Wanted]) -> list[_Wanted]:
+        """The words that occur, without those in most passages as long as others remain.
+
+        A word in more than half of them has no weight in BM25 but makes every one a match.
+        """
+        there = [one for one in wanted if one.occurs]
+        rare = [one for one in there if 2 * self._documents(one.own) <= self._total]
+        return rare or there
+
+    # What it weighs
+
+    def _word(self, wanted: _Wanted) -> tuple[WeightedTerms, ...]:
+        if wanted.is_plain:
+            return (((wanted.terms[0], 1.0),),)
+        return self._alternatives(wanted)
+
+    def _alternatives(self, wanted: _Wanted) -> tuple[WeightedTerms, ...]:
+        """The ways in which one word is there, each as weighted terms.
+
+        What stands for the word weighs as much as the word; a word's own parts weigh as they do.
+        """
+        weight = idf(self._total, self._documents(wanted.own))
+        share = COMPOUND_WEIGHT / max(1, len(wanted.parts))
+        ways = (
+            tuple((term, self._share(term, weight)) for term in wanted.terms),
+            tuple((term, COMPOUND_WEIGHT * self._share(term, weight)) for term in wanted.compounds),
+            tuple((part, share) for part in wanted.parts),
+            *(((term, spelling.WEIGHT),) for term in wanted.nearest),
+        )
+        return tuple(filter(None, ways))
+
+    def _share(self, term: str, weight: float) -> float:
+        """What makes a term weigh as if it were in as many passages as the `weight` says."""
+        return weight / idf(self._total, self._count(term))
+
+    def _documents(self, terms: Sequence[str]) -> int:
+        """In how many passages one of the terms occurs, at most."""
+        return min(self._total, sum(map(self._count, terms)))
+
+    def _count(self, term: str) -> int:
+        """In how many passages the term occurs."""
+        if term not in self._counts:
+            self._counts |= self._passages.document_frequencies([term])
+        return self._counts[term]
+
+
+def written_terms(chunk: Chunk) -> dict[str, str]:
+    """A passage's terms, each with the first word that gives it, in its text or its title."""
+    found: dict[str, str] = {}
+    for text in (chunk.text, chunk.title):
+        for word in words(text, chunk.language):
+            found.setdefault(word.term, text[word.start : word.end])
+    return found
+
+
+__all__ = ["COMPOUND_WEIGHT", "MOST_COMPOUNDS", "Analysed", "KeywordQuery", "written_terms"]

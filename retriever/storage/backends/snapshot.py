@@ -1,0 +1,142 @@
+"""One generation of an index: all that one search, explanation or report asks comes from it.
+
+Above any engine: raw query vectors are calibrated here, and texts become weighted terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from retriever.arrays import Scores, Vectors
+from retriever.storage.backends.keyword_query import Analysed, KeywordQuery
+from retriever.storage.backends.protocols import CatalogReader, PassageSearch, ScoredIds
+from retriever.storage.calibration import Calibration
+from retriever.storage.filters import Filter
+from retriever.storage.vectors.exact import checked_query
+from retriever.types import Expansion, KeywordScore, TermQuery
+
+
+class Snapshot:
+    """`catalog` has documents, pages and chunks, `passages` the engine's search over the same ones.
+
+    It belongs to one thread, and to the `with` block that gave it.
+    """
+
+    def __init__(self, catalog: CatalogReader, passages: PassageSearch) -> None:
+        self.catalog = catalog
+        self.passages = passages
+        self._queries: dict[str, KeywordQuery] = {}
+        self._analysed: dict[tuple[str, bool], Analysed] = {}
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The two means that dense search takes away; the identity before they are fitted."""
+        return self.catalog.means()
+
+    @cached_property
+    def dense_weight(self) -> float:
+        """What the dense side counts beside keywords in hybrid search; 1 if it was not measured."""
+        return float((self.catalog.calibration_facts() or {}).get("dense_weight", 1.0))
+
+    # Dense: raw query vectors
+
+    def dense(self, query: Vectors, k: int, where: Filter | None = None) -> ScoredIds:
+        """The `k` chunks nearest to the raw query vector (dim,), by calibrated cosine."""
+        if not self.passages.count():
+            return ScoredIds((), np.empty(0, np.float32), 0.0, 0.0)
+        return self.passages.dense(self._query(query), k, where)
+
+    def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
+        """The calibrated cosine of the raw query (dim,) with each chunk: (n,)."""
+        if not chunk_ids or not self.passages.count():
+            return np.zeros(len(chunk_ids), np.float32)
+        return self.passages.dense_scores(self._query(query), chunk_ids)
+
+    def _query(self, raw: Vectors) -> Vectors:
+        return self.calibration.query(checked_query(raw, self.catalog.dimension() or 0))
+
+    # Keywords: texts
+
+    def keyword(
+        self,
+        query: str,
+        k: int,
+        where: Filter | None = None,
+        *,
+        tolerant: bool = False,
+        expansion: Expansion | None = None,
+    ) -> ScoredIds:
+        """The `k` chunks with the best BM25 score > 0. Any text is legal; no word finds nothing.
+
+        `tolerant`: a word that occurs nowhere is looked for by the nearest ones (see `corrections`)
+        instead, of which the best match counts 0.6. With an `expansion` a chunk's score is
+        `expansion.own` times its BM25 score, plus the weighted BM25 scores of the added terms.
+        """
+        return self.passages.keyword(self._terms(query, tolerant, expansion), k, where)
+
+    def keyword_scores(
+        self,
+        query: str,
+        chunk_ids: Sequence[str],
+        *,
+        tolerant: bool = False,
+        expansion: Expansion | None = None,
+    ) -> Scores:
+        """The BM25 score of each chunk, 0 without a query word: (n,); see `keyword`."""
+        terms = self._terms(query, tolerant, expansion)
+        return self.passages.keyword_scores(terms, chunk_ids).astype(np.float32)
+
+    def keyword_most(self, query: str) -> float:
+        """The BM25 score of a passage that has every word of the query as often as it counts.
+
+        A word that occurs nowhere weighs most; the score is then out of reach.
+        """
+        return self._asked(query).most()
+
+    def keyword_breakdown(
+        self,
+        query: str,
+        chunk_id: str,
+        *,
+        tolerant: bool = False,
+        expansion: Expansion | None = None,
+    ) -> KeywordScore:
+        """A chunk's BM25 score word by word; a chunk that is gone has none of them."""
+        chunk = next(iter(self.catalog.get([chunk_id])), None)
+        return self._asked(query).breakdown(chunk, tolerant=tolerant, expansion=expansion)
+
+    def corrections(self, query: str) -> Mapping[str, Sequence[str]]:
+        """Words of the query that occur nowhere → one to three near ones that do, best first.
+
+        One letter may be wrong in a word of 4 to 7 letters, two in a longer one, not the first.
+        """
+        return self._read(query, tolerant=True).corrections
+
+    def looked_for(self, query: str) -> frozenset[str]:
+        """The terms that a tolerant keyword search looks for, see `retriever.text.analyzer`.
+
+        Compounds that have a word of it in them, a compound's parts, and the words looked for
+        instead of what occurs nowhere are among them; a word in most passages need not be.
+        """
+        return self._read(query, tolerant=True).terms
+
+    def _terms(self, query: str, tolerant: bool, expansion: Expansion | None) -> TermQuery:
+        terms = self._read(query, tolerant=tolerant).query
+        return terms if expansion is None else terms.expanded(expansion)
+
+    def _read(self, query: str, *, tolerant: bool) -> Analysed:
+        key = query, tolerant
+        if key not in self._analysed:
+            self._analysed[key] = self._asked(query).analysed(tolerant=tolerant)
+        return self._analysed[key]
+
+    def _asked(self, query: str) -> KeywordQuery:
+        if query not in self._queries:
+            self._queries[query] = KeywordQuery(query, self.passages, self.catalog)
+        return self._queries[query]
+
+
+__all__ = ["Snapshot"]

@@ -1,0 +1,54 @@
+"""From keys of chunks to their ids: ties are broken by id, which every rebuilt index shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from retriever.arrays import Keys, Scores
+from retriever.storage.vectors.exact import best
+
+_MOST_TIES = 10_000
+"""Chunks with one and the same score beyond which the choice among them is by key."""
+
+
+def ranked(
+    search: Callable[[int], tuple[Keys, Scores]],
+    k: int,
+    ids_of: Callable[[Keys], Mapping[int, str]],
+) -> tuple[tuple[str, ...], Scores]:
+    """The `k` best chunks' ids with scores (m,), equal scores by the smaller id.
+
+    `search(n)` gives the n best keys; it is asked for more as long as the last one asked for ties
+    with what may follow.
+    """
+    if k <= 0:
+        return (), np.empty(0, np.float32)
+    wanted = k + 1
+    keys, scores = search(wanted)
+    while len(keys) == wanted and scores[-1] == scores[k - 1] and wanted < k + _MOST_TIES:
+        wanted *= 4
+        keys, scores = search(wanted)
+    if len(keys) > k:
+        tied = scores >= scores[k - 1]
+        keys, scores = keys[tied], scores[tied]
+    names = ids_of(keys)
+    found = [(-score, names[key], score) for key, score in _pairs(keys, scores) if key in names]
+    found = sorted(found)[:k]
+    return tuple(name for _, name, _ in found), np.array([s for *_, s in found], dtype=np.float32)
+
+
+def best_of(keys: Keys, scores: Scores, count: int) -> tuple[Keys, Scores]:
+    """The `count` best of all scores (n,), best first, without sorting all of them."""
+    if 0 < count < len(keys):
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        keys, scores = keys[scores >= least], scores[scores >= least]
+    return best(keys, scores, count)
+
+
+def _pairs(keys: Keys, scores: Scores) -> list[tuple[int, float]]:
+    return list(zip(keys.tolist(), scores.tolist(), strict=True))
+
+
+__all__ = ["best_of", "ranked"]

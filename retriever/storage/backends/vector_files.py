@@ -1,0 +1,100 @@
+"""When a snapshot of the vectors is written, how it becomes the current one, and what is removed.
+
+The file is written completely under a new name before the catalog names it, in the transaction
+that also changes the means if they change. A crash in between leaves a file nobody knows, which
+the next snapshot removes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from retriever.storage.backends.search_state import SearchState, build_store
+from retriever.storage.calibration import Calibration
+from retriever.storage.catalog import CATALOG_FILE, Catalog, Reader, SnapshotRow
+from retriever.storage.vectors.faiss import factory_for
+from retriever.types import IndexStateError
+
+LONG_TAIL = 20_000
+"""So many new chunks, or a quarter of the snapshot's, are searched one by one at most."""
+_SMALL = 50_000  # vectors up to which any change is worth a new snapshot
+_WORTH = 0.1  # beyond that, this share of them must have changed
+
+
+def tail_is_long(reader: Reader) -> bool:
+    """Whether the newest chunks are too many to be left without a snapshot."""
+    row = reader.snapshot()
+    covered, size = (row.last_key, row.vectors) if row else (0, 0)
+    return reader.last_key() - covered > max(LONG_TAIL, size // 4)
+
+
+def is_due(reader: Reader, state: SearchState) -> bool:
+    """Whether the current snapshot, if any, should be replaced at the end of a run."""
+    row, count = state.snapshot, len(state.store)
+    if row is None:
+        return count > 0
+    wanted = reader.meta("factory") or factory_for(count)
+    if state.damaged or wanted != row.kind:
+        return True
+    changes = len(state.store.tail) + len(state.store.removed)
+    return changes > (0 if row.vectors < _SMALL else _WORTH * row.vectors)
+
+
+def write(
+    catalog: Catalog, means: Calibration | None = None, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Build the store from the catalog, and make it (and new means, if given) the current one."""
+    with catalog.exclusive():
+        with catalog.reading() as reader:
+            old = reader.snapshot()
+            row = _written(catalog.folder, reader, means)
+        with catalog.writing() as writer:
+            if means is not None:
+                writer.set_calibration(means, facts or {})
+            writer.set_snapshot(row)
+        _clean(catalog.folder, {known.file for known in (old, row) if known is not None})
+
+
+def sizes(folder: Path, row: SnapshotRow | None) -> dict[str, int]:
+    """Bytes on disk: of the catalog with its log, of the snapshot, of both."""
+    catalog = sum(_size(path) for path in folder.glob(f"{CATALOG_FILE}*"))
+    snapshot = _size(folder / row.file) if row else 0
+    return {"catalog": catalog, "snapshot": snapshot, "total": catalog + snapshot}
+
+
+def _written(folder: Path, reader: Reader, means: Calibration | None) -> SnapshotRow | None:
+    """Write the file that covers all chunks; None when there are none."""
+    count = reader.count_chunks()
+    if not count:
+        return None
+    store = build_store(reader, means or reader.means(), reader.meta("factory"), count)
+    generation = reader.generation() + 1
+    file = f"vectors-{generation:08d}.faiss"
+    try:
+        size, sha256 = store.write(folder / file)
+    except (OSError, RuntimeError) as error:  # RuntimeError: FAISS, when the sink fails
+        raise IndexStateError(
+            f"{file} cannot be written in {folder} ({error}); the index is unharmed"
+        ) from error
+    return SnapshotRow(generation, file, size, sha256, store.kind, count, int(store.ids[-1]))
+
+
+def _clean(folder: Path, keep: set[str]) -> None:
+    """Remove files no longer used; a reader may still be about to open the last one."""
+    for path in folder.glob("vectors-*.faiss*"):
+        if path.name not in keep:
+            with suppress(OSError):  # Windows: still mapped by a reader
+                path.unlink()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+__all__ = ["is_due", "sizes", "tail_is_long", "write"]

@@ -1,0 +1,404 @@
+"""Opening the catalog's file, and handing out transactions on it to any number of threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from retriever.storage.catalog import fulltext, schema
+from retriever.storage.catalog.id_cache import Names
+from retriever.storage.catalog.lock import WriterLock
+from retriever.storage.catalog.postings import OCCURRENCES, Postings
+from retriever.storage.catalog.reading import Reader
+from retriever.storage.catalog.writing import Writer
+from retriever.text.globs import glob_matches
+from retriever.types import IndexStateError
+
+CATALOG_FILE = "catalog.sqlite"
+LOCK_FILE = "LOCK"
+
+_PATIENCE = 30.0  # seconds for SQLite's own short locks: a checkpoint, the first opening
+_CHECKPOINT_PATIENCE = 0.2
+_MAKING_PATIENCE = 1.0  # for another process that makes the index just now
+_MAKING_PAUSE = 0.01
+_UPGRADE_PATIENCE = 5.0  # for another process that brings the index up to date just now
+_WAL_PAGES = 256  # 8 MiB: how long the log grows before it is folded into the file
+_CACHE = 32  # MiB of pages a connection keeps: a query reads hundreds of vectors, here and there
+
+_OTHER_TABLES = re.compile(r"no such (table|column)|has \d+ columns but|has no column")
+"""What SQLite says of tables that are not those it was asked about."""
+
+_Place = tuple[int, ...]
+"""Device and inode: another file under the same name is another index.
+
+Where this process may not write, also what a writer changes: see `Catalog._place`.
+"""
+
+
+class Catalog:
+    """One index folder's database. Safe to use from many threads.
+
+    Readers take connections from a pool. The writer's connection and the right to write are taken
+    at the first write and kept until `release` or `close`.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.folder = folder
+        self.path = folder / CATALOG_FILE
+        self.read_only = read_only
+        self._lock = WriterLock(folder / LOCK_FILE)
+        self._writing = threading.RLock()
+        self._writer: sqlite3.Connection | None = None
+        self._pool: deque[tuple[_Place, sqlite3.Connection]] = deque()
+        self._postings = Postings()
+        self._names = Names()
+        self._closed = False
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool = False, read_only: bool = False) -> Self:
+        """Open the catalog in `folder`; `create` makes one where the folder is missing or empty.
+
+        Raises IndexStateError in a sentence for everything that is no index of ours.
+        """
+        _check_sqlite()
+        if create and not read_only:
+            _create(folder)
+        _check_folder(folder)
+        catalog = cls(folder.absolute(), read_only=read_only)
+        try:
+            with catalog._speaking():
+                catalog._give_back(*catalog._take())
+        except BaseException:
+            catalog.close()
+            raise
+        return catalog
+
+    @property
+    def being_written(self) -> bool:
+        """Whether a process, this one or another, has the right to write now."""
+        return self._lock.held_by_anyone()
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """A read transaction: one unchanging picture, whatever is committed meanwhile."""
+        with self._speaking():
+            place, connection = self._take()
+            try:
+                connection.execute("BEGIN")
+                yield Reader(connection, self._postings, self._names)
+                if self._is_blind(place) and self._place()[:-1] != place[:-1]:
+                    raise IndexStateError(
+                        f"another process has written to the index in {self.folder} while it was "
+                        "read; try again"
+                    )
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                self._give_back(place, connection)
+
+    @contextmanager
+    def writing(self, *, visible: bool = True) -> Iterator[Writer]:
+        """A write transaction, committed durably at the end, or undone when an error leaves it.
+
+        `visible` changes count as a new generation.
+        """
+        with self.exclusive(), self._speaking():
+            connection = self._writer_connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                writer = Writer(connection)
+                yield writer
+                if visible:
+                    writer.bump_generation()
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the right to write over several transactions."""
+        if self.read_only:
+            raise IndexStateError(f"the index in {self.folder} was opened for reading only")
+        with self._writing:
+            self._check_open()
+            self._lock.acquire()
+            yield
+
+    def release(self) -> None:
+        """Fold the log into the file and let other processes write."""
+        with self._writing:
+            if self._writer is not None:
+                with suppress(sqlite3.Error):  # a reader may be in the way: the next one will do
+                    self._writer.execute(f"PRAGMA busy_timeout = {int(_CHECKPOINT_PATIENCE * 1e3)}")
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._writer.close()
+                self._writer = None
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close all connections; those in use are closed when they come back."""
+        with self._writing:
+            self._closed = True
+            self.release()
+            while self._pool:
+                self._pool.popleft()[1].close()
+
+    # Connections
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise IndexStateError(f"the index in {self.folder} was closed; open it again")
+
+    def _place(self) -> _Place:
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise IndexStateError(
+                f"the index in {self.folder} is gone: {error.strerror}; build it again"
+            ) from error
+        if self._watched:
+            log = self.path.with_name(f"{CATALOG_FILE}-wal").exists()
+            return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, log
+        return status.st_dev, status.st_ino
+
+    def _is_blind(self, place: _Place) -> bool:
+        """Whether a connection to this place was opened as to a file that nobody changes."""
+        return self._watched and not place[-1]
+
+    @property
+    def _watched(self) -> bool:
+        """Whether SQLite cannot share memory with a writer here, and must not notice one."""
+        return not os.access(self.folder, os.W_OK)
+
+    def _take(self) -> tuple[_Place, sqlite3.Connection]:
+        self._check_open()
+        place = self._place()
+        with suppress(IndexError):
+            while True:
+                pooled, connection = self._pool.pop()
+                if pooled == place:
+                    return place, connection
+                connection.close()  # the index was built anew under the same name
+        return place, self._connect(writable=False)
+
+    def _give_back(self, place: _Place, connection: sqlite3.Connection) -> None:
+        if self._closed:
+            connection.close()
+        else:
+            self._pool.append((place, connection))
+
+    def _writer_connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self._writer = self._connect(writable=True)
+        return self._writer
+
+    def _connect(self, *, writable: bool) -> sqlite3.Connection:
+        mode = "mode=rw"
+        if not writable and self._watched:
+            # Without a log there is no writer now; one that comes changes the file's place.
+            mode = (
+                "mode=ro"
+                if self.path.with_name(CATALOG_FILE + "-wal").exists()
+                else ("mode=ro&immutable=1")
+            )
+        connection = _connection(self.path, mode)
+        try:
+            _check_ours(connection, self.folder)
+            self._upgrade(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+            connection.execute(f"PRAGMA cache_size = {-1024 * _CACHE}")  # negative: in KiB
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute(OCCURRENCES)
+            if not writable:
+                connection.execute("PRAGMA query_only = ON")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
+        """Bring an index of an older format, or with other terms, to this one.
+
+        Not under the hands of a writer: one of the older version would write what it knows on.
+        """
+        if _is_current(connection):
+            return
+        lock = WriterLock(self.folder / LOCK_FILE)
+        try:
+            if not self._lock.held:
+                lock.acquire(_UPGRADE_PATIENCE)
+            _upgrade(connection, self.folder)
+        except IndexStateError as error:
+            if not _is_current(connection):  # another process may have been faster
+                raise IndexStateError(
+                    "the index was made by an older version of wva-retriever and cannot be "
+                    f"brought up to date: {error}"
+                ) from error
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Turn SQLite's errors into sentences."""
+        try:
+            yield
+        except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise IndexStateError(_sentence(self.folder, error)) from error
+
+
+def _connection(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,  # one thread at a time uses it: see the pool
+        timeout=_PATIENCE,
+    )
+    connection.create_function("path_glob", 2, _sql_glob, deterministic=True)
+    return connection
+
+
+def _sql_glob(pattern: bytes, path: bytes | None) -> bool:
+    return path is not None and glob_matches(schema.unblob(pattern), schema.unblob(path))
+
+
+def _create(folder: Path) -> None:
+    """Make the folder and an empty catalog, unless there is one."""
+    if folder.is_dir() and not (folder / CATALOG_FILE).exists():
+        foreign = sorted(entry.name for entry in folder.iterdir() if not _is_ours(entry.name))
+        if foreign:
+            raise IndexStateError(
+                f"{folder} holds other files ({foreign[0]}) and no index; choose an empty folder"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        connection = _connection(folder / CATALOG_FILE, "mode=rwc")
+    except (OSError, sqlite3.Error) as error:
+        raise IndexStateError(f"no index can be made in {folder}: {error}") from error
+    try:
+        _write_schema(connection)
+    except sqlite3.Error as error:
+        raise IndexStateError(_sentence(folder, error)) from error
+    finally:
+        connection.close()
+
+
+def _write_schema(connection: sqlite3.Connection) -> None:
+    if _holds_tables(connection):
+        return
+    connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if not _holds_tables(connection):  # another process may have been faster
+            schema.create(connection, uuid.uuid4().hex)
+            fulltext.note(connection)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _holds_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0])
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith((".", CATALOG_FILE)) or name == LOCK_FILE or ".faiss" in name
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.exists():
+        raise IndexStateError(f"there is no index in {folder}; make one with: wva index PATH")
+    if not folder.is_dir():
+        raise IndexStateError(f"{folder} is a file; an index is a folder")
+    if not (folder / CATALOG_FILE).is_file():
+        raise IndexStateError(
+            f"{folder} is no index: it has no {CATALOG_FILE}; make one with: wva index PATH"
+        )
+
+
+def _check_ours(connection: sqlite3.Connection, folder: Path) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    deadline = time.monotonic() + _MAKING_PATIENCE
+    while application != schema.APPLICATION_ID and not _holds_tables(connection):
+        if time.monotonic() > deadline:
+            raise IndexStateError(
+                f"{folder / CATALOG_FILE} is empty, and not an index yet: try again if another "
+                "process is making it now, or else choose another folder"
+            )
+        time.sleep(_MAKING_PAUSE)
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != schema.APPLICATION_ID:
+        raise IndexStateError(
+            f"{folder / CATALOG_FILE} is not an index of this program; choose another folder"
+        )
+    if version > schema.VERSION:
+        raise IndexStateError(
+            f"the index in {folder} was made by a newer version of wva-retriever (format "
+            f"{version}, this one knows {schema.VERSION}); upgrade, or build the index again"
+        )
+
+
+def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
+    """Bring tables and terms to this version, in one transaction."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        if not _is_current(connection):  # another process may have been faster
+            schema.upgrade(connection)
+            if not fulltext.is_current(connection):
+                fulltext.rebuild(connection)
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise IndexStateError(
+            f"{folder} cannot be written ({error}); open it once where it can be"
+        ) from error
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _is_current(connection: sqlite3.Connection) -> bool:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    return bool(version == schema.VERSION and fulltext.is_current(connection))
+
+
+def _check_sqlite() -> None:
+    if sqlite3.sqlite_version_info < (3, 35):  # pragma: no cover - UPSERT, RETURNING, maths
+        raise IndexStateError(
+            f"SQLite 3.35 or newer is needed; this Python has {sqlite3.sqlite_version}"
+        )
+
+
+def _sentence(folder: Path, error: Exception) -> str:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return f"another process is writing to the index in {folder}; try again when it is done"
+    if "full" in text:
+        return f"the disk with the index in {folder} is full; nothing was lost, free some space"
+    if "readonly" in text or "unable to open" in text:
+        return f"the index in {folder} cannot be opened: {text}; check the folder's permissions"
+    if _OTHER_TABLES.search(text):
+        return (
+            f"another version of wva-retriever is at work on the index in {folder}; stop one of "
+            "the two, and start this one again"
+        )
+    if "fts5" in text and "module" in text:
+        return "this Python's SQLite lacks the full-text extension FTS5; use another build"
+    return f"the index in {folder} is damaged or not an index ({text}); build it again"
+
+
+__all__ = ["CATALOG_FILE", "LOCK_FILE", "Catalog"]

@@ -1,0 +1,78 @@
+"""Keyword search inside the catalog: weighted terms → the BM25 score of every chunk with one.
+
+Terms come analysed and weighted (see `retriever.storage.backends.keyword_query`); nothing here
+knows of words, languages or spelling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from retriever.arrays import DoubleScores, Keys
+from retriever.storage.catalog.postings import Terms
+from retriever.types import TermQuery, WeightedTerms
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Every chunk in which a term of the query occurs: keys (m,) ascending, BM25 scores (m,) > 0.
+
+    `total` counts all chunks, matching or not.
+    """
+
+    keys: Keys
+    scores: DoubleScores
+    total: int
+
+    @property
+    def mean(self) -> float:
+        """The mean score over all chunks; one without a query word counts as 0."""
+        return float(self.scores.sum()) / self.total if self.total else 0.0
+
+    @property
+    def std(self) -> float:
+        """The standard deviation over all chunks; one without a query word counts as 0."""
+        if not self.total:
+            return 0.0
+        square = float(np.square(self.scores).sum()) / self.total
+        return float(np.sqrt(max(0.0, square - self.mean**2)))
+
+
+def matches(query: TermQuery, terms: Terms, total: int) -> Matches:
+    """All chunks that score; `total` is how many chunks there are."""
+    words = [_best([_weighted(one, terms) for one in word]) for word in query.words]
+    return Matches(*_merged(words, np.add), total)
+
+
+def _best(alternatives: Sequence[tuple[Keys, DoubleScores]]) -> tuple[Keys, DoubleScores]:
+    return _merged(alternatives, np.maximum)
+
+
+def _weighted(terms: WeightedTerms, postings: Terms) -> tuple[Keys, DoubleScores]:
+    """The weighted sum of the terms' BM25 scores."""
+    return _merged([_times(weight, postings.bm25(term)) for term, weight in terms], np.add)
+
+
+def _times(weight: float, side: tuple[Keys, DoubleScores]) -> tuple[Keys, DoubleScores]:
+    return side if weight == 1 else (side[0], weight * side[1])
+
+
+def _merged(
+    sides: Sequence[tuple[Keys, DoubleScores]], join: np.ufunc
+) -> tuple[Keys, DoubleScores]:
+    """Scores > 0 by key of several sides as one; `join` takes two of one key, 0 for none."""
+    there = [(keys, values) for keys, values in sides if len(keys)]
+    if len(there) < 2:
+        return there[0] if there else (np.empty(0, np.int64), np.empty(0))
+    first = min(int(keys[0]) for keys, _ in there)
+    scores = np.zeros(max(int(keys[-1]) for keys, _ in there) - first + 1)
+    for keys, values in there:
+        scores[keys - first] = join(scores[keys - first], values)
+    found = np.flatnonzero(scores)
+    return found + first, scores[found]
+
+
+__all__ = ["Matches", "matches"]

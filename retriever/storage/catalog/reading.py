@@ -1,0 +1,497 @@
+"""What one read transaction sees: a consistent, unchanging picture of the catalog."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from retriever.arrays import Keys, Vectors
+from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.storage.calibration import Calibration
+from retriever.storage.catalog.filter_sql import chunk_condition, document_condition
+from retriever.storage.catalog.id_cache import Known, Names
+from retriever.storage.catalog.keywords import Matches, matches
+from retriever.storage.catalog.postings import Postings, Terms
+from retriever.storage.catalog.schema import ADDED, added_columns, blob, stack, unblob
+from retriever.storage.filters import Filter
+from retriever.text.analyzer import BOUNDARY
+from retriever.text.languages import LANGUAGES
+from retriever.types import (
+    Chunk,
+    DocumentRow,
+    FileStatus,
+    Page,
+    PageAccount,
+    PageState,
+    Scan,
+    Span,
+    TermQuery,
+    UnreadFile,
+)
+
+BLOCK = 2048
+"""Rows read at a time: bounds the memory of everything that goes over all chunks."""
+
+_CHUNK = """SELECT c.id, d.id, d.path, d.format, d.title, c.page, c.start, c.stop, c.text,
+    d.metadata, p.label, p.state, c.language FROM chunks c JOIN documents d ON d.key = c.document
+    JOIN pages p ON p.document = c.document AND p.position = c.position"""
+_DOCUMENT = """SELECT id, source, root, path, format, title, author, date, sha256, size, mtime_ns,
+    settings, metadata, pages, page_states, chunks FROM documents d"""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRow:
+    """A file of vectors beside the catalog: what it must contain to be believed."""
+
+    generation: int
+    file: str
+    bytes: int
+    sha256: str
+    kind: str
+    vectors: int
+    last_key: int
+
+
+class Reader:
+    """Queries within one transaction; use it in the thread that got it."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        postings: Postings | None = None,
+        names: Names | None = None,
+    ) -> None:
+        self._connection = connection
+        self._postings = postings or Postings()  # a writer's changes are not yet everyone's
+        self._shared_names = names
+
+    def restart(self) -> None:
+        """Look at the newest committed state instead."""
+        self._connection.execute("ROLLBACK")
+        self._connection.execute("BEGIN")
+
+    # What the index is
+
+    def meta(self, name: str) -> Any:
+        """A value by name, or None."""
+        row = self._one("SELECT value FROM meta WHERE name = ?", (name,))
+        return None if row is None else json.loads(row[0])
+
+    def generation(self) -> int:
+        """The number of the last committed change."""
+        return int(self.meta("generation"))
+
+    def embedder_settings(self) -> EmbedderSettings | None:
+        """What the vectors were made with; None until an embedder has claimed the index."""
+        values = self.meta("embedder")
+        return None if values is None else EmbedderSettings.from_json(values)
+
+    def chunk_settings(self) -> ChunkSettings | None:
+        """What the chunks were made with; None until an embedder has claimed the index."""
+        values = self.meta("chunking")
+        return None if values is None else ChunkSettings(**values)
+
+    def background(self) -> dict[str, Any] | None:
+        """The match scale, as it was stored."""
+        known: dict[str, Any] | None = self.meta("background")
+        return known
+
+    def means(self) -> Calibration:
+        """The current means; zeros before there are any."""
+        known = self.calibration()
+        return Calibration.identity(self.dimension() or 1) if known is None else known[1]
+
+    def calibration(self) -> tuple[int, Calibration] | None:
+        """The number of the current calibration and its means."""
+        row = self._one("SELECT number, passage_mean, query_mean FROM calibration")
+        if row is None:
+            return None
+        passage, query = (np.frombuffer(mean, "<f4").astype(np.float32) for mean in row[1:])
+        return int(row[0]), Calibration(passage, query)
+
+    def calibration_facts(self) -> dict[str, Any] | None:
+        """What was said about the calibration when it was made."""
+        row = self._one("SELECT facts FROM calibration")
+        return None if row is None else dict(json.loads(row[0]))
+
+    def snapshot(self) -> SnapshotRow | None:
+        """The current file of vectors."""
+        row = self._one(
+            "SELECT generation, file, bytes, sha256, kind, vectors, last_key FROM snapshots"
+        )
+        return None if row is None else SnapshotRow(*row)
+
+    def count_chunks(self) -> int:
+        """How many chunks there are."""
+        return int(self._value("SELECT COUNT(*) FROM chunks"))
+
+    def last_key(self) -> int:
+        """The largest key of a chunk that is there, 0 without chunks."""
+        return int(self._value("SELECT IFNULL(MAX(key), 0) FROM chunks"))
+
+    def totals(self) -> dict[str, Any]:
+        """Documents, pages, chunks, their states, formats and sources, as `info` shows them."""
+        states: dict[str, int] = {}
+        for (counts,) in self._rows("SELECT page_states FROM documents"):
+            for state, count in json.loads(counts).items():
+                states[state] = states.get(state, 0) + count
+        formats = self._rows("SELECT format, COUNT(*) FROM documents GROUP BY 1 ORDER BY 1")
+        sources = self._rows(
+            "SELECT source, MAX(root), COUNT(*) FROM documents GROUP BY source ORDER BY source"
+        )
+        return {
+            "documents": self._value("SELECT COUNT(*) FROM documents"),
+            "chunks": self.count_chunks(),
+            "pages": sum(states.values()),
+            "page_states": states,
+            "unread": dict(self._rows("SELECT status, COUNT(*) FROM unread GROUP BY 1 ORDER BY 1")),
+            "formats": {unblob(name): count for name, count in formats},
+            "sources": [
+                {"name": unblob(name), "root": unblob(root), "documents": count}
+                for name, root, count in sources
+            ],
+        }
+
+    # Documents, pages, chunks
+
+    def documents(self, where: Filter | None = None) -> list[DocumentRow]:
+        """The documents that match, ordered by source and path."""
+        sql, parameters = "", ()
+        if where is not None:
+            condition = document_condition(where)
+            sql, parameters = f" WHERE {condition.sql}", condition.parameters
+        rows = self._rows(f"{_DOCUMENT}{sql} ORDER BY source, path, id", parameters)
+        return [_document(row) for row in rows]
+
+    def document(self, document_id: str) -> DocumentRow | None:
+        """One document, or None."""
+        row = self._one(f"{_DOCUMENT} WHERE id = ?", (blob(document_id),))
+        return None if row is None else _document(row)
+
+    def pages(self, document_id: str) -> list[Page]:
+        """A document's pages in order."""
+        rows = self._rows(
+            f"""SELECT {self._page_columns()} FROM pages p
+            JOIN documents d ON d.key = p.document WHERE d.id = ? ORDER BY p.position""",
+            (blob(document_id),),
+        )
+        return [_page(row) for row in rows]
+
+    def account(self, document_id: str) -> list[PageAccount]:
+        """What became of a document's pages, in order, without their texts."""
+        rows = self._rows(
+            """WITH the AS (SELECT key FROM documents WHERE id = ?), counted AS
+            (SELECT position, COUNT(*) AS chunks FROM chunks WHERE document IN the
+            GROUP BY position)
+            SELECT p.number, p.label, p.state, p.reason, IFNULL(counted.chunks, 0)
+            FROM pages p LEFT JOIN counted USING (position)
+            WHERE p.document IN the ORDER BY p.position""",
+            (blob(document_id),),
+        )
+        return list(map(_page_account, rows))
+
+    def accounts(self) -> dict[str, list[PageAccount]]:
+        """`account` of every document that has pages, by its id."""
+        rows = self._rows(
+            """WITH counted AS
+            (SELECT document, position, COUNT(*) AS chunks FROM chunks GROUP BY 1, 2)
+            SELECT d.id, p.number, p.label, p.state, p.reason, IFNULL(counted.chunks, 0)
+            FROM pages p JOIN documents d ON d.key = p.document
+            LEFT JOIN counted USING (document, position) ORDER BY p.document, p.position"""
+        )
+        found: dict[str, list[PageAccount]] = {}
+        for id_, *page in rows:
+            found.setdefault(unblob(id_), []).append(_page_account(page))
+        return found
+
+    def unread(self) -> list[UnreadFile]:
+        """The files that gave no document, ordered by root and path."""
+        rows = self._rows(
+            "SELECT root, path, status, reason, size, mtime_ns, settings FROM unread "
+            "ORDER BY root, path"
+        )
+        return [
+            UnreadFile(
+                *(unblob(root), unblob(path), FileStatus(status), unblob(reason)),
+                *(size, mtime_ns, unblob(settings)),
+            )
+            for root, path, status, reason, size, mtime_ns, settings in rows
+        ]
+
+    def chunks(self, document_id: str) -> list[Chunk]:
+        """A document's chunks in order."""
+        rows = self._rows(
+            f"{_CHUNK} WHERE d.id = ? ORDER BY c.position, c.start, c.stop, c.key",
+            (blob(document_id),),
+        )
+        return [_chunk(row) for row in rows]
+
+    def order(self, document_id: str) -> list[str]:
+        """The ids of `chunks`, in the same order."""
+        rows = self._rows(
+            """SELECT c.id FROM chunks c JOIN documents d ON d.key = c.document WHERE d.id = ?
+            ORDER BY c.position, c.start, c.stop, c.key""",
+            (blob(document_id),),
+        )
+        return [unblob(id_) for (id_,) in rows]
+
+    def page_of(self, chunk_id: str) -> Page | None:
+        """The page a chunk is from."""
+        row = self._one(
+            f"""SELECT {self._page_columns()} FROM chunks c
+            JOIN pages p ON p.document = c.document AND p.position = c.position WHERE c.id = ?""",
+            (blob(chunk_id),),
+        )
+        return None if row is None else _page(row)
+
+    def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
+        """The chunks with these ids, in this order, without those that are gone."""
+        rows = self._among(f"{_CHUNK} WHERE c.id", [blob(id_) for id_ in chunk_ids])
+        found = {chunk.id: chunk for chunk in map(_chunk, rows)}
+        return [found[id_] for id_ in chunk_ids if id_ in found]
+
+    def sample_chunks(self, limit: int) -> list[Chunk]:
+        """The first chunks by id: ids are hashes, so this is a fixed pseudo-random sample."""
+        return [_chunk(row) for row in self._rows(f"{_CHUNK} ORDER BY c.id LIMIT ?", (limit,))]
+
+    def sample_vectors(self, limit: int) -> Vectors:
+        """The raw vectors (m, dim) of `sample_chunks`, in the same order."""
+        return self.chunk_vectors(self.sample_keys(limit))[1]
+
+    # Keys: how other files name chunks
+
+    def sample_keys(self, limit: int) -> Keys:
+        """The keys of `sample_chunks`, in the same order: (m,)."""
+        return self._keys("SELECT key FROM chunks ORDER BY id LIMIT ?", (limit,))
+
+    def matching_keys(self, where: Filter) -> Keys:
+        """The keys of the chunks that match, ascending: (m,)."""
+        condition = chunk_condition(where)
+        # The second table is needed only where the condition speaks of both.
+        tables = "chunks c JOIN documents d ON d.key = c.document"
+        return self._keys(
+            f"SELECT c.key FROM {tables} WHERE {condition.sql} ORDER BY c.key",
+            condition.parameters,
+        )
+
+    def ids_of(self, keys: Keys) -> dict[int, str]:
+        """Chunk ids by key; keys that are gone are left out."""
+        return self._names()[0].of(keys.tolist(), self._ids_of)
+
+    def keys_of(self, chunk_ids: Sequence[str]) -> dict[str, int]:
+        """Keys by chunk id; ids that are gone are left out."""
+        return self._names()[1].of(chunk_ids, self._keys_of)
+
+    def _ids_of(self, keys: list[int]) -> dict[int, str]:
+        rows = self._among("SELECT c.key, c.id FROM chunks c WHERE c.key", keys)
+        return {key: unblob(id_) for key, id_ in rows}
+
+    def _keys_of(self, chunk_ids: list[str]) -> dict[str, int]:
+        wanted = [blob(id_) for id_ in chunk_ids]
+        rows = self._among("SELECT c.id, c.key FROM chunks c WHERE c.id", wanted)
+        return {unblob(id_): key for id_, key in rows}
+
+    def _names(self) -> tuple[Known[int, str], Known[str, int]]:
+        if self._shared_names is None:  # a writer's change from one question to the next
+            return Known(), Known()
+        return self._shared_names.at(self.meta("identity"), self.generation())
+
+    def removed_after(self, number: int) -> tuple[Keys, int]:
+        """Keys removed since the removal with this number, and the number of the last one."""
+        rows = self._rows(
+            "SELECT chunk, number FROM removed WHERE number > ? ORDER BY 2", (number,)
+        )
+        pairs = list(rows)
+        keys = np.array([key for key, _ in pairs], dtype=np.int64)
+        return keys, (pairs[-1][1] if pairs else number)
+
+    # Vectors
+
+    def known_vectors(self, keys: Sequence[str]) -> set[str]:
+        """Those vector keys that are stored."""
+        rows = self._among("SELECT key FROM vectors WHERE key", [blob(key) for key in keys])
+        return {unblob(key) for (key,) in rows}
+
+    def load_vectors(self, keys: Sequence[str]) -> Vectors:
+        """Raw vectors (n, dim) by vector key; KeyError names a missing one."""
+        rows = self._among("SELECT key, value FROM vectors WHERE key", [blob(key) for key in keys])
+        found = {unblob(key): value for key, value in rows}
+        return self._stacked([found[key] for key in keys])
+
+    def chunk_vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
+        """Raw vectors of chunks: keys (m,) in the order given, without those gone, (m, dim)."""
+        rows = self._among(
+            "SELECT c.key, v.value FROM chunks c JOIN vectors v ON v.number = c.vector WHERE c.key",
+            keys.tolist(),
+        )
+        found = dict(rows)
+        present = [key for key in keys.tolist() if key in found]
+        return np.array(present, dtype=np.int64), self._stacked([found[key] for key in present])
+
+    def vectors_after(self, key: int) -> Iterator[tuple[Keys, Vectors]]:
+        """All chunks with a larger key: blocks of keys (b,) ascending and raw vectors (b, dim)."""
+        cursor = self._connection.execute(
+            """SELECT c.key, v.value FROM chunks c JOIN vectors v ON v.number = c.vector
+            WHERE c.key > ? ORDER BY c.key""",
+            (key,),
+        )
+        while block := cursor.fetchmany(BLOCK):
+            keys = np.array([key for key, _ in block], dtype=np.int64)
+            yield keys, self._stacked([value for _, value in block])
+
+    def dimension(self) -> int | None:
+        """How many numbers a vector has; None while nothing says so."""
+        value = self.meta("dimension")
+        return None if value is None else int(value)
+
+    def _stacked(self, blobs: list[bytes]) -> Vectors:
+        return stack(blobs, self.dimension() or 0)
+
+    # Full text
+
+    def keyword(self, query: TermQuery) -> Matches:
+        """Weighted BM25 (k1 1.2, b 0.75) of every chunk in which a term of the query occurs."""
+        return matches(query, self._terms(), self.count_chunks())
+
+    def term_counts(self, terms: Iterable[str]) -> dict[str, int]:
+        """In how many chunks each of the terms occurs."""
+        return self._terms().counts(terms)
+
+    def terms_of(self, chunk_ids: Sequence[str]) -> list[list[str]]:
+        """The terms that each chunk is found by, in order; none for one that is gone."""
+        select = "SELECT c.id, f.terms FROM chunks c JOIN fulltext f ON f.rowid = c.key WHERE c.id"
+        found = dict(self._among(select, [blob(id_) for id_ in chunk_ids]))
+        terms = (found.get(blob(id_), "").split() for id_ in chunk_ids)
+        return [[term for term in each if term != BOUNDARY] for each in terms]
+
+    # The vocabulary
+
+    def languages(self) -> list[str]:
+        """The languages that some chunk is in."""
+        present = "SELECT 1 FROM chunks WHERE language = ? LIMIT 1"
+        return [language for language in LANGUAGES if self._one(present, (language,))]
+
+    def terms_beginning(self, letter: str) -> Iterable[tuple[str, int]]:
+        """The terms that begin with a letter, each with the number of chunks that have it."""
+        return self._rows(
+            "SELECT term, doc FROM vocabulary WHERE term >= ? AND term < ?",
+            (letter, chr(ord(letter) + 1)),
+        )
+
+    def longer_words(self, stem: str, language: str) -> list[str]:
+        """The stems of seven letters or more that end with another one, in one language."""
+        end = stem[::-1]
+        rows = self._rows(
+            "SELECT reversed FROM long_words WHERE language = ? AND reversed > ? AND reversed < ?",
+            (language, end, end + "\U0010ffff"),
+        )
+        return [backwards[::-1] for (backwards,) in rows]
+
+    def first_with(self, term: str) -> Chunk | None:
+        """The first chunk, in the order of writing, that has a term."""
+        found = self._one("SELECT rowid FROM fulltext WHERE terms MATCH ? LIMIT 1", (f'"{term}"',))
+        row = found and self._one(f"{_CHUNK} WHERE c.key = ?", found)
+        return _chunk(row) if row else None
+
+    def lengths(self, chunk_id: str) -> tuple[int, float]:
+        """How many terms a chunk has (0 for one that is gone), and how many one has on average."""
+        row = self._one(
+            "SELECT f.terms FROM chunks c JOIN fulltext f ON f.rowid = c.key WHERE c.id = ?",
+            (blob(chunk_id),),
+        )
+        tokens = self._value("SELECT SUM(cnt) FROM vocabulary") or 0
+        return len(row[0].split()) if row else 0, tokens / max(1, self.count_chunks())
+
+    def _terms(self) -> Terms:
+        return self._postings.at(self._connection)
+
+    # SQL
+
+    def _page_columns(self) -> str:
+        known = added_columns(self._connection)
+        added = (f"p.{name}" if name in known else "NULL" for name in ADDED)
+        return f"p.number, p.text, p.state, p.reason, p.label, {', '.join(added)}"
+
+    def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        return self._connection.execute(sql, parameters)
+
+    def _one(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        return self._connection.execute(sql, parameters).fetchone()
+
+    def _value(self, sql: str) -> Any:
+        return self._one(sql)[0]
+
+    def _keys(self, sql: str, parameters: Sequence[Any]) -> Keys:
+        return np.array([key for (key,) in self._rows(sql, parameters)], dtype=np.int64)
+
+    def _among(self, select: str, values: Iterable[Any]) -> Iterator[Any]:
+        """The rows of `select … IN (values)`, a bounded number of values at a time."""
+        remaining = iter(values)
+        while batch := list(islice(remaining, BLOCK)):
+            yield from self._rows(f"{select} IN ({', '.join('?' * len(batch))})", batch)
+
+
+def _document(row: Sequence[Any]) -> DocumentRow:
+    id_, source, root, path, format_, title, author, date, sha256, *numbers = row
+    size, mtime_ns, settings, metadata, pages, states, chunks = numbers
+    return DocumentRow(
+        id=unblob(id_),
+        source=unblob(source),
+        root=unblob(root),
+        path=unblob(path),
+        format=unblob(format_),
+        title=unblob(title),
+        author=unblob(author),
+        date=unblob(date),
+        sha256=unblob(sha256),
+        size=size,
+        mtime_ns=mtime_ns,
+        settings=unblob(settings),
+        metadata=json.loads(metadata),
+        pages=pages,
+        page_states={PageState(state): count for state, count in json.loads(states).items()},
+        chunks=chunks,
+    )
+
+
+def _page(row: Sequence[Any]) -> Page:
+    number, text, state, reason, label, scan, start, stop = row
+    return Page(
+        *(number, unblob(text), PageState(state), unblob(reason), unblob(label)),
+        body=None if start is None else Span(start, stop),
+        scan=Scan(**json.loads(scan)) if scan else None,
+    )
+
+
+def _page_account(row: Sequence[Any]) -> PageAccount:
+    number, label, state, reason, chunks = row
+    return PageAccount(number, unblob(label), PageState(state), unblob(reason), chunks)
+
+
+def _chunk(row: Sequence[Any]) -> Chunk:
+    id_, document, path, format_, title, page, start, stop, text, metadata, *rest = row
+    label, state, language = rest
+    return Chunk(
+        id=unblob(id_),
+        document_id=unblob(document),
+        path=unblob(path),
+        format=unblob(format_),
+        title=unblob(title),
+        page=page,
+        start=start,
+        end=stop,
+        text=unblob(text),
+        metadata=json.loads(metadata),
+        label=unblob(label),
+        state=PageState(state),
+        language=language,
+    )
+
+
+__all__ = ["BLOCK", "Matches", "Reader", "SnapshotRow"]

@@ -1,0 +1,201 @@
+"""The tables, and how Python values are written in them.
+
+Texts are BLOBs of UTF-8 with surrogates let through: a page may hold NUL characters, a file's name
+lone surrogates, and both come back exactly; byte order is code point order. Integer keys join the
+tables; a chunk's key is never used again, so that it can name a vector in other files.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from retriever.arrays import Vectors
+from retriever.storage.filters import comparable, kind_of
+from retriever.types import Scalar, UsageError
+
+APPLICATION_ID = 0x57564131  # "WVA1": tells our files from other SQLite databases
+VERSION = 3
+PAGE_SIZE = 32768
+"""Bytes; with SQLite's usual 4096 a vector of 576 floats takes 1.8 times its size."""
+
+UNREAD = """CREATE TABLE unread (
+    root BLOB NOT NULL, path BLOB NOT NULL, status TEXT NOT NULL, reason BLOB NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, settings BLOB NOT NULL,
+    PRIMARY KEY (root, path)) WITHOUT ROWID"""
+"""Files that gave no document, so that an account of everything needs no new scan."""
+
+LONG_WORDS = """CREATE TABLE long_words (
+    language TEXT NOT NULL, reversed TEXT NOT NULL, PRIMARY KEY (language, reversed))
+    WITHOUT ROWID"""
+"""Stems that may be compounds, backwards: those with one and the same end stand together."""
+
+# Terms come analysed; the ascii tokenizer only splits them at the spaces between them.
+FULLTEXT = "CREATE VIRTUAL TABLE fulltext USING fts5 (terms, tokenize = 'ascii')"
+VOCABULARY = "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (fulltext, 'row')"
+
+UPGRADES = {
+    1: ("ALTER TABLE pages ADD COLUMN label BLOB NOT NULL DEFAULT x''", UNREAD),
+    2: (
+        "ALTER TABLE chunks ADD COLUMN language TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX chunks_language ON chunks (language)",
+        LONG_WORDS,
+    ),
+}
+"""By format, what makes it the next one."""
+
+ADDED = {
+    "scan": "TEXT NOT NULL DEFAULT ''",
+    "body_start": "INTEGER",
+    "body_stop": "INTEGER",
+}
+"""Columns of pages, added when a document is written to an index that has none, and their types.
+
+No new format: what was made before opens as it is, also read-only, and version 0.1.0 goes on
+reading and writing an index that has them.
+"""
+
+STATEMENTS = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE documents (
+        key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, source BLOB NOT NULL,
+        root BLOB NOT NULL, path BLOB NOT NULL, format BLOB NOT NULL, title BLOB NOT NULL,
+        author BLOB NOT NULL, date BLOB NOT NULL, sha256 BLOB NOT NULL, size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL, settings BLOB NOT NULL, metadata TEXT NOT NULL,
+        pages INTEGER NOT NULL, page_states TEXT NOT NULL, chunks INTEGER NOT NULL)""",
+    "CREATE INDEX documents_place ON documents (source, path)",
+    """CREATE TABLE metadata (
+        document INTEGER NOT NULL, name BLOB NOT NULL, kind TEXT NOT NULL, value,
+        PRIMARY KEY (document, name)) WITHOUT ROWID""",
+    """CREATE TABLE pages (
+        document INTEGER NOT NULL, position INTEGER NOT NULL, number INTEGER,
+        label BLOB NOT NULL, state TEXT NOT NULL, reason BLOB NOT NULL, text BLOB NOT NULL,
+        scan TEXT NOT NULL DEFAULT '', body_start INTEGER, body_stop INTEGER,
+        UNIQUE (document, position))""",
+    """CREATE TABLE chunks (
+        key INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,
+        document INTEGER NOT NULL, position INTEGER NOT NULL, page INTEGER,
+        start INTEGER NOT NULL, stop INTEGER NOT NULL, text BLOB NOT NULL,
+        vector INTEGER NOT NULL, language TEXT NOT NULL DEFAULT '')""",
+    "CREATE INDEX chunks_document ON chunks (document)",
+    "CREATE INDEX chunks_vector ON chunks (vector)",
+    "CREATE INDEX chunks_language ON chunks (language)",
+    """CREATE TABLE vectors (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE,
+        value BLOB NOT NULL)""",
+    FULLTEXT,
+    VOCABULARY,
+    LONG_WORDS,
+    """CREATE TABLE removed (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, chunk INTEGER NOT NULL)""",
+    """CREATE TABLE snapshots (
+        generation INTEGER PRIMARY KEY, file TEXT NOT NULL, bytes INTEGER NOT NULL,
+        sha256 TEXT NOT NULL, kind TEXT NOT NULL, vectors INTEGER NOT NULL,
+        last_key INTEGER NOT NULL)""",
+    UNREAD,
+    """CREATE TABLE calibration (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, passage_mean BLOB NOT NULL,
+        query_mean BLOB NOT NULL, facts TEXT NOT NULL)""",
+)
+
+
+def create(connection: sqlite3.Connection, identity: str) -> None:
+    """Write the tables; call it in a transaction."""
+    for statement in STATEMENTS:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    meta = {"identity": identity, "generation": 0}
+    rows = [(name, json.dumps(value)) for name, value in meta.items()]
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring tables of an older format to this one; call it in a transaction."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for older in range(version, VERSION):
+        for statement in UPGRADES[older]:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def added_columns(connection: sqlite3.Connection) -> set[str]:
+    """Those of the columns `ADDED` that the pages of this index have."""
+    return {row[1] for row in connection.execute("PRAGMA table_info (pages)")} & ADDED.keys()
+
+
+def add_columns(connection: sqlite3.Connection) -> None:
+    """Give the pages the columns `ADDED` that they do not have; call it in a transaction."""
+    known = added_columns(connection)
+    for name, kind in ADDED.items():
+        if name not in known:
+            connection.execute(f"ALTER TABLE pages ADD COLUMN {name} {kind}")
+
+
+def blob(text: str) -> bytes:
+    r"""A text as it is stored.
+
+    >>> unblob(blob("a\0\ud800é")) == "a\0\ud800é"
+    True
+    """
+    return text.encode("utf-8", "surrogatepass")
+
+
+def unblob(stored: bytes) -> str:
+    """The text that `blob` stored."""
+    return stored.decode("utf-8", "surrogatepass")
+
+
+def vector_blob(vector: Vectors) -> bytes:
+    """A vector (dim,) as little-endian float32."""
+    return vector.astype("<f4").tobytes()
+
+
+def stack(blobs: list[bytes], dimension: int) -> Vectors:
+    """Stored vectors as one array (n, dim)."""
+    flat = np.frombuffer(b"".join(blobs), dtype="<f4").astype(np.float32)
+    return flat.reshape(len(blobs), dimension)
+
+
+def metadata_rows(metadata: Mapping[str, Scalar]) -> list[tuple[bytes, str, Any]]:
+    """(name, kind, value) of every metadata value that a filter can find."""
+    rows: list[tuple[bytes, str, Any]] = []
+    for name, value in metadata.items():
+        kind = kind_of(value)
+        if kind is None and not isinstance(value, float):
+            raise UsageError(
+                f"metadata {name!r} is {value!r}; a value is a text, a number, or true or false"
+            )
+        if kind is not None:
+            rows.append((blob(name), kind, operand(value)))
+    return rows
+
+
+def operand(value: Scalar) -> bytes | int | float:
+    """A value as the columns hold it, and as a parameter compared with them."""
+    reduced = comparable(value)
+    return blob(reduced) if isinstance(reduced, str) else reduced
+
+
+__all__ = [
+    "ADDED",
+    "APPLICATION_ID",
+    "FULLTEXT",
+    "PAGE_SIZE",
+    "VERSION",
+    "VOCABULARY",
+    "add_columns",
+    "added_columns",
+    "blob",
+    "create",
+    "metadata_rows",
+    "operand",
+    "stack",
+    "unblob",
+    "upgrade",
+    "vector_blob",
+]

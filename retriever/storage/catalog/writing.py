@@ -1,0 +1,295 @@
+"""One write transaction: everything in it becomes visible at once, or never."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import numpy as np
+
+from retriever.arrays import Vectors
+from retriever.settings import EmbedderSettings
+from retriever.storage.calibration import Calibration
+from retriever.storage.catalog import fulltext
+from retriever.storage.catalog.reading import Reader, SnapshotRow
+from retriever.storage.catalog.schema import add_columns, blob, metadata_rows, unblob, vector_blob
+from retriever.types import DocumentRow, Page, Piece, Span, UnreadFile, UsageError, chunk_id
+
+QUERY_PREFIX = "q:"
+"""Keys of vectors that belong to no chunk but are kept: sentences read as queries."""
+
+
+class Writer(Reader):
+    """Changes within one transaction, and all that a Reader can."""
+
+    def set_meta(self, name: str, value: Any) -> None:
+        """Store a JSON value by name; None removes it."""
+        if value is None:
+            self._connection.execute("DELETE FROM meta WHERE name = ?", (name,))
+        else:
+            row = (name, json.dumps(value))
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
+
+    def bump_generation(self) -> None:
+        """Count one more visible change."""
+        self.set_meta("generation", self.generation() + 1)
+
+    def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
+        """Store raw vectors (n, dim) by key; a key that is there keeps its vector."""
+        array = np.asarray(vectors, dtype=np.float32)
+        if array.ndim != 2 or len(array) != len(keys):
+            raise UsageError(f"{len(keys)} keys need as many vectors; the array is {array.shape}")
+        if not np.isfinite(array).all():
+            raise UsageError("a vector holds NaN or infinity; it cannot be searched")
+        if not len(array):
+            return
+        self._check_dimension(array.shape[1])
+        self._connection.executemany(
+            "INSERT INTO vectors (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
+            ((blob(key), vector_blob(row)) for key, row in zip(keys, array, strict=True)),
+        )
+
+    def _check_dimension(self, dimension: int) -> None:
+        known = self.dimension()
+        if known is None:
+            self.set_meta("dimension", dimension)
+        elif known != dimension:
+            settings = self.meta("embedder")
+            model = EmbedderSettings.from_json(settings).model if settings else "another model"
+            raise UsageError(
+                f"the index holds {known}-dimensional vectors of {model}; "
+                f"these have {dimension} dimensions"
+            )
+
+    def drop_unused_vectors(self) -> int:
+        """Remove vectors that no chunk refers to, but for those of queries; says how many."""
+        low, high = QUERY_PREFIX.encode(), QUERY_PREFIX[:-1].encode() + b";"  # ";" follows ":"
+        return self._connection.execute(
+            """DELETE FROM vectors WHERE NOT (key >= ? AND key < ?)
+            AND NOT EXISTS (SELECT 1 FROM chunks c WHERE c.vector = vectors.number)""",
+            (low, high),
+        ).rowcount
+
+    def forget_vectors(self) -> None:
+        """Remove all vectors and means: those of another model."""
+        for table in ("vectors", "calibration", "snapshots"):
+            self._connection.execute(f"DELETE FROM {table}")
+
+    # Documents
+
+    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]) -> None:
+        """Write the document with its pages and chunks in place of what stood under its id."""
+        vectors = self._vector_numbers(row, pages, pieces)
+        self.delete([row.id])
+        metadata = metadata_rows(row.metadata)
+        unique = _without_repeats(row.id, pages, pieces)
+        document = self._insert_document(row, pages, len(unique))
+        self._connection.executemany(
+            "INSERT INTO metadata VALUES (?, ?, ?, ?)", ((document, *entry) for entry in metadata)
+        )
+        add_columns(self._connection)
+        self._connection.executemany(
+            """INSERT INTO pages
+            (document, position, number, text, state, reason, label, scan, body_start, body_stop)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (_page_values(document, at, page) for at, page in enumerate(pages)),
+        )
+        texts = [_text(pages, piece) for piece in unique.values()]
+        languages = fulltext.languages_of(texts)
+        for (id_, piece), text, language in zip(unique.items(), texts, languages, strict=True):
+            own = (blob(id_), document, piece.page, pages[piece.page].number)
+            place = (piece.span.start, piece.span.end)
+            values = (*own, *place, blob(text), vectors[piece.vector], language)
+            self._insert_chunk(values, row.title, text, language)
+
+    def _vector_numbers(
+        self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]
+    ) -> dict[str, int]:
+        """Where the pieces' vectors are stored; checks that every piece can be written."""
+        wanted = {blob(piece.vector) for piece in pieces}
+        rows = self._among("SELECT key, number FROM vectors WHERE key", wanted)
+        numbers = {unblob(key): int(number) for key, number in rows}
+        for piece in pieces:
+            if not 0 <= piece.page < len(pages):
+                raise UsageError(
+                    f"{row.path}: a chunk is on page position {piece.page}, which "
+                    f"does not exist; the document has {len(pages)} pages"
+                )
+            if not 0 <= piece.span.start <= piece.span.end <= len(pages[piece.page].text):
+                raise UsageError(f"{row.path}: a chunk's span {piece.span} lies outside its page")
+            if piece.vector not in numbers:
+                raise UsageError(
+                    f"{row.path}: the vector {piece.vector!r} of a chunk was not "
+                    "saved; save the vectors before the document"
+                )
+        return numbers
+
+    def _insert_document(self, row: DocumentRow, pages: Sequence[Page], chunks: int) -> int:
+        states = Counter(page.state.value for page in pages)
+        texts = (
+            row.id,
+            row.source,
+            row.root,
+            row.path,
+            row.format,
+            row.title,
+            row.author,
+            row.date,
+            row.sha256,
+        )
+        cursor = self._connection.execute(
+            f"INSERT INTO documents VALUES (NULL{', ?' * 16})",
+            (
+                *map(blob, texts),
+                row.size,
+                row.mtime_ns,
+                blob(row.settings),
+                json.dumps(dict(row.metadata)),
+                len(pages),
+                json.dumps(states),
+                chunks,
+            ),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def _insert_chunk(self, values: tuple[Any, ...], title: str, text: str, language: str) -> None:
+        key = self._connection.execute(
+            """INSERT INTO chunks
+            (id, document, position, page, start, stop, text, vector, language)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            values,
+        ).lastrowid
+        fulltext.insert(self._connection, cast(int, key), title, text, language)
+
+    def touch(self, row: DocumentRow) -> bool:
+        """Record an unchanged document's file facts; says whether the document is there."""
+        return bool(
+            self._connection.execute(
+                "UPDATE documents SET root = ?, sha256 = ?, size = ?, mtime_ns = ? WHERE id = ?",
+                (blob(row.root), blob(row.sha256), row.size, row.mtime_ns, blob(row.id)),
+            ).rowcount
+        )
+
+    def rename(self, document_id: str, row: DocumentRow) -> None:
+        """Move a document to `row`'s id and place, over what stands there."""
+        old = self._one("SELECT key FROM documents WHERE id = ?", (blob(document_id),))
+        if old is None:
+            raise UsageError(f"no document {document_id!r} is in the index to become {row.path}")
+        if row.id != document_id:
+            self.delete([row.id])
+        self._connection.execute(
+            """UPDATE documents SET id = ?, source = ?, root = ?, path = ?, sha256 = ?, size = ?,
+            mtime_ns = ? WHERE key = ?""",
+            (
+                *map(blob, (row.id, row.source, row.root, row.path, row.sha256)),
+                row.size,
+                row.mtime_ns,
+                old[0],
+            ),
+        )
+        chunks = self._rows(
+            """SELECT c.page, start, stop, c.text, p.label, key FROM chunks c
+            JOIN pages p ON p.document = c.document AND p.position = c.position
+            WHERE c.document = ?""",
+            old,
+        ).fetchall()
+        renamed = [
+            (blob(chunk_id(row.id, page, Span(start, stop), unblob(text), unblob(label))), key)
+            for page, start, stop, text, label, key in chunks
+        ]
+        self._connection.executemany("UPDATE chunks SET id = ? WHERE key = ?", renamed)
+
+    def delete(self, document_ids: Sequence[str]) -> int:
+        """Remove documents with all that hangs on them; says how many there were."""
+        ids = [blob(id_) for id_ in document_ids]
+        keys = [key for (key,) in self._among("SELECT key FROM documents WHERE id", ids)]
+        for key in keys:
+            chunks = "SELECT key FROM chunks WHERE document = ?"
+            for statement in (
+                f"INSERT INTO removed (chunk) {chunks}",
+                f"DELETE FROM fulltext WHERE rowid IN ({chunks})",
+                "DELETE FROM chunks WHERE document = ?",
+                "DELETE FROM pages WHERE document = ?",
+                "DELETE FROM metadata WHERE document = ?",
+                "DELETE FROM documents WHERE key = ?",
+            ):
+                self._connection.execute(statement, (key,))
+        return len(keys)
+
+    def set_unread(self, files: Sequence[UnreadFile]) -> None:
+        """Replace the list of files that gave no document."""
+        self._connection.execute("DELETE FROM unread")
+        self._connection.executemany(
+            "INSERT INTO unread VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    *(blob(file.root), blob(file.path), file.status.value, blob(file.reason)),
+                    *(file.size, file.mtime_ns, blob(file.settings)),
+                )
+                for file in files
+            ),
+        )
+
+    # What the vector search stands on
+
+    def set_calibration(self, means: Calibration, facts: Mapping[str, Any]) -> None:
+        """Replace the means; the number of the calibration grows only when they differ."""
+        values = (vector_blob(means.passage_mean), vector_blob(means.query_mean))
+        known = self._one("SELECT passage_mean, query_mean FROM calibration")
+        if known == values:
+            self._connection.execute("UPDATE calibration SET facts = ?", (json.dumps(dict(facts)),))
+            return
+        self._connection.execute("DELETE FROM calibration")
+        self._connection.execute(
+            "INSERT INTO calibration (passage_mean, query_mean, facts) VALUES (?, ?, ?)",
+            (*values, json.dumps(dict(facts))),
+        )
+
+    def set_snapshot(self, row: SnapshotRow | None) -> None:
+        """Name the file that covers all chunks there are now; None: there is no such file."""
+        self._connection.execute("DELETE FROM snapshots")
+        self._connection.execute("DELETE FROM removed")
+        if row is not None:
+            self._connection.execute(
+                "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    row.generation,
+                    row.file,
+                    row.bytes,
+                    row.sha256,
+                    row.kind,
+                    row.vectors,
+                    row.last_key,
+                ),
+            )
+
+
+def _without_repeats(
+    document: str, pages: Sequence[Page], pieces: Sequence[Piece]
+) -> dict[str, Piece]:
+    """Pieces by chunk id: the same text at the same place of the same page number counts once."""
+    unique: dict[str, Piece] = {}
+    for piece in pieces:
+        page = pages[piece.page]
+        text = _text(pages, piece)
+        unique.setdefault(chunk_id(document, page.number, piece.span, text, page.label), piece)
+    return unique
+
+
+def _text(pages: Sequence[Page], piece: Piece) -> str:
+    return pages[piece.page].text[piece.span.start : piece.span.end]
+
+
+def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:
+    return (
+        *(document, position, page.number, blob(page.text)),
+        *(page.state.value, blob(page.reason), blob(page.label)),
+        "" if page.scan is None else json.dumps(asdict(page.scan)),
+        *((None, None) if page.body is None else (page.body.start, page.body.end)),
+    )
+
+
+__all__ = ["QUERY_PREFIX", "Writer"]

@@ -1,0 +1,443 @@
+"""Which documents and chunks a search may look at: a small language over their fields.
+
+A filter is a frozen tree of comparisons joined by and, or, not. `Filter.parse` reads it from plain
+dictionaries, as they come from JSON; `Filter.matches` is the definition of what it means, and every
+backend's translation (SQL, a server's expressions) is tested against it.
+
+    {"format": "pdf", "page": {"gte": 3}, "path": {"glob": "reports/**/*.pdf"},
+     "metadata.year": {"in": [2023, 2024]},
+     "$or": [{"author": "Ada"}, {"title": {"exists": false}}],
+     "$text": "access control", "$not": {"$text": "draft"}}
+
+The rules, once for all backends:
+
+- **Two values, no third.** A comparison (`ne` and `nin` too) is false when the field is missing or
+  of another type: text, numbers, and true/false never equal each other. `not` inverts.
+- **Missing** are: a page of a format without pages, an empty title, author or date, a metadata key
+  that is not there, a number that is NaN.
+- **Texts** are compared by code points, case-sensitively. Numbers are 64-bit integers or floats; a
+  larger integer counts as the nearest float.
+- **Dates** are ISO 8601 and compared to the precision of the filter's value: with "2024-03" a
+  date is looked at by its month, so `{"lte": "2024"}` includes all of 2024.
+- **Globs**: `*` and `?` do not cross `/`, `**` does, `[a-z]` and `[!a-z]` are one character; a
+  pattern without `/` is matched against the file's name in any folder.
+- **Texts with a phrase**: `$text` holds where the words occur side by side in a chunk's text, or
+  in its document's title, in any of their forms, as keyword search knows them
+  (`retriever.text.analyzer`).
+
+This module knows nothing of databases.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+from retriever.text.analyzer import index_terms, phrase_forms
+from retriever.text.globs import glob_matches
+from retriever.text.languages import LANGUAGES
+from retriever.types import Chunk, DocumentRow, Scalar, UsageError
+
+Operator = Literal["eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "glob"]
+Kind = Literal["text", "number", "truth"]
+Value = Scalar | tuple[Scalar, ...]
+
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
+FIELDS = ("path", "source", "format", "page", "title", "author", "date", "document_id", "chunk_id")
+METADATA = "metadata."
+TEXT = "$text"
+"""What a chunk is found by, among its fields; a document as such has none."""
+
+LANGUAGE = "$language"
+"""In which its words are to be taken."""
+
+EMPTY_IS_MISSING = frozenset({"title", "author", "date"})
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+_DEEPEST = 50
+_LONGEST_PHRASE = 100
+
+
+class Filter(ABC):
+    """A condition on a document's or a chunk's fields. Join filters with `&`, `|` and `~`.
+
+    >>> (equals("format", "pdf") & ~glob("drafts/**")).matches({"format": "pdf", "path": "a.pdf"})
+    True
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def matches(self, fields: Mapping[str, Any]) -> bool:
+        """Whether a record with these fields is meant.
+
+        A metadata value is looked for as `fields["metadata.<key>"]` and in `fields["metadata"]`.
+        """
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """The filter as `parse` reads it: plain JSON values."""
+
+    @staticmethod
+    def parse(spec: Mapping[str, Any]) -> Filter:
+        """Read a filter from plain JSON values; {} matches everything.
+
+        >>> Filter.parse({"page": {"gte": 3, "lt": 9}}).matches({"page": 8})
+        True
+        >>> Filter.parse({"year": [2023, 2024]})
+        Comparison(field='metadata.year', op='in', value=(2023, 2024))
+        """
+        return _parse(spec, 0)
+
+    def __and__(self, other: Filter) -> Filter:
+        return And((self, other))
+
+    def __or__(self, other: Filter) -> Filter:
+        return Or((self, other))
+
+    def __invert__(self) -> Filter:
+        return Not(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(Filter):
+    """One field against one value (a tuple of values for `in` and `nin`)."""
+
+    field: str
+    op: Operator
+    value: Value
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "field", canonical_field(self.field))
+        if self.op not in OPERATORS:
+            raise UsageError(
+                f"the filter on {self.field!r} uses {self.op!r}, which is no operator; "
+                f"there are {', '.join(OPERATORS)}"
+            )
+        object.__setattr__(self, "value", _checked(self.field, self.op, self.value))
+
+    def matches(self, fields: Mapping[str, Any]) -> bool:
+        """See `Filter.matches`."""
+        actual = _lookup(fields, self.field)
+        if self.op == "exists":
+            return (actual is not None) == self.value
+        if actual is None:
+            return False
+        if self.op in ("in", "nin"):
+            return self._matches_set(actual)
+        (wanted,) = self.operands
+        if kind_of(actual) != kind_of(wanted):
+            return False
+        if self.op == "glob":
+            return glob_matches(str(wanted), str(actual))
+        return _ORDER[self.op](self._rounded(actual, wanted), wanted)
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Filter.to_json`."""
+        value = list(self.value) if isinstance(self.value, tuple) else self.value
+        return {self.field: {self.op: value}}
+
+    @property
+    def operands(self) -> tuple[Scalar, ...]:
+        """The value or values compared with, numbers reduced to what can be compared."""
+        values = self.value if isinstance(self.value, tuple) else (self.value,)
+        return tuple(comparable(value) for value in values)
+
+    def _matches_set(self, actual: Scalar) -> bool:
+        alike = [value for value in self.operands if kind_of(value) == kind_of(actual)]
+        found = any(self._rounded(actual, value) == value for value in alike)
+        if self.op == "in":
+            return found
+        return not found and bool(alike or not self.operands)
+
+    def _rounded(self, actual: Scalar, wanted: Scalar) -> Scalar:
+        if self.field == "date":
+            return str(actual)[: len(str(wanted))]
+        return actual
+
+
+@dataclass(frozen=True, slots=True)
+class And(Filter):
+    """All of `parts`; of none, everything."""
+
+    parts: tuple[Filter, ...]
+
+    def matches(self, fields: Mapping[str, Any]) -> bool:
+        """See `Filter.matches`."""
+        return all(part.matches(fields) for part in self.parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Filter.to_json`."""
+        return {"$and": [part.to_json() for part in self.parts]} if self.parts else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Or(Filter):
+    """Any of `parts`; of none, nothing."""
+
+    parts: tuple[Filter, ...]
+
+    def matches(self, fields: Mapping[str, Any]) -> bool:
+        """See `Filter.matches`."""
+        return any(part.matches(fields) for part in self.parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Filter.to_json`; there is no empty $or, so nothing is what is not everything."""
+        return {"$or": [part.to_json() for part in self.parts]} if self.parts else {"$not": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Filter):
+    """Everything that `part` does not match, records without the field included."""
+
+    part: Filter
+
+    def matches(self, fields: Mapping[str, Any]) -> bool:
+        """See `Filter.matches`."""
+        return not self.part.matches(fields)
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Filter.to_json`."""
+        return {"$not": self.part.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class Words(Filter):
+    """Chunks in which `phrase` occurs, in any form of its words; a document as such has no text.
+
+    Raises UsageError for a phrase of stop words alone, of no words, or of more than 100.
+    """
+
+    phrase: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.phrase, str):
+            raise UsageError(f"{TEXT} needs a word or a phrase, not {self.phrase!r}")
+        forms = self.forms
+        if not forms:
+            raise UsageError(f"{TEXT} has no word to look for in {self.phrase[:40]!r}")
+        if len(forms[0]) > _LONGEST_PHRASE:
+            raise UsageError(f"{TEXT} takes at most {_LONGEST_PHRASE} words, not {len(forms[0])}")
+
+    @property
+    def forms(self) -> list[tuple[str, ...]]:
+        """The runs of terms of which one must occur; see `retriever.text.analyzer.phrase_forms`."""
+        return phrase_forms(self.phrase, LANGUAGES)
+
+    def matches(self, fields: Mapping[str, Any]) -> bool:
+        """See `Filter.matches`; looked at are `fields["$text"]` and `fields["$language"]`."""
+        terms = index_terms(fields.get(TEXT, ""), fields.get(LANGUAGE, ""))
+        return any(_contains(terms, form) for form in self.forms)
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Filter.to_json`."""
+        return {TEXT: self.phrase}
+
+
+def _contains(terms: Sequence[str], run: tuple[str, ...]) -> bool:
+    starts = range(len(terms) - len(run) + 1)
+    return any(tuple(terms[at : at + len(run)]) == run for at in starts)
+
+
+def equals(field: str, value: Scalar) -> Filter:
+    """Records whose `field` is `value`."""
+    return Comparison(field, "eq", value)
+
+
+def one_of(field: str, values: Sequence[Scalar]) -> Filter:
+    """Records whose `field` is one of `values`."""
+    return Comparison(field, "in", tuple(values))
+
+
+def between(field: str, low: Scalar | None = None, high: Scalar | None = None) -> Filter:
+    """Records with low ≤ `field` ≤ high; None leaves a side open.
+
+    >>> between("date", "2023", "2024").matches({"date": "2024-12-31"})
+    True
+    """
+    parts: list[Filter] = []
+    if low is not None:
+        parts.append(Comparison(field, "gte", low))
+    if high is not None:
+        parts.append(Comparison(field, "lte", high))
+    return And(tuple(parts))
+
+
+def glob(pattern: str, field: str = "path") -> Filter:
+    """Records whose path matches the pattern; see the module's docstring."""
+    return Comparison(field, "glob", pattern)
+
+
+def document_fields(row: DocumentRow) -> dict[str, Any]:
+    """What a filter sees of a document; it has no page and no chunk."""
+    names = ("path", "source", "format", "title", "author", "date", "metadata")
+    return {**{name: getattr(row, name) for name in names}, "document_id": row.id}
+
+
+def chunk_fields(row: DocumentRow, chunk: Chunk) -> dict[str, Any]:
+    """What a filter sees of a chunk: its document's fields, its page, its id, and its text."""
+    own = {"page": chunk.page, "chunk_id": chunk.id, LANGUAGE: chunk.language}
+    return {**document_fields(row), **own, TEXT: f"{chunk.title}\n{chunk.text}"}
+
+
+def canonical_field(name: str) -> str:
+    """A built-in field's name, or `metadata.<key>` for any other.
+
+    >>> canonical_field("page"), canonical_field("year"), canonical_field("metadata.page")
+    ('page', 'metadata.year', 'metadata.page')
+    """
+    if name in FIELDS or (name.startswith(METADATA) and name != METADATA):
+        return name
+    if not name or name in ("metadata", METADATA):
+        raise UsageError(f"a filter names no field with {name!r}; write metadata.<key>")
+    return METADATA + name
+
+
+def kind_of(value: object) -> Kind | None:
+    """The type that comparisons look at; None for what cannot be compared (None, NaN, a list)."""
+    if isinstance(value, bool):
+        return "truth"
+    if isinstance(value, int | float):
+        return None if isinstance(value, float) and math.isnan(value) else "number"
+    return "text" if isinstance(value, str) else None
+
+
+def comparable(value: Scalar) -> Scalar:
+    """The value as every backend can compare it: integers beyond 64 bits become floats.
+
+    >>> comparable(3), comparable(2**70), comparable(-(10**400))
+    (3, 1.1805916207174113e+21, -inf)
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or -(2**63) <= value < 2**63:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _lookup(fields: Mapping[str, Any], field: str) -> Scalar | None:
+    value = fields.get(field)
+    if field.startswith(METADATA) and field not in fields:
+        metadata = fields.get("metadata")
+        value = metadata.get(field[len(METADATA) :]) if isinstance(metadata, Mapping) else None
+    if kind_of(value) is None or (value == "" and field in EMPTY_IS_MISSING):
+        return None
+    return comparable(cast(Scalar, value))
+
+
+def _checked(field: str, op: Operator, value: object) -> Value:
+    """`value` as the operator takes it, or a UsageError that says what it takes."""
+    if op in ("in", "nin"):
+        if isinstance(value, str) or not isinstance(value, Sequence | set | frozenset):
+            raise UsageError(f"the filter on {field!r}: {op} needs a list of values")
+        return tuple(_scalar(field, "eq", item) for item in value)
+    if op == "exists" and not isinstance(value, bool):
+        raise UsageError(f"the filter on {field!r}: exists is either true or false")
+    return _scalar(field, op, value)
+
+
+def _scalar(field: str, op: Operator, value: object) -> Scalar:
+    kind = kind_of(value)
+    if kind is None:
+        raise UsageError(
+            f"the filter on {field!r} cannot compare with {value!r}; use a text, a number, true or "
+            'false, or {"exists": false} for what is missing'
+        )
+    if op == "glob" and kind != "text":
+        raise UsageError(f"the filter on {field!r}: glob needs a pattern, not {value!r}")
+    if op in ("gt", "gte", "lt", "lte") and kind == "truth":
+        raise UsageError(f"the filter on {field!r}: {op} needs a number or a text, not {value!r}")
+    if field == "date" and op != "exists" and (kind != "text" or not value):
+        raise UsageError(f'the filter on date needs an ISO date such as "2024-03", not {value!r}')
+    return cast(Scalar, value)
+
+
+def _parse(spec: object, depth: int) -> Filter:
+    if isinstance(spec, Filter):
+        return spec
+    if not isinstance(spec, Mapping):
+        raise UsageError(f'a filter is written {{"field": value, …}}; this is not: {spec!r}')
+    if depth > _DEEPEST:
+        raise UsageError(f"the filter is nested deeper than {_DEEPEST} levels; write it flatter")
+    return _joined([_parse_entry(name, value, depth + 1) for name, value in spec.items()])
+
+
+def _parse_entry(name: object, value: object, depth: int) -> Filter:
+    if not isinstance(name, str):
+        raise UsageError(f"a filter's field is a text; this is not: {name!r}")
+    if name.startswith("$"):
+        return _parse_logic(name, value, depth)
+    if isinstance(value, Mapping):
+        return _parse_operators(name, value, depth)
+    if isinstance(value, list | tuple | set | frozenset):
+        return Comparison(name, "in", cast(Value, value))
+    return Comparison(name, "eq", cast(Scalar, value))
+
+
+def _parse_logic(name: str, value: object, depth: int) -> Filter:
+    if name == "$not":
+        return Not(_parse(value, depth))
+    if name == TEXT:
+        return Words(cast(str, value))
+    if name not in ("$and", "$or"):
+        raise UsageError(f"{name!r} joins no filters; there are $and, $or, $not and {TEXT}")
+    if not isinstance(value, list | tuple) or not value:
+        raise UsageError(f"{name} needs a list with at least one filter")
+    parts = tuple(_parse(part, depth) for part in value)
+    return And(parts) if name == "$and" else Or(parts)
+
+
+def _parse_operators(field: str, operators: Mapping[Any, Any], depth: int) -> Filter:
+    if not operators:
+        raise UsageError(f"the filter on {field!r} says nothing; use one of {', '.join(OPERATORS)}")
+    if depth > _DEEPEST:
+        raise UsageError(f"the filter is nested deeper than {_DEEPEST} levels; write it flatter")
+    parts: list[Filter] = []
+    for name, value in operators.items():
+        op = str(name).removeprefix("$")
+        if op == "not" and isinstance(value, Mapping):
+            parts.append(Not(_parse_operators(field, value, depth + 1)))
+        else:
+            parts.append(Comparison(field, cast(Operator, op), value))
+    return _joined(parts)
+
+
+def _joined(parts: list[Filter]) -> Filter:
+    return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+
+__all__ = [
+    "EMPTY_IS_MISSING",
+    "FIELDS",
+    "METADATA",
+    "OPERATORS",
+    "TEXT",
+    "And",
+    "Comparison",
+    "Filter",
+    "Kind",
+    "Not",
+    "Operator",
+    "Or",
+    "Words",
+    "between",
+    "canonical_field",
+    "chunk_fields",
+    "comparable",
+    "document_fields",
+    "equals",
+    "glob",
+    "kind_of",
+    "one_of",
+]

@@ -1,0 +1,528 @@
+"""The one analyser: what counts as a word in keyword search, in highlighting and in queries.
+
+A *term* is what two words share when they match: case, accents, endings, soft hyphens and
+full-width forms make no difference. Documents and queries go through the same code, so they agree:
+
+- **Languages**: a passage is analysed in its own (`retriever.text.languages`), and what has one's
+  endings taken off carries its mark: "Häuser" is `hausøde` in a German passage. What is in English,
+  in no language that is known, or no word of letters, has none. A query is looked for in all
+  languages the index has; one word's terms count as one word.
+
+- **Words** are runs of letters and digits. `don't` is `dont`; `John's` is `john`; `C++` and `C#`
+  are `cplusplus` and `csharp`; `1,000` is `1000`.
+- **Codes** (`AC-2(1)`, `SP 800-63B`, `3.14`, `foo_bar`, `user@example.org`, `e-mail`) are found by
+  their pieces and, more precisely, by their joined form: `AC-2` is `ac`, `2` and `ac2`, as `AC2`
+  is; an `x` stands between two digits, so that `AC-2(1)` is not `AC-21`.
+- **Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese** put no spaces between words (or, in
+  Korean, glue endings to them): their runs become overlapping pairs of characters. Documents also
+  give the single characters, so that a query of one character finds them.
+
+Every term consists of the letters and digits of `_SAFE` or of `ø` and hexadecimal digits (other
+scripts, encoded: SQLite's `unicode61` tokenizer would break them at combining marks). So a term
+has no white space, quote or NUL in it, and FTS5 with `unicode61` keeps it as exactly one token.
+
+The module does not know about scores or databases.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, lru_cache
+from itertools import chain, islice, product
+from math import prod
+from typing import Any, Literal, NamedTuple
+
+import snowballstemmer
+
+from retriever.text.languages import LANGUAGES, STEMMERS, language_of, stop_words, with_accents
+
+VERSION = 3
+"""Grows when the same text gets other terms: an index made with others is analysed again."""
+
+MARK = "ø"
+"""Stands before the language at a term's end; no folded word has it."""
+
+BOUNDARY = MARK
+"""Stands in a passage's terms where no phrase runs on; it is no word's term."""
+
+Kind = Literal["word", "stop", "ask", "part", "single"]
+
+
+class Word(NamedTuple):
+    """A word of a text: `text[start:end]`, and the term it is found by.
+
+    `kind`: "word"; "stop", which is not indexed ("the"); "ask", which is no use in a query ("who");
+    "part", a small piece of a code that is also there joined (the 2 of AC-2: a document is found
+    by it, but it is no use in a query); "single", one character of a longer run of Chinese,
+    Japanese, Korean, Thai, …
+    """
+
+    term: str
+    start: int
+    end: int
+    kind: Kind = "word"
+
+
+class QueryWord(NamedTuple):
+    """A word to look for: as it was typed, and its terms in the languages, English first."""
+
+    typed: str
+    terms: tuple[str, ...]
+
+
+_MOST_FORMS = 27  # of a phrase with codes: three of them, each in three ways
+_LONGEST = 64  # characters of a word that count: a line of base64 is not a term
+
+# Scripts whose words are not (or not only) separated by spaces, without their combining marks.
+_HANGUL = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb\uffa0-\uffdc"
+_SOLID = (
+    "\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46"  # Thai
+    "\u0e81-\u0eb0\u0eb2\u0eb3\u0ebd\u0ec0-\u0ec6\u0edc-\u0edf"  # Lao
+    "\u1000-\u102a\u103f\u1050-\u1055\u105a-\u105d\u1061\u1065\u1066\u106e-\u1070\u1075-\u1081"
+    "\u108e\uaa60-\uaa7a"  # Burmese
+    "\u1780-\u17b3\u17d7\u17dc"  # Khmer
+    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u303b\u303c\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufad9"
+    "\U00020000-\U0003ffff"  # Han
+    "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+    "\U0001b000-\U0001b16f"  # kana
+    "\u3105-\u312f\u31a0-\u31bf"  # Bopomofo
+)
+_IGNORED = "\u00ad\u200b-\u200d\u2060\ufeff"  # soft hyphen, zero-width characters
+_APOSTROPHES = "'\u2019\u02bc"
+
+# What may stand in a term as it is: after folding, and known to every version of `unicode61`.
+_SAFE = re.compile(
+    "[0-9a-zα-ωа-џא-ת\u0620-\u063f\u0641-\u064a\u3005\u3041-\u3096\u30a1-\u30fa\u30fc"
+    "\u3400-\u4db5\u4e00-\u9fcb\uac00-\ud7a3]+"
+)
+
+_CONTRACTION = re.compile(f"[{_APOSTROPHES}](s|t|d|m|re|ve|ll)$")
+_CODE = re.compile(r"[\d_@]|\b[^\W\d_]\b")
+_PART = re.compile(r"[^\W\d_]|\d{1,2}")
+_NOT_STOPPED = frozenset({"IT"})  # information technology, not the pronoun
+_CODES = {"++": "plusplus", "#": "sharp"}
+# Letters that Unicode does not decompose, although a reader takes them for accented ones.
+_LETTERS = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ŧ": "t", "æ": "ae", "œ": "oe"}
+    | {"þ": "th", "\u0640": "", "\u02bc": "", "\u2044": "x"}
+)
+
+_VARIATIONS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+
+_LATIN = re.compile("[a-zß-öø-ÿāăąćčďđēėęěğģīįıķļłńņňōőœŕřśşšţťūůűųźżž]+")
+_CYRILLIC = re.compile("[а-яё]+")
+
+_stemming = threading.Lock()  # a snowball stemmer keeps its state between calls
+
+
+def words(text: str, language: str = "") -> Iterator[Word]:
+    """Every word of `text` with its exact span, in order of their starts.
+
+    A code comes joined, then in pieces; a run of Chinese (…) in pairs of characters. `language` is
+    one of `retriever.text.languages`, all others count as English.
+
+    >>> [(word.term, word.start, word.end) for word in words("Running GPU加速")]
+    [('run', 0, 7), ('gpu', 8, 11), ('加速', 11, 13)]
+    >>> [word.term for word in words("AC-2(1)")]
+    ['ac2x1', 'ac2', 'ac', '2', '1']
+    """
+    return (word for word in _scan(text, language) if word.kind != "single")
+
+
+def count_words(text: str, most: int) -> int:
+    """The words of a text (pairs of characters where none are spaced), counted up to `most`.
+
+    >>> count_words("The cat sat", 9), count_words("The cat sat", 2)
+    (3, 2)
+    """
+    return sum(1 for _ in islice(words(text), most))
+
+
+def index_terms(text: str, language: str = "") -> list[str]:
+    """The terms a text is found by, in order and with repetitions; stop words are left out.
+
+    >>> index_terms("The cats and the cat"), index_terms("die Häuser der EU", "de")
+    (['cat', 'cat'], ['hausøde', 'eu'])
+    """
+    return [word.term for word in _scan(text, language) if word.kind != "stop"]
+
+
+def passage_terms(title: str, text: str, language: str = "") -> list[str]:
+    """The terms a passage is found by: its title's and its own, then its title's once more.
+
+    A title says in few words what its document is about, so its words count twice, as a field of
+    more weight in BM25F (Robertson et al., "Simple BM25 Extension to Multiple Weighted Fields",
+    CIKM 2004): added up before the score, not after it.
+
+    >>> passage_terms("Cats", "They sleep"), passage_terms("", "They sleep")
+    (['cat', 'sleep', 'ø', 'cat'], ['sleep'])
+    """
+    again = index_terms(title, language)
+    found = index_terms(f"{title}\n{text}", language)
+    return [*found, BOUNDARY, *again] if again else found
+
+
+def query_words(text: str, languages: Sequence[str] = ()) -> list[QueryWord]:
+    """The words to look for in passages of English and of `languages`, each once, in order.
+
+    Words that only ask or point are left out, by the language that most of the query's words of
+    that kind belong to: "die" is one in a German query. Where nothing else is there, they (and
+    small pieces of codes) are all there is; there is no word only if there is no letter or digit.
+
+    >>> query_words("Welche Häuser?", ["de"])
+    [QueryWord(typed='Häuser', terms=('hauser', 'hausøde'))]
+    """
+    scans = [
+        [word for word in _scan(text, language) if word.kind != "single"]
+        for language in dict.fromkeys(("", *languages))
+    ]
+    idle = [sum(word.kind in ("stop", "ask") for word in scan) for scan in scans]
+    telling = [scan for scan, count in zip(scans, idle, strict=True) if count == max(idle)]
+    asked = [word.kind if word.kind == "part" else "word" for word in scans[0]]
+    for at, ways in enumerate(zip(*telling, strict=True)):
+        if all(word.kind in ("stop", "ask") for word in ways):
+            asked[at] = "ask"
+    wanted = "word" in asked
+    found: dict[tuple[str, ...], QueryWord] = {}
+    for kind, ways in zip(asked, zip(*scans, strict=True), strict=True):
+        if kind == "word" or not wanted:
+            terms = tuple(dict.fromkeys(word.term for word in ways))
+            found.setdefault(terms, QueryWord(text[ways[0].start : ways[0].end], terms))
+    return list(found.values())
+
+
+def query_terms(text: str) -> list[str]:
+    """The terms to look for in English, or where no language is known; see `query_words`.
+
+    >>> query_terms("Who are the cats?"), query_terms("to be or not"), query_terms("?!")
+    (['cat'], ['to', 'be', 'or', 'not'], [])
+    """
+    return [word.terms[0] for word in query_words(text)]
+
+
+def language_mark(term: str) -> str:
+    """The language whose endings were taken off the term, "" for English, or none.
+
+    >>> language_mark("hausøde"), language_mark("house"), language_mark("ø00939")
+    ('de', '', '')
+    """
+    before, _, language = term.rpartition(MARK)
+    return language if before and language in LANGUAGES else ""
+
+
+def phrase_forms(phrase: str, languages: Sequence[str] = ()) -> list[tuple[str, ...]]:
+    """The runs of terms of which one stands in `index_terms` of a text that has this phrase.
+
+    One run and language for ordinary words. A code may be written joined or in pieces: AC-2 is
+    found in "AC-2", "AC2" and "AC 2". Stop words are no terms: "terms of use" is also found in
+    "term use", and where nothing but English ones is there, there is no run to look for.
+
+    >>> phrase_forms("the cats"), phrase_forms("the"), phrase_forms("the cats", ["de"])
+    ([('cat',)], [], [('cat',), ('theøde', 'catøde')])
+    >>> phrase_forms("in AC-2")
+    [('ac2', 'ac', '2'), ('ac2',), ('ac', '2')]
+    """
+    english = list(_forms(phrase, ""))
+    others = chain.from_iterable(_forms(phrase, language) for language in languages)
+    return list(dict.fromkeys([*english, *others])) if english else []
+
+
+def _forms(phrase: str, language: str) -> Iterator[tuple[str, ...]]:
+    """The runs of one language."""
+    found = list(_scan(phrase, language))
+    parts: list[list[list[Word]]] = []  # of the phrase, in order; of each all ways to write it
+    at = 0
+    while at < len(found):
+        joined = at
+        while at + 1 < len(found) and _is_joined(found[at], found[at + 1]):
+            at += 1
+        if at == joined:
+            parts.append([[found[at]]])
+            at += 1
+            continue
+        pieces = [word for word in found[at:] if word.start < found[joined].end]
+        whole = [*found[joined:at], *pieces]
+        parts.append([whole, [found[joined]], pieces])
+        at += len(pieces)
+    if prod(map(len, parts)) > _MOST_FORMS:
+        parts = [ways[:1] for ways in parts]
+    runs = (chain.from_iterable(ways) for ways in product(*parts))
+    forms = (tuple(word.term for word in run if word.kind != "stop") for run in runs)
+    return (form for form in forms if form)
+
+
+def _is_joined(word: Word, following: Word) -> bool:
+    """Whether the word is a code's joined form: its pieces, or a shorter form, come next."""
+    return word.start == following.start and word.end > following.end
+
+
+def matching_words(
+    text: str, query: str, terms: Iterable[str] = (), language: str | None = None
+) -> list[Word]:
+    """The words of `text` that the query looks for, for highlighting: in order, not overlapping.
+
+    Pairs of characters that overlap are merged, and a code wins over its pieces. `terms` are
+    looked for besides (see `Snapshot.looked_for`). Without a `language` it is the text's, or the
+    query's where the text does not tell.
+
+    >>> [word.term for word in matching_words("All cats run.", "a running cat")]
+    ['cat', 'run']
+    """
+    if language is None:
+        language = language_of(text) or language_of(query)
+    wanted = set(terms)
+    wanted.update(chain.from_iterable(word.terms for word in query_words(query, [language])))
+    merged: list[Word] = []
+    for word in _scan(text, language):
+        if word.term not in wanted:
+            continue
+        if merged and word.start < merged[-1].end:
+            last = merged.pop()
+            word = last._replace(end=max(last.end, word.end))
+        merged.append(word)
+    return merged
+
+
+def _scan(text: str, language: str) -> Iterator[Word]:
+    """All words, single characters included."""
+    language = language if language in LANGUAGES else ""
+    for match in _pattern().finditer(text):
+        start, end = match.span()
+        if match.lastindex is None:
+            term, kind = _term(text[start : min(end, start + _LONGEST)], language)
+            if term:
+                yield Word(term, start, end, kind)
+        elif match.lastgroup == "chain":
+            yield from _chain(match, language)
+        elif match.lastgroup == "solid":
+            yield from _pairs(match)
+        else:
+            yield Word(_code(match.group()), start, end)
+
+
+@cache
+def _pattern() -> re.Pattern[str]:
+    """A C++, a run without spaces ("solid"), or a word, perhaps with more joined to it ("chain").
+
+    Everything is possessive: the scan is linear, whatever the text.
+    """
+    run = f"[{_HANGUL}{_SOLID}][{_HANGUL}{_SOLID}{_marks()}{_IGNORED}]*+"
+    # A line of Chinese breaks anywhere, also inside a word; a line of Korean between words.
+    broken = rf"(?:(?<![{_HANGUL}])\r?\n(?=[{_SOLID}]){run})*+"
+    joiner = r"(?:[-\u2010-\u2013\u2212.@/]|_++)"
+    inner = r"(?:\((?:[0-9]{1,3}|[A-Za-z])\))"
+    return re.compile(
+        rf"(?P<code>[A-Za-z](?:\+\+(?![+#])|\#(?![\w#])))|(?P<solid>{run}{broken})"
+        rf"|{_piece()}(?P<chain>(?:{joiner}{_piece()})++{inner}*+|(?<=[0-9]){inner}++)?+"
+    )
+
+
+@cache
+def _piece() -> str:
+    """One word as a pattern: a number with thousands, or letters, digits and their marks."""
+    letter = rf"[^\W_{_HANGUL}{_SOLID}]"
+    mark = rf"(?:\u00ad\r?\n(?={letter})|[{_marks()}{_IGNORED}])"
+    suffix = f"(?:[{_APOSTROPHES}](?:[sStTdDmM]|[rRvV][eE]|[lL][lL])(?!{letter}))?+"
+    number = f"[0-9]{{1,3}}(?:,[0-9]{{3}})++(?!{letter})"
+    return rf"(?:{number}|{letter}++(?:{mark}++{letter}*+)*+{suffix})"
+
+
+@cache
+def _pieces() -> re.Pattern[str]:
+    return re.compile(_piece())
+
+
+@cache
+def _clusters() -> re.Pattern[str]:
+    """What a reader takes for one character: a base with all that is written on it."""
+    extending = f"[{_marks()}{_IGNORED}\uff9e\uff9f\u0e33\u0eb3]|(?<=\u0e4d)\u0e32"
+    jamo = "[\u1100-\u115f]++[\u1160-\u11a7]*+[\u11a8-\u11ff]*+"
+    return re.compile(f"(?:{jamo}|[{_HANGUL}{_SOLID}])(?:{extending})*+")
+
+
+@cache
+def _marks() -> str:
+    """The combining marks of all scripts, as the inside of a character class."""
+    ranges: list[tuple[int, int]] = []
+    for code in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)):
+        if _is_mark(chr(code)):
+            first = ranges.pop()[0] if ranges and ranges[-1][1] == code - 1 else code
+            ranges.append((first, code))
+    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
+
+
+def _chain(match: re.Match[str], language: str) -> Iterator[Word]:
+    """A chain's joined forms, if it is a code, then its pieces."""
+    text, (start, end) = match.string, match.span()
+    spans = [piece.span() for piece in _pieces().finditer(text, start, end)]
+    joined = list(_joined(text, spans, (start, end), language))
+    yield from joined
+    for first, last in spans:
+        term, kind = _term(text[first : min(last, first + _LONGEST)], language)
+        if joined and kind == "word" and _PART.fullmatch(text, first, last):
+            kind = "part"
+        if term:
+            yield Word(term, first, last, kind)
+
+
+def _joined(
+    text: str, spans: list[tuple[int, int]], whole: tuple[int, int], language: str
+) -> Iterator[Word]:
+    """The forms of a code in one word, longest first: AC-2(1) → ac2x1, ac2; nothing for zero-trust.
+
+    A chain is a code if a digit, a letter alone, or an `_` or `@` is in it.
+    """
+    start, end = whole
+    inner = text.find("(", start, end)
+    bare = end if inner < 0 else inner
+    if not _CODE.search(text, start, bare):
+        return
+    near = spans[:_LONGEST]  # more would not fit into a term
+    plain = sum(last <= bare for _, last in near)
+    for count in range(min(len(near), plain + 4), max(plain, 1) - 1, -1):
+        if count == 1:
+            continue
+        raw = ""
+        for first, last in near[:count]:
+            piece = text[first : min(last, first + _LONGEST)]
+            raw += "x" + piece if raw[-1:].isdigit() and piece[0].isdigit() else piece
+        term, _ = _term(raw[:_LONGEST], language)
+        yield Word(term, start, near[count - 1][1] + (count > plain))
+
+
+def _pairs(match: re.Match[str]) -> Iterator[Word]:
+    """A run without spaces: each character, and each with the next; a lone one is a word."""
+    text = match.string
+    spans = [found.span() for found in _clusters().finditer(text, *match.span())]
+    alone: Kind = "word" if len(spans) == 1 else "single"
+    for index, (start, end) in enumerate(spans):
+        if term := _gram(text[start:end]):
+            yield Word(term, start, end, alone)
+        if index + 1 < len(spans):
+            last = spans[index + 1][1]
+            if term := _gram(text[start:last]):
+                yield Word(term, start, last)
+
+
+@lru_cache(maxsize=1 << 17)
+def _term(raw: str, language: str) -> tuple[str, Kind]:
+    """The term of one word, "" where nothing of it remains, and what kind of word it is."""
+    plain = folded(raw)
+    kind = _kind(raw, plain, language)
+    if len(plain) > 2:
+        if language == "ru" and _CYRILLIC.fullmatch(plain):
+            return f"{_stem(plain, language)}{MARK}{language}", kind
+        if language not in ("", "ru"):
+            written = _cased(raw)
+            if _LATIN.fullmatch(written):
+                stem = _stem(with_accents(written, language), language)
+                return f"{_plain(stem)}{MARK}{language}", kind
+        if plain.isascii() and plain.isalpha():
+            return _stem(plain, "en"), kind
+    return _safe(plain), kind
+
+
+def _kind(raw: str, plain: str, language: str) -> Kind:
+    # A capital alone is a name: vitamin C is not the French "c'".
+    if raw in _NOT_STOPPED or (language and len(raw) == 1 and raw.isupper()):
+        return "word"
+    if plain in _folded_stop_words(language or "en", asking=False):
+        return "stop"
+    return "ask" if plain in _folded_stop_words(language or "en", asking=True) else "word"
+
+
+@cache
+def _folded_stop_words(language: str, *, asking: bool) -> frozenset[str]:
+    return frozenset(map(folded, stop_words(language, asking=asking)))
+
+
+@cache
+def _stemmer(language: str) -> Any:
+    return snowballstemmer.stemmer(STEMMERS[language])
+
+
+def _stem(word: str, language: str) -> str:
+    with _stemming:
+        return str(_stemmer(language).stemWord(word))
+
+
+@lru_cache(maxsize=1 << 17)
+def _gram(raw: str) -> str:
+    """The term of one or two characters of a run without spaces; accents are part of them."""
+    return _safe(_letters(unicodedata.normalize("NFKC", raw)))
+
+
+def folded(raw: str) -> str:
+    """Letters and digits alone, without case, accents, contraction and presentation form.
+
+    >>> folded("Ｃａｆé’s"), folded("don't"), folded("ΣΊΣΥΦΟΣ"), folded("Straße"), folded("١٢")
+    ('cafe', 'dont', 'σισυφοσ', 'strasse', '12')
+    """
+    plain = _plain(_cased(raw))
+    return plain if plain.isalnum() and plain.isascii() else _letters(plain)
+
+
+def _cased(raw: str) -> str:
+    """Without case, presentation form and contraction, but with accents."""
+    folded = unicodedata.normalize("NFKC", raw).casefold()
+    return _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", folded)
+
+
+def _plain(text: str) -> str:
+    return text if text.isascii() else _without_accents(text.translate(_LETTERS))
+
+
+def _letters(text: str) -> str:
+    """Letters, digits (of any script, as 0 to 9) and marks; the rest is left out."""
+    return "".join(
+        str(unicodedata.decimal(character)) if character.isdecimal() else character
+        for character in text
+        if character.isalnum() or (_is_mark(character) and character not in _VARIATIONS)
+    )
+
+
+def _without_accents(text: str) -> str:
+    """Latin, Greek, Hebrew and Arabic without their marks; elsewhere marks make the letter.
+
+    >>> _without_accents("naïve ёлка й")
+    'naive елка й'
+    """
+    kept: list[str] = []
+    base = ""
+    for character in unicodedata.normalize("NFD", text):
+        if not _is_mark(character):
+            base = character
+        elif _is_accent(base, character):
+            continue
+        kept.append(character)
+    return unicodedata.normalize("NFC", "".join(kept))
+
+
+def _is_accent(base: str, mark: str) -> bool:
+    if "\u0400" <= base <= "\u052f":  # й and ї are letters; ё and marks of stress are not
+        return base + mark == "е\u0308" or (mark in "\u0300\u0301" and base in "аеиоуыэюя")
+    return base < "\u0400" or "\u0590" <= base <= "\u06ff" or "\u1e00" <= base <= "\u1fff"
+
+
+def _safe(plain: str) -> str:
+    """A term that `unicode61` leaves alone; other scripts than those of `_SAFE` are encoded.
+
+    >>> _safe("ключ"), _safe("हिन्दी")[:6]
+    ('ключ', 'ø00939')
+    """
+    plain = plain[:_LONGEST]
+    if not plain or _SAFE.fullmatch(plain):
+        return plain
+    # No folded word has an ø in it, so an encoded one equals no other word.
+    return "ø" + "".join(f"{ord(character):05x}" for character in plain)
+
+
+def _code(raw: str) -> str:
+    return raw[0].lower() + _CODES[raw[1:]]

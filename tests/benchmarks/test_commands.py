@@ -1,0 +1,190 @@
+"""Every documented benchmark command runs: as it is written, on inputs of a few lines.
+
+What a command reads is replaced (`PATH/…`, models, indexes), its other options are kept. What it
+measures is not looked at here, but that it prints its tables.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from ui.server import command as serving
+
+import benchmarks.browser
+from benchmarks import page, quality
+from retriever import AlignedWVA, Index
+from retriever.reading.pictures.tesseract import available
+from tests.benchmarks.test_quality_table import Theirs
+from tests.fakes import FakeEmbedder
+from tests.pdfs import pdf_file, text_page
+from tests.tiny import save_model
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "data" / "sample"
+PDF = SAMPLE / "government-pdf" / "FedRAMP_OSCAL_vendor_resources.pdf"
+NOTES = {
+    "cats.md": "# Cats\n\nA cat sleeps on the roof of the house. It sees a bird in the garden.\n",
+    "dogs.md": "# Dogs\n\nA dog barks at the postman every morning. The postman runs away.\n",
+    "rain.md": "# Rain\n\nRain falls on the roof of the station all night. Trains are late.\n",
+    "tea.md": "# Tea\n\nThe kettle sings on the stove. Tea is drunk with milk in the morning.\n",
+}
+QUERIES = {"1": "a cat on the roof", "2": "who barks at the postman", "3": "tea with milk"}
+
+DOCUMENTS = ("README.md", "benchmarks/README.md", "Makefile", "CONTRIBUTING.md")
+
+
+def documented() -> list[str]:
+    """The commands of the documents and the Makefile, from the module's name on."""
+    paths = [ROOT / name for name in DOCUMENTS] + sorted((ROOT / "docs").rglob("*.md"))
+    found = [
+        re.sub(r"\s+#.*", "", rest).strip()
+        for path in paths
+        for rest in re.findall(r"python3? -m benchmarks\.([a-z_]+[^\n`]*)", path.read_text("utf-8"))
+    ]
+    return list(dict.fromkeys(found))
+
+
+COMMANDS = documented()
+BROWSER = {"page", "screenshot"}
+SMALLER = {  # what makes a command short that reads much by itself
+    "speed": "--passages 2 --rounds 1 --folder NOTES",
+    "steering": "--passages 500",
+    "pdf_text": "PDF --pages 2",
+    "passage_boxes": "PDF --passages 3",
+    "page": "--first 1",
+    "screenshot": "--only search --output OUT",
+}
+TABLES = {  # what is printed besides a table with a row for everything measured
+    "difficult_files": "found by a sentence of their own: 4 of 4; not: []",
+    "page": "the page after it",
+    "screenshot": "wrote ",
+}
+WITH_MODEL = ("speed", "steering", "chunk_size", "quality", "planted")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The inputs: a model of random weights, notes, an index of them, a labelled set."""
+    folder = tmp_path_factory.mktemp("tiny")
+    found = {name: folder / name for name in ("NOTES", "INDEX", "BEIR", "OUT", "CACHE")}
+    found |= {"PDF": PDF, "MODEL": save_model(folder / "MODEL")}
+    for name, text in NOTES.items():
+        found["NOTES"].mkdir(exist_ok=True)
+        (found["NOTES"] / name).write_text(text)
+    found["BEIR"].mkdir()
+    corpus = [{"_id": n, "title": n[:-3], "text": text} for n, text in NOTES.items()]
+    queries = [{"_id": number, "text": text} for number, text in QUERIES.items()]
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        (found["BEIR"] / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    judged = zip(QUERIES, ("cats.md", "dogs.md", "tea.md"), strict=True)
+    (found["BEIR"] / "qrels.tsv").write_text("\n".join(f"{q}\t{n}\t1" for q, n in judged))
+    found["QUESTIONS"] = folder / "questions.jsonl"
+    found["QUESTIONS"].write_text(json.dumps({"query": QUERIES["1"], "path": "cats.md"}))
+    return found
+
+
+@pytest.fixture
+def inputs(tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """One cache for all: most commands index the same labelled set."""
+    monkeypatch.setenv("WVA_CACHE", str(tiny["CACHE"]))
+    return tiny
+
+
+def arguments(command: str, inputs: dict[str, Path]) -> tuple[str, list[str]]:
+    """(module, its arguments with what they read replaced)."""
+    module, *words = shlex.split(command)
+    words += SMALLER.get(module, "").split()
+    replaced = {
+        "indexes/sample": inputs["INDEX"],
+        "data/queries.jsonl": inputs["QUESTIONS"],
+        "PATH/difficult_files": inputs["NOTES"],
+        **inputs,
+    }
+    found = [str(replaced.get(word, word)) for word in words]
+    found = [str(inputs["BEIR"]) if word.startswith("PATH/") else word for word in found]
+    if "--sample" in found:
+        found[found.index("--sample")] = f"--sample={inputs['NOTES']}"
+    if module in WITH_MODEL:
+        end = found.index("--model") if "--model" in found else len(found)
+        found = [*found[:end], "--model", str(inputs["MODEL"])]
+    return module, found
+
+
+def test_the_commands_are_found() -> None:
+    """Each module that is a command is documented; what is documented is a module."""
+    modules = {command.split()[0] for command in COMMANDS}
+    files = (ROOT / "benchmarks").glob("*.py")
+    assert modules == {file.stem for file in files if "__main__" in file.read_text("utf-8")}
+
+
+@pytest.mark.parametrize(
+    "command", [one for one in COMMANDS if one.split()[0] not in BROWSER], ids=str
+)
+@pytest.mark.timeout(120)
+def test_a_documented_command_runs(
+    command: str,
+    inputs: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    module, words = arguments(command, inputs)
+    if "--ocr" in words and available() and not os.environ.get("WVA_REQUIRE_OCR"):
+        pytest.skip(available())
+    if module == "quality":
+        monkeypatch.setattr(quality, "Trained", Theirs)  # the extra is not installed for tests
+    if module == "deletion" and not inputs["INDEX"].exists():
+        with Index.open_or_create(inputs["INDEX"], AlignedWVA(str(inputs["MODEL"]))) as index:
+            index.sync(inputs["NOTES"])
+    run(module, words)
+    told = capsys.readouterr()
+    assert TABLES.get(module, "|---|") in told.out, told.err
+    rows = [line for line in told.out.splitlines() if line.startswith("| ")]
+    assert module in TABLES or len(rows) > 1
+
+
+def run(module: str, words: list[str]) -> None:
+    """As `python -m benchmarks.MODULE`, in this process."""
+    main: Callable[[list[str]], int | None] = importlib.import_module(f"benchmarks.{module}").main
+    assert not main(words)
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one.split()[0] in BROWSER], ids=str)
+def test_a_documented_command_runs_a_browser(
+    command: str,
+    tiny: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The page is the tests' own, which needs no model."""
+    if not shutil.which("chromium") and not os.environ.get("WVA_REQUIRE_BROWSER"):
+        pytest.skip("there is no Chromium on the PATH")
+    app = ROOT / "tests" / "apps" / "search.py"
+    monkeypatch.setattr(benchmarks.browser, "command", partial(serving, app=app))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (tmp_path / "docs").mkdir()
+    pages = [text_page(f"In a warm room, {question}.") for question in page.QUESTIONS]
+    (tmp_path / "docs" / "asked.pdf").write_bytes(pdf_file(pages))
+    with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as index:
+        index.sync(tmp_path / "docs")
+    module, words = arguments(command, {**tiny, "INDEX": tmp_path / "index"})
+    run(module, words)
+    assert TABLES[module] in capsys.readouterr().out
+
+
+def test_without_a_browser_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    chromium = benchmarks.browser.chromium()
+    with pytest.raises(SystemExit, match="apt-get install chromium"), chromium:
+        pass

@@ -1,0 +1,99 @@
+"""Models side by side: what their names mean, one table, and a winner only where there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retriever import AlignedWVA
+from retriever.evaluation.compare_models import WHOLE, Variant, compare_models, variant, winner
+from retriever.evaluation.datasets import Retrieval
+from retriever.evaluation.retrieval import evaluate_labelled
+from retriever.settings import Prompts
+from retriever.types import UsageError
+from tests.tiny import save_model
+
+TEXTS = {
+    "apple": "Red apples grow on old trees in the valley.",
+    "whale": "Whales sing in the sea and breathe air.",
+    "tax": "The tax law of May lowered the rates.",
+}
+QUERIES = {"apple": "Apples in the valley.", "whale": "Songs of whales.", "tax": "Rates of tax."}
+DATA = Retrieval(
+    {name: ("", text) for name, text in TEXTS.items()},
+    QUERIES,
+    {name: {name: 1.0} for name in QUERIES},
+)
+
+
+def test_what_a_name_means(tmp_path: Path) -> None:
+    assert variant("m") == Variant("m", "m")
+    assert variant("m:layers=3,5,-1").layers == "3,5,-1"
+    both = "org/name/file.gguf:layers=all:pooling=va"
+    assert variant(both) == Variant(both, "org/name/file.gguf", "all", "va")
+    (tmp_path / "p.json").write_text('{"query": "Q {}"}')
+    assert variant(f"m:prompts={tmp_path}/p.json").prompts == Prompts(query="Q {}")
+    assert variant("C:\\models\\a").model == "C:\\models\\a"
+    for wrong, message in {
+        "m:prompt=x": "options are :layers=, :pooling= and :prompts=",
+        "m:layers=1:layers=2": "each once",
+        "m:pooling=mean": "unknown pooling 'mean'",
+        "m:prompts=none.json": "'none.json' cannot be read",
+    }.items():
+        with pytest.raises(UsageError, match=message):
+            variant(wrong)
+
+
+def test_each_model_has_the_rows_it_has_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
+    folder = str(save_model(tmp_path / "model"))
+
+    def load(each: Variant) -> AlignedWVA:
+        kind = {"layers": each.layers, "pooling": each.pooling}
+        return AlignedWVA(each.model, **kind, device="cpu", dtype="float32")
+
+    variants = [variant(folder), variant(f"{folder}:pooling=va")]
+    run = compare_models(variants, DATA, load, name="mini")
+    assert list(run.values) == [
+        "keyword",
+        *(f"{each.name} {mode}" for each in variants for mode in ("dense", "hybrid")),
+    ]
+    assert list(run.made_with) == [each.name for each in variants]
+    for each in variants:
+        alone = evaluate_labelled(load(each), DATA, "mini", chunking=WHOLE)
+        assert alone.values["keyword"]["ndcg@10"] == run.values["keyword"]["ndcg@10"]
+        for mode in ("dense", "hybrid"):
+            shown = run.values[f"{each.name} {mode}"]
+            assert shown == {name: alone.values[mode][name] for name in shown}
+    assert set(run.against_keyword()) == set(list(run.values)[1:])
+    with pytest.raises(UsageError, match="named twice"):
+        compare_models([variants[0]] * 2, DATA, load, name="mini")
+
+
+def values(**models: np.ndarray) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        f"{name} hybrid": {"ndcg@10": {str(n): float(v) for n, v in enumerate(row)}}
+        for name, row in models.items()
+    }
+
+
+def test_a_winner_only_where_there_is_one() -> None:
+    draw = np.random.default_rng(0)
+    hard = draw.random(100) * 0.8
+    good, same = hard + 0.1, np.clip(hard + draw.normal(0, 0.1, 100), 0, 1)
+    a, b, c = variant("a"), variant("b"), variant("c")
+    best, sentence = winner(values(a=hard, b=good), [a, b])
+    assert best == "b"
+    assert "b is better in hybrid search: +0.1000 ndcg@10 against a, 95 % +0.1000" in sentence
+    best, sentence = winner(values(a=hard, b=same), [a, b])
+    assert best == ""
+    assert sentence.startswith("within noise: 100 sentences do not tell which of ")
+    assert sentence.endswith("is better in hybrid search")
+    # Better than one is not enough: it must be better than all.
+    assert winner(values(a=hard, b=good, c=good), [a, b, c])[0] == ""
+    assert winner(values(a=hard, b=same, c=good), [a, b, c])[0] == "c"
+    assert winner(values(a=hard), [a])[0] == ""

@@ -1,0 +1,182 @@
+"""Every fate a document can have in a search, and the difference of two explanations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retriever import AlignedWVA, Document, Index, Page, PageState
+from retriever.explaining.why_not import Fate, difference
+from retriever.interface.cli import main
+from retriever.searching.options import SearchOptions, Steering
+from retriever.types import FileStatus, UnreadFile, UsageError
+from tests.fakes import FakeEmbedder
+from tests.tiny import save_model
+
+TEXTS = {
+    "drinks/tea.txt": "Green tea is brewed at eighty degrees.",
+    "drinks/coffee.txt": "Coffee beans are roasted dark.",
+    "drinks/old/copy.txt": "Green tea is brewed at eighty degrees!",
+    "trains.txt": "The train to the coast leaves from platform four.",
+    "grass.txt": "Green grass grows along the railway in early summer.",
+    "snow.txt": "Snow covers all of the quiet valley.",
+}
+
+
+def fill(index: Index) -> Index:
+    index.add(Document(path, path.rsplit(".")[1], (Page(None, t),)) for path, t in TEXTS.items())
+    scanned = Page(1, "", PageState.SCANNED, "a picture of a page")
+    index.add([Document("scan.pdf", "pdf", (scanned, scanned))])
+    failed = UnreadFile("docs", "reports/broken.pdf", FileStatus.FAILED, "broken: no end of file")
+    index.backend.set_unread([failed])
+    return index
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as opened:
+        yield fill(opened)
+
+
+def test_what_is_shown(index: Index) -> None:
+    told = index.why_not("green tea", "grass.txt")
+    place = next(hit for hit in index.search("green tea") if hit.chunk.path == "grass.txt")
+    assert told.fate is Fate.SHOWN
+    assert told.best == place
+    assert told.sentence == f"it is there: result {place.rank}"
+    assert [hit.rank for hit in told.above] == list(range(1, place.rank))
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense"])
+def test_what_is_beaten(index: Index, mode: str) -> None:
+    everything = index.search("green tea", 20, mode=mode, fold=False)
+    for hit in everything:
+        told = index.why_not("green tea", hit.chunk.path, 1, mode=mode)
+        if told.fate in (Fate.SHOWN, Fate.FOLDED):
+            continue
+        assert told.fate is Fate.BEATEN
+        assert told.best is not None
+        assert (told.best.rank, told.best.chunk) == (hit.rank, hit.chunk)
+        assert told.best.score == pytest.approx(hit.score, abs=1e-6)
+        assert f"rank {hit.rank} of all passages" in told.sentence
+        assert f"; {hit.rank - 1} other document" in told.sentence
+        assert [one.rank for one in told.above] == [1]
+        explained = index.explain("green tea", told.best.chunk, mode=mode)
+        assert explained.score == pytest.approx(told.best.score, abs=1e-6)
+    assert index.why_not("green tea", "snow.txt", 1, mode=mode).fate is Fate.BEATEN
+
+
+def test_what_says_the_same_is_named_there(tmp_path: Path) -> None:
+    text = " ".join(f"Word{number} stands here beside word{number + 1}." for number in range(30))
+    with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as index:
+        for path in ("a.txt", "b.txt"):
+            index.add([Document(path, "txt", (Page(None, text),))])
+        (hit,) = index.search("word3")
+        other = hit.also[0].path
+        told = index.why_not("word3", other)
+        assert told.fate is Fate.FOLDED
+        assert f"the same as result 1, {hit.chunk.path}" in told.sentence
+
+
+def test_what_a_filter_leaves_out(index: Index) -> None:
+    told = index.why_not("green tea", "grass.txt", where={"path": {"glob": "drinks/**"}})
+    assert (told.fate, told.sentence) == (Fate.FILTERED, "left out by the filter")
+    told = index.why_not("green -grass file:trains", "grass.txt", where={"format": "txt"})
+    assert told.fate is Fate.FILTERED
+    assert told.sentence == 'left out by the query\'s not "grass" and file:trains'
+    assert index.why_not("green -tea", "grass.txt").fate is Fate.SHOWN
+    literal = index.why_not("green -grass", "grass.txt", syntax=False)
+    assert literal.fate is Fate.SHOWN
+
+
+def test_what_cannot_be_found_at_all(index: Index) -> None:
+    told = index.why_not("tea", "nowhere.txt")
+    assert (told.fate, told.best) == (Fate.UNKNOWN, None)
+    assert "never indexed, or is deleted" in told.sentence
+    index.remove(["snow.txt"])
+    assert index.why_not("snow", "snow.txt").fate is Fate.UNKNOWN
+    told = index.why_not("tea", "broken.pdf")
+    assert (told.path, told.fate) == ("reports/broken.pdf", Fate.UNREAD)
+    assert told.sentence == "not indexed, failed: broken: no end of file"
+    told = index.why_not("tea", "scan.pdf")
+    assert told.fate is Fate.EMPTY
+    assert "its pages: 2 scanned (a picture of a page)" in told.sentence
+    told = index.why_not("tea", "trains.txt", mode="keyword")
+    assert (told.fate, told.best) == (Fate.WORDLESS, None)
+
+
+def test_names(index: Index) -> None:
+    assert index.why_not("tea", "TEA.txt").path == "drinks/tea.txt"
+    assert index.why_not("tea", "old/copy.txt").path == "drinks/old/copy.txt"
+    assert index.why_not("tea", "opy.txt").fate is Fate.UNKNOWN
+    index.add([Document("archive/tea.txt", "txt", (Page(None, "Old tea."),))])
+    with pytest.raises(UsageError, match=r"2 documents are called .tea\.txt.: archive/tea\.txt, "):
+        index.why_not("tea", "tea.txt")
+
+
+def test_a_difference_adds_up(index: Index) -> None:
+    first, second = index.search("green tea leaves", fold=False)[:2]
+    one, two = index.explain("green tea leaves", first), index.explain("green tea leaves", second)
+    told = difference(one, two)
+    assert sum(row.difference for row in told.terms) == pytest.approx(
+        first.score - second.score, abs=1e-5
+    )
+    assert {row.name for row in told.words} == {"green", "tea", "leaves"}
+    for rows in (told.terms, told.words, told.keywords):
+        sizes = [abs(row.difference) for row in rows]
+        assert sizes == sorted(sizes, reverse=True)
+    assert one.keyword is not None
+    assert sum(row.first for row in told.keywords) == pytest.approx(one.keyword.score)
+    with pytest.raises(UsageError, match="of one query"):
+        difference(one, index.explain("coffee", second))
+
+
+def test_two_results_are_compared_by_what_explains_them(index: Index) -> None:
+    query, options = "green tea leaves", SearchOptions(feedback=False, fold=False)
+    first, second = index.search(query, options=options)[:2]
+    explained = (index.explain(query, hit, feedback=False) for hit in (first, second))
+    expected = difference(*explained)
+    for one, other in ((first, second), (first.chunk, second.chunk.id)):
+        told = index.compare(query, one, other, options=options)
+        assert told.to_json() == expected.to_json()
+    weighed = index.compare(query, first, second, steering=Steering((2.0, 1.0, 1.0)))
+    assert weighed.to_json() != expected.to_json()
+    dense = index.search(query, mode="dense")[0]
+    with pytest.raises(UsageError, match="in one mode"):
+        index.compare(query, first, dense)
+
+
+def test_why_not_takes_the_options_of_its_search(index: Index) -> None:
+    query = "green -grass"
+    options = SearchOptions(k=2, mode="keyword", syntax=False, steering=Steering((0.0, 1.0)))
+    told = index.why_not(query, "grass.txt", options=options)
+    by_name = index.why_not(query, "grass.txt", 2, mode="keyword", syntax=False)
+    assert told.to_json() == by_name.to_json()
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    embedder = AlignedWVA(str(save_model(tmp_path / "model")), device="cpu", dtype="float32")
+    with Index.open_or_create(tmp_path / "index", embedder) as index:
+        fill(index)
+        ids = [hit.chunk.id for hit in index.search("green tea", fold=False)]
+    common = ["explain", "green tea", "--index", str(tmp_path / "index"), "--device", "cpu"]
+    assert main([*common, "--file", "broken.pdf"]) == 0
+    assert "not indexed, failed: broken" in capsys.readouterr().out
+    assert main([*common, "--file", "snow.txt", "-k", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "rank" in shown
+    assert "cosine" in shown
+    assert main([*common, "--file", "snow.txt", "-k", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fate"] == "beaten"
+    assert main([*common, "--above", ids[0], ids[1]]) == 0
+    assert "A is above B by" in capsys.readouterr().out
+    assert main([*common, "--above", ids[0], ids[1], "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["first"]["chunk_id"] == ids[0]
+    by_term = sum(row["first"] - row["second"] for row in told["terms"])
+    assert by_term == pytest.approx(told["first"]["score"] - told["second"]["score"], abs=1e-6)
+    assert main([*common, "--chunk", ids[0], "--check"]) == 2
+    assert "the check deletes 5 words" in capsys.readouterr().err

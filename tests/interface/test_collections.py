@@ -1,0 +1,229 @@
+"""Collections: names, uploads, removing and deleting, against the file system itself."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from retriever.index import Index
+from retriever.interface import collections as collection
+from retriever.types import FileStatus, IndexStateError, UsageError
+from tests.fakes import FakeEmbedder
+from tests.live import live
+
+
+def text_of(index: Index) -> list[str]:
+    return [row.path for row in index.documents()]
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("", "needs a name"),
+        ("  ", "needs a name"),
+        ("../x", "cannot be"),
+        ("a/b", "cannot be"),
+        (".hidden", "cannot be"),
+        ("nul", "cannot be"),
+        ("dot.", "cannot be"),
+        ("x" * 61, "longer than 60"),
+        ("NOTES", "already"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, part: str) -> None:
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(UsageError, match=part):
+        collection.create(tmp_path, name)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["notes"]
+
+
+def test_a_new_collection_is_an_empty_index_that_knows_its_model(tmp_path: Path) -> None:
+    made = collection.create(tmp_path / "indexes", "Größe (2)", "gemma3-270m")
+    assert collection.indexes_in(tmp_path / "indexes") == [made]
+    with Index.open(made) as index:
+        assert index.documents() == []
+        assert index.info()["wished_model"] == "gemma3-270m"
+
+
+def test_the_wished_model_is_loaded_when_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def load(model: str, **_: object) -> FakeEmbedder:
+        asked.append(model)
+        return FakeEmbedder()
+
+    monkeypatch.setattr("retriever.embedding.aligned_wva.AlignedWVA", load)
+    (tmp_path / "a.txt").write_text("apples")
+    for name, model in (("one", "mine"), ("two", "")):
+        with Index.open_or_create(collection.create(tmp_path / "ix", name, model)) as index:
+            index.sync(tmp_path / "a.txt")
+    assert asked == ["mine", "smollm2-135m"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("report.pdf", "report.pdf"),
+        ("../../etc/passwd.txt", "passwd.txt"),
+        ("C:\\docs\\a.txt", "a.txt"),
+        (".env.txt", "env.txt"),
+        ("<script>alert(1)<!script>.md", "_script_alert(1)_!script_.md"),
+        ("con.txt", "_con.txt"),
+        ("a\u202etxt.txt", "a_txt.txt"),
+        ("ä" * 200 + ".txt", "ä" * 88 + ".txt"),
+        ("\udcff.txt", "_.txt"),
+        ("...", "_"),
+    ],
+)
+def test_a_name_from_outside_stays_in_the_folder(given: str, kept: str) -> None:
+    assert collection.safe_name(given) == kept
+    assert len(kept.encode()) <= 180
+    assert Path("x", kept).parent == Path("x")
+
+
+def test_an_upload_never_replaces_another(tmp_path: Path) -> None:
+    folder = collection.create(tmp_path, "notes")
+    names = [
+        collection.keep_upload(folder, "a.txt", data)
+        for data in (b"one", b"two", b"one", b"three", b"two")
+    ]
+    assert names == ["a.txt", "a (2).txt", "a.txt", "a (3).txt", "a (2).txt"]
+    kept = {path.name: path.read_bytes() for path in (folder / "uploads").iterdir()}
+    assert kept == {"a.txt": b"one", "a (2).txt": b"two", "a (3).txt": b"three"}
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("x.7z", "unpack it"), ("film.mp4", "no format"), ("a.exe", "not kept")]
+)
+def test_what_nobody_reads_is_not_kept(tmp_path: Path, name: str, part: str) -> None:
+    folder = collection.create(tmp_path, "notes")
+    with pytest.raises(UsageError, match=part):
+        collection.keep_upload(folder, name, b"x")
+    assert not (folder / "uploads").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "part"), [(errno.ENOSPC, "is full"), (errno.EACCES, "permissions")]
+)
+def test_a_disk_that_does_not_take_it_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, part: str
+) -> None:
+    folder = collection.create(tmp_path, "notes")
+
+    def refuse(path: Path, data: bytes) -> int:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(IndexStateError, match=part):
+        collection.keep_upload(folder, "a.txt", b"x")
+    assert list((folder / "uploads").iterdir()) == []
+
+
+def test_uploads_are_indexed_though_the_index_itself_is_not(tmp_path: Path) -> None:
+    """The index lies in a folder that is indexed too: neither run sees the other's files."""
+    folder = collection.create(tmp_path / "docs", "ix")
+    collection.keep_upload(folder, "up.txt", b"pears")
+    (tmp_path / "docs" / "own.txt").write_text("apples")
+    with Index.open_or_create(folder, FakeEmbedder()) as index:
+        index.sync(tmp_path / "docs")
+        assert text_of(index) == ["own.txt"]
+        index.sync(folder / "uploads")
+        assert sorted(text_of(index)) == ["own.txt", "up.txt"]
+        assert {row.root for row in index.documents()} == {
+            str(tmp_path / "docs"),
+            str(folder / "uploads"),
+        }
+        report = index.sync(tmp_path / "docs")
+        assert report.totals["removed"] == 0
+        assert sorted(text_of(index)) == ["own.txt", "up.txt"]
+        report = index.sync(folder / "uploads" / "up.txt")
+        assert report.totals["unchanged"] == 1
+        with pytest.raises(UsageError, match="the index itself"):
+            index.sync(folder)
+
+
+def test_reading_again_reads_everything_and_embeds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("Red apples grow here.")
+    embedder = FakeEmbedder()
+    with Index.open_or_create(tmp_path / "ix", embedder) as index:
+        index.sync(tmp_path / "docs")
+        embedded = len(embedder.embedded)
+        assert index.sync(tmp_path / "docs").totals["unchanged"] == 1
+        assert index.sync(tmp_path / "docs", reread=True).totals["updated"] == 1
+        assert len(embedder.embedded) == embedded
+
+
+def test_removing_deletes_what_was_uploaded_and_nothing_else(tmp_path: Path) -> None:
+    folder = collection.create(tmp_path / "indexes", "notes")
+    collection.keep_upload(folder, "up.txt", b"pears")
+    collection.keep_upload(folder, "broken.pdf", b"%PDF-1.4 nothing")
+    own = tmp_path / "docs"
+    own.mkdir()
+    (own / "own.txt").write_text("apples")
+    with Index.open_or_create(folder, FakeEmbedder()) as index:
+        uploads = str(collection.uploads_of(folder))
+        index.sync([own, uploads])
+        assert [file.path for file in live(index.backend).unread()] == ["broken.pdf"]
+        everything = [(uploads, "up.txt"), (uploads, "broken.pdf"), (str(own), "own.txt")]
+        outside = [(uploads, "../../../docs/own.txt")]
+        assert collection.remove_files(index, folder, outside) == 0
+        assert collection.remove_files(index, folder, everything) == 3
+        assert index.documents() == live(index.backend).unread() == []
+        assert index.search("pears", mode="keyword") == []
+        assert index.sync(own).totals["indexed"] == 1
+    assert list((folder / "uploads").iterdir()) == []
+    assert (own / "own.txt").exists()
+
+
+def test_what_was_left_out_can_be_removed_from_the_ledger_too(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "film.mp4").write_bytes(b"x")
+    with Index.open_or_create(tmp_path / "ix", FakeEmbedder()) as index:
+        index.sync(tmp_path / "docs")
+        (file,) = live(index.backend).unread()
+        assert file.status is FileStatus.SKIPPED
+        assert index.discard([(file.root, file.path)]) == 1
+        assert live(index.backend).unread() == []
+
+
+def test_deleting_leaves_what_does_not_belong_to_it(tmp_path: Path) -> None:
+    plain, shared = (collection.create(tmp_path, name) for name in ("plain", "shared"))
+    collection.keep_upload(shared, "up.txt", b"pears")
+    (shared / "thesis.txt").write_text("mine")
+    assert collection.delete(plain) == []
+    assert collection.delete(shared) == ["thesis.txt"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["shared", "thesis.txt"]
+    with pytest.raises(IndexStateError, match="no index"):
+        collection.delete(plain)
+
+
+def test_an_index_being_written_is_not_deleted(tmp_path: Path) -> None:
+    folder = collection.create(tmp_path, "notes")
+    with Index.open(folder) as index:
+        index.backend.set_progress({"files_done": 0})
+        with pytest.raises(IndexStateError, match="another process is writing"):
+            collection.delete(folder)
+        index.backend.release()
+    assert collection.is_index(folder)
+
+
+def test_a_folder_is_looked_at_before_it_is_added(tmp_path: Path) -> None:
+    folder = collection.create(tmp_path / "indexes", "notes")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "film.mp4").write_bytes(b"x")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.txt").write_text("x")
+    for path, part in (
+        ("", "empty path"),
+        (f"{tmp_path}/none", "no file or folder"),
+        (f"{tmp_path}/empty", "no file in"),
+        (str(folder), "the index itself"),
+    ):
+        with pytest.raises(UsageError, match=part):
+            collection.checked_folder(path, folder)
+    assert collection.checked_folder(f' "{tmp_path}/full" ', folder) == tmp_path / "full"

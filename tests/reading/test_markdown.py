@@ -1,0 +1,108 @@
+"""Markdown keeps its source; front matter, comments and HTML tags are no text."""
+
+from __future__ import annotations
+
+import pytest
+
+from retriever.reading.markup.markdown import read_markdown, split_front_matter
+from retriever.types import PageState
+
+
+def read(source: str):
+    return read_markdown(source.encode(), "notes/a.md")
+
+
+def text_of(source: str) -> str:
+    return read(source).pages[0].text
+
+
+def test_front_matter_becomes_facts():
+    found = read(
+        "---\ntitle: 'On Trust'\nauthor: [Ada, {name: Grace}]\ndate: 2024-03-07\n"
+        "tags: [a, b]\nyear: 2024\ndraft: true\nnested: {x: 1}\n---\n\n# Other\n\nText."
+    )
+    assert (found.title, found.author, found.date) == ("On Trust", "Ada, Grace", "2024-03-07")
+    assert found.metadata == {"tags": "a, b", "year": 2024, "draft": True}
+    assert found.pages[0].text == "# Other\n\nText."
+
+
+def test_toml_and_broken_yaml():
+    assert read('+++\ntitle = "T one"\n+++\nx').title == "T one"
+    found = read("---\ntitle: Trust: a history\nauthor: Ada\n---\nx")
+    assert (found.title, found.author, found.pages[0].text) == ("Trust: a history", "Ada", "x")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "---\nA sentence.\n---\nMore.",
+        "---\n\n- a\n- b\n\n---\nx",
+        "---\nno end",
+        "text\n---\na: b\n---",
+    ],
+)
+def test_rules_are_no_front_matter(source):
+    assert split_front_matter(source) == ({}, source)
+
+
+def test_only_front_matter():
+    page = read("---\ntitle: x y\n---\n").pages[0]
+    assert (page.state, page.number) == (PageState.EMPTY, None)
+
+
+@pytest.mark.parametrize(
+    ("source", "title"),
+    [
+        ("intro\n\n# The *real* title #\n", "The real title"),
+        ("Under lined\n===========\n\n# Later", "Under lined"),
+        ("```\n# comment in code\n```\n\n# Real one", "Real one"),
+        ("# [Linked](http://x) `code`", "Linked code"),
+        ("## 5 Sections\n\nText\n\n### 5.1 More", "5 Sections"),
+        ("## First\n\na\n\n## Second\n\nb", ""),
+        ("no heading", ""),
+        (r"# Profile of \[Alex\]", "Profile of [Alex]"),
+    ],
+)
+def test_titles(source, title):
+    assert read(source).title == title
+
+
+def test_markup_goes_and_text_stays():
+    source = (
+        '## <a name="x"></a> 5.1 Scope\n\n<!-- a\nhidden\nremark -->Seen &amp; kept<br>next '
+        "<b>bold</b> 1 < 2 and `<b>` code\n\n```html\n<!-- shown --><b>&amp;</b>\n```\n"
+        '<div class="c">\n<ul><li>one</li>\n<li>two</li></ul></div>\n'
+    )
+    text = text_of(source)
+    assert "## 5.1 Scope" in text
+    assert "hidden" not in text
+    assert "Seen & kept\nnext bold 1 < 2 and `<b>` code" in text
+    assert "<!-- shown --><b>&amp;</b>" in text
+    assert "- one" in text
+    assert "<div" not in text
+
+
+def test_html_tables_become_rows():
+    text = text_of("a\n\n<table><tr><th>Name<th>Use</tr><tr><td>x<td>y</tr></table>\n\nb")
+    assert text == "a\n\nName | Use\nx | y\n\nb"
+
+
+def test_a_comment_shown_as_code_and_one_without_end():
+    assert text_of("use `<!-- x -->` here") == "use `<!-- x -->` here"
+    assert text_of("a <!-- never closed\nb") == "a <!-- never closed\nb"
+
+
+def test_plain_source_is_unchanged():
+    source = (
+        "# T\n\n- a *b* [c](d) ![e](f)\n\n| x | y |\n|---|---|\n| 1 | 2 |\n\n> quote\n\n    code"
+    )
+    assert text_of(source) == source
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<!--", "`", "` ``", "<table>", "<a ", "#", "# ", "```\n", "[a](", "&a", "---\n", "*a"],
+)
+def test_time_is_linear(piece):
+    source = "# x " + piece * (200_000 // len(piece))
+    assert read(source).pages[0].state is PageState.TEXT  # quadratic patterns run into the timeout

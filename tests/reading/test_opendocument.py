@@ -1,0 +1,166 @@
+"""OpenDocument texts, sheets and slides, written as the standard lays them out."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retriever.reading.formats import read_bytes
+from retriever.reading.options import ReadOptions
+from retriever.types import Document, PageState, ReadError
+
+SPACES = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{urn}:1.0"'
+    for name, urn in {
+        "office": "office",
+        "text": "text",
+        "table": "table",
+        "draw": "drawing",
+        "presentation": "presentation",
+        "meta": "meta",
+        "m": "manifest",
+    }.items()
+)
+MIME = "application/vnd.oasis.opendocument."
+
+
+def saved(kind: str, body: str, **parts: str) -> bytes:
+    content = (
+        f"<office:document-content {SPACES}><office:body><office:{kind}>{body}"
+        f"</office:{kind}></office:body></office:document-content>"
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mimetype", MIME + kind)
+        archive.writestr("content.xml", content)
+        for name, text in parts.items():
+            archive.writestr(name.replace("__", "/").replace("_", "."), text)
+    return buffer.getvalue()
+
+
+def read(data: bytes, name: str) -> Document:
+    return read_bytes(data, name, ReadOptions())
+
+
+def test_a_text():
+    data = saved(
+        "text",
+        "<text:tracked-changes><text:p>DELETED</text:p></text:tracked-changes>"
+        '<text:h text:outline-level="2">On <text:span>trust</text:span></text:h>'
+        '<text:p>One<text:s text:c="3"/>two<text:line-break/>three<text:note><text:note-citation>1'
+        "</text:note-citation><text:note-body><text:p>A note.</text:p></text:note-body></text:note>"
+        " four<office:annotation><text:p>COMMENT</text:p></office:annotation>.</text:p>"
+        "<text:list><text:list-item><text:p>first</text:p><text:list><text:list-item>"
+        "<text:p>below</text:p></text:list-item></text:list></text:list-item></text:list>"
+        "<text:section><table:table><table:table-row><table:table-cell><text:p>Ada</text:p>"
+        "</table:table-cell><table:table-cell><text:p>1815</text:p></table:table-cell>"
+        "</table:table-row></table:table></text:section>"
+        "<text:p><draw:frame><draw:text-box><text:p>boxed</text:p></draw:text-box></draw:frame></text:p>",
+        meta_xml=f'<office:document-meta {SPACES} xmlns:dc="dc"><office:meta><dc:title>On Trust'
+        "</dc:title><meta:initial-creator>Ada Lovelace</meta:initial-creator>"
+        "<meta:creation-date>2024-03-07T10:30:00</meta:creation-date></office:meta>"
+        "</office:document-meta>",
+    )
+    found = read(data, "a.odt")
+    assert (found.format, found.title, found.author) == ("odt", "On Trust", "Ada Lovelace")
+    assert found.date == "2024-03-07T10:30:00"
+    assert [(page.number, page.label) for page in found.pages] == [(None, "")]
+    assert found.pages[0].text == (
+        "## On trust\n\nOne two\nthree four.\n\n- first\n  - below\n\n"
+        "Ada | 1815\n\nboxed\n\nA note."
+    )
+    assert read(data, "a.docx").pages[0].reason.endswith("an OpenDocument text: read as that")
+
+
+def cell(text: str, **attributes: str) -> str:
+    stated = " ".join(
+        f'{"office" if "value" in key else "table"}:{key.replace("_", "-")}="{value}"'
+        for key, value in attributes.items()
+    )
+    return f"<table:table-cell {stated}><text:p>{text}</text:p></table:table-cell>"
+
+
+def test_sheets():
+    row = "<table:table-row{}>{}</table:table-row>".format
+    many = ' table:number-rows-repeated="1048576"'
+    data = saved(
+        "spreadsheet",
+        '<table:table table:name="Prices">'
+        + row("", cell("Name") + cell("Date") + cell("Share") + cell("Price"))
+        + row(
+            "",
+            cell("Ada")
+            + cell("07.03.24", value_type="date", date_value="2024-03-07T00:00:00")
+            + cell("12,5 %", value_type="percentage", value="0.125")
+            + cell("1.234,5", value_type="float", value="1234.5")
+            + '<table:table-cell table:number-columns-repeated="16380"/>',
+        )
+        + row(many, cell("again", number_columns_repeated="16384"))
+        + row(many, "<table:table-cell/>")
+        + '</table:table><table:table table:name="Empty"/>',
+    )
+    found = read(data, "a.ods")
+    assert [(page.number, page.label) for page in found.pages] == [
+        (1, "sheet Prices"),
+        (2, "sheet Empty"),
+    ]
+    assert found.pages[0].text == (
+        "Name: Ada | Date: 2024-03-07 | Share: 12,5 % | Price: 1234.5\nName: again"
+    )
+    assert found.pages[1].state is PageState.EMPTY
+
+
+def test_slides():
+    frame = (
+        '<draw:frame presentation:class="{}"><draw:text-box>{}</draw:text-box></draw:frame>'.format
+    )
+    data = saved(
+        "presentation",
+        "<draw:page>"
+        + frame(
+            "outline", "<text:list><text:list-item><text:p>a</text:p></text:list-item></text:list>"
+        )
+        + frame("title", "<text:p>Title</text:p>")
+        + frame("footer", "<text:p>FOOTER</text:p>")
+        + "<presentation:notes>"
+        + frame("notes", "<text:p>Slowly.</text:p>")
+        + "</presentation:notes></draw:page><draw:page/>",
+    )
+    pages = read(data, "a.odp").pages
+    assert [(page.number, page.label, page.state) for page in pages] == [
+        (1, "slide 1", PageState.TEXT),
+        (2, "slide 2", PageState.EMPTY),
+    ]
+    assert pages[0].text == "# Title\n\n- a\n\nNotes: Slowly."
+
+
+def test_locked_and_broken():
+    manifest = (
+        f"<m:manifest {SPACES}><m:file-entry><m:encryption-data/></m:file-entry></m:manifest>"
+    )
+    page = read(saved("text", "", **{"META-INF__manifest_xml": manifest}), "a.odt").pages[0]
+    assert page.state is PageState.ENCRYPTED
+    assert page.reason.startswith("password needed")
+    with pytest.raises(ReadError, match="broken: its parts cannot be read as an OpenDocument"):
+        read(saved("text", "<text:p>not closed"), "a.odt")
+    with pytest.raises(ReadError, match="no text, table or presentation"):
+        read(saved("drawing", ""), "a.odt")
+
+
+SEED = saved("text", "<text:p>Some words</text:p>")
+
+
+@settings(max_examples=40, deadline=None)
+@given(at=st.integers(0, len(SEED) - 1), junk=st.binary(max_size=20), cut=st.integers(0, 40))
+def test_damaged_bytes_raise_nothing_but_read_errors(at, junk, cut):
+    try:
+        found = read(SEED[:at] + junk + SEED[at + cut :], "a.odt")
+    except ReadError:
+        return
+    for page in found.pages:
+        assert page.state.readable == bool(page.text.strip())
+        assert page.state.readable or page.reason

@@ -1,0 +1,117 @@
+"""When a page is text, and when it only looks like it."""
+
+from __future__ import annotations
+
+import pytest
+
+from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
+from retriever.reading.pages import MAX_CHARACTERS, garbled_reason, make_page
+from retriever.types import PageState
+
+ENGLISH = (
+    "A zero trust architecture is designed and deployed with adherence to the following basic "
+    "tenets, and no resource is trusted by its place in the network alone. "
+) * 3
+
+LEGIBLE = {
+    "english": ENGLISH,
+    "chinese": "零信任架构是一种安全模型，它假设网络内外都不可信。" * 5,
+    "japanese": "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。カタカナも。"
+    * 5,
+    "korean": "제로 트러스트 아키텍처는 내부와 외부를 모두 신뢰하지 않는다. " * 5,
+    "arabic": "الثقة مهمة في أمن المعلومات ولا يجوز إهمالها. " * 5,
+    "hebrew": "אמון הוא עניין חשוב באבטחת מידע ובחיים בכלל. " * 5,
+    "thai": "เป็นมนุษย์สุดประเสริฐเลิศคุณค่ากว่าบรรดาฝูงสัตว์เดรัจฉาน" * 5,
+    "hindi": "शून्य विश्वास एक सुरक्षा ढाँचा है जो किसी पर भरोसा नहीं करता। " * 5,
+    "czech": "Příliš žluťoučký kůň úpěl ďábelské ódy. Strč prst skrz krk. " * 8,
+    "polish": "W Szczebrzeszynie chrząszcz brzmi w trzcinie. " * 8,
+    "welsh": "Mae hen wlad fy nhadau yn annwyl i mi, gwlad beirdd a chantorion. " * 6,
+    "mathematics": "∀ε>0 ∃δ>0: |x−x₀|<δ ⇒ |f(x)−f(x₀)|<ε, 𝑓∈𝐶(ℝ), ∫₀^∞ e^{−x²}dx=√π/2 " * 5,
+    "dna": "ACGTTGCAAGCTTAGGCTAACGT " * 20,
+    "several scripts": "Wort слово λόγος 言葉 كلمة מילה शब्द คำ 단어 word " * 10,
+    "one damaged sign": "It\x92s a caf\ufffd. ",
+    "tex without names for signs": "Sei \x14 eine Kurve so, dass \x0c\x0cx\x0c\x0c = 1 gilt. " * 6,
+    "numbers": "12.5 13.7 1,024 99% 0x1F\n" * 20,
+}
+
+
+@pytest.mark.parametrize("name", sorted(LEGIBLE))
+def test_writing_of_every_kind_is_text(name):
+    assert garbled_reason(LEGIBLE[name]) == ""
+
+
+GARBLED = {
+    "glyph numbers": "(cid:12)(cid:7) (cid:88)(cid:13) " * 5,
+    "glyph names": "/g12/g7/g88 /g13/g5 " * 5,
+    "private use": "\uf021\uf022\uf04d \uf036\uf037 " * 5,
+    "replacement": "\ufffd\ufffd\ufffd a\ufffd\ufffd " * 5,
+    "shifted by 29, blanks too": "".join(chr(ord(letter) - 29) for letter in ENGLISH),
+    "shifted, blanks kept": "".join(chr(ord(c) - 29) if c > " " else c for c in ENGLISH),
+    "control codes": "\x01\x02\x03 \x05\x06 \x0e\x11 " * 5,
+    "numbers taken for letters": "ɹং\u0c28Θͨ͘ݱ\u09c5ض၊ఆΞԱեकກ" * 8,
+}
+
+
+@pytest.mark.parametrize("name", sorted(GARBLED))
+def test_codes_of_every_kind_are_garbled(name):
+    page = make_page(3, GARBLED[name])
+    assert (page.number, page.text, page.state) == (3, "", PageState.GARBLED)
+    assert page.reason
+
+
+def test_states_of_a_page():
+    assert make_page(None, " \n\t ").state is PageState.EMPTY
+    assert make_page(1, "a\r\nb\x00\ufeff").text == "a\nb"
+    long = make_page(2, "x " * (MAX_CHARACTERS // 2 + 1))
+    assert (long.state, long.text) == (PageState.TOO_LONG, "")
+    assert "10,000,002 characters" in long.reason
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        *["", "untitled", "Untitled document", "Microsoft Word - report.doc", "report.docx", "IV"],
+        *["a_b_final", "PowerPoint Presentation", "123", "Slide 1", "\ufffd\ufffd abc", "scan0012"],
+    ],
+)
+def test_what_is_no_title(title):
+    assert clean_title(title, "folder/scan0012.pdf") == ""
+
+
+def test_titles_that_are():
+    for title in ("Zero Trust", "Über das Glück", "零信任", "Civil", "Slides of summer"):
+        assert clean_title(f"  {title}\n", "a.pdf") == title
+    assert clean_author("Administrator") == ""
+    assert clean_author(" Mary Shelley; ") == "Mary Shelley"
+
+
+@pytest.mark.parametrize(
+    ("stated", "iso"),
+    [
+        ("D:20230630143506+00'00'", "2023-06-30T14:35:06+00:00"),
+        ("D:20200810114743-04'00'", "2020-08-10T11:47:43-04:00"),
+        ("D:20200810", "2020-08-10"),
+        ("D:20201310", ""),
+        ("2024-03-07", "2024-03-07"),
+        ("2024-03-07T10:30:00Z", "2024-03-07T10:30:00+00:00"),
+        ("2024-03-07 nonsense", "2024-03-07"),
+        ("Thu, 07 Mar 2024 10:30:00 GMT", "2024-03-07T10:30:00+00:00"),
+        ("March 7, 2024", "2024-03-07"),
+        ("7 March 2024", "2024-03-07"),
+        ("07.03.2024", "2024-03-07"),
+        ("2024-02-30", ""),
+        ("yesterday", ""),
+        ("1970-01-01T00:00:00Z", ""),
+        (None, ""),
+        (20240307, "2024-03-07"),
+    ],
+)
+def test_dates(stated, iso):
+    assert iso_date(stated) == iso
+
+
+def test_metadata_is_what_an_index_can_compare():
+    assert scalars({"a": 10**30, "b": float("nan"), "c": [1, "x"], "": 1, "d": -(10**5000)}) == {
+        "a": "1" + "0" * 30,
+        "c": "1, x",
+    }

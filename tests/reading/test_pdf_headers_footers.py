@@ -1,0 +1,194 @@
+"""Running headers and footers, on made pages whose every line is known to run or not."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retriever.reading.pdf.headers_footers import _value, without_running
+from retriever.reading.pdf.reader import read_pdf
+from retriever.types import Page, PageState, Span
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "government-pdf"
+WORDS = [
+    "acid",
+    "bird",
+    "cloud",
+    "dune",
+    "echo",
+    "fern",
+    "gate",
+    "hill",
+    "iron",
+    "jade",
+    "kelp",
+    "lake",
+]
+
+
+def prose(seed: int, lines: int = 12) -> str:
+    """Lines of which no two are the same."""
+    rng = random.Random(seed)
+    return "\n".join(f"{' '.join(rng.choices(WORDS, k=9))} {seed}.{row}" for row in range(lines))
+
+
+def book(count: int, around) -> list[Page]:
+    """Pages whose prose stands between the lines that `around(index)` gives."""
+    pages = []
+    for at in range(count):
+        above, below = around(at)
+        pages.append(Page(at + 1, "\n".join([*above, prose(at), *below])))
+    return pages
+
+
+def bodies(pages: list[Page]) -> list[str]:
+    """What is left of each page; checks that nothing else of it changed."""
+    found = without_running(pages)
+    for page, before in zip(found, pages, strict=True):
+        assert page.text == before.text
+        assert (page.number, page.state, page.reason) == (
+            before.number,
+            before.state,
+            before.reason,
+        )
+    return [
+        page.text if page.body is None else page.text[page.body.start : page.body.end]
+        for page in found
+    ]
+
+
+def test_header_and_footer_on_every_page():
+    pages = book(9, lambda at: (["Zero Trust Architecture", ""], ["", f"Page {at + 1} of 9"]))
+    found = bodies(pages)
+    assert found[0] == pages[0].text  # the words stay where they stand first
+    assert found[1:] == [prose(at) for at in range(1, 9)]
+
+
+def test_a_number_alone_need_not_be_found_and_goes_from_the_first_page_on():
+    pages = book(6, lambda at: ([], [f"- {at + 40} -"]))
+    assert bodies(pages) == [prose(at) for at in range(6)]
+
+
+def test_roman_numbers_then_others():
+    roman = ["i", "ii", "iii", "iv", "v", "vi", "vii"]
+    pages = book(14, lambda at: ([roman[at] if at < 7 else str(at - 6)], []))
+    assert bodies(pages) == [prose(at) for at in range(14)]
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [("i", 1), ("iv", 4), ("ix", 9), ("xiv", 14), ("xl", 40), ("mcmxcix", 1999), ("12", 12)],
+)
+def test_values(word, value):
+    assert _value(word) == value
+
+
+@pytest.mark.parametrize("word", ["", "iiii", "vx", "ic", "a", "im"])
+def test_no_values(word):
+    assert _value(word) is None
+
+
+def test_left_and_right_pages_differ():
+    pages = book(12, lambda at: ([f"{at + 1} The Book" if at % 2 else f"A Chapter {at + 1}"], []))
+    assert bodies(pages)[2:] == [prose(at) for at in range(2, 12)]
+
+
+def test_headers_change_with_the_chapter():
+    pages = book(40, lambda at: (["The Book", f"{at // 5 + 1} About {WORDS[at // 5]}"], []))
+    found = bodies(pages)
+    for at in range(1, 40):
+        title = [] if at % 5 else [f"{at // 5 + 1} About {WORDS[at // 5]}"]
+        assert found[at] == "\n".join([*title, prose(at)])
+
+
+def test_titles_of_some_slides_are_no_headers():
+    """Three slides in a row share a title; most have one of their own."""
+    pages = book(
+        20, lambda at: (["Quarterly Meeting", "Roadmap" if at in (7, 8, 9) else f"Topic {at}x"], [])
+    )
+    found = bodies(pages)
+    assert [text.split("\n")[0] for text in found[7:10]] == ["Roadmap"] * 3
+
+
+def test_the_head_of_a_table_that_goes_on_is_kept():
+    rows = ["Control Owner Due date"]
+    pages = book(10, lambda at: (["The Guide", *(rows if at > 3 else [])], [f"{at + 1}"]))
+    inside = prose(3) + "\n" + rows[0] + "\n" + prose(99)
+    pages[3] = Page(4, f"The Guide\n{inside}\n4")
+    assert [text.split("\n")[0] for text in bodies(pages)[4:]] == rows * 6
+
+
+def test_text_that_repeats_itself_is_kept():
+    lines = prose(1, 14).split("\n") * 9
+    turned = [Page(at + 1, "\n".join(lines[at * 5 : at * 5 + 40])) for at in range(8)]
+    assert bodies(turned) == [page.text for page in turned]
+
+
+def test_blanks_that_an_extractor_put_elsewhere():
+    pages = book(6, lambda at: ([["Zero-Trust Guide", "Zero -Trust  Guide"][at % 2]], []))
+    assert bodies(pages)[1:] == [prose(at) for at in range(1, 6)]
+
+
+def test_footnotes_and_unlike_lines_are_kept():
+    pages = book(8, lambda at: ([f"Section {at * 7 % 5}"], [f"{at % 3} See {WORDS[at]} 19{at}4."]))
+    assert bodies(pages) == [page.text for page in pages]
+
+
+def test_a_page_of_running_lines_only_has_an_empty_body():
+    pages = book(7, lambda at: (["The Guide"], [f"{at + 1}"]))
+    pages[4] = Page(5, "The Guide\n5")
+    found = without_running(pages)
+    assert found[4].body == Span(0, 0)
+    assert found[4].state is PageState.TEXT
+
+
+def test_few_pages_and_others_than_numbered_ones_stay():
+    two = book(2, lambda at: (["The Guide"], []))
+    assert without_running(two) == tuple(two)
+    labelled = [Page(None, "The Guide\nx", label=f"attachment {at}") for at in range(6)]
+    assert without_running(labelled) == tuple(labelled)
+    pages = book(8, lambda at: (["The Guide"], []))
+    pages[3] = Page(4, "", PageState.EMPTY, "nothing drawn on it")
+    pages[5] = Page(6, "The Guide\nkept", body=Span(0, 14))
+    found = without_running(pages)
+    assert (found[3], found[5]) == (pages[3], pages[5])
+    assert found[4].body is not None
+
+
+def test_a_guide_of_the_sample():
+    """Read by eye: pages have a title, a subtitle, and "fedramp.gov" with their number."""
+    pages = read_pdf((SAMPLE / "FedRAMP_guide_POAM_rev5.pdf").read_bytes(), "a.pdf").pages
+    found = without_running(pages)
+    assert [page.number for page in found if page.body] == list(range(3, 38))
+    for page in found[2:]:
+        above = page.text[: page.body.start].split("\n")
+        assert [line for line in above if line.strip()][-1] == f"fedramp.gov {page.number - 4}" or (
+            page.number < 7
+        )
+        assert page.body.end == len(page.text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["Head", "12", "iv", "", " ", "Page 3", "x 1 2 3 4 5", "é" * 400])
+        ),
+        max_size=12,
+    )
+)
+def test_every_body_is_a_piece_of_its_page(texts):
+    pages = [Page(at + 1, "\n".join(lines)) for at, lines in enumerate(texts)]
+    for page, before in pairwise([*without_running(pages), None]) if not pages else ():
+        assert page.text == before.text
+    for page in without_running(pages):
+        if page.body is not None:
+            assert 0 <= page.body.start <= page.body.end <= len(page.text)
+            body = page.text[page.body.start : page.body.end]
+            assert body == body.strip()
+    assert without_running(pages) == without_running(list(pages))

@@ -1,0 +1,158 @@
+"""The order of lines: columns where they are certain, the order of drawing everywhere else."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retriever.reading.pdf.layout import TextRun, in_columns, text_of
+from retriever.reading.pdf.reader import read_pdf
+from tests.pdfs import pdf_file, placed
+
+PROSE = (
+    "the quick brown fox jumps over a lazy dog while seven wizards mix strong potions in an old "
+    "house near the river and nobody there knows why they never sleep before dawn breaks again"
+)
+WORDS = PROSE.split()
+
+
+def prose(tag: str, count: int, words: int = 6) -> list[str]:
+    """Lines that go on from one to the next; each begins with a word of its own."""
+    return [
+        f"{tag}{number} "
+        + " ".join(WORDS[(number * words + at) % len(WORDS)] for at in range(words))
+        for number in range(count)
+    ]
+
+
+def text_of_page(*texts: tuple[float, float, str], more: bytes = b"", size: int = 10) -> str:
+    content, resources = placed(*texts, size=size)
+    return read_pdf(pdf_file([(content + more, resources)]), "a.pdf").pages[0].text
+
+
+def across(*columns: tuple[float, list[str]], top: float = 700) -> list[tuple[float, float, str]]:
+    """Columns drawn line by line across the page."""
+    rows = zip(*[[(x, line) for line in lines] for x, lines in columns], strict=True)
+    return [(x, top - 12 * row, line) for row, lines in enumerate(rows) for x, line in lines]
+
+
+LEFT, RIGHT = prose("l", 14), prose("r", 14)
+
+
+def test_columns_drawn_line_by_line_are_read_one_after_the_other():
+    title = "The Title Stands Over Both Columns and Is Read Before Either of Them Begins Here"
+    note = "1 A note below that goes across the page is read at the end, after the right column."
+    found = text_of_page(
+        (72, 740, title), *across((72, LEFT), (320, RIGHT)), (72, 500, note), (300, 40, "17")
+    )
+    assert found.split("\n") == [title, *LEFT, *RIGHT, note, "17"]
+
+
+def test_a_heading_between_is_read_between():
+    lower = across((72, prose("m", 6)), (320, prose("n", 6)), top=590)
+    heading = "Chapter Two Spans Both of the Columns That Come Before It and Those That Follow"
+    found = text_of_page(
+        *across((72, LEFT[:8]), (320, RIGHT[:8])), *lower, (72, 604, heading)
+    ).split("\n")
+    assert found == [*LEFT[:8], *RIGHT[:8], heading, *prose("m", 6), *prose("n", 6)]
+
+
+def test_the_right_column_drawn_first_is_read_last():
+    texts = across((72, LEFT), (320, RIGHT))
+    found = text_of_page(*texts[1::2], *texts[::2])
+    assert found.split("\n") == [*LEFT, *RIGHT]
+
+
+def test_columns_of_lines_at_different_heights():
+    rows = across((72, LEFT), (320, RIGHT))
+    found = text_of_page(*[(x, y - 5 * (x > 300), line) for x, y, line in rows])
+    assert found.split("\n") == [*LEFT, *RIGHT]
+
+
+def test_three_columns():
+    columns = [[line[:34].strip() for line in prose(tag, 14)] for tag in "abc"]
+    found = text_of_page(*across((40, columns[0]), (230, columns[1]), (420, columns[2])), size=8)
+    assert found.split("\n") == [line for column in columns for line in column]
+
+
+def test_columns_on_a_turned_page():
+    content, resources = placed(*across((72, LEFT), (320, RIGHT)))
+    turned = b"q 0 1 -1 0 792 0 cm " + content + b" Q"
+    data = pdf_file([(turned, resources)]).replace(b"/MediaBox", b"/Rotate 90 /MediaBox")
+    assert read_pdf(data, "a.pdf").pages[0].text.split("\n") == [*LEFT, *RIGHT]
+
+
+def test_tables_are_read_row_by_row():
+    cells = [(f"Item {row} of the list", str(row * 7), "yes") for row in range(14)]
+    texts = [
+        (x, 700 - 12 * row, cell)
+        for row, line in enumerate(cells)
+        for x, cell in zip((72, 250, 320), line, strict=True)
+    ]
+    assert text_of_page(*texts).split("\n") == [" ".join(line) for line in cells]
+
+
+def test_a_table_of_prose_is_read_cell_by_cell_as_drawn():
+    cells = [column[at : at + 3] for at in range(0, 12, 3) for column in (LEFT, RIGHT)]
+    texts = [
+        (72 if number % 2 == 0 else 320, 700 - 36 * (number // 2) - 12 * at, line)
+        for number, cell in enumerate(cells)
+        for at, line in enumerate(cell)
+    ]
+    assert text_of_page(*texts).split("\n") == [line for cell in cells for line in cell]
+
+
+def test_drawn_rules_make_a_table_of_columns():
+    rules = b" ".join(b"60 %d m 560 %d l S" % (y, y) for y in range(530, 711, 36))
+    found = text_of_page(*across((72, LEFT), (320, RIGHT)), more=b" " + rules)
+    assert found.split("\n")[:2] == [f"{LEFT[0]} {RIGHT[0]}", f"{LEFT[1]} {RIGHT[1]}"]
+
+
+def test_numbers_beside_a_list_are_no_column():
+    texts = across((72, [f"{number}." for number in range(14)]), (120, LEFT))
+    assert text_of_page(*texts[1::2], *texts[::2]).split("\n")[0] == LEFT[0]
+
+
+def test_what_stands_close_on_one_line_is_one_word():
+    assert text_of_page((72, 700, "E = mc"), (103.5, 704, "2")) == "E = mc2"
+    assert text_of_page((72, 700, "one"), (100, 700, "word")) == "one word"
+
+
+def test_numbers_of_an_axis_are_not_one_number():
+    found = text_of_page(*[(72, 700 - 50 * number, str(number)) for number in range(5)])
+    assert found == "0\n1\n2\n3\n4"
+
+
+def test_hebrew_columns_are_read_from_the_right():
+    words = "אבגד הוזח טיכל מנסע פצקר שתאב גדהו"
+    pieces = [
+        TextRun(words, 2 * row + side, 0, 72 + 248 * side, 250 + 248 * side, low, low + 10)
+        for row, low in enumerate(range(700, 500, -12))
+        for side in (0, 1)
+    ]
+    blocks = in_columns(pieces, lambda x, low, high: False)
+    assert blocks is not None
+    assert [block[0].left for block in blocks] == [320, 72]
+
+
+numbers = st.floats(-1e9, 1e9) | st.sampled_from([0.0, 72.0, 320.0, 700.0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            TextRun,
+            st.sampled_from([*LEFT, "a", "7", "אבגד"]),
+            st.integers(0, 9),
+            st.integers(0, 3),
+            *[numbers] * 4,
+        ),
+        max_size=40,
+    )
+)
+def test_no_word_is_lost_wherever_it_stands(pieces):
+    def words(text):
+        return sorted("".join(text.split()))
+
+    assert words(text_of(pieces, lambda *_: False)) == words("".join(p.text for p in pieces))

@@ -1,0 +1,112 @@
+"""BM25 over arrays, against FTS5's own function; in every state an index goes through."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retriever.storage.backends.embedded import EmbeddedBackend
+from retriever.storage.catalog import postings
+from retriever.storage.catalog.postings import Postings
+from retriever.text.analyzer import index_terms
+from retriever.types import DocumentRow, Expansion, Page, Piece, Span, document_id
+from tests.live import live
+
+WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove")
+
+
+def put(backend: EmbeddedBackend, number: int, *texts: str) -> None:
+    backend.save_vectors(["v"], np.ones((1, 2), np.float32))
+    row = DocumentRow(document_id("", f"{number}"), "", "", f"{number}", "txt")
+    pages = [Page(at + 1, text) for at, text in enumerate(texts)]
+    pieces = [Piece(at, Span(0, len(text)), "v") for at, text in enumerate(texts)]
+    backend.upsert(row, pages, pieces)
+
+
+def texts(seed: int, count: int) -> list[str]:
+    """Texts of 1 to 300 words: their lengths take one byte or two in FTS5's records."""
+    rng = np.random.default_rng(seed)
+    chances = 1 / np.arange(1, len(WORDS) + 1) ** 2
+    sizes = rng.choice([1, 3, 20, 127, 128, 300], count)
+    return [" ".join(rng.choice(WORDS, size, p=chances / chances.sum())) for size in sizes]
+
+
+def check(folder: Path, known: Postings) -> None:
+    """Every word's scores are FTS5's, digit for digit but for the last."""
+    connection = sqlite3.connect(folder / "catalog.sqlite", isolation_level=None)
+    connection.execute(postings.OCCURRENCES)
+    connection.execute("BEGIN")
+    terms = known.at(connection)
+    for term in {term for word in WORDS for term in index_terms(word)} | {"nowhere"}:
+        rows = connection.execute(
+            "SELECT rowid, -bm25(fulltext) FROM fulltext WHERE fulltext MATCH ? ORDER BY rowid",
+            (f'"{term}"',),
+        ).fetchall()
+        keys, scores = terms.bm25(term)
+        assert keys.tolist() == [key for key, _ in rows]
+        np.testing.assert_allclose(scores, [score for _, score in rows], rtol=1e-12)
+        assert terms.counts([term]) == {term: len(rows)}
+    connection.close()
+
+
+def test_scores_are_those_of_fts5_after_every_change(tmp_path: Path) -> None:
+    known = Postings()
+    with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
+        check(tmp_path / "i", known)
+        for number in range(4):
+            put(backend, number, *texts(number, 30))
+            check(tmp_path / "i", known)
+        put(backend, 1, *texts(9, 7))
+        check(tmp_path / "i", known)
+        backend.delete([document_id("", "0")])
+        check(tmp_path / "i", known)
+        backend.delete([document_id("", f"{number}") for number in range(4)])
+        check(tmp_path / "i", known)
+
+
+def test_another_index_under_the_same_name_is_another(tmp_path: Path) -> None:
+    known = Postings()
+    for seed in range(2):
+        folder = tmp_path / f"{seed}"
+        with EmbeddedBackend.open(folder, create=True) as backend:
+            put(backend, 0, *texts(seed, 20 + seed))
+        check(folder, known)
+
+
+def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postings, "MOST_ROWS", 25)
+    monkeypatch.setattr(postings, "MOST_COUNTS", 2)
+    known = Postings()
+    with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
+        put(backend, 0, *texts(3, 20))
+        for _ in range(2):
+            check(tmp_path / "i", known)
+    assert known._state is not None
+    assert sum(len(keys) for keys, _ in known._state.scores.values()) <= 25
+    assert len(known._state.counts) <= 4
+
+
+def test_an_expansion_adds_weighted_scores(tmp_path: Path) -> None:
+    with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
+        put(backend, 0, *texts(5, 60))
+        ids = [chunk.id for chunk in live(backend).sample_chunks(60)]
+        own, cedar, delta = (
+            live(backend).keyword_scores(w, ids) for w in ("ember", "cedar", "delta")
+        )
+        added = Expansion(0.5, (("cedar", 0.3), ("delta", 0.2)))
+        both = live(backend).keyword_scores("ember", ids, expansion=added)
+        np.testing.assert_allclose(both, 0.5 * own + 0.3 * cedar + 0.2 * delta, rtol=1e-5)
+        assert len(live(backend).keyword("ember", 60, expansion=added).ids) == np.count_nonzero(
+            both
+        )
+
+
+def test_the_terms_of_chunks_are_what_they_were_analysed_to(tmp_path: Path) -> None:
+    with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
+        put(backend, 0, "The cats ran.", "AC-2(1) ran")
+        chunks = live(backend).chunks(document_id("", "0"))
+        found = live(backend).terms([chunks[1].id, "gone", chunks[0].id])
+        assert found == [index_terms(chunks[1].text), [], index_terms(chunks[0].text)]

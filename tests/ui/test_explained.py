@@ -1,0 +1,432 @@
+"""The explanation on the page: its pure parts, and the script run by Streamlit's AppTest."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from retriever.embedding.word_attribution import WordSpan
+from retriever.explaining.faithfulness import Deletion
+from retriever.explaining.score import Explanation
+from retriever.explaining.why_not import difference
+from retriever.index import Index
+from retriever.searching.steering import Marked, Steering
+from retriever.text.structure import sentences
+from retriever.types import Document, KeywordScore, KeywordWord, ModelError, Page, Span
+from tests import pages
+from tests.fakes import FakeEmbedder
+from ui import contributions, heatmap, why
+from ui.questions import Question
+from ui.steer import LESS, MORE, place_of
+
+TAG = re.compile(r"<[^>]*>")
+NUMBER = re.compile(r'<td class="wva-number">([^<]*)</td></tr>')
+CARD_SCORE = re.compile(r'class="wva-label">score</span> (-?[\d.]+)')
+QUERY = "sweet apples or green pears"
+NASTY = "Quinces <script>bad()</script> & <b>apples</b> are green."
+
+DOCUMENTS = [
+    Document("apples.txt", "txt", (Page(None, "Apples are red & sweet. They hang on trees."),)),
+    Document("pears.txt", "txt", (Page(None, "Pears are green. They hang on trees, too."),)),
+    Document("cars.txt", "txt", (Page(None, "A motor needs oil. It runs on roads."),)),
+    Document("odd.md", "markdown", (Page(None, f"Before it. {NASTY}"),), title="On <i>quinces</i>"),
+    *(
+        Document(f"more{at}.txt", "txt", (Page(None, f"Number {at} says much."),))
+        for at in range(6)
+    ),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    with Index.open_or_create(folder, FakeEmbedder()) as made:
+        made.add(DOCUMENTS)
+    return folder
+
+
+@pytest.fixture
+def index(folder: Path) -> Iterator[Index]:
+    with Index.open(folder, FakeEmbedder()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Callable[..., AppTest]]:
+    yield lambda **params: pages.opened(monkeypatch, folder, params)
+    st.cache_resource.clear()
+
+
+def explained(index: Index, file: str, query: str = QUERY) -> Explanation:
+    hits = index.search(query, 20)
+    return index.explain(query, next(hit for hit in hits if hit.chunk.path == file).chunk)
+
+
+def shown(app: AppTest) -> str:
+    """All HTML on the page."""
+    assert not app.exception
+    return "".join(part.value for part in app.html)
+
+
+def order(app: AppTest) -> list[str]:
+    return re.findall(r'<article.*?class="wva-file"><bdi>(.*?)</bdi>', shown(app), re.DOTALL)
+
+
+def captions(app: AppTest) -> str:
+    return " ".join(str(one.value) for one in [*app.caption, *app.markdown, *app.error])
+
+
+def params(app: AppTest, name: str) -> list[str]:
+    value = app.query_params[name]
+    return [value] if isinstance(value, str) else list(value)
+
+
+def table(app: AppTest, name: str) -> list[float]:
+    """The last column of a table of the page."""
+    found = re.search(rf"<caption>{name}</caption>.*?</table>", shown(app), re.DOTALL)
+    assert found is not None, name
+    return [float(number) for number in NUMBER.findall(found[0])]
+
+
+# Pure parts
+
+
+def test_a_shaded_passage_is_the_escaped_passage_with_its_strongest_words_marked(
+    index: Index,
+) -> None:
+    found = explained(index, "odd.md")
+    assert found.dense is not None
+    words = contributions.shaded_words(found.dense)
+    marked = contributions.shaded_passage(found.chunk, words)
+    assert html.unescape(TAG.sub("", marked)) == found.chunk.text
+    assert {tag.split()[0].strip("</>") for tag in TAG.findall(marked)} == {"div", "p", "mark"}
+    values = dict(
+        zip(
+            [(word.start, word.end) for word in found.dense.passage_words if not word.in_title],
+            found.dense.by_passage_word[
+                [not word.in_title for word in found.dense.passage_words]
+            ].tolist(),
+            strict=True,
+        )
+    )
+    largest = np.abs(found.dense.by_passage_word).max()
+    worth = {place for place, value in values.items() if abs(value) >= 0.08 * largest}
+    assert {(word.start, word.end) for word in words} == worth
+    for word in words:
+        assert word.weight == pytest.approx(values[word.start, word.end] / largest)
+
+
+def test_one_word_of_the_query_shades_what_it_met(index: Index) -> None:
+    found = explained(index, "pears.txt")
+    assert found.dense is not None
+    at = [word.word for word in found.dense.query_words].index("pears")
+    words = contributions.shaded_words(found.dense, at)
+    best = max(words, key=lambda word: word.value)
+    assert found.chunk.text[best.start : best.end] == "Pears"
+    assert best.value == found.dense.matrix[at].max()
+
+
+def test_shades_stand_where_the_words_do_on_the_page(index: Index) -> None:
+    found = explained(index, "odd.md")
+    moved = replace(found, chunk=replace(found.chunk, start=7))
+    text = "." * 7 + found.chunk.text
+    weights = contributions.page_weights(moved)
+    assert weights is not None
+    assert {text[start:end] for start, end, _ in weights} >= {"apples", "green"}
+    assert max(weight for *_, weight in weights) <= 1
+    assert contributions.page_weights(replace(found, dense=None)) is None
+
+
+def test_the_tables_add_up(index: Index) -> None:
+    found = explained(index, "apples.txt")
+    assert found.dense is not None
+    assert found.keyword is not None
+    for shown, total in (
+        (contributions.sum_table(found), found.score),
+        (contributions.keyword_table(found.keyword), found.keyword.score),
+        (contributions.shares_table(found.dense), found.dense.cosine),
+    ):
+        *parts, last = [float(number) for number in NUMBER.findall(shown)]
+        assert last == pytest.approx(total, abs=6e-4)
+        assert sum(parts) == pytest.approx(last, abs=2e-3)
+
+
+def test_the_words_that_were_added_are_listed_and_add_up() -> None:
+    words = [KeywordWord(f"<w{at}>", ("w",), 3, 1, 1.0, 1 / (at + 1)) for at in range(12)]
+    shown = contributions.added_table(KeywordScore((), 9, 9.0, 99, tuple(words)))
+    assert "&lt;w0&gt;" in shown
+    assert "4 more" in shown
+    assert "&lt;w11&gt;" in shown
+    *parts, total = [float(one) for one in re.findall(r'wva-number">([+-]?\d+\.\d+)<', shown)]
+    assert total == pytest.approx(sum(word.score for word in words), abs=6e-4)
+    assert sum(parts) == pytest.approx(total, abs=6e-3)
+    assert contributions.added_table(KeywordScore((), 9, 9.0, 99)) == ""
+
+
+def test_a_difference_shows_both_and_their_difference(index: Index) -> None:
+    one, two = explained(index, "apples.txt"), explained(index, "cars.txt")
+    shown = contributions.difference_tables(difference(one, two), "<b>", "result 2")
+    assert "<b>" not in shown
+    total = re.search(r'wva-total"><td>score</td>(.*?)</tr>', shown)
+    assert total is not None
+    numbers = [float(text) for text in re.findall(r">([-+.\d]+)<", total[1])]
+    assert numbers == pytest.approx([one.score, two.score, one.score - two.score], abs=6e-4)
+
+
+def test_the_picture_has_the_matrix_in_order_and_the_words_as_data(index: Index) -> None:
+    found = explained(index, "odd.md")
+    dense = found.dense
+    assert dense is not None
+    rows, columns = len(dense.query_words), len(dense.passage_words)
+    values = heatmap.matrix_spec(dense, every=True)["data"]["values"]
+    assert [one["value"] for one in values] == pytest.approx(
+        dense.matrix[:rows, :columns].ravel().tolist(), abs=1e-5
+    )
+    assert sorted({one["column"] for one in values}) == [
+        f"{at:05d}{word.word}" for at, word in enumerate(dense.passage_words)
+    ]
+    assert {one["its word"] for one in values} >= {"quinces (in the title)", "script"}
+
+
+def test_of_a_long_passage_the_words_that_matter_are_drawn(index: Index) -> None:
+    dense = explained(index, "apples.txt").dense
+    assert dense is not None
+    words = tuple(WordSpan(f"w{at}", at, at + 1) for at in range(60))
+    matrix = np.random.default_rng(3).standard_normal((len(dense.query_words) + 3, 63))
+    long = replace(dense, passage_words=words, matrix=matrix)
+    values = heatmap.matrix_spec(long, every=False)["data"]["values"]
+    peaks = {at: max(abs(matrix[: len(dense.query_words), at])) for at in range(60)}
+    best = sorted(sorted(peaks, key=lambda at: -peaks[at])[: heatmap.MOST])
+    assert list(dict.fromkeys(one["its word"] for one in values)) == [f"w{at}" for at in best]
+
+
+def test_the_check_is_a_sentence() -> None:
+    words = (WordSpan("*red*", 0, 5), WordSpan("tea", 6, 9))
+    said = why.check_sentence(Deletion(words, 0.5, 0.29, (0.45, 0.47)))
+    assert said == (
+        "Without \\*red\\*, tea the cosine falls by 0.210, without 2 words at random by 0.040 on "
+        "average. The score hangs on the words that are shaded most."
+    )
+    assert "do not count more" in why.check_sentence(Deletion(words, 0.5, 0.49, (0.4,)))
+
+
+def test_a_link_keeps_weights_and_marks_and_drops_what_cannot_be_meant() -> None:
+    asked = Question("a b", weights=(1.0, -0.5), marks=("0123456789abcdef:0-9", "-x"))
+    params = {k: v if isinstance(v, list) else [v] for k, v in asked.to_params().items()}
+    assert params["weights"] == ["1,-0.5"]
+    assert Question.from_params(params) == asked
+    assert asked.plain() == Question("a b")
+    for wrong in ("", "1,,2", "inf,0", "1e999", "one"):
+        assert Question.from_params({"weights": [wrong]}).weights == ()
+
+
+def test_words_are_found_as_they_stand_or_not_at_all() -> None:
+    text = "Tea (hot)\n  is good. "
+    assert place_of("HOT) is", text) == Span(5, 14)
+    assert place_of("hot good", text) is None
+    assert place_of("  ", text) is place_of(None, text) is None
+
+
+# The script
+
+
+def test_why_shows_parts_that_add_up_to_the_score_of_the_card(
+    page: Callable[..., AppTest],
+) -> None:
+    app = page(q=QUERY)
+    score = float(CARD_SCORE.findall(shown(app))[0])
+    assert "<caption>" not in shown(app)
+    app.button(key="why-1").click().run()
+    *parts, total = table(app, "The arithmetic of the score")
+    assert total == pytest.approx(score, abs=6e-3)
+    assert sum(parts) == pytest.approx(total, abs=2e-3)
+    assert why.MEANING in captions(app)
+    *parts, total = table(app, "Where the closeness of meaning comes from")
+    assert sum(parts) == pytest.approx(total, abs=2e-3)
+    app.button(key="why-1").click().run()
+    assert "<caption>" not in shown(app)
+
+
+def test_a_chosen_word_shades_its_evidence_and_the_check_is_made_on_request(
+    page: Callable[..., AppTest],
+) -> None:
+    app = page(q=QUERY, mode="dense")
+    app.button(key="why-1").click().run()
+    pills = next(one for one in app.get("button_group") if str(one.key).startswith("evidence-"))
+    every = shown(app)
+    pills.set_value(1).run()
+    assert shown(app) != every
+    assert "falls by" not in captions(app)
+    check = next(one for one in app.toggle if str(one.key).startswith("check-"))
+    check.set_value(True).run()
+    told = captions(app)
+    assert "falls by" in told or "at least twice" in told
+
+
+def test_keywords_are_explained_without_the_model(page: Callable[..., AppTest]) -> None:
+    app = page(q="green pears", mode="keyword")
+    app.button(key="why-1").click().run()
+    *words, total = table(app, "The keywords, word by word; in the title they count twice")
+    assert sum(words) == pytest.approx(total, abs=2e-3)
+    assert total == pytest.approx(float(CARD_SCORE.findall(shown(app))[0]), abs=6e-3)
+    assert "closeness of meaning" not in shown(app)
+    assert not [one for one in app.slider if str(one.key).startswith("weight-")]
+
+
+def test_two_results_are_compared(page: Callable[..., AppTest], index: Index) -> None:
+    app = page(q=QUERY)
+    app.button(key="why-1").click().run()
+    other = next(one for one in app.selectbox if str(one.key).startswith("compare-"))
+    other.set_value(2).run()
+    first, second = index.search(QUERY, 10)[:2]
+    assert f"stands {first.score - second.score:.2f} above result 2" in captions(app)
+
+
+def test_a_slider_changes_the_order_and_the_address_and_can_be_reset(
+    page: Callable[..., AppTest], index: Index
+) -> None:
+    app = page(q=QUERY)
+    app.session_state["weigh"] = True
+    app.run()
+    plain = order(app)
+    words = [word.word for word in index.query_words(QUERY)]
+    sliders = [one for one in app.slider if str(one.key).startswith("weight-")]
+    assert [one.label for one in sliders] == words == ["sweet", "apples", "or", "green", "pears"]
+    app.slider(key="weight-0").set_value(0.0).run()
+    app.slider(key="weight-1").set_value(-1.0).run()
+    wanted = index.search(QUERY, 10, steering=Steering((0, -1, 1, 1, 1)))
+    assert order(app) == [hit.chunk.path for hit in wanted]
+    assert order(app) != plain
+    assert params(app, "weights") == ["0,-1,1,1,1"]
+    app.button(key="why-1").click().run()
+    *parts, total = table(app, "The arithmetic of the score")
+    assert sum(parts) == pytest.approx(total, abs=2e-3)
+    assert total == pytest.approx(wanted[0].score, abs=6e-4)
+    app.button(key="unweigh").click().run()
+    assert order(app) == plain
+    assert "weights" not in app.query_params
+
+
+def test_weights_belong_to_their_question_and_to_one_visitor(page: Callable[..., AppTest]) -> None:
+    one = page(q=QUERY, weights="0,0,0,1,1")
+    other = page(q=QUERY)
+    assert order(one) != order(other)
+    one.text_input(key="q").set_value("sweet apples").run()
+    assert "weights" not in one.query_params
+    assert order(one) == order(page(q="sweet apples"))
+    assert order(other.run()) == order(page(q=QUERY))
+
+
+def test_weights_that_are_not_of_these_words_do_nothing(page: Callable[..., AppTest]) -> None:
+    assert order(page(q=QUERY, weights="0,3")) == order(page(q=QUERY))
+
+
+def test_weights_that_leave_nothing_are_a_sentence_with_a_way_out(
+    page: Callable[..., AppTest],
+) -> None:
+    app = page(q="apples", weights="0", mode="dense")
+    found = order(app)
+    again = [one for one in app.button if "without weights" in str(one.key)]
+    assert found or again
+    if again:
+        again[0].click().run()
+        assert order(app)
+
+
+def test_more_like_a_part_is_a_chip_that_can_be_removed(
+    page: Callable[..., AppTest], index: Index
+) -> None:
+    cars = next(row for row in index.documents() if row.path == "cars.txt")
+    chunk = index.chunks(cars.id)[0]
+    span = sentences(chunk.text)[0]
+    app = page(q="apples", mode="dense")
+    plain = order(app)
+    rank = plain.index("cars.txt") + 1
+    app.session_state[f"like-{chunk.id}"] = True
+    app.run()
+    part = app.selectbox(key=f"part-{chunk.id}")
+    assert part.options == ["The whole passage", "A motor needs oil.", "It runs on roads."]
+    part.set_value("A motor needs oil.").run()
+    app.button(key=f"more-{chunk.id}").click().run()
+    mark = Marked(chunk.id, span.start, span.end, MORE)
+    wanted = index.search("apples", 10, mode="dense", steering=Steering(marked=(mark,)))
+    assert order(app) == [hit.chunk.path for hit in wanted]
+    assert order(app).index("cars.txt") + 1 < rank
+    assert params(app, "like") == [f"{chunk.id}:{span.start}-{span.end}"]
+    assert app.button(key="unmark-0").label == "More like “A motor needs oil.”"
+    app.button(key="why-1").click().run()
+    assert "without them" in captions(app)
+    app.button(key="unmark-0").click().run()
+    assert order(app) == plain
+    assert "like" not in app.query_params
+
+
+def test_less_like_a_part_leads_away_from_it(page: Callable[..., AppTest], index: Index) -> None:
+    top = index.search("apples", 1, mode="dense")[0].chunk
+    mark = Marked(top.id, 0, len(top.text), LESS)
+    wanted = index.search("apples", 10, mode="dense", steering=Steering(marked=(mark,)))
+    app = page(q="apples", mode="dense", like=f"-{top.id}:0-{len(top.text)}")
+    assert order(app) == [hit.chunk.path for hit in wanted]
+    assert app.button(key="unmark-0").label.startswith("Less like")
+
+
+def test_a_mark_whose_passage_is_gone_says_so_and_changes_nothing(
+    page: Callable[..., AppTest],
+) -> None:
+    app = page(q="apples", like=["0123456789abcdef:0-9", "nonsense"])
+    assert order(app) == order(page(q="apples"))
+    assert app.button(key="unmark-0").label == "More like a passage that is not here any more"
+
+
+@pytest.mark.parametrize("path", ["cars.txt", "pears.txt", "never.txt"])
+def test_why_not_a_document_is_told_and_compared(
+    page: Callable[..., AppTest], index: Index, path: str
+) -> None:
+    app = page(q="sweet apples", k="2")
+    app.session_state["why-not"] = True
+    app.session_state["missing"] = path  # AppTest cannot type what is not on offer
+    app.run()
+    told = index.why_not("sweet apples", path, 2)
+    assert html.unescape(told.sentence) in captions(app).replace("\\", "")
+    above = [one for one in app.selectbox if one.key == "missing-above"]
+    assert bool(above) == bool(told.best and told.above)
+    if told.best and told.above:
+        above[0].set_value(1).run()
+        by = told.above[0].score - told.best.score
+        assert f"Result 1 stands {by:.2f} above" in captions(app)
+
+
+def test_an_embedder_that_cannot_be_taken_apart_is_a_sentence(
+    page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ModelError("this model's vectors cannot be taken apart")
+
+    monkeypatch.setattr(FakeEmbedder, "contributions", refuse)
+    app = page(q="apples")
+    app.button(key="why-1").click().run()
+    assert not app.exception
+    assert "cannot be taken apart" in captions(app)
+    assert len(order(app)) > 1
+
+
+def test_an_opened_document_is_shaded_by_what_its_words_bring(
+    page: Callable[..., AppTest], index: Index
+) -> None:
+    found = explained(index, "pears.txt")
+    weights = contributions.page_weights(found)
+    assert weights is not None
+    app = page(q=QUERY, open=found.chunk.id)
+    text = next(
+        part.value for part in app.html if "wva-text-page" in part.value and "<mark" in part.value
+    )
+    marked = re.findall(r"<mark[^>]*>(.*?)</mark>", text)
+    assert marked == [found.chunk.text[start:end] for start, end, _ in sorted(weights)]

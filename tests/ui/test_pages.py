@@ -1,0 +1,659 @@
+"""The page without a browser: its pure parts, and the script run by Streamlit's AppTest."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from retriever.index import Index
+from retriever.indexing.coverage import Coverage, FileAccount
+from retriever.interface.collections import indexes_in
+from retriever.interface.page_server import command, options
+from retriever.storage.filters import Filter
+from retriever.types import (
+    Chunk,
+    Document,
+    Excerpt,
+    FileStatus,
+    Hit,
+    ModelError,
+    Page,
+    PageState,
+    UnreadFile,
+)
+from tests import pages
+from tests.fakes import FakeEmbedder
+from ui import highlighting as marks
+from ui.cards import card
+from ui.ledger import matching
+from ui.questions import Question
+from ui.resources import overview
+from ui.status import duration, progress_text
+
+TAG = re.compile(r"<[^>]*>")
+
+NASTY = "a<script>alert(1)</script>_*b*_ :red[x] $x$ [y](z).md"
+
+DOCUMENTS = [
+    Document("fruit/apples.pdf", "pdf", (Page(1, "A cover."), Page(2, "Apples are red & sweet."))),
+    Document("fruit/pears.txt", "txt", (Page(None, "Pears are green."),), title="On pears"),
+    Document("cars.txt", "txt", (Page(None, "A motor needs oil."),), date="2021-05-03"),
+    Document(
+        f"odd/{NASTY}",
+        "markdown",
+        (Page(None, 'Before <script>bad()</script> <img src=x onerror="bad()"> **after** turnip'),),
+        title="<b>bold</b>",
+    ),
+    Document(
+        "scans.pdf", "pdf", (Page(1, "Scanned turnip"), Page(2, "", PageState.SCANNED, "image"))
+    ),
+]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    with Index.open_or_create(folder, FakeEmbedder()) as made:
+        made.add(DOCUMENTS)
+    return folder
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AppTest]]:
+    yield lambda folder, **params: pages.opened(monkeypatch, folder, params)
+    st.cache_resource.clear()
+
+
+def found(app: AppTest) -> list[str]:
+    """The file names on the page's cards, as text."""
+    assert not app.exception
+    names = re.findall(r'class="wva-file"><bdi>(.*?)</bdi>', results(app))
+    return [html.unescape(name) for name in names]
+
+
+def results(app: AppTest) -> str:
+    shown = ("<section", "<article")
+    return "".join(part.value for part in app.html if any(tag in part.value for tag in shown))
+
+
+def words(app: AppTest) -> str:
+    """Everything that is said outside of the results."""
+    parts = [*app.info, *app.error, *app.warning, *app.caption, *app.markdown, *app.code, *app.html]
+    return " ".join(str(part.value) for part in parts)
+
+
+# Marks
+
+
+@settings(deadline=None)  # a busy machine is not a failure
+@given(
+    some.text(alphabet=some.characters(exclude_categories=()), max_size=80), some.text(max_size=20)
+)
+def test_a_marked_text_is_the_escaped_text_with_marks(text: str, query: str) -> None:
+    text = text.replace("<", "<mark>") + "\udc80"  # markup in the text must not pass for a mark
+    shown = marks.marked(text, marks.word_spans(text, query))
+    assert html.unescape(re.sub("</?mark>", "", shown)) == html.unescape(marks.escaped(text))
+    assert set(TAG.findall(shown)) <= {"<mark>", "</mark>"}
+    shown.encode()  # a lone surrogate could not be sent
+
+
+def test_a_name_cannot_turn_the_writing_direction_or_hide_characters() -> None:
+    assert marks.escaped("invoice\u202efdp.exe\x00\x1b") == "invoice\ufffdfdp.exe\ufffd\ufffd"
+
+
+def test_the_words_of_the_query_are_marked_in_escaped_text() -> None:
+    text = "Tom & <b>Jerry</b> runs"
+    shown = marks.passage(text, "jerry running b")
+    assert shown == (
+        "Tom &amp; &lt;<mark>b</mark>&gt;<mark>Jerry</mark>&lt;/<mark>b</mark>&gt; "
+        "<mark>runs</mark>"
+    )
+
+
+def test_wrapped_lines_are_joined_and_lists_and_headings_kept() -> None:
+    text = (
+        "A Heading\nThe first line of a paragraph that the paper's width\n"
+        "has wrapped, and its end.\n- one item of the list which is about as long as the lines\n"
+        "- two\n\nNew paragraph"
+    )
+    shown = marks.unwrapped(text)
+    assert len(shown) == len(text)
+    assert shown == text.replace("width\n", "width ")
+
+
+@settings(deadline=None)  # a busy machine is not a failure
+@given(some.text(alphabet="ab \n-<\r\x00\ud800", max_size=300))
+def test_unwrapping_moves_nothing(text: str) -> None:
+    shown = marks.unwrapped(text)
+    assert len(shown) == len(text)
+    assert [a for a, b in zip(text, shown, strict=True) if a in "ab<-" and a != b] == []
+
+
+def test_the_context_highlights_the_passages_once_amid_what_is_around_them() -> None:
+    text = "one here <a> two here three"
+    first, second = text.index("here <a>"), text.index("here three")
+    spans = [(second, len(text)), (first, first + 8), (first + 5, first + 8)]
+    shown = marks.in_context(text, spans, "here")
+    assert shown == (
+        'one <span class="wva-found"><mark>here</mark> &lt;a&gt;</span> two '
+        '<span class="wva-found"><mark>here</mark> three</span>'
+    )
+
+
+@given(some.text("ab <\n", max_size=60), some.lists(some.tuples(*[some.integers(0, 60)] * 2)))
+def test_whatever_is_highlighted_the_text_stays(text: str, places: list[tuple[int, int]]) -> None:
+    spans = [(low, high) for low, high in places if low < high <= len(text)]
+    shown = html.unescape(TAG.sub("", marks.in_context(text, spans, "a")))
+    assert shown.split() == text.split()
+
+
+def test_compounds_are_marked_in_the_language_of_the_passage() -> None:
+    sought = marks.Sought("das Gericht", frozenset({"gerichtøde", "bundesverfassungsgerichtøde"}))
+    text = "Bundesverfassungsgericht, Gerichte"
+    assert marks.word_spans(text, sought, "de") == [(0, 24), (26, 34)]
+    assert marks.word_spans(text, sought, "en") == [(26, 34)]
+
+
+@pytest.mark.parametrize(
+    "text", ["*a*", "_a_", "`a`", "[a](b)", "<a>", "$a$ $b$", "&lt;", ":red[a]"]
+)
+def test_markdown_is_disarmed(text: str) -> None:
+    shown = marks.markdown(text)
+    assert re.sub(r"\\(.)", r"\1", shown) == text
+    assert re.search(r"(?<!\\)[*`\[<$&]|(?<![\\\w])_|(?<!\\):red", shown) is None
+
+
+def test_a_path_in_a_message_stays_readable() -> None:
+    assert marks.markdown("no index in /tmp/my_docs-1/a.b; do so") == (
+        "no index in /tmp/my_docs-1/a.b; do so"
+    )
+
+
+# Questions
+
+QUESTIONS = some.builds(
+    Question,
+    q=some.text(min_size=1).filter(str.strip).map(str.strip),
+    mode=some.sampled_from(["hybrid", "dense", "keyword"]),
+    k=some.integers(1, 100),
+    by_file=some.booleans(),
+    fold=some.booleans(),
+    diversity=some.integers(0, 100).map(lambda percent: percent / 100),
+    path=some.sampled_from(["", "*.pdf", "a b/ü"]),
+    formats=some.sampled_from([(), ("pdf",), ("pdf", "txt")]),
+    folders=some.sampled_from([(), ("docs",), ("", "docs/a [b]*")]),
+    years=some.sampled_from([(), ("2024", "2023")]),
+    first_page=some.none() | some.integers(1, 99),
+    last_page=some.none() | some.integers(1, 99),
+    since=some.sampled_from(["", "2024", "2024-02-29"]),
+    until=some.sampled_from(["", "2025-01"]),
+)
+
+
+@settings(deadline=None)  # a busy machine is not a failure
+@given(QUESTIONS)
+def test_a_link_says_the_same_as_the_question(asked: Question) -> None:
+    params = asked.to_params()
+    again = {name: value if isinstance(value, list) else [value] for name, value in params.items()}
+    assert Question.from_params(again) == asked
+
+
+def test_a_link_that_cannot_be_meant_is_a_plain_question() -> None:
+    wrong = {"mode": ["psychic"], "k": ["0"], "first": ["-1"], "last": ["x"], "new": ["1"], "q": []}
+    assert Question.from_params(wrong) == Question()
+    assert Question.from_params({"k": ["999"]}).k == 100
+
+
+@pytest.mark.parametrize(
+    ("asked", "inside", "outside"),
+    [
+        (Question(path="*.pdf"), {"path": "a/b.pdf"}, {"path": "a.pdf/b.txt"}),
+        (Question(path="reports"), {"path": "my reports/a.txt"}, {"path": "a/report.txt"}),
+        (Question(path="b"), {"path": "a/x/b.txt"}, {"path": "a/x/c.txt"}),
+        (Question(first_page=2, last_page=3), {"page": 3}, {"page": None}),
+        (Question(first_page=2), {"page": 2}, {"page": 1}),
+        (Question(formats=("pdf", "txt")), {"format": "txt"}, {"format": "html"}),
+        (Question(folders=("a",)), {"source": "a"}, {"source": "b"}),
+        (
+            Question(folders=("a", "b/c")),
+            {"source": "b", "path": "c/d/e"},
+            {"source": "b", "path": "d/c"},
+        ),
+        (Question(folders=("/*",)), {"source": "", "path": "*/x"}, {"source": "", "path": "c/x"}),
+        (Question(years=("2024",)), {"date": "2024-05-01"}, {"date": "2023"}),
+        (Question(since="2023", until="2024"), {"date": "2024-12-31"}, {"date": ""}),
+    ],
+)
+def test_the_filter_means_what_the_page_says(
+    asked: Question, inside: dict[str, object], outside: dict[str, object]
+) -> None:
+    where = asked.where()
+    assert where is not None
+    assert Filter.parse(where).matches(inside)
+    assert not Filter.parse(where).matches(outside)
+    assert asked.filters()
+
+
+def test_no_restriction_is_no_filter() -> None:
+    assert Question("word", mode="dense", k=3, by_file=True, path="  ").where() is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        (Question(since="yesterday"), "'from'"),
+        (Question(until="2024-13"), "'to'"),
+        (Question(first_page=3, last_page=2), "page"),
+        (Question(since="2025-02", until="2024"), "date"),
+        (Question(since="2024-02", until="2024"), ""),
+    ],
+)
+def test_impossible_filters_are_said(asked: Question, part: str) -> None:
+    assert part in asked.problem()
+    assert bool(asked.problem()) == bool(part)
+
+
+# Cards and facts
+
+
+def hit(**changes: object) -> Hit:
+    values = {
+        "id": "1", "document_id": "d", "path": "a/b.pdf", "format": "pdf", "title": "", "page": 3,
+        "start": 7, "end": 11, "text": "pear",
+    }  # fmt: skip
+    chunk = Chunk(**{**values, **changes})  # type: ignore[arg-type]  # the chunk's own fields
+    return Hit(rank=1, score=2.5, chunk=chunk, dense=0.25, keyword=1.75)
+
+
+def test_a_card_tells_place_score_and_surroundings() -> None:
+    around = [Excerpt(3, "", 0, 17, "before pear after"), Excerpt(4, "", 0, 9, "next page")]
+    shown = card(hit(), "pears", "hybrid", around)
+    plain = re.sub(r"\s+", " ", TAG.sub(" ", shown))
+    assert plain.strip() == (
+        "b.pdf page 3 a/ score 2.50 meaning 0.25 · keywords 1.8 pear Show more around it "
+        "page 3 before pear after page 4 next page"
+    )
+    assert shown.count("<mark>pear</mark>") == 2
+    assert shown.count('<span class="wva-found"><mark>pear</mark></span>') == 1
+
+
+def test_headings_look_like_it_except_in_code() -> None:
+    chunk = replace(hit().chunk, text="## Pie\n\nBake it.\n# <b>", format="markdown")
+    shown = card(replace(hit(), chunk=chunk), "pie", "hybrid")
+    assert "<strong><mark>Pie</mark></strong>\n\nBake it.\n<strong>&lt;b&gt;</strong>" in shown
+    shown = card(replace(hit(), chunk=replace(chunk, format="code")), "pie", "hybrid")
+    assert "## <mark>Pie</mark>" in shown
+
+
+def test_all_passages_of_a_joined_result_are_highlighted_in_what_is_around() -> None:
+    first = hit().chunk
+    parts = (first, replace(first, id="2", start=18, end=22, text="figs"))
+    text = "before pear after figs and plums"
+    joined = replace(hit(), parts=parts, passage=(Excerpt(3, "", 7, 22, text[7:22]),))
+    shown = card(joined, "figs", "dense", [Excerpt(3, "", 0, len(text), text)])
+    found = re.findall(r'<span class="wva-found">(.*?)</span>', shown)
+    assert found == ["pear", "<mark>figs</mark>"]
+
+
+def test_a_card_says_how_good_the_match_is() -> None:
+    shown = TAG.sub(" ", card(replace(hit(), match=0.9499), "pears", "dense", []))
+    assert "match 94 %" in shown
+    assert "match" not in TAG.sub(" ", card(hit(), "pears", "dense", []))
+
+
+def test_a_card_says_nothing_it_does_not_know() -> None:
+    def plain(shown: str) -> str:
+        return re.sub(r"\s+", " ", TAG.sub(" ", shown)).strip()
+
+    alone = card(hit(), "pears", "keyword", [Excerpt(3, "", 7, 11, "pear")])
+    assert plain(alone) == "b.pdf page 3 a/ score 2.50 pear"
+    assert plain(card(hit(page=None), "pears", "keyword")) == "b.pdf a/ score 2.50 pear"
+    assert "<details" not in alone
+    assert "<details" not in card(hit(), "pears", "dense")
+    assert "meaning 0.25" not in alone
+    assert "page" not in TAG.sub(" ", card(hit(page=None), "pears", "dense"))
+
+
+def test_a_card_names_the_part_and_says_what_an_ocr_has_read() -> None:
+    around = [Excerpt(3, "sheet <b>", 0, 11, "before pear")]
+    shown = card(hit(label="sheet <b>", state=PageState.OCR), "pears", "dense", around)
+    plain = re.sub(r"\s+", " ", TAG.sub(" ", shown))
+    assert "sheet &lt;b&gt; OCR" in plain
+    assert "before" in plain
+    assert "page 3" not in plain
+
+
+def test_the_overview_counts_what_could_not_be_read(index: Path) -> None:
+    failed = UnreadFile("/docs", "bad.pdf", FileStatus.FAILED, "broken: no pages")
+    skipped = UnreadFile("/docs", "a.mp3", FileStatus.SKIPPED, "not a document")
+    with Index.open(index, FakeEmbedder()) as opened:
+        seen = overview(opened.documents(), [failed, skipped])
+    assert seen.problems == (
+        ("scans.pdf", "1 of 2 pages: scanned"),
+        ("bad.pdf", "broken: no pages"),
+    )
+    assert (seen.more_problems, seen.first_date, seen.last_date) == (0, "2021-05-03", "2021-05-03")
+
+
+def test_progress_without_an_estimate_is_shown_without_one() -> None:
+    progress = {
+        "files_done": 0, "files_total": 3, "chunks": 0, "tokens": 0, "seconds": 0.1,
+        "tokens_per_second": 0.0, "seconds_left": None,
+    }  # fmt: skip
+    assert progress_text(progress) == "Indexing: 0 of 3 files"
+    assert [duration(seconds) for seconds in (59, 60, 5399, 5400)] == [
+        "59 s", "1 min", "90 min", "1.5 h",
+    ]  # fmt: skip
+
+
+def test_no_expression_of_the_script_is_shown_by_itself() -> None:
+    assert options(1)["runner.magicEnabled"] is False
+
+
+def test_the_server_listens_on_this_machine_alone_and_reports_to_nobody() -> None:
+    argv = command(Path("x"), 8123)
+    assert argv[:4] == [sys.executable, "-P", "-m", "retriever.interface.page_server"]
+    assert argv[4:] == ["--port=8123", "--index=x"]
+    chosen = options(8123)
+    assert chosen["server.address"] == "127.0.0.1"
+    assert chosen["server.port"] == 8123
+    assert chosen["browser.gatherUsageStats"] is False
+
+
+def test_an_index_or_the_indexes_below_a_folder_are_offered(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    assert indexes_in(index) == [index]
+    assert indexes_in(tmp_path) == [index]
+    assert indexes_in(tmp_path / "other") == indexes_in(tmp_path / "missing") == []
+
+
+# The script
+
+
+def test_the_start_has_a_search_box_and_the_state_of_the_index(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index)
+    assert not app.exception
+    assert app.text_input(key="q").value == ""
+    assert results(app) == ""
+    assert "5 documents" in words(app)
+    assert "<dt>Model</dt><dd>fake</dd>" in words(app)
+    assert "1 of 2 pages: scanned" in words(app)
+
+
+def test_a_question_finds_and_marks_and_becomes_a_link(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index)
+    app.text_input(key="q").set_value("red apple").run()
+    assert found(app)[0] == "apples.pdf"
+    assert "<mark>Apples</mark> are <mark>red</mark> &amp; sweet." in results(app)
+    assert app.query_params["q"] == "red apple"
+    app.segmented_control(key="mode").set_value("keyword").run()
+    assert found(app) == ["apples.pdf"]
+    assert app.query_params["mode"] == "keyword"
+    app.text_input(key="path").set_value("*.txt").run()
+    assert found(app) == []
+    app.button(key="try-Search without the filters").click().run()
+    assert found(app) == ["apples.pdf"]
+    assert "path" not in app.query_params
+
+
+def test_results_stand_by_themselves_or_differ_and_the_link_says_so(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index, q="turnip", every="1", variety="3")  # as links said it before
+    assert (app.toggle(key="fold").value, app.slider(key="diversity").value) == (False, 0.3)
+    app.toggle(key="fold").set_value(True).run()
+    app.slider(key="diversity").set_value(0.1 + 0.2 + 0.4).run()
+    assert (app.query_params.get("diversity"), app.query_params.get("fold")) == ("0.7", None)
+    assert "variety" not in app.query_params
+    app.toggle(key="fold").set_value(False).run()
+    assert app.query_params["fold"] == "0"
+    assert found(app)
+
+
+def test_a_link_restores_the_whole_question(page: Callable[..., AppTest], index: Path) -> None:
+    app = page(
+        index, q="turnip", mode="keyword", k="7", format=["markdown", "gone"], files="1", first="2"
+    )
+    assert app.text_input(key="q").value == "turnip"
+    assert app.segmented_control(key="mode").value == "keyword"
+    assert app.selectbox(key="k").value == 7
+    assert app.multiselect(key="formats").value == ["markdown", "gone"]
+    assert app.toggle(key="by_file").value is True
+    assert app.number_input(key="first_page").value == 2
+    assert found(app) == []
+    app.number_input(key="first_page").set_value(None).run()
+    assert found(app) == [NASTY.removesuffix(".md").rpartition("/")[2] + ".md"]
+
+
+def test_a_document_cannot_act_on_the_page(page: Callable[..., AppTest], index: Path) -> None:
+    app = page(index, q="turnip script", mode="keyword")
+    shown = results(app)
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert "&lt;b&gt;bold&lt;/b&gt;" in shown
+    assert "&lt;<mark>script</mark>&gt;bad()" in shown
+    ours = re.compile("</?(section|p|article|header|div|bdi|span|mark|details|summary)[ >]")
+    assert ours.sub("", shown).count("<") == 0
+
+
+def test_nothing_found_suggests_another_way(page: Callable[..., AppTest], index: Path) -> None:
+    app = page(index, q="automobile", mode="keyword")
+    assert found(app) == []
+    app.button(key="try-Search by meaning too").click().run()
+    assert app.segmented_control(key="mode").value == "hybrid"
+    assert len(found(app)) > 0
+    app.text_input(key="q").set_value("?!").run()
+    assert "no letter or digit" in words(app)
+
+
+def test_the_best_passage_of_each_file(page: Callable[..., AppTest], index: Path) -> None:
+    app = page(index, q="turnip cover apples", mode="hybrid", files="true")
+    assert len(found(app)) == len(set(found(app))) == 5
+
+
+def test_an_impossible_date_is_said_where_it_is_asked(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index, q="oil", mode="keyword", since="soon")
+    assert "2024-03" in app.warning[0].value
+    app.text_input(key="since").set_value("2021-05").run()
+    assert found(app) == ["cars.txt"]
+
+
+def test_without_an_index_the_page_says_what_to_do(
+    page: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    app = page(tmp_path / "none yet")
+    assert not app.exception
+    assert not app.error
+    assert app.code[0].value == f"wva index FOLDER --index '{tmp_path}/none yet'"
+
+
+def test_an_empty_index_goes_on_by_itself(page: Callable[..., AppTest], tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    Index.open_or_create(folder).close()
+    app = page(folder, q="pear", mode="keyword")
+    assert "empty" in app.info[0].value
+    with Index.open(folder, FakeEmbedder()) as index:
+        index.add(DOCUMENTS)
+    app.run()
+    assert found(app) == ["pears.txt"]
+
+
+@pytest.mark.parametrize("content", [b"not a database", b""])
+def test_a_damaged_index_is_one_sentence(
+    page: Callable[..., AppTest], tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "catalog.sqlite").write_bytes(content)
+    app = page(tmp_path)
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "catalog.sqlite" in app.error[0].value or "damaged" in app.error[0].value
+
+
+def test_a_file_is_no_index(page: Callable[..., AppTest], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    app = page(tmp_path / "file")
+    assert "is a file" in app.error[0].value
+
+
+def test_an_index_of_another_model_is_one_sentence(
+    page: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    with Index.open_or_create(tmp_path / "other", FakeEmbedder(weights="other")) as index:
+        index.add(DOCUMENTS[:1])
+    app = page(tmp_path / "other", q="x")
+    assert not app.exception
+    assert len(app.error) == 1
+
+
+def test_one_of_several_indexes_is_chosen(
+    page: Callable[..., AppTest], index: Path, tmp_path: Path
+) -> None:
+    with Index.open_or_create(tmp_path / "alpha", FakeEmbedder()) as other:
+        other.add([Document("kiwi.txt", "txt", (Page(None, "A kiwi."),))])
+    app = page(tmp_path, q="kiwi", mode="keyword", index="../alpha")
+    assert app.selectbox(key="index").value == "alpha"
+    assert found(app) == ["kiwi.txt"]
+    app.selectbox(key="index").set_value("notes").run()
+    assert found(app) == []
+    assert app.query_params["index"] == "notes"
+    assert found(page(tmp_path, q="turnip", mode="keyword", index="notes", k="1")) != []
+
+
+def test_a_growing_index_shows_its_progress_and_offers_more(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    with Index.open(index, FakeEmbedder()) as writer:
+        app = page(index, q="pear", mode="keyword")
+        writer.add([Document("new.txt", "txt", (Page(None, "A pear tree."),))])
+        writer.backend.set_progress(
+            {
+                "files_done": 1, "files_total": 4, "chunks": 9, "tokens": 800, "seconds": 2.0,
+                "tokens_per_second": 400.0, "seconds_left": 6.0, "current": "<b>.txt",
+            }
+        )  # fmt: skip
+        app.run()
+        assert sorted(found(app)) == ["new.txt", "pears.txt"]
+        assert "still growing" in words(app)
+        assert "&lt;b&gt;.txt" in words(app)
+        bar = app.get("progress")[0]
+        assert bar.value == 25
+        assert json.loads(json.dumps(bar.proto.text)).startswith("Indexing: 1 of 4 files")
+
+
+def test_without_its_model_keywords_still_search(
+    page: Callable[..., AppTest], index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(index: Index) -> None:
+        raise ModelError("the model *gone* was not found; name another one")
+
+    monkeypatch.setattr(Index, "embedder", property(missing))
+    app = page(index, q="pear")
+    assert app.error[0].value == r"The model \*gone\* was not found; name another one"
+    app.button(key="try-Search by keywords instead").click().run()
+    assert found(app) == ["pears.txt"]
+
+
+def test_two_visitors_do_not_mix(page: Callable[..., AppTest], index: Path) -> None:
+    one = page(index, q="pear", mode="keyword")
+    two = page(index, q="oil", mode="keyword")
+    assert (found(one), found(two)) == (["pears.txt"], ["cars.txt"])
+    assert found(one.run()) == ["pears.txt"]
+
+
+# Collections
+
+
+def at_collections(app: AppTest) -> AppTest:
+    """The same visitor on the page of the collections."""
+    app._page_hash = calc_hash("collections")  # a page that is a function has no file to go to
+    app.query_params.clear()
+    return app.run()
+
+
+def test_a_collection_is_made_and_chosen(
+    page: Callable[..., AppTest], index: Path, tmp_path: Path
+) -> None:
+    app = at_collections(page(index))
+    assert "notes" in words(app)
+    app.text_input(key="new-name").set_value("../escape")
+    app.button(key="FormSubmitter:new-collection-Create").click().run()
+    assert "cannot be a collection" in app.error[0].value
+    app.text_input(key="new-name").set_value("Letters")
+    app.button(key="FormSubmitter:new-collection-Create").click().run()
+    assert app.selectbox(key="index").value == "Letters"
+    assert "There is no file in this collection yet." in words(app)
+    assert (tmp_path / "Letters" / "catalog.sqlite").is_file()
+
+
+def test_nothing_is_changed_while_another_process_writes(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    with Index.open(index, FakeEmbedder()) as writer:
+        writer.backend.set_progress(
+            {
+                "files_done": 1, "files_total": 4, "chunks": 9, "tokens": 800, "seconds": 2.0,
+                "tokens_per_second": 400.0, "seconds_left": 6.0, "current": "x.txt",
+            }
+        )  # fmt: skip
+        app = at_collections(page(index))
+        assert app.button(key="delete").disabled
+        assert "Another process is writing" in app.button(key="delete").help
+        assert "Indexing: 1 of 4 files" in str(app.get("progress")[0].proto.text)
+        writer.backend.set_progress(None)
+        writer.backend.release()
+    st.cache_resource.clear()  # what is known of an index may be two seconds old
+    assert not app.run().button(key="delete").disabled
+
+
+def test_the_ledger_is_searched_by_state_name_and_reason() -> None:
+    def file(path: str, coverage: Coverage, reason: str = "") -> FileAccount:
+        return FileAccount("/docs", path, "pdf", coverage, reason, "", ())
+
+    good, bad = file("Größe.pdf", Coverage.COMPLETE), file("b.pdf", Coverage.FAILED, "No pages")
+    files = [good, bad]
+    for states, wanted, expected in (
+        ((), "", files),
+        ((Coverage.FAILED,), "", [bad]),
+        ((Coverage.FAILED, Coverage.COMPLETE), "", files),
+        ((), "GRÖSSE", [good]),
+        ((), "pages no", [bad]),
+        ((Coverage.COMPLETE,), "pages", []),
+        ((), "docs pdf", files),
+    ):
+        assert matching(files, states, wanted) == expected
+
+
+def test_the_page_about_an_index_tells_what_is_in_it(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index)
+    app._page_hash = calc_hash("about")
+    app.run()
+    assert not app.exception
+    assert "6 passages" in words(app)
+    (pages,) = (table.value for table in app.dataframe)
+    assert pages.to_dict("records") == [
+        {
+            "File": "scans.pdf", "Where": "page 2", "State": "scanned",
+            "Why, and what to do": "image; run wva index again with --ocr",
+        }
+    ]  # fmt: skip
+    assert "1 scanned" in words(app)

@@ -1,0 +1,197 @@
+"""The state of the index, refreshed by itself: the side's facts, and what is going on right now.
+
+What refreshes is a fragment: the search box and the results are not touched by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from retriever.interface.collections import indexes_in
+from retriever.types import FileStatus, PageState, RetrieverError
+from ui.highlighting import counted, escaped, joined, markdown
+from ui.resources import Served
+
+EVERY = 3.0
+"""Seconds between two looks at the index."""
+
+
+@st.fragment(run_every=EVERY)
+def facts(served: Served) -> None:
+    """The side: what is in the index."""
+    try:
+        info = served.info()
+        rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in _facts(info))
+        st.html(f'<dl class="wva-facts">{rows}</dl>')
+        _problems(served, info)
+    except RetrieverError:
+        st.caption("The index cannot be read right now.")
+
+
+def _facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values (HTML) of what the side shows."""
+    model = info["model"] or {}
+    formats = ", ".join(
+        f"<span>{count:,} {escaped(name)}</span>" for name, count in info["formats"].items()
+    )
+    values = [
+        ("Documents", f"{info['documents']:,}"),
+        ("Pages", f"{info['pages']:,}"),
+        ("Passages", f"{info['chunks']:,}"),
+        ("Formats", formats),
+        ("Model", escaped(str(model.get("model", "")))),
+        ("Last run", last_run(info["last_run"])),
+    ]
+    return [(name, value) for name, value in values if value]
+
+
+def last_run(report: Mapping[str, Any] | None) -> str:
+    """The last run in a few words (HTML); empty if there was none.
+
+    >>> last_run({"totals": {"files": 12, "failed": 1, "skipped": 0}, "seconds": 75.2})
+    '12 files, 1 failed, 1 min'
+    """
+    if not report:
+        return ""
+    totals = report.get("totals") or {}
+    seconds = report.get("seconds")
+    return joined(
+        [
+            counted(totals["files"], "file") if "files" in totals else "",
+            *(f"{totals[name]:,} {name}" for name in ("failed", "skipped") if totals.get(name)),
+            f"{report['added']:,} added" if "added" in report else "",
+            duration(seconds) if isinstance(seconds, int | float) else "",
+        ],
+        ", ",
+    )
+
+
+def _problems(served: Served, info: Mapping[str, Any]) -> None:
+    """The files that could not be read as a whole, folded away."""
+    incomplete = any(PageState(state).incomplete for state in info["page_states"])
+    if not incomplete and not info["unread"].get(FileStatus.FAILED):
+        return
+    overview = served.overview()
+    if not overview.problems:
+        return
+    count = len(overview.problems) + overview.more_problems
+    with st.expander(f"{count:,} {'file' if count == 1 else 'files'} not read completely"):
+        items = "".join(
+            f"<li><bdi>{escaped(path)}</bdi><small>{escaped(problem)}</small></li>"
+            for path, problem in overview.problems
+        )
+        more = f"<li>and {overview.more_problems:,} more</li>" if overview.more_problems else ""
+        st.html(f'<ul class="wva-files">{items}{more}</ul>')
+
+
+@st.fragment(run_every=EVERY)
+def headline(served: Served) -> None:
+    """What is searched, in one line."""
+    try:
+        info = served.info()
+    except RetrieverError:
+        return
+    count = counted(info["documents"], "document")
+    name = escaped(served.path.name)
+    st.html(f'<p class="wva-note wva-headline">{count} in <bdi>{name}</bdi></p>')
+
+
+@st.fragment(run_every=EVERY)
+def activity(served: Served, *, shown: int | None, waiting: bool = False) -> None:
+    """A running index's progress, and the offer to search again when there is more to find.
+
+    `shown` is the generation of the results on the page, None without results; a page that is
+    `waiting` for the first documents starts again when they are there.
+    """
+    try:
+        info = served.info()
+        generation = served.index.generation
+    except RetrieverError:
+        return
+    if waiting and info["documents"]:
+        st.rerun()
+    if info["progress"]:
+        progress(info["progress"])
+    if shown is not None and shown != generation:
+        _offer(growing=bool(info["progress"]))
+
+
+def progress(told: Mapping[str, Any]) -> None:
+    """How far a run is, as `Documents.set_progress` was told."""
+    done, total = int(told["files_done"]), int(told["files_total"])
+    share = min(1.0, max(0.0, done / total)) if total else 0.0
+    st.progress(share, text=progress_text(told))
+    note = "The index is still growing; what is in it already can be found."
+    current = str(told.get("current") or "")
+    reading = f" Now reading <bdi>{escaped(current)}</bdi>." if current else ""
+    st.html(f'<p class="wva-note">{note}{reading}</p>')
+
+
+def progress_text(told: Mapping[str, Any]) -> str:
+    """How far a run is, in one line (Markdown).
+
+    >>> progress_text({"files_done": 3, "files_total": 44, "chunks": 1200, "tokens": 9000,
+    ...                "tokens_per_second": 2120.4, "seconds_left": 130.0})
+    'Indexing: 3 of 44 files · 1,200 passages · 2,120 tokens per second · about 2 min left'
+    """
+    speed, left = float(told["tokens_per_second"]), told["seconds_left"]
+    parts = [
+        f"Indexing: {told['files_done']:,} of {told['files_total']:,} files",
+        f"{told['chunks']:,} passages" if told["chunks"] else "",
+        f"{speed:,.0f} tokens per second" if speed else "",
+        f"about {duration(left)} left" if left is not None else "",
+    ]
+    return joined(parts)
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> duration(0.31), duration(75), duration(7500)
+    ('1 s', '1 min', '2.1 h')
+    """
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _offer(*, growing: bool) -> None:
+    """Results stay as they are until somebody wants newer ones."""
+    text = "More has been indexed" if growing else "The index has changed"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(f"{text} since this search.", width="content")
+        if st.button("Search again", key="again", type="tertiary", icon=":material/refresh:"):
+            st.rerun()
+
+
+@st.fragment(run_every=EVERY)
+def until_there_is_one(root: Path) -> None:
+    """Start the page again as soon as there is an index."""
+    if indexes_in(root):
+        st.rerun()
+
+
+def error(problem: RetrieverError) -> None:
+    """An error's own sentence, shown as it is."""
+    sentence = str(problem)
+    st.error(markdown(sentence[:1].upper() + sentence[1:]), icon=":material/error:")
+
+
+__all__ = [
+    "EVERY",
+    "activity",
+    "duration",
+    "error",
+    "facts",
+    "headline",
+    "last_run",
+    "progress",
+    "progress_text",
+    "until_there_is_one",
+]
