@@ -20,13 +20,13 @@ from importlib.metadata import Distribution
 
 (found,) = Distribution.discover(name="wva-retriever", path=[sys.argv[1]])
 (wva,) = found.entry_points.select(group="console_scripts")
-import retriever, ui.server
+import retriever
+from retriever.interface import page_server
 from retriever.searching.match import general_questions
 from retriever.cache import SHIPPED
 
-page = ui.server.command("index", 8501)
 told = {
-    "files": [retriever.__file__, ui.server.__file__, *(part for part in page if ".py" in part)],
+    "files": [retriever.__file__, page_server.__file__, str(page_server._page())],
     "questions": len(general_questions()),
     "arrays": len(list(SHIPPED.rglob("*.npy"))),
     "command": wva.name,

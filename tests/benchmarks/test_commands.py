@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from ui.server import command as serving
 
 import benchmarks.browser
 from benchmarks import page, quality
 from retriever import AlignedWVA, Index
+from retriever.interface.page_server import command as serving
 from retriever.reading.pictures.tesseract import available
 from tests.benchmarks.test_quality_table import Theirs
 from tests.fakes import FakeEmbedder
