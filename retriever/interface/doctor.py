@@ -90,8 +90,6 @@ def _sqlite(problems: list[str]) -> dict[str, Any]:
 
 
 def _model(problems: list[str], *, measure: bool) -> dict[str, Any]:
-    import torch
-
     machine = look()
     try:
         place = choose(DEFAULT_MODEL, PRESETS[DEFAULT_MODEL].parameters, machine)
@@ -101,7 +99,7 @@ def _model(problems: list[str], *, measure: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "device": place.device,
         "precision": place.dtype,
-        "threads": torch.get_num_threads(),
+        "threads": machine.threads,
         **_memory(machine),
     }
     if place.device == "cpu":
@@ -119,13 +117,9 @@ def _model(problems: list[str], *, measure: bool) -> dict[str, Any]:
 
 def _memory(machine: Machine) -> dict[str, str]:
     """What is free, in main memory and on every card."""
-    import torch
-
     facts = {"free memory": gigabytes(machine.memory)}
     for number, card in enumerate(machine.cards):
-        facts[f"cuda:{number}"] = (
-            f"{torch.cuda.get_device_name(number)}, {gigabytes(card.free)} free"
-        )
+        facts[f"cuda:{number}"] = f"{card.name}, {gigabytes(card.free)} free"
     return facts
 
 

@@ -118,9 +118,10 @@ def test_cards_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
         "memory_reserved": 3 * GB,
         "memory_allocated": GB,
         "get_device_capability": (7, 5),
+        "get_device_name": "Some card",
     }.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
-    assert devices.look().cards == (Card(7 * GB, bfloat16=False),) * 2
+    assert devices.look().cards == (Card(7 * GB, bfloat16=False, name="Some card"),) * 2
 
 
 def test_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

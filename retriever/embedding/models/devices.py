@@ -36,19 +36,24 @@ CGROUPS = (
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One CUDA device: its free memory, and whether it computes in bfloat16 by itself."""
+    """One CUDA device: its free memory, whether it computes in bfloat16 by itself, its name."""
 
     free: int
     bfloat16: bool = True
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a model can be put on. `memory` is what is free for the CPU (and for Apple's GPU)."""
+    """What a model can be put on. `memory` is what is free for the CPU (and for Apple's GPU).
+
+    `threads` is how many of the CPU's a model takes.
+    """
 
     memory: int
     cards: tuple[Card, ...] = ()
     mps: bool = False
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,8 @@ def look() -> Machine:
     cards: tuple[Card, ...] = ()
     if torch.cuda.is_available():
         cards = tuple(_card(number) for number in range(torch.cuda.device_count()))
-    return Machine(available_memory(), cards, torch.backends.mps.is_available())
+    apple = torch.backends.mps.is_available()
+    return Machine(available_memory(), cards, apple, torch.get_num_threads())
 
 
 def _card(number: int) -> Card:
@@ -87,7 +93,8 @@ def _card(number: int) -> Card:
     free, _ = torch.cuda.mem_get_info(number)
     # What torch keeps for itself without using it can be used by the next model.
     kept = torch.cuda.memory_reserved(number) - torch.cuda.memory_allocated(number)
-    return Card(free + kept, torch.cuda.get_device_capability(number)[0] >= 8)
+    capability, name = torch.cuda.get_device_capability(number), torch.cuda.get_device_name(number)
+    return Card(free + kept, capability[0] >= 8, name)
 
 
 def available_memory() -> int:
