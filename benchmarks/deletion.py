@@ -16,14 +16,14 @@ import numpy as np
 
 from retriever import Index
 from retriever.evaluation.datasets import read_questions
-from retriever.explaining.faithfulness import DRAWS, Deletion
+from retriever.explaining.faithfulness import DRAWS, DeletionTest
 from retriever.significance import compare, interval
 from retriever.types import UsageError
 
 COUNTS = (1, 3, 5, 10)
 
 
-def measured(index: Index, query: str, results: int, count: int) -> list[Deletion]:
+def measured(index: Index, query: str, results: int, count: int) -> list[DeletionTest]:
     """The checks of a query's first results that are long enough."""
     found = []
     for hit in index.search(query, results, mode="dense", fold=False):

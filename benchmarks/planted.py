@@ -19,7 +19,7 @@ from pathlib import Path
 
 from retriever import AlignedWVA, Index
 from retriever.evaluation.datasets import Retrieval, read_retrieval
-from retriever.evaluation.retrieval import MODES, Prepared, prepared
+from retriever.evaluation.retrieval import MODES, Prepared, prepare
 from retriever.indexing.ingest import Ingest
 from retriever.searching.match import MATCH, nothing_matches
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
@@ -65,7 +65,7 @@ def measure(
     qrels = {number: data.qrels.get(number) or {"": 1.0} for number in queries}
     whole = Retrieval(data.corpus, queries, qrels)
     gone = left_out(data, without, seed)
-    with prepared(embedder, whole, folder.name, tell=tell) as ready:
+    with prepare(embedder, whole, folder.name, tell=tell) as ready:
         planted = list(strangers)
         answered = []
         for number, text in asked.items():

@@ -42,8 +42,8 @@ from retriever.arrays import DoubleScores
 from retriever.cache import remembered, write_atomically
 from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.evaluation.datasets import Retrieval, read_retrieval
-from retriever.evaluation.retrieval import MODES, Prepared, prepared
-from retriever.evaluation.runs import Run, comparisons_json, digest, measured
+from retriever.evaluation.retrieval import MODES, Prepared, prepare
+from retriever.evaluation.runs import Run, comparisons_json, digest, score_rankings
 from retriever.index import Index
 from retriever.searching.options import Mode
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
@@ -205,14 +205,14 @@ class Bench:
         """Our rankings with queries read through one prompt."""
         index, name = self.ours.index, self.ours.data.name
         once = self.embedder.reading_once(index)
-        with prepared(once, self.data, name, tell=self._tell) as ready:
+        with prepare(once, self.data, name, tell=self._tell) as ready:
             return {name: ready.rankings(mode=mode) for name, mode in READ_ONCE.items()}
 
     def run(self, rankings: Mapping[str, Rankings]) -> Run:
         """What the queries of these rankings got."""
         queries = {query for ranked in rankings.values() for query in ranked}
         judged = {query: self.data.qrels[query] for query in self.ours.queries if query in queries}
-        return Run(self.ours.data, measured(rankings, judged, (MEASURE,)))
+        return Run(self.ours.data, score_rankings(rankings, judged, (MEASURE,)))
 
     # Costs
 
@@ -286,8 +286,8 @@ def bench(
     longest = max(len(no_model.token_spans(text)) for _, text in whole.corpus.values())
     uncut = ChunkSettings(size=max(longest, 8))
     with (
-        prepared(embedder, data, name, tell=tell) as ours,
-        prepared(no_model, whole, name, chunking=uncut, tell=tell) as documents,
+        prepare(embedder, data, name, tell=tell) as ours,
+        prepare(no_model, whole, name, chunking=uncut, tell=tell) as documents,
     ):
         yield Bench(data, embedder, ours, documents, opponent, tell)
 

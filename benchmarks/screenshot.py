@@ -20,7 +20,7 @@ from benchmarks.browser import MODEL_SECONDS, chromium, served
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "images"
 QUESTION = "giving visitors and maintenance technicians limited access to company resources"
-MOST_BYTES = 300_000
+MAX_BYTES = 300_000
 _COLOURS = 128  # of a picture: enough for text and charts, and a third of the bytes
 
 
@@ -109,12 +109,12 @@ def _shoot(browser: Any, address: str, picture: Picture) -> bytes:
 
 
 def _small(drawn: bytes) -> bytes:
-    """The picture with so many colours, compressed as far as it goes, and below `MOST_BYTES`."""
+    """The picture with so many colours, compressed as far as it goes, and below `MAX_BYTES`."""
     picture = Image.open(io.BytesIO(drawn)).convert("RGB")
     for colours in (_COLOURS, _COLOURS // 2, _COLOURS // 4):
         made = io.BytesIO()
         picture.quantize(colours, dither=Image.Dither.NONE).save(made, "PNG", optimize=True)
-        if made.tell() <= MOST_BYTES:
+        if made.tell() <= MAX_BYTES:
             break
     return made.getvalue()
 

@@ -11,8 +11,8 @@ from statistics import fmean
 
 from retriever.evaluation.runs import Run
 from retriever.significance import (
-    Comparison,
     Interval,
+    PairedComparison,
     compare,
     compare_over_sets,
     interval,
@@ -32,7 +32,7 @@ class Cost:
     bytes: float | None = None  # for a passage, on disk
 
 
-def against(runs: Mapping[str, Run], one: str, other: str) -> dict[str, Comparison]:
+def against(runs: Mapping[str, Run], one: str, other: str) -> dict[str, PairedComparison]:
     """Set → system `one` compared with `other`, query by query; and over the sets, if several."""
     values = [
         [list(run.values[system][MEASURE].values()) for run in runs.values()]
@@ -109,7 +109,7 @@ def _mean(one: Interval) -> str:
     return f"{one.mean:.3f} ({one.low:.3f} to {one.high:.3f})"
 
 
-def _verdict(one: Comparison) -> str:
+def _verdict(one: PairedComparison) -> str:
     return f"{one.verdict.value} ({one.difference.mean:+.3f})"
 
 

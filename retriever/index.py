@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 
 from retriever.arrays import Vectors
-from retriever.embedding.attributed import Sides
+from retriever.embedding.attributed import AttributionCache
 from retriever.embedding.protocols import Embedder
 from retriever.embedding.word_attribution import WordSpan
-from retriever.explaining.faithfulness import DRAWS, WORDS, Deletion, deletion
-from retriever.explaining.score import Explanation, explained, explained_hit
+from retriever.explaining.faithfulness import DRAWS, WORDS, DeletionTest, deletion_test
+from retriever.explaining.score import Explanation, explain_chunk, explain_hit
 from retriever.explaining.why_not import Difference, WhyNot, difference, why_not
 from retriever.indexing.ingest import Ingest, fitting, row_for
 from retriever.indexing.sync import SyncOptions, SyncReport, sync
-from retriever.searching.grouping import gathered, neighbours, satisfying, widened
+from retriever.searching.grouping import group, neighbours, satisfying, with_context
 from retriever.searching.hybrid import search
-from retriever.searching.match import Background, matched, matching
-from retriever.searching.mmr import POOL, diversified, most_marginal
+from retriever.searching.match import MatchScale, matching, with_match
+from retriever.searching.mmr import POOL, diversify, mmr
 from retriever.searching.options import (
     Mode,
     SearchChanges,
@@ -39,7 +39,7 @@ from retriever.searching.options import (
 from retriever.searching.query_syntax import Query, parse, says_something
 from retriever.searching.rerank import as_judge
 from retriever.searching.rerank import rerank as reranked
-from retriever.searching.steering import Steered, steered
+from retriever.searching.steering import Steered, steer
 from retriever.settings import DEFAULT_MODEL, ChunkSettings, EmbedderSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.storage.backends.embedded import EmbeddedBackend
@@ -91,10 +91,10 @@ class Index:
         self._embedder = embedder
         self._device, self._dtype, self._model = device, dtype, model
         self._chunking = chunking or ChunkSettings()
-        self._known_background: tuple[int, Background | None] | None = None
+        self._known_background: tuple[int, MatchScale | None] | None = None
         self._loading = threading.Lock()
         self._writing = threading.Lock()
-        self._sides = Sides(lambda: self.embedder)
+        self._sides = AttributionCache(lambda: self.embedder)
         self._open_snapshot = threading.local()
         if embedder is not None:
             with backend.reading() as catalog:
@@ -369,17 +369,17 @@ class Index:
 
         def best(count: int) -> list[Hit]:
             if how.fold:
-                hits = gathered(lambda number: ranking(k=number), count, now.catalog)
+                hits = group(lambda number: ranking(k=number), count, now.catalog)
             else:
                 hits = ranking(k=count)
             return self._with_match(now, asked.text, hits)
 
-        def every(background: Background) -> set[str]:
+        def every(background: MatchScale) -> set[str]:
             return matching(
                 *(now, background, how.min_match or 0.0),
                 None if mode == Mode.KEYWORD else vector_of(text),
                 None if mode == Mode.DENSE else text,
-                most=now.keyword_most(asked.text),
+                most=now.max_bm25(asked.text),
                 where=where,
                 tolerant=how.tolerant,
             )
@@ -394,9 +394,9 @@ class Index:
             hits = reranked(asked.text, hits, judge, rerank, seconds=how.rerank_seconds)
         if how.diversity and hits:
             vectors = now.passages.vectors([hit.chunk.id for hit in hits])
-            hits = diversified(hits, vectors, k, how.diversity)
+            hits = diversify(hits, vectors, k, how.diversity)
         around = how.context
-        return [widened(hit, around, now.catalog) if around else hit for hit in hits[:k]]
+        return [with_context(hit, around, now.catalog) if around else hit for hit in hits[:k]]
 
     def query_words(self, query: str, *, syntax: bool = True) -> tuple[WordSpan, ...]:
         """The words of a query that can be weighed, with their places in its text.
@@ -406,7 +406,7 @@ class Index:
         return self._sides.query(parse(query).text if syntax else query).words
 
     def _steered(self, now: Snapshot, text: str, steering: Steering) -> Steered:
-        return steered(
+        return steer(
             *(self._sides, text, steering, now.calibration), lambda id_: _chunk(now.catalog, id_)
         )
 
@@ -414,14 +414,14 @@ class Index:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
         with self.snapshot() as now:
             found = search(now, "vector", lambda _: vector, k=k, mode="dense", where=_parsed(where))
-            return matched(found, self._background(now), 0.0)
+            return with_match(found, self._background(now), 0.0)
 
     def _with_match(self, now: Snapshot, query: str, hits: list[Hit]) -> list[Hit]:
         """The hits of a query with their match, None without a background."""
         background = self._background(now) if hits else None
         if background is None:
             return hits
-        return matched(hits, background, now.keyword_most(query))
+        return with_match(hits, background, now.max_bm25(query))
 
     def _matching(
         self,
@@ -429,7 +429,7 @@ class Index:
         best: Callable[[int], list[Hit]],
         count: int,
         how: SearchOptions,
-        every: Callable[[Background], set[str]],
+        every: Callable[[MatchScale], set[str]],
     ) -> list[Hit]:
         """The first `count` results with the least match.
 
@@ -459,12 +459,12 @@ class Index:
             )
         return hit.match
 
-    def _background(self, now: Snapshot) -> Background | None:
+    def _background(self, now: Snapshot) -> MatchScale | None:
         """The index's background, read anew when the index has changed."""
         generation = now.catalog.generation()
         known = self._known_background
         if known is None or known[0] != generation:
-            known = generation, Background.from_json(now.catalog.background())
+            known = generation, MatchScale.from_json(now.catalog.background())
             self._known_background = known
         return known[1]
 
@@ -486,7 +486,7 @@ class Index:
         with self.snapshot() as now:
             hits = self.search_by_vector(vector, candidates, where=where) if candidates > 0 else []
             vectors = now.passages.vectors([hit.chunk.id for hit in hits])
-        chosen = most_marginal([hit.score for hit in hits], vectors, k, weight)
+        chosen = mmr([hit.score for hit in hits], vectors, k, weight)
         return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
     def corrections(self, query: str, *, syntax: bool = True) -> dict[str, list[str]]:
@@ -534,14 +534,14 @@ class Index:
         feedback = how.feedback and all(weight == 1 for weight in weights)
         with self.snapshot() as now:
             if isinstance(what, Hit):
-                return explained_hit(
+                return explain_hit(
                     *(now, self._sides, asked, what),
                     tolerant=how.tolerant,
                     weights=weights,
                     feedback=feedback,
                     first=first,
                 )
-            return explained(
+            return explain_chunk(
                 *(now, self._sides, asked, _chunk(now.catalog, what), as_mode(how.mode)),
                 tolerant=how.tolerant,
                 weights=weights,
@@ -619,7 +619,7 @@ class Index:
 
     def check(
         self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS
-    ) -> Deletion:
+    ) -> DeletionTest:
         """Read a passage again without the `count` words its explanation names first.
 
         And `draws` times without as many others, to compare with. See
@@ -633,7 +633,7 @@ class Index:
         with self._reading() as catalog:
             means = catalog.means()
         query = self.embed_query(explanation.query)
-        return deletion(explanation, query, embed, means, count=count, draws=draws)
+        return deletion_test(explanation, query, embed, means, count=count, draws=draws)
 
     # Looking
 

@@ -22,7 +22,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 5_000
 SEED = 20_260_202
 
-FEWEST_DIFFERENCES = 6
+MIN_DIFFERENCES = 6
 """So many queries must differ before a verdict: of five, all fall on one side by chance in 2 · 2⁻⁵
 = 6 % of cases, and a bootstrap of so few would not notice."""
 
@@ -48,7 +48,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairedComparison:
     """The mean difference of two runs over `queries` queries, and what it says of the first."""
 
     difference: Interval
@@ -70,11 +70,11 @@ def interval(values: ArrayLike, *, resamples: int = RESAMPLES, seed: int = SEED)
 
 def compare(
     first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = SEED
-) -> Comparison:
+) -> PairedComparison:
     """Compare two runs, (n,) and (n,), in which the same place is the same query.
 
     Better or worse only where the interval of the mean difference leaves out zero, and at least
-    `FEWEST_DIFFERENCES` queries differ. Raises ValueError when the lengths differ.
+    `MIN_DIFFERENCES` queries differ. Raises ValueError when the lengths differ.
 
     >>> compare([1.0] * 8, [0.5] * 8).verdict.value
     'better'
@@ -108,7 +108,7 @@ def compare_over_sets(
     *,
     resamples: int = RESAMPLES,
     seed: int = SEED,
-) -> Comparison:
+) -> PairedComparison:
     """As `compare`, by the mean over several sets of queries, each counting the same."""
     differences = [_differences(one, two) for one, two in zip(first, second, strict=True)]
     return _judged(differences, interval_over_sets(differences, resamples=resamples, seed=seed))
@@ -121,15 +121,15 @@ def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     return ours - theirs
 
 
-def _judged(differences: Sequence[NDArray[np.float64]], found: Interval) -> Comparison:
+def _judged(differences: Sequence[NDArray[np.float64]], found: Interval) -> PairedComparison:
     """What `found`, the interval of the mean of these differences, allows to say."""
     verdict = Verdict.WITHIN_NOISE
-    if sum(np.count_nonzero(np.abs(each) > _EXACT) for each in differences) >= FEWEST_DIFFERENCES:
+    if sum(np.count_nonzero(np.abs(each) > _EXACT) for each in differences) >= MIN_DIFFERENCES:
         if found.low > _EXACT:
             verdict = Verdict.BETTER
         elif found.high < -_EXACT:
             verdict = Verdict.WORSE
-    return Comparison(found, verdict, sum(map(len, differences)))
+    return PairedComparison(found, verdict, sum(map(len, differences)))
 
 
 def _middle(mean: float, means: NDArray[np.float64]) -> Interval:
@@ -152,10 +152,10 @@ def _means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np
 
 __all__ = [
     "CONFIDENCE",
-    "FEWEST_DIFFERENCES",
+    "MIN_DIFFERENCES",
     "RESAMPLES",
-    "Comparison",
     "Interval",
+    "PairedComparison",
     "Verdict",
     "compare",
     "compare_over_sets",

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.embedding.word_attribution import Parts
+from retriever.embedding.word_attribution import TokenAttribution
 from retriever.settings import EmbedderSettings, Prompts
 from retriever.text.analyzer import index_terms
 
@@ -83,7 +83,7 @@ class FakeEmbedder:
     def prompt_tokens(self) -> int:
         return 2
 
-    def contributions(self, model_input: str) -> Parts:
+    def contributions(self, model_input: str) -> TokenAttribution:
         """Each token's terms; the prompt brings nothing."""
         before = model_input.index(": ") + 2
         spans = [(0, before)]
@@ -94,7 +94,9 @@ class FakeEmbedder:
             for term in index_terms(model_input[before + start : before + end]):
                 row += _direction(self._same.get(term, term), len(row))
             rows.append(row)
-        return Parts(model_input, tuple(spans), np.array(rows), np.zeros(self.settings.dimension))
+        return TokenAttribution(
+            model_input, tuple(spans), np.array(rows), np.zeros(self.settings.dimension)
+        )
 
     def general_means(self) -> tuple[Vectors, Vectors]:
         zero = np.zeros(self.settings.dimension, dtype=np.float32)

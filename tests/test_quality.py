@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from retriever import AlignedWVA, Index
-from retriever.evaluation.datasets import Question, read_questions
+from retriever.evaluation.datasets import LabelledQuestion, read_questions
 from retriever.evaluation.retrieval import evaluate_questions, missing_places
 from tests.sample import FOLDER, QUESTIONS, KnownVectors, read
 
@@ -45,14 +45,14 @@ def index(tmp_path_factory: pytest.TempPathFactory, embedder: KnownVectors) -> I
 
 
 @pytest.fixture(scope="module")
-def questions() -> list[Question]:
+def questions() -> list[LabelledQuestion]:
     questions = read_questions(QUESTIONS)
     assert len(questions) == 14
     return questions
 
 
 @pytest.fixture(scope="module")
-def ndcg(index: Index, questions: list[Question]) -> dict[str, float]:
+def ndcg(index: Index, questions: list[LabelledQuestion]) -> dict[str, float]:
     assert missing_places(index, questions) == []
     values = evaluate_questions(index, questions).values
     return {mode: float(np.mean(list(by["ndcg@10"].values()))) for mode, by in values.items()}
@@ -64,7 +64,9 @@ def test_passages_that_answer_stand_high(ndcg: dict[str, float], mode: str) -> N
 
 
 @pytest.mark.parametrize("mode", sorted(RIGHT_FILE))
-def test_questions_find_their_files(index: Index, questions: list[Question], mode: str) -> None:
+def test_questions_find_their_files(
+    index: Index, questions: list[LabelledQuestion], mode: str
+) -> None:
     first = three = 0
     for question in questions:
         right = {place.path for place in question.places}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from retriever import significance
 from retriever.significance import (
-    FEWEST_DIFFERENCES,
+    MIN_DIFFERENCES,
     Verdict,
     compare,
     compare_over_sets,
@@ -107,7 +107,7 @@ def test_false_alarms_are_as_rare_as_promised() -> None:
 
 
 def test_few_queries_decide_nothing() -> None:
-    few = FEWEST_DIFFERENCES - 1
+    few = MIN_DIFFERENCES - 1
     assert compare([1.0] * few, [0.0] * few).verdict is Verdict.WITHIN_NOISE
     assert compare([1.0] * (few + 1), [0.0] * (few + 1)).verdict is Verdict.BETTER
     # Five that differ among many alike are no more than five.

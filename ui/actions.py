@@ -36,7 +36,7 @@ def below(served: Served, asked: Question, hit: Hit, hits: Sequence[Hit]) -> Non
         if asked.mode != "keyword":
             steer.offer(asked, hit)
     if explained:
-        why.show(served, asked, hit, hits)
+        why.show_explanation(served, asked, hit, hits)
     else:
         # In the panel's place: an end of another fragment's run may overtake this one's, and then
         # what is merely left out is not removed.

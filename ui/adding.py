@@ -22,7 +22,7 @@ from ui.resources import Served
 _FOLDER_HELP = "It is read where it is; nothing is copied, nothing in it is changed."
 
 
-def show(served: Served, runs: Jobs, *, busy: str) -> None:
+def show_adding(served: Served, runs: Jobs, *, busy: str) -> None:
     """Draw what adds documents; `busy` says why nothing can be added now."""
     upload, folder = st.tabs(["Upload files", "Add a folder of this computer"])
     with upload, st.form("upload", clear_on_submit=True, border=False):
@@ -200,4 +200,4 @@ def _refused(served: Served) -> None:
         st.warning("\n\n".join(lines), icon=":material/block:")
 
 
-__all__ = ["folders", "name_of", "show", "start", "told"]
+__all__ = ["folders", "name_of", "show_adding", "start", "told"]

@@ -19,16 +19,16 @@ from retriever.interface.page_guard import is_own_address
 from retriever.types import RetrieverError
 from ui import job_status as running
 from ui import status as state
-from ui.collection_picker import Shelf, shelf
+from ui.collection_picker import CollectionPicker, collection_picker
 from ui.resources import Opener
 from ui.style import CSS, ICON
 from ui.views import about, collections, search
 
 # What one can go to: its name, its icon, and what draws it. The first one is the start.
-VIEWS: tuple[tuple[str, str, Callable[[Shelf], None]], ...] = (
-    ("Search", "search", search.show),
-    ("Collections", "folder_open", collections.show),
-    ("About", "insights", about.show),
+VIEWS: tuple[tuple[str, str, Callable[[CollectionPicker], None]], ...] = (
+    ("Search", "search", search.show_search),
+    ("Collections", "folder_open", collections.show_collections),
+    ("About", "insights", about.show_about),
 )
 
 
@@ -43,7 +43,7 @@ def main(
     st.set_page_config("Search your documents", ICON, layout="centered")
     st.html(CSS)
 
-    def page(name: str, icon: str, view: Callable[[Shelf], None]) -> st.Page:
+    def page(name: str, icon: str, view: Callable[[CollectionPicker], None]) -> st.Page:
         return st.Page(
             lambda: view(offered),
             title=name,
@@ -53,7 +53,7 @@ def main(
         )
 
     chosen = st.navigation([page(*one) for one in VIEWS], position="top")
-    offered = shelf(root, chosen.title, open_index, running.jobs(tuple(indexer)))
+    offered = collection_picker(root, chosen.title, open_index, running.jobs(tuple(indexer)))
     try:
         chosen.run()
     except RetrieverError as error:

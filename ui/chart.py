@@ -12,7 +12,7 @@ from retriever.explaining.corpus_map import Survey
 from retriever.types import Chunk
 from ui.highlighting import visible
 
-_MOST_COLOURS = 10
+_MAX_COLOURS = 10
 # Told apart on white and on black, and by most who see colours otherwise; what is left is grey.
 _COLOURS = (
     *("#2f6fd0", "#d1495b", "#2a9d74", "#e08a1e", "#8a5fc7", "#1ba3b8", "#b5651d", "#d46aa8"),
@@ -23,7 +23,7 @@ _SNIPPET = 160
 _OTHERS = "others"
 
 
-def show(found: Survey, by: str) -> Chunk | None:
+def show_chart(found: Survey, by: str) -> Chunk | None:
     """Draw the map, coloured by "Subject" or "Folder"; the passage that was clicked, if any."""
     event = st.vega_lite_chart(
         _spec(found, by),
@@ -85,14 +85,14 @@ def _spec(found: Survey, by: str) -> dict[str, Any]:
 
 def _subjects(found: Survey) -> list[str]:
     names = [visible(name) or f"group {at + 1}" for at, name in enumerate(found.names)]
-    return [names[at] if at < _MOST_COLOURS else _OTHERS for at in found.clusters.tolist()]
+    return [names[at] if at < _MAX_COLOURS else _OTHERS for at in found.clusters.tolist()]
 
 
 def _folders(chunks: Sequence[Chunk]) -> list[str]:
     """Each passage's folder; the rarest ones together."""
     names = [visible(chunk.path.rpartition("/")[0].partition("/")[0]) or "/" for chunk in chunks]
-    frequent = {name for name, _ in Counter(names).most_common(_MOST_COLOURS - 1)}
+    frequent = {name for name, _ in Counter(names).most_common(_MAX_COLOURS - 1)}
     return [name if name in frequent else _OTHERS for name in names]
 
 
-__all__ = ["show"]
+__all__ = ["show_chart"]

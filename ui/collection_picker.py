@@ -20,7 +20,7 @@ from ui.resources import Opener, Served, served
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class CollectionPicker:
     """What one page offers: its name, and where it was started.
 
     `root` is what the page was started for, `home` the folder of the indexes `found` by name.
@@ -60,14 +60,14 @@ class Shelf:
         return served(self.chosen, self.open_index)
 
 
-def shelf(root: Path, page: str, open_index: Opener, jobs: Jobs) -> Shelf:
+def collection_picker(root: Path, page: str, open_index: Opener, jobs: Jobs) -> CollectionPicker:
     """What is on offer at `root`, with the choice drawn at the side of the page so called."""
     arrived = controls.came_by_address(page)
     home = home_of(root)
     found = tuple(indexes_in(home))
     default = _default(root, home, found)
     chosen = _choice(found, default, arrived=arrived)
-    return Shelf(page, root, home, found, default, chosen, arrived, open_index, jobs)
+    return CollectionPicker(page, root, home, found, default, chosen, arrived, open_index, jobs)
 
 
 def home_of(root: Path) -> Path:
@@ -124,4 +124,4 @@ def side(index: Served, *, named: bool) -> None:
         state.facts(index)
 
 
-__all__ = ["Shelf", "choose", "home_of", "shelf", "side"]
+__all__ = ["CollectionPicker", "choose", "collection_picker", "home_of", "side"]

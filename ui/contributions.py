@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from retriever.explaining.score import DenseScore, Explanation
-from retriever.explaining.why_not import Difference, Row
-from retriever.interface.terminal.explanations import made_of
+from retriever.explaining.why_not import Difference, TermDifference
+from retriever.interface.terminal.explanations import score_lines
 from retriever.types import Chunk, KeywordScore
 from ui.document_text import shade
 from ui.highlighting import counted, escaped, unwrapped
@@ -54,7 +54,7 @@ NAMES = {
 }
 """The terms of a score as people read them."""
 
-_MOST_ADDED = 8
+_MAX_ADDED = 8
 """So many of the words that the first passages added have a line of their own."""
 
 _SHARES = {
@@ -154,7 +154,7 @@ def sum_table(found: Explanation) -> str:
     rows = [
         _cells(
             escaped(NAMES.get(term.name, term.name)),
-            f"<small>{escaped(made_of(term) or 'put in order anew')}</small>",
+            f"<small>{escaped(score_lines(term) or 'put in order anew')}</small>",
             f"{term.value:+.3f}",
         )
         for term in found.terms
@@ -183,7 +183,7 @@ def added_table(keyword: KeywordScore) -> str:
     """The words that the first passages added, what each brings; empty where none is here."""
     if not keyword.added:
         return ""
-    shown, rest = keyword.added[:_MOST_ADDED], keyword.added[_MOST_ADDED:]
+    shown, rest = keyword.added[:_MAX_ADDED], keyword.added[_MAX_ADDED:]
     rows = [
         _cells(
             escaped(word.word),
@@ -204,8 +204,10 @@ def added_table(keyword: KeywordScore) -> str:
 
 def difference_tables(told: Difference, first: str, second: str) -> str:
     """Two explanations side by side, `first` and `second` being what the passages are called."""
-    total = Row("score", told.first.score, told.second.score)
-    terms = [Row(NAMES.get(row.name, row.name), row.first, row.second) for row in told.terms]
+    total = TermDifference("score", told.first.score, told.second.score)
+    terms = [
+        TermDifference(NAMES.get(row.name, row.name), row.first, row.second) for row in told.terms
+    ]
     tables = [_compared("The score's summands", terms, first, second, total)]
     if told.words:
         tables.append(_compared("Your words, by meaning", told.words, first, second))
@@ -215,7 +217,11 @@ def difference_tables(told: Difference, first: str, second: str) -> str:
 
 
 def _compared(
-    name: str, rows: Sequence[Row], first: str, second: str, total: Row | None = None
+    name: str,
+    rows: Sequence[TermDifference],
+    first: str,
+    second: str,
+    total: TermDifference | None = None,
 ) -> str:
     cells = [_row(row) for row in rows]
     if total is not None:
@@ -226,7 +232,7 @@ def _compared(
     return _table(name, cells, f"<tr><th></th>{head}</tr>")
 
 
-def _row(row: Row, *, total: bool = False) -> str:
+def _row(row: TermDifference, *, total: bool = False) -> str:
     numbers = f"{row.first:.3f}", f"{row.second:.3f}", f"{row.difference:+.3f}"
     cells = "".join(f'<td class="wva-number">{number}</td>' for number in numbers)
     kind = ' class="wva-total"' if total else ""

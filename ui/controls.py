@@ -108,7 +108,7 @@ def _widgets() -> tuple[Question, str | None]:
     return question(), st.session_state.get("index")
 
 
-def show(served: Served) -> Question:
+def show_controls(served: Served) -> Question:
     """The search box and what belongs to it."""
     st.text_input(
         "Search your documents",
@@ -235,5 +235,5 @@ __all__ = [
     "question",
     "remember",
     "restore",
-    "show",
+    "show_controls",
 ]

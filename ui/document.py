@@ -28,9 +28,9 @@ OPEN = "open"
 Shades = Callable[[Chunk], Weights | None]
 """What a passage's words bring, where they stand on its page; None where that is not known."""
 
-_MOST_BYTES = 200_000_000  # of a file that is offered to be downloaded
-_MOST_PASSAGES = 10
-_MOST_SHADED = 4
+_MAX_BYTES = 200_000_000  # of a file that is offered to be downloaded
+_MAX_PASSAGES = 10
+_MAX_SHADED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def is_open() -> bool:
 def document_view(served: Served, query: str | Sought, shades: Shades | None = None) -> None:
     """The opened document; without `shades` of its passages the query's words are marked."""
     st.html(DOCUMENT_CSS)
-    ids = st.query_params.get_all(OPEN)[:_MOST_PASSAGES]
+    ids = st.query_params.get_all(OPEN)[:_MAX_PASSAGES]
     with served.index.backend.reading() as catalog:
         found = {chunk.id: chunk for chunk in catalog.get(ids)}
     chunks = [found[one] for one in ids if one in found]
@@ -122,7 +122,7 @@ def _file(row: DocumentRow) -> None:
         return
     with st.popover("File", icon=":material/draft:", width="content"):
         st.code(visible(str(path)), language=None, wrap_lines=True)
-        if size <= _MOST_BYTES:
+        if size <= _MAX_BYTES:
             st.download_button(
                 "Download",
                 data=path.read_bytes,
@@ -217,7 +217,7 @@ def _shaded(chunks: Sequence[Chunk], shades: Shades) -> Weights | None:
     """What the words of a page's passages bring; None if it is known of no passage."""
     found = []
     pause = st.empty()
-    for chunk in chunks[:_MOST_SHADED]:
+    for chunk in chunks[:_MAX_SHADED]:
         pause.empty()  # who has turned the page meanwhile need not wait: a run ends where it draws
         found.append(shades(chunk))
     known = [one for one in found if one is not None]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from retriever.text.structure import Line, read_lines, trimmed
+from retriever.text.structure import Line, read_lines, trim
 from retriever.types import Page
 from ui.highlighting import escaped, unwrapped
 
@@ -147,7 +147,7 @@ def _headings(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
     for line in lines:
         marks = _HASHES.match(piece.text, line.start, line.end)
         start = marks.end() if marks else line.start
-        span = trimmed(piece.text, start, line.end)
+        span = trim(piece.text, start, line.end)
         depth = min(line.depth + 1, 6)
         yield f'<h{depth} dir="auto">{piece.html(span.start, span.end)}</h{depth}>'
 
@@ -166,9 +166,9 @@ def _table(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
     rows = []
     for line in lines:
         if line.kind == "row":
-            row = trimmed(piece.text, line.start, line.end)
+            row = trim(piece.text, line.start, line.end)
             cells = [
-                trimmed(piece.text, *match.span())
+                trim(piece.text, *match.span())
                 for match in _CELL.finditer(piece.text, row.start, row.end)
             ]
             inner = "".join(f"<td>{piece.html(cell.start, cell.end)}</td>" for cell in cells)
@@ -179,7 +179,7 @@ def _table(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _prose(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
-    span = trimmed(piece.text, lines[0].start, lines[-1].end)
+    span = trim(piece.text, lines[0].start, lines[-1].end)
     shown = unwrapped(piece.text[span.start : span.end])
     if len(shown) != span.end - span.start:  # a line's end of two characters became one
         shown = piece.text[span.start : span.end]

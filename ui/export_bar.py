@@ -11,7 +11,7 @@ import streamlit as st
 from retriever.interface.export import FORMATS, Found
 from retriever.types import Hit
 from ui import controls
-from ui.collection_picker import Shelf
+from ui.collection_picker import CollectionPicker
 from ui.highlighting import markdown
 from ui.questions import MODES, Question
 from ui.resources import Served
@@ -48,14 +48,14 @@ def _bytes(write: Callable[[Found], str], found: Found) -> bytes:
     return write(found).encode("utf-8", "replace")
 
 
-def bar(served: Served, asked: Question, hits: Sequence[Hit]) -> None:
+def show_export_bar(served: Served, asked: Question, hits: Sequence[Hit]) -> None:
     """What there is to take along, in a row."""
     with st.container(horizontal=True, gap="small", width="content"):
         export(served, asked, hits)
         history()
 
 
-def remember(shelf: Shelf, asked: Question) -> None:
+def remember(shelf: CollectionPicker, asked: Question) -> None:
     """Keep the question among those of this visit, the last one first, each once."""
     entry = (shelf.link_name, asked)
     before = st.session_state.get("history", ())
@@ -80,4 +80,4 @@ def history() -> None:
             )
 
 
-__all__ = ["bar", "export", "history", "remember"]
+__all__ = ["export", "history", "remember", "show_export_bar"]

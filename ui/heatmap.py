@@ -19,7 +19,7 @@ _ROW, _COLUMN, _LABELS = 24, 15, 84  # pixels: of a cell, and of the words above
 _NUMBER = 5  # digits that keep the words in order, and equal ones apart
 
 
-def show(dense: DenseScore, key: str) -> None:
+def show_heatmap(dense: DenseScore, key: str) -> None:
     """Draw it, with the switch for all words of the passage."""
     if not dense.query_words or not dense.passage_words:
         return
@@ -92,4 +92,4 @@ def _told(word: WordSpan) -> str:
     return visible(word.word) + (" (in the title)" if word.in_title else "")
 
 
-__all__ = ["MOST", "matrix_spec", "show"]
+__all__ = ["MOST", "matrix_spec", "show_heatmap"]

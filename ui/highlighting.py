@@ -62,7 +62,7 @@ def markdown(text: str) -> str:
 class Sought:
     """What is marked: the words of a query, and the terms of an index that stand for them.
 
-    See `Snapshot.looked_for`; `query` is without its operators.
+    See `Snapshot.matched_terms`; `query` is without its operators.
     """
 
     query: str

@@ -32,7 +32,7 @@ def busy(served: Served, runs: Jobs) -> str:
     return ""
 
 
-def show(served: Served, runs: Jobs) -> None:
+def show_jobs(served: Served, runs: Jobs) -> None:
     """Draw it, and look again by itself."""
     going_on = bool(busy(served, runs))
     every = OFTEN if going_on else state.EVERY
@@ -75,4 +75,4 @@ def _job(served: Served, runs: Jobs, job: Job) -> None:
         st.html(f'<p class="wva-note" role="status">Done: {last or escaped("nothing to do")}.</p>')
 
 
-__all__ = ["busy", "jobs", "show"]
+__all__ = ["busy", "jobs", "show_jobs"]

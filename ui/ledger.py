@@ -27,7 +27,7 @@ WORDS = {
 _HEIGHT = 420
 
 
-def show(served: Served, *, busy: str) -> None:
+def show_ledger(served: Served, *, busy: str) -> None:
     """Draw the ledger; `busy` says why nothing can be removed now."""
     files = served.account().files
     if not files:
@@ -138,4 +138,4 @@ def confirm(served: Served, chosen: Sequence[FileAccount]) -> None:
         adding.told(lambda: remove_files(served.index, served.path, places))
 
 
-__all__ = ["WORDS", "confirm", "matching", "show"]
+__all__ = ["WORDS", "confirm", "matching", "show_ledger"]

@@ -18,12 +18,12 @@ from ui.highlighting import escaped, markdown, unwrapped, visible
 from ui.questions import Question
 from ui.resources import Place, Served
 
-_MOST_NAMES = 2_000
+_MAX_NAMES = 2_000
 """More names than this are not sent to the browser; any name can be typed."""
 
 
 @st.fragment
-def show(served: Served, asked: Question) -> None:
+def show_why_not(served: Served, asked: Question) -> None:
     """The panel below the results; nothing is looked up until it is opened."""
     panel = st.expander(
         "Why not another document?", key="why-not", icon=":material/quiz:", on_change="rerun"
@@ -31,7 +31,7 @@ def show(served: Served, asked: Question) -> None:
     if not panel.open:
         return
     with panel:
-        names = sorted({file.path for file in served.account().files})[:_MOST_NAMES]
+        names = sorted({file.path for file in served.account().files})[:_MAX_NAMES]
         path = st.selectbox(
             "Document",
             names,
@@ -102,4 +102,4 @@ def _told(
     return _index.why_not(text, path, k, mode=mode, where=given)
 
 
-__all__ = ["show"]
+__all__ = ["show_why_not"]

@@ -21,7 +21,7 @@ MODES = {
     Mode.KEYWORD.value: "Keywords",
 }
 RESULTS = (5, 10, 20, 50, 100)
-MOST_RESULTS = RESULTS[-1]
+MAX_RESULTS = RESULTS[-1]
 _SEARCH = SearchOptions()
 LIGHTEST, HEAVIEST = -1.0, 3.0
 """What a word can weigh; 1 is as it stands, less than 0 leads away from it."""
@@ -147,7 +147,7 @@ class Question:
         """
         one = {name: values[-1].strip() for name, values in params.items() if values}
         mode = one.get("mode", "")
-        k = _number(one.get("k", ""), MOST_RESULTS)
+        k = _number(one.get("k", ""), MAX_RESULTS)
         return cls(
             q=one.get("q", ""),
             mode=mode if mode in MODES else cls.mode_default(),

@@ -38,7 +38,7 @@ _FRESH_SECONDS = 2.0
 _LEDGER_SECONDS = 3.0
 _GROWING_SECONDS = 10.0
 _SURVEY_SECONDS = 600.0
-_MOST_PROBLEMS = 100
+_MAX_PROBLEMS = 100
 _FACETS = ("formats", "folders", "years")
 
 
@@ -178,8 +178,8 @@ def overview(rows: Sequence[DocumentRow], unread: Sequence[UnreadFile] = ()) -> 
     problems += [(file.path, file.reason) for file in unread if file.status is FileStatus.FAILED]
     dates = sorted(row.date for row in rows if row.date)
     return Overview(
-        problems=tuple(problems[:_MOST_PROBLEMS]),
-        more_problems=max(0, len(problems) - _MOST_PROBLEMS),
+        problems=tuple(problems[:_MAX_PROBLEMS]),
+        more_problems=max(0, len(problems) - _MAX_PROBLEMS),
         first_date=dates[0] if dates else "",
         last_date=dates[-1] if dates else "",
     )

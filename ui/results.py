@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from retriever.interface.terminal.reports import understood_lines
-from retriever.searching.grouping import widened
+from retriever.searching.grouping import with_context
 from retriever.searching.match import verdict
 from retriever.searching.query_syntax import parse
 from retriever.types import Excerpt, Hit, ModelError, RetrieverError, UsageError
@@ -32,7 +32,7 @@ _MODES_HELP = (
 )
 
 
-def show(served: Served, asked: Question) -> None:
+def show_results(served: Served, asked: Question) -> None:
     """Search and show what was found."""
     if problem := asked.problem():
         st.warning(problem, icon=":material/edit:")
@@ -48,12 +48,12 @@ def show(served: Served, asked: Question) -> None:
         if asked != asked.plain():
             _button("Search without weights and marked passages", steer.clear)
         return
-    steer.show(served, asked)
+    steer.show_steering(served, asked)
     if hits:
         _list(served, asked, hits, seconds)
     else:
         _nothing(asked)
-    missing.show(served, asked)
+    missing.show_why_not(served, asked)
 
 
 def explain() -> None:
@@ -90,7 +90,7 @@ def _list(served: Served, asked: Question, hits: Sequence[Hit], seconds: float) 
             f'<p class="wva-note">{len(hits)} {what} '
             f"in {seconds:.2f} s{only}</p></section>"
         )
-        taking.bar(served, asked, hits)
+        taking.show_export_bar(served, asked, hits)
     st.html(CSS)
     places = [(hit, _result(hit, shown)) for hit, shown in cards]
     # All results can be read before the first of them is explained.
@@ -121,14 +121,14 @@ def sought(served: Served, asked: Question) -> Sought:
     if asked.mode == "dense":
         return Sought(text)
     with served.index.snapshot(dense=False) as now:
-        return Sought(text, now.looked_for(text))
+        return Sought(text, now.matched_terms(text))
 
 
 def _around(served: Served, hit: Hit) -> tuple[Excerpt, ...]:
     """What stands around the hit, with it; nothing if it was removed since it was found."""
     try:
         with served.index.backend.reading() as catalog:
-            return widened(hit, _AROUND, catalog).passage
+            return with_context(hit, _AROUND, catalog).passage
     except RetrieverError:
         return ()
 
@@ -156,4 +156,4 @@ def _button(label: str, action: Callable[[], Any]) -> None:
     st.button(label, key=f"try-{label}", on_click=action)
 
 
-__all__ = ["explain", "show", "sought"]
+__all__ = ["explain", "show_results", "sought"]

@@ -22,10 +22,10 @@ from ui.resources import Served
 MORE, LESS = 1.0, -0.5
 """What a mark weighs beside the question, which weighs 1: taking away distorts more than adding."""
 
-MOST_WORDS = 24
+MAX_WORDS = 24
 """So many words can be weighed; longer questions are rarely meant word by word."""
 
-_MOST_MARKS = 8
+_MAX_MARKS = 8
 _LABEL = 60
 _MARK = re.compile(r"(-?)([0-9a-f]{16}):(\d{1,9})-(\d{1,9})")
 _STEP = 0.25
@@ -55,7 +55,7 @@ def weights(served: Served, asked: Question) -> tuple[float, ...]:
     return asked.weights if len(asked.weights) == count else ()
 
 
-def show(served: Served, asked: Question) -> None:
+def show_steering(served: Served, asked: Question) -> None:
     """The words' sliders, folded away, and the marked passages."""
     if asked.mode == "keyword":
         return
@@ -153,7 +153,7 @@ class _Marked:
 
 def _marks(served: Served, marks: Sequence[str]) -> list[_Marked]:
     """The marks with their passages; what is not written as a mark is left out."""
-    found = [match for mark in marks[:_MOST_MARKS] if (match := _MARK.fullmatch(mark))]
+    found = [match for mark in marks[:_MAX_MARKS] if (match := _MARK.fullmatch(mark))]
     with served.index.backend.reading() as catalog:
         known = {chunk.id: chunk for chunk in catalog.get([one[2] for one in found])}
     return [
@@ -165,7 +165,7 @@ def _mark(chunk: str, span: Span, *, wanted: bool) -> None:
     """Add a mark; the same part cannot be wanted and not."""
     place = f"{chunk}:{span.start}-{span.end}"
     others = [one for one in st.session_state.get("marks", []) if one.lstrip("-") != place]
-    st.session_state["marks"] = [*others, place if wanted else f"-{place}"][-_MOST_MARKS:]
+    st.session_state["marks"] = [*others, place if wanted else f"-{place}"][-_MAX_MARKS:]
     st.session_state[f"like-{chunk}"] = False
 
 
@@ -197,7 +197,7 @@ def _sliders(served: Served, asked: Question) -> None:
         st.caption("There is no word in this question that could be weighed.")
         return
     now = weights(served, asked) or (1.0,) * len(words)
-    shown = words[:MOST_WORDS]
+    shown = words[:MAX_WORDS]
     with st.container(
         horizontal=True, gap="medium", vertical_alignment="center", key="weights-row"
     ):
@@ -256,4 +256,4 @@ def _cut(text: str) -> str:
     return line if len(line) <= _LABEL else f"{line[:_LABEL].rstrip()} …"
 
 
-__all__ = ["clear", "offer", "place_of", "show", "steering", "weights"]
+__all__ = ["clear", "offer", "place_of", "show_steering", "steering", "weights"]

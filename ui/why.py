@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from retriever.explaining.faithfulness import Deletion
+from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import DenseScore, Explanation
 from retriever.explaining.why_not import difference
 from retriever.index import Index
@@ -42,7 +42,7 @@ def toggle(chunk: str) -> None:
     st.session_state["explained"] = others if chunk in before else (*others, chunk)[-_MOST:]
 
 
-def show(served: Served, asked: Question, hit: Hit, hits: Sequence[Hit]) -> None:
+def show_explanation(served: Served, asked: Question, hit: Hit, hits: Sequence[Hit]) -> None:
     """The explanation of one of the `hits`, or the sentence that says why there is none."""
     with st.container(border=True, key=f"explained-{hit.rank}"):
         try:
@@ -154,7 +154,7 @@ def _words(found: Explanation, dense: DenseScore) -> None:
     )
     words = contributions.shaded_words(dense, evidence)
     st.html(contributions.shaded_passage(found.chunk, words) + contributions.legend())
-    heatmap.show(dense, id_)
+    heatmap.show_heatmap(dense, id_)
 
 
 def _compared_with(
@@ -195,7 +195,7 @@ def _check(served: Served, found: Explanation) -> None:
     st.caption(check_sentence(told))
 
 
-def check_sentence(told: Deletion) -> str:
+def check_sentence(told: DeletionTest) -> str:
     """What the check has shown (Markdown)."""
     words = markdown(joined((word.word for word in told.words), ", "))
     count = len(told.words)
@@ -234,9 +234,9 @@ def _explained(
 @st.cache_resource(show_spinner=False, max_entries=64)
 def _checked(
     place: Place, generation: int, query: str, chunk: str, _index: Index, _found: Explanation
-) -> Deletion:
+) -> DeletionTest:
     return _index.check(_found)
 
 
 __all__ = ["MEANING", "called", "check_sentence", "compared", "explanation", "is_open", "shades",
-           "show", "toggle"]  # fmt: skip
+           "show_explanation", "toggle"]  # fmt: skip

@@ -25,11 +25,11 @@ from retriever.arrays import DoubleScores, Vectors, normalise
 from retriever.cache import remembered
 from retriever.embedding.models.load import LoadedModel, load
 from retriever.embedding.pooling import HIDDEN_POOLINGS, AttentionPooler, find_attention_layers
-from retriever.embedding.query_likelihood import QuestionReader
+from retriever.embedding.query_likelihood import QueryLikelihood
 from retriever.embedding.runner import Runner
 from retriever.embedding.sentence_map import sentence_map
-from retriever.embedding.token_attribution import PartsReader
-from retriever.embedding.word_attribution import Parts
+from retriever.embedding.token_attribution import AttributionReader
+from retriever.embedding.word_attribution import TokenAttribution
 from retriever.settings import (
     DEFAULT_LAYERS,
     DEFAULT_MODEL,
@@ -58,7 +58,7 @@ GENERAL_TEXTS = Path(__file__).with_name("general.txt")
 PASSAGE_BEFORE, QUESTION_BEFORE = "Passage: ", "\nQuestion: "
 """What stands before both when the model judges how well a passage leads to a question."""
 
-MOST_ASKED = 128
+MAX_ASKED = 128
 """Of a longer question only so many tokens are judged by."""
 
 SAME = 0.999
@@ -277,7 +277,7 @@ class AlignedWVA:
             np.add.at(vectors, owners, normalise(self._runner.run(pieces)) * weights[:, None])
         return normalise(vectors).astype(np.float32)
 
-    def contributions(self, model_input: str) -> Parts:
+    def contributions(self, model_input: str) -> TokenAttribution:
         """What every token of an exact model input brings to its vector, before this has length 1.
 
         Of an input longer than `max_tokens`, the pieces' parts are weighted as the pieces are.
@@ -288,7 +288,7 @@ class AlignedWVA:
             _encodable(model_input), return_offsets_mapping=True, verbose=False
         )
         ids = encoded["input_ids"][: len(encoded["input_ids"]) - self._appended]
-        runner = Runner(PartsReader(self._pooler), packed=self._runner.packed)
+        runner = Runner(AttributionReader(self._pooler), packed=self._runner.packed)
         pieces = list(self._pieces(ids))
         parts, constant = [], np.zeros(self.dimension)
         for piece in pieces:
@@ -299,7 +299,9 @@ class AlignedWVA:
             parts.append(rows[:-1])
             constant += rows[-1]
         vectors = np.concatenate([np.empty((0, self.dimension)), *parts])
-        return Parts(model_input, tuple(encoded["offset_mapping"][: len(ids)]), vectors, constant)
+        return TokenAttribution(
+            model_input, tuple(encoded["offset_mapping"][: len(ids)]), vectors, constant
+        )
 
     # Likelihoods
 
@@ -318,7 +320,7 @@ class AlignedWVA:
             return np.zeros(len(passages))
         room = self.max_tokens - len(question)
         inputs = [PASSAGE_BEFORE + _titled(t, n) for t, n in zip(passages, names, strict=True)]
-        reader = QuestionReader(self._pooler, asked)
+        reader = QueryLikelihood(self._pooler, asked)
         texts = [ids[:room] + question for ids in self._tokenize(inputs)]
         return Runner(reader, packed=self._runner.packed).run(texts)[:, 0]
 
@@ -331,7 +333,7 @@ class AlignedWVA:
         ids: list[int] = encoded["input_ids"]
         ends = [end for _, end in encoded["offset_mapping"]]
         before = next((i for i, end in enumerate(ends) if end > len(QUESTION_BEFORE)), len(ids))
-        most = min(MOST_ASKED, self.max_tokens // 2 - before)
+        most = min(MAX_ASKED, self.max_tokens // 2 - before)
         asked = max(0, min(len(ids) - before, most))
         return ids[: before + asked], asked
 
@@ -442,7 +444,7 @@ class AlignedWVA:
     def _refuse_two_way_attention(self) -> None:
         """Raise ModelError if a token's attention changes with what follows it (an encoder)."""
         first, one, two = (ids[-1] for ids in self._tokenize(["of", "a", "the"]))
-        if self._pooler.looks_ahead(first, (one, two)):
+        if self._pooler.is_bidirectional(first, (one, two)):
             kind = self._loaded.model.config.model_type
             raise ModelError(
                 f"{self._name!r} is an encoder ({kind}): its tokens see what follows "

@@ -14,8 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from retriever.arrays import DoubleVectors, Vectors
-from retriever.embedding.protocols import Embedder, TakesApart
-from retriever.embedding.word_attribution import Place, WordParts, WordSpan, by_word, together
+from retriever.embedding.protocols import AttributionEmbedder, Embedder
+from retriever.embedding.word_attribution import (
+    WordAttribution,
+    WordPosition,
+    WordSpan,
+    by_word,
+    together,
+)
 from retriever.types import Chunk, UsageError
 
 REMEMBERED = 64
@@ -23,7 +29,7 @@ REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class AttributedText:
     """A text's words and their parts, in units of the length of their sum.
 
     `parts` (n + 3, dim): the n words, then `parts.OTHERS`; they add up to the raw unit vector, but
@@ -36,43 +42,45 @@ class Side:
     raw: Vectors | None = None
 
 
-class Sides:
+class AttributionCache:
     """Takes texts apart and remembers the last ones. Safe to use from several threads."""
 
     def __init__(self, embedder: Callable[[], Embedder]) -> None:
         self._embedder = embedder
-        self._known: OrderedDict[tuple[str, ...], Side] = OrderedDict()
+        self._known: OrderedDict[tuple[str, ...], AttributedText] = OrderedDict()
         self._lock = threading.Lock()
 
-    def query(self, text: str) -> Side:
+    def query(self, text: str) -> AttributedText:
         """A query's side. Raises UsageError or ModelError where it cannot be taken apart."""
         embedder = self._embedder()
         inputs = embedder.query_inputs(text)
 
-        def take_apart() -> Side:
+        def take_apart() -> AttributedText:
             readings = [
                 _taken_apart(embedder, each, _places(each, template, text, ""))
                 for each, template in zip(inputs, embedder.settings.prompts.queries, strict=True)
             ]
             found = _of_length_one(together(text, readings))
-            return Side(found.words, found.vectors, embedder.embed_queries([text])[0])
+            return AttributedText(found.words, found.vectors, embedder.embed_queries([text])[0])
 
         return self._remembered(("query", *inputs), take_apart)
 
-    def passage(self, chunk: Chunk) -> Side:
+    def passage(self, chunk: Chunk) -> AttributedText:
         """A passage's side; words of its title are among its words."""
         embedder = self._embedder()
         model_input = embedder.passage_input(chunk.text, chunk.title)
         template = embedder.settings.prompts.passage
         places = _places(model_input, template, chunk.text, chunk.title)
 
-        def take_apart() -> Side:
+        def take_apart() -> AttributedText:
             found = _taken_apart(embedder, model_input, places)
-            return Side(found.words, found.vectors)
+            return AttributedText(found.words, found.vectors)
 
         return self._remembered(("passage", model_input), take_apart)
 
-    def _remembered(self, key: tuple[str, ...], take_apart: Callable[[], Side]) -> Side:
+    def _remembered(
+        self, key: tuple[str, ...], take_apart: Callable[[], AttributedText]
+    ) -> AttributedText:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
@@ -85,30 +93,35 @@ class Sides:
         return side
 
 
-def _taken_apart(embedder: Embedder, model_input: str, places: list[Place]) -> WordParts:
+def _taken_apart(
+    embedder: Embedder, model_input: str, places: list[WordPosition]
+) -> WordAttribution:
     """One reading's words, with parts in units of the length of their sum."""
-    if not isinstance(embedder, TakesApart):
+    if not isinstance(embedder, AttributionEmbedder):
         raise UsageError("this embedder's vectors cannot be taken apart into words")
     return _of_length_one(by_word(embedder.contributions(model_input), places))
 
 
-def _of_length_one(found: WordParts) -> WordParts:
+def _of_length_one(found: WordAttribution) -> WordAttribution:
     """The parts in units of the length of their sum."""
     length = float(np.linalg.norm(found.total))
-    return WordParts(found.words, found.vectors / length) if length > 0 else found
+    return WordAttribution(found.words, found.vectors / length) if length > 0 else found
 
 
-def _places(model_input: str, template: str, text: str, title: str) -> list[Place]:
+def _places(model_input: str, template: str, text: str, title: str) -> list[WordPosition]:
     """Where title and text stand in a model's input, whatever was put between them."""
     before, _, after = template.partition("{}")
     end = len(model_input) - len(after)
     at = end - len(text)
     if at <= len(before) or not title:
-        return [Place(text, at)]
+        return [WordPosition(text, at)]
     # Of a title the beginning stands there, without the white space around it.
     skipped = len(title) - len(title.lstrip())
     shown = title[: skipped + at - len(before)].rstrip()
-    return [Place(shown, len(before), in_title=True, skipped=skipped), Place(text, at)]
+    return [
+        WordPosition(shown, len(before), in_title=True, skipped=skipped),
+        WordPosition(text, at),
+    ]
 
 
-__all__ = ["REMEMBERED", "Side", "Sides"]
+__all__ = ["REMEMBERED", "AttributedText", "AttributionCache"]

@@ -139,7 +139,7 @@ def shared_prefix(texts: Sequence[TokenIds], own: int = 1) -> int:
 
 
 @dataclass(slots=True)
-class Pass:
+class ForwardPass:
     """A forward pass under way: its texts, and what is wanted of the attention blocks.
 
     `only_last` is the id of the block whose last queries alone matter (0 for none); `on_values` is
@@ -159,14 +159,14 @@ class Pass:
 _thread = threading.local()
 
 
-def running() -> Pass | None:
+def current_pass() -> ForwardPass | None:
     """The pass of the calling thread, if one is under way."""
-    found: Pass | None = getattr(_thread, "running", None)
+    found: ForwardPass | None = getattr(_thread, "current_pass", None)
     return found
 
 
 @contextmanager
-def under_way(one: Pass) -> Iterator[None]:
+def active(one: ForwardPass) -> Iterator[None]:
     """Make `one` the calling thread's pass for as long as the block runs."""
     _thread.running = one
     try:
@@ -194,7 +194,7 @@ def _attention(
 
     Query (1|B, H, T, D), key (1|B, K, T, D), value (1|B, K, T, E).
     """
-    one = running()
+    one = current_pass()
     if one is None:
         raise ModelError("the packed attention was called outside of a pass of its own")
     if one.on_values is not None:

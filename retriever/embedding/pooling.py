@@ -33,12 +33,12 @@ from transformers.modeling_utils import PreTrainedModel
 from retriever.embedding.packing import (
     IMPLEMENTATION,
     Batch,
-    Pass,
+    ForwardPass,
     TokenIds,
+    active,
+    current_pass,
     packed,
     padded,
-    running,
-    under_way,
 )
 from retriever.types import ModelError
 
@@ -79,7 +79,7 @@ class AttentionLayer:
     projection: nn.Module
 
 
-class Finished(Exception):  # noqa: N818  (it ends a forward pass early; nothing went wrong)
+class StopForward(Exception):  # noqa: N818  (it ends a forward pass early; nothing went wrong)
     """Raised by the last tap, so that nothing behind it is computed."""
 
 
@@ -105,7 +105,7 @@ class _Sum:
             self.total = self.total + part.float().to(self.total.device)
         self.pending.discard(id(module))
         if self.exit_early and not self.pending:
-            raise Finished
+            raise StopForward
 
     @property
     def complete(self) -> Tensor:
@@ -120,7 +120,7 @@ class AttentionPooler:
 
     `layers` are the pooled ones, all by default; the two hidden-state poolings read the last layer
     whatever they are. Not safe for two simultaneous `run` calls on one model from *different*
-    poolers; one pooler may be run from several threads inside one `tapped` block.
+    poolers; one pooler may be run from several threads inside one `hooked` block.
     """
 
     def __init__(
@@ -144,10 +144,10 @@ class AttentionPooler:
             )
 
     @contextmanager
-    def tapped(self, *, packed: bool) -> Iterator[None]:
+    def hooked(self, *, packed: bool) -> Iterator[None]:
         """Put the taps in, and take them out again whatever happens."""
-        tapped = self.pooled if self.pooling == "aligned-wva" else ()
-        projections = [self.layers[index].projection for index in tapped]
+        hooked = self.pooled if self.pooling == "aligned-wva" else ()
+        projections = [self.layers[index].projection for index in hooked]
         handles = [p.register_forward_pre_hook(_on_projection) for p in projections]
         own = packed or self.pooling == "va"
         before = self.body.config._attn_implementation
@@ -175,7 +175,7 @@ class AttentionPooler:
         tests switch them off one by one.
         """
         packed = self.can_pack if packed is None else packed
-        with self.tapped(packed=packed):
+        with self.hooked(packed=packed):
             return self.run_tapped(
                 texts, packed=packed, exit_early=exit_early, last_query_only=last_query_only
             )
@@ -188,13 +188,13 @@ class AttentionPooler:
         exit_early: bool = True,
         last_query_only: bool = True,
     ) -> Tensor:
-        """As `run`, inside a `tapped` block with the same `packed`."""
+        """As `run`, inside a `hooked` block with the same `packed`."""
         batch = _laid_out(texts, in_one_row=packed)
         if self.pooling == "aligned-wva":
             return self._attention_outputs(batch, exit_early, last_query_only)
         if self.pooling == "va":
             return self._values(batch, exit_early)
-        states = self._forward(Pass(batch))
+        states = self._forward(ForwardPass(batch))
         return (batch.last_of if self.pooling == "last-hidden" else batch.mean_of)(states).float()
 
     def dimension(self) -> int:
@@ -212,7 +212,7 @@ class AttentionPooler:
             total.add(projection, projection.forward(batch.last_of(inputs)))
 
         last = id(pooled[-1].block) if exit_early and last_query_only else 0
-        self._forward(Pass(batch, only_last=last, on_output=take))
+        self._forward(ForwardPass(batch, only_last=last, on_output=take))
         return total.complete
 
     def _values(self, batch: Batch, exit_early: bool) -> Tensor:
@@ -222,16 +222,16 @@ class AttentionPooler:
             if id(block) in total.pending:
                 total.add(block, batch.mean_of(values))
 
-        self._forward(Pass(batch, on_values=take))
+        self._forward(ForwardPass(batch, on_values=take))
         return total.complete / len(self.pooled)
 
-    def _forward(self, one: Pass) -> Tensor:
+    def _forward(self, one: ForwardPass) -> Tensor:
         """The states behind the final norm, (1|B, T, hidden_size); nothing if it ends early."""
         inputs = {name: tensor.to(self.device) for name, tensor in one.batch.inputs.items()}
         try:
-            with under_way(one), torch.inference_mode():
+            with active(one), torch.inference_mode():
                 states: Tensor = self.body(**inputs, use_cache=False)[0]
-        except Finished:
+        except StopForward:
             return torch.empty(0)
         return states
 
@@ -253,7 +253,7 @@ class AttentionPooler:
         """
         return any(_dispatch_hooks(module) for module in self.model.modules())
 
-    def looks_ahead(self, first: int, others: tuple[int, int]) -> bool:
+    def is_bidirectional(self, first: int, others: tuple[int, int]) -> bool:
         """Whether a token's attention changes with its successor (an encoder), in any layer."""
         batch = padded([[first, other] for other in others])
         changed: list[bool] = []
@@ -264,7 +264,7 @@ class AttentionPooler:
 
         handles = [layer.projection.register_forward_pre_hook(compare) for layer in self.layers]
         try:
-            self._forward(Pass(batch))
+            self._forward(ForwardPass(batch))
         finally:
             for handle in handles:
                 handle.remove()
@@ -276,7 +276,7 @@ def _laid_out(texts: Sequence[TokenIds], *, in_one_row: bool) -> Batch:
 
 
 def _on_projection(projection: nn.Module, inputs: tuple[Any, ...]) -> None:
-    one = running()
+    one = current_pass()
     if one is not None and one.on_output is not None:
         one.on_output(projection, inputs[0])
 

@@ -12,7 +12,7 @@ from retriever.arrays import DoubleScores, Vectors
 from retriever.settings import EmbedderSettings
 
 if TYPE_CHECKING:
-    from retriever.embedding.word_attribution import Parts
+    from retriever.embedding.word_attribution import TokenAttribution
 
 
 class Embedder(Protocol):
@@ -68,11 +68,11 @@ class Judge(Protocol):
 
 
 @runtime_checkable
-class TakesApart(Protocol):
+class AttributionEmbedder(Protocol):
     """What explanations need of an embedder."""
 
-    def contributions(self, model_input: str) -> Parts:
+    def contributions(self, model_input: str) -> TokenAttribution:
         """What every token of an exact model input brings to its vector."""
 
 
-__all__ = ["Embedder", "Judge", "TakesApart"]
+__all__ = ["AttributionEmbedder", "Embedder", "Judge"]

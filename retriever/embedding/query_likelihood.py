@@ -15,12 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from retriever.embedding.packing import Batch, Pass, TokenIds, packed, padded, running, under_way
+from retriever.embedding.packing import (
+    Batch,
+    ForwardPass,
+    TokenIds,
+    active,
+    current_pass,
+    packed,
+    padded,
+)
 from retriever.embedding.pooling import AttentionPooler
 from retriever.types import ModelError
 
 
-class QuestionReader:
+class QueryLikelihood:
     """Gives texts the mean log-likelihood of their last `asked` tokens; `batches.Runner` runs it.
 
     It borrows the pooler's model. Every text needs more than `asked` tokens.
@@ -48,14 +56,14 @@ class QuestionReader:
         return self.pooler.is_dispatched
 
     @contextmanager
-    def tapped(self, *, packed: bool) -> Iterator[None]:
+    def hooked(self, *, packed: bool) -> Iterator[None]:
         """Narrow the head to what a pass asks for, and widen it again whatever happens."""
         handles = [
             self.head.register_forward_pre_hook(_narrow),
             self.head.register_forward_hook(_in_float32),
         ]
         try:
-            with self.pooler.tapped(packed=packed):
+            with self.pooler.hooked(packed=packed):
                 yield
         finally:
             for handle in handles:
@@ -71,7 +79,7 @@ class QuestionReader:
             return states[rows, ends + torch.arange(-self.asked, 0, device=states.device)]
 
         inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
-        with under_way(Pass(batch, on_head=narrow)), torch.inference_mode():
+        with active(ForwardPass(batch, on_head=narrow)), torch.inference_mode():
             logits: Tensor = self.pooler.model(**inputs, use_cache=False).logits
             targets = torch.tensor([list(ids[-self.asked :]) for ids in texts])
             losses = cross_entropy(
@@ -85,11 +93,11 @@ def _laid_out(texts: Sequence[TokenIds], own: int, *, in_one_row: bool) -> Batch
 
 
 def _narrow(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    one = running()
+    one = current_pass()
     return inputs if one is None or one.on_head is None else (one.on_head(inputs[0]), *inputs[1:])
 
 
 def _in_float32(_: nn.Module, __: tuple[Any, ...], logits: Tensor) -> Tensor:
     """A family's cap or scale, and the softmax, are computed on these."""
-    one = running()
+    one = current_pass()
     return logits if one is None or one.on_head is None else logits.float()

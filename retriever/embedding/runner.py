@@ -47,7 +47,7 @@ class Pooler(Protocol):
     def is_dispatched(self) -> bool:
         """Whether weights are moved during a pass."""
 
-    def tapped(self, *, packed: bool) -> AbstractContextManager[None]:
+    def hooked(self, *, packed: bool) -> AbstractContextManager[None]:
         """What has to stand around `run_tapped`."""
 
     def run_tapped(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
@@ -69,7 +69,7 @@ class Runner:
         """The pooled vectors of token ids (one text at least), in their order: (n, dim)."""
         # Longest first: neighbours are of one length, and the end of the work is fine-grained.
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
-        with _one_at_a_time, self.pooler.tapped(packed=self.packed):
+        with _one_at_a_time, self.pooler.hooked(packed=self.packed):
             batches = list(self._batches([texts[index] for index in order]))
             rows = np.concatenate(list(self._map(self._run_batch, batches)))
         results = np.empty_like(rows)

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from retriever.embedding.packing import Mixture, Pass, TokenIds, padded, under_way
-from retriever.embedding.pooling import AttentionPooler, Finished
+from retriever.embedding.packing import ForwardPass, Mixture, TokenIds, active, padded
+from retriever.embedding.pooling import AttentionPooler, StopForward
 from retriever.types import ModelError
 
 ALIKE = 0.05
@@ -41,7 +41,7 @@ def last_token(tokens: int) -> Tensor:
     return weights
 
 
-class PartsReader:
+class AttributionReader:
     """Gives one text its parts; `batches.Runner` runs it, with a single text.
 
     It borrows the pooler's model. `positions` gives a text's weights of query positions, (T,).
@@ -67,22 +67,22 @@ class PartsReader:
         return self.pooler.is_dispatched
 
     @contextmanager
-    def tapped(self, *, packed: bool) -> Iterator[None]:
+    def hooked(self, *, packed: bool) -> Iterator[None]:
         """As the pooler's: `packed` puts our attention function in, which tells α and v itself."""
-        with self.pooler.tapped(packed=packed):
+        with self.pooler.hooked(packed=packed):
             yield
 
     def run_tapped(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
         """The parts of the only text, then the constant, in one row: (1, (T + 1) · dim) float32."""
         (ids,) = texts
         taken = _Taken(self.pooler, self.positions(len(ids)), by_interface=packed)
-        one = Pass(padded([ids]), on_mixture=taken.on_mixture, on_output=taken.on_output)
-        with under_way(one), torch.inference_mode():
+        one = ForwardPass(padded([ids]), on_mixture=taken.on_mixture, on_output=taken.on_output)
+        with active(one), torch.inference_mode():
             inputs = {name: ids.to(self.device) for name, ids in one.batch.inputs.items()}
             try:
                 with _Products(taken):
                     self.pooler.body(**inputs, use_cache=False)
-            except Finished:
+            except StopForward:
                 return torch.cat([taken.parts, taken.constant[None]]).view(1, -1)
         raise ModelError("the model did not run through all of its pooled attention layers")
 
@@ -123,7 +123,7 @@ class _Taken:
         self._add(parts, constant[0] * positions.sum())
         self.pending.discard(id(projection))
         if not self.pending:
-            raise Finished
+            raise StopForward
 
     def _add(self, parts: Tensor, constant: Tensor) -> None:
         if self.parts.numel():

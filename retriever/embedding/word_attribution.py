@@ -35,7 +35,7 @@ _SOLID = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class TokenAttribution:
     """What every token of one exact model input brings to its vector.
 
     `spans` are the tokens' characters in `model_input`, empty for a token that stands for none;
@@ -65,7 +65,7 @@ class WordSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WordPosition:
     """Where a text stands in a model's input: from character `at` on. `skipped` of it do not."""
 
     text: str
@@ -80,7 +80,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class WordParts:
+class WordAttribution:
     """A text's words and what each brings to its vector.
 
     `vectors` (n + 3, dim): the n words, then `OTHERS`; the rows add up to the vector before it
@@ -97,7 +97,7 @@ class WordParts:
         return total
 
 
-def by_word(parts: Parts, places: Sequence[Place]) -> WordParts:
+def by_word(parts: TokenAttribution, places: Sequence[WordPosition]) -> WordAttribution:
     """Sum parts over the words of the texts at `places`, which follow each other in the input.
 
     A token belongs to the word it shares characters with. One that shares none is of `MARKS` if
@@ -123,10 +123,10 @@ def by_word(parts: Parts, places: Sequence[Place]) -> WordParts:
             owners.append(len(joined) + OTHERS.index(MARKS if inside else PROMPT))
     np.add.at(vectors, owners, parts.vectors)
     vectors[len(joined) + OTHERS.index(CONSTANT)] += parts.constant
-    return WordParts(tuple(_word(*each) for each in joined), vectors)
+    return WordAttribution(tuple(_word(*each) for each in joined), vectors)
 
 
-def together(text: str, readings: Sequence[WordParts]) -> WordParts:
+def together(text: str, readings: Sequence[WordAttribution]) -> WordAttribution:
     """The parts of several readings of one text, summed word by word.
 
     Words that are one word in one of the readings are one in all. `text` has no title before it.
@@ -139,12 +139,14 @@ def together(text: str, readings: Sequence[WordParts]) -> WordParts:
     for each, group in zip(readings, groups, strict=True):
         np.add.at(vectors, [*group, *range(len(ends), len(vectors))], each.vectors)
     places = zip(starts, ends, strict=True)
-    return WordParts(tuple(WordSpan(text[start:end], start, end) for start, end in places), vectors)
+    return WordAttribution(
+        tuple(WordSpan(text[start:end], start, end) for start, end in places), vectors
+    )
 
 
 def _joined(
-    words: Sequence[tuple[int, int, Place]], tokens: Sequence[Span]
-) -> Iterator[tuple[int, int, Place]]:
+    words: Sequence[tuple[int, int, WordPosition]], tokens: Sequence[Span]
+) -> Iterator[tuple[int, int, WordPosition]]:
     """The words in order; neighbours of one text that a token reaches into are one word."""
     starts, ends = [start for start, _, _ in words], [end for _, end, _ in words]
     last_of = list(range(len(words)))
@@ -163,7 +165,7 @@ def _joined(
         at = last + 1
 
 
-def _word(start: int, end: int, place: Place) -> WordSpan:
+def _word(start: int, end: int, place: WordPosition) -> WordSpan:
     shift = place.skipped - place.at
     start, end = start + shift, end + shift
     return WordSpan(place.text[start:end], start, end, place.in_title)
@@ -221,9 +223,9 @@ __all__ = [
     "MARKS",
     "OTHERS",
     "PROMPT",
-    "Parts",
-    "Place",
-    "WordParts",
+    "TokenAttribution",
+    "WordAttribution",
+    "WordPosition",
     "WordSpan",
     "by_word",
     "together",

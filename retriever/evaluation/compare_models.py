@@ -18,7 +18,7 @@ from retriever.evaluation.datasets import Retrieval
 from retriever.evaluation.retrieval import evaluate_labelled
 from retriever.evaluation.runs import KEYWORD, Run, Values
 from retriever.settings import DEFAULT_LAYERS, POOLINGS, ChunkSettings, Prompts, check_pooling
-from retriever.significance import Comparison, Verdict, compare
+from retriever.significance import PairedComparison, Verdict, compare
 from retriever.types import UsageError
 
 MEASURES = ("ndcg@10", "mrr@10", "recall@10")
@@ -117,7 +117,7 @@ def winner(values: Values, variants: Sequence[Variant]) -> tuple[str, str]:
     )
 
 
-def _compared(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Comparison:
+def _compared(ours: Mapping[str, float], theirs: Mapping[str, float]) -> PairedComparison:
     return compare(list(ours.values()), [theirs[query] for query in ours])
 
 

@@ -26,7 +26,7 @@ class Retrieval:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class SentencePair:
     """Two sentences and how similar people found them; larger is more similar."""
 
     score: float
@@ -35,7 +35,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RelevantPlace:
     """Where an answer stands: a file, or one page of it (None: anywhere in it)."""
 
     path: str
@@ -47,15 +47,15 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class LabelledQuestion:
     """A question to one's own documents and the places that answer it, at least one."""
 
     id: str
     text: str
-    places: tuple[Place, ...]
+    places: tuple[RelevantPlace, ...]
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path) -> list[LabelledQuestion]:
     """Questions, one JSON object a line, in one of two forms.
 
     {"id": "q1", "query": "…", "relevant": [{"path": "a.pdf", "pages": [3, 4]}, …]}
@@ -73,19 +73,19 @@ def read_questions(path: Path) -> list[Question]:
         if not isinstance(name, str | int) or isinstance(name, bool):
             raise UsageError(f'{path}, line {number}: "id" must be a string or a number')
         _refuse_twice(str(name), seen, path, number)
-        questions.append(Question(str(name), text, _places(row, path, number)))
+        questions.append(LabelledQuestion(str(name), text, _places(row, path, number)))
     if not questions:
         raise UsageError(f"{path} has no questions")
     return questions
 
 
-def _places(row: Mapping[str, Any], path: Path, line: int) -> tuple[Place, ...]:
+def _places(row: Mapping[str, Any], path: Path, line: int) -> tuple[RelevantPlace, ...]:
     """The places a question's line names, each once."""
     plain = [{"path": row.get("path"), "pages": row.get("page", row.get("pages"))}]
     entries = row.get("relevant", plain)
     if not isinstance(entries, list) or not entries:
         raise UsageError(f'{path}, line {line}: "relevant" must be a list with at least one file')
-    places: dict[Place, None] = {}
+    places: dict[RelevantPlace, None] = {}
     for entry in entries:
         file, pages = _path_and_pages(entry)
         if not file:
@@ -93,7 +93,7 @@ def _places(row: Mapping[str, Any], path: Path, line: int) -> tuple[Place, ...]:
                 f'{path}, line {line}: it needs "relevant": [{{"path": "a.pdf", "pages": [3]}}], '
                 'or "path" and, if you like, "page"; pages are whole numbers'
             )
-        named = [Place(file, page) for page in pages] or [Place(file)]
+        named = [RelevantPlace(file, page) for page in pages] or [RelevantPlace(file)]
         places.update(dict.fromkeys(named))
     return tuple(places)
 
@@ -126,7 +126,7 @@ def read_retrieval(folder: Path) -> Retrieval:
     return Retrieval(corpus, {query: queries[query] for query in qrels}, qrels)
 
 
-def read_pairs(path: Path) -> list[Pair]:
+def read_pairs(path: Path) -> list[SentencePair]:
     """A similarity file: tab-separated `score sentence1 sentence2` with that header.
 
     Quotes are part of the sentences; columns beyond the third are ignored.
@@ -140,7 +140,7 @@ def read_pairs(path: Path) -> list[Pair]:
     for number, fields in lines:
         if len(fields) < 3:
             raise UsageError(f"{path}, line {number}: three tab-separated columns are needed")
-        pairs.append(Pair(_number(fields[0], path, number), fields[1], fields[2]))
+        pairs.append(SentencePair(_number(fields[0], path, number), fields[1], fields[2]))
     if not pairs:
         raise UsageError(f"{path} has no pairs of sentences below its header")
     return pairs
@@ -223,10 +223,10 @@ def _number(field: str, path: Path, line: int) -> float:
 
 
 __all__ = [
-    "Pair",
-    "Place",
-    "Question",
+    "LabelledQuestion",
+    "RelevantPlace",
     "Retrieval",
+    "SentencePair",
     "read_pairs",
     "read_questions",
     "read_retrieval",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from retriever.evaluation.datasets import Retrieval
-from retriever.indexing.cloze import by_chance, taken_out
+from retriever.indexing.cloze import by_chance, cloze_questions
 from retriever.reading.options import ReadOptions
 from retriever.reading.scan import FoundFile, scan, targets
 from retriever.reading.subprocess_reader import file_reader
@@ -27,8 +27,8 @@ from retriever.types import Document, ReadError, UsageError
 PASSAGES = 300
 """So many passages are searched by default: about a minute of a small model on two cores."""
 
-MOST_SENTENCES = 200
-FEWEST_SENTENCES = 20
+MAX_SENTENCES = 200
+MIN_SENTENCES = 20
 PASSAGE = ChunkSettings(size=224)
 
 _FILE_SHARE = 10  # no file gives more than a tenth of the passages while there are others
@@ -45,23 +45,23 @@ def known_items(
 
     Files that cannot be read are left out. Raises UsageError when there is too little text.
     """
-    if passages < FEWEST_SENTENCES:
-        raise UsageError(f"a comparison needs at least {FEWEST_SENTENCES} passages, not {passages}")
+    if passages < MIN_SENTENCES:
+        raise UsageError(f"a comparison needs at least {MIN_SENTENCES} passages, not {passages}")
     chosen = _sample(path, passages, tell)
     corpus = {name: (title, text) for name, title, text in chosen}
     whole = [" ".join(text.split()) for _, _, text in chosen]
     queries: dict[str, str] = {}
     for name, (title, text) in list(corpus.items()):
-        if len(queries) == MOST_SENTENCES:
+        if len(queries) == MAX_SENTENCES:
             break
-        for sentence, rest in taken_out(text):
+        for sentence, rest in cloze_questions(text):
             if sum(sentence in other for other in whole) == 1:  # it belongs to one passage only
                 queries[name], corpus[name] = sentence, (title, rest)
                 break
-    if len(queries) < FEWEST_SENTENCES:
+    if len(queries) < MIN_SENTENCES:
         raise UsageError(
             f"{str(path)!r} has too little text to compare models on: {len(queries)} sentences "
-            f"can be asked, {FEWEST_SENTENCES} are needed"
+            f"can be asked, {MIN_SENTENCES} are needed"
         )
     return Retrieval(corpus, queries, {name: {name: 1.0} for name in queries})
 
@@ -105,4 +105,4 @@ def _passages(document: Document) -> Iterator[Passage]:
         yield f"{document.path}#{number}", document.title, text
 
 
-__all__ = ["FEWEST_SENTENCES", "MOST_SENTENCES", "PASSAGES", "known_items"]
+__all__ = ["MAX_SENTENCES", "MIN_SENTENCES", "PASSAGES", "known_items"]

@@ -25,9 +25,15 @@ from retriever.cache import cache_folder, remembered
 from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.embedding.protocols import Embedder
 from retriever.embedding.sentence_map import sentence_map
-from retriever.evaluation.datasets import Place, Question, Retrieval, read_pairs, read_retrieval
+from retriever.evaluation.datasets import (
+    LabelledQuestion,
+    RelevantPlace,
+    Retrieval,
+    read_pairs,
+    read_retrieval,
+)
 from retriever.evaluation.metrics import spearman
-from retriever.evaluation.runs import Data, Run, digest, measured
+from retriever.evaluation.runs import Data, Run, digest, score_rankings
 from retriever.index import Index
 from retriever.searching.options import Mode, SearchChanges, SearchOptions, check_budget
 from retriever.settings import ChunkSettings
@@ -151,12 +157,12 @@ def evaluate_labelled(
 ) -> Run:
     """As `evaluate_retrieval`, of labelled data that are there already and called `name`."""
     started = time.monotonic()
-    with prepared(embedder, data, name, chunking=chunking, baseline=baseline, tell=tell) as ready:
+    with prepare(embedder, data, name, chunking=chunking, baseline=baseline, tell=tell) as ready:
         rankings = {mode.value: ready.rankings(mode=mode) for mode in MODES}
         if rerank:
             tell(f"reranking {rerank} results of each …")
             rankings[f"hybrid, {rerank} reranked"] = ready.rankings(rerank=rerank)
-        values, made_with = measured(rankings, data.qrels), _made_with(ready.index)
+        values, made_with = score_rankings(rankings, data.qrels), _made_with(ready.index)
     return Run(ready.data, values, made_with, time.monotonic() - started)
 
 
@@ -190,7 +196,7 @@ class Prepared:
 
 
 @contextmanager
-def prepared(
+def prepare(
     embedder: RetrievalEmbedder,
     data: Retrieval,
     name: str,
@@ -223,7 +229,11 @@ QUESTION_MEASURES = ("ndcg@10", "mrr@10", "recall@10")
 
 
 def evaluate_questions(
-    index: Index, questions: Sequence[Question], *, name: str = "", baseline: Run | None = None
+    index: Index,
+    questions: Sequence[LabelledQuestion],
+    *,
+    name: str = "",
+    baseline: Run | None = None,
 ) -> Run:
     """Questions to one's own index, by mode; passages are ranked.
 
@@ -248,7 +258,7 @@ def evaluate_questions(
         for mode in MODES
     }
     right = {question.id: {str(place): 1.0 for place in question.places} for question in questions}
-    values = measured(rankings, right, QUESTION_MEASURES)
+    values = score_rankings(rankings, right, QUESTION_MEASURES)
     return Run(data, values, _made_with(index), time.monotonic() - started)
 
 
@@ -257,13 +267,13 @@ def _plain(index: Index, text: str, mode: Mode, vectors: Mapping[str, Vectors]) 
     return index.search(text, options=PASSAGES, mode=mode, embed=vectors.__getitem__)
 
 
-def _places_found(question: Question, hits: Sequence[Hit]) -> list[str]:
+def _places_found(question: LabelledQuestion, hits: Sequence[Hit]) -> list[str]:
     """What stands at each rank: one of the question's places, or a passage that is not."""
     wanted = set(question.places)
     found: list[str] = []
     for hit in hits:
         chunk = hit.chunk
-        here = (Place(chunk.path, chunk.page), Place(chunk.path))
+        here = (RelevantPlace(chunk.path, chunk.page), RelevantPlace(chunk.path))
         place = next((place for place in here if place in wanted), None)
         if place is None:
             found.append(f"passage {chunk.id}")
@@ -273,18 +283,21 @@ def _places_found(question: Question, hits: Sequence[Hit]) -> list[str]:
     return found
 
 
-def missing_places(index: Index, questions: Sequence[Question]) -> list[str]:
+def missing_places(index: Index, questions: Sequence[LabelledQuestion]) -> list[str]:
     """The questions' places that the index has no passage of, each said in a sentence.
 
     Raises UsageError when it has none of them: these are questions to other documents.
     """
     asked = dict.fromkeys(place for question in questions for place in question.places)
     paths = {place.path for place in asked}
-    there: set[Place] = set()
+    there: set[RelevantPlace] = set()
     for row in index.documents():
         if row.path in paths and row.chunks:
             pages = [page.number for page in index.account(row.id) if page.chunks]
-            there |= {Place(row.path), *(Place(row.path, number) for number in pages)}
+            there |= {
+                RelevantPlace(row.path),
+                *(RelevantPlace(row.path, number) for number in pages),
+            }
     if not there & set(asked):
         example = next(iter(asked))
         raise UsageError(

@@ -17,7 +17,7 @@ from typing import Any
 
 from retriever.cache import write_atomically
 from retriever.evaluation.metrics import MEASURES, Judgements, values_over
-from retriever.significance import Comparison, Interval, compare, interval
+from retriever.significance import Interval, PairedComparison, compare, interval
 from retriever.types import UsageError
 
 Values = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -61,7 +61,7 @@ class Run:
             for mode, measures in self.values.items()
         }
 
-    def against_keyword(self) -> dict[str, dict[str, Comparison]]:
+    def against_keyword(self) -> dict[str, dict[str, PairedComparison]]:
         """Every other mode compared with keyword search, measure by measure."""
         if KEYWORD not in self.values:
             return {}
@@ -71,7 +71,7 @@ class Run:
             if mode != KEYWORD
         }
 
-    def against(self, baseline: Run) -> dict[str, dict[str, Comparison]]:
+    def against(self, baseline: Run) -> dict[str, dict[str, PairedComparison]]:
         """Comparisons with `baseline`, for every mode and measure both have.
 
         Raises UsageError when they are of other documents or queries.
@@ -118,7 +118,7 @@ class Run:
         return told
 
 
-def measured(
+def score_rankings(
     rankings: Mapping[str, Mapping[str, Sequence[str]]],
     qrels: Mapping[str, Judgements],
     measures: Sequence[str] = tuple(MEASURES),
@@ -130,7 +130,7 @@ def measured(
     }
 
 
-def comparisons_json(found: Mapping[str, Mapping[str, Comparison]]) -> dict[str, Any]:
+def comparisons_json(found: Mapping[str, Mapping[str, PairedComparison]]) -> dict[str, Any]:
     """Comparisons by mode and measure as plain JSON."""
     return _each(
         found,
@@ -196,7 +196,7 @@ def load(path: Path) -> Run:
 
 def _compared(
     ours: Mapping[str, Mapping[str, float]], theirs: Mapping[str, Mapping[str, float]]
-) -> dict[str, Comparison]:
+) -> dict[str, PairedComparison]:
     """Measure → comparison, query by query."""
     return {
         name: compare(list(values.values()), [theirs[name][query] for query in values])
@@ -217,6 +217,6 @@ __all__ = [
     "comparisons_json",
     "digest",
     "load",
-    "measured",
     "save",
+    "score_rankings",
 ]

@@ -28,7 +28,7 @@ NEIGHBOURS = 10
 TWINS = 0.97
 """Passages with at least this cosine say the same."""
 
-MOST_CLUSTERS = 12
+MAX_CLUSTERS = 12
 _ROUNDS = 25
 _LISTED = 10
 _WORDS = 3
@@ -70,10 +70,10 @@ def survey(catalog: CatalogReader, limit: int = SAMPLE) -> Survey:
         empty = np.zeros((len(chunks), 2), np.float32)
         none = np.zeros(len(chunks), np.int64)
         return Survey(tuple(chunks), empty, none, ("",) * len(chunks), 0.0, (), (), ())
-    vectors = centred(raw)
+    vectors = centre_vectors(raw)
     similar = vectors @ vectors.T
-    places, shown = projected(vectors)
-    clusters = clustered(vectors, _how_many(len(chunks)))
+    places, shown = project_vectors(vectors)
+    clusters = cluster_vectors(vectors, _how_many(len(chunks)))
     counts = occurrences(similar, NEIGHBOURS)
     first = sorted(range(len(chunks)), key=lambda at: (-counts[at], chunks[at].id))[:_LISTED]
     mean = raw.mean(axis=0)
@@ -91,12 +91,12 @@ def survey(catalog: CatalogReader, limit: int = SAMPLE) -> Survey:
     )
 
 
-def centred(raw: Vectors) -> Vectors:
+def centre_vectors(raw: Vectors) -> Vectors:
     """Raw vectors (n, dim) less their mean, at length one; one that is the mean stays zero."""
     return normalise(raw - raw.mean(axis=0), least=1e-6)
 
 
-def projected(vectors: Vectors) -> tuple[Vectors, float]:
+def project_vectors(vectors: Vectors) -> tuple[Vectors, float]:
     """The two principal components (n, 2), and their share of the variance.
 
     Each axis points to where its strongest direction is positive, so that the map is never
@@ -126,10 +126,10 @@ def _principal(cloud: DoubleVectors) -> DoubleVectors:
 
 
 def _how_many(passages: int) -> int:
-    return max(1, min(MOST_CLUSTERS, round(float(np.sqrt(passages / 4)))))
+    return max(1, min(MAX_CLUSTERS, round(float(np.sqrt(passages / 4)))))
 
 
-def clustered(vectors: Vectors, count: int) -> Integers:
+def cluster_vectors(vectors: Vectors, count: int) -> Integers:
     """Which of `count` clusters each unit vector belongs to (n,), the largest cluster first.
 
     Spherical k-means; it begins with the vector nearest to all others, then with those farthest
@@ -215,11 +215,11 @@ __all__ = [
     "SAMPLE",
     "Hub",
     "Survey",
-    "centred",
-    "clustered",
+    "centre_vectors",
+    "cluster_vectors",
     "groups",
     "occurrences",
-    "projected",
+    "project_vectors",
     "survey",
     "telling_words",
 ]

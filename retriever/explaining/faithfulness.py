@@ -24,7 +24,7 @@ WORDS, DRAWS = 5, 10
 
 
 @dataclass(frozen=True, slots=True)
-class Deletion:
+class DeletionTest:
     """What a passage's cosine is without its strongest `words`, and without as many at random.
 
     `before` is the whole passage's, read in the same batch; `random` has one cosine a draw.
@@ -57,7 +57,7 @@ class Deletion:
         }
 
 
-def deletion(
+def deletion_test(
     explanation: Explanation,
     query: Vectors,
     embed: Callable[[Sequence[str]], Vectors],
@@ -66,7 +66,7 @@ def deletion(
     count: int = WORDS,
     draws: int = DRAWS,
     seed: int = 0,
-) -> Deletion:
+) -> DeletionTest:
     """Read the passage without its `count` strongest words, and `draws` times without others.
 
     `query` is the query's raw vector (dim,); `embed` gives the raw vectors (n, dim) of passages
@@ -89,7 +89,7 @@ def deletion(
     texts = [text, *(without(text, [words[at] for at in one]) for one in (strongest, *chosen))]
     vectors = means.passage(embed(texts))
     before, after, *random = (vectors @ means.query(query)).tolist()
-    return Deletion(tuple(words[at] for at in strongest), before, after, tuple(random))
+    return DeletionTest(tuple(words[at] for at in strongest), before, after, tuple(random))
 
 
 def without(text: str, words: Sequence[WordSpan]) -> str:
@@ -104,4 +104,4 @@ def without(text: str, words: Sequence[WordSpan]) -> str:
     return text
 
 
-__all__ = ["DRAWS", "WORDS", "Deletion", "deletion", "without"]
+__all__ = ["DRAWS", "WORDS", "DeletionTest", "deletion_test", "without"]

@@ -29,14 +29,14 @@ from typing import Any
 import numpy as np
 
 from retriever.arrays import DoubleVectors
-from retriever.embedding.attributed import Side, Sides
+from retriever.embedding.attributed import AttributedText, AttributionCache
 from retriever.embedding.word_attribution import MARKS, OTHERS, PROMPT, WordSpan
 from retriever.searching.feedback import Feedback
 from retriever.searching.hybrid import asked_again
 from retriever.searching.options import Mode
-from retriever.searching.rerank import standing
-from retriever.searching.steering import weighed
-from retriever.searching.toc import lowered, only_refers
+from retriever.searching.rerank import rescaled
+from retriever.searching.steering import weigh
+from retriever.searching.toc import demoted, looks_like_toc
 from retriever.storage.backends import Snapshot
 from retriever.storage.calibration import Calibration
 from retriever.text.analyzer import MARK
@@ -50,7 +50,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class WordPair:
     """What a word of the query and a word of the passage bring together."""
 
     query: WordSpan
@@ -113,12 +113,12 @@ class DenseScore:
         rest = float(self.matrix.sum()) - sum(shares.values())
         return {**shares, "constants": rest, "remainder": self.remainder}
 
-    def pairs(self, count: int) -> list[Pair]:
+    def pairs(self, count: int) -> list[WordPair]:
         """The `count` pairs of words that bring most, best first."""
         block = self.matrix[: len(self.query_words), : len(self.passage_words)]
         order = np.argsort(-block, axis=None, kind="stable")[:count]
         return [
-            Pair(self.query_words[i], self.passage_words[j], float(block[i, j]))
+            WordPair(self.query_words[i], self.passage_words[j], float(block[i, j]))
             for i, j in zip(*np.unravel_index(order, block.shape), strict=True)
         ]
 
@@ -223,13 +223,15 @@ class Scale:
                 added = again[at] - own
                 made_of = {"added": added, "std": std, **weight}
                 terms.append(Term(f"{name} feedback", per_unit * added, made_of))
-        if only_refers(chunk.text):
+        if looks_like_toc(chunk.text):
             total = sum(term.value for term in terms)
-            terms.append(Term("contents", lowered(total) - total, {"score": total}))
+            terms.append(Term("contents", demoted(total) - total, {"score": total}))
         return tuple(terms)
 
 
-def dense_score(cosine: float, query: Side, passage: Side, calibration: Calibration) -> DenseScore:
+def dense_score(
+    cosine: float, query: AttributedText, passage: AttributedText, calibration: Calibration
+) -> DenseScore:
     """Take a cosine apart; `calibration` holds the two means that were in it."""
     mu = calibration.query_mean.astype(np.float64)
     nu = calibration.passage_mean.astype(np.float64)
@@ -247,9 +249,9 @@ def _scaled(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVectors, D
     return shared / length, np.vstack([parts, -mean]) / length
 
 
-def explained(
+def explain_chunk(
     snapshot: Snapshot,
-    sides: Sides,
+    sides: AttributionCache,
     query: str,
     chunk: Chunk,
     mode: Mode,
@@ -268,9 +270,9 @@ def explained(
     return asked.explain(sides, chunk)
 
 
-def explained_hit(
+def explain_hit(
     snapshot: Snapshot,
-    sides: Sides,
+    sides: AttributionCache,
     query: str,
     hit: Hit,
     *,
@@ -301,12 +303,12 @@ class _Asked:
     query: str
     keywords: str
     mode: Mode
-    side: Side | None
+    side: AttributedText | None
     tolerant: bool
     again: Feedback | None
     scale: Scale
 
-    def explain(self, sides: Sides, chunk: Chunk) -> Explanation:
+    def explain(self, sides: AttributionCache, chunk: Chunk) -> Explanation:
         """A passage's score, before reranking."""
         dense, keyword, score = None, None, None
         if self.side is not None and self.side.raw is not None:
@@ -316,7 +318,7 @@ class _Asked:
         if self.scale.keyword is not None:
             scores = self.snapshot.keyword_scores(self.keywords, [chunk.id], tolerant=self.tolerant)
             score = float(scores[0])
-            keyword = self.snapshot.keyword_breakdown(
+            keyword = self.snapshot.explain_bm25(
                 self.keywords,
                 chunk.id,
                 tolerant=self.tolerant,
@@ -339,7 +341,7 @@ class _Asked:
 
 def _asked(
     snapshot: Snapshot,
-    sides: Sides,
+    sides: AttributionCache,
     query: str,
     mode: Mode,
     *,
@@ -349,7 +351,7 @@ def _asked(
 ) -> _Asked:
     side, keywords = None, query
     if mode is not Mode.KEYWORD:
-        side, keywords = weighed(query, sides.query(query), weights)
+        side, keywords = weigh(query, sides.query(query), weights)
     vector = None if side is None else side.raw
     again = None
     if feedback and mode is Mode.HYBRID and vector is not None:
@@ -391,7 +393,7 @@ def _reranked(asked: _Asked, before: float, hit: Hit, first: Sequence[Hit]) -> l
         for one in ordered
     ]
     judged = [one.rerank for one in ordered if one.rerank is not None]
-    after = float(standing(np.array(scores), np.array(judged))[at])
+    after = float(rescaled(np.array(scores), np.array(judged))[at])
     return [Term("rerank", after - before, {**made_of, "score": before})]
 
 
@@ -443,10 +445,10 @@ __all__ = [
     "MEAN",
     "DenseScore",
     "Explanation",
-    "Pair",
     "Scale",
     "Term",
+    "WordPair",
     "dense_score",
-    "explained",
-    "explained_hit",
+    "explain_chunk",
+    "explain_hit",
 ]

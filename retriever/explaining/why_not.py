@@ -27,7 +27,7 @@ Ranking = Callable[[int, Filter | None], list[Hit]]
 """How many, under which filter → the best passages, each by itself."""
 
 
-class Fate(StrEnum):
+class Outcome(StrEnum):
     """What became of a document in a search."""
 
     SHOWN = "shown"
@@ -50,7 +50,7 @@ class WhyNot:
     """
 
     path: str
-    fate: Fate
+    fate: Outcome
     sentence: str
     best: Hit | None = None
     above: tuple[Hit, ...] = ()
@@ -91,10 +91,10 @@ def why_not(
         return _absent(path, _named(path, catalog.unread()))
     chunks = catalog.chunks(row.id)
     if not chunks:
-        return WhyNot(row.path, Fate.EMPTY, _without_text(catalog, row))
+        return WhyNot(row.path, Outcome.EMPTY, _without_text(catalog, row))
     failing = _failing(row, chunks, conditions)
     if failing:
-        return WhyNot(row.path, Fate.FILTERED, f"left out by {', '.join(failing)}")
+        return WhyNot(row.path, Outcome.FILTERED, f"left out by {', '.join(failing)}")
     among = _shown_as(row, shown)
     if among is not None:
         return among
@@ -115,9 +115,9 @@ def _named(path: str, rows: Sequence[Named]) -> Named | None:
 def _absent(path: str, unread: UnreadFile | None) -> WhyNot:
     if unread is None:
         sentence = "not in this index: it was never indexed, or is deleted; wva index adds files"
-        return WhyNot(path, Fate.UNKNOWN, sentence)
+        return WhyNot(path, Outcome.UNKNOWN, sentence)
     said = f": {unread.reason}" if unread.reason else ""
-    return WhyNot(unread.path, Fate.UNREAD, f"not indexed, {unread.status.value}{said}")
+    return WhyNot(unread.path, Outcome.UNREAD, f"not indexed, {unread.status.value}{said}")
 
 
 def _without_text(catalog: CatalogReader, row: DocumentRow) -> str:
@@ -145,13 +145,13 @@ def _shown_as(row: DocumentRow, shown: Sequence[Hit]) -> WhyNot | None:
     for hit in shown:
         if hit.chunk.document_id == row.id:
             sentence = f"it is there: result {hit.rank}"
-            return WhyNot(row.path, Fate.SHOWN, sentence, hit, tuple(shown[: hit.rank - 1]))
+            return WhyNot(row.path, Outcome.SHOWN, sentence, hit, tuple(shown[: hit.rank - 1]))
     for hit in shown:
         if any(chunk.document_id == row.id for chunk in hit.also):
             sentence = (
                 f"it says the same as result {hit.rank}, {hit.chunk.path}, and is named there"
             )
-            return WhyNot(row.path, Fate.FOLDED, sentence, None, tuple(shown))
+            return WhyNot(row.path, Outcome.FOLDED, sentence, None, tuple(shown))
     return None
 
 
@@ -168,19 +168,19 @@ def _placed(
     own = equals("document_id", row.id)
     best = next(iter(ranking(1, own if where is None else where & own)), None)
     if best is None:
-        return WhyNot(row.path, Fate.WORDLESS, "no word of the query occurs in it")
+        return WhyNot(row.path, Outcome.WORDLESS, "no word of the query occurs in it")
     rank, documents = _rank(row, ranking, where)
     best = Hit(rank, best.score, best.chunk, best.dense, best.keyword, match=best.match)
     place = f"rank {rank:,} of all passages" if rank else f"below rank {DEEPEST:,}"
     scored = f"its best passage has {place}, with score {best.score:.3f}"
     if least is not None and (best.match or 0.0) < least:
         sentence = f"it does not match well enough: {best.match or 0:.2f}, and {least:.2f} is asked"
-        return WhyNot(row.path, Fate.WEAK, sentence, best, tuple(shown))
+        return WhyNot(row.path, Outcome.WEAK, sentence, best, tuple(shown))
     others = (
         f"; {documents:,} other document{'s' * (documents != 1)} come before it" if rank else ""
     )
     last = f"; the last result shown has {shown[-1].score:.3f}" if shown else ""
-    return WhyNot(row.path, Fate.BEATEN, scored + others + last, best, tuple(shown))
+    return WhyNot(row.path, Outcome.BEATEN, scored + others + last, best, tuple(shown))
 
 
 def _rank(row: DocumentRow, ranking: Ranking, where: Filter | None) -> tuple[int, int]:
@@ -199,7 +199,7 @@ def _rank(row: DocumentRow, ranking: Ranking, where: Filter | None) -> tuple[int
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TermDifference:
     """One number of two explanations; 0 where one has none."""
 
     name: str
@@ -221,9 +221,9 @@ class Difference:
 
     first: Explanation
     second: Explanation
-    terms: tuple[Row, ...]
-    words: tuple[Row, ...]
-    keywords: tuple[Row, ...]
+    terms: tuple[TermDifference, ...]
+    words: tuple[TermDifference, ...]
+    keywords: tuple[TermDifference, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, without the explanations themselves."""
@@ -250,10 +250,10 @@ def difference(first: Explanation, second: Explanation) -> Difference:
     if (first.query, first.mode) != (second.query, second.mode):
         raise UsageError("only two results of one query, in one mode, can be compared")
     one, two = first.dense, second.dense
-    words: list[Row] = []
+    words: list[TermDifference] = []
     if one is not None and two is not None:
         values = zip(one.query_words, one.by_query_word, two.by_query_word, strict=True)
-        words = [Row(word.word, float(a), float(b)) for word, a, b in values]
+        words = [TermDifference(word.word, float(a), float(b)) for word, a, b in values]
     return Difference(
         first,
         second,
@@ -270,14 +270,14 @@ def difference(first: Explanation, second: Explanation) -> Difference:
 
 def _rows(
     first: Sequence[tuple[str, float]], second: Sequence[tuple[str, float]]
-) -> tuple[Row, ...]:
+) -> tuple[TermDifference, ...]:
     one, two = dict(first), dict(second)
-    rows = [Row(name, one.get(name, 0.0), two.get(name, 0.0)) for name in {**one, **two}]
+    rows = [TermDifference(name, one.get(name, 0.0), two.get(name, 0.0)) for name in {**one, **two}]
     return tuple(sorted(rows, key=_size))
 
 
-def _size(row: Row) -> float:
+def _size(row: TermDifference) -> float:
     return -abs(row.difference)
 
 
-__all__ = ["DEEPEST", "Difference", "Fate", "Row", "WhyNot", "difference", "why_not"]
+__all__ = ["DEEPEST", "Difference", "Outcome", "TermDifference", "WhyNot", "difference", "why_not"]

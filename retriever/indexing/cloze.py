@@ -13,7 +13,7 @@ from hashlib import sha256
 from itertools import pairwise
 
 from retriever.text.analyzer import count_words
-from retriever.text.structure import sentences, trimmed
+from retriever.text.structure import sentences, trim
 from retriever.types import Span
 
 _SENTENCE_WORDS = range(6, 41)
@@ -21,7 +21,7 @@ _REST_WORDS = 25  # so many words must stay in the passage
 _STOP = re.compile(r"[.!?]\s")
 
 
-def taken_out(text: str) -> Iterator[tuple[str, str]]:
+def cloze_questions(text: str) -> Iterator[tuple[str, str]]:
     """Sentences that can be asked, each with the text without it; in an order by chance."""
     spans = _sentences(text)
     random.Random(by_chance(text)).shuffle(spans)  # noqa: S311  (not a secret)
@@ -43,7 +43,7 @@ def _sentences(text: str) -> list[Span]:
     if not text.islower():
         return sentences(text)
     starts = [0, *(found.end() for found in _STOP.finditer(text))]
-    spans = (trimmed(text, *pair) for pair in pairwise([*starts, len(text)]))
+    spans = (trim(text, *pair) for pair in pairwise([*starts, len(text)]))
     return [span for span in spans if span.start < span.end]
 
 
@@ -52,4 +52,4 @@ def by_chance(name: str) -> str:
     return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-__all__ = ["by_chance", "taken_out"]
+__all__ = ["by_chance", "cloze_questions"]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from retriever.arrays import Vectors
-from retriever.indexing.cloze import taken_out
+from retriever.indexing.cloze import cloze_questions
 from retriever.significance import Verdict, compare
 from retriever.storage.backends import Snapshot
 from retriever.text.analyzer import passage_terms
@@ -28,7 +28,7 @@ from retriever.types import Chunk
 ITEMS = 64
 """So many sentences are taken out."""
 
-FEWEST_ITEMS = 20
+MIN_ITEMS = 20
 """Of fewer nothing is concluded."""
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)
@@ -57,12 +57,12 @@ def items(snapshot: Snapshot) -> list[Item]:
     """The sentences to ask, none if there are too few; always the same of the same passages."""
     found: dict[str, Item] = {}
     for chunk in snapshot.catalog.sample_chunks(4 * ITEMS):
-        for sentence, rest in taken_out(chunk.text):
+        for sentence, rest in cloze_questions(chunk.text):
             found.setdefault(sentence, Item(chunk, sentence, rest))
             break
         if len(found) == ITEMS:
             break
-    return list(found.values()) if len(found) >= FEWEST_ITEMS else []
+    return list(found.values()) if len(found) >= MIN_ITEMS else []
 
 
 def fit(

@@ -40,7 +40,7 @@ BATCH_TOKENS = 16_384
 FIRST_BATCH_TOKENS = 2_048
 """The first batch is small, so that something can be found soon."""
 
-MOST_WAITING = 256
+MAX_WAITING = 256
 """So many documents, or as much text as a batch has, wait for their vectors at most."""
 
 BLOCK = 16
@@ -218,7 +218,7 @@ class Ingest:
         """Let a document wait for its vectors, or release all that wait."""
         self._waiting.append(waiting)
         self._held += sum(len(page.text) for page in waiting.pages)
-        too_many = len(self._waiting) >= MOST_WAITING or self._held > CHARACTERS * BATCH_TOKENS
+        too_many = len(self._waiting) >= MAX_WAITING or self._held > CHARACTERS * BATCH_TOKENS
         if not self._inputs or too_many:
             self._flush()
 
@@ -300,7 +300,7 @@ def is_fitted(catalog: CatalogReader) -> bool:
     ):
         return False
     # An index that was made before there were backgrounds has none.
-    known = background.Background.from_json(catalog.background())
+    known = background.MatchScale.from_json(catalog.background())
     return known is not None or not any(row.chunks for row in rows)
 
 

@@ -22,7 +22,7 @@ from retriever.types import Document, Page, PageState, Scan
 PICTURES = frozenset([PageState.SCANNED, PageState.GARBLED])
 """States of pages whose pictures an OCR may read."""
 
-_MOST_PLACES = 20
+_MAX_PLACES = 20
 _GONE = "its text was recognised before the file changed, and is missing now"
 
 
@@ -80,8 +80,8 @@ class Loss:
         if not self.pages:
             return ""
         places = [page.label or f"page {page.number or 1}" for page in self.pages]
-        more = len(places) - _MOST_PLACES
-        named = ", ".join(places[:_MOST_PLACES]) + (f" and {more} more" if more > 0 else "")
+        more = len(places) - _MAX_PLACES
+        named = ", ".join(places[:_MAX_PLACES]) + (f" and {more} more" if more > 0 else "")
         return f"text recognised before on {named} is missing now: {self.advice}"
 
     def noted_in(self, document: Document) -> Document:

@@ -24,10 +24,10 @@ from retriever.storage.catalog import CATALOG_FILE, LOCK_FILE
 from retriever.storage.catalog.lock import WriterLock
 from retriever.types import IndexStateError, ReadError, UsageError
 
-LONGEST_NAME = 60  # characters of a collection's name
+MAX_NAME = 60  # characters of a collection's name
 _DEEPEST = 8  # folders of an archive that are made, one in the other
-_MOST_TOLD = 5  # files of an archive that are refused, each in a sentence
-_LONGEST_FILE = 180  # bytes of a file's name: file systems take 255, a number may be added
+_MAX_TOLD = 5  # files of an archive that are refused, each in a sentence
+_MAX_FILE = 180  # bytes of a file's name: file systems take 255, a number may be added
 
 _NAME = re.compile(r"\w[\w .()+-]*")
 # What no file system should be asked to keep, and what turns the writing direction around.
@@ -68,8 +68,8 @@ def checked_name(name: str, home: Path) -> str:
     name = " ".join(name.split())
     if not name:
         raise UsageError("the collection needs a name")
-    if len(name) > LONGEST_NAME:
-        raise UsageError(f"the name is longer than {LONGEST_NAME} characters; take a shorter one")
+    if len(name) > MAX_NAME:
+        raise UsageError(f"the name is longer than {MAX_NAME} characters; take a shorter one")
     if not _NAME.fullmatch(name) or name.endswith(".") or name.lower() in _RESERVED:
         raise UsageError(
             f"{name!r} cannot be a collection's name: begin with a letter or digit, and use "
@@ -202,9 +202,9 @@ def keep_archive(folder: Path, name: str, data: bytes) -> Kept:
             count += 1
         except ReadError as error:
             refused.append(f"{file.path!r} in {name!r} {error}; it was not kept")
-    if len(refused) > _MOST_TOLD:
-        more = len(refused) - _MOST_TOLD
-        refused[_MOST_TOLD:] = [f"{more:,} more files in {name!r} were not kept"]
+    if len(refused) > _MAX_TOLD:
+        more = len(refused) - _MAX_TOLD
+        refused[_MAX_TOLD:] = [f"{more:,} more files in {name!r} were not kept"]
     if foreign:
         files = "file" if foreign == 1 else "files"
         refused.append(f"{foreign:,} {files} in {name!r} not kept: of no format that is read")
@@ -284,7 +284,7 @@ def safe_name(name: str) -> str:
         stem, dot, ending = clean, "", ""
     if stem.lower() in _RESERVED or not stem:
         stem = f"_{stem}"
-    room = _LONGEST_FILE - len((dot + ending).encode())
+    room = _MAX_FILE - len((dot + ending).encode())
     return stem.encode()[:room].decode("utf-8", "ignore").rstrip(" .") + dot + ending
 
 

@@ -14,7 +14,13 @@ from typing import Any
 
 from retriever import __version__
 from retriever.cache import cache_folder
-from retriever.embedding.models.devices import Machine, choose, gigabytes, look, measure_precisions
+from retriever.embedding.models.devices import (
+    Machine,
+    choose,
+    gigabytes,
+    inspect_machine,
+    measure_precisions,
+)
 from retriever.embedding.models.presets import PRESETS
 from retriever.reading import extras
 from retriever.reading.pictures import tesseract
@@ -90,7 +96,7 @@ def _sqlite(problems: list[str]) -> dict[str, Any]:
 
 
 def _model(problems: list[str], *, measure: bool) -> dict[str, Any]:
-    machine = look()
+    machine = inspect_machine()
     try:
         place = choose(DEFAULT_MODEL, PRESETS[DEFAULT_MODEL].parameters, machine)
     except ModelError as error:

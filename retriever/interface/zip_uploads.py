@@ -17,16 +17,16 @@ from dataclasses import dataclass
 
 from retriever.types import ReadError, UsageError
 
-MOST_FILES = 5_000
+MAX_FILES = 5_000
 """Files of one archive."""
 
-MOST_BYTES = 2_000_000_000
+MAX_BYTES = 2_000_000_000
 """Bytes of all its files together, unpacked."""
 
 _BYTES_LISTED = 1_000  # of one file in the list: its name and what goes with it
 _END, _LOCATOR, _END_64 = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
 _END_SIZE, _LOCATOR_SIZE, _END_64_SIZE = 22, 20, 56
-_LONGEST_COMMENT = 65_535
+_MAX_COMMENT = 65_535
 _DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -68,18 +68,18 @@ def unpacked(name: str, data: bytes) -> Iterator[Packed]:
     Folders, links, and what is hidden (as `.DS_Store` is) are passed over. Raises UsageError for an
     archive that is damaged, or would be too much.
     """
-    if _length_of_list(data) > MOST_FILES * _BYTES_LISTED:
-        raise UsageError(f"{name!r} lists more than {MOST_FILES:,} files; split it")
+    if _length_of_list(data) > MAX_FILES * _BYTES_LISTED:
+        raise UsageError(f"{name!r} lists more than {MAX_FILES:,} files; split it")
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (*_DAMAGED, struct.error):
         raise UsageError(f"{name!r} is not a ZIP archive, or damaged; it was not kept") from None
     with archive:
         inside = [info for info in archive.infolist() if _is_wanted(info)]
-        if len(inside) > MOST_FILES:
-            raise UsageError(f"{name!r} holds more than {MOST_FILES:,} files; split it")
-        if sum(info.file_size for info in inside) > MOST_BYTES:
-            most = f"{MOST_BYTES // 1_000_000:,} MB"
+        if len(inside) > MAX_FILES:
+            raise UsageError(f"{name!r} holds more than {MAX_FILES:,} files; split it")
+        if sum(info.file_size for info in inside) > MAX_BYTES:
+            most = f"{MAX_BYTES // 1_000_000:,} MB"
             raise UsageError(f"{name!r} holds more than {most} when it is unpacked; split it")
         for info in inside:
             yield Packed(info.filename, info.file_size, info, archive)
@@ -100,7 +100,7 @@ def _length_of_list(data: bytes) -> int:
     """
     at = len(data) - _END_SIZE
     if not (data[at:].startswith(_END) and data.endswith(b"\0\0")):
-        at = data.rfind(_END, max(0, at - _LONGEST_COMMENT))
+        at = data.rfind(_END, max(0, at - _MAX_COMMENT))
     if at < 0 or at + _END_SIZE > len(data):
         return 0
     length: int = struct.unpack_from("<L", data, at + 12)[0]
@@ -110,4 +110,4 @@ def _length_of_list(data: bytes) -> int:
     return length
 
 
-__all__ = ["MOST_BYTES", "MOST_FILES", "Packed", "is_archive", "unpacked"]
+__all__ = ["MAX_BYTES", "MAX_FILES", "Packed", "is_archive", "unpacked"]

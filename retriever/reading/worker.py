@@ -30,7 +30,7 @@ from retriever.reading.subprocess_reader import (
 )
 from retriever.types import ReadError
 
-MOST_WRITTEN = 2_000_000_000
+MAX_WRITTEN = 2_000_000_000
 """Bytes of one file that a reader may write, such as a picture for an OCR."""
 
 
@@ -103,7 +103,7 @@ def _limit_self(memory: int) -> str:
             "SC_PAGE_SIZE"
         )
         ulimits.MEMORY.lower(used + memory)
-    ulimits.WRITTEN.lower(MOST_WRITTEN)
+    ulimits.WRITTEN.lower(MAX_WRITTEN)
     ulimits.CORE.lower(0)
     ulimits.warn_before_kill()
     return hint

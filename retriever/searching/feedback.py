@@ -47,14 +47,14 @@ _BLOCK = 32  # terms are counted together
 class Feedback:
     """A query as it is asked the second time.
 
-    `vector`: raw, (dim,). `towards` (dim,) is what the query's calibrated vector was added to, so
+    `vector`: raw, (dim,). `centroid` (dim,) is what the query's calibrated vector was added to, so
     that a passage x's cosine with `vector` is its cosine with the query plus `towards · x`, both
     over `length`.
     """
 
     expansion: Expansion
     vector: Vectors
-    towards: Vectors
+    centroid: Vectors
     length: float
 
 
@@ -112,17 +112,17 @@ def _values(
     return value
 
 
-def drawn(
+def rocchio(
     query: Vectors, nearest: Vectors, means: Calibration, share: float = SHARE
 ) -> tuple[Vectors, Vectors, float]:
     """A raw query (dim,) drawn towards calibrated vectors (n, dim): `Feedback`'s last three."""
     own = means.query(query)
-    towards = normalise(nearest.mean(axis=0)) * np.float32(share / (1 - share))
-    both = own + towards
+    centroid = normalise(nearest.mean(axis=0)) * np.float32(share / (1 - share))
+    both = own + centroid
     length = float(np.linalg.norm(both))
     if length == 0:
         return query, np.zeros_like(own), 1.0
-    return means.raw_query(both / np.float32(length)), towards, length
+    return means.raw_query(both / np.float32(length)), centroid, length
 
 
 __all__ = [
@@ -131,7 +131,7 @@ __all__ = [
     "SHARE",
     "WORDS",
     "Feedback",
-    "drawn",
     "expansion",
     "passages_for",
+    "rocchio",
 ]

@@ -16,18 +16,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from retriever.searching.near_duplicates import Seen, print_of
+from retriever.searching.near_duplicates import FingerprintIndex, fingerprint
 from retriever.storage.backends import CatalogReader
 from retriever.types import Chunk, Excerpt, Hit
 
 Ranking = Callable[[int], list[Hit]]
 """A number n → the n best passages, best first; fewer if there are no more."""
 
-MOST_PARTS = 3
+MAX_PARTS = 3
 """Passages joined into one result: more is no passage any more, it is a chapter."""
 
 
-def gathered(ranking: Ranking, count: int, catalog: CatalogReader) -> list[Hit]:
+def group(ranking: Ranking, count: int, catalog: CatalogReader) -> list[Hit]:
     """The first `count` results of a ranking; fewer only if there are no more passages."""
     gathering = _Gathering(catalog, count)
     taken, asked = 0, 2 * count
@@ -61,7 +61,7 @@ def satisfying(
         asked *= 2
 
 
-def widened(hit: Hit, count: int, catalog: CatalogReader) -> Hit:
+def with_context(hit: Hit, count: int, catalog: CatalogReader) -> Hit:
     """The hit with the text of `count` passages more before and behind it, as far as there are.
 
     Only what can be read on from it is added: passages of its own page, the next, the one before.
@@ -116,7 +116,7 @@ class _Gathering:
         self.results: list[_Result] = []
         self._catalog = catalog
         self._count = count
-        self._seen: Seen[_Result] = Seen()
+        self._seen: FingerprintIndex[_Result] = FingerprintIndex()
         self._ids: set[str] = set()
         self._by_document: dict[str, list[_Result]] = {}
         self._orders: dict[str, dict[str, int]] = {}
@@ -126,7 +126,7 @@ class _Gathering:
         chunk = hit.chunk
         if chunk.id in self._ids:  # the index has changed between two looks at it
             return True
-        known = print_of(chunk.text)
+        known = fingerprint(chunk.text)
         if (original := self._seen.owner(known)) is not None:
             original.also.append(chunk)
         else:
@@ -163,10 +163,10 @@ class _Gathering:
         here = self._place(chunk)
         owner: _Result | None = None
         for result in [one for one in same if _adjoins(one, here, chunk)]:
-            if owner is None and len(result.parts) < MOST_PARTS:
+            if owner is None and len(result.parts) < MAX_PARTS:
                 owner = result
                 owner.parts[here] = chunk
-            elif owner and len(owner.parts) + len(result.parts) <= MOST_PARTS:
+            elif owner and len(owner.parts) + len(result.parts) <= MAX_PARTS:
                 self._merge(owner, result)
         return owner
 
@@ -220,4 +220,4 @@ def _of_one_page(
     return [Excerpt(page, label, start, end, whole.text[start:end])]
 
 
-__all__ = ["MOST_PARTS", "Ranking", "gathered", "neighbours", "satisfying", "widened"]
+__all__ = ["MAX_PARTS", "Ranking", "group", "neighbours", "satisfying", "with_context"]

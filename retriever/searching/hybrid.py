@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from retriever.arrays import DoubleScores, Scores, Vectors
-from retriever.searching.feedback import NEAREST, SHARE, Feedback, drawn, expansion, passages_for
+from retriever.searching.feedback import NEAREST, SHARE, Feedback, expansion, passages_for, rocchio
 from retriever.searching.options import Mode, as_mode, check_count
 from retriever.searching.query_syntax import says_something
-from retriever.searching.toc import only_refers, ranked
+from retriever.searching.toc import looks_like_toc, ranked
 from retriever.storage.backends import ScoredIds, Snapshot
 from retriever.storage.filters import Filter
 from retriever.text.analyzer import query_terms
@@ -105,7 +105,7 @@ def asked_again(
         total,
         share,
     )
-    return Feedback(added, *drawn(vector, nearest, snapshot.calibration, share))
+    return Feedback(added, *rocchio(vector, nearest, snapshot.calibration, share))
 
 
 def _own_scores(
@@ -235,7 +235,7 @@ class _Question:
         hits: list[Hit] = []
         seen: set[str] = set()
         found = (
-            (ranking.scores[at], only_refers(chunk.text), (at, chunk))
+            (ranking.scores[at], looks_like_toc(chunk.text), (at, chunk))
             for at, chunk in self._chunks(ranking.ids[: ranking.settled], BLOCK if by_file else k)
         )
         for score, (at, chunk) in ranked(found, complete=ranking.exhausted):

@@ -57,12 +57,12 @@ CANDIDATES = 200
 KEYWORD_WEIGHT = 2.0
 """Subjects alone make a cosine; a question's own words are harder to come by."""
 
-_LEAST_SPREAD = 0.02
+_MIN_SPREAD = 0.02
 """Of a side that tells no background question from another: its scores go up to 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class Background:
+class MatchScale:
     """The best scores of questions without an answer: sorted, (questions,) each.
 
     `dense` and `keyword` are means and deviations too (`scales`): what the hybrid sum is made with.
@@ -80,9 +80,9 @@ class Background:
     def match(self, dense: float | None, keyword: float | None) -> float:
         """The share of the questions whose best passage scores lower: in [0, 1).
 
-        `dense` is a cosine, `keyword` what `strength` gives; None for a side that was not asked.
-        The hit's own question counts as one of them, so that a question without an answer reaches
-        a match of `m` with a probability of at most 1 - m. NaN is 0.
+        `dense` is a cosine, `keyword` what `normalised_bm25` gives; None for a side that was not
+        asked. The hit's own question counts as one of them, so that a question without an answer
+        reaches a match of `m` with a probability of at most 1 - m. NaN is 0.
         """
         if dense is None and keyword is None:
             return 0.0
@@ -107,7 +107,7 @@ class Background:
         return {"version": VERSION, **{name: list(values) for name, values in scores.items()}}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any] | None) -> Background | None:
+    def from_json(cls, value: Mapping[str, Any] | None) -> MatchScale | None:
         """The background that `to_json` wrote; None for none, or one of another version."""
         if value is None or value.get("version") != VERSION:
             return None
@@ -119,7 +119,7 @@ def general_questions() -> list[str]:
     return GENERAL_QUESTIONS.read_text("utf-8").splitlines()
 
 
-def fit(snapshot: Snapshot, questions: Sequence[str], vectors: Vectors) -> Background:
+def fit(snapshot: Snapshot, questions: Sequence[str], vectors: Vectors) -> MatchScale:
     """The background of an index with its means as they are; `vectors` are raw, (questions, dim).
 
     It depends on the passages alone, not on their order.
@@ -129,25 +129,26 @@ def fit(snapshot: Snapshot, questions: Sequence[str], vectors: Vectors) -> Backg
     keyword = _sorted(_best(strengths) for _, strengths in asked)
     scales = _scale(dense), _scale(keyword)
     hybrid = _sorted(_best(_sum_of(*sides, *scales)) for sides in asked)
-    return Background(dense, keyword, hybrid)
+    return MatchScale(dense, keyword, hybrid)
 
 
-def matched(hits: Sequence[Hit], background: Background | None, most: float) -> list[Hit]:
-    """The hits with their `match`; `most` is the query's `Snapshot.keyword_most`.
+def with_match(hits: Sequence[Hit], background: MatchScale | None, most: float) -> list[Hit]:
+    """The hits with their `match`; `most` is the query's `Snapshot.max_bm25`.
 
     Without a background, or with an empty one, they stay as they are.
     """
     if background is None or not background.questions:
         return list(hits)
     return [
-        replace(hit, match=background.match(hit.dense, strength(hit.keyword, most))) for hit in hits
+        replace(hit, match=background.match(hit.dense, normalised_bm25(hit.keyword, most)))
+        for hit in hits
     ]
 
 
-def strength(keyword: float | None, most: float) -> float | None:
+def normalised_bm25(keyword: float | None, most: float) -> float | None:
     """A BM25 score over the root of the most there could be, None for none; 0 of nothing is 0.
 
-    >>> strength(3.0, 16.0), strength(0.0, 0.0), strength(None, 16.0)
+    >>> normalised_bm25(3.0, 16.0), strength(0.0, 0.0), strength(None, 16.0)
     (0.75, 0.0, None)
     """
     if keyword is None:
@@ -157,7 +158,7 @@ def strength(keyword: float | None, most: float) -> float | None:
 
 def matching(
     snapshot: Snapshot,
-    background: Background,
+    background: MatchScale,
     least: float,
     vector: Vectors | None,
     query: str | None,
@@ -169,8 +170,8 @@ def matching(
     """The ids of all chunks that the filter lets through and whose match is at least `least`.
 
     `vector`: the query's raw one, (dim,), None in keyword mode; `query` is None in dense mode;
-    `most` as in `matched`. A chunk among neither side's `depth` best has at most the last scores of
-    both (see `retriever.searching.hybrid.search` for stores that are not exact), and the match
+    `most` as in `with_match`. A chunk among neither side's `depth` best has at most the last scores
+    of both (see `retriever.searching.hybrid.search` for stores that are not exact), and the match
     grows with each: the depth grows until these are too low.
     """
     depth = CANDIDATES
@@ -181,7 +182,7 @@ def matching(
         )
         if _complete(dense, keyword, depth):
             break
-        reach = strength(_last(keyword, depth), most)
+        reach = normalised_bm25(_last(keyword, depth), most)
         if background.match(_last(dense, depth), reach) < least:
             break
         depth *= 4
@@ -196,7 +197,7 @@ def matching(
     return {
         chunk_id
         for chunk_id, cosine, score in zip(ids, cosines, words, strict=True)
-        if background.match(cosine, strength(score, most)) >= least
+        if background.match(cosine, normalised_bm25(score, most)) >= least
     }
 
 
@@ -233,7 +234,7 @@ def _asked(snapshot: Snapshot, question: str, vector: Vectors) -> tuple[DoubleSc
     ids = list(dict.fromkeys([*dense.ids, *keyword.ids]))
     cosines = _of(ids, dense, CANDIDATES, partial(snapshot.dense_scores, vector))
     scores = _of(ids, keyword, CANDIDATES, partial(snapshot.keyword_scores, question))
-    most = snapshot.keyword_most(question)
+    most = snapshot.max_bm25(question)
     return cosines, scores / sqrt(most) if most > 0 else np.zeros(len(ids))
 
 
@@ -264,7 +265,7 @@ def _scale(scores: Sequence[float]) -> tuple[float, float]:
     """Mean and deviation of the background's best scores."""
     if not scores:
         return 0.0, 1.0
-    return float(np.mean(scores)), max(_LEAST_SPREAD, float(np.std(scores)))
+    return float(np.mean(scores)), max(_MIN_SPREAD, float(np.std(scores)))
 
 
 def _sum_of(
@@ -283,12 +284,12 @@ __all__ = [
     "MATCH",
     "NOTHING_MATCHES",
     "UNCERTAIN",
-    "Background",
+    "MatchScale",
     "fit",
     "general_questions",
-    "matched",
     "matching",
+    "normalised_bm25",
     "nothing_matches",
-    "strength",
     "verdict",
+    "with_match",
 ]

@@ -23,7 +23,7 @@ POOL = 5
 """So many candidates for each result are looked at."""
 
 
-def most_marginal(
+def mmr(
     relevance: Sequence[float] | NDArray[np.floating], vectors: Vectors, k: int, weight: float
 ) -> list[int]:
     """The places of `k` candidates in the order they are chosen.
@@ -31,7 +31,7 @@ def most_marginal(
     `relevance` (n,) larger is better, `vectors` (n, dim) of any length, `weight` λ in [0, 1].
 
     >>> vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    >>> most_marginal([0.9, 0.8, 0.5], vectors, 3, 0.5)
+    >>> mmr([0.9, 0.8, 0.5], vectors, 3, 0.5)
     [0, 2, 1]
     """
     wanted = np.asarray(relevance, dtype=np.float64)
@@ -49,7 +49,7 @@ def most_marginal(
     return chosen
 
 
-def diversified(hits: Sequence[Hit], vectors: Vectors, k: int, diversity: float) -> list[Hit]:
+def diversify(hits: Sequence[Hit], vectors: Vectors, k: int, diversity: float) -> list[Hit]:
     """`k` of the hits, best first, chosen with λ = 1 - `diversity`; `vectors` (n, dim) are theirs.
 
     Relevance is the score, from 0 for the worst hit to 1 for the best, so that it is of the size of
@@ -61,8 +61,8 @@ def diversified(hits: Sequence[Hit], vectors: Vectors, k: int, diversity: float)
     relevance = scores - scores.min() if len(scores) else scores
     if relevance.any():
         relevance /= relevance.max()
-    chosen = most_marginal(relevance, vectors, k, 1 - diversity)
+    chosen = mmr(relevance, vectors, k, 1 - diversity)
     return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
 
-__all__ = ["POOL", "diversified", "most_marginal"]
+__all__ = ["POOL", "diversify", "mmr"]

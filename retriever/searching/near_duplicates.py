@@ -56,13 +56,13 @@ _CONTRACTED = re.compile(r"n['\u2019]t\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Print:
+class Fingerprint:
     """What two texts are compared by: runs of words, and particulars in order, NUL around each."""
 
     runs: frozenset[tuple[str, ...]]
     particulars: str
 
-    def repeats(self, other: Print) -> bool:
+    def repeats(self, other: Fingerprint) -> bool:
         """Whether this text is a near-duplicate of the other (see the module's docstring)."""
         if self.particulars not in other.particulars:
             return False
@@ -75,14 +75,14 @@ class Print:
 
 
 @lru_cache(maxsize=256)  # the same passages are found again and again
-def print_of(text: str) -> Print:
+def fingerprint(text: str) -> Fingerprint:
     r"""A text's print.
 
-    >>> print_of("Pay 5 EUR now.").repeats(print_of("pay 5 EUR, now"))
+    >>> fingerprint("Pay 5 EUR now.").repeats(fingerprint("pay 5 EUR, now"))
     False
-    >>> print_of("We must pay 5 EUR now.").repeats(print_of("We must pay 5 EUR,\nnow!"))
+    >>> fingerprint("We must pay 5 EUR now.").repeats(fingerprint("We must pay 5 EUR,\nnow!"))
     True
-    >>> print_of("We must pay 5 EUR now.").repeats(print_of("We must pay 6 EUR now."))
+    >>> fingerprint("We must pay 5 EUR now.").repeats(fingerprint("We must pay 6 EUR now."))
     False
     """
     plain = _BROKEN.sub("", unicodedata.normalize("NFKC", _CONTRACTED.sub(" not", text)))
@@ -96,7 +96,7 @@ def print_of(text: str) -> Print:
         words = [text.strip()]
     count = max(1, len(words) - _RUN + 1)
     runs = frozenset(tuple(words[at : at + _RUN]) for at in range(count))
-    return Print(runs, "\0".join(["", *particulars, ""]))
+    return Fingerprint(runs, "\0".join(["", *particulars, ""]))
 
 
 def _scan(text: str) -> Iterator[tuple[str, bool]]:
@@ -111,19 +111,19 @@ def _scan(text: str) -> Iterator[tuple[str, bool]]:
             yield folded, telling or folded in _MEANT
 
 
-class Seen(Generic[Owner]):
+class FingerprintIndex(Generic[Owner]):
     """Passages seen so far, each with what it belongs to."""
 
     def __init__(self) -> None:
-        self._prints: list[Print] = []
+        self._prints: list[Fingerprint] = []
         self._owners: list[Owner] = []
 
-    def add(self, known: Print, owner: Owner) -> None:
+    def add(self, known: Fingerprint, owner: Owner) -> None:
         """Remember a passage."""
         self._prints.append(known)
         self._owners.append(owner)
 
-    def owner(self, of: Print) -> Owner | None:
+    def owner(self, of: Fingerprint) -> Owner | None:
         """What the first passage belongs to that this one repeats, None if it repeats none."""
         for known, owner in zip(self._prints, self._owners, strict=True):
             if of.repeats(known):
@@ -135,4 +135,4 @@ class Seen(Generic[Owner]):
         self._owners = [new if owner is old else owner for owner in self._owners]
 
 
-__all__ = ["CONTAINED", "LENGTH", "Print", "Seen", "print_of"]
+__all__ = ["CONTAINED", "LENGTH", "Fingerprint", "FingerprintIndex", "fingerprint"]

@@ -58,8 +58,8 @@ def rerank(
     if not len(judged):
         return list(hits)
     before = np.array([hit.score for hit in first], dtype=np.float64)
-    order = np.argsort(-mix(before, judged), kind="stable")
-    scores = standing(before, judged)
+    order = np.argsort(-fuse(before, judged), kind="stable")
+    scores = rescaled(before, judged)
     moved = [
         replace(
             first[at],
@@ -87,16 +87,16 @@ def _judged(
     return np.array(scores, dtype=np.float64)
 
 
-def mix(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
+def fuse(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
     """Half of each, standardised over the judged hits: (n,).
 
     `before` are the first scores, (n,), `judged` the judge's of the first m of them, (m,); the
     others are given what the regression on `before` foretells. The scale of either side, and a
     constant added to it, change nothing.
 
-    >>> mix(np.array([3.0, 1.0]), np.array([-2.0, -1.0]))
+    >>> fuse(np.array([3.0, 1.0]), np.array([-2.0, -1.0]))
     array([0., 0.])
-    >>> mix(np.array([3.0, 1.0, -1.0]), np.array([-1.0, -2.0]))
+    >>> fuse(np.array([3.0, 1.0, -1.0]), np.array([-1.0, -2.0]))
     array([ 1., -1., -3.])
     """
     count = len(judged)
@@ -107,9 +107,9 @@ def mix(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
     return (one + foretold) / 2
 
 
-def standing(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
-    """The scores after reranking: `mix`, in the range that the first scores had: (n,)."""
-    return _stretched(mix(before, judged), before)
+def rescaled(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
+    """The scores after reranking: `fuse`, in the range that the first scores had: (n,)."""
+    return _stretched(fuse(before, judged), before)
 
 
 def _standardised(scores: DoubleScores, by: DoubleScores) -> DoubleScores:

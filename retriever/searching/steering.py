@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from retriever.arrays import DoubleVectors, Vectors
-from retriever.embedding.attributed import Side, Sides
+from retriever.embedding.attributed import AttributedText, AttributionCache
 from retriever.searching.options import Marked, Steering
 from retriever.searching.query_syntax import says_something
 from retriever.storage.calibration import Calibration
@@ -39,8 +39,8 @@ class Steered:
     text: str
 
 
-def steered(
-    sides: Sides,
+def steer(
+    sides: AttributionCache,
     query: str,
     steering: Steering,
     means: Calibration,
@@ -55,7 +55,7 @@ def steered(
         vector: Vectors | None = None
         text = ""
     else:
-        side, text = weighed(query, sides.query(query), steering.weights)
+        side, text = weigh(query, sides.query(query), steering.weights)
         vector = side.raw
     if vector is not None and not steering.marked:
         return Steered(vector, text)
@@ -71,7 +71,7 @@ def steered(
     return Steered(_raw(total, means), " ".join(filter(None, [text, *wanted])))
 
 
-def weighed(query: str, side: Side, weights: Sequence[float]) -> tuple[Side, str]:
+def weigh(query: str, side: AttributedText, weights: Sequence[float]) -> tuple[AttributedText, str]:
     """A query's side with its words weighed, and its text without those that weigh nothing.
 
     If all weigh 1, both are as they were. Raises UsageError for another number of weights.
@@ -89,7 +89,7 @@ def weighed(query: str, side: Side, weights: Sequence[float]) -> tuple[Side, str
         if weight <= 0:
             query = f"{query[: word.start]} {query[word.end :]}"
     vector: Vectors = (changed / length).astype(np.float32)
-    return Side(side.words, parts / length, vector), query
+    return AttributedText(side.words, parts / length, vector), query
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,9 @@ class _Direction:
     words: str
 
 
-def _direction(sides: Sides, chunk: Chunk, marked: Marked, means: Calibration) -> _Direction:
+def _direction(
+    sides: AttributionCache, chunk: Chunk, marked: Marked, means: Calibration
+) -> _Direction:
     side = sides.passage(chunk)
     chosen = [
         at
@@ -127,4 +129,4 @@ def _raw(calibrated: DoubleVectors, means: Calibration) -> Vectors:
     return means.raw_query(calibrated / length)
 
 
-__all__ = ["Marked", "Steered", "Steering", "steered", "weighed"]
+__all__ = ["Marked", "Steered", "Steering", "steer", "weigh"]

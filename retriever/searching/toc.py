@@ -38,14 +38,14 @@ _ORDERED = 0.75  # of the pairs of lines
 _ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50}
 
 
-def only_refers(text: str) -> bool:
+def looks_like_toc(text: str) -> bool:
     r"""Whether a passage is a piece of a table of contents, a list of figures or an index.
 
-    >>> only_refers("1 Scope ........ 3\n2 Terms ........ 4")
+    >>> looks_like_toc("1 Scope ........ 3\n2 Terms ........ 4")
     True
-    >>> only_refers("Apples, 3\nBeans, 12\nCarrots, 4\nDates, 7\nEggs, 9")
+    >>> looks_like_toc("Apples, 3\nBeans, 12\nCarrots, 4\nDates, 7\nEggs, 9")
     True
-    >>> only_refers("The scope is given in chapter 3.")
+    >>> looks_like_toc("The scope is given in chapter 3.")
     False
     """
     lines = [line for line in map(str.strip, text.splitlines()) if line]
@@ -88,7 +88,7 @@ def _number(text: str) -> int:
     return sum(-v if v < after else v for v, after in pairwise([*values, 0]))
 
 
-def lowered(score: float) -> float:
+def demoted(score: float) -> float:
     """The score of a passage that only refers; below 0, where there is none to lose, lower too."""
     return score - (1 - WEIGHT) * abs(score)
 
@@ -110,11 +110,11 @@ def ranked(
         while waiting and waiting[0][0] > score:
             yield waiting.popleft()
         if refers:
-            waiting.append((lowered(score), passage))
+            waiting.append((demoted(score), passage))
         else:
             yield score, passage
     if complete:
         yield from waiting
 
 
-__all__ = ["WEIGHT", "lowered", "only_refers", "ranked"]
+__all__ = ["WEIGHT", "demoted", "looks_like_toc", "ranked"]

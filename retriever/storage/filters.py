@@ -65,7 +65,7 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "lte": operator.le,
 }
 _DEEPEST = 50
-_LONGEST_PHRASE = 100
+_MAX_PHRASE = 100
 
 
 class Filter(ABC):
@@ -226,8 +226,8 @@ class Words(Filter):
         forms = self.forms
         if not forms:
             raise UsageError(f"{TEXT} has no word to look for in {self.phrase[:40]!r}")
-        if len(forms[0]) > _LONGEST_PHRASE:
-            raise UsageError(f"{TEXT} takes at most {_LONGEST_PHRASE} words, not {len(forms[0])}")
+        if len(forms[0]) > _MAX_PHRASE:
+            raise UsageError(f"{TEXT} takes at most {_MAX_PHRASE} words, not {len(forms[0])}")
 
     @property
     def forms(self) -> list[tuple[str, ...]]:

@@ -73,7 +73,7 @@ class QueryWord(NamedTuple):
     terms: tuple[str, ...]
 
 
-_MOST_FORMS = 27  # of a phrase with codes: three of them, each in three ways
+_MAX_FORMS = 27  # of a phrase with codes: three of them, each in three ways
 _LONGEST = 64  # characters of a word that count: a line of base64 is not a term
 
 # Scripts whose words are not (or not only) separated by spaces, without their combining marks.
@@ -247,7 +247,7 @@ def _forms(phrase: str, language: str) -> Iterator[tuple[str, ...]]:
         whole = [*found[joined:at], *pieces]
         parts.append([whole, [found[joined]], pieces])
         at += len(pieces)
-    if prod(map(len, parts)) > _MOST_FORMS:
+    if prod(map(len, parts)) > _MAX_FORMS:
         parts = [ways[:1] for ways in parts]
     runs = (chain.from_iterable(ways) for ways in product(*parts))
     forms = (tuple(word.term for word in run if word.kind != "stop") for run in runs)
@@ -265,7 +265,7 @@ def matching_words(
     """The words of `text` that the query looks for, for highlighting: in order, not overlapping.
 
     Pairs of characters that overlap are merged, and a code wins over its pieces. `terms` are
-    looked for besides (see `Snapshot.looked_for`). Without a `language` it is the text's, or the
+    looked for besides (see `Snapshot.matched_terms`). Without a `language` it is the text's, or the
     query's where the text does not tell.
 
     >>> [word.term for word in matching_words("All cats run.", "a running cat")]
@@ -414,7 +414,7 @@ def _pairs(match: re.Match[str]) -> Iterator[Word]:
 @lru_cache(maxsize=1 << 17)
 def _term(raw: str, language: str) -> tuple[str, Kind]:
     """The term of one word, "" where nothing of it remains, and what kind of word it is."""
-    plain = folded(raw)
+    plain = fold_accents(raw)
     kind = _kind(raw, plain, language)
     if len(plain) > 2:
         if language == "ru" and _CYRILLIC.fullmatch(plain):
@@ -440,7 +440,7 @@ def _kind(raw: str, plain: str, language: str) -> Kind:
 
 @cache
 def _folded_stop_words(language: str, *, asking: bool) -> frozenset[str]:
-    return frozenset(map(folded, stop_words(language, asking=asking)))
+    return frozenset(map(fold_accents, stop_words(language, asking=asking)))
 
 
 @cache
@@ -459,11 +459,11 @@ def _gram(raw: str) -> str:
     return _safe(_letters(unicodedata.normalize("NFKC", raw)))
 
 
-def folded(raw: str) -> str:
+def fold_accents(raw: str) -> str:
     """Letters and digits alone, without case, accents, contraction and presentation form.
 
-    >>> folded("Ｃａｆé’s"), folded("don't"), folded("ΣΊΣΥΦΟΣ"), folded("Straße"), folded("١٢")
-    ('cafe', 'dont', 'σισυφοσ', 'strasse', '12')
+    >>> [fold_accents(word) for word in ("Ｃａｆé’s", "don't", "ΣΊΣΥΦΟΣ", "Straße", "١٢")]
+    ['cafe', 'dont', 'σισυφοσ', 'strasse', '12']
     """
     plain = _plain(_cased(raw))
     return plain if plain.isalnum() and plain.isascii() else _letters(plain)
@@ -471,8 +471,8 @@ def folded(raw: str) -> str:
 
 def _cased(raw: str) -> str:
     """Without case, presentation form and contraction, but with accents."""
-    folded = unicodedata.normalize("NFKC", raw).casefold()
-    return _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", folded)
+    fold_accents = unicodedata.normalize("NFKC", raw).casefold()
+    return _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", fold_accents)
 
 
 def _plain(text: str) -> str:

@@ -19,7 +19,7 @@ from itertools import accumulate, pairwise
 from operator import attrgetter
 
 from retriever.settings import ChunkSettings
-from retriever.text.structure import Break, Level, breaks, trimmed
+from retriever.text.structure import Break, Level, breaks, trim
 from retriever.types import Page, Span
 
 CHUNKS_VERSION = "2"
@@ -54,7 +54,7 @@ _JOINED = {Level.KEPT: 2, Level.ANYWHERE: 12, Level.WORD: 12, Level.CLAUSE: 12}
 _CLAUSE = re.compile(r"[,;:—–،؛]\s++|[，、；：]\s*+|[\r\n]++\s*+")
 _SPACES = re.compile(r"\s++")
 _EDGES = 32  # tokens
-_LONGEST_CLUSTER = 32  # characters: a letter with more marks than this is an attack
+_MAX_CLUSTER = 32  # characters: a letter with more marks than this is an attack
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ def _characters(page: _Page, start: int, end: int) -> Iterator[Break]:
 
 def _whole_character(text: str, at: int, end: int) -> int:
     """The first position from `at` on that does not tear a character from its marks."""
-    for position in range(at, min(at + _LONGEST_CLUSTER, end)):
+    for position in range(at, min(at + _MAX_CLUSTER, end)):
         joined = text[position - 1 : position] == "\u200d"
         if not joined and not _continues(text[position]):
             return position
@@ -319,7 +319,7 @@ def _overlap_start(page: _Page, previous: int, begin: int, room: int) -> int:
     if not page.tokens.starts:
         return begin
     lowest = page.tokens.starts[max(page.tokens.past(begin) - room, 0)]
-    lowest = max(lowest, trimmed(page.text, previous, begin).start + 1)
+    lowest = max(lowest, trim(page.text, previous, begin).start + 1)
     whole = begin
     index = bisect_left(page.breaks, begin, key=attrgetter("at"))
     while index and (found := page.breaks[index - 1]).at >= lowest:
@@ -350,10 +350,10 @@ def _last_words(page: _Page, lowest: int, begin: int, room: int) -> int:
 
 def _fitting(page: _Page, begin: int, end: int, start: int, tokenize: Tokenize) -> list[Span]:
     """`text[start:end]`, if it also fits when it is tokenised by itself; else less or in parts."""
-    own = trimmed(page.text, begin, end)
+    own = trim(page.text, begin, end)
     if own.start == own.end:
         return []
-    span = trimmed(page.text, start, end) if start < begin else own
+    span = trim(page.text, start, end) if start < begin else own
     # A slice differs from the page only in the tokens at its two ends.
     if page.tokens.count(span.start, span.end) + _EDGES <= page.size:
         return [span]
@@ -371,7 +371,7 @@ def _parts(text: str, span: Span, size: int, budget: int, tokenize: Tokenize) ->
     budget = max(1, min(budget - 1, budget * size // count))
     page = _Page(part, budget, 0, tokenize)
     inner = (
-        trimmed(part, page.units[first].at, page.units[past].at)
+        trim(part, page.units[first].at, page.units[past].at)
         for first, past in pairwise(_choose(page))
     )
     return [

@@ -111,7 +111,7 @@ STEMMERS = {
 LANGUAGES = tuple(language for language in STEMMERS if language != "en")
 """Those that a passage may turn out to be in; all others are analysed as English."""
 
-LINKS = {
+LINKING_ELEMENTS = {
     "da": ("", "s", "e"),
     "de": ("", "s", "es", "n", "en", "er", "e", "ens"),
     "nl": ("", "s", "en", "e", "n"),
@@ -198,4 +198,4 @@ def _languages() -> dict[str, list[str]]:
     return found
 
 
-__all__ = ["LANGUAGES", "LINKS", "STEMMERS", "language_of", "stop_words", "with_accents"]
+__all__ = ["LANGUAGES", "LINKING_ELEMENTS", "STEMMERS", "language_of", "stop_words", "with_accents"]

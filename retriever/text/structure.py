@@ -114,14 +114,14 @@ def sentences(text: str) -> list[Span]:
     [Span(start=0, end=20), Span(start=21, end=25)]
     """
     starts = [found.at for found in breaks(text)]
-    spans = (trimmed(text, start, end) for start, end in pairwise([*starts, len(text)]))
+    spans = (trim(text, start, end) for start, end in pairwise([*starts, len(text)]))
     return [span for span in spans if span.start < span.end]
 
 
-def trimmed(text: str, start: int, end: int) -> Span:
+def trim(text: str, start: int, end: int) -> Span:
     """`text[start:end]` without white space around it.
 
-    >>> trimmed("  ab ", 0, 5)
+    >>> trim("  ab ", 0, 5)
     Span(start=2, end=4)
     """
     while start < end and text[start].isspace():
@@ -378,4 +378,4 @@ def _ends_with_dot(before: str, text: str, following: int) -> bool:
     return True
 
 
-__all__ = ["Break", "Level", "Line", "breaks", "read_lines", "sentences", "trimmed"]
+__all__ = ["Break", "Level", "Line", "breaks", "read_lines", "sentences", "trim"]

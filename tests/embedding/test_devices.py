@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from retriever.embedding.models import devices
-from retriever.embedding.models.devices import Card, Machine, Place, choose
+from retriever.embedding.models.devices import Card, DevicePlan, Machine, choose
 from retriever.types import ModelError
 
 GB = 10**9
@@ -29,22 +29,28 @@ def bfloat16_processor(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("parameters", "machine", "device", "dtype", "expected"),
     [
-        (SMALL, LAPTOP, None, None, Place("cpu", "bfloat16")),
-        (SMALL, LAPTOP, "auto", "float32", Place("cpu", "float32")),
-        (SMALL, APPLE, None, None, Place("mps", "float32")),
-        (SMALL, APPLE, "cpu", None, Place("cpu", "bfloat16")),
-        (SMALL, APPLE, "mps", "bfloat16", Place("mps", "bfloat16")),
-        (SMALL, ONE, None, None, Place("cuda:0", "bfloat16")),
-        (SMALL, ONE, "cpu", None, Place("cpu", "bfloat16")),
-        (SMALL, OLD, None, None, Place("cuda:0", "float32")),
-        (SMALL, OLD, "cuda", "float16", Place("cuda:0", "float16")),
-        (SMALL, FOUR, "cuda:2", None, Place("cuda:2", "bfloat16")),
-        (LARGE, ONE, None, None, Place("cpu", "bfloat16")),  # the GPU is too small for it
-        (SMALL, Machine(GB, (Card(GB), Card(4 * GB))), None, None, Place("cuda:1", "bfloat16")),
+        (SMALL, LAPTOP, None, None, DevicePlan("cpu", "bfloat16")),
+        (SMALL, LAPTOP, "auto", "float32", DevicePlan("cpu", "float32")),
+        (SMALL, APPLE, None, None, DevicePlan("mps", "float32")),
+        (SMALL, APPLE, "cpu", None, DevicePlan("cpu", "bfloat16")),
+        (SMALL, APPLE, "mps", "bfloat16", DevicePlan("mps", "bfloat16")),
+        (SMALL, ONE, None, None, DevicePlan("cuda:0", "bfloat16")),
+        (SMALL, ONE, "cpu", None, DevicePlan("cpu", "bfloat16")),
+        (SMALL, OLD, None, None, DevicePlan("cuda:0", "float32")),
+        (SMALL, OLD, "cuda", "float16", DevicePlan("cuda:0", "float16")),
+        (SMALL, FOUR, "cuda:2", None, DevicePlan("cuda:2", "bfloat16")),
+        (LARGE, ONE, None, None, DevicePlan("cpu", "bfloat16")),  # the GPU is too small for it
+        (
+            SMALL,
+            Machine(GB, (Card(GB), Card(4 * GB))),
+            None,
+            None,
+            DevicePlan("cuda:1", "bfloat16"),
+        ),
     ],
 )
 def test_one_place(
-    parameters: int, machine: Machine, device: str | None, dtype: str | None, expected: Place
+    parameters: int, machine: Machine, device: str | None, dtype: str | None, expected: DevicePlan
 ) -> None:
     assert choose("m", parameters, machine, device, dtype) == expected
 
@@ -105,8 +111,8 @@ def test_a_card_or_precision_there_is_not() -> None:
 
 
 def test_options_for_loading() -> None:
-    assert Place("cpu", "float32").load_options() == {"dtype": torch.float32}
-    on_card = Place("cuda:1", "bfloat16").load_options()
+    assert DevicePlan("cpu", "float32").load_options() == {"dtype": torch.float32}
+    on_card = DevicePlan("cuda:1", "bfloat16").load_options()
     assert on_card == {"dtype": torch.bfloat16, "device_map": "cuda:1"}
 
 
@@ -121,7 +127,7 @@ def test_cards_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
         "get_device_name": "Some card",
     }.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
-    assert devices.look().cards == (Card(7 * GB, bfloat16=False, name="Some card"),) * 2
+    assert devices.inspect_machine().cards == (Card(7 * GB, bfloat16=False, name="Some card"),) * 2
 
 
 def test_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

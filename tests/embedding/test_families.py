@@ -233,7 +233,7 @@ def hooked(model: PreTrainedModel, pooler: AttentionPooler, ids: list[int]) -> T
 def test_other_families_go_the_same_way(kind: str) -> None:
     model = make_other(kind, OTHERS[kind])
     pooler = AttentionPooler(model)
-    assert not pooler.looks_ahead(5, (6, 7))
+    assert not pooler.is_bidirectional(5, (6, 7))
     expected = torch.stack([hooked(model, pooler, ids) for ids in texts()])
     for packed in ways(pooler):
         assert error(pooler.run(texts(), packed=packed), expected) < TOLERANCE

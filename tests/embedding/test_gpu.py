@@ -79,7 +79,7 @@ def test_a_model_that_is_spread_over_cards_agrees(monkeypatch: pytest.MonkeyPatc
 
     expected = AlignedWVA(device="cuda:0", dtype="float32").embed_passages(TEXTS)
     small = devices.Machine(10**9, (devices.Card(700_000_000),) * torch.cuda.device_count())
-    monkeypatch.setattr(devices, "look", lambda: small)
+    monkeypatch.setattr(devices, "inspect_machine", lambda: small)
     spread = AlignedWVA(device="cuda", dtype="float32")
     assert len(load("smollm2-135m", "cuda", "float32").devices) > 1
     assert cosines(expected, spread.embed_passages(TEXTS)) >= 0.99999

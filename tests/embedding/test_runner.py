@@ -45,7 +45,7 @@ class Small:
         self.pooler, self.room, self.error = pooler, room, error
         self.device = torch.device("cuda")  # in name
         self.is_dispatched = False
-        self.tapped = pooler.tapped
+        self.hooked = pooler.hooked
         self.tokens: list[int] = []
         self.failures = 0
 
@@ -162,7 +162,7 @@ def test_a_model_in_several_places_gives_the_same(
         runner = Runner(pooler, packed=packed)
         assert not runner.side_by_side
         np.testing.assert_allclose(runner.run(texts), expected.double(), rtol=1e-3, atol=1e-4)
-    assert not pooler.looks_ahead(5, (6, 7))
+    assert not pooler.is_bidirectional(5, (6, 7))
 
 
 def test_a_model_in_one_place_is_run_side_by_side(model: PreTrainedModel) -> None:

@@ -14,7 +14,7 @@ from retriever import AlignedWVA
 from retriever.embedding.packing import TokenIds
 from retriever.embedding.pooling import AttentionPooler
 from retriever.embedding.runner import Runner
-from retriever.embedding.token_attribution import PartsReader
+from retriever.embedding.token_attribution import AttributionReader
 from retriever.types import ModelError
 from tests.embedding.test_families import OTHERS, make_other, texts
 from tests.naive import Naive
@@ -25,7 +25,7 @@ TOLERANCE = 1e-5
 MORE_THAN_A_SUM = {"bitnet", "diffllama"}
 
 
-def taken_apart(reader: PartsReader, ids: TokenIds, *, packed: bool) -> Tensor:
+def taken_apart(reader: AttributionReader, ids: TokenIds, *, packed: bool) -> Tensor:
     """The parts of the tokens and the constant: (T + 1, dim)."""
     rows = Runner(reader, packed=packed).run([ids])[0]
     return torch.from_numpy(rows.reshape(len(ids) + 1, -1))
@@ -42,7 +42,7 @@ def test_a_part_is_what_the_sum_loses_without_the_tokens_value(family: str) -> N
     for ids, packed in ((texts()[0], pooler.can_pack), (texts()[4], False), (texts()[4], True)):
         if packed > pooler.can_pack:
             continue
-        rows = taken_apart(PartsReader(pooler), ids, packed=packed)
+        rows = taken_apart(AttributionReader(pooler), ids, packed=packed)
         whole = naive.outputs(ids)[POOLED].sum(dim=0)
         for token in (0, 1, len(ids) // 2, len(ids) - 1):
             lost = whole - naive.outputs(ids, without=[token])[POOLED].sum(dim=0)
@@ -55,7 +55,7 @@ def test_a_part_is_what_the_sum_loses_without_the_tokens_value(family: str) -> N
 def test_the_parts_add_up_to_the_vector(kind: str) -> None:
     model = make_model(kind) if kind in CONFIGS else make_other(kind, OTHERS[kind])
     pooler = AttentionPooler(model, [0, 1, 3])
-    reader = PartsReader(pooler)
+    reader = AttributionReader(pooler)
     if kind in MORE_THAN_A_SUM:
         with pytest.raises(ModelError, match=f"of a {kind} model more happens than a weighted"):
             taken_apart(reader, texts()[3], packed=True)
@@ -78,7 +78,7 @@ def test_any_weights_of_the_query_positions(family: str) -> None:
             float(weight) * naive.outputs(ids[: at + 1])[POOLED].sum(dim=0)
             for at, weight in enumerate(weights)
         )
-        reader = PartsReader(pooler, lambda tokens, chosen=weights: chosen)
+        reader = AttributionReader(pooler, lambda tokens, chosen=weights: chosen)
         found = taken_apart(reader, ids, packed=pooler.can_pack)
         assert difference(found.sum(dim=0), expected) < TOLERANCE
 
@@ -89,13 +89,13 @@ def test_long_texts_are_read_in_blocks() -> None:
     ids = torch.randint(3, 300, (250,), generator=torch.Generator().manual_seed(3)).tolist()
     vectors = pooler.run([ids[: at + 1] for at in range(100, 250)])
     weights = torch.cat([torch.zeros(100), torch.full((150,), 0.5)])
-    found = taken_apart(PartsReader(pooler, lambda _: weights), ids, packed=True).sum(dim=0)
+    found = taken_apart(AttributionReader(pooler, lambda _: weights), ids, packed=True).sum(dim=0)
     assert difference(found, 0.5 * vectors.sum(dim=0)) < TOLERANCE
 
 
 def test_other_poolings_have_no_parts() -> None:
     with pytest.raises(ModelError, match="pooled as mean-hidden cannot be taken apart"):
-        PartsReader(AttentionPooler(make_model("llama"), [1], "mean-hidden"))
+        AttributionReader(AttentionPooler(make_model("llama"), [1], "mean-hidden"))
 
 
 # The embedder's door

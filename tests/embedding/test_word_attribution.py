@@ -6,20 +6,27 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retriever.embedding.word_attribution import OTHERS, Parts, Place, by_word, together, word_spans
+from retriever.embedding.word_attribution import (
+    OTHERS,
+    TokenAttribution,
+    WordPosition,
+    by_word,
+    together,
+    word_spans,
+)
 
 
-def parts_of(text: str, tokens: list[str]) -> Parts:
+def parts_of(text: str, tokens: list[str]) -> TokenAttribution:
     """Tokens that follow each other in `text`; each has a direction of its own."""
     spans, at = [], 0
     for token in tokens:
         at = text.index(token, at)
         spans.append((at, at + len(token)))
         at += len(token)
-    return Parts(text, tuple(spans), np.eye(len(tokens)), np.full(len(tokens), 0.5))
+    return TokenAttribution(text, tuple(spans), np.eye(len(tokens)), np.full(len(tokens), 0.5))
 
 
-def owners(text: str, tokens: list[str], places: list[Place]) -> dict[str, list[str]]:
+def owners(text: str, tokens: list[str], places: list[WordPosition]) -> dict[str, list[str]]:
     """Group → its tokens."""
     grouped = by_word(parts_of(text, tokens), places)
     names = [f"{'title:' * word.in_title}{word.word}" for word in grouped.words] + list(OTHERS)
@@ -35,7 +42,7 @@ def test_tokens_belong_to_words_marks_or_the_prompt() -> None:
     text = 'Say: "A title. The un-happy, end." now'
     tokens = ["Say", ":", ' "', "A", " tit", "le", "."]
     tokens += [" The", " un", "-h", "appy", ",", " end", '."', " now"]
-    places = [Place("A title", 6, in_title=True), Place("The un-happy, end.", 15)]
+    places = [WordPosition("A title", 6, in_title=True), WordPosition("The un-happy, end.", 15)]
     assert owners(text, tokens, places) == {
         "title:A": ["A"],
         "title:title": [" tit", "le"],
@@ -53,7 +60,7 @@ def test_readings_of_one_text_are_summed_word_by_word() -> None:
     """The second reading has tokens that join words: "a b" and "d e" are one word in both."""
     text = "a b c d e."
     readings = [
-        by_word(parts_of(f"<{text}>", tokens), [Place(text, 1)])
+        by_word(parts_of(f"<{text}>", tokens), [WordPosition(text, 1)])
         for tokens in (
             ["<", "a b", " c", " d", " e", ".", ">"],
             ["<", "a", " b", " c", " d e", ".>", ""],
@@ -80,14 +87,14 @@ def test_readings_of_one_text_are_summed_word_by_word() -> None:
     alone = together(text, readings[:1])
     assert alone.words == readings[0].words
     np.testing.assert_array_equal(alone.vectors, readings[0].vectors)
-    nothing = by_word(parts_of("<>", ["<", ">"]), [Place("", 1)])
+    nothing = by_word(parts_of("<>", ["<", ">"]), [WordPosition("", 1)])
     assert together("", [nothing, nothing]).words == ()
 
 
 def test_offsets_are_those_of_the_text_and_of_the_title() -> None:
     title, text = "  A title ", "The end."
     model_input = f"<{title.strip()}. {text}>"
-    places = [Place(title.rstrip(), 1, in_title=True, skipped=2), Place(text, 10)]
+    places = [WordPosition(title.rstrip(), 1, in_title=True, skipped=2), WordPosition(text, 10)]
     words = by_word(parts_of(model_input, ["A", "title", "The", "end"]), places).words
     for word in words:
         assert (title if word.in_title else text)[word.start : word.end] == word.word
@@ -95,7 +102,7 @@ def test_offsets_are_those_of_the_text_and_of_the_title() -> None:
 
 
 def test_words_that_one_token_reaches_into_are_one() -> None:
-    assert owners("搜索引擎", ["搜索", "引", "擎"], [Place("搜索引擎", 0)]) == {
+    assert owners("搜索引擎", ["搜索", "引", "擎"], [WordPosition("搜索引擎", 0)]) == {
         "搜索": ["搜索"],
         "引": ["引"],
         "擎": ["擎"],
@@ -103,10 +110,10 @@ def test_words_that_one_token_reaches_into_are_one() -> None:
         "prompt": [],
         "constant": [],
     }
-    groups = owners("a b c d", ["a b", " c", " d"], [Place("a b c d", 0)])
+    groups = owners("a b c d", ["a b", " c", " d"], [WordPosition("a b c d", 0)])
     assert list(groups)[:3] == ["a b", "c", "d"]
-    chain = Parts("a b c", ((0, 3), (2, 5)), np.eye(2), np.zeros(2))
-    assert [word.word for word in by_word(chain, [Place("a b c", 0)]).words] == ["a b c"]
+    chain = TokenAttribution("a b c", ((0, 3), (2, 5)), np.eye(2), np.zeros(2))
+    assert [word.word for word in by_word(chain, [WordPosition("a b c", 0)]).words] == ["a b c"]
 
 
 def test_words() -> None:
@@ -131,8 +138,8 @@ def test_nothing_is_lost(text: str, sizes: list[int]) -> None:
             spans.append((at, min(at + size, len(model_input))))
             at += size
     vectors = np.random.default_rng(0).normal(size=(len(spans), 3))
-    parts = Parts(model_input, tuple(spans), vectors, np.ones(3))
-    grouped = by_word(parts, [Place(text, 2)])
+    parts = TokenAttribution(model_input, tuple(spans), vectors, np.ones(3))
+    grouped = by_word(parts, [WordPosition(text, 2)])
     np.testing.assert_allclose(grouped.total, parts.total, atol=1e-9)
     assert all(text[word.start : word.end] == word.word for word in grouped.words)
     assert all(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from retriever.evaluation.datasets import (
-    Pair,
-    Place,
-    Question,
+    LabelledQuestion,
+    RelevantPlace,
+    SentencePair,
     read_pairs,
     read_questions,
     read_retrieval,
@@ -76,7 +76,10 @@ def test_pairs_keep_their_quotes(tmp_path: Path) -> None:
     path.write_bytes(
         '\ufeffscore\tsentence1\tsentence2\r\n4.5\t"Hi," he said\tit\'s "ok\r\n0\ta\tb\n'.encode()
     )
-    assert read_pairs(path) == [Pair(4.5, '"Hi," he said', "it's \"ok"), Pair(0.0, "a", "b")]
+    assert read_pairs(path) == [
+        SentencePair(4.5, '"Hi," he said', "it's \"ok"),
+        SentencePair(0.0, "a", "b"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -109,13 +112,15 @@ def test_questions_in_both_forms(tmp_path: Path) -> None:
     ]
     path.write_text("\n\n".join(json.dumps(line) for line in lines))
     assert read_questions(path) == [
-        Question("a", "one?", (Place("x.pdf", 3), Place("x.pdf", 4))),
-        Question("3", "two?", (Place("x.pdf", 5),)),  # on the third line of the file
-        Question("p", "two?", (Place("x.pdf", 5),)),
-        Question("seven", "three?", (Place("y.md"),)),
-        Question("9", "four?", (Place("y.md"), Place("z.md"))),
+        LabelledQuestion("a", "one?", (RelevantPlace("x.pdf", 3), RelevantPlace("x.pdf", 4))),
+        LabelledQuestion(
+            "3", "two?", (RelevantPlace("x.pdf", 5),)
+        ),  # on the third line of the file
+        LabelledQuestion("p", "two?", (RelevantPlace("x.pdf", 5),)),
+        LabelledQuestion("seven", "three?", (RelevantPlace("y.md"),)),
+        LabelledQuestion("9", "four?", (RelevantPlace("y.md"), RelevantPlace("z.md"))),
     ]
-    assert str(Place("x.pdf", 3)) == "x.pdf, page 3"
+    assert str(RelevantPlace("x.pdf", 3)) == "x.pdf, page 3"
 
 
 def test_the_projects_own_questions_are_of_this_form() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.evaluation.datasets import Place, Question
+from retriever.evaluation.datasets import LabelledQuestion, RelevantPlace
 from retriever.evaluation.retrieval import evaluate_questions, missing_places
 from retriever.index import Index
 from retriever.types import Document, Page, UsageError
@@ -32,7 +32,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
         yield opened
 
 
-def mrr(index: Index, *questions: Question) -> dict[str, list[float]]:
+def mrr(index: Index, *questions: LabelledQuestion) -> dict[str, list[float]]:
     values = evaluate_questions(index, questions).values
     return {mode: list(by["mrr@10"].values()) for mode, by in values.items()}
 
@@ -40,10 +40,12 @@ def mrr(index: Index, *questions: Question) -> dict[str, list[float]]:
 def test_a_page_must_be_the_right_one(index: Index) -> None:
     found = mrr(
         index,
-        Question("right", "apples", (Place("book.pdf", 1),)),
-        Question("wrong page", "apples", (Place("book.pdf", 9),)),
-        Question("any page", "apples", (Place("book.pdf"),)),
-        Question("by meaning", "cetaceans", (Place("book.pdf", 2), Place("sea.md"))),
+        LabelledQuestion("right", "apples", (RelevantPlace("book.pdf", 1),)),
+        LabelledQuestion("wrong page", "apples", (RelevantPlace("book.pdf", 9),)),
+        LabelledQuestion("any page", "apples", (RelevantPlace("book.pdf"),)),
+        LabelledQuestion(
+            "by meaning", "cetaceans", (RelevantPlace("book.pdf", 2), RelevantPlace("sea.md"))
+        ),
     )
     assert list(found) == ["keyword", "dense", "hybrid"]
     assert found["keyword"] == [1, 0, 1, 0]
@@ -54,8 +56,12 @@ def test_ranks_are_those_of_passages(index: Index) -> None:
     whales = [hit.chunk.path for hit in index.search("whales", mode="keyword")]
     assert sorted(whales) == ["book.pdf", "sea.md"]
     at = 1 + whales.index("sea.md")
-    both = Question("both", "whales", (Place("book.pdf", 2), Place("sea.md")))
-    run = evaluate_questions(index, [Question("sea", "whales", (Place("sea.md"),)), both])
+    both = LabelledQuestion(
+        "both", "whales", (RelevantPlace("book.pdf", 2), RelevantPlace("sea.md"))
+    )
+    run = evaluate_questions(
+        index, [LabelledQuestion("sea", "whales", (RelevantPlace("sea.md"),)), both]
+    )
     keyword = run.values["keyword"]
     assert keyword["mrr@10"] == {"sea": 1 / at, "both": 1}
     assert keyword["ndcg@10"]["sea"] == pytest.approx(1 / math.log2(at + 1))
@@ -68,7 +74,9 @@ def test_a_second_passage_of_the_same_place_takes_a_rank_and_gains_nothing(tmp_p
     with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as index:
         pages = (Page(1, "Blue whales"), Page(2, "Blue whales sing"), Page(3, "Blue sea"))
         index.add([Document("a.pdf", "pdf", pages)])
-        question = Question("q", "blue whales", (Place("a.pdf"), Place("a.pdf", 3)))
+        question = LabelledQuestion(
+            "q", "blue whales", (RelevantPlace("a.pdf"), RelevantPlace("a.pdf", 3))
+        )
         order = [hit.chunk.page for hit in index.search("blue whales", mode="keyword", fold=False)]
         assert order == [1, 2, 3]
         found = evaluate_questions(index, [question]).values["keyword"]
@@ -78,8 +86,12 @@ def test_a_second_passage_of_the_same_place_takes_a_rank_and_gains_nothing(tmp_p
 
 
 def test_what_is_not_in_the_index_is_said(index: Index) -> None:
-    known = Question("known", "apples", (Place("book.pdf", 1), Place("book.pdf")))
-    lost = Question("lost", "apples", (Place("book.pdf", 9), Place("gone.pdf", 1)))
+    known = LabelledQuestion(
+        "known", "apples", (RelevantPlace("book.pdf", 1), RelevantPlace("book.pdf"))
+    )
+    lost = LabelledQuestion(
+        "lost", "apples", (RelevantPlace("book.pdf", 9), RelevantPlace("gone.pdf", 1))
+    )
     assert missing_places(index, [known]) == []
     assert missing_places(index, [known, lost]) == [
         "book.pdf, page 9 has no passage in the index; it counts as not found",
@@ -90,7 +102,10 @@ def test_what_is_not_in_the_index_is_said(index: Index) -> None:
 
 
 def test_a_baseline_is_of_these_documents_and_questions(index: Index) -> None:
-    asked = [Question("a", "apples", (Place("book.pdf", 1),)), Question("b", "x", (Place("y"),))]
+    asked = [
+        LabelledQuestion("a", "apples", (RelevantPlace("book.pdf", 1),)),
+        LabelledQuestion("b", "x", (RelevantPlace("y"),)),
+    ]
     base = evaluate_questions(index, asked)
     again = evaluate_questions(index, asked[::-1], baseline=base)
     assert again.against(base)["hybrid"]["mrr@10"].difference.mean == 0

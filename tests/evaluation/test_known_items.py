@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.evaluation.known_items import FEWEST_SENTENCES, known_items
+from retriever.evaluation.known_items import MIN_SENTENCES, known_items
 from retriever.types import UsageError
 
 WORDS = [a + b for a in ("ba", "ce", "di", "fo", "gu", "ma", "ne", "ri") for b in ("ln", "rt", "s")]
@@ -73,7 +73,7 @@ def test_a_sentence_in_two_passages_is_not_asked(tmp_path: Path) -> None:
 
 def test_too_little_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Short.")
-    with pytest.raises(UsageError, match=f"0 sentences can be asked, {FEWEST_SENTENCES} are"):
+    with pytest.raises(UsageError, match=f"0 sentences can be asked, {MIN_SENTENCES} are"):
         known_items(tmp_path)
     with pytest.raises(UsageError, match="not 3"):
         known_items(tmp_path, 3)

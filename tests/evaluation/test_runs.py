@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from retriever.evaluation.runs import Data, Run, digest, load, measured, save
+from retriever.evaluation.runs import Data, Run, digest, load, save, score_rankings
 from retriever.types import UsageError
 
 QRELS = {f"q{n}": {"right": 1} for n in range(10)}
@@ -24,7 +24,7 @@ def ranked(*ranks: int) -> dict[str, list[str]]:
 
 
 def run(**modes: dict[str, list[str]]) -> Run:
-    return Run(DATA, measured(modes, QRELS), {"model": "fake", "layers": [1, 2]})
+    return Run(DATA, score_rankings(modes, QRELS), {"model": "fake", "layers": [1, 2]})
 
 
 GOOD, POOR = ranked(*[1] * 10), ranked(*[2] * 9, 3)
@@ -91,7 +91,7 @@ def test_a_baseline_of_something_else_is_refused(change: dict[str, str], message
 
 
 def test_a_baseline_that_lacks_queries_is_refused() -> None:
-    values = measured({"keyword": POOR}, {"q1": {"right": 1}})
+    values = score_rankings({"keyword": POOR}, {"q1": {"right": 1}})
     with pytest.raises(UsageError, match="lacks some"):
         run(keyword=POOR).against(Run(DATA, values))
 

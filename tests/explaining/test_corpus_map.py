@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from retriever.explaining.corpus_map import (
-    centred,
-    clustered,
+    centre_vectors,
+    cluster_vectors,
     groups,
     occurrences,
-    projected,
+    project_vectors,
     survey,
     telling_words,
 )
@@ -29,28 +29,28 @@ def cloud() -> np.ndarray:
 
 
 def test_centred_vectors_have_length_one_and_no_common_part(cloud: np.ndarray) -> None:
-    found = centred(cloud)
+    found = centre_vectors(cloud)
     for row, raw in zip(found, cloud, strict=True):
         direction = raw - cloud.mean(axis=0)
         assert np.allclose(row, direction / np.sqrt((direction**2).sum()), atol=1e-6)
-    assert np.array_equal(centred(np.ones((3, 4), np.float32)), np.zeros((3, 4)))
+    assert np.array_equal(centre_vectors(np.ones((3, 4), np.float32)), np.zeros((3, 4)))
 
 
 @pytest.mark.parametrize("passages", [60, 9])
 def test_the_map_is_that_of_the_covariance_s_eigenvectors(cloud: np.ndarray, passages: int) -> None:
     cloud = cloud[:passages]
-    places, shown = projected(cloud)
+    places, shown = project_vectors(cloud)
     values, axes = np.linalg.eigh(np.cov(cloud.T.astype(np.float64)))
     for number in (0, 1):
         axis = axes[:, -1 - number]
         axis = axis * np.sign(axis[np.abs(axis).argmax()])
         assert np.allclose(places[:, number], (cloud - cloud.mean(axis=0)) @ axis, atol=1e-4)
     assert shown == pytest.approx(values[-2:].sum() / values.sum(), abs=1e-6)
-    assert np.array_equal(projected(cloud)[0], places)
+    assert np.array_equal(project_vectors(cloud)[0], places)
 
 
 def test_hubs_are_counted_as_a_loop_counts_them(cloud: np.ndarray) -> None:
-    vectors = centred(cloud)
+    vectors = centre_vectors(cloud)
     similar = vectors @ vectors.T
     expected = np.zeros(len(vectors), int)
     for at in range(len(vectors)):
@@ -67,7 +67,7 @@ def test_planted_clusters_are_found_largest_first() -> None:
     truth = np.repeat([2, 0, 3, 1], [30, 20, 15, 5])
     vectors = centres[truth] + 0.05 * rng.standard_normal((70, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = clustered(vectors, 4)
+    found = cluster_vectors(vectors, 4)
     assert found.tolist() == np.repeat([0, 1, 2, 3], [30, 20, 15, 5]).tolist()
 
 

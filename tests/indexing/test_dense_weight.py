@@ -7,7 +7,7 @@ import pytest
 
 from retriever.index import Index
 from retriever.indexing import dense_weight as fusion
-from retriever.indexing.cloze import taken_out
+from retriever.indexing.cloze import cloze_questions
 from retriever.searching.hybrid import asked_again
 from retriever.storage.backends import Snapshot
 from retriever.types import Document, Page
@@ -156,12 +156,12 @@ def _chunk(text):
 
 def test_a_sentence_is_taken_out_once_and_whole() -> None:
     text = f"One {FILLER}. Two {FILLER}. Three {FILLER}."
-    found = list(taken_out(text))
+    found = list(cloze_questions(text))
     assert sorted(sentence.split()[0] for sentence, _ in found) == ["One", "Three", "Two"]
     for sentence, rest in found:
         assert sentence not in rest
         assert sorted(f"{sentence} {rest}".split()) == sorted(text.split())
-    assert found == list(taken_out(text))
+    assert found == list(cloze_questions(text))
 
 
 LOWER = (
@@ -177,7 +177,7 @@ CHINESE = (
 
 
 def test_without_capitals_a_sentence_ends_where_its_mark_stands() -> None:
-    found = {sentence for sentence, _ in taken_out(LOWER)}
+    found = {sentence for sentence, _ in cloze_questions(LOWER)}
     assert found == {
         "the wing was tested in a free stream at rest .",
         "it was found that the lift is spread over the whole of the span.",
@@ -185,11 +185,13 @@ def test_without_capitals_a_sentence_ends_where_its_mark_stands() -> None:
         "the boundary layer was controlled by suction at each of the angles .",
     }
     named = LOWER.replace("wing", "Wing of e.g. a duck")  # with capitals, dots may abbreviate
-    assert all("e.g. a duck" in sentence for sentence, _ in taken_out(named) if "Wing" in sentence)
+    assert all(
+        "e.g. a duck" in sentence for sentence, _ in cloze_questions(named) if "Wing" in sentence
+    )
 
 
 def test_sentences_without_spaces_are_taken_out_too() -> None:
-    found = dict(taken_out(CHINESE))
+    found = dict(cloze_questions(CHINESE))
     assert sorted(found) == sorted(f"{one}。" for one in CHINESE.split("。") if one)
     for sentence, rest in found.items():
         assert "".join(sorted(sentence + rest)).strip() == "".join(sorted(CHINESE))

@@ -94,7 +94,7 @@ def pages_of(text: str, size: int) -> list[tuple[int, str]]:
 
 
 def test_small_documents_do_not_pile_up(backend, monkeypatch) -> None:
-    monkeypatch.setattr(ingest_module, "MOST_WAITING", 16)
+    monkeypatch.setattr(ingest_module, "MAX_WAITING", 16)
     embedder, waiting = Plain(), []
     ingest = Ingest(backend, embedder, CHUNKING)
     for number in range(100):

@@ -112,7 +112,7 @@ def test_files_nobody_reads_are_counted_and_not_unpacked(home: Path) -> None:
 def test_what_would_be_too_much_is_refused_before_it_is_unpacked(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpacking, "MOST_BYTES", 5_000_000)
+    monkeypatch.setattr(unpacking, "MAX_BYTES", 5_000_000)
     bomb = packed({f"{n}.txt": bytes(1_000_000) for n in range(6)})
     assert len(bomb) < 10_000
     with pytest.raises(UsageError, match="more than 5 MB when it is unpacked"):
@@ -139,7 +139,7 @@ def test_a_size_that_lies_is_not_believed(home: Path) -> None:
 def test_an_endless_list_is_not_read(
     home: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(unpacking, "MOST_FILES", 50)
+    monkeypatch.setattr(unpacking, "MAX_FILES", 50)
     data = packed({f"{n}.txt": b"" for n in range(count)})
     if count > 1_000:
         monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("the list was read"))

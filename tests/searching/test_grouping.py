@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from retriever.index import Index
-from retriever.searching.grouping import MOST_PARTS, gathered, neighbours, widened
+from retriever.searching.grouping import MAX_PARTS, group, neighbours, with_context
 from retriever.settings import ChunkSettings
 from retriever.types import Chunk, Document, Hit, Page, UsageError
 from tests.fakes import FakeEmbedder
@@ -78,14 +78,14 @@ def shelf() -> Shelf:
 
 
 def test_the_same_text_is_one_result_that_names_the_others(shelf) -> None:
-    found = gathered(shelf.ranking("A1a", "C1a", "B1a", "C2c"), 3, shelf)
+    found = group(shelf.ranking("A1a", "C1a", "B1a", "C2c"), 3, shelf)
     assert told(found) == [("A1a", "", "B1a"), ("C1a", "", ""), ("C2c", "", "")]
     assert found[0].score == 99.0
     assert found[0].text == found[0].chunk.text
 
 
 def test_passages_that_follow_each_other_are_read_together(shelf) -> None:
-    found = gathered(shelf.ranking("A1c", "C1a", "A1b"), 5, shelf)
+    found = group(shelf.ranking("A1c", "C1a", "A1b"), 5, shelf)
     assert told(found) == [("A1c", "A1b A1c", ""), ("C1a", "", "")]
     (excerpt,) = found[0].passage
     assert excerpt.text == shelf.of_page["A1b"].text[excerpt.start : excerpt.end]
@@ -95,7 +95,7 @@ def test_passages_that_follow_each_other_are_read_together(shelf) -> None:
 
 
 def test_the_next_page_follows_but_not_the_one_after_it(shelf) -> None:
-    found = gathered(shelf.ranking("A2a", "A1e"), 5, shelf)
+    found = group(shelf.ranking("A2a", "A1e"), 5, shelf)
     assert told(found) == [("A2a", "A1e A2a", "")]
     assert [(part.page, part.text) for part in found[0].passage] == [
         (1, shelf.chunks["A1e"].text),
@@ -103,14 +103,14 @@ def test_the_next_page_follows_but_not_the_one_after_it(shelf) -> None:
     ]
     assert found[0].text == "dog says dog again\neasy says easy again"
     # Between them page 3 has no text: nobody reads on there.
-    assert told(gathered(shelf.ranking("A2b", "A4a"), 5, shelf)) == [
+    assert told(group(shelf.ranking("A2b", "A4a"), 5, shelf)) == [
         ("A2b", "", ""),
         ("A4a", "", ""),
     ]
 
 
 def test_a_passage_between_two_results_makes_them_one(shelf) -> None:
-    found = gathered(shelf.ranking("A1a", "C1a", "A1c", "B2a", "A1b", "C2c"), 4, shelf)
+    found = group(shelf.ranking("A1a", "C1a", "A1c", "B2a", "A1b", "C2c"), 4, shelf)
     assert told(found) == [
         ("A1a", "A1a A1b A1c", ""),
         ("C1a", "", ""),
@@ -122,17 +122,17 @@ def test_a_passage_between_two_results_makes_them_one(shelf) -> None:
 def test_a_result_does_not_grow_into_a_chapter(shelf) -> None:
     order = ["A1a", "A1b", "A1c", "A1d", "A1e"]
     for shuffled in (order, ["A1c", "A1d", "A1b", "A1e", "A1a"]):
-        found = gathered(shelf.ranking(*shuffled), 5, shelf)
+        found = group(shelf.ranking(*shuffled), 5, shelf)
         parts = [[part.id for part in hit.parts] or [hit.chunk.id] for hit in found]
-        assert max(map(len, parts)) == MOST_PARTS
+        assert max(map(len, parts)) == MAX_PARTS
         assert sorted(chain.from_iterable(parts)) == order
 
 
 def test_a_duplicate_of_a_joined_part_belongs_to_the_result(shelf) -> None:
-    found = gathered(shelf.ranking("A1b", "A1a", "B1a", "B1b", "A2b"), 2, shelf)
+    found = group(shelf.ranking("A1b", "A1a", "B1a", "B1b", "A2b"), 2, shelf)
     assert told(found) == [("A1b", "A1a A1b", "B1a B1b"), ("A2b", "", "")]
     # Results that were joined later keep what was folded into both.
-    found = gathered(shelf.ranking("A1a", "B1a", "A1c", "A1b", "B1b"), 2, shelf)
+    found = group(shelf.ranking("A1a", "B1a", "A1c", "A1b", "B1b"), 2, shelf)
     assert told(found) == [("A1a", "A1a A1b A1c", "B1a B1b")]
 
 
@@ -143,7 +143,7 @@ def test_parts_with_names_are_not_joined(shelf) -> None:
             *(chunk.start, chunk.end, chunk.text),
             label=f"sheet {chunk.page}",
         )
-    assert told(gathered(shelf.ranking("A1e", "A2a", "A2b"), 5, shelf)) == [
+    assert told(group(shelf.ranking("A1e", "A2a", "A2b"), 5, shelf)) == [
         ("A1e", "", ""),
         ("A2a", "A2a A2b", ""),
     ]
@@ -162,13 +162,13 @@ def by_hand(ids: Sequence[str], count: int, shelf: Shelf) -> list[tuple[set[str]
         text = shelf.chunks[id_].text
         same = [r for r in results if any(shelf.chunks[part].text == text for part in r[0])]
         beside = [r for r in results if any(frozenset((id_, part)) in follow for part in r[0])]
-        roomy = [r for r in beside if len(r[0]) < MOST_PARTS]
+        roomy = [r for r in beside if len(r[0]) < MAX_PARTS]
         if same:
             same[0][1].add(id_)
         elif roomy:
             roomy[0][0].add(id_)
             for other in beside[beside.index(roomy[0]) + 1 :]:
-                if len(roomy[0][0]) + len(other[0]) <= MOST_PARTS:
+                if len(roomy[0][0]) + len(other[0]) <= MAX_PARTS:
                     roomy[0][0].update(other[0])
                     roomy[0][1].update(other[1])
                     results.remove(other)
@@ -184,7 +184,7 @@ def test_any_ranking_is_gathered_as_by_hand(shelf) -> None:
     for _ in range(400):
         ids = rng.sample(list(shelf.chunks), len(shelf.chunks))
         count = rng.randint(1, 8)
-        found = gathered(shelf.ranking(*ids), count, shelf)
+        found = group(shelf.ranking(*ids), count, shelf)
         assert [
             ({part.id for part in hit.parts} or {hit.chunk.id}, {c.id for c in hit.also})
             for hit in found
@@ -202,16 +202,16 @@ def test_the_list_is_filled_and_does_not_depend_on_how_much_is_fetched() -> None
         asked.append(count)
         return ranking(count)
 
-    found = gathered(fetch, 3, shelf)
+    found = group(fetch, 3, shelf)
     assert [hit.chunk.path for hit in found] == ["0", "x", "y"]
     assert len(found[0].also) == 199
     assert asked == [6, 12, 24, 48, 96, 192, 384]
-    assert told(gathered(ranking, 9, shelf))[:3] == told(found)
+    assert told(group(ranking, 9, shelf))[:3] == told(found)
 
 
 def test_a_page_that_has_gone_leaves_the_passages(shelf) -> None:
     shelf.of_page.clear()
-    (hit,) = gathered(shelf.ranking("A1a", "A1b"), 5, shelf)
+    (hit,) = group(shelf.ranking("A1a", "A1b"), 5, shelf)
     assert hit.text == f"{shelf.chunks['A1a'].text}\n{shelf.chunks['A1b'].text}"
 
 
@@ -230,16 +230,16 @@ def test_neighbours_are_those_of_the_document(shelf) -> None:
 
 def test_a_hit_is_widened_as_far_as_one_can_read_on(shelf) -> None:
     hit = Hit(1, 1.0, shelf.chunks["A2a"])
-    wide = widened(hit, 2, shelf)
+    wide = with_context(hit, 2, shelf)
     assert [(e.page, e.text) for e in wide.passage] == [
         (1, "\n".join(shelf.chunks[id_].text for id_ in ("A1d", "A1e"))),
         (2, shelf.of_page["A2a"].text),
     ]
     assert (wide.chunk, wide.parts, wide.score) == (hit.chunk, (), 1.0)
-    (joined,) = gathered(shelf.ranking("A1b", "A1c"), 1, shelf)
-    (excerpt,) = widened(joined, 1, shelf).passage
+    (joined,) = group(shelf.ranking("A1b", "A1c"), 1, shelf)
+    (excerpt,) = with_context(joined, 1, shelf).passage
     assert excerpt.text == "\n".join(shelf.chunks[f"A1{at}"].text for at in "abcd")
-    assert widened(Hit(1, 1.0, shelf.chunks["A4a"]), 1, shelf).text == shelf.chunks["A4a"].text
+    assert with_context(Hit(1, 1.0, shelf.chunks["A4a"]), 1, shelf).text == shelf.chunks["A4a"].text
 
 
 # With a real index

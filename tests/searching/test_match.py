@@ -10,7 +10,13 @@ import pytest
 
 from retriever.index import Index
 from retriever.searching import match as background
-from retriever.searching.match import Background, matched, nothing_matches, strength, verdict
+from retriever.searching.match import (
+    MatchScale,
+    normalised_bm25,
+    nothing_matches,
+    verdict,
+    with_match,
+)
 from retriever.searching.options import check_match
 from retriever.types import Chunk, Document, Hit, IndexStateError, Page, UsageError
 from tests.fakes import FakeEmbedder
@@ -47,7 +53,7 @@ def hit(dense=None, keyword=None, match=None) -> Hit:
 
 
 def test_a_match_is_the_share_of_the_questions_that_find_less() -> None:
-    known = Background(
+    known = MatchScale(
         dense=(0.1, 0.2, 0.3, 0.4), keyword=(0.0, 0.0, 0.2, 0.6), hybrid=(0, 1, 2, 3)
     )
     # By hand: so many of the four are smaller, of five with the question itself.
@@ -65,8 +71,8 @@ def test_a_sides_scale_and_a_constant_change_nothing() -> None:
     dense, share = random.random((2, 50)).round(3)
 
     def matches(dense, share) -> list[float]:
-        plain = Background(tuple(sorted(dense)), tuple(sorted(share)), (0.0,) * 50)
-        known = Background(plain.dense, plain.keyword, tuple(sorted(plain.both(dense, share))))
+        plain = MatchScale(tuple(sorted(dense)), tuple(sorted(share)), (0.0,) * 50)
+        known = MatchScale(plain.dense, plain.keyword, tuple(sorted(plain.both(dense, share))))
         return [known.match(one, other) for one, other in zip(dense[::3], share[::3], strict=True)]
 
     assert matches(dense, share) == matches(4 * dense + 8, share) == matches(dense, 2 * share - 1)
@@ -77,24 +83,22 @@ def test_of_questions_alike_one_in_twenty_passes() -> None:
     passed = []
     for _ in range(200):
         best = tuple(sorted(random.normal(size=119)))
-        known = Background(best, best, best)
+        known = MatchScale(best, best, best)
         passed.append(known.match(random.normal(), None) >= 0.95)
     assert np.mean(passed) <= 0.05 + 2 * (0.05 * 0.95 / 200) ** 0.5
     # Exactly: with 119, the match reaches 0.95 when at most 5 of 120 are larger or it itself.
-    assert Background(best, best, best).match(best[114] - 1e-9, None) == 0.95
+    assert MatchScale(best, best, best).match(best[114] - 1e-9, None) == 0.95
 
 
 def test_what_keywords_could_score_at_most(index) -> None:
     """The formula of BM25 for a word in so many of five passages, as often as it counts."""
     rare, nowhere = log((5 - 1 + 0.5) / 1.5), log(5.5 / 0.5)
-    assert live(index.backend).keyword_most("whales") == pytest.approx(2.2 * rare)
-    assert live(index.backend).keyword_most("whales zeppelin") == pytest.approx(
-        2.2 * (rare + nowhere)
-    )
-    assert live(index.backend).keyword_most("?!") == 0
+    assert live(index.backend).max_bm25("whales") == pytest.approx(2.2 * rare)
+    assert live(index.backend).max_bm25("whales zeppelin") == pytest.approx(2.2 * (rare + nowhere))
+    assert live(index.backend).max_bm25("?!") == 0
     for query in ("whales sing", "the bread dough", "customs border whales"):
         (found, *_) = index.search(query, 1, mode="keyword", syntax=False)
-        assert 0 < found.keyword <= live(index.backend).keyword_most(query)
+        assert 0 < found.keyword <= live(index.backend).max_bm25(query)
 
 
 def test_the_fit_is_the_best_of_all_passages(index) -> None:
@@ -106,26 +110,26 @@ def test_the_fit_is_the_best_of_all_passages(index) -> None:
     dense, keyword = [], []
     for question, vector in zip(questions, vectors, strict=True):
         dense.append(live(index.backend).dense_scores(vector, ids).max())
-        most = live(index.backend).keyword_most(question)
+        most = live(index.backend).max_bm25(question)
         keyword.append(
             live(index.backend).keyword_scores(question, ids).max() / most**0.5 if most else 0
         )
     np.testing.assert_allclose(fitted.dense, sorted(dense), atol=1e-6)
     np.testing.assert_allclose(fitted.keyword, sorted(keyword), atol=1e-6)
-    assert Background.from_json(fitted.to_json()) == fitted
-    assert Background.from_json(live(index.backend).background()) == fitted
-    assert Background.from_json({**fitted.to_json(), "version": -1}) is None
+    assert MatchScale.from_json(fitted.to_json()) == fitted
+    assert MatchScale.from_json(live(index.backend).background()) == fitted
+    assert MatchScale.from_json({**fitted.to_json(), "version": -1}) is None
 
 
 def test_order_and_refits_change_nothing(index, tmp_path: Path) -> None:
     with made(tmp_path / "other", tuple(reversed(SUBJECTS))) as other:
-        expected = Background.from_json(live(index.backend).background())
-        assert Background.from_json(live(other.backend).background()) == expected
+        expected = MatchScale.from_json(live(index.backend).background())
+        assert MatchScale.from_json(live(other.backend).background()) == expected
         other.add([Document("new", "text", (Page(None, "How far is the moon from the earth?"),))])
-        assert Background.from_json(live(other.backend).background()) != expected
+        assert MatchScale.from_json(live(other.backend).background()) != expected
         other.remove(["new"])
         other.add([document("bread")])
-        assert Background.from_json(live(other.backend).background()) == expected
+        assert MatchScale.from_json(live(other.backend).background()) == expected
         facts = other.info()["background"]
         assert (facts["questions"], facts["chunks"]) == (len(background.general_questions()), 5)
 
@@ -199,8 +203,8 @@ def test_nothing_is_read_to_its_end_where_nothing_matches(mixed, monkeypatch) ->
 
 def test_all_that_match_are_known_without_reading_all(mixed, monkeypatch) -> None:
     """From the best of both sides alone, however few of them are looked at first."""
-    query, known = "yeast and whales", Background.from_json(mixed.backend.background())
-    vector, most = mixed.embed_query(query), mixed.backend.keyword_most(query)
+    query, known = "yeast and whales", MatchScale.from_json(mixed.backend.background())
+    vector, most = mixed.embed_query(query), mixed.backend.max_bm25(query)
     for depth in (4, 200):
         monkeypatch.setattr(background, "CANDIDATES", depth)
         for mode in ("hybrid", "dense", "keyword"):
@@ -249,7 +253,7 @@ def test_an_empty_index_matches_nothing(tmp_path: Path) -> None:
     with Index.open_or_create(tmp_path, FakeEmbedder()) as index:
         index.add([])
         assert index.search("whales", min_match=0.95) == []
-        assert matched([hit(0.5)], None, 1.0) == [hit(0.5)]
+        assert with_match([hit(0.5)], None, 1.0) == [hit(0.5)]
 
 
 def test_the_verdict() -> None:
@@ -267,7 +271,9 @@ def test_the_verdict_is_the_best_hits() -> None:
 
 def test_a_long_question_needs_not_all_of_its_words() -> None:
     """A quarter of the most of sixteen words is as much as half of the most of four."""
-    assert strength(0.25 * 16 * 5, 16 * 5) == pytest.approx(strength(0.5 * 4 * 5, 4 * 5))
+    assert normalised_bm25(0.25 * 16 * 5, 16 * 5) == pytest.approx(
+        normalised_bm25(0.5 * 4 * 5, 4 * 5)
+    )
     for wrong in (-0.1, 1.5, nan):
         with pytest.raises(UsageError, match="from 0 to 1"):
             check_match(wrong)

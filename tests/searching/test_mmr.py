@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
-from retriever.searching.mmr import diversified, most_marginal
+from retriever.searching.mmr import diversify, mmr
 from retriever.types import Chunk, Hit, UsageError
 
 
@@ -20,7 +20,7 @@ def test_it_chooses_as_langchain_does(weight, k) -> None:
         expected = maximal_marginal_relevance(query, vectors.tolist(), weight, k)
         lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
         cosines = vectors @ query / lengths if count else []
-        assert most_marginal(cosines, vectors.astype(np.float64), k, weight) == expected
+        assert mmr(cosines, vectors.astype(np.float64), k, weight) == expected
 
 
 def hits(*scores: float) -> list[Hit]:
@@ -36,7 +36,7 @@ VECTORS = np.array([[1, 0], [1, 0], [0.6, 0.8], [0, 0]], np.float32)
 def test_by_hand() -> None:
     found = hits(8.0, 7.0, 5.0, 4.0)  # relevance 1, 0.75, 0.25, 0
     # 0.5: second 0.375 - 0.5, third 0.125 - 0.3, fourth 0 - 0: the vector that says nothing.
-    chosen = diversified(found, VECTORS, 3, 0.5)
+    chosen = diversify(found, VECTORS, 3, 0.5)
     assert [hit.chunk.id for hit in chosen] == ["1", "4", "2"]
     assert [hit.rank for hit in chosen] == [1, 2, 3]
     assert [hit.score for hit in chosen] == [8.0, 4.0, 7.0]
@@ -44,16 +44,16 @@ def test_by_hand() -> None:
 
 def test_without_diversity_the_order_stays_and_scale_and_origin_do_not_matter() -> None:
     found = hits(8.0, 7.0, 5.0, 4.0)
-    assert diversified(found, VECTORS, 4, 0.0) == found
+    assert diversify(found, VECTORS, 4, 0.0) == found
     for scaled in (hits(80, 70, 50, 40), hits(-2, -3, -5, -6)):
         for diversity in (0.1, 0.4, 0.7, 1.0):
-            ids = [h.chunk.id for h in diversified(found, VECTORS, 4, diversity)]
-            assert [h.chunk.id for h in diversified(scaled, VECTORS, 4, diversity)] == ids
-    assert [h.chunk.id for h in diversified(hits(3, 3, 3), VECTORS[:3], 3, 0.5)] == ["1", "3", "2"]
-    assert diversified([], VECTORS[:0], 3, 0.5) == []
+            ids = [h.chunk.id for h in diversify(found, VECTORS, 4, diversity)]
+            assert [h.chunk.id for h in diversify(scaled, VECTORS, 4, diversity)] == ids
+    assert [h.chunk.id for h in diversify(hits(3, 3, 3), VECTORS[:3], 3, 0.5)] == ["1", "3", "2"]
+    assert diversify([], VECTORS[:0], 3, 0.5) == []
 
 
 @pytest.mark.parametrize("diversity", [-0.1, 1.1, float("nan")])
 def test_an_impossible_diversity_is_refused(diversity) -> None:
     with pytest.raises(UsageError, match="from 0 to 1"):
-        diversified(hits(1.0), VECTORS[:1], 1, diversity)
+        diversify(hits(1.0), VECTORS[:1], 1, diversity)

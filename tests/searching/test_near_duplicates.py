@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from retriever.searching.near_duplicates import Seen, print_of
+from retriever.searching.near_duplicates import FingerprintIndex, fingerprint
 
 FORM = (
     "The organization reviews the list of persons with access to the facility every {} days, "
@@ -19,7 +19,7 @@ USUAL = ("30", "visits", "two years", "AC-2", "", "north", "Ada Lovelace", "$400
 
 
 def repeats(one: str, other: str) -> bool:
-    return print_of(one).repeats(print_of(other))
+    return fingerprint(one).repeats(fingerprint(other))
 
 
 def form(**changes: str) -> str:
@@ -137,12 +137,14 @@ def test_runs_are_contained_as_counted_by_hand() -> None:
 
 
 def test_the_first_owner_is_told_and_can_hand_over() -> None:
-    seen: Seen[list[str]] = Seen()
+    seen: FingerprintIndex[list[str]] = FingerprintIndex()
     first, second = ["first"], ["second"]
-    seen.add(print_of(form()), first)
-    seen.add(print_of("Something else."), second)
-    assert seen.owner(print_of(form().upper().lower())) is None, "names in small letters are others"
-    assert seen.owner(print_of(re.sub(r"\s+", "  ", form()))) is first
-    assert seen.owner(print_of("Nothing of it.")) is None
+    seen.add(fingerprint(form()), first)
+    seen.add(fingerprint("Something else."), second)
+    assert seen.owner(fingerprint(form().upper().lower())) is None, (
+        "names in small letters are others"
+    )
+    assert seen.owner(fingerprint(re.sub(r"\s+", "  ", form()))) is first
+    assert seen.owner(fingerprint("Nothing of it.")) is None
     seen.hand_over(first, second)
-    assert seen.owner(print_of(form())) is second
+    assert seen.owner(fingerprint(form())) is second

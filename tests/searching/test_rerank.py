@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from retriever import AlignedWVA, Document, Index, Page
 from retriever.embedding.pooling import AttentionPooler
-from retriever.embedding.query_likelihood import QuestionReader
+from retriever.embedding.query_likelihood import QueryLikelihood
 from retriever.embedding.runner import Runner
-from retriever.searching.rerank import ROUND, mix, rerank
+from retriever.searching.rerank import ROUND, fuse, rerank
 from retriever.types import Chunk, Hit, ModelError, UsageError
 from tests.fakes import FakeEmbedder
 from tests.tiny import CONFIGS, make_model, save_model
@@ -57,7 +57,7 @@ def test_every_family_gives_what_a_whole_pass_gives(family: str) -> None:
     expected = [naive(model, ids, 5) for ids in texts]
     pooler = AttentionPooler(model)
     for packed in [False, True] if pooler.can_pack else [False]:
-        runner = Runner(QuestionReader(pooler, 5), packed=packed)
+        runner = Runner(QueryLikelihood(pooler, 5), packed=packed)
         np.testing.assert_allclose(runner.run(texts)[:, 0], expected, rtol=1e-4)
         np.testing.assert_allclose(runner.run([texts[2]] * 2)[:, 0], [expected[2]] * 2, rtol=1e-4)
     assert [naive(model, ids, 5) for ids in texts] == expected  # the model is as it was
@@ -131,7 +131,7 @@ def test_what_is_too_long_is_cut_at_its_end(embedder: AlignedWVA) -> None:
 
 def test_a_model_without_a_head_is_refused(embedder: AlignedWVA) -> None:
     with pytest.raises(ModelError, match="no vocabulary head"):
-        QuestionReader(AttentionPooler(embedder._pooler.body), 3)
+        QueryLikelihood(AttentionPooler(embedder._pooler.body), 3)
 
 
 # Order
@@ -210,14 +210,14 @@ def test_scale_and_shift_of_a_side_change_nothing(
 ) -> None:
     rng = np.random.default_rng(3)
     before, known = np.sort(rng.normal(size=20))[::-1], rng.normal(size=judged)
-    plain = mix(before, known)
-    np.testing.assert_allclose(mix(change(before), known), plain, atol=1e-9)
-    np.testing.assert_allclose(mix(before, change(known)), plain, atol=1e-9)
+    plain = fuse(before, known)
+    np.testing.assert_allclose(fuse(change(before), known), plain, atol=1e-9)
+    np.testing.assert_allclose(fuse(before, change(known)), plain, atol=1e-9)
 
 
 def test_who_is_not_judged_is_what_the_judged_ones_foretell() -> None:
     before = np.array([4.0, 3.0, 2.0, 1.0, 0.0, -1.0])
-    agreeing = mix(before, 2 * before[:4] - 9)
+    agreeing = fuse(before, 2 * before[:4] - 9)
     np.testing.assert_allclose(agreeing, (before - 2.5) / before[:4].std())
     known = np.array([-1.0, -3.0, -1.5, -2.0])
     slope, offset = np.polyfit(before[:4], known, 1)  # an independent regression
@@ -225,12 +225,12 @@ def test_who_is_not_judged_is_what_the_judged_ones_foretell() -> None:
     foretold = np.concatenate([known, slope * before[4:] + offset])
     expected = (before - before[:4].mean()) / before[:4].std()
     expected += (foretold - known.mean()) / known.std()
-    np.testing.assert_allclose(mix(before, known)[:4], expected[:4] / 2)
+    np.testing.assert_allclose(fuse(before, known)[:4], expected[:4] / 2)
     standard = (before - before[:4].mean()) / before[:4].std()
     share = (slope * (before[4:] - before[:4].mean())) / known.std()
-    np.testing.assert_allclose(mix(before, known)[4:], (standard[4:] + share) / 2)
+    np.testing.assert_allclose(fuse(before, known)[4:], (standard[4:] + share) / 2)
     # A judge of the opposite opinion does not lift what it has not read above its average.
-    against = mix(before, -before[:4])
+    against = fuse(before, -before[:4])
     np.testing.assert_allclose(against[4:], standard[4:] / 2)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from retriever.index import Index
-from retriever.searching.toc import lowered, only_refers, ranked
+from retriever.searching.toc import demoted, looks_like_toc, ranked
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
 
@@ -46,20 +46,20 @@ SPEAKS = {
 
 @pytest.mark.parametrize("name", REFERS)
 def test_what_only_refers_is_recognised(name) -> None:
-    assert only_refers(REFERS[name])
+    assert looks_like_toc(REFERS[name])
 
 
 @pytest.mark.parametrize("name", SPEAKS)
 def test_what_speaks_is_left_alone(name) -> None:
-    assert not only_refers(SPEAKS[name])
+    assert not looks_like_toc(SPEAKS[name])
 
 
 def test_lowering_keeps_the_order_of_any_scores() -> None:
     scores = np.linspace(-5, 5, 101)
-    after = [lowered(score) for score in scores]
+    after = [demoted(score) for score in scores]
     assert after == sorted(after)
     assert all(low <= score for low, score in zip(after, scores, strict=True))
-    assert (lowered(8.0), lowered(0.0), lowered(-8.0)) == (6.0, 0.0, -10.0)
+    assert (demoted(8.0), demoted(0.0), demoted(-8.0)) == (6.0, 0.0, -10.0)
 
 
 @pytest.mark.parametrize("complete", [True, False])
@@ -68,7 +68,7 @@ def test_ranking_is_sorting_by_lowered_scores(complete) -> None:
     for _ in range(50):
         scores = sorted(rng.normal(2, 3, size=rng.integers(1, 30)).round(1), reverse=True)
         entries = [(score, bool(rng.random() < 0.4), at) for at, score in enumerate(scores)]
-        scored = [(lowered(s) if refers else s, refers, at) for s, refers, at in entries]
+        scored = [(demoted(s) if refers else s, refers, at) for s, refers, at in entries]
         if not complete:  # what ends below the last one seen could have others above it
             scored = [entry for entry in scored if entry[0] > scores[-1] or not entry[1]]
         expected = sorted(scored, key=lambda entry: (-entry[0], entry[1], entry[2]))
@@ -102,7 +102,7 @@ def test_contents_stand_below_a_passage_of_similar_score(index, mode, monkeypatc
     monkeypatch.setattr("retriever.searching.hybrid.only_refers", lambda text: False)
     plain = {hit.chunk.path: hit.score for hit in search()}
     assert plain["toc.txt"] > plain["law.txt"], "the words alone prefer the contents"
-    assert found[1].score == pytest.approx(lowered(plain["toc.txt"]))
+    assert found[1].score == pytest.approx(demoted(plain["toc.txt"]))
 
 
 def test_contents_are_found_where_nothing_else_is(index) -> None:

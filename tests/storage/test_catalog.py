@@ -15,7 +15,7 @@ from retriever.storage.backends import Snapshot
 from retriever.storage.backends.embedded import EmbeddedPassages, RecentMatches
 from retriever.storage.backends.search_state import StateKeeper
 from retriever.storage.catalog import Catalog
-from retriever.storage.catalog.filter_sql import MOST_VALUES
+from retriever.storage.catalog.filter_sql import MAX_VALUES
 from retriever.storage.filters import (
     And,
     Comparison,
@@ -134,7 +134,7 @@ def test_injection_finds_nothing_and_breaks_nothing(catalog: Catalog) -> None:
 def test_the_number_of_values_is_bounded_with_a_sentence(catalog: Catalog) -> None:
     fill(catalog, [{"path": "7", "source": "s", "format": "f", "pages": [1]}])
     with catalog.reading() as reader:
-        many = [str(number) for number in range(MOST_VALUES)]
+        many = [str(number) for number in range(MAX_VALUES)]
         assert len(reader.matching_keys(one_of("path", many))) == 1
         with pytest.raises(UsageError, match="30,001"):
             reader.matching_keys(one_of("path", [*many, "one more"]))

@@ -471,7 +471,7 @@ def test_too_few_vectors_to_learn_from_are_searched_exactly(folder: Path) -> Non
 
 
 def test_statistics_of_a_big_index_are_over_a_fixed_sample(folder: Path, monkeypatch) -> None:
-    monkeypatch.setattr(state, "MOST_EXACT", 30)
+    monkeypatch.setattr(state, "MAX_EXACT", 30)
     monkeypatch.setattr(state, "SAMPLE", 20)
     vectors = _filled(folder)
     query = vector_of("query")

@@ -95,7 +95,7 @@ def test_a_compound_is_found_by_a_shorter_one_and_finds_its_parts(backend: Embed
 
 def test_all_that_is_looked_for_is_told(backend: EmbeddedBackend) -> None:
     def marked(text: str, query: str) -> list[str]:
-        found = matching_words(text, query, live(backend).looked_for(query), LANGUAGES[text])
+        found = matching_words(text, query, live(backend).matched_terms(query), LANGUAGES[text])
         return [text[word.start : word.end] for word in found]
 
     assert marked(COURT, "Gericht") == ["Bundesverfassungsgericht"]

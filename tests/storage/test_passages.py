@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pytest
 
-from retriever.explaining.score import explained
+from retriever.explaining.score import explain_chunk
 from retriever.searching.hybrid import Mode, search
 from retriever.storage.backends import ScoredIds, Snapshot
 from retriever.storage.catalog import Reader
@@ -105,10 +105,10 @@ def test_a_search_needs_no_more_of_an_engine(tmp_path, mode: str, query: str) ->
                 assert hit.score == pytest.approx(by_id[hit.chunk.id].score, abs=1e-4)
         chunk = found[0].chunk
         one, two = (
-            explained(each, index._sides, query, chunk, Mode(mode), tolerant=True)
+            explain_chunk(each, index._sides, query, chunk, Mode(mode), tolerant=True)
             for each in (now, other)
         )
         assert two.score == pytest.approx(one.score, abs=1e-4)
-        assert other.looked_for(query) == now.looked_for(query)
+        assert other.matched_terms(query) == now.matched_terms(query)
         assert other.corrections(query) == now.corrections(query)
-        assert other.keyword_most(query) == pytest.approx(now.keyword_most(query))
+        assert other.max_bm25(query) == pytest.approx(now.max_bm25(query))

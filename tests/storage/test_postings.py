@@ -77,8 +77,8 @@ def test_another_index_under_the_same_name_is_another(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postings, "MOST_ROWS", 25)
-    monkeypatch.setattr(postings, "MOST_COUNTS", 2)
+    monkeypatch.setattr(postings, "MAX_ROWS", 25)
+    monkeypatch.setattr(postings, "MAX_COUNTS", 2)
     known = Postings()
     with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
         put(backend, 0, *texts(3, 20))

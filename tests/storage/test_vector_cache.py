@@ -33,7 +33,7 @@ class Source:
 def test_vectors_are_those_of_the_keys_whatever_is_remembered(
     room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recent, "MOST_BYTES", room * 4 * DIM)
+    monkeypatch.setattr(recent, "MAX_BYTES", room * 4 * DIM)
     remembered, source = RecentVectors(), Source()
     random = np.random.default_rng(room)
     for _ in range(60):

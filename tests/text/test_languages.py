@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import snowballstemmer
 
-from retriever.text.languages import LANGUAGES, LINKS, STEMMERS, language_of, stop_words
+from retriever.text.languages import LANGUAGES, LINKING_ELEMENTS, STEMMERS, language_of, stop_words
 
 ARTICLE_1 = {  # of the Universal Declaration of Human Rights
     "en": "All human beings are born free and equal in dignity and rights. They are endowed with "
@@ -65,7 +65,7 @@ def test_english_with_foreign_names_stays_english() -> None:
 
 def test_every_language_has_all_it_needs() -> None:
     assert set(ARTICLE_1) == set(STEMMERS) == {"en", *LANGUAGES}
-    assert set(LINKS) <= set(LANGUAGES)
+    assert set(LINKING_ELEMENTS) <= set(LANGUAGES)
     assert set(STEMMERS.values()) <= set(snowballstemmer.algorithms())
     for language in STEMMERS:
         assert 30 <= len(stop_words(language)) < len(stop_words(language, asking=True))

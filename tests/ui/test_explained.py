@@ -14,7 +14,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from retriever.embedding.word_attribution import WordSpan
-from retriever.explaining.faithfulness import Deletion
+from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import Explanation
 from retriever.explaining.why_not import difference
 from retriever.index import Index
@@ -210,12 +210,12 @@ def test_of_a_long_passage_the_words_that_matter_are_drawn(index: Index) -> None
 
 def test_the_check_is_a_sentence() -> None:
     words = (WordSpan("*red*", 0, 5), WordSpan("tea", 6, 9))
-    said = why.check_sentence(Deletion(words, 0.5, 0.29, (0.45, 0.47)))
+    said = why.check_sentence(DeletionTest(words, 0.5, 0.29, (0.45, 0.47)))
     assert said == (
         "Without \\*red\\*, tea the cosine falls by 0.210, without 2 words at random by 0.040 on "
         "average. The score hangs on the words that are shaded most."
     )
-    assert "do not count more" in why.check_sentence(Deletion(words, 0.5, 0.49, (0.4,)))
+    assert "do not count more" in why.check_sentence(DeletionTest(words, 0.5, 0.49, (0.4,)))
 
 
 def test_a_link_keeps_weights_and_marks_and_drops_what_cannot_be_meant() -> None:

@@ -12,15 +12,15 @@ from retriever.indexing.coverage import page_groups
 from retriever.types import Chunk
 from ui import chart, controls
 from ui.cards import place
-from ui.collection_picker import Shelf, side
+from ui.collection_picker import CollectionPicker, side
 from ui.highlighting import counted, escaped, joined, unwrapped, visible
 from ui.resources import Served
 
 _SNIPPET = 240
-_MOST_FILES = 200
+_MAX_FILES = 200
 
 
-def show(shelf: Shelf) -> None:
+def show_about(shelf: CollectionPicker) -> None:
     """Draw the page."""
     st.html('<div class="wva-head"><h1>About this index</h1></div>')
     controls.link_index(shelf.link_name, shelf.implied)
@@ -54,7 +54,7 @@ def _map(index: Served, found: Survey) -> None:
         "Colours", ["Subject", "Folder"], default="Subject", required=True, key="colours",
         label_visibility="collapsed",
     )  # fmt: skip
-    clicked = chart.show(found, str(by or "Subject"))
+    clicked = chart.show_chart(found, str(by or "Subject"))
     if clicked is not None:
         _passage(clicked)
     sizes = Counter(found.clusters.tolist())
@@ -131,9 +131,9 @@ def _unread(index: Served) -> None:
     if not rows:
         st.caption("Every page gave its text.")
         return
-    st.dataframe(rows[:_MOST_FILES], key="unread", hide_index=True, width="stretch")
-    if len(rows) > _MOST_FILES:
-        st.caption(f"and {len(rows) - _MOST_FILES:,} more: wva report tells them all")
+    st.dataframe(rows[:_MAX_FILES], key="unread", hide_index=True, width="stretch")
+    if len(rows) > _MAX_FILES:
+        st.caption(f"and {len(rows) - _MAX_FILES:,} more: wva report tells them all")
 
 
 def _sizes(index: Served) -> None:
@@ -156,4 +156,4 @@ def _sizes(index: Served) -> None:
     st.html(f'<dl class="wva-facts">{rows}</dl>')
 
 
-__all__ = ["show"]
+__all__ = ["show_about"]

@@ -14,12 +14,12 @@ from retriever.types import RetrieverError
 from ui import adding, controls, ledger
 from ui import job_status as running
 from ui import status as state
-from ui.collection_picker import Shelf, choose, side
+from ui.collection_picker import CollectionPicker, choose, side
 from ui.highlighting import counted, escaped, joined, markdown, visible
 from ui.resources import Served, close, served
 
 
-def show(shelf: Shelf) -> None:
+def show_collections(shelf: CollectionPicker) -> None:
     """Draw the page."""
     st.html('<div class="wva-head"><h1>Collections</h1></div>')
     controls.link_index(shelf.link_name, shelf.implied)
@@ -42,7 +42,7 @@ def show(shelf: Shelf) -> None:
         _chosen(shelf, index)
 
 
-def _row(shelf: Shelf, path: Path, at: int) -> None:
+def _row(shelf: CollectionPicker, path: Path, at: int) -> None:
     """A collection in a line: its name, what is in it, and a button to choose it."""
     here = path == shelf.chosen
     mark = ' <span class="wva-page">chosen</span>' if here and shelf.several else ""
@@ -55,7 +55,7 @@ def _row(shelf: Shelf, path: Path, at: int) -> None:
             st.button("Choose", key=f"choose-{at}", on_click=choose, args=(path,))
 
 
-def _facts(shelf: Shelf, path: Path) -> str:
+def _facts(shelf: CollectionPicker, path: Path) -> str:
     """What is in it, or why that cannot be told."""
     try:
         info = served(path, shelf.open_index).info()
@@ -67,9 +67,9 @@ def _facts(shelf: Shelf, path: Path) -> str:
     return joined([*many, model, f"{size:,.0f} MB"])
 
 
-def _new(shelf: Shelf) -> None:
+def _new(shelf: CollectionPicker) -> None:
     with st.form("new-collection", border=False):
-        name = st.text_input("Name", key="new-name", max_chars=collection.LONGEST_NAME)
+        name = st.text_input("Name", key="new-name", max_chars=collection.MAX_NAME)
         model = st.selectbox(
             "Model",
             list(PRESETS),
@@ -88,25 +88,25 @@ def _model(name: str) -> str:
     return f"{name} · {preset.what} ({preset.licence})" if preset else name
 
 
-def _create(shelf: Shelf, name: str, model: str) -> None:
+def _create(shelf: CollectionPicker, name: str, model: str) -> None:
     made = collection.create(shelf.home, name, "" if model == DEFAULT_MODEL else model)
     # The choice is a widget that is drawn already: it is set when the page is drawn next.
     st.session_state["choose"] = made.name
     st.session_state["made"] = True
 
 
-def _chosen(shelf: Shelf, index: Served) -> None:
+def _chosen(shelf: CollectionPicker, index: Served) -> None:
     """All that can be done to the chosen collection."""
     st.html(f'<h2 class="wva-title"><bdi>{escaped(index.path.name)}</bdi></h2>')
     busy = running.busy(index, shelf.jobs)
-    running.show(index, shelf.jobs)
+    running.show_jobs(index, shelf.jobs)
     st.html('<h3 class="wva-part">Add documents</h3>')
-    adding.show(index, shelf.jobs, busy=busy)
+    adding.show_adding(index, shelf.jobs, busy=busy)
     st.html('<h3 class="wva-part">Files</h3>')
     if busy:  # files appear as they are done; nothing can be removed meanwhile
-        st.fragment(ledger.show, run_every=state.EVERY)(index, busy=busy)
+        st.fragment(ledger.show_ledger, run_every=state.EVERY)(index, busy=busy)
     else:
-        ledger.show(index, busy=busy)
+        ledger.show_ledger(index, busy=busy)
     adding.folders(index, shelf.jobs, partial(ledger.confirm, index), busy=busy)
     st.divider()
     if st.button("Delete this collection", key="delete", disabled=bool(busy), help=busy or None):
@@ -114,7 +114,7 @@ def _chosen(shelf: Shelf, index: Served) -> None:
 
 
 @st.dialog("Delete this collection?")
-def _confirm_deletion(shelf: Shelf, index: Served) -> None:
+def _confirm_deletion(shelf: CollectionPicker, index: Served) -> None:
     name = index.path.name
     st.write(
         f"{markdown(name)} with all that is indexed in it will be deleted, and with it the files "
@@ -128,11 +128,11 @@ def _confirm_deletion(shelf: Shelf, index: Served) -> None:
             st.error(f"That is not its name: it is called {markdown(visible(name))}.")
 
 
-def _delete(shelf: Shelf, index: Served) -> None:
+def _delete(shelf: CollectionPicker, index: Served) -> None:
     shelf.jobs.forget(index.path)
     close(index, shelf.open_index)
     collection.delete(index.path)
     st.session_state["choose"] = None
 
 
-__all__ = ["show"]
+__all__ = ["show_collections"]

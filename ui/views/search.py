@@ -11,13 +11,13 @@ from ui import controls, document, results, why
 from ui import export_bar as taking
 from ui import shortcuts as keys
 from ui import status as state
-from ui.collection_picker import Shelf, side
+from ui.collection_picker import CollectionPicker, side
 from ui.highlighting import markdown, visible
 from ui.resources import Served
 from ui.style import FOCUS
 
 
-def show(shelf: Shelf) -> None:
+def show_search(shelf: CollectionPicker) -> None:
     """Draw the page."""
     st.html('<div class="wva-head"><h1>Search your documents</h1></div>')
     index = shelf.served()
@@ -30,7 +30,7 @@ def show(shelf: Shelf) -> None:
         return
     state.headline(index)
     controls.restore(arrived=shelf.arrived)
-    asked = controls.show(index)
+    asked = controls.show_controls(index)
     controls.link(asked, shelf.link_name, shelf.implied)
     controls.remember(shelf.page)
     generation = index.index.generation
@@ -41,7 +41,7 @@ def show(shelf: Shelf) -> None:
         document.document_view(index, words, why.shades(index, asked))
     elif asked.text:
         taking.remember(shelf, asked)
-        results.show(index, asked)
+        results.show_results(index, asked)
         document.get_ready(index)
     else:
         results.explain()
@@ -50,7 +50,7 @@ def show(shelf: Shelf) -> None:
     _focus()
 
 
-def _no_index(shelf: Shelf) -> None:
+def _no_index(shelf: CollectionPicker) -> None:
     if shelf.several:
         st.info("Choose a collection at the side.", icon=":material/folder_open:")
     st.info(
@@ -88,4 +88,4 @@ def _focus() -> None:
         st.html(FOCUS, unsafe_allow_javascript=True)
 
 
-__all__ = ["show"]
+__all__ = ["show_search"]

@@ -1,7 +1,7 @@
 """Where a model runs and in which precision, and whether it fits there, said before it is loaded.
 
-`look` tells what this machine has, `choose` decides from that alone: so the decision can be tested
-for machines one has not got. Sizes are bytes; GB in messages are 10⁹ bytes.
+`inspect_machine` tells what this machine has, `choose` decides from that alone: so the decision can
+be tested for machines one has not got. Sizes are bytes; GB in messages are 10⁹ bytes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DevicePlan:
     """Where to put a model. `cards` are set when it is spread over several: number → its share."""
 
     device: str
@@ -76,7 +76,7 @@ class Place:
         return options
 
 
-def look() -> Machine:
+def inspect_machine() -> Machine:
     """What there is on this machine, as it is now."""
     import torch
 
@@ -112,7 +112,7 @@ def available_memory() -> int:
     return max(free, 0)
 
 
-def needed(parameters: int, dtype: str) -> int:
+def needed_memory(parameters: int, dtype: str) -> int:
     """Bytes that a model takes in `dtype`: weights, a tenth for buffers, room to work in."""
     return round(1.1 * parameters * PRECISIONS[dtype]) + WORKING_ROOM
 
@@ -135,7 +135,7 @@ def choose(
     machine: Machine,
     device: str | None = None,
     dtype: str | None = None,
-) -> Place:
+) -> DevicePlan:
     """Where model `name` with so many parameters goes on this machine.
 
     With no `device` (or "auto"): one CUDA card if it fits on one, several if it fits on all
@@ -155,9 +155,9 @@ def choose(
             raise _too_large(name, parameters, *_card_limit(machine.cards, dtype, number))
     on = kind or ("mps" if machine.mps else "cpu")
     chosen = dtype or ("float32" if on == "mps" else cpu_precision())
-    if needed(parameters, chosen) > machine.memory:
+    if needed_memory(parameters, chosen) > machine.memory:
         raise _too_large(name, parameters, chosen, machine.memory, "this machine")
-    return Place(on, chosen)
+    return DevicePlan(on, chosen)
 
 
 def check_precision(dtype: str | None) -> None:
@@ -187,20 +187,20 @@ def _parsed(device: str | None, machine: Machine) -> tuple[str | None, int | Non
 
 def _on_cards(
     parameters: int, cards: tuple[Card, ...], dtype: str | None, number: int | None
-) -> Place | None:
+) -> DevicePlan | None:
     """The first card it fits on, else all of them together; None if it does not fit."""
     for index, card in enumerate(cards):
         chosen = dtype or _card_precision(card)
-        if number in (None, index) and needed(parameters, chosen) <= card.free:
-            return Place(f"cuda:{index}", chosen)
+        if number in (None, index) and needed_memory(parameters, chosen) <= card.free:
+            return DevicePlan(f"cuda:{index}", chosen)
     if number is not None or len(cards) < 2:
         return None
     chosen, room, _ = _card_limit(cards, dtype, None)
-    if needed(parameters, chosen) > room:
+    if needed_memory(parameters, chosen) > room:
         return None
     # Each card keeps room to work in; what lies beside the layers goes where there is most.
     shares = tuple((index, card.free - WORKING_ROOM) for index, card in enumerate(cards))
-    return Place("cuda:0", chosen, tuple(share for share in shares if share[1] > 0))
+    return DevicePlan("cuda:0", chosen, tuple(share for share in shares if share[1] > 0))
 
 
 def _card_precision(card: Card) -> str:
@@ -224,11 +224,11 @@ def _card_limit(
 def _too_large(name: str, parameters: int, dtype: str, free: int, where: str) -> ModelError:
     have = "have" if where.endswith("together") else "has"
     smaller = ""
-    if dtype == "float32" and needed(parameters, "bfloat16") <= free:
-        smaller = f"--dtype bfloat16 ({gigabytes(needed(parameters, 'bfloat16'))}), "
+    if dtype == "float32" and needed_memory(parameters, "bfloat16") <= free:
+        smaller = f"--dtype bfloat16 ({gigabytes(needed_memory(parameters, 'bfloat16'))}), "
     return ModelError(
-        f"the model {name!r} needs about {gigabytes(needed(parameters, dtype))} in {dtype}, and "
-        f"{where} {have} {gigabytes(free)} free; use {smaller}a smaller model, or close other "
+        f"the model {name!r} needs about {gigabytes(needed_memory(parameters, dtype))} in {dtype}, "
+        f"and {where} {have} {gigabytes(free)} free; use {smaller}a smaller model, or close other "
         "programs"
     )
 

@@ -62,7 +62,7 @@ def load(name: str, device: str | None = None, dtype: str | None = None) -> Load
     config = language_model(name, whole)
     text_only = config is not whole
     parameters = parameter_count(folder, text_only=text_only)
-    place = devices.choose(name, parameters, devices.look(), device, dtype)
+    place = devices.choose(name, parameters, devices.inspect_machine(), device, dtype)
     with load_errors(name):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -114,7 +114,7 @@ def _unpacking(config: Any) -> dict[str, Any]:
     return {"quantization_config": getattr(transformers, kind)(dequantize=True)}
 
 
-def _devices(name: str, model: Any, place: devices.Place) -> tuple[str, ...]:
+def _devices(name: str, model: Any, place: devices.DevicePlan) -> tuple[str, ...]:
     """Every device that holds weights, in the order of the layers."""
     used = tuple(dict.fromkeys(str(parameter.device) for parameter in model.parameters()))
     if place.cards and any(not device.startswith("cuda") for device in used):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from retriever.arrays import DoubleVectors
 from retriever.embedding.word_attribution import WordSpan
-from retriever.explaining.faithfulness import Deletion
+from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import DenseScore, Explanation, Term
-from retriever.explaining.why_not import Difference, Row, WhyNot
+from retriever.explaining.why_not import Difference, TermDifference, WhyNot
 from retriever.interface.terminal.reports import BOLD, DIM, RESET, printable, table
 from retriever.types import KeywordWord
 
@@ -65,10 +65,10 @@ def _passage_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     return [line.replace(_ON, on).replace(_OFF, off) for line in wrapped]
 
 
-def made_of(term: Term) -> str:
+def score_lines(term: Term) -> str:
     """What a summand comes of, empty where nothing tells.
 
-    >>> made_of(Term("dense", 2.0, {"score": 0.5, "own": 1, "mean": 0.1, "std": 0.2}))
+    >>> score_lines(Term("dense", 2.0, {"score": 0.5, "own": 1, "mean": 0.1, "std": 0.2}))
     '(0.500 − 0.100) / 0.200'
     """
     numbers = term.made_of
@@ -84,7 +84,7 @@ def made_of(term: Term) -> str:
 
 
 def _term_line(term: Term) -> str:
-    return f"{term.name}: {made_of(term) or 'put in order anew'} = {term.value:+.3f}"
+    return f"{term.name}: {score_lines(term) or 'put in order anew'} = {term.value:+.3f}"
 
 
 def _word_line(word: KeywordWord) -> str:
@@ -147,7 +147,7 @@ def difference_lines(told: Difference) -> list[str]:
     return [*lines, ""]
 
 
-def _row(row: Row) -> dict[str, str]:
+def _row(row: TermDifference) -> dict[str, str]:
     return {
         "": printable(row.name),
         "A": f"{row.first:.3f}",
@@ -156,7 +156,7 @@ def _row(row: Row) -> dict[str, str]:
     }
 
 
-def check_lines(check: Deletion) -> list[str]:
+def check_lines(check: DeletionTest) -> list[str]:
     """The deletion check in a sentence."""
     words = ", ".join(printable(word.word) for word in check.words)
     return [

@@ -11,7 +11,7 @@ from typing import Any
 from retriever.evaluation.runs import KEYWORD, Run
 from retriever.indexing.coverage import Account, FileAccount, PageGroup, page_groups
 from retriever.indexing.sync import FileReport, SyncReport
-from retriever.significance import Comparison
+from retriever.significance import PairedComparison
 from retriever.text.analyzer import matching_words
 from retriever.types import FileStatus, Hit, Progress
 
@@ -249,7 +249,7 @@ def run_lines(run: Run) -> list[str]:
     return [head, *table(rows)]
 
 
-def comparison_lines(compared: Mapping[str, Mapping[str, Comparison]]) -> list[str]:
+def comparison_lines(compared: Mapping[str, Mapping[str, PairedComparison]]) -> list[str]:
     """A run against its baseline: a row for each mode and measure."""
     rows = [
         {
@@ -265,7 +265,7 @@ def comparison_lines(compared: Mapping[str, Mapping[str, Comparison]]) -> list[s
     return table(rows) or ["the baseline has no mode and measure in common with this run"]
 
 
-def _judged(one: Comparison) -> str:
+def _judged(one: PairedComparison) -> str:
     return f"{one.verdict.value} ({one.difference.mean:+.4f})"
 
 

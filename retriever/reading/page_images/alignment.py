@@ -27,7 +27,7 @@ _LENGTHS = (24, 16, 12, 8)  # of what occurs once in what is left of both texts,
 _LINE = 6  # letters of a line that is looked for as a whole
 _CHANCE = 4  # letters at an end that may be equal by chance, where the texts part within a word
 _NO_LETTERS = "-\u2010\u2011\u00ad\x02\x00\ufffe\uffff"  # hyphens come and go at a line's end
-_MOST_CELLS = 25_000_000  # of a gap's letters times those it is compared with
+_MAX_CELLS = 25_000_000  # of a gap's letters times those it is compared with
 _RUN = 4  # letters in a row that are no accident in a gap that fits badly
 _INSET = 0.1  # of a line's height, on both sides: boxes of neighbouring lines overlap
 _GAP = 1.0  # times a line's height: wider than any space within a line
@@ -231,7 +231,7 @@ def _fill(one: str, other: str, pairs: Integers, free: Mask) -> None:
         if not free.any():
             return
         open_ = _windows(first, past, pairs, free)
-        if len(open_) and len(open_) * (past - first) <= _MOST_CELLS:
+        if len(open_) and len(open_) * (past - first) <= _MAX_CELLS:
             _pair_gap(one[first:past], first, other, open_, pairs, free)
 
 

@@ -117,8 +117,8 @@ def _looked_at(
     options.extend_deadline(OCR_SECONDS)
     number = unread.number
     try:
-        looked_for = options if can_read else replace(options, ocr="")
-        return picture_page(unread, _picture(image), file, looked_for)
+        matched_terms = options if can_read else replace(options, ocr="")
+        return picture_page(unread, _picture(image), file, matched_terms)
     except ReadError as error:
         return Page(number, "", PageState.SCANNED, f"a picture; {error}")
     except _BROKEN as error:

@@ -24,8 +24,8 @@ MAX_SIDE = 30_000
 """Pixels of a picture's longer side; Tesseract refuses 32,768."""
 
 _SECONDS = 28.0  # for one look at a picture, of which there may be two: small print takes four
-_LEAST_CONFIDENCE = 30.0  # of a word, in percent: fewer wrong ones, at 2 in 1000 right ones' cost
-_LEAST_MEAN = 65.0  # of a picture: Cyrillic, Greek and Arabic read as English reach 51 to 60
+_MIN_CONFIDENCE = 30.0  # of a word, in percent: fewer wrong ones, at 2 in 1000 right ones' cost
+_MIN_MEAN = 65.0  # of a picture: Cyrillic, Greek and Arabic read as English reach 51 to 60
 # Page segmentation: with the orientation found first, which few letters may mislead, and without.
 _ORIENTED, _UPRIGHT = "1", "3"
 _WINDOWS = r"C:\Program Files\Tesseract-OCR"
@@ -84,10 +84,10 @@ def recognise(picture: Picture, languages: str) -> Recognised:
     or makes no words of what it sees.
     """
     found = _recognise(picture, languages, _ORIENTED)
-    if found.text and found.confidence < _LEAST_MEAN:
+    if found.text and found.confidence < _MIN_MEAN:
         upright = _recognise(picture, languages, _UPRIGHT)
         found = max(found, upright, key=lambda one: one.confidence)
-    if found.text and found.confidence < _LEAST_MEAN:
+    if found.text and found.confidence < _MIN_MEAN:
         raise ReadError(
             f"OCR made no words of it (mean confidence {found.confidence:.0f} %); "
             f"is it in another language than {languages}?"
@@ -149,7 +149,7 @@ def _word(row: str) -> _Word | None:
     if len(cells) != 12 or cells[0] != "5":
         return None
     sure, word = float(cells[10]), cells[11].strip()
-    if not word or sure < _LEAST_CONFIDENCE:
+    if not word or sure < _MIN_CONFIDENCE:
         return None
     return tuple(map(int, cells[1:5])), sure, word
 

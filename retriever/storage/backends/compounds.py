@@ -13,16 +13,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from math import log
 
-from retriever.storage.catalog.fulltext import FEWEST_LETTERS
+from retriever.storage.catalog.fulltext import MIN_LETTERS
 from retriever.text.analyzer import MARK, index_terms
-from retriever.text.languages import LINKS
+from retriever.text.languages import LINKING_ELEMENTS
 
-FEWEST_OF_A_PART = 4
+MIN_OF_A_PART = 4
 """Letters of a part's stem; three are believed beside a longer one (`Amtsgericht`)."""
 
 _LEAST = 3
 _BESIDE = 6  # letters that a part beside one of three has at least
-_MOST_PARTS = 4
+_MAX_PARTS = 4
 
 Count = Callable[[str], int]
 """A term → in how many chunks it occurs."""
@@ -37,9 +37,9 @@ def parts(word: str, language: str, count: Count) -> tuple[str, ...]:
     >>> parts("gerichte", "de", lambda term: known.get(term, 0))
     ()
     """
-    if len(word) < FEWEST_LETTERS or language not in LINKS:
+    if len(word) < MIN_LETTERS or language not in LINKING_ELEMENTS:
         return ()
-    ways = _ways(word, language, count, _MOST_PARTS)
+    ways = _ways(word, language, count, _MAX_PARTS)
     believed = [way for way in ways if len(way) > 1 and _are_long_enough(way)]
     if not believed:
         return ()
@@ -57,7 +57,7 @@ def is_part(stem: str, compound: str, language: str, count: Count) -> bool:
     False
     """
     before = compound[: -len(stem)]
-    ways = _ways(before, language, count, _MOST_PARTS - 1, inside=True)
+    ways = _ways(before, language, count, _MAX_PARTS - 1, inside=True)
     return any(_are_long_enough((*way, f"{stem}{MARK}{language}")) for way in ways)
 
 
@@ -65,7 +65,7 @@ def _ways(
     word: str, language: str, count: Count, most: int, *, inside: bool = False
 ) -> Iterator[tuple[str, ...]]:
     """All ways to take the word for a row of known ones; `inside`: a link may follow the last."""
-    for link in LINKS[language] if inside else ("",):
+    for link in LINKING_ELEMENTS[language] if inside else ("",):
         if len(word) - len(link) >= _LEAST and word.endswith(link):
             term = _term(word[: len(word) - len(link)], language)
             if count(term):
@@ -81,7 +81,7 @@ def _ways(
 def _are_long_enough(terms: tuple[str, ...]) -> bool:
     """Whether the stems are long enough to be believed: "mon" and "arch" are not."""
     lengths = [len(term) - len(MARK) - 2 for term in terms]
-    return min(lengths) >= FEWEST_OF_A_PART or (min(lengths) >= _LEAST and max(lengths) >= _BESIDE)
+    return min(lengths) >= MIN_OF_A_PART or (min(lengths) >= _LEAST and max(lengths) >= _BESIDE)
 
 
 def _term(word: str, language: str) -> str:
@@ -93,4 +93,4 @@ def _mean(terms: tuple[str, ...], count: Count) -> float:
     return sum(log(count(term)) for term in terms) / len(terms)
 
 
-__all__ = ["FEWEST_OF_A_PART", "Count", "is_part", "parts"]
+__all__ = ["MIN_OF_A_PART", "Count", "is_part", "parts"]

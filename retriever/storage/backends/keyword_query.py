@@ -15,20 +15,20 @@ from itertools import chain
 from math import log
 
 from retriever.storage.backends import spelling
-from retriever.storage.backends.compounds import FEWEST_OF_A_PART, is_part, parts
+from retriever.storage.backends.compounds import MIN_OF_A_PART, is_part, parts
 from retriever.storage.backends.protocols import PassageSearch, Vocabulary
 from retriever.storage.catalog.postings import idf
-from retriever.text.analyzer import MARK, QueryWord, folded, language_mark, query_words, words
-from retriever.text.languages import LINKS
+from retriever.text.analyzer import MARK, QueryWord, fold_accents, language_mark, query_words, words
+from retriever.text.languages import LINKING_ELEMENTS
 from retriever.types import Chunk, Expansion, KeywordScore, KeywordWord, TermQuery, WeightedTerms
 
 COMPOUND_WEIGHT = 0.5
 """What a compound counts that has the word in it, and what a compound's parts count together."""
 
-MOST_COMPOUNDS = 50
+MAX_COMPOUNDS = 50
 """So many compounds at most are looked for by one word of theirs."""
 
-_MOST_TIMES = 2.2
+_MAX_TIMES = 2.2
 """BM25 gives a word at most so many times its weight, however often it occurs: k1 + 1."""
 
 
@@ -110,7 +110,7 @@ class KeywordQuery:
         A word that occurs nowhere weighs most; the score is then out of reach.
         """
         counts = (self._documents(one.own) for one in self._wanted_words)
-        return _MOST_TIMES * sum(
+        return _MAX_TIMES * sum(
             max(0.0, log((self._total - count + 0.5) / (count + 0.5))) for count in counts
         )
 
@@ -175,16 +175,16 @@ class KeywordQuery:
         smaller: tuple[str, ...] = ()
         for term in word.terms:
             language = language_mark(term)
-            if language in LINKS:
+            if language in LINKING_ELEMENTS:
                 larger += self._compounds(term, language)
-                smaller = smaller or parts(folded(word.typed), language, self._count)
+                smaller = smaller or parts(fold_accents(word.typed), language, self._count)
         larger.sort(key=lambda term: (-self._count(term), term))
-        return _Wanted(known, tuple(larger[:MOST_COMPOUNDS]), smaller)
+        return _Wanted(known, tuple(larger[:MAX_COMPOUNDS]), smaller)
 
     def _compounds(self, term: str, language: str) -> Iterator[str]:
         """The compounds that end with this word."""
         stem = term[: -len(MARK + language)]
-        if len(stem) < FEWEST_OF_A_PART:
+        if len(stem) < MIN_OF_A_PART:
             return
         for compound in self._vocabulary.longer_words(stem, language):
             found = f"{compound}{MARK}{language}"
@@ -197,7 +197,7 @@ class KeywordQuery:
         missing = [word for word, one in pairs if not one.occurs]
         unknown = list(filter(spelling.may_be_wrong, missing))
         found: dict[str, list[str]] = {}
-        for word in unknown if len(unknown) <= spelling.MOST_UNKNOWN else []:
+        for word in unknown if len(unknown) <= spelling.MAX_UNKNOWN else []:
             beginning = self._vocabulary.terms_beginning(word.terms[0][0])
             if terms := spelling.nearest(word, beginning):
                 found[word.typed] = terms
@@ -263,4 +263,4 @@ def written_terms(chunk: Chunk) -> dict[str, str]:
     return found
 
 
-__all__ = ["COMPOUND_WEIGHT", "MOST_COMPOUNDS", "Analysed", "KeywordQuery", "written_terms"]
+__all__ = ["COMPOUND_WEIGHT", "MAX_COMPOUNDS", "Analysed", "KeywordQuery", "written_terms"]

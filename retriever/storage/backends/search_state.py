@@ -26,7 +26,7 @@ from retriever.types import IndexStateError
 
 log = logging.getLogger(__name__)
 
-MOST_EXACT = 20_000
+MAX_EXACT = 20_000
 """Up to so many chunks a query's score statistics are over all of them."""
 SAMPLE = 4096
 """Beyond that they are over this many chunks, always the same ones."""
@@ -234,9 +234,9 @@ def _sample(
 ) -> tuple[Keys, Vectors] | None:
     """What the statistics are over, when the store does not give all scores cheaply."""
     count = len(state.store)
-    if count <= MOST_EXACT and state.store.is_exact:
+    if count <= MAX_EXACT and state.store.is_exact:
         return None
-    keys = np.sort(reader.sample_keys(count if count <= MOST_EXACT else SAMPLE))
+    keys = np.sort(reader.sample_keys(count if count <= MAX_EXACT else SAMPLE))
     if (
         before is not None
         and before.sample is not None
@@ -247,4 +247,4 @@ def _sample(
     return keys, state.calibration.passage(reader.chunk_vectors(keys)[1])
 
 
-__all__ = ["MOST_EXACT", "SAMPLE", "SearchState", "StateKeeper", "build_store"]
+__all__ = ["MAX_EXACT", "SAMPLE", "SearchState", "StateKeeper", "build_store"]

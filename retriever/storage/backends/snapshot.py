@@ -89,14 +89,14 @@ class Snapshot:
         terms = self._terms(query, tolerant, expansion)
         return self.passages.keyword_scores(terms, chunk_ids).astype(np.float32)
 
-    def keyword_most(self, query: str) -> float:
+    def max_bm25(self, query: str) -> float:
         """The BM25 score of a passage that has every word of the query as often as it counts.
 
         A word that occurs nowhere weighs most; the score is then out of reach.
         """
         return self._asked(query).most()
 
-    def keyword_breakdown(
+    def explain_bm25(
         self,
         query: str,
         chunk_id: str,
@@ -115,7 +115,7 @@ class Snapshot:
         """
         return self._read(query, tolerant=True).corrections
 
-    def looked_for(self, query: str) -> frozenset[str]:
+    def matched_terms(self, query: str) -> frozenset[str]:
         """The terms that a tolerant keyword search looks for, see `retriever.text.analyzer`.
 
         Compounds that have a word of it in them, a compound's parts, and the words looked for

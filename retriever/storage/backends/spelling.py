@@ -16,11 +16,11 @@ from retriever.text.analyzer import MARK, QueryWord, language_mark
 WEIGHT = 0.6
 """What a match of a word counts that stands in for the one typed."""
 
-MOST_INSTEAD = 3
+MAX_INSTEAD = 3
 """So many words at most stand in for one."""
 
 
-MOST_UNKNOWN = 8
+MAX_UNKNOWN = 8
 """A text with more unknown words is no query somebody typed, or in another language."""
 
 
@@ -71,7 +71,7 @@ def nearest(unknown: QueryWord, vocabulary: Iterable[tuple[str, int]]) -> list[s
         if 0 < distance <= most:
             found.append((distance, -count, term))
     found.sort()
-    return [term for distance, _, term in found if distance == found[0][0]][:MOST_INSTEAD]
+    return [term for distance, _, term in found if distance == found[0][0]][:MAX_INSTEAD]
 
 
 def _split(term: str) -> tuple[str, str]:
@@ -80,4 +80,4 @@ def _split(term: str) -> tuple[str, str]:
     return (term[: -len(MARK + language)], language) if language else (term, "")
 
 
-__all__ = ["MOST_INSTEAD", "MOST_UNKNOWN", "WEIGHT", "allowed_edits", "may_be_wrong", "nearest"]
+__all__ = ["MAX_INSTEAD", "MAX_UNKNOWN", "WEIGHT", "allowed_edits", "may_be_wrong", "nearest"]

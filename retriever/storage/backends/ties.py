@@ -9,7 +9,7 @@ import numpy as np
 from retriever.arrays import Keys, Scores
 from retriever.storage.vectors.exact import best
 
-_MOST_TIES = 10_000
+_MAX_TIES = 10_000
 """Chunks with one and the same score beyond which the choice among them is by key."""
 
 
@@ -27,7 +27,7 @@ def ranked(
         return (), np.empty(0, np.float32)
     wanted = k + 1
     keys, scores = search(wanted)
-    while len(keys) == wanted and scores[-1] == scores[k - 1] and wanted < k + _MOST_TIES:
+    while len(keys) == wanted and scores[-1] == scores[k - 1] and wanted < k + _MAX_TIES:
         wanted *= 4
         keys, scores = search(wanted)
     if len(keys) > k:

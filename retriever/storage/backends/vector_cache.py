@@ -13,7 +13,7 @@ import numpy as np
 
 from retriever.arrays import Keys, Vectors
 
-MOST_BYTES = 32 * 2**20
+MAX_BYTES = 32 * 2**20
 """So much is kept; then what was looked up first is forgotten."""
 
 
@@ -54,7 +54,7 @@ class RecentVectors:
         if not len(keys):
             return
         if not len(self._keys):
-            room = MOST_BYTES // max(1, 4 * vectors.shape[1])
+            room = MAX_BYTES // max(1, 4 * vectors.shape[1])
             self._vectors = np.empty((room, vectors.shape[1]), np.float32)
             self._keys = np.full(room, -1, np.int64)
         for key, vector in zip(keys.tolist(), vectors, strict=True):
@@ -67,4 +67,4 @@ class RecentVectors:
             self._next = (self._next + 1) % len(self._keys)
 
 
-__all__ = ["MOST_BYTES", "RecentVectors"]
+__all__ = ["MAX_BYTES", "RecentVectors"]

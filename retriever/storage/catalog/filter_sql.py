@@ -25,7 +25,7 @@ from retriever.storage.filters import (
 )
 from retriever.types import Scalar, UsageError
 
-MOST_VALUES = 30_000
+MAX_VALUES = 30_000
 """SQLite's usual limit of parameters is 32,766."""
 
 _SYMBOLS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -62,10 +62,10 @@ def chunk_condition(where: Filter) -> Condition:
 
 
 def _limited(condition: Condition) -> Condition:
-    if len(condition.parameters) > MOST_VALUES:
+    if len(condition.parameters) > MAX_VALUES:
         raise UsageError(
             f"the filter compares with {len(condition.parameters):,} values; "
-            f"at most {MOST_VALUES:,} are possible"
+            f"at most {MAX_VALUES:,} are possible"
         )
     return condition
 
@@ -175,4 +175,4 @@ def _dated(comparison: Comparison, value: str, symbol: str, wanted: Scalar) -> C
     return Condition(f"({value} {symbol} ?)", (parameter,))
 
 
-__all__ = ["MOST_VALUES", "Condition", "chunk_condition", "document_condition"]
+__all__ = ["MAX_VALUES", "Condition", "chunk_condition", "document_condition"]

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from retriever.storage.catalog.schema import FULLTEXT, VOCABULARY, unblob
 from retriever.text import analyzer as terms
-from retriever.text.languages import LINKS, language_of
+from retriever.text.languages import LINKING_ELEMENTS, language_of
 
 ANALYSER = "analyser"
 """The meta value that says by which version of the analyser the terms were made."""
 
-FEWEST_LETTERS = 7
+MIN_LETTERS = 7
 """A compound has at least so many."""
 
 
@@ -34,14 +34,14 @@ def insert(connection: sqlite3.Connection, key: int, title: str, text: str, lang
     """Write a chunk's terms, and remember its long words, if its language has compounds."""
     found = terms.passage_terms(title, text, language)
     connection.execute("INSERT INTO fulltext (rowid, terms) VALUES (?, ?)", (key, " ".join(found)))
-    if language in LINKS:
+    if language in LINKING_ELEMENTS:
         ending = len(terms.MARK + language)
         connection.executemany(
             "INSERT OR IGNORE INTO long_words VALUES (?, ?)",
             (
                 (language, term[:-ending][::-1])
                 for term in set(found)
-                if len(term) >= FEWEST_LETTERS + ending and terms.language_mark(term)
+                if len(term) >= MIN_LETTERS + ending and terms.language_mark(term)
             ),
         )
 
@@ -83,7 +83,7 @@ def note(connection: sqlite3.Connection) -> None:
 
 __all__ = [
     "ANALYSER",
-    "FEWEST_LETTERS",
+    "MIN_LETTERS",
     "insert",
     "is_current",
     "languages_of",

@@ -21,10 +21,10 @@ from retriever.arrays import DoubleScores, Keys
 OCCURRENCES = "CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab (main, fulltext, instance)"
 """What a connection needs: a row for every place in which a term stands."""
 
-MOST_ROWS = 2_000_000
+MAX_ROWS = 2_000_000
 """Of terms in so many chunks together the scores are kept: 32 MB."""
 
-MOST_COUNTS = 200_000
+MAX_COUNTS = 200_000
 """Of so many terms the number of chunks is kept."""
 
 _LOWEST_IDF = 1e-6  # FTS5's own, of a term in more than half of the chunks
@@ -112,7 +112,7 @@ class _State:
             if term not in self.scores:
                 self.scores[term] = found
                 self.rows += len(found[0])
-            while self.rows > MOST_ROWS and len(self.scores) > 1:
+            while self.rows > MAX_ROWS and len(self.scores) > 1:
                 self.rows -= len(self.scores.popitem(last=False)[1][0])
 
     def known(self, term: str) -> tuple[Keys, DoubleScores] | None:
@@ -123,7 +123,7 @@ class _State:
 
     def keep_counts(self, counts: dict[str, int]) -> None:
         with self.lock:
-            if len(self.counts) > MOST_COUNTS:
+            if len(self.counts) > MAX_COUNTS:
                 self.counts.clear()
             self.counts.update(counts)
 

@@ -43,11 +43,11 @@ NARROW = 4096
 
 _SLACK = 16
 _RESCORED = 4  # candidates of an approximate kind, times k
-_FEWEST_CANDIDATES = 64
+_MIN_CANDIDATES = 64
 _BLOCK = 8192
 _EF = 64  # HNSW: how many nodes a search keeps in view
 _EF_FILTERED = 256
-_FEWEST_LISTS = 8  # IVF: a quarter of the lists is searched, but no fewer than this
+_MIN_LISTS = 8  # IVF: a quarter of the lists is searched, but no fewer than this
 _SPARSE = 0.1  # below this share of allowed vectors all of them are looked at
 
 
@@ -128,7 +128,7 @@ class FaissStore:
         self, query: Vectors, k: int, count: int, mask: np.ndarray | None, fetch: Fetch
     ) -> tuple[Keys, Scores]:
         """Candidates of an approximate index, scored with exact vectors."""
-        wanted = min(count, max(_FEWEST_CANDIDATES, _RESCORED * k))
+        wanted = min(count, max(_MIN_CANDIDATES, _RESCORED * k))
         index, lists = self._inner, None
         if count < _SPARSE * len(self):
             # The allowed vectors lie scattered: where a graph or the nearest lists lead is no help.
@@ -331,7 +331,7 @@ def _parameters(index: Any, wanted: int, mask: np.ndarray | None, lists: int | N
         reach = max(_EF if mask is None else _EF_FILTERED, 2 * wanted)
         return faiss.SearchParametersHNSW(efSearch=reach, **selector)
     if isinstance(index, faiss.IndexIVF):
-        lists = lists or min(index.nlist, max(_FEWEST_LISTS, index.nlist // 4))
+        lists = lists or min(index.nlist, max(_MIN_LISTS, index.nlist // 4))
         return faiss.SearchParametersIVF(nprobe=lists, **selector)
     return faiss.SearchParameters(**selector) if selector else None
 
