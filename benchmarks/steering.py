@@ -20,7 +20,8 @@ from retriever import AlignedWVA, Index
 from retriever.searching.steering import Steering
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
 from retriever.storage.backends.embedded import EmbeddedBackend
-from retriever.types import DocumentRow, Page, Piece, Span, document_id
+from retriever.storage.records import Piece
+from retriever.types import DocumentRow, Page, Span, document_id
 
 QUERY = "who may approve a risk exception"
 EACH = 500  # passages of a document

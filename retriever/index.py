@@ -45,13 +45,13 @@ from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Sn
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog.lock import writing_elsewhere
 from retriever.storage.filters import Filter
+from retriever.storage.records import PageAccount
 from retriever.types import (
     Chunk,
     Document,
     Hit,
     IndexStateError,
     Page,
-    PageAccount,
     Progress,
     UsageError,
     document_id,

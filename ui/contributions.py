@@ -10,7 +10,8 @@ import numpy as np
 from retriever.explaining.score import DenseScore, Explanation
 from retriever.explaining.why_not import Difference, TermDifference
 from retriever.interface.terminal.explanations import score_lines
-from retriever.types import Chunk, KeywordScore
+from retriever.storage.records import KeywordScore
+from retriever.types import Chunk
 from ui.document_text import shade
 from ui.highlighting import counted, escaped, unwrapped
 

@@ -23,7 +23,8 @@ from retriever.index import Index
 from retriever.indexing.coverage import Account, account
 from retriever.searching.facets import Facets, facets
 from retriever.storage.catalog import CATALOG_FILE
-from retriever.types import DocumentRow, FileStatus, RetrieverError, UnreadFile
+from retriever.storage.records import UnreadFile
+from retriever.types import DocumentRow, FileStatus, RetrieverError
 from ui.questions import Question
 
 Opener = Callable[[Path], Index]

@@ -39,8 +39,9 @@ from retriever.searching.steering import weigh
 from retriever.searching.toc import demoted, looks_like_toc
 from retriever.storage.backends import Snapshot
 from retriever.storage.calibration import Calibration
+from retriever.storage.records import KeywordScore, KeywordWord
 from retriever.text.analyzer import MARK
-from retriever.types import Chunk, Hit, KeywordScore, KeywordWord
+from retriever.types import Chunk, Hit
 
 MEAN = "mean"
 """The group of a side's mean in `DenseScore.plain`."""

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from retriever.explaining.score import Explanation
 from retriever.storage.backends import CatalogReader
 from retriever.storage.filters import Filter, chunk_fields, equals
-from retriever.types import Chunk, DocumentRow, Hit, UnreadFile, UsageError
+from retriever.storage.records import UnreadFile
+from retriever.types import Chunk, DocumentRow, Hit, UsageError
 
 DEEPEST = 3_200
 """So many passages are ranked at most to find a document among them."""

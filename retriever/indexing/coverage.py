@@ -14,7 +14,8 @@ from itertools import groupby
 from typing import Any
 
 from retriever.storage.backends import CatalogReader
-from retriever.types import DocumentRow, FileStatus, PageAccount, PageState, UnreadFile
+from retriever.storage.records import PageAccount, UnreadFile
+from retriever.types import DocumentRow, FileStatus, PageState
 
 
 class Coverage(StrEnum):

@@ -27,6 +27,7 @@ from retriever.reading.scan import FoundFile, scan, targets
 from retriever.reading.subprocess_reader import FileReader, file_reader
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import DocumentRow, Documents
+from retriever.storage.records import PageAccount, UnreadFile
 from retriever.text.chunking import CHUNKS_VERSION
 from retriever.types import (
     Document,
@@ -34,11 +35,9 @@ from retriever.types import (
     IndexStateError,
     ModelError,
     Page,
-    PageAccount,
     PageState,
     Progress,
     ReadError,
-    UnreadFile,
     document_id,
 )
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from retriever.arrays import Vectors, normalise
 from retriever.storage.calibration import Calibration
-from retriever.types import Expansion
+from retriever.storage.records import Expansion
 
 PASSAGES = 10
 """So many passages say which words are added."""

@@ -25,8 +25,9 @@ from retriever.searching.query_syntax import says_something
 from retriever.searching.toc import looks_like_toc, ranked
 from retriever.storage.backends import ScoredIds, Snapshot
 from retriever.storage.filters import Filter
+from retriever.storage.records import Expansion
 from retriever.text.analyzer import query_terms
-from retriever.types import Chunk, Expansion, Hit
+from retriever.types import Chunk, Hit
 
 CANDIDATES = 200
 """At least so many chunks of each side are looked at, whatever `k`."""

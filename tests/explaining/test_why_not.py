@@ -12,7 +12,8 @@ from retriever import AlignedWVA, Document, Index, Page, PageState
 from retriever.explaining.why_not import Outcome, difference
 from retriever.interface.cli import main
 from retriever.searching.options import SearchOptions, Steering
-from retriever.types import FileStatus, UnreadFile, UsageError
+from retriever.storage.records import UnreadFile
+from retriever.types import FileStatus, UsageError
 from tests.fakes import FakeEmbedder
 from tests.tiny import save_model
 

@@ -13,16 +13,8 @@ import pytest
 from retriever.indexing.coverage import Account, Coverage, account, page_groups
 from retriever.interface.terminal.reports import account_lines
 from retriever.storage.backends.embedded import EmbeddedBackend
-from retriever.types import (
-    DocumentRow,
-    FileStatus,
-    Page,
-    PageState,
-    Piece,
-    Span,
-    UnreadFile,
-    document_id,
-)
+from retriever.storage.records import Piece, UnreadFile
+from retriever.types import DocumentRow, FileStatus, Page, PageState, Span, document_id
 from tests.live import read
 
 

@@ -25,7 +25,8 @@ from retriever.reading.formats import FORMATS, read_document
 from retriever.reading.pictures import ocr, tesseract
 from retriever.reading.pictures.tesseract import Picture, Recognised
 from retriever.reading.subprocess_reader import FileReader
-from retriever.types import Document, FileStatus, Page, PageState, UnreadFile
+from retriever.storage.records import UnreadFile
+from retriever.types import Document, FileStatus, Page, PageState
 from tests.fakes import FakeEmbedder
 from tests.pdfs import pdf_file, text_page
 from tests.scans import (

@@ -17,16 +17,14 @@ import pytest
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.backends import DocumentRow, Documents, Piece, ScoredIds
 from retriever.storage.filters import Filter, chunk_fields, document_fields
+from retriever.storage.records import Expansion, TermQuery, UnreadFile
 from retriever.types import (
     Chunk,
-    Expansion,
     FileStatus,
     IndexStateError,
     Page,
     PageState,
     Span,
-    TermQuery,
-    UnreadFile,
     UsageError,
     chunk_id,
     document_id,

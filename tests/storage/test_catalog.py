@@ -26,7 +26,8 @@ from retriever.storage.filters import (
     document_fields,
     one_of,
 )
-from retriever.types import DocumentRow, IndexStateError, Page, Piece, Span, UsageError
+from retriever.storage.records import Piece
+from retriever.types import DocumentRow, IndexStateError, Page, Span, UsageError
 
 TEXTS = ["", "a", "A", "é", "e\u0301", "日本", "'; DROP TABLE chunks; --", '"', "nul\0x", "nul\0y",
          "\ud800", "\U0001f600", "\uffff", "2024", "2024-03", "2024-03-07", "100%_", "x/y.txt",

@@ -20,16 +20,9 @@ from retriever.storage.backends import vector_files as snapshots
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog import connections, schema
 from retriever.storage.filters import Filter
+from retriever.storage.records import Piece
 from retriever.storage.vectors import faiss as faiss_store
-from retriever.types import (
-    DocumentRow,
-    IndexStateError,
-    Page,
-    Piece,
-    Span,
-    UsageError,
-    document_id,
-)
+from retriever.types import DocumentRow, IndexStateError, Page, Span, UsageError, document_id
 from tests.live import live
 from tests.storage.backend_contract import (
     DIM,

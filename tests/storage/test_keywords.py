@@ -19,8 +19,9 @@ from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog.connections import LOCK_FILE
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.filters import Words
+from retriever.storage.records import Piece
 from retriever.text.analyzer import index_terms, matching_words
-from retriever.types import DocumentRow, IndexStateError, Page, Piece, Span, document_id
+from retriever.types import DocumentRow, IndexStateError, Page, Span, document_id
 from tests.live import live
 
 COURT = "Das Bundesverfassungsgericht hat über die Klage und den Antrag nicht entschieden."

@@ -14,8 +14,8 @@ from retriever.storage.backends import ScoredIds, Snapshot
 from retriever.storage.catalog import Reader
 from retriever.storage.catalog.postings import idf
 from retriever.storage.filters import Filter, chunk_fields
+from retriever.storage.records import TermQuery
 from retriever.text.analyzer import BOUNDARY, passage_terms
-from retriever.types import TermQuery
 from tests.searching.test_hybrid import filled
 
 

@@ -11,8 +11,9 @@ import pytest
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog import postings
 from retriever.storage.catalog.postings import Postings
+from retriever.storage.records import Expansion, Piece
 from retriever.text.analyzer import index_terms
-from retriever.types import DocumentRow, Expansion, Page, Piece, Span, document_id
+from retriever.types import DocumentRow, Page, Span, document_id
 from tests.live import live
 
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove")

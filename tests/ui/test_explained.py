@@ -19,8 +19,9 @@ from retriever.explaining.score import Explanation
 from retriever.explaining.why_not import difference
 from retriever.index import Index
 from retriever.searching.steering import Marked, Steering
+from retriever.storage.records import KeywordScore, KeywordWord
 from retriever.text.structure import sentences
-from retriever.types import Document, KeywordScore, KeywordWord, ModelError, Page, Span
+from retriever.types import Document, ModelError, Page, Span
 from tests import pages
 from tests.fakes import FakeEmbedder
 from ui import contributions, heatmap, why

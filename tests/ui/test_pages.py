@@ -22,17 +22,8 @@ from retriever.indexing.coverage import Coverage, FileAccount
 from retriever.interface.collections import indexes_in
 from retriever.interface.page_server import command, options
 from retriever.storage.filters import Filter
-from retriever.types import (
-    Chunk,
-    Document,
-    Excerpt,
-    FileStatus,
-    Hit,
-    ModelError,
-    Page,
-    PageState,
-    UnreadFile,
-)
+from retriever.storage.records import UnreadFile
+from retriever.types import Chunk, Document, Excerpt, FileStatus, Hit, ModelError, Page, PageState
 from tests import pages
 from tests.fakes import FakeEmbedder
 from ui import highlighting as marks

@@ -12,7 +12,7 @@ from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import DenseScore, Explanation, Term
 from retriever.explaining.why_not import Difference, TermDifference, WhyNot
 from retriever.interface.terminal.reports import BOLD, DIM, RESET, printable, table
-from retriever.types import KeywordWord
+from retriever.storage.records import KeywordWord
 
 PAIRS = 8
 MARKED = 12

@@ -16,7 +16,8 @@ from retriever.storage.backends.protocols import (
     Vocabulary,
 )
 from retriever.storage.backends.snapshot import Snapshot
-from retriever.types import DocumentRow, Piece
+from retriever.storage.records import Piece
+from retriever.types import DocumentRow
 
 __all__ = [
     "CatalogReader",

@@ -31,17 +31,10 @@ from retriever.storage.backends.ties import best_of, ranked
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import Catalog, Matches, Reader, Writer
 from retriever.storage.filters import Filter
+from retriever.storage.records import Piece, TermQuery, UnreadFile
 from retriever.storage.vectors.exact import checked_query, scores_of
 from retriever.storage.vectors.faiss import factory_for, make_index, plain
-from retriever.types import (
-    DocumentRow,
-    IndexStateError,
-    Page,
-    Piece,
-    TermQuery,
-    UnreadFile,
-    UsageError,
-)
+from retriever.types import DocumentRow, IndexStateError, Page, UsageError
 
 _REMEMBERED_QUERIES = 8
 

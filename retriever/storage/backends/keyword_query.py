@@ -18,9 +18,10 @@ from retriever.storage.backends import spelling
 from retriever.storage.backends.compounds import MIN_OF_A_PART, is_part, parts
 from retriever.storage.backends.protocols import PassageSearch, Vocabulary
 from retriever.storage.catalog.postings import idf
+from retriever.storage.records import Expansion, KeywordScore, KeywordWord, TermQuery, WeightedTerms
 from retriever.text.analyzer import MARK, QueryWord, fold_accents, language_mark, query_words, words
 from retriever.text.languages import LINKING_ELEMENTS
-from retriever.types import Chunk, Expansion, KeywordScore, KeywordWord, TermQuery, WeightedTerms
+from retriever.types import Chunk
 
 COMPOUND_WEIGHT = 0.5
 """What a compound counts that has the word in it, and what a compound's parts count together."""

@@ -21,15 +21,8 @@ from retriever.arrays import DoubleScores, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.filters import Filter
-from retriever.types import (
-    Chunk,
-    DocumentRow,
-    Page,
-    PageAccount,
-    Piece,
-    TermQuery,
-    UnreadFile,
-)
+from retriever.storage.records import PageAccount, Piece, TermQuery, UnreadFile
+from retriever.types import Chunk, DocumentRow, Page
 
 if TYPE_CHECKING:
     from retriever.storage.backends.snapshot import Snapshot

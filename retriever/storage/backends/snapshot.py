@@ -15,8 +15,8 @@ from retriever.storage.backends.keyword_query import Analysed, KeywordQuery
 from retriever.storage.backends.protocols import CatalogReader, PassageSearch, ScoredIds
 from retriever.storage.calibration import Calibration
 from retriever.storage.filters import Filter
+from retriever.storage.records import Expansion, KeywordScore, TermQuery
 from retriever.storage.vectors.exact import checked_query
-from retriever.types import Expansion, KeywordScore, TermQuery
 
 
 class Snapshot:

@@ -13,7 +13,7 @@ import numpy as np
 
 from retriever.arrays import DoubleScores, Keys
 from retriever.storage.catalog.postings import Terms
-from retriever.types import TermQuery, WeightedTerms
+from retriever.storage.records import TermQuery, WeightedTerms
 
 
 @dataclass(frozen=True, slots=True)

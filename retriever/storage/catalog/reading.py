@@ -20,20 +20,10 @@ from retriever.storage.catalog.keywords import Matches, matches
 from retriever.storage.catalog.postings import Postings, Terms
 from retriever.storage.catalog.schema import ADDED, added_columns, blob, stack, unblob
 from retriever.storage.filters import Filter
+from retriever.storage.records import PageAccount, TermQuery, UnreadFile
 from retriever.text.analyzer import BOUNDARY
 from retriever.text.languages import LANGUAGES
-from retriever.types import (
-    Chunk,
-    DocumentRow,
-    FileStatus,
-    Page,
-    PageAccount,
-    PageState,
-    Scan,
-    Span,
-    TermQuery,
-    UnreadFile,
-)
+from retriever.types import Chunk, DocumentRow, FileStatus, Page, PageState, Scan, Span
 
 BLOCK = 2048
 """Rows read at a time: bounds the memory of everything that goes over all chunks."""

@@ -16,7 +16,8 @@ from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import fulltext
 from retriever.storage.catalog.reading import Reader, SnapshotRow
 from retriever.storage.catalog.schema import add_columns, blob, metadata_rows, unblob, vector_blob
-from retriever.types import DocumentRow, Page, Piece, Span, UnreadFile, UsageError, chunk_id
+from retriever.storage.records import Piece, UnreadFile
+from retriever.types import DocumentRow, Page, Span, UsageError, chunk_id
 
 QUERY_PREFIX = "q:"
 """Keys of vectors that belong to no chunk but are kept: sentences read as queries."""
