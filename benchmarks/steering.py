@@ -34,7 +34,7 @@ def fill(backend: EmbeddedBackend, embedder: AlignedWVA, passages: int) -> None:
     vocabulary = np.array([*QUERY.split(), *(f"word{number}" for number in range(20_000))])
     chances = 1 / np.arange(20, 20 + len(vocabulary))
     chances /= chances.sum()
-    backend.claim(embedder.settings, ChunkSettings())
+    backend.bind_embedder(embedder.settings, ChunkSettings())
     for number in range(0, passages, EACH):
         texts = [" ".join(row) for row in generator.choice(vocabulary, (EACH, 12), p=chances)]
         keys = [hashlib.sha256(f"{number} {at}".encode()).hexdigest()[:40] for at in range(EACH)]

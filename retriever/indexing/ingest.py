@@ -182,14 +182,14 @@ class Ingest:
         with self.backend.reading() as catalog:
             chunks = sum(row.chunks for row in catalog.documents())
         if not chunks:
-            self.backend.set_background(None)
+            self.backend.set_match_scale(None)
             return
         questions = background.general_questions()
         vectors = self._general_vectors()
         with self.backend.snapshot() as snapshot:
             fitted = background.fit(snapshot, questions, vectors)
         facts = {"questions": fitted.questions, "chunks": chunks, "at": _now()}
-        self.backend.set_background({**fitted.to_json(), "facts": facts})
+        self.backend.set_match_scale({**fitted.to_json(), "facts": facts})
 
     def _inputs_of(
         self, document: Document, spans: Iterable[tuple[int, Span]]
@@ -300,7 +300,7 @@ def is_fitted(catalog: CatalogReader) -> bool:
     ):
         return False
     # An index that was made before there were backgrounds has none.
-    known = background.MatchScale.from_json(catalog.background())
+    known = background.MatchScale.from_json(catalog.match_scale())
     return known is not None or not any(row.chunks for row in rows)
 
 

@@ -28,7 +28,7 @@ class UnreadFile:
 
 
 @dataclass(frozen=True, slots=True)
-class PageAccount:
+class PageStatus:
     """What became of one page: its state with the reason, and how many chunks it has."""
 
     number: int | None
@@ -100,10 +100,10 @@ class KeywordScore:
 class Expansion:
     """What joins a query in keyword search: terms of the index, each with the weight of its BM25.
 
-    `own` is the weight of the query's own BM25 score.
+    `query_weight` is the weight of the query's own BM25 score.
     """
 
-    own: float
+    query_weight: float
     terms: tuple[tuple[str, float], ...]
 
 
@@ -119,9 +119,12 @@ class TermQuery:
     words: tuple[tuple[WeightedTerms, ...], ...] = ()
 
     def expanded(self, expansion: Expansion) -> TermQuery:
-        """The query times `expansion.own`, plus the terms of the expansion."""
+        """The query times `expansion.query_weight`, plus the terms of the expansion."""
         own = tuple(
-            tuple(tuple((term, expansion.own * weight) for term, weight in terms) for terms in word)
+            tuple(
+                tuple((term, expansion.query_weight * weight) for term, weight in terms)
+                for terms in word
+            )
             for word in self.words
         )
         return TermQuery(own + tuple((((term, weight),),) for term, weight in expansion.terms))
@@ -131,7 +134,7 @@ __all__ = [
     "Expansion",
     "KeywordScore",
     "KeywordWord",
-    "PageAccount",
+    "PageStatus",
     "Piece",
     "TermQuery",
     "UnreadFile",

@@ -215,7 +215,7 @@ class DocumentsContract:
         ],
     )
     def test_bad_vectors_are_refused(self, backend: Documents, vectors, said: str) -> None:
-        backend.claim(settings(), ChunkSettings())
+        backend.bind_embedder(settings(), ChunkSettings())
         with pytest.raises(UsageError, match=said):
             backend.save_vectors(["a"], vectors.astype(np.float32))
         assert live(backend).known_vectors(["a"]) == set()
@@ -252,8 +252,8 @@ class DocumentsContract:
         put(backend, "b.txt", "another document")
         chunks = live(backend).chunks(row.id)
         assert [chunk.text for chunk in chunks] == ["one two", "two three", "other"]
-        assert live(backend).order(row.id) == [chunk.id for chunk in chunks]
-        assert live(backend).order("gone") == []
+        assert live(backend).chunk_ids(row.id) == [chunk.id for chunk in chunks]
+        assert live(backend).chunk_ids("gone") == []
         for chunk in chunks:
             page = live(backend).page_of(chunk.id)
             assert page is not None
@@ -290,18 +290,18 @@ class DocumentsContract:
             ]
             assert len({chunk.id for chunk in chunks}) == 4
             assert live(store).pages(row.id) == pages
-            account = live(store).account(row.id)
+            account = live(store).page_statuses(row.id)
             assert [(p.number, p.label, p.state, p.reason) for p in account] == [
                 (p.number, p.label, p.state, p.reason) for p in pages
             ]
             assert [page.chunks for page in account] == [1, 1, 2, 0]
-            assert live(store).accounts() == {row.id: account}
+            assert live(store).all_page_statuses() == {row.id: account}
             moved = replace(row, id=document_id("docs", "b.xlsx"), path="b.xlsx")
             store.rename(row.id, moved)
             assert len({chunk.id for chunk in live(store).chunks(moved.id)}) == 4
             store.rename(moved.id, row)
             assert live(store).chunks(row.id) == chunks
-        assert live(store).account("nowhere") == []
+        assert live(store).page_statuses("nowhere") == []
 
     def test_files_that_gave_nothing_are_remembered(self, backend: Documents, reopened) -> None:
         assert live(backend).unread() == []
@@ -342,12 +342,12 @@ class DocumentsContract:
 
     def test_an_index_belongs_to_one_model(self, backend: Documents, reopened) -> None:
         assert live(backend).embedder_settings() is None
-        backend.claim(settings("wrong", "w0", 8), ChunkSettings())
-        backend.claim(settings("fake"), ChunkSettings())  # empty: bound anew
+        backend.bind_embedder(settings("wrong", "w0", 8), ChunkSettings())
+        backend.bind_embedder(settings("fake"), ChunkSettings())  # empty: bound anew
         put(backend, "a.txt", "text")
-        backend.claim(settings("same weights elsewhere"), ChunkSettings())
+        backend.bind_embedder(settings("same weights elsewhere"), ChunkSettings())
         with pytest.raises(IndexStateError, match=r"fake.*other"):
-            backend.claim(settings("other", "w2"), ChunkSettings())
+            backend.bind_embedder(settings("other", "w2"), ChunkSettings())
         with reopened() as now:
             assert live(now).embedder_settings() == settings("fake")
             assert live(now).chunk_settings() == ChunkSettings()

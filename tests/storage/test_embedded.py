@@ -478,7 +478,7 @@ def test_statistics_of_a_big_index_are_over_a_fixed_sample(folder: Path, monkeyp
 
 
 def test_info_counts_what_is_there(folder: Path, backend: EmbeddedBackend) -> None:
-    backend.claim(settings(), ChunkSettings(size=64, overlap=8))
+    backend.bind_embedder(settings(), ChunkSettings(size=64, overlap=8))
     put(backend, "a.txt", "one", "two")
     put(backend, "b.txt", "three", source="uploads")
     backend.finish({"files": 2})

@@ -100,13 +100,13 @@ class EmbeddedBackend:
     # Identity
 
     @property
-    def wished_model(self) -> str:
+    def preferred_model(self) -> str:
         """The model that was named for an index when it was made; empty for the default one."""
         with self._catalog.reading() as reader:
             return str(reader.meta("wished_model") or "")
 
-    def wish(self, model: str) -> None:
-        """Name the model to build an empty index with; `claim` alone binds it."""
+    def prefer_model(self, model: str) -> None:
+        """Name the model to build an empty index with; `bind_embedder` alone binds it."""
         with self._catalog.writing(visible=False) as writer:
             writer.set_meta("wished_model", model or None)
 
@@ -121,8 +121,8 @@ class EmbeddedBackend:
         with self._catalog.writing(visible=False) as writer:
             writer.set_meta("ocr", languages or None)
 
-    def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
-        """See `Documents.claim`. Other chunk settings are noted: each document has its own."""
+    def bind_embedder(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
+        """See `Documents.bind_embedder`. Other chunk settings are stored, and are no error."""
         with self._catalog.reading() as reader:
             known = reader.embedder_settings()
             chunking = reader.meta("chunking")
@@ -182,10 +182,10 @@ class EmbeddedBackend:
             else:
                 snapshots.write(self._catalog, means, facts)
 
-    def set_background(self, background: Mapping[str, Any] | None) -> None:
-        """See `Documents.set_background`."""
+    def set_match_scale(self, scale: Mapping[str, Any] | None) -> None:
+        """See `Documents.set_match_scale`."""
         with self._catalog.writing() as writer:
-            writer.set_meta("background", None if background is None else dict(background))
+            writer.set_meta("background", None if scale is None else dict(scale))
 
     def set_progress(self, progress: Mapping[str, Any] | None) -> None:
         """See `Documents.set_progress`; it is no change of the index, the generation stays."""

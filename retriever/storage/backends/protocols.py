@@ -21,7 +21,7 @@ from retriever.arrays import DoubleScores, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.filters import Filter
-from retriever.storage.records import PageAccount, Piece, TermQuery, UnreadFile
+from retriever.storage.records import PageStatus, Piece, TermQuery, UnreadFile
 from retriever.types import Chunk, DocumentRow, Page
 
 if TYPE_CHECKING:
@@ -110,10 +110,10 @@ class CatalogReader(Vocabulary, Protocol):
         """How many numbers a vector has; None while nothing says so."""
 
     def embedder_settings(self) -> EmbedderSettings | None:
-        """What the vectors were made with; None until the first `claim`."""
+        """What the vectors were made with; None until the first `bind_embedder`."""
 
     def chunk_settings(self) -> ChunkSettings | None:
-        """What the chunks were made with; None until the first `claim`."""
+        """What the chunks were made with; None until the first `bind_embedder`."""
 
     def means(self) -> Calibration:
         """The two means that dense search takes away; zeros before they are fitted."""
@@ -121,8 +121,8 @@ class CatalogReader(Vocabulary, Protocol):
     def calibration_facts(self) -> Mapping[str, Any] | None:
         """What was said about the means when they were fitted."""
 
-    def background(self) -> Mapping[str, Any] | None:
-        """What `set_background` stored, None for nothing, or for another model."""
+    def match_scale(self) -> Mapping[str, Any] | None:
+        """What `set_match_scale` stored, None for nothing, or for another model."""
 
     def documents(self, where: Filter | None = None) -> list[DocumentRow]:
         """All documents, ordered by source and path."""
@@ -133,11 +133,11 @@ class CatalogReader(Vocabulary, Protocol):
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages in order."""
 
-    def account(self, document_id: str) -> list[PageAccount]:
+    def page_statuses(self, document_id: str) -> list[PageStatus]:
         """What became of a document's pages, in order, without their texts."""
 
-    def accounts(self) -> Mapping[str, list[PageAccount]]:
-        """`account` of every document that has pages, by its id."""
+    def all_page_statuses(self) -> Mapping[str, list[PageStatus]]:
+        """`page_statuses` of every document that has pages, by its id."""
 
     def unread(self) -> list[UnreadFile]:
         """The files that gave no document, ordered by root and path."""
@@ -145,7 +145,7 @@ class CatalogReader(Vocabulary, Protocol):
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""
 
-    def order(self, document_id: str) -> list[str]:
+    def chunk_ids(self, document_id: str) -> list[str]:
         """The ids of a document's chunks in order."""
 
     def page_of(self, chunk_id: str) -> Page | None:
@@ -190,7 +190,7 @@ class Documents(Protocol):
     def set_ocr_languages(self, languages: str) -> None:
         """Replace `ocr_languages`."""
 
-    def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
+    def bind_embedder(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """Bind an empty index to an embedder, or check that it is the one already bound.
 
         Raises IndexStateError naming both models when the fingerprints differ.
@@ -216,7 +216,7 @@ class Documents(Protocol):
     ) -> None:
         """Replace the two means (dim,) applied in dense search; `facts` are shown by `info`."""
 
-    def set_background(self, background: Mapping[str, Any] | None) -> None:
+    def set_match_scale(self, scale: Mapping[str, Any] | None) -> None:
         """Replace the match scale: JSON; see `retriever.searching.match`."""
 
     def set_unread(self, files: Sequence[UnreadFile]) -> None:

@@ -73,7 +73,8 @@ class Snapshot:
 
         `tolerant`: a word that occurs nowhere is looked for by the nearest ones (see `corrections`)
         instead, of which the best match counts 0.6. With an `expansion` a chunk's score is
-        `expansion.own` times its BM25 score, plus the weighted BM25 scores of the added terms.
+        `expansion.query_weight` times its BM25 score, plus the weighted BM25 scores of the added
+        terms.
         """
         return self.passages.keyword(self._terms(query, tolerant, expansion), k, where)
 

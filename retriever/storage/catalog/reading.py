@@ -20,7 +20,7 @@ from retriever.storage.catalog.keywords import Matches, matches
 from retriever.storage.catalog.postings import Postings, Terms
 from retriever.storage.catalog.schema import ADDED, added_columns, blob, stack, unblob
 from retriever.storage.filters import Filter
-from retriever.storage.records import PageAccount, TermQuery, UnreadFile
+from retriever.storage.records import PageStatus, TermQuery, UnreadFile
 from retriever.text.analyzer import BOUNDARY
 from retriever.text.languages import LANGUAGES
 from retriever.types import Chunk, DocumentRow, FileStatus, Page, PageState, Scan, Span
@@ -78,16 +78,16 @@ class Reader:
         return int(self.meta("generation"))
 
     def embedder_settings(self) -> EmbedderSettings | None:
-        """What the vectors were made with; None until an embedder has claimed the index."""
+        """What the vectors were made with; None until an embedder is bound."""
         values = self.meta("embedder")
         return None if values is None else EmbedderSettings.from_json(values)
 
     def chunk_settings(self) -> ChunkSettings | None:
-        """What the chunks were made with; None until an embedder has claimed the index."""
+        """What the chunks were made with; None until an embedder is bound."""
         values = self.meta("chunking")
         return None if values is None else ChunkSettings(**values)
 
-    def background(self) -> dict[str, Any] | None:
+    def match_scale(self) -> dict[str, Any] | None:
         """The match scale, as it was stored."""
         known: dict[str, Any] | None = self.meta("background")
         return known
@@ -173,7 +173,7 @@ class Reader:
         )
         return [_page(row) for row in rows]
 
-    def account(self, document_id: str) -> list[PageAccount]:
+    def page_statuses(self, document_id: str) -> list[PageStatus]:
         """What became of a document's pages, in order, without their texts."""
         rows = self._rows(
             """WITH the AS (SELECT key FROM documents WHERE id = ?), counted AS
@@ -184,10 +184,10 @@ class Reader:
             WHERE p.document IN the ORDER BY p.position""",
             (blob(document_id),),
         )
-        return list(map(_page_account, rows))
+        return list(map(_page_status, rows))
 
-    def accounts(self) -> dict[str, list[PageAccount]]:
-        """`account` of every document that has pages, by its id."""
+    def all_page_statuses(self) -> dict[str, list[PageStatus]]:
+        """`page_statuses` of every document that has pages, by its id."""
         rows = self._rows(
             """WITH counted AS
             (SELECT document, position, COUNT(*) AS chunks FROM chunks GROUP BY 1, 2)
@@ -195,9 +195,9 @@ class Reader:
             FROM pages p JOIN documents d ON d.key = p.document
             LEFT JOIN counted USING (document, position) ORDER BY p.document, p.position"""
         )
-        found: dict[str, list[PageAccount]] = {}
+        found: dict[str, list[PageStatus]] = {}
         for id_, *page in rows:
-            found.setdefault(unblob(id_), []).append(_page_account(page))
+            found.setdefault(unblob(id_), []).append(_page_status(page))
         return found
 
     def unread(self) -> list[UnreadFile]:
@@ -222,7 +222,7 @@ class Reader:
         )
         return [_chunk(row) for row in rows]
 
-    def order(self, document_id: str) -> list[str]:
+    def chunk_ids(self, document_id: str) -> list[str]:
         """The ids of `chunks`, in the same order."""
         rows = self._rows(
             """SELECT c.id FROM chunks c JOIN documents d ON d.key = c.document WHERE d.id = ?
@@ -459,9 +459,9 @@ def _page(row: Sequence[Any]) -> Page:
     )
 
 
-def _page_account(row: Sequence[Any]) -> PageAccount:
+def _page_status(row: Sequence[Any]) -> PageStatus:
     number, label, state, reason, chunks = row
-    return PageAccount(number, unblob(label), PageState(state), unblob(reason), chunks)
+    return PageStatus(number, unblob(label), PageState(state), unblob(reason), chunks)
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:
