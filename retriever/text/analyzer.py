@@ -38,6 +38,7 @@ from typing import Any, Literal, NamedTuple
 import snowballstemmer
 
 from retriever.text.languages import LANGUAGES, STEMMERS, language_of, stop_words, with_accents
+from retriever.text.unsegmented import HANGUL, UNSEGMENTED_LETTERS
 
 VERSION = 3
 """Grows when the same text gets other terms: an index made with others is analysed again."""
@@ -76,20 +77,7 @@ class QueryWord(NamedTuple):
 _MAX_FORMS = 27  # of a phrase with codes: three of them, each in three ways
 _LONGEST = 64  # characters of a word that count: a line of base64 is not a term
 
-# Scripts whose words are not (or not only) separated by spaces, without their combining marks.
-_HANGUL = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb\uffa0-\uffdc"
-_SOLID = (
-    "\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46"  # Thai
-    "\u0e81-\u0eb0\u0eb2\u0eb3\u0ebd\u0ec0-\u0ec6\u0edc-\u0edf"  # Lao
-    "\u1000-\u102a\u103f\u1050-\u1055\u105a-\u105d\u1061\u1065\u1066\u106e-\u1070\u1075-\u1081"
-    "\u108e\uaa60-\uaa7a"  # Burmese
-    "\u1780-\u17b3\u17d7\u17dc"  # Khmer
-    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u303b\u303c\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufad9"
-    "\U00020000-\U0003ffff"  # Han
-    "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-    "\U0001b000-\U0001b16f"  # kana
-    "\u3105-\u312f\u31a0-\u31bf"  # Bopomofo
-)
+_UNSEGMENTED = f"{HANGUL}{UNSEGMENTED_LETTERS}"
 _IGNORED = "\u00ad\u200b-\u200d\u2060\ufeff"  # soft hyphen, zero-width characters
 _APOSTROPHES = "'\u2019\u02bc"
 
@@ -297,7 +285,7 @@ def _scan(text: str, language: str) -> Iterator[Word]:
                 yield Word(term, start, end, kind)
         elif match.lastgroup == "chain":
             yield from _chain(match, language)
-        elif match.lastgroup == "solid":
+        elif match.lastgroup == "unsegmented":
             yield from _pairs(match)
         else:
             yield Word(_code(match.group()), start, end)
@@ -305,17 +293,17 @@ def _scan(text: str, language: str) -> Iterator[Word]:
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    """A C++, a run without spaces ("solid"), or a word, perhaps with more joined to it ("chain").
+    """A C++, a run of an unsegmented script, or a word, perhaps with more joined to it ("chain").
 
     Everything is possessive: the scan is linear, whatever the text.
     """
-    run = f"[{_HANGUL}{_SOLID}][{_HANGUL}{_SOLID}{_marks()}{_IGNORED}]*+"
+    run = f"[{_UNSEGMENTED}][{_UNSEGMENTED}{_marks()}{_IGNORED}]*+"
     # A line of Chinese breaks anywhere, also inside a word; a line of Korean between words.
-    broken = rf"(?:(?<![{_HANGUL}])\r?\n(?=[{_SOLID}]){run})*+"
+    broken = rf"(?:(?<![{HANGUL}])\r?\n(?=[{UNSEGMENTED_LETTERS}]){run})*+"
     joiner = r"(?:[-\u2010-\u2013\u2212.@/]|_++)"
     inner = r"(?:\((?:[0-9]{1,3}|[A-Za-z])\))"
     return re.compile(
-        rf"(?P<code>[A-Za-z](?:\+\+(?![+#])|\#(?![\w#])))|(?P<solid>{run}{broken})"
+        rf"(?P<code>[A-Za-z](?:\+\+(?![+#])|\#(?![\w#])))|(?P<unsegmented>{run}{broken})"
         rf"|{_piece()}(?P<chain>(?:{joiner}{_piece()})++{inner}*+|(?<=[0-9]){inner}++)?+"
     )
 
@@ -323,7 +311,7 @@ def _pattern() -> re.Pattern[str]:
 @cache
 def _piece() -> str:
     """One word as a pattern: a number with thousands, or letters, digits and their marks."""
-    letter = rf"[^\W_{_HANGUL}{_SOLID}]"
+    letter = rf"[^\W_{_UNSEGMENTED}]"
     mark = rf"(?:\u00ad\r?\n(?={letter})|[{_marks()}{_IGNORED}])"
     suffix = f"(?:[{_APOSTROPHES}](?:[sStTdDmM]|[rRvV][eE]|[lL][lL])(?!{letter}))?+"
     number = f"[0-9]{{1,3}}(?:,[0-9]{{3}})++(?!{letter})"
@@ -340,7 +328,7 @@ def _clusters() -> re.Pattern[str]:
     """What a reader takes for one character: a base with all that is written on it."""
     extending = f"[{_marks()}{_IGNORED}\uff9e\uff9f\u0e33\u0eb3]|(?<=\u0e4d)\u0e32"
     jamo = "[\u1100-\u115f]++[\u1160-\u11a7]*+[\u11a8-\u11ff]*+"
-    return re.compile(f"(?:{jamo}|[{_HANGUL}{_SOLID}])(?:{extending})*+")
+    return re.compile(f"(?:{jamo}|[{_UNSEGMENTED}])(?:{extending})*+")
 
 
 @cache
