@@ -25,9 +25,9 @@ from retriever.embedding.protocols import Embedder
 from retriever.indexing import dense_weight as fusion
 from retriever.searching import match as background
 from retriever.settings import ChunkSettings
-from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Piece
+from retriever.storage.backends import CatalogReader, DocumentRow, Documents, NewChunk
 from retriever.text.analyzer import count_words, words
-from retriever.text.chunking import split
+from retriever.text.chunking import chunk_document
 from retriever.text.structure import sentences
 from retriever.types import Chunk, Document, Page, Span
 
@@ -81,7 +81,7 @@ class _Waiting:
 
     row: DocumentRow
     pages: Sequence[Page]
-    pieces: Sequence[Piece]
+    pieces: Sequence[NewChunk]
 
 
 @dataclass(slots=True)
@@ -116,8 +116,8 @@ class Ingest:
 
     def add(self, row: DocumentRow, document: Document) -> None:
         """Queue a document; it becomes visible when its batch is embedded."""
-        spans = split(document.pages, self.chunking, self.embedder.token_spans)
-        pieces: list[Piece] = []
+        spans = chunk_document(document.pages, self.chunking, self.embedder.token_spans)
+        pieces: list[NewChunk] = []
         for start in range(0, len(spans), BLOCK):
             block = self._inputs_of(document, spans[start : start + BLOCK])
             self.part = (start + len(block)) / len(spans)
@@ -193,13 +193,13 @@ class Ingest:
 
     def _inputs_of(
         self, document: Document, spans: Iterable[tuple[int, Span]]
-    ) -> list[tuple[Piece, str]]:
+    ) -> list[tuple[NewChunk, str]]:
         """The document's chunks at these places, with the exact model inputs of their vectors."""
         block = []
         for number, span in spans:
             text = document.pages[number].text[span.start : span.end]
             model_input = self.embedder.passage_input(text, document.title)
-            block.append((Piece(number, span, self.embedder.key(model_input)), model_input))
+            block.append((NewChunk(number, span, self.embedder.key(model_input)), model_input))
         return block
 
     def _queue(self, inputs: dict[str, str]) -> None:

@@ -44,7 +44,7 @@ class PageStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class NewChunk:
     """One chunk on its way in: where it stands in its document, and its vector's key.
 
     `page` indexes the document's pages (0-based position, not the page's number); `vector` is the
@@ -134,8 +134,8 @@ __all__ = [
     "Expansion",
     "KeywordScore",
     "KeywordWord",
+    "NewChunk",
     "PageStatus",
-    "Piece",
     "TermQuery",
     "UnreadFile",
 ]

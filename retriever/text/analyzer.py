@@ -37,7 +37,13 @@ from typing import Any, Literal, NamedTuple
 
 import snowballstemmer
 
-from retriever.text.languages import LANGUAGES, STEMMERS, language_of, stop_words, with_accents
+from retriever.text.languages import (
+    LANGUAGES,
+    STEMMERS,
+    detect_language,
+    restore_accents,
+    stop_words,
+)
 from retriever.text.unsegmented import HANGUL, UNSEGMENTED_LETTERS
 
 VERSION = 3
@@ -260,7 +266,7 @@ def matching_words(
     ['cat', 'run']
     """
     if language is None:
-        language = language_of(text) or language_of(query)
+        language = detect_language(text) or detect_language(query)
     wanted = set(terms)
     wanted.update(chain.from_iterable(word.terms for word in query_words(query, [language])))
     merged: list[Word] = []
@@ -410,7 +416,7 @@ def _term(raw: str, language: str) -> tuple[str, Kind]:
         if language not in ("", "ru"):
             written = _cased(raw)
             if _LATIN.fullmatch(written):
-                stem = _stem(with_accents(written, language), language)
+                stem = _stem(restore_accents(written, language), language)
                 return f"{_plain(stem)}{MARK}{language}", kind
         if plain.isascii() and plain.isalpha():
             return _stem(plain, "en"), kind
@@ -459,8 +465,8 @@ def fold_accents(raw: str) -> str:
 
 def _cased(raw: str) -> str:
     """Without case, presentation form and contraction, but with accents."""
-    fold_accents = unicodedata.normalize("NFKC", raw).casefold()
-    return _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", fold_accents)
+    folded = unicodedata.normalize("NFKC", raw).casefold()
+    return _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", folded)
 
 
 def _plain(text: str) -> str:

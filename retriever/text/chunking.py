@@ -129,7 +129,7 @@ def chunk_page(text: str, settings: ChunkSettings, tokenize: Tokenize) -> list[S
     return spans
 
 
-def split(
+def chunk_document(
     pages: Sequence[Page], settings: ChunkSettings, tokenize: Tokenize
 ) -> list[tuple[int, Span]]:
     """The chunks of a document as (position of the page, span in its text), never across pages."""
@@ -384,4 +384,4 @@ def _parts(text: str, span: Span, size: int, budget: int, tokenize: Tokenize) ->
     ]
 
 
-__all__ = ["Tokenize", "chunk_page", "split"]
+__all__ = ["Tokenize", "chunk_document", "chunk_page"]

@@ -132,10 +132,10 @@ _ACCENTS = {
 }
 
 _WORD = re.compile(r"[^\W\d_]+")
-_FEWEST = 3  # different function words that show a language
+_MIN_FUNCTION_WORDS = 3  # different function words that show a language
 _SHARE = 0.1  # of all words
 _LEAD = 1.5  # times as much evidence as for English
-_ENOUGH = 20_000  # characters of a text tell its language
+_MAX_CHARACTERS = 20_000  # characters of a text tell its language
 
 
 @cache
@@ -151,10 +151,10 @@ def stop_words(language: str, *, asking: bool = False) -> frozenset[str]:
     return frozenset((core + more).split() if asking else core.split())
 
 
-def with_accents(word: str, language: str) -> str:
+def restore_accents(word: str, language: str) -> str:
     """The word with an accent its stemmer needs, where it was left out.
 
-    >>> with_accents("educacion", "es"), with_accents("atencion", "it")
+    >>> restore_accents("educacion", "es"), restore_accents("atencion", "it")
     ('educación', 'atencion')
     """
     for ending, written in _ACCENTS.get(language, ()):
@@ -162,16 +162,18 @@ def with_accents(word: str, language: str) -> str:
     return word
 
 
-def language_of(text: str) -> str:
+def detect_language(text: str) -> str:
     """The language of a text, or "" where its function words do not tell.
 
-    >>> language_of("Das Gericht entscheidet über die Klage und den Antrag.")
+    >>> detect_language("Das Gericht entscheidet über die Klage und den Antrag.")
     'de'
-    >>> language_of("The court decides on the claim and the motion."), language_of("Table 2: 3 kg")
-    ('en', '')
+    >>> detect_language("The court decides on the claim and the motion.")
+    'en'
+    >>> detect_language("Table 2: 3 kg")
+    ''
     """
     languages = _languages()
-    words = _WORD.findall(unicodedata.normalize("NFC", text[:_ENOUGH]).lower())
+    words = _WORD.findall(unicodedata.normalize("NFC", text[:_MAX_CHARACTERS]).lower())
     evidence: dict[str, float] = {}
     different: dict[str, int] = {}
     for word, count in Counter(filter(languages.__contains__, words)).items():
@@ -183,7 +185,7 @@ def language_of(text: str) -> str:
         return ""
     # Equal evidence (of Danish and Norwegian, say) is no reason to say nothing.
     best = max(evidence, key=lambda language: (evidence[language], language))
-    enough = different[best] >= _FEWEST and evidence[best] >= _SHARE * len(words)
+    enough = different[best] >= _MIN_FUNCTION_WORDS and evidence[best] >= _SHARE * len(words)
     clear = best == "en" or evidence[best] >= _LEAD * evidence.get("en", 0)
     return best if enough and clear else ""
 
@@ -198,4 +200,11 @@ def _languages() -> dict[str, list[str]]:
     return found
 
 
-__all__ = ["LANGUAGES", "LINKING_ELEMENTS", "STEMMERS", "language_of", "stop_words", "with_accents"]
+__all__ = [
+    "LANGUAGES",
+    "LINKING_ELEMENTS",
+    "STEMMERS",
+    "detect_language",
+    "restore_accents",
+    "stop_words",
+]

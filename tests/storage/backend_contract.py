@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from retriever.settings import ChunkSettings, EmbedderSettings
-from retriever.storage.backends import DocumentRow, Documents, Piece, ScoredIds
+from retriever.storage.backends import DocumentRow, Documents, NewChunk, ScoredIds
 from retriever.storage.filters import Filter, chunk_fields, document_fields
 from retriever.storage.records import Expansion, TermQuery, UnreadFile
 from retriever.types import (
@@ -61,7 +61,7 @@ def put(
         backend.save_vectors(keys, np.stack(given))
     pages = [Page(number, text) for number, text in enumerate(texts, 1)]
     pieces = [
-        Piece(at, Span(0, len(text)), key)
+        NewChunk(at, Span(0, len(text)), key)
         for at, (text, key) in enumerate(zip(texts, keys, strict=True))
     ]
     backend.upsert(row, pages, pieces)
@@ -166,7 +166,7 @@ class DocumentsContract:
             Page(None, "", PageState.EMPTY),
         ]
         backend.save_vectors(["key\0"], vector_of("x")[None])
-        backend.upsert(row, pages, [Piece(0, Span(4, 12), "key\0")])
+        backend.upsert(row, pages, [NewChunk(0, Span(4, 12), "key\0")])
         with reopened() as now:
             assert live(now).pages(row.id) == pages
             (chunk,) = live(now).chunks(row.id)
@@ -222,9 +222,15 @@ class DocumentsContract:
 
     @pytest.mark.parametrize(
         "piece",
-        [Piece(0, Span(0, 4), "unsaved"), Piece(1, Span(0, 1), "v"), Piece(0, Span(2, 99), "v")],
+        [
+            NewChunk(0, Span(0, 4), "unsaved"),
+            NewChunk(1, Span(0, 1), "v"),
+            NewChunk(0, Span(2, 99), "v"),
+        ],
     )
-    def test_a_wrong_piece_leaves_the_old_document(self, backend: Documents, piece: Piece) -> None:
+    def test_a_wrong_piece_leaves_the_old_document(
+        self, backend: Documents, piece: NewChunk
+    ) -> None:
         row = put(backend, "a.txt", "old text")
         backend.save_vectors(["v"], vector_of("v")[None])
         before = live(backend).generation()
@@ -236,7 +242,9 @@ class DocumentsContract:
     def test_the_same_piece_twice_is_one_chunk(self, backend: Documents) -> None:
         backend.save_vectors(["v"], vector_of("v")[None])
         row = DocumentRow("id", "docs", "", "a.txt", "txt")
-        backend.upsert(row, [Page(None, "text")] * 2, [Piece(n, Span(0, 4), "v") for n in (0, 1)])
+        backend.upsert(
+            row, [Page(None, "text")] * 2, [NewChunk(n, Span(0, 4), "v") for n in (0, 1)]
+        )
         assert len(live(backend).chunks("id")) == 1
         assert live(backend).document("id").chunks == 1
 
@@ -247,7 +255,7 @@ class DocumentsContract:
         pages = [Page(1, "one two three"), Page(2, "other")]
         spans = [(1, Span(0, 5)), (0, Span(4, 13)), (0, Span(0, 7))]
         keys = ["other", "two three", "one two"]
-        pieces = [Piece(at, span, key) for (at, span), key in zip(spans, keys, strict=True)]
+        pieces = [NewChunk(at, span, key) for (at, span), key in zip(spans, keys, strict=True)]
         backend.upsert(row, pages, pieces)
         put(backend, "b.txt", "another document")
         chunks = live(backend).chunks(row.id)
@@ -278,8 +286,8 @@ class DocumentsContract:
             Page(3, "", PageState.SCANNED, "an image"),
         ]
         row = DocumentRow(document_id("docs", "a.xlsx"), "docs", "/root", "a.xlsx", "xlsx")
-        pieces = [Piece(at, Span(0, 4), "v") for at in (0, 1, 2)]
-        backend.upsert(row, pages, [*pieces, Piece(2, Span(5, 10), "v")])
+        pieces = [NewChunk(at, Span(0, 4), "v") for at in (0, 1, 2)]
+        backend.upsert(row, pages, [*pieces, NewChunk(2, Span(5, 10), "v")])
         for again in (False, True):
             store = reopened() if again else backend
             chunks = live(store).chunks(row.id)

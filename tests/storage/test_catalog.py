@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retriever.storage.backends import Snapshot
-from retriever.storage.backends.embedded import EmbeddedPassages, RecentMatches
+from retriever.storage.backends.embedded import EmbeddedPassages, MatchCache
 from retriever.storage.backends.search_state import StateKeeper
 from retriever.storage.catalog import Catalog
 from retriever.storage.catalog.filter_sql import MAX_VALUES
@@ -26,7 +26,7 @@ from retriever.storage.filters import (
     document_fields,
     one_of,
 )
-from retriever.storage.records import Piece
+from retriever.storage.records import NewChunk
 from retriever.types import DocumentRow, IndexStateError, Page, Span, UsageError
 
 TEXTS = ["", "a", "A", "é", "e\u0301", "日本", "'; DROP TABLE chunks; --", '"', "nul\0x", "nul\0y",
@@ -97,7 +97,7 @@ def fill(catalog: Catalog, specs: list[dict]) -> None:
             facts = {name: value for name, value in spec.items() if name != "pages"}
             row = DocumentRow(f"d{number}", root="", **facts)
             pages = [Page(page, f"text {at}") for at, page in enumerate(spec["pages"])]
-            pieces = [Piece(at, Span(0, 5), "v") for at in range(len(pages))]
+            pieces = [NewChunk(at, Span(0, 5), "v") for at in range(len(pages))]
             writer.upsert(row, pages, pieces)
 
 
@@ -191,9 +191,9 @@ def test_words_of_most_chunks_drop_out_while_others_remain(catalog: Catalog) -> 
         for number in range(10):
             text = f"risk number{number} " + ("half" if number < 5 else "")
             row = DocumentRow(f"d{number}", "s", "", f"{number}", "txt")
-            writer.upsert(row, [Page(None, text)], [Piece(0, Span(0, len(text)), "v")])
+            writer.upsert(row, [Page(None, text)], [NewChunk(0, Span(0, len(text)), "v")])
     with catalog.reading() as reader:
-        now = Snapshot(reader, EmbeddedPassages(reader, StateKeeper(catalog), RecentMatches()))
+        now = Snapshot(reader, EmbeddedPassages(reader, StateKeeper(catalog), MatchCache()))
         assert len(now.keyword("risk number3", 99).ids) == 1
         assert len(now.keyword("risk half", 99).ids) == 5
         everywhere = now.keyword("risk", 99)

@@ -16,11 +16,11 @@ import pytest
 
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import search_state as state
-from retriever.storage.backends import vector_files as snapshots
+from retriever.storage.backends import vector_files
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog import connections, schema
 from retriever.storage.filters import Filter
-from retriever.storage.records import Piece
+from retriever.storage.records import NewChunk
 from retriever.storage.vectors import faiss as faiss_store
 from retriever.types import DocumentRow, IndexStateError, Page, Span, UsageError, document_id
 from tests.live import live
@@ -70,7 +70,7 @@ class TestPassages(PassagesContract):
 @pytest.fixture
 def approximate(folder: Path, monkeypatch):
     """A kind that only finds candidates."""
-    monkeypatch.setattr(faiss_store, "NARROW", 5)
+    monkeypatch.setattr(faiss_store, "MAX_BRUTE_FORCE", 5)
     with EmbeddedBackend.open(folder, create=True, factory="SQ8") as opened:
         yield opened
 
@@ -429,7 +429,7 @@ def test_unchanged_runs_write_no_snapshot_and_old_files_go(folder: Path) -> None
 
 
 def test_a_long_tail_is_written_before_the_end(folder: Path, monkeypatch) -> None:
-    monkeypatch.setattr(snapshots, "LONG_TAIL", 10)
+    monkeypatch.setattr(vector_files, "MAX_TAIL", 10)
     with EmbeddedBackend.open(folder, create=True) as backend:
         for number in range(25):
             put(backend, f"{number}.txt", f"text {number}")
@@ -668,7 +668,7 @@ def test_a_page_comes_back_with_its_body_also_in_an_index_of_before(folder: Path
         assert live(backend).pages(old.id) == [Page(1, "text")]
         assert (folder / "catalog.sqlite").read_bytes() == before  # reading changes nothing
         backend.save_vectors(["v"], vector_of("v")[None])
-        backend.upsert(row, [page, Page(2, "all of it")], [Piece(0, page.body, "v")])
+        backend.upsert(row, [page, Page(2, "all of it")], [NewChunk(0, page.body, "v")])
         assert live(backend).pages(row.id) == [page, Page(2, "all of it")]
         assert live(backend).pages(old.id) == [Page(1, "text")]
         (chunk,) = live(backend).chunks(row.id)

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retriever.storage.backends.compounds import is_part, parts
+from retriever.storage.backends.compounds import is_part, split_compound
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog.connections import LOCK_FILE
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.filters import Words
-from retriever.storage.records import Piece
+from retriever.storage.records import NewChunk
 from retriever.text.analyzer import index_terms, matching_words
 from retriever.types import DocumentRow, IndexStateError, Page, Span, document_id
 from tests.live import live
@@ -51,7 +51,7 @@ def put(backend: EmbeddedBackend, *texts: str) -> None:
     backend.save_vectors(["v"], np.ones((1, 2), np.float32))
     for text in texts:
         row = DocumentRow(document_id("", text), "", "", text, "text")
-        backend.upsert(row, [Page(None, text)], [Piece(0, Span(0, len(text)), "v")])
+        backend.upsert(row, [Page(None, text)], [NewChunk(0, Span(0, len(text)), "v")])
 
 
 def found(backend: EmbeddedBackend, query: str, **options: bool) -> dict[str, float]:
@@ -154,7 +154,7 @@ def test_a_short_passage_has_its_document_s_language(folder: Path) -> None:
     with EmbeddedBackend.open(folder, create=True) as backend:
         backend.save_vectors(["v"], np.ones((1, 2), np.float32))
         row = DocumentRow("d", "", "", "a.txt", "text")
-        backend.upsert(row, [Page(None, page)], [Piece(0, span, "v") for span in spans])
+        backend.upsert(row, [Page(None, page)], [NewChunk(0, span, "v") for span in spans])
         assert list(found(backend, "Haus")) == ["Häuser"]
 
 
@@ -213,20 +213,20 @@ def test_the_parts_of_a_compound_by_hand() -> None:
     def count(term: str) -> int:
         return known.get(term, 0)
 
-    assert parts("amtsgerichte", "de", count) == ("amtøde", "gerichtøde")
-    assert parts("landgericht", "de", count) == ("landøde", "gerichtøde")
-    assert parts("monarchen", "de", count) == ()
-    assert parts("schifffahrt", "de", count) == ()  # Fahrt is not known
-    assert parts("landgericht", "en", count) == ()
+    assert split_compound("amtsgerichte", "de", count) == ("amtøde", "gerichtøde")
+    assert split_compound("landgericht", "de", count) == ("landøde", "gerichtøde")
+    assert split_compound("monarchen", "de", count) == ()
+    assert split_compound("schifffahrt", "de", count) == ()  # Fahrt is not known
+    assert split_compound("landgericht", "en", count) == ()
     known["landgerichtøde"] = 7  # more often than the geometric mean of 4 and 9
-    assert parts("landgericht", "de", count) == ()
+    assert split_compound("landgericht", "de", count) == ()
     assert is_part("gericht", "landgericht", "de", count)
     assert not is_part("richt", "gericht", "de", count)
 
 
 def test_other_languages_have_compounds_too() -> None:
     swedish = {index_terms(word, "sv")[0]: 2 for word in ("arbete", "platsen")}
-    assert len(parts("arbetsplatsen", "sv", lambda term: swedish.get(term, 0))) == 2
+    assert len(split_compound("arbetsplatsen", "sv", lambda term: swedish.get(term, 0))) == 2
 
 
 PAIRS = ("budget nothing", "here budget")
@@ -245,7 +245,7 @@ def test_words_of_a_title_count_twice(tmp_path: Path) -> None:
             ("e", "", "Boats."),
         ):
             row = DocumentRow(document_id("", name), "", "", name, "text", title=title)
-            backend.upsert(row, [Page(None, text)], [Piece(0, Span(0, len(text)), "v")])
+            backend.upsert(row, [Page(None, text)], [NewChunk(0, Span(0, len(text)), "v")])
         side = live(backend).keyword("budget", 9)
         found = dict(
             zip((chunk.path for chunk in live(backend).get(side.ids)), side.scores, strict=True)

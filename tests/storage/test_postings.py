@@ -11,7 +11,7 @@ import pytest
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog import postings
 from retriever.storage.catalog.postings import Postings
-from retriever.storage.records import Expansion, Piece
+from retriever.storage.records import Expansion, NewChunk
 from retriever.text.analyzer import index_terms
 from retriever.types import DocumentRow, Page, Span, document_id
 from tests.live import live
@@ -23,7 +23,7 @@ def put(backend: EmbeddedBackend, number: int, *texts: str) -> None:
     backend.save_vectors(["v"], np.ones((1, 2), np.float32))
     row = DocumentRow(document_id("", f"{number}"), "", "", f"{number}", "txt")
     pages = [Page(at + 1, text) for at, text in enumerate(texts)]
-    pieces = [Piece(at, Span(0, len(text)), "v") for at, text in enumerate(texts)]
+    pieces = [NewChunk(at, Span(0, len(text)), "v") for at, text in enumerate(texts)]
     backend.upsert(row, pages, pieces)
 
 

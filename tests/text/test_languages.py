@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import snowballstemmer
 
-from retriever.text.languages import LANGUAGES, LINKING_ELEMENTS, STEMMERS, language_of, stop_words
+from retriever.text.languages import (
+    LANGUAGES,
+    LINKING_ELEMENTS,
+    STEMMERS,
+    detect_language,
+    stop_words,
+)
 
 ARTICLE_1 = {  # of the Universal Declaration of Human Rights
     "en": "All human beings are born free and equal in dignity and rights. They are endowed with "
@@ -39,8 +45,8 @@ ARTICLE_1 = {  # of the Universal Declaration of Human Rights
 
 @pytest.mark.parametrize("language", ARTICLE_1)
 def test_a_passage_tells_its_language(language: str) -> None:
-    assert language_of(ARTICLE_1[language]) == language
-    assert language_of(ARTICLE_1[language].upper()) == language
+    assert detect_language(ARTICLE_1[language]) == language
+    assert detect_language(ARTICLE_1[language].upper()) == language
 
 
 @pytest.mark.parametrize(
@@ -55,12 +61,12 @@ def test_a_passage_tells_its_language(language: str) -> None:
     ],
 )
 def test_what_has_no_sentence_tells_none(text: str) -> None:
-    assert language_of(text) == ""
+    assert detect_language(text) == ""
 
 
 def test_english_with_foreign_names_stays_english() -> None:
     text = "The die is cast, said Otto von der Heide to Jean de la Tour in the city of Los Angeles."
-    assert language_of(text) == "en"
+    assert detect_language(text) == "en"
 
 
 def test_every_language_has_all_it_needs() -> None:

@@ -16,15 +16,15 @@ from retriever.storage.backends.protocols import (
     Vocabulary,
 )
 from retriever.storage.backends.snapshot import Snapshot
-from retriever.storage.records import Piece
+from retriever.storage.records import NewChunk
 from retriever.types import DocumentRow
 
 __all__ = [
     "CatalogReader",
     "DocumentRow",
     "Documents",
+    "NewChunk",
     "PassageSearch",
-    "Piece",
     "ScoredIds",
     "Snapshot",
     "Vocabulary",

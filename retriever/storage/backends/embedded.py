@@ -23,22 +23,22 @@ import numpy as np
 
 from retriever.arrays import DoubleScores, Keys, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
-from retriever.storage.backends import vector_files as snapshots
+from retriever.storage.backends import vector_files
 from retriever.storage.backends.protocols import ScoredIds
 from retriever.storage.backends.search_state import SearchState, StateKeeper
 from retriever.storage.backends.snapshot import Snapshot
-from retriever.storage.backends.ties import best_of, ranked
+from retriever.storage.backends.ties import top_k_ids, top_scores
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import Catalog, Matches, Reader, Writer
 from retriever.storage.filters import Filter
-from retriever.storage.records import Piece, TermQuery, UnreadFile
-from retriever.storage.vectors.exact import checked_query, scores_of
-from retriever.storage.vectors.faiss import factory_for, make_index, plain
+from retriever.storage.records import NewChunk, TermQuery, UnreadFile
+from retriever.storage.vectors.exact import check_query, exact_scores
+from retriever.storage.vectors.faiss import factory_for, make_index, strip_id_map
 from retriever.types import DocumentRow, IndexStateError, Page, UsageError
 
-_REMEMBERED_QUERIES = 8
+_CACHED_QUERIES = 8
 
-_Asked = tuple[str, int, TermQuery]
+_MatchKey = tuple[str, int, TermQuery]
 
 
 class EmbeddedBackend:
@@ -47,7 +47,7 @@ class EmbeddedBackend:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._states = StateKeeper(catalog)
-        self._matches = RecentMatches()
+        self._matches = MatchCache()
 
     @classmethod
     def open(
@@ -144,13 +144,13 @@ class EmbeddedBackend:
         with self._catalog.writing(visible=False) as writer:
             writer.save_vectors(keys, vectors)
 
-    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]) -> None:
+    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[NewChunk]) -> None:
         """See `Documents.upsert`."""
         with self._catalog.writing() as writer:
             writer.upsert(row, pages, pieces)
-            tail_is_long = snapshots.tail_is_long(writer)
+            tail_is_long = vector_files.tail_is_long(writer)
         if tail_is_long:
-            snapshots.write(self._catalog)
+            vector_files.write(self._catalog)
 
     def touch(self, row: DocumentRow) -> None:
         """See `Documents.touch`."""
@@ -180,7 +180,7 @@ class EmbeddedBackend:
                 with self._catalog.writing() as writer:
                     writer.set_calibration(means, facts)
             else:
-                snapshots.write(self._catalog, means, facts)
+                vector_files.write(self._catalog, means, facts)
 
     def set_match_scale(self, scale: Mapping[str, Any] | None) -> None:
         """See `Documents.set_match_scale`."""
@@ -200,9 +200,9 @@ class EmbeddedBackend:
             writer.drop_unused_vectors()
         try:
             with self._catalog.reading() as reader:
-                due = snapshots.is_due(reader, self._states.newest(reader))
+                due = vector_files.is_due(reader, self._states.newest(reader))
             if due:
-                snapshots.write(self._catalog)
+                vector_files.write(self._catalog)
         finally:
             self._catalog.release()
 
@@ -218,8 +218,8 @@ class EmbeddedBackend:
     def info(self) -> dict[str, Any]:
         """See `Documents.info`."""
         with self._catalog.reading() as reader:
-            snapshot, count = reader.snapshot(), reader.count_chunks()
-            kind = snapshot.kind if snapshot else reader.meta("factory") or factory_for(count)
+            file, count = reader.vector_file(), reader.count_chunks()
+            kind = file.kind if file else reader.meta("factory") or factory_for(count)
             progress = reader.meta("progress")
             return {
                 "path": str(self._catalog.folder),
@@ -232,9 +232,9 @@ class EmbeddedBackend:
                 "store": {
                     "kind": kind,
                     "vectors": count,
-                    "snapshot_generation": snapshot.generation if snapshot else None,
+                    "snapshot_generation": file.generation if file else None,
                 },
-                "bytes": snapshots.sizes(self._catalog.folder, snapshot),
+                "bytes": vector_files.sizes(self._catalog.folder, file),
                 "generation": reader.generation(),
                 "last_run": reader.meta("last_run"),
                 # What a killed process left is no progress.
@@ -242,7 +242,7 @@ class EmbeddedBackend:
             }
 
     def _set_factory(self, factory: str) -> None:
-        wanted = None if factory == "auto" else plain(factory)
+        wanted = None if factory == "auto" else strip_id_map(factory)
         with self._catalog.reading() as reader:
             known, dimension = reader.meta("factory"), reader.dimension()
         if wanted == known:
@@ -256,14 +256,14 @@ class EmbeddedBackend:
 _TRIAL_DIMENSION = 64
 
 
-class RecentMatches:
+class MatchCache:
     """The matches of the last few keyword queries: a search asks for the same one several times."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[_Asked, Matches] = OrderedDict()
+        self._known: OrderedDict[_MatchKey, Matches] = OrderedDict()
 
-    def of(self, reader: Reader, query: TermQuery) -> Matches:
+    def get(self, reader: Reader, query: TermQuery) -> Matches:
         """The query's matches in the reader's generation."""
         key = str(reader.meta("identity")), reader.generation(), query
         with self._lock:
@@ -273,7 +273,7 @@ class RecentMatches:
         found = reader.keyword(query)
         with self._lock:
             self._known[key] = found
-            while len(self._known) > _REMEMBERED_QUERIES:
+            while len(self._known) > _CACHED_QUERIES:
                 self._known.popitem(last=False)
         return found
 
@@ -285,7 +285,7 @@ class EmbeddedPassages:
         self,
         reader: Reader,
         states: StateKeeper,
-        matches: RecentMatches,
+        matches: MatchCache,
         state: SearchState | None = None,
     ) -> None:
         self._reader = reader
@@ -304,13 +304,13 @@ class EmbeddedPassages:
         reader, state = self._reader, self._state
         if not len(state.store):
             return ScoredIds((), np.empty(0, np.float32), 0.0, 0.0)
-        vector = checked_query(query, state.store.tail.dimension)
+        vector = check_query(query, state.store.tail.dimension)
         allowed = None if where is None else reader.matching_keys(where)
 
         def nearest(count: int) -> tuple[Keys, Scores]:
             return state.search(reader, vector, count, allowed)
 
-        return ScoredIds(*ranked(nearest, k, reader.ids_of), *state.statistics(vector))
+        return ScoredIds(*top_k_ids(nearest, k, reader.ids_of), *state.statistics(vector))
 
     def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
         """See `PassageSearch.dense_scores`."""
@@ -318,9 +318,9 @@ class EmbeddedPassages:
         scores = np.zeros(len(chunk_ids), dtype=np.float32)
         if not by_id:
             return scores
-        vector = checked_query(query, self._state.store.tail.dimension)
+        vector = check_query(query, self._state.store.tail.dimension)
         keys, vectors = self._state.vectors(self._reader, _sorted_keys(by_id))
-        found = scores_of(vectors, vector, np.arange(len(keys)))
+        found = exact_scores(vectors, vector, np.arange(len(keys)))
         by_key = dict(zip(keys.tolist(), found, strict=True))
         for at, id_ in enumerate(chunk_ids):
             if id_ in by_id:
@@ -329,20 +329,20 @@ class EmbeddedPassages:
 
     def keyword(self, query: TermQuery, k: int, where: Filter | None = None) -> ScoredIds:
         """See `PassageSearch.keyword`."""
-        found = self._matches.of(self._reader, query)
+        found = self._matches.get(self._reader, query)
         keys, scores = found.keys, found.scores.astype(np.float32)
         if where is not None:
             allowed = np.isin(keys, self._reader.matching_keys(where))
             keys, scores = keys[allowed], scores[allowed]
 
         def top(count: int) -> tuple[Keys, Scores]:
-            return best_of(keys, scores, count)
+            return top_scores(keys, scores, count)
 
-        return ScoredIds(*ranked(top, k, self._reader.ids_of), found.mean, found.std)
+        return ScoredIds(*top_k_ids(top, k, self._reader.ids_of), found.mean, found.std)
 
     def keyword_scores(self, query: TermQuery, chunk_ids: Sequence[str]) -> DoubleScores:
         """See `PassageSearch.keyword_scores`."""
-        found = self._matches.of(self._reader, query)
+        found = self._matches.get(self._reader, query)
         by_id = self._reader.keys_of(chunk_ids)
         keys = np.array([by_id.get(id_, -1) for id_ in chunk_ids], dtype=np.int64)
         places = np.searchsorted(found.keys, keys)
@@ -434,4 +434,4 @@ def _same(one: Calibration, other: Calibration) -> bool:
     )
 
 
-__all__ = ["EmbeddedBackend", "EmbeddedPassages", "RecentMatches"]
+__all__ = ["EmbeddedBackend", "EmbeddedPassages", "MatchCache"]

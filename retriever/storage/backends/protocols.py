@@ -21,7 +21,7 @@ from retriever.arrays import DoubleScores, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.filters import Filter
-from retriever.storage.records import PageStatus, Piece, TermQuery, UnreadFile
+from retriever.storage.records import NewChunk, PageStatus, TermQuery, UnreadFile
 from retriever.types import Chunk, DocumentRow, Page
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class Documents(Protocol):
     def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
         """Store raw vectors (n, dim) durably; they survive a kill before the document's upsert."""
 
-    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]) -> None:
+    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[NewChunk]) -> None:
         """Make the document visible as a whole, replacing what stood under `row.id`."""
 
     def touch(self, row: DocumentRow) -> None:

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from retriever.arrays import Keys, Scores, Vectors
-from retriever.storage.backends.vector_cache import RecentVectors
+from retriever.storage.backends.vector_cache import VectorCache
 from retriever.storage.calibration import Calibration
-from retriever.storage.catalog import Catalog, Reader, SnapshotRow
-from retriever.storage.vectors.exact import products
+from retriever.storage.catalog import Catalog, Reader, VectorFile
+from retriever.storage.vectors.exact import inner_products
 from retriever.storage.vectors.faiss import FaissStore, build, factory_for, read
 from retriever.storage.vectors.layered import LayeredStore, Tail
 from retriever.types import IndexStateError
@@ -38,20 +38,20 @@ _TRAINING_BYTES = 64 * 2**20  # of vectors that a kind learns from
 class SearchState:
     """The vectors of one generation. `sample` is None where the store itself knows all scores.
 
-    `calibration` is the identity before means are fitted; `calibrated` is its number.
+    `calibration` is the identity before means are fitted; `calibration_number` is its number.
     """
 
     identity: str
     generation: int
-    calibrated: int
+    calibration_number: int
     calibration: Calibration
-    snapshot: SnapshotRow | None
+    vector_file: VectorFile | None
     store: LayeredStore
     last_key: int
     last_removal: int
     sample: tuple[Keys, Vectors] | None
     damaged: bool = False
-    recent: RecentVectors = field(default_factory=RecentVectors)
+    recent: VectorCache = field(default_factory=VectorCache)
 
     def search(
         self, reader: Reader, query: Vectors, k: int, allowed: Keys | None
@@ -76,12 +76,12 @@ class SearchState:
             found, raw = reader.chunk_vectors(keys)
             return found, self.calibration.passage(raw)
 
-        return self.recent.of(keys, fetch)
+        return self.recent.get(keys, fetch)
 
     def statistics(self, query: Vectors) -> tuple[float, float]:
         """Mean and standard deviation of the calibrated query's cosine with all chunks."""
         if self.sample is not None:
-            scores: Scores | None = products(self.sample[1], query)
+            scores: Scores | None = inner_products(self.sample[1], query)
         else:
             scores = self.store.all_scores(query)
         if scores is None or not len(scores):
@@ -101,12 +101,12 @@ class StateKeeper:
     def newest(self, reader: Reader) -> SearchState:
         """The newest state; an older reader is moved to it, so nothing must have been read yet."""
         state = self._state
-        if state is not None and _fits(state, reader):
+        if state is not None and _is_current(state, reader):
             return state
         with self._lock:
             reader.restart()  # nobody else makes states now: what is read is the newest
             state = self._state
-            if state is None or not _fits(state, reader):
+            if state is None or not _is_current(state, reader):
                 state = self._next(state, reader, movable=True)
                 self._state = state
             return state
@@ -114,11 +114,11 @@ class StateKeeper:
     def at(self, reader: Reader) -> SearchState:
         """The state of the reader's own generation, whatever others are at."""
         state = self._state
-        if state is not None and _fits(state, reader):
+        if state is not None and _is_current(state, reader):
             return state
         with self._lock:
             state = self._state
-            if state is not None and _fits(state, reader):
+            if state is not None and _is_current(state, reader):
                 return state
             found = self._next(state, reader, movable=False)
             if state is None or _continues(state, reader):
@@ -127,16 +127,16 @@ class StateKeeper:
 
     def _next(self, state: SearchState | None, reader: Reader, *, movable: bool) -> SearchState:
         if state is not None and _continues(state, reader):
-            following = _caught_up(state, reader)
+            following = _catch_up(state, reader)
         else:
             following = self._loaded(reader, movable=movable)
-        return replace(following, sample=_sample(following, state, reader), recent=RecentVectors())
+        return replace(following, sample=_sample(following, state, reader), recent=VectorCache())
 
     def _loaded(self, reader: Reader, *, movable: bool) -> SearchState:
         """The state from the snapshot and the rows after it."""
         means = reader.means()
         dimension = reader.dimension() or 0
-        row = reader.snapshot()
+        row = reader.vector_file()
         base, damaged = None, False
         if row is not None:
             try:
@@ -155,21 +155,21 @@ class StateKeeper:
         start = SearchState(
             identity=str(reader.meta("identity")),
             generation=reader.generation(),
-            calibrated=_number(reader),
+            calibration_number=_calibration_number(reader),
             calibration=means,
-            snapshot=row,
+            vector_file=row,
             store=store,
             last_key=max(last_key, 0 if row is None or damaged else row.last_key),
             last_removal=0,
             sample=None,
             damaged=damaged,
         )
-        return _caught_up(start, reader)
+        return _catch_up(start, reader)
 
-    def _replaced(self, row: SnapshotRow) -> bool:
+    def _replaced(self, row: VectorFile) -> bool:
         """Whether the newest generation names another file."""
         with self._catalog.reading() as newest:
-            return newest.snapshot() != row
+            return newest.vector_file() != row
 
 
 def build_store(reader: Reader, means: Calibration, factory: str | None, count: int) -> FaissStore:
@@ -188,12 +188,12 @@ def _calibrated(reader: Reader, key: int, means: Calibration) -> Iterator[tuple[
         yield keys, means.passage(raw)
 
 
-def _rebuilt(reader: Reader, row: SnapshotRow, means: Calibration) -> FaissStore | None:
+def _rebuilt(reader: Reader, row: VectorFile, means: Calibration) -> FaissStore | None:
     count = reader.count_chunks()
     return build_store(reader, means, row.kind, count) if count else None
 
 
-def _fits(state: SearchState, reader: Reader) -> bool:
+def _is_current(state: SearchState, reader: Reader) -> bool:
     return state.generation == reader.generation() and state.identity == reader.meta("identity")
 
 
@@ -202,18 +202,18 @@ def _continues(state: SearchState, reader: Reader) -> bool:
     return (
         state.identity == reader.meta("identity")
         and state.generation < reader.generation()
-        and state.calibrated == _number(reader)
-        and state.snapshot == reader.snapshot()
+        and state.calibration_number == _calibration_number(reader)
+        and state.vector_file == reader.vector_file()
         and state.store.tail.dimension == (reader.dimension() or 0)
     )
 
 
-def _number(reader: Reader) -> int:
+def _calibration_number(reader: Reader) -> int:
     """The number of the reader's calibration, 0 for none."""
     return (reader.calibration() or (0, None))[0]
 
 
-def _caught_up(state: SearchState, reader: Reader) -> SearchState:
+def _catch_up(state: SearchState, reader: Reader) -> SearchState:
     """The state with the rows added and removed since."""
     store, last_key = state.store, state.last_key
     for keys, vectors in _calibrated(reader, last_key, state.calibration):
@@ -240,7 +240,8 @@ def _sample(
     if (
         before is not None
         and before.sample is not None
-        and (before.identity, before.calibrated) == (state.identity, state.calibrated)
+        and (before.identity, before.calibration_number)
+        == (state.identity, state.calibration_number)
         and np.array_equal(before.sample[0], keys)
     ):
         return before.sample

@@ -11,12 +11,12 @@ from functools import cached_property
 import numpy as np
 
 from retriever.arrays import Scores, Vectors
-from retriever.storage.backends.keyword_query import Analysed, KeywordQuery
+from retriever.storage.backends.keyword_query import AnalysedQuery, KeywordQuery
 from retriever.storage.backends.protocols import CatalogReader, PassageSearch, ScoredIds
 from retriever.storage.calibration import Calibration
 from retriever.storage.filters import Filter
 from retriever.storage.records import Expansion, KeywordScore, TermQuery
-from retriever.storage.vectors.exact import checked_query
+from retriever.storage.vectors.exact import check_query
 
 
 class Snapshot:
@@ -29,7 +29,7 @@ class Snapshot:
         self.catalog = catalog
         self.passages = passages
         self._queries: dict[str, KeywordQuery] = {}
-        self._analysed: dict[tuple[str, bool], Analysed] = {}
+        self._analysed: dict[tuple[str, bool], AnalysedQuery] = {}
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -56,7 +56,7 @@ class Snapshot:
         return self.passages.dense_scores(self._query(query), chunk_ids)
 
     def _query(self, raw: Vectors) -> Vectors:
-        return self.calibration.query(checked_query(raw, self.catalog.dimension() or 0))
+        return self.calibration.query(check_query(raw, self.catalog.dimension() or 0))
 
     # Keywords: texts
 
@@ -76,7 +76,7 @@ class Snapshot:
         `expansion.query_weight` times its BM25 score, plus the weighted BM25 scores of the added
         terms.
         """
-        return self.passages.keyword(self._terms(query, tolerant, expansion), k, where)
+        return self.passages.keyword(self._term_query(query, tolerant, expansion), k, where)
 
     def keyword_scores(
         self,
@@ -87,7 +87,7 @@ class Snapshot:
         expansion: Expansion | None = None,
     ) -> Scores:
         """The BM25 score of each chunk, 0 without a query word: (n,); see `keyword`."""
-        terms = self._terms(query, tolerant, expansion)
+        terms = self._term_query(query, tolerant, expansion)
         return self.passages.keyword_scores(terms, chunk_ids).astype(np.float32)
 
     def max_bm25(self, query: str) -> float:
@@ -95,7 +95,7 @@ class Snapshot:
 
         A word that occurs nowhere weighs most; the score is then out of reach.
         """
-        return self._asked(query).most()
+        return self._keyword_query(query).max_bm25()
 
     def explain_bm25(
         self,
@@ -107,14 +107,16 @@ class Snapshot:
     ) -> KeywordScore:
         """A chunk's BM25 score word by word; a chunk that is gone has none of them."""
         chunk = next(iter(self.catalog.get([chunk_id])), None)
-        return self._asked(query).breakdown(chunk, tolerant=tolerant, expansion=expansion)
+        return self._keyword_query(query).explain_bm25(
+            chunk, tolerant=tolerant, expansion=expansion
+        )
 
     def corrections(self, query: str) -> Mapping[str, Sequence[str]]:
         """Words of the query that occur nowhere → one to three near ones that do, best first.
 
         One letter may be wrong in a word of 4 to 7 letters, two in a longer one, not the first.
         """
-        return self._read(query, tolerant=True).corrections
+        return self._analyse(query, tolerant=True).corrections
 
     def matched_terms(self, query: str) -> frozenset[str]:
         """The terms that a tolerant keyword search looks for, see `retriever.text.analyzer`.
@@ -122,19 +124,19 @@ class Snapshot:
         Compounds that have a word of it in them, a compound's parts, and the words looked for
         instead of what occurs nowhere are among them; a word in most passages need not be.
         """
-        return self._read(query, tolerant=True).terms
+        return self._analyse(query, tolerant=True).terms
 
-    def _terms(self, query: str, tolerant: bool, expansion: Expansion | None) -> TermQuery:
-        terms = self._read(query, tolerant=tolerant).query
+    def _term_query(self, query: str, tolerant: bool, expansion: Expansion | None) -> TermQuery:
+        terms = self._analyse(query, tolerant=tolerant).query
         return terms if expansion is None else terms.expanded(expansion)
 
-    def _read(self, query: str, *, tolerant: bool) -> Analysed:
+    def _analyse(self, query: str, *, tolerant: bool) -> AnalysedQuery:
         key = query, tolerant
         if key not in self._analysed:
-            self._analysed[key] = self._asked(query).analysed(tolerant=tolerant)
+            self._analysed[key] = self._keyword_query(query).analyse(tolerant=tolerant)
         return self._analysed[key]
 
-    def _asked(self, query: str) -> KeywordQuery:
+    def _keyword_query(self, query: str) -> KeywordQuery:
         if query not in self._queries:
             self._queries[query] = KeywordQuery(query, self.passages, self.catalog)
         return self._queries[query]

@@ -13,24 +13,25 @@ from rapidfuzz.distance import OSA
 
 from retriever.text.analyzer import MARK, QueryWord, language_mark
 
-WEIGHT = 0.6
+CORRECTION_WEIGHT = 0.6
 """What a match of a word counts that stands in for the one typed."""
 
-MAX_INSTEAD = 3
+MAX_CORRECTIONS = 3
 """So many words at most stand in for one."""
 
 
-MAX_UNKNOWN = 8
+MAX_UNKNOWN_WORDS = 8
 """A text with more unknown words is no query somebody typed, or in another language."""
 
 
-def may_be_wrong(word: QueryWord) -> bool:
+def may_be_misspelt(word: QueryWord) -> bool:
     """Whether a word that occurs nowhere may have a typing error.
 
     Not one of fewer than four letters, nor with digits, nor of scripts without spaces.
 
     >>> from retriever.text.analyzer import query_words
-    >>> [word.typed for word in query_words("the polcy on X17-99a and tax") if may_be_wrong(word)]
+    >>> found = query_words("the polcy on X17-99a and tax")
+    >>> [word.typed for word in found if may_be_misspelt(word)]
     ['polcy']
     """
     return any(allowed_edits(_split(term)[0], word.typed) for term in word.terms)
@@ -49,12 +50,12 @@ def allowed_edits(term: str, typed: str) -> int:
     return (len(typed) >= 4) + (len(typed) >= 8)
 
 
-def nearest(unknown: QueryWord, vocabulary: Iterable[tuple[str, int]]) -> list[str]:
+def nearest_terms(unknown: QueryWord, vocabulary: Iterable[tuple[str, int]]) -> list[str]:
     """The nearest terms of (term, number of chunks), at most three: equally near ones by number.
 
     A term is compared with the word's stem in the same language.
 
-    >>> nearest(QueryWord("polcy", ("polci",)), [("polic", 9), ("polici", 5), ("police", 2)])
+    >>> nearest_terms(QueryWord("polcy", ("polci",)), [("polic", 9), ("polici", 5), ("police", 2)])
     ['polic', 'polici']
     """
     stems = {language: stem for stem, language in map(_split, unknown.terms)}
@@ -71,7 +72,7 @@ def nearest(unknown: QueryWord, vocabulary: Iterable[tuple[str, int]]) -> list[s
         if 0 < distance <= most:
             found.append((distance, -count, term))
     found.sort()
-    return [term for distance, _, term in found if distance == found[0][0]][:MAX_INSTEAD]
+    return [term for distance, _, term in found if distance == found[0][0]][:MAX_CORRECTIONS]
 
 
 def _split(term: str) -> tuple[str, str]:
@@ -80,4 +81,11 @@ def _split(term: str) -> tuple[str, str]:
     return (term[: -len(MARK + language)], language) if language else (term, "")
 
 
-__all__ = ["MAX_INSTEAD", "MAX_UNKNOWN", "WEIGHT", "allowed_edits", "may_be_wrong", "nearest"]
+__all__ = [
+    "CORRECTION_WEIGHT",
+    "MAX_CORRECTIONS",
+    "MAX_UNKNOWN_WORDS",
+    "allowed_edits",
+    "may_be_misspelt",
+    "nearest_terms",
+]

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from retriever.arrays import Keys, Scores
-from retriever.storage.vectors.exact import best
+from retriever.storage.vectors.exact import top_k
 
 _MAX_TIES = 10_000
 """Chunks with one and the same score beyond which the choice among them is by key."""
 
 
-def ranked(
+def top_k_ids(
     search: Callable[[int], tuple[Keys, Scores]],
     k: int,
     ids_of: Callable[[Keys], Mapping[int, str]],
@@ -39,16 +39,16 @@ def ranked(
     return tuple(name for _, name, _ in found), np.array([s for *_, s in found], dtype=np.float32)
 
 
-def best_of(keys: Keys, scores: Scores, count: int) -> tuple[Keys, Scores]:
+def top_scores(keys: Keys, scores: Scores, count: int) -> tuple[Keys, Scores]:
     """The `count` best of all scores (n,), best first, without sorting all of them."""
     if 0 < count < len(keys):
         least = np.partition(scores, len(scores) - count)[len(scores) - count]
         keys, scores = keys[scores >= least], scores[scores >= least]
-    return best(keys, scores, count)
+    return top_k(keys, scores, count)
 
 
 def _pairs(keys: Keys, scores: Scores) -> list[tuple[int, float]]:
     return list(zip(keys.tolist(), scores.tolist(), strict=True))
 
 
-__all__ = ["best_of", "ranked"]
+__all__ = ["top_k_ids", "top_scores"]

@@ -17,7 +17,7 @@ MAX_BYTES = 32 * 2**20
 """So much is kept; then what was looked up first is forgotten."""
 
 
-class RecentVectors:
+class VectorCache:
     """Vectors by key; threads share it. A key's vector must never change."""
 
     def __init__(self) -> None:
@@ -27,7 +27,9 @@ class RecentVectors:
         self._vectors: Vectors = np.empty((0, 0), np.float32)
         self._next = 0
 
-    def of(self, keys: Keys, fetch: Callable[[Keys], tuple[Keys, Vectors]]) -> tuple[Keys, Vectors]:
+    def get(
+        self, keys: Keys, fetch: Callable[[Keys], tuple[Keys, Vectors]]
+    ) -> tuple[Keys, Vectors]:
         """Keys (m,) in the order given, without those gone, and vectors (m, dim).
 
         `fetch` does the same for keys that are not known.
@@ -67,4 +69,4 @@ class RecentVectors:
             self._next = (self._next + 1) % len(self._keys)
 
 
-__all__ = ["MAX_BYTES", "RecentVectors"]
+__all__ = ["MAX_BYTES", "VectorCache"]

@@ -14,11 +14,11 @@ from typing import Any
 
 from retriever.storage.backends.search_state import SearchState, build_store
 from retriever.storage.calibration import Calibration
-from retriever.storage.catalog import CATALOG_FILE, Catalog, Reader, SnapshotRow
+from retriever.storage.catalog import CATALOG_FILE, Catalog, Reader, VectorFile
 from retriever.storage.vectors.faiss import factory_for
 from retriever.types import IndexStateError
 
-LONG_TAIL = 20_000
+MAX_TAIL = 20_000
 """So many new chunks, or a quarter of the snapshot's, are searched one by one at most."""
 _SMALL = 50_000  # vectors up to which any change is worth a new snapshot
 _WORTH = 0.1  # beyond that, this share of them must have changed
@@ -26,14 +26,14 @@ _WORTH = 0.1  # beyond that, this share of them must have changed
 
 def tail_is_long(reader: Reader) -> bool:
     """Whether the newest chunks are too many to be left without a snapshot."""
-    row = reader.snapshot()
+    row = reader.vector_file()
     covered, size = (row.last_key, row.vectors) if row else (0, 0)
-    return reader.last_key() - covered > max(LONG_TAIL, size // 4)
+    return reader.last_key() - covered > max(MAX_TAIL, size // 4)
 
 
 def is_due(reader: Reader, state: SearchState) -> bool:
     """Whether the current snapshot, if any, should be replaced at the end of a run."""
-    row, count = state.snapshot, len(state.store)
+    row, count = state.vector_file, len(state.store)
     if row is None:
         return count > 0
     wanted = reader.meta("factory") or factory_for(count)
@@ -49,23 +49,23 @@ def write(
     """Build the store from the catalog, and make it (and new means, if given) the current one."""
     with catalog.exclusive():
         with catalog.reading() as reader:
-            old = reader.snapshot()
+            old = reader.vector_file()
             row = _written(catalog.folder, reader, means)
         with catalog.writing() as writer:
             if means is not None:
                 writer.set_calibration(means, facts or {})
-            writer.set_snapshot(row)
+            writer.set_vector_file(row)
         _clean(catalog.folder, {known.file for known in (old, row) if known is not None})
 
 
-def sizes(folder: Path, row: SnapshotRow | None) -> dict[str, int]:
+def sizes(folder: Path, row: VectorFile | None) -> dict[str, int]:
     """Bytes on disk: of the catalog with its log, of the snapshot, of both."""
     catalog = sum(_size(path) for path in folder.glob(f"{CATALOG_FILE}*"))
-    snapshot = _size(folder / row.file) if row else 0
-    return {"catalog": catalog, "snapshot": snapshot, "total": catalog + snapshot}
+    file = _size(folder / row.file) if row else 0
+    return {"catalog": catalog, "snapshot": file, "total": catalog + file}
 
 
-def _written(folder: Path, reader: Reader, means: Calibration | None) -> SnapshotRow | None:
+def _written(folder: Path, reader: Reader, means: Calibration | None) -> VectorFile | None:
     """Write the file that covers all chunks; None when there are none."""
     count = reader.count_chunks()
     if not count:
@@ -79,7 +79,7 @@ def _written(folder: Path, reader: Reader, means: Calibration | None) -> Snapsho
         raise IndexStateError(
             f"{file} cannot be written in {folder} ({error}); the index is unharmed"
         ) from error
-    return SnapshotRow(generation, file, size, sha256, store.kind, count, int(store.ids[-1]))
+    return VectorFile(generation, file, size, sha256, store.kind, count, int(store.ids[-1]))
 
 
 def _clean(folder: Path, keep: set[str]) -> None:

@@ -11,7 +11,7 @@ The catalog knows nothing of vector search: the files beside it can be rebuilt f
 from __future__ import annotations
 
 from retriever.storage.catalog.connections import CATALOG_FILE, LOCK_FILE, Catalog
-from retriever.storage.catalog.reading import Matches, Reader, SnapshotRow
+from retriever.storage.catalog.reading import Matches, Reader, VectorFile
 from retriever.storage.catalog.writing import Writer
 
-__all__ = ["CATALOG_FILE", "LOCK_FILE", "Catalog", "Matches", "Reader", "SnapshotRow", "Writer"]
+__all__ = ["CATALOG_FILE", "LOCK_FILE", "Catalog", "Matches", "Reader", "VectorFile", "Writer"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from retriever.storage.catalog import fulltext, schema
-from retriever.storage.catalog.id_cache import Names
+from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.catalog.postings import OCCURRENCES, Postings
 from retriever.storage.catalog.reading import Reader
@@ -38,10 +38,10 @@ _CACHE = 32  # MiB of pages a connection keeps: a query reads hundreds of vector
 _OTHER_TABLES = re.compile(r"no such (table|column)|has \d+ columns but|has no column")
 """What SQLite says of tables that are not those it was asked about."""
 
-_Place = tuple[int, ...]
+_FileIdentity = tuple[int, ...]
 """Device and inode: another file under the same name is another index.
 
-Where this process may not write, also what a writer changes: see `Catalog._place`.
+Where this process may not write, also what a writer changes: see `Catalog._file_identity`.
 """
 
 
@@ -59,9 +59,9 @@ class Catalog:
         self._lock = WriterLock(folder / LOCK_FILE)
         self._writing = threading.RLock()
         self._writer: sqlite3.Connection | None = None
-        self._pool: deque[tuple[_Place, sqlite3.Connection]] = deque()
+        self._pool: deque[tuple[_FileIdentity, sqlite3.Connection]] = deque()
         self._postings = Postings()
-        self._names = Names()
+        self._ids = IdCaches()
         self._closed = False
 
     @classmethod
@@ -76,7 +76,7 @@ class Catalog:
         _check_folder(folder)
         catalog = cls(folder.absolute(), read_only=read_only)
         try:
-            with catalog._speaking():
+            with catalog._translated_errors():
                 catalog._give_back(*catalog._take())
         except BaseException:
             catalog.close()
@@ -91,12 +91,12 @@ class Catalog:
     @contextmanager
     def reading(self) -> Iterator[Reader]:
         """A read transaction: one unchanging picture, whatever is committed meanwhile."""
-        with self._speaking():
-            place, connection = self._take()
+        with self._translated_errors():
+            identity, connection = self._take()
             try:
                 connection.execute("BEGIN")
-                yield Reader(connection, self._postings, self._names)
-                if self._is_blind(place) and self._place()[:-1] != place[:-1]:
+                yield Reader(connection, self._postings, self._ids)
+                if self._is_immutable(identity) and self._file_identity()[:-1] != identity[:-1]:
                     raise IndexStateError(
                         f"another process has written to the index in {self.folder} while it was "
                         "read; try again"
@@ -104,7 +104,7 @@ class Catalog:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                self._give_back(place, connection)
+                self._give_back(identity, connection)
 
     @contextmanager
     def writing(self, *, visible: bool = True) -> Iterator[Writer]:
@@ -112,7 +112,7 @@ class Catalog:
 
         `visible` changes count as a new generation.
         """
-        with self.exclusive(), self._speaking():
+        with self.exclusive(), self._translated_errors():
             connection = self._writer_connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -160,43 +160,43 @@ class Catalog:
         if self._closed:
             raise IndexStateError(f"the index in {self.folder} was closed; open it again")
 
-    def _place(self) -> _Place:
+    def _file_identity(self) -> _FileIdentity:
         try:
             status = self.path.stat()
         except OSError as error:
             raise IndexStateError(
                 f"the index in {self.folder} is gone: {error.strerror}; build it again"
             ) from error
-        if self._watched:
+        if self._unwritable:
             log = self.path.with_name(f"{CATALOG_FILE}-wal").exists()
             return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, log
         return status.st_dev, status.st_ino
 
-    def _is_blind(self, place: _Place) -> bool:
-        """Whether a connection to this place was opened as to a file that nobody changes."""
-        return self._watched and not place[-1]
+    def _is_immutable(self, identity: _FileIdentity) -> bool:
+        """Whether a connection to this identity was opened as to a file that nobody changes."""
+        return self._unwritable and not identity[-1]
 
     @property
-    def _watched(self) -> bool:
+    def _unwritable(self) -> bool:
         """Whether SQLite cannot share memory with a writer here, and must not notice one."""
         return not os.access(self.folder, os.W_OK)
 
-    def _take(self) -> tuple[_Place, sqlite3.Connection]:
+    def _take(self) -> tuple[_FileIdentity, sqlite3.Connection]:
         self._check_open()
-        place = self._place()
+        identity = self._file_identity()
         with suppress(IndexError):
             while True:
                 pooled, connection = self._pool.pop()
-                if pooled == place:
-                    return place, connection
+                if pooled == identity:
+                    return identity, connection
                 connection.close()  # the index was built anew under the same name
-        return place, self._connect(writable=False)
+        return identity, self._connect(writable=False)
 
-    def _give_back(self, place: _Place, connection: sqlite3.Connection) -> None:
+    def _give_back(self, identity: _FileIdentity, connection: sqlite3.Connection) -> None:
         if self._closed:
             connection.close()
         else:
-            self._pool.append((place, connection))
+            self._pool.append((identity, connection))
 
     def _writer_connection(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -205,8 +205,8 @@ class Catalog:
 
     def _connect(self, *, writable: bool) -> sqlite3.Connection:
         mode = "mode=rw"
-        if not writable and self._watched:
-            # Without a log there is no writer now; one that comes changes the file's place.
+        if not writable and self._unwritable:
+            # Without a log there is no writer now; one that comes changes the file's identity.
             mode = (
                 "mode=ro"
                 if self.path.with_name(CATALOG_FILE + "-wal").exists()
@@ -250,12 +250,12 @@ class Catalog:
             lock.release()
 
     @contextmanager
-    def _speaking(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         """Turn SQLite's errors into sentences."""
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise IndexStateError(_sentence(self.folder, error)) from error
+            raise IndexStateError(_error_message(self.folder, error)) from error
 
 
 def _connection(path: Path, mode: str) -> sqlite3.Connection:
@@ -290,7 +290,7 @@ def _create(folder: Path) -> None:
     try:
         _write_schema(connection)
     except sqlite3.Error as error:
-        raise IndexStateError(_sentence(folder, error)) from error
+        raise IndexStateError(_error_message(folder, error)) from error
     finally:
         connection.close()
 
@@ -304,7 +304,7 @@ def _write_schema(connection: sqlite3.Connection) -> None:
     try:
         if not _holds_tables(connection):  # another process may have been faster
             schema.create(connection, uuid.uuid4().hex)
-            fulltext.note(connection)
+            fulltext.record_version(connection)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
@@ -383,7 +383,7 @@ def _check_sqlite() -> None:
         )
 
 
-def _sentence(folder: Path, error: Exception) -> str:
+def _error_message(folder: Path, error: Exception) -> str:
     text = str(error)
     if "locked" in text or "busy" in text:
         return f"another process is writing to the index in {folder}; try again when it is done"

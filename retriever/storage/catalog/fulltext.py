@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from retriever.storage.catalog.schema import FULLTEXT, VOCABULARY, unblob
 from retriever.text import analyzer as terms
-from retriever.text.languages import LINKING_ELEMENTS, language_of
+from retriever.text.languages import LINKING_ELEMENTS, detect_language
 
 ANALYSER = "analyser"
 """The meta value that says by which version of the analyser the terms were made."""
@@ -21,11 +21,11 @@ MIN_LETTERS = 7
 """A compound has at least so many."""
 
 
-def languages_of(texts: Sequence[str]) -> list[str]:
+def detect_languages(texts: Sequence[str]) -> list[str]:
     """The language of each of a document's chunks; one that does not show it has the document's."""
-    found = [language_of(text) for text in texts]
+    found = [detect_language(text) for text in texts]
     if "" in found and len(texts) > 1:
-        whole = language_of("\n".join(texts))
+        whole = detect_language("\n".join(texts))
         return [language or whole for language in found]
     return found
 
@@ -68,13 +68,13 @@ def rebuild(connection: sqlite3.Connection) -> None:
             "SELECT key, text FROM chunks WHERE document = ? ORDER BY key", (document,)
         ).fetchall()
         texts = [unblob(text) for _, text in rows]
-        for (key, _), text, language in zip(rows, texts, languages_of(texts), strict=True):
+        for (key, _), text, language in zip(rows, texts, detect_languages(texts), strict=True):
             connection.execute("UPDATE chunks SET language = ? WHERE key = ?", (language, key))
             insert(connection, key, unblob(title), text, language)
-    note(connection)
+    record_version(connection)
 
 
-def note(connection: sqlite3.Connection) -> None:
+def record_version(connection: sqlite3.Connection) -> None:
     """Record the analyser's version."""
     connection.execute(
         "INSERT OR REPLACE INTO meta VALUES (?, ?)", (ANALYSER, json.dumps(terms.VERSION))
@@ -84,9 +84,9 @@ def note(connection: sqlite3.Connection) -> None:
 __all__ = [
     "ANALYSER",
     "MIN_LETTERS",
+    "detect_languages",
     "insert",
     "is_current",
-    "languages_of",
-    "note",
     "rebuild",
+    "record_version",
 ]

@@ -41,7 +41,7 @@ class Matches:
         return float(np.sqrt(max(0.0, square - self.mean**2)))
 
 
-def matches(query: TermQuery, terms: Terms, total: int) -> Matches:
+def score_query(query: TermQuery, terms: Terms, total: int) -> Matches:
     """All chunks that score; `total` is how many chunks there are."""
     words = [_best([_weighted(one, terms) for one in word]) for word in query.words]
     return Matches(*_merged(words, np.add), total)
@@ -75,4 +75,4 @@ def _merged(
     return found + first, scores[found]
 
 
-__all__ = ["Matches", "matches"]
+__all__ = ["Matches", "score_query"]

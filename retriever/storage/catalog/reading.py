@@ -15,8 +15,8 @@ from retriever.arrays import Keys, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog.filter_sql import chunk_condition, document_condition
-from retriever.storage.catalog.id_cache import Known, Names
-from retriever.storage.catalog.keywords import Matches, matches
+from retriever.storage.catalog.id_cache import IdCaches, LookupCache
+from retriever.storage.catalog.keywords import Matches, score_query
 from retriever.storage.catalog.postings import Postings, Terms
 from retriever.storage.catalog.schema import ADDED, added_columns, blob, stack, unblob
 from retriever.storage.filters import Filter
@@ -36,7 +36,7 @@ _DOCUMENT = """SELECT id, source, root, path, format, title, author, date, sha25
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotRow:
+class VectorFile:
     """A file of vectors beside the catalog: what it must contain to be believed."""
 
     generation: int
@@ -55,11 +55,11 @@ class Reader:
         self,
         connection: sqlite3.Connection,
         postings: Postings | None = None,
-        names: Names | None = None,
+        ids: IdCaches | None = None,
     ) -> None:
         self._connection = connection
         self._postings = postings or Postings()  # a writer's changes are not yet everyone's
-        self._shared_names = names
+        self._shared_ids = ids
 
     def restart(self) -> None:
         """Look at the newest committed state instead."""
@@ -110,12 +110,12 @@ class Reader:
         row = self._one("SELECT facts FROM calibration")
         return None if row is None else dict(json.loads(row[0]))
 
-    def snapshot(self) -> SnapshotRow | None:
+    def vector_file(self) -> VectorFile | None:
         """The current file of vectors."""
         row = self._one(
             "SELECT generation, file, bytes, sha256, kind, vectors, last_key FROM snapshots"
         )
-        return None if row is None else SnapshotRow(*row)
+        return None if row is None else VectorFile(*row)
 
     def count_chunks(self) -> int:
         """How many chunks there are."""
@@ -272,11 +272,11 @@ class Reader:
 
     def ids_of(self, keys: Keys) -> dict[int, str]:
         """Chunk ids by key; keys that are gone are left out."""
-        return self._names()[0].of(keys.tolist(), self._ids_of)
+        return self._id_caches()[0].get(keys.tolist(), self._ids_of)
 
     def keys_of(self, chunk_ids: Sequence[str]) -> dict[str, int]:
         """Keys by chunk id; ids that are gone are left out."""
-        return self._names()[1].of(chunk_ids, self._keys_of)
+        return self._id_caches()[1].get(chunk_ids, self._keys_of)
 
     def _ids_of(self, keys: list[int]) -> dict[int, str]:
         rows = self._among("SELECT c.key, c.id FROM chunks c WHERE c.key", keys)
@@ -287,10 +287,10 @@ class Reader:
         rows = self._among("SELECT c.id, c.key FROM chunks c WHERE c.id", wanted)
         return {unblob(id_): key for id_, key in rows}
 
-    def _names(self) -> tuple[Known[int, str], Known[str, int]]:
-        if self._shared_names is None:  # a writer's change from one question to the next
-            return Known(), Known()
-        return self._shared_names.at(self.meta("identity"), self.generation())
+    def _id_caches(self) -> tuple[LookupCache[int, str], LookupCache[str, int]]:
+        if self._shared_ids is None:  # a writer's change from one question to the next
+            return LookupCache(), LookupCache()
+        return self._shared_ids.at(self.meta("identity"), self.generation())
 
     def removed_after(self, number: int) -> tuple[Keys, int]:
         """Keys removed since the removal with this number, and the number of the last one."""
@@ -347,7 +347,7 @@ class Reader:
 
     def keyword(self, query: TermQuery) -> Matches:
         """Weighted BM25 (k1 1.2, b 0.75) of every chunk in which a term of the query occurs."""
-        return matches(query, self._terms(), self.count_chunks())
+        return score_query(query, self._terms(), self.count_chunks())
 
     def term_counts(self, terms: Iterable[str]) -> dict[str, int]:
         """In how many chunks each of the terms occurs."""
@@ -484,4 +484,4 @@ def _chunk(row: Sequence[Any]) -> Chunk:
     )
 
 
-__all__ = ["BLOCK", "Matches", "Reader", "SnapshotRow"]
+__all__ = ["BLOCK", "Matches", "Reader", "VectorFile"]

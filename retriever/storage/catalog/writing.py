@@ -14,9 +14,9 @@ from retriever.arrays import Vectors
 from retriever.settings import EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import fulltext
-from retriever.storage.catalog.reading import Reader, SnapshotRow
+from retriever.storage.catalog.reading import Reader, VectorFile
 from retriever.storage.catalog.schema import add_columns, blob, metadata_rows, unblob, vector_blob
-from retriever.storage.records import Piece, UnreadFile
+from retriever.storage.records import NewChunk, UnreadFile
 from retriever.types import DocumentRow, Page, Span, UsageError, chunk_id
 
 QUERY_PREFIX = "q:"
@@ -81,7 +81,7 @@ class Writer(Reader):
 
     # Documents
 
-    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]) -> None:
+    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[NewChunk]) -> None:
         """Write the document with its pages and chunks in place of what stood under its id."""
         vectors = self._vector_numbers(row, pages, pieces)
         self.delete([row.id])
@@ -99,7 +99,7 @@ class Writer(Reader):
             (_page_values(document, at, page) for at, page in enumerate(pages)),
         )
         texts = [_text(pages, piece) for piece in unique.values()]
-        languages = fulltext.languages_of(texts)
+        languages = fulltext.detect_languages(texts)
         for (id_, piece), text, language in zip(unique.items(), texts, languages, strict=True):
             own = (blob(id_), document, piece.page, pages[piece.page].number)
             place = (piece.span.start, piece.span.end)
@@ -107,7 +107,7 @@ class Writer(Reader):
             self._insert_chunk(values, row.title, text, language)
 
     def _vector_numbers(
-        self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]
+        self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[NewChunk]
     ) -> dict[str, int]:
         """Where the pieces' vectors are stored; checks that every piece can be written."""
         wanted = {blob(piece.vector) for piece in pieces}
@@ -249,7 +249,7 @@ class Writer(Reader):
             (*values, json.dumps(dict(facts))),
         )
 
-    def set_snapshot(self, row: SnapshotRow | None) -> None:
+    def set_vector_file(self, row: VectorFile | None) -> None:
         """Name the file that covers all chunks there are now; None: there is no such file."""
         self._connection.execute("DELETE FROM snapshots")
         self._connection.execute("DELETE FROM removed")
@@ -269,10 +269,10 @@ class Writer(Reader):
 
 
 def _without_repeats(
-    document: str, pages: Sequence[Page], pieces: Sequence[Piece]
-) -> dict[str, Piece]:
+    document: str, pages: Sequence[Page], pieces: Sequence[NewChunk]
+) -> dict[str, NewChunk]:
     """Pieces by chunk id: the same text at the same place of the same page number counts once."""
-    unique: dict[str, Piece] = {}
+    unique: dict[str, NewChunk] = {}
     for piece in pieces:
         page = pages[piece.page]
         text = _text(pages, piece)
@@ -280,7 +280,7 @@ def _without_repeats(
     return unique
 
 
-def _text(pages: Sequence[Page], piece: Piece) -> str:
+def _text(pages: Sequence[Page], piece: NewChunk) -> str:
     return pages[piece.page].text[piece.span.start : piece.span.end]
 
 

@@ -35,7 +35,7 @@ def nearest(
         rows = np.flatnonzero(mask)
         if 4 * len(rows) < len(ids):
             return nearest(ids[rows], vectors[rows], query, k, None, length)
-    rough = products(vectors, query)
+    rough = inner_products(vectors, query)
     if mask is not None:
         rough = np.where(mask, rough, -np.inf)
     count = len(ids) if mask is None else len(rows)
@@ -45,10 +45,10 @@ def nearest(
     kth = np.partition(rough, len(rough) - k)[len(rough) - k]
     margin = MARGIN * length * float(np.linalg.norm(query))
     chosen = np.flatnonzero(rough >= kth - margin)
-    return best(ids[chosen], scores_of(vectors, query, chosen), k)
+    return top_k(ids[chosen], exact_scores(vectors, query, chosen), k)
 
 
-def scores_of(vectors: Vectors, query: Vectors, rows: np.ndarray) -> Scores:
+def exact_scores(vectors: Vectors, query: Vectors, rows: np.ndarray) -> Scores:
     """Inner products of chosen rows with `query` (dim,), the same for equal rows: (m,)."""
     scores = np.empty(len(rows), dtype=np.float32)
     query64 = query.astype(np.float64)
@@ -58,7 +58,7 @@ def scores_of(vectors: Vectors, query: Vectors, rows: np.ndarray) -> Scores:
     return scores
 
 
-def products(vectors: Vectors, query: Vectors) -> Scores:
+def inner_products(vectors: Vectors, query: Vectors) -> Scores:
     """Inner products of all rows (n, dim) with `query` (dim,), roughly, in this thread alone: (n,).
 
     The other threads of a matrix product save less than waiting for them costs on a busy machine.
@@ -67,10 +67,10 @@ def products(vectors: Vectors, query: Vectors) -> Scores:
     return scores
 
 
-def best(ids: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
+def top_k(ids: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
     """The k largest scores, equal ones by the smaller id.
 
-    >>> ids, scores = best(np.array([7, 3, 5]), np.array([0.5, 0.5, 0.9], dtype=np.float32), 2)
+    >>> ids, scores = top_k(np.array([7, 3, 5]), np.array([0.5, 0.5, 0.9], dtype=np.float32), 2)
     >>> ids.tolist()
     [5, 3]
     """
@@ -78,14 +78,14 @@ def best(ids: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
     return ids[order], scores[order]
 
 
-def longest(vectors: Vectors) -> float:
+def max_norm(vectors: Vectors) -> float:
     """The length of the longest row of (n, dim), at least 1."""
     if not len(vectors):
         return 1.0
     return max(1.0, float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max())))
 
 
-def checked(ids: Keys, vectors: Vectors) -> tuple[Keys, Vectors]:
+def check_vectors(ids: Keys, vectors: Vectors) -> tuple[Keys, Vectors]:
     """Both as contiguous arrays of the right type, or a UsageError."""
     ids = np.ascontiguousarray(ids, dtype=np.int64)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
@@ -100,7 +100,7 @@ def checked(ids: Keys, vectors: Vectors) -> tuple[Keys, Vectors]:
     return ids, vectors
 
 
-def checked_query(query: Vectors, dimension: int) -> Vectors:
+def check_query(query: Vectors, dimension: int) -> Vectors:
     """The query as float32 (dim,), or a UsageError with both numbers."""
     query = np.ascontiguousarray(query, dtype=np.float32)
     if query.shape != (dimension,):
@@ -114,11 +114,11 @@ def checked_query(query: Vectors, dimension: int) -> Vectors:
 
 __all__ = [
     "MARGIN",
-    "best",
-    "checked",
-    "checked_query",
-    "longest",
+    "check_query",
+    "check_vectors",
+    "exact_scores",
+    "inner_products",
+    "max_norm",
     "nearest",
-    "products",
-    "scores_of",
+    "top_k",
 ]

@@ -24,12 +24,12 @@ import numpy as np
 from retriever.arrays import Keys, Scores, Vectors
 from retriever.storage.vectors.exact import (
     MARGIN,
-    best,
-    checked,
-    checked_query,
-    longest,
+    check_query,
+    check_vectors,
+    exact_scores,
+    max_norm,
     nearest,
-    scores_of,
+    top_k,
 )
 from retriever.types import IndexStateError, UsageError
 
@@ -38,7 +38,7 @@ faiss: Any = _faiss  # its type stubs lack what its Python layer adds to the cla
 Fetch = Callable[[Keys], tuple[Keys, Vectors]]
 """Exact vectors by id: ids (m,) in the order asked, without those that are gone, and (m, dim)."""
 
-NARROW = 4096
+MAX_BRUTE_FORCE = 4096
 """Up to so many allowed vectors are compared one by one, whatever the kind."""
 
 _SLACK = 16
@@ -55,7 +55,7 @@ class FaissStore:
     """A built index with its ids. `fetch` gives exact vectors; kind "Flat" holds them itself."""
 
     def __init__(
-        self, index: Any, kind: str, fetch: Fetch | None = None, longest: float = 1.0
+        self, index: Any, kind: str, fetch: Fetch | None = None, max_norm: float = 1.0
     ) -> None:
         self._index = index  # the owner: FAISS frees everything below with it
         mapped = faiss.downcast_index(index)  # an IndexIDMap
@@ -63,7 +63,7 @@ class FaissStore:
         self.ids: Keys = faiss.vector_to_array(mapped.id_map)
         self.kind = kind
         self._fetch = fetch
-        self._longest = longest
+        self._max_norm = max_norm
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,7 +80,7 @@ class FaissStore:
     def measure(self) -> None:
         """Find out how long the longest vector is: ties are looked for within rounding errors."""
         vectors = self.exact_vectors
-        self._longest = 1.0 if vectors is None else longest(vectors)
+        self._max_norm = 1.0 if vectors is None else max_norm(vectors)
 
     def search(
         self, query: Vectors, k: int, allowed: Keys | None = None, *, fetch: Fetch | None = None
@@ -96,7 +96,7 @@ class FaissStore:
         self, query: Vectors, k: int, mask: np.ndarray | None, fetch: Fetch | None = None
     ) -> tuple[Keys, Scores]:
         """Like `search`; the boolean `mask` (n,) says which vectors count."""
-        query = checked_query(query, self._inner.d)
+        query = check_query(query, self._inner.d)
         count = len(self) if mask is None else int(np.count_nonzero(mask))
         k = min(k, count)
         if k <= 0:
@@ -105,7 +105,7 @@ class FaissStore:
         if vectors is not None:
             return self._search_flat(vectors, query, k, count, mask)
         fetch = fetch or self._fetch or self._reconstructed
-        if count > NARROW:
+        if count > MAX_BRUTE_FORCE:
             found = self._search_coarse(query, k, count, mask, fetch)
             if len(found[0]) == k:
                 return found
@@ -116,12 +116,12 @@ class FaissStore:
     ) -> tuple[Keys, Scores]:
         """Exact search; looks further as long as what lies beyond might tie with the last."""
         wanted = k + _SLACK
-        margin = MARGIN * self._longest * float(np.linalg.norm(query))
+        margin = MARGIN * self._max_norm * float(np.linalg.norm(query))
         while True:
             wanted = min(wanted, count)
             rough, rows = self._candidates(self._inner, query, wanted, mask)
             if wanted == count or rough[wanted - 1] < rough[k - 1] - margin:
-                return best(self.ids[rows], scores_of(vectors, query, rows), k)
+                return top_k(self.ids[rows], exact_scores(vectors, query, rows), k)
             wanted *= 4
 
     def _search_coarse(
@@ -137,7 +137,7 @@ class FaissStore:
             elif isinstance(index, faiss.IndexIVF):
                 lists = index.nlist
         rough, rows = self._candidates(index, query, wanted, mask, lists)
-        return _rescored(self.ids[rows], rough, query, k, fetch)
+        return _rescore(self.ids[rows], rough, query, k, fetch)
 
     def _candidates(
         self,
@@ -170,8 +170,8 @@ class FaissStore:
         ids, scores = np.empty(0, np.int64), np.empty(0, np.float32)
         for start in range(0, len(allowed), _BLOCK):
             some, vectors = fetch(allowed[start : start + _BLOCK])
-            more, their = nearest(some, vectors, query, k, length=self._longest)
-            ids, scores = best(np.append(ids, more), np.append(scores, their), k)
+            more, their = nearest(some, vectors, query, k, length=self._max_norm)
+            ids, scores = top_k(np.append(ids, more), np.append(scores, their), k)
         return ids, scores
 
     def _reconstructed(self, ids: Keys) -> tuple[Keys, Vectors]:
@@ -213,17 +213,17 @@ def build(
     vectors to learn from it becomes "Flat".
     """
     index = make_index(dimension, factory)
-    kind = plain(factory)
+    kind = strip_id_map(factory)
     if not index.is_trained and not _trained(index, training):
         index, kind = make_index(dimension, "Flat"), "Flat"
     mapped = faiss.IndexIDMap(index)
     length, last = 1.0, -1
     for block_ids, block_vectors in blocks:
-        ids, vectors = checked(block_ids, block_vectors)
+        ids, vectors = check_vectors(block_ids, block_vectors)
         if len(ids) and (ids[0] <= last or np.any(np.diff(ids) <= 0)):
             raise UsageError("a store's ids must ascend from block to block, from 0 on, each once")
         last = int(ids[-1]) if len(ids) else last
-        length = max(length, longest(vectors))
+        length = max(length, max_norm(vectors))
         mapped.add_with_ids(vectors, ids)
     return FaissStore(mapped, kind, fetch, length)
 
@@ -246,7 +246,7 @@ def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> Fais
     return store
 
 
-def _rescored(
+def _rescore(
     candidates: Keys, rough: Scores, query: Vectors, k: int, fetch: Fetch
 ) -> tuple[Keys, Scores]:
     """The k best of candidates by exact scores; `rough` (m,) are the approximate ones, descending.
@@ -259,10 +259,10 @@ def _rescored(
     while start < len(candidates):
         order = np.argsort(candidates[start:end])
         some, vectors = fetch(candidates[start:end][order])
-        exact = scores_of(vectors, query, np.arange(len(some)))
+        exact = exact_scores(vectors, query, np.arange(len(some)))
         seen = rough[start:end][order][np.isin(candidates[start:end][order], some)]
         error = max(error, float(np.abs(exact - seen).max(initial=0.0)))
-        ids, scores = best(np.append(ids, some), np.append(scores, exact), k)
+        ids, scores = top_k(np.append(ids, some), np.append(scores, exact), k)
         if end < len(candidates) and len(ids) == k and scores[-1] > rough[end] + 2 * error:
             break
         start, end = end, end + max(_SLACK, k // 4)
@@ -285,7 +285,7 @@ def make_index(dimension: int, factory: str) -> Any:
     0
     """
     try:
-        return faiss.index_factory(dimension, plain(factory), faiss.METRIC_INNER_PRODUCT)
+        return faiss.index_factory(dimension, strip_id_map(factory), faiss.METRIC_INNER_PRODUCT)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1].rsplit(": ", 1)[-1]
         raise UsageError(
@@ -305,7 +305,7 @@ def factory_for(count: int) -> str:
     return "SQ8" if count < 500_000 else "HNSW32,SQ8"
 
 
-def plain(factory: str) -> str:
+def strip_id_map(factory: str) -> str:
     """The factory string without an id map: ids are ours to keep."""
     for prefix in ("IDMap2,", "IDMap,"):
         factory = factory.removeprefix(prefix)
@@ -357,4 +357,13 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-__all__ = ["NARROW", "FaissStore", "Fetch", "build", "factory_for", "make_index", "plain", "read"]
+__all__ = [
+    "MAX_BRUTE_FORCE",
+    "FaissStore",
+    "Fetch",
+    "build",
+    "factory_for",
+    "make_index",
+    "read",
+    "strip_id_map",
+]

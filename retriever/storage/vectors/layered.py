@@ -11,7 +11,13 @@ from typing import Self
 import numpy as np
 
 from retriever.arrays import Keys, Mask, Scores, Vectors
-from retriever.storage.vectors.exact import best, checked, checked_query, nearest, products
+from retriever.storage.vectors.exact import (
+    check_query,
+    check_vectors,
+    inner_products,
+    nearest,
+    top_k,
+)
 from retriever.storage.vectors.faiss import FaissStore, Fetch
 
 
@@ -52,7 +58,7 @@ class Tail:
 
     def extended(self, ids: Keys, vectors: Vectors) -> Tail:
         """A tail with more vectors (m, dim); call it from one thread at a time."""
-        ids, vectors = checked(ids, vectors)
+        ids, vectors = check_vectors(ids, vectors)
         length = self._length + len(ids)
         tail = self
         if length > len(self._id_buffer) or self._used[0] != self._length:
@@ -107,21 +113,21 @@ class LayeredStore:
         self, query: Vectors, k: int, allowed: Keys | None = None, *, fetch: Fetch | None = None
     ) -> tuple[Keys, Scores]:
         """See `FaissStore.search`; `fetch` gives exact vectors where the base has none."""
-        query = checked_query(query, self.tail.dimension)
+        query = check_query(query, self.tail.dimension)
         mask = _and(self._tail_mask, _within(self.tail.ids, allowed))
         ids, scores = nearest(self.tail.ids, self.tail.vectors, query, k, mask)
         if self.base is None:
             return ids, scores
         mask = _and(self._base_mask, _within(self.base.ids, allowed))
         more, their = self.base.search_masked(query, k, mask, fetch)
-        return best(np.append(more, ids), np.append(their, scores), k)
+        return top_k(np.append(more, ids), np.append(their, scores), k)
 
     def all_scores(self, query: Vectors) -> Scores:
         """The score of every vector (n,), in no order; only where `is_exact`."""
-        parts = [_masked(products(self.tail.vectors, query), self._tail_mask)]
+        parts = [_masked(inner_products(self.tail.vectors, query), self._tail_mask)]
         base = None if self.base is None else self.base.exact_vectors
         if base is not None:
-            parts.append(_masked(products(base, query), self._base_mask))
+            parts.append(_masked(inner_products(base, query), self._base_mask))
         return np.concatenate(parts)
 
     def vectors(self, ids: Keys) -> Vectors:
