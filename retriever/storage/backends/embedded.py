@@ -1,11 +1,11 @@
-"""The backend in one folder: catalog + vector store + calibration, without a server.
+"""The embedded backend: catalog, vectors and calibration in one folder, without a server.
 
     index-folder/
-      catalog.sqlite (+ -wal, -shm)   the truth
-      vectors-<generation>.faiss      a rebuildable snapshot for fast search
+      catalog.sqlite (+ -wal, -shm)   all data
+      vectors-<generation>.faiss      the calibrated vectors for FAISS; can be rebuilt
       LOCK                            held while a process writes
 
-The right to write is taken at the first change and given back by `finish` or `close`.
+The writer lock is acquired at the first change and released by `finish`, `release` or `close`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MatchKey = tuple[str, int, TermQuery]
 
 
 class EmbeddedBackend:
-    """See `retriever.storage.backends.Documents`. Any number of threads may share one object."""
+    """The implementation of `retriever.storage.backends.Documents`. Threads may share an object."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -58,10 +58,10 @@ class EmbeddedBackend:
         factory: str | None = None,
         read_only: bool = False,
     ) -> Self:
-        """Open the index in the folder `path`; `create` makes one where there is none.
+        """Open the index in the folder `path`; `create` makes one if there is none.
 
         `factory` is the FAISS factory string to use from now on, whatever the index's size;
-        "auto" goes back to choosing by size. Raises IndexStateError for what is no index.
+        "auto" chooses by size again. Raises IndexStateError if the folder is not an index.
         """
         backend = cls(Catalog.open(Path(path), create=create, read_only=read_only))
         if factory is not None:
@@ -82,7 +82,7 @@ class EmbeddedBackend:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    # The doors to what is there
+    # Reading
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
@@ -92,7 +92,7 @@ class EmbeddedBackend:
 
     @contextmanager
     def snapshot(self, *, dense: bool = True) -> Iterator[Snapshot]:
-        """See `Documents.snapshot`. Where vectors are loaded at the start, it is of the newest."""
+        """See `Documents.snapshot`. With `dense`, it is of the newest generation."""
         with self._catalog.reading() as reader:
             state = self._states.newest(reader) if dense else None
             yield Snapshot(reader, EmbeddedPassages(reader, self._states, self._matches, state))
@@ -101,12 +101,12 @@ class EmbeddedBackend:
 
     @property
     def preferred_model(self) -> str:
-        """The model that was named for an index when it was made; empty for the default one."""
+        """The model chosen when the index was created; empty for the default model."""
         with self._catalog.reading() as reader:
             return str(reader.meta("wished_model") or "")
 
     def prefer_model(self, model: str) -> None:
-        """Name the model to build an empty index with; `bind_embedder` alone binds it."""
+        """Choose the model for an empty index; only `bind_embedder` binds it."""
         with self._catalog.writing(visible=False) as writer:
             writer.set_meta("wished_model", model or None)
 
@@ -122,7 +122,7 @@ class EmbeddedBackend:
             writer.set_meta("ocr", languages or None)
 
     def bind_embedder(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
-        """See `Documents.bind_embedder`. Other chunk settings are stored, and are no error."""
+        """See `Documents.bind_embedder`. Chunk settings may differ; the last ones are stored."""
         with self._catalog.reading() as reader:
             known = reader.embedder_settings()
             chunking = reader.meta("chunking")
@@ -140,7 +140,7 @@ class EmbeddedBackend:
     # Writing
 
     def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
-        """See `Documents.save_vectors`; a key that is there keeps its vector."""
+        """See `Documents.save_vectors`; an existing key keeps its vector."""
         with self._catalog.writing(visible=False) as writer:
             writer.save_vectors(keys, vectors)
 
@@ -170,7 +170,7 @@ class EmbeddedBackend:
     def calibrate(
         self, passage_mean: Vectors, query_mean: Vectors, facts: Mapping[str, Any]
     ) -> None:
-        """See `Documents.calibrate`; the store is built again from the raw vectors."""
+        """See `Documents.calibrate`; new means rebuild the vector file from the raw vectors."""
         with self._catalog.exclusive():
             with self._catalog.reading() as reader:
                 dimension = reader.dimension()
@@ -188,12 +188,12 @@ class EmbeddedBackend:
             writer.set_meta("background", None if scale is None else dict(scale))
 
     def set_progress(self, progress: Mapping[str, Any] | None) -> None:
-        """See `Documents.set_progress`; it is no change of the index, the generation stays."""
+        """See `Documents.set_progress`; the generation stays the same."""
         with self._catalog.writing(visible=False) as writer:
             writer.set_meta("progress", None if progress is None else dict(progress))
 
     def finish(self, report: Mapping[str, Any]) -> None:
-        """See `Documents.finish`; afterwards other processes may write."""
+        """See `Documents.finish`; writes a new vector file if one is due."""
         with self._catalog.writing() as writer:
             writer.set_meta("last_run", dict(report))
             writer.set_meta("progress", None)
@@ -237,7 +237,7 @@ class EmbeddedBackend:
                 "bytes": vector_files.sizes(self._catalog.folder, file),
                 "generation": reader.generation(),
                 "last_run": reader.meta("last_run"),
-                # What a killed process left is no progress.
+                # Progress without a writer is left over from a killed process.
                 "progress": progress if progress and self._catalog.being_written else None,
             }
 
@@ -257,7 +257,7 @@ _TRIAL_DIMENSION = 64
 
 
 class MatchCache:
-    """The matches of the last few keyword queries: a search asks for the same one several times."""
+    """The matches of the last few keyword queries, which one search needs several times."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -279,7 +279,7 @@ class MatchCache:
 
 
 class EmbeddedPassages:
-    """See `PassageSearch`: one read transaction and the vectors of its state."""
+    """The implementation of `PassageSearch`: one read transaction and its `SearchState`."""
 
     def __init__(
         self,
@@ -381,7 +381,7 @@ def _sorted_keys(by_id: Mapping[str, int]) -> Keys:
 
 
 def _bind(writer: Writer, embedder: EmbedderSettings) -> None:
-    """Bind an index without chunks: what another model left behind is of no use."""
+    """Bind an index without chunks, and remove the vectors of another model."""
     known = writer.dimension()
     if writer.meta("embedder") is not None:
         writer.forget_vectors()
@@ -396,7 +396,7 @@ def _bind(writer: Writer, embedder: EmbedderSettings) -> None:
 
 
 def _background_facts(known: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What `info` shows of it: all but the scores."""
+    """The facts of the match scale for `info`, without its scores."""
     facts = None if known is None else known.get("facts")
     return facts and dict(facts)
 

@@ -1,9 +1,9 @@
-"""A query's text → the weighted terms that an engine is asked for. The same for every engine.
+"""Query analysis for keyword search: a text → a `TermQuery` of boosted terms, for any engine.
 
-A word is looked for in every language of the index, as part of compounds, by its own parts if it
-is a compound, and, should it occur nowhere, by the nearest words there are. Whatever stands for a
-word, the word counts once: its terms share one weight (by the number of passages that have one of
-them, not each its own), and what stands in for it is worth less than the word itself.
+A word is searched for in every language of the index, in compounds that contain it, by its own
+parts if it is a compound, and by similar words if it is unknown. A word counts once, whatever
+matches it: its terms share one idf (of the number of passages with any of them), and substitutes
+have a lower boost than the word itself.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from retriever.text.languages import LINKING_ELEMENTS
 from retriever.types import Chunk
 
 COMPOUND_WEIGHT = 0.5
-"""What a compound counts that has the word in it, and what a compound's parts count together."""
+"""The boost of compounds that contain the word, and of all parts of a compound together."""
 
 MAX_COMPOUNDS = 50
-"""So many compounds at most are looked for by one word of theirs."""
+"""The maximum number of compounds that one word is expanded to."""
 
 _MAX_TF_FACTOR = 2.2
-"""BM25 gives a word at most so many times its weight, however often it occurs: k1 + 1."""
+"""The supremum of BM25's term frequency factor: k1 + 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysedQuery:
-    """A query as an engine is asked for it.
+    """An analysed query.
 
-    `corrections`: words that occur nowhere → those looked for instead, as the documents write them.
-    `terms` are all that is looked for.
+    `corrections` maps unknown words to their substitutes, as the documents write them. `terms` are
+    all terms searched for.
     """
 
     query: TermQuery
@@ -48,10 +48,10 @@ class AnalysedQuery:
 
 @dataclass(frozen=True, slots=True)
 class _WordTerms:
-    """What one word of the query is looked for by: terms that are the word, and weaker ones.
+    """The terms that one word of the query is expanded to.
 
-    `compounds` have the word in them, `parts` are those of the word itself; `nearest_terms` stand
-    in for a word that occurs nowhere.
+    `terms` are the word itself. `compounds` contain the word, `parts` are those of the word, and
+    `nearest` replace an unknown word.
     """
 
     terms: tuple[str, ...]
@@ -61,12 +61,12 @@ class _WordTerms:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The terms that say in how many passages the word is: its own, or those instead."""
+        """The terms that count for the word's document frequency: its own, else substitutes."""
         return self.terms or self.compounds or self.parts or self.nearest
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Everything it is looked for by."""
+        """All terms searched for."""
         return (*self.terms, *self.compounds, *self.parts, *self.nearest)
 
     @property
@@ -75,12 +75,12 @@ class _WordTerms:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing but one term stands for it."""
+        """Whether the word has a single term, and no compounds and parts."""
         return len(self.terms) == 1 and not (self.compounds or self.parts)
 
 
 class KeywordQuery:
-    """One query's text, read by the words of one generation of an index."""
+    """One query's text, analysed with the vocabulary of one generation."""
 
     def __init__(self, text: str, passages: PassageSearch, vocabulary: Vocabulary) -> None:
         self._passages = passages
@@ -91,7 +91,7 @@ class KeywordQuery:
         self._words = [self._expand_word(word) for word in self._query_words]
 
     def analyse(self, *, tolerant: bool) -> AnalysedQuery:
-        """What to ask an engine for; `tolerant`: the nearest words for one that occurs nowhere."""
+        """The query for an engine; `tolerant` replaces unknown words by the nearest ones."""
         instead = self._corrections() if tolerant else {}
         near = [_WordTerms((), nearest=tuple(terms)) for terms in instead.values()]
         wanted = self._without_common([*self._words, *near])
@@ -106,9 +106,9 @@ class KeywordQuery:
         return AnalysedQuery(TermQuery(tuple(asked)), corrections, terms)
 
     def max_bm25(self) -> float:
-        """The BM25 score of a passage that has every word as often as it counts.
+        """The supremum of a passage's BM25 score: all words, at saturated term frequency.
 
-        A word that occurs nowhere weighs most; the score is then out of reach.
+        An unknown word has the highest idf, so that the score is then out of reach.
         """
         counts = (self._documents(one.own) for one in self._words)
         return _MAX_TF_FACTOR * sum(
@@ -118,7 +118,7 @@ class KeywordQuery:
     def explain_bm25(
         self, chunk: Chunk | None, *, tolerant: bool, expansion: Expansion | None = None
     ) -> KeywordScore:
-        """A passage's score word by word; words that `analyse` leaves aside score 0."""
+        """A passage's score word by word; words that `analyse` leaves out score 0."""
         instead = self._corrections() if tolerant else {}
         named = [
             (word.typed, one)
@@ -149,7 +149,7 @@ class KeywordQuery:
     def _added(
         self, chunk: Chunk | None, expansion: Expansion, terms: Mapping[str, int]
     ) -> tuple[KeywordWord, ...]:
-        """The words of an expansion among a passage's terms, as the passage writes them."""
+        """The expansion's words that the passage contains, as the passage writes them."""
         found = []
         written = {} if chunk is None else surface_forms(chunk)
         for term, weight in expansion.terms:
@@ -167,10 +167,10 @@ class KeywordQuery:
             return 0.0
         return float(self._passages.keyword_scores(query, [chunk.id])[0])
 
-    # What to look for
+    # Terms
 
     def _expand_word(self, word: QueryWord) -> _WordTerms:
-        """The word's terms that occur, and what else may stand for it."""
+        """The word's terms that occur in the index, its compounds and its parts."""
         known = tuple(term for term in word.terms if self._count(term))
         larger: list[str] = []
         smaller: tuple[str, ...] = ()
@@ -183,7 +183,7 @@ class KeywordQuery:
         return _WordTerms(known, tuple(larger[:MAX_COMPOUNDS]), smaller)
 
     def _compounds(self, term: str, language: str) -> Iterator[str]:
-        """The compounds that end with this word."""
+        """The compounds of the index that end with this word."""
         stem = term[: -len(MARK + language)]
         if len(stem) < MIN_PART_LETTERS:
             return
@@ -193,7 +193,7 @@ class KeywordQuery:
                 yield found
 
     def _corrections(self) -> dict[str, list[str]]:
-        """The words that occur nowhere, with the terms nearest to each."""
+        """The unknown words with the nearest terms of each."""
         pairs = zip(self._query_words, self._words, strict=True)
         missing = [word for word, one in pairs if not one.occurs]
         unknown = list(filter(spelling.may_be_misspelt, missing))
@@ -205,20 +205,20 @@ class KeywordQuery:
         return found
 
     def _as_written(self, term: str) -> str:
-        """A word of this term, in small letters, as the first passage that has it writes it."""
+        """The word of a term, as the first passage with it writes it, in small letters."""
         first = self._vocabulary.first_with(term)
         return term if first is None else surface_forms(first).get(term, term).lower()
 
     def _without_common(self, wanted: list[_WordTerms]) -> list[_WordTerms]:
-        """The words that occur, without those in most passages as long as others remain.
+        """The words that occur, without those in most passages, unless no others remain.
 
-        A word in more than half of them has no weight in BM25 but makes every one a match.
+        A word in more than half of the passages has hardly any BM25 weight, but matches them all.
         """
         there = [one for one in wanted if one.occurs]
         rare = [one for one in there if 2 * self._documents(one.own) <= self._total]
         return rare or there
 
-    # What it weighs
+    # Boosts
 
     def _clause(self, wanted: _WordTerms) -> tuple[WeightedTerms, ...]:
         if wanted.is_plain:
@@ -226,9 +226,9 @@ class KeywordQuery:
         return self._alternatives(wanted)
 
     def _alternatives(self, wanted: _WordTerms) -> tuple[WeightedTerms, ...]:
-        """The ways in which one word is there, each as weighted terms.
+        """The alternatives that match one word, each as boosted terms.
 
-        What stands for the word weighs as much as the word; a word's own parts weigh as they do.
+        Terms and compounds have the word's idf; parts and corrections keep their own.
         """
         weight = idf(self._total, self._documents(wanted.own))
         share = COMPOUND_WEIGHT / max(1, len(wanted.parts))
@@ -241,22 +241,22 @@ class KeywordQuery:
         return tuple(filter(None, ways))
 
     def _share(self, term: str, weight: float) -> float:
-        """What makes a term weigh as if it were in as many passages as the `weight` says."""
+        """The boost that gives a term the idf `weight` in place of its own."""
         return weight / idf(self._total, self._count(term))
 
     def _documents(self, terms: Sequence[str]) -> int:
-        """In how many passages one of the terms occurs, at most."""
+        """An upper bound of the number of passages with any of the terms."""
         return min(self._total, sum(map(self._count, terms)))
 
     def _count(self, term: str) -> int:
-        """In how many passages the term occurs."""
+        """The term's document frequency."""
         if term not in self._counts:
             self._counts |= self._passages.document_frequencies([term])
         return self._counts[term]
 
 
 def surface_forms(chunk: Chunk) -> dict[str, str]:
-    """A passage's terms, each with the first word that gives it, in its text or its title."""
+    """The terms of a passage → the first word of its text or title with that term."""
     found: dict[str, str] = {}
     for text in (chunk.text, chunk.title):
         for word in words(text, chunk.language):

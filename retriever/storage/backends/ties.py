@@ -1,4 +1,4 @@
-"""From keys of chunks to their ids: ties are broken by id, which every rebuilt index shares."""
+"""Top-k by score, then chunk id. Ids, unlike keys, are the same in every rebuilt index."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from retriever.arrays import Keys, Scores
 from retriever.storage.vectors.exact import top_k
 
 _MAX_TIES = 10_000
-"""Chunks with one and the same score beyond which the choice among them is by key."""
+"""With more chunks of equal score than this, ties are broken by key."""
 
 
 def top_k_ids(
@@ -18,10 +18,10 @@ def top_k_ids(
     k: int,
     ids_of: Callable[[Keys], Mapping[int, str]],
 ) -> tuple[tuple[str, ...], Scores]:
-    """The `k` best chunks' ids with scores (m,), equal scores by the smaller id.
+    """The ids of the `k` best chunks with scores (m,); ties are ordered by id.
 
-    `search(n)` gives the n best keys; it is asked for more as long as the last one asked for ties
-    with what may follow.
+    `search(n)` gives the n best keys with scores. It is called again with a larger n as long as
+    its last result ties with the k-th.
     """
     if k <= 0:
         return (), np.empty(0, np.float32)
@@ -40,7 +40,7 @@ def top_k_ids(
 
 
 def top_scores(keys: Keys, scores: Scores, count: int) -> tuple[Keys, Scores]:
-    """The `count` best of all scores (n,), best first, without sorting all of them."""
+    """The `count` best of scores (n,), best first, by partition instead of a full sort."""
     if 0 < count < len(keys):
         least = np.partition(scores, len(scores) - count)[len(scores) - count]
         keys, scores = keys[scores >= least], scores[scores >= least]

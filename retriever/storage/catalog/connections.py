@@ -1,4 +1,4 @@
-"""Opening the catalog's file, and handing out transactions on it to any number of threads."""
+"""`Catalog`: opens the SQLite file and its transactions, for any number of threads."""
 
 from __future__ import annotations
 
@@ -29,27 +29,28 @@ LOCK_FILE = "LOCK"
 
 _PATIENCE = 30.0  # seconds for SQLite's own short locks: a checkpoint, the first opening
 _CHECKPOINT_PATIENCE = 0.2
-_MAKING_PATIENCE = 1.0  # for another process that makes the index just now
+_MAKING_PATIENCE = 1.0  # for another process that is creating the index
 _MAKING_PAUSE = 0.01
-_UPGRADE_PATIENCE = 5.0  # for another process that brings the index up to date just now
-_WAL_PAGES = 256  # 8 MiB: how long the log grows before it is folded into the file
-_CACHE = 32  # MiB of pages a connection keeps: a query reads hundreds of vectors, here and there
+_UPGRADE_PATIENCE = 5.0  # for another process that is upgrading the index
+_WAL_PAGES = 256  # 8 MiB: the size of the write-ahead log at which a checkpoint runs
+_CACHE = 32  # MiB of page cache per connection: a query reads hundreds of scattered vectors
 
 _OTHER_TABLES = re.compile(r"no such (table|column)|has \d+ columns but|has no column")
-"""What SQLite says of tables that are not those it was asked about."""
+"""SQLite's messages about tables of another schema."""
 
 _FileIdentity = tuple[int, ...]
-"""Device and inode: another file under the same name is another index.
+"""Device and inode, since another file under the same name is another index.
 
-Where this process may not write, also what a writer changes: see `Catalog._file_identity`.
+In a folder that this process cannot write to, it includes what a writer changes: see
+`Catalog._file_identity`.
 """
 
 
 class Catalog:
-    """One index folder's database. Safe to use from many threads.
+    """The database of one index folder. Safe to use from many threads.
 
-    Readers take connections from a pool. The writer's connection and the right to write are taken
-    at the first write and kept until `release` or `close`.
+    Readers use connections of a pool. The first write opens the writer's connection and acquires
+    the writer lock; both are kept until `release` or `close`.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
@@ -66,9 +67,9 @@ class Catalog:
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False, read_only: bool = False) -> Self:
-        """Open the catalog in `folder`; `create` makes one where the folder is missing or empty.
+        """Open the catalog in `folder`; `create` makes one if the folder is missing or empty.
 
-        Raises IndexStateError in a sentence for everything that is no index of ours.
+        Raises IndexStateError if the folder is not an index of this program.
         """
         _check_sqlite()
         if create and not read_only:
@@ -85,12 +86,12 @@ class Catalog:
 
     @property
     def being_written(self) -> bool:
-        """Whether a process, this one or another, has the right to write now."""
+        """Whether this or another process holds the writer lock."""
         return self._lock.held_by_anyone()
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
-        """A read transaction: one unchanging picture, whatever is committed meanwhile."""
+        """A read transaction: a consistent state, whatever is committed meanwhile."""
         with self._translated_errors():
             identity, connection = self._take()
             try:
@@ -108,9 +109,9 @@ class Catalog:
 
     @contextmanager
     def writing(self, *, visible: bool = True) -> Iterator[Writer]:
-        """A write transaction, committed durably at the end, or undone when an error leaves it.
+        """A write transaction, committed durably at the end, or rolled back after an error.
 
-        `visible` changes count as a new generation.
+        `visible` increments the generation.
         """
         with self.exclusive(), self._translated_errors():
             connection = self._writer_connection()
@@ -127,7 +128,7 @@ class Catalog:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the right to write over several transactions."""
+        """Hold the writer lock over several transactions."""
         if self.read_only:
             raise IndexStateError(f"the index in {self.folder} was opened for reading only")
         with self._writing:
@@ -136,10 +137,10 @@ class Catalog:
             yield
 
     def release(self) -> None:
-        """Fold the log into the file and let other processes write."""
+        """Checkpoint the write-ahead log and release the writer lock."""
         with self._writing:
             if self._writer is not None:
-                with suppress(sqlite3.Error):  # a reader may be in the way: the next one will do
+                with suppress(sqlite3.Error):  # a reader may block it: the next checkpoint will do
                     self._writer.execute(f"PRAGMA busy_timeout = {int(_CHECKPOINT_PATIENCE * 1e3)}")
                     self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._writer.close()
@@ -147,7 +148,7 @@ class Catalog:
             self._lock.release()
 
     def close(self) -> None:
-        """Close all connections; those in use are closed when they come back."""
+        """Close all connections; those in use are closed on their return to the pool."""
         with self._writing:
             self._closed = True
             self.release()
@@ -173,12 +174,12 @@ class Catalog:
         return status.st_dev, status.st_ino
 
     def _is_immutable(self, identity: _FileIdentity) -> bool:
-        """Whether a connection to this identity was opened as to a file that nobody changes."""
+        """Whether a connection to this identity was opened with `immutable=1`."""
         return self._unwritable and not identity[-1]
 
     @property
     def _unwritable(self) -> bool:
-        """Whether SQLite cannot share memory with a writer here, and must not notice one."""
+        """Whether the folder is not writable, so that SQLite cannot share memory with a writer."""
         return not os.access(self.folder, os.W_OK)
 
     def _take(self) -> tuple[_FileIdentity, sqlite3.Connection]:
@@ -206,7 +207,7 @@ class Catalog:
     def _connect(self, *, writable: bool) -> sqlite3.Connection:
         mode = "mode=rw"
         if not writable and self._unwritable:
-            # Without a log there is no writer now; one that comes changes the file's identity.
+            # Without a log there is no writer; a later one changes the file's identity.
             mode = (
                 "mode=ro"
                 if self.path.with_name(CATALOG_FILE + "-wal").exists()
@@ -229,9 +230,9 @@ class Catalog:
         return connection
 
     def _upgrade(self, connection: sqlite3.Connection) -> None:
-        """Bring an index of an older format, or with other terms, to this one.
+        """Upgrade an index of an older format, or with terms of another analyzer version.
 
-        Not under the hands of a writer: one of the older version would write what it knows on.
+        This needs the writer lock: a writer of the older version would go on writing its format.
         """
         if _is_current(connection):
             return
@@ -251,7 +252,7 @@ class Catalog:
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into sentences."""
+        """Turn SQLite's errors into IndexStateErrors with a sentence for the user."""
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -275,7 +276,7 @@ def _sql_glob(pattern: bytes, path: bytes | None) -> bool:
 
 
 def _create(folder: Path) -> None:
-    """Make the folder and an empty catalog, unless there is one."""
+    """Create the folder and an empty catalog, unless they exist."""
     if folder.is_dir() and not (folder / CATALOG_FILE).exists():
         foreign = sorted(entry.name for entry in folder.iterdir() if not _is_ours(entry.name))
         if foreign:

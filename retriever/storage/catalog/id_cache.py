@@ -1,6 +1,6 @@
-"""Chunks' ids by key and keys by id, remembered: a search asks for the same ones many times.
+"""A cache of chunk ids by key, and keys by id, which a search needs many times.
 
-Both belong to one generation of one index; of another one nothing is remembered.
+The entries belong to one generation of one index; those of another are dropped.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 MAX_ENTRIES = 100_000
-"""So many of each are kept, 15 MB; then it begins anew."""
+"""The maximum number of entries of each kind (15 MB); a full cache is cleared."""
 
 Asked = TypeVar("Asked", int, str)
 Found = TypeVar("Found", int, str)
 
 
 class LookupCache(Generic[Asked, Found]):
-    """What was found of what was asked; that something is not there is not remembered."""
+    """Results of lookups by key; a key without a result is not cached."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -26,7 +26,7 @@ class LookupCache(Generic[Asked, Found]):
     def get(
         self, asked: Iterable[Asked], look_up: Callable[[list[Asked]], Mapping[Asked, Found]]
     ) -> dict[Asked, Found]:
-        """Those of `asked` that are there; `look_up` is given those not known yet."""
+        """The results for those of `asked` that have one; `look_up` gets those not cached."""
         wanted = list(asked)
         with self._lock:
             found = {one: self._found[one] for one in wanted if one in self._found}
@@ -42,7 +42,7 @@ class LookupCache(Generic[Asked, Found]):
 
 
 class IdCaches:
-    """The names of one index; threads share it, and each transaction asks for its generation's."""
+    """The caches of one index, shared by threads; a transaction uses those of its generation."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class IdCaches:
     def at(
         self, identity: object, generation: int
     ) -> tuple[LookupCache[int, str], LookupCache[str, int]]:
-        """Ids by key, and keys by id."""
+        """The caches of this generation: ids by key, and keys by id."""
         with self._lock:
             if self._generation != (identity, generation):
                 self._generation = (identity, generation)

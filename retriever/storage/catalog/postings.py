@@ -1,8 +1,11 @@
-"""Terms → BM25 scores, as arrays: what FTS5's own `bm25()` gives, many times faster.
+"""BM25 scores of terms as arrays: the scores of FTS5's `bm25()`, many times faster.
 
-FTS5 computes a score per row, and each row is a step of Python. Here a term's occurrences come out
-of SQLite as one text, the chunks' lengths are read once, and the formula runs over whole arrays
-(k1 1.2, b 0.75, FTS5's lower bound of the idf). What was read is kept as long as nothing changes.
+FTS5 computes one score per row, and each row is a step of Python. Here SQLite gives a term's
+postings as one text, the chunks' lengths are read once, and the formula runs over whole arrays
+(k1 1.2, b 0.75, FTS5's lower bound of the idf). Results are cached for one generation.
+
+This is the only module that reads FTS5's shadow tables: `fulltext_docsize` (the lengths) and
+`fulltext_data` (the totals).
 """
 
 from __future__ import annotations
@@ -19,25 +22,25 @@ import numpy as np
 from retriever.arrays import DoubleScores, Keys
 
 OCCURRENCES = "CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab (main, fulltext, instance)"
-"""What a connection needs: a row for every place in which a term stands."""
+"""SQL that every connection runs: a virtual table with a row for each occurrence of a term."""
 
 MAX_ROWS = 2_000_000
-"""Of terms in so many chunks together the scores are kept: 32 MB."""
+"""The size of the cache of scores, in postings: 32 MB."""
 
 MAX_COUNTS = 200_000
-"""Of so many terms the number of chunks is kept."""
+"""The size of the cache of document frequencies, in terms."""
 
-_LOWEST_IDF = 1e-6  # FTS5's own, of a term in more than half of the chunks
-_VARINT = 0x7F  # seven bits of a byte are the number's, the eighth says that more follow
+_LOWEST_IDF = 1e-6  # FTS5's lower bound, for terms in more than half of the chunks
+_VARINT = 0x7F  # seven bits of a byte belong to the number, the eighth means that more follow
 
 
 def idf(total: int, documents: int) -> float:
-    """The weight that FTS5 gives a term in so many of all chunks."""
+    """FTS5's inverse document frequency of a term in `documents` of `total` chunks."""
     return max(_LOWEST_IDF, log((total - documents + 0.5) / (documents + 0.5)))
 
 
 class Postings:
-    """What is known of the terms of one index; threads share it."""
+    """The cached postings of one index, shared by threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,7 +48,7 @@ class Postings:
         self._state: _State | None = None
 
     def at(self, connection: sqlite3.Connection) -> Terms:
-        """The terms as this connection's transaction sees them."""
+        """The terms in the generation of this connection's transaction."""
         names = ("identity", "analyser", "generation")
         meta = dict(
             connection.execute("SELECT name, value FROM meta WHERE name IN (?, ?, ?)", names)
@@ -61,10 +64,9 @@ class Postings:
         return Terms(connection, self, state)
 
     def lengths(self, connection: sqlite3.Connection, index: tuple[str, ...]) -> _Lengths:
-        """How many terms each chunk has, at least of those that the connection sees.
+        """The lengths (numbers of terms) of at least all chunks that the connection sees.
 
-        A chunk's key is never used again and its terms do not change, so new ones are all there is
-        to read.
+        Keys are never reused and a chunk's terms do not change, so that only new chunks are read.
         """
         with self._lock:
             known = self._lengths.get(index) or _Lengths()
@@ -98,7 +100,7 @@ class _Lengths:
 
 @dataclass(eq=False, slots=True)
 class _State:
-    """What was found out about one generation."""
+    """The caches of one generation."""
 
     index: tuple[str, ...]
     generation: str
@@ -129,7 +131,7 @@ class _State:
 
 
 class Terms:
-    """The terms of one transaction's index."""
+    """The terms of one transaction's generation."""
 
     def __init__(self, connection: sqlite3.Connection, postings: Postings, state: _State) -> None:
         self._connection = connection
@@ -137,7 +139,7 @@ class Terms:
         self._state = state
 
     def bm25(self, term: str) -> tuple[Keys, DoubleScores]:
-        """The chunks in which the term occurs: keys (m,) ascending, scores (m,) > 0."""
+        """The term's chunks: keys (m,) ascending, and BM25 scores (m,) > 0."""
         found = self._state.known(term)
         if found is None:
             found = self._scored(term)
@@ -145,7 +147,7 @@ class Terms:
         return found
 
     def counts(self, terms: Iterable[str]) -> dict[str, int]:
-        """In how many chunks each of the terms occurs."""
+        """The document frequency of each term."""
         known = self._state.counts
         counts = {term: known.get(term, -1) for term in terms}
         new = {term: self._count(term) for term, count in counts.items() if count < 0}
@@ -169,9 +171,9 @@ class Terms:
         return keys, idf(total, len(keys)) * (times * (1.2 + 1.0) / within)
 
     def _totals(self) -> tuple[int, float]:
-        """How many rows the full-text index has, and how many terms one has on average.
+        """The number of rows of the full-text index, and their mean number of terms.
 
-        FTS5 writes it as two numbers into its first record.
+        FTS5 stores both as varints in its first record (the averages record).
         """
         (record,) = self._connection.execute(
             "SELECT block FROM fulltext_data WHERE id = 1"
@@ -182,7 +184,7 @@ class Terms:
 
 
 def varints(written: Iterable[bytes]) -> Keys:
-    r"""Numbers as SQLite writes them, up to eight bytes each.
+    r"""Decode SQLite's variable-length integers, up to eight bytes each.
 
     >>> varints([b"\x05", b"\x81\x00"]).tolist()
     [5, 128]

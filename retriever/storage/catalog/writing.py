@@ -1,4 +1,4 @@
-"""One write transaction: everything in it becomes visible at once, or never."""
+"""`Writer`: the changes of one write transaction, which become visible together or not at all."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from retriever.storage.records import NewChunk, UnreadFile
 from retriever.types import DocumentRow, Page, Span, UsageError, chunk_id
 
 QUERY_PREFIX = "q:"
-"""Keys of vectors that belong to no chunk but are kept: sentences read as queries."""
+"""Prefix of the keys of vectors that are kept without a chunk: sentences embedded as queries."""
 
 
 class Writer(Reader):
-    """Changes within one transaction, and all that a Reader can."""
+    """Changes within one transaction, in addition to the queries of `Reader`."""
 
     def set_meta(self, name: str, value: Any) -> None:
         """Store a JSON value by name; None removes it."""
@@ -35,11 +35,11 @@ class Writer(Reader):
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
 
     def bump_generation(self) -> None:
-        """Count one more visible change."""
+        """Increment the generation."""
         self.set_meta("generation", self.generation() + 1)
 
     def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
-        """Store raw vectors (n, dim) by key; a key that is there keeps its vector."""
+        """Store raw vectors (n, dim) by key; an existing key keeps its vector."""
         array = np.asarray(vectors, dtype=np.float32)
         if array.ndim != 2 or len(array) != len(keys):
             raise UsageError(f"{len(keys)} keys need as many vectors; the array is {array.shape}")
@@ -66,7 +66,7 @@ class Writer(Reader):
             )
 
     def drop_unused_vectors(self) -> int:
-        """Remove vectors that no chunk refers to, but for those of queries; says how many."""
+        """Remove vectors without a chunk, except those of queries; returns their number."""
         low, high = QUERY_PREFIX.encode(), QUERY_PREFIX[:-1].encode() + b";"  # ";" follows ":"
         return self._connection.execute(
             """DELETE FROM vectors WHERE NOT (key >= ? AND key < ?)
@@ -75,14 +75,14 @@ class Writer(Reader):
         ).rowcount
 
     def forget_vectors(self) -> None:
-        """Remove all vectors and means: those of another model."""
+        """Remove all vectors and means, for a change of the model."""
         for table in ("vectors", "calibration", "snapshots"):
             self._connection.execute(f"DELETE FROM {table}")
 
     # Documents
 
     def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[NewChunk]) -> None:
-        """Write the document with its pages and chunks in place of what stood under its id."""
+        """Write a document with its pages and chunks, replacing the one with the same id."""
         vectors = self._vector_numbers(row, pages, pieces)
         self.delete([row.id])
         metadata = metadata_rows(row.metadata)
@@ -109,7 +109,7 @@ class Writer(Reader):
     def _vector_numbers(
         self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[NewChunk]
     ) -> dict[str, int]:
-        """Where the pieces' vectors are stored; checks that every piece can be written."""
+        """Vector key → row number of the new chunks' vectors; UsageError for an invalid chunk."""
         wanted = {blob(piece.vector) for piece in pieces}
         rows = self._among("SELECT key, number FROM vectors WHERE key", wanted)
         numbers = {unblob(key): int(number) for key, number in rows}
@@ -166,7 +166,7 @@ class Writer(Reader):
         fulltext.insert(self._connection, cast(int, key), title, text, language)
 
     def touch(self, row: DocumentRow) -> bool:
-        """Record an unchanged document's file facts; says whether the document is there."""
+        """Update the file facts of an unchanged document; returns whether it exists."""
         return bool(
             self._connection.execute(
                 "UPDATE documents SET root = ?, sha256 = ?, size = ?, mtime_ns = ? WHERE id = ?",
@@ -175,7 +175,7 @@ class Writer(Reader):
         )
 
     def rename(self, document_id: str, row: DocumentRow) -> None:
-        """Move a document to `row`'s id and place, over what stands there."""
+        """Move a document to `row`'s id and path, replacing a document there."""
         old = self._one("SELECT key FROM documents WHERE id = ?", (blob(document_id),))
         if old is None:
             raise UsageError(f"no document {document_id!r} is in the index to become {row.path}")
@@ -204,7 +204,7 @@ class Writer(Reader):
         self._connection.executemany("UPDATE chunks SET id = ? WHERE key = ?", renamed)
 
     def delete(self, document_ids: Sequence[str]) -> int:
-        """Remove documents with all that hangs on them; says how many there were."""
+        """Remove documents with their pages and chunks; returns how many existed."""
         ids = [blob(id_) for id_ in document_ids]
         keys = [key for (key,) in self._among("SELECT key FROM documents WHERE id", ids)]
         for key in keys:
@@ -234,10 +234,10 @@ class Writer(Reader):
             ),
         )
 
-    # What the vector search stands on
+    # Calibration and vector file
 
     def set_calibration(self, means: Calibration, facts: Mapping[str, Any]) -> None:
-        """Replace the means; the number of the calibration grows only when they differ."""
+        """Replace the means; equal means keep the number of the calibration."""
         values = (vector_blob(means.passage_mean), vector_blob(means.query_mean))
         known = self._one("SELECT passage_mean, query_mean FROM calibration")
         if known == values:
@@ -250,7 +250,7 @@ class Writer(Reader):
         )
 
     def set_vector_file(self, row: VectorFile | None) -> None:
-        """Name the file that covers all chunks there are now; None: there is no such file."""
+        """Set the current vector file, which covers all chunks; None if there is none."""
         self._connection.execute("DELETE FROM snapshots")
         self._connection.execute("DELETE FROM removed")
         if row is not None:
@@ -271,7 +271,7 @@ class Writer(Reader):
 def _without_repeats(
     document: str, pages: Sequence[Page], pieces: Sequence[NewChunk]
 ) -> dict[str, NewChunk]:
-    """Pieces by chunk id: the same text at the same place of the same page number counts once."""
+    """New chunks by id; the same text at the same place of the same page number counts once."""
     unique: dict[str, NewChunk] = {}
     for piece in pieces:
         page = pages[piece.page]

@@ -1,9 +1,8 @@
-"""Brute force over an array.
+"""Exact k-nearest-neighbour search by brute force over an array.
 
-Scores are computed twice: all of them fast in float32, then those near the top once more in
-float64, row by row. A matrix product may give equal rows sums that differ in the last digit,
-depending on where they stand; the second pass gives equal rows equal scores, so that ties are
-broken by id and not by chance.
+Scores are computed twice: all of them in float32, then those near the top again in float64, row by
+row. A matrix product may give equal rows sums that differ in the last digit, depending on their
+position. The second pass gives equal rows equal scores, so that ties are broken by id.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from retriever.types import UsageError
 _BLOCK = 4096  # rows held in float64 at once
 
 MARGIN = 2e-5
-"""Times both lengths: more than a float32 product can be wrong by in thousands of dimensions."""
+"""Times both norms: a bound on the error of a float32 product in thousands of dimensions."""
 
 
 def nearest(
@@ -29,7 +28,7 @@ def nearest(
 ) -> tuple[Keys, Scores]:
     """The k best rows of `vectors` (n, dim) for `query` (dim,): ids (m,) and scores (m,).
 
-    `ids` (n,) ascend; `mask` (n,) says which rows count; no row is longer than `length`.
+    `ids` (n,) ascend; `mask` (n,) selects the allowed rows; no row has a norm above `length`.
     """
     if mask is not None:
         rows = np.flatnonzero(mask)
@@ -49,7 +48,7 @@ def nearest(
 
 
 def exact_scores(vectors: Vectors, query: Vectors, rows: np.ndarray) -> Scores:
-    """Inner products of chosen rows with `query` (dim,), the same for equal rows: (m,)."""
+    """Inner products of chosen rows with `query` (dim,), equal for equal rows: (m,)."""
     scores = np.empty(len(rows), dtype=np.float32)
     query64 = query.astype(np.float64)
     for start in range(0, len(rows), _BLOCK):
@@ -59,16 +58,16 @@ def exact_scores(vectors: Vectors, query: Vectors, rows: np.ndarray) -> Scores:
 
 
 def inner_products(vectors: Vectors, query: Vectors) -> Scores:
-    """Inner products of all rows (n, dim) with `query` (dim,), roughly, in this thread alone: (n,).
+    """Inner products of all rows (n, dim) with `query` (dim,) in float32, single-threaded: (n,).
 
-    The other threads of a matrix product save less than waiting for them costs on a busy machine.
+    On a busy machine, waiting for a matrix product's other threads costs more than they save.
     """
     scores: Scores = np.einsum("nd,d->n", vectors, query)
     return scores
 
 
 def top_k(ids: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
-    """The k largest scores, equal ones by the smaller id.
+    """The k largest scores with their ids, best first; ties are ordered by id.
 
     >>> ids, scores = top_k(np.array([7, 3, 5]), np.array([0.5, 0.5, 0.9], dtype=np.float32), 2)
     >>> ids.tolist()
@@ -79,14 +78,14 @@ def top_k(ids: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
 
 
 def max_norm(vectors: Vectors) -> float:
-    """The length of the longest row of (n, dim), at least 1."""
+    """The largest L2 norm of the rows (n, dim), at least 1."""
     if not len(vectors):
         return 1.0
     return max(1.0, float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max())))
 
 
 def check_vectors(ids: Keys, vectors: Vectors) -> tuple[Keys, Vectors]:
-    """Both as contiguous arrays of the right type, or a UsageError."""
+    """Ids and vectors as contiguous arrays of the right types, or a UsageError."""
     ids = np.ascontiguousarray(ids, dtype=np.int64)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or ids.shape != (len(vectors),):

@@ -1,12 +1,12 @@
-"""Vectors in a FAISS index: any factory string, searched read-only, kept in an immutable file.
+"""A FAISS index of any factory string, immutable, in a memory-mapped file.
 
-A FAISS index finds candidates; their scores are then computed from exact vectors, so that what
-comes back is comparable whatever the kind. Inside, vectors are numbered by position; their ids
-(ascending) stand beside. An index is never changed after it was built: FAISS crashes when one is
-changed while it is searched, or when it is mapped from a file.
+FAISS finds candidates; their scores are then computed from exact vectors (refined), so that scores
+are comparable for all kinds of index. Inside, vectors are numbered by position; a separate array
+holds their ids, ascending. An index never changes after it is built: FAISS crashes if an index
+changes during a search, or if it is mapped from a file.
 
-Files are written under a new name and believed only if their SHA-256 is the one recorded: a
-flipped bit would otherwise load silently.
+Files are written under a new name and accepted only if their SHA-256 is the recorded one: a flipped
+bit would otherwise load silently.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from retriever.types import IndexStateError, UsageError
 faiss: Any = _faiss  # its type stubs lack what its Python layer adds to the classes
 
 Fetch = Callable[[Keys], tuple[Keys, Vectors]]
-"""Exact vectors by id: ids (m,) in the order asked, without those that are gone, and (m, dim)."""
+"""Exact vectors by id: ids (m,) in the order given, without those gone, and vectors (m, dim)."""
 
 MAX_BRUTE_FORCE = 4096
-"""Up to so many allowed vectors are compared one by one, whatever the kind."""
+"""Up to this many allowed vectors are searched by brute force, whatever the kind of index."""
 
 _SLACK = 16
-_RESCORED = 4  # candidates of an approximate kind, times k
+_RESCORED = 4  # candidates of an approximate index, times k
 _MIN_CANDIDATES = 64
 _BLOCK = 8192
-_EF = 64  # HNSW: how many nodes a search keeps in view
+_EF = 64  # HNSW: efSearch without a filter
 _EF_FILTERED = 256
 _MIN_LISTS = 8  # IVF: a quarter of the lists is searched, but no fewer than this
-_SPARSE = 0.1  # below this share of allowed vectors all of them are looked at
+_SPARSE = 0.1  # below this share of allowed vectors all of them are scanned
 
 
 class FaissStore:
-    """A built index with its ids. `fetch` gives exact vectors; kind "Flat" holds them itself."""
+    """A FAISS index with its ids. `fetch` gives exact vectors; kind "Flat" holds them itself."""
 
     def __init__(
         self, index: Any, kind: str, fetch: Fetch | None = None, max_norm: float = 1.0
@@ -70,7 +70,7 @@ class FaissStore:
 
     @property
     def exact_vectors(self) -> Vectors | None:
-        """All vectors (n, dim) without a copy, where the index holds them exactly."""
+        """All vectors (n, dim) without a copy, if the index holds them exactly; else None."""
         if not isinstance(self._inner, faiss.IndexFlat) or not len(self):
             return None
         size = len(self) * self._inner.d
@@ -78,16 +78,16 @@ class FaissStore:
         return array.reshape(len(self), self._inner.d)
 
     def measure(self) -> None:
-        """Find out how long the longest vector is: ties are looked for within rounding errors."""
+        """Compute the largest norm, which bounds the rounding errors in the search for ties."""
         vectors = self.exact_vectors
         self._max_norm = 1.0 if vectors is None else max_norm(vectors)
 
     def search(
         self, query: Vectors, k: int, allowed: Keys | None = None, *, fetch: Fetch | None = None
     ) -> tuple[Keys, Scores]:
-        """The `k` nearest of `allowed` (all, if None): ids (m,), scores (m,), best first.
+        """The `k` nearest of `allowed` (None: all): ids (m,), scores (m,), best first.
 
-        `query` is (dim,); `fetch` stands in for the store's own.
+        `query` is (dim,); `fetch` replaces the store's own.
         """
         mask = None if allowed is None else np.isin(self.ids, allowed)
         return self.search_masked(query, k, mask, fetch)
@@ -95,7 +95,7 @@ class FaissStore:
     def search_masked(
         self, query: Vectors, k: int, mask: np.ndarray | None, fetch: Fetch | None = None
     ) -> tuple[Keys, Scores]:
-        """Like `search`; the boolean `mask` (n,) says which vectors count."""
+        """Like `search`, with the allowed vectors as a boolean `mask` (n,)."""
         query = check_query(query, self._inner.d)
         count = len(self) if mask is None else int(np.count_nonzero(mask))
         k = min(k, count)
@@ -114,7 +114,7 @@ class FaissStore:
     def _search_flat(
         self, vectors: Vectors, query: Vectors, k: int, count: int, mask: np.ndarray | None
     ) -> tuple[Keys, Scores]:
-        """Exact search; looks further as long as what lies beyond might tie with the last."""
+        """Exact search; asks for more candidates as long as the next might tie with the k-th."""
         wanted = k + _SLACK
         margin = MARGIN * self._max_norm * float(np.linalg.norm(query))
         while True:
@@ -127,11 +127,11 @@ class FaissStore:
     def _search_coarse(
         self, query: Vectors, k: int, count: int, mask: np.ndarray | None, fetch: Fetch
     ) -> tuple[Keys, Scores]:
-        """Candidates of an approximate index, scored with exact vectors."""
+        """Approximate search: candidates of the index, rescored with exact vectors."""
         wanted = min(count, max(_MIN_CANDIDATES, _RESCORED * k))
         index, lists = self._inner, None
         if count < _SPARSE * len(self):
-            # The allowed vectors lie scattered: where a graph or the nearest lists lead is no help.
+            # Few vectors are allowed: a graph walk or the nearest lists would miss most of them.
             if isinstance(index, faiss.IndexHNSW):
                 index = faiss.downcast_index(index.storage)
             elif isinstance(index, faiss.IndexIVF):
@@ -147,25 +147,25 @@ class FaissStore:
         mask: np.ndarray | None,
         lists: int | None = None,
     ) -> tuple[Scores, np.ndarray]:
-        """What FAISS finds: scores (m,) and positions (m,), best first, masked."""
+        """The candidates of FAISS within the mask: scores (m,) and positions (m,), best first."""
         with _one_thread():
             try:
                 scores, rows = index.search(
                     query[None], wanted, params=_parameters(index, wanted, mask, lists)
                 )
-            except RuntimeError:  # kinds that cannot be told what to leave out
+            except RuntimeError:  # some kinds of index do not support a selector
                 if mask is None:
                     raise
                 return np.empty(0, np.float32), np.empty(0, np.int64)
         present = rows[0] >= 0
         if mask is not None:
-            present &= mask[rows[0]]  # some kinds are told, and do not listen
+            present &= mask[rows[0]]  # some kinds ignore the selector
         return scores[0][present], rows[0][present]
 
     def _scan(
         self, query: Vectors, k: int, mask: np.ndarray | None, fetch: Fetch
     ) -> tuple[Keys, Scores]:
-        """Exact search over the exact vectors, a block at a time."""
+        """Brute force over the exact vectors, a block at a time."""
         allowed = self.ids if mask is None else self.ids[mask]
         ids, scores = np.empty(0, np.int64), np.empty(0, np.float32)
         for start in range(0, len(allowed), _BLOCK):
@@ -179,7 +179,7 @@ class FaissStore:
         return ids, self._inner.reconstruct_batch(rows)
 
     def write(self, path: Path) -> tuple[int, str]:
-        """Write the file completely or not at all: its size in bytes and its SHA-256."""
+        """Write the file atomically; returns its size in bytes and its SHA-256."""
         digest = hashlib.sha256()
         size = 0
         temporary = path.with_name(path.name + ".tmp")
@@ -209,8 +209,8 @@ def build(
 ) -> FaissStore:
     """Build a store from blocks of ids (b,) and vectors (b, dim), ids ascending over all blocks.
 
-    `training` (m, dim) is what a kind that learns (SQ8, IVF, PQ) learns from. With too few
-    vectors to learn from it becomes "Flat".
+    `training` (m, dim) is for kinds that need training (SQ8, IVF, PQ). With too few training
+    vectors the index becomes "Flat".
     """
     index = make_index(dimension, factory)
     kind = strip_id_map(factory)
@@ -229,7 +229,7 @@ def build(
 
 
 def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> FaissStore:
-    """Map a file written by `FaissStore.write`; IndexStateError when it is not that file."""
+    """Map a file written by `FaissStore.write`; IndexStateError if its hash differs."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -251,8 +251,8 @@ def _rescore(
 ) -> tuple[Keys, Scores]:
     """The k best of candidates by exact scores; `rough` (m,) are the approximate ones, descending.
 
-    Vectors are dear to fetch: it ends where no candidate that remains can be among the best, if
-    its rough score is not further off than twice the worst of those looked at.
+    Fetching vectors is expensive. The search ends when no remaining candidate can be among the
+    best, assuming that no rough score is off by more than twice the largest error seen.
     """
     ids, scores = np.empty(0, np.int64), np.empty(0, np.float32)
     error, start, end = 0.0, 0, k + max(_SLACK, k // 8)
@@ -270,16 +270,16 @@ def _rescore(
 
 
 def _loaded(path: Path) -> Any:
-    """The index in a file, its arrays mapped from it without a copy where possible."""
+    """The index in a file, memory-mapped if possible."""
     try:
         return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC)
-    except (RuntimeError, TypeError):  # not every file name can be told to C++
+    except (RuntimeError, TypeError):  # not every file name can be passed to C++
         with path.open("rb") as file:
             return faiss.read_index(faiss.PyCallbackIOReader(file.read))
 
 
 def make_index(dimension: int, factory: str) -> Any:
-    """An empty index; UsageError when FAISS does not know the factory string.
+    """An empty index; UsageError if FAISS does not know the factory string.
 
     >>> make_index(8, "HNSW16,SQ8").ntotal
     0
@@ -295,7 +295,7 @@ def make_index(dimension: int, factory: str) -> Any:
 
 
 def factory_for(count: int) -> str:
-    """The kind for so many vectors: exact, then a byte a number, then a graph.
+    """The factory string for a number of vectors: exact, then 8-bit codes, then a graph.
 
     >>> factory_for(1_000), factory_for(100_000), factory_for(1_000_000)
     ('Flat', 'SQ8', 'HNSW32,SQ8')
@@ -306,7 +306,7 @@ def factory_for(count: int) -> str:
 
 
 def strip_id_map(factory: str) -> str:
-    """The factory string without an id map: ids are ours to keep."""
+    """The factory string without an id map, which `build` adds itself."""
     for prefix in ("IDMap2,", "IDMap,"):
         factory = factory.removeprefix(prefix)
     return factory.strip()
@@ -323,7 +323,7 @@ def _trained(index: Any, training: Vectors | None) -> bool:
 
 
 def _parameters(index: Any, wanted: int, mask: np.ndarray | None, lists: int | None) -> Any:
-    """How to search: which positions count, and how far (in how many `lists`) to look."""
+    """The search parameters: a selector of allowed positions, and efSearch or nprobe (`lists`)."""
     selector = {}
     if mask is not None:
         selector["sel"] = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
@@ -338,7 +338,7 @@ def _parameters(index: Any, wanted: int, mask: np.ndarray | None, lists: int | N
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One query is one thread's work: waking the others costs more than they help."""
+    """Limit OpenMP to one thread: for one query, waking the others costs more than it saves."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -348,7 +348,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a loss of power, where the system can."""
+    """Make a rename in the folder survive a loss of power (POSIX only)."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
