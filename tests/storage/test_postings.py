@@ -16,6 +16,7 @@ from retriever.text.analyzer import index_terms
 from retriever.types import DocumentRow, Page, Span, document_id
 from tests.live import live
 
+real_varints = postings.varints
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove")
 
 
@@ -88,6 +89,34 @@ def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert known._state is not None
     assert sum(len(keys) for keys, _ in known._state.scores.values()) <= 25
     assert len(known._state.counts) <= 4
+
+
+def test_one_term_is_compared_with_fts5_at_the_first_search(tmp_path: Path, caplog) -> None:
+    with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
+        put(backend, 0, "amber birch zebra", "birch")
+    known = Postings()
+    check(tmp_path / "i", known)
+    assert known.matches_fts5
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "other_format",
+    [lambda written: real_varints(written) + 1, lambda written: real_varints(written)[5]],
+)
+def test_another_format_of_fts5_is_noticed_and_scores_stay_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, other_format
+) -> None:
+    with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
+        put(backend, 0, "amber birch zebra", "birch", "cedar cedar")
+        monkeypatch.setattr(postings, "varints", other_format)
+        known = Postings()
+        check(tmp_path / "i", known)
+        assert known.matches_fts5 is False
+        assert len(live(backend).keyword("birch", 9).ids) == 2
+    assert [sqlite3.sqlite_version in record.getMessage() for record in caplog.records] == [
+        True
+    ] * 2
 
 
 def test_an_expansion_adds_weighted_scores(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ postings as one text, the chunks' lengths are read once, and the formula runs ov
 (k1 1.2, b 0.75, FTS5's lower bound of the idf). Results are cached for one generation.
 
 This is the only module that reads FTS5's shadow tables: `fulltext_docsize` (the lengths) and
-`fulltext_data` (the totals).
+`fulltext_data` (the totals). Should another version of SQLite write them differently, the first
+search notices: it compares one rare term's scores with FTS5's own, and falls back to those.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -21,6 +23,8 @@ import numpy as np
 
 from retriever.arrays import DoubleScores, Keys
 
+logger = logging.getLogger(__name__)
+
 OCCURRENCES = "CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab (main, fulltext, instance)"
 """SQL that every connection runs: a virtual table with a row for each occurrence of a term."""
 
@@ -30,6 +34,8 @@ MAX_ROWS = 2_000_000
 MAX_COUNTS = 200_000
 """The size of the cache of document frequencies, in terms."""
 
+_FIRST_CHECKED = "x"  # where the vocabulary has few frequent terms, which take long to count
+_MAX_CHECKED = 10  # chunks of the term whose scores are compared with FTS5's
 _LOWEST_IDF = 1e-6  # FTS5's lower bound, for terms in more than half of the chunks
 _VARINT = 0x7F  # seven bits of a byte belong to the number, the eighth means that more follow
 
@@ -46,6 +52,8 @@ class Postings:
         self._lock = threading.Lock()
         self._lengths: dict[tuple[str, ...], _Lengths] = {}  # one: of this index and analyser
         self._state: _State | None = None
+        self.matches_fts5: bool | None = None
+        """Whether the arrays give FTS5's own scores; None before the first search."""
 
     def at(self, connection: sqlite3.Connection) -> Terms:
         """The terms in the generation of this connection's transaction."""
@@ -159,6 +167,47 @@ class Terms:
         return int(next(row, (0,))[0])
 
     def _scored(self, term: str) -> tuple[Keys, DoubleScores]:
+        if self._postings.matches_fts5 is None:
+            self._postings.matches_fts5 = self._check()
+        return (
+            self._fts5_scores(term)
+            if self._postings.matches_fts5 is False
+            else self._computed(term)
+        )
+
+    def _check(self) -> bool | None:
+        """Whether the scores of one rare term are FTS5's own; None if there is no such term."""
+        row = self._connection.execute(
+            "SELECT term FROM vocabulary WHERE term > ? AND doc <= ? LIMIT 1",
+            (_FIRST_CHECKED, _MAX_CHECKED),
+        ).fetchone()
+        if row is None:
+            return None
+        expected_keys, expected = self._fts5_scores(row[0])
+        try:
+            keys, scores = self._computed(row[0])
+            if np.array_equal(keys, expected_keys) and np.allclose(scores, expected, rtol=1e-9):
+                return True
+            reason = "other scores"
+        except (sqlite3.Error, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            reason = str(error)
+        logger.warning(
+            "SQLite %s stores full text in a way that is not known here (%s); keyword search uses "
+            "its own BM25, which is slower",
+            *(sqlite3.sqlite_version, reason),
+        )
+        return False
+
+    def _fts5_scores(self, term: str) -> tuple[Keys, DoubleScores]:
+        """As `bm25`, by FTS5's own function."""
+        rows = self._connection.execute(
+            "SELECT rowid, -bm25(fulltext) FROM fulltext WHERE fulltext MATCH ? ORDER BY rowid",
+            (f'"{term}"',),
+        ).fetchall()
+        return np.array([key for key, _ in rows], np.int64), np.array([s for _, s in rows], float)
+
+    def _computed(self, term: str) -> tuple[Keys, DoubleScores]:
+        """As `bm25`, by arrays."""
         joined = self._connection.execute(
             "SELECT group_concat(doc, ' ') FROM temp.occurrences WHERE term = ?", (term,)
         ).fetchone()[0]
