@@ -50,7 +50,7 @@ def check(folder: Path, known: Postings) -> None:
         keys, scores = terms.bm25(term)
         assert keys.tolist() == [key for key, _ in rows]
         np.testing.assert_allclose(scores, [score for _, score in rows], rtol=1e-12)
-        assert terms.counts([term]) == {term: len(rows)}
+        assert terms.document_frequencies([term]) == {term: len(rows)}
     connection.close()
 
 

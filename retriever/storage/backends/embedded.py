@@ -369,7 +369,7 @@ class EmbeddedPassages:
 
     def document_frequencies(self, terms: Iterable[str]) -> Mapping[str, int]:
         """See `PassageSearch.document_frequencies`."""
-        return self._reader.term_counts(terms)
+        return self._reader.document_frequencies(terms)
 
     def count(self) -> int:
         """See `PassageSearch.count`."""

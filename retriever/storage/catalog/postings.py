@@ -154,7 +154,7 @@ class Terms:
             self._state.keep(term, found)
         return found
 
-    def counts(self, terms: Iterable[str]) -> dict[str, int]:
+    def document_frequencies(self, terms: Iterable[str]) -> dict[str, int]:
         """The document frequency of each term."""
         known = self._state.counts
         counts = {term: known.get(term, -1) for term in terms}

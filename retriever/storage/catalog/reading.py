@@ -349,9 +349,9 @@ class Reader:
         """The BM25 scores (k1 1.2, b 0.75) of all chunks with a term of the query."""
         return score_query(query, self._terms(), self.count_chunks())
 
-    def term_counts(self, terms: Iterable[str]) -> dict[str, int]:
+    def document_frequencies(self, terms: Iterable[str]) -> dict[str, int]:
         """The document frequency of each term."""
-        return self._terms().counts(terms)
+        return self._terms().document_frequencies(terms)
 
     def terms_of(self, chunk_ids: Sequence[str]) -> list[list[str]]:
         """The indexed terms of each chunk, in order; empty for an unknown id."""
