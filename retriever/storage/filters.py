@@ -121,7 +121,7 @@ class Comparison(Filter):
         object.__setattr__(self, "field", canonical_field(self.field))
         if self.op not in OPERATORS:
             raise UsageError(
-                f"the filter on {self.field!r} uses {self.op!r}, which is no operator; "
+                f"the filter on {self.field!r} uses {self.op!r}, which is not an operator; "
                 f"there are {', '.join(OPERATORS)}"
             )
         object.__setattr__(self, "value", _checked(self.field, self.op, self.value))
@@ -391,7 +391,7 @@ def _parse_logic(name: str, value: object, depth: int) -> Filter:
     if name == TEXT:
         return Words(cast(str, value))
     if name not in ("$and", "$or"):
-        raise UsageError(f"{name!r} joins no filters; there are $and, $or, $not and {TEXT}")
+        raise UsageError(f"{name!r} does not combine filters; use $and, $or, $not or {TEXT}")
     if not isinstance(value, list | tuple) or not value:
         raise UsageError(f"{name} needs a list with at least one filter")
     parts = tuple(_parse(part, depth) for part in value)
@@ -400,7 +400,7 @@ def _parse_logic(name: str, value: object, depth: int) -> Filter:
 
 def _parse_operators(field: str, operators: Mapping[Any, Any], depth: int) -> Filter:
     if not operators:
-        raise UsageError(f"the filter on {field!r} says nothing; use one of {', '.join(OPERATORS)}")
+        raise UsageError(f"the filter on {field!r} is empty; use one of {', '.join(OPERATORS)}")
     if depth > _DEEPEST:
         raise UsageError(f"the filter is nested deeper than {_DEEPEST} levels; write it flatter")
     parts: list[Filter] = []

@@ -1,4 +1,4 @@
-"""The reference that every store is compared with: all vectors in one array, searched by force."""
+"""The reference for vector stores: brute force over one array."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from retriever.storage.vectors.exact import check_query, check_vectors, max_norm
 
 
 class ExactStore:
-    """All vectors in one array (n, dim); ids (n,) are int64, each once."""
+    """All vectors in one array (n, dim); ids (n,) are int64 and unique."""
 
     kind = "exact"
 

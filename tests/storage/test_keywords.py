@@ -1,6 +1,6 @@
-"""Keyword search in several languages, and compounds, on indexes small enough to know the answer.
+"""Keyword search in several languages, and compounds, on indexes of known answers.
 
-The expected scores are BM25 written out here once more (k1 1.2, b 0.75).
+The expected scores are an independent implementation of BM25 (k1 1.2, b 0.75).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def found(backend: EmbeddedBackend, query: str, **options: bool) -> dict[str, fl
 
 
 def bm25(text: str, language: str, documents: int, texts: dict[str, str]) -> float:
-    """The score of a word that stands once in `text` and in so many of the texts."""
+    """The BM25 score of a word that occurs once in `text` and in that many of the texts."""
     lengths = {one: len(index_terms(f"\n{one}", texts[one])) for one in texts}
     mean = sum(lengths.values()) / len(lengths)
     idf = log((len(texts) - documents + 0.5) / (documents + 0.5))
@@ -94,7 +94,7 @@ def test_a_compound_is_found_by_a_shorter_one_and_finds_its_parts(backend: Embed
     assert parted[COURT] > parted[COURT_OF] == pytest.approx(two_of_three, rel=1e-5)
 
 
-def test_all_that_is_looked_for_is_told(backend: EmbeddedBackend) -> None:
+def test_matched_terms_are_all_terms_searched_for(backend: EmbeddedBackend) -> None:
     def marked(text: str, query: str) -> list[str]:
         found = matching_words(text, query, live(backend).matched_terms(query), LANGUAGES[text])
         return [text[word.start : word.end] for word in found]
@@ -158,7 +158,7 @@ def test_a_short_passage_has_its_document_s_language(folder: Path) -> None:
         assert list(found(backend, "Haus")) == ["Häuser"]
 
 
-def test_an_index_made_by_another_analyser_is_analysed_again(
+def test_an_index_of_another_analyzer_version_is_analysed_again(
     folder: Path, backend: EmbeddedBackend
 ) -> None:
     queries = ("Gericht", "Haus", "houses", "Bundesverfassungsgericht", "to die")
@@ -171,7 +171,7 @@ def test_an_index_made_by_another_analyser_is_analysed_again(
 
 
 def make_older(folder: Path) -> None:
-    """Turn an index's catalog into one of format 2."""
+    """Turn a catalog into one of format 2."""
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as connection, connection:
         connection.execute("DROP INDEX chunks_language")
         connection.execute("ALTER TABLE chunks DROP COLUMN language")
@@ -203,7 +203,7 @@ def test_an_older_index_is_left_alone_while_another_process_writes(
 def test_tables_of_another_version_are_no_damage(folder: Path, backend: EmbeddedBackend) -> None:
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as connection, connection:
         connection.execute("ALTER TABLE chunks RENAME COLUMN language TO tongue")
-    with pytest.raises(IndexStateError, match="another version of wva-retriever is at work"):
+    with pytest.raises(IndexStateError, match="another version of wva-retriever is using"):
         live(backend).keyword("houses", 3)
 
 
@@ -230,7 +230,7 @@ def test_other_languages_have_compounds_too() -> None:
 
 
 PAIRS = ("budget nothing", "here budget")
-"""Side by side where a title goes over into its text; and not, where it begins its second time."""
+"""Phrases match across title and text, but not across text and the repeated title."""
 
 
 def test_words_of_a_title_count_twice(tmp_path: Path) -> None:

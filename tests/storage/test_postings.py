@@ -1,4 +1,4 @@
-"""BM25 over arrays, against FTS5's own function; in every state an index goes through."""
+"""BM25 over arrays, against FTS5's own function, after every kind of change."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def put(backend: EmbeddedBackend, number: int, *texts: str) -> None:
     backend.save_vectors(["v"], np.ones((1, 2), np.float32))
     row = DocumentRow(document_id("", f"{number}"), "", "", f"{number}", "txt")
     pages = [Page(at + 1, text) for at, text in enumerate(texts)]
-    pieces = [NewChunk(at, Span(0, len(text)), "v") for at, text in enumerate(texts)]
-    backend.upsert(row, pages, pieces)
+    new_chunks = [NewChunk(at, Span(0, len(text)), "v") for at, text in enumerate(texts)]
+    backend.upsert(row, pages, new_chunks)
 
 
 def texts(seed: int, count: int) -> list[str]:
@@ -37,7 +37,7 @@ def texts(seed: int, count: int) -> list[str]:
 
 
 def check(folder: Path, known: Postings) -> None:
-    """Every word's scores are FTS5's, digit for digit but for the last."""
+    """Assert that all words' scores equal those of FTS5 up to the last digit."""
     connection = sqlite3.connect(folder / "catalog.sqlite", isolation_level=None)
     connection.execute(postings.OCCURRENCES)
     connection.execute("BEGIN")
@@ -78,7 +78,7 @@ def test_another_index_under_the_same_name_is_another(tmp_path: Path) -> None:
         check(folder, known)
 
 
-def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_caches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postings, "MAX_ROWS", 25)
     monkeypatch.setattr(postings, "MAX_COUNTS", 2)
     known = Postings()

@@ -1,4 +1,4 @@
-"""Stores against a NumPy product: the same ids, the same scores."""
+"""Vector stores against NumPy: the same ids, the same scores."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ EXACT = [exact, flat, flat_from_file, layered]
 
 
 def check(store: VectorStore, ids, vectors, query, k: int, allowed=None) -> None:
-    """The k best ids by (score, id), scores to 1e-5 of the largest length involved."""
+    """Assert the top k by (score, id), scores to 1e-5 of the largest norms."""
     found, scores = store.search(query, k, allowed)
     product = vectors.astype(np.float64) @ query.astype(np.float64)
     kept = np.ones(len(ids), bool) if allowed is None else np.isin(ids, allowed)
@@ -178,7 +178,7 @@ def test_kinds_without_filters_fall_back_to_exact_search(factory: str) -> None:
     fetch = fetch_from(ids, vectors)
     store = build(blocks(ids, vectors, 600), 32, factory, training=vectors, fetch=fetch)
     store_narrow = faiss_store.MAX_BRUTE_FORCE
-    assert store_narrow > 600  # so few are compared one by one anyway
+    assert store_narrow > 600  # fewer are searched by brute force anyway
     check(store, ids, vectors, BIG[3], 10, ids[::2])
 
 
@@ -222,11 +222,11 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("factory", ["", "Nonsense", "PQ7", "IVF-3,Flat"])
 def test_unknown_factories_are_refused(factory: str) -> None:
-    with pytest.raises(UsageError, match="no FAISS index"):
+    with pytest.raises(UsageError, match="not a FAISS index"):
         make_index(32, factory)
 
 
-def test_kinds_by_size() -> None:
+def test_the_kind_of_index_depends_on_size() -> None:
     assert [factory_for(n) for n in (0, 49_999, 50_000, 500_000)] == [
         "Flat", "Flat", "SQ8", "HNSW32,SQ8"
     ]  # fmt: skip
@@ -281,7 +281,7 @@ def test_two_tails_from_one_do_not_disturb_each_other() -> None:
 
 
 def test_only_the_vectors_that_may_matter_are_fetched() -> None:
-    """By exact scores the best are found whatever the rough ones say, within their error."""
+    """The top k by exact scores are found from rough scores of any order within their error."""
     ids, vectors = np.arange(400), vectors_of(400, seed=4)
     query = vectors_of(1, seed=5)[0]
     scores = vectors @ query

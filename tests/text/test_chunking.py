@@ -1,4 +1,4 @@
-"""Chunks: exact, complete, within the budget, cut where a person would cut."""
+"""Chunks are exact, complete, within the budget, and end at strong boundaries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def by_byte(text: str) -> list[tuple[int, int]]:
 
 
 def by_place(text: str) -> list[tuple[int, int]]:
-    """As sub-word models do: a word costs one token after a space, three without."""
+    """Like sub-word models: a word is one token after a space, three without."""
     tokens = []
     for match in re.finditer(r" ?\S+|\s", text):
         start, end = match.span()

@@ -1,4 +1,4 @@
-"""Languages are told by their function words; English is not mistaken for another."""
+"""Language detection by function words; English is not mistaken for another language."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ARTICLE_1 = {  # of the Universal Declaration of Human Rights
 
 
 @pytest.mark.parametrize("language", ARTICLE_1)
-def test_a_passage_tells_its_language(language: str) -> None:
+def test_the_language_of_a_passage_is_detected(language: str) -> None:
     assert detect_language(ARTICLE_1[language]) == language
     assert detect_language(ARTICLE_1[language].upper()) == language
 
@@ -60,7 +60,7 @@ def test_a_passage_tells_its_language(language: str) -> None:
         "die",
     ],
 )
-def test_what_has_no_sentence_tells_none(text: str) -> None:
+def test_texts_without_sentences_have_no_language(text: str) -> None:
     assert detect_language(text) == ""
 
 

@@ -144,10 +144,12 @@ class EmbeddedBackend:
         with self._catalog.writing(visible=False) as writer:
             writer.save_vectors(keys, vectors)
 
-    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[NewChunk]) -> None:
+    def upsert(
+        self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
+    ) -> None:
         """See `Documents.upsert`."""
         with self._catalog.writing() as writer:
-            writer.upsert(row, pages, pieces)
+            writer.upsert(row, pages, new_chunks)
             tail_is_long = vector_files.tail_is_long(writer)
         if tail_is_long:
             vector_files.write(self._catalog)

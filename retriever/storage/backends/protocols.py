@@ -200,7 +200,9 @@ class Documents(Protocol):
     def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
         """Store raw vectors (n, dim) durably, before the document's `upsert`."""
 
-    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[NewChunk]) -> None:
+    def upsert(
+        self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
+    ) -> None:
         """Write a document in one transaction, replacing the one with the same id."""
 
     def touch(self, row: DocumentRow) -> None:

@@ -327,7 +327,7 @@ def _check_folder(folder: Path) -> None:
         raise IndexStateError(f"{folder} is a file; an index is a folder")
     if not (folder / CATALOG_FILE).is_file():
         raise IndexStateError(
-            f"{folder} is no index: it has no {CATALOG_FILE}; make one with: wva index PATH"
+            f"{folder} is not an index: it has no {CATALOG_FILE}; make one with: wva index PATH"
         )
 
 
@@ -394,7 +394,7 @@ def _error_message(folder: Path, error: Exception) -> str:
         return f"the index in {folder} cannot be opened: {text}; check the folder's permissions"
     if _OTHER_TABLES.search(text):
         return (
-            f"another version of wva-retriever is at work on the index in {folder}; stop one of "
+            f"another version of wva-retriever is using the index in {folder}; stop one of "
             "the two, and start this one again"
         )
     if "fts5" in text and "module" in text:

@@ -93,7 +93,7 @@ def _compile(where: Filter, *, chunks: bool) -> Condition:
             return _containing(forms) if chunks else Condition("0")
         case Comparison():
             return _metadata(where) if where.field.startswith(METADATA) else _column(where, chunks)
-    raise UsageError(f"{type(where).__name__} is no filter this index can search with")
+    raise UsageError(f"this index cannot search with a filter of type {type(where).__name__}")
 
 
 def _joined(parts: list[Condition], word: str, empty: str) -> Condition:

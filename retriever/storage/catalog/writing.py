@@ -81,12 +81,14 @@ class Writer(Reader):
 
     # Documents
 
-    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[NewChunk]) -> None:
+    def upsert(
+        self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
+    ) -> None:
         """Write a document with its pages and chunks, replacing the one with the same id."""
-        vectors = self._vector_numbers(row, pages, pieces)
+        vectors = self._vector_numbers(row, pages, new_chunks)
         self.delete([row.id])
         metadata = metadata_rows(row.metadata)
-        unique = _without_repeats(row.id, pages, pieces)
+        unique = _without_repeats(row.id, pages, new_chunks)
         document = self._insert_document(row, pages, len(unique))
         self._connection.executemany(
             "INSERT INTO metadata VALUES (?, ?, ?, ?)", ((document, *entry) for entry in metadata)
@@ -98,32 +100,32 @@ class Writer(Reader):
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (_page_values(document, at, page) for at, page in enumerate(pages)),
         )
-        texts = [_text(pages, piece) for piece in unique.values()]
+        texts = [_text(pages, chunk) for chunk in unique.values()]
         languages = fulltext.detect_languages(texts)
-        for (id_, piece), text, language in zip(unique.items(), texts, languages, strict=True):
-            own = (blob(id_), document, piece.page, pages[piece.page].number)
-            place = (piece.span.start, piece.span.end)
-            values = (*own, *place, blob(text), vectors[piece.vector], language)
+        for (id_, chunk), text, language in zip(unique.items(), texts, languages, strict=True):
+            own = (blob(id_), document, chunk.page, pages[chunk.page].number)
+            place = (chunk.span.start, chunk.span.end)
+            values = (*own, *place, blob(text), vectors[chunk.vector], language)
             self._insert_chunk(values, row.title, text, language)
 
     def _vector_numbers(
-        self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[NewChunk]
+        self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
     ) -> dict[str, int]:
         """Vector key → row number of the new chunks' vectors; UsageError for an invalid chunk."""
-        wanted = {blob(piece.vector) for piece in pieces}
+        wanted = {blob(chunk.vector) for chunk in new_chunks}
         rows = self._among("SELECT key, number FROM vectors WHERE key", wanted)
         numbers = {unblob(key): int(number) for key, number in rows}
-        for piece in pieces:
-            if not 0 <= piece.page < len(pages):
+        for chunk in new_chunks:
+            if not 0 <= chunk.page < len(pages):
                 raise UsageError(
-                    f"{row.path}: a chunk is on page position {piece.page}, which "
+                    f"{row.path}: a chunk is on page position {chunk.page}, which "
                     f"does not exist; the document has {len(pages)} pages"
                 )
-            if not 0 <= piece.span.start <= piece.span.end <= len(pages[piece.page].text):
-                raise UsageError(f"{row.path}: a chunk's span {piece.span} lies outside its page")
-            if piece.vector not in numbers:
+            if not 0 <= chunk.span.start <= chunk.span.end <= len(pages[chunk.page].text):
+                raise UsageError(f"{row.path}: a chunk's span {chunk.span} lies outside its page")
+            if chunk.vector not in numbers:
                 raise UsageError(
-                    f"{row.path}: the vector {piece.vector!r} of a chunk was not "
+                    f"{row.path}: the vector {chunk.vector!r} of a chunk was not "
                     "saved; save the vectors before the document"
                 )
         return numbers
@@ -269,19 +271,19 @@ class Writer(Reader):
 
 
 def _without_repeats(
-    document: str, pages: Sequence[Page], pieces: Sequence[NewChunk]
+    document: str, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
 ) -> dict[str, NewChunk]:
     """New chunks by id; the same text at the same place of the same page number counts once."""
     unique: dict[str, NewChunk] = {}
-    for piece in pieces:
-        page = pages[piece.page]
-        text = _text(pages, piece)
-        unique.setdefault(chunk_id(document, page.number, piece.span, text, page.label), piece)
+    for chunk in new_chunks:
+        page = pages[chunk.page]
+        text = _text(pages, chunk)
+        unique.setdefault(chunk_id(document, page.number, chunk.span, text, page.label), chunk)
     return unique
 
 
-def _text(pages: Sequence[Page], piece: NewChunk) -> str:
-    return pages[piece.page].text[piece.span.start : piece.span.end]
+def _text(pages: Sequence[Page], chunk: NewChunk) -> str:
+    return pages[chunk.page].text[chunk.span.start : chunk.span.end]
 
 
 def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:

@@ -289,7 +289,7 @@ def make_index(dimension: int, factory: str) -> Any:
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1].rsplit(": ", 1)[-1]
         raise UsageError(
-            f"{factory!r} is no FAISS index for {dimension}-dimensional vectors ({reason}); "
+            f"{factory!r} is not a FAISS index for {dimension}-dimensional vectors ({reason}); "
             "use for example Flat, SQ8 or HNSW32,SQ8"
         ) from error
 
