@@ -14,7 +14,7 @@ from retriever import AlignedWVA
 from retriever.evaluation.retrieval import evaluate_retrieval
 from retriever.reading.formats import read_document, supported
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
-from retriever.text.chunking import split
+from retriever.text.chunking import chunk_document
 
 SAMPLE = Path("data/sample")
 SIZES = ((128, 0), (224, 0), (224, 32), (320, 0), (320, 48))
@@ -30,7 +30,7 @@ def count_sample(embedder: AlignedWVA, folder: Path, sizes: list[str]) -> None:
         inputs = [
             embedder.passage_input(d.pages[page].text[span.start : span.end], d.title)
             for d in documents
-            for page, span in split(d.pages, settings, embedder.token_spans)
+            for page, span in chunk_document(d.pages, settings, embedder.token_spans)
         ]
         print(f"| {pair} | {len(inputs):,} | {embedder.count_tokens(inputs):,} |")
     print()

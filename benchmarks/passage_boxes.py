@@ -28,7 +28,7 @@ from retriever.reading.formats import ReadOptions, read_bytes
 from retriever.reading.page_images.alignment import Box, Placement
 from retriever.reading.page_images.render import characters, characters_of, picture
 from retriever.settings import ChunkSettings
-from retriever.text.chunking import split
+from retriever.text.chunking import chunk_document
 from retriever.types import Page, Span
 
 ENOUGH = 0.95
@@ -54,7 +54,7 @@ def passages(files: Sequence[Path]) -> list[Passage]:
     found = []
     for file in files:
         pages = read_bytes(file.read_bytes(), file.name, ReadOptions()).pages
-        for position, span in split(pages, ChunkSettings(WORDS, 0), _words):
+        for position, span in chunk_document(pages, ChunkSettings(WORDS, 0), _words):
             if pages[position].number is not None and not pages[position].label:
                 found.append(Passage(file, pages[position], span))
     return found

@@ -20,7 +20,7 @@ from retriever import AlignedWVA, Index
 from retriever.searching.steering import Steering
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
 from retriever.storage.backends.embedded import EmbeddedBackend
-from retriever.storage.records import Piece
+from retriever.storage.records import NewChunk
 from retriever.types import DocumentRow, Page, Span, document_id
 
 QUERY = "who may approve a risk exception"
@@ -34,7 +34,7 @@ def fill(backend: EmbeddedBackend, embedder: AlignedWVA, passages: int) -> None:
     vocabulary = np.array([*QUERY.split(), *(f"word{number}" for number in range(20_000))])
     chances = 1 / np.arange(20, 20 + len(vocabulary))
     chances /= chances.sum()
-    backend.claim(embedder.settings, ChunkSettings())
+    backend.bind_embedder(embedder.settings, ChunkSettings())
     for number in range(0, passages, EACH):
         texts = [" ".join(row) for row in generator.choice(vocabulary, (EACH, 12), p=chances)]
         keys = [hashlib.sha256(f"{number} {at}".encode()).hexdigest()[:40] for at in range(EACH)]
@@ -42,7 +42,7 @@ def fill(backend: EmbeddedBackend, embedder: AlignedWVA, passages: int) -> None:
         backend.save_vectors(keys, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
         path = f"{number}.txt"
         row = DocumentRow(document_id("", path), "", "", path, "txt", pages=EACH, chunks=EACH)
-        pieces = [Piece(at, Span(0, len(text)), keys[at]) for at, text in enumerate(texts)]
+        pieces = [NewChunk(at, Span(0, len(text)), keys[at]) for at, text in enumerate(texts)]
         backend.upsert(row, [Page(at + 1, text) for at, text in enumerate(texts)], pieces)
         print(f"\r{number + EACH:,} passages", end="", file=sys.stderr, flush=True)
     backend.finish({})

@@ -45,7 +45,7 @@ from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Sn
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog.lock import writing_elsewhere
 from retriever.storage.filters import Filter
-from retriever.storage.records import PageAccount
+from retriever.storage.records import PageStatus
 from retriever.types import (
     Chunk,
     Document,
@@ -100,7 +100,7 @@ class Index:
             with backend.reading() as catalog:
                 settings, chunks = catalog.embedder_settings(), catalog.chunk_settings()
             if settings is not None:
-                backend.claim(embedder.settings, chunks or self._chunking)
+                backend.bind_embedder(embedder.settings, chunks or self._chunking)
 
     @classmethod
     def open(
@@ -123,7 +123,7 @@ class Index:
                 name=str(path),
                 device=device,
                 dtype=dtype,
-                model=backend.wished_model,
+                model=backend.preferred_model,
             )
         except BaseException:
             backend.close()
@@ -153,7 +153,7 @@ class Index:
                 device=device,
                 dtype=dtype,
                 chunking=chunking,
-                model=backend.wished_model,
+                model=backend.preferred_model,
             )
         except BaseException:
             backend.close()
@@ -217,7 +217,7 @@ class Index:
         with self._changing():
             with self.backend.reading() as catalog:
                 chunking = fitting(catalog.chunk_settings() or self._chunking, embedder)
-            self.backend.claim(embedder.settings, chunking)
+            self.backend.bind_embedder(embedder.settings, chunking)
             ingest = Ingest(self.backend, embedder, chunking)
             count = 0
             for document in documents:
@@ -464,7 +464,7 @@ class Index:
         generation = now.catalog.generation()
         known = self._known_background
         if known is None or known[0] != generation:
-            known = generation, MatchScale.from_json(now.catalog.background())
+            known = generation, MatchScale.from_json(now.catalog.match_scale())
             self._known_background = known
         return known[1]
 
@@ -647,10 +647,14 @@ class Index:
         with self._reading() as catalog:
             return catalog.pages(document_id)
 
-    def account(self, document_id: str) -> list[PageAccount]:
-        """What became of a document's pages, without their texts."""
+    def page_statuses(self, document_id: str) -> list[PageStatus]:
+        """The state of each of a document's pages, without their texts."""
         with self._reading() as catalog:
-            return catalog.account(document_id)
+            return catalog.page_statuses(document_id)
+
+    def account(self, document_id: str) -> list[PageStatus]:
+        """Deprecated: the former name of `page_statuses`."""
+        return self.page_statuses(document_id)
 
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""

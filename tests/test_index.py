@@ -142,6 +142,8 @@ def test_documents_can_be_added_replaced_and_removed(index) -> None:
         assert "a" not in paths(index, "blue plum", mode)
     (row,) = index.documents()
     assert [page.text for page in index.pages(row.id)] == ["green pear"]
+    assert [page.state.value for page in index.page_statuses(row.id)] == ["text"]
+    assert index.account(row.id) == index.page_statuses(row.id)  # the name of 0.1.0
     assert [chunk.text for chunk in index.chunks(row.id)] == ["green pear"]
 
 

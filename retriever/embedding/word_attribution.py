@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from retriever.arrays import DoubleVectors
+from retriever.text.unsegmented import UNSEGMENTED
 
 Span = tuple[int, int]
 
@@ -27,11 +28,8 @@ tokenizer puts before it; and what is there whatever the text is (output biases)
 
 _RUN = re.compile(r"[^\W_]+")
 _INNER = "'\u2019\u02bc\u00ad\u200b\u200c\u200d"  # apostrophes, soft hyphen, zero width
-_SOLID = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-"""Scripts without spaces between words (Thai to Burmese, kana, Han): a character is a word."""
+_UNSEGMENTED = re.compile(f"[{UNSEGMENTED}]")
+"""A character of a script without spaces between words: each is a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +180,9 @@ def word_spans(text: str) -> list[Span]:
     spans: list[Span] = []
     for match in _RUN.finditer(text):
         start, end = match.span()
-        if spans and not _SOLID.match(text, start) and _continues(text, spans[-1], start):
+        if spans and not _UNSEGMENTED.match(text, start) and _continues(text, spans[-1], start):
             start = spans.pop()[0]
-        pieces = list(_SOLID.finditer(text, start, end))
+        pieces = list(_UNSEGMENTED.finditer(text, start, end))
         spans += _cut(start, end, [piece.start() for piece in pieces]) if pieces else [(start, end)]
     return [(start, _with_marks(text, end)) for start, end in spans]
 
@@ -194,7 +192,7 @@ def _continues(text: str, before: Span, start: int) -> bool:
     gap = text[before[1] : start]
     return (
         bool(gap)
-        and not _SOLID.match(text, before[1] - 1)
+        and not _UNSEGMENTED.match(text, before[1] - 1)
         and (
             gap in _INNER or all(unicodedata.category(c)[0] == "M" or c in _INNER[3:] for c in gap)
         )

@@ -21,7 +21,7 @@ from retriever.reading.options import ReadOptions
 from retriever.reading.scan import FoundFile, scan, targets
 from retriever.reading.subprocess_reader import file_reader
 from retriever.settings import ChunkSettings
-from retriever.text.chunking import split
+from retriever.text.chunking import chunk_document
 from retriever.types import Document, ReadError, UsageError
 
 PASSAGES = 300
@@ -99,7 +99,9 @@ def _files(path: Path) -> Iterator[FoundFile]:
 
 def _passages(document: Document) -> Iterator[Passage]:
     """The document's passages, named by their places."""
-    spans = split(document.pages, PASSAGE, lambda text: [m.span() for m in _PIECE.finditer(text)])
+    spans = chunk_document(
+        document.pages, PASSAGE, lambda text: [m.span() for m in _PIECE.finditer(text)]
+    )
     for number, (page, span) in enumerate(spans, 1):
         text = document.pages[page].text[span.start : span.end]
         yield f"{document.path}#{number}", document.title, text

@@ -293,7 +293,7 @@ def missing_places(index: Index, questions: Sequence[LabelledQuestion]) -> list[
     there: set[RelevantPlace] = set()
     for row in index.documents():
         if row.path in paths and row.chunks:
-            pages = [page.number for page in index.account(row.id) if page.chunks]
+            pages = [page.number for page in index.page_statuses(row.id) if page.chunks]
             there |= {
                 RelevantPlace(row.path),
                 *(RelevantPlace(row.path, number) for number in pages),

@@ -365,7 +365,7 @@ def _asked(
         added = None if again is None else again.expansion
         found = snapshot.keyword(keywords, 1, tolerant=tolerant, expansion=added)
         keyword = found.mean, found.std
-    own = (1.0, 1.0) if again is None else (1 / again.length, again.expansion.own)
+    own = (1.0, 1.0) if again is None else (1 / again.length, again.expansion.query_weight)
     scale = Scale(dense, keyword, own, (snapshot.dense_weight, 1.0))
     return _Asked(snapshot, query, keywords, mode, side, tolerant, again, scale)
 

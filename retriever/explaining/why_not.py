@@ -123,7 +123,7 @@ def _absent(path: str, unread: UnreadFile | None) -> WhyNot:
 
 def _without_text(catalog: CatalogReader, row: DocumentRow) -> str:
     """Why a document has no passage: what its pages are."""
-    pages = catalog.account(row.id)
+    pages = catalog.page_statuses(row.id)
     states = Counter(page.state.value for page in pages)
     reasons = Counter(page.reason for page in pages if page.reason)
     told = ", ".join(f"{count} {state}" for state, count in states.most_common())

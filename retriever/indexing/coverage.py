@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from retriever.storage.backends import CatalogReader
-from retriever.storage.records import PageAccount, UnreadFile
+from retriever.storage.records import PageStatus, UnreadFile
 from retriever.types import DocumentRow, FileStatus, PageState
 
 
@@ -53,7 +53,7 @@ class FileAccount:
     coverage: Coverage
     reason: str
     advice: str
-    pages: tuple[PageAccount, ...]
+    pages: tuple[PageStatus, ...]
 
     @property
     def chunks(self) -> int:
@@ -109,7 +109,7 @@ class Account:
 def account(catalog: CatalogReader, index: str = "") -> Account:
     """The account of an index called `index`, from one generation of it."""
     unread = {(file.root, file.path): file for file in catalog.unread()}
-    pages = catalog.accounts()
+    pages = catalog.all_page_statuses()
     files = [
         _of_document(row, tuple(pages.get(row.id, ())), unread.pop((row.root, row.path), None))
         for row in catalog.documents()
@@ -119,7 +119,7 @@ def account(catalog: CatalogReader, index: str = "") -> Account:
 
 
 def _of_document(
-    row: DocumentRow, pages: tuple[PageAccount, ...], failure: UnreadFile | None
+    row: DocumentRow, pages: tuple[PageStatus, ...], failure: UnreadFile | None
 ) -> FileAccount:
     if failure is not None:
         coverage = Coverage.OUTDATED if row.chunks else Coverage.FAILED
@@ -129,7 +129,7 @@ def _of_document(
     return FileAccount(row.root, row.path, row.format, coverage, reason, advice, pages)
 
 
-def _of_pages(pages: tuple[PageAccount, ...], chunks: int) -> tuple[Coverage, str, str]:
+def _of_pages(pages: tuple[PageStatus, ...], chunks: int) -> tuple[Coverage, str, str]:
     """What pages say of their file: coverage, reason and advice."""
     bad = [page for page in pages if page.state.incomplete]
     if not bad:
@@ -161,10 +161,10 @@ def page_groups(file: FileAccount) -> Iterator[PageGroup]:
         yield PageGroup(_places(list(group)), state, reason, ADVICE.get(state, ""))
 
 
-def _places(pages: list[PageAccount]) -> str:
+def _places(pages: list[PageStatus]) -> str:
     """Where these pages are.
 
-    >>> page = lambda n: PageAccount(n, "", PageState.EMPTY, "", 0)
+    >>> page = lambda n: PageStatus(n, "", PageState.EMPTY, "", 0)
     >>> _places([page(1), page(2), page(3), page(7)])
     'pages 1–3, 7'
     """

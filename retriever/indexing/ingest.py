@@ -25,9 +25,9 @@ from retriever.embedding.protocols import Embedder
 from retriever.indexing import dense_weight as fusion
 from retriever.searching import match as background
 from retriever.settings import ChunkSettings
-from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Piece
+from retriever.storage.backends import CatalogReader, DocumentRow, Documents, NewChunk
 from retriever.text.analyzer import count_words, words
-from retriever.text.chunking import split
+from retriever.text.chunking import chunk_document
 from retriever.text.structure import sentences
 from retriever.types import Chunk, Document, Page, Span
 
@@ -81,7 +81,7 @@ class _Waiting:
 
     row: DocumentRow
     pages: Sequence[Page]
-    pieces: Sequence[Piece]
+    pieces: Sequence[NewChunk]
 
 
 @dataclass(slots=True)
@@ -116,8 +116,8 @@ class Ingest:
 
     def add(self, row: DocumentRow, document: Document) -> None:
         """Queue a document; it becomes visible when its batch is embedded."""
-        spans = split(document.pages, self.chunking, self.embedder.token_spans)
-        pieces: list[Piece] = []
+        spans = chunk_document(document.pages, self.chunking, self.embedder.token_spans)
+        pieces: list[NewChunk] = []
         for start in range(0, len(spans), BLOCK):
             block = self._inputs_of(document, spans[start : start + BLOCK])
             self.part = (start + len(block)) / len(spans)
@@ -182,24 +182,24 @@ class Ingest:
         with self.backend.reading() as catalog:
             chunks = sum(row.chunks for row in catalog.documents())
         if not chunks:
-            self.backend.set_background(None)
+            self.backend.set_match_scale(None)
             return
         questions = background.general_questions()
         vectors = self._general_vectors()
         with self.backend.snapshot() as snapshot:
             fitted = background.fit(snapshot, questions, vectors)
         facts = {"questions": fitted.questions, "chunks": chunks, "at": _now()}
-        self.backend.set_background({**fitted.to_json(), "facts": facts})
+        self.backend.set_match_scale({**fitted.to_json(), "facts": facts})
 
     def _inputs_of(
         self, document: Document, spans: Iterable[tuple[int, Span]]
-    ) -> list[tuple[Piece, str]]:
+    ) -> list[tuple[NewChunk, str]]:
         """The document's chunks at these places, with the exact model inputs of their vectors."""
         block = []
         for number, span in spans:
             text = document.pages[number].text[span.start : span.end]
             model_input = self.embedder.passage_input(text, document.title)
-            block.append((Piece(number, span, self.embedder.key(model_input)), model_input))
+            block.append((NewChunk(number, span, self.embedder.key(model_input)), model_input))
         return block
 
     def _queue(self, inputs: dict[str, str]) -> None:
@@ -300,7 +300,7 @@ def is_fitted(catalog: CatalogReader) -> bool:
     ):
         return False
     # An index that was made before there were backgrounds has none.
-    known = background.MatchScale.from_json(catalog.background())
+    known = background.MatchScale.from_json(catalog.match_scale())
     return known is not None or not any(row.chunks for row in rows)
 
 

@@ -27,7 +27,7 @@ from retriever.reading.scan import FoundFile, scan, targets
 from retriever.reading.subprocess_reader import FileReader, file_reader
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import DocumentRow, Documents
-from retriever.storage.records import PageAccount, UnreadFile
+from retriever.storage.records import PageStatus, UnreadFile
 from retriever.text.chunking import CHUNKS_VERSION
 from retriever.types import (
     Document,
@@ -259,7 +259,7 @@ class _Run:
 
     def _has_attachments(self, row: DocumentRow) -> bool:
         with self.backend.reading() as catalog:
-            return any("attachment " in page.label for page in catalog.account(row.id))
+            return any("attachment " in page.label for page in catalog.page_statuses(row.id))
 
     def _all_unread(self, planner: Planner) -> list[UnreadFile]:
         """The files that gave no document: those of this run, and of before elsewhere."""
@@ -312,7 +312,7 @@ class _Run:
         if self.ingest is None:
             embedder = self.embedder()
             self.chunking = fitting(self.chunking, embedder)
-            self.backend.claim(embedder.settings, self.chunking)
+            self.backend.bind_embedder(embedder.settings, self.chunking)
             self.ingest = Ingest(
                 self.backend, embedder, self.chunking, done=self._visible, tick=self.meter.publish
             )
@@ -459,7 +459,7 @@ class _Run:
         if _bad(row.page_states):
             self.incomplete += 1
             with self.backend.reading() as catalog:
-                pages = catalog.account(row.id)
+                pages = catalog.page_statuses(row.id)
             reason = "; ".join(filter(None, [reason, _reason(pages)]))
         elif not row.chunks:
             reason = reason or "no text in it"
@@ -536,7 +536,7 @@ def _counts(row: DocumentRow) -> dict[str, int]:
     return {str(state): count for state, count in row.page_states.items()}
 
 
-def _reason(pages: Sequence[Page] | Sequence[PageAccount]) -> str:
+def _reason(pages: Sequence[Page] | Sequence[PageStatus]) -> str:
     """What is missing, in words; of a state with several reasons the most frequent.
 
     >>> _reason([Page(1, "x"), Page(2, "", PageState.SCANNED, "an image")])

@@ -88,7 +88,7 @@ def create(home: Path, name: str, model: str = "") -> Path:
     """
     folder = home / checked_name(name, home)
     with EmbeddedBackend.open(folder, create=True) as backend:
-        backend.wish(model.strip())
+        backend.prefer_model(model.strip())
     return folder
 
 

@@ -85,7 +85,7 @@ def neighbours(
 
     Fewer where the document begins or ends, none where the chunk is gone.
     """
-    order = catalog.order(chunk.document_id)
+    order = catalog.chunk_ids(chunk.document_id)
     if chunk.id not in order:
         return []
     at = order.index(chunk.id)
@@ -157,7 +157,7 @@ class _Gathering:
             return None
         if chunk.document_id not in self._orders:
             self._orders[chunk.document_id] = {
-                id_: place for place, id_ in enumerate(self._catalog.order(chunk.document_id))
+                id_: place for place, id_ in enumerate(self._catalog.chunk_ids(chunk.document_id))
             }
             same[0].parts = {self._place(part): part for part in same[0].parts.values()}
         here = self._place(chunk)

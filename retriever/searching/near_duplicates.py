@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, TypeVar
 
+from retriever.text.unsegmented import HANGUL_SYLLABLES, UNSEGMENTED
+
 Owner = TypeVar("Owner")
 
 CONTAINED = 0.95
@@ -34,13 +36,10 @@ LENGTH = 0.5
 """So long, as a part of the other one, a passage must be to repeat it."""
 
 _RUN = 3  # words
-_SOLID = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7a3"
-)
 _WORDS = re.compile(
     r"(?P<figure>(?:(?<!\w)(?:[-\u2212\u2013+±<>≤≥~$€£¥§#][^\S\n]?|\.))?\d[\d.,:/]*"
     r"(?:[^\S\n]?[%‰°$€£¥])?)"
-    rf"|(?P<solid>[{_SOLID}])|[^\W_]+"
+    rf"|(?P<unsegmented>[{UNSEGMENTED}{HANGUL_SYLLABLES}])|[^\W_]+"
 )
 _BROKEN = re.compile(r"\u00ad\s*|(?<=[^\W\d_])-\n\s*(?=[^\W\d_])")
 _MEANT_WORDS = (

@@ -1,14 +1,14 @@
-"""The calibrated vector: what is common to all texts is removed before two are compared.
+"""Calibration: subtract the mean of all vectors before two of them are compared.
 
-An LLM's raw vectors share a large common part: every cosine is high, whatever the texts. Two means
-are removed, one for passages and one for queries, because the two prompts leave different common
-parts:
+An LLM's raw vectors share a large common component, so that all cosines are high. Two means are
+subtracted, one for passages and one for queries, because the two prompts leave different common
+components:
 
     x = normalise(raw − mean)
 
-The means are fitted on unlabelled vectors: passages of the corpus, and sentences of the corpus read
-through the query prompt (no user's query is needed). See `retriever.arrays.shrunk_mean` for small
-corpora. This module knows arrays only.
+The means are fitted on unlabelled vectors: passages of the corpus, and sentences of the corpus
+embedded with the query prompt. No user queries are needed. See `retriever.arrays.shrunk_mean` for
+small corpora. This module knows arrays only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Calibration:
 
     @classmethod
     def identity(cls, dimension: int) -> Self:
-        """The calibration that only scales to length one: both means are zero."""
+        """The calibration with zero means, which only scales to length one."""
         zero = np.zeros(dimension, dtype=np.float32)
         return cls(zero, zero)
 

@@ -1,28 +1,28 @@
-"""Which documents and chunks a search may look at: a small language over their fields.
+"""Filters: conditions on the fields of documents and chunks.
 
 A filter is a frozen tree of comparisons joined by and, or, not. `Filter.parse` reads it from plain
-dictionaries, as they come from JSON; `Filter.matches` is the definition of what it means, and every
-backend's translation (SQL, a server's expressions) is tested against it.
+dictionaries, as in JSON. `Filter.matches` defines its meaning, and the translation of each backend
+(such as SQL) is tested against it.
 
     {"format": "pdf", "page": {"gte": 3}, "path": {"glob": "reports/**/*.pdf"},
      "metadata.year": {"in": [2023, 2024]},
      "$or": [{"author": "Ada"}, {"title": {"exists": false}}],
      "$text": "access control", "$not": {"$text": "draft"}}
 
-The rules, once for all backends:
+The rules are the same for all backends:
 
-- **Two values, no third.** A comparison (`ne` and `nin` too) is false when the field is missing or
-  of another type: text, numbers, and true/false never equal each other. `not` inverts.
-- **Missing** are: a page of a format without pages, an empty title, author or date, a metadata key
-  that is not there, a number that is NaN.
+- **Two-valued logic.** A comparison (even `ne` and `nin`) is false if the field is missing or has
+  another type: text, numbers, and true/false never equal each other. `not` inverts.
+- **Missing values** are: a page in a format without pages, an empty title, author or date, an
+  absent metadata key, a number that is NaN.
 - **Texts** are compared by code points, case-sensitively. Numbers are 64-bit integers or floats; a
   larger integer counts as the nearest float.
-- **Dates** are ISO 8601 and compared to the precision of the filter's value: with "2024-03" a
-  date is looked at by its month, so `{"lte": "2024"}` includes all of 2024.
+- **Dates** are ISO 8601 and compared to the precision of the filter's value: "2024-03" compares
+  months, and `{"lte": "2024"}` includes all of 2024.
 - **Globs**: `*` and `?` do not cross `/`, `**` does, `[a-z]` and `[!a-z]` are one character; a
   pattern without `/` is matched against the file's name in any folder.
-- **Texts with a phrase**: `$text` holds where the words occur side by side in a chunk's text, or
-  in its document's title, in any of their forms, as keyword search knows them
+- **Phrases**: `$text` is true if the words occur side by side in a chunk's text or in its
+  document's title, in any form that the analyzer reduces to the same terms
   (`retriever.text.analyzer`).
 
 This module knows nothing of databases.
@@ -50,10 +50,10 @@ OPERATORS: tuple[Operator, ...] = get_args(Operator)
 FIELDS = ("path", "source", "format", "page", "title", "author", "date", "document_id", "chunk_id")
 METADATA = "metadata."
 TEXT = "$text"
-"""What a chunk is found by, among its fields; a document as such has none."""
+"""The field of a chunk's title and text; a document has none."""
 
 LANGUAGE = "$language"
-"""In which its words are to be taken."""
+"""The field of a chunk's language, in which its text is analysed."""
 
 EMPTY_IS_MISSING = frozenset({"title", "author", "date"})
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
@@ -69,7 +69,7 @@ _MAX_PHRASE = 100
 
 
 class Filter(ABC):
-    """A condition on a document's or a chunk's fields. Join filters with `&`, `|` and `~`.
+    """A condition on the fields of a document or chunk. Filters are combined by `&`, `|` and `~`.
 
     >>> (equals("format", "pdf") & ~glob("drafts/**")).matches({"format": "pdf", "path": "a.pdf"})
     True
@@ -79,9 +79,9 @@ class Filter(ABC):
 
     @abstractmethod
     def matches(self, fields: Mapping[str, Any]) -> bool:
-        """Whether a record with these fields is meant.
+        """Whether a record with these fields matches.
 
-        A metadata value is looked for as `fields["metadata.<key>"]` and in `fields["metadata"]`.
+        A metadata value is read from `fields["metadata.<key>"]` or from `fields["metadata"]`.
         """
 
     @abstractmethod
@@ -121,7 +121,7 @@ class Comparison(Filter):
         object.__setattr__(self, "field", canonical_field(self.field))
         if self.op not in OPERATORS:
             raise UsageError(
-                f"the filter on {self.field!r} uses {self.op!r}, which is no operator; "
+                f"the filter on {self.field!r} uses {self.op!r}, which is not an operator; "
                 f"there are {', '.join(OPERATORS)}"
             )
         object.__setattr__(self, "value", _checked(self.field, self.op, self.value))
@@ -168,7 +168,7 @@ class Comparison(Filter):
 
 @dataclass(frozen=True, slots=True)
 class And(Filter):
-    """All of `parts`; of none, everything."""
+    """The conjunction of `parts`; without parts it matches everything."""
 
     parts: tuple[Filter, ...]
 
@@ -183,7 +183,7 @@ class And(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Or(Filter):
-    """Any of `parts`; of none, nothing."""
+    """The disjunction of `parts`; without parts it matches nothing."""
 
     parts: tuple[Filter, ...]
 
@@ -192,13 +192,13 @@ class Or(Filter):
         return any(part.matches(fields) for part in self.parts)
 
     def to_json(self) -> dict[str, Any]:
-        """See `Filter.to_json`; there is no empty $or, so nothing is what is not everything."""
+        """See `Filter.to_json`. An empty $or is not valid, so "nothing" is written as $not {}."""
         return {"$or": [part.to_json() for part in self.parts]} if self.parts else {"$not": {}}
 
 
 @dataclass(frozen=True, slots=True)
 class Not(Filter):
-    """Everything that `part` does not match, records without the field included."""
+    """The negation of `part`, which also matches records without the field."""
 
     part: Filter
 
@@ -213,9 +213,9 @@ class Not(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Words(Filter):
-    """Chunks in which `phrase` occurs, in any form of its words; a document as such has no text.
+    """Chunks that contain `phrase`, in any form of its words; it matches no document as such.
 
-    Raises UsageError for a phrase of stop words alone, of no words, or of more than 100.
+    Raises UsageError for a phrase of stop words alone, without words, or of more than 100 words.
     """
 
     phrase: str
@@ -231,11 +231,11 @@ class Words(Filter):
 
     @property
     def forms(self) -> list[tuple[str, ...]]:
-        """The runs of terms of which one must occur; see `retriever.text.analyzer.phrase_forms`."""
+        """The sequences of terms of which one must occur: see `phrase_forms` of the analyzer."""
         return phrase_forms(self.phrase, LANGUAGES)
 
     def matches(self, fields: Mapping[str, Any]) -> bool:
-        """See `Filter.matches`; looked at are `fields["$text"]` and `fields["$language"]`."""
+        """See `Filter.matches`; it reads `fields["$text"]` and `fields["$language"]`."""
         terms = index_terms(fields.get(TEXT, ""), fields.get(LANGUAGE, ""))
         return any(_contains(terms, form) for form in self.forms)
 
@@ -260,7 +260,7 @@ def one_of(field: str, values: Sequence[Scalar]) -> Filter:
 
 
 def between(field: str, low: Scalar | None = None, high: Scalar | None = None) -> Filter:
-    """Records with low ≤ `field` ≤ high; None leaves a side open.
+    """Records with low ≤ `field` ≤ high; None means no bound.
 
     >>> between("date", "2023", "2024").matches({"date": "2024-12-31"})
     True
@@ -279,13 +279,13 @@ def glob(pattern: str, field: str = "path") -> Filter:
 
 
 def document_fields(row: DocumentRow) -> dict[str, Any]:
-    """What a filter sees of a document; it has no page and no chunk."""
+    """The fields of a document for `Filter.matches`, without page and chunk id."""
     names = ("path", "source", "format", "title", "author", "date", "metadata")
     return {**{name: getattr(row, name) for name in names}, "document_id": row.id}
 
 
 def chunk_fields(row: DocumentRow, chunk: Chunk) -> dict[str, Any]:
-    """What a filter sees of a chunk: its document's fields, its page, its id, and its text."""
+    """The fields of a chunk for `Filter.matches`: its document's, page, id, language and text."""
     own = {"page": chunk.page, "chunk_id": chunk.id, LANGUAGE: chunk.language}
     return {**document_fields(row), **own, TEXT: f"{chunk.title}\n{chunk.text}"}
 
@@ -304,7 +304,7 @@ def canonical_field(name: str) -> str:
 
 
 def kind_of(value: object) -> Kind | None:
-    """The type that comparisons look at; None for what cannot be compared (None, NaN, a list)."""
+    """The type of a value in comparisons; None for values without one (None, NaN, a list)."""
     if isinstance(value, bool):
         return "truth"
     if isinstance(value, int | float):
@@ -313,7 +313,7 @@ def kind_of(value: object) -> Kind | None:
 
 
 def comparable(value: Scalar) -> Scalar:
-    """The value as every backend can compare it: integers beyond 64 bits become floats.
+    """The value as all backends can compare it: integers beyond 64 bits become floats.
 
     >>> comparable(3), comparable(2**70), comparable(-(10**400))
     (3, 1.1805916207174113e+21, -inf)
@@ -337,7 +337,7 @@ def _lookup(fields: Mapping[str, Any], field: str) -> Scalar | None:
 
 
 def _checked(field: str, op: Operator, value: object) -> Value:
-    """`value` as the operator takes it, or a UsageError that says what it takes."""
+    """`value` in the form that the operator takes, or a UsageError."""
     if op in ("in", "nin"):
         if isinstance(value, str) or not isinstance(value, Sequence | set | frozenset):
             raise UsageError(f"the filter on {field!r}: {op} needs a list of values")
@@ -391,7 +391,7 @@ def _parse_logic(name: str, value: object, depth: int) -> Filter:
     if name == TEXT:
         return Words(cast(str, value))
     if name not in ("$and", "$or"):
-        raise UsageError(f"{name!r} joins no filters; there are $and, $or, $not and {TEXT}")
+        raise UsageError(f"{name!r} does not combine filters; use $and, $or, $not or {TEXT}")
     if not isinstance(value, list | tuple) or not value:
         raise UsageError(f"{name} needs a list with at least one filter")
     parts = tuple(_parse(part, depth) for part in value)
@@ -400,7 +400,7 @@ def _parse_logic(name: str, value: object, depth: int) -> Filter:
 
 def _parse_operators(field: str, operators: Mapping[Any, Any], depth: int) -> Filter:
     if not operators:
-        raise UsageError(f"the filter on {field!r} says nothing; use one of {', '.join(OPERATORS)}")
+        raise UsageError(f"the filter on {field!r} is empty; use one of {', '.join(OPERATORS)}")
     if depth > _DEEPEST:
         raise UsageError(f"the filter is nested deeper than {_DEEPEST} levels; write it flatter")
     parts: list[Filter] = []

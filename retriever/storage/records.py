@@ -1,4 +1,4 @@
-"""What a catalog hands out and takes in beside documents, pages and chunks."""
+"""Value types of storage beside documents, pages and chunks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from retriever.types import FileStatus, PageState, Span
 
 WeightedTerms = tuple[tuple[str, float], ...]
-"""Terms of the index, each with the weight of its BM25 score."""
+"""Terms of the index, each with the boost of its BM25 score."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadFile:
-    """A file that gave no document this time: it failed, or was left out; `reason` says why.
+    """A file that gave no document in the last run: it failed or was skipped, for `reason`.
 
-    What was indexed of it before may still be there. `size` and `mtime_ns` tell whether it has
-    changed since, `settings` whether it would be read in another way now.
+    An earlier version of it may still be indexed. `size` and `mtime_ns` show whether the file has
+    changed since, `settings` whether it would now be read differently.
     """
 
     root: str
@@ -28,8 +28,8 @@ class UnreadFile:
 
 
 @dataclass(frozen=True, slots=True)
-class PageAccount:
-    """What became of one page: its state with the reason, and how many chunks it has."""
+class PageStatus:
+    """One page's state with the reason, and its number of chunks."""
 
     number: int | None
     label: str
@@ -44,11 +44,11 @@ class PageAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """One chunk on its way in: where it stands in its document, and its vector's key.
+class NewChunk:
+    """A chunk to be written: its place in the document, and the key of its vector.
 
-    `page` indexes the document's pages (0-based position, not the page's number); `vector` is the
-    key under which `save_vectors` stored the raw vector of the exact model input.
+    `page` is the 0-based position among the document's pages, not the page's number. `vector` is
+    the key under which `save_vectors` stored the raw vector of the exact model input.
     """
 
     page: int
@@ -58,11 +58,11 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class KeywordWord:
-    """What a word of a query brings to one passage's BM25 score.
+    """The contribution of one word of a query to one passage's BM25 score.
 
-    `terms` are what it was found by, which occur in `documents` passages and `times` times in this
-    one, those in its title counted twice; `idf` is its weight. A word in most passages is left
-    aside: its `score` is 0.
+    `terms` are the terms searched for; they occur in `documents` passages, and `times` times in
+    this one (occurrences in the title count twice). `idf` is the inverse document frequency. A
+    word that occurs in most passages is ignored: its `score` is 0.
     """
 
     word: str
@@ -77,11 +77,11 @@ class KeywordWord:
 class KeywordScore:
     """A passage's BM25 score word by word: `score` is the sum of the words' scores.
 
-    For a word found by one term alone that is idf · times · 2.2 / (times + 0.3 + 0.9 · length /
-    average), where `length` counts the passage's terms (see `terms.passage_terms`) and `average` is
-    that of all `passages`.
-    `added` are the words of an expansion that the passage has, best first; their scores are times
-    their weights, and not in the sum.
+    The score of a word with one term is idf · times · 2.2 / (times + 0.3 + 0.9 · length /
+    average), where `length` is the passage's number of terms (see
+    `retriever.text.analyzer.passage_terms`) and `average` is the mean over all `passages`.
+    `added` are the words of an expansion that the passage contains, best first. Their scores
+    include their weights, and are not part of the sum.
     """
 
     words: tuple[KeywordWord, ...]
@@ -98,30 +98,33 @@ class KeywordScore:
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """What joins a query in keyword search: terms of the index, each with the weight of its BM25.
+    """A query expansion (RM3): `terms` of the index with boosts, added to the query's terms.
 
-    `own` is the weight of the query's own BM25 score.
+    `query_weight` is the boost of the original query's BM25 score.
     """
 
-    own: float
+    query_weight: float
     terms: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TermQuery:
-    """A keyword query as a search engine gets it: analysed terms with weights, nothing else.
+    """An analysed keyword query: boosted terms, as a search engine takes them.
 
-    A passage's score is the sum over `words` of the best of each word's alternatives; an
-    alternative scores the weighted sum of its terms' BM25 scores. (Lucene: a BooleanQuery of
+    A passage's score is the sum over `words` of the maximum over each word's alternatives. An
+    alternative's score is the boosted sum of its terms' BM25 scores. (Lucene: a BooleanQuery of
     DisjunctionMaxQueries of boosted terms.)
     """
 
     words: tuple[tuple[WeightedTerms, ...], ...] = ()
 
     def expanded(self, expansion: Expansion) -> TermQuery:
-        """The query times `expansion.own`, plus the terms of the expansion."""
+        """The query boosted by `expansion.query_weight`, plus the expansion's terms."""
         own = tuple(
-            tuple(tuple((term, expansion.own * weight) for term, weight in terms) for terms in word)
+            tuple(
+                tuple((term, expansion.query_weight * weight) for term, weight in terms)
+                for terms in word
+            )
             for word in self.words
         )
         return TermQuery(own + tuple((((term, weight),),) for term, weight in expansion.terms))
@@ -131,8 +134,8 @@ __all__ = [
     "Expansion",
     "KeywordScore",
     "KeywordWord",
-    "PageAccount",
-    "Piece",
+    "NewChunk",
+    "PageStatus",
     "TermQuery",
     "UnreadFile",
 ]

@@ -1,1 +1,1 @@
-"""What text is made of: languages, words, structure and passages. Imports only values."""
+"""Languages, the analyzer (text to terms), document structure and chunking."""

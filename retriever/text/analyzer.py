@@ -1,27 +1,26 @@
-"""The one analyser: what counts as a word in keyword search, in highlighting and in queries.
+"""The analyzer: text → terms, for documents, queries and highlighting.
 
-A *term* is what two words share when they match: case, accents, endings, soft hyphens and
-full-width forms make no difference. Documents and queries go through the same code, so they agree:
+Two words match if they have the same *term*. Case, accents, endings, soft hyphens and full-width
+forms make no difference. Documents and queries go through the same code:
 
-- **Languages**: a passage is analysed in its own (`retriever.text.languages`), and what has one's
-  endings taken off carries its mark: "Häuser" is `hausøde` in a German passage. What is in English,
-  in no language that is known, or no word of letters, has none. A query is looked for in all
-  languages the index has; one word's terms count as one word.
-
+- **Languages**: a passage is analysed in its own language (`retriever.text.languages`). A stemmed
+  term ends with a mark of the language: "Häuser" is `hausøde` in a German passage. English terms,
+  terms of unknown languages, and terms that are not letters alone have no mark. A query is analysed
+  in all languages of the index; the terms of one word count as one word.
 - **Words** are runs of letters and digits. `don't` is `dont`; `John's` is `john`; `C++` and `C#`
   are `cplusplus` and `csharp`; `1,000` is `1000`.
-- **Codes** (`AC-2(1)`, `SP 800-63B`, `3.14`, `foo_bar`, `user@example.org`, `e-mail`) are found by
-  their pieces and, more precisely, by their joined form: `AC-2` is `ac`, `2` and `ac2`, as `AC2`
-  is; an `x` stands between two digits, so that `AC-2(1)` is not `AC-21`.
-- **Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese** put no spaces between words (or, in
-  Korean, glue endings to them): their runs become overlapping pairs of characters. Documents also
-  give the single characters, so that a query of one character finds them.
+- **Codes** (`AC-2(1)`, `SP 800-63B`, `3.14`, `foo_bar`, `user@example.org`, `e-mail`) give a term
+  for each piece and one for the joined form, which is more precise: `AC-2` is `ac`, `2` and `ac2`,
+  and `AC2` is `ac2`. An `x` separates two digits, so that `AC-2(1)` differs from `AC-21`.
+- **Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese** put no spaces between words (Korean
+  glues endings to them). A run of their characters becomes overlapping bigrams. Documents also
+  give the single characters, for queries of one character.
 
-Every term consists of the letters and digits of `_SAFE` or of `ø` and hexadecimal digits (other
-scripts, encoded: SQLite's `unicode61` tokenizer would break them at combining marks). So a term
-has no white space, quote or NUL in it, and FTS5 with `unicode61` keeps it as exactly one token.
+A term consists of the letters and digits of `_SAFE`, or of `ø` and hexadecimal digits. The latter
+encode other scripts, which SQLite's `unicode61` tokenizer would break at combining marks. A term
+therefore has no white space, quote or NUL, and FTS5 with `unicode61` keeps it as one token.
 
-The module does not know about scores or databases.
+The module knows nothing of scores and databases.
 """
 
 from __future__ import annotations
@@ -37,27 +36,34 @@ from typing import Any, Literal, NamedTuple
 
 import snowballstemmer
 
-from retriever.text.languages import LANGUAGES, STEMMERS, language_of, stop_words, with_accents
+from retriever.text.languages import (
+    LANGUAGES,
+    STEMMERS,
+    detect_language,
+    restore_accents,
+    stop_words,
+)
+from retriever.text.unsegmented import HANGUL, UNSEGMENTED_LETTERS
 
 VERSION = 3
-"""Grows when the same text gets other terms: an index made with others is analysed again."""
+"""Version of the terms. An index with terms of another version is analysed again."""
 
 MARK = "ø"
-"""Stands before the language at a term's end; no folded word has it."""
+"""Precedes the language at the end of a stemmed term. No folded word contains it."""
 
 BOUNDARY = MARK
-"""Stands in a passage's terms where no phrase runs on; it is no word's term."""
+"""A token in a passage's terms that no phrase crosses. It is not the term of any word."""
 
 Kind = Literal["word", "stop", "ask", "part", "single"]
 
 
 class Word(NamedTuple):
-    """A word of a text: `text[start:end]`, and the term it is found by.
+    """A word of a text, `text[start:end]`, with its term.
 
-    `kind`: "word"; "stop", which is not indexed ("the"); "ask", which is no use in a query ("who");
-    "part", a small piece of a code that is also there joined (the 2 of AC-2: a document is found
-    by it, but it is no use in a query); "single", one character of a longer run of Chinese,
-    Japanese, Korean, Thai, …
+    `kind`: "word"; "stop", a stop word, which is not indexed ("the"); "ask", which is indexed but
+    left out of queries ("who"); "part", a short piece of a code whose joined form is also a term
+    (the 2 of AC-2): indexed, but left out of queries; "single", one character of a longer run of
+    Chinese, Japanese, Korean, Thai, …
     """
 
     term: str
@@ -67,7 +73,7 @@ class Word(NamedTuple):
 
 
 class QueryWord(NamedTuple):
-    """A word to look for: as it was typed, and its terms in the languages, English first."""
+    """A word of a query: as typed, and its terms in each language, English first."""
 
     typed: str
     terms: tuple[str, ...]
@@ -76,24 +82,11 @@ class QueryWord(NamedTuple):
 _MAX_FORMS = 27  # of a phrase with codes: three of them, each in three ways
 _LONGEST = 64  # characters of a word that count: a line of base64 is not a term
 
-# Scripts whose words are not (or not only) separated by spaces, without their combining marks.
-_HANGUL = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb\uffa0-\uffdc"
-_SOLID = (
-    "\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46"  # Thai
-    "\u0e81-\u0eb0\u0eb2\u0eb3\u0ebd\u0ec0-\u0ec6\u0edc-\u0edf"  # Lao
-    "\u1000-\u102a\u103f\u1050-\u1055\u105a-\u105d\u1061\u1065\u1066\u106e-\u1070\u1075-\u1081"
-    "\u108e\uaa60-\uaa7a"  # Burmese
-    "\u1780-\u17b3\u17d7\u17dc"  # Khmer
-    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u303b\u303c\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufad9"
-    "\U00020000-\U0003ffff"  # Han
-    "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-    "\U0001b000-\U0001b16f"  # kana
-    "\u3105-\u312f\u31a0-\u31bf"  # Bopomofo
-)
+_UNSEGMENTED = f"{HANGUL}{UNSEGMENTED_LETTERS}"
 _IGNORED = "\u00ad\u200b-\u200d\u2060\ufeff"  # soft hyphen, zero-width characters
 _APOSTROPHES = "'\u2019\u02bc"
 
-# What may stand in a term as it is: after folding, and known to every version of `unicode61`.
+# Characters that a term may contain unencoded: folded, and known to every version of `unicode61`.
 _SAFE = re.compile(
     "[0-9a-zα-ωа-џא-ת\u0620-\u063f\u0641-\u064a\u3005\u3041-\u3096\u30a1-\u30fa\u30fc"
     "\u3400-\u4db5\u4e00-\u9fcb\uac00-\ud7a3]+"
@@ -104,7 +97,7 @@ _CODE = re.compile(r"[\d_@]|\b[^\W\d_]\b")
 _PART = re.compile(r"[^\W\d_]|\d{1,2}")
 _NOT_STOPPED = frozenset({"IT"})  # information technology, not the pronoun
 _CODES = {"++": "plusplus", "#": "sharp"}
-# Letters that Unicode does not decompose, although a reader takes them for accented ones.
+# Letters that Unicode does not decompose, although readers see them as accented.
 _LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ŧ": "t", "æ": "ae", "œ": "oe"}
     | {"þ": "th", "\u0640": "", "\u02bc": "", "\u2044": "x"}
@@ -119,10 +112,10 @@ _stemming = threading.Lock()  # a snowball stemmer keeps its state between calls
 
 
 def words(text: str, language: str = "") -> Iterator[Word]:
-    """Every word of `text` with its exact span, in order of their starts.
+    """The words of `text` with their exact spans, ordered by start.
 
-    A code comes joined, then in pieces; a run of Chinese (…) in pairs of characters. `language` is
-    one of `retriever.text.languages`, all others count as English.
+    A code gives its joined form, then its pieces; a run of Chinese (…) gives bigrams. `language` is
+    one of `retriever.text.languages`; any other value means English.
 
     >>> [(word.term, word.start, word.end) for word in words("Running GPU加速")]
     [('run', 0, 7), ('gpu', 8, 11), ('加速', 11, 13)]
@@ -133,7 +126,7 @@ def words(text: str, language: str = "") -> Iterator[Word]:
 
 
 def count_words(text: str, most: int) -> int:
-    """The words of a text (pairs of characters where none are spaced), counted up to `most`.
+    """The number of words of a text (bigrams in unsegmented scripts), counted up to `most`.
 
     >>> count_words("The cat sat", 9), count_words("The cat sat", 2)
     (3, 2)
@@ -142,7 +135,7 @@ def count_words(text: str, most: int) -> int:
 
 
 def index_terms(text: str, language: str = "") -> list[str]:
-    """The terms a text is found by, in order and with repetitions; stop words are left out.
+    """The terms of a text, in order and with repetitions, without stop words.
 
     >>> index_terms("The cats and the cat"), index_terms("die Häuser der EU", "de")
     (['cat', 'cat'], ['hausøde', 'eu'])
@@ -151,11 +144,11 @@ def index_terms(text: str, language: str = "") -> list[str]:
 
 
 def passage_terms(title: str, text: str, language: str = "") -> list[str]:
-    """The terms a passage is found by: its title's and its own, then its title's once more.
+    """The terms of a passage: those of its title and text, then those of its title again.
 
-    A title says in few words what its document is about, so its words count twice, as a field of
-    more weight in BM25F (Robertson et al., "Simple BM25 Extension to Multiple Weighted Fields",
-    CIKM 2004): added up before the score, not after it.
+    A title says in few words what its document is about, so its terms count twice. As in BM25F
+    (Robertson et al., "Simple BM25 Extension to Multiple Weighted Fields", CIKM 2004), term
+    frequencies are added up, not scores.
 
     >>> passage_terms("Cats", "They sleep"), passage_terms("", "They sleep")
     (['cat', 'sleep', 'ø', 'cat'], ['sleep'])
@@ -166,11 +159,11 @@ def passage_terms(title: str, text: str, language: str = "") -> list[str]:
 
 
 def query_words(text: str, languages: Sequence[str] = ()) -> list[QueryWord]:
-    """The words to look for in passages of English and of `languages`, each once, in order.
+    """The distinct words to search for in passages of English and of `languages`, in order.
 
-    Words that only ask or point are left out, by the language that most of the query's words of
-    that kind belong to: "die" is one in a German query. Where nothing else is there, they (and
-    small pieces of codes) are all there is; there is no word only if there is no letter or digit.
+    Function words are left out. The language that has most of the query's function words decides
+    what counts as one: "die" does in a German query. A query of nothing but function words (and
+    short pieces of codes) keeps them; only a query without letters and digits has no words.
 
     >>> query_words("Welche Häuser?", ["de"])
     [QueryWord(typed='Häuser', terms=('hauser', 'hausøde'))]
@@ -195,7 +188,7 @@ def query_words(text: str, languages: Sequence[str] = ()) -> list[QueryWord]:
 
 
 def query_terms(text: str) -> list[str]:
-    """The terms to look for in English, or where no language is known; see `query_words`.
+    """The English terms of `query_words`.
 
     >>> query_terms("Who are the cats?"), query_terms("to be or not"), query_terms("?!")
     (['cat'], ['to', 'be', 'or', 'not'], [])
@@ -204,7 +197,7 @@ def query_terms(text: str) -> list[str]:
 
 
 def language_mark(term: str) -> str:
-    """The language whose endings were taken off the term, "" for English, or none.
+    """The language of a stemmed term, "" for English and for none.
 
     >>> language_mark("hausøde"), language_mark("house"), language_mark("ø00939")
     ('de', '', '')
@@ -214,11 +207,11 @@ def language_mark(term: str) -> str:
 
 
 def phrase_forms(phrase: str, languages: Sequence[str] = ()) -> list[tuple[str, ...]]:
-    """The runs of terms of which one stands in `index_terms` of a text that has this phrase.
+    """The sequences of terms of which `index_terms` of a text with this phrase contains one.
 
-    One run and language for ordinary words. A code may be written joined or in pieces: AC-2 is
-    found in "AC-2", "AC2" and "AC 2". Stop words are no terms: "terms of use" is also found in
-    "term use", and where nothing but English ones is there, there is no run to look for.
+    Ordinary words give one sequence per language. A code may be written joined or in pieces: AC-2
+    is found in "AC-2", "AC2" and "AC 2". Stop words have no terms: "terms of use" is also found in
+    "term use". A phrase of English stop words alone has no sequence.
 
     >>> phrase_forms("the cats"), phrase_forms("the"), phrase_forms("the cats", ["de"])
     ([('cat',)], [], [('cat',), ('theøde', 'catøde')])
@@ -231,9 +224,9 @@ def phrase_forms(phrase: str, languages: Sequence[str] = ()) -> list[tuple[str, 
 
 
 def _forms(phrase: str, language: str) -> Iterator[tuple[str, ...]]:
-    """The runs of one language."""
+    """The sequences of one language."""
     found = list(_scan(phrase, language))
-    parts: list[list[list[Word]]] = []  # of the phrase, in order; of each all ways to write it
+    parts: list[list[list[Word]]] = []  # the phrase's words in order; for each, all its spellings
     at = 0
     while at < len(found):
         joined = at
@@ -255,24 +248,23 @@ def _forms(phrase: str, language: str) -> Iterator[tuple[str, ...]]:
 
 
 def _is_joined(word: Word, following: Word) -> bool:
-    """Whether the word is a code's joined form: its pieces, or a shorter form, come next."""
+    """Whether the word is the joined form of a code, followed by its pieces or a shorter form."""
     return word.start == following.start and word.end > following.end
 
 
 def matching_words(
     text: str, query: str, terms: Iterable[str] = (), language: str | None = None
 ) -> list[Word]:
-    """The words of `text` that the query looks for, for highlighting: in order, not overlapping.
+    """The words of `text` that match the query, for highlighting: in order, without overlaps.
 
-    Pairs of characters that overlap are merged, and a code wins over its pieces. `terms` are
-    looked for besides (see `Snapshot.matched_terms`). Without a `language` it is the text's, or the
-    query's where the text does not tell.
+    Overlapping bigrams are merged, and a code includes its pieces. `terms` match in addition (see
+    `Snapshot.matched_terms`). `language` defaults to that of the text, or else that of the query.
 
     >>> [word.term for word in matching_words("All cats run.", "a running cat")]
     ['cat', 'run']
     """
     if language is None:
-        language = language_of(text) or language_of(query)
+        language = detect_language(text) or detect_language(query)
     wanted = set(terms)
     wanted.update(chain.from_iterable(word.terms for word in query_words(query, [language])))
     merged: list[Word] = []
@@ -287,7 +279,7 @@ def matching_words(
 
 
 def _scan(text: str, language: str) -> Iterator[Word]:
-    """All words, single characters included."""
+    """All words, including single characters of unsegmented scripts."""
     language = language if language in LANGUAGES else ""
     for match in _pattern().finditer(text):
         start, end = match.span()
@@ -297,7 +289,7 @@ def _scan(text: str, language: str) -> Iterator[Word]:
                 yield Word(term, start, end, kind)
         elif match.lastgroup == "chain":
             yield from _chain(match, language)
-        elif match.lastgroup == "solid":
+        elif match.lastgroup == "unsegmented":
             yield from _pairs(match)
         else:
             yield Word(_code(match.group()), start, end)
@@ -305,25 +297,25 @@ def _scan(text: str, language: str) -> Iterator[Word]:
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    """A C++, a run without spaces ("solid"), or a word, perhaps with more joined to it ("chain").
+    """A C++, a run of an unsegmented script, or a word, perhaps with more joined to it ("chain").
 
-    Everything is possessive: the scan is linear, whatever the text.
+    All quantifiers are possessive, so that the scan takes linear time for any text.
     """
-    run = f"[{_HANGUL}{_SOLID}][{_HANGUL}{_SOLID}{_marks()}{_IGNORED}]*+"
-    # A line of Chinese breaks anywhere, also inside a word; a line of Korean between words.
-    broken = rf"(?:(?<![{_HANGUL}])\r?\n(?=[{_SOLID}]){run})*+"
+    run = f"[{_UNSEGMENTED}][{_UNSEGMENTED}{_marks()}{_IGNORED}]*+"
+    # Chinese lines break anywhere, even inside a word; Korean lines break between words.
+    broken = rf"(?:(?<![{HANGUL}])\r?\n(?=[{UNSEGMENTED_LETTERS}]){run})*+"
     joiner = r"(?:[-\u2010-\u2013\u2212.@/]|_++)"
     inner = r"(?:\((?:[0-9]{1,3}|[A-Za-z])\))"
     return re.compile(
-        rf"(?P<code>[A-Za-z](?:\+\+(?![+#])|\#(?![\w#])))|(?P<solid>{run}{broken})"
+        rf"(?P<code>[A-Za-z](?:\+\+(?![+#])|\#(?![\w#])))|(?P<unsegmented>{run}{broken})"
         rf"|{_piece()}(?P<chain>(?:{joiner}{_piece()})++{inner}*+|(?<=[0-9]){inner}++)?+"
     )
 
 
 @cache
 def _piece() -> str:
-    """One word as a pattern: a number with thousands, or letters, digits and their marks."""
-    letter = rf"[^\W_{_HANGUL}{_SOLID}]"
+    """The pattern of one word: a number with thousands separators, or letters, digits and marks."""
+    letter = rf"[^\W_{_UNSEGMENTED}]"
     mark = rf"(?:\u00ad\r?\n(?={letter})|[{_marks()}{_IGNORED}])"
     suffix = f"(?:[{_APOSTROPHES}](?:[sStTdDmM]|[rRvV][eE]|[lL][lL])(?!{letter}))?+"
     number = f"[0-9]{{1,3}}(?:,[0-9]{{3}})++(?!{letter})"
@@ -337,10 +329,10 @@ def _pieces() -> re.Pattern[str]:
 
 @cache
 def _clusters() -> re.Pattern[str]:
-    """What a reader takes for one character: a base with all that is written on it."""
+    """The pattern of one grapheme cluster of these scripts: a base with its marks."""
     extending = f"[{_marks()}{_IGNORED}\uff9e\uff9f\u0e33\u0eb3]|(?<=\u0e4d)\u0e32"
     jamo = "[\u1100-\u115f]++[\u1160-\u11a7]*+[\u11a8-\u11ff]*+"
-    return re.compile(f"(?:{jamo}|[{_HANGUL}{_SOLID}])(?:{extending})*+")
+    return re.compile(f"(?:{jamo}|[{_UNSEGMENTED}])(?:{extending})*+")
 
 
 @cache
@@ -359,7 +351,7 @@ def _is_mark(character: str) -> bool:
 
 
 def _chain(match: re.Match[str], language: str) -> Iterator[Word]:
-    """A chain's joined forms, if it is a code, then its pieces."""
+    """The joined forms of a chain, if it is a code, then its pieces."""
     text, (start, end) = match.string, match.span()
     spans = [piece.span() for piece in _pieces().finditer(text, start, end)]
     joined = list(_joined(text, spans, (start, end), language))
@@ -375,9 +367,9 @@ def _chain(match: re.Match[str], language: str) -> Iterator[Word]:
 def _joined(
     text: str, spans: list[tuple[int, int]], whole: tuple[int, int], language: str
 ) -> Iterator[Word]:
-    """The forms of a code in one word, longest first: AC-2(1) → ac2x1, ac2; nothing for zero-trust.
+    """The joined forms of a code, longest first: AC-2(1) → ac2x1, ac2; none for zero-trust.
 
-    A chain is a code if a digit, a letter alone, or an `_` or `@` is in it.
+    A chain is a code if it contains a digit, a single letter, `_` or `@`.
     """
     start, end = whole
     inner = text.find("(", start, end)
@@ -398,7 +390,7 @@ def _joined(
 
 
 def _pairs(match: re.Match[str]) -> Iterator[Word]:
-    """A run without spaces: each character, and each with the next; a lone one is a word."""
+    """The characters and bigrams of an unsegmented run; a run of one character is a word."""
     text = match.string
     spans = [found.span() for found in _clusters().finditer(text, *match.span())]
     alone: Kind = "word" if len(spans) == 1 else "single"
@@ -413,7 +405,7 @@ def _pairs(match: re.Match[str]) -> Iterator[Word]:
 
 @lru_cache(maxsize=1 << 17)
 def _term(raw: str, language: str) -> tuple[str, Kind]:
-    """The term of one word, "" where nothing of it remains, and what kind of word it is."""
+    """The term of one word, "" if nothing remains of it, and its kind."""
     plain = fold_accents(raw)
     kind = _kind(raw, plain, language)
     if len(plain) > 2:
@@ -422,7 +414,7 @@ def _term(raw: str, language: str) -> tuple[str, Kind]:
         if language not in ("", "ru"):
             written = _cased(raw)
             if _LATIN.fullmatch(written):
-                stem = _stem(with_accents(written, language), language)
+                stem = _stem(restore_accents(written, language), language)
                 return f"{_plain(stem)}{MARK}{language}", kind
         if plain.isascii() and plain.isalpha():
             return _stem(plain, "en"), kind
@@ -455,12 +447,12 @@ def _stem(word: str, language: str) -> str:
 
 @lru_cache(maxsize=1 << 17)
 def _gram(raw: str) -> str:
-    """The term of one or two characters of a run without spaces; accents are part of them."""
+    """The term of one or two characters of an unsegmented run; their marks are kept."""
     return _safe(_letters(unicodedata.normalize("NFKC", raw)))
 
 
 def fold_accents(raw: str) -> str:
-    """Letters and digits alone, without case, accents, contraction and presentation form.
+    """The letters and digits, without case, accents, contractions and presentation forms.
 
     >>> [fold_accents(word) for word in ("Ｃａｆé’s", "don't", "ΣΊΣΥΦΟΣ", "Straße", "١٢")]
     ['cafe', 'dont', 'σισυφοσ', 'strasse', '12']
@@ -470,9 +462,9 @@ def fold_accents(raw: str) -> str:
 
 
 def _cased(raw: str) -> str:
-    """Without case, presentation form and contraction, but with accents."""
-    fold_accents = unicodedata.normalize("NFKC", raw).casefold()
-    return _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", fold_accents)
+    """The word without case, presentation forms and contractions, but with accents."""
+    folded = unicodedata.normalize("NFKC", raw).casefold()
+    return _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", folded)
 
 
 def _plain(text: str) -> str:
@@ -480,7 +472,7 @@ def _plain(text: str) -> str:
 
 
 def _letters(text: str) -> str:
-    """Letters, digits (of any script, as 0 to 9) and marks; the rest is left out."""
+    """The letters, digits (of any script, as 0 to 9) and marks of a text, and nothing else."""
     return "".join(
         str(unicodedata.decimal(character)) if character.isdecimal() else character
         for character in text
@@ -489,7 +481,7 @@ def _letters(text: str) -> str:
 
 
 def _without_accents(text: str) -> str:
-    """Latin, Greek, Hebrew and Arabic without their marks; elsewhere marks make the letter.
+    """The text without accents of Latin, Greek, Hebrew and Arabic; other scripts need their marks.
 
     >>> _without_accents("naïve ёлка й")
     'naive елка й'
@@ -512,7 +504,7 @@ def _is_accent(base: str, mark: str) -> bool:
 
 
 def _safe(plain: str) -> str:
-    """A term that `unicode61` leaves alone; other scripts than those of `_SAFE` are encoded.
+    """A term that `unicode61` keeps whole: characters outside `_SAFE` are encoded.
 
     >>> _safe("ключ"), _safe("हिन्दी")[:6]
     ('ключ', 'ø00939')
@@ -520,7 +512,7 @@ def _safe(plain: str) -> str:
     plain = plain[:_LONGEST]
     if not plain or _SAFE.fullmatch(plain):
         return plain
-    # No folded word has an ø in it, so an encoded one equals no other word.
+    # No folded word contains ø, so an encoded term differs from all others.
     return "ø" + "".join(f"{ord(character):05x}" for character in plain)
 
 

@@ -1,11 +1,11 @@
-"""A page of text becomes chunks: by its structure, within a budget of the model's own tokens.
+"""Chunking: divide a page by its structure, within a budget of the model's tokens.
 
-`structure` says where the text may be cut and how well; here the cuts are chosen, all of a page's
-at once, so that chunks are well filled, alike in size and end where a person would end them.
-A chunk that does not begin a section also repeats the last sentences before it.
+`retriever.text.structure` finds the boundaries and their strength. This module chooses the cuts,
+all of a page at once, so that chunks are well filled, alike in size, and end at strong boundaries.
+A chunk that does not begin a section repeats the last sentences of the chunk before (overlap).
 
-The module does not read files and does not know about embeddings; the tokenizer is handed in as
-a function from a text to the character span of each of its tokens.
+The module knows nothing of files and embeddings. The tokenizer is a function from a text to the
+character span of each of its tokens.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from retriever.text.structure import Break, Level, breaks, trim
 from retriever.types import Page, Span
 
 CHUNKS_VERSION = "2"
-"""Changes when the same text would be cut differently: documents are then cut again."""
+"""Version of the cuts. Documents chunked by another version are chunked again."""
 
 Tokenize = Callable[[str], Sequence[tuple[int, int]]]
 """A text → the span `(start, end)` of each of its tokens, in order, without special tokens."""
 
-# What it costs to cut at a boundary; leaving a chunk half empty costs 0.25.
+# The cost of a cut at each boundary; a half-empty chunk costs 0.25.
 _CUT_COST = {
     Level.KEPT: 100.0,
     Level.ANYWHERE: 3.0,
@@ -49,17 +49,17 @@ _GLUED = (
     0.3,
     0.2,
 )  # the cost of two large sections in one chunk, by depth
-# Units of together no more than this part of a chunk are not worth a choice.
+# By level: units that together have at most 1/n of a chunk's tokens are merged (others: 1/24).
 _JOINED = {Level.KEPT: 2, Level.ANYWHERE: 12, Level.WORD: 12, Level.CLAUSE: 12}
 _CLAUSE = re.compile(r"[,;:—–،؛]\s++|[，、；：]\s*+|[\r\n]++\s*+")
 _SPACES = re.compile(r"\s++")
 _EDGES = 32  # tokens
-_MAX_CLUSTER = 32  # characters: a letter with more marks than this is an attack
+_MAX_CLUSTER = 32  # characters; a letter with more marks than this is an attack
 
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """What is not cut: from `at` to the next unit's `at`. `first` and `past` index tokens."""
+    """A piece that is not cut: from `at` to the next unit's `at`. `first`, `past` index tokens."""
 
     at: int
     level: Level
@@ -69,31 +69,31 @@ class _Unit:
 
 
 class _Tokens:
-    """The tokens of a page; counts the tokens of any part of it."""
+    """The tokens of a page, to count those of any part of it."""
 
     def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
-        # Byte-level tokenizers give the same span several times; none goes backwards.
+        # Byte-level tokenizers repeat spans; accumulate makes starts and ends monotonic.
         self.starts = list(accumulate((start for start, _ in spans), max))
         self.ends = list(accumulate((end for _, end in spans), max))
 
     def first(self, position: int) -> int:
-        """The index of the first token that reaches beyond `position`."""
+        """The index of the first token that ends after `position`."""
         return bisect_right(self.ends, position)
 
     def past(self, position: int) -> int:
-        """How many tokens begin before `position`."""
+        """The number of tokens that begin before `position`."""
         return bisect_left(self.starts, position)
 
     def count(self, start: int, end: int) -> int:
-        """How many tokens have a part in `text[start:end]`."""
+        """The number of tokens that overlap `text[start:end]`."""
         return max(self.past(end) - self.first(start), 0)
 
 
 class _Page:
-    """A text on its way to chunks of at most `size` tokens, `overlap` of them repeated.
+    """The state of chunking one text into chunks of at most `size` tokens, `overlap` repeated.
 
-    `breaks` are all places where it may be cut; `units` those among which the cuts are chosen,
-    the last of them only an end.
+    `breaks` are all possible cuts; `units` are the merged ones that the cuts are chosen from, the
+    last of which only marks the end.
     """
 
     def __init__(self, text: str, size: int, overlap: int, tokenize: Tokenize) -> None:
@@ -110,8 +110,8 @@ class _Page:
 def chunk_page(text: str, settings: ChunkSettings, tokenize: Tokenize) -> list[Span]:
     r"""The chunks of one page: exact slices, in order, that together cover its text.
 
-    Every chunk, tokenised by itself, has at most `settings.size` tokens (unless one character
-    alone has more); it has no white space at its ends. A text of white space has no chunks.
+    A chunk, tokenised by itself, has at most `settings.size` tokens (unless a single character
+    has more) and no white space at its ends. A text of white space has no chunks.
 
     >>> def words(text):
     ...     return [match.span() for match in re.finditer(r"\S+", text)]
@@ -124,12 +124,12 @@ def chunk_page(text: str, settings: ChunkSettings, tokenize: Tokenize) -> list[S
     spans: list[Span] = []
     for begin, end, start in _with_overlap(page, _choose(page)):
         if spans and start <= spans[-1].start:
-            start = begin  # the chunk before was divided once more
+            start = begin  # the chunk before was divided again
         spans += _fitting(page, begin, end, start, tokenize)
     return spans
 
 
-def split(
+def chunk_document(
     pages: Sequence[Page], settings: ChunkSettings, tokenize: Tokenize
 ) -> list[tuple[int, Span]]:
     """The chunks of a document as (position of the page, span in its text), never across pages."""
@@ -142,7 +142,7 @@ def split(
 
 
 def _chunk_body(page: Page, settings: ChunkSettings, tokenize: Tokenize) -> list[Span]:
-    """The chunks of what a page says itself, running headers and footers left out."""
+    """The chunks of a page's body, without running headers and footers."""
     if page.body is None:
         return chunk_page(page.text, settings, tokenize)
     start = page.body.start
@@ -150,11 +150,11 @@ def _chunk_body(page: Page, settings: ChunkSettings, tokenize: Tokenize) -> list
     return [Span(start + span.start, start + span.end) for span in spans]
 
 
-# Units: small enough to choose between, large enough to be few
+# Units: small enough for good cuts, large enough to be few
 
 
 def _open_blocks(page: _Page, found: Sequence[Break]) -> Iterator[Break]:
-    """A code block that cannot stay whole is cut at its lines like other text."""
+    """The breaks, with the lines of a code block that exceeds a chunk as ordinary lines."""
     begin = 0
     while begin < len(found):
         end = begin + 1
@@ -169,7 +169,7 @@ def _open_blocks(page: _Page, found: Sequence[Break]) -> Iterator[Break]:
 
 
 def _refined(page: _Page, found: Sequence[Break]) -> Iterator[Break]:
-    """With places to cut inside what is long: a sentence's clauses, words, at last characters."""
+    """The breaks, with more inside long units: at clauses, else words, else characters."""
     for index, unit in enumerate(found):
         yield unit
         end = found[index + 1].at if index + 1 < len(found) else len(page.text)
@@ -179,7 +179,7 @@ def _refined(page: _Page, found: Sequence[Break]) -> Iterator[Break]:
 def _inside(
     page: _Page, start: int, end: int, ways: Sequence[tuple[re.Pattern[str], Level]]
 ) -> Iterator[Break]:
-    """The places to cut `text[start:end]` if it has more tokens than half a chunk."""
+    """The breaks inside `text[start:end]` if it has more tokens than half a chunk."""
     if page.tokens.count(start, end) <= page.size // 2:
         return
     if not ways:
@@ -195,7 +195,7 @@ def _inside(
 
 
 def _characters(page: _Page, start: int, end: int) -> Iterator[Break]:
-    """Every so many tokens, moved behind the marks that belong to the character before."""
+    """A break every `size // 8` tokens, moved past the marks of the character before."""
     last, step = start, max(page.size // 8, 1)
     for index in range(page.tokens.first(start) + step, page.tokens.past(end), step):
         at = _whole_character(page.text, page.tokens.starts[index], end)
@@ -205,7 +205,7 @@ def _characters(page: _Page, start: int, end: int) -> Iterator[Break]:
 
 
 def _whole_character(text: str, at: int, end: int) -> int:
-    """The first position from `at` on that does not tear a character from its marks."""
+    """The first position from `at` that does not separate a character from its marks."""
     for position in range(at, min(at + _MAX_CLUSTER, end)):
         joined = text[position - 1 : position] == "\u200d"
         if not joined and not _continues(text[position]):
@@ -214,7 +214,7 @@ def _whole_character(text: str, at: int, end: int) -> int:
 
 
 def _continues(character: str) -> bool:
-    """A combining mark, a joiner, an emoji's skin colour, the second half of a surrogate pair."""
+    """Whether it is a combining mark, joiner, emoji skin colour, or second half of a surrogate."""
     return (
         unicodedata.category(character)[0] == "M"
         or character == "\u200d"
@@ -224,11 +224,11 @@ def _continues(character: str) -> bool:
 
 
 def _coalesced(page: _Page) -> list[Break]:
-    """The breaks but those between tiny units, so that the choice takes linear time."""
+    """The breaks without those between tiny units, so that choosing cuts takes linear time."""
     kept: list[Break] = []
     for index, unit in enumerate(page.breaks):
         end = page.breaks[index + 1].at if index + 1 < len(page.breaks) else len(page.text)
-        # Before a KEPT unit there is no choice, so nothing is lost by joining it to its heading.
+        # There is no cut before a KEPT unit, so merging it with its heading loses nothing.
         parts = _JOINED.get(unit.level, 24)
         tiny = bool(kept) and page.tokens.count(kept[-1].at, end) <= page.size // parts
         if not tiny or unit.level == Level.HEADING:
@@ -240,15 +240,16 @@ def _coalesced(page: _Page) -> list[Break]:
 
 
 def _choose(page: _Page) -> list[int]:
-    """The cheapest division: the indices of the units that begin a chunk, then of the end.
+    """The cheapest division: the indices of the units that begin a chunk, then that of the end.
 
-    The cost of a division is the sum over its chunks of `_fill_cost`, of the cut before each and
-    of large sections glued together; `best[i]` is that of the units before `i`.
+    The cost of a division is the sum over its chunks of `_fill_cost`, the cost of the cut before,
+    and the cost of large sections joined. `best[i]` is the lowest cost of the units before `i`
+    (dynamic programming).
     """
     units, glued = page.units, _glue_costs(page)
     firsts = [unit.first for unit in units]
     cuts_before = [_CUT_COST[unit.level] for unit in units]
-    # A chunk inside a section will also hold what it repeats of the one before.
+    # A chunk inside a section needs room for its overlap with the chunk before.
     limits = [page.size if unit.level == Level.HEADING else page.target for unit in units]
     fills = [_fill_cost(count / page.target) for count in range(page.size + 1)]
     best = [0.0] + [float("inf")] * (len(units) - 1)
@@ -271,15 +272,15 @@ def _choose(page: _Page) -> list[int]:
 
 
 def _fill_cost(fill: float) -> float:
-    """How bad a chunk is that has `fill` of its target size: nothing at 1, much near 0."""
+    """The cost of a chunk with `fill` times its target size: 0 at 1, high near 0."""
     return (1 - fill) ** 2 + 4 * max(0.0, 0.25 - fill)
 
 
 def _glue_costs(page: _Page) -> list[float]:
-    """For each unit, the cost of having the boundary before it inside a chunk.
+    """The cost, for each unit, of a chunk that contains the boundary before it.
 
-    It is high between two sections that are each large enough for a chunk. A section goes from
-    its heading to the next that is not deeper.
+    The cost is high between two sections that are each large enough for a chunk. A section extends
+    from its heading to the next one that is not deeper.
     """
     costs = [0.0] * len(page.units)
     headings = [(i, unit) for i, unit in enumerate(page.units) if unit.level == Level.HEADING]
@@ -301,7 +302,7 @@ def _glue_costs(page: _Page) -> list[float]:
 
 
 def _with_overlap(page: _Page, cuts: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Each chunk as (begin, end, start): its own text, and where what it repeats starts."""
+    """Each chunk as (begin, end, start): the span of its own text, and the start of its overlap."""
     for position, (first, past) in enumerate(pairwise(cuts)):
         begin, end = page.units[first].at, page.units[past].at
         start = begin
@@ -312,9 +313,10 @@ def _with_overlap(page: _Page, cuts: Sequence[int]) -> Iterator[tuple[int, int, 
 
 
 def _overlap_start(page: _Page, previous: int, begin: int, room: int) -> int:
-    """Where the repeated text before `begin` starts: at most `room` tokens of the chunk before.
+    """The start of the overlap before `begin`: at most `room` tokens of the chunk before.
 
-    Whole sentences or lines if one fits, else a clause, else words; never a heading.
+    It consists of whole sentences or lines if one fits, else of a clause, else of words; it never
+    contains a heading.
     """
     if not page.tokens.starts:
         return begin
@@ -343,18 +345,18 @@ def _last_words(page: _Page, lowest: int, begin: int, room: int) -> int:
     past = page.tokens.past(begin)
     for index in range(max(past - room, 0), past):
         at = _whole_character(page.text, max(lowest, page.tokens.starts[index]), begin)
-        if page.tokens.count(at, begin) <= room:  # several tokens may share a character
+        if page.tokens.count(at, begin) <= room:  # tokens may share a character
             return at
     return begin
 
 
 def _fitting(page: _Page, begin: int, end: int, start: int, tokenize: Tokenize) -> list[Span]:
-    """`text[start:end]`, if it also fits when it is tokenised by itself; else less or in parts."""
+    """`text[start:end]` if it fits when tokenised by itself; else without overlap, or divided."""
     own = trim(page.text, begin, end)
     if own.start == own.end:
         return []
     span = trim(page.text, start, end) if start < begin else own
-    # A slice differs from the page only in the tokens at its two ends.
+    # The tokens of a slice differ from those of the page only at its two ends.
     if page.tokens.count(span.start, span.end) + _EDGES <= page.size:
         return [span]
     if len(tokenize(page.text[span.start : span.end])) <= page.size:
@@ -363,7 +365,7 @@ def _fitting(page: _Page, begin: int, end: int, start: int, tokenize: Tokenize) 
 
 
 def _parts(text: str, span: Span, size: int, budget: int, tokenize: Tokenize) -> list[Span]:
-    """`span`, divided until each part has at most `size` tokens by itself."""
+    """`span`, divided until each part, tokenised by itself, has at most `size` tokens."""
     part = text[span.start : span.end]
     count = len(tokenize(part))
     if count <= size or budget == 1 or len(part) == 1:
@@ -384,4 +386,4 @@ def _parts(text: str, span: Span, size: int, budget: int, tokenize: Tokenize) ->
     ]
 
 
-__all__ = ["Tokenize", "chunk_page", "split"]
+__all__ = ["Tokenize", "chunk_document", "chunk_page"]

@@ -1,9 +1,9 @@
 r"""Path patterns: `*` and `?` stay within a folder, `**` crosses folders, `[a-z]` is one character.
 
-Python 3.11 has `fnmatch` (whose `*` crosses `/`) and `Path.match` (without `**`), so the
-translation to a regular expression is written out here. Matching takes linear time in practice:
-every star but the last is atomic (`(?>…)`): the leftmost place where what follows it fits is as
-good as any later one.
+Python 3.11 has only `fnmatch` (whose `*` crosses `/`) and `Path.match` (without `**`), so this
+module translates patterns to regular expressions itself. Matching takes linear time in practice:
+every star but the last is atomic (`(?>…)`), because the leftmost match of what follows a star is
+as good as any later one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 
 
 def glob_matches(pattern: str, path: str) -> bool:
-    """Whether the whole path matches; a pattern without `/` is matched with the file's name.
+    """Whether the whole path matches; a pattern without `/` is matched against the file's name.
 
     >>> glob_matches("reports/**/*.pdf", "reports/a.pdf"), glob_matches("*.pdf", "reports/a.pdf")
     (True, True)
@@ -30,7 +30,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _tokens(pattern: str) -> list[str]:
-    """The pattern's parts as regular expressions; stars are `*`, `**`, and `**/` as they are.
+    """The pattern's tokens: regular expressions, and the stars `*`, `**` and `**/` unchanged.
 
     >>> _tokens("a*/**/[!b]")
     ['a', '*', '/', '**/', '(?!/)[^b]']
@@ -56,7 +56,7 @@ def _tokens(pattern: str) -> list[str]:
 
 
 def _single(pattern: str, at: int) -> tuple[str, int]:
-    """The regular expression of the one character wanted at `at`, and where the next starts."""
+    """The regular expression of the single-character token at `at`, and where the next starts."""
     if pattern[at] == "?":
         return "[^/]", at + 1
     # A "]" right after "[" or "[!" is a member of the set, not its end.
@@ -71,7 +71,7 @@ def _single(pattern: str, at: int) -> tuple[str, int]:
 
 
 def _members(body: str) -> str:
-    """The inside of a character class; a range that runs backwards is empty."""
+    """The inside of a character class; a reversed range is empty."""
     members = []
     at = 0
     while at < len(body):
@@ -86,7 +86,7 @@ def _members(body: str) -> str:
 
 
 def _translated(tokens: list[str]) -> str:
-    """One regular expression; `**` opens a group that reaches to the next `**`, `*` to the next."""
+    """The tokens as one regular expression; a star's group extends to the next star of its kind."""
     return _groups(tokens, ("**", "**/"), {"**": ".*?", "**/": "(?:[^/]*/)*?"}, inner=True)
 
 
@@ -96,7 +96,7 @@ def _groups(tokens: list[str], stars: tuple[str, ...], gaps: dict[str, str], inn
     result = [_fixed(tokens[: bounds[0]], inner)]
     for i, start in enumerate(starts):
         piece = gaps[tokens[start]] + _fixed(tokens[start + 1 : bounds[i + 1]], inner)
-        # The last star must be free to reach the end of what is matched.
+        # The last star must be able to backtrack to the end of the path.
         result.append(piece if i == len(starts) - 1 else f"(?>{piece})")
     return "".join(result)
 

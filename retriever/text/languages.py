@@ -1,10 +1,10 @@
-"""Which language a passage is in, told by its function words; and what is known of each language.
+"""Language detection by function words, and the data of each language.
 
-A language has function words, two or three of which stand in nearly every sentence, a Snowball
-stemmer, and perhaps compounds ("Verfassungsgericht"). English is what a text counts as that shows
-no other: short texts, tables, names and code give no evidence.
+A language has function words, two or three of which occur in nearly every sentence, a Snowball
+stemmer, and perhaps compounds ("Verfassungsgericht"). A text without evidence (short texts, tables,
+names, code) is analysed as English.
 
-The module knows nothing about terms, scores or databases.
+The module knows nothing of terms, scores and databases.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import unicodedata
 from collections import Counter
 from functools import cache
 
-# Before the bar: articles, prepositions and the like, which are no terms at all. After it: words
-# that ask, point and help ("who", "is"), which say nothing in a query but may in a phrase.
+# Before the bar: stop words (articles, prepositions and the like), which are not indexed. After it:
+# question words, pronouns and auxiliaries ("who", "is"), indexed for phrases, ignored in queries.
 _FUNCTION_WORDS = {
     "en": """a an and are as at be but by for if in into is it no not of on or such that the
         their then there these they this to was will with | am been being did do does had has
@@ -106,10 +106,10 @@ STEMMERS = {
     "ru": "russian",
     "sv": "swedish",
 }
-"""ISO 639-1 code → its stemmer's name. English keeps Porter's own, of 1980."""
+"""ISO 639-1 code → name of the Snowball stemmer. English uses Porter's original one of 1980."""
 
 LANGUAGES = tuple(language for language in STEMMERS if language != "en")
-"""Those that a passage may turn out to be in; all others are analysed as English."""
+"""The languages that a passage may be analysed in; all others are analysed as English."""
 
 LINKING_ELEMENTS = {
     "da": ("", "s", "e"),
@@ -118,9 +118,9 @@ LINKING_ELEMENTS = {
     "no": ("", "s", "e"),
     "sv": ("", "s"),
 }
-"""Languages that write compounds as one word → what may stand between two parts of one."""
+"""Languages that write compounds as one word → the linking elements between two parts."""
 
-# Where people leave out an accent that the stemmer goes by: "educacion", "qualita".
+# Endings whose accent people leave out although the stemmer needs it: "educacion", "qualita".
 _ACCENTS = {
     "es": ((re.compile("(?<=[cs])ion$"), "ión"), (re.compile("(?<=log)ia$"), "ía")),
     "pt": (
@@ -132,15 +132,15 @@ _ACCENTS = {
 }
 
 _WORD = re.compile(r"[^\W\d_]+")
-_FEWEST = 3  # different function words that show a language
-_SHARE = 0.1  # of all words
-_LEAD = 1.5  # times as much evidence as for English
-_ENOUGH = 20_000  # characters of a text tell its language
+_MIN_FUNCTION_WORDS = 3  # different function words needed to detect a language
+_SHARE = 0.1  # share of all words that must be evidence
+_LEAD = 1.5  # factor by which the evidence must exceed that for English
+_MAX_CHARACTERS = 20_000  # how much of a text is looked at
 
 
 @cache
 def stop_words(language: str, *, asking: bool = False) -> frozenset[str]:
-    """A language's words that are no terms; with `asking` also those of no use in a query.
+    """A language's stop words; with `asking` also the words that are ignored in queries.
 
     >>> "the" in stop_words("en"), "what" in stop_words("en")
     (True, False)
@@ -151,10 +151,10 @@ def stop_words(language: str, *, asking: bool = False) -> frozenset[str]:
     return frozenset((core + more).split() if asking else core.split())
 
 
-def with_accents(word: str, language: str) -> str:
-    """The word with an accent its stemmer needs, where it was left out.
+def restore_accents(word: str, language: str) -> str:
+    """The word with the accent that its stemmer needs, if it was left out.
 
-    >>> with_accents("educacion", "es"), with_accents("atencion", "it")
+    >>> restore_accents("educacion", "es"), restore_accents("atencion", "it")
     ('educación', 'atencion')
     """
     for ending, written in _ACCENTS.get(language, ()):
@@ -162,16 +162,18 @@ def with_accents(word: str, language: str) -> str:
     return word
 
 
-def language_of(text: str) -> str:
-    """The language of a text, or "" where its function words do not tell.
+def detect_language(text: str) -> str:
+    """The language of a text, or "" if its function words do not show one.
 
-    >>> language_of("Das Gericht entscheidet über die Klage und den Antrag.")
+    >>> detect_language("Das Gericht entscheidet über die Klage und den Antrag.")
     'de'
-    >>> language_of("The court decides on the claim and the motion."), language_of("Table 2: 3 kg")
-    ('en', '')
+    >>> detect_language("The court decides on the claim and the motion.")
+    'en'
+    >>> detect_language("Table 2: 3 kg")
+    ''
     """
     languages = _languages()
-    words = _WORD.findall(unicodedata.normalize("NFC", text[:_ENOUGH]).lower())
+    words = _WORD.findall(unicodedata.normalize("NFC", text[:_MAX_CHARACTERS]).lower())
     evidence: dict[str, float] = {}
     different: dict[str, int] = {}
     for word, count in Counter(filter(languages.__contains__, words)).items():
@@ -181,9 +183,9 @@ def language_of(text: str) -> str:
             different[language] = different.get(language, 0) + 1
     if not evidence:
         return ""
-    # Equal evidence (of Danish and Norwegian, say) is no reason to say nothing.
+    # Ties (Danish and Norwegian, say) are broken by code, rather than detecting nothing.
     best = max(evidence, key=lambda language: (evidence[language], language))
-    enough = different[best] >= _FEWEST and evidence[best] >= _SHARE * len(words)
+    enough = different[best] >= _MIN_FUNCTION_WORDS and evidence[best] >= _SHARE * len(words)
     clear = best == "en" or evidence[best] >= _LEAD * evidence.get("en", 0)
     return best if enough and clear else ""
 
@@ -198,4 +200,11 @@ def _languages() -> dict[str, list[str]]:
     return found
 
 
-__all__ = ["LANGUAGES", "LINKING_ELEMENTS", "STEMMERS", "language_of", "stop_words", "with_accents"]
+__all__ = [
+    "LANGUAGES",
+    "LINKING_ELEMENTS",
+    "STEMMERS",
+    "detect_language",
+    "restore_accents",
+    "stop_words",
+]

@@ -1,10 +1,10 @@
-"""Where a page of text may be cut, and how well: headings, paragraphs, lines, sentences.
+"""The boundaries in a page of text: headings, paragraphs, lines, sentences.
 
-`breaks(text)` gives the starts of a text's smallest units of meaning, each with the strength of
-the boundary before it. Plain text is read with the eyes of a person: Markdown is understood, but
-so are the numbered and title-like lines of a PDF, and lines that only wrap are not boundaries.
+`breaks(text)` gives the starts of a text's smallest units, each with the strength of the boundary
+before it. Markdown is recognised, and so are the numbered and title-like lines of a PDF. A line
+that only wraps is no boundary.
 
-The module does not know about tokens: how much fits into a chunk is decided in `chunks`.
+The module knows nothing of tokens: `retriever.text.chunking` decides how much fits into a chunk.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from retriever.types import Span
 
 
 class Level(IntEnum):
-    """How good a place for a cut is: larger is better. KEPT is no place at all."""
+    """How good a boundary is as a cut: larger is better. KEPT is not to be cut."""
 
     KEPT = 0  # between a heading and its text
     ANYWHERE = 1
@@ -33,7 +33,7 @@ class Level(IntEnum):
 
 
 class Break(NamedTuple):
-    """A unit begins at `at`; `depth` is 1 (a top heading) to 6 where `level` is HEADING."""
+    """The start of a unit, `at`; `depth` is 1 (a top heading) to 6 if `level` is HEADING."""
 
     at: int
     level: Level
@@ -41,7 +41,7 @@ class Break(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line `text[start:end]`, its end of line included.
+    """A line, `text[start:end]`, including its line break.
 
     `kind`: blank, heading, under (the line under a heading), fence, row, rule (the line under a
     table's first row), item, prose.
@@ -90,17 +90,17 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# Before a name or an example, never at the end of a sentence.
+# Abbreviations that precede a name or an example and never end a sentence.
 _NEVER_LAST = _set(
     "dr mr mrs ms mx prof rev fr hon gen col maj sgt capt lt cmdr adm gov sen rep pres st mt "
     "ft vs cf viz e.g i.e eg ie approx ca incl esp resp bzw z.b d.h u.a vgl sog mme mlle sra"
 )
-# Abbreviations when a number follows.
+# Abbreviations if a number follows.
 _BEFORE_NUMBER = _set(
     "no nos nr fig figs eq eqs sec secs ch chap vol p pp art par abs ref refs tab app ed al "
     "jan feb mar apr jun jul aug sep sept oct nov dec"
 )
-# After "U.S." or an initial, only such a word begins a new sentence.
+# The only words that begin a new sentence after "U.S." or an initial.
 _BEGINNERS = _set(
     "The This That These Those It In On At He She We They You There A An And But However For "
     "If As When While After Before Although Since His Her Its Our Their To"
@@ -132,7 +132,7 @@ def trim(text: str, start: int, end: int) -> Span:
 
 
 def breaks(text: str) -> list[Break]:
-    r"""The starts of all units in order, the first at 0: what lies between two is one unit.
+    r"""The starts of all units in order, the first at 0. A unit extends to the next start.
 
     >>> [(found.at, found.level.name) for found in breaks("# Dogs\nThey bark. Loud.\n\nEnd.")]
     [(0, 'HEADING'), (7, 'KEPT'), (18, 'SENTENCE'), (25, 'PARAGRAPH')]
@@ -153,7 +153,7 @@ def breaks(text: str) -> list[Break]:
 
 
 def read_lines(text: str) -> list[Line]:
-    r"""Every line with what it is, its neighbours considered.
+    r"""The lines with their kinds, which depend on the neighbouring lines.
 
     >>> [line.kind for line in read_lines("Dogs\n====\n- bark\n\nThe end.")]
     ['heading', 'under', 'item', 'blank', 'prose']
@@ -169,7 +169,7 @@ def read_lines(text: str) -> list[Line]:
 
 
 def _line(text: str, start: int, end: int) -> Line:
-    """A line by itself."""
+    """A line with its kind, regardless of its neighbours."""
     if not text[start:end].strip():
         return Line(start, end, "blank")
     if heading := _ATX.match(text, start, end):
@@ -186,7 +186,7 @@ def _line(text: str, start: int, end: int) -> Line:
 
 
 def _mark_fences(text: str, lines: list[Line]) -> list[Line]:
-    """Lines between two ``` are code, whatever they look like; one ``` alone means nothing."""
+    """Mark the lines between two ``` as code; a single ``` has no effect."""
     opened: tuple[int, str] | None = None
     for index, line in enumerate(lines):
         fence = _FENCE.match(text, line.start, line.end)
@@ -202,7 +202,7 @@ def _mark_fences(text: str, lines: list[Line]) -> list[Line]:
 
 
 def _mark_heading(text: str, lines: list[Line], index: int) -> None:
-    """Recognise a heading that Markdown's # does not mark."""
+    """Mark a line that is a heading without Markdown's #."""
     line = lines[index]
     after = lines[index + 1] if index + 1 < len(lines) else None
     before = lines[index - 1].kind if index else "blank"
@@ -219,7 +219,7 @@ def _mark_heading(text: str, lines: list[Line], index: int) -> None:
 
 
 def _numbered(text: str, line: Line, *, alone: bool) -> int:
-    """The depth of "3.2 Access control" (2), 0 if the line is no numbered heading."""
+    """The depth of a numbered heading: 2 for "3.2 Access control", 0 for other lines."""
     content = text[line.start : line.end].rstrip()
     match = _NUMBERED.match(content)
     if not match or len(content) > 90 or _LEADERS.search(content):
@@ -235,7 +235,7 @@ def _numbered(text: str, line: Line, *, alone: bool) -> int:
 
 
 def _is_title(text: str, lines: Sequence[Line], index: int) -> bool:
-    """Whether a short line between blank ones names the longer paragraph after it."""
+    """Whether a short line between blank lines is the title of the longer paragraph after it."""
     content = text[lines[index].start : lines[index].end].strip().strip("*_")
     following = lines[index + 1 : index + 6]
     body = next((line for line in following if line.kind != "blank"), None)
@@ -251,7 +251,7 @@ def _is_title(text: str, lines: Sequence[Line], index: int) -> bool:
 
 
 def _without_contents(lines: list[Line]) -> list[Line]:
-    """Three and more numbered or title-like lines in a row are a table of contents."""
+    """The lines, with headings of a table of contents (more than three in a row) turned to rows."""
     run: list[int] = []
     for index, line in enumerate([*lines, Line(0, 0, "end")]):
         if line.kind == "heading":
@@ -268,7 +268,7 @@ def _without_contents(lines: list[Line]) -> list[Line]:
 
 
 def _regions(text: str, lines: Sequence[Line]) -> list[tuple[Break, bool]]:
-    """Where a paragraph, item, row, … begins, and whether it is to be left whole."""
+    """The starts of paragraphs, items, rows, …, each with whether it is kept whole."""
     regions: list[tuple[Break, bool]] = []
     width = _width(lines)
     before: Line | None = None  # the last line that is not blank
@@ -287,7 +287,7 @@ def _regions(text: str, lines: Sequence[Line]) -> list[tuple[Break, bool]]:
 
 
 def _level(text: str, before: Line | None, line: Line, blank: bool, width: int) -> Level | None:
-    """The strength of the boundary before `line`; None if the line goes on with what was there."""
+    """The strength of the boundary before `line`; None if it continues the line before."""
     if line.kind == "heading" or before is None:
         return Level.HEADING
     if before.kind in ("heading", "under"):
@@ -310,16 +310,16 @@ def _level(text: str, before: Line | None, line: Line, blank: bool, width: int) 
 
 
 def _width(lines: Sequence[Line]) -> int:
-    """The width of the page in characters: nine of ten lines of prose are no longer."""
+    """The width of the page in characters: the 90th percentile of the lengths of lines of prose."""
     lengths = sorted(line.end - line.start for line in lines if line.kind in ("prose", "item"))
     return lengths[len(lengths) * 9 // 10] if lengths else 0
 
 
 def _is_hard(text: str, before: Line, line: Line, width: int) -> bool:
-    """Whether the author ended the line, rather than the page's width: there was room for more."""
+    """Whether the author broke the line, not the page's width: the next word would have fit."""
     length = before.end - before.start
     if length > 200:
-        return True  # nobody wraps so late
+        return True  # longer than any page is wide
     head = text[line.start : line.start + 16].lstrip()
     first_word = head.split(None, 1)[0] if head else ""
     ended = text[before.start : before.end].rstrip()[-1:] in _TITLE_END
@@ -332,7 +332,7 @@ def _is_hard(text: str, before: Line, line: Line, width: int) -> bool:
 
 
 def _sentence_starts(text: str, start: int, end: int) -> Iterator[int]:
-    """Where a new sentence begins inside `text[start:end]`; `start` itself is not one."""
+    """The starts of sentences inside `text[start:end]`, without `start` itself."""
     begin = start
     for stop in _STOP.finditer(text, start, end):
         if stop.start() < begin:
@@ -362,7 +362,7 @@ def _ends(text: str, begin: int, stop: re.Match[str], following: int) -> bool:
 
 
 def _ends_with_dot(before: str, text: str, following: int) -> bool:
-    """Whether a dot after `before` ends a sentence, when no small letter follows."""
+    """Whether a dot after `before` ends a sentence, if no small letter follows."""
     words = before.split()
     last = words[-1].lstrip("([\"'“‘*_") if words else ""
     if len(words) == 1 and last.isdigit() and len(before) < 30:

@@ -13,7 +13,7 @@ import pytest
 from retriever.indexing.coverage import Account, Coverage, account, page_groups
 from retriever.interface.terminal.reports import account_lines
 from retriever.storage.backends.embedded import EmbeddedBackend
-from retriever.storage.records import Piece, UnreadFile
+from retriever.storage.records import NewChunk, UnreadFile
 from retriever.types import DocumentRow, FileStatus, Page, PageState, Span, document_id
 from tests.live import read
 
@@ -21,7 +21,7 @@ from tests.live import read
 def put(backend: EmbeddedBackend, path: str, pages: list[Page]) -> None:
     row = DocumentRow(document_id("docs", path), "docs", "/docs", path, "pdf")
     backend.save_vectors(["v"], np.ones((1, 4), np.float32))
-    pieces = [Piece(at, Span(0, 2), "v") for at, page in enumerate(pages) if page.state.readable]
+    pieces = [NewChunk(at, Span(0, 2), "v") for at, page in enumerate(pages) if page.state.readable]
     states = Counter(page.state for page in pages)
     backend.upsert(
         replace(row, pages=len(pages), page_states=states, chunks=len(pieces)), pages, pieces

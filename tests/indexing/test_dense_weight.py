@@ -123,7 +123,7 @@ def test_what_a_misled_search_finds_first_is_believed_less(tmp_path) -> None:
         index.add(documents())
         assert live(index.backend).dense_weight == 0.25
         again = asked(index, asked_again, "anchor beacon", index.embed_query("anchor beacon"))
-        assert again.expansion.own == pytest.approx((1 - 0.5 * 0.25) / 2)
+        assert again.expansion.query_weight == pytest.approx((1 - 0.5 * 0.25) / 2)
         assert sum(weight for _, weight in again.expansion.terms) == pytest.approx(0.5 * 0.25)
         assert np.linalg.norm(again.towards) == pytest.approx(0.125 / 0.875, abs=1e-5)
 

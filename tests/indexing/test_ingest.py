@@ -56,7 +56,7 @@ def hash_of(text: str) -> int:
 @pytest.fixture
 def backend(tmp_path: Path):
     with EmbeddedBackend.open(tmp_path / "index", create=True) as opened:
-        opened.claim(Plain().settings, CHUNKING)
+        opened.bind_embedder(Plain().settings, CHUNKING)
         yield opened
 
 
@@ -211,7 +211,7 @@ def test_the_general_questions_are_embedded_for_the_first_index_only(tmp_path: P
         embedder = Remembering(8)
         asked = {embedder.query_inputs(question)[0] for question in general_questions()}
         with EmbeddedBackend.open(tmp_path / str(number), create=True) as backend:
-            backend.claim(embedder.settings, CHUNKING)
+            backend.bind_embedder(embedder.settings, CHUNKING)
             ingest = Ingest(backend, embedder, CHUNKING)
             add(ingest, "a", paragraph(1))
             ingest.close()
@@ -262,7 +262,7 @@ def test_the_means_do_not_depend_on_the_way_there(tmp_path, monkeypatch) -> None
     for name, runs in (("one", 1), ("five", 5)):
         embedder = Plain()
         with EmbeddedBackend.open(tmp_path / name, create=True) as backend:
-            backend.claim(embedder.settings, CHUNKING)
+            backend.bind_embedder(embedder.settings, CHUNKING)
             order = np.random.default_rng(runs).permutation(100)
             for run in range(runs):
                 ingest = Ingest(backend, embedder, CHUNKING)

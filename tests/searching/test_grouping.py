@@ -38,7 +38,7 @@ class Shelf:
                     self.of_page[id_] = page
                     start = end + 1
 
-    def order(self, document: str) -> list[str]:
+    def chunk_ids(self, document: str) -> list[str]:
         return [id_ for id_, chunk in self.chunks.items() if chunk.document_id == document]
 
     def page_of(self, chunk_id: str) -> Page | None:
@@ -155,7 +155,7 @@ def by_hand(ids: Sequence[str], count: int, shelf: Shelf) -> list[tuple[set[str]
     follow = {
         frozenset((one, other))
         for name in "ABC"
-        for one, other in pairwise(shelf.order(name))
+        for one, other in pairwise(shelf.chunk_ids(name))
         if shelf.chunks[other].page - shelf.chunks[one].page <= 1
     }
     for id_ in ids:

@@ -117,19 +117,19 @@ def test_the_fit_is_the_best_of_all_passages(index) -> None:
     np.testing.assert_allclose(fitted.dense, sorted(dense), atol=1e-6)
     np.testing.assert_allclose(fitted.keyword, sorted(keyword), atol=1e-6)
     assert MatchScale.from_json(fitted.to_json()) == fitted
-    assert MatchScale.from_json(live(index.backend).background()) == fitted
+    assert MatchScale.from_json(live(index.backend).match_scale()) == fitted
     assert MatchScale.from_json({**fitted.to_json(), "version": -1}) is None
 
 
 def test_order_and_refits_change_nothing(index, tmp_path: Path) -> None:
     with made(tmp_path / "other", tuple(reversed(SUBJECTS))) as other:
-        expected = MatchScale.from_json(live(index.backend).background())
-        assert MatchScale.from_json(live(other.backend).background()) == expected
+        expected = MatchScale.from_json(live(index.backend).match_scale())
+        assert MatchScale.from_json(live(other.backend).match_scale()) == expected
         other.add([Document("new", "text", (Page(None, "How far is the moon from the earth?"),))])
-        assert MatchScale.from_json(live(other.backend).background()) != expected
+        assert MatchScale.from_json(live(other.backend).match_scale()) != expected
         other.remove(["new"])
         other.add([document("bread")])
-        assert MatchScale.from_json(live(other.backend).background()) == expected
+        assert MatchScale.from_json(live(other.backend).match_scale()) == expected
         facts = other.info()["background"]
         assert (facts["questions"], facts["chunks"]) == (len(background.general_questions()), 5)
 
@@ -237,7 +237,7 @@ def test_an_index_of_before_has_no_match_until_it_is_synced(tmp_path: Path) -> N
     with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as index:
         index.sync(folder)
         (known,) = index.search("whales")
-        index.backend.set_background(None)
+        index.backend.set_match_scale(None)
         index.backend.release()
         (found,) = index.search("whales")
         assert found.match is None

@@ -104,7 +104,7 @@ def test_what_is_left_out_has_its_default() -> None:
         ({"rerank": -2}, "results to rerank must be at least 0; it is -2"),
         ({"rerank_seconds": 0}, "more than 0 seconds; it is 0"),
         ({"where": "pdf"}, "this is not: 'pdf'"),
-        ({"where": {"page": {"above": 3}}}, "'above', which is no operator"),
+        ({"where": {"page": {"above": 3}}}, "'above', which is not an operator"),
         ({"steering": {"weight": [1]}}, "steering is written .*; this is not"),
         ({"steering": [1, 2]}, "steering is written .*; this is not"),
         ({"steering": {"marked": [{"id": "x"}]}}, "steering is written .*; this is not"),

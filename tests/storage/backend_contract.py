@@ -1,7 +1,7 @@
-"""What storage must do, compared with NumPy: run `DocumentsContract` and `PassagesContract`.
+"""The contract of storage, against NumPy: subclass `DocumentsContract` and `PassagesContract`.
 
-A subclass gives the fixture `backend`, an empty backend, and `reopened`, a function that closes it
-and opens it again. The module also has the brute-force answers and small builders of documents.
+A subclass defines the fixtures `backend`, an empty backend, and `reopened`, a function that closes
+and reopens it. The module also has brute-force references and builders of small documents.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from retriever.settings import ChunkSettings, EmbedderSettings
-from retriever.storage.backends import DocumentRow, Documents, Piece, ScoredIds
+from retriever.storage.backends import DocumentRow, Documents, NewChunk, ScoredIds
 from retriever.storage.filters import Filter, chunk_fields, document_fields
 from retriever.storage.records import Expansion, TermQuery, UnreadFile
 from retriever.types import (
@@ -53,18 +53,18 @@ def put(
     source: str = "docs",
     **facts: Any,
 ) -> DocumentRow:
-    """Save a document whose pages have one chunk each, and that chunk's vector."""
+    """Write a document with one chunk a page, and the chunks' vectors."""
     row = DocumentRow(document_id(source, path), source, "/root", path, "txt", **facts)
     given = [vector_of(text) for text in texts] if vectors is None else list(vectors)
     keys = [f"{zlib.crc32(vector.tobytes()):08x}" for vector in given]
     if texts:
         backend.save_vectors(keys, np.stack(given))
     pages = [Page(number, text) for number, text in enumerate(texts, 1)]
-    pieces = [
-        Piece(at, Span(0, len(text)), key)
+    new_chunks = [
+        NewChunk(at, Span(0, len(text)), key)
         for at, (text, key) in enumerate(zip(texts, keys, strict=True))
     ]
-    backend.upsert(row, pages, pieces)
+    backend.upsert(row, pages, new_chunks)
     return row
 
 
@@ -82,7 +82,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def check_ranking(found: ScoredIds, expected: Mapping[str, float], k: int) -> None:
-    """`found` are the k best of `expected` (score by id), ties by id, scores to 1e-5."""
+    """Assert that `found` is the top k of `expected` (score by id), ties by id, to 1e-5."""
     assert len(found.ids) == len(found.scores) == min(k, len(expected))
     assert len(set(found.ids)) == len(found.ids)
     for id_, score in zip(found.ids, found.scores, strict=True):
@@ -106,7 +106,7 @@ def brute_force(backend: Documents, vectors: Mapping[str, np.ndarray], query, me
 
 
 class DocumentsContract:
-    """Documents in and out; see the module's docstring."""
+    """The contract of `Documents`; see the module's docstring."""
 
     def test_an_update_replaces_the_whole_document(self, backend: Documents) -> None:
         row = put(backend, "a.txt", "alpha one", "alpha two")
@@ -166,7 +166,7 @@ class DocumentsContract:
             Page(None, "", PageState.EMPTY),
         ]
         backend.save_vectors(["key\0"], vector_of("x")[None])
-        backend.upsert(row, pages, [Piece(0, Span(4, 12), "key\0")])
+        backend.upsert(row, pages, [NewChunk(0, Span(4, 12), "key\0")])
         with reopened() as now:
             assert live(now).pages(row.id) == pages
             (chunk,) = live(now).chunks(row.id)
@@ -215,45 +215,53 @@ class DocumentsContract:
         ],
     )
     def test_bad_vectors_are_refused(self, backend: Documents, vectors, said: str) -> None:
-        backend.claim(settings(), ChunkSettings())
+        backend.bind_embedder(settings(), ChunkSettings())
         with pytest.raises(UsageError, match=said):
             backend.save_vectors(["a"], vectors.astype(np.float32))
         assert live(backend).known_vectors(["a"]) == set()
 
     @pytest.mark.parametrize(
-        "piece",
-        [Piece(0, Span(0, 4), "unsaved"), Piece(1, Span(0, 1), "v"), Piece(0, Span(2, 99), "v")],
+        "chunk",
+        [
+            NewChunk(0, Span(0, 4), "unsaved"),
+            NewChunk(1, Span(0, 1), "v"),
+            NewChunk(0, Span(2, 99), "v"),
+        ],
     )
-    def test_a_wrong_piece_leaves_the_old_document(self, backend: Documents, piece: Piece) -> None:
+    def test_an_invalid_chunk_leaves_the_old_document(
+        self, backend: Documents, chunk: NewChunk
+    ) -> None:
         row = put(backend, "a.txt", "old text")
         backend.save_vectors(["v"], vector_of("v")[None])
         before = live(backend).generation()
         with pytest.raises(UsageError, match=r"a\.txt"):
-            backend.upsert(row, [Page(1, "new text")], [piece])
+            backend.upsert(row, [Page(1, "new text")], [chunk])
         assert [chunk.text for chunk in live(backend).chunks(row.id)] == ["old text"]
         assert live(backend).generation() == before
 
-    def test_the_same_piece_twice_is_one_chunk(self, backend: Documents) -> None:
+    def test_the_same_chunk_twice_is_stored_once(self, backend: Documents) -> None:
         backend.save_vectors(["v"], vector_of("v")[None])
         row = DocumentRow("id", "docs", "", "a.txt", "txt")
-        backend.upsert(row, [Page(None, "text")] * 2, [Piece(n, Span(0, 4), "v") for n in (0, 1)])
+        backend.upsert(
+            row, [Page(None, "text")] * 2, [NewChunk(n, Span(0, 4), "v") for n in (0, 1)]
+        )
         assert len(live(backend).chunks("id")) == 1
         assert live(backend).document("id").chunks == 1
 
-    def test_order_pages_and_vectors_of_chunks(self, backend: Documents) -> None:
+    def test_ids_pages_and_vectors_of_chunks(self, backend: Documents) -> None:
         raw = {text: vector_of(text) for text in ("one two", "two three", "other")}
         row = DocumentRow(document_id("docs", "a.txt"), "docs", "/root", "a.txt", "txt")
         backend.save_vectors(list(raw), np.stack(list(raw.values())))
         pages = [Page(1, "one two three"), Page(2, "other")]
         spans = [(1, Span(0, 5)), (0, Span(4, 13)), (0, Span(0, 7))]
         keys = ["other", "two three", "one two"]
-        pieces = [Piece(at, span, key) for (at, span), key in zip(spans, keys, strict=True)]
-        backend.upsert(row, pages, pieces)
+        new_chunks = [NewChunk(at, span, key) for (at, span), key in zip(spans, keys, strict=True)]
+        backend.upsert(row, pages, new_chunks)
         put(backend, "b.txt", "another document")
         chunks = live(backend).chunks(row.id)
         assert [chunk.text for chunk in chunks] == ["one two", "two three", "other"]
-        assert live(backend).order(row.id) == [chunk.id for chunk in chunks]
-        assert live(backend).order("gone") == []
+        assert live(backend).chunk_ids(row.id) == [chunk.id for chunk in chunks]
+        assert live(backend).chunk_ids("gone") == []
         for chunk in chunks:
             page = live(backend).page_of(chunk.id)
             assert page is not None
@@ -278,8 +286,8 @@ class DocumentsContract:
             Page(3, "", PageState.SCANNED, "an image"),
         ]
         row = DocumentRow(document_id("docs", "a.xlsx"), "docs", "/root", "a.xlsx", "xlsx")
-        pieces = [Piece(at, Span(0, 4), "v") for at in (0, 1, 2)]
-        backend.upsert(row, pages, [*pieces, Piece(2, Span(5, 10), "v")])
+        new_chunks = [NewChunk(at, Span(0, 4), "v") for at in (0, 1, 2)]
+        backend.upsert(row, pages, [*new_chunks, NewChunk(2, Span(5, 10), "v")])
         for again in (False, True):
             store = reopened() if again else backend
             chunks = live(store).chunks(row.id)
@@ -290,20 +298,20 @@ class DocumentsContract:
             ]
             assert len({chunk.id for chunk in chunks}) == 4
             assert live(store).pages(row.id) == pages
-            account = live(store).account(row.id)
+            account = live(store).page_statuses(row.id)
             assert [(p.number, p.label, p.state, p.reason) for p in account] == [
                 (p.number, p.label, p.state, p.reason) for p in pages
             ]
             assert [page.chunks for page in account] == [1, 1, 2, 0]
-            assert live(store).accounts() == {row.id: account}
+            assert live(store).all_page_statuses() == {row.id: account}
             moved = replace(row, id=document_id("docs", "b.xlsx"), path="b.xlsx")
             store.rename(row.id, moved)
             assert len({chunk.id for chunk in live(store).chunks(moved.id)}) == 4
             store.rename(moved.id, row)
             assert live(store).chunks(row.id) == chunks
-        assert live(store).account("nowhere") == []
+        assert live(store).page_statuses("nowhere") == []
 
-    def test_files_that_gave_nothing_are_remembered(self, backend: Documents, reopened) -> None:
+    def test_unread_files_are_stored(self, backend: Documents, reopened) -> None:
         assert live(backend).unread() == []
         failed = UnreadFile("/b", "x\udcff.pdf", FileStatus.FAILED, "broken", 5, 7, "v1")
         skipped = UnreadFile("/a", "y.png", FileStatus.SKIPPED, "not a document")
@@ -342,12 +350,12 @@ class DocumentsContract:
 
     def test_an_index_belongs_to_one_model(self, backend: Documents, reopened) -> None:
         assert live(backend).embedder_settings() is None
-        backend.claim(settings("wrong", "w0", 8), ChunkSettings())
-        backend.claim(settings("fake"), ChunkSettings())  # empty: bound anew
+        backend.bind_embedder(settings("wrong", "w0", 8), ChunkSettings())
+        backend.bind_embedder(settings("fake"), ChunkSettings())  # empty: bound anew
         put(backend, "a.txt", "text")
-        backend.claim(settings("same weights elsewhere"), ChunkSettings())
+        backend.bind_embedder(settings("same weights elsewhere"), ChunkSettings())
         with pytest.raises(IndexStateError, match=r"fake.*other"):
-            backend.claim(settings("other", "w2"), ChunkSettings())
+            backend.bind_embedder(settings("other", "w2"), ChunkSettings())
         with reopened() as now:
             assert live(now).embedder_settings() == settings("fake")
             assert live(now).chunk_settings() == ChunkSettings()
@@ -376,7 +384,7 @@ class DocumentsContract:
 
 
 class PassagesContract:
-    """The search over them, by vectors and by weighted terms; see the module's docstring."""
+    """The contract of `PassageSearch`; see the module's docstring."""
 
     def test_dense_search_is_brute_force(self, backend: Documents) -> None:
         rng = np.random.default_rng(1)
@@ -451,7 +459,7 @@ class PassagesContract:
         assert (found.mean, found.std) == (pytest.approx(1.0, abs=1e-6), 0.0)
         assert [chunk.text for chunk in live(backend).get(found.ids)] == ["the only text"]
 
-    def test_what_is_deleted_is_found_no_more(self, backend: Documents, reopened) -> None:
+    def test_deleted_documents_are_not_found(self, backend: Documents, reopened) -> None:
         rows = [put(backend, f"{n}.txt", f"zebra number{n}", f"second {n}") for n in range(12)]
         backend.finish({})
         gone = {chunk.id for row in rows[::2] for chunk in live(backend).chunks(row.id)}
@@ -675,7 +683,7 @@ class PassagesContract:
             "a.txt"
         ]
 
-    def test_unspaced_scripts_are_found_by_keyword(self, backend: Documents) -> None:
+    def test_unsegmented_scripts_are_found_by_keyword(self, backend: Documents) -> None:
         put(backend, "zh.txt", "我们讨论风险管理的方法", "天气很好")
         put(backend, "th.txt", "การจัดการความเสี่ยง", "อากาศ")
         for query, path in (("风险", "zh.txt"), ("เสี่ยง", "th.txt")):
@@ -710,7 +718,7 @@ class PassagesContract:
         )
         assert (found.mean, found.std) == pytest.approx((expected.mean(), expected.std()), rel=1e-5)
 
-    def test_chunks_are_counted_by_their_terms(self, backend: Documents) -> None:
+    def test_document_frequencies_count_chunks(self, backend: Documents) -> None:
         assert (live(backend).count(), live(backend).document_frequencies(["amber"])) == (
             0,
             {"amber": 0},
@@ -727,7 +735,9 @@ class PassagesContract:
         assert found == {("amber", "amber", "birch"), ("birch",)}
         assert live(backend).terms(["gone"]) == [[]]
 
-    def test_the_dense_side_counts_what_was_said(self, backend: Documents, reopened) -> None:
+    def test_the_dense_weight_is_stored_with_the_calibration(
+        self, backend: Documents, reopened
+    ) -> None:
         assert live(backend).dense_weight == 1
         put(backend, "a.txt", "text")
         mean = np.zeros(DIM, np.float32)
@@ -737,7 +747,7 @@ class PassagesContract:
         with reopened() as now:
             assert live(now).dense_weight == 0.5
 
-    def test_weighted_terms_are_summed_and_the_best_way_of_a_word_counts(
+    def test_boosted_terms_are_summed_and_the_best_alternative_counts(
         self, backend: Documents
     ) -> None:
         texts = ["cat cat dog", "dog bird", "bird bird fish long long text", "nothing", "cat fish"]
@@ -783,7 +793,7 @@ class PassagesContract:
 
     @pytest.mark.parametrize("dense", [True, False])
     def test_a_snapshot_stays_as_it_is(self, backend: Documents, dense: bool) -> None:
-        """Whatever is committed meanwhile, also where the vectors are loaded only then."""
+        """It is isolated from later commits, even if its vectors are loaded only then."""
         rows = [put(backend, f"{n}.txt", f"amber text{n}") for n in range(12)]
         backend.finish({})
         query = vector_of("q")

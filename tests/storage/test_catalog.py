@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retriever.storage.backends import Snapshot
-from retriever.storage.backends.embedded import EmbeddedPassages, RecentMatches
+from retriever.storage.backends.embedded import EmbeddedPassages, MatchCache
 from retriever.storage.backends.search_state import StateKeeper
 from retriever.storage.catalog import Catalog
 from retriever.storage.catalog.filter_sql import MAX_VALUES
@@ -26,7 +26,7 @@ from retriever.storage.filters import (
     document_fields,
     one_of,
 )
-from retriever.storage.records import Piece
+from retriever.storage.records import NewChunk
 from retriever.types import DocumentRow, IndexStateError, Page, Span, UsageError
 
 TEXTS = ["", "a", "A", "é", "e\u0301", "日本", "'; DROP TABLE chunks; --", '"', "nul\0x", "nul\0y",
@@ -97,8 +97,8 @@ def fill(catalog: Catalog, specs: list[dict]) -> None:
             facts = {name: value for name, value in spec.items() if name != "pages"}
             row = DocumentRow(f"d{number}", root="", **facts)
             pages = [Page(page, f"text {at}") for at, page in enumerate(spec["pages"])]
-            pieces = [Piece(at, Span(0, 5), "v") for at in range(len(pages))]
-            writer.upsert(row, pages, pieces)
+            new_chunks = [NewChunk(at, Span(0, 5), "v") for at in range(len(pages))]
+            writer.upsert(row, pages, new_chunks)
 
 
 @settings(
@@ -142,7 +142,7 @@ def test_the_number_of_values_is_bounded_with_a_sentence(catalog: Catalog) -> No
 
 
 @pytest.mark.parametrize("value", [None, [1], {"a": 1}, b"x"])
-def test_metadata_that_no_filter_could_find_is_refused(catalog: Catalog, value) -> None:
+def test_metadata_without_a_comparable_type_is_refused(catalog: Catalog, value) -> None:
     spec = {"path": "a", "source": "s", "format": "f", "metadata": {"k": value}, "pages": []}
     with pytest.raises(UsageError, match="metadata 'k'"):
         fill(catalog, [spec])
@@ -163,7 +163,7 @@ def test_a_failed_transaction_leaves_nothing(catalog: Catalog) -> None:
         assert reader.generation() == 0
 
 
-def test_a_reader_sees_one_picture(catalog: Catalog) -> None:
+def test_a_reader_sees_one_state(catalog: Catalog) -> None:
     spec = {"path": "a", "source": "s", "format": "f", "pages": [1]}
     with catalog.reading() as reader:
         assert reader.count_chunks() == 0
@@ -173,7 +173,7 @@ def test_a_reader_sees_one_picture(catalog: Catalog) -> None:
         assert reader.count_chunks() == 1
 
 
-def test_keys_are_never_used_again(catalog: Catalog) -> None:
+def test_keys_are_never_reused(catalog: Catalog) -> None:
     spec = {"path": "a", "source": "s", "format": "f", "pages": [1, 2]}
     seen: set[int] = set()
     for _ in range(3):
@@ -185,15 +185,15 @@ def test_keys_are_never_used_again(catalog: Catalog) -> None:
         seen |= keys
 
 
-def test_words_of_most_chunks_drop_out_while_others_remain(catalog: Catalog) -> None:
+def test_words_of_most_chunks_are_ignored_unless_no_others_remain(catalog: Catalog) -> None:
     with catalog.writing() as writer:
         writer.save_vectors(["v"], np.ones((1, 4), np.float32))
         for number in range(10):
             text = f"risk number{number} " + ("half" if number < 5 else "")
             row = DocumentRow(f"d{number}", "s", "", f"{number}", "txt")
-            writer.upsert(row, [Page(None, text)], [Piece(0, Span(0, len(text)), "v")])
+            writer.upsert(row, [Page(None, text)], [NewChunk(0, Span(0, len(text)), "v")])
     with catalog.reading() as reader:
-        now = Snapshot(reader, EmbeddedPassages(reader, StateKeeper(catalog), RecentMatches()))
+        now = Snapshot(reader, EmbeddedPassages(reader, StateKeeper(catalog), MatchCache()))
         assert len(now.keyword("risk number3", 99).ids) == 1
         assert len(now.keyword("risk half", 99).ids) == 5
         everywhere = now.keyword("risk", 99)

@@ -1,4 +1,4 @@
-"""The embedded backend: the contract, then what a folder can suffer."""
+"""The embedded backend: the contract, then damage, crashes and concurrent processes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import pytest
 
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import search_state as state
-from retriever.storage.backends import vector_files as snapshots
+from retriever.storage.backends import vector_files
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog import connections, schema
 from retriever.storage.filters import Filter
-from retriever.storage.records import Piece
+from retriever.storage.records import NewChunk
 from retriever.storage.vectors import faiss as faiss_store
 from retriever.types import DocumentRow, IndexStateError, Page, Span, UsageError, document_id
 from tests.live import live
@@ -69,14 +69,14 @@ class TestPassages(PassagesContract):
 
 @pytest.fixture
 def approximate(folder: Path, monkeypatch):
-    """A kind that only finds candidates."""
-    monkeypatch.setattr(faiss_store, "NARROW", 5)
+    """An approximate FAISS index."""
+    monkeypatch.setattr(faiss_store, "MAX_BRUTE_FORCE", 5)
     with EmbeddedBackend.open(folder, create=True, factory="SQ8") as opened:
         yield opened
 
 
 class TestDocumentsApproximate(DocumentsContract):
-    """The same promises hold for a kind that only finds candidates."""
+    """The same contract with an approximate FAISS index."""
 
     @pytest.fixture
     def backend(self, approximate: EmbeddedBackend):
@@ -84,14 +84,14 @@ class TestDocumentsApproximate(DocumentsContract):
 
 
 class TestPassagesApproximate(PassagesContract):
-    """The same promises hold for a kind that only finds candidates."""
+    """The same contract with an approximate FAISS index."""
 
     @pytest.fixture
     def backend(self, approximate: EmbeddedBackend):
         return approximate
 
 
-# What a folder can be
+# Folders that are no index, or a damaged one
 
 
 def test_a_missing_folder_is_no_index(folder: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_missing_folder_is_no_index(folder: Path) -> None:
 def test_a_folder_of_other_files_is_no_index(folder: Path) -> None:
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
-    for create, said in ((False, "no index"), (True, r"thesis\.txt")):
+    for create, said in ((False, "not an index"), (True, r"thesis\.txt")):
         with pytest.raises(IndexStateError, match=said):
             EmbeddedBackend.open(folder, create=create)
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
@@ -215,7 +215,7 @@ def test_an_index_built_anew_under_the_same_name_is_seen(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b?c#d%20e", "数据", os.fsdecode(b"\xff\xfe"), "-x'\"\n"])
-def test_any_folder_name_will_do(tmp_path: Path, name: str, caplog) -> None:
+def test_any_folder_name_is_valid(tmp_path: Path, name: str, caplog) -> None:
     folder = tmp_path / name
     with EmbeddedBackend.open(folder, create=True) as backend:
         put(backend, "a.txt", "text")
@@ -241,7 +241,7 @@ def test_a_second_writer_is_refused_until_the_first_has_finished(folder, backend
     backend.delete([])
 
 
-def test_progress_of_a_killed_run_is_no_progress(folder: Path, backend: EmbeddedBackend) -> None:
+def test_progress_of_a_killed_run_is_not_shown(folder: Path, backend: EmbeddedBackend) -> None:
     backend.set_progress({"files_done": 3})
     with EmbeddedBackend.open(folder, read_only=True) as reader:
         assert reader.info()["progress"] == {"files_done": 3}
@@ -341,7 +341,7 @@ def test_killed_writers_lose_nothing_and_readers_never_fail(folder: Path) -> Non
     connection.close()
 
 
-# Snapshots
+# Vector files
 
 
 def _filled(folder: Path, factory: str | None = None) -> dict[str, np.ndarray]:
@@ -382,10 +382,12 @@ def _folder_instead(path: Path) -> None:
 
 @pytest.mark.parametrize("factory", ["Flat", "SQ8"])
 @pytest.mark.parametrize("damage", [_remove, _truncate, _empty, _flip, _folder_instead])
-def test_a_damaged_snapshot_is_rebuilt_and_nothing_is_lost(folder, damage, factory, caplog) -> None:
+def test_a_damaged_vector_file_is_rebuilt_and_nothing_is_lost(
+    folder, damage, factory, caplog
+) -> None:
     vectors = _filled(folder, factory)
-    (snapshot,) = folder.glob("*.faiss")
-    damage(snapshot)
+    (file,) = folder.glob("*.faiss")
+    damage(file)
     query = vector_of("query")
     with EmbeddedBackend.open(folder) as backend, caplog.at_level(logging.WARNING):
         expected = brute_force(backend, vectors, query)
@@ -403,7 +405,7 @@ def test_a_damaged_snapshot_is_rebuilt_and_nothing_is_lost(folder, damage, facto
     assert not caplog.records
 
 
-def test_a_snapshot_is_caught_up_without_reading_it_all(folder: Path, monkeypatch) -> None:
+def test_a_state_is_updated_without_reading_all_vectors(folder: Path, monkeypatch) -> None:
     vectors = _filled(folder)
     monkeypatch.setattr(state, "build_store", None)  # whatever rebuilds would fail
     with EmbeddedBackend.open(folder) as backend:
@@ -412,7 +414,7 @@ def test_a_snapshot_is_caught_up_without_reading_it_all(folder: Path, monkeypatc
         assert backend.info()["store"]["vectors"] == 45
 
 
-def test_unchanged_runs_write_no_snapshot_and_old_files_go(folder: Path) -> None:
+def test_unchanged_runs_write_no_vector_file_and_old_ones_are_removed(folder: Path) -> None:
     _filled(folder)
     with EmbeddedBackend.open(folder) as backend:
         for _ in range(3):
@@ -429,7 +431,7 @@ def test_unchanged_runs_write_no_snapshot_and_old_files_go(folder: Path) -> None
 
 
 def test_a_long_tail_is_written_before_the_end(folder: Path, monkeypatch) -> None:
-    monkeypatch.setattr(snapshots, "LONG_TAIL", 10)
+    monkeypatch.setattr(vector_files, "MAX_TAIL", 10)
     with EmbeddedBackend.open(folder, create=True) as backend:
         for number in range(25):
             put(backend, f"{number}.txt", f"text {number}")
@@ -450,11 +452,11 @@ def test_the_kind_can_change_without_the_model(folder: Path) -> None:
 
 
 def test_a_factory_faiss_does_not_know_is_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match="'Quantum7' is no FAISS index"):
+    with pytest.raises(UsageError, match="'Quantum7' is not a FAISS index"):
         EmbeddedBackend.open(folder, create=True, factory="Quantum7")
 
 
-def test_too_few_vectors_to_learn_from_are_searched_exactly(folder: Path) -> None:
+def test_too_few_vectors_for_training_are_searched_exactly(folder: Path) -> None:
     vectors = _filled(folder, "IVF256,Flat")
     with EmbeddedBackend.open(folder) as backend:
         assert backend.info()["store"]["kind"] == "Flat"
@@ -477,8 +479,8 @@ def test_statistics_of_a_big_index_are_over_a_fixed_sample(folder: Path, monkeyp
             assert found.std == pytest.approx(np.std(sample), abs=1e-6)
 
 
-def test_info_counts_what_is_there(folder: Path, backend: EmbeddedBackend) -> None:
-    backend.claim(settings(), ChunkSettings(size=64, overlap=8))
+def test_info_counts(folder: Path, backend: EmbeddedBackend) -> None:
+    backend.bind_embedder(settings(), ChunkSettings(size=64, overlap=8))
     put(backend, "a.txt", "one", "two")
     put(backend, "b.txt", "three", source="uploads")
     backend.finish({"files": 2})
@@ -515,7 +517,7 @@ def test_a_change_is_seen_at_once_by_another_object(folder: Path, backend) -> No
                 backend.calibrate(np.full(DIM, 0.1), np.full(DIM, 0.2), {})
 
 
-def test_the_same_means_again_change_only_what_is_said(folder: Path) -> None:
+def test_equal_means_change_only_the_facts(folder: Path) -> None:
     _filled(folder)
     means = np.full(DIM, 0.1, np.float32), np.full(DIM, 0.2, np.float32)
     with EmbeddedBackend.open(folder) as backend:
@@ -531,8 +533,8 @@ def test_the_same_means_again_change_only_what_is_said(folder: Path) -> None:
                 backend.calibrate(mean, mean, {})
 
 
-def test_a_snapshot_replaced_under_a_reader_is_no_damage(folder, monkeypatch, caplog) -> None:
-    """Between a reader's look into the catalog and at the file, two runs finish elsewhere."""
+def test_a_vector_file_replaced_under_a_reader_is_not_damaged(folder, monkeypatch, caplog) -> None:
+    """Two runs finish elsewhere between a reader's access to the catalog and to the file."""
     vectors = _filled(folder)
     real = faiss_store.read
 
@@ -552,7 +554,9 @@ def test_a_snapshot_replaced_under_a_reader_is_no_damage(folder, monkeypatch, ca
     assert not caplog.records
 
 
-def test_a_snapshot_that_cannot_be_written_harms_nothing(folder: Path, monkeypatch) -> None:
+def test_a_vector_file_that_cannot_be_written_leaves_the_index_intact(
+    folder: Path, monkeypatch
+) -> None:
     vectors = _filled(folder)
 
     def full(*_: object) -> None:
@@ -566,11 +570,11 @@ def test_a_snapshot_that_cannot_be_written_harms_nothing(folder: Path, monkeypat
         check_ranking(live(backend).dense(query, 9), brute_force(backend, vectors, query), 9)
 
 
-# An index where this process may not write
+# An index in a folder that is not writable
 
 
 def test_a_writer_with_other_rights_is_noticed(folder: Path, monkeypatch) -> None:
-    """SQLite is told that nobody changes the file; one who may does so nevertheless."""
+    """The file was opened as immutable, but a writer with other rights changes it."""
     with EmbeddedBackend.open(folder, create=True) as writer:
         put(writer, "a.txt", "text")
         writer.finish({})
@@ -608,11 +612,11 @@ def test_a_writer_with_other_rights_is_noticed(folder: Path, monkeypatch) -> Non
         assert len(live(reader).dense(vector_of("text"), 9).ids) == 3
 
 
-# An index that is being made
+# An index that another process is creating
 
 
 def test_an_index_that_another_process_makes_is_waited_for(folder: Path, monkeypatch) -> None:
-    """Its file is there before its tables are."""
+    """The file exists before its tables do."""
     folder.mkdir()
     made = threading.Event()
     looked = threading.Event()
@@ -649,14 +653,14 @@ def test_an_empty_file_is_called_empty_and_not_foreign(folder: Path, monkeypatch
 
 
 def _without_added_columns(folder: Path) -> None:
-    """Turn an index's catalog into one as version 0.1.0 made it."""
+    """Turn a catalog into one of version 0.1.0."""
     with sqlite3.connect(folder / "catalog.sqlite") as connection:
         for name in schema.ADDED:
             connection.execute(f"ALTER TABLE pages DROP COLUMN {name}")
     connection.close()
 
 
-def test_a_page_comes_back_with_its_body_also_in_an_index_of_before(folder: Path) -> None:
+def test_a_page_keeps_its_body_even_in_an_older_index(folder: Path) -> None:
     page = Page(1, "Header\nthe text\nFooter", body=Span(7, 15))
     row = DocumentRow(document_id("docs", "b.pdf"), "docs", "/root", "b.pdf", "pdf")
     with EmbeddedBackend.open(folder, create=True) as backend:
@@ -668,7 +672,7 @@ def test_a_page_comes_back_with_its_body_also_in_an_index_of_before(folder: Path
         assert live(backend).pages(old.id) == [Page(1, "text")]
         assert (folder / "catalog.sqlite").read_bytes() == before  # reading changes nothing
         backend.save_vectors(["v"], vector_of("v")[None])
-        backend.upsert(row, [page, Page(2, "all of it")], [Piece(0, page.body, "v")])
+        backend.upsert(row, [page, Page(2, "all of it")], [NewChunk(0, page.body, "v")])
         assert live(backend).pages(row.id) == [page, Page(2, "all of it")]
         assert live(backend).pages(old.id) == [Page(1, "text")]
         (chunk,) = live(backend).chunks(row.id)

@@ -1,6 +1,6 @@
-"""Keyword search in several languages, and compounds, on indexes small enough to know the answer.
+"""Keyword search in several languages, and compounds, on indexes of known answers.
 
-The expected scores are BM25 written out here once more (k1 1.2, b 0.75).
+The expected scores are an independent implementation of BM25 (k1 1.2, b 0.75).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retriever.storage.backends.compounds import is_part, parts
+from retriever.storage.backends.compounds import is_part, split_compound
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog.connections import LOCK_FILE
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.filters import Words
-from retriever.storage.records import Piece
+from retriever.storage.records import NewChunk
 from retriever.text.analyzer import index_terms, matching_words
 from retriever.types import DocumentRow, IndexStateError, Page, Span, document_id
 from tests.live import live
@@ -51,7 +51,7 @@ def put(backend: EmbeddedBackend, *texts: str) -> None:
     backend.save_vectors(["v"], np.ones((1, 2), np.float32))
     for text in texts:
         row = DocumentRow(document_id("", text), "", "", text, "text")
-        backend.upsert(row, [Page(None, text)], [Piece(0, Span(0, len(text)), "v")])
+        backend.upsert(row, [Page(None, text)], [NewChunk(0, Span(0, len(text)), "v")])
 
 
 def found(backend: EmbeddedBackend, query: str, **options: bool) -> dict[str, float]:
@@ -62,7 +62,7 @@ def found(backend: EmbeddedBackend, query: str, **options: bool) -> dict[str, fl
 
 
 def bm25(text: str, language: str, documents: int, texts: dict[str, str]) -> float:
-    """The score of a word that stands once in `text` and in so many of the texts."""
+    """The BM25 score of a word that occurs once in `text` and in that many of the texts."""
     lengths = {one: len(index_terms(f"\n{one}", texts[one])) for one in texts}
     mean = sum(lengths.values()) / len(lengths)
     idf = log((len(texts) - documents + 0.5) / (documents + 0.5))
@@ -94,7 +94,7 @@ def test_a_compound_is_found_by_a_shorter_one_and_finds_its_parts(backend: Embed
     assert parted[COURT] > parted[COURT_OF] == pytest.approx(two_of_three, rel=1e-5)
 
 
-def test_all_that_is_looked_for_is_told(backend: EmbeddedBackend) -> None:
+def test_matched_terms_are_all_terms_searched_for(backend: EmbeddedBackend) -> None:
     def marked(text: str, query: str) -> list[str]:
         found = matching_words(text, query, live(backend).matched_terms(query), LANGUAGES[text])
         return [text[word.start : word.end] for word in found]
@@ -154,11 +154,11 @@ def test_a_short_passage_has_its_document_s_language(folder: Path) -> None:
     with EmbeddedBackend.open(folder, create=True) as backend:
         backend.save_vectors(["v"], np.ones((1, 2), np.float32))
         row = DocumentRow("d", "", "", "a.txt", "text")
-        backend.upsert(row, [Page(None, page)], [Piece(0, span, "v") for span in spans])
+        backend.upsert(row, [Page(None, page)], [NewChunk(0, span, "v") for span in spans])
         assert list(found(backend, "Haus")) == ["Häuser"]
 
 
-def test_an_index_made_by_another_analyser_is_analysed_again(
+def test_an_index_of_another_analyzer_version_is_analysed_again(
     folder: Path, backend: EmbeddedBackend
 ) -> None:
     queries = ("Gericht", "Haus", "houses", "Bundesverfassungsgericht", "to die")
@@ -171,7 +171,7 @@ def test_an_index_made_by_another_analyser_is_analysed_again(
 
 
 def make_older(folder: Path) -> None:
-    """Turn an index's catalog into one of format 2."""
+    """Turn a catalog into one of format 2."""
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as connection, connection:
         connection.execute("DROP INDEX chunks_language")
         connection.execute("ALTER TABLE chunks DROP COLUMN language")
@@ -203,7 +203,7 @@ def test_an_older_index_is_left_alone_while_another_process_writes(
 def test_tables_of_another_version_are_no_damage(folder: Path, backend: EmbeddedBackend) -> None:
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as connection, connection:
         connection.execute("ALTER TABLE chunks RENAME COLUMN language TO tongue")
-    with pytest.raises(IndexStateError, match="another version of wva-retriever is at work"):
+    with pytest.raises(IndexStateError, match="another version of wva-retriever is using"):
         live(backend).keyword("houses", 3)
 
 
@@ -213,24 +213,24 @@ def test_the_parts_of_a_compound_by_hand() -> None:
     def count(term: str) -> int:
         return known.get(term, 0)
 
-    assert parts("amtsgerichte", "de", count) == ("amtøde", "gerichtøde")
-    assert parts("landgericht", "de", count) == ("landøde", "gerichtøde")
-    assert parts("monarchen", "de", count) == ()
-    assert parts("schifffahrt", "de", count) == ()  # Fahrt is not known
-    assert parts("landgericht", "en", count) == ()
+    assert split_compound("amtsgerichte", "de", count) == ("amtøde", "gerichtøde")
+    assert split_compound("landgericht", "de", count) == ("landøde", "gerichtøde")
+    assert split_compound("monarchen", "de", count) == ()
+    assert split_compound("schifffahrt", "de", count) == ()  # Fahrt is not known
+    assert split_compound("landgericht", "en", count) == ()
     known["landgerichtøde"] = 7  # more often than the geometric mean of 4 and 9
-    assert parts("landgericht", "de", count) == ()
+    assert split_compound("landgericht", "de", count) == ()
     assert is_part("gericht", "landgericht", "de", count)
     assert not is_part("richt", "gericht", "de", count)
 
 
 def test_other_languages_have_compounds_too() -> None:
     swedish = {index_terms(word, "sv")[0]: 2 for word in ("arbete", "platsen")}
-    assert len(parts("arbetsplatsen", "sv", lambda term: swedish.get(term, 0))) == 2
+    assert len(split_compound("arbetsplatsen", "sv", lambda term: swedish.get(term, 0))) == 2
 
 
 PAIRS = ("budget nothing", "here budget")
-"""Side by side where a title goes over into its text; and not, where it begins its second time."""
+"""Phrases match across title and text, but not across text and the repeated title."""
 
 
 def test_words_of_a_title_count_twice(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_words_of_a_title_count_twice(tmp_path: Path) -> None:
             ("e", "", "Boats."),
         ):
             row = DocumentRow(document_id("", name), "", "", name, "text", title=title)
-            backend.upsert(row, [Page(None, text)], [Piece(0, Span(0, len(text)), "v")])
+            backend.upsert(row, [Page(None, text)], [NewChunk(0, Span(0, len(text)), "v")])
         side = live(backend).keyword("budget", 9)
         found = dict(
             zip((chunk.path for chunk in live(backend).get(side.ids)), side.scores, strict=True)

@@ -1,4 +1,4 @@
-"""The right to write: between objects, threads, processes, and with version 0.1.0."""
+"""The writer lock: between objects, threads, processes, and with version 0.1.0."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ except BlockingIOError:
     print("refused", flush=True)
 sys.stdin.readline()
 """
-"""How version 0.1.0 takes the lock."""
+"""How version 0.1.0 acquires the lock."""
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def test_two_objects_of_one_process_exclude_each_other(tmp_path: Path) -> None:
     assert not one.held_by_anyone()
 
 
-def test_another_thread_may_give_it_back(tmp_path: Path) -> None:
+def test_another_thread_may_release_it(tmp_path: Path) -> None:
     lock, other = WriterLock(tmp_path / "LOCK"), WriterLock(tmp_path / "LOCK")
     thread = threading.Thread(target=lock.acquire)
     thread.start()
@@ -92,7 +92,7 @@ def test_another_thread_may_give_it_back(tmp_path: Path) -> None:
     other.release()
 
 
-def test_watching_does_not_disturb_a_writer(tmp_path: Path) -> None:
+def test_checking_the_lock_does_not_disturb_a_writer(tmp_path: Path) -> None:
     lock, watcher = WriterLock(tmp_path / "LOCK"), WriterLock(tmp_path / "LOCK")
     lock.acquire()
     lock.release()

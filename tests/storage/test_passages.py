@@ -1,4 +1,4 @@
-"""A second engine: eight methods by brute force are enough for all that a search does."""
+"""A second engine: a search needs only the eight methods of `PassageSearch`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.searching.test_hybrid import filled
 
 
 class NaivePassages:
-    """All vectors and all terms, scored one by one."""
+    """Brute force over all vectors and terms."""
 
     def __init__(self, catalog: Reader) -> None:
         rows = catalog.documents()

@@ -1,4 +1,4 @@
-"""BM25 over arrays, against FTS5's own function; in every state an index goes through."""
+"""BM25 over arrays, against FTS5's own function, after every kind of change."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog import postings
 from retriever.storage.catalog.postings import Postings
-from retriever.storage.records import Expansion, Piece
+from retriever.storage.records import Expansion, NewChunk
 from retriever.text.analyzer import index_terms
 from retriever.types import DocumentRow, Page, Span, document_id
 from tests.live import live
 
+real_varints = postings.varints
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove")
 
 
@@ -23,8 +24,8 @@ def put(backend: EmbeddedBackend, number: int, *texts: str) -> None:
     backend.save_vectors(["v"], np.ones((1, 2), np.float32))
     row = DocumentRow(document_id("", f"{number}"), "", "", f"{number}", "txt")
     pages = [Page(at + 1, text) for at, text in enumerate(texts)]
-    pieces = [Piece(at, Span(0, len(text)), "v") for at, text in enumerate(texts)]
-    backend.upsert(row, pages, pieces)
+    new_chunks = [NewChunk(at, Span(0, len(text)), "v") for at, text in enumerate(texts)]
+    backend.upsert(row, pages, new_chunks)
 
 
 def texts(seed: int, count: int) -> list[str]:
@@ -36,7 +37,7 @@ def texts(seed: int, count: int) -> list[str]:
 
 
 def check(folder: Path, known: Postings) -> None:
-    """Every word's scores are FTS5's, digit for digit but for the last."""
+    """Assert that all words' scores equal those of FTS5 up to the last digit."""
     connection = sqlite3.connect(folder / "catalog.sqlite", isolation_level=None)
     connection.execute(postings.OCCURRENCES)
     connection.execute("BEGIN")
@@ -49,7 +50,7 @@ def check(folder: Path, known: Postings) -> None:
         keys, scores = terms.bm25(term)
         assert keys.tolist() == [key for key, _ in rows]
         np.testing.assert_allclose(scores, [score for _, score in rows], rtol=1e-12)
-        assert terms.counts([term]) == {term: len(rows)}
+        assert terms.document_frequencies([term]) == {term: len(rows)}
     connection.close()
 
 
@@ -77,7 +78,7 @@ def test_another_index_under_the_same_name_is_another(tmp_path: Path) -> None:
         check(folder, known)
 
 
-def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_caches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postings, "MAX_ROWS", 25)
     monkeypatch.setattr(postings, "MAX_COUNTS", 2)
     known = Postings()
@@ -88,6 +89,34 @@ def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert known._state is not None
     assert sum(len(keys) for keys, _ in known._state.scores.values()) <= 25
     assert len(known._state.counts) <= 4
+
+
+def test_one_term_is_compared_with_fts5_at_the_first_search(tmp_path: Path, caplog) -> None:
+    with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
+        put(backend, 0, "amber birch zebra", "birch")
+    known = Postings()
+    check(tmp_path / "i", known)
+    assert known.matches_fts5
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "other_format",
+    [lambda written: real_varints(written) + 1, lambda written: real_varints(written)[5]],
+)
+def test_another_format_of_fts5_is_noticed_and_scores_stay_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, other_format
+) -> None:
+    with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
+        put(backend, 0, "amber birch zebra", "birch", "cedar cedar")
+        monkeypatch.setattr(postings, "varints", other_format)
+        known = Postings()
+        check(tmp_path / "i", known)
+        assert known.matches_fts5 is False
+        assert len(live(backend).keyword("birch", 9).ids) == 2
+    assert [sqlite3.sqlite_version in record.getMessage() for record in caplog.records] == [
+        True
+    ] * 2
 
 
 def test_an_expansion_adds_weighted_scores(tmp_path: Path) -> None:

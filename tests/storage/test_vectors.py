@@ -1,4 +1,4 @@
-"""Stores against a NumPy product: the same ids, the same scores."""
+"""Vector stores against NumPy: the same ids, the same scores."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ EXACT = [exact, flat, flat_from_file, layered]
 
 
 def check(store: VectorStore, ids, vectors, query, k: int, allowed=None) -> None:
-    """The k best ids by (score, id), scores to 1e-5 of the largest length involved."""
+    """Assert the top k by (score, id), scores to 1e-5 of the largest norms."""
     found, scores = store.search(query, k, allowed)
     product = vectors.astype(np.float64) @ query.astype(np.float64)
     kept = np.ones(len(ids), bool) if allowed is None else np.isin(ids, allowed)
@@ -148,7 +148,7 @@ BIG_IDS = np.arange(3000) * 2 + 1
 def test_approximate_kinds_recall_what_brute_force_finds(
     factory: str, recall: float, share: float | None, monkeypatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(faiss_store, "NARROW", 20)
+    monkeypatch.setattr(faiss_store, "MAX_BRUTE_FORCE", 20)
     fetch = fetch_from(BIG_IDS, BIG)
     built = build(blocks(BIG_IDS, BIG, 700), 32, factory, training=BIG, fetch=fetch)
     assert built.kind == factory
@@ -177,13 +177,13 @@ def test_kinds_without_filters_fall_back_to_exact_search(factory: str) -> None:
     ids, vectors = BIG_IDS[:600], BIG[:600]
     fetch = fetch_from(ids, vectors)
     store = build(blocks(ids, vectors, 600), 32, factory, training=vectors, fetch=fetch)
-    store_narrow = faiss_store.NARROW
-    assert store_narrow > 600  # so few are compared one by one anyway
+    store_narrow = faiss_store.MAX_BRUTE_FORCE
+    assert store_narrow > 600  # fewer are searched by brute force anyway
     check(store, ids, vectors, BIG[3], 10, ids[::2])
 
 
 def test_a_filter_that_a_kind_refuses_or_ignores_still_holds(monkeypatch) -> None:
-    monkeypatch.setattr(faiss_store, "NARROW", 5)
+    monkeypatch.setattr(faiss_store, "MAX_BRUTE_FORCE", 5)
     ids, vectors = BIG_IDS[:600], BIG[:600]
     for factory in ("PQ8x4fs", "SQ8,RFlat"):
         fetch = fetch_from(ids, vectors)
@@ -192,7 +192,7 @@ def test_a_filter_that_a_kind_refuses_or_ignores_still_holds(monkeypatch) -> Non
 
 
 def test_gone_vectors_are_left_out_of_the_rescoring(monkeypatch) -> None:
-    monkeypatch.setattr(faiss_store, "NARROW", 5)
+    monkeypatch.setattr(faiss_store, "MAX_BRUTE_FORCE", 5)
     store = build(blocks(BIG_IDS, BIG), 32, "SQ8", training=BIG)
     kept = BIG_IDS[1::2]
     found, _ = store.search(BIG[0], 10, fetch=fetch_from(kept, BIG[1::2]))
@@ -222,11 +222,11 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("factory", ["", "Nonsense", "PQ7", "IVF-3,Flat"])
 def test_unknown_factories_are_refused(factory: str) -> None:
-    with pytest.raises(UsageError, match="no FAISS index"):
+    with pytest.raises(UsageError, match="not a FAISS index"):
         make_index(32, factory)
 
 
-def test_kinds_by_size() -> None:
+def test_the_kind_of_index_depends_on_size() -> None:
     assert [factory_for(n) for n in (0, 49_999, 50_000, 500_000)] == [
         "Flat", "Flat", "SQ8", "HNSW32,SQ8"
     ]  # fmt: skip
@@ -281,7 +281,7 @@ def test_two_tails_from_one_do_not_disturb_each_other() -> None:
 
 
 def test_only_the_vectors_that_may_matter_are_fetched() -> None:
-    """By exact scores the best are found whatever the rough ones say, within their error."""
+    """The top k by exact scores are found from rough scores of any order within their error."""
     ids, vectors = np.arange(400), vectors_of(400, seed=4)
     query = vectors_of(1, seed=5)[0]
     scores = vectors @ query
@@ -295,7 +295,7 @@ def test_only_the_vectors_that_may_matter_are_fetched() -> None:
         fetched.clear()
         rough = scores + np.random.default_rng(6).uniform(-noise, noise, 400).astype(np.float32)
         order = np.argsort(-rough)
-        found, _ = faiss_store._rescored(ids[order], rough[order], query, 20, fetch)
+        found, _ = faiss_store._rescore(ids[order], rough[order], query, 20, fetch)
         assert found.tolist() == np.argsort(-scores)[:20].tolist()
         assert len(fetched) == len(set(fetched)) <= most
 

@@ -1,4 +1,4 @@
-"""The analyser: query and document agree, spans are exact, terms are safe for FTS5."""
+"""The analyzer: queries and documents agree, spans are exact, terms are safe for FTS5."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from retriever.text.analyzer import (
 
 
 def found(query: str, text: str) -> bool:
-    """Whether every term of the query is among the text's: what a user calls "it is in there"."""
+    """Whether the text has every term of the query."""
     wanted = query_terms(query)
     return bool(wanted) and set(wanted) <= set(index_terms(text))
 
@@ -159,13 +159,13 @@ def test_matching_words_merge_pairs_and_codes() -> None:
     assert [word.start for word in matching_words("水はお水", "水")] == [0, 3]
 
 
-def test_a_piece_of_a_code_is_not_looked_for() -> None:
+def test_a_piece_of_a_code_is_left_out_of_queries() -> None:
     assert query_terms("AC-2") == ["ac2", "ac"]
     assert "2" in index_terms("AC-2")
 
 
 def _tokens_of_fts5(terms: list[str]) -> list[list[str]]:
-    """What SQLite makes of each term, in its index."""
+    """The tokens that SQLite indexes for each term."""
     connection = sqlite3.connect(":memory:")
     connection.execute(
         "create virtual table t using fts5(x, tokenize='unicode61 remove_diacritics 0')"
@@ -213,7 +213,7 @@ def test_a_text_finds_itself(text: str) -> None:
 
 
 @given(st.text(alphabet="ab1é国水한국น้ำ-_.,()'@ \n", max_size=30))
-def test_a_phrase_is_looked_for_as_it_is_indexed(text: str) -> None:
+def test_a_phrase_has_the_terms_of_its_text(text: str) -> None:
     forms = phrase_forms(text)
     terms = index_terms(text)
     assert forms[:1] == ([tuple(terms)] if terms else [])
@@ -252,7 +252,7 @@ def test_threads_get_the_same_terms() -> None:
     assert all(result == expected for result in results)
 
 
-def test_a_title_stands_twice_and_no_phrase_runs_from_one_time_into_the_other() -> None:
+def test_a_title_is_indexed_twice_and_no_phrase_crosses_the_boundary() -> None:
     found = passage_terms("Annual reports", "What the board said", "en")
     assert collections.Counter(found) == collections.Counter(
         ["annual", "report"] * 2 + ["what", "board", "said", BOUNDARY]

@@ -1,4 +1,4 @@
-"""Chunks: exact, complete, within the budget, cut where a person would cut."""
+"""Chunks are exact, complete, within the budget, and end at strong boundaries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever.settings import ChunkSettings
-from retriever.text.chunking import chunk_page, split
+from retriever.text.chunking import chunk_document, chunk_page
 from retriever.text.structure import breaks, read_lines, sentences
 from retriever.types import Page, PageState, Span
 
@@ -32,7 +32,7 @@ def by_byte(text: str) -> list[tuple[int, int]]:
 
 
 def by_place(text: str) -> list[tuple[int, int]]:
-    """As sub-word models do: a word costs one token after a space, three without."""
+    """Like sub-word models: a word is one token after a space, three without."""
     tokens = []
     for match in re.finditer(r" ?\S+|\s", text):
         start, end = match.span()
@@ -300,7 +300,7 @@ def test_pages_are_split_each_by_itself() -> None:
         Page(2, "", PageState.SCANNED, "an image"),
         Page(3, "Third page. " * 9),
     ]
-    found = split(pages, ChunkSettings(16, 0), by_word)
+    found = chunk_document(pages, ChunkSettings(16, 0), by_word)
     assert [position for position, _ in found] == [0, 2, 2]
     assert all(
         pages[at].text[span.start : span.end].startswith(("First", "Third")) for at, span in found
@@ -311,14 +311,19 @@ def test_running_headers_and_footers_are_in_no_chunk() -> None:
     text = "Annual report 2024\nOne two three four. Five six seven eight nine.\n17"
     body = Span(text.index("One"), text.index("\n17"))
     plain = [
-        span for _, span in split([Page(1, text[body.start : body.end])], ChunkSettings(8), by_word)
+        span
+        for _, span in chunk_document(
+            [Page(1, text[body.start : body.end])], ChunkSettings(8), by_word
+        )
     ]
-    found = [span for _, span in split([Page(1, text, body=body)], ChunkSettings(8), by_word)]
+    found = [
+        span for _, span in chunk_document([Page(1, text, body=body)], ChunkSettings(8), by_word)
+    ]
     assert len(plain) == 2
     assert [text[s.start : s.end] for s in found] == [
         text[body.start + s.start : body.start + s.end] for s in plain
     ]
-    assert split([Page(1, text, body=Span(5, 5))], ChunkSettings(8), by_word) == []
+    assert chunk_document([Page(1, text, body=Span(5, 5))], ChunkSettings(8), by_word) == []
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,17 @@
-"""Languages are told by their function words; English is not mistaken for another."""
+"""Language detection by function words; English is not mistaken for another language."""
 
 from __future__ import annotations
 
 import pytest
 import snowballstemmer
 
-from retriever.text.languages import LANGUAGES, LINKING_ELEMENTS, STEMMERS, language_of, stop_words
+from retriever.text.languages import (
+    LANGUAGES,
+    LINKING_ELEMENTS,
+    STEMMERS,
+    detect_language,
+    stop_words,
+)
 
 ARTICLE_1 = {  # of the Universal Declaration of Human Rights
     "en": "All human beings are born free and equal in dignity and rights. They are endowed with "
@@ -38,9 +44,9 @@ ARTICLE_1 = {  # of the Universal Declaration of Human Rights
 
 
 @pytest.mark.parametrize("language", ARTICLE_1)
-def test_a_passage_tells_its_language(language: str) -> None:
-    assert language_of(ARTICLE_1[language]) == language
-    assert language_of(ARTICLE_1[language].upper()) == language
+def test_the_language_of_a_passage_is_detected(language: str) -> None:
+    assert detect_language(ARTICLE_1[language]) == language
+    assert detect_language(ARTICLE_1[language].upper()) == language
 
 
 @pytest.mark.parametrize(
@@ -54,13 +60,13 @@ def test_a_passage_tells_its_language(language: str) -> None:
         "die",
     ],
 )
-def test_what_has_no_sentence_tells_none(text: str) -> None:
-    assert language_of(text) == ""
+def test_texts_without_sentences_have_no_language(text: str) -> None:
+    assert detect_language(text) == ""
 
 
 def test_english_with_foreign_names_stays_english() -> None:
     text = "The die is cast, said Otto von der Heide to Jean de la Tour in the city of Los Angeles."
-    assert language_of(text) == "en"
+    assert detect_language(text) == "en"
 
 
 def test_every_language_has_all_it_needs() -> None:

@@ -1,9 +1,9 @@
-"""Documents in and out, and a search for passages: see `retriever.storage.backends.protocols`.
+"""Backends: storage of documents, and passage search. The contract is in `protocols`.
 
-A backend holds documents, their pages and chunks, and the chunks' *raw* vectors (unit length, not
-calibrated), and answers from one generation at a time: a `Snapshot`.
+A backend stores documents, their pages and chunks, and the chunks' *raw* vectors (unit length, not
+calibrated). Each search reads one generation of the index, through a `Snapshot`.
 
-`embedded` = SQLite catalog + vector store + calibration, in one folder.
+The one implementation is `embedded`: SQLite catalog, FAISS vectors and calibration in one folder.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from retriever.storage.backends.protocols import (
     Vocabulary,
 )
 from retriever.storage.backends.snapshot import Snapshot
-from retriever.storage.records import Piece
+from retriever.storage.records import NewChunk
 from retriever.types import DocumentRow
 
 __all__ = [
     "CatalogReader",
     "DocumentRow",
     "Documents",
+    "NewChunk",
     "PassageSearch",
-    "Piece",
     "ScoredIds",
     "Snapshot",
     "Vocabulary",

@@ -1,11 +1,11 @@
-"""Compounds, such as the German Verfassungsgericht: their parts, told by the index's own words.
+"""Splitting of compounds, such as German Verfassungsgericht, by the vocabulary of the index.
 
-No dictionary is needed (Koehn and Knight, "Empirical methods for compound splitting", 2003): a word
-is a compound if each of its parts occurs as a word of its own, perhaps with a letter or two that
-link them, and if the parts occur at least as often, by their geometric mean, as the whole. Short
-parts are not believed: "Monarchen" are no arks (Archen).
+The method needs no dictionary (Koehn and Knight, "Empirical methods for compound splitting", 2003).
+A word is a compound if each part, perhaps after a linking element is removed, occurs as a word of
+its own, and if the geometric mean of the parts' document frequencies is at least that of the whole.
+Short parts are rejected: "Monarchen" does not contain arks (Archen).
 
-Words here are in small letters and without accents; a term is a word's stem with its language.
+Words here are in small letters and without accents; a term is a word's stem with its language mark.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from retriever.storage.catalog.fulltext import MIN_LETTERS
 from retriever.text.analyzer import MARK, index_terms
 from retriever.text.languages import LINKING_ELEMENTS
 
-MIN_OF_A_PART = 4
-"""Letters of a part's stem; three are believed beside a longer one (`Amtsgericht`)."""
+MIN_PART_LETTERS = 4
+"""Minimum length of a part's stem; three letters suffice beside a longer part (`Amtsgericht`)."""
 
-_LEAST = 3
-_BESIDE = 6  # letters that a part beside one of three has at least
+_MIN_SHORT_PART = 3
+_MIN_LONG_PART = 6  # minimum letters of a part beside one of three
 _MAX_PARTS = 4
 
 Count = Callable[[str], int]
-"""A term → in how many chunks it occurs."""
+"""A term → its document frequency: in how many chunks it occurs."""
 
 
-def parts(word: str, language: str, count: Count) -> tuple[str, ...]:
-    """The terms of a compound's parts, none if it is none, or occurs more often than they do.
+def split_compound(word: str, language: str, count: Count) -> tuple[str, ...]:
+    """The terms of a compound's parts; empty for other words, and for compounds more frequent.
 
     >>> known = {"gerichtøde": 9, "verfassøde": 4, "bundøde": 4}
-    >>> parts("bundesverfassungsgericht", "de", lambda term: known.get(term, 0))
+    >>> split_compound("bundesverfassungsgericht", "de", lambda term: known.get(term, 0))
     ('bundøde', 'verfassøde', 'gerichtøde')
-    >>> parts("gerichte", "de", lambda term: known.get(term, 0))
+    >>> split_compound("gerichte", "de", lambda term: known.get(term, 0))
     ()
     """
     if len(word) < MIN_LETTERS or language not in LINKING_ELEMENTS:
         return ()
-    ways = _ways(word, language, count, _MAX_PARTS)
+    ways = _splits(word, language, count, _MAX_PARTS)
     believed = [way for way in ways if len(way) > 1 and _are_long_enough(way)]
     if not believed:
         return ()
@@ -49,7 +49,7 @@ def parts(word: str, language: str, count: Count) -> tuple[str, ...]:
 
 
 def is_part(stem: str, compound: str, language: str, count: Count) -> bool:
-    """Whether the compound's stem ends with this stem and begins with words that there are.
+    """Whether the compound's stem ends with this stem and begins with words of the index.
 
     >>> is_part("gericht", "amtsgericht", "de", {"amtøde": 2}.get)
     True
@@ -57,31 +57,33 @@ def is_part(stem: str, compound: str, language: str, count: Count) -> bool:
     False
     """
     before = compound[: -len(stem)]
-    ways = _ways(before, language, count, _MAX_PARTS - 1, inside=True)
+    ways = _splits(before, language, count, _MAX_PARTS - 1, inside=True)
     return any(_are_long_enough((*way, f"{stem}{MARK}{language}")) for way in ways)
 
 
-def _ways(
+def _splits(
     word: str, language: str, count: Count, most: int, *, inside: bool = False
 ) -> Iterator[tuple[str, ...]]:
-    """All ways to take the word for a row of known ones; `inside`: a link may follow the last."""
+    """All splits of a word into known ones; `inside`: a linking element may follow the last."""
     for link in LINKING_ELEMENTS[language] if inside else ("",):
-        if len(word) - len(link) >= _LEAST and word.endswith(link):
+        if len(word) - len(link) >= _MIN_SHORT_PART and word.endswith(link):
             term = _term(word[: len(word) - len(link)], language)
             if count(term):
                 yield (term,)
     if most > 1:
-        for at in range(_LEAST, len(word) - _LEAST + 1):
-            last = list(_ways(word[at:], language, count, 1, inside=inside))
+        for at in range(_MIN_SHORT_PART, len(word) - _MIN_SHORT_PART + 1):
+            last = list(_splits(word[at:], language, count, 1, inside=inside))
             if last:
-                for first in _ways(word[:at], language, count, most - 1, inside=True):
+                for first in _splits(word[:at], language, count, most - 1, inside=True):
                     yield from ((*first, *end) for end in last)
 
 
 def _are_long_enough(terms: tuple[str, ...]) -> bool:
-    """Whether the stems are long enough to be believed: "mon" and "arch" are not."""
+    """Whether the stems are long enough to be accepted: "mon" and "arch" are not."""
     lengths = [len(term) - len(MARK) - 2 for term in terms]
-    return min(lengths) >= MIN_OF_A_PART or (min(lengths) >= _LEAST and max(lengths) >= _BESIDE)
+    return min(lengths) >= MIN_PART_LETTERS or (
+        min(lengths) >= _MIN_SHORT_PART and max(lengths) >= _MIN_LONG_PART
+    )
 
 
 def _term(word: str, language: str) -> str:
@@ -89,8 +91,8 @@ def _term(word: str, language: str) -> str:
 
 
 def _mean(terms: tuple[str, ...], count: Count) -> float:
-    """The logarithm of the geometric mean of the terms' numbers."""
+    """The logarithm of the geometric mean of the terms' document frequencies."""
     return sum(log(count(term)) for term in terms) / len(terms)
 
 
-__all__ = ["MIN_OF_A_PART", "Count", "is_part", "parts"]
+__all__ = ["MIN_PART_LETTERS", "Count", "is_part", "split_compound"]

@@ -1,11 +1,11 @@
-"""The backend in one folder: catalog + vector store + calibration, without a server.
+"""The embedded backend: catalog, vectors and calibration in one folder, without a server.
 
     index-folder/
-      catalog.sqlite (+ -wal, -shm)   the truth
-      vectors-<generation>.faiss      a rebuildable snapshot for fast search
+      catalog.sqlite (+ -wal, -shm)   all data
+      vectors-<generation>.faiss      the calibrated vectors for FAISS; can be rebuilt
       LOCK                            held while a process writes
 
-The right to write is taken at the first change and given back by `finish` or `close`.
+The writer lock is acquired at the first change and released by `finish`, `release` or `close`.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ import numpy as np
 
 from retriever.arrays import DoubleScores, Keys, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
-from retriever.storage.backends import vector_files as snapshots
+from retriever.storage.backends import vector_files
 from retriever.storage.backends.protocols import ScoredIds
 from retriever.storage.backends.search_state import SearchState, StateKeeper
 from retriever.storage.backends.snapshot import Snapshot
-from retriever.storage.backends.ties import best_of, ranked
+from retriever.storage.backends.ties import top_k_ids, top_scores
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import Catalog, Matches, Reader, Writer
 from retriever.storage.filters import Filter
-from retriever.storage.records import Piece, TermQuery, UnreadFile
-from retriever.storage.vectors.exact import checked_query, scores_of
-from retriever.storage.vectors.faiss import factory_for, make_index, plain
+from retriever.storage.records import NewChunk, TermQuery, UnreadFile
+from retriever.storage.vectors.exact import check_query, exact_scores
+from retriever.storage.vectors.faiss import factory_for, make_index, strip_id_map
 from retriever.types import DocumentRow, IndexStateError, Page, UsageError
 
-_REMEMBERED_QUERIES = 8
+_CACHED_QUERIES = 8
 
-_Asked = tuple[str, int, TermQuery]
+_MatchKey = tuple[str, int, TermQuery]
 
 
 class EmbeddedBackend:
-    """See `retriever.storage.backends.Documents`. Any number of threads may share one object."""
+    """The implementation of `retriever.storage.backends.Documents`. Threads may share an object."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._states = StateKeeper(catalog)
-        self._matches = RecentMatches()
+        self._matches = MatchCache()
 
     @classmethod
     def open(
@@ -58,10 +58,10 @@ class EmbeddedBackend:
         factory: str | None = None,
         read_only: bool = False,
     ) -> Self:
-        """Open the index in the folder `path`; `create` makes one where there is none.
+        """Open the index in the folder `path`; `create` makes one if there is none.
 
         `factory` is the FAISS factory string to use from now on, whatever the index's size;
-        "auto" goes back to choosing by size. Raises IndexStateError for what is no index.
+        "auto" chooses by size again. Raises IndexStateError if the folder is not an index.
         """
         backend = cls(Catalog.open(Path(path), create=create, read_only=read_only))
         if factory is not None:
@@ -82,7 +82,7 @@ class EmbeddedBackend:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    # The doors to what is there
+    # Reading
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
@@ -92,7 +92,7 @@ class EmbeddedBackend:
 
     @contextmanager
     def snapshot(self, *, dense: bool = True) -> Iterator[Snapshot]:
-        """See `Documents.snapshot`. Where vectors are loaded at the start, it is of the newest."""
+        """See `Documents.snapshot`. With `dense`, it is of the newest generation."""
         with self._catalog.reading() as reader:
             state = self._states.newest(reader) if dense else None
             yield Snapshot(reader, EmbeddedPassages(reader, self._states, self._matches, state))
@@ -100,13 +100,13 @@ class EmbeddedBackend:
     # Identity
 
     @property
-    def wished_model(self) -> str:
-        """The model that was named for an index when it was made; empty for the default one."""
+    def preferred_model(self) -> str:
+        """The model chosen when the index was created; empty for the default model."""
         with self._catalog.reading() as reader:
             return str(reader.meta("wished_model") or "")
 
-    def wish(self, model: str) -> None:
-        """Name the model to build an empty index with; `claim` alone binds it."""
+    def prefer_model(self, model: str) -> None:
+        """Choose the model for an empty index; only `bind_embedder` binds it."""
         with self._catalog.writing(visible=False) as writer:
             writer.set_meta("wished_model", model or None)
 
@@ -121,8 +121,8 @@ class EmbeddedBackend:
         with self._catalog.writing(visible=False) as writer:
             writer.set_meta("ocr", languages or None)
 
-    def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
-        """See `Documents.claim`. Other chunk settings are noted: each document has its own."""
+    def bind_embedder(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
+        """See `Documents.bind_embedder`. Chunk settings may differ; the last ones are stored."""
         with self._catalog.reading() as reader:
             known = reader.embedder_settings()
             chunking = reader.meta("chunking")
@@ -140,17 +140,19 @@ class EmbeddedBackend:
     # Writing
 
     def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
-        """See `Documents.save_vectors`; a key that is there keeps its vector."""
+        """See `Documents.save_vectors`; an existing key keeps its vector."""
         with self._catalog.writing(visible=False) as writer:
             writer.save_vectors(keys, vectors)
 
-    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]) -> None:
+    def upsert(
+        self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
+    ) -> None:
         """See `Documents.upsert`."""
         with self._catalog.writing() as writer:
-            writer.upsert(row, pages, pieces)
-            tail_is_long = snapshots.tail_is_long(writer)
+            writer.upsert(row, pages, new_chunks)
+            tail_is_long = vector_files.tail_is_long(writer)
         if tail_is_long:
-            snapshots.write(self._catalog)
+            vector_files.write(self._catalog)
 
     def touch(self, row: DocumentRow) -> None:
         """See `Documents.touch`."""
@@ -170,7 +172,7 @@ class EmbeddedBackend:
     def calibrate(
         self, passage_mean: Vectors, query_mean: Vectors, facts: Mapping[str, Any]
     ) -> None:
-        """See `Documents.calibrate`; the store is built again from the raw vectors."""
+        """See `Documents.calibrate`; new means rebuild the vector file from the raw vectors."""
         with self._catalog.exclusive():
             with self._catalog.reading() as reader:
                 dimension = reader.dimension()
@@ -180,29 +182,29 @@ class EmbeddedBackend:
                 with self._catalog.writing() as writer:
                     writer.set_calibration(means, facts)
             else:
-                snapshots.write(self._catalog, means, facts)
+                vector_files.write(self._catalog, means, facts)
 
-    def set_background(self, background: Mapping[str, Any] | None) -> None:
-        """See `Documents.set_background`."""
+    def set_match_scale(self, scale: Mapping[str, Any] | None) -> None:
+        """See `Documents.set_match_scale`."""
         with self._catalog.writing() as writer:
-            writer.set_meta("background", None if background is None else dict(background))
+            writer.set_meta("background", None if scale is None else dict(scale))
 
     def set_progress(self, progress: Mapping[str, Any] | None) -> None:
-        """See `Documents.set_progress`; it is no change of the index, the generation stays."""
+        """See `Documents.set_progress`; the generation stays the same."""
         with self._catalog.writing(visible=False) as writer:
             writer.set_meta("progress", None if progress is None else dict(progress))
 
     def finish(self, report: Mapping[str, Any]) -> None:
-        """See `Documents.finish`; afterwards other processes may write."""
+        """See `Documents.finish`; writes a new vector file if one is due."""
         with self._catalog.writing() as writer:
             writer.set_meta("last_run", dict(report))
             writer.set_meta("progress", None)
             writer.drop_unused_vectors()
         try:
             with self._catalog.reading() as reader:
-                due = snapshots.is_due(reader, self._states.newest(reader))
+                due = vector_files.is_due(reader, self._states.newest(reader))
             if due:
-                snapshots.write(self._catalog)
+                vector_files.write(self._catalog)
         finally:
             self._catalog.release()
 
@@ -218,8 +220,8 @@ class EmbeddedBackend:
     def info(self) -> dict[str, Any]:
         """See `Documents.info`."""
         with self._catalog.reading() as reader:
-            snapshot, count = reader.snapshot(), reader.count_chunks()
-            kind = snapshot.kind if snapshot else reader.meta("factory") or factory_for(count)
+            file, count = reader.vector_file(), reader.count_chunks()
+            kind = file.kind if file else reader.meta("factory") or factory_for(count)
             progress = reader.meta("progress")
             return {
                 "path": str(self._catalog.folder),
@@ -232,17 +234,17 @@ class EmbeddedBackend:
                 "store": {
                     "kind": kind,
                     "vectors": count,
-                    "snapshot_generation": snapshot.generation if snapshot else None,
+                    "snapshot_generation": file.generation if file else None,
                 },
-                "bytes": snapshots.sizes(self._catalog.folder, snapshot),
+                "bytes": vector_files.sizes(self._catalog.folder, file),
                 "generation": reader.generation(),
                 "last_run": reader.meta("last_run"),
-                # What a killed process left is no progress.
+                # Progress without a writer is left over from a killed process.
                 "progress": progress if progress and self._catalog.being_written else None,
             }
 
     def _set_factory(self, factory: str) -> None:
-        wanted = None if factory == "auto" else plain(factory)
+        wanted = None if factory == "auto" else strip_id_map(factory)
         with self._catalog.reading() as reader:
             known, dimension = reader.meta("factory"), reader.dimension()
         if wanted == known:
@@ -256,14 +258,14 @@ class EmbeddedBackend:
 _TRIAL_DIMENSION = 64
 
 
-class RecentMatches:
-    """The matches of the last few keyword queries: a search asks for the same one several times."""
+class MatchCache:
+    """The matches of the last few keyword queries, which one search needs several times."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[_Asked, Matches] = OrderedDict()
+        self._known: OrderedDict[_MatchKey, Matches] = OrderedDict()
 
-    def of(self, reader: Reader, query: TermQuery) -> Matches:
+    def get(self, reader: Reader, query: TermQuery) -> Matches:
         """The query's matches in the reader's generation."""
         key = str(reader.meta("identity")), reader.generation(), query
         with self._lock:
@@ -273,19 +275,19 @@ class RecentMatches:
         found = reader.keyword(query)
         with self._lock:
             self._known[key] = found
-            while len(self._known) > _REMEMBERED_QUERIES:
+            while len(self._known) > _CACHED_QUERIES:
                 self._known.popitem(last=False)
         return found
 
 
 class EmbeddedPassages:
-    """See `PassageSearch`: one read transaction and the vectors of its state."""
+    """The implementation of `PassageSearch`: one read transaction and its `SearchState`."""
 
     def __init__(
         self,
         reader: Reader,
         states: StateKeeper,
-        matches: RecentMatches,
+        matches: MatchCache,
         state: SearchState | None = None,
     ) -> None:
         self._reader = reader
@@ -304,13 +306,13 @@ class EmbeddedPassages:
         reader, state = self._reader, self._state
         if not len(state.store):
             return ScoredIds((), np.empty(0, np.float32), 0.0, 0.0)
-        vector = checked_query(query, state.store.tail.dimension)
+        vector = check_query(query, state.store.tail.dimension)
         allowed = None if where is None else reader.matching_keys(where)
 
         def nearest(count: int) -> tuple[Keys, Scores]:
             return state.search(reader, vector, count, allowed)
 
-        return ScoredIds(*ranked(nearest, k, reader.ids_of), *state.statistics(vector))
+        return ScoredIds(*top_k_ids(nearest, k, reader.ids_of), *state.statistics(vector))
 
     def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
         """See `PassageSearch.dense_scores`."""
@@ -318,9 +320,9 @@ class EmbeddedPassages:
         scores = np.zeros(len(chunk_ids), dtype=np.float32)
         if not by_id:
             return scores
-        vector = checked_query(query, self._state.store.tail.dimension)
+        vector = check_query(query, self._state.store.tail.dimension)
         keys, vectors = self._state.vectors(self._reader, _sorted_keys(by_id))
-        found = scores_of(vectors, vector, np.arange(len(keys)))
+        found = exact_scores(vectors, vector, np.arange(len(keys)))
         by_key = dict(zip(keys.tolist(), found, strict=True))
         for at, id_ in enumerate(chunk_ids):
             if id_ in by_id:
@@ -329,20 +331,20 @@ class EmbeddedPassages:
 
     def keyword(self, query: TermQuery, k: int, where: Filter | None = None) -> ScoredIds:
         """See `PassageSearch.keyword`."""
-        found = self._matches.of(self._reader, query)
+        found = self._matches.get(self._reader, query)
         keys, scores = found.keys, found.scores.astype(np.float32)
         if where is not None:
             allowed = np.isin(keys, self._reader.matching_keys(where))
             keys, scores = keys[allowed], scores[allowed]
 
         def top(count: int) -> tuple[Keys, Scores]:
-            return best_of(keys, scores, count)
+            return top_scores(keys, scores, count)
 
-        return ScoredIds(*ranked(top, k, self._reader.ids_of), found.mean, found.std)
+        return ScoredIds(*top_k_ids(top, k, self._reader.ids_of), found.mean, found.std)
 
     def keyword_scores(self, query: TermQuery, chunk_ids: Sequence[str]) -> DoubleScores:
         """See `PassageSearch.keyword_scores`."""
-        found = self._matches.of(self._reader, query)
+        found = self._matches.get(self._reader, query)
         by_id = self._reader.keys_of(chunk_ids)
         keys = np.array([by_id.get(id_, -1) for id_ in chunk_ids], dtype=np.int64)
         places = np.searchsorted(found.keys, keys)
@@ -369,7 +371,7 @@ class EmbeddedPassages:
 
     def document_frequencies(self, terms: Iterable[str]) -> Mapping[str, int]:
         """See `PassageSearch.document_frequencies`."""
-        return self._reader.term_counts(terms)
+        return self._reader.document_frequencies(terms)
 
     def count(self) -> int:
         """See `PassageSearch.count`."""
@@ -381,7 +383,7 @@ def _sorted_keys(by_id: Mapping[str, int]) -> Keys:
 
 
 def _bind(writer: Writer, embedder: EmbedderSettings) -> None:
-    """Bind an index without chunks: what another model left behind is of no use."""
+    """Bind an index without chunks, and remove the vectors of another model."""
     known = writer.dimension()
     if writer.meta("embedder") is not None:
         writer.forget_vectors()
@@ -396,7 +398,7 @@ def _bind(writer: Writer, embedder: EmbedderSettings) -> None:
 
 
 def _background_facts(known: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What `info` shows of it: all but the scores."""
+    """The facts of the match scale for `info`, without its scores."""
     facts = None if known is None else known.get("facts")
     return facts and dict(facts)
 
@@ -434,4 +436,4 @@ def _same(one: Calibration, other: Calibration) -> bool:
     )
 
 
-__all__ = ["EmbeddedBackend", "EmbeddedPassages", "RecentMatches"]
+__all__ = ["EmbeddedBackend", "EmbeddedPassages", "MatchCache"]

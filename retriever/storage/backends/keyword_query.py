@@ -1,9 +1,9 @@
-"""A query's text → the weighted terms that an engine is asked for. The same for every engine.
+"""Query analysis for keyword search: a text → a `TermQuery` of boosted terms, for any engine.
 
-A word is looked for in every language of the index, as part of compounds, by its own parts if it
-is a compound, and, should it occur nowhere, by the nearest words there are. Whatever stands for a
-word, the word counts once: its terms share one weight (by the number of passages that have one of
-them, not each its own), and what stands in for it is worth less than the word itself.
+A word is searched for in every language of the index, in compounds that contain it, by its own
+parts if it is a compound, and by similar words if it is unknown. A word counts once, whatever
+matches it: its terms share one idf (of the number of passages with any of them), and substitutes
+have a lower boost than the word itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import chain
 from math import log
 
 from retriever.storage.backends import spelling
-from retriever.storage.backends.compounds import MIN_OF_A_PART, is_part, parts
+from retriever.storage.backends.compounds import MIN_PART_LETTERS, is_part, split_compound
 from retriever.storage.backends.protocols import PassageSearch, Vocabulary
 from retriever.storage.catalog.postings import idf
 from retriever.storage.records import Expansion, KeywordScore, KeywordWord, TermQuery, WeightedTerms
@@ -24,21 +24,21 @@ from retriever.text.languages import LINKING_ELEMENTS
 from retriever.types import Chunk
 
 COMPOUND_WEIGHT = 0.5
-"""What a compound counts that has the word in it, and what a compound's parts count together."""
+"""The boost of compounds that contain the word, and of all parts of a compound together."""
 
 MAX_COMPOUNDS = 50
-"""So many compounds at most are looked for by one word of theirs."""
+"""The maximum number of compounds that one word is expanded to."""
 
-_MAX_TIMES = 2.2
-"""BM25 gives a word at most so many times its weight, however often it occurs: k1 + 1."""
+_MAX_TF_FACTOR = 2.2
+"""The supremum of BM25's term frequency factor: k1 + 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class Analysed:
-    """A query as an engine is asked for it.
+class AnalysedQuery:
+    """An analysed query.
 
-    `corrections`: words that occur nowhere → those looked for instead, as the documents write them.
-    `terms` are all that is looked for.
+    `corrections` maps unknown words to their substitutes, as the documents write them. `terms` are
+    all terms searched for.
     """
 
     query: TermQuery
@@ -47,11 +47,11 @@ class Analysed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What one word of the query is looked for by: terms that are the word, and weaker ones.
+class _WordTerms:
+    """The terms that one word of the query is expanded to.
 
-    `compounds` have the word in them, `parts` are those of the word itself; `nearest` stand in for
-    a word that occurs nowhere.
+    `terms` are the word itself. `compounds` contain the word, `parts` are those of the word, and
+    `nearest` replace an unknown word.
     """
 
     terms: tuple[str, ...]
@@ -61,12 +61,12 @@ class _Wanted:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The terms that say in how many passages the word is: its own, or those instead."""
+        """The terms that count for the word's document frequency: its own, else substitutes."""
         return self.terms or self.compounds or self.parts or self.nearest
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Everything it is looked for by."""
+        """All terms searched for."""
         return (*self.terms, *self.compounds, *self.parts, *self.nearest)
 
     @property
@@ -75,26 +75,26 @@ class _Wanted:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing but one term stands for it."""
+        """Whether the word has a single term, and no compounds and parts."""
         return len(self.terms) == 1 and not (self.compounds or self.parts)
 
 
 class KeywordQuery:
-    """One query's text, read by the words of one generation of an index."""
+    """One query's text, analysed with the vocabulary of one generation."""
 
     def __init__(self, text: str, passages: PassageSearch, vocabulary: Vocabulary) -> None:
         self._passages = passages
         self._vocabulary = vocabulary
         self._counts: dict[str, int] = {}
         self._total = passages.count()
-        self._asked = query_words(text, vocabulary.languages())
-        self._wanted_words = [self._wanted(word) for word in self._asked]
+        self._query_words = query_words(text, vocabulary.languages())
+        self._words = [self._expand_word(word) for word in self._query_words]
 
-    def analysed(self, *, tolerant: bool) -> Analysed:
-        """What to ask an engine for; `tolerant`: the nearest words for one that occurs nowhere."""
-        instead = self._instead() if tolerant else {}
-        near = [_Wanted((), nearest=tuple(terms)) for terms in instead.values()]
-        wanted = self._selective([*self._wanted_words, *near])
+    def analyse(self, *, tolerant: bool) -> AnalysedQuery:
+        """The query for an engine; `tolerant` replaces unknown words by the nearest ones."""
+        instead = self._corrections() if tolerant else {}
+        near = [_WordTerms((), nearest=tuple(terms)) for terms in instead.values()]
+        wanted = self._without_common([*self._words, *near])
         plain = dict.fromkeys(one.terms[0] for one in wanted if one.is_plain)
         asked: list[tuple[WeightedTerms, ...]] = [(((term, 1.0),),) for term in plain]
         asked += [self._alternatives(one) for one in wanted if not one.is_plain]
@@ -103,30 +103,30 @@ class KeywordQuery:
             for typed, nearest in instead.items()
         }
         terms = frozenset(chain.from_iterable(one.all for one in wanted))
-        return Analysed(TermQuery(tuple(asked)), corrections, terms)
+        return AnalysedQuery(TermQuery(tuple(asked)), corrections, terms)
 
-    def most(self) -> float:
-        """The BM25 score of a passage that has every word as often as it counts.
+    def max_bm25(self) -> float:
+        """The supremum of a passage's BM25 score: all words, at saturated term frequency.
 
-        A word that occurs nowhere weighs most; the score is then out of reach.
+        An unknown word has the highest idf, so that the score is then out of reach.
         """
-        counts = (self._documents(one.own) for one in self._wanted_words)
-        return _MAX_TIMES * sum(
+        counts = (self._documents(one.own) for one in self._words)
+        return _MAX_TF_FACTOR * sum(
             max(0.0, log((self._total - count + 0.5) / (count + 0.5))) for count in counts
         )
 
-    def breakdown(
+    def explain_bm25(
         self, chunk: Chunk | None, *, tolerant: bool, expansion: Expansion | None = None
     ) -> KeywordScore:
-        """A passage's score word by word; words that `analysed` leaves aside score 0."""
-        instead = self._instead() if tolerant else {}
+        """A passage's score word by word; words that `analyse` leaves out score 0."""
+        instead = self._corrections() if tolerant else {}
         named = [
             (word.typed, one)
-            for word, one in zip(self._asked, self._wanted_words, strict=True)
+            for word, one in zip(self._query_words, self._words, strict=True)
             if word.typed not in instead
         ]
-        named += [(typed, _Wanted((), nearest=tuple(t))) for typed, t in instead.items()]
-        kept = self._selective([one for _, one in named])
+        named += [(typed, _WordTerms((), nearest=tuple(t))) for typed, t in instead.items()]
+        kept = self._without_common([one for _, one in named])
         terms = Counter() if chunk is None else Counter(self._passages.terms([chunk.id])[0])
         found: list[KeywordWord] = []
         plain: set[tuple[str, ...]] = set()
@@ -139,7 +139,7 @@ class KeywordQuery:
                 KeywordWord(
                     *(typed, one.own, documents, sum(terms[term] for term in one.own)),
                     idf=idf(self._total, documents),
-                    score=self._score(chunk, TermQuery((self._word(one),))) if counts else 0.0,
+                    score=self._score(chunk, TermQuery((self._clause(one),))) if counts else 0.0,
                 )
             )
         length, average = self._vocabulary.lengths("" if chunk is None else chunk.id)
@@ -149,9 +149,9 @@ class KeywordQuery:
     def _added(
         self, chunk: Chunk | None, expansion: Expansion, terms: Mapping[str, int]
     ) -> tuple[KeywordWord, ...]:
-        """The words of an expansion among a passage's terms, as the passage writes them."""
+        """The expansion's words that the passage contains, as the passage writes them."""
         found = []
-        written = {} if chunk is None else written_terms(chunk)
+        written = {} if chunk is None else surface_forms(chunk)
         for term, weight in expansion.terms:
             if not terms.get(term):
                 continue
@@ -167,10 +167,10 @@ class KeywordQuery:
             return 0.0
         return float(self._passages.keyword_scores(query, [chunk.id])[0])
 
-    # What to look for
+    # Terms
 
-    def _wanted(self, word: QueryWord) -> _Wanted:
-        """The word's terms that occur, and what else may stand for it."""
+    def _expand_word(self, word: QueryWord) -> _WordTerms:
+        """The word's terms that occur in the index, its compounds and its parts."""
         known = tuple(term for term in word.terms if self._count(term))
         larger: list[str] = []
         smaller: tuple[str, ...] = ()
@@ -178,57 +178,57 @@ class KeywordQuery:
             language = language_mark(term)
             if language in LINKING_ELEMENTS:
                 larger += self._compounds(term, language)
-                smaller = smaller or parts(fold_accents(word.typed), language, self._count)
+                smaller = smaller or split_compound(fold_accents(word.typed), language, self._count)
         larger.sort(key=lambda term: (-self._count(term), term))
-        return _Wanted(known, tuple(larger[:MAX_COMPOUNDS]), smaller)
+        return _WordTerms(known, tuple(larger[:MAX_COMPOUNDS]), smaller)
 
     def _compounds(self, term: str, language: str) -> Iterator[str]:
-        """The compounds that end with this word."""
+        """The compounds of the index that end with this word."""
         stem = term[: -len(MARK + language)]
-        if len(stem) < MIN_OF_A_PART:
+        if len(stem) < MIN_PART_LETTERS:
             return
         for compound in self._vocabulary.longer_words(stem, language):
             found = f"{compound}{MARK}{language}"
             if self._count(found) and is_part(stem, compound, language, self._count):
                 yield found
 
-    def _instead(self) -> dict[str, list[str]]:
-        """The words that occur nowhere, with the terms nearest to each."""
-        pairs = zip(self._asked, self._wanted_words, strict=True)
+    def _corrections(self) -> dict[str, list[str]]:
+        """The unknown words with the nearest terms of each."""
+        pairs = zip(self._query_words, self._words, strict=True)
         missing = [word for word, one in pairs if not one.occurs]
-        unknown = list(filter(spelling.may_be_wrong, missing))
+        unknown = list(filter(spelling.may_be_misspelt, missing))
         found: dict[str, list[str]] = {}
-        for word in unknown if len(unknown) <= spelling.MAX_UNKNOWN else []:
+        for word in unknown if len(unknown) <= spelling.MAX_UNKNOWN_WORDS else []:
             beginning = self._vocabulary.terms_beginning(word.terms[0][0])
-            if terms := spelling.nearest(word, beginning):
+            if terms := spelling.nearest_terms(word, beginning):
                 found[word.typed] = terms
         return found
 
     def _as_written(self, term: str) -> str:
-        """A word of this term, in small letters, as the first passage that has it writes it."""
+        """The word of a term, as the first passage with it writes it, in small letters."""
         first = self._vocabulary.first_with(term)
-        return term if first is None else written_terms(first).get(term, term).lower()
+        return term if first is None else surface_forms(first).get(term, term).lower()
 
-    def _selective(self, wanted: list[_Wanted]) -> list[_Wanted]:
-        """The words that occur, without those in most passages as long as others remain.
+    def _without_common(self, wanted: list[_WordTerms]) -> list[_WordTerms]:
+        """The words that occur, without those in most passages, unless no others remain.
 
-        A word in more than half of them has no weight in BM25 but makes every one a match.
+        A word in more than half of the passages has hardly any BM25 weight, but matches them all.
         """
         there = [one for one in wanted if one.occurs]
         rare = [one for one in there if 2 * self._documents(one.own) <= self._total]
         return rare or there
 
-    # What it weighs
+    # Boosts
 
-    def _word(self, wanted: _Wanted) -> tuple[WeightedTerms, ...]:
+    def _clause(self, wanted: _WordTerms) -> tuple[WeightedTerms, ...]:
         if wanted.is_plain:
             return (((wanted.terms[0], 1.0),),)
         return self._alternatives(wanted)
 
-    def _alternatives(self, wanted: _Wanted) -> tuple[WeightedTerms, ...]:
-        """The ways in which one word is there, each as weighted terms.
+    def _alternatives(self, wanted: _WordTerms) -> tuple[WeightedTerms, ...]:
+        """The alternatives that match one word, each as boosted terms.
 
-        What stands for the word weighs as much as the word; a word's own parts weigh as they do.
+        Terms and compounds have the word's idf; parts and corrections keep their own.
         """
         weight = idf(self._total, self._documents(wanted.own))
         share = COMPOUND_WEIGHT / max(1, len(wanted.parts))
@@ -236,27 +236,27 @@ class KeywordQuery:
             tuple((term, self._share(term, weight)) for term in wanted.terms),
             tuple((term, COMPOUND_WEIGHT * self._share(term, weight)) for term in wanted.compounds),
             tuple((part, share) for part in wanted.parts),
-            *(((term, spelling.WEIGHT),) for term in wanted.nearest),
+            *(((term, spelling.CORRECTION_WEIGHT),) for term in wanted.nearest),
         )
         return tuple(filter(None, ways))
 
     def _share(self, term: str, weight: float) -> float:
-        """What makes a term weigh as if it were in as many passages as the `weight` says."""
+        """The boost that gives a term the idf `weight` in place of its own."""
         return weight / idf(self._total, self._count(term))
 
     def _documents(self, terms: Sequence[str]) -> int:
-        """In how many passages one of the terms occurs, at most."""
+        """An upper bound of the number of passages with any of the terms."""
         return min(self._total, sum(map(self._count, terms)))
 
     def _count(self, term: str) -> int:
-        """In how many passages the term occurs."""
+        """The term's document frequency."""
         if term not in self._counts:
             self._counts |= self._passages.document_frequencies([term])
         return self._counts[term]
 
 
-def written_terms(chunk: Chunk) -> dict[str, str]:
-    """A passage's terms, each with the first word that gives it, in its text or its title."""
+def surface_forms(chunk: Chunk) -> dict[str, str]:
+    """The terms of a passage → the first word of its text or title with that term."""
     found: dict[str, str] = {}
     for text in (chunk.text, chunk.title):
         for word in words(text, chunk.language):
@@ -264,4 +264,4 @@ def written_terms(chunk: Chunk) -> dict[str, str]:
     return found
 
 
-__all__ = ["COMPOUND_WEIGHT", "MAX_COMPOUNDS", "Analysed", "KeywordQuery", "written_terms"]
+__all__ = ["COMPOUND_WEIGHT", "MAX_COMPOUNDS", "AnalysedQuery", "KeywordQuery", "surface_forms"]

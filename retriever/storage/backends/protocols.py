@@ -1,10 +1,12 @@
-"""The contract of storage, in two halves: documents in and out, and a search for passages.
+"""The contract of storage, in two halves: document storage, and passage search.
 
-`Documents` are written and read; `Catalog` is what one generation of them holds, and its
-`Vocabulary` the words in them. `PassageSearch` is what an engine has to give beside that: eight
-methods over one generation, which know vectors and weighted terms. What is the same for every
-engine (calibration of queries, spelling, compounds, expansion, the match scale, the ledger of
-files) stands above both once: see `retriever.storage.backends.snapshot`.
+- `Documents` is the index as a whole: all writes, and the opening of reads.
+- `CatalogReader` reads one generation (Lucene: an IndexReader); `Vocabulary` is its term part.
+- `PassageSearch` searches one generation (Lucene: an IndexSearcher). These eight methods on vectors
+  and boosted terms are all that a search engine has to implement.
+
+Everything that is the same for all engines (calibration of queries, spelling, compounds, expansion)
+is implemented once above them, in `retriever.storage.backends.snapshot`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from retriever.arrays import DoubleScores, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.filters import Filter
-from retriever.storage.records import PageAccount, Piece, TermQuery, UnreadFile
+from retriever.storage.records import NewChunk, PageStatus, TermQuery, UnreadFile
 from retriever.types import Chunk, DocumentRow, Page
 
 if TYPE_CHECKING:
@@ -30,11 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ScoredIds:
-    """Chunk ids with scores, best first, and the side's score statistics over *all* chunks.
+    """Chunk ids with scores, best first, and the query's score statistics over *all* chunks.
 
-    `mean` and `std` are over every chunk of the index for this query (keyword: chunks without a
-    query word count as 0), whatever the filter, so that z-normalised scores of different filters
-    are comparable.
+    `mean` and `std` are over every chunk of the index, whatever the filter, so that z-scores under
+    different filters are comparable. In keyword search, chunks without a query word score 0.
     """
 
     ids: tuple[str, ...]
@@ -43,7 +44,7 @@ class ScoredIds:
     std: float
 
     def standardised(self, scores: NDArray[np.floating]) -> DoubleScores:
-        """(score − mean) / deviation; a side that tells no chunk from another says nothing."""
+        """The z-scores (score − mean) / std; zeros if all chunks have the same score."""
         if self.std <= 0:
             return np.zeros(len(scores))
         found: DoubleScores = (scores.astype(np.float64) - self.mean) / self.std
@@ -51,78 +52,78 @@ class ScoredIds:
 
 
 class PassageSearch(Protocol):
-    """One generation of an engine. Equal scores are ordered by chunk id; filters come first."""
+    """Search over one generation. Ties are ordered by chunk id; filters apply before the top k."""
 
     def dense(self, query: Vectors, k: int, where: Filter | None = None) -> ScoredIds:
-        """The `k` chunks nearest to the calibrated query (dim,), by cosine of calibrated vectors.
+        """The `k` chunks nearest to the calibrated query (dim,), by cosine with calibrated vectors.
 
-        Raises UsageError for a query of another dimension, or with NaN.
+        Raises UsageError for a query with another dimension or with NaN.
         """
 
     def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
-        """The cosine of the calibrated query (dim,) with each chunk, 0 for a missing one: (n,)."""
+        """The cosine of the calibrated query (dim,) with each chunk, 0 for an unknown id: (n,)."""
 
     def keyword(self, query: TermQuery, k: int, where: Filter | None = None) -> ScoredIds:
-        """The `k` chunks with the best score > 0: weighted BM25 (k1 1.2, b 0.75)."""
+        """The `k` chunks with the best BM25 score > 0 (k1 1.2, b 0.75); see `TermQuery`."""
 
     def keyword_scores(self, query: TermQuery, chunk_ids: Sequence[str]) -> DoubleScores:
-        """The score of each chunk, 0 without a term of the query, or for one that is gone: (n,)."""
+        """The BM25 score of each chunk, 0 without a query term or for an unknown id: (n,)."""
 
     def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
-        """Calibrated vectors (n, dim) of chunks, in this order; zeros for one that is gone."""
+        """Calibrated vectors (n, dim) of chunks, in this order; zeros for an unknown id."""
 
     def terms(self, chunk_ids: Sequence[str]) -> list[list[str]]:
-        """The terms that each chunk is found by, in order; none for one that is gone."""
+        """The indexed terms of each chunk, in order (a term vector); empty for an unknown id."""
 
     def document_frequencies(self, terms: Iterable[str]) -> Mapping[str, int]:
-        """In how many chunks each of the terms (as `terms.index_terms` gives them) occurs."""
+        """In how many chunks each term occurs; see `retriever.text.analyzer.index_terms`."""
 
     def count(self) -> int:
-        """How many chunks there are."""
+        """The number of chunks."""
 
 
 class Vocabulary(Protocol):
-    """The words of one generation, for what is decided about a query before an engine is asked."""
+    """The term dictionary of one generation, used to analyse a query before the search."""
 
     def languages(self) -> list[str]:
         """The languages that some chunk is in."""
 
     def terms_beginning(self, letter: str) -> Iterable[tuple[str, int]]:
-        """The terms that begin with a letter, each with the number of chunks that have it."""
+        """The terms that begin with a letter, each with its document frequency."""
 
     def longer_words(self, stem: str, language: str) -> list[str]:
-        """The stems of seven letters or more that end with another one, in one language."""
+        """The longer stems (seven letters or more) of a language that end with `stem`."""
 
     def first_with(self, term: str) -> Chunk | None:
-        """The first chunk, in the order of writing, that has a term."""
+        """The chunk with the term that was written first, or None."""
 
     def lengths(self, chunk_id: str) -> tuple[int, float]:
-        """How many terms a chunk has (0 for one that is gone), and how many one has on average."""
+        """A chunk's number of terms (0 for an unknown id), and the mean over all chunks."""
 
 
 class CatalogReader(Vocabulary, Protocol):
-    """What one generation of an index holds: documents out."""
+    """Reads of one generation: settings, documents, pages, chunks, raw vectors."""
 
     def generation(self) -> int:
-        """Grows with every committed change: a cache keyed by it is never stale."""
+        """The number of the last committed change: a cache keyed by it is never stale."""
 
     def dimension(self) -> int | None:
-        """How many numbers a vector has; None while nothing says so."""
+        """The dimension of the vectors; None while it is unknown."""
 
     def embedder_settings(self) -> EmbedderSettings | None:
-        """What the vectors were made with; None until the first `claim`."""
+        """The settings of the embedder; None before the first `bind_embedder`."""
 
     def chunk_settings(self) -> ChunkSettings | None:
-        """What the chunks were made with; None until the first `claim`."""
+        """The settings of chunking; None before the first `bind_embedder`."""
 
     def means(self) -> Calibration:
-        """The two means that dense search takes away; zeros before they are fitted."""
+        """The calibration of dense search; zero means before it is fitted."""
 
     def calibration_facts(self) -> Mapping[str, Any] | None:
-        """What was said about the means when they were fitted."""
+        """The facts stored with the means; None before they are fitted."""
 
-    def background(self) -> Mapping[str, Any] | None:
-        """What `set_background` stored, None for nothing, or for another model."""
+    def match_scale(self) -> Mapping[str, Any] | None:
+        """What `set_match_scale` stored; None without one, or after a change of the model."""
 
     def documents(self, where: Filter | None = None) -> list[DocumentRow]:
         """All documents, ordered by source and path."""
@@ -133,11 +134,11 @@ class CatalogReader(Vocabulary, Protocol):
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages in order."""
 
-    def account(self, document_id: str) -> list[PageAccount]:
-        """What became of a document's pages, in order, without their texts."""
+    def page_statuses(self, document_id: str) -> list[PageStatus]:
+        """The status of each of a document's pages, in order."""
 
-    def accounts(self) -> Mapping[str, list[PageAccount]]:
-        """`account` of every document that has pages, by its id."""
+    def all_page_statuses(self) -> Mapping[str, list[PageStatus]]:
+        """`page_statuses` of all documents that have pages, by document id."""
 
     def unread(self) -> list[UnreadFile]:
         """The files that gave no document, ordered by root and path."""
@@ -145,62 +146,64 @@ class CatalogReader(Vocabulary, Protocol):
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""
 
-    def order(self, document_id: str) -> list[str]:
+    def chunk_ids(self, document_id: str) -> list[str]:
         """The ids of a document's chunks in order."""
 
     def page_of(self, chunk_id: str) -> Page | None:
-        """The page a chunk is from, None if the chunk is gone."""
+        """The page of a chunk; None for an unknown id."""
 
     def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
-        """The chunks with these ids, in this order; ids that are gone are left out."""
+        """The chunks with these ids, in this order; unknown ids are left out."""
 
     def sample_chunks(self, limit: int) -> list[Chunk]:
-        """A fixed pseudo-random sample, chosen by chunk id alone, so it is stable."""
+        """A pseudo-random sample, chosen by chunk id alone, so that it is stable."""
 
     def sample_vectors(self, limit: int) -> Vectors:
         """The raw vectors (m, dim) of `sample_chunks`, in the same order."""
 
     def known_vectors(self, keys: Sequence[str]) -> set[str]:
-        """Those of `keys` whose raw vector is stored."""
+        """The subset of `keys` whose raw vectors are stored."""
 
     def load_vectors(self, keys: Sequence[str]) -> Vectors:
         """Raw vectors (n, dim) in the order of `keys`. Raises KeyError naming a missing one."""
 
 
 class Documents(Protocol):
-    """Documents in, and the doors to what is there. Any number of threads may share one object.
+    """An index: its writes, and the opening of reads. Threads may share one object.
 
-    Every method raises IndexStateError when the index is unusable. Each change is one transaction.
-    One process writes at a time; a second gets an IndexStateError. Readers never wait.
+    Every method raises IndexStateError if the index is unusable. Each change is one transaction.
+    One process writes at a time; a second one gets an IndexStateError. Readers never wait.
     """
 
     def reading(self) -> AbstractContextManager[CatalogReader]:
-        """The catalog of the last committed generation, unchanging while it is open."""
+        """A reader of the last committed generation, which stays the same while it is open."""
 
     def snapshot(self, *, dense: bool = True) -> AbstractContextManager[Snapshot]:
-        """That, and the search over it: all that one search or explanation may ask.
+        """A reader of the last committed generation, and the search over it.
 
-        `dense=False`: vectors will hardly be asked for, and are loaded only when they are.
+        With `dense=False`, vectors are loaded only on first use.
         """
 
     @property
     def ocr_languages(self) -> str:
-        """The languages in which pictures of pages are recognised, empty for none."""
+        """The languages of OCR, empty for no OCR."""
 
     def set_ocr_languages(self, languages: str) -> None:
         """Replace `ocr_languages`."""
 
-    def claim(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
-        """Bind an empty index to an embedder, or check that it is the one already bound.
+    def bind_embedder(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
+        """Bind an empty index to an embedder; else check that it is the bound one.
 
-        Raises IndexStateError naming both models when the fingerprints differ.
+        Raises IndexStateError with both models if the fingerprints differ.
         """
 
     def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
-        """Store raw vectors (n, dim) durably; they survive a kill before the document's upsert."""
+        """Store raw vectors (n, dim) durably, before the document's `upsert`."""
 
-    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]) -> None:
-        """Make the document visible as a whole, replacing what stood under `row.id`."""
+    def upsert(
+        self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
+    ) -> None:
+        """Write a document in one transaction, replacing the one with the same id."""
 
     def touch(self, row: DocumentRow) -> None:
         """Record the file facts (root, sha256, size, mtime_ns) of an unchanged document."""
@@ -209,33 +212,33 @@ class Documents(Protocol):
         """Move a document to `row`'s id, source and path; its pages and vectors stay."""
 
     def delete(self, document_ids: Sequence[str]) -> int:
-        """Remove documents with all that hangs on them; returns how many there were."""
+        """Remove documents with their pages and chunks; returns how many existed."""
 
     def calibrate(
         self, passage_mean: Vectors, query_mean: Vectors, facts: Mapping[str, Any]
     ) -> None:
-        """Replace the two means (dim,) applied in dense search; `facts` are shown by `info`."""
+        """Replace the two means (dim,) of dense search; `facts` are shown by `info`."""
 
-    def set_background(self, background: Mapping[str, Any] | None) -> None:
+    def set_match_scale(self, scale: Mapping[str, Any] | None) -> None:
         """Replace the match scale: JSON; see `retriever.searching.match`."""
 
     def set_unread(self, files: Sequence[UnreadFile]) -> None:
         """Replace the list of files that gave no document."""
 
     def set_progress(self, progress: Mapping[str, Any] | None) -> None:
-        """Publish how far a running sync is, for other processes; None when it ended."""
+        """Publish the progress of a running sync to other processes; None at its end."""
 
     def finish(self, report: Mapping[str, Any]) -> None:
-        """End of a sync: remember the report, drop unreferenced vectors, let others write."""
+        """End a sync: store the report, drop unreferenced vectors, release the writer lock."""
 
     def release(self) -> None:
-        """Let other processes write, also when a sync was broken off; without effect otherwise."""
+        """Release the writer lock, if it is held, without ending a sync."""
 
     def info(self) -> dict[str, Any]:
-        """Counts, sizes in bytes, store kind, calibration facts, last report: JSON."""
+        """Counts, sizes in bytes, kind of store, calibration facts, last report: JSON values."""
 
     def close(self) -> None:
-        """Release files; the object is unusable afterwards."""
+        """Close all files; the object is unusable afterwards."""
 
     def __enter__(self) -> Self: ...
 

@@ -1,9 +1,8 @@
-"""What dense search works on: the vectors of one generation, calibrated, ready to be searched.
+"""The state of dense search: the calibrated vectors of one generation.
 
-A `SearchState` never changes. `StateKeeper` makes the one that fits a read transaction: from the
-snapshot file and the rows after it, or from the state before and what was committed since. A
-snapshot that is missing or damaged is left aside with a warning, and the catalog's vectors are
-read instead.
+A `SearchState` is immutable. `StateKeeper` gives the one of a read transaction. It makes it from
+the vector file and the rows after it, or from the previous state and the changes since. A vector
+file that is missing or damaged is ignored with a warning; the vectors then come from the catalog.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from retriever.arrays import Keys, Scores, Vectors
-from retriever.storage.backends.vector_cache import RecentVectors
+from retriever.storage.backends.vector_cache import VectorCache
 from retriever.storage.calibration import Calibration
-from retriever.storage.catalog import Catalog, Reader, SnapshotRow
-from retriever.storage.vectors.exact import products
+from retriever.storage.catalog import Catalog, Reader, VectorFile
+from retriever.storage.vectors.exact import inner_products
 from retriever.storage.vectors.faiss import FaissStore, build, factory_for, read
 from retriever.storage.vectors.layered import LayeredStore, Tail
 from retriever.types import IndexStateError
@@ -27,36 +26,36 @@ from retriever.types import IndexStateError
 log = logging.getLogger(__name__)
 
 MAX_EXACT = 20_000
-"""Up to so many chunks a query's score statistics are over all of them."""
+"""Up to this many chunks, a query's score statistics are over all of them."""
 SAMPLE = 4096
-"""Beyond that they are over this many chunks, always the same ones."""
+"""Beyond `MAX_EXACT`, they are over a fixed sample of this many chunks."""
 
-_TRAINING_BYTES = 64 * 2**20  # of vectors that a kind learns from
+_TRAINING_BYTES = 64 * 2**20  # of vectors to train a FAISS index with
 
 
 @dataclass(frozen=True, slots=True)
 class SearchState:
-    """The vectors of one generation. `sample` is None where the store itself knows all scores.
+    """The vectors of one generation. `sample` is None if the store gives all scores itself.
 
-    `calibration` is the identity before means are fitted; `calibrated` is its number.
+    `calibration` is the identity before means are fitted; `calibration_number` is its row's number.
     """
 
     identity: str
     generation: int
-    calibrated: int
+    calibration_number: int
     calibration: Calibration
-    snapshot: SnapshotRow | None
+    vector_file: VectorFile | None
     store: LayeredStore
     last_key: int
     last_removal: int
     sample: tuple[Keys, Vectors] | None
     damaged: bool = False
-    recent: RecentVectors = field(default_factory=RecentVectors)
+    recent: VectorCache = field(default_factory=VectorCache)
 
     def search(
         self, reader: Reader, query: Vectors, k: int, allowed: Keys | None
     ) -> tuple[Keys, Scores]:
-        """The `k` chunks nearest to the calibrated query (dim,): keys (m,), cosines (m,)."""
+        """The `k` chunks nearest to the calibrated query (dim,): keys (m,) and cosines (m,)."""
 
         def fetch(keys: Keys) -> tuple[Keys, Vectors]:
             return self.vectors(reader, keys)
@@ -66,8 +65,8 @@ class SearchState:
     def vectors(self, reader: Reader, keys: Keys) -> tuple[Keys, Vectors]:
         """Calibrated vectors of chunks: keys (m,) as given, without those gone, and (m, dim).
 
-        `reader` is of the same generation. Where the store is exact, or the key was looked up
-        before, it is not asked again whether the chunk is still there.
+        `reader` must be of the same generation. Keys are assumed to exist if the store is exact or
+        the key is cached.
         """
         if self.store.is_exact:
             return keys, self.store.vectors(keys)
@@ -76,12 +75,12 @@ class SearchState:
             found, raw = reader.chunk_vectors(keys)
             return found, self.calibration.passage(raw)
 
-        return self.recent.of(keys, fetch)
+        return self.recent.get(keys, fetch)
 
     def statistics(self, query: Vectors) -> tuple[float, float]:
-        """Mean and standard deviation of the calibrated query's cosine with all chunks."""
+        """The mean and standard deviation of the calibrated query's cosines with all chunks."""
         if self.sample is not None:
-            scores: Scores | None = products(self.sample[1], query)
+            scores: Scores | None = inner_products(self.sample[1], query)
         else:
             scores = self.store.all_scores(query)
         if scores is None or not len(scores):
@@ -90,7 +89,7 @@ class SearchState:
 
 
 class StateKeeper:
-    """The newest SearchState of an index; threads share it."""
+    """The newest SearchState of an index, shared by threads."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -99,26 +98,26 @@ class StateKeeper:
         self._state: SearchState | None = None
 
     def newest(self, reader: Reader) -> SearchState:
-        """The newest state; an older reader is moved to it, so nothing must have been read yet."""
+        """The newest state. An older `reader` is restarted, so it must not have been used yet."""
         state = self._state
-        if state is not None and _fits(state, reader):
+        if state is not None and _is_current(state, reader):
             return state
         with self._lock:
-            reader.restart()  # nobody else makes states now: what is read is the newest
+            reader.restart()  # under the lock no other thread makes a newer state
             state = self._state
-            if state is None or not _fits(state, reader):
+            if state is None or not _is_current(state, reader):
                 state = self._next(state, reader, movable=True)
                 self._state = state
             return state
 
     def at(self, reader: Reader) -> SearchState:
-        """The state of the reader's own generation, whatever others are at."""
+        """The state of the reader's own generation."""
         state = self._state
-        if state is not None and _fits(state, reader):
+        if state is not None and _is_current(state, reader):
             return state
         with self._lock:
             state = self._state
-            if state is not None and _fits(state, reader):
+            if state is not None and _is_current(state, reader):
                 return state
             found = self._next(state, reader, movable=False)
             if state is None or _continues(state, reader):
@@ -127,22 +126,22 @@ class StateKeeper:
 
     def _next(self, state: SearchState | None, reader: Reader, *, movable: bool) -> SearchState:
         if state is not None and _continues(state, reader):
-            following = _caught_up(state, reader)
+            following = _catch_up(state, reader)
         else:
             following = self._loaded(reader, movable=movable)
-        return replace(following, sample=_sample(following, state, reader), recent=RecentVectors())
+        return replace(following, sample=_sample(following, state, reader), recent=VectorCache())
 
     def _loaded(self, reader: Reader, *, movable: bool) -> SearchState:
-        """The state from the snapshot and the rows after it."""
+        """The state from the vector file and the rows after it."""
         means = reader.means()
         dimension = reader.dimension() or 0
-        row = reader.snapshot()
+        row = reader.vector_file()
         base, damaged = None, False
         if row is not None:
             try:
                 base = read(self._folder / row.file, row.sha256, row.kind)
             except IndexStateError as error:
-                if self._replaced(row):  # by a change since the reader's, which took the file away
+                if self._replaced(row):  # a later change removed the file
                     if movable:
                         reader.restart()
                         return self._loaded(reader, movable=movable)
@@ -151,29 +150,29 @@ class StateKeeper:
                 base, damaged = _rebuilt(reader, row, means), True
         last_key = 0 if base is None or not len(base) else int(base.ids[-1])
         store = LayeredStore(base, Tail.empty(dimension), np.empty(0, np.int64), "Flat")
-        # A rebuilt base has no removed rows; a snapshot's are listed since it was written.
+        # A rebuilt base has no removed rows; the rows removed since a file was written are listed.
         start = SearchState(
             identity=str(reader.meta("identity")),
             generation=reader.generation(),
-            calibrated=_number(reader),
+            calibration_number=_calibration_number(reader),
             calibration=means,
-            snapshot=row,
+            vector_file=row,
             store=store,
             last_key=max(last_key, 0 if row is None or damaged else row.last_key),
             last_removal=0,
             sample=None,
             damaged=damaged,
         )
-        return _caught_up(start, reader)
+        return _catch_up(start, reader)
 
-    def _replaced(self, row: SnapshotRow) -> bool:
-        """Whether the newest generation names another file."""
+    def _replaced(self, row: VectorFile) -> bool:
+        """Whether the newest generation has another vector file."""
         with self._catalog.reading() as newest:
-            return newest.snapshot() != row
+            return newest.vector_file() != row
 
 
 def build_store(reader: Reader, means: Calibration, factory: str | None, count: int) -> FaissStore:
-    """All chunks' vectors of the reader's state in a FAISS index; memory is bounded by its size."""
+    """A FAISS index of all chunks' calibrated vectors, built with little memory beside its own."""
     dimension = reader.dimension() or 0
     kind = factory or factory_for(count)
     training = None
@@ -188,33 +187,33 @@ def _calibrated(reader: Reader, key: int, means: Calibration) -> Iterator[tuple[
         yield keys, means.passage(raw)
 
 
-def _rebuilt(reader: Reader, row: SnapshotRow, means: Calibration) -> FaissStore | None:
+def _rebuilt(reader: Reader, row: VectorFile, means: Calibration) -> FaissStore | None:
     count = reader.count_chunks()
     return build_store(reader, means, row.kind, count) if count else None
 
 
-def _fits(state: SearchState, reader: Reader) -> bool:
+def _is_current(state: SearchState, reader: Reader) -> bool:
     return state.generation == reader.generation() and state.identity == reader.meta("identity")
 
 
 def _continues(state: SearchState, reader: Reader) -> bool:
-    """Whether the reader's state is the given one plus later rows."""
+    """Whether the reader's generation is the state plus later changes of rows."""
     return (
         state.identity == reader.meta("identity")
         and state.generation < reader.generation()
-        and state.calibrated == _number(reader)
-        and state.snapshot == reader.snapshot()
+        and state.calibration_number == _calibration_number(reader)
+        and state.vector_file == reader.vector_file()
         and state.store.tail.dimension == (reader.dimension() or 0)
     )
 
 
-def _number(reader: Reader) -> int:
-    """The number of the reader's calibration, 0 for none."""
+def _calibration_number(reader: Reader) -> int:
+    """The row number of the reader's calibration, 0 for none."""
     return (reader.calibration() or (0, None))[0]
 
 
-def _caught_up(state: SearchState, reader: Reader) -> SearchState:
-    """The state with the rows added and removed since."""
+def _catch_up(state: SearchState, reader: Reader) -> SearchState:
+    """The state with the rows that were added and removed since."""
     store, last_key = state.store, state.last_key
     for keys, vectors in _calibrated(reader, last_key, state.calibration):
         store = store.extended(keys, vectors)
@@ -232,7 +231,7 @@ def _caught_up(state: SearchState, reader: Reader) -> SearchState:
 def _sample(
     state: SearchState, before: SearchState | None, reader: Reader
 ) -> tuple[Keys, Vectors] | None:
-    """What the statistics are over, when the store does not give all scores cheaply."""
+    """The sample for the statistics; None if the store gives all scores cheaply."""
     count = len(state.store)
     if count <= MAX_EXACT and state.store.is_exact:
         return None
@@ -240,7 +239,8 @@ def _sample(
     if (
         before is not None
         and before.sample is not None
-        and (before.identity, before.calibrated) == (state.identity, state.calibrated)
+        and (before.identity, before.calibration_number)
+        == (state.identity, state.calibration_number)
         and np.array_equal(before.sample[0], keys)
     ):
         return before.sample

@@ -1,6 +1,6 @@
-"""One generation of an index: all that one search, explanation or report asks comes from it.
+"""`Snapshot`: one generation of an index, which a search, explanation or report reads from.
 
-Above any engine: raw query vectors are calibrated here, and texts become weighted terms.
+It is independent of the engine: it calibrates raw query vectors and analyses query texts.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ from functools import cached_property
 import numpy as np
 
 from retriever.arrays import Scores, Vectors
-from retriever.storage.backends.keyword_query import Analysed, KeywordQuery
+from retriever.storage.backends.keyword_query import AnalysedQuery, KeywordQuery
 from retriever.storage.backends.protocols import CatalogReader, PassageSearch, ScoredIds
 from retriever.storage.calibration import Calibration
 from retriever.storage.filters import Filter
 from retriever.storage.records import Expansion, KeywordScore, TermQuery
-from retriever.storage.vectors.exact import checked_query
+from retriever.storage.vectors.exact import check_query
 
 
 class Snapshot:
-    """`catalog` has documents, pages and chunks, `passages` the engine's search over the same ones.
+    """One generation: `catalog` reads documents, pages and chunks; `passages` searches the chunks.
 
-    It belongs to one thread, and to the `with` block that gave it.
+    It belongs to one thread, and is valid within the `with` block that opened it.
     """
 
     def __init__(self, catalog: CatalogReader, passages: PassageSearch) -> None:
         self.catalog = catalog
         self.passages = passages
         self._queries: dict[str, KeywordQuery] = {}
-        self._analysed: dict[tuple[str, bool], Analysed] = {}
+        self._analysed: dict[tuple[str, bool], AnalysedQuery] = {}
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The two means that dense search takes away; the identity before they are fitted."""
+        """The calibration of dense search; the identity before it is fitted."""
         return self.catalog.means()
 
     @cached_property
     def dense_weight(self) -> float:
-        """What the dense side counts beside keywords in hybrid search; 1 if it was not measured."""
+        """The weight of dense scores relative to keyword scores in hybrid search; 1 by default."""
         return float((self.catalog.calibration_facts() or {}).get("dense_weight", 1.0))
 
     # Dense: raw query vectors
@@ -56,7 +56,7 @@ class Snapshot:
         return self.passages.dense_scores(self._query(query), chunk_ids)
 
     def _query(self, raw: Vectors) -> Vectors:
-        return self.calibration.query(checked_query(raw, self.catalog.dimension() or 0))
+        return self.calibration.query(check_query(raw, self.catalog.dimension() or 0))
 
     # Keywords: texts
 
@@ -69,13 +69,13 @@ class Snapshot:
         tolerant: bool = False,
         expansion: Expansion | None = None,
     ) -> ScoredIds:
-        """The `k` chunks with the best BM25 score > 0. Any text is legal; no word finds nothing.
+        """The `k` chunks with the best BM25 score > 0. Any text is valid; without words: none.
 
-        `tolerant`: a word that occurs nowhere is looked for by the nearest ones (see `corrections`)
-        instead, of which the best match counts 0.6. With an `expansion` a chunk's score is
-        `expansion.own` times its BM25 score, plus the weighted BM25 scores of the added terms.
+        `tolerant` replaces an unknown word by its `corrections`, of which the best match counts 0.6
+        times. With an `expansion`, a chunk's score is `expansion.query_weight` times its BM25
+        score, plus the weighted BM25 scores of the added terms.
         """
-        return self.passages.keyword(self._terms(query, tolerant, expansion), k, where)
+        return self.passages.keyword(self._term_query(query, tolerant, expansion), k, where)
 
     def keyword_scores(
         self,
@@ -85,16 +85,16 @@ class Snapshot:
         tolerant: bool = False,
         expansion: Expansion | None = None,
     ) -> Scores:
-        """The BM25 score of each chunk, 0 without a query word: (n,); see `keyword`."""
-        terms = self._terms(query, tolerant, expansion)
+        """The BM25 score of each chunk, 0 without a query word: (n,). See `keyword`."""
+        terms = self._term_query(query, tolerant, expansion)
         return self.passages.keyword_scores(terms, chunk_ids).astype(np.float32)
 
     def max_bm25(self, query: str) -> float:
-        """The BM25 score of a passage that has every word of the query as often as it counts.
+        """The supremum of a passage's BM25 score: all words, at saturated term frequency.
 
-        A word that occurs nowhere weighs most; the score is then out of reach.
+        An unknown word has the highest idf, so that the score is then out of reach.
         """
-        return self._asked(query).most()
+        return self._keyword_query(query).max_bm25()
 
     def explain_bm25(
         self,
@@ -104,36 +104,39 @@ class Snapshot:
         tolerant: bool = False,
         expansion: Expansion | None = None,
     ) -> KeywordScore:
-        """A chunk's BM25 score word by word; a chunk that is gone has none of them."""
+        """A chunk's BM25 score word by word; all zero for an unknown id."""
         chunk = next(iter(self.catalog.get([chunk_id])), None)
-        return self._asked(query).breakdown(chunk, tolerant=tolerant, expansion=expansion)
+        return self._keyword_query(query).explain_bm25(
+            chunk, tolerant=tolerant, expansion=expansion
+        )
 
     def corrections(self, query: str) -> Mapping[str, Sequence[str]]:
-        """Words of the query that occur nowhere → one to three near ones that do, best first.
+        """Unknown words of the query → one to three similar words of the index, best first.
 
-        One letter may be wrong in a word of 4 to 7 letters, two in a longer one, not the first.
+        The edit distance is 1 in a word of 4 to 7 letters, up to 2 in a longer one. The first
+        letter is assumed to be right.
         """
-        return self._read(query, tolerant=True).corrections
+        return self._analyse(query, tolerant=True).corrections
 
     def matched_terms(self, query: str) -> frozenset[str]:
-        """The terms that a tolerant keyword search looks for, see `retriever.text.analyzer`.
+        """The terms that a tolerant keyword search looks for; see `retriever.text.analyzer`.
 
-        Compounds that have a word of it in them, a compound's parts, and the words looked for
-        instead of what occurs nowhere are among them; a word in most passages need not be.
+        They include compounds that contain a query word, the parts of a compound, and corrections.
+        Words that occur in most passages may be missing.
         """
-        return self._read(query, tolerant=True).terms
+        return self._analyse(query, tolerant=True).terms
 
-    def _terms(self, query: str, tolerant: bool, expansion: Expansion | None) -> TermQuery:
-        terms = self._read(query, tolerant=tolerant).query
+    def _term_query(self, query: str, tolerant: bool, expansion: Expansion | None) -> TermQuery:
+        terms = self._analyse(query, tolerant=tolerant).query
         return terms if expansion is None else terms.expanded(expansion)
 
-    def _read(self, query: str, *, tolerant: bool) -> Analysed:
+    def _analyse(self, query: str, *, tolerant: bool) -> AnalysedQuery:
         key = query, tolerant
         if key not in self._analysed:
-            self._analysed[key] = self._asked(query).analysed(tolerant=tolerant)
+            self._analysed[key] = self._keyword_query(query).analyse(tolerant=tolerant)
         return self._analysed[key]
 
-    def _asked(self, query: str) -> KeywordQuery:
+    def _keyword_query(self, query: str) -> KeywordQuery:
         if query not in self._queries:
             self._queries[query] = KeywordQuery(query, self.passages, self.catalog)
         return self._queries[query]

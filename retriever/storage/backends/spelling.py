@@ -1,8 +1,7 @@
-"""A word that occurs nowhere → the nearest words that do: typing errors in keyword search.
+"""Spelling correction in keyword search: an unknown word → the nearest words of the index.
 
-Compared are terms (stems), by how many letters must be inserted, left out, exchanged, or swapped
-with their neighbour. The first letter counts as typed right: it nearly always is, and it keeps the
-vocabulary that must be looked at short.
+Terms (stems) are compared by edit distance with transpositions (optimal string alignment). The
+first letter is assumed to be right: it nearly always is, and this keeps the candidates few.
 """
 
 from __future__ import annotations
@@ -13,33 +12,34 @@ from rapidfuzz.distance import OSA
 
 from retriever.text.analyzer import MARK, QueryWord, language_mark
 
-WEIGHT = 0.6
-"""What a match of a word counts that stands in for the one typed."""
+CORRECTION_WEIGHT = 0.6
+"""The boost of a correction, compared with the word as typed."""
 
-MAX_INSTEAD = 3
-"""So many words at most stand in for one."""
-
-
-MAX_UNKNOWN = 8
-"""A text with more unknown words is no query somebody typed, or in another language."""
+MAX_CORRECTIONS = 3
+"""The maximum number of corrections of one word."""
 
 
-def may_be_wrong(word: QueryWord) -> bool:
-    """Whether a word that occurs nowhere may have a typing error.
+MAX_UNKNOWN_WORDS = 8
+"""A text with more unknown words is not corrected: it is pasted, or in another language."""
 
-    Not one of fewer than four letters, nor with digits, nor of scripts without spaces.
+
+def may_be_misspelt(word: QueryWord) -> bool:
+    """Whether an unknown word may have a typing error.
+
+    False for words of fewer than four letters, with digits, or in unsegmented scripts.
 
     >>> from retriever.text.analyzer import query_words
-    >>> [word.typed for word in query_words("the polcy on X17-99a and tax") if may_be_wrong(word)]
+    >>> found = query_words("the polcy on X17-99a and tax")
+    >>> [word.typed for word in found if may_be_misspelt(word)]
     ['polcy']
     """
     return any(allowed_edits(_split(term)[0], word.typed) for term in word.terms)
 
 
 def allowed_edits(term: str, typed: str) -> int:
-    """How many letters may be wrong: 1 in a word of 4 to 7 letters, 2 in a longer one, else none.
+    """The maximum edit distance: 1 for a word of 4 to 7 letters, 2 for a longer one, else 0.
 
-    A stem of three letters ("bug" of "bugs") is near to too many others.
+    It is 0 for a stem of three letters ("bug" of "bugs"), which is near to too many others.
 
     >>> allowed_edits("tax", "tax"), allowed_edits("polici", "policy"), allowed_edits("ac2", "AC-2")
     (0, 1, 0)
@@ -49,12 +49,13 @@ def allowed_edits(term: str, typed: str) -> int:
     return (len(typed) >= 4) + (len(typed) >= 8)
 
 
-def nearest(unknown: QueryWord, vocabulary: Iterable[tuple[str, int]]) -> list[str]:
-    """The nearest terms of (term, number of chunks), at most three: equally near ones by number.
+def nearest_terms(unknown: QueryWord, vocabulary: Iterable[tuple[str, int]]) -> list[str]:
+    """Up to three of the nearest terms of a vocabulary of (term, document frequency).
 
-    A term is compared with the word's stem in the same language.
+    All have the same, lowest distance; the most frequent come first. A term is compared with the
+    word's stem in the same language.
 
-    >>> nearest(QueryWord("polcy", ("polci",)), [("polic", 9), ("polici", 5), ("police", 2)])
+    >>> nearest_terms(QueryWord("polcy", ("polci",)), [("polic", 9), ("polici", 5), ("police", 2)])
     ['polic', 'polici']
     """
     stems = {language: stem for stem, language in map(_split, unknown.terms)}
@@ -71,13 +72,20 @@ def nearest(unknown: QueryWord, vocabulary: Iterable[tuple[str, int]]) -> list[s
         if 0 < distance <= most:
             found.append((distance, -count, term))
     found.sort()
-    return [term for distance, _, term in found if distance == found[0][0]][:MAX_INSTEAD]
+    return [term for distance, _, term in found if distance == found[0][0]][:MAX_CORRECTIONS]
 
 
 def _split(term: str) -> tuple[str, str]:
-    """A term's stem and its language."""
+    """A term as (stem, language)."""
     language = language_mark(term)
     return (term[: -len(MARK + language)], language) if language else (term, "")
 
 
-__all__ = ["MAX_INSTEAD", "MAX_UNKNOWN", "WEIGHT", "allowed_edits", "may_be_wrong", "nearest"]
+__all__ = [
+    "CORRECTION_WEIGHT",
+    "MAX_CORRECTIONS",
+    "MAX_UNKNOWN_WORDS",
+    "allowed_edits",
+    "may_be_misspelt",
+    "nearest_terms",
+]

@@ -1,4 +1,4 @@
-"""From keys of chunks to their ids: ties are broken by id, which every rebuilt index shares."""
+"""Top-k by score, then chunk id. Ids, unlike keys, are the same in every rebuilt index."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from retriever.arrays import Keys, Scores
-from retriever.storage.vectors.exact import best
+from retriever.storage.vectors.exact import top_k
 
 _MAX_TIES = 10_000
-"""Chunks with one and the same score beyond which the choice among them is by key."""
+"""With more chunks of equal score than this, ties are broken by key."""
 
 
-def ranked(
+def top_k_ids(
     search: Callable[[int], tuple[Keys, Scores]],
     k: int,
     ids_of: Callable[[Keys], Mapping[int, str]],
 ) -> tuple[tuple[str, ...], Scores]:
-    """The `k` best chunks' ids with scores (m,), equal scores by the smaller id.
+    """The ids of the `k` best chunks with scores (m,); ties are ordered by id.
 
-    `search(n)` gives the n best keys; it is asked for more as long as the last one asked for ties
-    with what may follow.
+    `search(n)` gives the n best keys with scores. It is called again with a larger n as long as
+    its last result ties with the k-th.
     """
     if k <= 0:
         return (), np.empty(0, np.float32)
@@ -39,16 +39,16 @@ def ranked(
     return tuple(name for _, name, _ in found), np.array([s for *_, s in found], dtype=np.float32)
 
 
-def best_of(keys: Keys, scores: Scores, count: int) -> tuple[Keys, Scores]:
-    """The `count` best of all scores (n,), best first, without sorting all of them."""
+def top_scores(keys: Keys, scores: Scores, count: int) -> tuple[Keys, Scores]:
+    """The `count` best of scores (n,), best first, by partition instead of a full sort."""
     if 0 < count < len(keys):
         least = np.partition(scores, len(scores) - count)[len(scores) - count]
         keys, scores = keys[scores >= least], scores[scores >= least]
-    return best(keys, scores, count)
+    return top_k(keys, scores, count)
 
 
 def _pairs(keys: Keys, scores: Scores) -> list[tuple[int, float]]:
     return list(zip(keys.tolist(), scores.tolist(), strict=True))
 
 
-__all__ = ["best_of", "ranked"]
+__all__ = ["top_k_ids", "top_scores"]

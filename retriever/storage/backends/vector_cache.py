@@ -1,7 +1,7 @@
-"""Calibrated vectors that searches looked up lately, where the store itself has only rough ones.
+"""A cache of exact calibrated vectors, for stores whose FAISS index holds only codes.
 
-A search looks at some hundred candidates' exact vectors; the next one, with other weights of the
-same words, or with feedback, looks at many of them again.
+A search rescores some hundred candidates by their exact vectors. The next search, with feedback or
+with other weights of the same words, needs many of them again.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ import numpy as np
 from retriever.arrays import Keys, Vectors
 
 MAX_BYTES = 32 * 2**20
-"""So much is kept; then what was looked up first is forgotten."""
+"""The size of the cache; the oldest entries are overwritten (first in, first out)."""
 
 
-class RecentVectors:
-    """Vectors by key; threads share it. A key's vector must never change."""
+class VectorCache:
+    """Vectors by key, shared by threads. A key's vector must never change."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._place: dict[int, int] = {}
-        self._keys = np.empty(0, np.int64)  # what stands at each place; -1: nothing yet
+        self._keys = np.empty(0, np.int64)  # the key at each place; -1: empty
         self._vectors: Vectors = np.empty((0, 0), np.float32)
         self._next = 0
 
-    def of(self, keys: Keys, fetch: Callable[[Keys], tuple[Keys, Vectors]]) -> tuple[Keys, Vectors]:
+    def get(
+        self, keys: Keys, fetch: Callable[[Keys], tuple[Keys, Vectors]]
+    ) -> tuple[Keys, Vectors]:
         """Keys (m,) in the order given, without those gone, and vectors (m, dim).
 
-        `fetch` does the same for keys that are not known.
+        `fetch` gives the same for keys that are not in the cache.
         """
         with self._lock:
             places = np.array([self._place.get(key, -1) for key in keys.tolist()], np.int64)
@@ -50,7 +52,7 @@ class RecentVectors:
         return keys[present], both
 
     def _keep(self, keys: Keys, vectors: Vectors) -> None:
-        """Put as many of them as there is room for in place of the oldest."""
+        """Store the vectors over the oldest entries."""
         if not len(keys):
             return
         if not len(self._keys):
@@ -67,4 +69,4 @@ class RecentVectors:
             self._next = (self._next + 1) % len(self._keys)
 
 
-__all__ = ["MAX_BYTES", "RecentVectors"]
+__all__ = ["MAX_BYTES", "VectorCache"]

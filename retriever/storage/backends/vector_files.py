@@ -1,8 +1,8 @@
-"""When a snapshot of the vectors is written, how it becomes the current one, and what is removed.
+"""The vector files: when one is written, how it becomes current, and when old ones are removed.
 
-The file is written completely under a new name before the catalog names it, in the transaction
-that also changes the means if they change. A crash in between leaves a file nobody knows, which
-the next snapshot removes.
+A vector file is a FAISS index of the calibrated vectors. It is written completely under a new name
+before the catalog refers to it, in the transaction that also replaces the means. A crash in between
+leaves an unreferenced file, which is removed when the next one is written.
 """
 
 from __future__ import annotations
@@ -14,26 +14,29 @@ from typing import Any
 
 from retriever.storage.backends.search_state import SearchState, build_store
 from retriever.storage.calibration import Calibration
-from retriever.storage.catalog import CATALOG_FILE, Catalog, Reader, SnapshotRow
+from retriever.storage.catalog import CATALOG_FILE, Catalog, Reader, VectorFile
 from retriever.storage.vectors.faiss import factory_for
 from retriever.types import IndexStateError
 
-LONG_TAIL = 20_000
-"""So many new chunks, or a quarter of the snapshot's, are searched one by one at most."""
-_SMALL = 50_000  # vectors up to which any change is worth a new snapshot
-_WORTH = 0.1  # beyond that, this share of them must have changed
+MAX_TAIL = 20_000
+"""The maximum number of chunks outside the file (or a quarter of the file's, if that is more).
+
+These are searched by brute force.
+"""
+_SMALL = 50_000  # up to this many vectors any change causes a new file
+_WORTH = 0.1  # beyond that, this share of the vectors must have changed
 
 
 def tail_is_long(reader: Reader) -> bool:
-    """Whether the newest chunks are too many to be left without a snapshot."""
-    row = reader.snapshot()
+    """Whether too many chunks are outside the vector file."""
+    row = reader.vector_file()
     covered, size = (row.last_key, row.vectors) if row else (0, 0)
-    return reader.last_key() - covered > max(LONG_TAIL, size // 4)
+    return reader.last_key() - covered > max(MAX_TAIL, size // 4)
 
 
 def is_due(reader: Reader, state: SearchState) -> bool:
-    """Whether the current snapshot, if any, should be replaced at the end of a run."""
-    row, count = state.snapshot, len(state.store)
+    """Whether a new vector file should be written at the end of a run."""
+    row, count = state.vector_file, len(state.store)
     if row is None:
         return count > 0
     wanted = reader.meta("factory") or factory_for(count)
@@ -46,27 +49,27 @@ def is_due(reader: Reader, state: SearchState) -> bool:
 def write(
     catalog: Catalog, means: Calibration | None = None, facts: Mapping[str, Any] | None = None
 ) -> None:
-    """Build the store from the catalog, and make it (and new means, if given) the current one."""
+    """Write a vector file from the catalog, and make it, with new means if given, current."""
     with catalog.exclusive():
         with catalog.reading() as reader:
-            old = reader.snapshot()
+            old = reader.vector_file()
             row = _written(catalog.folder, reader, means)
         with catalog.writing() as writer:
             if means is not None:
                 writer.set_calibration(means, facts or {})
-            writer.set_snapshot(row)
+            writer.set_vector_file(row)
         _clean(catalog.folder, {known.file for known in (old, row) if known is not None})
 
 
-def sizes(folder: Path, row: SnapshotRow | None) -> dict[str, int]:
-    """Bytes on disk: of the catalog with its log, of the snapshot, of both."""
+def sizes(folder: Path, row: VectorFile | None) -> dict[str, int]:
+    """Bytes on disk of the catalog with its log, of the vector file, and of both."""
     catalog = sum(_size(path) for path in folder.glob(f"{CATALOG_FILE}*"))
-    snapshot = _size(folder / row.file) if row else 0
-    return {"catalog": catalog, "snapshot": snapshot, "total": catalog + snapshot}
+    file = _size(folder / row.file) if row else 0
+    return {"catalog": catalog, "snapshot": file, "total": catalog + file}
 
 
-def _written(folder: Path, reader: Reader, means: Calibration | None) -> SnapshotRow | None:
-    """Write the file that covers all chunks; None when there are none."""
+def _written(folder: Path, reader: Reader, means: Calibration | None) -> VectorFile | None:
+    """Write the file of all chunks' vectors; None without chunks."""
     count = reader.count_chunks()
     if not count:
         return None
@@ -79,11 +82,11 @@ def _written(folder: Path, reader: Reader, means: Calibration | None) -> Snapsho
         raise IndexStateError(
             f"{file} cannot be written in {folder} ({error}); the index is unharmed"
         ) from error
-    return SnapshotRow(generation, file, size, sha256, store.kind, count, int(store.ids[-1]))
+    return VectorFile(generation, file, size, sha256, store.kind, count, int(store.ids[-1]))
 
 
 def _clean(folder: Path, keep: set[str]) -> None:
-    """Remove files no longer used; a reader may still be about to open the last one."""
+    """Remove all vector files but `keep`; a reader may still be about to open the previous one."""
     for path in folder.glob("vectors-*.faiss*"):
         if path.name not in keep:
             with suppress(OSError):  # Windows: still mapped by a reader

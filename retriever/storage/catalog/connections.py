@@ -1,4 +1,4 @@
-"""Opening the catalog's file, and handing out transactions on it to any number of threads."""
+"""`Catalog`: opens the SQLite file and its transactions, for any number of threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from retriever.storage.catalog import fulltext, schema
-from retriever.storage.catalog.id_cache import Names
+from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.catalog.postings import OCCURRENCES, Postings
 from retriever.storage.catalog.reading import Reader
@@ -29,27 +29,28 @@ LOCK_FILE = "LOCK"
 
 _PATIENCE = 30.0  # seconds for SQLite's own short locks: a checkpoint, the first opening
 _CHECKPOINT_PATIENCE = 0.2
-_MAKING_PATIENCE = 1.0  # for another process that makes the index just now
+_MAKING_PATIENCE = 1.0  # for another process that is creating the index
 _MAKING_PAUSE = 0.01
-_UPGRADE_PATIENCE = 5.0  # for another process that brings the index up to date just now
-_WAL_PAGES = 256  # 8 MiB: how long the log grows before it is folded into the file
-_CACHE = 32  # MiB of pages a connection keeps: a query reads hundreds of vectors, here and there
+_UPGRADE_PATIENCE = 5.0  # for another process that is upgrading the index
+_WAL_PAGES = 256  # 8 MiB: the size of the write-ahead log at which a checkpoint runs
+_CACHE = 32  # MiB of page cache per connection: a query reads hundreds of scattered vectors
 
 _OTHER_TABLES = re.compile(r"no such (table|column)|has \d+ columns but|has no column")
-"""What SQLite says of tables that are not those it was asked about."""
+"""SQLite's messages about tables of another schema."""
 
-_Place = tuple[int, ...]
-"""Device and inode: another file under the same name is another index.
+_FileIdentity = tuple[int, ...]
+"""Device and inode, since another file under the same name is another index.
 
-Where this process may not write, also what a writer changes: see `Catalog._place`.
+In a folder that this process cannot write to, it includes what a writer changes: see
+`Catalog._file_identity`.
 """
 
 
 class Catalog:
-    """One index folder's database. Safe to use from many threads.
+    """The database of one index folder. Safe to use from many threads.
 
-    Readers take connections from a pool. The writer's connection and the right to write are taken
-    at the first write and kept until `release` or `close`.
+    Readers use connections of a pool. The first write opens the writer's connection and acquires
+    the writer lock; both are kept until `release` or `close`.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
@@ -59,16 +60,16 @@ class Catalog:
         self._lock = WriterLock(folder / LOCK_FILE)
         self._writing = threading.RLock()
         self._writer: sqlite3.Connection | None = None
-        self._pool: deque[tuple[_Place, sqlite3.Connection]] = deque()
+        self._pool: deque[tuple[_FileIdentity, sqlite3.Connection]] = deque()
         self._postings = Postings()
-        self._names = Names()
+        self._ids = IdCaches()
         self._closed = False
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False, read_only: bool = False) -> Self:
-        """Open the catalog in `folder`; `create` makes one where the folder is missing or empty.
+        """Open the catalog in `folder`; `create` makes one if the folder is missing or empty.
 
-        Raises IndexStateError in a sentence for everything that is no index of ours.
+        Raises IndexStateError if the folder is not an index of this program.
         """
         _check_sqlite()
         if create and not read_only:
@@ -76,7 +77,7 @@ class Catalog:
         _check_folder(folder)
         catalog = cls(folder.absolute(), read_only=read_only)
         try:
-            with catalog._speaking():
+            with catalog._translated_errors():
                 catalog._give_back(*catalog._take())
         except BaseException:
             catalog.close()
@@ -85,18 +86,18 @@ class Catalog:
 
     @property
     def being_written(self) -> bool:
-        """Whether a process, this one or another, has the right to write now."""
+        """Whether this or another process holds the writer lock."""
         return self._lock.held_by_anyone()
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
-        """A read transaction: one unchanging picture, whatever is committed meanwhile."""
-        with self._speaking():
-            place, connection = self._take()
+        """A read transaction: a consistent state, whatever is committed meanwhile."""
+        with self._translated_errors():
+            identity, connection = self._take()
             try:
                 connection.execute("BEGIN")
-                yield Reader(connection, self._postings, self._names)
-                if self._is_blind(place) and self._place()[:-1] != place[:-1]:
+                yield Reader(connection, self._postings, self._ids)
+                if self._is_immutable(identity) and self._file_identity()[:-1] != identity[:-1]:
                     raise IndexStateError(
                         f"another process has written to the index in {self.folder} while it was "
                         "read; try again"
@@ -104,15 +105,15 @@ class Catalog:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                self._give_back(place, connection)
+                self._give_back(identity, connection)
 
     @contextmanager
     def writing(self, *, visible: bool = True) -> Iterator[Writer]:
-        """A write transaction, committed durably at the end, or undone when an error leaves it.
+        """A write transaction, committed durably at the end, or rolled back after an error.
 
-        `visible` changes count as a new generation.
+        `visible` increments the generation.
         """
-        with self.exclusive(), self._speaking():
+        with self.exclusive(), self._translated_errors():
             connection = self._writer_connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -127,7 +128,7 @@ class Catalog:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the right to write over several transactions."""
+        """Hold the writer lock over several transactions."""
         if self.read_only:
             raise IndexStateError(f"the index in {self.folder} was opened for reading only")
         with self._writing:
@@ -136,10 +137,10 @@ class Catalog:
             yield
 
     def release(self) -> None:
-        """Fold the log into the file and let other processes write."""
+        """Checkpoint the write-ahead log and release the writer lock."""
         with self._writing:
             if self._writer is not None:
-                with suppress(sqlite3.Error):  # a reader may be in the way: the next one will do
+                with suppress(sqlite3.Error):  # a reader may block it: the next checkpoint will do
                     self._writer.execute(f"PRAGMA busy_timeout = {int(_CHECKPOINT_PATIENCE * 1e3)}")
                     self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._writer.close()
@@ -147,7 +148,7 @@ class Catalog:
             self._lock.release()
 
     def close(self) -> None:
-        """Close all connections; those in use are closed when they come back."""
+        """Close all connections; those in use are closed on their return to the pool."""
         with self._writing:
             self._closed = True
             self.release()
@@ -160,43 +161,43 @@ class Catalog:
         if self._closed:
             raise IndexStateError(f"the index in {self.folder} was closed; open it again")
 
-    def _place(self) -> _Place:
+    def _file_identity(self) -> _FileIdentity:
         try:
             status = self.path.stat()
         except OSError as error:
             raise IndexStateError(
                 f"the index in {self.folder} is gone: {error.strerror}; build it again"
             ) from error
-        if self._watched:
+        if self._unwritable:
             log = self.path.with_name(f"{CATALOG_FILE}-wal").exists()
             return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, log
         return status.st_dev, status.st_ino
 
-    def _is_blind(self, place: _Place) -> bool:
-        """Whether a connection to this place was opened as to a file that nobody changes."""
-        return self._watched and not place[-1]
+    def _is_immutable(self, identity: _FileIdentity) -> bool:
+        """Whether a connection to this identity was opened with `immutable=1`."""
+        return self._unwritable and not identity[-1]
 
     @property
-    def _watched(self) -> bool:
-        """Whether SQLite cannot share memory with a writer here, and must not notice one."""
+    def _unwritable(self) -> bool:
+        """Whether the folder is not writable, so that SQLite cannot share memory with a writer."""
         return not os.access(self.folder, os.W_OK)
 
-    def _take(self) -> tuple[_Place, sqlite3.Connection]:
+    def _take(self) -> tuple[_FileIdentity, sqlite3.Connection]:
         self._check_open()
-        place = self._place()
+        identity = self._file_identity()
         with suppress(IndexError):
             while True:
                 pooled, connection = self._pool.pop()
-                if pooled == place:
-                    return place, connection
+                if pooled == identity:
+                    return identity, connection
                 connection.close()  # the index was built anew under the same name
-        return place, self._connect(writable=False)
+        return identity, self._connect(writable=False)
 
-    def _give_back(self, place: _Place, connection: sqlite3.Connection) -> None:
+    def _give_back(self, identity: _FileIdentity, connection: sqlite3.Connection) -> None:
         if self._closed:
             connection.close()
         else:
-            self._pool.append((place, connection))
+            self._pool.append((identity, connection))
 
     def _writer_connection(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -205,8 +206,8 @@ class Catalog:
 
     def _connect(self, *, writable: bool) -> sqlite3.Connection:
         mode = "mode=rw"
-        if not writable and self._watched:
-            # Without a log there is no writer now; one that comes changes the file's place.
+        if not writable and self._unwritable:
+            # Without a log there is no writer; a later one changes the file's identity.
             mode = (
                 "mode=ro"
                 if self.path.with_name(CATALOG_FILE + "-wal").exists()
@@ -229,9 +230,9 @@ class Catalog:
         return connection
 
     def _upgrade(self, connection: sqlite3.Connection) -> None:
-        """Bring an index of an older format, or with other terms, to this one.
+        """Upgrade an index of an older format, or with terms of another analyzer version.
 
-        Not under the hands of a writer: one of the older version would write what it knows on.
+        This needs the writer lock: a writer of the older version would go on writing its format.
         """
         if _is_current(connection):
             return
@@ -250,12 +251,12 @@ class Catalog:
             lock.release()
 
     @contextmanager
-    def _speaking(self) -> Iterator[None]:
-        """Turn SQLite's errors into sentences."""
+    def _translated_errors(self) -> Iterator[None]:
+        """Turn SQLite's errors into IndexStateErrors with a sentence for the user."""
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise IndexStateError(_sentence(self.folder, error)) from error
+            raise IndexStateError(_error_message(self.folder, error)) from error
 
 
 def _connection(path: Path, mode: str) -> sqlite3.Connection:
@@ -275,7 +276,7 @@ def _sql_glob(pattern: bytes, path: bytes | None) -> bool:
 
 
 def _create(folder: Path) -> None:
-    """Make the folder and an empty catalog, unless there is one."""
+    """Create the folder and an empty catalog, unless they exist."""
     if folder.is_dir() and not (folder / CATALOG_FILE).exists():
         foreign = sorted(entry.name for entry in folder.iterdir() if not _is_ours(entry.name))
         if foreign:
@@ -290,7 +291,7 @@ def _create(folder: Path) -> None:
     try:
         _write_schema(connection)
     except sqlite3.Error as error:
-        raise IndexStateError(_sentence(folder, error)) from error
+        raise IndexStateError(_error_message(folder, error)) from error
     finally:
         connection.close()
 
@@ -304,7 +305,7 @@ def _write_schema(connection: sqlite3.Connection) -> None:
     try:
         if not _holds_tables(connection):  # another process may have been faster
             schema.create(connection, uuid.uuid4().hex)
-            fulltext.note(connection)
+            fulltext.record_version(connection)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
@@ -326,7 +327,7 @@ def _check_folder(folder: Path) -> None:
         raise IndexStateError(f"{folder} is a file; an index is a folder")
     if not (folder / CATALOG_FILE).is_file():
         raise IndexStateError(
-            f"{folder} is no index: it has no {CATALOG_FILE}; make one with: wva index PATH"
+            f"{folder} is not an index: it has no {CATALOG_FILE}; make one with: wva index PATH"
         )
 
 
@@ -383,7 +384,7 @@ def _check_sqlite() -> None:
         )
 
 
-def _sentence(folder: Path, error: Exception) -> str:
+def _error_message(folder: Path, error: Exception) -> str:
     text = str(error)
     if "locked" in text or "busy" in text:
         return f"another process is writing to the index in {folder}; try again when it is done"
@@ -393,7 +394,7 @@ def _sentence(folder: Path, error: Exception) -> str:
         return f"the index in {folder} cannot be opened: {text}; check the folder's permissions"
     if _OTHER_TABLES.search(text):
         return (
-            f"another version of wva-retriever is at work on the index in {folder}; stop one of "
+            f"another version of wva-retriever is using the index in {folder}; stop one of "
             "the two, and start this one again"
         )
     if "fts5" in text and "module" in text:

@@ -1,7 +1,7 @@
-"""A filter as SQL: a condition with placeholders, and the values that go into them.
+"""Translation of filters to SQL conditions with placeholders.
 
-Every predicate is 0 or 1, never NULL, so that `NOT` means what `Filter.matches` says. No value and
-no metadata key is ever written into the SQL text.
+Every predicate is 0 or 1, never NULL, so that `NOT` agrees with `Filter.matches`. Values and
+metadata keys are always parameters, never part of the SQL text.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ _COLUMNS = {"document_id": "d.id", "page": "c.page", "chunk_id": "c.id"}
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """An SQL expression that is 0 or 1, over the aliases d (documents) and c (chunks)."""
+    """An SQL expression of value 0 or 1, over the aliases d (documents) and c (chunks)."""
 
     sql: str
     parameters: tuple[Any, ...] = ()
 
 
 def document_condition(where: Filter) -> Condition:
-    """The filter over documents; a document has no page and no chunk id."""
+    """The filter as a condition on documents, which have no page and no chunk id."""
     return _limited(_compile(where, chunks=False))
 
 
 def chunk_condition(where: Filter) -> Condition:
-    """The filter over chunks `c`, with the parts about documents decided once per document."""
+    """The filter as a condition on chunks `c`; parts about documents are evaluated per document."""
     parts = where.parts if isinstance(where, And) else (where,)
     about_documents = tuple(part for part in parts if not _mentions_chunks(part))
     about_chunks = tuple(part for part in parts if _mentions_chunks(part))
@@ -93,7 +93,7 @@ def _compile(where: Filter, *, chunks: bool) -> Condition:
             return _containing(forms) if chunks else Condition("0")
         case Comparison():
             return _metadata(where) if where.field.startswith(METADATA) else _column(where, chunks)
-    raise UsageError(f"{type(where).__name__} is no filter this index can search with")
+    raise UsageError(f"this index cannot search with a filter of type {type(where).__name__}")
 
 
 def _joined(parts: list[Condition], word: str, empty: str) -> Condition:
@@ -104,14 +104,14 @@ def _joined(parts: list[Condition], word: str, empty: str) -> Condition:
 
 
 def _containing(forms: Sequence[Sequence[str]]) -> Condition:
-    """Chunks in whose full text one of the runs of terms stands; a term has no quote in it."""
+    """Chunks whose terms contain one of the sequences as an FTS5 phrase; terms have no quotes."""
     phrases = " OR ".join(f'"{" ".join(form)}"' for form in forms)
     rows = "SELECT f.rowid FROM fulltext f WHERE f.terms MATCH ?"
     return Condition(f"(c.key IN ({rows}))", (phrases,))
 
 
 def _column(comparison: Comparison, chunks: bool) -> Condition:
-    """A comparison with a built-in field, whose kind is known before any row is seen."""
+    """A comparison with a built-in field, whose type is fixed."""
     if comparison.field in _CHUNK_FIELDS and not chunks:
         return Condition("0" if comparison.op != "exists" or comparison.value else "1")
     value = _COLUMNS.get(comparison.field, f"d.{comparison.field}")
@@ -125,7 +125,7 @@ def _column(comparison: Comparison, chunks: bool) -> Condition:
 
 
 def _metadata(comparison: Comparison) -> Condition:
-    """A comparison with a metadata value: a row of its own, or none when the key is missing."""
+    """A comparison with a metadata value, which is a row of its own, or no row if missing."""
     name = blob(comparison.field[len(METADATA) :])
     row = "SELECT 1 FROM metadata m WHERE m.document = d.key AND m.name = ?"
     if comparison.op == "exists":
@@ -141,7 +141,7 @@ def _metadata(comparison: Comparison) -> Condition:
 
 
 def _predicate(comparison: Comparison, value: str, kind: Kind) -> Condition:
-    """The comparison for a present value of this kind."""
+    """The comparison with a value that exists and is of this kind."""
     alike = [operand for operand in comparison.operands if kind_of(operand) == kind]
     if comparison.op in ("in", "nin"):
         return _membership(comparison, value, alike)
@@ -169,8 +169,8 @@ def _membership(comparison: Comparison, value: str, alike: list[Scalar]) -> Cond
 def _dated(comparison: Comparison, value: str, symbol: str, wanted: Scalar) -> Condition:
     parameter = operand(wanted)
     if comparison.field == "date" and isinstance(parameter, bytes):
-        # UTF-8 is cut at bytes: that decides as cutting at characters does, since the first
-        # difference lies within the bytes of `wanted` or nowhere.
+        # Truncating UTF-8 at bytes gives the same result as at characters, because the first
+        # difference, if there is one, lies within the bytes of `wanted`.
         return Condition(f"(substr({value}, 1, ?) {symbol} ?)", (len(parameter), parameter))
     return Condition(f"({value} {symbol} ?)", (parameter,))
 

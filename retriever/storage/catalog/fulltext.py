@@ -1,7 +1,7 @@
-"""The full-text index: chunks' terms, each chunk's in its language, and how it is made anew.
+"""The full-text index: the terms of each chunk, analysed in the chunk's language.
 
-It holds nothing that the other tables do not: when the analyser gives other terms than those it
-was made with, it is made again from titles and texts, without the model.
+It can be rebuilt from titles and texts, without the model. This happens if the version of the
+analyzer differs from the one that made the terms.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from collections.abc import Sequence
 
 from retriever.storage.catalog.schema import FULLTEXT, VOCABULARY, unblob
 from retriever.text import analyzer as terms
-from retriever.text.languages import LINKING_ELEMENTS, language_of
+from retriever.text.languages import LINKING_ELEMENTS, detect_language
 
 ANALYSER = "analyser"
-"""The meta value that says by which version of the analyser the terms were made."""
+"""The name of the meta value with the version of the analyzer that made the terms."""
 
 MIN_LETTERS = 7
-"""A compound has at least so many."""
+"""The minimum length of a compound."""
 
 
-def languages_of(texts: Sequence[str]) -> list[str]:
-    """The language of each of a document's chunks; one that does not show it has the document's."""
-    found = [language_of(text) for text in texts]
+def detect_languages(texts: Sequence[str]) -> list[str]:
+    """The language of each of a document's chunks; the document's if a chunk shows none."""
+    found = [detect_language(text) for text in texts]
     if "" in found and len(texts) > 1:
-        whole = language_of("\n".join(texts))
+        whole = detect_language("\n".join(texts))
         return [language or whole for language in found]
     return found
 
 
 def insert(connection: sqlite3.Connection, key: int, title: str, text: str, language: str) -> None:
-    """Write a chunk's terms, and remember its long words, if its language has compounds."""
+    """Write a chunk's terms, and its long words if its language has compounds."""
     found = terms.passage_terms(title, text, language)
     connection.execute("INSERT INTO fulltext (rowid, terms) VALUES (?, ?)", (key, " ".join(found)))
     if language in LINKING_ELEMENTS:
@@ -47,13 +47,13 @@ def insert(connection: sqlite3.Connection, key: int, title: str, text: str, lang
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
-    """Whether the terms were made by this version of the analyser."""
+    """Whether the terms were made by this version of the analyzer."""
     row = connection.execute("SELECT value FROM meta WHERE name = ?", (ANALYSER,)).fetchone()
     return row is not None and json.loads(row[0]) == terms.VERSION
 
 
 def rebuild(connection: sqlite3.Connection) -> None:
-    """Make the full-text index again from the chunks; call it in a transaction."""
+    """Rebuild the full-text index from the chunks; call it in a transaction."""
     for statement in (
         "DROP TABLE vocabulary",
         "DROP TABLE fulltext",
@@ -68,14 +68,14 @@ def rebuild(connection: sqlite3.Connection) -> None:
             "SELECT key, text FROM chunks WHERE document = ? ORDER BY key", (document,)
         ).fetchall()
         texts = [unblob(text) for _, text in rows]
-        for (key, _), text, language in zip(rows, texts, languages_of(texts), strict=True):
+        for (key, _), text, language in zip(rows, texts, detect_languages(texts), strict=True):
             connection.execute("UPDATE chunks SET language = ? WHERE key = ?", (language, key))
             insert(connection, key, unblob(title), text, language)
-    note(connection)
+    record_version(connection)
 
 
-def note(connection: sqlite3.Connection) -> None:
-    """Record the analyser's version."""
+def record_version(connection: sqlite3.Connection) -> None:
+    """Store the version of the analyzer."""
     connection.execute(
         "INSERT OR REPLACE INTO meta VALUES (?, ?)", (ANALYSER, json.dumps(terms.VERSION))
     )
@@ -84,9 +84,9 @@ def note(connection: sqlite3.Connection) -> None:
 __all__ = [
     "ANALYSER",
     "MIN_LETTERS",
+    "detect_languages",
     "insert",
     "is_current",
-    "languages_of",
-    "note",
     "rebuild",
+    "record_version",
 ]

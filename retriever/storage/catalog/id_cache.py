@@ -1,6 +1,6 @@
-"""Chunks' ids by key and keys by id, remembered: a search asks for the same ones many times.
+"""A cache of chunk ids by key, and keys by id, which a search needs many times.
 
-Both belong to one generation of one index; of another one nothing is remembered.
+The entries belong to one generation of one index; those of another are dropped.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-MOST = 100_000
-"""So many of each are kept, 15 MB; then it begins anew."""
+MAX_ENTRIES = 100_000
+"""The maximum number of entries of each kind (15 MB); a full cache is cleared."""
 
 Asked = TypeVar("Asked", int, str)
 Found = TypeVar("Found", int, str)
 
 
-class Known(Generic[Asked, Found]):
-    """What was found of what was asked; that something is not there is not remembered."""
+class LookupCache(Generic[Asked, Found]):
+    """Results of lookups by key; a key without a result is not cached."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._found: dict[Asked, Found] = {}
 
-    def of(
+    def get(
         self, asked: Iterable[Asked], look_up: Callable[[list[Asked]], Mapping[Asked, Found]]
     ) -> dict[Asked, Found]:
-        """Those of `asked` that are there; `look_up` is given those not known yet."""
+        """The results for those of `asked` that have one; `look_up` gets those not cached."""
         wanted = list(asked)
         with self._lock:
             found = {one: self._found[one] for one in wanted if one in self._found}
@@ -34,28 +34,30 @@ class Known(Generic[Asked, Found]):
         if missing:
             new = look_up(missing)
             with self._lock:
-                if len(self._found) + len(new) > MOST:
+                if len(self._found) + len(new) > MAX_ENTRIES:
                     self._found.clear()
                 self._found.update(new)
             found |= new
         return found
 
 
-class Names:
-    """The names of one index; threads share it, and each transaction asks for its generation's."""
+class IdCaches:
+    """The caches of one index, shared by threads; a transaction uses those of its generation."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._generation: tuple[object, int] | None = None
-        self._names = (Known[int, str](), Known[str, int]())
+        self._caches = (LookupCache[int, str](), LookupCache[str, int]())
 
-    def at(self, identity: object, generation: int) -> tuple[Known[int, str], Known[str, int]]:
-        """Ids by key, and keys by id."""
+    def at(
+        self, identity: object, generation: int
+    ) -> tuple[LookupCache[int, str], LookupCache[str, int]]:
+        """The caches of this generation: ids by key, and keys by id."""
         with self._lock:
             if self._generation != (identity, generation):
                 self._generation = (identity, generation)
-                self._names = (Known(), Known())
-            return self._names
+                self._caches = (LookupCache(), LookupCache())
+            return self._caches
 
 
-__all__ = ["MOST", "Known", "Names"]
+__all__ = ["MAX_ENTRIES", "IdCaches", "LookupCache"]

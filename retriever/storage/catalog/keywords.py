@@ -1,7 +1,7 @@
-"""Keyword search inside the catalog: weighted terms → the BM25 score of every chunk with one.
+"""Scoring of a `TermQuery`: the BM25 score of every chunk that contains one of its terms.
 
-Terms come analysed and weighted (see `retriever.storage.backends.keyword_query`); nothing here
-knows of words, languages or spelling.
+Terms are analysed and boosted already (see `retriever.storage.backends.keyword_query`). This module
+knows nothing of words, languages and spelling.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from retriever.storage.records import TermQuery, WeightedTerms
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Every chunk in which a term of the query occurs: keys (m,) ascending, BM25 scores (m,) > 0.
+    """All chunks with a term of the query: keys (m,) ascending, BM25 scores (m,) > 0.
 
-    `total` counts all chunks, matching or not.
+    `total` is the number of all chunks, matching or not.
     """
 
     keys: Keys
@@ -29,20 +29,20 @@ class Matches:
 
     @property
     def mean(self) -> float:
-        """The mean score over all chunks; one without a query word counts as 0."""
+        """The mean score over all chunks; a chunk without a query word scores 0."""
         return float(self.scores.sum()) / self.total if self.total else 0.0
 
     @property
     def std(self) -> float:
-        """The standard deviation over all chunks; one without a query word counts as 0."""
+        """The standard deviation over all chunks; a chunk without a query word scores 0."""
         if not self.total:
             return 0.0
         square = float(np.square(self.scores).sum()) / self.total
         return float(np.sqrt(max(0.0, square - self.mean**2)))
 
 
-def matches(query: TermQuery, terms: Terms, total: int) -> Matches:
-    """All chunks that score; `total` is how many chunks there are."""
+def score_query(query: TermQuery, terms: Terms, total: int) -> Matches:
+    """The chunks that match the query; `total` is the number of all chunks."""
     words = [_best([_weighted(one, terms) for one in word]) for word in query.words]
     return Matches(*_merged(words, np.add), total)
 
@@ -52,7 +52,7 @@ def _best(alternatives: Sequence[tuple[Keys, DoubleScores]]) -> tuple[Keys, Doub
 
 
 def _weighted(terms: WeightedTerms, postings: Terms) -> tuple[Keys, DoubleScores]:
-    """The weighted sum of the terms' BM25 scores."""
+    """The boosted sum of the terms' BM25 scores."""
     return _merged([_times(weight, postings.bm25(term)) for term, weight in terms], np.add)
 
 
@@ -63,7 +63,7 @@ def _times(weight: float, side: tuple[Keys, DoubleScores]) -> tuple[Keys, Double
 def _merged(
     sides: Sequence[tuple[Keys, DoubleScores]], join: np.ufunc
 ) -> tuple[Keys, DoubleScores]:
-    """Scores > 0 by key of several sides as one; `join` takes two of one key, 0 for none."""
+    """Several (keys, scores) merged by key; `join` combines two scores, 0 where there is none."""
     there = [(keys, values) for keys, values in sides if len(keys)]
     if len(there) < 2:
         return there[0] if there else (np.empty(0, np.int64), np.empty(0))
@@ -75,4 +75,4 @@ def _merged(
     return found + first, scores[found]
 
 
-__all__ = ["Matches", "matches"]
+__all__ = ["Matches", "score_query"]

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock on a file, which the operating system drops when a process dies."""
+"""The writer lock: a lock on a file, which the operating system releases if a process dies."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from filelock import FileLock, Timeout
 
 from retriever.types import IndexStateError
 
-_PATIENCE = 0.5  # seconds: an observer holds the lock for microseconds, a writer for long
+_PATIENCE = 0.5  # seconds; `held_by_anyone` holds the lock for microseconds, a writer for long
 _PAUSE = 0.01
 
 
 class WriterLock:
-    """The right to write to one index, held by at most one object of all processes."""
+    """The writer lock of one index, held by at most one object in all processes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -25,11 +25,11 @@ class WriterLock:
         return self._lock.is_locked
 
     def acquire(self, patience: float = _PATIENCE) -> None:
-        """Take the lock, or raise IndexStateError when another writer has it so many seconds."""
+        """Acquire the lock; IndexStateError if another writer holds it for `patience` seconds."""
         if self.held:
             return
         try:
-            self._path.parent.stat()  # a folder that is gone is not made again
+            self._path.parent.stat()  # a missing folder is not created
             self._lock.acquire(timeout=patience, poll_interval=_PAUSE)
         except Timeout:
             raise writing_elsewhere(self._path.parent) from None
@@ -40,13 +40,13 @@ class WriterLock:
             ) from error
 
     def release(self) -> None:
-        """Give the lock back; without effect when it is not held."""
+        """Release the lock, if it is held."""
         self._lock.release(force=True)
 
     def held_by_anyone(self) -> bool:
-        """Whether some process is writing now.
+        """Whether some process holds the lock.
 
-        The lock is tried for a moment; a writer that comes at that moment waits it out.
+        The check acquires the lock for a moment; a writer waits longer than that.
         """
         if self.held:
             return True
@@ -57,14 +57,14 @@ class WriterLock:
             trial.acquire(blocking=False)
         except Timeout:
             return True
-        except OSError:  # who may not write to it cannot be told
+        except OSError:  # without write permission this cannot be determined
             return False
         trial.release()
         return False
 
 
 def writing_elsewhere(index: Path | str) -> IndexStateError:
-    """What is said to the second of two writers."""
+    """The error for the second of two writers."""
     return IndexStateError(
         f"another process is writing to the index in {index}; "
         "wait until it has finished, or stop it"
@@ -72,7 +72,7 @@ def writing_elsewhere(index: Path | str) -> IndexStateError:
 
 
 def _lock(path: Path) -> FileLock:
-    """The lock on a file, not of one thread: what one thread acquires another may release."""
+    """A file lock that one thread may acquire and another release."""
     return FileLock(path, mode=0o666, thread_local=False)
 
 

@@ -1,12 +1,17 @@
-"""Terms → BM25 scores, as arrays: what FTS5's own `bm25()` gives, many times faster.
+"""BM25 scores of terms as arrays: the scores of FTS5's `bm25()`, many times faster.
 
-FTS5 computes a score per row, and each row is a step of Python. Here a term's occurrences come out
-of SQLite as one text, the chunks' lengths are read once, and the formula runs over whole arrays
-(k1 1.2, b 0.75, FTS5's lower bound of the idf). What was read is kept as long as nothing changes.
+FTS5 computes one score per row, and each row is a step of Python. Here SQLite gives a term's
+postings as one text, the chunks' lengths are read once, and the formula runs over whole arrays
+(k1 1.2, b 0.75, FTS5's lower bound of the idf). Results are cached for one generation.
+
+This is the only module that reads FTS5's shadow tables: `fulltext_docsize` (the lengths) and
+`fulltext_data` (the totals). Should another version of SQLite write them differently, the first
+search notices: it compares one rare term's scores with FTS5's own, and falls back to those.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -18,34 +23,40 @@ import numpy as np
 
 from retriever.arrays import DoubleScores, Keys
 
+logger = logging.getLogger(__name__)
+
 OCCURRENCES = "CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab (main, fulltext, instance)"
-"""What a connection needs: a row for every place in which a term stands."""
+"""SQL that every connection runs: a virtual table with a row for each occurrence of a term."""
 
 MAX_ROWS = 2_000_000
-"""Of terms in so many chunks together the scores are kept: 32 MB."""
+"""The size of the cache of scores, in postings: 32 MB."""
 
 MAX_COUNTS = 200_000
-"""Of so many terms the number of chunks is kept."""
+"""The size of the cache of document frequencies, in terms."""
 
-_LOWEST_IDF = 1e-6  # FTS5's own, of a term in more than half of the chunks
-_VARINT = 0x7F  # seven bits of a byte are the number's, the eighth says that more follow
+_FIRST_CHECKED = "x"  # where the vocabulary has few frequent terms, which take long to count
+_MAX_CHECKED = 10  # chunks of the term whose scores are compared with FTS5's
+_LOWEST_IDF = 1e-6  # FTS5's lower bound, for terms in more than half of the chunks
+_VARINT = 0x7F  # seven bits of a byte belong to the number, the eighth means that more follow
 
 
 def idf(total: int, documents: int) -> float:
-    """The weight that FTS5 gives a term in so many of all chunks."""
+    """FTS5's inverse document frequency of a term in `documents` of `total` chunks."""
     return max(_LOWEST_IDF, log((total - documents + 0.5) / (documents + 0.5)))
 
 
 class Postings:
-    """What is known of the terms of one index; threads share it."""
+    """The cached postings of one index, shared by threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lengths: dict[tuple[str, ...], _Lengths] = {}  # one: of this index and analyser
         self._state: _State | None = None
+        self.matches_fts5: bool | None = None
+        """Whether the arrays give FTS5's own scores; None before the first search."""
 
     def at(self, connection: sqlite3.Connection) -> Terms:
-        """The terms as this connection's transaction sees them."""
+        """The terms in the generation of this connection's transaction."""
         names = ("identity", "analyser", "generation")
         meta = dict(
             connection.execute("SELECT name, value FROM meta WHERE name IN (?, ?, ?)", names)
@@ -61,10 +72,9 @@ class Postings:
         return Terms(connection, self, state)
 
     def lengths(self, connection: sqlite3.Connection, index: tuple[str, ...]) -> _Lengths:
-        """How many terms each chunk has, at least of those that the connection sees.
+        """The lengths (numbers of terms) of at least all chunks that the connection sees.
 
-        A chunk's key is never used again and its terms do not change, so new ones are all there is
-        to read.
+        Keys are never reused and a chunk's terms do not change, so that only new chunks are read.
         """
         with self._lock:
             known = self._lengths.get(index) or _Lengths()
@@ -98,7 +108,7 @@ class _Lengths:
 
 @dataclass(eq=False, slots=True)
 class _State:
-    """What was found out about one generation."""
+    """The caches of one generation."""
 
     index: tuple[str, ...]
     generation: str
@@ -129,7 +139,7 @@ class _State:
 
 
 class Terms:
-    """The terms of one transaction's index."""
+    """The terms of one transaction's generation."""
 
     def __init__(self, connection: sqlite3.Connection, postings: Postings, state: _State) -> None:
         self._connection = connection
@@ -137,15 +147,15 @@ class Terms:
         self._state = state
 
     def bm25(self, term: str) -> tuple[Keys, DoubleScores]:
-        """The chunks in which the term occurs: keys (m,) ascending, scores (m,) > 0."""
+        """The term's chunks: keys (m,) ascending, and BM25 scores (m,) > 0."""
         found = self._state.known(term)
         if found is None:
             found = self._scored(term)
             self._state.keep(term, found)
         return found
 
-    def counts(self, terms: Iterable[str]) -> dict[str, int]:
-        """In how many chunks each of the terms occurs."""
+    def document_frequencies(self, terms: Iterable[str]) -> dict[str, int]:
+        """The document frequency of each term."""
         known = self._state.counts
         counts = {term: known.get(term, -1) for term in terms}
         new = {term: self._count(term) for term, count in counts.items() if count < 0}
@@ -157,6 +167,47 @@ class Terms:
         return int(next(row, (0,))[0])
 
     def _scored(self, term: str) -> tuple[Keys, DoubleScores]:
+        if self._postings.matches_fts5 is None:
+            self._postings.matches_fts5 = self._check()
+        return (
+            self._fts5_scores(term)
+            if self._postings.matches_fts5 is False
+            else self._computed(term)
+        )
+
+    def _check(self) -> bool | None:
+        """Whether the scores of one rare term are FTS5's own; None if there is no such term."""
+        row = self._connection.execute(
+            "SELECT term FROM vocabulary WHERE term > ? AND doc <= ? LIMIT 1",
+            (_FIRST_CHECKED, _MAX_CHECKED),
+        ).fetchone()
+        if row is None:
+            return None
+        expected_keys, expected = self._fts5_scores(row[0])
+        try:
+            keys, scores = self._computed(row[0])
+            if np.array_equal(keys, expected_keys) and np.allclose(scores, expected, rtol=1e-9):
+                return True
+            reason = "other scores"
+        except (sqlite3.Error, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            reason = str(error)
+        logger.warning(
+            "SQLite %s stores full text in a way that is not known here (%s); keyword search uses "
+            "its own BM25, which is slower",
+            *(sqlite3.sqlite_version, reason),
+        )
+        return False
+
+    def _fts5_scores(self, term: str) -> tuple[Keys, DoubleScores]:
+        """As `bm25`, by FTS5's own function."""
+        rows = self._connection.execute(
+            "SELECT rowid, -bm25(fulltext) FROM fulltext WHERE fulltext MATCH ? ORDER BY rowid",
+            (f'"{term}"',),
+        ).fetchall()
+        return np.array([key for key, _ in rows], np.int64), np.array([s for _, s in rows], float)
+
+    def _computed(self, term: str) -> tuple[Keys, DoubleScores]:
+        """As `bm25`, by arrays."""
         joined = self._connection.execute(
             "SELECT group_concat(doc, ' ') FROM temp.occurrences WHERE term = ?", (term,)
         ).fetchone()[0]
@@ -169,9 +220,9 @@ class Terms:
         return keys, idf(total, len(keys)) * (times * (1.2 + 1.0) / within)
 
     def _totals(self) -> tuple[int, float]:
-        """How many rows the full-text index has, and how many terms one has on average.
+        """The number of rows of the full-text index, and their mean number of terms.
 
-        FTS5 writes it as two numbers into its first record.
+        FTS5 stores both as varints in its first record (the averages record).
         """
         (record,) = self._connection.execute(
             "SELECT block FROM fulltext_data WHERE id = 1"
@@ -182,7 +233,7 @@ class Terms:
 
 
 def varints(written: Iterable[bytes]) -> Keys:
-    r"""Numbers as SQLite writes them, up to eight bytes each.
+    r"""Decode SQLite's variable-length integers, up to eight bytes each.
 
     >>> varints([b"\x05", b"\x81\x00"]).tolist()
     [5, 128]

@@ -1,4 +1,4 @@
-"""What one read transaction sees: a consistent, unchanging picture of the catalog."""
+"""`Reader`: the queries of one read transaction, on a consistent state of the catalog."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from retriever.arrays import Keys, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog.filter_sql import chunk_condition, document_condition
-from retriever.storage.catalog.id_cache import Known, Names
-from retriever.storage.catalog.keywords import Matches, matches
+from retriever.storage.catalog.id_cache import IdCaches, LookupCache
+from retriever.storage.catalog.keywords import Matches, score_query
 from retriever.storage.catalog.postings import Postings, Terms
 from retriever.storage.catalog.schema import ADDED, added_columns, blob, stack, unblob
 from retriever.storage.filters import Filter
-from retriever.storage.records import PageAccount, TermQuery, UnreadFile
+from retriever.storage.records import PageStatus, TermQuery, UnreadFile
 from retriever.text.analyzer import BOUNDARY
 from retriever.text.languages import LANGUAGES
 from retriever.types import Chunk, DocumentRow, FileStatus, Page, PageState, Scan, Span
 
 BLOCK = 2048
-"""Rows read at a time: bounds the memory of everything that goes over all chunks."""
+"""Rows read at a time, which bounds memory where all chunks are read."""
 
 _CHUNK = """SELECT c.id, d.id, d.path, d.format, d.title, c.page, c.start, c.stop, c.text,
     d.metadata, p.label, p.state, c.language FROM chunks c JOIN documents d ON d.key = c.document
@@ -36,8 +36,8 @@ _DOCUMENT = """SELECT id, source, root, path, format, title, author, date, sha25
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotRow:
-    """A file of vectors beside the catalog: what it must contain to be believed."""
+class VectorFile:
+    """The catalog's record of the vector file, which the file must agree with."""
 
     generation: int
     file: str
@@ -49,20 +49,20 @@ class SnapshotRow:
 
 
 class Reader:
-    """Queries within one transaction; use it in the thread that got it."""
+    """Queries within one transaction, for the thread that opened it."""
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         postings: Postings | None = None,
-        names: Names | None = None,
+        ids: IdCaches | None = None,
     ) -> None:
         self._connection = connection
-        self._postings = postings or Postings()  # a writer's changes are not yet everyone's
-        self._shared_names = names
+        self._postings = postings or Postings()  # a writer's changes must not enter shared caches
+        self._shared_ids = ids
 
     def restart(self) -> None:
-        """Look at the newest committed state instead."""
+        """Restart the transaction, on the newest committed state."""
         self._connection.execute("ROLLBACK")
         self._connection.execute("BEGIN")
 
@@ -78,27 +78,27 @@ class Reader:
         return int(self.meta("generation"))
 
     def embedder_settings(self) -> EmbedderSettings | None:
-        """What the vectors were made with; None until an embedder has claimed the index."""
+        """The settings of the embedder; None until one is bound."""
         values = self.meta("embedder")
         return None if values is None else EmbedderSettings.from_json(values)
 
     def chunk_settings(self) -> ChunkSettings | None:
-        """What the chunks were made with; None until an embedder has claimed the index."""
+        """The settings of chunking; None until an embedder is bound."""
         values = self.meta("chunking")
         return None if values is None else ChunkSettings(**values)
 
-    def background(self) -> dict[str, Any] | None:
-        """The match scale, as it was stored."""
+    def match_scale(self) -> dict[str, Any] | None:
+        """The match scale, as `set_match_scale` stored it."""
         known: dict[str, Any] | None = self.meta("background")
         return known
 
     def means(self) -> Calibration:
-        """The current means; zeros before there are any."""
+        """The current calibration; zero means before it is fitted."""
         known = self.calibration()
         return Calibration.identity(self.dimension() or 1) if known is None else known[1]
 
     def calibration(self) -> tuple[int, Calibration] | None:
-        """The number of the current calibration and its means."""
+        """The row number of the current calibration, and the calibration."""
         row = self._one("SELECT number, passage_mean, query_mean FROM calibration")
         if row is None:
             return None
@@ -106,27 +106,27 @@ class Reader:
         return int(row[0]), Calibration(passage, query)
 
     def calibration_facts(self) -> dict[str, Any] | None:
-        """What was said about the calibration when it was made."""
+        """The facts stored with the calibration."""
         row = self._one("SELECT facts FROM calibration")
         return None if row is None else dict(json.loads(row[0]))
 
-    def snapshot(self) -> SnapshotRow | None:
-        """The current file of vectors."""
+    def vector_file(self) -> VectorFile | None:
+        """The current vector file; None without one."""
         row = self._one(
             "SELECT generation, file, bytes, sha256, kind, vectors, last_key FROM snapshots"
         )
-        return None if row is None else SnapshotRow(*row)
+        return None if row is None else VectorFile(*row)
 
     def count_chunks(self) -> int:
-        """How many chunks there are."""
+        """The number of chunks."""
         return int(self._value("SELECT COUNT(*) FROM chunks"))
 
     def last_key(self) -> int:
-        """The largest key of a chunk that is there, 0 without chunks."""
+        """The largest key of a chunk, 0 without chunks."""
         return int(self._value("SELECT IFNULL(MAX(key), 0) FROM chunks"))
 
     def totals(self) -> dict[str, Any]:
-        """Documents, pages, chunks, their states, formats and sources, as `info` shows them."""
+        """The counts of documents, pages, chunks, states, formats and sources for `info`."""
         states: dict[str, int] = {}
         for (counts,) in self._rows("SELECT page_states FROM documents"):
             for state, count in json.loads(counts).items():
@@ -173,8 +173,8 @@ class Reader:
         )
         return [_page(row) for row in rows]
 
-    def account(self, document_id: str) -> list[PageAccount]:
-        """What became of a document's pages, in order, without their texts."""
+    def page_statuses(self, document_id: str) -> list[PageStatus]:
+        """The status of each of a document's pages, in order."""
         rows = self._rows(
             """WITH the AS (SELECT key FROM documents WHERE id = ?), counted AS
             (SELECT position, COUNT(*) AS chunks FROM chunks WHERE document IN the
@@ -184,10 +184,10 @@ class Reader:
             WHERE p.document IN the ORDER BY p.position""",
             (blob(document_id),),
         )
-        return list(map(_page_account, rows))
+        return list(map(_page_status, rows))
 
-    def accounts(self) -> dict[str, list[PageAccount]]:
-        """`account` of every document that has pages, by its id."""
+    def all_page_statuses(self) -> dict[str, list[PageStatus]]:
+        """`page_statuses` of all documents that have pages, by document id."""
         rows = self._rows(
             """WITH counted AS
             (SELECT document, position, COUNT(*) AS chunks FROM chunks GROUP BY 1, 2)
@@ -195,9 +195,9 @@ class Reader:
             FROM pages p JOIN documents d ON d.key = p.document
             LEFT JOIN counted USING (document, position) ORDER BY p.document, p.position"""
         )
-        found: dict[str, list[PageAccount]] = {}
+        found: dict[str, list[PageStatus]] = {}
         for id_, *page in rows:
-            found.setdefault(unblob(id_), []).append(_page_account(page))
+            found.setdefault(unblob(id_), []).append(_page_status(page))
         return found
 
     def unread(self) -> list[UnreadFile]:
@@ -222,7 +222,7 @@ class Reader:
         )
         return [_chunk(row) for row in rows]
 
-    def order(self, document_id: str) -> list[str]:
+    def chunk_ids(self, document_id: str) -> list[str]:
         """The ids of `chunks`, in the same order."""
         rows = self._rows(
             """SELECT c.id FROM chunks c JOIN documents d ON d.key = c.document WHERE d.id = ?
@@ -232,7 +232,7 @@ class Reader:
         return [unblob(id_) for (id_,) in rows]
 
     def page_of(self, chunk_id: str) -> Page | None:
-        """The page a chunk is from."""
+        """The page of a chunk; None for an unknown id."""
         row = self._one(
             f"""SELECT {self._page_columns()} FROM chunks c
             JOIN pages p ON p.document = c.document AND p.position = c.position WHERE c.id = ?""",
@@ -241,20 +241,20 @@ class Reader:
         return None if row is None else _page(row)
 
     def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
-        """The chunks with these ids, in this order, without those that are gone."""
+        """The chunks with these ids, in this order; unknown ids are left out."""
         rows = self._among(f"{_CHUNK} WHERE c.id", [blob(id_) for id_ in chunk_ids])
         found = {chunk.id: chunk for chunk in map(_chunk, rows)}
         return [found[id_] for id_ in chunk_ids if id_ in found]
 
     def sample_chunks(self, limit: int) -> list[Chunk]:
-        """The first chunks by id: ids are hashes, so this is a fixed pseudo-random sample."""
+        """The first chunks by id: a stable pseudo-random sample, since ids are hashes."""
         return [_chunk(row) for row in self._rows(f"{_CHUNK} ORDER BY c.id LIMIT ?", (limit,))]
 
     def sample_vectors(self, limit: int) -> Vectors:
         """The raw vectors (m, dim) of `sample_chunks`, in the same order."""
         return self.chunk_vectors(self.sample_keys(limit))[1]
 
-    # Keys: how other files name chunks
+    # Keys: the integers that identify chunks in vector files
 
     def sample_keys(self, limit: int) -> Keys:
         """The keys of `sample_chunks`, in the same order: (m,)."""
@@ -263,7 +263,7 @@ class Reader:
     def matching_keys(self, where: Filter) -> Keys:
         """The keys of the chunks that match, ascending: (m,)."""
         condition = chunk_condition(where)
-        # The second table is needed only where the condition speaks of both.
+        # SQLite uses the second table only if the condition mentions it.
         tables = "chunks c JOIN documents d ON d.key = c.document"
         return self._keys(
             f"SELECT c.key FROM {tables} WHERE {condition.sql} ORDER BY c.key",
@@ -271,12 +271,12 @@ class Reader:
         )
 
     def ids_of(self, keys: Keys) -> dict[int, str]:
-        """Chunk ids by key; keys that are gone are left out."""
-        return self._names()[0].of(keys.tolist(), self._ids_of)
+        """Chunk ids by key; unknown keys are left out."""
+        return self._id_caches()[0].get(keys.tolist(), self._ids_of)
 
     def keys_of(self, chunk_ids: Sequence[str]) -> dict[str, int]:
-        """Keys by chunk id; ids that are gone are left out."""
-        return self._names()[1].of(chunk_ids, self._keys_of)
+        """Keys by chunk id; unknown ids are left out."""
+        return self._id_caches()[1].get(chunk_ids, self._keys_of)
 
     def _ids_of(self, keys: list[int]) -> dict[int, str]:
         rows = self._among("SELECT c.key, c.id FROM chunks c WHERE c.key", keys)
@@ -287,13 +287,13 @@ class Reader:
         rows = self._among("SELECT c.id, c.key FROM chunks c WHERE c.id", wanted)
         return {unblob(id_): key for id_, key in rows}
 
-    def _names(self) -> tuple[Known[int, str], Known[str, int]]:
-        if self._shared_names is None:  # a writer's change from one question to the next
-            return Known(), Known()
-        return self._shared_names.at(self.meta("identity"), self.generation())
+    def _id_caches(self) -> tuple[LookupCache[int, str], LookupCache[str, int]]:
+        if self._shared_ids is None:  # a writer's may change between two calls
+            return LookupCache(), LookupCache()
+        return self._shared_ids.at(self.meta("identity"), self.generation())
 
     def removed_after(self, number: int) -> tuple[Keys, int]:
-        """Keys removed since the removal with this number, and the number of the last one."""
+        """The keys removed after the removal with this number, and the last removal's number."""
         rows = self._rows(
             "SELECT chunk, number FROM removed WHERE number > ? ORDER BY 2", (number,)
         )
@@ -304,7 +304,7 @@ class Reader:
     # Vectors
 
     def known_vectors(self, keys: Sequence[str]) -> set[str]:
-        """Those vector keys that are stored."""
+        """The subset of the vector keys that are stored."""
         rows = self._among("SELECT key FROM vectors WHERE key", [blob(key) for key in keys])
         return {unblob(key) for (key,) in rows}
 
@@ -315,7 +315,7 @@ class Reader:
         return self._stacked([found[key] for key in keys])
 
     def chunk_vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
-        """Raw vectors of chunks: keys (m,) in the order given, without those gone, (m, dim)."""
+        """Raw vectors of chunks: keys (m,) in the order given, without unknown ones, (m, dim)."""
         rows = self._among(
             "SELECT c.key, v.value FROM chunks c JOIN vectors v ON v.number = c.vector WHERE c.key",
             keys.tolist(),
@@ -325,7 +325,7 @@ class Reader:
         return np.array(present, dtype=np.int64), self._stacked([found[key] for key in present])
 
     def vectors_after(self, key: int) -> Iterator[tuple[Keys, Vectors]]:
-        """All chunks with a larger key: blocks of keys (b,) ascending and raw vectors (b, dim)."""
+        """The chunks with larger keys: blocks of keys (b,) ascending and raw vectors (b, dim)."""
         cursor = self._connection.execute(
             """SELECT c.key, v.value FROM chunks c JOIN vectors v ON v.number = c.vector
             WHERE c.key > ? ORDER BY c.key""",
@@ -336,7 +336,7 @@ class Reader:
             yield keys, self._stacked([value for _, value in block])
 
     def dimension(self) -> int | None:
-        """How many numbers a vector has; None while nothing says so."""
+        """The dimension of the vectors; None while it is unknown."""
         value = self.meta("dimension")
         return None if value is None else int(value)
 
@@ -346,15 +346,15 @@ class Reader:
     # Full text
 
     def keyword(self, query: TermQuery) -> Matches:
-        """Weighted BM25 (k1 1.2, b 0.75) of every chunk in which a term of the query occurs."""
-        return matches(query, self._terms(), self.count_chunks())
+        """The BM25 scores (k1 1.2, b 0.75) of all chunks with a term of the query."""
+        return score_query(query, self._terms(), self.count_chunks())
 
-    def term_counts(self, terms: Iterable[str]) -> dict[str, int]:
-        """In how many chunks each of the terms occurs."""
-        return self._terms().counts(terms)
+    def document_frequencies(self, terms: Iterable[str]) -> dict[str, int]:
+        """The document frequency of each term."""
+        return self._terms().document_frequencies(terms)
 
     def terms_of(self, chunk_ids: Sequence[str]) -> list[list[str]]:
-        """The terms that each chunk is found by, in order; none for one that is gone."""
+        """The indexed terms of each chunk, in order; empty for an unknown id."""
         select = "SELECT c.id, f.terms FROM chunks c JOIN fulltext f ON f.rowid = c.key WHERE c.id"
         found = dict(self._among(select, [blob(id_) for id_ in chunk_ids]))
         terms = (found.get(blob(id_), "").split() for id_ in chunk_ids)
@@ -368,14 +368,14 @@ class Reader:
         return [language for language in LANGUAGES if self._one(present, (language,))]
 
     def terms_beginning(self, letter: str) -> Iterable[tuple[str, int]]:
-        """The terms that begin with a letter, each with the number of chunks that have it."""
+        """The terms that begin with a letter, each with its document frequency."""
         return self._rows(
             "SELECT term, doc FROM vocabulary WHERE term >= ? AND term < ?",
             (letter, chr(ord(letter) + 1)),
         )
 
     def longer_words(self, stem: str, language: str) -> list[str]:
-        """The stems of seven letters or more that end with another one, in one language."""
+        """The longer stems (seven letters or more) of a language that end with `stem`."""
         end = stem[::-1]
         rows = self._rows(
             "SELECT reversed FROM long_words WHERE language = ? AND reversed > ? AND reversed < ?",
@@ -384,13 +384,13 @@ class Reader:
         return [backwards[::-1] for (backwards,) in rows]
 
     def first_with(self, term: str) -> Chunk | None:
-        """The first chunk, in the order of writing, that has a term."""
+        """The chunk with the term that was written first, or None."""
         found = self._one("SELECT rowid FROM fulltext WHERE terms MATCH ? LIMIT 1", (f'"{term}"',))
         row = found and self._one(f"{_CHUNK} WHERE c.key = ?", found)
         return _chunk(row) if row else None
 
     def lengths(self, chunk_id: str) -> tuple[int, float]:
-        """How many terms a chunk has (0 for one that is gone), and how many one has on average."""
+        """A chunk's number of terms (0 for an unknown id), and the mean over all chunks."""
         row = self._one(
             "SELECT f.terms FROM chunks c JOIN fulltext f ON f.rowid = c.key WHERE c.id = ?",
             (blob(chunk_id),),
@@ -421,7 +421,7 @@ class Reader:
         return np.array([key for (key,) in self._rows(sql, parameters)], dtype=np.int64)
 
     def _among(self, select: str, values: Iterable[Any]) -> Iterator[Any]:
-        """The rows of `select … IN (values)`, a bounded number of values at a time."""
+        """The rows of `select … IN (values)`, queried in batches of `BLOCK` values."""
         remaining = iter(values)
         while batch := list(islice(remaining, BLOCK)):
             yield from self._rows(f"{select} IN ({', '.join('?' * len(batch))})", batch)
@@ -459,9 +459,9 @@ def _page(row: Sequence[Any]) -> Page:
     )
 
 
-def _page_account(row: Sequence[Any]) -> PageAccount:
+def _page_status(row: Sequence[Any]) -> PageStatus:
     number, label, state, reason, chunks = row
-    return PageAccount(number, unblob(label), PageState(state), unblob(reason), chunks)
+    return PageStatus(number, unblob(label), PageState(state), unblob(reason), chunks)
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:
@@ -484,4 +484,4 @@ def _chunk(row: Sequence[Any]) -> Chunk:
     )
 
 
-__all__ = ["BLOCK", "Matches", "Reader", "SnapshotRow"]
+__all__ = ["BLOCK", "Matches", "Reader", "VectorFile"]

@@ -1,8 +1,8 @@
-"""The tables, and how Python values are written in them.
+"""The schema of the catalog, and the encoding of Python values in it.
 
-Texts are BLOBs of UTF-8 with surrogates let through: a page may hold NUL characters, a file's name
-lone surrogates, and both come back exactly; byte order is code point order. Integer keys join the
-tables; a chunk's key is never used again, so that it can name a vector in other files.
+Texts are BLOBs of UTF-8 with surrogates allowed: pages may contain NUL characters and file names
+lone surrogates, and both are restored exactly. Byte order is code point order. Integer keys join
+the tables. A chunk's key is never reused, so that it can identify a vector in vector files.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from retriever.arrays import Vectors
 from retriever.storage.filters import comparable, kind_of
 from retriever.types import Scalar, UsageError
 
-APPLICATION_ID = 0x57564131  # "WVA1": tells our files from other SQLite databases
+APPLICATION_ID = 0x57564131  # "WVA1": distinguishes an index from other SQLite databases
 VERSION = 3
 PAGE_SIZE = 32768
-"""Bytes; with SQLite's usual 4096 a vector of 576 floats takes 1.8 times its size."""
+"""Bytes. With SQLite's default of 4096 a vector of 576 floats takes 1.8 times its size."""
 
 UNREAD = """CREATE TABLE unread (
     root BLOB NOT NULL, path BLOB NOT NULL, status TEXT NOT NULL, reason BLOB NOT NULL,
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, settings BLOB NOT NULL,
     PRIMARY KEY (root, path)) WITHOUT ROWID"""
-"""Files that gave no document, so that an account of everything needs no new scan."""
+"""Files that gave no document, so that a report of all files needs no new scan."""
 
 LONG_WORDS = """CREATE TABLE long_words (
     language TEXT NOT NULL, reversed TEXT NOT NULL, PRIMARY KEY (language, reversed))
     WITHOUT ROWID"""
-"""Stems that may be compounds, backwards: those with one and the same end stand together."""
+"""Stems that may be compounds, reversed, so that a prefix search finds common endings."""
 
-# Terms come analysed; the ascii tokenizer only splits them at the spaces between them.
+# Terms are analysed already; the ascii tokenizer only splits at the spaces between them.
 FULLTEXT = "CREATE VIRTUAL TABLE fulltext USING fts5 (terms, tokenize = 'ascii')"
 VOCABULARY = "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (fulltext, 'row')"
 
@@ -46,17 +46,17 @@ UPGRADES = {
         LONG_WORDS,
     ),
 }
-"""By format, what makes it the next one."""
+"""Format → the statements that upgrade it to the next one."""
 
 ADDED = {
     "scan": "TEXT NOT NULL DEFAULT ''",
     "body_start": "INTEGER",
     "body_stop": "INTEGER",
 }
-"""Columns of pages, added when a document is written to an index that has none, and their types.
+"""Columns of `pages`, with types, that the first write adds to an index without them.
 
-No new format: what was made before opens as it is, also read-only, and version 0.1.0 goes on
-reading and writing an index that has them.
+The format stays the same: an older index opens without them, even read-only, and version 0.1.0
+can read and write an index with them.
 """
 
 STATEMENTS = (
@@ -104,7 +104,7 @@ STATEMENTS = (
 
 
 def create(connection: sqlite3.Connection, identity: str) -> None:
-    """Write the tables; call it in a transaction."""
+    """Create the tables; call it in a transaction."""
     for statement in STATEMENTS:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -115,7 +115,7 @@ def create(connection: sqlite3.Connection, identity: str) -> None:
 
 
 def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring tables of an older format to this one; call it in a transaction."""
+    """Upgrade tables of an older format; call it in a transaction."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     for older in range(version, VERSION):
         for statement in UPGRADES[older]:
@@ -124,12 +124,12 @@ def upgrade(connection: sqlite3.Connection) -> None:
 
 
 def added_columns(connection: sqlite3.Connection) -> set[str]:
-    """Those of the columns `ADDED` that the pages of this index have."""
+    """The subset of the columns `ADDED` that this index has."""
     return {row[1] for row in connection.execute("PRAGMA table_info (pages)")} & ADDED.keys()
 
 
 def add_columns(connection: sqlite3.Connection) -> None:
-    """Give the pages the columns `ADDED` that they do not have; call it in a transaction."""
+    """Add the missing columns of `ADDED`; call it in a transaction."""
     known = added_columns(connection)
     for name, kind in ADDED.items():
         if name not in known:
@@ -137,7 +137,7 @@ def add_columns(connection: sqlite3.Connection) -> None:
 
 
 def blob(text: str) -> bytes:
-    r"""A text as it is stored.
+    r"""The stored form of a text: UTF-8 bytes.
 
     >>> unblob(blob("a\0\ud800é")) == "a\0\ud800é"
     True
@@ -146,7 +146,7 @@ def blob(text: str) -> bytes:
 
 
 def unblob(stored: bytes) -> str:
-    """The text that `blob` stored."""
+    """The inverse of `blob`."""
     return stored.decode("utf-8", "surrogatepass")
 
 
@@ -162,7 +162,7 @@ def stack(blobs: list[bytes], dimension: int) -> Vectors:
 
 
 def metadata_rows(metadata: Mapping[str, Scalar]) -> list[tuple[bytes, str, Any]]:
-    """(name, kind, value) of every metadata value that a filter can find."""
+    """The rows (name, kind, value) of all metadata values that a filter can match."""
     rows: list[tuple[bytes, str, Any]] = []
     for name, value in metadata.items():
         kind = kind_of(value)
@@ -176,7 +176,7 @@ def metadata_rows(metadata: Mapping[str, Scalar]) -> list[tuple[bytes, str, Any]
 
 
 def operand(value: Scalar) -> bytes | int | float:
-    """A value as the columns hold it, and as a parameter compared with them."""
+    """A value as it is stored in a column, and compared with one as a parameter."""
     reduced = comparable(value)
     return blob(reduced) if isinstance(reduced, str) else reduced
 

@@ -1,4 +1,4 @@
-"""One write transaction: everything in it becomes visible at once, or never."""
+"""`Writer`: the changes of one write transaction, which become visible together or not at all."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from retriever.arrays import Vectors
 from retriever.settings import EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import fulltext
-from retriever.storage.catalog.reading import Reader, SnapshotRow
+from retriever.storage.catalog.reading import Reader, VectorFile
 from retriever.storage.catalog.schema import add_columns, blob, metadata_rows, unblob, vector_blob
-from retriever.storage.records import Piece, UnreadFile
+from retriever.storage.records import NewChunk, UnreadFile
 from retriever.types import DocumentRow, Page, Span, UsageError, chunk_id
 
 QUERY_PREFIX = "q:"
-"""Keys of vectors that belong to no chunk but are kept: sentences read as queries."""
+"""Prefix of the keys of vectors that are kept without a chunk: sentences embedded as queries."""
 
 
 class Writer(Reader):
-    """Changes within one transaction, and all that a Reader can."""
+    """Changes within one transaction, in addition to the queries of `Reader`."""
 
     def set_meta(self, name: str, value: Any) -> None:
         """Store a JSON value by name; None removes it."""
@@ -35,11 +35,11 @@ class Writer(Reader):
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
 
     def bump_generation(self) -> None:
-        """Count one more visible change."""
+        """Increment the generation."""
         self.set_meta("generation", self.generation() + 1)
 
     def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
-        """Store raw vectors (n, dim) by key; a key that is there keeps its vector."""
+        """Store raw vectors (n, dim) by key; an existing key keeps its vector."""
         array = np.asarray(vectors, dtype=np.float32)
         if array.ndim != 2 or len(array) != len(keys):
             raise UsageError(f"{len(keys)} keys need as many vectors; the array is {array.shape}")
@@ -66,7 +66,7 @@ class Writer(Reader):
             )
 
     def drop_unused_vectors(self) -> int:
-        """Remove vectors that no chunk refers to, but for those of queries; says how many."""
+        """Remove vectors without a chunk, except those of queries; returns their number."""
         low, high = QUERY_PREFIX.encode(), QUERY_PREFIX[:-1].encode() + b";"  # ";" follows ":"
         return self._connection.execute(
             """DELETE FROM vectors WHERE NOT (key >= ? AND key < ?)
@@ -75,18 +75,20 @@ class Writer(Reader):
         ).rowcount
 
     def forget_vectors(self) -> None:
-        """Remove all vectors and means: those of another model."""
+        """Remove all vectors and means, for a change of the model."""
         for table in ("vectors", "calibration", "snapshots"):
             self._connection.execute(f"DELETE FROM {table}")
 
     # Documents
 
-    def upsert(self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]) -> None:
-        """Write the document with its pages and chunks in place of what stood under its id."""
-        vectors = self._vector_numbers(row, pages, pieces)
+    def upsert(
+        self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
+    ) -> None:
+        """Write a document with its pages and chunks, replacing the one with the same id."""
+        vectors = self._vector_numbers(row, pages, new_chunks)
         self.delete([row.id])
         metadata = metadata_rows(row.metadata)
-        unique = _without_repeats(row.id, pages, pieces)
+        unique = _without_repeats(row.id, pages, new_chunks)
         document = self._insert_document(row, pages, len(unique))
         self._connection.executemany(
             "INSERT INTO metadata VALUES (?, ?, ?, ?)", ((document, *entry) for entry in metadata)
@@ -98,32 +100,32 @@ class Writer(Reader):
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (_page_values(document, at, page) for at, page in enumerate(pages)),
         )
-        texts = [_text(pages, piece) for piece in unique.values()]
-        languages = fulltext.languages_of(texts)
-        for (id_, piece), text, language in zip(unique.items(), texts, languages, strict=True):
-            own = (blob(id_), document, piece.page, pages[piece.page].number)
-            place = (piece.span.start, piece.span.end)
-            values = (*own, *place, blob(text), vectors[piece.vector], language)
+        texts = [_text(pages, chunk) for chunk in unique.values()]
+        languages = fulltext.detect_languages(texts)
+        for (id_, chunk), text, language in zip(unique.items(), texts, languages, strict=True):
+            own = (blob(id_), document, chunk.page, pages[chunk.page].number)
+            place = (chunk.span.start, chunk.span.end)
+            values = (*own, *place, blob(text), vectors[chunk.vector], language)
             self._insert_chunk(values, row.title, text, language)
 
     def _vector_numbers(
-        self, row: DocumentRow, pages: Sequence[Page], pieces: Sequence[Piece]
+        self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
     ) -> dict[str, int]:
-        """Where the pieces' vectors are stored; checks that every piece can be written."""
-        wanted = {blob(piece.vector) for piece in pieces}
+        """Vector key → row number of the new chunks' vectors; UsageError for an invalid chunk."""
+        wanted = {blob(chunk.vector) for chunk in new_chunks}
         rows = self._among("SELECT key, number FROM vectors WHERE key", wanted)
         numbers = {unblob(key): int(number) for key, number in rows}
-        for piece in pieces:
-            if not 0 <= piece.page < len(pages):
+        for chunk in new_chunks:
+            if not 0 <= chunk.page < len(pages):
                 raise UsageError(
-                    f"{row.path}: a chunk is on page position {piece.page}, which "
+                    f"{row.path}: a chunk is on page position {chunk.page}, which "
                     f"does not exist; the document has {len(pages)} pages"
                 )
-            if not 0 <= piece.span.start <= piece.span.end <= len(pages[piece.page].text):
-                raise UsageError(f"{row.path}: a chunk's span {piece.span} lies outside its page")
-            if piece.vector not in numbers:
+            if not 0 <= chunk.span.start <= chunk.span.end <= len(pages[chunk.page].text):
+                raise UsageError(f"{row.path}: a chunk's span {chunk.span} lies outside its page")
+            if chunk.vector not in numbers:
                 raise UsageError(
-                    f"{row.path}: the vector {piece.vector!r} of a chunk was not "
+                    f"{row.path}: the vector {chunk.vector!r} of a chunk was not "
                     "saved; save the vectors before the document"
                 )
         return numbers
@@ -166,7 +168,7 @@ class Writer(Reader):
         fulltext.insert(self._connection, cast(int, key), title, text, language)
 
     def touch(self, row: DocumentRow) -> bool:
-        """Record an unchanged document's file facts; says whether the document is there."""
+        """Update the file facts of an unchanged document; returns whether it exists."""
         return bool(
             self._connection.execute(
                 "UPDATE documents SET root = ?, sha256 = ?, size = ?, mtime_ns = ? WHERE id = ?",
@@ -175,7 +177,7 @@ class Writer(Reader):
         )
 
     def rename(self, document_id: str, row: DocumentRow) -> None:
-        """Move a document to `row`'s id and place, over what stands there."""
+        """Move a document to `row`'s id and path, replacing a document there."""
         old = self._one("SELECT key FROM documents WHERE id = ?", (blob(document_id),))
         if old is None:
             raise UsageError(f"no document {document_id!r} is in the index to become {row.path}")
@@ -204,7 +206,7 @@ class Writer(Reader):
         self._connection.executemany("UPDATE chunks SET id = ? WHERE key = ?", renamed)
 
     def delete(self, document_ids: Sequence[str]) -> int:
-        """Remove documents with all that hangs on them; says how many there were."""
+        """Remove documents with their pages and chunks; returns how many existed."""
         ids = [blob(id_) for id_ in document_ids]
         keys = [key for (key,) in self._among("SELECT key FROM documents WHERE id", ids)]
         for key in keys:
@@ -234,10 +236,10 @@ class Writer(Reader):
             ),
         )
 
-    # What the vector search stands on
+    # Calibration and vector file
 
     def set_calibration(self, means: Calibration, facts: Mapping[str, Any]) -> None:
-        """Replace the means; the number of the calibration grows only when they differ."""
+        """Replace the means; equal means keep the number of the calibration."""
         values = (vector_blob(means.passage_mean), vector_blob(means.query_mean))
         known = self._one("SELECT passage_mean, query_mean FROM calibration")
         if known == values:
@@ -249,8 +251,8 @@ class Writer(Reader):
             (*values, json.dumps(dict(facts))),
         )
 
-    def set_snapshot(self, row: SnapshotRow | None) -> None:
-        """Name the file that covers all chunks there are now; None: there is no such file."""
+    def set_vector_file(self, row: VectorFile | None) -> None:
+        """Set the current vector file, which covers all chunks; None if there is none."""
         self._connection.execute("DELETE FROM snapshots")
         self._connection.execute("DELETE FROM removed")
         if row is not None:
@@ -269,19 +271,19 @@ class Writer(Reader):
 
 
 def _without_repeats(
-    document: str, pages: Sequence[Page], pieces: Sequence[Piece]
-) -> dict[str, Piece]:
-    """Pieces by chunk id: the same text at the same place of the same page number counts once."""
-    unique: dict[str, Piece] = {}
-    for piece in pieces:
-        page = pages[piece.page]
-        text = _text(pages, piece)
-        unique.setdefault(chunk_id(document, page.number, piece.span, text, page.label), piece)
+    document: str, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
+) -> dict[str, NewChunk]:
+    """New chunks by id; the same text at the same place of the same page number counts once."""
+    unique: dict[str, NewChunk] = {}
+    for chunk in new_chunks:
+        page = pages[chunk.page]
+        text = _text(pages, chunk)
+        unique.setdefault(chunk_id(document, page.number, chunk.span, text, page.label), chunk)
     return unique
 
 
-def _text(pages: Sequence[Page], piece: Piece) -> str:
-    return pages[piece.page].text[piece.span.start : piece.span.end]
+def _text(pages: Sequence[Page], chunk: NewChunk) -> str:
+    return pages[chunk.page].text[chunk.span.start : chunk.span.end]
 
 
 def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:

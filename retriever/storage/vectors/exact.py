@@ -1,9 +1,8 @@
-"""Brute force over an array.
+"""Exact k-nearest-neighbour search by brute force over an array.
 
-Scores are computed twice: all of them fast in float32, then those near the top once more in
-float64, row by row. A matrix product may give equal rows sums that differ in the last digit,
-depending on where they stand; the second pass gives equal rows equal scores, so that ties are
-broken by id and not by chance.
+Scores are computed twice: all of them in float32, then those near the top again in float64, row by
+row. A matrix product may give equal rows sums that differ in the last digit, depending on their
+position. The second pass gives equal rows equal scores, so that ties are broken by id.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from retriever.types import UsageError
 _BLOCK = 4096  # rows held in float64 at once
 
 MARGIN = 2e-5
-"""Times both lengths: more than a float32 product can be wrong by in thousands of dimensions."""
+"""Times both norms: a bound on the error of a float32 product in thousands of dimensions."""
 
 
 def nearest(
@@ -29,13 +28,13 @@ def nearest(
 ) -> tuple[Keys, Scores]:
     """The k best rows of `vectors` (n, dim) for `query` (dim,): ids (m,) and scores (m,).
 
-    `ids` (n,) ascend; `mask` (n,) says which rows count; no row is longer than `length`.
+    `ids` (n,) ascend; `mask` (n,) selects the allowed rows; no row has a norm above `length`.
     """
     if mask is not None:
         rows = np.flatnonzero(mask)
         if 4 * len(rows) < len(ids):
             return nearest(ids[rows], vectors[rows], query, k, None, length)
-    rough = products(vectors, query)
+    rough = inner_products(vectors, query)
     if mask is not None:
         rough = np.where(mask, rough, -np.inf)
     count = len(ids) if mask is None else len(rows)
@@ -45,11 +44,11 @@ def nearest(
     kth = np.partition(rough, len(rough) - k)[len(rough) - k]
     margin = MARGIN * length * float(np.linalg.norm(query))
     chosen = np.flatnonzero(rough >= kth - margin)
-    return best(ids[chosen], scores_of(vectors, query, chosen), k)
+    return top_k(ids[chosen], exact_scores(vectors, query, chosen), k)
 
 
-def scores_of(vectors: Vectors, query: Vectors, rows: np.ndarray) -> Scores:
-    """Inner products of chosen rows with `query` (dim,), the same for equal rows: (m,)."""
+def exact_scores(vectors: Vectors, query: Vectors, rows: np.ndarray) -> Scores:
+    """Inner products of chosen rows with `query` (dim,), equal for equal rows: (m,)."""
     scores = np.empty(len(rows), dtype=np.float32)
     query64 = query.astype(np.float64)
     for start in range(0, len(rows), _BLOCK):
@@ -58,19 +57,19 @@ def scores_of(vectors: Vectors, query: Vectors, rows: np.ndarray) -> Scores:
     return scores
 
 
-def products(vectors: Vectors, query: Vectors) -> Scores:
-    """Inner products of all rows (n, dim) with `query` (dim,), roughly, in this thread alone: (n,).
+def inner_products(vectors: Vectors, query: Vectors) -> Scores:
+    """Inner products of all rows (n, dim) with `query` (dim,) in float32, single-threaded: (n,).
 
-    The other threads of a matrix product save less than waiting for them costs on a busy machine.
+    On a busy machine, waiting for a matrix product's other threads costs more than they save.
     """
     scores: Scores = np.einsum("nd,d->n", vectors, query)
     return scores
 
 
-def best(ids: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
-    """The k largest scores, equal ones by the smaller id.
+def top_k(ids: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
+    """The k largest scores with their ids, best first; ties are ordered by id.
 
-    >>> ids, scores = best(np.array([7, 3, 5]), np.array([0.5, 0.5, 0.9], dtype=np.float32), 2)
+    >>> ids, scores = top_k(np.array([7, 3, 5]), np.array([0.5, 0.5, 0.9], dtype=np.float32), 2)
     >>> ids.tolist()
     [5, 3]
     """
@@ -78,15 +77,15 @@ def best(ids: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
     return ids[order], scores[order]
 
 
-def longest(vectors: Vectors) -> float:
-    """The length of the longest row of (n, dim), at least 1."""
+def max_norm(vectors: Vectors) -> float:
+    """The largest L2 norm of the rows (n, dim), at least 1."""
     if not len(vectors):
         return 1.0
     return max(1.0, float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max())))
 
 
-def checked(ids: Keys, vectors: Vectors) -> tuple[Keys, Vectors]:
-    """Both as contiguous arrays of the right type, or a UsageError."""
+def check_vectors(ids: Keys, vectors: Vectors) -> tuple[Keys, Vectors]:
+    """Ids and vectors as contiguous arrays of the right types, or a UsageError."""
     ids = np.ascontiguousarray(ids, dtype=np.int64)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or ids.shape != (len(vectors),):
@@ -100,7 +99,7 @@ def checked(ids: Keys, vectors: Vectors) -> tuple[Keys, Vectors]:
     return ids, vectors
 
 
-def checked_query(query: Vectors, dimension: int) -> Vectors:
+def check_query(query: Vectors, dimension: int) -> Vectors:
     """The query as float32 (dim,), or a UsageError with both numbers."""
     query = np.ascontiguousarray(query, dtype=np.float32)
     if query.shape != (dimension,):
@@ -114,11 +113,11 @@ def checked_query(query: Vectors, dimension: int) -> Vectors:
 
 __all__ = [
     "MARGIN",
-    "best",
-    "checked",
-    "checked_query",
-    "longest",
+    "check_query",
+    "check_vectors",
+    "exact_scores",
+    "inner_products",
+    "max_norm",
     "nearest",
-    "products",
-    "scores_of",
+    "top_k",
 ]

@@ -1,12 +1,12 @@
-"""Vectors in a FAISS index: any factory string, searched read-only, kept in an immutable file.
+"""A FAISS index of any factory string, immutable, in a memory-mapped file.
 
-A FAISS index finds candidates; their scores are then computed from exact vectors, so that what
-comes back is comparable whatever the kind. Inside, vectors are numbered by position; their ids
-(ascending) stand beside. An index is never changed after it was built: FAISS crashes when one is
-changed while it is searched, or when it is mapped from a file.
+FAISS finds candidates; their scores are then computed from exact vectors (refined), so that scores
+are comparable for all kinds of index. Inside, vectors are numbered by position; a separate array
+holds their ids, ascending. An index never changes after it is built: FAISS crashes if an index
+changes during a search, or if it is mapped from a file.
 
-Files are written under a new name and believed only if their SHA-256 is the one recorded: a
-flipped bit would otherwise load silently.
+Files are written under a new name and accepted only if their SHA-256 is the recorded one: a flipped
+bit would otherwise load silently.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ import numpy as np
 from retriever.arrays import Keys, Scores, Vectors
 from retriever.storage.vectors.exact import (
     MARGIN,
-    best,
-    checked,
-    checked_query,
-    longest,
+    check_query,
+    check_vectors,
+    exact_scores,
+    max_norm,
     nearest,
-    scores_of,
+    top_k,
 )
 from retriever.types import IndexStateError, UsageError
 
 faiss: Any = _faiss  # its type stubs lack what its Python layer adds to the classes
 
 Fetch = Callable[[Keys], tuple[Keys, Vectors]]
-"""Exact vectors by id: ids (m,) in the order asked, without those that are gone, and (m, dim)."""
+"""Exact vectors by id: ids (m,) in the order given, without those gone, and vectors (m, dim)."""
 
-NARROW = 4096
-"""Up to so many allowed vectors are compared one by one, whatever the kind."""
+MAX_BRUTE_FORCE = 4096
+"""Up to this many allowed vectors are searched by brute force, whatever the kind of index."""
 
 _SLACK = 16
-_RESCORED = 4  # candidates of an approximate kind, times k
+_RESCORED = 4  # candidates of an approximate index, times k
 _MIN_CANDIDATES = 64
 _BLOCK = 8192
-_EF = 64  # HNSW: how many nodes a search keeps in view
+_EF = 64  # HNSW: efSearch without a filter
 _EF_FILTERED = 256
 _MIN_LISTS = 8  # IVF: a quarter of the lists is searched, but no fewer than this
-_SPARSE = 0.1  # below this share of allowed vectors all of them are looked at
+_SPARSE = 0.1  # below this share of allowed vectors all of them are scanned
 
 
 class FaissStore:
-    """A built index with its ids. `fetch` gives exact vectors; kind "Flat" holds them itself."""
+    """A FAISS index with its ids. `fetch` gives exact vectors; kind "Flat" holds them itself."""
 
     def __init__(
-        self, index: Any, kind: str, fetch: Fetch | None = None, longest: float = 1.0
+        self, index: Any, kind: str, fetch: Fetch | None = None, max_norm: float = 1.0
     ) -> None:
         self._index = index  # the owner: FAISS frees everything below with it
         mapped = faiss.downcast_index(index)  # an IndexIDMap
@@ -63,14 +63,14 @@ class FaissStore:
         self.ids: Keys = faiss.vector_to_array(mapped.id_map)
         self.kind = kind
         self._fetch = fetch
-        self._longest = longest
+        self._max_norm = max_norm
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def exact_vectors(self) -> Vectors | None:
-        """All vectors (n, dim) without a copy, where the index holds them exactly."""
+        """All vectors (n, dim) without a copy, if the index holds them exactly; else None."""
         if not isinstance(self._inner, faiss.IndexFlat) or not len(self):
             return None
         size = len(self) * self._inner.d
@@ -78,16 +78,16 @@ class FaissStore:
         return array.reshape(len(self), self._inner.d)
 
     def measure(self) -> None:
-        """Find out how long the longest vector is: ties are looked for within rounding errors."""
+        """Compute the largest norm, which bounds the rounding errors in the search for ties."""
         vectors = self.exact_vectors
-        self._longest = 1.0 if vectors is None else longest(vectors)
+        self._max_norm = 1.0 if vectors is None else max_norm(vectors)
 
     def search(
         self, query: Vectors, k: int, allowed: Keys | None = None, *, fetch: Fetch | None = None
     ) -> tuple[Keys, Scores]:
-        """The `k` nearest of `allowed` (all, if None): ids (m,), scores (m,), best first.
+        """The `k` nearest of `allowed` (None: all): ids (m,), scores (m,), best first.
 
-        `query` is (dim,); `fetch` stands in for the store's own.
+        `query` is (dim,); `fetch` replaces the store's own.
         """
         mask = None if allowed is None else np.isin(self.ids, allowed)
         return self.search_masked(query, k, mask, fetch)
@@ -95,8 +95,8 @@ class FaissStore:
     def search_masked(
         self, query: Vectors, k: int, mask: np.ndarray | None, fetch: Fetch | None = None
     ) -> tuple[Keys, Scores]:
-        """Like `search`; the boolean `mask` (n,) says which vectors count."""
-        query = checked_query(query, self._inner.d)
+        """Like `search`, with the allowed vectors as a boolean `mask` (n,)."""
+        query = check_query(query, self._inner.d)
         count = len(self) if mask is None else int(np.count_nonzero(mask))
         k = min(k, count)
         if k <= 0:
@@ -105,7 +105,7 @@ class FaissStore:
         if vectors is not None:
             return self._search_flat(vectors, query, k, count, mask)
         fetch = fetch or self._fetch or self._reconstructed
-        if count > NARROW:
+        if count > MAX_BRUTE_FORCE:
             found = self._search_coarse(query, k, count, mask, fetch)
             if len(found[0]) == k:
                 return found
@@ -114,30 +114,30 @@ class FaissStore:
     def _search_flat(
         self, vectors: Vectors, query: Vectors, k: int, count: int, mask: np.ndarray | None
     ) -> tuple[Keys, Scores]:
-        """Exact search; looks further as long as what lies beyond might tie with the last."""
+        """Exact search; asks for more candidates as long as the next might tie with the k-th."""
         wanted = k + _SLACK
-        margin = MARGIN * self._longest * float(np.linalg.norm(query))
+        margin = MARGIN * self._max_norm * float(np.linalg.norm(query))
         while True:
             wanted = min(wanted, count)
             rough, rows = self._candidates(self._inner, query, wanted, mask)
             if wanted == count or rough[wanted - 1] < rough[k - 1] - margin:
-                return best(self.ids[rows], scores_of(vectors, query, rows), k)
+                return top_k(self.ids[rows], exact_scores(vectors, query, rows), k)
             wanted *= 4
 
     def _search_coarse(
         self, query: Vectors, k: int, count: int, mask: np.ndarray | None, fetch: Fetch
     ) -> tuple[Keys, Scores]:
-        """Candidates of an approximate index, scored with exact vectors."""
+        """Approximate search: candidates of the index, rescored with exact vectors."""
         wanted = min(count, max(_MIN_CANDIDATES, _RESCORED * k))
         index, lists = self._inner, None
         if count < _SPARSE * len(self):
-            # The allowed vectors lie scattered: where a graph or the nearest lists lead is no help.
+            # Few vectors are allowed: a graph walk or the nearest lists would miss most of them.
             if isinstance(index, faiss.IndexHNSW):
                 index = faiss.downcast_index(index.storage)
             elif isinstance(index, faiss.IndexIVF):
                 lists = index.nlist
         rough, rows = self._candidates(index, query, wanted, mask, lists)
-        return _rescored(self.ids[rows], rough, query, k, fetch)
+        return _rescore(self.ids[rows], rough, query, k, fetch)
 
     def _candidates(
         self,
@@ -147,31 +147,31 @@ class FaissStore:
         mask: np.ndarray | None,
         lists: int | None = None,
     ) -> tuple[Scores, np.ndarray]:
-        """What FAISS finds: scores (m,) and positions (m,), best first, masked."""
+        """The candidates of FAISS within the mask: scores (m,) and positions (m,), best first."""
         with _one_thread():
             try:
                 scores, rows = index.search(
                     query[None], wanted, params=_parameters(index, wanted, mask, lists)
                 )
-            except RuntimeError:  # kinds that cannot be told what to leave out
+            except RuntimeError:  # some kinds of index do not support a selector
                 if mask is None:
                     raise
                 return np.empty(0, np.float32), np.empty(0, np.int64)
         present = rows[0] >= 0
         if mask is not None:
-            present &= mask[rows[0]]  # some kinds are told, and do not listen
+            present &= mask[rows[0]]  # some kinds ignore the selector
         return scores[0][present], rows[0][present]
 
     def _scan(
         self, query: Vectors, k: int, mask: np.ndarray | None, fetch: Fetch
     ) -> tuple[Keys, Scores]:
-        """Exact search over the exact vectors, a block at a time."""
+        """Brute force over the exact vectors, a block at a time."""
         allowed = self.ids if mask is None else self.ids[mask]
         ids, scores = np.empty(0, np.int64), np.empty(0, np.float32)
         for start in range(0, len(allowed), _BLOCK):
             some, vectors = fetch(allowed[start : start + _BLOCK])
-            more, their = nearest(some, vectors, query, k, length=self._longest)
-            ids, scores = best(np.append(ids, more), np.append(scores, their), k)
+            more, their = nearest(some, vectors, query, k, length=self._max_norm)
+            ids, scores = top_k(np.append(ids, more), np.append(scores, their), k)
         return ids, scores
 
     def _reconstructed(self, ids: Keys) -> tuple[Keys, Vectors]:
@@ -179,7 +179,7 @@ class FaissStore:
         return ids, self._inner.reconstruct_batch(rows)
 
     def write(self, path: Path) -> tuple[int, str]:
-        """Write the file completely or not at all: its size in bytes and its SHA-256."""
+        """Write the file atomically; returns its size in bytes and its SHA-256."""
         digest = hashlib.sha256()
         size = 0
         temporary = path.with_name(path.name + ".tmp")
@@ -209,27 +209,27 @@ def build(
 ) -> FaissStore:
     """Build a store from blocks of ids (b,) and vectors (b, dim), ids ascending over all blocks.
 
-    `training` (m, dim) is what a kind that learns (SQ8, IVF, PQ) learns from. With too few
-    vectors to learn from it becomes "Flat".
+    `training` (m, dim) is for kinds that need training (SQ8, IVF, PQ). With too few training
+    vectors the index becomes "Flat".
     """
     index = make_index(dimension, factory)
-    kind = plain(factory)
+    kind = strip_id_map(factory)
     if not index.is_trained and not _trained(index, training):
         index, kind = make_index(dimension, "Flat"), "Flat"
     mapped = faiss.IndexIDMap(index)
     length, last = 1.0, -1
     for block_ids, block_vectors in blocks:
-        ids, vectors = checked(block_ids, block_vectors)
+        ids, vectors = check_vectors(block_ids, block_vectors)
         if len(ids) and (ids[0] <= last or np.any(np.diff(ids) <= 0)):
             raise UsageError("a store's ids must ascend from block to block, from 0 on, each once")
         last = int(ids[-1]) if len(ids) else last
-        length = max(length, longest(vectors))
+        length = max(length, max_norm(vectors))
         mapped.add_with_ids(vectors, ids)
     return FaissStore(mapped, kind, fetch, length)
 
 
 def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> FaissStore:
-    """Map a file written by `FaissStore.write`; IndexStateError when it is not that file."""
+    """Map a file written by `FaissStore.write`; IndexStateError if its hash differs."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -246,23 +246,23 @@ def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> Fais
     return store
 
 
-def _rescored(
+def _rescore(
     candidates: Keys, rough: Scores, query: Vectors, k: int, fetch: Fetch
 ) -> tuple[Keys, Scores]:
     """The k best of candidates by exact scores; `rough` (m,) are the approximate ones, descending.
 
-    Vectors are dear to fetch: it ends where no candidate that remains can be among the best, if
-    its rough score is not further off than twice the worst of those looked at.
+    Fetching vectors is expensive. The search ends when no remaining candidate can be among the
+    best, assuming that no rough score is off by more than twice the largest error seen.
     """
     ids, scores = np.empty(0, np.int64), np.empty(0, np.float32)
     error, start, end = 0.0, 0, k + max(_SLACK, k // 8)
     while start < len(candidates):
         order = np.argsort(candidates[start:end])
         some, vectors = fetch(candidates[start:end][order])
-        exact = scores_of(vectors, query, np.arange(len(some)))
+        exact = exact_scores(vectors, query, np.arange(len(some)))
         seen = rough[start:end][order][np.isin(candidates[start:end][order], some)]
         error = max(error, float(np.abs(exact - seen).max(initial=0.0)))
-        ids, scores = best(np.append(ids, some), np.append(scores, exact), k)
+        ids, scores = top_k(np.append(ids, some), np.append(scores, exact), k)
         if end < len(candidates) and len(ids) == k and scores[-1] > rough[end] + 2 * error:
             break
         start, end = end, end + max(_SLACK, k // 4)
@@ -270,32 +270,32 @@ def _rescored(
 
 
 def _loaded(path: Path) -> Any:
-    """The index in a file, its arrays mapped from it without a copy where possible."""
+    """The index in a file, memory-mapped if possible."""
     try:
         return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC)
-    except (RuntimeError, TypeError):  # not every file name can be told to C++
+    except (RuntimeError, TypeError):  # not every file name can be passed to C++
         with path.open("rb") as file:
             return faiss.read_index(faiss.PyCallbackIOReader(file.read))
 
 
 def make_index(dimension: int, factory: str) -> Any:
-    """An empty index; UsageError when FAISS does not know the factory string.
+    """An empty index; UsageError if FAISS does not know the factory string.
 
     >>> make_index(8, "HNSW16,SQ8").ntotal
     0
     """
     try:
-        return faiss.index_factory(dimension, plain(factory), faiss.METRIC_INNER_PRODUCT)
+        return faiss.index_factory(dimension, strip_id_map(factory), faiss.METRIC_INNER_PRODUCT)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1].rsplit(": ", 1)[-1]
         raise UsageError(
-            f"{factory!r} is no FAISS index for {dimension}-dimensional vectors ({reason}); "
+            f"{factory!r} is not a FAISS index for {dimension}-dimensional vectors ({reason}); "
             "use for example Flat, SQ8 or HNSW32,SQ8"
         ) from error
 
 
 def factory_for(count: int) -> str:
-    """The kind for so many vectors: exact, then a byte a number, then a graph.
+    """The factory string for a number of vectors: exact, then 8-bit codes, then a graph.
 
     >>> factory_for(1_000), factory_for(100_000), factory_for(1_000_000)
     ('Flat', 'SQ8', 'HNSW32,SQ8')
@@ -305,8 +305,8 @@ def factory_for(count: int) -> str:
     return "SQ8" if count < 500_000 else "HNSW32,SQ8"
 
 
-def plain(factory: str) -> str:
-    """The factory string without an id map: ids are ours to keep."""
+def strip_id_map(factory: str) -> str:
+    """The factory string without an id map, which `build` adds itself."""
     for prefix in ("IDMap2,", "IDMap,"):
         factory = factory.removeprefix(prefix)
     return factory.strip()
@@ -323,7 +323,7 @@ def _trained(index: Any, training: Vectors | None) -> bool:
 
 
 def _parameters(index: Any, wanted: int, mask: np.ndarray | None, lists: int | None) -> Any:
-    """How to search: which positions count, and how far (in how many `lists`) to look."""
+    """The search parameters: a selector of allowed positions, and efSearch or nprobe (`lists`)."""
     selector = {}
     if mask is not None:
         selector["sel"] = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
@@ -338,7 +338,7 @@ def _parameters(index: Any, wanted: int, mask: np.ndarray | None, lists: int | N
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One query is one thread's work: waking the others costs more than they help."""
+    """Limit OpenMP to one thread: for one query, waking the others costs more than it saves."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -348,7 +348,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a loss of power, where the system can."""
+    """Make a rename in the folder survive a loss of power (POSIX only)."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -357,4 +357,13 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-__all__ = ["NARROW", "FaissStore", "Fetch", "build", "factory_for", "make_index", "plain", "read"]
+__all__ = [
+    "MAX_BRUTE_FORCE",
+    "FaissStore",
+    "Fetch",
+    "build",
+    "factory_for",
+    "make_index",
+    "read",
+    "strip_id_map",
+]

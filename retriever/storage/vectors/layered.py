@@ -1,7 +1,7 @@
-"""A store that grows: an immutable base, a tail of newer vectors, and what was removed from both.
+"""A vector store with updates: an immutable base, a tail of newer vectors, and removed ids.
 
-Every change gives a new `LayeredStore`; searches that run keep the one they have. Keys in the tail
-are larger than those of the base.
+Every change gives a new `LayeredStore`; running searches keep theirs. (Lucene: segments and deleted
+documents.) The ids of the tail are larger than those of the base.
 """
 
 from __future__ import annotations
@@ -11,25 +11,31 @@ from typing import Self
 import numpy as np
 
 from retriever.arrays import Keys, Mask, Scores, Vectors
-from retriever.storage.vectors.exact import best, checked, checked_query, nearest, products
+from retriever.storage.vectors.exact import (
+    check_query,
+    check_vectors,
+    inner_products,
+    nearest,
+    top_k,
+)
 from retriever.storage.vectors.faiss import FaissStore, Fetch
 
 
 class Tail:
-    """Vectors in the order of their ids, in buffers that later tails share and go on filling.
+    """Vectors in the order of their ids, in buffers that later tails share and append to.
 
-    This tail sees only its own first `len(self)` rows, and those are never written again.
+    A tail sees only the first `len(self)` rows, which are never overwritten.
     """
 
     def __init__(self, ids: Keys, vectors: Vectors, used: list[int], length: int) -> None:
         self._id_buffer = ids
         self._vector_buffer = vectors
-        self._used = used  # shared: how many rows of the buffers are taken by any tail
+        self._used = used  # shared: how many rows of the buffers some tail uses
         self._length = length
 
     @classmethod
     def empty(cls, dimension: int) -> Self:
-        """A tail without vectors."""
+        """A tail of no vectors."""
         return cls(np.empty(0, np.int64), np.empty((0, dimension), np.float32), [0], 0)
 
     def __len__(self) -> int:
@@ -37,22 +43,22 @@ class Tail:
 
     @property
     def dimension(self) -> int:
-        """How many numbers a vector has."""
+        """The dimension of the vectors."""
         return int(self._vector_buffer.shape[1])
 
     @property
     def ids(self) -> Keys:
-        """Ascending: (n,)."""
+        """The ids (n,), ascending."""
         return self._id_buffer[: self._length]
 
     @property
     def vectors(self) -> Vectors:
-        """(n, dim)."""
+        """The vectors (n, dim)."""
         return self._vector_buffer[: self._length]
 
     def extended(self, ids: Keys, vectors: Vectors) -> Tail:
         """A tail with more vectors (m, dim); call it from one thread at a time."""
-        ids, vectors = checked(ids, vectors)
+        ids, vectors = check_vectors(ids, vectors)
         length = self._length + len(ids)
         tail = self
         if length > len(self._id_buffer) or self._used[0] != self._length:
@@ -71,7 +77,7 @@ class Tail:
 
 
 class LayeredStore:
-    """Base + tail − removed. Vectors are at most of unit length."""
+    """Base + tail − removed. Norms are at most 1."""
 
     def __init__(
         self, base: FaissStore | None, tail: Tail, removed: Keys, kind: str = "exact"
@@ -90,15 +96,15 @@ class LayeredStore:
 
     @property
     def is_exact(self) -> bool:
-        """Whether `all_scores` is known without fetching vectors."""
+        """Whether all vectors are in memory, so that `all_scores` and `vectors` can be called."""
         return self.base is None or not len(self.base) or self.base.exact_vectors is not None
 
     def extended(self, ids: Keys, vectors: Vectors) -> LayeredStore:
-        """The store with vectors (m, dim) added; their ids are larger than all before."""
+        """The store with more vectors (m, dim), whose ids are larger than all existing ones."""
         return LayeredStore(self.base, self.tail.extended(ids, vectors), self.removed, self.kind)
 
     def without(self, ids: Keys) -> LayeredStore:
-        """The store without these ids; those it does not hold are ignored."""
+        """The store without these ids; unknown ids are ignored."""
         if not len(ids):
             return self
         return LayeredStore(self.base, self.tail, np.union1d(self.removed, ids), self.kind)
@@ -106,26 +112,26 @@ class LayeredStore:
     def search(
         self, query: Vectors, k: int, allowed: Keys | None = None, *, fetch: Fetch | None = None
     ) -> tuple[Keys, Scores]:
-        """See `FaissStore.search`; `fetch` gives exact vectors where the base has none."""
-        query = checked_query(query, self.tail.dimension)
+        """See `FaissStore.search`; `fetch` gives exact vectors if the base has none."""
+        query = check_query(query, self.tail.dimension)
         mask = _and(self._tail_mask, _within(self.tail.ids, allowed))
         ids, scores = nearest(self.tail.ids, self.tail.vectors, query, k, mask)
         if self.base is None:
             return ids, scores
         mask = _and(self._base_mask, _within(self.base.ids, allowed))
         more, their = self.base.search_masked(query, k, mask, fetch)
-        return best(np.append(more, ids), np.append(their, scores), k)
+        return top_k(np.append(more, ids), np.append(their, scores), k)
 
     def all_scores(self, query: Vectors) -> Scores:
-        """The score of every vector (n,), in no order; only where `is_exact`."""
-        parts = [_masked(products(self.tail.vectors, query), self._tail_mask)]
+        """The scores of all vectors (n,), in no order; only if `is_exact`."""
+        parts = [_masked(inner_products(self.tail.vectors, query), self._tail_mask)]
         base = None if self.base is None else self.base.exact_vectors
         if base is not None:
-            parts.append(_masked(products(base, query), self._base_mask))
+            parts.append(_masked(inner_products(base, query), self._base_mask))
         return np.concatenate(parts)
 
     def vectors(self, ids: Keys) -> Vectors:
-        """The vectors (n, dim) of ids that the store holds, in this order; where `is_exact`."""
+        """The vectors (n, dim) of existing ids, in this order; only if `is_exact`."""
         in_tail = np.isin(ids, self.tail.ids)
         found = np.empty((len(ids), self.tail.dimension), np.float32)
         found[in_tail] = self.tail.vectors[np.searchsorted(self.tail.ids, ids[in_tail])]
