@@ -19,15 +19,16 @@ from retriever.arrays import Vectors
 from retriever.embedding.attributed import AttributionCache
 from retriever.embedding.protocols import Embedder
 from retriever.embedding.word_attribution import WordSpan
+from retriever.explaining.compare import Difference, compare
 from retriever.explaining.faithfulness import DRAWS, WORDS, DeletionTest, deletion_test
 from retriever.explaining.score import Explanation, explain_chunk, explain_hit
-from retriever.explaining.why_not import Difference, WhyNot, difference, why_not
-from retriever.indexing.ingest import Ingest, fitting, row_for
+from retriever.explaining.why_not import WhyNot, why_not
+from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 from retriever.indexing.sync import SyncOptions, SyncReport, sync
-from retriever.searching.grouping import group, neighbours, satisfying, with_context
+from retriever.searching.grouping import filter_ranking, group, neighbours, with_context
 from retriever.searching.hybrid import search
-from retriever.searching.match import MatchScale, matching, with_match
-from retriever.searching.mmr import POOL, diversify, mmr
+from retriever.searching.match import MatchScale, matching_ids, with_match
+from retriever.searching.mmr import CANDIDATES_PER_RESULT, diversify, mmr
 from retriever.searching.options import (
     Mode,
     SearchChanges,
@@ -36,10 +37,10 @@ from retriever.searching.options import (
     as_mode,
     check_diversity,
 )
-from retriever.searching.query_syntax import Query, parse, says_something
+from retriever.searching.query_syntax import Query, is_searchable, parse
 from retriever.searching.rerank import as_judge
 from retriever.searching.rerank import rerank as reranked
-from retriever.searching.steering import Steered, steer
+from retriever.searching.steering import SteeredQuery, steer
 from retriever.settings import DEFAULT_MODEL, ChunkSettings, EmbedderSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.storage.backends.embedded import EmbeddedBackend
@@ -60,7 +61,7 @@ from retriever.types import (
 Where = Filter | Mapping[str, Any] | None
 
 
-PATIENCE = 30.0
+WRITE_TIMEOUT = 30.0
 """Seconds: so long a thread waits until another one has finished writing."""
 
 
@@ -216,12 +217,14 @@ class Index:
         embedder = self.embedder
         with self._changing():
             with self.backend.reading() as catalog:
-                chunking = fitting(catalog.chunk_settings() or self._chunking, embedder)
+                chunking = limit_chunking(catalog.chunk_settings() or self._chunking, embedder)
             self.backend.claim(embedder.settings, chunking)
             ingest = Ingest(self.backend, embedder, chunking)
             count = 0
             for document in documents:
-                row = row_for(document, id=document_id("", document.path), sha256=_digest(document))
+                row = document_row(
+                    document, id=document_id("", document.path), sha256=_content_digest(document)
+                )
                 ingest.add(row, document)
                 count += 1
             ingest.close()
@@ -275,7 +278,7 @@ class Index:
 
         Who has waited for long, during a sync, hears what another process hears.
         """
-        if not self._writing.acquire(timeout=PATIENCE):
+        if not self._writing.acquire(timeout=WRITE_TIMEOUT):
             raise writing_elsewhere(self.name)
         try:
             yield
@@ -345,14 +348,14 @@ class Index:
     ) -> list[Hit]:
         k, rerank, mode = how.k, how.rerank, how.mode
         asked = parse(query) if how.syntax else Query(query)
-        text, where = asked.text, asked.within(_parsed(how.where))
+        text, where = asked.text, asked.within(_as_filter(how.where))
         steering = how.steering
         if steering is not None and steering.changes_nothing:
             steering = None
         if steering is not None and mode != Mode.KEYWORD:
             found = self._steered(now, text, steering)
             embed, text = lambda _: found.vector, found.text
-            if not says_something(text):
+            if not is_searchable(text):
                 mode, text = Mode.DENSE, "vector"  # no word is left to look for
         vector_of = cache(embed)  # the ranking may be read further than at first
         ranking = partial(
@@ -375,7 +378,7 @@ class Index:
             return self._with_match(now, asked.text, hits)
 
         def every(background: MatchScale) -> set[str]:
-            return matching(
+            return matching_ids(
                 *(now, background, how.min_match or 0.0),
                 None if mode == Mode.KEYWORD else vector_of(text),
                 None if mode == Mode.DENSE else text,
@@ -384,7 +387,7 @@ class Index:
                 tolerant=how.tolerant,
             )
 
-        count = max(k, rerank, POOL * k if how.diversity else 0)
+        count = max(k, rerank, CANDIDATES_PER_RESULT * k if how.diversity else 0)
         if how.min_match is None:
             hits = best(count)
         else:
@@ -405,15 +408,17 @@ class Index:
         """
         return self._sides.query(parse(query).text if syntax else query).words
 
-    def _steered(self, now: Snapshot, text: str, steering: Steering) -> Steered:
+    def _steered(self, now: Snapshot, text: str, steering: Steering) -> SteeredQuery:
         return steer(
-            *(self._sides, text, steering, now.calibration), lambda id_: _chunk(now.catalog, id_)
+            *(self._sides, text, steering, now.calibration), lambda id_: _as_chunk(now.catalog, id_)
         )
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
         with self.snapshot() as now:
-            found = search(now, "vector", lambda _: vector, k=k, mode="dense", where=_parsed(where))
+            found = search(
+                now, "vector", lambda _: vector, k=k, mode="dense", where=_as_filter(where)
+            )
             return with_match(found, self._background(now), 0.0)
 
     def _with_match(self, now: Snapshot, query: str, hits: list[Hit]) -> list[Hit]:
@@ -449,7 +454,7 @@ class Index:
             read = [one for hit in hits for one in (hit.chunk, *hit.parts, *hit.also)]
             return bool(wanted() - {one.document_id if how.by_file else one.id for one in read})
 
-        return satisfying(best, count, lambda hit: self._match_of(hit) >= least, remain)
+        return filter_ranking(best, count, lambda hit: self._match_of(hit) >= least, remain)
 
     def _match_of(self, hit: Hit) -> float:
         if hit.match is None:
@@ -542,7 +547,7 @@ class Index:
                     first=first,
                 )
             return explain_chunk(
-                *(now, self._sides, asked, _chunk(now.catalog, what), as_mode(how.mode)),
+                *(now, self._sides, asked, _as_chunk(now.catalog, what), as_mode(how.mode)),
                 tolerant=how.tolerant,
                 weights=weights,
                 feedback=feedback,
@@ -569,7 +574,7 @@ class Index:
             explanations = [
                 self.explain(query, what, options=how, first=first) for what in (one, other)
             ]
-        return difference(*explanations)
+        return compare(*explanations)
 
     def why_not(
         self,
@@ -590,7 +595,7 @@ class Index:
         how = (options or SearchOptions()).changed(k, **changes)
         how = how.changed(steering=None, rerank=0, diversity=0.0, context=0)
         asked = parse(query) if how.syntax else Query(query)
-        given = _parsed(how.where)
+        given = _as_filter(how.where)
         embed = cache(self.embed_query)
         conditions = {
             name: one
@@ -640,7 +645,7 @@ class Index:
     def documents(self, where: Where = None) -> list[DocumentRow]:
         """What is in the index, ordered by source and path."""
         with self._reading() as catalog:
-            return catalog.documents(_parsed(where))
+            return catalog.documents(_as_filter(where))
 
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages with their states and texts."""
@@ -714,7 +719,7 @@ class Index:
         self.close()
 
 
-def _chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
+def _as_chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
     if isinstance(what, Chunk):
         return what
     found = catalog.get([what])
@@ -723,11 +728,11 @@ def _chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
     return found[0]
 
 
-def _parsed(where: Where) -> Filter | None:
+def _as_filter(where: Where) -> Filter | None:
     return where if where is None or isinstance(where, Filter) else Filter.parse(where)
 
 
-def _digest(document: Document) -> str:
+def _content_digest(document: Document) -> str:
     """What tells whether a document handed over has another content than before: SHA-256."""
     parts = [document.title, *(page.text for page in document.pages)]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -84,7 +84,7 @@ class AlignedWVAEmbeddings(Embeddings):
         return self.embedder.general_means()
 
 
-CHAINED = SearchOptions(syntax=False)
+DEFAULT_OPTIONS = SearchOptions(syntax=False)
 """How a retriever searches unless told otherwise."""
 
 
@@ -105,13 +105,13 @@ class AlignedWVARetriever(BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     index: InstanceOf[Index]
-    options: InstanceOf[SearchOptions] = CHAINED
+    options: InstanceOf[SearchOptions] = DEFAULT_OPTIONS
 
     def __init__(
         self,
         *,
         index: Index | str | Path,
-        options: SearchOptions | Mapping[str, Any] = CHAINED,
+        options: SearchOptions | Mapping[str, Any] = DEFAULT_OPTIONS,
         k: int | None = None,
         name: str | None = None,
         tags: list[str] | None = None,
@@ -124,7 +124,7 @@ class AlignedWVARetriever(BaseRetriever):
         not exist, or is impossible.
         """
         if isinstance(options, Mapping):
-            options = SearchOptions.from_json({"syntax": CHAINED.syntax, **options})
+            options = SearchOptions.from_json({"syntax": DEFAULT_OPTIONS.syntax, **options})
         values: dict[str, Any] = {
             "options": options.changed(k, **changes),  # first, before anything is opened
             "index": Index.open(index) if isinstance(index, str | Path) else index,
@@ -169,13 +169,13 @@ def as_document(hit: Hit) -> Document:
     what pages' spans the content consists. `also` names near-duplicates.
     """
     told = hit.to_json()
-    spans = [{name: part[name] for name in _SPAN} for part in told["passage"]]
+    spans = [{name: part[name] for name in _SPAN_FIELDS} for part in told["passage"]]
     return Document(
         id=hit.chunk.id,
         page_content=hit.text,
         metadata={
             **hit.chunk.metadata,
-            **{name: told[name] for name in _OWN},
+            **{name: told[name] for name in _HIT_FIELDS},
             **told["scores"],
             "passage": spans,
             "also": hit.also_in,
@@ -183,9 +183,9 @@ def as_document(hit: Hit) -> Document:
     )
 
 
-_SPAN = ("page", "label", "start", "end")
-_OWN = (
+_SPAN_FIELDS = ("page", "label", "start", "end")
+_HIT_FIELDS = (
     *("score", "match", "path", "format", "title", "document_id", "state"),
-    *_SPAN,
+    *_SPAN_FIELDS,
 )
 """Of `Hit.to_json`, what a document's metadata have."""

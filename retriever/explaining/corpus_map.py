@@ -73,7 +73,7 @@ def survey(catalog: CatalogReader, limit: int = SAMPLE) -> Survey:
     vectors = centre_vectors(raw)
     similar = vectors @ vectors.T
     places, shown = project_vectors(vectors)
-    clusters = cluster_vectors(vectors, _how_many(len(chunks)))
+    clusters = cluster_vectors(vectors, _cluster_count(len(chunks)))
     counts = occurrences(similar, NEIGHBOURS)
     first = sorted(range(len(chunks)), key=lambda at: (-counts[at], chunks[at].id))[:_LISTED]
     mean = raw.mean(axis=0)
@@ -83,10 +83,12 @@ def survey(catalog: CatalogReader, limit: int = SAMPLE) -> Survey:
         chunks=tuple(chunks),
         places=places,
         clusters=clusters,
-        names=telling_words([chunk.text for chunk in chunks], clusters),
+        names=characteristic_words([chunk.text for chunk in chunks], clusters),
         shown=shown,
         hubs=tuple(Hub(chunks[at], int(counts[at])) for at in first if counts[at]),
-        twins=tuple(tuple(chunks[at] for at in group) for group in groups(similar, TWINS)),
+        twins=tuple(
+            tuple(chunks[at] for at in group) for group in duplicate_groups(similar, TWINS)
+        ),
         middle=tuple((chunks[at], float(nearness[at])) for at in central),
     )
 
@@ -125,7 +127,7 @@ def _principal(cloud: DoubleVectors) -> DoubleVectors:
     return np.vstack([unit, np.zeros((2 - len(unit), cloud.shape[1]))])
 
 
-def _how_many(passages: int) -> int:
+def _cluster_count(passages: int) -> int:
     return max(1, min(MAX_CLUSTERS, round(float(np.sqrt(passages / 4)))))
 
 
@@ -152,10 +154,11 @@ def cluster_vectors(vectors: Vectors, count: int) -> Integers:
     return np.array([order.index(number) for number in members.tolist()], dtype=np.int64)
 
 
-def telling_words(texts: Sequence[str], clusters: Integers) -> tuple[str, ...]:
+def characteristic_words(texts: Sequence[str], clusters: Integers) -> tuple[str, ...]:
     """Three words for each cluster: frequent in its texts and rare in all of them (tf-idf).
 
-    >>> telling_words(["red apple", "apple pie", "car oil", "oil rig"], np.array([0, 0, 1, 1]))[1]
+    >>> texts = ["red apple", "apple pie", "car oil", "oil rig"]
+    >>> characteristic_words(texts, np.array([0, 0, 1, 1]))[1]
     'oil, car, rig'
     """
     forms: dict[str, Counter[str]] = {}
@@ -193,7 +196,7 @@ def occurrences(similar: Vectors, count: int) -> Integers:
     return np.bincount(nearest.ravel(), minlength=len(similar))
 
 
-def groups(similar: Vectors, least: float) -> list[list[int]]:
+def duplicate_groups(similar: Vectors, least: float) -> list[list[int]]:
     """Groups of two or more that hang together by cosines of at least `least`, largest first."""
     waiting = set(range(len(similar)))
     found = []
@@ -216,10 +219,10 @@ __all__ = [
     "Hub",
     "Survey",
     "centre_vectors",
+    "characteristic_words",
     "cluster_vectors",
-    "groups",
+    "duplicate_groups",
     "occurrences",
     "project_vectors",
     "survey",
-    "telling_words",
 ]

@@ -86,16 +86,19 @@ def deletion_test(
     generator = np.random.default_rng(seed)
     chosen = [generator.choice(places, count, replace=False).tolist() for _ in range(draws)]
     words = dense.passage_words
-    texts = [text, *(without(text, [words[at] for at in one]) for one in (strongest, *chosen))]
+    texts = [
+        text,
+        *(without_words(text, [words[at] for at in one]) for one in (strongest, *chosen)),
+    ]
     vectors = means.passage(embed(texts))
     before, after, *random = (vectors @ means.query(query)).tolist()
     return DeletionTest(tuple(words[at] for at in strongest), before, after, tuple(random))
 
 
-def without(text: str, words: Sequence[WordSpan]) -> str:
+def without_words(text: str, words: Sequence[WordSpan]) -> str:
     """A text without these words, and without the space that one of them leaves doubled.
 
-    >>> without("hot green tea", [WordSpan("green", 4, 9)])
+    >>> without_words("hot green tea", [WordSpan("green", 4, 9)])
     'hot tea'
     """
     for word in sorted(words, key=lambda word: -word.start):
@@ -104,4 +107,4 @@ def without(text: str, words: Sequence[WordSpan]) -> str:
     return text
 
 
-__all__ = ["DRAWS", "WORDS", "DeletionTest", "deletion_test", "without"]
+__all__ = ["DRAWS", "WORDS", "DeletionTest", "deletion_test", "without_words"]

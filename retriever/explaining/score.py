@@ -32,11 +32,11 @@ from retriever.arrays import DoubleVectors
 from retriever.embedding.attributed import AttributedText, AttributionCache
 from retriever.embedding.word_attribution import MARKS, OTHERS, PROMPT, WordSpan
 from retriever.searching.feedback import Feedback
-from retriever.searching.hybrid import asked_again
+from retriever.searching.hybrid import query_feedback
 from retriever.searching.options import Mode
 from retriever.searching.rerank import rescaled
-from retriever.searching.steering import weigh
-from retriever.searching.toc import demoted, looks_like_toc
+from retriever.searching.steering import weight_words
+from retriever.searching.toc import demoted_score, looks_like_toc
 from retriever.storage.backends import Snapshot
 from retriever.storage.calibration import Calibration
 from retriever.storage.records import KeywordScore, KeywordWord
@@ -179,7 +179,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class ScoreScale:
     """What a query's scores are measured by: mean and deviation of each side over all chunks.
 
     None for a side that is not asked. With one side alone, its scores stand as they are. `own` is
@@ -226,7 +226,7 @@ class Scale:
                 terms.append(Term(f"{name} feedback", per_unit * added, made_of))
         if looks_like_toc(chunk.text):
             total = sum(term.value for term in terms)
-            terms.append(Term("contents", demoted(total) - total, {"score": total}))
+            terms.append(Term("contents", demoted_score(total) - total, {"score": total}))
         return tuple(terms)
 
 
@@ -236,11 +236,14 @@ def dense_score(
     """Take a cosine apart; `calibration` holds the two means that were in it."""
     mu = calibration.query_mean.astype(np.float64)
     nu = calibration.passage_mean.astype(np.float64)
-    (one, one_plain), (two, two_plain) = _scaled(query.parts, mu), _scaled(passage.parts, nu)
+    (one, one_plain), (two, two_plain) = (
+        _share_mean(query.parts, mu),
+        _share_mean(passage.parts, nu),
+    )
     return DenseScore(cosine, query.words, passage.words, one @ two.T, one_plain @ two_plain.T)
 
 
-def _scaled(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVectors, DoubleVectors]:
+def _share_mean(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVectors, DoubleVectors]:
     """Parts (n, dim) with the mean shared out, and with it as one more row: sums of length 1."""
     whole = parts.sum(axis=0)
     length = float(np.linalg.norm(whole - mean)) or 1.0
@@ -265,7 +268,7 @@ def explain_chunk(
 
     `weights` are those of the query's words, as in `steering`.
     """
-    asked = _asked(
+    asked = _prepare_query(
         *(snapshot, sides, query, mode), tolerant=tolerant, weights=weights, feedback=feedback
     )
     return asked.explain(sides, chunk)
@@ -283,18 +286,18 @@ def explain_hit(
     first: Sequence[Hit] = (),
 ) -> Explanation:
     """A hit's score, in its mode. `first`: all hits that were reranked, if it is among them."""
-    asked = _asked(
+    asked = _prepare_query(
         *(snapshot, sides, query, _mode_of(hit)),
         tolerant=tolerant,
         weights=weights,
         feedback=feedback,
     )
     found = asked.explain(sides, hit.chunk)
-    return replace(found, terms=(*found.terms, *_reranked(asked, found.score, hit, first)))
+    return replace(found, terms=(*found.terms, *_rerank_terms(asked, found.score, hit, first)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _ExplainedQuery:
     """A query on its way to explanations: its side is None in keyword mode.
 
     `again` is how it was asked the second time, if it was (see `feedback`).
@@ -307,7 +310,7 @@ class _Asked:
     side: AttributedText | None
     tolerant: bool
     again: Feedback | None
-    scale: Scale
+    scale: ScoreScale
 
     def explain(self, sides: AttributionCache, chunk: Chunk) -> Explanation:
         """A passage's score, before reranking."""
@@ -340,7 +343,7 @@ class _Asked:
         return self.scale.terms(chunk, dense, keyword, both)
 
 
-def _asked(
+def _prepare_query(
     snapshot: Snapshot,
     sides: AttributionCache,
     query: str,
@@ -349,14 +352,14 @@ def _asked(
     tolerant: bool,
     weights: Sequence[float],
     feedback: bool,
-) -> _Asked:
+) -> _ExplainedQuery:
     side, keywords = None, query
     if mode is not Mode.KEYWORD:
-        side, keywords = weigh(query, sides.query(query), weights)
+        side, keywords = weight_words(query, sides.query(query), weights)
     vector = None if side is None else side.raw
     again = None
     if feedback and mode is Mode.HYBRID and vector is not None:
-        again = asked_again(snapshot, keywords, vector, tolerant=tolerant)
+        again = query_feedback(snapshot, keywords, vector, tolerant=tolerant)
     dense = keyword = None
     if vector is not None:
         found = snapshot.dense(vector if again is None else again.vector, 1)
@@ -366,8 +369,8 @@ def _asked(
         found = snapshot.keyword(keywords, 1, tolerant=tolerant, expansion=added)
         keyword = found.mean, found.std
     own = (1.0, 1.0) if again is None else (1 / again.length, again.expansion.own)
-    scale = Scale(dense, keyword, own, (snapshot.dense_weight, 1.0))
-    return _Asked(snapshot, query, keywords, mode, side, tolerant, again, scale)
+    scale = ScoreScale(dense, keyword, own, (snapshot.dense_weight, 1.0))
+    return _ExplainedQuery(snapshot, query, keywords, mode, side, tolerant, again, scale)
 
 
 def _mode_of(hit: Hit) -> Mode:
@@ -376,7 +379,9 @@ def _mode_of(hit: Hit) -> Mode:
     return Mode.DENSE if hit.keyword is None else Mode.HYBRID
 
 
-def _reranked(asked: _Asked, before: float, hit: Hit, first: Sequence[Hit]) -> list[Term]:
+def _rerank_terms(
+    asked: _ExplainedQuery, before: float, hit: Hit, first: Sequence[Hit]
+) -> list[Term]:
     """What reranking added to a hit's score: nothing, or one term.
 
     Without the `first` hits it is what the hit's score has beyond its other terms.
@@ -446,7 +451,7 @@ __all__ = [
     "MEAN",
     "DenseScore",
     "Explanation",
-    "Scale",
+    "ScoreScale",
     "Term",
     "WordPair",
     "dense_score",

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from retriever.explaining.score import Explanation
 from retriever.storage.backends import CatalogReader
 from retriever.storage.filters import Filter, chunk_fields, equals
 from retriever.storage.records import UnreadFile
 from retriever.types import Chunk, DocumentRow, Hit, UsageError
 
-DEEPEST = 3_200
+MAX_RANK = 3_200
 """So many passages are ranked at most to find a document among them."""
 
 Named = TypeVar("Named", DocumentRow, UnreadFile)
@@ -47,7 +46,7 @@ class WhyNot:
     """What became of the document `path`, in one `sentence`.
 
     `best` is its best passage as a hit, None where it has none to be found; its `rank` is that
-    among all passages, 0 if it is beyond `DEEPEST`. `above` are the results shown instead.
+    among all passages, 0 if it is beyond `MAX_RANK`. `above` are the results shown instead.
     """
 
     path: str
@@ -87,22 +86,22 @@ def why_not(
     results must have (see `background`). `path` may be a file's name alone. Raises UsageError where
     several documents have it.
     """
-    row = _named(path, catalog.documents())
+    row = _find_by_path(path, catalog.documents())
     if row is None:
-        return _absent(path, _named(path, catalog.unread()))
+        return _not_indexed(path, _find_by_path(path, catalog.unread()))
     chunks = catalog.chunks(row.id)
     if not chunks:
-        return WhyNot(row.path, Outcome.EMPTY, _without_text(catalog, row))
-    failing = _failing(row, chunks, conditions)
+        return WhyNot(row.path, Outcome.EMPTY, _no_text_sentence(catalog, row))
+    failing = _failing_conditions(row, chunks, conditions)
     if failing:
         return WhyNot(row.path, Outcome.FILTERED, f"left out by {', '.join(failing)}")
-    among = _shown_as(row, shown)
+    among = _among_results(row, shown)
     if among is not None:
         return among
-    return _placed(row, shown, ranking, conditions, least)
+    return _below_results(row, shown, ranking, conditions, least)
 
 
-def _named(path: str, rows: Sequence[Named]) -> Named | None:
+def _find_by_path(path: str, rows: Sequence[Named]) -> Named | None:
     """The one of this path, or else of this name."""
     exact = [row for row in rows if row.path == path]
     wanted = "/" + path.lower().lstrip("/")
@@ -113,7 +112,7 @@ def _named(path: str, rows: Sequence[Named]) -> Named | None:
     return found[0] if found else None
 
 
-def _absent(path: str, unread: UnreadFile | None) -> WhyNot:
+def _not_indexed(path: str, unread: UnreadFile | None) -> WhyNot:
     if unread is None:
         sentence = "not in this index: it was never indexed, or is deleted; wva index adds files"
         return WhyNot(path, Outcome.UNKNOWN, sentence)
@@ -121,7 +120,7 @@ def _absent(path: str, unread: UnreadFile | None) -> WhyNot:
     return WhyNot(unread.path, Outcome.UNREAD, f"not indexed, {unread.status.value}{said}")
 
 
-def _without_text(catalog: CatalogReader, row: DocumentRow) -> str:
+def _no_text_sentence(catalog: CatalogReader, row: DocumentRow) -> str:
     """Why a document has no passage: what its pages are."""
     pages = catalog.account(row.id)
     states = Counter(page.state.value for page in pages)
@@ -131,7 +130,7 @@ def _without_text(catalog: CatalogReader, row: DocumentRow) -> str:
     return f"no text that could be found; its pages: {told or 'none'}{first}; see wva report"
 
 
-def _failing(
+def _failing_conditions(
     row: DocumentRow, chunks: Sequence[Chunk], conditions: Mapping[str, Filter]
 ) -> list[str]:
     """The names of the conditions that no passage fulfils; all, if none fulfils them together."""
@@ -142,7 +141,7 @@ def _failing(
     return alone or list(conditions)
 
 
-def _shown_as(row: DocumentRow, shown: Sequence[Hit]) -> WhyNot | None:
+def _among_results(row: DocumentRow, shown: Sequence[Hit]) -> WhyNot | None:
     for hit in shown:
         if hit.chunk.document_id == row.id:
             sentence = f"it is there: result {hit.rank}"
@@ -156,7 +155,7 @@ def _shown_as(row: DocumentRow, shown: Sequence[Hit]) -> WhyNot | None:
     return None
 
 
-def _placed(
+def _below_results(
     row: DocumentRow,
     shown: Sequence[Hit],
     ranking: Ranking,
@@ -172,7 +171,7 @@ def _placed(
         return WhyNot(row.path, Outcome.WORDLESS, "no word of the query occurs in it")
     rank, documents = _rank(row, ranking, where)
     best = Hit(rank, best.score, best.chunk, best.dense, best.keyword, match=best.match)
-    place = f"rank {rank:,} of all passages" if rank else f"below rank {DEEPEST:,}"
+    place = f"rank {rank:,} of all passages" if rank else f"below rank {MAX_RANK:,}"
     scored = f"its best passage has {place}, with score {best.score:.3f}"
     if least is not None and (best.match or 0.0) < least:
         sentence = f"it does not match well enough: {best.match or 0:.2f}, and {least:.2f} is asked"
@@ -194,91 +193,9 @@ def _rank(row: DocumentRow, ranking: Ranking, where: Filter | None) -> tuple[int
             if hit.chunk.document_id == row.id:
                 return hit.rank, len(before)
             before.add(hit.chunk.document_id)
-        if depth >= DEEPEST or len(hits) < depth:
+        if depth >= MAX_RANK or len(hits) < depth:
             return 0, 0
         depth *= 4
 
 
-@dataclass(frozen=True, slots=True)
-class TermDifference:
-    """One number of two explanations; 0 where one has none."""
-
-    name: str
-    first: float
-    second: float
-
-    @property
-    def difference(self) -> float:
-        """By how much the first is more."""
-        return self.first - self.second
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Two explanations for one query side by side; the `terms`' differences are the scores'.
-
-    `words` are the query's words by what they bring on the dense side, `keywords` on BM25's.
-    """
-
-    first: Explanation
-    second: Explanation
-    terms: tuple[TermDifference, ...]
-    words: tuple[TermDifference, ...]
-    keywords: tuple[TermDifference, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, without the explanations themselves."""
-        return {
-            "query": self.first.query,
-            "first": {"chunk_id": self.first.chunk.id, "score": self.first.score},
-            "second": {"chunk_id": self.second.chunk.id, "score": self.second.score},
-            **{
-                name: [{"name": row.name, "first": row.first, "second": row.second} for row in rows]
-                for name, rows in (
-                    ("terms", self.terms),
-                    ("words", self.words),
-                    ("keywords", self.keywords),
-                )
-            },
-        }
-
-
-def difference(first: Explanation, second: Explanation) -> Difference:
-    """What makes the first passage's score differ from the second's, largest difference first.
-
-    Raises UsageError for explanations of different queries, or modes.
-    """
-    if (first.query, first.mode) != (second.query, second.mode):
-        raise UsageError("only two results of one query, in one mode, can be compared")
-    one, two = first.dense, second.dense
-    words: list[TermDifference] = []
-    if one is not None and two is not None:
-        values = zip(one.query_words, one.by_query_word, two.by_query_word, strict=True)
-        words = [TermDifference(word.word, float(a), float(b)) for word, a, b in values]
-    return Difference(
-        first,
-        second,
-        _rows(*([(term.name, term.value) for term in each.terms] for each in (first, second))),
-        tuple(sorted(words, key=_size)),
-        _rows(
-            *(
-                [(word.word, word.score) for word in each.keyword.words] if each.keyword else []
-                for each in (first, second)
-            )
-        ),
-    )
-
-
-def _rows(
-    first: Sequence[tuple[str, float]], second: Sequence[tuple[str, float]]
-) -> tuple[TermDifference, ...]:
-    one, two = dict(first), dict(second)
-    rows = [TermDifference(name, one.get(name, 0.0), two.get(name, 0.0)) for name in {**one, **two}]
-    return tuple(sorted(rows, key=_size))
-
-
-def _size(row: TermDifference) -> float:
-    return -abs(row.difference)
-
-
-__all__ = ["DEEPEST", "Difference", "Outcome", "TermDifference", "WhyNot", "difference", "why_not"]
+__all__ = ["MAX_RANK", "Outcome", "WhyNot", "why_not"]

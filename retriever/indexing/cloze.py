@@ -18,13 +18,13 @@ from retriever.types import Span
 
 _SENTENCE_WORDS = range(6, 41)
 _REST_WORDS = 25  # so many words must stay in the passage
-_STOP = re.compile(r"[.!?]\s")
+_SENTENCE_END = re.compile(r"[.!?]\s")
 
 
 def cloze_questions(text: str) -> Iterator[tuple[str, str]]:
     """Sentences that can be asked, each with the text without it; in an order by chance."""
     spans = _sentences(text)
-    random.Random(by_chance(text)).shuffle(spans)  # noqa: S311  (not a secret)
+    random.Random(hash_key(text)).shuffle(spans)  # noqa: S311  (not a secret)
     for span in spans:
         sentence = " ".join(text[span.start : span.end].split())
         rest = f"{text[: span.start].rstrip()} {text[span.end :].lstrip()}".strip()
@@ -42,14 +42,14 @@ def _sentences(text: str) -> list[Span]:
     """
     if not text.islower():
         return sentences(text)
-    starts = [0, *(found.end() for found in _STOP.finditer(text))]
+    starts = [0, *(found.end() for found in _SENTENCE_END.finditer(text))]
     spans = (trim(text, *pair) for pair in pairwise([*starts, len(text)]))
     return [span for span in spans if span.start < span.end]
 
 
-def by_chance(name: str) -> str:
+def hash_key(name: str) -> str:
     """A key to sort by that has nothing to do with the name, and is always the same."""
     return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-__all__ = ["by_chance", "cloze_questions"]
+__all__ = ["cloze_questions", "hash_key"]

@@ -18,7 +18,7 @@ from retriever.storage.records import PageAccount, UnreadFile
 from retriever.types import DocumentRow, FileStatus, PageState
 
 
-class Coverage(StrEnum):
+class CoverageStatus(StrEnum):
     """How much of a file can be found."""
 
     COMPLETE = "complete"
@@ -30,7 +30,7 @@ class Coverage(StrEnum):
     @property
     def incomplete(self) -> bool:
         """Whether something that should be found is not."""
-        return self not in (Coverage.COMPLETE, Coverage.SKIPPED)
+        return self not in (CoverageStatus.COMPLETE, CoverageStatus.SKIPPED)
 
 
 ADVICE = {
@@ -44,13 +44,13 @@ ADVICE = {
 
 
 @dataclass(frozen=True, slots=True)
-class FileAccount:
+class FileCoverage:
     """What became of one file; `reason` and `advice` are empty where all of it can be found."""
 
     root: str
     path: str
     format: str
-    coverage: Coverage
+    coverage: CoverageStatus
     reason: str
     advice: str
     pages: tuple[PageAccount, ...]
@@ -72,11 +72,11 @@ class PageGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class CoverageReport:
     """What became of all files of an index."""
 
     index: str
-    files: tuple[FileAccount, ...]
+    files: tuple[FileCoverage, ...]
 
     @property
     def complete(self) -> bool:
@@ -89,7 +89,10 @@ class Account:
         files = Counter(file.coverage.value for file in self.files)
         pages = Counter(page.state.value for file in self.files for page in file.pages)
         return {
-            "files": {"all": files.total(), **{name.value: files[name.value] for name in Coverage}},
+            "files": {
+                "all": files.total(),
+                **{name.value: files[name.value] for name in CoverageStatus},
+            },
             "pages": {
                 "all": pages.total(),
                 **{state.value: pages[state.value] for state in PageState},
@@ -106,45 +109,47 @@ class Account:
         }
 
 
-def account(catalog: CatalogReader, index: str = "") -> Account:
+def coverage_report(catalog: CatalogReader, index: str = "") -> CoverageReport:
     """The account of an index called `index`, from one generation of it."""
     unread = {(file.root, file.path): file for file in catalog.unread()}
     pages = catalog.accounts()
     files = [
-        _of_document(row, tuple(pages.get(row.id, ())), unread.pop((row.root, row.path), None))
+        _document_coverage(
+            row, tuple(pages.get(row.id, ())), unread.pop((row.root, row.path), None)
+        )
         for row in catalog.documents()
     ]
-    files += [_of_unread(file) for file in unread.values()]
-    return Account(index, tuple(sorted(files, key=lambda file: (file.path, file.root))))
+    files += [_unread_coverage(file) for file in unread.values()]
+    return CoverageReport(index, tuple(sorted(files, key=lambda file: (file.path, file.root))))
 
 
-def _of_document(
+def _document_coverage(
     row: DocumentRow, pages: tuple[PageAccount, ...], failure: UnreadFile | None
-) -> FileAccount:
+) -> FileCoverage:
     if failure is not None:
-        coverage = Coverage.OUTDATED if row.chunks else Coverage.FAILED
+        coverage = CoverageStatus.OUTDATED if row.chunks else CoverageStatus.FAILED
         reason, advice = failure.reason, _advice(failure)
     else:
-        coverage, reason, advice = _of_pages(pages, row.chunks)
-    return FileAccount(row.root, row.path, row.format, coverage, reason, advice, pages)
+        coverage, reason, advice = _pages_coverage(pages, row.chunks)
+    return FileCoverage(row.root, row.path, row.format, coverage, reason, advice, pages)
 
 
-def _of_pages(pages: tuple[PageAccount, ...], chunks: int) -> tuple[Coverage, str, str]:
+def _pages_coverage(pages: tuple[PageAccount, ...], chunks: int) -> tuple[CoverageStatus, str, str]:
     """What pages say of their file: coverage, reason and advice."""
     bad = [page for page in pages if page.state.incomplete]
     if not bad:
         said = [page.reason for page in pages if page.state.readable or not chunks]
         said = [reason for reason in said if reason]
-        return Coverage.COMPLETE, next(iter(said), "" if chunks else "no text in it"), ""
+        return CoverageStatus.COMPLETE, next(iter(said), "" if chunks else "no text in it"), ""
     readable = any(page.state.readable for page in pages)
-    coverage = Coverage.PARTIAL if readable else Coverage.FAILED
+    coverage = CoverageStatus.PARTIAL if readable else CoverageStatus.FAILED
     many = f"{len(bad)} of {len(pages)} pages not readable"
     return coverage, many if len(pages) > 1 else bad[0].reason, ADVICE[bad[0].state]
 
 
-def _of_unread(file: UnreadFile) -> FileAccount:
-    coverage = Coverage.FAILED if file.status is FileStatus.FAILED else Coverage.SKIPPED
-    return FileAccount(file.root, file.path, "", coverage, file.reason, _advice(file), ())
+def _unread_coverage(file: UnreadFile) -> FileCoverage:
+    coverage = CoverageStatus.FAILED if file.status is FileStatus.FAILED else CoverageStatus.SKIPPED
+    return FileCoverage(file.root, file.path, "", coverage, file.reason, _advice(file), ())
 
 
 def _advice(file: UnreadFile) -> str:
@@ -154,7 +159,7 @@ def _advice(file: UnreadFile) -> str:
     return ""
 
 
-def page_groups(file: FileAccount) -> Iterator[PageGroup]:
+def page_groups(file: FileCoverage) -> Iterator[PageGroup]:
     """The pages of which something is to be said; neighbours with the same fate are one group."""
     said = [page for page in file.pages if page.reason or page.state.incomplete]
     for (state, reason), group in groupby(said, key=lambda page: (page.state, page.reason)):
@@ -180,7 +185,7 @@ def _places(pages: list[PageAccount]) -> str:
     return f"page{'s' if len(pages) > 1 else ''} {words}"
 
 
-def _file_json(file: FileAccount) -> dict[str, Any]:
+def _file_json(file: FileCoverage) -> dict[str, Any]:
     return {
         "root": file.root,
         "path": file.path,

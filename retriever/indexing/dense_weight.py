@@ -25,7 +25,7 @@ from retriever.storage.backends import Snapshot
 from retriever.text.analyzer import passage_terms
 from retriever.types import Chunk
 
-ITEMS = 64
+MAX_ITEMS = 64
 """So many sentences are taken out."""
 
 MIN_ITEMS = 20
@@ -40,12 +40,12 @@ CANDIDATES = 200
 VERSION = 2
 """Another one: what was measured says nothing of today's way to take sentences out."""
 
-CHANGE = 0.25
+REFIT_CHANGE = 0.25
 """The weight is measured anew when there are so much more or fewer passages."""
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ClozeItem:
     """A passage that lost a sentence."""
 
     chunk: Chunk
@@ -53,20 +53,20 @@ class Item:
     rest: str
 
 
-def items(snapshot: Snapshot) -> list[Item]:
+def cloze_items(snapshot: Snapshot) -> list[ClozeItem]:
     """The sentences to ask, none if there are too few; always the same of the same passages."""
-    found: dict[str, Item] = {}
-    for chunk in snapshot.catalog.sample_chunks(4 * ITEMS):
+    found: dict[str, ClozeItem] = {}
+    for chunk in snapshot.catalog.sample_chunks(4 * MAX_ITEMS):
         for sentence, rest in cloze_questions(chunk.text):
-            found.setdefault(sentence, Item(chunk, sentence, rest))
+            found.setdefault(sentence, ClozeItem(chunk, sentence, rest))
             break
-        if len(found) == ITEMS:
+        if len(found) == MAX_ITEMS:
             break
     return list(found.values()) if len(found) >= MIN_ITEMS else []
 
 
-def fit(
-    snapshot: Snapshot, asked: Sequence[Item], sentences: Vectors, rests: Vectors
+def fit_dense_weight(
+    snapshot: Snapshot, asked: Sequence[ClozeItem], sentences: Vectors, rests: Vectors
 ) -> dict[str, Any]:
     """The weight of the dense side, with what it was chosen by, as JSON.
 
@@ -80,7 +80,7 @@ def fit(
     average = sum(lengths) / len(lengths)
     total = snapshot.passages.count()
     sides = [
-        _Sides(snapshot, item, sentence, rest, average, total)
+        _ItemScores(snapshot, item, sentence, rest, average, total)
         for item, sentence, rest in zip(asked, sentences, rests, strict=True)
     ]
     found = {weight: [side.reciprocal_rank(1.0, weight) for side in sides] for weight in WEIGHTS}
@@ -96,22 +96,22 @@ def fit(
     return facts
 
 
-def is_due(facts: Mapping[str, Any] | None, chunks: int) -> bool:
+def fit_is_due(facts: Mapping[str, Any] | None, chunks: int) -> bool:
     """Whether the weight must be measured (anew) for so many passages."""
     facts = facts or {}
     known = facts.get("weighed_at")
     if known is None or facts.get("weighing") != VERSION:
         return True
-    return bool(abs(chunks - known) > CHANGE * known)
+    return bool(abs(chunks - known) > REFIT_CHANGE * known)
 
 
-class _Sides:
+class _ItemScores:
     """One item's standardised scores: its own, and those of whatever might stand above it."""
 
     def __init__(
         self,
         snapshot: Snapshot,
-        item: Item,
+        item: ClozeItem,
         sentence: Vectors,
         rest: Vectors,
         average: float,
@@ -137,7 +137,7 @@ class _Sides:
         return 1.0 / (1 + int((others > own).sum()))
 
 
-def _share_left(snapshot: Snapshot, item: Item, average: float, total: int) -> float:
+def _share_left(snapshot: Snapshot, item: ClozeItem, average: float, total: int) -> float:
     """How much of its BM25 score the passage keeps without the sentence."""
     asked = sorted(set(_terms(item.chunk, item.sentence, title="")))
     counts = snapshot.passages.document_frequencies(asked)
@@ -164,4 +164,4 @@ def _mean(values: Sequence[float]) -> float:
     return round(sum(values) / len(values), 3)
 
 
-__all__ = ["ITEMS", "Item", "fit", "is_due", "items"]
+__all__ = ["MAX_ITEMS", "ClozeItem", "cloze_items", "fit_dense_weight", "fit_is_due"]

@@ -22,8 +22,8 @@ import numpy as np
 
 from retriever.arrays import Vectors, shrunk_mean
 from retriever.embedding.protocols import Embedder
-from retriever.indexing import dense_weight as fusion
-from retriever.searching import match as background
+from retriever.indexing.dense_weight import cloze_items, fit_dense_weight, fit_is_due
+from retriever.searching import match
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Piece
 from retriever.text.analyzer import count_words, words
@@ -31,7 +31,7 @@ from retriever.text.chunking import split
 from retriever.text.structure import sentences
 from retriever.types import Chunk, Document, Page, Span
 
-CHARACTERS = 4
+CHARACTERS_PER_TOKEN = 4
 """About so many make a token."""
 
 BATCH_TOKENS = 16_384
@@ -59,7 +59,7 @@ GENERAL_SHARE = 0.5
 """What people type are questions, and rarely the corpus's sentences: half of each, in English. The
 general questions are in English; where the passages are not, they say nothing of what is asked."""
 
-_WEIGHING = ("dense_weight", "held_out", "found_again", "weighed_at", "weighing")
+_DENSE_WEIGHT_FACTS = ("dense_weight", "held_out", "found_again", "weighed_at", "weighing")
 """Facts that stay when only the means are fitted anew."""
 
 GROWTH = 4
@@ -76,7 +76,7 @@ LONG_SENTENCE_WORDS = 20
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _PendingDocument:
     """A document whose vectors are not all there yet."""
 
     row: DocumentRow
@@ -103,7 +103,7 @@ class Ingest:
     part: float = 0.0
     _inputs: dict[str, str] = field(default_factory=dict)  # vector key → model input
     _size: int = 0  # characters queued
-    _waiting: list[_Waiting] = field(default_factory=list)
+    _waiting: list[_PendingDocument] = field(default_factory=list)
     _held: int = 0  # characters of the pages waiting
     _corpus: int = 0  # chunks there are, about
     _fitted_at: int = 0  # chunks there were at the last fit
@@ -126,13 +126,13 @@ class Ingest:
         self.part = 0.0
         states = Counter(page.state for page in document.pages)
         row = replace(row, pages=len(document.pages), page_states=states, chunks=len(pieces))
-        self._wait(_Waiting(row, document.pages, pieces))
+        self._wait(_PendingDocument(row, document.pages, pieces))
 
     def close(self) -> None:
         """Embed what is queued, make it visible, and fit the means to the whole corpus."""
         self._flush()
         with self.backend.reading() as catalog:
-            fitted = is_fitted(catalog)
+            fitted = calibration_is_current(catalog)
         if not fitted:
             self.fit()
 
@@ -158,36 +158,36 @@ class Ingest:
             (1 - share) * shrunk_mean(queries, query_prior) + share * general.mean(axis=0),
         )
         facts |= {"questions": len(general), "questions_share": round(share, 3)}
-        facts |= {name: before[name] for name in _WEIGHING if name in before}
+        facts |= {name: before[name] for name in _DENSE_WEIGHT_FACTS if name in before}
         self.backend.calibrate(*means, facts)
         if not early:
-            if fusion.is_due(before, sum(row.chunks for row in rows)):
-                self.backend.calibrate(*means, facts | self._weigh())
-            self._fit_background()
+            if fit_is_due(before, sum(row.chunks for row in rows)):
+                self.backend.calibrate(*means, facts | self._fit_dense_weight())
+            self._fit_match_scale()
         self._fitted_at = self._corpus
 
-    def _weigh(self) -> dict[str, Any]:
+    def _fit_dense_weight(self) -> dict[str, Any]:
         """Measure what the dense side's scores are worth, now that the means are there."""
         with self.backend.snapshot() as snapshot:
-            asked = fusion.items(snapshot)
+            asked = cloze_items(snapshot)
         sentences = self._query_vectors([one.sentence for one in asked])
         inputs = [self.embedder.passage_input(one.rest, one.chunk.title) for one in asked]
         rests = self.embedder.embed_inputs(inputs) if inputs else sentences
         with self.backend.snapshot() as snapshot:
-            facts = fusion.fit(snapshot, asked, sentences, rests)
+            facts = fit_dense_weight(snapshot, asked, sentences, rests)
             return facts | {"weighed_at": snapshot.passages.count()}
 
-    def _fit_background(self) -> None:
+    def _fit_match_scale(self) -> None:
         """Ask questions that have no answer here, now that the means are what they will be."""
         with self.backend.reading() as catalog:
             chunks = sum(row.chunks for row in catalog.documents())
         if not chunks:
             self.backend.set_background(None)
             return
-        questions = background.general_questions()
+        questions = match.general_questions()
         vectors = self._general_vectors()
         with self.backend.snapshot() as snapshot:
-            fitted = background.fit(snapshot, questions, vectors)
+            fitted = match.fit_match_scale(snapshot, questions, vectors)
         facts = {"questions": fitted.questions, "chunks": chunks, "at": _now()}
         self.backend.set_background({**fitted.to_json(), "facts": facts})
 
@@ -211,14 +211,16 @@ class Ingest:
                 self._inputs[key] = model_input
                 self._size += len(model_input)
         budget = FIRST_BATCH_TOKENS if self.tokens == 0 else BATCH_TOKENS
-        if self._size > CHARACTERS * budget:
+        if self._size > CHARACTERS_PER_TOKEN * budget:
             self._flush()
 
-    def _wait(self, waiting: _Waiting) -> None:
+    def _wait(self, waiting: _PendingDocument) -> None:
         """Let a document wait for its vectors, or release all that wait."""
         self._waiting.append(waiting)
         self._held += sum(len(page.text) for page in waiting.pages)
-        too_many = len(self._waiting) >= MAX_WAITING or self._held > CHARACTERS * BATCH_TOKENS
+        too_many = (
+            len(self._waiting) >= MAX_WAITING or self._held > CHARACTERS_PER_TOKEN * BATCH_TOKENS
+        )
         if not self._inputs or too_many:
             self._flush()
 
@@ -255,7 +257,7 @@ class Ingest:
 
     def _general_vectors(self) -> Vectors:
         """Raw vectors of the general questions: (questions, dim)."""
-        questions = background.general_questions()
+        questions = match.general_questions()
 
         def remembered(new: Sequence[str]) -> Vectors:
             of = dict(zip(questions, self.embedder.remembered_queries(questions), strict=True))
@@ -288,7 +290,7 @@ def corpus_digest(rows: Iterable[DocumentRow]) -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-def is_fitted(catalog: CatalogReader) -> bool:
+def calibration_is_current(catalog: CatalogReader) -> bool:
     """Whether means and background are those of the documents that there are."""
     facts = catalog.calibration_facts()
     rows = catalog.documents()
@@ -300,7 +302,7 @@ def is_fitted(catalog: CatalogReader) -> bool:
     ):
         return False
     # An index that was made before there were backgrounds has none.
-    known = background.MatchScale.from_json(catalog.background())
+    known = match.MatchScale.from_json(catalog.background())
     return known is not None or not any(row.chunks for row in rows)
 
 
@@ -347,14 +349,14 @@ def _beginning(text: str) -> str:
     return text[: next(islice(words(text), LONG_SENTENCE_WORDS - 1, None)).end]
 
 
-def fitting(chunking: ChunkSettings, embedder: Embedder) -> ChunkSettings:
+def limit_chunking(chunking: ChunkSettings, embedder: Embedder) -> ChunkSettings:
     """`chunking` reduced to what the model can read in one piece, prompt and title included."""
     room = embedder.max_tokens - embedder.prompt_tokens() - TITLE_TOKENS
     size = max(8, min(chunking.size, room))
     return ChunkSettings(size=size, overlap=min(chunking.overlap, size // 2))
 
 
-def row_for(document: Document, **facts: object) -> DocumentRow:
+def document_row(document: Document, **facts: object) -> DocumentRow:
     """The backend's row of a document, without its counts."""
     base = DocumentRow(
         id="",

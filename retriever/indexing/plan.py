@@ -71,24 +71,28 @@ class Planner:
         self.again = again
         self.now = time.time()
         self.known = known
-        self.sources = _Sources(known)
+        self.sources = _SourceNames(known)
         self.moved_roots: set[str] = set()
 
     def plan(self, found: Sequence[FoundFile]) -> Plan:
         """`found` is what a scan gave, also what is not to be read."""
         files = {file.location: file for file in reversed(found) if not file.reason}
         rows = self._relocated(files)
-        covered = [row for row in rows if any(target.covers(_place(row)) for target in self.asked)]
+        covered = [
+            row for row in rows if any(target.covers(_location(row)) for target in self.asked)
+        ]
         plan = Plan(known=len(covered))
-        here = _by_place(covered)
+        here = _by_location(covered)
         pending = [
             waiting
             for location, file in sorted(files.items())
             if (waiting := self._compare(plan, file, here.get(location)))
         ]
         failed = [file.location for file in found if file.failed]
-        lost = [row for row in covered if here[_place(row)] is not row or _place(row) not in files]
-        lost = [row for row in lost if not _below_any(_place(row), failed)]
+        lost = [
+            row for row in covered if here[_location(row)] is not row or _location(row) not in files
+        ]
+        lost = [row for row in lost if not _below_any(_location(row), failed)]
         self._match_moves(plan, pending, lost)
         return plan
 
@@ -143,7 +147,9 @@ class Planner:
         taken = set()
         still: list[Pending] = []
         for waiting in pending:
-            donor = _donor(waiting.file, free.get(waiting.sha256, []) if waiting.sha256 else [])
+            donor = _most_similar(
+                waiting.file, free.get(waiting.sha256, []) if waiting.sha256 else []
+            )
             if donor is None:
                 still.append(waiting)
                 continue
@@ -174,11 +180,11 @@ class Planner:
         return file.changed_ns if settled else 0
 
 
-def in_order(moves: Iterable[Move]) -> list[Move]:
+def order_moves(moves: Iterable[Move]) -> list[Move]:
     """The moves, each when its place is free; a circle of them goes over a place of its own.
 
     >>> a, b, c = (DocumentRow(name, "", "/", name, "txt") for name in "abc")
-    >>> [(move.old.id, move.new.id) for move in in_order([Move(a, b), Move(b, c)])]
+    >>> [(move.old.id, move.new.id) for move in order_moves([Move(a, b), Move(b, c)])]
     [('b', 'c'), ('a', 'b')]
     """
     waiting = {move.old.id: move for move in moves}
@@ -198,7 +204,7 @@ def in_order(moves: Iterable[Move]) -> list[Move]:
     return done
 
 
-class _Sources:
+class _SourceNames:
     """Names for roots: the folder's own name, with a number where another has it already."""
 
     def __init__(self, known: Sequence[DocumentRow]) -> None:
@@ -221,23 +227,23 @@ class _Sources:
         self.names[new] = self.names.pop(old)
 
 
-def _donor(file: FoundFile, rows: Sequence[DocumentRow]) -> DocumentRow | None:
+def _most_similar(file: FoundFile, rows: Sequence[DocumentRow]) -> DocumentRow | None:
     """The one of several documents of the same content that this file most likely was."""
     alike = [row for row in rows if format_of(Path(row.path)) == format_of(Path(file.path))]
     named = [row for row in alike if Path(row.path).name == Path(file.path).name]
     return next(iter([*named, *alike]), None)
 
 
-def _by_place(rows: Iterable[DocumentRow]) -> dict[Path, DocumentRow]:
+def _by_location(rows: Iterable[DocumentRow]) -> dict[Path, DocumentRow]:
     """Documents by their place; of two there (a run was killed) the one whose id is the place's."""
     places: dict[Path, DocumentRow] = {}
     for row in rows:
-        if _place(row) not in places or row.id == document_id(row.source, row.path):
-            places[_place(row)] = row
+        if _location(row) not in places or row.id == document_id(row.source, row.path):
+            places[_location(row)] = row
     return places
 
 
-def _place(row: DocumentRow) -> Path:
+def _location(row: DocumentRow) -> Path:
     return Path(row.root, row.path)
 
 

@@ -17,7 +17,7 @@ PART_SECONDS = 2.0
 
 # About so many characters of text for every byte of a file. The first two are measured on the
 # sample documents: a PDF is mostly fonts and pictures, DOCX is compressed.
-_SHARES = {
+_TEXT_PER_BYTE = {
     ".pdf": 0.12,
     ".docx": 2.2,
     ".odt": 2.2,
@@ -28,7 +28,7 @@ _SHARES = {
 }
 
 
-class Meter:
+class ProgressMeter:
     """How far a run is: told to the caller at every file, to other processes after every batch."""
 
     def __init__(self, backend: Documents, tell: Callable[[Progress], None]) -> None:
@@ -47,7 +47,7 @@ class Meter:
         """Tell which files are going to be read."""
         for file in files:
             self.files_total += 1
-            self.work_total += _work(file.path, file.size)
+            self.work_total += _expected_characters(file.path, file.size)
         self.publish()
 
     def begin(self, ingest: Ingest) -> None:
@@ -57,7 +57,11 @@ class Meter:
 
     def at(self, file: FoundFile) -> None:
         """Reading `file` begins."""
-        self.current, self.current_work, self.part = file.path, _work(file.path, file.size), 0
+        self.current, self.current_work, self.part = (
+            file.path,
+            _expected_characters(file.path, file.size),
+            0,
+        )
         self.tell(self.now())
 
     def at_part(self, part: int) -> None:
@@ -69,7 +73,7 @@ class Meter:
     def done(self, path: str, size: int) -> None:
         """A file is wholly dealt with."""
         self.files_done += 1
-        self.work_done += _work(path, size)
+        self.work_done += _expected_characters(path, size)
         if path == self.current:
             self.current_work = 0.0
 
@@ -110,6 +114,6 @@ class Meter:
         )
 
 
-def _work(path: str, size: int) -> float:
+def _expected_characters(path: str, size: int) -> float:
     """About how many characters of text a file holds: what the time left is reckoned by."""
-    return size * _SHARES.get(Path(path).suffix.lower(), 1.0)
+    return size * _TEXT_PER_BYTE.get(Path(path).suffix.lower(), 1.0)

@@ -23,11 +23,11 @@ PICTURES = frozenset([PageState.SCANNED, PageState.GARBLED])
 """States of pages whose pictures an OCR may read."""
 
 _MAX_PLACES = 20
-_GONE = "its text was recognised before the file changed, and is missing now"
+_MISSING = "its text was recognised before the file changed, and is missing now"
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class PreviousOCR:
     """The recognised pages of the document that stood where a file is read, or had its bytes.
 
     `same` says whether these are the file's bytes now; `insist` as in `ReadOptions`.
@@ -51,11 +51,11 @@ class Before:
         parts = {page.label: page for page in self.pages if page.scan is None and page.label}
         if not parts or not self.same or self.insist:
             return document
-        pages = [one for page in document.pages for one in _parts_of(page, parts)]
+        pages = [one for page in document.pages for one in _known_parts(page, parts)]
         return replace(document, pages=tuple(pages))
 
 
-def _parts_of(page: Page, parts: dict[str, Page]) -> list[Page]:
+def _known_parts(page: Page, parts: dict[str, Page]) -> list[Page]:
     if page.state.readable or not page.label:
         return [page]
     if page.label in parts:
@@ -65,7 +65,7 @@ def _parts_of(page: Page, parts: dict[str, Page]) -> list[Page]:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class LostText:
     """Recognised pages of a file whose text is missing after reading it; `advice` tells what to do.
 
     `advice` is empty where nothing is missing.
@@ -88,7 +88,7 @@ class Loss:
         """The document, whose pages say that their text is missing."""
         lost = {_place(page) for page in self.pages}
         pages = (
-            replace(page, reason="; ".join(filter(None, [page.reason, _GONE])))
+            replace(page, reason="; ".join(filter(None, [page.reason, _MISSING])))
             if _place(page) in lost and not page.state.readable
             else page
             for page in document.pages
@@ -134,20 +134,20 @@ class Recognition:
         return wanted and (bool(self.asked) or tried != self.languages)
 
     def is_wanted(self, wants: Iterable[str]) -> bool:
-        """Whether what a file failed for, as `wants_of` tells it, is an OCR like this one."""
+        """Whether what a file failed for, as `failure_causes` tells it, is an OCR like this one."""
         asked = [want for want in wants if want.startswith("ocr:")]
         return bool(self.languages and asked) and f"ocr:{self.languages}" not in asked
 
-    def before(self, one: Pending) -> Before:
+    def before(self, one: Pending) -> PreviousOCR:
         """What was recognised of a file that is to be read."""
         insist = bool(self.asked)
         if one.row is not None and one.row.sha256 == one.sha256:
-            return Before(self._recognised(one.row), True, insist)
+            return PreviousOCR(self._recognised(one.row), True, insist)
         if one.sha256 in self._moved:
-            return Before(self._moved[one.sha256], True, insist)
-        return Before(self._recognised(one.row) if one.row else (), False, insist)
+            return PreviousOCR(self._moved[one.sha256], True, insist)
+        return PreviousOCR(self._recognised(one.row) if one.row else (), False, insist)
 
-    def reading(self, before: Before, run: ReadOptions) -> ReadOptions:
+    def reading(self, before: PreviousOCR, run: ReadOptions) -> ReadOptions:
         """How the file is read: in the languages it was recognised in, unless told otherwise."""
         languages = self.languages
         if languages and not before.insist:
@@ -159,7 +159,7 @@ class Recognition:
         """The run's languages, if a file read with `run` was given to Tesseract; else empty."""
         return "" if run.ocr and tesseract.available(run.ocr) else self.languages
 
-    def loss(self, before: Before, document: Document) -> Loss:
+    def loss(self, before: PreviousOCR, document: Document) -> LostText:
         """The recognised pages whose text is missing while pictures of the file are not read.
 
         A page that was taken out of the file is no loss.
@@ -170,8 +170,8 @@ class Recognition:
         pages = [page for page in before.pages if page.text and page.text not in there]
         stayed = [page for page in pages if _place(page) not in read] or pages
         if not unread or not stayed:
-            return Loss()
-        return Loss(tuple(stayed), self._advice(before.languages or self.remembered))
+            return LostText()
+        return LostText(tuple(stayed), self._advice(before.languages or self.remembered))
 
     def _advice(self, languages: str) -> str:
         if self.missing:
@@ -191,10 +191,10 @@ class Recognition:
         return tuple(page for page in pages if page.scan or page.state is PageState.OCR)
 
 
-def wants_of(states: Iterable[PageState], languages: str) -> list[str]:
+def failure_causes(states: Iterable[PageState], languages: str) -> list[str]:
     """What a file whose pages are in these states failed for; `languages` were tried on it.
 
-    >>> wants_of([PageState.SCANNED, PageState.ENCRYPTED], "eng")
+    >>> failure_causes([PageState.SCANNED, PageState.ENCRYPTED], "eng")
     ['password', 'ocr:eng']
     """
     found = set(states)
@@ -220,4 +220,4 @@ def _place(page: Page) -> tuple[int | None, str]:
     return page.number, page.label
 
 
-__all__ = ["PICTURES", "Before", "Loss", "Recognition", "wants_of"]
+__all__ = ["PICTURES", "LostText", "PreviousOCR", "Recognition", "failure_causes"]

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from retriever.embedding.protocols import Embedder
-from retriever.indexing.ingest import Ingest, fitting, is_fitted, row_for
-from retriever.indexing.plan import Pending, Plan, Planner, in_order
-from retriever.indexing.progress import Meter
-from retriever.indexing.recognition import PICTURES, Recognition, wants_of
+from retriever.indexing.ingest import Ingest, calibration_is_current, document_row, limit_chunking
+from retriever.indexing.plan import Pending, Plan, Planner, order_moves
+from retriever.indexing.progress import ProgressMeter
+from retriever.indexing.recognition import PICTURES, Recognition, failure_causes
 from retriever.reading import extras
 from retriever.reading.formats import OCR, ReadOptions, format_of, made_by, outdated
 from retriever.reading.scan import FoundFile, scan, targets
@@ -139,11 +139,11 @@ def sync(
     known files have vanished (unless `force`), when the index belongs to another model, or when
     another process is writing to it.
     """
-    run = _Run(backend, embedder, options or SyncOptions(), chunking, progress, hide)
+    run = _SyncRun(backend, embedder, options or SyncOptions(), chunking, progress, hide)
     return run.go(paths, name)
 
 
-class _Run:
+class _SyncRun:
     """One synchronisation."""
 
     def __init__(
@@ -162,7 +162,7 @@ class _Run:
             self.chunking = catalog.chunk_settings() or chunking or ChunkSettings()
         self.hide = [path.resolve() for path in hide]
         self.started = time.monotonic()
-        self.meter = Meter(backend, progress)
+        self.meter = ProgressMeter(backend, progress)
         self.reports: dict[tuple[str, str], FileReport] = {}  # by root and path
         self.replaces: dict[str, DocumentRow | None] = {}  # document id → what stood there before
         self.unread: dict[tuple[str, str], UnreadFile] = {}
@@ -239,7 +239,7 @@ class _Run:
             return True
         states = row.page_states
         locked = PageState.ENCRYPTED in states and bool(self.options.passwords)
-        return locked or self.recognition.could_help(states, _tried(row))
+        return locked or self.recognition.could_help(states, _tried_languages(row))
 
     def _is_current(self, row: DocumentRow) -> bool:
         """Whether the document would be the same, read and cut by this version."""
@@ -286,7 +286,7 @@ class _Run:
         gone = [*plan.replaced, *(plan.vanished if self.options.delete else [])]
         if gone:
             self.backend.delete([row.id for row in gone])
-        for move in in_order(plan.moves):
+        for move in order_moves(plan.moves):
             self.backend.rename(move.old.id, move.new)
         for row in [*plan.touch, *([] if self.options.delete else plan.vanished)]:
             self.backend.touch(row)
@@ -311,7 +311,7 @@ class _Run:
         """The ingest, made when the first document needs it: that loads the model."""
         if self.ingest is None:
             embedder = self.embedder()
-            self.chunking = fitting(self.chunking, embedder)
+            self.chunking = limit_chunking(self.chunking, embedder)
             self.backend.claim(embedder.settings, self.chunking)
             self.ingest = Ingest(
                 self.backend, embedder, self.chunking, done=self._visible, tick=self.meter.publish
@@ -322,7 +322,9 @@ class _Run:
     def _fit_again(self) -> None:
         """The means are those of the corpus as it is, also after removals or a broken-off run."""
         with self.backend.reading() as catalog:
-            due = any(row.chunks for row in catalog.documents()) and not is_fitted(catalog)
+            due = any(row.chunks for row in catalog.documents()) and not calibration_is_current(
+                catalog
+            )
         if due:
             # Means a little older than the corpus are no reason to fail a removal.
             with suppress(ModelError):
@@ -353,7 +355,7 @@ class _Run:
         """Whether a file that failed, and has not changed, would be read in another way now."""
         abilities, *wants = before.settings.split(";")
         made, _, available = abilities.partition("+")
-        format_ = _promised(before.path)
+        format_ = _format_by_name(before.path)
         if format_ in outdated(made, format_) or available != "+".join(extras.available()):
             return True
         if "=" not in made:  # 0.1.0 did not note what a file had failed for
@@ -371,8 +373,13 @@ class _Run:
             document = before.kept_in(reader.read(file.location, file.path))
             states = Counter(page.state for page in document.pages)
             loss = self.recognition.loss(before, document)
-            if row is not None and row.chunks and not _readable(states) and _bad(states):
-                wants = wants_of(states, self.recognition.tried(reader.run))
+            if (
+                row is not None
+                and row.chunks
+                and not _any_readable(states)
+                and _any_incomplete(states)
+            ):
+                wants = failure_causes(states, self.recognition.tried(reader.run))
                 raise ReadError("; ".join(filter(None, [_reason(document.pages), loss.advice])))
         except ReadError as error:
             self.meter.done(file.path, file.size)
@@ -382,7 +389,7 @@ class _Run:
             return
         document = loss.noted_in(document)
         writer = self._writer()
-        new = row_for(
+        new = document_row(
             document,
             id=document_id(one.source, file.path),
             source=one.source,
@@ -404,10 +411,10 @@ class _Run:
             self.backend.delete([before.id])
         self.meter.done(row.path, row.size)
         status = FileStatus.UPDATED if before else FileStatus.INDEXED
-        if _bad(row.page_states):
-            status = FileStatus.PARTIAL if _readable(row.page_states) else FileStatus.FAILED
+        if _any_incomplete(row.page_states):
+            status = FileStatus.PARTIAL if _any_readable(row.page_states) else FileStatus.FAILED
         loss = self.losses.pop(row.id, "")
-        if loss and not _bad(row.page_states):
+        if loss and not _any_incomplete(row.page_states):
             self.incomplete += 1
             status = FileStatus.PARTIAL
         self._report_row(row, status, loss)
@@ -426,7 +433,7 @@ class _Run:
 
     def _abilities(self, path: str) -> str:
         """What decides whether a file that failed would fail again."""
-        return "+".join([made_by([_promised(path)]), *extras.available()])
+        return "+".join([made_by([_format_by_name(path)]), *extras.available()])
 
     # Telling
 
@@ -456,7 +463,7 @@ class _Run:
         self.reports[row.root, row.path] = FileReport(row.path, FileStatus.REMOVED, reason)
 
     def _report_row(self, row: DocumentRow, status: FileStatus, reason: str = "") -> None:
-        if _bad(row.page_states):
+        if _any_incomplete(row.page_states):
             self.incomplete += 1
             with self.backend.reading() as catalog:
                 pages = catalog.account(row.id)
@@ -514,21 +521,21 @@ def _is_picture(path: str) -> bool:
     return format_of(Path(path)) == "image"
 
 
-def _promised(path: str) -> str:
+def _format_by_name(path: str) -> str:
     """The format a file's name promises; a scan finds no others."""
     return format_of(Path(path)) or "txt"
 
 
-def _tried(row: DocumentRow) -> str:
+def _tried_languages(row: DocumentRow) -> str:
     """The languages in which pages of the document were not recognised; empty for none."""
     return row.settings.partition("-")[2].partition("-")[2].partition("-")[2].partition("-")[2]
 
 
-def _bad(states: Iterable[PageState]) -> bool:
+def _any_incomplete(states: Iterable[PageState]) -> bool:
     return any(state.incomplete for state in states)
 
 
-def _readable(states: Iterable[PageState]) -> bool:
+def _any_readable(states: Iterable[PageState]) -> bool:
     return any(state.readable for state in states)
 
 
@@ -549,11 +556,11 @@ def _reason(pages: Sequence[Page] | Sequence[PageAccount]) -> str:
     for page in bad:
         reasons.setdefault(page.state, Counter())[page.reason] += 1
     words = [
-        f"{counts.total()} {state}" + (f" ({reason})" if (reason := _most(counts)) else "")
+        f"{counts.total()} {state}" + (f" ({reason})" if (reason := _most_frequent(counts)) else "")
         for state, counts in sorted(reasons.items())
     ]
     return f"{len(bad)} of {len(pages)} pages not readable: {', '.join(words)}"
 
 
-def _most(counts: Counter[str]) -> str:
+def _most_frequent(counts: Counter[str]) -> str:
     return min(counts, key=lambda reason: (-counts[reason], reason))

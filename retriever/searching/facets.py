@@ -26,7 +26,7 @@ class Facets:
     years: Mapping[str, int]
 
 
-def facets(
+def count_facets(
     rows: Sequence[DocumentRow], where: Callable[[str], Where] = lambda name: None
 ) -> Facets:
     """The facets of these documents.
@@ -37,7 +37,7 @@ def facets(
     """
     return Facets(
         formats=_counts(rows, where("formats"), lambda row: [row.format]),
-        folders=_counts(rows, where("folders"), folders_of),
+        folders=_counts(rows, where("folders"), document_folders),
         years=dict(
             reversed(
                 _counts(rows, where("years"), lambda row: [row.date[:4]] * bool(row.date)).items()
@@ -58,20 +58,20 @@ def _counts(
     return dict(sorted(counts.items()))
 
 
-def folders_of(row: DocumentRow) -> list[str]:
+def document_folders(row: DocumentRow) -> list[str]:
     """The folders a document is counted in.
 
-    >>> folders_of(DocumentRow("", "docs", "/docs", "2024/may/a.pdf", "pdf"))
+    >>> document_folders(DocumentRow("", "docs", "/docs", "2024/may/a.pdf", "pdf"))
     ['docs', 'docs/2024']
     """
     first, below, _ = row.path.partition("/")
     return [row.source, f"{row.source}/{first}"] if below else [row.source]
 
 
-def in_folder(folder: str) -> dict[str, Any]:
+def folder_filter(folder: str) -> dict[str, Any]:
     """The filter for a folder's documents.
 
-    >>> in_folder("docs/a*")
+    >>> folder_filter("docs/a*")
     {'source': 'docs', 'path': {'glob': 'a[*]/**'}}
     """
     source, below, first = folder.partition("/")
@@ -81,4 +81,4 @@ def in_folder(folder: str) -> dict[str, Any]:
     return {"source": source, "path": {"glob": f"{literal}/**"}}
 
 
-__all__ = ["Facets", "facets", "folders_of", "in_folder"]
+__all__ = ["Facets", "count_facets", "document_folders", "folder_filter"]

@@ -37,7 +37,7 @@ NEAREST = 3
 SHARE = 0.5
 """What is added has this share of both sides, the query itself the rest."""
 
-SHARE_OF_ALL = 0.1
+MAX_SHARE = 0.1
 """No more than a tenth of all chunks are taken for right."""
 
 _BLOCK = 32  # terms are counted together
@@ -58,12 +58,12 @@ class Feedback:
     length: float
 
 
-def passages_for(count: int) -> int:
+def passage_count(count: int) -> int:
     """How many of the first passages to ask for in an index of `count` chunks; 0: no feedback."""
-    return min(PASSAGES, int(SHARE_OF_ALL * count))
+    return min(PASSAGES, int(MAX_SHARE * count))
 
 
-def expansion(
+def rm3_expansion(
     found: Sequence[tuple[float, Sequence[str]]],
     query_words: int,
     term_counts: Callable[[Sequence[str]], Mapping[str, int]],
@@ -82,14 +82,14 @@ def expansion(
     for weight, (_, terms) in zip(weights.tolist(), found, strict=True):
         for term in terms:
             relevance[term] += weight / len(terms)
-    value = _values(relevance, term_counts, total)
+    value = _term_values(relevance, term_counts, total)
     best = sorted(value, key=lambda term: (-value[term], term))[:WORDS]
     whole = sum(value[term] for term in best) or 1.0
     added = tuple((term, share * value[term] / whole) for term in best)
     return Expansion((1 - share) / max(1, query_words), added)
 
 
-def _values(
+def _term_values(
     relevance: Mapping[str, float],
     term_counts: Callable[[Sequence[str]], Mapping[str, int]],
     total: int,
@@ -131,7 +131,7 @@ __all__ = [
     "SHARE",
     "WORDS",
     "Feedback",
-    "expansion",
-    "passages_for",
+    "passage_count",
+    "rm3_expansion",
     "rocchio",
 ]

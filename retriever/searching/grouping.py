@@ -29,7 +29,7 @@ MAX_PARTS = 3
 
 def group(ranking: Ranking, count: int, catalog: CatalogReader) -> list[Hit]:
     """The first `count` results of a ranking; fewer only if there are no more passages."""
-    gathering = _Gathering(catalog, count)
+    gathering = _Grouping(catalog, count)
     taken, asked = 0, 2 * count
     while True:
         hits = ranking(asked)
@@ -41,7 +41,7 @@ def group(ranking: Ranking, count: int, catalog: CatalogReader) -> list[Hit]:
         taken, asked = asked, 2 * asked
 
 
-def satisfying(
+def filter_ranking(
     ranking: Ranking,
     count: int,
     good: Callable[[Hit], bool],
@@ -71,9 +71,9 @@ def with_context(hit: Hit, count: int, catalog: CatalogReader) -> Hit:
     after = neighbours(parts[-1], catalog, after=count)
     run = [*before, *parts, *after]
     first, last = len(before), len(before) + len(parts) - 1
-    while first > 0 and _reads_on(run[first - 1], run[first]):
+    while first > 0 and _continues(run[first - 1], run[first]):
         first -= 1
-    while last + 1 < len(run) and _reads_on(run[last], run[last + 1]):
+    while last + 1 < len(run) and _continues(run[last], run[last + 1]):
         last += 1
     return replace(hit, passage=_excerpts(run[first : last + 1], catalog))
 
@@ -109,7 +109,7 @@ class _Result:
         return replace(self.best, also=tuple(self.also), parts=parts, passage=passage)
 
 
-class _Gathering:
+class _Grouping:
     """The results so far. Places in a document are asked for when two passages of it are there."""
 
     def __init__(self, catalog: CatalogReader, count: int) -> None:
@@ -187,12 +187,12 @@ class _Gathering:
 def _adjoins(result: _Result, here: int, chunk: Chunk) -> bool:
     """Whether the chunk follows or precedes one of the result's parts."""
     before, after = result.parts.get(here - 1), result.parts.get(here + 1)
-    return (before is not None and _reads_on(before, chunk)) or (
-        after is not None and _reads_on(chunk, after)
+    return (before is not None and _continues(before, chunk)) or (
+        after is not None and _continues(chunk, after)
     )
 
 
-def _reads_on(chunk: Chunk, following: Chunk) -> bool:
+def _continues(chunk: Chunk, following: Chunk) -> bool:
     """Whether the next chunk of a document is on the same page or the next."""
     if (chunk.page, chunk.label) == (following.page, following.label):
         return True
@@ -205,11 +205,11 @@ def _excerpts(parts: Sequence[Chunk], catalog: CatalogReader) -> tuple[Excerpt, 
     """What chunks that follow each other say, page by page."""
     found: list[Excerpt] = []
     for (page, label), group in groupby(parts, lambda chunk: (chunk.page, chunk.label)):
-        found += _of_one_page(list(group), page, label, catalog)
+        found += _page_excerpts(list(group), page, label, catalog)
     return tuple(found)
 
 
-def _of_one_page(
+def _page_excerpts(
     parts: list[Chunk], page: int | None, label: str, catalog: CatalogReader
 ) -> Iterable[Excerpt]:
     """One excerpt, or, if the page has gone meanwhile, one for each part."""
@@ -220,4 +220,4 @@ def _of_one_page(
     return [Excerpt(page, label, start, end, whole.text[start:end])]
 
 
-__all__ = ["MAX_PARTS", "Ranking", "group", "neighbours", "satisfying", "with_context"]
+__all__ = ["MAX_PARTS", "Ranking", "filter_ranking", "group", "neighbours", "with_context"]

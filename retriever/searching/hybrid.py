@@ -19,10 +19,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from retriever.arrays import DoubleScores, Scores, Vectors
-from retriever.searching.feedback import NEAREST, SHARE, Feedback, expansion, passages_for, rocchio
+from retriever.searching.feedback import (
+    NEAREST,
+    SHARE,
+    Feedback,
+    passage_count,
+    rm3_expansion,
+    rocchio,
+)
 from retriever.searching.options import Mode, as_mode, check_count
-from retriever.searching.query_syntax import says_something
-from retriever.searching.toc import looks_like_toc, ranked
+from retriever.searching.query_syntax import is_searchable
+from retriever.searching.toc import demote_toc, looks_like_toc
 from retriever.storage.backends import ScoredIds, Snapshot
 from retriever.storage.filters import Filter
 from retriever.storage.records import Expansion
@@ -67,21 +74,23 @@ def search(
     """
     check_count(k)
     chosen = as_mode(mode)
-    if not says_something(query) or not snapshot.passages.count():
+    if not is_searchable(query) or not snapshot.passages.count():
         return []
     vector = None if chosen is Mode.KEYWORD else embed(query)
     again = None
     if feedback and chosen is Mode.HYBRID and vector is not None:
-        again = asked_again(snapshot, query, vector, tolerant=tolerant)
+        again = query_feedback(snapshot, query, vector, tolerant=tolerant)
     if again is None or vector is None:
-        return _Question(snapshot, query, vector, where, tolerant).best(chosen, k, by_file=by_file)
-    ask = _Question(snapshot, query, again.vector, where, tolerant, again.expansion)
-    return _own_scores(
+        return _HybridQuery(snapshot, query, vector, where, tolerant).best(
+            chosen, k, by_file=by_file
+        )
+    ask = _HybridQuery(snapshot, query, again.vector, where, tolerant, again.expansion)
+    return _with_query_scores(
         snapshot, query, vector, ask.best(chosen, k, by_file=by_file), tolerant=tolerant
     )
 
 
-def asked_again(
+def query_feedback(
     snapshot: Snapshot, query: str, vector: Vectors, *, tolerant: bool = False
 ) -> Feedback | None:
     """The query as it is asked the second time in hybrid mode; None where that changes nothing.
@@ -90,16 +99,16 @@ def asked_again(
     does not depend on it. `vector`: raw, (dim,).
     """
     total = snapshot.passages.count()
-    count = passages_for(total)
+    count = passage_count(total)
     if not count:
         return None
-    first = _Question(snapshot, query, vector, None, tolerant).best(Mode.HYBRID, count)
+    first = _HybridQuery(snapshot, query, vector, None, tolerant).best(Mode.HYBRID, count)
     if not first or first[0].score <= 0:
         return None  # nothing tells them from the rest
     ids = [hit.chunk.id for hit in first]
     nearest = snapshot.passages.vectors(ids[:NEAREST])
     share = SHARE * min(1.0, snapshot.dense_weight)
-    added = expansion(
+    added = rm3_expansion(
         list(zip([hit.score for hit in first], snapshot.passages.terms(ids), strict=True)),
         len(query_terms(query)),
         snapshot.passages.document_frequencies,
@@ -109,7 +118,7 @@ def asked_again(
     return Feedback(added, *rocchio(vector, nearest, snapshot.calibration, share))
 
 
-def _own_scores(
+def _with_query_scores(
     snapshot: Snapshot, query: str, vector: Vectors, hits: list[Hit], *, tolerant: bool
 ) -> list[Hit]:
     """The hits with the two sides' scores of the query alone."""
@@ -139,7 +148,7 @@ class _Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class _HybridQuery:
     """One query against one snapshot: its raw vector, if any, and words added to it, if any."""
 
     snapshot: Snapshot
@@ -169,11 +178,15 @@ class _Question:
         if mode is Mode.KEYWORD or vector is None:
             side = self._keyword(depth)
             scores = side.scores.tolist()
-            return _Ranking(list(side.ids), scores, None, scores, *_single(side, depth))
+            return _Ranking(
+                list(side.ids), scores, None, scores, *_settled_and_exhausted(side, depth)
+            )
         dense = self.snapshot.dense(vector, depth, self.where)
         if mode is Mode.DENSE:
             scores = dense.scores.tolist()
-            return _Ranking(list(dense.ids), scores, scores, None, *_single(dense, depth))
+            return _Ranking(
+                list(dense.ids), scores, scores, None, *_settled_and_exhausted(dense, depth)
+            )
         keyword = self._keyword(depth)
         return self._fused(vector, dense, keyword, depth, wanted)
 
@@ -192,7 +205,7 @@ class _Question:
         reach, until none can reach the `wanted` best.
         """
         ids = list(dense.ids)
-        keyword_scores = _completed(
+        keyword_scores = _complete_scores(
             ids,
             keyword,
             lambda missing: self.snapshot.keyword_scores(
@@ -206,9 +219,9 @@ class _Question:
         near = set(ids)
         others = [at for at, id_ in enumerate(keyword.ids) if id_ not in near]
         words = keyword.scores.astype(np.float64)[others]
-        most = _most_unseen(dense, keyword, depth, weight)
+        most = _unseen_bound(dense, keyword, depth, weight)
         for start in range(0, len(others), BLOCK):
-            reach = _reach(dense, keyword, words[start], weight)
+            reach = _upper_bound(dense, keyword, words[start], weight)
             if len(total) >= wanted and reach < np.partition(total, -wanted)[-wanted]:
                 most = max(most, reach)
                 break
@@ -239,7 +252,7 @@ class _Question:
             (ranking.scores[at], looks_like_toc(chunk.text), (at, chunk))
             for at, chunk in self._chunks(ranking.ids[: ranking.settled], BLOCK if by_file else k)
         )
-        for score, (at, chunk) in ranked(found, complete=ranking.exhausted):
+        for score, (at, chunk) in demote_toc(found, complete=ranking.exhausted):
             if by_file and chunk.document_id in seen:
                 continue
             seen.add(chunk.document_id)
@@ -262,20 +275,20 @@ class _Question:
             yield from enumerate(self.snapshot.catalog.get(ids[start : start + block]), start)
 
 
-def _single(side: ScoredIds, depth: int) -> tuple[int, bool]:
+def _settled_and_exhausted(side: ScoredIds, depth: int) -> tuple[int, bool]:
     """How much of one side's own order is settled: all of it; and whether there is no more."""
     return len(side.ids), len(side.ids) < depth
 
 
-def _most_unseen(dense: ScoredIds, keyword: ScoredIds, depth: int, weight: float) -> float:
+def _unseen_bound(dense: ScoredIds, keyword: ScoredIds, depth: int, weight: float) -> float:
     """What a chunk among neither side's `depth` best scores at most: the sum of their last ones."""
     if len(dense.ids) < depth:
         return -np.inf  # there is none: the dense side scores every chunk
     last = keyword.scores[-1] if len(keyword.ids) == depth else 0.0
-    return _reach(dense, keyword, last, weight)
+    return _upper_bound(dense, keyword, last, weight)
 
 
-def _reach(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) -> float:
+def _upper_bound(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) -> float:
     """What a chunk with this keyword score has at most, if it is not among the nearest.
 
     A bound as far as the store finds the nearest, see `search`.
@@ -286,7 +299,9 @@ def _reach(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) ->
     return float(weight * dense.standardised(ends[0])[0] + keyword.standardised(ends[1])[0])
 
 
-def _completed(ids: list[str], side: ScoredIds, ask: Callable[[list[str]], Scores]) -> DoubleScores:
+def _complete_scores(
+    ids: list[str], side: ScoredIds, ask: Callable[[list[str]], Scores]
+) -> DoubleScores:
     """The side's score of every id: (n,)."""
     known = dict(zip(side.ids, side.scores.tolist(), strict=True))
     missing = [chunk_id for chunk_id in ids if chunk_id not in known]

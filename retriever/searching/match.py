@@ -41,7 +41,7 @@ GENERAL_QUESTIONS = Path(__file__).with_name("general_questions.txt")
 MATCH = 0.95
 """From this match on something really matches: one false alarm in twenty."""
 
-CHANCE = 0.5
+CHANCE_MATCH = 0.5
 """Below it most questions without an answer find something better."""
 
 NOTHING_MATCHES = "nothing here really matches this question"
@@ -99,7 +99,9 @@ class MatchScale:
 
     def both(self, dense: DoubleScores, keyword: DoubleScores) -> DoubleScores:
         """The hybrid statistic of passages: (n,), (n,) → (n,)."""
-        return _sum_of(dense, keyword, _scale(self.dense), _scale(self.keyword))
+        return _hybrid_scores(
+            dense, keyword, _mean_and_deviation(self.dense), _mean_and_deviation(self.keyword)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """For `from_json`: plain JSON."""
@@ -119,16 +121,16 @@ def general_questions() -> list[str]:
     return GENERAL_QUESTIONS.read_text("utf-8").splitlines()
 
 
-def fit(snapshot: Snapshot, questions: Sequence[str], vectors: Vectors) -> MatchScale:
+def fit_match_scale(snapshot: Snapshot, questions: Sequence[str], vectors: Vectors) -> MatchScale:
     """The background of an index with its means as they are; `vectors` are raw, (questions, dim).
 
     It depends on the passages alone, not on their order.
     """
-    asked = [_asked(snapshot, *each) for each in zip(questions, vectors, strict=True)]
-    dense = _sorted(_best(cosines) for cosines, _ in asked)
-    keyword = _sorted(_best(strengths) for _, strengths in asked)
-    scales = _scale(dense), _scale(keyword)
-    hybrid = _sorted(_best(_sum_of(*sides, *scales)) for sides in asked)
+    asked = [_score_question(snapshot, *each) for each in zip(questions, vectors, strict=True)]
+    dense = _sorted_scores(_max_score(cosines) for cosines, _ in asked)
+    keyword = _sorted_scores(_max_score(strengths) for _, strengths in asked)
+    scales = _mean_and_deviation(dense), _mean_and_deviation(keyword)
+    hybrid = _sorted_scores(_max_score(_hybrid_scores(*sides, *scales)) for sides in asked)
     return MatchScale(dense, keyword, hybrid)
 
 
@@ -148,7 +150,7 @@ def with_match(hits: Sequence[Hit], background: MatchScale | None, most: float) 
 def normalised_bm25(keyword: float | None, most: float) -> float | None:
     """A BM25 score over the root of the most there could be, None for none; 0 of nothing is 0.
 
-    >>> normalised_bm25(3.0, 16.0), strength(0.0, 0.0), strength(None, 16.0)
+    >>> normalised_bm25(3.0, 16.0), normalised_bm25(0.0, 0.0), normalised_bm25(None, 16.0)
     (0.75, 0.0, None)
     """
     if keyword is None:
@@ -156,7 +158,7 @@ def normalised_bm25(keyword: float | None, most: float) -> float | None:
     return keyword / sqrt(most) if most > 0 else 0.0
 
 
-def matching(
+def matching_ids(
     snapshot: Snapshot,
     background: MatchScale,
     least: float,
@@ -180,20 +182,20 @@ def matching(
         keyword = (
             None if query is None else snapshot.keyword(query, depth, where, tolerant=tolerant)
         )
-        if _complete(dense, keyword, depth):
+        if _is_complete(dense, keyword, depth):
             break
-        reach = normalised_bm25(_last(keyword, depth), most)
-        if background.match(_last(dense, depth), reach) < least:
+        reach = normalised_bm25(_upper_bound(keyword, depth), most)
+        if background.match(_upper_bound(dense, depth), reach) < least:
             break
         depth *= 4
     ids = list(dict.fromkeys([*(dense.ids if dense else ()), *(keyword.ids if keyword else ())]))
     cosines: Sequence[float | None] = [None] * len(ids)
     words = cosines
     if dense is not None and vector is not None:
-        cosines = _of(ids, dense, depth, partial(snapshot.dense_scores, vector)).tolist()
+        cosines = _scores_of(ids, dense, depth, partial(snapshot.dense_scores, vector)).tolist()
     if keyword is not None and query is not None:
         ask = partial(snapshot.keyword_scores, query, tolerant=tolerant)
-        words = _of(ids, keyword, depth, ask).tolist()
+        words = _scores_of(ids, keyword, depth, ask).tolist()
     return {
         chunk_id
         for chunk_id, cosine, score in zip(ids, cosines, words, strict=True)
@@ -201,13 +203,13 @@ def matching(
     }
 
 
-def _complete(dense: ScoredIds | None, keyword: ScoredIds | None, depth: int) -> bool:
+def _is_complete(dense: ScoredIds | None, keyword: ScoredIds | None, depth: int) -> bool:
     """Whether there are no other chunks; the dense side, if asked, scores every chunk."""
     side = dense or keyword
     return side is None or len(side.ids) < depth
 
 
-def _last(side: ScoredIds | None, depth: int) -> float | None:
+def _upper_bound(side: ScoredIds | None, depth: int) -> float | None:
     """What a chunk that is not among the side's `depth` best scores at most."""
     if side is None:
         return None
@@ -224,21 +226,23 @@ def verdict(hits: Sequence[Hit]) -> str:
     """What is to be said of the best of the hits; nothing where it matches, or is not known."""
     if not nothing_matches(hits):
         return ""
-    return NOTHING_MATCHES if nothing_matches(hits, CHANCE) else UNCERTAIN
+    return NOTHING_MATCHES if nothing_matches(hits, CHANCE_MATCH) else UNCERTAIN
 
 
-def _asked(snapshot: Snapshot, question: str, vector: Vectors) -> tuple[DoubleScores, DoubleScores]:
+def _score_question(
+    snapshot: Snapshot, question: str, vector: Vectors
+) -> tuple[DoubleScores, DoubleScores]:
     """Cosines and keyword strengths of the passages that are among the best of either side."""
     dense = snapshot.dense(vector, CANDIDATES)
     keyword = snapshot.keyword(question, CANDIDATES)
     ids = list(dict.fromkeys([*dense.ids, *keyword.ids]))
-    cosines = _of(ids, dense, CANDIDATES, partial(snapshot.dense_scores, vector))
-    scores = _of(ids, keyword, CANDIDATES, partial(snapshot.keyword_scores, question))
+    cosines = _scores_of(ids, dense, CANDIDATES, partial(snapshot.dense_scores, vector))
+    scores = _scores_of(ids, keyword, CANDIDATES, partial(snapshot.keyword_scores, question))
     most = snapshot.max_bm25(question)
     return cosines, scores / sqrt(most) if most > 0 else np.zeros(len(ids))
 
 
-def _of(
+def _scores_of(
     ids: Sequence[str], side: ScoredIds, depth: int, ask: Callable[[list[str]], Scores]
 ) -> DoubleScores:
     """The side's score of every id; it is asked for those that are not among its `depth` best.
@@ -252,23 +256,23 @@ def _of(
     return np.array([known.get(chunk_id, 0.0) for chunk_id in ids], dtype=np.float64)
 
 
-def _best(scores: DoubleScores) -> float:
+def _max_score(scores: DoubleScores) -> float:
     return float(scores.max()) if len(scores) else 0.0
 
 
-def _sorted(scores: Iterable[float]) -> tuple[float, ...]:
+def _sorted_scores(scores: Iterable[float]) -> tuple[float, ...]:
     # Rounded: the sums behind a cosine depend on how passages are stored, in the last digits.
     return tuple(sorted(round(score, 6) for score in scores))
 
 
-def _scale(scores: Sequence[float]) -> tuple[float, float]:
+def _mean_and_deviation(scores: Sequence[float]) -> tuple[float, float]:
     """Mean and deviation of the background's best scores."""
     if not scores:
         return 0.0, 1.0
     return float(np.mean(scores)), max(_MIN_SPREAD, float(np.std(scores)))
 
 
-def _sum_of(
+def _hybrid_scores(
     dense: DoubleScores,
     keyword: DoubleScores,
     of_dense: tuple[float, float],
@@ -279,15 +283,15 @@ def _sum_of(
 
 
 __all__ = [
-    "CHANCE",
+    "CHANCE_MATCH",
     "GENERAL_QUESTIONS",
     "MATCH",
     "NOTHING_MATCHES",
     "UNCERTAIN",
     "MatchScale",
-    "fit",
+    "fit_match_scale",
     "general_questions",
-    "matching",
+    "matching_ids",
     "normalised_bm25",
     "nothing_matches",
     "verdict",

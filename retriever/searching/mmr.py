@@ -19,7 +19,7 @@ from retriever.arrays import Vectors, normalise
 from retriever.searching.options import check_diversity
 from retriever.types import Hit
 
-POOL = 5
+CANDIDATES_PER_RESULT = 5
 """So many candidates for each result are looked at."""
 
 
@@ -65,4 +65,4 @@ def diversify(hits: Sequence[Hit], vectors: Vectors, k: int, diversity: float) -
     return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
 
-__all__ = ["POOL", "diversify", "mmr"]
+__all__ = ["CANDIDATES_PER_RESULT", "diversify", "mmr"]

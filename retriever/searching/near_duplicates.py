@@ -27,13 +27,13 @@ from typing import Generic, TypeVar
 
 Owner = TypeVar("Owner")
 
-CONTAINED = 0.95
+MIN_CONTAINMENT = 0.95
 """So much of a passage's runs of words must stand in the other one."""
 
-LENGTH = 0.5
+MIN_LENGTH_RATIO = 0.5
 """So long, as a part of the other one, a passage must be to repeat it."""
 
-_RUN = 3  # words
+_SHINGLE_WORDS = 3  # words
 _SOLID = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7a3"
 )
@@ -42,8 +42,8 @@ _WORDS = re.compile(
     r"(?:[^\S\n]?[%‰°$€£¥])?)"
     rf"|(?P<solid>[{_SOLID}])|[^\W_]+"
 )
-_BROKEN = re.compile(r"\u00ad\s*|(?<=[^\W\d_])-\n\s*(?=[^\W\d_])")
-_MEANT_WORDS = (
+_HYPHENATION = re.compile(r"\u00ad\s*|(?<=[^\W\d_])-\n\s*(?=[^\W\d_])")
+_NUMBER_AND_NEGATION_WORDS = (
     "no not none never nor neither without cannot nothing nobody nicht kein keine keinen keiner "
     "keinem keines nie ohne weder ne pas jamais sans aucun aucune nunca sin ningún ninguna ni "
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
@@ -51,7 +51,7 @@ _MEANT_WORDS = (
     "hundred thousand million billion half quarter third first second once twice both all any "
     "〇 一 二 三 四 五 六 七 八 九 十 百 千 万 亿 億 零 两 半 不 没 沒 無 无 未 非 否"
 )
-_MEANT = frozenset(_MEANT_WORDS.split())
+_NUMBERS_AND_NEGATIONS = frozenset(_NUMBER_AND_NEGATION_WORDS.split())
 _CONTRACTED = re.compile(r"n['\u2019]t\b", re.IGNORECASE)
 
 
@@ -66,9 +66,9 @@ class Fingerprint:
         """Whether this text is a near-duplicate of the other (see the module's docstring)."""
         if self.particulars not in other.particulars:
             return False
-        shared = CONTAINED * len(self.runs)
+        shared = MIN_CONTAINMENT * len(self.runs)
         return (
-            len(self.runs) >= LENGTH * len(other.runs)
+            len(self.runs) >= MIN_LENGTH_RATIO * len(other.runs)
             and shared <= len(other.runs)
             and len(self.runs & other.runs) >= shared
         )
@@ -85,21 +85,21 @@ def fingerprint(text: str) -> Fingerprint:
     >>> fingerprint("We must pay 5 EUR now.").repeats(fingerprint("We must pay 6 EUR now."))
     False
     """
-    plain = _BROKEN.sub("", unicodedata.normalize("NFKC", _CONTRACTED.sub(" not", text)))
+    plain = _HYPHENATION.sub("", unicodedata.normalize("NFKC", _CONTRACTED.sub(" not", text)))
     words: list[str] = []
     particulars: list[str] = []
-    for word, particular in _scan(plain):
+    for word, particular in _words(plain):
         words.append(word)
         if particular:
             particulars.append(word)
     if not words:
         words = [text.strip()]
-    count = max(1, len(words) - _RUN + 1)
-    runs = frozenset(tuple(words[at : at + _RUN]) for at in range(count))
+    count = max(1, len(words) - _SHINGLE_WORDS + 1)
+    runs = frozenset(tuple(words[at : at + _SHINGLE_WORDS]) for at in range(count))
     return Fingerprint(runs, "\0".join(["", *particulars, ""]))
 
 
-def _scan(text: str) -> Iterator[tuple[str, bool]]:
+def _words(text: str) -> Iterator[tuple[str, bool]]:
     """Every word, case folded, and whether it is a particular."""
     for match in _WORDS.finditer(text):
         word = match.group()
@@ -108,7 +108,7 @@ def _scan(text: str) -> Iterator[tuple[str, bool]]:
         else:
             folded = word.casefold()
             telling = not word.isalpha() or word != word.lower()
-            yield folded, telling or folded in _MEANT
+            yield folded, telling or folded in _NUMBERS_AND_NEGATIONS
 
 
 class FingerprintIndex(Generic[Owner]):
@@ -135,4 +135,4 @@ class FingerprintIndex(Generic[Owner]):
         self._owners = [new if owner is old else owner for owner in self._owners]
 
 
-__all__ = ["CONTAINED", "LENGTH", "Fingerprint", "FingerprintIndex", "fingerprint"]
+__all__ = ["MIN_CONTAINMENT", "MIN_LENGTH_RATIO", "Fingerprint", "FingerprintIndex", "fingerprint"]

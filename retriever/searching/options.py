@@ -63,9 +63,9 @@ class Steering:
         Raises UsageError for anything else.
         """
         try:
-            given = dict(_mapping(value))
-            weights = tuple(map(float, _several(given.pop("weights", ()))))
-            marked = tuple(_marked(one) for one in _several(given.pop("marked", ())))
+            given = dict(_as_mapping(value))
+            weights = tuple(map(float, _as_list(given.pop("weights", ()))))
+            marked = tuple(_as_marked(one) for one in _as_list(given.pop("marked", ())))
             if not given:
                 return cls(weights, marked)
         except (TypeError, ValueError):
@@ -157,7 +157,7 @@ class SearchOptions:
         if self.context < 0:
             raise UsageError(f"context must be at least 0 passages; it is {self.context}")
         if self.where is not None:
-            object.__setattr__(self, "where", _filter(self.where))
+            object.__setattr__(self, "where", _as_filter(self.where))
 
     @property
     def tolerant(self) -> bool:
@@ -187,7 +187,7 @@ class SearchOptions:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         values["mode"] = str(self.mode)
         if self.where is not None:
-            values["where"] = _filter(self.where).to_json()
+            values["where"] = _as_filter(self.where).to_json()
         if self.steering is not None:
             steering = asdict(self.steering)
             values["steering"] = {name: list(several) for name, several in steering.items()}
@@ -263,7 +263,7 @@ def check_match(least: float | None) -> None:
         raise UsageError(f"the least match must be from 0 to 1; it is {least:g}")
 
 
-def _filter(where: Filter | Mapping[str, Any]) -> Filter:
+def _as_filter(where: Filter | Mapping[str, Any]) -> Filter:
     from retriever.storage.filters import (
         Filter,  # not before it is needed: `wva --help` starts without
     )
@@ -271,29 +271,29 @@ def _filter(where: Filter | Mapping[str, Any]) -> Filter:
     return where if isinstance(where, Filter) else Filter.parse(where)
 
 
-def _whole(value: object) -> bool:
+def _is_integer(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _number(value: object) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _truth(value: object) -> bool:
+def _is_boolean(value: object) -> bool:
     # Also a NumPy truth value, or 0 and 1.
     return not isinstance(value, str | Sequence) and value in (True, False)
 
 
 _KINDS: tuple[tuple[str, Callable[[object], bool], tuple[str, ...]], ...] = (
-    ("a whole number", _whole, ("k", "context", "rerank")),
-    ("a number", _number, ("diversity", "rerank_seconds", "min_match")),
-    ("true or false", _truth, ("by_file", "syntax", "typos", "feedback", "fold")),
+    ("a whole number", _is_integer, ("k", "context", "rerank")),
+    ("a number", _is_number, ("diversity", "rerank_seconds", "min_match")),
+    ("true or false", _is_boolean, ("by_file", "syntax", "typos", "feedback", "fold")),
     ("a text", lambda value: isinstance(value, str), ("mode",)),
     ("a Steering", lambda value: isinstance(value, Steering), ("steering",)),
 )
 """What a value must be, the test for it, and the fields it is asked of."""
 
-_MAY_BE_NONE = ("min_match", "typos", "steering")
+_NULLABLE = ("min_match", "typos", "steering")
 
 
 def _check_kinds(options: SearchOptions) -> None:
@@ -301,24 +301,26 @@ def _check_kinds(options: SearchOptions) -> None:
     for what, fits, names in _KINDS:
         for name in names:
             value = getattr(options, name)
-            if not fits(value) and not (value is None and name in _MAY_BE_NONE):
+            if not fits(value) and not (value is None and name in _NULLABLE):
                 raise UsageError(f"{name} must be {what}; it is {value!r}")
 
 
-def _marked(value: object) -> Marked:
-    marked = Marked(**_mapping(value))
-    if not (isinstance(marked.chunk_id, str) and _whole(marked.start) and _whole(marked.end)):
+def _as_marked(value: object) -> Marked:
+    marked = Marked(**_as_mapping(value))
+    if not (
+        isinstance(marked.chunk_id, str) and _is_integer(marked.start) and _is_integer(marked.end)
+    ):
         raise TypeError
     return marked
 
 
-def _several(value: object) -> Sequence[Any]:
+def _as_list(value: object) -> Sequence[Any]:
     if not isinstance(value, list | tuple):
         raise TypeError
     return value
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _as_mapping(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError
     return value

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from retriever.storage.filters import And, Comparison, Filter, Not, Or, Words, between, glob, one_of
 from retriever.types import UsageError
 
-_MOST = 50
+_MAX_OPERATORS = 50
 """Operators beyond which a text is no query that somebody typed."""
 
-_LONGEST = 2_000  # characters: a longer text was pasted
+_MAX_CHARACTERS = 2_000  # characters: a longer text was pasted
 
 _QUOTED = '"[^"]+"|[“„][^“”„]+[“”]|«[^«»]+»'
 _TOKEN = re.compile(
@@ -85,9 +85,9 @@ def parse(typed: str) -> Query:
     >>> parse("C++ at -5 °C, see https://example.org 12:30").where is None
     True
     """
-    if len(typed) > _LONGEST:
+    if len(typed) > _MAX_CHARACTERS:
         return Query(typed)
-    found = _Found()
+    found = _Operators()
     end = 0
     for match in _TOKEN.finditer(typed):
         kept = found.take(match)
@@ -98,7 +98,7 @@ def parse(typed: str) -> Query:
         return Query(typed)
     text = " ".join("".join([*found.text, typed[end:]]).split())
     # A sign that is left over ("+ -draft") is nothing to look for.
-    if len(found.filters) > _MOST or not says_something(text.replace("+", "")):
+    if len(found.filters) > _MAX_OPERATORS or not is_searchable(text.replace("+", "")):
         return Query(typed)
     return Query(
         text,
@@ -110,16 +110,16 @@ def parse(typed: str) -> Query:
     )
 
 
-def says_something(text: str) -> bool:
+def is_searchable(text: str) -> bool:
     r"""Whether there is a letter, digit, mark or symbol in it.
 
-    >>> says_something("?!"), says_something("€"), says_something(" \0")
+    >>> is_searchable("?!"), is_searchable("€"), is_searchable(" \0")
     (False, True, False)
     """
     return any(unicodedata.category(character)[0] in "LMNS" for character in text)
 
 
-class _Found:
+class _Operators:
     """What the operators met so far say."""
 
     def __init__(self) -> None:
@@ -228,4 +228,4 @@ _FIELDS: Mapping[str, Callable[[str], Filter | None]] = {
     "before": _before,
 }
 
-__all__ = ["Query", "parse", "says_something"]
+__all__ = ["Query", "is_searchable", "parse"]

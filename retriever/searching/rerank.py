@@ -26,7 +26,7 @@ from retriever.searching.options import check_budget
 from retriever.settings import RERANK_SECONDS
 from retriever.types import Hit, UsageError
 
-ROUND = 8
+BATCH = 8
 """Hits judged between two looks at the clock: enough to keep all cores busy."""
 
 
@@ -54,7 +54,7 @@ def rerank(
     """
     check_budget(count, seconds)
     first = list(hits[:count])
-    judged = _judged(query, first, judge, clock, seconds)
+    judged = _judge_hits(query, first, judge, clock, seconds)
     if not len(judged):
         return list(hits)
     before = np.array([hit.score for hit in first], dtype=np.float64)
@@ -71,14 +71,14 @@ def rerank(
     return [replace(hit, rank=rank) for rank, hit in enumerate([*moved, *hits[count:]], 1)]
 
 
-def _judged(
+def _judge_hits(
     query: str, hits: Sequence[Hit], judge: Judge, clock: Callable[[], float], seconds: float
 ) -> DoubleScores:
     """The judge's scores of as many of the first hits as the time allows: (m,)."""
     begin = clock()
     scores: list[float] = []
     while len(scores) < len(hits):
-        part = hits[len(scores) : len(scores) + ROUND]
+        part = hits[len(scores) : len(scores) + BATCH]
         pace = (clock() - begin) / max(1, len(scores))
         if scores and clock() - begin + pace * len(part) > seconds:
             break
@@ -109,7 +109,7 @@ def fuse(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
 
 def rescaled(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
     """The scores after reranking: `fuse`, in the range that the first scores had: (n,)."""
-    return _stretched(fuse(before, judged), before)
+    return _rescale_to(fuse(before, judged), before)
 
 
 def _standardised(scores: DoubleScores, by: DoubleScores) -> DoubleScores:
@@ -121,7 +121,7 @@ def _standardised(scores: DoubleScores, by: DoubleScores) -> DoubleScores:
     return standard
 
 
-def _stretched(mixed: DoubleScores, before: DoubleScores) -> DoubleScores:
+def _rescale_to(mixed: DoubleScores, before: DoubleScores) -> DoubleScores:
     """`mixed` moved and scaled to the range of `before`."""
     low, high = float(before.min()), float(before.max())
     share = mixed - mixed.min()

@@ -23,16 +23,16 @@ import numpy as np
 from retriever.arrays import DoubleVectors, Vectors
 from retriever.embedding.attributed import AttributedText, AttributionCache
 from retriever.searching.options import Marked, Steering
-from retriever.searching.query_syntax import says_something
+from retriever.searching.query_syntax import is_searchable
 from retriever.storage.calibration import Calibration
 from retriever.types import Chunk, UsageError
 
-NOTHING = 1e-6
+MIN_LENGTH = 1e-6
 """A sum of directions that is shorter has none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Steered:
+class SteeredQuery:
     """What is searched with instead of a query: a raw vector (dim,), and words for BM25."""
 
     vector: Vectors
@@ -45,21 +45,23 @@ def steer(
     steering: Steering,
     means: Calibration,
     chunk_of: Callable[[str], Chunk],
-) -> Steered:
+) -> SteeredQuery:
     """Apply a steering to a query's text; `chunk_of` finds a marked passage by its id.
 
     Raises UsageError where the weights are not as many as the query has words, where no word is
     marked, or where nothing remains to search for.
     """
-    if steering.marked and not says_something(query):
+    if steering.marked and not is_searchable(query):
         vector: Vectors | None = None
         text = ""
     else:
-        side, text = weigh(query, sides.query(query), steering.weights)
+        side, text = weight_words(query, sides.query(query), steering.weights)
         vector = side.raw
     if vector is not None and not steering.marked:
-        return Steered(vector, text)
-    found = [_direction(sides, chunk_of(one.chunk_id), one, means) for one in steering.marked]
+        return SteeredQuery(vector, text)
+    found = [
+        _marked_direction(sides, chunk_of(one.chunk_id), one, means) for one in steering.marked
+    ]
     total = np.zeros(found[0].vector.shape)
     for one, each in zip(steering.marked, found, strict=True):
         total += one.weight * each.vector
@@ -68,10 +70,12 @@ def steer(
     wanted = [
         each.words for one, each in zip(steering.marked, found, strict=True) if one.weight > 0
     ]
-    return Steered(_raw(total, means), " ".join(filter(None, [text, *wanted])))
+    return SteeredQuery(_raw_query(total, means), " ".join(filter(None, [text, *wanted])))
 
 
-def weigh(query: str, side: AttributedText, weights: Sequence[float]) -> tuple[AttributedText, str]:
+def weight_words(
+    query: str, side: AttributedText, weights: Sequence[float]
+) -> tuple[AttributedText, str]:
     """A query's side with its words weighed, and its text without those that weigh nothing.
 
     If all weigh 1, both are as they were. Raises UsageError for another number of weights.
@@ -93,16 +97,16 @@ def weigh(query: str, side: AttributedText, weights: Sequence[float]) -> tuple[A
 
 
 @dataclass(frozen=True, slots=True)
-class _Direction:
+class _MarkedDirection:
     """Where marked words point, (dim,) of length 1, and the words themselves."""
 
     vector: DoubleVectors
     words: str
 
 
-def _direction(
+def _marked_direction(
     sides: AttributionCache, chunk: Chunk, marked: Marked, means: Calibration
-) -> _Direction:
+) -> _MarkedDirection:
     side = sides.passage(chunk)
     chosen = [
         at
@@ -118,15 +122,15 @@ def _direction(
             f"no word is marked between characters {marked.start} and {marked.end} of this passage"
         )
     words = (side.words[at] for at in chosen)
-    return _Direction(part / length, " ".join(word.word for word in words))
+    return _MarkedDirection(part / length, " ".join(word.word for word in words))
 
 
-def _raw(calibrated: DoubleVectors, means: Calibration) -> Vectors:
+def _raw_query(calibrated: DoubleVectors, means: Calibration) -> Vectors:
     """The raw vector that is calibrated to this direction (dim,)."""
     length = float(np.linalg.norm(calibrated))
-    if length < NOTHING:
+    if length < MIN_LENGTH:
         raise UsageError("what is wanted and what is not cancel out: nothing remains to search for")
     return means.raw_query(calibrated / length)
 
 
-__all__ = ["Marked", "Steered", "Steering", "steer", "weigh"]
+__all__ = ["Marked", "SteeredQuery", "Steering", "steer", "weight_words"]

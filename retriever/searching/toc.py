@@ -30,11 +30,11 @@ WEIGHT = 0.75
 
 _LEADERS = re.compile(r"[.·…](?:[.·…]{3,}|(?: [.·]){3,}|(?<=…)…)")
 _REFERS = re.compile(r"[^\n]*[^\W\d_][^\n]*[\s,.]([0-9]{1,4}|[ivxl]{1,7})")
-_LONGEST = 100  # characters of a line that refers to a page, without its leaders
-_LAST = frozenset("0123456789ivxl")
-_FEWEST = 5  # lines
-_MOST = 0.6  # of the lines
-_ORDERED = 0.75  # of the pairs of lines
+_MAX_LINE = 100  # characters of a line that refers to a page, without its leaders
+_NUMBER_ENDINGS = frozenset("0123456789ivxl")
+_MIN_LINES = 5  # lines
+_MIN_SHARE = 0.6  # of the lines
+_MIN_ORDERED = 0.75  # of the pairs of lines
 _ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50}
 
 
@@ -50,36 +50,36 @@ def looks_like_toc(text: str) -> bool:
     """
     lines = [line for line in map(str.strip, text.splitlines()) if line]
     if _LEADERS.search(text):
-        led = [line for line in lines if _is_led(line)]
+        led = [line for line in lines if _has_leaders(line)]
         if 2 * sum(map(len, led)) >= sum(map(len, lines)):
             return True
-    short = (line for line in lines if line[-1] in _LAST and len(line) <= _LONGEST)
+    short = (line for line in lines if line[-1] in _NUMBER_ENDINGS and len(line) <= _MAX_LINE)
     matches = ((line, _REFERS.fullmatch(line)) for line in short)
-    referring = [(line, _number(match[1])) for line, match in matches if match]
-    if len(referring) < max(_FEWEST, _MOST * len(lines)):
+    referring = [(line, _page_number(match[1])) for line, match in matches if match]
+    if len(referring) < max(_MIN_LINES, _MIN_SHARE * len(lines)):
         return False
     numbers = [number for _, number in referring]
     names = [line.casefold() for line, _ in referring]
-    return _rises(numbers) or _rises(names)
+    return _is_ascending(numbers) or _is_ascending(names)
 
 
-def _is_led(line: str) -> bool:
+def _has_leaders(line: str) -> bool:
     """Whether dots lead through this line, and it is short without them."""
     rest, dots = _LEADERS.subn("", line)
-    return dots > 0 and len(rest) <= _LONGEST
+    return dots > 0 and len(rest) <= _MAX_LINE
 
 
-def _rises(values: Sequence[Value]) -> bool:
+def _is_ascending(values: Sequence[Value]) -> bool:
     """Whether most values are not below the one before, and there are more than two of them."""
     pairs = list(pairwise(values))
     ordered = sum(before <= after for before, after in pairs)
-    return len(set(values)) > 2 and ordered >= _ORDERED * len(pairs)
+    return len(set(values)) > 2 and ordered >= _MIN_ORDERED * len(pairs)
 
 
-def _number(text: str) -> int:
+def _page_number(text: str) -> int:
     """A page number, Arabic or in small Roman letters (also one that Romans would not write).
 
-    >>> _number("12"), _number("xiv")
+    >>> _page_number("12"), _page_number("xiv")
     (12, 14)
     """
     if text.isdigit():
@@ -88,12 +88,12 @@ def _number(text: str) -> int:
     return sum(-v if v < after else v for v, after in pairwise([*values, 0]))
 
 
-def demoted(score: float) -> float:
+def demoted_score(score: float) -> float:
     """The score of a passage that only refers; below 0, where there is none to lose, lower too."""
     return score - (1 - WEIGHT) * abs(score)
 
 
-def ranked(
+def demote_toc(
     found: Iterable[tuple[float, bool, Passage]], *, complete: bool
 ) -> Iterator[tuple[float, Passage]]:
     """(score, whether it only refers, passage), best first → (score, passage), best first.
@@ -102,7 +102,8 @@ def ranked(
     `found` is `complete`, one whose place might be behind passages that are not among `found` is
     left out. Nothing is read ahead of what is asked for.
 
-    >>> list(ranked([(8.0, True, "contents"), (7.0, False, "a"), (2.0, False, "b")], complete=True))
+    >>> found = [(8.0, True, "contents"), (7.0, False, "a"), (2.0, False, "b")]
+    >>> list(demote_toc(found, complete=True))
     [(7.0, 'a'), (6.0, 'contents'), (2.0, 'b')]
     """
     waiting: deque[tuple[float, Passage]] = deque()  # best first, since lowering keeps the order
@@ -110,11 +111,11 @@ def ranked(
         while waiting and waiting[0][0] > score:
             yield waiting.popleft()
         if refers:
-            waiting.append((demoted(score), passage))
+            waiting.append((demoted_score(score), passage))
         else:
             yield score, passage
     if complete:
         yield from waiting
 
 
-__all__ = ["WEIGHT", "demoted", "looks_like_toc", "ranked"]
+__all__ = ["WEIGHT", "demote_toc", "demoted_score", "looks_like_toc"]

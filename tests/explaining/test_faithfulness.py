@@ -11,7 +11,7 @@ import pytest
 
 from retriever import Document, Index, Page
 from retriever.embedding.word_attribution import WordSpan, word_spans
-from retriever.explaining.faithfulness import without
+from retriever.explaining.faithfulness import without_words
 from retriever.types import UsageError
 from tests.fakes import FakeEmbedder
 from tests.live import live
@@ -72,6 +72,6 @@ def test_what_cannot_be_checked(index: Index) -> None:
 def test_words_are_taken_out_with_their_space() -> None:
     text = "Green tea, hot tea (green) 搜索 end"
     words = [WordSpan(text[a:b], a, b) for a, b in word_spans(text)]
-    assert without(text, [words[0], words[4]]) == "tea, hot tea () 搜索 end"
-    assert without(text, words[1:2]) == "Green , hot tea (green) 搜索 end"
-    assert without(text, words) == ", () "
+    assert without_words(text, [words[0], words[4]]) == "tea, hot tea () 搜索 end"
+    assert without_words(text, words[1:2]) == "Green , hot tea (green) 搜索 end"
+    assert without_words(text, words) == ", () "

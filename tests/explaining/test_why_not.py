@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from retriever import AlignedWVA, Document, Index, Page, PageState
-from retriever.explaining.why_not import Outcome, difference
+from retriever.explaining.why_not import Outcome
 from retriever.interface.cli import main
 from retriever.searching.options import SearchOptions, Steering
 from retriever.storage.records import UnreadFile
@@ -116,38 +116,6 @@ def test_names(index: Index) -> None:
     index.add([Document("archive/tea.txt", "txt", (Page(None, "Old tea."),))])
     with pytest.raises(UsageError, match=r"2 documents are called .tea\.txt.: archive/tea\.txt, "):
         index.why_not("tea", "tea.txt")
-
-
-def test_a_difference_adds_up(index: Index) -> None:
-    first, second = index.search("green tea leaves", fold=False)[:2]
-    one, two = index.explain("green tea leaves", first), index.explain("green tea leaves", second)
-    told = difference(one, two)
-    assert sum(row.difference for row in told.terms) == pytest.approx(
-        first.score - second.score, abs=1e-5
-    )
-    assert {row.name for row in told.words} == {"green", "tea", "leaves"}
-    for rows in (told.terms, told.words, told.keywords):
-        sizes = [abs(row.difference) for row in rows]
-        assert sizes == sorted(sizes, reverse=True)
-    assert one.keyword is not None
-    assert sum(row.first for row in told.keywords) == pytest.approx(one.keyword.score)
-    with pytest.raises(UsageError, match="of one query"):
-        difference(one, index.explain("coffee", second))
-
-
-def test_two_results_are_compared_by_what_explains_them(index: Index) -> None:
-    query, options = "green tea leaves", SearchOptions(feedback=False, fold=False)
-    first, second = index.search(query, options=options)[:2]
-    explained = (index.explain(query, hit, feedback=False) for hit in (first, second))
-    expected = difference(*explained)
-    for one, other in ((first, second), (first.chunk, second.chunk.id)):
-        told = index.compare(query, one, other, options=options)
-        assert told.to_json() == expected.to_json()
-    weighed = index.compare(query, first, second, steering=Steering((2.0, 1.0, 1.0)))
-    assert weighed.to_json() != expected.to_json()
-    dense = index.search(query, mode="dense")[0]
-    with pytest.raises(UsageError, match="in one mode"):
-        index.compare(query, first, dense)
 
 
 def test_why_not_takes_the_options_of_its_search(index: Index) -> None:

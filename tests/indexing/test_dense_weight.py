@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from retriever.index import Index
-from retriever.indexing import dense_weight as fusion
+from retriever.indexing import dense_weight
 from retriever.indexing.cloze import cloze_questions
-from retriever.searching.hybrid import asked_again
+from retriever.searching.hybrid import query_feedback
 from retriever.storage.backends import Snapshot
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
@@ -122,7 +122,7 @@ def test_what_a_misled_search_finds_first_is_believed_less(tmp_path) -> None:
     with Index.open_or_create(tmp_path / "i", Misled(3)) as index:
         index.add(documents())
         assert live(index.backend).dense_weight == 0.25
-        again = asked(index, asked_again, "anchor beacon", index.embed_query("anchor beacon"))
+        again = asked(index, query_feedback, "anchor beacon", index.embed_query("anchor beacon"))
         assert again.expansion.own == pytest.approx((1 - 0.5 * 0.25) / 2)
         assert sum(weight for _, weight in again.expansion.terms) == pytest.approx(0.5 * 0.25)
         assert np.linalg.norm(again.towards) == pytest.approx(0.125 / 0.875, abs=1e-5)
@@ -138,14 +138,16 @@ def test_a_share_of_the_score_is_left() -> None:
     text = (
         "Copper kettles sing. Copper is red and it is soft and it is old, as everyone knows by now."
     )
-    item = fusion.Item(_chunk(text), "Copper kettles sing.", text[21:])
-    whole, rest = (len(fusion._terms(item.chunk, one)) for one in (text, item.rest))
+    item = dense_weight.ClozeItem(_chunk(text), "Copper kettles sing.", text[21:])
+    whole, rest = (len(dense_weight._terms(item.chunk, one)) for one in (text, item.rest))
 
     def part(times, length):
         return times * 2.2 / (times + 1.2 * (0.25 + 0.75 * length / 8))
 
     expected = part(1, rest) / (part(2, whole) + 2 * part(1, whole))
-    assert fusion._share_left(Snapshot(None, Counts()), item, 8, 100) == pytest.approx(expected)
+    assert dense_weight._share_left(Snapshot(None, Counts()), item, 8, 100) == pytest.approx(
+        expected
+    )
 
 
 def _chunk(text):
@@ -198,8 +200,8 @@ def test_sentences_without_spaces_are_taken_out_too() -> None:
 
 
 def test_a_weight_measured_by_an_earlier_version_is_measured_again() -> None:
-    facts = {"weighed_at": 100, "weighing": fusion.VERSION}
-    assert not fusion.is_due(facts, 100)
-    assert fusion.is_due({**facts, "weighing": fusion.VERSION - 1}, 100)
-    assert fusion.is_due({"weighed_at": 100}, 100)
-    assert fusion.is_due(None, 100)
+    facts = {"weighed_at": 100, "weighing": dense_weight.VERSION}
+    assert not dense_weight.fit_is_due(facts, 100)
+    assert dense_weight.fit_is_due({**facts, "weighing": dense_weight.VERSION - 1}, 100)
+    assert dense_weight.fit_is_due({"weighed_at": 100}, 100)
+    assert dense_weight.fit_is_due(None, 100)
