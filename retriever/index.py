@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -25,22 +26,20 @@ from retriever.explaining.score import Explanation, explain_chunk, explain_hit
 from retriever.explaining.why_not import WhyNot, why_not
 from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 from retriever.indexing.sync import SyncOptions, SyncReport, sync
-from retriever.searching.grouping import filter_ranking, group, neighbours, with_context
+from retriever.searching.grouping import neighbours
 from retriever.searching.hybrid import search
-from retriever.searching.match import MatchScale, matching_ids, with_match
-from retriever.searching.mmr import CANDIDATES_PER_RESULT, diversify, mmr
+from retriever.searching.match import MatchScale, with_match
+from retriever.searching.mmr import mmr
 from retriever.searching.options import (
     Mode,
     SearchChanges,
     SearchOptions,
-    Steering,
     as_mode,
     check_diversity,
 )
-from retriever.searching.query_syntax import Query, is_searchable, parse
+from retriever.searching.pipeline import SearchPipeline, SearchTools, find_chunk, parse_query
+from retriever.searching.query_syntax import parse
 from retriever.searching.rerank import as_judge
-from retriever.searching.rerank import rerank as reranked
-from retriever.searching.steering import SteeredQuery, steer
 from retriever.settings import DEFAULT_MODEL, ChunkSettings, EmbedderSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.storage.backends.embedded import EmbeddedBackend
@@ -51,10 +50,8 @@ from retriever.types import (
     Chunk,
     Document,
     Hit,
-    IndexStateError,
     Page,
     Progress,
-    UsageError,
     document_id,
 )
 
@@ -92,10 +89,10 @@ class Index:
         self._embedder = embedder
         self._device, self._dtype, self._model = device, dtype, model
         self._chunking = chunking or ChunkSettings()
-        self._known_background: tuple[int, MatchScale | None] | None = None
+        self._known_match_scale: tuple[int, MatchScale | None] | None = None
         self._loading = threading.Lock()
         self._writing = threading.Lock()
-        self._sides = AttributionCache(lambda: self.embedder)
+        self._attributions = AttributionCache(lambda: self.embedder)
         self._open_snapshot = threading.local()
         if embedder is not None:
             with backend.reading() as catalog:
@@ -339,79 +336,23 @@ class Index:
         caller has it already. Raises UsageError for an impossible option, and IndexStateError for a
         least match in an index that does not know how good a match is.
         """
-        how = (options or SearchOptions()).changed(k, **changes)
-        with self.snapshot(dense=how.mode != Mode.KEYWORD) as now:
-            return self._search(now, query, how, embed or self.embed_query)
-
-    def _search(
-        self, now: Snapshot, query: str, how: SearchOptions, embed: Callable[[str], Vectors]
-    ) -> list[Hit]:
-        k, rerank, mode = how.k, how.rerank, how.mode
-        asked = parse(query) if how.syntax else Query(query)
-        text, where = asked.text, asked.within(_as_filter(how.where))
-        steering = how.steering
-        if steering is not None and steering.changes_nothing:
-            steering = None
-        if steering is not None and mode != Mode.KEYWORD:
-            found = self._steered(now, text, steering)
-            embed, text = lambda _: found.vector, found.text
-            if not is_searchable(text):
-                mode, text = Mode.DENSE, "vector"  # no word is left to look for
-        vector_of = cache(embed)  # the ranking may be read further than at first
-        ranking = partial(
-            search,
-            now,
-            text,
-            vector_of,
-            mode=mode,
-            where=where,
-            by_file=how.by_file,
-            tolerant=how.tolerant,
-            feedback=how.feedback and steering is None,
+        chosen = (options or SearchOptions()).changed(k, **changes)
+        tools = SearchTools(
+            embed=embed or self.embed_query,
+            attributions=self._attributions,
+            match_scale=self._match_scale,
+            judge=lambda: as_judge(self.embedder),
+            index=self.name,
         )
-
-        def best(count: int) -> list[Hit]:
-            if how.fold:
-                hits = group(lambda number: ranking(k=number), count, now.catalog)
-            else:
-                hits = ranking(k=count)
-            return self._with_match(now, asked.text, hits)
-
-        def every(background: MatchScale) -> set[str]:
-            return matching_ids(
-                *(now, background, how.min_match or 0.0),
-                None if mode == Mode.KEYWORD else vector_of(text),
-                None if mode == Mode.DENSE else text,
-                most=now.max_bm25(asked.text),
-                where=where,
-                tolerant=how.tolerant,
-            )
-
-        count = max(k, rerank, CANDIDATES_PER_RESULT * k if how.diversity else 0)
-        if how.min_match is None:
-            hits = best(count)
-        else:
-            hits = self._matching(now, best, count, how, every)
-        if rerank and hits:
-            judge = as_judge(self.embedder)
-            hits = reranked(asked.text, hits, judge, rerank, seconds=how.rerank_seconds)
-        if how.diversity and hits:
-            vectors = now.passages.vectors([hit.chunk.id for hit in hits])
-            hits = diversify(hits, vectors, k, how.diversity)
-        around = how.context
-        return [with_context(hit, around, now.catalog) if around else hit for hit in hits[:k]]
+        with self.snapshot(dense=chosen.mode != Mode.KEYWORD) as now:
+            return SearchPipeline(now, query, chosen, tools).run()
 
     def query_words(self, query: str, *, syntax: bool = True) -> tuple[WordSpan, ...]:
         """The words of a query that can be weighed, with their places in its text.
 
         The text is the query without its operators (see `retriever.searching.query_syntax`).
         """
-        return self._sides.query(parse(query).text if syntax else query).words
-
-    def _steered(self, now: Snapshot, text: str, steering: Steering) -> SteeredQuery:
-        return steer(
-            *(self._sides, text, steering, now.calibration), lambda id_: _as_chunk(now.catalog, id_)
-        )
+        return self._attributions.query(parse(query).text if syntax else query).words
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
@@ -419,58 +360,15 @@ class Index:
             found = search(
                 now, "vector", lambda _: vector, k=k, mode="dense", where=_as_filter(where)
             )
-            return with_match(found, self._background(now), 0.0)
+            return with_match(found, self._match_scale(now), 0.0)
 
-    def _with_match(self, now: Snapshot, query: str, hits: list[Hit]) -> list[Hit]:
-        """The hits of a query with their match, None without a background."""
-        background = self._background(now) if hits else None
-        if background is None:
-            return hits
-        return with_match(hits, background, now.max_bm25(query))
-
-    def _matching(
-        self,
-        now: Snapshot,
-        best: Callable[[int], list[Hit]],
-        count: int,
-        how: SearchOptions,
-        every: Callable[[MatchScale], set[str]],
-    ) -> list[Hit]:
-        """The first `count` results with the least match.
-
-        `best` gives results, `every` the ids of all passages with this match.
-        """
-        least = how.min_match or 0.0
-
-        @cache
-        def wanted() -> set[str]:
-            background = self._background(now)
-            ids = every(background) if background is not None else set[str]()
-            if not how.by_file:
-                return ids
-            return {chunk.document_id for chunk in now.catalog.get(list(ids))}
-
-        def remain(hits: Sequence[Hit]) -> bool:
-            read = [one for hit in hits for one in (hit.chunk, *hit.parts, *hit.also)]
-            return bool(wanted() - {one.document_id if how.by_file else one.id for one in read})
-
-        return filter_ranking(best, count, lambda hit: self._match_of(hit) >= least, remain)
-
-    def _match_of(self, hit: Hit) -> float:
-        if hit.match is None:
-            raise IndexStateError(
-                f"the index{f' in {self.name}' if self.name else ''} does not know yet how good a "
-                "match is: sync it once with wva index, or search without a least match"
-            )
-        return hit.match
-
-    def _background(self, now: Snapshot) -> MatchScale | None:
-        """The index's background, read anew when the index has changed."""
+    def _match_scale(self, now: Snapshot) -> MatchScale | None:
+        """The index's scale of the match, read again when the index has changed."""
         generation = now.catalog.generation()
-        known = self._known_background
+        known = self._known_match_scale
         if known is None or known[0] != generation:
             known = generation, MatchScale.from_json(now.catalog.background())
-            self._known_background = known
+            self._known_match_scale = known
         return known[1]
 
     def diverse_by_vector(
@@ -533,21 +431,21 @@ class Index:
         vectors cannot be taken apart.
         """
         how = (options or SearchOptions()).changed(**changes)
-        asked = parse(query).text if how.syntax else query
+        asked = parse_query(query, how).text
         if not weights and how.steering is not None:
             weights = how.steering.weights
         feedback = how.feedback and all(weight == 1 for weight in weights)
         with self.snapshot() as now:
             if isinstance(what, Hit):
                 return explain_hit(
-                    *(now, self._sides, asked, what),
+                    *(now, self._attributions, asked, what),
                     tolerant=how.tolerant,
                     weights=weights,
                     feedback=feedback,
                     first=first,
                 )
             return explain_chunk(
-                *(now, self._sides, asked, _as_chunk(now.catalog, what), as_mode(how.mode)),
+                *(now, self._attributions, asked, find_chunk(now.catalog, what), as_mode(how.mode)),
                 tolerant=how.tolerant,
                 weights=weights,
                 feedback=feedback,
@@ -594,8 +492,8 @@ class Index:
         """
         how = (options or SearchOptions()).changed(k, **changes)
         how = how.changed(steering=None, rerank=0, diversity=0.0, context=0)
-        asked = parse(query) if how.syntax else Query(query)
-        given = _as_filter(how.where)
+        asked = parse_query(query, how)
+        given = how.filter
         embed = cache(self.embed_query)
         conditions = {
             name: one
@@ -617,17 +515,20 @@ class Index:
                     tolerant=how.tolerant,
                     feedback=how.feedback,
                 )
-                return self._with_match(now, asked.text, hits) if count == 1 else hits
+                if count > 1:
+                    return hits
+                return with_match(hits, self._match_scale(now), now.max_bm25(asked.text))
 
             shown = self.search(query, options=how, embed=embed)
             return why_not(now.catalog, path, shown, ranking, conditions, how.min_match)
 
-    def check(
+    def check_explanation(
         self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS
     ) -> DeletionTest:
-        """Read a passage again without the `count` words its explanation names first.
+        """A deletion test: whether the cosine falls without the explanation's strongest words.
 
-        And `draws` times without as many others, to compare with. See
+        The passage is read again without the `count` words that the explanation ranks first, and
+        `draws` times without as many other words, for comparison. See
         `retriever.explaining.faithfulness`.
         """
         embedder, title = self.embedder, explanation.chunk.title
@@ -639,6 +540,17 @@ class Index:
             means = catalog.means()
         query = self.embed_query(explanation.query)
         return deletion_test(explanation, query, embed, means, count=count, draws=draws)
+
+    def check(
+        self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS
+    ) -> DeletionTest:
+        """The former name of `check_explanation`, deprecated."""
+        warnings.warn(
+            "Index.check is deprecated: use Index.check_explanation",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.check_explanation(explanation, count=count, draws=draws)
 
     # Looking
 
@@ -717,15 +629,6 @@ class Index:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _as_chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
-    if isinstance(what, Chunk):
-        return what
-    found = catalog.get([what])
-    if not found:
-        raise UsageError(f"there is no passage {what!r} in this index; it may have changed")
-    return found[0]
 
 
 def _as_filter(where: Where) -> Filter | None:

@@ -235,7 +235,7 @@ def _explained(
 def _checked(
     place: Place, generation: int, query: str, chunk: str, _index: Index, _found: Explanation
 ) -> DeletionTest:
-    return _index.check(_found)
+    return _index.check_explanation(_found)
 
 
 __all__ = ["MEANING", "called", "check_sentence", "compared", "explanation", "is_open", "shades",

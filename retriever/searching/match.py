@@ -134,20 +134,20 @@ def fit_match_scale(snapshot: Snapshot, questions: Sequence[str], vectors: Vecto
     return MatchScale(dense, keyword, hybrid)
 
 
-def with_match(hits: Sequence[Hit], background: MatchScale | None, most: float) -> list[Hit]:
-    """The hits with their `match`; `most` is the query's `Snapshot.max_bm25`.
+def with_match(hits: Sequence[Hit], scale: MatchScale | None, max_bm25: float) -> list[Hit]:
+    """The hits with their `match`; `max_bm25` is the query's `Snapshot.max_bm25`.
 
-    Without a background, or with an empty one, they stay as they are.
+    Without a scale, or with an empty one, they stay as they are.
     """
-    if background is None or not background.questions:
+    if scale is None or not scale.questions:
         return list(hits)
     return [
-        replace(hit, match=background.match(hit.dense, normalised_bm25(hit.keyword, most)))
+        replace(hit, match=scale.match(hit.dense, normalised_bm25(hit.keyword, max_bm25)))
         for hit in hits
     ]
 
 
-def normalised_bm25(keyword: float | None, most: float) -> float | None:
+def normalised_bm25(keyword: float | None, max_bm25: float) -> float | None:
     """A BM25 score over the root of the most there could be, None for none; 0 of nothing is 0.
 
     >>> normalised_bm25(3.0, 16.0), normalised_bm25(0.0, 0.0), normalised_bm25(None, 16.0)
@@ -155,26 +155,26 @@ def normalised_bm25(keyword: float | None, most: float) -> float | None:
     """
     if keyword is None:
         return None
-    return keyword / sqrt(most) if most > 0 else 0.0
+    return keyword / sqrt(max_bm25) if max_bm25 > 0 else 0.0
 
 
 def matching_ids(
     snapshot: Snapshot,
-    background: MatchScale,
-    least: float,
+    scale: MatchScale,
+    min_match: float,
     vector: Vectors | None,
     query: str | None,
     *,
-    most: float,
+    max_bm25: float,
     where: Filter | None = None,
     tolerant: bool = False,
 ) -> set[str]:
-    """The ids of all chunks that the filter lets through and whose match is at least `least`.
+    """The ids of all chunks that the filter lets through and whose match is at least `min_match`.
 
     `vector`: the query's raw one, (dim,), None in keyword mode; `query` is None in dense mode;
-    `most` as in `with_match`. A chunk among neither side's `depth` best has at most the last scores
-    of both (see `retriever.searching.hybrid.search` for stores that are not exact), and the match
-    grows with each: the depth grows until these are too low.
+    `max_bm25` as in `with_match`. A chunk among neither side's `depth` best scores at most the last
+    of each (see `retriever.searching.hybrid.search` for stores that are not exact), and the match
+    grows with both scores. So the depth grows until these two scores are too low.
     """
     depth = CANDIDATES
     while True:
@@ -184,8 +184,8 @@ def matching_ids(
         )
         if _is_complete(dense, keyword, depth):
             break
-        reach = normalised_bm25(_upper_bound(keyword, depth), most)
-        if background.match(_upper_bound(dense, depth), reach) < least:
+        reach = normalised_bm25(_upper_bound(keyword, depth), max_bm25)
+        if scale.match(_upper_bound(dense, depth), reach) < min_match:
             break
         depth *= 4
     ids = list(dict.fromkeys([*(dense.ids if dense else ()), *(keyword.ids if keyword else ())]))
@@ -199,7 +199,7 @@ def matching_ids(
     return {
         chunk_id
         for chunk_id, cosine, score in zip(ids, cosines, words, strict=True)
-        if background.match(cosine, normalised_bm25(score, most)) >= least
+        if scale.match(cosine, normalised_bm25(score, max_bm25)) >= min_match
     }
 
 

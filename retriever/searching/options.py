@@ -160,6 +160,11 @@ class SearchOptions:
             object.__setattr__(self, "where", _as_filter(self.where))
 
     @property
+    def filter(self) -> Filter | None:
+        """`where` as a filter, None for none."""
+        return None if self.where is None else _as_filter(self.where)
+
+    @property
     def tolerant(self) -> bool:
         """Whether a word that occurs nowhere is taken for a typing error."""
         return self.syntax if self.typos is None else self.typos

@@ -29,7 +29,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 def test_the_strongest_words_cost_more_than_others(index: Index) -> None:
     hit = index.search("green tea pots", mode="dense")[0]
-    found = index.check(index.explain("green tea pots", hit), count=3, draws=20)
+    found = index.check_explanation(index.explain("green tea pots", hit), count=3, draws=20)
     assert {word.word for word in found.words} == {"Green", "tea", "pots"}
     assert found.before == pytest.approx(hit.dense, abs=1e-5)
     assert found.lost > found.lost_at_random
@@ -52,21 +52,23 @@ def test_a_wrong_explanation_is_found_out(index: Index) -> None:
     right = index.explain("green tea pots", index.search("green tea pots", mode="dense")[0])
     assert right.dense is not None
     wrong = replace(right, dense=replace(right.dense, matrix=-right.dense.matrix))
-    found = index.check(wrong, count=3, draws=20)
+    found = index.check_explanation(wrong, count=3, draws=20)
     assert found.lost < found.lost_at_random
 
 
 def test_the_same_draws_every_time(index: Index) -> None:
     explanation = index.explain("tea", index.search("tea", mode="dense")[0])
-    assert index.check(explanation) == index.check(explanation)
+    assert index.check_explanation(explanation) == index.check_explanation(explanation)
+    with pytest.deprecated_call(match="use Index.check_explanation"):
+        assert index.check(explanation) == index.check_explanation(explanation)
 
 
 def test_what_cannot_be_checked(index: Index) -> None:
     with pytest.raises(UsageError, match="keyword score needs no check"):
-        index.check(index.explain("tea", index.search("tea", mode="keyword")[0]))
+        index.check_explanation(index.explain("tea", index.search("tea", mode="keyword")[0]))
     other = next(hit for hit in index.search("tea", mode="dense") if hit.chunk.path == "other.txt")
     with pytest.raises(UsageError, match="deletes 5 words; this passage has 4"):
-        index.check(index.explain("tea", other))
+        index.check_explanation(index.explain("tea", other))
 
 
 def test_words_are_taken_out_with_their_space() -> None:

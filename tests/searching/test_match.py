@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf, log, nan
 from pathlib import Path
 
@@ -195,27 +196,28 @@ def test_results_that_match_are_folded_as_ever(mixed) -> None:
 
 def test_nothing_is_read_to_its_end_where_nothing_matches(mixed, monkeypatch) -> None:
     most: list[int] = []
-    real = mixed.backend.get
-    monkeypatch.setattr(mixed.backend, "get", lambda ids: most.append(len(ids)) or real(ids))
+    with mixed.backend.reading() as catalog:
+        reader = type(catalog)
+    real = reader.get
+    monkeypatch.setattr(reader, "get", lambda self, ids: most.append(len(ids)) or real(self, ids))
     assert mixed.search("zeppelin jazz kettle", 2, min_match=0.99, fold=False) == []
     assert sum(most) < 100
 
 
 def test_all_that_match_are_known_without_reading_all(mixed, monkeypatch) -> None:
     """From the best of both sides alone, however few of them are looked at first."""
-    query, known = "yeast and whales", MatchScale.from_json(mixed.backend.background())
-    vector, most = mixed.embed_query(query), mixed.backend.max_bm25(query)
+    query, known = "yeast and whales", MatchScale.from_json(live(mixed.backend).background())
+    vector, most = mixed.embed_query(query), live(mixed.backend).max_bm25(query)
     for depth in (4, 200):
         monkeypatch.setattr(match, "CANDIDATES", depth)
         for mode in ("hybrid", "dense", "keyword"):
             everything = mixed.search(query, 500, mode=mode, fold=False)
             for least in (0.2, 0.6, 0.9, 0.97):
-                found = match.matching_ids(
-                    *(mixed.backend, known, least),
+                found = asked(
+                    *(mixed, partial(match.matching_ids, max_bm25=most, tolerant=True)),
+                    *(known, least),
                     None if mode == "keyword" else vector,
                     None if mode == "dense" else query,
-                    most=most,
-                    tolerant=True,
                 )
                 assert found == {each.chunk.id for each in everything if each.match >= least}
 
