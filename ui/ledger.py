@@ -52,7 +52,7 @@ def show_ledger(served: Served, *, busy: str) -> None:
 
 def _filtered(files: Sequence[FileCoverage]) -> list[FileCoverage]:
     """The files in the states asked for whose name or reason has the words asked for."""
-    counts = Counter(file.coverage for file in files)
+    counts = Counter(file.status for file in files)
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
         states = st.pills(
@@ -81,7 +81,7 @@ def matching(
     return [
         file
         for file in files
-        if (not states or file.coverage in states)
+        if (not states or file.status in states)
         and all(word in f"{file.root}/{file.path} {file.reason}".casefold() for word in wanted)
     ]
 
@@ -92,7 +92,7 @@ def _row(file: FileCoverage, served: Served) -> dict[str, Any]:
     advice = "give it below, under Passwords" if locked else file.advice
     said = [file.reason, "read by OCR" if ocr else "", advice]
     return {
-        "State": WORDS[file.coverage],
+        "State": WORDS[file.status],
         "File": visible(file.path),
         "Pages": len(file.pages) or None,
         "Passages": file.chunks,

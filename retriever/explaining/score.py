@@ -190,7 +190,7 @@ class ScoreScale:
 
     dense: tuple[float, float] | None
     keyword: tuple[float, float] | None
-    own: tuple[float, float] = (1.0, 1.0)
+    query_weights: tuple[float, float] = (1.0, 1.0)
     weights: tuple[float, float] = (1.0, 1.0)
 
     def terms(
@@ -215,9 +215,14 @@ class ScoreScale:
                 continue
             mean, std = scale
             per_unit = self.weights[at] / std if std > 0 else 0.0
-            own = self.own[at] * (score or 0.0)
+            own = self.query_weights[at] * (score or 0.0)
             weight = {} if self.weights[at] == 1 else {"weight": self.weights[at]}
-            made_of = {"score": score or 0.0, "own": self.own[at], "mean": mean, "std": std}
+            made_of = {
+                "score": score or 0.0,
+                "own": self.query_weights[at],
+                "mean": mean,
+                "std": std,
+            }
             made_of |= weight
             terms.append(Term(name, per_unit * (own - mean), made_of))
             if again is not None:
@@ -255,7 +260,7 @@ def _share_mean(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVector
 
 def explain_chunk(
     snapshot: Snapshot,
-    sides: AttributionCache,
+    attributions: AttributionCache,
     query: str,
     chunk: Chunk,
     mode: Mode,
@@ -269,14 +274,17 @@ def explain_chunk(
     `weights` are those of the query's words, as in `steering`.
     """
     asked = _prepare_query(
-        *(snapshot, sides, query, mode), tolerant=tolerant, weights=weights, feedback=feedback
+        *(snapshot, attributions, query, mode),
+        tolerant=tolerant,
+        weights=weights,
+        feedback=feedback,
     )
-    return asked.explain(sides, chunk)
+    return asked.explain(attributions, chunk)
 
 
 def explain_hit(
     snapshot: Snapshot,
-    sides: AttributionCache,
+    attributions: AttributionCache,
     query: str,
     hit: Hit,
     *,
@@ -287,12 +295,12 @@ def explain_hit(
 ) -> Explanation:
     """A hit's score, in its mode. `first`: all hits that were reranked, if it is among them."""
     asked = _prepare_query(
-        *(snapshot, sides, query, _mode_of(hit)),
+        *(snapshot, attributions, query, _mode_of(hit)),
         tolerant=tolerant,
         weights=weights,
         feedback=feedback,
     )
-    found = asked.explain(sides, hit.chunk)
+    found = asked.explain(attributions, hit.chunk)
     return replace(found, terms=(*found.terms, *_rerank_terms(asked, found.score, hit, first)))
 
 
@@ -307,18 +315,18 @@ class _ExplainedQuery:
     query: str
     keywords: str
     mode: Mode
-    side: AttributedText | None
+    attributed: AttributedText | None
     tolerant: bool
     again: Feedback | None
     scale: ScoreScale
 
-    def explain(self, sides: AttributionCache, chunk: Chunk) -> Explanation:
+    def explain(self, attributions: AttributionCache, chunk: Chunk) -> Explanation:
         """A passage's score, before reranking."""
         dense, keyword, score = None, None, None
-        if self.side is not None and self.side.raw is not None:
-            cosine = float(self.snapshot.dense_scores(self.side.raw, [chunk.id])[0])
+        if self.attributed is not None and self.attributed.raw is not None:
+            cosine = float(self.snapshot.dense_scores(self.attributed.raw, [chunk.id])[0])
             means = self.snapshot.calibration
-            dense = dense_score(cosine, self.side, sides.passage(chunk), means)
+            dense = dense_score(cosine, self.attributed, attributions.passage(chunk), means)
         if self.scale.keyword is not None:
             scores = self.snapshot.keyword_scores(self.keywords, [chunk.id], tolerant=self.tolerant)
             score = float(scores[0])
@@ -345,7 +353,7 @@ class _ExplainedQuery:
 
 def _prepare_query(
     snapshot: Snapshot,
-    sides: AttributionCache,
+    attributions: AttributionCache,
     query: str,
     mode: Mode,
     *,
@@ -353,10 +361,10 @@ def _prepare_query(
     weights: Sequence[float],
     feedback: bool,
 ) -> _ExplainedQuery:
-    side, keywords = None, query
+    attributed, keywords = None, query
     if mode is not Mode.KEYWORD:
-        side, keywords = weight_words(query, sides.query(query), weights)
-    vector = None if side is None else side.raw
+        attributed, keywords = weight_words(query, attributions.query(query), weights)
+    vector = None if attributed is None else attributed.raw
     again = None
     if feedback and mode is Mode.HYBRID and vector is not None:
         again = query_feedback(snapshot, keywords, vector, tolerant=tolerant)
@@ -370,7 +378,7 @@ def _prepare_query(
         keyword = found.mean, found.std
     own = (1.0, 1.0) if again is None else (1 / again.length, again.expansion.own)
     scale = ScoreScale(dense, keyword, own, (snapshot.dense_weight, 1.0))
-    return _ExplainedQuery(snapshot, query, keywords, mode, side, tolerant, again, scale)
+    return _ExplainedQuery(snapshot, query, keywords, mode, attributed, tolerant, again, scale)
 
 
 def _mode_of(hit: Hit) -> Mode:

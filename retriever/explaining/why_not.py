@@ -50,17 +50,22 @@ class WhyNot:
     """
 
     path: str
-    fate: Outcome
+    outcome: Outcome
     sentence: str
     best: Hit | None = None
     above: tuple[Hit, ...] = ()
+
+    @property
+    def fate(self) -> Outcome:
+        """The former name of `outcome`, deprecated."""
+        return self.outcome
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         best = self.best
         return {
             "path": self.path,
-            "fate": self.fate.value,
+            "fate": self.outcome.value,
             "sentence": self.sentence,
             "rank": best.rank if best else None,
             "score": best.score if best else None,

@@ -50,7 +50,7 @@ class FileCoverage:
     root: str
     path: str
     format: str
-    coverage: CoverageStatus
+    status: CoverageStatus
     reason: str
     advice: str
     pages: tuple[PageAccount, ...]
@@ -81,12 +81,12 @@ class CoverageReport:
     @property
     def complete(self) -> bool:
         """Whether every file that should be found is, wholly."""
-        return not any(file.coverage.incomplete for file in self.files)
+        return not any(file.status.incomplete for file in self.files)
 
     @property
     def totals(self) -> dict[str, Any]:
         """Counts of files by coverage, of pages by state, and of chunks."""
-        files = Counter(file.coverage.value for file in self.files)
+        files = Counter(file.status.value for file in self.files)
         pages = Counter(page.state.value for file in self.files for page in file.pages)
         return {
             "files": {
@@ -127,11 +127,11 @@ def _document_coverage(
     row: DocumentRow, pages: tuple[PageAccount, ...], failure: UnreadFile | None
 ) -> FileCoverage:
     if failure is not None:
-        coverage = CoverageStatus.OUTDATED if row.chunks else CoverageStatus.FAILED
+        status = CoverageStatus.OUTDATED if row.chunks else CoverageStatus.FAILED
         reason, advice = failure.reason, _advice(failure)
     else:
-        coverage, reason, advice = _pages_coverage(pages, row.chunks)
-    return FileCoverage(row.root, row.path, row.format, coverage, reason, advice, pages)
+        status, reason, advice = _pages_coverage(pages, row.chunks)
+    return FileCoverage(row.root, row.path, row.format, status, reason, advice, pages)
 
 
 def _pages_coverage(pages: tuple[PageAccount, ...], chunks: int) -> tuple[CoverageStatus, str, str]:
@@ -142,14 +142,14 @@ def _pages_coverage(pages: tuple[PageAccount, ...], chunks: int) -> tuple[Covera
         said = [reason for reason in said if reason]
         return CoverageStatus.COMPLETE, next(iter(said), "" if chunks else "no text in it"), ""
     readable = any(page.state.readable for page in pages)
-    coverage = CoverageStatus.PARTIAL if readable else CoverageStatus.FAILED
+    status = CoverageStatus.PARTIAL if readable else CoverageStatus.FAILED
     many = f"{len(bad)} of {len(pages)} pages not readable"
-    return coverage, many if len(pages) > 1 else bad[0].reason, ADVICE[bad[0].state]
+    return status, many if len(pages) > 1 else bad[0].reason, ADVICE[bad[0].state]
 
 
 def _unread_coverage(file: UnreadFile) -> FileCoverage:
-    coverage = CoverageStatus.FAILED if file.status is FileStatus.FAILED else CoverageStatus.SKIPPED
-    return FileCoverage(file.root, file.path, "", coverage, file.reason, _advice(file), ())
+    status = CoverageStatus.FAILED if file.status is FileStatus.FAILED else CoverageStatus.SKIPPED
+    return FileCoverage(file.root, file.path, "", status, file.reason, _advice(file), ())
 
 
 def _advice(file: UnreadFile) -> str:
@@ -190,7 +190,7 @@ def _file_json(file: FileCoverage) -> dict[str, Any]:
         "root": file.root,
         "path": file.path,
         "format": file.format,
-        "status": file.coverage.value,
+        "status": file.status.value,
         "reason": file.reason,
         "advice": file.advice,
         "chunks": file.chunks,

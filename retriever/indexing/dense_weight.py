@@ -66,31 +66,31 @@ def cloze_items(snapshot: Snapshot) -> list[ClozeItem]:
 
 
 def fit_dense_weight(
-    snapshot: Snapshot, asked: Sequence[ClozeItem], sentences: Vectors, rests: Vectors
+    snapshot: Snapshot, items: Sequence[ClozeItem], sentences: Vectors, rests: Vectors
 ) -> dict[str, Any]:
     """The weight of the dense side, with what it was chosen by, as JSON.
 
     `sentences` and `rests` are raw vectors (n, dim) of the items' sentences as queries and of the
     rests as passages. `dense_weight` is 1 where there are no items.
     """
-    facts: dict[str, Any] = {"dense_weight": 1.0, "held_out": len(asked), "weighing": VERSION}
-    if not asked:
+    facts: dict[str, Any] = {"dense_weight": 1.0, "held_out": len(items), "weighing": VERSION}
+    if not items:
         return facts
-    lengths = [len(_terms(item.chunk, item.chunk.text)) for item in asked]
+    lengths = [len(_terms(item.chunk, item.chunk.text)) for item in items]
     average = sum(lengths) / len(lengths)
     total = snapshot.passages.count()
-    sides = [
+    scored = [
         _ItemScores(snapshot, item, sentence, rest, average, total)
-        for item, sentence, rest in zip(asked, sentences, rests, strict=True)
+        for item, sentence, rest in zip(items, sentences, rests, strict=True)
     ]
-    found = {weight: [side.reciprocal_rank(1.0, weight) for side in sides] for weight in WEIGHTS}
+    found = {weight: [each.reciprocal_rank(1.0, weight) for each in scored] for weight in WEIGHTS}
     usual = found[1.0]
     best = max(WEIGHTS, key=lambda weight: (sum(found[weight]), weight == 1))
     if compare(found[best], usual).verdict is Verdict.BETTER:
         facts["dense_weight"] = best
     facts["found_again"] = {
-        "keyword": _mean([side.reciprocal_rank(1.0, 0.0) for side in sides]),
-        "dense": _mean([side.reciprocal_rank(0.0, 1.0) for side in sides]),
+        "keyword": _mean([each.reciprocal_rank(1.0, 0.0) for each in scored]),
+        "dense": _mean([each.reciprocal_rank(0.0, 1.0) for each in scored]),
         "hybrid": _mean(found[float(facts["dense_weight"])]),
     }
     return facts

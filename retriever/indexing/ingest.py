@@ -88,31 +88,31 @@ class _PendingDocument:
 class Ingest:
     """Writes documents into a backend. Call `add` for each, then `close`.
 
-    `done` is told of every document when it has become visible; `tick` after every batch. `chunks`
-    and `tokens` count what was embedded; `part` is the share of the document being added that
-    was looked at.
+    `on_document` is told of every document when it has become visible; `on_batch` after every
+    batch. `chunks` and `tokens` count what was embedded; `part` is the share of the document being
+    added that was looked at.
     """
 
     backend: Documents
     embedder: Embedder
     chunking: ChunkSettings
-    done: Callable[[DocumentRow], None] = lambda row: None
-    tick: Callable[[], None] = lambda: None
+    on_document: Callable[[DocumentRow], None] = lambda row: None
+    on_batch: Callable[[], None] = lambda: None
     chunks: int = 0
     tokens: int = 0
     part: float = 0.0
     _inputs: dict[str, str] = field(default_factory=dict)  # vector key → model input
-    _size: int = 0  # characters queued
-    _waiting: list[_PendingDocument] = field(default_factory=list)
-    _held: int = 0  # characters of the pages waiting
-    _corpus: int = 0  # chunks there are, about
-    _fitted_at: int = 0  # chunks there were at the last fit
+    _queued_characters: int = 0  # characters queued
+    _pending: list[_PendingDocument] = field(default_factory=list)
+    _pending_characters: int = 0  # characters of the pages waiting
+    _corpus_chunks: int = 0  # chunks there are, about
+    _chunks_at_fit: int = 0  # chunks there were at the last fit
 
     def __post_init__(self) -> None:
         with self.backend.reading() as catalog:
-            self._corpus = sum(row.chunks for row in catalog.documents())
+            self._corpus_chunks = sum(row.chunks for row in catalog.documents())
             if catalog.calibration_facts() is not None:
-                self._fitted_at = self._corpus
+                self._chunks_at_fit = self._corpus_chunks
 
     def add(self, row: DocumentRow, document: Document) -> None:
         """Queue a document; it becomes visible when its batch is embedded."""
@@ -126,7 +126,7 @@ class Ingest:
         self.part = 0.0
         states = Counter(page.state for page in document.pages)
         row = replace(row, pages=len(document.pages), page_states=states, chunks=len(pieces))
-        self._wait(_PendingDocument(row, document.pages, pieces))
+        self._enqueue(_PendingDocument(row, document.pages, pieces))
 
     def close(self) -> None:
         """Embed what is queued, make it visible, and fit the means to the whole corpus."""
@@ -164,7 +164,7 @@ class Ingest:
             if fit_is_due(before, sum(row.chunks for row in rows)):
                 self.backend.calibrate(*means, facts | self._fit_dense_weight())
             self._fit_match_scale()
-        self._fitted_at = self._corpus
+        self._chunks_at_fit = self._corpus_chunks
 
     def _fit_dense_weight(self) -> dict[str, Any]:
         """Measure what the dense side's scores are worth, now that the means are there."""
@@ -209,17 +209,18 @@ class Ingest:
         for key, model_input in inputs.items():
             if key not in known and key not in self._inputs:
                 self._inputs[key] = model_input
-                self._size += len(model_input)
+                self._queued_characters += len(model_input)
         budget = FIRST_BATCH_TOKENS if self.tokens == 0 else BATCH_TOKENS
-        if self._size > CHARACTERS_PER_TOKEN * budget:
+        if self._queued_characters > CHARACTERS_PER_TOKEN * budget:
             self._flush()
 
-    def _wait(self, waiting: _PendingDocument) -> None:
+    def _enqueue(self, waiting: _PendingDocument) -> None:
         """Let a document wait for its vectors, or release all that wait."""
-        self._waiting.append(waiting)
-        self._held += sum(len(page.text) for page in waiting.pages)
+        self._pending.append(waiting)
+        self._pending_characters += sum(len(page.text) for page in waiting.pages)
         too_many = (
-            len(self._waiting) >= MAX_WAITING or self._held > CHARACTERS_PER_TOKEN * BATCH_TOKENS
+            len(self._pending) >= MAX_WAITING
+            or self._pending_characters > CHARACTERS_PER_TOKEN * BATCH_TOKENS
         )
         if not self._inputs or too_many:
             self._flush()
@@ -229,12 +230,12 @@ class Ingest:
         embedded = self._embed()
         self._release()
         if embedded:
-            self.tick()
+            self.on_batch()
 
     def _embed(self) -> bool:
         if not self._inputs:
             return False
-        inputs, self._inputs, self._size = self._inputs, {}, 0
+        inputs, self._inputs, self._queued_characters = self._inputs, {}, 0
         self.backend.save_vectors(list(inputs), self.embedder.embed_inputs(list(inputs.values())))
         self.chunks += len(inputs)
         self.tokens += self.embedder.count_tokens(list(inputs.values()))
@@ -242,13 +243,13 @@ class Ingest:
 
     def _release(self) -> None:
         """Make the waiting documents visible; all their vectors are there."""
-        for waiting in self._waiting:
+        for waiting in self._pending:
             self.backend.upsert(waiting.row, waiting.pages, waiting.pieces)
-            self._corpus += waiting.row.chunks
-            self.done(waiting.row)
-        self._waiting.clear()
-        self._held = 0
-        if self._corpus and self._corpus >= GROWTH * self._fitted_at:
+            self._corpus_chunks += waiting.row.chunks
+            self.on_document(waiting.row)
+        self._pending.clear()
+        self._pending_characters = 0
+        if self._corpus_chunks and self._corpus_chunks >= GROWTH * self._chunks_at_fit:
             self.fit(early=True)
 
     def _question_vectors(self, chunks: Sequence[Chunk]) -> Vectors:

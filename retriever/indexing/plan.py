@@ -53,9 +53,9 @@ class Plan:
 
 
 class Planner:
-    """Makes the plan for the paths `asked`.
+    """Makes the plan for the paths `targets`.
 
-    `is_current` tells whether a document was read and cut as it would be now; `again` which
+    `is_current` tells whether a document was read and cut as it would be now; `reads_again` which
     unchanged ones are to be read again nevertheless.
     """
 
@@ -63,12 +63,12 @@ class Planner:
         self,
         known: Sequence[DocumentRow],
         is_current: Callable[[DocumentRow], bool],
-        asked: Sequence[Target],
-        again: Callable[[DocumentRow], bool] = lambda row: False,
+        targets: Sequence[Target],
+        reads_again: Callable[[DocumentRow], bool] = lambda row: False,
     ) -> None:
         self.is_current = is_current
-        self.asked = asked
-        self.again = again
+        self.targets = targets
+        self.reads_again = reads_again
         self.now = time.time()
         self.known = known
         self.sources = _SourceNames(known)
@@ -79,7 +79,7 @@ class Planner:
         files = {file.location: file for file in reversed(found) if not file.reason}
         rows = self._relocated(files)
         covered = [
-            row for row in rows if any(target.covers(_location(row)) for target in self.asked)
+            row for row in rows if any(target.covers(_location(row)) for target in self.targets)
         ]
         plan = Plan(known=len(covered))
         here = _by_location(covered)
@@ -105,7 +105,7 @@ class Planner:
         for row in self.known:
             by_root.setdefault(row.root, []).append(row)
         now = {root: root for root in by_root}
-        free = [target.asked for target in self.asked if str(target.asked) not in by_root]
+        free = [target.asked for target in self.targets if str(target.asked) not in by_root]
         for root in filter(_is_gone, sorted(by_root)):
             for folder in free:
                 same = sum(_same_size(row, files.get(folder / row.path)) for row in by_root[root])
@@ -124,7 +124,7 @@ class Planner:
             return Pending(file, source, _hash(file), None)
         same_facts = (file.size, file.changed_ns) == (row.size, row.mtime_ns)
         sha256 = row.sha256 if same_facts else _hash(file)
-        if sha256 != row.sha256 or not self.is_current(row) or self.again(row):
+        if sha256 != row.sha256 or not self.is_current(row) or self.reads_again(row):
             return Pending(file, source, sha256, row)
         now = self._placed(row, file, source)
         if now.id != row.id:

@@ -31,68 +31,68 @@ _TEXT_PER_BYTE = {
 class ProgressMeter:
     """How far a run is: told to the caller at every file, to other processes after every batch."""
 
-    def __init__(self, backend: Documents, tell: Callable[[Progress], None]) -> None:
+    def __init__(self, backend: Documents, report: Callable[[Progress], None]) -> None:
         self.backend = backend
-        self.tell = tell
-        self.started = self.begun = time.monotonic()
+        self.report = report
+        self.started = self.embedding_since = time.monotonic()
         self.ingest: Ingest | None = None
         self.files_total = self.files_done = 0
         self.work_total = self.work_done = 0.0
         self.current = ""
         self.current_work = 0.0
         self.part = 0
-        self.told_at = 0.0
+        self.published_at = 0.0
 
-    def expect(self, files: Iterable[FoundFile]) -> None:
+    def add_files(self, files: Iterable[FoundFile]) -> None:
         """Tell which files are going to be read."""
         for file in files:
             self.files_total += 1
             self.work_total += _expected_characters(file.path, file.size)
         self.publish()
 
-    def begin(self, ingest: Ingest) -> None:
+    def start_embedding(self, ingest: Ingest) -> None:
         """The model is there: speed counts from now on."""
         self.ingest = ingest
-        self.begun = time.monotonic()
+        self.embedding_since = time.monotonic()
 
-    def at(self, file: FoundFile) -> None:
+    def start_file(self, file: FoundFile) -> None:
         """Reading `file` begins."""
         self.current, self.current_work, self.part = (
             file.path,
             _expected_characters(file.path, file.size),
             0,
         )
-        self.tell(self.now())
+        self.report(self.progress())
 
-    def at_part(self, part: int) -> None:
+    def report_part(self, part: int) -> None:
         """So many parts of the file are read; told now and then, of files that take long."""
         self.part = part
-        if time.monotonic() - self.told_at > PART_SECONDS:
+        if time.monotonic() - self.published_at > PART_SECONDS:
             self.publish()
 
-    def done(self, path: str, size: int) -> None:
+    def finish_file(self, path: str, size: int) -> None:
         """A file is wholly dealt with."""
         self.files_done += 1
         self.work_done += _expected_characters(path, size)
         if path == self.current:
             self.current_work = 0.0
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Nothing is left to be read."""
         self.current, self.current_work, self.part = "", 0.0, 0
-        self.tell(self.now())
+        self.report(self.progress())
 
     def publish(self) -> None:
         """Tell the caller and, through the backend, other processes."""
-        now = self.now()
-        self.told_at = time.monotonic()
-        self.tell(now)
-        self.backend.set_progress(asdict(now))
+        progress = self.progress()
+        self.published_at = time.monotonic()
+        self.report(progress)
+        self.backend.set_progress(asdict(progress))
 
-    def now(self) -> Progress:
+    def progress(self) -> Progress:
         """What there is to tell."""
-        time_now = time.monotonic()
-        working = time_now - self.begun
+        now = time.monotonic()
+        working = now - self.embedding_since
         tokens = self.ingest.tokens if self.ingest else 0
         part = self.ingest.part if self.ingest else 0.0
         done = self.work_done + part * self.current_work
@@ -106,7 +106,7 @@ class ProgressMeter:
             files_total=self.files_total,
             chunks=self.ingest.chunks if self.ingest else 0,
             tokens=tokens,
-            seconds=time_now - self.started,
+            seconds=now - self.started,
             tokens_per_second=tokens / working if working > 0 else 0.0,
             seconds_left=left,
             current=self.current,

@@ -43,7 +43,7 @@ class PreviousOCR:
         counts = Counter(page.scan.languages for page in self.pages if page.scan)
         return max(sorted(counts), key=lambda one: (bool(one), counts[one]), default="")
 
-    def kept_in(self, document: Document) -> Document:
+    def restore_in(self, document: Document) -> Document:
         """The document with text of pages that 0.1.0 recognised in files inside of the same file.
 
         It did not note which files these were; their labels name them.
@@ -75,7 +75,7 @@ class LostText:
     advice: str = ""
 
     @property
-    def told(self) -> str:
+    def reason(self) -> str:
         """The loss as a part of a file's reason; empty if there is none."""
         if not self.pages:
             return ""
@@ -84,7 +84,7 @@ class LostText:
         named = ", ".join(places[:_MAX_PLACES]) + (f" and {more} more" if more > 0 else "")
         return f"text recognised before on {named} is missing now: {self.advice}"
 
-    def noted_in(self, document: Document) -> Document:
+    def mark_in(self, document: Document) -> Document:
         """The document, whose pages say that their text is missing."""
         lost = {_place(page) for page in self.pages}
         pages = (
@@ -124,7 +124,7 @@ class Recognition:
             if row.sha256 and row.sha256 in new and PageState.OCR in row.page_states:
                 self._moved[row.sha256] = self._recognised(row)
 
-    def knows(self, one: Pending) -> bool:
+    def has_text_of(self, one: Pending) -> bool:
         """Whether recognised text of these bytes is known from another document."""
         return one.sha256 in self._moved
 
@@ -133,12 +133,12 @@ class Recognition:
         wanted = bool(self.languages) and bool(PICTURES & set(states))
         return wanted and (bool(self.asked) or tried != self.languages)
 
-    def is_wanted(self, wants: Iterable[str]) -> bool:
+    def could_repair(self, causes: Iterable[str]) -> bool:
         """Whether what a file failed for, as `failure_causes` tells it, is an OCR like this one."""
-        asked = [want for want in wants if want.startswith("ocr:")]
+        asked = [cause for cause in causes if cause.startswith("ocr:")]
         return bool(self.languages and asked) and f"ocr:{self.languages}" not in asked
 
-    def before(self, one: Pending) -> PreviousOCR:
+    def previous(self, one: Pending) -> PreviousOCR:
         """What was recognised of a file that is to be read."""
         insist = bool(self.asked)
         if one.row is not None and one.row.sha256 == one.sha256:
@@ -147,7 +147,7 @@ class Recognition:
             return PreviousOCR(self._moved[one.sha256], True, insist)
         return PreviousOCR(self._recognised(one.row) if one.row else (), False, insist)
 
-    def reading(self, before: PreviousOCR, run: ReadOptions) -> ReadOptions:
+    def read_options(self, before: PreviousOCR, run: ReadOptions) -> ReadOptions:
         """How the file is read: in the languages it was recognised in, unless told otherwise."""
         languages = self.languages
         if languages and not before.insist:
@@ -155,11 +155,11 @@ class Recognition:
         known = known_pages(before.pages)
         return replace(run, ocr=languages, known=known, insist=before.insist)
 
-    def tried(self, run: ReadOptions) -> str:
+    def tried_languages(self, run: ReadOptions) -> str:
         """The run's languages, if a file read with `run` was given to Tesseract; else empty."""
         return "" if run.ocr and tesseract.available(run.ocr) else self.languages
 
-    def loss(self, before: PreviousOCR, document: Document) -> LostText:
+    def lost_text(self, before: PreviousOCR, document: Document) -> LostText:
         """The recognised pages whose text is missing while pictures of the file are not read.
 
         A page that was taken out of the file is no loss.
@@ -198,8 +198,8 @@ def failure_causes(states: Iterable[PageState], languages: str) -> list[str]:
     ['password', 'ocr:eng']
     """
     found = set(states)
-    wants = ["password"] if PageState.ENCRYPTED in found else []
-    return [*wants, f"ocr:{languages}"] if found & PICTURES else wants
+    causes = ["password"] if PageState.ENCRYPTED in found else []
+    return [*causes, f"ocr:{languages}"] if found & PICTURES else causes
 
 
 def _with_scan(page: Page, row: DocumentRow) -> Page:

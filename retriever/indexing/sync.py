@@ -140,7 +140,7 @@ def sync(
     another process is writing to it.
     """
     run = _SyncRun(backend, embedder, options or SyncOptions(), chunking, progress, hide)
-    return run.go(paths, name)
+    return run.execute(paths, name)
 
 
 class _SyncRun:
@@ -168,13 +168,13 @@ class _SyncRun:
         self.unread: dict[tuple[str, str], UnreadFile] = {}
         self.unread_before: dict[tuple[str, str], UnreadFile] = {}
         self.recognition = Recognition(backend, self.options.ocr)
-        self.losses: dict[str, str] = {}  # document id → recognised text that is gone, in words
+        self.lost_text: dict[str, str] = {}  # document id → recognised text that is gone, in words
         self.incomplete = 0
         self.ingest: Ingest | None = None
 
-    def go(self, paths: Sequence[str | Path], name: str) -> SyncReport:
+    def execute(self, paths: Sequence[str | Path], name: str) -> SyncReport:
         if self.options.dry_run:
-            self._announce(self._plan(paths)[0])
+            self._report_dry_run(self._plan(paths)[0])
             return self._result(name)
         with self._writing():
             with self.backend.reading() as catalog:
@@ -184,7 +184,7 @@ class _SyncRun:
             self._check_vanished(plan)
             self.recognition.remember()
             self.recognition.look_up(plan, planner.known)
-            self._settle(plan)
+            self._apply_without_reading(plan)
             self._read_all(plan.read, planner)
             self.backend.set_unread(self._all_unread(planner))
             report = self._result(name)
@@ -220,9 +220,9 @@ class _SyncRun:
     def _plan(self, paths: Sequence[str | Path]) -> tuple[Plan, Planner]:
         with self.backend.reading() as catalog:
             known = [row for row in catalog.documents() if row.root]
-        asked = targets(paths, sorted({row.root for row in known}), self.hide)
+        chosen = targets(paths, sorted({row.root for row in known}), self.hide)
         include, exclude = self.options.include, self.options.exclude
-        found = [file for target in asked for file in scan(target, include, exclude, self.hide)]
+        found = [file for target in chosen for file in scan(target, include, exclude, self.hide)]
         if not self.recognition.languages and not any(_is_picture(row.path) for row in known):
             found = [_without_pictures(file) for file in found]
         for file in found:
@@ -230,7 +230,7 @@ class _SyncRun:
                 self._report_failed(file, file.reason)
             elif file.reason:
                 self._report(file, FileStatus.SKIPPED, file.reason)
-        planner = Planner(known, self._is_current, asked, self._reads_more)
+        planner = Planner(known, self._is_current, chosen, self._reads_more)
         return planner.plan(found), planner
 
     def _reads_more(self, row: DocumentRow) -> bool:
@@ -244,7 +244,7 @@ class _SyncRun:
     def _is_current(self, row: DocumentRow) -> bool:
         """Whether the document would be the same, read and cut by this version."""
         made, _, cut = row.settings.partition("-")
-        if cut.split("-")[:3] != self._cutting().split("-"):
+        if cut.split("-")[:3] != self._chunking_version().split("-"):
             return False
         changed = outdated(made, row.format)
         if not self.recognition.languages:
@@ -266,7 +266,7 @@ class _SyncRun:
         elsewhere = [
             file
             for file in self.unread_before.values()
-            if not any(target.covers(Path(file.root, file.path)) for target in planner.asked)
+            if not any(target.covers(Path(file.root, file.path)) for target in planner.targets)
         ]
         return [*elsewhere, *self.unread.values()]
 
@@ -281,7 +281,7 @@ class _SyncRun:
 
     # Doing
 
-    def _settle(self, plan: Plan) -> None:
+    def _apply_without_reading(self, plan: Plan) -> None:
         """Everything that needs no reading."""
         gone = [*plan.replaced, *(plan.vanished if self.options.delete else [])]
         if gone:
@@ -295,31 +295,35 @@ class _SyncRun:
     def _read_all(self, pending: Sequence[Pending], planner: Planner) -> None:
         # Small files first, so that much can be found soon.
         order = sorted(pending, key=lambda one: (one.file.size, one.file.path, one.source))
-        order = [one for one in order if not self._left_out(one)]
-        self.meter.expect(one.file for one in order)
+        order = [one for one in order if not self._skip(one)]
+        self.meter.add_files(one.file for one in order)
         with file_reader(ReadOptions(self.options.passwords)) as reader:
-            reader.on_part = self.meter.at_part
+            reader.on_part = self.meter.report_part
             for one in order:
                 self._read(one, planner, reader)
         if self.ingest:
             self.ingest.close()
         else:
-            self._fit_again()
-        self.meter.end()
+            self._refit()
+        self.meter.finish()
 
-    def _writer(self) -> Ingest:
+    def _open_ingest(self) -> Ingest:
         """The ingest, made when the first document needs it: that loads the model."""
         if self.ingest is None:
             embedder = self.embedder()
             self.chunking = limit_chunking(self.chunking, embedder)
             self.backend.claim(embedder.settings, self.chunking)
             self.ingest = Ingest(
-                self.backend, embedder, self.chunking, done=self._visible, tick=self.meter.publish
+                self.backend,
+                embedder,
+                self.chunking,
+                on_document=self._document_written,
+                on_batch=self.meter.publish,
             )
-            self.meter.begin(self.ingest)
+            self.meter.start_embedding(self.ingest)
         return self.ingest
 
-    def _fit_again(self) -> None:
+    def _refit(self) -> None:
         """The means are those of the corpus as it is, also after removals or a broken-off run."""
         with self.backend.reading() as catalog:
             due = any(row.chunks for row in catalog.documents()) and not calibration_is_current(
@@ -328,15 +332,15 @@ class _SyncRun:
         if due:
             # Means a little older than the corpus are no reason to fail a removal.
             with suppress(ModelError):
-                self._writer().fit()
+                self._open_ingest().fit()
 
-    def _left_out(self, one: Pending) -> bool:
+    def _skip(self, one: Pending) -> bool:
         """Report a file that is not to be read: a picture without an OCR, or one that failed.
 
         As it is now it would fail again, perhaps after minutes.
         """
         file = one.file
-        unread = one.row is None and not self.recognition.knows(one)
+        unread = one.row is None and not self.recognition.has_text_of(one)
         if unread and not self.recognition.languages and _is_picture(file.path):
             self._report(file, FileStatus.SKIPPED, PICTURE)
             return True
@@ -353,42 +357,42 @@ class _SyncRun:
 
     def _could_succeed(self, before: UnreadFile) -> bool:
         """Whether a file that failed, and has not changed, would be read in another way now."""
-        abilities, *wants = before.settings.split(";")
+        abilities, *causes = before.settings.split(";")
         made, _, available = abilities.partition("+")
         format_ = _format_by_name(before.path)
         if format_ in outdated(made, format_) or available != "+".join(extras.available()):
             return True
         if "=" not in made:  # 0.1.0 did not note what a file had failed for
-            wants = ["password", "ocr:"]
-        locked = "password" in wants and bool(self.options.passwords)
-        return locked or self.recognition.is_wanted(wants)
+            causes = ["password", "ocr:"]
+        locked = "password" in causes and bool(self.options.passwords)
+        return locked or self.recognition.could_repair(causes)
 
     def _read(self, one: Pending, planner: Planner, reader: FileReader) -> None:
         file, row = one.file, one.row
-        self.meter.at(file)
-        before = self.recognition.before(one)
-        reader.run = self.recognition.reading(before, ReadOptions(self.options.passwords))
-        wants: list[str] = []
+        self.meter.start_file(file)
+        before = self.recognition.previous(one)
+        reader.run = self.recognition.read_options(before, ReadOptions(self.options.passwords))
+        causes: list[str] = []
         try:
-            document = before.kept_in(reader.read(file.location, file.path))
+            document = before.restore_in(reader.read(file.location, file.path))
             states = Counter(page.state for page in document.pages)
-            loss = self.recognition.loss(before, document)
+            loss = self.recognition.lost_text(before, document)
             if (
                 row is not None
                 and row.chunks
                 and not _any_readable(states)
                 and _any_incomplete(states)
             ):
-                wants = failure_causes(states, self.recognition.tried(reader.run))
+                causes = failure_causes(states, self.recognition.tried_languages(reader.run))
                 raise ReadError("; ".join(filter(None, [_reason(document.pages), loss.advice])))
         except ReadError as error:
-            self.meter.done(file.path, file.size)
+            self.meter.finish_file(file.path, file.size)
             stamp = planner.stamp(file) if one.sha256 else 0
-            settings = ";".join([self._abilities(file.path), *wants])
+            settings = ";".join([self._reader_versions(file.path), *causes])
             self._report_failed(file, str(error), row, stamp, settings)
             return
-        document = loss.noted_in(document)
-        writer = self._writer()
+        document = loss.mark_in(document)
+        writer = self._open_ingest()
         new = document_row(
             document,
             id=document_id(one.source, file.path),
@@ -401,19 +405,19 @@ class _SyncRun:
             settings=self._settings(document, reader.run),
         )
         self.replaces[new.id] = row
-        self.losses[new.id] = loss.told
+        self.lost_text[new.id] = loss.reason
         writer.add(new, document)
 
-    def _visible(self, row: DocumentRow) -> None:
+    def _document_written(self, row: DocumentRow) -> None:
         """A document was written: report it, and drop what it replaces under another id."""
         before = self.replaces.pop(row.id, None)
         if before is not None and before.id != row.id:
             self.backend.delete([before.id])
-        self.meter.done(row.path, row.size)
+        self.meter.finish_file(row.path, row.size)
         status = FileStatus.UPDATED if before else FileStatus.INDEXED
         if _any_incomplete(row.page_states):
             status = FileStatus.PARTIAL if _any_readable(row.page_states) else FileStatus.FAILED
-        loss = self.losses.pop(row.id, "")
+        loss = self.lost_text.pop(row.id, "")
         if loss and not _any_incomplete(row.page_states):
             self.incomplete += 1
             status = FileStatus.PARTIAL
@@ -423,21 +427,21 @@ class _SyncRun:
         """What the document was made with: its formats' versions, the cutting, the OCR tried."""
         states = {page.state for page in document.pages}
         used = {*(document.read_as or (document.format,))}
-        tried = self.recognition.tried(run) if states & PICTURES else ""
+        tried = self.recognition.tried_languages(run) if states & PICTURES else ""
         if tried or PageState.OCR in states:
             used.add(OCR)
-        return "-".join(filter(None, [made_by(used), self._cutting(), tried]))
+        return "-".join(filter(None, [made_by(used), self._chunking_version(), tried]))
 
-    def _cutting(self) -> str:
+    def _chunking_version(self) -> str:
         return f"{CHUNKS_VERSION}-{self.chunking.size}-{self.chunking.overlap}"
 
-    def _abilities(self, path: str) -> str:
+    def _reader_versions(self, path: str) -> str:
         """What decides whether a file that failed would fail again."""
         return "+".join([made_by([_format_by_name(path)]), *extras.available()])
 
     # Telling
 
-    def _announce(self, plan: Plan) -> None:
+    def _report_dry_run(self, plan: Plan) -> None:
         """A dry run: the report alone."""
         self._report_plan(plan)
         for one in plan.read:
@@ -508,7 +512,7 @@ class _SyncRun:
         root = str(file.root)
         self.unread[root, file.path] = UnreadFile(
             *(root, file.path, status, reason, file.size, stamp),
-            settings or self._abilities(file.path),
+            settings or self._reader_versions(file.path),
         )
 
 

@@ -1,7 +1,7 @@
-"""What a search can be narrowed to, and how many documents that leaves: formats, folders, years.
+"""Facets of a search: counts of documents by format, folder and year.
 
-A folder is written as the root's name, or as that with the first folder below it: "reports",
-"reports/2024"; documents handed over by a caller have the root "".
+A folder is written as the root's name, or as that name and the first folder below it: "reports",
+"reports/2024". Documents added by a caller have the root "".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Where = Mapping[str, Any] | None
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """Counts of documents by format, folder and year, in the order they are shown in."""
+    """Counts of documents by format, folder and year, in display order."""
 
     formats: Mapping[str, int]
     folders: Mapping[str, int]
@@ -31,9 +31,9 @@ def count_facets(
 ) -> Facets:
     """The facets of these documents.
 
-    `where(name)` is the filter that holds while the facet so called ("formats", "folders",
-    "years") is counted: all conditions but its own. It must not speak of pages or texts, which a
-    document as such has not.
+    `where(name)` is the filter for counting the facet `name` ("formats", "folders", "years"): all
+    conditions except the facet's own. It must not use fields of pages or passages, since documents
+    are counted.
     """
     return Facets(
         formats=_counts(rows, where("formats"), lambda row: [row.format]),
@@ -59,7 +59,7 @@ def _counts(
 
 
 def document_folders(row: DocumentRow) -> list[str]:
-    """The folders a document is counted in.
+    """The folders that a document counts towards.
 
     >>> document_folders(DocumentRow("", "docs", "/docs", "2024/may/a.pdf", "pdf"))
     ['docs', 'docs/2024']
@@ -69,7 +69,7 @@ def document_folders(row: DocumentRow) -> list[str]:
 
 
 def folder_filter(folder: str) -> dict[str, Any]:
-    """The filter for a folder's documents.
+    """The filter that selects a folder's documents.
 
     >>> folder_filter("docs/a*")
     {'source': 'docs', 'path': {'glob': 'a[*]/**'}}

@@ -1,19 +1,20 @@
-r"""Near-duplicates among passages: texts that say the same, but for how they were set or cut.
+r"""Near-duplicates among passages: texts that differ only in layout or in where they were cut.
 
-A passage repeats another if all of these hold:
+A passage is a near-duplicate of another if all of these hold:
 
-- 95 % of its runs of three words stand in the other one (the shingles of Broder 1997, contained);
-  shorter texts are one run;
-- it is at least half as long, in such runs: a heading that recurs in a chapter is no duplicate;
-- its *particulars* are, in the same order and without a gap, particulars of the other one. These
-  are all words with a digit or a capital letter in them (figures with their sign, unit sign or
-  currency, codes, names, months), number words and words that negate. So two passages that differ
-  in one of these are never near-duplicates, however long they are: "AC-2" is not "AC-3", nor is a
-  form another one with other figures.
+- 95 % of its shingles (runs of three words) occur in the other one: containment, as in Broder 1997.
+  A shorter text is one shingle.
+- It has at least half as many shingles as the other one. So a heading that recurs in a chapter is
+  not a duplicate of the chapter.
+- Its *particulars* occur in the other one in the same order and without a gap. Particulars are
+  words with a digit or a capital letter (figures with their sign, unit sign or currency, codes,
+  names, months), number words and negations. So two passages that differ in one of these are never
+  near-duplicates, however long they are: "AC-2" differs from "AC-3", and a form from the same form
+  with other figures.
 
-Case, punctuation, line breaks and hyphens at their ends make no difference. What may differ is one
-ordinary word in some sixty, in small letters. Number words and negations are known of English, the
-negations also of German, French and Spanish, both of Chinese and Japanese.
+Case, punctuation, line breaks and hyphenation do not matter. About one ordinary lower-case word in
+sixty may differ. The number words are those of English, Chinese and Japanese; the negations those
+of English, German, French, Spanish, Chinese and Japanese.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from typing import Generic, TypeVar
 Owner = TypeVar("Owner")
 
 MIN_CONTAINMENT = 0.95
-"""So much of a passage's runs of words must stand in the other one."""
+"""Smallest share of a passage's shingles that occur in the other one."""
 
 MIN_LENGTH_RATIO = 0.5
-"""So long, as a part of the other one, a passage must be to repeat it."""
+"""Smallest ratio of a passage's number of shingles to the other one's."""
 
-_SHINGLE_WORDS = 3  # words
+_SHINGLE_WORDS = 3
 _SOLID = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7a3"
 )
@@ -57,26 +58,26 @@ _CONTRACTED = re.compile(r"n['\u2019]t\b", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What two texts are compared by: runs of words, and particulars in order, NUL around each."""
+    """What texts are compared by: shingles, and particulars in order with NUL around each."""
 
-    runs: frozenset[tuple[str, ...]]
+    shingles: frozenset[tuple[str, ...]]
     particulars: str
 
     def repeats(self, other: Fingerprint) -> bool:
-        """Whether this text is a near-duplicate of the other (see the module's docstring)."""
+        """Whether this text is a near-duplicate of the other one (see the module's docstring)."""
         if self.particulars not in other.particulars:
             return False
-        shared = MIN_CONTAINMENT * len(self.runs)
+        shared = MIN_CONTAINMENT * len(self.shingles)
         return (
-            len(self.runs) >= MIN_LENGTH_RATIO * len(other.runs)
-            and shared <= len(other.runs)
-            and len(self.runs & other.runs) >= shared
+            len(self.shingles) >= MIN_LENGTH_RATIO * len(other.shingles)
+            and shared <= len(other.shingles)
+            and len(self.shingles & other.shingles) >= shared
         )
 
 
 @lru_cache(maxsize=256)  # the same passages are found again and again
 def fingerprint(text: str) -> Fingerprint:
-    r"""A text's print.
+    r"""A text's fingerprint.
 
     >>> fingerprint("Pay 5 EUR now.").repeats(fingerprint("pay 5 EUR, now"))
     False
@@ -95,43 +96,43 @@ def fingerprint(text: str) -> Fingerprint:
     if not words:
         words = [text.strip()]
     count = max(1, len(words) - _SHINGLE_WORDS + 1)
-    runs = frozenset(tuple(words[at : at + _SHINGLE_WORDS]) for at in range(count))
-    return Fingerprint(runs, "\0".join(["", *particulars, ""]))
+    shingles = frozenset(tuple(words[at : at + _SHINGLE_WORDS]) for at in range(count))
+    return Fingerprint(shingles, "\0".join(["", *particulars, ""]))
 
 
 def _words(text: str) -> Iterator[tuple[str, bool]]:
-    """Every word, case folded, and whether it is a particular."""
+    """(word, is it a particular) for every word, case folded."""
     for match in _WORDS.finditer(text):
         word = match.group()
         if match.lastgroup == "figure":
             yield "".join(word.split()).rstrip(".,:/"), True
         else:
             folded = word.casefold()
-            telling = not word.isalpha() or word != word.lower()
-            yield folded, telling or folded in _NUMBERS_AND_NEGATIONS
+            is_particular = not word.isalpha() or word != word.lower()
+            yield folded, is_particular or folded in _NUMBERS_AND_NEGATIONS
 
 
 class FingerprintIndex(Generic[Owner]):
-    """Passages seen so far, each with what it belongs to."""
+    """Fingerprints of the passages so far, each with its owner."""
 
     def __init__(self) -> None:
-        self._prints: list[Fingerprint] = []
+        self._fingerprints: list[Fingerprint] = []
         self._owners: list[Owner] = []
 
     def add(self, known: Fingerprint, owner: Owner) -> None:
-        """Remember a passage."""
-        self._prints.append(known)
+        """Add a passage's fingerprint."""
+        self._fingerprints.append(known)
         self._owners.append(owner)
 
     def owner(self, of: Fingerprint) -> Owner | None:
-        """What the first passage belongs to that this one repeats, None if it repeats none."""
-        for known, owner in zip(self._prints, self._owners, strict=True):
+        """The owner of the first passage that this one duplicates; None if there is none."""
+        for known, owner in zip(self._fingerprints, self._owners, strict=True):
             if of.repeats(known):
                 return owner
         return None
 
-    def hand_over(self, old: Owner, new: Owner) -> None:
-        """What belonged to `old` belongs to `new` from now on."""
+    def reassign(self, old: Owner, new: Owner) -> None:
+        """Give all passages of `old` to `new`."""
         self._owners = [new if owner is old else owner for owner in self._owners]
 
 

@@ -1,17 +1,17 @@
-r"""Tables of contents, lists of figures and indexes: passages that name a subject and only refer.
+r"""Tables of contents, lists of figures and indexes: detected by their text, and ranked lower.
 
 They consist of the very words that people search for, so a short query ranks them above the page
-that they refer to. Here they are recognised by their text alone, and ranked lower:
+that they refer to.
 
-- **What is one.** At least half of a passage's characters stand in short lines with dot leaders
-  ("Basics ........ 4"); or at least five lines, and three in five, are short, have a letter in them
-  and end in a page number, and these numbers never fall (contents, a list of figures) or the lines
-  are in alphabetical order (an index), but for one pair of neighbours in four.
-- **What becomes of it.** It counts with three quarters of its score, so it stands below passages of
-  similar score, yet above those that are much worse; where it is all there is, it is found.
+- **Detection.** At least half of a passage's characters are in short lines with dot leaders
+  ("Basics ........ 4"). Or at least five lines, and three in five, are short, contain a letter and
+  end in a page number, and these numbers are ascending (contents, a list of figures) or the lines
+  are in alphabetical order (an index), except for one pair of neighbours in four.
+- **Demotion.** A detected passage keeps three quarters of its score. So it is ranked below passages
+  with a similar score, but above much worse ones; it is found where nothing else is.
 
-A column of other numbers in ascending order ("Monday 10", "Tuesday 20", …) looks the same, and
-loses as much. The module knows nothing about where passages come from.
+A column of other ascending numbers ("Monday 10", "Tuesday 20", …) looks the same and is demoted,
+too. The module knows nothing about where passages come from.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Passage = TypeVar("Passage")
 Value = TypeVar("Value", int, str)
 
 WEIGHT = 0.75
-"""What a passage that only refers counts, as a part of its score."""
+"""Share of its score that a detected passage keeps."""
 
 _LEADERS = re.compile(r"[.·…](?:[.·…]{3,}|(?: [.·]){3,}|(?<=…)…)")
 _REFERS = re.compile(r"[^\n]*[^\W\d_][^\n]*[\s,.]([0-9]{1,4}|[ivxl]{1,7})")
 _MAX_LINE = 100  # characters of a line that refers to a page, without its leaders
 _NUMBER_ENDINGS = frozenset("0123456789ivxl")
-_MIN_LINES = 5  # lines
+_MIN_LINES = 5
 _MIN_SHARE = 0.6  # of the lines
 _MIN_ORDERED = 0.75  # of the pairs of lines
 _ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50}
@@ -64,20 +64,20 @@ def looks_like_toc(text: str) -> bool:
 
 
 def _has_leaders(line: str) -> bool:
-    """Whether dots lead through this line, and it is short without them."""
+    """Whether the line has dot leaders, and is short without them."""
     rest, dots = _LEADERS.subn("", line)
     return dots > 0 and len(rest) <= _MAX_LINE
 
 
 def _is_ascending(values: Sequence[Value]) -> bool:
-    """Whether most values are not below the one before, and there are more than two of them."""
+    """Whether most values are at least the one before, with more than two distinct values."""
     pairs = list(pairwise(values))
     ordered = sum(before <= after for before, after in pairs)
     return len(set(values)) > 2 and ordered >= _MIN_ORDERED * len(pairs)
 
 
 def _page_number(text: str) -> int:
-    """A page number, Arabic or in small Roman letters (also one that Romans would not write).
+    """A page number in Arabic or lower-case Roman numerals (malformed ones, too).
 
     >>> _page_number("12"), _page_number("xiv")
     (12, 14)
@@ -89,18 +89,18 @@ def _page_number(text: str) -> int:
 
 
 def demoted_score(score: float) -> float:
-    """The score of a passage that only refers; below 0, where there is none to lose, lower too."""
+    """The score of a detected passage: lower by a quarter of its absolute value."""
     return score - (1 - WEIGHT) * abs(score)
 
 
 def demote_toc(
     found: Iterable[tuple[float, bool, Passage]], *, complete: bool
 ) -> Iterator[tuple[float, Passage]]:
-    """(score, whether it only refers, passage), best first → (score, passage), best first.
+    """(score, is it a table of contents, passage), best first → (score, passage), best first.
 
-    What only refers comes with its lowered score, at its new place, behind equal ones. Unless
-    `found` is `complete`, one whose place might be behind passages that are not among `found` is
-    left out. Nothing is read ahead of what is asked for.
+    A table of contents gets its demoted score and its new rank, after ties. Unless `found` is
+    `complete`, one that might rank below passages not in `found` is left out. `found` is read
+    lazily.
 
     >>> found = [(8.0, True, "contents"), (7.0, False, "a"), (2.0, False, "b")]
     >>> list(demote_toc(found, complete=True))

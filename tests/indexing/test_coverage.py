@@ -57,7 +57,7 @@ def told(tmp_path: Path) -> CoverageReport:
 
 
 def test_every_file_has_one_status_and_every_page_one_state(told: CoverageReport) -> None:
-    assert {file.path: file.coverage.value for file in told.files} == {
+    assert {file.path: file.status.value for file in told.files} == {
         "bad.pdf": "failed",
         "locked.pdf": "failed",
         "mail.eml": "complete",

@@ -75,7 +75,7 @@ def test_a_long_document_is_held_in_batches(backend, monkeypatch) -> None:
     embedder, parts = Plain(), []
     text = "\n\n".join(map(paragraph, range(1500)))
     document = Document("long", "txt", tuple(Page(n, part) for n, part in pages_of(text, 100)))
-    ingest = Ingest(backend, embedder, CHUNKING, tick=lambda: parts.append(ingest.part))
+    ingest = Ingest(backend, embedder, CHUNKING, on_batch=lambda: parts.append(ingest.part))
     ingest.add(document_row(document, id="x"), document)
     ingest.close()
     assert backend.info()["chunks"] == sum(embedder.passages) >= 1500
@@ -99,7 +99,7 @@ def test_small_documents_do_not_pile_up(backend, monkeypatch) -> None:
     ingest = Ingest(backend, embedder, CHUNKING)
     for number in range(100):
         add(ingest, f"{number}.txt", paragraph(number % 3))  # nothing new after three
-        waiting.append(len(ingest._waiting))
+        waiting.append(len(ingest._pending))
     assert max(waiting) <= 16
     ingest.close()
     assert backend.info()["documents"] == 100
@@ -118,7 +118,7 @@ def test_known_texts_do_not_keep_documents_waiting(backend, monkeypatch) -> None
     add(ingest, "new", paragraph(99))
     for number in range(10):
         add(ingest, f"copy{number}", old)
-        assert ingest._held <= 4 * 1000 + len(old)
+        assert ingest._pending_characters <= 4 * 1000 + len(old)
     assert backend.info()["documents"] >= 9
 
 
@@ -308,7 +308,7 @@ def test_the_digest_of_a_corpus_ignores_names_and_order() -> None:
 
 def test_documents_without_text_are_documents(backend) -> None:
     done: list[DocumentRow] = []
-    ingest = Ingest(backend, Plain(), CHUNKING, done=done.append)
+    ingest = Ingest(backend, Plain(), CHUNKING, on_document=done.append)
     pages = (Page(1, "", PageState.SCANNED, "image"), Page(2, "", PageState.EMPTY))
     document = Document("scan.pdf", "pdf", pages)
     ingest.add(document_row(document, id="s"), document)
@@ -328,7 +328,7 @@ def test_documents_become_visible_as_a_whole_and_in_order(backend, monkeypatch) 
         done.append(row.path)
         assert len(live(backend).chunks(row.id)) == row.chunks
 
-    ingest = Ingest(backend, Plain(), CHUNKING, done=visible)
+    ingest = Ingest(backend, Plain(), CHUNKING, on_document=visible)
     for number in range(9):
         add(ingest, f"{number}", "\n\n".join(paragraph(10 * number + n) for n in range(number + 1)))
     ingest.close()

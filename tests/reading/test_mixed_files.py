@@ -51,7 +51,7 @@ def test_a_mixed_pdf_reports_four_states(index: Index, tmp_path: Path) -> None:
     assert [page.state.value for page in file.pages] == ["text", "scanned", "empty", "garbled"]
     assert [bool(page.reason) for page in file.pages] == [False, True, True, True]
     assert [page.chunks for page in file.pages] == [1, 0, 0, 0]
-    assert file.coverage is CoverageStatus.PARTIAL
+    assert file.status is CoverageStatus.PARTIAL
     assert places(index, "electricity") == []
 
 
@@ -77,7 +77,7 @@ def test_a_password_given_later_opens_what_was_locked(index: Index, tmp_path: Pa
     (docs / "a.pdf").write_bytes(locked(pdf_file([text_page("The zebra sleeps")]), "geheim ü"))
     index.sync(docs)
     (file,) = told(index).files
-    assert file.coverage is CoverageStatus.FAILED
+    assert file.status is CoverageStatus.FAILED
     assert "--password" in file.reason + file.advice
     assert not index.sync(docs, passwords=["wrong"]).complete
     assert index.sync(docs, passwords=["wrong", "geheim ü"]).complete

@@ -73,7 +73,9 @@ def test_a_sides_scale_and_a_constant_change_nothing() -> None:
 
     def matches(dense, share) -> list[float]:
         plain = MatchScale(tuple(sorted(dense)), tuple(sorted(share)), (0.0,) * 50)
-        known = MatchScale(plain.dense, plain.keyword, tuple(sorted(plain.both(dense, share))))
+        known = MatchScale(
+            plain.dense, plain.keyword, tuple(sorted(plain.hybrid_statistic(dense, share)))
+        )
         return [known.match(one, other) for one, other in zip(dense[::3], share[::3], strict=True)]
 
     assert matches(dense, share) == matches(4 * dense + 8, share) == matches(dense, 2 * share - 1)

@@ -146,5 +146,5 @@ def test_the_first_owner_is_told_and_can_hand_over() -> None:
     )
     assert seen.owner(fingerprint(re.sub(r"\s+", "  ", form()))) is first
     assert seen.owner(fingerprint("Nothing of it.")) is None
-    seen.hand_over(first, second)
+    seen.reassign(first, second)
     assert seen.owner(fingerprint(form())) is second

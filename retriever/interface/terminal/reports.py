@@ -72,7 +72,7 @@ def account_lines(account: CoverageReport, *, everything: bool = False) -> list[
     """An index's account: the files of which something is to be said, or all; then the sums."""
     lines: list[str] = []
     for file in account.files:
-        if everything or file.coverage.incomplete or (file.reason and file.pages):
+        if everything or file.status.incomplete or (file.reason and file.pages):
             lines += _account_of(file)
     totals = account.totals
     for what in ("files", "pages"):
@@ -86,9 +86,7 @@ def _account_of(file: FileCoverage) -> list[str]:
     """A file's line, and one for each group of its pages of which something is to be said."""
     groups = list(page_groups(file))
     said = "; ".join(filter(None, [file.reason, file.advice if len(groups) < 2 else ""]))
-    head = (
-        f"{file.coverage.value:>9}  {printable(file.path)}{': ' if said else ''}{printable(said)}"
-    )
+    head = f"{file.status.value:>9}  {printable(file.path)}{': ' if said else ''}{printable(said)}"
     if len(file.pages) < 2:
         return [head]
     return [head, *(_group_line(group) for group in groups)]
