@@ -1,7 +1,7 @@
-"""An index → an account of it: what became of every file and page, why, and what to do about it.
+"""An index → a coverage report: the status of every file and page, the reason, and advice.
 
-Nothing is read anew: the account is of the files as the last runs found them. Every file is in
-exactly one status and every page in one state, so the numbers add up.
+No file is read: the report is of the files as the last runs found them. Every file has exactly one
+status and every page one state, so the numbers add up.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class CoverageStatus(StrEnum):
 
     COMPLETE = "complete"
     PARTIAL = "partial"  # some of its pages cannot be read
-    OUTDATED = "outdated"  # what it says now cannot be read; what it said before is found
+    OUTDATED = "outdated"  # it cannot be read any more; its former text is still found
     FAILED = "failed"
     SKIPPED = "skipped"
 
     @property
     def incomplete(self) -> bool:
-        """Whether something that should be found is not."""
+        """Whether text that should be found cannot be found."""
         return self not in (CoverageStatus.COMPLETE, CoverageStatus.SKIPPED)
 
 
@@ -40,12 +40,12 @@ ADVICE = {
     PageState.TOO_LONG: "split the file into smaller ones",
     PageState.FAILED: "open the file in the program it was made with and save it again",
 }
-"""What to do about a page in this state, where its reason does not say it."""
+"""What to do about a page in this state."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileCoverage:
-    """What became of one file; `reason` and `advice` are empty where all of it can be found."""
+    """The coverage of one file; `reason` and `advice` are empty where all of it can be found."""
 
     root: str
     path: str
@@ -57,13 +57,13 @@ class FileCoverage:
 
     @property
     def chunks(self) -> int:
-        """The passages it has in the index."""
+        """The number of its passages in the index."""
         return sum(page.chunks for page in self.pages)
 
 
 @dataclass(frozen=True, slots=True)
 class PageGroup:
-    """Neighbouring pages with the same fate: "pages 3–7"."""
+    """Consecutive pages with the same state and reason: "pages 3–7"."""
 
     place: str
     state: PageState
@@ -73,19 +73,19 @@ class PageGroup:
 
 @dataclass(frozen=True, slots=True)
 class CoverageReport:
-    """What became of all files of an index."""
+    """The coverage of all files of an index."""
 
     index: str
     files: tuple[FileCoverage, ...]
 
     @property
     def complete(self) -> bool:
-        """Whether every file that should be found is, wholly."""
+        """Whether all text of every file that should be found can be found."""
         return not any(file.status.incomplete for file in self.files)
 
     @property
     def totals(self) -> dict[str, Any]:
-        """Counts of files by coverage, of pages by state, and of chunks."""
+        """Counts of files by status, of pages by state, and of chunks."""
         files = Counter(file.status.value for file in self.files)
         pages = Counter(page.state.value for file in self.files for page in file.pages)
         return {
@@ -101,7 +101,7 @@ class CoverageReport:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, every page among them."""
+        """Plain JSON values, including every page."""
         return {
             "index": self.index,
             "totals": self.totals,
@@ -110,7 +110,7 @@ class CoverageReport:
 
 
 def coverage_report(catalog: CatalogReader, index: str = "") -> CoverageReport:
-    """The account of an index called `index`, from one generation of it."""
+    """The coverage report of an index named `index`, from one generation."""
     unread = {(file.root, file.path): file for file in catalog.unread()}
     pages = catalog.accounts()
     files = [
@@ -135,7 +135,7 @@ def _document_coverage(
 
 
 def _pages_coverage(pages: tuple[PageAccount, ...], chunks: int) -> tuple[CoverageStatus, str, str]:
-    """What pages say of their file: coverage, reason and advice."""
+    """A file's status, reason and advice, from its pages."""
     bad = [page for page in pages if page.state.incomplete]
     if not bad:
         said = [page.reason for page in pages if page.state.readable or not chunks]
@@ -153,21 +153,21 @@ def _unread_coverage(file: UnreadFile) -> FileCoverage:
 
 
 def _advice(file: UnreadFile) -> str:
-    """What to do about a file that failed; most reasons say it themselves."""
+    """What to do about a file that failed; empty where the reason says it."""
     if file.status is FileStatus.FAILED and file.reason.startswith(("broken", "the reader")):
         return ADVICE[PageState.FAILED]
     return ""
 
 
 def page_groups(file: FileCoverage) -> Iterator[PageGroup]:
-    """The pages of which something is to be said; neighbours with the same fate are one group."""
+    """The pages with a reason or without text; consecutive ones with the same are one group."""
     said = [page for page in file.pages if page.reason or page.state.incomplete]
     for (state, reason), group in groupby(said, key=lambda page: (page.state, page.reason)):
         yield PageGroup(_places(list(group)), state, reason, ADVICE.get(state, ""))
 
 
 def _places(pages: list[PageAccount]) -> str:
-    """Where these pages are.
+    """The page numbers or labels of these pages.
 
     >>> page = lambda n: PageAccount(n, "", PageState.EMPTY, "", 0)
     >>> _places([page(1), page(2), page(3), page(7)])

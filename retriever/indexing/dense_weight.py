@@ -1,12 +1,13 @@
-"""How much the dense side counts beside keywords, in this corpus: measured, without labels.
+"""The weight of the dense side in hybrid search, fitted to the corpus without labels.
 
-Standardised scores are added (see `search`), so each side weighs by how clearly it tells passages
-apart. That can go wrong where a side is clear and mistaken: a model that does not know the
-documents' language, say. So sentences are taken out of passages, which must be found again by them
-(see `heldout`), with several weights of the dense side. Another weight than 1 is taken only where
-it is better by more than noise (`significance.compare`).
+Hybrid search adds standardised scores (see `searching.hybrid`), so each side counts by how clearly
+it separates passages. That goes wrong where a side is clear and mistaken, for example with a model
+that does not know the documents' language. So sentences are removed from their passages, and each
+passage is searched for by its sentence (see `cloze`) with several weights of the dense side. A
+weight other than 1 is chosen only if it is significantly better (`significance.compare`).
 
-This module asks a snapshot; the vectors of sentences and of what remains are handed over.
+This module asks a snapshot; the caller gives the vectors of the sentences and of the shortened
+passages.
 """
 
 from __future__ import annotations
@@ -26,27 +27,27 @@ from retriever.text.analyzer import passage_terms
 from retriever.types import Chunk
 
 MAX_ITEMS = 64
-"""So many sentences are taken out."""
+"""Number of sentences removed."""
 
 MIN_ITEMS = 20
-"""Of fewer nothing is concluded."""
+"""Smallest number of sentences; with fewer the weight is 1."""
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)
-"""Of the dense side; keywords count 1."""
+"""Candidate weights of the dense side; keywords have weight 1."""
 
 CANDIDATES = 200
-"""Whatever stands above a passage is among so many of each side."""
+"""Number of candidates from each side that may rank above a passage."""
 
 VERSION = 2
-"""Another one: what was measured says nothing of today's way to take sentences out."""
+"""Version of the method; a weight fitted by another version is fitted again."""
 
 REFIT_CHANGE = 0.25
-"""The weight is measured anew when there are so much more or fewer passages."""
+"""Relative change of the number of passages after which the weight is fitted again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClozeItem:
-    """A passage that lost a sentence."""
+    """A passage, a sentence of it, and the text without the sentence."""
 
     chunk: Chunk
     sentence: str
@@ -54,7 +55,7 @@ class ClozeItem:
 
 
 def cloze_items(snapshot: Snapshot) -> list[ClozeItem]:
-    """The sentences to ask, none if there are too few; always the same of the same passages."""
+    """The items to search for, none if there are too few; the same for the same passages."""
     found: dict[str, ClozeItem] = {}
     for chunk in snapshot.catalog.sample_chunks(4 * MAX_ITEMS):
         for sentence, rest in cloze_questions(chunk.text):
@@ -68,10 +69,10 @@ def cloze_items(snapshot: Snapshot) -> list[ClozeItem]:
 def fit_dense_weight(
     snapshot: Snapshot, items: Sequence[ClozeItem], sentences: Vectors, rests: Vectors
 ) -> dict[str, Any]:
-    """The weight of the dense side, with what it was chosen by, as JSON.
+    """The weight of the dense side and the measured mean reciprocal ranks, as JSON.
 
-    `sentences` and `rests` are raw vectors (n, dim) of the items' sentences as queries and of the
-    rests as passages. `dense_weight` is 1 where there are no items.
+    `sentences` are the raw vectors (n, dim) of the items' sentences as queries, `rests` those of
+    the shortened passages. `dense_weight` is 1 where there are no items.
     """
     facts: dict[str, Any] = {"dense_weight": 1.0, "held_out": len(items), "weighing": VERSION}
     if not items:
@@ -97,7 +98,7 @@ def fit_dense_weight(
 
 
 def fit_is_due(facts: Mapping[str, Any] | None, chunks: int) -> bool:
-    """Whether the weight must be measured (anew) for so many passages."""
+    """Whether the weight must be fitted (again) for an index of `chunks` passages."""
     facts = facts or {}
     known = facts.get("weighed_at")
     if known is None or facts.get("weighing") != VERSION:
@@ -106,7 +107,7 @@ def fit_is_due(facts: Mapping[str, Any] | None, chunks: int) -> bool:
 
 
 class _ItemScores:
-    """One item's standardised scores: its own, and those of whatever might stand above it."""
+    """One item's standardised scores, and those of the passages that may rank above it."""
 
     def __init__(
         self,
@@ -131,7 +132,7 @@ class _ItemScores:
         self.own_keyword = float(keyword.standardised(np.array([left]))[0])
 
     def reciprocal_rank(self, keyword: float, dense: float) -> float:
-        """One over the place of the item's passage, if the sides count so much."""
+        """1 / rank of the item's passage, with these weights of the sides."""
         others = keyword * self.keyword + dense * self.dense
         own = keyword * self.own_keyword + dense * self.own_dense
         return 1.0 / (1 + int((others > own).sum()))
