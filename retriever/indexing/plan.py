@@ -1,8 +1,8 @@
-"""Files found and documents known → what a sync has to do: read, rename, remove, or nothing.
+"""The plan of a sync: files and known documents → files to read, documents to move or to remove.
 
-Documents are compared with files by place, size, time and hash. Content that is found at another
-place than before has moved, whatever stands at its old place now: names may be swapped. Only
-documents below the paths asked for are removed. Nothing is changed here.
+Documents are compared with files by path, size, time and hash. Content that is found at another
+path than before has moved, whatever its former path holds now: names may be swapped. Only documents
+below the given paths are removed. This module changes nothing.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from retriever.reading.scan import FoundFile, Target
 from retriever.types import DocumentRow, document_id
 
 RACY_SECONDS = 3.0
-"""A file changed so shortly before it was looked at may change again within one tick."""
+"""Seconds: a file changed so shortly before the scan may change again with the same timestamp."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A file whose content is new at its place; `row` is the document it replaces."""
+    """A file with new content; `row` is the document it replaces, None for none."""
 
     file: FoundFile
     source: str
-    sha256: str  # empty if the file cannot be read: reading will say why
+    sha256: str  # empty if the file cannot be read: reading gives the reason
     row: DocumentRow | None
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A document that gets another id, place or source."""
+    """A document that gets another id, path or source."""
 
     old: DocumentRow
     new: DocumentRow
@@ -41,7 +41,7 @@ class Move:
 
 @dataclass(slots=True)
 class Plan:
-    """What a run is going to do. `known` counts the documents below the given paths."""
+    """What a run will do. `known` counts the documents below the given paths."""
 
     known: int = 0
     read: list[Pending] = field(default_factory=list)
@@ -49,14 +49,14 @@ class Plan:
     unchanged: list[DocumentRow] = field(default_factory=list)
     touch: list[DocumentRow] = field(default_factory=list)
     vanished: list[DocumentRow] = field(default_factory=list)
-    replaced: list[DocumentRow] = field(default_factory=list)  # what was moved over
+    replaced: list[DocumentRow] = field(default_factory=list)  # overwritten by a move
 
 
 class Planner:
     """Makes the plan for the paths `targets`.
 
-    `is_current` tells whether a document was read and cut as it would be now; `reads_again` which
-    unchanged ones are to be read again nevertheless.
+    `is_current` says whether a document was read and chunked as it would be now; `reads_again` says
+    whether an unchanged document is read again nevertheless.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Planner:
         self.moved_roots: set[str] = set()
 
     def plan(self, found: Sequence[FoundFile]) -> Plan:
-        """`found` is what a scan gave, also what is not to be read."""
+        """The plan for the files that a scan found, including those that are not read."""
         files = {file.location: file for file in reversed(found) if not file.reason}
         rows = self._relocated(files)
         covered = [
@@ -97,9 +97,10 @@ class Planner:
         return plan
 
     def _relocated(self, files: Mapping[Path, FoundFile]) -> list[DocumentRow]:
-        """The known documents, those of a root that was moved below the folder it is now.
+        """The known documents, with the new root where a root was moved.
 
-        A root that is gone has become a folder asked for if most of its files are there.
+        A root that does not exist any more was moved to a given folder if at least half of its
+        files are there.
         """
         by_root: dict[str, list[DocumentRow]] = {}
         for row in self.known:
@@ -118,7 +119,7 @@ class Planner:
         return [replace(row, root=now[row.root]) for row in self.known]
 
     def _compare(self, plan: Plan, file: FoundFile, row: DocumentRow | None) -> Pending | None:
-        """Sort a file into the plan if its content is where it was; else it is pending."""
+        """Add a file with unchanged content to the plan; a file to read is returned."""
         source = self.sources.of(file.root)
         if row is None:
             return Pending(file, source, _hash(file), None)
@@ -138,7 +139,7 @@ class Planner:
     def _match_moves(
         self, plan: Plan, pending: Sequence[Pending], lost: Sequence[DocumentRow]
     ) -> None:
-        """A file with the content of a document that has lost its own is that one, moved."""
+        """Match pending files with documents whose file is lost or changed, by content: moves."""
         changed = [p.row for p in pending if p.row and p.sha256 not in ("", p.row.sha256)]
         free: dict[str, list[DocumentRow]] = {}
         for row in [*lost, *changed]:
@@ -160,7 +161,7 @@ class Planner:
         ended = {row.id for row in changed} - {p.row.id for p in still if p.row} - taken - new_ids
         plan.replaced = [row for row in changed if row.id in ended]
         plan.vanished = [row for row in lost if row.id not in taken | new_ids]
-        # What was at the place of a file still to be read may have been moved away.
+        # The document at the path of a file to read may have been moved away.
         plan.read = [replace(p, row=None) if p.row and p.row.id in taken else p for p in still]
 
     def _placed(self, row: DocumentRow, file: FoundFile, source: str) -> DocumentRow:
@@ -175,13 +176,13 @@ class Planner:
         )
 
     def stamp(self, file: FoundFile) -> int:
-        """What a later scan may trust to tell that the file is unchanged; 0: nothing."""
+        """The timestamp by which a later scan knows the file as unchanged; 0 if it cannot."""
         settled = self.now - file.changed_ns / 1e9 > RACY_SECONDS
         return file.changed_ns if settled else 0
 
 
 def order_moves(moves: Iterable[Move]) -> list[Move]:
-    """The moves, each when its place is free; a circle of them goes over a place of its own.
+    """The moves, each after its target id is free; a cycle goes through a temporary id.
 
     >>> a, b, c = (DocumentRow(name, "", "/", name, "txt") for name in "abc")
     >>> [(move.old.id, move.new.id) for move in order_moves([Move(a, b), Move(b, c)])]
@@ -205,13 +206,13 @@ def order_moves(moves: Iterable[Move]) -> list[Move]:
 
 
 class _SourceNames:
-    """Names for roots: the folder's own name, with a number where another has it already."""
+    """Names of roots: the folder's name, with a number where another root has the name."""
 
     def __init__(self, known: Sequence[DocumentRow]) -> None:
         self.names = {row.root: row.source for row in known}
 
     def of(self, root: Path) -> str:
-        """The name of a root, given to it now if it has none."""
+        """The name of a root; a new root gets one."""
         text = str(root)
         if text not in self.names:
             base = name = root.name or "root"
@@ -223,19 +224,19 @@ class _SourceNames:
         return self.names[text]
 
     def move(self, old: str, new: str) -> None:
-        """A root lies elsewhere now, and keeps its name."""
+        """Move a root; it keeps its name."""
         self.names[new] = self.names.pop(old)
 
 
 def _most_similar(file: FoundFile, rows: Sequence[DocumentRow]) -> DocumentRow | None:
-    """The one of several documents of the same content that this file most likely was."""
+    """The most likely former document of a file, among documents with the same content."""
     alike = [row for row in rows if format_of(Path(row.path)) == format_of(Path(file.path))]
     named = [row for row in alike if Path(row.path).name == Path(file.path).name]
     return next(iter([*named, *alike]), None)
 
 
 def _by_location(rows: Iterable[DocumentRow]) -> dict[Path, DocumentRow]:
-    """Documents by their place; of two there (a run was killed) the one whose id is the place's."""
+    """Documents by path; of two (after a killed run) the one whose id matches the path."""
     places: dict[Path, DocumentRow] = {}
     for row in rows:
         if _location(row) not in places or row.id == document_id(row.source, row.path):
@@ -263,7 +264,7 @@ def _same_size(row: DocumentRow, file: FoundFile | None) -> bool:
 
 
 def _hash(file: FoundFile) -> str:
-    """SHA-256 of the file's bytes, or an empty text if it cannot be read (reading says why)."""
+    """SHA-256 of the file's bytes; empty if it cannot be read (reading gives the reason)."""
     if file.size > MAX_BYTES:
         return ""
     try:

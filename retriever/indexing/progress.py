@@ -1,4 +1,4 @@
-"""How far a sync is: files, tokens per second, time left. It measures, and changes nothing else."""
+"""The progress of a sync: files, tokens per second, time left."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from retriever.storage.backends import Documents
 from retriever.types import Progress
 
 PART_SECONDS = 2.0
-"""Between two words about the parts of one file."""
+"""Seconds between two reports about the parts of one file."""
 
-# About so many characters of text for every byte of a file. The first two are measured on the
-# sample documents: a PDF is mostly fonts and pictures, DOCX is compressed.
+# Approximate characters of text per byte of a file. The first two were measured on the sample
+# documents: a PDF is mostly fonts and pictures, DOCX is compressed.
 _TEXT_PER_BYTE = {
     ".pdf": 0.12,
     ".docx": 2.2,
@@ -29,7 +29,7 @@ _TEXT_PER_BYTE = {
 
 
 class ProgressMeter:
-    """How far a run is: told to the caller at every file, to other processes after every batch."""
+    """Reports progress: to the caller at every file, to other processes after every batch."""
 
     def __init__(self, backend: Documents, report: Callable[[Progress], None]) -> None:
         self.backend = backend
@@ -44,19 +44,19 @@ class ProgressMeter:
         self.published_at = 0.0
 
     def add_files(self, files: Iterable[FoundFile]) -> None:
-        """Tell which files are going to be read."""
+        """Add the files that will be read."""
         for file in files:
             self.files_total += 1
             self.work_total += _expected_characters(file.path, file.size)
         self.publish()
 
     def start_embedding(self, ingest: Ingest) -> None:
-        """The model is there: speed counts from now on."""
+        """Start to measure speed: the model is loaded."""
         self.ingest = ingest
         self.embedding_since = time.monotonic()
 
     def start_file(self, file: FoundFile) -> None:
-        """Reading `file` begins."""
+        """Report that reading `file` begins."""
         self.current, self.current_work, self.part = (
             file.path,
             _expected_characters(file.path, file.size),
@@ -65,32 +65,32 @@ class ProgressMeter:
         self.report(self.progress())
 
     def report_part(self, part: int) -> None:
-        """So many parts of the file are read; told now and then, of files that take long."""
+        """Report that `part` parts of the file are read, every few seconds."""
         self.part = part
         if time.monotonic() - self.published_at > PART_SECONDS:
             self.publish()
 
     def finish_file(self, path: str, size: int) -> None:
-        """A file is wholly dealt with."""
+        """Count a file as done."""
         self.files_done += 1
         self.work_done += _expected_characters(path, size)
         if path == self.current:
             self.current_work = 0.0
 
     def finish(self) -> None:
-        """Nothing is left to be read."""
+        """Report that all files are done."""
         self.current, self.current_work, self.part = "", 0.0, 0
         self.report(self.progress())
 
     def publish(self) -> None:
-        """Tell the caller and, through the backend, other processes."""
+        """Report to the caller and, through the backend, to other processes."""
         progress = self.progress()
         self.published_at = time.monotonic()
         self.report(progress)
         self.backend.set_progress(asdict(progress))
 
     def progress(self) -> Progress:
-        """What there is to tell."""
+        """The current progress."""
         now = time.monotonic()
         working = now - self.embedding_since
         tokens = self.ingest.tokens if self.ingest else 0
@@ -115,5 +115,5 @@ class ProgressMeter:
 
 
 def _expected_characters(path: str, size: int) -> float:
-    """About how many characters of text a file holds: what the time left is reckoned by."""
+    """Approximate characters of text in a file, from which the time left is estimated."""
     return size * _TEXT_PER_BYTE.get(Path(path).suffix.lower(), 1.0)

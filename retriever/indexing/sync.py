@@ -1,9 +1,9 @@
-"""Folder → backend: what changed is read, what vanished is removed, every file is accounted for.
+"""Sync: bring an index in step with folders; changed files are read, vanished files removed.
 
-A run plans first (see `plan`), then removes, renames and reads. Nothing outside the given paths is
-touched, neither other roots nor documents handed over by a caller. One bad file costs that file
-only, and a file that cannot be read any more keeps what was indexed of it before. Wherever a run is
-broken off the index is good, and the next run goes on from there.
+A run plans first (see `plan`), then removes, renames and reads. Nothing outside the given paths
+changes, neither other roots nor documents added by a caller. A bad file affects only that file. A
+file that cannot be read any more keeps what was indexed before. A run may be interrupted anywhere:
+the index is valid, and the next run continues. The report lists every file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PICTURE = "a picture: read only with --ocr"
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What became of one file; `reason` is empty where nothing is to be said."""
+    """What a run did with one file, with the reason, if there is one."""
 
     path: str
     status: FileStatus
@@ -58,18 +58,18 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """A run's account: every file, and totals that count them."""
+    """The report of a run: every file, and totals."""
 
     index: str
     seconds: float
     files: tuple[FileReport, ...]
     tokens: int
-    incomplete: int = 0  # files below the given paths that are not, or not wholly, readable
+    incomplete: int = 0  # files below the given paths with text that cannot be read
     dry_run: bool = False
 
     @property
     def totals(self) -> dict[str, int]:
-        """Counts by status; pages and chunks of all these files; tokens embedded in this run."""
+        """Counts of files by status, of pages and chunks, and of tokens embedded in this run."""
         counts = Counter(file.status for file in self.files)
         return {
             "files": len(self.files),
@@ -81,7 +81,7 @@ class SyncReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every file that should be searchable is, wholly."""
+        """Whether all text of every file that should be searchable is."""
         return self.incomplete == 0
 
     def to_json(self) -> dict[str, Any]:
@@ -102,9 +102,9 @@ class SyncReport:
 class SyncOptions:
     """How a folder is synchronised; see `sync`.
 
-    `passwords` are tried on what is encrypted; `ocr` names Tesseract's languages, is empty for no
-    OCR, or None for what the index remembers;
-    `retry` reads files again that failed before and have not changed since, `reread` all files.
+    `passwords` are tried on encrypted files. `ocr` names Tesseract's languages, is empty for no
+    OCR, or None for what the index remembers. `retry` reads files again that failed before and have
+    not changed since, `reread` all files.
     """
 
     include: tuple[str, ...] = ()
@@ -129,11 +129,11 @@ def sync(
     hide: Sequence[Path] = (),
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> SyncReport:
-    """Bring the backend in step with what lies at `paths`; `name` is the index's in the report.
+    """Bring the backend in step with the files at `paths`; `name` names the index in the report.
 
     `embedder` is called at most once: when a file has to be read, or when the means have to be
-    fitted because documents were removed. It binds the backend to the embedder it returns. `hide`
-    names folders that are never entered.
+    fitted because documents were removed. The backend is then bound to that embedder. `hide` names
+    folders that are never scanned.
 
     Raises UsageError for a path that does not exist, IndexStateError when more than half of the
     known files have vanished (unless `force`), when the index belongs to another model, or when
@@ -144,7 +144,7 @@ def sync(
 
 
 class _SyncRun:
-    """One synchronisation."""
+    """One run of a sync."""
 
     def __init__(
         self,
@@ -164,11 +164,11 @@ class _SyncRun:
         self.started = time.monotonic()
         self.meter = ProgressMeter(backend, progress)
         self.reports: dict[tuple[str, str], FileReport] = {}  # by root and path
-        self.replaces: dict[str, DocumentRow | None] = {}  # document id → what stood there before
+        self.replaces: dict[str, DocumentRow | None] = {}  # document id → the former document
         self.unread: dict[tuple[str, str], UnreadFile] = {}
         self.unread_before: dict[tuple[str, str], UnreadFile] = {}
         self.recognition = Recognition(backend, self.options.ocr)
-        self.lost_text: dict[str, str] = {}  # document id → recognised text that is gone, in words
+        self.lost_text: dict[str, str] = {}  # document id → reason for lost recognised text
         self.incomplete = 0
         self.ingest: Ingest | None = None
 
@@ -193,12 +193,12 @@ class _SyncRun:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Nobody else writes from the plan to the end; whatever happens, others may afterwards."""
+        """Exclude other writers from the plan to the end, even if the run fails."""
         self.meter.publish()
         try:
             yield
         except BaseException:
-            with suppress(IndexStateError):  # what went wrong is told, not this
+            with suppress(IndexStateError):  # the original error is raised, not this one
                 self.backend.set_progress(None)
             raise
         finally:
@@ -234,7 +234,7 @@ class _SyncRun:
         return planner.plan(found), planner
 
     def _reads_more(self, row: DocumentRow) -> bool:
-        """Whether what this run was given could read pages that could not be read before."""
+        """Whether this run's passwords or OCR may read pages that could not be read before."""
         if self.options.reread:
             return True
         states = row.page_states
@@ -242,18 +242,18 @@ class _SyncRun:
         return locked or self.recognition.could_help(states, _tried_languages(row))
 
     def _is_current(self, row: DocumentRow) -> bool:
-        """Whether the document would be the same, read and cut by this version."""
+        """Whether this version would read and chunk the document in the same way."""
         made, _, cut = row.settings.partition("-")
         if cut.split("-")[:3] != self._chunking_version().split("-"):
             return False
         changed = outdated(made, row.format)
         if not self.recognition.languages:
-            changed = changed - {OCR}  # nothing can be recognised anew
+            changed = changed - {OCR}  # nothing is recognised again
         if not changed or row.format in changed:
             return not changed
         if "=" in made:
             return False
-        # Made by 0.1.0, which did not note what lies inside of a document.
+        # Made by 0.1.0, which did not store the formats inside of a document.
         recognised = OCR in changed and PageState.OCR in row.page_states
         return not recognised and not self._has_attachments(row)
 
@@ -262,7 +262,7 @@ class _SyncRun:
             return any("attachment " in page.label for page in catalog.account(row.id))
 
     def _all_unread(self, planner: Planner) -> list[UnreadFile]:
-        """The files that gave no document: those of this run, and of before elsewhere."""
+        """The files without a document: of this run, and of former runs at other paths."""
         elsewhere = [
             file
             for file in self.unread_before.values()
@@ -282,7 +282,7 @@ class _SyncRun:
     # Doing
 
     def _apply_without_reading(self, plan: Plan) -> None:
-        """Everything that needs no reading."""
+        """Remove, move and update documents; no file is read."""
         gone = [*plan.replaced, *(plan.vanished if self.options.delete else [])]
         if gone:
             self.backend.delete([row.id for row in gone])
@@ -308,7 +308,7 @@ class _SyncRun:
         self.meter.finish()
 
     def _open_ingest(self) -> Ingest:
-        """The ingest, made when the first document needs it: that loads the model."""
+        """The ingest, made for the first document, since it loads the model."""
         if self.ingest is None:
             embedder = self.embedder()
             self.chunking = limit_chunking(self.chunking, embedder)
@@ -324,20 +324,20 @@ class _SyncRun:
         return self.ingest
 
     def _refit(self) -> None:
-        """The means are those of the corpus as it is, also after removals or a broken-off run."""
+        """Fit the means to the current corpus, if removals or an interrupted run changed it."""
         with self.backend.reading() as catalog:
             due = any(row.chunks for row in catalog.documents()) and not calibration_is_current(
                 catalog
             )
         if due:
-            # Means a little older than the corpus are no reason to fail a removal.
+            # A removal must not fail because the model cannot be loaded.
             with suppress(ModelError):
                 self._open_ingest().fit()
 
     def _skip(self, one: Pending) -> bool:
-        """Report a file that is not to be read: a picture without an OCR, or one that failed.
+        """Report a file that is not read: a picture without OCR, or an unchanged file that failed.
 
-        As it is now it would fail again, perhaps after minutes.
+        The latter would fail again, perhaps after minutes.
         """
         file = one.file
         unread = one.row is None and not self.recognition.has_text_of(one)
@@ -356,13 +356,13 @@ class _SyncRun:
         return True
 
     def _could_succeed(self, before: UnreadFile) -> bool:
-        """Whether a file that failed, and has not changed, would be read in another way now."""
+        """Whether this run reads a file that failed, and has not changed, in another way."""
         abilities, *causes = before.settings.split(";")
         made, _, available = abilities.partition("+")
         format_ = _format_by_name(before.path)
         if format_ in outdated(made, format_) or available != "+".join(extras.available()):
             return True
-        if "=" not in made:  # 0.1.0 did not note what a file had failed for
+        if "=" not in made:  # 0.1.0 did not store the causes of a failure
             causes = ["password", "ocr:"]
         locked = "password" in causes and bool(self.options.passwords)
         return locked or self.recognition.could_repair(causes)
@@ -409,7 +409,7 @@ class _SyncRun:
         writer.add(new, document)
 
     def _document_written(self, row: DocumentRow) -> None:
-        """A document was written: report it, and drop what it replaces under another id."""
+        """Report a written document, and delete a document it replaces under another id."""
         before = self.replaces.pop(row.id, None)
         if before is not None and before.id != row.id:
             self.backend.delete([before.id])
@@ -424,7 +424,7 @@ class _SyncRun:
         self._report_row(row, status, loss)
 
     def _settings(self, document: Document, run: ReadOptions) -> str:
-        """What the document was made with: its formats' versions, the cutting, the OCR tried."""
+        """What the document was made with: versions of formats and of chunking, OCR languages."""
         states = {page.state for page in document.pages}
         used = {*(document.read_as or (document.format,))}
         tried = self.recognition.tried_languages(run) if states & PICTURES else ""
@@ -436,13 +436,13 @@ class _SyncRun:
         return f"{CHUNKS_VERSION}-{self.chunking.size}-{self.chunking.overlap}"
 
     def _reader_versions(self, path: str) -> str:
-        """What decides whether a file that failed would fail again."""
+        """The versions and extras that decide whether a file that failed would fail again."""
         return "+".join([made_by([_format_by_name(path)]), *extras.available()])
 
-    # Telling
+    # Reporting
 
     def _report_dry_run(self, plan: Plan) -> None:
-        """A dry run: the report alone."""
+        """Report what the plan would do, for a dry run."""
         self._report_plan(plan)
         for one in plan.read:
             self._report(one.file, FileStatus.UPDATED if one.row else FileStatus.INDEXED)
@@ -486,10 +486,10 @@ class _SyncRun:
         stamp: int = 0,
         settings: str = "",
     ) -> None:
-        """The file gave nothing; what was indexed of it before stays.
+        """Report a file that could not be read; what was indexed before stays.
 
-        `stamp` is when it changed last, 0 if it should be tried again in any case; `settings` what
-        it was read with, and what it needs.
+        `stamp` is its time of change, 0 if it is tried again in any case; `settings` are the
+        versions it was read with, and the causes of the failure.
         """
         self.incomplete += 1
         self._keep_unread(file, FileStatus.FAILED, reason, stamp, settings)
@@ -517,7 +517,7 @@ class _SyncRun:
 
 
 def _without_pictures(file: FoundFile) -> FoundFile:
-    """Pictures are not even looked at where no OCR ever read one."""
+    """The file, skipped if it is a picture: for an index where OCR was never used."""
     return replace(file, reason=file.reason or (PICTURE if _is_picture(file.path) else ""))
 
 
@@ -526,12 +526,12 @@ def _is_picture(path: str) -> bool:
 
 
 def _format_by_name(path: str) -> str:
-    """The format a file's name promises; a scan finds no others."""
+    """The format by the file's name; a scan finds only known ones."""
     return format_of(Path(path)) or "txt"
 
 
 def _tried_languages(row: DocumentRow) -> str:
-    """The languages in which pages of the document were not recognised; empty for none."""
+    """The languages in which OCR failed on pages of the document; empty for none."""
     return row.settings.partition("-")[2].partition("-")[2].partition("-")[2].partition("-")[2]
 
 
@@ -548,7 +548,7 @@ def _counts(row: DocumentRow) -> dict[str, int]:
 
 
 def _reason(pages: Sequence[Page] | Sequence[PageAccount]) -> str:
-    """What is missing, in words; of a state with several reasons the most frequent.
+    """The unreadable pages in words, with the most frequent reason of each state.
 
     >>> _reason([Page(1, "x"), Page(2, "", PageState.SCANNED, "an image")])
     '1 of 2 pages not readable: 1 scanned (an image)'
