@@ -1,4 +1,4 @@
-"""Two explanations for one query side by side: which terms and words make the scores differ."""
+"""Comparison of two explanations for one query: which terms and words make the scores differ."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from retriever.types import UsageError
 
 @dataclass(frozen=True, slots=True)
 class TermDifference:
-    """One number of two explanations; 0 where one has none."""
+    """A number by name in both explanations, 0 where it is missing."""
 
     name: str
     first: float
@@ -20,15 +20,15 @@ class TermDifference:
 
     @property
     def difference(self) -> float:
-        """By how much the first is more."""
+        """The first minus the second."""
         return self.first - self.second
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two explanations for one query side by side; the `terms`' differences are the scores'.
+    """Two explanations for one query; the `terms`' differences add up to that of the scores.
 
-    `words` are the query's words by what they bring on the dense side, `keywords` on BM25's.
+    `words` are the query's words with their dense contributions, `keywords` with their BM25 scores.
     """
 
     first: Explanation
@@ -55,9 +55,9 @@ class Difference:
 
 
 def compare(first: Explanation, second: Explanation) -> Difference:
-    """What makes the first passage's score differ from the second's, largest difference first.
+    """Compare two explanations, the largest difference first.
 
-    Raises UsageError for explanations of different queries, or modes.
+    Raises UsageError for explanations of different queries or modes.
     """
     if (first.query, first.mode) != (second.query, second.mode):
         raise UsageError("only two results of one query, in one mode, can be compared")

@@ -1,8 +1,8 @@
-"""Why a document is not among the results, and why one passage stands above another.
+"""Why a document is not among the results.
 
-A document can be missing for one of a few reasons, each told with what to do about it: it is not in
-the index, it has no text, a filter leaves it out, it is shown as part of another result, or others
-are better. The last is the usual one, and then its best passage can be explained like any hit.
+There are a few reasons: it is not in the index, it has no text, a filter excludes it, it is part of
+another result, or other documents score higher. Each comes with a sentence. The last reason is the
+usual one; then the document's best passage can be explained like any hit.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from retriever.storage.records import UnreadFile
 from retriever.types import Chunk, DocumentRow, Hit, UsageError
 
 MAX_RANK = 3_200
-"""So many passages are ranked at most to find a document among them."""
+"""Largest number of passages that are ranked to find a document."""
 
 Named = TypeVar("Named", DocumentRow, UnreadFile)
 
 Ranking = Callable[[int, Filter | None], list[Hit]]
-"""How many, under which filter → the best passages, each by itself."""
+"""(count, filter) → the best passages, ungrouped."""
 
 
 class Outcome(StrEnum):
-    """What became of a document in a search."""
+    """The outcome of a search for a document."""
 
     SHOWN = "shown"
-    FOLDED = "folded"  # it is part of another result, or says the same
+    FOLDED = "folded"  # it is part of another result, or a near-duplicate
     BEATEN = "beaten"
     WEAK = "weak"  # nothing in it matches well enough
-    WORDLESS = "wordless"  # no word of the query is in it, and only words were asked for
+    WORDLESS = "wordless"  # keyword mode, and it has no word of the query
     FILTERED = "filtered"
-    EMPTY = "empty"  # known, but without text that could be found
-    UNREAD = "unread"  # the file could not be read, or was left out
+    EMPTY = "empty"  # indexed, but without text
+    UNREAD = "unread"  # the file could not be read, or was skipped
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class WhyNot:
-    """What became of the document `path`, in one `sentence`.
+    """The outcome for the document `path`, and a `sentence` that says it.
 
-    `best` is its best passage as a hit, None where it has none to be found; its `rank` is that
-    among all passages, 0 if it is beyond `MAX_RANK`. `above` are the results shown instead.
+    `best` is the document's best passage as a hit, None if no passage can be found. Its `rank` is
+    that among all passages, 0 below `MAX_RANK`. `above` are the results ranked higher.
     """
 
     path: str
@@ -85,11 +85,11 @@ def why_not(
     conditions: Mapping[str, Filter],
     least: float | None = None,
 ) -> WhyNot:
-    """Find a document and tell its fate: `shown` are the results, `ranking` gives all passages.
+    """The outcome for a document: `shown` are the results, `ranking` ranks all passages.
 
-    `conditions` are the filters of the search, by what people call them; `least` is the match that
-    results must have (see `background`). `path` may be a file's name alone. Raises UsageError where
-    several documents have it.
+    `conditions` are the filters of the search, by display name. `least` is the required match (see
+    `retriever.searching.match`). `path` may be a file's name alone. Raises UsageError if several
+    documents have this name.
     """
     row = _find_by_path(path, catalog.documents())
     if row is None:
@@ -107,7 +107,7 @@ def why_not(
 
 
 def _find_by_path(path: str, rows: Sequence[Named]) -> Named | None:
-    """The one of this path, or else of this name."""
+    """The row with this path, or else with this end of a path; None for none."""
     exact = [row for row in rows if row.path == path]
     wanted = "/" + path.lower().lstrip("/")
     found = exact or [row for row in rows if f"/{row.path.lower()}".endswith(wanted)]
@@ -126,7 +126,7 @@ def _not_indexed(path: str, unread: UnreadFile | None) -> WhyNot:
 
 
 def _no_text_sentence(catalog: CatalogReader, row: DocumentRow) -> str:
-    """Why a document has no passage: what its pages are."""
+    """Why a document has no passage: the states of its pages."""
     pages = catalog.account(row.id)
     states = Counter(page.state.value for page in pages)
     reasons = Counter(page.reason for page in pages if page.reason)
@@ -138,7 +138,7 @@ def _no_text_sentence(catalog: CatalogReader, row: DocumentRow) -> str:
 def _failing_conditions(
     row: DocumentRow, chunks: Sequence[Chunk], conditions: Mapping[str, Filter]
 ) -> list[str]:
-    """The names of the conditions that no passage fulfils; all, if none fulfils them together."""
+    """The conditions that no passage fulfils; all of them if none fulfils all together."""
     fields = [chunk_fields(row, chunk) for chunk in chunks]
     if any(all(one.matches(each) for one in conditions.values()) for each in fields):
         return []
@@ -189,7 +189,7 @@ def _below_results(
 
 
 def _rank(row: DocumentRow, ranking: Ranking, where: Filter | None) -> tuple[int, int]:
-    """The rank of a document's best passage, and the documents before it; zeros if too deep."""
+    """The rank of a document's best passage and the number of documents above it, or zeros."""
     depth = 50
     while True:
         hits = ranking(depth, where)
