@@ -1,6 +1,6 @@
 """Semantic search over your own documents, embedded by any causal language model.
 
-Importing this package loads nothing heavy: names are resolved when first used.
+Importing this package loads nothing heavy: names are resolved on first use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The public `Index`: one backend and one embedder behind one small set of verbs.
+"""The public `Index`: a backend and an embedder behind a small set of methods.
 
-An index knows which model it was built with, so it can be opened by its folder alone; the model is
-loaded when it is first needed (a keyword search never needs it).
+An index stores the name of its model, so its folder is enough to open it. The model is loaded when
+it is first needed; a keyword search never needs it.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ Where = Filter | Mapping[str, Any] | None
 
 
 WRITE_TIMEOUT = 30.0
-"""Seconds: so long a thread waits until another one has finished writing."""
+"""Seconds that a thread waits for another one to finish writing."""
 
 
 class Index:
-    """Documents that can be searched. Use it as a context manager, or `close` it.
+    """A searchable collection of documents. Use it as a context manager, or `close` it.
 
-    Safe to search from several threads, also while another process indexes into it.
+    Several threads may search it at the same time, also while another process writes to it.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class Index:
         chunking: ChunkSettings | None = None,
         model: str = "",
     ) -> None:
-        """Wrap an open backend. Raises IndexStateError when `embedder` is not the one it needs.
+        """Wrap an open backend. Raises IndexStateError if `embedder` is not the index's.
 
-        `model` names what an index that is bound to none yet is built with, without `embedder`.
+        `model` is the model of a new index, if no `embedder` is given.
         """
         self.backend = backend
         self.name = name
@@ -109,10 +109,10 @@ class Index:
         device: str | None = None,
         dtype: str | None = None,
     ) -> Self:
-        """Open an index that exists. Raises IndexStateError if there is none, or it is damaged.
+        """Open an existing index. Raises IndexStateError if it is missing or damaged.
 
-        Without `embedder` the index's own model is loaded when it is needed, on `device` in
-        `dtype` (chosen automatically when None).
+        Without `embedder` the index's own model is loaded when it is needed, on `device` in `dtype`
+        (automatic if None).
         """
         backend = EmbeddedBackend.open(Path(path))
         try:
@@ -138,10 +138,10 @@ class Index:
         device: str | None = None,
         dtype: str | None = None,
     ) -> Self:
-        """Open an index, or make an empty one in a new folder.
+        """Open an index, or create an empty one in a new folder.
 
-        `store` is a FAISS factory string ("Flat", "SQ8", "HNSW32,SQ8" …), by default chosen by
-        size; `chunking` applies to a new index only.
+        `store` is a FAISS factory string ("Flat", "SQ8", "HNSW32,SQ8" …); by default it depends on
+        the size. `chunking` applies to a new index only.
         """
         backend = EmbeddedBackend.open(Path(path), create=True, factory=store)
         try:
@@ -176,11 +176,15 @@ class Index:
     ) -> SyncReport:
         """Bring the index in step with folders or files.
 
-        `include` and `exclude` are globs; `delete=False` keeps what has vanished, `force` removes
-        it even when that is most of the index; `dry_run` only tells. `passwords` are tried on
-        encrypted files; `ocr` names the languages ("eng+deu") in which pictures of pages are read,
-        empty for none; the index remembers it for runs that do not say. `retry` reads files again
-        that failed before, `reread` all of them (what is embedded already is not embedded again).
+        - `include`, `exclude`: globs of files.
+        - `delete`: remove documents of vanished files; `force`: even most of the index.
+        - `dry_run`: only report.
+        - `passwords`: tried on encrypted files.
+        - `ocr`: the languages ("eng+deu") in which pictures of pages are recognised, empty for no
+          OCR, None for those of the last run that named some.
+        - `retry`: read files again that failed before; `reread`: read all files again. Unchanged
+          text is not embedded again.
+
         See `retriever.indexing.sync`.
         """
         chosen = [paths] if isinstance(paths, str | Path) else list(paths)
@@ -207,9 +211,9 @@ class Index:
             )
 
     def add(self, documents: Iterable[Document]) -> int:
-        """Add or replace documents handed over by the caller; returns how many.
+        """Add or replace documents of the caller; returns their number.
 
-        They are known by their `path` alone and are never touched by `sync`.
+        They are identified by their `path` alone, and `sync` never changes them.
         """
         embedder = self.embedder
         with self._changing():
@@ -229,7 +233,7 @@ class Index:
         return count
 
     def remove(self, paths: Sequence[str], *, source: str | None = None) -> int:
-        """Remove documents by path (of one source, or of all); returns how many there were."""
+        """Remove documents by path (of one source, or of all); returns their number."""
         wanted = {paths} if isinstance(paths, str) else set(paths)
         with self._changing():
             with self.backend.reading() as catalog:
@@ -241,9 +245,9 @@ class Index:
         return count
 
     def discard(self, files: Iterable[tuple[str, str]]) -> int:
-        """Remove files, named by root and path, also those that could not be read.
+        """Remove files by (root, path), including those that could not be read.
 
-        Returns how many of them were known here.
+        Returns the number of files that the index had.
         """
         wanted = set(files)
         with self._changing():
@@ -262,7 +266,7 @@ class Index:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """One change at a time; whatever becomes of it, other processes may write afterwards."""
+        """Exclusive writing, also between processes; released even if the change fails."""
         with self._alone():
             try:
                 yield
@@ -271,9 +275,9 @@ class Index:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """The right to write among threads, one after the other.
+        """Exclusive writing between threads.
 
-        Who has waited for long, during a sync, hears what another process hears.
+        Raises IndexStateError after `WRITE_TIMEOUT`, as for another process that writes.
         """
         if not self._writing.acquire(timeout=WRITE_TIMEOUT):
             raise writing_elsewhere(self.name)
@@ -286,11 +290,11 @@ class Index:
 
     @contextmanager
     def snapshot(self, *, dense: bool = True) -> Iterator[Snapshot]:
-        """One generation of the index: within it, all that this thread asks comes from that one.
+        """One generation of the index: all reads of this thread within the block come from it.
 
-        Whatever is committed meanwhile, by this process or another, is seen when it ends. Inside
-        another snapshot of the same thread it is that one. `dense=False` where no vector is
-        going to be asked for: then they are not loaded.
+        Changes committed meanwhile, by this process or another, are visible after the block. Inside
+        another snapshot of the same thread it is that one. With `dense=False` no vectors are
+        loaded.
         """
         known: Snapshot | None = getattr(self._open_snapshot, "now", None)
         if known is not None:
@@ -305,7 +309,7 @@ class Index:
 
     @contextmanager
     def _reading(self) -> Iterator[CatalogReader]:
-        """The catalog of this thread's snapshot, or else of the last generation."""
+        """The catalog of this thread's snapshot, or else of the latest generation."""
         known: Snapshot | None = getattr(self._open_snapshot, "now", None)
         if known is not None:
             yield known.catalog
@@ -324,17 +328,16 @@ class Index:
         embed: Callable[[str], Vectors] | None = None,
         **changes: Unpack[SearchChanges],
     ) -> list[Hit]:
-        """The `k` best results, 10 unless told otherwise, best first.
+        """The `k` best results, best first; `k` is 10 by default.
 
-        `options` says how to search; keyword arguments are the same options one by one, and count
-        where both are given: `search(query, 5, mode="dense", where={"format": "pdf"})`. See
-        `retriever.searching.options.SearchOptions` for all of them, and their defaults.
+        Keyword arguments are the fields of `options` and override them:
+        `search(query, 5, mode="dense", where={"format": "pdf"})`. See
+        `retriever.searching.options.SearchOptions` for all options and their defaults.
 
-        A result is a passage, or several that follow each other and are read as a whole
-        (`Hit.parts`, `Hit.text`), and names the passages that say the same (`Hit.also`): see
-        `retriever.searching.grouping`. `embed` gives the query's raw vector, (dim,), where the
-        caller has it already. Raises UsageError for an impossible option, and IndexStateError for a
-        least match in an index that does not know how good a match is.
+        A result is a passage, or several consecutive ones joined (`Hit.parts`, `Hit.text`), and
+        lists its near-duplicates (`Hit.also`): see `retriever.searching.grouping`. `embed` replaces
+        the index's embedder: it gives the query's raw vector, (dim,). Raises UsageError for an
+        impossible option, and IndexStateError for `min_match` in an index without a match scale.
         """
         chosen = (options or SearchOptions()).changed(k, **changes)
         tools = SearchTools(
@@ -348,9 +351,9 @@ class Index:
             return SearchPipeline(now, query, chosen, tools).run()
 
     def query_words(self, query: str, *, syntax: bool = True) -> tuple[WordSpan, ...]:
-        """The words of a query that can be weighed, with their places in its text.
+        """The words of a query that can have weights, with their offsets in its text.
 
-        The text is the query without its operators (see `retriever.searching.query_syntax`).
+        The text is the query without operators (see `retriever.searching.query_syntax`).
         """
         return self._attributions.query(parse(query).text if syntax else query).words
 
@@ -382,8 +385,8 @@ class Index:
     ) -> list[Hit]:
         """`k` of the `candidates` passages nearest to a raw query vector (dim,), chosen by MMR.
 
-        Relevance is the calibrated cosine, `weight` its λ: 1 for the nearest ones, 0 for those that
-        differ most (see `retriever.searching.mmr`).
+        Relevance is the calibrated cosine. `weight` is λ: 1 for the nearest passages, 0 for the
+        most diverse ones (see `retriever.searching.mmr`).
         """
         check_diversity(weight)
         with self.snapshot() as now:
@@ -393,10 +396,10 @@ class Index:
         return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
     def corrections(self, query: str, *, syntax: bool = True) -> dict[str, list[str]]:
-        """The query's words that occur nowhere → the near ones searched for instead, best first.
+        """The query's words that occur nowhere → the words searched for instead, best first.
 
-        Each word of the index stands there as the first passage that has it writes it. `syntax` is
-        as in `search`.
+        A word of the index is spelled as in the first passage that contains it. `syntax` is as in
+        `search`.
         """
         with self.snapshot(dense=False) as now:
             found = now.corrections(parse(query).text if syntax else query)
@@ -419,16 +422,16 @@ class Index:
         weights: Sequence[float] = (),
         **changes: Unpack[SearchChanges],
     ) -> Explanation:
-        """Why a passage has the score it has: words against words, and the rest of the arithmetic.
+        """Explain a passage's score: contributions of pairs of words, and of the other terms.
 
         `what` is a hit of this query, a chunk, or a chunk's id. `options`, or keyword arguments,
-        are those of the search; of them `mode` (with a hit, it is the hit's), `syntax`, `typos`,
-        `feedback` and the weights of `steering` make a passage's score. `weights` are these weights
-        by themselves. `first`: where the hit was reranked, all hits that were, so that its new
-        score is computed from theirs. See `retriever.explaining.score`.
+        are those of the search. Of them, `mode` (a hit has its own), `syntax`, `typos`, `feedback`
+        and the weights of `steering` affect a passage's score. `weights` are these weights alone.
+        `first`: all reranked hits, if the hit was reranked; its score depends on theirs. See
+        `retriever.explaining.score`.
 
-        Raises UsageError for a chunk that is not there, ModelError or UsageError where the index's
-        vectors cannot be taken apart.
+        Raises UsageError for an unknown chunk, ModelError or UsageError if the index's vectors
+        cannot be attributed to words.
         """
         how = (options or SearchOptions()).changed(**changes)
         asked = parse_query(query, how).text
@@ -461,11 +464,11 @@ class Index:
         first: Sequence[Hit] = (),
         **changes: Unpack[SearchChanges],
     ) -> Difference:
-        """What makes one passage's score for a query differ from another's, largest part first.
+        """Compare the explanations of two passages for a query, the largest difference first.
 
-        The two are explained, and their terms, query words and keywords stand side by side; the
-        terms' differences add up to the difference of the scores. Arguments are those of `explain`.
-        Raises UsageError also for hits of different modes.
+        The terms, query words and keywords of both are compared; the terms' differences add up to
+        the difference of the scores. Arguments are those of `explain`. Raises UsageError also for
+        hits of different modes.
         """
         how = (options or SearchOptions()).changed(**changes)
         with self.snapshot():
@@ -483,12 +486,11 @@ class Index:
         options: SearchOptions | None = None,
         **changes: Unpack[SearchChanges],
     ) -> WhyNot:
-        """Why a document is not among the `k` results of a search, or where it stands among them.
+        """Why a document is not among the `k` results of a search, or its rank among them.
 
         `path` is as results show it, or its end, such as the file's name. `options`, or keyword
-        arguments, are those of the search; steering, reranking, diversity and context are left
-        aside. See `retriever.explaining.why_not`; raises UsageError where several documents are
-        meant.
+        arguments, are those of the search; steering, reranking, diversity and context are ignored.
+        See `retriever.explaining.why_not`. Raises UsageError if several documents have this path.
         """
         how = (options or SearchOptions()).changed(k, **changes)
         how = how.changed(steering=None, rerank=0, diversity=0.0, context=0)
@@ -552,10 +554,10 @@ class Index:
         )
         return self.check_explanation(explanation, count=count, draws=draws)
 
-    # Looking
+    # Reading
 
     def documents(self, where: Where = None) -> list[DocumentRow]:
-        """What is in the index, ordered by source and path."""
+        """The documents of the index, ordered by source and path."""
         with self._reading() as catalog:
             return catalog.documents(_as_filter(where))
 
@@ -565,7 +567,7 @@ class Index:
             return catalog.pages(document_id)
 
     def account(self, document_id: str) -> list[PageAccount]:
-        """What became of a document's pages, without their texts."""
+        """The states and reasons of a document's pages, without their texts."""
         with self._reading() as catalog:
             return catalog.account(document_id)
 
@@ -575,7 +577,7 @@ class Index:
             return catalog.chunks(document_id)
 
     def neighbours(self, chunk: Chunk, before: int = 1, after: int = 1) -> list[Chunk]:
-        """The chunks around one in its document, in order, without itself."""
+        """The chunks before and after a chunk in its document, in order, without itself."""
         with self._reading() as catalog:
             return neighbours(chunk, catalog, before=before, after=after)
 
@@ -585,26 +587,26 @@ class Index:
 
     @property
     def generation(self) -> int:
-        """Grows with every change; key caches by it."""
+        """A number that grows with every change; a key for caches."""
         with self._reading() as catalog:
             return catalog.generation()
 
     @property
     def embedder_settings(self) -> EmbedderSettings | None:
-        """What the vectors were made with; None for an index that is bound to no model yet."""
+        """The settings of the vectors; None for an index without a model yet."""
         with self._reading() as catalog:
             return catalog.embedder_settings()
 
     @property
     def ready(self) -> bool:
-        """Whether the embedder is loaded, so that nobody has to wait for it."""
+        """Whether the embedder is loaded."""
         return self._embedder is not None
 
     @property
     def embedder(self) -> Embedder:
-        """The embedder, loaded now if it was not yet: the index's own, the default for a new one.
+        """The embedder, loaded on first use: the index's own, or the default for a new index.
 
-        Raises ModelError when it cannot be loaded.
+        Raises ModelError if it cannot be loaded.
         """
         with self._loading:
             if self._embedder is None:
@@ -636,6 +638,6 @@ def _as_filter(where: Where) -> Filter | None:
 
 
 def _content_digest(document: Document) -> str:
-    """What tells whether a document handed over has another content than before: SHA-256."""
+    """SHA-256 of a caller's document: title and texts, to detect changed content."""
     parts = [document.title, *(page.text for page in document.pages)]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
