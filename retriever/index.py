@@ -433,23 +433,24 @@ class Index:
         Raises UsageError for an unknown chunk, ModelError or UsageError if the index's vectors
         cannot be attributed to words.
         """
-        how = (options or SearchOptions()).changed(**changes)
-        asked = parse_query(query, how).text
-        if not weights and how.steering is not None:
-            weights = how.steering.weights
-        feedback = how.feedback and all(weight == 1 for weight in weights)
+        chosen = (options or SearchOptions()).changed(**changes)
+        text = parse_query(query, chosen).text
+        if not weights and chosen.steering is not None:
+            weights = chosen.steering.weights
+        feedback = chosen.feedback and all(weight == 1 for weight in weights)
         with self.snapshot() as now:
             if isinstance(what, Hit):
                 return explain_hit(
-                    *(now, self._attributions, asked, what),
-                    tolerant=how.tolerant,
+                    *(now, self._attributions, text, what),
+                    tolerant=chosen.tolerant,
                     weights=weights,
                     feedback=feedback,
                     first=first,
                 )
+            chunk = find_chunk(now.catalog, what)
             return explain_chunk(
-                *(now, self._attributions, asked, find_chunk(now.catalog, what), as_mode(how.mode)),
-                tolerant=how.tolerant,
+                *(now, self._attributions, text, chunk, as_mode(chosen.mode)),
+                tolerant=chosen.tolerant,
                 weights=weights,
                 feedback=feedback,
             )
@@ -470,10 +471,10 @@ class Index:
         the difference of the scores. Arguments are those of `explain`. Raises UsageError also for
         hits of different modes.
         """
-        how = (options or SearchOptions()).changed(**changes)
+        chosen = (options or SearchOptions()).changed(**changes)
         with self.snapshot():
             explanations = [
-                self.explain(query, what, options=how, first=first) for what in (one, other)
+                self.explain(query, what, options=chosen, first=first) for what in (one, other)
             ]
         return compare(*explanations)
 
@@ -492,15 +493,15 @@ class Index:
         arguments, are those of the search; steering, reranking, diversity and context are ignored.
         See `retriever.explaining.why_not`. Raises UsageError if several documents have this path.
         """
-        how = (options or SearchOptions()).changed(k, **changes)
-        how = how.changed(steering=None, rerank=0, diversity=0.0, context=0)
-        asked = parse_query(query, how)
-        given = how.filter
+        chosen = (options or SearchOptions()).changed(k, **changes)
+        chosen = chosen.changed(steering=None, rerank=0, diversity=0.0, context=0)
+        parsed = parse_query(query, chosen)
+        given = chosen.filter
         embed = cache(self.embed_query)
         conditions = {
             name: one
             for name, one in (
-                (f"the query's {' and '.join(asked.conditions())}", asked.where),
+                (f"the query's {' and '.join(parsed.conditions())}", parsed.where),
                 ("the filter", given),
             )
             if one is not None
@@ -510,19 +511,19 @@ class Index:
 
             def ranking(count: int, within: Filter | None) -> list[Hit]:
                 hits = search(
-                    *(now, asked.text, embed),
+                    *(now, parsed.text, embed),
                     k=count,
-                    mode=how.mode,
+                    mode=chosen.mode,
                     where=within,
-                    tolerant=how.tolerant,
-                    feedback=how.feedback,
+                    tolerant=chosen.tolerant,
+                    feedback=chosen.feedback,
                 )
                 if count > 1:
                     return hits
-                return with_match(hits, self._match_scale(now), now.max_bm25(asked.text))
+                return with_match(hits, self._match_scale(now), now.max_bm25(parsed.text))
 
-            shown = self.search(query, options=how, embed=embed)
-            return why_not(now.catalog, path, shown, ranking, conditions, how.min_match)
+            shown = self.search(query, options=chosen, embed=embed)
+            return why_not(now.catalog, path, shown, ranking, conditions, chosen.min_match)
 
     def check_explanation(
         self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS

@@ -121,8 +121,8 @@ def _not_indexed(path: str, unread: UnreadFile | None) -> WhyNot:
     if unread is None:
         sentence = "not in this index: it was never indexed, or is deleted; wva index adds files"
         return WhyNot(path, Outcome.UNKNOWN, sentence)
-    said = f": {unread.reason}" if unread.reason else ""
-    return WhyNot(unread.path, Outcome.UNREAD, f"not indexed, {unread.status.value}{said}")
+    reason = f": {unread.reason}" if unread.reason else ""
+    return WhyNot(unread.path, Outcome.UNREAD, f"not indexed, {unread.status.value}{reason}")
 
 
 def _no_text_sentence(catalog: CatalogReader, row: DocumentRow) -> str:
@@ -130,9 +130,9 @@ def _no_text_sentence(catalog: CatalogReader, row: DocumentRow) -> str:
     pages = catalog.account(row.id)
     states = Counter(page.state.value for page in pages)
     reasons = Counter(page.reason for page in pages if page.reason)
-    told = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
     first = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
-    return f"no text that could be found; its pages: {told or 'none'}{first}; see wva report"
+    return f"no text that could be found; its pages: {counted or 'none'}{first}; see wva report"
 
 
 def _failing_conditions(

@@ -107,10 +107,10 @@ class Recognition:
         self.backend = backend
         self.asked = asked
         self.remembered = backend.ocr_languages
-        wished = self.remembered if asked is None else asked
+        languages = self.remembered if asked is None else asked
         # If OCR is asked for explicitly, every page reports what is missing.
-        self.missing = tesseract.available(wished) if wished and not asked else ""
-        self.languages = "" if self.missing else wished
+        self.missing = tesseract.available(languages) if languages and not asked else ""
+        self.languages = "" if self.missing else languages
         self._moved: dict[str, tuple[Page, ...]] = {}  # SHA-256 of a file → pages
 
     def remember(self) -> None:

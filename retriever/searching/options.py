@@ -234,9 +234,9 @@ def check_names(given: Iterable[str]) -> None:
     names = [each.name for each in fields(SearchOptions)]
     unknown = [name for name in given if name not in names]
     if unknown:
-        told = ", ".join(map(repr, unknown))
+        listed = ", ".join(map(repr, unknown))
         are = "is no search option" if len(unknown) == 1 else "are no search options"
-        raise UsageError(f"{told} {are}; there are {', '.join(names)}")
+        raise UsageError(f"{listed} {are}; there are {', '.join(names)}")
 
 
 def as_mode(name: str) -> Mode:
