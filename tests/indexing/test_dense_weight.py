@@ -125,7 +125,7 @@ def test_what_a_misled_search_finds_first_is_believed_less(tmp_path) -> None:
         again = asked(index, query_feedback, "anchor beacon", index.embed_query("anchor beacon"))
         assert again.expansion.own == pytest.approx((1 - 0.5 * 0.25) / 2)
         assert sum(weight for _, weight in again.expansion.terms) == pytest.approx(0.5 * 0.25)
-        assert np.linalg.norm(again.towards) == pytest.approx(0.125 / 0.875, abs=1e-5)
+        assert np.linalg.norm(again.centroid) == pytest.approx(0.125 / 0.875, abs=1e-5)
 
 
 def test_a_share_of_the_score_is_left() -> None:

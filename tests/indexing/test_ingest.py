@@ -215,7 +215,7 @@ def test_the_general_questions_are_embedded_for_the_first_index_only(tmp_path: P
             ingest = Ingest(backend, embedder, CHUNKING)
             add(ingest, "a", paragraph(1))
             ingest.close()
-            means.append(backend.calibration.query_mean)
+            means.append(live(backend).calibration.query_mean)
             assert asked.isdisjoint(embedder.embedded) == (number == 1)
     np.testing.assert_array_equal(*means)
 
