@@ -1,4 +1,4 @@
-"""The public Index: opening, writing, asking, and what stands in the way."""
+"""The public Index: opening, writing, searching, and errors."""
 
 from __future__ import annotations
 

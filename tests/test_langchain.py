@@ -1,4 +1,4 @@
-"""LangChain's own contract suites, and what they leave out."""
+"""LangChain's own contract suites, and what they do not test."""
 
 from __future__ import annotations
 

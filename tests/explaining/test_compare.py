@@ -1,4 +1,4 @@
-"""Two explanations side by side: the terms' differences are the scores' difference."""
+"""Comparisons of two explanations: the terms' differences add up to that of the scores."""
 
 from __future__ import annotations
 

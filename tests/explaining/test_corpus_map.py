@@ -1,4 +1,4 @@
-"""The survey against brute force: other formulas, loops, and what was planted."""
+"""The survey against brute force: other formulas, loops, and planted passages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deletion check: what is deleted, what is compared, and that it tells right from wrong."""
+"""The deletion test: what is deleted and compared, and that it detects a wrong explanation."""
 
 from __future__ import annotations
 

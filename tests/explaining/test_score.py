@@ -1,4 +1,4 @@
-"""Explanations: parts that add up to the score, zeroed values, and the rest of the arithmetic."""
+"""Explanations: contributions that add up to the score, zeroed values, and the other terms."""
 
 from __future__ import annotations
 

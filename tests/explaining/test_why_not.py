@@ -1,4 +1,4 @@
-"""Every fate a document can have in a search, and the difference of two explanations."""
+"""Every outcome that a document can have in a search."""
 
 from __future__ import annotations
 

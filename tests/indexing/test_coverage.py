@@ -1,4 +1,4 @@
-"""The account of an index: its numbers are counted again here, one by one."""
+"""The coverage report of an index: its numbers are counted again here, one by one."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_the_json_holds_every_page_with_what_to_do(told: CoverageReport) -> None
     assert by_path["whole.pdf"]["reason"] == by_path["whole.pdf"]["advice"] == ""
 
 
-def test_neighbouring_pages_are_told_together(told: CoverageReport) -> None:
+def test_consecutive_pages_are_one_group(told: CoverageReport) -> None:
     (mixed,) = [file for file in told.files if file.path == "mixed.pdf"]
     assert [(group.place, group.state) for group in page_groups(mixed)] == [
         ("pages 2–4", SCAN),
@@ -112,7 +112,7 @@ def test_neighbouring_pages_are_told_together(told: CoverageReport) -> None:
     ]
 
 
-def test_the_account_for_reading(told: CoverageReport) -> None:
+def test_the_report_as_text(told: CoverageReport) -> None:
     text = "\n".join(account_lines(told))
     assert "partial  mixed.pdf: 4 of 6 pages not readable" in text
     assert "pages 2–4: scanned: an image; run wva index again with --ocr" in text
@@ -123,7 +123,7 @@ def test_the_account_for_reading(told: CoverageReport) -> None:
     assert "12 pages: 4 text, 1 ocr, 1 empty, 1 skipped, 3 scanned, 1 garbled, 1 encrypted" in text
 
 
-def test_an_empty_index_has_an_account(tmp_path: Path) -> None:
+def test_an_empty_index_has_a_report(tmp_path: Path) -> None:
     with EmbeddedBackend.open(tmp_path / "index", create=True) as backend:
         told = read(backend, coverage_report)
     assert told.complete

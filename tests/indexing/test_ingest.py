@@ -1,4 +1,4 @@
-"""Documents on their way in: batches, memory, means."""
+"""Ingest: batches, memory, means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of documents against counting by hand, and folders against the filter's definition."""
+"""Facet counts against counting by hand, and folders against the filter's definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Search, compared with scoring every chunk on both sides and sorting."""
+"""Hybrid search against scoring every chunk on both sides and sorting."""
 
 from __future__ import annotations
 

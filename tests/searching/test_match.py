@@ -1,4 +1,4 @@
-"""What a match means: hand-computed, invariant, the same after a refit, and planted questions."""
+"""The match: computed by hand, invariant, the same after a refit, and with planted questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Near-duplicates: what is one and, above all, what is none."""
+"""Near-duplicates: which passages are and, above all, which are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Likelihoods against a plain forward pass; budgets, mixing and what it may not depend on."""
+"""Likelihoods against a plain forward pass; time limits, fusion and invariances."""
 
 from __future__ import annotations
 

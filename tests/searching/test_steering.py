@@ -1,4 +1,4 @@
-"""Weights, more like this, less like this: the same vectors and rankings by another way."""
+"""Weights and marked passages: the same vectors and rankings, computed in another way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passages that only refer: what is one, and where it is ranked."""
+"""Tables of contents: which passages are, and how they are ranked."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ SPEAKS = {
 
 
 @pytest.mark.parametrize("name", REFERS)
-def test_what_only_refers_is_recognised(name) -> None:
+def test_tables_of_contents_are_detected(name) -> None:
     assert looks_like_toc(REFERS[name])
 
 
 @pytest.mark.parametrize("name", SPEAKS)
-def test_what_speaks_is_left_alone(name) -> None:
+def test_other_passages_are_not_detected(name) -> None:
     assert not looks_like_toc(SPEAKS[name])
 
 
-def test_lowering_keeps_the_order_of_any_scores() -> None:
+def test_demotion_keeps_the_order_of_any_scores() -> None:
     scores = np.linspace(-5, 5, 101)
     after = [demoted_score(score) for score in scores]
     assert after == sorted(after)
@@ -63,7 +63,7 @@ def test_lowering_keeps_the_order_of_any_scores() -> None:
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_ranking_is_sorting_by_lowered_scores(complete) -> None:
+def test_ranking_is_sorting_by_demoted_scores(complete) -> None:
     rng = np.random.default_rng(3)
     for _ in range(50):
         scores = sorted(rng.normal(2, 3, size=rng.integers(1, 30)).round(1), reverse=True)
@@ -94,7 +94,7 @@ def index(tmp_path_factory):
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "keyword"])
-def test_contents_stand_below_a_passage_of_similar_score(index, mode, monkeypatch) -> None:
+def test_contents_rank_below_a_passage_of_similar_score(index, mode, monkeypatch) -> None:
     # What is asked a second time depends on the first ranking: here it is the ranking itself.
     search = partial(index.search, "zoning", 2, mode=mode, feedback=False)
     found = search()
