@@ -28,7 +28,7 @@ def measured(index: Index, query: str, results: int, count: int) -> list[Deletio
     found = []
     for hit in index.search(query, results, mode="dense", fold=False):
         try:
-            found.append(index.check(index.explain(query, hit), count=count))
+            found.append(index.check_explanation(index.explain(query, hit), count=count))
         except UsageError as error:
             print(f"{hit.chunk.path}: {error}", file=sys.stderr)
     return found

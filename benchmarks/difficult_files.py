@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from retriever.index import Index
-from retriever.indexing.coverage import account
+from retriever.indexing.coverage import coverage_report
 from retriever.interface.terminal.reports import account_lines
 from retriever.reading.subprocess_reader import FileReader
 from retriever.text.structure import sentences
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seconds = time.perf_counter() - started
         after = peak()
         with index.backend.reading() as catalog:
-            told = account(catalog, str(asked.folder))
+            told = coverage_report(catalog, str(asked.folder))
         lost = missed(index)
         documents = sum(row.chunks > 0 for row in index.documents())
     print("\n".join(account_lines(told, everything=asked.all)))

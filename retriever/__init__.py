@@ -1,6 +1,6 @@
 """Semantic search over your own documents, embedded by any causal language model.
 
-Importing this package loads nothing heavy: names are resolved when first used.
+Importing this package loads nothing heavy: names are resolved on first use.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retriever.embedding.aligned_wva import AlignedWVA
     from retriever.index import Index
-    from retriever.searching.options import SearchOptions
+    from retriever.searching.options import Marked, SearchOptions, Steering
     from retriever.types import Chunk, Document, Hit, Page, PageState, RetrieverError
 
 __version__ = "0.1.0"
@@ -22,10 +22,12 @@ _HOMES = {
     "Document": "retriever.types",
     "Hit": "retriever.types",
     "Index": "retriever.index",
+    "Marked": "retriever.searching.options",
     "Page": "retriever.types",
     "PageState": "retriever.types",
     "RetrieverError": "retriever.types",
     "SearchOptions": "retriever.searching.options",
+    "Steering": "retriever.searching.options",
 }
 
 __all__ = [
@@ -34,10 +36,12 @@ __all__ = [
     "Document",
     "Hit",
     "Index",
+    "Marked",
     "Page",
     "PageState",
     "RetrieverError",
     "SearchOptions",
+    "Steering",
 ]
 
 

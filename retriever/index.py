@@ -1,17 +1,18 @@
-"""The public `Index`: one backend and one embedder behind one small set of verbs.
+"""The public `Index`: a backend and an embedder behind a small set of methods.
 
-An index knows which model it was built with, so it can be opened by its folder alone; the model is
-loaded when it is first needed (a keyword search never needs it).
+An index stores the name of its model, so its folder is enough to open it. The model is loaded when
+it is first needed; a keyword search never needs it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -19,27 +20,26 @@ from retriever.arrays import Vectors
 from retriever.embedding.attributed import AttributionCache
 from retriever.embedding.protocols import Embedder
 from retriever.embedding.word_attribution import WordSpan
+from retriever.explaining.compare import Difference, compare
 from retriever.explaining.faithfulness import DRAWS, WORDS, DeletionTest, deletion_test
 from retriever.explaining.score import Explanation, explain_chunk, explain_hit
-from retriever.explaining.why_not import Difference, WhyNot, difference, why_not
-from retriever.indexing.ingest import Ingest, fitting, row_for
+from retriever.explaining.why_not import WhyNot, why_not
+from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 from retriever.indexing.sync import SyncOptions, SyncReport, sync
-from retriever.searching.grouping import group, neighbours, satisfying, with_context
+from retriever.searching.grouping import neighbours
 from retriever.searching.hybrid import search
-from retriever.searching.match import MatchScale, matching, with_match
-from retriever.searching.mmr import POOL, diversify, mmr
+from retriever.searching.match import MatchScale, with_match
+from retriever.searching.mmr import mmr
 from retriever.searching.options import (
     Mode,
     SearchChanges,
     SearchOptions,
-    Steering,
     as_mode,
     check_diversity,
 )
-from retriever.searching.query_syntax import Query, parse, says_something
+from retriever.searching.pipeline import SearchPipeline, SearchTools, find_chunk, parse_query
+from retriever.searching.query_syntax import parse
 from retriever.searching.rerank import as_judge
-from retriever.searching.rerank import rerank as reranked
-from retriever.searching.steering import Steered, steer
 from retriever.settings import DEFAULT_MODEL, ChunkSettings, EmbedderSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.storage.backends.embedded import EmbeddedBackend
@@ -50,24 +50,22 @@ from retriever.types import (
     Chunk,
     Document,
     Hit,
-    IndexStateError,
     Page,
     Progress,
-    UsageError,
     document_id,
 )
 
 Where = Filter | Mapping[str, Any] | None
 
 
-PATIENCE = 30.0
-"""Seconds: so long a thread waits until another one has finished writing."""
+WRITE_TIMEOUT = 30.0
+"""Seconds that a thread waits for another one to finish writing."""
 
 
 class Index:
-    """Documents that can be searched. Use it as a context manager, or `close` it.
+    """A searchable collection of documents. Use it as a context manager, or `close` it.
 
-    Safe to search from several threads, also while another process indexes into it.
+    Several threads may search it at the same time, also while another process writes to it.
     """
 
     def __init__(
@@ -81,9 +79,9 @@ class Index:
         chunking: ChunkSettings | None = None,
         model: str = "",
     ) -> None:
-        """Wrap an open backend. Raises IndexStateError when `embedder` is not the one it needs.
+        """Wrap an open backend. Raises IndexStateError if `embedder` is not the index's.
 
-        `model` names what an index that is bound to none yet is built with, without `embedder`.
+        `model` is the model of a new index, if no `embedder` is given.
         """
         self.backend = backend
         self.name = name
@@ -91,10 +89,10 @@ class Index:
         self._embedder = embedder
         self._device, self._dtype, self._model = device, dtype, model
         self._chunking = chunking or ChunkSettings()
-        self._known_background: tuple[int, MatchScale | None] | None = None
+        self._known_match_scale: tuple[int, MatchScale | None] | None = None
         self._loading = threading.Lock()
         self._writing = threading.Lock()
-        self._sides = AttributionCache(lambda: self.embedder)
+        self._attributions = AttributionCache(lambda: self.embedder)
         self._open_snapshot = threading.local()
         if embedder is not None:
             with backend.reading() as catalog:
@@ -111,10 +109,10 @@ class Index:
         device: str | None = None,
         dtype: str | None = None,
     ) -> Self:
-        """Open an index that exists. Raises IndexStateError if there is none, or it is damaged.
+        """Open an existing index. Raises IndexStateError if it is missing or damaged.
 
-        Without `embedder` the index's own model is loaded when it is needed, on `device` in
-        `dtype` (chosen automatically when None).
+        Without `embedder` the index's own model is loaded when it is needed, on `device` in `dtype`
+        (automatic if None).
         """
         backend = EmbeddedBackend.open(Path(path))
         try:
@@ -140,10 +138,10 @@ class Index:
         device: str | None = None,
         dtype: str | None = None,
     ) -> Self:
-        """Open an index, or make an empty one in a new folder.
+        """Open an index, or create an empty one in a new folder.
 
-        `store` is a FAISS factory string ("Flat", "SQ8", "HNSW32,SQ8" …), by default chosen by
-        size; `chunking` applies to a new index only.
+        `store` is a FAISS factory string ("Flat", "SQ8", "HNSW32,SQ8" …); by default it depends on
+        the size. `chunking` applies to a new index only.
         """
         backend = EmbeddedBackend.open(Path(path), create=True, factory=store)
         try:
@@ -178,11 +176,15 @@ class Index:
     ) -> SyncReport:
         """Bring the index in step with folders or files.
 
-        `include` and `exclude` are globs; `delete=False` keeps what has vanished, `force` removes
-        it even when that is most of the index; `dry_run` only tells. `passwords` are tried on
-        encrypted files; `ocr` names the languages ("eng+deu") in which pictures of pages are read,
-        empty for none; the index remembers it for runs that do not say. `retry` reads files again
-        that failed before, `reread` all of them (what is embedded already is not embedded again).
+        - `include`, `exclude`: globs of files.
+        - `delete`: remove documents of vanished files; `force`: even most of the index.
+        - `dry_run`: only report.
+        - `passwords`: tried on encrypted files.
+        - `ocr`: the languages ("eng+deu") in which pictures of pages are recognised, empty for no
+          OCR, None for those of the last run that named some.
+        - `retry`: read files again that failed before; `reread`: read all files again. Unchanged
+          text is not embedded again.
+
         See `retriever.indexing.sync`.
         """
         chosen = [paths] if isinstance(paths, str | Path) else list(paths)
@@ -209,19 +211,21 @@ class Index:
             )
 
     def add(self, documents: Iterable[Document]) -> int:
-        """Add or replace documents handed over by the caller; returns how many.
+        """Add or replace documents of the caller; returns their number.
 
-        They are known by their `path` alone and are never touched by `sync`.
+        They are identified by their `path` alone, and `sync` never changes them.
         """
         embedder = self.embedder
         with self._changing():
             with self.backend.reading() as catalog:
-                chunking = fitting(catalog.chunk_settings() or self._chunking, embedder)
+                chunking = limit_chunking(catalog.chunk_settings() or self._chunking, embedder)
             self.backend.bind_embedder(embedder.settings, chunking)
             ingest = Ingest(self.backend, embedder, chunking)
             count = 0
             for document in documents:
-                row = row_for(document, id=document_id("", document.path), sha256=_digest(document))
+                row = document_row(
+                    document, id=document_id("", document.path), sha256=_content_digest(document)
+                )
                 ingest.add(row, document)
                 count += 1
             ingest.close()
@@ -229,7 +233,7 @@ class Index:
         return count
 
     def remove(self, paths: Sequence[str], *, source: str | None = None) -> int:
-        """Remove documents by path (of one source, or of all); returns how many there were."""
+        """Remove documents by path (of one source, or of all); returns their number."""
         wanted = {paths} if isinstance(paths, str) else set(paths)
         with self._changing():
             with self.backend.reading() as catalog:
@@ -241,9 +245,9 @@ class Index:
         return count
 
     def discard(self, files: Iterable[tuple[str, str]]) -> int:
-        """Remove files, named by root and path, also those that could not be read.
+        """Remove files by (root, path), including those that could not be read.
 
-        Returns how many of them were known here.
+        Returns the number of files that the index had.
         """
         wanted = set(files)
         with self._changing():
@@ -262,7 +266,7 @@ class Index:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """One change at a time; whatever becomes of it, other processes may write afterwards."""
+        """Exclusive writing, also between processes; released even if the change fails."""
         with self._alone():
             try:
                 yield
@@ -271,11 +275,11 @@ class Index:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """The right to write among threads, one after the other.
+        """Exclusive writing between threads.
 
-        Who has waited for long, during a sync, hears what another process hears.
+        Raises IndexStateError after `WRITE_TIMEOUT`, as for another process that writes.
         """
-        if not self._writing.acquire(timeout=PATIENCE):
+        if not self._writing.acquire(timeout=WRITE_TIMEOUT):
             raise writing_elsewhere(self.name)
         try:
             yield
@@ -286,11 +290,11 @@ class Index:
 
     @contextmanager
     def snapshot(self, *, dense: bool = True) -> Iterator[Snapshot]:
-        """One generation of the index: within it, all that this thread asks comes from that one.
+        """One generation of the index: all reads of this thread within the block come from it.
 
-        Whatever is committed meanwhile, by this process or another, is seen when it ends. Inside
-        another snapshot of the same thread it is that one. `dense=False` where no vector is
-        going to be asked for: then they are not loaded.
+        Changes committed meanwhile, by this process or another, are visible after the block. Inside
+        another snapshot of the same thread it is that one. With `dense=False` no vectors are
+        loaded.
         """
         known: Snapshot | None = getattr(self._open_snapshot, "now", None)
         if known is not None:
@@ -305,7 +309,7 @@ class Index:
 
     @contextmanager
     def _reading(self) -> Iterator[CatalogReader]:
-        """The catalog of this thread's snapshot, or else of the last generation."""
+        """The catalog of this thread's snapshot, or else of the latest generation."""
         known: Snapshot | None = getattr(self._open_snapshot, "now", None)
         if known is not None:
             yield known.catalog
@@ -324,148 +328,50 @@ class Index:
         embed: Callable[[str], Vectors] | None = None,
         **changes: Unpack[SearchChanges],
     ) -> list[Hit]:
-        """The `k` best results, 10 unless told otherwise, best first.
+        """The `k` best results, best first; `k` is 10 by default.
 
-        `options` says how to search; keyword arguments are the same options one by one, and count
-        where both are given: `search(query, 5, mode="dense", where={"format": "pdf"})`. See
-        `retriever.searching.options.SearchOptions` for all of them, and their defaults.
+        Keyword arguments are the fields of `options` and override them:
+        `search(query, 5, mode="dense", where={"format": "pdf"})`. See
+        `retriever.searching.options.SearchOptions` for all options and their defaults.
 
-        A result is a passage, or several that follow each other and are read as a whole
-        (`Hit.parts`, `Hit.text`), and names the passages that say the same (`Hit.also`): see
-        `retriever.searching.grouping`. `embed` gives the query's raw vector, (dim,), where the
-        caller has it already. Raises UsageError for an impossible option, and IndexStateError for a
-        least match in an index that does not know how good a match is.
+        A result is a passage, or several consecutive ones joined (`Hit.parts`, `Hit.text`), and
+        lists its near-duplicates (`Hit.also`): see `retriever.searching.grouping`. `embed` replaces
+        the index's embedder: it gives the query's raw vector, (dim,). Raises UsageError for an
+        impossible option, and IndexStateError for `min_match` in an index without a match scale.
         """
-        how = (options or SearchOptions()).changed(k, **changes)
-        with self.snapshot(dense=how.mode != Mode.KEYWORD) as now:
-            return self._search(now, query, how, embed or self.embed_query)
-
-    def _search(
-        self, now: Snapshot, query: str, how: SearchOptions, embed: Callable[[str], Vectors]
-    ) -> list[Hit]:
-        k, rerank, mode = how.k, how.rerank, how.mode
-        asked = parse(query) if how.syntax else Query(query)
-        text, where = asked.text, asked.within(_parsed(how.where))
-        steering = how.steering
-        if steering is not None and steering.changes_nothing:
-            steering = None
-        if steering is not None and mode != Mode.KEYWORD:
-            found = self._steered(now, text, steering)
-            embed, text = lambda _: found.vector, found.text
-            if not says_something(text):
-                mode, text = Mode.DENSE, "vector"  # no word is left to look for
-        vector_of = cache(embed)  # the ranking may be read further than at first
-        ranking = partial(
-            search,
-            now,
-            text,
-            vector_of,
-            mode=mode,
-            where=where,
-            by_file=how.by_file,
-            tolerant=how.tolerant,
-            feedback=how.feedback and steering is None,
+        chosen = (options or SearchOptions()).changed(k, **changes)
+        tools = SearchTools(
+            embed=embed or self.embed_query,
+            attributions=self._attributions,
+            match_scale=self._match_scale,
+            judge=lambda: as_judge(self.embedder),
+            index=self.name,
         )
-
-        def best(count: int) -> list[Hit]:
-            if how.fold:
-                hits = group(lambda number: ranking(k=number), count, now.catalog)
-            else:
-                hits = ranking(k=count)
-            return self._with_match(now, asked.text, hits)
-
-        def every(background: MatchScale) -> set[str]:
-            return matching(
-                *(now, background, how.min_match or 0.0),
-                None if mode == Mode.KEYWORD else vector_of(text),
-                None if mode == Mode.DENSE else text,
-                most=now.max_bm25(asked.text),
-                where=where,
-                tolerant=how.tolerant,
-            )
-
-        count = max(k, rerank, POOL * k if how.diversity else 0)
-        if how.min_match is None:
-            hits = best(count)
-        else:
-            hits = self._matching(now, best, count, how, every)
-        if rerank and hits:
-            judge = as_judge(self.embedder)
-            hits = reranked(asked.text, hits, judge, rerank, seconds=how.rerank_seconds)
-        if how.diversity and hits:
-            vectors = now.passages.vectors([hit.chunk.id for hit in hits])
-            hits = diversify(hits, vectors, k, how.diversity)
-        around = how.context
-        return [with_context(hit, around, now.catalog) if around else hit for hit in hits[:k]]
+        with self.snapshot(dense=chosen.mode != Mode.KEYWORD) as now:
+            return SearchPipeline(now, query, chosen, tools).run()
 
     def query_words(self, query: str, *, syntax: bool = True) -> tuple[WordSpan, ...]:
-        """The words of a query that can be weighed, with their places in its text.
+        """The words of a query that can have weights, with their offsets in its text.
 
-        The text is the query without its operators (see `retriever.searching.query_syntax`).
+        The text is the query without operators (see `retriever.searching.query_syntax`).
         """
-        return self._sides.query(parse(query).text if syntax else query).words
-
-    def _steered(self, now: Snapshot, text: str, steering: Steering) -> Steered:
-        return steer(
-            *(self._sides, text, steering, now.calibration), lambda id_: _chunk(now.catalog, id_)
-        )
+        return self._attributions.query(parse(query).text if syntax else query).words
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
         with self.snapshot() as now:
-            found = search(now, "vector", lambda _: vector, k=k, mode="dense", where=_parsed(where))
-            return with_match(found, self._background(now), 0.0)
-
-    def _with_match(self, now: Snapshot, query: str, hits: list[Hit]) -> list[Hit]:
-        """The hits of a query with their match, None without a background."""
-        background = self._background(now) if hits else None
-        if background is None:
-            return hits
-        return with_match(hits, background, now.max_bm25(query))
-
-    def _matching(
-        self,
-        now: Snapshot,
-        best: Callable[[int], list[Hit]],
-        count: int,
-        how: SearchOptions,
-        every: Callable[[MatchScale], set[str]],
-    ) -> list[Hit]:
-        """The first `count` results with the least match.
-
-        `best` gives results, `every` the ids of all passages with this match.
-        """
-        least = how.min_match or 0.0
-
-        @cache
-        def wanted() -> set[str]:
-            background = self._background(now)
-            ids = every(background) if background is not None else set[str]()
-            if not how.by_file:
-                return ids
-            return {chunk.document_id for chunk in now.catalog.get(list(ids))}
-
-        def remain(hits: Sequence[Hit]) -> bool:
-            read = [one for hit in hits for one in (hit.chunk, *hit.parts, *hit.also)]
-            return bool(wanted() - {one.document_id if how.by_file else one.id for one in read})
-
-        return satisfying(best, count, lambda hit: self._match_of(hit) >= least, remain)
-
-    def _match_of(self, hit: Hit) -> float:
-        if hit.match is None:
-            raise IndexStateError(
-                f"the index{f' in {self.name}' if self.name else ''} does not know yet how good a "
-                "match is: sync it once with wva index, or search without a least match"
+            found = search(
+                now, "vector", lambda _: vector, k=k, mode="dense", where=_as_filter(where)
             )
-        return hit.match
+            return with_match(found, self._match_scale(now), 0.0)
 
-    def _background(self, now: Snapshot) -> MatchScale | None:
-        """The index's background, read anew when the index has changed."""
+    def _match_scale(self, now: Snapshot) -> MatchScale | None:
+        """The index's scale of the match, read again when the index has changed."""
         generation = now.catalog.generation()
-        known = self._known_background
+        known = self._known_match_scale
         if known is None or known[0] != generation:
             known = generation, MatchScale.from_json(now.catalog.match_scale())
-            self._known_background = known
+            self._known_match_scale = known
         return known[1]
 
     def diverse_by_vector(
@@ -479,8 +385,8 @@ class Index:
     ) -> list[Hit]:
         """`k` of the `candidates` passages nearest to a raw query vector (dim,), chosen by MMR.
 
-        Relevance is the calibrated cosine, `weight` its λ: 1 for the nearest ones, 0 for those that
-        differ most (see `retriever.searching.mmr`).
+        Relevance is the calibrated cosine. `weight` is λ: 1 for the nearest passages, 0 for the
+        most diverse ones (see `retriever.searching.mmr`).
         """
         check_diversity(weight)
         with self.snapshot() as now:
@@ -490,10 +396,10 @@ class Index:
         return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
     def corrections(self, query: str, *, syntax: bool = True) -> dict[str, list[str]]:
-        """The query's words that occur nowhere → the near ones searched for instead, best first.
+        """The query's words that occur nowhere → the words searched for instead, best first.
 
-        Each word of the index stands there as the first passage that has it writes it. `syntax` is
-        as in `search`.
+        A word of the index is spelled as in the first passage that contains it. `syntax` is as in
+        `search`.
         """
         with self.snapshot(dense=False) as now:
             found = now.corrections(parse(query).text if syntax else query)
@@ -516,34 +422,35 @@ class Index:
         weights: Sequence[float] = (),
         **changes: Unpack[SearchChanges],
     ) -> Explanation:
-        """Why a passage has the score it has: words against words, and the rest of the arithmetic.
+        """Explain a passage's score: contributions of pairs of words, and of the other terms.
 
         `what` is a hit of this query, a chunk, or a chunk's id. `options`, or keyword arguments,
-        are those of the search; of them `mode` (with a hit, it is the hit's), `syntax`, `typos`,
-        `feedback` and the weights of `steering` make a passage's score. `weights` are these weights
-        by themselves. `first`: where the hit was reranked, all hits that were, so that its new
-        score is computed from theirs. See `retriever.explaining.score`.
+        are those of the search. Of them, `mode` (a hit has its own), `syntax`, `typos`, `feedback`
+        and the weights of `steering` affect a passage's score. `weights` are these weights alone.
+        `first`: all reranked hits, if the hit was reranked; its score depends on theirs. See
+        `retriever.explaining.score`.
 
-        Raises UsageError for a chunk that is not there, ModelError or UsageError where the index's
-        vectors cannot be taken apart.
+        Raises UsageError for an unknown chunk, ModelError or UsageError if the index's vectors
+        cannot be attributed to words.
         """
-        how = (options or SearchOptions()).changed(**changes)
-        asked = parse(query).text if how.syntax else query
-        if not weights and how.steering is not None:
-            weights = how.steering.weights
-        feedback = how.feedback and all(weight == 1 for weight in weights)
+        chosen = (options or SearchOptions()).changed(**changes)
+        text = parse_query(query, chosen).text
+        if not weights and chosen.steering is not None:
+            weights = chosen.steering.weights
+        feedback = chosen.feedback and all(weight == 1 for weight in weights)
         with self.snapshot() as now:
             if isinstance(what, Hit):
                 return explain_hit(
-                    *(now, self._sides, asked, what),
-                    tolerant=how.tolerant,
+                    *(now, self._attributions, text, what),
+                    tolerant=chosen.tolerant,
                     weights=weights,
                     feedback=feedback,
                     first=first,
                 )
+            chunk = find_chunk(now.catalog, what)
             return explain_chunk(
-                *(now, self._sides, asked, _chunk(now.catalog, what), as_mode(how.mode)),
-                tolerant=how.tolerant,
+                *(now, self._attributions, text, chunk, as_mode(chosen.mode)),
+                tolerant=chosen.tolerant,
                 weights=weights,
                 feedback=feedback,
             )
@@ -558,18 +465,18 @@ class Index:
         first: Sequence[Hit] = (),
         **changes: Unpack[SearchChanges],
     ) -> Difference:
-        """What makes one passage's score for a query differ from another's, largest part first.
+        """Compare the explanations of two passages for a query, the largest difference first.
 
-        The two are explained, and their terms, query words and keywords stand side by side; the
-        terms' differences add up to the difference of the scores. Arguments are those of `explain`.
-        Raises UsageError also for hits of different modes.
+        The terms, query words and keywords of both are compared; the terms' differences add up to
+        the difference of the scores. Arguments are those of `explain`. Raises UsageError also for
+        hits of different modes.
         """
-        how = (options or SearchOptions()).changed(**changes)
+        chosen = (options or SearchOptions()).changed(**changes)
         with self.snapshot():
             explanations = [
-                self.explain(query, what, options=how, first=first) for what in (one, other)
+                self.explain(query, what, options=chosen, first=first) for what in (one, other)
             ]
-        return difference(*explanations)
+        return compare(*explanations)
 
     def why_not(
         self,
@@ -580,22 +487,21 @@ class Index:
         options: SearchOptions | None = None,
         **changes: Unpack[SearchChanges],
     ) -> WhyNot:
-        """Why a document is not among the `k` results of a search, or where it stands among them.
+        """Why a document is not among the `k` results of a search, or its rank among them.
 
         `path` is as results show it, or its end, such as the file's name. `options`, or keyword
-        arguments, are those of the search; steering, reranking, diversity and context are left
-        aside. See `retriever.explaining.why_not`; raises UsageError where several documents are
-        meant.
+        arguments, are those of the search; steering, reranking, diversity and context are ignored.
+        See `retriever.explaining.why_not`. Raises UsageError if several documents have this path.
         """
-        how = (options or SearchOptions()).changed(k, **changes)
-        how = how.changed(steering=None, rerank=0, diversity=0.0, context=0)
-        asked = parse(query) if how.syntax else Query(query)
-        given = _parsed(how.where)
+        chosen = (options or SearchOptions()).changed(k, **changes)
+        chosen = chosen.changed(steering=None, rerank=0, diversity=0.0, context=0)
+        parsed = parse_query(query, chosen)
+        given = chosen.filter
         embed = cache(self.embed_query)
         conditions = {
             name: one
             for name, one in (
-                (f"the query's {' and '.join(asked.conditions())}", asked.where),
+                (f"the query's {' and '.join(parsed.conditions())}", parsed.where),
                 ("the filter", given),
             )
             if one is not None
@@ -605,24 +511,27 @@ class Index:
 
             def ranking(count: int, within: Filter | None) -> list[Hit]:
                 hits = search(
-                    *(now, asked.text, embed),
+                    *(now, parsed.text, embed),
                     k=count,
-                    mode=how.mode,
+                    mode=chosen.mode,
                     where=within,
-                    tolerant=how.tolerant,
-                    feedback=how.feedback,
+                    tolerant=chosen.tolerant,
+                    feedback=chosen.feedback,
                 )
-                return self._with_match(now, asked.text, hits) if count == 1 else hits
+                if count > 1:
+                    return hits
+                return with_match(hits, self._match_scale(now), now.max_bm25(parsed.text))
 
-            shown = self.search(query, options=how, embed=embed)
-            return why_not(now.catalog, path, shown, ranking, conditions, how.min_match)
+            shown = self.search(query, options=chosen, embed=embed)
+            return why_not(now.catalog, path, shown, ranking, conditions, chosen.min_match)
 
-    def check(
+    def check_explanation(
         self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS
     ) -> DeletionTest:
-        """Read a passage again without the `count` words its explanation names first.
+        """A deletion test: whether the cosine falls without the explanation's strongest words.
 
-        And `draws` times without as many others, to compare with. See
+        The passage is read again without the `count` words that the explanation ranks first, and
+        `draws` times without as many other words, for comparison. See
         `retriever.explaining.faithfulness`.
         """
         embedder, title = self.embedder, explanation.chunk.title
@@ -635,12 +544,23 @@ class Index:
         query = self.embed_query(explanation.query)
         return deletion_test(explanation, query, embed, means, count=count, draws=draws)
 
-    # Looking
+    def check(
+        self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS
+    ) -> DeletionTest:
+        """The former name of `check_explanation`, deprecated."""
+        warnings.warn(
+            "Index.check is deprecated: use Index.check_explanation",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.check_explanation(explanation, count=count, draws=draws)
+
+    # Reading
 
     def documents(self, where: Where = None) -> list[DocumentRow]:
-        """What is in the index, ordered by source and path."""
+        """The documents of the index, ordered by source and path."""
         with self._reading() as catalog:
-            return catalog.documents(_parsed(where))
+            return catalog.documents(_as_filter(where))
 
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages with their states and texts."""
@@ -648,7 +568,7 @@ class Index:
             return catalog.pages(document_id)
 
     def page_statuses(self, document_id: str) -> list[PageStatus]:
-        """The state of each of a document's pages, without their texts."""
+        """The states and reasons of a document's pages, without their texts."""
         with self._reading() as catalog:
             return catalog.page_statuses(document_id)
 
@@ -662,7 +582,7 @@ class Index:
             return catalog.chunks(document_id)
 
     def neighbours(self, chunk: Chunk, before: int = 1, after: int = 1) -> list[Chunk]:
-        """The chunks around one in its document, in order, without itself."""
+        """The chunks before and after a chunk in its document, in order, without itself."""
         with self._reading() as catalog:
             return neighbours(chunk, catalog, before=before, after=after)
 
@@ -672,26 +592,26 @@ class Index:
 
     @property
     def generation(self) -> int:
-        """Grows with every change; key caches by it."""
+        """A number that grows with every change; a key for caches."""
         with self._reading() as catalog:
             return catalog.generation()
 
     @property
     def embedder_settings(self) -> EmbedderSettings | None:
-        """What the vectors were made with; None for an index that is bound to no model yet."""
+        """The settings of the vectors; None for an index without a model yet."""
         with self._reading() as catalog:
             return catalog.embedder_settings()
 
     @property
     def ready(self) -> bool:
-        """Whether the embedder is loaded, so that nobody has to wait for it."""
+        """Whether the embedder is loaded."""
         return self._embedder is not None
 
     @property
     def embedder(self) -> Embedder:
-        """The embedder, loaded now if it was not yet: the index's own, the default for a new one.
+        """The embedder, loaded on first use: the index's own, or the default for a new index.
 
-        Raises ModelError when it cannot be loaded.
+        Raises ModelError if it cannot be loaded.
         """
         with self._loading:
             if self._embedder is None:
@@ -718,20 +638,11 @@ class Index:
         self.close()
 
 
-def _chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
-    if isinstance(what, Chunk):
-        return what
-    found = catalog.get([what])
-    if not found:
-        raise UsageError(f"there is no passage {what!r} in this index; it may have changed")
-    return found[0]
-
-
-def _parsed(where: Where) -> Filter | None:
+def _as_filter(where: Where) -> Filter | None:
     return where if where is None or isinstance(where, Filter) else Filter.parse(where)
 
 
-def _digest(document: Document) -> str:
-    """What tells whether a document handed over has another content than before: SHA-256."""
+def _content_digest(document: Document) -> str:
+    """SHA-256 of a caller's document: title and texts, to detect changed content."""
     parts = [document.title, *(page.text for page in document.pages)]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

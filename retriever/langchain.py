@@ -1,7 +1,7 @@
 """LangChain components: `AlignedWVAEmbeddings` and `AlignedWVARetriever`.
 
-The embeddings put any causal language model behind LangChain's interface, for any vector store; the
-retriever answers from an `Index`, with everything a search here can do. Needs
+The embeddings put any causal language model behind LangChain's interface, for any vector store. The
+retriever answers from an `Index`, with every search option. Both need
 `pip install 'wva-retriever[langchain]'`.
 """
 
@@ -41,9 +41,9 @@ from retriever.types import Hit
 class AlignedWVAEmbeddings(Embeddings):
     """Any causal language model as LangChain embeddings.
 
-    Vectors have length one, so inner product and cosine agree: similarity, larger is closer. What
-    is common to all texts of the model is removed (`calibrated`), with means that do not depend on
-    the texts given, so documents and queries may be embedded at different times and places.
+    Vectors have length one, so inner product and cosine agree: similarity, larger is closer.
+    `calibrated` subtracts the mean of the model's texts. The means do not depend on the texts
+    given, so documents and queries may be embedded at different times and places.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class AlignedWVAEmbeddings(Embeddings):
         calibrated: bool = True,
         embedder: AlignedWVA | None = None,
     ) -> None:
-        """Load a model (see `AlignedWVA`), or take an `embedder` that is loaded already."""
+        """Load a model (see `AlignedWVA`), or use an `embedder` that is already loaded."""
         self.embedder = embedder or AlignedWVA(
             model, layers=layers, prompts=prompts, pooling=pooling, device=device, dtype=dtype
         )
@@ -84,47 +84,48 @@ class AlignedWVAEmbeddings(Embeddings):
         return self.embedder.general_means()
 
 
-CHAINED = SearchOptions(syntax=False)
-"""How a retriever searches unless told otherwise."""
+DEFAULT_OPTIONS = SearchOptions(syntax=False)
+"""The default options of a retriever."""
 
 
 class AlignedWVARetriever(BaseRetriever):
     """A LangChain retriever over an `Index`.
 
-    `index` is an open `Index` or the folder of one. Every option of a search (see
-    `retriever.searching.options.SearchOptions`) is set here for all calls, by its name or together
-    as `options`, or given to `invoke` for one: `AlignedWVARetriever(index="indexes/docs", k=5)`,
-    `retriever.invoke(query, where={"format": "pdf"}, min_match=0.95)`. Another name is refused.
+    `index` is an open `Index` or the folder of one. Every search option (see
+    `retriever.searching.options.SearchOptions`) can be set here for all calls, by name or together
+    as `options`, or passed to `invoke` for one call:
+    `AlignedWVARetriever(index="indexes/docs", k=5)`,
+    `retriever.invoke(query, where={"format": "pdf"}, min_match=0.95)`. An unknown name is an error.
 
-    Chains often put words in quotes without meaning that they must occur, so here a query is taken
-    as it stands (`syntax=False`) unless told otherwise. A document's id is the chunk's; its
-    metadata is plain JSON: path, source document, page, character range, scores (larger is better)
-    and the document's own.
+    Chains often put words in quotes without meaning that they must occur. So a query is plain text
+    here (`syntax=False`) by default. A document's id is the chunk's. Its metadata is plain JSON:
+    path, source document, page, character range, scores (larger is better) and the document's own
+    metadata.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     index: InstanceOf[Index]
-    options: InstanceOf[SearchOptions] = CHAINED
+    options: InstanceOf[SearchOptions] = DEFAULT_OPTIONS
 
     def __init__(
         self,
         *,
         index: Index | str | Path,
-        options: SearchOptions | Mapping[str, Any] = CHAINED,
+        options: SearchOptions | Mapping[str, Any] = DEFAULT_OPTIONS,
         k: int | None = None,
         name: str | None = None,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
         **changes: Unpack[SearchChanges],
     ) -> None:
-        """Search `index`; `options` as an object or as JSON, changed by those given by name.
+        """Search `index` with `options` (an object or JSON), overridden by options given by name.
 
-        `name`, `tags` and `metadata` are LangChain's own. Raises UsageError for an option that does
-        not exist, or is impossible.
+        `name`, `tags` and `metadata` are LangChain's own. Raises UsageError for an unknown option
+        or an impossible value.
         """
         if isinstance(options, Mapping):
-            options = SearchOptions.from_json({"syntax": CHAINED.syntax, **options})
+            options = SearchOptions.from_json({"syntax": DEFAULT_OPTIONS.syntax, **options})
         values: dict[str, Any] = {
             "options": options.changed(k, **changes),  # first, before anything is opened
             "index": Index.open(index) if isinstance(index, str | Path) else index,
@@ -163,29 +164,29 @@ class AlignedWVARetriever(BaseRetriever):
 
 
 def as_document(hit: Hit) -> Document:
-    """A hit as a LangChain document; the document's own metadata cannot hide our keys.
+    """A hit as a LangChain document; the document's own metadata cannot override the hit's keys.
 
-    `page`, `start` and `end` are the best passage's; where several were joined, `passage` tells of
-    what pages' spans the content consists. `also` names near-duplicates.
+    `page`, `start` and `end` are the best passage's. Where several passages were joined, `passage`
+    lists the spans of pages that the content consists of. `also` names near-duplicates.
     """
-    told = hit.to_json()
-    spans = [{name: part[name] for name in _SPAN} for part in told["passage"]]
+    values = hit.to_json()
+    spans = [{name: part[name] for name in _SPAN_FIELDS} for part in values["passage"]]
     return Document(
         id=hit.chunk.id,
         page_content=hit.text,
         metadata={
             **hit.chunk.metadata,
-            **{name: told[name] for name in _OWN},
-            **told["scores"],
+            **{name: values[name] for name in _HIT_FIELDS},
+            **values["scores"],
             "passage": spans,
             "also": hit.also_in,
         },
     )
 
 
-_SPAN = ("page", "label", "start", "end")
-_OWN = (
+_SPAN_FIELDS = ("page", "label", "start", "end")
+_HIT_FIELDS = (
     *("score", "match", "path", "format", "title", "document_id", "state"),
-    *_SPAN,
+    *_SPAN_FIELDS,
 )
-"""Of `Hit.to_json`, what a document's metadata have."""
+"""The keys of `Hit.to_json` that become metadata."""

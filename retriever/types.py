@@ -1,4 +1,4 @@
-"""The values that travel through the pipeline, and the errors every edge knows how to say.
+"""The values of the pipeline, and the errors with a message for the user.
 
 `Document → Page → Chunk → Hit`: each is frozen and small. This module knows nothing about files,
 models or databases.
@@ -14,36 +14,36 @@ from enum import StrEnum
 from typing import Any
 
 Scalar = str | int | float | bool
-"""A metadata value: what JSON, SQL and a search server can all compare."""
+"""A metadata value: a type that JSON, SQL and search servers can compare."""
 
 
 class RetrieverError(Exception):
-    """Base of every error meant for the user: its text is one sentence, says what to do."""
+    """Base class of all errors for the user; the message is a sentence that says what to do."""
 
 
 class UsageError(RetrieverError):
-    """The caller asked for something that cannot be meant (wrong argument, empty path)."""
+    """An argument is wrong (unknown option, impossible value, empty path)."""
 
 
 class ModelError(RetrieverError):
-    """A model cannot be found, read, or used as an embedder."""
+    """A model cannot be found, read or used as an embedder."""
 
 
 class IndexStateError(RetrieverError):
-    """An index is missing, damaged, locked, or was built by another model."""
+    """An index is missing, damaged, locked, or was built with another model."""
 
 
 class ReadError(RetrieverError):
-    """A file cannot be read; the message becomes the file's reason in the report."""
+    """A file cannot be read; the message is the file's reason in the report."""
 
 
 class PageState(StrEnum):
-    """What became of one page. Every page ends in exactly one state."""
+    """The state of a page after reading. Every page has exactly one."""
 
     TEXT = "text"
-    OCR = "ocr"  # text recognised in a picture: to be found, but with mistakes
+    OCR = "ocr"  # text recognised in a picture: can be found, has errors
     EMPTY = "empty"
-    SKIPPED = "skipped"  # left out on purpose, such as a picture attached to a mail
+    SKIPPED = "skipped"  # skipped on purpose, such as a picture attached to a mail
     SCANNED = "scanned"
     GARBLED = "garbled"
     ENCRYPTED = "encrypted"
@@ -57,12 +57,12 @@ class PageState(StrEnum):
 
     @property
     def incomplete(self) -> bool:
-        """Whether a page in this state had something to say that could not be read."""
+        """Whether a page in this state has content that could not be read."""
         return self not in (PageState.TEXT, PageState.OCR, PageState.EMPTY, PageState.SKIPPED)
 
 
 class FileStatus(StrEnum):
-    """What a sync did with one file. The totals of a report count these."""
+    """What a sync did with a file. The totals of a report count these."""
 
     INDEXED = "indexed"
     UPDATED = "updated"
@@ -76,7 +76,7 @@ class FileStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of a page's text: `page_text[start:end]`, in Python characters."""
+    """A span of a page's text: `page_text[start:end]`, in Python characters."""
 
     start: int
     end: int
@@ -84,12 +84,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a recognised page was read from, and how.
+    """The source of a page's recognised text, and how it was recognised.
 
-    `file` is the SHA-256 of the file whose page `number` it is (a picture's only one has none): of
-    the attachment where that lies inside of another file. `picture` is the SHA-256 of the picture
-    given to the OCR, empty where it is not known; `languages` those of the OCR, likewise;
-    `version` that of the recognition (`readers.recognised.OCR_VERSION`).
+    `file` is the SHA-256 of the file that the page belongs to: of the attachment if it is inside of
+    another file. `number` is the page's number in that file, None for a picture. `picture` is the
+    SHA-256 of the picture given to OCR, `languages` are those of the OCR; each is empty if unknown.
+    `version` is that of the recognition (`reading.recognised.OCR_VERSION`).
     """
 
     file: str
@@ -103,12 +103,13 @@ class Scan:
 class Page:
     """One page of text.
 
-    `number` counts from 1, or is None where the format has no pages (then the whole document is
-    one page). `label` names a part that has a name rather than a page number: "sheet Prices",
-    "attachment notes.txt"; labels differ within a document. `text` is empty unless `state` is
-    readable; `reason` says why a page is in another state. `body` is the part of the text that
-    makes chunks, None for all of it: running headers and footers stand before and after it. `scan`
-    is the source of text that an OCR recognised; pages that differ in it alone are equal.
+    - `number`: from 1, or None if the format has no pages (then the document is one page).
+    - `text`: empty unless `state` is readable; `reason`: why a page is in another state.
+    - `label`: the name of a part without a page number, such as "sheet Prices" or "attachment
+      notes.txt"; unique within a document.
+    - `body`: the span of the text that is chunked, None for all of it. Running headers and footers
+      are before and after it.
+    - `scan`: the source of recognised text; it does not count in comparisons of pages.
     """
 
     number: int | None
@@ -122,11 +123,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as a reader, or a caller, hands it over: pages of text and what is known of it.
+    """A document from a reader or a caller: pages of text and metadata.
 
-    `date` is ISO 8601 ("2024-03-07" or longer), or empty. `title` is the document's own title,
-    never derived from the file's name, because it becomes part of what is embedded. `read_as` names
-    the formats of the file and of all files inside of it, sorted; empty for a caller's document.
+    `date` is ISO 8601 ("2024-03-07" or longer), or empty. `title` is the document's own title. It
+    is never derived from the file's name, because it is embedded. `read_as` are the formats of the
+    file and of all files inside of it, sorted; empty for a caller's document.
     """
 
     path: str
@@ -143,10 +144,10 @@ class Document:
 class Chunk:
     """A passage that can be found, cited and embedded.
 
-    `page_text[start:end] == text` holds exactly. `id` derives from content and place: the same
-    text at the same place of the same document has the same id in every rebuilt index. `label`
-    and `state` are its page's: where a page has a name, and whether its text was recognised in a
-    picture. `language` is the one its words are found in (ISO 639-1), "" where nothing tells.
+    `page_text[start:end] == text` holds exactly. `id` derives from content and position: the same
+    text at the same position of the same document has the same id in every rebuilt index. `label`
+    and `state` are those of its page. `language` is that of the keyword analysis (ISO 639-1), ""
+    if unknown.
     """
 
     id: str
@@ -165,7 +166,7 @@ class Chunk:
 
     @property
     def place(self) -> str:
-        """Where in its document: "page 3", "sheet Prices", or empty where there is one part only.
+        """Its place in the document: "page 3", "sheet Prices", or empty for a single part.
 
         >>> Chunk("", "", "a.pdf", "pdf", "", 3, 0, 1, "x").place
         'page 3'
@@ -175,11 +176,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
-    """What the backend knows of one document, without its text.
+    """A document in the backend, without its text.
 
-    `source` is the name of the root it came from ("" for documents handed over by a caller);
-    `root` that folder's absolute path at the last sync. `sha256` is of the file's bytes,
-    `mtime_ns` and `size` are what a scan compares first. `pages` and `page_states` count pages.
+    `source` is the name of its root ("" for documents added by a caller), `root` the root's
+    absolute path at the last sync. `sha256` is that of the file's bytes; a scan compares `mtime_ns`
+    and `size` first. `pages` and `page_states` count pages.
     """
 
     id: str
@@ -202,7 +203,7 @@ class DocumentRow:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A piece of one page as it stands there: `page_text[start:end] == text`."""
+    """An exact excerpt of one page: `page_text[start:end] == text`."""
 
     page: int | None
     label: str
@@ -215,16 +216,16 @@ class Excerpt:
 class Hit:
     """One search result. Scores: larger is better.
 
-    `score` orders the results; `dense` is the cosine of the calibrated vectors in [-1, 1] and
-    `keyword` the BM25 score (0 when no query word occurs), None for a side that was not asked.
-    `rerank` is the mean log-likelihood of the query's tokens after the passage, None if not judged.
-    `match` is the share of questions without an answer here whose best passage is worse, in [0, 1);
-    None while the index has not asked any (see `retriever.searching.match`).
-
-    `chunk` is the result's best passage. `parts` are the passages joined to it, itself included, in
-    the order of the document, and `passage` what they say, page by page; both are empty where the
-    result is one passage as it stands. `also` are near-duplicates of it, and of its parts, best
-    first.
+    - `score`: orders the results.
+    - `dense`: the cosine of the calibrated vectors, in [-1, 1]; `keyword`: the BM25 score, 0 if no
+      query word occurs. Each is None for a side that was not used.
+    - `rerank`: the mean log-likelihood of the query's tokens after the passage, None if not judged.
+    - `match`: the share of unanswerable questions whose best passage has a lower score, in [0, 1);
+      None if the index has no match scale yet (see `retriever.searching.match`).
+    - `chunk`: the best passage of the result.
+    - `parts`: the joined passages, including `chunk`, in the order of the document; `passage`:
+      their text, page by page. Both are empty if the result is a single passage.
+    - `also`: near-duplicates of the result's passages, best first.
     """
 
     rank: int
@@ -240,26 +241,26 @@ class Hit:
 
     @property
     def also_in(self) -> list[str]:
-        """Where its near-duplicates stand, each place once: "b.pdf, page 3"."""
+        """The distinct places of its near-duplicates: "b.pdf, page 3"."""
         names = (", ".join(filter(None, [chunk.path, chunk.place])) for chunk in self.also)
         return list(dict.fromkeys(names))
 
     @property
     def text(self) -> str:
-        """The result as it is read: what was joined, or else the chunk's text."""
+        """The text of the result: the joined passages, or else the chunk's text."""
         return "\n".join(excerpt.text for excerpt in self.passage) or self.chunk.text
 
     def to_json(self) -> dict[str, Any]:
-        """The result as plain JSON values; every other JSON of a hit is a part of it.
+        """The result as plain JSON values; every other JSON of a hit is a subset.
 
         - `rank`, `score`, `match`, and `scores`: `dense`, `keyword`, `rerank`.
-        - Of the best passage: `chunk_id`, `document_id`, `path`, `format`, `title`, `page`,
+        - From the best passage: `chunk_id`, `document_id`, `path`, `format`, `title`, `page`,
           `label`, `state`, `start`, `end` and `metadata` (its document's). `text` is its text,
           `page_text[start:end]`.
-        - `full_text`: the text of the whole result, as it is read (`Hit.text`).
+        - `full_text`: the text of the whole result (`Hit.text`).
         - `passage`: the spans that `full_text` consists of, each with `page`, `label`, `start`,
-          `end`, `text`; `parts`: the ids of the passages joined. Both are empty where the result is
-          one passage as it stands.
+          `end`, `text`; `parts`: the ids of the joined passages. Both are empty if the result is a
+          single passage.
         - `also`: the near-duplicates, each with `chunk_id`, `path`, `page`, `label`.
         """
         chunk = self.chunk
@@ -292,9 +293,9 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a sync is: what the terminal and the page show.
+    """The progress of a sync, as the terminal and the page show it.
 
-    `part` counts what was read of the file `current`: its pages, or what hangs on it.
+    `part` counts what was read of the file `current`: its pages or attachments.
     """
 
     files_done: int
@@ -309,7 +310,7 @@ class Progress:
 
 
 def document_id(source: str, path: str) -> str:
-    """A document's id: 16 hex digits from its source (the root's name) and relative path.
+    """A document's id: 16 hex digits of a hash of its source (the root's name) and relative path.
 
     >>> document_id("docs", "a.txt") == document_id("docs", "a.txt")
     True
@@ -318,12 +319,12 @@ def document_id(source: str, path: str) -> str:
 
 
 def chunk_id(document: str, page: int | None, span: Span, text: str, label: str = "") -> str:
-    """A chunk's id: 16 hex digits from its document, page, span and text."""
+    """A chunk's id: 16 hex digits of a hash of its document, page, label, span and text."""
     return _digest(document, f"{page} {label}".rstrip(), str(span.start), str(span.end), text)
 
 
 def _finite(value: Scalar) -> Scalar | None:
-    """None for a number that JSON does not have."""
+    """The value; None for a number that JSON cannot represent."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,4 +1,4 @@
-"""The public Index: opening, writing, asking, and what stands in the way."""
+"""The public Index: opening, writing, searching, and errors."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ def test_without_a_model_the_error_says_so(folder, index, monkeypatch) -> None:
 
 def test_a_second_thread_hears_what_a_second_process_hears(tmp_path: Path, monkeypatch) -> None:
     """While a sync goes on, `add`, `remove`, `discard` and `sync` do not wait for its end."""
-    monkeypatch.setattr("retriever.index.PATIENCE", 0.1)
+    monkeypatch.setattr("retriever.index.WRITE_TIMEOUT", 0.1)
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "a.txt").write_text("some text to read")
@@ -316,3 +316,11 @@ def test_a_second_thread_hears_what_a_second_process_hears(tmp_path: Path, monke
         assert all("another process is writing" in one for one in said)
         assert [row.path for row in index.documents()] == ["a.txt"]
         assert index.remove(["a.txt"]) == 1
+
+
+def test_what_steers_a_search_comes_from_the_package() -> None:
+    import retriever
+    from retriever.searching import options
+
+    assert {"Marked", "Steering"} <= set(retriever.__all__)
+    assert (retriever.Marked, retriever.Steering) == (options.Marked, options.Steering)

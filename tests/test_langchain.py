@@ -1,4 +1,4 @@
-"""LangChain's own contract suites, and what they leave out."""
+"""LangChain's own contract suites, and what they do not test."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ async def test_every_option_of_a_search_is_one_of_the_retriever() -> None:
         AlignedWVARetriever(index=index, options={"k": 2, "mode": "dense", "fold": False}),
         AlignedWVARetriever(index=index, k=2, mode="dense", fold=False),
     ):
-        assert retriever.interface.options == options
+        assert retriever.options == options
         assert [each.id for each in retriever.invoke(query)] == expected
     plain = AlignedWVARetriever(index=index)
     assert plain.options == SearchOptions(syntax=False)

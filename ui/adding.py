@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from retriever.indexing.coverage import FileAccount
+from retriever.indexing.coverage import FileCoverage
 from retriever.interface.collections import checked_folder, keep_archive, keep_upload, uploads_of
 from retriever.interface.jobs import Jobs
 from retriever.interface.zip_uploads import is_archive
@@ -47,7 +47,7 @@ def show_adding(served: Served, runs: Jobs, *, busy: str) -> None:
 
 
 def folders(
-    served: Served, runs: Jobs, remove: Callable[[Sequence[FileAccount]], None], *, busy: str
+    served: Served, runs: Jobs, remove: Callable[[Sequence[FileCoverage]], None], *, busy: str
 ) -> None:
     """The folders the collection is made of: to be synchronised again, or removed with `remove`."""
     roots = served.roots()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retriever.explaining.compare import Difference, TermDifference
 from retriever.explaining.score import DenseScore, Explanation
-from retriever.explaining.why_not import Difference, TermDifference
 from retriever.interface.terminal.explanations import score_lines
 from retriever.storage.records import KeywordScore
 from retriever.types import Chunk

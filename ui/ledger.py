@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from retriever.indexing.coverage import Coverage, FileAccount
+from retriever.indexing.coverage import CoverageStatus, FileCoverage
 from retriever.interface.collections import remove_files
 from retriever.types import PageState
 from ui import adding
@@ -16,11 +16,11 @@ from ui.highlighting import counted, markdown, visible
 from ui.resources import Served
 
 WORDS = {
-    Coverage.COMPLETE: "complete",
-    Coverage.PARTIAL: "in part",
-    Coverage.OUTDATED: "outdated",
-    Coverage.FAILED: "failed",
-    Coverage.SKIPPED: "left out",
+    CoverageStatus.COMPLETE: "complete",
+    CoverageStatus.PARTIAL: "in part",
+    CoverageStatus.OUTDATED: "outdated",
+    CoverageStatus.FAILED: "failed",
+    CoverageStatus.SKIPPED: "left out",
 }
 """How a file's state is called here."""
 
@@ -50,14 +50,14 @@ def show_ledger(served: Served, *, busy: str) -> None:
     _below(served, files, shown, chosen, busy)
 
 
-def _filtered(files: Sequence[FileAccount]) -> list[FileAccount]:
+def _filtered(files: Sequence[FileCoverage]) -> list[FileCoverage]:
     """The files in the states asked for whose name or reason has the words asked for."""
-    counts = Counter(file.coverage for file in files)
+    counts = Counter(file.status for file in files)
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
         states = st.pills(
             "State",
-            [state for state in Coverage if counts[state]],
+            [state for state in CoverageStatus if counts[state]],
             selection_mode="multi",
             key="ledger-states",
             format_func=lambda state: f"{WORDS[state]} · {counts[state]:,}",
@@ -74,25 +74,25 @@ def _filtered(files: Sequence[FileAccount]) -> list[FileAccount]:
 
 
 def matching(
-    files: Sequence[FileAccount], states: Sequence[Coverage], words: str
-) -> list[FileAccount]:
+    files: Sequence[FileCoverage], states: Sequence[CoverageStatus], words: str
+) -> list[FileCoverage]:
     """The files in one of `states` (or any) that have every one of `words`, capitals or not."""
     wanted = words.casefold().split()
     return [
         file
         for file in files
-        if (not states or file.coverage in states)
+        if (not states or file.status in states)
         and all(word in f"{file.root}/{file.path} {file.reason}".casefold() for word in wanted)
     ]
 
 
-def _row(file: FileAccount, served: Served) -> dict[str, Any]:
+def _row(file: FileCoverage, served: Served) -> dict[str, Any]:
     ocr = any(page.state is PageState.OCR for page in file.pages)
     locked = any(page.state is PageState.ENCRYPTED for page in file.pages)
     advice = "give it below, under Passwords" if locked else file.advice
     said = [file.reason, "read by OCR" if ocr else "", advice]
     return {
-        "State": WORDS[file.coverage],
+        "State": WORDS[file.status],
         "File": visible(file.path),
         "Pages": len(file.pages) or None,
         "Passages": file.chunks,
@@ -103,9 +103,9 @@ def _row(file: FileAccount, served: Served) -> dict[str, Any]:
 
 def _below(
     served: Served,
-    files: Sequence[FileAccount],
-    shown: Sequence[FileAccount],
-    chosen: Sequence[FileAccount],
+    files: Sequence[FileCoverage],
+    shown: Sequence[FileCoverage],
+    chosen: Sequence[FileCoverage],
     busy: str,
 ) -> None:
     many = "" if len(shown) == len(files) else f"{len(shown):,} of "
@@ -118,7 +118,7 @@ def _below(
 
 
 @st.dialog("Remove from the collection?")
-def confirm(served: Served, chosen: Sequence[FileAccount]) -> None:
+def confirm(served: Served, chosen: Sequence[FileCoverage]) -> None:
     """Ask whether these files are to be removed, and remove them."""
     uploads = [file for file in chosen if adding.name_of(file.root, served) != file.root]
     names = ", ".join(file.path for file in chosen[:5])

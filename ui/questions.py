@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import Any
 
-from retriever.searching.facets import in_folder
+from retriever.searching.facets import folder_filter
 from retriever.searching.options import Mode, SearchOptions, Steering
 
 MODES = {
@@ -73,7 +73,7 @@ class Question:
         conditions = {
             "path": _path(self.path.strip()),
             "formats": {"format": {"in": list(self.formats)}} if self.formats else {},
-            "folders": {"$or": list(map(in_folder, self.folders))} if self.folders else {},
+            "folders": {"$or": list(map(folder_filter, self.folders))} if self.folders else {},
             "years": {"date": {"in": list(self.years)}} if self.years else {},
             "pages": _range("page", self.first_page, self.last_page),
             "dates": _range("date", self.since or None, self.until or None),

@@ -20,8 +20,8 @@ import streamlit as st
 
 from retriever.explaining.corpus_map import Survey, survey
 from retriever.index import Index
-from retriever.indexing.coverage import Account, account
-from retriever.searching.facets import Facets, facets
+from retriever.indexing.coverage import CoverageReport, coverage_report
+from retriever.searching.facets import Facets, count_facets
 from retriever.storage.catalog import CATALOG_FILE
 from retriever.storage.records import UnreadFile
 from retriever.types import DocumentRow, FileStatus, RetrieverError
@@ -69,7 +69,7 @@ class Served:
         """At most ten seconds old while the index grows."""
         return _overview(self.place, self._age(_GROWING_SECONDS), self.index)
 
-    def account(self) -> Account:
+    def account(self) -> CoverageReport:
         """What became of every file: at most three seconds old while the index grows."""
         return _account(self.place, self._age(_LEDGER_SECONDS), self.index)
 
@@ -153,7 +153,7 @@ def _overview(place: Place, age: _Age, _index: Index) -> Overview:
 @st.cache_resource(show_spinner=False, max_entries=64)
 def _facets(place: Place, age: _Age, wheres: str, _index: Index) -> Facets:
     rows = list(_documents(place, age, _index).values())
-    return facets(rows, json.loads(wheres).get)
+    return count_facets(rows, json.loads(wheres).get)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
@@ -168,9 +168,9 @@ def _survey(place: Place, age: _Age, _index: Index) -> Survey:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _account(place: Place, age: _Age, _index: Index) -> Account:
+def _account(place: Place, age: _Age, _index: Index) -> CoverageReport:
     with _index.backend.reading() as catalog:
-        return account(catalog, _index.name)
+        return coverage_report(catalog, _index.name)
 
 
 def overview(rows: Sequence[DocumentRow], unread: Sequence[UnreadFile] = ()) -> Overview:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from retriever.explaining.compare import compare
 from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import DenseScore, Explanation
-from retriever.explaining.why_not import difference
 from retriever.index import Index
 from retriever.types import Chunk, Hit, RetrieverError
 from ui import contributions, heatmap, steer
@@ -95,7 +95,7 @@ def _taken_apart(
 def compared(served: Served, asked: Question, first: Hit, second: Hit) -> None:
     """What makes one hit's score differ from another's."""
     with served.index.snapshot():
-        told = difference(explanation(served, asked, first), explanation(served, asked, second))
+        told = compare(explanation(served, asked, first), explanation(served, asked, second))
     higher = "above" if told.first.score >= told.second.score else "below"
     by = abs(told.first.score - told.second.score)
     one, two = _short(first), _short(second)
@@ -235,7 +235,7 @@ def _explained(
 def _checked(
     place: Place, generation: int, query: str, chunk: str, _index: Index, _found: Explanation
 ) -> DeletionTest:
-    return _index.check(_found)
+    return _index.check_explanation(_found)
 
 
 __all__ = ["MEANING", "called", "check_sentence", "compared", "explanation", "is_open", "shades",

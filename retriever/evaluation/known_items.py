@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from retriever.evaluation.datasets import Retrieval
-from retriever.indexing.cloze import by_chance, cloze_questions
+from retriever.indexing.cloze import cloze_questions, hash_key
 from retriever.reading.options import ReadOptions
 from retriever.reading.scan import FoundFile, scan, targets
 from retriever.reading.subprocess_reader import file_reader
@@ -71,7 +71,7 @@ def _sample(path: Path, wanted: int, tell: Callable[[str], None]) -> list[Passag
     share = max(1, wanted // _FILE_SHARE)
     chosen: dict[str, Passage] = {}
     spare: list[Passage] = []
-    files = sorted(_files(path), key=lambda file: by_chance(file.path))
+    files = sorted(_files(path), key=lambda file: hash_key(file.path))
     tell(f"reading passages of {len(files)} files …")
     with file_reader(ReadOptions()) as reader:
         for file in files:
@@ -82,14 +82,14 @@ def _sample(path: Path, wanted: int, tell: Callable[[str], None]) -> list[Passag
             except ReadError:
                 continue
             found = list(_passages(document))
-            random.Random(by_chance(file.path)).shuffle(found)  # noqa: S311  (not a secret)
+            random.Random(hash_key(file.path)).shuffle(found)  # noqa: S311  (not a secret)
             chosen.update((passage[2], passage) for passage in found[:share])
             spare += found[share : share + wanted]
-    for passage in sorted(spare, key=lambda passage: by_chance(passage[0])):
+    for passage in sorted(spare, key=lambda passage: hash_key(passage[0])):
         if len(chosen) >= wanted:
             break
         chosen.setdefault(passage[2], passage)
-    return sorted(list(chosen.values())[:wanted], key=lambda passage: by_chance(passage[0]))
+    return sorted(list(chosen.values())[:wanted], key=lambda passage: hash_key(passage[0]))
 
 
 def _files(path: Path) -> Iterator[FoundFile]:

@@ -1,1 +1,1 @@
-"""Why a passage was found, why another was not, and whether that is true."""
+"""Explanations: why a passage was found, why another was not, and tests of their faithfulness."""

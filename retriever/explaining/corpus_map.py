@@ -1,8 +1,8 @@
-"""What an index is about, and what stands out in it: a map, its clusters, hubs, twins, boilerplate.
+"""A survey of an index: a map of its passages, clusters, hubs, near-duplicates, boilerplate.
 
-All of it is looked at in a fixed sample of the passages, by their calibrated vectors: raw ones less
-the sample's mean, at length one. Nothing is drawn by lot and no model is asked, so that the same
-index gives the same survey.
+It uses a fixed sample of the passages and their calibrated vectors: raw vectors minus the sample's
+mean, at length one. Nothing is random and no model is used, so the same index gives the same
+survey.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from retriever.text.analyzer import words
 from retriever.types import Chunk
 
 SAMPLE = 2000
-"""Passages looked at: their similarities to each other are one matrix in memory."""
+"""Number of passages in the sample; their similarities are one matrix in memory."""
 
 NEIGHBOURS = 10
-"""A hub is among so many nearest of many others."""
+"""Number of nearest neighbours; a hub is a nearest neighbour of many other passages."""
 
 TWINS = 0.97
-"""Passages with at least this cosine say the same."""
+"""Smallest cosine of near-duplicates."""
 
 MAX_CLUSTERS = 12
 _ROUNDS = 25
@@ -36,7 +36,7 @@ _WORDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A passage with how many of the others have it among their nearest ones."""
+    """A passage, and how many others have it among their nearest neighbours."""
 
     chunk: Chunk
     count: int
@@ -44,13 +44,15 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A sample of an index, looked at.
+    """The survey of a sample.
 
-    `chunks` are the sample, `places` (n, 2) where each lies on the map, `clusters` (n,) its cluster
-    and `names` the clusters' most telling words. `shown` is the share of the variance that the map
-    shows. `hubs` are the passages nearest to most others, `twins` groups of near-duplicates, the
-    largest first, `middle` the passages whose raw vectors are nearest to the mean of all, with
-    that cosine: what they have is what all have, boilerplate or the prompt.
+    - `chunks`: the sample, n passages; `places` (n, 2): their coordinates on the map; `shown`: the
+      explained variance, as a share.
+    - `clusters` (n,): each passage's cluster; `names`: each cluster's characteristic words.
+    - `hubs`: the passages nearest to most others.
+    - `twins`: groups of near-duplicates, the largest first.
+    - `middle`: the passages whose raw vectors are nearest to the mean, with the cosine. They have
+      what all passages have in common: boilerplate, or the prompt.
     """
 
     chunks: tuple[Chunk, ...]
@@ -64,7 +66,7 @@ class Survey:
 
 
 def survey(catalog: CatalogReader, limit: int = SAMPLE) -> Survey:
-    """Look at `limit` passages of an index, or all if there are fewer."""
+    """Survey a sample of at most `limit` passages of an index."""
     chunks, raw = catalog.sample_chunks(limit), catalog.sample_vectors(limit)
     if len(chunks) < 2:
         empty = np.zeros((len(chunks), 2), np.float32)
@@ -73,7 +75,7 @@ def survey(catalog: CatalogReader, limit: int = SAMPLE) -> Survey:
     vectors = centre_vectors(raw)
     similar = vectors @ vectors.T
     places, shown = project_vectors(vectors)
-    clusters = cluster_vectors(vectors, _how_many(len(chunks)))
+    clusters = cluster_vectors(vectors, _cluster_count(len(chunks)))
     counts = occurrences(similar, NEIGHBOURS)
     first = sorted(range(len(chunks)), key=lambda at: (-counts[at], chunks[at].id))[:_LISTED]
     mean = raw.mean(axis=0)
@@ -83,24 +85,25 @@ def survey(catalog: CatalogReader, limit: int = SAMPLE) -> Survey:
         chunks=tuple(chunks),
         places=places,
         clusters=clusters,
-        names=telling_words([chunk.text for chunk in chunks], clusters),
+        names=characteristic_words([chunk.text for chunk in chunks], clusters),
         shown=shown,
         hubs=tuple(Hub(chunks[at], int(counts[at])) for at in first if counts[at]),
-        twins=tuple(tuple(chunks[at] for at in group) for group in groups(similar, TWINS)),
+        twins=tuple(
+            tuple(chunks[at] for at in group) for group in duplicate_groups(similar, TWINS)
+        ),
         middle=tuple((chunks[at], float(nearness[at])) for at in central),
     )
 
 
 def centre_vectors(raw: Vectors) -> Vectors:
-    """Raw vectors (n, dim) less their mean, at length one; one that is the mean stays zero."""
+    """Raw vectors (n, dim) minus their mean, at length one; one equal to the mean is zero."""
     return normalise(raw - raw.mean(axis=0), least=1e-6)
 
 
 def project_vectors(vectors: Vectors) -> tuple[Vectors, float]:
-    """The two principal components (n, 2), and their share of the variance.
+    """The first two principal components (n, 2), and their share of the variance.
 
-    Each axis points to where its strongest direction is positive, so that the map is never
-    mirrored.
+    The largest coordinate of each axis is positive, so that the map is never mirrored.
     """
     cloud = (vectors - vectors.mean(axis=0)).astype(np.float64)
     axes = _principal(cloud)
@@ -114,7 +117,7 @@ def project_vectors(vectors: Vectors) -> tuple[Vectors, float]:
 def _principal(cloud: DoubleVectors) -> DoubleVectors:
     """The two directions of the largest variance (2, dim), at length one; zero where there is none.
 
-    Of the two products of the cloud with itself the smaller one has them: a whole singular value
+    They come from the smaller of the two products of the cloud with itself: a full singular value
     decomposition takes ten times as long.
     """
     wide = cloud.shape[1] > cloud.shape[0]
@@ -125,15 +128,15 @@ def _principal(cloud: DoubleVectors) -> DoubleVectors:
     return np.vstack([unit, np.zeros((2 - len(unit), cloud.shape[1]))])
 
 
-def _how_many(passages: int) -> int:
+def _cluster_count(passages: int) -> int:
     return max(1, min(MAX_CLUSTERS, round(float(np.sqrt(passages / 4)))))
 
 
 def cluster_vectors(vectors: Vectors, count: int) -> Integers:
     """Which of `count` clusters each unit vector belongs to (n,), the largest cluster first.
 
-    Spherical k-means; it begins with the vector nearest to all others, then with those farthest
-    from what was taken, so that chance has no part in it.
+    Spherical k-means with deterministic centres: the vector nearest to all others, then the vectors
+    farthest from the centres so far.
     """
     centres = vectors[[int(np.argmax(vectors @ vectors.sum(axis=0)))]]
     while len(centres) < count:
@@ -152,10 +155,11 @@ def cluster_vectors(vectors: Vectors, count: int) -> Integers:
     return np.array([order.index(number) for number in members.tolist()], dtype=np.int64)
 
 
-def telling_words(texts: Sequence[str], clusters: Integers) -> tuple[str, ...]:
+def characteristic_words(texts: Sequence[str], clusters: Integers) -> tuple[str, ...]:
     """Three words for each cluster: frequent in its texts and rare in all of them (tf-idf).
 
-    >>> telling_words(["red apple", "apple pie", "car oil", "oil rig"], np.array([0, 0, 1, 1]))[1]
+    >>> texts = ["red apple", "apple pie", "car oil", "oil rig"]
+    >>> characteristic_words(texts, np.array([0, 0, 1, 1]))[1]
     'oil, car, rig'
     """
     forms: dict[str, Counter[str]] = {}
@@ -185,7 +189,7 @@ def telling_words(texts: Sequence[str], clusters: Integers) -> tuple[str, ...]:
 
 
 def occurrences(similar: Vectors, count: int) -> Integers:
-    """How many others have each passage among their `count` nearest (n,); (n, n) cosines."""
+    """How many others have each passage among their `count` nearest: (n, n) cosines → (n,)."""
     others = similar.copy()
     np.fill_diagonal(others, -np.inf)
     count = min(count, len(similar) - 1)
@@ -193,8 +197,8 @@ def occurrences(similar: Vectors, count: int) -> Integers:
     return np.bincount(nearest.ravel(), minlength=len(similar))
 
 
-def groups(similar: Vectors, least: float) -> list[list[int]]:
-    """Groups of two or more that hang together by cosines of at least `least`, largest first."""
+def duplicate_groups(similar: Vectors, least: float) -> list[list[int]]:
+    """Connected components of two or more by cosines of at least `least`, largest first."""
     waiting = set(range(len(similar)))
     found = []
     while waiting:
@@ -216,10 +220,10 @@ __all__ = [
     "Hub",
     "Survey",
     "centre_vectors",
+    "characteristic_words",
     "cluster_vectors",
-    "groups",
+    "duplicate_groups",
     "occurrences",
     "project_vectors",
     "survey",
-    "telling_words",
 ]

@@ -1,8 +1,8 @@
-"""Is an explanation right? The passage is read again without the words it names.
+"""Deletion test: an explanation is checked by embedding the passage without its strongest words.
 
-If a passage's strongest words are what its score comes of, then without them it must lose more than
-without as many words chosen at random. This is a different question from the one an explanation
-answers (the words behind a deleted one are read otherwise, too), which is why it can check it.
+If these words cause the passage's score, it falls more without them than without as many random
+words. This differs from what an explanation computes, since the model also reads the words after a
+deleted one differently. So the test is an independent check.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from retriever.storage.calibration import Calibration
 from retriever.types import UsageError
 
 WORDS, DRAWS = 5, 10
-"""So many words are deleted, and so often at random."""
+"""Number of words deleted, and number of random draws."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeletionTest:
-    """What a passage's cosine is without its strongest `words`, and without as many at random.
+    """A passage's cosine without its strongest `words` (`after`), and without random words.
 
-    `before` is the whole passage's, read in the same batch; `random` has one cosine a draw.
+    `before` is the whole passage's cosine, embedded in the same batch; `random` has one cosine for
+    each draw.
     """
 
     words: tuple[WordSpan, ...]
@@ -37,12 +38,12 @@ class DeletionTest:
 
     @property
     def lost(self) -> float:
-        """What the cosine loses without the words."""
+        """The fall of the cosine without the strongest words."""
         return self.before - self.after
 
     @property
     def lost_at_random(self) -> float:
-        """What it loses on average without as many other words."""
+        """The mean fall of the cosine without as many random words."""
         return self.before - float(np.mean(self.random))
 
     def to_json(self) -> dict[str, Any]:
@@ -67,10 +68,10 @@ def deletion_test(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> DeletionTest:
-    """Read the passage without its `count` strongest words, and `draws` times without others.
+    """Embed the passage without its `count` strongest words, and `draws` times without random ones.
 
     `query` is the query's raw vector (dim,); `embed` gives the raw vectors (n, dim) of passages
-    with these texts. Raises UsageError for a passage with too few words, or without a dense side.
+    with these texts. Raises UsageError for a passage with too few words, or without a dense score.
     """
     dense, text = explanation.dense, explanation.chunk.text
     if dense is None:
@@ -86,16 +87,19 @@ def deletion_test(
     generator = np.random.default_rng(seed)
     chosen = [generator.choice(places, count, replace=False).tolist() for _ in range(draws)]
     words = dense.passage_words
-    texts = [text, *(without(text, [words[at] for at in one]) for one in (strongest, *chosen))]
+    texts = [
+        text,
+        *(without_words(text, [words[at] for at in one]) for one in (strongest, *chosen)),
+    ]
     vectors = means.passage(embed(texts))
     before, after, *random = (vectors @ means.query(query)).tolist()
     return DeletionTest(tuple(words[at] for at in strongest), before, after, tuple(random))
 
 
-def without(text: str, words: Sequence[WordSpan]) -> str:
-    """A text without these words, and without the space that one of them leaves doubled.
+def without_words(text: str, words: Sequence[WordSpan]) -> str:
+    """A text without these words; a doubled space that remains becomes one.
 
-    >>> without("hot green tea", [WordSpan("green", 4, 9)])
+    >>> without_words("hot green tea", [WordSpan("green", 4, 9)])
     'hot tea'
     """
     for word in sorted(words, key=lambda word: -word.start):
@@ -104,4 +108,4 @@ def without(text: str, words: Sequence[WordSpan]) -> str:
     return text
 
 
-__all__ = ["DRAWS", "WORDS", "DeletionTest", "deletion_test", "without"]
+__all__ = ["DRAWS", "WORDS", "DeletionTest", "deletion_test", "without_words"]

@@ -1,23 +1,25 @@
-"""Why a passage was found: its score taken apart, exactly.
+"""Explanation of a passage's score: an exact decomposition into words and named terms.
 
-The dense score is a cosine of two calibrated vectors, each a sum over the words of its text, so it
-is a sum over pairs of words:
+The dense score is a cosine of two calibrated vectors. Each is a sum over the words of its text, so
+the cosine is a sum over pairs of words:
 
     x = (Σ_i a_i − μ) / |Σ_i a_i − μ|,  y alike with b_j and ν;   cos = Σ_ij m_ij + remainder
 
-The groups i and j are the words, and what is no word (`parts.OTHERS`). Each group carries as much
-of its side's mean as it has of the vector's length: s_i = a_i · Σ a, which add up to 1, and
+The groups i and j are the words, and the parts that belong to no word
+(`word_attribution.OTHERS`). Each group has a share of its side's mean, as large as its share of the
+vector's length: s_i = a_i · Σ a. The shares add up to 1, and
 
     m_ij = (a_i − s_i μ) · (b_j − s_j ν) / (|Σ a − μ| |Σ b − ν|)
 
-What is common to all texts is thereby taken from every word, instead of standing as one large
-negative number beside large positive ones. Before that step it is `plain`, with the means as one
-more group on each side; there a passage's word has exactly what the score loses when the values
-read at its tokens are set to zero, the two lengths kept.
+So the mean of all texts is subtracted from every word; otherwise it would be one large negative
+number beside large positive ones. The matrix before this step is `plain`, with the mean as one more
+group on each side. There, the value of a passage's word is exactly what the score loses if the
+values at its tokens are set to zero while both lengths are kept.
 
-The remainder is rounding: the index keeps the vector of another run of the model, in its precision.
+The remainder is rounding: the index holds the vector of another run of the model, in the index's
+precision.
 
-The final score is a sum of named terms, each computed anew here from what it is made of.
+The final score is a sum of named terms. Each is computed here from its components.
 """
 
 from __future__ import annotations
@@ -32,11 +34,11 @@ from retriever.arrays import DoubleVectors
 from retriever.embedding.attributed import AttributedText, AttributionCache
 from retriever.embedding.word_attribution import MARKS, OTHERS, PROMPT, WordSpan
 from retriever.searching.feedback import Feedback
-from retriever.searching.hybrid import asked_again
+from retriever.searching.hybrid import query_feedback
 from retriever.searching.options import Mode
 from retriever.searching.rerank import rescaled
-from retriever.searching.steering import weigh
-from retriever.searching.toc import demoted, looks_like_toc
+from retriever.searching.steering import weight_words
+from retriever.searching.toc import demoted_score, looks_like_toc
 from retriever.storage.backends import Snapshot
 from retriever.storage.calibration import Calibration
 from retriever.storage.records import KeywordScore, KeywordWord
@@ -47,12 +49,12 @@ MEAN = "mean"
 """The group of a side's mean in `DenseScore.plain`."""
 
 ROUNDING = 1e-6
-"""Two scores that differ by less are the same."""
+"""Scores that differ by less are equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class WordPair:
-    """What a word of the query and a word of the passage bring together."""
+    """A word of the query, a word of the passage, and their contribution to the cosine."""
 
     query: WordSpan
     passage: WordSpan
@@ -63,9 +65,9 @@ class WordPair:
 class DenseScore:
     """A cosine as a sum over pairs of groups.
 
-    `matrix` (Q + 3, P + 3): rows are the query's words and then `parts.OTHERS`, columns the
-    passage's; its sum and `remainder` are `cosine`. `plain` (Q + 4, P + 4) is the same before the
-    means were shared out, with `MEAN` as the last group of both sides; it has the same sum.
+    `matrix` (Q + 3, P + 3): rows are the query's words and then `word_attribution.OTHERS`, columns
+    those of the passage. Its sum plus `remainder` is `cosine`. `plain` (Q + 4, P + 4) is the matrix
+    before the means are shared, with `MEAN` as the last group of both sides; it has the same sum.
     """
 
     cosine: float
@@ -76,30 +78,30 @@ class DenseScore:
 
     @property
     def remainder(self) -> float:
-        """What rounding leaves of the cosine."""
+        """The rounding error of the cosine."""
         return self.cosine - float(self.matrix.sum())
 
     @property
     def by_query_word(self) -> DoubleVectors:
-        """What each word of the query brings with the whole passage: (Q,)."""
+        """The contribution of each query word with the whole passage: (Q,)."""
         margins: DoubleVectors = self.matrix.sum(axis=1)[: len(self.query_words)]
         return margins
 
     @property
     def by_passage_word(self) -> DoubleVectors:
-        """What each word of the passage brings with the whole query: (P,)."""
+        """The contribution of each passage word with the whole query: (P,)."""
         margins: DoubleVectors = self.matrix.sum(axis=0)[: len(self.passage_words)]
         return margins
 
     @property
     def effects(self) -> DoubleVectors:
-        """What the score loses when a passage's word's values are zero, lengths kept: (P,)."""
+        """The fall of the score if a passage word's values are zero and lengths stay: (P,)."""
         effects: DoubleVectors = self.plain.sum(axis=0)[: len(self.passage_words)]
         return effects
 
     @property
     def shares(self) -> dict[str, float]:
-        """The cosine by kinds of groups; the values add up to it."""
+        """The cosine by kind of group; the values add up to it."""
         q, p = len(self.query_words), len(self.passage_words)
         marks, prompt = OTHERS.index(MARKS), OTHERS.index(PROMPT)
         across = self.matrix[q + marks].sum() + self.matrix[:, p + marks].sum()
@@ -115,7 +117,7 @@ class DenseScore:
         return {**shares, "constants": rest, "remainder": self.remainder}
 
     def pairs(self, count: int) -> list[WordPair]:
-        """The `count` pairs of words that bring most, best first."""
+        """The `count` pairs of words that contribute most, best first."""
         block = self.matrix[: len(self.query_words), : len(self.passage_words)]
         order = np.argsort(-block, axis=None, kind="stable")[:count]
         return [
@@ -126,7 +128,7 @@ class DenseScore:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One summand of the final score, and the numbers it comes of, by name."""
+    """One summand of the final score, and the numbers it is computed from, by name."""
 
     name: str
     value: float
@@ -137,9 +139,9 @@ class Term:
 class Explanation:
     """One passage's score for one query: `score` is the sum of the `terms`.
 
-    `query` is the text that was searched for, without operators: words' offsets count in it, those
-    of the passage's words in `chunk.text`, or in `chunk.title`. `dense` is None where that side was
-    not asked, `keyword` likewise.
+    `query` is the text that was searched for, without operators. Offsets of query words refer to
+    it, those of passage words to `chunk.text` or `chunk.title`. `dense` and `keyword` are None for
+    a side that was not used.
     """
 
     query: str
@@ -155,7 +157,7 @@ class Explanation:
         return sum(term.value for term in self.terms)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; passages' words also with their characters in the page's text."""
+        """Plain JSON values; passage words also have offsets in the page's text."""
         chunk = self.chunk
         return {
             "query": self.query,
@@ -179,18 +181,18 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """What a query's scores are measured by: mean and deviation of each side over all chunks.
+class ScoreScale:
+    """What standardises a query's scores: each side's mean and standard deviation over all chunks.
 
-    None for a side that is not asked. With one side alone, its scores stand as they are. `own` is
-    what the query's own score counts on each side (dense, keyword): less than all of it where the
-    query was asked again with what its first passages say. `weights` are those of the two sides'
-    standardised scores (see `fusion`).
+    None for a side that is not used; the scores of a single side are not standardised.
+    `query_weights` are the weights of the query's own score on each side (dense, keyword), less
+    than 1 if the query was expanded by feedback. `weights` are those of the two sides' standardised
+    scores (see `dense_weight`).
     """
 
     dense: tuple[float, float] | None
     keyword: tuple[float, float] | None
-    own: tuple[float, float] = (1.0, 1.0)
+    query_weights: tuple[float, float] = (1.0, 1.0)
     weights: tuple[float, float] = (1.0, 1.0)
 
     def terms(
@@ -200,9 +202,9 @@ class Scale:
         keyword: float | None,
         again: tuple[float, float] | None = None,
     ) -> tuple[Term, ...]:
-        """The summands of a passage's score before reranking, from its two sides' scores.
+        """The summands of a passage's score before reranking, from both sides' scores.
 
-        `again`: both scores for the query as it was asked again, if it was.
+        `again`: both scores for the expanded query, None without feedback.
         """
         terms: list[Term] = []
         alone = self.dense is None or self.keyword is None
@@ -215,9 +217,14 @@ class Scale:
                 continue
             mean, std = scale
             per_unit = self.weights[at] / std if std > 0 else 0.0
-            own = self.own[at] * (score or 0.0)
+            own = self.query_weights[at] * (score or 0.0)
             weight = {} if self.weights[at] == 1 else {"weight": self.weights[at]}
-            made_of = {"score": score or 0.0, "own": self.own[at], "mean": mean, "std": std}
+            made_of = {
+                "score": score or 0.0,
+                "own": self.query_weights[at],
+                "mean": mean,
+                "std": std,
+            }
             made_of |= weight
             terms.append(Term(name, per_unit * (own - mean), made_of))
             if again is not None:
@@ -226,22 +233,25 @@ class Scale:
                 terms.append(Term(f"{name} feedback", per_unit * added, made_of))
         if looks_like_toc(chunk.text):
             total = sum(term.value for term in terms)
-            terms.append(Term("contents", demoted(total) - total, {"score": total}))
+            terms.append(Term("contents", demoted_score(total) - total, {"score": total}))
         return tuple(terms)
 
 
 def dense_score(
     cosine: float, query: AttributedText, passage: AttributedText, calibration: Calibration
 ) -> DenseScore:
-    """Take a cosine apart; `calibration` holds the two means that were in it."""
+    """The decomposition of a cosine; `calibration` holds the two means in it."""
     mu = calibration.query_mean.astype(np.float64)
     nu = calibration.passage_mean.astype(np.float64)
-    (one, one_plain), (two, two_plain) = _scaled(query.parts, mu), _scaled(passage.parts, nu)
+    (one, one_plain), (two, two_plain) = (
+        _share_mean(query.parts, mu),
+        _share_mean(passage.parts, nu),
+    )
     return DenseScore(cosine, query.words, passage.words, one @ two.T, one_plain @ two_plain.T)
 
 
-def _scaled(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVectors, DoubleVectors]:
-    """Parts (n, dim) with the mean shared out, and with it as one more row: sums of length 1."""
+def _share_mean(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVectors, DoubleVectors]:
+    """Parts (n, dim) with the mean shared, and with it as one more row: sums of length 1."""
     whole = parts.sum(axis=0)
     length = float(np.linalg.norm(whole - mean)) or 1.0
     if not whole.any():  # no text, no direction: see arrays.centred
@@ -252,7 +262,7 @@ def _scaled(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVectors, D
 
 def explain_chunk(
     snapshot: Snapshot,
-    sides: AttributionCache,
+    attributions: AttributionCache,
     query: str,
     chunk: Chunk,
     mode: Mode,
@@ -265,15 +275,18 @@ def explain_chunk(
 
     `weights` are those of the query's words, as in `steering`.
     """
-    asked = _asked(
-        *(snapshot, sides, query, mode), tolerant=tolerant, weights=weights, feedback=feedback
+    asked = _prepare_query(
+        *(snapshot, attributions, query, mode),
+        tolerant=tolerant,
+        weights=weights,
+        feedback=feedback,
     )
-    return asked.explain(sides, chunk)
+    return asked.explain(attributions, chunk)
 
 
 def explain_hit(
     snapshot: Snapshot,
-    sides: AttributionCache,
+    attributions: AttributionCache,
     query: str,
     hit: Hit,
     *,
@@ -282,40 +295,40 @@ def explain_hit(
     feedback: bool = True,
     first: Sequence[Hit] = (),
 ) -> Explanation:
-    """A hit's score, in its mode. `first`: all hits that were reranked, if it is among them."""
-    asked = _asked(
-        *(snapshot, sides, query, _mode_of(hit)),
+    """A hit's score, in its mode. `first`: all reranked hits, if it is among them."""
+    asked = _prepare_query(
+        *(snapshot, attributions, query, _mode_of(hit)),
         tolerant=tolerant,
         weights=weights,
         feedback=feedback,
     )
-    found = asked.explain(sides, hit.chunk)
-    return replace(found, terms=(*found.terms, *_reranked(asked, found.score, hit, first)))
+    found = asked.explain(attributions, hit.chunk)
+    return replace(found, terms=(*found.terms, *_rerank_terms(asked, found.score, hit, first)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A query on its way to explanations: its side is None in keyword mode.
+class _ExplainedQuery:
+    """A query, prepared for explanations; `attributed` is None in keyword mode.
 
-    `again` is how it was asked the second time, if it was (see `feedback`).
+    `again` is the expanded query, None without feedback.
     """
 
     snapshot: Snapshot
     query: str
     keywords: str
     mode: Mode
-    side: AttributedText | None
+    attributed: AttributedText | None
     tolerant: bool
     again: Feedback | None
-    scale: Scale
+    scale: ScoreScale
 
-    def explain(self, sides: AttributionCache, chunk: Chunk) -> Explanation:
+    def explain(self, attributions: AttributionCache, chunk: Chunk) -> Explanation:
         """A passage's score, before reranking."""
         dense, keyword, score = None, None, None
-        if self.side is not None and self.side.raw is not None:
-            cosine = float(self.snapshot.dense_scores(self.side.raw, [chunk.id])[0])
+        if self.attributed is not None and self.attributed.raw is not None:
+            cosine = float(self.snapshot.dense_scores(self.attributed.raw, [chunk.id])[0])
             means = self.snapshot.calibration
-            dense = dense_score(cosine, self.side, sides.passage(chunk), means)
+            dense = dense_score(cosine, self.attributed, attributions.passage(chunk), means)
         if self.scale.keyword is not None:
             scores = self.snapshot.keyword_scores(self.keywords, [chunk.id], tolerant=self.tolerant)
             score = float(scores[0])
@@ -329,7 +342,7 @@ class _Asked:
         return Explanation(self.query, chunk, str(self.mode), terms, dense, keyword)
 
     def terms(self, chunk: Chunk, dense: float | None, keyword: float | None) -> tuple[Term, ...]:
-        """The summands of a passage's score with these scores of both sides."""
+        """The summands of a passage's score, from both sides' scores."""
         if self.again is None:
             return self.scale.terms(chunk, dense, keyword)
         ids, added = [chunk.id], self.again.expansion
@@ -340,23 +353,23 @@ class _Asked:
         return self.scale.terms(chunk, dense, keyword, both)
 
 
-def _asked(
+def _prepare_query(
     snapshot: Snapshot,
-    sides: AttributionCache,
+    attributions: AttributionCache,
     query: str,
     mode: Mode,
     *,
     tolerant: bool,
     weights: Sequence[float],
     feedback: bool,
-) -> _Asked:
-    side, keywords = None, query
+) -> _ExplainedQuery:
+    attributed, keywords = None, query
     if mode is not Mode.KEYWORD:
-        side, keywords = weigh(query, sides.query(query), weights)
-    vector = None if side is None else side.raw
+        attributed, keywords = weight_words(query, attributions.query(query), weights)
+    vector = None if attributed is None else attributed.raw
     again = None
     if feedback and mode is Mode.HYBRID and vector is not None:
-        again = asked_again(snapshot, keywords, vector, tolerant=tolerant)
+        again = query_feedback(snapshot, keywords, vector, tolerant=tolerant)
     dense = keyword = None
     if vector is not None:
         found = snapshot.dense(vector if again is None else again.vector, 1)
@@ -366,8 +379,8 @@ def _asked(
         found = snapshot.keyword(keywords, 1, tolerant=tolerant, expansion=added)
         keyword = found.mean, found.std
     own = (1.0, 1.0) if again is None else (1 / again.length, again.expansion.query_weight)
-    scale = Scale(dense, keyword, own, (snapshot.dense_weight, 1.0))
-    return _Asked(snapshot, query, keywords, mode, side, tolerant, again, scale)
+    scale = ScoreScale(dense, keyword, own, (snapshot.dense_weight, 1.0))
+    return _ExplainedQuery(snapshot, query, keywords, mode, attributed, tolerant, again, scale)
 
 
 def _mode_of(hit: Hit) -> Mode:
@@ -376,10 +389,12 @@ def _mode_of(hit: Hit) -> Mode:
     return Mode.DENSE if hit.keyword is None else Mode.HYBRID
 
 
-def _reranked(asked: _Asked, before: float, hit: Hit, first: Sequence[Hit]) -> list[Term]:
-    """What reranking added to a hit's score: nothing, or one term.
+def _rerank_terms(
+    asked: _ExplainedQuery, before: float, hit: Hit, first: Sequence[Hit]
+) -> list[Term]:
+    """The term that reranking adds to a hit's score, as a list of none or one.
 
-    Without the `first` hits it is what the hit's score has beyond its other terms.
+    Without the `first` hits it is the difference between the hit's score and its other terms.
     """
     made_of = {} if hit.rerank is None else {"log_likelihood": hit.rerank}
     if not first:
@@ -408,7 +423,7 @@ def _keyword_json(keyword: KeywordScore) -> dict[str, Any]:
 
 
 def _word_json(word: KeywordWord) -> dict[str, Any]:
-    """A word with its stems, without the language that stands behind each."""
+    """A word with its stems, without their language suffixes."""
     stems = (term.partition(MARK)[0] for term in word.terms)
     return {**asdict(word), "terms": list(dict.fromkeys(stems))}
 
@@ -446,7 +461,7 @@ __all__ = [
     "MEAN",
     "DenseScore",
     "Explanation",
-    "Scale",
+    "ScoreScale",
     "Term",
     "WordPair",
     "dense_score",

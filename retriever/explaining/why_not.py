@@ -1,8 +1,8 @@
-"""Why a document is not among the results, and why one passage stands above another.
+"""Why a document is not among the results.
 
-A document can be missing for one of a few reasons, each told with what to do about it: it is not in
-the index, it has no text, a filter leaves it out, it is shown as part of another result, or others
-are better. The last is the usual one, and then its best passage can be explained like any hit.
+There are a few reasons: it is not in the index, it has no text, a filter excludes it, it is part of
+another result, or other documents score higher. Each comes with a sentence. The last reason is the
+usual one; then the document's best passage can be explained like any hit.
 """
 
 from __future__ import annotations
@@ -13,55 +13,59 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from retriever.explaining.score import Explanation
 from retriever.storage.backends import CatalogReader
 from retriever.storage.filters import Filter, chunk_fields, equals
 from retriever.storage.records import UnreadFile
 from retriever.types import Chunk, DocumentRow, Hit, UsageError
 
-DEEPEST = 3_200
-"""So many passages are ranked at most to find a document among them."""
+MAX_RANK = 3_200
+"""Largest number of passages that are ranked to find a document."""
 
 Named = TypeVar("Named", DocumentRow, UnreadFile)
 
 Ranking = Callable[[int, Filter | None], list[Hit]]
-"""How many, under which filter → the best passages, each by itself."""
+"""(count, filter) → the best passages, ungrouped."""
 
 
 class Outcome(StrEnum):
-    """What became of a document in a search."""
+    """The outcome of a search for a document."""
 
     SHOWN = "shown"
-    FOLDED = "folded"  # it is part of another result, or says the same
+    FOLDED = "folded"  # it is part of another result, or a near-duplicate
     BEATEN = "beaten"
     WEAK = "weak"  # nothing in it matches well enough
-    WORDLESS = "wordless"  # no word of the query is in it, and only words were asked for
+    WORDLESS = "wordless"  # keyword mode, and it has no word of the query
     FILTERED = "filtered"
-    EMPTY = "empty"  # known, but without text that could be found
-    UNREAD = "unread"  # the file could not be read, or was left out
+    EMPTY = "empty"  # indexed, but without text
+    UNREAD = "unread"  # the file could not be read, or was skipped
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class WhyNot:
-    """What became of the document `path`, in one `sentence`.
+    """The outcome for the document `path`, and a `sentence` that says it.
 
-    `best` is its best passage as a hit, None where it has none to be found; its `rank` is that
-    among all passages, 0 if it is beyond `DEEPEST`. `above` are the results shown instead.
+    `best` is the document's best passage as a hit, None if no passage can be found. Its `rank` is
+    that among all passages, 0 below `MAX_RANK`. `above` are the results ranked higher.
     """
 
     path: str
-    fate: Outcome
+    outcome: Outcome
     sentence: str
     best: Hit | None = None
     above: tuple[Hit, ...] = ()
+
+    @property
+    def fate(self) -> Outcome:
+        """The former name of `outcome`, deprecated."""
+        return self.outcome
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         best = self.best
         return {
             "path": self.path,
-            "fate": self.fate.value,
+            "fate": self.outcome.value,
             "sentence": self.sentence,
             "rank": best.rank if best else None,
             "score": best.score if best else None,
@@ -81,29 +85,29 @@ def why_not(
     conditions: Mapping[str, Filter],
     least: float | None = None,
 ) -> WhyNot:
-    """Find a document and tell its fate: `shown` are the results, `ranking` gives all passages.
+    """The outcome for a document: `shown` are the results, `ranking` ranks all passages.
 
-    `conditions` are the filters of the search, by what people call them; `least` is the match that
-    results must have (see `background`). `path` may be a file's name alone. Raises UsageError where
-    several documents have it.
+    `conditions` are the filters of the search, by display name. `least` is the required match (see
+    `retriever.searching.match`). `path` may be a file's name alone. Raises UsageError if several
+    documents have this name.
     """
-    row = _named(path, catalog.documents())
+    row = _find_by_path(path, catalog.documents())
     if row is None:
-        return _absent(path, _named(path, catalog.unread()))
+        return _not_indexed(path, _find_by_path(path, catalog.unread()))
     chunks = catalog.chunks(row.id)
     if not chunks:
-        return WhyNot(row.path, Outcome.EMPTY, _without_text(catalog, row))
-    failing = _failing(row, chunks, conditions)
+        return WhyNot(row.path, Outcome.EMPTY, _no_text_sentence(catalog, row))
+    failing = _failing_conditions(row, chunks, conditions)
     if failing:
         return WhyNot(row.path, Outcome.FILTERED, f"left out by {', '.join(failing)}")
-    among = _shown_as(row, shown)
+    among = _among_results(row, shown)
     if among is not None:
         return among
-    return _placed(row, shown, ranking, conditions, least)
+    return _below_results(row, shown, ranking, conditions, least)
 
 
-def _named(path: str, rows: Sequence[Named]) -> Named | None:
-    """The one of this path, or else of this name."""
+def _find_by_path(path: str, rows: Sequence[Named]) -> Named | None:
+    """The row with this path, or else with this end of a path; None for none."""
     exact = [row for row in rows if row.path == path]
     wanted = "/" + path.lower().lstrip("/")
     found = exact or [row for row in rows if f"/{row.path.lower()}".endswith(wanted)]
@@ -113,28 +117,28 @@ def _named(path: str, rows: Sequence[Named]) -> Named | None:
     return found[0] if found else None
 
 
-def _absent(path: str, unread: UnreadFile | None) -> WhyNot:
+def _not_indexed(path: str, unread: UnreadFile | None) -> WhyNot:
     if unread is None:
         sentence = "not in this index: it was never indexed, or is deleted; wva index adds files"
         return WhyNot(path, Outcome.UNKNOWN, sentence)
-    said = f": {unread.reason}" if unread.reason else ""
-    return WhyNot(unread.path, Outcome.UNREAD, f"not indexed, {unread.status.value}{said}")
+    reason = f": {unread.reason}" if unread.reason else ""
+    return WhyNot(unread.path, Outcome.UNREAD, f"not indexed, {unread.status.value}{reason}")
 
 
-def _without_text(catalog: CatalogReader, row: DocumentRow) -> str:
-    """Why a document has no passage: what its pages are."""
+def _no_text_sentence(catalog: CatalogReader, row: DocumentRow) -> str:
+    """Why a document has no passage: the states of its pages."""
     pages = catalog.page_statuses(row.id)
     states = Counter(page.state.value for page in pages)
     reasons = Counter(page.reason for page in pages if page.reason)
-    told = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
     first = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
-    return f"no text that could be found; its pages: {told or 'none'}{first}; see wva report"
+    return f"no text that could be found; its pages: {counted or 'none'}{first}; see wva report"
 
 
-def _failing(
+def _failing_conditions(
     row: DocumentRow, chunks: Sequence[Chunk], conditions: Mapping[str, Filter]
 ) -> list[str]:
-    """The names of the conditions that no passage fulfils; all, if none fulfils them together."""
+    """The conditions that no passage fulfils; all of them if none fulfils all together."""
     fields = [chunk_fields(row, chunk) for chunk in chunks]
     if any(all(one.matches(each) for one in conditions.values()) for each in fields):
         return []
@@ -142,7 +146,7 @@ def _failing(
     return alone or list(conditions)
 
 
-def _shown_as(row: DocumentRow, shown: Sequence[Hit]) -> WhyNot | None:
+def _among_results(row: DocumentRow, shown: Sequence[Hit]) -> WhyNot | None:
     for hit in shown:
         if hit.chunk.document_id == row.id:
             sentence = f"it is there: result {hit.rank}"
@@ -156,7 +160,7 @@ def _shown_as(row: DocumentRow, shown: Sequence[Hit]) -> WhyNot | None:
     return None
 
 
-def _placed(
+def _below_results(
     row: DocumentRow,
     shown: Sequence[Hit],
     ranking: Ranking,
@@ -172,7 +176,7 @@ def _placed(
         return WhyNot(row.path, Outcome.WORDLESS, "no word of the query occurs in it")
     rank, documents = _rank(row, ranking, where)
     best = Hit(rank, best.score, best.chunk, best.dense, best.keyword, match=best.match)
-    place = f"rank {rank:,} of all passages" if rank else f"below rank {DEEPEST:,}"
+    place = f"rank {rank:,} of all passages" if rank else f"below rank {MAX_RANK:,}"
     scored = f"its best passage has {place}, with score {best.score:.3f}"
     if least is not None and (best.match or 0.0) < least:
         sentence = f"it does not match well enough: {best.match or 0:.2f}, and {least:.2f} is asked"
@@ -185,7 +189,7 @@ def _placed(
 
 
 def _rank(row: DocumentRow, ranking: Ranking, where: Filter | None) -> tuple[int, int]:
-    """The rank of a document's best passage, and the documents before it; zeros if too deep."""
+    """The rank of a document's best passage and the number of documents above it, or zeros."""
     depth = 50
     while True:
         hits = ranking(depth, where)
@@ -194,91 +198,9 @@ def _rank(row: DocumentRow, ranking: Ranking, where: Filter | None) -> tuple[int
             if hit.chunk.document_id == row.id:
                 return hit.rank, len(before)
             before.add(hit.chunk.document_id)
-        if depth >= DEEPEST or len(hits) < depth:
+        if depth >= MAX_RANK or len(hits) < depth:
             return 0, 0
         depth *= 4
 
 
-@dataclass(frozen=True, slots=True)
-class TermDifference:
-    """One number of two explanations; 0 where one has none."""
-
-    name: str
-    first: float
-    second: float
-
-    @property
-    def difference(self) -> float:
-        """By how much the first is more."""
-        return self.first - self.second
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Two explanations for one query side by side; the `terms`' differences are the scores'.
-
-    `words` are the query's words by what they bring on the dense side, `keywords` on BM25's.
-    """
-
-    first: Explanation
-    second: Explanation
-    terms: tuple[TermDifference, ...]
-    words: tuple[TermDifference, ...]
-    keywords: tuple[TermDifference, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, without the explanations themselves."""
-        return {
-            "query": self.first.query,
-            "first": {"chunk_id": self.first.chunk.id, "score": self.first.score},
-            "second": {"chunk_id": self.second.chunk.id, "score": self.second.score},
-            **{
-                name: [{"name": row.name, "first": row.first, "second": row.second} for row in rows]
-                for name, rows in (
-                    ("terms", self.terms),
-                    ("words", self.words),
-                    ("keywords", self.keywords),
-                )
-            },
-        }
-
-
-def difference(first: Explanation, second: Explanation) -> Difference:
-    """What makes the first passage's score differ from the second's, largest difference first.
-
-    Raises UsageError for explanations of different queries, or modes.
-    """
-    if (first.query, first.mode) != (second.query, second.mode):
-        raise UsageError("only two results of one query, in one mode, can be compared")
-    one, two = first.dense, second.dense
-    words: list[TermDifference] = []
-    if one is not None and two is not None:
-        values = zip(one.query_words, one.by_query_word, two.by_query_word, strict=True)
-        words = [TermDifference(word.word, float(a), float(b)) for word, a, b in values]
-    return Difference(
-        first,
-        second,
-        _rows(*([(term.name, term.value) for term in each.terms] for each in (first, second))),
-        tuple(sorted(words, key=_size)),
-        _rows(
-            *(
-                [(word.word, word.score) for word in each.keyword.words] if each.keyword else []
-                for each in (first, second)
-            )
-        ),
-    )
-
-
-def _rows(
-    first: Sequence[tuple[str, float]], second: Sequence[tuple[str, float]]
-) -> tuple[TermDifference, ...]:
-    one, two = dict(first), dict(second)
-    rows = [TermDifference(name, one.get(name, 0.0), two.get(name, 0.0)) for name in {**one, **two}]
-    return tuple(sorted(rows, key=_size))
-
-
-def _size(row: TermDifference) -> float:
-    return -abs(row.difference)
-
-
-__all__ = ["DEEPEST", "Difference", "Outcome", "TermDifference", "WhyNot", "difference", "why_not"]
+__all__ = ["MAX_RANK", "Outcome", "WhyNot", "why_not"]

@@ -1,4 +1,4 @@
 """A folder becomes an index.
 
-It imports `searching`, since an index asks itself questions while it is made.
+It imports `searching`, since the match scale is fitted by searching the new index.
 """

@@ -1,7 +1,7 @@
-"""A sentence taken out of its passage: a question whose answer is known without labels.
+"""Inverse cloze task: a sentence removed from its passage is a query whose answer is known.
 
-The passage, without it, must be found again by it. It is no question that people type, and it
-shares words with its passage; but it needs nobody's judgement, and it is the same every time.
+The search should find the rest of the passage by the sentence. Such a query differs from those that
+people type, and it shares words with its passage. But it needs no labels, and it is reproducible.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from retriever.text.structure import sentences, trim
 from retriever.types import Span
 
 _SENTENCE_WORDS = range(6, 41)
-_REST_WORDS = 25  # so many words must stay in the passage
-_STOP = re.compile(r"[.!?]\s")
+_REST_WORDS = 25  # at least, without the sentence
+_SENTENCE_END = re.compile(r"[.!?]\s")
 
 
 def cloze_questions(text: str) -> Iterator[tuple[str, str]]:
-    """Sentences that can be asked, each with the text without it; in an order by chance."""
+    """(sentence, the text without it) for all usable sentences, in a fixed random order."""
     spans = _sentences(text)
-    random.Random(by_chance(text)).shuffle(spans)  # noqa: S311  (not a secret)
+    random.Random(hash_key(text)).shuffle(spans)  # noqa: S311  (not a secret)
     for span in spans:
         sentence = " ".join(text[span.start : span.end].split())
         rest = f"{text[: span.start].rstrip()} {text[span.end :].lstrip()}".strip()
@@ -35,21 +35,21 @@ def cloze_questions(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _sentences(text: str) -> list[Span]:
-    """The text's sentences; without a capital letter in it, they end where a mark stands.
+    """The text's sentences; in a text without capital letters, they end at punctuation.
 
-    `structure.sentences` waits for a capital, since a dot may stand behind an abbreviation. Here a
-    sentence cut short does little harm.
+    `structure.sentences` requires a capital letter, since a dot may end an abbreviation. Here a
+    shortened sentence does little harm.
     """
     if not text.islower():
         return sentences(text)
-    starts = [0, *(found.end() for found in _STOP.finditer(text))]
+    starts = [0, *(found.end() for found in _SENTENCE_END.finditer(text))]
     spans = (trim(text, *pair) for pair in pairwise([*starts, len(text)]))
     return [span for span in spans if span.start < span.end]
 
 
-def by_chance(name: str) -> str:
-    """A key to sort by that has nothing to do with the name, and is always the same."""
+def hash_key(name: str) -> str:
+    """A pseudo-random sort key: the SHA-256 of the name."""
     return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-__all__ = ["by_chance", "cloze_questions"]
+__all__ = ["cloze_questions", "hash_key"]

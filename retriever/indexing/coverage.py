@@ -1,7 +1,7 @@
-"""An index → an account of it: what became of every file and page, why, and what to do about it.
+"""An index → a coverage report: the status of every file and page, the reason, and advice.
 
-Nothing is read anew: the account is of the files as the last runs found them. Every file is in
-exactly one status and every page in one state, so the numbers add up.
+No file is read: the report is of the files as the last runs found them. Every file has exactly one
+status and every page one state, so the numbers add up.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from retriever.storage.records import PageStatus, UnreadFile
 from retriever.types import DocumentRow, FileStatus, PageState
 
 
-class Coverage(StrEnum):
+class CoverageStatus(StrEnum):
     """How much of a file can be found."""
 
     COMPLETE = "complete"
     PARTIAL = "partial"  # some of its pages cannot be read
-    OUTDATED = "outdated"  # what it says now cannot be read; what it said before is found
+    OUTDATED = "outdated"  # it cannot be read any more; its former text is still found
     FAILED = "failed"
     SKIPPED = "skipped"
 
     @property
     def incomplete(self) -> bool:
-        """Whether something that should be found is not."""
-        return self not in (Coverage.COMPLETE, Coverage.SKIPPED)
+        """Whether text that should be found cannot be found."""
+        return self not in (CoverageStatus.COMPLETE, CoverageStatus.SKIPPED)
 
 
 ADVICE = {
@@ -40,30 +40,30 @@ ADVICE = {
     PageState.TOO_LONG: "split the file into smaller ones",
     PageState.FAILED: "open the file in the program it was made with and save it again",
 }
-"""What to do about a page in this state, where its reason does not say it."""
+"""What to do about a page in this state."""
 
 
 @dataclass(frozen=True, slots=True)
-class FileAccount:
-    """What became of one file; `reason` and `advice` are empty where all of it can be found."""
+class FileCoverage:
+    """The coverage of one file; `reason` and `advice` are empty where all of it can be found."""
 
     root: str
     path: str
     format: str
-    coverage: Coverage
+    status: CoverageStatus
     reason: str
     advice: str
     pages: tuple[PageStatus, ...]
 
     @property
     def chunks(self) -> int:
-        """The passages it has in the index."""
+        """The number of its passages in the index."""
         return sum(page.chunks for page in self.pages)
 
 
 @dataclass(frozen=True, slots=True)
 class PageGroup:
-    """Neighbouring pages with the same fate: "pages 3–7"."""
+    """Consecutive pages with the same state and reason: "pages 3–7"."""
 
     place: str
     state: PageState
@@ -72,24 +72,27 @@ class PageGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """What became of all files of an index."""
+class CoverageReport:
+    """The coverage of all files of an index."""
 
     index: str
-    files: tuple[FileAccount, ...]
+    files: tuple[FileCoverage, ...]
 
     @property
     def complete(self) -> bool:
-        """Whether every file that should be found is, wholly."""
-        return not any(file.coverage.incomplete for file in self.files)
+        """Whether all text of every file that should be found can be found."""
+        return not any(file.status.incomplete for file in self.files)
 
     @property
     def totals(self) -> dict[str, Any]:
-        """Counts of files by coverage, of pages by state, and of chunks."""
-        files = Counter(file.coverage.value for file in self.files)
+        """Counts of files by status, of pages by state, and of chunks."""
+        files = Counter(file.status.value for file in self.files)
         pages = Counter(page.state.value for file in self.files for page in file.pages)
         return {
-            "files": {"all": files.total(), **{name.value: files[name.value] for name in Coverage}},
+            "files": {
+                "all": files.total(),
+                **{name.value: files[name.value] for name in CoverageStatus},
+            },
             "pages": {
                 "all": pages.total(),
                 **{state.value: pages[state.value] for state in PageState},
@@ -98,7 +101,7 @@ class Account:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, every page among them."""
+        """Plain JSON values, including every page."""
         return {
             "index": self.index,
             "totals": self.totals,
@@ -106,63 +109,65 @@ class Account:
         }
 
 
-def account(catalog: CatalogReader, index: str = "") -> Account:
-    """The account of an index called `index`, from one generation of it."""
+def coverage_report(catalog: CatalogReader, index: str = "") -> CoverageReport:
+    """The coverage report of an index named `index`, from one generation."""
     unread = {(file.root, file.path): file for file in catalog.unread()}
     pages = catalog.all_page_statuses()
     files = [
-        _of_document(row, tuple(pages.get(row.id, ())), unread.pop((row.root, row.path), None))
+        _document_coverage(
+            row, tuple(pages.get(row.id, ())), unread.pop((row.root, row.path), None)
+        )
         for row in catalog.documents()
     ]
-    files += [_of_unread(file) for file in unread.values()]
-    return Account(index, tuple(sorted(files, key=lambda file: (file.path, file.root))))
+    files += [_unread_coverage(file) for file in unread.values()]
+    return CoverageReport(index, tuple(sorted(files, key=lambda file: (file.path, file.root))))
 
 
-def _of_document(
+def _document_coverage(
     row: DocumentRow, pages: tuple[PageStatus, ...], failure: UnreadFile | None
-) -> FileAccount:
+) -> FileCoverage:
     if failure is not None:
-        coverage = Coverage.OUTDATED if row.chunks else Coverage.FAILED
+        status = CoverageStatus.OUTDATED if row.chunks else CoverageStatus.FAILED
         reason, advice = failure.reason, _advice(failure)
     else:
-        coverage, reason, advice = _of_pages(pages, row.chunks)
-    return FileAccount(row.root, row.path, row.format, coverage, reason, advice, pages)
+        status, reason, advice = _pages_coverage(pages, row.chunks)
+    return FileCoverage(row.root, row.path, row.format, status, reason, advice, pages)
 
 
-def _of_pages(pages: tuple[PageStatus, ...], chunks: int) -> tuple[Coverage, str, str]:
-    """What pages say of their file: coverage, reason and advice."""
+def _pages_coverage(pages: tuple[PageStatus, ...], chunks: int) -> tuple[CoverageStatus, str, str]:
+    """A file's status, reason and advice, from its pages."""
     bad = [page for page in pages if page.state.incomplete]
     if not bad:
         said = [page.reason for page in pages if page.state.readable or not chunks]
         said = [reason for reason in said if reason]
-        return Coverage.COMPLETE, next(iter(said), "" if chunks else "no text in it"), ""
+        return CoverageStatus.COMPLETE, next(iter(said), "" if chunks else "no text in it"), ""
     readable = any(page.state.readable for page in pages)
-    coverage = Coverage.PARTIAL if readable else Coverage.FAILED
+    status = CoverageStatus.PARTIAL if readable else CoverageStatus.FAILED
     many = f"{len(bad)} of {len(pages)} pages not readable"
-    return coverage, many if len(pages) > 1 else bad[0].reason, ADVICE[bad[0].state]
+    return status, many if len(pages) > 1 else bad[0].reason, ADVICE[bad[0].state]
 
 
-def _of_unread(file: UnreadFile) -> FileAccount:
-    coverage = Coverage.FAILED if file.status is FileStatus.FAILED else Coverage.SKIPPED
-    return FileAccount(file.root, file.path, "", coverage, file.reason, _advice(file), ())
+def _unread_coverage(file: UnreadFile) -> FileCoverage:
+    status = CoverageStatus.FAILED if file.status is FileStatus.FAILED else CoverageStatus.SKIPPED
+    return FileCoverage(file.root, file.path, "", status, file.reason, _advice(file), ())
 
 
 def _advice(file: UnreadFile) -> str:
-    """What to do about a file that failed; most reasons say it themselves."""
+    """What to do about a file that failed; empty where the reason says it."""
     if file.status is FileStatus.FAILED and file.reason.startswith(("broken", "the reader")):
         return ADVICE[PageState.FAILED]
     return ""
 
 
-def page_groups(file: FileAccount) -> Iterator[PageGroup]:
-    """The pages of which something is to be said; neighbours with the same fate are one group."""
+def page_groups(file: FileCoverage) -> Iterator[PageGroup]:
+    """The pages with a reason or without text; consecutive ones with the same are one group."""
     said = [page for page in file.pages if page.reason or page.state.incomplete]
     for (state, reason), group in groupby(said, key=lambda page: (page.state, page.reason)):
         yield PageGroup(_places(list(group)), state, reason, ADVICE.get(state, ""))
 
 
 def _places(pages: list[PageStatus]) -> str:
-    """Where these pages are.
+    """The page numbers or labels of these pages.
 
     >>> page = lambda n: PageStatus(n, "", PageState.EMPTY, "", 0)
     >>> _places([page(1), page(2), page(3), page(7)])
@@ -180,12 +185,12 @@ def _places(pages: list[PageStatus]) -> str:
     return f"page{'s' if len(pages) > 1 else ''} {words}"
 
 
-def _file_json(file: FileAccount) -> dict[str, Any]:
+def _file_json(file: FileCoverage) -> dict[str, Any]:
     return {
         "root": file.root,
         "path": file.path,
         "format": file.format,
-        "status": file.coverage.value,
+        "status": file.status.value,
         "reason": file.reason,
         "advice": file.advice,
         "chunks": file.chunks,

@@ -1,12 +1,13 @@
-"""How much the dense side counts beside keywords, in this corpus: measured, without labels.
+"""The weight of the dense side in hybrid search, fitted to the corpus without labels.
 
-Standardised scores are added (see `search`), so each side weighs by how clearly it tells passages
-apart. That can go wrong where a side is clear and mistaken: a model that does not know the
-documents' language, say. So sentences are taken out of passages, which must be found again by them
-(see `heldout`), with several weights of the dense side. Another weight than 1 is taken only where
-it is better by more than noise (`significance.compare`).
+Hybrid search adds standardised scores (see `searching.hybrid`), so each side counts by how clearly
+it separates passages. That goes wrong where a side is clear and mistaken, for example with a model
+that does not know the documents' language. So sentences are removed from their passages, and each
+passage is searched for by its sentence (see `cloze`) with several weights of the dense side. A
+weight other than 1 is chosen only if it is significantly better (`significance.compare`).
 
-This module asks a snapshot; the vectors of sentences and of what remains are handed over.
+This module asks a snapshot; the caller gives the vectors of the sentences and of the shortened
+passages.
 """
 
 from __future__ import annotations
@@ -25,93 +26,93 @@ from retriever.storage.backends import Snapshot
 from retriever.text.analyzer import passage_terms
 from retriever.types import Chunk
 
-ITEMS = 64
-"""So many sentences are taken out."""
+MAX_ITEMS = 64
+"""Number of sentences removed."""
 
 MIN_ITEMS = 20
-"""Of fewer nothing is concluded."""
+"""Smallest number of sentences; with fewer the weight is 1."""
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)
-"""Of the dense side; keywords count 1."""
+"""Candidate weights of the dense side; keywords have weight 1."""
 
 CANDIDATES = 200
-"""Whatever stands above a passage is among so many of each side."""
+"""Number of candidates from each side that may rank above a passage."""
 
 VERSION = 2
-"""Another one: what was measured says nothing of today's way to take sentences out."""
+"""Version of the method; a weight fitted by another version is fitted again."""
 
-CHANGE = 0.25
-"""The weight is measured anew when there are so much more or fewer passages."""
+REFIT_CHANGE = 0.25
+"""Relative change of the number of passages after which the weight is fitted again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A passage that lost a sentence."""
+class ClozeItem:
+    """A passage, a sentence of it, and the text without the sentence."""
 
     chunk: Chunk
     sentence: str
     rest: str
 
 
-def items(snapshot: Snapshot) -> list[Item]:
-    """The sentences to ask, none if there are too few; always the same of the same passages."""
-    found: dict[str, Item] = {}
-    for chunk in snapshot.catalog.sample_chunks(4 * ITEMS):
+def cloze_items(snapshot: Snapshot) -> list[ClozeItem]:
+    """The items to search for, none if there are too few; the same for the same passages."""
+    found: dict[str, ClozeItem] = {}
+    for chunk in snapshot.catalog.sample_chunks(4 * MAX_ITEMS):
         for sentence, rest in cloze_questions(chunk.text):
-            found.setdefault(sentence, Item(chunk, sentence, rest))
+            found.setdefault(sentence, ClozeItem(chunk, sentence, rest))
             break
-        if len(found) == ITEMS:
+        if len(found) == MAX_ITEMS:
             break
     return list(found.values()) if len(found) >= MIN_ITEMS else []
 
 
-def fit(
-    snapshot: Snapshot, asked: Sequence[Item], sentences: Vectors, rests: Vectors
+def fit_dense_weight(
+    snapshot: Snapshot, items: Sequence[ClozeItem], sentences: Vectors, rests: Vectors
 ) -> dict[str, Any]:
-    """The weight of the dense side, with what it was chosen by, as JSON.
+    """The weight of the dense side and the measured mean reciprocal ranks, as JSON.
 
-    `sentences` and `rests` are raw vectors (n, dim) of the items' sentences as queries and of the
-    rests as passages. `dense_weight` is 1 where there are no items.
+    `sentences` are the raw vectors (n, dim) of the items' sentences as queries, `rests` those of
+    the shortened passages. `dense_weight` is 1 where there are no items.
     """
-    facts: dict[str, Any] = {"dense_weight": 1.0, "held_out": len(asked), "weighing": VERSION}
-    if not asked:
+    facts: dict[str, Any] = {"dense_weight": 1.0, "held_out": len(items), "weighing": VERSION}
+    if not items:
         return facts
-    lengths = [len(_terms(item.chunk, item.chunk.text)) for item in asked]
+    lengths = [len(_terms(item.chunk, item.chunk.text)) for item in items]
     average = sum(lengths) / len(lengths)
     total = snapshot.passages.count()
-    sides = [
-        _Sides(snapshot, item, sentence, rest, average, total)
-        for item, sentence, rest in zip(asked, sentences, rests, strict=True)
+    scored = [
+        _ItemScores(snapshot, item, sentence, rest, average, total)
+        for item, sentence, rest in zip(items, sentences, rests, strict=True)
     ]
-    found = {weight: [side.reciprocal_rank(1.0, weight) for side in sides] for weight in WEIGHTS}
+    found = {weight: [each.reciprocal_rank(1.0, weight) for each in scored] for weight in WEIGHTS}
     usual = found[1.0]
     best = max(WEIGHTS, key=lambda weight: (sum(found[weight]), weight == 1))
     if compare(found[best], usual).verdict is Verdict.BETTER:
         facts["dense_weight"] = best
     facts["found_again"] = {
-        "keyword": _mean([side.reciprocal_rank(1.0, 0.0) for side in sides]),
-        "dense": _mean([side.reciprocal_rank(0.0, 1.0) for side in sides]),
+        "keyword": _mean([each.reciprocal_rank(1.0, 0.0) for each in scored]),
+        "dense": _mean([each.reciprocal_rank(0.0, 1.0) for each in scored]),
         "hybrid": _mean(found[float(facts["dense_weight"])]),
     }
     return facts
 
 
-def is_due(facts: Mapping[str, Any] | None, chunks: int) -> bool:
-    """Whether the weight must be measured (anew) for so many passages."""
+def fit_is_due(facts: Mapping[str, Any] | None, chunks: int) -> bool:
+    """Whether the weight must be fitted (again) for an index of `chunks` passages."""
     facts = facts or {}
     known = facts.get("weighed_at")
     if known is None or facts.get("weighing") != VERSION:
         return True
-    return bool(abs(chunks - known) > CHANGE * known)
+    return bool(abs(chunks - known) > REFIT_CHANGE * known)
 
 
-class _Sides:
-    """One item's standardised scores: its own, and those of whatever might stand above it."""
+class _ItemScores:
+    """One item's standardised scores, and those of the passages that may rank above it."""
 
     def __init__(
         self,
         snapshot: Snapshot,
-        item: Item,
+        item: ClozeItem,
         sentence: Vectors,
         rest: Vectors,
         average: float,
@@ -131,13 +132,13 @@ class _Sides:
         self.own_keyword = float(keyword.standardised(np.array([left]))[0])
 
     def reciprocal_rank(self, keyword: float, dense: float) -> float:
-        """One over the place of the item's passage, if the sides count so much."""
+        """1 / rank of the item's passage, with these weights of the sides."""
         others = keyword * self.keyword + dense * self.dense
         own = keyword * self.own_keyword + dense * self.own_dense
         return 1.0 / (1 + int((others > own).sum()))
 
 
-def _share_left(snapshot: Snapshot, item: Item, average: float, total: int) -> float:
+def _share_left(snapshot: Snapshot, item: ClozeItem, average: float, total: int) -> float:
     """How much of its BM25 score the passage keeps without the sentence."""
     asked = sorted(set(_terms(item.chunk, item.sentence, title="")))
     counts = snapshot.passages.document_frequencies(asked)
@@ -164,4 +165,4 @@ def _mean(values: Sequence[float]) -> float:
     return round(sum(values) / len(values), 3)
 
 
-__all__ = ["ITEMS", "Item", "fit", "is_due", "items"]
+__all__ = ["MAX_ITEMS", "ClozeItem", "cloze_items", "fit_dense_weight", "fit_is_due"]

@@ -1,10 +1,10 @@
-"""Documents → backend: chunked, embedded in batches across documents, visible one by one.
+"""Ingest: documents are chunked, embedded in batches across documents, and written one by one.
 
-Vectors are stored as soon as they exist, under the hash of the exact model input, so whatever stops
-a run, the next one embeds only what was not yet embedded. A document appears in one transaction
-when all its vectors are there. The means are refitted as the corpus grows, from stored vectors.
+Vectors are stored as soon as they exist, under the hash of the exact model input. So whatever stops
+a run, the next one embeds only what is missing. A document is written in one transaction when all
+its vectors are stored. The means are refitted as the corpus grows, from stored vectors.
 
-What is held in memory is bounded: one document's text, and one batch of chunks.
+Memory is bounded: one document's text, and one batch of chunks.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 
 from retriever.arrays import Vectors, shrunk_mean
 from retriever.embedding.protocols import Embedder
-from retriever.indexing import dense_weight as fusion
-from retriever.searching import match as background
+from retriever.indexing.dense_weight import cloze_items, fit_dense_weight, fit_is_due
+from retriever.searching import match
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, NewChunk
 from retriever.text.analyzer import count_words, words
@@ -31,53 +31,55 @@ from retriever.text.chunking import chunk_document
 from retriever.text.structure import sentences
 from retriever.types import Chunk, Document, Page, Span
 
-CHARACTERS = 4
-"""About so many make a token."""
+CHARACTERS_PER_TOKEN = 4
+"""Approximate number of characters in a token."""
 
 BATCH_TOKENS = 16_384
-"""Chunks of about so many tokens are embedded between two commits."""
+"""Approximate number of tokens embedded between two commits."""
 
 FIRST_BATCH_TOKENS = 2_048
-"""The first batch is small, so that something can be found soon."""
+"""Tokens of the first batch, which is small so that something can be found soon."""
 
 MAX_WAITING = 256
-"""So many documents, or as much text as a batch has, wait for their vectors at most."""
+"""Largest number of documents waiting for vectors; their text is at most a batch's."""
 
 BLOCK = 16
-"""Chunks of one document that are looked at together."""
+"""Chunks of one document that are looked up together."""
 
 FIT_PASSAGES = 16_384
-"""At most so many chunk vectors make the passage mean."""
+"""Largest number of chunk vectors for the passage mean."""
 
 FIT_SENTENCES = 256
-"""So many sentences of the corpus, read through the query prompt, make the query mean."""
+"""Number of sentences of the corpus, embedded as queries, for the query mean."""
 
 EARLY_SENTENCES = 128
-"""So many make it while the corpus still grows: the last fit needs others of them."""
+"""Number of sentences while the corpus still grows; the last fit samples others."""
 
 GENERAL_SHARE = 0.5
-"""What people type are questions, and rarely the corpus's sentences: half of each, in English. The
-general questions are in English; where the passages are not, they say nothing of what is asked."""
+"""Share of the general questions in the query mean, for a corpus in English; the rest are sentences
+of the corpus. People type questions, and rarely the corpus's sentences. The general questions are
+in
+English, so they do not represent queries in other languages."""
 
-_WEIGHING = ("dense_weight", "held_out", "found_again", "weighed_at", "weighing")
-"""Facts that stay when only the means are fitted anew."""
+_DENSE_WEIGHT_FACTS = ("dense_weight", "held_out", "found_again", "weighed_at", "weighing")
+"""Facts about the dense weight, kept when only the means are fitted again."""
 
 GROWTH = 4
-"""While it grows, the means are fitted again when there are so many times as many chunks."""
+"""Factor of growth (in chunks) after which the means are fitted again during a run."""
 
 TITLE_TOKENS = 48
-"""Room left for a title when chunks are fitted to a small model."""
+"""Tokens reserved for a title when chunks are limited to a small model."""
 
 SENTENCE_WORDS = range(5, 41)
-"""A sentence of so many words can stand for a question."""
+"""Lengths, in words, of sentences that can represent a query."""
 
 LONG_SENTENCE_WORDS = 20
-"""So many words of a longer one do."""
+"""Number of words kept of a longer sentence."""
 
 
 @dataclass(slots=True)
-class _Waiting:
-    """A document whose vectors are not all there yet."""
+class _PendingDocument:
+    """A document whose vectors are not all stored yet."""
 
     row: DocumentRow
     pages: Sequence[Page]
@@ -88,34 +90,34 @@ class _Waiting:
 class Ingest:
     """Writes documents into a backend. Call `add` for each, then `close`.
 
-    `done` is told of every document when it has become visible; `tick` after every batch. `chunks`
-    and `tokens` count what was embedded; `part` is the share of the document being added that
-    was looked at.
+    `on_document` is called with every document when it has been written, `on_batch` after every
+    batch. `chunks` and `tokens` count what was embedded. `part` is the share of the current
+    document that was looked up.
     """
 
     backend: Documents
     embedder: Embedder
     chunking: ChunkSettings
-    done: Callable[[DocumentRow], None] = lambda row: None
-    tick: Callable[[], None] = lambda: None
+    on_document: Callable[[DocumentRow], None] = lambda row: None
+    on_batch: Callable[[], None] = lambda: None
     chunks: int = 0
     tokens: int = 0
     part: float = 0.0
     _inputs: dict[str, str] = field(default_factory=dict)  # vector key → model input
-    _size: int = 0  # characters queued
-    _waiting: list[_Waiting] = field(default_factory=list)
-    _held: int = 0  # characters of the pages waiting
-    _corpus: int = 0  # chunks there are, about
-    _fitted_at: int = 0  # chunks there were at the last fit
+    _queued_characters: int = 0  # characters queued
+    _pending: list[_PendingDocument] = field(default_factory=list)
+    _pending_characters: int = 0  # characters of the pages of pending documents
+    _corpus_chunks: int = 0  # approximate number of chunks
+    _chunks_at_fit: int = 0  # number of chunks at the last fit
 
     def __post_init__(self) -> None:
         with self.backend.reading() as catalog:
-            self._corpus = sum(row.chunks for row in catalog.documents())
+            self._corpus_chunks = sum(row.chunks for row in catalog.documents())
             if catalog.calibration_facts() is not None:
-                self._fitted_at = self._corpus
+                self._chunks_at_fit = self._corpus_chunks
 
     def add(self, row: DocumentRow, document: Document) -> None:
-        """Queue a document; it becomes visible when its batch is embedded."""
+        """Queue a document; it is written when its batch is embedded."""
         spans = chunk_document(document.pages, self.chunking, self.embedder.token_spans)
         pieces: list[NewChunk] = []
         for start in range(0, len(spans), BLOCK):
@@ -126,20 +128,20 @@ class Ingest:
         self.part = 0.0
         states = Counter(page.state for page in document.pages)
         row = replace(row, pages=len(document.pages), page_states=states, chunks=len(pieces))
-        self._wait(_Waiting(row, document.pages, pieces))
+        self._enqueue(_PendingDocument(row, document.pages, pieces))
 
     def close(self) -> None:
-        """Embed what is queued, make it visible, and fit the means to the whole corpus."""
+        """Embed and write what is queued, and fit the means to the whole corpus."""
         self._flush()
         with self.backend.reading() as catalog:
-            fitted = is_fitted(catalog)
+            fitted = calibration_is_current(catalog)
         if not fitted:
             self.fit()
 
     def fit(self, *, early: bool = False) -> None:
-        """Fit both means to what is in the backend now; nothing is embedded twice.
+        """Fit both means to the documents in the backend; nothing is embedded twice.
 
-        `early`: more is to come, so fewer sentences will do.
+        `early`: the corpus still grows, so fewer sentences are enough.
         """
         with self.backend.reading() as catalog:
             passages = catalog.sample_vectors(FIT_PASSAGES)
@@ -158,43 +160,43 @@ class Ingest:
             (1 - share) * shrunk_mean(queries, query_prior) + share * general.mean(axis=0),
         )
         facts |= {"questions": len(general), "questions_share": round(share, 3)}
-        facts |= {name: before[name] for name in _WEIGHING if name in before}
+        facts |= {name: before[name] for name in _DENSE_WEIGHT_FACTS if name in before}
         self.backend.calibrate(*means, facts)
         if not early:
-            if fusion.is_due(before, sum(row.chunks for row in rows)):
-                self.backend.calibrate(*means, facts | self._weigh())
-            self._fit_background()
-        self._fitted_at = self._corpus
+            if fit_is_due(before, sum(row.chunks for row in rows)):
+                self.backend.calibrate(*means, facts | self._fit_dense_weight())
+            self._fit_match_scale()
+        self._chunks_at_fit = self._corpus_chunks
 
-    def _weigh(self) -> dict[str, Any]:
-        """Measure what the dense side's scores are worth, now that the means are there."""
+    def _fit_dense_weight(self) -> dict[str, Any]:
+        """Fit the weight of the dense side, with the fitted means."""
         with self.backend.snapshot() as snapshot:
-            asked = fusion.items(snapshot)
+            asked = cloze_items(snapshot)
         sentences = self._query_vectors([one.sentence for one in asked])
         inputs = [self.embedder.passage_input(one.rest, one.chunk.title) for one in asked]
         rests = self.embedder.embed_inputs(inputs) if inputs else sentences
         with self.backend.snapshot() as snapshot:
-            facts = fusion.fit(snapshot, asked, sentences, rests)
+            facts = fit_dense_weight(snapshot, asked, sentences, rests)
             return facts | {"weighed_at": snapshot.passages.count()}
 
-    def _fit_background(self) -> None:
-        """Ask questions that have no answer here, now that the means are what they will be."""
+    def _fit_match_scale(self) -> None:
+        """Fit the match scale to the general questions, with the fitted means."""
         with self.backend.reading() as catalog:
             chunks = sum(row.chunks for row in catalog.documents())
         if not chunks:
             self.backend.set_match_scale(None)
             return
-        questions = background.general_questions()
+        questions = match.general_questions()
         vectors = self._general_vectors()
         with self.backend.snapshot() as snapshot:
-            fitted = background.fit(snapshot, questions, vectors)
+            fitted = match.fit_match_scale(snapshot, questions, vectors)
         facts = {"questions": fitted.questions, "chunks": chunks, "at": _now()}
         self.backend.set_match_scale({**fitted.to_json(), "facts": facts})
 
     def _inputs_of(
         self, document: Document, spans: Iterable[tuple[int, Span]]
     ) -> list[tuple[NewChunk, str]]:
-        """The document's chunks at these places, with the exact model inputs of their vectors."""
+        """The document's chunks at these spans, with their exact model inputs."""
         block = []
         for number, span in spans:
             text = document.pages[number].text[span.start : span.end]
@@ -203,59 +205,62 @@ class Ingest:
         return block
 
     def _queue(self, inputs: dict[str, str]) -> None:
-        """Queue what has no vector yet; a full batch is embedded."""
+        """Queue inputs without a vector; a full batch is embedded."""
         with self.backend.reading() as catalog:
             known = catalog.known_vectors(list(inputs))
         for key, model_input in inputs.items():
             if key not in known and key not in self._inputs:
                 self._inputs[key] = model_input
-                self._size += len(model_input)
+                self._queued_characters += len(model_input)
         budget = FIRST_BATCH_TOKENS if self.tokens == 0 else BATCH_TOKENS
-        if self._size > CHARACTERS * budget:
+        if self._queued_characters > CHARACTERS_PER_TOKEN * budget:
             self._flush()
 
-    def _wait(self, waiting: _Waiting) -> None:
-        """Let a document wait for its vectors, or release all that wait."""
-        self._waiting.append(waiting)
-        self._held += sum(len(page.text) for page in waiting.pages)
-        too_many = len(self._waiting) >= MAX_WAITING or self._held > CHARACTERS * BATCH_TOKENS
+    def _enqueue(self, waiting: _PendingDocument) -> None:
+        """Add a document to the pending ones; write all of them if there are too many."""
+        self._pending.append(waiting)
+        self._pending_characters += sum(len(page.text) for page in waiting.pages)
+        too_many = (
+            len(self._pending) >= MAX_WAITING
+            or self._pending_characters > CHARACTERS_PER_TOKEN * BATCH_TOKENS
+        )
         if not self._inputs or too_many:
             self._flush()
 
     def _flush(self) -> None:
-        """Embed what is queued, and make visible what waited for it."""
+        """Embed what is queued, and write the documents that waited for it."""
         embedded = self._embed()
         self._release()
         if embedded:
-            self.tick()
+            self.on_batch()
 
     def _embed(self) -> bool:
         if not self._inputs:
             return False
-        inputs, self._inputs, self._size = self._inputs, {}, 0
+        inputs, self._inputs, self._queued_characters = self._inputs, {}, 0
         self.backend.save_vectors(list(inputs), self.embedder.embed_inputs(list(inputs.values())))
         self.chunks += len(inputs)
         self.tokens += self.embedder.count_tokens(list(inputs.values()))
         return True
 
     def _release(self) -> None:
-        """Make the waiting documents visible; all their vectors are there."""
-        for waiting in self._waiting:
+        """Write the pending documents, whose vectors are all stored."""
+        for waiting in self._pending:
             self.backend.upsert(waiting.row, waiting.pages, waiting.pieces)
-            self._corpus += waiting.row.chunks
-            self.done(waiting.row)
-        self._waiting.clear()
-        self._held = 0
-        if self._corpus and self._corpus >= GROWTH * self._fitted_at:
+            self._corpus_chunks += waiting.row.chunks
+            self.on_document(waiting.row)
+        self._pending.clear()
+        self._pending_characters = 0
+        if self._corpus_chunks and self._corpus_chunks >= GROWTH * self._chunks_at_fit:
             self.fit(early=True)
 
     def _question_vectors(self, chunks: Sequence[Chunk]) -> Vectors:
-        """Raw vectors of sentences of these chunks read as queries: (n, dim)."""
+        """Raw vectors of sentences of these chunks, embedded as queries: (n, dim)."""
         return self._query_vectors(list(filter(None, map(typical_sentence, chunks))))
 
     def _general_vectors(self) -> Vectors:
         """Raw vectors of the general questions: (questions, dim)."""
-        questions = background.general_questions()
+        questions = match.general_questions()
 
         def remembered(new: Sequence[str]) -> Vectors:
             of = dict(zip(questions, self.embedder.remembered_queries(questions), strict=True))
@@ -266,7 +271,7 @@ class Ingest:
     def _query_vectors(
         self, texts: Sequence[str], embed: Callable[[Sequence[str]], Vectors] | None = None
     ) -> Vectors:
-        """Raw vectors of texts as queries, each once; nothing is embedded twice: (n, dim)."""
+        """Raw vectors of the distinct texts as queries; nothing is embedded twice: (n, dim)."""
         embed = embed or self.embedder.embed_queries
         texts = list(dict.fromkeys(texts))
         inputs = map(self.embedder.query_inputs, texts)
@@ -283,24 +288,24 @@ class Ingest:
 
 
 def corpus_digest(rows: Iterable[DocumentRow]) -> str:
-    """16 hex digits that change with the content of the corpus, but not when a file is renamed."""
+    """16 hex digits that change with the corpus's content, but not when a file is renamed."""
     facts = sorted(f"{r.sha256 or r.id} {r.format} {r.settings} {r.chunks}" for r in rows)
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-def is_fitted(catalog: CatalogReader) -> bool:
-    """Whether means and background are those of the documents that there are."""
+def calibration_is_current(catalog: CatalogReader) -> bool:
+    """Whether the means and the match scale are fitted to the current documents."""
     facts = catalog.calibration_facts()
     rows = catalog.documents()
-    # One made by an earlier version has its query mean from the same share in every language.
+    # An index of an earlier version has the same share of questions in every language.
     if (
         facts is None
         or "questions_share" not in facts
         or facts.get("corpus") != corpus_digest(rows)
     ):
         return False
-    # An index that was made before there were backgrounds has none.
-    known = background.MatchScale.from_json(catalog.match_scale())
+    # An index of an earlier version has no match scale.
+    known = match.MatchScale.from_json(catalog.match_scale())
     return known is not None or not any(row.chunks for row in rows)
 
 
@@ -309,9 +314,9 @@ def _now() -> str:
 
 
 def english_share(chunks: Sequence[Chunk]) -> float:
-    """The share of the chunks that are in English; 1 where there is none.
+    """The share of the chunks that are in English; 1 where there are no chunks.
 
-    What shows no language that is known counts as English if its script does not say otherwise.
+    A chunk in an unknown language counts as English if most of its letters are ASCII.
     """
     english = [
         chunk.language == "en" or (not chunk.language and _is_mostly_ascii(chunk.text))
@@ -326,9 +331,9 @@ def _is_mostly_ascii(text: str) -> bool:
 
 
 def typical_sentence(chunk: Chunk) -> str:
-    """One sentence of the chunk, always the same one, or an empty text if none is usable.
+    """A random sentence of the chunk, always the same one; empty if none is usable.
 
-    Of a very long one (text without capitals or full stops) the beginning is taken.
+    A very long one (text without capitals or full stops) is cut.
     """
     found = [" ".join(chunk.text[s.start : s.end].split()) for s in sentences(chunk.text)]
     usable = [
@@ -336,7 +341,7 @@ def typical_sentence(chunk: Chunk) -> str:
         for text in found
         if count_words(text, SENTENCE_WORDS.stop) >= SENTENCE_WORDS.start
     ]
-    # Seeded by the text: wherever its file is moved, the sentence stays the same.
+    # Seeded by the text, so that moving the file does not change the sentence.
     seed = hashlib.sha256(chunk.text.encode("utf-8", "surrogatepass")).digest()
     return random.Random(seed).choice(usable) if usable else ""  # noqa: S311  (not a secret)
 
@@ -347,15 +352,15 @@ def _beginning(text: str) -> str:
     return text[: next(islice(words(text), LONG_SENTENCE_WORDS - 1, None)).end]
 
 
-def fitting(chunking: ChunkSettings, embedder: Embedder) -> ChunkSettings:
-    """`chunking` reduced to what the model can read in one piece, prompt and title included."""
+def limit_chunking(chunking: ChunkSettings, embedder: Embedder) -> ChunkSettings:
+    """`chunking` limited to the model's context size, less prompt and title."""
     room = embedder.max_tokens - embedder.prompt_tokens() - TITLE_TOKENS
     size = max(8, min(chunking.size, room))
     return ChunkSettings(size=size, overlap=min(chunking.overlap, size // 2))
 
 
-def row_for(document: Document, **facts: object) -> DocumentRow:
-    """The backend's row of a document, without its counts."""
+def document_row(document: Document, **facts: object) -> DocumentRow:
+    """The backend's row of a document, without counts; `facts` are fields of the row."""
     base = DocumentRow(
         id="",
         source="",
@@ -367,4 +372,4 @@ def row_for(document: Document, **facts: object) -> DocumentRow:
         date=document.date,
         metadata=dict(document.metadata),
     )
-    return replace(base, **facts)  # type: ignore[arg-type]  # the facts are fields of the row
+    return replace(base, **facts)  # type: ignore[arg-type]  # fields of the row

@@ -1,8 +1,8 @@
-"""Files found and documents known → what a sync has to do: read, rename, remove, or nothing.
+"""The plan of a sync: files and known documents → files to read, documents to move or to remove.
 
-Documents are compared with files by place, size, time and hash. Content that is found at another
-place than before has moved, whatever stands at its old place now: names may be swapped. Only
-documents below the paths asked for are removed. Nothing is changed here.
+Documents are compared with files by path, size, time and hash. Content that is found at another
+path than before has moved, whatever its former path holds now: names may be swapped. Only documents
+below the given paths are removed. This module changes nothing.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from retriever.reading.scan import FoundFile, Target
 from retriever.types import DocumentRow, document_id
 
 RACY_SECONDS = 3.0
-"""A file changed so shortly before it was looked at may change again within one tick."""
+"""Seconds: a file changed so shortly before the scan may change again with the same timestamp."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A file whose content is new at its place; `row` is the document it replaces."""
+    """A file with new content; `row` is the document it replaces, None for none."""
 
     file: FoundFile
     source: str
-    sha256: str  # empty if the file cannot be read: reading will say why
+    sha256: str  # empty if the file cannot be read: reading gives the reason
     row: DocumentRow | None
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A document that gets another id, place or source."""
+    """A document that gets another id, path or source."""
 
     old: DocumentRow
     new: DocumentRow
@@ -41,7 +41,7 @@ class Move:
 
 @dataclass(slots=True)
 class Plan:
-    """What a run is going to do. `known` counts the documents below the given paths."""
+    """What a run will do. `known` counts the documents below the given paths."""
 
     known: int = 0
     read: list[Pending] = field(default_factory=list)
@@ -49,59 +49,64 @@ class Plan:
     unchanged: list[DocumentRow] = field(default_factory=list)
     touch: list[DocumentRow] = field(default_factory=list)
     vanished: list[DocumentRow] = field(default_factory=list)
-    replaced: list[DocumentRow] = field(default_factory=list)  # what was moved over
+    replaced: list[DocumentRow] = field(default_factory=list)  # overwritten by a move
 
 
 class Planner:
-    """Makes the plan for the paths `asked`.
+    """Makes the plan for the paths `targets`.
 
-    `is_current` tells whether a document was read and cut as it would be now; `again` which
-    unchanged ones are to be read again nevertheless.
+    `is_current` says whether a document was read and chunked as it would be now; `reads_again` says
+    whether an unchanged document is read again nevertheless.
     """
 
     def __init__(
         self,
         known: Sequence[DocumentRow],
         is_current: Callable[[DocumentRow], bool],
-        asked: Sequence[Target],
-        again: Callable[[DocumentRow], bool] = lambda row: False,
+        targets: Sequence[Target],
+        reads_again: Callable[[DocumentRow], bool] = lambda row: False,
     ) -> None:
         self.is_current = is_current
-        self.asked = asked
-        self.again = again
+        self.targets = targets
+        self.reads_again = reads_again
         self.now = time.time()
         self.known = known
-        self.sources = _Sources(known)
+        self.sources = _SourceNames(known)
         self.moved_roots: set[str] = set()
 
     def plan(self, found: Sequence[FoundFile]) -> Plan:
-        """`found` is what a scan gave, also what is not to be read."""
+        """The plan for the files that a scan found, including those that are not read."""
         files = {file.location: file for file in reversed(found) if not file.reason}
         rows = self._relocated(files)
-        covered = [row for row in rows if any(target.covers(_place(row)) for target in self.asked)]
+        covered = [
+            row for row in rows if any(target.covers(_location(row)) for target in self.targets)
+        ]
         plan = Plan(known=len(covered))
-        here = _by_place(covered)
+        here = _by_location(covered)
         pending = [
             waiting
             for location, file in sorted(files.items())
             if (waiting := self._compare(plan, file, here.get(location)))
         ]
         failed = [file.location for file in found if file.failed]
-        lost = [row for row in covered if here[_place(row)] is not row or _place(row) not in files]
-        lost = [row for row in lost if not _below_any(_place(row), failed)]
+        lost = [
+            row for row in covered if here[_location(row)] is not row or _location(row) not in files
+        ]
+        lost = [row for row in lost if not _below_any(_location(row), failed)]
         self._match_moves(plan, pending, lost)
         return plan
 
     def _relocated(self, files: Mapping[Path, FoundFile]) -> list[DocumentRow]:
-        """The known documents, those of a root that was moved below the folder it is now.
+        """The known documents, with the new root where a root was moved.
 
-        A root that is gone has become a folder asked for if most of its files are there.
+        A root that does not exist any more was moved to a given folder if at least half of its
+        files are there.
         """
         by_root: dict[str, list[DocumentRow]] = {}
         for row in self.known:
             by_root.setdefault(row.root, []).append(row)
         now = {root: root for root in by_root}
-        free = [target.asked for target in self.asked if str(target.asked) not in by_root]
+        free = [target.asked for target in self.targets if str(target.asked) not in by_root]
         for root in filter(_is_gone, sorted(by_root)):
             for folder in free:
                 same = sum(_same_size(row, files.get(folder / row.path)) for row in by_root[root])
@@ -114,13 +119,13 @@ class Planner:
         return [replace(row, root=now[row.root]) for row in self.known]
 
     def _compare(self, plan: Plan, file: FoundFile, row: DocumentRow | None) -> Pending | None:
-        """Sort a file into the plan if its content is where it was; else it is pending."""
+        """Add a file with unchanged content to the plan; a file to read is returned."""
         source = self.sources.of(file.root)
         if row is None:
             return Pending(file, source, _hash(file), None)
         same_facts = (file.size, file.changed_ns) == (row.size, row.mtime_ns)
         sha256 = row.sha256 if same_facts else _hash(file)
-        if sha256 != row.sha256 or not self.is_current(row) or self.again(row):
+        if sha256 != row.sha256 or not self.is_current(row) or self.reads_again(row):
             return Pending(file, source, sha256, row)
         now = self._placed(row, file, source)
         if now.id != row.id:
@@ -134,7 +139,7 @@ class Planner:
     def _match_moves(
         self, plan: Plan, pending: Sequence[Pending], lost: Sequence[DocumentRow]
     ) -> None:
-        """A file with the content of a document that has lost its own is that one, moved."""
+        """Match pending files with documents whose file is lost or changed, by content: moves."""
         changed = [p.row for p in pending if p.row and p.sha256 not in ("", p.row.sha256)]
         free: dict[str, list[DocumentRow]] = {}
         for row in [*lost, *changed]:
@@ -143,7 +148,9 @@ class Planner:
         taken = set()
         still: list[Pending] = []
         for waiting in pending:
-            donor = _donor(waiting.file, free.get(waiting.sha256, []) if waiting.sha256 else [])
+            donor = _most_similar(
+                waiting.file, free.get(waiting.sha256, []) if waiting.sha256 else []
+            )
             if donor is None:
                 still.append(waiting)
                 continue
@@ -154,7 +161,7 @@ class Planner:
         ended = {row.id for row in changed} - {p.row.id for p in still if p.row} - taken - new_ids
         plan.replaced = [row for row in changed if row.id in ended]
         plan.vanished = [row for row in lost if row.id not in taken | new_ids]
-        # What was at the place of a file still to be read may have been moved away.
+        # The document at the path of a file to read may have been moved away.
         plan.read = [replace(p, row=None) if p.row and p.row.id in taken else p for p in still]
 
     def _placed(self, row: DocumentRow, file: FoundFile, source: str) -> DocumentRow:
@@ -169,16 +176,16 @@ class Planner:
         )
 
     def stamp(self, file: FoundFile) -> int:
-        """What a later scan may trust to tell that the file is unchanged; 0: nothing."""
+        """The timestamp by which a later scan knows the file as unchanged; 0 if it cannot."""
         settled = self.now - file.changed_ns / 1e9 > RACY_SECONDS
         return file.changed_ns if settled else 0
 
 
-def in_order(moves: Iterable[Move]) -> list[Move]:
-    """The moves, each when its place is free; a circle of them goes over a place of its own.
+def order_moves(moves: Iterable[Move]) -> list[Move]:
+    """The moves, each after its target id is free; a cycle goes through a temporary id.
 
     >>> a, b, c = (DocumentRow(name, "", "/", name, "txt") for name in "abc")
-    >>> [(move.old.id, move.new.id) for move in in_order([Move(a, b), Move(b, c)])]
+    >>> [(move.old.id, move.new.id) for move in order_moves([Move(a, b), Move(b, c)])]
     [('b', 'c'), ('a', 'b')]
     """
     waiting = {move.old.id: move for move in moves}
@@ -198,14 +205,14 @@ def in_order(moves: Iterable[Move]) -> list[Move]:
     return done
 
 
-class _Sources:
-    """Names for roots: the folder's own name, with a number where another has it already."""
+class _SourceNames:
+    """Names of roots: the folder's name, with a number where another root has the name."""
 
     def __init__(self, known: Sequence[DocumentRow]) -> None:
         self.names = {row.root: row.source for row in known}
 
     def of(self, root: Path) -> str:
-        """The name of a root, given to it now if it has none."""
+        """The name of a root; a new root gets one."""
         text = str(root)
         if text not in self.names:
             base = name = root.name or "root"
@@ -217,27 +224,27 @@ class _Sources:
         return self.names[text]
 
     def move(self, old: str, new: str) -> None:
-        """A root lies elsewhere now, and keeps its name."""
+        """Move a root; it keeps its name."""
         self.names[new] = self.names.pop(old)
 
 
-def _donor(file: FoundFile, rows: Sequence[DocumentRow]) -> DocumentRow | None:
-    """The one of several documents of the same content that this file most likely was."""
+def _most_similar(file: FoundFile, rows: Sequence[DocumentRow]) -> DocumentRow | None:
+    """The most likely former document of a file, among documents with the same content."""
     alike = [row for row in rows if format_of(Path(row.path)) == format_of(Path(file.path))]
     named = [row for row in alike if Path(row.path).name == Path(file.path).name]
     return next(iter([*named, *alike]), None)
 
 
-def _by_place(rows: Iterable[DocumentRow]) -> dict[Path, DocumentRow]:
-    """Documents by their place; of two there (a run was killed) the one whose id is the place's."""
+def _by_location(rows: Iterable[DocumentRow]) -> dict[Path, DocumentRow]:
+    """Documents by path; of two (after a killed run) the one whose id matches the path."""
     places: dict[Path, DocumentRow] = {}
     for row in rows:
-        if _place(row) not in places or row.id == document_id(row.source, row.path):
-            places[_place(row)] = row
+        if _location(row) not in places or row.id == document_id(row.source, row.path):
+            places[_location(row)] = row
     return places
 
 
-def _place(row: DocumentRow) -> Path:
+def _location(row: DocumentRow) -> Path:
     return Path(row.root, row.path)
 
 
@@ -257,7 +264,7 @@ def _same_size(row: DocumentRow, file: FoundFile | None) -> bool:
 
 
 def _hash(file: FoundFile) -> str:
-    """SHA-256 of the file's bytes, or an empty text if it cannot be read (reading says why)."""
+    """SHA-256 of the file's bytes; empty if it cannot be read (reading gives the reason)."""
     if file.size > MAX_BYTES:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""How far a sync is: files, tokens per second, time left. It measures, and changes nothing else."""
+"""The progress of a sync: files, tokens per second, time left."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from retriever.storage.backends import Documents
 from retriever.types import Progress
 
 PART_SECONDS = 2.0
-"""Between two words about the parts of one file."""
+"""Seconds between two reports about the parts of one file."""
 
-# About so many characters of text for every byte of a file. The first two are measured on the
-# sample documents: a PDF is mostly fonts and pictures, DOCX is compressed.
-_SHARES = {
+# Approximate characters of text per byte of a file. The first two were measured on the sample
+# documents: a PDF is mostly fonts and pictures, DOCX is compressed.
+_TEXT_PER_BYTE = {
     ".pdf": 0.12,
     ".docx": 2.2,
     ".odt": 2.2,
@@ -28,67 +28,71 @@ _SHARES = {
 }
 
 
-class Meter:
-    """How far a run is: told to the caller at every file, to other processes after every batch."""
+class ProgressMeter:
+    """Reports progress: to the caller at every file, to other processes after every batch."""
 
-    def __init__(self, backend: Documents, tell: Callable[[Progress], None]) -> None:
+    def __init__(self, backend: Documents, report: Callable[[Progress], None]) -> None:
         self.backend = backend
-        self.tell = tell
-        self.started = self.begun = time.monotonic()
+        self.report = report
+        self.started = self.embedding_since = time.monotonic()
         self.ingest: Ingest | None = None
         self.files_total = self.files_done = 0
         self.work_total = self.work_done = 0.0
         self.current = ""
         self.current_work = 0.0
         self.part = 0
-        self.told_at = 0.0
+        self.published_at = 0.0
 
-    def expect(self, files: Iterable[FoundFile]) -> None:
-        """Tell which files are going to be read."""
+    def add_files(self, files: Iterable[FoundFile]) -> None:
+        """Add the files that will be read."""
         for file in files:
             self.files_total += 1
-            self.work_total += _work(file.path, file.size)
+            self.work_total += _expected_characters(file.path, file.size)
         self.publish()
 
-    def begin(self, ingest: Ingest) -> None:
-        """The model is there: speed counts from now on."""
+    def start_embedding(self, ingest: Ingest) -> None:
+        """Start to measure speed: the model is loaded."""
         self.ingest = ingest
-        self.begun = time.monotonic()
+        self.embedding_since = time.monotonic()
 
-    def at(self, file: FoundFile) -> None:
-        """Reading `file` begins."""
-        self.current, self.current_work, self.part = file.path, _work(file.path, file.size), 0
-        self.tell(self.now())
+    def start_file(self, file: FoundFile) -> None:
+        """Report that reading `file` begins."""
+        self.current, self.current_work, self.part = (
+            file.path,
+            _expected_characters(file.path, file.size),
+            0,
+        )
+        self.report(self.progress())
 
-    def at_part(self, part: int) -> None:
-        """So many parts of the file are read; told now and then, of files that take long."""
+    def report_part(self, part: int) -> None:
+        """Report that `part` parts of the file are read, every few seconds."""
         self.part = part
-        if time.monotonic() - self.told_at > PART_SECONDS:
+        if time.monotonic() - self.published_at > PART_SECONDS:
             self.publish()
 
-    def done(self, path: str, size: int) -> None:
-        """A file is wholly dealt with."""
+    def finish_file(self, path: str, size: int) -> None:
+        """Count a file as done."""
         self.files_done += 1
-        self.work_done += _work(path, size)
+        self.work_done += _expected_characters(path, size)
         if path == self.current:
             self.current_work = 0.0
 
-    def end(self) -> None:
-        """Nothing is left to be read."""
+    def finish(self) -> None:
+        """Report that all files are done."""
         self.current, self.current_work, self.part = "", 0.0, 0
-        self.tell(self.now())
+        self.report(self.progress())
 
     def publish(self) -> None:
-        """Tell the caller and, through the backend, other processes."""
-        now = self.now()
-        self.told_at = time.monotonic()
-        self.tell(now)
-        self.backend.set_progress(asdict(now))
+        """Report to the caller and, through the backend, to other processes."""
+        progress = self.progress()
+        self.published_at = time.monotonic()
+        self.report(progress)
+        self.backend.set_progress(asdict(progress))
 
-    def now(self) -> Progress:
-        """What there is to tell."""
-        time_now = time.monotonic()
-        working = time_now - self.begun
+    def progress(self) -> Progress:
+        """The current progress."""
+        now = time.monotonic()
+        working = now - self.embedding_since
         tokens = self.ingest.tokens if self.ingest else 0
         part = self.ingest.part if self.ingest else 0.0
         done = self.work_done + part * self.current_work
@@ -102,7 +106,7 @@ class Meter:
             files_total=self.files_total,
             chunks=self.ingest.chunks if self.ingest else 0,
             tokens=tokens,
-            seconds=time_now - self.started,
+            seconds=now - self.started,
             tokens_per_second=tokens / working if working > 0 else 0.0,
             seconds_left=left,
             current=self.current,
@@ -110,6 +114,6 @@ class Meter:
         )
 
 
-def _work(path: str, size: int) -> float:
-    """About how many characters of text a file holds: what the time left is reckoned by."""
-    return size * _SHARES.get(Path(path).suffix.lower(), 1.0)
+def _expected_characters(path: str, size: int) -> float:
+    """Approximate characters of text in a file, from which the time left is estimated."""
+    return size * _TEXT_PER_BYTE.get(Path(path).suffix.lower(), 1.0)

@@ -1,8 +1,8 @@
-"""What a run does about pictures of text: which languages, what text is known, what would be lost.
+"""OCR in a sync: which languages, which recognised text is reused, which text would be lost.
 
-An index remembers the languages of the last run that named some. Text that was recognised stays
-with the same bytes, whatever a file is read again for, and with the same picture in a changed file;
-see `readers.recognised`. What cannot be kept is told, with the way to get it back.
+An index remembers the languages of the last run that named some. Recognised text is reused for the
+same bytes, whatever the reason to read a file again, and for the same picture in a changed file;
+see `reading.recognised`. Text that cannot be reused is reported, with the way to get it back.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from retriever.storage.backends import DocumentRow, Documents
 from retriever.types import Document, Page, PageState, Scan
 
 PICTURES = frozenset([PageState.SCANNED, PageState.GARBLED])
-"""States of pages whose pictures an OCR may read."""
+"""States of pages whose pictures OCR can read."""
 
 _MAX_PLACES = 20
-_GONE = "its text was recognised before the file changed, and is missing now"
+_MISSING = "its text was recognised before the file changed, and is missing now"
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
-    """The recognised pages of the document that stood where a file is read, or had its bytes.
+class PreviousOCR:
+    """The recognised pages of the document that had a file's path, or its bytes, before.
 
-    `same` says whether these are the file's bytes now; `insist` as in `ReadOptions`.
+    `same` says whether that document had the file's current bytes; `insist` is as in `ReadOptions`.
     """
 
     pages: tuple[Page, ...] = ()
@@ -39,23 +39,23 @@ class Before:
 
     @property
     def languages(self) -> str:
-        """Those most of the pages were recognised in; empty where none is known."""
+        """The OCR languages of most of the pages; empty where none are known."""
         counts = Counter(page.scan.languages for page in self.pages if page.scan)
         return max(sorted(counts), key=lambda one: (bool(one), counts[one]), default="")
 
-    def kept_in(self, document: Document) -> Document:
-        """The document with text of pages that 0.1.0 recognised in files inside of the same file.
+    def restore_in(self, document: Document) -> Document:
+        """The document with the text of pages that 0.1.0 recognised in files inside of the file.
 
-        It did not note which files these were; their labels name them.
+        0.1.0 did not store which files these were; their labels name them.
         """
         parts = {page.label: page for page in self.pages if page.scan is None and page.label}
         if not parts or not self.same or self.insist:
             return document
-        pages = [one for page in document.pages for one in _parts_of(page, parts)]
+        pages = [one for page in document.pages for one in _known_parts(page, parts)]
         return replace(document, pages=tuple(pages))
 
 
-def _parts_of(page: Page, parts: dict[str, Page]) -> list[Page]:
+def _known_parts(page: Page, parts: dict[str, Page]) -> list[Page]:
     if page.state.readable or not page.label:
         return [page]
     if page.label in parts:
@@ -65,8 +65,8 @@ def _parts_of(page: Page, parts: dict[str, Page]) -> list[Page]:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """Recognised pages of a file whose text is missing after reading it; `advice` tells what to do.
+class LostText:
+    """Recognised pages of a file whose text is missing after reading it, and what to do about it.
 
     `advice` is empty where nothing is missing.
     """
@@ -75,8 +75,8 @@ class Loss:
     advice: str = ""
 
     @property
-    def told(self) -> str:
-        """The loss as a part of a file's reason; empty if there is none."""
+    def reason(self) -> str:
+        """The lost text as a part of a file's reason; empty if nothing is lost."""
         if not self.pages:
             return ""
         places = [page.label or f"page {page.number or 1}" for page in self.pages]
@@ -84,11 +84,11 @@ class Loss:
         named = ", ".join(places[:_MAX_PLACES]) + (f" and {more} more" if more > 0 else "")
         return f"text recognised before on {named} is missing now: {self.advice}"
 
-    def noted_in(self, document: Document) -> Document:
-        """The document, whose pages say that their text is missing."""
+    def mark_in(self, document: Document) -> Document:
+        """The document; the reasons of pages without their former text say so."""
         lost = {_place(page) for page in self.pages}
         pages = (
-            replace(page, reason="; ".join(filter(None, [page.reason, _GONE])))
+            replace(page, reason="; ".join(filter(None, [page.reason, _MISSING])))
             if _place(page) in lost and not page.state.readable
             else page
             for page in document.pages
@@ -97,72 +97,73 @@ class Loss:
 
 
 class Recognition:
-    """The OCR of one run. `asked` names languages, is empty for no OCR, or None for no word of it.
+    """The OCR of one run.
 
-    `languages` are those that pages are read in, empty if they are not.
+    `asked` names languages, is empty for no OCR, or None for what the index remembers. `languages`
+    are those that pages are recognised in, empty for no OCR.
     """
 
     def __init__(self, backend: Documents, asked: str | None) -> None:
         self.backend = backend
         self.asked = asked
         self.remembered = backend.ocr_languages
-        wished = self.remembered if asked is None else asked
-        # Whoever asks for it is told by every page what is missing.
-        self.missing = tesseract.available(wished) if wished and not asked else ""
-        self.languages = "" if self.missing else wished
-        self._moved: dict[str, tuple[Page, ...]] = {}  # by SHA-256 of the file
+        languages = self.remembered if asked is None else asked
+        # If OCR is asked for explicitly, every page reports what is missing.
+        self.missing = tesseract.available(languages) if languages and not asked else ""
+        self.languages = "" if self.missing else languages
+        self._moved: dict[str, tuple[Page, ...]] = {}  # SHA-256 of a file → pages
 
     def remember(self) -> None:
-        """Keep what was asked for as what later runs do."""
+        """Store the languages asked for, as the default of later runs."""
         if self.asked is not None and self.asked != self.remembered:
             self.backend.set_ocr_languages(self.asked)
 
     def look_up(self, plan: Plan, known: Sequence[DocumentRow]) -> None:
-        """Keep the recognised pages of documents that go while their bytes are read elsewhere."""
+        """Load the recognised pages of documents whose bytes are read at another path."""
         new = {one.sha256 for one in plan.read if one.row is None or one.row.sha256 != one.sha256}
         for row in known:
             if row.sha256 and row.sha256 in new and PageState.OCR in row.page_states:
                 self._moved[row.sha256] = self._recognised(row)
 
-    def knows(self, one: Pending) -> bool:
+    def has_text_of(self, one: Pending) -> bool:
         """Whether recognised text of these bytes is known from another document."""
         return one.sha256 in self._moved
 
     def could_help(self, states: Iterable[PageState], tried: str) -> bool:
-        """Whether pages in these states may be read now; `tried` languages only when asked to."""
+        """Whether OCR may read pages in these states; in the `tried` languages only when asked."""
         wanted = bool(self.languages) and bool(PICTURES & set(states))
         return wanted and (bool(self.asked) or tried != self.languages)
 
-    def is_wanted(self, wants: Iterable[str]) -> bool:
-        """Whether what a file failed for, as `wants_of` tells it, is an OCR like this one."""
-        asked = [want for want in wants if want.startswith("ocr:")]
+    def could_repair(self, causes: Iterable[str]) -> bool:
+        """Whether a file with these `failure_causes` may succeed with this run's OCR."""
+        asked = [cause for cause in causes if cause.startswith("ocr:")]
         return bool(self.languages and asked) and f"ocr:{self.languages}" not in asked
 
-    def before(self, one: Pending) -> Before:
-        """What was recognised of a file that is to be read."""
+    def previous(self, one: Pending) -> PreviousOCR:
+        """The recognised pages of a pending file's former document."""
         insist = bool(self.asked)
         if one.row is not None and one.row.sha256 == one.sha256:
-            return Before(self._recognised(one.row), True, insist)
+            return PreviousOCR(self._recognised(one.row), True, insist)
         if one.sha256 in self._moved:
-            return Before(self._moved[one.sha256], True, insist)
-        return Before(self._recognised(one.row) if one.row else (), False, insist)
+            return PreviousOCR(self._moved[one.sha256], True, insist)
+        return PreviousOCR(self._recognised(one.row) if one.row else (), False, insist)
 
-    def reading(self, before: Before, run: ReadOptions) -> ReadOptions:
-        """How the file is read: in the languages it was recognised in, unless told otherwise."""
+    def read_options(self, before: PreviousOCR, run: ReadOptions) -> ReadOptions:
+        """How the file is read: in its former OCR languages, unless the run names others."""
         languages = self.languages
         if languages and not before.insist:
             languages = before.languages or languages
         known = known_pages(before.pages)
         return replace(run, ocr=languages, known=known, insist=before.insist)
 
-    def tried(self, run: ReadOptions) -> str:
-        """The run's languages, if a file read with `run` was given to Tesseract; else empty."""
+    def tried_languages(self, run: ReadOptions) -> str:
+        """The run's languages; empty if Tesseract lacks a language of `run.ocr`."""
         return "" if run.ocr and tesseract.available(run.ocr) else self.languages
 
-    def loss(self, before: Before, document: Document) -> Loss:
-        """The recognised pages whose text is missing while pictures of the file are not read.
+    def lost_text(self, before: PreviousOCR, document: Document) -> LostText:
+        """The recognised pages whose text is missing, if the file still has unread pictures.
 
-        A page that was taken out of the file is no loss.
+        A page that was removed from the file is not lost text.
         """
         unread = [page for page in document.pages if _is_picture(page)]
         there = {page.text for page in document.pages}
@@ -170,8 +171,8 @@ class Recognition:
         pages = [page for page in before.pages if page.text and page.text not in there]
         stayed = [page for page in pages if _place(page) not in read] or pages
         if not unread or not stayed:
-            return Loss()
-        return Loss(tuple(stayed), self._advice(before.languages or self.remembered))
+            return LostText()
+        return LostText(tuple(stayed), self._advice(before.languages or self.remembered))
 
     def _advice(self, languages: str) -> str:
         if self.missing:
@@ -191,19 +192,19 @@ class Recognition:
         return tuple(page for page in pages if page.scan or page.state is PageState.OCR)
 
 
-def wants_of(states: Iterable[PageState], languages: str) -> list[str]:
-    """What a file whose pages are in these states failed for; `languages` were tried on it.
+def failure_causes(states: Iterable[PageState], languages: str) -> list[str]:
+    """What a file with pages in these states lacks; `languages` were tried on it.
 
-    >>> wants_of([PageState.SCANNED, PageState.ENCRYPTED], "eng")
+    >>> failure_causes([PageState.SCANNED, PageState.ENCRYPTED], "eng")
     ['password', 'ocr:eng']
     """
     found = set(states)
-    wants = ["password"] if PageState.ENCRYPTED in found else []
-    return [*wants, f"ocr:{languages}"] if found & PICTURES else wants
+    causes = ["password"] if PageState.ENCRYPTED in found else []
+    return [*causes, f"ocr:{languages}"] if found & PICTURES else causes
 
 
 def _with_scan(page: Page, row: DocumentRow) -> Page:
-    """A recognised page of 0.1.0, which did not note its source, with what is known of that."""
+    """The page with its scan; 0.1.0 did not store it for recognised pages."""
     recognised = page.state is PageState.OCR or page.reason == ocr.NOTHING_FOUND
     if page.scan is not None or page.label or not recognised:
         return page
@@ -220,4 +221,4 @@ def _place(page: Page) -> tuple[int | None, str]:
     return page.number, page.label
 
 
-__all__ = ["PICTURES", "Before", "Loss", "Recognition", "wants_of"]
+__all__ = ["PICTURES", "LostText", "PreviousOCR", "Recognition", "failure_causes"]

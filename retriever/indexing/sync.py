@@ -1,9 +1,9 @@
-"""Folder → backend: what changed is read, what vanished is removed, every file is accounted for.
+"""Sync: bring an index in step with folders; changed files are read, vanished files removed.
 
-A run plans first (see `plan`), then removes, renames and reads. Nothing outside the given paths is
-touched, neither other roots nor documents handed over by a caller. One bad file costs that file
-only, and a file that cannot be read any more keeps what was indexed of it before. Wherever a run is
-broken off the index is good, and the next run goes on from there.
+A run plans first (see `plan`), then removes, renames and reads. Nothing outside the given paths
+changes, neither other roots nor documents added by a caller. A bad file affects only that file. A
+file that cannot be read any more keeps what was indexed before. A run may be interrupted anywhere:
+the index is valid, and the next run continues. The report lists every file.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from retriever.embedding.protocols import Embedder
-from retriever.indexing.ingest import Ingest, fitting, is_fitted, row_for
-from retriever.indexing.plan import Pending, Plan, Planner, in_order
-from retriever.indexing.progress import Meter
-from retriever.indexing.recognition import PICTURES, Recognition, wants_of
+from retriever.indexing.ingest import Ingest, calibration_is_current, document_row, limit_chunking
+from retriever.indexing.plan import Pending, Plan, Planner, order_moves
+from retriever.indexing.progress import ProgressMeter
+from retriever.indexing.recognition import PICTURES, Recognition, failure_causes
 from retriever.reading import extras
 from retriever.reading.formats import OCR, ReadOptions, format_of, made_by, outdated
 from retriever.reading.scan import FoundFile, scan, targets
@@ -46,7 +46,7 @@ PICTURE = "a picture: read only with --ocr"
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What became of one file; `reason` is empty where nothing is to be said."""
+    """What a run did with one file, with the reason, if there is one."""
 
     path: str
     status: FileStatus
@@ -58,18 +58,18 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """A run's account: every file, and totals that count them."""
+    """The report of a run: every file, and totals."""
 
     index: str
     seconds: float
     files: tuple[FileReport, ...]
     tokens: int
-    incomplete: int = 0  # files below the given paths that are not, or not wholly, readable
+    incomplete: int = 0  # files below the given paths with text that cannot be read
     dry_run: bool = False
 
     @property
     def totals(self) -> dict[str, int]:
-        """Counts by status; pages and chunks of all these files; tokens embedded in this run."""
+        """Counts of files by status, of pages and chunks, and of tokens embedded in this run."""
         counts = Counter(file.status for file in self.files)
         return {
             "files": len(self.files),
@@ -81,7 +81,7 @@ class SyncReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every file that should be searchable is, wholly."""
+        """Whether all text of every file that should be searchable is."""
         return self.incomplete == 0
 
     def to_json(self) -> dict[str, Any]:
@@ -102,9 +102,9 @@ class SyncReport:
 class SyncOptions:
     """How a folder is synchronised; see `sync`.
 
-    `passwords` are tried on what is encrypted; `ocr` names Tesseract's languages, is empty for no
-    OCR, or None for what the index remembers;
-    `retry` reads files again that failed before and have not changed since, `reread` all files.
+    `passwords` are tried on encrypted files. `ocr` names Tesseract's languages, is empty for no
+    OCR, or None for what the index remembers. `retry` reads files again that failed before and have
+    not changed since, `reread` all files.
     """
 
     include: tuple[str, ...] = ()
@@ -129,22 +129,22 @@ def sync(
     hide: Sequence[Path] = (),
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> SyncReport:
-    """Bring the backend in step with what lies at `paths`; `name` is the index's in the report.
+    """Bring the backend in step with the files at `paths`; `name` names the index in the report.
 
     `embedder` is called at most once: when a file has to be read, or when the means have to be
-    fitted because documents were removed. It binds the backend to the embedder it returns. `hide`
-    names folders that are never entered.
+    fitted because documents were removed. The backend is then bound to that embedder. `hide` names
+    folders that are never scanned.
 
     Raises UsageError for a path that does not exist, IndexStateError when more than half of the
     known files have vanished (unless `force`), when the index belongs to another model, or when
     another process is writing to it.
     """
-    run = _Run(backend, embedder, options or SyncOptions(), chunking, progress, hide)
-    return run.go(paths, name)
+    run = _SyncRun(backend, embedder, options or SyncOptions(), chunking, progress, hide)
+    return run.execute(paths, name)
 
 
-class _Run:
-    """One synchronisation."""
+class _SyncRun:
+    """One run of a sync."""
 
     def __init__(
         self,
@@ -162,19 +162,19 @@ class _Run:
             self.chunking = catalog.chunk_settings() or chunking or ChunkSettings()
         self.hide = [path.resolve() for path in hide]
         self.started = time.monotonic()
-        self.meter = Meter(backend, progress)
+        self.meter = ProgressMeter(backend, progress)
         self.reports: dict[tuple[str, str], FileReport] = {}  # by root and path
-        self.replaces: dict[str, DocumentRow | None] = {}  # document id → what stood there before
+        self.replaces: dict[str, DocumentRow | None] = {}  # document id → the former document
         self.unread: dict[tuple[str, str], UnreadFile] = {}
         self.unread_before: dict[tuple[str, str], UnreadFile] = {}
         self.recognition = Recognition(backend, self.options.ocr)
-        self.losses: dict[str, str] = {}  # document id → recognised text that is gone, in words
+        self.lost_text: dict[str, str] = {}  # document id → reason for lost recognised text
         self.incomplete = 0
         self.ingest: Ingest | None = None
 
-    def go(self, paths: Sequence[str | Path], name: str) -> SyncReport:
+    def execute(self, paths: Sequence[str | Path], name: str) -> SyncReport:
         if self.options.dry_run:
-            self._announce(self._plan(paths)[0])
+            self._report_dry_run(self._plan(paths)[0])
             return self._result(name)
         with self._writing():
             with self.backend.reading() as catalog:
@@ -184,7 +184,7 @@ class _Run:
             self._check_vanished(plan)
             self.recognition.remember()
             self.recognition.look_up(plan, planner.known)
-            self._settle(plan)
+            self._apply_without_reading(plan)
             self._read_all(plan.read, planner)
             self.backend.set_unread(self._all_unread(planner))
             report = self._result(name)
@@ -193,12 +193,12 @@ class _Run:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Nobody else writes from the plan to the end; whatever happens, others may afterwards."""
+        """Exclude other writers from the plan to the end, even if the run fails."""
         self.meter.publish()
         try:
             yield
         except BaseException:
-            with suppress(IndexStateError):  # what went wrong is told, not this
+            with suppress(IndexStateError):  # the original error is raised, not this one
                 self.backend.set_progress(None)
             raise
         finally:
@@ -220,9 +220,9 @@ class _Run:
     def _plan(self, paths: Sequence[str | Path]) -> tuple[Plan, Planner]:
         with self.backend.reading() as catalog:
             known = [row for row in catalog.documents() if row.root]
-        asked = targets(paths, sorted({row.root for row in known}), self.hide)
+        chosen = targets(paths, sorted({row.root for row in known}), self.hide)
         include, exclude = self.options.include, self.options.exclude
-        found = [file for target in asked for file in scan(target, include, exclude, self.hide)]
+        found = [file for target in chosen for file in scan(target, include, exclude, self.hide)]
         if not self.recognition.languages and not any(_is_picture(row.path) for row in known):
             found = [_without_pictures(file) for file in found]
         for file in found:
@@ -230,30 +230,30 @@ class _Run:
                 self._report_failed(file, file.reason)
             elif file.reason:
                 self._report(file, FileStatus.SKIPPED, file.reason)
-        planner = Planner(known, self._is_current, asked, self._reads_more)
+        planner = Planner(known, self._is_current, chosen, self._reads_more)
         return planner.plan(found), planner
 
     def _reads_more(self, row: DocumentRow) -> bool:
-        """Whether what this run was given could read pages that could not be read before."""
+        """Whether this run's passwords or OCR may read pages that could not be read before."""
         if self.options.reread:
             return True
         states = row.page_states
         locked = PageState.ENCRYPTED in states and bool(self.options.passwords)
-        return locked or self.recognition.could_help(states, _tried(row))
+        return locked or self.recognition.could_help(states, _tried_languages(row))
 
     def _is_current(self, row: DocumentRow) -> bool:
-        """Whether the document would be the same, read and cut by this version."""
+        """Whether this version would read and chunk the document in the same way."""
         made, _, cut = row.settings.partition("-")
-        if cut.split("-")[:3] != self._cutting().split("-"):
+        if cut.split("-")[:3] != self._chunking_version().split("-"):
             return False
         changed = outdated(made, row.format)
         if not self.recognition.languages:
-            changed = changed - {OCR}  # nothing can be recognised anew
+            changed = changed - {OCR}  # nothing is recognised again
         if not changed or row.format in changed:
             return not changed
         if "=" in made:
             return False
-        # Made by 0.1.0, which did not note what lies inside of a document.
+        # Made by 0.1.0, which did not store the formats inside of a document.
         recognised = OCR in changed and PageState.OCR in row.page_states
         return not recognised and not self._has_attachments(row)
 
@@ -262,11 +262,11 @@ class _Run:
             return any("attachment " in page.label for page in catalog.page_statuses(row.id))
 
     def _all_unread(self, planner: Planner) -> list[UnreadFile]:
-        """The files that gave no document: those of this run, and of before elsewhere."""
+        """The files without a document: of this run, and of former runs at other paths."""
         elsewhere = [
             file
             for file in self.unread_before.values()
-            if not any(target.covers(Path(file.root, file.path)) for target in planner.asked)
+            if not any(target.covers(Path(file.root, file.path)) for target in planner.targets)
         ]
         return [*elsewhere, *self.unread.values()]
 
@@ -281,12 +281,12 @@ class _Run:
 
     # Doing
 
-    def _settle(self, plan: Plan) -> None:
-        """Everything that needs no reading."""
+    def _apply_without_reading(self, plan: Plan) -> None:
+        """Remove, move and update documents; no file is read."""
         gone = [*plan.replaced, *(plan.vanished if self.options.delete else [])]
         if gone:
             self.backend.delete([row.id for row in gone])
-        for move in in_order(plan.moves):
+        for move in order_moves(plan.moves):
             self.backend.rename(move.old.id, move.new)
         for row in [*plan.touch, *([] if self.options.delete else plan.vanished)]:
             self.backend.touch(row)
@@ -295,46 +295,52 @@ class _Run:
     def _read_all(self, pending: Sequence[Pending], planner: Planner) -> None:
         # Small files first, so that much can be found soon.
         order = sorted(pending, key=lambda one: (one.file.size, one.file.path, one.source))
-        order = [one for one in order if not self._left_out(one)]
-        self.meter.expect(one.file for one in order)
+        order = [one for one in order if not self._skip(one)]
+        self.meter.add_files(one.file for one in order)
         with file_reader(ReadOptions(self.options.passwords)) as reader:
-            reader.on_part = self.meter.at_part
+            reader.on_part = self.meter.report_part
             for one in order:
                 self._read(one, planner, reader)
         if self.ingest:
             self.ingest.close()
         else:
-            self._fit_again()
-        self.meter.end()
+            self._refit()
+        self.meter.finish()
 
-    def _writer(self) -> Ingest:
-        """The ingest, made when the first document needs it: that loads the model."""
+    def _open_ingest(self) -> Ingest:
+        """The ingest, made for the first document, since it loads the model."""
         if self.ingest is None:
             embedder = self.embedder()
-            self.chunking = fitting(self.chunking, embedder)
+            self.chunking = limit_chunking(self.chunking, embedder)
             self.backend.bind_embedder(embedder.settings, self.chunking)
             self.ingest = Ingest(
-                self.backend, embedder, self.chunking, done=self._visible, tick=self.meter.publish
+                self.backend,
+                embedder,
+                self.chunking,
+                on_document=self._document_written,
+                on_batch=self.meter.publish,
             )
-            self.meter.begin(self.ingest)
+            self.meter.start_embedding(self.ingest)
         return self.ingest
 
-    def _fit_again(self) -> None:
-        """The means are those of the corpus as it is, also after removals or a broken-off run."""
+    def _refit(self) -> None:
+        """Fit the means to the current corpus, if removals or an interrupted run changed it."""
         with self.backend.reading() as catalog:
-            due = any(row.chunks for row in catalog.documents()) and not is_fitted(catalog)
+            due = any(row.chunks for row in catalog.documents()) and not calibration_is_current(
+                catalog
+            )
         if due:
-            # Means a little older than the corpus are no reason to fail a removal.
+            # A removal must not fail because the model cannot be loaded.
             with suppress(ModelError):
-                self._writer().fit()
+                self._open_ingest().fit()
 
-    def _left_out(self, one: Pending) -> bool:
-        """Report a file that is not to be read: a picture without an OCR, or one that failed.
+    def _skip(self, one: Pending) -> bool:
+        """Report a file that is not read: a picture without OCR, or an unchanged file that failed.
 
-        As it is now it would fail again, perhaps after minutes.
+        The latter would fail again, perhaps after minutes.
         """
         file = one.file
-        unread = one.row is None and not self.recognition.knows(one)
+        unread = one.row is None and not self.recognition.has_text_of(one)
         if unread and not self.recognition.languages and _is_picture(file.path):
             self._report(file, FileStatus.SKIPPED, PICTURE)
             return True
@@ -350,39 +356,44 @@ class _Run:
         return True
 
     def _could_succeed(self, before: UnreadFile) -> bool:
-        """Whether a file that failed, and has not changed, would be read in another way now."""
-        abilities, *wants = before.settings.split(";")
+        """Whether this run reads a file that failed, and has not changed, in another way."""
+        abilities, *causes = before.settings.split(";")
         made, _, available = abilities.partition("+")
-        format_ = _promised(before.path)
+        format_ = _format_by_name(before.path)
         if format_ in outdated(made, format_) or available != "+".join(extras.available()):
             return True
-        if "=" not in made:  # 0.1.0 did not note what a file had failed for
-            wants = ["password", "ocr:"]
-        locked = "password" in wants and bool(self.options.passwords)
-        return locked or self.recognition.is_wanted(wants)
+        if "=" not in made:  # 0.1.0 did not store the causes of a failure
+            causes = ["password", "ocr:"]
+        locked = "password" in causes and bool(self.options.passwords)
+        return locked or self.recognition.could_repair(causes)
 
     def _read(self, one: Pending, planner: Planner, reader: FileReader) -> None:
         file, row = one.file, one.row
-        self.meter.at(file)
-        before = self.recognition.before(one)
-        reader.run = self.recognition.reading(before, ReadOptions(self.options.passwords))
-        wants: list[str] = []
+        self.meter.start_file(file)
+        before = self.recognition.previous(one)
+        reader.run = self.recognition.read_options(before, ReadOptions(self.options.passwords))
+        causes: list[str] = []
         try:
-            document = before.kept_in(reader.read(file.location, file.path))
+            document = before.restore_in(reader.read(file.location, file.path))
             states = Counter(page.state for page in document.pages)
-            loss = self.recognition.loss(before, document)
-            if row is not None and row.chunks and not _readable(states) and _bad(states):
-                wants = wants_of(states, self.recognition.tried(reader.run))
+            loss = self.recognition.lost_text(before, document)
+            if (
+                row is not None
+                and row.chunks
+                and not _any_readable(states)
+                and _any_incomplete(states)
+            ):
+                causes = failure_causes(states, self.recognition.tried_languages(reader.run))
                 raise ReadError("; ".join(filter(None, [_reason(document.pages), loss.advice])))
         except ReadError as error:
-            self.meter.done(file.path, file.size)
+            self.meter.finish_file(file.path, file.size)
             stamp = planner.stamp(file) if one.sha256 else 0
-            settings = ";".join([self._abilities(file.path), *wants])
+            settings = ";".join([self._reader_versions(file.path), *causes])
             self._report_failed(file, str(error), row, stamp, settings)
             return
-        document = loss.noted_in(document)
-        writer = self._writer()
-        new = row_for(
+        document = loss.mark_in(document)
+        writer = self._open_ingest()
+        new = document_row(
             document,
             id=document_id(one.source, file.path),
             source=one.source,
@@ -394,44 +405,44 @@ class _Run:
             settings=self._settings(document, reader.run),
         )
         self.replaces[new.id] = row
-        self.losses[new.id] = loss.told
+        self.lost_text[new.id] = loss.reason
         writer.add(new, document)
 
-    def _visible(self, row: DocumentRow) -> None:
-        """A document was written: report it, and drop what it replaces under another id."""
+    def _document_written(self, row: DocumentRow) -> None:
+        """Report a written document, and delete a document it replaces under another id."""
         before = self.replaces.pop(row.id, None)
         if before is not None and before.id != row.id:
             self.backend.delete([before.id])
-        self.meter.done(row.path, row.size)
+        self.meter.finish_file(row.path, row.size)
         status = FileStatus.UPDATED if before else FileStatus.INDEXED
-        if _bad(row.page_states):
-            status = FileStatus.PARTIAL if _readable(row.page_states) else FileStatus.FAILED
-        loss = self.losses.pop(row.id, "")
-        if loss and not _bad(row.page_states):
+        if _any_incomplete(row.page_states):
+            status = FileStatus.PARTIAL if _any_readable(row.page_states) else FileStatus.FAILED
+        loss = self.lost_text.pop(row.id, "")
+        if loss and not _any_incomplete(row.page_states):
             self.incomplete += 1
             status = FileStatus.PARTIAL
         self._report_row(row, status, loss)
 
     def _settings(self, document: Document, run: ReadOptions) -> str:
-        """What the document was made with: its formats' versions, the cutting, the OCR tried."""
+        """What the document was made with: versions of formats and of chunking, OCR languages."""
         states = {page.state for page in document.pages}
         used = {*(document.read_as or (document.format,))}
-        tried = self.recognition.tried(run) if states & PICTURES else ""
+        tried = self.recognition.tried_languages(run) if states & PICTURES else ""
         if tried or PageState.OCR in states:
             used.add(OCR)
-        return "-".join(filter(None, [made_by(used), self._cutting(), tried]))
+        return "-".join(filter(None, [made_by(used), self._chunking_version(), tried]))
 
-    def _cutting(self) -> str:
+    def _chunking_version(self) -> str:
         return f"{CHUNKS_VERSION}-{self.chunking.size}-{self.chunking.overlap}"
 
-    def _abilities(self, path: str) -> str:
-        """What decides whether a file that failed would fail again."""
-        return "+".join([made_by([_promised(path)]), *extras.available()])
+    def _reader_versions(self, path: str) -> str:
+        """The versions and extras that decide whether a file that failed would fail again."""
+        return "+".join([made_by([_format_by_name(path)]), *extras.available()])
 
-    # Telling
+    # Reporting
 
-    def _announce(self, plan: Plan) -> None:
-        """A dry run: the report alone."""
+    def _report_dry_run(self, plan: Plan) -> None:
+        """Report what the plan would do, for a dry run."""
         self._report_plan(plan)
         for one in plan.read:
             self._report(one.file, FileStatus.UPDATED if one.row else FileStatus.INDEXED)
@@ -456,7 +467,7 @@ class _Run:
         self.reports[row.root, row.path] = FileReport(row.path, FileStatus.REMOVED, reason)
 
     def _report_row(self, row: DocumentRow, status: FileStatus, reason: str = "") -> None:
-        if _bad(row.page_states):
+        if _any_incomplete(row.page_states):
             self.incomplete += 1
             with self.backend.reading() as catalog:
                 pages = catalog.page_statuses(row.id)
@@ -475,10 +486,10 @@ class _Run:
         stamp: int = 0,
         settings: str = "",
     ) -> None:
-        """The file gave nothing; what was indexed of it before stays.
+        """Report a file that could not be read; what was indexed before stays.
 
-        `stamp` is when it changed last, 0 if it should be tried again in any case; `settings` what
-        it was read with, and what it needs.
+        `stamp` is its time of change, 0 if it is tried again in any case; `settings` are the
+        versions it was read with, and the causes of the failure.
         """
         self.incomplete += 1
         self._keep_unread(file, FileStatus.FAILED, reason, stamp, settings)
@@ -501,12 +512,12 @@ class _Run:
         root = str(file.root)
         self.unread[root, file.path] = UnreadFile(
             *(root, file.path, status, reason, file.size, stamp),
-            settings or self._abilities(file.path),
+            settings or self._reader_versions(file.path),
         )
 
 
 def _without_pictures(file: FoundFile) -> FoundFile:
-    """Pictures are not even looked at where no OCR ever read one."""
+    """The file, skipped if it is a picture: for an index where OCR was never used."""
     return replace(file, reason=file.reason or (PICTURE if _is_picture(file.path) else ""))
 
 
@@ -514,21 +525,21 @@ def _is_picture(path: str) -> bool:
     return format_of(Path(path)) == "image"
 
 
-def _promised(path: str) -> str:
-    """The format a file's name promises; a scan finds no others."""
+def _format_by_name(path: str) -> str:
+    """The format by the file's name; a scan finds only known ones."""
     return format_of(Path(path)) or "txt"
 
 
-def _tried(row: DocumentRow) -> str:
-    """The languages in which pages of the document were not recognised; empty for none."""
+def _tried_languages(row: DocumentRow) -> str:
+    """The languages in which OCR failed on pages of the document; empty for none."""
     return row.settings.partition("-")[2].partition("-")[2].partition("-")[2].partition("-")[2]
 
 
-def _bad(states: Iterable[PageState]) -> bool:
+def _any_incomplete(states: Iterable[PageState]) -> bool:
     return any(state.incomplete for state in states)
 
 
-def _readable(states: Iterable[PageState]) -> bool:
+def _any_readable(states: Iterable[PageState]) -> bool:
     return any(state.readable for state in states)
 
 
@@ -537,7 +548,7 @@ def _counts(row: DocumentRow) -> dict[str, int]:
 
 
 def _reason(pages: Sequence[Page] | Sequence[PageStatus]) -> str:
-    """What is missing, in words; of a state with several reasons the most frequent.
+    """The unreadable pages in words, with the most frequent reason of each state.
 
     >>> _reason([Page(1, "x"), Page(2, "", PageState.SCANNED, "an image")])
     '1 of 2 pages not readable: 1 scanned (an image)'
@@ -549,11 +560,11 @@ def _reason(pages: Sequence[Page] | Sequence[PageStatus]) -> str:
     for page in bad:
         reasons.setdefault(page.state, Counter())[page.reason] += 1
     words = [
-        f"{counts.total()} {state}" + (f" ({reason})" if (reason := _most(counts)) else "")
+        f"{counts.total()} {state}" + (f" ({reason})" if (reason := _most_frequent(counts)) else "")
         for state, counts in sorted(reasons.items())
     ]
     return f"{len(bad)} of {len(pages)} pages not readable: {', '.join(words)}"
 
 
-def _most(counts: Counter[str]) -> str:
+def _most_frequent(counts: Counter[str]) -> str:
     return min(counts, key=lambda reason: (-counts[reason], reason))

@@ -1,7 +1,7 @@
-"""What a search can be narrowed to, and how many documents that leaves: formats, folders, years.
+"""Facets of a search: counts of documents by format, folder and year.
 
-A folder is written as the root's name, or as that with the first folder below it: "reports",
-"reports/2024"; documents handed over by a caller have the root "".
+A folder is written as the root's name, or as that name and the first folder below it: "reports",
+"reports/2024". Documents added by a caller have the root "".
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ Where = Mapping[str, Any] | None
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """Counts of documents by format, folder and year, in the order they are shown in."""
+    """Counts of documents by format, folder and year, in display order."""
 
     formats: Mapping[str, int]
     folders: Mapping[str, int]
     years: Mapping[str, int]
 
 
-def facets(
+def count_facets(
     rows: Sequence[DocumentRow], where: Callable[[str], Where] = lambda name: None
 ) -> Facets:
     """The facets of these documents.
 
-    `where(name)` is the filter that holds while the facet so called ("formats", "folders",
-    "years") is counted: all conditions but its own. It must not speak of pages or texts, which a
-    document as such has not.
+    `where(name)` is the filter for counting the facet `name` ("formats", "folders", "years"): all
+    conditions except the facet's own. It must not use fields of pages or passages, since documents
+    are counted.
     """
     return Facets(
         formats=_counts(rows, where("formats"), lambda row: [row.format]),
-        folders=_counts(rows, where("folders"), folders_of),
+        folders=_counts(rows, where("folders"), document_folders),
         years=dict(
             reversed(
                 _counts(rows, where("years"), lambda row: [row.date[:4]] * bool(row.date)).items()
@@ -58,20 +58,20 @@ def _counts(
     return dict(sorted(counts.items()))
 
 
-def folders_of(row: DocumentRow) -> list[str]:
-    """The folders a document is counted in.
+def document_folders(row: DocumentRow) -> list[str]:
+    """The folders that a document counts towards.
 
-    >>> folders_of(DocumentRow("", "docs", "/docs", "2024/may/a.pdf", "pdf"))
+    >>> document_folders(DocumentRow("", "docs", "/docs", "2024/may/a.pdf", "pdf"))
     ['docs', 'docs/2024']
     """
     first, below, _ = row.path.partition("/")
     return [row.source, f"{row.source}/{first}"] if below else [row.source]
 
 
-def in_folder(folder: str) -> dict[str, Any]:
-    """The filter for a folder's documents.
+def folder_filter(folder: str) -> dict[str, Any]:
+    """The filter that selects a folder's documents.
 
-    >>> in_folder("docs/a*")
+    >>> folder_filter("docs/a*")
     {'source': 'docs', 'path': {'glob': 'a[*]/**'}}
     """
     source, below, first = folder.partition("/")
@@ -81,4 +81,4 @@ def in_folder(folder: str) -> dict[str, Any]:
     return {"source": source, "path": {"glob": f"{literal}/**"}}
 
 
-__all__ = ["Facets", "facets", "folders_of", "in_folder"]
+__all__ = ["Facets", "count_facets", "document_folders", "folder_filter"]

@@ -1,15 +1,22 @@
-"""Pseudo-relevance feedback: what the passages found first say, asked again with the query.
+"""Pseudo-relevance feedback: a query is expanded by the best passages of a first search.
 
-No label and no other model is needed: the best passages of a first search are taken for right. The
-words that tell them from the rest join the query (relevance model RM3: Abdul-Jaleel et al., "UMass
-at TREC 2004", each word by its weight in the model times how rare it is), and their vectors draw
-the query's vector towards them (Rocchio's method, for dense vectors: Li et al., "Pseudo Relevance
-Feedback with Deep Language Models and Dense Retrievers", 2021). The constants are within those of
-the literature: 20 to 50 words are alike, with ten a single wrong one tells.
+No labels and no other model are needed: the best passages of a first search are assumed to be
+relevant.
 
-The query keeps half of the say on both sides, so that a passage with its rare word stays above;
-more where the dense side misleads (see `fusion`), for it chose the first passages, too.
-This module knows chunks, scores and vectors; `search` asks for them.
+- Keywords: words that distinguish these passages from the rest join the query. This is the
+  relevance model RM3 (Abdul-Jaleel et al., "UMass at TREC 2004"), each word weighted by its
+  probability in the model times its inverse document frequency.
+- Vectors: the query's vector moves towards the passages' vectors. This is Rocchio's method for
+  dense vectors (Li et al., "Pseudo Relevance Feedback with Deep Language Models and Dense
+  Retrievers", 2021).
+
+The constants are within the range of the literature: 20 to 50 words give similar results; with ten,
+a single wrong word is noticeable.
+
+The query keeps half of the weight on both sides, so that a passage with a rare word of the query
+stays above. It keeps more where the dense side misleads (see `dense_weight`), since that side
+selected the first passages, too. This module works on chunks, scores and vectors; `hybrid` asks for
+them.
 """
 
 from __future__ import annotations
@@ -26,30 +33,29 @@ from retriever.storage.calibration import Calibration
 from retriever.storage.records import Expansion
 
 PASSAGES = 10
-"""So many passages say which words are added."""
+"""Number of passages that words are taken from."""
 
 WORDS = 30
-"""So many words are added."""
+"""Number of words added."""
 
 NEAREST = 3
-"""So many passages draw the query's vector."""
+"""Number of passages that the query's vector moves towards."""
 
 SHARE = 0.5
-"""What is added has this share of both sides, the query itself the rest."""
+"""Share of the added words and vectors on both sides; the query has the rest."""
 
-SHARE_OF_ALL = 0.1
-"""No more than a tenth of all chunks are taken for right."""
+MAX_SHARE = 0.1
+"""At most this share of all chunks is assumed to be relevant."""
 
-_BLOCK = 32  # terms are counted together
+_BLOCK = 32  # terms per count
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """A query as it is asked the second time.
+    """An expanded query: the words added, and the moved vector.
 
-    `vector`: raw, (dim,). `centroid` (dim,) is what the query's calibrated vector was added to, so
-    that a passage x's cosine with `vector` is its cosine with the query plus `towards · x`, both
-    over `length`.
+    `vector`: raw, (dim,). `centroid` (dim,) was added to the query's calibrated vector. So a
+    passage x's cosine with `vector` is (cosine with the query + `centroid` · x) / `length`.
     """
 
     expansion: Expansion
@@ -58,22 +64,22 @@ class Feedback:
     length: float
 
 
-def passages_for(count: int) -> int:
-    """How many of the first passages to ask for in an index of `count` chunks; 0: no feedback."""
-    return min(PASSAGES, int(SHARE_OF_ALL * count))
+def passage_count(count: int) -> int:
+    """Number of passages assumed relevant in an index of `count` chunks; 0: no feedback."""
+    return min(PASSAGES, int(MAX_SHARE * count))
 
 
-def expansion(
+def rm3_expansion(
     found: Sequence[tuple[float, Sequence[str]]],
     query_words: int,
     term_counts: Callable[[Sequence[str]], Mapping[str, int]],
     total: int,
     share: float = SHARE,
 ) -> Expansion:
-    """The words to add, of passages' scores and terms, best first.
+    """The words to add, from passages' (score, terms), best first.
 
-    `query_words` is how many words the query is looked for by (its BM25 score is their sum),
-    `term_counts` tells in how many of the `total` chunks terms occur.
+    `query_words` is the number of words of the query (its BM25 score is a sum over them).
+    `term_counts` gives the document frequencies of terms among the `total` chunks.
     """
     scores = np.array([score for score, _ in found])
     weights = np.exp(scores - scores.max())
@@ -82,23 +88,23 @@ def expansion(
     for weight, (_, terms) in zip(weights.tolist(), found, strict=True):
         for term in terms:
             relevance[term] += weight / len(terms)
-    value = _values(relevance, term_counts, total)
+    value = _term_values(relevance, term_counts, total)
     best = sorted(value, key=lambda term: (-value[term], term))[:WORDS]
     whole = sum(value[term] for term in best) or 1.0
     added = tuple((term, share * value[term] / whole) for term in best)
     return Expansion((1 - share) / max(1, query_words), added)
 
 
-def _values(
+def _term_values(
     relevance: Mapping[str, float],
     term_counts: Callable[[Sequence[str]], Mapping[str, int]],
     total: int,
 ) -> dict[str, float]:
-    """How well terms tell the passages from the rest, of all that may be among the best.
+    """Weights of all terms that may be among the best `WORDS`: probability × inverse frequency.
 
-    A word says more the fewer passages have it; one that most have says nothing. Counting is dear,
-    and a word says most if no other passage has it: those that could not be among the best even so
-    are not counted.
+    A term counts more the fewer passages contain it; one that most passages contain counts nothing.
+    Counting is slow. So terms are counted in order of probability, and counting stops once the
+    remaining terms could not be among the best even if no other passage contained them.
     """
     most = log((total - 0.5) / 1.5)
     terms = sorted(relevance, key=lambda term: (-relevance[term], term))
@@ -115,7 +121,7 @@ def _values(
 def rocchio(
     query: Vectors, nearest: Vectors, means: Calibration, share: float = SHARE
 ) -> tuple[Vectors, Vectors, float]:
-    """A raw query (dim,) drawn towards calibrated vectors (n, dim): `Feedback`'s last three."""
+    """A raw query (dim,) moved towards calibrated vectors (n, dim): vector, centroid, length."""
     own = means.query(query)
     centroid = normalise(nearest.mean(axis=0)) * np.float32(share / (1 - share))
     both = own + centroid
@@ -131,7 +137,7 @@ __all__ = [
     "SHARE",
     "WORDS",
     "Feedback",
-    "expansion",
-    "passages_for",
+    "passage_count",
+    "rm3_expansion",
     "rocchio",
 ]

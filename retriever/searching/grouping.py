@@ -1,13 +1,17 @@
-"""A ranking as one reads it: near-duplicates folded, neighbours joined, the text around on demand.
+"""Passages → results: near-duplicates folded, neighbours joined, context added.
 
-The ranking is read from the top. A passage that repeats one above it (see `duplicates`) is named by
-that result and takes no place of its own; one that follows or precedes a passage above it in the
-same document, on the same page or the next, is read together with it. Every other passage begins a
-result, and the list ends where one result too many would begin: it is full, and does not depend on
-how many passages were fetched. A result has the score, the place and the rank of its best passage.
+The ranking is read from the top:
 
-The joined text is exactly the page's: from the first passage's start to the last one's end, so what
-two of them repeat stands there once.
+- A near-duplicate of a passage above it (see `near_duplicates`) is listed by that result.
+- A passage that follows or precedes a passage above it in the same document, on the same page or
+  the next, is joined to that result.
+- Every other passage begins a result.
+
+The list ends where one result too many would begin. So it is always full, and does not depend on
+how many passages were fetched. A result has the score, place and rank of its best passage.
+
+The joined text is exactly the page's text from the first passage's start to the last one's end, so
+an overlap of two passages occurs once.
 """
 
 from __future__ import annotations
@@ -21,59 +25,59 @@ from retriever.storage.backends import CatalogReader
 from retriever.types import Chunk, Excerpt, Hit
 
 Ranking = Callable[[int], list[Hit]]
-"""A number n → the n best passages, best first; fewer if there are no more."""
+"""n → the n best passages, best first; fewer if there are no more."""
 
 MAX_PARTS = 3
-"""Passages joined into one result: more is no passage any more, it is a chapter."""
+"""Largest number of passages joined into one result; more would be a chapter."""
 
 
 def group(ranking: Ranking, count: int, catalog: CatalogReader) -> list[Hit]:
     """The first `count` results of a ranking; fewer only if there are no more passages."""
-    gathering = _Gathering(catalog, count)
-    taken, asked = 0, 2 * count
+    grouping = _Grouping(catalog, count)
+    read, asked = 0, 2 * count
     while True:
         hits = ranking(asked)
-        if not all(map(gathering.take, hits[taken:])) or len(hits) < asked:
+        if not all(map(grouping.add, hits[read:])) or len(hits) < asked:
             return [
                 replace(result.hit(catalog), rank=rank)
-                for rank, result in enumerate(gathering.results, 1)
+                for rank, result in enumerate(grouping.results, 1)
             ]
-        taken, asked = asked, 2 * asked
+        read, asked = asked, 2 * asked
 
 
-def satisfying(
+def filter_ranking(
     ranking: Ranking,
     count: int,
-    good: Callable[[Hit], bool],
-    remain: Callable[[Sequence[Hit]], bool],
+    accepts: Callable[[Hit], bool],
+    more_remain: Callable[[Sequence[Hit]], bool],
 ) -> list[Hit]:
-    """The first `count` results of a ranking that are `good`; fewer only if there are no more.
+    """The first `count` accepted results of a ranking; fewer only if there are no more.
 
-    `remain` tells of the results read so far whether there can be a good one beyond them, so that a
-    ranking of which nothing is good is not read to its end.
+    `more_remain` says whether results beyond those read so far can be accepted. So a ranking
+    without any is not read to its end.
     """
     asked = count
     while True:
         hits = ranking(asked)
-        found = [hit for hit in hits if good(hit)]
-        if len(found) >= count or len(hits) < asked or not remain(hits):
+        found = [hit for hit in hits if accepts(hit)]
+        if len(found) >= count or len(hits) < asked or not more_remain(hits):
             return [replace(hit, rank=rank) for rank, hit in enumerate(found[:count], 1)]
         asked *= 2
 
 
 def with_context(hit: Hit, count: int, catalog: CatalogReader) -> Hit:
-    """The hit with the text of `count` passages more before and behind it, as far as there are.
+    """The hit with the text of up to `count` passages before and after it.
 
-    Only what can be read on from it is added: passages of its own page, the next, the one before.
+    Only contiguous text is added: passages of its own page, the next and the one before.
     """
     parts = list(hit.parts or (hit.chunk,))
     before = neighbours(parts[0], catalog, before=count)
     after = neighbours(parts[-1], catalog, after=count)
     run = [*before, *parts, *after]
     first, last = len(before), len(before) + len(parts) - 1
-    while first > 0 and _reads_on(run[first - 1], run[first]):
+    while first > 0 and _continues(run[first - 1], run[first]):
         first -= 1
-    while last + 1 < len(run) and _reads_on(run[last], run[last + 1]):
+    while last + 1 < len(run) and _continues(run[last], run[last + 1]):
         last += 1
     return replace(hit, passage=_excerpts(run[first : last + 1], catalog))
 
@@ -81,9 +85,9 @@ def with_context(hit: Hit, count: int, catalog: CatalogReader) -> Hit:
 def neighbours(
     chunk: Chunk, catalog: CatalogReader, *, before: int = 0, after: int = 0
 ) -> list[Chunk]:
-    """The passages before and behind a chunk in its document, in order, without itself.
+    """The passages before and after a chunk in its document, in order, without the chunk itself.
 
-    Fewer where the document begins or ends, none where the chunk is gone.
+    Fewer at the document's ends; none if the chunk is not in the index any more.
     """
     order = catalog.chunk_ids(chunk.document_id)
     if chunk.id not in order:
@@ -94,14 +98,14 @@ def neighbours(
 
 @dataclass(eq=False, slots=True)
 class _Result:
-    """One result while the ranking is read: its best hit, and what belongs to it."""
+    """A result under construction: its best hit, its parts, its near-duplicates."""
 
     best: Hit
-    parts: dict[int, Chunk] = field(default_factory=dict)  # by place in the document
+    parts: dict[int, Chunk] = field(default_factory=dict)  # by position in the document
     also: list[Chunk] = field(default_factory=list)
 
     def hit(self, catalog: CatalogReader) -> Hit:
-        """The result, finished."""
+        """The finished result."""
         parts = tuple(self.parts[at] for at in sorted(self.parts))
         if len(parts) < 2:
             return replace(self.best, also=tuple(self.also))
@@ -109,35 +113,35 @@ class _Result:
         return replace(self.best, also=tuple(self.also), parts=parts, passage=passage)
 
 
-class _Gathering:
-    """The results so far. Places in a document are asked for when two passages of it are there."""
+class _Grouping:
+    """The results so far. A document's chunk order is fetched when two of its passages occur."""
 
     def __init__(self, catalog: CatalogReader, count: int) -> None:
         self.results: list[_Result] = []
         self._catalog = catalog
         self._count = count
-        self._seen: FingerprintIndex[_Result] = FingerprintIndex()
+        self._fingerprints: FingerprintIndex[_Result] = FingerprintIndex()
         self._ids: set[str] = set()
         self._by_document: dict[str, list[_Result]] = {}
         self._orders: dict[str, dict[str, int]] = {}
 
-    def take(self, hit: Hit) -> bool:
-        """Put a passage where it belongs; False, if it would begin one result too many."""
+    def add(self, hit: Hit) -> bool:
+        """Add a passage to the results; False if it would begin one result too many."""
         chunk = hit.chunk
-        if chunk.id in self._ids:  # the index has changed between two looks at it
+        if chunk.id in self._ids:  # the index changed between two reads
             return True
         known = fingerprint(chunk.text)
-        if (original := self._seen.owner(known)) is not None:
+        if (original := self._fingerprints.owner(known)) is not None:
             original.also.append(chunk)
         else:
-            owner = self._joined(chunk) or self._begun(hit)
+            owner = self._join(chunk) or self._begin(hit)
             if owner is None:
                 return False
-            self._seen.add(known, owner)
+            self._fingerprints.add(known, owner)
         self._ids.add(chunk.id)
         return True
 
-    def _begun(self, hit: Hit) -> _Result | None:
+    def _begin(self, hit: Hit) -> _Result | None:
         if len(self.results) == self._count:
             return None
         result = _Result(hit)
@@ -145,13 +149,13 @@ class _Gathering:
         same = self._by_document.setdefault(hit.chunk.document_id, [])
         same.append(result)
         if len(same) == 1:
-            result.parts[0] = hit.chunk  # its place does not matter yet
+            result.parts[0] = hit.chunk  # its position is not needed yet
         else:
             result.parts[self._place(hit.chunk)] = hit.chunk
         return result
 
-    def _joined(self, chunk: Chunk) -> _Result | None:
-        """The best result that the chunk can be read with, which it belongs to now."""
+    def _join(self, chunk: Chunk) -> _Result | None:
+        """Join the chunk to the best result that it adjoins; None if there is none."""
         same = self._by_document.get(chunk.document_id)
         if not same:
             return None
@@ -171,48 +175,48 @@ class _Gathering:
         return owner
 
     def _merge(self, owner: _Result, other: _Result) -> None:
-        """Make two results one: a passage between them has joined them."""
+        """Merge two results that a passage between them connects."""
         owner.parts |= other.parts
         owner.also += other.also
         self.results.remove(other)
         self._by_document[other.best.chunk.document_id].remove(other)
-        self._seen.hand_over(other, owner)
+        self._fingerprints.reassign(other, owner)
 
     def _place(self, chunk: Chunk) -> int:
-        """The chunk's place in its document; of one that is gone by now, far from all others."""
+        """The chunk's position in its document; for a removed chunk, one far from all others."""
         order = self._orders[chunk.document_id]
         return order.get(chunk.id, -2 * (len(self._ids) + 1))
 
 
 def _adjoins(result: _Result, here: int, chunk: Chunk) -> bool:
-    """Whether the chunk follows or precedes one of the result's parts."""
+    """Whether the chunk directly follows or precedes one of the result's parts."""
     before, after = result.parts.get(here - 1), result.parts.get(here + 1)
-    return (before is not None and _reads_on(before, chunk)) or (
-        after is not None and _reads_on(chunk, after)
+    return (before is not None and _continues(before, chunk)) or (
+        after is not None and _continues(chunk, after)
     )
 
 
-def _reads_on(chunk: Chunk, following: Chunk) -> bool:
-    """Whether the next chunk of a document is on the same page or the next."""
+def _continues(chunk: Chunk, following: Chunk) -> bool:
+    """Whether `following`, the next chunk of the document, is on the same page or the next."""
     if (chunk.page, chunk.label) == (following.page, following.label):
         return True
     if chunk.label or following.label or chunk.page is None or following.page is None:
-        return False  # parts with names are different things
+        return False  # parts with labels are separate
     return following.page == chunk.page + 1
 
 
 def _excerpts(parts: Sequence[Chunk], catalog: CatalogReader) -> tuple[Excerpt, ...]:
-    """What chunks that follow each other say, page by page."""
+    """The text of consecutive chunks, page by page."""
     found: list[Excerpt] = []
     for (page, label), group in groupby(parts, lambda chunk: (chunk.page, chunk.label)):
-        found += _of_one_page(list(group), page, label, catalog)
+        found += _page_excerpts(list(group), page, label, catalog)
     return tuple(found)
 
 
-def _of_one_page(
+def _page_excerpts(
     parts: list[Chunk], page: int | None, label: str, catalog: CatalogReader
 ) -> Iterable[Excerpt]:
-    """One excerpt, or, if the page has gone meanwhile, one for each part."""
+    """One excerpt; if the page was removed meanwhile, one for each part."""
     whole = catalog.page_of(parts[0].id) if len(parts) > 1 else None
     if whole is None:
         return [Excerpt(page, label, part.start, part.end, part.text) for part in parts]
@@ -220,4 +224,4 @@ def _of_one_page(
     return [Excerpt(page, label, start, end, whole.text[start:end])]
 
 
-__all__ = ["MAX_PARTS", "Ranking", "group", "neighbours", "satisfying", "with_context"]
+__all__ = ["MAX_PARTS", "Ranking", "filter_ranking", "group", "neighbours", "with_context"]

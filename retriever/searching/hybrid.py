@@ -1,14 +1,13 @@
-"""Query → hits: two sides, dense and keyword, fused by adding z-normalised scores.
+"""Hybrid search: a query → passages, by the sum of the z-scores of dense and keyword search.
 
-For each query and side, mean and deviation are taken over *all* chunks (a chunk without a query
-word has keyword score 0), so a side that tells the chunks apart clearly weighs more than one that
-does not. Rank fusion throws exactly that away and was measured worse than BM25 alone. Where the
-dense side is misleading in a corpus, it weighs less (see `fusion`). What is found first is taken
-for right, and the query asked again with it (see `feedback`).
+For each query and side, mean and standard deviation are taken over *all* chunks (a chunk without a
+query word has keyword score 0). So a side that separates the chunks clearly counts more than one
+that does not. Rank fusion discards that information and was measured worse than BM25 alone. Where
+the dense side misleads in a corpus, it has a smaller weight (see `dense_weight`). The best passages
+expand the query for a second search (see `feedback`).
 
-All of it is asked of one snapshot, so that both sides, their statistics, vectors and texts are of
-one generation. This module asks a snapshot and a query vector; it does not know how either came to
-be.
+All scores, statistics, vectors and texts come from one snapshot, hence from one generation of the
+index. This module gets a snapshot and a query vector; it does not make either.
 """
 
 from __future__ import annotations
@@ -19,10 +18,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from retriever.arrays import DoubleScores, Scores, Vectors
-from retriever.searching.feedback import NEAREST, SHARE, Feedback, expansion, passages_for, rocchio
+from retriever.searching.feedback import (
+    NEAREST,
+    SHARE,
+    Feedback,
+    passage_count,
+    rm3_expansion,
+    rocchio,
+)
 from retriever.searching.options import Mode, as_mode, check_count
-from retriever.searching.query_syntax import says_something
-from retriever.searching.toc import looks_like_toc, ranked
+from retriever.searching.query_syntax import is_searchable
+from retriever.searching.toc import demote_toc, looks_like_toc
 from retriever.storage.backends import ScoredIds, Snapshot
 from retriever.storage.filters import Filter
 from retriever.storage.records import Expansion
@@ -30,10 +36,10 @@ from retriever.text.analyzer import query_terms
 from retriever.types import Chunk, Hit
 
 CANDIDATES = 200
-"""At least so many chunks of each side are looked at, whatever `k`."""
+"""Smallest number of candidates from each side, whatever `k`."""
 
 BLOCK = 64
-"""Texts, or scores by vector, of so many chunks are fetched at once."""
+"""Number of chunks whose texts or dense scores are fetched at once."""
 
 
 def search(
@@ -50,56 +56,58 @@ def search(
 ) -> list[Hit]:
     """The `k` best chunks for `query` (with `by_file` the best chunk of each of `k` documents).
 
-    `embed` gives a query's raw vector (dim,); it is not called in keyword mode, nor when there is
-    nothing to search. Any text is a legal query; one of punctuation alone finds nothing, symbols
-    (😀, €) are left to the dense side. `tolerant`: for a word that occurs nowhere keywords take the
-    nearest ones (see `Snapshot.keyword`). With `feedback` a hybrid search is asked again with what
-    its first passages say (see `retriever.searching.feedback`); the hits' `dense` and `keyword`
-    remain those of the query alone. Tables of contents and the like are lowered (see `contents`).
+    `embed` gives a query's raw vector (dim,). It is not called in keyword mode, nor when there is
+    nothing to search. Any text is a legal query; punctuation alone finds nothing, and only the
+    dense side knows symbols (😀, €). `tolerant`: keyword search replaces a word that occurs nowhere
+    by the nearest ones (see `Snapshot.keyword`). `feedback`: a hybrid search is repeated with the
+    expanded query (see `retriever.searching.feedback`); the hits' `dense` and `keyword` remain the
+    scores of the query alone. Tables of contents and the like get lower scores (see `toc`).
 
-    The result is the same as if all chunks had been scored on both sides where the store is exact
-    ("Flat"). The proof needs the nearest chunks: one that is not among them has no larger cosine
-    than the last of these. A store that picks candidates by compressed vectors (SQ8, PQ) or by a
-    graph or lists (HNSW, IVF) scores its candidates exactly, so all scores are right, but it may
-    miss one of the nearest; such a chunk is found only if its words bring it among the candidates.
+    With an exact store ("Flat"), the result is the same as if all chunks were scored on both sides:
+    a chunk that is not among the nearest has no larger cosine than the last of these. A store that
+    selects candidates by compressed vectors (SQ8, PQ), by a graph or by lists (HNSW, IVF) scores
+    its candidates exactly, so all scores are right. But it may miss one of the nearest chunks; such
+    a chunk is found only if its words make it a candidate.
 
     Raises UsageError for an impossible `k` or `mode`.
     """
     check_count(k)
     chosen = as_mode(mode)
-    if not says_something(query) or not snapshot.passages.count():
+    if not is_searchable(query) or not snapshot.passages.count():
         return []
     vector = None if chosen is Mode.KEYWORD else embed(query)
     again = None
     if feedback and chosen is Mode.HYBRID and vector is not None:
-        again = asked_again(snapshot, query, vector, tolerant=tolerant)
+        again = query_feedback(snapshot, query, vector, tolerant=tolerant)
     if again is None or vector is None:
-        return _Question(snapshot, query, vector, where, tolerant).best(chosen, k, by_file=by_file)
-    ask = _Question(snapshot, query, again.vector, where, tolerant, again.expansion)
-    return _own_scores(
-        snapshot, query, vector, ask.best(chosen, k, by_file=by_file), tolerant=tolerant
+        return _HybridQuery(snapshot, query, vector, where, tolerant).top(
+            chosen, k, by_file=by_file
+        )
+    expanded = _HybridQuery(snapshot, query, again.vector, where, tolerant, again.expansion)
+    return _with_query_scores(
+        snapshot, query, vector, expanded.top(chosen, k, by_file=by_file), tolerant=tolerant
     )
 
 
-def asked_again(
+def query_feedback(
     snapshot: Snapshot, query: str, vector: Vectors, *, tolerant: bool = False
 ) -> Feedback | None:
-    """The query as it is asked the second time in hybrid mode; None where that changes nothing.
+    """The expanded query of a hybrid search; None where there is no feedback.
 
-    What is taken for right comes of the whole index, whatever the filter, so that a chunk's score
-    does not depend on it. `vector`: raw, (dim,).
+    The passages assumed relevant come from the whole index, whatever the filter, so that a chunk's
+    score does not depend on the filter. `vector`: raw, (dim,).
     """
     total = snapshot.passages.count()
-    count = passages_for(total)
+    count = passage_count(total)
     if not count:
         return None
-    first = _Question(snapshot, query, vector, None, tolerant).best(Mode.HYBRID, count)
+    first = _HybridQuery(snapshot, query, vector, None, tolerant).top(Mode.HYBRID, count)
     if not first or first[0].score <= 0:
-        return None  # nothing tells them from the rest
+        return None  # nothing distinguishes them from the rest
     ids = [hit.chunk.id for hit in first]
     nearest = snapshot.passages.vectors(ids[:NEAREST])
     share = SHARE * min(1.0, snapshot.dense_weight)
-    added = expansion(
+    added = rm3_expansion(
         list(zip([hit.score for hit in first], snapshot.passages.terms(ids), strict=True)),
         len(query_terms(query)),
         snapshot.passages.document_frequencies,
@@ -109,10 +117,10 @@ def asked_again(
     return Feedback(added, *rocchio(vector, nearest, snapshot.calibration, share))
 
 
-def _own_scores(
+def _with_query_scores(
     snapshot: Snapshot, query: str, vector: Vectors, hits: list[Hit], *, tolerant: bool
 ) -> list[Hit]:
-    """The hits with the two sides' scores of the query alone."""
+    """The hits with both sides' scores for the query without expansion."""
     ids = [hit.chunk.id for hit in hits]
     dense = snapshot.dense_scores(vector, ids).tolist()
     keyword = snapshot.keyword_scores(query, ids, tolerant=tolerant).tolist()
@@ -124,10 +132,10 @@ def _own_scores(
 
 @dataclass(frozen=True, slots=True)
 class _Ranking:
-    """Chunks by score, best first. The first `settled` stand where they would among all chunks.
+    """Chunks by score, best first. The first `settled` have the same rank among all chunks.
 
-    `dense` and `keyword` are each side's scores of the same chunks, `exhausted` that there are no
-    other chunks to be found.
+    `dense` and `keyword` are each side's scores of the same chunks. `exhausted` says that no other
+    chunks can be found.
     """
 
     ids: list[str]
@@ -139,8 +147,8 @@ class _Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """One query against one snapshot: its raw vector, if any, and words added to it, if any."""
+class _HybridQuery:
+    """A query against a snapshot, with its raw vector and its expansion, each None for none."""
 
     snapshot: Snapshot
     query: str
@@ -149,50 +157,55 @@ class _Question:
     tolerant: bool
     expansion: Expansion | None = None
 
-    def best(self, mode: Mode, k: int, *, by_file: bool = False) -> list[Hit]:
-        """The `k` best chunks, from as many candidates as it takes to be certain."""
+    def top(self, mode: Mode, k: int, *, by_file: bool = False) -> list[Hit]:
+        """The `k` best chunks, from as many candidates as it takes to be exact."""
         depth = max(CANDIDATES, 2 * k)
         wanted = k
         while True:
-            ranking = self.ranking(mode, depth, wanted)
-            hits = self.hits(ranking, k, by_file=by_file)
+            ranking = self.rank(mode, depth, wanted)
+            hits = self.select(ranking, k, by_file=by_file)
             if len(hits) == k or ranking.exhausted:
                 return hits
             depth, wanted = 4 * depth, 4 * depth
 
-    def ranking(self, mode: Mode, depth: int, wanted: int) -> _Ranking:
-        """The chunks among each side's `depth` best, ordered by both.
+    def rank(self, mode: Mode, depth: int, wanted: int) -> _Ranking:
+        """The chunks among each side's `depth` best, ordered by the fused score.
 
-        Of those that cannot be among the `wanted` best of them some may be left out.
+        Chunks that cannot be among the `wanted` best may be left out.
         """
         vector = self.vector
         if mode is Mode.KEYWORD or vector is None:
             side = self._keyword(depth)
             scores = side.scores.tolist()
-            return _Ranking(list(side.ids), scores, None, scores, *_single(side, depth))
+            return _Ranking(
+                list(side.ids), scores, None, scores, *_settled_and_exhausted(side, depth)
+            )
         dense = self.snapshot.dense(vector, depth, self.where)
         if mode is Mode.DENSE:
             scores = dense.scores.tolist()
-            return _Ranking(list(dense.ids), scores, scores, None, *_single(dense, depth))
+            return _Ranking(
+                list(dense.ids), scores, scores, None, *_settled_and_exhausted(dense, depth)
+            )
         keyword = self._keyword(depth)
-        return self._fused(vector, dense, keyword, depth, wanted)
+        return self._fuse(vector, dense, keyword, depth, wanted)
 
     def _keyword(self, depth: int) -> ScoredIds:
         return self.snapshot.keyword(
             self.query, depth, self.where, tolerant=self.tolerant, expansion=self.expansion
         )
 
-    def _fused(
+    def _fuse(
         self, vector: Vectors, dense: ScoredIds, keyword: ScoredIds, depth: int, wanted: int
     ) -> _Ranking:
-        """Both sides' chunks by the sum of their standardised scores; equal ones by id.
+        """Both sides' chunks by the sum of their standardised scores; ties by id.
 
-        Dense scores are dear. A chunk that is not among the nearest has no more than the last of
-        these (see `search` for stores that may miss one): chunks are asked for by what they can
-        reach, until none can reach the `wanted` best.
+        Dense scores are slow to compute. A chunk that is not among the nearest has at most the
+        cosine of the last of these (see `search` for stores that may miss one), which bounds its
+        fused score. So chunks are scored in the order of their bounds, until no bound reaches the
+        `wanted` best.
         """
         ids = list(dense.ids)
-        keyword_scores = _completed(
+        keyword_scores = _complete_scores(
             ids,
             keyword,
             lambda missing: self.snapshot.keyword_scores(
@@ -206,9 +219,9 @@ class _Question:
         near = set(ids)
         others = [at for at, id_ in enumerate(keyword.ids) if id_ not in near]
         words = keyword.scores.astype(np.float64)[others]
-        most = _most_unseen(dense, keyword, depth, weight)
+        most = _unseen_bound(dense, keyword, depth, weight)
         for start in range(0, len(others), BLOCK):
-            reach = _reach(dense, keyword, words[start], weight)
+            reach = _upper_bound(dense, keyword, words[start], weight)
             if len(total) >= wanted and reach < np.partition(total, -wanted)[-wanted]:
                 most = max(most, reach)
                 break
@@ -231,15 +244,15 @@ class _Question:
             exhausted=len(dense.ids) < depth and len(keyword.ids) < depth,
         )
 
-    def hits(self, ranking: _Ranking, k: int, *, by_file: bool) -> list[Hit]:
-        """The `k` best of what is settled; with `by_file`, the first of each document."""
+    def select(self, ranking: _Ranking, k: int, *, by_file: bool) -> list[Hit]:
+        """The `k` best of the settled chunks; with `by_file`, the best of each document."""
         hits: list[Hit] = []
         seen: set[str] = set()
         found = (
             (ranking.scores[at], looks_like_toc(chunk.text), (at, chunk))
             for at, chunk in self._chunks(ranking.ids[: ranking.settled], BLOCK if by_file else k)
         )
-        for score, (at, chunk) in ranked(found, complete=ranking.exhausted):
+        for score, (at, chunk) in demote_toc(found, complete=ranking.exhausted):
             if by_file and chunk.document_id in seen:
                 continue
             seen.add(chunk.document_id)
@@ -257,37 +270,39 @@ class _Question:
         return hits
 
     def _chunks(self, ids: list[str], block: int) -> Iterator[tuple[int, Chunk]]:
-        """Places and chunks, in order."""
+        """(position, chunk) in the order of `ids`."""
         for start in range(0, len(ids), block):
             yield from enumerate(self.snapshot.catalog.get(ids[start : start + block]), start)
 
 
-def _single(side: ScoredIds, depth: int) -> tuple[int, bool]:
-    """How much of one side's own order is settled: all of it; and whether there is no more."""
+def _settled_and_exhausted(side: ScoredIds, depth: int) -> tuple[int, bool]:
+    """`settled` and `exhausted` of one side's own ranking: all of it is settled."""
     return len(side.ids), len(side.ids) < depth
 
 
-def _most_unseen(dense: ScoredIds, keyword: ScoredIds, depth: int, weight: float) -> float:
-    """What a chunk among neither side's `depth` best scores at most: the sum of their last ones."""
+def _unseen_bound(dense: ScoredIds, keyword: ScoredIds, depth: int, weight: float) -> float:
+    """The largest score of a chunk among neither side's `depth` best: that of both last scores."""
     if len(dense.ids) < depth:
-        return -np.inf  # there is none: the dense side scores every chunk
+        return -np.inf  # there is none: the dense side scored every chunk
     last = keyword.scores[-1] if len(keyword.ids) == depth else 0.0
-    return _reach(dense, keyword, last, weight)
+    return _upper_bound(dense, keyword, last, weight)
 
 
-def _reach(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) -> float:
-    """What a chunk with this keyword score has at most, if it is not among the nearest.
+def _upper_bound(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) -> float:
+    """The largest score of a chunk with this keyword score that is not among the nearest.
 
-    A bound as far as the store finds the nearest, see `search`.
+    It is a bound if the store finds the nearest chunks, see `search`.
     """
     if not len(dense.scores):
-        return -np.inf  # the dense side scores every chunk: there is no other
+        return -np.inf  # there is none: the dense side scored every chunk
     ends = np.array([dense.scores[-1]], np.float64), np.array([words], np.float64)
     return float(weight * dense.standardised(ends[0])[0] + keyword.standardised(ends[1])[0])
 
 
-def _completed(ids: list[str], side: ScoredIds, ask: Callable[[list[str]], Scores]) -> DoubleScores:
-    """The side's score of every id: (n,)."""
+def _complete_scores(
+    ids: list[str], side: ScoredIds, ask: Callable[[list[str]], Scores]
+) -> DoubleScores:
+    """The side's scores of all ids, the missing ones from `ask`: (n,)."""
     known = dict(zip(side.ids, side.scores.tolist(), strict=True))
     missing = [chunk_id for chunk_id in ids if chunk_id not in known]
     if missing:

@@ -1,10 +1,10 @@
-"""Maximal marginal relevance: results that do not all say the same (Carbonell & Goldstein 1998).
+"""Maximal marginal relevance: diverse results (Carbonell & Goldstein 1998).
 
-One result after the other is chosen, each time the one with the largest
+Results are chosen one by one, each time the one with the largest
 
     λ · relevance − (1 − λ) · the largest cosine with a result chosen before
 
-The first is the most relevant one. Equal ones keep their order.
+The first is the most relevant one. Ties keep their order.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from retriever.arrays import Vectors, normalise
 from retriever.searching.options import check_diversity
 from retriever.types import Hit
 
-POOL = 5
-"""So many candidates for each result are looked at."""
+CANDIDATES_PER_RESULT = 5
+"""Number of candidates for each result."""
 
 
 def mmr(
     relevance: Sequence[float] | NDArray[np.floating], vectors: Vectors, k: int, weight: float
 ) -> list[int]:
-    """The places of `k` candidates in the order they are chosen.
+    """The positions of the `k` chosen candidates, in the order of choice.
 
-    `relevance` (n,) larger is better, `vectors` (n, dim) of any length, `weight` λ in [0, 1].
+    `relevance`: (n,), larger is better; `vectors`: (n, dim), any length; `weight`: λ in [0, 1].
 
     >>> vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     >>> mmr([0.9, 0.8, 0.5], vectors, 3, 0.5)
@@ -40,7 +40,7 @@ def mmr(
     given = np.asarray(vectors, dtype=np.float64)
     units = normalise(given)
     chosen = [int(np.argmax(wanted))]
-    nearest = np.full(len(wanted), -np.inf)  # cosine with the nearest one chosen
+    nearest = np.full(len(wanted), -np.inf)  # cosine with the nearest chosen one
     while len(chosen) < min(k, len(wanted)):
         nearest = np.maximum(nearest, units @ units[chosen[-1]])
         gain = weight * wanted - (1 - weight) * nearest
@@ -52,9 +52,9 @@ def mmr(
 def diversify(hits: Sequence[Hit], vectors: Vectors, k: int, diversity: float) -> list[Hit]:
     """`k` of the hits, best first, chosen with λ = 1 - `diversity`; `vectors` (n, dim) are theirs.
 
-    Relevance is the score, from 0 for the worst hit to 1 for the best, so that it is of the size of
-    a cosine in every mode. Scores stay what they are, so they need not fall from hit to hit; ranks
-    are counted anew. Raises UsageError for a diversity outside of [0, 1].
+    Relevance is the score scaled to [0, 1], 0 for the worst hit and 1 for the best, so that it is
+    comparable with a cosine in every mode. Hits keep their scores, so scores need not fall from hit
+    to hit; ranks are new. Raises UsageError for a diversity outside of [0, 1].
     """
     check_diversity(diversity)
     scores = np.array([hit.score for hit in hits], dtype=np.float64)
@@ -65,4 +65,4 @@ def diversify(hits: Sequence[Hit], vectors: Vectors, k: int, diversity: float) -
     return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
 
-__all__ = ["POOL", "diversify", "mmr"]
+__all__ = ["CANDIDATES_PER_RESULT", "diversify", "mmr"]

@@ -1,19 +1,20 @@
-r"""Near-duplicates among passages: texts that say the same, but for how they were set or cut.
+r"""Near-duplicates among passages: texts that differ only in layout or in where they were cut.
 
-A passage repeats another if all of these hold:
+A passage is a near-duplicate of another if all of these hold:
 
-- 95 % of its runs of three words stand in the other one (the shingles of Broder 1997, contained);
-  shorter texts are one run;
-- it is at least half as long, in such runs: a heading that recurs in a chapter is no duplicate;
-- its *particulars* are, in the same order and without a gap, particulars of the other one. These
-  are all words with a digit or a capital letter in them (figures with their sign, unit sign or
-  currency, codes, names, months), number words and words that negate. So two passages that differ
-  in one of these are never near-duplicates, however long they are: "AC-2" is not "AC-3", nor is a
-  form another one with other figures.
+- 95 % of its shingles (runs of three words) occur in the other one: containment, as in Broder 1997.
+  A shorter text is one shingle.
+- It has at least half as many shingles as the other one. So a heading that recurs in a chapter is
+  not a duplicate of the chapter.
+- Its *particulars* occur in the other one in the same order and without a gap. Particulars are
+  words with a digit or a capital letter (figures with their sign, unit sign or currency, codes,
+  names, months), number words and negations. So two passages that differ in one of these are never
+  near-duplicates, however long they are: "AC-2" differs from "AC-3", and a form from the same form
+  with other figures.
 
-Case, punctuation, line breaks and hyphens at their ends make no difference. What may differ is one
-ordinary word in some sixty, in small letters. Number words and negations are known of English, the
-negations also of German, French and Spanish, both of Chinese and Japanese.
+Case, punctuation, line breaks and hyphenation do not matter. About one ordinary lower-case word in
+sixty may differ. The number words are those of English, Chinese and Japanese; the negations those
+of English, German, French, Spanish, Chinese and Japanese.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ from retriever.text.unsegmented import HANGUL_SYLLABLES, UNSEGMENTED
 
 Owner = TypeVar("Owner")
 
-CONTAINED = 0.95
-"""So much of a passage's runs of words must stand in the other one."""
+MIN_CONTAINMENT = 0.95
+"""Smallest share of a passage's shingles that occur in the other one."""
 
-LENGTH = 0.5
-"""So long, as a part of the other one, a passage must be to repeat it."""
+MIN_LENGTH_RATIO = 0.5
+"""Smallest ratio of a passage's number of shingles to the other one's."""
 
-_RUN = 3  # words
+_SHINGLE_WORDS = 3
 _WORDS = re.compile(
     r"(?P<figure>(?:(?<!\w)(?:[-\u2212\u2013+±<>≤≥~$€£¥§#][^\S\n]?|\.))?\d[\d.,:/]*"
     r"(?:[^\S\n]?[%‰°$€£¥])?)"
     rf"|(?P<unsegmented>[{UNSEGMENTED}{HANGUL_SYLLABLES}])|[^\W_]+"
 )
-_BROKEN = re.compile(r"\u00ad\s*|(?<=[^\W\d_])-\n\s*(?=[^\W\d_])")
-_MEANT_WORDS = (
+_HYPHENATION = re.compile(r"\u00ad\s*|(?<=[^\W\d_])-\n\s*(?=[^\W\d_])")
+_NUMBER_AND_NEGATION_WORDS = (
     "no not none never nor neither without cannot nothing nobody nicht kein keine keinen keiner "
     "keinem keines nie ohne weder ne pas jamais sans aucun aucune nunca sin ningún ninguna ni "
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
@@ -50,32 +51,32 @@ _MEANT_WORDS = (
     "hundred thousand million billion half quarter third first second once twice both all any "
     "〇 一 二 三 四 五 六 七 八 九 十 百 千 万 亿 億 零 两 半 不 没 沒 無 无 未 非 否"
 )
-_MEANT = frozenset(_MEANT_WORDS.split())
+_NUMBERS_AND_NEGATIONS = frozenset(_NUMBER_AND_NEGATION_WORDS.split())
 _CONTRACTED = re.compile(r"n['\u2019]t\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What two texts are compared by: runs of words, and particulars in order, NUL around each."""
+    """What texts are compared by: shingles, and particulars in order with NUL around each."""
 
-    runs: frozenset[tuple[str, ...]]
+    shingles: frozenset[tuple[str, ...]]
     particulars: str
 
     def repeats(self, other: Fingerprint) -> bool:
-        """Whether this text is a near-duplicate of the other (see the module's docstring)."""
+        """Whether this text is a near-duplicate of the other one (see the module's docstring)."""
         if self.particulars not in other.particulars:
             return False
-        shared = CONTAINED * len(self.runs)
+        shared = MIN_CONTAINMENT * len(self.shingles)
         return (
-            len(self.runs) >= LENGTH * len(other.runs)
-            and shared <= len(other.runs)
-            and len(self.runs & other.runs) >= shared
+            len(self.shingles) >= MIN_LENGTH_RATIO * len(other.shingles)
+            and shared <= len(other.shingles)
+            and len(self.shingles & other.shingles) >= shared
         )
 
 
 @lru_cache(maxsize=256)  # the same passages are found again and again
 def fingerprint(text: str) -> Fingerprint:
-    r"""A text's print.
+    r"""A text's fingerprint.
 
     >>> fingerprint("Pay 5 EUR now.").repeats(fingerprint("pay 5 EUR, now"))
     False
@@ -84,54 +85,54 @@ def fingerprint(text: str) -> Fingerprint:
     >>> fingerprint("We must pay 5 EUR now.").repeats(fingerprint("We must pay 6 EUR now."))
     False
     """
-    plain = _BROKEN.sub("", unicodedata.normalize("NFKC", _CONTRACTED.sub(" not", text)))
+    plain = _HYPHENATION.sub("", unicodedata.normalize("NFKC", _CONTRACTED.sub(" not", text)))
     words: list[str] = []
     particulars: list[str] = []
-    for word, particular in _scan(plain):
+    for word, particular in _words(plain):
         words.append(word)
         if particular:
             particulars.append(word)
     if not words:
         words = [text.strip()]
-    count = max(1, len(words) - _RUN + 1)
-    runs = frozenset(tuple(words[at : at + _RUN]) for at in range(count))
-    return Fingerprint(runs, "\0".join(["", *particulars, ""]))
+    count = max(1, len(words) - _SHINGLE_WORDS + 1)
+    shingles = frozenset(tuple(words[at : at + _SHINGLE_WORDS]) for at in range(count))
+    return Fingerprint(shingles, "\0".join(["", *particulars, ""]))
 
 
-def _scan(text: str) -> Iterator[tuple[str, bool]]:
-    """Every word, case folded, and whether it is a particular."""
+def _words(text: str) -> Iterator[tuple[str, bool]]:
+    """(word, is it a particular) for every word, case folded."""
     for match in _WORDS.finditer(text):
         word = match.group()
         if match.lastgroup == "figure":
             yield "".join(word.split()).rstrip(".,:/"), True
         else:
             folded = word.casefold()
-            telling = not word.isalpha() or word != word.lower()
-            yield folded, telling or folded in _MEANT
+            is_particular = not word.isalpha() or word != word.lower()
+            yield folded, is_particular or folded in _NUMBERS_AND_NEGATIONS
 
 
 class FingerprintIndex(Generic[Owner]):
-    """Passages seen so far, each with what it belongs to."""
+    """Fingerprints of the passages so far, each with its owner."""
 
     def __init__(self) -> None:
-        self._prints: list[Fingerprint] = []
+        self._fingerprints: list[Fingerprint] = []
         self._owners: list[Owner] = []
 
     def add(self, known: Fingerprint, owner: Owner) -> None:
-        """Remember a passage."""
-        self._prints.append(known)
+        """Add a passage's fingerprint."""
+        self._fingerprints.append(known)
         self._owners.append(owner)
 
     def owner(self, of: Fingerprint) -> Owner | None:
-        """What the first passage belongs to that this one repeats, None if it repeats none."""
-        for known, owner in zip(self._prints, self._owners, strict=True):
+        """The owner of the first passage that this one duplicates; None if there is none."""
+        for known, owner in zip(self._fingerprints, self._owners, strict=True):
             if of.repeats(known):
                 return owner
         return None
 
-    def hand_over(self, old: Owner, new: Owner) -> None:
-        """What belonged to `old` belongs to `new` from now on."""
+    def reassign(self, old: Owner, new: Owner) -> None:
+        """Give all passages of `old` to `new`."""
         self._owners = [new if owner is old else owner for owner in self._owners]
 
 
-__all__ = ["CONTAINED", "LENGTH", "Fingerprint", "FingerprintIndex", "fingerprint"]
+__all__ = ["MIN_CONTAINMENT", "MIN_LENGTH_RATIO", "Fingerprint", "FingerprintIndex", "fingerprint"]

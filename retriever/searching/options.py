@@ -1,8 +1,8 @@
-"""How an index is searched: every option of a search, its default, and what is refused.
+"""The options of a search: their names, defaults and allowed values.
 
-`SearchOptions` is the one place for them. `Index.search`, the command line, the page, the
-evaluation and the LangChain retriever take their options and defaults from here, and `to_json` and
-`from_json` are how they travel between processes. It runs nothing and knows no index.
+`SearchOptions` is the only place for them. `Index.search`, the command line, the page, the
+evaluation and the LangChain retriever take their options and defaults from here; `to_json` and
+`from_json` carry them between processes. This module runs nothing and knows no index.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Mode(StrEnum):
-    """Which sides answer a query."""
+    """Which sides of the search are used."""
 
     HYBRID = "hybrid"
     DENSE = "dense"
@@ -31,7 +31,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """The words of a passage that reach into `text[start:end]`; `weight` < 0: less like this."""
+    """The words of a passage that overlap `text[start:end]`; `weight` < 0: less like this."""
 
     chunk_id: str
     start: int
@@ -41,7 +41,11 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """`weights` are those of the query's words, in order (see `Index.query_words`), none for 1."""
+    """A change of a query's vector: weights of its words, and marked parts of passages.
+
+    `weights` has one weight for each word of the query, in order (see `Index.query_words`); empty:
+    all are 1. `marked` are parts of passages to move towards, or away from.
+    """
 
     weights: tuple[float, ...] = ()
     marked: tuple[Marked, ...] = ()
@@ -53,7 +57,7 @@ class Steering:
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether it is the plain query."""
+        """Whether a search with it is that of the plain query."""
         return not self.marked and all(weight == 1 for weight in self.weights)
 
     @classmethod
@@ -63,9 +67,9 @@ class Steering:
         Raises UsageError for anything else.
         """
         try:
-            given = dict(_mapping(value))
-            weights = tuple(map(float, _several(given.pop("weights", ()))))
-            marked = tuple(_marked(one) for one in _several(given.pop("marked", ())))
+            given = dict(_as_mapping(value))
+            weights = tuple(map(float, _as_list(given.pop("weights", ()))))
+            marked = tuple(_as_marked(one) for one in _as_list(given.pop("marked", ())))
             if not given:
                 return cls(weights, marked)
         except (TypeError, ValueError):
@@ -77,7 +81,7 @@ class Steering:
 
 
 class SearchChanges(TypedDict, total=False):
-    """The fields of `SearchOptions` but for `k`, as keyword arguments: for type checkers only."""
+    """The fields of `SearchOptions` without `k`, as keyword arguments; for type checkers."""
 
     mode: str
     where: Filter | Mapping[str, Any] | None
@@ -96,7 +100,7 @@ class SearchChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions:
-    """The options of a search; those of `Index.search`, with their defaults.
+    """The options of a search and their defaults, as for `Index.search`.
 
     What is searched:
 
@@ -105,31 +109,32 @@ class SearchOptions:
     - `where`: a filter, e.g. `{"format": "pdf", "path": {"glob": "reports/**"}, "date": {"gte":
       "2024"}}` (see `retriever.storage.filters`). It holds before the search.
     - `by_file`: the best passage of each of the `k` best files.
-    - `min_match`: only results with at least this match, from 0 to 1. With 0.95, one question in
-      twenty passes that has no answer here (see `retriever.searching.match`).
+    - `min_match`: only results with at least this match, from 0 to 1. With 0.95, one unanswerable
+      question in twenty passes (see `retriever.searching.match`).
 
     How the query is read:
 
     - `syntax`: operators such as `"quoted words"`, `+word`, `-word`, `file:`, `type:`, `page:` and
-      `date:` are read (see `retriever.searching.query_syntax`). Without it the query is plain text.
-    - `typos`: a word that occurs nowhere is taken for a typing error, and the nearest words are
-      looked for (see `Index.corrections`). None: as `syntax`.
-    - `feedback`: a hybrid search is repeated with what its first passages say (see
-      `retriever.searching.feedback`). A steered search has none: it follows its weights alone.
-    - `steering`: weights of the query's words, or parts of passages that more or less is wanted of
-      (see `retriever.searching.steering`). Not in keyword mode.
+      `date:` are parsed (see `retriever.searching.query_syntax`). Without it the query is plain
+      text.
+    - `typos`: a word that occurs nowhere is a typing error, and the nearest words replace it (see
+      `Index.corrections`). None: as `syntax`.
+    - `feedback`: a hybrid search is repeated with a query expanded by its first passages (see
+      `retriever.searching.feedback`). A steered search has no feedback: it follows its weights.
+    - `steering`: weights of the query's words, and parts of passages to search for or to avoid (see
+      `retriever.searching.steering`). Not in keyword mode.
 
     How results are made of passages:
 
-    - `fold`: near-duplicates are one result, and so are passages that follow each other (see
-      `retriever.searching.grouping`). Without it every passage stands by itself.
-    - `diversity`: from 0 to 1, MMR; more prefers results unlike those above (see
+    - `fold`: near-duplicates become one result, and so do consecutive passages (see
+      `retriever.searching.grouping`). Without it every passage is a result.
+    - `diversity`: MMR, from 0 to 1; larger values prefer results unlike those above (see
       `retriever.searching.mmr`).
     - `context`: the number of passages before and after each result that are added to its text.
-    - `rerank`: the number of first results that the index's model puts into a new order; 0: none.
-    - `rerank_seconds`: the time limit for it, roughly; infinity: none.
+    - `rerank`: the number of first results that the index's model reranks; 0: none.
+    - `rerank_seconds`: the approximate time limit for reranking; infinity: none.
 
-    Raises UsageError, with the name and the value, for one that is impossible.
+    Raises UsageError, with the name and the value, for an impossible value.
     """
 
     k: int = 10
@@ -157,17 +162,22 @@ class SearchOptions:
         if self.context < 0:
             raise UsageError(f"context must be at least 0 passages; it is {self.context}")
         if self.where is not None:
-            object.__setattr__(self, "where", _filter(self.where))
+            object.__setattr__(self, "where", _as_filter(self.where))
+
+    @property
+    def filter(self) -> Filter | None:
+        """`where` as a filter, None for none."""
+        return None if self.where is None else _as_filter(self.where)
 
     @property
     def tolerant(self) -> bool:
-        """Whether a word that occurs nowhere is taken for a typing error."""
+        """Whether words that occur nowhere are replaced by the nearest ones."""
         return self.syntax if self.typos is None else self.typos
 
     def changed(self, k: int | None = None, **changes: Unpack[SearchChanges]) -> SearchOptions:
-        """The same with other values for some fields; `k` None leaves it as it is.
+        """A copy with other values for some fields; `k` None keeps `k`.
 
-        Raises UsageError for a name that is no option, and for an impossible value.
+        Raises UsageError for an unknown option, and for an impossible value.
 
         >>> SearchOptions(fold=False).changed(5, diversity=0.3) == SearchOptions(
         ...     k=5, fold=False, diversity=0.3)
@@ -179,7 +189,7 @@ class SearchOptions:
         return replace(self, **changes) if changes else self
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as plain JSON; no time limit for reranking is null.
+        """All fields as plain JSON; a missing time limit for reranking is null.
 
         >>> SearchOptions(k=3, mode="keyword").to_json()["mode"]
         'keyword'
@@ -187,7 +197,7 @@ class SearchOptions:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         values["mode"] = str(self.mode)
         if self.where is not None:
-            values["where"] = _filter(self.where).to_json()
+            values["where"] = _as_filter(self.where).to_json()
         if self.steering is not None:
             steering = asdict(self.steering)
             values["steering"] = {name: list(several) for name, several in steering.items()}
@@ -197,9 +207,9 @@ class SearchOptions:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Read what `to_json` gives; a name left out has its default.
+        """Read what `to_json` gives; a missing option has its default.
 
-        Raises UsageError for a name that is no option, and for an impossible value.
+        Raises UsageError for an unknown option, and for an impossible value.
 
         >>> SearchOptions.from_json({"k": 3, "literal": True})
         Traceback (most recent call last):
@@ -220,13 +230,13 @@ steering
 
 
 def check_names(given: Iterable[str]) -> None:
-    """Raise UsageError for names that are no search options."""
+    """Raise UsageError for names of unknown search options."""
     names = [each.name for each in fields(SearchOptions)]
     unknown = [name for name in given if name not in names]
     if unknown:
-        told = ", ".join(map(repr, unknown))
+        listed = ", ".join(map(repr, unknown))
         are = "is no search option" if len(unknown) == 1 else "are no search options"
-        raise UsageError(f"{told} {are}; there are {', '.join(names)}")
+        raise UsageError(f"{listed} {are}; there are {', '.join(names)}")
 
 
 def as_mode(name: str) -> Mode:
@@ -244,7 +254,7 @@ def check_count(k: int) -> None:
 
 
 def check_budget(count: int, seconds: float) -> None:
-    """Raise UsageError for a number of hits or a time that cannot be meant."""
+    """Raise UsageError for a negative number of hits, or a time limit of 0 seconds or less."""
     if count < 0:
         raise UsageError(f"the number of results to rerank must be at least 0; it is {count}")
     if not seconds > 0:
@@ -258,12 +268,12 @@ def check_diversity(diversity: float) -> None:
 
 
 def check_match(least: float | None) -> None:
-    """Raise UsageError for a threshold that no match could be compared with."""
+    """Raise UsageError for a threshold outside of [0, 1]."""
     if least is not None and not 0 <= least <= 1:
         raise UsageError(f"the least match must be from 0 to 1; it is {least:g}")
 
 
-def _filter(where: Filter | Mapping[str, Any]) -> Filter:
+def _as_filter(where: Filter | Mapping[str, Any]) -> Filter:
     from retriever.storage.filters import (
         Filter,  # not before it is needed: `wva --help` starts without
     )
@@ -271,54 +281,56 @@ def _filter(where: Filter | Mapping[str, Any]) -> Filter:
     return where if isinstance(where, Filter) else Filter.parse(where)
 
 
-def _whole(value: object) -> bool:
+def _is_integer(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _number(value: object) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _truth(value: object) -> bool:
+def _is_boolean(value: object) -> bool:
     # Also a NumPy truth value, or 0 and 1.
     return not isinstance(value, str | Sequence) and value in (True, False)
 
 
 _KINDS: tuple[tuple[str, Callable[[object], bool], tuple[str, ...]], ...] = (
-    ("a whole number", _whole, ("k", "context", "rerank")),
-    ("a number", _number, ("diversity", "rerank_seconds", "min_match")),
-    ("true or false", _truth, ("by_file", "syntax", "typos", "feedback", "fold")),
+    ("a whole number", _is_integer, ("k", "context", "rerank")),
+    ("a number", _is_number, ("diversity", "rerank_seconds", "min_match")),
+    ("true or false", _is_boolean, ("by_file", "syntax", "typos", "feedback", "fold")),
     ("a text", lambda value: isinstance(value, str), ("mode",)),
     ("a Steering", lambda value: isinstance(value, Steering), ("steering",)),
 )
-"""What a value must be, the test for it, and the fields it is asked of."""
+"""(what a value must be, its test, the fields it applies to)."""
 
-_MAY_BE_NONE = ("min_match", "typos", "steering")
+_NULLABLE = ("min_match", "typos", "steering")
 
 
 def _check_kinds(options: SearchOptions) -> None:
-    """Raise UsageError for a value of another type than its field's: JSON may say anything."""
+    """Raise UsageError for a value of a wrong type: JSON may hold anything."""
     for what, fits, names in _KINDS:
         for name in names:
             value = getattr(options, name)
-            if not fits(value) and not (value is None and name in _MAY_BE_NONE):
+            if not fits(value) and not (value is None and name in _NULLABLE):
                 raise UsageError(f"{name} must be {what}; it is {value!r}")
 
 
-def _marked(value: object) -> Marked:
-    marked = Marked(**_mapping(value))
-    if not (isinstance(marked.chunk_id, str) and _whole(marked.start) and _whole(marked.end)):
+def _as_marked(value: object) -> Marked:
+    marked = Marked(**_as_mapping(value))
+    if not (
+        isinstance(marked.chunk_id, str) and _is_integer(marked.start) and _is_integer(marked.end)
+    ):
         raise TypeError
     return marked
 
 
-def _several(value: object) -> Sequence[Any]:
+def _as_list(value: object) -> Sequence[Any]:
     if not isinstance(value, list | tuple):
         raise TypeError
     return value
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _as_mapping(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError
     return value

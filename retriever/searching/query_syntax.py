@@ -1,19 +1,19 @@
-"""What people type into a search box → a text to search for, and conditions on what is found.
+"""Query syntax: a typed query → a text to search for, and a filter.
 
     "access control" -draft +budget file:reports type:pdf page:3-7 after:2023
 
-- `"quoted words"` must stand in the passage side by side, `+word` must occur, `-word` and
-  `-"quoted words"` must not, in any form of the words, as keyword search knows them.
-- `file:` is a part of the path or a pattern, `type:` a format or an ending, `page:` a page or a
-  range; `date:2023`, `date:2023..2024`, `after:2023` (from then on) and `before:2024` (earlier)
-  look at the document's date. With `-` before it such a condition must not hold. A value may be
-  quoted: `file:"my notes"`.
+- `"quoted words"` must occur as a phrase, `+word` must occur, `-word` and `-"quoted words"` must
+  not. All inflected forms count, as in keyword search.
+- `file:` is a part of the path or a pattern, `type:` a format or a file extension, `page:` a page
+  or a range. `date:2023`, `date:2023..2024`, `after:2023` (inclusive) and `before:2024` (exclusive)
+  compare the document's date. `-` before such a condition negates it. A value may be quoted:
+  `file:"my notes"`.
 
-Everything else is plain text, also what merely looks alike: a quote without its partner, `24"`,
-`C++`, `-5 °C`, `+49 30`, `e-mail`, `12:30`, `https://…`, `page:last`. A query that leaves
-nothing to look for (`-draft`) is plain text as a whole. So any text is a query.
+Everything else is plain text, including what only resembles an operator: an unbalanced quote,
+`24"`, `C++`, `-5 °C`, `+49 30`, `e-mail`, `12:30`, `https://…`, `page:last`. A query that would
+leave nothing to search for (`-draft`) is plain text as a whole. So any text is a query.
 
-Conditions are filters: they hold before the search, in every mode.
+The conditions form a filter: it applies before the search, in every mode.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from retriever.storage.filters import And, Comparison, Filter, Not, Or, Words, between, glob, one_of
 from retriever.types import UsageError
 
-_MOST = 50
-"""Operators beyond which a text is no query that somebody typed."""
+_MAX_OPERATORS = 50
+"""Largest number of operators in a query; a text with more is plain text."""
 
-_LONGEST = 2_000  # characters: a longer text was pasted
+_MAX_CHARACTERS = 2_000  # a longer text was pasted: plain text
 
 _QUOTED = '"[^"]+"|[“„][^“”„]+[“”]|«[^«»]+»'
 _TOKEN = re.compile(
@@ -45,10 +45,10 @@ _DATES = re.compile(rf"(?P<first>{_DATE})?(?P<to>\.\.)?(?P<last>{_DATE})?")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A typed query, understood. `text` is what is embedded and searched for by its words.
+    """A parsed query. `text` is embedded, and its words are the keywords.
 
-    `phrases` and `required` must occur and are part of `text`, `excluded` must not; `fields` are
-    the other conditions as they were typed. `where` is all of them as one filter, or None.
+    `phrases` and `required` must occur and are part of `text`; `excluded` must not occur. `fields`
+    are the other conditions as typed. `where` is all of them as one filter, or None.
     """
 
     text: str
@@ -59,13 +59,13 @@ class Query:
     where: Filter | None = None
 
     def within(self, where: Filter | None) -> Filter | None:
-        """The conditions of the query and of the caller together."""
+        """The query's filter and the caller's, combined by AND."""
         if where is None or self.where is None:
             return where or self.where
         return where & self.where
 
     def conditions(self) -> list[str]:
-        """What was understood, for people.
+        """The parsed conditions, for display.
 
         >>> parse('"access control" rules -draft type:pdf').conditions()
         ['"access control"', 'not "draft"', 'type:pdf']
@@ -75,7 +75,7 @@ class Query:
 
 
 def parse(typed: str) -> Query:
-    """Read what was typed; any text is legal.
+    """Parse a query; any text is legal.
 
     >>> query = parse('budget +approved -draft "risk exception" page:3-7')
     >>> query.text, query.phrases, query.required
@@ -85,9 +85,9 @@ def parse(typed: str) -> Query:
     >>> parse("C++ at -5 °C, see https://example.org 12:30").where is None
     True
     """
-    if len(typed) > _LONGEST:
+    if len(typed) > _MAX_CHARACTERS:
         return Query(typed)
-    found = _Found()
+    found = _Operators()
     end = 0
     for match in _TOKEN.finditer(typed):
         kept = found.take(match)
@@ -97,8 +97,8 @@ def parse(typed: str) -> Query:
     if not found.filters:
         return Query(typed)
     text = " ".join("".join([*found.text, typed[end:]]).split())
-    # A sign that is left over ("+ -draft") is nothing to look for.
-    if len(found.filters) > _MOST or not says_something(text.replace("+", "")):
+    # A remaining sign ("+ -draft") is nothing to search for.
+    if len(found.filters) > _MAX_OPERATORS or not is_searchable(text.replace("+", "")):
         return Query(typed)
     return Query(
         text,
@@ -110,17 +110,17 @@ def parse(typed: str) -> Query:
     )
 
 
-def says_something(text: str) -> bool:
+def is_searchable(text: str) -> bool:
     r"""Whether there is a letter, digit, mark or symbol in it.
 
-    >>> says_something("?!"), says_something("€"), says_something(" \0")
+    >>> is_searchable("?!"), is_searchable("€"), is_searchable(" \0")
     (False, True, False)
     """
     return any(unicodedata.category(character)[0] in "LMNS" for character in text)
 
 
-class _Found:
-    """What the operators met so far say."""
+class _Operators:
+    """The operators parsed so far."""
 
     def __init__(self) -> None:
         self.text: list[str] = []
@@ -131,7 +131,7 @@ class _Found:
         self.filters: list[Filter] = []
 
     def take(self, match: re.Match[str]) -> str | None:
-        """What stands in the text instead of an operator; None if it is none."""
+        """Add an operator; its replacement in the text, None if the match is no operator."""
         if match["field"]:
             return self._field(match)
         words = _unquoted(match["quoted"]) if match["quoted"] else match["word"].rstrip(",.;:!?)")
@@ -164,7 +164,7 @@ def _unquoted(text: str) -> str:
 
 
 def _file(value: str) -> Filter | None:
-    """A path with `value` in it, or one that matches it; capital letters make no difference."""
+    """A filter for paths that contain or match `value`, ignoring case."""
     if not value or value.startswith("//"):  # file:///home/…
         return None
     if any(character in value for character in "*?"):
@@ -174,7 +174,7 @@ def _file(value: str) -> Filter | None:
 
 
 def _any_case(pattern: str) -> str:
-    """A glob that takes both cases of each letter; brackets are no wildcards here.
+    """A glob that matches both cases of each letter; brackets are literal.
 
     >>> _any_case("a1[*.é")
     '[aA]1[[]*.[éÉ]'
@@ -188,7 +188,7 @@ def _any_case(pattern: str) -> str:
 
 
 def _type(value: str) -> Filter | None:
-    """Formats, as the index calls them or by the file's ending: markdown, or md,docx."""
+    """A filter for formats by name or file extension: markdown, or md,docx."""
     names = [name for name in value.lower().split(",") if name.isalnum()]
     endings = [glob(f"*.{_any_case(name)}") for name in names]
     return Or((one_of("format", names), *endings)) if names else None
@@ -228,4 +228,4 @@ _FIELDS: Mapping[str, Callable[[str], Filter | None]] = {
     "before": _before,
 }
 
-__all__ = ["Query", "parse", "says_something"]
+__all__ = ["Query", "is_searchable", "parse"]

@@ -1,15 +1,15 @@
-"""Hits in a better order: the first of them judged by a language model, within a budget.
+"""Reranking: a language model judges the first hits, within a time limit.
 
-The judge gives each of the first `count` hits log P(query | passage). Both scores are standardised
-over the judged hits (mean 0, deviation 1) and count half each, so neither's unit matters. The hits
-behind them stay where they are.
+The judge gives each of the first `count` hits log P(query | passage). The search score and the
+judge's score are standardised over the judged hits (mean 0, standard deviation 1) and have equal
+weights, so their units do not matter. The hits after the first `count` keep their ranks.
 
-When the time is over, some of the first hits are not judged. Each of them is taken for what its
-first score foretells, by the regression of the judge's scores on the first ones over the judged
-hits: a judge that agrees with the first order leaves it below them, one that does not counts it as
-average. So it is neither punished for not having been read nor favoured.
+When the time is over, some of the first hits are not judged. Their judge's score is predicted from
+the search score, by the linear regression over the judged hits. If the judge agrees with the
+search, an unjudged hit remains below the judged ones; if not, it gets an average score. So an
+unjudged hit is neither penalised nor favoured.
 
-This module asks a judge; it knows nothing about models.
+This module calls a judge; it knows nothing about models.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from retriever.searching.options import check_budget
 from retriever.settings import RERANK_SECONDS
 from retriever.types import Hit, UsageError
 
-ROUND = 8
-"""Hits judged between two looks at the clock: enough to keep all cores busy."""
+BATCH = 8
+"""Number of hits judged between two checks of the time: enough to keep all cores busy."""
 
 
 def as_judge(embedder: object) -> Judge:
-    """An embedder as a judge. Raises UsageError where its model cannot tell likelihoods."""
+    """An embedder as a judge. Raises UsageError where its model cannot compute likelihoods."""
     if not isinstance(embedder, Judge):
         raise UsageError("this embedder cannot rerank: it has no language model to judge with")
     return embedder
@@ -46,15 +46,15 @@ def rerank(
     seconds: float = RERANK_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Hit]:
-    """`hits` with the first `count` in a new order, ranks counted anew; ties keep their order.
+    """`hits` with the first `count` in a new order and with new ranks; ties keep their order.
 
-    What was judged has its log-likelihood in `Hit.rerank`. `score` still falls from hit to hit: the
-    mixed scores are stretched over the range that the first scores of the same hits had. At least
-    one round is judged; another is begun only if, at the pace so far, it ends within `seconds`.
+    A judged hit has its log-likelihood in `Hit.rerank`. `score` still falls from hit to hit: the
+    fused scores are scaled to the range of the same hits' search scores. At least one batch is
+    judged. Another one begins only if, at the pace so far, it ends within `seconds`.
     """
     check_budget(count, seconds)
     first = list(hits[:count])
-    judged = _judged(query, first, judge, clock, seconds)
+    judged = _judge_hits(query, first, judge, clock, seconds)
     if not len(judged):
         return list(hits)
     before = np.array([hit.score for hit in first], dtype=np.float64)
@@ -71,14 +71,14 @@ def rerank(
     return [replace(hit, rank=rank) for rank, hit in enumerate([*moved, *hits[count:]], 1)]
 
 
-def _judged(
+def _judge_hits(
     query: str, hits: Sequence[Hit], judge: Judge, clock: Callable[[], float], seconds: float
 ) -> DoubleScores:
-    """The judge's scores of as many of the first hits as the time allows: (m,)."""
+    """The judge's scores of the first m hits, as many as the time allows: (m,)."""
     begin = clock()
     scores: list[float] = []
     while len(scores) < len(hits):
-        part = hits[len(scores) : len(scores) + ROUND]
+        part = hits[len(scores) : len(scores) + BATCH]
         pace = (clock() - begin) / max(1, len(scores))
         if scores and clock() - begin + pace * len(part) > seconds:
             break
@@ -88,11 +88,11 @@ def _judged(
 
 
 def fuse(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
-    """Half of each, standardised over the judged hits: (n,).
+    """The mean of both scores, standardised over the judged hits: (n,).
 
-    `before` are the first scores, (n,), `judged` the judge's of the first m of them, (m,); the
-    others are given what the regression on `before` foretells. The scale of either side, and a
-    constant added to it, change nothing.
+    `before` are the search scores, (n,); `judged` are the judge's scores of the first m hits, (m,).
+    The other hits' are predicted by the regression on `before`. Scaling either score, or adding a
+    constant to it, changes nothing.
 
     >>> fuse(np.array([3.0, 1.0]), np.array([-2.0, -1.0]))
     array([0., 0.])
@@ -108,12 +108,12 @@ def fuse(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
 
 
 def rescaled(before: DoubleScores, judged: DoubleScores) -> DoubleScores:
-    """The scores after reranking: `fuse`, in the range that the first scores had: (n,)."""
-    return _stretched(fuse(before, judged), before)
+    """The scores after reranking: `fuse`, scaled to the range of `before`: (n,)."""
+    return _rescale_to(fuse(before, judged), before)
 
 
 def _standardised(scores: DoubleScores, by: DoubleScores) -> DoubleScores:
-    """(score − mean) / deviation of `by`; where all of those are equal they tell nothing."""
+    """(score − mean) / standard deviation of `by`; zeros where all of `by` are equal."""
     deviation = by.std()
     if deviation <= 1e-12 * max(1.0, float(np.abs(by).max())):
         return np.zeros_like(scores)
@@ -121,8 +121,8 @@ def _standardised(scores: DoubleScores, by: DoubleScores) -> DoubleScores:
     return standard
 
 
-def _stretched(mixed: DoubleScores, before: DoubleScores) -> DoubleScores:
-    """`mixed` moved and scaled to the range of `before`."""
+def _rescale_to(mixed: DoubleScores, before: DoubleScores) -> DoubleScores:
+    """`mixed` shifted and scaled to the range of `before`."""
     low, high = float(before.min()), float(before.max())
     share = mixed - mixed.min()
     width = float(share.max())

@@ -1,16 +1,16 @@
-"""Steering a search without the model: a weight for each word, more or less like a passage's part.
+"""Steering: a query's vector is changed by word weights and marked passages, without the model.
 
-A query's vector is a sum over its words, so weighing them is arithmetic:
+A query's vector e is a sum of parts a_i, one for each word, so weighting them is arithmetic:
 
-    e' = e + Σ_i (w_i − 1) a_i,  calibrated as ever;  all w_i = 1: the plain query, exactly
+    e' = e + Σ_i (w_i − 1) a_i,  then calibrated;  all w_i = 1: exactly the plain query
 
-Words of a passage, marked, point from what is common to all texts towards what was read at them:
-the sum of their parts, each without its share of the mean (see `explain`), at length one. It is
-added to the calibrated query as often as its weight says; a negative one leads away from it, and
-with an empty query it is the query.
+The marked words of a passage have a direction: the sum of their parts, each without its share of
+the mean (see `retriever.explaining.score`), at length one. It is added to the calibrated query,
+times its weight. A negative weight moves away from it. With an empty query the direction is the
+query.
 
-The keyword side follows: a word with weight 0 or less is not looked for, and the marked words of
-which more is wanted are. How often a word counts otherwise is left to BM25.
+The keyword side follows: words with weight 0 or less are removed from the query, and marked words
+with a positive weight are added. BM25 does the rest.
 """
 
 from __future__ import annotations
@@ -23,43 +23,46 @@ import numpy as np
 from retriever.arrays import DoubleVectors, Vectors
 from retriever.embedding.attributed import AttributedText, AttributionCache
 from retriever.searching.options import Marked, Steering
-from retriever.searching.query_syntax import says_something
+from retriever.searching.query_syntax import is_searchable
 from retriever.storage.calibration import Calibration
 from retriever.types import Chunk, UsageError
 
-NOTHING = 1e-6
-"""A sum of directions that is shorter has none."""
+MIN_LENGTH = 1e-6
+"""Smallest length of a sum that has a direction."""
 
 
 @dataclass(frozen=True, slots=True)
-class Steered:
-    """What is searched with instead of a query: a raw vector (dim,), and words for BM25."""
+class SteeredQuery:
+    """A steered query: a raw vector (dim,), and the words for BM25."""
 
     vector: Vectors
     text: str
 
 
 def steer(
-    sides: AttributionCache,
+    attributions: AttributionCache,
     query: str,
     steering: Steering,
     means: Calibration,
     chunk_of: Callable[[str], Chunk],
-) -> Steered:
+) -> SteeredQuery:
     """Apply a steering to a query's text; `chunk_of` finds a marked passage by its id.
 
-    Raises UsageError where the weights are not as many as the query has words, where no word is
-    marked, or where nothing remains to search for.
+    Raises UsageError if there are not as many weights as words, if no word is marked, or if nothing
+    remains to search for.
     """
-    if steering.marked and not says_something(query):
+    if steering.marked and not is_searchable(query):
         vector: Vectors | None = None
         text = ""
     else:
-        side, text = weigh(query, sides.query(query), steering.weights)
-        vector = side.raw
+        attributed, text = weight_words(query, attributions.query(query), steering.weights)
+        vector = attributed.raw
     if vector is not None and not steering.marked:
-        return Steered(vector, text)
-    found = [_direction(sides, chunk_of(one.chunk_id), one, means) for one in steering.marked]
+        return SteeredQuery(vector, text)
+    found = [
+        _marked_direction(attributions, chunk_of(one.chunk_id), one, means)
+        for one in steering.marked
+    ]
     total = np.zeros(found[0].vector.shape)
     for one, each in zip(steering.marked, found, strict=True):
         total += one.weight * each.vector
@@ -68,65 +71,67 @@ def steer(
     wanted = [
         each.words for one, each in zip(steering.marked, found, strict=True) if one.weight > 0
     ]
-    return Steered(_raw(total, means), " ".join(filter(None, [text, *wanted])))
+    return SteeredQuery(_raw_query(total, means), " ".join(filter(None, [text, *wanted])))
 
 
-def weigh(query: str, side: AttributedText, weights: Sequence[float]) -> tuple[AttributedText, str]:
-    """A query's side with its words weighed, and its text without those that weigh nothing.
+def weight_words(
+    query: str, attributed: AttributedText, weights: Sequence[float]
+) -> tuple[AttributedText, str]:
+    """A query's attribution with weighted words, and its text without words of weight 0 or less.
 
-    If all weigh 1, both are as they were. Raises UsageError for another number of weights.
+    If all weights are 1, both are unchanged. Raises UsageError for a wrong number of weights.
     """
-    count, raw = len(side.words), side.raw
+    count, raw = len(attributed.words), attributed.raw
     if weights and len(weights) != count:
         raise UsageError(f"the query has {count} words, but {len(weights)} weights were given")
     if raw is None or all(weight == 1 for weight in weights):
-        return side, query
-    parts = side.parts.copy()
+        return attributed, query
+    parts = attributed.parts.copy()
     parts[:count] *= np.asarray(weights)[:, None]
-    changed = raw + (parts - side.parts).sum(axis=0)
+    changed = raw + (parts - attributed.parts).sum(axis=0)
     length = float(np.linalg.norm(changed)) or 1.0
-    for word, weight in reversed(list(zip(side.words, weights, strict=True))):
+    for word, weight in reversed(list(zip(attributed.words, weights, strict=True))):
         if weight <= 0:
             query = f"{query[: word.start]} {query[word.end :]}"
     vector: Vectors = (changed / length).astype(np.float32)
-    return AttributedText(side.words, parts / length, vector), query
+    return AttributedText(attributed.words, parts / length, vector), query
 
 
 @dataclass(frozen=True, slots=True)
-class _Direction:
-    """Where marked words point, (dim,) of length 1, and the words themselves."""
+class _MarkedDirection:
+    """The direction of marked words, (dim,) of length 1, and the words."""
 
     vector: DoubleVectors
     words: str
 
 
-def _direction(
-    sides: AttributionCache, chunk: Chunk, marked: Marked, means: Calibration
-) -> _Direction:
-    side = sides.passage(chunk)
+def _marked_direction(
+    attributions: AttributionCache, chunk: Chunk, marked: Marked, means: Calibration
+) -> _MarkedDirection:
+    attributed = attributions.passage(chunk)
     chosen = [
         at
-        for at, word in enumerate(side.words)
+        for at, word in enumerate(attributed.words)
         if not word.in_title and word.start < marked.end and word.end > marked.start
     ]
-    whole = side.parts.sum(axis=0)
-    part = side.parts[chosen].sum(axis=0)
+    whole = attributed.parts.sum(axis=0)
+    part = attributed.parts[chosen].sum(axis=0)
     part = part - (part @ whole) * means.passage_mean
     length = float(np.linalg.norm(part))
     if not chosen or length == 0:
         raise UsageError(
             f"no word is marked between characters {marked.start} and {marked.end} of this passage"
         )
-    words = (side.words[at] for at in chosen)
-    return _Direction(part / length, " ".join(word.word for word in words))
+    words = (attributed.words[at] for at in chosen)
+    return _MarkedDirection(part / length, " ".join(word.word for word in words))
 
 
-def _raw(calibrated: DoubleVectors, means: Calibration) -> Vectors:
-    """The raw vector that is calibrated to this direction (dim,)."""
+def _raw_query(calibrated: DoubleVectors, means: Calibration) -> Vectors:
+    """The raw vector whose calibrated vector has this direction (dim,)."""
     length = float(np.linalg.norm(calibrated))
-    if length < NOTHING:
+    if length < MIN_LENGTH:
         raise UsageError("what is wanted and what is not cancel out: nothing remains to search for")
     return means.raw_query(calibrated / length)
 
 
-__all__ = ["Marked", "Steered", "Steering", "steer", "weigh"]
+__all__ = ["Marked", "SteeredQuery", "Steering", "steer", "weight_words"]

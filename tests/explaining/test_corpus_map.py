@@ -1,4 +1,4 @@
-"""The survey against brute force: other formulas, loops, and what was planted."""
+"""The survey against brute force: other formulas, loops, and planted passages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from retriever.explaining.corpus_map import (
     centre_vectors,
+    characteristic_words,
     cluster_vectors,
-    groups,
+    duplicate_groups,
     occurrences,
     project_vectors,
     survey,
-    telling_words,
 )
 from retriever.index import Index
 from retriever.types import Document, Page
@@ -75,15 +75,18 @@ def test_groups_hang_together() -> None:
     similar = np.eye(6, dtype=np.float32)
     for one, other in ((0, 3), (3, 5), (1, 2)):
         similar[one, other] = similar[other, one] = 0.98
-    assert groups(similar, 0.97) == [[0, 3, 5], [1, 2]]
-    assert groups(similar, 0.99) == []
+    assert duplicate_groups(similar, 0.97) == [[0, 3, 5], [1, 2]]
+    assert duplicate_groups(similar, 0.99) == []
 
 
 def test_the_most_telling_words_by_hand() -> None:
     texts = ["The apples were red", "An apple is red", "A motor needs oil", "Oil is red"]
     # tf-idf by hand, 4 texts: apple 2·ln(5/2) = 1.83, red 2·ln(5/3) = 1.02; oil 2·ln(5/2) = 1.83,
     # motor and need 1·ln(5/1) = 1.61, red ln(5/3) = 0.51.
-    assert telling_words(texts, np.array([0, 0, 1, 1])) == ("apple, red", "oil, motor, needs")
+    assert characteristic_words(texts, np.array([0, 0, 1, 1])) == (
+        "apple, red",
+        "oil, motor, needs",
+    )
 
 
 def test_what_was_planted_in_an_index_is_seen(tmp_path: Path) -> None:

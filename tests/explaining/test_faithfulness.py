@@ -1,4 +1,4 @@
-"""The deletion check: what is deleted, what is compared, and that it tells right from wrong."""
+"""The deletion test: what is deleted and compared, and that it detects a wrong explanation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from retriever import Document, Index, Page
 from retriever.embedding.word_attribution import WordSpan, word_spans
-from retriever.explaining.faithfulness import without
+from retriever.explaining.faithfulness import without_words
 from retriever.types import UsageError
 from tests.fakes import FakeEmbedder
 from tests.live import live
@@ -29,7 +29,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 def test_the_strongest_words_cost_more_than_others(index: Index) -> None:
     hit = index.search("green tea pots", mode="dense")[0]
-    found = index.check(index.explain("green tea pots", hit), count=3, draws=20)
+    found = index.check_explanation(index.explain("green tea pots", hit), count=3, draws=20)
     assert {word.word for word in found.words} == {"Green", "tea", "pots"}
     assert found.before == pytest.approx(hit.dense, abs=1e-5)
     assert found.lost > found.lost_at_random
@@ -52,26 +52,28 @@ def test_a_wrong_explanation_is_found_out(index: Index) -> None:
     right = index.explain("green tea pots", index.search("green tea pots", mode="dense")[0])
     assert right.dense is not None
     wrong = replace(right, dense=replace(right.dense, matrix=-right.dense.matrix))
-    found = index.check(wrong, count=3, draws=20)
+    found = index.check_explanation(wrong, count=3, draws=20)
     assert found.lost < found.lost_at_random
 
 
 def test_the_same_draws_every_time(index: Index) -> None:
     explanation = index.explain("tea", index.search("tea", mode="dense")[0])
-    assert index.check(explanation) == index.check(explanation)
+    assert index.check_explanation(explanation) == index.check_explanation(explanation)
+    with pytest.deprecated_call(match="use Index.check_explanation"):
+        assert index.check(explanation) == index.check_explanation(explanation)
 
 
 def test_what_cannot_be_checked(index: Index) -> None:
     with pytest.raises(UsageError, match="keyword score needs no check"):
-        index.check(index.explain("tea", index.search("tea", mode="keyword")[0]))
+        index.check_explanation(index.explain("tea", index.search("tea", mode="keyword")[0]))
     other = next(hit for hit in index.search("tea", mode="dense") if hit.chunk.path == "other.txt")
     with pytest.raises(UsageError, match="deletes 5 words; this passage has 4"):
-        index.check(index.explain("tea", other))
+        index.check_explanation(index.explain("tea", other))
 
 
 def test_words_are_taken_out_with_their_space() -> None:
     text = "Green tea, hot tea (green) 搜索 end"
     words = [WordSpan(text[a:b], a, b) for a, b in word_spans(text)]
-    assert without(text, [words[0], words[4]]) == "tea, hot tea () 搜索 end"
-    assert without(text, words[1:2]) == "Green , hot tea (green) 搜索 end"
-    assert without(text, words) == ", () "
+    assert without_words(text, [words[0], words[4]]) == "tea, hot tea () 搜索 end"
+    assert without_words(text, words[1:2]) == "Green , hot tea (green) 搜索 end"
+    assert without_words(text, words) == ", () "

@@ -1,4 +1,4 @@
-"""Explanations: parts that add up to the score, zeroed values, and the rest of the arithmetic."""
+"""Explanations: contributions that add up to the score, zeroed values, and the other terms."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def test_the_parts_add_up_to_the_score(index: Index) -> None:
     means = live(index.backend).calibration
     assert means is not None
     assert means.query_mean.any()
-    passages = [index._sides.passage(chunk) for chunk in chunks]
+    passages = [index._attributions.passage(chunk) for chunk in chunks]
     worst = 0.0
     for number in range(QUERIES):
-        side = index._sides.query(some_text(100 + number, 1 + number))
+        side = index._attributions.query(some_text(100 + number, 1 + number))
         cosines = live(index.backend).dense_scores(side.raw, [chunk.id for chunk in chunks])
         for cosine, passage in zip(cosines, passages, strict=True):
             found = dense_score(float(cosine), side, passage, means)
@@ -123,7 +123,7 @@ def test_a_mean_is_shared_out_as_the_length_is(index: Index) -> None:
     """m_ij against the formula, one entry after the other."""
     chunk, means = chunks_of(index)[3], live(index.backend).calibration
     assert means is not None
-    one, two = index._sides.query("word by word"), index._sides.passage(chunk)
+    one, two = index._attributions.query("word by word"), index._attributions.passage(chunk)
     found = index.explain("word by word", chunk).dense
     assert found is not None
     a, b = one.parts, two.parts

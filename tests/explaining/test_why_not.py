@@ -1,4 +1,4 @@
-"""Every fate a document can have in a search, and the difference of two explanations."""
+"""Every outcome that a document can have in a search."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from retriever import AlignedWVA, Document, Index, Page, PageState
-from retriever.explaining.why_not import Outcome, difference
+from retriever.explaining.why_not import Outcome
 from retriever.interface.cli import main
 from retriever.searching.options import SearchOptions, Steering
 from retriever.storage.records import UnreadFile
@@ -45,7 +45,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
 def test_what_is_shown(index: Index) -> None:
     told = index.why_not("green tea", "grass.txt")
     place = next(hit for hit in index.search("green tea") if hit.chunk.path == "grass.txt")
-    assert told.fate is Outcome.SHOWN
+    assert told.outcome is told.fate is Outcome.SHOWN
     assert told.best == place
     assert told.sentence == f"it is there: result {place.rank}"
     assert [hit.rank for hit in told.above] == list(range(1, place.rank))
@@ -56,9 +56,9 @@ def test_what_is_beaten(index: Index, mode: str) -> None:
     everything = index.search("green tea", 20, mode=mode, fold=False)
     for hit in everything:
         told = index.why_not("green tea", hit.chunk.path, 1, mode=mode)
-        if told.fate in (Outcome.SHOWN, Outcome.FOLDED):
+        if told.outcome in (Outcome.SHOWN, Outcome.FOLDED):
             continue
-        assert told.fate is Outcome.BEATEN
+        assert told.outcome is Outcome.BEATEN
         assert told.best is not None
         assert (told.best.rank, told.best.chunk) == (hit.rank, hit.chunk)
         assert told.best.score == pytest.approx(hit.score, abs=1e-6)
@@ -67,7 +67,7 @@ def test_what_is_beaten(index: Index, mode: str) -> None:
         assert [one.rank for one in told.above] == [1]
         explained = index.explain("green tea", told.best.chunk, mode=mode)
         assert explained.score == pytest.approx(told.best.score, abs=1e-6)
-    assert index.why_not("green tea", "snow.txt", 1, mode=mode).fate is Outcome.BEATEN
+    assert index.why_not("green tea", "snow.txt", 1, mode=mode).outcome is Outcome.BEATEN
 
 
 def test_what_says_the_same_is_named_there(tmp_path: Path) -> None:
@@ -78,76 +78,44 @@ def test_what_says_the_same_is_named_there(tmp_path: Path) -> None:
         (hit,) = index.search("word3")
         other = hit.also[0].path
         told = index.why_not("word3", other)
-        assert told.fate is Outcome.FOLDED
+        assert told.outcome is Outcome.FOLDED
         assert f"the same as result 1, {hit.chunk.path}" in told.sentence
 
 
 def test_what_a_filter_leaves_out(index: Index) -> None:
     told = index.why_not("green tea", "grass.txt", where={"path": {"glob": "drinks/**"}})
-    assert (told.fate, told.sentence) == (Outcome.FILTERED, "left out by the filter")
+    assert (told.outcome, told.sentence) == (Outcome.FILTERED, "left out by the filter")
     told = index.why_not("green -grass file:trains", "grass.txt", where={"format": "txt"})
-    assert told.fate is Outcome.FILTERED
+    assert told.outcome is Outcome.FILTERED
     assert told.sentence == 'left out by the query\'s not "grass" and file:trains'
-    assert index.why_not("green -tea", "grass.txt").fate is Outcome.SHOWN
+    assert index.why_not("green -tea", "grass.txt").outcome is Outcome.SHOWN
     literal = index.why_not("green -grass", "grass.txt", syntax=False)
-    assert literal.fate is Outcome.SHOWN
+    assert literal.outcome is Outcome.SHOWN
 
 
 def test_what_cannot_be_found_at_all(index: Index) -> None:
     told = index.why_not("tea", "nowhere.txt")
-    assert (told.fate, told.best) == (Outcome.UNKNOWN, None)
+    assert (told.outcome, told.best) == (Outcome.UNKNOWN, None)
     assert "never indexed, or is deleted" in told.sentence
     index.remove(["snow.txt"])
-    assert index.why_not("snow", "snow.txt").fate is Outcome.UNKNOWN
+    assert index.why_not("snow", "snow.txt").outcome is Outcome.UNKNOWN
     told = index.why_not("tea", "broken.pdf")
-    assert (told.path, told.fate) == ("reports/broken.pdf", Outcome.UNREAD)
+    assert (told.path, told.outcome) == ("reports/broken.pdf", Outcome.UNREAD)
     assert told.sentence == "not indexed, failed: broken: no end of file"
     told = index.why_not("tea", "scan.pdf")
-    assert told.fate is Outcome.EMPTY
+    assert told.outcome is Outcome.EMPTY
     assert "its pages: 2 scanned (a picture of a page)" in told.sentence
     told = index.why_not("tea", "trains.txt", mode="keyword")
-    assert (told.fate, told.best) == (Outcome.WORDLESS, None)
+    assert (told.outcome, told.best) == (Outcome.WORDLESS, None)
 
 
 def test_names(index: Index) -> None:
     assert index.why_not("tea", "TEA.txt").path == "drinks/tea.txt"
     assert index.why_not("tea", "old/copy.txt").path == "drinks/old/copy.txt"
-    assert index.why_not("tea", "opy.txt").fate is Outcome.UNKNOWN
+    assert index.why_not("tea", "opy.txt").outcome is Outcome.UNKNOWN
     index.add([Document("archive/tea.txt", "txt", (Page(None, "Old tea."),))])
     with pytest.raises(UsageError, match=r"2 documents are called .tea\.txt.: archive/tea\.txt, "):
         index.why_not("tea", "tea.txt")
-
-
-def test_a_difference_adds_up(index: Index) -> None:
-    first, second = index.search("green tea leaves", fold=False)[:2]
-    one, two = index.explain("green tea leaves", first), index.explain("green tea leaves", second)
-    told = difference(one, two)
-    assert sum(row.difference for row in told.terms) == pytest.approx(
-        first.score - second.score, abs=1e-5
-    )
-    assert {row.name for row in told.words} == {"green", "tea", "leaves"}
-    for rows in (told.terms, told.words, told.keywords):
-        sizes = [abs(row.difference) for row in rows]
-        assert sizes == sorted(sizes, reverse=True)
-    assert one.keyword is not None
-    assert sum(row.first for row in told.keywords) == pytest.approx(one.keyword.score)
-    with pytest.raises(UsageError, match="of one query"):
-        difference(one, index.explain("coffee", second))
-
-
-def test_two_results_are_compared_by_what_explains_them(index: Index) -> None:
-    query, options = "green tea leaves", SearchOptions(feedback=False, fold=False)
-    first, second = index.search(query, options=options)[:2]
-    explained = (index.explain(query, hit, feedback=False) for hit in (first, second))
-    expected = difference(*explained)
-    for one, other in ((first, second), (first.chunk, second.chunk.id)):
-        told = index.compare(query, one, other, options=options)
-        assert told.to_json() == expected.to_json()
-    weighed = index.compare(query, first, second, steering=Steering((2.0, 1.0, 1.0)))
-    assert weighed.to_json() != expected.to_json()
-    dense = index.search(query, mode="dense")[0]
-    with pytest.raises(UsageError, match="in one mode"):
-        index.compare(query, first, dense)
 
 
 def test_why_not_takes_the_options_of_its_search(index: Index) -> None:

@@ -1,4 +1,4 @@
-"""The account of an index: its numbers are counted again here, one by one."""
+"""The coverage report of an index: its numbers are counted again here, one by one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retriever.indexing.coverage import Account, Coverage, account, page_groups
+from retriever.indexing.coverage import CoverageReport, CoverageStatus, coverage_report, page_groups
 from retriever.interface.terminal.reports import account_lines
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.records import NewChunk, UnreadFile
@@ -32,7 +32,7 @@ SCAN = PageState.SCANNED
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Account:
+def told(tmp_path: Path) -> CoverageReport:
     with EmbeddedBackend.open(tmp_path / "index", create=True) as backend:
         put(backend, "whole.pdf", [Page(1, "text"), Page(2, "", PageState.EMPTY, "nothing on it")])
         mixed = [
@@ -53,11 +53,11 @@ def told(tmp_path: Path) -> Account:
                 UnreadFile("/docs", "song.mp3", FileStatus.SKIPPED, "not a document"),
             ]
         )
-        return read(backend, account, "indexes/x")
+        return read(backend, coverage_report, "indexes/x")
 
 
-def test_every_file_has_one_status_and_every_page_one_state(told: Account) -> None:
-    assert {file.path: file.coverage.value for file in told.files} == {
+def test_every_file_has_one_status_and_every_page_one_state(told: CoverageReport) -> None:
+    assert {file.path: file.status.value for file in told.files} == {
         "bad.pdf": "failed",
         "locked.pdf": "failed",
         "mail.eml": "complete",
@@ -68,7 +68,7 @@ def test_every_file_has_one_status_and_every_page_one_state(told: Account) -> No
     }
     assert not told.complete
     totals = told.totals
-    for what, names in (("files", Coverage), ("pages", PageState)):
+    for what, names in (("files", CoverageStatus), ("pages", PageState)):
         counts = dict(totals[what])
         assert counts.pop("all") == sum(counts.values())
         assert list(counts) == [name.value for name in names]
@@ -88,7 +88,7 @@ def test_every_file_has_one_status_and_every_page_one_state(told: Account) -> No
     assert totals["chunks"] == 5
 
 
-def test_the_json_holds_every_page_with_what_to_do(told: Account) -> None:
+def test_the_json_holds_every_page_with_what_to_do(told: CoverageReport) -> None:
     values = json.loads(json.dumps(told.to_json()))
     assert values["totals"] == told.totals
     by_path = {file["path"]: file for file in values["files"]}
@@ -103,7 +103,7 @@ def test_the_json_holds_every_page_with_what_to_do(told: Account) -> None:
     assert by_path["whole.pdf"]["reason"] == by_path["whole.pdf"]["advice"] == ""
 
 
-def test_neighbouring_pages_are_told_together(told: Account) -> None:
+def test_consecutive_pages_are_one_group(told: CoverageReport) -> None:
     (mixed,) = [file for file in told.files if file.path == "mixed.pdf"]
     assert [(group.place, group.state) for group in page_groups(mixed)] == [
         ("pages 2–4", SCAN),
@@ -112,7 +112,7 @@ def test_neighbouring_pages_are_told_together(told: Account) -> None:
     ]
 
 
-def test_the_account_for_reading(told: Account) -> None:
+def test_the_report_as_text(told: CoverageReport) -> None:
     text = "\n".join(account_lines(told))
     assert "partial  mixed.pdf: 4 of 6 pages not readable" in text
     assert "pages 2–4: scanned: an image; run wva index again with --ocr" in text
@@ -123,8 +123,8 @@ def test_the_account_for_reading(told: Account) -> None:
     assert "12 pages: 4 text, 1 ocr, 1 empty, 1 skipped, 3 scanned, 1 garbled, 1 encrypted" in text
 
 
-def test_an_empty_index_has_an_account(tmp_path: Path) -> None:
+def test_an_empty_index_has_a_report(tmp_path: Path) -> None:
     with EmbeddedBackend.open(tmp_path / "index", create=True) as backend:
-        told = read(backend, account)
+        told = read(backend, coverage_report)
     assert told.complete
     assert account_lines(told) == ["0 files", "0 pages", "0 passages"]

@@ -1,4 +1,4 @@
-"""The dense side's weight, found by sentences taken out of passages."""
+"""The weight of the dense side, fitted to sentences removed from passages."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from retriever.index import Index
-from retriever.indexing import dense_weight as fusion
+from retriever.indexing import dense_weight
 from retriever.indexing.cloze import cloze_questions
-from retriever.searching.hybrid import asked_again
+from retriever.searching.hybrid import query_feedback
 from retriever.storage.backends import Snapshot
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
@@ -62,21 +62,21 @@ def facts(folder, embedder, subjects=SUBJECTS):
         return index.backend.info()["calibration"], live(index.backend).dense_weight
 
 
-def test_a_side_that_misleads_weighs_less(tmp_path) -> None:
+def test_a_side_that_misleads_has_a_smaller_weight(tmp_path) -> None:
     found, weight = facts(tmp_path / "i", Misled(3))
     assert found["held_out"] == len(SUBJECTS)
     assert weight == found["dense_weight"] < 1
     assert found["found_again"]["dense"] < found["found_again"]["keyword"]
 
 
-def test_what_differs_by_chance_only_stays_as_it_is(tmp_path) -> None:
+def test_a_difference_by_chance_changes_nothing(tmp_path) -> None:
     """Both sides find everything again."""
     found, weight = facts(tmp_path / "i", Knowing(len(SUBJECTS) + 1))
     assert found["found_again"]["hybrid"] == 1
     assert weight == 1
 
 
-def test_of_few_passages_nothing_is_concluded(tmp_path) -> None:
+def test_with_few_passages_the_weight_is_one(tmp_path) -> None:
     found, weight = facts(tmp_path / "i", Misled(3), SUBJECTS[:6])
     assert (found["held_out"], weight) == (0, 1)
 
@@ -85,7 +85,7 @@ def test_the_same_passages_give_the_same_weight_in_any_order(tmp_path) -> None:
     assert facts(tmp_path / "a", Misled(3)) == facts(tmp_path / "b", Misled(3), SUBJECTS[::-1])
 
 
-def test_it_is_measured_again_when_a_quarter_is_new(tmp_path) -> None:
+def test_it_is_fitted_again_when_a_quarter_is_new(tmp_path) -> None:
     with Index.open_or_create(tmp_path / "i", Misled(3)) as index:
         index.add(documents(SUBJECTS[:21]))
         assert index.backend.info()["calibration"]["weighed_at"] == 21
@@ -95,7 +95,7 @@ def test_it_is_measured_again_when_a_quarter_is_new(tmp_path) -> None:
         assert index.backend.info()["calibration"]["weighed_at"] == 27
 
 
-def test_a_side_counts_what_it_weighs(tmp_path) -> None:
+def test_a_side_counts_by_its_weight(tmp_path) -> None:
     with Index.open_or_create(tmp_path / "i", Knowing(len(SUBJECTS) + 1)) as index:
         index.add(documents())
         backend = index.backend
@@ -118,14 +118,14 @@ def test_a_side_counts_what_it_weighs(tmp_path) -> None:
             assert found.score == pytest.approx(hits[0].score, abs=1e-6)
 
 
-def test_what_a_misled_search_finds_first_is_believed_less(tmp_path) -> None:
+def test_feedback_counts_less_where_the_dense_side_misleads(tmp_path) -> None:
     with Index.open_or_create(tmp_path / "i", Misled(3)) as index:
         index.add(documents())
         assert live(index.backend).dense_weight == 0.25
-        again = asked(index, asked_again, "anchor beacon", index.embed_query("anchor beacon"))
+        again = asked(index, query_feedback, "anchor beacon", index.embed_query("anchor beacon"))
         assert again.expansion.query_weight == pytest.approx((1 - 0.5 * 0.25) / 2)
         assert sum(weight for _, weight in again.expansion.terms) == pytest.approx(0.5 * 0.25)
-        assert np.linalg.norm(again.towards) == pytest.approx(0.125 / 0.875, abs=1e-5)
+        assert np.linalg.norm(again.centroid) == pytest.approx(0.125 / 0.875, abs=1e-5)
 
 
 def test_a_share_of_the_score_is_left() -> None:
@@ -138,14 +138,16 @@ def test_a_share_of_the_score_is_left() -> None:
     text = (
         "Copper kettles sing. Copper is red and it is soft and it is old, as everyone knows by now."
     )
-    item = fusion.Item(_chunk(text), "Copper kettles sing.", text[21:])
-    whole, rest = (len(fusion._terms(item.chunk, one)) for one in (text, item.rest))
+    item = dense_weight.ClozeItem(_chunk(text), "Copper kettles sing.", text[21:])
+    whole, rest = (len(dense_weight._terms(item.chunk, one)) for one in (text, item.rest))
 
     def part(times, length):
         return times * 2.2 / (times + 1.2 * (0.25 + 0.75 * length / 8))
 
     expected = part(1, rest) / (part(2, whole) + 2 * part(1, whole))
-    assert fusion._share_left(Snapshot(None, Counts()), item, 8, 100) == pytest.approx(expected)
+    assert dense_weight._share_left(Snapshot(None, Counts()), item, 8, 100) == pytest.approx(
+        expected
+    )
 
 
 def _chunk(text):
@@ -154,7 +156,7 @@ def _chunk(text):
     return Chunk("c", "d", "a.txt", "txt", "", None, 0, len(text), text)
 
 
-def test_a_sentence_is_taken_out_once_and_whole() -> None:
+def test_a_sentence_is_removed_once_and_whole() -> None:
     text = f"One {FILLER}. Two {FILLER}. Three {FILLER}."
     found = list(cloze_questions(text))
     assert sorted(sentence.split()[0] for sentence, _ in found) == ["One", "Three", "Two"]
@@ -190,16 +192,16 @@ def test_without_capitals_a_sentence_ends_where_its_mark_stands() -> None:
     )
 
 
-def test_sentences_without_spaces_are_taken_out_too() -> None:
+def test_sentences_without_spaces_are_removed_too() -> None:
     found = dict(cloze_questions(CHINESE))
     assert sorted(found) == sorted(f"{one}。" for one in CHINESE.split("。") if one)
     for sentence, rest in found.items():
         assert "".join(sorted(sentence + rest)).strip() == "".join(sorted(CHINESE))
 
 
-def test_a_weight_measured_by_an_earlier_version_is_measured_again() -> None:
-    facts = {"weighed_at": 100, "weighing": fusion.VERSION}
-    assert not fusion.is_due(facts, 100)
-    assert fusion.is_due({**facts, "weighing": fusion.VERSION - 1}, 100)
-    assert fusion.is_due({"weighed_at": 100}, 100)
-    assert fusion.is_due(None, 100)
+def test_a_weight_fitted_by_an_earlier_version_is_fitted_again() -> None:
+    facts = {"weighed_at": 100, "weighing": dense_weight.VERSION}
+    assert not dense_weight.fit_is_due(facts, 100)
+    assert dense_weight.fit_is_due({**facts, "weighing": dense_weight.VERSION - 1}, 100)
+    assert dense_weight.fit_is_due({"weighed_at": 100}, 100)
+    assert dense_weight.fit_is_due(None, 100)

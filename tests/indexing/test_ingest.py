@@ -1,4 +1,4 @@
-"""Documents on their way in: batches, memory, means."""
+"""Ingest: batches, memory, means."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from retriever.arrays import PRIOR_WEIGHT
 from retriever.indexing import ingest as ingest_module
 from retriever.indexing.ingest import (
     Ingest,
+    calibration_is_current,
     corpus_digest,
-    fitting,
-    is_fitted,
-    row_for,
+    document_row,
+    limit_chunking,
     typical_sentence,
 )
 from retriever.searching.match import general_questions
@@ -62,7 +62,7 @@ def backend(tmp_path: Path):
 
 def add(ingest: Ingest, name: str, text: str, **facts) -> None:
     document = Document(name, "txt", (Page(None, text),))
-    ingest.add(row_for(document, id=document_id("", name), sha256=name, **facts), document)
+    ingest.add(document_row(document, id=document_id("", name), sha256=name, **facts), document)
 
 
 def paragraph(number: int) -> str:
@@ -75,13 +75,13 @@ def test_a_long_document_is_held_in_batches(backend, monkeypatch) -> None:
     embedder, parts = Plain(), []
     text = "\n\n".join(map(paragraph, range(1500)))
     document = Document("long", "txt", tuple(Page(n, part) for n, part in pages_of(text, 100)))
-    ingest = Ingest(backend, embedder, CHUNKING, tick=lambda: parts.append(ingest.part))
-    ingest.add(row_for(document, id="x"), document)
+    ingest = Ingest(backend, embedder, CHUNKING, on_batch=lambda: parts.append(ingest.part))
+    ingest.add(document_row(document, id="x"), document)
     ingest.close()
     assert backend.info()["chunks"] == sum(embedder.passages) >= 1500
     assert embedder.passages[0] < 30, "the first batch is small, so that something is found soon"
     block = ingest_module.BLOCK * 100
-    assert embedder.largest < ingest_module.CHARACTERS * 1000 + block
+    assert embedder.largest < ingest_module.CHARACTERS_PER_TOKEN * 1000 + block
     assert parts == sorted(parts[:-1]) + parts[-1:]
     assert len(parts) > 20
 
@@ -99,7 +99,7 @@ def test_small_documents_do_not_pile_up(backend, monkeypatch) -> None:
     ingest = Ingest(backend, embedder, CHUNKING)
     for number in range(100):
         add(ingest, f"{number}.txt", paragraph(number % 3))  # nothing new after three
-        waiting.append(len(ingest._waiting))
+        waiting.append(len(ingest._pending))
     assert max(waiting) <= 16
     ingest.close()
     assert backend.info()["documents"] == 100
@@ -118,7 +118,7 @@ def test_known_texts_do_not_keep_documents_waiting(backend, monkeypatch) -> None
     add(ingest, "new", paragraph(99))
     for number in range(10):
         add(ingest, f"copy{number}", old)
-        assert ingest._held <= 4 * 1000 + len(old)
+        assert ingest._pending_characters <= 4 * 1000 + len(old)
     assert backend.info()["documents"] >= 9
 
 
@@ -215,7 +215,7 @@ def test_the_general_questions_are_embedded_for_the_first_index_only(tmp_path: P
             ingest = Ingest(backend, embedder, CHUNKING)
             add(ingest, "a", paragraph(1))
             ingest.close()
-            means.append(backend.calibration.query_mean)
+            means.append(live(backend).calibration.query_mean)
             assert asked.isdisjoint(embedder.embedded) == (number == 1)
     np.testing.assert_array_equal(*means)
 
@@ -250,7 +250,7 @@ def test_a_query_mean_of_an_earlier_version_is_fitted_again(backend) -> None:
     del facts["questions_share"]
     means = live(backend).calibration
     backend.calibrate(means.passage_mean, means.query_mean, facts)
-    assert not read(backend, is_fitted)
+    assert not read(backend, calibration_is_current)
 
 
 def test_the_means_do_not_depend_on_the_way_there(tmp_path, monkeypatch) -> None:
@@ -286,12 +286,12 @@ def test_nothing_is_fitted_twice(backend) -> None:
     ingest = Ingest(backend, Plain(), CHUNKING)
     add(ingest, "a", paragraph(1))
     ingest.close()
-    assert read(backend, is_fitted)
+    assert read(backend, calibration_is_current)
     generation = live(backend).generation()
     Ingest(backend, Plain(), CHUNKING).close()
     assert live(backend).generation() == generation
     backend.delete([document_id("", "a")])
-    assert not read(backend, is_fitted)
+    assert not read(backend, calibration_is_current)
 
 
 def test_the_digest_of_a_corpus_ignores_names_and_order() -> None:
@@ -308,10 +308,10 @@ def test_the_digest_of_a_corpus_ignores_names_and_order() -> None:
 
 def test_documents_without_text_are_documents(backend) -> None:
     done: list[DocumentRow] = []
-    ingest = Ingest(backend, Plain(), CHUNKING, done=done.append)
+    ingest = Ingest(backend, Plain(), CHUNKING, on_document=done.append)
     pages = (Page(1, "", PageState.SCANNED, "image"), Page(2, "", PageState.EMPTY))
     document = Document("scan.pdf", "pdf", pages)
-    ingest.add(row_for(document, id="s"), document)
+    ingest.add(document_row(document, id="s"), document)
     assert [row.id for row in done] == ["s"], "there was nothing to wait for"
     assert done[0].page_states == {PageState.SCANNED: 1, PageState.EMPTY: 1}
     assert (done[0].pages, done[0].chunks) == (2, 0)
@@ -328,7 +328,7 @@ def test_documents_become_visible_as_a_whole_and_in_order(backend, monkeypatch) 
         done.append(row.path)
         assert len(live(backend).chunks(row.id)) == row.chunks
 
-    ingest = Ingest(backend, Plain(), CHUNKING, done=visible)
+    ingest = Ingest(backend, Plain(), CHUNKING, on_document=visible)
     for number in range(9):
         add(ingest, f"{number}", "\n\n".join(paragraph(10 * number + n) for n in range(number + 1)))
     ingest.close()
@@ -358,6 +358,6 @@ def test_a_typical_sentence_depends_on_the_text_alone() -> None:
     [(512, (224, 32)), (274, (224, 32)), (150, (100, 32)), (90, (40, 20)), (10, (8, 4))],
 )
 def test_chunks_are_fitted_to_the_model(most, expected) -> None:
-    fitted = fitting(ChunkSettings(224, 32), FakeEmbedder(max_tokens=most))
+    fitted = limit_chunking(ChunkSettings(224, 32), FakeEmbedder(max_tokens=most))
     assert (fitted.size, fitted.overlap) == expected
-    assert fitting(fitted, FakeEmbedder(max_tokens=most)) == fitted
+    assert limit_chunking(fitted, FakeEmbedder(max_tokens=most)) == fitted

@@ -1,4 +1,4 @@
-"""Recognised text is never lost: whatever a file is read again for, and with which options."""
+"""Recognised text is never lost, whatever the reason to read a file again, and with any option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders change between two runs; the index must follow, and read only what is new."""
+"""Folders change between two runs; the index follows, and reads only what is new."""
 
 from __future__ import annotations
 

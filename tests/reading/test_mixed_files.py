@@ -10,7 +10,7 @@ import pypdf
 import pytest
 
 from retriever.index import Index
-from retriever.indexing.coverage import Account, Coverage, account
+from retriever.indexing.coverage import CoverageReport, CoverageStatus, coverage_report
 from retriever.types import PageState
 from tests.fakes import FakeEmbedder
 from tests.live import read
@@ -24,8 +24,8 @@ def index(tmp_path: Path) -> Iterator[Index]:
         yield opened
 
 
-def told(index: Index) -> Account:
-    return read(index, account)
+def told(index: Index) -> CoverageReport:
+    return read(index, coverage_report)
 
 
 def places(index: Index, query: str) -> list[tuple[str, str]]:
@@ -51,7 +51,7 @@ def test_a_mixed_pdf_reports_four_states(index: Index, tmp_path: Path) -> None:
     assert [page.state.value for page in file.pages] == ["text", "scanned", "empty", "garbled"]
     assert [bool(page.reason) for page in file.pages] == [False, True, True, True]
     assert [page.chunks for page in file.pages] == [1, 0, 0, 0]
-    assert file.coverage is Coverage.PARTIAL
+    assert file.status is CoverageStatus.PARTIAL
     assert places(index, "electricity") == []
 
 
@@ -77,7 +77,7 @@ def test_a_password_given_later_opens_what_was_locked(index: Index, tmp_path: Pa
     (docs / "a.pdf").write_bytes(locked(pdf_file([text_page("The zebra sleeps")]), "geheim ü"))
     index.sync(docs)
     (file,) = told(index).files
-    assert file.coverage is Coverage.FAILED
+    assert file.status is CoverageStatus.FAILED
     assert "--password" in file.reason + file.advice
     assert not index.sync(docs, passwords=["wrong"]).complete
     assert index.sync(docs, passwords=["wrong", "geheim ü"]).complete

@@ -1,8 +1,8 @@
-"""Counts of documents against counting by hand, and folders against the filter's definition."""
+"""Facet counts against counting by hand, and folders against the filter's definition."""
 
 from __future__ import annotations
 
-from retriever.searching.facets import facets, folders_of, in_folder
+from retriever.searching.facets import count_facets, document_folders, folder_filter
 from retriever.storage.filters import Filter, document_fields
 from retriever.types import DocumentRow
 
@@ -21,7 +21,7 @@ ROWS = [
 
 
 def test_each_document_is_counted_where_it_is() -> None:
-    found = facets(ROWS)
+    found = count_facets(ROWS)
     assert found.formats == {"pdf": 3, "txt": 2}
     assert found.folders == {"": 1, "/fruit": 1, "docs": 4, "docs/2024": 2, "docs/[x]*": 1}
     assert list(found.years.items()) == [("2024", 2), ("2023", 1)]
@@ -29,14 +29,14 @@ def test_each_document_is_counted_where_it_is() -> None:
 
 def test_the_other_filters_hold_and_what_is_left_out_counts_none() -> None:
     wheres = {"formats": {"source": "docs"}, "folders": {"format": "txt"}, "years": None}
-    found = facets(ROWS, wheres.get)
+    found = count_facets(ROWS, wheres.get)
     assert found.formats == {"pdf": 3, "txt": 1}
     assert found.folders == {"": 1, "/fruit": 1, "docs": 1, "docs/2024": 1, "docs/[x]*": 0}
 
 
 def test_a_folder_s_filter_lets_through_what_was_counted() -> None:
-    for folder, count in facets(ROWS).folders.items():
-        condition = Filter.parse(in_folder(folder))
+    for folder, count in count_facets(ROWS).folders.items():
+        condition = Filter.parse(folder_filter(folder))
         inside = [one for one in ROWS if condition.matches(document_fields(one))]
         assert len(inside) == count
-        assert all(folder in folders_of(one) for one in inside)
+        assert all(folder in document_folders(one) for one in inside)

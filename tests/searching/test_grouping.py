@@ -1,4 +1,4 @@
-"""Results to read: folded, joined, widened; by hand and against the pages' own texts."""
+"""Grouping: near-duplicates, joined neighbours, context; by hand and against the pages' texts."""
 
 from __future__ import annotations
 

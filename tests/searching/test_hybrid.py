@@ -1,4 +1,4 @@
-"""Search, compared with scoring every chunk on both sides and sorting."""
+"""Hybrid search against scoring every chunk on both sides and sorting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from retriever.index import Index
-from retriever.searching import hybrid as search_module
+from retriever.searching import hybrid
 from retriever.storage.backends import Snapshot
 from retriever.storage.filters import Filter, chunk_fields
 from retriever.text.analyzer import index_terms, query_terms
@@ -66,7 +66,7 @@ def index(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def few_candidates(monkeypatch):
     """So few that every search has to ask again for more."""
-    monkeypatch.setattr(search_module, "CANDIDATES", 3)
+    monkeypatch.setattr(hybrid, "CANDIDATES", 3)
 
 
 def fused(*sides: np.ndarray) -> np.ndarray:
@@ -452,8 +452,8 @@ def test_one_snapshot_is_one_state_for_all_that_is_asked(tmp_path) -> None:
 CHANGING = """
 import sys
 import numpy as np
-from retriever.searching import match
 from retriever.index import Index
+from retriever.searching import match
 from tests.fakes import FakeEmbedder
 from tests.searching.test_hybrid import document
 match.general_questions = lambda: ["amber"]  # so that it writes more often

@@ -1,7 +1,8 @@
-"""What a match means: hand-computed, invariant, the same after a refit, and planted questions."""
+"""The match: computed by hand, invariant, the same after a refit, and with planted questions."""
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf, log, nan
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from retriever.index import Index
-from retriever.searching import match as background
+from retriever.searching import match
 from retriever.searching.match import (
     MatchScale,
     normalised_bm25,
@@ -72,7 +73,9 @@ def test_a_sides_scale_and_a_constant_change_nothing() -> None:
 
     def matches(dense, share) -> list[float]:
         plain = MatchScale(tuple(sorted(dense)), tuple(sorted(share)), (0.0,) * 50)
-        known = MatchScale(plain.dense, plain.keyword, tuple(sorted(plain.both(dense, share))))
+        known = MatchScale(
+            plain.dense, plain.keyword, tuple(sorted(plain.hybrid_statistic(dense, share)))
+        )
         return [known.match(one, other) for one, other in zip(dense[::3], share[::3], strict=True)]
 
     assert matches(dense, share) == matches(4 * dense + 8, share) == matches(dense, 2 * share - 1)
@@ -103,9 +106,9 @@ def test_what_keywords_could_score_at_most(index) -> None:
 
 def test_the_fit_is_the_best_of_all_passages(index) -> None:
     """Against a naive loop over every passage and question."""
-    questions, embedder = background.general_questions(), index.embedder
+    questions, embedder = match.general_questions(), index.embedder
     vectors = embedder.embed_queries(questions)
-    fitted = asked(index, background.fit, questions, vectors)
+    fitted = asked(index, match.fit_match_scale, questions, vectors)
     ids = [chunk.id for row in index.documents() for chunk in index.chunks(row.id)]
     dense, keyword = [], []
     for question, vector in zip(questions, vectors, strict=True):
@@ -131,7 +134,7 @@ def test_order_and_refits_change_nothing(index, tmp_path: Path) -> None:
         other.add([document("bread")])
         assert MatchScale.from_json(live(other.backend).match_scale()) == expected
         facts = other.info()["background"]
-        assert (facts["questions"], facts["chunks"]) == (len(background.general_questions()), 5)
+        assert (facts["questions"], facts["chunks"]) == (len(match.general_questions()), 5)
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "keyword"])
@@ -195,27 +198,28 @@ def test_results_that_match_are_folded_as_ever(mixed) -> None:
 
 def test_nothing_is_read_to_its_end_where_nothing_matches(mixed, monkeypatch) -> None:
     most: list[int] = []
-    real = mixed.backend.get
-    monkeypatch.setattr(mixed.backend, "get", lambda ids: most.append(len(ids)) or real(ids))
+    with mixed.backend.reading() as catalog:
+        reader = type(catalog)
+    real = reader.get
+    monkeypatch.setattr(reader, "get", lambda self, ids: most.append(len(ids)) or real(self, ids))
     assert mixed.search("zeppelin jazz kettle", 2, min_match=0.99, fold=False) == []
     assert sum(most) < 100
 
 
 def test_all_that_match_are_known_without_reading_all(mixed, monkeypatch) -> None:
     """From the best of both sides alone, however few of them are looked at first."""
-    query, known = "yeast and whales", MatchScale.from_json(mixed.backend.background())
-    vector, most = mixed.embed_query(query), mixed.backend.max_bm25(query)
+    query, known = "yeast and whales", MatchScale.from_json(live(mixed.backend).background())
+    vector, most = mixed.embed_query(query), live(mixed.backend).max_bm25(query)
     for depth in (4, 200):
-        monkeypatch.setattr(background, "CANDIDATES", depth)
+        monkeypatch.setattr(match, "CANDIDATES", depth)
         for mode in ("hybrid", "dense", "keyword"):
             everything = mixed.search(query, 500, mode=mode, fold=False)
             for least in (0.2, 0.6, 0.9, 0.97):
-                found = background.matching(
-                    *(mixed.backend, known, least),
+                found = asked(
+                    *(mixed, partial(match.matching_ids, max_bm25=most, tolerant=True)),
+                    *(known, least),
                     None if mode == "keyword" else vector,
                     None if mode == "dense" else query,
-                    most=most,
-                    tolerant=True,
                 )
                 assert found == {each.chunk.id for each in everything if each.match >= least}
 
@@ -265,8 +269,8 @@ def test_the_verdict() -> None:
 
 def test_the_verdict_is_the_best_hits() -> None:
     assert verdict([]) == verdict([hit(match=None)]) == verdict([hit(match=0.2), hit(match=0.95)])
-    assert verdict([hit(match=0.2), hit(match=0.5)]) == background.UNCERTAIN
-    assert verdict([hit(match=0.49), hit(match=0.2)]) == background.NOTHING_MATCHES
+    assert verdict([hit(match=0.2), hit(match=0.5)]) == match.UNCERTAIN
+    assert verdict([hit(match=0.49), hit(match=0.2)]) == match.NOTHING_MATCHES
 
 
 def test_a_long_question_needs_not_all_of_its_words() -> None:
@@ -280,7 +284,7 @@ def test_a_long_question_needs_not_all_of_its_words() -> None:
 
 
 def test_the_questions_are_of_many_forms_and_differ() -> None:
-    questions = background.general_questions()
+    questions = match.general_questions()
     assert len(questions) == len(set(questions)) >= 100
     assert all(question == question.strip() != "" for question in questions)
     asked = sum(question.endswith("?") for question in questions)

@@ -1,4 +1,4 @@
-"""Near-duplicates: what is one and, above all, what is none."""
+"""Near-duplicates: which passages are and, above all, which are not."""
 
 from __future__ import annotations
 
@@ -146,5 +146,5 @@ def test_the_first_owner_is_told_and_can_hand_over() -> None:
     )
     assert seen.owner(fingerprint(re.sub(r"\s+", "  ", form()))) is first
     assert seen.owner(fingerprint("Nothing of it.")) is None
-    seen.hand_over(first, second)
+    seen.reassign(first, second)
     assert seen.owner(fingerprint(form())) is second

@@ -1,4 +1,4 @@
-"""The options of a search: one set of names and defaults, in Python, as JSON, and on every edge."""
+"""Search options: one set of names and defaults, in Python, as JSON, and in every interface."""
 
 from __future__ import annotations
 

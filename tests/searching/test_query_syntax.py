@@ -1,4 +1,4 @@
-"""What people type: operators, what merely looks like one, and what a search makes of them."""
+"""Query syntax: operators, what only resembles one, and the resulting search."""
 
 from __future__ import annotations
 

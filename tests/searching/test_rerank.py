@@ -1,4 +1,4 @@
-"""Likelihoods against a plain forward pass; budgets, mixing and what it may not depend on."""
+"""Likelihoods against a plain forward pass; time limits, fusion and invariances."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from retriever import AlignedWVA, Document, Index, Page
 from retriever.embedding.pooling import AttentionPooler
 from retriever.embedding.query_likelihood import QueryLikelihood
 from retriever.embedding.runner import Runner
-from retriever.searching.rerank import ROUND, fuse, rerank
+from retriever.searching.rerank import BATCH, fuse, rerank
 from retriever.types import Chunk, Hit, ModelError, UsageError
 from tests.fakes import FakeEmbedder
 from tests.tiny import CONFIGS, make_model, save_model
@@ -237,12 +237,12 @@ def test_who_is_not_judged_is_what_the_judged_ones_foretell() -> None:
 @pytest.mark.parametrize(
     ("pace", "seconds", "asked"),
     [
-        (0.0, 1.0, [ROUND, ROUND, 4]),  # no time at all
-        (1.0, 100.0, [ROUND, ROUND, 4]),
-        (1.0, 20.0, [ROUND, ROUND, 4]),  # just enough
-        (1.0, 19.0, [ROUND, ROUND]),  # the last round would end too late
-        (1.0, 15.9, [ROUND]),
-        (1.0, 0.5, [ROUND]),  # one round is always judged
+        (0.0, 1.0, [BATCH, BATCH, 4]),  # no time at all
+        (1.0, 100.0, [BATCH, BATCH, 4]),
+        (1.0, 20.0, [BATCH, BATCH, 4]),  # just enough
+        (1.0, 19.0, [BATCH, BATCH]),  # the last round would end too late
+        (1.0, 15.9, [BATCH]),
+        (1.0, 0.5, [BATCH]),  # one round is always judged
     ],
 )
 def test_the_time_ends(pace: float, seconds: float, asked: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""Weights, more like this, less like this: the same vectors and rankings by another way."""
+"""Weights and marked passages: the same vectors and rankings, computed in another way."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_marked_direction_is_the_sum_of_the_words_parts(index: Index) -> Non
     means = live(index.backend).calibration
     assert means is not None
     name = chunk(index, "tea.txt")
-    side = index._sides.passage(live(index.backend).get([name])[0])
+    side = index._attributions.passage(live(index.backend).get([name])[0])
     start, end = TEXTS["tea.txt"].index("tea"), TEXTS["tea.txt"].index(" at")
     chosen = [at for at, word in enumerate(side.words) if word.start < end and word.end > start]
     assert [side.words[at].word for at in chosen] == ["tea", "is", "brewed"]
@@ -161,7 +161,7 @@ def test_all_words_without_weight_leave_the_prompt(tmp_path: Path) -> None:
         assert all(hit.keyword is None for hit in hits)
         plain = index.search("green tea")
         assert index.search("green tea", steering=Steering((1, 1))) == plain
-        side = index._sides.query("green tea")
+        side = index._attributions.query("green tea")
         weights = np.array([2.0, 0.25])
         expected = side.raw + (weights - 1) @ side.parts[:2]
         expected /= np.linalg.norm(expected)

@@ -1,4 +1,4 @@
-"""Passages that only refer: what is one, and where it is ranked."""
+"""Tables of contents: which passages are, and how they are ranked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from retriever.index import Index
-from retriever.searching.toc import demoted, looks_like_toc, ranked
+from retriever.searching.toc import demote_toc, demoted_score, looks_like_toc
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
 
@@ -45,34 +45,34 @@ SPEAKS = {
 
 
 @pytest.mark.parametrize("name", REFERS)
-def test_what_only_refers_is_recognised(name) -> None:
+def test_tables_of_contents_are_detected(name) -> None:
     assert looks_like_toc(REFERS[name])
 
 
 @pytest.mark.parametrize("name", SPEAKS)
-def test_what_speaks_is_left_alone(name) -> None:
+def test_other_passages_are_not_detected(name) -> None:
     assert not looks_like_toc(SPEAKS[name])
 
 
-def test_lowering_keeps_the_order_of_any_scores() -> None:
+def test_demotion_keeps_the_order_of_any_scores() -> None:
     scores = np.linspace(-5, 5, 101)
-    after = [demoted(score) for score in scores]
+    after = [demoted_score(score) for score in scores]
     assert after == sorted(after)
     assert all(low <= score for low, score in zip(after, scores, strict=True))
-    assert (demoted(8.0), demoted(0.0), demoted(-8.0)) == (6.0, 0.0, -10.0)
+    assert (demoted_score(8.0), demoted_score(0.0), demoted_score(-8.0)) == (6.0, 0.0, -10.0)
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_ranking_is_sorting_by_lowered_scores(complete) -> None:
+def test_ranking_is_sorting_by_demoted_scores(complete) -> None:
     rng = np.random.default_rng(3)
     for _ in range(50):
         scores = sorted(rng.normal(2, 3, size=rng.integers(1, 30)).round(1), reverse=True)
         entries = [(score, bool(rng.random() < 0.4), at) for at, score in enumerate(scores)]
-        scored = [(demoted(s) if refers else s, refers, at) for s, refers, at in entries]
+        scored = [(demoted_score(s) if refers else s, refers, at) for s, refers, at in entries]
         if not complete:  # what ends below the last one seen could have others above it
             scored = [entry for entry in scored if entry[0] > scores[-1] or not entry[1]]
         expected = sorted(scored, key=lambda entry: (-entry[0], entry[1], entry[2]))
-        found = list(ranked(entries, complete=complete))
+        found = list(demote_toc(entries, complete=complete))
         assert found == [(score, at) for score, _, at in expected]
 
 
@@ -94,15 +94,15 @@ def index(tmp_path_factory):
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "keyword"])
-def test_contents_stand_below_a_passage_of_similar_score(index, mode, monkeypatch) -> None:
+def test_contents_rank_below_a_passage_of_similar_score(index, mode, monkeypatch) -> None:
     # What is asked a second time depends on the first ranking: here it is the ranking itself.
     search = partial(index.search, "zoning", 2, mode=mode, feedback=False)
     found = search()
     assert [hit.chunk.path for hit in found] == ["law.txt", "toc.txt"]
-    monkeypatch.setattr("retriever.searching.hybrid.only_refers", lambda text: False)
+    monkeypatch.setattr("retriever.searching.hybrid.looks_like_toc", lambda text: False)
     plain = {hit.chunk.path: hit.score for hit in search()}
     assert plain["toc.txt"] > plain["law.txt"], "the words alone prefer the contents"
-    assert found[1].score == pytest.approx(demoted(plain["toc.txt"]))
+    assert found[1].score == pytest.approx(demoted_score(plain["toc.txt"]))
 
 
 def test_contents_are_found_where_nothing_else_is(index) -> None:

@@ -105,7 +105,7 @@ def test_a_search_needs_no_more_of_an_engine(tmp_path, mode: str, query: str) ->
                 assert hit.score == pytest.approx(by_id[hit.chunk.id].score, abs=1e-4)
         chunk = found[0].chunk
         one, two = (
-            explain_chunk(each, index._sides, query, chunk, Mode(mode), tolerant=True)
+            explain_chunk(each, index._attributions, query, chunk, Mode(mode), tolerant=True)
             for each in (now, other)
         )
         assert two.score == pytest.approx(one.score, abs=1e-4)

@@ -14,9 +14,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from retriever.embedding.word_attribution import WordSpan
+from retriever.explaining.compare import compare
 from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import Explanation
-from retriever.explaining.why_not import difference
 from retriever.index import Index
 from retriever.searching.steering import Marked, Steering
 from retriever.storage.records import KeywordScore, KeywordWord
@@ -174,7 +174,7 @@ def test_the_words_that_were_added_are_listed_and_add_up() -> None:
 
 def test_a_difference_shows_both_and_their_difference(index: Index) -> None:
     one, two = explained(index, "apples.txt"), explained(index, "cars.txt")
-    shown = contributions.difference_tables(difference(one, two), "<b>", "result 2")
+    shown = contributions.difference_tables(compare(one, two), "<b>", "result 2")
     assert "<b>" not in shown
     total = re.search(r'wva-total"><td>score</td>(.*?)</tr>', shown)
     assert total is not None

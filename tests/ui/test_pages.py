@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from retriever.index import Index
-from retriever.indexing.coverage import Coverage, FileAccount
+from retriever.indexing.coverage import CoverageStatus, FileCoverage
 from retriever.interface.collections import indexes_in
 from retriever.interface.page_server import command, options
 from retriever.storage.filters import Filter
@@ -615,18 +615,21 @@ def test_nothing_is_changed_while_another_process_writes(
 
 
 def test_the_ledger_is_searched_by_state_name_and_reason() -> None:
-    def file(path: str, coverage: Coverage, reason: str = "") -> FileAccount:
-        return FileAccount("/docs", path, "pdf", coverage, reason, "", ())
+    def file(path: str, coverage: CoverageStatus, reason: str = "") -> FileCoverage:
+        return FileCoverage("/docs", path, "pdf", coverage, reason, "", ())
 
-    good, bad = file("Größe.pdf", Coverage.COMPLETE), file("b.pdf", Coverage.FAILED, "No pages")
+    good, bad = (
+        file("Größe.pdf", CoverageStatus.COMPLETE),
+        file("b.pdf", CoverageStatus.FAILED, "No pages"),
+    )
     files = [good, bad]
     for states, wanted, expected in (
         ((), "", files),
-        ((Coverage.FAILED,), "", [bad]),
-        ((Coverage.FAILED, Coverage.COMPLETE), "", files),
+        ((CoverageStatus.FAILED,), "", [bad]),
+        ((CoverageStatus.FAILED, CoverageStatus.COMPLETE), "", files),
         ((), "GRÖSSE", [good]),
         ((), "pages no", [bad]),
-        ((Coverage.COMPLETE,), "pages", []),
+        ((CoverageStatus.COMPLETE,), "pages", []),
         ((), "docs pdf", files),
     ):
         assert matching(files, states, wanted) == expected

@@ -90,11 +90,11 @@ def run_info(options: argparse.Namespace) -> int:
 def run_report(options: argparse.Namespace) -> int:
     """Tell what became of every file."""
     from retriever.index import Index
-    from retriever.indexing.coverage import account
+    from retriever.indexing.coverage import coverage_report
     from retriever.interface.terminal.reports import account_lines
 
     with Index.open(options.index) as index, index.backend.reading() as catalog:
-        told = account(catalog, options.index)
+        told = coverage_report(catalog, options.index)
     if options.json:
         print_json(told.to_json())
     else:

@@ -97,7 +97,11 @@ def run_explain(options: argparse.Namespace) -> int:
         else:
             told = _explained(index, options, how)
             lines = explanation_lines(told, colour=colour)
-        check = index.check(told) if options.check and not (options.file or options.above) else None
+        check = (
+            index.check_explanation(told)
+            if options.check and not (options.file or options.above)
+            else None
+        )
     if options.json:
         more = {} if check is None else {"check": check.to_json()}
         print_json({"index": options.index, **told.to_json(), **more})

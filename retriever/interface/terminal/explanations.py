@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from retriever.arrays import DoubleVectors
 from retriever.embedding.word_attribution import WordSpan
+from retriever.explaining.compare import Difference, TermDifference
 from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import DenseScore, Explanation, Term
-from retriever.explaining.why_not import Difference, TermDifference, WhyNot
+from retriever.explaining.why_not import WhyNot
 from retriever.interface.terminal.reports import BOLD, DIM, RESET, printable, table
 from retriever.storage.records import KeywordWord
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retriever.evaluation.runs import KEYWORD, Run
-from retriever.indexing.coverage import Account, FileAccount, PageGroup, page_groups
+from retriever.indexing.coverage import CoverageReport, FileCoverage, PageGroup, page_groups
 from retriever.indexing.sync import FileReport, SyncReport
 from retriever.significance import PairedComparison
 from retriever.text.analyzer import matching_words
@@ -68,11 +68,11 @@ def report_lines(report: SyncReport) -> list[str]:
     return [*lines, f"{summary}{work} in {duration(report.seconds)}"]
 
 
-def account_lines(account: Account, *, everything: bool = False) -> list[str]:
+def account_lines(account: CoverageReport, *, everything: bool = False) -> list[str]:
     """An index's account: the files of which something is to be said, or all; then the sums."""
     lines: list[str] = []
     for file in account.files:
-        if everything or file.coverage.incomplete or (file.reason and file.pages):
+        if everything or file.status.incomplete or (file.reason and file.pages):
             lines += _account_of(file)
     totals = account.totals
     for what in ("files", "pages"):
@@ -82,13 +82,11 @@ def account_lines(account: Account, *, everything: bool = False) -> list[str]:
     return [*lines, f"{totals['chunks']:,} passages"]
 
 
-def _account_of(file: FileAccount) -> list[str]:
+def _account_of(file: FileCoverage) -> list[str]:
     """A file's line, and one for each group of its pages of which something is to be said."""
     groups = list(page_groups(file))
     said = "; ".join(filter(None, [file.reason, file.advice if len(groups) < 2 else ""]))
-    head = (
-        f"{file.coverage.value:>9}  {printable(file.path)}{': ' if said else ''}{printable(said)}"
-    )
+    head = f"{file.status.value:>9}  {printable(file.path)}{': ' if said else ''}{printable(said)}"
     if len(file.pages) < 2:
         return [head]
     return [head, *(_group_line(group) for group in groups)]
