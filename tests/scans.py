@@ -8,11 +8,12 @@ import zlib
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from retriever.reading.pictures.tesseract import available
+from retriever.reading.pictures.tesseract import unavailable_reason
 from tests.pdfs import pdf_file, stream, text_page
 
 needs_tesseract = pytest.mark.skipif(
-    bool(available()) and not os.environ.get("WVA_REQUIRE_OCR"), reason=available()
+    bool(unavailable_reason()) and not os.environ.get("WVA_REQUIRE_OCR"),
+    reason=unavailable_reason(),
 )
 LINES = [
     "A tenant may end the lease with three months of notice.",

@@ -14,13 +14,13 @@ _idle: list[FileReader] = []
 
 
 @contextmanager
-def file_reader(run: ReadOptions, limits: Limits | None = None) -> Iterator[FileReader]:
-    """As `isolated.file_reader`, but the next one gets the same process if nothing happened to it.
+def file_reader(options: ReadOptions, limits: Limits | None = None) -> Iterator[FileReader]:
+    """As the real `file_reader`, but the next one gets the same process if it is sound.
 
     One that is in use, by another thread, is not given away a second time.
     """
     one = _idle.pop() if _idle else FileReader()
-    one.run, one.on_part, wanted = run, lambda part: None, limits or Limits()
+    one.options, one.on_part, wanted = options, lambda part: None, limits or Limits()
     if one.limits != wanted:
         one.close()
         one.limits = wanted

@@ -108,7 +108,7 @@ class Recognition:
         self.remembered = backend.ocr_languages
         wished = self.remembered if asked is None else asked
         # Whoever asks for it is told by every page what is missing.
-        self.missing = tesseract.available(wished) if wished and not asked else ""
+        self.missing = tesseract.unavailable_reason(wished) if wished and not asked else ""
         self.languages = "" if self.missing else wished
         self._moved: dict[str, tuple[Page, ...]] = {}  # by SHA-256 of the file
 
@@ -157,7 +157,7 @@ class Recognition:
 
     def tried(self, run: ReadOptions) -> str:
         """The run's languages, if a file read with `run` was given to Tesseract; else empty."""
-        return "" if run.ocr and tesseract.available(run.ocr) else self.languages
+        return "" if run.ocr and tesseract.unavailable_reason(run.ocr) else self.languages
 
     def loss(self, before: Before, document: Document) -> Loss:
         """The recognised pages whose text is missing while pictures of the file are not read.
@@ -177,7 +177,7 @@ class Recognition:
         if self.missing:
             return f"{self.missing}; then run wva index again"
         if self.languages:
-            reason = tesseract.available(languages or self.languages)
+            reason = tesseract.unavailable_reason(languages or self.languages)
             return f"{reason}; then run wva index again" if reason else "the OCR could not read it"
         if not languages:
             return "run wva index again with --ocr, and --ocr-languages if it is not English"

@@ -22,7 +22,7 @@ from retriever.indexing.plan import Pending, Plan, Planner, in_order
 from retriever.indexing.progress import Meter
 from retriever.indexing.recognition import PICTURES, Recognition, wants_of
 from retriever.reading import extras
-from retriever.reading.formats import OCR, ReadOptions, format_of, made_by, outdated
+from retriever.reading.formats import OCR, ReadOptions, format_of, format_versions, outdated_formats
 from retriever.reading.scan import FoundFile, scan, targets
 from retriever.reading.subprocess_reader import FileReader, file_reader
 from retriever.settings import ChunkSettings
@@ -246,7 +246,7 @@ class _Run:
         made, _, cut = row.settings.partition("-")
         if cut.split("-")[:3] != self._cutting().split("-"):
             return False
-        changed = outdated(made, row.format)
+        changed = outdated_formats(made, row.format)
         if not self.recognition.languages:
             changed = changed - {OCR}  # nothing can be recognised anew
         if not changed or row.format in changed:
@@ -354,7 +354,9 @@ class _Run:
         abilities, *wants = before.settings.split(";")
         made, _, available = abilities.partition("+")
         format_ = _promised(before.path)
-        if format_ in outdated(made, format_) or available != "+".join(extras.available()):
+        if format_ in outdated_formats(made, format_) or available != "+".join(
+            extras.installed_extras()
+        ):
             return True
         if "=" not in made:  # 0.1.0 did not note what a file had failed for
             wants = ["password", "ocr:"]
@@ -365,14 +367,14 @@ class _Run:
         file, row = one.file, one.row
         self.meter.at(file)
         before = self.recognition.before(one)
-        reader.run = self.recognition.reading(before, ReadOptions(self.options.passwords))
+        reader.options = self.recognition.reading(before, ReadOptions(self.options.passwords))
         wants: list[str] = []
         try:
             document = before.kept_in(reader.read(file.location, file.path))
             states = Counter(page.state for page in document.pages)
             loss = self.recognition.loss(before, document)
             if row is not None and row.chunks and not _readable(states) and _bad(states):
-                wants = wants_of(states, self.recognition.tried(reader.run))
+                wants = wants_of(states, self.recognition.tried(reader.options))
                 raise ReadError("; ".join(filter(None, [_reason(document.pages), loss.advice])))
         except ReadError as error:
             self.meter.done(file.path, file.size)
@@ -391,7 +393,7 @@ class _Run:
             sha256=one.sha256,
             size=file.size,
             mtime_ns=planner.stamp(file) if one.sha256 else 0,
-            settings=self._settings(document, reader.run),
+            settings=self._settings(document, reader.options),
         )
         self.replaces[new.id] = row
         self.losses[new.id] = loss.told
@@ -419,14 +421,14 @@ class _Run:
         tried = self.recognition.tried(run) if states & PICTURES else ""
         if tried or PageState.OCR in states:
             used.add(OCR)
-        return "-".join(filter(None, [made_by(used), self._cutting(), tried]))
+        return "-".join(filter(None, [format_versions(used), self._cutting(), tried]))
 
     def _cutting(self) -> str:
         return f"{CHUNKS_VERSION}-{self.chunking.size}-{self.chunking.overlap}"
 
     def _abilities(self, path: str) -> str:
         """What decides whether a file that failed would fail again."""
-        return "+".join([made_by([_promised(path)]), *extras.available()])
+        return "+".join([format_versions([_promised(path)]), *extras.installed_extras()])
 
     # Telling
 

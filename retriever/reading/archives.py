@@ -11,7 +11,7 @@ import zipfile
 
 from lxml import etree
 
-from retriever.reading.errors import error_text
+from retriever.reading.pages import error_text
 from retriever.types import ReadError
 
 MAX_PART = 50_000_000
@@ -67,10 +67,10 @@ def tree(data: bytes, part: str) -> etree._Element:
         return etree.fromstring(archive.read(part), parser)
 
 
-def local(element: etree._Element) -> str:
+def local_name(element: etree._Element) -> str:
     """An element's name without its namespace; empty for comments and instructions.
 
-    >>> local(etree.fromstring('<w:p xmlns:w="urn:w"/>'))
+    >>> local_name(etree.fromstring('<w:p xmlns:w="urn:w"/>'))
     'p'
     """
     tag = element.tag

@@ -38,15 +38,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retriever.reading import encodings, signatures
-from retriever.reading.errors import error_text
 from retriever.reading.mail import eml
 from retriever.reading.markup import epub, html, markdown, rst, rtf
 from retriever.reading.office import docx, opendocument, passwords, pptx, xlsx
 from retriever.reading.options import ReadOptions
-from retriever.reading.pdf import attached, reader
-from retriever.reading.pdf import headers_footers as running
-from retriever.reading.pictures import images as files
-from retriever.reading.pictures import ocr
+from retriever.reading.pages import error_text
+from retriever.reading.pdf import attached, headers_footers, reader
+from retriever.reading.pictures import images, ocr
 from retriever.reading.plain import code, notebook, subtitles, text
 from retriever.reading.recognised import OCR_VERSION
 from retriever.reading.tables import delimited, jsonl
@@ -70,13 +68,13 @@ class Format:
     """
 
     endings: tuple[str, ...]
-    called: str
+    description: str
     read: Reader
     binary: bool = False
     version: int = 1
 
 
-def _plain(read: Callable[[bytes, str], Document]) -> Reader:
+def _without_options(read: Callable[[bytes, str], Document]) -> Reader:
     """A reader that needs nothing of the run."""
     return lambda data, name, options: read(data, name)
 
@@ -84,13 +82,17 @@ def _plain(read: Callable[[bytes, str], Document]) -> Reader:
 def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
     """A PDF with all that belongs to it: pictures of text, running lines, files inside of it."""
     document = reader.read_pdf(data, name, options)
-    found = running.without_running(ocr.recognised(data, document.pages, options))
+    found = headers_footers.exclude_running_lines(
+        ocr.recognise_pages(data, document.pages, options)
+    )
     return replace(document, pages=(*found, *attached.attachments(data, options)))
 
 
 FORMATS: dict[str, Format] = {
     "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True),
-    "docx": Format((".docx", ".docm"), "a Word document", _plain(docx.read_docx), binary=True),
+    "docx": Format(
+        (".docx", ".docm"), "a Word document", _without_options(docx.read_docx), binary=True
+    ),
     "pptx": Format(
         (".pptx", ".pptm", ".ppsx"), "a PowerPoint presentation", pptx.read_pptx, binary=True
     ),
@@ -107,7 +109,7 @@ FORMATS: dict[str, Format] = {
     "image": Format(
         (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"),
         "a picture",
-        files.read_image,
+        images.read_image,
         binary=True,
     ),
     # Not read, but read as what they are: many are Rich Text, HTML or newer than their names.
@@ -118,19 +120,21 @@ FORMATS: dict[str, Format] = {
         binary=True,
     ),
     "locked": Format((), "an Office file under a password", passwords.read_locked, binary=True),
-    "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _plain(html.read_html)),
+    "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _without_options(html.read_html)),
     "markdown": Format(
-        (".md", ".markdown", ".mdx", ".qmd", ".rmd"), "Markdown", _plain(markdown.read_markdown)
+        (".md", ".markdown", ".mdx", ".qmd", ".rmd"),
+        "Markdown",
+        _without_options(markdown.read_markdown),
     ),
-    "rst": Format((".rst",), "reStructuredText", _plain(rst.read_rst)),
+    "rst": Format((".rst",), "reStructuredText", _without_options(rst.read_rst)),
     "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True),
     "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml),
     "mbox": Format((".mbox",), "a mailbox", eml.read_mbox),
-    "subtitles": Format(subtitles.ENDINGS, "subtitles", _plain(subtitles.read_subtitles)),
-    "notebook": Format((".ipynb",), "a notebook", _plain(notebook.read_notebook)),
-    "rtf": Format((".rtf",), "a Rich Text document", _plain(rtf.read_rtf), binary=True),
-    "code": Format(code.ENDINGS, "source code", _plain(code.read_code)),
-    "txt": Format((".txt", ".text", ".log"), "plain text", _plain(text.read_text)),
+    "subtitles": Format(subtitles.ENDINGS, "subtitles", _without_options(subtitles.read_subtitles)),
+    "notebook": Format((".ipynb",), "a notebook", _without_options(notebook.read_notebook)),
+    "rtf": Format((".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True),
+    "code": Format(code.ENDINGS, "source code", _without_options(code.read_code)),
+    "txt": Format((".txt", ".text", ".log"), "plain text", _without_options(text.read_text)),
 }
 _BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
 # Texts that tradition leaves without an ending.
@@ -143,29 +147,31 @@ _BARE_NAMES = frozenset(
 
 
 OCR = "ocr"
-"""What `made_by` calls the recognition of pictures, which has a version as formats have."""
+"""What `format_versions` calls the recognition of pictures, which has a version as formats have."""
 
 _FIRST_RELEASE = "55fa282f"
 """What 0.1.0 stored for all its readers together: version 1 of each."""
 
 
-def made_by(used: Iterable[str]) -> str:
+def format_versions(used: Iterable[str]) -> str:
     """The formats, each with its version now.
 
-    >>> made_by(["pdf", "eml", "ocr"])
+    >>> format_versions(["pdf", "eml", "ocr"])
     'eml=1,ocr=1,pdf=1'
     """
     return ",".join(f"{name}={_version(name)}" for name in sorted(set(used)))
 
 
-def outdated(stored: str, format_: str) -> set[str]:
-    """The formats of `made_by` that have another version now, for a document of `format_`.
+def outdated_formats(stored: str, format_: str) -> set[str]:
+    """The formats of `format_versions` that have another version now, for a document of `format_`.
 
     For what 0.1.0 stored, all are named that have not version 1 any more: which files are inside of
     the document is not known.
 
-    >>> outdated("eml=1,pdf=0", "eml"), outdated("55fa282f", "pdf"), outdated("elder", "pdf")
-    ({'pdf'}, set(), {'pdf'})
+    >>> outdated_formats("eml=1,pdf=0", "eml"), outdated_formats("55fa282f", "pdf")
+    ({'pdf'}, set())
+    >>> outdated_formats("elder", "pdf")
+    {'pdf'}
     """
     if stored == _FIRST_RELEASE:
         return {name for name in (*FORMATS, OCR) if _version(name) != "1"}
@@ -245,8 +251,8 @@ def _read(data: bytes, name: str, options: ReadOptions) -> Document:
     document = FORMATS[kind].read(data, name, options)
     if kind in (promised, "locked") or not document.pages:
         return document
-    called = FORMATS[document.format].called
-    note = f"named as {FORMATS[promised].called}, but it is {called}: read as that"
+    called = FORMATS[document.format].description
+    note = f"named as {FORMATS[promised].description}, but it is {called}: read as that"
     first, *rest = document.pages
     reason = f"{note}; {first.reason}" if first.reason else note
     return replace(document, pages=(replace(first, reason=reason), *rest))
@@ -261,7 +267,7 @@ def _kind(data: bytes, promised: str) -> str:
         return "image"
     if promised == "pdf" and signatures.holds_pdf(data):
         return "pdf"
-    called = FORMATS[promised].called
+    called = FORMATS[promised].description
     if kind == "ole":
         return passwords.kind(data)
     if kind:
@@ -283,8 +289,8 @@ __all__ = [
     "Format",
     "ReadOptions",
     "format_of",
-    "made_by",
-    "outdated",
+    "format_versions",
+    "outdated_formats",
     "read_bytes",
     "read_document",
     "supported",

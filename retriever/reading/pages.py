@@ -72,6 +72,15 @@ def too_long(number: int | None, measured: str) -> Page:
     return Page(number, "", PageState.TOO_LONG, reason)
 
 
+def error_text(error: BaseException, max_length: int = 200) -> str:
+    r"""The message on one line, at most `max_length` characters; the error's type if it is empty.
+
+    >>> error_text(ValueError("no\n  trailer")), error_text(KeyError())
+    ('no trailer', 'KeyError')
+    """
+    return " ".join(str(error).split())[:max_length] or type(error).__name__
+
+
 def garbled_reason(text: str) -> str:
     r"""Why `text` is glyph codes instead of language; empty if it is language.
 

@@ -68,7 +68,7 @@ def is_settled(known: Page | None, languages: str, *, insist: bool) -> bool:
     return known.scan.version == OCR_VERSION and (not insist or known.scan.languages == languages)
 
 
-def taken_over(known: Page, page: Page, scan: Scan) -> Page:
+def with_known_text(known: Page, page: Page, scan: Scan) -> Page:
     """`page` with the text of a known one; `scan` says where it is now."""
     source = replace(known.scan or scan, file=scan.file, number=scan.number)
     if scan.picture:
@@ -92,5 +92,5 @@ __all__: Sequence[str] = [
     "digest",
     "is_settled",
     "known_pages",
-    "taken_over",
+    "with_known_text",
 ]

@@ -35,12 +35,12 @@ class Limit:
     step: int = 1
     needed: int = 0
 
-    def described(self, value: int) -> str:
+    def describe(self, value: int) -> str:
         """The value, with the option that shows it.
 
-        >>> MEMORY.described(512_000_000)
+        >>> MEMORY.describe(512_000_000)
         '512 MB of address space (ulimit -v 500000)'
-        >>> SECONDS.described(3)
+        >>> SECONDS.describe(3)
         '3 seconds of processor time (ulimit -t 3)'
         """
         shown = f"{value:,} {self.what}" if self.step == 1 else f"{value // MB:,} MB {self.what}"
@@ -69,17 +69,17 @@ class Limit:
 
 
 MEMORY = Limit("RLIMIT_AS", "v", "of address space", KB, needed=200 * MB)
-WRITTEN = Limit("RLIMIT_FSIZE", "f", "in one written file", KB)
+FILE_SIZE = Limit("RLIMIT_FSIZE", "f", "in one written file", KB)
 CORE = Limit("RLIMIT_CORE", "c", "of core dump", KB)
-SECONDS = Limit("RLIMIT_CPU", "t", "seconds of processor time")
-FILES = Limit("RLIMIT_NOFILE", "n", "open files")
+CPU_TIME = Limit("RLIMIT_CPU", "t", "seconds of processor time")
+OPEN_FILES = Limit("RLIMIT_NOFILE", "n", "open files")
 PROCESSES = Limit("RLIMIT_NPROC", "u", "processes")
 
-_BY_ERROR = {errno.ENOMEM: MEMORY, errno.EMFILE: FILES, errno.EAGAIN: PROCESSES}
+_BY_ERROR = {errno.ENOMEM: MEMORY, errno.EMFILE: OPEN_FILES, errno.EAGAIN: PROCESSES}
 _BY_SIGNAL = {
     **dict.fromkeys(("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGTRAP"), MEMORY),
-    **dict.fromkeys(("SIGXCPU", "SIGKILL"), SECONDS),
-    "SIGXFSZ": WRITTEN,
+    **dict.fromkeys(("SIGXCPU", "SIGKILL"), CPU_TIME),
+    "SIGXFSZ": FILE_SIZE,
 }
 
 
@@ -91,25 +91,25 @@ def check() -> None:
     value = MEMORY.value
     if value is not None and value < MEMORY.needed:
         raise RetrieverError(
-            f"no file can be read: a process may have only {MEMORY.described(value)} here, and "
+            f"no file can be read: a process may have only {MEMORY.describe(value)} here, and "
             f"{MEMORY.needed // MB} MB are needed; {MEMORY.advice}"
         )
 
 
-def of_error(error: OSError) -> str:
+def hint_for_error(error: OSError) -> str:
     """The limit that an error of the system may come from: the end of a sentence, or nothing."""
-    return _possibly(_BY_ERROR.get(error.errno or 0))
+    return _hint(_BY_ERROR.get(error.errno or 0))
 
 
-def of_signal(ended: signal.Signals) -> str:
+def hint_for_signal(ended: signal.Signals) -> str:
     """The limit that a process may have been ended by: the end of a sentence, or nothing."""
-    return _possibly(_BY_SIGNAL.get(ended.name))
+    return _hint(_BY_SIGNAL.get(ended.name))
 
 
-def of_memory(allowed: int) -> str:
+def hint_for_memory(allowed: int) -> str:
     """The limit on memory if it is lower than `allowed`: the end of a sentence, or nothing."""
     value = MEMORY.value
-    return _possibly(MEMORY) if value is not None and value < allowed else ""
+    return _hint(MEMORY) if value is not None and value < allowed else ""
 
 
 def warn_before_kill() -> None:
@@ -125,8 +125,8 @@ def warn_before_kill() -> None:
             resource.setrlimit(resource.RLIMIT_CPU, (hard - 1, hard))
 
 
-def _possibly(limit: Limit | None) -> str:
+def _hint(limit: Limit | None) -> str:
     value = None if limit is None else limit.value
     if limit is None or value is None:
         return ""
-    return f"; a process may have only {limit.described(value)} here: {limit.advice}"
+    return f"; a process may have only {limit.describe(value)} here: {limit.advice}"

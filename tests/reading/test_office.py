@@ -21,7 +21,7 @@ from pptx.util import Inches
 
 from retriever.reading import archives, extras
 from retriever.reading.formats import read_bytes
-from retriever.reading.office import pptx as slides
+from retriever.reading.office import pptx as pptx_reader
 from retriever.reading.office import xlsx
 from retriever.reading.office.pptx import read_pptx
 from retriever.reading.office.xlsx import read_xls, read_xlsx
@@ -176,7 +176,7 @@ def test_formulas_stored_twice_and_diagrams_are_read():
         b"</a:p></d:t></d:pt><d:pt/><d:pt><d:t><a:p><a:r><a:t>Do</a:t></a:r></a:p></d:t></d:pt>"
         b"</d:ptLst></d:dataModel>"
     )
-    assert slides._diagram(diagram) == "- Plan\n- Do"
+    assert pptx_reader._diagram(diagram) == "- Plan\n- Do"
 
 
 def test_slides_without_text():
@@ -219,7 +219,7 @@ def test_a_bomb_of_a_presentation_is_not_unpacked(monkeypatch):
 
 
 def test_more_slides_than_are_read(monkeypatch):
-    monkeypatch.setattr(slides, "MAX_SLIDES", 2)
+    monkeypatch.setattr(pptx_reader, "MAX_SLIDES", 2)
     document = show()
     for _ in range(3):
         box(document.slides.add_slide(document.slide_layouts[6]), "words", 1, 1)
@@ -494,9 +494,9 @@ def test_a_library_that_does_not_start_is_told_from_one_that_is_missing(monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ReadError, match=r"does not start .*: install it again"):
         extras.load("half_installed", "office", "Such files")
-    assert "office" in extras.available()
+    assert "office" in extras.installed_extras()
     monkeypatch.setitem(extras.EXTRAS, "none", {"module_that_is_not_there": "nothing"})
-    assert "none" not in extras.available()
+    assert "none" not in extras.installed_extras()
 
 
 SEEDS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from retriever.reading import subprocess_reader as isolated
+from retriever.reading import subprocess_reader
 from retriever.reading.formats import ReadOptions, read_document
 from retriever.reading.subprocess_reader import FileReader, Limits, file_reader
 from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Span
@@ -24,10 +24,10 @@ SAMPLE = ROOT / "data" / "sample"
 PLANTED = """
     import os, runpy, signal, sys, textwrap, time
     sys.path.insert(0, {root!r})
-    import retriever.reading.formats as readers
+    from retriever.reading import formats
     from retriever.types import Document, Page
 
-    real = readers.read_document
+    real = formats.read_document
 
     def read(path, name, run):
         said = path.read_text()
@@ -37,7 +37,7 @@ PLANTED = """
         exec("def planted(path, name, run):\\n" + textwrap.indent(said, " "), made)
         return made["planted"](path, name, run)
 
-    readers.read_document = read
+    formats.read_document = read
     sys.argv = sys.argv[-2:]
     runpy.run_module("retriever.reading.worker", run_name="__main__")
 """
@@ -48,7 +48,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A file reader whose process executes what is in the files it is to read."""
     script = tmp_path / "planted.py"
     script.write_text(textwrap.dedent(PLANTED.format(root=str(ROOT))))
-    monkeypatch.setattr(isolated, "COMMAND", (str(script),))
+    monkeypatch.setattr(subprocess_reader, "COMMAND", (str(script),))
     reader = FileReader(limits=Limits(seconds=20.0, memory=400_000_000, output=1_000_000))
     yield reader
     reader.close()
@@ -78,8 +78,8 @@ def test_a_document_survives_the_way_through_json() -> None:
         Page(None, "", PageState.SCANNED, "an image"),
     )
     document = Document("a\udcff.pdf", "pdf", pages, "T", "A", "2024", {"n": 1, "x": True})
-    body = isolated.document_json(document)
-    assert isolated.document_of(body) == document
+    body = subprocess_reader.document_to_json(document)
+    assert subprocess_reader.document_from_json(body) == document
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_hang_ends_and_a_page_done_earns_time(planted, tmp_path: Path) -> None
 
 
 def test_time_that_is_earned_has_an_end(planted, tmp_path: Path) -> None:
-    planted.limits = Limits(seconds=0.5, most_seconds=1.5)
+    planted.limits = Limits(seconds=0.5, max_seconds=1.5)
     with pytest.raises(ReadError, match="it was given up after 2 seconds"):
         ask(planted, tmp_path, "while True:\n    run.extend_deadline(5.0)\n    time.sleep(0.1)")
 
@@ -197,7 +197,7 @@ def test_it_is_not_disturbed_by_ctrl_c(planted, tmp_path: Path) -> None:
 
 
 def test_a_process_that_cannot_start_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(isolated, "COMMAND", ("-c", "raise SystemExit('no such library')"))
+    monkeypatch.setattr(subprocess_reader, "COMMAND", ("-c", "raise SystemExit('no such library')"))
     reader = FileReader()
     (tmp_path / "a.txt").write_text("harmless")
     with pytest.raises(RetrieverError, match=r"could not be started \(no such library\)"):
@@ -205,7 +205,7 @@ def test_a_process_that_cannot_start_is_a_sentence(tmp_path: Path, monkeypatch) 
 
 
 def test_passwords_and_languages_reach_the_reader(planted, tmp_path: Path) -> None:
-    planted.run = ReadOptions(passwords=("a b", "ü\n"), ocr="eng+deu")
+    planted.options = ReadOptions(passwords=("a b", "ü\n"), ocr="eng+deu")
     text = "return Document(name, 'txt', (Page(None, repr((run.passwords, run.ocr))),))"
     assert ask(planted, tmp_path, text).pages[0].text == repr((("a b", "ü\n"), "eng+deu"))
 
@@ -214,7 +214,7 @@ def test_a_process_killed_while_it_starts_is_started_again(tmp_path: Path, monke
     """As the kernel does when memory is short: twice, then it is left alone."""
     count = tmp_path / "count"
     script = tmp_path / "killed.py"
-    monkeypatch.setattr(isolated, "COMMAND", (str(script),))
+    monkeypatch.setattr(subprocess_reader, "COMMAND", (str(script),))
     (tmp_path / "a.txt").write_text("harmless")
     for times in (2, 9):
         count.write_text("")
@@ -265,7 +265,7 @@ def test_what_a_crashed_process_has_started_ends_and_no_other_group(
 
 def test_what_is_installed_beside_the_package_is_not_the_standard_library(tmp_path: Path) -> None:
     """A backport in site-packages is named as what it stands in for: `csv` here."""
-    (tmp_path / "retriever").symlink_to(Path(isolated.__file__).parents[1])
+    (tmp_path / "retriever").symlink_to(Path(subprocess_reader.__file__).parents[1])
     (tmp_path / "csv.py").write_text("raise SystemExit('not the standard library')")
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     code = f"""
@@ -291,10 +291,10 @@ def test_what_is_installed_beside_the_package_is_not_the_standard_library(tmp_pa
 LIMITED = """
     import ctypes, os, resource, sys
     from pathlib import Path
-    from retriever import isolated
+    from retriever.reading import subprocess_reader
     from retriever.types import ReadError, RetrieverError
 
-    isolated.COMMAND = ({script!r},)
+    subprocess_reader.COMMAND = ({script!r},)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(24, 24, 0, 0, 0)  # root may raise limits no more (CAP_SYS_RESOURCE)
     for limits, path in {cases!r}:
@@ -303,7 +303,7 @@ LIMITED = """
             for name, limit in limits.items():
                 resource.setrlimit(getattr(resource, name), limit)
             try:
-                with isolated.file_reader(isolated.ReadOptions()) as reader:
+                with subprocess_reader.file_reader(subprocess_reader.ReadOptions()) as reader:
                     print(reader.read(Path(path), "a.txt").pages[0].text)
             except RetrieverError as error:
                 print(error)

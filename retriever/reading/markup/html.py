@@ -13,7 +13,7 @@ from lxml import etree
 from retriever.reading.markup.html_facts import page_facts
 from retriever.reading.markup.html_parts import is_layout, text_parts
 from retriever.reading.pages import MAX_CHARACTERS, drop_controls, make_page, too_long
-from retriever.reading.plain.text import decoded
+from retriever.reading.plain.text import decode_text
 from retriever.types import Document, ReadError
 
 _CHARSET = re.compile(
@@ -55,7 +55,7 @@ def read_html(data: bytes, name: str) -> Document:
         return Document(name, "html", (too_long(None, f"{data.count(b'<'):,} tags"),))
     declared = _CHARSET.search(data[:4096])
     charset = (declared[1] or declared[2]).decode("ascii", "replace") if declared else ""
-    root = parse(decoded(data, charset))
+    root = parse(decode_text(data, charset))
     if root is None:
         return Document(name, "html", (make_page(None, "", "no text in it"),))
     facts = page_facts(root, name)

@@ -20,7 +20,7 @@ from typing import Any
 from lxml import etree
 
 from retriever.reading import archives
-from retriever.reading.archives import local as _local
+from retriever.reading.archives import local_name
 from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
 from retriever.reading.pages import make_page, too_long
 from retriever.types import Document, ReadError
@@ -91,7 +91,7 @@ def _child(element: etree._Element | None, *path: str) -> etree._Element | None:
     for step in path:
         if element is None:
             return None
-        element = next((child for child in element if _local(child) == step), None)
+        element = next((child for child in element if local_name(child) == step), None)
     return element
 
 
@@ -135,7 +135,7 @@ class _Body:
             if child is None:
                 stack.pop()
                 continue
-            kind = _local(child)
+            kind = local_name(child)
             if kind == "p":
                 yield from self._paragraph(child)
             elif kind == "tbl":
@@ -195,9 +195,9 @@ def _is_merged(cell: etree._Element) -> bool:
 def _below(parent: etree._Element, kind: str) -> Iterator[etree._Element]:
     """Rows of a table or cells of a row, also in content controls, not of nested tables."""
     for child in parent:
-        if _local(child) == kind:
+        if local_name(child) == kind:
             yield child
-        elif _local(child) in ("sdt", "sdtContent", "ins", "customXml"):
+        elif local_name(child) in ("sdt", "sdtContent", "ins", "customXml"):
             yield from _below(child, kind)
 
 
@@ -209,7 +209,7 @@ def _runs(paragraph: etree._Element, boxes: list[etree._Element]) -> Iterator[st
         if child is None:
             stack.pop()
             continue
-        kind = _local(child)
+        kind = local_name(child)
         if kind == "t":
             yield child.text or ""
         elif kind in _BREAKS:

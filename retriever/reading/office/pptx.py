@@ -19,11 +19,10 @@ from typing import Any
 from lxml import etree
 
 from retriever.reading import archives, extras
-from retriever.reading.archives import local
-from retriever.reading.errors import error_text
+from retriever.reading.archives import local_name
 from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.reading.pages import make_page, too_long
+from retriever.reading.pages import error_text, make_page, too_long
 from retriever.reading.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
@@ -110,7 +109,7 @@ def _is_picture(shapes: list[Any], area: int) -> bool:
     """Whether pictures cover at least half of the slide."""
     covered = 0
     for shape in shapes:
-        if local(shape.element) == "pic":
+        if local_name(shape.element) == "pic":
             covered += (shape.width or 0) * (shape.height or 0)
     return area > 0 and 2 * covered >= area
 
@@ -131,7 +130,7 @@ def _flat(shapes: Iterable[Any]) -> Iterator[Any]:
         shape = next(stack[-1], None)
         if shape is None:
             stack.pop()
-        elif local(shape.element) == "grpSp":
+        elif local_name(shape.element) == "grpSp":
             stack.append(iter(shape.shapes))
         else:
             yield shape
@@ -176,7 +175,7 @@ def _by_place(shapes: list[Any]) -> list[Any]:
 
 def _block(shape: Any) -> str:
     """The text of a shape; empty for pictures and lines."""
-    kind = local(shape.element)
+    kind = local_name(shape.element)
     if kind == "graphicFrame":
         return _frame(shape)
     if kind != "sp":
@@ -195,14 +194,14 @@ def _paragraphs(parent: etree._Element, placeholder: str | None = None) -> list[
     In content placeholders every paragraph is a list item unless it says otherwise; a single
     paragraph is not.
     """
-    found = [paragraph for paragraph in parent.iter("{*}p") if local(paragraph) == "p"]
+    found = [paragraph for paragraph in parent.iter("{*}p") if local_name(paragraph) == "p"]
     listed = placeholder in ("obj", "body") and len([p for p in found if _words(p)]) > 1
     return [_line(paragraph, listed=listed) for paragraph in found]
 
 
 def _line(paragraph: etree._Element, *, listed: bool) -> str:
     words = _words(paragraph)
-    marks = {local(mark) for mark in paragraph.iterfind("./{*}pPr/*")}
+    marks = {local_name(mark) for mark in paragraph.iterfind("./{*}pPr/*")}
     level = next((str(p.get("lvl", "0")) for p in paragraph.iterfind("./{*}pPr")), "0")
     if not words or "buNone" in marks or not (listed or marks & {"buChar", "buAutoNum"}):
         return words
@@ -212,7 +211,7 @@ def _line(paragraph: etree._Element, *, listed: bool) -> str:
 def _words(paragraph: etree._Element) -> str:
     pieces: list[str] = []
     for element in paragraph.iter():
-        kind = local(element)
+        kind = local_name(element)
         if kind == "t":
             pieces.append(element.text or "")
         elif kind in ("br", "tab"):
@@ -238,7 +237,7 @@ def _table(table: Any) -> str:
         )
         for number, row in enumerate(table.rows, 1)
     )
-    return "\n".join(text for _, text in rows.written(cells))
+    return "\n".join(text for _, text in rows.format_rows(cells))
 
 
 def _chart(chart: Any) -> str:

@@ -21,10 +21,10 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from retriever.reading import archives, extras
-from retriever.reading.errors import error_text
 from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
 from retriever.reading.office import passwords
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
+from retriever.reading.pages import error_text
 from retriever.reading.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
@@ -64,7 +64,7 @@ def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read an XLSX or XLSM file."""
     large = archives.too_large(data, _CALLED, streamed=_SHEETS)
     if large:
-        return Document(name, "xlsx", (rows.left_out(None, "", large),))
+        return Document(name, "xlsx", (rows.too_many_rows(None, "", large),))
     openpyxl: Any = extras.load("openpyxl", "office", "Excel workbooks")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl warns about every unknown extension
@@ -85,8 +85,8 @@ def read_xls(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read an XLS file (Excel until 2003)."""
     calamine: Any = extras.load("python_calamine", "office", "old Excel workbooks")
     try:
-        data = passwords.unlocked(data, options.passwords)
-    except passwords.Locked as reason:
+        data = passwords.decrypt(data, options.passwords)
+    except passwords.LockedError as reason:
         return passwords.locked_document(name, "xls", reason)
     budget = _Budget(MAX_CELLS)
     pages: list[Page] = []
@@ -124,7 +124,7 @@ def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]
     for position, sheet in enumerate(book.worksheets, 1):
         label = f"sheet {sheet.title}"
         if position > _MAX_SHEETS:
-            yield rows.left_out(position, "further sheets", f"{len(book.worksheets):,} sheets")
+            yield rows.too_many_rows(position, "further sheets", f"{len(book.worksheets):,} sheets")
             return
         try:
             hidden = sheet.sheet_state != "visible"
@@ -147,7 +147,7 @@ def _pages(
 ) -> list[Page]:
     """The pages of one sheet: one for each part of some hundred rows."""
     found: list[rows.Part] = []
-    for part in rows.parts(rows.written(table, min_columns=3)):
+    for part in rows.parts(rows.format_rows(table, min_columns=3)):
         found.append(part)
         options.extend_deadline(PAGE_SECONDS)
         budget.characters -= len(part.text)
@@ -162,14 +162,14 @@ def _pages(
             part.text,
             label
             if len(found) == 1 and not cut
-            else f"{label}, {rows.span('rows', part.first, part.last)}",
+            else f"{label}, {rows.range_label('rows', part.first, part.last)}",
             note,
         )
         for part in found
     ]
     if cut:
         after = f"rows after {found[-1].last}" if found else "rows"
-        pages.append(rows.left_out(position, f"{label}, {after}", after))
+        pages.append(rows.too_many_rows(position, f"{label}, {after}", after))
     elif not found:
         reason = "no cells with text in it" + (f"; {note}" if note else "")
         pages.append(rows.page_of(position, "", label, reason))
@@ -220,7 +220,7 @@ def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
 def _cell(cell: Any) -> str:
     """An openpyxl cell as text; the number format is read for numbers only."""
     value = cell.value
-    return _shown(value, cell.number_format if isinstance(value, int | float) else "")
+    return _cell_text(value, cell.number_format if isinstance(value, int | float) else "")
 
 
 def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
@@ -229,15 +229,17 @@ def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
     for number, cells in enumerate(sheet.iter_rows(), 1 + top):
         if not budget.walk(len(cells)):
             return
-        yield rows.TableRow(number, [_shown(cell) for cell in cells])
+        yield rows.TableRow(number, [_cell_text(cell) for cell in cells])
 
 
-def _shown(value: Any, number_format: str = "") -> str:
+def _cell_text(value: Any, number_format: str = "") -> str:
     """A cell as text, close to its display; empty for errors.
 
-    >>> _shown(0.125, "0.0%"), _shown(0.1 + 0.2), _shown(datetime(2024, 3, 7)), _shown(3.0)
-    ('12.5%', '0.3', '2024-03-07', '3')
-    >>> _shown(True), _shown(timedelta(hours=30)), _shown("#N/A")
+    >>> _cell_text(0.125, "0.0%"), _cell_text(0.1 + 0.2), _cell_text(3.0)
+    ('12.5%', '0.3', '3')
+    >>> _cell_text(datetime(2024, 3, 7))
+    '2024-03-07'
+    >>> _cell_text(True), _cell_text(timedelta(hours=30)), _cell_text("#N/A")
     ('TRUE', '30:00', '')
     """
     if value is None:

@@ -64,10 +64,10 @@ class Placement:
 
     def __init__(self, text: str, characters: Characters) -> None:
         self.characters = characters
-        self.at = aligned(text, characters.letters)
+        self.at = align(text, characters.letters)
         """For each character of the text the number of the drawn one, -1 for none."""
 
-    def lines(self, start: int, end: int) -> list[Box]:
+    def boxes(self, start: int, end: int) -> list[Box]:
         """Boxes around `text[start:end]`: one for each piece of a line; none if it has no place."""
         numbers = self.at[max(start, 0) : max(end, 0)]
         numbers = numbers[numbers >= 0]
@@ -77,9 +77,9 @@ class Placement:
         rows = _rows(box[sound].tolist(), upright.tolist())
         return [self._share(row) for row in rows]
 
-    def shades(self, weights: Iterable[tuple[int, int, float]]) -> list[tuple[Box, float]]:
+    def weighted_boxes(self, weights: Iterable[tuple[int, int, float]]) -> list[tuple[Box, float]]:
         """The boxes of weighted words `(start, end, weight)`, each with its weight."""
-        return [(box, weight) for start, end, weight in weights for box in self.lines(start, end)]
+        return [(box, weight) for start, end, weight in weights for box in self.boxes(start, end)]
 
     def _share(self, row: _Row) -> Box:
         width, height = self.characters.width, self.characters.height
@@ -93,14 +93,14 @@ class Placement:
 # Letters
 
 
-def aligned(text: str, drawn: str) -> Integers:
+def align(text: str, drawn: str) -> Integers:
     """For each character of `text` the position of the same one in `drawn`, -1 for none: (n,).
 
     Each drawn character is taken once. White space and hyphens have no place of their own.
 
-    >>> aligned("no way", "way, no").tolist()
+    >>> align("no way", "way, no").tolist()
     [-1, -1, -1, 0, 1, 2]
-    >>> aligned("office", "o\ufb03ce").tolist()
+    >>> align("office", "o\ufb03ce").tolist()
     [0, 1, 1, 1, 2, 3]
     """
     one, other = _Letters(text), _Letters(drawn)
@@ -318,4 +318,4 @@ def _rows(boxes: Sequence[Sequence[float]], upright: Sequence[bool]) -> list[_Ro
     return rows
 
 
-__all__ = ["Box", "Characters", "Placement", "aligned"]
+__all__ = ["Box", "Characters", "Placement", "align"]

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.reading import extras
-from retriever.reading.errors import error_text
 from retriever.reading.page_images.alignment import Characters
-from retriever.reading.pdf import open as opening
+from retriever.reading.pages import error_text
+from retriever.reading.pdf.open import LockedError, open_pdf
 from retriever.types import ReadError
 
 MAX_WIDTH = 3_000
@@ -36,7 +36,7 @@ _FAR = 500.0  # points
 _HEADER = ("width", "height", "letters", "upright")
 
 
-def answer(request: dict[str, Any]) -> bytes:
+def handle_request(request: dict[str, Any]) -> bytes:
     """What was asked of a page: `{"what": "picture"|"characters", "path", "number", …}`.
 
     Raises ReadError, with the end of a sentence.
@@ -67,7 +67,7 @@ def picture(page: Any, width: int) -> bytes:
 
 
 def characters(page: Any) -> bytes:
-    """The page's characters as `characters_of` reads them."""
+    """The page's characters as `parse_characters` reads them."""
     from pypdfium2 import raw
 
     text = page.get_textpage()
@@ -76,7 +76,7 @@ def characters(page: Any) -> bytes:
         raise ReadError(f"the page has {count:,} characters")
     width, height = page.get_size()
     letters = [raw.FPDFText_GetUnicode(text.raw, at) for at in range(count)]
-    places = _shown(page, _boxes(text.raw, count))
+    places = _to_page_points(page, _boxes(text.raw, count))
     angles = np.array([raw.FPDFText_GetCharAngle(text.raw, at) for at in range(count)])
     turns = np.round(angles / (math.pi / 2)) + page.get_rotation() // 90
     upright = "".join("10"[int(turn)] for turn in turns % 2)
@@ -86,7 +86,7 @@ def characters(page: Any) -> bytes:
     return len(header).to_bytes(8, "big") + header + places.tobytes()
 
 
-def characters_of(body: bytes) -> Characters:
+def parse_characters(body: bytes) -> Characters:
     """What `characters` made."""
     past = 8 + int.from_bytes(body[:8], "big")
     width, height, letters, upright = (json.loads(body[8:past])[name] for name in _HEADER)
@@ -114,7 +114,7 @@ def _boxes(text: Any, count: int) -> NDArray[np.float64]:
     return np.where(np.isfinite(boxes).all(axis=1, keepdims=True), boxes, 0.0)
 
 
-def _shown(page: Any, boxes: NDArray[np.float64]) -> NDArray[np.float32]:
+def _to_page_points(page: Any, boxes: NDArray[np.float64]) -> NDArray[np.float32]:
     """The boxes in points from the upper left corner of the page as it is shown: (n, 4).
 
     PDFium knows how the page is turned and cropped. What it does to places is linear, so three of
@@ -168,12 +168,19 @@ def _document(path: Path, passwords: Sequence[str]) -> Any:
         with contextlib.suppress(pypdfium2.PdfiumError, ValueError):
             return pypdfium2.PdfDocument(path, password=password or None)
     try:
-        file = opening.opened(path.read_bytes(), passwords)
+        file = open_pdf(path.read_bytes(), passwords)
         return pypdfium2.PdfDocument(file.data, password=file.password or None)
-    except opening.LockedError:
+    except LockedError:
         raise ReadError("it is encrypted, and the page does not know its password") from None
     except (pypdfium2.PdfiumError, ValueError, OSError) as error:
         raise ReadError(f"PDFium cannot open it: {error_text(error)}") from None
 
 
-__all__ = ["MAX_CHARACTERS", "MAX_WIDTH", "answer", "characters", "characters_of", "picture"]
+__all__ = [
+    "MAX_CHARACTERS",
+    "MAX_WIDTH",
+    "characters",
+    "handle_request",
+    "parse_characters",
+    "picture",
+]

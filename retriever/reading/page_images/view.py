@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retriever.reading.page_images.alignment import Placement
-from retriever.reading.page_images.render import characters_of
+from retriever.reading.page_images.render import parse_characters
 from retriever.reading.subprocess_reader import MB, FileReader, Limits
 from retriever.types import DocumentRow, Page, PageState, ReadError
 
 WIDTH = 1_200
 """Pixels of a picture's width unless somebody asks for another one."""
 
-KEPT_BYTES = 64 * MB
+CACHE_BYTES = 64 * MB
 """So much of pictures and places is remembered."""
 
 _LIMITS = Limits(
-    seconds=20.0, seconds_per_mb=0.1, most_seconds=60.0, memory=1_500 * MB, output=100 * MB
+    seconds=20.0, seconds_per_mb=0.1, max_seconds=60.0, memory=1_500 * MB, output=100 * MB
 )
 _SETTLED = 256  # files whose hash is remembered
 _RECOGNISED = "The words were recognised in a picture: where they stand on it is not known."
@@ -47,7 +47,7 @@ class PagePicture:
 class PagePictures:
     """Draws pages of indexed PDFs. For use from several threads; `close` it at the end.
 
-    `passwords` are tried on encrypted files; `kept` bounds what is remembered, in bytes.
+    `passwords` are tried on encrypted files; `cache_bytes` bounds what is remembered, in bytes.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class PagePictures:
         passwords: Sequence[str] = (),
         *,
         limits: Limits = _LIMITS,
-        kept: int = KEPT_BYTES,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self._passwords = list(passwords)
         self._reader = FileReader(limits=limits)
-        self._kept = _Kept(kept)
+        self._cache = _ByteCache(cache_bytes)
         self._hashes: OrderedDict[tuple[Path, int, int], str] = OrderedDict()
         self._busy = threading.Lock()
 
@@ -69,44 +69,46 @@ class PagePictures:
         Raises ReadError with a sentence that names the file: it is no PDF, gone, changed since it
         was indexed, encrypted or damaged.
         """
-        path = file_of(row)
+        path = file_path(row)
         if not has_picture(row, page):
             raise ReadError(f"{row.path} has no pictures of its pages")
         with self._busy:
             try:
                 self._check(path, row)
-                png = self._looked(path, row, {"what": "picture", **_of(page), "width": width})
+                png = self._ask(
+                    path, row, {"what": "picture", **_page_request(page), "width": width}
+                )
             except ReadError as error:
-                raise ReadError(_sentence(row, error)) from None
+                raise ReadError(_fallback_note(row, error)) from None
             if page.state is PageState.OCR:
                 return PagePicture(png, None, _RECOGNISED)
             try:
-                body = self._looked(path, row, {"what": "characters", **_of(page)})
+                body = self._ask(path, row, {"what": "characters", **_page_request(page)})
             except ReadError as error:
                 return PagePicture(png, None, f"The passage cannot be marked: {error}.")
-        return PagePicture(png, Placement(page.text, characters_of(body)))
+        return PagePicture(png, Placement(page.text, parse_characters(body)))
 
-    def learn(self, password: str) -> None:
+    def add_password(self, password: str) -> None:
         """Try this password, too, on encrypted files from now on."""
         with self._busy:
             if password not in self._passwords:
                 self._passwords.append(password)
 
-    def warm(self) -> None:
+    def start(self) -> None:
         """Start what draws, so that the first picture need not wait for it."""
         with self._busy:
-            self._reader.warm()
+            self._reader.start()
 
     def close(self) -> None:
         """End what draws."""
         with self._busy:
             self._reader.close()
 
-    def _looked(self, path: Path, row: DocumentRow, request: dict[str, str | int]) -> bytes:
+    def _ask(self, path: Path, row: DocumentRow, request: dict[str, str | int]) -> bytes:
         def ask() -> bytes:
-            return self._reader.look(path, {**request, "passwords": self._passwords})
+            return self._reader.look_at_page(path, {**request, "passwords": self._passwords})
 
-        return self._kept.get((row.sha256, *request.values()), ask)
+        return self._cache.get((row.sha256, *request.values()), ask)
 
     def _check(self, path: Path, row: DocumentRow) -> None:
         """Raises ReadError where the file is not the one that was indexed."""
@@ -126,7 +128,7 @@ class PagePictures:
             raise ReadError("the file has changed since it was indexed; index it again")
 
 
-class _Kept:
+class _ByteCache:
     """The bytes asked for last, up to a sum."""
 
     def __init__(self, most: int) -> None:
@@ -149,16 +151,16 @@ def has_picture(row: DocumentRow, page: Page) -> bool:
     return bool(row.format == "pdf" and row.root and page.number is not None and not page.label)
 
 
-def file_of(row: DocumentRow) -> Path:
+def file_path(row: DocumentRow) -> Path:
     """Where the document's file was at the last sync; "." for one that never was a file."""
     return Path(row.root) / row.path if row.root else Path()
 
 
-def _of(page: Page) -> dict[str, str | int]:
+def _page_request(page: Page) -> dict[str, str | int]:
     return {"number": page.number or 0}
 
 
-def _sentence(row: DocumentRow, error: ReadError) -> str:
+def _fallback_note(row: DocumentRow, error: ReadError) -> str:
     return f"{row.path} is shown as text: {error}"
 
 
@@ -167,4 +169,4 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-__all__ = ["KEPT_BYTES", "WIDTH", "PagePicture", "PagePictures", "file_of", "has_picture"]
+__all__ = ["CACHE_BYTES", "WIDTH", "PagePicture", "PagePictures", "file_path", "has_picture"]

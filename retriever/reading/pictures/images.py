@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from retriever.reading.errors import error_text
 from retriever.reading.extras import load
 from retriever.reading.facts import iso_date
 from retriever.reading.options import OCR_SECONDS, ReadOptions
+from retriever.reading.pages import error_text
 from retriever.reading.pictures.ocr import picture_page
-from retriever.reading.pictures.tesseract import MAX_SIDE, Picture, available
-from retriever.reading.recognised import digest, is_settled, taken_over
+from retriever.reading.pictures.tesseract import MAX_SIDE, Picture, unavailable_reason
+from retriever.reading.recognised import digest, is_settled, with_known_text
 from retriever.types import Document, Page, PageState, ReadError, Scan
 
 KINDS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
@@ -27,7 +27,7 @@ KINDS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 
 _MAX_PIXELS = 100_000_000  # three times a large scanner's; 400 MB once it is in colour
 _MAX_FRAMES = 1_000
-_NOT_READ = "a picture: index with --ocr to read it"
+_OCR_NEEDED = "a picture: index with --ocr to read it"
 _NO_DPI = 72
 _DEFAULT_DPI = 300
 _LOW_DPI = 150
@@ -60,15 +60,17 @@ def read_image(data: bytes, name: str, options: ReadOptions) -> Document:
         except Image.DecompressionBombError:
             return Document(name, "image", (_too_large(None, "more pixels than any picture"),))
         except _BROKEN as error:
-            raise ReadError(f"broken: the picture cannot be opened ({_said(error)})") from None
+            raise ReadError(
+                f"broken: the picture cannot be opened ({_pillow_error_text(error)})"
+            ) from None
     return Document(name, "image", pages, date=made)
 
 
 def _pages(image: Any, file: str, options: ReadOptions) -> Iterator[Page]:
     """A page for each frame; the picture's only one has no number."""
     state = PageState.SKIPPED if options.depth else PageState.SCANNED
-    missing = available(options.ocr) if options.ocr else ""
-    unread = Page(None, "", state, f"a picture; {missing}" if missing else _NOT_READ)
+    missing = unavailable_reason(options.ocr) if options.ocr else ""
+    unread = Page(None, "", state, f"a picture; {missing}" if missing else _OCR_NEEDED)
     can_read = bool(options.ocr) and not missing
     several = image.format == "TIFF" and _seek(image, 1)
     if not several:
@@ -101,14 +103,14 @@ def _page(image: Any, unread: Page, options: ReadOptions, file: str, *, can_read
     known = options.known.at(file, unread.number)
     languages = options.ocr if can_read else ""
     if known is not None and is_settled(known, languages, insist=options.insist):
-        return taken_over(known, unread, Scan(file, unread.number))
-    page = _looked_at(image, unread, options, file, can_read=can_read)
+        return with_known_text(known, unread, Scan(file, unread.number))
+    page = _page_from_picture(image, unread, options, file, can_read=can_read)
     if known is not None and not page.state.readable:
-        return taken_over(known, unread, Scan(file, unread.number))
+        return with_known_text(known, unread, Scan(file, unread.number))
     return page
 
 
-def _looked_at(
+def _page_from_picture(
     image: Any, unread: Page, options: ReadOptions, file: str, *, can_read: bool
 ) -> Page:
     """The page by its picture: recognised, or known from another file."""
@@ -122,7 +124,9 @@ def _looked_at(
     except ReadError as error:
         return Page(number, "", PageState.SCANNED, f"a picture; {error}")
     except _BROKEN as error:
-        return Page(number, "", PageState.FAILED, f"the picture is damaged: {_said(error)}")
+        return Page(
+            number, "", PageState.FAILED, f"the picture is damaged: {_pillow_error_text(error)}"
+        )
 
 
 def _too_large(number: int | None, measured: str) -> Page:
@@ -181,7 +185,7 @@ def _date(image: Any) -> str:
     return iso_date(found[:10].replace(":", "-") + found[10:19])
 
 
-def _said(error: Exception) -> str:
+def _pillow_error_text(error: Exception) -> str:
     if type(error).__name__ == "UnidentifiedImageError":
         return "it is damaged near its beginning"
     return error_text(error, 150).rstrip(".")

@@ -15,10 +15,10 @@ from typing import Any
 
 from retriever.reading.options import OCR_SECONDS, ReadOptions
 from retriever.reading.pages import make_page
-from retriever.reading.pdf import open as opening
+from retriever.reading.pdf.open import LockedError, open_pdf
 from retriever.reading.pdf.text import clean_lines, known_words, rejoin_hyphens
-from retriever.reading.pictures.tesseract import MAX_SIDE, Picture, available, recognise
-from retriever.reading.recognised import OCR_VERSION, digest, is_settled, taken_over
+from retriever.reading.pictures.tesseract import MAX_SIDE, Picture, recognise, unavailable_reason
+from retriever.reading.recognised import OCR_VERSION, digest, is_settled, with_known_text
 from retriever.types import Page, PageState, ReadError, Scan
 
 NOTHING_FOUND = "an image in which OCR found no text"
@@ -28,7 +28,7 @@ _MAX_PIXELS = 25_000_000  # an A3 sheet at 300 dpi is 17 million
 _TO_READ = (PageState.SCANNED, PageState.GARBLED)
 
 
-def recognised(data: bytes, pages: Sequence[Page], options: ReadOptions) -> tuple[Page, ...]:
+def recognise_pages(data: bytes, pages: Sequence[Page], options: ReadOptions) -> tuple[Page, ...]:
     """The pages of the PDF in `data`, those without usable text read from their pictures.
 
     Text that is known of a page, or of its picture, is taken over; without that and without
@@ -38,44 +38,44 @@ def recognised(data: bytes, pages: Sequence[Page], options: ReadOptions) -> tupl
     if not tried or not (options.ocr or options.known.pages):
         return tuple(pages)
     file = digest(data)
-    kept = {page.number: _kept(page, file, options) for page in tried}
+    kept = {page.number: _known_page(page, file, options) for page in tried}
     rest = [page for page in tried if kept[page.number] is None]
-    fresh = _fresh(data, rest, file, options)
+    fresh = _look_at_pages(data, rest, file, options)
     made = [
         (kept.get(page.number) or fresh.get(page.number, page)) if page in tried else page
         for page in pages
     ]
-    return tuple(_joined(made, {page.text for page in options.known.pages}))
+    return tuple(_rejoin_words(made, {page.text for page in options.known.pages}))
 
 
-def _kept(page: Page, file: str, options: ReadOptions) -> Page | None:
+def _known_page(page: Page, file: str, options: ReadOptions) -> Page | None:
     """The page with the text known of it, if it need not be recognised again."""
     known = options.known.at(file, page.number)
     if known is None or not is_settled(known, options.ocr, insist=options.insist):
         return None
-    return taken_over(known, page, Scan(file, page.number))
+    return with_known_text(known, page, Scan(file, page.number))
 
 
-def _fresh(
+def _look_at_pages(
     data: bytes, pages: Sequence[Page], file: str, options: ReadOptions
 ) -> dict[int | None, Page]:
     """What becomes of pages whose pictures have to be looked at, by number."""
-    reason = available(options.ocr) if options.ocr else ""
+    reason = unavailable_reason(options.ocr) if options.ocr else ""
     if not pages or (not options.known.has_pictures and (reason or not options.ocr)):
-        found = {page.number: _unread(page, reason) if reason else page for page in pages}
+        found = {page.number: _with_obstacle(page, reason) if reason else page for page in pages}
     else:
-        found = _read(data, pages, file, options, reason)
+        found = _recognise_from_pdf(data, pages, file, options, reason)
     return {
-        page.number: _as_known(found[page.number], options.known.at(file, page.number), file)
+        page.number: _or_known(found[page.number], options.known.at(file, page.number), file)
         for page in pages
     }
 
 
-def _as_known(page: Page, known: Page | None, file: str) -> Page:
+def _or_known(page: Page, known: Page | None, file: str) -> Page:
     """The page; where it could not be recognised anew, with the text known of it."""
     if known is None or page.state not in _TO_READ:
         return page
-    return taken_over(known, page, Scan(file, page.number))
+    return with_known_text(known, page, Scan(file, page.number))
 
 
 def picture_page(
@@ -91,63 +91,65 @@ def picture_page(
     if known is not None and is_settled(
         known, "" if reason else options.ocr, insist=options.insist
     ):
-        return taken_over(known, page, scan)
+        return with_known_text(known, page, scan)
     if reason:
         raise ReadError(reason)
     if not options.ocr:
         return page
     try:
-        return replace(page_of(page.number, picture, options.ocr), scan=scan)
+        return replace(recognise_page(page.number, picture, options.ocr), scan=scan)
     except ReadError:
         if known is None:
             raise
-        return taken_over(known, page, scan)
+        return with_known_text(known, page, scan)
 
 
-def page_of(number: int | None, picture: Picture, languages: str) -> Page:
+def recognise_page(number: int | None, picture: Picture, languages: str) -> Page:
     """The page for a picture: OCR or EMPTY. Raises ReadError when it could not be read."""
     found = recognise(picture, languages)
     made = make_page(number, clean_lines(found.text), NOTHING_FOUND)
     if made.state is PageState.GARBLED:
         raise ReadError(f"OCR made no words of it; is it in another language than {languages}?")
-    return replace(made, state=PageState.OCR, reason=found.said) if made.text else made
+    return replace(made, state=PageState.OCR, reason=found.reason) if made.text else made
 
 
-def _read(
+def _recognise_from_pdf(
     data: bytes, pages: Sequence[Page], file: str, options: ReadOptions, reason: str
 ) -> dict[int | None, Page]:
     """What became of each page, by its number."""
     try:
-        with _opened(data, options, max(page.number or 1 for page in pages)) as document:
-            return {page.number: _one(document, page, file, options, reason) for page in pages}
+        with _open_document(data, options, max(page.number or 1 for page in pages)) as document:
+            return {
+                page.number: _recognise_one(document, page, file, options, reason) for page in pages
+            }
     except ReadError as error:
-        return {page.number: _stays(page, reason or str(error), options) for page in pages}
+        return {page.number: _unchanged(page, reason or str(error), options) for page in pages}
 
 
-def _one(document: Any, page: Page, file: str, options: ReadOptions, reason: str) -> Page:
+def _recognise_one(document: Any, page: Page, file: str, options: ReadOptions, reason: str) -> Page:
     options.extend_deadline(OCR_SECONDS)
     try:
-        picture = _drawn(document, page.number or 1)
+        picture = _render(document, page.number or 1)
         made = picture_page(page, picture, file, options, reason)
     except ReadError as error:
-        return _stays(page, str(error), options)
+        return _unchanged(page, str(error), options)
     if made.state is PageState.EMPTY and page.state is PageState.GARBLED:
-        return _unread(page, "OCR found no text either")
+        return _with_obstacle(page, "OCR found no text either")
     return made
 
 
-def _stays(page: Page, reason: str, options: ReadOptions) -> Page:
+def _unchanged(page: Page, reason: str, options: ReadOptions) -> Page:
     """The page as it was; what stood in the way is of interest where it was to be recognised."""
-    return _unread(page, reason) if options.ocr else page
+    return _with_obstacle(page, reason) if options.ocr else page
 
 
-def _unread(page: Page, reason: str) -> Page:
+def _with_obstacle(page: Page, reason: str) -> Page:
     """The page as it was, with what stood in the way."""
     before = "an image without text" if page.state is PageState.SCANNED else page.reason
     return replace(page, reason=f"{before}; {reason}" if before else reason)
 
 
-def _joined(pages: Sequence[Page], kept: Container[str]) -> Iterator[Page]:
+def _rejoin_words(pages: Sequence[Page], kept: Container[str]) -> Iterator[Page]:
     """Words cut at line ends put together, by the words of the whole document.
 
     Pages whose text was taken over, and is among `kept`, stay exactly as they were.
@@ -164,7 +166,7 @@ def _joined(pages: Sequence[Page], kept: Container[str]) -> Iterator[Page]:
 
 
 @contextlib.contextmanager
-def _opened(data: bytes, options: ReadOptions, count: int) -> Iterator[Any]:
+def _open_document(data: bytes, options: ReadOptions, count: int) -> Iterator[Any]:
     """PDFium's document of at least `count` pages; ReadError where it does not open."""
     if not options.allow_native:
         raise ReadError("PDFium ended the process that read it, so it is not drawn")
@@ -182,13 +184,13 @@ def _document(data: bytes, passwords: Sequence[str]) -> Any:
         with contextlib.suppress(pypdfium2.PdfiumError, ValueError):
             return pypdfium2.PdfDocument(data, password=password or None)
     try:
-        file = opening.opened(data, passwords)
+        file = open_pdf(data, passwords)
         return pypdfium2.PdfDocument(file.data, password=file.password or None)
-    except (pypdfium2.PdfiumError, opening.LockedError, ValueError) as error:
-        raise ReadError(f"PDFium cannot open it: {_said(error)}") from None
+    except (pypdfium2.PdfiumError, LockedError, ValueError) as error:
+        raise ReadError(f"PDFium cannot open it: {_pdfium_error_text(error)}") from None
 
 
-def _drawn(document: Any, number: int) -> Picture:
+def _render(document: Any, number: int) -> Picture:
     """The page's picture, at 300 dpi unless it would be too large."""
     try:
         with contextlib.closing(document[number - 1]) as page:
@@ -198,7 +200,7 @@ def _drawn(document: Any, number: int) -> Picture:
                 width, height = bitmap.width, bitmap.height
     # PDFium's own error is a RuntimeError.
     except (RuntimeError, IndexError, ValueError, OverflowError) as error:
-        raise ReadError(f"PDFium cannot draw it: {_said(error)}") from None
+        raise ReadError(f"PDFium cannot draw it: {_pdfium_error_text(error)}") from None
     return Picture(width, height, grey, max(70, round(scale * 72)))
 
 
@@ -214,9 +216,15 @@ def _scale(width: float, height: float) -> float:
     return min(_DPI / 72, limit)
 
 
-def _said(error: Exception) -> str:
+def _pdfium_error_text(error: Exception) -> str:
     words = " ".join(str(error).split())[:150].rstrip(".")
     return words[:1].lower() + words[1:] if words else type(error).__name__
 
 
-__all__ = ["NOTHING_FOUND", "available", "page_of", "picture_page", "recognised"]
+__all__ = [
+    "NOTHING_FOUND",
+    "picture_page",
+    "recognise_page",
+    "recognise_pages",
+    "unavailable_reason",
+]

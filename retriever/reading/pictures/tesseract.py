@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from retriever.reading.errors import error_text
+from retriever.reading.pages import error_text
 from retriever.types import ReadError
 
 MAX_SIDE = 30_000
@@ -49,19 +49,19 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
+class OcrResult:
     """Text in paragraphs and the mean confidence of its words, weighted by length, in percent."""
 
     text: str
     confidence: float
 
     @property
-    def said(self) -> str:
+    def reason(self) -> str:
         """How it was come by, as a page's reason."""
         return f"recognised by Tesseract, mean confidence {self.confidence:.0f} %"
 
 
-def available(languages: str = "eng") -> str:
+def unavailable_reason(languages: str = "eng") -> str:
     """Why pictures cannot be read in these languages ("eng+deu"); empty if they can."""
     program = _program()
     if not program:
@@ -70,18 +70,18 @@ def available(languages: str = "eng") -> str:
             "brew install tesseract (macOS) or winget install UB-Mannheim.TesseractOCR (Windows)"
         )
     try:
-        there = known_languages()
+        there = installed_languages()
     except (OSError, subprocess.SubprocessError) as error:
         return f"Tesseract does not start ({error_text(error, 150)}): install it again"
     missing = [name for name in languages.split("+") if name not in there]
-    return _no_language(missing, there) if missing else ""
+    return _missing_language_reason(missing, there) if missing else ""
 
 
-def recognise(picture: Picture, languages: str) -> Recognised:
+def recognise(picture: Picture, languages: str) -> OcrResult:
     """What stands in the picture; its text is empty if nothing does.
 
-    `languages` have been found `available`. Raises ReadError when Tesseract fails, takes too long,
-    or makes no words of what it sees.
+    `languages` are those for which `unavailable_reason` is empty. Raises ReadError when Tesseract
+    fails, takes too long, or makes no words of what it sees.
     """
     found = _recognise(picture, languages, _ORIENTED)
     if found.text and found.confidence < _MIN_MEAN:
@@ -95,7 +95,7 @@ def recognise(picture: Picture, languages: str) -> Recognised:
     return found
 
 
-def _recognise(picture: Picture, languages: str, segmentation: str) -> Recognised:
+def _recognise(picture: Picture, languages: str, segmentation: str) -> OcrResult:
     head = b"P5\n%d %d\n255\n" % (picture.width, picture.height)
     options = ["-l", languages, "--psm", segmentation, "--dpi", str(picture.dpi), "tsv"]
     try:
@@ -114,30 +114,30 @@ def _recognise(picture: Picture, languages: str, segmentation: str) -> Recognise
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").split("\n")[0].strip()[:150]
         raise ReadError(f"Tesseract failed: {said or f'exit code {done.returncode}'}")
-    return from_table(done.stdout.decode("utf-8", "replace"))
+    return parse_tsv(done.stdout.decode("utf-8", "replace"))
 
 
-def from_table(table: str) -> Recognised:
+def parse_tsv(table: str) -> OcrResult:
     r"""Text and confidence from Tesseract's TSV.
 
     Lines end as they do in the picture, a blank line parts paragraphs, and words that are more
     likely wrong than right are left out.
 
     >>> row = "5\t1\t1\t1\t{}\t1\t0\t0\t9\t9\t{}\t{}"
-    >>> from_table("\n".join([row.format(1, 90, "Zero"), row.format(2, 12, "~|"),
+    >>> parse_tsv("\n".join([row.format(1, 90, "Zero"), row.format(2, 12, "~|"),
     ...     row.format(2, 80, "trust")]))
     Recognised(text='Zero\ntrust', confidence=84.44444444444444)
     """
     words = [word for word in map(_word, table.split("\n")) if word]
     paragraphs = [
-        "\n".join(_joined(line) for _, line in groupby(paragraph, key=lambda word: word[0]))
+        "\n".join(_join(line) for _, line in groupby(paragraph, key=lambda word: word[0]))
         for _, paragraph in groupby(words, key=lambda word: word[0][:3])
     ]
     text = "\n\n".join(paragraphs)
     if not _WORD.search(text):
-        return Recognised("", 0.0)
+        return OcrResult("", 0.0)
     total = sum(len(word) for _, _, word in words)
-    return Recognised(text, sum(len(word) * sure for _, sure, word in words) / total)
+    return OcrResult(text, sum(len(word) * sure for _, sure, word in words) / total)
 
 
 _Word = tuple[tuple[int, ...], float, str]  # page, block, paragraph and line; confidence; letters
@@ -154,7 +154,7 @@ def _word(row: str) -> _Word | None:
     return tuple(map(int, cells[1:5])), sure, word
 
 
-def _joined(words: Iterable[_Word]) -> str:
+def _join(words: Iterable[_Word]) -> str:
     return " ".join(word for _, _, word in words)
 
 
@@ -163,7 +163,7 @@ def _program() -> str:
     return shutil.which("tesseract") or shutil.which("tesseract", path=_WINDOWS) or ""
 
 
-def known_languages() -> list[str]:
+def installed_languages() -> list[str]:
     """The languages it has been given, by the codes it takes."""
     done = subprocess.run(  # noqa: S603 - as above
         [_program(), "--list-langs"], capture_output=True, timeout=20, check=False
@@ -172,7 +172,7 @@ def known_languages() -> list[str]:
     return sorted(line.strip() for line in lines if line.strip() and line.strip() != "osd")
 
 
-def _no_language(missing: list[str], there: list[str]) -> str:
+def _missing_language_reason(missing: list[str], there: list[str]) -> str:
     names = ", ".join(repr(name[:40]) for name in missing)
     packages = " ".join(f"tesseract-ocr-{name[:40].replace('_', '-')}" for name in missing)
     return (
@@ -182,4 +182,4 @@ def _no_language(missing: list[str], there: list[str]) -> str:
     )
 
 
-__all__ = ["MAX_SIDE", "Picture", "Recognised", "available", "from_table", "recognise"]
+__all__ = ["MAX_SIDE", "OcrResult", "Picture", "parse_tsv", "recognise", "unavailable_reason"]

@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from retriever.reading.facts import clean_title
 from retriever.reading.pages import MAX_CHARACTERS, drop_controls, too_long, unify_lines
-from retriever.reading.plain.text import decoded
+from retriever.reading.plain.text import decode_text
 from retriever.types import Document, Page, PageState
 
 _LANGUAGES = {
@@ -141,7 +141,7 @@ def read_code(data: bytes, name: str) -> Document:
     if len(data) > 4 * MAX_CHARACTERS:
         return Document(name, "code", (too_long(None, f"{len(data):,} bytes"),))
     # Not tested for garbled text: assembly has few vowels, and glyph tables are valid code.
-    text = drop_controls(unify_lines(decoded(data)))
+    text = drop_controls(unify_lines(decode_text(data)))
     title = _TEX_TITLE.search(text) if language == "LaTeX" else None
     return Document(
         path=name,

@@ -18,10 +18,10 @@ def read_text(data: bytes, name: str) -> Document:
     """Read a text file into one page."""
     if len(data) > _MAX_BYTES:
         return Document(name, "txt", (too_long(None, f"{len(data):,} bytes"),))
-    return Document(name, "txt", (make_page(None, decoded(data), "nothing but blanks in it"),))
+    return Document(name, "txt", (make_page(None, decode_text(data), "nothing but blanks in it"),))
 
 
-def decoded(data: bytes, declared: str = "") -> str:
+def decode_text(data: bytes, declared: str = "") -> str:
     """Decode `data`; raises ReadError if it is not text in any encoding."""
     text = decode(data, declared)
     if text is None:
