@@ -1,8 +1,8 @@
-"""Files in, pages of text out: the one door to all readers.
+"""The entry point to all readers: files in, pages of text out.
 
-What a file is, is decided by its bytes; its name only says what to expect. `read_document` raises
-ReadError when nothing of the file can be given, and nothing else whatever the bytes; otherwise each
-page is in exactly one state, with a reason. It does not guess at languages and knows no models.
+The bytes of a file decide its format; the name is only a hint. `read_document` raises ReadError if
+the file gives no pages, and no other exception for any bytes. Otherwise each page is in exactly one
+state, with a reason. This module does not detect languages and uses no model.
 
 | format | files | pages |
 |---|---|---|
@@ -51,20 +51,20 @@ from retriever.reading.tables import delimited, jsonl
 from retriever.types import Document, ReadError
 
 MAX_BYTES = 500_000_000
-"""The largest file that is opened: readers hold a file in memory."""
+"""Maximum size of a file in bytes: readers hold the file in memory."""
 
 Reader = Callable[[bytes, str, ReadOptions], Document]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of file: the endings that promise it, what it is called, and who reads it.
+    """A file format: its name endings, a description for the user, and its reader.
 
-    `binary` formats are told by their bytes alone (`signatures.kind` gives their name); the others
-    are text, whatever stands in it, and only the name tells them apart. `version` grows when the
-    reader gives other pages for the same bytes: documents read by another version are read again,
-    and so are those with a file of this format inside of them. A module that several readers share
-    has no version: what changes in it counts for each format it serves.
+    `binary` formats are recognised by their bytes alone (`signatures.kind` gives their name). The
+    others are text, and only the name tells them apart. `version` is increased when the reader
+    gives other pages for the same bytes: documents read by another version are then read again, and
+    so are documents that contain a file of this format. A module shared by several readers has no
+    version: a change in it increases the version of each format that uses it.
     """
 
     endings: tuple[str, ...]
@@ -75,12 +75,12 @@ class Format:
 
 
 def _without_options(read: Callable[[bytes, str], Document]) -> Reader:
-    """A reader that needs nothing of the run."""
+    """Wrap a reader that takes no options."""
     return lambda data, name, options: read(data, name)
 
 
 def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
-    """A PDF with all that belongs to it: pictures of text, running lines, files inside of it."""
+    """Read a PDF: its text, OCR of its scanned pages, headers and footers, embedded files."""
     document = reader.read_pdf(data, name, options)
     found = headers_footers.exclude_running_lines(
         ocr.recognise_pages(data, document.pages, options)
@@ -112,7 +112,7 @@ FORMATS: dict[str, Format] = {
         images.read_image,
         binary=True,
     ),
-    # Not read, but read as what they are: many are Rich Text, HTML or newer than their names.
+    # Refused unless they are another format: many are Rich Text, HTML or newer than their names.
     "old": Format(
         (".doc", ".dot", ".ppt", ".pps", ".msg"),
         "an older Office file",
@@ -137,7 +137,7 @@ FORMATS: dict[str, Format] = {
     "txt": Format((".txt", ".text", ".log"), "plain text", _without_options(text.read_text)),
 }
 _BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
-# Texts that tradition leaves without an ending.
+# Text files that usually have no ending.
 _BARE_NAMES = frozenset(
     [
         *["readme", "license", "licence", "copying", "notice", "authors", "contributors", "todo"],
@@ -147,14 +147,14 @@ _BARE_NAMES = frozenset(
 
 
 OCR = "ocr"
-"""What `format_versions` calls the recognition of pictures, which has a version as formats have."""
+"""The name of OCR in `format_versions`: it has a version, as formats do."""
 
 _FIRST_RELEASE = "55fa282f"
-"""What 0.1.0 stored for all its readers together: version 1 of each."""
+"""The value that release 0.1.0 stored for all its readers together: version 1 of each."""
 
 
 def format_versions(used: Iterable[str]) -> str:
-    """The formats, each with its version now.
+    """The formats with their current versions.
 
     >>> format_versions(["pdf", "eml", "ocr"])
     'eml=1,ocr=1,pdf=1'
@@ -163,10 +163,10 @@ def format_versions(used: Iterable[str]) -> str:
 
 
 def outdated_formats(stored: str, format_: str) -> set[str]:
-    """The formats of `format_versions` that have another version now, for a document of `format_`.
+    """The formats in `stored` whose version has changed, for a document of `format_`.
 
-    For what 0.1.0 stored, all are named that have not version 1 any more: which files are inside of
-    the document is not known.
+    `stored` is the output of `format_versions`. Release 0.1.0 did not store which files are nested
+    in a document; for its value, the result is all formats whose version is not 1.
 
     >>> outdated_formats("eml=1,pdf=0", "eml"), outdated_formats("55fa282f", "pdf")
     ({'pdf'}, set())
@@ -188,7 +188,7 @@ def _version(name: str) -> str:
 
 
 def format_of(path: Path) -> str | None:
-    """The format a file's name promises, or None if it is not one that is read.
+    """The format expected from a file's name, or None if it is not supported.
 
     >>> format_of(Path("a/Report.PDF")), format_of(Path("README")), format_of(Path("a.mp3"))
     ('pdf', 'txt', None)
@@ -201,17 +201,17 @@ def format_of(path: Path) -> str | None:
 
 
 def supported(path: Path) -> bool:
-    """Whether `read_document` is worth calling, told by the name alone."""
+    """Whether a file's name is one of a supported format."""
     return format_of(path) is not None
 
 
 def read_document(path: Path, name: str, options: ReadOptions | None = None) -> Document:
-    """The document in the file at `path`; `name` (its path below the root) becomes its path."""
+    """Read the file at `path`; `name`, its path below the root, becomes the document's path."""
     return read_bytes(_load(path), name, options or ReadOptions())
 
 
 def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document in the bytes of a file called `name`, as `read_document`."""
+    """Read the bytes of the file `name`; otherwise as `read_document`."""
     try:
         inside = replace(
             options, read_nested=read_bytes, read_as=options.read_as if options.depth else set()
@@ -221,7 +221,7 @@ def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
         raise
     except MemoryError:
         raise ReadError("it needs more memory than a file may take; split it") from None
-    # The libraries below parse what anybody may have written; no file may stop a run.
+    # The libraries parse input from anybody; no file may stop a run.
     except Exception as error:  # noqa: BLE001 - see the line above
         raise ReadError(f"broken: {error_text(error)}") from None
 
@@ -244,7 +244,7 @@ def _load(path: Path) -> bytes:
 
 
 def _read(data: bytes, name: str, options: ReadOptions) -> Document:
-    """Read it as what it is; where the name promises something else, its first page says so."""
+    """Read the file by its actual format; if its name says otherwise, the first page notes it."""
     promised = format_of(Path(name)) or "txt"
     kind = _kind(data, promised)
     options.read_as.add(kind)
@@ -259,7 +259,7 @@ def _read(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 def _kind(data: bytes, promised: str) -> str:
-    """What the bytes are; of text, what the name promises. ReadError for what is not read."""
+    """The format by the bytes; for text, by the name. Raises ReadError if it is not supported."""
     kind = signatures.kind(data)
     if kind in FORMATS:
         return kind
@@ -278,7 +278,7 @@ def _kind(data: bytes, promised: str) -> str:
     if not FORMATS[promised].binary:
         return promised
     if encodings.decode(data[:10_000]) is not None:
-        return "csv" if promised in ("xlsx", "xls") else "txt"  # many programs name tables so
+        return "csv" if promised in ("xlsx", "xls") else "txt"  # programs name text tables so
     raise ReadError(f"not {called} although its name says so; it begins with unknown bytes")
 
 

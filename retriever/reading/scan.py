@@ -1,7 +1,7 @@
-"""Paths → the files that could be indexed, each with its root, and why others were left out.
+"""Lists the files below the user's paths: those that can be indexed, and why others are left out.
 
-A root is a folder somebody asked to index; a file's path is told relative to it. Symbolic links
-never lead out of a root. This module looks at names and sizes only; it opens nothing.
+A root is a folder that the user asked to index; a file's path is relative to its root. Symbolic
+links below a root are not followed. This module reads names and sizes only; it opens no file.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from retriever.text.globs import glob_matches
 from retriever.types import UsageError
 
 TOOL_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
-"""Folders full of other people's code and of what programs make; hidden ones are left out too."""
+"""Folders of third-party code and generated files. They are left out, as hidden folders are."""
 
 LEFT_OUT = "left out by the patterns given"
 
 UPLOADS = "uploads"
-"""The one folder inside of an index that may hold documents: files that were uploaded to it."""
+"""The only folder inside an index that may hold documents: files uploaded to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One path asked for: everything below the folder `path`, or the one file it is (`single`).
+    """A path to index: a folder with everything below it, or one file (`single`).
 
-    `root` is what paths are told relative to: `path` itself, or a folder above it. `hide` names
-    folders below that are no part of it.
+    File paths are relative to `root`, which is `path` or a folder above it. `hide` are folders
+    below `path` that do not belong to the target.
     """
 
     root: Path
@@ -48,11 +48,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file of a scan; `reason` says why it is not to be read, or is empty.
+    """A file of a scan; `reason` says why it is not read, and is empty if it is.
 
-    `changed_ns` is the later of the times its content and its status changed: the second also
-    tells a change after which the first was set back. `failed` marks what should be read but
-    cannot even be looked at; it may be a folder.
+    `changed_ns` is the later of the modification and the status-change time: the status also
+    changes when a program sets the modification time back. `failed` marks files and folders that
+    should be read but are not accessible.
     """
 
     root: Path
@@ -64,17 +64,17 @@ class FoundFile:
 
     @property
     def location(self) -> Path:
-        """Where it lies."""
+        """The full path."""
         return self.root / self.path
 
 
 def targets(
     paths: Sequence[str | Path], known_roots: Sequence[str], hide: Sequence[Path] = ()
 ) -> list[Target]:
-    """What the user's paths mean. A path below a root that is known already belongs to that root.
+    """The targets for the user's paths. A path below a known root belongs to that root.
 
-    Raises UsageError for a path that does not exist, cannot be entered, or lies in a folder of
-    `hide` (real paths of indexes), but for what was uploaded there: that is a root of its own.
+    Raises UsageError for a path that does not exist, is not accessible, or lies in a folder of
+    `hide` (real paths of indexes). Uploads in an index are allowed, as a root of their own.
     """
     if not paths:
         raise UsageError("no path was given: name a folder or file to index")
@@ -90,17 +90,17 @@ def targets(
 
 
 def _is_cut_off(root: Path, path: Path, hide: Sequence[Path]) -> bool:
-    """Whether a scan of `root` would not come to `path`, because an index lies between."""
+    """Whether a scan of `root` does not reach `path` because it is inside an index."""
     return any(
         path.is_relative_to(folder) and not root.is_relative_to(folder / UPLOADS) for folder in hide
     )
 
 
 def _real(path: str | Path, hide: Sequence[Path]) -> Path:
-    """The folder or file meant, links resolved."""
+    """The absolute path with links resolved; UsageError if it cannot be indexed."""
     text = str(path)
     if not text.strip():
-        # To Path it would be the current folder, which nobody means by naming nothing.
+        # Path("") is the current folder, which an empty argument does not mean.
         raise UsageError("an empty path was given: name a folder or file to index")
     try:
         real = Path(path).expanduser().resolve(strict=True)
@@ -120,7 +120,7 @@ def _real(path: str | Path, hide: Sequence[Path]) -> Path:
 
 
 def _root_of(path: Path, roots: Sequence[Path]) -> Path:
-    """The outermost of the roots from which a scan comes to `path`; else the folder it is in."""
+    """The outermost root whose scan reaches `path`; else the folder that contains it."""
     for root in roots:
         if path.is_relative_to(root) and not _is_hidden(path.relative_to(root)):
             return root
@@ -130,10 +130,10 @@ def _root_of(path: Path, roots: Sequence[Path]) -> Path:
 def scan(
     target: Target, include: Sequence[str], exclude: Sequence[str], hide: Sequence[Path]
 ) -> Iterator[FoundFile]:
-    """The files of a target, folder by folder in order of their names, hidden folders left out.
+    """The files of a target, folder by folder in order of their names, without hidden folders.
 
-    `include` and `exclude` are globs on paths; `hide` names folders that are never entered (the
-    index itself).
+    `include` and `exclude` are globs on paths. `hide` are folders that are never entered (the index
+    itself).
     """
     found = (
         [_look_at(target.root, target.path)]
@@ -172,14 +172,14 @@ def _walk(root: Path, folder: Path, hide: frozenset[Path]) -> Iterator[FoundFile
 
 
 def _is_entered(folder: Path) -> bool:
-    """Whether somebody's own files may be in it: not what tools have put there."""
+    """Whether a folder is scanned: not if it is hidden or made by a tool."""
     if folder.name.startswith(".") or folder.name in TOOL_FOLDERS:
         return False
     return not os.path.lexists(folder / "pyvenv.cfg")  # a virtual environment of Python
 
 
 def _look_at(root: Path, location: Path) -> FoundFile | None:
-    """What is there; None if it has vanished meanwhile."""
+    """The file at `location`; None if it no longer exists."""
     path = location.relative_to(root).as_posix()
     try:
         facts = location.lstat()
@@ -199,7 +199,7 @@ def _look_at(root: Path, location: Path) -> FoundFile | None:
 
 
 def _reason(root: Path, location: Path, mode: int) -> str:
-    """Why this file is not one to be read, or an empty text."""
+    """Why the file is not read; empty if it is."""
     if _is_hidden(location.relative_to(root)):
         return "hidden file"
     if stat.S_ISLNK(mode):
@@ -230,7 +230,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _is_printable(path: Path | str) -> bool:
-    """Whether a path can be written as UTF-8: bytes that are none come as lone surrogates."""
+    """Whether a path is valid UTF-8: Python gives other bytes as lone surrogates."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -239,7 +239,7 @@ def _is_printable(path: Path | str) -> bool:
 
 
 def _printable(path: str) -> str:
-    r"""A path that can be printed, whatever its bytes are.
+    r"""The path in printable form, with invalid bytes as escapes.
 
     >>> _printable("a\udcff.txt")
     'a\\udcff.txt'

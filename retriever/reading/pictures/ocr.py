@@ -1,8 +1,9 @@
-"""OCR: the pages of a PDF that are pictures, drawn by PDFium and read by Tesseract.
+"""OCR of the pages of a PDF that are pictures: rendered by PDFium, read by Tesseract.
 
-One page at a time is drawn, read and forgotten. A page whose text was recognised is in state OCR
-and says how sure Tesseract is; one without any is EMPTY, so that no later run tries it again; any
-other stays as it was and says what stood in the way. Which pages need it, `pdf.py` says.
+Pages are rendered one at a time. A page with recognised text is in state OCR, with Tesseract's
+confidence as its reason. A page without text becomes EMPTY, so that no later run tries it again. A
+page that cannot be recognised keeps its state, and its reason says why. `pdf/reader.py` decides
+which pages need OCR.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from retriever.types import Page, PageState, ReadError, Scan
 
 NOTHING_FOUND = "an image in which OCR found no text"
 
-_DPI = 300  # at 150 one word in fifty more is lost; above 300 only time is
+_DPI = 300  # at 150, 2 % more words are lost; above 300, OCR only takes longer
 _MAX_PIXELS = 25_000_000  # an A3 sheet at 300 dpi is 17 million
 _TO_READ = (PageState.SCANNED, PageState.GARBLED)
 
 
 def recognise_pages(data: bytes, pages: Sequence[Page], options: ReadOptions) -> tuple[Page, ...]:
-    """The pages of the PDF in `data`, those without usable text read from their pictures.
+    """The pages of the PDF in `data`; those without usable text are recognised.
 
-    Text that is known of a page, or of its picture, is taken over; without that and without
-    languages in `options.ocr` nothing changes. `options.extend_deadline` is called before each.
+    Known text of a page or of its picture is reused. Without known text and without languages in
+    `options.ocr`, the pages are unchanged. `options.extend_deadline` is called before each page.
     """
     tried = [page for page in pages if page.state in _TO_READ and page.number and not page.label]
     if not tried or not (options.ocr or options.known.pages):
@@ -49,7 +50,7 @@ def recognise_pages(data: bytes, pages: Sequence[Page], options: ReadOptions) ->
 
 
 def _known_page(page: Page, file: str, options: ReadOptions) -> Page | None:
-    """The page with the text known of it, if it need not be recognised again."""
+    """The page with its known text; None if it must be recognised."""
     known = options.known.at(file, page.number)
     if known is None or not is_settled(known, options.ocr, insist=options.insist):
         return None
@@ -59,7 +60,7 @@ def _known_page(page: Page, file: str, options: ReadOptions) -> Page | None:
 def _look_at_pages(
     data: bytes, pages: Sequence[Page], file: str, options: ReadOptions
 ) -> dict[int | None, Page]:
-    """What becomes of pages whose pictures have to be looked at, by number."""
+    """The pages that must be rendered, after OCR or reuse of known text, by number."""
     reason = unavailable_reason(options.ocr) if options.ocr else ""
     if not pages or (not options.known.has_pictures and (reason or not options.ocr)):
         found = {page.number: _with_obstacle(page, reason) if reason else page for page in pages}
@@ -72,7 +73,7 @@ def _look_at_pages(
 
 
 def _or_known(page: Page, known: Page | None, file: str) -> Page:
-    """The page; where it could not be recognised anew, with the text known of it."""
+    """The page; with its known text if it was not recognised in this run."""
     if known is None or page.state not in _TO_READ:
         return page
     return with_known_text(known, page, Scan(file, page.number))
@@ -81,10 +82,10 @@ def _or_known(page: Page, known: Page | None, file: str) -> Page:
 def picture_page(
     page: Page, picture: Picture, file: str, options: ReadOptions, reason: str = ""
 ) -> Page:
-    """`page` of `file` with the text of its picture: OCR, EMPTY, or as it was.
+    """`page` of `file` with the text of its picture: in state OCR or EMPTY, or unchanged.
 
-    Text known of the picture is taken over. `reason` says why nothing can be recognised. Raises
-    ReadError when it could not be read, and none is known.
+    Known text of the picture is reused. `reason` says why OCR is unavailable. Raises ReadError if
+    OCR fails and no text is known.
     """
     scan = Scan(file, page.number, picture.digest, options.ocr, OCR_VERSION)
     known = options.known.of_picture(scan.picture)
@@ -105,7 +106,7 @@ def picture_page(
 
 
 def recognise_page(number: int | None, picture: Picture, languages: str) -> Page:
-    """The page for a picture: OCR or EMPTY. Raises ReadError when it could not be read."""
+    """The page for a picture, in state OCR or EMPTY. Raises ReadError if OCR fails."""
     found = recognise(picture, languages)
     made = make_page(number, clean_lines(found.text), NOTHING_FOUND)
     if made.state is PageState.GARBLED:
@@ -116,7 +117,7 @@ def recognise_page(number: int | None, picture: Picture, languages: str) -> Page
 def _recognise_from_pdf(
     data: bytes, pages: Sequence[Page], file: str, options: ReadOptions, reason: str
 ) -> dict[int | None, Page]:
-    """What became of each page, by its number."""
+    """The pages after OCR, by number."""
     try:
         with _open_document(data, options, max(page.number or 1 for page in pages)) as document:
             return {
@@ -139,20 +140,20 @@ def _recognise_one(document: Any, page: Page, file: str, options: ReadOptions, r
 
 
 def _unchanged(page: Page, reason: str, options: ReadOptions) -> Page:
-    """The page as it was; what stood in the way is of interest where it was to be recognised."""
+    """The page in its old state; with the reason if OCR was requested."""
     return _with_obstacle(page, reason) if options.ocr else page
 
 
 def _with_obstacle(page: Page, reason: str) -> Page:
-    """The page as it was, with what stood in the way."""
+    """The page in its old state, with `reason` added to its own."""
     before = "an image without text" if page.state is PageState.SCANNED else page.reason
     return replace(page, reason=f"{before}; {reason}" if before else reason)
 
 
 def _rejoin_words(pages: Sequence[Page], kept: Container[str]) -> Iterator[Page]:
-    """Words cut at line ends put together, by the words of the whole document.
+    """Join words hyphenated at line ends, using the words of the whole document.
 
-    Pages whose text was taken over, and is among `kept`, stay exactly as they were.
+    Pages with reused text, which is in `kept`, are unchanged.
     """
     words = known_words(page.text for page in pages)
     for page in pages:
@@ -167,7 +168,7 @@ def _rejoin_words(pages: Sequence[Page], kept: Container[str]) -> Iterator[Page]
 
 @contextlib.contextmanager
 def _open_document(data: bytes, options: ReadOptions, count: int) -> Iterator[Any]:
-    """PDFium's document of at least `count` pages; ReadError where it does not open."""
+    """PDFium's document of at least `count` pages; raises ReadError if it cannot be opened."""
     if not options.allow_native:
         raise ReadError("PDFium ended the process that read it, so it is not drawn")
     with contextlib.closing(_document(data, options.passwords)) as document:
@@ -177,7 +178,7 @@ def _open_document(data: bytes, options: ReadOptions, count: int) -> Iterator[An
 
 
 def _document(data: bytes, passwords: Sequence[str]) -> Any:
-    """PDFium's document, of the repaired file where it does not open the file itself."""
+    """PDFium's document; of the repaired file if PDFium cannot open the file itself."""
     import pypdfium2
 
     for password in ("", *passwords):
@@ -191,7 +192,7 @@ def _document(data: bytes, passwords: Sequence[str]) -> Any:
 
 
 def _render(document: Any, number: int) -> Picture:
-    """The page's picture, at 300 dpi unless it would be too large."""
+    """The page as a picture at 300 dpi, or less if it would be too large."""
     try:
         with contextlib.closing(document[number - 1]) as page:
             scale = _scale(*page.get_size())
@@ -205,7 +206,7 @@ def _render(document: Any, number: int) -> Picture:
 
 
 def _scale(width: float, height: float) -> float:
-    """Pixels for each of PDF's units (1/72 inch).
+    """Pixels per PDF unit (1/72 inch).
 
     >>> _scale(612, 792) * 72, round(_scale(7200, 7200) * 72)
     (300.0, 50)

@@ -1,9 +1,9 @@
-"""Tesseract, the program that reads pictures: whether it is there, and what it makes of a picture.
+"""Tesseract, the OCR program: finds it, and runs it on a picture.
 
-It runs as a process of its own for one picture at a time and is given the picture through a pipe,
-so that nothing is left on the disk. Measured against RapidOCR on 16 pages of the sample and made
-ones, at 300 and 150 dpi: as many words found, a quarter of the time, a tenth of the memory, no
-download, and a confidence for every word.
+Each picture is read by a new process and passed through a pipe, so nothing is written to disk.
+Compared with RapidOCR on 16 pages of the sample and generated pages, at 300 and 150 dpi, Tesseract
+finds as many words in a quarter of the time with a tenth of the memory; it needs no download and
+gives a confidence for each word.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from retriever.reading.pages import error_text
 from retriever.types import ReadError
 
 MAX_SIDE = 30_000
-"""Pixels of a picture's longer side; Tesseract refuses 32,768."""
+"""Maximum length of a picture's longer side in pixels; Tesseract refuses 32,768."""
 
-_SECONDS = 28.0  # for one look at a picture, of which there may be two: small print takes four
-_MIN_CONFIDENCE = 30.0  # of a word, in percent: fewer wrong ones, at 2 in 1000 right ones' cost
+_SECONDS = 28.0  # of one run; a picture may need two. Small print takes four seconds
+_MIN_CONFIDENCE = 30.0  # of a word, in percent: fewer wrong words, and 2 in 1000 right ones lost
 _MIN_MEAN = 65.0  # of a picture: Cyrillic, Greek and Arabic read as English reach 51 to 60
-# Page segmentation: with the orientation found first, which few letters may mislead, and without.
+# Page segmentation modes: with orientation detection, which fails on few letters, and without.
 _ORIENTED, _UPRIGHT = "1", "3"
 _WINDOWS = r"C:\Program Files\Tesseract-OCR"
 _WORD = re.compile(r"[^\W_]{2}")
@@ -34,7 +34,7 @@ _WORD = re.compile(r"[^\W_]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Grey pixels, row by row, one byte each (0 black), and how many of them make an inch."""
+    """Grey pixels row by row, one byte each (0 is black), and the resolution in dots per inch."""
 
     width: int
     height: int
@@ -43,7 +43,7 @@ class Picture:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that recognition depends on."""
+        """SHA-256 of everything that the recognition depends on."""
         head = f"{self.width} {self.height} {self.dpi}\n".encode()
         return hashlib.sha256(head + self.grey).hexdigest()
 
@@ -57,12 +57,12 @@ class OcrResult:
 
     @property
     def reason(self) -> str:
-        """How it was come by, as a page's reason."""
+        """The source of the text, as the reason of a page."""
         return f"recognised by Tesseract, mean confidence {self.confidence:.0f} %"
 
 
 def unavailable_reason(languages: str = "eng") -> str:
-    """Why pictures cannot be read in these languages ("eng+deu"); empty if they can."""
+    """Why OCR in these languages ("eng+deu") is unavailable; empty if it is available."""
     program = _program()
     if not program:
         return (
@@ -78,10 +78,10 @@ def unavailable_reason(languages: str = "eng") -> str:
 
 
 def recognise(picture: Picture, languages: str) -> OcrResult:
-    """What stands in the picture; its text is empty if nothing does.
+    """Recognise the text of a picture; it is empty if there is none.
 
     `languages` are those for which `unavailable_reason` is empty. Raises ReadError when Tesseract
-    fails, takes too long, or makes no words of what it sees.
+    fails, takes too long, or finds no words in the letters.
     """
     found = _recognise(picture, languages, _ORIENTED)
     if found.text and found.confidence < _MIN_MEAN:
@@ -112,16 +112,16 @@ def _recognise(picture: Picture, languages: str, segmentation: str) -> OcrResult
     except OSError as error:
         raise ReadError(f"Tesseract does not start: {error.strerror or error}") from None
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").split("\n")[0].strip()[:150]
-        raise ReadError(f"Tesseract failed: {said or f'exit code {done.returncode}'}")
+        message = done.stderr.decode("utf-8", "replace").split("\n")[0].strip()[:150]
+        raise ReadError(f"Tesseract failed: {message or f'exit code {done.returncode}'}")
     return parse_tsv(done.stdout.decode("utf-8", "replace"))
 
 
 def parse_tsv(table: str) -> OcrResult:
     r"""Text and confidence from Tesseract's TSV.
 
-    Lines end as they do in the picture, a blank line parts paragraphs, and words that are more
-    likely wrong than right are left out.
+    Lines end as in the picture, and a blank line separates paragraphs. Words of low confidence are
+    dropped.
 
     >>> row = "5\t1\t1\t1\t{}\t1\t0\t0\t9\t9\t{}\t{}"
     >>> parse_tsv("\n".join([row.format(1, 90, "Zero"), row.format(2, 12, "~|"),
@@ -144,7 +144,7 @@ _Word = tuple[tuple[int, ...], float, str]  # page, block, paragraph and line; c
 
 
 def _word(row: str) -> _Word | None:
-    """A row's word, if it is one and Tesseract is sure enough of it."""
+    """The word of a row; None for other rows and for a word of low confidence."""
     cells = row.rstrip("\r").split("\t")
     if len(cells) != 12 or cells[0] != "5":
         return None
@@ -159,12 +159,12 @@ def _join(words: Iterable[_Word]) -> str:
 
 
 def _program() -> str:
-    """The program's path, or empty; its installer for Windows leaves it out of the search path."""
+    """The program's path, or empty. Its Windows installer does not add it to the search path."""
     return shutil.which("tesseract") or shutil.which("tesseract", path=_WINDOWS) or ""
 
 
 def installed_languages() -> list[str]:
-    """The languages it has been given, by the codes it takes."""
+    """The codes of the installed languages."""
     done = subprocess.run(  # noqa: S603 - as above
         [_program(), "--list-langs"], capture_output=True, timeout=20, check=False
     )
