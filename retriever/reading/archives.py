@@ -75,3 +75,13 @@ def local_name(element: etree._Element) -> str:
     """
     tag = element.tag
     return tag.rsplit("}", 1)[-1] if isinstance(tag, str) else ""
+
+
+def attribute(element: etree._Element, name: str) -> str:
+    """An element's attribute in any namespace; empty if it has none.
+
+    >>> attribute(etree.fromstring('<p xmlns:w="urn:w" w:val="7"/>'), "val")
+    '7'
+    """
+    found = (str(v) for k, v in element.attrib.items() if k.rsplit("}", 1)[-1] == name)
+    return next(found, "")

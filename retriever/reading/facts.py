@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import PurePosixPath
+from typing import Any
 
 from retriever.reading.pages import drop_controls
 from retriever.types import Scalar
@@ -150,6 +151,19 @@ def _from_words(text: str) -> str:
         except ValueError:
             continue
     return ""
+
+
+def package_facts(core: Any, author: object, name: str) -> dict[str, Any]:
+    """Title, author, date and metadata of an Office file, by its core properties.
+
+    `core` is what python-docx, python-pptx and openpyxl call core properties.
+    """
+    return {
+        "title": clean_title(core.title, name),
+        "author": clean_author(author),
+        "date": iso_date(core.created or core.modified),
+        "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
+    }
 
 
 def scalars(values: Mapping[str, object]) -> dict[str, Scalar]:

@@ -53,8 +53,10 @@ def drop_controls(text: str) -> str:
     return _SURROGATES.sub("\ufffd", _CONTROLS.sub("", text))
 
 
-def make_page(number: int | None, raw: str, empty_reason: str = "no text in it") -> Page:
-    """Make the page for `raw` text: TEXT, EMPTY, GARBLED or TOO_LONG."""
+def make_page(
+    number: int | None, raw: str, empty_reason: str = "no text in it", note: str = ""
+) -> Page:
+    """The page for `raw` text: TEXT (`note` is its reason), EMPTY, GARBLED or TOO_LONG."""
     if len(raw) > MAX_CHARACTERS:
         return too_long(number, f"{len(raw):,} characters")
     reason = garbled_reason(raw)
@@ -63,7 +65,7 @@ def make_page(number: int | None, raw: str, empty_reason: str = "no text in it")
     text = drop_controls(unify_lines(raw)).strip("\n")
     if not text.strip():
         return Page(number, "", PageState.EMPTY, empty_reason)
-    return Page(number, text)
+    return Page(number, text, PageState.TEXT, note)
 
 
 def too_long(number: int | None, measured: str) -> Page:

@@ -40,7 +40,7 @@ class Limit:
 
         >>> MEMORY.describe(512_000_000)
         '512 MB of address space (ulimit -v 500000)'
-        >>> SECONDS.describe(3)
+        >>> CPU_TIME.describe(3)
         '3 seconds of processor time (ulimit -t 3)'
         """
         shown = f"{value:,} {self.what}" if self.step == 1 else f"{value // MB:,} MB {self.what}"

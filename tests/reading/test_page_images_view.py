@@ -136,7 +136,7 @@ def test_little_is_kept_when_there_is_much(tmp_path: Path) -> None:
         row = kept(tmp_path, pdf_file([(drawn("a"), FONT), (drawn("b"), FONT)]))
         for number in (1, 2, 1):
             assert few.show(row, Page(number, "a")).png
-        assert len(few._kept._bytes) == 1
+        assert len(few._cache._bytes) == 1
     finally:
         few.close()
 

@@ -29,13 +29,13 @@ PLANTED = """
 
     real = formats.read_document
 
-    def read(path, name, run):
+    def read(path, name, options):
         said = path.read_text()
         if said.startswith("harmless"):
-            return real(path, name, run)
+            return real(path, name, options)
         made = {{**globals()}}
-        exec("def planted(path, name, run):\\n" + textwrap.indent(said, " "), made)
-        return made["planted"](path, name, run)
+        exec("def planted(path, name, options):\\n" + textwrap.indent(said, " "), made)
+        return made["planted"](path, name, options)
 
     formats.read_document = read
     sys.argv = sys.argv[-2:]
@@ -88,7 +88,7 @@ def test_a_document_survives_the_way_through_json() -> None:
         ("os.kill(os.getpid(), signal.SIGSEGV)", "the reader crashed on it (SIGSEGV)"),
         ("os._exit(3)", "the reader crashed on it"),
         (
-            "run.extend_deadline(0.0); sys.stdout.write('x' * 100000); os.abort()",
+            "options.extend_deadline(0.0); sys.stdout.write('x' * 100000); os.abort()",
             "crashed on it (SIGABRT)",
         ),
         ("held = ' ' * 10**9", "it needs more memory than a file may take; split it"),
@@ -114,7 +114,7 @@ def test_a_hang_ends_and_a_page_done_earns_time(planted, tmp_path: Path) -> None
     slow = """
         for _ in range(4):
             time.sleep(0.25)
-            run.extend_deadline(0.5)
+            options.extend_deadline(0.5)
         return Document(name, "txt", (Page(None, "done"),))
         """
     told: list[int] = []
@@ -126,12 +126,12 @@ def test_a_hang_ends_and_a_page_done_earns_time(planted, tmp_path: Path) -> None
 def test_time_that_is_earned_has_an_end(planted, tmp_path: Path) -> None:
     planted.limits = Limits(seconds=0.5, max_seconds=1.5)
     with pytest.raises(ReadError, match="it was given up after 2 seconds"):
-        ask(planted, tmp_path, "while True:\n    run.extend_deadline(5.0)\n    time.sleep(0.1)")
+        ask(planted, tmp_path, "while True:\n    options.extend_deadline(5.0)\n    time.sleep(0.1)")
 
 
 def test_what_compiled_code_crashes_on_is_read_without_it(planted, tmp_path: Path) -> None:
     text = """
-        if run.allow_native:
+        if options.allow_native:
             os.kill(os.getpid(), signal.SIGSEGV)
         return Document(name, "txt", (Page(None, "read in the slow way"),))
         """
@@ -206,7 +206,7 @@ def test_a_process_that_cannot_start_is_a_sentence(tmp_path: Path, monkeypatch) 
 
 def test_passwords_and_languages_reach_the_reader(planted, tmp_path: Path) -> None:
     planted.options = ReadOptions(passwords=("a b", "ü\n"), ocr="eng+deu")
-    text = "return Document(name, 'txt', (Page(None, repr((run.passwords, run.ocr))),))"
+    text = "return Document(name, 'txt', (Page(None, repr((options.passwords, options.ocr))),))"
     assert ask(planted, tmp_path, text).pages[0].text == repr((("a b", "ü\n"), "eng+deu"))
 
 
@@ -373,7 +373,7 @@ def test_processor_time_that_is_used_up_is_told(tmp_path: Path) -> None:
     note = tmp_path / "natives"
     text = f"""
         with open({str(note)!r}, "a") as file:
-            file.write(f"{{run.native}} ")
+            file.write(f"{{options.allow_native}} ")
         while True:
             pass
         """

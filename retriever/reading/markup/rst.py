@@ -27,7 +27,7 @@ from retriever.reading.pages import (
     unify_lines,
 )
 from retriever.reading.plain.text import decode_text
-from retriever.types import Document, Page
+from retriever.types import Document
 
 _MAX_PARSED = 2_000_000
 """Characters that are parsed, at about 200,000 a second; a longer text is kept unchanged."""
@@ -66,9 +66,8 @@ def read_rst(data: bytes, name: str) -> Document:
     source = drop_controls(unify_lines(decode_text(data)))
     tree, reason = _parse(source)
     if tree is None:
-        page = make_page(None, source, "nothing but blanks in it")
-        note = Page(page.number, page.text, page.state, page.reason or reason)
-        return Document(name, "rst", (note,))
+        page = make_page(None, source, "nothing but blanks in it", reason)
+        return Document(name, "rst", (page,))
     blocks = Blocks()
     text = blocks.text(tree)
     return Document(

@@ -21,7 +21,7 @@ from lxml import etree
 
 from retriever.reading import archives
 from retriever.reading.archives import local_name
-from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
+from retriever.reading.facts import package_facts
 from retriever.reading.pages import make_page, too_long
 from retriever.types import Document, ReadError
 
@@ -68,23 +68,14 @@ def _facts(document: Any, name: str) -> dict[str, Any]:
     """Title, author, date and metadata; damaged properties count as missing."""
     try:
         core = document.core_properties
-        made = core.created or core.modified
-        return {
-            "title": clean_title(core.title, name),
-            "author": clean_author(core.author),
-            "date": iso_date(made),
-            "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
-        }
+        return package_facts(core, core.author, name)
     except Exception:  # noqa: BLE001 - properties are optional; the text is what counts
         return {}
 
 
-def _value(element: etree._Element | None, attribute: str = "val") -> str:
-    """An attribute in any namespace (Word uses two)."""
-    if element is None:
-        return ""
-    found = [value for key, value in element.attrib.items() if key.rsplit("}", 1)[-1] == attribute]
-    return str(found[0]) if found else ""
+def _value(element: etree._Element | None, name: str = "val") -> str:
+    """An attribute in any namespace (Word uses two); empty without an element."""
+    return "" if element is None else archives.attribute(element, name)
 
 
 def _child(element: etree._Element | None, *path: str) -> etree._Element | None:

@@ -15,7 +15,7 @@ from typing import Any
 from lxml import etree
 
 from retriever.reading import archives
-from retriever.reading.archives import local_name
+from retriever.reading.archives import attribute, local_name
 from retriever.reading.facts import clean_author, clean_title, iso_date
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import make_page
@@ -91,12 +91,6 @@ def _facts(data: bytes, name: str) -> dict[str, Any]:
     }
 
 
-def _value(element: etree._Element, attribute: str) -> str:
-    """An attribute in any namespace."""
-    found = (str(v) for k, v in element.attrib.items() if k.rsplit("}", 1)[-1] == attribute)
-    return next(found, "")
-
-
 class _Text:
     """The blocks of a text, and the footnotes found on the way."""
 
@@ -112,7 +106,7 @@ class _Text:
         for child in parent:
             kind = local_name(child)
             if kind == "h":
-                level = _value(child, "outline-level")
+                level = attribute(child, "outline-level")
                 marks = "#" * (min(int(level), 6) if level.isdigit() and int(level) else 1)
                 words = " ".join(self._words(child).split())
                 yield f"{marks} {words}" if words else ""
@@ -169,7 +163,7 @@ def _sheets(body: etree._Element, options: ReadOptions) -> list[Page]:
     pages: list[Page] = []
     left = rows.MAX_TEXT // 2
     for position, table in enumerate(body.iterfind("{*}table"), 1):
-        title = f"sheet {_value(table, 'name')}"
+        title = f"sheet {attribute(table, 'name')}"
         found: list[rows.Part] = []
         for part in rows.parts(rows.format_rows(_table(table), min_columns=3)):
             found.append(part)
@@ -207,18 +201,18 @@ def _cells(row: etree._Element) -> list[str]:
     return found
 
 
-def _count(element: etree._Element, attribute: str) -> int:
-    stated = _value(element, attribute)
+def _count(element: etree._Element, name: str) -> int:
+    stated = attribute(element, name)
     return int(stated) if stated.isdecimal() and len(stated) < 9 else 1
 
 
 def _cell(cell: etree._Element) -> str:
     """A cell as displayed, but dates as ISO 8601 and numbers without thousands separators."""
-    kind = _value(cell, "value-type")
+    kind = attribute(cell, "value-type")
     if kind == "date":
-        return _value(cell, "date-value").removesuffix("T00:00:00").replace("T", " ")
+        return attribute(cell, "date-value").removesuffix("T00:00:00").replace("T", " ")
     if kind == "float":
-        return _value(cell, "value")
+        return attribute(cell, "value")
     lines = ("".join(line.itertext()) for line in cell.iterfind("{*}p"))
     return "\n".join(line for line in lines if line).strip()
 
@@ -233,9 +227,9 @@ def _slides(body: etree._Element, options: ReadOptions) -> list[Page]:
         for shape in slide:
             if local_name(shape) == "notes":
                 notes = " ".join(text.read(shape).split())
-            elif _value(shape, "class") == "title":
+            elif attribute(shape, "class") == "title":
                 titles.append("# " + " ".join(text.read(shape).split()))
-            elif _value(shape, "class") not in _REPEATED:
+            elif attribute(shape, "class") not in _REPEATED:
                 blocks.append(text.read(shape))
         shown = [*(title for title in titles if title != "# "), *filter(None, blocks)]
         shown += [f"Notes: {notes}"] if notes else []

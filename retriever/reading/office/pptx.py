@@ -20,7 +20,7 @@ from lxml import etree
 
 from retriever.reading import archives, extras
 from retriever.reading.archives import local_name
-from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
+from retriever.reading.facts import clean_title, package_facts
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import error_text, make_page, too_long
 from retriever.reading.tables import rows
@@ -65,13 +65,8 @@ def _facts(show: Any, slides: list[Any], name: str) -> dict[str, Any]:
     """Title, author, date and metadata; without a stated title that of the cover."""
     try:
         core = show.core_properties
-        title = clean_title(core.title, name) or clean_title(_cover(slides), name)
-        return {
-            "title": title,
-            "author": clean_author("" if core.author == "python-pptx" else core.author),
-            "date": iso_date(core.created or core.modified),
-            "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
-        }
+        facts = package_facts(core, "" if core.author == "python-pptx" else core.author, name)
+        return {**facts, "title": facts["title"] or clean_title(_cover(slides), name)}
     except Exception:  # noqa: BLE001 - properties are optional; the text is what counts
         return {}
 

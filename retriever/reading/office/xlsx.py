@@ -21,7 +21,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from retriever.reading import archives, extras
-from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
+from retriever.reading.facts import package_facts
 from retriever.reading.office import passwords
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import error_text
@@ -111,12 +111,7 @@ def _no_sheets() -> Page:
 def _facts(book: Any, name: str) -> dict[str, Any]:
     """Title, author, date and metadata."""
     core = book.properties
-    return {
-        "title": clean_title(core.title, name),
-        "author": clean_author(core.creator if core.creator != "openpyxl" else ""),
-        "date": iso_date(core.created or core.modified),
-        "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
-    }
+    return package_facts(core, core.creator if core.creator != "openpyxl" else "", name)
 
 
 def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]:

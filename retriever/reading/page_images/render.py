@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from retriever.reading import extras
 from retriever.reading.page_images.alignment import Characters
 from retriever.reading.pages import error_text
-from retriever.reading.pdf.open import LockedError, open_pdf
+from retriever.reading.pdf.open import LockedError
+from retriever.reading.pdf.pdfium import open_with_passwords
 from retriever.types import ReadError
 
 MAX_WIDTH = 3_000
@@ -159,17 +160,13 @@ def _page(path: Path, number: int, passwords: Sequence[str]) -> Iterator[Any]:
 
 
 def _document(path: Path, passwords: Sequence[str]) -> Any:
-    """PDFium's document; of the repaired file if PDFium cannot open the file itself."""
+    """PDFium's document; raises ReadError if it cannot be opened."""
     import pypdfium2
 
     if not path.is_file():
         raise ReadError("there is no such file any more")
-    for password in ("", *passwords):
-        with contextlib.suppress(pypdfium2.PdfiumError, ValueError):
-            return pypdfium2.PdfDocument(path, password=password or None)
     try:
-        file = open_pdf(path.read_bytes(), passwords)
-        return pypdfium2.PdfDocument(file.data, password=file.password or None)
+        return open_with_passwords(path, passwords)
     except LockedError:
         raise ReadError("it is encrypted, and the page does not know its password") from None
     except (pypdfium2.PdfiumError, ValueError, OSError) as error:

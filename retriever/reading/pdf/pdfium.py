@@ -6,12 +6,14 @@ judge the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from retriever.reading.pdf.layout import TextRun, text_of
+from retriever.reading.pdf.open import open_pdf
 from retriever.reading.pdf.text_runs import TooManyCharactersError, text_runs_of
 
 _MAX_OBJECTS = 20_000  # of one page, searched for images and rules
@@ -33,6 +35,21 @@ def open_document(data: bytes, password: str, count: int) -> Iterator[Any]:
         yield document if len(document) == count else None
     finally:
         document.close()
+
+
+def open_with_passwords(source: bytes | Path, passwords: Sequence[str]) -> Any:
+    """PDFium's document; of the repaired file if PDFium cannot open the file itself.
+
+    Raises LockedError, ReadError, OSError, ValueError or PDFium's own error.
+    """
+    import pypdfium2
+
+    for password in ("", *passwords):
+        with suppress(pypdfium2.PdfiumError, ValueError):
+            return pypdfium2.PdfDocument(source, password=password or None)
+    data = source.read_bytes() if isinstance(source, Path) else source
+    file = open_pdf(data, passwords)
+    return pypdfium2.PdfDocument(file.data, password=file.password or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,4 +156,10 @@ def _has_rules(page: Any, x: float, low: float, high: float) -> bool:
     return rules >= _MIN_RULES or boxes >= _MIN_BOXES
 
 
-__all__ = ["PageContents", "TooManyCharactersError", "open_document", "page_contents"]
+__all__ = [
+    "PageContents",
+    "TooManyCharactersError",
+    "open_document",
+    "open_with_passwords",
+    "page_contents",
+]

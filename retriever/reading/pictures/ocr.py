@@ -16,7 +16,8 @@ from typing import Any
 
 from retriever.reading.options import OCR_SECONDS, ReadOptions
 from retriever.reading.pages import make_page
-from retriever.reading.pdf.open import LockedError, open_pdf
+from retriever.reading.pdf.open import LockedError
+from retriever.reading.pdf.pdfium import open_with_passwords
 from retriever.reading.pdf.text import clean_lines, known_words, rejoin_hyphens
 from retriever.reading.pictures.tesseract import MAX_SIDE, Picture, recognise, unavailable_reason
 from retriever.reading.recognised import OCR_VERSION, digest, is_settled, with_known_text
@@ -178,15 +179,11 @@ def _open_document(data: bytes, options: ReadOptions, count: int) -> Iterator[An
 
 
 def _document(data: bytes, passwords: Sequence[str]) -> Any:
-    """PDFium's document; of the repaired file if PDFium cannot open the file itself."""
+    """PDFium's document; raises ReadError if it cannot be opened."""
     import pypdfium2
 
-    for password in ("", *passwords):
-        with contextlib.suppress(pypdfium2.PdfiumError, ValueError):
-            return pypdfium2.PdfDocument(data, password=password or None)
     try:
-        file = open_pdf(data, passwords)
-        return pypdfium2.PdfDocument(file.data, password=file.password or None)
+        return open_with_passwords(data, passwords)
     except (pypdfium2.PdfiumError, LockedError, ValueError) as error:
         raise ReadError(f"PDFium cannot open it: {_pdfium_error_text(error)}") from None
 

@@ -19,7 +19,7 @@ from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import make_page
 from retriever.reading.plain.text import decode_text
 from retriever.reading.tables import rows
-from retriever.types import Document, Page, PageState
+from retriever.types import Document, Page
 
 MAX_BYTES = 200_000_000
 """The largest file that is read; decoded, it takes up to four times its size in memory."""
@@ -55,10 +55,8 @@ def _document(text: str, name: str, options: ReadOptions) -> Document:
     tabs = PurePosixPath(name).suffix.lower() in (".tsv", ".tab")
     shape = Shape(given) if given else shape_of(text, "\t" if tabs else ",")
     if shape is None:
-        page = make_page(None, text, "nothing but blanks in it")
         note = "no columns in it: read as plain text"
-        if page.state is PageState.TEXT:
-            page = Page(None, page.text, page.state, note)
+        page = make_page(None, text, "nothing but blanks in it", note)
         return Document(name, "txt", (page,))
     return Document(name, "csv", tuple(_pages(text, shape, options)))
 

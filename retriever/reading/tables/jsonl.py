@@ -65,9 +65,7 @@ def read_json(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 def _plain(text: str, name: str, why: str) -> Document:
-    page = make_page(None, text, "nothing but blanks in it")
-    if page.state is PageState.TEXT:
-        page = Page(None, page.text, page.state, f"{why}: read as plain text")
+    page = make_page(None, text, "nothing but blanks in it", f"{why}: read as plain text")
     return Document(name, "txt", (page,))
 
 
