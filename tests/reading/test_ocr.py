@@ -76,9 +76,9 @@ def test_without_ocr_nothing_changes():
 
 @needs_tesseract
 def test_a_mixed_file_with_ocr():
-    data, earned = mixed_file(), []
+    data, extensions = mixed_file(), []
     pages = read_pdf(data, "a.pdf").pages
-    found = recognise_pages(data, pages, ReadOptions(ocr="eng", extend_deadline=earned.append))
+    found = recognise_pages(data, pages, ReadOptions(ocr="eng", extend_deadline=extensions.append))
     assert (found[0], found[2]) == (pages[0], pages[2])
     assert found[1].state is PageState.OCR
     assert found[1].number == 2
@@ -88,7 +88,7 @@ def test_a_mixed_file_with_ocr():
     assert found[1].reason.startswith("recognised by Tesseract, mean confidence 9")
     # The shifted letters are drawn as they are coded: there is nothing to be recognised in them.
     assert found[3].state in (PageState.GARBLED, PageState.OCR)
-    assert earned == [OCR_SECONDS] * 2
+    assert extensions == [OCR_SECONDS] * 2
 
 
 @needs_tesseract

@@ -104,8 +104,8 @@ def test_title_list_notes_and_facts():
     slide.notes_slide.notes_text_frame.text = "Say it slowly.\nThen stop."
     document.core_properties.author = "Ada Lovelace"
     document.core_properties.created = datetime(2024, 3, 7, 10, 30)
-    earned: list[float] = []
-    found = read_pptx(saved(document), "a.pptx", ReadOptions(extend_deadline=earned.append))
+    extensions: list[float] = []
+    found = read_pptx(saved(document), "a.pptx", ReadOptions(extend_deadline=extensions.append))
     assert [(page.number, page.label) for page in found.pages] == [(1, "slide 1"), (2, "slide 2")]
     assert found.pages[0].text == "# On Trust\n\nA talk"
     assert found.pages[1].text == (
@@ -116,7 +116,7 @@ def test_title_list_notes_and_facts():
         "Ada Lovelace",
         "2024-03-07",
     )
-    assert earned == [PAGE_SECONDS] * 2
+    assert extensions == [PAGE_SECONDS] * 2
 
 
 def test_reading_order_groups_tables_and_charts():
@@ -284,15 +284,15 @@ def test_formulas_give_their_stored_results_or_say_that_there_are_none():
 
 def test_large_sheets_are_parts_and_end_somewhere(monkeypatch):
     sheet = sheet_of(["n", "square"], *([n, n * n] for n in range(1_100)))
-    earned: list[float] = []
+    extensions: list[float] = []
     pages = read_xlsx(
-        saved(sheet.parent), "a.xlsx", ReadOptions(extend_deadline=earned.append)
+        saved(sheet.parent), "a.xlsx", ReadOptions(extend_deadline=extensions.append)
     ).pages
     assert [page.label.removeprefix("sheet Prices, ") for page in pages] == [
         *("rows 2–501", "rows 502–1001", "rows 1002–1101"),
     ]
     assert {page.number for page in pages} == {1}
-    assert len(earned) == 3
+    assert len(extensions) == 3
     monkeypatch.setattr(xlsx, "MAX_CELLS", 2_400)
     pages = book(sheet).pages
     assert [page.state for page in pages] == [*[PageState.TEXT] * 2, PageState.TOO_LONG]

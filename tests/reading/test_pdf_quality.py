@@ -184,9 +184,11 @@ def test_without_compiled_code(monkeypatch):
 
 
 def test_every_page_earns_time():
-    earned: list[float] = []
-    read_pdf(pdf_file([text_page("x")] * 3), "a.pdf", ReadOptions(extend_deadline=earned.append))
-    assert earned == [PAGE_SECONDS] * 3
+    extensions: list[float] = []
+    read_pdf(
+        pdf_file([text_page("x")] * 3), "a.pdf", ReadOptions(extend_deadline=extensions.append)
+    )
+    assert extensions == [PAGE_SECONDS] * 3
 
 
 @pytest.mark.parametrize(
