@@ -1,4 +1,4 @@
-"""The door: what a file is, what is refused with which words, and that nothing else escapes."""
+"""The entry point: how formats are detected, what is refused, and that only ReadError is raised."""
 
 from __future__ import annotations
 

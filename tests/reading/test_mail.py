@@ -1,4 +1,4 @@
-"""E-mail: what the standard library writes is read again; what mail programs get wrong, too."""
+"""E-mail: mails written by the standard library, and the mistakes of mail programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From files as people have them to what is found: the real readers in their own process."""
+"""Folders of mixed files, indexed and searched with the real readers in their process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""OCR: pages drawn in the test, told by the words that were drawn on them.
+"""OCR of pages drawn by the test, compared with the words drawn on them.
 
-Tests that need Tesseract are skipped without it, unless WVA_REQUIRE_OCR says that it must be there.
+Tests that need Tesseract are skipped without it, unless WVA_REQUIRE_OCR is set.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def saved(sheet: Image.Image, kind: str, **options) -> bytes:
 
 
 def share_found(lines: list[str], text: str) -> float:
-    """The share of the drawn words that are in the text."""
+    """The share of the drawn words that the text contains."""
     wanted, found = Counter(" ".join(lines).split()), Counter(text.split())
     return sum((wanted & found).values()) / sum(wanted.values())
 
@@ -183,7 +183,7 @@ NOTHING = OcrResult("", 0.0)
 
 
 def stand_in(folder: Path, monkeypatch, script: str) -> None:
-    """A program that does what `script` says after it has named its languages."""
+    """A fake Tesseract that lists its languages and then runs `script`."""
     program = folder / "tesseract"
     program.write_text(
         "#!/bin/sh\n"
@@ -285,7 +285,7 @@ def test_what_is_missing_is_named_with_how_to_get_it(tmp_path, monkeypatch):
 
 @pytest.fixture
 def seen(monkeypatch) -> list[Picture]:
-    """The pictures that were handed to Tesseract, which says "words" to each."""
+    """The pictures given to Tesseract, which reads "words" in each."""
     found: list[Picture] = []
     monkeypatch.setattr(images, "unavailable_reason", lambda languages: "")
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""PowerPoint, Excel and the older container: what is kept, what is left out, what stays locked."""
+"""PowerPoint, Excel and OLE containers: their text, what is left out, and passwords."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def saved(document) -> bytes:
 
 
 def changed(data: bytes, **parts: bytes | None) -> bytes:
-    """A package with some parts replaced, or removed; `__` stands for / and a `_` for a point."""
+    """A package with parts replaced or removed; in the keys, `__` means / and `_` means a point."""
     source = zipfile.ZipFile(io.BytesIO(data))
     contents = {name: source.read(name) for name in source.namelist()}
     for key, content in parts.items():
@@ -328,11 +328,11 @@ def test_facts_of_a_workbook():
     assert (found.title, found.author, found.format) == ("Price list", "Ada Lovelace", "xlsx")
 
 
-# The older container
+# OLE containers
 
 
 def container(**streams: bytes) -> bytes:
-    """A compound file of large enough streams, as the specification [MS-CFB] lays it out."""
+    """A compound file as specified in [MS-CFB], with streams above the size of mini streams."""
     sectors: list[bytes] = []
     table: list[int] = []
     entries = [("Root Entry", 5, 0xFFFFFFFE, 0, 1)]
@@ -365,7 +365,7 @@ def container(**streams: bytes) -> bytes:
 
 
 def old_sheet(*table: list[str | float], locked: bytes = b"") -> bytes:
-    """An XLS file of one sheet "Old": records of BIFF8, as [MS-XLS] lays them out."""
+    """An XLS file of one sheet "Old": records of BIFF8 as specified in [MS-XLS]."""
 
     def record(kind: int, content: bytes) -> bytes:
         return struct.pack("<HH", kind, len(content)) + content
@@ -464,7 +464,7 @@ def test_a_damaged_lock(secret):
     assert "cannot be opened" in page.reason
 
 
-# What is missing
+# Missing libraries
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Text aligned with the characters drawn: against what was done to it, and a longest match."""
+"""Alignment of text and drawn characters: against known edits, and a longest common match."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sentence(count: int) -> str:
 
 
 def laid_out(*lines: tuple[float, float, str], upright: bool = True) -> Characters:
-    """Letters 5 points wide and 10 high, each line from a left and a top, on 200 by 100 points."""
+    """Letters 5 points wide and 10 high on 200 by 100 points; each line has its left and top."""
     letters, boxes = "", []
     for left, top, text in lines:
         letters += text + "\n"
@@ -38,7 +38,7 @@ def laid_out(*lines: tuple[float, float, str], upright: bool = True) -> Characte
 
 
 def same_letters(text: str, drawn: str) -> None:
-    """What is paired is the same letter, and no drawn one is taken for two."""
+    """Paired letters are equal, and no drawn letter is paired twice."""
     at = align(text, drawn)
     known = [(here, there) for here, there in enumerate(at.tolist()) if there >= 0]
     assert all(text[here] == drawn[there] for here, there in known)

@@ -1,4 +1,4 @@
-"""Pages as pictures: the ink of the picture is where the boxes are, and what is wrong is said."""
+"""Pictures of pages: the boxes lie on the ink, and each problem has its message."""
 
 from __future__ import annotations
 

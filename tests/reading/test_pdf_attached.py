@@ -1,4 +1,4 @@
-"""Files inside of PDFs: wherever a PDF can list them, each once, and never without end."""
+"""Files inside PDFs: found wherever a PDF can list them, each once, also in endless lists."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_many_and_large_files_end(monkeypatch):
 
 
 def test_files_in_files_in_files_end():
-    """A PDF in a PDF, nine deep: what lies too deep is one page that says so."""
+    """A PDF in a PDF, nine levels deep: one page says that the rest is too deep."""
     data = pdf_file([text_page("The innermost")])
     for _ in range(9):
         data = with_files({"inner.pdf": data})

@@ -1,4 +1,4 @@
-"""Running headers and footers, on made pages whose every line is known to run or not."""
+"""Running headers and footers, on generated pages whose running lines are known."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ WORDS = [
 
 
 def prose(seed: int, lines: int = 12) -> str:
-    """Lines of which no two are the same."""
+    """Lines that are all different."""
     rng = random.Random(seed)
     return "\n".join(f"{' '.join(rng.choices(WORDS, k=9))} {seed}.{row}" for row in range(lines))
 
 
 def book(count: int, around) -> list[Page]:
-    """Pages whose prose stands between the lines that `around(index)` gives."""
+    """Pages with prose between the lines that `around(index)` gives."""
     pages = []
     for at in range(count):
         above, below = around(at)
@@ -47,7 +47,7 @@ def book(count: int, around) -> list[Page]:
 
 
 def bodies(pages: list[Page]) -> list[str]:
-    """What is left of each page; checks that nothing else of it changed."""
+    """The body of each page; checks that nothing else of it changed."""
     found = exclude_running_lines(pages)
     for page, before in zip(found, pages, strict=True):
         assert page.text == before.text
@@ -107,7 +107,7 @@ def test_headers_change_with_the_chapter():
 
 
 def test_titles_of_some_slides_are_no_headers():
-    """Three slides in a row share a title; most have one of their own."""
+    """Three successive slides share a title; most slides have their own."""
     pages = book(
         20, lambda at: (["Quarterly Meeting", "Roadmap" if at in (7, 8, 9) else f"Topic {at}x"], [])
     )
@@ -161,7 +161,7 @@ def test_few_pages_and_others_than_numbered_ones_stay():
 
 
 def test_a_guide_of_the_sample():
-    """Read by eye: pages have a title, a subtitle, and "fedramp.gov" with their number."""
+    """Checked by hand: pages have a title, a subtitle, and "fedramp.gov" with their number."""
     pages = read_pdf((SAMPLE / "FedRAMP_guide_POAM_rev5.pdf").read_bytes(), "a.pdf").pages
     found = exclude_running_lines(pages)
     assert [page.number for page in found if page.body] == list(range(3, 38))

@@ -1,4 +1,4 @@
-"""Which extractor's text a page gets, and what becomes of pages that are mostly a picture."""
+"""Which extractor's text a page gets, and the state of pages that are mostly an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scan finds in folders that are as odd as real ones."""
+"""Scans of folders with links, hidden files, odd names and missing permissions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bad file costs: itself. Files here are harmless; the reader in the process is not."""
+"""A bad file costs only itself. The files here are harmless; the reader in the process is not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from retriever.types import Document, Page, PageState, ReadError, RetrieverError
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "sample"
 
-# Stands in front of the real module in the process: what a file says is what its reader does.
+# Replaces the real worker: the reader executes the text of the file as Python code.
 PLANTED = """
     import os, runpy, signal, sys, textwrap, time
     sys.path.insert(0, {root!r})
@@ -45,7 +45,7 @@ PLANTED = """
 
 @pytest.fixture
 def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A file reader whose process executes what is in the files it is to read."""
+    """A file reader whose process executes the text of the files it reads."""
     script = tmp_path / "planted.py"
     script.write_text(textwrap.dedent(PLANTED.format(root=str(ROOT))))
     monkeypatch.setattr(subprocess_reader, "COMMAND", (str(script),))
@@ -139,7 +139,7 @@ def test_what_compiled_code_crashes_on_is_read_without_it(planted, tmp_path: Pat
 
 
 def test_memory_is_watched_where_the_system_does_not_limit_it(planted, tmp_path: Path) -> None:
-    """What a reader starts, such as an OCR, counts too, all together."""
+    """The memory of child processes, such as OCR, counts too."""
     child = "held = 'x' * 250_000_000; import time; time.sleep(60)"
     with pytest.raises(ReadError, match="it needs more than 400 MB of memory; split the file"):
         ask(
@@ -154,7 +154,7 @@ def test_memory_is_watched_where_the_system_does_not_limit_it(planted, tmp_path:
 
 
 def test_nothing_is_left_running(planted, tmp_path: Path) -> None:
-    """Neither the process nor what it started, when a file is given up or the run ends."""
+    """Neither the process nor its children survive an abandoned file or the end of the run."""
     note = tmp_path / "pids"
     planted.limits = Limits(seconds=1.0)
     with pytest.raises(ReadError, match="given up after"):
@@ -211,7 +211,7 @@ def test_passwords_and_languages_reach_the_reader(planted, tmp_path: Path) -> No
 
 
 def test_a_process_killed_while_it_starts_is_started_again(tmp_path: Path, monkeypatch) -> None:
-    """As the kernel does when memory is short: twice, then it is left alone."""
+    """As the kernel kills a process when memory is short: twice, then no more."""
     count = tmp_path / "count"
     script = tmp_path / "killed.py"
     monkeypatch.setattr(subprocess_reader, "COMMAND", (str(script),))
@@ -238,7 +238,7 @@ def test_a_process_killed_while_it_starts_is_started_again(tmp_path: Path, monke
 def test_what_a_crashed_process_has_started_ends_and_no_other_group(
     planted, tmp_path: Path, monkeypatch
 ) -> None:
-    """Its id may be another's as soon as it is waited for: the group is ended before."""
+    """The id may be reused as soon as the process is waited for: the group is killed before."""
     note = tmp_path / "pid"
     killed: list[int | None] = []
     real = os.killpg
@@ -264,7 +264,7 @@ def test_what_a_crashed_process_has_started_ends_and_no_other_group(
 
 
 def test_what_is_installed_beside_the_package_is_not_the_standard_library(tmp_path: Path) -> None:
-    """A backport in site-packages is named as what it stands in for: `csv` here."""
+    """A backport in site-packages has the name of a standard module: `csv` here."""
     (tmp_path / "retriever").symlink_to(Path(subprocess_reader.__file__).parents[1])
     (tmp_path / "csv.py").write_text("raise SystemExit('not the standard library')")
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
@@ -314,7 +314,7 @@ LIMITED = """
 
 
 def limited(tmp_path: Path, cases: list[tuple[dict[str, tuple[int, int]], str]]) -> list[str]:
-    """What comes of each case: hard limits of the system, and what the reader does meanwhile."""
+    """The result of each case: hard limits of the system, and the code that the reader runs."""
     script = tmp_path / "planted.py"
     script.write_text(textwrap.dedent(PLANTED.format(root=str(ROOT))))
     files = []
@@ -329,7 +329,7 @@ def limited(tmp_path: Path, cases: list[tuple[dict[str, tuple[int, int]], str]])
 
 
 def test_it_reads_under_lower_hard_limits(tmp_path: Path) -> None:
-    """None may be raised, and none has to be: a lower one stays as it is."""
+    """Limits cannot be raised and need not be: a lower one stays."""
     limits = [
         {"RLIMIT_AS": (2_000_000_000, 2_000_000_000)},
         {"RLIMIT_AS": (300_000_000, 3_000_000_000)},
@@ -369,7 +369,7 @@ def test_a_limit_that_is_too_low_is_named(tmp_path: Path) -> None:
 
 
 def test_processor_time_that_is_used_up_is_told(tmp_path: Path) -> None:
-    """A new process has all of it again, so that only a file that needs more fails."""
+    """A new process has the full CPU time, so only a file that needs more fails."""
     note = tmp_path / "natives"
     text = f"""
         with open({str(note)!r}, "a") as file:
