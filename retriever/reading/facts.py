@@ -93,18 +93,18 @@ def iso_date(value: object) -> str:
     ('2020-08-10T11:47:43-04:00', '2024-03-07', '')
     """
     if isinstance(value, datetime):
-        return _believable(value.isoformat(timespec="seconds"))
+        return _plausible(value.isoformat(timespec="seconds"))
     if isinstance(value, date):
-        return _believable(value.isoformat())
+        return _plausible(value.isoformat())
     text = clean_fact(value)
     for parse in (_from_iso, _from_pdf, _from_mail, _from_words):
         found = parse(text)
         if found:
-            return _believable(found)
+            return _plausible(found)
     return ""
 
 
-def _believable(iso: str) -> str:
+def _plausible(iso: str) -> str:
     return "" if iso.startswith(_NO_DATE) or iso < "1000" else iso
 
 

@@ -116,10 +116,10 @@ FORMATS: dict[str, Format] = {
     "old": Format(
         (".doc", ".dot", ".ppt", ".pps", ".msg"),
         "an older Office file",
-        passwords.read_locked,
+        passwords.read_encrypted,
         binary=True,
     ),
-    "locked": Format((), "an Office file under a password", passwords.read_locked, binary=True),
+    "locked": Format((), "an Office file under a password", passwords.read_encrypted, binary=True),
     "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _without_options(html.read_html)),
     "markdown": Format(
         (".md", ".markdown", ".mdx", ".qmd", ".rmd"),

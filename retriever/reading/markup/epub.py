@@ -156,7 +156,7 @@ def _pages(
     archive: zipfile.ZipFile, data: bytes, book: _Book, options: ReadOptions
 ) -> Iterator[Page]:
     titles = _contents(data, book)
-    locked = _locked(data)
+    locked = _encrypted_files(data)
     taken: set[str] = set()
     number = 0
     for item in _in_order(book):
@@ -283,7 +283,7 @@ def _in_other_list(link: etree._Element) -> bool:
     return False
 
 
-def _locked(data: bytes) -> frozenset[str]:
+def _encrypted_files(data: bytes) -> frozenset[str]:
     """The encrypted files of the book, without obfuscated fonts."""
     try:
         root = tree(data, "META-INF/encryption.xml")

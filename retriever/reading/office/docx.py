@@ -25,7 +25,7 @@ from retriever.reading.facts import package_facts
 from retriever.reading.pages import make_page, too_long
 from retriever.types import Document, ReadError
 
-_CALLED = "a Word document"
+_DESCRIPTION = "a Word document"
 _SKIPPED = frozenset(
     ["del", "moveFrom", "instrText", "delText", "pPr", "rPr", "sectPr", "Fallback"]
 )
@@ -36,7 +36,7 @@ _TITLES = frozenset(["title", "titel", "book title"])
 
 def read_docx(data: bytes, name: str) -> Document:
     """Read a DOCX file into one page."""
-    large = archives.too_large(data, _CALLED)
+    large = archives.too_large(data, _DESCRIPTION)
     if large:
         return Document(name, "docx", (too_long(None, large),))
     import docx  # slow to import, and not always needed
@@ -57,10 +57,10 @@ def _bare_body(data: bytes, error: Exception) -> etree._Element:
     try:
         root = archives.tree(data, "word/document.xml")
     except Exception:  # noqa: BLE001 - the library's error says what is wrong with the file
-        raise ReadError(archives.broken(error, _CALLED)) from None
+        raise ReadError(archives.broken(error, _DESCRIPTION)) from None
     body = _child(root, "body")
     if body is None:
-        raise ReadError(archives.broken(error, _CALLED))
+        raise ReadError(archives.broken(error, _DESCRIPTION))
     return body
 
 

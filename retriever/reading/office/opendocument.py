@@ -22,7 +22,7 @@ from retriever.reading.pages import make_page
 from retriever.reading.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
-_CALLED = "an OpenDocument file"
+_DESCRIPTION = "an OpenDocument file"
 _FORMATS = {"text": "odt", "spreadsheet": "ods", "presentation": "odp"}
 _MAX_COLUMNS = 16_384
 _SIGNS = {"s": " ", "tab": "\t", "line-break": "\n"}
@@ -45,16 +45,16 @@ _REPEATED = frozenset(["header", "footer", "date-time", "page-number"])  # on ev
 
 def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read an ODT, ODS or ODP file."""
-    large = archives.too_large(data, _CALLED)
+    large = archives.too_large(data, _DESCRIPTION)
     if large:
         return Document(name, "odt", (rows.too_many_rows(None, "", large),))
-    if _is_locked(data):
+    if _is_encrypted(data):
         reason = "password needed: save it without, since these files are not decrypted here"
         return Document(name, "odt", (Page(None, "", PageState.ENCRYPTED, reason),))
     try:
         root = archives.tree(data, "content.xml")
     except (KeyError, zipfile.BadZipFile, etree.XMLSyntaxError, OSError, EOFError) as error:
-        raise ReadError(archives.broken(error, _CALLED)) from None
+        raise ReadError(archives.broken(error, _DESCRIPTION)) from None
     body = next((kind for found in root.iterfind("{*}body") for kind in found), None)
     format_ = _FORMATS.get("" if body is None else local_name(body))
     if body is None or format_ is None:
@@ -68,7 +68,7 @@ def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
     return Document(name, format_, tuple(pages), **_facts(data, name))
 
 
-def _is_locked(data: bytes) -> bool:
+def _is_encrypted(data: bytes) -> bool:
     try:
         parts = archives.tree(data, "META-INF/manifest.xml")
     except Exception:  # noqa: BLE001 - without a manifest it counts as open

@@ -62,17 +62,17 @@ def _names(data: bytes) -> set[str]:
     return {stream for stream in wanted if stream.encode("utf-16-le") in data}
 
 
-def read_locked(data: bytes, name: str, options: ReadOptions) -> Document:
+def read_encrypted(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read the document inside if a password opens it; else one page with the reason."""
     try:
         opened = decrypt(data, options.passwords)
     except LockedError as reason:
         format_ = _FORMATS.get(PurePosixPath(name).suffix.lower(), "docx")
-        return locked_document(name, format_, reason)
+        return encrypted_document(name, format_, reason)
     return options.inner(opened, name)
 
 
-def locked_document(name: str, format_: str, reason: LockedError) -> Document:
+def encrypted_document(name: str, format_: str, reason: LockedError) -> Document:
     """A document of one ENCRYPTED page."""
     return Document(name, format_, (Page(None, "", PageState.ENCRYPTED, str(reason)),))
 

@@ -29,7 +29,7 @@ from retriever.types import Document, Page, PageState, ReadError
 MAX_SLIDES = 5_000
 _MAX_SHAPES = 5_000  # of one slide, those in groups included
 _MAX_POINTS = 500  # of one chart
-_CALLED = "a PowerPoint presentation"
+_DESCRIPTION = "a PowerPoint presentation"
 _REPEATED = frozenset(["dt", "ftr", "sldNum", "hdr", "sldImg"])
 _TITLES = frozenset(["title", "ctrTitle"])
 _SLIDE = re.compile(r"ppt/slides/slide(\d+)\.xml")
@@ -38,7 +38,7 @@ _RELATED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships
 
 def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read a PPTX file, also a show or a template."""
-    large = archives.too_large(data, _CALLED)
+    large = archives.too_large(data, _DESCRIPTION)
     if large:
         return Document(name, "pptx", (too_long(None, large),))
     library: Any = extras.load("pptx", "office", "PowerPoint files")
@@ -83,7 +83,7 @@ def _page(number: int, slide: Any, area: int, options: ReadOptions) -> Page:
     label = f"slide {number}"
     try:
         _unwrap(slide.element)
-        shapes = list(islice(_flat(slide.shapes), _MAX_SHAPES))
+        shapes = list(islice(_flatten(slide.shapes), _MAX_SHAPES))
         blocks = [block for shape in _in_order(shapes) if (block := _block(shape))]
         notes = _notes(slide)
         hidden = slide.element.get("show") in ("0", "false")
@@ -118,7 +118,7 @@ def _unwrap(slide: etree._Element) -> None:
             parent[at : at + 1] = list(choice)
 
 
-def _flat(shapes: Iterable[Any]) -> Iterator[Any]:
+def _flatten(shapes: Iterable[Any]) -> Iterator[Any]:
     """All shapes, with groups replaced by their members."""
     stack = [iter(shapes)]
     while stack:
@@ -278,7 +278,7 @@ def _bare_pages(data: bytes, error: Exception) -> Iterator[Page]:
     numbers = sorted(int(match[1]) for match in found if match)[:MAX_SLIDES]
     pages = [_bare_page(data, number) for number in numbers]
     if not any(page.state.readable for page in pages):
-        raise ReadError(archives.broken(error, _CALLED))
+        raise ReadError(archives.broken(error, _DESCRIPTION))
     yield from pages
 
 

@@ -33,7 +33,7 @@ MAX_CELLS = 20_000_000
 
 MAX_CHARACTERS = rows.MAX_TEXT // 2
 
-_CALLED = "an Excel workbook"
+_DESCRIPTION = "an Excel workbook"
 _MAX_SHEETS = 2_000
 _MAX_ROW = 1_048_576  # Excel's own limit
 _SHEETS = "xl/worksheets/"
@@ -62,7 +62,7 @@ class _Budget:
 
 def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read an XLSX or XLSM file."""
-    large = archives.too_large(data, _CALLED, streamed=_SHEETS)
+    large = archives.too_large(data, _DESCRIPTION, streamed=_SHEETS)
     if large:
         return Document(name, "xlsx", (rows.too_many_rows(None, "", large),))
     openpyxl: Any = extras.load("openpyxl", "office", "Excel workbooks")
@@ -73,7 +73,7 @@ def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
                 io.BytesIO(data), read_only=True, data_only=True, keep_links=False
             )
         except Exception as error:  # noqa: BLE001 - damage shows in many ways, all mean the same
-            raise ReadError(archives.broken(error, _CALLED)) from None
+            raise ReadError(archives.broken(error, _DESCRIPTION)) from None
         try:
             pages = tuple(_sheet_pages(data, book, options))
             return Document(name, "xlsx", pages or (_no_sheets(),), **_facts(book, name))
@@ -87,7 +87,7 @@ def read_xls(data: bytes, name: str, options: ReadOptions) -> Document:
     try:
         data = passwords.decrypt(data, options.passwords)
     except passwords.LockedError as reason:
-        return passwords.locked_document(name, "xls", reason)
+        return passwords.encrypted_document(name, "xls", reason)
     budget = _Budget(MAX_CELLS)
     pages: list[Page] = []
     try:
@@ -123,7 +123,7 @@ def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]
             return
         try:
             hidden = sheet.sheet_state != "visible"
-            note = _note(hidden, _uncalculated(data, sheet))
+            note = _note(hidden, _count_uncalculated(data, sheet))
             yield from _pages(
                 position, sheet.title, _new_rows(sheet, budget), note, options, budget
             )
@@ -180,7 +180,7 @@ def _note(hidden: bool, uncalculated: int) -> str:
     return "; ".join(notes)
 
 
-def _uncalculated(data: bytes, sheet: Any) -> int:
+def _count_uncalculated(data: bytes, sheet: Any) -> int:
     """The number of formulas without a stored result."""
     path = str(getattr(sheet, "_worksheet_path", "")).lstrip("/")
     count = 0

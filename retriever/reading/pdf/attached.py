@@ -134,11 +134,11 @@ def _name_tree(tree: Any) -> Iterator[tuple[str, Any]]:
             continue
         seen.add(id(node))
         pairs = _items(_get(node, "/Names"), 4 * MAX_FILES)
-        yield from ((name if isinstance(name, str) else "", value) for name, value in _twos(pairs))
+        yield from ((name if isinstance(name, str) else "", value) for name, value in _pairs(pairs))
         waiting += reversed(list(_items(_get(node, "/Kids"), _MAX_NODES)))
 
 
-def _twos(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+def _pairs(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     each = iter(items)
     return zip(each, each, strict=False)
 

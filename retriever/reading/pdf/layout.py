@@ -133,7 +133,7 @@ def in_columns(text_runs: Sequence[TextRun], ruled: Rules) -> list[list[TextRun]
         return None
     bands = _bands(text_runs, gutters)
     columned = [band for band in bands if sum(map(bool, band.columns)) > 1]
-    if not _certain(columned, len(gutters) + 1) or not _is_out_of_order(text_runs, columned):
+    if not _are_certain(columned, len(gutters) + 1) or not _is_out_of_order(text_runs, columned):
         return None
     for band in columned:
         inside = [text_run for column in band.columns for text_run in column]
@@ -229,7 +229,7 @@ def _in_rows(column: list[TextRun]) -> list[TextRun]:
     ]
 
 
-def _certain(bands: list[Band], count: int) -> bool:
+def _are_certain(bands: list[Band], count: int) -> bool:
     """Whether the lines fill each column and form continuous text."""
     for number in range(count):
         lines = [row for band in bands for row in _rows(band.columns[number])]
@@ -238,7 +238,7 @@ def _certain(bands: list[Band], count: int) -> bool:
         left = statistics.median(row[0].left for row in lines)
         width = max(row[-1].right for row in lines) - min(left, *(row[0].left for row in lines))
         full = sum(row[-1].right - row[0].left >= _MIN_FILL * width for row in lines)
-        flowing = sum(_goes_on(before[-1].text, row[0].text) for before, row in pairwise(lines))
+        flowing = sum(_continues(before[-1].text, row[0].text) for before, row in pairwise(lines))
         if full < _MIN_FILL * len(lines) or flowing < _MIN_FLOW * (len(lines) - 1):
             return False
     return bool(bands)
@@ -258,7 +258,7 @@ def _rows(column: list[TextRun]) -> list[list[TextRun]]:
     return rows
 
 
-def _goes_on(before: str, line: str) -> bool:
+def _continues(before: str, line: str) -> bool:
     """Whether a line continues the sentence of the line before, judged by its letters."""
     first = next((letter for letter in line if letter.isalnum()), "")
     unfinished = not before.endswith((".", "!", "?", ":", "。"))
