@@ -23,7 +23,7 @@ _MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx")
 _DAMAGED = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError)
 
 
-def too_large(data: bytes, what: str, streamed: str = "") -> str:
+def too_large_reason(data: bytes, what: str, streamed: str = "") -> str:
     """Describe what is too large to unpack; empty if nothing is.
 
     `what` names the format in the ReadError for a package that cannot be opened ("a Word
@@ -34,7 +34,7 @@ def too_large(data: bytes, what: str, streamed: str = "") -> str:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             parts = archive.infolist()
     except _DAMAGED as error:
-        raise ReadError(broken(error, what)) from None
+        raise ReadError(broken_reason(error, what)) from None
     if len(parts) > _MAX_PARTS:
         return f"{len(parts):,} parts"
     held = (
@@ -51,7 +51,7 @@ def too_large(data: bytes, what: str, streamed: str = "") -> str:
     return ""
 
 
-def broken(error: BaseException, what: str) -> str:
+def broken_reason(error: BaseException, what: str) -> str:
     """The reason for a package with damaged parts, with the library's message."""
     return f"broken: its parts cannot be read as {what} ({error_text(error).rstrip('.')})"
 

@@ -58,7 +58,7 @@ def make_page(
 ) -> Page:
     """The page for `raw` text: TEXT (`note` is its reason), EMPTY, GARBLED or TOO_LONG."""
     if len(raw) > MAX_CHARACTERS:
-        return too_long(number, f"{len(raw):,} characters")
+        return too_long_page(number, f"{len(raw):,} characters")
     reason = garbled_reason(raw)
     if reason:
         return Page(number, "", PageState.GARBLED, reason)
@@ -68,7 +68,7 @@ def make_page(
     return Page(number, text, PageState.TEXT, note)
 
 
-def too_long(number: int | None, measured: str) -> Page:
+def too_long_page(number: int | None, measured: str) -> Page:
     """A page whose text exceeds the limit."""
     reason = f"{measured} in one page; the limit is {MAX_CHARACTERS:,} characters"
     return Page(number, "", PageState.TOO_LONG, reason)

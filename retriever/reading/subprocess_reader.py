@@ -27,8 +27,7 @@ from typing import IO, Any
 import psutil
 
 from retriever.reading import ulimits
-from retriever.reading.formats import ReadOptions
-from retriever.reading.ulimits import hint_for_signal
+from retriever.reading.options import ReadOptions
 from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Scan, Span
 
 MB = 1_000_000
@@ -230,9 +229,11 @@ class FileReader:
             return _CrashError("the reader crashed on it")
         ended = signal.Signals(-code)
         if ended.name == "SIGXCPU":
-            hint = hint_for_signal(ended)
+            hint = ulimits.hint_for_signal(ended)
             return _CPUTimeError(f"it needs more processor time than there is{hint}")
-        return _CrashError(f"the reader crashed on it ({ended.name}){hint_for_signal(ended)}")
+        return _CrashError(
+            f"the reader crashed on it ({ended.name}){ulimits.hint_for_signal(ended)}"
+        )
 
     # Starting
 
@@ -253,7 +254,7 @@ class FileReader:
                 raise _start_error(why, "; wva doctor tells what is missing")
             killed = signal.Signals(-code)
         raise _start_error(
-            f"it was killed {MAX_STARTS} times, {killed.name}", hint_for_signal(killed)
+            f"it was killed {MAX_STARTS} times, {killed.name}", ulimits.hint_for_signal(killed)
         )
 
     def _start_once(self) -> bool:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from retriever.reading import ulimits
-from retriever.reading.formats import ReadOptions, read_document
+from retriever.reading.formats import read_document
+from retriever.reading.options import ReadOptions
 from retriever.reading.recognised import KnownPages
 from retriever.reading.subprocess_reader import (
     DOCUMENT,

@@ -23,7 +23,7 @@ from retriever.reading.facts import clean_fact, clean_title, iso_date, scalars
 from retriever.reading.mail.headers import author, header, people
 from retriever.reading.mail.parts import MAX_LEAVES, MailParts, collect_parts
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.reading.pages import error_text, make_page, too_long
+from retriever.reading.pages import error_text, make_page, too_long_page
 from retriever.types import Document, Page, PageState, ReadError
 
 _MAX_BYTES = 120_000_000  # a parsed mail takes ten times its size in memory
@@ -42,7 +42,7 @@ _ENCRYPTED = "encrypted with {}: decrypt it in the mail program and save it anew
 def read_eml(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read one message: its text, then the pages of its attachments."""
     if len(data) > _MAX_BYTES:
-        return Document(name, "eml", (too_long(None, f"{len(data):,} bytes"),))
+        return Document(name, "eml", (too_long_page(None, f"{len(data):,} bytes"),))
     message = _parse(_without_wrapping(data))
     title = clean_title(header(message, "subject"), name)
     # A nested mail has no title of its own, so its subject goes into the text.
@@ -79,7 +79,7 @@ def read_mbox(data: bytes, name: str, options: ReadOptions) -> Document:
 def _mbox_mail(data: bytes, number: int, options: ReadOptions, taken: set[str]) -> Iterator[Page]:
     label = f"mail {number}"
     if len(data) > _MAX_BYTES:
-        page = too_long(number, f"{len(data):,} bytes")
+        page = too_long_page(number, f"{len(data):,} bytes")
         yield Page(number, "", page.state, page.reason, unique_label(label, taken))
         return
     try:

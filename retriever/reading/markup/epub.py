@@ -18,12 +18,12 @@ from urllib.parse import unquote, urldefrag
 
 from lxml import etree
 
-from retriever.reading.archives import broken, local_name, too_large, tree
+from retriever.reading.archives import broken_reason, local_name, too_large_reason, tree
 from retriever.reading.attached import unique_label
 from retriever.reading.facts import clean_author, clean_fact, clean_title, iso_date, scalars
 from retriever.reading.markup.html import main_text, parse
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.reading.pages import error_text, make_page, too_long
+from retriever.reading.pages import error_text, make_page, too_long_page
 from retriever.reading.plain.text import decode_text
 from retriever.types import Document, Page, PageState, ReadError
 
@@ -66,9 +66,9 @@ class _Book:
 
 def read_epub(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read an EPUB file."""
-    large = too_large(data, "an EPUB book")
+    large = too_large_reason(data, "an EPUB book")
     if large:
-        return Document(name, "epub", (too_long(None, large),))
+        return Document(name, "epub", (too_long_page(None, large),))
     book = _book(data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         pages = tuple(_pages(archive, data, book, options))
@@ -97,7 +97,7 @@ def _book(data: bytes) -> _Book:
         path = _package_path(data)
         root = tree(data, path)
     except _DAMAGED as error:
-        raise ReadError(broken(error, "an EPUB book")) from None
+        raise ReadError(broken_reason(error, "an EPUB book")) from None
     folder = posixpath.dirname(path)
     book = _Book()
     for element in root.iter(etree.Element):
@@ -199,14 +199,14 @@ def _chapter(archive: zipfile.ZipFile, item: _Item) -> tuple[Page, str]:
         if found.flag_bits & 1:
             return Page(None, "", PageState.ENCRYPTED, "its archive is under a password"), ""
         if found.file_size > _MAX_ITEM:
-            return too_long(None, f"{found.file_size:,} bytes"), ""
+            return too_long_page(None, f"{found.file_size:,} bytes"), ""
         source = archive.read(found)
     except KeyError:
         return Page(None, "", PageState.FAILED, f"missing in the file: {item.path[:200]}"), ""
     except _DAMAGED as error:
         return Page(None, "", PageState.FAILED, f"broken: {error_text(error)}"), ""
     if source.count(b"<") > _MAX_TAGS:
-        return too_long(None, f"{source.count(b'<'):,} tags"), ""
+        return too_long_page(None, f"{source.count(b'<'):,} tags"), ""
     try:
         return _read_chapter(source)
     except ReadError as error:

@@ -23,7 +23,7 @@ from retriever.reading.pages import (
     drop_controls,
     error_text,
     make_page,
-    too_long,
+    too_long_page,
     unify_lines,
 )
 from retriever.reading.plain.text import decode_text
@@ -62,7 +62,7 @@ _SETTINGS: dict[str, Any] = {
 def read_rst(data: bytes, name: str) -> Document:
     """Read a reStructuredText file into one page."""
     if len(data) > 4 * MAX_CHARACTERS:
-        return Document(name, "rst", (too_long(None, f"{len(data):,} bytes"),))
+        return Document(name, "rst", (too_long_page(None, f"{len(data):,} bytes"),))
     source = drop_controls(unify_lines(decode_text(data)))
     tree, reason = _parse(source)
     if tree is None:

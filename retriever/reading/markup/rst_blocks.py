@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from retriever.reading.plain.code import fence
+
 _DROPPED = frozenset(
     [
         *["comment", "target", "substitution_definition", "image", "raw", "pending", "decoration"],
@@ -17,7 +19,6 @@ _DROPPED = frozenset(
 )
 _MAX_DEPTH = 200
 _SERIOUS = 3  # docutils' errors hold source text that is nowhere else; its warnings only quote it
-_TICKS = re.compile(r"`{3,}")
 _MAX_FIELDS = 100
 _NUMBERS: dict[str, Callable[[int], str]] = {
     "arabic": str,
@@ -85,9 +86,8 @@ class Blocks:
 
     def _literal_block(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         code = node.astext().strip("\n")
-        ticks = "`" * max([2, *(len(run) for run in _TICKS.findall(code))]) + "`"
         classes = [name for name in node.get("classes", ()) if name != "code"]
-        yield f"{ticks}{classes[0] if classes else ''}\n{code}\n{ticks}", False
+        yield fence(code, classes[0] if classes else ""), False
 
     _doctest_block = _literal_block
     _math_block = _literal_block

@@ -22,7 +22,7 @@ from lxml import etree
 from retriever.reading import archives
 from retriever.reading.archives import local_name
 from retriever.reading.facts import package_facts
-from retriever.reading.pages import make_page, too_long
+from retriever.reading.pages import make_page, too_long_page
 from retriever.types import Document, ReadError
 
 _DESCRIPTION = "a Word document"
@@ -36,9 +36,9 @@ _TITLES = frozenset(["title", "titel", "book title"])
 
 def read_docx(data: bytes, name: str) -> Document:
     """Read a DOCX file into one page."""
-    large = archives.too_large(data, _DESCRIPTION)
+    large = archives.too_large_reason(data, _DESCRIPTION)
     if large:
-        return Document(name, "docx", (too_long(None, large),))
+        return Document(name, "docx", (too_long_page(None, large),))
     import docx  # slow to import, and not always needed
 
     try:
@@ -57,10 +57,10 @@ def _bare_body(data: bytes, error: Exception) -> etree._Element:
     try:
         root = archives.tree(data, "word/document.xml")
     except Exception:  # noqa: BLE001 - the library's error says what is wrong with the file
-        raise ReadError(archives.broken(error, _DESCRIPTION)) from None
+        raise ReadError(archives.broken_reason(error, _DESCRIPTION)) from None
     body = _child(root, "body")
     if body is None:
-        raise ReadError(archives.broken(error, _DESCRIPTION))
+        raise ReadError(archives.broken_reason(error, _DESCRIPTION))
     return body
 
 

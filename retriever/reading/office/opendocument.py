@@ -45,16 +45,16 @@ _REPEATED = frozenset(["header", "footer", "date-time", "page-number"])  # on ev
 
 def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read an ODT, ODS or ODP file."""
-    large = archives.too_large(data, _DESCRIPTION)
+    large = archives.too_large_reason(data, _DESCRIPTION)
     if large:
-        return Document(name, "odt", (rows.too_many_rows(None, "", large),))
+        return Document(name, "odt", (rows.too_many_rows_page(None, "", large),))
     if _is_encrypted(data):
         reason = "password needed: save it without, since these files are not decrypted here"
         return Document(name, "odt", (Page(None, "", PageState.ENCRYPTED, reason),))
     try:
         root = archives.tree(data, "content.xml")
     except (KeyError, zipfile.BadZipFile, etree.XMLSyntaxError, OSError, EOFError) as error:
-        raise ReadError(archives.broken(error, _DESCRIPTION)) from None
+        raise ReadError(archives.broken_reason(error, _DESCRIPTION)) from None
     body = next((kind for found in root.iterfind("{*}body") for kind in found), None)
     format_ = _FORMATS.get("" if body is None else local_name(body))
     if body is None or format_ is None:
@@ -176,7 +176,7 @@ def _sheets(body: etree._Element, options: ReadOptions) -> list[Page]:
             pages.append(rows.page_of(position, "", title, "no cells with text in it"))
         if left < 0:
             pages.append(
-                rows.too_many_rows(position, "further sheets", f"sheets after {title[6:]}")
+                rows.too_many_rows_page(position, "further sheets", f"sheets after {title[6:]}")
             )
             break
     return pages

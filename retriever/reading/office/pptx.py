@@ -22,7 +22,7 @@ from retriever.reading import archives, extras
 from retriever.reading.archives import local_name
 from retriever.reading.facts import clean_title, package_facts
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.reading.pages import error_text, make_page, too_long
+from retriever.reading.pages import error_text, make_page, too_long_page
 from retriever.reading.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
@@ -38,9 +38,9 @@ _RELATED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships
 
 def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read a PPTX file, also a show or a template."""
-    large = archives.too_large(data, _DESCRIPTION)
+    large = archives.too_large_reason(data, _DESCRIPTION)
     if large:
-        return Document(name, "pptx", (too_long(None, large),))
+        return Document(name, "pptx", (too_long_page(None, large),))
     library: Any = extras.load("pptx", "office", "PowerPoint files")
     try:
         show = library.Presentation(io.BytesIO(data))
@@ -52,7 +52,7 @@ def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
     pages = [_page(number, slide, area, options) for number, slide in enumerate(slides, 1)]
     if len(pages) > MAX_SLIDES:
         pages[-1] = replace(
-            too_long(len(pages), f"only the first {MAX_SLIDES:,} slides are read"),
+            too_long_page(len(pages), f"only the first {MAX_SLIDES:,} slides are read"),
             reason=f"only the first {MAX_SLIDES:,} slides are read; split the presentation",
             label="further slides",
         )
@@ -278,7 +278,7 @@ def _bare_pages(data: bytes, error: Exception) -> Iterator[Page]:
     numbers = sorted(int(match[1]) for match in found if match)[:MAX_SLIDES]
     pages = [_bare_page(data, number) for number in numbers]
     if not any(page.state.readable for page in pages):
-        raise ReadError(archives.broken(error, _DESCRIPTION))
+        raise ReadError(archives.broken_reason(error, _DESCRIPTION))
     yield from pages
 
 

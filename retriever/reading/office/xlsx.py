@@ -62,9 +62,9 @@ class _Budget:
 
 def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read an XLSX or XLSM file."""
-    large = archives.too_large(data, _DESCRIPTION, streamed=_SHEETS)
+    large = archives.too_large_reason(data, _DESCRIPTION, streamed=_SHEETS)
     if large:
-        return Document(name, "xlsx", (rows.too_many_rows(None, "", large),))
+        return Document(name, "xlsx", (rows.too_many_rows_page(None, "", large),))
     openpyxl: Any = extras.load("openpyxl", "office", "Excel workbooks")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl warns about every unknown extension
@@ -73,7 +73,7 @@ def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
                 io.BytesIO(data), read_only=True, data_only=True, keep_links=False
             )
         except Exception as error:  # noqa: BLE001 - damage shows in many ways, all mean the same
-            raise ReadError(archives.broken(error, _DESCRIPTION)) from None
+            raise ReadError(archives.broken_reason(error, _DESCRIPTION)) from None
         try:
             pages = tuple(_sheet_pages(data, book, options))
             return Document(name, "xlsx", pages or (_no_sheets(),), **_facts(book, name))
@@ -100,7 +100,7 @@ def read_xls(data: bytes, name: str, options: ReadOptions) -> Document:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
             raise
-        raise ReadError(archives.broken(error, "an old Excel workbook")) from None
+        raise ReadError(archives.broken_reason(error, "an old Excel workbook")) from None
     return Document(name, "xls", tuple(pages) or (_no_sheets(),))
 
 
@@ -119,7 +119,9 @@ def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]
     for position, sheet in enumerate(book.worksheets, 1):
         label = f"sheet {sheet.title}"
         if position > _MAX_SHEETS:
-            yield rows.too_many_rows(position, "further sheets", f"{len(book.worksheets):,} sheets")
+            yield rows.too_many_rows_page(
+                position, "further sheets", f"{len(book.worksheets):,} sheets"
+            )
             return
         try:
             hidden = sheet.sheet_state != "visible"
@@ -164,7 +166,7 @@ def _pages(
     ]
     if cut:
         after = f"rows after {found[-1].last}" if found else "rows"
-        pages.append(rows.too_many_rows(position, f"{label}, {after}", after))
+        pages.append(rows.too_many_rows_page(position, f"{label}, {after}", after))
     elif not found:
         reason = "no cells with text in it" + (f"; {note}" if note else "")
         pages.append(rows.page_of(position, "", label, reason))

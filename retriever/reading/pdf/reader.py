@@ -20,7 +20,7 @@ from pypdf.errors import FileNotDecryptedError, LimitReachedError
 
 from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.reading.pages import make_page, too_long
+from retriever.reading.pages import make_page, too_long_page
 from retriever.reading.pdf import pdfium
 from retriever.reading.pdf.fields import field_lines, needs_adobe
 from retriever.reading.pdf.limits import MAX_COST, cost
@@ -126,7 +126,7 @@ def _extract(page: Any, document: Any, index: int) -> str | Page:
         endless = document is None or size > MAX_COST
         found = None if endless else pdfium.page_contents(document, index, _MAX_BESIDE_IMAGE)
     except pdfium.TooManyCharactersError as error:
-        return too_long(None, f"{error.args[0]:,} characters")
+        return too_long_page(None, f"{error.args[0]:,} characters")
     if found is not None and (size > _MAX_ASKED or not is_doubtful(found.text)):
         return _beside_image(found) or found.text
     other = _with_pypdf(page)

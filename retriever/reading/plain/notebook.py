@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from retriever.reading.facts import clean_author, clean_title, scalars
-from retriever.reading.pages import MAX_CHARACTERS, make_page, too_long
+from retriever.reading.pages import MAX_CHARACTERS, make_page, too_long_page
+from retriever.reading.plain.code import fence
 from retriever.reading.plain.text import decode_text
 from retriever.types import Document, ReadError
 
@@ -20,13 +21,12 @@ _MAX_BYTES = 100_000_000  # mostly pictures
 _MAX_OUTPUT = 1_000  # characters of a cell's output
 _COLOURS = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
 _HEADING = re.compile(r"^# +(\S[^\n]*)", re.MULTILINE)
-_TICKS = re.compile(r"`{3,}")
 
 
 def read_notebook(data: bytes, name: str) -> Document:
     """Read a notebook into one page."""
     if len(data) > _MAX_BYTES:
-        return Document(name, "notebook", (too_long(None, f"{len(data):,} bytes"),))
+        return Document(name, "notebook", (too_long_page(None, f"{len(data):,} bytes"),))
     book = _parse(data)
     facts = _dict(book.get("metadata"))
     language = _language(facts)
@@ -78,7 +78,7 @@ def _blocks(book: dict[str, Any], language: str) -> Iterator[str]:
         elif kind != "code":
             yield source
         elif source.strip():
-            yield _fence(source, language)
+            yield fence(source, language)
             yield from _outputs(cell)
 
 
@@ -86,7 +86,7 @@ def _outputs(cell: dict[str, Any]) -> Iterator[str]:
     printed = "".join(_output_text(_dict(output)) for output in _list(cell.get("outputs")))
     text = _COLOURS.sub("", printed[: 4 * _MAX_OUTPUT]).strip("\n")
     if text.strip():
-        yield _fence(text if len(text) <= _MAX_OUTPUT else text[:_MAX_OUTPUT] + " …", "")
+        yield fence(text if len(text) <= _MAX_OUTPUT else text[:_MAX_OUTPUT] + " …", "")
 
 
 def _output_text(output: dict[str, Any]) -> str:
@@ -96,11 +96,6 @@ def _output_text(output: dict[str, Any]) -> str:
     text = _join(output.get("text", data.get("text/plain")))
     # "<Figure size 640x480>" is a placeholder for a picture.
     return "" if text.startswith("<") and text.rstrip().endswith(">") else text.rstrip("\n") + "\n"
-
-
-def _fence(code: str, language: str) -> str:
-    ticks = "`" * max([2, *(len(run) for run in _TICKS.findall(code))]) + "`"
-    return f"{ticks}{language}\n{code}\n{ticks}"
 
 
 def _join(value: object) -> str:

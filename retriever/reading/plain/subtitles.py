@@ -13,7 +13,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from retriever.reading.pages import MAX_CHARACTERS, drop_controls, make_page, too_long, unify_lines
+from retriever.reading.pages import (
+    MAX_CHARACTERS,
+    drop_controls,
+    make_page,
+    too_long_page,
+    unify_lines,
+)
 from retriever.reading.plain.text import decode_text
 from retriever.types import Document
 
@@ -50,7 +56,7 @@ class _Cue:
 def read_subtitles(data: bytes, name: str) -> Document:
     """Read a subtitle file into one page."""
     if len(data) > 4 * MAX_CHARACTERS:
-        return Document(name, "subtitles", (too_long(None, f"{len(data):,} bytes"),))
+        return Document(name, "subtitles", (too_long_page(None, f"{len(data):,} bytes"),))
     source = drop_controls(unify_lines(decode_text(data)))
     cues = sorted(_cues(source.split("\n")), key=lambda cue: cue.start)
     page = make_page(

@@ -40,7 +40,7 @@ class Shape(NamedTuple):
 def read_table(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read a CSV or TSV file into pages of rows; pages of text if it is not a table."""
     if len(data) > MAX_BYTES:
-        page = rows.too_many_rows(None, "", f"{len(data):,} bytes")
+        page = rows.too_many_rows_page(None, "", f"{len(data):,} bytes")
         return Document(name, "csv", (page,))
     # A cell may hold a whole document. The limit is global, so it is restored afterwards.
     before = csv.field_size_limit(rows.MAX_TEXT)
@@ -158,4 +158,4 @@ def _pages(text: str, shape: Shape, options: ReadOptions) -> Iterator[Page]:
         yield rows.page_of(None, "", "", "no row with anything in it")
     elif next(table, None) is not None:
         after = f"rows after {found[-1].last}"
-        yield rows.too_many_rows(None, after, after)
+        yield rows.too_many_rows_page(None, after, after)

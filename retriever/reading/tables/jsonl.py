@@ -15,7 +15,7 @@ from typing import Any
 
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import make_page
-from retriever.reading.plain.code import made_by_machine
+from retriever.reading.plain.code import generated_reason
 from retriever.reading.plain.text import decode_text
 from retriever.reading.tables import rows
 from retriever.types import Document, Page, PageState
@@ -33,7 +33,7 @@ _DATA = re.compile(r"(?:data:[\w/+.;=-]*,)?[A-Za-z0-9+/=_-]{1000,}\s*")
 def read_jsonl(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read a JSON Lines file into pages of lines."""
     if len(data) > MAX_BYTES:
-        return Document(name, "jsonl", (rows.too_many_rows(None, "", f"{len(data):,} bytes"),))
+        return Document(name, "jsonl", (rows.too_many_rows_page(None, "", f"{len(data):,} bytes"),))
     text = decode_text(data)
     return (
         Document(name, "jsonl", tuple(_line_pages(text, options)))
@@ -45,8 +45,8 @@ def read_jsonl(data: bytes, name: str, options: ReadOptions) -> Document:
 def read_json(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read a JSON file: records if it is a list of objects, else paths and values."""
     if len(data) > MAX_JSON_BYTES:
-        return Document(name, "json", (rows.too_many_rows(None, "", f"{len(data):,} bytes"),))
-    made = made_by_machine(name, "")  # by its name only: data may be one long line
+        return Document(name, "json", (rows.too_many_rows_page(None, "", f"{len(data):,} bytes"),))
+    made = generated_reason(name, "")  # by its name only: data may be one long line
     if made:
         return Document(name, "json", (Page(None, "", PageState.SKIPPED, made),))
     text = decode_text(data)
@@ -140,7 +140,7 @@ def _part_pages(
         yield rows.page_of(None, "", "", "no record with anything in it")
     elif next(numbered, None) is not None:
         after = f"{word} after {found[-1].last}"
-        yield rows.too_many_rows(None, after, after)
+        yield rows.too_many_rows_page(None, after, after)
 
 
 def _note(broken: list[int]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from retriever.reading.pages import MAX_CHARACTERS, drop_controls, too_long, unify_lines
+from retriever.reading.pages import MAX_CHARACTERS, drop_controls, too_long_page, unify_lines
 from retriever.types import Page, PageState
 
 PART_ROWS = 500
@@ -215,14 +215,14 @@ def parts(texts: Iterable[tuple[int, str]], rows: int = PART_ROWS) -> Iterator[P
 def page_of(number: int | None, text: str, label: str, reason: str = "") -> Page:
     """The page for a part of a table: TEXT, EMPTY or TOO_LONG."""
     if len(text) > MAX_CHARACTERS:
-        return replace(too_long(number, f"{len(text):,} characters"), label=label)
+        return replace(too_long_page(number, f"{len(text):,} characters"), label=label)
     clean = re.sub("\n{3,}", "\n\n", drop_controls(unify_lines(text)).strip("\n"))
     if not clean.strip():
         return Page(number, "", PageState.EMPTY, reason or "no text in it", label)
     return Page(number, clean, PageState.TEXT, reason, label)
 
 
-def too_many_rows(number: int | None, label: str, what: str) -> Page:
+def too_many_rows_page(number: int | None, label: str, what: str) -> Page:
     """A page for rows beyond the limit."""
     reason = f"{what}: more than is read of one file; split it"
     return Page(number, "", PageState.TOO_LONG, reason, label)
