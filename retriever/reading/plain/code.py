@@ -176,7 +176,7 @@ def fence(code: str, language: str) -> str:
 def generated_reason(name: str, text: str) -> str:
     """Why the file counts as generated; empty if it does not.
 
-    >>> generated_reason("web/package-lock.json", "{}"), made_by_machine("a.js", "let a = 1;")
+    >>> generated_reason("web/package-lock.json", "{}"), generated_reason("a.js", "let a = 1;")
     ('a lock file: versions chosen by a package manager', '')
     """
     base = PurePath(name).name.lower()
