@@ -126,7 +126,7 @@ def parse_tsv(table: str) -> OcrResult:
     >>> row = "5\t1\t1\t1\t{}\t1\t0\t0\t9\t9\t{}\t{}"
     >>> parse_tsv("\n".join([row.format(1, 90, "Zero"), row.format(2, 12, "~|"),
     ...     row.format(2, 80, "trust")]))
-    Recognised(text='Zero\ntrust', confidence=84.44444444444444)
+    OcrResult(text='Zero\ntrust', confidence=84.44444444444444)
     """
     words = [word for word in map(_word, table.split("\n")) if word]
     paragraphs = [
