@@ -394,7 +394,7 @@ def test_an_old_workbook():
     assert [(page.number, page.label, page.text) for page in document.pages] == [
         (1, "sheet Old", "Name: Ada | Born: 1815")
     ]
-    with pytest.raises(ReadError, match="broken_reason"):
+    with pytest.raises(ReadError, match="broken"):
         read_xls(container(Workbook=b"nothing"), "a.xls", ReadOptions())
 
 
