@@ -26,7 +26,7 @@ import pypdfium2
 
 from retriever.reading.formats import ReadOptions, read_bytes
 from retriever.reading.page_images.alignment import Box, Placement
-from retriever.reading.page_images.render import characters, characters_of, picture
+from retriever.reading.page_images.render import characters, parse_characters, picture
 from retriever.settings import ChunkSettings
 from retriever.text.chunking import chunk_document
 from retriever.types import Page, Span
@@ -140,8 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             picture(page, 1_200)
             seconds["picture"].append(time.perf_counter() - started)
             started = time.perf_counter()
-            placement = Placement(passage.page.text, characters_of(characters(page)))
-            boxes = placement.lines(passage.span.start, passage.span.end)
+            placement = Placement(passage.page.text, parse_characters(characters(page)))
+            boxes = placement.boxes(passage.span.start, passage.span.end)
             seconds["places"].append(time.perf_counter() - started)
             found = shares(passage.text, read_back(page, boxes))
             results.append(found)
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if not plain(passage.text[start:end]):
                     continue
                 at = passage.span.start + start, passage.span.start + end
-                read = inside(letters, placement.lines(*at))
+                read = inside(letters, placement.boxes(*at))
                 words.append(shares(passage.text[start:end], read))
         if asked.each:
             print(f"{found[0]:.3f} {found[1]:.3f}  {passage.file.name} {passage.page.number}")

@@ -1,4 +1,4 @@
-"""Small PDF files written by hand, byte by byte: what is in them is known exactly."""
+"""Small PDF files written byte by byte, so that their contents are known exactly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def stream(data: bytes, entries: bytes = b"") -> bytes:
 
 
 def drawn(*lines: str) -> bytes:
-    """The content of a page with these lines of text, one below the other."""
+    """The content stream of a page with these lines of text, from top to bottom."""
     shown = b" T* ".join(b"(%s) Tj" % line.encode("latin-1") for line in lines)
     return b"BT /F1 12 Tf 14 TL 72 720 Td " + shown + b" ET"
 
@@ -33,7 +33,7 @@ def image_page(content: bytes = b"q 100 0 0 100 0 0 cm /I1 Do Q") -> tuple[bytes
 def pdf_file(
     pages: list[tuple[bytes, bytes]], info: bytes = b"", more: list[bytes] | None = None
 ) -> bytes:
-    """A file with these pages; objects 3 and 4 are a font and an image, `more` follows at 6."""
+    """A file with these pages; objects 3 and 4 are a font and an image, `more` begins at 6."""
     objects = [b"", b"", FONT, IMAGE, b"<< %s >>" % info, *(more or [])]
     kids = []
     for content, resources in pages:
@@ -49,7 +49,7 @@ def pdf_file(
 
 
 def assembled(objects: list[bytes]) -> bytes:
-    """The objects, numbered from 1, with their table; the first is the catalog, the fifth facts."""
+    """The objects, numbered from 1, and their xref table; 1 is the catalog, 5 the properties."""
     data = b"%PDF-1.7\n"
     places = []
     for number, content in enumerate(objects, 1):
@@ -64,7 +64,7 @@ def assembled(objects: list[bytes]) -> bytes:
 
 
 def placed(*texts: tuple[float, float, str], size: int = 10) -> tuple[bytes, bytes]:
-    """A page (content, resources) of texts, each at its own place, drawn in this order."""
+    """A page (content, resources) of texts at given positions, drawn in this order."""
     shown = b" ".join(
         b"1 0 0 1 %g %g Tm (%s) Tj" % (x, y, text.encode("latin-1")) for x, y, text in texts
     )
@@ -72,5 +72,5 @@ def placed(*texts: tuple[float, float, str], size: int = 10) -> tuple[bytes, byt
 
 
 def full_image(scale: float = 1.0) -> bytes:
-    """Content that draws the image over this share of the page's width and height."""
+    """A content stream that draws the image over this share of the page's width and height."""
     return b"q %g 0 0 %g 0 0 cm /I1 Do Q " % (612 * scale, 792 * scale)

@@ -1,4 +1,4 @@
-"""Scanned pages, drawn by Pillow: pictures of lines that are known, as images in a PDF."""
+"""Scanned pages: lines of text drawn by Pillow, as images in a PDF."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import zlib
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from retriever.reading.pictures.tesseract import available
+from retriever.reading.pictures.tesseract import unavailable_reason
 from tests.pdfs import pdf_file, stream, text_page
 
 needs_tesseract = pytest.mark.skipif(
-    bool(available()) and not os.environ.get("WVA_REQUIRE_OCR"), reason=available()
+    bool(unavailable_reason()) and not os.environ.get("WVA_REQUIRE_OCR"),
+    reason=unavailable_reason(),
 )
 LINES = [
     "A tenant may end the lease with three months of notice.",
@@ -24,7 +25,7 @@ LINES = [
 
 
 def drawn(lines: list[str], dpi: int = 150, size: tuple[float, float] = (6, 4)) -> Image.Image:
-    """A sheet (inches) with lines of 11 points, by Pillow's own font."""
+    """A sheet (size in inches) with lines of 11 points in Pillow's default font."""
     sheet = Image.new("L", (round(size[0] * dpi), round(size[1] * dpi)), 255)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11 * dpi / 72)
     for row, line in enumerate(lines):
@@ -33,7 +34,7 @@ def drawn(lines: list[str], dpi: int = 150, size: tuple[float, float] = (6, 4)) 
 
 
 def scanned_page(number: int) -> tuple[bytes, bytes]:
-    """A page that is the image in object `number`."""
+    """A page that shows the image in object `number`."""
     return b"q 432 0 0 288 0 0 cm /I1 Do Q", b"/XObject << /I1 %d 0 R >>" % number
 
 
@@ -51,12 +52,12 @@ def scan_file(*sheets: Image.Image) -> bytes:
 
 
 def small(data: bytes) -> bytes:
-    """The file with pages of six by four inches: a quarter of the time."""
+    """A file with pages of six by four inches, which OCR reads in a quarter of the time."""
     return data.replace(b"[0 0 612 792]", b"[0 0 432 288]")
 
 
 def mixed_file() -> bytes:
-    """Text, a scan, an empty page, and one whose letters are shifted."""
+    """Pages of text, a scan, an empty page, and one with shifted letters."""
     codes = "".join(chr(ord(letter) - 29) for letter in "Zero trust is a security model. " * 9)
     escaped = codes.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
     pages = [text_page("Hello there"), scanned_page(6), (b"", b""), text_page(escaped)]

@@ -1,4 +1,4 @@
-"""One process that reads files for all tests: starting one takes a while."""
+"""One process that reads files for all tests, because starting one is slow."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _idle: list[FileReader] = []
 
 
 @contextmanager
-def file_reader(run: ReadOptions, limits: Limits | None = None) -> Iterator[FileReader]:
-    """As `isolated.file_reader`, but the next one gets the same process if nothing happened to it.
+def file_reader(options: ReadOptions, limits: Limits | None = None) -> Iterator[FileReader]:
+    """As the real `file_reader`, but the next one gets the same process if it is sound.
 
-    One that is in use, by another thread, is not given away a second time.
+    A process that another thread uses is not shared.
     """
     one = _idle.pop() if _idle else FileReader()
-    one.run, one.on_part, wanted = run, lambda part: None, limits or Limits()
+    one.options, one.on_part, wanted = options, lambda part: None, limits or Limits()
     if one.limits != wanted:
         one.close()
         one.limits = wanted
@@ -31,12 +31,12 @@ def file_reader(run: ReadOptions, limits: Limits | None = None) -> Iterator[File
 
 
 def close() -> None:
-    """End the processes that wait."""
+    """End the idle processes."""
     while _idle:
         _idle.pop().close()
 
 
 def install() -> None:
-    """Let what reads files take the shared process."""
+    """Make the indexing code use the shared process."""
     for module in (sync, known_items):
         module.file_reader = file_reader

@@ -74,7 +74,7 @@ def folders(
         again = "Read every file again, also those that failed; known text keeps its vectors"
         _run(served, runs, "Rebuild", again, roots, ("--reread",), busy)
         _passwords(served, runs, roots, busy)
-        if not tesseract.available():
+        if not tesseract.unavailable_reason():
             st.toggle(
                 "Read scanned pages",
                 value=bool(served.index.backend.ocr_languages),
@@ -103,7 +103,7 @@ def _passwords(served: Served, runs: Jobs, roots: Sequence[str], busy: str) -> N
             st.caption(f"{counted(known, 'password')} known.")
         if st.form_submit_button("Try it", disabled=bool(busy), help=busy or None) and password:
             runs.learn(served.path, password)
-            document.pictures().learn(password)
+            document.pictures().add_password(password)
             there = [root for root in roots if Path(root).exists()]
             told(lambda: start(served, runs, there, ["--retry"]))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from retriever.reading.page_images.view import PagePicture, PagePictures, file_of, has_picture
+from retriever.reading.page_images.view import PagePicture, PagePictures, file_path, has_picture
 from retriever.types import Chunk, DocumentRow, Hit, Page, ReadError
 from ui.contributions import CSS, legend
 from ui.document_picture import pictured
@@ -113,7 +113,7 @@ def _title(row: DocumentRow) -> None:
 
 def _file(row: DocumentRow) -> None:
     """The file itself, if it is still there: to download, and where it lies."""
-    path = file_of(row)
+    path = file_path(row)
     try:
         size = path.stat().st_size if row.root and path.is_file() else None
     except OSError:
@@ -297,7 +297,7 @@ def _picture(row: DocumentRow, page: Page) -> PagePicture | str:
 def pictures() -> PagePictures:
     """What draws pages, for all sessions; it starts while its first visitor still reads."""
     made = PagePictures()
-    threading.Thread(target=made.warm, name="draw pages", daemon=True).start()
+    threading.Thread(target=made.start, name="draw pages", daemon=True).start()
     return made
 
 

@@ -17,14 +17,14 @@ def pictured(
     """The picture with what is marked on it; `name` says what it is a picture of."""
     marks = []
     if picture.placement is not None:
-        boxes = [box for span in passages for box in picture.placement.lines(*span)]
+        boxes = [box for span in passages for box in picture.placement.boxes(*span)]
         marks += [
             _mark(_around(lines), "wva-boxed" + ("" if at else " wva-here"))
             for at, lines in enumerate(_blocks(boxes))
         ]
         marks += [
             _mark(box, "wva-shade", f"background: {shade(weight)}")
-            for box, weight in picture.placement.shades(weights)
+            for box, weight in picture.placement.weighted_boxes(weights)
         ]
     source = base64.b64encode(picture.png).decode("ascii")
     return (

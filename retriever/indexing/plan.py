@@ -106,7 +106,7 @@ class Planner:
         for row in self.known:
             by_root.setdefault(row.root, []).append(row)
         now = {root: root for root in by_root}
-        free = [target.asked for target in self.targets if str(target.asked) not in by_root]
+        free = [target.path for target in self.targets if str(target.path) not in by_root]
         for root in filter(_is_gone, sorted(by_root)):
             for folder in free:
                 same = sum(_same_size(row, files.get(folder / row.path)) for row in by_root[root])

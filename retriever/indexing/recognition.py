@@ -109,7 +109,7 @@ class Recognition:
         self.remembered = backend.ocr_languages
         languages = self.remembered if asked is None else asked
         # If OCR is asked for explicitly, every page reports what is missing.
-        self.missing = tesseract.available(languages) if languages and not asked else ""
+        self.missing = tesseract.unavailable_reason(languages) if languages and not asked else ""
         self.languages = "" if self.missing else languages
         self._moved: dict[str, tuple[Page, ...]] = {}  # SHA-256 of a file → pages
 
@@ -158,7 +158,7 @@ class Recognition:
 
     def tried_languages(self, run: ReadOptions) -> str:
         """The run's languages; empty if Tesseract lacks a language of `run.ocr`."""
-        return "" if run.ocr and tesseract.available(run.ocr) else self.languages
+        return "" if run.ocr and tesseract.unavailable_reason(run.ocr) else self.languages
 
     def lost_text(self, before: PreviousOCR, document: Document) -> LostText:
         """The recognised pages whose text is missing, if the file still has unread pictures.
@@ -178,7 +178,7 @@ class Recognition:
         if self.missing:
             return f"{self.missing}; then run wva index again"
         if self.languages:
-            reason = tesseract.available(languages or self.languages)
+            reason = tesseract.unavailable_reason(languages or self.languages)
             return f"{reason}; then run wva index again" if reason else "the OCR could not read it"
         if not languages:
             return "run wva index again with --ocr, and --ocr-languages if it is not English"

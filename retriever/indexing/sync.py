@@ -22,7 +22,7 @@ from retriever.indexing.plan import Pending, Plan, Planner, order_moves
 from retriever.indexing.progress import ProgressMeter
 from retriever.indexing.recognition import PICTURES, Recognition, failure_causes
 from retriever.reading import extras
-from retriever.reading.formats import OCR, ReadOptions, format_of, made_by, outdated
+from retriever.reading.formats import OCR, ReadOptions, format_of, format_versions, outdated_formats
 from retriever.reading.scan import FoundFile, scan, targets
 from retriever.reading.subprocess_reader import FileReader, file_reader
 from retriever.settings import ChunkSettings
@@ -246,7 +246,7 @@ class _SyncRun:
         made, _, cut = row.settings.partition("-")
         if cut.split("-")[:3] != self._chunking_version().split("-"):
             return False
-        changed = outdated(made, row.format)
+        changed = outdated_formats(made, row.format)
         if not self.recognition.languages:
             changed = changed - {OCR}  # nothing is recognised again
         if not changed or row.format in changed:
@@ -360,7 +360,9 @@ class _SyncRun:
         abilities, *causes = before.settings.split(";")
         made, _, available = abilities.partition("+")
         format_ = _format_by_name(before.path)
-        if format_ in outdated(made, format_) or available != "+".join(extras.available()):
+        if format_ in outdated_formats(made, format_) or available != "+".join(
+            extras.installed_extras()
+        ):
             return True
         if "=" not in made:  # 0.1.0 did not store the causes of a failure
             causes = ["password", "ocr:"]
@@ -371,7 +373,7 @@ class _SyncRun:
         file, row = one.file, one.row
         self.meter.start_file(file)
         before = self.recognition.previous(one)
-        reader.run = self.recognition.read_options(before, ReadOptions(self.options.passwords))
+        reader.options = self.recognition.read_options(before, ReadOptions(self.options.passwords))
         causes: list[str] = []
         try:
             document = before.restore_in(reader.read(file.location, file.path))
@@ -383,7 +385,7 @@ class _SyncRun:
                 and not _any_readable(states)
                 and _any_incomplete(states)
             ):
-                causes = failure_causes(states, self.recognition.tried_languages(reader.run))
+                causes = failure_causes(states, self.recognition.tried_languages(reader.options))
                 raise ReadError("; ".join(filter(None, [_reason(document.pages), loss.advice])))
         except ReadError as error:
             self.meter.finish_file(file.path, file.size)
@@ -402,7 +404,7 @@ class _SyncRun:
             sha256=one.sha256,
             size=file.size,
             mtime_ns=planner.stamp(file) if one.sha256 else 0,
-            settings=self._settings(document, reader.run),
+            settings=self._settings(document, reader.options),
         )
         self.replaces[new.id] = row
         self.lost_text[new.id] = loss.reason
@@ -430,14 +432,14 @@ class _SyncRun:
         tried = self.recognition.tried_languages(run) if states & PICTURES else ""
         if tried or PageState.OCR in states:
             used.add(OCR)
-        return "-".join(filter(None, [made_by(used), self._chunking_version(), tried]))
+        return "-".join(filter(None, [format_versions(used), self._chunking_version(), tried]))
 
     def _chunking_version(self) -> str:
         return f"{CHUNKS_VERSION}-{self.chunking.size}-{self.chunking.overlap}"
 
     def _reader_versions(self, path: str) -> str:
         """The versions and extras that decide whether a file that failed would fail again."""
-        return "+".join([made_by([_format_by_name(path)]), *extras.available()])
+        return "+".join([format_versions([_format_by_name(path)]), *extras.installed_extras()])
 
     # Reporting
 

@@ -294,7 +294,7 @@ def checked_folder(path: str, index: Path) -> Path:
     found = targets([text], [], [index.resolve()])[0]
     if all(file.reason for file in scan(found, (), (), [index.resolve()])):
         raise UsageError(f"there is no file in {text!r} that can be read")
-    return found.asked
+    return found.path
 
 
 # Removing

@@ -74,8 +74,8 @@ def _packages(problems: list[str]) -> dict[str, str]:
 
 
 def _ocr() -> str:
-    missing = tesseract.available()
-    return missing or f"Tesseract reads {', '.join(tesseract.known_languages())}"
+    missing = tesseract.unavailable_reason()
+    return missing or f"Tesseract reads {', '.join(tesseract.installed_languages())}"
 
 
 def _sqlite(problems: list[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import zipfile
 
 from lxml import etree
 
-from retriever.reading.errors import error_text
+from retriever.reading.pages import error_text
 from retriever.types import ReadError
 
 MAX_PART = 50_000_000
@@ -23,7 +23,7 @@ _MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx")
 _DAMAGED = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError)
 
 
-def too_large(data: bytes, what: str, streamed: str = "") -> str:
+def too_large_reason(data: bytes, what: str, streamed: str = "") -> str:
     """Describe what is too large to unpack; empty if nothing is.
 
     `what` names the format in the ReadError for a package that cannot be opened ("a Word
@@ -34,7 +34,7 @@ def too_large(data: bytes, what: str, streamed: str = "") -> str:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             parts = archive.infolist()
     except _DAMAGED as error:
-        raise ReadError(broken(error, what)) from None
+        raise ReadError(broken_reason(error, what)) from None
     if len(parts) > _MAX_PARTS:
         return f"{len(parts):,} parts"
     held = (
@@ -51,7 +51,7 @@ def too_large(data: bytes, what: str, streamed: str = "") -> str:
     return ""
 
 
-def broken(error: BaseException, what: str) -> str:
+def broken_reason(error: BaseException, what: str) -> str:
     """The reason for a package with damaged parts, with the library's message."""
     return f"broken: its parts cannot be read as {what} ({error_text(error).rstrip('.')})"
 
@@ -67,11 +67,21 @@ def tree(data: bytes, part: str) -> etree._Element:
         return etree.fromstring(archive.read(part), parser)
 
 
-def local(element: etree._Element) -> str:
+def local_name(element: etree._Element) -> str:
     """An element's name without its namespace; empty for comments and instructions.
 
-    >>> local(etree.fromstring('<w:p xmlns:w="urn:w"/>'))
+    >>> local_name(etree.fromstring('<w:p xmlns:w="urn:w"/>'))
     'p'
     """
     tag = element.tag
     return tag.rsplit("}", 1)[-1] if isinstance(tag, str) else ""
+
+
+def attribute(element: etree._Element, name: str) -> str:
+    """An element's attribute in any namespace; empty if it has none.
+
+    >>> attribute(etree.fromstring('<p xmlns:w="urn:w" w:val="7"/>'), "val")
+    '7'
+    """
+    found = (str(v) for k, v in element.attrib.items() if k.rsplit("}", 1)[-1] == name)
+    return next(found, "")

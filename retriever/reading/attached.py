@@ -44,8 +44,8 @@ def attached_pages(
     added to it. If a document has too many parts, one page says so, once.
     """
     if len(taken) >= MAX_PARTS:
-        return _rest(taken)
-    base = f"{prefix}attachment {_shown(name)}"
+        return _further_attachments(taken)
+    base = f"{prefix}attachment {_one_line(name)}"
     options.extend_deadline(PAGE_SECONDS)
     try:
         pages = _pages(name, data, options)
@@ -70,7 +70,7 @@ def unique_label(label: str, taken: set[str]) -> str:
     return label
 
 
-def _rest(taken: set[str]) -> list[Page]:
+def _further_attachments(taken: set[str]) -> list[Page]:
     label = "further attachments"
     if label in taken:
         return []
@@ -81,7 +81,7 @@ def _rest(taken: set[str]) -> list[Page]:
 def _pages(name: str, data: bytes, options: ReadOptions) -> list[Page]:
     if not data:
         return [Page(None, "", PageState.EMPTY, "zero bytes")]
-    reason = _left_out(name, data, options)
+    reason = _skip_reason(name, data, options)
     if reason:
         return [Page(None, "", PageState.SKIPPED, reason)]
     if len(data) > _MAX_BYTES:
@@ -100,13 +100,17 @@ def _with_ending(name: str, data: bytes) -> str:
     return name + next(iter(FORMATS[kind].endings), "")
 
 
-def _left_out(name: str, data: bytes, options: ReadOptions) -> str:
+def _skip_reason(name: str, data: bytes, options: ReadOptions) -> str:
     """Why the file is not read; empty if it is."""
     # Imported here because `readers` imports the modules that import this one.
     from retriever.reading.formats import FORMATS, supported
 
     kind = signatures.kind(data)
-    if kind in FORMATS or kind == "ole" or (kind in signatures.PICTURES and _wanted(data, options)):
+    if (
+        kind in FORMATS
+        or kind == "ole"
+        or (kind in signatures.PICTURES and _is_picture_read(data, options))
+    ):
         return ""
     if kind:
         return f"not read: {kind}"
@@ -116,16 +120,16 @@ def _left_out(name: str, data: bytes, options: ReadOptions) -> str:
     if not ending or ending in _NO_TEXT or supported(Path(name)):
         return ""
     if decode(data[:10_000]) is None:
-        return f"format not supported ({_shown(ending)})"
+        return f"format not supported ({_one_line(ending)})"
     return ""
 
 
-def _wanted(picture: bytes, options: ReadOptions) -> bool:
+def _is_picture_read(picture: bytes, options: ReadOptions) -> bool:
     """Whether a picture is opened: with an OCR, or when its text is known."""
     return bool(options.ocr) or (bool(options.known.pages) and options.known.holds(digest(picture)))
 
 
-def _shown(name: str) -> str:
+def _one_line(name: str) -> str:
     """The name on one line, without folders; never empty."""
     last = clean_fact(name).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].strip()
     if len(last) > _MAX_NAME:

@@ -190,7 +190,7 @@ def decode(data: bytes, declared: str = "") -> str | None:
         return None
     if _ESCAPED_JAPANESE.search(data) and data.isascii():
         return data.decode("iso2022_jp", "replace")
-    return _valid_utf8(data) or _declared(data, declared) or _legacy(data)
+    return _valid_utf8(data) or _decode_declared(data, declared) or _legacy(data)
 
 
 def _is_binary(data: bytes) -> bool:
@@ -217,7 +217,7 @@ def _valid_utf8(data: bytes) -> str | None:
     return text if beyond_ascii > 4 * damaged else None
 
 
-def _declared(data: bytes, declared: str) -> str | None:
+def _decode_declared(data: bytes, declared: str) -> str | None:
     if not declared:
         return None
     # Pages that say Latin-1 mean the Windows encoding (so does the HTML standard).
@@ -328,7 +328,7 @@ def _score(sample: bytes, candidate: _Candidate) -> float:
         sum(count * gain.get(character, rest[character]) for character, count in counts.items())
         for gain in candidate.gains()
     ]
-    return (max(scores) - _misshapen(text)) / total + candidate.prior
+    return (max(scores) - _count_implausible(text)) / total + candidate.prior
 
 
 def _weight(character: str, letters: frozenset[str]) -> float:
@@ -357,7 +357,7 @@ _STRAY_THAI = re.compile("(?<![ก-ฮ\u0e31-\u0e4e])[\u0e31\u0e34-\u0e3a\u0e47-
 _STRAY_FINAL = re.compile("[ךםןףץ](?=[א-ת])|(?<=[א-ת][א-ת])[כמנפצ](?![א-ת])")
 
 
-def _misshapen(text: str) -> float:
+def _count_implausible(text: str) -> float:
     """Count implausible places: capitals after small letters, mixed scripts in a word."""
     broken = sum(len(shape.findall(text)) for shape in (_INNER_CAPITAL, _STRAY_THAI, _STRAY_FINAL))
     return broken + 0.5 * len(_MIXED.findall(text))

@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 from types import ModuleType
 
-from retriever.reading.errors import error_text
+from retriever.reading.pages import error_text
 from retriever.types import ReadError
 
 EXTRAS: dict[str, dict[str, str]] = {
@@ -37,21 +37,23 @@ def load(module: str, extra: str, what: str) -> ModuleType:
         if (error.name or "").split(".")[0] == module.split(".")[0]:
             command = f"pip install 'wva-retriever[{extra}]'"
             raise ReadError(f"{what} need {library}: {command}") from None
-        raise ReadError(_broken(what, library, error)) from None
+        raise ReadError(_broken_reason(what, library, error)) from None
     except ImportError as error:
-        raise ReadError(_broken(what, library, error)) from None
+        raise ReadError(_broken_reason(what, library, error)) from None
 
 
-def _broken(what: str, library: str, error: ImportError) -> str:
+def _broken_reason(what: str, library: str, error: ImportError) -> str:
     return f"{what} need {library}, which does not start ({error_text(error)}): install it again"
 
 
-def available() -> tuple[str, ...]:
+def installed_extras() -> tuple[str, ...]:
     """The extras whose libraries are all installed, sorted."""
-    return tuple(sorted(extra for extra, modules in EXTRAS.items() if all(map(_found, modules))))
+    return tuple(
+        sorted(extra for extra, modules in EXTRAS.items() if all(map(_is_installed, modules)))
+    )
 
 
-def _found(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import PurePosixPath
+from typing import Any
 
 from retriever.reading.pages import drop_controls
 from retriever.types import Scalar
@@ -92,18 +93,18 @@ def iso_date(value: object) -> str:
     ('2020-08-10T11:47:43-04:00', '2024-03-07', '')
     """
     if isinstance(value, datetime):
-        return _believable(value.isoformat(timespec="seconds"))
+        return _plausible(value.isoformat(timespec="seconds"))
     if isinstance(value, date):
-        return _believable(value.isoformat())
+        return _plausible(value.isoformat())
     text = clean_fact(value)
     for parse in (_from_iso, _from_pdf, _from_mail, _from_words):
         found = parse(text)
         if found:
-            return _believable(found)
+            return _plausible(found)
     return ""
 
 
-def _believable(iso: str) -> str:
+def _plausible(iso: str) -> str:
     return "" if iso.startswith(_NO_DATE) or iso < "1000" else iso
 
 
@@ -150,6 +151,19 @@ def _from_words(text: str) -> str:
         except ValueError:
             continue
     return ""
+
+
+def package_facts(core: Any, author: object, name: str) -> dict[str, Any]:
+    """Title, author, date and metadata of an Office file, by its core properties.
+
+    `core` is what python-docx, python-pptx and openpyxl call core properties.
+    """
+    return {
+        "title": clean_title(core.title, name),
+        "author": clean_author(author),
+        "date": iso_date(core.created or core.modified),
+        "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
+    }
 
 
 def scalars(values: Mapping[str, object]) -> dict[str, Scalar]:

@@ -1,8 +1,8 @@
-"""Files in, pages of text out: the one door to all readers.
+"""The entry point to all readers: files in, pages of text out.
 
-What a file is, is decided by its bytes; its name only says what to expect. `read_document` raises
-ReadError when nothing of the file can be given, and nothing else whatever the bytes; otherwise each
-page is in exactly one state, with a reason. It does not guess at languages and knows no models.
+The bytes of a file decide its format; the name is only a hint. `read_document` raises ReadError if
+the file gives no pages, and no other exception for any bytes. Otherwise each page is in exactly one
+state, with a reason. This module does not detect languages and uses no model.
 
 | format | files | pages |
 |---|---|---|
@@ -38,59 +38,61 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retriever.reading import encodings, signatures
-from retriever.reading.errors import error_text
 from retriever.reading.mail import eml
 from retriever.reading.markup import epub, html, markdown, rst, rtf
 from retriever.reading.office import docx, opendocument, passwords, pptx, xlsx
 from retriever.reading.options import ReadOptions
-from retriever.reading.pdf import attached, reader
-from retriever.reading.pdf import headers_footers as running
-from retriever.reading.pictures import images as files
-from retriever.reading.pictures import ocr
+from retriever.reading.pages import error_text
+from retriever.reading.pdf import attached, headers_footers, reader
+from retriever.reading.pictures import images, ocr
 from retriever.reading.plain import code, notebook, subtitles, text
 from retriever.reading.recognised import OCR_VERSION
 from retriever.reading.tables import delimited, jsonl
 from retriever.types import Document, ReadError
 
 MAX_BYTES = 500_000_000
-"""The largest file that is opened: readers hold a file in memory."""
+"""Maximum size of a file in bytes: readers hold the file in memory."""
 
 Reader = Callable[[bytes, str, ReadOptions], Document]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of file: the endings that promise it, what it is called, and who reads it.
+    """A file format: its name endings, a description for the user, and its reader.
 
-    `binary` formats are told by their bytes alone (`signatures.kind` gives their name); the others
-    are text, whatever stands in it, and only the name tells them apart. `version` grows when the
-    reader gives other pages for the same bytes: documents read by another version are read again,
-    and so are those with a file of this format inside of them. A module that several readers share
-    has no version: what changes in it counts for each format it serves.
+    `binary` formats are recognised by their bytes alone (`signatures.kind` gives their name). The
+    others are text, and only the name tells them apart. `version` is increased when the reader
+    gives other pages for the same bytes: documents read by another version are then read again, and
+    so are documents that contain a file of this format. A module shared by several readers has no
+    version: a change in it increases the version of each format that uses it.
     """
 
     endings: tuple[str, ...]
-    called: str
+    description: str
     read: Reader
     binary: bool = False
     version: int = 1
 
 
-def _plain(read: Callable[[bytes, str], Document]) -> Reader:
-    """A reader that needs nothing of the run."""
+def _without_options(read: Callable[[bytes, str], Document]) -> Reader:
+    """Wrap a reader that takes no options."""
     return lambda data, name, options: read(data, name)
 
 
 def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
-    """A PDF with all that belongs to it: pictures of text, running lines, files inside of it."""
+    """Read a PDF: its text, OCR of its scanned pages, headers and footers, embedded files."""
     document = reader.read_pdf(data, name, options)
-    found = running.without_running(ocr.recognised(data, document.pages, options))
+    found = headers_footers.exclude_running_lines(
+        ocr.recognise_pages(data, document.pages, options)
+    )
     return replace(document, pages=(*found, *attached.attachments(data, options)))
 
 
 FORMATS: dict[str, Format] = {
     "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True),
-    "docx": Format((".docx", ".docm"), "a Word document", _plain(docx.read_docx), binary=True),
+    "docx": Format(
+        (".docx", ".docm"), "a Word document", _without_options(docx.read_docx), binary=True
+    ),
     "pptx": Format(
         (".pptx", ".pptm", ".ppsx"), "a PowerPoint presentation", pptx.read_pptx, binary=True
     ),
@@ -107,33 +109,35 @@ FORMATS: dict[str, Format] = {
     "image": Format(
         (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"),
         "a picture",
-        files.read_image,
+        images.read_image,
         binary=True,
     ),
-    # Not read, but read as what they are: many are Rich Text, HTML or newer than their names.
+    # Refused unless they are another format: many are Rich Text, HTML or newer than their names.
     "old": Format(
         (".doc", ".dot", ".ppt", ".pps", ".msg"),
         "an older Office file",
-        passwords.read_locked,
+        passwords.read_encrypted,
         binary=True,
     ),
-    "locked": Format((), "an Office file under a password", passwords.read_locked, binary=True),
-    "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _plain(html.read_html)),
+    "locked": Format((), "an Office file under a password", passwords.read_encrypted, binary=True),
+    "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _without_options(html.read_html)),
     "markdown": Format(
-        (".md", ".markdown", ".mdx", ".qmd", ".rmd"), "Markdown", _plain(markdown.read_markdown)
+        (".md", ".markdown", ".mdx", ".qmd", ".rmd"),
+        "Markdown",
+        _without_options(markdown.read_markdown),
     ),
-    "rst": Format((".rst",), "reStructuredText", _plain(rst.read_rst)),
+    "rst": Format((".rst",), "reStructuredText", _without_options(rst.read_rst)),
     "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True),
     "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml),
     "mbox": Format((".mbox",), "a mailbox", eml.read_mbox),
-    "subtitles": Format(subtitles.ENDINGS, "subtitles", _plain(subtitles.read_subtitles)),
-    "notebook": Format((".ipynb",), "a notebook", _plain(notebook.read_notebook)),
-    "rtf": Format((".rtf",), "a Rich Text document", _plain(rtf.read_rtf), binary=True),
-    "code": Format(code.ENDINGS, "source code", _plain(code.read_code)),
-    "txt": Format((".txt", ".text", ".log"), "plain text", _plain(text.read_text)),
+    "subtitles": Format(subtitles.ENDINGS, "subtitles", _without_options(subtitles.read_subtitles)),
+    "notebook": Format((".ipynb",), "a notebook", _without_options(notebook.read_notebook)),
+    "rtf": Format((".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True),
+    "code": Format(code.ENDINGS, "source code", _without_options(code.read_code)),
+    "txt": Format((".txt", ".text", ".log"), "plain text", _without_options(text.read_text)),
 }
 _BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
-# Texts that tradition leaves without an ending.
+# Text files that usually have no ending.
 _BARE_NAMES = frozenset(
     [
         *["readme", "license", "licence", "copying", "notice", "authors", "contributors", "todo"],
@@ -143,29 +147,31 @@ _BARE_NAMES = frozenset(
 
 
 OCR = "ocr"
-"""What `made_by` calls the recognition of pictures, which has a version as formats have."""
+"""The name of OCR in `format_versions`: it has a version, as formats do."""
 
 _FIRST_RELEASE = "55fa282f"
-"""What 0.1.0 stored for all its readers together: version 1 of each."""
+"""The value that release 0.1.0 stored for all its readers together: version 1 of each."""
 
 
-def made_by(used: Iterable[str]) -> str:
-    """The formats, each with its version now.
+def format_versions(used: Iterable[str]) -> str:
+    """The formats with their current versions.
 
-    >>> made_by(["pdf", "eml", "ocr"])
+    >>> format_versions(["pdf", "eml", "ocr"])
     'eml=1,ocr=1,pdf=1'
     """
     return ",".join(f"{name}={_version(name)}" for name in sorted(set(used)))
 
 
-def outdated(stored: str, format_: str) -> set[str]:
-    """The formats of `made_by` that have another version now, for a document of `format_`.
+def outdated_formats(stored: str, format_: str) -> set[str]:
+    """The formats in `stored` whose version has changed, for a document of `format_`.
 
-    For what 0.1.0 stored, all are named that have not version 1 any more: which files are inside of
-    the document is not known.
+    `stored` is the output of `format_versions`. Release 0.1.0 did not store which files are nested
+    in a document; for its value, the result is all formats whose version is not 1.
 
-    >>> outdated("eml=1,pdf=0", "eml"), outdated("55fa282f", "pdf"), outdated("elder", "pdf")
-    ({'pdf'}, set(), {'pdf'})
+    >>> outdated_formats("eml=1,pdf=0", "eml"), outdated_formats("55fa282f", "pdf")
+    ({'pdf'}, set())
+    >>> outdated_formats("elder", "pdf")
+    {'pdf'}
     """
     if stored == _FIRST_RELEASE:
         return {name for name in (*FORMATS, OCR) if _version(name) != "1"}
@@ -182,7 +188,7 @@ def _version(name: str) -> str:
 
 
 def format_of(path: Path) -> str | None:
-    """The format a file's name promises, or None if it is not one that is read.
+    """The format expected from a file's name, or None if it is not supported.
 
     >>> format_of(Path("a/Report.PDF")), format_of(Path("README")), format_of(Path("a.mp3"))
     ('pdf', 'txt', None)
@@ -195,17 +201,17 @@ def format_of(path: Path) -> str | None:
 
 
 def supported(path: Path) -> bool:
-    """Whether `read_document` is worth calling, told by the name alone."""
+    """Whether a file's name is one of a supported format."""
     return format_of(path) is not None
 
 
 def read_document(path: Path, name: str, options: ReadOptions | None = None) -> Document:
-    """The document in the file at `path`; `name` (its path below the root) becomes its path."""
+    """Read the file at `path`; `name`, its path below the root, becomes the document's path."""
     return read_bytes(_load(path), name, options or ReadOptions())
 
 
 def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document in the bytes of a file called `name`, as `read_document`."""
+    """Read the bytes of the file `name`; otherwise as `read_document`."""
     try:
         inside = replace(
             options, read_nested=read_bytes, read_as=options.read_as if options.depth else set()
@@ -215,7 +221,7 @@ def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
         raise
     except MemoryError:
         raise ReadError("it needs more memory than a file may take; split it") from None
-    # The libraries below parse what anybody may have written; no file may stop a run.
+    # The libraries parse input from anybody; no file may stop a run.
     except Exception as error:  # noqa: BLE001 - see the line above
         raise ReadError(f"broken: {error_text(error)}") from None
 
@@ -238,22 +244,22 @@ def _load(path: Path) -> bytes:
 
 
 def _read(data: bytes, name: str, options: ReadOptions) -> Document:
-    """Read it as what it is; where the name promises something else, its first page says so."""
+    """Read the file by its actual format; if its name says otherwise, the first page notes it."""
     promised = format_of(Path(name)) or "txt"
     kind = _kind(data, promised)
     options.read_as.add(kind)
     document = FORMATS[kind].read(data, name, options)
     if kind in (promised, "locked") or not document.pages:
         return document
-    called = FORMATS[document.format].called
-    note = f"named as {FORMATS[promised].called}, but it is {called}: read as that"
+    called = FORMATS[document.format].description
+    note = f"named as {FORMATS[promised].description}, but it is {called}: read as that"
     first, *rest = document.pages
     reason = f"{note}; {first.reason}" if first.reason else note
     return replace(document, pages=(replace(first, reason=reason), *rest))
 
 
 def _kind(data: bytes, promised: str) -> str:
-    """What the bytes are; of text, what the name promises. ReadError for what is not read."""
+    """The format by the bytes; for text, by the name. Raises ReadError if it is not supported."""
     kind = signatures.kind(data)
     if kind in FORMATS:
         return kind
@@ -261,7 +267,7 @@ def _kind(data: bytes, promised: str) -> str:
         return "image"
     if promised == "pdf" and signatures.holds_pdf(data):
         return "pdf"
-    called = FORMATS[promised].called
+    called = FORMATS[promised].description
     if kind == "ole":
         return passwords.kind(data)
     if kind:
@@ -272,7 +278,7 @@ def _kind(data: bytes, promised: str) -> str:
     if not FORMATS[promised].binary:
         return promised
     if encodings.decode(data[:10_000]) is not None:
-        return "csv" if promised in ("xlsx", "xls") else "txt"  # many programs name tables so
+        return "csv" if promised in ("xlsx", "xls") else "txt"  # programs name text tables so
     raise ReadError(f"not {called} although its name says so; it begins with unknown bytes")
 
 
@@ -283,8 +289,8 @@ __all__ = [
     "Format",
     "ReadOptions",
     "format_of",
-    "made_by",
-    "outdated",
+    "format_versions",
+    "outdated_formats",
     "read_bytes",
     "read_document",
     "supported",

@@ -12,7 +12,7 @@ from retriever.reading.recognised import KnownPages
 from retriever.types import Document, ReadError
 
 MAX_DEPTH = 3
-"""The deepest level of nested files that is read: a file in a mail in a mail."""
+"""Maximum depth of nested files: a file in a mail in a mail."""
 
 PAGE_SECONDS = 30.0
 """Time limit for one page, from the end of the page before it."""
@@ -29,13 +29,16 @@ def _no_deadline(seconds: float) -> None:
 class ReadOptions:
     """How files are read.
 
-    `passwords` are tried in order on encrypted files. `ocr` names Tesseract's languages
-    ("eng+deu"); if it is empty, scanned pages are reported but not recognised. `allow_native` is
-    False after compiled code crashed on the file: readers then use pure Python where they can.
-    `extend_deadline` is called before each part of a file with the seconds it may take.
-    `read_nested` reads a file inside another file.
-    The text of `known` pages is taken over; with `insist` only what was recognised in the languages
-    of `ocr`. `read_as` collects the formats of the file and of the files nested in it.
+    - `passwords` are tried in order on encrypted files.
+    - `ocr` names Tesseract's languages ("eng+deu"). If it is empty, scanned pages are reported but
+      not recognised.
+    - `allow_native` is False after compiled code crashed on the file: readers then use pure Python
+      where they can.
+    - `extend_deadline` is called before each part of a file with the seconds it may take.
+    - `read_nested` reads a file inside another file, at nesting level `depth`.
+    - `known` are pages with recognised text from an earlier run, which is reused. With `insist`,
+      only text recognised in the languages of `ocr` is reused.
+    - `read_as` collects the formats of the file and of the files nested in it.
     """
 
     passwords: tuple[str, ...] = ()

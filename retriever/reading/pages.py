@@ -53,23 +53,34 @@ def drop_controls(text: str) -> str:
     return _SURROGATES.sub("\ufffd", _CONTROLS.sub("", text))
 
 
-def make_page(number: int | None, raw: str, empty_reason: str = "no text in it") -> Page:
-    """Make the page for `raw` text: TEXT, EMPTY, GARBLED or TOO_LONG."""
+def make_page(
+    number: int | None, raw: str, empty_reason: str = "no text in it", note: str = ""
+) -> Page:
+    """The page for `raw` text: TEXT (`note` is its reason), EMPTY, GARBLED or TOO_LONG."""
     if len(raw) > MAX_CHARACTERS:
-        return too_long(number, f"{len(raw):,} characters")
+        return too_long_page(number, f"{len(raw):,} characters")
     reason = garbled_reason(raw)
     if reason:
         return Page(number, "", PageState.GARBLED, reason)
     text = drop_controls(unify_lines(raw)).strip("\n")
     if not text.strip():
         return Page(number, "", PageState.EMPTY, empty_reason)
-    return Page(number, text)
+    return Page(number, text, PageState.TEXT, note)
 
 
-def too_long(number: int | None, measured: str) -> Page:
+def too_long_page(number: int | None, measured: str) -> Page:
     """A page whose text exceeds the limit."""
     reason = f"{measured} in one page; the limit is {MAX_CHARACTERS:,} characters"
     return Page(number, "", PageState.TOO_LONG, reason)
+
+
+def error_text(error: BaseException, max_length: int = 200) -> str:
+    r"""The message on one line, at most `max_length` characters; the error's type if it is empty.
+
+    >>> error_text(ValueError("no\n  trailer")), error_text(KeyError())
+    ('no trailer', 'KeyError')
+    """
+    return " ".join(str(error).split())[:max_length] or type(error).__name__
 
 
 def garbled_reason(text: str) -> str:

@@ -1,8 +1,8 @@
-"""Text that was recognised in pictures before, to be taken over instead of being recognised again.
+"""Pages recognised by OCR in an earlier run, whose text is reused instead of recognised again.
 
-A recognised page names its source (`types.Scan`): the file whose page it is, which may lie inside
-of another file, and the picture that was given to the OCR. Text is taken over for the same page of
-the same bytes, and for the same picture in a changed file.
+A recognised page names its source (`types.Scan`): the file it is a page of, which may be nested in
+another file, and the picture given to OCR. Text is reused for the same page of the same bytes, and
+for the same picture in a changed file.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field, replace
 from retriever.types import Page, Scan
 
 OCR_VERSION = 1
-"""Changes when recognition gives other text: then a run with OCR recognises everything again."""
+"""Increased when recognition gives other text: a run with OCR then recognises all pages again."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownPages:
-    """Recognised pages, by the file and number they have, and by their picture.
+    """Recognised pages, by file and page number, and by picture.
 
-    `pages` are in state OCR, or EMPTY where nothing was found; each has a `scan`.
+    `pages` are in state OCR, or EMPTY if OCR found no text; each has a `scan`.
     """
 
     pages: tuple[Page, ...] = ()
@@ -40,26 +40,27 @@ class KnownPages:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether a drawn picture could be a known one."""
+        """Whether any page is known by its picture."""
         return bool(self._by_picture)
 
     def holds(self, file: str) -> bool:
-        """Whether a page of these bytes is known, by their SHA-256."""
+        """Whether a page of the file with this SHA-256 is known."""
         return file in self._files
 
     def at(self, file: str, number: int | None) -> Page | None:
-        """The known page of these bytes with this number."""
+        """The known page with this number, of the file with this SHA-256."""
         return self._by_place.get((file, number))
 
     def of_picture(self, picture: str) -> Page | None:
-        """The known page with this picture, by its SHA-256."""
+        """The known page whose picture has this SHA-256."""
         return self._by_picture.get(picture)
 
 
 def is_settled(known: Page | None, languages: str, *, insist: bool) -> bool:
-    """Whether a known page need not be recognised again in a run with these languages.
+    """Whether a known page is reused without OCR in a run with these languages.
 
-    Without languages nothing can be. With `insist` they are asked for, whatever was used before.
+    Without languages it always is: nothing can be recognised. With `insist`, only a page recognised
+    in the same languages is.
     """
     if known is None or known.scan is None:
         return False
@@ -68,8 +69,8 @@ def is_settled(known: Page | None, languages: str, *, insist: bool) -> bool:
     return known.scan.version == OCR_VERSION and (not insist or known.scan.languages == languages)
 
 
-def taken_over(known: Page, page: Page, scan: Scan) -> Page:
-    """`page` with the text of a known one; `scan` says where it is now."""
+def with_known_text(known: Page, page: Page, scan: Scan) -> Page:
+    """`page` with the text of the page `known`; `scan` is its source in this run."""
     source = replace(known.scan or scan, file=scan.file, number=scan.number)
     if scan.picture:
         source = replace(source, picture=scan.picture)
@@ -77,12 +78,12 @@ def taken_over(known: Page, page: Page, scan: Scan) -> Page:
 
 
 def digest(data: bytes) -> str:
-    """The SHA-256 of a file's bytes, as `Scan.file` holds it."""
+    """The SHA-256 of a file's bytes, as in `Scan.file`."""
     return hashlib.sha256(data).hexdigest()
 
 
 def known_pages(pages: Iterable[Page]) -> KnownPages:
-    """Those of the pages that were recognised and say from what."""
+    """The pages that have a `scan`."""
     return KnownPages(tuple(page for page in pages if page.scan is not None))
 
 
@@ -92,5 +93,5 @@ __all__: Sequence[str] = [
     "digest",
     "is_settled",
     "known_pages",
-    "taken_over",
+    "with_known_text",
 ]

@@ -1,7 +1,7 @@
-"""Paths → the files that could be indexed, each with its root, and why others were left out.
+"""Lists the files below the user's paths: those that can be indexed, and why others are left out.
 
-A root is a folder somebody asked to index; a file's path is told relative to it. Symbolic links
-never lead out of a root. This module looks at names and sizes only; it opens nothing.
+A root is a folder that the user asked to index; a file's path is relative to its root. Symbolic
+links below a root are not followed. This module reads names and sizes only; it opens no file.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from retriever.text.globs import glob_matches
 from retriever.types import UsageError
 
 TOOL_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
-"""Folders full of other people's code and of what programs make; hidden ones are left out too."""
+"""Folders of third-party code and generated files. They are left out, as hidden folders are."""
 
 LEFT_OUT = "left out by the patterns given"
 
 UPLOADS = "uploads"
-"""The one folder inside of an index that may hold documents: files that were uploaded to it."""
+"""The only folder inside an index that may hold documents: files uploaded to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One path asked for: everything below the folder `asked`, or the one file it is (`single`).
+    """A path to index: a folder with everything below it, or one file (`single`).
 
-    `root` is what paths are told relative to: `asked` itself, or a folder above it. `hide` names
-    folders below that are no part of it.
+    File paths are relative to `root`, which is `path` or a folder above it. `hide` are folders
+    below `path` that do not belong to the target.
     """
 
     root: Path
-    asked: Path
+    path: Path
     single: bool = False
     hide: tuple[Path, ...] = ()
 
     def covers(self, location: Path) -> bool:
         """Whether a file at `location` belongs to this target."""
         if self.single:
-            return location == self.asked
+            return location == self.path
         hidden = any(location.is_relative_to(folder) for folder in self.hide)
-        return location.is_relative_to(self.asked) and not hidden
+        return location.is_relative_to(self.path) and not hidden
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file of a scan; `reason` says why it is not to be read, or is empty.
+    """A file of a scan; `reason` says why it is not read, and is empty if it is.
 
-    `changed_ns` is the later of the times its content and its status changed: the second also
-    tells a change after which the first was set back. `failed` marks what should be read but
-    cannot even be looked at; it may be a folder.
+    `changed_ns` is the later of the modification and the status-change time: the status also
+    changes when a program sets the modification time back. `failed` marks files and folders that
+    should be read but are not accessible.
     """
 
     root: Path
@@ -64,17 +64,17 @@ class FoundFile:
 
     @property
     def location(self) -> Path:
-        """Where it lies."""
+        """The full path."""
         return self.root / self.path
 
 
 def targets(
     paths: Sequence[str | Path], known_roots: Sequence[str], hide: Sequence[Path] = ()
 ) -> list[Target]:
-    """What the user's paths mean. A path below a root that is known already belongs to that root.
+    """The targets for the user's paths. A path below a known root belongs to that root.
 
-    Raises UsageError for a path that does not exist, cannot be entered, or lies in a folder of
-    `hide` (real paths of indexes), but for what was uploaded there: that is a root of its own.
+    Raises UsageError for a path that does not exist, is not accessible, or lies in a folder of
+    `hide` (real paths of indexes). Uploads in an index are allowed, as a root of their own.
     """
     if not paths:
         raise UsageError("no path was given: name a folder or file to index")
@@ -83,24 +83,24 @@ def targets(
     roots = sorted({*map(Path, known_roots), *folders}, key=lambda root: len(root.parts))
     found = []
     for path in real:
-        above = [root for root in roots if not _parted(root, path, hide)]
+        above = [root for root in roots if not _is_cut_off(root, path, hide)]
         hidden = tuple(folder for folder in hide if not path.is_relative_to(folder))
-        found.append(Target(_owner(path, above), path, path not in folders, hidden))
+        found.append(Target(_root_of(path, above), path, path not in folders, hidden))
     return found
 
 
-def _parted(root: Path, path: Path, hide: Sequence[Path]) -> bool:
-    """Whether a scan of `root` would not come to `path`, because an index lies between."""
+def _is_cut_off(root: Path, path: Path, hide: Sequence[Path]) -> bool:
+    """Whether a scan of `root` does not reach `path` because it is inside an index."""
     return any(
         path.is_relative_to(folder) and not root.is_relative_to(folder / UPLOADS) for folder in hide
     )
 
 
 def _real(path: str | Path, hide: Sequence[Path]) -> Path:
-    """The folder or file meant, links resolved."""
+    """The absolute path with links resolved; UsageError if it cannot be indexed."""
     text = str(path)
     if not text.strip():
-        # To Path it would be the current folder, which nobody means by naming nothing.
+        # Path("") is the current folder, which an empty argument does not mean.
         raise UsageError("an empty path was given: name a folder or file to index")
     try:
         real = Path(path).expanduser().resolve(strict=True)
@@ -109,7 +109,7 @@ def _real(path: str | Path, hide: Sequence[Path]) -> Path:
     inside = [folder for folder in hide if real.is_relative_to(folder)]
     if any(not real.is_relative_to(folder / UPLOADS) for folder in inside):
         raise UsageError(f"{text!r} is the index itself; name the folder with your documents")
-    if not _printable(real):
+    if not _is_printable(real):
         raise UsageError(f"{text!r} has a name that is not valid UTF-8; rename it")
     if real.is_dir():
         if not os.access(real, os.R_OK | os.X_OK):
@@ -119,10 +119,10 @@ def _real(path: str | Path, hide: Sequence[Path]) -> Path:
     return real
 
 
-def _owner(path: Path, roots: Sequence[Path]) -> Path:
-    """The outermost of the roots from which a scan comes to `path`; else the folder it is in."""
+def _root_of(path: Path, roots: Sequence[Path]) -> Path:
+    """The outermost root whose scan reaches `path`; else the folder that contains it."""
     for root in roots:
-        if path.is_relative_to(root) and not _hidden(path.relative_to(root)):
+        if path.is_relative_to(root) and not _is_hidden(path.relative_to(root)):
             return root
     return path.parent
 
@@ -130,20 +130,20 @@ def _owner(path: Path, roots: Sequence[Path]) -> Path:
 def scan(
     target: Target, include: Sequence[str], exclude: Sequence[str], hide: Sequence[Path]
 ) -> Iterator[FoundFile]:
-    """The files of a target, folder by folder in order of their names, hidden folders left out.
+    """The files of a target, folder by folder in order of their names, without hidden folders.
 
-    `include` and `exclude` are globs on paths; `hide` names folders that are never entered (the
-    index itself).
+    `include` and `exclude` are globs on paths. `hide` are folders that are never entered (the index
+    itself).
     """
     found = (
-        [_found(target.root, target.asked)]
+        [_look_at(target.root, target.path)]
         if target.single
-        else _walk(target.root, target.asked, frozenset(hide))
+        else _walk(target.root, target.path, frozenset(hide))
     )
     for file in found:
         if file is None:
             continue
-        if not file.reason and not _wanted(file.path, include, exclude):
+        if not file.reason and not _is_selected(file.path, include, exclude):
             yield FoundFile(file.root, file.path, reason=LEFT_OUT)
         else:
             yield file
@@ -160,24 +160,26 @@ def _walk(root: Path, folder: Path, hide: frozenset[Path]) -> Iterator[FoundFile
             continue
         except OSError as error:
             path = here.relative_to(root).as_posix()
-            yield FoundFile(root, _shown(path), reason=_cannot(error, "entered"), failed=True)
+            yield FoundFile(
+                root, _printable(path), reason=_error_reason(error, "entered"), failed=True
+            )
             continue
         folders = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
-        waiting += [path for path in reversed(folders) if _entered(path) and path not in hide]
+        waiting += [path for path in reversed(folders) if _is_entered(path) and path not in hide]
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
-                yield _found(root, Path(entry))
+                yield _look_at(root, Path(entry))
 
 
-def _entered(folder: Path) -> bool:
-    """Whether somebody's own files may be in it: not what tools have put there."""
+def _is_entered(folder: Path) -> bool:
+    """Whether a folder is scanned: not if it is hidden or made by a tool."""
     if folder.name.startswith(".") or folder.name in TOOL_FOLDERS:
         return False
     return not os.path.lexists(folder / "pyvenv.cfg")  # a virtual environment of Python
 
 
-def _found(root: Path, location: Path) -> FoundFile | None:
-    """What is there; None if it has vanished meanwhile."""
+def _look_at(root: Path, location: Path) -> FoundFile | None:
+    """The file at `location`; None if it no longer exists."""
     path = location.relative_to(root).as_posix()
     try:
         facts = location.lstat()
@@ -185,25 +187,27 @@ def _found(root: Path, location: Path) -> FoundFile | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return FoundFile(root, _shown(path), reason=_cannot(error, "looked at"), failed=True)
+        return FoundFile(
+            root, _printable(path), reason=_error_reason(error, "looked at"), failed=True
+        )
     if reason:
-        return FoundFile(root, _shown(path), reason=reason)
-    if not _printable(path):
+        return FoundFile(root, _printable(path), reason=reason)
+    if not _is_printable(path):
         reason = "its name, or its folder's, is not valid UTF-8; rename it"
-        return FoundFile(root, _shown(path), reason=reason, failed=True)
+        return FoundFile(root, _printable(path), reason=reason, failed=True)
     return FoundFile(root, path, facts.st_size, max(facts.st_mtime_ns, facts.st_ctime_ns))
 
 
 def _reason(root: Path, location: Path, mode: int) -> str:
-    """Why this file is not one to be read, or an empty text."""
-    if _hidden(location.relative_to(root)):
+    """Why the file is not read; empty if it is."""
+    if _is_hidden(location.relative_to(root)):
         return "hidden file"
     if stat.S_ISLNK(mode):
         return _link_reason(root, location)
     if not stat.S_ISREG(mode):
         return "not a regular file"
     if not supported(location):
-        return f"format not supported ({_shown(location.suffix) or 'no extension'})"
+        return f"format not supported ({_printable(location.suffix) or 'no extension'})"
     return ""
 
 
@@ -214,19 +218,19 @@ def _link_reason(root: Path, location: Path) -> str:
         return "symbolic link that leads nowhere"
     if not real.is_relative_to(root):
         return "symbolic link that leads out of the folder"
-    return f"symbolic link to {_shown(real.relative_to(root).as_posix())}"
+    return f"symbolic link to {_printable(real.relative_to(root).as_posix())}"
 
 
-def _cannot(error: OSError, done: str) -> str:
+def _error_reason(error: OSError, done: str) -> str:
     return f"cannot be {done}: {(error.strerror or str(error)).lower()}"
 
 
-def _hidden(path: Path) -> bool:
+def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _printable(path: Path | str) -> bool:
-    """Whether a path can be written as UTF-8: bytes that are none come as lone surrogates."""
+def _is_printable(path: Path | str) -> bool:
+    """Whether a path is valid UTF-8: Python gives other bytes as lone surrogates."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -234,16 +238,16 @@ def _printable(path: Path | str) -> bool:
     return True
 
 
-def _shown(path: str) -> str:
-    r"""A path that can be printed, whatever its bytes are.
+def _printable(path: str) -> str:
+    r"""The path in printable form, with invalid bytes as escapes.
 
-    >>> _shown("a\udcff.txt")
+    >>> _printable("a\udcff.txt")
     'a\\udcff.txt'
     """
     return path.encode("utf-8", "backslashreplace").decode()
 
 
-def _wanted(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+def _is_selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
     if include and not any(glob_matches(pattern, path) for pattern in include):
         return False
     return not any(glob_matches(pattern, path) for pattern in exclude)

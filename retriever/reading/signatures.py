@@ -101,7 +101,7 @@ def looks_like_html(data: bytes) -> bool:
     )
 
 
-def _stated(archive: zipfile.ZipFile) -> bytes:
+def _stated_type(archive: zipfile.ZipFile) -> bytes:
     """The type that a package states; empty if that part is damaged."""
     try:
         with archive.open("mimetype") as part:
@@ -114,7 +114,7 @@ def _zip_kind(data: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = set(archive.namelist())
-            stated = _stated(archive) if "mimetype" in names else b""
+            stated = _stated_type(archive) if "mimetype" in names else b""
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError):
         return "a damaged ZIP archive"
     # Office itself allows other names for the main part; its folder and the part list tell.

@@ -1,9 +1,8 @@
-"""Files are read in a process of their own, so that a crash, a hang or a bomb costs that file only.
+"""Reads files in a separate process: a crash, a hang or a decompression bomb costs one file only.
 
-The libraries that parse documents meet what anybody may have written. A `FileReader` has a process
-that reads one file
-after another; it is killed when a file takes too long, too much memory or gives too much text, and
-the next file gets a new one. What it sends back is JSON, never a pickle. The other end is
+The libraries that parse documents get input from anybody. A `FileReader` owns a process that reads
+one file after another. The process is killed when a file exceeds a limit on time, memory or text,
+and a new one reads the next file. The process answers in JSON, never in pickle. Its code is
 `retriever.reading.worker`.
 """
 
@@ -28,48 +27,48 @@ from typing import IO, Any
 import psutil
 
 from retriever.reading import ulimits
-from retriever.reading.formats import ReadOptions
-from retriever.reading.ulimits import of_signal
+from retriever.reading.options import ReadOptions
 from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Scan, Span
 
 MB = 1_000_000
 
 COMMAND = ("-P", "-m", "retriever.reading.worker")
-"""What the process runs. It finds modules where we do, and nothing in the current folder (-P)."""
+"""The interpreter's arguments. -P: it finds modules as we do, not in the current folder."""
 
-STARTS = 3
-"""Times that a process which is killed before it is ready is started."""
+MAX_STARTS = 3
+"""Attempts to start a process that is killed before it is ready."""
 
 START_SECONDS = 60.0
-"""A process that says nothing for so long after its start is not going to."""
+"""Time limit for a new process to say that it is ready."""
 
 END_SECONDS = 5.0
-"""How long it is waited for a process that has closed its output to end."""
+"""Time limit for a process to end after it has closed its output."""
 
-TICK = 0.2
-"""Seconds between two looks at the memory of what reads."""
+POLL_SECONDS = 0.2
+"""Seconds between two checks of the process's memory."""
 
-RECYCLE = 600 * MB
-"""A process that has grown to this many bytes is replaced before the next file."""
+RECYCLE_BYTES = 600 * MB
+"""A process that holds more memory than this is replaced before the next file."""
 
-HEAD = struct.Struct(">cQ")
-"""Before every message: what it is, and its length in bytes."""
+HEADER = struct.Struct(">cQ")
+"""The header of a message: its kind, and the length of its body in bytes."""
 
-READY, EARNED, DOCUMENT, REFUSED, TOO_MUCH = b"y", b"e", b"d", b"r", b"t"
+READY, EXTEND, DOCUMENT, ERROR, TOO_LARGE = b"y", b"e", b"d", b"r", b"t"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one file may cost.
 
-    `seconds` and `seconds_per_mb` are given in advance, and every part of a file gets the time it
-    asks for when the one before it is done; `most_seconds` is for all parts together. `memory` is
-    of the process with its children, in bytes; `output` that of the document as JSON.
+    The first deadline is `seconds` plus `seconds_per_mb` for each megabyte. Each part of a file
+    (a page, for example) extends it by the time the reader asks for; all parts together may take
+    `max_seconds`. `memory` is the resident memory of the process and its children, in bytes.
+    `output` is the size of the document as JSON, in bytes.
     """
 
     seconds: float = 60.0
     seconds_per_mb: float = 10.0
-    most_seconds: float = 6 * 3600.0
+    max_seconds: float = 6 * 3600.0
     memory: int = 2_500 * MB
     output: int = 100 * MB
 
@@ -85,79 +84,75 @@ class _CrashError(ReadError):
 
 
 class _CPUTimeError(_CrashError):
-    """The process used up the processor time that the system gives it, for all of its files."""
+    """The process has used the CPU time that the system allows it for all its files."""
 
 
 class FileReader:
-    """A process that reads files; started when the first one is to be read, anew after a failure.
+    """Reads files in a process, which is started for the first file and again after a failure.
 
-    `on_part` is told how many parts of the file being read have been begun. Not for use from
-    several threads at once.
+    `on_part` is called with the number of parts of the current file that have been started. Not
+    thread-safe.
     """
 
-    def __init__(self, run: ReadOptions | None = None, limits: Limits | None = None) -> None:
-        self.run = run or ReadOptions()
+    def __init__(self, options: ReadOptions | None = None, limits: Limits | None = None) -> None:
+        self.options = options or ReadOptions()
         self.limits = limits or Limits()
         self.on_part: Callable[[int], None] = lambda part: None
         self._process: subprocess.Popen[bytes] | None = None
         self._messages: queue.Queue[_Message | None] = queue.Queue()
-        self._complaints: IO[bytes] | None = None
+        self._stderr: IO[bytes] | None = None
 
     def read(self, path: Path, name: str) -> Document:
-        """As `readers.read_document`, within the limits."""
+        """Read the document as `read_document` does, within the limits."""
         try:
-            return self._read(path, name, native=True)
+            return self._read(path, name, allow_native=True)
         except _CPUTimeError:
             raise
         except _CrashError:
-            with suppress(_CrashError):  # most readers can do without compiled code
-                return self._read(path, name, native=False)
+            with suppress(_CrashError):  # most readers work without compiled code too
+                return self._read(path, name, allow_native=False)
             raise
 
-    def look(self, path: Path, request: dict[str, Any]) -> bytes:
-        """What `pagedraw.answer` says of a page of the file, within the limits.
+    def look_at_page(self, path: Path, request: dict[str, Any]) -> bytes:
+        """The response of `render.handle_request` about a page of the file, within the limits.
 
-        Raises ReadError, with the end of a sentence.
+        Raises ReadError; its message is the end of a sentence.
         """
-        return self._guarded(path, {**request, "path": str(path.absolute())})
+        return self._request(path, {**request, "path": str(path.absolute())})
 
-    def warm(self) -> None:
-        """Start the process now, so that the first file need not wait for it."""
-        self._start()
-
-    def _read(self, path: Path, name: str, *, native: bool) -> Document:
+    def _read(self, path: Path, name: str, *, allow_native: bool) -> Document:
         request = {
             "path": str(path.absolute()),
             "name": name,
-            "passwords": self.run.passwords,
-            "ocr": self.run.ocr,
-            "native": native,
-            "insist": self.run.insist,
-            "known": [_page_json(page) for page in self.run.known.pages],
+            "passwords": self.options.passwords,
+            "ocr": self.options.ocr,
+            "allow_native": allow_native,
+            "insist": self.options.insist,
+            "known": [_page_to_json(page) for page in self.options.known.pages],
         }
-        return document_of(self._guarded(path, request))
+        return document_from_json(self._request(path, request))
 
-    def _guarded(self, path: Path, request: dict[str, Any]) -> bytes:
+    def _request(self, path: Path, request: dict[str, Any]) -> bytes:
         try:
-            return self._begun(path, request)
-        except _CPUTimeError:  # the files before this one may have taken it: a new one has all
-            return self._begun(path, request)
+            return self._request_once(path, request)
+        except _CPUTimeError:  # earlier files may have used it up; a new process has all of it
+            return self._request_once(path, request)
 
-    def _begun(self, path: Path, request: dict[str, Any]) -> bytes:
-        self._start()
+    def _request_once(self, path: Path, request: dict[str, Any]) -> bytes:
+        self.start()
         try:
-            return self._ask(path, request)
+            return self._exchange(path, request)
         except ReadError:
             raise
-        except BaseException:  # Ctrl-C: what it is doing is of no use any more
+        except BaseException:  # Ctrl-C: the result is not needed any more
             self.close()
             raise
 
     def close(self) -> None:
-        """End the process, whatever it is doing, and what it has started."""
+        """Kill the process, whatever it is doing, and its children."""
         process, self._process = self._process, None
-        complaints, self._complaints = self._complaints, None
-        streams = [complaints]
+        stderr, self._stderr = self._stderr, None
+        streams = [stderr]
         if process is not None:
             _kill(process)
             streams += [process.stdin, process.stdout]
@@ -166,56 +161,58 @@ class FileReader:
                 with suppress(OSError):
                     stream.close()
 
-    # Asking
+    # Requests
 
-    def _ask(self, path: Path, request: dict[str, Any]) -> bytes:
+    def _exchange(self, path: Path, request: dict[str, Any]) -> bytes:
         try:
             self._send(request)
         except OSError:
             raise self._crash() from None
         size = path.stat().st_size if path.exists() else 0
         started = time.monotonic()
-        last = started + self.limits.most_seconds
+        last = started + self.limits.max_seconds
         deadline = started + self.limits.seconds + self.limits.seconds_per_mb * size / MB
         parts = 0
         while True:
             message = self._next(deadline, started)
-            if message.kind == EARNED:
+            if message.kind == EXTEND:
                 deadline = min(last, max(deadline, time.monotonic() + float(message.body)))
                 parts += 1
                 self.on_part(parts)
-            elif message.kind == REFUSED:
-                raise ReadError(_text(message.body))
+            elif message.kind == ERROR:
+                raise ReadError(_decode(message.body))
             else:
                 return message.body
 
     def _next(self, deadline: float, started: float) -> _Message:
-        """The next message. Raises ReadError when a limit is passed, or the process has gone."""
+        """The next message. Raises ReadError if a limit is exceeded or the process has ended."""
         while True:
             left = deadline - time.monotonic()
             try:
-                message = self._messages.get(timeout=max(0.0, min(left, TICK)))
+                message = self._messages.get(timeout=max(0.0, min(left, POLL_SECONDS)))
             except queue.Empty:
                 if left <= 0:
                     spent = time.monotonic() - started
-                    raise self._too_much(f"it was given up after {spent:,.0f} seconds") from None
+                    raise self._kill_for_limit(
+                        f"it was given up after {spent:,.0f} seconds"
+                    ) from None
                 if self._memory() > self.limits.memory:
                     limit = f"{self.limits.memory / MB:,.0f} MB"
-                    raise self._too_much(f"it needs more than {limit} of memory") from None
+                    raise self._kill_for_limit(f"it needs more than {limit} of memory") from None
                 continue
             if message is None:
                 raise self._crash()
-            if message.kind == TOO_MUCH:
+            if message.kind == TOO_LARGE:
                 limit = f"{self.limits.output / MB:,.0f} MB"
-                raise self._too_much(f"it holds more than {limit} of text")
+                raise self._kill_for_limit(f"it holds more than {limit} of text")
             return message
 
-    def _too_much(self, what: str) -> ReadError:
+    def _kill_for_limit(self, what: str) -> ReadError:
         self.close()
         return ReadError(f"{what}; split the file")
 
     def _memory(self) -> int:
-        """Bytes the process and what it has started hold; 0 if it has ended."""
+        """Resident memory of the process and its children in bytes; 0 if it has ended."""
         if self._process is None:
             return 0
         try:
@@ -225,52 +222,57 @@ class FileReader:
             return 0
 
     def _crash(self) -> _CrashError:
-        """What to say of a process that has ended by itself."""
+        """The error for a process that has ended by itself."""
         code = None if self._process is None else _exit_code(self._process, END_SECONDS)
         self.close()
         if code is None or code >= 0:
             return _CrashError("the reader crashed on it")
         ended = signal.Signals(-code)
         if ended.name == "SIGXCPU":
-            hint = of_signal(ended)
+            hint = ulimits.hint_for_signal(ended)
             return _CPUTimeError(f"it needs more processor time than there is{hint}")
-        return _CrashError(f"the reader crashed on it ({ended.name}){of_signal(ended)}")
+        return _CrashError(
+            f"the reader crashed on it ({ended.name}){ulimits.hint_for_signal(ended)}"
+        )
 
     # Starting
 
-    def _start(self) -> None:
-        if self._process is not None and self._memory() > RECYCLE:
+    def start(self) -> None:
+        """Start the process, unless it is running; done early, it saves the first file the wait."""
+        if self._process is not None and self._memory() > RECYCLE_BYTES:
             self.close()
         if self._process is not None and _exit_code(self._process) is None:
             return
         self.close()
         ulimits.check()
-        for _ in range(STARTS):
-            if self._started():
+        for _ in range(MAX_STARTS):
+            if self._start_once():
                 return
-            code, said = self._ended()
+            code, message = self._close_failed()
             if code is None or code >= 0:
-                why = said or "it says nothing"
+                why = message or "it says nothing"
                 raise _start_error(why, "; wva doctor tells what is missing")
             killed = signal.Signals(-code)
-        raise _start_error(f"it was killed {STARTS} times, {killed.name}", of_signal(killed))
+        raise _start_error(
+            f"it was killed {MAX_STARTS} times, {killed.name}", ulimits.hint_for_signal(killed)
+        )
 
-    def _started(self) -> bool:
-        """Whether a new process is ready within its time."""
-        with suppress(OSError):  # nothing can be written anywhere
-            self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+    def _start_once(self) -> bool:
+        """Start a process; whether it is ready within START_SECONDS."""
+        with suppress(OSError):  # no folder is writable
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, *COMMAND, str(self.limits.memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._complaints or subprocess.DEVNULL,
+                stderr=self._stderr or subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(_module_folders())},
-                start_new_session=True,  # Ctrl-C is for us; we tell it
+                start_new_session=True,  # Ctrl-C reaches this process only
             )
         except OSError as error:
             self.close()
-            raise _start_error(error.strerror or "", ulimits.of_error(error)) from None
+            raise _start_error(error.strerror or "", ulimits.hint_for_error(error)) from None
         self._messages = queue.Queue()
         threading.Thread(
             target=_listen,
@@ -282,13 +284,13 @@ class FileReader:
             return first is not None and first.kind == READY
         return False
 
-    def _ended(self) -> tuple[int | None, str]:
-        """(exit code of a process that did not become ready, its last words); it is closed."""
+    def _close_failed(self) -> tuple[int | None, str]:
+        """Close a process that did not become ready: (exit code, last line of its stderr)."""
         code = None if self._process is None else _exit_code(self._process, END_SECONDS)
         lines: list[str] = []
-        if self._complaints is not None:
-            self._complaints.seek(0)
-            lines = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+        if self._stderr is not None:
+            self._stderr.seek(0)
+            lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
         self.close()
         return code, lines[-1] if lines else ""
 
@@ -300,12 +302,12 @@ class FileReader:
 
 
 def _listen(stream: IO[bytes], messages: queue.Queue[_Message | None], limit: int) -> None:
-    """Put what the process says into the queue; None when it has gone."""
+    """Put the messages of the process into the queue; None when its output ends."""
     with suppress(OSError, ValueError):  # closed by close()
-        while len(head := stream.read(HEAD.size)) == HEAD.size:
-            kind, length = HEAD.unpack(head)
+        while len(head := stream.read(HEADER.size)) == HEADER.size:
+            kind, length = HEADER.unpack(head)
             if length > limit:
-                messages.put(_Message(TOO_MUCH, b""))
+                messages.put(_Message(TOO_LARGE, b""))
                 return
             body = stream.read(length)
             if len(body) < length:
@@ -319,26 +321,26 @@ def _start_error(why: str, end: str) -> RetrieverError:
 
 
 def _module_folders() -> list[str]:
-    """Where this process finds modules, in its order; last the folder that this package is in.
+    """The module search path of this process, then the folder of this package.
 
-    With that folder in front, as the current one, everything installed beside the package would
-    stand before the standard library.
+    That folder comes last: in front, modules installed beside the package would hide those of the
+    standard library.
     """
     return [*(folder for folder in sys.path if folder), str(Path(__file__).absolute().parents[2])]
 
 
 def _exit_code(process: subprocess.Popen[bytes], seconds: float = 0.0) -> int | None:
-    """As `Popen.poll`, after waiting for so long; but its id stays taken.
+    """The exit code as of `Popen.poll`, after at most `seconds`; the process id is not released.
 
-    Once an ended process is waited for, its id may be given to another one, which `_kill` would
-    then end.
+    After a wait the system may give the id of an ended process to another one, which `_kill` would
+    then kill.
     """
     if process.returncode is not None or not hasattr(os, "waitid"):  # pragma: no cover - not Linux
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
         return process.returncode
     end = time.monotonic() + seconds
-    with suppress(ChildProcessError):  # somebody else has waited for it
+    with suppress(ChildProcessError):  # another thread has waited for it
         while True:
             found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             if found is not None:
@@ -350,8 +352,8 @@ def _exit_code(process: subprocess.Popen[bytes], seconds: float = 0.0) -> int | 
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and those it has started: they are one group where there are groups."""
-    if process.returncode is None:  # else its id may be another's by now
+    """Kill a process and its children: they are one process group, where groups exist."""
+    if process.returncode is None:  # else another process may have its id
         with suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -361,17 +363,17 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def file_reader(run: ReadOptions, limits: Limits | None = None) -> Iterator[FileReader]:
-    """A reader for one run; no process is left behind it."""
-    with closing(FileReader(run, limits)) as reader:
+def file_reader(options: ReadOptions, limits: Limits | None = None) -> Iterator[FileReader]:
+    """A reader that is closed at the end of the `with` block."""
+    with closing(FileReader(options, limits)) as reader:
         yield reader
 
 
 # Documents as JSON
 
 
-def document_json(document: Document) -> bytes:
-    """A document as it travels."""
+def document_to_json(document: Document) -> bytes:
+    """The document as JSON in UTF-8."""
     values = {
         "path": document.path,
         "format": document.format,
@@ -380,20 +382,20 @@ def document_json(document: Document) -> bytes:
         "date": document.date,
         "metadata": dict(document.metadata),
         "read_as": document.read_as,
-        "pages": [_page_json(page) for page in document.pages],
+        "pages": [_page_to_json(page) for page in document.pages],
     }
-    return encoded(json.dumps(values, ensure_ascii=False))
+    return encode(json.dumps(values, ensure_ascii=False))
 
 
-def document_of(body: bytes) -> Document:
-    """What `document_json` made."""
-    values = json.loads(_text(body))
-    pages = tuple(map(page_of, values.pop("pages")))
+def document_from_json(body: bytes) -> Document:
+    """The document from the output of `document_to_json`."""
+    values = json.loads(_decode(body))
+    pages = tuple(map(page_from_json, values.pop("pages")))
     return Document(**{**values, "read_as": tuple(values["read_as"])}, pages=pages)
 
 
-def _page_json(page: Page) -> list[Any]:
-    """A page as it travels."""
+def _page_to_json(page: Page) -> list[Any]:
+    """The page as a JSON array."""
     return [
         *(page.number, page.text, page.state.value, page.reason, page.label),
         None if page.body is None else [page.body.start, page.body.end],
@@ -401,8 +403,8 @@ def _page_json(page: Page) -> list[Any]:
     ]
 
 
-def page_of(values: Sequence[Any]) -> Page:
-    """What `_page_json` made."""
+def page_from_json(values: Sequence[Any]) -> Page:
+    """The page from the output of `_page_to_json`."""
     number, text, state, reason, label, body, scan = values
     return Page(
         *(number, text, PageState(state), reason, label),
@@ -411,10 +413,10 @@ def page_of(values: Sequence[Any]) -> Page:
     )
 
 
-def encoded(text: str) -> bytes:
-    """A text as it travels: UTF-8, with lone surrogates let through."""
+def encode(text: str) -> bytes:
+    """The text in UTF-8, lone surrogates included."""
     return text.encode("utf-8", "surrogatepass")
 
 
-def _text(body: bytes) -> str:
+def _decode(body: bytes) -> str:
     return body.decode("utf-8", "surrogatepass")

@@ -1,7 +1,7 @@
-"""The system's limits on one process (`ulimit`): lowered, and named where they are too low.
+"""The system's limits on one process (`ulimit`): lowers them, and reports those that are too low.
 
-What one file may cost is `isolated.Limits`. On a system without these limits (Windows) nothing is
-lowered and nothing is too low.
+The limits on one file are `subprocess_reader.Limits`. On a system without process limits (Windows)
+nothing is lowered or reported.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ KB, MB = 1_024, 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit: its name in the module `resource`, its letter, and what it bounds.
+    """A limit: its name in the module `resource`, its option of `ulimit`, and what it limits.
 
-    `step` is the number of bytes that `ulimit` counts as one, 1 for what is no bytes. `needed` is
-    the least with which files can be read.
+    `step` is the unit of `ulimit` in bytes, 1 for limits that are not in bytes. `needed` is the
+    smallest value with which files can be read.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Limit:
     step: int = 1
     needed: int = 0
 
-    def described(self, value: int) -> str:
-        """The value, with the option that shows it.
+    def describe(self, value: int) -> str:
+        """The value in words, and as the option of `ulimit`.
 
-        >>> MEMORY.described(512_000_000)
+        >>> MEMORY.describe(512_000_000)
         '512 MB of address space (ulimit -v 500000)'
-        >>> SECONDS.described(3)
+        >>> CPU_TIME.describe(3)
         '3 seconds of processor time (ulimit -t 3)'
         """
         shown = f"{value:,} {self.what}" if self.step == 1 else f"{value // MB:,} MB {self.what}"
@@ -48,74 +48,74 @@ class Limit:
 
     @property
     def advice(self) -> str:
-        """The end of a sentence: what to do."""
+        """The end of a sentence that says what to do."""
         return f"raise the limit, such as with ulimit -{self.letter} unlimited"
 
     @property
     def value(self) -> int | None:
-        """What is in force for this process (the soft limit); None if there is no limit."""
+        """The value for this process (the soft limit); None if there is no limit."""
         if resource is None or not hasattr(resource, self.name):  # pragma: no cover - Windows
             return None
         soft, _ = resource.getrlimit(getattr(resource, self.name))
         return None if soft == resource.RLIM_INFINITY else soft
 
     def lower(self, most: int) -> None:
-        """Let this process have at most `most` for good; a limit that is lower stays."""
+        """Lower the soft and hard limits to `most`, permanently; a lower limit stays."""
         if resource is None or not hasattr(resource, self.name):  # pragma: no cover - Windows
             return
         value = min(most, most if self.value is None else self.value)
-        with suppress(OSError, ValueError):  # elsewhere than on Linux not every limit can be set
+        with suppress(OSError, ValueError):  # only Linux allows all of them
             resource.setrlimit(getattr(resource, self.name), (value, value))
 
 
 MEMORY = Limit("RLIMIT_AS", "v", "of address space", KB, needed=200 * MB)
-WRITTEN = Limit("RLIMIT_FSIZE", "f", "in one written file", KB)
+FILE_SIZE = Limit("RLIMIT_FSIZE", "f", "in one written file", KB)
 CORE = Limit("RLIMIT_CORE", "c", "of core dump", KB)
-SECONDS = Limit("RLIMIT_CPU", "t", "seconds of processor time")
-FILES = Limit("RLIMIT_NOFILE", "n", "open files")
+CPU_TIME = Limit("RLIMIT_CPU", "t", "seconds of processor time")
+OPEN_FILES = Limit("RLIMIT_NOFILE", "n", "open files")
 PROCESSES = Limit("RLIMIT_NPROC", "u", "processes")
 
-_BY_ERROR = {errno.ENOMEM: MEMORY, errno.EMFILE: FILES, errno.EAGAIN: PROCESSES}
+_BY_ERROR = {errno.ENOMEM: MEMORY, errno.EMFILE: OPEN_FILES, errno.EAGAIN: PROCESSES}
 _BY_SIGNAL = {
     **dict.fromkeys(("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGTRAP"), MEMORY),
-    **dict.fromkeys(("SIGXCPU", "SIGKILL"), SECONDS),
-    "SIGXFSZ": WRITTEN,
+    **dict.fromkeys(("SIGXCPU", "SIGKILL"), CPU_TIME),
+    "SIGXFSZ": FILE_SIZE,
 }
 
 
 def check() -> None:
     """Raise RetrieverError if files cannot be read within the limits of this process.
 
-    With less address space than is needed libraries fail in the middle, and call good files broken.
+    With too little address space, libraries fail in the middle and report good files as broken.
     """
     value = MEMORY.value
     if value is not None and value < MEMORY.needed:
         raise RetrieverError(
-            f"no file can be read: a process may have only {MEMORY.described(value)} here, and "
+            f"no file can be read: a process may have only {MEMORY.describe(value)} here, and "
             f"{MEMORY.needed // MB} MB are needed; {MEMORY.advice}"
         )
 
 
-def of_error(error: OSError) -> str:
-    """The limit that an error of the system may come from: the end of a sentence, or nothing."""
-    return _possibly(_BY_ERROR.get(error.errno or 0))
+def hint_for_error(error: OSError) -> str:
+    """The limit that may have caused a system error: the end of a sentence, or empty."""
+    return _hint(_BY_ERROR.get(error.errno or 0))
 
 
-def of_signal(ended: signal.Signals) -> str:
-    """The limit that a process may have been ended by: the end of a sentence, or nothing."""
-    return _possibly(_BY_SIGNAL.get(ended.name))
+def hint_for_signal(ended: signal.Signals) -> str:
+    """The limit that may have killed a process: the end of a sentence, or empty."""
+    return _hint(_BY_SIGNAL.get(ended.name))
 
 
-def of_memory(allowed: int) -> str:
-    """The limit on memory if it is lower than `allowed`: the end of a sentence, or nothing."""
+def hint_for_memory(allowed: int) -> str:
+    """The limit on memory if it is lower than `allowed`: the end of a sentence, or empty."""
     value = MEMORY.value
-    return _possibly(MEMORY) if value is not None and value < allowed else ""
+    return _hint(MEMORY) if value is not None and value < allowed else ""
 
 
 def warn_before_kill() -> None:
-    """End this process by SIGXCPU one second before the system kills it for its processor time.
+    """Get SIGXCPU one second before the system kills this process for its CPU time.
 
-    SIGKILL does not say what it was for.
+    SIGKILL would not tell the reason.
     """
     if resource is None:  # pragma: no cover - Windows
         return
@@ -125,8 +125,8 @@ def warn_before_kill() -> None:
             resource.setrlimit(resource.RLIMIT_CPU, (hard - 1, hard))
 
 
-def _possibly(limit: Limit | None) -> str:
+def _hint(limit: Limit | None) -> str:
     value = None if limit is None else limit.value
     if limit is None or value is None:
         return ""
-    return f"; a process may have only {limit.described(value)} here: {limit.advice}"
+    return f"; a process may have only {limit.describe(value)} here: {limit.advice}"

@@ -1,7 +1,7 @@
-"""The process in which files are read: requests come in, documents go out. See `isolated`.
+"""The process that reads files: requests in, documents out. Its parent is `subprocess_reader`.
 
-A request is a line of JSON on standard input; when that ends the process ends at once, so that it
-never outlives who started it.
+A request is a line of JSON on standard input. The process ends as soon as standard input ends, so
+it never outlives its parent.
 """
 
 from __future__ import annotations
@@ -16,94 +16,95 @@ from pathlib import Path
 from typing import IO, Any
 
 from retriever.reading import ulimits
-from retriever.reading.formats import ReadOptions, read_document
+from retriever.reading.formats import read_document
+from retriever.reading.options import ReadOptions
 from retriever.reading.recognised import KnownPages
 from retriever.reading.subprocess_reader import (
     DOCUMENT,
-    EARNED,
-    HEAD,
+    ERROR,
+    EXTEND,
+    HEADER,
     READY,
-    REFUSED,
-    document_json,
-    encoded,
-    page_of,
+    document_to_json,
+    encode,
+    page_from_json,
 )
 from retriever.types import ReadError
 
 MAX_WRITTEN = 2_000_000_000
-"""Bytes of one file that a reader may write, such as a picture for an OCR."""
+"""Maximum size in bytes of a file that a reader writes, such as a picture for OCR."""
 
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    # What a library prints must not stand among the answers.
+    responses = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    # What libraries print must not get into the responses.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     hint = _limit_self(int(sys.argv[1]))
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests,), daemon=True).start()
-    _say(answers, READY, b"")
+    _send(responses, READY, b"")
     try:
         while True:
-            _answer(requests.get(), answers, hint)
+            _handle(requests.get(), responses, hint)
     finally:
-        os._exit(1)  # the other thread waits for standard input, which would end us noisily
+        os._exit(1)  # a normal exit would report the thread that blocks on standard input
 
 
 def _receive(requests: queue.SimpleQueue[dict[str, Any]]) -> None:
     for line in sys.stdin.buffer:
         requests.put(json.loads(line))
-    os._exit(0)  # nobody listens any more, whatever is being read
+    os._exit(0)  # the parent has gone; the file being read is not needed
 
 
-def _answer(request: dict[str, Any], answers: IO[bytes], hint: str) -> None:
-    """Do what is asked; `hint` ends the sentence on a file for which the memory does not do."""
+def _handle(request: dict[str, Any], responses: IO[bytes], hint: str) -> None:
+    """Handle one request; `hint` ends the message for a file that needs too much memory."""
     try:
-        body = _body(request, answers)
+        body = _response(request, responses)
     except ReadError as error:
         end = hint if isinstance(error.__context__, MemoryError) else ""
-        _say(answers, REFUSED, encoded(f"{error}{end}") or b"it cannot be read")
+        _send(responses, ERROR, encode(f"{error}{end}") or b"it cannot be read")
     except MemoryError:
-        said = f"it needs more memory than a file may take; split it{hint}"
-        _say(answers, REFUSED, encoded(said))
+        message = f"it needs more memory than a file may take; split it{hint}"
+        _send(responses, ERROR, encode(message))
     else:
-        _say(answers, DOCUMENT, body)
+        _send(responses, DOCUMENT, body)
 
 
-def _body(request: dict[str, Any], answers: IO[bytes]) -> bytes:
-    """A document, or what is asked of one page."""
+def _response(request: dict[str, Any], responses: IO[bytes]) -> bytes:
+    """A document; or the picture or the characters of one page."""
     if "what" in request:
-        from retriever.reading.page_images import render as pagedraw
+        from retriever.reading.page_images import render
 
-        return pagedraw.answer(request)
-    run = ReadOptions(
+        return render.handle_request(request)
+    options = ReadOptions(
         passwords=tuple(request["passwords"]),
         ocr=request["ocr"],
-        allow_native=request["native"],
-        known=KnownPages(tuple(map(page_of, request["known"]))),
+        allow_native=request["allow_native"],
+        known=KnownPages(tuple(map(page_from_json, request["known"]))),
         insist=request["insist"],
-        extend_deadline=lambda seconds: _say(answers, EARNED, str(seconds).encode()),
+        extend_deadline=lambda seconds: _send(responses, EXTEND, str(seconds).encode()),
     )
-    return document_json(read_document(Path(request["path"]), request["name"], run))
+    return document_to_json(read_document(Path(request["path"]), request["name"], options))
 
 
-def _say(answers: IO[bytes], kind: bytes, body: bytes) -> None:
-    answers.write(HEAD.pack(kind, len(body)) + body)
-    answers.flush()
+def _send(responses: IO[bytes], kind: bytes, body: bytes) -> None:
+    responses.write(HEADER.pack(kind, len(body)) + body)
+    responses.flush()
 
 
 def _limit_self(memory: int) -> str:
-    """Let the system refuse what no file may need, where it can.
+    """Lower the system's limits on this process as far as it allows.
 
     Returns the end of a sentence that names the system's own limit on memory, if that is lower.
     """
-    hint = ulimits.of_memory(memory)
-    with suppress(OSError):  # elsewhere than on Linux the parent alone watches the memory
+    hint = ulimits.hint_for_memory(memory)
+    with suppress(OSError):  # without /proc, only the parent limits the memory
         used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * os.sysconf(
             "SC_PAGE_SIZE"
         )
         ulimits.MEMORY.lower(used + memory)
-    ulimits.WRITTEN.lower(MAX_WRITTEN)
+    ulimits.FILE_SIZE.lower(MAX_WRITTEN)
     ulimits.CORE.lower(0)
     ulimits.warn_before_kill()
     return hint

@@ -22,7 +22,7 @@ import benchmarks.browser
 from benchmarks import page, quality
 from retriever import AlignedWVA, Index
 from retriever.interface.page_server import command as serving
-from retriever.reading.pictures.tesseract import available
+from retriever.reading.pictures.tesseract import unavailable_reason
 from tests.benchmarks.test_quality_table import Theirs
 from tests.fakes import FakeEmbedder
 from tests.pdfs import pdf_file, text_page
@@ -137,8 +137,8 @@ def test_a_documented_command_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     module, words = arguments(command, inputs)
-    if "--ocr" in words and available() and not os.environ.get("WVA_REQUIRE_OCR"):
-        pytest.skip(available())
+    if "--ocr" in words and unavailable_reason() and not os.environ.get("WVA_REQUIRE_OCR"):
+        pytest.skip(unavailable_reason())
     if module == "quality":
         monkeypatch.setattr(quality, "Trained", Theirs)  # the extra is not installed for tests
     if module == "deletion" and not inputs["INDEX"].exists():

@@ -23,7 +23,7 @@ from retriever.interface.commands.arguments import chosen_reading
 from retriever.interface.options import make_parser
 from retriever.reading.formats import FORMATS, read_document
 from retriever.reading.pictures import ocr, tesseract
-from retriever.reading.pictures.tesseract import Picture, Recognised
+from retriever.reading.pictures.tesseract import OcrResult, Picture
 from retriever.reading.subprocess_reader import FileReader
 from retriever.storage.records import UnreadFile
 from retriever.types import Document, FileStatus, Page, PageState
@@ -49,18 +49,18 @@ class FakeOCR:
         self.languages = ["deu", "eng"]
         self.there = True
         patch.setattr(tesseract, "_program", lambda: "tesseract" if self.there else "")
-        patch.setattr(tesseract, "known_languages", lambda: self.languages)
+        patch.setattr(tesseract, "installed_languages", lambda: self.languages)
         patch.setattr(ocr, "recognise", self.recognise)
         patch.setattr(FileReader, "read", lambda *call: self.read(*call))
         self.read_names: list[str] = []
 
     def read(self, reader: FileReader, path: Path, name: str) -> Document:
         self.read_names.append(name)
-        return read_document(path, name, reader.run)
+        return read_document(path, name, reader.options)
 
-    def recognise(self, picture: Picture, languages: str) -> Recognised:
+    def recognise(self, picture: Picture, languages: str) -> OcrResult:
         self.calls.append(languages)
-        return Recognised(f"The walrus was seen near the river, look {len(self.calls)}.", 90)
+        return OcrResult(f"The walrus was seen near the river, look {len(self.calls)}.", 90)
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_a_touched_file_is_not_even_read(index, docs, fake, path) -> None:
 
 
 def test_a_picture_without_words_is_remembered_too(index, docs, fake, monkeypatch) -> None:
-    monkeypatch.setattr(ocr, "recognise", lambda picture, languages: Recognised("", 0))
+    monkeypatch.setattr(ocr, "recognise", lambda picture, languages: OcrResult("", 0))
     (docs / "mixed.pdf").write_bytes(mixed())
     assert index.sync(docs, ocr="eng").complete
     assert index.sync(docs, ocr="", reread=True).complete
@@ -236,7 +236,7 @@ def test_what_cannot_be_recognised_again_stays(index, docs, fake, monkeypatch) -
     index.sync(docs, ocr="eng")
     before = everything(index)
 
-    def fails(picture: Picture, languages: str) -> Recognised:
+    def fails(picture: Picture, languages: str) -> OcrResult:
         raise tesseract.ReadError("OCR made no words of it")
 
     monkeypatch.setattr(ocr, "recognise", fails)
@@ -447,7 +447,7 @@ def test_scanned_pages_are_read_when_the_remembered_ocr_is_there_again(index, do
 def test_what_an_ocr_could_not_read_is_not_tried_in_every_run(
     index, docs, fake, monkeypatch
 ) -> None:
-    def fails(picture: Picture, languages: str) -> Recognised:
+    def fails(picture: Picture, languages: str) -> OcrResult:
         fake.calls.append(languages)
         raise tesseract.ReadError("OCR made no words of it")
 
@@ -606,7 +606,7 @@ def test_recognised_pages_are_kept_by_the_process_that_reads(index, docs) -> Non
     ],
 )
 def test_the_command_line_says_yes_no_or_nothing(monkeypatch, options, languages) -> None:
-    monkeypatch.setattr(ocr, "available", lambda languages="eng": "")
+    monkeypatch.setattr(ocr, "unavailable_reason", lambda languages="eng": "")
     parsed = make_parser(COMMANDS).parse_args(["index", "docs", *options])
     assert chosen_reading(parsed)["ocr"] == languages
 

@@ -1,19 +1,11 @@
-"""Source code word for word, notebooks by cells, Rich Text, subtitles by their times."""
+"""Source code: kept word for word; generated files are left out."""
 
 from __future__ import annotations
 
-import json
-import re
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from retriever.reading.formats import format_of, read_bytes
-from retriever.reading.markup.rtf import read_rtf
-from retriever.reading.options import ReadOptions
+from retriever.reading.formats import format_of
 from retriever.reading.plain.code import ENDINGS, language_of, read_code
-from retriever.reading.plain.notebook import read_notebook
 from retriever.types import Document, Page, PageState, ReadError
 
 ASSEMBLY = "\n".join(f"\tmov r{n}, [rsp+{n}]\n\txchg rbx, rcx" for n in range(200)) + "\n"
@@ -80,101 +72,3 @@ def test_nothing_and_binary():
 def test_tex_has_a_title():
     found = read_code(rb"\documentclass{article}\title[short]{On Gardens}", "a.tex")
     assert (found.title, found.metadata) == ("On Gardens", {"language": "LaTeX"})
-
-
-NOTEBOOK = {
-    "metadata": {"kernelspec": {"language": "python"}, "authors": [{"name": "Ada Lovelace"}]},
-    "nbformat": 4,
-    "cells": [
-        {"cell_type": "markdown", "source": ["# The Garden\n", "Words."]},
-        {
-            "cell_type": "code",
-            "source": "x = '```'",
-            "outputs": [
-                {"output_type": "stream", "text": ["\x1b[31maccuracy\x1b[0m 0.93\n"]},
-                {"output_type": "display_data", "data": {"image/png": "iVBO", "text/plain": "<F>"}},
-                {"output_type": "error", "ename": "KeyError", "evalue": "'x'", "traceback": []},
-            ],
-        },
-        {"cell_type": "code", "source": "", "outputs": []},
-        {"cell_type": "raw", "source": "raw words"},
-    ],
-}
-
-
-def test_a_notebook():
-    found = read_notebook(json.dumps(NOTEBOOK).encode(), "a.ipynb")
-    assert only(found).text == (
-        "# The Garden\nWords.\n\n````python\nx = '```'\n````\n\n"
-        "```\naccuracy 0.93\nKeyError: 'x'\n```\n\nraw words"
-    )
-    assert (found.title, found.author) == ("The Garden", "Ada Lovelace")
-    assert found.metadata == {"language": "python"}
-
-
-def test_an_old_notebook_and_long_outputs():
-    old = {
-        "worksheets": [
-            {"cells": [{"cell_type": "code", "input": "1", "outputs": [{"text": "y" * 5_000}]}]}
-        ]
-    }
-    text = only(read_notebook(json.dumps(old).encode(), "a.ipynb")).text
-    assert text.startswith("```\n1\n```\n\n```\nyyy")
-    assert len(text) < 1_100
-
-
-@pytest.mark.parametrize("source", ["", "[]", "{}", '{"cells": 1}', "{" * 100_000, '{"cells": ['])
-def test_what_is_no_notebook(source):
-    with pytest.raises(ReadError, match=r"not a notebook|not the JSON of a notebook"):
-        read_notebook(source.encode(), "a.ipynb")
-
-
-VALUES = st.recursive(
-    st.none() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["cells", "source", "cell_type", "outputs", "data", "text", "metadata"]
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=15,
-)
-
-
-@settings(max_examples=80, deadline=None)
-@given(cells=st.lists(VALUES, max_size=4), metadata=VALUES)
-def test_odd_notebooks_raise_nothing_but_read_errors(cells, metadata):
-    data = json.dumps({"cells": cells, "metadata": metadata}).encode()
-    page = only(read_bytes(data, "a.ipynb", ReadOptions()))
-    assert page.state.readable == bool(page.text.strip())
-
-
-RTF = (
-    rb"{\rtf1\ansi\ansicpg1252{\fonttbl{\f0 Arial;}}{\info{\title The Garden}{\author Ada Lovelace}"
-    rb"{\creatim\yr2024\mo3\dy7}}{\header page head}Dark \b earth\b0  and caf\'e9 \u8364?.\par"
-    rb"{\pict\pngblip "
-    + b"89504e47" * 40
-    + rb"}\trowd Ada\cell 1815\cell\row Bob\cell 1900\cell\row}"
-)
-
-
-def test_rich_text():
-    found = read_rtf(RTF, "a.rtf")
-    assert only(found).text == "Dark earth and café €.\nAda | 1815\nBob | 1900"
-    assert (found.title, found.author, found.date) == ("The Garden", "Ada Lovelace", "2024-03-07")
-    assert read_bytes(RTF, "a.doc.txt", ReadOptions()).format == "rtf"
-
-
-@settings(max_examples=60, deadline=None)
-@given(at=st.integers(0, len(RTF)), put=st.binary(max_size=9), cut=st.integers(0, 40))
-def test_damaged_rich_text_raises_nothing_but_read_errors(at, put, cut):
-    try:
-        page = only(read_bytes(RTF[:at] + put + RTF[at + cut :], "a.rtf", ReadOptions()))
-    except ReadError:
-        return
-    assert page.state.readable == bool(page.text.strip())
-    assert not re.search(r"[\x00-\x08]", page.text)

@@ -1,4 +1,4 @@
-"""Word documents: everything a reader sees in the body, in its order."""
+"""Word documents: all visible text of the body, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""E-books: chapters in reading order, with the titles the book gives them."""
+"""EPUB books: chapters in reading order, with their titles from the table of contents."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ MEMBERS = {
 
 
 def book(**changes: str | bytes | None) -> bytes:
-    """The book with other members; their names' beginnings are keys, None leaves one out."""
+    """The book with other members; keys are prefixes of their names, None removes a member."""
     members: dict[str, str | bytes | None] = dict(MEMBERS)
     for key, value in changes.items():
         members[next((name for name in members if key in name), key)] = value

@@ -1,4 +1,4 @@
-"""The door: what a file is, what is refused with which words, and that nothing else escapes."""
+"""The entry point: how formats are detected, what is refused, and that only ReadError is raised."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from retriever.reading.formats import (
     FORMATS,
     format_of,
-    made_by,
-    outdated,
+    format_versions,
+    outdated_formats,
     read_document,
     supported,
 )
@@ -81,26 +81,26 @@ def test_formats_by_name():
 
 
 def test_what_a_document_was_made_by_names_its_formats_and_their_versions(monkeypatch):
-    made = made_by(["pdf", "eml", "ocr", "pdf"])
+    made = format_versions(["pdf", "eml", "ocr", "pdf"])
     assert re.fullmatch(r"eml=\d+,ocr=\d+,pdf=\d+", made)
-    assert outdated(made, "eml") == set()
+    assert outdated_formats(made, "eml") == set()
     subtitles = replace(FORMATS["subtitles"], version=99)
     monkeypatch.setattr("retriever.reading.formats.FORMATS", {**FORMATS, "subtitles": subtitles})
-    assert outdated(made, "eml") == set()
+    assert outdated_formats(made, "eml") == set()
     monkeypatch.setattr("retriever.reading.formats.FORMATS", {**FORMATS, "pdf": subtitles})
-    assert outdated(made, "eml") == {"pdf"}
-    assert outdated("no version at all", "eml") == {"eml"}
+    assert outdated_formats(made, "eml") == {"pdf"}
+    assert outdated_formats("no version at all", "eml") == {"eml"}
 
 
 def test_what_the_first_release_stored_is_version_one_of_every_format(monkeypatch):
     """0.1.0 stored one version for all readers together, and this is the one."""
     ones = {name: replace(format_, version=1) for name, format_ in FORMATS.items()}
     monkeypatch.setattr("retriever.reading.formats.FORMATS", ones)
-    assert outdated("55fa282f", "pdf") == set()
+    assert outdated_formats("55fa282f", "pdf") == set()
     monkeypatch.setattr(
         "retriever.reading.formats.FORMATS", {**ones, "pdf": replace(ones["pdf"], version=2)}
     )
-    assert outdated("55fa282f", "pdf") == {"pdf"}
+    assert outdated_formats("55fa282f", "pdf") == {"pdf"}
 
 
 def test_a_document_names_the_formats_of_the_files_inside_of_it(tmp_path):

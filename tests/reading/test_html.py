@@ -1,4 +1,4 @@
-"""Web pages: all of the text, none of the site."""
+"""HTML pages: all of the text, nothing of the site's navigation."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_facts_from_linked_data():
 
 
 class PlainText(HTMLParser):
-    """Independent of the reader: all text of a page's body by the standard library."""
+    """All text of a page's body by the standard library, independent of the reader."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""E-mail: what the standard library writes is read again; what mail programs get wrong, too."""
+"""E-mail: mails written by the standard library, and the mistakes of mail programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from retriever.reading.attached import MAX_PARTS, attached_pages, unique_label
 from retriever.reading.formats import read_bytes
-from retriever.reading.mail.parts import unflowed
+from retriever.reading.mail.parts import join_flowed
 from retriever.reading.options import ReadOptions
 from retriever.types import Document, PageState, ReadError
 from tests.pdfs import pdf_file, text_page
@@ -94,8 +94,8 @@ def test_quotes_and_signatures_stay():
 
 def test_flowed_lines_become_paragraphs():
     text = "One \nparagraph.\n> quoted \n> text\n>\nother \n-- \nAda\n"
-    assert unflowed(text) == "One paragraph.\n> quoted text\n>\nother \n-- \nAda\n"
-    assert unflowed("日本 \n語", delete=True) == "日本語"
+    assert join_flowed(text) == "One paragraph.\n> quoted text\n>\nother \n-- \nAda\n"
+    assert join_flowed("日本 \n語", delete=True) == "日本語"
 
 
 def test_attachments_are_pages_with_labels():

@@ -1,4 +1,4 @@
-"""Markdown keeps its source; front matter, comments and HTML tags are no text."""
+"""Markdown: the source is kept, without front matter, comments and HTML tags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From files as people have them to what is found: the real readers in their own process."""
+"""Folders of mixed files, indexed and searched with the real readers in their process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
         yield opened
 
 
-def told(index: Index) -> CoverageReport:
+def coverage(index: Index) -> CoverageReport:
     return read(index, coverage_report)
 
 
@@ -47,7 +47,7 @@ def test_a_mixed_pdf_reports_four_states(index: Index, tmp_path: Path) -> None:
     (docs / "mixed.pdf").write_bytes(mixed_file())
     report = index.sync(docs)
     assert not report.complete
-    (file,) = told(index).files
+    (file,) = coverage(index).files
     assert [page.state.value for page in file.pages] == ["text", "scanned", "empty", "garbled"]
     assert [bool(page.reason) for page in file.pages] == [False, True, True, True]
     assert [page.chunks for page in file.pages] == [1, 0, 0, 0]
@@ -65,7 +65,7 @@ def test_with_ocr_the_scan_is_found_and_marked(index: Index, tmp_path: Path) -> 
     assert "electricity" in " ".join(LINES)
     (hit, *_) = index.search("electricity", mode="keyword")
     assert (hit.chunk.page, hit.chunk.state) == (2, PageState.OCR)
-    (file,) = told(index).files
+    (file,) = coverage(index).files
     assert file.pages[1].state is PageState.OCR
     assert index.info()["page_states"]["ocr"] >= 1
     assert {f.path: f.status.value for f in index.sync(docs).files} == {"mixed.pdf": "unchanged"}
@@ -76,7 +76,7 @@ def test_a_password_given_later_opens_what_was_locked(index: Index, tmp_path: Pa
     docs.mkdir()
     (docs / "a.pdf").write_bytes(locked(pdf_file([text_page("The zebra sleeps")]), "geheim ü"))
     index.sync(docs)
-    (file,) = told(index).files
+    (file,) = coverage(index).files
     assert file.status is CoverageStatus.FAILED
     assert "--password" in file.reason + file.advice
     assert not index.sync(docs, passwords=["wrong"]).complete

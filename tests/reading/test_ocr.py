@@ -1,6 +1,6 @@
-"""OCR: pages drawn in the test, told by the words that were drawn on them.
+"""OCR of pages drawn by the test, compared with the words drawn on them.
 
-Tests that need Tesseract are skipped without it, unless WVA_REQUIRE_OCR says that it must be there.
+Tests that need Tesseract are skipped without it, unless WVA_REQUIRE_OCR is set.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from retriever.reading.options import OCR_SECONDS, ReadOptions
 from retriever.reading.pdf.reader import read_pdf
-from retriever.reading.pictures import images as files
-from retriever.reading.pictures import ocr, tesseract
+from retriever.reading.pictures import images, ocr, tesseract
 from retriever.reading.pictures.images import read_image
-from retriever.reading.pictures.ocr import recognised
+from retriever.reading.pictures.ocr import recognise_pages
 from retriever.reading.pictures.tesseract import (
+    OcrResult,
     Picture,
-    Recognised,
-    available,
-    from_table,
+    parse_tsv,
     recognise,
+    unavailable_reason,
 )
 from retriever.types import Page, PageState, ReadError
 from tests.pdfs import pdf_file
@@ -56,7 +55,7 @@ def saved(sheet: Image.Image, kind: str, **options) -> bytes:
 
 
 def share_found(lines: list[str], text: str) -> float:
-    """The share of the drawn words that are in the text."""
+    """The share of the drawn words that the text contains."""
     wanted, found = Counter(" ".join(lines).split()), Counter(text.split())
     return sum((wanted & found).values()) / sum(wanted.values())
 
@@ -72,14 +71,14 @@ def test_without_ocr_nothing_changes():
     data = mixed_file()
     pages = read_pdf(data, "a.pdf").pages
     assert [page.state.value for page in pages] == ["text", "scanned", "empty", "garbled"]
-    assert recognised(data, pages, ReadOptions()) == pages
+    assert recognise_pages(data, pages, ReadOptions()) == pages
 
 
 @needs_tesseract
 def test_a_mixed_file_with_ocr():
-    data, earned = mixed_file(), []
+    data, extensions = mixed_file(), []
     pages = read_pdf(data, "a.pdf").pages
-    found = recognised(data, pages, ReadOptions(ocr="eng", extend_deadline=earned.append))
+    found = recognise_pages(data, pages, ReadOptions(ocr="eng", extend_deadline=extensions.append))
     assert (found[0], found[2]) == (pages[0], pages[2])
     assert found[1].state is PageState.OCR
     assert found[1].number == 2
@@ -89,18 +88,18 @@ def test_a_mixed_file_with_ocr():
     assert found[1].reason.startswith("recognised by Tesseract, mean confidence 9")
     # The shifted letters are drawn as they are coded: there is nothing to be recognised in them.
     assert found[3].state in (PageState.GARBLED, PageState.OCR)
-    assert earned == [OCR_SECONDS] * 2
+    assert extensions == [OCR_SECONDS] * 2
 
 
 @needs_tesseract
 def test_a_picture_without_text_is_empty_and_not_tried_again():
     noise = np.random.default_rng(1).integers(0, 255, (200, 300), dtype=np.uint8)
     data = scan_file(Image.fromarray(noise), Image.new("L", (300, 400), 255))
-    found = recognised(data, scanned(2), ENGLISH)
+    found = recognise_pages(data, scanned(2), ENGLISH)
     assert [(page.state, page.reason) for page in found] == [
         (PageState.EMPTY, "an image in which OCR found no text")
     ] * 2
-    assert recognised(data, found, ENGLISH) == found
+    assert recognise_pages(data, found, ENGLISH) == found
 
 
 @needs_tesseract
@@ -110,7 +109,7 @@ def test_a_page_that_lies_on_its_side(degrees):
     if degrees != 180:
         data = data.replace(b"432 0 0 288", b"288 0 0 432")
         data = data.replace(b"[0 0 432 288]", b"[0 0 288 432]")
-    found = recognised(data, scanned(1), ENGLISH)
+    found = recognise_pages(data, scanned(1), ENGLISH)
     assert share_found(LINES * 2, found[0].text) > 0.97
 
 
@@ -118,7 +117,7 @@ def test_a_page_that_lies_on_its_side(degrees):
 def test_words_cut_at_line_ends_are_joined_by_the_whole_documents_words():
     cut = ["All of this infor-", "mation is kept for ten years by the office."]
     data = scan_file(drawn(["The information is kept by the office for ten years."]), drawn(cut))
-    found = recognised(data, scanned(2), ENGLISH)
+    found = recognise_pages(data, scanned(2), ENGLISH)
     assert found[1].text.startswith("All of this information\nis kept")
 
 
@@ -129,9 +128,9 @@ def test_a_scan_under_a_password():
     buffer = io.BytesIO()
     writer.write(buffer)
     data = buffer.getvalue()
-    opened = recognised(data, scanned(1), replace(ENGLISH, passwords=("wrong", "user")))
+    opened = recognise_pages(data, scanned(1), replace(ENGLISH, passwords=("wrong", "user")))
     assert share_found(LINES, opened[0].text) == 1.0
-    locked = recognised(data, scanned(1), replace(ENGLISH, passwords=("wrong",)))[0]
+    locked = recognise_pages(data, scanned(1), replace(ENGLISH, passwords=("wrong",)))[0]
     assert locked.state is PageState.SCANNED
     assert "PDFium cannot open it: password needed" in locked.reason
 
@@ -146,17 +145,17 @@ def test_another_script_is_not_taken_for_words():
     for row in range(5):
         words = " ".join("".join(rng.choices(letters, k=7)) for _ in range(5))
         ImageDraw.Draw(sheet).text((60, 60 + 70 * row), words, 0, ImageFont.truetype(font, 36))
-    page = recognised(scan_file(sheet), scanned(1), ENGLISH)[0]
+    page = recognise_pages(scan_file(sheet), scanned(1), ENGLISH)[0]
     assert page.state is PageState.SCANNED
     assert "is it in another language than eng?" in page.reason
 
 
 def test_a_page_pdfium_cannot_draw_stays_scanned(monkeypatch):
-    monkeypatch.setattr(ocr, "available", lambda languages: "")
-    page = recognised(b"%PDF-1.7 nothing", scanned(1), ENGLISH)[0]
+    monkeypatch.setattr(ocr, "unavailable_reason", lambda languages: "")
+    page = recognise_pages(b"%PDF-1.7 nothing", scanned(1), ENGLISH)[0]
     assert page.state is PageState.SCANNED
     assert page.reason.startswith("an image without text; ")
-    few = recognised(pdf_file([(b"", b"")]), scanned(2), ENGLISH)
+    few = recognise_pages(pdf_file([(b"", b"")]), scanned(2), ENGLISH)
     assert [page.reason for page in few] == [
         "an image without text; PDFium finds only 1 pages in it"
     ] * 2
@@ -164,27 +163,27 @@ def test_a_page_pdfium_cannot_draw_stays_scanned(monkeypatch):
 
 def test_huge_pages_are_drawn_small(monkeypatch):
     seen: list[Picture] = []
-    monkeypatch.setattr(ocr, "available", lambda languages: "")
+    monkeypatch.setattr(ocr, "unavailable_reason", lambda languages: "")
     monkeypatch.setattr(
         ocr, "recognise", lambda picture, languages: seen.append(picture) or NOTHING
     )
     data = pdf_file([(b"", b"")]).replace(b"[0 0 612 792]", b"[0 0 9e6 9e6]")
-    recognised(data, scanned(1), ENGLISH)
-    recognised(data.replace(b"9e6 9e6", b"9e6   1"), scanned(1), ENGLISH)
+    recognise_pages(data, scanned(1), ENGLISH)
+    recognise_pages(data.replace(b"9e6 9e6", b"9e6   1"), scanned(1), ENGLISH)
     assert seen
     assert all(one.width * one.height <= 25_100_000 for one in seen)
     assert all(max(one.width, one.height) <= tesseract.MAX_SIDE + 1 for one in seen)
     assert all(len(one.grey) == one.width * one.height for one in seen)
 
 
-NOTHING = Recognised("", 0.0)
+NOTHING = OcrResult("", 0.0)
 
 
 # Tesseract, and a stand-in for it
 
 
 def stand_in(folder: Path, monkeypatch, script: str) -> None:
-    """A program that does what `script` says after it has named its languages."""
+    """A fake Tesseract that lists its languages and then runs `script`."""
     program = folder / "tesseract"
     program.write_text(
         "#!/bin/sh\n"
@@ -211,11 +210,11 @@ def test_lines_paragraphs_and_doubtful_words():
             row(1, 1, 80, "Next", paragraph=2),
         ]
     )
-    found = from_table(table)
+    found = parse_tsv(table)
     assert found.text == "Hello world\n\nNext"
     assert found.confidence == pytest.approx((90 * 5 + 70 * 5 + 80 * 4) / 14)
-    assert found.said == "recognised by Tesseract, mean confidence 80 %"
-    assert from_table("\n".join([row(1, 1, 99, "—"), row(1, 2, 99, "a")])) == NOTHING
+    assert found.reason == "recognised by Tesseract, mean confidence 80 %"
+    assert parse_tsv("\n".join([row(1, 1, 99, "—"), row(1, 2, 99, "a")])) == NOTHING
 
 
 @needs_sh
@@ -231,14 +230,14 @@ def test_what_the_program_says_becomes_the_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(tesseract, "_program", lambda: str(tmp_path / "gone"))
     with pytest.raises(ReadError, match="does not start: No such file"):
         recognise(picture, "eng")
-    assert "does not start" in available()
+    assert "does not start" in unavailable_reason()
 
 
 @needs_sh
 def test_a_timeout_costs_its_page_only(tmp_path, monkeypatch):
     stand_in(tmp_path, monkeypatch, "exec tail -f /dev/null")
     monkeypatch.setattr(tesseract, "_SECONDS", 0.2)
-    page = recognised(scan_file(drawn([])), scanned(1), ENGLISH)[0]
+    page = recognise_pages(scan_file(drawn([])), scanned(1), ENGLISH)[0]
     assert (page.state, page.text) == (PageState.SCANNED, "")
     assert page.reason == "an image without text; Tesseract took longer than 0 seconds"
 
@@ -252,7 +251,7 @@ def test_low_confidence_is_tried_without_turning_and_then_refused(tmp_path, monk
         monkeypatch,
         f'case "$*" in *"psm 3"*) echo "{upright}";; *) echo "{table}";; esac',
     )
-    assert recognise(Picture(1, 1, b"\0", 300), "eng") == Recognised("Word", 88)
+    assert recognise(Picture(1, 1, b"\0", 300), "eng") == OcrResult("Word", 88)
     stand_in(tmp_path, monkeypatch, f'echo "{table}"')
     with pytest.raises(ReadError, match="no words of it"):
         recognise(Picture(1, 1, b"\0", 300), "eng")
@@ -261,21 +260,23 @@ def test_low_confidence_is_tried_without_turning_and_then_refused(tmp_path, monk
 @needs_sh
 def test_what_is_missing_is_named_with_how_to_get_it(tmp_path, monkeypatch):
     stand_in(tmp_path, monkeypatch, "")
-    assert available("eng+deu") == ""
-    reason = available("eng+chi_sim")
+    assert unavailable_reason("eng+deu") == ""
+    reason = unavailable_reason("eng+chi_sim")
     assert "no language 'chi_sim', only deu, eng:" in reason
     assert "apt-get install tesseract-ocr-chi-sim (Debian" in reason
-    assert available("") == available("osd").replace("'osd'", "''").replace("-osd", "-")
-    page = recognised(scan_file(drawn([])), scanned(1), ReadOptions(ocr="fra"))[0]
+    assert unavailable_reason("") == unavailable_reason("osd").replace("'osd'", "''").replace(
+        "-osd", "-"
+    )
+    page = recognise_pages(scan_file(drawn([])), scanned(1), ReadOptions(ocr="fra"))[0]
     assert (page.state, page.reason.split(":")[0]) == (
         PageState.SCANNED,
         "an image without text; Tesseract has no language 'fra', only deu, eng",
     )
     monkeypatch.setattr(tesseract, "_program", lambda: "")
-    reason = available()
+    reason = unavailable_reason()
     assert all(word in reason for word in ("apt-get install tesseract-ocr", "brew", "winget"))
     garbled = Page(1, "", PageState.GARBLED, "codes, not letters")
-    [page] = recognised(scan_file(drawn([])), [garbled], ENGLISH)
+    [page] = recognise_pages(scan_file(drawn([])), [garbled], ENGLISH)
     assert (page.state, page.reason) == (PageState.GARBLED, f"codes, not letters; {reason}")
 
 
@@ -284,13 +285,13 @@ def test_what_is_missing_is_named_with_how_to_get_it(tmp_path, monkeypatch):
 
 @pytest.fixture
 def seen(monkeypatch) -> list[Picture]:
-    """The pictures that were handed to Tesseract, which says "words" to each."""
+    """The pictures given to Tesseract, which reads "words" in each."""
     found: list[Picture] = []
-    monkeypatch.setattr(files, "available", lambda languages: "")
+    monkeypatch.setattr(images, "unavailable_reason", lambda languages: "")
     monkeypatch.setattr(
         ocr,
         "recognise",
-        lambda picture, languages: found.append(picture) or Recognised("words", 90),
+        lambda picture, languages: found.append(picture) or OcrResult("words", 90),
     )
     return found
 
@@ -301,7 +302,7 @@ def pixels(picture: Picture) -> np.ndarray:
 
 
 @needs_tesseract
-@pytest.mark.parametrize("kind", files.KINDS)
+@pytest.mark.parametrize("kind", images.KINDS)
 def test_every_kind_of_picture_is_read(kind):
     data = saved(drawn(LINES, size=(6, 2)), kind, dpi=(150, 150))
     document = read_image(data, "a.png", ENGLISH)
@@ -319,7 +320,7 @@ def test_without_ocr_a_picture_waits(monkeypatch):
     )
     [page] = read_image(data, "a.png", ReadOptions(depth=1)).pages
     assert page.state is PageState.SKIPPED
-    monkeypatch.setattr(files, "available", lambda languages: "no Tesseract")
+    monkeypatch.setattr(images, "unavailable_reason", lambda languages: "no Tesseract")
     [page] = read_image(data, "a.png", ENGLISH).pages
     assert (page.state, page.reason) == (PageState.SCANNED, "a picture; no Tesseract")
 
@@ -336,7 +337,7 @@ def test_pages_of_a_fax(seen, monkeypatch):
     data = saved(sheets[0], "TIFF", save_all=True, append_images=sheets[1:], dpi=(200, 200))
     assert [page.number for page in read_image(data, "a.tif", ENGLISH).pages] == [1, 2, 3]
     assert [pixels(picture)[0, 0] for picture in seen] == [0, 255, 0]
-    monkeypatch.setattr(files, "_MAX_FRAMES", 2)
+    monkeypatch.setattr(images, "_MAX_FRAMES", 2)
     states = [page.state.value for page in read_image(data, "a.tif", ENGLISH).pages]
     assert states == ["ocr", "ocr", "too-long"]
     frames = saved(sheets[0], "PNG", save_all=True, append_images=sheets[1:])
@@ -393,7 +394,7 @@ def test_broken_pictures_have_a_reason(seen):
             read_image(junk, "a.png", ENGLISH)
 
 
-SEEDS = [saved(drawn(["x"], size=(0.4, 0.3)), kind) for kind in files.KINDS]
+SEEDS = [saved(drawn(["x"], size=(0.4, 0.3)), kind) for kind in images.KINDS]
 
 
 @settings(

@@ -1,4 +1,4 @@
-"""PowerPoint, Excel and the older container: what is kept, what is left out, what stays locked."""
+"""PowerPoint, Excel and OLE containers: their text, what is left out, and passwords."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pptx.util import Inches
 
 from retriever.reading import archives, extras
 from retriever.reading.formats import read_bytes
-from retriever.reading.office import pptx as slides
+from retriever.reading.office import pptx as pptx_reader
 from retriever.reading.office import xlsx
 from retriever.reading.office.pptx import read_pptx
 from retriever.reading.office.xlsx import read_xls, read_xlsx
@@ -41,7 +41,7 @@ def saved(document) -> bytes:
 
 
 def changed(data: bytes, **parts: bytes | None) -> bytes:
-    """A package with some parts replaced, or removed; `__` stands for / and a `_` for a point."""
+    """A package with parts replaced or removed; in the keys, `__` means / and `_` means a point."""
     source = zipfile.ZipFile(io.BytesIO(data))
     contents = {name: source.read(name) for name in source.namelist()}
     for key, content in parts.items():
@@ -104,8 +104,8 @@ def test_title_list_notes_and_facts():
     slide.notes_slide.notes_text_frame.text = "Say it slowly.\nThen stop."
     document.core_properties.author = "Ada Lovelace"
     document.core_properties.created = datetime(2024, 3, 7, 10, 30)
-    earned: list[float] = []
-    found = read_pptx(saved(document), "a.pptx", ReadOptions(extend_deadline=earned.append))
+    extensions: list[float] = []
+    found = read_pptx(saved(document), "a.pptx", ReadOptions(extend_deadline=extensions.append))
     assert [(page.number, page.label) for page in found.pages] == [(1, "slide 1"), (2, "slide 2")]
     assert found.pages[0].text == "# On Trust\n\nA talk"
     assert found.pages[1].text == (
@@ -116,7 +116,7 @@ def test_title_list_notes_and_facts():
         "Ada Lovelace",
         "2024-03-07",
     )
-    assert earned == [PAGE_SECONDS] * 2
+    assert extensions == [PAGE_SECONDS] * 2
 
 
 def test_reading_order_groups_tables_and_charts():
@@ -176,7 +176,7 @@ def test_formulas_stored_twice_and_diagrams_are_read():
         b"</a:p></d:t></d:pt><d:pt/><d:pt><d:t><a:p><a:r><a:t>Do</a:t></a:r></a:p></d:t></d:pt>"
         b"</d:ptLst></d:dataModel>"
     )
-    assert slides._diagram(diagram) == "- Plan\n- Do"
+    assert pptx_reader._diagram(diagram) == "- Plan\n- Do"
 
 
 def test_slides_without_text():
@@ -219,7 +219,7 @@ def test_a_bomb_of_a_presentation_is_not_unpacked(monkeypatch):
 
 
 def test_more_slides_than_are_read(monkeypatch):
-    monkeypatch.setattr(slides, "MAX_SLIDES", 2)
+    monkeypatch.setattr(pptx_reader, "MAX_SLIDES", 2)
     document = show()
     for _ in range(3):
         box(document.slides.add_slide(document.slide_layouts[6]), "words", 1, 1)
@@ -284,15 +284,15 @@ def test_formulas_give_their_stored_results_or_say_that_there_are_none():
 
 def test_large_sheets_are_parts_and_end_somewhere(monkeypatch):
     sheet = sheet_of(["n", "square"], *([n, n * n] for n in range(1_100)))
-    earned: list[float] = []
+    extensions: list[float] = []
     pages = read_xlsx(
-        saved(sheet.parent), "a.xlsx", ReadOptions(extend_deadline=earned.append)
+        saved(sheet.parent), "a.xlsx", ReadOptions(extend_deadline=extensions.append)
     ).pages
     assert [page.label.removeprefix("sheet Prices, ") for page in pages] == [
         *("rows 2–501", "rows 502–1001", "rows 1002–1101"),
     ]
     assert {page.number for page in pages} == {1}
-    assert len(earned) == 3
+    assert len(extensions) == 3
     monkeypatch.setattr(xlsx, "MAX_CELLS", 2_400)
     pages = book(sheet).pages
     assert [page.state for page in pages] == [*[PageState.TEXT] * 2, PageState.TOO_LONG]
@@ -328,11 +328,11 @@ def test_facts_of_a_workbook():
     assert (found.title, found.author, found.format) == ("Price list", "Ada Lovelace", "xlsx")
 
 
-# The older container
+# OLE containers
 
 
 def container(**streams: bytes) -> bytes:
-    """A compound file of large enough streams, as the specification [MS-CFB] lays it out."""
+    """A compound file as specified in [MS-CFB], with streams above the size of mini streams."""
     sectors: list[bytes] = []
     table: list[int] = []
     entries = [("Root Entry", 5, 0xFFFFFFFE, 0, 1)]
@@ -365,7 +365,7 @@ def container(**streams: bytes) -> bytes:
 
 
 def old_sheet(*table: list[str | float], locked: bytes = b"") -> bytes:
-    """An XLS file of one sheet "Old": records of BIFF8, as [MS-XLS] lays them out."""
+    """An XLS file of one sheet "Old": records of BIFF8 as specified in [MS-XLS]."""
 
     def record(kind: int, content: bytes) -> bytes:
         return struct.pack("<HH", kind, len(content)) + content
@@ -464,7 +464,7 @@ def test_a_damaged_lock(secret):
     assert "cannot be opened" in page.reason
 
 
-# What is missing
+# Missing libraries
 
 
 @pytest.mark.parametrize(
@@ -494,9 +494,9 @@ def test_a_library_that_does_not_start_is_told_from_one_that_is_missing(monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ReadError, match=r"does not start .*: install it again"):
         extras.load("half_installed", "office", "Such files")
-    assert "office" in extras.available()
+    assert "office" in extras.installed_extras()
     monkeypatch.setitem(extras.EXTRAS, "none", {"module_that_is_not_there": "nothing"})
-    assert "none" not in extras.available()
+    assert "none" not in extras.installed_extras()
 
 
 SEEDS = {

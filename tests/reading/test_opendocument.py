@@ -1,4 +1,4 @@
-"""OpenDocument texts, sheets and slides, written as the standard lays them out."""
+"""OpenDocument texts, sheets and slides, written by the test as the standard defines them."""
 
 from __future__ import annotations
 

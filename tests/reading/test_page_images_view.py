@@ -1,4 +1,4 @@
-"""Pages as pictures: the ink of the picture is where the boxes are, and what is wrong is said."""
+"""Pictures of pages: the boxes lie on the ink, and each problem has its message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from retriever.reading.page_images.alignment import Box
 from retriever.reading.page_images.render import MAX_WIDTH
-from retriever.reading.page_images.view import PagePictures, file_of, has_picture
+from retriever.reading.page_images.view import PagePictures, file_path, has_picture
 from retriever.reading.subprocess_reader import Limits
 from retriever.types import DocumentRow, Page, PageState, ReadError
 from tests.pdfs import drawn, pdf_file, placed
@@ -69,13 +69,13 @@ def test_the_ink_is_where_the_boxes_are(look: str, pictures: PagePictures, tmp_p
     dark = ink(picture.png)
     assert dark.any()
     assert picture.placement is not None
-    boxes = picture.placement.lines(0, len(text))
+    boxes = picture.placement.boxes(0, len(text))
     assert len(boxes) == 2
     assert not (dark & ~covered(dark.shape, boxes, more=max(dark.shape) // 200)).any()
     for at, box in enumerate(boxes):
         assert (dark & covered(dark.shape, [box])).any(), at
     word = text.index("breach")
-    (box,) = picture.placement.lines(word, word + len("breach"))
+    (box,) = picture.placement.boxes(word, word + len("breach"))
     share = (dark & covered(dark.shape, [box])).sum() / dark.sum()
     assert share == pytest.approx(6 / 45, abs=0.05)  # 6 of 45 letters
 
@@ -85,7 +85,7 @@ def test_text_that_runs_up_the_page_is_boxed(pictures: PagePictures, tmp_path: P
     row = kept(tmp_path, pdf_file([(content, FONT)]))
     picture = pictures.show(row, Page(1, "upwards it goes"), 800)
     assert picture.placement is not None
-    (box,) = picture.placement.lines(0, 15)
+    (box,) = picture.placement.boxes(0, 15)
     dark = ink(picture.png)
     assert not (dark & ~covered(dark.shape, [box], more=5)).any()
 
@@ -100,7 +100,7 @@ def test_columns_put_in_order_keep_their_places(pictures: PagePictures, tmp_path
     assert picture.placement is not None
     for at, (x, y, line) in enumerate(rows):
         begin = sum(len(before) + 1 for _, _, before in rows[:at])
-        (box,) = picture.placement.lines(begin, begin + len(line))
+        (box,) = picture.placement.boxes(begin, begin + len(line))
         assert box.left * 612 == pytest.approx(x, abs=2)
         assert (1 - box.bottom) * 792 <= y + 1 <= (1 - box.top) * 792
 
@@ -131,12 +131,12 @@ def test_a_picture_of_the_sample_is_kept(pictures: PagePictures) -> None:
 
 
 def test_little_is_kept_when_there_is_much(tmp_path: Path) -> None:
-    few = PagePictures(kept=1)
+    few = PagePictures(cache_bytes=1)
     try:
         row = kept(tmp_path, pdf_file([(drawn("a"), FONT), (drawn("b"), FONT)]))
         for number in (1, 2, 1):
             assert few.show(row, Page(number, "a")).png
-        assert len(few._kept._bytes) == 1
+        assert len(few._cache._bytes) == 1
     finally:
         few.close()
 
@@ -174,11 +174,11 @@ def test_a_file_under_a_password_needs_it(tmp_path: Path) -> None:
         made = PagePictures(passwords)
         try:
             if opens:
-                assert made.show(row, Page(1, "secret")).placement.lines(0, 6)
+                assert made.show(row, Page(1, "secret")).placement.boxes(0, 6)
             else:
                 with pytest.raises(ReadError, match="encrypted"):
                     made.show(row, Page(1, "secret"))
-                made.learn("sesame")
+                made.add_password("sesame")
                 assert made.show(row, Page(1, "secret")).png
         finally:
             made.close()
@@ -207,4 +207,4 @@ def test_only_pages_of_paper_have_a_picture(tmp_path: Path) -> None:
     assert not has_picture(row, Page(None, "a", label="attachment a.txt"))
     assert not has_picture(DocumentRow("id", "", "", "a.pdf", "pdf"), Page(1, "a"))
     assert not has_picture(DocumentRow("id", "d", "/d", "a.txt", "txt"), Page(None, "a"))
-    assert file_of(row) == tmp_path / "a.pdf"
+    assert file_path(row) == tmp_path / "a.pdf"

@@ -1,4 +1,4 @@
-"""When a page is text, and when it only looks like it."""
+"""Page states: readable text, and text that is garbled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files inside of PDFs: wherever a PDF can list them, each once, and never without end."""
+"""Files inside PDFs: found wherever a PDF can list them, each once, also in endless lists."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def specification(name: bytes, number: int) -> bytes:
     return b"<< /Type /Filespec /F (%s) /EF << /F %d 0 R >> >>" % (name, number)
 
 
-def told(pages: tuple[Page, ...]) -> list[tuple[str, str, str]]:
+def summary(pages: tuple[Page, ...]) -> list[tuple[str, str, str]]:
     return [(page.label, page.state.value, page.text or page.reason) for page in pages]
 
 
@@ -57,7 +57,7 @@ def test_embedded_files():
     inner = pdf_file([text_page("Inner one"), text_page("Inner two")])
     data = with_files({"notes.txt": NOTES, "more.pdf": inner, "logo.bin": bytes(range(256)) * 9})
     found = attachments(data, RUN)
-    assert sorted(told(found)) == [
+    assert sorted(summary(found)) == [
         ("attachment logo.bin", "skipped", "format not supported (.bin)"),
         ("attachment more.pdf, page 1", "text", "Inner one"),
         ("attachment more.pdf, page 2", "text", "Inner two"),
@@ -76,7 +76,7 @@ def test_under_a_password():
     data = with_files({"notes.txt": NOTES}, "secret")
     assert attachments(data, RUN) == ()
     opened = attachments(data, ReadOptions(read_nested=read_bytes, passwords=("wrong", "secret")))
-    assert told(opened) == [("attachment notes.txt", "text", NOTES.decode())]
+    assert summary(opened) == [("attachment notes.txt", "text", NOTES.decode())]
 
 
 def test_pinned_to_a_page_and_associated_and_listed_is_read_once():
@@ -89,7 +89,7 @@ def test_pinned_to_a_page_and_associated_and_listed_is_read_once():
         specification(b"notes.txt", 7),
         stream(b"Another note of the same name"),
     )
-    assert told(attachments(data, RUN)) == [
+    assert summary(attachments(data, RUN)) == [
         ("attachment notes.txt", "text", NOTES.decode()),
         ("attachment notes.txt (2)", "text", "Another note of the same name"),
     ]
@@ -106,7 +106,7 @@ def test_trees_of_lists_in_order_and_their_loops():
         stream(b"First file"),
         b"<< /Type /Filespec /F (elsewhere.txt) >>",
     )
-    assert told(attachments(data, RUN)) == [("attachment a.txt", "text", "First file")]
+    assert summary(attachments(data, RUN)) == [("attachment a.txt", "text", "First file")]
 
 
 def test_an_invoice_is_read_from_its_page_only():
@@ -133,7 +133,7 @@ def test_one_damaged_file_does_not_take_the_others_with_it(monkeypatch):
         specification(b"c.txt", 9),
         stream(NOTES),
     )
-    found = told(attachments(data, RUN))
+    found = summary(attachments(data, RUN))
     assert [(label, state) for label, state, _ in found] == [
         ("attachment a.txt", "failed"),
         ("attachment b.txt", "too-long"),
@@ -145,7 +145,7 @@ def test_one_damaged_file_does_not_take_the_others_with_it(monkeypatch):
 def test_many_and_large_files_end(monkeypatch):
     monkeypatch.setattr(attached, "MAX_FILES", 3)
     data = with_files({f"{number}.txt": b"Note %d" % number for number in range(5)})
-    found = told(attachments(data, RUN))
+    found = summary(attachments(data, RUN))
     assert [state for _, state, _ in found] == ["text"] * 3 + ["too-long"]
     assert found[3][2] == "only the first 3 attached files are read"
     monkeypatch.setattr(attached, "_MAX_ALL", 5)
@@ -153,7 +153,7 @@ def test_many_and_large_files_end(monkeypatch):
 
 
 def test_files_in_files_in_files_end():
-    """A PDF in a PDF, nine deep: what lies too deep is one page that says so."""
+    """A PDF in a PDF, nine levels deep: one page says that the rest is too deep."""
     data = pdf_file([text_page("The innermost")])
     for _ in range(9):
         data = with_files({"inner.pdf": data})

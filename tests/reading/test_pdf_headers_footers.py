@@ -1,4 +1,4 @@
-"""Running headers and footers, on made pages whose every line is known to run or not."""
+"""Running headers and footers, on generated pages whose running lines are known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retriever.reading.pdf.headers_footers import _value, without_running
+from retriever.reading.pdf.headers_footers import _value, exclude_running_lines
 from retriever.reading.pdf.reader import read_pdf
 from retriever.types import Page, PageState, Span
 
@@ -32,13 +32,13 @@ WORDS = [
 
 
 def prose(seed: int, lines: int = 12) -> str:
-    """Lines of which no two are the same."""
+    """Lines that are all different."""
     rng = random.Random(seed)
     return "\n".join(f"{' '.join(rng.choices(WORDS, k=9))} {seed}.{row}" for row in range(lines))
 
 
 def book(count: int, around) -> list[Page]:
-    """Pages whose prose stands between the lines that `around(index)` gives."""
+    """Pages with prose between the lines that `around(index)` gives."""
     pages = []
     for at in range(count):
         above, below = around(at)
@@ -47,8 +47,8 @@ def book(count: int, around) -> list[Page]:
 
 
 def bodies(pages: list[Page]) -> list[str]:
-    """What is left of each page; checks that nothing else of it changed."""
-    found = without_running(pages)
+    """The body of each page; checks that nothing else of it changed."""
+    found = exclude_running_lines(pages)
     for page, before in zip(found, pages, strict=True):
         assert page.text == before.text
         assert (page.number, page.state, page.reason) == (
@@ -107,7 +107,7 @@ def test_headers_change_with_the_chapter():
 
 
 def test_titles_of_some_slides_are_no_headers():
-    """Three slides in a row share a title; most have one of their own."""
+    """Three successive slides share a title; most slides have their own."""
     pages = book(
         20, lambda at: (["Quarterly Meeting", "Roadmap" if at in (7, 8, 9) else f"Topic {at}x"], [])
     )
@@ -142,28 +142,28 @@ def test_footnotes_and_unlike_lines_are_kept():
 def test_a_page_of_running_lines_only_has_an_empty_body():
     pages = book(7, lambda at: (["The Guide"], [f"{at + 1}"]))
     pages[4] = Page(5, "The Guide\n5")
-    found = without_running(pages)
+    found = exclude_running_lines(pages)
     assert found[4].body == Span(0, 0)
     assert found[4].state is PageState.TEXT
 
 
 def test_few_pages_and_others_than_numbered_ones_stay():
     two = book(2, lambda at: (["The Guide"], []))
-    assert without_running(two) == tuple(two)
+    assert exclude_running_lines(two) == tuple(two)
     labelled = [Page(None, "The Guide\nx", label=f"attachment {at}") for at in range(6)]
-    assert without_running(labelled) == tuple(labelled)
+    assert exclude_running_lines(labelled) == tuple(labelled)
     pages = book(8, lambda at: (["The Guide"], []))
     pages[3] = Page(4, "", PageState.EMPTY, "nothing drawn on it")
     pages[5] = Page(6, "The Guide\nkept", body=Span(0, 14))
-    found = without_running(pages)
+    found = exclude_running_lines(pages)
     assert (found[3], found[5]) == (pages[3], pages[5])
     assert found[4].body is not None
 
 
 def test_a_guide_of_the_sample():
-    """Read by eye: pages have a title, a subtitle, and "fedramp.gov" with their number."""
+    """Checked by hand: pages have a title, a subtitle, and "fedramp.gov" with their number."""
     pages = read_pdf((SAMPLE / "FedRAMP_guide_POAM_rev5.pdf").read_bytes(), "a.pdf").pages
-    found = without_running(pages)
+    found = exclude_running_lines(pages)
     assert [page.number for page in found if page.body] == list(range(3, 38))
     for page in found[2:]:
         above = page.text[: page.body.start].split("\n")
@@ -184,11 +184,11 @@ def test_a_guide_of_the_sample():
 )
 def test_every_body_is_a_piece_of_its_page(texts):
     pages = [Page(at + 1, "\n".join(lines)) for at, lines in enumerate(texts)]
-    for page, before in pairwise([*without_running(pages), None]) if not pages else ():
+    for page, before in pairwise([*exclude_running_lines(pages), None]) if not pages else ():
         assert page.text == before.text
-    for page in without_running(pages):
+    for page in exclude_running_lines(pages):
         if page.body is not None:
             assert 0 <= page.body.start <= page.body.end <= len(page.text)
             body = page.text[page.body.start : page.body.end]
             assert body == body.strip()
-    assert without_running(pages) == without_running(list(pages))
+    assert exclude_running_lines(pages) == exclude_running_lines(list(pages))

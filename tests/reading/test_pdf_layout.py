@@ -1,4 +1,4 @@
-"""The order of lines: columns where they are certain, the order of drawing everywhere else."""
+"""The order of lines: by columns if they are certain, else the drawing order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = PROSE.split()
 
 
 def prose(tag: str, count: int, words: int = 6) -> list[str]:
-    """Lines that go on from one to the next; each begins with a word of its own."""
+    """Continuous lines; each begins with a unique word."""
     return [
         f"{tag}{number} "
         + " ".join(WORDS[(number * words + at) % len(WORDS)] for at in range(words))

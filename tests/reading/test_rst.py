@@ -1,4 +1,4 @@
-"""reStructuredText: all of its text, also of what only Sphinx knows, and nothing it asks for."""
+"""reStructuredText: all of its text, also in Sphinx's directives; nothing is included or run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scan finds in folders that are as odd as real ones."""
+"""Scans of folders with links, hidden files, odd names and missing permissions."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_covers_is_about_places_not_about_names(root) -> None:
 def test_a_root_through_a_link_is_the_real_one(root, tmp_path) -> None:
     (tmp_path / "link").symlink_to(root)
     assert scanned(tmp_path / "link")[0].root == root
-    assert len({target.asked for target in targets([tmp_path / "link", root], [])}) == 1
+    assert len({target.path for target in targets([tmp_path / "link", root], [])}) == 1
 
 
 def test_names_that_are_no_text(root) -> None:

@@ -1,4 +1,4 @@
-"""What a bad file costs: itself. Files here are harmless; the reader in the process is not."""
+"""A bad file costs only itself. The files here are harmless; the reader in the process is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from retriever.reading import subprocess_reader as isolated
+from retriever.reading import subprocess_reader
 from retriever.reading.formats import ReadOptions, read_document
 from retriever.reading.subprocess_reader import FileReader, Limits, file_reader
 from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Span
@@ -20,24 +20,24 @@ from retriever.types import Document, Page, PageState, ReadError, RetrieverError
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "sample"
 
-# Stands in front of the real module in the process: what a file says is what its reader does.
+# Replaces the real worker: the reader executes the text of the file as Python code.
 PLANTED = """
     import os, runpy, signal, sys, textwrap, time
     sys.path.insert(0, {root!r})
-    import retriever.reading.formats as readers
+    from retriever.reading import formats
     from retriever.types import Document, Page
 
-    real = readers.read_document
+    real = formats.read_document
 
-    def read(path, name, run):
+    def read(path, name, options):
         said = path.read_text()
         if said.startswith("harmless"):
-            return real(path, name, run)
+            return real(path, name, options)
         made = {{**globals()}}
-        exec("def planted(path, name, run):\\n" + textwrap.indent(said, " "), made)
-        return made["planted"](path, name, run)
+        exec("def planted(path, name, options):\\n" + textwrap.indent(said, " "), made)
+        return made["planted"](path, name, options)
 
-    readers.read_document = read
+    formats.read_document = read
     sys.argv = sys.argv[-2:]
     runpy.run_module("retriever.reading.worker", run_name="__main__")
 """
@@ -45,10 +45,10 @@ PLANTED = """
 
 @pytest.fixture
 def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A file reader whose process executes what is in the files it is to read."""
+    """A file reader whose process executes the text of the files it reads."""
     script = tmp_path / "planted.py"
     script.write_text(textwrap.dedent(PLANTED.format(root=str(ROOT))))
-    monkeypatch.setattr(isolated, "COMMAND", (str(script),))
+    monkeypatch.setattr(subprocess_reader, "COMMAND", (str(script),))
     reader = FileReader(limits=Limits(seconds=20.0, memory=400_000_000, output=1_000_000))
     yield reader
     reader.close()
@@ -78,8 +78,8 @@ def test_a_document_survives_the_way_through_json() -> None:
         Page(None, "", PageState.SCANNED, "an image"),
     )
     document = Document("a\udcff.pdf", "pdf", pages, "T", "A", "2024", {"n": 1, "x": True})
-    body = isolated.document_json(document)
-    assert isolated.document_of(body) == document
+    body = subprocess_reader.document_to_json(document)
+    assert subprocess_reader.document_from_json(body) == document
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_document_survives_the_way_through_json() -> None:
         ("os.kill(os.getpid(), signal.SIGSEGV)", "the reader crashed on it (SIGSEGV)"),
         ("os._exit(3)", "the reader crashed on it"),
         (
-            "run.extend_deadline(0.0); sys.stdout.write('x' * 100000); os.abort()",
+            "options.extend_deadline(0.0); sys.stdout.write('x' * 100000); os.abort()",
             "crashed on it (SIGABRT)",
         ),
         ("held = ' ' * 10**9", "it needs more memory than a file may take; split it"),
@@ -114,7 +114,7 @@ def test_a_hang_ends_and_a_page_done_earns_time(planted, tmp_path: Path) -> None
     slow = """
         for _ in range(4):
             time.sleep(0.25)
-            run.extend_deadline(0.5)
+            options.extend_deadline(0.5)
         return Document(name, "txt", (Page(None, "done"),))
         """
     told: list[int] = []
@@ -124,14 +124,14 @@ def test_a_hang_ends_and_a_page_done_earns_time(planted, tmp_path: Path) -> None
 
 
 def test_time_that_is_earned_has_an_end(planted, tmp_path: Path) -> None:
-    planted.limits = Limits(seconds=0.5, most_seconds=1.5)
+    planted.limits = Limits(seconds=0.5, max_seconds=1.5)
     with pytest.raises(ReadError, match="it was given up after 2 seconds"):
-        ask(planted, tmp_path, "while True:\n    run.extend_deadline(5.0)\n    time.sleep(0.1)")
+        ask(planted, tmp_path, "while True:\n    options.extend_deadline(5.0)\n    time.sleep(0.1)")
 
 
 def test_what_compiled_code_crashes_on_is_read_without_it(planted, tmp_path: Path) -> None:
     text = """
-        if run.allow_native:
+        if options.allow_native:
             os.kill(os.getpid(), signal.SIGSEGV)
         return Document(name, "txt", (Page(None, "read in the slow way"),))
         """
@@ -139,7 +139,7 @@ def test_what_compiled_code_crashes_on_is_read_without_it(planted, tmp_path: Pat
 
 
 def test_memory_is_watched_where_the_system_does_not_limit_it(planted, tmp_path: Path) -> None:
-    """What a reader starts, such as an OCR, counts too, all together."""
+    """The memory of child processes, such as OCR, counts too."""
     child = "held = 'x' * 250_000_000; import time; time.sleep(60)"
     with pytest.raises(ReadError, match="it needs more than 400 MB of memory; split the file"):
         ask(
@@ -154,7 +154,7 @@ def test_memory_is_watched_where_the_system_does_not_limit_it(planted, tmp_path:
 
 
 def test_nothing_is_left_running(planted, tmp_path: Path) -> None:
-    """Neither the process nor what it started, when a file is given up or the run ends."""
+    """Neither the process nor its children survive an abandoned file or the end of the run."""
     note = tmp_path / "pids"
     planted.limits = Limits(seconds=1.0)
     with pytest.raises(ReadError, match="given up after"):
@@ -197,7 +197,7 @@ def test_it_is_not_disturbed_by_ctrl_c(planted, tmp_path: Path) -> None:
 
 
 def test_a_process_that_cannot_start_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(isolated, "COMMAND", ("-c", "raise SystemExit('no such library')"))
+    monkeypatch.setattr(subprocess_reader, "COMMAND", ("-c", "raise SystemExit('no such library')"))
     reader = FileReader()
     (tmp_path / "a.txt").write_text("harmless")
     with pytest.raises(RetrieverError, match=r"could not be started \(no such library\)"):
@@ -205,16 +205,16 @@ def test_a_process_that_cannot_start_is_a_sentence(tmp_path: Path, monkeypatch) 
 
 
 def test_passwords_and_languages_reach_the_reader(planted, tmp_path: Path) -> None:
-    planted.run = ReadOptions(passwords=("a b", "ü\n"), ocr="eng+deu")
-    text = "return Document(name, 'txt', (Page(None, repr((run.passwords, run.ocr))),))"
+    planted.options = ReadOptions(passwords=("a b", "ü\n"), ocr="eng+deu")
+    text = "return Document(name, 'txt', (Page(None, repr((options.passwords, options.ocr))),))"
     assert ask(planted, tmp_path, text).pages[0].text == repr((("a b", "ü\n"), "eng+deu"))
 
 
 def test_a_process_killed_while_it_starts_is_started_again(tmp_path: Path, monkeypatch) -> None:
-    """As the kernel does when memory is short: twice, then it is left alone."""
+    """As the kernel kills a process when memory is short: twice, then no more."""
     count = tmp_path / "count"
     script = tmp_path / "killed.py"
-    monkeypatch.setattr(isolated, "COMMAND", (str(script),))
+    monkeypatch.setattr(subprocess_reader, "COMMAND", (str(script),))
     (tmp_path / "a.txt").write_text("harmless")
     for times in (2, 9):
         count.write_text("")
@@ -238,7 +238,7 @@ def test_a_process_killed_while_it_starts_is_started_again(tmp_path: Path, monke
 def test_what_a_crashed_process_has_started_ends_and_no_other_group(
     planted, tmp_path: Path, monkeypatch
 ) -> None:
-    """Its id may be another's as soon as it is waited for: the group is ended before."""
+    """The id may be reused as soon as the process is waited for: the group is killed before."""
     note = tmp_path / "pid"
     killed: list[int | None] = []
     real = os.killpg
@@ -264,8 +264,8 @@ def test_what_a_crashed_process_has_started_ends_and_no_other_group(
 
 
 def test_what_is_installed_beside_the_package_is_not_the_standard_library(tmp_path: Path) -> None:
-    """A backport in site-packages is named as what it stands in for: `csv` here."""
-    (tmp_path / "retriever").symlink_to(Path(isolated.__file__).parents[1])
+    """A backport in site-packages has the name of a standard module: `csv` here."""
+    (tmp_path / "retriever").symlink_to(Path(subprocess_reader.__file__).parents[1])
     (tmp_path / "csv.py").write_text("raise SystemExit('not the standard library')")
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     code = f"""
@@ -291,10 +291,10 @@ def test_what_is_installed_beside_the_package_is_not_the_standard_library(tmp_pa
 LIMITED = """
     import ctypes, os, resource, sys
     from pathlib import Path
-    from retriever import isolated
+    from retriever.reading import subprocess_reader
     from retriever.types import ReadError, RetrieverError
 
-    isolated.COMMAND = ({script!r},)
+    subprocess_reader.COMMAND = ({script!r},)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(24, 24, 0, 0, 0)  # root may raise limits no more (CAP_SYS_RESOURCE)
     for limits, path in {cases!r}:
@@ -303,7 +303,7 @@ LIMITED = """
             for name, limit in limits.items():
                 resource.setrlimit(getattr(resource, name), limit)
             try:
-                with isolated.file_reader(isolated.ReadOptions()) as reader:
+                with subprocess_reader.file_reader(subprocess_reader.ReadOptions()) as reader:
                     print(reader.read(Path(path), "a.txt").pages[0].text)
             except RetrieverError as error:
                 print(error)
@@ -314,7 +314,7 @@ LIMITED = """
 
 
 def limited(tmp_path: Path, cases: list[tuple[dict[str, tuple[int, int]], str]]) -> list[str]:
-    """What comes of each case: hard limits of the system, and what the reader does meanwhile."""
+    """The result of each case: hard limits of the system, and the code that the reader runs."""
     script = tmp_path / "planted.py"
     script.write_text(textwrap.dedent(PLANTED.format(root=str(ROOT))))
     files = []
@@ -329,7 +329,7 @@ def limited(tmp_path: Path, cases: list[tuple[dict[str, tuple[int, int]], str]])
 
 
 def test_it_reads_under_lower_hard_limits(tmp_path: Path) -> None:
-    """None may be raised, and none has to be: a lower one stays as it is."""
+    """Limits cannot be raised and need not be: a lower one stays."""
     limits = [
         {"RLIMIT_AS": (2_000_000_000, 2_000_000_000)},
         {"RLIMIT_AS": (300_000_000, 3_000_000_000)},
@@ -369,11 +369,11 @@ def test_a_limit_that_is_too_low_is_named(tmp_path: Path) -> None:
 
 
 def test_processor_time_that_is_used_up_is_told(tmp_path: Path) -> None:
-    """A new process has all of it again, so that only a file that needs more fails."""
+    """A new process has the full CPU time, so only a file that needs more fails."""
     note = tmp_path / "natives"
     text = f"""
         with open({str(note)!r}, "a") as file:
-            file.write(f"{{run.native}} ")
+            file.write(f"{{options.allow_native}} ")
         while True:
             pass
         """

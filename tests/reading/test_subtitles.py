@@ -1,4 +1,4 @@
-"""Subtitles: every word said once, under the time at which it is said."""
+"""Subtitles: every spoken word once, under its time."""
 
 from __future__ import annotations
 

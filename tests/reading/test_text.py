@@ -1,4 +1,4 @@
-"""Text files: every encoding gives the original text back."""
+"""Text files: the original text comes back from every encoding."""
 
 from __future__ import annotations
 

@@ -60,9 +60,9 @@ def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
             raise UsageError(f"the password file {str(path)!r} cannot be read as text") from None
     languages = _ocr_languages(options)
     if languages:
-        from retriever.reading.pictures.ocr import available
+        from retriever.reading.pictures.ocr import unavailable_reason
 
-        reason = available(languages)
+        reason = unavailable_reason(languages)
         if reason:
             raise UsageError(f"--ocr: {reason}")
     return {"passwords": passwords, "ocr": languages}

@@ -19,12 +19,11 @@ from email.errors import MessageError
 from email.message import Message
 
 from retriever.reading.attached import attached_pages, unique_label
-from retriever.reading.errors import error_text
 from retriever.reading.facts import clean_fact, clean_title, iso_date, scalars
 from retriever.reading.mail.headers import author, header, people
 from retriever.reading.mail.parts import MAX_LEAVES, MailParts, collect_parts
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.reading.pages import make_page, too_long
+from retriever.reading.pages import error_text, make_page, too_long_page
 from retriever.types import Document, Page, PageState, ReadError
 
 _MAX_BYTES = 120_000_000  # a parsed mail takes ten times its size in memory
@@ -43,8 +42,8 @@ _ENCRYPTED = "encrypted with {}: decrypt it in the mail program and save it anew
 def read_eml(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read one message: its text, then the pages of its attachments."""
     if len(data) > _MAX_BYTES:
-        return Document(name, "eml", (too_long(None, f"{len(data):,} bytes"),))
-    message = _parsed(_without_wrapping(data))
+        return Document(name, "eml", (too_long_page(None, f"{len(data):,} bytes"),))
+    message = _parse(_without_wrapping(data))
     title = clean_title(header(message, "subject"), name)
     # A nested mail has no title of its own, so its subject goes into the text.
     pages = [*_mail_pages(message, options, set(), "", titled=bool(title) and options.depth == 0)]
@@ -80,11 +79,11 @@ def read_mbox(data: bytes, name: str, options: ReadOptions) -> Document:
 def _mbox_mail(data: bytes, number: int, options: ReadOptions, taken: set[str]) -> Iterator[Page]:
     label = f"mail {number}"
     if len(data) > _MAX_BYTES:
-        page = too_long(number, f"{len(data):,} bytes")
+        page = too_long_page(number, f"{len(data):,} bytes")
         yield Page(number, "", page.state, page.reason, unique_label(label, taken))
         return
     try:
-        message = _parsed(_QUOTED_FROM.sub(rb"\1", data))
+        message = _parse(_QUOTED_FROM.sub(rb"\1", data))
         subject = clean_fact(header(message, "subject"))[:100]
         label = f"{label}: {subject}" if subject else label
         first, *rest = _mail_pages(message, options, taken, f"{label}, ", titled=False)
@@ -104,7 +103,7 @@ def _without_wrapping(data: bytes) -> bytes:
     return body
 
 
-def _parsed(data: bytes) -> Message:
+def _parse(data: bytes) -> Message:
     head = data[:4_096]
     if not _HEADER_LINE.match(head):
         raise ReadError("not an e-mail: it begins with no header such as From or Subject")

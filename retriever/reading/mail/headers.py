@@ -22,7 +22,7 @@ _FOLDED = re.compile(r"\r?\n[ \t]*")
 
 def header(message: Message, key: str) -> str:
     """A header's value on one line; empty if there is none."""
-    return decoded(next(iter(_raw(message, key)), ""))
+    return decode_value(next(iter(_raw(message, key)), ""))
 
 
 def _raw(message: Message, key: str) -> list[str]:
@@ -30,7 +30,7 @@ def _raw(message: Message, key: str) -> list[str]:
     return [str(value) for name, value in message.raw_items() if name.lower() == key]
 
 
-def decoded(raw: str) -> str:
+def decode_value(raw: str) -> str:
     """Decode encoded words and raw bytes, and unfold lines."""
     raw = _FOLDED.sub(" ", raw[:_MAX_HEADER])
     try:
@@ -57,7 +57,7 @@ def _addresses(message: Message, key: str) -> list[tuple[str, str]]:
         pairs = getaddresses(raw)[:_MAX_PEOPLE]
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return []
-    return [(clean_fact(decoded(name)), clean_fact(address)) for name, address in pairs]
+    return [(clean_fact(decode_value(name)), clean_fact(address)) for name, address in pairs]
 
 
 def people(message: Message, key: str) -> str:
@@ -73,4 +73,4 @@ def author(message: Message) -> str:
     return next((name or address for name, address in _addresses(message, "from")), "")
 
 
-__all__ = ["author", "decoded", "header", "people"]
+__all__ = ["author", "decode_value", "header", "people"]

@@ -14,7 +14,7 @@ from mimetypes import MimeTypes
 
 from retriever.reading.encodings import decode
 from retriever.reading.facts import clean_fact
-from retriever.reading.mail.headers import decoded, header
+from retriever.reading.mail.headers import decode_value, header
 from retriever.reading.markup.html import main_text, parse
 from retriever.reading.pages import MAX_CHARACTERS
 from retriever.types import ReadError
@@ -146,7 +146,7 @@ def _is_inline_picture(message: Message, kind: str) -> bool:
 
 def _stated_name(message: Message) -> str:
     try:
-        return clean_fact(decoded(message.get_filename() or ""))
+        return clean_fact(decode_value(message.get_filename() or ""))
     except (ValueError, TypeError, LookupError, AttributeError):
         return ""
 
@@ -185,13 +185,13 @@ def _plain_text(message: Message) -> str:
     text = _text(message)
     if str(message.get_param("format", "") or "").lower() != "flowed":
         return text
-    return unflowed(text, delete=str(message.get_param("delsp", "") or "").lower() == "yes")
+    return join_flowed(text, delete=str(message.get_param("delsp", "") or "").lower() == "yes")
 
 
-def unflowed(text: str, *, delete: bool = False) -> str:
+def join_flowed(text: str, *, delete: bool = False) -> str:
     r"""Join the lines of flowed paragraphs (RFC 3676).
 
-    >>> unflowed("One \nparagraph.\n-- \nAda\n")
+    >>> join_flowed("One \nparagraph.\n-- \nAda\n")
     'One paragraph.\n-- \nAda\n'
     """
     lines: list[str] = []
@@ -217,4 +217,4 @@ def _html_text(message: Message) -> str:
     return "" if root is None else main_text(root)
 
 
-__all__ = ["MAX_LEAVES", "MailParts", "collect_parts", "unflowed"]
+__all__ = ["MAX_LEAVES", "MailParts", "collect_parts", "join_flowed"]

@@ -18,14 +18,13 @@ from urllib.parse import unquote, urldefrag
 
 from lxml import etree
 
-from retriever.reading.archives import broken, local, too_large, tree
+from retriever.reading.archives import broken_reason, local_name, too_large_reason, tree
 from retriever.reading.attached import unique_label
-from retriever.reading.errors import error_text
 from retriever.reading.facts import clean_author, clean_fact, clean_title, iso_date, scalars
 from retriever.reading.markup.html import main_text, parse
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.reading.pages import make_page, too_long
-from retriever.reading.plain.text import decoded
+from retriever.reading.pages import error_text, make_page, too_long_page
+from retriever.reading.plain.text import decode_text
 from retriever.types import Document, Page, PageState, ReadError
 
 _MAX_ITEMS = 5_000
@@ -67,9 +66,9 @@ class _Book:
 
 def read_epub(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read an EPUB file."""
-    large = too_large(data, "an EPUB book")
+    large = too_large_reason(data, "an EPUB book")
     if large:
-        return Document(name, "epub", (too_long(None, large),))
+        return Document(name, "epub", (too_long_page(None, large),))
     book = _book(data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         pages = tuple(_pages(archive, data, book, options))
@@ -98,11 +97,11 @@ def _book(data: bytes) -> _Book:
         path = _package_path(data)
         root = tree(data, path)
     except _DAMAGED as error:
-        raise ReadError(broken(error, "an EPUB book")) from None
+        raise ReadError(broken_reason(error, "an EPUB book")) from None
     folder = posixpath.dirname(path)
     book = _Book()
     for element in root.iter(etree.Element):
-        kind = local(element)
+        kind = local_name(element)
         if kind == "item":
             _add_item(book, element, folder)
         elif kind == "spine":
@@ -121,7 +120,7 @@ def _package_path(data: bytes) -> str:
     """The path of the package file: from the container, or else by its ending."""
     try:
         for element in tree(data, "META-INF/container.xml").iter(etree.Element):
-            if local(element) == "rootfile" and element.get("full-path"):
+            if local_name(element) == "rootfile" and element.get("full-path"):
                 return str(element.get("full-path"))
     except (KeyError, etree.LxmlError):
         pass
@@ -135,15 +134,15 @@ def _package_path(data: bytes) -> str:
 def _add_item(book: _Book, element: etree._Element, folder: str) -> None:
     href = element.get("href")
     if href:
-        item = _Item(_resolved(folder, href), element.get("media-type", ""))
+        item = _Item(_resolve(folder, href), element.get("media-type", ""))
         item.properties = element.get("properties", "")
         book.items[element.get("id", href)] = item
 
 
-def _resolved(folder: str, href: str) -> str:
+def _resolve(folder: str, href: str) -> str:
     """Resolve a link to the name of an archive member.
 
-    >>> _resolved("OEBPS/text", "../a%20b.xhtml#c")
+    >>> _resolve("OEBPS/text", "../a%20b.xhtml#c")
     'OEBPS/a b.xhtml'
     """
     path = unquote(urldefrag(href.strip())[0])
@@ -157,7 +156,7 @@ def _pages(
     archive: zipfile.ZipFile, data: bytes, book: _Book, options: ReadOptions
 ) -> Iterator[Page]:
     titles = _contents(data, book)
-    locked = _locked(data)
+    locked = _encrypted_files(data)
     taken: set[str] = set()
     number = 0
     for item in _in_order(book):
@@ -200,14 +199,14 @@ def _chapter(archive: zipfile.ZipFile, item: _Item) -> tuple[Page, str]:
         if found.flag_bits & 1:
             return Page(None, "", PageState.ENCRYPTED, "its archive is under a password"), ""
         if found.file_size > _MAX_ITEM:
-            return too_long(None, f"{found.file_size:,} bytes"), ""
+            return too_long_page(None, f"{found.file_size:,} bytes"), ""
         source = archive.read(found)
     except KeyError:
         return Page(None, "", PageState.FAILED, f"missing in the file: {item.path[:200]}"), ""
     except _DAMAGED as error:
         return Page(None, "", PageState.FAILED, f"broken: {error_text(error)}"), ""
     if source.count(b"<") > _MAX_TAGS:
-        return too_long(None, f"{source.count(b'<'):,} tags"), ""
+        return too_long_page(None, f"{source.count(b'<'):,} tags"), ""
     try:
         return _read_chapter(source)
     except ReadError as error:
@@ -216,11 +215,11 @@ def _chapter(archive: zipfile.ZipFile, item: _Item) -> tuple[Page, str]:
 
 def _read_chapter(source: bytes) -> tuple[Page, str]:
     stated = _ENCODING.search(source[:1_000])
-    text = decoded(source, stated[1].decode("ascii") if stated else "")
-    root = parse(_EMPTY_TAG.sub(_opened, text))
+    text = decode_text(source, stated[1].decode("ascii") if stated else "")
+    root = parse(_EMPTY_TAG.sub(_close_anchor, text))
     if root is None:
         return make_page(None, "", "no text in it"), ""
-    pictures = any(local(element) in ("img", "image") for element in root.iter(etree.Element))
+    pictures = any(local_name(element) in ("img", "image") for element in root.iter(etree.Element))
     empty = "no text in it but a picture" if pictures else "no text in it"
     heads = (
         " ".join("".join(element.itertext()).split())[:_MAX_LABEL]
@@ -229,7 +228,7 @@ def _read_chapter(source: bytes) -> tuple[Page, str]:
     return make_page(None, main_text(root), empty), next(filter(None, heads), "")
 
 
-def _opened(match: re.Match[str]) -> str:
+def _close_anchor(match: re.Match[str]) -> str:
     """Expand `<a id="x"/>`: it is complete in XHTML, but stays open in HTML."""
     tag, attributes = match.groups()
     if tag.lower() in _VOID:
@@ -252,20 +251,20 @@ def _contents(data: bytes, book: _Book) -> dict[str, str]:
             continue
         folder = posixpath.dirname(item.path)
         for href, title in _entries(root):
-            titles.setdefault(_resolved(folder, href), title)
+            titles.setdefault(_resolve(folder, href), title)
     return titles
 
 
 def _entries(root: etree._Element) -> Iterator[tuple[str, str]]:
     """Pairs of link and title, in order, from both kinds of table of contents."""
     for element in root.iter(etree.Element):
-        kind = local(element)
+        kind = local_name(element)
         if kind == "a" and element.get("href") and not _in_other_list(element):
             title = "".join(element.itertext())
             href = element.get("href", "")
         elif kind == "navPoint":
-            label = next((each for each in element if local(each) == "navLabel"), None)
-            content = next((each for each in element if local(each) == "content"), None)
+            label = next((each for each in element if local_name(each) == "navLabel"), None)
+            content = next((each for each in element if local_name(each) == "content"), None)
             title = "" if label is None else "".join(label.itertext())
             href = "" if content is None else content.get("src", "")
         else:
@@ -278,13 +277,13 @@ def _entries(root: etree._Element) -> Iterator[tuple[str, str]]:
 def _in_other_list(link: etree._Element) -> bool:
     """Whether an entry belongs to a page list or landmarks, which name no chapters."""
     for above in link.iterancestors():
-        if local(above) == "nav":
+        if local_name(above) == "nav":
             kinds = [value for key, value in above.attrib.items() if key.endswith("type")]
             return any(kind in ("page-list", "landmarks") for kind in kinds)
     return False
 
 
-def _locked(data: bytes) -> frozenset[str]:
+def _encrypted_files(data: bytes) -> frozenset[str]:
     """The encrypted files of the book, without obfuscated fonts."""
     try:
         root = tree(data, "META-INF/encryption.xml")
@@ -292,14 +291,16 @@ def _locked(data: bytes) -> frozenset[str]:
         return frozenset()
     found: set[str] = set()
     for entry in root.iter(etree.Element):
-        if local(entry) != "EncryptedData":
+        if local_name(entry) != "EncryptedData":
             continue
         inside = list(entry.iter(etree.Element))
-        methods = [each.get("Algorithm") for each in inside if local(each) == "EncryptionMethod"]
+        methods = [
+            each.get("Algorithm") for each in inside if local_name(each) == "EncryptionMethod"
+        ]
         if any(method in _FONTS for method in methods):
             continue
-        links = [each.get("URI", "") for each in inside if local(each) == "CipherReference"]
-        found.update(_resolved("", link) for link in links)
+        links = [each.get("URI", "") for each in inside if local_name(each) == "CipherReference"]
+        found.update(_resolve("", link) for link in links)
     return frozenset(found)
 
 

@@ -12,8 +12,8 @@ from lxml import etree
 
 from retriever.reading.markup.html_facts import page_facts
 from retriever.reading.markup.html_parts import is_layout, text_parts
-from retriever.reading.pages import MAX_CHARACTERS, drop_controls, make_page, too_long
-from retriever.reading.plain.text import decoded
+from retriever.reading.pages import MAX_CHARACTERS, drop_controls, make_page, too_long_page
+from retriever.reading.plain.text import decode_text
 from retriever.types import Document, ReadError
 
 _CHARSET = re.compile(
@@ -50,12 +50,12 @@ _MAX_DEPTH = 1_000  # libxml2 drops elements below 2,048 levels; real pages are 
 def read_html(data: bytes, name: str) -> Document:
     """Read an HTML or XHTML file into one page."""
     if len(data) > 4 * MAX_CHARACTERS:
-        return Document(name, "html", (too_long(None, f"{len(data):,} bytes"),))
+        return Document(name, "html", (too_long_page(None, f"{len(data):,} bytes"),))
     if data.count(b"<") > _MAX_TAGS:
-        return Document(name, "html", (too_long(None, f"{data.count(b'<'):,} tags"),))
+        return Document(name, "html", (too_long_page(None, f"{data.count(b'<'):,} tags"),))
     declared = _CHARSET.search(data[:4096])
     charset = (declared[1] or declared[2]).decode("ascii", "replace") if declared else ""
-    root = parse(decoded(data, charset))
+    root = parse(decode_text(data, charset))
     if root is None:
         return Document(name, "html", (make_page(None, "", "no text in it"),))
     facts = page_facts(root, name)

@@ -54,7 +54,7 @@ def text_parts(root: etree._Element) -> tuple[etree._Element, set[etree._Element
     bodies = root.findall(".//body")
     body = bodies[0] if len(bodies) == 1 else root
     sizes = _measure(body)
-    dropped = _dropped(body, sizes)
+    dropped = _elements_to_drop(body, sizes)
     mains = [e for e in body.iter(etree.Element) if e.tag == "main" or e.get("role") == "main"]
     mains = [main for main in mains if main not in dropped]
     if mains:
@@ -93,7 +93,9 @@ def _visible(text: str | None) -> int:
     return sum(map(len, text.split())) if text else 0
 
 
-def _dropped(body: etree._Element, sizes: dict[etree._Element, _Size]) -> set[etree._Element]:
+def _elements_to_drop(
+    body: etree._Element, sizes: dict[etree._Element, _Size]
+) -> set[etree._Element]:
     whole = max(1, sizes[body].characters)
     inside: set[etree._Element] = set()  # elements within an article, a main part or a section
     dropped: set[etree._Element] = set()

@@ -16,8 +16,14 @@ import yaml
 
 from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
 from retriever.reading.markup.html import table_rows
-from retriever.reading.pages import MAX_CHARACTERS, drop_controls, make_page, too_long, unify_lines
-from retriever.reading.plain.text import decoded
+from retriever.reading.pages import (
+    MAX_CHARACTERS,
+    drop_controls,
+    make_page,
+    too_long_page,
+    unify_lines,
+)
+from retriever.reading.plain.text import decode_text
 from retriever.types import Document
 
 _MAX_FRONT_MATTER = 65_536
@@ -51,8 +57,8 @@ _MAX_TITLE = 1_000
 def read_markdown(data: bytes, name: str) -> Document:
     """Read a Markdown file into one page."""
     if len(data) > 4 * MAX_CHARACTERS:
-        return Document(name, "markdown", (too_long(None, f"{len(data):,} bytes"),))
-    source = drop_controls(unify_lines(decoded(data)))
+        return Document(name, "markdown", (too_long_page(None, f"{len(data):,} bytes"),))
+    source = drop_controls(unify_lines(decode_text(data)))
     facts, body = split_front_matter(source)
     text, prose = _without_markup(body)
     page = make_page(None, text, "nothing but blanks or front matter in it")

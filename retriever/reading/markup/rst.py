@@ -15,13 +15,19 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from retriever.reading.errors import error_text
 from retriever.reading.extras import load
 from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
 from retriever.reading.markup.rst_blocks import Blocks
-from retriever.reading.pages import MAX_CHARACTERS, drop_controls, make_page, too_long, unify_lines
-from retriever.reading.plain.text import decoded
-from retriever.types import Document, Page
+from retriever.reading.pages import (
+    MAX_CHARACTERS,
+    drop_controls,
+    error_text,
+    make_page,
+    too_long_page,
+    unify_lines,
+)
+from retriever.reading.plain.text import decode_text
+from retriever.types import Document
 
 _MAX_PARSED = 2_000_000
 """Characters that are parsed, at about 200,000 a second; a longer text is kept unchanged."""
@@ -56,13 +62,12 @@ _SETTINGS: dict[str, Any] = {
 def read_rst(data: bytes, name: str) -> Document:
     """Read a reStructuredText file into one page."""
     if len(data) > 4 * MAX_CHARACTERS:
-        return Document(name, "rst", (too_long(None, f"{len(data):,} bytes"),))
-    source = drop_controls(unify_lines(decoded(data)))
-    tree, reason = _parsed(source)
+        return Document(name, "rst", (too_long_page(None, f"{len(data):,} bytes"),))
+    source = drop_controls(unify_lines(decode_text(data)))
+    tree, reason = _parse(source)
     if tree is None:
-        page = make_page(None, source, "nothing but blanks in it")
-        note = Page(page.number, page.text, page.state, page.reason or reason)
-        return Document(name, "rst", (note,))
+        page = make_page(None, source, "nothing but blanks in it", reason)
+        return Document(name, "rst", (page,))
     blocks = Blocks()
     text = blocks.text(tree)
     return Document(
@@ -76,7 +81,7 @@ def read_rst(data: bytes, name: str) -> Document:
     )
 
 
-def _parsed(source: str) -> tuple[Any, str]:
+def _parse(source: str) -> tuple[Any, str]:
     """Parse the source; None and a reason if that fails."""
     if len(source) > _MAX_PARSED or _effort(source) > _MAX_MARKS:
         return None, f"its {len(source):,} characters were taken as they stand"

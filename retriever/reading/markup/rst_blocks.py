@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from retriever.reading.plain.code import fence
+
 _DROPPED = frozenset(
     [
         *["comment", "target", "substitution_definition", "image", "raw", "pending", "decoration"],
@@ -17,7 +19,6 @@ _DROPPED = frozenset(
 )
 _MAX_DEPTH = 200
 _SERIOUS = 3  # docutils' errors hold source text that is nowhere else; its warnings only quote it
-_TICKS = re.compile(r"`{3,}")
 _MAX_FIELDS = 100
 _NUMBERS: dict[str, Callable[[int], str]] = {
     "arabic": str,
@@ -85,9 +86,8 @@ class Blocks:
 
     def _literal_block(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         code = node.astext().strip("\n")
-        ticks = "`" * max([2, *(len(run) for run in _TICKS.findall(code))]) + "`"
         classes = [name for name in node.get("classes", ()) if name != "code"]
-        yield f"{ticks}{classes[0] if classes else ''}\n{code}\n{ticks}", False
+        yield fence(code, classes[0] if classes else ""), False
 
     _doctest_block = _literal_block
     _math_block = _literal_block
@@ -134,7 +134,7 @@ class Blocks:
 
     def _field_list(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         for position, field in enumerate(node.children):
-            name, body = (_named(field, kind) for kind in ("field_name", "field_body"))
+            name, body = (_child_of_kind(field, kind) for kind in ("field_name", "field_body"))
             label = self._words(name) if name is not None else ""
             blocks = list(self._children(body, depth)) if body is not None else []
             value = "\n".join(text for text, _ in blocks)
@@ -147,7 +147,9 @@ class Blocks:
             yield f"{_kind(child).capitalize()}: {self._words(child)}", position > 0
 
     def _option_list_item(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
-        group, description = (_named(node, kind) for kind in ("option_group", "description"))
+        group, description = (
+            _child_of_kind(node, kind) for kind in ("option_group", "description")
+        )
         options = "" if group is None else ", ".join(map(self._words, group.children))
         blocks = [] if description is None else [text for text, _ in self._children(node[1], depth)]
         yield "  ".join([options, "\n".join(blocks)]), node.parent[0] is not node
@@ -168,7 +170,7 @@ class Blocks:
                 close = True
 
     def _footnote(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
-        label = _named(node, "label")
+        label = _child_of_kind(node, "label")
         names = [*node.get("names", ()), ""]
         mark = self._words(label) if label is not None else names[0]
         rest = [
@@ -248,7 +250,7 @@ _INLINE = frozenset(
 )
 
 
-def _named(node: Any, kind: str) -> Any:
+def _child_of_kind(node: Any, kind: str) -> Any:
     return next((child for child in node.children if _kind(child) == kind), None)
 
 

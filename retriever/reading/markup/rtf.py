@@ -10,7 +10,7 @@ import re
 
 from retriever.reading.extras import load
 from retriever.reading.facts import clean_author, clean_title, iso_date
-from retriever.reading.pages import MAX_CHARACTERS, make_page, too_long
+from retriever.reading.pages import MAX_CHARACTERS, make_page, too_long_page
 from retriever.types import Document
 
 _MAX_BYTES = 100_000_000
@@ -24,11 +24,11 @@ _DATE = re.compile(r"\{\\creatim\\yr(\d{4})\\mo(\d{1,2})\\dy(\d{1,2})")
 def read_rtf(data: bytes, name: str) -> Document:
     """Read a Rich Text file into one page."""
     if len(data) > _MAX_BYTES:
-        return Document(name, "rtf", (too_long(None, f"{len(data):,} bytes"),))
+        return Document(name, "rtf", (too_long_page(None, f"{len(data):,} bytes"),))
     # RTF escapes non-ASCII characters; raw bytes are Windows-1252.
     source = _PICTURE.sub("", data.decode("cp1252", "replace").replace("\x00", ""))
     if len(source) > 4 * MAX_CHARACTERS:
-        return Document(name, "rtf", (too_long(None, f"{len(source):,} characters"),))
+        return Document(name, "rtf", (too_long_page(None, f"{len(source):,} characters"),))
     facts = {
         key: _text(f"{{\\rtf1\\ansi {value}}}") for key, value in _FACT.findall(source[:_HEAD])
     }

@@ -20,12 +20,12 @@ from typing import Any
 from lxml import etree
 
 from retriever.reading import archives
-from retriever.reading.archives import local as _local
-from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
-from retriever.reading.pages import make_page, too_long
+from retriever.reading.archives import local_name
+from retriever.reading.facts import package_facts
+from retriever.reading.pages import make_page, too_long_page
 from retriever.types import Document, ReadError
 
-_CALLED = "a Word document"
+_DESCRIPTION = "a Word document"
 _SKIPPED = frozenset(
     ["del", "moveFrom", "instrText", "delText", "pPr", "rPr", "sectPr", "Fallback"]
 )
@@ -36,9 +36,9 @@ _TITLES = frozenset(["title", "titel", "book title"])
 
 def read_docx(data: bytes, name: str) -> Document:
     """Read a DOCX file into one page."""
-    large = archives.too_large(data, _CALLED)
+    large = archives.too_large_reason(data, _DESCRIPTION)
     if large:
-        return Document(name, "docx", (too_long(None, large),))
+        return Document(name, "docx", (too_long_page(None, large),))
     import docx  # slow to import, and not always needed
 
     try:
@@ -57,10 +57,10 @@ def _bare_body(data: bytes, error: Exception) -> etree._Element:
     try:
         root = archives.tree(data, "word/document.xml")
     except Exception:  # noqa: BLE001 - the library's error says what is wrong with the file
-        raise ReadError(archives.broken(error, _CALLED)) from None
+        raise ReadError(archives.broken_reason(error, _DESCRIPTION)) from None
     body = _child(root, "body")
     if body is None:
-        raise ReadError(archives.broken(error, _CALLED))
+        raise ReadError(archives.broken_reason(error, _DESCRIPTION))
     return body
 
 
@@ -68,30 +68,21 @@ def _facts(document: Any, name: str) -> dict[str, Any]:
     """Title, author, date and metadata; damaged properties count as missing."""
     try:
         core = document.core_properties
-        made = core.created or core.modified
-        return {
-            "title": clean_title(core.title, name),
-            "author": clean_author(core.author),
-            "date": iso_date(made),
-            "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
-        }
+        return package_facts(core, core.author, name)
     except Exception:  # noqa: BLE001 - properties are optional; the text is what counts
         return {}
 
 
-def _value(element: etree._Element | None, attribute: str = "val") -> str:
-    """An attribute in any namespace (Word uses two)."""
-    if element is None:
-        return ""
-    found = [value for key, value in element.attrib.items() if key.rsplit("}", 1)[-1] == attribute]
-    return str(found[0]) if found else ""
+def _value(element: etree._Element | None, name: str = "val") -> str:
+    """An attribute in any namespace (Word uses two); empty without an element."""
+    return "" if element is None else archives.attribute(element, name)
 
 
 def _child(element: etree._Element | None, *path: str) -> etree._Element | None:
     for step in path:
         if element is None:
             return None
-        element = next((child for child in element if _local(child) == step), None)
+        element = next((child for child in element if local_name(child) == step), None)
     return element
 
 
@@ -135,7 +126,7 @@ class _Body:
             if child is None:
                 stack.pop()
                 continue
-            kind = _local(child)
+            kind = local_name(child)
             if kind == "p":
                 yield from self._paragraph(child)
             elif kind == "tbl":
@@ -195,9 +186,9 @@ def _is_merged(cell: etree._Element) -> bool:
 def _below(parent: etree._Element, kind: str) -> Iterator[etree._Element]:
     """Rows of a table or cells of a row, also in content controls, not of nested tables."""
     for child in parent:
-        if _local(child) == kind:
+        if local_name(child) == kind:
             yield child
-        elif _local(child) in ("sdt", "sdtContent", "ins", "customXml"):
+        elif local_name(child) in ("sdt", "sdtContent", "ins", "customXml"):
             yield from _below(child, kind)
 
 
@@ -209,7 +200,7 @@ def _runs(paragraph: etree._Element, boxes: list[etree._Element]) -> Iterator[st
         if child is None:
             stack.pop()
             continue
-        kind = _local(child)
+        kind = local_name(child)
         if kind == "t":
             yield child.text or ""
         elif kind in _BREAKS:

@@ -15,14 +15,14 @@ from typing import Any
 from lxml import etree
 
 from retriever.reading import archives
-from retriever.reading.archives import local
+from retriever.reading.archives import attribute, local_name
 from retriever.reading.facts import clean_author, clean_title, iso_date
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import make_page
 from retriever.reading.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
-_CALLED = "an OpenDocument file"
+_DESCRIPTION = "an OpenDocument file"
 _FORMATS = {"text": "odt", "spreadsheet": "ods", "presentation": "odp"}
 _MAX_COLUMNS = 16_384
 _SIGNS = {"s": " ", "tab": "\t", "line-break": "\n"}
@@ -45,18 +45,18 @@ _REPEATED = frozenset(["header", "footer", "date-time", "page-number"])  # on ev
 
 def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read an ODT, ODS or ODP file."""
-    large = archives.too_large(data, _CALLED)
+    large = archives.too_large_reason(data, _DESCRIPTION)
     if large:
-        return Document(name, "odt", (rows.left_out(None, "", large),))
-    if _is_locked(data):
+        return Document(name, "odt", (rows.too_many_rows_page(None, "", large),))
+    if _is_encrypted(data):
         reason = "password needed: save it without, since these files are not decrypted here"
         return Document(name, "odt", (Page(None, "", PageState.ENCRYPTED, reason),))
     try:
         root = archives.tree(data, "content.xml")
     except (KeyError, zipfile.BadZipFile, etree.XMLSyntaxError, OSError, EOFError) as error:
-        raise ReadError(archives.broken(error, _CALLED)) from None
+        raise ReadError(archives.broken_reason(error, _DESCRIPTION)) from None
     body = next((kind for found in root.iterfind("{*}body") for kind in found), None)
-    format_ = _FORMATS.get("" if body is None else local(body))
+    format_ = _FORMATS.get("" if body is None else local_name(body))
     if body is None or format_ is None:
         raise ReadError("an OpenDocument file that is no text, table or presentation; save as .pdf")
     if format_ == "odt":
@@ -68,7 +68,7 @@ def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
     return Document(name, format_, tuple(pages), **_facts(data, name))
 
 
-def _is_locked(data: bytes) -> bool:
+def _is_encrypted(data: bytes) -> bool:
     try:
         parts = archives.tree(data, "META-INF/manifest.xml")
     except Exception:  # noqa: BLE001 - without a manifest it counts as open
@@ -79,7 +79,9 @@ def _is_locked(data: bytes) -> bool:
 def _facts(data: bytes, name: str) -> dict[str, Any]:
     """Title, author and date; damaged properties count as missing."""
     try:
-        meta = {local(found): found.text or "" for found in archives.tree(data, "meta.xml").iter()}
+        meta = {
+            local_name(found): found.text or "" for found in archives.tree(data, "meta.xml").iter()
+        }
     except Exception:  # noqa: BLE001 - properties are optional; the text is what counts
         return {}
     return {
@@ -87,12 +89,6 @@ def _facts(data: bytes, name: str) -> dict[str, Any]:
         "author": clean_author(meta.get("initial-creator") or meta.get("creator")),
         "date": iso_date(meta.get("creation-date") or meta.get("date")),
     }
-
-
-def _value(element: etree._Element, attribute: str) -> str:
-    """An attribute in any namespace."""
-    found = (str(v) for k, v in element.attrib.items() if k.rsplit("}", 1)[-1] == attribute)
-    return next(found, "")
 
 
 class _Text:
@@ -108,9 +104,9 @@ class _Text:
 
     def _blocks(self, parent: etree._Element) -> Iterator[str]:
         for child in parent:
-            kind = local(child)
+            kind = local_name(child)
             if kind == "h":
-                level = _value(child, "outline-level")
+                level = attribute(child, "outline-level")
                 marks = "#" * (min(int(level), 6) if level.isdigit() and int(level) else 1)
                 words = " ".join(self._words(child).split())
                 yield f"{marks} {words}" if words else ""
@@ -126,9 +122,9 @@ class _Text:
     def _items(self, parent: etree._Element, level: int) -> Iterator[str]:
         for item in parent.iterfind("{*}list-item"):
             for child in item:
-                if local(child) == "list":
+                if local_name(child) == "list":
                     yield from self._items(child, level + 1)
-                elif local(child) in ("p", "h") and (words := self._words(child)):
+                elif local_name(child) in ("p", "h") and (words := self._words(child)):
                     yield "  " * min(level, 8) + "- " + words
 
     def _rows(self, table: etree._Element) -> Iterator[str]:
@@ -136,7 +132,7 @@ class _Text:
             cells = [
                 " ".join(" ".join(self._blocks(cell)).split())
                 for cell in row
-                if local(cell) == "table-cell"
+                if local_name(cell) == "table-cell"
             ]
             if any(cells):
                 yield " | ".join(filter(None, cells))
@@ -149,7 +145,7 @@ class _Text:
     def _pieces(self, parent: etree._Element) -> Iterator[str]:
         yield parent.text or ""
         for child in parent:
-            kind = local(child)
+            kind = local_name(child)
             if kind == "note":
                 for note in child.iterfind("{*}note-body"):
                     self._notes.append(" ".join(self._words(note).split()))
@@ -167,19 +163,21 @@ def _sheets(body: etree._Element, options: ReadOptions) -> list[Page]:
     pages: list[Page] = []
     left = rows.MAX_TEXT // 2
     for position, table in enumerate(body.iterfind("{*}table"), 1):
-        title = f"sheet {_value(table, 'name')}"
+        title = f"sheet {attribute(table, 'name')}"
         found: list[rows.Part] = []
-        for part in rows.parts(rows.written(_table(table), min_columns=3)):
+        for part in rows.parts(rows.format_rows(_table(table), min_columns=3)):
             found.append(part)
             left -= len(part.text)
             options.extend_deadline(PAGE_SECONDS)
         for part in found:
-            where = f", {rows.span('rows', part.first, part.last)}" if len(found) > 1 else ""
+            where = f", {rows.range_label('rows', part.first, part.last)}" if len(found) > 1 else ""
             pages.append(rows.page_of(position, part.text, title + where))
         if not found:
             pages.append(rows.page_of(position, "", title, "no cells with text in it"))
         if left < 0:
-            pages.append(rows.left_out(position, "further sheets", f"sheets after {title[6:]}"))
+            pages.append(
+                rows.too_many_rows_page(position, "further sheets", f"sheets after {title[6:]}")
+            )
             break
     return pages
 
@@ -196,25 +194,25 @@ def _cells(row: etree._Element) -> list[str]:
     found: list[str] = []
     column = 0
     for cell in row:
-        text = _cell(cell) if local(cell) == "table-cell" else ""
+        text = _cell(cell) if local_name(cell) == "table-cell" else ""
         if text and column < _MAX_COLUMNS:
             found += [""] * (column - len(found)) + [text]
         column += _count(cell, "number-columns-repeated")
     return found
 
 
-def _count(element: etree._Element, attribute: str) -> int:
-    stated = _value(element, attribute)
+def _count(element: etree._Element, name: str) -> int:
+    stated = attribute(element, name)
     return int(stated) if stated.isdecimal() and len(stated) < 9 else 1
 
 
 def _cell(cell: etree._Element) -> str:
     """A cell as displayed, but dates as ISO 8601 and numbers without thousands separators."""
-    kind = _value(cell, "value-type")
+    kind = attribute(cell, "value-type")
     if kind == "date":
-        return _value(cell, "date-value").removesuffix("T00:00:00").replace("T", " ")
+        return attribute(cell, "date-value").removesuffix("T00:00:00").replace("T", " ")
     if kind == "float":
-        return _value(cell, "value")
+        return attribute(cell, "value")
     lines = ("".join(line.itertext()) for line in cell.iterfind("{*}p"))
     return "\n".join(line for line in lines if line).strip()
 
@@ -227,11 +225,11 @@ def _slides(body: etree._Element, options: ReadOptions) -> list[Page]:
         blocks: list[str] = []
         notes = ""
         for shape in slide:
-            if local(shape) == "notes":
+            if local_name(shape) == "notes":
                 notes = " ".join(text.read(shape).split())
-            elif _value(shape, "class") == "title":
+            elif attribute(shape, "class") == "title":
                 titles.append("# " + " ".join(text.read(shape).split()))
-            elif _value(shape, "class") not in _REPEATED:
+            elif attribute(shape, "class") not in _REPEATED:
                 blocks.append(text.read(shape))
         shown = [*(title for title in titles if title != "# "), *filter(None, blocks)]
         shown += [f"Notes: {notes}"] if notes else []

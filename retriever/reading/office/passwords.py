@@ -13,8 +13,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from retriever.reading import extras
-from retriever.reading.errors import error_text
 from retriever.reading.options import ReadOptions
+from retriever.reading.pages import error_text
 from retriever.reading.signatures import is_encrypted_office
 from retriever.types import Document, Page, PageState, ReadError
 
@@ -35,7 +35,7 @@ _STREAMS = (
 _FORMATS = {".pptx": "pptx", ".ppsx": "pptx", ".pptm": "pptx", ".xlsx": "xlsx", ".xlsm": "xlsx"}
 
 
-class Locked(Exception):  # noqa: N818 - not an error: the page's reason on its way
+class LockedError(Exception):
     """No password opens the document; the message is the reason."""
 
 
@@ -62,28 +62,28 @@ def _names(data: bytes) -> set[str]:
     return {stream for stream in wanted if stream.encode("utf-16-le") in data}
 
 
-def read_locked(data: bytes, name: str, options: ReadOptions) -> Document:
+def read_encrypted(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read the document inside if a password opens it; else one page with the reason."""
     try:
-        opened = unlocked(data, options.passwords)
-    except Locked as reason:
+        opened = decrypt(data, options.passwords)
+    except LockedError as reason:
         format_ = _FORMATS.get(PurePosixPath(name).suffix.lower(), "docx")
-        return locked_document(name, format_, reason)
+        return encrypted_document(name, format_, reason)
     return options.inner(opened, name)
 
 
-def locked_document(name: str, format_: str, reason: Locked) -> Document:
+def encrypted_document(name: str, format_: str, reason: LockedError) -> Document:
     """A document of one ENCRYPTED page."""
     return Document(name, format_, (Page(None, "", PageState.ENCRYPTED, str(reason)),))
 
 
-def unlocked(data: bytes, passwords: Sequence[str]) -> bytes:
+def decrypt(data: bytes, passwords: Sequence[str]) -> bytes:
     """Decrypt the document; unchanged if not encrypted. Raises Locked if no password fits."""
     try:
         library: Any = extras.load("msoffcrypto", "office", "Office files under a password")
     except ReadError as missing:
         if is_encrypted_office(data):
-            raise Locked(f"password needed: {missing}") from None
+            raise LockedError(f"password needed: {missing}") from None
         return data  # an old workbook, probably not encrypted: its reader decides
     tried = passwords[:_MAX_TRIES]
     try:
@@ -94,19 +94,19 @@ def unlocked(data: bytes, passwords: Sequence[str]) -> bytes:
     except Exception as error:  # noqa: BLE001 - see the line above
         if not is_encrypted_office(data):
             return data
-        raise Locked(_reason(tried, error)) from None
+        raise LockedError(_reason(tried, error)) from None
     failed: Exception | None = None
     for password in (_BUILT_IN, *tried):
         try:
-            return _decrypted(library, file, password)
+            return _decrypt(library, file, password)
         except library.exceptions.InvalidKeyError:
             continue
         except Exception as error:  # noqa: BLE001 - as above; another password may yet fit
             failed = error
-    raise Locked(_reason(tried, failed))
+    raise LockedError(_reason(tried, failed))
 
 
-def _decrypted(library: Any, file: Any, password: str) -> bytes:
+def _decrypt(library: Any, file: Any, password: str) -> bytes:
     """Decrypt with one password; raises InvalidKeyError if it is wrong."""
     if file.format == "ooxml":
         file.load_key(password=password, verify_password=True)

@@ -19,18 +19,17 @@ from typing import Any
 from lxml import etree
 
 from retriever.reading import archives, extras
-from retriever.reading.archives import local
-from retriever.reading.errors import error_text
-from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
+from retriever.reading.archives import local_name
+from retriever.reading.facts import clean_title, package_facts
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.reading.pages import make_page, too_long
+from retriever.reading.pages import error_text, make_page, too_long_page
 from retriever.reading.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
 MAX_SLIDES = 5_000
 _MAX_SHAPES = 5_000  # of one slide, those in groups included
 _MAX_POINTS = 500  # of one chart
-_CALLED = "a PowerPoint presentation"
+_DESCRIPTION = "a PowerPoint presentation"
 _REPEATED = frozenset(["dt", "ftr", "sldNum", "hdr", "sldImg"])
 _TITLES = frozenset(["title", "ctrTitle"])
 _SLIDE = re.compile(r"ppt/slides/slide(\d+)\.xml")
@@ -39,9 +38,9 @@ _RELATED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships
 
 def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read a PPTX file, also a show or a template."""
-    large = archives.too_large(data, _CALLED)
+    large = archives.too_large_reason(data, _DESCRIPTION)
     if large:
-        return Document(name, "pptx", (too_long(None, large),))
+        return Document(name, "pptx", (too_long_page(None, large),))
     library: Any = extras.load("pptx", "office", "PowerPoint files")
     try:
         show = library.Presentation(io.BytesIO(data))
@@ -53,7 +52,7 @@ def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
     pages = [_page(number, slide, area, options) for number, slide in enumerate(slides, 1)]
     if len(pages) > MAX_SLIDES:
         pages[-1] = replace(
-            too_long(len(pages), f"only the first {MAX_SLIDES:,} slides are read"),
+            too_long_page(len(pages), f"only the first {MAX_SLIDES:,} slides are read"),
             reason=f"only the first {MAX_SLIDES:,} slides are read; split the presentation",
             label="further slides",
         )
@@ -66,13 +65,8 @@ def _facts(show: Any, slides: list[Any], name: str) -> dict[str, Any]:
     """Title, author, date and metadata; without a stated title that of the cover."""
     try:
         core = show.core_properties
-        title = clean_title(core.title, name) or clean_title(_cover(slides), name)
-        return {
-            "title": title,
-            "author": clean_author("" if core.author == "python-pptx" else core.author),
-            "date": iso_date(core.created or core.modified),
-            "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
-        }
+        facts = package_facts(core, "" if core.author == "python-pptx" else core.author, name)
+        return {**facts, "title": facts["title"] or clean_title(_cover(slides), name)}
     except Exception:  # noqa: BLE001 - properties are optional; the text is what counts
         return {}
 
@@ -89,7 +83,7 @@ def _page(number: int, slide: Any, area: int, options: ReadOptions) -> Page:
     label = f"slide {number}"
     try:
         _unwrap(slide.element)
-        shapes = list(islice(_flat(slide.shapes), _MAX_SHAPES))
+        shapes = list(islice(_flatten(slide.shapes), _MAX_SHAPES))
         blocks = [block for shape in _in_order(shapes) if (block := _block(shape))]
         notes = _notes(slide)
         hidden = slide.element.get("show") in ("0", "false")
@@ -110,7 +104,7 @@ def _is_picture(shapes: list[Any], area: int) -> bool:
     """Whether pictures cover at least half of the slide."""
     covered = 0
     for shape in shapes:
-        if local(shape.element) == "pic":
+        if local_name(shape.element) == "pic":
             covered += (shape.width or 0) * (shape.height or 0)
     return area > 0 and 2 * covered >= area
 
@@ -124,14 +118,14 @@ def _unwrap(slide: etree._Element) -> None:
             parent[at : at + 1] = list(choice)
 
 
-def _flat(shapes: Iterable[Any]) -> Iterator[Any]:
+def _flatten(shapes: Iterable[Any]) -> Iterator[Any]:
     """All shapes, with groups replaced by their members."""
     stack = [iter(shapes)]
     while stack:
         shape = next(stack[-1], None)
         if shape is None:
             stack.pop()
-        elif local(shape.element) == "grpSp":
+        elif local_name(shape.element) == "grpSp":
             stack.append(iter(shape.shapes))
         else:
             yield shape
@@ -176,7 +170,7 @@ def _by_place(shapes: list[Any]) -> list[Any]:
 
 def _block(shape: Any) -> str:
     """The text of a shape; empty for pictures and lines."""
-    kind = local(shape.element)
+    kind = local_name(shape.element)
     if kind == "graphicFrame":
         return _frame(shape)
     if kind != "sp":
@@ -195,14 +189,14 @@ def _paragraphs(parent: etree._Element, placeholder: str | None = None) -> list[
     In content placeholders every paragraph is a list item unless it says otherwise; a single
     paragraph is not.
     """
-    found = [paragraph for paragraph in parent.iter("{*}p") if local(paragraph) == "p"]
+    found = [paragraph for paragraph in parent.iter("{*}p") if local_name(paragraph) == "p"]
     listed = placeholder in ("obj", "body") and len([p for p in found if _words(p)]) > 1
     return [_line(paragraph, listed=listed) for paragraph in found]
 
 
 def _line(paragraph: etree._Element, *, listed: bool) -> str:
     words = _words(paragraph)
-    marks = {local(mark) for mark in paragraph.iterfind("./{*}pPr/*")}
+    marks = {local_name(mark) for mark in paragraph.iterfind("./{*}pPr/*")}
     level = next((str(p.get("lvl", "0")) for p in paragraph.iterfind("./{*}pPr")), "0")
     if not words or "buNone" in marks or not (listed or marks & {"buChar", "buAutoNum"}):
         return words
@@ -212,7 +206,7 @@ def _line(paragraph: etree._Element, *, listed: bool) -> str:
 def _words(paragraph: etree._Element) -> str:
     pieces: list[str] = []
     for element in paragraph.iter():
-        kind = local(element)
+        kind = local_name(element)
         if kind == "t":
             pieces.append(element.text or "")
         elif kind in ("br", "tab"):
@@ -238,7 +232,7 @@ def _table(table: Any) -> str:
         )
         for number, row in enumerate(table.rows, 1)
     )
-    return "\n".join(text for _, text in rows.written(cells))
+    return "\n".join(text for _, text in rows.format_rows(cells))
 
 
 def _chart(chart: Any) -> str:
@@ -284,7 +278,7 @@ def _bare_pages(data: bytes, error: Exception) -> Iterator[Page]:
     numbers = sorted(int(match[1]) for match in found if match)[:MAX_SLIDES]
     pages = [_bare_page(data, number) for number in numbers]
     if not any(page.state.readable for page in pages):
-        raise ReadError(archives.broken(error, _CALLED))
+        raise ReadError(archives.broken_reason(error, _DESCRIPTION))
     yield from pages
 
 

@@ -21,10 +21,10 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from retriever.reading import archives, extras
-from retriever.reading.errors import error_text
-from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
+from retriever.reading.facts import package_facts
 from retriever.reading.office import passwords
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
+from retriever.reading.pages import error_text
 from retriever.reading.tables import rows
 from retriever.types import Document, Page, PageState, ReadError
 
@@ -33,7 +33,7 @@ MAX_CELLS = 20_000_000
 
 MAX_CHARACTERS = rows.MAX_TEXT // 2
 
-_CALLED = "an Excel workbook"
+_DESCRIPTION = "an Excel workbook"
 _MAX_SHEETS = 2_000
 _MAX_ROW = 1_048_576  # Excel's own limit
 _SHEETS = "xl/worksheets/"
@@ -62,9 +62,9 @@ class _Budget:
 
 def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read an XLSX or XLSM file."""
-    large = archives.too_large(data, _CALLED, streamed=_SHEETS)
+    large = archives.too_large_reason(data, _DESCRIPTION, streamed=_SHEETS)
     if large:
-        return Document(name, "xlsx", (rows.left_out(None, "", large),))
+        return Document(name, "xlsx", (rows.too_many_rows_page(None, "", large),))
     openpyxl: Any = extras.load("openpyxl", "office", "Excel workbooks")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl warns about every unknown extension
@@ -73,7 +73,7 @@ def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
                 io.BytesIO(data), read_only=True, data_only=True, keep_links=False
             )
         except Exception as error:  # noqa: BLE001 - damage shows in many ways, all mean the same
-            raise ReadError(archives.broken(error, _CALLED)) from None
+            raise ReadError(archives.broken_reason(error, _DESCRIPTION)) from None
         try:
             pages = tuple(_sheet_pages(data, book, options))
             return Document(name, "xlsx", pages or (_no_sheets(),), **_facts(book, name))
@@ -85,9 +85,9 @@ def read_xls(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read an XLS file (Excel until 2003)."""
     calamine: Any = extras.load("python_calamine", "office", "old Excel workbooks")
     try:
-        data = passwords.unlocked(data, options.passwords)
-    except passwords.Locked as reason:
-        return passwords.locked_document(name, "xls", reason)
+        data = passwords.decrypt(data, options.passwords)
+    except passwords.LockedError as reason:
+        return passwords.encrypted_document(name, "xls", reason)
     budget = _Budget(MAX_CELLS)
     pages: list[Page] = []
     try:
@@ -100,7 +100,7 @@ def read_xls(data: bytes, name: str, options: ReadOptions) -> Document:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
             raise
-        raise ReadError(archives.broken(error, "an old Excel workbook")) from None
+        raise ReadError(archives.broken_reason(error, "an old Excel workbook")) from None
     return Document(name, "xls", tuple(pages) or (_no_sheets(),))
 
 
@@ -111,12 +111,7 @@ def _no_sheets() -> Page:
 def _facts(book: Any, name: str) -> dict[str, Any]:
     """Title, author, date and metadata."""
     core = book.properties
-    return {
-        "title": clean_title(core.title, name),
-        "author": clean_author(core.creator if core.creator != "openpyxl" else ""),
-        "date": iso_date(core.created or core.modified),
-        "metadata": scalars({"subject": core.subject, "keywords": core.keywords}),
-    }
+    return package_facts(core, core.creator if core.creator != "openpyxl" else "", name)
 
 
 def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]:
@@ -124,11 +119,13 @@ def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]
     for position, sheet in enumerate(book.worksheets, 1):
         label = f"sheet {sheet.title}"
         if position > _MAX_SHEETS:
-            yield rows.left_out(position, "further sheets", f"{len(book.worksheets):,} sheets")
+            yield rows.too_many_rows_page(
+                position, "further sheets", f"{len(book.worksheets):,} sheets"
+            )
             return
         try:
             hidden = sheet.sheet_state != "visible"
-            note = _note(hidden, _uncalculated(data, sheet))
+            note = _note(hidden, _count_uncalculated(data, sheet))
             yield from _pages(
                 position, sheet.title, _new_rows(sheet, budget), note, options, budget
             )
@@ -147,7 +144,7 @@ def _pages(
 ) -> list[Page]:
     """The pages of one sheet: one for each part of some hundred rows."""
     found: list[rows.Part] = []
-    for part in rows.parts(rows.written(table, min_columns=3)):
+    for part in rows.parts(rows.format_rows(table, min_columns=3)):
         found.append(part)
         options.extend_deadline(PAGE_SECONDS)
         budget.characters -= len(part.text)
@@ -162,14 +159,14 @@ def _pages(
             part.text,
             label
             if len(found) == 1 and not cut
-            else f"{label}, {rows.span('rows', part.first, part.last)}",
+            else f"{label}, {rows.range_label('rows', part.first, part.last)}",
             note,
         )
         for part in found
     ]
     if cut:
         after = f"rows after {found[-1].last}" if found else "rows"
-        pages.append(rows.left_out(position, f"{label}, {after}", after))
+        pages.append(rows.too_many_rows_page(position, f"{label}, {after}", after))
     elif not found:
         reason = "no cells with text in it" + (f"; {note}" if note else "")
         pages.append(rows.page_of(position, "", label, reason))
@@ -185,7 +182,7 @@ def _note(hidden: bool, uncalculated: int) -> str:
     return "; ".join(notes)
 
 
-def _uncalculated(data: bytes, sheet: Any) -> int:
+def _count_uncalculated(data: bytes, sheet: Any) -> int:
     """The number of formulas without a stored result."""
     path = str(getattr(sheet, "_worksheet_path", "")).lstrip("/")
     count = 0
@@ -220,7 +217,7 @@ def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
 def _cell(cell: Any) -> str:
     """An openpyxl cell as text; the number format is read for numbers only."""
     value = cell.value
-    return _shown(value, cell.number_format if isinstance(value, int | float) else "")
+    return _cell_text(value, cell.number_format if isinstance(value, int | float) else "")
 
 
 def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
@@ -229,15 +226,17 @@ def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
     for number, cells in enumerate(sheet.iter_rows(), 1 + top):
         if not budget.walk(len(cells)):
             return
-        yield rows.TableRow(number, [_shown(cell) for cell in cells])
+        yield rows.TableRow(number, [_cell_text(cell) for cell in cells])
 
 
-def _shown(value: Any, number_format: str = "") -> str:
+def _cell_text(value: Any, number_format: str = "") -> str:
     """A cell as text, close to its display; empty for errors.
 
-    >>> _shown(0.125, "0.0%"), _shown(0.1 + 0.2), _shown(datetime(2024, 3, 7)), _shown(3.0)
-    ('12.5%', '0.3', '2024-03-07', '3')
-    >>> _shown(True), _shown(timedelta(hours=30)), _shown("#N/A")
+    >>> _cell_text(0.125, "0.0%"), _cell_text(0.1 + 0.2), _cell_text(3.0)
+    ('12.5%', '0.3', '3')
+    >>> _cell_text(datetime(2024, 3, 7))
+    '2024-03-07'
+    >>> _cell_text(True), _cell_text(timedelta(hours=30)), _cell_text("#N/A")
     ('TRUE', '30:00', '')
     """
     if value is None:

@@ -1,1 +1,1 @@
-"""A page of a PDF as a picture, with a passage's words found in it."""
+"""Pages of PDFs as pictures, with the boxes of a passage's words."""

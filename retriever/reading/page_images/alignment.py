@@ -1,12 +1,12 @@
-"""Where a page's text stands on the page: the reader's text aligned with the characters drawn.
+"""The position of a page's text on the page: aligns the reader's text with the drawn characters.
 
-A reader puts columns in order, joins words cut at line ends, replaces ligatures, or takes another
-library's text. So both texts are the same letters in pieces of another order, with small
-differences. They are aligned by what occurs once in either; gaps are filled between what is
-certain. What a page does not show (letters recognised in a picture, say) has no place.
+A reader orders columns, joins words hyphenated at line ends, replaces ligatures, or uses another
+library's text. So both texts have the same letters, in segments of different order and with small
+differences. They are aligned by substrings that occur once in both texts; the gaps between these
+anchors are filled. Text that is not drawn on the page (by OCR, for example) has no position.
 
-The module knows letters and boxes, no library. Boxes come in points from the upper left corner of
-the page as it is shown; what is given back is in shares of its width and height.
+This module handles letters and boxes and uses no PDF library. Input boxes are in points from the
+upper left corner of the displayed page; output boxes are fractions of its width and height.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from rapidfuzz.distance import LCSseq
 
 from retriever.arrays import Integers, Mask, Vectors
 
-_LENGTHS = (24, 16, 12, 8)  # of what occurs once in what is left of both texts, pass by pass
-_LINE = 6  # letters of a line that is looked for as a whole
-_CHANCE = 4  # letters at an end that may be equal by chance, where the texts part within a word
-_NO_LETTERS = "-\u2010\u2011\u00ad\x02\x00\ufffe\uffff"  # hyphens come and go at a line's end
-_MAX_CELLS = 25_000_000  # of a gap's letters times those it is compared with
-_RUN = 4  # letters in a row that are no accident in a gap that fits badly
-_INSET = 0.1  # of a line's height, on both sides: boxes of neighbouring lines overlap
-_GAP = 1.0  # times a line's height: wider than any space within a line
+_LENGTHS = (24, 16, 12, 8)  # of unique substrings of the unpaired text, one pass each
+_LINE = 6  # minimum letters of a line that is paired as a whole
+_CHANCE = 4  # letters at the end of a run that may be equal by chance, inside a word
+_NO_LETTERS = "-\u2010\u2011\u00ad\x02\x00\ufffe\uffff"  # readers drop some line-end hyphens
+_MAX_CELLS = 25_000_000  # of a gap's letters times its candidates' letters
+_RUN = 4  # minimum letters of an equal run in a gap that fits badly
+_INSET = 0.1  # of a line's height, at both sides: boxes of neighbouring lines overlap
+_GAP = 1.0  # times a line's height: wider than any space inside a line
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle on a page, in shares of its width and height from its upper left corner."""
+    """A rectangle on a page, in fractions of its width and height from the upper left corner."""
 
     left: float
     top: float
@@ -47,9 +47,9 @@ class Box:
 class Characters:
     """The characters drawn on a page.
 
-    `letters` are n of them in the order of drawing; `boxes` (n, 4), float32, are their left, top,
-    right and bottom in points as the page is shown; `upright` (n,) is False where the text runs up
-    or down. `width` and `height` are the page's, in points.
+    `letters` are the n characters in drawing order. `boxes` (n, 4), float32, are their left, top,
+    right and bottom in points on the displayed page. `upright` (n,) is False for vertical text.
+    `width` and `height` of the page are in points.
     """
 
     letters: str
@@ -60,15 +60,15 @@ class Characters:
 
 
 class Placement:
-    """The places of a page text's characters on its page."""
+    """The positions of the characters of a page's text on the page."""
 
     def __init__(self, text: str, characters: Characters) -> None:
         self.characters = characters
-        self.at = aligned(text, characters.letters)
-        """For each character of the text the number of the drawn one, -1 for none."""
+        self.at = align(text, characters.letters)
+        """For each character of the text the index of the drawn character, or -1: (n,)."""
 
-    def lines(self, start: int, end: int) -> list[Box]:
-        """Boxes around `text[start:end]`: one for each piece of a line; none if it has no place."""
+    def boxes(self, start: int, end: int) -> list[Box]:
+        """Boxes around `text[start:end]`, one for each line segment; none without a position."""
         numbers = self.at[max(start, 0) : max(end, 0)]
         numbers = numbers[numbers >= 0]
         box = self.characters.boxes[numbers]
@@ -77,9 +77,9 @@ class Placement:
         rows = _rows(box[sound].tolist(), upright.tolist())
         return [self._share(row) for row in rows]
 
-    def shades(self, weights: Iterable[tuple[int, int, float]]) -> list[tuple[Box, float]]:
-        """The boxes of weighted words `(start, end, weight)`, each with its weight."""
-        return [(box, weight) for start, end, weight in weights for box in self.lines(start, end)]
+    def weighted_boxes(self, weights: Iterable[tuple[int, int, float]]) -> list[tuple[Box, float]]:
+        """The boxes of words `(start, end, weight)`, each with the weight of its word."""
+        return [(box, weight) for start, end, weight in weights for box in self.boxes(start, end)]
 
     def _share(self, row: _Row) -> Box:
         width, height = self.characters.width, self.characters.height
@@ -93,14 +93,14 @@ class Placement:
 # Letters
 
 
-def aligned(text: str, drawn: str) -> Integers:
-    """For each character of `text` the position of the same one in `drawn`, -1 for none: (n,).
+def align(text: str, drawn: str) -> Integers:
+    """For each character of `text` the index of its counterpart in `drawn`, or -1: (n,).
 
-    Each drawn character is taken once. White space and hyphens have no place of their own.
+    Each drawn character is used once. White space and hyphens have no counterpart.
 
-    >>> aligned("no way", "way, no").tolist()
+    >>> align("no way", "way, no").tolist()
     [-1, -1, -1, 0, 1, 2]
-    >>> aligned("office", "o\ufb03ce").tolist()
+    >>> align("office", "o\ufb03ce").tolist()
     [0, 1, 1, 1, 2, 3]
     """
     one, other = _Letters(text), _Letters(drawn)
@@ -111,21 +111,21 @@ def aligned(text: str, drawn: str) -> Integers:
         _pair_unique(one, other, length, pairs, free)
     _fill(one.plain, other.plain, pairs, free)
     found = np.full(len(text), -1, dtype=np.int64)
-    known = np.flatnonzero(pairs >= 0)[::-1]  # of several shapes of a character the first counts
+    known = np.flatnonzero(pairs >= 0)[::-1]  # of the letters of a ligature, the first counts
     if len(known):
         found[np.array(one.places)[known]] = np.array(other.places)[pairs[known]]
     return found
 
 
 class _Letters:
-    """A text's letters in their plainest shapes, and where each stands in the text."""
+    """The normalised letters of a text, and the index of each in the text."""
 
     def __init__(self, text: str) -> None:
         shapes = [_plain(character) for character in text]
         self.plain = "".join(shapes)
         self.places = [at for at, shape in enumerate(shapes) for _ in shape]
         self.words = self._edges(text)
-        """Where words begin in `plain`, and its end."""
+        """The indices in `plain` where words begin, and its length."""
 
     def _edges(self, text: str) -> frozenset[int]:
         begins = (here for here, at in enumerate(self.places) if not at or text[at - 1].isspace())
@@ -134,7 +134,7 @@ class _Letters:
 
 @lru_cache(maxsize=20_000)
 def _plain(character: str) -> str:
-    """The letters a character stands for, without their marks; none for blanks and hyphens."""
+    """The letters of a character without diacritics; empty for white space and hyphens."""
     if character.isspace() or character in _NO_LETTERS:
         return ""
     parts = unicodedata.normalize("NFKD", character)
@@ -143,7 +143,7 @@ def _plain(character: str) -> str:
 
 
 def _pair_lines(text: str, one: _Letters, other: _Letters, pairs: Integers, free: Mask) -> None:
-    """Pair whole lines that occur once: whatever is put in order anew, lines stay what they are."""
+    """Pair whole lines that occur once: reordering by the reader does not change lines."""
     ends = [-1, *(at for at, letter in enumerate(text) if letter == "\n"), len(text)]
     edges = np.searchsorted(np.array(one.places), ends)
     spans = [(int(first), int(past)) for first, past in pairwise(edges) if past - first >= _LINE]
@@ -159,7 +159,7 @@ def _pair_lines(text: str, one: _Letters, other: _Letters, pairs: Integers, free
 
 
 def _pair_unique(one: _Letters, other: _Letters, length: int, pairs: Integers, free: Mask) -> None:
-    """Pair what occurs once among the unpaired of both, `length` letters or more."""
+    """Pair substrings of `length` letters that occur once in the unpaired letters of both texts."""
     mine = _unique(one.plain, length, pairs < 0)
     theirs = _unique(other.plain, length, free)
     for gram, at in mine.items():
@@ -185,7 +185,7 @@ def _equal(
     free: Mask,
     step: int,
 ) -> int:
-    """How many letters from here on, or back, are equal and unpaired."""
+    """The number of equal and unpaired letters from here on, or back."""
     count = 0
     while (
         0 <= at < len(one)
@@ -199,9 +199,9 @@ def _equal(
 
 
 def _by_chance(one: _Letters, other: _Letters, at: int, to: int, most: int, step: int) -> int:
-    """How many letters to give up so that the run ends where words do in both texts.
+    """How many letters to drop so that the run ends at a word end in both texts.
 
-    Columns part at line ends, and there the next letter is the same one in thirteen times.
+    At the line end of a column, the next letters of both texts are equal once in thirteen cases.
     """
     for count in range(min(_CHANCE, most) + 1):
         if at + step * count in one.words and to + step * count in other.words:
@@ -210,7 +210,7 @@ def _by_chance(one: _Letters, other: _Letters, at: int, to: int, most: int, step
 
 
 def _unique(text: str, length: int, open_: Mask) -> dict[str, int]:
-    """Every piece of `length` letters that occurs once where all of it is open, and where."""
+    """The substrings of `length` letters that occur once in the open letters, and their indices."""
     places: dict[str, int] = {}
     for first, past in _runs(open_):
         for at in range(first, past - length + 1):
@@ -220,13 +220,13 @@ def _unique(text: str, length: int, open_: Mask) -> dict[str, int]:
 
 
 def _runs(flags: Mask) -> Iterator[tuple[int, int]]:
-    """The first and the past of each run of True."""
+    """The first and the past-the-end index of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
 def _fill(one: str, other: str, pairs: Integers, free: Mask) -> None:
-    """Pair the letters of gaps with what is free after their left, and before their right end."""
+    """Pair the letters of each gap with the free letters next to its paired neighbours."""
     for first, past in list(_runs(pairs < 0)):
         if not free.any():
             return
@@ -236,7 +236,7 @@ def _fill(one: str, other: str, pairs: Integers, free: Mask) -> None:
 
 
 def _windows(first: int, past: int, pairs: Integers, free: Mask) -> Integers:
-    """The free positions that may be those of a gap, in order."""
+    """The free indices that may belong to a gap, in order."""
     most = 2 * (past - first) + 50
     if not first and past == len(pairs):
         return np.flatnonzero(free)
@@ -260,7 +260,7 @@ def _windows(first: int, past: int, pairs: Integers, free: Mask) -> Integers:
 def _pair_gap(
     gap: str, first: int, other: str, open_: Integers, pairs: Integers, free: Mask
 ) -> None:
-    """Pair a gap with the letters at the open positions: all that fits well, else long runs."""
+    """Pair a gap with the letters at the open indices: all if most fit, else only long runs."""
     candidates = "".join(other[at] for at in open_.tolist())
     blocks = [
         (code.src_start, code.dest_start, code.src_end - code.src_start)
@@ -279,7 +279,7 @@ def _pair_gap(
 
 @dataclass(slots=True)
 class _Row:
-    """A piece of a line, growing letter by letter; in points."""
+    """A line segment that grows letter by letter, in points."""
 
     left: float
     top: float
@@ -288,7 +288,7 @@ class _Row:
     upright: bool
 
     def takes(self, box: Sequence[float], *, upright: bool) -> bool:
-        """Whether the letter goes on with this piece; then it is part of it."""
+        """Add the letter if it continues this segment; whether it does."""
         if upright != self.upright:
             return False
         left, top, right, bottom = box
@@ -309,7 +309,7 @@ class _Row:
 
 
 def _rows(boxes: Sequence[Sequence[float]], upright: Sequence[bool]) -> list[_Row]:
-    """The letters' boxes in pieces of lines, in their order."""
+    """Group the boxes of letters into line segments, in order."""
     rows: list[_Row] = []
     for box, stands in zip(boxes, upright, strict=True):
         if not any(row.takes(box, upright=stands) for row in rows[:-4:-1]):
@@ -318,4 +318,4 @@ def _rows(boxes: Sequence[Sequence[float]], upright: Sequence[bool]) -> list[_Ro
     return rows
 
 
-__all__ = ["Box", "Characters", "Placement", "aligned"]
+__all__ = ["Box", "Characters", "Placement", "align"]

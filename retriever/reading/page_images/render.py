@@ -1,7 +1,7 @@
-"""Pages of a PDF drawn by PDFium: as a PNG, and as characters with their places.
+"""Renders pages of a PDF with PDFium: as a PNG, and as characters with their boxes.
 
-PDFium is compiled code that meets what anybody may have written: this runs in the process in which
-files are read, and what it gives travels as bytes. See `pageview` for the other end.
+PDFium is compiled code and may crash on a damaged file, so this runs in the process that reads
+files and returns bytes. The parent's side is `view`.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.reading import extras
-from retriever.reading.errors import error_text
 from retriever.reading.page_images.alignment import Characters
-from retriever.reading.pdf import open as opening
+from retriever.reading.pages import error_text
+from retriever.reading.pdf.open import LockedError
+from retriever.reading.pdf.pdfium import open_with_passwords
 from retriever.types import ReadError
 
 MAX_WIDTH = 3_000
-"""Pixels; nobody's screen shows more of one page."""
+"""Maximum width in pixels: no screen shows more of one page."""
 
 MAX_CHARACTERS = 200_000
-"""A page with more characters is drawn, but they are not placed."""
+"""A page with more characters is rendered, but its characters get no boxes."""
 
 _MAX_PIXELS = 12_000_000
-_FINE = 1_000_000  # steps of a page's width and height: PDFium tells places as whole numbers
+_FINE = 1_000_000  # steps of a page's width and height: PDFium gives coordinates as integers
 _FAR = 500.0  # points
 _HEADER = ("width", "height", "letters", "upright")
 
 
-def answer(request: dict[str, Any]) -> bytes:
-    """What was asked of a page: `{"what": "picture"|"characters", "path", "number", …}`.
+def handle_request(request: dict[str, Any]) -> bytes:
+    """The response to `{"what": "picture"|"characters", "path", "number", …}`.
 
-    Raises ReadError, with the end of a sentence.
+    Raises ReadError; its message is the end of a sentence.
     """
     path, number = Path(request["path"]), int(request["number"])
     with _page(path, number, request["passwords"]) as page:
@@ -49,7 +50,7 @@ def answer(request: dict[str, Any]) -> bytes:
 
 
 def picture(page: Any, width: int) -> bytes:
-    """The page as a PNG of this width in pixels, less where it would be huge."""
+    """The page as a PNG, `width` pixels wide, or smaller if it would be too large."""
     extras.load("PIL.Image", "ocr", "Pictures of pages")
     points_wide, points_high = page.get_size()
     if not (points_wide > 0 and points_high > 0):
@@ -57,17 +58,17 @@ def picture(page: Any, width: int) -> bytes:
     most = math.sqrt(_MAX_PIXELS / (points_wide * points_high))
     scale = min(min(width, MAX_WIDTH) / points_wide, most, MAX_WIDTH * 4 / points_high)
     with contextlib.closing(page.render(scale=scale)) as bitmap:
-        drawn = bitmap.to_pil().convert("RGB")
-        red, green, blue = drawn.split()
+        image = bitmap.to_pil().convert("RGB")
+        red, green, blue = image.split()
         if red.tobytes() == green.tobytes() == blue.tobytes():
-            drawn = red  # most pages are black on white: a third of the work
-        written = io.BytesIO()
-        drawn.save(written, "PNG", compress_level=3)  # twice as quick as 6 and hardly larger
-    return written.getvalue()
+            image = red  # most pages are black on white: a third of the work
+        png = io.BytesIO()
+        image.save(png, "PNG", compress_level=3)  # twice as fast as 6 and hardly larger
+    return png.getvalue()
 
 
 def characters(page: Any) -> bytes:
-    """The page's characters as `characters_of` reads them."""
+    """The page's characters in the format of `parse_characters`: a JSON header and the boxes."""
     from pypdfium2 import raw
 
     text = page.get_textpage()
@@ -76,18 +77,18 @@ def characters(page: Any) -> bytes:
         raise ReadError(f"the page has {count:,} characters")
     width, height = page.get_size()
     letters = [raw.FPDFText_GetUnicode(text.raw, at) for at in range(count)]
-    places = _shown(page, _boxes(text.raw, count))
+    places = _to_page_points(page, _boxes(text.raw, count))
     angles = np.array([raw.FPDFText_GetCharAngle(text.raw, at) for at in range(count)])
     turns = np.round(angles / (math.pi / 2)) + page.get_rotation() // 90
     upright = "".join("10"[int(turn)] for turn in turns % 2)
-    # A lone half of a pair stands for one character, so that numbers stay what they are.
+    # A lone surrogate becomes one character, so that indices stay the same.
     plain = "".join(chr(code) if _is_letter(code) else "\0" for code in letters)
     header = json.dumps(dict(zip(_HEADER, (width, height, plain, upright), strict=True))).encode()
     return len(header).to_bytes(8, "big") + header + places.tobytes()
 
 
-def characters_of(body: bytes) -> Characters:
-    """What `characters` made."""
+def parse_characters(body: bytes) -> Characters:
+    """The characters from the output of `characters`."""
     past = 8 + int.from_bytes(body[:8], "big")
     width, height, letters, upright = (json.loads(body[8:past])[name] for name in _HEADER)
     boxes = np.frombuffer(body, dtype="<f4", offset=past).reshape(-1, 4)
@@ -100,9 +101,9 @@ def _is_letter(code: int) -> bool:
 
 
 def _boxes(text: Any, count: int) -> NDArray[np.float64]:
-    """Left, top, right and bottom of each character as the file has them: (count, 4).
+    """Left, top, right and bottom of each character in PDF coordinates: (count, 4).
 
-    All are 0 where a character has no place.
+    All are 0 if a character has no box.
     """
     from pypdfium2 import raw
 
@@ -114,11 +115,11 @@ def _boxes(text: Any, count: int) -> NDArray[np.float64]:
     return np.where(np.isfinite(boxes).all(axis=1, keepdims=True), boxes, 0.0)
 
 
-def _shown(page: Any, boxes: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The boxes in points from the upper left corner of the page as it is shown: (n, 4).
+def _to_page_points(page: Any, boxes: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The boxes in points from the upper left corner of the displayed page: (n, 4).
 
-    PDFium knows how the page is turned and cropped. What it does to places is linear, so three of
-    them tell it for all.
+    PDFium knows the rotation and the crop box of the page. Its transformation is affine, so three
+    points determine it.
     """
     from pypdfium2 import raw
 
@@ -149,31 +150,34 @@ def _page(path: Path, number: int, passwords: Sequence[str]) -> Iterator[Any]:
             raise ReadError(f"it has {len(document):,} pages")
         try:
             if document.get_formtype():
-                document.init_forms()  # what was written into a form is shown, too
+                document.init_forms()  # shows the values of form fields too
             with contextlib.closing(document[number - 1]) as page:
                 yield page
         except ReadError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a file makes of it is its own fault
+        except Exception as error:  # noqa: BLE001 - any error comes from the file
             raise ReadError(f"PDFium cannot draw it: {error_text(error)}") from None
 
 
 def _document(path: Path, passwords: Sequence[str]) -> Any:
-    """PDFium's document, of the repaired file where it does not open the file itself."""
+    """PDFium's document; raises ReadError if it cannot be opened."""
     import pypdfium2
 
     if not path.is_file():
         raise ReadError("there is no such file any more")
-    for password in ("", *passwords):
-        with contextlib.suppress(pypdfium2.PdfiumError, ValueError):
-            return pypdfium2.PdfDocument(path, password=password or None)
     try:
-        file = opening.opened(path.read_bytes(), passwords)
-        return pypdfium2.PdfDocument(file.data, password=file.password or None)
-    except opening.LockedError:
+        return open_with_passwords(path, passwords)
+    except LockedError:
         raise ReadError("it is encrypted, and the page does not know its password") from None
     except (pypdfium2.PdfiumError, ValueError, OSError) as error:
         raise ReadError(f"PDFium cannot open it: {error_text(error)}") from None
 
 
-__all__ = ["MAX_CHARACTERS", "MAX_WIDTH", "answer", "characters", "characters_of", "picture"]
+__all__ = [
+    "MAX_CHARACTERS",
+    "MAX_WIDTH",
+    "characters",
+    "handle_request",
+    "parse_characters",
+    "picture",
+]

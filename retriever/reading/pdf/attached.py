@@ -20,7 +20,7 @@ from pypdf.generic import IndirectObject
 from retriever.reading.attached import attached_pages, unique_label
 from retriever.reading.facts import clean_fact
 from retriever.reading.options import ReadOptions
-from retriever.reading.pdf.open import LockedError, opened, pdf_error_text
+from retriever.reading.pdf.open import LockedError, open_pdf, pdf_error_text
 from retriever.types import Page, PageState, ReadError
 
 MAX_FILES = 500
@@ -61,7 +61,7 @@ def attachments(data: bytes, options: ReadOptions) -> tuple[Page, ...]:
     with warnings.catch_warnings(), pypdf.apply_configuration(_LIMITS):
         warnings.simplefilter("ignore")
         try:
-            file = opened(data, options.passwords)
+            file = open_pdf(data, options.passwords)
         except (LockedError, ReadError):
             return ()
         return tuple(_read(_files(file.reader, file.pages), options))
@@ -78,10 +78,12 @@ def _read(files: Iterable[_File], options: ReadOptions) -> Iterator[Page]:
         try:
             content = bytes(file.stream.get_data())
         except LimitReachedError as error:
-            yield _told(file, PageState.TOO_LONG, f"too large: {pdf_error_text(error)}", taken)
+            yield _reason_page(
+                file, PageState.TOO_LONG, f"too large: {pdf_error_text(error)}", taken
+            )
             continue
         except Exception as error:  # noqa: BLE001 - one damaged file must not take the others with it
-            yield _told(
+            yield _reason_page(
                 file, PageState.FAILED, f"cannot be unpacked: {pdf_error_text(error)}", taken
             )
             continue
@@ -89,12 +91,12 @@ def _read(files: Iterable[_File], options: ReadOptions) -> Iterator[Page]:
         if content.lstrip().startswith((b"<", b"\xef\xbb\xbf<")) and _INVOICES.search(
             content[:_HEAD]
         ):
-            yield _told(file, PageState.SKIPPED, _INVOICE, taken)
+            yield _reason_page(file, PageState.SKIPPED, _INVOICE, taken)
             continue
         yield from attached_pages(file.name, content, options, taken)
 
 
-def _told(file: _File, state: PageState, reason: str, taken: set[str]) -> Page:
+def _reason_page(file: _File, state: PageState, reason: str, taken: set[str]) -> Page:
     return Page(None, "", state, reason, unique_label(f"attachment {file.name}", taken))
 
 
@@ -113,8 +115,8 @@ def _files(reader: pypdf.PdfReader, pages: Iterable[Any]) -> Iterator[_File]:
 
 def _specifications(reader: pypdf.PdfReader, pages: Iterable[Any]) -> Iterator[tuple[str, Any]]:
     """Names and candidate file specifications, from all places that may have them."""
-    root = _resolved(reader.root_object)
-    yield from _listed(_get(_get(root, "/Names"), "/EmbeddedFiles"))
+    root = _resolve(reader.root_object)
+    yield from _name_tree(_get(_get(root, "/Names"), "/EmbeddedFiles"))
     for page in pages:
         for annotation in _items(_get(page, "/Annots"), _MAX_ANNOTATIONS):
             if _get(annotation, "/Subtype") == "/FileAttachment":
@@ -123,7 +125,7 @@ def _specifications(reader: pypdf.PdfReader, pages: Iterable[Any]) -> Iterator[t
         yield "", entry
 
 
-def _listed(tree: Any) -> Iterator[tuple[str, Any]]:
+def _name_tree(tree: Any) -> Iterator[tuple[str, Any]]:
     """The names and values of a name tree; loops and too many nodes are cut off."""
     waiting, seen = [tree], set[int]()
     while waiting and len(seen) < _MAX_NODES:
@@ -132,11 +134,11 @@ def _listed(tree: Any) -> Iterator[tuple[str, Any]]:
             continue
         seen.add(id(node))
         pairs = _items(_get(node, "/Names"), 4 * MAX_FILES)
-        yield from ((name if isinstance(name, str) else "", value) for name, value in _twos(pairs))
+        yield from ((name if isinstance(name, str) else "", value) for name, value in _pairs(pairs))
         waiting += reversed(list(_items(_get(node, "/Kids"), _MAX_NODES)))
 
 
-def _twos(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+def _pairs(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     each = iter(items)
     return zip(each, each, strict=False)
 
@@ -156,7 +158,7 @@ def _file(listed: str, entry: Any) -> _File | None:
     return None
 
 
-def _resolved(thing: Any) -> Any:
+def _resolve(thing: Any) -> Any:
     """The target of a reference; None if it has none."""
     try:
         return thing.get_object() if isinstance(thing, IndirectObject) else thing
@@ -168,14 +170,14 @@ def _get(thing: Any, key: str) -> Any:
     if not hasattr(thing, "get"):
         return None
     try:
-        return _resolved(thing.get(key))
+        return _resolve(thing.get(key))
     except Exception:  # noqa: BLE001 - as in _resolved
         return None
 
 
 def _items(thing: Any, most: int) -> Iterator[Any]:
     if isinstance(thing, list):
-        yield from map(_resolved, thing[:most])
+        yield from map(_resolve, thing[:most])
 
 
 __all__ = ["MAX_FILES", "attachments"]

@@ -16,11 +16,11 @@ _PUSH_BUTTON = 1 << 16  # field flag: a button without a value
 _HIDDEN = 0b10
 
 
-def written_lines(page: Any) -> Iterator[str]:
+def field_lines(page: Any) -> Iterator[str]:
     """Each filled field of the page as "label: value", and free text annotations."""
-    annotations = _resolved(page.get("/Annots"))
+    annotations = _resolve(page.get("/Annots"))
     for entry in list(annotations or ())[:_MAX_FIELDS]:
-        annotation = _resolved(entry)
+        annotation = _resolve(entry)
         if not hasattr(annotation, "get") or _number(annotation.get("/F")) & _HIDDEN:
             continue
         kind = annotation.get("/Subtype")
@@ -32,21 +32,21 @@ def written_lines(page: Any) -> Iterator[str]:
 
 def _field(widget: Any) -> str:
     """A property of a field; fields inherit name, type and value from a parent."""
-    kind = _inherited(widget, "/FT")
-    flags = _number(_inherited(widget, "/Ff"))
+    kind = _inherited_value(widget, "/FT")
+    flags = _number(_inherited_value(widget, "/Ff"))
     if kind == "/Btn":
-        value = "" if flags & _PUSH_BUTTON else _ticked(widget)
+        value = "" if flags & _PUSH_BUTTON else _button_value(widget)
     elif kind in ("/Tx", "/Ch") and not flags & _PASSWORD:
-        value = _text(_inherited(widget, "/V"))
+        value = _text(_inherited_value(widget, "/V"))
     else:
         return ""
-    label = _text(_inherited(widget, "/TU")) or _text(_inherited(widget, "/T"))
+    label = _text(_inherited_value(widget, "/TU")) or _text(_inherited_value(widget, "/T"))
     return f"{label}: {value}" if value and label else value
 
 
-def _ticked(widget: Any) -> str:
+def _button_value(widget: Any) -> str:
     """The value of a ticked box or a chosen radio button; empty if it is off."""
-    state = _text(widget.get("/AS") or _inherited(widget, "/V")).lstrip("/")
+    state = _text(widget.get("/AS") or _inherited_value(widget, "/V")).lstrip("/")
     if state in ("", "Off"):
         return ""
     return "yes" if state.isdigit() or state in ("On", "Yes") else state
@@ -55,34 +55,34 @@ def _ticked(widget: Any) -> str:
 def needs_adobe(reader: Any, text: str) -> bool:
     """Whether the only page is the notice that replaces an XFA form."""
     try:
-        form = _resolved(_resolved(reader.trailer["/Root"]).get("/AcroForm"))
+        form = _resolve(_resolve(reader.trailer["/Root"]).get("/AcroForm"))
         return bool(form and form.get("/XFA")) and bool(_NOTICE.search(text))
     except Exception:  # noqa: BLE001 - a damaged form does not make the page unreadable
         return False
 
 
-def _inherited(field: Any, key: str) -> Any:
+def _inherited_value(field: Any, key: str) -> Any:
     for _ in range(10):  # damaged files contain cycles of parents
-        value = _resolved(field.get(key))
+        value = _resolve(field.get(key))
         if value is not None:
             return value
-        field = _resolved(field.get("/Parent"))
+        field = _resolve(field.get("/Parent"))
         if not hasattr(field, "get"):
             break
     return None
 
 
-def _resolved(value: Any) -> Any:
+def _resolve(value: Any) -> Any:
     return value.get_object() if hasattr(value, "get_object") else value
 
 
 def _number(value: Any) -> int:
-    resolved = _resolved(value)
+    resolved = _resolve(value)
     return int(resolved) if isinstance(resolved, int) else 0
 
 
 def _text(value: Any) -> str:
-    resolved = _resolved(value)
+    resolved = _resolve(value)
     if isinstance(resolved, list):
         return ", ".join(filter(None, map(_text, resolved[:100])))
     return " ".join(resolved.split()) if isinstance(resolved, str) else ""

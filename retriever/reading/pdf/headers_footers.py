@@ -61,7 +61,7 @@ class _Run:
         return sorted(self.depths)[len(self.depths) // 2]
 
 
-def without_running(pages: Sequence[Page]) -> tuple[Page, ...]:
+def exclude_running_lines(pages: Sequence[Page]) -> tuple[Page, ...]:
     """The pages; those with running lines get a `body` without them.
 
     If all lines of a page run, its body is empty. Pages without a number or text, and pages that
@@ -77,7 +77,7 @@ def without_running(pages: Sequence[Page]) -> tuple[Page, ...]:
     edges = {
         at: (_edge(page.text, at, True), _edge(page.text, at, False)) for at, page in texts.items()
     }
-    running = _running(edges, texts)
+    running = _running_lines(edges, texts)
     made = list(pages)
     for at, page in texts.items():
         body = _body(page.text, edges[at], at, running)
@@ -163,7 +163,7 @@ def _value(number: str) -> int | None:
 _Edges = dict[int, tuple[list[_Line], list[_Line]]]
 
 
-def _running(edges: _Edges, texts: dict[int, Page]) -> dict[tuple[bool, _Key], set[int]]:
+def _running_lines(edges: _Edges, texts: dict[int, Page]) -> dict[tuple[bool, _Key], set[int]]:
     """For each side (True: top) and key, the pages on which that line runs."""
     near = [run for (top, key), at in _places(edges).items() for run in _runs(key, top, at)]
     runs = _only_at_edges(near, edges, texts)
@@ -289,4 +289,4 @@ def _body(
     return Span(start, start + len(content.strip()))
 
 
-__all__ = ["without_running"]
+__all__ = ["exclude_running_lines"]

@@ -71,9 +71,9 @@ def text_of(text_runs: Sequence[TextRun], ruled: Rules) -> str:
     upright = [text_run for text_run in text_runs if text_run.turn == main]
     ordered = in_columns(upright, ruled) if len(text_runs) <= _MAX_TEXT_RUNS else None
     if ordered is None:
-        return _joined(text_runs)
+        return _join(text_runs)
     aside = [text_run for text_run in text_runs if text_run.turn != main]
-    return "\n".join(filter(None, [*map(_joined, ordered), _joined(aside)]))
+    return "\n".join(filter(None, [*map(_join, ordered), _join(aside)]))
 
 
 def _from_above(text_runs: Sequence[TextRun]) -> list[TextRun]:
@@ -88,19 +88,19 @@ def _from_above(text_runs: Sequence[TextRun]) -> list[TextRun]:
     return ordered
 
 
-def _joined(text_runs: Sequence[TextRun]) -> str:
+def _join(text_runs: Sequence[TextRun]) -> str:
     """Join text runs in this order; successive runs at one height form a line."""
     parts: list[str] = []
     for before, text_run in pairwise([None, *text_runs]):
         if text_run is None:
             continue
         if before is not None:
-            parts.append(_between(before, text_run))
+            parts.append(_separator(before, text_run))
         parts.append(text_run.text)
     return "".join(parts)
 
 
-def _between(one: TextRun, other: TextRun) -> str:
+def _separator(one: TextRun, other: TextRun) -> str:
     """The separator: a newline, a space, or nothing within a number or formula (mc²).
 
     A word keeps the space before a raised character, which is a footnote mark.
@@ -133,7 +133,7 @@ def in_columns(text_runs: Sequence[TextRun], ruled: Rules) -> list[list[TextRun]
         return None
     bands = _bands(text_runs, gutters)
     columned = [band for band in bands if sum(map(bool, band.columns)) > 1]
-    if not _certain(columned, len(gutters) + 1) or not _disordered(text_runs, columned):
+    if not _are_certain(columned, len(gutters) + 1) or not _is_out_of_order(text_runs, columned):
         return None
     for band in columned:
         inside = [text_run for column in band.columns for text_run in column]
@@ -229,7 +229,7 @@ def _in_rows(column: list[TextRun]) -> list[TextRun]:
     ]
 
 
-def _certain(bands: list[Band], count: int) -> bool:
+def _are_certain(bands: list[Band], count: int) -> bool:
     """Whether the lines fill each column and form continuous text."""
     for number in range(count):
         lines = [row for band in bands for row in _rows(band.columns[number])]
@@ -238,7 +238,7 @@ def _certain(bands: list[Band], count: int) -> bool:
         left = statistics.median(row[0].left for row in lines)
         width = max(row[-1].right for row in lines) - min(left, *(row[0].left for row in lines))
         full = sum(row[-1].right - row[0].left >= _MIN_FILL * width for row in lines)
-        flowing = sum(_goes_on(before[-1].text, row[0].text) for before, row in pairwise(lines))
+        flowing = sum(_continues(before[-1].text, row[0].text) for before, row in pairwise(lines))
         if full < _MIN_FILL * len(lines) or flowing < _MIN_FLOW * (len(lines) - 1):
             return False
     return bool(bands)
@@ -258,14 +258,14 @@ def _rows(column: list[TextRun]) -> list[list[TextRun]]:
     return rows
 
 
-def _goes_on(before: str, line: str) -> bool:
+def _continues(before: str, line: str) -> bool:
     """Whether a line continues the sentence of the line before, judged by its letters."""
     first = next((letter for letter in line if letter.isalnum()), "")
     unfinished = not before.endswith((".", "!", "?", ":", "。"))
     return unfinished and first.isalpha() and not first.isupper()
 
 
-def _disordered(text_runs: Sequence[TextRun], bands: list[Band]) -> bool:
+def _is_out_of_order(text_runs: Sequence[TextRun], bands: list[Band]) -> bool:
     """Whether text was drawn line by line across columns, or the right column first."""
     drawn = {text_run: number for number, text_run in enumerate(text_runs)}
     switches = least = right_first = pairs = 0

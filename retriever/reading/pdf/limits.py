@@ -39,9 +39,9 @@ def _cost(content: bytes, resources: Any, known: dict[int, int], depth: int) -> 
         found = sum(len(shown) for shown in _SHOWN.findall(content))
     if found > MAX_COST:
         raise LimitReachedError(f"its content stream shows {found:,} characters")
-    objects = _resolved(_resolved(resources, {}).get("/XObject"), {}) if b"Do" in content else {}
+    objects = _resolve(_resolve(resources, {}).get("/XObject"), {}) if b"Do" in content else {}
     for name in _DO.findall(content) if objects else ():
-        form = _resolved(objects.get("/" + name.decode("latin-1")), None)
+        form = _resolve(objects.get("/" + name.decode("latin-1")), None)
         if form is not None and form.get("/Subtype") == "/Form":
             found += _FORM_COST + _cost_of_form(form, resources, known, depth)
         if found > MAX_COST:
@@ -59,6 +59,6 @@ def _cost_of_form(form: Any, resources: Any, known: dict[int, int], depth: int) 
     return known[id(form)]
 
 
-def _resolved(value: Any, default: Any) -> Any:
+def _resolve(value: Any, default: Any) -> Any:
     value = value.get_object() if hasattr(value, "get_object") else value
     return value if hasattr(value, "get") else default

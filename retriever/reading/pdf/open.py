@@ -12,14 +12,14 @@ from typing import Any
 import pypdf
 from pypdf.errors import DependencyError, LimitReachedError, PyPdfError
 
-from retriever.reading.pdf.repair import repaired
+from retriever.reading.pdf.repair import repair
 from retriever.types import ReadError
 
 MAX_PAGES = 20_000
 """Maximum number of pages of a file; a longer page tree is an attack or needs splitting."""
 
 # Raised by pypdf for unknown encryption, or if a library for it is missing.
-_FOREIGN = (DependencyError, NotImplementedError)
+_UNSUPPORTED = (DependencyError, NotImplementedError)
 
 
 class LockedError(Exception):
@@ -27,7 +27,7 @@ class LockedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenPdf:
     """The pypdf reader, its pages (at most MAX_PAGES + 1), and the password that opened it.
 
     `data` are the bytes that could be opened: repaired if the file's own could not.
@@ -39,7 +39,7 @@ class Opened:
     password: str
 
 
-def opened(data: bytes, passwords: Sequence[str]) -> Opened:
+def open_pdf(data: bytes, passwords: Sequence[str]) -> OpenPdf:
     """Open the file without a password, or with the first password that fits.
 
     Raises LockedError if no password fits, ReadError if the file is broken.
@@ -48,22 +48,22 @@ def opened(data: bytes, passwords: Sequence[str]) -> Opened:
         return _pages(data, passwords)
     except LockedError:
         raise
-    except _FOREIGN as error:
-        raise _foreign(error) from None
+    except _UNSUPPORTED as error:
+        raise _unsupported(error) from None
     # pypdf's own words: "broken PDF files might cause other Exceptions".
     except Exception as first:  # noqa: BLE001 - see the line above
-        return _opened_repaired(data, passwords, first)
+        return _open_repaired(data, passwords, first)
 
 
-def _opened_repaired(data: bytes, passwords: Sequence[str], first: Exception) -> Opened:
+def _open_repaired(data: bytes, passwords: Sequence[str], first: Exception) -> OpenPdf:
     if isinstance(first, LimitReachedError) or _is_page_loop(first):
         raise ReadError(f"broken: {pdf_error_text(first)}") from None
     try:
-        return _pages(repaired(data), passwords)
+        return _pages(repair(data), passwords)
     except LockedError:
         raise
-    except _FOREIGN as error:
-        raise _foreign(error) from None
+    except _UNSUPPORTED as error:
+        raise _unsupported(error) from None
     except Exception:  # noqa: BLE001 - the first error says what is wrong with the file
         raise ReadError(f"broken: {pdf_error_text(first)}") from None
 
@@ -72,28 +72,28 @@ def _is_page_loop(error: Exception) -> bool:
     return "cyclic" in str(error) or isinstance(error, RecursionError)
 
 
-def _foreign(error: Exception) -> LockedError:
+def _unsupported(error: Exception) -> LockedError:
     return LockedError(f"encrypted in a way that cannot be read here: {pdf_error_text(error)}")
 
 
-def _pages(data: bytes, passwords: Sequence[str]) -> Opened:
+def _pages(data: bytes, passwords: Sequence[str]) -> OpenPdf:
     reader = pypdf.PdfReader(io.BytesIO(data))
-    password = _unlocked(reader, passwords) if reader.is_encrypted else ""
+    password = _find_password(reader, passwords) if reader.is_encrypted else ""
     pages = [reader.pages[number] for number in range(min(len(reader.pages), MAX_PAGES + 1))]
     if not pages:
         raise PyPdfError("it has no pages")
-    return Opened(reader, pages, data, password)
+    return OpenPdf(reader, pages, data, password)
 
 
-def _unlocked(reader: pypdf.PdfReader, passwords: Sequence[str]) -> str:
+def _find_password(reader: pypdf.PdfReader, passwords: Sequence[str]) -> str:
     """The user or owner password that opens the file; empty if none is needed."""
     for password in ("", *passwords):
-        if any(reader.decrypt(written) for written in _written(password)):
+        if any(reader.decrypt(written) for written in _encoded_passwords(password)):
             return password
-    raise LockedError(_no_password(len(passwords)))
+    raise LockedError(_password_reason(len(passwords)))
 
 
-def _written(password: str) -> Iterator[str | bytes]:
+def _encoded_passwords(password: str) -> Iterator[str | bytes]:
     """The encodings in which programs store a password; the standard's comes first."""
     yield password
     if not password.isascii():
@@ -103,7 +103,7 @@ def _written(password: str) -> Iterator[str | bytes]:
                 yield password.encode(encoding)
 
 
-def _no_password(count: int) -> str:
+def _password_reason(count: int) -> str:
     if not count:
         return "password needed: give it with --password"
     if count == 1:

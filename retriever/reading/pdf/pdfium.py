@@ -6,12 +6,14 @@ judge the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from retriever.reading.pdf.layout import TextRun, text_of
+from retriever.reading.pdf.open import open_pdf
 from retriever.reading.pdf.text_runs import TooManyCharactersError, text_runs_of
 
 _MAX_OBJECTS = 20_000  # of one page, searched for images and rules
@@ -20,7 +22,7 @@ _MIN_BOXES = 6
 
 
 @contextmanager
-def opened(data: bytes, password: str, count: int) -> Iterator[Any]:
+def open_document(data: bytes, password: str, count: int) -> Iterator[Any]:
     """PDFium's document of `count` pages; None if it does not open or counts other pages."""
     import pypdfium2
 
@@ -35,8 +37,23 @@ def opened(data: bytes, password: str, count: int) -> Iterator[Any]:
         document.close()
 
 
+def open_with_passwords(source: bytes | Path, passwords: Sequence[str]) -> Any:
+    """PDFium's document; of the repaired file if PDFium cannot open the file itself.
+
+    Raises LockedError, ReadError, OSError, ValueError or PDFium's own error.
+    """
+    import pypdfium2
+
+    for password in ("", *passwords):
+        with suppress(pypdfium2.PdfiumError, ValueError):
+            return pypdfium2.PdfDocument(source, password=password or None)
+    data = source.read_bytes() if isinstance(source, Path) else source
+    file = open_pdf(data, passwords)
+    return pypdfium2.PdfDocument(file.data, password=file.password or None)
+
+
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class PageContents:
     """The text of a page in reading order, and the area of its text and images.
 
     `image` is the share of the page's area covered by its largest image, from 0 to 1. It is
@@ -49,7 +66,7 @@ class Drawn:
     marginal: bool
 
 
-def drawn(document: Any, index: int, few: int) -> Drawn | None:
+def page_contents(document: Any, index: int, few: int) -> PageContents | None:
     """The contents of the page (0-based); None if PDFium cannot read it.
 
     Raises TooManyCharactersError.
@@ -62,10 +79,10 @@ def drawn(document: Any, index: int, few: int) -> Drawn | None:
         return None
     try:
         text_runs = text_runs_of(page.get_textpage())
-        text = text_of(text_runs, lambda x, low, high: _ruled(page, x, low, high))
+        text = text_of(text_runs, lambda x, low, high: _has_rules(page, x, low, high))
         if sum(not letter.isspace() for letter in text) >= few:
-            return Drawn(text, None, False)
-        return Drawn(text, _largest_image(page), _is_marginal(page, text_runs))
+            return PageContents(text, None, False)
+        return PageContents(text, _largest_image(page), _is_marginal(page, text_runs))
     except pypdfium2.PdfiumError:
         return None
     finally:
@@ -122,7 +139,7 @@ def _is_marginal(page: Any, text_runs: list[TextRun]) -> bool:
     )
 
 
-def _ruled(page: Any, x: float, low: float, high: float) -> bool:
+def _has_rules(page: Any, x: float, low: float, high: float) -> bool:
     """Whether paths between two heights form a table: rules across x, or boxes beside it."""
     from pypdfium2 import raw
 
@@ -139,4 +156,10 @@ def _ruled(page: Any, x: float, low: float, high: float) -> bool:
     return rules >= _MIN_RULES or boxes >= _MIN_BOXES
 
 
-__all__ = ["Drawn", "TooManyCharactersError", "drawn", "opened"]
+__all__ = [
+    "PageContents",
+    "TooManyCharactersError",
+    "open_document",
+    "open_with_passwords",
+    "page_contents",
+]

@@ -20,11 +20,11 @@ from pypdf.errors import FileNotDecryptedError, LimitReachedError
 
 from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.reading.pages import make_page, too_long
+from retriever.reading.pages import make_page, too_long_page
 from retriever.reading.pdf import pdfium
-from retriever.reading.pdf.fields import needs_adobe, written_lines
+from retriever.reading.pdf.fields import field_lines, needs_adobe
 from retriever.reading.pdf.limits import MAX_COST, cost
-from retriever.reading.pdf.open import MAX_PAGES, LockedError, Opened, opened, pdf_error_text
+from retriever.reading.pdf.open import MAX_PAGES, LockedError, OpenPdf, open_pdf, pdf_error_text
 from retriever.reading.pdf.quality import is_better, is_doubtful
 from retriever.reading.pdf.text import clean_lines, known_words, rejoin_hyphens
 from retriever.types import Document, Page, PageState
@@ -56,9 +56,9 @@ def read_pdf(data: bytes, name: str, options: ReadOptions | None = None) -> Docu
     options = options or ReadOptions()
     with _quiet(), pypdf.apply_configuration(_LIMITS):
         try:
-            file = opened(data, options.passwords)
+            file = open_pdf(data, options.passwords)
         except LockedError as error:
-            return _encrypted(name, str(error))
+            return _encrypted_document(name, str(error))
         return _document(file, name, options)
 
 
@@ -69,13 +69,13 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _encrypted(name: str, reason: str) -> Document:
+def _encrypted_document(name: str, reason: str) -> Document:
     """One page for the whole file: its page count is encrypted as well."""
     return Document(name, "pdf", (Page(1, "", PageState.ENCRYPTED, reason),))
 
 
-def _document(file: Opened, name: str, options: ReadOptions) -> Document:
-    raw = list(_extracted(file, options))
+def _document(file: OpenPdf, name: str, options: ReadOptions) -> Document:
+    raw = list(_extract_pages(file, options))
     texts = [clean_lines(text) if isinstance(text, str) else "" for text in raw]
     words = known_words(texts)
     made: list[Page] = []
@@ -100,17 +100,17 @@ def _document(file: Opened, name: str, options: ReadOptions) -> Document:
     return Document(path=name, format="pdf", pages=tuple(made), **_facts(file.reader, name))
 
 
-def _extracted(file: Opened, options: ReadOptions) -> Iterator[str | Page]:
+def _extract_pages(file: OpenPdf, options: ReadOptions) -> Iterator[str | Page]:
     """The raw text of each page, or a page with the reason why there is none."""
     with contextlib.ExitStack() as stack:
         document = None
         if options.allow_native:  # False after compiled code brought a process down
             document = stack.enter_context(
-                pdfium.opened(file.data, file.password, len(file.reader.pages))
+                pdfium.open_document(file.data, file.password, len(file.reader.pages))
             )
         for index, page in enumerate(file.pages[:MAX_PAGES]):
             found = _extract(page, document, index)
-            yield "\n".join([found, *_written(page)]) if isinstance(found, str) else found
+            yield "\n".join([found, *_field_lines(page)]) if isinstance(found, str) else found
             options.extend_deadline(PAGE_SECONDS)
 
 
@@ -124,9 +124,9 @@ def _extract(page: Any, document: Any, index: int) -> str | Page:
         pass
     try:
         endless = document is None or size > MAX_COST
-        found = None if endless else pdfium.drawn(document, index, _MAX_BESIDE_IMAGE)
+        found = None if endless else pdfium.page_contents(document, index, _MAX_BESIDE_IMAGE)
     except pdfium.TooManyCharactersError as error:
-        return too_long(None, f"{error.args[0]:,} characters")
+        return too_long_page(None, f"{error.args[0]:,} characters")
     if found is not None and (size > _MAX_ASKED or not is_doubtful(found.text)):
         return _beside_image(found) or found.text
     other = _with_pypdf(page)
@@ -135,7 +135,7 @@ def _extract(page: Any, document: Any, index: int) -> str | Page:
     return other if is_better(other, found.text) else found.text
 
 
-def _beside_image(found: pdfium.Drawn) -> Page | None:
+def _beside_image(found: pdfium.PageContents) -> Page | None:
     """A SCANNED page if the text is only a header or stamp on an image of the page."""
     if found.image is None or found.image < _MIN_IMAGE_SHARE or not found.marginal:
         return None
@@ -161,9 +161,9 @@ def _unreadable(number: int | None, error: Exception) -> Page:
     return Page(number, "", PageState.FAILED, f"the page cannot be read: {pdf_error_text(error)}")
 
 
-def _written(page: Any) -> list[str]:
+def _field_lines(page: Any) -> list[str]:
     try:
-        return [line for line in written_lines(page) if line]
+        return [line for line in field_lines(page) if line]
     except Exception:  # noqa: BLE001 - a damaged form must not take the page's text with it
         return []
 

@@ -17,7 +17,7 @@ _STREAM = re.compile(rb"stream\r?\n")
 _NUMBER = re.compile(rb"/(N|First)\s+(\d{1,7})")
 
 
-def repaired(data: bytes) -> bytes:
+def repair(data: bytes) -> bytes:
     """The file with a new cross-reference table; ValueError if it has no objects."""
     if len(data) > _MAX_BYTES:
         raise ValueError("too large to repair")
@@ -42,7 +42,7 @@ def _unpack_streams(body: bytearray, places: dict[int, int]) -> None:
         head = bytes(body[place : place + 400])
         if b"/ObjStm" not in head or left <= 0:
             continue
-        plain = _inflated(body, place, left)
+        plain = _inflate(body, place, left)
         left -= len(plain) + 1_000  # many empty streams take time, too
         for number, content in _stream_objects(plain, head):
             if number not in places:
@@ -50,7 +50,7 @@ def _unpack_streams(body: bytearray, places: dict[int, int]) -> None:
                 body += b"\n%d 0 obj\n%s\nendobj\n" % (number, content)
 
 
-def _inflated(body: bytearray, place: int, limit: int) -> bytes:
+def _inflate(body: bytearray, place: int, limit: int) -> bytes:
     """The data of the stream at `place`, at most `limit` bytes; empty if damaged."""
     begin = _STREAM.search(body, place, place + 2_000)
     if not begin:

@@ -70,15 +70,15 @@ def rejoin_hyphens(text: str, words: frozenset[str]) -> str:
     return re.sub(r"\0([^\s\0]*)[ \t]*(\n?)", r"\1\n", moved) if "\0" in moved else text
 
 
-def respaced(words: Sequence[str], gaps: Sequence[float]) -> str:
+def remove_letter_spacing(words: Sequence[str], gaps: Sequence[float]) -> str:
     r"""Remove letter-spacing: keep spaces where the gap is wider than between letters.
 
     `gaps` are the widths between one word and the next. Evenly spaced single letters, such as
     answer options, keep their spaces.
 
-    >>> respaced(list("helloworld"), [3, 3, 3, 3, 9, 3, 3, 3, 3])
+    >>> remove_letter_spacing(list("helloworld"), [3, 3, 3, 3, 9, 3, 3, 3, 3])
     'hello world'
-    >>> respaced(list("abcd"), [3, 3, 3])
+    >>> remove_letter_spacing(list("abcd"), [3, 3, 3])
     'a b c d'
     """
     spaced = " ".join(words)

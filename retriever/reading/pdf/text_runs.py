@@ -18,7 +18,7 @@ from typing import Any
 
 from retriever.reading.pages import MAX_CHARACTERS
 from retriever.reading.pdf.layout import TextRun
-from retriever.reading.pdf.text import respaced
+from retriever.reading.pdf.text import remove_letter_spacing
 
 _HYPHEN = "\x02"  # PDFium's sign for a hyphen at a line's end
 _PLAIN = {ord(_HYPHEN): "-", 0: None}
@@ -85,7 +85,7 @@ def text_runs_of(characters: Any) -> list[TextRun]:
         words = [word.span() for word in _WORDS.finditer(letters, *found.span())]
         if words:
             turn = -round(angle(address, words[0][0]) / (pi / 2)) % 4  # clockwise in PDFium
-            text_runs += _cut(_Line(letters, boxes, number, turn), words)
+            text_runs += _split(_Line(letters, boxes, number, turn), words)
     return text_runs
 
 
@@ -118,11 +118,11 @@ def _letter(code: int) -> str:
 # From words to text runs
 
 
-def _cut(line: _Line, found: list[Word]) -> Iterator[TextRun]:
+def _split(line: _Line, found: list[Word]) -> Iterator[TextRun]:
     """Split a line into text runs where a gap is too wide for a space."""
     words = [part for word in found for part in _parts(line, word)]
     if len(words) > 2 * sum(last - first > 1 for first, last in words):
-        text = _respaced(line, words)
+        text = _remove_letter_spacing(line, words)
         if text.count(" ") < len(words) - 1:
             yield _text_run(line, words, text)
             return
@@ -155,10 +155,10 @@ def _text_run(line: _Line, words: list[Word], text: str = "") -> TextRun:
     )
 
 
-def _respaced(line: _Line, words: list[Word]) -> str:
+def _remove_letter_spacing(line: _Line, words: list[Word]) -> str:
     """Remove spaces that only letter-spacing put between letters."""
     gaps = [line.box(after[0])[0] - line.box(before[1] - 1)[1] for before, after in pairwise(words)]
-    return respaced([line.letters[first:last] for first, last in words], gaps)
+    return remove_letter_spacing([line.letters[first:last] for first, last in words], gaps)
 
 
 def _text(line: _Line, word: Word) -> str:

@@ -1,1 +1,1 @@
-"""Pictures of text, and the OCR that reads them."""
+"""OCR of picture files and of scanned PDF pages."""

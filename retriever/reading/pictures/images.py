@@ -1,8 +1,8 @@
-"""Pictures as files: photographs of pages, faxes, screenshots, opened by Pillow, read by Tesseract.
+"""Picture files (photographs of pages, faxes, screenshots): decoded by Pillow, read by Tesseract.
 
-A TIFF of several pages has pages; of an animation the first frame is read. Without OCR a picture
-is a page nobody has read: SCANNED, or SKIPPED where it only hangs on another file, such as the logo
-under a mail.
+A TIFF file with several frames gives a page for each; of an animation only the first frame is read.
+Without OCR the page of a picture is SCANNED, or SKIPPED if the picture is attached to another file,
+such as the logo in a mail.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from retriever.reading.errors import error_text
 from retriever.reading.extras import load
 from retriever.reading.facts import iso_date
 from retriever.reading.options import OCR_SECONDS, ReadOptions
+from retriever.reading.pages import error_text
 from retriever.reading.pictures.ocr import picture_page
-from retriever.reading.pictures.tesseract import MAX_SIDE, Picture, available
-from retriever.reading.recognised import digest, is_settled, taken_over
+from retriever.reading.pictures.tesseract import MAX_SIDE, Picture, unavailable_reason
+from retriever.reading.recognised import digest, is_settled, with_known_text
 from retriever.types import Document, Page, PageState, ReadError, Scan
 
 KINDS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
-"""What is opened, by Pillow's names."""
+"""The supported formats, by Pillow's names."""
 
-_MAX_PIXELS = 100_000_000  # three times a large scanner's; 400 MB once it is in colour
+_MAX_PIXELS = 100_000_000  # three times a large scan; 400 MB in colour
 _MAX_FRAMES = 1_000
-_NOT_READ = "a picture: index with --ocr to read it"
+_OCR_NEEDED = "a picture: index with --ocr to read it"
 _NO_DPI = 72
 _DEFAULT_DPI = 300
 _LOW_DPI = 150
 _SMALL = 2_000_000  # pixels: a screenshot, whose letters are ten pixels high
-_DATES = (0x9003, 0x0132)  # EXIF: taken, changed
+_DATES = (0x9003, 0x0132)  # EXIF tags: date taken, date changed
 
-# Pillow's decoders meet what anybody may have written.
+# The errors of Pillow's decoders on damaged files.
 _BROKEN = (
     OSError,
     ValueError,
@@ -47,7 +47,7 @@ _BROKEN = (
 
 
 def read_image(data: bytes, name: str, options: ReadOptions) -> Document:
-    """The document of a picture, one page for each of its frames; ReadError if it does not open."""
+    """Read a picture into a page for each frame; raises ReadError if it cannot be opened."""
     load("PIL", "ocr", "Pictures")
     from PIL import Image
 
@@ -60,15 +60,17 @@ def read_image(data: bytes, name: str, options: ReadOptions) -> Document:
         except Image.DecompressionBombError:
             return Document(name, "image", (_too_large(None, "more pixels than any picture"),))
         except _BROKEN as error:
-            raise ReadError(f"broken: the picture cannot be opened ({_said(error)})") from None
+            raise ReadError(
+                f"broken: the picture cannot be opened ({_pillow_error_text(error)})"
+            ) from None
     return Document(name, "image", pages, date=made)
 
 
 def _pages(image: Any, file: str, options: ReadOptions) -> Iterator[Page]:
-    """A page for each frame; the picture's only one has no number."""
+    """A page for each frame; the page of a single frame has no number."""
     state = PageState.SKIPPED if options.depth else PageState.SCANNED
-    missing = available(options.ocr) if options.ocr else ""
-    unread = Page(None, "", state, f"a picture; {missing}" if missing else _NOT_READ)
+    missing = unavailable_reason(options.ocr) if options.ocr else ""
+    unread = Page(None, "", state, f"a picture; {missing}" if missing else _OCR_NEEDED)
     can_read = bool(options.ocr) and not missing
     several = image.format == "TIFF" and _seek(image, 1)
     if not several:
@@ -85,7 +87,7 @@ def _pages(image: Any, file: str, options: ReadOptions) -> Iterator[Page]:
 
 
 def _seek(image: Any, index: int) -> bool:
-    """Go to a frame; False if there is none, or the way to it is broken."""
+    """Go to a frame; False if it does not exist or cannot be reached in a damaged file."""
     try:
         image.seek(index)
     except (EOFError, *_BROKEN):
@@ -94,35 +96,37 @@ def _seek(image: Any, index: int) -> bool:
 
 
 def _page(image: Any, unread: Page, options: ReadOptions, file: str, *, can_read: bool) -> Page:
-    """The page for a frame; `unread` is what it is when nothing can be recognised."""
+    """The page for a frame: reused or recognised; `unread` is the page without OCR."""
     width, height = image.size
     if width * height > _MAX_PIXELS:
         return _too_large(unread.number, f"{width:,} × {height:,} pixels")
     known = options.known.at(file, unread.number)
     languages = options.ocr if can_read else ""
     if known is not None and is_settled(known, languages, insist=options.insist):
-        return taken_over(known, unread, Scan(file, unread.number))
-    page = _looked_at(image, unread, options, file, can_read=can_read)
+        return with_known_text(known, unread, Scan(file, unread.number))
+    page = _page_from_picture(image, unread, options, file, can_read=can_read)
     if known is not None and not page.state.readable:
-        return taken_over(known, unread, Scan(file, unread.number))
+        return with_known_text(known, unread, Scan(file, unread.number))
     return page
 
 
-def _looked_at(
+def _page_from_picture(
     image: Any, unread: Page, options: ReadOptions, file: str, *, can_read: bool
 ) -> Page:
-    """The page by its picture: recognised, or known from another file."""
+    """The page from its picture: recognised, or reused from another file."""
     if not can_read and not options.known.has_pictures:
         return unread
     options.extend_deadline(OCR_SECONDS)
     number = unread.number
     try:
-        matched_terms = options if can_read else replace(options, ocr="")
-        return picture_page(unread, _picture(image), file, matched_terms)
+        effective = options if can_read else replace(options, ocr="")
+        return picture_page(unread, _picture(image), file, effective)
     except ReadError as error:
         return Page(number, "", PageState.SCANNED, f"a picture; {error}")
     except _BROKEN as error:
-        return Page(number, "", PageState.FAILED, f"the picture is damaged: {_said(error)}")
+        return Page(
+            number, "", PageState.FAILED, f"the picture is damaged: {_pillow_error_text(error)}"
+        )
 
 
 def _too_large(number: int | None, measured: str) -> Page:
@@ -131,7 +135,7 @@ def _too_large(number: int | None, measured: str) -> Page:
 
 
 def _picture(image: Any) -> Picture:
-    """The frame upright, in grey on white; a small one twice as large."""
+    """The frame turned upright, in grey on white; a small frame is enlarged twofold."""
     from PIL import ImageOps
 
     grey = ImageOps.exif_transpose(_grey(image))
@@ -144,7 +148,7 @@ def _picture(image: Any) -> Picture:
 
 
 def _grey(image: Any) -> Any:
-    """Grey values 0 to 255; what is transparent lies on white, 16 bits become 8."""
+    """Grey values from 0 to 255: transparency becomes white, and 16 bits become 8."""
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         paper = colours.copy()
@@ -159,7 +163,7 @@ def _grey(image: Any) -> Any:
 
 
 def _dpi(image: Any) -> int:
-    """What the file states, if a scanner can have meant it: cameras and programs write 72."""
+    """The resolution stated in the file, or a guess: cameras and programs write 72 as a default."""
     stated = image.info.get("dpi", (_NO_DPI, _NO_DPI))
     try:
         dpi = round(float(stated[0]))
@@ -171,7 +175,7 @@ def _dpi(image: Any) -> int:
 
 
 def _date(image: Any) -> str:
-    """When it was taken, as the camera noted it; empty if it did not."""
+    """The date taken by its EXIF data; empty if there is none."""
     try:
         exif = image.getexif()
         noted = [str(exif.get(tag) or exif.get_ifd(0x8769).get(tag) or "") for tag in _DATES]
@@ -181,7 +185,7 @@ def _date(image: Any) -> str:
     return iso_date(found[:10].replace(":", "-") + found[10:19])
 
 
-def _said(error: Exception) -> str:
+def _pillow_error_text(error: Exception) -> str:
     if type(error).__name__ == "UnidentifiedImageError":
         return "it is damaged near its beginning"
     return error_text(error, 150).rstrip(".")

@@ -1,8 +1,9 @@
-"""OCR: the pages of a PDF that are pictures, drawn by PDFium and read by Tesseract.
+"""OCR of the pages of a PDF that are pictures: rendered by PDFium, read by Tesseract.
 
-One page at a time is drawn, read and forgotten. A page whose text was recognised is in state OCR
-and says how sure Tesseract is; one without any is EMPTY, so that no later run tries it again; any
-other stays as it was and says what stood in the way. Which pages need it, `pdf.py` says.
+Pages are rendered one at a time. A page with recognised text is in state OCR, with Tesseract's
+confidence as its reason. A page without text becomes EMPTY, so that no later run tries it again. A
+page that cannot be recognised keeps its state, and its reason says why. `pdf/reader.py` decides
+which pages need OCR.
 """
 
 from __future__ import annotations
@@ -15,142 +16,145 @@ from typing import Any
 
 from retriever.reading.options import OCR_SECONDS, ReadOptions
 from retriever.reading.pages import make_page
-from retriever.reading.pdf import open as opening
+from retriever.reading.pdf.open import LockedError
+from retriever.reading.pdf.pdfium import open_with_passwords
 from retriever.reading.pdf.text import clean_lines, known_words, rejoin_hyphens
-from retriever.reading.pictures.tesseract import MAX_SIDE, Picture, available, recognise
-from retriever.reading.recognised import OCR_VERSION, digest, is_settled, taken_over
+from retriever.reading.pictures.tesseract import MAX_SIDE, Picture, recognise, unavailable_reason
+from retriever.reading.recognised import OCR_VERSION, digest, is_settled, with_known_text
 from retriever.types import Page, PageState, ReadError, Scan
 
 NOTHING_FOUND = "an image in which OCR found no text"
 
-_DPI = 300  # at 150 one word in fifty more is lost; above 300 only time is
+_DPI = 300  # at 150, 2 % more words are lost; above 300, OCR only takes longer
 _MAX_PIXELS = 25_000_000  # an A3 sheet at 300 dpi is 17 million
 _TO_READ = (PageState.SCANNED, PageState.GARBLED)
 
 
-def recognised(data: bytes, pages: Sequence[Page], options: ReadOptions) -> tuple[Page, ...]:
-    """The pages of the PDF in `data`, those without usable text read from their pictures.
+def recognise_pages(data: bytes, pages: Sequence[Page], options: ReadOptions) -> tuple[Page, ...]:
+    """The pages of the PDF in `data`; those without usable text are recognised.
 
-    Text that is known of a page, or of its picture, is taken over; without that and without
-    languages in `options.ocr` nothing changes. `options.extend_deadline` is called before each.
+    Known text of a page or of its picture is reused. Without known text and without languages in
+    `options.ocr`, the pages are unchanged. `options.extend_deadline` is called before each page.
     """
     tried = [page for page in pages if page.state in _TO_READ and page.number and not page.label]
     if not tried or not (options.ocr or options.known.pages):
         return tuple(pages)
     file = digest(data)
-    kept = {page.number: _kept(page, file, options) for page in tried}
+    kept = {page.number: _known_page(page, file, options) for page in tried}
     rest = [page for page in tried if kept[page.number] is None]
-    fresh = _fresh(data, rest, file, options)
+    fresh = _look_at_pages(data, rest, file, options)
     made = [
         (kept.get(page.number) or fresh.get(page.number, page)) if page in tried else page
         for page in pages
     ]
-    return tuple(_joined(made, {page.text for page in options.known.pages}))
+    return tuple(_rejoin_words(made, {page.text for page in options.known.pages}))
 
 
-def _kept(page: Page, file: str, options: ReadOptions) -> Page | None:
-    """The page with the text known of it, if it need not be recognised again."""
+def _known_page(page: Page, file: str, options: ReadOptions) -> Page | None:
+    """The page with its known text; None if it must be recognised."""
     known = options.known.at(file, page.number)
     if known is None or not is_settled(known, options.ocr, insist=options.insist):
         return None
-    return taken_over(known, page, Scan(file, page.number))
+    return with_known_text(known, page, Scan(file, page.number))
 
 
-def _fresh(
+def _look_at_pages(
     data: bytes, pages: Sequence[Page], file: str, options: ReadOptions
 ) -> dict[int | None, Page]:
-    """What becomes of pages whose pictures have to be looked at, by number."""
-    reason = available(options.ocr) if options.ocr else ""
+    """The pages that must be rendered, after OCR or reuse of known text, by number."""
+    reason = unavailable_reason(options.ocr) if options.ocr else ""
     if not pages or (not options.known.has_pictures and (reason or not options.ocr)):
-        found = {page.number: _unread(page, reason) if reason else page for page in pages}
+        found = {page.number: _with_obstacle(page, reason) if reason else page for page in pages}
     else:
-        found = _read(data, pages, file, options, reason)
+        found = _recognise_from_pdf(data, pages, file, options, reason)
     return {
-        page.number: _as_known(found[page.number], options.known.at(file, page.number), file)
+        page.number: _or_known(found[page.number], options.known.at(file, page.number), file)
         for page in pages
     }
 
 
-def _as_known(page: Page, known: Page | None, file: str) -> Page:
-    """The page; where it could not be recognised anew, with the text known of it."""
+def _or_known(page: Page, known: Page | None, file: str) -> Page:
+    """The page; with its known text if it was not recognised in this run."""
     if known is None or page.state not in _TO_READ:
         return page
-    return taken_over(known, page, Scan(file, page.number))
+    return with_known_text(known, page, Scan(file, page.number))
 
 
 def picture_page(
     page: Page, picture: Picture, file: str, options: ReadOptions, reason: str = ""
 ) -> Page:
-    """`page` of `file` with the text of its picture: OCR, EMPTY, or as it was.
+    """`page` of `file` with the text of its picture: in state OCR or EMPTY, or unchanged.
 
-    Text known of the picture is taken over. `reason` says why nothing can be recognised. Raises
-    ReadError when it could not be read, and none is known.
+    Known text of the picture is reused. `reason` says why OCR is unavailable. Raises ReadError if
+    OCR fails and no text is known.
     """
     scan = Scan(file, page.number, picture.digest, options.ocr, OCR_VERSION)
     known = options.known.of_picture(scan.picture)
     if known is not None and is_settled(
         known, "" if reason else options.ocr, insist=options.insist
     ):
-        return taken_over(known, page, scan)
+        return with_known_text(known, page, scan)
     if reason:
         raise ReadError(reason)
     if not options.ocr:
         return page
     try:
-        return replace(page_of(page.number, picture, options.ocr), scan=scan)
+        return replace(recognise_page(page.number, picture, options.ocr), scan=scan)
     except ReadError:
         if known is None:
             raise
-        return taken_over(known, page, scan)
+        return with_known_text(known, page, scan)
 
 
-def page_of(number: int | None, picture: Picture, languages: str) -> Page:
-    """The page for a picture: OCR or EMPTY. Raises ReadError when it could not be read."""
+def recognise_page(number: int | None, picture: Picture, languages: str) -> Page:
+    """The page for a picture, in state OCR or EMPTY. Raises ReadError if OCR fails."""
     found = recognise(picture, languages)
     made = make_page(number, clean_lines(found.text), NOTHING_FOUND)
     if made.state is PageState.GARBLED:
         raise ReadError(f"OCR made no words of it; is it in another language than {languages}?")
-    return replace(made, state=PageState.OCR, reason=found.said) if made.text else made
+    return replace(made, state=PageState.OCR, reason=found.reason) if made.text else made
 
 
-def _read(
+def _recognise_from_pdf(
     data: bytes, pages: Sequence[Page], file: str, options: ReadOptions, reason: str
 ) -> dict[int | None, Page]:
-    """What became of each page, by its number."""
+    """The pages after OCR, by number."""
     try:
-        with _opened(data, options, max(page.number or 1 for page in pages)) as document:
-            return {page.number: _one(document, page, file, options, reason) for page in pages}
+        with _open_document(data, options, max(page.number or 1 for page in pages)) as document:
+            return {
+                page.number: _recognise_one(document, page, file, options, reason) for page in pages
+            }
     except ReadError as error:
-        return {page.number: _stays(page, reason or str(error), options) for page in pages}
+        return {page.number: _unchanged(page, reason or str(error), options) for page in pages}
 
 
-def _one(document: Any, page: Page, file: str, options: ReadOptions, reason: str) -> Page:
+def _recognise_one(document: Any, page: Page, file: str, options: ReadOptions, reason: str) -> Page:
     options.extend_deadline(OCR_SECONDS)
     try:
-        picture = _drawn(document, page.number or 1)
+        picture = _render(document, page.number or 1)
         made = picture_page(page, picture, file, options, reason)
     except ReadError as error:
-        return _stays(page, str(error), options)
+        return _unchanged(page, str(error), options)
     if made.state is PageState.EMPTY and page.state is PageState.GARBLED:
-        return _unread(page, "OCR found no text either")
+        return _with_obstacle(page, "OCR found no text either")
     return made
 
 
-def _stays(page: Page, reason: str, options: ReadOptions) -> Page:
-    """The page as it was; what stood in the way is of interest where it was to be recognised."""
-    return _unread(page, reason) if options.ocr else page
+def _unchanged(page: Page, reason: str, options: ReadOptions) -> Page:
+    """The page in its old state; with the reason if OCR was requested."""
+    return _with_obstacle(page, reason) if options.ocr else page
 
 
-def _unread(page: Page, reason: str) -> Page:
-    """The page as it was, with what stood in the way."""
+def _with_obstacle(page: Page, reason: str) -> Page:
+    """The page in its old state, with `reason` added to its own."""
     before = "an image without text" if page.state is PageState.SCANNED else page.reason
     return replace(page, reason=f"{before}; {reason}" if before else reason)
 
 
-def _joined(pages: Sequence[Page], kept: Container[str]) -> Iterator[Page]:
-    """Words cut at line ends put together, by the words of the whole document.
+def _rejoin_words(pages: Sequence[Page], kept: Container[str]) -> Iterator[Page]:
+    """Join words hyphenated at line ends, using the words of the whole document.
 
-    Pages whose text was taken over, and is among `kept`, stay exactly as they were.
+    Pages with reused text, which is in `kept`, are unchanged.
     """
     words = known_words(page.text for page in pages)
     for page in pages:
@@ -164,8 +168,8 @@ def _joined(pages: Sequence[Page], kept: Container[str]) -> Iterator[Page]:
 
 
 @contextlib.contextmanager
-def _opened(data: bytes, options: ReadOptions, count: int) -> Iterator[Any]:
-    """PDFium's document of at least `count` pages; ReadError where it does not open."""
+def _open_document(data: bytes, options: ReadOptions, count: int) -> Iterator[Any]:
+    """PDFium's document of at least `count` pages; raises ReadError if it cannot be opened."""
     if not options.allow_native:
         raise ReadError("PDFium ended the process that read it, so it is not drawn")
     with contextlib.closing(_document(data, options.passwords)) as document:
@@ -175,21 +179,17 @@ def _opened(data: bytes, options: ReadOptions, count: int) -> Iterator[Any]:
 
 
 def _document(data: bytes, passwords: Sequence[str]) -> Any:
-    """PDFium's document, of the repaired file where it does not open the file itself."""
+    """PDFium's document; raises ReadError if it cannot be opened."""
     import pypdfium2
 
-    for password in ("", *passwords):
-        with contextlib.suppress(pypdfium2.PdfiumError, ValueError):
-            return pypdfium2.PdfDocument(data, password=password or None)
     try:
-        file = opening.opened(data, passwords)
-        return pypdfium2.PdfDocument(file.data, password=file.password or None)
-    except (pypdfium2.PdfiumError, opening.LockedError, ValueError) as error:
-        raise ReadError(f"PDFium cannot open it: {_said(error)}") from None
+        return open_with_passwords(data, passwords)
+    except (pypdfium2.PdfiumError, LockedError, ValueError) as error:
+        raise ReadError(f"PDFium cannot open it: {_pdfium_error_text(error)}") from None
 
 
-def _drawn(document: Any, number: int) -> Picture:
-    """The page's picture, at 300 dpi unless it would be too large."""
+def _render(document: Any, number: int) -> Picture:
+    """The page as a picture at 300 dpi, or less if it would be too large."""
     try:
         with contextlib.closing(document[number - 1]) as page:
             scale = _scale(*page.get_size())
@@ -198,12 +198,12 @@ def _drawn(document: Any, number: int) -> Picture:
                 width, height = bitmap.width, bitmap.height
     # PDFium's own error is a RuntimeError.
     except (RuntimeError, IndexError, ValueError, OverflowError) as error:
-        raise ReadError(f"PDFium cannot draw it: {_said(error)}") from None
+        raise ReadError(f"PDFium cannot draw it: {_pdfium_error_text(error)}") from None
     return Picture(width, height, grey, max(70, round(scale * 72)))
 
 
 def _scale(width: float, height: float) -> float:
-    """Pixels for each of PDF's units (1/72 inch).
+    """Pixels per PDF unit (1/72 inch).
 
     >>> _scale(612, 792) * 72, round(_scale(7200, 7200) * 72)
     (300.0, 50)
@@ -214,9 +214,15 @@ def _scale(width: float, height: float) -> float:
     return min(_DPI / 72, limit)
 
 
-def _said(error: Exception) -> str:
+def _pdfium_error_text(error: Exception) -> str:
     words = " ".join(str(error).split())[:150].rstrip(".")
     return words[:1].lower() + words[1:] if words else type(error).__name__
 
 
-__all__ = ["NOTHING_FOUND", "available", "page_of", "picture_page", "recognised"]
+__all__ = [
+    "NOTHING_FOUND",
+    "picture_page",
+    "recognise_page",
+    "recognise_pages",
+    "unavailable_reason",
+]

@@ -1,9 +1,9 @@
-"""Tesseract, the program that reads pictures: whether it is there, and what it makes of a picture.
+"""Tesseract, the OCR program: finds it, and runs it on a picture.
 
-It runs as a process of its own for one picture at a time and is given the picture through a pipe,
-so that nothing is left on the disk. Measured against RapidOCR on 16 pages of the sample and made
-ones, at 300 and 150 dpi: as many words found, a quarter of the time, a tenth of the memory, no
-download, and a confidence for every word.
+Each picture is read by a new process and passed through a pipe, so nothing is written to disk.
+Compared with RapidOCR on 16 pages of the sample and generated pages, at 300 and 150 dpi, Tesseract
+finds as many words in a quarter of the time with a tenth of the memory; it needs no download and
+gives a confidence for each word.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from retriever.reading.errors import error_text
+from retriever.reading.pages import error_text
 from retriever.types import ReadError
 
 MAX_SIDE = 30_000
-"""Pixels of a picture's longer side; Tesseract refuses 32,768."""
+"""Maximum length of a picture's longer side in pixels; Tesseract refuses 32,768."""
 
-_SECONDS = 28.0  # for one look at a picture, of which there may be two: small print takes four
-_MIN_CONFIDENCE = 30.0  # of a word, in percent: fewer wrong ones, at 2 in 1000 right ones' cost
+_SECONDS = 28.0  # of one run; a picture may need two. Small print takes four seconds
+_MIN_CONFIDENCE = 30.0  # of a word, in percent: fewer wrong words, and 2 in 1000 right ones lost
 _MIN_MEAN = 65.0  # of a picture: Cyrillic, Greek and Arabic read as English reach 51 to 60
-# Page segmentation: with the orientation found first, which few letters may mislead, and without.
+# Page segmentation modes: with orientation detection, which fails on few letters, and without.
 _ORIENTED, _UPRIGHT = "1", "3"
 _WINDOWS = r"C:\Program Files\Tesseract-OCR"
 _WORD = re.compile(r"[^\W_]{2}")
@@ -34,7 +34,7 @@ _WORD = re.compile(r"[^\W_]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Grey pixels, row by row, one byte each (0 black), and how many of them make an inch."""
+    """Grey pixels row by row, one byte each (0 is black), and the resolution in dots per inch."""
 
     width: int
     height: int
@@ -43,26 +43,26 @@ class Picture:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that recognition depends on."""
+        """SHA-256 of everything that the recognition depends on."""
         head = f"{self.width} {self.height} {self.dpi}\n".encode()
         return hashlib.sha256(head + self.grey).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
+class OcrResult:
     """Text in paragraphs and the mean confidence of its words, weighted by length, in percent."""
 
     text: str
     confidence: float
 
     @property
-    def said(self) -> str:
-        """How it was come by, as a page's reason."""
+    def reason(self) -> str:
+        """The source of the text, as the reason of a page."""
         return f"recognised by Tesseract, mean confidence {self.confidence:.0f} %"
 
 
-def available(languages: str = "eng") -> str:
-    """Why pictures cannot be read in these languages ("eng+deu"); empty if they can."""
+def unavailable_reason(languages: str = "eng") -> str:
+    """Why OCR in these languages ("eng+deu") is unavailable; empty if it is available."""
     program = _program()
     if not program:
         return (
@@ -70,18 +70,18 @@ def available(languages: str = "eng") -> str:
             "brew install tesseract (macOS) or winget install UB-Mannheim.TesseractOCR (Windows)"
         )
     try:
-        there = known_languages()
+        there = installed_languages()
     except (OSError, subprocess.SubprocessError) as error:
         return f"Tesseract does not start ({error_text(error, 150)}): install it again"
     missing = [name for name in languages.split("+") if name not in there]
-    return _no_language(missing, there) if missing else ""
+    return _missing_language_reason(missing, there) if missing else ""
 
 
-def recognise(picture: Picture, languages: str) -> Recognised:
-    """What stands in the picture; its text is empty if nothing does.
+def recognise(picture: Picture, languages: str) -> OcrResult:
+    """Recognise the text of a picture; it is empty if there is none.
 
-    `languages` have been found `available`. Raises ReadError when Tesseract fails, takes too long,
-    or makes no words of what it sees.
+    `languages` are those for which `unavailable_reason` is empty. Raises ReadError when Tesseract
+    fails, takes too long, or finds no words in the letters.
     """
     found = _recognise(picture, languages, _ORIENTED)
     if found.text and found.confidence < _MIN_MEAN:
@@ -95,7 +95,7 @@ def recognise(picture: Picture, languages: str) -> Recognised:
     return found
 
 
-def _recognise(picture: Picture, languages: str, segmentation: str) -> Recognised:
+def _recognise(picture: Picture, languages: str, segmentation: str) -> OcrResult:
     head = b"P5\n%d %d\n255\n" % (picture.width, picture.height)
     options = ["-l", languages, "--psm", segmentation, "--dpi", str(picture.dpi), "tsv"]
     try:
@@ -112,39 +112,39 @@ def _recognise(picture: Picture, languages: str, segmentation: str) -> Recognise
     except OSError as error:
         raise ReadError(f"Tesseract does not start: {error.strerror or error}") from None
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").split("\n")[0].strip()[:150]
-        raise ReadError(f"Tesseract failed: {said or f'exit code {done.returncode}'}")
-    return from_table(done.stdout.decode("utf-8", "replace"))
+        message = done.stderr.decode("utf-8", "replace").split("\n")[0].strip()[:150]
+        raise ReadError(f"Tesseract failed: {message or f'exit code {done.returncode}'}")
+    return parse_tsv(done.stdout.decode("utf-8", "replace"))
 
 
-def from_table(table: str) -> Recognised:
+def parse_tsv(table: str) -> OcrResult:
     r"""Text and confidence from Tesseract's TSV.
 
-    Lines end as they do in the picture, a blank line parts paragraphs, and words that are more
-    likely wrong than right are left out.
+    Lines end as in the picture, and a blank line separates paragraphs. Words of low confidence are
+    dropped.
 
     >>> row = "5\t1\t1\t1\t{}\t1\t0\t0\t9\t9\t{}\t{}"
-    >>> from_table("\n".join([row.format(1, 90, "Zero"), row.format(2, 12, "~|"),
+    >>> parse_tsv("\n".join([row.format(1, 90, "Zero"), row.format(2, 12, "~|"),
     ...     row.format(2, 80, "trust")]))
-    Recognised(text='Zero\ntrust', confidence=84.44444444444444)
+    OcrResult(text='Zero\ntrust', confidence=84.44444444444444)
     """
     words = [word for word in map(_word, table.split("\n")) if word]
     paragraphs = [
-        "\n".join(_joined(line) for _, line in groupby(paragraph, key=lambda word: word[0]))
+        "\n".join(_join(line) for _, line in groupby(paragraph, key=lambda word: word[0]))
         for _, paragraph in groupby(words, key=lambda word: word[0][:3])
     ]
     text = "\n\n".join(paragraphs)
     if not _WORD.search(text):
-        return Recognised("", 0.0)
+        return OcrResult("", 0.0)
     total = sum(len(word) for _, _, word in words)
-    return Recognised(text, sum(len(word) * sure for _, sure, word in words) / total)
+    return OcrResult(text, sum(len(word) * sure for _, sure, word in words) / total)
 
 
 _Word = tuple[tuple[int, ...], float, str]  # page, block, paragraph and line; confidence; letters
 
 
 def _word(row: str) -> _Word | None:
-    """A row's word, if it is one and Tesseract is sure enough of it."""
+    """The word of a row; None for other rows and for a word of low confidence."""
     cells = row.rstrip("\r").split("\t")
     if len(cells) != 12 or cells[0] != "5":
         return None
@@ -154,17 +154,17 @@ def _word(row: str) -> _Word | None:
     return tuple(map(int, cells[1:5])), sure, word
 
 
-def _joined(words: Iterable[_Word]) -> str:
+def _join(words: Iterable[_Word]) -> str:
     return " ".join(word for _, _, word in words)
 
 
 def _program() -> str:
-    """The program's path, or empty; its installer for Windows leaves it out of the search path."""
+    """The program's path, or empty. Its Windows installer does not add it to the search path."""
     return shutil.which("tesseract") or shutil.which("tesseract", path=_WINDOWS) or ""
 
 
-def known_languages() -> list[str]:
-    """The languages it has been given, by the codes it takes."""
+def installed_languages() -> list[str]:
+    """The codes of the installed languages."""
     done = subprocess.run(  # noqa: S603 - as above
         [_program(), "--list-langs"], capture_output=True, timeout=20, check=False
     )
@@ -172,7 +172,7 @@ def known_languages() -> list[str]:
     return sorted(line.strip() for line in lines if line.strip() and line.strip() != "osd")
 
 
-def _no_language(missing: list[str], there: list[str]) -> str:
+def _missing_language_reason(missing: list[str], there: list[str]) -> str:
     names = ", ".join(repr(name[:40]) for name in missing)
     packages = " ".join(f"tesseract-ocr-{name[:40].replace('_', '-')}" for name in missing)
     return (
@@ -182,4 +182,4 @@ def _no_language(missing: list[str], there: list[str]) -> str:
     )
 
 
-__all__ = ["MAX_SIDE", "Picture", "Recognised", "available", "from_table", "recognise"]
+__all__ = ["MAX_SIDE", "OcrResult", "Picture", "parse_tsv", "recognise", "unavailable_reason"]

@@ -10,8 +10,8 @@ import re
 from pathlib import PurePath
 
 from retriever.reading.facts import clean_title
-from retriever.reading.pages import MAX_CHARACTERS, drop_controls, too_long, unify_lines
-from retriever.reading.plain.text import decoded
+from retriever.reading.pages import MAX_CHARACTERS, drop_controls, too_long_page, unify_lines
+from retriever.reading.plain.text import decode_text
 from retriever.types import Document, Page, PageState
 
 _LANGUAGES = {
@@ -133,15 +133,16 @@ _MADE_WORDS = re.compile(
 _HEAD = 2_000  # characters searched for a generator's notice
 _MIN_LONG_LINE = 10_000
 _TEX_TITLE = re.compile(r"\\title(?:\[[^\]]{0,300}\])?\{([^{}]{1,300})\}")
+_TICKS = re.compile(r"`{3,}")
 
 
 def read_code(data: bytes, name: str) -> Document:
     """Read a source file into one page; only line endings change."""
     language = language_of(name)
     if len(data) > 4 * MAX_CHARACTERS:
-        return Document(name, "code", (too_long(None, f"{len(data):,} bytes"),))
+        return Document(name, "code", (too_long_page(None, f"{len(data):,} bytes"),))
     # Not tested for garbled text: assembly has few vowels, and glyph tables are valid code.
-    text = drop_controls(unify_lines(decoded(data)))
+    text = drop_controls(unify_lines(decode_text(data)))
     title = _TEX_TITLE.search(text) if language == "LaTeX" else None
     return Document(
         path=name,
@@ -162,10 +163,20 @@ def language_of(name: str) -> str:
     return _BY_NAME.get(path.name.lower()) or _BY_ENDING.get(path.suffix.lower(), "")
 
 
-def made_by_machine(name: str, text: str) -> str:
+def fence(code: str, language: str) -> str:
+    """The code as a fenced block of Markdown, with more backticks than it has in a row.
+
+    >>> fence("x = 1", "python").split()
+    ['```python', 'x', '=', '1', '```']
+    """
+    ticks = "`" * max([2, *(len(run) for run in _TICKS.findall(code))]) + "`"
+    return f"{ticks}{language}\n{code}\n{ticks}"
+
+
+def generated_reason(name: str, text: str) -> str:
     """Why the file counts as generated; empty if it does not.
 
-    >>> made_by_machine("web/package-lock.json", "{}"), made_by_machine("a.js", "let a = 1;")
+    >>> generated_reason("web/package-lock.json", "{}"), generated_reason("a.js", "let a = 1;")
     ('a lock file: versions chosen by a package manager', '')
     """
     base = PurePath(name).name.lower()
@@ -184,12 +195,12 @@ def made_by_machine(name: str, text: str) -> str:
 def _page(name: str, text: str) -> Page:
     if not text.strip():
         return Page(None, "", PageState.EMPTY, "nothing but blanks in it")
-    reason = made_by_machine(name, text)
+    reason = generated_reason(name, text)
     if reason:
         return Page(None, "", PageState.SKIPPED, reason)
     if len(text) > MAX_CHARACTERS:
-        return too_long(None, f"{len(text):,} characters")
+        return too_long_page(None, f"{len(text):,} characters")
     return Page(None, text)
 
 
-__all__ = ["ENDINGS", "NAMES", "language_of", "made_by_machine", "read_code"]
+__all__ = ["ENDINGS", "NAMES", "fence", "generated_reason", "language_of", "read_code"]

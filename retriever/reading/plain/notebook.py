@@ -12,22 +12,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from retriever.reading.facts import clean_author, clean_title, scalars
-from retriever.reading.pages import MAX_CHARACTERS, make_page, too_long
-from retriever.reading.plain.text import decoded
+from retriever.reading.pages import MAX_CHARACTERS, make_page, too_long_page
+from retriever.reading.plain.code import fence
+from retriever.reading.plain.text import decode_text
 from retriever.types import Document, ReadError
 
 _MAX_BYTES = 100_000_000  # mostly pictures
 _MAX_OUTPUT = 1_000  # characters of a cell's output
 _COLOURS = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
 _HEADING = re.compile(r"^# +(\S[^\n]*)", re.MULTILINE)
-_TICKS = re.compile(r"`{3,}")
 
 
 def read_notebook(data: bytes, name: str) -> Document:
     """Read a notebook into one page."""
     if len(data) > _MAX_BYTES:
-        return Document(name, "notebook", (too_long(None, f"{len(data):,} bytes"),))
-    book = _parsed(data)
+        return Document(name, "notebook", (too_long_page(None, f"{len(data):,} bytes"),))
+    book = _parse(data)
     facts = _dict(book.get("metadata"))
     language = _language(facts)
     text = "\n\n".join(block for block in _blocks(book, language) if block.strip())
@@ -44,9 +44,9 @@ def read_notebook(data: bytes, name: str) -> Document:
     )
 
 
-def _parsed(data: bytes) -> dict[str, Any]:
+def _parse(data: bytes) -> dict[str, Any]:
     try:
-        book = json.loads(decoded(data))
+        book = json.loads(decode_text(data))
     except (ValueError, RecursionError) as error:
         raise ReadError(f"broken: not the JSON of a notebook ({str(error)[:200]})") from None
     if not isinstance(book, dict) or not isinstance(_cells(book), list):
@@ -71,39 +71,34 @@ def _language(facts: dict[str, Any]) -> str:
 def _blocks(book: dict[str, Any], language: str) -> Iterator[str]:
     for entry in _cells(book):
         cell = _dict(entry)
-        source = _joined(cell.get("source", cell.get("input"))).strip("\n")
+        source = _join(cell.get("source", cell.get("input"))).strip("\n")
         kind = cell.get("cell_type")
         if kind == "heading":
             yield f"{'#' * min(6, _level(cell))} {source}"
         elif kind != "code":
             yield source
         elif source.strip():
-            yield _fenced(source, language)
+            yield fence(source, language)
             yield from _outputs(cell)
 
 
 def _outputs(cell: dict[str, Any]) -> Iterator[str]:
-    printed = "".join(_printed(_dict(output)) for output in _list(cell.get("outputs")))
+    printed = "".join(_output_text(_dict(output)) for output in _list(cell.get("outputs")))
     text = _COLOURS.sub("", printed[: 4 * _MAX_OUTPUT]).strip("\n")
     if text.strip():
-        yield _fenced(text if len(text) <= _MAX_OUTPUT else text[:_MAX_OUTPUT] + " …", "")
+        yield fence(text if len(text) <= _MAX_OUTPUT else text[:_MAX_OUTPUT] + " …", "")
 
 
-def _printed(output: dict[str, Any]) -> str:
+def _output_text(output: dict[str, Any]) -> str:
     if output.get("output_type") in ("error", "pyerr"):
         return f"{output.get('ename', '')}: {output.get('evalue', '')}\n"
     data = _dict(output.get("data"))
-    text = _joined(output.get("text", data.get("text/plain")))
+    text = _join(output.get("text", data.get("text/plain")))
     # "<Figure size 640x480>" is a placeholder for a picture.
     return "" if text.startswith("<") and text.rstrip().endswith(">") else text.rstrip("\n") + "\n"
 
 
-def _fenced(code: str, language: str) -> str:
-    ticks = "`" * max([2, *(len(run) for run in _TICKS.findall(code))]) + "`"
-    return f"{ticks}{language}\n{code}\n{ticks}"
-
-
-def _joined(value: object) -> str:
+def _join(value: object) -> str:
     """Join a value that is a string or a list of lines."""
     if isinstance(value, list):
         return "".join(line for line in value if isinstance(line, str))

@@ -13,8 +13,14 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from retriever.reading.pages import MAX_CHARACTERS, drop_controls, make_page, too_long, unify_lines
-from retriever.reading.plain.text import decoded
+from retriever.reading.pages import (
+    MAX_CHARACTERS,
+    drop_controls,
+    make_page,
+    too_long_page,
+    unify_lines,
+)
+from retriever.reading.plain.text import decode_text
 from retriever.types import Document
 
 ENDINGS = (".srt", ".vtt", ".sbv", ".ass", ".ssa")
@@ -50,10 +56,12 @@ class _Cue:
 def read_subtitles(data: bytes, name: str) -> Document:
     """Read a subtitle file into one page."""
     if len(data) > 4 * MAX_CHARACTERS:
-        return Document(name, "subtitles", (too_long(None, f"{len(data):,} bytes"),))
-    source = drop_controls(unify_lines(decoded(data)))
+        return Document(name, "subtitles", (too_long_page(None, f"{len(data):,} bytes"),))
+    source = drop_controls(unify_lines(decode_text(data)))
     cues = sorted(_cues(source.split("\n")), key=lambda cue: cue.start)
-    page = make_page(None, "\n\n".join(_paragraphs(_unrolled(cues))), "nothing is said in it")
+    page = make_page(
+        None, "\n\n".join(_paragraphs(_without_repeats(cues))), "nothing is said in it"
+    )
     if not cues and source.strip():
         note = "no times found in it: read as plain text"
         page = replace(make_page(None, source), reason=note)
@@ -66,7 +74,7 @@ def _cues(lines: list[str]) -> Iterator[_Cue]:
     said: list[str] = []
     for line in [*lines, ""]:
         if dialogue := _DIALOGUE.match(line):
-            yield from _styled(dialogue)
+            yield from _styled_cues(dialogue)
         elif match := _TIMES.match(line) or _BARE_TIMES.match(line):
             if times and said and said[-1].strip().isdigit():
                 said.pop()  # the next cue's number, without a blank line before it
@@ -82,7 +90,7 @@ def _cues(lines: list[str]) -> Iterator[_Cue]:
         yield _cue(times, said)
 
 
-def _styled(match: re.Match[str]) -> Iterator[_Cue]:
+def _styled_cues(match: re.Match[str]) -> Iterator[_Cue]:
     """Parse a line of (Advanced) SubStation: layer, start, end, style, speaker, …, text."""
     fields = match["fields"].split(",")
     times = _BARE_TIMES.match(f"{fields[1].strip()},{fields[2].strip()}")
@@ -115,7 +123,7 @@ def _seconds(clock: Iterable[str | None]) -> float:
     return whole + float(f"0.{fraction}")
 
 
-def _unrolled(cues: Iterable[_Cue]) -> Iterator[_Cue]:
+def _without_repeats(cues: Iterable[_Cue]) -> Iterator[_Cue]:
     """Remove lines that were already on the screen."""
     shown: tuple[str, ...] = ()
     until = float("-inf")
@@ -142,7 +150,7 @@ def _paragraphs(cues: Iterable[_Cue]) -> Iterator[str]:
             said = []
         if not said:
             begin, voice = cue.start, ""
-        text = _joined(cue.lines)
+        text = _join(cue.lines)
         said.append(f"{cue.voice}: {text}" if cue.voice and cue.voice != voice else text)
         until, voice = max(until, cue.end), cue.voice
     if said:
@@ -153,7 +161,7 @@ def _paragraph(begin: float, said: list[str]) -> str:
     return re.sub(r" *\n+ *", "\n", f"[{_clock(begin)}] {' '.join(said)}").strip()
 
 
-def _joined(lines: tuple[str, ...]) -> str:
+def _join(lines: tuple[str, ...]) -> str:
     """Join the lines of a cue; two speakers keep a line each."""
     if len(lines) > 1 and all(line.startswith(("-", "–", "‐")) for line in lines):
         return "\n".join(["", *lines, ""])

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import make_page
-from retriever.reading.plain.text import decoded
+from retriever.reading.plain.text import decode_text
 from retriever.reading.tables import rows
-from retriever.types import Document, Page, PageState
+from retriever.types import Document, Page
 
 MAX_BYTES = 200_000_000
 """The largest file that is read; decoded, it takes up to four times its size in memory."""
@@ -40,12 +40,12 @@ class Shape(NamedTuple):
 def read_table(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read a CSV or TSV file into pages of rows; pages of text if it is not a table."""
     if len(data) > MAX_BYTES:
-        page = rows.left_out(None, "", f"{len(data):,} bytes")
+        page = rows.too_many_rows_page(None, "", f"{len(data):,} bytes")
         return Document(name, "csv", (page,))
     # A cell may hold a whole document. The limit is global, so it is restored afterwards.
     before = csv.field_size_limit(rows.MAX_TEXT)
     try:
-        return _document(decoded(data), name, options)
+        return _document(decode_text(data), name, options)
     finally:
         csv.field_size_limit(before)
 
@@ -55,10 +55,8 @@ def _document(text: str, name: str, options: ReadOptions) -> Document:
     tabs = PurePosixPath(name).suffix.lower() in (".tsv", ".tab")
     shape = Shape(given) if given else shape_of(text, "\t" if tabs else ",")
     if shape is None:
-        page = make_page(None, text, "nothing but blanks in it")
         note = "no columns in it: read as plain text"
-        if page.state is PageState.TEXT:
-            page = Page(None, page.text, page.state, note)
+        page = make_page(None, text, "nothing but blanks in it", note)
         return Document(name, "txt", (page,))
     return Document(name, "csv", tuple(_pages(text, shape, options)))
 
@@ -149,15 +147,15 @@ def _pages(text: str, shape: Shape, options: ReadOptions) -> Iterator[Page]:
     )
     note = "" if shape.quoted else "a quotation mark is never closed: all of them are kept as text"
     found: list[rows.Part] = []
-    for part in rows.parts(rows.written(table)):
+    for part in rows.parts(rows.format_rows(table)):
         found.append(part)
         options.extend_deadline(PAGE_SECONDS)
     whole = len(found) == 1
     for part in found:
-        label = "" if whole else rows.span("rows", part.first, part.last)
+        label = "" if whole else rows.range_label("rows", part.first, part.last)
         yield rows.page_of(None, part.text, label, note)
     if not found:
         yield rows.page_of(None, "", "", "no row with anything in it")
     elif next(table, None) is not None:
         after = f"rows after {found[-1].last}"
-        yield rows.left_out(None, after, after)
+        yield rows.too_many_rows_page(None, after, after)

@@ -15,8 +15,8 @@ from typing import Any
 
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import make_page
-from retriever.reading.plain.code import made_by_machine
-from retriever.reading.plain.text import decoded
+from retriever.reading.plain.code import generated_reason
+from retriever.reading.plain.text import decode_text
 from retriever.reading.tables import rows
 from retriever.types import Document, Page, PageState
 
@@ -33,8 +33,8 @@ _DATA = re.compile(r"(?:data:[\w/+.;=-]*,)?[A-Za-z0-9+/=_-]{1000,}\s*")
 def read_jsonl(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read a JSON Lines file into pages of lines."""
     if len(data) > MAX_BYTES:
-        return Document(name, "jsonl", (rows.left_out(None, "", f"{len(data):,} bytes"),))
-    text = decoded(data)
+        return Document(name, "jsonl", (rows.too_many_rows_page(None, "", f"{len(data):,} bytes"),))
+    text = decode_text(data)
     return (
         Document(name, "jsonl", tuple(_line_pages(text, options)))
         if _has_json(text)
@@ -45,17 +45,17 @@ def read_jsonl(data: bytes, name: str, options: ReadOptions) -> Document:
 def read_json(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read a JSON file: records if it is a list of objects, else paths and values."""
     if len(data) > MAX_JSON_BYTES:
-        return Document(name, "json", (rows.left_out(None, "", f"{len(data):,} bytes"),))
-    made = made_by_machine(name, "")  # by its name only: data may be one long line
+        return Document(name, "json", (rows.too_many_rows_page(None, "", f"{len(data):,} bytes"),))
+    made = generated_reason(name, "")  # by its name only: data may be one long line
     if made:
         return Document(name, "json", (Page(None, "", PageState.SKIPPED, made),))
-    text = decoded(data)
+    text = decode_text(data)
     try:
-        value = _parsed(text)
+        value = _parse(text)
     except (ValueError, RecursionError) as error:
         if _is_lines(text):
             return Document(name, "jsonl", tuple(_line_pages(text, options)))
-        return _plain(text, name, f"not JSON ({_said(error)})")
+        return _plain(text, name, f"not JSON ({_json_error_text(error)})")
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         numbered = ((number, _record(item)) for number, item in enumerate(value, 1))
         return Document(name, "json", tuple(_part_pages(numbered, "items", options)))
@@ -65,13 +65,11 @@ def read_json(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 def _plain(text: str, name: str, why: str) -> Document:
-    page = make_page(None, text, "nothing but blanks in it")
-    if page.state is PageState.TEXT:
-        page = Page(None, page.text, page.state, f"{why}: read as plain text")
+    page = make_page(None, text, "nothing but blanks in it", f"{why}: read as plain text")
     return Document(name, "txt", (page,))
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     """Parse a value; numbers keep their notation.
 
     Raises ValueError, or RecursionError for deep nesting.
@@ -79,7 +77,7 @@ def _parsed(text: str) -> Any:
     return json.loads(text, parse_int=str, parse_float=str)
 
 
-def _said(error: Exception) -> str:
+def _json_error_text(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:100]
 
 
@@ -99,7 +97,7 @@ def _is_record(line: str) -> bool:
     if not line.lstrip().startswith(("{", "[")):
         return False
     try:
-        return isinstance(_parsed(line), dict | list)
+        return isinstance(_parse(line), dict | list)
     except (ValueError, RecursionError):
         return False
 
@@ -115,7 +113,7 @@ def _line_records(text: str, broken: list[int]) -> Iterator[tuple[int, str]]:
         if not line.strip():
             continue
         try:
-            value = _parsed(line)
+            value = _parse(line)
         except (ValueError, RecursionError):
             broken.append(number)
             yield number, line.strip()
@@ -135,14 +133,14 @@ def _part_pages(
         found.append(part)
         options.extend_deadline(PAGE_SECONDS)
     for part in found:
-        label = "" if len(found) == 1 else rows.span(word, part.first, part.last)
+        label = "" if len(found) == 1 else rows.range_label(word, part.first, part.last)
         bad = [at for at in broken or () if part.first <= at <= part.last]
         yield rows.page_of(None, part.text, label, _note(bad))
     if not found:
         yield rows.page_of(None, "", "", "no record with anything in it")
     elif next(numbered, None) is not None:
         after = f"{word} after {found[-1].last}"
-        yield rows.left_out(None, after, after)
+        yield rows.too_many_rows_page(None, after, after)
 
 
 def _note(broken: list[int]) -> str:
@@ -181,7 +179,7 @@ def _fields(value: Any) -> Iterator[tuple[str, str]]:
             numbered = list(enumerate(found, 1))
             stack += [(f"{path}[{at}]", inner) for at, inner in reversed(numbered)]
         else:
-            text = _listed(found) if isinstance(found, list) else _scalar(found)
+            text = _list_text(found) if isinstance(found, list) else _scalar(found)
             if text:
                 yield path, text
     yield "", f"[{len(stack):,} more fields]"
@@ -191,7 +189,7 @@ def _is_plain(item: Any) -> bool:
     return not isinstance(item, dict | list)
 
 
-def _listed(items: list[Any]) -> str:
+def _list_text(items: list[Any]) -> str:
     texts = [_scalar(item) for item in items]
     if len(items) > _MAX_NUMBERS and sum(map(_is_number, texts)) > 0.9 * len(texts):
         return f"[{len(items):,} numbers]"

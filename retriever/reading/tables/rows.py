@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from retriever.reading.pages import MAX_CHARACTERS, drop_controls, too_long, unify_lines
+from retriever.reading.pages import MAX_CHARACTERS, drop_controls, too_long_page, unify_lines
 from retriever.types import Page, PageState
 
 PART_ROWS = 500
@@ -50,14 +50,14 @@ class Part(NamedTuple):
     text: str
 
 
-def written(rows: Iterable[TableRow], min_columns: int = 2) -> Iterator[tuple[int, str]]:
+def format_rows(rows: Iterable[TableRow], min_columns: int = 2) -> Iterator[tuple[int, str]]:
     """Format rows: the number and text of each, in order. Empty rows separate tables.
 
     In a table of words only, the first row counts as column names if the table has at least
     `min_columns` columns: a form of two columns holds questions and answers.
 
     >>> rows = [TableRow(1, ["Name", "Born"]), TableRow(2, ["Ada", "1815"])]
-    >>> [text for _, text in written([*rows, TableRow(3, ["Mary", ""])])]
+    >>> [text for _, text in format_rows([*rows, TableRow(3, ["Mary", ""])])]
     ['Name: Ada | Born: 1815', 'Name: Mary']
     """
     names: Sequence[str] = ()
@@ -70,17 +70,17 @@ def written(rows: Iterable[TableRow], min_columns: int = 2) -> Iterator[tuple[in
         elif filled:
             begin.append(row)
             if len(begin) == _SAMPLE:
-                names, texts = _begun(begin, names, min_columns)
+                names, texts = _format_first_rows(begin, names, min_columns)
                 yield from texts
                 begin, inside = [], True
         elif begin or inside:
-            names, texts = _begun(begin, names, min_columns) if begin else (names, [])
+            names, texts = _format_first_rows(begin, names, min_columns) if begin else (names, [])
             yield from texts
             begin, inside = [], False
-    yield from _begun(begin, names, min_columns)[1]
+    yield from _format_first_rows(begin, names, min_columns)[1]
 
 
-def _begun(
+def _format_first_rows(
     rows: list[TableRow], before: Sequence[str], min_columns: int
 ) -> tuple[Sequence[str], list[tuple[int, str]]]:
     """The column names of a table, and the texts of its first rows.
@@ -134,7 +134,7 @@ def is_header(
     years = sum(bool(_YEAR.fullmatch(cell)) for cell, _ in named)
     if years == 1 or not all(_is_name(cell, column) for cell, column in named):
         return False
-    if any(_shows(cell, column) for cell, column in named):
+    if any(_is_above_values(cell, column) for cell, column in named):
         return True
     repeated = any(cell in column for cell, column in named)
     return not before and len(named) >= min_columns and not repeated
@@ -149,7 +149,7 @@ def _is_name(cell: str, column: Sequence[str]) -> bool:
     return any(map(str.isalpha, cell)) and not _is_value(cell)
 
 
-def _shows(cell: str, column: Sequence[str]) -> bool:
+def _is_above_values(cell: str, column: Sequence[str]) -> bool:
     """Whether the cells below show that a cell is a column name."""
     values = sum(map(_is_value, column))
     if column and values > len(column) / 2:
@@ -215,23 +215,23 @@ def parts(texts: Iterable[tuple[int, str]], rows: int = PART_ROWS) -> Iterator[P
 def page_of(number: int | None, text: str, label: str, reason: str = "") -> Page:
     """The page for a part of a table: TEXT, EMPTY or TOO_LONG."""
     if len(text) > MAX_CHARACTERS:
-        return replace(too_long(number, f"{len(text):,} characters"), label=label)
+        return replace(too_long_page(number, f"{len(text):,} characters"), label=label)
     clean = re.sub("\n{3,}", "\n\n", drop_controls(unify_lines(text)).strip("\n"))
     if not clean.strip():
         return Page(number, "", PageState.EMPTY, reason or "no text in it", label)
     return Page(number, clean, PageState.TEXT, reason, label)
 
 
-def left_out(number: int | None, label: str, what: str) -> Page:
+def too_many_rows_page(number: int | None, label: str, what: str) -> Page:
     """A page for rows beyond the limit."""
     reason = f"{what}: more than is read of one file; split it"
     return Page(number, "", PageState.TOO_LONG, reason, label)
 
 
-def span(word: str, first: int, last: int) -> str:
+def range_label(word: str, first: int, last: int) -> str:
     """The label of a part.
 
-    >>> span("rows", 1, 500), span("lines", 7, 7)
+    >>> range_label("rows", 1, 500), range_label("lines", 7, 7)
     ('rows 1–500', 'line 7')
     """
     return f"{word} {first}–{last}" if last > first else f"{word.removesuffix('s')} {first}"

@@ -1,4 +1,4 @@
-"""Which extractor's text a page gets, and what becomes of pages that are mostly a picture."""
+"""Which extractor's text a page gets, and the state of pages that are mostly an image."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from pypdf.errors import LimitReachedError
 from benchmarks.pdf_text import by_pdfium, by_pypdf, chosen, ours, precision_recall
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import MAX_CHARACTERS
-from retriever.reading.pdf import pdfium
-from retriever.reading.pdf import text_runs as pieces
+from retriever.reading.pdf import pdfium, text_runs
 from retriever.reading.pdf.limits import MAX_COST, cost
 from retriever.reading.pdf.quality import flaws, is_better, is_doubtful
 from retriever.reading.pdf.reader import read_pdf
@@ -151,8 +150,8 @@ def test_arabic_is_taken_from_pypdf():
 
 
 def by_the_other(monkeypatch, text):
-    found = None if text is None else pdfium.Drawn(text, None, False)
-    monkeypatch.setattr(pdfium, "drawn", lambda *_: found)
+    found = None if text is None else pdfium.PageContents(text, None, False)
+    monkeypatch.setattr(pdfium, "page_contents", lambda *_: found)
     return page_of(pdf_file([text_page("Written in words", "of a language alone")]))
 
 
@@ -177,7 +176,7 @@ class Careful(ReadOptions):
 
 
 def test_without_compiled_code(monkeypatch):
-    monkeypatch.setattr(pdfium, "opened", None)
+    monkeypatch.setattr(pdfium, "open_document", None)
     data = pdf_file([text_page("Read by pypdf"), text_page("alone")])
     assert [page.text for page in read_pdf(data, "a.pdf", Careful()).pages] == [
         *["Read by pypdf", "alone"]
@@ -185,9 +184,11 @@ def test_without_compiled_code(monkeypatch):
 
 
 def test_every_page_earns_time():
-    earned: list[float] = []
-    read_pdf(pdf_file([text_page("x")] * 3), "a.pdf", ReadOptions(extend_deadline=earned.append))
-    assert earned == [PAGE_SECONDS] * 3
+    extensions: list[float] = []
+    read_pdf(
+        pdf_file([text_page("x")] * 3), "a.pdf", ReadOptions(extend_deadline=extensions.append)
+    )
+    assert extensions == [PAGE_SECONDS] * 3
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,7 @@ def test_a_form_for_one_program_alone():
 
 def test_a_page_of_too_many_characters(monkeypatch):
     assert MAX_CHARACTERS > 1_000_000
-    monkeypatch.setattr(pieces, "MAX_CHARACTERS", 10)
+    monkeypatch.setattr(text_runs, "MAX_CHARACTERS", 10)
     states = [page.state for page in read_pdf(pdf_file([text_page("x" * 11)]), "a.pdf").pages]
     assert states == [PageState.TOO_LONG]
 

@@ -1,4 +1,4 @@
-"""PDF pages and their states, on files whose every byte is known."""
+"""PDF pages and their states, on files written byte by byte."""
 
 from __future__ import annotations
 
