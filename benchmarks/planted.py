@@ -19,7 +19,8 @@ from pathlib import Path
 
 from retriever import AlignedWVA, Index
 from retriever.evaluation.datasets import Retrieval, read_retrieval
-from retriever.evaluation.retrieval import MODES, Prepared, prepare
+from retriever.evaluation.retrieval import Prepared, prepare
+from retriever.evaluation.runs import MODES
 from retriever.indexing.ingest import Ingest
 from retriever.searching.match import MATCH, nothing_matches
 from retriever.settings import DEFAULT_MODEL, ChunkSettings

@@ -42,8 +42,8 @@ from retriever.arrays import DoubleScores
 from retriever.cache import remembered, write_atomically
 from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.evaluation.datasets import Retrieval, read_retrieval
-from retriever.evaluation.retrieval import MODES, Prepared, prepare
-from retriever.evaluation.runs import Run, comparisons_json, digest, score_rankings
+from retriever.evaluation.retrieval import Prepared, prepare
+from retriever.evaluation.runs import MODES, Run, comparisons_json, digest, score_rankings
 from retriever.index import Index
 from retriever.searching.options import Mode
 from retriever.settings import DEFAULT_MODEL, ChunkSettings

@@ -12,7 +12,7 @@ import pytest
 
 from retriever import AlignedWVA, Index
 from retriever.evaluation.datasets import LabelledQuestion, read_questions
-from retriever.evaluation.retrieval import evaluate_questions, missing_places
+from retriever.evaluation.questions import evaluate_questions, missing_places
 from tests.sample import FOLDER, QUESTIONS, KnownVectors, read
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]

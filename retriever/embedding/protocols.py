@@ -57,6 +57,14 @@ class Embedder(Protocol):
         """`embed_queries` of texts that every index asks: (n, dim)."""
 
 
+class RetrievalEmbedder(Embedder, Protocol):
+    """What evaluating retrieval needs of an embedder."""
+
+    @property
+    def dtype(self) -> str:
+        """The precision its vectors are computed in; they depend on it a little."""
+
+
 @runtime_checkable
 class Judge(Protocol):
     """What reranking needs of a model."""
@@ -75,4 +83,4 @@ class AttributionEmbedder(Protocol):
         """What every token of an exact model input brings to its vector."""
 
 
-__all__ = ["AttributionEmbedder", "Embedder", "Judge"]
+__all__ = ["AttributionEmbedder", "Embedder", "Judge", "RetrievalEmbedder"]

@@ -15,8 +15,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from retriever import __version__
 from retriever.cache import write_atomically
 from retriever.evaluation.metrics import MEASURES, Judgements, values_over
+from retriever.index import Index
+from retriever.searching.options import Mode
 from retriever.significance import Interval, PairedComparison, compare, interval
 from retriever.types import UsageError
 
@@ -26,6 +29,10 @@ Values = Mapping[str, Mapping[str, Mapping[str, float]]]
 FORMAT = 1
 KEYWORD = "keyword"
 """The mode every other one is compared with: BM25, which needs no model."""
+
+
+MODES = (Mode.KEYWORD, Mode.DENSE, Mode.HYBRID)
+"""In the order of the tables: BM25 first, it is what the others are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +149,20 @@ def comparisons_json(found: Mapping[str, Mapping[str, PairedComparison]]) -> dic
     )
 
 
+def run_settings(index: Index) -> dict[str, Any]:
+    """What a run was made with, to be told: model, layers, pooling, chunks."""
+    with index.backend.reading() as catalog:
+        settings, chunks = catalog.embedder_settings(), catalog.chunk_settings()
+    made: dict[str, Any] = {"version": __version__}
+    if settings is not None:
+        made |= {"model": settings.model, "fingerprint": settings.fingerprint}
+        made |= {"layers": list(settings.layers), "pooling": settings.pooling}
+        made |= {"prompts": settings.prompts.to_json()}
+    if chunks is not None:
+        made["chunks"] = f"{chunks.size}/{chunks.overlap}"
+    return made
+
+
 def digest(parts: Sequence[str]) -> str:
     """24 hex digits that tell whether the same texts stood in the same order."""
     found = sha256()
@@ -211,12 +232,14 @@ def _each(table: Mapping[str, Mapping[str, Any]], make: Any) -> dict[str, dict[s
 
 __all__ = [
     "KEYWORD",
+    "MODES",
     "Data",
     "Run",
     "Values",
     "comparisons_json",
     "digest",
     "load",
+    "run_settings",
     "save",
     "score_rankings",
 ]

@@ -21,7 +21,7 @@ def run_eval_sts(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from retriever.evaluation.datasets import read_pairs
-    from retriever.evaluation.retrieval import compare_poolings
+    from retriever.evaluation.sts import compare_poolings
     from retriever.interface.terminal.reports import table
 
     for path in options.files:
@@ -62,7 +62,7 @@ def run_eval_retrieval(options: argparse.Namespace) -> int:
 def run_eval_queries(options: argparse.Namespace) -> int:
     """Measure search with one's own questions."""
     from retriever.evaluation.datasets import read_questions
-    from retriever.evaluation.retrieval import evaluate_questions, missing_places
+    from retriever.evaluation.questions import evaluate_questions, missing_places
     from retriever.index import Index
 
     questions = read_questions(Path(options.file))
