@@ -168,11 +168,11 @@ def current_pass() -> ForwardPass | None:
 @contextmanager
 def active(one: ForwardPass) -> Iterator[None]:
     """Make `one` the calling thread's pass for as long as the block runs."""
-    _thread.running = one
+    _thread.current_pass = one
     try:
         yield
     finally:
-        _thread.running = None
+        _thread.current_pass = None
 
 
 # Attention
