@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 embedder,
                 folder,
                 chunking=ChunkSettings(size, overlap),
-                tell=lambda text: print(text, file=sys.stderr),
+                progress=lambda text: print(text, file=sys.stderr),
             )
             cells = [f"{means['ndcg@10'].mean:.3f}" for means in run.intervals().values()]
             print(f"| {run.data.name} | {pair} | {' | '.join(cells)} |", flush=True)

@@ -18,8 +18,8 @@ from math import sqrt
 from pathlib import Path
 
 from retriever import AlignedWVA, Index
-from retriever.evaluation.datasets import Retrieval, read_retrieval
-from retriever.evaluation.retrieval import Prepared, prepare
+from retriever.evaluation.datasets import RetrievalDataset, read_beir
+from retriever.evaluation.retrieval import IndexedDataset, open_dataset
 from retriever.evaluation.runs import MODES
 from retriever.indexing.ingest import Ingest
 from retriever.searching.match import MATCH, nothing_matches
@@ -36,7 +36,7 @@ def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def left_out(data: Retrieval, what: str, seed: int) -> set[str]:
+def left_out(data: RetrievalDataset, what: str, seed: int) -> set[str]:
     """The documents to be taken out of the index."""
     chance = random.Random(seed)  # noqa: S311  (not a secret)
     if what == "documents":
@@ -48,7 +48,7 @@ def left_out(data: Retrieval, what: str, seed: int) -> set[str]:
     return set()
 
 
-def passing(index: Index, ready: Prepared, texts: list[str], mode: str) -> int:
+def passing(index: Index, ready: IndexedDataset, texts: list[str], mode: str) -> int:
     """How many of the questions find something that matches."""
     embed = ready.vectors.__getitem__
     found = (index.search(text, mode=mode, syntax=False, embed=embed) for text in texts)
@@ -59,14 +59,14 @@ def measure(
     embedder: AlignedWVA, folder: Path, others: list[Path], without: str, seed: int
 ) -> None:
     """Print a row for each mode."""
-    data = read_retrieval(folder)
+    data = read_beir(folder)
     asked: Mapping[str, str] = data.queries
-    strangers = [text for other in others for text in read_retrieval(other).queries.values()]
+    strangers = [text for other in others for text in read_beir(other).queries.values()]
     queries = {**asked, **{f"planted {at}": text for at, text in enumerate(strangers)}}
     qrels = {number: data.qrels.get(number) or {"": 1.0} for number in queries}
-    whole = Retrieval(data.corpus, queries, qrels)
+    whole = RetrievalDataset(data.corpus, queries, qrels)
     gone = left_out(data, without, seed)
-    with prepare(embedder, whole, folder.name, tell=tell) as ready:
+    with open_dataset(embedder, whole, folder.name, progress=progress) as ready:
         planted = list(strangers)
         answered = []
         for number, text in asked.items():
@@ -94,7 +94,7 @@ def measure(
                     )
 
 
-def tell(text: str) -> None:
+def progress(text: str) -> None:
     """Progress goes to standard error."""
     print(text, file=sys.stderr)
 

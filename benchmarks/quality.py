@@ -41,8 +41,8 @@ from benchmarks.trained import Matrix, Trained
 from retriever.arrays import DoubleScores
 from retriever.cache import remembered, write_atomically
 from retriever.embedding.aligned_wva import AlignedWVA
-from retriever.evaluation.datasets import Retrieval, read_retrieval
-from retriever.evaluation.retrieval import Prepared, prepare
+from retriever.evaluation.datasets import RetrievalDataset, read_beir
+from retriever.evaluation.retrieval import IndexedDataset, open_dataset
 from retriever.evaluation.runs import MODES, Run, comparisons_json, digest, score_rankings
 from retriever.index import Index
 from retriever.searching.options import Mode
@@ -74,7 +74,7 @@ READ_ONCE = {
 COST_QUERIES, COST_PASSAGES = 20, 48
 """So many of a set, evenly chosen, are timed."""
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 Rankings = Mapping[str, Sequence[str]]
 
 
@@ -155,18 +155,18 @@ class Bench:
 
     def __init__(
         self,
-        data: Retrieval,
+        data: RetrievalDataset,
         embedder: RememberingWVA,
-        ours: Prepared,
-        whole: Prepared,
+        ours: IndexedDataset,
+        whole: IndexedDataset,
         opponent: Trained,
-        tell: Tell,
+        progress: Progress,
     ) -> None:
         self.data, self.ours, self.whole, self.opponent = data, ours, whole, opponent
         self.embedder = embedder
         self.ids = list(data.corpus)
         self._documents = [trained.whole(*document) for document in data.corpus.values()]
-        self._tell = tell
+        self._progress = progress
         place = {name: at for at, name in enumerate(self.ids)}
         rows = whole.index.documents()
         self._place = {
@@ -186,10 +186,10 @@ class Bench:
         """System → query id → the best documents."""
         found: dict[str, Rankings] = {}
         for mode in MODES:
-            self._tell(f"{mode} …")
+            self._progress(f"{mode} …")
             found[mode.value] = self.ours.rankings(mode=mode)
         asked = self.ours.queries
-        self._tell(f"{WHOLE_BM25} …")
+        self._progress(f"{WHOLE_BM25} …")
         keyword = np.stack([self.keyword_scores(text) for text in asked.values()])
         opponent = self.opponent
         cosine = opponent.vectors(list(asked.values())) @ opponent.vectors(self._documents).T
@@ -205,7 +205,7 @@ class Bench:
         """Our rankings with queries read through one prompt."""
         index, name = self.ours.index, self.ours.data.name
         once = self.embedder.reading_once(index)
-        with prepare(once, self.data, name, tell=self._tell) as ready:
+        with open_dataset(once, self.data, name, progress=self._progress) as ready:
             return {name: ready.rankings(mode=mode) for name, mode in READ_ONCE.items()}
 
     def run(self, rankings: Mapping[str, Rankings]) -> Run:
@@ -222,7 +222,7 @@ class Bench:
         For the trained embedder, and for BM25 over whole documents, a passage is a document; of
         the former's only the vector is counted on disk, beside BM25 also the text and its words.
         """
-        self._tell("costs …")
+        self._progress("costs …")
         index, opponent, documents = self.ours.index, self.opponent, self._documents
         embedder, info = index.embedder, index.info()
         with index.backend.reading() as catalog:
@@ -253,7 +253,7 @@ class Bench:
         """A query → its cosine with each document, the query read now."""
         return lambda text: vectors @ self.opponent.encode([text])[0]
 
-    def _searching(self, searched: Prepared, mode: Mode) -> float:
+    def _searching(self, searched: IndexedDataset, mode: Mode) -> float:
         return self._timed(lambda text: searched.index.search(text, 10, mode=mode, syntax=False))
 
     def _asking(self, score: Callable[[str], Matrix]) -> float:
@@ -273,10 +273,14 @@ class Bench:
 
 @contextmanager
 def bench(
-    name: str, data: Retrieval, embedder: RememberingWVA, opponent: Trained, tell: Tell
+    name: str,
+    data: RetrievalDataset,
+    embedder: RememberingWVA,
+    opponent: Trained,
+    progress: Progress,
 ) -> Iterator[Bench]:
     """The set, indexed and embedded, from the cache where it was so before."""
-    whole = Retrieval(
+    whole = RetrievalDataset(
         {number: ("", trained.whole(*document)) for number, document in data.corpus.items()},
         data.queries,
         data.qrels,
@@ -286,22 +290,22 @@ def bench(
     longest = max(len(no_model.token_spans(text)) for _, text in whole.corpus.values())
     uncut = ChunkSettings(size=max(longest, 8))
     with (
-        prepare(embedder, data, name, tell=tell) as ours,
-        prepare(no_model, whole, name, chunking=uncut, tell=tell) as documents,
+        open_dataset(embedder, data, name, progress=progress) as ours,
+        open_dataset(no_model, whole, name, chunking=uncut, progress=progress) as documents,
     ):
-        yield Bench(data, embedder, ours, documents, opponent, tell)
+        yield Bench(data, embedder, ours, documents, opponent, progress)
 
 
-def measure(bench: Bench, asked: argparse.Namespace, tell: Tell) -> Measured:
+def measure(bench: Bench, asked: argparse.Namespace, progress: Progress) -> Measured:
     """Everything that was asked for, of one set."""
     found = bench.rankings()
     ablation = reranked = None
     if asked.ablate:
-        tell("ablations …")
+        progress("ablations …")
         without = {name: bench.ours.rankings(**how) for name, how in VARIANTS.items()}
         ablation = bench.run({OURS: found[OURS], **without, **bench.read_once()})
     if asked.rerank:
-        tell(f"reranking {asked.rerank} results of the first {asked.first} queries …")
+        progress(f"reranking {asked.rerank} results of the first {asked.first} queries …")
         again = bench.ours.rankings(first=asked.first, rerank=asked.rerank)
         sample = {query: found[OURS][query] for query in again}
         reranked = bench.run({OURS: sample, f"{OURS}, {asked.rerank} reranked": again})
@@ -403,16 +407,16 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measured_sets(asked: argparse.Namespace, tell: Tell) -> dict[str, Measured]:
+def measured_sets(asked: argparse.Namespace, progress: Progress) -> dict[str, Measured]:
     """Set by set; all folders are read before a model is."""
-    sets = dict(zip(names(asked.folders), map(read_retrieval, asked.folders), strict=True))
+    sets = dict(zip(names(asked.folders), map(read_beir, asked.folders), strict=True))
     embedder = RememberingWVA(asked.model)
-    opponent = Trained(embedder.device, tell)
+    opponent = Trained(embedder.device, progress)
     found = {}
     for name, data in sets.items():
 
         def say(text: str, name: str = name) -> None:
-            tell(f"{name}: {text}")
+            progress(f"{name}: {text}")
 
         with bench(name, data, embedder, opponent, say) as ready:
             found[name] = measure(ready, asked, say)

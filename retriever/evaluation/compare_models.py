@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retriever.embedding.aligned_wva import AlignedWVA
-from retriever.evaluation.datasets import Retrieval
-from retriever.evaluation.retrieval import evaluate_labelled
+from retriever.evaluation.datasets import RetrievalDataset
+from retriever.evaluation.retrieval import evaluate_dataset
 from retriever.evaluation.runs import KEYWORD, Run, Values
 from retriever.settings import DEFAULT_LAYERS, POOLINGS, ChunkSettings, Prompts, check_pooling
 from retriever.significance import PairedComparison, Verdict, compare
@@ -66,12 +66,12 @@ def variant(name: str) -> Variant:
 
 def compare_models(
     variants: Sequence[Variant],
-    data: Retrieval,
+    data: RetrievalDataset,
     load: Callable[[Variant], AlignedWVA],
     *,
     name: str,
     baseline: Run | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> Run:
     """One run with the modes "keyword", "A dense", "A hybrid" … ; one model is loaded at a time.
 
@@ -84,9 +84,9 @@ def compare_models(
     values: dict[str, Mapping[str, Mapping[str, float]]] = {}
     made_with: dict[str, object] = {}
     for each in variants:
-        tell(f"{each.name} …")
-        run = evaluate_labelled(
-            load(each), data, name, chunking=WHOLE, baseline=baseline, tell=tell
+        progress(f"{each.name} …")
+        run = evaluate_dataset(
+            load(each), data, name, chunking=WHOLE, baseline=baseline, progress=progress
         )
         made_with[each.name] = dict(run.made_with)
         for mode in (KEYWORD, "dense", "hybrid"):

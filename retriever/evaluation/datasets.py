@@ -17,7 +17,7 @@ from retriever.types import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieval:
+class RetrievalDataset:
     """A BEIR folder. `corpus` is id → (title, text); `qrels` is query id → judgements."""
 
     corpus: Mapping[str, tuple[str, str]]
@@ -107,7 +107,7 @@ def _path_and_pages(entry: Any) -> tuple[str, list[int]]:
     return (file, listed) if isinstance(file, str) and right else ("", [])
 
 
-def read_retrieval(folder: Path) -> Retrieval:
+def read_beir(folder: Path) -> RetrievalDataset:
     """A folder with `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` (or `qrels/test.tsv`).
 
     Queries that no judgement names, and judgements of queries that are not there, are left out.
@@ -123,10 +123,10 @@ def read_retrieval(folder: Path) -> Retrieval:
     qrels = {query: judged[query] for query in queries if query in judged}
     if not qrels:
         raise UsageError(f"no query of {folder / 'queries.jsonl'} has a judgement in its qrels")
-    return Retrieval(corpus, {query: queries[query] for query in qrels}, qrels)
+    return RetrievalDataset(corpus, {query: queries[query] for query in qrels}, qrels)
 
 
-def read_pairs(path: Path) -> list[SentencePair]:
+def read_sentence_pairs(path: Path) -> list[SentencePair]:
     """A similarity file: tab-separated `score sentence1 sentence2` with that header.
 
     Quotes are part of the sentences; columns beyond the third are ignored.
@@ -225,9 +225,9 @@ def _number(field: str, path: Path, line: int) -> float:
 __all__ = [
     "LabelledQuestion",
     "RelevantPlace",
-    "Retrieval",
+    "RetrievalDataset",
     "SentencePair",
-    "read_pairs",
+    "read_beir",
     "read_questions",
-    "read_retrieval",
+    "read_sentence_pairs",
 ]

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from retriever.evaluation.datasets import Retrieval
+from retriever.evaluation.datasets import RetrievalDataset
 from retriever.indexing.cloze import by_chance, cloze_questions
 from retriever.reading.options import ReadOptions
 from retriever.reading.scan import FoundFile, scan, targets
@@ -38,16 +38,16 @@ Passage = tuple[str, str, str]
 """Name ("path#3"), title, text."""
 
 
-def known_items(
-    path: Path, passages: int = PASSAGES, *, tell: Callable[[str], None] = lambda text: None
-) -> Retrieval:
+def known_item_dataset(
+    path: Path, passages: int = PASSAGES, *, progress: Callable[[str], None] = lambda text: None
+) -> RetrievalDataset:
     """Sentences to be asked and the passages they were taken from, of the files below `path`.
 
     Files that cannot be read are left out. Raises UsageError when there is too little text.
     """
     if passages < MIN_SENTENCES:
         raise UsageError(f"a comparison needs at least {MIN_SENTENCES} passages, not {passages}")
-    chosen = _sample(path, passages, tell)
+    chosen = _sample(path, passages, progress)
     corpus = {name: (title, text) for name, title, text in chosen}
     whole = [" ".join(text.split()) for _, _, text in chosen]
     queries: dict[str, str] = {}
@@ -63,16 +63,16 @@ def known_items(
             f"{str(path)!r} has too little text to compare models on: {len(queries)} sentences "
             f"can be asked, {MIN_SENTENCES} are needed"
         )
-    return Retrieval(corpus, queries, {name: {name: 1.0} for name in queries})
+    return RetrievalDataset(corpus, queries, {name: {name: 1.0} for name in queries})
 
 
-def _sample(path: Path, wanted: int, tell: Callable[[str], None]) -> list[Passage]:
+def _sample(path: Path, wanted: int, progress: Callable[[str], None]) -> list[Passage]:
     """At most `wanted` passages, of many files, in an order by chance that is always the same."""
     share = max(1, wanted // _FILE_SHARE)
     chosen: dict[str, Passage] = {}
     spare: list[Passage] = []
     files = sorted(_files(path), key=lambda file: by_chance(file.path))
-    tell(f"reading passages of {len(files)} files …")
+    progress(f"reading passages of {len(files)} files …")
     with file_reader(ReadOptions()) as reader:
         for file in files:
             if len(chosen) >= wanted:
@@ -105,4 +105,4 @@ def _passages(document: Document) -> Iterator[Passage]:
         yield f"{document.path}#{number}", document.title, text
 
 
-__all__ = ["MAX_SENTENCES", "MIN_SENTENCES", "PASSAGES", "known_items"]
+__all__ = ["MAX_SENTENCES", "MIN_SENTENCES", "PASSAGES", "known_item_dataset"]

@@ -22,8 +22,8 @@ from retriever.arrays import Vectors
 from retriever.cache import cache_folder
 from retriever.embedding.protocols import RetrievalEmbedder
 from retriever.evaluation.datasets import (
-    Retrieval,
-    read_retrieval,
+    RetrievalDataset,
+    read_beir,
 )
 from retriever.evaluation.runs import MODES, Data, Run, digest, run_settings, score_rankings
 from retriever.evaluation.vectors import cached_vectors
@@ -33,14 +33,14 @@ from retriever.settings import ChunkSettings
 from retriever.text.chunking import CHUNKS_VERSION
 from retriever.types import Document, Page, UsageError
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 DOCUMENTS = SearchOptions(k=100, by_file=True, syntax=False, fold=False, rerank_seconds=math.inf)
 """How a labelled set is searched: every document takes its own place, also one that repeats another
 one, and reranking takes the time it needs."""
 
 
-def _silent(_: str) -> None:
+def _ignore(_: str) -> None:
     return None
 
 
@@ -52,7 +52,7 @@ def evaluate_retrieval(
     baseline: Run | None = None,
     rerank: int = 0,
     first: int | None = None,
-    tell: Tell = _silent,
+    progress: Progress = _ignore,
 ) -> Run:
     """Retrieval on a BEIR folder, by mode; documents are ranked by their best chunk.
 
@@ -62,40 +62,42 @@ def evaluate_retrieval(
     indexed, for an impossible number, or if the run could not be compared with `baseline`.
     """
     check_budget(rerank, math.inf)
-    return evaluate_labelled(
+    return evaluate_dataset(
         embedder,
-        _first_queries(read_retrieval(folder), first),
+        _first_queries(read_beir(folder), first),
         folder.resolve().name,
         chunking=chunking,
         baseline=baseline,
         rerank=rerank,
-        tell=tell,
+        progress=progress,
     )
 
 
-def evaluate_labelled(
+def evaluate_dataset(
     embedder: RetrievalEmbedder,
-    data: Retrieval,
+    data: RetrievalDataset,
     name: str,
     *,
     chunking: ChunkSettings | None = None,
     baseline: Run | None = None,
     rerank: int = 0,
-    tell: Tell = _silent,
+    progress: Progress = _ignore,
 ) -> Run:
     """As `evaluate_retrieval`, of labelled data that are there already and called `name`."""
     started = time.monotonic()
-    with prepare(embedder, data, name, chunking=chunking, baseline=baseline, tell=tell) as ready:
+    with open_dataset(
+        embedder, data, name, chunking=chunking, baseline=baseline, progress=progress
+    ) as ready:
         rankings = {mode.value: ready.rankings(mode=mode) for mode in MODES}
         if rerank:
-            tell(f"reranking {rerank} results of each …")
+            progress(f"reranking {rerank} results of each …")
             rankings[f"hybrid, {rerank} reranked"] = ready.rankings(rerank=rerank)
         values, made_with = score_rankings(rankings, data.qrels), run_settings(ready.index)
     return Run(ready.data, values, made_with, time.monotonic() - started)
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class IndexedDataset:
     """A labelled set ready to be searched: its index, and the queries that have an answer.
 
     `queries` is query id → text, `vectors` text → the query's raw vector (dim,).
@@ -124,15 +126,15 @@ class Prepared:
 
 
 @contextmanager
-def prepare(
+def open_dataset(
     embedder: RetrievalEmbedder,
-    data: Retrieval,
+    data: RetrievalDataset,
     name: str,
     *,
     chunking: ChunkSettings | None = None,
     baseline: Run | None = None,
-    tell: Tell = _silent,
-) -> Iterator[Prepared]:
+    progress: Progress = _ignore,
+) -> Iterator[IndexedDataset]:
     """`data`, called `name`, indexed into the user's cache and its queries embedded.
 
     Raises UsageError, before anything is indexed, if a run on it could not be compared with
@@ -146,14 +148,14 @@ def prepare(
         for number, text in data.queries.items()
         if any(gain > 0 for gain in data.qrels.get(number, {}).values())
     }
-    with _dataset_index(embedder, data, chunking or ChunkSettings(), tell) as index:
+    with _open_index(embedder, data, chunking or ChunkSettings(), progress) as index:
         texts = list(asked.values())
-        tell(f"{len(texts)} queries …")
+        progress(f"{len(texts)} queries …")
         vectors = cached_vectors(embedder, "query", texts, embedder.embed_queries)
-        yield Prepared(named, index, asked, dict(zip(texts, vectors, strict=True)))
+        yield IndexedDataset(named, index, asked, dict(zip(texts, vectors, strict=True)))
 
 
-def _first_queries(data: Retrieval, count: int | None) -> Retrieval:
+def _first_queries(data: RetrievalDataset, count: int | None) -> RetrievalDataset:
     """The dataset with the first `count` of the queries that have a relevant document."""
     if count is None:
         return data
@@ -161,12 +163,12 @@ def _first_queries(data: Retrieval, count: int | None) -> Retrieval:
         raise UsageError(f"the number of queries must be at least 1; it is {count}")
     useful = (n for n in data.queries if any(gain > 0 for gain in data.qrels.get(n, {}).values()))
     kept = list(islice(useful, count))
-    return Retrieval(
+    return RetrievalDataset(
         data.corpus, {n: data.queries[n] for n in kept}, {n: data.qrels[n] for n in kept}
     )
 
 
-def _data(name: str, data: Retrieval) -> Data:
+def _data(name: str, data: RetrievalDataset) -> Data:
     """What tells whether two runs saw the same documents, queries and judgements."""
     documents = [f"{n}\0{title}\0{text}" for n, (title, text) in sorted(data.corpus.items())]
     judged = [
@@ -177,8 +179,8 @@ def _data(name: str, data: Retrieval) -> Data:
 
 
 @contextmanager
-def _dataset_index(
-    embedder: RetrievalEmbedder, data: Retrieval, chunking: ChunkSettings, tell: Tell
+def _open_index(
+    embedder: RetrievalEmbedder, data: RetrievalDataset, chunking: ChunkSettings, progress: Progress
 ) -> Iterator[Index]:
     """The dataset as an index in the cache, completed if an earlier run was stopped."""
     parts = [f"{number}\0{title}\0{text}" for number, (title, text) in data.corpus.items()]
@@ -195,7 +197,7 @@ def _dataset_index(
         there = {row.path for row in index.documents()}
         missing = [number for number in data.corpus if number not in there]
         if missing:
-            tell(f"indexing {len(missing)} of {len(data.corpus)} documents …")
+            progress(f"indexing {len(missing)} of {len(data.corpus)} documents …")
         # Without new ones it is fitted, should it have been made by an earlier way of fitting.
         index.add(_document(number, *data.corpus[number]) for number in missing)
         yield index

@@ -10,7 +10,7 @@ import numpy as np
 
 from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.embedding.sentence_map import sentence_map
-from retriever.evaluation.datasets import read_pairs
+from retriever.evaluation.datasets import read_sentence_pairs
 from retriever.evaluation.metrics import spearman
 from retriever.evaluation.vectors import cached_vectors
 
@@ -28,7 +28,7 @@ class STSResult:
 
 def evaluate_sts(embedder: AlignedWVA, path: Path) -> STSResult:
     """Sentence similarity on a file with the columns score, sentence1, sentence2."""
-    pairs = read_pairs(path)
+    pairs = read_sentence_pairs(path)
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second)))
     raw = cached_vectors(embedder, "sentence", texts, embedder.embed_sentences)
     prior = embedder.general_mean(embedder.settings.prompts.sentence)

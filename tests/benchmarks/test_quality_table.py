@@ -24,7 +24,7 @@ from benchmarks.tables import (
 )
 from benchmarks.trained import ranked, z_sum
 from retriever.embedding.aligned_wva import AlignedWVA
-from retriever.evaluation.datasets import Retrieval
+from retriever.evaluation.datasets import RetrievalDataset
 from retriever.evaluation.runs import Data, Run
 from retriever.index import Index
 from retriever.settings import QUERY_PROMPT, Prompts
@@ -156,7 +156,7 @@ class Ours(FakeEmbedder):
 class Theirs(trained.Trained):
     """The trained embedder's place, taken by a fake that knows two other words to be one."""
 
-    def __init__(self, device: str, tell: object) -> None:
+    def __init__(self, device: str, progress: object) -> None:
         self._fake = FakeEmbedder(trained.DIMENSION, same={"hound": "dog"})
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -252,7 +252,9 @@ def test_reading_once_embeds_no_passage_anew(
     model = str(save_model(tmp_path / "model"))
     embedder = quality.RememberingWVA(model, device="cpu", dtype="float32")
     alone = AlignedWVA(model, device="cpu", dtype="float32", prompts=Prompts(query=(QUERY_PROMPT,)))
-    data = Retrieval(CORPUS, {n: QUERIES[n] for n in RIGHT}, {n: {RIGHT[n]: 1.0} for n in RIGHT})
+    data = RetrievalDataset(
+        CORPUS, {n: QUERIES[n] for n in RIGHT}, {n: {RIGHT[n]: 1.0} for n in RIGHT}
+    )
     with quality.prepared(embedder, data, "mini") as ours:
         once = embedder.reading_once(ours.index)
         assert once.fingerprint == alone.fingerprint != embedder.fingerprint

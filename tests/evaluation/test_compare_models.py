@@ -9,8 +9,8 @@ import pytest
 
 from retriever import AlignedWVA
 from retriever.evaluation.compare_models import WHOLE, Variant, compare_models, variant, winner
-from retriever.evaluation.datasets import Retrieval
-from retriever.evaluation.retrieval import evaluate_labelled
+from retriever.evaluation.datasets import RetrievalDataset
+from retriever.evaluation.retrieval import evaluate_dataset
 from retriever.settings import Prompts
 from retriever.types import UsageError
 from tests.tiny import save_model
@@ -21,7 +21,7 @@ TEXTS = {
     "tax": "The tax law of May lowered the rates.",
 }
 QUERIES = {"apple": "Apples in the valley.", "whale": "Songs of whales.", "tax": "Rates of tax."}
-DATA = Retrieval(
+DATA = RetrievalDataset(
     {name: ("", text) for name, text in TEXTS.items()},
     QUERIES,
     {name: {name: 1.0} for name in QUERIES},
@@ -64,7 +64,7 @@ def test_each_model_has_the_rows_it_has_alone(
     ]
     assert list(run.made_with) == [each.name for each in variants]
     for each in variants:
-        alone = evaluate_labelled(load(each), DATA, "mini", chunking=WHOLE)
+        alone = evaluate_dataset(load(each), DATA, "mini", chunking=WHOLE)
         assert alone.values["keyword"]["ndcg@10"] == run.values["keyword"]["ndcg@10"]
         for mode in ("dense", "hybrid"):
             shown = run.values[f"{each.name} {mode}"]

@@ -11,9 +11,9 @@ from retriever.evaluation.datasets import (
     LabelledQuestion,
     RelevantPlace,
     SentencePair,
-    read_pairs,
+    read_beir,
     read_questions,
-    read_retrieval,
+    read_sentence_pairs,
 )
 from retriever.types import UsageError
 
@@ -32,7 +32,7 @@ def beir(folder: Path, qrels: str = "qrels.tsv") -> Path:
 
 @pytest.mark.parametrize("qrels", ["qrels.tsv", "qrels/test.tsv"])
 def test_a_beir_folder(tmp_path: Path, qrels: str) -> None:
-    found = read_retrieval(beir(tmp_path, qrels))
+    found = read_beir(beir(tmp_path, qrels))
     assert found.corpus == {"d1": ("T", "one\u2028line"), "d2": ("", "")}
     assert found.queries == {"q1": "query q1", "q2": "query q2"}
     assert found.qrels == {"q1": {"d1": 1, "d2": 0}, "q2": {"d2": 2}}
@@ -56,19 +56,19 @@ def test_a_bad_beir_file_is_named_with_its_line(
 ) -> None:
     (beir(tmp_path) / file).write_text(content)
     with pytest.raises(UsageError, match=message):
-        read_retrieval(tmp_path)
+        read_beir(tmp_path)
 
 
 def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a folder"):
-        read_retrieval(tmp_path / "none")
+        read_beir(tmp_path / "none")
     for name in ("corpus.jsonl", "queries.jsonl"):
         (beir(tmp_path) / name).unlink()
         with pytest.raises(UsageError, match=f"{name} cannot be read"):
-            read_retrieval(tmp_path)
+            read_beir(tmp_path)
     (beir(tmp_path) / "qrels.tsv").unlink()
     with pytest.raises(UsageError, match=r"neither qrels\.tsv nor qrels/test\.tsv"):
-        read_retrieval(tmp_path)
+        read_beir(tmp_path)
 
 
 def test_pairs_keep_their_quotes(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_pairs_keep_their_quotes(tmp_path: Path) -> None:
     path.write_bytes(
         '\ufeffscore\tsentence1\tsentence2\r\n4.5\t"Hi," he said\tit\'s "ok\r\n0\ta\tb\n'.encode()
     )
-    assert read_pairs(path) == [
+    assert read_sentence_pairs(path) == [
         SentencePair(4.5, '"Hi," he said', "it's \"ok"),
         SentencePair(0.0, "a", "b"),
     ]
@@ -98,7 +98,7 @@ def test_bad_pairs_are_named_with_their_line(tmp_path: Path, content: bytes, mes
     path = tmp_path / "sts.tsv"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=rf"sts\.tsv.* {message}"):
-        read_pairs(path)
+        read_sentence_pairs(path)
 
 
 def test_questions_in_both_forms(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from retriever import Index
-from retriever.evaluation.datasets import Retrieval
-from retriever.evaluation.retrieval import evaluate_labelled
+from retriever.evaluation.datasets import RetrievalDataset
+from retriever.evaluation.retrieval import evaluate_dataset
 from retriever.types import ModelError
 from tests.fakes import FakeEmbedder
 
@@ -33,7 +33,7 @@ def test_a_set_that_cannot_be_indexed_leaves_no_index_open(
     closed: list[Index] = []
     close = Index.close
     monkeypatch.setattr(Index, "close", lambda self: (closed.append(self), close(self)))
-    data = Retrieval({"a": ("Cats", "A cat sleeps.")}, {"1": "cat"}, {"1": {"a": 1.0}})
+    data = RetrievalDataset({"a": ("Cats", "A cat sleeps.")}, {"1": "cat"}, {"1": {"a": 1.0}})
     with pytest.raises(ModelError, match="out of memory"):
-        evaluate_labelled(Failing(), data, "cats")
+        evaluate_dataset(Failing(), data, "cats")
     assert len(closed) == 1

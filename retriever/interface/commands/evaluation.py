@@ -20,12 +20,12 @@ def run_eval_sts(options: argparse.Namespace) -> int:
     """Correlate similarities with the judgements of people."""
     from dataclasses import asdict
 
-    from retriever.evaluation.datasets import read_pairs
+    from retriever.evaluation.datasets import read_sentence_pairs
     from retriever.evaluation.sts import compare_poolings
     from retriever.interface.terminal.reports import table
 
     for path in options.files:
-        read_pairs(Path(path))  # complain before the model is loaded
+        read_sentence_pairs(Path(path))  # complain before the model is loaded
     asked = (options.pooling or POOLINGS[0]).split(",")
     poolings = POOLINGS if asked == ["all"] else tuple(name.strip() for name in asked)
     for pooling in poolings:
@@ -42,10 +42,10 @@ def run_eval_sts(options: argparse.Namespace) -> int:
 
 def run_eval_retrieval(options: argparse.Namespace) -> int:
     """Measure search on a labelled set."""
-    from retriever.evaluation.datasets import read_retrieval
+    from retriever.evaluation.datasets import read_beir
     from retriever.evaluation.retrieval import evaluate_retrieval
 
-    read_retrieval(Path(options.folder))  # complain before the model is loaded
+    read_beir(Path(options.folder))  # complain before the model is loaded
     baseline = _baseline(options)
     run = evaluate_retrieval(
         load_embedder(options),
@@ -53,7 +53,7 @@ def run_eval_retrieval(options: argparse.Namespace) -> int:
         baseline=baseline,
         rerank=options.rerank,
         first=options.queries,
-        tell=lambda text: print(text, file=sys.stderr),
+        progress=lambda text: print(text, file=sys.stderr),
     )
     _show_run(options, run, baseline)
     return DONE
@@ -81,9 +81,9 @@ def run_eval_models(options: argparse.Namespace) -> int:
     """Compare models on one's own documents, without labels."""
     from retriever.embedding.aligned_wva import AlignedWVA
     from retriever.evaluation.compare_models import Variant, compare_models, variant, winner
-    from retriever.evaluation.known_items import known_items
+    from retriever.evaluation.known_items import known_item_dataset
 
-    def tell(text: str) -> None:
+    def progress(text: str) -> None:
         print(text, file=sys.stderr)
 
     def load(each: Variant) -> AlignedWVA:
@@ -98,9 +98,9 @@ def run_eval_models(options: argparse.Namespace) -> int:
 
     variants = [variant(name) for name in options.models]
     baseline = _baseline(options)
-    data = known_items(Path(options.path), options.passages, tell=tell)
+    data = known_item_dataset(Path(options.path), options.passages, progress=progress)
     name = f"{options.path}, by passage"
-    run = compare_models(variants, data, load, name=name, baseline=baseline, tell=tell)
+    run = compare_models(variants, data, load, name=name, baseline=baseline, progress=progress)
     best, sentence = winner(run.values, variants)
     _show_run(options, run, baseline, {"winner": best or None, "verdict": sentence})
     if not options.json:
