@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from retriever.interface.cli import COMMANDS
@@ -53,12 +54,14 @@ def sections() -> str:
     return "\n\n".join(found)
 
 
-def main() -> None:
-    """Write it."""
-    argparse.ArgumentParser(description="Write the help texts in docs/cli.md anew.").parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the page, and print where it is."""
+    parser = argparse.ArgumentParser(description="Write the help texts in docs/cli.md anew.")
+    parser.add_argument("--output", type=Path, default=PAGE, help="another file to write")
+    options = parser.parse_args(arguments)
     before = PAGE.read_text("utf-8").partition(MARK)[0]
-    PAGE.write_text(f"{before}{MARK}\n\n{sections()}\n", "utf-8")
-    print(PAGE)
+    options.output.write_text(f"{before}{MARK}\n\n{sections()}\n", "utf-8")
+    print(f"wrote {options.output}")
 
 
 if __name__ == "__main__":

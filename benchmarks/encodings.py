@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -83,12 +83,12 @@ def table(found: list[tuple[Case, dict[str, bool]]]) -> list[str]:
     return markdown(header, rows)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, and with `--wrong` the sentences that were decoded wrongly."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=Path, default=TEXTS, help="as benchmarks/encodings.tsv")
     parser.add_argument("--wrong", action="store_true", help="name what `decode` got wrong")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     found = [
         (case, {name: case.is_right(decoder) for name, decoder in DECODERS.items()})
         for case in cases(asked.texts)

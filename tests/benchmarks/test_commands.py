@@ -46,7 +46,7 @@ def documented() -> list[str]:
     """The commands of the documents and the Makefile, from the module's name on."""
     paths = [ROOT / name for name in DOCUMENTS] + sorted((ROOT / "docs").rglob("*.md"))
     found = [
-        re.sub(r"\s+#.*", "", rest).strip()
+        re.sub(r"\s+(#|-->).*", "", rest).strip()
         for path in paths
         for rest in re.findall(r"python3? -m benchmarks\.([a-z_]+[^\n`]*)", path.read_text("utf-8"))
     ]
@@ -62,13 +62,17 @@ SMALLER = {  # what makes a command short that reads much by itself
     "passage_boxes": "PDF --passages 3",
     "page": "--first 1",
     "screenshot": "--only search --output OUT",
+    "command_line": "--output OUT",
+    "shipped": "--output OUT",
 }
 TABLES = {  # what is printed besides a table with a row for everything measured
     "difficult_files": "found by a sentence of their own: 4 of 4; not: []",
     "page": "the page after it",
     "screenshot": "wrote ",
+    "command_line": "wrote ",
+    "shipped": " bytes  ",
 }
-WITH_MODEL = ("speed", "steering", "chunk_size", "quality", "planted")
+WITH_MODEL = ("speed", "steering", "chunk_size", "quality", "planted", "shipped")
 
 
 @pytest.fixture(scope="module")

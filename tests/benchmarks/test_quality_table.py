@@ -213,7 +213,7 @@ def naive_bm25(query: str, texts: Sequence[str]) -> list[float]:
 
 
 def test_bm25_counts_whole_documents_with_their_titles(folder: Path) -> None:
-    data = quality.read_retrieval(folder)
+    data = quality.read_beir(folder)
     with quality.bench("mini", data, Ours(), Theirs("cpu", None), lambda text: None) as ready:
         for query in ("trains", "cat roof", "morning dog", "xylophone"):
             expected = naive_bm25(query, [trained.whole(*each) for each in CORPUS.values()])
@@ -255,7 +255,7 @@ def test_reading_once_embeds_no_passage_anew(
     data = RetrievalDataset(
         CORPUS, {n: QUERIES[n] for n in RIGHT}, {n: {RIGHT[n]: 1.0} for n in RIGHT}
     )
-    with quality.prepared(embedder, data, "mini") as ours:
+    with quality.open_dataset(embedder, data, "mini") as ours:
         once = embedder.reading_once(ours.index)
         assert once.fingerprint == alone.fingerprint != embedder.fingerprint
         passages = [
@@ -274,7 +274,7 @@ def test_reading_once_embeds_no_passage_anew(
             return embed(self, inputs)
 
         monkeypatch.setattr(AlignedWVA, "embed_inputs", noted)
-        with quality.prepared(once, data, "mini") as ready:
+        with quality.open_dataset(once, data, "mini") as ready:
             assert len(ready.index.documents()) == len(CORPUS)
             np.testing.assert_allclose(
                 ready.vectors["trains"], alone.embed_queries(["trains"])[0], atol=1e-5
