@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retriever.interface.cli import COMMANDS
-from retriever.interface.cli import main as wva
+from retriever.interface.cli import main as wva_main
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 WIDTH = 100
@@ -41,7 +41,7 @@ def help_of(name: str) -> str:
     os.environ.update(COLUMNS=str(WIDTH), NO_COLOR="1")
     try:
         with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
-            wva([*name.split(), "--help"])
+            wva_main([*name.split(), "--help"])
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -39,7 +39,7 @@ from benchmarks.tables import (
 )
 from benchmarks.trained import Matrix, Trained
 from retriever.arrays import DoubleScores
-from retriever.cache import remembered, write_atomically
+from retriever.cache import cached_array, write_atomically
 from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.evaluation.datasets import RetrievalDataset, read_beir
 from retriever.evaluation.retrieval import IndexedDataset, open_dataset
@@ -90,7 +90,7 @@ class RememberingWVA(AlignedWVA):
         read = [*passages, *(titles or ())]
         name = digest(["likelihood", self.fingerprint, self.dtype, query, *read])
         judge = super().log_likelihoods
-        return remembered(
+        return cached_array(
             f"eval/{name}",
             (len(passages),),
             lambda: judge(query, passages, titles).astype(np.float32),

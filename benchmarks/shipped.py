@@ -31,7 +31,7 @@ def make(folder: Path, model: str = DEFAULT_MODEL) -> None:
         mock.patch.dict(os.environ, WVA_CACHE=scratch),
     ):
         embedder.general_means()
-        embedder.remembered_queries(general_questions())
+        embedder.embed_fixed_queries(general_questions())
         shutil.copytree(Path(scratch, "general"), folder / "general", copy_function=shutil.copyfile)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from retriever import AlignedWVA
-from retriever.embedding.models.load import LoadedModel, load
+from retriever.embedding.models.load import LoadedModel, load_model
 from retriever.embedding.pooling import AttentionPooler
 from retriever.embedding.runner import Runner
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
@@ -59,7 +59,7 @@ def all_layers(loaded: LoadedModel, inputs: Sequence[str]) -> None:
 def ways(fast: AlignedWVA, model: str) -> dict[str, Callable[[Sequence[str]], object]]:
     """Name → what runs the model on inputs; the first one is what the others are compared with."""
     exact = AlignedWVA(model, dtype="float32")
-    plain, plain_exact = load(model), load(model, dtype="float32")
+    plain, plain_exact = load_model(model), load_model(model, dtype="float32")
     padded = Runner(AttentionPooler(plain.model, fast.settings.layers), packed=False)
     return {
         "whole model, float32, padded, given order": lambda texts: all_layers(plain_exact, texts),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.cache import remembered
+from retriever.cache import cached_array
 from retriever.evaluation.runs import digest
 from retriever.types import UsageError
 
@@ -65,7 +65,7 @@ class Trained:
             return np.concatenate(blocks)
 
         name = digest([WHEEL, version(WHEEL), *texts])
-        return remembered(f"eval/{name}", (len(texts), DIMENSION), compute)
+        return cached_array(f"eval/{name}", (len(texts), DIMENSION), compute)
 
 
 def whole(title: str, text: str) -> str:

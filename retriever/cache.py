@@ -33,7 +33,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Path(scratch.name).replace(path)
 
 
-def remembered(name: str, shape: tuple[int, ...], compute: Callable[[], Vectors]) -> Vectors:
+def cached_array(name: str, shape: tuple[int, ...], compute: Callable[[], Vectors]) -> Vectors:
     """The array of this `shape` kept as `name`; computed if it is missing, or damaged.
 
     Looked for in `SHIPPED`, then in the cache. The file is NumPy's, with its SHA-256 behind the
@@ -41,22 +41,22 @@ def remembered(name: str, shape: tuple[int, ...], compute: Callable[[], Vectors]
     """
     path = cache_folder() / f"{name}.npy"
     for known in (SHIPPED / f"{name}.npy", path):
-        array = _intact(known, shape)
+        array = _read_array(known, shape)
         if array is not None:
             return array
     array = compute()
-    write_atomically(path, lambda file: file.write(packed(array)))
+    write_atomically(path, lambda file: file.write(array_bytes(array)))
     return array
 
 
-def packed(array: Vectors) -> bytes:
-    """What `remembered` reads: the array as NumPy writes it, and the SHA-256 of that."""
+def array_bytes(array: Vectors) -> bytes:
+    """What `cached_array` reads: the array as NumPy writes it, and the SHA-256 of that."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest()
 
 
-def _intact(path: Path, shape: tuple[int, ...]) -> Vectors | None:
+def _read_array(path: Path, shape: tuple[int, ...]) -> Vectors | None:
     """The array in a file; None unless it has this shape, finite values and the hash it names."""
     try:
         data = path.read_bytes()

@@ -59,7 +59,7 @@ class Prompts:
     @property
     def queries(self) -> tuple[str, ...]:
         """Every template a query is read through."""
-        return several(self.query)
+        return as_templates(self.query)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `Prompts(**values)` is the inverse."""
@@ -94,7 +94,7 @@ class Prompts:
             raise UsageError(f"{str(path)!r}: {error}") from None
 
 
-def several(template: str | Sequence[str]) -> tuple[str, ...]:
+def as_templates(template: str | Sequence[str]) -> tuple[str, ...]:
     """One template, or several, as several. Raises UsageError if there is none."""
     templates = (template,) if isinstance(template, str) else tuple(template)
     if not templates:
@@ -235,8 +235,8 @@ __all__ = [
     "ChunkSettings",
     "EmbedderSettings",
     "Prompts",
+    "as_templates",
     "check_pooling",
     "check_template",
     "resolve_layers",
-    "several",
 ]

@@ -65,7 +65,9 @@ def interval(values: ArrayLike, *, resamples: int = RESAMPLES, seed: int = SEED)
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     if not len(ordered):
         return Interval(math.nan, math.nan, math.nan)
-    return _middle(math.fsum(ordered) / len(ordered), _means(ordered, resamples, seed))
+    return _percentile_interval(
+        math.fsum(ordered) / len(ordered), _resampled_means(ordered, resamples, seed)
+    )
 
 
 def compare(
@@ -80,7 +82,7 @@ def compare(
     'better'
     """
     differences = _differences(first, second)
-    return _judged([differences], interval(differences, resamples=resamples, seed=seed))
+    return _with_verdict([differences], interval(differences, resamples=resamples, seed=seed))
 
 
 def interval_over_sets(
@@ -97,9 +99,9 @@ def interval_over_sets(
     if not ordered or not all(len(values) for values in ordered):
         return Interval(math.nan, math.nan, math.nan)
     # Sets of one size would otherwise draw the same places: another seed for each.
-    draws = [_means(values, resamples, seed + at) for at, values in enumerate(ordered)]
+    draws = [_resampled_means(values, resamples, seed + at) for at, values in enumerate(ordered)]
     mean = math.fsum(math.fsum(values) / len(values) for values in ordered) / len(ordered)
-    return _middle(mean, np.mean(draws, axis=0))
+    return _percentile_interval(mean, np.mean(draws, axis=0))
 
 
 def compare_over_sets(
@@ -111,7 +113,9 @@ def compare_over_sets(
 ) -> PairedComparison:
     """As `compare`, by the mean over several sets of queries, each counting the same."""
     differences = [_differences(one, two) for one, two in zip(first, second, strict=True)]
-    return _judged(differences, interval_over_sets(differences, resamples=resamples, seed=seed))
+    return _with_verdict(
+        differences, interval_over_sets(differences, resamples=resamples, seed=seed)
+    )
 
 
 def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
@@ -121,7 +125,7 @@ def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     return ours - theirs
 
 
-def _judged(differences: Sequence[NDArray[np.float64]], found: Interval) -> PairedComparison:
+def _with_verdict(differences: Sequence[NDArray[np.float64]], found: Interval) -> PairedComparison:
     """What `found`, the interval of the mean of these differences, allows to say."""
     verdict = Verdict.WITHIN_NOISE
     if sum(np.count_nonzero(np.abs(each) > _EXACT) for each in differences) >= MIN_DIFFERENCES:
@@ -132,14 +136,14 @@ def _judged(differences: Sequence[NDArray[np.float64]], found: Interval) -> Pair
     return PairedComparison(found, verdict, sum(map(len, differences)))
 
 
-def _middle(mean: float, means: NDArray[np.float64]) -> Interval:
+def _percentile_interval(mean: float, means: NDArray[np.float64]) -> Interval:
     """The middle 95 % of the means drawn, (r,)."""
     rest = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, [rest, 1 - rest])
     return Interval(mean, float(low), float(high))
 
 
-def _means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
+def _resampled_means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
     """The means of `resamples` draws of n values out of `values` (n,), with replacement: (r,)."""
     draw = np.random.default_rng(seed)
     means = np.empty(resamples)

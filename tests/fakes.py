@@ -71,7 +71,7 @@ class FakeEmbedder:
             row /= np.linalg.norm(row) or 1
         return vectors
 
-    def remembered_queries(self, texts: Sequence[str]) -> Vectors:
+    def embed_fixed_queries(self, texts: Sequence[str]) -> Vectors:
         return self.embed_queries(texts)
 
     def count_tokens(self, inputs: Sequence[str]) -> int:
@@ -83,7 +83,7 @@ class FakeEmbedder:
     def prompt_tokens(self) -> int:
         return 2
 
-    def contributions(self, model_input: str) -> TokenAttribution:
+    def token_attribution(self, model_input: str) -> TokenAttribution:
         """Each token's terms; the prompt brings nothing."""
         before = model_input.index(": ") + 2
         spans = [(0, before)]

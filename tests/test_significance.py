@@ -30,7 +30,7 @@ def test_all_27_draws_of_three_queries() -> None:
     assert sorted(draws).count(0.0) == 1
     found = interval([0.0, 0.5, 1.0])
     assert (found.mean, found.low, found.high) == (0.5, 0.0, 1.0)
-    means = significance._means(np.array([0.0, 0.5, 1.0]), 27_000, 1)
+    means = significance._resampled_means(np.array([0.0, 0.5, 1.0]), 27_000, 1)
     for value, ways in zip(range(7), (1, 3, 6, 7, 6, 3, 1), strict=True):
         share = np.mean(np.isclose(means, value / 6))
         assert share == pytest.approx(ways / 27, abs=4 * math.sqrt(ways / 27 / 27_000))
@@ -69,9 +69,9 @@ def test_the_order_of_queries_does_not_matter(values: list[float], order: random
 
 def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.linspace(0, 1, 7)
-    whole = significance._means(values, 100, 1)
+    whole = significance._resampled_means(values, 100, 1)
     monkeypatch.setattr(significance, "_BLOCK", 30)
-    np.testing.assert_allclose(significance._means(values, 100, 1), whole, rtol=1e-12)
+    np.testing.assert_allclose(significance._resampled_means(values, 100, 1), whole, rtol=1e-12)
 
 
 def test_scale_and_shift_of_the_values() -> None:

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 
 from retriever.arrays import DoubleScores, Vectors, normalise
-from retriever.cache import remembered
-from retriever.embedding.models.load import LoadedModel, load
+from retriever.cache import cached_array
+from retriever.embedding.models.load import LoadedModel, load_model
 from retriever.embedding.pooling import HIDDEN_POOLINGS, AttentionPooler, find_attention_layers
 from retriever.embedding.query_likelihood import QueryLikelihood
 from retriever.embedding.runner import Runner
 from retriever.embedding.sentence_map import sentence_map
-from retriever.embedding.token_attribution import AttributionReader
+from retriever.embedding.token_attribution import TokenAttributor
 from retriever.embedding.word_attribution import TokenAttribution
 from retriever.settings import (
     DEFAULT_LAYERS,
@@ -36,10 +36,10 @@ from retriever.settings import (
     POOLINGS,
     EmbedderSettings,
     Prompts,
+    as_templates,
     check_pooling,
     check_template,
     resolve_layers,
-    several,
 )
 from retriever.types import ModelError, UsageError
 
@@ -58,10 +58,10 @@ GENERAL_TEXTS = Path(__file__).with_name("general.txt")
 PASSAGE_BEFORE, QUESTION_BEFORE = "Passage: ", "\nQuestion: "
 """What stands before both when the model judges how well a passage leads to a question."""
 
-MAX_ASKED = 128
+MAX_QUERY_TOKENS = 128
 """Of a longer question only so many tokens are judged by."""
 
-SAME = 0.999
+MIN_AGREEMENT = 0.999
 """Cosine above which two ways of computing a vector agree, also in bfloat16."""
 
 UNPROMPTED = Prompts(passage="{}", query="{}", sentence="{}")
@@ -84,8 +84,8 @@ class AlignedWVA:
     `model` is a preset ("smollm2-135m"), a folder, a GGUF file, or a hub id; `layers` the pooled
     layers: "upper-half", "all", a range "10-19", or a list; `prompts` the templates with `{}`
     for the text; `device` and `dtype` are chosen automatically (see
-    `retriever.embedding.models.load.load`); `max_tokens` is the longest input read in one piece,
-    prompt included.
+    `retriever.embedding.models.load.load_model`); `max_tokens` is the longest input read in one
+    piece, prompt included.
 
     `pooling` is "aligned-wva", or one of what it is compared with: "va", "last-hidden" and
     "mean-hidden" (see `attention`). The two means read the text without a prompt, unless `prompts`
@@ -109,26 +109,26 @@ class AlignedWVA:
         self._name = model
         self._prompts = prompts
         self._layers = layers if isinstance(layers, str) else tuple(layers)
-        self._loaded: LoadedModel = load(model, device, dtype)
+        self._loaded: LoadedModel = load_model(model, device, dtype)
         self.max_tokens = min(max_tokens or MAX_TOKENS, self._loaded.max_positions)
-        self._pool_by(pooling)
-        self._refuse_two_way_attention()
+        self._set_pooling(pooling)
+        self._refuse_bidirectional()
 
     def with_pooling(self, pooling: str) -> Self:
         """The same model, not loaded again, with another pooling (and that one's prompts)."""
         check_pooling(pooling)
         other = copy.copy(self)
-        other._pool_by(pooling)
+        other._set_pooling(pooling)
         return other
 
     def with_prompts(self, prompts: Prompts) -> Self:
         """The same model and pooling, not loaded again, with other prompts."""
         other = copy.copy(self)
         other._prompts = prompts
-        other._pool_by(self.settings.pooling)
+        other._set_pooling(self.settings.pooling)
         return other
 
-    def _pool_by(self, pooling: str) -> None:
+    def _set_pooling(self, pooling: str) -> None:
         model = self._loaded.model
         count = len(find_attention_layers(model))
         pooled = resolve_layers(self._layers, count)
@@ -143,7 +143,7 @@ class AlignedWVA:
             prompts=self._prompts or DEFAULT_PROMPTS[pooling],
             pooling=pooling,
         )
-        packed = self._loaded.device.type == "cpu" and self._packs_truly()
+        packed = self._loaded.device.type == "cpu" and self._packing_agrees()
         self._runner = Runner(self._pooler, packed=packed)
 
     @classmethod
@@ -190,15 +190,15 @@ class AlignedWVA:
 
     def passage_input(self, text: str, title: str = "") -> str:
         """The exact model input for a passage; the title, if any, stands before the text."""
-        return fill(self.settings.prompts.passage, _titled(text, title))
+        return fill_template(self.settings.prompts.passage, _with_title(text, title))
 
     def query_inputs(self, text: str) -> tuple[str, ...]:
         """The exact model inputs for a query, one for each of its prompts."""
-        return tuple(fill(template, text) for template in self.settings.prompts.queries)
+        return tuple(fill_template(template, text) for template in self.settings.prompts.queries)
 
     def sentence_input(self, text: str) -> str:
         """The exact model input for one of two sentences to be compared; it gets a full stop."""
-        return fill(self.settings.prompts.sentence, with_full_stop(text))
+        return fill_template(self.settings.prompts.sentence, with_full_stop(text))
 
     def key(self, model_input: str) -> str:
         """The name under which this input's vector is stored: never embedded twice."""
@@ -209,7 +209,7 @@ class AlignedWVA:
 
     def embed_passages(self, texts: Sequence[str], titles: Sequence[str] | None = None) -> Vectors:
         """Raw unit vectors of passages: (n, dim) float32. An empty text has a zero vector."""
-        names = _as_many(titles, texts)
+        names = _titles_for(titles, texts)
         return self._embed_texts(
             texts, [self.passage_input(t, n) for t, n in zip(texts, names, strict=True)]
         )
@@ -243,10 +243,10 @@ class AlignedWVA:
 
         Through several, the readings' unit vectors are added, and the sum gets length one.
         """
-        templates = several(template)
+        templates = as_templates(template)
         for each in templates:
             check_template(each)
-        inputs = [fill(each, text) for each in templates for text in texts]
+        inputs = [fill_template(each, text) for each in templates for text in texts]
         # All readings at once: texts are batched by length across them.
         readings = self._embed_texts(list(texts) * len(templates), inputs)
         if len(templates) == 1:
@@ -277,7 +277,7 @@ class AlignedWVA:
             np.add.at(vectors, owners, normalise(self._runner.run(pieces)) * weights[:, None])
         return normalise(vectors).astype(np.float32)
 
-    def contributions(self, model_input: str) -> TokenAttribution:
+    def token_attribution(self, model_input: str) -> TokenAttribution:
         """What every token of an exact model input brings to its vector, before this has length 1.
 
         Of an input longer than `max_tokens`, the pieces' parts are weighted as the pieces are.
@@ -288,7 +288,7 @@ class AlignedWVA:
             _encodable(model_input), return_offsets_mapping=True, verbose=False
         )
         ids = encoded["input_ids"][: len(encoded["input_ids"]) - self._appended]
-        runner = Runner(AttributionReader(self._pooler), packed=self._runner.packed)
+        runner = Runner(TokenAttributor(self._pooler), packed=self._runner.packed)
         pieces = list(self._pieces(ids))
         parts, constant = [], np.zeros(self.dimension)
         for piece in pieces:
@@ -303,6 +303,10 @@ class AlignedWVA:
             model_input, tuple(encoded["offset_mapping"][: len(ids)]), vectors, constant
         )
 
+    def contributions(self, model_input: str) -> TokenAttribution:
+        """`token_attribution` under its name in version 0.1.0; deprecated."""
+        return self.token_attribution(model_input)
+
     # Likelihoods
 
     def log_likelihoods(
@@ -314,12 +318,12 @@ class AlignedWVA:
         it: the model reads "Passage: …", a new line, "Question: …". An empty query tells nothing
         (zeros); of a passage that does not fit beside the question, the end is cut off.
         """
-        names = _as_many(titles, passages)
+        names = _titles_for(titles, passages)
         question, asked = self._question(query)
         if not asked or not passages:
             return np.zeros(len(passages))
         room = self.max_tokens - len(question)
-        inputs = [PASSAGE_BEFORE + _titled(t, n) for t, n in zip(passages, names, strict=True)]
+        inputs = [PASSAGE_BEFORE + _with_title(t, n) for t, n in zip(passages, names, strict=True)]
         reader = QueryLikelihood(self._pooler, asked)
         texts = [ids[:room] + question for ids in self._tokenize(inputs)]
         return Runner(reader, packed=self._runner.packed).run(texts)[:, 0]
@@ -333,7 +337,7 @@ class AlignedWVA:
         ids: list[int] = encoded["input_ids"]
         ends = [end for _, end in encoded["offset_mapping"]]
         before = next((i for i, end in enumerate(ends) if end > len(QUESTION_BEFORE)), len(ids))
-        most = min(MAX_ASKED, self.max_tokens // 2 - before)
+        most = min(MAX_QUERY_TOKENS, self.max_tokens // 2 - before)
         asked = max(0, min(len(ids) - before, most))
         return ids[: before + asked], asked
 
@@ -360,17 +364,17 @@ class AlignedWVA:
             mean: Vectors = self.embed_prompted(texts, template).mean(axis=0)
             return mean
 
-        name = self.key("\0".join([str(whole), *several(template)]))
-        return remembered(f"general/{name}", (self.dimension,), compute)
+        name = self.key("\0".join([str(whole), *as_templates(template)]))
+        return cached_array(f"general/{name}", (self.dimension,), compute)
 
-    def remembered_queries(self, texts: Sequence[str]) -> Vectors:
+    def embed_fixed_queries(self, texts: Sequence[str]) -> Vectors:
         """`embed_queries` of texts that are asked again and again: (n, dim).
 
         Computed once for each fingerprint, then read from the user's cache.
         """
         name = self.key("\0".join(["queries", *self.settings.prompts.queries, *texts]))
         shape = (len(texts), self.dimension)
-        return remembered(f"general/{name}", shape, lambda: self.embed_queries(texts))
+        return cached_array(f"general/{name}", shape, lambda: self.embed_queries(texts))
 
     # Tokens
 
@@ -428,7 +432,7 @@ class AlignedWVA:
         vectors[present] = self.embed_inputs([inputs[index] for index in present])
         return vectors
 
-    def _packs_truly(self) -> bool:
+    def _packing_agrees(self) -> bool:
         """Whether packing gives what padding gives; where it does not, batches are padded.
 
         Packing relies on position ids and on the attention interface; a model may support both
@@ -439,9 +443,9 @@ class AlignedWVA:
         texts = [text.partition(". ")[0] for text in GENERAL_TEXTS.read_text("utf-8").splitlines()]
         ids = self._tokenize(texts[:3])
         packed, padded = (self._pooler.run(ids, packed=way) for way in (True, False))
-        return bool(torch.cosine_similarity(packed, padded).min() > SAME)
+        return bool(torch.cosine_similarity(packed, padded).min() > MIN_AGREEMENT)
 
-    def _refuse_two_way_attention(self) -> None:
+    def _refuse_bidirectional(self) -> None:
         """Raise ModelError if a token's attention changes with what follows it (an encoder)."""
         first, one, two = (ids[-1] for ids in self._tokenize(["of", "a", "the"]))
         if self._pooler.is_bidirectional(first, (one, two)):
@@ -452,12 +456,12 @@ class AlignedWVA:
             )
 
 
-def fill(template: str, text: str) -> str:
+def fill_template(template: str, text: str) -> str:
     r"""Put a text into a prompt; its own double quotes become single, so that the prompt's stand.
 
     Without a prompt ("{}") the text stays as it is.
 
-    >>> fill('This word : "{}" means', 'a "b"')
+    >>> fill_template('This word : "{}" means', 'a "b"')
     'This word : "a \'b\'" means'
     """
     before, _, after = template.partition("{}")
@@ -466,12 +470,12 @@ def fill(template: str, text: str) -> str:
     return before + text.replace('"', "'") + after
 
 
-def _titled(text: str, title: str) -> str:
+def _with_title(text: str, title: str) -> str:
     name = title.strip()[:TITLE_CHARACTERS]
     return f"{name}. {text}" if name else text
 
 
-def _as_many(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[str]:
+def _titles_for(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[str]:
     names = titles or [""] * len(texts)
     if len(names) != len(texts):
         raise UsageError(f"{len(texts)} texts but {len(names)} titles were given")

@@ -19,12 +19,12 @@ from retriever.embedding.word_attribution import (
     WordAttribution,
     WordPosition,
     WordSpan,
-    by_word,
-    together,
+    sum_by_word,
+    sum_readings,
 )
 from retriever.types import Chunk, UsageError
 
-REMEMBERED = 64
+MAX_CACHED = 64
 """Texts; one of 250 words in 576 dimensions takes about 1 MB."""
 
 
@@ -32,13 +32,13 @@ REMEMBERED = 64
 class AttributedText:
     """A text's words and their parts, in units of the length of their sum.
 
-    `parts` (n + 3, dim): the n words, then `parts.OTHERS`; they add up to the raw unit vector, but
-    for rounding. Those of a query that is read through several prompts are summed over its
+    `vectors` (n + 3, dim): the n words, then `parts.OTHERS`; they add up to the raw unit vector,
+    but for rounding. Those of a query that is read through several prompts are summed over its
     readings. `raw` (dim,) is a query's raw vector as search uses it, None for a passage.
     """
 
     words: tuple[WordSpan, ...]
-    parts: DoubleVectors
+    vectors: DoubleVectors
     raw: Vectors | None = None
 
 
@@ -55,15 +55,15 @@ class AttributionCache:
         embedder = self._embedder()
         inputs = embedder.query_inputs(text)
 
-        def take_apart() -> AttributedText:
+        def attribute() -> AttributedText:
             readings = [
-                _taken_apart(embedder, each, _places(each, template, text, ""))
+                _word_attribution(embedder, each, _places(each, template, text, ""))
                 for each, template in zip(inputs, embedder.settings.prompts.queries, strict=True)
             ]
-            found = _of_length_one(together(text, readings))
+            found = _normalised(sum_readings(text, readings))
             return AttributedText(found.words, found.vectors, embedder.embed_queries([text])[0])
 
-        return self._remembered(("query", *inputs), take_apart)
+        return self._remembered(("query", *inputs), attribute)
 
     def passage(self, chunk: Chunk) -> AttributedText:
         """A passage's side; words of its title are among its words."""
@@ -72,37 +72,37 @@ class AttributionCache:
         template = embedder.settings.prompts.passage
         places = _places(model_input, template, chunk.text, chunk.title)
 
-        def take_apart() -> AttributedText:
-            found = _taken_apart(embedder, model_input, places)
+        def attribute() -> AttributedText:
+            found = _word_attribution(embedder, model_input, places)
             return AttributedText(found.words, found.vectors)
 
-        return self._remembered(("passage", model_input), take_apart)
+        return self._remembered(("passage", model_input), attribute)
 
     def _remembered(
-        self, key: tuple[str, ...], take_apart: Callable[[], AttributedText]
+        self, key: tuple[str, ...], attribute: Callable[[], AttributedText]
     ) -> AttributedText:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key]
-        side = take_apart()
+        side = attribute()
         with self._lock:
             self._known[key] = side
-            while len(self._known) > REMEMBERED:
+            while len(self._known) > MAX_CACHED:
                 self._known.popitem(last=False)
         return side
 
 
-def _taken_apart(
+def _word_attribution(
     embedder: Embedder, model_input: str, places: list[WordPosition]
 ) -> WordAttribution:
     """One reading's words, with parts in units of the length of their sum."""
     if not isinstance(embedder, AttributionEmbedder):
         raise UsageError("this embedder's vectors cannot be taken apart into words")
-    return _of_length_one(by_word(embedder.contributions(model_input), places))
+    return _normalised(sum_by_word(embedder.token_attribution(model_input), places))
 
 
-def _of_length_one(found: WordAttribution) -> WordAttribution:
+def _normalised(found: WordAttribution) -> WordAttribution:
     """The parts in units of the length of their sum."""
     length = float(np.linalg.norm(found.total))
     return WordAttribution(found.words, found.vectors / length) if length > 0 else found
@@ -124,4 +124,4 @@ def _places(model_input: str, template: str, text: str, title: str) -> list[Word
     ]
 
 
-__all__ = ["REMEMBERED", "AttributedText", "AttributionCache"]
+__all__ = ["MAX_CACHED", "AttributedText", "AttributionCache"]

@@ -34,7 +34,7 @@ QUERY_BLOCK = 128
 
 TokenIds = Sequence[int]
 
-Mixture = Callable[[Tensor], Tensor]
+ValueAttribution = Callable[[Tensor], Tensor]
 """Weights of the queries' positions (T,) → what every token brings to the weighted sum of the
 attention's results, heads side by side, in float32: (T, H·E). Its sum over the tokens is that sum.
 """
@@ -143,15 +143,15 @@ class ForwardPass:
     """A forward pass under way: its texts, and what is wanted of the attention blocks.
 
     `only_last` is the id of the block whose last queries alone matter (0 for none); `on_values` is
-    told every block's value vectors, (1|B, T, K·E); `on_mixture` how the block of a text alone in
-    its row mixes them; `on_output` every tapped projection's input; `on_head` chooses what the
+    told every block's value vectors, (1|B, T, K·E); `on_attribution` how the block of a text alone
+    in its row mixes them; `on_output` every tapped projection's input; `on_head` chooses what the
     vocabulary head reads of the last states, (1|B, T, X).
     """
 
     batch: Batch
     only_last: int = 0
     on_values: Callable[[nn.Module, Tensor], None] | None = None
-    on_mixture: Callable[[nn.Module, Mixture], None] | None = None
+    on_attribution: Callable[[nn.Module, ValueAttribution], None] | None = None
     on_output: Callable[[nn.Module, Tensor], None] | None = None
     on_head: Callable[[Tensor], Tensor] | None = None
 
@@ -201,8 +201,8 @@ def _attention(
         one.on_values(module, value.transpose(1, 2).flatten(2))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     attend = _Attend(scale, sliding_window, softcap, s_aux)
-    if one.on_mixture is not None:
-        one.on_mixture(module, partial(attend.mixture, query[0], key[0], value[0]))
+    if one.on_attribution is not None:
+        one.on_attribution(module, partial(attend.mixture, query[0], key[0], value[0]))
     if one.batch.pack is None:
         return attend(query, key, value).transpose(1, 2), None
     only_last = id(module) == one.only_last
@@ -269,7 +269,7 @@ class _Attend:
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
 
     def mixture(self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor) -> Tensor:
-        """Query (H, T, D), key (K, T, D), value (K, T, E), of one text: see `Mixture`."""
+        """Query (H, T, D), key (K, T, D), value (K, T, E), of one text: see `ValueAttribution`."""
         heads, tokens, size = query.shape
         groups = len(key)
         total = value.new_zeros((groups, heads // groups, tokens), dtype=torch.float32)

@@ -66,7 +66,7 @@ Linear attention goes by the same module names, but has no α to weigh values wi
 compressed attention choose tokens by what else is in the batch's row, padding included.
 """
 
-TWO_WAY = 0.1
+MIN_CHANGE = 0.1
 """A token whose attention output changes by more of its length when its successor changes sees
 that successor; rounding changes it by far less."""
 
@@ -84,7 +84,7 @@ class StopForward(Exception):  # noqa: N818  (it ends a forward pass early; noth
 
 
 @dataclass(slots=True)
-class _Sum:
+class _LayerSum:
     """The sum over the pooled layers of what each gives; ends the pass behind the last of them."""
 
     pending: set[int]  # ids of the modules still to come
@@ -176,11 +176,11 @@ class AttentionPooler:
         """
         packed = self.can_pack if packed is None else packed
         with self.hooked(packed=packed):
-            return self.run_tapped(
+            return self.run_hooked(
                 texts, packed=packed, exit_early=exit_early, last_query_only=last_query_only
             )
 
-    def run_tapped(
+    def run_hooked(
         self,
         texts: Sequence[TokenIds],
         *,
@@ -189,7 +189,7 @@ class AttentionPooler:
         last_query_only: bool = True,
     ) -> Tensor:
         """As `run`, inside a `hooked` block with the same `packed`."""
-        batch = _laid_out(texts, in_one_row=packed)
+        batch = _make_batch(texts, in_one_row=packed)
         if self.pooling == "aligned-wva":
             return self._attention_outputs(batch, exit_early, last_query_only)
         if self.pooling == "va":
@@ -205,7 +205,7 @@ class AttentionPooler:
 
     def _attention_outputs(self, batch: Batch, exit_early: bool, last_query_only: bool) -> Tensor:
         pooled = [self.layers[index] for index in self.pooled]
-        total = _Sum({id(layer.projection) for layer in pooled}, exit_early)
+        total = _LayerSum({id(layer.projection) for layer in pooled}, exit_early)
 
         def take(projection: nn.Module, inputs: Tensor) -> None:
             # forward() itself, not the module's call: its hooks brought us here.
@@ -216,7 +216,7 @@ class AttentionPooler:
         return total.complete
 
     def _values(self, batch: Batch, exit_early: bool) -> Tensor:
-        total = _Sum({id(self.layers[index].block) for index in self.pooled}, exit_early)
+        total = _LayerSum({id(self.layers[index].block) for index in self.pooled}, exit_early)
 
         def take(block: nn.Module, values: Tensor) -> None:
             if id(block) in total.pending:
@@ -260,7 +260,7 @@ class AttentionPooler:
 
         def compare(_: nn.Module, inputs: tuple[Any, ...]) -> None:
             one, two = inputs[0][:, 0].float()
-            changed.append(bool((one - two).norm() > TWO_WAY * one.norm()))
+            changed.append(bool((one - two).norm() > MIN_CHANGE * one.norm()))
 
         handles = [layer.projection.register_forward_pre_hook(compare) for layer in self.layers]
         try:
@@ -271,7 +271,7 @@ class AttentionPooler:
         return any(changed)
 
 
-def _laid_out(texts: Sequence[TokenIds], *, in_one_row: bool) -> Batch:
+def _make_batch(texts: Sequence[TokenIds], *, in_one_row: bool) -> Batch:
     return packed(texts) if in_one_row else padded(texts)
 
 

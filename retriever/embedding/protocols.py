@@ -53,7 +53,7 @@ class Embedder(Protocol):
     def general_means(self) -> tuple[Vectors, Vectors]:
         """Means of general texts as passages and as queries: (dim,) each."""
 
-    def remembered_queries(self, texts: Sequence[str]) -> Vectors:
+    def embed_fixed_queries(self, texts: Sequence[str]) -> Vectors:
         """`embed_queries` of texts that every index asks: (n, dim)."""
 
 
@@ -79,7 +79,7 @@ class Judge(Protocol):
 class AttributionEmbedder(Protocol):
     """What explanations need of an embedder."""
 
-    def contributions(self, model_input: str) -> TokenAttribution:
+    def token_attribution(self, model_input: str) -> TokenAttribution:
         """What every token of an exact model input brings to its vector."""
 
 

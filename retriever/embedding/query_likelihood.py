@@ -69,9 +69,9 @@ class QueryLikelihood:
             for handle in handles:
                 handle.remove()
 
-    def run_tapped(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
+    def run_hooked(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
         """Natural logarithms, the mean over the question's tokens: (B, 1) float32."""
-        batch = _laid_out(texts, self.asked + 1, in_one_row=packed)
+        batch = _make_batch(texts, self.asked + 1, in_one_row=packed)
 
         def narrow(states: Tensor) -> Tensor:
             """The states before each of the question's tokens: (1|B, T, X) → (B, asked, X)."""
@@ -88,7 +88,7 @@ class QueryLikelihood:
         return -losses.view(len(texts), -1).mean(dim=1, keepdim=True)
 
 
-def _laid_out(texts: Sequence[TokenIds], own: int, *, in_one_row: bool) -> Batch:
+def _make_batch(texts: Sequence[TokenIds], own: int, *, in_one_row: bool) -> Batch:
     return packed(texts, own) if in_one_row else padded(texts)
 
 

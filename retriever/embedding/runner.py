@@ -48,9 +48,9 @@ class Pooler(Protocol):
         """Whether weights are moved during a pass."""
 
     def hooked(self, *, packed: bool) -> AbstractContextManager[None]:
-        """What has to stand around `run_tapped`."""
+        """What has to stand around `run_hooked`."""
 
-    def run_tapped(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
+    def run_hooked(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
         """The rows of a batch: (B, dim)."""
 
 
@@ -156,7 +156,7 @@ class Runner:
         """The vectors, or None when the device's memory is too small for them."""
         try:
             rows: DoubleVectors = (
-                self.pooler.run_tapped(part, packed=self.packed).double().cpu().numpy()
+                self.pooler.run_hooked(part, packed=self.packed).double().cpu().numpy()
             )
             return rows
         except RuntimeError as error:

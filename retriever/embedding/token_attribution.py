@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from retriever.embedding.packing import ForwardPass, Mixture, TokenIds, active, padded
+from retriever.embedding.packing import ForwardPass, TokenIds, ValueAttribution, active, padded
 from retriever.embedding.pooling import AttentionPooler, StopForward
 from retriever.types import ModelError
 
-ALIKE = 0.05
+MAX_DIFFERENCE = 0.05
 """The relative difference, bfloat16's rounding within, between the sum of a layer's parts and what
 its output projection was given: a family in whose blocks more than that happens in between (a norm,
 a gate) cannot be taken apart."""
@@ -41,7 +41,7 @@ def last_token(tokens: int) -> Tensor:
     return weights
 
 
-class AttributionReader:
+class TokenAttributor:
     """Gives one text its parts; `batches.Runner` runs it, with a single text.
 
     It borrows the pooler's model. `positions` gives a text's weights of query positions, (T,).
@@ -72,22 +72,24 @@ class AttributionReader:
         with self.pooler.hooked(packed=packed):
             yield
 
-    def run_tapped(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
+    def run_hooked(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
         """The parts of the only text, then the constant, in one row: (1, (T + 1) · dim) float32."""
         (ids,) = texts
-        taken = _Taken(self.pooler, self.positions(len(ids)), by_interface=packed)
-        one = ForwardPass(padded([ids]), on_mixture=taken.on_mixture, on_output=taken.on_output)
+        taken = _AttributionSum(self.pooler, self.positions(len(ids)), by_interface=packed)
+        one = ForwardPass(
+            padded([ids]), on_attribution=taken.on_attribution, on_output=taken.on_output
+        )
         with active(one), torch.inference_mode():
             inputs = {name: ids.to(self.device) for name, ids in one.batch.inputs.items()}
             try:
-                with _Products(taken):
+                with _ProductRecorder(taken):
                     self.pooler.body(**inputs, use_cache=False)
             except StopForward:
                 return torch.cat([taken.parts, taken.constant[None]]).view(1, -1)
         raise ModelError("the model did not run through all of its pooled attention layers")
 
 
-class _Taken:
+class _AttributionSum:
     """The parts, summed over the pooled layers that have come by."""
 
     def __init__(self, pooler: AttentionPooler, positions: Tensor, *, by_interface: bool) -> None:
@@ -97,11 +99,11 @@ class _Taken:
         self.blocks = {id(layer.block) for layer in pooled}
         self.pending = {id(layer.projection) for layer in pooled}
         self.positions = positions
-        self.mixture: Mixture | None = None  # of the attention that was computed last
+        self.mixture: ValueAttribution | None = None  # of the attention that was computed last
         self.parts = torch.empty(0)  # (T, dim)
         self.constant = torch.empty(0)  # (dim,)
 
-    def on_mixture(self, block: nn.Module, mixture: Mixture) -> None:
+    def on_attribution(self, block: nn.Module, mixture: ValueAttribution) -> None:
         if id(block) in self.blocks:
             self.mixture = mixture
 
@@ -132,10 +134,10 @@ class _Taken:
         self.parts, self.constant = parts, constant
 
 
-class _Products(TorchFunctionMode):
+class _ProductRecorder(TorchFunctionMode):
     """Notes the product of attention weights and values where our function is not used."""
 
-    def __init__(self, taken: _Taken) -> None:
+    def __init__(self, taken: _AttributionSum) -> None:
         super().__init__()
         self.taken = taken
 
@@ -143,27 +145,27 @@ class _Products(TorchFunctionMode):
         kwargs = kwargs or {}
         if not self.taken.by_interface:
             if func is scaled_dot_product_attention:
-                self.taken.mixture = _of_attention(*args, **kwargs)
+                self.taken.mixture = _from_sdpa(*args, **kwargs)
             elif func in _PRODUCTS:
                 tokens = len(self.taken.positions)
-                self.taken.mixture = _of_product(*args, tokens=tokens) or self.taken.mixture
+                self.taken.mixture = _from_product(*args, tokens=tokens) or self.taken.mixture
         return func(*args, **kwargs)
 
 
 _PRODUCTS = {torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm, Tensor.__matmul__}
 
 
-def _of_product(weights: Tensor, values: Tensor, *, tokens: int) -> Mixture | None:
+def _from_product(weights: Tensor, values: Tensor, *, tokens: int) -> ValueAttribution | None:
     """α (1, H, T, T) times v (1, H, T, E), or without the first; None for other shapes."""
     if min(weights.dim(), values.dim()) < 3 or weights.shape[:-2] != values.shape[:-2]:
         return None
     if not tokens == weights.shape[-2] == weights.shape[-1] == values.shape[-2]:
         return None
     alpha, value = (tensor.flatten(0, -3).float() for tensor in (weights, values))
-    return lambda positions: _mixed(alpha, value, positions)
+    return lambda positions: _attributed_values(alpha, value, positions)
 
 
-def _of_attention(
+def _from_sdpa(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -172,7 +174,7 @@ def _of_attention(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> Mixture:
+) -> ValueAttribution:
     """As torch's function, (1, H, T, D) each; in float32."""
 
     def mixture(positions: Tensor) -> Tensor:
@@ -187,16 +189,16 @@ def _of_attention(
             mask = attn_mask[0]
             seen = mask.dtype == torch.bool
             scores = scores.masked_fill(~mask, float("-inf")) if seen else scores + mask.float()
-        return _mixed(torch.softmax(scores, dim=-1), v, positions)
+        return _attributed_values(torch.softmax(scores, dim=-1), v, positions)
 
     return mixture
 
 
-def _mixed(alpha: Tensor, value: Tensor, positions: Tensor) -> Tensor:
+def _attributed_values(alpha: Tensor, value: Tensor, positions: Tensor) -> Tensor:
     """α (H, T, T), v (H, T, E), positions (T,) → (T, H·E)."""
     weights = torch.einsum("n,hnt->ht", positions.to(alpha), alpha)
     return torch.einsum("ht,hte->the", weights, value).flatten(1)
 
 
 def _differ(one: Tensor, other: Tensor) -> bool:
-    return bool((one - other).norm() > ALIKE * other.norm())
+    return bool((one - other).norm() > MAX_DIFFERENCE * other.norm())

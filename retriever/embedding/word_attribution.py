@@ -2,8 +2,8 @@
 
     e = Σ_t c_t + constant                                     (dim,), before it gets length one
 
-`contributions` takes them from a model; here they are arrays, summed into *groups*: the words of
-the text, and what is no word of it. This module knows no model.
+`AlignedWVA.token_attribution` takes them from a model; here they are arrays, summed into *groups*:
+the words of the text, and what is no word of it. This module knows no model.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ tokenizer puts before it; and what is there whatever the text is (output biases)
 
 _RUN = re.compile(r"[^\W_]+")
 _INNER = "'\u2019\u02bc\u00ad\u200b\u200c\u200d"  # apostrophes, soft hyphen, zero width
-_SOLID = re.compile(
+_UNSEGMENTED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003ffff]"
 )
@@ -97,7 +97,7 @@ class WordAttribution:
         return total
 
 
-def by_word(parts: TokenAttribution, places: Sequence[WordPosition]) -> WordAttribution:
+def sum_by_word(parts: TokenAttribution, places: Sequence[WordPosition]) -> WordAttribution:
     """Sum parts over the words of the texts at `places`, which follow each other in the input.
 
     A token belongs to the word it shares characters with. One that shares none is of `MARKS` if
@@ -110,7 +110,7 @@ def by_word(parts: TokenAttribution, places: Sequence[WordPosition]) -> WordAttr
         for start, end in word_spans(place.text)
         if start >= place.skipped
     ]
-    joined = list(_joined(found, parts.spans))
+    joined = list(_merged(found, parts.spans))
     starts, ends = [start for start, _, _ in joined], [end for _, end, _ in joined]
     vectors = np.zeros((len(joined) + len(OTHERS), parts.vectors.shape[1]))
     owners = []
@@ -126,7 +126,7 @@ def by_word(parts: TokenAttribution, places: Sequence[WordPosition]) -> WordAttr
     return WordAttribution(tuple(_word(*each) for each in joined), vectors)
 
 
-def together(text: str, readings: Sequence[WordAttribution]) -> WordAttribution:
+def sum_readings(text: str, readings: Sequence[WordAttribution]) -> WordAttribution:
     """The parts of several readings of one text, summed word by word.
 
     Words that are one word in one of the readings are one in all. `text` has no title before it.
@@ -144,7 +144,7 @@ def together(text: str, readings: Sequence[WordAttribution]) -> WordAttribution:
     )
 
 
-def _joined(
+def _merged(
     words: Sequence[tuple[int, int, WordPosition]], tokens: Sequence[Span]
 ) -> Iterator[tuple[int, int, WordPosition]]:
     """The words in order; neighbours of one text that a token reaches into are one word."""
@@ -182,9 +182,9 @@ def word_spans(text: str) -> list[Span]:
     spans: list[Span] = []
     for match in _RUN.finditer(text):
         start, end = match.span()
-        if spans and not _SOLID.match(text, start) and _continues(text, spans[-1], start):
+        if spans and not _UNSEGMENTED.match(text, start) and _continues(text, spans[-1], start):
             start = spans.pop()[0]
-        pieces = list(_SOLID.finditer(text, start, end))
+        pieces = list(_UNSEGMENTED.finditer(text, start, end))
         spans += _cut(start, end, [piece.start() for piece in pieces]) if pieces else [(start, end)]
     return [(start, _with_marks(text, end)) for start, end in spans]
 
@@ -194,7 +194,7 @@ def _continues(text: str, before: Span, start: int) -> bool:
     gap = text[before[1] : start]
     return (
         bool(gap)
-        and not _SOLID.match(text, before[1] - 1)
+        and not _UNSEGMENTED.match(text, before[1] - 1)
         and (
             gap in _INNER or all(unicodedata.category(c)[0] == "M" or c in _INNER[3:] for c in gap)
         )
@@ -227,7 +227,7 @@ __all__ = [
     "WordAttribution",
     "WordPosition",
     "WordSpan",
-    "by_word",
-    "together",
+    "sum_by_word",
+    "sum_readings",
     "word_spans",
 ]

@@ -24,7 +24,7 @@ from retriever.types import UsageError
 MEASURES = ("ndcg@10", "mrr@10", "recall@10")
 MAIN_MEASURE, MAIN_MODE = "ndcg@10", "hybrid"
 
-WHOLE = ChunkSettings(size=1024)
+UNSPLIT = ChunkSettings(size=1024)
 """Passages are not cut again, so keyword search is the same beside every model."""
 
 _OPTION = re.compile(r"^(.+):(\w+)=([^:=]+)$", re.DOTALL)
@@ -41,12 +41,12 @@ class Variant:
     prompts: Prompts | None = None
 
 
-def variant(name: str) -> Variant:
+def parse_variant(name: str) -> Variant:
     """What "model:layers=…:pooling=…:prompts=FILE" means.
 
     Raises UsageError for an option there is not, and for a file that has no prompts.
 
-    >>> variant("org/model:layers=0-9").layers
+    >>> parse_variant("org/model:layers=0-9").layers
     '0-9'
     """
     model, options = name, dict[str, str]()
@@ -86,7 +86,7 @@ def compare_models(
     for each in variants:
         progress(f"{each.name} …")
         run = evaluate_dataset(
-            load(each), data, name, chunking=WHOLE, baseline=baseline, progress=progress
+            load(each), data, name, chunking=UNSPLIT, baseline=baseline, progress=progress
         )
         made_with[each.name] = dict(run.made_with)
         for mode in (KEYWORD, "dense", "hybrid"):
@@ -102,7 +102,7 @@ def winner(values: Values, variants: Sequence[Variant]) -> tuple[str, str]:
         return "", "one model alone has nothing to be compared with but keyword search"
     by_mean = sorted(rows, key=lambda name: -sum(rows[name].values()))
     best = by_mean[0]
-    against = {other: _compared(rows[best], rows[other]) for other in by_mean[1:]}
+    against = {other: _compare_variants(rows[best], rows[other]) for other in by_mean[1:]}
     equal = [other for other, one in against.items() if one.verdict is not Verdict.BETTER]
     if equal:
         return "", (
@@ -117,8 +117,8 @@ def winner(values: Values, variants: Sequence[Variant]) -> tuple[str, str]:
     )
 
 
-def _compared(ours: Mapping[str, float], theirs: Mapping[str, float]) -> PairedComparison:
+def _compare_variants(ours: Mapping[str, float], theirs: Mapping[str, float]) -> PairedComparison:
     return compare(list(ours.values()), [theirs[query] for query in ours])
 
 
-__all__ = ["Variant", "compare_models", "variant", "winner"]
+__all__ = ["Variant", "compare_models", "parse_variant", "winner"]

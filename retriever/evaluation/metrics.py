@@ -1,7 +1,7 @@
 """How good a ranking is.
 
 nDCG, MRR and recall are those of BEIR (pytrec_eval): linear gains, a discount of log2(rank + 1).
-A query without a single relevant document has no right answer: `values_over` leaves it out.
+A query without a single relevant document has no right answer: `values_by_query` leaves it out.
 
 The module searches nothing and loads no model; `labels` reads what would be right.
 """
@@ -65,14 +65,14 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
-def values_over(
+def values_by_query(
     measure: Measure, rankings: Mapping[str, Sequence[str]], qrels: Mapping[str, Judgements]
 ) -> dict[str, float]:
     """Query id → the measure's value, for all queries with a relevant document.
 
     A query without a ranking counts as one that found nothing.
 
-    >>> values_over(MEASURES["mrr@10"], {"q": ["a"]}, {"q": {"a": 1}, "p": {"a": 0}})
+    >>> values_by_query(MEASURES["mrr@10"], {"q": ["a"]}, {"q": {"a": 1}, "p": {"a": 0}})
     {'q': 1.0}
     """
     return {
@@ -127,5 +127,5 @@ __all__ = [
     "ndcg_at",
     "recall_at",
     "spearman",
-    "values_over",
+    "values_by_query",
 ]

@@ -42,7 +42,9 @@ def evaluate_questions(
     by_text = dict(zip(texts, index.embedder.embed_queries(texts), strict=True))
     rankings = {
         mode.value: {
-            question.id: _places_found(question, _plain(index, question.text, mode, by_text))
+            question.id: _ranked_places(
+                question, _top_passages(index, question.text, mode, by_text)
+            )
             for question in questions
         }
         for mode in MODES
@@ -52,12 +54,12 @@ def evaluate_questions(
     return Run(data, values, run_settings(index), time.monotonic() - started)
 
 
-def _plain(index: Index, text: str, mode: Mode, vectors: Mapping[str, Vectors]) -> list[Hit]:
+def _top_passages(index: Index, text: str, mode: Mode, vectors: Mapping[str, Vectors]) -> list[Hit]:
     """The ten best passages, each by itself."""
     return index.search(text, options=PASSAGES, mode=mode, embed=vectors.__getitem__)
 
 
-def _places_found(question: LabelledQuestion, hits: Sequence[Hit]) -> list[str]:
+def _ranked_places(question: LabelledQuestion, hits: Sequence[Hit]) -> list[str]:
     """What stands at each rank: one of the question's places, or a passage that is not."""
     wanted = set(question.places)
     found: list[str] = []

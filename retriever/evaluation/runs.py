@@ -17,7 +17,7 @@ from typing import Any
 
 from retriever import __version__
 from retriever.cache import write_atomically
-from retriever.evaluation.metrics import MEASURES, Judgements, values_over
+from retriever.evaluation.metrics import MEASURES, Judgements, values_by_query
 from retriever.index import Index
 from retriever.searching.options import Mode
 from retriever.significance import Interval, PairedComparison, compare, interval
@@ -73,7 +73,7 @@ class Run:
         if KEYWORD not in self.values:
             return {}
         return {
-            mode: _compared(measures, self.values[KEYWORD])
+            mode: _compare_measures(measures, self.values[KEYWORD])
             for mode, measures in self.values.items()
             if mode != KEYWORD
         }
@@ -87,7 +87,7 @@ class Run:
         if self.queries != baseline.queries:
             raise UsageError(f"the baseline of {baseline.data.name!r} lacks some of its queries")
         return {
-            mode: _compared(measures, baseline.values[mode])
+            mode: _compare_measures(measures, baseline.values[mode])
             for mode, measures in self.values.items()
             if mode in baseline.values
         }
@@ -116,8 +116,8 @@ class Run:
             "queries": len(self.queries),
             "seconds": round(self.seconds, 2),
             "made_with": dict(self.made_with),
-            "modes": _each(found, lambda one: round(one.mean, 4)),
-            "intervals": _each(found, lambda one: [round(one.low, 4), round(one.high, 4)]),
+            "modes": _map_cells(found, lambda one: round(one.mean, 4)),
+            "intervals": _map_cells(found, lambda one: [round(one.low, 4), round(one.high, 4)]),
             "against_keyword": comparisons_json(self.against_keyword()),
         }
         if per_query:
@@ -132,14 +132,14 @@ def score_rankings(
 ) -> Values:
     """What each query of `qrels` got in `rankings` (mode → query id → documents, best first)."""
     return {
-        mode: {name: values_over(MEASURES[name], ranked, qrels) for name in measures}
+        mode: {name: values_by_query(MEASURES[name], ranked, qrels) for name in measures}
         for mode, ranked in rankings.items()
     }
 
 
 def comparisons_json(found: Mapping[str, Mapping[str, PairedComparison]]) -> dict[str, Any]:
     """Comparisons by mode and measure as plain JSON."""
-    return _each(
+    return _map_cells(
         found,
         lambda one: {
             "difference": round(one.difference.mean, 4),
@@ -174,7 +174,7 @@ def digest(parts: Sequence[str]) -> str:
 # The file
 
 
-def save(run: Run, path: Path) -> None:
+def save_run(run: Run, path: Path) -> None:
     """Write a run as a baseline, in place of what was there."""
     queries = run.queries
     kept = {
@@ -182,13 +182,13 @@ def save(run: Run, path: Path) -> None:
         **asdict(run.data),
         "made_with": dict(run.made_with),
         "queries": queries,
-        "values": _each(run.values, lambda by_query: [by_query[query] for query in queries]),
+        "values": _map_cells(run.values, lambda by_query: [by_query[query] for query in queries]),
     }
     text = json.dumps(kept, ensure_ascii=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode("utf-8", "surrogatepass")))
 
 
-def load(path: Path) -> Run:
+def load_run(path: Path) -> Run:
     """Read a baseline. Raises UsageError for what is none."""
     try:
         kept = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
@@ -205,7 +205,7 @@ def load(path: Path) -> Run:
         names = ("name", "documents", "documents_digest", "queries_digest")
         return Run(
             data=Data(*(kept[name] for name in names)),
-            values=_each(
+            values=_map_cells(
                 kept["values"],
                 lambda listed: dict(zip(queries, map(float, listed), strict=True)),
             ),
@@ -215,7 +215,7 @@ def load(path: Path) -> Run:
         raise UsageError(f"the baseline {path} is damaged; save it again") from error
 
 
-def _compared(
+def _compare_measures(
     ours: Mapping[str, Mapping[str, float]], theirs: Mapping[str, Mapping[str, float]]
 ) -> dict[str, PairedComparison]:
     """Measure → comparison, query by query."""
@@ -226,7 +226,7 @@ def _compared(
     }
 
 
-def _each(table: Mapping[str, Mapping[str, Any]], make: Any) -> dict[str, dict[str, Any]]:
+def _map_cells(table: Mapping[str, Mapping[str, Any]], make: Any) -> dict[str, dict[str, Any]]:
     return {mode: {name: make(cell) for name, cell in row.items()} for mode, row in table.items()}
 
 
@@ -238,8 +238,8 @@ __all__ = [
     "Values",
     "comparisons_json",
     "digest",
-    "load",
+    "load_run",
     "run_settings",
-    "save",
+    "save_run",
     "score_rankings",
 ]

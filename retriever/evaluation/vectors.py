@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from retriever.arrays import Vectors
-from retriever.cache import remembered
+from retriever.cache import cached_array
 from retriever.embedding.protocols import RetrievalEmbedder
 from retriever.evaluation.runs import digest
 
@@ -19,7 +19,7 @@ def cached_vectors(
     """Raw vectors of texts, (n, dim), read from the cache if these were embedded before."""
     settings = embedder.settings
     name = digest([settings.fingerprint, embedder.dtype, kind, *texts])
-    return remembered(f"eval/{name}", (len(texts), settings.dimension), lambda: embed(texts))
+    return cached_array(f"eval/{name}", (len(texts), settings.dimension), lambda: embed(texts))
 
 
 __all__ = ["cached_vectors"]

@@ -236,7 +236,7 @@ def dense_score(
     """Take a cosine apart; `calibration` holds the two means that were in it."""
     mu = calibration.query_mean.astype(np.float64)
     nu = calibration.passage_mean.astype(np.float64)
-    (one, one_plain), (two, two_plain) = _scaled(query.parts, mu), _scaled(passage.parts, nu)
+    (one, one_plain), (two, two_plain) = _scaled(query.vectors, mu), _scaled(passage.vectors, nu)
     return DenseScore(cosine, query.words, passage.words, one @ two.T, one_plain @ two_plain.T)
 
 

@@ -81,9 +81,9 @@ def weigh(query: str, side: AttributedText, weights: Sequence[float]) -> tuple[A
         raise UsageError(f"the query has {count} words, but {len(weights)} weights were given")
     if raw is None or all(weight == 1 for weight in weights):
         return side, query
-    parts = side.parts.copy()
+    parts = side.vectors.copy()
     parts[:count] *= np.asarray(weights)[:, None]
-    changed = raw + (parts - side.parts).sum(axis=0)
+    changed = raw + (parts - side.vectors).sum(axis=0)
     length = float(np.linalg.norm(changed)) or 1.0
     for word, weight in reversed(list(zip(side.words, weights, strict=True))):
         if weight <= 0:
@@ -109,8 +109,8 @@ def _direction(
         for at, word in enumerate(side.words)
         if not word.in_title and word.start < marked.end and word.end > marked.start
     ]
-    whole = side.parts.sum(axis=0)
-    part = side.parts[chosen].sum(axis=0)
+    whole = side.vectors.sum(axis=0)
+    part = side.vectors[chosen].sum(axis=0)
     part = part - (part @ whole) * means.passage_mean
     length = float(np.linalg.norm(part))
     if not chosen or length == 0:

@@ -15,8 +15,7 @@ from transformers import BertConfig, BertLMHeadModel
 
 from retriever import AlignedWVA, Index
 from retriever.arrays import centred, shrunk_mean
-from retriever.embedding.aligned_wva import GENERAL_TEXTS as GENERAL
-from retriever.embedding.aligned_wva import fill, with_full_stop
+from retriever.embedding.aligned_wva import GENERAL_TEXTS, fill_template, with_full_stop
 from retriever.embedding.pooling import AttentionPooler
 from retriever.embedding.sentence_map import sentence_map
 from retriever.settings import POOLINGS, Prompts
@@ -88,7 +87,7 @@ def test_a_query_is_read_through_every_prompt_alike(embedder: AlignedWVA) -> Non
     np.testing.assert_allclose(embedder.embed_prompted(texts, [one, one]), once, atol=1e-6)
     np.testing.assert_allclose(embedder.embed_prompted(texts, [two, one]), found, atol=1e-6)
     mean = embedder.general_mean([one, two])
-    first = [line.split(". ")[0] + "." for line in GENERAL.read_text("utf-8").splitlines()]
+    first = [line.split(". ")[0] + "." for line in GENERAL_TEXTS.read_text("utf-8").splitlines()]
     expected = embedder.embed_prompted(first, [one, two]).mean(axis=0)
     np.testing.assert_allclose(mean, expected, atol=1e-6)
     with pytest.raises(UsageError, match="at least one prompt"):
@@ -231,7 +230,7 @@ def test_general_means_are_the_means_and_are_remembered(
 ) -> None:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path))
     embedder = AlignedWVA(str(folder), device="cpu", dtype="float32")
-    lines = GENERAL.read_text("utf-8").splitlines()
+    lines = GENERAL_TEXTS.read_text("utf-8").splitlines()
     passages, queries = embedder.general_means()
     np.testing.assert_allclose(passages, embedder.embed_passages(lines).mean(axis=0), atol=1e-6)
     first = [line.split(". ")[0] + "." for line in lines]
@@ -251,13 +250,13 @@ def test_queries_asked_of_every_index_are_remembered(
     embedder = AlignedWVA(str(folder), device="cpu", dtype="float32")
     texts = ["when does the train leave?", "a bakery near the river"]
     expected = embedder.embed_queries(texts)
-    np.testing.assert_array_equal(embedder.remembered_queries(texts), expected)
+    np.testing.assert_array_equal(embedder.embed_fixed_queries(texts), expected)
     monkeypatch.setattr(embedder, "embed_prompted", lambda *_: np.zeros_like(expected))
-    np.testing.assert_array_equal(embedder.remembered_queries(texts), expected)
+    np.testing.assert_array_equal(embedder.embed_fixed_queries(texts), expected)
     # Other texts, prompts or weights are something else.
-    assert not embedder.remembered_queries(texts[::-1]).any()
+    assert not embedder.embed_fixed_queries(texts[::-1]).any()
     asked = AlignedWVA(str(folder), prompts=Prompts(query="Q {}"), device="cpu", dtype="float32")
-    assert not np.allclose(asked.remembered_queries(texts), expected, atol=1e-4)
+    assert not np.allclose(asked.embed_fixed_queries(texts), expected, atol=1e-4)
 
 
 def test_fingerprints_tell_what_may_be_compared(folder: Path, tmp_path: Path) -> None:
@@ -403,6 +402,6 @@ def test_impossible_arguments(folder: Path, embedder: AlignedWVA) -> None:
 
 
 def test_prompt_helpers() -> None:
-    assert fill("a {} b", "{}") == "a {} b"
+    assert fill_template("a {} b", "{}") == "a {} b"
     assert with_full_stop("") == ""
     assert with_full_stop("好。") == "好。"

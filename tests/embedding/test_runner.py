@@ -49,13 +49,13 @@ class Small:
         self.tokens: list[int] = []
         self.failures = 0
 
-    def run_tapped(self, texts: Sequence[Sequence[int]], *, packed: bool) -> Tensor:
+    def run_hooked(self, texts: Sequence[Sequence[int]], *, packed: bool) -> Tensor:
         tokens = len(texts) * max(map(len, texts))
         self.tokens.append(tokens)
         if tokens > self.room:
             self.failures += 1
             raise self.error
-        return self.pooler.run_tapped(texts, packed=packed)
+        return self.pooler.run_hooked(texts, packed=packed)
 
 
 ERRORS = {

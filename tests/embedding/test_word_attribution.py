@@ -10,8 +10,8 @@ from retriever.embedding.word_attribution import (
     OTHERS,
     TokenAttribution,
     WordPosition,
-    by_word,
-    together,
+    sum_by_word,
+    sum_readings,
     word_spans,
 )
 
@@ -28,7 +28,7 @@ def parts_of(text: str, tokens: list[str]) -> TokenAttribution:
 
 def owners(text: str, tokens: list[str], places: list[WordPosition]) -> dict[str, list[str]]:
     """Group → its tokens."""
-    grouped = by_word(parts_of(text, tokens), places)
+    grouped = sum_by_word(parts_of(text, tokens), places)
     names = [f"{'title:' * word.in_title}{word.word}" for word in grouped.words] + list(OTHERS)
     vectors = grouped.vectors.copy()
     vectors[-1] -= 0.5
@@ -60,14 +60,14 @@ def test_readings_of_one_text_are_summed_word_by_word() -> None:
     """The second reading has tokens that join words: "a b" and "d e" are one word in both."""
     text = "a b c d e."
     readings = [
-        by_word(parts_of(f"<{text}>", tokens), [WordPosition(text, 1)])
+        sum_by_word(parts_of(f"<{text}>", tokens), [WordPosition(text, 1)])
         for tokens in (
             ["<", "a b", " c", " d", " e", ".", ">"],
             ["<", "a", " b", " c", " d e", ".>", ""],
         )
     ]
     assert [len(each.words) for each in readings] == [4, 4]
-    found = together(text, readings)
+    found = sum_readings(text, readings)
     assert [(word.word, word.start, word.end) for word in found.words] == [
         ("a b", 0, 3),
         ("c", 4, 5),
@@ -84,18 +84,18 @@ def test_readings_of_one_text_are_summed_word_by_word() -> None:
     ]
     np.testing.assert_array_equal(found.vectors, expected)
     np.testing.assert_allclose(found.total, sum(each.total for each in readings))
-    alone = together(text, readings[:1])
+    alone = sum_readings(text, readings[:1])
     assert alone.words == readings[0].words
     np.testing.assert_array_equal(alone.vectors, readings[0].vectors)
-    nothing = by_word(parts_of("<>", ["<", ">"]), [WordPosition("", 1)])
-    assert together("", [nothing, nothing]).words == ()
+    nothing = sum_by_word(parts_of("<>", ["<", ">"]), [WordPosition("", 1)])
+    assert sum_readings("", [nothing, nothing]).words == ()
 
 
 def test_offsets_are_those_of_the_text_and_of_the_title() -> None:
     title, text = "  A title ", "The end."
     model_input = f"<{title.strip()}. {text}>"
     places = [WordPosition(title.rstrip(), 1, in_title=True, skipped=2), WordPosition(text, 10)]
-    words = by_word(parts_of(model_input, ["A", "title", "The", "end"]), places).words
+    words = sum_by_word(parts_of(model_input, ["A", "title", "The", "end"]), places).words
     for word in words:
         assert (title if word.in_title else text)[word.start : word.end] == word.word
     assert [word.word for word in words] == ["A", "title", "The", "end"]
@@ -113,7 +113,7 @@ def test_words_that_one_token_reaches_into_are_one() -> None:
     groups = owners("a b c d", ["a b", " c", " d"], [WordPosition("a b c d", 0)])
     assert list(groups)[:3] == ["a b", "c", "d"]
     chain = TokenAttribution("a b c", ((0, 3), (2, 5)), np.eye(2), np.zeros(2))
-    assert [word.word for word in by_word(chain, [WordPosition("a b c", 0)]).words] == ["a b c"]
+    assert [word.word for word in sum_by_word(chain, [WordPosition("a b c", 0)]).words] == ["a b c"]
 
 
 def test_words() -> None:
@@ -139,7 +139,7 @@ def test_nothing_is_lost(text: str, sizes: list[int]) -> None:
             at += size
     vectors = np.random.default_rng(0).normal(size=(len(spans), 3))
     parts = TokenAttribution(model_input, tuple(spans), vectors, np.ones(3))
-    grouped = by_word(parts, [WordPosition(text, 2)])
+    grouped = sum_by_word(parts, [WordPosition(text, 2)])
     np.testing.assert_allclose(grouped.total, parts.total, atol=1e-9)
     assert all(text[word.start : word.end] == word.word for word in grouped.words)
     assert all(

@@ -411,7 +411,7 @@ def test_an_embedder_that_cannot_be_taken_apart_is_a_sentence(
     def refuse(*_: object) -> None:
         raise ModelError("this model's vectors cannot be taken apart")
 
-    monkeypatch.setattr(FakeEmbedder, "contributions", refuse)
+    monkeypatch.setattr(FakeEmbedder, "token_attribution", refuse)
     app = page(q="apples")
     app.button(key="why-1").click().run()
     assert not app.exception

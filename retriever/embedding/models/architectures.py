@@ -26,7 +26,7 @@ OTHER_PARTS = ("vision", "visual", "audio", "multi_modal", "multimodal", "mm_")
 """What the other weights of such a model have in their names."""
 
 
-def language_model(name: str, config: Any) -> Any:
+def language_model_config(name: str, config: Any) -> Any:
     """The configuration of the causal language model that `config` describes or contains.
 
     Raises ModelError for encoders, encoder-decoders, and whatever else is no causal language model.

@@ -1,7 +1,7 @@
 """Where a model runs and in which precision, and whether it fits there, said before it is loaded.
 
-`inspect_machine` tells what this machine has, `choose` decides from that alone: so the decision can
-be tested for machines one has not got. Sizes are bytes; GB in messages are 10⁹ bytes.
+`inspect_machine` tells what this machine has, `choose_device` decides from that alone: so the
+decision can be tested for machines one has not got. Sizes are bytes; GB in messages are 10⁹ bytes.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def gigabytes(size: float) -> str:
 # The decision
 
 
-def choose(
+def choose_device(
     name: str,
     parameters: int,
     machine: Machine,
@@ -146,17 +146,17 @@ def choose(
     """
     check_precision(dtype)
     device = None if device == "auto" else device
-    kind, number = _parsed(device, machine)
+    kind, number = _parse_device(device, machine)
     if kind == "cuda" or (device is None and machine.cards):
-        place = _on_cards(parameters, machine.cards, dtype, number)
+        place = _plan_cards(parameters, machine.cards, dtype, number)
         if place is not None:
             return place
         if kind == "cuda":
-            raise _too_large(name, parameters, *_card_limit(machine.cards, dtype, number))
+            raise _too_large_error(name, parameters, *_card_limit(machine.cards, dtype, number))
     on = kind or ("mps" if machine.mps else "cpu")
     chosen = dtype or ("float32" if on == "mps" else cpu_precision())
     if needed_memory(parameters, chosen) > machine.memory:
-        raise _too_large(name, parameters, chosen, machine.memory, "this machine")
+        raise _too_large_error(name, parameters, chosen, machine.memory, "this machine")
     return DevicePlan(on, chosen)
 
 
@@ -166,7 +166,7 @@ def check_precision(dtype: str | None) -> None:
         raise ModelError(f"unknown precision {dtype!r}: use {', '.join(PRECISIONS)}")
 
 
-def _parsed(device: str | None, machine: Machine) -> tuple[str | None, int | None]:
+def _parse_device(device: str | None, machine: Machine) -> tuple[str | None, int | None]:
     """Kind and number of the device asked for, checked against what there is."""
     if device is None:
         return None, None
@@ -185,7 +185,7 @@ def _parsed(device: str | None, machine: Machine) -> tuple[str | None, int | Non
     return kind, int(digits)
 
 
-def _on_cards(
+def _plan_cards(
     parameters: int, cards: tuple[Card, ...], dtype: str | None, number: int | None
 ) -> DevicePlan | None:
     """The first card it fits on, else all of them together; None if it does not fit."""
@@ -221,7 +221,7 @@ def _card_limit(
     return chosen, round(0.95 * room), f"the {len(cards)} GPUs together"
 
 
-def _too_large(name: str, parameters: int, dtype: str, free: int, where: str) -> ModelError:
+def _too_large_error(name: str, parameters: int, dtype: str, free: int, where: str) -> ModelError:
     have = "have" if where.endswith("together") else "has"
     smaller = ""
     if dtype == "float32" and needed_memory(parameters, "bfloat16") <= free:

@@ -21,7 +21,7 @@ from typing import Any
 from retriever.embedding.models import devices
 from retriever.embedding.models.architectures import (
     check_complete,
-    language_model,
+    language_model_config,
     load_errors,
     quiet_transformers,
 )
@@ -78,7 +78,7 @@ def _write_model(gguf: Path, header: Header, dtype: str, made: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     where: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-    config = language_model(gguf.name, AutoConfig.from_pretrained(gguf.parent, **where))
+    config = language_model_config(gguf.name, AutoConfig.from_pretrained(gguf.parent, **where))
     complete_config(config, header, gguf)
     with redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
         model, report = AutoModelForCausalLM.from_pretrained(

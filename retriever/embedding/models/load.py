@@ -13,11 +13,11 @@ from retriever.embedding.models import devices
 from retriever.embedding.models.architectures import (
     TEXT_PART,
     check_complete,
-    language_model,
+    language_model_config,
     load_errors,
     quiet_transformers,
 )
-from retriever.embedding.models.locate import locate, parameter_count, weights_digest
+from retriever.embedding.models.locate import locate_model, parameter_count, weights_digest
 from retriever.types import ModelError
 
 if TYPE_CHECKING:
@@ -44,25 +44,25 @@ class LoadedModel:
     devices: tuple[str, ...] = ()
 
 
-def load(name: str, device: str | None = None, dtype: str | None = None) -> LoadedModel:
+def load_model(name: str, device: str | None = None, dtype: str | None = None) -> LoadedModel:
     """Load a model for embedding.
 
     `device` is a torch device ("cpu", "cuda", "cuda:1", "mps") or "auto", by default the best
     there is; `dtype` is "float32", "bfloat16" or "float16", by default the fastest that is accurate
-    enough: see `devices.choose`. Raises ModelError in a sentence when the model cannot be found,
-    read, or used, or does not fit.
+    enough: see `devices.choose_device`. Raises ModelError in a sentence when the model cannot be
+    found, read, or used, or does not fit.
     """
     devices.check_precision(dtype)
-    folder = locate(name)
+    folder = locate_model(name)
     import torch
     from transformers import AutoModelForCausalLM
 
     quiet_transformers()
     whole = _read_config(name, folder)
-    config = language_model(name, whole)
+    config = language_model_config(name, whole)
     text_only = config is not whole
     parameters = parameter_count(folder, text_only=text_only)
-    place = devices.choose(name, parameters, devices.inspect_machine(), device, dtype)
+    place = devices.choose_device(name, parameters, devices.inspect_machine(), device, dtype)
     with load_errors(name):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,

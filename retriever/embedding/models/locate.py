@@ -27,7 +27,6 @@ from retriever.cache import cache_folder, write_atomically
 from retriever.embedding.models.architectures import OTHER_PARTS, first_line
 from retriever.embedding.models.gguf_conversion import CONVERSION, SOURCE_FILE, UNFINISHED, convert
 from retriever.embedding.models.presets import PRESETS, fetch_gguf
-from retriever.settings import DEFAULT_MODEL
 from retriever.types import ModelError
 
 log = logging.getLogger(__name__)
@@ -38,16 +37,16 @@ UNPACKED = ("mxfp4", "fp8")
 """Quantised safetensors that are unpacked while loading, exactly and on any device."""
 
 
-def locate(name: str) -> Path:
+def locate_model(name: str) -> Path:
     """The folder with the model's config, tokenizer and safetensors; made if it has to be."""
     if name in PRESETS:
         return _preset_folder(name)
     path = Path(name).expanduser()
     if path.is_dir():
-        return _checked_folder(name, path)
+        return _check_folder(name, path)
     hub = re.fullmatch(r"([\w.-]+/[\w.-]+)(/[\w./-]+\.gguf)?", name)
     if hub and not path.exists() and (hub[2] or path.suffix.lower() != ".gguf"):
-        return _from_hub(hub[1], hub[2])
+        return _fetch_from_hub(hub[1], hub[2])
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelError(f"there is no GGUF file {name!r}")
@@ -73,7 +72,7 @@ def weights_digest(folder: Path) -> str:
         for path in folder.iterdir()
         if path.match(WEIGHT_FILES) or path.name in TOKENIZER_FILES
     )
-    return _remembered_digest(str(folder.resolve()), files, named=True)
+    return _cached_digest(str(folder.resolve()), files, named=True)
 
 
 def parameter_count(folder: Path, *, text_only: bool = False) -> int:
@@ -102,7 +101,7 @@ def _preset_folder(name: str) -> Path:
     target = models_folder() / name
     if is_complete(target):
         return target
-    with locked(target):
+    with model_lock(target):
         if is_complete(target):
             return target
         log.warning(
@@ -124,10 +123,10 @@ def _preset_folder(name: str) -> Path:
 
 def convert_gguf(path: Path) -> Path:
     """A GGUF file as a folder with safetensors in the user's cache; converted once."""
-    sha256 = _remembered_digest(str(path.resolve()), [path], named=False)
+    sha256 = _cached_digest(str(path.resolve()), [path], named=False)
     target = models_folder() / f"gguf-{sha256[:16]}"
-    with locked(target):
-        if not is_complete(target) or source_of(target).get("conversion") != CONVERSION:
+    with model_lock(target):
+        if not is_complete(target) or read_source(target).get("conversion") != CONVERSION:
             _clear_unfinished(target)
             log.warning("converting %s (once) …", path.name)
             convert(path, target, {"gguf": path.name, "sha256": sha256})
@@ -145,13 +144,13 @@ def is_complete(folder: Path) -> bool:
     return (folder / SOURCE_FILE).is_file() and any(folder.glob(WEIGHT_FILES))
 
 
-def source_of(folder: Path) -> dict[str, Any]:
+def read_source(folder: Path) -> dict[str, Any]:
     """What a converted folder says of where it is from; {} if it says nothing."""
     return _read_json(folder / SOURCE_FILE)
 
 
 @contextmanager
-def locked(target: Path, timeout: float = -1) -> Iterator[None]:
+def model_lock(target: Path, timeout: float = -1) -> Iterator[None]:
     """One process at a time makes or removes `target`; the others wait, `timeout` seconds at most.
 
     Raises filelock.Timeout.
@@ -164,7 +163,7 @@ def locked(target: Path, timeout: float = -1) -> Iterator[None]:
 # Folders and the hub
 
 
-def _checked_folder(name: str, path: Path) -> Path:
+def _check_folder(name: str, path: Path) -> Path:
     """`path`, if what is in it can be loaded; refused before anything slow."""
     adapter = path / "adapter_config.json"
     if adapter.is_file():
@@ -174,7 +173,7 @@ def _checked_folder(name: str, path: Path) -> Path:
             "merge_and_unload(), save the result, and give that folder"
         )
     if not (path / "config.json").is_file():
-        return _lone_gguf(name, path)
+        return _convert_only_gguf(name, path)
     config = _read_json(path / "config.json")
     _check_own_code(name, config)
     _check_quantisation(name, config)
@@ -192,7 +191,7 @@ def _checked_folder(name: str, path: Path) -> Path:
     return path
 
 
-def _lone_gguf(name: str, path: Path) -> Path:
+def _convert_only_gguf(name: str, path: Path) -> Path:
     ggufs = sorted(path.glob("*.gguf"))
     if len(ggufs) == 1:
         return convert_gguf(ggufs[0])
@@ -256,7 +255,7 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _from_hub(name: str, file: str | None) -> Path:
+def _fetch_from_hub(name: str, file: str | None) -> Path:
     """A model of the hub as a folder: fetched, or taken from the hub's own cache."""
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -277,13 +276,13 @@ def _from_hub(name: str, file: str | None) -> Path:
             f"{name!r} on the model hub holds no model that can be loaded as it is; if it holds "
             f"GGUF files, give one of them: {name}/NAME.gguf"
         )
-    return _checked_folder(name, Path(folder))
+    return _check_folder(name, Path(folder))
 
 
 # Files
 
 
-def _remembered_digest(key: str, files: list[Path], *, named: bool) -> str:
+def _cached_digest(key: str, files: list[Path], *, named: bool) -> str:
     """SHA-256 over `files` (with their names, if `named`); computed again only if one changed."""
     state = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     memory = cache_folder() / "digests.json"
@@ -313,8 +312,3 @@ def _read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-if __name__ == "__main__":  # what `make` calls to have the default model ready
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    locate(DEFAULT_MODEL)

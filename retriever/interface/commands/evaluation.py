@@ -80,7 +80,7 @@ def run_eval_queries(options: argparse.Namespace) -> int:
 def run_eval_models(options: argparse.Namespace) -> int:
     """Compare models on one's own documents, without labels."""
     from retriever.embedding.aligned_wva import AlignedWVA
-    from retriever.evaluation.compare_models import Variant, compare_models, variant, winner
+    from retriever.evaluation.compare_models import Variant, compare_models, parse_variant, winner
     from retriever.evaluation.known_items import known_item_dataset
 
     def progress(text: str) -> None:
@@ -96,7 +96,7 @@ def run_eval_models(options: argparse.Namespace) -> int:
             dtype=options.dtype,
         )
 
-    variants = [variant(name) for name in options.models]
+    variants = [parse_variant(name) for name in options.models]
     baseline = _baseline(options)
     data = known_item_dataset(Path(options.path), options.passages, progress=progress)
     name = f"{options.path}, by passage"
@@ -109,16 +109,16 @@ def run_eval_models(options: argparse.Namespace) -> int:
 
 
 def _baseline(options: argparse.Namespace) -> Run | None:
-    from retriever.evaluation.runs import load
+    from retriever.evaluation.runs import load_run
 
-    return load(Path(options.against)) if options.against else None
+    return load_run(Path(options.against)) if options.against else None
 
 
 def _show_run(
     options: argparse.Namespace, run: Run, baseline: Run | None, more: dict[str, Any] | None = None
 ) -> None:
     """Print a run, compare it with the baseline, save it: in this order, the file may be one."""
-    from retriever.evaluation.runs import comparisons_json, save
+    from retriever.evaluation.runs import comparisons_json, save_run
     from retriever.interface.terminal.reports import comparison_lines, run_lines
 
     compared = run.against(baseline) if baseline else {}
@@ -132,5 +132,5 @@ def _show_run(
         if baseline:
             print("\n".join(["", f"against {options.against}:", *comparison_lines(compared)]))
     if options.save:
-        save(run, Path(options.save))
+        save_run(run, Path(options.save))
         print(f"saved as {options.save}", file=sys.stderr)
