@@ -3,9 +3,9 @@
     e = Σ_{l in layers} o_l,   ê = e / |e|
 
 where o_l is the attention output of the last token of a prompt that asks for the text's meaning in
-one word (arXiv 2602.01572, see `attention`, also for the poolings it is compared with). The vectors
-are raw: `calibration` removes what is common to all texts. Passages, queries and sentences have
-doors of their own, because their prompts differ.
+one word (arXiv 2602.01572; `pooling` describes it and the baselines). The vectors are raw:
+calibration (`storage.calibration`) removes what all texts have in common. Passages, queries and
+sentences have separate methods, because their prompts differ.
 """
 
 from __future__ import annotations
@@ -47,27 +47,27 @@ log = logging.getLogger(__name__)
 
 
 MAX_TOKENS = 8192
-"""Longer inputs are embedded in pieces, even if the model could read more at once."""
+"""Longer inputs are embedded in pieces, even if the model's context is longer."""
 
 TITLE_CHARACTERS = 160
-"""Of a longer title only the beginning is put before the text."""
+"""A longer title is cut before it is put in front of the text."""
 
 GENERAL_TEXTS = Path(__file__).with_name("general.txt")
-"""One general text a line; their first sentences stand for questions."""
+"""One general text per line; their first sentences are used in place of questions."""
 
 PASSAGE_BEFORE, QUESTION_BEFORE = "Passage: ", "\nQuestion: "
-"""What stands before both when the model judges how well a passage leads to a question."""
+"""The prefixes of passage and question for `log_likelihoods`."""
 
 MAX_QUERY_TOKENS = 128
-"""Of a longer question only so many tokens are judged by."""
+"""Only the first tokens of a longer question count for its likelihood."""
 
 MIN_AGREEMENT = 0.999
-"""Cosine above which two ways of computing a vector agree, also in bfloat16."""
+"""The least cosine of vectors computed packed and padded, also in bfloat16."""
 
 UNPROMPTED = Prompts(passage="{}", query="{}", sentence="{}")
-"""The text alone: what the two means are taken of, as is usual, since a prompt's words would be in
-them too. With the default model and raw vectors, Spearman x 100 on the first 500 pairs of STS-B dev
-is 66.6 for values (61.3 within the prompt) and 51.1 for hidden states (57.2 within the prompt)."""
+"""The text without a prompt, as usual for the two mean poolings: a prompt's words would be part of
+the mean. With the default model and raw vectors, Spearman x 100 on the first 500 pairs of STS-B dev
+is 66.6 for values (61.3 with the prompt) and 51.1 for hidden states (57.2 with the prompt)."""
 
 DEFAULT_PROMPTS = {
     "aligned-wva": Prompts(),
@@ -75,7 +75,7 @@ DEFAULT_PROMPTS = {
     "last-hidden": Prompts(),
     "mean-hidden": UNPROMPTED,
 }
-"""By pooling: what reads the last token needs a prompt that makes it say the meaning."""
+"""By pooling: last-token poolings need a prompt that makes the last token hold the meaning."""
 
 
 class AlignedWVA:
@@ -87,11 +87,11 @@ class AlignedWVA:
     `retriever.embedding.models.load.load_model`); `max_tokens` is the longest input read in one
     piece, prompt included.
 
-    `pooling` is "aligned-wva", or one of what it is compared with: "va", "last-hidden" and
-    "mean-hidden" (see `attention`). The two means read the text without a prompt, unless `prompts`
-    are given. `layers` choose among attention layers: both hidden states are the last layer's.
+    `pooling` is "aligned-wva" or one of the baselines "va", "last-hidden" and "mean-hidden" (see
+    `retriever.embedding.pooling`). "va" and "mean-hidden" use no prompt unless `prompts` are given.
+    `layers` has no effect on the two hidden-state poolings, which use the last layer.
 
-    Raises ModelError when the model cannot be used, UsageError for impossible arguments.
+    Raises ModelError if the model cannot be used, UsageError for invalid arguments.
     """
 
     def __init__(
@@ -115,14 +115,14 @@ class AlignedWVA:
         self._refuse_bidirectional()
 
     def with_pooling(self, pooling: str) -> Self:
-        """The same model, not loaded again, with another pooling (and that one's prompts)."""
+        """A copy with another pooling and its default prompts; the loaded model is shared."""
         check_pooling(pooling)
         other = copy.copy(self)
         other._set_pooling(pooling)
         return other
 
     def with_prompts(self, prompts: Prompts) -> Self:
-        """The same model and pooling, not loaded again, with other prompts."""
+        """A copy with other prompts; the loaded model is shared."""
         other = copy.copy(self)
         other._prompts = prompts
         other._set_pooling(self.settings.pooling)
@@ -150,7 +150,7 @@ class AlignedWVA:
     def from_settings(
         cls, settings: EmbedderSettings, *, device: str | None = None, dtype: str | None = None
     ) -> Self:
-        """The embedder an index was built with. Raises ModelError if its weights have changed."""
+        """The embedder with these settings. Raises ModelError if the weights have changed."""
         embedder = cls(
             settings.model,
             layers=settings.layers,
@@ -168,28 +168,28 @@ class AlignedWVA:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for two embedders if and only if their vectors may be compared."""
+        """Equal for two embedders if and only if their vectors are comparable."""
         return self.settings.fingerprint
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """The length of a vector."""
         return self.settings.dimension
 
     @property
     def device(self) -> str:
-        """Where the model runs, e.g. "cpu"."""
+        """The device the model runs on, e.g. "cpu"."""
         return str(self._loaded.device)
 
     @property
     def dtype(self) -> str:
-        """The precision it computes in, e.g. "bfloat16"."""
+        """The precision the model computes in, e.g. "bfloat16"."""
         return str(self._loaded.dtype).removeprefix("torch.")
 
     # What goes into the model
 
     def passage_input(self, text: str, title: str = "") -> str:
-        """The exact model input for a passage; the title, if any, stands before the text."""
+        """The exact model input for a passage; a title is put in front of the text."""
         return fill_template(self.settings.prompts.passage, _with_title(text, title))
 
     def query_inputs(self, text: str) -> tuple[str, ...]:
@@ -197,11 +197,11 @@ class AlignedWVA:
         return tuple(fill_template(template, text) for template in self.settings.prompts.queries)
 
     def sentence_input(self, text: str) -> str:
-        """The exact model input for one of two sentences to be compared; it gets a full stop."""
+        """The exact model input for a sentence to compare; it ends with a full stop."""
         return fill_template(self.settings.prompts.sentence, with_full_stop(text))
 
     def key(self, model_input: str) -> str:
-        """The name under which this input's vector is stored: never embedded twice."""
+        """The key under which this input's vector is stored, so that it is embedded once."""
         text = f"{self.fingerprint}\0{model_input}".encode("utf-8", "surrogatepass")
         return hashlib.sha256(text).hexdigest()[:40]
 
@@ -217,8 +217,8 @@ class AlignedWVA:
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         """Raw unit vectors of queries: (n, dim) float32. An empty text has a zero vector.
 
-        Where the settings have several prompts for queries, as by default, a query's vector is the
-        sum of its readings' unit vectors, with length one again.
+        With several prompts for queries, as by default, a query's vector is the normalised sum of
+        the unit vectors of all prompts.
         """
         return self.embed_prompted(texts, self.settings.prompts.queries)
 
@@ -229,25 +229,25 @@ class AlignedWVA:
     def calibrated_sentences(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors of sentences to compare with each other: (n, dim) float32.
 
-        Their inner products are cosines: `v @ v.T` compares each with each. All are calibrated by
-        one map, fitted on these sentences without labels (see `sentence_map`), so
-        vectors of two calls cannot be compared. An empty text has a zero vector; of one sentence
-        alone only what is common to general texts is removed.
+        Their inner products are cosines: `v @ v.T` compares all pairs. One map, fitted on these
+        sentences without labels, calibrates all of them (see `sentence_map`), so vectors of two
+        calls are not comparable. An empty text has a zero vector. With a single sentence, only the
+        mean of general texts is subtracted.
         """
         raw = self.embed_sentences(texts)
         prior = self.general_mean(self.settings.prompts.sentence)
         return sentence_map(raw, prior).apply(raw)
 
     def embed_prompted(self, texts: Sequence[str], template: str | Sequence[str]) -> Vectors:
-        """Raw unit vectors of texts read through a prompt of one's own: (n, dim) float32.
+        """Raw unit vectors of texts in a custom prompt: (n, dim) float32.
 
-        Through several, the readings' unit vectors are added, and the sum gets length one.
+        With several prompts, the result is the normalised sum of their unit vectors.
         """
         templates = as_templates(template)
         for each in templates:
             check_template(each)
         inputs = [fill_template(each, text) for each in templates for text in texts]
-        # All readings at once: texts are batched by length across them.
+        # All prompts at once: texts are batched by length across them.
         readings = self._embed_texts(list(texts) * len(templates), inputs)
         if len(templates) == 1:
             return readings
@@ -255,10 +255,10 @@ class AlignedWVA:
         return normalise(by_template.sum(axis=0, dtype=np.float64)).astype(np.float32)
 
     def embed_inputs(self, inputs: Sequence[str]) -> Vectors:
-        """Raw unit vectors of exact model inputs (made by `passage_input` and its sisters).
+        """Raw unit vectors of exact model inputs, as `passage_input` and the like return them.
 
-        Inputs longer than `max_tokens` are read in pieces, whose vectors are averaged by length;
-        a warning says so.
+        Inputs longer than `max_tokens` are embedded in pieces, with a warning. Their vector is the
+        mean of the pieces' unit vectors, weighted by length, and normalised.
         """
         pieces, owners = [], []
         for number, ids in enumerate(self._tokenize(inputs)):
@@ -278,10 +278,10 @@ class AlignedWVA:
         return normalise(vectors).astype(np.float32)
 
     def token_attribution(self, model_input: str) -> TokenAttribution:
-        """What every token of an exact model input brings to its vector, before this has length 1.
+        """Each token's contribution to the vector of an exact model input, before normalisation.
 
-        Of an input longer than `max_tokens`, the pieces' parts are weighted as the pieces are.
-        Raises ModelError for another pooling than the default, and for the few families (BitNet,
+        For an input longer than `max_tokens`, the contributions have the weights of their pieces.
+        Raises ModelError for poolings other than the default, and for the few families (BitNet,
         DiffLlama) whose attention is more than a weighted sum of values.
         """
         encoded = self._loaded.tokenizer(
@@ -312,11 +312,11 @@ class AlignedWVA:
     def log_likelihoods(
         self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
     ) -> DoubleScores:
-        """How well the model foretells the query after each passage: (n,), larger is better.
+        """How well the model predicts the query after each passage: (n,), larger is better.
 
-        log P(query | passage), natural, the mean over the query's tokens. Nothing is trained for
-        it: the model reads "Passage: …", a new line, "Question: …". An empty query tells nothing
-        (zeros); of a passage that does not fit beside the question, the end is cut off.
+        log P(query | passage), natural logarithm, the mean over the query's tokens. Nothing is
+        trained for it: the model reads "Passage: …", a new line, "Question: …". For an empty query
+        all values are zero. A passage that does not fit beside the question is cut off at its end.
         """
         names = _titles_for(titles, passages)
         question, asked = self._question(query)
@@ -329,7 +329,7 @@ class AlignedWVA:
         return Runner(reader, packed=self._runner.packed).run(texts)[:, 0]
 
     def _question(self, query: str) -> tuple[list[int], int]:
-        """The tokens that follow a passage, and how many of them, at the end, are the query's."""
+        """The tokens that follow a passage, and how many of the last ones are the query's."""
         text = _encodable(QUESTION_BEFORE + query.strip())
         encoded = self._loaded.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
@@ -344,15 +344,15 @@ class AlignedWVA:
     def general_means(self) -> tuple[Vectors, Vectors]:
         """Mean raw vectors of general texts, as passages and as queries: (dim,) each.
 
-        They are the prior of the calibration.
+        These means are the prior of the calibration.
         """
         prompts = self.settings.prompts
         return self.general_mean(prompts.passage, whole=True), self.general_mean(prompts.queries)
 
     def general_mean(self, template: str | Sequence[str], *, whole: bool = False) -> Vectors:
-        """Mean raw vector of fixed general texts read through one prompt, or several: (dim,).
+        """Mean raw vector of fixed general texts in one or more prompts: (dim,).
 
-        It says what is common to all texts of this model and this prompt. The texts are short
+        It is what all texts with this model and prompt have in common. The texts are short
         passages (`whole`) or their first sentences. Computed once for each fingerprint, then read
         from the user's cache.
         """
@@ -368,7 +368,7 @@ class AlignedWVA:
         return cached_array(f"general/{name}", (self.dimension,), compute)
 
     def embed_fixed_queries(self, texts: Sequence[str]) -> Vectors:
-        """`embed_queries` of texts that are asked again and again: (n, dim).
+        """`embed_queries` of a fixed list of texts: (n, dim) float32.
 
         Computed once for each fingerprint, then read from the user's cache.
         """
@@ -379,25 +379,25 @@ class AlignedWVA:
     # Tokens
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
-        """The character span of every token of `text`, prompt and special tokens left out."""
+        """The character span of every token of `text`, without prompt and special tokens."""
         encoded = self._loaded.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
         return [(start, end) for start, end in encoded["offset_mapping"]]
 
     def prompt_tokens(self) -> int:
-        """How many tokens the longest of the passage and query prompts takes."""
+        """The number of tokens of the longest passage or query prompt."""
         empty = [self.passage_input(""), *self.query_inputs("")]
         return max(len(ids) for ids in self._tokenize(empty))
 
     def count_tokens(self, inputs: Sequence[str]) -> int:
-        """How many tokens the model reads for these exact inputs."""
+        """The total number of tokens of these exact inputs."""
         return sum(len(ids) for ids in self._tokenize(inputs))
 
     def _tokenize(self, inputs: Sequence[str]) -> list[list[int]]:
-        """Token ids, with the tokenizer's own beginning token but without an ending one.
+        """Token ids, with the tokenizer's beginning token but without an end token.
 
-        An ending token would stand after the prompt, where the meaning is read.
+        An end token would come last, in the position that is pooled.
         """
         if not inputs:
             return []
@@ -407,7 +407,7 @@ class AlignedWVA:
 
     @cached_property
     def _appended(self) -> int:
-        """How many tokens of its own the tokenizer puts behind every text."""
+        """How many special tokens the tokenizer appends to every text."""
         whole, bare = (
             list(
                 self._loaded.tokenizer("a", add_special_tokens=special, verbose=False)["input_ids"]
@@ -419,7 +419,7 @@ class AlignedWVA:
         return len(whole) - len(bare) - start if bare else 0
 
     def _pieces(self, ids: list[int]) -> Iterator[list[int]]:
-        """`ids` in equal parts of at most `max_tokens` each."""
+        """`ids` in pieces of equal length, at most `max_tokens` each."""
         count = -(-len(ids) // self.max_tokens)
         for number in range(count):
             yield ids[len(ids) * number // count : len(ids) * (number + 1) // count]
@@ -433,10 +433,10 @@ class AlignedWVA:
         return vectors
 
     def _packing_agrees(self) -> bool:
-        """Whether packing gives what padding gives; where it does not, batches are padded.
+        """Whether packed and padded batches give the same vectors; if not, batches are padded.
 
-        Packing relies on position ids and on the attention interface; a model may support both
-        and still depend on the place in the row (by a convolution, say).
+        Packing relies on position ids and on the attention interface. A model may support both
+        and still depend on the position in the row, for example by a convolution.
         """
         if not self._pooler.can_pack:
             return False
@@ -446,7 +446,7 @@ class AlignedWVA:
         return bool(torch.cosine_similarity(packed, padded).min() > MIN_AGREEMENT)
 
     def _refuse_bidirectional(self) -> None:
-        """Raise ModelError if a token's attention changes with what follows it (an encoder)."""
+        """Raise ModelError if a token's attention depends on later tokens (an encoder)."""
         first, one, two = (ids[-1] for ids in self._tokenize(["of", "a", "the"]))
         if self._pooler.is_bidirectional(first, (one, two)):
             kind = self._loaded.model.config.model_type
@@ -457,9 +457,9 @@ class AlignedWVA:
 
 
 def fill_template(template: str, text: str) -> str:
-    r"""Put a text into a prompt; its own double quotes become single, so that the prompt's stand.
+    r"""Put a text into a prompt. Its double quotes become single ones, unlike the prompt's.
 
-    Without a prompt ("{}") the text stays as it is.
+    The bare template "{}" leaves the text unchanged.
 
     >>> fill_template('This word : "{}" means', 'a "b"')
     'This word : "a \'b\'" means'
@@ -483,7 +483,7 @@ def _titles_for(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[
 
 
 def with_full_stop(text: str) -> str:
-    """A sentence ends with a mark; one that has none gets a full stop.
+    """The sentence, with a full stop if it has no end mark.
 
     >>> with_full_stop("A dog runs"), with_full_stop("Really?")
     ('A dog runs.', 'Really?')
@@ -493,5 +493,5 @@ def with_full_stop(text: str) -> str:
 
 
 def _encodable(text: str) -> str:
-    """`text` without lone surrogates, which no tokenizer takes."""
+    """`text` without lone surrogates, which tokenizers refuse."""
     return text.encode("utf-8", "replace").decode("utf-8")

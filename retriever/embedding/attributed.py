@@ -1,7 +1,7 @@
-"""A query and a passage taken apart into words: what explanations and steering work with.
+"""Queries and passages attributed to their words, for explanations and steering.
 
-Taking a text apart costs one pass of the model, so what was looked at last is remembered, by the
-exact model input: a word's part depends on nothing else.
+An attribution costs one forward pass, so the most recent ones are cached. The key is the exact
+model input: a word's contribution depends on nothing else.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from retriever.embedding.word_attribution import (
 from retriever.types import Chunk, UsageError
 
 MAX_CACHED = 64
-"""Texts; one of 250 words in 576 dimensions takes about 1 MB."""
+"""How many texts are cached; one of 250 words in 576 dimensions takes about 1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttributedText:
-    """A text's words and their parts, in units of the length of their sum.
+    """A text's words and their contributions to its unit vector.
 
-    `vectors` (n + 3, dim): the n words, then `parts.OTHERS`; they add up to the raw unit vector,
-    but for rounding. Those of a query that is read through several prompts are summed over its
-    readings. `raw` (dim,) is a query's raw vector as search uses it, None for a passage.
+    `vectors` (n + 3, dim): a row for each of the n words, then `word_attribution.OTHERS`. The rows
+    add up to the raw unit vector, up to rounding. With several prompts for a query they are summed
+    over the prompts. `raw` (dim,) is a query's raw vector as search uses it, None for a passage.
     """
 
     words: tuple[WordSpan, ...]
@@ -43,7 +43,7 @@ class AttributedText:
 
 
 class AttributionCache:
-    """Takes texts apart and remembers the last ones. Safe to use from several threads."""
+    """Attributes texts to words and caches the last ones. Safe to use from several threads."""
 
     def __init__(self, embedder: Callable[[], Embedder]) -> None:
         self._embedder = embedder
@@ -51,7 +51,7 @@ class AttributionCache:
         self._lock = threading.Lock()
 
     def query(self, text: str) -> AttributedText:
-        """A query's side. Raises UsageError or ModelError where it cannot be taken apart."""
+        """A query, attributed. Raises UsageError or ModelError if the model does not allow it."""
         embedder = self._embedder()
         inputs = embedder.query_inputs(text)
 
@@ -66,7 +66,7 @@ class AttributionCache:
         return self._remembered(("query", *inputs), attribute)
 
     def passage(self, chunk: Chunk) -> AttributedText:
-        """A passage's side; words of its title are among its words."""
+        """A passage, attributed; the words of its title are included."""
         embedder = self._embedder()
         model_input = embedder.passage_input(chunk.text, chunk.title)
         template = embedder.settings.prompts.passage
@@ -96,26 +96,26 @@ class AttributionCache:
 def _word_attribution(
     embedder: Embedder, model_input: str, places: list[WordPosition]
 ) -> WordAttribution:
-    """One reading's words, with parts in units of the length of their sum."""
+    """The words of one model input and their contributions to its unit vector."""
     if not isinstance(embedder, AttributionEmbedder):
         raise UsageError("this embedder's vectors cannot be taken apart into words")
     return _normalised(sum_by_word(embedder.token_attribution(model_input), places))
 
 
 def _normalised(found: WordAttribution) -> WordAttribution:
-    """The parts in units of the length of their sum."""
+    """The same vectors, scaled so that their sum has length one."""
     length = float(np.linalg.norm(found.total))
     return WordAttribution(found.words, found.vectors / length) if length > 0 else found
 
 
 def _places(model_input: str, template: str, text: str, title: str) -> list[WordPosition]:
-    """Where title and text stand in a model's input, whatever was put between them."""
+    """The positions of title and text in a model's input, whatever stands between them."""
     before, _, after = template.partition("{}")
     end = len(model_input) - len(after)
     at = end - len(text)
     if at <= len(before) or not title:
         return [WordPosition(text, at)]
-    # Of a title the beginning stands there, without the white space around it.
+    # The input has the beginning of the title, without the white space around it.
     skipped = len(title) - len(title.lstrip())
     shown = title[: skipped + at - len(before)].rstrip()
     return [

@@ -1,8 +1,8 @@
-"""How likely a question is after a passage: log P(question | passage) by the language model itself.
+"""Query likelihood: log P(question | passage) by the language model itself.
 
-A text here is a passage with the question behind it, as token ids; its last `asked` tokens are the
-question's. The whole model runs, but the vocabulary head reads only the positions that foretell
-those tokens. What a family does to its logits afterwards (a cap, a scale) is its own code.
+A text here is a passage followed by the question, as token ids; the last `asked` tokens are the
+question's. The whole model runs, but the vocabulary head sees only the positions that predict those
+tokens. A family's own changes to its logits (a cap, a scale) stay in effect.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from retriever.types import ModelError
 
 
 class QueryLikelihood:
-    """Gives texts the mean log-likelihood of their last `asked` tokens; `batches.Runner` runs it.
+    """The mean log-likelihood of the last `asked` tokens of texts; a `runner.Runner` runs it.
 
-    It borrows the pooler's model. Every text needs more than `asked` tokens.
+    It uses the pooler's model. Every text needs more than `asked` tokens.
     """
 
     def __init__(self, pooler: AttentionPooler, asked: int) -> None:
@@ -47,7 +47,7 @@ class QueryLikelihood:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids have to be."""
+        """The device of the token ids."""
         return self.pooler.device
 
     @property
@@ -57,7 +57,7 @@ class QueryLikelihood:
 
     @contextmanager
     def hooked(self, *, packed: bool) -> Iterator[None]:
-        """Narrow the head to what a pass asks for, and widen it again whatever happens."""
+        """Restrict the head to the positions that a pass needs; the hooks are always removed."""
         handles = [
             self.head.register_forward_pre_hook(_narrow),
             self.head.register_forward_hook(_in_float32),
@@ -70,7 +70,7 @@ class QueryLikelihood:
                 handle.remove()
 
     def run_hooked(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
-        """Natural logarithms, the mean over the question's tokens: (B, 1) float32."""
+        """Mean natural log-likelihoods of the question's tokens: (B, 1) float32."""
         batch = _make_batch(texts, self.asked + 1, in_one_row=packed)
 
         def narrow(states: Tensor) -> Tensor:
@@ -98,6 +98,6 @@ def _narrow(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _in_float32(_: nn.Module, __: tuple[Any, ...], logits: Tensor) -> Tensor:
-    """A family's cap or scale, and the softmax, are computed on these."""
+    """The logits in float32, before the family's cap or scale and the softmax."""
     one = current_pass()
     return logits if one is None or one.on_head is None else logits.float()

@@ -1,14 +1,14 @@
-"""The pooled vector, token by token: what each value brought to the sum that `attention` pools.
+"""Token attribution: the pooled vector (see `pooling`) as a sum of contributions of the tokens.
 
     c_t = Σ_l W_O · concat_h( α[l,h,t] · v[l,h,t] )     Σ_t c_t + Σ_l b_O = e     (hidden_size,)
 
-A value is contextual: c_t says what was read *at* token t, in the light of the tokens before it,
-and how much of it the last token took. It does not say what would happen without the token, since
-the tokens behind it, and the attention, would be others.
+A value is contextual: c_t says what the model computes *at* token t, given the tokens before it,
+and how much attention the last token pays to it. It does not say what would happen without the
+token: later tokens, and the attention, would differ.
 
-α is the last token's attention, or a weighted sum over query positions. Both α and v are taken in
-the pass itself: from our attention function where it is used, else from the last product that is
-computed before the output projection is given its result.
+α is the last token's attention, or a weighted sum over query positions. α and v are recorded during
+the forward pass: from this package's attention function where it is in use, else from the last
+matrix product before the output projection.
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ from retriever.embedding.pooling import AttentionPooler, StopForward
 from retriever.types import ModelError
 
 MAX_DIFFERENCE = 0.05
-"""The relative difference, bfloat16's rounding within, between the sum of a layer's parts and what
-its output projection was given: a family in whose blocks more than that happens in between (a norm,
-a gate) cannot be taken apart."""
+"""The largest relative difference between the sum of a layer's contributions and the input of its
+output projection; bfloat16's rounding stays below it. Families with another operation in between (a
+norm, a gate) exceed it and allow no attribution."""
 
 Positions = Callable[[int], Tensor]
 
 
 def last_token(tokens: int) -> Tensor:
-    """The weights (T,) of the query positions for the vector of the last token."""
+    """Weights (T,) of the query positions that select the last token."""
     weights = torch.zeros(tokens)
     weights[-1] = 1.0
     return weights
 
 
 class TokenAttributor:
-    """Gives one text its parts; `batches.Runner` runs it, with a single text.
+    """Computes the token contributions of one text; a `runner.Runner` runs it.
 
-    It borrows the pooler's model. `positions` gives a text's weights of query positions, (T,).
+    It uses the pooler's model. `positions` maps a number of tokens T to the weights of the query
+    positions, (T,).
     """
 
     def __init__(self, pooler: AttentionPooler, positions: Positions = last_token) -> None:
@@ -58,7 +59,7 @@ class TokenAttributor:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids have to be."""
+        """The device of the token ids."""
         return self.pooler.device
 
     @property
@@ -68,12 +69,12 @@ class TokenAttributor:
 
     @contextmanager
     def hooked(self, *, packed: bool) -> Iterator[None]:
-        """As the pooler's: `packed` puts our attention function in, which tells α and v itself."""
+        """As in the pooler; with `packed`, this package's attention function reports α and v."""
         with self.pooler.hooked(packed=packed):
             yield
 
     def run_hooked(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
-        """The parts of the only text, then the constant, in one row: (1, (T + 1) · dim) float32."""
+        """The text's contributions, then the constant, in one row: (1, (T + 1) · dim) float32."""
         (ids,) = texts
         taken = _AttributionSum(self.pooler, self.positions(len(ids)), by_interface=packed)
         one = ForwardPass(
@@ -90,7 +91,7 @@ class TokenAttributor:
 
 
 class _AttributionSum:
-    """The parts, summed over the pooled layers that have come by."""
+    """The contributions, summed over the pooled layers so far."""
 
     def __init__(self, pooler: AttentionPooler, positions: Tensor, *, by_interface: bool) -> None:
         pooled = [pooler.layers[index] for index in pooler.pooled]
@@ -108,7 +109,7 @@ class _AttributionSum:
             self.mixture = mixture
 
     def on_output(self, projection: nn.Module, given: Tensor) -> None:
-        """Send the layer's parts through its output projection, in the model's precision."""
+        """Apply the output projection to the layer's contributions, in the model's precision."""
         mixture, self.mixture = self.mixture, None
         positions = self.positions.to(given.device)
         rows = None if mixture is None else mixture(positions)
@@ -119,7 +120,7 @@ class _AttributionSum:
                 "of values, so its vectors cannot be taken apart into tokens; search works, "
                 "explanations of the dense side do not"
             )
-        # forward() itself, not the module's call: its hooks brought us here.
+        # forward(), not the module's call, which would run this hook again.
         constant = projection.forward(given.new_zeros(1, given.shape[-1])).float()
         parts = projection.forward(rows.to(given.dtype)).float() - constant
         self._add(parts, constant[0] * positions.sum())
@@ -135,7 +136,7 @@ class _AttributionSum:
 
 
 class _ProductRecorder(TorchFunctionMode):
-    """Notes the product of attention weights and values where our function is not used."""
+    """Records the product of attention weights and values in models with their own attention."""
 
     def __init__(self, taken: _AttributionSum) -> None:
         super().__init__()
@@ -156,7 +157,7 @@ _PRODUCTS = {torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm, Tensor.__matmul
 
 
 def _from_product(weights: Tensor, values: Tensor, *, tokens: int) -> ValueAttribution | None:
-    """α (1, H, T, T) times v (1, H, T, E), or without the first; None for other shapes."""
+    """From α (1, H, T, T) times v (1, H, T, E), or without batch; None for other shapes."""
     if min(weights.dim(), values.dim()) < 3 or weights.shape[:-2] != values.shape[:-2]:
         return None
     if not tokens == weights.shape[-2] == weights.shape[-1] == values.shape[-2]:
@@ -175,7 +176,7 @@ def _from_sdpa(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> ValueAttribution:
-    """As torch's function, (1, H, T, D) each; in float32."""
+    """From the arguments of scaled_dot_product_attention, (1, H, T, D) each; in float32."""
 
     def mixture(positions: Tensor) -> Tensor:
         q, k, v = (tensor[0].float() for tensor in (query, key, value))

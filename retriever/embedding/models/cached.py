@@ -1,7 +1,7 @@
-"""`wva models`: the presets, what lies in the caches, and how to get rid of it.
+"""The models on this disk, for `wva models`: presets, cached models, fetching and removing.
 
-What this program fetched and converted is its own. The model hub's cache is shared with other
-programs: its models are listed, and removed only when named in full.
+Fetched and converted models belong to this program. The model hub's cache is shared with other
+programs: its models are listed, and removed only by their full name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from retriever.types import ModelError
 
 @dataclass(frozen=True, slots=True)
 class PresetInfo:
-    """A preset: what it is, what fetching it costs (bytes), and whether that was done."""
+    """A preset: its description, its download size in bytes, and whether it is cached."""
 
     name: str
     what: str
@@ -59,7 +59,7 @@ class CachedModel:
 
 
 def list_presets() -> list[PresetInfo]:
-    """The presets, the default first."""
+    """All presets, the default first."""
     return [
         PresetInfo(
             name=name,
@@ -76,12 +76,12 @@ def list_presets() -> list[PresetInfo]:
 
 
 def list_cached_models() -> list[CachedModel]:
-    """Every model in this program's cache and in the model hub's."""
+    """All models in this program's cache and in the model hub's."""
     return [*_list_own(), *_list_hub()]
 
 
 def models_overview() -> dict[str, Any]:
-    """Both lists as plain JSON values, and where they lie."""
+    """Presets and cached models as plain JSON values, with the cache folder and its size."""
     cached = list_cached_models()
     return {
         "folder": str(models_folder()),
@@ -92,15 +92,15 @@ def models_overview() -> dict[str, Any]:
 
 
 def fetch_model(name: str) -> Path:
-    """Get a model without loading it: download and convert whatever is needed."""
+    """Fetch a model without loading it: download and convert as needed. Returns its folder."""
     return locate_model(name)
 
 
 def remove_model(name: str) -> CachedModel:
-    """Delete the cached model `name` and say what it was.
+    """Delete the cached model `name`; returns what it was.
 
-    `name` is as `list_cached_models` gives it, or a converted GGUF file's own name if only one has
-    it. Raises ModelError for a name that is not there, or a model that is being made right now.
+    `name` is a name from `list_cached_models`, or a converted GGUF file's own name if it is unique.
+    Raises ModelError for an unknown name, or a model that another process is making.
     """
     cached = list_cached_models()
     found = [model for model in cached if model.name == name]
@@ -115,7 +115,7 @@ def remove_model(name: str) -> CachedModel:
     folder = Path(model.folder)
     try:
         if model.kind == "hub":
-            # By its folder: a copy of a repository has the same revisions, and stays.
+            # By its folder: a copy of a repository has the same revisions, and must stay.
             shutil.rmtree(folder)
         else:
             _remove_own(folder)
@@ -133,7 +133,7 @@ def remove_model(name: str) -> CachedModel:
 
 def _remove_own(folder: Path) -> None:
     with model_lock(_lock_path(folder), timeout=0):
-        # Out of sight first: a killed removal leaves no half of a model under its name.
+        # Renamed first: a killed removal leaves no incomplete model under its name.
         doomed = folder.with_name(f"{_lock_path(folder).name}{UNFINISHED}removed")
         shutil.rmtree(doomed, ignore_errors=True)
         folder.replace(doomed)
@@ -141,7 +141,7 @@ def _remove_own(folder: Path) -> None:
 
 
 def _lock_path(folder: Path) -> Path:
-    """What is locked while `folder`, or the unfinished thing it is, is being made."""
+    """The path that is locked while the model in `folder`, finished or not, is being made."""
     return folder.with_name(folder.name.partition(UNFINISHED)[0])
 
 
@@ -202,7 +202,7 @@ def _holds_model(revision: Any) -> bool:
 
 
 def _licence(snapshot: Path) -> str:
-    """What the model card says, if it was fetched with the model."""
+    """The licence in the model card, if it was fetched with the model."""
     try:
         text = (snapshot / "README.md").read_text("utf-8")
     except (OSError, UnicodeDecodeError):

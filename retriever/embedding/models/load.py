@@ -1,6 +1,6 @@
 """A folder with a model → tokenizer and causal language model, on the right device and precision.
 
-Where a name leads is `weights`, where the model goes `devices`, what may be used `architectures`.
+`locate` finds the folder, `devices` chooses the device, `architectures` checks the model.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A causal language model with its tokenizer. `weights` is the SHA-256 of what it computes.
+    """A causal language model with its tokenizer.
 
-    `device` is where inputs go; `devices` are all its layers' devices, more than one when it is
-    spread over several cards.
+    `weights` is the SHA-256 of weights and tokenizer; `device` is the device of the inputs;
+    `devices` are those of all layers, more than one if the model is spread over several cards.
     """
 
     name: str
@@ -47,10 +47,10 @@ class LoadedModel:
 def load_model(name: str, device: str | None = None, dtype: str | None = None) -> LoadedModel:
     """Load a model for embedding.
 
-    `device` is a torch device ("cpu", "cuda", "cuda:1", "mps") or "auto", by default the best
-    there is; `dtype` is "float32", "bfloat16" or "float16", by default the fastest that is accurate
-    enough: see `devices.choose_device`. Raises ModelError in a sentence when the model cannot be
-    found, read, or used, or does not fit.
+    `device` is a torch device ("cpu", "cuda", "cuda:1", "mps") or "auto", by default the best one;
+    `dtype` is "float32", "bfloat16" or "float16", by default the fastest that is accurate enough:
+    see `devices.choose_device`. Raises ModelError, in one sentence, if the model is not found,
+    cannot be read or used, or does not fit.
     """
     devices.check_precision(dtype)
     folder = locate_model(name)
@@ -102,7 +102,7 @@ def _read_config(name: str, folder: Path) -> Any:
 
 
 def _unpacking(config: Any) -> dict[str, Any]:
-    """How quantised safetensors become plain numbers; {} where they are plain already."""
+    """The options that dequantise safetensors on loading; {} if they are not quantised."""
     quantisation = getattr(config, "quantization_config", None)
     if not quantisation:
         return {}
@@ -110,12 +110,12 @@ def _unpacking(config: Any) -> dict[str, Any]:
 
     kinds = {"mxfp4": "Mxfp4Config", "fp8": "FineGrainedFP8Config"}
     kind = kinds[quantisation["quant_method"]]
-    # What the model itself says of its quantisation is merged with this by transformers.
+    # transformers merges this with the model's own quantisation settings.
     return {"quantization_config": getattr(transformers, kind)(dequantize=True)}
 
 
 def _devices(name: str, model: Any, place: devices.DevicePlan) -> tuple[str, ...]:
-    """Every device that holds weights, in the order of the layers."""
+    """All devices that hold weights, in the order of the layers."""
     used = tuple(dict.fromkeys(str(parameter.device) for parameter in model.parameters()))
     if place.cards and any(not device.startswith("cuda") for device in used):
         raise ModelError(
