@@ -1,8 +1,8 @@
-"""Several models on one test, side by side: to find the one that suits these documents.
+"""Several models compared on one data set, to find the best one for these documents.
 
-A model may be named with options: "smollm2-135m:layers=all", "gemma3-270m:pooling=last-hidden",
-"smollm2-135m:prompts=mine.json".
-A winner is named only where the paired comparison with every other one allows it.
+A model's name may have options: "smollm2-135m:layers=all", "gemma3-270m:pooling=last-hidden",
+"smollm2-135m:prompts=mine.json". There is a winner only if the paired comparison with every other
+model is significant.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MEASURES = ("ndcg@10", "mrr@10", "recall@10")
 MAIN_MEASURE, MAIN_MODE = "ndcg@10", "hybrid"
 
 UNSPLIT = ChunkSettings(size=1024)
-"""Passages are not cut again, so keyword search is the same beside every model."""
+"""Passages are not split again, so keyword search is the same for every model."""
 
 _OPTION = re.compile(r"^(.+):(\w+)=([^:=]+)$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A model with the options it is compared with; `name` is how the user wrote it."""
+    """A model with its options; `name` is the user's spelling."""
 
     name: str
     model: str
@@ -42,9 +42,9 @@ class Variant:
 
 
 def parse_variant(name: str) -> Variant:
-    """What "model:layers=…:pooling=…:prompts=FILE" means.
+    """Parse "model:layers=…:pooling=…:prompts=FILE".
 
-    Raises UsageError for an option there is not, and for a file that has no prompts.
+    Raises UsageError for an unknown option, or a file that is not one of prompts.
 
     >>> parse_variant("org/model:layers=0-9").layers
     '0-9'
@@ -75,8 +75,7 @@ def compare_models(
 ) -> Run:
     """One run with the modes "keyword", "A dense", "A hybrid" … ; one model is loaded at a time.
 
-    Raises UsageError when a variant is named twice, or if the run could not be compared with
-    `baseline`.
+    Raises UsageError if a variant is named twice, or the run is not comparable with `baseline`.
     """
     started = time.monotonic()
     if len({each.name for each in variants}) < len(variants):
@@ -96,7 +95,7 @@ def compare_models(
 
 
 def winner(values: Values, variants: Sequence[Variant]) -> tuple[str, str]:
-    """The model that is better than every other one, "" if none is; and a sentence on it."""
+    """The model that is better than every other one, or ""; and a sentence about it."""
     rows = {each.name: values[f"{each.name} {MAIN_MODE}"][MAIN_MEASURE] for each in variants}
     if len(rows) < 2:
         return "", "one model alone has nothing to be compared with but keyword search"

@@ -1,4 +1,4 @@
-"""Questions to one's own index, with the places that answer them; passages are ranked."""
+"""Questions to one's own index, with the places that answer them. Passages are ranked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from retriever.types import Hit, UsageError
 QUESTION_MEASURES = ("ndcg@10", "mrr@10", "recall@10")
 
 PASSAGES = SearchOptions(syntax=False, fold=False)
-"""How questions of one's own are searched: folded and joined, passages would be more than ten."""
+"""The search options for questions; folded or joined results would hold more than ten passages."""
 
 
 def evaluate_questions(
@@ -25,11 +25,11 @@ def evaluate_questions(
     name: str = "",
     baseline: Run | None = None,
 ) -> Run:
-    """Questions to one's own index, by mode; passages are ranked.
+    """A run of questions to an index, by mode; passages are ranked.
 
-    A passage is right if it stands at one of the question's places. Every passage takes its rank;
-    a second one of the same place gains nothing more. A place that the index does not have counts
-    as not found (see `missing_places`). Raises UsageError if the run could not be compared with
+    A passage is relevant if it lies in one of the question's places. Every passage has a rank of
+    its own; a second passage of the same place has no gain. A place that the index does not have
+    counts as not found (see `missing_places`). Raises UsageError if the run is not comparable with
     `baseline`.
     """
     started = time.monotonic()
@@ -55,12 +55,12 @@ def evaluate_questions(
 
 
 def _top_passages(index: Index, text: str, mode: Mode, vectors: Mapping[str, Vectors]) -> list[Hit]:
-    """The ten best passages, each by itself."""
+    """The ten best passages, each as a result of its own."""
     return index.search(text, options=PASSAGES, mode=mode, embed=vectors.__getitem__)
 
 
 def _ranked_places(question: LabelledQuestion, hits: Sequence[Hit]) -> list[str]:
-    """What stands at each rank: one of the question's places, or a passage that is not."""
+    """For each rank, one of the question's places, or the id of a passage that is not relevant."""
     wanted = set(question.places)
     found: list[str] = []
     for hit in hits:
@@ -76,9 +76,9 @@ def _ranked_places(question: LabelledQuestion, hits: Sequence[Hit]) -> list[str]
 
 
 def missing_places(index: Index, questions: Sequence[LabelledQuestion]) -> list[str]:
-    """The questions' places that the index has no passage of, each said in a sentence.
+    """A sentence for each of the questions' places without a passage in the index.
 
-    Raises UsageError when it has none of them: these are questions to other documents.
+    Raises UsageError if the index has none of the places: the questions are for other documents.
     """
     asked = dict.fromkeys(place for question in questions for place in question.places)
     paths = {place.path for place in asked}

@@ -1,9 +1,7 @@
-"""Evaluation runs: similarity files, BEIR folders, questions to one's own index.
+"""Evaluation on labelled data sets (BEIR folders), through the same code as any search.
 
-All go through the same code that serves users.
-
-Nothing here sees a label before the ranking stands: means are fitted on the texts alone, each query
-is searched alone. Vectors are kept in the user's cache, so that a second run takes seconds.
+No label has an influence on the ranking: means are fitted on the texts alone, and each query is
+searched alone. Index and vectors stay in the user's cache, so a second run takes seconds.
 """
 
 from __future__ import annotations
@@ -36,8 +34,8 @@ from retriever.types import Document, Page, UsageError
 Progress = Callable[[str], None]
 
 DOCUMENTS = SearchOptions(k=100, by_file=True, syntax=False, fold=False, rerank_seconds=math.inf)
-"""How a labelled set is searched: every document takes its own place, also one that repeats another
-one, and reranking takes the time it needs."""
+"""The search options for data sets: every document is a result of its own, even a near-duplicate,
+and reranking has no time limit."""
 
 
 def _ignore(_: str) -> None:
@@ -54,12 +52,12 @@ def evaluate_retrieval(
     first: int | None = None,
     progress: Progress = _ignore,
 ) -> Run:
-    """Retrieval on a BEIR folder, by mode; documents are ranked by their best chunk.
+    """A run on a BEIR folder, by mode; documents are ranked by their best chunk.
 
-    The dataset is indexed like any other documents, into the user's cache. With `rerank`, one more
-    mode is hybrid search with so many results judged by the model, however long that takes; `first`
-    is how many of the queries are asked, None for all. Raises UsageError, before anything is
-    indexed, for an impossible number, or if the run could not be compared with `baseline`.
+    The data set is indexed into the user's cache, like any other documents. `rerank` adds a mode:
+    hybrid search with this many results reranked, without a time limit. `first` limits the number
+    of queries; None means all. Raises UsageError, before anything is indexed, for an invalid
+    number, or if the run is not comparable with `baseline`.
     """
     check_budget(rerank, math.inf)
     return evaluate_dataset(
@@ -83,7 +81,7 @@ def evaluate_dataset(
     rerank: int = 0,
     progress: Progress = _ignore,
 ) -> Run:
-    """As `evaluate_retrieval`, of labelled data that are there already and called `name`."""
+    """Like `evaluate_retrieval`, for a data set in memory with the name `name`."""
     started = time.monotonic()
     with open_dataset(
         embedder, data, name, chunking=chunking, baseline=baseline, progress=progress
@@ -98,7 +96,7 @@ def evaluate_dataset(
 
 @dataclass(frozen=True, slots=True)
 class IndexedDataset:
-    """A labelled set ready to be searched: its index, and the queries that have an answer.
+    """A data set ready for searching: its index, and the queries with a relevant document.
 
     `queries` is query id → text, `vectors` text → the query's raw vector (dim,).
     """
@@ -111,10 +109,10 @@ class IndexedDataset:
     def rankings(
         self, *, first: int | None = None, **changes: Unpack[SearchChanges]
     ) -> dict[str, list[str]]:
-        """Query id → the ids of the 100 best documents, each query searched alone.
+        """Query id → the ids of the 100 best documents; each query is searched alone.
 
-        Of the queries the `first` ones, None for all. `changes` are options of a search, where it
-        differs from `DOCUMENTS`.
+        `first` limits the number of queries; None means all. `changes` are search options that
+        differ from `DOCUMENTS`.
         """
         options, embed = DOCUMENTS.changed(**changes), self.vectors.__getitem__
         return {
@@ -135,10 +133,9 @@ def open_dataset(
     baseline: Run | None = None,
     progress: Progress = _ignore,
 ) -> Iterator[IndexedDataset]:
-    """`data`, called `name`, indexed into the user's cache and its queries embedded.
+    """Index `data` into the user's cache and embed its queries. `name` is the data set's name.
 
-    Raises UsageError, before anything is indexed, if a run on it could not be compared with
-    `baseline`.
+    Raises UsageError, before anything is indexed, if a run on it is not comparable with `baseline`.
     """
     named = _data(name, data)
     if baseline is not None:
@@ -156,7 +153,7 @@ def open_dataset(
 
 
 def _first_queries(data: RetrievalDataset, count: int | None) -> RetrievalDataset:
-    """The dataset with the first `count` of the queries that have a relevant document."""
+    """The data set with its first `count` queries that have a relevant document."""
     if count is None:
         return data
     if count < 1:
@@ -169,7 +166,7 @@ def _first_queries(data: RetrievalDataset, count: int | None) -> RetrievalDatase
 
 
 def _data(name: str, data: RetrievalDataset) -> Data:
-    """What tells whether two runs saw the same documents, queries and judgements."""
+    """The name and the digests of the data set's documents, queries and judgements."""
     documents = [f"{n}\0{title}\0{text}" for n, (title, text) in sorted(data.corpus.items())]
     judged = [
         f"{number}\0{text}\0{sorted(data.qrels[number].items())}"
@@ -182,7 +179,7 @@ def _data(name: str, data: RetrievalDataset) -> Data:
 def _open_index(
     embedder: RetrievalEmbedder, data: RetrievalDataset, chunking: ChunkSettings, progress: Progress
 ) -> Iterator[Index]:
-    """The dataset as an index in the cache, completed if an earlier run was stopped."""
+    """The data set's index in the cache; completes what an earlier, stopped run left out."""
     parts = [f"{number}\0{title}\0{text}" for number, (title, text) in data.corpus.items()]
     made_by = [
         __version__,
@@ -198,7 +195,7 @@ def _open_index(
         missing = [number for number in data.corpus if number not in there]
         if missing:
             progress(f"indexing {len(missing)} of {len(data.corpus)} documents …")
-        # Without new ones it is fitted, should it have been made by an earlier way of fitting.
+        # Also without new documents: an index of an older version is fitted again.
         index.add(_document(number, *data.corpus[number]) for number in missing)
         yield index
 

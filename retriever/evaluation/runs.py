@@ -1,9 +1,8 @@
-"""A run of an evaluation: what each query got, by mode and measure; kept, and compared.
+"""Evaluation runs: the value of each query, by mode and measure; saved, loaded and compared.
 
-Means come with their intervals, and two runs on the same documents and queries with a verdict. A
-saved run is a plain JSON file that can be committed: a baseline for what comes later. What it was
-made with (model, layers, chunks) may differ, that is what one compares; documents, queries and
-judgements may not.
+Means have intervals, and comparisons of two runs on the same documents and queries have a verdict.
+A saved run is a plain JSON file that can be committed, as a baseline for later ones. The settings
+of two runs (model, layers, chunks) may differ; documents, queries and judgements must be the same.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ Values = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 FORMAT = 1
 KEYWORD = "keyword"
-"""The mode every other one is compared with: BM25, which needs no model."""
+"""The mode that all others are compared with: BM25, which needs no model."""
 
 
 MODES = (Mode.KEYWORD, Mode.DENSE, Mode.HYBRID)
-"""In the order of the tables: BM25 first, it is what the others are compared with."""
+"""In the order of the tables: first BM25, which the others are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What was searched and asked; the two digests tell whether two runs may be compared."""
+    """The documents and queries of a run; the digests decide whether two runs are comparable."""
 
     name: str
     documents: int
@@ -47,7 +46,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One evaluation. `made_with` is told, not compared; `seconds` is not kept."""
+    """One evaluation. `made_with` is shown, not compared; `seconds` is not saved."""
 
     data: Data
     values: Values
@@ -56,7 +55,7 @@ class Run:
 
     @property
     def queries(self) -> list[str]:
-        """The ids of the queries that count, sorted."""
+        """The ids of all queries with a value, sorted."""
         return sorted(
             {query for mode in self.values.values() for by in mode.values() for query in by}
         )
@@ -69,7 +68,7 @@ class Run:
         }
 
     def against_keyword(self) -> dict[str, dict[str, PairedComparison]]:
-        """Every other mode compared with keyword search, measure by measure."""
+        """Comparisons of all other modes with keyword search, by measure."""
         if KEYWORD not in self.values:
             return {}
         return {
@@ -79,9 +78,9 @@ class Run:
         }
 
     def against(self, baseline: Run) -> dict[str, dict[str, PairedComparison]]:
-        """Comparisons with `baseline`, for every mode and measure both have.
+        """Comparisons with `baseline`, for every mode and measure of both.
 
-        Raises UsageError when they are of other documents or queries.
+        Raises UsageError if documents or queries differ.
         """
         baseline.check(self.data)
         if self.queries != baseline.queries:
@@ -93,7 +92,7 @@ class Run:
         }
 
     def check(self, data: Data) -> None:
-        """Raise UsageError unless a run on `data` can be compared with this one."""
+        """Raise UsageError unless a run on `data` is comparable with this one."""
         mine = self.data
         what = ""
         if mine.documents_digest != data.documents_digest:
@@ -108,7 +107,7 @@ class Run:
             )
 
     def to_json(self, *, per_query: bool = False) -> dict[str, Any]:
-        """What `--json` prints; `per_query` adds each query's values."""
+        """The run as plain JSON values for `--json`; `per_query` adds each query's values."""
         found = self.intervals()
         told: dict[str, Any] = {
             "dataset": self.data.name,
@@ -130,7 +129,7 @@ def score_rankings(
     qrels: Mapping[str, Judgements],
     measures: Sequence[str] = tuple(MEASURES),
 ) -> Values:
-    """What each query of `qrels` got in `rankings` (mode → query id → documents, best first)."""
+    """The values of `rankings` (mode → query id → documents, best first) under `qrels`."""
     return {
         mode: {name: values_by_query(MEASURES[name], ranked, qrels) for name in measures}
         for mode, ranked in rankings.items()
@@ -150,7 +149,7 @@ def comparisons_json(found: Mapping[str, Mapping[str, PairedComparison]]) -> dic
 
 
 def run_settings(index: Index) -> dict[str, Any]:
-    """What a run was made with, to be told: model, layers, pooling, chunks."""
+    """The settings of a run on an index: version, model, layers, pooling, prompts, chunks."""
     with index.backend.reading() as catalog:
         settings, chunks = catalog.embedder_settings(), catalog.chunk_settings()
     made: dict[str, Any] = {"version": __version__}
@@ -164,7 +163,7 @@ def run_settings(index: Index) -> dict[str, Any]:
 
 
 def digest(parts: Sequence[str]) -> str:
-    """24 hex digits that tell whether the same texts stood in the same order."""
+    """A hash of 24 hex digits: equal for the same texts in the same order."""
     found = sha256()
     for part in parts:
         found.update(part.encode("utf-8", "surrogatepass") + b"\0")
@@ -175,7 +174,7 @@ def digest(parts: Sequence[str]) -> str:
 
 
 def save_run(run: Run, path: Path) -> None:
-    """Write a run as a baseline, in place of what was there."""
+    """Write a run as a baseline file; replaces an existing one."""
     queries = run.queries
     kept = {
         "wva_baseline": FORMAT,
@@ -189,7 +188,7 @@ def save_run(run: Run, path: Path) -> None:
 
 
 def load_run(path: Path) -> Run:
-    """Read a baseline. Raises UsageError for what is none."""
+    """Read a baseline. Raises UsageError if the file is not one."""
     try:
         kept = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
     except OSError as error:
@@ -218,7 +217,7 @@ def load_run(path: Path) -> Run:
 def _compare_measures(
     ours: Mapping[str, Mapping[str, float]], theirs: Mapping[str, Mapping[str, float]]
 ) -> dict[str, PairedComparison]:
-    """Measure → comparison, query by query."""
+    """Measure → paired comparison over the queries."""
     return {
         name: compare(list(values.values()), [theirs[name][query] for query in values])
         for name, values in ours.items()

@@ -27,7 +27,7 @@ class STSResult:
 
 
 def evaluate_sts(embedder: AlignedWVA, path: Path) -> STSResult:
-    """Sentence similarity on a file with the columns score, sentence1, sentence2."""
+    """STS on a file with the columns score, sentence1, sentence2."""
     pairs = read_sentence_pairs(path)
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second)))
     raw = cached_vectors(embedder, "sentence", texts, embedder.embed_sentences)
@@ -53,10 +53,10 @@ def evaluate_sts(embedder: AlignedWVA, path: Path) -> STSResult:
 def compare_poolings(
     embedder: AlignedWVA, paths: Sequence[Path], poolings: Sequence[str] = ()
 ) -> Iterator[STSResult]:
-    """A result for every file and pooling (by default the embedder's own), side by side.
+    """A result for every file and pooling (by default the embedder's own).
 
     The model is loaded once. Raises UsageError for an unknown pooling, ModelError for one that the
-    model does not allow, before anything is embedded.
+    model does not support, before anything is embedded.
     """
     embedders = [embedder.with_pooling(pooling) for pooling in poolings] or [embedder]
     for path in paths:

@@ -1,4 +1,4 @@
-"""Vectors of data sets in the user's cache, so that a second run takes seconds."""
+"""Cached vectors of data sets, so that a second run takes seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def cached_vectors(
     texts: Sequence[str],
     embed: Callable[[Sequence[str]], Vectors],
 ) -> Vectors:
-    """Raw vectors of texts, (n, dim), read from the cache if these were embedded before."""
+    """Raw vectors of texts, (n, dim); from the cache if the same texts were embedded before."""
     settings = embedder.settings
     name = digest([settings.fingerprint, embedder.dtype, kind, *texts])
     return cached_array(f"eval/{name}", (len(texts), settings.dimension), lambda: embed(texts))
