@@ -525,7 +525,7 @@ class Index:
         score is computed from theirs. See `retriever.explaining.score`.
 
         Raises UsageError for a chunk that is not there, ModelError or UsageError where the index's
-        vectors cannot be taken apart.
+        vectors cannot be attributed to words.
         """
         how = (options or SearchOptions()).changed(**changes)
         asked = parse(query).text if how.syntax else query

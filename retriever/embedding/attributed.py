@@ -47,7 +47,7 @@ class AttributionCache:
 
     def __init__(self, embedder: Callable[[], Embedder]) -> None:
         self._embedder = embedder
-        self._known: OrderedDict[tuple[str, ...], AttributedText] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, ...], AttributedText] = OrderedDict()
         self._lock = threading.Lock()
 
     def query(self, text: str) -> AttributedText:
@@ -57,49 +57,49 @@ class AttributionCache:
 
         def attribute() -> AttributedText:
             readings = [
-                _word_attribution(embedder, each, _places(each, template, text, ""))
+                _word_attribution(embedder, each, _positions(each, template, text, ""))
                 for each, template in zip(inputs, embedder.settings.prompts.queries, strict=True)
             ]
             found = _normalised(sum_readings(text, readings))
             return AttributedText(found.words, found.vectors, embedder.embed_queries([text])[0])
 
-        return self._remembered(("query", *inputs), attribute)
+        return self._cached(("query", *inputs), attribute)
 
     def passage(self, chunk: Chunk) -> AttributedText:
         """A passage, attributed; the words of its title are included."""
         embedder = self._embedder()
         model_input = embedder.passage_input(chunk.text, chunk.title)
         template = embedder.settings.prompts.passage
-        places = _places(model_input, template, chunk.text, chunk.title)
+        positions = _positions(model_input, template, chunk.text, chunk.title)
 
         def attribute() -> AttributedText:
-            found = _word_attribution(embedder, model_input, places)
+            found = _word_attribution(embedder, model_input, positions)
             return AttributedText(found.words, found.vectors)
 
-        return self._remembered(("passage", model_input), attribute)
+        return self._cached(("passage", model_input), attribute)
 
-    def _remembered(
+    def _cached(
         self, key: tuple[str, ...], attribute: Callable[[], AttributedText]
     ) -> AttributedText:
         with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
-        side = attribute()
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        attributed = attribute()
         with self._lock:
-            self._known[key] = side
-            while len(self._known) > MAX_CACHED:
-                self._known.popitem(last=False)
-        return side
+            self._cache[key] = attributed
+            while len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)
+        return attributed
 
 
 def _word_attribution(
-    embedder: Embedder, model_input: str, places: list[WordPosition]
+    embedder: Embedder, model_input: str, positions: list[WordPosition]
 ) -> WordAttribution:
     """The words of one model input and their contributions to its unit vector."""
     if not isinstance(embedder, AttributionEmbedder):
-        raise UsageError("this embedder's vectors cannot be taken apart into words")
-    return _normalised(sum_by_word(embedder.token_attribution(model_input), places))
+        raise UsageError("this embedder's vectors cannot be attributed to words")
+    return _normalised(sum_by_word(embedder.token_attribution(model_input), positions))
 
 
 def _normalised(found: WordAttribution) -> WordAttribution:
@@ -108,7 +108,7 @@ def _normalised(found: WordAttribution) -> WordAttribution:
     return WordAttribution(found.words, found.vectors / length) if length > 0 else found
 
 
-def _places(model_input: str, template: str, text: str, title: str) -> list[WordPosition]:
+def _positions(model_input: str, template: str, text: str, title: str) -> list[WordPosition]:
     """The positions of title and text in a model's input, whatever stands between them."""
     before, _, after = template.partition("{}")
     end = len(model_input) - len(after)

@@ -202,7 +202,7 @@ def _attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     attend = _Attend(scale, sliding_window, softcap, s_aux)
     if one.on_attribution is not None:
-        one.on_attribution(module, partial(attend.mixture, query[0], key[0], value[0]))
+        one.on_attribution(module, partial(attend.attribution, query[0], key[0], value[0]))
     if one.batch.pack is None:
         return attend(query, key, value).transpose(1, 2), None
     only_last = id(module) == one.only_last
@@ -225,10 +225,10 @@ def _attend_pack(
         results[:, : pack.shared] = attend(run.of(queries), run.of(keys), run.of(values)).squeeze(0)
     for run in pack.runs:
         seen = [_with_shared(tensor, pack.shared, run) for tensor in (keys, values)]
-        asked, into = run.of(queries), run.of(results)
+        selected, into = run.of(queries), run.of(results)
         if only_last:
-            asked, into = asked[:, :, -1:], into[:, :, -1:]
-        into.copy_(attend(asked, *seen))
+            selected, into = selected[:, :, -1:], into[:, :, -1:]
+        into.copy_(attend(selected, *seen))
     return results
 
 
@@ -268,7 +268,7 @@ class _Attend:
             blocks.append(mixed.view(texts, heads, -1, value.shape[-1]))
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
 
-    def mixture(self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor) -> Tensor:
+    def attribution(self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor) -> Tensor:
         """Query (H, T, D), key (K, T, D), value (K, T, E), of one text: see `ValueAttribution`."""
         heads, tokens, size = query.shape
         groups = len(key)
@@ -282,8 +282,8 @@ class _Attend:
             rows = rows[int(wanted[0]) : int(wanted[-1]) + 1]
             first = begin + int(wanted[0])
             seen = slice(0, first + len(rows))
-            asked = query[:, first : seen.stop].reshape(groups, -1, size)
-            weights = self._weights(asked.float(), key[:, seen].float(), first, len(rows))
+            selected = query[:, first : seen.stop].reshape(groups, -1, size)
+            weights = self._weights(selected.float(), key[:, seen].float(), first, len(rows))
             by_row = weights.view(groups, -1, len(rows), seen.stop)
             total[:, :, seen] += torch.einsum("kgnt,n->kgt", by_row, rows.to(by_row))
         return torch.einsum("kgt,kte->tkge", total, value.float()).flatten(1)

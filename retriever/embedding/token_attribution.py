@@ -51,7 +51,7 @@ class TokenAttributor:
     def __init__(self, pooler: AttentionPooler, positions: Positions = last_token) -> None:
         if pooler.pooling != "aligned-wva":
             raise ModelError(
-                f"a vector pooled as {pooler.pooling} cannot be taken apart into tokens; only an "
+                f"a vector pooled as {pooler.pooling} cannot be attributed to tokens; only an "
                 "index of the default pooling, aligned-wva, has explanations"
             )
         self.pooler = pooler
@@ -76,17 +76,17 @@ class TokenAttributor:
     def run_hooked(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
         """The text's contributions, then the constant, in one row: (1, (T + 1) · dim) float32."""
         (ids,) = texts
-        taken = _AttributionSum(self.pooler, self.positions(len(ids)), by_interface=packed)
+        total = _AttributionSum(self.pooler, self.positions(len(ids)), by_interface=packed)
         one = ForwardPass(
-            padded([ids]), on_attribution=taken.on_attribution, on_output=taken.on_output
+            padded([ids]), on_attribution=total.on_attribution, on_output=total.on_output
         )
         with active(one), torch.inference_mode():
             inputs = {name: ids.to(self.device) for name, ids in one.batch.inputs.items()}
             try:
-                with _ProductRecorder(taken):
+                with _ProductRecorder(total):
                     self.pooler.body(**inputs, use_cache=False)
             except StopForward:
-                return torch.cat([taken.parts, taken.constant[None]]).view(1, -1)
+                return torch.cat([total.contributions, total.constant[None]]).view(1, -1)
         raise ModelError("the model did not run through all of its pooled attention layers")
 
 
@@ -100,56 +100,58 @@ class _AttributionSum:
         self.blocks = {id(layer.block) for layer in pooled}
         self.pending = {id(layer.projection) for layer in pooled}
         self.positions = positions
-        self.mixture: ValueAttribution | None = None  # of the attention that was computed last
-        self.parts = torch.empty(0)  # (T, dim)
+        self.attribution: ValueAttribution | None = None  # of the attention that was computed last
+        self.contributions = torch.empty(0)  # (T, dim)
         self.constant = torch.empty(0)  # (dim,)
 
-    def on_attribution(self, block: nn.Module, mixture: ValueAttribution) -> None:
+    def on_attribution(self, block: nn.Module, attribution: ValueAttribution) -> None:
         if id(block) in self.blocks:
-            self.mixture = mixture
+            self.attribution = attribution
 
     def on_output(self, projection: nn.Module, given: Tensor) -> None:
         """Apply the output projection to the layer's contributions, in the model's precision."""
-        mixture, self.mixture = self.mixture, None
+        attribution, self.attribution = self.attribution, None
         positions = self.positions.to(given.device)
-        rows = None if mixture is None else mixture(positions)
-        asked = positions @ given[0].float()
-        if rows is None or rows.shape != given.shape[1:] or _differ(rows.sum(dim=0), asked):
+        rows = None if attribution is None else attribution(positions)
+        expected = positions @ given[0].float()
+        if rows is None or rows.shape != given.shape[1:] or _differ(rows.sum(dim=0), expected):
             raise ModelError(
                 f"in the attention blocks of a {self.kind} model more happens than a weighted sum "
-                "of values, so its vectors cannot be taken apart into tokens; search works, "
+                "of values, so its vectors cannot be attributed to tokens; search works, "
                 "explanations of the dense side do not"
             )
         # forward(), not the module's call, which would run this hook again.
         constant = projection.forward(given.new_zeros(1, given.shape[-1])).float()
-        parts = projection.forward(rows.to(given.dtype)).float() - constant
-        self._add(parts, constant[0] * positions.sum())
+        contributions = projection.forward(rows.to(given.dtype)).float() - constant
+        self._add(contributions, constant[0] * positions.sum())
         self.pending.discard(id(projection))
         if not self.pending:
             raise StopForward
 
-    def _add(self, parts: Tensor, constant: Tensor) -> None:
-        if self.parts.numel():
-            parts = self.parts + parts.to(self.parts.device)
+    def _add(self, contributions: Tensor, constant: Tensor) -> None:
+        if self.contributions.numel():
+            contributions = self.contributions + contributions.to(self.contributions.device)
             constant = self.constant + constant.to(self.constant.device)
-        self.parts, self.constant = parts, constant
+        self.contributions, self.constant = contributions, constant
 
 
 class _ProductRecorder(TorchFunctionMode):
     """Records the product of attention weights and values in models with their own attention."""
 
-    def __init__(self, taken: _AttributionSum) -> None:
+    def __init__(self, total: _AttributionSum) -> None:
         super().__init__()
-        self.taken = taken
+        self.total = total
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not self.taken.by_interface:
+        if not self.total.by_interface:
             if func is scaled_dot_product_attention:
-                self.taken.mixture = _from_sdpa(*args, **kwargs)
+                self.total.attribution = _from_sdpa(*args, **kwargs)
             elif func in _PRODUCTS:
-                tokens = len(self.taken.positions)
-                self.taken.mixture = _from_product(*args, tokens=tokens) or self.taken.mixture
+                tokens = len(self.total.positions)
+                self.total.attribution = (
+                    _from_product(*args, tokens=tokens) or self.total.attribution
+                )
         return func(*args, **kwargs)
 
 
@@ -178,7 +180,7 @@ def _from_sdpa(
 ) -> ValueAttribution:
     """From the arguments of scaled_dot_product_attention, (1, H, T, D) each; in float32."""
 
-    def mixture(positions: Tensor) -> Tensor:
+    def attribution(positions: Tensor) -> Tensor:
         q, k, v = (tensor[0].float() for tensor in (query, key, value))
         groups = len(q) // len(k)
         k, v = (tensor.repeat_interleave(groups, dim=0) for tensor in (k, v))
@@ -192,7 +194,7 @@ def _from_sdpa(
             scores = scores.masked_fill(~mask, float("-inf")) if seen else scores + mask.float()
         return _attributed_values(torch.softmax(scores, dim=-1), v, positions)
 
-    return mixture
+    return attribution
 
 
 def _attributed_values(alpha: Tensor, value: Tensor, positions: Tensor) -> Tensor:

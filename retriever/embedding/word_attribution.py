@@ -97,32 +97,32 @@ class WordAttribution:
         return total
 
 
-def sum_by_word(parts: TokenAttribution, places: Sequence[WordPosition]) -> WordAttribution:
-    """Sum token contributions over the words of the texts at `places`, in the order of the input.
+def sum_by_word(tokens: TokenAttribution, positions: Sequence[WordPosition]) -> WordAttribution:
+    """Sum token contributions over the words of the texts at `positions`, in input order.
 
     A token belongs to the word it shares characters with. A token outside all words belongs to
     `MARKS` if it lies between the beginning of the first text and the end of the last one, else to
     `PROMPT`. Words that share a token are merged, so that every token belongs to one row.
     """
     found = [
-        (place.at - place.skipped + start, place.at - place.skipped + end, place)
-        for place in places
-        for start, end in word_spans(place.text)
-        if start >= place.skipped
+        (position.at - position.skipped + start, position.at - position.skipped + end, position)
+        for position in positions
+        for start, end in word_spans(position.text)
+        if start >= position.skipped
     ]
-    joined = list(_merged(found, parts.spans))
+    joined = list(_merged(found, tokens.spans))
     starts, ends = [start for start, _, _ in joined], [end for _, end, _ in joined]
-    vectors = np.zeros((len(joined) + len(OTHERS), parts.vectors.shape[1]))
+    vectors = np.zeros((len(joined) + len(OTHERS), tokens.vectors.shape[1]))
     owners = []
-    for start, end in parts.spans:
+    for start, end in tokens.spans:
         word = bisect_right(ends, start)
         if word < len(joined) and starts[word] < end:
             owners.append(word)
         else:
-            inside = places[0].at <= start < end <= max(places[-1].end, places[0].at)
+            inside = positions[0].at <= start < end <= max(positions[-1].end, positions[0].at)
             owners.append(len(joined) + OTHERS.index(MARKS if inside else PROMPT))
-    np.add.at(vectors, owners, parts.vectors)
-    vectors[len(joined) + OTHERS.index(CONSTANT)] += parts.constant
+    np.add.at(vectors, owners, tokens.vectors)
+    vectors[len(joined) + OTHERS.index(CONSTANT)] += tokens.constant
     return WordAttribution(tuple(_word(*each) for each in joined), vectors)
 
 
@@ -138,9 +138,9 @@ def sum_readings(text: str, readings: Sequence[WordAttribution]) -> WordAttribut
     vectors = np.zeros((len(ends) + len(OTHERS), readings[0].vectors.shape[1]))
     for each, group in zip(readings, groups, strict=True):
         np.add.at(vectors, [*group, *range(len(ends), len(vectors))], each.vectors)
-    places = zip(starts, ends, strict=True)
+    positions = zip(starts, ends, strict=True)
     return WordAttribution(
-        tuple(WordSpan(text[start:end], start, end) for start, end in places), vectors
+        tuple(WordSpan(text[start:end], start, end) for start, end in positions), vectors
     )
 
 
@@ -156,19 +156,19 @@ def _merged(
             last_of[word] = max(last_of[word], behind - 1)
     at = 0
     while at < len(words):
-        place, last, look = words[at][2], at, at
+        position, last, look = words[at][2], at, at
         while look <= last:
-            if words[last_of[look]][2] is place:
+            if words[last_of[look]][2] is position:
                 last = max(last, last_of[look])
             look += 1
-        yield words[at][0], words[last][1], place
+        yield words[at][0], words[last][1], position
         at = last + 1
 
 
-def _word(start: int, end: int, place: WordPosition) -> WordSpan:
-    shift = place.skipped - place.at
+def _word(start: int, end: int, position: WordPosition) -> WordSpan:
+    shift = position.skipped - position.at
     start, end = start + shift, end + shift
-    return WordSpan(place.text[start:end], start, end, place.in_title)
+    return WordSpan(position.text[start:end], start, end, position.in_title)
 
 
 def word_spans(text: str) -> list[Span]:

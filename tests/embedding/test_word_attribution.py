@@ -16,7 +16,7 @@ from retriever.embedding.word_attribution import (
 )
 
 
-def parts_of(text: str, tokens: list[str]) -> TokenAttribution:
+def token_attribution(text: str, tokens: list[str]) -> TokenAttribution:
     """Tokens that follow each other in `text`; each has a direction of its own."""
     spans, at = [], 0
     for token in tokens:
@@ -28,7 +28,7 @@ def parts_of(text: str, tokens: list[str]) -> TokenAttribution:
 
 def owners(text: str, tokens: list[str], places: list[WordPosition]) -> dict[str, list[str]]:
     """Group → its tokens."""
-    grouped = sum_by_word(parts_of(text, tokens), places)
+    grouped = sum_by_word(token_attribution(text, tokens), places)
     names = [f"{'title:' * word.in_title}{word.word}" for word in grouped.words] + list(OTHERS)
     vectors = grouped.vectors.copy()
     vectors[-1] -= 0.5
@@ -60,7 +60,7 @@ def test_readings_of_one_text_are_summed_word_by_word() -> None:
     """The second reading has tokens that join words: "a b" and "d e" are one word in both."""
     text = "a b c d e."
     readings = [
-        sum_by_word(parts_of(f"<{text}>", tokens), [WordPosition(text, 1)])
+        sum_by_word(token_attribution(f"<{text}>", tokens), [WordPosition(text, 1)])
         for tokens in (
             ["<", "a b", " c", " d", " e", ".", ">"],
             ["<", "a", " b", " c", " d e", ".>", ""],
@@ -87,7 +87,7 @@ def test_readings_of_one_text_are_summed_word_by_word() -> None:
     alone = sum_readings(text, readings[:1])
     assert alone.words == readings[0].words
     np.testing.assert_array_equal(alone.vectors, readings[0].vectors)
-    nothing = sum_by_word(parts_of("<>", ["<", ">"]), [WordPosition("", 1)])
+    nothing = sum_by_word(token_attribution("<>", ["<", ">"]), [WordPosition("", 1)])
     assert sum_readings("", [nothing, nothing]).words == ()
 
 
@@ -95,7 +95,7 @@ def test_offsets_are_those_of_the_text_and_of_the_title() -> None:
     title, text = "  A title ", "The end."
     model_input = f"<{title.strip()}. {text}>"
     places = [WordPosition(title.rstrip(), 1, in_title=True, skipped=2), WordPosition(text, 10)]
-    words = sum_by_word(parts_of(model_input, ["A", "title", "The", "end"]), places).words
+    words = sum_by_word(token_attribution(model_input, ["A", "title", "The", "end"]), places).words
     for word in words:
         assert (title if word.in_title else text)[word.start : word.end] == word.word
     assert [word.word for word in words] == ["A", "title", "The", "end"]
@@ -138,9 +138,9 @@ def test_nothing_is_lost(text: str, sizes: list[int]) -> None:
             spans.append((at, min(at + size, len(model_input))))
             at += size
     vectors = np.random.default_rng(0).normal(size=(len(spans), 3))
-    parts = TokenAttribution(model_input, tuple(spans), vectors, np.ones(3))
-    grouped = sum_by_word(parts, [WordPosition(text, 2)])
-    np.testing.assert_allclose(grouped.total, parts.total, atol=1e-9)
+    tokens = TokenAttribution(model_input, tuple(spans), vectors, np.ones(3))
+    grouped = sum_by_word(tokens, [WordPosition(text, 2)])
+    np.testing.assert_allclose(grouped.total, tokens.total, atol=1e-9)
     assert all(text[word.start : word.end] == word.word for word in grouped.words)
     assert all(
         one.end <= two.start for one, two in zip(grouped.words, grouped.words[1:], strict=False)

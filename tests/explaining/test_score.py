@@ -340,7 +340,7 @@ def test_what_cannot_be_explained(words: Index, tmp_path: Path) -> None:
     with Index.open_or_create(tmp_path / "other", other) as index:
         index.add([Document("a.txt", "txt", (Page(None, "A red apple."),))])
         (hit,) = index.search("apple")
-        with pytest.raises(ModelError, match="pooled as mean-hidden cannot be taken apart"):
+        with pytest.raises(ModelError, match="pooled as mean-hidden cannot be attributed"):
             index.explain("apple", hit)
         keyword: Hit = index.search("apple", mode="keyword")[0]
         assert index.explain("apple", keyword).dense is None
