@@ -23,7 +23,7 @@ MODEL_SECONDS = 180
 
 
 @contextmanager
-def served(index: Path) -> Iterator[str]:
+def serve_page(index: Path) -> Iterator[str]:
     """The page's address while its server runs for the index (or folder of indexes)."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -37,7 +37,7 @@ def served(index: Path) -> Iterator[str]:
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
+def open_chromium() -> Iterator[Any]:
     """A browser without a window."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
@@ -64,4 +64,4 @@ def _wait(port: int) -> None:
     sys.exit("the page's server did not start")
 
 
-__all__ = ["MODEL_SECONDS", "chromium", "served"]
+__all__ = ["MODEL_SECONDS", "open_chromium", "serve_page"]

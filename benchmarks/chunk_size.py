@@ -45,13 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--sample", type=Path, nargs="?", const=SAMPLE, help="also count the tokens of a folder"
     )
-    asked = parser.parse_args(arguments)
-    embedder = AlignedWVA(asked.model)
-    if asked.sample:
-        count_sample(embedder, asked.sample, asked.sizes)
+    options = parser.parse_args(arguments)
+    embedder = AlignedWVA(options.model)
+    if options.sample:
+        count_sample(embedder, options.sample, options.sizes)
     print("| set | size / overlap | keyword | dense | hybrid |\n|---|---|---|---|---|")
-    for folder in asked.folders:
-        for pair in asked.sizes:
+    for folder in options.folders:
+        for pair in options.sizes:
             size, overlap = map(int, pair.split("/"))
             run = evaluate_retrieval(
                 embedder,

@@ -40,7 +40,7 @@ def passwords_of(folder: Path) -> list[str]:
 
 
 @contextmanager
-def timed() -> Iterator[dict[str, float]]:
+def time_reading() -> Iterator[dict[str, float]]:
     """The seconds that each file took to be read meanwhile."""
     real, times = FileReader.read, dict[str, float]()
 
@@ -58,12 +58,12 @@ def timed() -> Iterator[dict[str, float]]:
         FileReader.read = real  # type: ignore[method-assign]
 
 
-def peak() -> float:
+def peak_memory() -> float:
     """MB this process has held at most; the processes that read are not part of it."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def a_sentence(pages: list[Page]) -> str:
+def typical_sentence(pages: list[Page]) -> str:
     """The middle one of a document's sentences, or its first words."""
     texts = [page.text for page in pages if page.state.readable]
     found = [" ".join(t[s.start : s.end].split()) for t in texts for s in sentences(t)]
@@ -71,7 +71,7 @@ def a_sentence(pages: list[Page]) -> str:
     return usable[len(usable) // 2] if usable else " ".join(" ".join(texts).split()[:12])
 
 
-def missed(index: Index) -> list[str]:
+def not_found(index: Index) -> list[str]:
     """The documents that are not found by a sentence of theirs, copies of others counting too."""
     texts = {row.path: index.pages(row.id) for row in index.documents() if row.chunks}
     same: dict[str, set[str]] = {}
@@ -80,7 +80,7 @@ def missed(index: Index) -> list[str]:
     lost = []
     for path, pages in texts.items():
         hits = index.search(
-            *(a_sentence(pages), 20), mode="keyword", by_file=True, syntax=False, fold=False
+            *(typical_sentence(pages), 20), mode="keyword", by_file=True, syntax=False, fold=False
         )
         twins = same[" ".join(page.text for page in pages)]
         if not twins & {hit.chunk.path for hit in hits}:
@@ -94,21 +94,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ocr", default="", metavar="LANGUAGES")
     parser.add_argument("--all", action="store_true", help="tell of every file")
-    asked = parser.parse_args(arguments)
-    before, started = peak(), time.perf_counter()
+    options = parser.parse_args(arguments)
+    before, started = peak_memory(), time.perf_counter()
     with (
-        timed() as times,
+        time_reading() as times,
         tempfile.TemporaryDirectory() as scratch,
         Index.open_or_create(Path(scratch) / "index", FakeEmbedder()) as index,
     ):
-        report = index.sync(asked.folder, passwords=passwords_of(asked.folder), ocr=asked.ocr)
+        report = index.sync(options.folder, passwords=passwords_of(options.folder), ocr=options.ocr)
         seconds = time.perf_counter() - started
-        after = peak()
+        after = peak_memory()
         with index.backend.reading() as catalog:
-            told = account(catalog, str(asked.folder))
-        lost = missed(index)
+            told = account(catalog, str(options.folder))
+        lost = not_found(index)
         documents = sum(row.chunks > 0 for row in index.documents())
-    print("\n".join(account_lines(told, everything=asked.all)))
+    print("\n".join(account_lines(told, everything=options.all)))
     print(f"\n{dict(Counter(file.status.value for file in report.files))} in {seconds:.0f} s")
     print(f"peak memory of the indexing process: {before:.0f} MB before, {after:.0f} MB after")
     slowest = sorted(times.items(), key=lambda entry: -entry[1])[:5]

@@ -88,13 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=Path, default=TEXTS, help="as benchmarks/encodings.tsv")
     parser.add_argument("--wrong", action="store_true", help="name what `decode` got wrong")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     found = [
         (case, {name: case.is_right(decoder) for name, decoder in DECODERS.items()})
-        for case in cases(asked.texts)
+        for case in cases(options.texts)
     ]
     print("\n".join(table(found)))
-    if asked.wrong:
+    if options.wrong:
         for case, right in found:
             if not right["ours"]:
                 print(f"{case.language} {case.encoding}: {decode(case.text.encode(case.encoding))}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.browser import MODEL_SECONDS, chromium, served
+from benchmarks.browser import MODEL_SECONDS, open_chromium, serve_page
 
 QUESTIONS = (
     "who may approve a risk exception",
@@ -40,15 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, default=Path("indexes/sample"))
     parser.add_argument("--first", type=int, help="ask so many of the questions")
-    asked = parser.parse_args(arguments)
-    with served(asked.index) as address, chromium() as browser:
+    options = parser.parse_args(arguments)
+    with serve_page(options.index) as address, open_chromium() as browser:
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
         tab.set_default_timeout(MODEL_SECONDS * 1000)
         tab.goto(f"{address}/?q=warm&format=pdf")
         tab.wait_for_selector(".wva-card")
         visits = [seconds(lambda: _visit(browser, address)) for _ in range(5)]
         searches, pictures, at_once, pages = [], [], [], []
-        for question in QUESTIONS[: asked.first]:
+        for question in QUESTIONS[: options.first]:
             _mark(tab, question)
             searches.append(seconds(lambda: _search(tab)))
             tab.locator(".st-key-open-1 button").first.wait_for()

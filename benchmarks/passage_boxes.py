@@ -64,7 +64,7 @@ def _words(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(r"\S+", text)]
 
 
-def plain(text: str) -> str:
+def normalised(text: str) -> str:
     """What is compared: compatibility shapes made letters, no blanks, hyphens or controls."""
     return re.sub(r"[\s\x00-\x1f\-‐\xad\ufffe]", "", unicodedata.normalize("NFKC", text))
 
@@ -85,7 +85,7 @@ def read_back(page: Any, boxes: Sequence[Box]) -> str:
     )
 
 
-def middles(page: Any) -> list[tuple[str, float, float]]:
+def character_centres(page: Any) -> list[tuple[str, float, float]]:
     """The page's characters, and where the middle of what is drawn of each stands, in shares."""
     width, height = page.get_size()
     left, bottom = page.get_bbox()[:2]
@@ -98,7 +98,7 @@ def middles(page: Any) -> list[tuple[str, float, float]]:
     return found
 
 
-def inside(letters: Sequence[tuple[str, float, float]], boxes: Sequence[Box]) -> str:
+def characters_inside(letters: Sequence[tuple[str, float, float]], boxes: Sequence[Box]) -> str:
     """The characters whose middles lie in the boxes."""
     return "".join(
         letter
@@ -113,7 +113,7 @@ def shares(passage: str, found: str) -> tuple[float, float]:
     >>> shares("abcd", "abx")
     (0.5, 0.6666666666666666)
     """
-    one, other = Counter(plain(passage)), Counter(plain(found))
+    one, other = Counter(normalised(passage)), Counter(normalised(found))
     both = (one & other).total()
     return both / max(one.total(), 1), both / max(other.total(), 1)
 
@@ -124,10 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("paths", nargs="*", type=Path, default=[Path("data/sample")])
     parser.add_argument("--passages", type=int, default=40)
     parser.add_argument("--each", action="store_true", help="print a line for every passage")
-    asked = parser.parse_args(arguments)
-    files = [file for path in asked.paths for file in sorted(path.rglob("*.pdf")) or [path]]
+    options = parser.parse_args(arguments)
+    files = [file for path in options.paths for file in sorted(path.rglob("*.pdf")) or [path]]
     all_of = passages(files)
-    count = min(asked.passages, len(all_of))
+    count = min(options.passages, len(all_of))
     chosen = [all_of[(2 * at + 1) * len(all_of) // (2 * count)] for at in range(count)]
     results, words = [], []
     seconds: dict[str, list[float]] = {"picture": [], "places": []}
@@ -145,14 +145,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seconds["places"].append(time.perf_counter() - started)
             found = shares(passage.text, read_back(page, boxes))
             results.append(found)
-            letters = middles(page)
+            letters = character_centres(page)
             for start, end in _words(passage.text)[:: max(1, len(passage.text) // 300)]:
-                if not plain(passage.text[start:end]):
+                if not normalised(passage.text[start:end]):
                     continue
                 at = passage.span.start + start, passage.span.start + end
-                read = inside(letters, placement.lines(*at))
+                read = characters_inside(letters, placement.lines(*at))
                 words.append(shares(passage.text[start:end], read))
-        if asked.each:
+        if options.each:
             print(f"{found[0]:.3f} {found[1]:.3f}  {passage.file.name} {passage.page.number}")
     print(f"\n{count} of {len(all_of)} passages of {len(files)} files\n")
     print("| | number | found, mean | found, least | true, mean | true, least | both ≥ 95 % |")

@@ -63,10 +63,10 @@ def precision_recall(found: list[str], expected: list[str]) -> tuple[float, floa
     return shared / ours_all if ours_all else 1.0, shared / theirs_all if theirs_all else 1.0
 
 
-def chosen(counts: list[int], wanted: int) -> list[tuple[int, int]]:
+def choose_pages(counts: list[int], wanted: int) -> list[tuple[int, int]]:
     """(file, page) of `wanted` pages, evenly over all pages of files with so many pages each.
 
-    >>> chosen([3, 1], 2)
+    >>> choose_pages([3, 1], 2)
     [(0, 1), (1, 0)]
     """
     places = [(file, page) for file, count in enumerate(counts) for page in range(count)]
@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("paths", nargs="*", type=Path, default=[Path("data/sample")])
     parser.add_argument("--pages", type=int, default=40)
     parser.add_argument("--each", action="store_true", help="print a line for every page")
-    asked = parser.parse_args(arguments)
-    paths = [file for path in asked.paths for file in sorted(path.rglob("*.pdf")) or [path]]
+    options = parser.parse_args(arguments)
+    paths = [file for path in options.paths for file in sorted(path.rglob("*.pdf")) or [path]]
     files = [path.read_bytes() for path in paths]
     texts: dict[Texts, list[list[str]]] = {}
     seconds: dict[Texts, float] = {}
@@ -90,11 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         texts[extract] = [extract(data) for data in files]
         seconds[extract] = time.perf_counter() - started
     counts = [len(pages) for pages in texts[ours]]
-    places = chosen(counts, asked.pages)
+    places = choose_pages(counts, options.pages)
     picked = {
         extract: [found[file][page] for file, page in places] for extract, found in texts.items()
     }
-    if asked.each:
+    if options.each:
         for at, (file, page) in enumerate(places):
             against = [
                 precision_recall(picked[ours][at : at + 1], picked[other][at : at + 1])

@@ -36,7 +36,7 @@ def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def left_out(data: RetrievalDataset, what: str, seed: int) -> set[str]:
+def held_out(data: RetrievalDataset, what: str, seed: int) -> set[str]:
     """The documents to be taken out of the index."""
     chance = random.Random(seed)  # noqa: S311  (not a secret)
     if what == "documents":
@@ -48,7 +48,7 @@ def left_out(data: RetrievalDataset, what: str, seed: int) -> set[str]:
     return set()
 
 
-def passing(index: Index, ready: IndexedDataset, texts: list[str], mode: str) -> int:
+def count_matched(index: Index, ready: IndexedDataset, texts: list[str], mode: str) -> int:
     """How many of the questions find something that matches."""
     embed = ready.vectors.__getitem__
     found = (index.search(text, mode=mode, syntax=False, embed=embed) for text in texts)
@@ -65,7 +65,7 @@ def measure(
     queries = {**asked, **{f"planted {at}": text for at, text in enumerate(strangers)}}
     qrels = {number: data.qrels.get(number) or {"": 1.0} for number in queries}
     whole = RetrievalDataset(data.corpus, queries, qrels)
-    gone = left_out(data, without, seed)
+    gone = held_out(data, without, seed)
     with open_dataset(embedder, whole, folder.name, progress=progress) as ready:
         planted = list(strangers)
         answered = []
@@ -83,9 +83,9 @@ def measure(
                 Ingest(index.backend, embedder, ChunkSettings()).close()  # fits it to the rest
                 name = f"{folder.name}{f', half of the {without}' if gone else ''}"
                 for mode in MODES:
-                    alarms = passing(index, ready, planted, mode)
+                    alarms = count_matched(index, ready, planted, mode)
                     low, high = wilson(alarms, len(planted))
-                    passed = passing(index, ready, answered, mode)
+                    passed = count_matched(index, ready, answered, mode)
                     print(
                         f"| {embedder.settings.model} | {name} | {mode} | {len(planted)} "
                         f"| {alarms / max(1, len(planted)):.1%} | {low:.1%} to {high:.1%} "
@@ -107,11 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--without", choices=["titles", "documents"], default="")
     parser.add_argument("--model", nargs="+", default=[DEFAULT_MODEL])
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     print(f"| model | index | mode | planted | pass at {MATCH:.0%} | 95 % | answered ones pass |")
     print("|---|---|---|---|---|---|---|")
-    for model in asked.model:
-        measure(AlignedWVA(model), asked.folder, asked.others, asked.without, asked.seed)
+    for model in options.model:
+        measure(AlignedWVA(model), options.folder, options.others, options.without, options.seed)
 
 
 if __name__ == "__main__":

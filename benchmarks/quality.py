@@ -30,7 +30,7 @@ from benchmarks import trained
 from benchmarks.tables import (
     MEASURE,
     Cost,
-    against,
+    compare_systems,
     comparison_table,
     cost_table,
     means,
@@ -65,7 +65,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 """The parts switched off alone: name → arguments of `Index.search`."""
 
-READ_ONCE = {
+SINGLE_PROMPT = {
     "a query read once": Mode.HYBRID,
     "without the keyword side, a query read once": Mode.DENSE,
 }
@@ -78,7 +78,7 @@ Progress = Callable[[str], None]
 Rankings = Mapping[str, Sequence[str]]
 
 
-class RememberingWVA(AlignedWVA):
+class CachingWVA(AlignedWVA):
     """Keeps likelihoods in the cache, so that reranking is measured again in no time."""
 
     _known: Index | None = None
@@ -96,7 +96,7 @@ class RememberingWVA(AlignedWVA):
             lambda: judge(query, passages, titles).astype(np.float32),
         ).astype(np.float64)
 
-    def reading_once(self, known: Index) -> Self:
+    def with_single_prompt(self, known: Index) -> Self:
         """The same model, which reads a query through the first prompt only.
 
         The passages of `known` are read through the same prompt as before: their vectors are taken
@@ -138,7 +138,7 @@ class NoModel(FakeEmbedder):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class SetResults:
     """One set: all systems, the variants, reranking on a sample (None: not asked for), costs."""
 
     run: Run
@@ -156,16 +156,16 @@ class Bench:
     def __init__(
         self,
         data: RetrievalDataset,
-        embedder: RememberingWVA,
+        embedder: CachingWVA,
         ours: IndexedDataset,
         whole: IndexedDataset,
-        opponent: Trained,
+        trained_model: Trained,
         progress: Progress,
     ) -> None:
-        self.data, self.ours, self.whole, self.opponent = data, ours, whole, opponent
+        self.data, self.ours, self.whole, self.trained_model = data, ours, whole, trained_model
         self.embedder = embedder
         self.ids = list(data.corpus)
-        self._documents = [trained.whole(*document) for document in data.corpus.values()]
+        self._documents = [trained.document_text(*document) for document in data.corpus.values()]
         self._progress = progress
         place = {name: at for at, name in enumerate(self.ids)}
         rows = whole.index.documents()
@@ -188,25 +188,27 @@ class Bench:
         for mode in MODES:
             self._progress(f"{mode} …")
             found[mode.value] = self.ours.rankings(mode=mode)
-        asked = self.ours.queries
+        queries = self.ours.queries
         self._progress(f"{WHOLE_BM25} …")
-        keyword = np.stack([self.keyword_scores(text) for text in asked.values()])
-        opponent = self.opponent
-        cosine = opponent.vectors(list(asked.values())) @ opponent.vectors(self._documents).T
+        keyword = np.stack([self.keyword_scores(text) for text in queries.values()])
+        trained_model = self.trained_model
+        cosine = (
+            trained_model.vectors(list(queries.values())) @ trained_model.vectors(self._documents).T
+        )
         scores = {WHOLE_BM25: keyword, TRAINED: cosine, FUSED: trained.z_sum(cosine, keyword)}
         for system, matrix in scores.items():
             found[system] = {
-                query: trained.ranked(row, self.ids)
-                for query, row in zip(asked, matrix, strict=True)
+                query: trained.top_ids(row, self.ids)
+                for query, row in zip(queries, matrix, strict=True)
             }
         return found
 
-    def read_once(self) -> dict[str, Rankings]:
+    def single_prompt_rankings(self) -> dict[str, Rankings]:
         """Our rankings with queries read through one prompt."""
         index, name = self.ours.index, self.ours.data.name
-        once = self.embedder.reading_once(index)
+        once = self.embedder.with_single_prompt(index)
         with open_dataset(once, self.data, name, progress=self._progress) as ready:
-            return {name: ready.rankings(mode=mode) for name, mode in READ_ONCE.items()}
+            return {name: ready.rankings(mode=mode) for name, mode in SINGLE_PROMPT.items()}
 
     def run(self, rankings: Mapping[str, Rankings]) -> Run:
         """What the queries of these rankings got."""
@@ -223,7 +225,7 @@ class Bench:
         the former's only the vector is counted on disk, beside BM25 also the text and its words.
         """
         self._progress("costs …")
-        index, opponent, documents = self.ours.index, self.opponent, self._documents
+        index, trained_model, documents = self.ours.index, self.trained_model, self._documents
         embedder, info = index.embedder, index.info()
         with index.backend.reading() as catalog:
             sample = catalog.sample_chunks(COST_PASSAGES)
@@ -231,11 +233,11 @@ class Bench:
             [embedder.passage_input(chunk.text, chunk.title) for chunk in sample],
             embedder.embed_inputs,
         )
-        theirs = self._indexing(evenly(documents, COST_PASSAGES), opponent.encode)
+        theirs = self._indexing(evenly_chosen(documents, COST_PASSAGES), trained_model.encode)
         on_disk = info["bytes"]["total"] / max(1, info["chunks"])
         vector = np.float32().nbytes * trained.DIMENSION
         whole = self.whole.index.info()["bytes"]["total"] / len(documents)
-        cosines = self._cosines(opponent.vectors(documents))
+        cosines = self._cosines(trained_model.vectors(documents))
         return {
             Mode.KEYWORD.value: Cost(self._searching(self.ours, Mode.KEYWORD)),
             Mode.DENSE.value: Cost(self._searching(self.ours, Mode.DENSE), ours, on_disk),
@@ -251,17 +253,17 @@ class Bench:
 
     def _cosines(self, vectors: Matrix) -> Callable[[str], Matrix]:
         """A query → its cosine with each document, the query read now."""
-        return lambda text: vectors @ self.opponent.encode([text])[0]
+        return lambda text: vectors @ self.trained_model.encode([text])[0]
 
     def _searching(self, searched: IndexedDataset, mode: Mode) -> float:
         return self._timed(lambda text: searched.index.search(text, 10, mode=mode, syntax=False))
 
     def _asking(self, score: Callable[[str], Matrix]) -> float:
-        return self._timed(lambda text: trained.ranked(score(text), self.ids, 10))
+        return self._timed(lambda text: trained.top_ids(score(text), self.ids, 10))
 
     def _timed(self, ask: Callable[[str], object]) -> float:
         """The median time of a query in ms; the first one, asked twice, warms up."""
-        texts = evenly(list(self.ours.queries.values()), COST_QUERIES)
+        texts = evenly_chosen(list(self.ours.queries.values()), COST_QUERIES)
         times = [seconds(partial(ask, text)) for text in [texts[0], *texts]]
         return 1e3 * median(times[1:])
 
@@ -275,13 +277,16 @@ class Bench:
 def bench(
     name: str,
     data: RetrievalDataset,
-    embedder: RememberingWVA,
-    opponent: Trained,
+    embedder: CachingWVA,
+    trained_model: Trained,
     progress: Progress,
 ) -> Iterator[Bench]:
     """The set, indexed and embedded, from the cache where it was so before."""
     whole = RetrievalDataset(
-        {number: ("", trained.whole(*document)) for number, document in data.corpus.items()},
+        {
+            number: ("", trained.document_text(*document))
+            for number, document in data.corpus.items()
+        },
         data.queries,
         data.qrels,
     )
@@ -293,32 +298,32 @@ def bench(
         open_dataset(embedder, data, name, progress=progress) as ours,
         open_dataset(no_model, whole, name, chunking=uncut, progress=progress) as documents,
     ):
-        yield Bench(data, embedder, ours, documents, opponent, progress)
+        yield Bench(data, embedder, ours, documents, trained_model, progress)
 
 
-def measure(bench: Bench, asked: argparse.Namespace, progress: Progress) -> Measured:
+def measure(bench: Bench, options: argparse.Namespace, progress: Progress) -> SetResults:
     """Everything that was asked for, of one set."""
     found = bench.rankings()
     ablation = reranked = None
-    if asked.ablate:
+    if options.ablate:
         progress("ablations …")
         without = {name: bench.ours.rankings(**how) for name, how in VARIANTS.items()}
-        ablation = bench.run({OURS: found[OURS], **without, **bench.read_once()})
-    if asked.rerank:
-        progress(f"reranking {asked.rerank} results of the first {asked.first} queries …")
-        again = bench.ours.rankings(first=asked.first, rerank=asked.rerank)
+        ablation = bench.run({OURS: found[OURS], **without, **bench.single_prompt_rankings()})
+    if options.rerank:
+        progress(f"reranking {options.rerank} results of the first {options.first} queries …")
+        again = bench.ours.rankings(first=options.first, rerank=options.rerank)
         sample = {query: found[OURS][query] for query in again}
-        reranked = bench.run({OURS: sample, f"{OURS}, {asked.rerank} reranked": again})
-    return Measured(bench.run(found), ablation, reranked, bench.costs())
+        reranked = bench.run({OURS: sample, f"{OURS}, {options.rerank} reranked": again})
+    return SetResults(bench.run(found), ablation, reranked, bench.costs())
 
 
 # The command
 
 
-def names(folders: Sequence[Path]) -> list[str]:
+def set_names(folders: Sequence[Path]) -> list[str]:
     """What to call each set: its path below the folder that holds them all.
 
-    >>> names([Path("/data/xquad/en"), Path("/data/medline")])
+    >>> set_names([Path("/data/xquad/en"), Path("/data/medline")])
     ['xquad/en', 'medline']
     """
     resolved = [folder.resolve() for folder in folders]
@@ -326,10 +331,10 @@ def names(folders: Sequence[Path]) -> list[str]:
     return [folder.relative_to(common).as_posix() for folder in resolved]
 
 
-def evenly(items: Sequence[Any], count: int) -> list[Any]:
+def evenly_chosen(items: Sequence[Any], count: int) -> list[Any]:
     """At most `count` of the items, evenly chosen.
 
-    >>> evenly("abcdef", 3)
+    >>> evenly_chosen("abcdef", 3)
     ['a', 'c', 'e']
     """
     take = min(count, len(items))
@@ -343,7 +348,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def as_json(found: Mapping[str, Measured], asked: argparse.Namespace) -> dict[str, Any]:
+def as_json(found: Mapping[str, SetResults], options: argparse.Namespace) -> dict[str, Any]:
     """All of it, with every query's values."""
     runs = {name: one.run for name, one in found.items()}
 
@@ -353,7 +358,7 @@ def as_json(found: Mapping[str, Measured], asked: argparse.Namespace) -> dict[st
 
     others = [system for system in SYSTEMS if system != OURS]
     return {
-        "model": asked.model,
+        "model": options.model,
         "measure": MEASURE,
         "sets": told(runs),
         "means": {
@@ -363,7 +368,7 @@ def as_json(found: Mapping[str, Measured], asked: argparse.Namespace) -> dict[st
             }
             for system in SYSTEMS
         },
-        f"{OURS}_against": comparisons_json({o: against(runs, OURS, o) for o in others}),
+        f"{OURS}_against": comparisons_json({o: compare_systems(runs, OURS, o) for o in others}),
         "ablation": told({name: one.ablation for name, one in found.items()}),
         "reranked": told({name: one.reranked for name, one in found.items()}),
         "costs": {
@@ -380,7 +385,7 @@ def as_json(found: Mapping[str, Measured], asked: argparse.Namespace) -> dict[st
     }
 
 
-def tables(found: Mapping[str, Measured]) -> Iterator[str]:
+def tables(found: Mapping[str, SetResults]) -> Iterator[str]:
     """All tables, line by line."""
     runs = {name: one.run for name, one in found.items()}
     yield from quality_table(runs)
@@ -395,7 +400,7 @@ def tables(found: Mapping[str, Measured]) -> Iterator[str]:
             yield from variant_table(tried, OURS)
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="BEIR folders")
@@ -407,34 +412,34 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measured_sets(asked: argparse.Namespace, progress: Progress) -> dict[str, Measured]:
+def measure_sets(options: argparse.Namespace, progress: Progress) -> dict[str, SetResults]:
     """Set by set; all folders are read before a model is."""
-    sets = dict(zip(names(asked.folders), map(read_beir, asked.folders), strict=True))
-    embedder = RememberingWVA(asked.model)
-    opponent = Trained(embedder.device, progress)
+    sets = dict(zip(set_names(options.folders), map(read_beir, options.folders), strict=True))
+    embedder = CachingWVA(options.model)
+    trained_model = Trained(embedder.device, progress)
     found = {}
     for name, data in sets.items():
 
         def say(text: str, name: str = name) -> None:
             progress(f"{name}: {text}")
 
-        with bench(name, data, embedder, opponent, say) as ready:
-            found[name] = measure(ready, asked, say)
+        with bench(name, data, embedder, trained_model, say) as ready:
+            found[name] = measure(ready, options, say)
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the tables."""
-    asked = parsed(arguments)
+    options = parse_arguments(arguments)
     try:
-        found = measured_sets(asked, lambda text: print(text, file=sys.stderr, flush=True))
+        found = measure_sets(options, lambda text: print(text, file=sys.stderr, flush=True))
     except RetrieverError as error:
         print(error, file=sys.stderr)
         return 1
     print("\n".join(tables(found)))
-    if asked.json:
-        text = json.dumps(as_json(found, asked), indent=1, ensure_ascii=False) + "\n"
-        write_atomically(asked.json, lambda file: file.write(text.encode()))
+    if options.json:
+        text = json.dumps(as_json(found, options), indent=1, ensure_ascii=False) + "\n"
+        write_atomically(options.json, lambda file: file.write(text.encode()))
     return 0
 
 

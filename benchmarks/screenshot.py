@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from PIL import Image
 
-from benchmarks.browser import MODEL_SECONDS, chromium, served
+from benchmarks.browser import MODEL_SECONDS, open_chromium, serve_page
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "images"
 QUESTION = "giving visitors and maintenance technicians limited access to company resources"
@@ -79,12 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--index", type=Path, default=Path("indexes/sample"))
     parser.add_argument("--only", choices=[picture.name for picture in PICTURES])
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the folder they go to")
-    asked = parser.parse_args(arguments)
-    asked.output.mkdir(parents=True, exist_ok=True)
-    with served(asked.index) as address, chromium() as browser:
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with serve_page(options.index) as address, open_chromium() as browser:
         for picture in PICTURES:
-            if asked.only in (None, picture.name):
-                path = asked.output / f"{picture.name}.png"
+            if options.only in (None, picture.name):
+                path = options.output / f"{picture.name}.png"
                 path.write_bytes(_small(_shoot(browser, address, picture)))
                 print(f"wrote {path} ({path.stat().st_size:,} bytes)")
 

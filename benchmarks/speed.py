@@ -77,13 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--folder", type=Path, default=SAMPLE, help="Markdown files")
-    asked = parser.parse_args(arguments)
-    embedder = AlignedWVA(asked.model)
-    inputs = passages(embedder, asked.folder, asked.passages)
+    options = parser.parse_args(arguments)
+    embedder = AlignedWVA(options.model)
+    inputs = passages(embedder, options.folder, options.passages)
     tokens = embedder.count_tokens(inputs)
-    found = ways(embedder, asked.model)
+    found = ways(embedder, options.model)
     seconds: dict[str, list[float]] = {name: [] for name in found}
-    for _ in range(asked.rounds):
+    for _ in range(options.rounds):
         for name, run in found.items():
             started = time.perf_counter()
             run(inputs)

@@ -54,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    asked = parser.parse_args(arguments)
-    embedder = AlignedWVA(asked.model)
+    options = parser.parse_args(arguments)
+    embedder = AlignedWVA(options.model)
     print("| mode | store | median ms | slowest of ten |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         with EmbeddedBackend.open(Path(folder, "index"), create=True) as backend:
-            fill(backend, embedder, asked.passages)
+            fill(backend, embedder, options.passages)
         with Index.open(Path(folder, "index"), embedder) as index:
             words = len(index.query_words(QUERY))
             store = index.info()["store"]["kind"]

@@ -32,7 +32,7 @@ class Cost:
     bytes: float | None = None  # for a passage, on disk
 
 
-def against(runs: Mapping[str, Run], one: str, other: str) -> dict[str, PairedComparison]:
+def compare_systems(runs: Mapping[str, Run], one: str, other: str) -> dict[str, PairedComparison]:
     """Set → system `one` compared with `other`, query by query; and over the sets, if several."""
     values = [
         [list(run.values[system][MEASURE].values()) for run in runs.values()]
@@ -63,7 +63,7 @@ def quality_table(runs: Mapping[str, Run]) -> list[str]:
 def comparison_table(runs: Mapping[str, Run], one: str, what: str) -> list[str]:
     """How much `one` is better (+) or worse (-) than every other system, set by set."""
     others = [system for system in next(iter(runs.values())).values if system != one]
-    columns = {other: against(runs, one, other) for other in others}
+    columns = {other: compare_systems(runs, one, other) for other in others}
     rows = [[name, *(_verdict(columns[o][name]) for o in others)] for name in columns[others[0]]]
     return markdown([what, *others], rows)
 
@@ -72,7 +72,7 @@ def variant_table(runs: Mapping[str, Run], one: str) -> list[str]:
     """A row for each variant of `one`, what it gets and how it compares with `one`."""
     rows = []
     for system in next(iter(runs.values())).values:
-        found, compared = means(runs, system), against(runs, system, one)
+        found, compared = means(runs, system), compare_systems(runs, system, one)
         cells = [f"{each.mean:.3f}" for each in found.values()]
         if system != one:
             judged = [_verdict(each) for each in compared.values()]

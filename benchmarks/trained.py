@@ -68,7 +68,7 @@ class Trained:
         return cached_array(f"eval/{name}", (len(texts), DIMENSION), compute)
 
 
-def whole(title: str, text: str) -> str:
+def document_text(title: str, text: str) -> str:
     """A document as one text."""
     return f"{title} {text}".strip()
 
@@ -78,17 +78,17 @@ def z_sum(one: Matrix, other: Matrix) -> Matrix:
 
     A side that tells no document from another says nothing.
     """
-    return _standardised(one) + _standardised(other)
+    return _z_scores(one) + _z_scores(other)
 
 
-def _standardised(scores: Matrix) -> Matrix:
+def _z_scores(scores: Matrix) -> Matrix:
     deviation = scores.std(axis=-1, keepdims=True)
     centred = scores - scores.mean(axis=-1, keepdims=True)
     found: Matrix = np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 0)
     return found
 
 
-def ranked(scores: Matrix, ids: Sequence[str], count: int = 100) -> list[str]:
+def top_ids(scores: Matrix, ids: Sequence[str], count: int = 100) -> list[str]:
     """The ids of the `count` best scores (documents,), best first; equal ones by id."""
     count = min(count, len(ids))
     best = np.flatnonzero(scores >= np.partition(scores, -count)[-count])

@@ -189,6 +189,6 @@ def test_a_documented_command_runs_a_browser(
 
 def test_without_a_browser_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    chromium = benchmarks.browser.chromium()
+    chromium = benchmarks.browser.open_chromium()
     with pytest.raises(SystemExit, match="apt-get install chromium"), chromium:
         pass

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import quality, trained
 from benchmarks.tables import (
     Cost,
-    against,
+    compare_systems,
     comparison_table,
     cost_table,
     markdown,
@@ -22,7 +22,7 @@ from benchmarks.tables import (
     quality_table,
     variant_table,
 )
-from benchmarks.trained import ranked, z_sum
+from benchmarks.trained import top_ids, z_sum
 from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.evaluation.datasets import RetrievalDataset
 from retriever.evaluation.runs import Data, Run
@@ -64,8 +64,8 @@ def test_a_side_without_an_opinion_says_nothing() -> None:
 
 def test_equal_scores_stand_by_id() -> None:
     scores = np.array([1.0, 2.0, 1.0, 2.0], dtype=np.float32)
-    assert ranked(scores, ["d", "c", "a", "b"]) == ["b", "c", "a", "d"]
-    assert ranked(scores, ["d", "c", "a", "b"], 3) == ["b", "c", "a"]
+    assert top_ids(scores, ["d", "c", "a", "b"]) == ["b", "c", "a", "d"]
+    assert top_ids(scores, ["d", "c", "a", "b"], 3) == ["b", "c", "a"]
 
 
 # Tables
@@ -89,7 +89,7 @@ def test_means_over_sets_do_not_weigh_them_by_size() -> None:
     found = {name: one.mean for name, one in means(RUNS, "ours").items()}
     assert found == {"large": 0.75, "small": 0.25, "mean": 0.5}
     assert set(means({"large": RUNS["large"]}, "ours")) == {"large"}
-    compared = against(RUNS, "ours", "theirs")
+    compared = compare_systems(RUNS, "ours", "theirs")
     assert {name: one.difference.mean for name, one in compared.items()} == {
         "large": 0.25,
         "small": -0.5,
@@ -144,7 +144,7 @@ class Ours(FakeEmbedder):
         super().__init__(same={"felin": "cat"}, weights=model)
         self.fingerprint = self.settings.fingerprint
 
-    def reading_once(self, known: Index) -> Ours:
+    def with_single_prompt(self, known: Index) -> Ours:
         return Ours("once")
 
     def log_likelihoods(
@@ -180,7 +180,7 @@ RIGHT = {"1": "a", "2": "b", "3": "d"}
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(quality, "RememberingWVA", Ours)
+    monkeypatch.setattr(quality, "CachingWVA", Ours)
     monkeypatch.setattr(quality, "Trained", Theirs)
     place = tmp_path / "sets" / "mini"
     place.mkdir(parents=True)
@@ -216,7 +216,7 @@ def test_bm25_counts_whole_documents_with_their_titles(folder: Path) -> None:
     data = quality.read_beir(folder)
     with quality.bench("mini", data, Ours(), Theirs("cpu", None), lambda text: None) as ready:
         for query in ("trains", "cat roof", "morning dog", "xylophone"):
-            expected = naive_bm25(query, [trained.whole(*each) for each in CORPUS.values()])
+            expected = naive_bm25(query, [trained.document_text(*each) for each in CORPUS.values()])
             np.testing.assert_allclose(ready.keyword_scores(query), expected, atol=1e-4)
 
 
@@ -250,13 +250,13 @@ def test_reading_once_embeds_no_passage_anew(
 ) -> None:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
     model = str(save_model(tmp_path / "model"))
-    embedder = quality.RememberingWVA(model, device="cpu", dtype="float32")
+    embedder = quality.CachingWVA(model, device="cpu", dtype="float32")
     alone = AlignedWVA(model, device="cpu", dtype="float32", prompts=Prompts(query=(QUERY_PROMPT,)))
     data = RetrievalDataset(
         CORPUS, {n: QUERIES[n] for n in RIGHT}, {n: {RIGHT[n]: 1.0} for n in RIGHT}
     )
     with quality.open_dataset(embedder, data, "mini") as ours:
-        once = embedder.reading_once(ours.index)
+        once = embedder.with_single_prompt(ours.index)
         assert once.fingerprint == alone.fingerprint != embedder.fingerprint
         passages = [
             embedder.passage_input(chunk.text, chunk.title)
