@@ -372,19 +372,19 @@ def test_two_way_attention_is_noticed_by_what_it_does(embedder: AlignedWVA) -> N
     layer.projection._forward_pre_hooks.move_to_end(handle.id, last=False)
     try:
         with pytest.raises(ModelError, match="see what follows"):
-            embedder._refuse_two_way_attention()
+            embedder._refuse_bidirectional()
     finally:
         handle.remove()
-    embedder._refuse_two_way_attention()
+    embedder._refuse_bidirectional()
 
 
 def test_packing_is_given_up_where_it_would_differ(
     embedder: AlignedWVA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert embedder._runner.packed
-    assert embedder._packs_truly()
+    assert embedder._packing_agrees()
     monkeypatch.setattr("retriever.embedding.packing._causal_mask", lambda *_: torch.zeros(()))
-    assert not embedder._packs_truly()
+    assert not embedder._packing_agrees()
     assert not AlignedWVA(embedder.settings.model, device="cpu")._runner.packed
 
 

@@ -293,9 +293,9 @@ def test_large_models_are_kept_in_half_the_space(
 
 
 def load_file_types(path: Path) -> set[torch.dtype]:
-    from safetensors.torch import load_file as load
+    from safetensors.torch import load_file
 
-    return {tensor.dtype for tensor in load(path).values()}
+    return {tensor.dtype for tensor in load_file(path).values()}
 
 
 def test_what_a_killed_conversion_left_is_cleared_and_an_old_one_is_made_again(

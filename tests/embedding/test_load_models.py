@@ -206,17 +206,16 @@ def test_fp8_is_unpacked_to_what_it_means(tmp_path: Path) -> None:
     folder = tmp_path / "m"
     model.save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
-    from safetensors.torch import load_file as load
-    from safetensors.torch import save_file as save
+    from safetensors.torch import load_file, save_file
 
-    tensors = load(folder / "model.safetensors")
+    tensors = load_file(folder / "model.safetensors")
     meant = {}
     for key in [key for key in tensors if key.endswith("proj.weight")]:
         scale = tensors[key].abs().amax() / 448
         tensors[key] = (tensors[key] / scale).to(torch.float8_e4m3fn)
         tensors[f"{key}_scale_inv"] = scale.view(1, 1)
         meant[key] = tensors[key].float() * scale
-    save(tensors, folder / "model.safetensors", {"format": "pt"})
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     fp8 = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"}
     change(folder / "config.json", quantization_config=fp8)
     loaded = load.load_model(str(folder), "cpu", "float32")
