@@ -1,6 +1,6 @@
 """Retrieval quality by chunk size and overlap: `python -m benchmarks.chunk_size BEIR_FOLDER…`.
 
-Sizes are in tokens of the model, without the prompt. Vectors are kept in the user's cache.
+Sizes are in tokens of the model, without the prompt. The user's cache keeps the vectors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIZES = ((128, 0), (224, 0), (224, 32), (320, 0), (320, 48))
 
 
 def count_sample(embedder: AlignedWVA, folder: Path, sizes: list[str]) -> None:
-    """Passages of a folder and the tokens the model reads for them."""
+    """Print the number of a folder's passages and of their tokens, for each size."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and supported(path)]
     documents = [read_document(path, path.name) for path in files]
     print("| size / overlap | passages of the sample | tokens |\n|---|---|---|")

@@ -1,6 +1,6 @@
-"""The help of every command, as `docs/cli.md` shows it: `python -m benchmarks.command_line`.
+"""Writes the help of every command into `docs/cli.md`: `python -m benchmarks.command_line`.
 
-What stands behind `MARK` is written anew. A test compares it with the help of the real commands.
+Everything after `MARK` is replaced. A test compares it with the help of the commands.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from retriever.interface.cli import main as wva_main
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 WIDTH = 100
 MARK = "<!-- From here on generated: python -m benchmarks.command_line -->"
-"""The line of the page behind which everything is generated; what stands before it is kept."""
+"""Everything after this line of the page is generated; everything before it is kept."""
 
 
 def names() -> list[str]:
-    """Every command by its name, the program itself and groups of commands before their members.
+    """The names of all commands; the program itself and groups come before their members.
 
     >>> names()[:2], "eval" in names(), names().count("models")
     (['', 'index'], True, 1)
@@ -35,7 +35,7 @@ def names() -> list[str]:
 
 
 def help_of(name: str) -> str:
-    """What `wva NAME --help` prints at a width of `WIDTH` characters, without colours."""
+    """The output of `wva NAME --help` at a width of `WIDTH` characters, without colours."""
     output = io.StringIO()
     before = dict(os.environ)
     os.environ.update(COLUMNS=str(WIDTH), NO_COLOR="1")

@@ -1,8 +1,8 @@
-"""Are explanations right? `python -m benchmarks.deletion INDEX QUERIES.jsonl`.
+"""Faithfulness of explanations, by deletion: `python -m benchmarks.deletion INDEX QUERIES.jsonl`.
 
-Of the first dense results of every query, the words that bring most are deleted, and as many at
-random, the passages read again: the strongest must cost more. Drawn again for the intervals are
-the queries, since the results of one query are alike.
+In the first dense results of every query, the words with the largest contributions are deleted, or
+as many random ones, and the passages are embedded again. Deleting the former must lower the cosine
+more. The bootstrap resamples queries, since the results of one query are similar.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COUNTS = (1, 3, 5, 10)
 
 
 def deletion_tests(index: Index, query: str, results: int, count: int) -> list[DeletionTest]:
-    """The checks of a query's first results that are long enough."""
+    """The deletion tests of a query's first results; results that are too short are skipped."""
     found = []
     for hit in index.search(query, results, mode="dense", fold=False):
         try:

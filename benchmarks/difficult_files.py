@@ -1,9 +1,9 @@
-"""A folder of files that break readers, in one run: `python -m benchmarks.difficult_files DIR`.
+"""Indexes a folder of files that break readers: `python -m benchmarks.difficult_files DIR`.
 
-Every file gets its time and memory as in `wva index`; a manifest.tsv beside the files (columns path
-and password) names passwords, which are tried on all of them. Told are the statuses, the slowest
+Limits of time and memory are those of `wva index`. A manifest.tsv beside the files (columns path
+and password) has passwords, which are tried on all files. The output is the statuses, the slowest
 files, the memory of the indexing process, and whether every readable document is found by a
-sentence of its own. There is no model in it: vectors are random.
+sentence of its own. No model is needed: vectors are random.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from retriever.text.structure import sentences
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
 
-WORDS = range(4, 40)  # of a sentence that is searched for
+WORDS = range(4, 40)  # of a sentence that serves as a query
 
 
 def passwords_of(folder: Path) -> list[str]:
-    """What the manifest names, each once."""
+    """The passwords in the manifest, without repetitions."""
     manifest = folder / "manifest.tsv"
     if not manifest.is_file():
         return []
@@ -41,7 +41,7 @@ def passwords_of(folder: Path) -> list[str]:
 
 @contextmanager
 def time_reading() -> Iterator[dict[str, float]]:
-    """The seconds that each file took to be read meanwhile."""
+    """Measure reading within the block; yields file name → seconds."""
     real, times = FileReader.read, dict[str, float]()
 
     def read(self: FileReader, path: Path, name: str) -> Document:
@@ -59,12 +59,12 @@ def time_reading() -> Iterator[dict[str, float]]:
 
 
 def peak_memory() -> float:
-    """MB this process has held at most; the processes that read are not part of it."""
+    """Peak memory of this process in MB, without the reading processes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def typical_sentence(pages: list[Page]) -> str:
-    """The middle one of a document's sentences, or its first words."""
+    """The middle sentence of a document, or its first words."""
     texts = [page.text for page in pages if page.state.readable]
     found = [" ".join(t[s.start : s.end].split()) for t in texts for s in sentences(t)]
     usable = [text for text in found if len(text.split()) in WORDS]
@@ -72,7 +72,7 @@ def typical_sentence(pages: list[Page]) -> str:
 
 
 def not_found(index: Index) -> list[str]:
-    """The documents that are not found by a sentence of theirs, copies of others counting too."""
+    """The documents not found by a sentence of their own; finding an identical copy counts."""
     texts = {row.path: index.pages(row.id) for row in index.documents() if row.chunks}
     same: dict[str, set[str]] = {}
     for path, pages in texts.items():
@@ -89,7 +89,7 @@ def not_found(index: Index) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Index the folder, and tell."""
+    """Index the folder, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ocr", default="", metavar="LANGUAGES")

@@ -1,7 +1,7 @@
-"""How long one waits at the page: `python -m benchmarks.page --index indexes/sample`.
+"""Response times of the page: `python -m benchmarks.page --index indexes/sample`.
 
-Measured in Chromium, from the key or click to what it asked for standing on the screen. The model
-is loaded before, by a first search. The machine's load is told: on a busy one all takes longer.
+Measured in Chromium, from a key or click until its result is on the screen. A first search loads
+the model before. The output has the machine's load, since everything is slower on a busy machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DRAWN = """alt => { const image = document.querySelector(".wva-paper img");
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and print seconds: the median and the longest of each."""
+    """Measure, and print the median and the maximum of each response time in seconds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, default=Path("indexes/sample"))
     parser.add_argument("--first", type=int, help="ask so many of the questions")
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             searches.append(seconds(lambda: _search(tab)))
             tab.locator(".st-key-open-1 button").first.wait_for()
             pictures.append(seconds(lambda: _open(tab)))
-            at_once.append(seconds(lambda: _turn(tab)))  # while words are still being shaded
+            at_once.append(seconds(lambda: _turn(tab)))  # before the highlighting is done
             tab.locator('[data-test-script-state="notRunning"]').wait_for()
             pages.append(seconds(lambda: _turn(tab)))
             tab.locator(".st-key-close button").first.click()
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def seconds(what: Callable[[], None]) -> float:
-    """How long it takes."""
+    """The seconds that `what` takes."""
     started = time.perf_counter()
     what()
     return time.perf_counter() - started

@@ -1,9 +1,9 @@
 """The words of PDF pages against two extractors: `python -m benchmarks.pdf_text [PATH…]`.
 
 Pages are chosen evenly over all PDFs found. Our words of a page (a multiset) are compared with
-those of PDFium's own text and of pypdf's, all normalised alike: NFKC, small letters, no hyphens.
-Precision is the share of our words that the other has, recall the share of its words that we have.
-Times are of the whole chosen files, opening included, divided by their pages.
+those of PDFium's own text and of pypdf's, all normalised to NFKC, lower case, no hyphens. Precision
+is the share of our words that the other extractor has, recall the share of its words that we have.
+Times are those of whole files, opening included, divided by their pages.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Texts = Callable[[bytes], list[str]]
 
 
 def ours(data: bytes) -> list[str]:
-    """The text of each page, as our reader has it."""
+    """The text of each page from our reader."""
     return [page.text for page in read_pdf(data, "a.pdf").pages]
 
 
 def by_pdfium(data: bytes) -> list[str]:
-    """The text of each page, as PDFium gives it."""
+    """The text of each page from PDFium."""
     texts = []
     with pypdfium2.PdfDocument(data) as document:
         for page in document:
@@ -41,12 +41,12 @@ def by_pdfium(data: bytes) -> list[str]:
 
 
 def by_pypdf(data: bytes) -> list[str]:
-    """The text of each page, as pypdf gives it."""
+    """The text of each page from pypdf."""
     return [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(data)).pages]
 
 
 def words(text: str) -> Counter[str]:
-    r"""The words of a text, counted; a hyphen joins what it stands between, also over a line's end.
+    r"""The counts of a text's words; a hyphen joins its neighbours, also across lines.
 
     >>> sorted(words("Well-\nknown o\ufb03ce").elements())
     ['office', 'wellknown']
@@ -56,7 +56,7 @@ def words(text: str) -> Counter[str]:
 
 
 def precision_recall(found: list[str], expected: list[str]) -> tuple[float, float]:
-    """Of pages together; 1 where there is nothing to find."""
+    """Precision and recall over all pages; 1 if there are no words."""
     pairs = [(words(one), words(other)) for one, other in zip(found, expected, strict=True)]
     shared = sum((one & other).total() for one, other in pairs)
     ours_all, theirs_all = (sum(pair[side].total() for pair in pairs) for side in (0, 1))
@@ -64,7 +64,7 @@ def precision_recall(found: list[str], expected: list[str]) -> tuple[float, floa
 
 
 def choose_pages(counts: list[int], wanted: int) -> list[tuple[int, int]]:
-    """(file, page) of `wanted` pages, evenly over all pages of files with so many pages each.
+    """(file, page) of `wanted` pages, evenly over all; `counts` are the files' page counts.
 
     >>> choose_pages([3, 1], 2)
     [(0, 1), (1, 0)]

