@@ -1,4 +1,4 @@
-"""What is computed once is read again as it was, and whatever is damaged is computed anew."""
+"""Cached arrays are computed once and read unchanged; damaged ones are computed again."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_what_is_shipped_goes_before_the_cache(
 def test_the_default_models_arrays_are_shipped_and_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`python -m benchmarks.shipped` makes them anew."""
+    """`python -m benchmarks.shipped` computes them again."""
     embedder = AlignedWVA(dtype="float32")
     monkeypatch.setenv("WVA_CACHE", str(tmp_path))
     questions = general_questions()

@@ -51,7 +51,7 @@ def test_z_sum_is_that_of_a_naive_loop() -> None:
     other = np.maximum(draw.normal(-1, 5, (5, 40)), 0).astype(np.float32)
     expected = [naive_z_sum(*map(list, pair)) for pair in zip(one, other, strict=True)]
     np.testing.assert_allclose(z_sum(one, other), expected, atol=1e-5)
-    # One query alone gets what it gets among others; a side's scale and a constant change nothing.
+    # The scores of a query do not depend on others, nor on scale and offset of a system.
     np.testing.assert_array_equal(z_sum(one[2], other[2]), z_sum(one, other)[2])
     np.testing.assert_allclose(z_sum(3 * one + 1, other / 7), z_sum(one, other), atol=1e-5)
 
@@ -134,7 +134,7 @@ def test_costs_are_means_of_what_there_is() -> None:
 
 
 class Ours(FakeEmbedder):
-    """What an evaluation asks of a model, without one; it thinks the shortest passage the best."""
+    """A fake model for evaluations; it prefers the shortest passage."""
 
     dtype = "float32"
     dimension = 256
@@ -154,7 +154,7 @@ class Ours(FakeEmbedder):
 
 
 class Theirs(trained.Trained):
-    """The trained embedder's place, taken by a fake that knows two other words to be one."""
+    """A fake of the trained embedder, with another pair of synonyms."""
 
     def __init__(self, device: str, progress: object) -> None:
         self._fake = FakeEmbedder(trained.DIMENSION, same={"hound": "dog"})
@@ -232,7 +232,7 @@ def test_one_command_makes_all_tables(
     found = json.loads(kept.read_text())
     values = found["sets"]["mini"]["per_query"]
     got = {system: values[system]["ndcg@10"] for system in quality.SYSTEMS}
-    # A document without a text has no passage; as a whole its title is found.
+    # A document without text has no passage; as a whole document its title is found.
     assert got["keyword"]["2"] == got["keyword"]["3"] == 0
     assert got["dense"]["1"] == got["hybrid"]["1"] == 1
     assert got[quality.WHOLE_BM25]["3"] == 1

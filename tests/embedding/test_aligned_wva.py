@@ -1,4 +1,4 @@
-"""The embedder's doors: prompts, tokens, batches, pieces; on tiny models."""
+"""The embedder's methods: prompts, tokens, batches, pieces; on tiny models."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def embedder(folder: Path) -> AlignedWVA:
 
 
 def by_hand(embedder: AlignedWVA, text: str) -> np.ndarray:
-    """The unit vector of one exact input, run alone through the whole model."""
+    """The unit vector of one exact input, alone in a pass of the whole model."""
     tokenizer, model = embedder._loaded.tokenizer, embedder._loaded.model
     pooler = AttentionPooler(model, embedder.settings.layers)
     pooled = pooler.run([tokenizer(text)["input_ids"]], packed=False, exit_early=False)[0]
@@ -82,7 +82,7 @@ def test_a_query_is_read_through_every_prompt_alike(embedder: AlignedWVA) -> Non
     np.testing.assert_array_equal(
         embedder.embed_prompted(texts, [one]), embedder.embed_prompted(texts, one)
     )
-    # Twice the same is as once; and the order of the prompts does not matter.
+    # A repeated prompt changes nothing, nor does the order of the prompts.
     once = embedder.embed_prompted(texts, one)
     np.testing.assert_allclose(embedder.embed_prompted(texts, [one, one]), once, atol=1e-6)
     np.testing.assert_allclose(embedder.embed_prompted(texts, [two, one]), found, atol=1e-6)
@@ -253,7 +253,7 @@ def test_queries_asked_of_every_index_are_remembered(
     np.testing.assert_array_equal(embedder.embed_fixed_queries(texts), expected)
     monkeypatch.setattr(embedder, "embed_prompted", lambda *_: np.zeros_like(expected))
     np.testing.assert_array_equal(embedder.embed_fixed_queries(texts), expected)
-    # Other texts, prompts or weights are something else.
+    # Other texts, prompts or weights have other arrays.
     assert not embedder.embed_fixed_queries(texts[::-1]).any()
     asked = AlignedWVA(str(folder), prompts=Prompts(query="Q {}"), device="cpu", dtype="float32")
     assert not np.allclose(asked.embed_fixed_queries(texts), expected, atol=1e-4)
@@ -367,7 +367,7 @@ def test_an_encoder_is_refused(tmp_path: Path) -> None:
 def test_two_way_attention_is_noticed_by_what_it_does(embedder: AlignedWVA) -> None:
     layer = embedder._pooler.layers[0]
     handle = layer.projection.register_forward_pre_hook(
-        lambda _, inputs: (inputs[0] + inputs[0].flip(1),)  # each token hears the other
+        lambda _, inputs: (inputs[0] + inputs[0].flip(1),)  # each token sees the other
     )
     layer.projection._forward_pre_hooks.move_to_end(handle.id, last=False)
     try:

@@ -1,4 +1,4 @@
-"""What is cached, what it takes, and how it goes away."""
+"""Cached models: listing, sizes, removal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def hub_model(hub: Path, name: str, kind: str = "models") -> Path:
-    """A model as the hub's own library leaves it in its cache."""
+    """A model in the layout of the hub library's cache."""
     folder = hub / f"{kind}--{name.replace('/', '--')}"
     snapshot = folder / "snapshots" / ("a" * 40)
     save_model(snapshot)

@@ -1,4 +1,4 @@
-"""Where a model goes, decided for machines that need not be here."""
+"""The device for a model, decided for simulated machines."""
 
 from __future__ import annotations
 

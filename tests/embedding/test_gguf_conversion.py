@@ -1,4 +1,4 @@
-"""GGUF files become model folders that compute what they mean, or are refused in a sentence."""
+"""GGUF files: converted to model folders with the same vectors, or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_vectors_are_those_of_the_model_the_file_was_made_from(family: str, tmp_
     model = random_model(FAMILIES[family])
     path = write_gguf(tmp_path / "tiny.gguf", model)
     found = vectors(path)
-    # Gemma files never carry this kind of tokenizer, and transformers reads it in its own way.
+    # Gemma files never have this kind of tokenizer, and transformers reads it in its own way.
     tokenizer = AutoTokenizer.from_pretrained(locate.convert_gguf(path))
     expected = vectors(save(model, tmp_path / "m", tokenizer))
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -96,7 +96,7 @@ def test_texts_are_cut_into_the_same_tokens(tmp_path: Path) -> None:
 
 
 def test_every_quantisation_means_what_the_format_says(tmp_path: Path, cache: Path) -> None:
-    """Each matrix of this model is quantised in another way; the vectors agree, too."""
+    """Each matrix of this model has another quantisation; the vectors agree, too."""
     model = random_model(
         changed("llama", hidden_size=256, intermediate_size=256, head_dim=64, num_hidden_layers=4)
     )
@@ -138,7 +138,7 @@ def test_every_quantisation_means_what_the_format_says(tmp_path: Path, cache: Pa
 
 
 def readable(kind: gguf.GGMLQuantizationType) -> bool:
-    """Whether the format's library can say what such bytes mean."""
+    """Whether the format's library can dequantise this type."""
     try:
         gguf.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
     except NotImplementedError:
@@ -146,7 +146,7 @@ def readable(kind: gguf.GGMLQuantizationType) -> bool:
     return True
 
 
-# What transformers leaves out of the configuration
+# Metadata that transformers ignores
 
 
 def test_stretched_positions_of_llama_3_are_kept(tmp_path: Path) -> None:

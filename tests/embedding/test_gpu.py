@@ -1,4 +1,4 @@
-"""A GPU gives what the CPU gives. Where there is none, these tests say so and are skipped."""
+"""Vectors on a GPU agree with those on the CPU. Without a GPU these tests are skipped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = GENERAL_TEXTS.read_text("utf-8").splitlines()
 
 
 def cosines(left: np.ndarray, right: np.ndarray) -> float:
-    """The least cosine of rows that belong together."""
+    """The smallest cosine of corresponding rows."""
     return float(np.sum(left * right, axis=1).min())
 
 

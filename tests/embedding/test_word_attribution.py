@@ -1,4 +1,4 @@
-"""Tokens into words: who belongs to whom, and that nothing is lost."""
+"""Words from tokens: which token belongs to which word, and that the sum is kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retriever.embedding.word_attribution import (
 
 
 def token_attribution(text: str, tokens: list[str]) -> TokenAttribution:
-    """Tokens that follow each other in `text`; each has a direction of its own."""
+    """Consecutive tokens of `text`; each has a direction of its own."""
     spans, at = [], 0
     for token in tokens:
         at = text.index(token, at)
@@ -57,7 +57,7 @@ def test_tokens_belong_to_words_marks_or_the_prompt() -> None:
 
 
 def test_readings_of_one_text_are_summed_word_by_word() -> None:
-    """The second reading has tokens that join words: "a b" and "d e" are one word in both."""
+    """The second prompt's tokens join words: "a b" and "d e" are one word in both."""
     text = "a b c d e."
     readings = [
         sum_by_word(token_attribution(f"<{text}>", tokens), [WordPosition(text, 1)])
@@ -79,7 +79,7 @@ def test_readings_of_one_text_are_summed_word_by_word() -> None:
         eye[2] + eye[3],
         eye[3] + eye[4] + eye[4],
         eye[5],  # marks
-        eye[0] + eye[6] + eye[0] + eye[5] + eye[6],  # the prompt, and what reaches into it
+        eye[0] + eye[6] + eye[0] + eye[5] + eye[6],  # the prompt, and tokens that overlap it
         np.full(7, 1.0),
     ]
     np.testing.assert_array_equal(found.vectors, expected)

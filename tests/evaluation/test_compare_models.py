@@ -1,4 +1,4 @@
-"""Models side by side: what their names mean, one table, and a winner only where there is one."""
+"""Comparing models: parsing their names, one table, and a winner only if it is significant."""
 
 from __future__ import annotations
 

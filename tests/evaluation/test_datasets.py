@@ -1,4 +1,4 @@
-"""Readers of labelled files, against files right and wrong."""
+"""Readers of labelled files, on valid and invalid files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Known items: whole, fixed, asked of one passage only; bounded by files and passages."""
+"""Known-item data sets: reproducible, one relevant passage per query, bounded per file."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tests.fakes import FakeEmbedder
 
 
 class Failing(FakeEmbedder):
-    """Reads queries, but no passages."""
+    """Embeds queries, but fails on passages."""
 
     dtype = "float32"
 

@@ -17,7 +17,7 @@ DATA = Data("mini", 3, digest(["a", "b"]), digest(["q"]))
 
 
 def ranked(*ranks: int) -> dict[str, list[str]]:
-    """Rankings in which the right document stands at these ranks."""
+    """Rankings with the relevant document at these ranks."""
     return {
         f"q{n}": [f"wrong {i}" for i in range(1, rank)] + ["right"] for n, rank in enumerate(ranks)
     }

@@ -1,4 +1,4 @@
-"""Similarity runs: a row for every file and pooling, from one loaded model."""
+"""STS: a row for every file and pooling, from one loaded model."""
 
 from __future__ import annotations
 
