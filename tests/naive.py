@@ -23,7 +23,7 @@ HEADS, SIZE = 4, 8  # of every tiny model
 
 
 @dataclass(frozen=True)
-class Place:
+class WeightLayout:
     """A family's module names; `cut` slices v from the fused output: (T, X) → (T, K, D)."""
 
     layers: str
@@ -33,37 +33,41 @@ class Place:
     cut: Callable[[Tensor], Tensor]
 
 
-def whole(output: Tensor) -> Tensor:
+def unsliced(output: Tensor) -> Tensor:
     return output.unflatten(-1, (-1, SIZE))
 
 
-LLAMA = Place("model.layers", "self_attn", "v_proj", "o_proj", whole)
+LLAMA = WeightLayout("model.layers", "self_attn", "v_proj", "o_proj", unsliced)
 FALCON = ("transformer.h", "self_attention", "query_key_value", "dense")
 NEOX = ("gpt_neox.layers", "attention", "query_key_value", "dense")
 
-PLACES = {
-    "gemma3-vision": Place("model.language_model.layers", "self_attn", "v_proj", "o_proj", whole),
+LAYOUTS = {
+    "gemma3-vision": WeightLayout(
+        "model.language_model.layers", "self_attn", "v_proj", "o_proj", unsliced
+    ),
     # queries, then keys, then values
-    "gpt2": Place("transformer.h", "attn", "c_attn", "c_proj", lambda x: whole(x[:, 2 * 32 :])),
-    "phi3": Place(
-        "model.layers", "self_attn", "qkv_proj", "o_proj", lambda x: whole(x[:, -2 * SIZE :])
+    "gpt2": WeightLayout(
+        "transformer.h", "attn", "c_attn", "c_proj", lambda x: unsliced(x[:, 2 * 32 :])
+    ),
+    "phi3": WeightLayout(
+        "model.layers", "self_attn", "qkv_proj", "o_proj", lambda x: unsliced(x[:, -2 * SIZE :])
     ),
     # head by head: its query, its key, its value
-    "gpt-neox": Place(*NEOX, lambda x: x.unflatten(-1, (HEADS, 3, SIZE))[:, :, 2]),
-    "falcon-alibi": Place(*FALCON, lambda x: x.unflatten(-1, (HEADS, 3, SIZE))[:, :, 2]),
+    "gpt-neox": WeightLayout(*NEOX, lambda x: x.unflatten(-1, (HEADS, 3, SIZE))[:, :, 2]),
+    "falcon-alibi": WeightLayout(*FALCON, lambda x: x.unflatten(-1, (HEADS, 3, SIZE))[:, :, 2]),
     # group by group: its two queries, the group's key, the group's value
-    "falcon": Place(*FALCON, lambda x: x.unflatten(-1, (2, 4, SIZE))[:, :, 3]),
+    "falcon": WeightLayout(*FALCON, lambda x: x.unflatten(-1, (2, 4, SIZE))[:, :, 3]),
     # all queries, the one key, the one value
-    "falcon-multi-query": Place(*FALCON, lambda x: x[:, None, -SIZE:]),
+    "falcon-multi-query": WeightLayout(*FALCON, lambda x: x[:, None, -SIZE:]),
 }
-PLACES["gpt-neox-serial"] = PLACES["gpt-neox"]
+LAYOUTS["gpt-neox-serial"] = LAYOUTS["gpt-neox"]
 
 
 class Naive:
     """A model of a family: a copy with eager attention, without this package."""
 
     def __init__(self, model: PreTrainedModel, family: str) -> None:
-        self.place = PLACES.get(family, LLAMA)
+        self.place = LAYOUTS.get(family, LLAMA)
         # Its eager attention adds the distances twice (transformers 5.23), so we compute it by
         # hand.
         self.by_hand = family == "falcon-alibi"
@@ -82,7 +86,7 @@ class Naive:
                 lambda module, inputs, output: self.fused.append(output[0])
             )
 
-    def reveal(self, ids: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
+    def attention_and_values(self, ids: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
         """Attention weights, (H, T, T), and values, (T, K, D), of every layer."""
         self.fused.clear()
         with torch.no_grad():
@@ -100,7 +104,7 @@ class Naive:
 
         The values of the tokens `without` count as zero; whatever they did to others stays.
         """
-        weights, values = self.reveal(ids)
+        weights, values = self.attention_and_values(ids)
         for value in values:
             value[list(without)] = 0
         return torch.stack(
@@ -120,7 +124,7 @@ class Naive:
 
     def values(self, ids: Sequence[int], layers: Sequence[int]) -> Tensor:
         """The mean over tokens and `layers` of the values, heads concatenated: (K · D,)."""
-        _, values = self.reveal(ids)
+        _, values = self.attention_and_values(ids)
         return torch.stack([values[layer].flatten(1).double() for layer in layers]).mean((0, 1))
 
     def states(self, ids: Sequence[int]) -> Tensor:

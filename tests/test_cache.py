@@ -72,7 +72,7 @@ def test_damage_is_computed_anew(folder: Path, damage) -> None:
     np.testing.assert_array_equal(cached_array("name", (2, 3), never), 2 * ARRAY)
 
 
-def test_what_is_shipped_goes_before_the_cache(
+def test_shipped_arrays_take_precedence_over_the_cache(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = tmp_path_factory.mktemp("shipped")

@@ -59,7 +59,7 @@ def ndcg(index: Index, questions: list[LabelledQuestion]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("mode", sorted(NDCG))
-def test_passages_that_answer_stand_high(ndcg: dict[str, float], mode: str) -> None:
+def test_relevant_passages_rank_high(ndcg: dict[str, float], mode: str) -> None:
     assert ndcg[mode] == pytest.approx(NDCG[mode], abs=TOLERANCE)
 
 

@@ -56,13 +56,13 @@ def test_z_sum_is_that_of_a_naive_loop() -> None:
     np.testing.assert_allclose(z_sum(3 * one + 1, other / 7), z_sum(one, other), atol=1e-5)
 
 
-def test_a_side_without_an_opinion_says_nothing() -> None:
+def test_a_system_with_equal_scores_changes_nothing() -> None:
     one = np.array([0.5, 0.25, 1.0], dtype=np.float32)
     zero = np.zeros(3, dtype=np.float32)
     np.testing.assert_allclose(z_sum(one, zero), naive_z_sum(list(one), [0.0] * 3), atol=1e-6)
 
 
-def test_equal_scores_stand_by_id() -> None:
+def test_ties_are_ordered_by_id() -> None:
     scores = np.array([1.0, 2.0, 1.0, 2.0], dtype=np.float32)
     assert top_ids(scores, ["d", "c", "a", "b"]) == ["b", "c", "a", "d"]
     assert top_ids(scores, ["d", "c", "a", "b"], 3) == ["b", "c", "a"]
@@ -245,7 +245,7 @@ def test_one_command_makes_all_tables(
     assert set(found["means"]["hybrid"]) == {"mini"}
 
 
-def test_reading_once_embeds_no_passage_anew(
+def test_a_single_prompt_embeds_no_passage_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))

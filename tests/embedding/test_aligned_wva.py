@@ -94,7 +94,7 @@ def test_a_query_is_read_through_every_prompt_alike(embedder: AlignedWVA) -> Non
         embedder.embed_prompted(texts, [])
 
 
-def test_the_doors_differ_by_their_prompts(embedder: AlignedWVA) -> None:
+def test_the_methods_differ_by_their_prompts(embedder: AlignedWVA) -> None:
     expected = {
         "query": read_twice(embedder, "A dog"),
         "sentence": by_hand(embedder, 'This sentence : "A dog." means in one word:"'),
@@ -147,7 +147,7 @@ def test_several_threads_give_the_same_as_one(embedder: AlignedWVA) -> None:
     np.testing.assert_allclose(several, single, atol=1e-5)
 
 
-def test_padded_batches_give_the_same_as_packs(embedder: AlignedWVA, folder: Path) -> None:
+def test_padded_batches_give_the_same_as_packed_ones(embedder: AlignedWVA, folder: Path) -> None:
     padded = AlignedWVA(str(folder), device="cpu", dtype="float32")
     padded._runner.packed = False
     np.testing.assert_allclose(
@@ -179,7 +179,7 @@ def test_an_empty_text_has_no_direction(embedder: AlignedWVA) -> None:
     assert embedder.embed_queries([]).shape == (0, embedder.dimension)
 
 
-def test_a_lone_surrogate_is_no_reason_to_stop(embedder: AlignedWVA) -> None:
+def test_a_lone_surrogate_is_embedded(embedder: AlignedWVA) -> None:
     assert np.isfinite(embedder.embed_queries(["bad \udc80 name", "nul \0 byte"])).all()
 
 
@@ -225,7 +225,7 @@ def test_token_spans_cover_the_text(embedder: AlignedWVA) -> None:
     assert all(a <= b for a, b in spans)
 
 
-def test_general_means_are_the_means_and_are_remembered(
+def test_general_means_are_the_means_and_are_cached(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path))
@@ -243,7 +243,7 @@ def test_general_means_are_the_means_and_are_remembered(
     np.testing.assert_allclose(again[0], passages, atol=1e-6)
 
 
-def test_queries_asked_of_every_index_are_remembered(
+def test_fixed_queries_are_cached(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path))
@@ -364,7 +364,7 @@ def test_an_encoder_is_refused(tmp_path: Path) -> None:
         AlignedWVA(str(tmp_path), device="cpu")
 
 
-def test_two_way_attention_is_noticed_by_what_it_does(embedder: AlignedWVA) -> None:
+def test_bidirectional_attention_is_detected_by_its_effect(embedder: AlignedWVA) -> None:
     layer = embedder._pooler.layers[0]
     handle = layer.projection.register_forward_pre_hook(
         lambda _, inputs: (inputs[0] + inputs[0].flip(1),)  # each token sees the other
@@ -378,7 +378,7 @@ def test_two_way_attention_is_noticed_by_what_it_does(embedder: AlignedWVA) -> N
     embedder._refuse_bidirectional()
 
 
-def test_packing_is_given_up_where_it_would_differ(
+def test_batches_are_padded_where_packing_would_differ(
     embedder: AlignedWVA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert embedder._runner.packed

@@ -116,7 +116,7 @@ def test_weights_that_are_not_there_are_not_made_up(tmp_path: Path) -> None:
     refused(folder, r"not all there: 1 .* \(model\.layers\.3\.self_attn\.v_proj\.weight")
 
 
-def test_a_model_without_its_vocabulary_head_will_do(tmp_path: Path) -> None:
+def test_a_model_without_its_vocabulary_head_is_accepted(tmp_path: Path) -> None:
     folder, body = save_model(tmp_path / "m"), tmp_path / "body"
     make_model("llama").model.save_pretrained(body)
     make_tokenizer().save_pretrained(body)
@@ -132,7 +132,7 @@ def test_a_model_without_its_vocabulary_head_will_do(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_what_is_no_decoder_is_refused(tmp_path: Path) -> None:
+def test_models_other_than_decoders_are_refused(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "m")
     T5Config().save_pretrained(folder)
     refused(folder, "encoder-decoder")
@@ -167,7 +167,7 @@ def test_quantisations_that_need_other_programs(method: str, tmp_path: Path) -> 
     refused(folder, rf"quantised with {method}, which needs another program")
 
 
-def test_mxfp4_is_unpacked_to_what_it_means(tmp_path: Path) -> None:
+def test_mxfp4_is_dequantised(tmp_path: Path) -> None:
     """The format of gpt-oss. A byte is two 4-bit floats, a row of 16 bytes has one exponent."""
     config = type(CONFIGS["gpt-oss"]).from_dict(
         CONFIGS["gpt-oss"].to_dict() | {"hidden_size": 64, "intermediate_size": 64}
@@ -198,7 +198,7 @@ def test_mxfp4_is_unpacked_to_what_it_means(tmp_path: Path) -> None:
     assert loaded.model.num_parameters() <= count <= 1.1 * loaded.model.num_parameters()
 
 
-def test_fp8_is_unpacked_to_what_it_means(tmp_path: Path) -> None:
+def test_fp8_is_dequantised(tmp_path: Path) -> None:
     config = type(CONFIGS["qwen3"]).from_dict(
         CONFIGS["qwen3"].to_dict() | {"hidden_size": 128, "intermediate_size": 128, "head_dim": 32}
     )
@@ -223,7 +223,7 @@ def test_fp8_is_unpacked_to_what_it_means(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded.model.get_parameter(key).data, numbers)
 
 
-def test_the_language_model_is_taken_out_of_one_that_sees(tmp_path: Path) -> None:
+def test_the_language_model_of_a_multimodal_one_is_loaded(tmp_path: Path) -> None:
     whole = make_model("gemma3-vision")
     folder, alone = tmp_path / "whole", tmp_path / "alone"
     whole.save_pretrained(folder)

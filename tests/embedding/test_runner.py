@@ -95,7 +95,7 @@ def test_a_single_text_too_large_is_a_sentence(model: PreTrainedModel) -> None:
         Runner(device, packed=False).run(many())  # type: ignore[arg-type]
 
 
-def test_other_errors_are_not_taken_for_it(model: PreTrainedModel) -> None:
+def test_other_errors_are_raised(model: PreTrainedModel) -> None:
     device = Small(AttentionPooler(model), 0, RuntimeError("shape '[2]' is invalid"))
     with pytest.raises(RuntimeError, match="is invalid"):
         Runner(device, packed=False).run(many())  # type: ignore[arg-type]
@@ -150,7 +150,7 @@ def _is_whole(model: PreTrainedModel, name: str) -> bool:
 
 
 @pytest.mark.parametrize("pooling", ["aligned-wva", "va", "mean-hidden"])
-def test_a_model_in_several_places_gives_the_same(
+def test_a_model_on_several_devices_gives_the_same(
     family: str, spread: PreTrainedModel, pooling: str
 ) -> None:
     texts = many(9)
@@ -165,7 +165,7 @@ def test_a_model_in_several_places_gives_the_same(
     assert not pooler.is_bidirectional(5, (6, 7))
 
 
-def test_a_model_in_one_place_is_run_side_by_side(model: PreTrainedModel) -> None:
+def test_a_model_on_one_device_runs_batches_in_parallel(model: PreTrainedModel) -> None:
     assert not AttentionPooler(model).is_dispatched
     assert Runner(AttentionPooler(model), packed=True).side_by_side
     formula = Naive(model, "llama").outputs(many()[0]).sum(dim=0).numpy()

@@ -110,7 +110,7 @@ def test_axes_do_not_matter() -> None:
     np.testing.assert_allclose(after @ after.T, before @ before.T, atol=1e-5)
 
 
-def test_parts_of_a_vector_stay_its_parts() -> None:
+def test_the_map_of_a_sum_is_the_sum_of_the_maps() -> None:
     """The map is linear: attributions are exact before normalisation."""
     raw, prior = sentences(25), np.full(6, 0.2, dtype=np.float32)
     found = sentence_map(raw, prior)

@@ -36,7 +36,7 @@ def difference(found: Tensor, expected: Tensor) -> float:
 
 
 @pytest.mark.parametrize("family", sorted(CONFIGS))
-def test_a_part_is_what_the_sum_loses_without_the_tokens_value(family: str) -> None:
+def test_a_contribution_is_what_the_sum_loses_without_the_tokens_value(family: str) -> None:
     model = make_model(family)
     naive, pooler = Naive(model, family), AttentionPooler(model, POOLED)
     for ids, packed in ((texts()[0], pooler.can_pack), (texts()[4], False), (texts()[4], True)):

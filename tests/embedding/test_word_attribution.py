@@ -56,7 +56,7 @@ def test_tokens_belong_to_words_marks_or_the_prompt() -> None:
     }
 
 
-def test_readings_of_one_text_are_summed_word_by_word() -> None:
+def test_prompts_of_one_text_are_summed_word_by_word() -> None:
     """The second prompt's tokens join words: "a b" and "d e" are one word in both."""
     text = "a b c d e."
     readings = [
@@ -101,7 +101,7 @@ def test_offsets_are_those_of_the_text_and_of_the_title() -> None:
     assert [word.word for word in words] == ["A", "title", "The", "end"]
 
 
-def test_words_that_one_token_reaches_into_are_one() -> None:
+def test_words_that_share_a_token_are_merged() -> None:
     assert owners("搜索引擎", ["搜索", "引", "擎"], [WordPosition("搜索引擎", 0)]) == {
         "搜索": ["搜索"],
         "引": ["引"],

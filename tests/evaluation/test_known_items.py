@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return docs
 
 
-def test_a_sentence_stands_nowhere_any_more(folder: Path) -> None:
+def test_a_query_occurs_in_no_document(folder: Path) -> None:
     found = known_item_dataset(folder, 60)
     assert len(found.corpus) == 60
     assert len(found.queries) >= 50

@@ -41,7 +41,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(values)).astype(float)
 
 
-def test_poolings_stand_side_by_side(embedder: AlignedWVA, path: Path) -> None:
+def test_every_pooling_has_a_row(embedder: AlignedWVA, path: Path) -> None:
     rows = list(compare_poolings(embedder, [path, path], POOLINGS))
     assert [(row.path, row.pooling, row.pairs) for row in rows] == [
         (str(path), pooling, 5) for _ in range(2) for pooling in POOLINGS
