@@ -98,7 +98,7 @@ def as_templates(template: str | Sequence[str]) -> tuple[str, ...]:
     """One or more templates as a tuple. Raises UsageError if there is none."""
     templates = (template,) if isinstance(template, str) else tuple(template)
     if not templates:
-        raise UsageError("at least one prompt is needed to read a text through")
+        raise UsageError("at least one prompt is needed")
     return templates
 
 

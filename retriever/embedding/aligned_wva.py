@@ -319,12 +319,12 @@ class AlignedWVA:
         all values are zero. A passage that does not fit beside the question is cut off at its end.
         """
         names = _titles_for(titles, passages)
-        question, asked = self._question(query)
-        if not asked or not passages:
+        question, query_tokens = self._question(query)
+        if not query_tokens or not passages:
             return np.zeros(len(passages))
         room = self.max_tokens - len(question)
         inputs = [PASSAGE_BEFORE + _with_title(t, n) for t, n in zip(passages, names, strict=True)]
-        reader = QueryLikelihood(self._pooler, asked)
+        reader = QueryLikelihood(self._pooler, query_tokens)
         texts = [ids[:room] + question for ids in self._tokenize(inputs)]
         return Runner(reader, packed=self._runner.packed).run(texts)[:, 0]
 
@@ -338,8 +338,8 @@ class AlignedWVA:
         ends = [end for _, end in encoded["offset_mapping"]]
         before = next((i for i, end in enumerate(ends) if end > len(QUESTION_BEFORE)), len(ids))
         most = min(MAX_QUERY_TOKENS, self.max_tokens // 2 - before)
-        asked = max(0, min(len(ids) - before, most))
-        return ids[: before + asked], asked
+        count = max(0, min(len(ids) - before, most))
+        return ids[: before + count], count
 
     def general_means(self) -> tuple[Vectors, Vectors]:
         """Mean raw vectors of general texts, as passages and as queries: (dim,) each.

@@ -1,8 +1,8 @@
 """Query likelihood: log P(question | passage) by the language model itself.
 
-A text here is a passage followed by the question, as token ids; the last `asked` tokens are the
-question's. The whole model runs, but the vocabulary head sees only the positions that predict those
-tokens. A family's own changes to its logits (a cap, a scale) stay in effect.
+A text here is a passage followed by the question, as token ids; the last `query_tokens` tokens are
+the question's. The whole model runs, but the vocabulary head sees only the positions that predict
+those tokens. A family's own changes to its logits (a cap, a scale) stay in effect.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from retriever.types import ModelError
 
 
 class QueryLikelihood:
-    """The mean log-likelihood of the last `asked` tokens of texts; a `runner.Runner` runs it.
+    """The mean log-likelihood of the last `query_tokens` tokens; a `runner.Runner` runs it.
 
-    It uses the pooler's model. Every text needs more than `asked` tokens.
+    It uses the pooler's model. Every text needs more than `query_tokens` tokens.
     """
 
-    def __init__(self, pooler: AttentionPooler, asked: int) -> None:
+    def __init__(self, pooler: AttentionPooler, query_tokens: int) -> None:
         head = pooler.model.get_output_embeddings()
         if head is None:
             raise ModelError(
@@ -43,7 +43,7 @@ class QueryLikelihood:
             )
         self.pooler = pooler
         self.head: nn.Module = head
-        self.asked = asked
+        self.query_tokens = query_tokens
 
     @property
     def device(self) -> torch.device:
@@ -71,17 +71,17 @@ class QueryLikelihood:
 
     def run_hooked(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
         """Mean natural log-likelihoods of the question's tokens: (B, 1) float32."""
-        batch = _make_batch(texts, self.asked + 1, in_one_row=packed)
+        batch = _make_batch(texts, self.query_tokens + 1, in_one_row=packed)
 
         def narrow(states: Tensor) -> Tensor:
-            """The states before each of the question's tokens: (1|B, T, X) → (B, asked, X)."""
+            """The states before each of the question's tokens: (1|B, T, X) → (B, Q, X)."""
             rows, ends = (index.to(states.device)[:, None] for index in batch.last)
-            return states[rows, ends + torch.arange(-self.asked, 0, device=states.device)]
+            return states[rows, ends + torch.arange(-self.query_tokens, 0, device=states.device)]
 
         inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
         with active(ForwardPass(batch, on_head=narrow)), torch.inference_mode():
             logits: Tensor = self.pooler.model(**inputs, use_cache=False).logits
-            targets = torch.tensor([list(ids[-self.asked :]) for ids in texts])
+            targets = torch.tensor([list(ids[-self.query_tokens :]) for ids in texts])
             losses = cross_entropy(
                 logits.flatten(0, 1).float(), targets.flatten().to(logits.device), reduction="none"
             )

@@ -178,7 +178,7 @@ def _read_beir_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 def _refuse_twice(name: str, seen: set[str], path: Path, line: int) -> None:
     if name in seen:
-        raise UsageError(f"{path}, line {line}: the id {name!r} is there twice")
+        raise UsageError(f"{path}, line {line}: the id {name!r} is a duplicate")
     seen.add(name)
 
 

@@ -196,9 +196,9 @@ def load_run(path: Path) -> Run:
             f"the baseline {path} cannot be read: {error.strerror or error}"
         ) from error
     except ValueError as error:
-        raise UsageError(f"{path} is no baseline: it is not JSON") from error
+        raise UsageError(f"{path} is not a baseline: it is not JSON") from error
     if not isinstance(kept, dict) or kept.get("wva_baseline") != FORMAT:
-        raise UsageError(f"{path} is no baseline that this version of wva eval --save wrote")
+        raise UsageError(f"{path} is not a baseline that this version of wva eval --save wrote")
     try:
         queries: list[str] = kept["queries"]
         names = ("name", "documents", "documents_digest", "queries_digest")

