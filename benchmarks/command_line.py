@@ -56,7 +56,7 @@ def sections() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the page, and print where it is."""
-    parser = argparse.ArgumentParser(description="Write the help texts in docs/cli.md anew.")
+    parser = argparse.ArgumentParser(description="Write the help texts into docs/cli.md.")
     parser.add_argument("--output", type=Path, default=PAGE, help="another file to write")
     options = parser.parse_args(arguments)
     before = PAGE.read_text("utf-8").partition(MARK)[0]

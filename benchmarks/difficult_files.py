@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ocr", default="", metavar="LANGUAGES")
-    parser.add_argument("--all", action="store_true", help="tell of every file")
+    parser.add_argument("--all", action="store_true", help="list every file")
     options = parser.parse_args(arguments)
     before, started = peak_memory(), time.perf_counter()
     with (
@@ -105,10 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seconds = time.perf_counter() - started
         after = peak_memory()
         with index.backend.reading() as catalog:
-            told = account(catalog, str(options.folder))
+            ledger = account(catalog, str(options.folder))
         lost = not_found(index)
         documents = sum(row.chunks > 0 for row in index.documents())
-    print("\n".join(account_lines(told, everything=options.all)))
+    print("\n".join(account_lines(ledger, everything=options.all)))
     print(f"\n{dict(Counter(file.status.value for file in report.files))} in {seconds:.0f} s")
     print(f"peak memory of the indexing process: {before:.0f} MB before, {after:.0f} MB after")
     slowest = sorted(times.items(), key=lambda entry: -entry[1])[:5]

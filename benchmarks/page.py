@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the median and the maximum of each response time in seconds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, default=Path("indexes/sample"))
-    parser.add_argument("--first", type=int, help="ask so many of the questions")
+    parser.add_argument("--first", type=int, help="ask only the first questions")
     options = parser.parse_args(arguments)
     with serve_page(options.index) as address, open_chromium() as browser:
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tab.locator(".st-key-close button").first.click()
             tab.wait_for_selector(".wva-card")
     load = os.getloadavg()[0]
-    print(f"{os.cpu_count()} cores, load {load:.1f}; seconds: median, longest of so many")
+    print(f"{os.cpu_count()} cores, load {load:.1f}; seconds: median, longest, count")
     for name, times in (
         ("the page's search box", visits),
         ("first result after Enter", searches),

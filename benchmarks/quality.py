@@ -351,7 +351,7 @@ def as_json(found: Mapping[str, SetResults], options: argparse.Namespace) -> dic
     """All results as plain JSON values, with every query's values."""
     runs = {name: one.run for name, one in found.items()}
 
-    def told(parts: Mapping[str, Run | None]) -> dict[str, Any]:
+    def as_values(parts: Mapping[str, Run | None]) -> dict[str, Any]:
         known = {name: run for name, run in parts.items() if run is not None}
         return {name: run.to_json(per_query=True) for name, run in known.items()}
 
@@ -359,7 +359,7 @@ def as_json(found: Mapping[str, SetResults], options: argparse.Namespace) -> dic
     return {
         "model": options.model,
         "measure": MEASURE,
-        "sets": told(runs),
+        "sets": as_values(runs),
         "means": {
             system: {
                 name: [round(value, 4) for value in (one.mean, one.low, one.high)]
@@ -368,8 +368,8 @@ def as_json(found: Mapping[str, SetResults], options: argparse.Namespace) -> dic
             for system in SYSTEMS
         },
         f"{OURS}_against": comparisons_json({o: compare_systems(runs, OURS, o) for o in others}),
-        "ablation": told({name: one.ablation for name, one in found.items()}),
-        "reranked": told({name: one.reranked for name, one in found.items()}),
+        "ablation": as_values({name: one.ablation for name, one in found.items()}),
+        "reranked": as_values({name: one.reranked for name, one in found.items()}),
         "costs": {
             name: {
                 system: {

@@ -76,7 +76,7 @@ def variant_table(runs: Mapping[str, Run], one: str) -> list[str]:
         cells = [f"{each.mean:.3f}" for each in found.values()]
         if system != one:
             judged = [_verdict(each) for each in compared.values()]
-            cells = [f"{mean}, {told}" for mean, told in zip(cells, judged, strict=True)]
+            cells = [f"{mean}, {verdict}" for mean, verdict in zip(cells, judged, strict=True)]
         rows.append([system, *cells])
     return markdown(["", *means(runs, one)], rows)
 

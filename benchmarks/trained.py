@@ -76,7 +76,7 @@ def document_text(title: str, text: str) -> str:
 def z_sum(one: Matrix, other: Matrix) -> Matrix:
     """The sum of the z-scores of two systems over all documents, (…, documents).
 
-    A side that tells no document from another says nothing.
+    A system whose scores are all equal has no influence.
     """
     return _z_scores(one) + _z_scores(other)
 

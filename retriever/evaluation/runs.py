@@ -109,7 +109,7 @@ class Run:
     def to_json(self, *, per_query: bool = False) -> dict[str, Any]:
         """The run as plain JSON values for `--json`; `per_query` adds each query's values."""
         found = self.intervals()
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             "dataset": self.data.name,
             "documents": self.data.documents,
             "queries": len(self.queries),
@@ -120,8 +120,8 @@ class Run:
             "against_keyword": comparisons_json(self.against_keyword()),
         }
         if per_query:
-            told["per_query"] = self.values
-        return told
+            values["per_query"] = self.values
+        return values
 
 
 def score_rankings(
