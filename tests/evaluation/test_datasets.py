@@ -45,7 +45,11 @@ def test_a_beir_folder(tmp_path: Path, qrels: str) -> None:
         ("corpus.jsonl", '\n{"_id": 7, "text": "x"}', r"corpus\.jsonl, line 2: .*strings"),
         ("corpus.jsonl", '["a"]', r"corpus\.jsonl, line 1"),
         ("corpus.jsonl", '{"_id": "a", "text": "x", "title": 3}', r"line 1: \"title\""),
-        ("queries.jsonl", '{"_id": "q1", "text": "x"}\n' * 2, r"queries\.jsonl, line 2: .*twice"),
+        (
+            "queries.jsonl",
+            '{"_id": "q1", "text": "x"}\n' * 2,
+            r"queries\.jsonl, line 2: .*duplicate",
+        ),
         ("queries.jsonl", '{"_id": "other", "text": "x"}', "no query .* judgement"),
         ("qrels.tsv", "query-id\tcorpus-id\tscore\nq1 d1 1", r"qrels\.tsv, line 2"),
         ("qrels.tsv", "q1\td1\tone", r"qrels\.tsv, line 1: .*'one' is not a number"),
@@ -147,7 +151,10 @@ def test_the_projects_own_questions_are_of_this_form() -> None:
         ('{"query": "x", "relevant": ["a"]}', 'line 1: it needs "relevant"'),
         ('{"id": [1], "query": "x", "path": "a"}', '"id" must be'),
         ('{"id": "1", "query": "x", "path": "a"}\n' * 2, "line 2: the id '1' is a duplicate"),
-        ('{"query": "x", "path": "a"}\n{"id": 1, "query": "x", "path": "a"}', "line 2: .*twice"),
+        (
+            '{"query": "x", "path": "a"}\n{"id": 1, "query": "x", "path": "a"}',
+            "line 2: .*duplicate",
+        ),
     ],
 )
 def test_bad_questions_are_named_with_their_line(
