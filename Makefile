@@ -60,6 +60,6 @@ $(STAMPS)/dev: $(STAMPS)/venv $(SETUP)
 
 # Loading it once compiles the 2,400 modules that it needs, for all processes to come.
 $(STAMPS)/model: | $(STAMPS)/venv
-	$(BIN)/python -m retriever.embedding.models.locate
+	$(BIN)/python -m retriever models fetch smollm2-135m
 	$(BIN)/python -c "from retriever import AlignedWVA; AlignedWVA()"
 	@touch $@

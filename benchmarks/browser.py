@@ -1,4 +1,4 @@
-"""The page with its server and a Chromium, for what is measured and drawn of it.
+"""The page's server and a Chromium, for measurements and screenshots.
 
 Needs the extra `dev` and a Chromium on the PATH.
 """
@@ -23,8 +23,8 @@ MODEL_SECONDS = 180
 
 
 @contextmanager
-def served(index: Path) -> Iterator[str]:
-    """The page's address while its server runs for the index (or folder of indexes)."""
+def serve_page(index: Path) -> Iterator[str]:
+    """Serve the page for an index, or a folder of indexes; yields the address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -37,8 +37,8 @@ def served(index: Path) -> Iterator[str]:
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """A browser without a window."""
+def open_chromium() -> Iterator[Any]:
+    """A headless browser."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         sys.exit("there is no Chromium on the PATH; install one, e.g. apt-get install chromium")
@@ -53,7 +53,7 @@ def chromium() -> Iterator[Any]:
 
 
 def _wait(port: int) -> None:
-    """Until the server answers, for three minutes."""
+    """Wait until the server answers, at most three minutes."""
     for _ in range(900):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).close()
@@ -64,4 +64,4 @@ def _wait(port: int) -> None:
     sys.exit("the page's server did not start")
 
 
-__all__ = ["MODEL_SECONDS", "chromium", "served"]
+__all__ = ["MODEL_SECONDS", "open_chromium", "serve_page"]

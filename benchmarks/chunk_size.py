@@ -1,6 +1,6 @@
 """Retrieval quality by chunk size and overlap: `python -m benchmarks.chunk_size BEIR_FOLDER…`.
 
-Sizes are in tokens of the model, without the prompt. Vectors are kept in the user's cache.
+Sizes are in tokens of the model, without the prompt. The user's cache keeps the vectors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIZES = ((128, 0), (224, 0), (224, 32), (320, 0), (320, 48))
 
 
 def count_sample(embedder: AlignedWVA, folder: Path, sizes: list[str]) -> None:
-    """Passages of a folder and the tokens the model reads for them."""
+    """Print the number of a folder's passages and of their tokens, for each size."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and supported(path)]
     documents = [read_document(path, path.name) for path in files]
     print("| size / overlap | passages of the sample | tokens |\n|---|---|---|")
@@ -45,19 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--sample", type=Path, nargs="?", const=SAMPLE, help="also count the tokens of a folder"
     )
-    asked = parser.parse_args(arguments)
-    embedder = AlignedWVA(asked.model)
-    if asked.sample:
-        count_sample(embedder, asked.sample, asked.sizes)
+    options = parser.parse_args(arguments)
+    embedder = AlignedWVA(options.model)
+    if options.sample:
+        count_sample(embedder, options.sample, options.sizes)
     print("| set | size / overlap | keyword | dense | hybrid |\n|---|---|---|---|---|")
-    for folder in asked.folders:
-        for pair in asked.sizes:
+    for folder in options.folders:
+        for pair in options.sizes:
             size, overlap = map(int, pair.split("/"))
             run = evaluate_retrieval(
                 embedder,
                 folder,
                 chunking=ChunkSettings(size, overlap),
-                tell=lambda text: print(text, file=sys.stderr),
+                progress=lambda text: print(text, file=sys.stderr),
             )
             cells = [f"{means['ndcg@10'].mean:.3f}" for means in run.intervals().values()]
             print(f"| {run.data.name} | {pair} | {' | '.join(cells)} |", flush=True)

@@ -1,6 +1,6 @@
-"""The help of every command, as `docs/cli.md` shows it: `python -m benchmarks.command_line`.
+"""Writes the help of every command into `docs/cli.md`: `python -m benchmarks.command_line`.
 
-What stands behind `MARK` is written anew. A test compares it with the help of the real commands.
+Everything after `MARK` is replaced. A test compares it with the help of the commands.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ import argparse
 import contextlib
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from retriever.interface.cli import COMMANDS
-from retriever.interface.cli import main as wva
+from retriever.interface.cli import main as wva_main
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 WIDTH = 100
 MARK = "<!-- From here on generated: python -m benchmarks.command_line -->"
-"""The line of the page behind which everything is generated; what stands before it is kept."""
+"""Everything after this line of the page is generated; everything before it is kept."""
 
 
 def names() -> list[str]:
-    """Every command by its name, the program itself and groups of commands before their members.
+    """The names of all commands; the program itself and groups come before their members.
 
     >>> names()[:2], "eval" in names(), names().count("models")
     (['', 'index'], True, 1)
@@ -34,13 +35,13 @@ def names() -> list[str]:
 
 
 def help_of(name: str) -> str:
-    """What `wva NAME --help` prints at a width of `WIDTH` characters, without colours."""
+    """The output of `wva NAME --help` at a width of `WIDTH` characters, without colours."""
     output = io.StringIO()
     before = dict(os.environ)
     os.environ.update(COLUMNS=str(WIDTH), NO_COLOR="1")
     try:
         with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
-            wva([*name.split(), "--help"])
+            wva_main([*name.split(), "--help"])
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -53,12 +54,14 @@ def sections() -> str:
     return "\n\n".join(found)
 
 
-def main() -> None:
-    """Write it."""
-    argparse.ArgumentParser(description="Write the help texts in docs/cli.md anew.").parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the page, and print where it is."""
+    parser = argparse.ArgumentParser(description="Write the help texts into docs/cli.md.")
+    parser.add_argument("--output", type=Path, default=PAGE, help="another file to write")
+    options = parser.parse_args(arguments)
     before = PAGE.read_text("utf-8").partition(MARK)[0]
-    PAGE.write_text(f"{before}{MARK}\n\n{sections()}\n", "utf-8")
-    print(PAGE)
+    options.output.write_text(f"{before}{MARK}\n\n{sections()}\n", "utf-8")
+    print(f"wrote {options.output}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Are explanations right? `python -m benchmarks.deletion INDEX QUERIES.jsonl`.
+"""Faithfulness of explanations, by deletion: `python -m benchmarks.deletion INDEX QUERIES.jsonl`.
 
-Of the first dense results of every query, the words that bring most are deleted, and as many at
-random, the passages read again: the strongest must cost more. Drawn again for the intervals are
-the queries, since the results of one query are alike.
+In the first dense results of every query, the words with the largest contributions are deleted, or
+as many random ones, and the passages are embedded again. Deleting the former must lower the cosine
+more. The bootstrap resamples queries, since the results of one query are similar.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from retriever.types import UsageError
 COUNTS = (1, 3, 5, 10)
 
 
-def measured(index: Index, query: str, results: int, count: int) -> list[DeletionTest]:
-    """The checks of a query's first results that are long enough."""
+def deletion_tests(index: Index, query: str, results: int, count: int) -> list[DeletionTest]:
+    """The deletion tests of a query's first results; results that are too short are skipped."""
     found = []
     for hit in index.search(query, results, mode="dense", fold=False):
         try:
@@ -41,19 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("queries", type=Path)
     parser.add_argument("--results", type=int, default=3, help="of each query (3)")
     parser.add_argument("--words", type=int, nargs="*", default=list(COUNTS))
-    asked = parser.parse_args(arguments)
-    queries = [question.text for question in read_questions(asked.queries)]
+    options = parser.parse_args(arguments)
+    queries = [question.text for question in read_questions(options.queries)]
     print(
         f"| words deleted | passages | cosine lost: strongest | {DRAWS} times at random |"
         " difference (95 %) | verdict | strongest cost more |\n|---|---|---|---|---|---|---|"
     )
-    with Index.open(asked.index) as index:
-        for count in asked.words:
-            checks = [measured(index, query, asked.results, count) for query in queries]
-            asked_for = [each for each in checks if each]
-            ours = [np.mean([one.lost for one in each]) for each in asked_for]
-            others = [np.mean([one.lost_at_random for one in each]) for each in asked_for]
-            passages = [one for each in asked_for for one in each]
+    with Index.open(options.index) as index:
+        for count in options.words:
+            checks = [deletion_tests(index, query, options.results, count) for query in queries]
+            found_any = [each for each in checks if each]
+            ours = [np.mean([one.lost for one in each]) for each in found_any]
+            others = [np.mean([one.lost_at_random for one in each]) for each in found_any]
+            passages = [one for each in found_any for one in each]
             more = np.mean([one.lost > one.lost_at_random for one in passages])
             compared = compare(ours, others)
             difference = compared.difference

@@ -1,9 +1,9 @@
-"""A folder of files that break readers, in one run: `python -m benchmarks.difficult_files DIR`.
+"""Indexes a folder of files that break readers: `python -m benchmarks.difficult_files DIR`.
 
-Every file gets its time and memory as in `wva index`; a manifest.tsv beside the files (columns path
-and password) names passwords, which are tried on all of them. Told are the statuses, the slowest
+Limits of time and memory are those of `wva index`. A manifest.tsv beside the files (columns path
+and password) has passwords, which are tried on all files. The output is the statuses, the slowest
 files, the memory of the indexing process, and whether every readable document is found by a
-sentence of its own. There is no model in it: vectors are random.
+sentence of its own. No model is needed: vectors are random.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from retriever.text.structure import sentences
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
 
-WORDS = range(4, 40)  # of a sentence that is searched for
+WORDS = range(4, 40)  # of a sentence that serves as a query
 
 
 def passwords_of(folder: Path) -> list[str]:
-    """What the manifest names, each once."""
+    """The passwords in the manifest, without repetitions."""
     manifest = folder / "manifest.tsv"
     if not manifest.is_file():
         return []
@@ -40,8 +40,8 @@ def passwords_of(folder: Path) -> list[str]:
 
 
 @contextmanager
-def timed() -> Iterator[dict[str, float]]:
-    """The seconds that each file took to be read meanwhile."""
+def time_reading() -> Iterator[dict[str, float]]:
+    """Measure reading within the block; yields file name → seconds."""
     real, times = FileReader.read, dict[str, float]()
 
     def read(self: FileReader, path: Path, name: str) -> Document:
@@ -58,21 +58,21 @@ def timed() -> Iterator[dict[str, float]]:
         FileReader.read = real  # type: ignore[method-assign]
 
 
-def peak() -> float:
-    """MB this process has held at most; the processes that read are not part of it."""
+def peak_memory() -> float:
+    """Peak memory of this process in MB, without the reading processes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def a_sentence(pages: list[Page]) -> str:
-    """The middle one of a document's sentences, or its first words."""
+def typical_sentence(pages: list[Page]) -> str:
+    """The middle sentence of a document, or its first words."""
     texts = [page.text for page in pages if page.state.readable]
     found = [" ".join(t[s.start : s.end].split()) for t in texts for s in sentences(t)]
     usable = [text for text in found if len(text.split()) in WORDS]
     return usable[len(usable) // 2] if usable else " ".join(" ".join(texts).split()[:12])
 
 
-def missed(index: Index) -> list[str]:
-    """The documents that are not found by a sentence of theirs, copies of others counting too."""
+def not_found(index: Index) -> list[str]:
+    """The documents not found by a sentence of their own; finding an identical copy counts."""
     texts = {row.path: index.pages(row.id) for row in index.documents() if row.chunks}
     same: dict[str, set[str]] = {}
     for path, pages in texts.items():
@@ -80,7 +80,7 @@ def missed(index: Index) -> list[str]:
     lost = []
     for path, pages in texts.items():
         hits = index.search(
-            *(a_sentence(pages), 20), mode="keyword", by_file=True, syntax=False, fold=False
+            *(typical_sentence(pages), 20), mode="keyword", by_file=True, syntax=False, fold=False
         )
         twins = same[" ".join(page.text for page in pages)]
         if not twins & {hit.chunk.path for hit in hits}:
@@ -89,26 +89,26 @@ def missed(index: Index) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Index the folder, and tell."""
+    """Index the folder, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ocr", default="", metavar="LANGUAGES")
-    parser.add_argument("--all", action="store_true", help="tell of every file")
-    asked = parser.parse_args(arguments)
-    before, started = peak(), time.perf_counter()
+    parser.add_argument("--all", action="store_true", help="list every file")
+    options = parser.parse_args(arguments)
+    before, started = peak_memory(), time.perf_counter()
     with (
-        timed() as times,
+        time_reading() as times,
         tempfile.TemporaryDirectory() as scratch,
         Index.open_or_create(Path(scratch) / "index", FakeEmbedder()) as index,
     ):
-        report = index.sync(asked.folder, passwords=passwords_of(asked.folder), ocr=asked.ocr)
+        report = index.sync(options.folder, passwords=passwords_of(options.folder), ocr=options.ocr)
         seconds = time.perf_counter() - started
-        after = peak()
+        after = peak_memory()
         with index.backend.reading() as catalog:
-            told = coverage_report(catalog, str(asked.folder))
-        lost = missed(index)
+            ledger = coverage_report(catalog, str(options.folder))
+        lost = not_found(index)
         documents = sum(row.chunks > 0 for row in index.documents())
-    print("\n".join(account_lines(told, everything=asked.all)))
+    print("\n".join(account_lines(ledger, everything=options.all)))
     print(f"\n{dict(Counter(file.status.value for file in report.files))} in {seconds:.0f} s")
     print(f"peak memory of the indexing process: {before:.0f} MB before, {after:.0f} MB after")
     slowest = sorted(times.items(), key=lambda entry: -entry[1])[:5]

@@ -1,8 +1,8 @@
-"""Text in older encodings, given back or not: `python -m benchmarks.encodings`.
+"""Accuracy of decoding text in older encodings: `python -m benchmarks.encodings`.
 
 Each row of `encodings.tsv` holds a language, its encodings and sentences. The benchmark encodes and
-decodes each sentence alone and all of them as one paragraph. A case is right when every character
-comes back; the name of the detected encoding does not count. It compares
+decodes each sentence alone and all of them as one paragraph. A case is right if every character
+is restored; the name of the detected encoding does not count. It compares
 `retriever.reading.encodings.decode` with charset-normalizer, its fallback. There is no randomness.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -27,7 +27,7 @@ Decoder: TypeAlias = Callable[[bytes], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A text to be decoded; `kind` is "sentence" or "paragraph"."""
+    """A text to decode; `kind` is "sentence" or "paragraph"."""
 
     language: str
     encoding: str
@@ -35,12 +35,12 @@ class Case:
     text: str
 
     def is_right(self, decoder: Decoder) -> bool:
-        """Whether the decoder gives back every character."""
+        """Whether the decoder restores every character."""
         return decoder(self.text.encode(self.encoding)) == self.text
 
 
 def charset_normalizer(data: bytes) -> str | None:
-    """The text as charset-normalizer decodes it by itself, None where it finds no encoding."""
+    """The text as charset-normalizer decodes it; None if it finds no encoding."""
     best = from_bytes(data).best()
     return None if best is None else data.decode(best.encoding, "replace").lstrip("\ufeff")
 
@@ -49,7 +49,7 @@ DECODERS: dict[str, Decoder] = {"ours": decode, "charset-normalizer": charset_no
 
 
 def cases(path: Path = TEXTS) -> Iterator[Case]:
-    """Every text in each of its language's encodings, where that encoding changes anything."""
+    """Every non-ASCII text in each of its language's encodings."""
     with path.open(encoding="utf-8", newline="") as file:
         for language, encodings, *sentences in csv.reader(file, "excel-tab"):
             texts = [("sentence", text) for text in sentences]
@@ -61,14 +61,14 @@ def cases(path: Path = TEXTS) -> Iterator[Case]:
 
 
 def groups(case: Case) -> Iterator[str]:
-    """The rows of the table in which a case counts."""
+    """The table rows that a case belongs to."""
     yield "Unicode without a mark" if case.encoding in UNICODE else "older encodings"
     if case.encoding not in UNICODE:
         yield case.language
 
 
 def table(found: list[tuple[Case, dict[str, bool]]]) -> list[str]:
-    """Right cases of all cases, for each group, length and decoder."""
+    """The table: right cases and all cases, for each group, length and decoder."""
     names = sorted({group for case, _ in found for group in groups(case)}, key=str.lower)
     names.sort(key=lambda name: name not in ("older encodings", "Unicode without a mark"))
     kinds = ("sentence", "paragraph")
@@ -83,18 +83,18 @@ def table(found: list[tuple[Case, dict[str, bool]]]) -> list[str]:
     return markdown(header, rows)
 
 
-def main() -> None:
-    """Print the table, and with `--wrong` the sentences that were decoded wrongly."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table, and with `--wrong` the texts that were decoded wrongly."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=Path, default=TEXTS, help="as benchmarks/encodings.tsv")
     parser.add_argument("--wrong", action="store_true", help="name what `decode` got wrong")
-    asked = parser.parse_args()
+    options = parser.parse_args(arguments)
     found = [
         (case, {name: case.is_right(decoder) for name, decoder in DECODERS.items()})
-        for case in cases(asked.texts)
+        for case in cases(options.texts)
     ]
     print("\n".join(table(found)))
-    if asked.wrong:
+    if options.wrong:
         for case, right in found:
             if not right["ours"]:
                 print(f"{case.language} {case.encoding}: {decode(case.text.encode(case.encoding))}")

@@ -1,7 +1,7 @@
-"""How long one waits at the page: `python -m benchmarks.page --index indexes/sample`.
+"""Response times of the page: `python -m benchmarks.page --index indexes/sample`.
 
-Measured in Chromium, from the key or click to what it asked for standing on the screen. The model
-is loaded before, by a first search. The machine's load is told: on a busy one all takes longer.
+Measured in Chromium, from a key or click until its result is on the screen. A first search loads
+the model before. The output has the machine's load, since everything is slower on a busy machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.browser import MODEL_SECONDS, chromium, served
+from benchmarks.browser import MODEL_SECONDS, open_chromium, serve_page
 
 QUESTIONS = (
     "who may approve a risk exception",
@@ -36,30 +36,30 @@ _DRAWN = """alt => { const image = document.querySelector(".wva-paper img");
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and print seconds: the median and the longest of each."""
+    """Measure, and print the median and the maximum of each response time in seconds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, default=Path("indexes/sample"))
-    parser.add_argument("--first", type=int, help="ask so many of the questions")
-    asked = parser.parse_args(arguments)
-    with served(asked.index) as address, chromium() as browser:
+    parser.add_argument("--first", type=int, help="ask only the first questions")
+    options = parser.parse_args(arguments)
+    with serve_page(options.index) as address, open_chromium() as browser:
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
         tab.set_default_timeout(MODEL_SECONDS * 1000)
         tab.goto(f"{address}/?q=warm&format=pdf")
         tab.wait_for_selector(".wva-card")
         visits = [seconds(lambda: _visit(browser, address)) for _ in range(5)]
         searches, pictures, at_once, pages = [], [], [], []
-        for question in QUESTIONS[: asked.first]:
+        for question in QUESTIONS[: options.first]:
             _mark(tab, question)
             searches.append(seconds(lambda: _search(tab)))
             tab.locator(".st-key-open-1 button").first.wait_for()
             pictures.append(seconds(lambda: _open(tab)))
-            at_once.append(seconds(lambda: _turn(tab)))  # while words are still being shaded
+            at_once.append(seconds(lambda: _turn(tab)))  # before the highlighting is done
             tab.locator('[data-test-script-state="notRunning"]').wait_for()
             pages.append(seconds(lambda: _turn(tab)))
             tab.locator(".st-key-close button").first.click()
             tab.wait_for_selector(".wva-card")
     load = os.getloadavg()[0]
-    print(f"{os.cpu_count()} cores, load {load:.1f}; seconds: median, longest of so many")
+    print(f"{os.cpu_count()} cores, load {load:.1f}; seconds: median, longest, count")
     for name, times in (
         ("the page's search box", visits),
         ("first result after Enter", searches),
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def seconds(what: Callable[[], None]) -> float:
-    """How long it takes."""
+    """The seconds that `what` takes."""
     started = time.perf_counter()
     what()
     return time.perf_counter() - started

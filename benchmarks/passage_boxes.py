@@ -1,11 +1,11 @@
-"""Boxes of passages on PDF pages, read back: `python -m benchmarks.passage_boxes [PATH…]`.
+"""Accuracy of the boxes of passages on PDF pages: `python -m benchmarks.passage_boxes [PATH…]`.
 
-Passages are cut from the pages of all PDFs found as the index cuts them (a word for a token) and
-chosen evenly. Each is placed on its page; then PDFium reads what its rectangles touch (its own
-function), and that is compared with the passage: found is the share of the passage's characters
-that is in the boxes, true the share of the characters in the boxes that is the passage's; blanks
-and hyphens, which come and go at a line's end, are not counted. Single words are read by the
-characters whose middles lie in their boxes, because the boxes of touching letters overlap.
+Passages are chunks of the pages of all PDFs found (one word counts as one token), chosen evenly.
+Each is placed on its page, and PDFium's own function extracts the text that its boxes touch. In the
+table, "found" is the share of the passage's characters inside the boxes (recall), "true" the share
+of the characters inside the boxes that belong to the passage (precision). Spaces and hyphens, which
+differ at line ends, do not count. For single words, characters count whose centres lie in the
+boxes, because the boxes of touching letters overlap.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from retriever.text.chunking import chunk_document
 from retriever.types import Page, Span
 
 ENOUGH = 0.95
-WORDS = 160  # of a passage: about the index's 224 tokens
+WORDS = 160  # per passage: about the 224 tokens of an index
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A piece of a page's text, and the file it is from."""
+    """A span of a page's text, and its file."""
 
     file: Path
     page: Page
@@ -45,12 +45,12 @@ class Passage:
 
     @property
     def text(self) -> str:
-        """The piece itself."""
+        """The text of the span."""
         return self.page.text[self.span.start : self.span.end]
 
 
 def passages(files: Sequence[Path]) -> list[Passage]:
-    """All passages of numbered pages, cut as an index cuts them, a word for a token."""
+    """All passages of numbered pages, chunked as in an index, with words as tokens."""
     found = []
     for file in files:
         pages = read_bytes(file.read_bytes(), file.name, ReadOptions()).pages
@@ -64,13 +64,13 @@ def _words(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(r"\S+", text)]
 
 
-def plain(text: str) -> str:
-    """What is compared: compatibility shapes made letters, no blanks, hyphens or controls."""
+def normalised(text: str) -> str:
+    """The text for comparison: NFKC, without spaces, hyphens and control characters."""
     return re.sub(r"[\s\x00-\x1f\-‐\xad\ufffe]", "", unicodedata.normalize("NFKC", text))
 
 
 def read_back(page: Any, boxes: Sequence[Box]) -> str:
-    """What PDFium reads in the boxes: every character that they touch."""
+    """The text that PDFium finds in the boxes: every character that they touch."""
     width, height = page.get_size()
     left, bottom = page.get_bbox()[:2]
     text = page.get_textpage()
@@ -85,8 +85,8 @@ def read_back(page: Any, boxes: Sequence[Box]) -> str:
     )
 
 
-def middles(page: Any) -> list[tuple[str, float, float]]:
-    """The page's characters, and where the middle of what is drawn of each stands, in shares."""
+def character_centres(page: Any) -> list[tuple[str, float, float]]:
+    """The page's characters with the centres of their boxes, as shares of width and height."""
     width, height = page.get_size()
     left, bottom = page.get_bbox()[:2]
     text = page.get_textpage()
@@ -98,8 +98,8 @@ def middles(page: Any) -> list[tuple[str, float, float]]:
     return found
 
 
-def inside(letters: Sequence[tuple[str, float, float]], boxes: Sequence[Box]) -> str:
-    """The characters whose middles lie in the boxes."""
+def characters_inside(letters: Sequence[tuple[str, float, float]], boxes: Sequence[Box]) -> str:
+    """The characters whose centres lie in the boxes."""
     return "".join(
         letter
         for letter, x, y in letters
@@ -108,12 +108,12 @@ def inside(letters: Sequence[tuple[str, float, float]], boxes: Sequence[Box]) ->
 
 
 def shares(passage: str, found: str) -> tuple[float, float]:
-    """(found, true) of characters as multisets: columns are drawn in another order.
+    """(recall, precision) of the characters as multisets, since columns differ in order.
 
     >>> shares("abcd", "abx")
     (0.5, 0.6666666666666666)
     """
-    one, other = Counter(plain(passage)), Counter(plain(found))
+    one, other = Counter(normalised(passage)), Counter(normalised(found))
     both = (one & other).total()
     return both / max(one.total(), 1), both / max(other.total(), 1)
 
@@ -124,10 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("paths", nargs="*", type=Path, default=[Path("data/sample")])
     parser.add_argument("--passages", type=int, default=40)
     parser.add_argument("--each", action="store_true", help="print a line for every passage")
-    asked = parser.parse_args(arguments)
-    files = [file for path in asked.paths for file in sorted(path.rglob("*.pdf")) or [path]]
+    options = parser.parse_args(arguments)
+    files = [file for path in options.paths for file in sorted(path.rglob("*.pdf")) or [path]]
     all_of = passages(files)
-    count = min(asked.passages, len(all_of))
+    count = min(options.passages, len(all_of))
     chosen = [all_of[(2 * at + 1) * len(all_of) // (2 * count)] for at in range(count)]
     results, words = [], []
     seconds: dict[str, list[float]] = {"picture": [], "places": []}
@@ -145,14 +145,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seconds["places"].append(time.perf_counter() - started)
             found = shares(passage.text, read_back(page, boxes))
             results.append(found)
-            letters = middles(page)
+            letters = character_centres(page)
             for start, end in _words(passage.text)[:: max(1, len(passage.text) // 300)]:
-                if not plain(passage.text[start:end]):
+                if not normalised(passage.text[start:end]):
                     continue
                 at = passage.span.start + start, passage.span.start + end
-                read = inside(letters, placement.boxes(*at))
+                read = characters_inside(letters, placement.boxes(*at))
                 words.append(shares(passage.text[start:end], read))
-        if asked.each:
+        if options.each:
             print(f"{found[0]:.3f} {found[1]:.3f}  {passage.file.name} {passage.page.number}")
     print(f"\n{count} of {len(all_of)} passages of {len(files)} files\n")
     print("| | number | found, mean | found, least | true, mean | true, least | both ≥ 95 % |")

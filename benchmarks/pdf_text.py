@@ -1,9 +1,9 @@
 """The words of PDF pages against two extractors: `python -m benchmarks.pdf_text [PATH…]`.
 
 Pages are chosen evenly over all PDFs found. Our words of a page (a multiset) are compared with
-those of PDFium's own text and of pypdf's, all normalised alike: NFKC, small letters, no hyphens.
-Precision is the share of our words that the other has, recall the share of its words that we have.
-Times are of the whole chosen files, opening included, divided by their pages.
+those of PDFium's own text and of pypdf's, all normalised to NFKC, lower case, no hyphens. Precision
+is the share of our words that the other extractor has, recall the share of its words that we have.
+Times are those of whole files, opening included, divided by their pages.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Texts = Callable[[bytes], list[str]]
 
 
 def ours(data: bytes) -> list[str]:
-    """The text of each page, as our reader has it."""
+    """The text of each page from our reader."""
     return [page.text for page in read_pdf(data, "a.pdf").pages]
 
 
 def by_pdfium(data: bytes) -> list[str]:
-    """The text of each page, as PDFium gives it."""
+    """The text of each page from PDFium."""
     texts = []
     with pypdfium2.PdfDocument(data) as document:
         for page in document:
@@ -41,12 +41,12 @@ def by_pdfium(data: bytes) -> list[str]:
 
 
 def by_pypdf(data: bytes) -> list[str]:
-    """The text of each page, as pypdf gives it."""
+    """The text of each page from pypdf."""
     return [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(data)).pages]
 
 
 def words(text: str) -> Counter[str]:
-    r"""The words of a text, counted; a hyphen joins what it stands between, also over a line's end.
+    r"""The counts of a text's words; a hyphen joins its neighbours, also across lines.
 
     >>> sorted(words("Well-\nknown o\ufb03ce").elements())
     ['office', 'wellknown']
@@ -56,17 +56,17 @@ def words(text: str) -> Counter[str]:
 
 
 def precision_recall(found: list[str], expected: list[str]) -> tuple[float, float]:
-    """Of pages together; 1 where there is nothing to find."""
+    """Precision and recall over all pages; 1 if there are no words."""
     pairs = [(words(one), words(other)) for one, other in zip(found, expected, strict=True)]
     shared = sum((one & other).total() for one, other in pairs)
     ours_all, theirs_all = (sum(pair[side].total() for pair in pairs) for side in (0, 1))
     return shared / ours_all if ours_all else 1.0, shared / theirs_all if theirs_all else 1.0
 
 
-def chosen(counts: list[int], wanted: int) -> list[tuple[int, int]]:
-    """(file, page) of `wanted` pages, evenly over all pages of files with so many pages each.
+def choose_pages(counts: list[int], wanted: int) -> list[tuple[int, int]]:
+    """(file, page) of `wanted` pages, evenly over all; `counts` are the files' page counts.
 
-    >>> chosen([3, 1], 2)
+    >>> choose_pages([3, 1], 2)
     [(0, 1), (1, 0)]
     """
     places = [(file, page) for file, count in enumerate(counts) for page in range(count)]
@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("paths", nargs="*", type=Path, default=[Path("data/sample")])
     parser.add_argument("--pages", type=int, default=40)
     parser.add_argument("--each", action="store_true", help="print a line for every page")
-    asked = parser.parse_args(arguments)
-    paths = [file for path in asked.paths for file in sorted(path.rglob("*.pdf")) or [path]]
+    options = parser.parse_args(arguments)
+    paths = [file for path in options.paths for file in sorted(path.rglob("*.pdf")) or [path]]
     files = [path.read_bytes() for path in paths]
     texts: dict[Texts, list[list[str]]] = {}
     seconds: dict[Texts, float] = {}
@@ -90,11 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         texts[extract] = [extract(data) for data in files]
         seconds[extract] = time.perf_counter() - started
     counts = [len(pages) for pages in texts[ours]]
-    places = chosen(counts, asked.pages)
+    places = choose_pages(counts, options.pages)
     picked = {
         extract: [found[file][page] for file, page in places] for extract, found in texts.items()
     }
-    if asked.each:
+    if options.each:
         for at, (file, page) in enumerate(places):
             against = [
                 precision_recall(picked[ours][at : at + 1], picked[other][at : at + 1])

@@ -1,9 +1,10 @@
-"""Questions without an answer: how many pass for matches, and how many with one do.
+"""False matches: how many questions without an answer find a match, and how many with one.
 
-`python -m benchmarks.planted BEIR_FOLDER --from OTHER…` asks the questions of other sets;
-`--without titles` or `--without documents` takes half of the titles with all their documents, or of
-the documents, out of the index, and asks what they answered. The first half of these questions is
-about other subjects, the second about the same ones. Vectors are kept in the user's cache.
+`python -m benchmarks.planted BEIR_FOLDER --from OTHER…` asks the questions of other data sets.
+`--without titles` removes half of the titles, with all their documents, from the index, `--without
+documents` half of the documents, and asks the questions that they answered. Questions of removed
+titles have other subjects than the index, those of removed documents the same ones. The user's
+cache keeps the vectors.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from math import sqrt
 from pathlib import Path
 
 from retriever import AlignedWVA, Index
-from retriever.evaluation.datasets import Retrieval, read_retrieval
-from retriever.evaluation.retrieval import MODES, Prepared, prepare
+from retriever.evaluation.datasets import RetrievalDataset, read_beir
+from retriever.evaluation.retrieval import IndexedDataset, open_dataset
+from retriever.evaluation.runs import MODES
 from retriever.indexing.ingest import Ingest
 from retriever.searching.match import MATCH, nothing_matches
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
 
 
 def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a rate, also near 0."""
+    """The 95 % Wilson interval of a rate."""
     if not count:
         return 0.0, 1.0
     rate, spread = hits / count, z * z / count
@@ -35,8 +37,8 @@ def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def left_out(data: Retrieval, what: str, seed: int) -> set[str]:
-    """The documents to be taken out of the index."""
+def held_out(data: RetrievalDataset, what: str, seed: int) -> set[str]:
+    """The documents to remove from the index."""
     chance = random.Random(seed)  # noqa: S311  (not a secret)
     if what == "documents":
         return set(chance.sample(sorted(data.corpus), len(data.corpus) // 2))
@@ -47,8 +49,8 @@ def left_out(data: Retrieval, what: str, seed: int) -> set[str]:
     return set()
 
 
-def passing(index: Index, ready: Prepared, texts: list[str], mode: str) -> int:
-    """How many of the questions find something that matches."""
+def count_matched(index: Index, ready: IndexedDataset, texts: list[str], mode: str) -> int:
+    """The number of questions that find a match."""
     embed = ready.vectors.__getitem__
     found = (index.search(text, mode=mode, syntax=False, embed=embed) for text in texts)
     return sum(bool(hits) and not nothing_matches(hits) for hits in found)
@@ -58,14 +60,14 @@ def measure(
     embedder: AlignedWVA, folder: Path, others: list[Path], without: str, seed: int
 ) -> None:
     """Print a row for each mode."""
-    data = read_retrieval(folder)
+    data = read_beir(folder)
     asked: Mapping[str, str] = data.queries
-    strangers = [text for other in others for text in read_retrieval(other).queries.values()]
+    strangers = [text for other in others for text in read_beir(other).queries.values()]
     queries = {**asked, **{f"planted {at}": text for at, text in enumerate(strangers)}}
     qrels = {number: data.qrels.get(number) or {"": 1.0} for number in queries}
-    whole = Retrieval(data.corpus, queries, qrels)
-    gone = left_out(data, without, seed)
-    with prepare(embedder, whole, folder.name, tell=tell) as ready:
+    whole = RetrievalDataset(data.corpus, queries, qrels)
+    gone = held_out(data, without, seed)
+    with open_dataset(embedder, whole, folder.name, progress=progress) as ready:
         planted = list(strangers)
         answered = []
         for number, text in asked.items():
@@ -82,9 +84,9 @@ def measure(
                 Ingest(index.backend, embedder, ChunkSettings()).close()  # fits it to the rest
                 name = f"{folder.name}{f', half of the {without}' if gone else ''}"
                 for mode in MODES:
-                    alarms = passing(index, ready, planted, mode)
+                    alarms = count_matched(index, ready, planted, mode)
                     low, high = wilson(alarms, len(planted))
-                    passed = passing(index, ready, answered, mode)
+                    passed = count_matched(index, ready, answered, mode)
                     print(
                         f"| {embedder.settings.model} | {name} | {mode} | {len(planted)} "
                         f"| {alarms / max(1, len(planted)):.1%} | {low:.1%} to {high:.1%} "
@@ -93,8 +95,8 @@ def measure(
                     )
 
 
-def tell(text: str) -> None:
-    """Progress goes to standard error."""
+def progress(text: str) -> None:
+    """Print progress on standard error."""
     print(text, file=sys.stderr)
 
 
@@ -106,11 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--without", choices=["titles", "documents"], default="")
     parser.add_argument("--model", nargs="+", default=[DEFAULT_MODEL])
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     print(f"| model | index | mode | planted | pass at {MATCH:.0%} | 95 % | answered ones pass |")
     print("|---|---|---|---|---|---|---|")
-    for model in asked.model:
-        measure(AlignedWVA(model), asked.folder, asked.others, asked.without, asked.seed)
+    for model in options.model:
+        measure(AlignedWVA(model), options.folder, options.others, options.without, options.seed)
 
 
 if __name__ == "__main__":

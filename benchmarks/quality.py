@@ -1,10 +1,10 @@
 """The README's tables of quality and cost: `python -m benchmarks.quality FOLDER…` (BEIR folders).
 
 nDCG@10 of our three modes, of BM25 over whole documents, and of a trained embedder, alone and fused
-with that BM25; every mean with its 95 % interval, hybrid search compared with each of the others
-query by query. Then what each costs. `--rerank N` and `--ablate` switch parts on and off.
+with that BM25. Every mean has its 95 % interval, and hybrid search has paired comparisons with all
+others. Then the costs of each. `--rerank N` adds reranking, `--ablate` switches components off.
 
-What is heavy is kept in the user's cache, so a second run takes minutes. Tables go to standard
+Indexes and vectors stay in the user's cache, so a second run takes minutes. Tables go to standard
 output, progress to standard error.
 """
 
@@ -30,7 +30,7 @@ from benchmarks import trained
 from benchmarks.tables import (
     MEASURE,
     Cost,
-    against,
+    compare_systems,
     comparison_table,
     cost_table,
     means,
@@ -39,11 +39,11 @@ from benchmarks.tables import (
 )
 from benchmarks.trained import Matrix, Trained
 from retriever.arrays import DoubleScores
-from retriever.cache import remembered, write_atomically
+from retriever.cache import cached_array, write_atomically
 from retriever.embedding.aligned_wva import AlignedWVA
-from retriever.evaluation.datasets import Retrieval, read_retrieval
-from retriever.evaluation.retrieval import MODES, Prepared, prepare
-from retriever.evaluation.runs import Run, comparisons_json, digest, score_rankings
+from retriever.evaluation.datasets import RetrievalDataset, read_beir
+from retriever.evaluation.retrieval import IndexedDataset, open_dataset
+from retriever.evaluation.runs import MODES, Run, comparisons_json, digest, score_rankings
 from retriever.index import Index
 from retriever.searching.options import Mode
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
@@ -63,23 +63,23 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "without the keyword side": {"mode": Mode.DENSE},
     "without feedback": {"feedback": False},
 }
-"""The parts switched off alone: name → arguments of `Index.search`."""
+"""Ablations, one component each: name → arguments of `Index.search`."""
 
-READ_ONCE = {
+SINGLE_PROMPT = {
     "a query read once": Mode.HYBRID,
     "without the keyword side, a query read once": Mode.DENSE,
 }
-"""As `VARIANTS`, with an index of its own: name → mode."""
+"""Ablations with queries in one prompt, which need an index of their own: name → mode."""
 
 COST_QUERIES, COST_PASSAGES = 20, 48
-"""So many of a set, evenly chosen, are timed."""
+"""The numbers of evenly chosen queries and passages of a set that are timed."""
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 Rankings = Mapping[str, Sequence[str]]
 
 
-class RememberingWVA(AlignedWVA):
-    """Keeps likelihoods in the cache, so that reranking is measured again in no time."""
+class CachingWVA(AlignedWVA):
+    """Caches likelihoods, so that a second run of reranking is fast."""
 
     _known: Index | None = None
 
@@ -90,17 +90,16 @@ class RememberingWVA(AlignedWVA):
         read = [*passages, *(titles or ())]
         name = digest(["likelihood", self.fingerprint, self.dtype, query, *read])
         judge = super().log_likelihoods
-        return remembered(
+        return cached_array(
             f"eval/{name}",
             (len(passages),),
             lambda: judge(query, passages, titles).astype(np.float32),
         ).astype(np.float64)
 
-    def reading_once(self, known: Index) -> Self:
-        """The same model, which reads a query through the first prompt only.
+    def with_single_prompt(self, known: Index) -> Self:
+        """The same model with the first query prompt only.
 
-        The passages of `known` are read through the same prompt as before: their vectors are taken
-        from there.
+        The passage prompt is the same, so the vectors of passages come from the index `known`.
         """
         prompts = self.settings.prompts
         once = self.with_prompts(replace(prompts, query=prompts.queries[0]))
@@ -125,7 +124,7 @@ class RememberingWVA(AlignedWVA):
 
 
 class NoModel(FakeEmbedder):
-    """For an index that is only searched by keyword, with documents of any length in one piece."""
+    """An embedder for keyword-only indexes, with documents of any length as one chunk."""
 
     dtype = "none"
 
@@ -138,8 +137,8 @@ class NoModel(FakeEmbedder):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One set: all systems, the variants, reranking on a sample (None: not asked for), costs."""
+class SetResults:
+    """The results of one set: all systems, ablations and reranking (None if not run), costs."""
 
     run: Run
     ablation: Run | None
@@ -151,22 +150,22 @@ class Measured:
 
 
 class Bench:
-    """A set ready for us, for BM25 over whole documents, and for the trained embedder."""
+    """A data set, indexed for us, for BM25 over whole documents, and for the trained model."""
 
     def __init__(
         self,
-        data: Retrieval,
-        embedder: RememberingWVA,
-        ours: Prepared,
-        whole: Prepared,
-        opponent: Trained,
-        tell: Tell,
+        data: RetrievalDataset,
+        embedder: CachingWVA,
+        ours: IndexedDataset,
+        whole: IndexedDataset,
+        trained_model: Trained,
+        progress: Progress,
     ) -> None:
-        self.data, self.ours, self.whole, self.opponent = data, ours, whole, opponent
+        self.data, self.ours, self.whole, self.trained_model = data, ours, whole, trained_model
         self.embedder = embedder
         self.ids = list(data.corpus)
-        self._documents = [trained.whole(*document) for document in data.corpus.values()]
-        self._tell = tell
+        self._documents = [trained.document_text(*document) for document in data.corpus.values()]
+        self._progress = progress
         place = {name: at for at, name in enumerate(self.ids)}
         rows = whole.index.documents()
         self._place = {
@@ -174,7 +173,7 @@ class Bench:
         }
 
     def keyword_scores(self, text: str) -> Matrix:
-        """BM25 of each whole document, 0 without a word of the query: (documents,)."""
+        """BM25 of each whole document, 0 if it has no query term: (documents,)."""
         scores = np.zeros(len(self.ids), dtype=np.float32)
         with self.whole.index.snapshot(dense=False) as now:
             found = now.keyword(text, len(self._place))
@@ -186,30 +185,32 @@ class Bench:
         """System → query id → the best documents."""
         found: dict[str, Rankings] = {}
         for mode in MODES:
-            self._tell(f"{mode} …")
+            self._progress(f"{mode} …")
             found[mode.value] = self.ours.rankings(mode=mode)
-        asked = self.ours.queries
-        self._tell(f"{WHOLE_BM25} …")
-        keyword = np.stack([self.keyword_scores(text) for text in asked.values()])
-        opponent = self.opponent
-        cosine = opponent.vectors(list(asked.values())) @ opponent.vectors(self._documents).T
+        queries = self.ours.queries
+        self._progress(f"{WHOLE_BM25} …")
+        keyword = np.stack([self.keyword_scores(text) for text in queries.values()])
+        trained_model = self.trained_model
+        cosine = (
+            trained_model.vectors(list(queries.values())) @ trained_model.vectors(self._documents).T
+        )
         scores = {WHOLE_BM25: keyword, TRAINED: cosine, FUSED: trained.z_sum(cosine, keyword)}
         for system, matrix in scores.items():
             found[system] = {
-                query: trained.ranked(row, self.ids)
-                for query, row in zip(asked, matrix, strict=True)
+                query: trained.top_ids(row, self.ids)
+                for query, row in zip(queries, matrix, strict=True)
             }
         return found
 
-    def read_once(self) -> dict[str, Rankings]:
-        """Our rankings with queries read through one prompt."""
+    def single_prompt_rankings(self) -> dict[str, Rankings]:
+        """Our rankings with queries in one prompt."""
         index, name = self.ours.index, self.ours.data.name
-        once = self.embedder.reading_once(index)
-        with prepare(once, self.data, name, tell=self._tell) as ready:
-            return {name: ready.rankings(mode=mode) for name, mode in READ_ONCE.items()}
+        once = self.embedder.with_single_prompt(index)
+        with open_dataset(once, self.data, name, progress=self._progress) as ready:
+            return {name: ready.rankings(mode=mode) for name, mode in SINGLE_PROMPT.items()}
 
     def run(self, rankings: Mapping[str, Rankings]) -> Run:
-        """What the queries of these rankings got."""
+        """The run of these rankings."""
         queries = {query for ranked in rankings.values() for query in ranked}
         judged = {query: self.data.qrels[query] for query in self.ours.queries if query in queries}
         return Run(self.ours.data, score_rankings(rankings, judged, (MEASURE,)))
@@ -217,13 +218,13 @@ class Bench:
     # Costs
 
     def costs(self) -> dict[str, Cost]:
-        """What a query, a passage and its place on disk cost, measured now, without the cache.
+        """Time per query and passage, and disk space per passage, measured without the cache.
 
-        For the trained embedder, and for BM25 over whole documents, a passage is a document; of
-        the former's only the vector is counted on disk, beside BM25 also the text and its words.
+        For the trained embedder, and for BM25 over whole documents, a passage is a document. The
+        disk space of the trained embedder is its vector alone; that of BM25 includes the text.
         """
-        self._tell("costs …")
-        index, opponent, documents = self.ours.index, self.opponent, self._documents
+        self._progress("costs …")
+        index, trained_model, documents = self.ours.index, self.trained_model, self._documents
         embedder, info = index.embedder, index.info()
         with index.backend.reading() as catalog:
             sample = catalog.sample_chunks(COST_PASSAGES)
@@ -231,11 +232,11 @@ class Bench:
             [embedder.passage_input(chunk.text, chunk.title) for chunk in sample],
             embedder.embed_inputs,
         )
-        theirs = self._indexing(evenly(documents, COST_PASSAGES), opponent.encode)
+        theirs = self._indexing(evenly_chosen(documents, COST_PASSAGES), trained_model.encode)
         on_disk = info["bytes"]["total"] / max(1, info["chunks"])
         vector = np.float32().nbytes * trained.DIMENSION
         whole = self.whole.index.info()["bytes"]["total"] / len(documents)
-        cosines = self._cosines(opponent.vectors(documents))
+        cosines = self._cosines(trained_model.vectors(documents))
         return {
             Mode.KEYWORD.value: Cost(self._searching(self.ours, Mode.KEYWORD)),
             Mode.DENSE.value: Cost(self._searching(self.ours, Mode.DENSE), ours, on_disk),
@@ -250,71 +251,78 @@ class Bench:
         }
 
     def _cosines(self, vectors: Matrix) -> Callable[[str], Matrix]:
-        """A query → its cosine with each document, the query read now."""
-        return lambda text: vectors @ self.opponent.encode([text])[0]
+        """A function: query → its cosine with each document, with the query embedded anew."""
+        return lambda text: vectors @ self.trained_model.encode([text])[0]
 
-    def _searching(self, searched: Prepared, mode: Mode) -> float:
+    def _searching(self, searched: IndexedDataset, mode: Mode) -> float:
         return self._timed(lambda text: searched.index.search(text, 10, mode=mode, syntax=False))
 
     def _asking(self, score: Callable[[str], Matrix]) -> float:
-        return self._timed(lambda text: trained.ranked(score(text), self.ids, 10))
+        return self._timed(lambda text: trained.top_ids(score(text), self.ids, 10))
 
     def _timed(self, ask: Callable[[str], object]) -> float:
-        """The median time of a query in ms; the first one, asked twice, warms up."""
-        texts = evenly(list(self.ours.queries.values()), COST_QUERIES)
+        """The median time per query in ms, after a warm-up with the first one."""
+        texts = evenly_chosen(list(self.ours.queries.values()), COST_QUERIES)
         times = [seconds(partial(ask, text)) for text in [texts[0], *texts]]
         return 1e3 * median(times[1:])
 
     def _indexing(self, texts: Sequence[str], embed: Callable[[Sequence[str]], Matrix]) -> float:
-        """The model's seconds for 1,000 passages such as these; the first one warms up."""
+        """The model's seconds per 1,000 passages, after a warm-up with the first one."""
         embed(texts[:1])
         return 1e3 * seconds(partial(embed, texts)) / len(texts)
 
 
 @contextmanager
 def bench(
-    name: str, data: Retrieval, embedder: RememberingWVA, opponent: Trained, tell: Tell
+    name: str,
+    data: RetrievalDataset,
+    embedder: CachingWVA,
+    trained_model: Trained,
+    progress: Progress,
 ) -> Iterator[Bench]:
-    """The set, indexed and embedded, from the cache where it was so before."""
-    whole = Retrieval(
-        {number: ("", trained.whole(*document)) for number, document in data.corpus.items()},
+    """Index and embed a data set, or read it from the cache."""
+    whole = RetrievalDataset(
+        {
+            number: ("", trained.document_text(*document))
+            for number, document in data.corpus.items()
+        },
         data.queries,
         data.qrels,
     )
     no_model = NoModel()
-    # No larger than it must be: cutting takes time for every token a passage may have.
+    # As small as possible: chunking takes time in proportion to the chunk size.
     longest = max(len(no_model.token_spans(text)) for _, text in whole.corpus.values())
     uncut = ChunkSettings(size=max(longest, 8))
     with (
-        prepare(embedder, data, name, tell=tell) as ours,
-        prepare(no_model, whole, name, chunking=uncut, tell=tell) as documents,
+        open_dataset(embedder, data, name, progress=progress) as ours,
+        open_dataset(no_model, whole, name, chunking=uncut, progress=progress) as documents,
     ):
-        yield Bench(data, embedder, ours, documents, opponent, tell)
+        yield Bench(data, embedder, ours, documents, trained_model, progress)
 
 
-def measure(bench: Bench, asked: argparse.Namespace, tell: Tell) -> Measured:
-    """Everything that was asked for, of one set."""
+def measure(bench: Bench, options: argparse.Namespace, progress: Progress) -> SetResults:
+    """All measurements of one set that the options ask for."""
     found = bench.rankings()
     ablation = reranked = None
-    if asked.ablate:
-        tell("ablations …")
+    if options.ablate:
+        progress("ablations …")
         without = {name: bench.ours.rankings(**how) for name, how in VARIANTS.items()}
-        ablation = bench.run({OURS: found[OURS], **without, **bench.read_once()})
-    if asked.rerank:
-        tell(f"reranking {asked.rerank} results of the first {asked.first} queries …")
-        again = bench.ours.rankings(first=asked.first, rerank=asked.rerank)
+        ablation = bench.run({OURS: found[OURS], **without, **bench.single_prompt_rankings()})
+    if options.rerank:
+        progress(f"reranking {options.rerank} results of the first {options.first} queries …")
+        again = bench.ours.rankings(first=options.first, rerank=options.rerank)
         sample = {query: found[OURS][query] for query in again}
-        reranked = bench.run({OURS: sample, f"{OURS}, {asked.rerank} reranked": again})
-    return Measured(bench.run(found), ablation, reranked, bench.costs())
+        reranked = bench.run({OURS: sample, f"{OURS}, {options.rerank} reranked": again})
+    return SetResults(bench.run(found), ablation, reranked, bench.costs())
 
 
 # The command
 
 
-def names(folders: Sequence[Path]) -> list[str]:
-    """What to call each set: its path below the folder that holds them all.
+def set_names(folders: Sequence[Path]) -> list[str]:
+    """A name for each set: its path relative to their common folder.
 
-    >>> names([Path("/data/xquad/en"), Path("/data/medline")])
+    >>> set_names([Path("/data/xquad/en"), Path("/data/medline")])
     ['xquad/en', 'medline']
     """
     resolved = [folder.resolve() for folder in folders]
@@ -322,10 +330,10 @@ def names(folders: Sequence[Path]) -> list[str]:
     return [folder.relative_to(common).as_posix() for folder in resolved]
 
 
-def evenly(items: Sequence[Any], count: int) -> list[Any]:
+def evenly_chosen(items: Sequence[Any], count: int) -> list[Any]:
     """At most `count` of the items, evenly chosen.
 
-    >>> evenly("abcdef", 3)
+    >>> evenly_chosen("abcdef", 3)
     ['a', 'c', 'e']
     """
     take = min(count, len(items))
@@ -333,25 +341,25 @@ def evenly(items: Sequence[Any], count: int) -> list[Any]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long `work` takes."""
+    """The seconds that `work` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def as_json(found: Mapping[str, Measured], asked: argparse.Namespace) -> dict[str, Any]:
-    """All of it, with every query's values."""
+def as_json(found: Mapping[str, SetResults], options: argparse.Namespace) -> dict[str, Any]:
+    """All results as plain JSON values, with every query's values."""
     runs = {name: one.run for name, one in found.items()}
 
-    def told(parts: Mapping[str, Run | None]) -> dict[str, Any]:
+    def as_values(parts: Mapping[str, Run | None]) -> dict[str, Any]:
         known = {name: run for name, run in parts.items() if run is not None}
         return {name: run.to_json(per_query=True) for name, run in known.items()}
 
     others = [system for system in SYSTEMS if system != OURS]
     return {
-        "model": asked.model,
+        "model": options.model,
         "measure": MEASURE,
-        "sets": told(runs),
+        "sets": as_values(runs),
         "means": {
             system: {
                 name: [round(value, 4) for value in (one.mean, one.low, one.high)]
@@ -359,9 +367,9 @@ def as_json(found: Mapping[str, Measured], asked: argparse.Namespace) -> dict[st
             }
             for system in SYSTEMS
         },
-        f"{OURS}_against": comparisons_json({o: against(runs, OURS, o) for o in others}),
-        "ablation": told({name: one.ablation for name, one in found.items()}),
-        "reranked": told({name: one.reranked for name, one in found.items()}),
+        f"{OURS}_against": comparisons_json({o: compare_systems(runs, OURS, o) for o in others}),
+        "ablation": as_values({name: one.ablation for name, one in found.items()}),
+        "reranked": as_values({name: one.reranked for name, one in found.items()}),
         "costs": {
             name: {
                 system: {
@@ -376,7 +384,7 @@ def as_json(found: Mapping[str, Measured], asked: argparse.Namespace) -> dict[st
     }
 
 
-def tables(found: Mapping[str, Measured]) -> Iterator[str]:
+def tables(found: Mapping[str, SetResults]) -> Iterator[str]:
     """All tables, line by line."""
     runs = {name: one.run for name, one in found.items()}
     yield from quality_table(runs)
@@ -391,8 +399,8 @@ def tables(found: Mapping[str, Measured]) -> Iterator[str]:
             yield from variant_table(tried, OURS)
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line asks for."""
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="BEIR folders")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="any model of ours")
@@ -403,34 +411,34 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measured_sets(asked: argparse.Namespace, tell: Tell) -> dict[str, Measured]:
-    """Set by set; all folders are read before a model is."""
-    sets = dict(zip(names(asked.folders), map(read_retrieval, asked.folders), strict=True))
-    embedder = RememberingWVA(asked.model)
-    opponent = Trained(embedder.device, tell)
+def measure_sets(options: argparse.Namespace, progress: Progress) -> dict[str, SetResults]:
+    """Measure all sets; all folders are read before a model is loaded."""
+    sets = dict(zip(set_names(options.folders), map(read_beir, options.folders), strict=True))
+    embedder = CachingWVA(options.model)
+    trained_model = Trained(embedder.device, progress)
     found = {}
     for name, data in sets.items():
 
         def say(text: str, name: str = name) -> None:
-            tell(f"{name}: {text}")
+            progress(f"{name}: {text}")
 
-        with bench(name, data, embedder, opponent, say) as ready:
-            found[name] = measure(ready, asked, say)
+        with bench(name, data, embedder, trained_model, say) as ready:
+            found[name] = measure(ready, options, say)
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the tables."""
-    asked = parsed(arguments)
+    options = parse_arguments(arguments)
     try:
-        found = measured_sets(asked, lambda text: print(text, file=sys.stderr, flush=True))
+        found = measure_sets(options, lambda text: print(text, file=sys.stderr, flush=True))
     except RetrieverError as error:
         print(error, file=sys.stderr)
         return 1
     print("\n".join(tables(found)))
-    if asked.json:
-        text = json.dumps(as_json(found, asked), indent=1, ensure_ascii=False) + "\n"
-        write_atomically(asked.json, lambda file: file.write(text.encode()))
+    if options.json:
+        text = json.dumps(as_json(found, options), indent=1, ensure_ascii=False) + "\n"
+        write_atomically(options.json, lambda file: file.write(text.encode()))
     return 0
 
 

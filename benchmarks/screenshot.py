@@ -1,7 +1,7 @@
-"""The documents' pictures of the page: `python -m benchmarks.screenshot --index indexes/sample`.
+"""Screenshots of the page for `docs/`: `python -m benchmarks.screenshot --index indexes/sample`.
 
-Every picture is drawn anew; `--only NAME` draws one of them. Needs the extra `dev` and a Chromium
-on the PATH.
+It takes all of them, or with `--only NAME` a single one. Needs the extra `dev` and a Chromium on
+the PATH.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from urllib.parse import urlencode
 
 from PIL import Image
 
-from benchmarks.browser import MODEL_SECONDS, chromium, served
+from benchmarks.browser import MODEL_SECONDS, open_chromium, serve_page
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "images"
 QUESTION = "giving visitors and maintenance technicians limited access to company resources"
 MAX_BYTES = 300_000
-_COLOURS = 128  # of a picture: enough for text and charts, and a third of the bytes
+_COLOURS = 128  # per picture: enough for text and charts, with a third of the bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture's name, the address it shows, what is done there first, and how it looks."""
+    """A screenshot: its name, address, preparing actions, and appearance."""
 
     name: str
     path: str
@@ -74,17 +74,17 @@ PICTURES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draw them."""
+    """Take the screenshots."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, default=Path("indexes/sample"))
     parser.add_argument("--only", choices=[picture.name for picture in PICTURES])
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the folder they go to")
-    asked = parser.parse_args(arguments)
-    asked.output.mkdir(parents=True, exist_ok=True)
-    with served(asked.index) as address, chromium() as browser:
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with serve_page(options.index) as address, open_chromium() as browser:
         for picture in PICTURES:
-            if asked.only in (None, picture.name):
-                path = asked.output / f"{picture.name}.png"
+            if options.only in (None, picture.name):
+                path = options.output / f"{picture.name}.png"
                 path.write_bytes(_small(_shoot(browser, address, picture)))
                 print(f"wrote {path} ({path.stat().st_size:,} bytes)")
 
@@ -109,7 +109,7 @@ def _shoot(browser: Any, address: str, picture: Picture) -> bytes:
 
 
 def _small(drawn: bytes) -> bytes:
-    """The picture with so many colours, compressed as far as it goes, and below `MAX_BYTES`."""
+    """The picture with fewer colours, compressed as far as possible, below `MAX_BYTES`."""
     picture = Image.open(io.BytesIO(drawn)).convert("RGB")
     for colours in (_COLOURS, _COLOURS // 2, _COLOURS // 4):
         made = io.BytesIO()

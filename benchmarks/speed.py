@@ -1,7 +1,7 @@
-"""Tokens per second of the ways to run the model: `python -m benchmarks.speed`.
+"""Tokens per second of several ways to run the model: `python -m benchmarks.speed`.
 
-All ways run on the same passages of the sample, one after the other, several times in turn; the
-median counts. Read the ratios: they hold on other machines, the numbers do not.
+All ways run on the same passages of the sample, in turn, several times; the table has the medians.
+The ratios hold on other machines, the numbers do not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from retriever import AlignedWVA
-from retriever.embedding.models.load import LoadedModel, load
+from retriever.embedding.models.load import LoadedModel, load_model
 from retriever.embedding.pooling import AttentionPooler
 from retriever.embedding.runner import Runner
 from retriever.settings import DEFAULT_MODEL, ChunkSettings
@@ -26,7 +26,7 @@ BATCH = 8
 
 
 def passages(embedder: AlignedWVA, folder: Path, count: int) -> list[str]:
-    """Model inputs of passages, cut as an index cuts them, prompt included."""
+    """Model inputs of passages, chunked as in an index, prompt included."""
     inputs: list[str] = []
     for path in sorted(folder.glob("*.md")):
         text = path.read_text("utf-8")
@@ -44,7 +44,7 @@ def token_ids(loaded: LoadedModel, inputs: Sequence[str]) -> list[list[int]]:
 
 
 def all_layers(loaded: LoadedModel, inputs: Sequence[str]) -> None:
-    """The plain way: the whole model, padded batches of 8 in the given order."""
+    """The baseline: the whole model, padded batches of 8 in the given order."""
     texts = token_ids(loaded, inputs)
     with torch.inference_mode():
         for start in range(0, len(texts), BATCH):
@@ -57,9 +57,9 @@ def all_layers(loaded: LoadedModel, inputs: Sequence[str]) -> None:
 
 
 def ways(fast: AlignedWVA, model: str) -> dict[str, Callable[[Sequence[str]], object]]:
-    """Name → what runs the model on inputs; the first one is what the others are compared with."""
+    """Name → function that runs the model on inputs; the first one is the baseline."""
     exact = AlignedWVA(model, dtype="float32")
-    plain, plain_exact = load(model), load(model, dtype="float32")
+    plain, plain_exact = load_model(model), load_model(model, dtype="float32")
     padded = Runner(AttentionPooler(plain.model, fast.settings.layers), packed=False)
     return {
         "whole model, float32, padded, given order": lambda texts: all_layers(plain_exact, texts),
@@ -77,13 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--folder", type=Path, default=SAMPLE, help="Markdown files")
-    asked = parser.parse_args(arguments)
-    embedder = AlignedWVA(asked.model)
-    inputs = passages(embedder, asked.folder, asked.passages)
+    options = parser.parse_args(arguments)
+    embedder = AlignedWVA(options.model)
+    inputs = passages(embedder, options.folder, options.passages)
     tokens = embedder.count_tokens(inputs)
-    found = ways(embedder, asked.model)
+    found = ways(embedder, options.model)
     seconds: dict[str, list[float]] = {name: [] for name in found}
-    for _ in range(asked.rounds):
+    for _ in range(options.rounds):
         for name, run in found.items():
             started = time.perf_counter()
             run(inputs)

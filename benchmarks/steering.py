@@ -1,7 +1,7 @@
-"""How fast a ranking follows a word's weight: `python -m benchmarks.steering [--passages 100000]`.
+"""Search times with other word weights: `python -m benchmarks.steering [--passages 100000]`.
 
-An index of so many random passages is made (random vectors of the model's dimension, words drawn as
-in a text), a query is asked once, and then with other weights: no model runs, everything is ranked.
+It makes an index of random passages (random vectors of the model's dimension, words distributed as
+in a text) and searches it once, then with other weights: no model runs, all passages are ranked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from retriever.storage.records import NewChunk
 from retriever.types import DocumentRow, Page, Span, document_id
 
 QUERY = "who may approve a risk exception"
-EACH = 500  # passages of a document
+EACH = 500  # passages per document
 CHANGES = 40
 
 
@@ -54,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    asked = parser.parse_args(arguments)
-    embedder = AlignedWVA(asked.model)
+    options = parser.parse_args(arguments)
+    embedder = AlignedWVA(options.model)
     print("| mode | store | median ms | slowest of ten |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         with EmbeddedBackend.open(Path(folder, "index"), create=True) as backend:
-            fill(backend, embedder, asked.passages)
+            fill(backend, embedder, options.passages)
         with Index.open(Path(folder, "index"), embedder) as index:
             words = len(index.query_words(QUERY))
             store = index.info()["store"]["kind"]

@@ -1,6 +1,6 @@
-"""Markdown tables of what systems got on several sets, how they compare, and what they cost.
+"""Markdown tables of quality, comparisons and costs of systems on several data sets.
 
-A *system* is a mode of a `Run`. Every set counts the same in a mean, whatever its size.
+A *system* is a mode of a `Run`. In a mean, every data set has the same weight, whatever its size.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ MEAN = "mean"
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a system costs; None where it costs nothing of the kind."""
+    """The costs of a system; None for those it does not have."""
 
     query_ms: float
     indexing_s: float | None = None  # for 1,000 passages, the model's part
     bytes: float | None = None  # for a passage, on disk
 
 
-def against(runs: Mapping[str, Run], one: str, other: str) -> dict[str, PairedComparison]:
-    """Set → system `one` compared with `other`, query by query; and over the sets, if several."""
+def compare_systems(runs: Mapping[str, Run], one: str, other: str) -> dict[str, PairedComparison]:
+    """Set → paired comparison of system `one` with `other`; also over all sets, if several."""
     values = [
         [list(run.values[system][MEASURE].values()) for run in runs.values()]
         for system in (one, other)
@@ -43,7 +43,7 @@ def against(runs: Mapping[str, Run], one: str, other: str) -> dict[str, PairedCo
 
 
 def means(runs: Mapping[str, Run], system: str) -> dict[str, Interval]:
-    """Set → the system's mean with its interval; and the mean over the sets, if several."""
+    """Set → the system's mean with its interval; also the mean over all sets, if several."""
     values = {name: list(run.values[system][MEASURE].values()) for name, run in runs.items()}
     found = {name: interval(each) for name, each in values.items()}
     return found | ({MEAN: interval_over_sets(list(values.values()))} if len(runs) > 1 else {})
@@ -61,28 +61,28 @@ def quality_table(runs: Mapping[str, Run]) -> list[str]:
 
 
 def comparison_table(runs: Mapping[str, Run], one: str, what: str) -> list[str]:
-    """How much `one` is better (+) or worse (-) than every other system, set by set."""
+    """The difference of `one` to every other system, by set: better (+) or worse (-)."""
     others = [system for system in next(iter(runs.values())).values if system != one]
-    columns = {other: against(runs, one, other) for other in others}
+    columns = {other: compare_systems(runs, one, other) for other in others}
     rows = [[name, *(_verdict(columns[o][name]) for o in others)] for name in columns[others[0]]]
     return markdown([what, *others], rows)
 
 
 def variant_table(runs: Mapping[str, Run], one: str) -> list[str]:
-    """A row for each variant of `one`, what it gets and how it compares with `one`."""
+    """A row for each variant of `one`: its mean, and its comparison with `one`."""
     rows = []
     for system in next(iter(runs.values())).values:
-        found, compared = means(runs, system), against(runs, system, one)
+        found, compared = means(runs, system), compare_systems(runs, system, one)
         cells = [f"{each.mean:.3f}" for each in found.values()]
         if system != one:
             judged = [_verdict(each) for each in compared.values()]
-            cells = [f"{mean}, {told}" for mean, told in zip(cells, judged, strict=True)]
+            cells = [f"{mean}, {verdict}" for mean, verdict in zip(cells, judged, strict=True)]
         rows.append([system, *cells])
     return markdown(["", *means(runs, one)], rows)
 
 
 def cost_table(costs: Sequence[Mapping[str, Cost]]) -> list[str]:
-    """What each system costs, the mean over the sets."""
+    """The costs of each system, as means over the sets."""
     rows = [
         [
             system,
@@ -96,7 +96,7 @@ def cost_table(costs: Sequence[Mapping[str, Cost]]) -> list[str]:
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table's lines.
+    """The lines of a Markdown table.
 
     >>> markdown(["a", "b"], [["1", "2"]])
     ['| a | b |', '|---|---|', '| 1 | 2 |']

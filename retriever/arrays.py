@@ -1,7 +1,7 @@
 """The arrays that stages hand to each other: one name for one precision.
 
-Single precision is what is stored and searched, double what is computed with before it is rounded.
-Shapes stand in the docstrings of the functions that give and take them.
+Single precision is stored and searched; double precision is for intermediate results. The
+docstrings of the functions give the shapes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Scores = NDArray[np.float32]
 """Similarities and BM25 scores as they are searched and shown: (n,), larger is better."""
 
 DoubleVectors = NDArray[np.float64]
-"""Vectors that are sums of parts: (n, dim)."""
+"""Vectors that are summed, before rounding: (n, dim)."""
 
 DoubleScores = NDArray[np.float64]
-"""Scores that are still computed with: (n,)."""
+"""Scores before rounding: (n,)."""
 
 Keys = NDArray[np.int64]
 """The keys of chunks, or of vectors: (n,)."""
@@ -34,7 +34,7 @@ Mask = NDArray[np.bool_]
 
 
 PRIOR_WEIGHT = 16.0
-"""How many vectors of a corpus the prior of `shrunk_mean` counts for."""
+"""The prior of `shrunk_mean` counts for this many vectors of a corpus."""
 
 Float = TypeVar("Float", np.float32, np.float64)
 
@@ -42,7 +42,7 @@ Float = TypeVar("Float", np.float32, np.float64)
 def normalise(vectors: NDArray[Float], least: float = 0.0) -> NDArray[Float]:
     """Rows scaled to length one, in their precision: (..., dim) → (..., dim).
 
-    A row that is not longer than `least` has no direction and becomes zero.
+    A row whose length is at most `least` has no direction and becomes zero.
 
     >>> normalise(np.array([[3.0, 4.0], [0.0, 0.0]]))
     array([[0.6, 0.8],
@@ -62,17 +62,17 @@ def centred(vectors: Vectors, mean: Vectors) -> Vectors:
     array([[0.6, 0.8]], dtype=float32)
     """
     raw = np.asarray(vectors, dtype=np.float32)
-    # An all-zero row is "no vector" (an empty text), not a text at the origin: it has no direction.
+    # An all-zero row means "no vector" (an empty text), not a text at the origin: it stays zero.
     present = np.any(raw != 0, axis=-1, keepdims=True)
     return normalise(np.where(present, raw - mean, raw))
 
 
 def shrunk_mean(vectors: Vectors, prior: Vectors, weight: float = PRIOR_WEIGHT) -> Vectors:
-    """The mean of `vectors` (n, dim), drawn towards `prior` (dim,) as if by `weight` more vectors.
+    """The mean of `vectors` (n, dim), shrunk towards `prior` (dim,).
 
-    A small corpus says little about what is common to all texts; the prior is the mean of general
-    texts.
-    With no vectors it is the prior; with many, the vectors' own mean.
+    The prior counts for `weight` more vectors. It is the mean of general texts, since a small
+    corpus says little about what all texts have in common. Without vectors the result is the
+    prior; with many it is nearly their own mean.
     """
     count = len(vectors)
     if count == 0:

@@ -1,4 +1,7 @@
-"""The user's cache: what was fetched, converted or computed once. All of it may be deleted."""
+"""The user's cache folder: fetched models, converted models, computed arrays.
+
+All of it may be deleted.
+"""
 
 from __future__ import annotations
 
@@ -16,54 +19,54 @@ from platformdirs import user_cache_path
 from retriever.arrays import Vectors
 
 SHIPPED = Path(__file__).with_name("embedding") / "shipped"
-"""What comes with the package, so that no user has to compute it: the default model's arrays."""
+"""Arrays of the default model that come with the package, so that no user has to compute them."""
 
 
 def cache_folder() -> Path:
-    """Where it lies; the variable WVA_CACHE overrides the platform's place."""
+    """The cache folder: the platform's, or the value of the environment variable WVA_CACHE."""
     chosen = os.environ.get("WVA_CACHE")
     return Path(chosen).expanduser() if chosen else user_cache_path("wva-retriever")
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file that appears at `path` only when it is complete."""
+    """Write a file with `write`; it appears at `path` only when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
         write(scratch)  # type: ignore[arg-type]  # a wrapper with all of a binary file's methods
     Path(scratch.name).replace(path)
 
 
-def remembered(name: str, shape: tuple[int, ...], compute: Callable[[], Vectors]) -> Vectors:
-    """The array of this `shape` kept as `name`; computed if it is missing, or damaged.
+def cached_array(name: str, shape: tuple[int, ...], compute: Callable[[], Vectors]) -> Vectors:
+    """The cached array `name` of this `shape`; computed and cached if it is missing or damaged.
 
-    Looked for in `SHIPPED`, then in the cache. The file is NumPy's, with its SHA-256 behind the
-    array; one without was written by an earlier version.
+    `SHIPPED` is searched before the cache. The file has NumPy's format, followed by the array's
+    SHA-256. Files without a hash were written by an earlier version.
     """
     path = cache_folder() / f"{name}.npy"
     for known in (SHIPPED / f"{name}.npy", path):
-        array = _intact(known, shape)
+        array = _read_array(known, shape)
         if array is not None:
             return array
     array = compute()
-    write_atomically(path, lambda file: file.write(packed(array)))
+    write_atomically(path, lambda file: file.write(array_bytes(array)))
     return array
 
 
-def packed(array: Vectors) -> bytes:
-    """What `remembered` reads: the array as NumPy writes it, and the SHA-256 of that."""
+def array_bytes(array: Vectors) -> bytes:
+    """The bytes that `cached_array` reads: the array in NumPy's format, and their SHA-256."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest()
 
 
-def _intact(path: Path, shape: tuple[int, ...]) -> Vectors | None:
-    """The array in a file; None unless it has this shape, finite values and the hash it names."""
+def _read_array(path: Path, shape: tuple[int, ...]) -> Vectors | None:
+    """The array in a file; None if its shape or hash is wrong, or a value is not finite."""
     try:
         data = path.read_bytes()
         file = io.BytesIO(data)
         array: Vectors = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
-        return None  # not there yet, or not what was written
+        return None  # missing or damaged
     end = file.tell()
     is_whole = len(data) == end or data[end:] == hashlib.sha256(data[:end]).digest()
     return array if is_whole and array.shape == shape and np.isfinite(array).all() else None

@@ -1,8 +1,8 @@
-"""What an index was built with: frozen, JSON in and out, and the fingerprint that guards it.
+"""The settings an index is built with: frozen values, their JSON, and their fingerprint.
 
-Vectors of two different models, prompts or layer choices must never meet in one index. The
-fingerprint hashes exactly what changes a vector's direction. Device and precision are left out:
-a GPU may build in bfloat16 what a laptop queries in float32.
+An index must never hold vectors of two models, prompts or layer choices. The fingerprint hashes
+exactly what changes a vector's direction. It leaves out device and precision: a GPU may build in
+bfloat16 what a laptop queries in float32.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ SENTENCE_PROMPT = 'This sentence : "{}" means in one word:"'
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_LAYERS = "upper-half"
 POOLINGS = ("aligned-wva", "va", "last-hidden", "mean-hidden")
-"""Ways to make a text's vector: the default, and what it is compared with (see `attention`)."""
+"""Ways to make a text's vector: the default and the baselines (see `embedding.pooling`)."""
 
 RERANK_COUNT = 20
-"""So many results are put in order anew when reranking is asked for without a number."""
+"""How many results are reranked when no number is given."""
 
 RERANK_SECONDS = 5.0
-"""Time for reranking a query when nothing else is said."""
+"""The default time limit for reranking the results of a query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The templates; `{}` is where the text goes.
+    """The templates; `{}` is replaced by the text.
 
-    A query may be read through several, and is by default: for what it means, and for what its
-    answer would be, since the passages that are wanted say the answer. The readings' unit vectors
-    are added. A passage is read once.
+    A query may have several templates, and has two by default: one asks for its meaning, one for
+    its answer, since the relevant passages contain the answer. The query's vector is the sum of
+    the unit vectors of all templates. A passage has one template.
     """
 
     passage: str = PASSAGE_PROMPT
@@ -49,7 +49,7 @@ class Prompts:
 
     def __post_init__(self) -> None:
         queries = self.queries
-        # One alone is kept as it was before there could be several: fingerprints stay.
+        # A single template stays a string, so that older fingerprints keep their value.
         object.__setattr__(self, "query", queries[0] if len(queries) == 1 else queries)
         for template in queries:
             check_template(template, "the query prompt")
@@ -58,8 +58,8 @@ class Prompts:
 
     @property
     def queries(self) -> tuple[str, ...]:
-        """Every template a query is read through."""
-        return several(self.query)
+        """All templates for a query."""
+        return as_templates(self.query)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `Prompts(**values)` is the inverse."""
@@ -68,9 +68,9 @@ class Prompts:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Prompts of one's own from a JSON file; what it does not name is as by default.
+        """Prompts from a JSON file; those it does not name keep their defaults.
 
-        `{"query": ["Question: {}", "Answer to: {}"]}`, say. Raises UsageError, naming the file.
+        Example: `{"query": ["Question: {}", "Answer to: {}"]}`. Raises UsageError, naming the file.
         """
         try:
             values = json.loads(path.read_text("utf-8-sig"))
@@ -94,11 +94,11 @@ class Prompts:
             raise UsageError(f"{str(path)!r}: {error}") from None
 
 
-def several(template: str | Sequence[str]) -> tuple[str, ...]:
-    """One template, or several, as several. Raises UsageError if there is none."""
+def as_templates(template: str | Sequence[str]) -> tuple[str, ...]:
+    """One or more templates as a tuple. Raises UsageError if there is none."""
     templates = (template,) if isinstance(template, str) else tuple(template)
     if not templates:
-        raise UsageError("at least one prompt is needed to read a text through")
+        raise UsageError("at least one prompt is needed")
     return templates
 
 
@@ -112,7 +112,7 @@ def check_template(template: str, what: str = "the prompt") -> None:
 
 
 def check_pooling(pooling: str) -> None:
-    """Raise UsageError unless there is such a pooling."""
+    """Raise UsageError if the pooling is unknown."""
     if pooling not in POOLINGS:
         raise UsageError(f"unknown pooling {pooling!r}: use {', '.join(POOLINGS)}")
 
@@ -121,8 +121,8 @@ def check_pooling(pooling: str) -> None:
 class EmbedderSettings:
     """How a text becomes a vector.
 
-    `model` is what the user named (preset, folder, GGUF file, hub id); `weights` is the SHA-256 of
-    the weights and tokenizer behind it; `layers` are the pooled layers, resolved to indices.
+    `model` is the name given by the user (preset, folder, GGUF file, hub id); `weights` is the
+    SHA-256 of its weights and tokenizer; `layers` are the indices of the pooled layers.
     """
 
     model: str
@@ -136,7 +136,7 @@ class EmbedderSettings:
     def fingerprint(self) -> str:
         """16 hex digits; equal if and only if the vectors are comparable.
 
-        The model's *name* is not part of it: the same weights under another path are the same.
+        The model's *name* is not part of it: the same weights under another path count as equal.
         """
         return _fingerprint(self)
 
@@ -159,7 +159,7 @@ class EmbedderSettings:
 
 @dataclass(frozen=True, slots=True)
 class ChunkSettings:
-    """How a page becomes chunks: sizes in the model's own tokens (the prompt not counted).
+    """How a page becomes chunks: sizes in the model's own tokens, without the prompt.
 
     The defaults were chosen by measurement: see `benchmarks/README.md`.
     """
@@ -217,7 +217,7 @@ def _parse_layers(spec: str, count: int) -> list[int]:
 
 @lru_cache
 def _fingerprint(settings: EmbedderSettings) -> str:
-    """Remembered: it is a part of every vector's key."""
+    """Cached, since it is a part of every vector's key."""
     parts = settings.to_json()
     del parts["model"]
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True)
@@ -235,8 +235,8 @@ __all__ = [
     "ChunkSettings",
     "EmbedderSettings",
     "Prompts",
+    "as_templates",
     "check_pooling",
     "check_template",
     "resolve_layers",
-    "several",
 ]

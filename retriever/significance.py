@@ -1,11 +1,11 @@
-"""How sure a mean over queries is, and whether one run is better than another.
+"""Confidence intervals of means over queries, and paired comparisons of two runs.
 
-Percentile bootstrap: queries are drawn again with replacement, thousands of times, and the middle
-95 % of the means so drawn are the interval. Two runs on the same queries are compared *paired*:
-it is each query's difference that is drawn, so what makes a query easy or hard for both cancels.
+Percentile bootstrap: the queries are resampled with replacement, thousands of times, and the middle
+95 % of the resampled means are the interval. Two runs on the same queries are compared *paired*:
+the differences per query are resampled, so what makes a query easy or hard for both cancels out.
 
-The draws are seeded and the values sorted first: the same values give the same interval, in
-whatever order the queries stand. This module knows arrays only.
+The random generator is seeded and the values are sorted first: the same values give the same
+interval, whatever the order of the queries. This module works on arrays only.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ RESAMPLES = 5_000
 SEED = 20_260_202
 
 MIN_DIFFERENCES = 6
-"""So many queries must differ before a verdict: of five, all fall on one side by chance in 2 · 2⁻⁵
-= 6 % of cases, and a bootstrap of so few would not notice."""
+"""A verdict needs this many queries that differ. Five differences all have the same sign by chance
+in 2 · 2⁻⁵ = 6 % of cases, and a bootstrap of so few would not notice."""
 
-_BLOCK = 2_000_000  # values drawn at once: 16 MB
+_BLOCK = 2_000_000  # values resampled at once: 16 MB
 _EXACT = 1e-12  # a mean nearer to zero than this is a rounding error
 
 
 class Verdict(StrEnum):
-    """What a paired comparison allows to say of the first run."""
+    """The result of a paired comparison, for the first run."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -40,7 +40,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and the bounds of its 95 % interval; nan without a value."""
+    """A mean and the bounds of its 95 % interval; nan if there are no values."""
 
     mean: float
     low: float
@@ -49,7 +49,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class PairedComparison:
-    """The mean difference of two runs over `queries` queries, and what it says of the first."""
+    """The mean difference of two runs over `queries` queries, and the verdict on the first."""
 
     difference: Interval
     verdict: Verdict
@@ -57,7 +57,7 @@ class PairedComparison:
 
 
 def interval(values: ArrayLike, *, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
-    """The mean of one value a query, (n,), with its 95 % bootstrap interval.
+    """The mean of one value per query, (n,), with its 95 % bootstrap interval.
 
     >>> interval([0.5, 0.5, 0.5])
     Interval(mean=0.5, low=0.5, high=0.5)
@@ -65,22 +65,24 @@ def interval(values: ArrayLike, *, resamples: int = RESAMPLES, seed: int = SEED)
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     if not len(ordered):
         return Interval(math.nan, math.nan, math.nan)
-    return _middle(math.fsum(ordered) / len(ordered), _means(ordered, resamples, seed))
+    return _percentile_interval(
+        math.fsum(ordered) / len(ordered), _resampled_means(ordered, resamples, seed)
+    )
 
 
 def compare(
     first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> PairedComparison:
-    """Compare two runs, (n,) and (n,), in which the same place is the same query.
+    """Compare two runs, (n,) and (n,), with the queries in the same order.
 
-    Better or worse only where the interval of the mean difference leaves out zero, and at least
-    `MIN_DIFFERENCES` queries differ. Raises ValueError when the lengths differ.
+    The verdict is better or worse only if the interval of the mean difference excludes zero and
+    at least `MIN_DIFFERENCES` queries differ. Raises ValueError when the lengths differ.
 
     >>> compare([1.0] * 8, [0.5] * 8).verdict.value
     'better'
     """
     differences = _differences(first, second)
-    return _judged([differences], interval(differences, resamples=resamples, seed=seed))
+    return _with_verdict([differences], interval(differences, resamples=resamples, seed=seed))
 
 
 def interval_over_sets(
@@ -88,7 +90,7 @@ def interval_over_sets(
 ) -> Interval:
     """The mean of the sets' means, (n,) each: a small set counts as much as a large one.
 
-    The sets are given, it is their queries that are drawn: from each set as many as it has.
+    The sets are fixed; the queries of each are resampled, as many as it has.
 
     >>> interval_over_sets([[0.25] * 9, [0.75]])
     Interval(mean=0.5, low=0.5, high=0.5)
@@ -96,10 +98,10 @@ def interval_over_sets(
     ordered = [np.sort(np.asarray(values, dtype=np.float64)) for values in sets]
     if not ordered or not all(len(values) for values in ordered):
         return Interval(math.nan, math.nan, math.nan)
-    # Sets of one size would otherwise draw the same places: another seed for each.
-    draws = [_means(values, resamples, seed + at) for at, values in enumerate(ordered)]
+    # Another seed for each: sets of one size would otherwise draw the same positions.
+    draws = [_resampled_means(values, resamples, seed + at) for at, values in enumerate(ordered)]
     mean = math.fsum(math.fsum(values) / len(values) for values in ordered) / len(ordered)
-    return _middle(mean, np.mean(draws, axis=0))
+    return _percentile_interval(mean, np.mean(draws, axis=0))
 
 
 def compare_over_sets(
@@ -109,9 +111,11 @@ def compare_over_sets(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> PairedComparison:
-    """As `compare`, by the mean over several sets of queries, each counting the same."""
+    """Like `compare`, by the mean over several sets of queries, with equal weights."""
     differences = [_differences(one, two) for one, two in zip(first, second, strict=True)]
-    return _judged(differences, interval_over_sets(differences, resamples=resamples, seed=seed))
+    return _with_verdict(
+        differences, interval_over_sets(differences, resamples=resamples, seed=seed)
+    )
 
 
 def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
@@ -121,8 +125,8 @@ def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     return ours - theirs
 
 
-def _judged(differences: Sequence[NDArray[np.float64]], found: Interval) -> PairedComparison:
-    """What `found`, the interval of the mean of these differences, allows to say."""
+def _with_verdict(differences: Sequence[NDArray[np.float64]], found: Interval) -> PairedComparison:
+    """The comparison whose mean difference has the interval `found`."""
     verdict = Verdict.WITHIN_NOISE
     if sum(np.count_nonzero(np.abs(each) > _EXACT) for each in differences) >= MIN_DIFFERENCES:
         if found.low > _EXACT:
@@ -132,15 +136,15 @@ def _judged(differences: Sequence[NDArray[np.float64]], found: Interval) -> Pair
     return PairedComparison(found, verdict, sum(map(len, differences)))
 
 
-def _middle(mean: float, means: NDArray[np.float64]) -> Interval:
-    """The middle 95 % of the means drawn, (r,)."""
+def _percentile_interval(mean: float, means: NDArray[np.float64]) -> Interval:
+    """The mean, with the middle 95 % of the resampled means (r,)."""
     rest = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, [rest, 1 - rest])
     return Interval(mean, float(low), float(high))
 
 
-def _means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
-    """The means of `resamples` draws of n values out of `values` (n,), with replacement: (r,)."""
+def _resampled_means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
+    """The means of `resamples` samples of n from `values` (n,), with replacement: (r,)."""
     draw = np.random.default_rng(seed)
     means = np.empty(resamples)
     block = max(1, _BLOCK // len(values))

@@ -18,7 +18,7 @@ Vectors = NDArray[np.float32]
 
 
 class FakeEmbedder:
-    """Each term is a direction of its own (hashed), a text the sum of its terms, unit length.
+    """A text's vector is the normalised sum of its terms, each with a hashed direction.
 
     It knows synonyms: `same={"car": "automobile"}` gives both words one direction, so that a test
     can tell a match by meaning from a match by word. It counts what it embeds in `embedded`.
@@ -71,7 +71,7 @@ class FakeEmbedder:
             row /= np.linalg.norm(row) or 1
         return vectors
 
-    def remembered_queries(self, texts: Sequence[str]) -> Vectors:
+    def embed_fixed_queries(self, texts: Sequence[str]) -> Vectors:
         return self.embed_queries(texts)
 
     def count_tokens(self, inputs: Sequence[str]) -> int:
@@ -83,8 +83,8 @@ class FakeEmbedder:
     def prompt_tokens(self) -> int:
         return 2
 
-    def contributions(self, model_input: str) -> TokenAttribution:
-        """Each token's terms; the prompt brings nothing."""
+    def token_attribution(self, model_input: str) -> TokenAttribution:
+        """Each token's terms; the prompt contributes nothing."""
         before = model_input.index(": ") + 2
         spans = [(0, before)]
         rows = [np.zeros(self.settings.dimension)]
@@ -109,5 +109,5 @@ def _direction(term: str, dimension: int) -> Vectors:
     seed = int.from_bytes(hashlib.sha256(term.encode()).digest()[:8], "big")
     vector = np.random.default_rng(seed).standard_normal(dimension).astype(np.float32)
     unit: Vectors = vector / np.linalg.norm(vector)
-    unit.flags.writeable = False  # all share it
+    unit.flags.writeable = False  # shared by all callers
     return unit

@@ -1,4 +1,4 @@
-"""Tiny models as GGUF files, written with the format's own library, the way llama.cpp does it."""
+"""Tiny models as GGUF files, written with the format's own library, as by llama.cpp."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_gguf(
     drop: str = "nothing",
     store: Store | None = None,
 ) -> Path:
-    """`model` (the tiny Llama) as a GGUF file in float32, or as `store` wants each tensor.
+    """`model` (the tiny Llama) as a GGUF file in float32, or in the types that `store` returns.
 
     `metadata` overrides or adds keys (without the architecture), `extra` adds tensors, those with
     `drop` in their name are left out.
@@ -73,7 +73,7 @@ def write_gguf(
 
 
 def _experts(key: str, array: np.ndarray, alternating: bool) -> dict[str, np.ndarray]:
-    """All experts of a layer; gate and up, which are one in the model, are two."""
+    """All experts of a layer; gate and up, fused in the model, are two tensors."""
     suffix = "bias" if key.endswith("bias") else "weight"
     block = f"blk.{key.split('.')[2]}"
     if alternating and suffix == "weight":
@@ -148,7 +148,7 @@ def _add_tokenizer(writer: gguf.GGUFWriter, size: int) -> None:
 
 
 def _as_written(key: str, tensor: Any, config: Any) -> np.ndarray:
-    """What llama.cpp's converters make of a weight."""
+    """A weight as llama.cpp's converters write it."""
     array: np.ndarray = tensor.float().numpy()
     if config.model_type == "llama" and ".q_proj." in key:
         return interleaved(array, config.num_attention_heads)
@@ -162,7 +162,7 @@ def _as_written(key: str, tensor: Any, config: Any) -> np.ndarray:
 
 
 def interleaved(weights: np.ndarray, heads: int) -> np.ndarray:
-    """GGUF keeps the two halves of a rotated head of a Llama interleaved."""
+    """Interleave the two halves of a rotated head, as GGUF does for Llama."""
     shape = weights.shape
     return (
         weights.reshape(heads, 2, shape[0] // heads // 2, *shape[1:]).swapaxes(1, 2).reshape(shape)
@@ -170,7 +170,7 @@ def interleaved(weights: np.ndarray, heads: int) -> np.ndarray:
 
 
 def random_blocks(shape: tuple[int, ...], kind: gguf.GGMLQuantizationType, seed: int) -> np.ndarray:
-    """Random bytes that mean moderate numbers: rows of blocks of one quantisation, for `shape`.
+    """Random bytes that dequantise to moderate numbers: rows of blocks of one type, for `shape`.
 
     The format's library cannot quantise to every type, but it can say what any bytes mean.
     """

@@ -1,9 +1,10 @@
-"""The formula written out naively, from the weights and from what a plain eager pass reveals.
+"""The formula written out naively, from the weights and the outputs of a plain eager pass.
 
     e = Σ_l W_O · concat_h( Σ_t α[l,h,t] · v[l,h,t] ) (+ b_O)
 
-α are the attention weights that transformers itself hands out, v is cut out of what the layer's own
-(maybe fused) projection gives, W_O is applied in double precision. Nothing of the package is used.
+α are the attention weights that transformers itself returns, v is a slice of the output of the
+layer's own (possibly fused) projection, W_O is applied in double precision. The module uses nothing
+of the package.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ HEADS, SIZE = 4, 8  # of every tiny model
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a family keeps things; `cut` takes v out of the fused output: (T, X) → (T, K, D)."""
+class WeightLayout:
+    """A family's module names; `cut` slices v from the fused output: (T, X) → (T, K, D)."""
 
     layers: str
     attention: str
@@ -32,47 +33,52 @@ class Place:
     cut: Callable[[Tensor], Tensor]
 
 
-def whole(output: Tensor) -> Tensor:
+def unsliced(output: Tensor) -> Tensor:
     return output.unflatten(-1, (-1, SIZE))
 
 
-LLAMA = Place("model.layers", "self_attn", "v_proj", "o_proj", whole)
+LLAMA = WeightLayout("model.layers", "self_attn", "v_proj", "o_proj", unsliced)
 FALCON = ("transformer.h", "self_attention", "query_key_value", "dense")
 NEOX = ("gpt_neox.layers", "attention", "query_key_value", "dense")
 
-PLACES = {
-    "gemma3-vision": Place("model.language_model.layers", "self_attn", "v_proj", "o_proj", whole),
+LAYOUTS = {
+    "gemma3-vision": WeightLayout(
+        "model.language_model.layers", "self_attn", "v_proj", "o_proj", unsliced
+    ),
     # queries, then keys, then values
-    "gpt2": Place("transformer.h", "attn", "c_attn", "c_proj", lambda x: whole(x[:, 2 * 32 :])),
-    "phi3": Place(
-        "model.layers", "self_attn", "qkv_proj", "o_proj", lambda x: whole(x[:, -2 * SIZE :])
+    "gpt2": WeightLayout(
+        "transformer.h", "attn", "c_attn", "c_proj", lambda x: unsliced(x[:, 2 * 32 :])
+    ),
+    "phi3": WeightLayout(
+        "model.layers", "self_attn", "qkv_proj", "o_proj", lambda x: unsliced(x[:, -2 * SIZE :])
     ),
     # head by head: its query, its key, its value
-    "gpt-neox": Place(*NEOX, lambda x: x.unflatten(-1, (HEADS, 3, SIZE))[:, :, 2]),
-    "falcon-alibi": Place(*FALCON, lambda x: x.unflatten(-1, (HEADS, 3, SIZE))[:, :, 2]),
+    "gpt-neox": WeightLayout(*NEOX, lambda x: x.unflatten(-1, (HEADS, 3, SIZE))[:, :, 2]),
+    "falcon-alibi": WeightLayout(*FALCON, lambda x: x.unflatten(-1, (HEADS, 3, SIZE))[:, :, 2]),
     # group by group: its two queries, the group's key, the group's value
-    "falcon": Place(*FALCON, lambda x: x.unflatten(-1, (2, 4, SIZE))[:, :, 3]),
+    "falcon": WeightLayout(*FALCON, lambda x: x.unflatten(-1, (2, 4, SIZE))[:, :, 3]),
     # all queries, the one key, the one value
-    "falcon-multi-query": Place(*FALCON, lambda x: x[:, None, -SIZE:]),
+    "falcon-multi-query": WeightLayout(*FALCON, lambda x: x[:, None, -SIZE:]),
 }
-PLACES["gpt-neox-serial"] = PLACES["gpt-neox"]
+LAYOUTS["gpt-neox-serial"] = LAYOUTS["gpt-neox"]
 
 
 class Naive:
-    """A model of a family, as itself: a twin that attends the eager way, and nothing of ours."""
+    """A model of a family: a copy with eager attention, without this package."""
 
     def __init__(self, model: PreTrainedModel, family: str) -> None:
-        self.place = PLACES.get(family, LLAMA)
-        # Its eager way adds the distances twice (transformers 5.23), so they are added by hand.
+        self.place = LAYOUTS.get(family, LLAMA)
+        # Its eager attention adds the distances twice (transformers 5.23), so we compute it by
+        # hand.
         self.by_hand = family == "falcon-alibi"
-        # Made anew: not every family can be switched to the eager way afterwards.
+        # A new model: not every family can be switched to eager attention afterwards.
         self.twin = AutoModelForCausalLM.from_config(
             copy.deepcopy(model.config),
             attn_implementation="sdpa" if self.by_hand else "eager",
             dtype=torch.float32,
         ).eval()
         self.twin.load_state_dict(model.state_dict())
-        self.fused: list[Tensor] = []  # of the running pass, (T, X) a layer
+        self.fused: list[Tensor] = []  # of the current pass, (T, X) per layer
         stack = reduce(getattr, self.place.layers.split("."), self.twin)
         self.blocks = [getattr(layer, self.place.attention) for layer in stack]
         for block in self.blocks:
@@ -80,7 +86,7 @@ class Naive:
                 lambda module, inputs, output: self.fused.append(output[0])
             )
 
-    def reveal(self, ids: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
+    def attention_and_values(self, ids: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
         """Attention weights, (H, T, T), and values, (T, K, D), of every layer."""
         self.fused.clear()
         with torch.no_grad():
@@ -98,7 +104,7 @@ class Naive:
 
         The values of the tokens `without` count as zero; whatever they did to others stays.
         """
-        weights, values = self.reveal(ids)
+        weights, values = self.attention_and_values(ids)
         for value in values:
             value[list(without)] = 0
         return torch.stack(
@@ -111,18 +117,18 @@ class Naive:
         joined = torch.cat([alpha[head] @ value[:, head] for head in range(HEADS)])
         projection = getattr(block, self.place.output)
         matrix = projection.weight.detach().double()
-        # GPT-2 keeps its matrices the other way round.
+        # GPT-2 stores its matrices transposed.
         output = joined @ (matrix if isinstance(projection, Conv1D) else matrix.T)
         bias = projection.bias
         return output if bias is None else output + bias.detach().double()
 
     def values(self, ids: Sequence[int], layers: Sequence[int]) -> Tensor:
-        """The mean over tokens and `layers` of the values, heads side by side: (K · D,)."""
-        _, values = self.reveal(ids)
+        """The mean over tokens and `layers` of the values, heads concatenated: (K · D,)."""
+        _, values = self.attention_and_values(ids)
         return torch.stack([values[layer].flatten(1).double() for layer in layers]).mean((0, 1))
 
     def states(self, ids: Sequence[int]) -> Tensor:
-        """The last of what `output_hidden_states` gives, in double precision: (T, hidden_size)."""
+        """The last of `output_hidden_states`, in double precision: (T, hidden_size)."""
         with torch.no_grad():
             out = self.twin(torch.tensor([list(ids)]), output_hidden_states=True, use_cache=False)
         return out.hidden_states[-1][0].double()

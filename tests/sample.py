@@ -1,13 +1,12 @@
-"""The sample's vectors: what the default model makes of `data/sample`, kept beside the tests.
+"""The sample's vectors: `data/sample` embedded with the default model, in a file beside the tests.
 
 Embedding all of it takes many minutes on a processor without bfloat16, so the test of quality reads
-the vectors from a file. They are named as in an index, by the embedder's fingerprint and the exact
-model input: a change to the model, a prompt, a reader or the way texts are cut asks for others.
+the vectors from a file. Their keys are those of an index, from the embedder's fingerprint and the
+exact model input: a change to the model, a prompt, a reader or chunking needs new ones.
 
     python -m tests.sample
 
-embeds those that are missing and leaves out those that nobody asks for. It is run when the test of
-quality says so.
+embeds the missing ones and deletes unused ones. Run it when the test of quality says so.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ FOLDER = Path("data/sample")
 QUESTIONS = Path("data/queries.jsonl")
 KEPT = Path(__file__).with_name("sample_vectors.xz")
 STEP = 1 / 4096
-"""Values are whole multiples of it: a cosine to what was embedded is at least 0.99999."""
+"""Values are multiples of this step: the cosine to the exact vector is at least 0.99999."""
 
 KEY_BYTES = 20
 
 
 class KnownVectors:
-    """The default model, but for what it is known to answer. `asked` counts what it was asked.
+    """The default model, with known vectors from a file. `asked` records the inputs.
 
     `new` holds what was not known: it is embedded, up to `most` texts, then refused.
     """
@@ -84,7 +83,7 @@ def read(path: Path = KEPT) -> dict[str, Vectors]:
 
 
 def write(vectors: dict[str, Vectors], path: Path = KEPT) -> None:
-    """Keep the vectors, in the order of their keys."""
+    """Write the vectors, in the order of their keys."""
     keys = sorted(vectors)
     values = np.array([np.rint(vectors[key] / STEP) for key in keys]).astype("<i2")
     names = b"".join(map(bytes.fromhex, keys))

@@ -121,7 +121,7 @@ def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     # Every document begins with the model; it need not be read from the disk each time.
     home = sys.modules[AlignedWVA.__module__]
-    monkeypatch.setattr(home, "load", functools.cache(vars(home)["load"]))
+    monkeypatch.setattr(home, "load_model", functools.cache(vars(home)["load_model"]))
     run_in_documents = {block.document for block in blocks("python")}
     assert {"README.md", "docs/python.md", "docs/explaining.md"} <= run_in_documents
     for document in MANUAL:

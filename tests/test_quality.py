@@ -1,6 +1,6 @@
-"""Quality is a number: the default model on all of the sample, by the questions of `data/`.
+"""The quality gate: the default model on the whole sample, with the questions of `data/`.
 
-Documents are read, cut, indexed and searched as for a user, and the questions are embedded; the
+Documents are read, chunked, indexed and searched as for a user, and the questions are embedded. The
 passages' vectors come from a file, which is compared with the model (see `sample`). The numbers are
 literal. A change that moves one edits it in the same commit, and says why.
 """
@@ -12,7 +12,7 @@ import pytest
 
 from retriever import AlignedWVA, Index
 from retriever.evaluation.datasets import LabelledQuestion, read_questions
-from retriever.evaluation.retrieval import evaluate_questions, missing_places
+from retriever.evaluation.questions import evaluate_questions, missing_places
 from tests.sample import FOLDER, QUESTIONS, KnownVectors, read
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
@@ -24,10 +24,10 @@ RIGHT_FILE = {"keyword": (7, 12), "dense": (6, 12), "hybrid": (8, 10)}
 """Of the 14 questions: how many have a right file first, and among the first three."""
 
 TOLERANCE = 0.0006
-"""Of three places; a question's only right passage at rank 10 instead of 9 makes 0.0009."""
+"""Three decimal places; a question's only relevant passage at rank 10 instead of 9 costs 0.0009."""
 
 NEW = 64
-"""So many texts may be embedded for want of a vector: seconds, and no more than a small change."""
+"""At most this many texts are embedded for lack of a vector: a small change, some seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def ndcg(index: Index, questions: list[LabelledQuestion]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("mode", sorted(NDCG))
-def test_passages_that_answer_stand_high(ndcg: dict[str, float], mode: str) -> None:
+def test_relevant_passages_rank_high(ndcg: dict[str, float], mode: str) -> None:
     assert ndcg[mode] == pytest.approx(NDCG[mode], abs=TOLERANCE)
 
 
@@ -78,7 +78,7 @@ def test_questions_find_their_files(
 
 
 def test_the_vectors_are_the_models(index: Index, embedder: KnownVectors) -> None:
-    """Of a dozen passages and sentences, always the same; no question's vector is in the file."""
+    """A fixed dozen of passages and sentences; no question's vector is in the file."""
     asked = {key: text for key, text in sorted(embedder.asked.items()) if key in embedder.known}
     assert len(asked) == len(embedder.known), "run python -m tests.sample: not all are needed"
     model = embedder.model

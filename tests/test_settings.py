@@ -68,7 +68,7 @@ def test_prompts_need_one_place() -> None:
 
 
 def test_an_index_with_one_query_prompt_keeps_its_fingerprint() -> None:
-    """As they were written when a query was read once; the digest was taken then."""
+    """Settings and fingerprint of a version with a single query prompt."""
     values = BASE.to_json()
     values["prompts"]["query"] = 'This question : "{}" means in one word:"'
     before = EmbedderSettings.from_json(values)

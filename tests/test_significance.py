@@ -1,4 +1,4 @@
-"""Bootstrap intervals against every possible draw, a naive loop, theory, and planted effects."""
+"""Bootstrap intervals against all possible samples, a naive loop, theory, and known effects."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from retriever.significance import (
 
 
 def test_all_27_draws_of_three_queries() -> None:
-    # Of 0, 1/2 and 1 the means drawn are 0, 1/6 … 1, with chances 1 3 6 7 6 3 1 of 27: the
-    # lowest 2.5 % and the highest lie within the outermost ones (1/27 = 3.7 %).
+    # Samples of 0, 1/2 and 1 have the means 0, 1/6 … 1, with probabilities 1 3 6 7 6 3 1 in 27: the
+    # lowest and the highest 2.5 % lie within the outermost means (1/27 = 3.7 %).
     draws = [statistics.fmean(draw) for draw in itertools.product([0.0, 0.5, 1.0], repeat=3)]
     assert sorted(draws).count(0.0) == 1
     found = interval([0.0, 0.5, 1.0])
     assert (found.mean, found.low, found.high) == (0.5, 0.0, 1.0)
-    means = significance._means(np.array([0.0, 0.5, 1.0]), 27_000, 1)
+    means = significance._resampled_means(np.array([0.0, 0.5, 1.0]), 27_000, 1)
     for value, ways in zip(range(7), (1, 3, 6, 7, 6, 3, 1), strict=True):
         share = np.mean(np.isclose(means, value / 6))
         assert share == pytest.approx(ways / 27, abs=4 * math.sqrt(ways / 27 / 27_000))
 
 
 def naive(values: list[float], resamples: int, seed: int) -> tuple[float, float]:
-    """Python's own generator and quantiles, one draw after the other."""
+    """Python's own generator and quantiles, one sample after another."""
     draw = random.Random(seed)
     means = [statistics.fmean(draw.choices(values, k=len(values))) for _ in range(resamples)]
     cuts = statistics.quantiles(means, n=40, method="inclusive")
@@ -69,9 +69,9 @@ def test_the_order_of_queries_does_not_matter(values: list[float], order: random
 
 def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.linspace(0, 1, 7)
-    whole = significance._means(values, 100, 1)
+    whole = significance._resampled_means(values, 100, 1)
     monkeypatch.setattr(significance, "_BLOCK", 30)
-    np.testing.assert_allclose(significance._means(values, 100, 1), whole, rtol=1e-12)
+    np.testing.assert_allclose(significance._resampled_means(values, 100, 1), whole, rtol=1e-12)
 
 
 def test_scale_and_shift_of_the_values() -> None:
@@ -88,7 +88,7 @@ def test_pairs_show_what_intervals_of_each_run_hide() -> None:
     hard = draw.random(100)
     first, second = 0.95 * hard + 0.05, 0.95 * hard
     one, two = interval(first), interval(second)
-    assert one.low < two.high  # each interval for itself overlaps
+    assert one.low < two.high  # the separate intervals overlap
     assert compare(first, second).verdict is Verdict.BETTER
     assert compare(second, first).verdict is Verdict.WORSE
     assert compare(first, first).verdict is Verdict.WITHIN_NOISE
@@ -110,7 +110,7 @@ def test_few_queries_decide_nothing() -> None:
     few = MIN_DIFFERENCES - 1
     assert compare([1.0] * few, [0.0] * few).verdict is Verdict.WITHIN_NOISE
     assert compare([1.0] * (few + 1), [0.0] * (few + 1)).verdict is Verdict.BETTER
-    # Five that differ among many alike are no more than five.
+    # Five differences among many equal values are still five.
     assert compare([1.0] * few + [0.5] * 3, [0.0] * few + [0.5] * 3).verdict is Verdict.WITHIN_NOISE
 
 
@@ -131,7 +131,7 @@ def test_sets_count_the_same_whatever_their_size() -> None:
     assert found.low == pytest.approx(found.mean - 1.96 * error, abs=error / 6)
     assert found.high == pytest.approx(found.mean + 1.96 * error, abs=error / 6)
     assert interval_over_sets([small]) == interval(small)
-    # Two sets with the same values are two samples: less is left to chance than with one.
+    # Two sets with the same values are two samples: the interval is narrower than with one.
     twice = interval_over_sets([small, small])
     one = interval(small)
     assert twice.high - twice.low == pytest.approx((one.high - one.low) / math.sqrt(2), rel=0.1)

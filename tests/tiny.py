@@ -82,7 +82,7 @@ CONFIGS = {
         vision_config={
             "hidden_size": 32,
             "intermediate_size": 48,
-            "num_hidden_layers": 5,  # as many as the text has, to be mistaken for it
+            "num_hidden_layers": 5,  # as many as the text model, so that they can be confused
             "num_attention_heads": 4,
             "image_size": 28,
             "patch_size": 14,
@@ -129,7 +129,7 @@ def make_model(family: str, seed: int = 0) -> PreTrainedModel:
 
 
 def make_tokenizer(*, bos: bool = False, eos: bool = False) -> PreTrainedTokenizerFast:
-    """A byte-level BPE with single bytes; `bos` and `eos` are added to every text if asked for."""
+    """A byte-level BPE with single bytes; adds `bos` and `eos` to every text if set."""
     tokenizer = Tokenizer(models.BPE(unk_token=None))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -151,7 +151,7 @@ def make_tokenizer(*, bos: bool = False, eos: bool = False) -> PreTrainedTokeniz
 
 
 def save_model(folder: Path, family: str = "llama", **tokenizer: bool) -> Path:
-    """A model folder as `save_pretrained` leaves it."""
+    """A model folder written by `save_pretrained`."""
     make_model(family).save_pretrained(folder)
     make_tokenizer(**tokenizer).save_pretrained(folder)
     return folder

@@ -3,9 +3,9 @@
     e = Σ_{l in layers} o_l,   ê = e / |e|
 
 where o_l is the attention output of the last token of a prompt that asks for the text's meaning in
-one word (arXiv 2602.01572, see `attention`, also for the poolings it is compared with). The vectors
-are raw: `calibration` removes what is common to all texts. Passages, queries and sentences have
-doors of their own, because their prompts differ.
+one word (arXiv 2602.01572; `pooling` describes it and the baselines). The vectors are raw:
+calibration (`storage.calibration`) removes what all texts have in common. Passages, queries and
+sentences have separate methods, because their prompts differ.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import numpy as np
 import torch
 
 from retriever.arrays import DoubleScores, Vectors, normalise
-from retriever.cache import remembered
-from retriever.embedding.models.load import LoadedModel, load
+from retriever.cache import cached_array
+from retriever.embedding.models.load import LoadedModel, load_model
 from retriever.embedding.pooling import HIDDEN_POOLINGS, AttentionPooler, find_attention_layers
 from retriever.embedding.query_likelihood import QueryLikelihood
 from retriever.embedding.runner import Runner
 from retriever.embedding.sentence_map import sentence_map
-from retriever.embedding.token_attribution import AttributionReader
+from retriever.embedding.token_attribution import TokenAttributor
 from retriever.embedding.word_attribution import TokenAttribution
 from retriever.settings import (
     DEFAULT_LAYERS,
@@ -36,10 +36,10 @@ from retriever.settings import (
     POOLINGS,
     EmbedderSettings,
     Prompts,
+    as_templates,
     check_pooling,
     check_template,
     resolve_layers,
-    several,
 )
 from retriever.types import ModelError, UsageError
 
@@ -47,27 +47,27 @@ log = logging.getLogger(__name__)
 
 
 MAX_TOKENS = 8192
-"""Longer inputs are embedded in pieces, even if the model could read more at once."""
+"""Longer inputs are embedded in pieces, even if the model's context is longer."""
 
 TITLE_CHARACTERS = 160
-"""Of a longer title only the beginning is put before the text."""
+"""A longer title is cut before it is put in front of the text."""
 
 GENERAL_TEXTS = Path(__file__).with_name("general.txt")
-"""One general text a line; their first sentences stand for questions."""
+"""One general text per line; their first sentences are used in place of questions."""
 
 PASSAGE_BEFORE, QUESTION_BEFORE = "Passage: ", "\nQuestion: "
-"""What stands before both when the model judges how well a passage leads to a question."""
+"""The prefixes of passage and question for `log_likelihoods`."""
 
-MAX_ASKED = 128
-"""Of a longer question only so many tokens are judged by."""
+MAX_QUERY_TOKENS = 128
+"""Only the first tokens of a longer question count for its likelihood."""
 
-SAME = 0.999
-"""Cosine above which two ways of computing a vector agree, also in bfloat16."""
+MIN_AGREEMENT = 0.999
+"""The least cosine of vectors computed packed and padded, also in bfloat16."""
 
 UNPROMPTED = Prompts(passage="{}", query="{}", sentence="{}")
-"""The text alone: what the two means are taken of, as is usual, since a prompt's words would be in
-them too. With the default model and raw vectors, Spearman x 100 on the first 500 pairs of STS-B dev
-is 66.6 for values (61.3 within the prompt) and 51.1 for hidden states (57.2 within the prompt)."""
+"""The text without a prompt, as usual for the two mean poolings: a prompt's words would be part of
+the mean. With the default model and raw vectors, Spearman x 100 on the first 500 pairs of STS-B dev
+is 66.6 for values (61.3 with the prompt) and 51.1 for hidden states (57.2 with the prompt)."""
 
 DEFAULT_PROMPTS = {
     "aligned-wva": Prompts(),
@@ -75,7 +75,7 @@ DEFAULT_PROMPTS = {
     "last-hidden": Prompts(),
     "mean-hidden": UNPROMPTED,
 }
-"""By pooling: what reads the last token needs a prompt that makes it say the meaning."""
+"""By pooling: last-token poolings need a prompt that makes the last token hold the meaning."""
 
 
 class AlignedWVA:
@@ -84,14 +84,14 @@ class AlignedWVA:
     `model` is a preset ("smollm2-135m"), a folder, a GGUF file, or a hub id; `layers` the pooled
     layers: "upper-half", "all", a range "10-19", or a list; `prompts` the templates with `{}`
     for the text; `device` and `dtype` are chosen automatically (see
-    `retriever.embedding.models.load.load`); `max_tokens` is the longest input read in one piece,
-    prompt included.
+    `retriever.embedding.models.load.load_model`); `max_tokens` is the longest input read in one
+    piece, prompt included.
 
-    `pooling` is "aligned-wva", or one of what it is compared with: "va", "last-hidden" and
-    "mean-hidden" (see `attention`). The two means read the text without a prompt, unless `prompts`
-    are given. `layers` choose among attention layers: both hidden states are the last layer's.
+    `pooling` is "aligned-wva" or one of the baselines "va", "last-hidden" and "mean-hidden" (see
+    `retriever.embedding.pooling`). "va" and "mean-hidden" use no prompt unless `prompts` are given.
+    `layers` has no effect on the two hidden-state poolings, which use the last layer.
 
-    Raises ModelError when the model cannot be used, UsageError for impossible arguments.
+    Raises ModelError if the model cannot be used, UsageError for invalid arguments.
     """
 
     def __init__(
@@ -109,26 +109,26 @@ class AlignedWVA:
         self._name = model
         self._prompts = prompts
         self._layers = layers if isinstance(layers, str) else tuple(layers)
-        self._loaded: LoadedModel = load(model, device, dtype)
+        self._loaded: LoadedModel = load_model(model, device, dtype)
         self.max_tokens = min(max_tokens or MAX_TOKENS, self._loaded.max_positions)
-        self._pool_by(pooling)
-        self._refuse_two_way_attention()
+        self._set_pooling(pooling)
+        self._refuse_bidirectional()
 
     def with_pooling(self, pooling: str) -> Self:
-        """The same model, not loaded again, with another pooling (and that one's prompts)."""
+        """A copy with another pooling and its default prompts; the loaded model is shared."""
         check_pooling(pooling)
         other = copy.copy(self)
-        other._pool_by(pooling)
+        other._set_pooling(pooling)
         return other
 
     def with_prompts(self, prompts: Prompts) -> Self:
-        """The same model and pooling, not loaded again, with other prompts."""
+        """A copy with other prompts; the loaded model is shared."""
         other = copy.copy(self)
         other._prompts = prompts
-        other._pool_by(self.settings.pooling)
+        other._set_pooling(self.settings.pooling)
         return other
 
-    def _pool_by(self, pooling: str) -> None:
+    def _set_pooling(self, pooling: str) -> None:
         model = self._loaded.model
         count = len(find_attention_layers(model))
         pooled = resolve_layers(self._layers, count)
@@ -143,14 +143,14 @@ class AlignedWVA:
             prompts=self._prompts or DEFAULT_PROMPTS[pooling],
             pooling=pooling,
         )
-        packed = self._loaded.device.type == "cpu" and self._packs_truly()
+        packed = self._loaded.device.type == "cpu" and self._packing_agrees()
         self._runner = Runner(self._pooler, packed=packed)
 
     @classmethod
     def from_settings(
         cls, settings: EmbedderSettings, *, device: str | None = None, dtype: str | None = None
     ) -> Self:
-        """The embedder an index was built with. Raises ModelError if its weights have changed."""
+        """The embedder with these settings. Raises ModelError if the weights have changed."""
         embedder = cls(
             settings.model,
             layers=settings.layers,
@@ -168,40 +168,40 @@ class AlignedWVA:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for two embedders if and only if their vectors may be compared."""
+        """Equal for two embedders if and only if their vectors are comparable."""
         return self.settings.fingerprint
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """The length of a vector."""
         return self.settings.dimension
 
     @property
     def device(self) -> str:
-        """Where the model runs, e.g. "cpu"."""
+        """The device the model runs on, e.g. "cpu"."""
         return str(self._loaded.device)
 
     @property
     def dtype(self) -> str:
-        """The precision it computes in, e.g. "bfloat16"."""
+        """The precision the model computes in, e.g. "bfloat16"."""
         return str(self._loaded.dtype).removeprefix("torch.")
 
     # What goes into the model
 
     def passage_input(self, text: str, title: str = "") -> str:
-        """The exact model input for a passage; the title, if any, stands before the text."""
-        return fill(self.settings.prompts.passage, _titled(text, title))
+        """The exact model input for a passage; a title is put in front of the text."""
+        return fill_template(self.settings.prompts.passage, _with_title(text, title))
 
     def query_inputs(self, text: str) -> tuple[str, ...]:
         """The exact model inputs for a query, one for each of its prompts."""
-        return tuple(fill(template, text) for template in self.settings.prompts.queries)
+        return tuple(fill_template(template, text) for template in self.settings.prompts.queries)
 
     def sentence_input(self, text: str) -> str:
-        """The exact model input for one of two sentences to be compared; it gets a full stop."""
-        return fill(self.settings.prompts.sentence, with_full_stop(text))
+        """The exact model input for a sentence to compare; it ends with a full stop."""
+        return fill_template(self.settings.prompts.sentence, with_full_stop(text))
 
     def key(self, model_input: str) -> str:
-        """The name under which this input's vector is stored: never embedded twice."""
+        """The key under which this input's vector is stored, so that it is embedded once."""
         text = f"{self.fingerprint}\0{model_input}".encode("utf-8", "surrogatepass")
         return hashlib.sha256(text).hexdigest()[:40]
 
@@ -209,7 +209,7 @@ class AlignedWVA:
 
     def embed_passages(self, texts: Sequence[str], titles: Sequence[str] | None = None) -> Vectors:
         """Raw unit vectors of passages: (n, dim) float32. An empty text has a zero vector."""
-        names = _as_many(titles, texts)
+        names = _titles_for(titles, texts)
         return self._embed_texts(
             texts, [self.passage_input(t, n) for t, n in zip(texts, names, strict=True)]
         )
@@ -217,8 +217,8 @@ class AlignedWVA:
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         """Raw unit vectors of queries: (n, dim) float32. An empty text has a zero vector.
 
-        Where the settings have several prompts for queries, as by default, a query's vector is the
-        sum of its readings' unit vectors, with length one again.
+        With several prompts for queries, as by default, a query's vector is the normalised sum of
+        the unit vectors of all prompts.
         """
         return self.embed_prompted(texts, self.settings.prompts.queries)
 
@@ -229,25 +229,25 @@ class AlignedWVA:
     def calibrated_sentences(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors of sentences to compare with each other: (n, dim) float32.
 
-        Their inner products are cosines: `v @ v.T` compares each with each. All are calibrated by
-        one map, fitted on these sentences without labels (see `sentence_map`), so
-        vectors of two calls cannot be compared. An empty text has a zero vector; of one sentence
-        alone only what is common to general texts is removed.
+        Their inner products are cosines: `v @ v.T` compares all pairs. One map, fitted on these
+        sentences without labels, calibrates all of them (see `sentence_map`), so vectors of two
+        calls are not comparable. An empty text has a zero vector. With a single sentence, only the
+        mean of general texts is subtracted.
         """
         raw = self.embed_sentences(texts)
         prior = self.general_mean(self.settings.prompts.sentence)
         return sentence_map(raw, prior).apply(raw)
 
     def embed_prompted(self, texts: Sequence[str], template: str | Sequence[str]) -> Vectors:
-        """Raw unit vectors of texts read through a prompt of one's own: (n, dim) float32.
+        """Raw unit vectors of texts in a custom prompt: (n, dim) float32.
 
-        Through several, the readings' unit vectors are added, and the sum gets length one.
+        With several prompts, the result is the normalised sum of their unit vectors.
         """
-        templates = several(template)
+        templates = as_templates(template)
         for each in templates:
             check_template(each)
-        inputs = [fill(each, text) for each in templates for text in texts]
-        # All readings at once: texts are batched by length across them.
+        inputs = [fill_template(each, text) for each in templates for text in texts]
+        # All prompts at once: texts are batched by length across them.
         readings = self._embed_texts(list(texts) * len(templates), inputs)
         if len(templates) == 1:
             return readings
@@ -255,10 +255,10 @@ class AlignedWVA:
         return normalise(by_template.sum(axis=0, dtype=np.float64)).astype(np.float32)
 
     def embed_inputs(self, inputs: Sequence[str]) -> Vectors:
-        """Raw unit vectors of exact model inputs (made by `passage_input` and its sisters).
+        """Raw unit vectors of exact model inputs, as `passage_input` and the like return them.
 
-        Inputs longer than `max_tokens` are read in pieces, whose vectors are averaged by length;
-        a warning says so.
+        Inputs longer than `max_tokens` are embedded in pieces, with a warning. Their vector is the
+        mean of the pieces' unit vectors, weighted by length, and normalised.
         """
         pieces, owners = [], []
         for number, ids in enumerate(self._tokenize(inputs)):
@@ -277,18 +277,18 @@ class AlignedWVA:
             np.add.at(vectors, owners, normalise(self._runner.run(pieces)) * weights[:, None])
         return normalise(vectors).astype(np.float32)
 
-    def contributions(self, model_input: str) -> TokenAttribution:
-        """What every token of an exact model input brings to its vector, before this has length 1.
+    def token_attribution(self, model_input: str) -> TokenAttribution:
+        """Each token's contribution to the vector of an exact model input, before normalisation.
 
-        Of an input longer than `max_tokens`, the pieces' parts are weighted as the pieces are.
-        Raises ModelError for another pooling than the default, and for the few families (BitNet,
+        For an input longer than `max_tokens`, the contributions have the weights of their pieces.
+        Raises ModelError for poolings other than the default, and for the few families (BitNet,
         DiffLlama) whose attention is more than a weighted sum of values.
         """
         encoded = self._loaded.tokenizer(
             _encodable(model_input), return_offsets_mapping=True, verbose=False
         )
         ids = encoded["input_ids"][: len(encoded["input_ids"]) - self._appended]
-        runner = Runner(AttributionReader(self._pooler), packed=self._runner.packed)
+        runner = Runner(TokenAttributor(self._pooler), packed=self._runner.packed)
         pieces = list(self._pieces(ids))
         parts, constant = [], np.zeros(self.dimension)
         for piece in pieces:
@@ -303,29 +303,33 @@ class AlignedWVA:
             model_input, tuple(encoded["offset_mapping"][: len(ids)]), vectors, constant
         )
 
+    def contributions(self, model_input: str) -> TokenAttribution:
+        """`token_attribution` under its name in version 0.1.0; deprecated."""
+        return self.token_attribution(model_input)
+
     # Likelihoods
 
     def log_likelihoods(
         self, query: str, passages: Sequence[str], titles: Sequence[str] | None = None
     ) -> DoubleScores:
-        """How well the model foretells the query after each passage: (n,), larger is better.
+        """How well the model predicts the query after each passage: (n,), larger is better.
 
-        log P(query | passage), natural, the mean over the query's tokens. Nothing is trained for
-        it: the model reads "Passage: …", a new line, "Question: …". An empty query tells nothing
-        (zeros); of a passage that does not fit beside the question, the end is cut off.
+        log P(query | passage), natural logarithm, the mean over the query's tokens. Nothing is
+        trained for it: the model reads "Passage: …", a new line, "Question: …". For an empty query
+        all values are zero. A passage that does not fit beside the question is cut off at its end.
         """
-        names = _as_many(titles, passages)
-        question, asked = self._question(query)
-        if not asked or not passages:
+        names = _titles_for(titles, passages)
+        question, query_tokens = self._question(query)
+        if not query_tokens or not passages:
             return np.zeros(len(passages))
         room = self.max_tokens - len(question)
-        inputs = [PASSAGE_BEFORE + _titled(t, n) for t, n in zip(passages, names, strict=True)]
-        reader = QueryLikelihood(self._pooler, asked)
+        inputs = [PASSAGE_BEFORE + _with_title(t, n) for t, n in zip(passages, names, strict=True)]
+        reader = QueryLikelihood(self._pooler, query_tokens)
         texts = [ids[:room] + question for ids in self._tokenize(inputs)]
         return Runner(reader, packed=self._runner.packed).run(texts)[:, 0]
 
     def _question(self, query: str) -> tuple[list[int], int]:
-        """The tokens that follow a passage, and how many of them, at the end, are the query's."""
+        """The tokens that follow a passage, and how many of the last ones are the query's."""
         text = _encodable(QUESTION_BEFORE + query.strip())
         encoded = self._loaded.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
@@ -333,22 +337,22 @@ class AlignedWVA:
         ids: list[int] = encoded["input_ids"]
         ends = [end for _, end in encoded["offset_mapping"]]
         before = next((i for i, end in enumerate(ends) if end > len(QUESTION_BEFORE)), len(ids))
-        most = min(MAX_ASKED, self.max_tokens // 2 - before)
-        asked = max(0, min(len(ids) - before, most))
-        return ids[: before + asked], asked
+        most = min(MAX_QUERY_TOKENS, self.max_tokens // 2 - before)
+        count = max(0, min(len(ids) - before, most))
+        return ids[: before + count], count
 
     def general_means(self) -> tuple[Vectors, Vectors]:
         """Mean raw vectors of general texts, as passages and as queries: (dim,) each.
 
-        They are the prior of the calibration.
+        These means are the prior of the calibration.
         """
         prompts = self.settings.prompts
         return self.general_mean(prompts.passage, whole=True), self.general_mean(prompts.queries)
 
     def general_mean(self, template: str | Sequence[str], *, whole: bool = False) -> Vectors:
-        """Mean raw vector of fixed general texts read through one prompt, or several: (dim,).
+        """Mean raw vector of fixed general texts in one or more prompts: (dim,).
 
-        It says what is common to all texts of this model and this prompt. The texts are short
+        It is what all texts with this model and prompt have in common. The texts are short
         passages (`whole`) or their first sentences. Computed once for each fingerprint, then read
         from the user's cache.
         """
@@ -360,40 +364,40 @@ class AlignedWVA:
             mean: Vectors = self.embed_prompted(texts, template).mean(axis=0)
             return mean
 
-        name = self.key("\0".join([str(whole), *several(template)]))
-        return remembered(f"general/{name}", (self.dimension,), compute)
+        name = self.key("\0".join([str(whole), *as_templates(template)]))
+        return cached_array(f"general/{name}", (self.dimension,), compute)
 
-    def remembered_queries(self, texts: Sequence[str]) -> Vectors:
-        """`embed_queries` of texts that are asked again and again: (n, dim).
+    def embed_fixed_queries(self, texts: Sequence[str]) -> Vectors:
+        """`embed_queries` of a fixed list of texts: (n, dim) float32.
 
         Computed once for each fingerprint, then read from the user's cache.
         """
         name = self.key("\0".join(["queries", *self.settings.prompts.queries, *texts]))
         shape = (len(texts), self.dimension)
-        return remembered(f"general/{name}", shape, lambda: self.embed_queries(texts))
+        return cached_array(f"general/{name}", shape, lambda: self.embed_queries(texts))
 
     # Tokens
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
-        """The character span of every token of `text`, prompt and special tokens left out."""
+        """The character span of every token of `text`, without prompt and special tokens."""
         encoded = self._loaded.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
         return [(start, end) for start, end in encoded["offset_mapping"]]
 
     def prompt_tokens(self) -> int:
-        """How many tokens the longest of the passage and query prompts takes."""
+        """The number of tokens of the longest passage or query prompt."""
         empty = [self.passage_input(""), *self.query_inputs("")]
         return max(len(ids) for ids in self._tokenize(empty))
 
     def count_tokens(self, inputs: Sequence[str]) -> int:
-        """How many tokens the model reads for these exact inputs."""
+        """The total number of tokens of these exact inputs."""
         return sum(len(ids) for ids in self._tokenize(inputs))
 
     def _tokenize(self, inputs: Sequence[str]) -> list[list[int]]:
-        """Token ids, with the tokenizer's own beginning token but without an ending one.
+        """Token ids, with the tokenizer's beginning token but without an end token.
 
-        An ending token would stand after the prompt, where the meaning is read.
+        An end token would come last, in the position that is pooled.
         """
         if not inputs:
             return []
@@ -403,7 +407,7 @@ class AlignedWVA:
 
     @cached_property
     def _appended(self) -> int:
-        """How many tokens of its own the tokenizer puts behind every text."""
+        """How many special tokens the tokenizer appends to every text."""
         whole, bare = (
             list(
                 self._loaded.tokenizer("a", add_special_tokens=special, verbose=False)["input_ids"]
@@ -415,7 +419,7 @@ class AlignedWVA:
         return len(whole) - len(bare) - start if bare else 0
 
     def _pieces(self, ids: list[int]) -> Iterator[list[int]]:
-        """`ids` in equal parts of at most `max_tokens` each."""
+        """`ids` in pieces of equal length, at most `max_tokens` each."""
         count = -(-len(ids) // self.max_tokens)
         for number in range(count):
             yield ids[len(ids) * number // count : len(ids) * (number + 1) // count]
@@ -428,21 +432,21 @@ class AlignedWVA:
         vectors[present] = self.embed_inputs([inputs[index] for index in present])
         return vectors
 
-    def _packs_truly(self) -> bool:
-        """Whether packing gives what padding gives; where it does not, batches are padded.
+    def _packing_agrees(self) -> bool:
+        """Whether packed and padded batches give the same vectors; if not, batches are padded.
 
-        Packing relies on position ids and on the attention interface; a model may support both
-        and still depend on the place in the row (by a convolution, say).
+        Packing relies on position ids and on the attention interface. A model may support both
+        and still depend on the position in the row, for example by a convolution.
         """
         if not self._pooler.can_pack:
             return False
         texts = [text.partition(". ")[0] for text in GENERAL_TEXTS.read_text("utf-8").splitlines()]
         ids = self._tokenize(texts[:3])
         packed, padded = (self._pooler.run(ids, packed=way) for way in (True, False))
-        return bool(torch.cosine_similarity(packed, padded).min() > SAME)
+        return bool(torch.cosine_similarity(packed, padded).min() > MIN_AGREEMENT)
 
-    def _refuse_two_way_attention(self) -> None:
-        """Raise ModelError if a token's attention changes with what follows it (an encoder)."""
+    def _refuse_bidirectional(self) -> None:
+        """Raise ModelError if a token's attention depends on later tokens (an encoder)."""
         first, one, two = (ids[-1] for ids in self._tokenize(["of", "a", "the"]))
         if self._pooler.is_bidirectional(first, (one, two)):
             kind = self._loaded.model.config.model_type
@@ -452,12 +456,12 @@ class AlignedWVA:
             )
 
 
-def fill(template: str, text: str) -> str:
-    r"""Put a text into a prompt; its own double quotes become single, so that the prompt's stand.
+def fill_template(template: str, text: str) -> str:
+    r"""Put a text into a prompt. Its double quotes become single ones, unlike the prompt's.
 
-    Without a prompt ("{}") the text stays as it is.
+    The bare template "{}" leaves the text unchanged.
 
-    >>> fill('This word : "{}" means', 'a "b"')
+    >>> fill_template('This word : "{}" means', 'a "b"')
     'This word : "a \'b\'" means'
     """
     before, _, after = template.partition("{}")
@@ -466,12 +470,12 @@ def fill(template: str, text: str) -> str:
     return before + text.replace('"', "'") + after
 
 
-def _titled(text: str, title: str) -> str:
+def _with_title(text: str, title: str) -> str:
     name = title.strip()[:TITLE_CHARACTERS]
     return f"{name}. {text}" if name else text
 
 
-def _as_many(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[str]:
+def _titles_for(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[str]:
     names = titles or [""] * len(texts)
     if len(names) != len(texts):
         raise UsageError(f"{len(texts)} texts but {len(names)} titles were given")
@@ -479,7 +483,7 @@ def _as_many(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[str
 
 
 def with_full_stop(text: str) -> str:
-    """A sentence ends with a mark; one that has none gets a full stop.
+    """The sentence, with a full stop if it has no end mark.
 
     >>> with_full_stop("A dog runs"), with_full_stop("Really?")
     ('A dog runs.', 'Really?')
@@ -489,5 +493,5 @@ def with_full_stop(text: str) -> str:
 
 
 def _encodable(text: str) -> str:
-    """`text` without lone surrogates, which no tokenizer takes."""
+    """`text` without lone surrogates, which tokenizers refuse."""
     return text.encode("utf-8", "replace").decode("utf-8")

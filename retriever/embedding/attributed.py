@@ -1,7 +1,7 @@
-"""A query and a passage taken apart into words: what explanations and steering work with.
+"""Queries and passages attributed to their words, for explanations and steering.
 
-Taking a text apart costs one pass of the model, so what was looked at last is remembered, by the
-exact model input: a word's part depends on nothing else.
+An attribution costs one forward pass, so the most recent ones are cached. The key is the exact
+model input: a word's contribution depends on nothing else.
 """
 
 from __future__ import annotations
@@ -19,103 +19,103 @@ from retriever.embedding.word_attribution import (
     WordAttribution,
     WordPosition,
     WordSpan,
-    by_word,
-    together,
+    sum_by_word,
+    sum_readings,
 )
 from retriever.types import Chunk, UsageError
 
-REMEMBERED = 64
-"""Texts; one of 250 words in 576 dimensions takes about 1 MB."""
+MAX_CACHED = 64
+"""How many texts are cached; one of 250 words in 576 dimensions takes about 1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttributedText:
-    """A text's words and their parts, in units of the length of their sum.
+    """A text's words and their contributions to its unit vector.
 
-    `parts` (n + 3, dim): the n words, then `parts.OTHERS`; they add up to the raw unit vector, but
-    for rounding. Those of a query that is read through several prompts are summed over its
-    readings. `raw` (dim,) is a query's raw vector as search uses it, None for a passage.
+    `vectors` (n + 3, dim): a row for each of the n words, then `word_attribution.OTHERS`. The rows
+    add up to the raw unit vector, up to rounding. With several prompts for a query they are summed
+    over the prompts. `raw` (dim,) is a query's raw vector as search uses it, None for a passage.
     """
 
     words: tuple[WordSpan, ...]
-    parts: DoubleVectors
+    vectors: DoubleVectors
     raw: Vectors | None = None
 
 
 class AttributionCache:
-    """Takes texts apart and remembers the last ones. Safe to use from several threads."""
+    """Attributes texts to words and caches the last ones. Safe to use from several threads."""
 
     def __init__(self, embedder: Callable[[], Embedder]) -> None:
         self._embedder = embedder
-        self._known: OrderedDict[tuple[str, ...], AttributedText] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, ...], AttributedText] = OrderedDict()
         self._lock = threading.Lock()
 
     def query(self, text: str) -> AttributedText:
-        """A query's side. Raises UsageError or ModelError where it cannot be taken apart."""
+        """A query, attributed. Raises UsageError or ModelError if the model does not allow it."""
         embedder = self._embedder()
         inputs = embedder.query_inputs(text)
 
-        def take_apart() -> AttributedText:
+        def attribute() -> AttributedText:
             readings = [
-                _taken_apart(embedder, each, _places(each, template, text, ""))
+                _word_attribution(embedder, each, _positions(each, template, text, ""))
                 for each, template in zip(inputs, embedder.settings.prompts.queries, strict=True)
             ]
-            found = _of_length_one(together(text, readings))
+            found = _normalised(sum_readings(text, readings))
             return AttributedText(found.words, found.vectors, embedder.embed_queries([text])[0])
 
-        return self._remembered(("query", *inputs), take_apart)
+        return self._cached(("query", *inputs), attribute)
 
     def passage(self, chunk: Chunk) -> AttributedText:
-        """A passage's side; words of its title are among its words."""
+        """A passage, attributed; the words of its title are included."""
         embedder = self._embedder()
         model_input = embedder.passage_input(chunk.text, chunk.title)
         template = embedder.settings.prompts.passage
-        places = _places(model_input, template, chunk.text, chunk.title)
+        positions = _positions(model_input, template, chunk.text, chunk.title)
 
-        def take_apart() -> AttributedText:
-            found = _taken_apart(embedder, model_input, places)
+        def attribute() -> AttributedText:
+            found = _word_attribution(embedder, model_input, positions)
             return AttributedText(found.words, found.vectors)
 
-        return self._remembered(("passage", model_input), take_apart)
+        return self._cached(("passage", model_input), attribute)
 
-    def _remembered(
-        self, key: tuple[str, ...], take_apart: Callable[[], AttributedText]
+    def _cached(
+        self, key: tuple[str, ...], attribute: Callable[[], AttributedText]
     ) -> AttributedText:
         with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
-        side = take_apart()
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        attributed = attribute()
         with self._lock:
-            self._known[key] = side
-            while len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-        return side
+            self._cache[key] = attributed
+            while len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)
+        return attributed
 
 
-def _taken_apart(
-    embedder: Embedder, model_input: str, places: list[WordPosition]
+def _word_attribution(
+    embedder: Embedder, model_input: str, positions: list[WordPosition]
 ) -> WordAttribution:
-    """One reading's words, with parts in units of the length of their sum."""
+    """The words of one model input and their contributions to its unit vector."""
     if not isinstance(embedder, AttributionEmbedder):
-        raise UsageError("this embedder's vectors cannot be taken apart into words")
-    return _of_length_one(by_word(embedder.contributions(model_input), places))
+        raise UsageError("this embedder's vectors cannot be attributed to words")
+    return _normalised(sum_by_word(embedder.token_attribution(model_input), positions))
 
 
-def _of_length_one(found: WordAttribution) -> WordAttribution:
-    """The parts in units of the length of their sum."""
+def _normalised(found: WordAttribution) -> WordAttribution:
+    """The same vectors, scaled so that their sum has length one."""
     length = float(np.linalg.norm(found.total))
     return WordAttribution(found.words, found.vectors / length) if length > 0 else found
 
 
-def _places(model_input: str, template: str, text: str, title: str) -> list[WordPosition]:
-    """Where title and text stand in a model's input, whatever was put between them."""
+def _positions(model_input: str, template: str, text: str, title: str) -> list[WordPosition]:
+    """The positions of title and text in a model's input, whatever stands between them."""
     before, _, after = template.partition("{}")
     end = len(model_input) - len(after)
     at = end - len(text)
     if at <= len(before) or not title:
         return [WordPosition(text, at)]
-    # Of a title the beginning stands there, without the white space around it.
+    # The input has the beginning of the title, without the white space around it.
     skipped = len(title) - len(title.lstrip())
     shown = title[: skipped + at - len(before)].rstrip()
     return [
@@ -124,4 +124,4 @@ def _places(model_input: str, template: str, text: str, title: str) -> list[Word
     ]
 
 
-__all__ = ["REMEMBERED", "AttributedText", "AttributionCache"]
+__all__ = ["MAX_CACHED", "AttributedText", "AttributionCache"]

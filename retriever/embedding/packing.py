@@ -1,12 +1,12 @@
-"""A batch of texts as the rows a model reads, and the attention that keeps the texts apart.
+"""Sequence packing: a batch of texts as model input, and attention within each text.
 
-* **packed**: all texts stand one after the other in one row, the tokens they share at the
-  beginning only once; no padding, and attention is computed text by text;
-* **padded**: one text a row, padded on the right, where causality hides the padding.
+* **packed**: all texts are concatenated in one row, their common prefix only once; there is no
+  padding, and attention is computed text by text;
+* **padded**: one text per row, padded on the right, where causal attention ignores the padding.
 
 The attention function is registered with transformers under the name `IMPLEMENTATION`. It follows
 the contract of transformers' flash-attention functions (causal, with the layer's window, logit cap
-and sinks as arguments), so it holds for every family that supports those, without a branch.
+and sinks as arguments), so it works for every family that supports those, without special cases.
 
 Letters in shapes: B texts, T tokens of a row, S tokens of a packed row, H heads, K key/value
 heads, G = H / K, D head size (E that of the values, where it differs).
@@ -34,29 +34,28 @@ QUERY_BLOCK = 128
 
 TokenIds = Sequence[int]
 
-Mixture = Callable[[Tensor], Tensor]
-"""Weights of the queries' positions (T,) → what every token brings to the weighted sum of the
-attention's results, heads side by side, in float32: (T, H·E). Its sum over the tokens is that sum.
-"""
+ValueAttribution = Callable[[Tensor], Tensor]
+"""Weights of the query positions (T,) → each token's contribution to the weighted sum of the
+attention outputs, heads concatenated, in float32: (T, H·E). The sum over the tokens is that sum."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """`count` neighbouring texts with `length` own tokens each, from `start` on in the row."""
+    """`count` consecutive texts with `length` own tokens each, from position `start` of the row."""
 
     start: int
     length: int
     count: int
 
     def of(self, tensor: Tensor) -> Tensor:
-        """The run's part of a row, text by text, as a view: (H, S, D) → (N, H, n, D)."""
+        """The run's part of a row as a view with a text dimension: (H, S, D) → (N, H, n, D)."""
         part = tensor[:, self.start : self.start + self.count * self.length]
         return part.view(len(part), self.count, self.length, -1).transpose(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Texts in one row: first the `shared` tokens all begin with, then runs of equal length."""
+    """The layout of a packed row: a common prefix of `shared` tokens, then runs of equal length."""
 
     shared: int
     runs: tuple[_Run, ...]
@@ -64,19 +63,19 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a model is given, and where the texts stand in it; `pack` is None if padded."""
+    """A model's input and the positions of the texts in it; `pack` is None if padded."""
 
     inputs: dict[str, Tensor]  # input_ids (1|B, T), and position_ids if packed
     last: tuple[Tensor, Tensor]  # (row, position) of every text's last token: (B,) each
     pack: Pack | None = None
 
     def last_of(self, states: Tensor) -> Tensor:
-        """The last tokens' part of `states`: (1|B, T, X) → (B, X)."""
+        """The states of the last tokens: (1|B, T, X) → (B, X)."""
         rows, positions = (index.to(states.device) for index in self.last)
         return states[rows, positions]
 
     def mean_of(self, states: Tensor) -> Tensor:
-        """The mean over each text's tokens, in float32: (1|B, T, X) → (B, X)."""
+        """The mean state of each text's tokens, in float32: (1|B, T, X) → (B, X)."""
         if self.pack is None:
             ends = self.last[1].to(states.device)
             within = torch.arange(states.shape[1], device=states.device) <= ends[:, None]
@@ -93,7 +92,7 @@ class Batch:
 
 
 def padded(texts: Sequence[TokenIds]) -> Batch:
-    """One text a row, (B, T), padded on the right; what pads is never seen by what is read."""
+    """One text per row, (B, T), padded on the right; causal attention never sees the padding."""
     lengths = torch.tensor([len(ids) for ids in texts])
     rows = torch.zeros((len(texts), int(lengths.max())), dtype=torch.long)
     for row, ids in zip(rows, texts, strict=True):
@@ -102,9 +101,9 @@ def padded(texts: Sequence[TokenIds]) -> Batch:
 
 
 def packed(texts: Sequence[TokenIds], own: int = 1) -> Batch:
-    """All texts in one row, (1, S), their common beginning once; positions count per text.
+    """All texts in one row, (1, S), their common prefix once; position ids restart per text.
 
-    At least `own` tokens at its end are each text's own.
+    At least the last `own` tokens of each text are not part of the prefix.
     """
     shared = shared_prefix(texts, own)
     row = list(texts[0][:shared])
@@ -122,7 +121,7 @@ def packed(texts: Sequence[TokenIds], own: int = 1) -> Batch:
 
 
 def shared_prefix(texts: Sequence[TokenIds], own: int = 1) -> int:
-    """How many tokens all texts begin with, leaving at least `own` to each.
+    """The length of the common prefix of all texts, which leaves at least `own` tokens to each.
 
     >>> shared_prefix([[1, 2, 3], [1, 2, 9, 9]]), shared_prefix([[1, 2], [1, 2, 3]])
     (2, 1)
@@ -131,27 +130,28 @@ def shared_prefix(texts: Sequence[TokenIds], own: int = 1) -> int:
         return 0
     limit = max(0, min(len(ids) for ids in texts) - own)
     ordered = sorted(list(ids) for ids in texts)
-    low, high = ordered[0], ordered[-1]  # what these two share, all between them share
+    low, high = ordered[0], ordered[-1]  # their common prefix is that of all texts
     return next((i for i in range(limit) if low[i] != high[i]), limit)
 
 
-# One thread's running pass
+# The current forward pass of each thread
 
 
 @dataclass(slots=True)
 class ForwardPass:
-    """A forward pass under way: its texts, and what is wanted of the attention blocks.
+    """The state of a forward pass: its batch, and callbacks for the hooked modules.
 
-    `only_last` is the id of the block whose last queries alone matter (0 for none); `on_values` is
-    told every block's value vectors, (1|B, T, K·E); `on_mixture` how the block of a text alone in
-    its row mixes them; `on_output` every tapped projection's input; `on_head` chooses what the
-    vocabulary head reads of the last states, (1|B, T, X).
+    `only_last` is the id of the block for which only the last queries are computed (0 for none).
+    `on_values` receives every block's value vectors, (1|B, T, K·E); `on_attribution` every
+    block's `ValueAttribution`, for a batch of one padded text; `on_output` the input of every
+    hooked projection. `on_head` selects the last states that the vocabulary head reads, (1|B, T,
+    X).
     """
 
     batch: Batch
     only_last: int = 0
     on_values: Callable[[nn.Module, Tensor], None] | None = None
-    on_mixture: Callable[[nn.Module, Mixture], None] | None = None
+    on_attribution: Callable[[nn.Module, ValueAttribution], None] | None = None
     on_output: Callable[[nn.Module, Tensor], None] | None = None
     on_head: Callable[[Tensor], Tensor] | None = None
 
@@ -160,14 +160,14 @@ _thread = threading.local()
 
 
 def current_pass() -> ForwardPass | None:
-    """The pass of the calling thread, if one is under way."""
+    """The current pass of the calling thread, if any."""
     found: ForwardPass | None = getattr(_thread, "current", None)
     return found
 
 
 @contextmanager
 def active(one: ForwardPass) -> Iterator[None]:
-    """Make `one` the calling thread's pass for as long as the block runs."""
+    """Make `one` the current pass of the calling thread within the block."""
     _thread.current = one
     try:
         yield
@@ -190,7 +190,7 @@ def _attention(
     s_aux: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of the running pass's texts → (1|B, T, H, E).
+    """Attention within each text of the current pass → (1|B, T, H, E).
 
     Query (1|B, H, T, D), key (1|B, K, T, D), value (1|B, K, T, E).
     """
@@ -201,8 +201,8 @@ def _attention(
         one.on_values(module, value.transpose(1, 2).flatten(2))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     attend = _Attend(scale, sliding_window, softcap, s_aux)
-    if one.on_mixture is not None:
-        one.on_mixture(module, partial(attend.mixture, query[0], key[0], value[0]))
+    if one.on_attribution is not None:
+        one.on_attribution(module, partial(attend.attribution, query[0], key[0], value[0]))
     if one.batch.pack is None:
         return attend(query, key, value).transpose(1, 2), None
     only_last = id(module) == one.only_last
@@ -216,7 +216,7 @@ def _attend_pack(
     """Query (H, S, D), key (K, S, D), value (K, S, E) → (H, S, E), text by text."""
     queries, keys, values = tensors
     heads, tokens, _ = queries.shape
-    # Laid out token by token, as the output projection reads it.
+    # In the memory layout (token, head) that the output projection reads.
     results = queries.new_empty(tokens, heads, values.shape[-1]).transpose(0, 1)
     if only_last:
         results.zero_()
@@ -225,15 +225,15 @@ def _attend_pack(
         results[:, : pack.shared] = attend(run.of(queries), run.of(keys), run.of(values)).squeeze(0)
     for run in pack.runs:
         seen = [_with_shared(tensor, pack.shared, run) for tensor in (keys, values)]
-        asked, into = run.of(queries), run.of(results)
+        selected, into = run.of(queries), run.of(results)
         if only_last:
-            asked, into = asked[:, :, -1:], into[:, :, -1:]
-        into.copy_(attend(asked, *seen))
+            selected, into = selected[:, :, -1:], into[:, :, -1:]
+        into.copy_(attend(selected, *seen))
     return results
 
 
 def _with_shared(tensor: Tensor, shared: int, run: _Run) -> Tensor:
-    """The run's keys or values with the shared ones in front: (K, S, D) → (N, K, T, D)."""
+    """The run's keys or values, preceded by the shared ones: (K, S, D) → (N, K, T, D)."""
     own = run.of(tensor)
     if not shared:
         return own
@@ -243,7 +243,7 @@ def _with_shared(tensor: Tensor, shared: int, run: _Run) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Attend:
-    """Causal attention within texts of one length, the queries standing at the end of the keys."""
+    """Causal attention within texts of equal length; the queries are at the last positions."""
 
     scaling: float
     window: int | None
@@ -268,8 +268,8 @@ class _Attend:
             blocks.append(mixed.view(texts, heads, -1, value.shape[-1]))
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
 
-    def mixture(self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor) -> Tensor:
-        """Query (H, T, D), key (K, T, D), value (K, T, E), of one text: see `Mixture`."""
+    def attribution(self, query: Tensor, key: Tensor, value: Tensor, positions: Tensor) -> Tensor:
+        """Query (H, T, D), key (K, T, D), value (K, T, E), of one text: see `ValueAttribution`."""
         heads, tokens, size = query.shape
         groups = len(key)
         total = value.new_zeros((groups, heads // groups, tokens), dtype=torch.float32)
@@ -278,18 +278,18 @@ class _Attend:
             wanted = rows.nonzero()
             if not len(wanted):
                 continue
-            # Not more rows than are wanted: mostly it is the last one alone.
+            # Only the rows with a weight: usually the last one alone.
             rows = rows[int(wanted[0]) : int(wanted[-1]) + 1]
             first = begin + int(wanted[0])
             seen = slice(0, first + len(rows))
-            asked = query[:, first : seen.stop].reshape(groups, -1, size)
-            weights = self._weights(asked.float(), key[:, seen].float(), first, len(rows))
+            selected = query[:, first : seen.stop].reshape(groups, -1, size)
+            weights = self._weights(selected.float(), key[:, seen].float(), first, len(rows))
             by_row = weights.view(groups, -1, len(rows), seen.stop)
             total[:, :, seen] += torch.einsum("kgnt,n->kgt", by_row, rows.to(by_row))
         return torch.einsum("kgt,kte->tkge", total, value.float()).flatten(1)
 
     def _weights(self, query: Tensor, key: Tensor, offset: int, rows: int) -> Tensor:
-        """Query (N·K, G·n, D), key (N·K, T, D) → α (N·K, G·n, T); row 0 stands at `offset`."""
+        """Query (N·K, G·n, D), key (N·K, T, D) → α (N·K, G·n, T); row 0 has position `offset`."""
         scores = torch.bmm(query, key.transpose(1, 2)) * self.scaling
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
@@ -304,7 +304,7 @@ class _Attend:
 
 
 def _softmax_with_sinks(scores: Tensor, sinks: Tensor) -> Tensor:
-    """Softmax over (N·K, G, n, T) with one more learned logit a head, whose share is dropped."""
+    """Softmax over (N·K, G, n, T) with one more learned logit per head, whose weight is dropped."""
     texts = scores.shape[0] * scores.shape[1] // sinks.numel()
     sink = sinks.to(scores.dtype).repeat(texts).view(scores.shape[0], -1, 1, 1)
     sink = sink.expand(*scores.shape[:3], 1)
@@ -315,7 +315,7 @@ def _softmax_with_sinks(scores: Tensor, sinks: Tensor) -> Tensor:
 def _causal_mask(
     rows: int, columns: int, offset: int, window: int | None, dtype: torch.dtype
 ) -> Tensor:
-    """0 where row r, standing at `offset + r`, may look, −inf elsewhere: (rows, columns).
+    """0 where row r, at position `offset + r`, may attend, −inf elsewhere: (rows, columns).
 
     >>> _causal_mask(2, 3, 1, None, torch.float32)
     tensor([[0., 0., -inf],
@@ -328,5 +328,5 @@ def _causal_mask(
 
 _implementation: Callable[..., tuple[Tensor, None]] = _attention
 ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _implementation)
-# A mask is not needed: causality, window and packing are the function's own.
+# The function needs no mask: it implements causality, window and packing.
 ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, flash_attention_mask)

@@ -1,22 +1,22 @@
-"""The partial forward pass: token ids in, one pooled vector for each text out.
+"""Pooling by a partial forward pass: token ids in, one vector for each text out.
 
-The default pooling, `aligned-wva`, is the last token's attention outputs. For every pooled layer l
-the output projection of the attention block is tapped at its *input*, so
+The default pooling, `aligned-wva`, sums the last token's attention outputs. A hook reads the
+*input* of the output projection of the attention block in every pooled layer l, so
 
     o_l = W_O · concat_h( Σ_t α[l,h,t] · v[l,h,t] ) (+ b_O)        α: the last token's attention
     e   = Σ_l o_l                                                  (hidden_size,)
 
-(arXiv 2602.01572). o_l is what the projection gives, before a norm or a multiplier that a family
-may put behind it. Nothing after the last pooled layer's attention runs: no last MLP, no final norm,
-no vocabulary head; in that layer only the last token's query is attended for.
+(arXiv 2602.01572). o_l is the output of the projection, before any norm or multiplier of the
+family. Nothing runs after the attention of the last pooled layer: no MLP, no final norm, no
+vocabulary head. In that layer attention is computed for the last token's query only.
 
-Three more to compare it with, over all tokens t of the text (a beginning token counts as one):
+Three baselines, over all tokens t of the text (a beginning token counts as one):
 
     va            mean over l and t of concat_h( v[l,h,t] )   (K · head size,), the pooled layers l
-    last-hidden   the last token's hidden state behind the last layer and the final norm
+    last-hidden   the last token's hidden state after the last layer and the final norm
     mean-hidden   mean over t of those hidden states
 
-How texts become rows, and the attention that keeps them apart, is `packs`.
+`packing` makes the batches and computes attention within each text.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ SOFTMAX_TYPES = frozenset(
         "hybrid_sliding",
     }
 )
-"""The kinds of layers, in the words of transformers' configurations, that have softmax attention.
+"""The layer types of transformers' configurations that have softmax attention.
 
-Linear attention goes by the same module names, but has no α to weigh values with; indexed and
-compressed attention choose tokens by what else is in the batch's row, padding included.
+Linear attention has the same module names, but no α. Indexed and compressed attention select
+tokens depending on everything else in the row, padding included.
 """
 
-TWO_WAY = 0.1
-"""A token whose attention output changes by more of its length when its successor changes sees
-that successor; rounding changes it by far less."""
+MIN_CHANGE = 0.1
+"""Bidirectional attention: a token's attention output changes by more than this part of its length
+when the next token changes. Rounding changes it by far less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +80,19 @@ class AttentionLayer:
 
 
 class StopForward(Exception):  # noqa: N818  (it ends a forward pass early; nothing went wrong)
-    """Raised by the last tap, so that nothing behind it is computed."""
+    """Raised by the last hook, so that nothing after it is computed."""
 
 
 @dataclass(slots=True)
-class _Sum:
-    """The sum over the pooled layers of what each gives; ends the pass behind the last of them."""
+class _LayerSum:
+    """The sum over the pooled layers; ends the forward pass after the last one."""
 
     pending: set[int]  # ids of the modules still to come
     exit_early: bool
     total: Tensor | None = None  # (B, dim), float32
 
     def add(self, module: nn.Module, part: Tensor) -> None:
-        """Add one layer's part, (B, dim)."""
+        """Add one layer's term, (B, dim)."""
         if self.total is None:
             self.total = part.float()
         elif part.shape != self.total.shape:
@@ -109,7 +109,7 @@ class _Sum:
 
     @property
     def complete(self) -> Tensor:
-        """The total, if every pooled layer has been there."""
+        """The total. Raises ModelError if a pooled layer is missing."""
         if self.total is None or self.pending:
             raise ModelError("the model did not run through all of its pooled attention layers")
         return self.total
@@ -118,9 +118,9 @@ class _Sum:
 class AttentionPooler:
     """Runs a causal language model as far as its pooling needs.
 
-    `layers` are the pooled ones, all by default; the two hidden-state poolings read the last layer
-    whatever they are. Not safe for two simultaneous `run` calls on one model from *different*
-    poolers; one pooler may be run from several threads inside one `hooked` block.
+    `layers` are the pooled layers, by default all; the two hidden-state poolings always use the
+    last one. Two *different* poolers must not call `run` on one model at the same time; one pooler
+    may run in several threads inside one `hooked` block.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class AttentionPooler:
 
     @contextmanager
     def hooked(self, *, packed: bool) -> Iterator[None]:
-        """Put the taps in, and take them out again whatever happens."""
+        """Register the hooks within the block; they are always removed."""
         hooked = self.pooled if self.pooling == "aligned-wva" else ()
         projections = [self.layers[index].projection for index in hooked]
         handles = [p.register_forward_pre_hook(_on_projection) for p in projections]
@@ -171,16 +171,16 @@ class AttentionPooler:
     ) -> Tensor:
         """The pooled vectors of `texts` (token ids, at least one each): (B, dim) float32.
 
-        `exit_early` and `last_query_only` (packed only) save work and change nothing but rounding;
-        tests switch them off one by one.
+        `exit_early` and `last_query_only` (packed only) save work and change only rounding; tests
+        switch them off one by one.
         """
         packed = self.can_pack if packed is None else packed
         with self.hooked(packed=packed):
-            return self.run_tapped(
+            return self.run_hooked(
                 texts, packed=packed, exit_early=exit_early, last_query_only=last_query_only
             )
 
-    def run_tapped(
+    def run_hooked(
         self,
         texts: Sequence[TokenIds],
         *,
@@ -188,8 +188,8 @@ class AttentionPooler:
         exit_early: bool = True,
         last_query_only: bool = True,
     ) -> Tensor:
-        """As `run`, inside a `hooked` block with the same `packed`."""
-        batch = _laid_out(texts, in_one_row=packed)
+        """Like `run`, inside a `hooked` block with the same `packed`."""
+        batch = _make_batch(texts, in_one_row=packed)
         if self.pooling == "aligned-wva":
             return self._attention_outputs(batch, exit_early, last_query_only)
         if self.pooling == "va":
@@ -198,17 +198,17 @@ class AttentionPooler:
         return (batch.last_of if self.pooling == "last-hidden" else batch.mean_of)(states).float()
 
     def dimension(self) -> int:
-        """The length of a pooled vector; for other poolings than the default by a one-token run."""
+        """The length of a pooled vector; for the baselines, measured with a one-token text."""
         if self.pooling == "aligned-wva":
             return int(self.model.config.get_text_config().hidden_size)
         return self.run([[0]], packed=False).shape[-1]
 
     def _attention_outputs(self, batch: Batch, exit_early: bool, last_query_only: bool) -> Tensor:
         pooled = [self.layers[index] for index in self.pooled]
-        total = _Sum({id(layer.projection) for layer in pooled}, exit_early)
+        total = _LayerSum({id(layer.projection) for layer in pooled}, exit_early)
 
         def take(projection: nn.Module, inputs: Tensor) -> None:
-            # forward() itself, not the module's call: its hooks brought us here.
+            # forward(), not the module's call, which would run this hook again.
             total.add(projection, projection.forward(batch.last_of(inputs)))
 
         last = id(pooled[-1].block) if exit_early and last_query_only else 0
@@ -216,7 +216,7 @@ class AttentionPooler:
         return total.complete
 
     def _values(self, batch: Batch, exit_early: bool) -> Tensor:
-        total = _Sum({id(self.layers[index].block) for index in self.pooled}, exit_early)
+        total = _LayerSum({id(self.layers[index].block) for index in self.pooled}, exit_early)
 
         def take(block: nn.Module, values: Tensor) -> None:
             if id(block) in total.pending:
@@ -226,7 +226,7 @@ class AttentionPooler:
         return total.complete / len(self.pooled)
 
     def _forward(self, one: ForwardPass) -> Tensor:
-        """The states behind the final norm, (1|B, T, hidden_size); nothing if it ends early."""
+        """The states after the final norm, (1|B, T, hidden_size); empty if the pass ends early."""
         inputs = {name: tensor.to(self.device) for name, tensor in one.batch.inputs.items()}
         try:
             with active(one), torch.inference_mode():
@@ -237,7 +237,7 @@ class AttentionPooler:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids have to be: with the embeddings, or where these are computed with."""
+        """The device of the token ids: that of the embeddings, or the one they are moved to."""
         embeddings = self.body.get_input_embeddings()
         for hook in _dispatch_hooks(embeddings):
             if getattr(hook, "execution_device", None) is not None:
@@ -247,20 +247,20 @@ class AttentionPooler:
 
     @property
     def is_dispatched(self) -> bool:
-        """Whether weights are moved during a pass (several devices, or parts on disk).
+        """Whether weights are moved during a pass (several devices, or weights on disk).
 
-        Such a model can run one batch at a time only.
+        Such a model can run only one batch at a time.
         """
         return any(_dispatch_hooks(module) for module in self.model.modules())
 
     def is_bidirectional(self, first: int, others: tuple[int, int]) -> bool:
-        """Whether a token's attention changes with its successor (an encoder), in any layer."""
+        """Whether a token's attention depends on the next token (an encoder), in any layer."""
         batch = padded([[first, other] for other in others])
         changed: list[bool] = []
 
         def compare(_: nn.Module, inputs: tuple[Any, ...]) -> None:
             one, two = inputs[0][:, 0].float()
-            changed.append(bool((one - two).norm() > TWO_WAY * one.norm()))
+            changed.append(bool((one - two).norm() > MIN_CHANGE * one.norm()))
 
         handles = [layer.projection.register_forward_pre_hook(compare) for layer in self.layers]
         try:
@@ -271,7 +271,7 @@ class AttentionPooler:
         return any(changed)
 
 
-def _laid_out(texts: Sequence[TokenIds], *, in_one_row: bool) -> Batch:
+def _make_batch(texts: Sequence[TokenIds], *, in_one_row: bool) -> Batch:
     return packed(texts) if in_one_row else padded(texts)
 
 
@@ -282,23 +282,23 @@ def _on_projection(projection: nn.Module, inputs: tuple[Any, ...]) -> None:
 
 
 def _dispatch_hooks(module: nn.Module) -> list[Any]:
-    """The hooks with which accelerate moves a module's inputs and weights."""
+    """The hooks by which accelerate moves a module's inputs and weights."""
     hook = getattr(module, "_hf_hook", None)
     return [] if hook is None else [hook, *getattr(hook, "hooks", ())]
 
 
-# Where the attention is
+# Finding the attention layers
 
 
 def text_body(model: PreTrainedModel) -> PreTrainedModel:
-    """Embeddings, decoder layers and final norm: no vocabulary head, no vision or audio tower."""
+    """Embeddings, decoder layers and final norm, without vocabulary head, vision or audio tower."""
     decoder, base = model.get_decoder(), model.base_model
     body: PreTrainedModel = decoder if isinstance(decoder, PreTrainedModel) else base
     return body
 
 
 def find_attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
-    """The decoder layers in order. Raises ModelError where a layer has no softmax attention."""
+    """The decoder layers in order. Raises ModelError if a layer has no softmax attention."""
     config: Any = model.config.get_text_config()
     count = getattr(config, "num_hidden_layers", 0)
     stacks = [
@@ -318,7 +318,7 @@ def find_attention_layers(model: PreTrainedModel) -> list[AttentionLayer]:
 
 
 def _refuse_other_kinds(layers: Sequence[AttentionLayer | None], config: Any) -> None:
-    """Raise ModelError for the first layer without softmax attention to its own tokens."""
+    """Raise ModelError for the first layer without plain softmax attention."""
     kinds = getattr(config, "layer_types", None) or ["full_attention"] * len(layers)
     for index, (layer, kind) in enumerate(zip(layers, kinds, strict=False)):
         if layer is None or kind not in SOFTMAX_TYPES:
@@ -335,7 +335,7 @@ def _attention_of(layer: nn.Module) -> AttentionLayer | None:
     if block is None:
         return None
     projection = _first(block, PROJECTION_NAMES)
-    # Some wrap the block that attends into another one (GPT-Neo).
+    # Some families wrap the attention block in another one (GPT-Neo).
     return _attention_of(block) if projection is None else AttentionLayer(block, projection)
 
 

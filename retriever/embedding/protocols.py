@@ -1,6 +1,6 @@
-"""What the other stages need of a model, as protocols; `embedder.AlignedWVA` has all of them.
+"""Protocols for what the other stages need of a model; `AlignedWVA` implements all of them.
 
-No model library is imported here, so that whatever needs only these names needs no model.
+This module imports no model library, so modules that need only these names need no model.
 """
 
 from __future__ import annotations
@@ -16,45 +16,53 @@ if TYPE_CHECKING:
 
 
 class Embedder(Protocol):
-    """What ingesting and searching need of an embedder; `AlignedWVA` is one and explains them."""
+    """What ingesting and searching need of an embedder. `AlignedWVA` documents the methods."""
 
     @property
     def settings(self) -> EmbedderSettings:
-        """What the vectors depend on."""
+        """All that the vectors depend on."""
 
     @property
     def max_tokens(self) -> int:
-        """The longest input read in one piece."""
+        """The longest input, in tokens, that is embedded in one pass."""
 
     def passage_input(self, text: str, title: str = "") -> str:
         """The exact model input for a passage."""
 
     def query_inputs(self, text: str) -> tuple[str, ...]:
-        """The exact model inputs for a query, one for each way it is read."""
+        """The exact model inputs for a query, one for each of its prompts."""
 
     def key(self, model_input: str) -> str:
-        """The name of this input's vector."""
+        """The key under which this input's vector is stored."""
 
     def embed_inputs(self, inputs: Sequence[str]) -> Vectors:
-        """Raw unit vectors of exact model inputs: (n, dim)."""
+        """Raw unit vectors of exact model inputs: (n, dim) float32."""
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
-        """Raw unit vectors of queries: (n, dim)."""
+        """Raw unit vectors of queries: (n, dim) float32."""
 
     def count_tokens(self, inputs: Sequence[str]) -> int:
-        """Tokens of exact model inputs."""
+        """The total number of tokens of exact model inputs."""
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """The character span of every token."""
 
     def prompt_tokens(self) -> int:
-        """Tokens of the longest prompt."""
+        """The number of tokens of the longest prompt."""
 
     def general_means(self) -> tuple[Vectors, Vectors]:
-        """Means of general texts as passages and as queries: (dim,) each."""
+        """Mean vectors of general texts as passages and as queries: (dim,) each."""
 
-    def remembered_queries(self, texts: Sequence[str]) -> Vectors:
-        """`embed_queries` of texts that every index asks: (n, dim)."""
+    def embed_fixed_queries(self, texts: Sequence[str]) -> Vectors:
+        """`embed_queries`, cached, of fixed texts that every index embeds: (n, dim)."""
+
+
+class RetrievalEmbedder(Embedder, Protocol):
+    """What evaluating retrieval needs of an embedder."""
+
+    @property
+    def dtype(self) -> str:
+        """The precision its vectors are computed in; they depend on it a little."""
 
 
 @runtime_checkable
@@ -71,8 +79,8 @@ class Judge(Protocol):
 class AttributionEmbedder(Protocol):
     """What explanations need of an embedder."""
 
-    def contributions(self, model_input: str) -> TokenAttribution:
-        """What every token of an exact model input brings to its vector."""
+    def token_attribution(self, model_input: str) -> TokenAttribution:
+        """The contribution of each token of an exact model input to its vector."""
 
 
-__all__ = ["AttributionEmbedder", "Embedder", "Judge"]
+__all__ = ["AttributionEmbedder", "Embedder", "Judge", "RetrievalEmbedder"]

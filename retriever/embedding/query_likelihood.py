@@ -1,8 +1,8 @@
-"""How likely a question is after a passage: log P(question | passage) by the language model itself.
+"""Query likelihood: log P(question | passage) by the language model itself.
 
-A text here is a passage with the question behind it, as token ids; its last `asked` tokens are the
-question's. The whole model runs, but the vocabulary head reads only the positions that foretell
-those tokens. What a family does to its logits afterwards (a cap, a scale) is its own code.
+A text here is a passage followed by the question, as token ids; the last `query_tokens` tokens are
+the question's. The whole model runs, but the vocabulary head sees only the positions that predict
+those tokens. A family's own changes to its logits (a cap, a scale) stay in effect.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from retriever.types import ModelError
 
 
 class QueryLikelihood:
-    """Gives texts the mean log-likelihood of their last `asked` tokens; `batches.Runner` runs it.
+    """The mean log-likelihood of the last `query_tokens` tokens; a `runner.Runner` runs it.
 
-    It borrows the pooler's model. Every text needs more than `asked` tokens.
+    It uses the pooler's model. Every text needs more than `query_tokens` tokens.
     """
 
-    def __init__(self, pooler: AttentionPooler, asked: int) -> None:
+    def __init__(self, pooler: AttentionPooler, query_tokens: int) -> None:
         head = pooler.model.get_output_embeddings()
         if head is None:
             raise ModelError(
@@ -43,11 +43,11 @@ class QueryLikelihood:
             )
         self.pooler = pooler
         self.head: nn.Module = head
-        self.asked = asked
+        self.query_tokens = query_tokens
 
     @property
     def device(self) -> torch.device:
-        """Where token ids have to be."""
+        """The device of the token ids."""
         return self.pooler.device
 
     @property
@@ -57,7 +57,7 @@ class QueryLikelihood:
 
     @contextmanager
     def hooked(self, *, packed: bool) -> Iterator[None]:
-        """Narrow the head to what a pass asks for, and widen it again whatever happens."""
+        """Restrict the head to the positions that a pass needs; the hooks are always removed."""
         handles = [
             self.head.register_forward_pre_hook(_narrow),
             self.head.register_forward_hook(_in_float32),
@@ -69,26 +69,26 @@ class QueryLikelihood:
             for handle in handles:
                 handle.remove()
 
-    def run_tapped(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
-        """Natural logarithms, the mean over the question's tokens: (B, 1) float32."""
-        batch = _laid_out(texts, self.asked + 1, in_one_row=packed)
+    def run_hooked(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
+        """Mean natural log-likelihoods of the question's tokens: (B, 1) float32."""
+        batch = _make_batch(texts, self.query_tokens + 1, in_one_row=packed)
 
         def narrow(states: Tensor) -> Tensor:
-            """The states before each of the question's tokens: (1|B, T, X) → (B, asked, X)."""
+            """The states before each of the question's tokens: (1|B, T, X) → (B, Q, X)."""
             rows, ends = (index.to(states.device)[:, None] for index in batch.last)
-            return states[rows, ends + torch.arange(-self.asked, 0, device=states.device)]
+            return states[rows, ends + torch.arange(-self.query_tokens, 0, device=states.device)]
 
         inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
         with active(ForwardPass(batch, on_head=narrow)), torch.inference_mode():
             logits: Tensor = self.pooler.model(**inputs, use_cache=False).logits
-            targets = torch.tensor([list(ids[-self.asked :]) for ids in texts])
+            targets = torch.tensor([list(ids[-self.query_tokens :]) for ids in texts])
             losses = cross_entropy(
                 logits.flatten(0, 1).float(), targets.flatten().to(logits.device), reduction="none"
             )
         return -losses.view(len(texts), -1).mean(dim=1, keepdim=True)
 
 
-def _laid_out(texts: Sequence[TokenIds], own: int, *, in_one_row: bool) -> Batch:
+def _make_batch(texts: Sequence[TokenIds], own: int, *, in_one_row: bool) -> Batch:
     return packed(texts, own) if in_one_row else padded(texts)
 
 
@@ -98,6 +98,6 @@ def _narrow(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _in_float32(_: nn.Module, __: tuple[Any, ...], logits: Tensor) -> Tensor:
-    """A family's cap or scale, and the softmax, are computed on these."""
+    """The logits in float32, before the family's cap or scale and the softmax."""
     one = current_pass()
     return logits if one is None or one.on_head is None else logits.float()

@@ -1,7 +1,7 @@
-"""Token ids in any order → their rows in that order: by length, on all cores, within memory.
+"""Batched inference: token ids → rows in the same order, on all cores, within memory.
 
-A row is what the pooler gives: a vector, or a likelihood. Neither texts nor prompts are known here.
-One run at a time: it has all cores, and sets torch's number of threads meanwhile.
+A row is what the pooler returns for a text: a vector, or a likelihood. This module knows neither
+texts nor prompts. One run at a time uses all cores, and sets torch's number of threads for itself.
 """
 
 from __future__ import annotations
@@ -22,52 +22,52 @@ from retriever.embedding.packing import TokenIds
 from retriever.types import ModelError
 
 PACK_TOKENS = 1024
-"""Tokens of one packed batch on the CPU: its activations stay in the processor's cache."""
+"""Tokens of a packed batch on the CPU: its activations stay in the processor's cache."""
 
 SMALL_TOKENS = 256
-"""So few tokens are not worth sharing between cores."""
+"""A batch of at most this many tokens is not split over cores."""
 
 PAD_TOKENS = 32_768
-"""Tokens of one padded batch on an accelerator, padding included."""
+"""Tokens of a padded batch on an accelerator, padding included."""
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-"""What torch's errors say, on CUDA, on Apple's MPS (RuntimeErrors both), and on the CPU."""
+"""Parts of torch's error messages on CUDA, on Apple's MPS (both RuntimeErrors), and on the CPU."""
 
 _one_at_a_time = threading.Lock()
 
 
 class Pooler(Protocol):
-    """What makes a row of every text; `attention.AttentionPooler` is one and explains it."""
+    """Computes a row for each text. `pooling.AttentionPooler` documents the methods."""
 
     @property
     def device(self) -> torch.device:
-        """Where token ids have to be."""
+        """The device of the token ids."""
 
     @property
     def is_dispatched(self) -> bool:
         """Whether weights are moved during a pass."""
 
     def hooked(self, *, packed: bool) -> AbstractContextManager[None]:
-        """What has to stand around `run_tapped`."""
+        """The context that `run_hooked` needs."""
 
-    def run_tapped(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
+    def run_hooked(self, texts: Sequence[TokenIds], *, packed: bool) -> Tensor:
         """The rows of a batch: (B, dim)."""
 
 
 class Runner:
-    """Runs many texts through a pooler, `packed` or padded."""
+    """Runs many texts through a pooler, in `packed` or padded batches."""
 
     def __init__(self, pooler: Pooler, *, packed: bool) -> None:
         self.pooler = pooler
         self.packed = packed
         self.on_cpu = pooler.device.type == "cpu"
-        # Weights that are moved during a pass cannot serve two passes at once.
+        # A model whose weights are moved during a pass can run one pass at a time.
         self.side_by_side = self.on_cpu and not pooler.is_dispatched
-        self.limit = math.inf  # tokens of one batch, once memory was too small for more
+        self.limit = math.inf  # tokens of one batch, after an out-of-memory error
 
     def run(self, texts: Sequence[TokenIds]) -> DoubleVectors:
         """The pooled vectors of token ids (one text at least), in their order: (n, dim)."""
-        # Longest first: neighbours are of one length, and the end of the work is fine-grained.
+        # Longest first: neighbours have similar lengths, and the last batches are small.
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
         with _one_at_a_time, self.pooler.hooked(packed=self.packed):
             batches = list(self._batches([texts[index] for index in order]))
@@ -77,7 +77,7 @@ class Runner:
         return results
 
     def _batches(self, texts: Sequence[TokenIds]) -> Iterator[list[TokenIds]]:
-        """Neighbouring texts within the budget of tokens; a text longer than it stands alone."""
+        """Batches of neighbouring texts within the token budget; a longer text is alone."""
         budget = self._budget(sum(map(len, texts)))
         start = 0
         while start < len(texts):
@@ -86,13 +86,13 @@ class Runner:
             start = end
 
     def _budget(self, tokens: int) -> int:
-        """Tokens of one batch, so that all of a CPU's cores have something to do."""
+        """Tokens of one batch; on a CPU, few enough for work on all cores."""
         if not self.on_cpu:
             return PAD_TOKENS
         return max(SMALL_TOKENS, min(PACK_TOKENS, -(-tokens // torch.get_num_threads())))
 
     def _fitting(self, texts: Sequence[TokenIds], start: int, budget: float) -> int:
-        """Where to stop, from `start` on, to stay within the budget; one text always fits.
+        """The end of the batch that begins at `start` and fits the budget; one text always fits.
 
         The texts are sorted, longest first.
         """
@@ -107,11 +107,11 @@ class Runner:
     def _map(
         self, function: Callable[[list[TokenIds]], DoubleVectors], batches: Sequence[list[TokenIds]]
     ) -> Iterator[DoubleVectors]:
-        """Run batches side by side on the CPU's cores, each single-threaded.
+        """Run batches in parallel on the CPU's cores, each single-threaded.
 
-        Small operations do not scale over threads, whole batches do: about a third faster. And
-        threads that wait for each other within an operation crawl when the machine is busy, so a
-        query alone runs on one core as well; only a long text alone is shared by all.
+        Small operations do not scale over threads, whole batches do: about a third faster. Threads
+        that wait for each other within an operation are very slow on a busy machine, so a single
+        query runs on one core, too. Only a single long text uses all cores.
         """
         if not self.side_by_side:
             yield from map(function, batches)
@@ -126,13 +126,13 @@ class Runner:
             ) as pool:
                 yield from pool.map(function, batches)
         finally:
-            # What was set for the workers is also what threads to come would start with.
+            # The number set for the workers is also the default of later threads.
             torch.set_num_threads(cores)
 
     def _run_batch(self, batch: list[TokenIds]) -> DoubleVectors:
-        """Run a batch, in as many parts as the memory asks for.
+        """Run a batch, split into as many parts as memory requires.
 
-        What was too much once is halved, and remembered: later batches are smaller from the start.
+        After an out-of-memory error the limit is half of what failed, for later batches as well.
         """
         parts: list[DoubleVectors] = []
         rest = batch
@@ -153,22 +153,22 @@ class Runner:
         return np.concatenate(parts)
 
     def _try_part(self, part: list[TokenIds]) -> DoubleVectors | None:
-        """The vectors, or None when the device's memory is too small for them."""
+        """The rows, or None if the device is out of memory."""
         try:
             rows: DoubleVectors = (
-                self.pooler.run_tapped(part, packed=self.packed).double().cpu().numpy()
+                self.pooler.run_hooked(part, packed=self.packed).double().cpu().numpy()
             )
             return rows
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-        # Not in the except block: there the failed pass's tensors would still be held.
+        # Not in the except block, which still holds the tensors of the failed pass.
         _free_memory(self.pooler.device.type)
         return None
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch's means that the device's memory was too small.
+    """Whether an error of torch means that the device is out of memory.
 
     >>> out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
     True
@@ -179,7 +179,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _free_memory(device: str) -> None:
-    """Give back what torch keeps for later, so that smaller tensors find room in one piece."""
+    """Empty torch's memory cache, so that smaller tensors find contiguous memory."""
     if device == "cuda":
         torch.cuda.empty_cache()
     elif device == "mps":

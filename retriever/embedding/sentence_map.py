@@ -1,12 +1,12 @@
-"""Sentences that are compared with each other: a mean and a soft whitening, without labels.
+"""Calibration of sentences that are compared with each other: mean and soft whitening.
 
-Directions in which all sentences vary strongly say little about any two of them, and are damped:
+Directions in which all sentences vary strongly say little about any two of them and are damped:
 
     x = normalise((raw − mean) · M),   M = (I + C/ρ)^(−½)
 
-with their covariance C. The map is linear: applied to the parts of a vector, it gives the parts of
-the mapped vector. Search does without it, because whitening was found to hurt retrieval. This
-module knows arrays only.
+with their covariance C. The map is linear: it maps the terms of a sum to the terms of the mapped
+sum. Search does not use it, because whitening was found to hurt retrieval. This module works on
+arrays only.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy as np
 from retriever.arrays import DoubleVectors, Vectors, centred, normalise, shrunk_mean
 
 ZCA_POWER = 0.5
-"""The power of whitening that keeps the axes (ZCA); 0 would leave all directions as they are."""
+"""The power of ZCA whitening, which keeps the axes; 0 leaves all directions unchanged."""
 
-_NO_VARIANCE = 1e-12  # of the largest one: what rounding leaves of a direction that is none
+_NO_VARIANCE = 1e-12  # relative to the largest one: below it, a direction is a rounding error
 
 
 @dataclass(frozen=True, slots=True)
 class SentenceMap:
-    """What makes sentences comparable: a mean (dim,) and a symmetric matrix (dim, dim), float32."""
+    """The calibration of sentences: a mean (dim,) and a symmetric matrix (dim, dim), float32."""
 
     mean: Vectors
     matrix: Vectors
@@ -36,10 +36,10 @@ class SentenceMap:
 
 
 def sentence_map(vectors: Vectors, prior: Vectors, power: float = ZCA_POWER) -> SentenceMap:
-    """The map for sentences with these raw unit vectors (n, dim), without labels.
+    """The map for sentences with these raw unit vectors (n, dim), fitted without labels.
 
     `prior` is the mean of general texts (dim,), see `shrunk_mean`. Rows of zeros (empty texts) do
-    not count. With one sentence, or none, the mean alone is at work, and so it is with power 0.
+    not count. With at most one sentence, or with power 0, only the mean is subtracted.
     """
     rows = np.asarray(vectors, dtype=np.float32)
     rows = rows[np.any(rows != 0, axis=-1)]
@@ -50,12 +50,12 @@ def sentence_map(vectors: Vectors, prior: Vectors, power: float = ZCA_POWER) -> 
 
 
 def shrunk_covariance(vectors: Vectors, mean: Vectors) -> DoubleVectors:
-    """The covariance of `vectors` (n, dim) about `mean`, drawn towards one alike in all directions.
+    """The covariance of `vectors` (n, dim) about `mean`, shrunk towards a multiple of the identity.
 
-    (n·S + dim·v·I) / (n + dim), where v is the mean variance of a direction: the prior counts for
+    (n·S + dim·v·I) / (n + dim), where v is the mean variance of a direction. The prior counts for
     as many vectors as there are dimensions, because fewer do not determine a covariance. The
-    covariance of the general texts is no better prior: a few dozen texts span a few dozen
-    directions only.
+    covariance of the general texts would not be a better prior: a few dozen texts span only a few
+    dozen directions.
     """
     moved = np.asarray(vectors, dtype=np.float64) - mean
     count, dim = moved.shape
@@ -68,9 +68,9 @@ def shrunk_covariance(vectors: Vectors, mean: Vectors) -> DoubleVectors:
 def soft_whitening(covariance: DoubleVectors, power: float = ZCA_POWER) -> Vectors:
     """`(I + C/ρ)^(−power)`, (dim, dim), symmetric, float32: strong directions are damped.
 
-    ρ = tr(C²)/tr(C), the mean variance of a direction weighted by that variance: what varies less
-    stays nearly as it is, where whitening (ρ → 0) would blow up its noise. The scale of C does not
-    matter; the identity comes of no variance, and of power 0.
+    ρ = tr(C²)/tr(C) is the mean variance of a direction, weighted by that variance. Directions with
+    less variance are nearly unchanged, where whitening (ρ → 0) would amplify their noise. The scale
+    of C does not matter. Without variance, or with power 0, the result is the identity.
 
     >>> soft_whitening(np.diag([2.0, 2.0])).round(3)
     array([[0.707, 0.   ],
@@ -91,8 +91,8 @@ def soft_whitening(covariance: DoubleVectors, power: float = ZCA_POWER) -> Vecto
 def _whitening_of_few(vectors: Vectors, mean: Vectors, power: float) -> Vectors:
     """`soft_whitening` of `shrunk_covariance`, for fewer vectors (n, dim) than dimensions.
 
-    They vary in n directions at most; in all others the covariance is the prior's. The directions
-    are found among the n vectors: n³ steps instead of dim³.
+    They vary in at most n directions; in all others the covariance is the prior's. The directions
+    come from the n × n Gram matrix: n³ steps instead of dim³.
     """
     moved = np.asarray(vectors, dtype=np.float64) - mean
     count, dim = moved.shape

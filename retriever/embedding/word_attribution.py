@@ -1,9 +1,9 @@
-"""A text's vector as a sum of parts, one for every token the model read.
+"""Word attribution: a text's vector as a sum of contributions, one for each token, then each word.
 
-    e = Σ_t c_t + constant                                     (dim,), before it gets length one
+    e = Σ_t c_t + constant                                     (dim,), before normalisation
 
-`contributions` takes them from a model; here they are arrays, summed into *groups*: the words of
-the text, and what is no word of it. This module knows no model.
+`AlignedWVA.token_attribution` computes the c_t. This module sums them into one row for each word
+and `OTHERS` for the rest. It works on arrays only and knows no model.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Span = tuple[int, int]
 
 MARKS, PROMPT, CONSTANT = "marks", "prompt", "constant"
 OTHERS = (MARKS, PROMPT, CONSTANT)
-"""What is no word: punctuation and space between the words; the prompt, with the tokens that a
-tokenizer puts before it; and what is there whatever the text is (output biases)."""
+"""The rows after the words: punctuation and space between the words; the prompt, with the tokens
+that a tokenizer puts before it; and the constant term of every text (output biases)."""
 
 _RUN = re.compile(r"[^\W_]+")
 _INNER = "'\u2019\u02bc\u00ad\u200b\u200c\u200d"  # apostrophes, soft hyphen, zero width
@@ -34,10 +34,10 @@ _UNSEGMENTED = re.compile(f"[{UNSEGMENTED}]")
 
 @dataclass(frozen=True, slots=True)
 class TokenAttribution:
-    """What every token of one exact model input brings to its vector.
+    """The contribution of each token of an exact model input to its vector.
 
-    `spans` are the tokens' characters in `model_input`, empty for a token that stands for none;
-    `vectors` (T, dim) and `constant` (dim,) add up to the vector before it gets length one.
+    `spans` are the tokens' character spans in `model_input`, empty for special tokens. `vectors`
+    (T, dim) and `constant` (dim,) add up to the vector before normalisation.
     """
 
     model_input: str
@@ -47,7 +47,7 @@ class TokenAttribution:
 
     @property
     def total(self) -> DoubleVectors:
-        """The vector before it gets length one: (dim,)."""
+        """The vector before normalisation: (dim,)."""
         total: DoubleVectors = self.vectors.sum(axis=0) + self.constant
         return total
 
@@ -64,7 +64,7 @@ class WordSpan:
 
 @dataclass(frozen=True, slots=True)
 class WordPosition:
-    """Where a text stands in a model's input: from character `at` on. `skipped` of it do not."""
+    """A text's position in a model's input: character `at`. The input lacks its first `skipped`."""
 
     text: str
     at: int
@@ -73,16 +73,16 @@ class WordPosition:
 
     @property
     def end(self) -> int:
-        """Where in the input it ends."""
+        """The end of the text in the input."""
         return self.at + len(self.text) - self.skipped
 
 
 @dataclass(frozen=True, slots=True)
 class WordAttribution:
-    """A text's words and what each brings to its vector.
+    """A text's words and the contribution of each to its vector.
 
-    `vectors` (n + 3, dim): the n words, then `OTHERS`; the rows add up to the vector before it
-    gets length one.
+    `vectors` (n + 3, dim): a row for each of the n words, then `OTHERS`. The rows add up to the
+    vector before normalisation.
     """
 
     words: tuple[WordSpan, ...]
@@ -90,62 +90,62 @@ class WordAttribution:
 
     @property
     def total(self) -> DoubleVectors:
-        """The vector before it gets length one: (dim,)."""
+        """The vector before normalisation: (dim,)."""
         total: DoubleVectors = self.vectors.sum(axis=0)
         return total
 
 
-def by_word(parts: TokenAttribution, places: Sequence[WordPosition]) -> WordAttribution:
-    """Sum parts over the words of the texts at `places`, which follow each other in the input.
+def sum_by_word(tokens: TokenAttribution, positions: Sequence[WordPosition]) -> WordAttribution:
+    """Sum token contributions over the words of the texts at `positions`, in input order.
 
-    A token belongs to the word it shares characters with. One that shares none is of `MARKS` if
-    it lies between where the first text begins and the last one ends, else of `PROMPT`. Words that
-    one token reaches into are one word, so that every token belongs to one group.
+    A token belongs to the word it shares characters with. A token outside all words belongs to
+    `MARKS` if it lies between the beginning of the first text and the end of the last one, else to
+    `PROMPT`. Words that share a token are merged, so that every token belongs to one row.
     """
     found = [
-        (place.at - place.skipped + start, place.at - place.skipped + end, place)
-        for place in places
-        for start, end in word_spans(place.text)
-        if start >= place.skipped
+        (position.at - position.skipped + start, position.at - position.skipped + end, position)
+        for position in positions
+        for start, end in word_spans(position.text)
+        if start >= position.skipped
     ]
-    joined = list(_joined(found, parts.spans))
+    joined = list(_merged(found, tokens.spans))
     starts, ends = [start for start, _, _ in joined], [end for _, end, _ in joined]
-    vectors = np.zeros((len(joined) + len(OTHERS), parts.vectors.shape[1]))
+    vectors = np.zeros((len(joined) + len(OTHERS), tokens.vectors.shape[1]))
     owners = []
-    for start, end in parts.spans:
+    for start, end in tokens.spans:
         word = bisect_right(ends, start)
         if word < len(joined) and starts[word] < end:
             owners.append(word)
         else:
-            inside = places[0].at <= start < end <= max(places[-1].end, places[0].at)
+            inside = positions[0].at <= start < end <= max(positions[-1].end, positions[0].at)
             owners.append(len(joined) + OTHERS.index(MARKS if inside else PROMPT))
-    np.add.at(vectors, owners, parts.vectors)
-    vectors[len(joined) + OTHERS.index(CONSTANT)] += parts.constant
+    np.add.at(vectors, owners, tokens.vectors)
+    vectors[len(joined) + OTHERS.index(CONSTANT)] += tokens.constant
     return WordAttribution(tuple(_word(*each) for each in joined), vectors)
 
 
-def together(text: str, readings: Sequence[WordAttribution]) -> WordAttribution:
-    """The parts of several readings of one text, summed word by word.
+def sum_readings(text: str, readings: Sequence[WordAttribution]) -> WordAttribution:
+    """The contributions of one text in several prompts, summed word by word.
 
-    Words that are one word in one of the readings are one in all. `text` has no title before it.
+    Words that are merged in one of `readings` are merged in all. `text` has no title before it.
     """
-    # Every reading has the text's last word's end, so that each word lies before one of these.
+    # Every reading contains the end of the text's last word, so each word has an end in the set.
     ends = sorted(set.intersection(*({word.end for word in each.words} for each in readings)))
     groups = [[bisect_left(ends, word.end) for word in each.words] for each in readings]
     starts = [readings[0].words[groups[0].index(group)].start for group in range(len(ends))]
     vectors = np.zeros((len(ends) + len(OTHERS), readings[0].vectors.shape[1]))
     for each, group in zip(readings, groups, strict=True):
         np.add.at(vectors, [*group, *range(len(ends), len(vectors))], each.vectors)
-    places = zip(starts, ends, strict=True)
+    positions = zip(starts, ends, strict=True)
     return WordAttribution(
-        tuple(WordSpan(text[start:end], start, end) for start, end in places), vectors
+        tuple(WordSpan(text[start:end], start, end) for start, end in positions), vectors
     )
 
 
-def _joined(
+def _merged(
     words: Sequence[tuple[int, int, WordPosition]], tokens: Sequence[Span]
 ) -> Iterator[tuple[int, int, WordPosition]]:
-    """The words in order; neighbours of one text that a token reaches into are one word."""
+    """The words in order; neighbours of one text that share a token are merged."""
     starts, ends = [start for start, _, _ in words], [end for _, end, _ in words]
     last_of = list(range(len(words)))
     for start, end in tokens:
@@ -154,25 +154,25 @@ def _joined(
             last_of[word] = max(last_of[word], behind - 1)
     at = 0
     while at < len(words):
-        place, last, look = words[at][2], at, at
+        position, last, look = words[at][2], at, at
         while look <= last:
-            if words[last_of[look]][2] is place:
+            if words[last_of[look]][2] is position:
                 last = max(last, last_of[look])
             look += 1
-        yield words[at][0], words[last][1], place
+        yield words[at][0], words[last][1], position
         at = last + 1
 
 
-def _word(start: int, end: int, place: WordPosition) -> WordSpan:
-    shift = place.skipped - place.at
+def _word(start: int, end: int, position: WordPosition) -> WordSpan:
+    shift = position.skipped - position.at
     start, end = start + shift, end + shift
-    return WordSpan(place.text[start:end], start, end, place.in_title)
+    return WordSpan(position.text[start:end], start, end, position.in_title)
 
 
 def word_spans(text: str) -> list[Span]:
-    """Runs of letters and digits, in order; without spaces between words, single characters.
+    """Runs of letters and digits, in order; in scripts without spaces, single characters.
 
-    Marks on letters and apostrophes within are part of a word; hyphens are not.
+    Combining marks, and apostrophes within a word, are part of it; hyphens are not.
 
     >>> [(start, end) for start, end in word_spans("don't re-use 搜索")]
     [(0, 5), (6, 8), (9, 12), (13, 14), (14, 15)]
@@ -188,7 +188,7 @@ def word_spans(text: str) -> list[Span]:
 
 
 def _continues(text: str, before: Span, start: int) -> bool:
-    """Whether only marks, or one apostrophe, stand between a word and what follows."""
+    """Whether only combining marks, or one apostrophe, separate a word from what follows."""
     gap = text[before[1] : start]
     return (
         bool(gap)
@@ -200,7 +200,7 @@ def _continues(text: str, before: Span, start: int) -> bool:
 
 
 def _cut(start: int, end: int, singles: Sequence[int]) -> Iterator[Span]:
-    """The run [start, end) with the characters at `singles` each alone."""
+    """The run [start, end), split so that each character at `singles` is a span of its own."""
     for single in singles:
         if start < single:
             yield start, single
@@ -225,7 +225,7 @@ __all__ = [
     "WordAttribution",
     "WordPosition",
     "WordSpan",
-    "by_word",
-    "together",
+    "sum_by_word",
+    "sum_readings",
     "word_spans",
 ]

@@ -1,1 +1,1 @@
-"""How good a search is: datasets, metrics, and runs over them."""
+"""The quality of search: data sets, metrics, and runs over them."""

@@ -1,8 +1,8 @@
-"""Several models on one test, side by side: to find the one that suits these documents.
+"""Several models compared on one data set, to find the best one for these documents.
 
-A model may be named with options: "smollm2-135m:layers=all", "gemma3-270m:pooling=last-hidden",
-"smollm2-135m:prompts=mine.json".
-A winner is named only where the paired comparison with every other one allows it.
+A model's name may have options: "smollm2-135m:layers=all", "gemma3-270m:pooling=last-hidden",
+"smollm2-135m:prompts=mine.json". There is a winner only if the paired comparison with every other
+model is significant.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retriever.embedding.aligned_wva import AlignedWVA
-from retriever.evaluation.datasets import Retrieval
-from retriever.evaluation.retrieval import evaluate_labelled
+from retriever.evaluation.datasets import RetrievalDataset
+from retriever.evaluation.retrieval import evaluate_dataset
 from retriever.evaluation.runs import KEYWORD, Run, Values
 from retriever.settings import DEFAULT_LAYERS, POOLINGS, ChunkSettings, Prompts, check_pooling
 from retriever.significance import PairedComparison, Verdict, compare
@@ -24,15 +24,15 @@ from retriever.types import UsageError
 MEASURES = ("ndcg@10", "mrr@10", "recall@10")
 MAIN_MEASURE, MAIN_MODE = "ndcg@10", "hybrid"
 
-WHOLE = ChunkSettings(size=1024)
-"""Passages are not cut again, so keyword search is the same beside every model."""
+UNSPLIT = ChunkSettings(size=1024)
+"""Passages are not split again, so keyword search is the same for every model."""
 
 _OPTION = re.compile(r"^(.+):(\w+)=([^:=]+)$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A model with the options it is compared with; `name` is how the user wrote it."""
+    """A model with its options; `name` is the user's spelling."""
 
     name: str
     model: str
@@ -41,12 +41,12 @@ class Variant:
     prompts: Prompts | None = None
 
 
-def variant(name: str) -> Variant:
-    """What "model:layers=…:pooling=…:prompts=FILE" means.
+def parse_variant(name: str) -> Variant:
+    """Parse "model:layers=…:pooling=…:prompts=FILE".
 
-    Raises UsageError for an option there is not, and for a file that has no prompts.
+    Raises UsageError for an unknown option, or a file that is not one of prompts.
 
-    >>> variant("org/model:layers=0-9").layers
+    >>> parse_variant("org/model:layers=0-9").layers
     '0-9'
     """
     model, options = name, dict[str, str]()
@@ -66,17 +66,16 @@ def variant(name: str) -> Variant:
 
 def compare_models(
     variants: Sequence[Variant],
-    data: Retrieval,
+    data: RetrievalDataset,
     load: Callable[[Variant], AlignedWVA],
     *,
     name: str,
     baseline: Run | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> Run:
     """One run with the modes "keyword", "A dense", "A hybrid" … ; one model is loaded at a time.
 
-    Raises UsageError when a variant is named twice, or if the run could not be compared with
-    `baseline`.
+    Raises UsageError if a variant is named twice, or the run is not comparable with `baseline`.
     """
     started = time.monotonic()
     if len({each.name for each in variants}) < len(variants):
@@ -84,9 +83,9 @@ def compare_models(
     values: dict[str, Mapping[str, Mapping[str, float]]] = {}
     made_with: dict[str, object] = {}
     for each in variants:
-        tell(f"{each.name} …")
-        run = evaluate_labelled(
-            load(each), data, name, chunking=WHOLE, baseline=baseline, tell=tell
+        progress(f"{each.name} …")
+        run = evaluate_dataset(
+            load(each), data, name, chunking=UNSPLIT, baseline=baseline, progress=progress
         )
         made_with[each.name] = dict(run.made_with)
         for mode in (KEYWORD, "dense", "hybrid"):
@@ -96,13 +95,13 @@ def compare_models(
 
 
 def winner(values: Values, variants: Sequence[Variant]) -> tuple[str, str]:
-    """The model that is better than every other one, "" if none is; and a sentence on it."""
+    """The model that is better than every other one, or ""; and a sentence about it."""
     rows = {each.name: values[f"{each.name} {MAIN_MODE}"][MAIN_MEASURE] for each in variants}
     if len(rows) < 2:
         return "", "one model alone has nothing to be compared with but keyword search"
     by_mean = sorted(rows, key=lambda name: -sum(rows[name].values()))
     best = by_mean[0]
-    against = {other: _compared(rows[best], rows[other]) for other in by_mean[1:]}
+    against = {other: _compare_variants(rows[best], rows[other]) for other in by_mean[1:]}
     equal = [other for other, one in against.items() if one.verdict is not Verdict.BETTER]
     if equal:
         return "", (
@@ -117,8 +116,8 @@ def winner(values: Values, variants: Sequence[Variant]) -> tuple[str, str]:
     )
 
 
-def _compared(ours: Mapping[str, float], theirs: Mapping[str, float]) -> PairedComparison:
+def _compare_variants(ours: Mapping[str, float], theirs: Mapping[str, float]) -> PairedComparison:
     return compare(list(ours.values()), [theirs[query] for query in ours])
 
 
-__all__ = ["Variant", "compare_models", "variant", "winner"]
+__all__ = ["Variant", "compare_models", "parse_variant", "winner"]

@@ -1,6 +1,6 @@
-"""The files that say what would be right: BEIR folders, sentence pairs, questions of one's own.
+"""Readers of labelled data: BEIR folders, sentence pairs, questions to one's own index.
 
-The readers name the file and the line when something is wrong; they search nothing.
+Their errors name the file and the line. This module does not search.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from retriever.types import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieval:
+class RetrievalDataset:
     """A BEIR folder. `corpus` is id → (title, text); `qrels` is query id → judgements."""
 
     corpus: Mapping[str, tuple[str, str]]
@@ -27,7 +27,7 @@ class Retrieval:
 
 @dataclass(frozen=True, slots=True)
 class SentencePair:
-    """Two sentences and how similar people found them; larger is more similar."""
+    """Two sentences and their similarity as rated by people; larger is more similar."""
 
     score: float
     first: str
@@ -36,19 +36,19 @@ class SentencePair:
 
 @dataclass(frozen=True, slots=True)
 class RelevantPlace:
-    """Where an answer stands: a file, or one page of it (None: anywhere in it)."""
+    """The place of an answer: a page of a file, or any page (None)."""
 
     path: str
     page: int | None = None
 
     def __str__(self) -> str:
-        """As it is told: "a.pdf, page 3"."""
+        """The place in words: "a.pdf, page 3"."""
         return self.path if self.page is None else f"{self.path}, page {self.page}"
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledQuestion:
-    """A question to one's own documents and the places that answer it, at least one."""
+    """A question to one's own documents and at least one place that answers it."""
 
     id: str
     text: str
@@ -56,13 +56,13 @@ class LabelledQuestion:
 
 
 def read_questions(path: Path) -> list[LabelledQuestion]:
-    """Questions, one JSON object a line, in one of two forms.
+    """Read questions, one JSON object per line, in one of two forms.
 
     {"id": "q1", "query": "…", "relevant": [{"path": "a.pdf", "pages": [3, 4]}, …]}
     {"query": "…", "path": "a.pdf", "page": 3}
 
-    Without "pages" or "page", or with an empty list, any page of the file will do. A question
-    without an "id" is known by the number of its line.
+    Without "pages" or "page", or with an empty list, any page of the file counts. The id of a
+    question without "id" is its line number.
     """
     questions = []
     seen: set[str] = set()
@@ -80,7 +80,7 @@ def read_questions(path: Path) -> list[LabelledQuestion]:
 
 
 def _places(row: Mapping[str, Any], path: Path, line: int) -> tuple[RelevantPlace, ...]:
-    """The places a question's line names, each once."""
+    """The places that a question's line names, without repetitions."""
     plain = [{"path": row.get("path"), "pages": row.get("page", row.get("pages"))}]
     entries = row.get("relevant", plain)
     if not isinstance(entries, list) or not entries:
@@ -99,7 +99,7 @@ def _places(row: Mapping[str, Any], path: Path, line: int) -> tuple[RelevantPlac
 
 
 def _path_and_pages(entry: Any) -> tuple[str, list[int]]:
-    """An entry's path and pages; no path if it is not understood."""
+    """An entry's path and pages; an empty path if the entry is invalid."""
     file = entry.get("path") if isinstance(entry, dict) else None
     pages = entry.get("pages") if isinstance(entry, dict) else None
     listed = [] if pages is None else pages if isinstance(pages, list) else [pages]
@@ -107,10 +107,10 @@ def _path_and_pages(entry: Any) -> tuple[str, list[int]]:
     return (file, listed) if isinstance(file, str) and right else ("", [])
 
 
-def read_retrieval(folder: Path) -> Retrieval:
-    """A folder with `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` (or `qrels/test.tsv`).
+def read_beir(folder: Path) -> RetrievalDataset:
+    """Read a folder with `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` (or `qrels/test.tsv`).
 
-    Queries that no judgement names, and judgements of queries that are not there, are left out.
+    Queries without judgements, and judgements of unknown queries, are ignored.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; give one with corpus.jsonl and queries.jsonl")
@@ -123,13 +123,13 @@ def read_retrieval(folder: Path) -> Retrieval:
     qrels = {query: judged[query] for query in queries if query in judged}
     if not qrels:
         raise UsageError(f"no query of {folder / 'queries.jsonl'} has a judgement in its qrels")
-    return Retrieval(corpus, {query: queries[query] for query in qrels}, qrels)
+    return RetrievalDataset(corpus, {query: queries[query] for query in qrels}, qrels)
 
 
-def read_pairs(path: Path) -> list[SentencePair]:
-    """A similarity file: tab-separated `score sentence1 sentence2` with that header.
+def read_sentence_pairs(path: Path) -> list[SentencePair]:
+    """Read a similarity file: tab-separated `score sentence1 sentence2`, with that header.
 
-    Quotes are part of the sentences; columns beyond the third are ignored.
+    Quotes are part of the sentences; columns after the third are ignored.
     """
     lines = _rows(path)
     columns = ["score", "sentence1", "sentence2"]
@@ -165,7 +165,7 @@ def _read_qrels(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _read_beir_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Each line's object; `_id` and `text` are there and are strings, `_id` is new."""
+    """Each line's object, with the strings `_id` (unique) and `text`."""
     seen: set[str] = set()
     for number, row in _read_jsonl(path):
         if not all(isinstance(row.get(name), str) for name in ("_id", "text")):
@@ -178,12 +178,12 @@ def _read_beir_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 def _refuse_twice(name: str, seen: set[str], path: Path, line: int) -> None:
     if name in seen:
-        raise UsageError(f"{path}, line {line}: the id {name!r} is there twice")
+        raise UsageError(f"{path}, line {line}: the id {name!r} is a duplicate")
     seen.add(name)
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each line's number and object; an empty object where a line holds another value."""
+    """Each line's number and object; an empty object for any other JSON value."""
     for number, line in _lines(path):
         try:
             row = json.loads(line)
@@ -193,20 +193,20 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The tab-separated fields of each line that is not empty, with its number from 1."""
+    """The tab-separated fields of each non-empty line, with its number from 1."""
     for number, line in _lines(path):
         yield number, line.split("\t")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not empty, without their ends, with their numbers from 1."""
+    """The non-empty lines, without line ends, with their numbers from 1."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    # Only real ends of line: a sentence may well hold a U+2028 or a form feed.
+    # Only at line feeds: a sentence may contain a U+2028 or a form feed.
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, line.removesuffix("\r")
@@ -225,9 +225,9 @@ def _number(field: str, path: Path, line: int) -> float:
 __all__ = [
     "LabelledQuestion",
     "RelevantPlace",
-    "Retrieval",
+    "RetrievalDataset",
     "SentencePair",
-    "read_pairs",
+    "read_beir",
     "read_questions",
-    "read_retrieval",
+    "read_sentence_pairs",
 ]

@@ -1,11 +1,12 @@
-"""A retrieval test out of one's own folder, without labels: known items.
+"""Known-item search: a retrieval data set from one's own folder, without labels.
 
-A sentence is taken out of its passage; the passage, without it, must be found again by it. It is
-no question that people type, and it shares words with its passage, which favours keyword search;
-but it is the same test for every model, on the documents that count.
+A sentence is removed from its passage; the query is the sentence, the relevant document the rest of
+the passage (an inverse cloze task). People do not type such queries, and they share words with
+their passages, which favours keyword search; but the test is the same for every model, on one's own
+documents.
 
-Passages are cut by a measure that is no model's own, so all models see the same ones. What is
-chosen depends on the files alone: the same folder gives the same test.
+Passages are split by a model-independent count of tokens, so all models see the same ones. The
+choice depends on the files alone: the same folder gives the same data set.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from retriever.evaluation.datasets import Retrieval
+from retriever.evaluation.datasets import RetrievalDataset
 from retriever.indexing.cloze import cloze_questions, hash_key
 from retriever.reading.options import ReadOptions
 from retriever.reading.scan import FoundFile, scan, targets
@@ -25,29 +26,29 @@ from retriever.text.chunking import chunk_document
 from retriever.types import Document, ReadError, UsageError
 
 PASSAGES = 300
-"""So many passages are searched by default: about a minute of a small model on two cores."""
+"""The default number of passages: about a minute for a small model on two cores."""
 
 MAX_SENTENCES = 200
 MIN_SENTENCES = 20
 PASSAGE = ChunkSettings(size=224)
 
-_FILE_SHARE = 10  # no file gives more than a tenth of the passages while there are others
+_FILE_SHARE = 10  # at most a tenth of the passages are from one file, if there are enough others
 _PIECE = re.compile(r"\w{1,5}|[^\w\s]")
 
 Passage = tuple[str, str, str]
-"""Name ("path#3"), title, text."""
+"""(name such as "path#3", title, text)."""
 
 
-def known_items(
-    path: Path, passages: int = PASSAGES, *, tell: Callable[[str], None] = lambda text: None
-) -> Retrieval:
-    """Sentences to be asked and the passages they were taken from, of the files below `path`.
+def known_item_dataset(
+    path: Path, passages: int = PASSAGES, *, progress: Callable[[str], None] = lambda text: None
+) -> RetrievalDataset:
+    """The data set of the files below `path`: sentences as queries, passages as documents.
 
-    Files that cannot be read are left out. Raises UsageError when there is too little text.
+    Unreadable files are skipped. Raises UsageError if there is too little text.
     """
     if passages < MIN_SENTENCES:
         raise UsageError(f"a comparison needs at least {MIN_SENTENCES} passages, not {passages}")
-    chosen = _sample(path, passages, tell)
+    chosen = _sample(path, passages, progress)
     corpus = {name: (title, text) for name, title, text in chosen}
     whole = [" ".join(text.split()) for _, _, text in chosen]
     queries: dict[str, str] = {}
@@ -55,7 +56,7 @@ def known_items(
         if len(queries) == MAX_SENTENCES:
             break
         for sentence, rest in cloze_questions(text):
-            if sum(sentence in other for other in whole) == 1:  # it belongs to one passage only
+            if sum(sentence in other for other in whole) == 1:  # it occurs in one passage only
                 queries[name], corpus[name] = sentence, (title, rest)
                 break
     if len(queries) < MIN_SENTENCES:
@@ -63,16 +64,16 @@ def known_items(
             f"{str(path)!r} has too little text to compare models on: {len(queries)} sentences "
             f"can be asked, {MIN_SENTENCES} are needed"
         )
-    return Retrieval(corpus, queries, {name: {name: 1.0} for name in queries})
+    return RetrievalDataset(corpus, queries, {name: {name: 1.0} for name in queries})
 
 
-def _sample(path: Path, wanted: int, tell: Callable[[str], None]) -> list[Passage]:
-    """At most `wanted` passages, of many files, in an order by chance that is always the same."""
+def _sample(path: Path, wanted: int, progress: Callable[[str], None]) -> list[Passage]:
+    """At most `wanted` passages, from many files, in a reproducible random order."""
     share = max(1, wanted // _FILE_SHARE)
     chosen: dict[str, Passage] = {}
     spare: list[Passage] = []
     files = sorted(_files(path), key=lambda file: hash_key(file.path))
-    tell(f"reading passages of {len(files)} files …")
+    progress(f"reading passages of {len(files)} files …")
     with file_reader(ReadOptions()) as reader:
         for file in files:
             if len(chosen) >= wanted:
@@ -98,7 +99,7 @@ def _files(path: Path) -> Iterator[FoundFile]:
 
 
 def _passages(document: Document) -> Iterator[Passage]:
-    """The document's passages, named by their places."""
+    """The document's passages, numbered from 1 in their names."""
     spans = chunk_document(
         document.pages, PASSAGE, lambda text: [m.span() for m in _PIECE.finditer(text)]
     )
@@ -107,4 +108,4 @@ def _passages(document: Document) -> Iterator[Passage]:
         yield f"{document.path}#{number}", document.title, text
 
 
-__all__ = ["MAX_SENTENCES", "MIN_SENTENCES", "PASSAGES", "known_items"]
+__all__ = ["MAX_SENTENCES", "MIN_SENTENCES", "PASSAGES", "known_item_dataset"]

@@ -1,9 +1,9 @@
-"""How good a ranking is.
+"""Metrics of rankings, and the rank correlation of similarities.
 
 nDCG, MRR and recall are those of BEIR (pytrec_eval): linear gains, a discount of log2(rank + 1).
-A query without a single relevant document has no right answer: `values_over` leaves it out.
+Queries without any relevant document are excluded by `values_by_query`.
 
-The module searches nothing and loads no model; `labels` reads what would be right.
+This module does not search and loads no model; `datasets` reads the relevance judgements.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from retriever.types import UsageError
 
 Judgements = Mapping[str, float]
-"""Document id → how relevant it is to one query; 0 and below, and documents not named: not."""
+"""Document id → relevance to one query; documents at 0 or below, or missing, are not relevant."""
 
 Measure = Callable[[Sequence[str], Judgements], float]
-"""(a ranking of document ids, what is right) → 0 to 1."""
+"""(a ranking of document ids, judgements) → 0 to 1."""
 
 
 def ndcg_at(k: int, ranking: Sequence[str], judged: Judgements) -> float:
@@ -36,7 +36,7 @@ def ndcg_at(k: int, ranking: Sequence[str], judged: Judgements) -> float:
 
 
 def mrr_at(k: int, ranking: Sequence[str], judged: Judgements) -> float:
-    """One divided by the rank of the first relevant document among the first `k`; 0 without one.
+    """The reciprocal rank of the first relevant document among the first `k`; 0 without one.
 
     >>> mrr_at(10, ["b", "a"], {"a": 1})
     0.5
@@ -65,14 +65,14 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
-def values_over(
+def values_by_query(
     measure: Measure, rankings: Mapping[str, Sequence[str]], qrels: Mapping[str, Judgements]
 ) -> dict[str, float]:
     """Query id → the measure's value, for all queries with a relevant document.
 
-    A query without a ranking counts as one that found nothing.
+    A missing ranking counts as an empty one.
 
-    >>> values_over(MEASURES["mrr@10"], {"q": ["a"]}, {"q": {"a": 1}, "p": {"a": 0}})
+    >>> values_by_query(MEASURES["mrr@10"], {"q": ["a"]}, {"q": {"a": 1}, "p": {"a": 0}})
     {'q': 1.0}
     """
     return {
@@ -83,9 +83,9 @@ def values_over(
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float:
-    """The rank correlation of two (n,) arrays, -1 to 1; ties have the mean of their ranks.
+    """Spearman's rank correlation of two (n,) arrays, -1 to 1; ties have their mean rank.
 
-    Nan where it is not defined: fewer than two values, all alike, or one of them nan.
+    Nan if undefined: fewer than two values, only equal values, or a nan among them.
 
     >>> spearman([1, 2, 3], [10, 30, 20])
     0.5
@@ -108,12 +108,12 @@ def _dcg(gains: Sequence[float]) -> float:
 
 
 def _first(k: int, ranking: Sequence[str]) -> list[str]:
-    """The first `k` different documents: a document found twice counts where it came first."""
+    """The first `k` distinct documents, each at its first rank."""
     return list(dict.fromkeys(ranking))[:k]
 
 
 def _centred_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks (n,) from 1, ties with the mean of theirs, minus their mean."""
+    """Ranks (n,), ties with their mean rank, minus the mean of all."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse] - (len(values) + 1) / 2
@@ -127,5 +127,5 @@ __all__ = [
     "ndcg_at",
     "recall_at",
     "spearman",
-    "values_over",
+    "values_by_query",
 ]

@@ -1,9 +1,8 @@
-"""A run of an evaluation: what each query got, by mode and measure; kept, and compared.
+"""Evaluation runs: the value of each query, by mode and measure; saved, loaded and compared.
 
-Means come with their intervals, and two runs on the same documents and queries with a verdict. A
-saved run is a plain JSON file that can be committed: a baseline for what comes later. What it was
-made with (model, layers, chunks) may differ, that is what one compares; documents, queries and
-judgements may not.
+Means have intervals, and comparisons of two runs on the same documents and queries have a verdict.
+A saved run is a plain JSON file that can be committed, as a baseline for later ones. The settings
+of two runs (model, layers, chunks) may differ; documents, queries and judgements must be the same.
 """
 
 from __future__ import annotations
@@ -15,8 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from retriever import __version__
 from retriever.cache import write_atomically
-from retriever.evaluation.metrics import MEASURES, Judgements, values_over
+from retriever.evaluation.metrics import MEASURES, Judgements, values_by_query
+from retriever.index import Index
+from retriever.searching.options import Mode
 from retriever.significance import Interval, PairedComparison, compare, interval
 from retriever.types import UsageError
 
@@ -25,12 +27,16 @@ Values = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 FORMAT = 1
 KEYWORD = "keyword"
-"""The mode every other one is compared with: BM25, which needs no model."""
+"""The mode that all others are compared with: BM25, which needs no model."""
+
+
+MODES = (Mode.KEYWORD, Mode.DENSE, Mode.HYBRID)
+"""In the order of the tables: first BM25, which the others are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What was searched and asked; the two digests tell whether two runs may be compared."""
+    """The documents and queries of a run; the digests decide whether two runs are comparable."""
 
     name: str
     documents: int
@@ -40,7 +46,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One evaluation. `made_with` is told, not compared; `seconds` is not kept."""
+    """One evaluation. `made_with` is shown, not compared; `seconds` is not saved."""
 
     data: Data
     values: Values
@@ -49,7 +55,7 @@ class Run:
 
     @property
     def queries(self) -> list[str]:
-        """The ids of the queries that count, sorted."""
+        """The ids of all queries with a value, sorted."""
         return sorted(
             {query for mode in self.values.values() for by in mode.values() for query in by}
         )
@@ -62,31 +68,31 @@ class Run:
         }
 
     def against_keyword(self) -> dict[str, dict[str, PairedComparison]]:
-        """Every other mode compared with keyword search, measure by measure."""
+        """Comparisons of all other modes with keyword search, by measure."""
         if KEYWORD not in self.values:
             return {}
         return {
-            mode: _compared(measures, self.values[KEYWORD])
+            mode: _compare_measures(measures, self.values[KEYWORD])
             for mode, measures in self.values.items()
             if mode != KEYWORD
         }
 
     def against(self, baseline: Run) -> dict[str, dict[str, PairedComparison]]:
-        """Comparisons with `baseline`, for every mode and measure both have.
+        """Comparisons with `baseline`, for every mode and measure of both.
 
-        Raises UsageError when they are of other documents or queries.
+        Raises UsageError if documents or queries differ.
         """
         baseline.check(self.data)
         if self.queries != baseline.queries:
             raise UsageError(f"the baseline of {baseline.data.name!r} lacks some of its queries")
         return {
-            mode: _compared(measures, baseline.values[mode])
+            mode: _compare_measures(measures, baseline.values[mode])
             for mode, measures in self.values.items()
             if mode in baseline.values
         }
 
     def check(self, data: Data) -> None:
-        """Raise UsageError unless a run on `data` can be compared with this one."""
+        """Raise UsageError unless a run on `data` is comparable with this one."""
         mine = self.data
         what = ""
         if mine.documents_digest != data.documents_digest:
@@ -101,21 +107,21 @@ class Run:
             )
 
     def to_json(self, *, per_query: bool = False) -> dict[str, Any]:
-        """What `--json` prints; `per_query` adds each query's values."""
+        """The run as plain JSON values for `--json`; `per_query` adds each query's values."""
         found = self.intervals()
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             "dataset": self.data.name,
             "documents": self.data.documents,
             "queries": len(self.queries),
             "seconds": round(self.seconds, 2),
             "made_with": dict(self.made_with),
-            "modes": _each(found, lambda one: round(one.mean, 4)),
-            "intervals": _each(found, lambda one: [round(one.low, 4), round(one.high, 4)]),
+            "modes": _map_cells(found, lambda one: round(one.mean, 4)),
+            "intervals": _map_cells(found, lambda one: [round(one.low, 4), round(one.high, 4)]),
             "against_keyword": comparisons_json(self.against_keyword()),
         }
         if per_query:
-            told["per_query"] = self.values
-        return told
+            values["per_query"] = self.values
+        return values
 
 
 def score_rankings(
@@ -123,16 +129,16 @@ def score_rankings(
     qrels: Mapping[str, Judgements],
     measures: Sequence[str] = tuple(MEASURES),
 ) -> Values:
-    """What each query of `qrels` got in `rankings` (mode → query id → documents, best first)."""
+    """The values of `rankings` (mode → query id → documents, best first) under `qrels`."""
     return {
-        mode: {name: values_over(MEASURES[name], ranked, qrels) for name in measures}
+        mode: {name: values_by_query(MEASURES[name], ranked, qrels) for name in measures}
         for mode, ranked in rankings.items()
     }
 
 
 def comparisons_json(found: Mapping[str, Mapping[str, PairedComparison]]) -> dict[str, Any]:
     """Comparisons by mode and measure as plain JSON."""
-    return _each(
+    return _map_cells(
         found,
         lambda one: {
             "difference": round(one.difference.mean, 4),
@@ -142,8 +148,22 @@ def comparisons_json(found: Mapping[str, Mapping[str, PairedComparison]]) -> dic
     )
 
 
+def run_settings(index: Index) -> dict[str, Any]:
+    """The settings of a run on an index: version, model, layers, pooling, prompts, chunks."""
+    with index.backend.reading() as catalog:
+        settings, chunks = catalog.embedder_settings(), catalog.chunk_settings()
+    made: dict[str, Any] = {"version": __version__}
+    if settings is not None:
+        made |= {"model": settings.model, "fingerprint": settings.fingerprint}
+        made |= {"layers": list(settings.layers), "pooling": settings.pooling}
+        made |= {"prompts": settings.prompts.to_json()}
+    if chunks is not None:
+        made["chunks"] = f"{chunks.size}/{chunks.overlap}"
+    return made
+
+
 def digest(parts: Sequence[str]) -> str:
-    """24 hex digits that tell whether the same texts stood in the same order."""
+    """A hash of 24 hex digits: equal for the same texts in the same order."""
     found = sha256()
     for part in parts:
         found.update(part.encode("utf-8", "surrogatepass") + b"\0")
@@ -153,22 +173,22 @@ def digest(parts: Sequence[str]) -> str:
 # The file
 
 
-def save(run: Run, path: Path) -> None:
-    """Write a run as a baseline, in place of what was there."""
+def save_run(run: Run, path: Path) -> None:
+    """Write a run as a baseline file; replaces an existing one."""
     queries = run.queries
     kept = {
         "wva_baseline": FORMAT,
         **asdict(run.data),
         "made_with": dict(run.made_with),
         "queries": queries,
-        "values": _each(run.values, lambda by_query: [by_query[query] for query in queries]),
+        "values": _map_cells(run.values, lambda by_query: [by_query[query] for query in queries]),
     }
     text = json.dumps(kept, ensure_ascii=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode("utf-8", "surrogatepass")))
 
 
-def load(path: Path) -> Run:
-    """Read a baseline. Raises UsageError for what is none."""
+def load_run(path: Path) -> Run:
+    """Read a baseline. Raises UsageError if the file is not one."""
     try:
         kept = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
     except OSError as error:
@@ -176,15 +196,15 @@ def load(path: Path) -> Run:
             f"the baseline {path} cannot be read: {error.strerror or error}"
         ) from error
     except ValueError as error:
-        raise UsageError(f"{path} is no baseline: it is not JSON") from error
+        raise UsageError(f"{path} is not a baseline: it is not JSON") from error
     if not isinstance(kept, dict) or kept.get("wva_baseline") != FORMAT:
-        raise UsageError(f"{path} is no baseline that this version of wva eval --save wrote")
+        raise UsageError(f"{path} is not a baseline that this version of wva eval --save wrote")
     try:
         queries: list[str] = kept["queries"]
         names = ("name", "documents", "documents_digest", "queries_digest")
         return Run(
             data=Data(*(kept[name] for name in names)),
-            values=_each(
+            values=_map_cells(
                 kept["values"],
                 lambda listed: dict(zip(queries, map(float, listed), strict=True)),
             ),
@@ -194,10 +214,10 @@ def load(path: Path) -> Run:
         raise UsageError(f"the baseline {path} is damaged; save it again") from error
 
 
-def _compared(
+def _compare_measures(
     ours: Mapping[str, Mapping[str, float]], theirs: Mapping[str, Mapping[str, float]]
 ) -> dict[str, PairedComparison]:
-    """Measure → comparison, query by query."""
+    """Measure → paired comparison over the queries."""
     return {
         name: compare(list(values.values()), [theirs[name][query] for query in values])
         for name, values in ours.items()
@@ -205,18 +225,20 @@ def _compared(
     }
 
 
-def _each(table: Mapping[str, Mapping[str, Any]], make: Any) -> dict[str, dict[str, Any]]:
+def _map_cells(table: Mapping[str, Mapping[str, Any]], make: Any) -> dict[str, dict[str, Any]]:
     return {mode: {name: make(cell) for name, cell in row.items()} for mode, row in table.items()}
 
 
 __all__ = [
     "KEYWORD",
+    "MODES",
     "Data",
     "Run",
     "Values",
     "comparisons_json",
     "digest",
-    "load",
-    "save",
+    "load_run",
+    "run_settings",
+    "save_run",
     "score_rankings",
 ]

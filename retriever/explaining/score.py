@@ -244,8 +244,8 @@ def dense_score(
     mu = calibration.query_mean.astype(np.float64)
     nu = calibration.passage_mean.astype(np.float64)
     (one, one_plain), (two, two_plain) = (
-        _share_mean(query.parts, mu),
-        _share_mean(passage.parts, nu),
+        _share_mean(query.vectors, mu),
+        _share_mean(passage.vectors, nu),
     )
     return DenseScore(cosine, query.words, passage.words, one @ two.T, one_plain @ two_plain.T)
 

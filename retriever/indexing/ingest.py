@@ -263,7 +263,7 @@ class Ingest:
         questions = match.general_questions()
 
         def remembered(new: Sequence[str]) -> Vectors:
-            of = dict(zip(questions, self.embedder.remembered_queries(questions), strict=True))
+            of = dict(zip(questions, self.embedder.embed_fixed_queries(questions), strict=True))
             return np.array([of[question] for question in new])
 
         return self._query_vectors(questions, remembered)

@@ -16,7 +16,7 @@ from retriever import __version__
 from retriever.cache import cache_folder
 from retriever.embedding.models.devices import (
     Machine,
-    choose,
+    choose_device,
     gigabytes,
     inspect_machine,
     measure_precisions,
@@ -98,7 +98,7 @@ def _sqlite(problems: list[str]) -> dict[str, Any]:
 def _model(problems: list[str], *, measure: bool) -> dict[str, Any]:
     machine = inspect_machine()
     try:
-        place = choose(DEFAULT_MODEL, PRESETS[DEFAULT_MODEL].parameters, machine)
+        place = choose_device(DEFAULT_MODEL, PRESETS[DEFAULT_MODEL].parameters, machine)
     except ModelError as error:
         problems.append(str(error))
         return dict(_memory(machine))

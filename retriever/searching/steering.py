@@ -86,9 +86,9 @@ def weight_words(
         raise UsageError(f"the query has {count} words, but {len(weights)} weights were given")
     if raw is None or all(weight == 1 for weight in weights):
         return attributed, query
-    parts = attributed.parts.copy()
+    parts = attributed.vectors.copy()
     parts[:count] *= np.asarray(weights)[:, None]
-    changed = raw + (parts - attributed.parts).sum(axis=0)
+    changed = raw + (parts - attributed.vectors).sum(axis=0)
     length = float(np.linalg.norm(changed)) or 1.0
     for word, weight in reversed(list(zip(attributed.words, weights, strict=True))):
         if weight <= 0:
@@ -114,8 +114,8 @@ def _marked_direction(
         for at, word in enumerate(attributed.words)
         if not word.in_title and word.start < marked.end and word.end > marked.start
     ]
-    whole = attributed.parts.sum(axis=0)
-    part = attributed.parts[chosen].sum(axis=0)
+    whole = attributed.vectors.sum(axis=0)
+    part = attributed.vectors[chosen].sum(axis=0)
     part = part - (part @ whole) * means.passage_mean
     length = float(np.linalg.norm(part))
     if not chosen or length == 0:

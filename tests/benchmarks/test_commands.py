@@ -21,7 +21,7 @@ import pytest
 import benchmarks.browser
 from benchmarks import page, quality
 from retriever import AlignedWVA, Index
-from retriever.interface.page_server import command as serving
+from retriever.interface import page_server
 from retriever.reading.pictures.tesseract import unavailable_reason
 from tests.benchmarks.test_quality_table import Theirs
 from tests.fakes import FakeEmbedder
@@ -43,10 +43,10 @@ DOCUMENTS = ("README.md", "benchmarks/README.md", "Makefile", "CONTRIBUTING.md")
 
 
 def documented() -> list[str]:
-    """The commands of the documents and the Makefile, from the module's name on."""
+    """The commands in the documents and the Makefile, from the module's name on."""
     paths = [ROOT / name for name in DOCUMENTS] + sorted((ROOT / "docs").rglob("*.md"))
     found = [
-        re.sub(r"\s+#.*", "", rest).strip()
+        re.sub(r"\s+(#|-->).*", "", rest).strip()
         for path in paths
         for rest in re.findall(r"python3? -m benchmarks\.([a-z_]+[^\n`]*)", path.read_text("utf-8"))
     ]
@@ -55,27 +55,31 @@ def documented() -> list[str]:
 
 COMMANDS = documented()
 BROWSER = {"page", "screenshot"}
-SMALLER = {  # what makes a command short that reads much by itself
+SMALLER = {  # options that shorten commands which read much by default
     "speed": "--passages 2 --rounds 1 --folder NOTES",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
     "passage_boxes": "PDF --passages 3",
     "page": "--first 1",
     "screenshot": "--only search --output OUT",
+    "command_line": "--output PAGE",
+    "shipped": "--output OUT",
 }
-TABLES = {  # what is printed besides a table with a row for everything measured
+TABLES = {  # output of commands that print no table
     "difficult_files": "found by a sentence of their own: 4 of 4; not: []",
     "page": "the page after it",
     "screenshot": "wrote ",
+    "command_line": "wrote ",
+    "shipped": " bytes  ",
 }
-WITH_MODEL = ("speed", "steering", "chunk_size", "quality", "planted")
+WITH_MODEL = ("speed", "steering", "chunk_size", "quality", "planted", "shipped")
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The inputs: a model of random weights, notes, an index of them, a labelled set."""
     folder = tmp_path_factory.mktemp("tiny")
-    found = {name: folder / name for name in ("NOTES", "INDEX", "BEIR", "OUT", "CACHE")}
+    found = {name: folder / name for name in ("NOTES", "INDEX", "BEIR", "OUT", "PAGE", "CACHE")}
     found |= {"PDF": PDF, "MODEL": save_model(folder / "MODEL")}
     for name, text in NOTES.items():
         found["NOTES"].mkdir(exist_ok=True)
@@ -94,7 +98,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def inputs(tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """One cache for all: most commands index the same labelled set."""
+    """The inputs, with one cache for all: most commands index the same data set."""
     monkeypatch.setenv("WVA_CACHE", str(tiny["CACHE"]))
     return tiny
 
@@ -167,11 +171,11 @@ def test_a_documented_command_runs_a_browser(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The page is the tests' own, which needs no model."""
+    """With the tests' own page, which needs no model."""
     if not shutil.which("chromium") and not os.environ.get("WVA_REQUIRE_BROWSER"):
         pytest.skip("there is no Chromium on the PATH")
     app = ROOT / "tests" / "apps" / "search.py"
-    monkeypatch.setattr(benchmarks.browser, "command", partial(serving, app=app))
+    monkeypatch.setattr(benchmarks.browser, "command", partial(page_server.command, app=app))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (tmp_path / "docs").mkdir()
     pages = [text_page(f"In a warm room, {question}.") for question in page.QUESTIONS]
@@ -185,6 +189,6 @@ def test_a_documented_command_runs_a_browser(
 
 def test_without_a_browser_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    chromium = benchmarks.browser.chromium()
+    chromium = benchmarks.browser.open_chromium()
     with pytest.raises(SystemExit, match="apt-get install chromium"), chromium:
         pass

@@ -1,4 +1,4 @@
-"""The benchmark of older encodings: its table by hand, and the number the readers keep."""
+"""The benchmark of older encodings: its table by hand, and its published result."""
 
 from __future__ import annotations
 

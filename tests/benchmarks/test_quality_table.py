@@ -14,7 +14,7 @@ import pytest
 from benchmarks import quality, trained
 from benchmarks.tables import (
     Cost,
-    against,
+    compare_systems,
     comparison_table,
     cost_table,
     markdown,
@@ -22,9 +22,9 @@ from benchmarks.tables import (
     quality_table,
     variant_table,
 )
-from benchmarks.trained import ranked, z_sum
+from benchmarks.trained import top_ids, z_sum
 from retriever.embedding.aligned_wva import AlignedWVA
-from retriever.evaluation.datasets import Retrieval
+from retriever.evaluation.datasets import RetrievalDataset
 from retriever.evaluation.runs import Data, Run
 from retriever.index import Index
 from retriever.settings import QUERY_PROMPT, Prompts
@@ -51,21 +51,21 @@ def test_z_sum_is_that_of_a_naive_loop() -> None:
     other = np.maximum(draw.normal(-1, 5, (5, 40)), 0).astype(np.float32)
     expected = [naive_z_sum(*map(list, pair)) for pair in zip(one, other, strict=True)]
     np.testing.assert_allclose(z_sum(one, other), expected, atol=1e-5)
-    # One query alone gets what it gets among others; a side's scale and a constant change nothing.
+    # The scores of a query do not depend on others, nor on scale and offset of a system.
     np.testing.assert_array_equal(z_sum(one[2], other[2]), z_sum(one, other)[2])
     np.testing.assert_allclose(z_sum(3 * one + 1, other / 7), z_sum(one, other), atol=1e-5)
 
 
-def test_a_side_without_an_opinion_says_nothing() -> None:
+def test_a_system_with_equal_scores_changes_nothing() -> None:
     one = np.array([0.5, 0.25, 1.0], dtype=np.float32)
     zero = np.zeros(3, dtype=np.float32)
     np.testing.assert_allclose(z_sum(one, zero), naive_z_sum(list(one), [0.0] * 3), atol=1e-6)
 
 
-def test_equal_scores_stand_by_id() -> None:
+def test_ties_are_ordered_by_id() -> None:
     scores = np.array([1.0, 2.0, 1.0, 2.0], dtype=np.float32)
-    assert ranked(scores, ["d", "c", "a", "b"]) == ["b", "c", "a", "d"]
-    assert ranked(scores, ["d", "c", "a", "b"], 3) == ["b", "c", "a"]
+    assert top_ids(scores, ["d", "c", "a", "b"]) == ["b", "c", "a", "d"]
+    assert top_ids(scores, ["d", "c", "a", "b"], 3) == ["b", "c", "a"]
 
 
 # Tables
@@ -89,7 +89,7 @@ def test_means_over_sets_do_not_weigh_them_by_size() -> None:
     found = {name: one.mean for name, one in means(RUNS, "ours").items()}
     assert found == {"large": 0.75, "small": 0.25, "mean": 0.5}
     assert set(means({"large": RUNS["large"]}, "ours")) == {"large"}
-    compared = against(RUNS, "ours", "theirs")
+    compared = compare_systems(RUNS, "ours", "theirs")
     assert {name: one.difference.mean for name, one in compared.items()} == {
         "large": 0.25,
         "small": -0.5,
@@ -134,7 +134,7 @@ def test_costs_are_means_of_what_there_is() -> None:
 
 
 class Ours(FakeEmbedder):
-    """What an evaluation asks of a model, without one; it thinks the shortest passage the best."""
+    """A fake model for evaluations; it prefers the shortest passage."""
 
     dtype = "float32"
     dimension = 256
@@ -144,7 +144,7 @@ class Ours(FakeEmbedder):
         super().__init__(same={"felin": "cat"}, weights=model)
         self.fingerprint = self.settings.fingerprint
 
-    def reading_once(self, known: Index) -> Ours:
+    def with_single_prompt(self, known: Index) -> Ours:
         return Ours("once")
 
     def log_likelihoods(
@@ -154,9 +154,9 @@ class Ours(FakeEmbedder):
 
 
 class Theirs(trained.Trained):
-    """The trained embedder's place, taken by a fake that knows two other words to be one."""
+    """A fake of the trained embedder, with another pair of synonyms."""
 
-    def __init__(self, device: str, tell: object) -> None:
+    def __init__(self, device: str, progress: object) -> None:
         self._fake = FakeEmbedder(trained.DIMENSION, same={"hound": "dog"})
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -180,7 +180,7 @@ RIGHT = {"1": "a", "2": "b", "3": "d"}
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(quality, "RememberingWVA", Ours)
+    monkeypatch.setattr(quality, "CachingWVA", Ours)
     monkeypatch.setattr(quality, "Trained", Theirs)
     place = tmp_path / "sets" / "mini"
     place.mkdir(parents=True)
@@ -213,10 +213,10 @@ def naive_bm25(query: str, texts: Sequence[str]) -> list[float]:
 
 
 def test_bm25_counts_whole_documents_with_their_titles(folder: Path) -> None:
-    data = quality.read_retrieval(folder)
+    data = quality.read_beir(folder)
     with quality.bench("mini", data, Ours(), Theirs("cpu", None), lambda text: None) as ready:
         for query in ("trains", "cat roof", "morning dog", "xylophone"):
-            expected = naive_bm25(query, [trained.whole(*each) for each in CORPUS.values()])
+            expected = naive_bm25(query, [trained.document_text(*each) for each in CORPUS.values()])
             np.testing.assert_allclose(ready.keyword_scores(query), expected, atol=1e-4)
 
 
@@ -232,7 +232,7 @@ def test_one_command_makes_all_tables(
     found = json.loads(kept.read_text())
     values = found["sets"]["mini"]["per_query"]
     got = {system: values[system]["ndcg@10"] for system in quality.SYSTEMS}
-    # A document without a text has no passage; as a whole its title is found.
+    # A document without text has no passage; as a whole document its title is found.
     assert got["keyword"]["2"] == got["keyword"]["3"] == 0
     assert got["dense"]["1"] == got["hybrid"]["1"] == 1
     assert got[quality.WHOLE_BM25]["3"] == 1
@@ -245,16 +245,18 @@ def test_one_command_makes_all_tables(
     assert set(found["means"]["hybrid"]) == {"mini"}
 
 
-def test_reading_once_embeds_no_passage_anew(
+def test_a_single_prompt_embeds_no_passage_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
     model = str(save_model(tmp_path / "model"))
-    embedder = quality.RememberingWVA(model, device="cpu", dtype="float32")
+    embedder = quality.CachingWVA(model, device="cpu", dtype="float32")
     alone = AlignedWVA(model, device="cpu", dtype="float32", prompts=Prompts(query=(QUERY_PROMPT,)))
-    data = Retrieval(CORPUS, {n: QUERIES[n] for n in RIGHT}, {n: {RIGHT[n]: 1.0} for n in RIGHT})
-    with quality.prepared(embedder, data, "mini") as ours:
-        once = embedder.reading_once(ours.index)
+    data = RetrievalDataset(
+        CORPUS, {n: QUERIES[n] for n in RIGHT}, {n: {RIGHT[n]: 1.0} for n in RIGHT}
+    )
+    with quality.open_dataset(embedder, data, "mini") as ours:
+        once = embedder.with_single_prompt(ours.index)
         assert once.fingerprint == alone.fingerprint != embedder.fingerprint
         passages = [
             embedder.passage_input(chunk.text, chunk.title)
@@ -272,7 +274,7 @@ def test_reading_once_embeds_no_passage_anew(
             return embed(self, inputs)
 
         monkeypatch.setattr(AlignedWVA, "embed_inputs", noted)
-        with quality.prepared(once, data, "mini") as ready:
+        with quality.open_dataset(once, data, "mini") as ready:
             assert len(ready.index.documents()) == len(CORPUS)
             np.testing.assert_allclose(
                 ready.vectors["trains"], alone.embed_queries(["trains"])[0], atol=1e-5

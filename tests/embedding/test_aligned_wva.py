@@ -1,4 +1,4 @@
-"""The embedder's doors: prompts, tokens, batches, pieces; on tiny models."""
+"""The embedder's methods: prompts, tokens, batches, pieces; on tiny models."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from transformers import BertConfig, BertLMHeadModel
 
 from retriever import AlignedWVA, Index
 from retriever.arrays import centred, shrunk_mean
-from retriever.embedding.aligned_wva import GENERAL_TEXTS as GENERAL
-from retriever.embedding.aligned_wva import fill, with_full_stop
+from retriever.embedding.aligned_wva import GENERAL_TEXTS, fill_template, with_full_stop
 from retriever.embedding.pooling import AttentionPooler
 from retriever.embedding.sentence_map import sentence_map
 from retriever.settings import POOLINGS, Prompts
@@ -44,7 +43,7 @@ def embedder(folder: Path) -> AlignedWVA:
 
 
 def by_hand(embedder: AlignedWVA, text: str) -> np.ndarray:
-    """The unit vector of one exact input, run alone through the whole model."""
+    """The unit vector of one exact input, alone in a pass of the whole model."""
     tokenizer, model = embedder._loaded.tokenizer, embedder._loaded.model
     pooler = AttentionPooler(model, embedder.settings.layers)
     pooled = pooler.run([tokenizer(text)["input_ids"]], packed=False, exit_early=False)[0]
@@ -83,19 +82,19 @@ def test_a_query_is_read_through_every_prompt_alike(embedder: AlignedWVA) -> Non
     np.testing.assert_array_equal(
         embedder.embed_prompted(texts, [one]), embedder.embed_prompted(texts, one)
     )
-    # Twice the same is as once; and the order of the prompts does not matter.
+    # A repeated prompt changes nothing, nor does the order of the prompts.
     once = embedder.embed_prompted(texts, one)
     np.testing.assert_allclose(embedder.embed_prompted(texts, [one, one]), once, atol=1e-6)
     np.testing.assert_allclose(embedder.embed_prompted(texts, [two, one]), found, atol=1e-6)
     mean = embedder.general_mean([one, two])
-    first = [line.split(". ")[0] + "." for line in GENERAL.read_text("utf-8").splitlines()]
+    first = [line.split(". ")[0] + "." for line in GENERAL_TEXTS.read_text("utf-8").splitlines()]
     expected = embedder.embed_prompted(first, [one, two]).mean(axis=0)
     np.testing.assert_allclose(mean, expected, atol=1e-6)
     with pytest.raises(UsageError, match="at least one prompt"):
         embedder.embed_prompted(texts, [])
 
 
-def test_the_doors_differ_by_their_prompts(embedder: AlignedWVA) -> None:
+def test_the_methods_differ_by_their_prompts(embedder: AlignedWVA) -> None:
     expected = {
         "query": read_twice(embedder, "A dog"),
         "sentence": by_hand(embedder, 'This sentence : "A dog." means in one word:"'),
@@ -148,7 +147,7 @@ def test_several_threads_give_the_same_as_one(embedder: AlignedWVA) -> None:
     np.testing.assert_allclose(several, single, atol=1e-5)
 
 
-def test_padded_batches_give_the_same_as_packs(embedder: AlignedWVA, folder: Path) -> None:
+def test_padded_batches_give_the_same_as_packed_ones(embedder: AlignedWVA, folder: Path) -> None:
     padded = AlignedWVA(str(folder), device="cpu", dtype="float32")
     padded._runner.packed = False
     np.testing.assert_allclose(
@@ -180,7 +179,7 @@ def test_an_empty_text_has_no_direction(embedder: AlignedWVA) -> None:
     assert embedder.embed_queries([]).shape == (0, embedder.dimension)
 
 
-def test_a_lone_surrogate_is_no_reason_to_stop(embedder: AlignedWVA) -> None:
+def test_a_lone_surrogate_is_embedded(embedder: AlignedWVA) -> None:
     assert np.isfinite(embedder.embed_queries(["bad \udc80 name", "nul \0 byte"])).all()
 
 
@@ -226,12 +225,12 @@ def test_token_spans_cover_the_text(embedder: AlignedWVA) -> None:
     assert all(a <= b for a, b in spans)
 
 
-def test_general_means_are_the_means_and_are_remembered(
+def test_general_means_are_the_means_and_are_cached(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path))
     embedder = AlignedWVA(str(folder), device="cpu", dtype="float32")
-    lines = GENERAL.read_text("utf-8").splitlines()
+    lines = GENERAL_TEXTS.read_text("utf-8").splitlines()
     passages, queries = embedder.general_means()
     np.testing.assert_allclose(passages, embedder.embed_passages(lines).mean(axis=0), atol=1e-6)
     first = [line.split(". ")[0] + "." for line in lines]
@@ -244,20 +243,20 @@ def test_general_means_are_the_means_and_are_remembered(
     np.testing.assert_allclose(again[0], passages, atol=1e-6)
 
 
-def test_queries_asked_of_every_index_are_remembered(
+def test_fixed_queries_are_cached(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WVA_CACHE", str(tmp_path))
     embedder = AlignedWVA(str(folder), device="cpu", dtype="float32")
     texts = ["when does the train leave?", "a bakery near the river"]
     expected = embedder.embed_queries(texts)
-    np.testing.assert_array_equal(embedder.remembered_queries(texts), expected)
+    np.testing.assert_array_equal(embedder.embed_fixed_queries(texts), expected)
     monkeypatch.setattr(embedder, "embed_prompted", lambda *_: np.zeros_like(expected))
-    np.testing.assert_array_equal(embedder.remembered_queries(texts), expected)
-    # Other texts, prompts or weights are something else.
-    assert not embedder.remembered_queries(texts[::-1]).any()
+    np.testing.assert_array_equal(embedder.embed_fixed_queries(texts), expected)
+    # Other texts, prompts or weights have other arrays.
+    assert not embedder.embed_fixed_queries(texts[::-1]).any()
     asked = AlignedWVA(str(folder), prompts=Prompts(query="Q {}"), device="cpu", dtype="float32")
-    assert not np.allclose(asked.remembered_queries(texts), expected, atol=1e-4)
+    assert not np.allclose(asked.embed_fixed_queries(texts), expected, atol=1e-4)
 
 
 def test_fingerprints_tell_what_may_be_compared(folder: Path, tmp_path: Path) -> None:
@@ -365,27 +364,27 @@ def test_an_encoder_is_refused(tmp_path: Path) -> None:
         AlignedWVA(str(tmp_path), device="cpu")
 
 
-def test_two_way_attention_is_noticed_by_what_it_does(embedder: AlignedWVA) -> None:
+def test_bidirectional_attention_is_detected_by_its_effect(embedder: AlignedWVA) -> None:
     layer = embedder._pooler.layers[0]
     handle = layer.projection.register_forward_pre_hook(
-        lambda _, inputs: (inputs[0] + inputs[0].flip(1),)  # each token hears the other
+        lambda _, inputs: (inputs[0] + inputs[0].flip(1),)  # each token sees the other
     )
     layer.projection._forward_pre_hooks.move_to_end(handle.id, last=False)
     try:
         with pytest.raises(ModelError, match="see what follows"):
-            embedder._refuse_two_way_attention()
+            embedder._refuse_bidirectional()
     finally:
         handle.remove()
-    embedder._refuse_two_way_attention()
+    embedder._refuse_bidirectional()
 
 
-def test_packing_is_given_up_where_it_would_differ(
+def test_batches_are_padded_where_packing_would_differ(
     embedder: AlignedWVA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert embedder._runner.packed
-    assert embedder._packs_truly()
+    assert embedder._packing_agrees()
     monkeypatch.setattr("retriever.embedding.packing._causal_mask", lambda *_: torch.zeros(()))
-    assert not embedder._packs_truly()
+    assert not embedder._packing_agrees()
     assert not AlignedWVA(embedder.settings.model, device="cpu")._runner.packed
 
 
@@ -403,6 +402,6 @@ def test_impossible_arguments(folder: Path, embedder: AlignedWVA) -> None:
 
 
 def test_prompt_helpers() -> None:
-    assert fill("a {} b", "{}") == "a {} b"
+    assert fill_template("a {} b", "{}") == "a {} b"
     assert with_full_stop("") == ""
     assert with_full_stop("好。") == "好。"

@@ -1,4 +1,4 @@
-"""Where a model goes, decided for machines that need not be here."""
+"""The device for a model, decided for simulated machines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from retriever.embedding.models import devices
-from retriever.embedding.models.devices import Card, DevicePlan, Machine, choose
+from retriever.embedding.models.devices import Card, DevicePlan, Machine, choose_device
 from retriever.types import ModelError
 
 GB = 10**9
@@ -52,12 +52,12 @@ def bfloat16_processor(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_place(
     parameters: int, machine: Machine, device: str | None, dtype: str | None, expected: DevicePlan
 ) -> None:
-    assert choose("m", parameters, machine, device, dtype) == expected
+    assert choose_device("m", parameters, machine, device, dtype) == expected
 
 
 @pytest.mark.parametrize("device", [None, "auto", "cuda"])
 def test_what_fits_no_card_is_spread_over_all(device: str | None) -> None:
-    place = choose("m", LARGE, FOUR, device)
+    place = choose_device("m", LARGE, FOUR, device)
     assert (place.device, place.dtype) == ("cuda:0", "bfloat16")
     assert [number for number, _ in place.cards] == [0, 1, 2, 3]
     assert all(share < 24 * GB for _, share in place.cards)
@@ -66,9 +66,9 @@ def test_what_fits_no_card_is_spread_over_all(device: str | None) -> None:
     assert options["device_map"] == "auto"
     assert options["max_memory"] == dict(place.cards)
     mixed = Machine(GB, (Card(40 * GB), Card(30 * GB, bfloat16=False)))
-    assert choose("m", LARGE, mixed, "cuda", "bfloat16").cards
+    assert choose_device("m", LARGE, mixed, "cuda", "bfloat16").cards
     full = Machine(GB, (Card(30 * GB), Card(30 * GB), Card(1000)))
-    assert [number for number, _ in choose("m", LARGE, full).cards] == [0, 1]
+    assert [number for number, _ in choose_device("m", LARGE, full).cards] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers(
     parameters: int, machine: Machine, device: str | None, message: str
 ) -> None:
     with pytest.raises(ModelError, match=rf"the model 'm' needs.*{message}"):
-        choose("m", parameters, machine, device)
+        choose_device("m", parameters, machine, device)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_what_does_not_fit_is_refused_with_the_numbers(
 )
 def test_a_missing_device_is_named(device: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        choose("m", SMALL, LAPTOP, device)
+        choose_device("m", SMALL, LAPTOP, device)
 
 
 def test_a_card_or_precision_there_is_not() -> None:
     with pytest.raises(ModelError, match=r"there is no device 'cuda:4': .* cuda:0 to cuda:3"):
-        choose("m", SMALL, FOUR, "cuda:4")
+        choose_device("m", SMALL, FOUR, "cuda:4")
     with pytest.raises(ModelError, match="unknown precision 'int8'"):
-        choose("m", SMALL, LAPTOP, dtype="int8")
+        choose_device("m", SMALL, LAPTOP, dtype="int8")
 
 
 def test_options_for_loading() -> None:

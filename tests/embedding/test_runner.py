@@ -1,4 +1,4 @@
-"""Runs over many texts: order, little memory, and models spread over several places."""
+"""Runs over many texts: order, little memory, and models spread over several devices."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def model() -> PreTrainedModel:
 
 @pytest.fixture(scope="module")
 def alone(model: PreTrainedModel) -> np.ndarray:
-    """Every text's vector, run by itself."""
+    """Every text's vector, computed alone."""
     pooler = AttentionPooler(model)
     return torch.cat([pooler.run([ids], packed=False) for ids in many()]).numpy()
 
@@ -43,19 +43,19 @@ class Small:
 
     def __init__(self, pooler: AttentionPooler, room: float, error: Exception) -> None:
         self.pooler, self.room, self.error = pooler, room, error
-        self.device = torch.device("cuda")  # in name
+        self.device = torch.device("cuda")  # in name only
         self.is_dispatched = False
         self.hooked = pooler.hooked
         self.tokens: list[int] = []
         self.failures = 0
 
-    def run_tapped(self, texts: Sequence[Sequence[int]], *, packed: bool) -> Tensor:
+    def run_hooked(self, texts: Sequence[Sequence[int]], *, packed: bool) -> Tensor:
         tokens = len(texts) * max(map(len, texts))
         self.tokens.append(tokens)
         if tokens > self.room:
             self.failures += 1
             raise self.error
-        return self.pooler.run_tapped(texts, packed=packed)
+        return self.pooler.run_hooked(texts, packed=packed)
 
 
 ERRORS = {
@@ -95,7 +95,7 @@ def test_a_single_text_too_large_is_a_sentence(model: PreTrainedModel) -> None:
         Runner(device, packed=False).run(many())  # type: ignore[arg-type]
 
 
-def test_other_errors_are_not_taken_for_it(model: PreTrainedModel) -> None:
+def test_other_errors_are_raised(model: PreTrainedModel) -> None:
     device = Small(AttentionPooler(model), 0, RuntimeError("shape '[2]' is invalid"))
     with pytest.raises(RuntimeError, match="is invalid"):
         Runner(device, packed=False).run(many())  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ def family(request: pytest.FixtureRequest) -> str:
 def spread(
     family: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[PreTrainedModel]:
-    """A model as accelerate leaves it that does not fit one device."""
+    """A model that accelerate has split over devices."""
     model = make_model(family)
     if request.param == "all on the host":
         yield cpu_offload(model, execution_device=torch.device("cpu"))
@@ -150,7 +150,7 @@ def _is_whole(model: PreTrainedModel, name: str) -> bool:
 
 
 @pytest.mark.parametrize("pooling", ["aligned-wva", "va", "mean-hidden"])
-def test_a_model_in_several_places_gives_the_same(
+def test_a_model_on_several_devices_gives_the_same(
     family: str, spread: PreTrainedModel, pooling: str
 ) -> None:
     texts = many(9)
@@ -165,7 +165,7 @@ def test_a_model_in_several_places_gives_the_same(
     assert not pooler.is_bidirectional(5, (6, 7))
 
 
-def test_a_model_in_one_place_is_run_side_by_side(model: PreTrainedModel) -> None:
+def test_a_model_on_one_device_runs_batches_in_parallel(model: PreTrainedModel) -> None:
     assert not AttentionPooler(model).is_dispatched
     assert Runner(AttentionPooler(model), packed=True).side_by_side
     formula = Naive(model, "llama").outputs(many()[0]).sum(dim=0).numpy()

@@ -23,7 +23,7 @@ def naive_map(raw: np.ndarray, prior: np.ndarray) -> np.ndarray:
     total = sum(np.outer(row - mean, row - mean) for row in raw.astype(np.float64))
     covariance = (total + np.eye(dim) * np.trace(total) / count) / (count + dim)
     ridge = np.trace(covariance @ covariance) / np.trace(covariance)
-    # Denman and Beavers: to the square root of a matrix, and to that of its inverse.
+    # Denman and Beavers: converges to the square root of a matrix and of its inverse.
     root, inverse = np.eye(dim) + covariance / ridge, np.eye(dim)
     for _ in range(40):
         root, inverse = (root + np.linalg.inv(inverse)) / 2, (inverse + np.linalg.inv(root)) / 2
@@ -100,7 +100,7 @@ def test_a_strong_direction_is_damped_as_computed_by_hand(scale: float) -> None:
 
 
 def test_axes_do_not_matter() -> None:
-    """Turning all vectors turns the map: no coordinate is special."""
+    """Rotating all vectors rotates the map: no coordinate is special."""
     generator = np.random.default_rng(5)
     turn = np.linalg.qr(generator.normal(size=(6, 6)))[0]
     raw, prior = sentences(25), np.full(6, 0.2, dtype=np.float32)
@@ -110,8 +110,8 @@ def test_axes_do_not_matter() -> None:
     np.testing.assert_allclose(after @ after.T, before @ before.T, atol=1e-5)
 
 
-def test_parts_of_a_vector_stay_its_parts() -> None:
-    """The map is linear: explanations by parts are exact before the length is made one."""
+def test_the_map_of_a_sum_is_the_sum_of_the_maps() -> None:
+    """The map is linear: attributions are exact before normalisation."""
     raw, prior = sentences(25), np.full(6, 0.2, dtype=np.float32)
     found = sentence_map(raw, prior)
     parts = np.random.default_rng(2).normal(size=(4, 6))
@@ -125,7 +125,7 @@ def test_parts_of_a_vector_stay_its_parts() -> None:
 def test_few_sentences_take_a_shorter_way_to_the_same_map(count: int, power: float) -> None:
     rng = np.random.default_rng(count)
     vectors = normalise(rng.normal(size=(count, 24)) * np.linspace(0.1, 3, 24))
-    vectors[count // 2 :: 3] = vectors[count // 2 :: 3][:1]  # some sentences are alike
+    vectors[count // 2 :: 3] = vectors[count // 2 :: 3][:1]  # some sentences are equal
     prior = rng.normal(size=24).astype(np.float32) / 10
     found = sentence_map(vectors, prior, power)
     whole = soft_whitening(shrunk_covariance(vectors, found.mean), power)

@@ -1,4 +1,4 @@
-"""Tokenizers of all habits: the model reads the same tokens, and they give the formula's vector."""
+"""Tokenizers with special tokens: the model reads the same tokens and gives the same vector."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def chat(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def pads_and_cuts_by_itself(tokenizer: PreTrainedTokenizerFast) -> None:
-    """As tokenizer.json of many embedding models says."""
+    """As in tokenizer.json of many embedding models."""
     tokenizer.backend_tokenizer.enable_padding(length=64, pad_id=0, pad_token="<pad>")
     tokenizer.backend_tokenizer.enable_truncation(max_length=8)
 
 
 def appends_its_pad(tokenizer: PreTrainedTokenizerFast) -> None:
-    """As Qwen's embedding models do: an end that is not the end token."""
+    """As in Qwen's embedding models: an appended token that is not the end token."""
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="$A <pad>", special_tokens=[("<pad>", 0)]
     )
@@ -98,7 +98,7 @@ def test_the_same_text_is_the_same_vector(habit, bos, eos, naive: Naive, tmp_pat
 
 
 def by_hand(text: str, *, bos: bool) -> list[int]:
-    """The bare tokens of a text, from a tokenizer without any habits; <s> in front if asked."""
+    """The bare tokens of a text, without special tokens; with <s> in front if asked."""
     bare = make_tokenizer().backend_tokenizer.encode(text, add_special_tokens=False)
     assert not set(bare.ids) & {0, 1, 2}
     return [1, *bare.ids] if bos else bare.ids

@@ -1,4 +1,4 @@
-"""Tokens into words: who belongs to whom, and that nothing is lost."""
+"""Words from tokens: which token belongs to which word, and that the sum is kept."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from retriever.embedding.word_attribution import (
     OTHERS,
     TokenAttribution,
     WordPosition,
-    by_word,
-    together,
+    sum_by_word,
+    sum_readings,
     word_spans,
 )
 
 
-def parts_of(text: str, tokens: list[str]) -> TokenAttribution:
-    """Tokens that follow each other in `text`; each has a direction of its own."""
+def token_attribution(text: str, tokens: list[str]) -> TokenAttribution:
+    """Consecutive tokens of `text`; each has a direction of its own."""
     spans, at = [], 0
     for token in tokens:
         at = text.index(token, at)
@@ -28,7 +28,7 @@ def parts_of(text: str, tokens: list[str]) -> TokenAttribution:
 
 def owners(text: str, tokens: list[str], places: list[WordPosition]) -> dict[str, list[str]]:
     """Group → its tokens."""
-    grouped = by_word(parts_of(text, tokens), places)
+    grouped = sum_by_word(token_attribution(text, tokens), places)
     names = [f"{'title:' * word.in_title}{word.word}" for word in grouped.words] + list(OTHERS)
     vectors = grouped.vectors.copy()
     vectors[-1] -= 0.5
@@ -56,18 +56,18 @@ def test_tokens_belong_to_words_marks_or_the_prompt() -> None:
     }
 
 
-def test_readings_of_one_text_are_summed_word_by_word() -> None:
-    """The second reading has tokens that join words: "a b" and "d e" are one word in both."""
+def test_prompts_of_one_text_are_summed_word_by_word() -> None:
+    """The second prompt's tokens join words: "a b" and "d e" are one word in both."""
     text = "a b c d e."
     readings = [
-        by_word(parts_of(f"<{text}>", tokens), [WordPosition(text, 1)])
+        sum_by_word(token_attribution(f"<{text}>", tokens), [WordPosition(text, 1)])
         for tokens in (
             ["<", "a b", " c", " d", " e", ".", ">"],
             ["<", "a", " b", " c", " d e", ".>", ""],
         )
     ]
     assert [len(each.words) for each in readings] == [4, 4]
-    found = together(text, readings)
+    found = sum_readings(text, readings)
     assert [(word.word, word.start, word.end) for word in found.words] == [
         ("a b", 0, 3),
         ("c", 4, 5),
@@ -79,29 +79,29 @@ def test_readings_of_one_text_are_summed_word_by_word() -> None:
         eye[2] + eye[3],
         eye[3] + eye[4] + eye[4],
         eye[5],  # marks
-        eye[0] + eye[6] + eye[0] + eye[5] + eye[6],  # the prompt, and what reaches into it
+        eye[0] + eye[6] + eye[0] + eye[5] + eye[6],  # the prompt, and tokens that overlap it
         np.full(7, 1.0),
     ]
     np.testing.assert_array_equal(found.vectors, expected)
     np.testing.assert_allclose(found.total, sum(each.total for each in readings))
-    alone = together(text, readings[:1])
+    alone = sum_readings(text, readings[:1])
     assert alone.words == readings[0].words
     np.testing.assert_array_equal(alone.vectors, readings[0].vectors)
-    nothing = by_word(parts_of("<>", ["<", ">"]), [WordPosition("", 1)])
-    assert together("", [nothing, nothing]).words == ()
+    nothing = sum_by_word(token_attribution("<>", ["<", ">"]), [WordPosition("", 1)])
+    assert sum_readings("", [nothing, nothing]).words == ()
 
 
 def test_offsets_are_those_of_the_text_and_of_the_title() -> None:
     title, text = "  A title ", "The end."
     model_input = f"<{title.strip()}. {text}>"
     places = [WordPosition(title.rstrip(), 1, in_title=True, skipped=2), WordPosition(text, 10)]
-    words = by_word(parts_of(model_input, ["A", "title", "The", "end"]), places).words
+    words = sum_by_word(token_attribution(model_input, ["A", "title", "The", "end"]), places).words
     for word in words:
         assert (title if word.in_title else text)[word.start : word.end] == word.word
     assert [word.word for word in words] == ["A", "title", "The", "end"]
 
 
-def test_words_that_one_token_reaches_into_are_one() -> None:
+def test_words_that_share_a_token_are_merged() -> None:
     assert owners("搜索引擎", ["搜索", "引", "擎"], [WordPosition("搜索引擎", 0)]) == {
         "搜索": ["搜索"],
         "引": ["引"],
@@ -113,7 +113,7 @@ def test_words_that_one_token_reaches_into_are_one() -> None:
     groups = owners("a b c d", ["a b", " c", " d"], [WordPosition("a b c d", 0)])
     assert list(groups)[:3] == ["a b", "c", "d"]
     chain = TokenAttribution("a b c", ((0, 3), (2, 5)), np.eye(2), np.zeros(2))
-    assert [word.word for word in by_word(chain, [WordPosition("a b c", 0)]).words] == ["a b c"]
+    assert [word.word for word in sum_by_word(chain, [WordPosition("a b c", 0)]).words] == ["a b c"]
 
 
 def test_words() -> None:
@@ -138,9 +138,9 @@ def test_nothing_is_lost(text: str, sizes: list[int]) -> None:
             spans.append((at, min(at + size, len(model_input))))
             at += size
     vectors = np.random.default_rng(0).normal(size=(len(spans), 3))
-    parts = TokenAttribution(model_input, tuple(spans), vectors, np.ones(3))
-    grouped = by_word(parts, [WordPosition(text, 2)])
-    np.testing.assert_allclose(grouped.total, parts.total, atol=1e-9)
+    tokens = TokenAttribution(model_input, tuple(spans), vectors, np.ones(3))
+    grouped = sum_by_word(tokens, [WordPosition(text, 2)])
+    np.testing.assert_allclose(grouped.total, tokens.total, atol=1e-9)
     assert all(text[word.start : word.end] == word.word for word in grouped.words)
     assert all(
         one.end <= two.start for one, two in zip(grouped.words, grouped.words[1:], strict=False)

@@ -1,4 +1,4 @@
-"""Models side by side: what their names mean, one table, and a winner only where there is one."""
+"""Comparing models: parsing their names, one table, and a winner only if it is significant."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 from retriever import AlignedWVA
-from retriever.evaluation.compare_models import WHOLE, Variant, compare_models, variant, winner
-from retriever.evaluation.datasets import Retrieval
-from retriever.evaluation.retrieval import evaluate_labelled
+from retriever.evaluation.compare_models import (
+    UNSPLIT,
+    Variant,
+    compare_models,
+    parse_variant,
+    winner,
+)
+from retriever.evaluation.datasets import RetrievalDataset
+from retriever.evaluation.retrieval import evaluate_dataset
 from retriever.settings import Prompts
 from retriever.types import UsageError
 from tests.tiny import save_model
@@ -21,7 +27,7 @@ TEXTS = {
     "tax": "The tax law of May lowered the rates.",
 }
 QUERIES = {"apple": "Apples in the valley.", "whale": "Songs of whales.", "tax": "Rates of tax."}
-DATA = Retrieval(
+DATA = RetrievalDataset(
     {name: ("", text) for name, text in TEXTS.items()},
     QUERIES,
     {name: {name: 1.0} for name in QUERIES},
@@ -29,13 +35,13 @@ DATA = Retrieval(
 
 
 def test_what_a_name_means(tmp_path: Path) -> None:
-    assert variant("m") == Variant("m", "m")
-    assert variant("m:layers=3,5,-1").layers == "3,5,-1"
+    assert parse_variant("m") == Variant("m", "m")
+    assert parse_variant("m:layers=3,5,-1").layers == "3,5,-1"
     both = "org/name/file.gguf:layers=all:pooling=va"
-    assert variant(both) == Variant(both, "org/name/file.gguf", "all", "va")
+    assert parse_variant(both) == Variant(both, "org/name/file.gguf", "all", "va")
     (tmp_path / "p.json").write_text('{"query": "Q {}"}')
-    assert variant(f"m:prompts={tmp_path}/p.json").prompts == Prompts(query="Q {}")
-    assert variant("C:\\models\\a").model == "C:\\models\\a"
+    assert parse_variant(f"m:prompts={tmp_path}/p.json").prompts == Prompts(query="Q {}")
+    assert parse_variant("C:\\models\\a").model == "C:\\models\\a"
     for wrong, message in {
         "m:prompt=x": "options are :layers=, :pooling= and :prompts=",
         "m:layers=1:layers=2": "each once",
@@ -43,7 +49,7 @@ def test_what_a_name_means(tmp_path: Path) -> None:
         "m:prompts=none.json": "'none.json' cannot be read",
     }.items():
         with pytest.raises(UsageError, match=message):
-            variant(wrong)
+            parse_variant(wrong)
 
 
 def test_each_model_has_the_rows_it_has_alone(
@@ -56,7 +62,7 @@ def test_each_model_has_the_rows_it_has_alone(
         kind = {"layers": each.layers, "pooling": each.pooling}
         return AlignedWVA(each.model, **kind, device="cpu", dtype="float32")
 
-    variants = [variant(folder), variant(f"{folder}:pooling=va")]
+    variants = [parse_variant(folder), parse_variant(f"{folder}:pooling=va")]
     run = compare_models(variants, DATA, load, name="mini")
     assert list(run.values) == [
         "keyword",
@@ -64,7 +70,7 @@ def test_each_model_has_the_rows_it_has_alone(
     ]
     assert list(run.made_with) == [each.name for each in variants]
     for each in variants:
-        alone = evaluate_labelled(load(each), DATA, "mini", chunking=WHOLE)
+        alone = evaluate_dataset(load(each), DATA, "mini", chunking=UNSPLIT)
         assert alone.values["keyword"]["ndcg@10"] == run.values["keyword"]["ndcg@10"]
         for mode in ("dense", "hybrid"):
             shown = run.values[f"{each.name} {mode}"]
@@ -85,7 +91,7 @@ def test_a_winner_only_where_there_is_one() -> None:
     draw = np.random.default_rng(0)
     hard = draw.random(100) * 0.8
     good, same = hard + 0.1, np.clip(hard + draw.normal(0, 0.1, 100), 0, 1)
-    a, b, c = variant("a"), variant("b"), variant("c")
+    a, b, c = parse_variant("a"), parse_variant("b"), parse_variant("c")
     best, sentence = winner(values(a=hard, b=good), [a, b])
     assert best == "b"
     assert "b is better in hybrid search: +0.1000 ndcg@10 against a, 95 % +0.1000" in sentence

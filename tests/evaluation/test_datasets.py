@@ -1,4 +1,4 @@
-"""Readers of labelled files, against files right and wrong."""
+"""Readers of labelled files, on valid and invalid files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from retriever.evaluation.datasets import (
     LabelledQuestion,
     RelevantPlace,
     SentencePair,
-    read_pairs,
+    read_beir,
     read_questions,
-    read_retrieval,
+    read_sentence_pairs,
 )
 from retriever.types import UsageError
 
@@ -32,7 +32,7 @@ def beir(folder: Path, qrels: str = "qrels.tsv") -> Path:
 
 @pytest.mark.parametrize("qrels", ["qrels.tsv", "qrels/test.tsv"])
 def test_a_beir_folder(tmp_path: Path, qrels: str) -> None:
-    found = read_retrieval(beir(tmp_path, qrels))
+    found = read_beir(beir(tmp_path, qrels))
     assert found.corpus == {"d1": ("T", "one\u2028line"), "d2": ("", "")}
     assert found.queries == {"q1": "query q1", "q2": "query q2"}
     assert found.qrels == {"q1": {"d1": 1, "d2": 0}, "q2": {"d2": 2}}
@@ -45,7 +45,11 @@ def test_a_beir_folder(tmp_path: Path, qrels: str) -> None:
         ("corpus.jsonl", '\n{"_id": 7, "text": "x"}', r"corpus\.jsonl, line 2: .*strings"),
         ("corpus.jsonl", '["a"]', r"corpus\.jsonl, line 1"),
         ("corpus.jsonl", '{"_id": "a", "text": "x", "title": 3}', r"line 1: \"title\""),
-        ("queries.jsonl", '{"_id": "q1", "text": "x"}\n' * 2, r"queries\.jsonl, line 2: .*twice"),
+        (
+            "queries.jsonl",
+            '{"_id": "q1", "text": "x"}\n' * 2,
+            r"queries\.jsonl, line 2: .*duplicate",
+        ),
         ("queries.jsonl", '{"_id": "other", "text": "x"}', "no query .* judgement"),
         ("qrels.tsv", "query-id\tcorpus-id\tscore\nq1 d1 1", r"qrels\.tsv, line 2"),
         ("qrels.tsv", "q1\td1\tone", r"qrels\.tsv, line 1: .*'one' is not a number"),
@@ -56,19 +60,19 @@ def test_a_bad_beir_file_is_named_with_its_line(
 ) -> None:
     (beir(tmp_path) / file).write_text(content)
     with pytest.raises(UsageError, match=message):
-        read_retrieval(tmp_path)
+        read_beir(tmp_path)
 
 
 def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a folder"):
-        read_retrieval(tmp_path / "none")
+        read_beir(tmp_path / "none")
     for name in ("corpus.jsonl", "queries.jsonl"):
         (beir(tmp_path) / name).unlink()
         with pytest.raises(UsageError, match=f"{name} cannot be read"):
-            read_retrieval(tmp_path)
+            read_beir(tmp_path)
     (beir(tmp_path) / "qrels.tsv").unlink()
     with pytest.raises(UsageError, match=r"neither qrels\.tsv nor qrels/test\.tsv"):
-        read_retrieval(tmp_path)
+        read_beir(tmp_path)
 
 
 def test_pairs_keep_their_quotes(tmp_path: Path) -> None:
@@ -76,7 +80,7 @@ def test_pairs_keep_their_quotes(tmp_path: Path) -> None:
     path.write_bytes(
         '\ufeffscore\tsentence1\tsentence2\r\n4.5\t"Hi," he said\tit\'s "ok\r\n0\ta\tb\n'.encode()
     )
-    assert read_pairs(path) == [
+    assert read_sentence_pairs(path) == [
         SentencePair(4.5, '"Hi," he said', "it's \"ok"),
         SentencePair(0.0, "a", "b"),
     ]
@@ -98,7 +102,7 @@ def test_bad_pairs_are_named_with_their_line(tmp_path: Path, content: bytes, mes
     path = tmp_path / "sts.tsv"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=rf"sts\.tsv.* {message}"):
-        read_pairs(path)
+        read_sentence_pairs(path)
 
 
 def test_questions_in_both_forms(tmp_path: Path) -> None:
@@ -146,8 +150,11 @@ def test_the_projects_own_questions_are_of_this_form() -> None:
         ('{"query": "x", "relevant": {"path": "a"}}', "at least one file"),
         ('{"query": "x", "relevant": ["a"]}', 'line 1: it needs "relevant"'),
         ('{"id": [1], "query": "x", "path": "a"}', '"id" must be'),
-        ('{"id": "1", "query": "x", "path": "a"}\n' * 2, "line 2: the id '1' is there twice"),
-        ('{"query": "x", "path": "a"}\n{"id": 1, "query": "x", "path": "a"}', "line 2: .*twice"),
+        ('{"id": "1", "query": "x", "path": "a"}\n' * 2, "line 2: the id '1' is a duplicate"),
+        (
+            '{"query": "x", "path": "a"}\n{"id": 1, "query": "x", "path": "a"}',
+            "line 2: .*duplicate",
+        ),
     ],
 )
 def test_bad_questions_are_named_with_their_line(

@@ -1,4 +1,4 @@
-"""Known items: whole, fixed, asked of one passage only; bounded by files and passages."""
+"""Known-item data sets: reproducible, one relevant passage per query, bounded per file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.evaluation.known_items import MIN_SENTENCES, known_items
+from retriever.evaluation.known_items import MIN_SENTENCES, known_item_dataset
 from retriever.types import UsageError
 
 WORDS = [a + b for a in ("ba", "ce", "di", "fo", "gu", "ma", "ne", "ri") for b in ("ln", "rt", "s")]
@@ -32,8 +32,8 @@ def folder(tmp_path: Path) -> Path:
     return docs
 
 
-def test_a_sentence_stands_nowhere_any_more(folder: Path) -> None:
-    found = known_items(folder, 60)
+def test_a_query_occurs_in_no_document(folder: Path) -> None:
+    found = known_item_dataset(folder, 60)
     assert len(found.corpus) == 60
     assert len(found.queries) >= 50
     texts = {name: " ".join(text.split()) for name, (_, text) in found.corpus.items()}
@@ -48,14 +48,14 @@ def test_a_sentence_stands_nowhere_any_more(folder: Path) -> None:
 
 
 def test_it_is_always_the_same_test(folder: Path) -> None:
-    assert known_items(folder, 40) == known_items(folder, 40)
+    assert known_item_dataset(folder, 40) == known_item_dataset(folder, 40)
 
 
 def test_one_large_file_does_not_fill_it(folder: Path) -> None:
-    names = [name.split("#")[0] for name in known_items(folder, 30).corpus]
+    names = [name.split("#")[0] for name in known_item_dataset(folder, 30).corpus]
     assert names.count("book.txt") <= 3
     # Where the small ones are not enough, the large one fills up.
-    many = [name.split("#")[0] for name in known_items(folder, 100).corpus]
+    many = [name.split("#")[0] for name in known_item_dataset(folder, 100).corpus]
     assert len(many) == 100
     assert len(set(many)) == 31
 
@@ -66,7 +66,7 @@ def test_a_sentence_in_two_passages_is_not_asked(tmp_path: Path) -> None:
     for number in range(40):
         rest = " ".join(sentence(draw, 14) for _ in range(3))
         (tmp_path / f"{number}.txt").write_text(f"{common} {rest}")
-    asked = known_items(tmp_path, 40).queries.values()
+    asked = known_item_dataset(tmp_path, 40).queries.values()
     assert len(asked) == 40
     assert common not in asked
 
@@ -74,8 +74,8 @@ def test_a_sentence_in_two_passages_is_not_asked(tmp_path: Path) -> None:
 def test_too_little_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Short.")
     with pytest.raises(UsageError, match=f"0 sentences can be asked, {MIN_SENTENCES} are"):
-        known_items(tmp_path)
+        known_item_dataset(tmp_path)
     with pytest.raises(UsageError, match="not 3"):
-        known_items(tmp_path, 3)
+        known_item_dataset(tmp_path, 3)
     with pytest.raises(UsageError, match="no file or folder"):
-        known_items(tmp_path / "none")
+        known_item_dataset(tmp_path / "none")

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from retriever.evaluation.metrics import MEASURES, mrr_at, ndcg_at, recall_at, spearman, values_over
+from retriever.evaluation.metrics import (
+    MEASURES,
+    mrr_at,
+    ndcg_at,
+    recall_at,
+    spearman,
+    values_by_query,
+)
 from retriever.types import UsageError
 
 
@@ -49,9 +56,9 @@ def test_mrr_and_recall_by_hand() -> None:
 def test_queries_without_an_answer_are_left_out_of_the_mean() -> None:
     rankings = {"p": ["a"], "q": ["x", "a"], "nothing judged": ["a"], "none relevant": ["a"]}
     qrels = {"p": {"a": 1}, "q": {"a": 1}, "not searched": {"a": 1}, "none relevant": {"a": 0}}
-    found = values_over(MEASURES["mrr@10"], rankings, qrels)
+    found = values_by_query(MEASURES["mrr@10"], rankings, qrels)
     assert found == {"p": 1, "q": 0.5, "not searched": 0}
-    assert values_over(MEASURES["mrr@10"], {}, {"q": {"a": 0}}) == {}
+    assert values_by_query(MEASURES["mrr@10"], {}, {"q": {"a": 0}}) == {}
 
 
 def naive_spearman(first: list[float], second: list[float]) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from retriever.evaluation.runs import Data, Run, digest, load, save, score_rankings
+from retriever.evaluation.runs import Data, Run, digest, load_run, save_run, score_rankings
 from retriever.types import UsageError
 
 QRELS = {f"q{n}": {"right": 1} for n in range(10)}
@@ -17,7 +17,7 @@ DATA = Data("mini", 3, digest(["a", "b"]), digest(["q"]))
 
 
 def ranked(*ranks: int) -> dict[str, list[str]]:
-    """Rankings in which the right document stands at these ranks."""
+    """Rankings with the relevant document at these ranks."""
     return {
         f"q{n}": [f"wrong {i}" for i in range(1, rank)] + ["right"] for n, rank in enumerate(ranks)
     }
@@ -62,10 +62,10 @@ def test_a_query_that_found_nothing_counts() -> None:
 def test_a_baseline_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "base.json"
     before = run(keyword=POOR, hybrid=GOOD)
-    save(before, path)
-    assert load(path) == before
+    save_run(before, path)
+    assert load_run(path) == before
     now = run(keyword=POOR, dense=GOOD, hybrid=POOR)
-    found = now.against(load(path))
+    found = now.against(load_run(path))
     assert set(found) == {"keyword", "hybrid"}
     assert found["keyword"]["ndcg@10"].verdict == "within noise"
     assert found["hybrid"]["ndcg@10"].verdict == "worse"
@@ -73,8 +73,8 @@ def test_a_baseline_survives_its_file(tmp_path: Path) -> None:
 
 
 def test_a_baseline_may_be_of_another_model(tmp_path: Path) -> None:
-    save(replace(run(keyword=POOR), made_with={"model": "other"}), tmp_path / "b.json")
-    assert run(keyword=POOR).against(load(tmp_path / "b.json"))
+    save_run(replace(run(keyword=POOR), made_with={"model": "other"}), tmp_path / "b.json")
+    assert run(keyword=POOR).against(load_run(tmp_path / "b.json"))
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def damaged(**change: Any) -> str:
     ("content", "message"),
     [
         ("{oops", "not JSON"),
-        ("[1]", "is no baseline"),
-        ('{"modes": {}}', "is no baseline"),
-        (damaged(wva_baseline=99), "is no baseline"),
+        ("[1]", "is not a baseline"),
+        ('{"modes": {}}', "is not a baseline"),
+        (damaged(wva_baseline=99), "is not a baseline"),
         (damaged(values={"keyword": {"mrr@10": [1.0, 0.5]}}), "damaged"),
         (damaged(values={"keyword": {"mrr@10": ["high"]}}), "damaged"),
         (damaged(values=[]), "damaged"),
@@ -122,9 +122,9 @@ def test_a_file_that_is_no_baseline(tmp_path: Path, content: str, message: str) 
     path = tmp_path / "b.json"
     path.write_text(content)
     with pytest.raises(UsageError, match=message):
-        load(path)
+        load_run(path)
 
 
 def test_a_baseline_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
-        load(tmp_path / "none.json")
+        load_run(tmp_path / "none.json")

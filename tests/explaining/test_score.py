@@ -103,7 +103,7 @@ def test_a_words_part_is_what_is_lost_without_its_values(index: Index, family: s
         assert found is not None
         model_input = embedder.passage_input(chunk.text, chunk.title)
         ids = embedder._tokenize([model_input])[0]
-        spans = embedder.contributions(model_input).spans
+        spans = embedder.token_attribution(model_input).spans
         whole = naive.outputs(ids)[layers].sum(0).numpy()
         length = np.linalg.norm(whole)
         scale = np.linalg.norm(whole / length - means.passage_mean)
@@ -126,7 +126,7 @@ def test_a_mean_is_shared_out_as_the_length_is(index: Index) -> None:
     one, two = index._attributions.query("word by word"), index._attributions.passage(chunk)
     found = index.explain("word by word", chunk).dense
     assert found is not None
-    a, b = one.parts, two.parts
+    a, b = one.vectors, two.vectors
     mu, nu = means.query_mean.astype(float), means.passage_mean.astype(float)
     lengths = np.linalg.norm(a.sum(0) - mu) * np.linalg.norm(b.sum(0) - nu)
     for i, j in ((0, 0), (2, 5), (4, 1), (-2, -2), (1, -1)):
@@ -325,7 +325,7 @@ def test_explanations_cost_no_model_the_second_time(words: Index) -> None:
     hit = words.search("green tea")[0]
     first = words.explain("green tea", hit).to_json()
     count = len(embedder.embedded)
-    embedder.contributions = None  # type: ignore[method-assign,assignment]
+    embedder.token_attribution = None  # type: ignore[method-assign,assignment]
     assert words.explain("green tea", hit).to_json() == first
     assert len(embedder.embedded) == count
 
@@ -340,7 +340,7 @@ def test_what_cannot_be_explained(words: Index, tmp_path: Path) -> None:
     with Index.open_or_create(tmp_path / "other", other) as index:
         index.add([Document("a.txt", "txt", (Page(None, "A red apple."),))])
         (hit,) = index.search("apple")
-        with pytest.raises(ModelError, match="pooled as mean-hidden cannot be taken apart"):
+        with pytest.raises(ModelError, match="pooled as mean-hidden cannot be attributed"):
             index.explain("apple", hit)
         keyword: Hit = index.search("apple", mode="keyword")[0]
         assert index.explain("apple", keyword).dense is None

@@ -200,7 +200,7 @@ def test_the_general_questions_are_embedded_for_the_first_index_only(tmp_path: P
     kept: dict[tuple[str, ...], np.ndarray] = {}
 
     class Remembering(FakeEmbedder):
-        def remembered_queries(self, texts):
+        def embed_fixed_queries(self, texts):
             name = (self.settings.fingerprint, *texts)
             if name not in kept:
                 kept[name] = self.embed_queries(texts)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf.errors import LimitReachedError
 
-from benchmarks.pdf_text import by_pdfium, by_pypdf, chosen, ours, precision_recall
+from benchmarks.pdf_text import by_pdfium, by_pypdf, choose_pages, ours, precision_recall
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import MAX_CHARACTERS
 from retriever.reading.pdf import pdfium, text_runs
@@ -33,7 +33,7 @@ def page_of(data: bytes, run: ReadOptions | None = None) -> Page:
 
 def test_words_of_the_sample_are_those_of_two_extractors():
     files = [path.read_bytes() for path in sorted(SAMPLE.rglob("*.pdf"))]
-    picked = chosen([1] * len(files), 8)
+    picked = choose_pages([1] * len(files), 8)
     cut = []
     for file, _ in picked:
         writer = pypdf.PdfWriter()

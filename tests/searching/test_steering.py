@@ -75,7 +75,7 @@ def test_changing_weights_asks_no_model(index: Index) -> None:
     assert isinstance(embedder, FakeEmbedder)
     index.search("green tea", steering=Steering((1, 2)))
     count = len(embedder.embedded)
-    embedder.contributions = None  # type: ignore[method-assign,assignment]
+    embedder.token_attribution = None  # type: ignore[method-assign,assignment]
     for weight in (0.0, 0.5, 3.0):
         index.search("green tea", steering=Steering((1, weight)))
     assert len(embedder.embedded) == count
@@ -109,8 +109,8 @@ def test_the_marked_direction_is_the_sum_of_the_words_parts(index: Index) -> Non
     start, end = TEXTS["tea.txt"].index("tea"), TEXTS["tea.txt"].index(" at")
     chosen = [at for at, word in enumerate(side.words) if word.start < end and word.end > start]
     assert [side.words[at].word for at in chosen] == ["tea", "is", "brewed"]
-    shares = side.parts @ side.parts.sum(0)
-    direction = sum(side.parts[at] - shares[at] * means.passage_mean for at in chosen)
+    shares = side.vectors @ side.vectors.sum(0)
+    direction = sum(side.vectors[at] - shares[at] * means.passage_mean for at in chosen)
     direction /= np.linalg.norm(direction)
     hits = index.search("", mode="dense", steering=Steering(marked=(Marked(name, start, end),)))
     vectors = live(index.backend).vectors([hit.chunk.id for hit in hits])
@@ -163,7 +163,7 @@ def test_all_words_without_weight_leave_the_prompt(tmp_path: Path) -> None:
         assert index.search("green tea", steering=Steering((1, 1))) == plain
         side = index._attributions.query("green tea")
         weights = np.array([2.0, 0.25])
-        expected = side.raw + (weights - 1) @ side.parts[:2]
+        expected = side.raw + (weights - 1) @ side.vectors[:2]
         expected /= np.linalg.norm(expected)
         wanted = {hit.chunk.id: hit.score for hit in index.search_by_vector(expected, 5)}
         for hit in index.search("green tea", mode="dense", steering=Steering((2.0, 0.25))):

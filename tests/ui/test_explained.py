@@ -409,13 +409,13 @@ def test_an_embedder_that_cannot_be_taken_apart_is_a_sentence(
     page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
-        raise ModelError("this model's vectors cannot be taken apart")
+        raise ModelError("this model's vectors cannot be attributed to words")
 
-    monkeypatch.setattr(FakeEmbedder, "contributions", refuse)
+    monkeypatch.setattr(FakeEmbedder, "token_attribution", refuse)
     app = page(q="apples")
     app.button(key="why-1").click().run()
     assert not app.exception
-    assert "cannot be taken apart" in captions(app)
+    assert "cannot be attributed to words" in captions(app)
     assert len(order(app)) > 1
 
 

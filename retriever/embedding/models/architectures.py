@@ -1,7 +1,7 @@
-"""Which of a model's configurations can be used: a causal language model, or the one inside.
+"""Checks that a model is, or contains, a causal language model.
 
-What is not one is refused with a sentence that names the reason. Whether its attention can be
-pooled is for `attention` to say.
+Every other model is refused with a sentence that names the reason. Whether a model's attention can
+be pooled is checked in `pooling`.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ TEXT_PART = {
     r"^(model\.)?language_model\.lm_head\.": "lm_head.",
     r"^(model\.)?language_model\.(model\.)?": "model.",
 }
-"""Names of a language model's weights inside one that also sees or hears → on its own."""
+"""Names of a language model's weights within a multimodal model → their names without it."""
 
 OTHER_PARTS = ("vision", "visual", "audio", "multi_modal", "multimodal", "mm_")
-"""What the other weights of such a model have in their names."""
+"""Parts of the names of a multimodal model's other weights."""
 
 
-def language_model(name: str, config: Any) -> Any:
+def language_model_config(name: str, config: Any) -> Any:
     """The configuration of the causal language model that `config` describes or contains.
 
-    Raises ModelError for encoders, encoder-decoders, and whatever else is no causal language model.
+    Raises ModelError for encoders, encoder-decoders, and anything else that is not a causal
+    language model.
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -51,7 +52,7 @@ def language_model(name: str, config: Any) -> Any:
         )
     architectures = config.architectures or []
     if text is config and architectures and all(a.endswith(_ENCODERS) for a in architectures):
-        # Their language-model class exists, but the weights were trained to see both sides.
+        # A causal class exists for them, but the weights were trained with bidirectional attention.
         raise ModelError(
             f"{name!r} is an encoder ({architectures[0]}): its tokens see what follows them; "
             f"{_ADVICE}"
@@ -60,16 +61,16 @@ def language_model(name: str, config: Any) -> Any:
 
 
 def check_complete(name: str, model: Any, missing: set[str]) -> None:
-    """Raise ModelError if the weights did not fill `model`: transformers fills up with noise.
+    """Raise ModelError if weights of `model` are missing: transformers initialises them randomly.
 
-    The vocabulary head is not needed, so a model saved without one will do.
+    The vocabulary head is not needed, so a model saved without one is accepted.
     """
     head = model.get_output_embeddings()
     unneeded = {key for key, module in model.named_modules() if head is not None and module is head}
     lost = sorted(key for key in missing if key.rpartition(".")[0] not in unneeded)
     if lost:
         raise ModelError(
-            f"the weights of {name!r} are not all there: {len(lost)} that a "
+            f"the weights of {name!r} are incomplete: {len(lost)} that a "
             f"{model.config.model_type} model has are missing ({lost[0]}, …); get the model again, "
             "or use another"
         )
@@ -77,7 +78,7 @@ def check_complete(name: str, model: Any, missing: set[str]) -> None:
 
 @contextmanager
 def load_errors(name: str) -> Iterator[None]:
-    """Whatever a library says of a broken model becomes one sentence."""
+    """Turn any error of a library about a broken model into a ModelError of one sentence."""
     try:
         yield
     except ModelError:
@@ -91,13 +92,13 @@ def load_errors(name: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, at most 300 characters."""
+    """The first line of an error message, at most 300 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__
 
 
 def quiet_transformers() -> None:
-    """No progress bars and load reports on a user's terminal; errors are raised anyway."""
+    """Switch off progress bars and load reports on the terminal; errors are still raised."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()

@@ -1,7 +1,7 @@
-"""`wva models`: the presets, what lies in the caches, and how to get rid of it.
+"""The models on this disk, for `wva models`: presets, cached models, fetching and removing.
 
-What this program fetched and converted is its own. The model hub's cache is shared with other
-programs: its models are listed, and removed only when named in full.
+Fetched and converted models belong to this program. The model hub's cache is shared with other
+programs: its models are listed, and removed only by their full name.
 """
 
 from __future__ import annotations
@@ -16,14 +16,20 @@ from typing import Any
 from filelock import Timeout
 
 from retriever.embedding.models.gguf_conversion import UNFINISHED
-from retriever.embedding.models.locate import is_complete, locate, locked, models_folder, source_of
+from retriever.embedding.models.locate import (
+    is_complete,
+    locate_model,
+    model_lock,
+    models_folder,
+    read_source,
+)
 from retriever.embedding.models.presets import PRESETS
 from retriever.types import ModelError
 
 
 @dataclass(frozen=True, slots=True)
-class KnownModel:
-    """A preset: what it is, what fetching it costs (bytes), and whether that was done."""
+class PresetInfo:
+    """A preset: its description, its download size in bytes, and whether it is cached."""
 
     name: str
     what: str
@@ -37,7 +43,7 @@ class KnownModel:
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """A model on this disk. `name` is what `remove` takes; `size` in bytes.
+    """A model on this disk. `name` is what `remove_model` takes; `size` in bytes.
 
     `kind` is "preset", "gguf" (converted; `source` is the file's name), "hub" (shared with other
     programs), or "unfinished" (left by a process that was killed). `made` is an ISO date.
@@ -52,10 +58,10 @@ class CachedModel:
     folder: str
 
 
-def known_models() -> list[KnownModel]:
-    """The presets, the default first."""
+def list_presets() -> list[PresetInfo]:
+    """All presets, the default first."""
     return [
-        KnownModel(
+        PresetInfo(
             name=name,
             what=preset.what,
             parameters=preset.parameters,
@@ -69,34 +75,34 @@ def known_models() -> list[KnownModel]:
     ]
 
 
-def cached_models() -> list[CachedModel]:
-    """Every model in this program's cache and in the model hub's."""
-    return [*_own(), *_of_hub()]
+def list_cached_models() -> list[CachedModel]:
+    """All models in this program's cache and in the model hub's."""
+    return [*_list_own(), *_list_hub()]
 
 
-def overview() -> dict[str, Any]:
-    """Both lists as plain JSON values, and where they lie."""
-    cached = cached_models()
+def models_overview() -> dict[str, Any]:
+    """Presets and cached models as plain JSON values, with the cache folder and its size."""
+    cached = list_cached_models()
     return {
         "folder": str(models_folder()),
-        "presets": [asdict(model) for model in known_models()],
+        "presets": [asdict(model) for model in list_presets()],
         "cached": [asdict(model) for model in cached],
         "size": sum(model.size for model in cached if model.kind != "hub"),
     }
 
 
-def fetch(name: str) -> Path:
-    """Get a model without loading it: download and convert whatever is needed."""
-    return locate(name)
+def fetch_model(name: str) -> Path:
+    """Fetch a model without loading it: download and convert as needed. Returns its folder."""
+    return locate_model(name)
 
 
-def remove(name: str) -> CachedModel:
-    """Delete the cached model `name` and say what it was.
+def remove_model(name: str) -> CachedModel:
+    """Delete the cached model `name`; returns what it was.
 
-    `name` is as `cached_models` gives it, or a converted GGUF file's own name if only one has it.
-    Raises ModelError for a name that is not there, or a model that is being made right now.
+    `name` is a name from `list_cached_models`, or a converted GGUF file's own name if it is unique.
+    Raises ModelError for an unknown name, or a model that another process is making.
     """
-    cached = cached_models()
+    cached = list_cached_models()
     found = [model for model in cached if model.name == name]
     found = found or [model for model in cached if model.kind == "gguf" and model.source == name]
     if not found:
@@ -109,7 +115,7 @@ def remove(name: str) -> CachedModel:
     folder = Path(model.folder)
     try:
         if model.kind == "hub":
-            # By its folder: a copy of a repository has the same revisions, and stays.
+            # By its folder: a copy of a repository has the same revisions, and must stay.
             shutil.rmtree(folder)
         else:
             _remove_own(folder)
@@ -126,25 +132,25 @@ def remove(name: str) -> CachedModel:
 
 
 def _remove_own(folder: Path) -> None:
-    with locked(_lock_of(folder), timeout=0):
-        # Out of sight first: a killed removal leaves no half of a model under its name.
-        doomed = folder.with_name(f"{_lock_of(folder).name}{UNFINISHED}removed")
+    with model_lock(_lock_path(folder), timeout=0):
+        # Renamed first: a killed removal leaves no incomplete model under its name.
+        doomed = folder.with_name(f"{_lock_path(folder).name}{UNFINISHED}removed")
         shutil.rmtree(doomed, ignore_errors=True)
         folder.replace(doomed)
         shutil.rmtree(doomed)
 
 
-def _lock_of(folder: Path) -> Path:
-    """What is locked while `folder`, or the unfinished thing it is, is being made."""
+def _lock_path(folder: Path) -> Path:
+    """The path that is locked while the model in `folder`, finished or not, is being made."""
     return folder.with_name(folder.name.partition(UNFINISHED)[0])
 
 
-def _own() -> Iterator[CachedModel]:
+def _list_own() -> Iterator[CachedModel]:
     parent = models_folder()
     if not parent.is_dir():
         return
     for folder in sorted(path for path in parent.iterdir() if path.is_dir()):
-        facts = source_of(folder)
+        facts = read_source(folder)
         preset = PRESETS.get(folder.name)
         kind = "preset" if "preset" in facts else "gguf" if "gguf" in facts else "unfinished"
         yield CachedModel(
@@ -165,7 +171,7 @@ def _date(seconds: float) -> str:
 # The model hub's cache
 
 
-def _of_hub() -> Iterator[CachedModel]:
+def _list_hub() -> Iterator[CachedModel]:
     for repository in _hub_repositories():
         kept = [revision for revision in repository.revisions if _holds_model(revision)]
         if repository.repo_type == "model" and kept:
@@ -196,7 +202,7 @@ def _holds_model(revision: Any) -> bool:
 
 
 def _licence(snapshot: Path) -> str:
-    """What the model card says, if it was fetched with the model."""
+    """The licence in the model card, if it was fetched with the model."""
     try:
         text = (snapshot / "README.md").read_text("utf-8")
     except (OSError, UnicodeDecodeError):

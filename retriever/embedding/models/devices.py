@@ -1,7 +1,7 @@
-"""Where a model runs and in which precision, and whether it fits there, said before it is loaded.
+"""The device and precision for a model, and whether it fits, decided before it is loaded.
 
-`inspect_machine` tells what this machine has, `choose` decides from that alone: so the decision can
-be tested for machines one has not got. Sizes are bytes; GB in messages are 10⁹ bytes.
+`inspect_machine` describes this machine, and `choose_device` decides from that description alone:
+tests can decide for machines they do not run on. Sizes are bytes; GB in messages are 10⁹ bytes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import torch
 
 PRECISIONS = {"float32": 4, "bfloat16": 2, "float16": 2}
-"""Bytes of one number."""
+"""Bytes per number."""
 
 WORKING_ROOM = 500_000_000
-"""Bytes that reading texts takes beside the weights; larger batches are made smaller if need be."""
+"""Bytes for inference besides the weights; larger batches are split if necessary."""
 
 CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
@@ -31,12 +31,12 @@ CGROUPS = (
         "/sys/fs/cgroup/memory/memory.stat",
     ),
 )
-"""Where Linux says what a container may use, has used, and could give back; two generations."""
+"""The files with a container's memory limit, usage and statistics: Linux cgroups v2 and v1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One CUDA device: its free memory, whether it computes in bfloat16 by itself, its name."""
+    """A CUDA device: free memory in bytes, native bfloat16 or not, name."""
 
     free: int
     bfloat16: bool = True
@@ -45,9 +45,9 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a model can be put on. `memory` is what is free for the CPU (and for Apple's GPU).
+    """The devices of a machine. `memory` is free for the CPU, and for Apple's GPU, in bytes.
 
-    `threads` is how many of the CPU's a model takes.
+    `threads` is the number of CPU threads that torch uses.
     """
 
     memory: int
@@ -58,14 +58,14 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class DevicePlan:
-    """Where to put a model. `cards` are set when it is spread over several: number → its share."""
+    """A device for a model. `cards`, if it needs several: pairs of a number and its bytes."""
 
     device: str
     dtype: str
     cards: tuple[tuple[int, int], ...] = ()
 
     def load_options(self) -> dict[str, object]:
-        """What transformers' `from_pretrained` takes for this place."""
+        """The arguments of transformers' `from_pretrained` for this plan."""
         import torch
 
         options: dict[str, object] = {"dtype": getattr(torch, self.dtype)}
@@ -77,7 +77,7 @@ class DevicePlan:
 
 
 def inspect_machine() -> Machine:
-    """What there is on this machine, as it is now."""
+    """The devices of this machine and their free memory."""
     import torch
 
     cards: tuple[Card, ...] = ()
@@ -91,14 +91,14 @@ def _card(number: int) -> Card:
     import torch
 
     free, _ = torch.cuda.mem_get_info(number)
-    # What torch keeps for itself without using it can be used by the next model.
+    # Memory in torch's cache that is not in use is free for the next model.
     kept = torch.cuda.memory_reserved(number) - torch.cuda.memory_allocated(number)
     capability, name = torch.cuda.get_device_capability(number), torch.cuda.get_device_name(number)
     return Card(free + kept, capability[0] >= 8, name)
 
 
 def available_memory() -> int:
-    """Bytes of main memory that can be had without swapping; a container's limit counts."""
+    """Bytes of main memory available without swapping, within a container's limit."""
     import psutil
 
     free = int(psutil.virtual_memory().available)
@@ -113,12 +113,12 @@ def available_memory() -> int:
 
 
 def needed_memory(parameters: int, dtype: str) -> int:
-    """Bytes that a model takes in `dtype`: weights, a tenth for buffers, room to work in."""
+    """Bytes that a model needs in `dtype`: weights, a tenth for buffers, and `WORKING_ROOM`."""
     return round(1.1 * parameters * PRECISIONS[dtype]) + WORKING_ROOM
 
 
 def gigabytes(size: float) -> str:
-    """A size for people.
+    """A size in GB.
 
     >>> gigabytes(30_440_000_000)
     '30.4 GB'
@@ -126,48 +126,48 @@ def gigabytes(size: float) -> str:
     return f"{size / 1e9:,.1f} GB"
 
 
-# The decision
+# Choosing a device
 
 
-def choose(
+def choose_device(
     name: str,
     parameters: int,
     machine: Machine,
     device: str | None = None,
     dtype: str | None = None,
 ) -> DevicePlan:
-    """Where model `name` with so many parameters goes on this machine.
+    """The device and precision for model `name` with this number of parameters.
 
-    With no `device` (or "auto"): one CUDA card if it fits on one, several if it fits on all
-    together, else Apple's GPU, else the CPU. "cuda" means the same without the CPU; "cuda:1" that
-    card alone. Without `dtype` a card computes in bfloat16 (older cards, which only emulate it, in
-    float32: float16 overflows in many models), MPS in float32, a CPU in what it does faster.
-    Raises ModelError, with the numbers, when it does not fit.
+    Without `device` (or with "auto"): one CUDA card if the model fits on it, several if it fits on
+    all together, else Apple's GPU, else the CPU. "cuda" excludes the CPU; "cuda:1" allows that card
+    only. Without `dtype` the precision is bfloat16 on a card (float32 on older cards, which only
+    emulate bfloat16: float16 overflows in many models), float32 on MPS, and the faster one on a
+    CPU. Raises ModelError, with the sizes, if the model does not fit.
     """
     check_precision(dtype)
     device = None if device == "auto" else device
-    kind, number = _parsed(device, machine)
+    kind, number = _parse_device(device, machine)
     if kind == "cuda" or (device is None and machine.cards):
-        place = _on_cards(parameters, machine.cards, dtype, number)
-        if place is not None:
-            return place
+        plan = _plan_cards(parameters, machine.cards, dtype, number)
+        if plan is not None:
+            return plan
         if kind == "cuda":
-            raise _too_large(name, parameters, *_card_limit(machine.cards, dtype, number))
+            raise _too_large_error(name, parameters, *_card_limit(machine.cards, dtype, number))
     on = kind or ("mps" if machine.mps else "cpu")
     chosen = dtype or ("float32" if on == "mps" else cpu_precision())
     if needed_memory(parameters, chosen) > machine.memory:
-        raise _too_large(name, parameters, chosen, machine.memory, "this machine")
+        raise _too_large_error(name, parameters, chosen, machine.memory, "this machine")
     return DevicePlan(on, chosen)
 
 
 def check_precision(dtype: str | None) -> None:
-    """Raise ModelError for a precision there is not."""
+    """Raise ModelError if the precision is unknown."""
     if dtype is not None and dtype not in PRECISIONS:
         raise ModelError(f"unknown precision {dtype!r}: use {', '.join(PRECISIONS)}")
 
 
-def _parsed(device: str | None, machine: Machine) -> tuple[str | None, int | None]:
-    """Kind and number of the device asked for, checked against what there is."""
+def _parse_device(device: str | None, machine: Machine) -> tuple[str | None, int | None]:
+    """Kind and number of the given device. Raises ModelError if the machine lacks it."""
     if device is None:
         return None, None
     kind, _, digits = device.partition(":")
@@ -185,10 +185,10 @@ def _parsed(device: str | None, machine: Machine) -> tuple[str | None, int | Non
     return kind, int(digits)
 
 
-def _on_cards(
+def _plan_cards(
     parameters: int, cards: tuple[Card, ...], dtype: str | None, number: int | None
 ) -> DevicePlan | None:
-    """The first card it fits on, else all of them together; None if it does not fit."""
+    """The first card the model fits on, else all cards together; None if it does not fit."""
     for index, card in enumerate(cards):
         chosen = dtype or _card_precision(card)
         if number in (None, index) and needed_memory(parameters, chosen) <= card.free:
@@ -198,7 +198,7 @@ def _on_cards(
     chosen, room, _ = _card_limit(cards, dtype, None)
     if needed_memory(parameters, chosen) > room:
         return None
-    # Each card keeps room to work in; what lies beside the layers goes where there is most.
+    # Each card keeps working room; weights outside the layers go to the card with most memory.
     shares = tuple((index, card.free - WORKING_ROOM) for index, card in enumerate(cards))
     return DevicePlan("cuda:0", chosen, tuple(share for share in shares if share[1] > 0))
 
@@ -210,18 +210,18 @@ def _card_precision(card: Card) -> str:
 def _card_limit(
     cards: tuple[Card, ...], dtype: str | None, number: int | None
 ) -> tuple[str, int, str]:
-    """Precision, free bytes, and the name of one card, or of all of them."""
+    """Precision, free bytes, and name, of card `number` or of all cards."""
     if number is not None:
         return dtype or _card_precision(cards[number]), cards[number].free, f"cuda:{number}"
     chosen = dtype or ("bfloat16" if all(card.bfloat16 for card in cards) else "float32")
     if len(cards) == 1:
         return chosen, cards[0].free, "the GPU"
-    # A layer is not split: what is left over at each card's end is lost.
+    # A layer is not split: the rest of each card's memory is lost.
     room = sum(max(card.free - WORKING_ROOM, 0) for card in cards)
     return chosen, round(0.95 * room), f"the {len(cards)} GPUs together"
 
 
-def _too_large(name: str, parameters: int, dtype: str, free: int, where: str) -> ModelError:
+def _too_large_error(name: str, parameters: int, dtype: str, free: int, where: str) -> ModelError:
     have = "have" if where.endswith("together") else "has"
     smaller = ""
     if dtype == "float32" and needed_memory(parameters, "bfloat16") <= free:
@@ -233,12 +233,12 @@ def _too_large(name: str, parameters: int, dtype: str, free: int, where: str) ->
     )
 
 
-# Precision of a CPU
+# The precision for a CPU
 
 
 @cache
 def cpu_precision() -> str:
-    """bfloat16 where this processor is clearly faster in it, else float32; measured once."""
+    """bfloat16 if this processor is clearly faster in it, else float32; measured once."""
     speeds = measure_precisions()
     return "bfloat16" if speeds["bfloat16"] > 1.2 * speeds["float32"] else "float32"
 
@@ -246,8 +246,9 @@ def cpu_precision() -> str:
 def measure_precisions(size: int = 256, rounds: int = 20) -> dict[str, float]:
     """GFLOP/s of a (size × size) matrix product on one core, by precision; takes milliseconds.
 
-    Processors without bfloat16 instructions emulate them, many times slower than float32. One
-    thread and the best of many rounds: on a busy machine anything else measures the neighbours.
+    Processors without bfloat16 instructions emulate them, many times slower than float32. The
+    measurement takes one thread and the best of many rounds, since other programs disturb any other
+    one on a busy machine.
     """
     import torch
 

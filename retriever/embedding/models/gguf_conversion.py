@@ -1,8 +1,8 @@
 """A GGUF file → a model folder with safetensors, config and tokenizer, written once.
 
-transformers reads the file and undoes what llama.cpp did to the weights. It leaves out part of what
-the file says about the model, and it fills weights it does not find with noise: both are put right
-here, so that a converted model computes what the file means, or is refused.
+transformers reads the file and reverts llama.cpp's changes to the weights. It ignores some of the
+file's metadata, and it initialises missing weights randomly. This module corrects both: a converted
+model computes what the file means, or the file is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from retriever.embedding.models import devices
 from retriever.embedding.models.architectures import (
     check_complete,
-    language_model,
+    language_model_config,
     load_errors,
     quiet_transformers,
 )
@@ -31,29 +31,30 @@ from retriever.types import ModelError
 log = logging.getLogger(__name__)
 
 SOURCE_FILE = "wva-source.json"
-"""In a converted folder: where it is from. Written last, so its presence means it is complete."""
+"""The source of a converted folder. It is written last, so its presence marks it as complete."""
 
 UNFINISHED = ".tmp-"
-"""Between a model's name and something random: a folder where it is being made."""
+"""Part of the name of a temporary folder, between the model's name and random characters."""
 
 CONVERSION = 2
-"""Raised when a conversion would come out differently: older copies are made again."""
+"""The version of the conversion; folders of older versions are converted again."""
 
 FLOAT32_LIMIT = 1_000_000_000
-"""A converted GGUF model with fewer parameters is stored without rounding, in float32."""
+"""Converted GGUF models with fewer parameters are stored in float32, without rounding."""
 
 VOCABULARY_ROOM = 3000
-"""Bytes that reading a GGUF file takes for each word of its vocabulary, as measured."""
+"""Bytes of memory per vocabulary entry while reading a GGUF file, as measured."""
 
 ROTARY_TENSORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
-"""Tensors that belong to the configuration; no weights of a layer."""
+"""Tensors that belong to the configuration, not to the weights of a layer."""
 
 
 def convert(gguf: Path, target: Path, facts: Mapping[str, Any]) -> None:
     """Write the model in `gguf` as the folder `target`; it appears only when it is complete.
 
-    `facts` say where it is from, `sha256` among them, and stay in the folder. Raises ModelError
-    when the file cannot be read, or memory or disk do not suffice; then nothing is left behind.
+    `facts` describe the source, including its `sha256`, and are stored in the folder. Raises
+    ModelError if the file cannot be read, or memory or disk space do not suffice; then nothing is
+    left behind.
     """
     header = read_header(gguf)
     _check_architecture(header, gguf.name)
@@ -78,7 +79,7 @@ def _write_model(gguf: Path, header: Header, dtype: str, made: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     where: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-    config = language_model(gguf.name, AutoConfig.from_pretrained(gguf.parent, **where))
+    config = language_model_config(gguf.name, AutoConfig.from_pretrained(gguf.parent, **where))
     complete_config(config, header, gguf)
     with redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -90,8 +91,8 @@ def _write_model(gguf: Path, header: Header, dtype: str, made: Path) -> None:
         )
     check_complete(gguf.name, model, set(report["missing_keys"]))
     _check_all_used(header, model, gguf.name)
-    # The weights are plain numbers by now, but the model still says that it is quantised, and
-    # refuses to be saved.
+    # The weights are plain numbers by now, but the model is still marked as quantised, and such
+    # models refuse to be saved.
     model.hf_quantizer = None
     model.is_quantized = False
     if hasattr(model.config, "quantization_config"):
@@ -116,12 +117,12 @@ def _check_architecture(header: Header, name: str) -> None:
 
 
 def _check_room(header: Header, dtype: str, name: str, folder: Path) -> None:
-    """Refuse what does not fit: while converting in memory, afterwards on the disk."""
+    """Raise ModelError if memory for the conversion, or disk space for its result, is too small."""
     width = devices.PRECISIONS[dtype]
     largest = max(tensor.elements for tensor in header.tensors)
     tokens = header.metadata["tokenizer.ggml.tokens"]
     words = tokens if isinstance(tokens, int) else len(tokens)
-    # One tensor at a time is unpacked in float32 and copied; every word becomes several objects.
+    # One tensor at a time is unpacked to float32 and copied; every word becomes several objects.
     memory = header.elements * width + 2 * 4 * largest + VOCABULARY_ROOM * words
     memory += devices.WORKING_ROOM // 5
     free = devices.available_memory()
@@ -140,7 +141,7 @@ def _check_room(header: Header, dtype: str, name: str, folder: Path) -> None:
 
 
 def _check_all_used(header: Header, model: Any, name: str) -> None:
-    """Every number of the file must have found its place in the model."""
+    """Raise ModelError unless the model takes every number of the file."""
     given = sum(t.elements for t in header.tensors if t.name not in ROTARY_TENSORS)
     head = next((t.elements for t in header.tensors if t.name == "output.weight"), 0)
     taken = int(model.num_parameters())
@@ -153,11 +154,11 @@ def _check_all_used(header: Header, model: Any, name: str) -> None:
         )
 
 
-# What transformers leaves out of the configuration
+# Metadata that transformers ignores
 
 
 def complete_config(config: Any, header: Header, gguf: Path) -> None:
-    """Put into `config` what the file says and transformers does not take over."""
+    """Set the values of `config` that the file has and transformers ignores."""
     names = {tensor.name for tensor in header.tensors}
     if hasattr(config, "attention_bias"):
         config.attention_bias = config.attention_bias or "blk.0.attn_q.bias" in names
@@ -170,12 +171,12 @@ def complete_config(config: Any, header: Header, gguf: Path) -> None:
     if header.architecture in _WINDOWED and header.value("attention.sliding_window"):
         config.sliding_window = header.value("attention.sliding_window")
     if hasattr(config, "query_pre_attn_scalar"):
-        # The largest Gemmas scale queries as if heads shared out the hidden size, others by head.
+        # The largest Gemmas scale queries by hidden size / heads, others by the head size.
         large = (header.architecture, header.value("block_count")) in _SCALED_BY_HIDDEN
         shared = config.hidden_size // config.num_attention_heads
         config.query_pre_attn_scalar = shared if large else config.head_dim
     if config.pad_token_id is not None and config.pad_token_id >= config.vocab_size:
-        config.pad_token_id = None  # the family's own, not this model's
+        config.pad_token_id = None  # the family's default, not this model's
     if getattr(config, "rope_parameters", None) and header.architecture not in ("gpt-oss", "lfm2"):
         _complete_rotation(config, header, gguf)
 
@@ -231,9 +232,9 @@ def _scaling(header: Header) -> dict[str, Any]:
 
 
 def _llama3_scaling(factors: list[float], base: float, name: str) -> dict[str, Any]:
-    """Llama 3.1's scaling, of which a GGUF file keeps the result: a divisor for each frequency.
+    """Llama 3.1's scaling from its result, which is all a GGUF file has: a divisor per frequency.
 
-    `factors` has one number for each pair of rotated dimensions; all ones means no scaling.
+    `factors` has one number for each pair of rotated dimensions; ones mean no scaling.
     """
     factor = max(factors)
     if factor == 1:
@@ -246,7 +247,7 @@ def _llama3_scaling(factors: list[float], base: float, name: str) -> dict[str, A
         expected.append(1 / ((1 - smooth) / factor + smooth))
     if any(abs(a - b) > 1e-3 * b for a, b in zip(factors, expected, strict=True)):
         raise ModelError(
-            f"{name!r} stretches its positions in a way that cannot be read from GGUF; use the "
+            f"{name!r} scales its positions in a way that cannot be read from GGUF; use the "
             "model's folder with safetensors, or its hub id"
         )
     return {

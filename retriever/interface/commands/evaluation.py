@@ -20,12 +20,12 @@ def run_eval_sts(options: argparse.Namespace) -> int:
     """Correlate similarities with the judgements of people."""
     from dataclasses import asdict
 
-    from retriever.evaluation.datasets import read_pairs
-    from retriever.evaluation.retrieval import compare_poolings
+    from retriever.evaluation.datasets import read_sentence_pairs
+    from retriever.evaluation.sts import compare_poolings
     from retriever.interface.terminal.reports import table
 
     for path in options.files:
-        read_pairs(Path(path))  # complain before the model is loaded
+        read_sentence_pairs(Path(path))  # complain before the model is loaded
     asked = (options.pooling or POOLINGS[0]).split(",")
     poolings = POOLINGS if asked == ["all"] else tuple(name.strip() for name in asked)
     for pooling in poolings:
@@ -42,10 +42,10 @@ def run_eval_sts(options: argparse.Namespace) -> int:
 
 def run_eval_retrieval(options: argparse.Namespace) -> int:
     """Measure search on a labelled set."""
-    from retriever.evaluation.datasets import read_retrieval
+    from retriever.evaluation.datasets import read_beir
     from retriever.evaluation.retrieval import evaluate_retrieval
 
-    read_retrieval(Path(options.folder))  # complain before the model is loaded
+    read_beir(Path(options.folder))  # complain before the model is loaded
     baseline = _baseline(options)
     run = evaluate_retrieval(
         load_embedder(options),
@@ -53,7 +53,7 @@ def run_eval_retrieval(options: argparse.Namespace) -> int:
         baseline=baseline,
         rerank=options.rerank,
         first=options.queries,
-        tell=lambda text: print(text, file=sys.stderr),
+        progress=lambda text: print(text, file=sys.stderr),
     )
     _show_run(options, run, baseline)
     return DONE
@@ -62,7 +62,7 @@ def run_eval_retrieval(options: argparse.Namespace) -> int:
 def run_eval_queries(options: argparse.Namespace) -> int:
     """Measure search with one's own questions."""
     from retriever.evaluation.datasets import read_questions
-    from retriever.evaluation.retrieval import evaluate_questions, missing_places
+    from retriever.evaluation.questions import evaluate_questions, missing_places
     from retriever.index import Index
 
     questions = read_questions(Path(options.file))
@@ -80,10 +80,10 @@ def run_eval_queries(options: argparse.Namespace) -> int:
 def run_eval_models(options: argparse.Namespace) -> int:
     """Compare models on one's own documents, without labels."""
     from retriever.embedding.aligned_wva import AlignedWVA
-    from retriever.evaluation.compare_models import Variant, compare_models, variant, winner
-    from retriever.evaluation.known_items import known_items
+    from retriever.evaluation.compare_models import Variant, compare_models, parse_variant, winner
+    from retriever.evaluation.known_items import known_item_dataset
 
-    def tell(text: str) -> None:
+    def progress(text: str) -> None:
         print(text, file=sys.stderr)
 
     def load(each: Variant) -> AlignedWVA:
@@ -96,11 +96,11 @@ def run_eval_models(options: argparse.Namespace) -> int:
             dtype=options.dtype,
         )
 
-    variants = [variant(name) for name in options.models]
+    variants = [parse_variant(name) for name in options.models]
     baseline = _baseline(options)
-    data = known_items(Path(options.path), options.passages, tell=tell)
+    data = known_item_dataset(Path(options.path), options.passages, progress=progress)
     name = f"{options.path}, by passage"
-    run = compare_models(variants, data, load, name=name, baseline=baseline, tell=tell)
+    run = compare_models(variants, data, load, name=name, baseline=baseline, progress=progress)
     best, sentence = winner(run.values, variants)
     _show_run(options, run, baseline, {"winner": best or None, "verdict": sentence})
     if not options.json:
@@ -109,16 +109,16 @@ def run_eval_models(options: argparse.Namespace) -> int:
 
 
 def _baseline(options: argparse.Namespace) -> Run | None:
-    from retriever.evaluation.runs import load
+    from retriever.evaluation.runs import load_run
 
-    return load(Path(options.against)) if options.against else None
+    return load_run(Path(options.against)) if options.against else None
 
 
 def _show_run(
     options: argparse.Namespace, run: Run, baseline: Run | None, more: dict[str, Any] | None = None
 ) -> None:
     """Print a run, compare it with the baseline, save it: in this order, the file may be one."""
-    from retriever.evaluation.runs import comparisons_json, save
+    from retriever.evaluation.runs import comparisons_json, save_run
     from retriever.interface.terminal.reports import comparison_lines, run_lines
 
     compared = run.against(baseline) if baseline else {}
@@ -132,5 +132,5 @@ def _show_run(
         if baseline:
             print("\n".join(["", f"against {options.against}:", *comparison_lines(compared)]))
     if options.save:
-        save(run, Path(options.save))
+        save_run(run, Path(options.save))
         print(f"saved as {options.save}", file=sys.stderr)

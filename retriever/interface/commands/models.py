@@ -14,10 +14,10 @@ from retriever.types import UsageError
 
 def run_models(options: argparse.Namespace) -> int:
     """Tell which language models are there."""
-    from retriever.embedding.models.cached import overview
+    from retriever.embedding.models.cached import models_overview
     from retriever.interface.terminal.reports import model_lines
 
-    found = overview()
+    found = models_overview()
     if options.json:
         print_json(found)
     else:
@@ -27,9 +27,9 @@ def run_models(options: argparse.Namespace) -> int:
 
 def run_models_fetch(options: argparse.Namespace) -> int:
     """Download a language model."""
-    from retriever.embedding.models.cached import fetch
+    from retriever.embedding.models.cached import fetch_model
 
-    folder = str(fetch(options.name))
+    folder = str(fetch_model(options.name))
     if options.json:
         print_json({"name": options.name, "folder": folder})
     else:
@@ -41,9 +41,9 @@ def run_models_remove(options: argparse.Namespace) -> int:
     """Remove a downloaded language model."""
     from dataclasses import asdict
 
-    from retriever.embedding.models.cached import remove
+    from retriever.embedding.models.cached import remove_model
 
-    model = remove(options.name)
+    model = remove_model(options.name)
     if options.json:
         print_json(asdict(model))
     else:

@@ -98,7 +98,7 @@ def _group_line(group: PageGroup) -> str:
 
 
 def model_lines(overview: Mapping[str, Any]) -> list[str]:
-    """`library.overview` for reading: presets, then what lies on the disk."""
+    """`models_overview` for reading: presets, then what lies on the disk."""
     presets = [
         {
             "preset": preset["name"],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from retriever.evaluation.datasets import LabelledQuestion, RelevantPlace
-from retriever.evaluation.retrieval import evaluate_questions, missing_places
+from retriever.evaluation.questions import evaluate_questions, missing_places
 from retriever.index import Index
 from retriever.types import Document, Page, UsageError
 from tests.fakes import FakeEmbedder
