@@ -17,8 +17,7 @@ from retriever.index import Index
 from retriever.interface.jobs import COMMAND
 from retriever.interface.page_guard import is_own_address
 from retriever.types import RetrieverError
-from ui import job_status as running
-from ui import status as state
+from ui import job_status, status
 from ui.collection_picker import CollectionPicker, collection_picker
 from ui.resources import Opener
 from ui.style import CSS, ICON
@@ -53,11 +52,13 @@ def main(
         )
 
     chosen = st.navigation([page(*one) for one in VIEWS], position="top")
-    offered = collection_picker(root, chosen.title, open_index, running.jobs(tuple(indexer)))
+    offered = collection_picker(
+        root, chosen.title, open_index, job_status.shared_jobs(tuple(indexer))
+    )
     try:
         chosen.run()
     except RetrieverError as error:
-        state.error(error)
+        status.show_error(error)
 
 
 def _refuse_foreign_address() -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from retriever.explaining.corpus_map import Survey
 from retriever.types import Chunk
-from ui.highlighting import visible
+from ui.highlighting import replace_unprintable
 
 _MAX_COLOURS = 10
 # Told apart on white and on black, and by most who see colours otherwise; what is left is grey.
@@ -23,7 +23,7 @@ _SNIPPET = 160
 _OTHERS = "others"
 
 
-def show_chart(found: Survey, by: str) -> Chunk | None:
+def show_map(found: Survey, by: str) -> Chunk | None:
     """Draw the map, coloured by "Subject" or "Folder"; the passage that was clicked, if any."""
     event = st.vega_lite_chart(
         _spec(found, by),
@@ -48,8 +48,8 @@ def _spec(found: Survey, by: str) -> dict[str, Any]:
             "x": round(float(found.places[at, 0]), 4),
             "y": round(float(found.places[at, 1]), 4),
             by: groups[at],
-            "file": visible(", ".join(filter(None, [chunk.path, chunk.place]))),
-            "text": visible(" ".join(chunk.text.split())[:_SNIPPET]),
+            "file": replace_unprintable(", ".join(filter(None, [chunk.path, chunk.place]))),
+            "text": replace_unprintable(" ".join(chunk.text.split())[:_SNIPPET]),
         }
         for at, chunk in enumerate(found.chunks)
     ]
@@ -84,15 +84,18 @@ def _spec(found: Survey, by: str) -> dict[str, Any]:
 
 
 def _subjects(found: Survey) -> list[str]:
-    names = [visible(name) or f"group {at + 1}" for at, name in enumerate(found.names)]
+    names = [replace_unprintable(name) or f"group {at + 1}" for at, name in enumerate(found.names)]
     return [names[at] if at < _MAX_COLOURS else _OTHERS for at in found.clusters.tolist()]
 
 
 def _folders(chunks: Sequence[Chunk]) -> list[str]:
     """Each passage's folder; the rarest ones together."""
-    names = [visible(chunk.path.rpartition("/")[0].partition("/")[0]) or "/" for chunk in chunks]
+    names = [
+        replace_unprintable(chunk.path.rpartition("/")[0].partition("/")[0]) or "/"
+        for chunk in chunks
+    ]
     frequent = {name for name, _ in Counter(names).most_common(_MAX_COLOURS - 1)}
     return [name if name in frequent else _OTHERS for name in names]
 
 
-__all__ = ["show_chart"]
+__all__ = ["show_map"]

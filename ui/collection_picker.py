@@ -11,12 +11,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from retriever.interface.collections import indexes_in, is_index
+from retriever.interface.collections import is_index, list_indexes
 from retriever.interface.jobs import Jobs
-from ui import controls
-from ui import status as state
-from ui.highlighting import escaped, visible
-from ui.resources import Opener, Served, served
+from ui import controls, status
+from ui.highlighting import escape_html, replace_unprintable
+from ui.resources import Opener, SharedIndex, shared_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +52,27 @@ class CollectionPicker:
         """The index that an address without one means; empty where there is only one."""
         return self.default.name if self.several and self.default else ""
 
-    def served(self) -> Served | None:
+    def shared_index(self) -> SharedIndex | None:
         """The chosen index, open; None without one. Raises IndexStateError for a broken one."""
         if self.chosen is None:
             return None
-        return served(self.chosen, self.open_index)
+        return shared_index(self.chosen, self.open_index)
 
 
 def collection_picker(root: Path, page: str, open_index: Opener, jobs: Jobs) -> CollectionPicker:
     """What is on offer at `root`, with the choice drawn at the side of the page so called."""
-    arrived = controls.came_by_address(page)
-    home = home_of(root)
-    found = tuple(indexes_in(home))
+    arrived = controls.arrived_by_address(page)
+    home = collections_folder(root)
+    found = tuple(list_indexes(home))
     default = _default(root, home, found)
     chosen = _choice(found, default, arrived=arrived)
     return CollectionPicker(page, root, home, found, default, chosen, arrived, open_index, jobs)
 
 
-def home_of(root: Path) -> Path:
+def collections_folder(root: Path) -> Path:
     """The folder of indexes that `root` is, or lies in.
 
-    >>> home_of(Path("indexes/not there yet")).name
+    >>> collections_folder(Path("indexes/not there yet")).name
     'indexes'
     """
     return root if root.is_dir() and not is_index(root) else root.absolute().parent
@@ -104,7 +103,7 @@ def _choice(found: tuple[Path, ...], default: Path | None, *, arrived: bool) -> 
             "Collection",
             list(names),
             key="index",
-            format_func=visible,
+            format_func=replace_unprintable,
             index=None if st.session_state["index"] is None else 0,
             placeholder="Choose one",
         )
@@ -116,12 +115,12 @@ def choose(path: Path) -> None:
     st.session_state["index"] = path.name
 
 
-def side(index: Served, *, named: bool) -> None:
+def show_sidebar(index: SharedIndex, *, named: bool) -> None:
     """The index's facts; `named` shows its name, where the choice does not say it."""
     with st.sidebar:
         if named:
-            st.html(f'<div class="wva-file"><bdi>{escaped(index.path.name)}</bdi></div>')
-        state.facts(index)
+            st.html(f'<div class="wva-file"><bdi>{escape_html(index.path.name)}</bdi></div>')
+        status.show_facts(index)
 
 
-__all__ = ["CollectionPicker", "choose", "collection_picker", "home_of", "side"]
+__all__ = ["CollectionPicker", "choose", "collection_picker", "collections_folder", "show_sidebar"]

@@ -15,17 +15,23 @@ from streamlit.delta_generator import DeltaGenerator
 
 from retriever.reading.page_images.view import PagePicture, PagePictures, file_of, has_picture
 from retriever.types import Chunk, DocumentRow, Hit, Page, ReadError
-from ui.contributions import CSS, legend
-from ui.document_picture import pictured
-from ui.document_text import Leaf, Weights, leaf_at, leaves, readable
-from ui.highlighting import Sought, escaped, markdown, visible, word_spans
-from ui.resources import Place, Served
+from ui.attribution import CSS, legend
+from ui.document_picture import picture_html
+from ui.document_text import Leaf, Weights, leaf_at, leaves, text_html
+from ui.highlighting import (
+    HighlightTerms,
+    escape_html,
+    escape_markdown,
+    replace_unprintable,
+    word_spans,
+)
+from ui.resources import CatalogId, SharedIndex
 from ui.style import DOCUMENT_CSS, scroll_to_passage
 
 OPEN = "open"
 """The address's name for the passages that are opened."""
 
-Shades = Callable[[Chunk], Weights | None]
+WordShades = Callable[[Chunk], Weights | None]
 """What a passage's words bring, where they stand on its page; None where that is not known."""
 
 _MAX_BYTES = 200_000_000  # of a file that is offered to be downloaded
@@ -34,7 +40,7 @@ _MAX_SHADED = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class _OpenDocument:
     """A document: its row, its pages, and the leaves one turns."""
 
     row: DocumentRow
@@ -61,7 +67,7 @@ def open_hit(hit: Hit) -> None:
     st.query_params[OPEN] = [hit.chunk.id, *others]
 
 
-def close() -> None:
+def close_document() -> None:
     """Go back to the results; to be called as a button's callback."""
     st.query_params.pop(OPEN, None)
 
@@ -71,47 +77,55 @@ def is_open() -> bool:
     return OPEN in st.query_params
 
 
-def document_view(served: Served, query: str | Sought, shades: Shades | None = None) -> None:
+def show_document(
+    shared: SharedIndex, query: str | HighlightTerms, shades: WordShades | None = None
+) -> None:
     """The opened document; without `shades` of its passages the query's words are marked."""
     st.html(DOCUMENT_CSS)
     ids = st.query_params.get_all(OPEN)[:_MAX_PASSAGES]
-    with served.index.backend.reading() as catalog:
+    with shared.index.backend.reading() as catalog:
         found = {chunk.id: chunk for chunk in catalog.get(ids)}
     chunks = [found[one] for one in ids if one in found]
-    opened = _document(served, chunks[0].document_id) if chunks else None
+    opened = _open_document(shared, chunks[0].document_id) if chunks else None
     if opened is None or not opened.leaves:
-        _back()
+        _show_back()
         st.info("This passage is not in the index any more: its document was changed or removed.")
         return
     of_it = [chunk for chunk in chunks if chunk.document_id == opened.row.id]
-    _title(opened.row)
+    _show_title(opened.row)
     if shades is not None:
         st.html(CSS + legend("in closeness of meaning"))
-    _leaf(served, opened.row.id, tuple(of_it), query, shades)
+    _show_leaf(shared, opened.row.id, tuple(of_it), query, shades)
 
 
-def _back() -> None:
-    st.button("Results", key="close", on_click=close, type="tertiary", icon=":material/arrow_back:")
+def _show_back() -> None:
+    st.button(
+        "Results",
+        key="close",
+        on_click=close_document,
+        type="tertiary",
+        icon=":material/arrow_back:",
+    )
 
 
-def _title(row: DocumentRow) -> None:
+def _show_title(row: DocumentRow) -> None:
     folder, _, name = row.path.rpartition("/")
     title = row.title.strip()
     below = " · ".join(
-        f"<bdi>{escaped(part)}</bdi>"
+        f"<bdi>{escape_html(part)}</bdi>"
         for part in (f"{folder}/" if folder else "", title if title != name else "")
         if part
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.html(
-            f'<div class="wva-file"><bdi>{escaped(name)}</bdi></div>'
+            f'<div class="wva-file"><bdi>{escape_html(name)}</bdi></div>'
             f'<div class="wva-where">{below}</div>',
             width="stretch",
         )
-        _file(row)
+        _show_file(row)
 
 
-def _file(row: DocumentRow) -> None:
+def _show_file(row: DocumentRow) -> None:
     """The file itself, if it is still there: to download, and where it lies."""
     path = file_of(row)
     try:
@@ -121,12 +135,12 @@ def _file(row: DocumentRow) -> None:
     if size is None:
         return
     with st.popover("File", icon=":material/draft:", width="content"):
-        st.code(visible(str(path)), language=None, wrap_lines=True)
+        st.code(replace_unprintable(str(path)), language=None, wrap_lines=True)
         if size <= _MAX_BYTES:
             st.download_button(
                 "Download",
                 data=path.read_bytes,
-                file_name=visible(path.name),
+                file_name=replace_unprintable(path.name),
                 mime="application/octet-stream",
                 key="download",
                 on_click="ignore",
@@ -135,34 +149,34 @@ def _file(row: DocumentRow) -> None:
 
 
 @st.fragment
-def _leaf(
-    served: Served,
+def _show_leaf(
+    shared: SharedIndex,
     document: str,
     chunks: Sequence[Chunk],
-    query: str | Sought,
-    shades: Shades | None,
+    query: str | HighlightTerms,
+    shades: WordShades | None,
 ) -> None:
     """One leaf, with what turns to others. It can be read before its words are shaded."""
-    opened = _document(served, document)
+    opened = _open_document(shared, document)
     if opened is None or not is_open():
         st.rerun()  # the whole page: what is here is over
-    at = _turned(opened, chunks)
+    at = _show_turning(opened, chunks)
     sheet = _sheet(opened, at, chunks)
     shaded = None if shades is None or not sheet.chunks else shades
-    words: Weights = [] if shaded else _words(sheet.page, query, chunks[0].language)
+    words: Weights = [] if shaded else _query_weights(sheet.page, query, chunks[0].language)
     if isinstance(sheet.picture, str):
-        st.warning(markdown(sheet.picture), icon=":material/image_not_supported:")
+        st.warning(escape_markdown(sheet.picture), icon=":material/image_not_supported:")
     place = st.empty()
     sheet.draw(place, words)
     if sheet.chunks:
         st.html(scroll_to_passage(at), unsafe_allow_javascript=True)
     if shaded:
-        found = _shaded(sheet.chunks, shaded)
-        words = _words(sheet.page, query, chunks[0].language) if found is None else found
+        found = _passage_weights(sheet.chunks, shaded)
+        words = _query_weights(sheet.page, query, chunks[0].language) if found is None else found
         sheet.draw(place, words)
     if isinstance(sheet.picture, PagePicture):
         if sheet.picture.note:
-            st.caption(markdown(sheet.picture.note))
+            st.caption(escape_markdown(sheet.picture.note))
         with st.expander("The text of this page", icon=":material/notes:"):
             sheet.text(st.empty(), words)
 
@@ -188,7 +202,7 @@ class _Sheet:
     def draw(self, place: DeltaGenerator, weights: Weights) -> None:
         """Put it where nothing is, or in place of what was drawn there."""
         if isinstance(self.picture, PagePicture):
-            place.html(pictured(self.picture, self.name, self.passages, weights))
+            place.html(picture_html(self.picture, self.name, self.passages, weights))
         else:
             self.text(place, weights)
 
@@ -196,16 +210,18 @@ class _Sheet:
         """The leaf to read, with what of its passages would stand on the next one."""
         if not self.page.text.strip():
             reason = f": {self.page.reason}" if self.page.reason else ""
-            place.caption(markdown(f"There is no text on this page ({self.page.state}{reason})."))
+            place.caption(
+                escape_markdown(f"There is no text on this page ({self.page.state}{reason}).")
+            )
             return
         start, end = self.leaf.start, self.leaf.end
         cut = [(low, high) for low, high in self.passages if low < end and high > start]
         start, end = min([start, *(low for low, _ in cut)]), max([end, *(high for _, high in cut)])
-        shown = readable(self.page.text, start, end, self.passages, weights)
+        shown = text_html(self.page.text, start, end, self.passages, weights)
         place.html(f'<article class="wva-text-page">{shown}</article>')
 
 
-def _sheet(opened: _Opened, at: int, chunks: Sequence[Chunk]) -> _Sheet:
+def _sheet(opened: _OpenDocument, at: int, chunks: Sequence[Chunk]) -> _Sheet:
     leaf = opened.leaves[at]
     page = opened.pages[leaf.page]
     picture = _picture(opened.row, page) if has_picture(opened.row, page) else None
@@ -213,7 +229,7 @@ def _sheet(opened: _Opened, at: int, chunks: Sequence[Chunk]) -> _Sheet:
     return _Sheet(name, leaf, page, tuple(opened.passages(leaf, chunks)), picture)
 
 
-def _shaded(chunks: Sequence[Chunk], shades: Shades) -> Weights | None:
+def _passage_weights(chunks: Sequence[Chunk], shades: WordShades) -> Weights | None:
     """What the words of a page's passages bring; None if it is known of no passage."""
     found = []
     pause = st.empty()
@@ -224,7 +240,7 @@ def _shaded(chunks: Sequence[Chunk], shades: Shades) -> Weights | None:
     return [word for one in known for word in one] if known else None
 
 
-def _turned(opened: _Opened, chunks: Sequence[Chunk]) -> int:
+def _show_turning(opened: _OpenDocument, chunks: Sequence[Chunk]) -> int:
     """What turns the leaves, and the number of the one to show, from 0."""
     came_for = chunks[0].id
     count, home = len(opened.leaves), opened.where(chunks[0])
@@ -238,7 +254,7 @@ def _turned(opened: _Opened, chunks: Sequence[Chunk]) -> int:
 
     name = "Page" if opened.pages[0].number is not None else "Part"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="leaves"):
-        _back()
+        _show_back()
         if count == 1:
             return 0
         st.button(
@@ -258,62 +274,66 @@ def _turned(opened: _Opened, chunks: Sequence[Chunk]) -> int:
             )  # fmt: skip
     leaf = opened.leaves[now - 1]
     if leaf.name and leaf.name != f"page {now}":
-        st.html(f'<p class="wva-note"><bdi>{escaped(leaf.name)}</bdi></p>')
+        st.html(f'<p class="wva-note"><bdi>{escape_html(leaf.name)}</bdi></p>')
     return now - 1
 
 
-def _words(page: Page, query: str | Sought, language: str) -> list[tuple[int, int, float]]:
+def _query_weights(
+    page: Page, query: str | HighlightTerms, language: str
+) -> list[tuple[int, int, float]]:
     return [(start, end, 1.0) for start, end in word_spans(page.text, query, language)]
 
 
 # What the sessions share
 
 
-def _document(served: Served, document: str) -> _Opened | None:
+def _open_document(shared: SharedIndex, document: str) -> _OpenDocument | None:
     """The document as it is in the index now; None if it was removed."""
-    return _remembered(served.place, served.index.generation, document, served)
+    return _cached_document(shared.place, shared.index.generation, document, shared)
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _remembered(place: Place, generation: int, document: str, _served: Served) -> _Opened | None:
+def _cached_document(
+    place: CatalogId, generation: int, document: str, _served: SharedIndex
+) -> _OpenDocument | None:
     index = _served.index
     row = next((row for row in index.documents() if row.id == document), None)
     if row is None:
         return None
     pages = tuple(index.pages(document))
     paper = [at for at, page in enumerate(pages) if has_picture(row, page)]
-    return _Opened(row, pages, tuple(leaves(pages, paper)))
+    return _OpenDocument(row, pages, tuple(leaves(pages, paper)))
 
 
 def _picture(row: DocumentRow, page: Page) -> PagePicture | str:
     """The page's picture, or the sentence that says why there is none."""
     try:
-        return pictures().show(row, page)
+        return page_pictures().show(row, page)
     except ReadError as error:
         return str(error)
 
 
 @st.cache_resource(show_spinner=False, on_release=PagePictures.close)
-def pictures() -> PagePictures:
+def page_pictures() -> PagePictures:
     """What draws pages, for all sessions; it starts while its first visitor still reads."""
     made = PagePictures()
     threading.Thread(target=made.warm, name="draw pages", daemon=True).start()
     return made
 
 
-def get_ready(served: Served) -> None:
+def warm_up(shared: SharedIndex) -> None:
     """Start what draws pages, if there are any to draw."""
-    if "pdf" in served.info()["formats"]:
-        pictures()
+    if "pdf" in shared.info()["formats"]:
+        page_pictures()
 
 
 __all__ = [
     "OPEN",
-    "Shades",
-    "close",
-    "document_view",
-    "get_ready",
+    "WordShades",
+    "close_document",
     "is_open",
     "open_hit",
-    "pictures",
+    "page_pictures",
+    "show_document",
+    "warm_up",
 ]

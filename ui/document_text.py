@@ -13,12 +13,12 @@ from itertools import groupby, pairwise
 
 from retriever.text.structure import Line, read_lines, trim
 from retriever.types import Page
-from ui.highlighting import escaped, unwrapped
+from ui.highlighting import escape_html, unwrap_lines
 
 Weights = Sequence[tuple[int, int, float]]
 """Words of a page's text: start, end, and a weight from -1 (speaks against) to 1 (speaks for)."""
 
-LONGEST = 12_000
+MAX_CHARACTERS = 12_000
 """Characters shown at once; a longer page is read part by part."""
 
 _HASHES = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+")
@@ -65,25 +65,25 @@ def leaf_at(made: Sequence[Leaf], page: int, offset: int) -> int:
 def _cuts(text: str) -> list[int]:
     """Where leaves begin, and the end: at an empty line if there is one, else at any."""
     edges = [0]
-    while len(text) - edges[-1] > LONGEST:
-        low, high = edges[-1] + LONGEST // 2, edges[-1] + LONGEST
+    while len(text) - edges[-1] > MAX_CHARACTERS:
+        low, high = edges[-1] + MAX_CHARACTERS // 2, edges[-1] + MAX_CHARACTERS
         found = (text.rfind(gap, low, high) + len(gap) for gap in ("\n\n", "\n", " "))
         edges.append(next((at for at in found if at > low), high))
     return [*edges, len(text)]
 
 
-def readable(
+def text_html(
     text: str, start: int, end: int, passages: Sequence[tuple[int, int]], weights: Weights
 ) -> str:
     """`text[start:end]` as HTML; `passages` are marked, words shaded by their weights."""
-    piece = _Piece(text, passages, weights)
+    piece = _MarkedText(text, passages, weights)
     shown: list[str] = []
     lines = [
         line._replace(start=line.start + start, end=line.end + start)
         for line in read_lines(text[start:end])
     ]
     for kind, group in groupby(lines, key=_block):
-        shown += _SHOWN[kind](piece, list(group))
+        shown += _RENDERERS[kind](piece, list(group))
     return "".join(shown)
 
 
@@ -91,7 +91,7 @@ def _block(line: Line) -> str:
     return {"rule": "row", "item": "prose"}.get(line.kind, line.kind)
 
 
-class _Piece:
+class _MarkedText:
     """A text with what is marked in it."""
 
     def __init__(self, text: str, passages: Sequence[tuple[int, int]], weights: Weights) -> None:
@@ -125,14 +125,14 @@ class _Piece:
     def _marked(self, at: int, plain: str) -> str:
         weight = next((w for first, past, w in self.weights if first <= at < past), 0.0)
         if not weight or not plain.strip():
-            return escaped(plain)
-        return f'<mark style="--weight: {shade(weight)}">{escaped(plain)}</mark>'
+            return escape_html(plain)
+        return f'<mark style="--weight: {shade_colour(weight)}">{escape_html(plain)}</mark>'
 
 
-def shade(weight: float) -> str:
+def shade_colour(weight: float) -> str:
     """A weight as the colour of its shade: amber speaks for, blue against.
 
-    >>> shade(1.0), shade(-0.5)
+    >>> shade_colour(1.0), shade_colour(-0.5)
     ('rgb(255 193 7 / 0.50)', 'rgb(66 133 244 / 0.30)')
     """
     strength = 0.1 + 0.4 * min(abs(weight), 1.0)
@@ -143,7 +143,7 @@ def shade(weight: float) -> str:
 # Blocks
 
 
-def _headings(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
+def _headings(piece: _MarkedText, lines: Sequence[Line]) -> Iterator[str]:
     for line in lines:
         marks = _HASHES.match(piece.text, line.start, line.end)
         start = marks.end() if marks else line.start
@@ -152,17 +152,17 @@ def _headings(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
         yield f'<h{depth} dir="auto">{piece.html(span.start, span.end)}</h{depth}>'
 
 
-def _nothing(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
+def _skip(piece: _MarkedText, lines: Sequence[Line]) -> Iterator[str]:
     return iter(())
 
 
-def _code(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
+def _code(piece: _MarkedText, lines: Sequence[Line]) -> Iterator[str]:
     inner = [line for line in lines if not _FENCE.match(piece.text, line.start, line.end)]
     if inner:
         yield f"<pre>{piece.html(inner[0].start, inner[-1].end)}</pre>"
 
 
-def _table(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
+def _table(piece: _MarkedText, lines: Sequence[Line]) -> Iterator[str]:
     rows = []
     for line in lines:
         if line.kind == "row":
@@ -178,21 +178,21 @@ def _table(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
         yield f'<div class="wva-table"><table dir="auto"><tbody>{body}</tbody></table></div>'
 
 
-def _prose(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
+def _prose(piece: _MarkedText, lines: Sequence[Line]) -> Iterator[str]:
     span = trim(piece.text, lines[0].start, lines[-1].end)
-    shown = unwrapped(piece.text[span.start : span.end])
+    shown = unwrap_lines(piece.text[span.start : span.end])
     if len(shown) != span.end - span.start:  # a line's end of two characters became one
         shown = piece.text[span.start : span.end]
     yield f'<p dir="auto">{piece.html(span.start, span.end, shown)}</p>'
 
 
-_SHOWN = {
+_RENDERERS = {
     "heading": _headings,
-    "under": _nothing,
-    "blank": _nothing,
+    "under": _skip,
+    "blank": _skip,
     "fence": _code,
     "row": _table,
     "prose": _prose,
 }
 
-__all__ = ["LONGEST", "Leaf", "Weights", "leaf_at", "leaves", "readable", "shade"]
+__all__ = ["MAX_CHARACTERS", "Leaf", "Weights", "leaf_at", "leaves", "shade_colour", "text_html"]

@@ -19,7 +19,7 @@ Spans = list[tuple[int, int]]
 
 # Lone surrogates cannot be sent to a browser; control characters and those that turn the writing
 # direction around could make a name look like another one.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ITEM = re.compile(r"\s|[-*•‣▪◦·–—|>#+]|\(?\w{1,4}[.)]\s")
 _HEADING = re.compile(r"^((?:<[^>]*>)*)[ \t]{0,3}#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
 _LONG_LINE = 45
@@ -31,35 +31,35 @@ _MARKDOWN = re.compile(
 )
 
 
-def visible(text: str) -> str:
+def replace_unprintable(text: str) -> str:
     r"""The text with what must not reach the page replaced, character by character.
 
-    >>> visible("a\x00b\udc80")
+    >>> replace_unprintable("a\x00b\udc80")
     'a\ufffdb\ufffd'
     """
-    return _UNSEEN.sub("\ufffd", text.replace("\r\n", " \n").replace("\r", "\n"))
+    return _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", " \n").replace("\r", "\n"))
 
 
-def escaped(text: str) -> str:
+def escape_html(text: str) -> str:
     """The text as HTML.
 
-    >>> escaped("<b> & 'x'")
+    >>> escape_html("<b> & 'x'")
     '&lt;b&gt; &amp; &#x27;x&#x27;'
     """
-    return html.escape(visible(text))
+    return html.escape(replace_unprintable(text))
 
 
-def markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     r"""The text as Markdown that Streamlit shows as it is.
 
-    >>> markdown("a_b *c* <script>")
+    >>> escape_markdown("a_b *c* <script>")
     'a_b \\*c\\* \\<script\\>'
     """
-    return _MARKDOWN.sub(lambda match: _backslashed(match[0]), visible(text))
+    return _MARKDOWN.sub(lambda match: _backslashed(match[0]), replace_unprintable(text))
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class HighlightTerms:
     """What is marked: the words of a query, and the terms of an index that stand for them.
 
     See `Snapshot.matched_terms`; `query` is without its operators.
@@ -69,46 +69,48 @@ class Sought:
     terms: frozenset[str] = frozenset()
 
 
-def word_spans(text: str, query: str | Sought, language: str | None = None) -> Spans:
+def word_spans(text: str, query: str | HighlightTerms, language: str | None = None) -> Spans:
     """Where the query's words stand in the text, whose language is guessed unless it is known.
 
     >>> word_spans("All cats run.", "a running cat")
     [(4, 8), (9, 12)]
     """
-    sought = Sought(query) if isinstance(query, str) else query
+    sought = HighlightTerms(query) if isinstance(query, str) else query
     found = matching_words(text, sought.query, sought.terms, language)
     return [(word.start, word.end) for word in found]
 
 
-def marked(text: str, spans: Spans) -> str:
+def mark_spans(text: str, spans: Spans) -> str:
     """The text as HTML with the spans marked.
 
-    >>> marked("a < b", [(0, 1)])
+    >>> mark_spans("a < b", [(0, 1)])
     '<mark>a</mark> &lt; b'
     """
     parts, at = [], 0
     for start, end in spans:
-        parts += [escaped(text[at:start]), "<mark>", escaped(text[start:end]), "</mark>"]
+        parts += [escape_html(text[at:start]), "<mark>", escape_html(text[start:end]), "</mark>"]
         at = end
-    return "".join([*parts, escaped(text[at:])])
+    return "".join([*parts, escape_html(text[at:])])
 
 
-def passage(text: str, query: str | Sought, language: str | None = None) -> str:
+def passage_html(text: str, query: str | HighlightTerms, language: str | None = None) -> str:
     """A passage as HTML: the query's words marked, wrapped lines joined, no wide gaps."""
-    return _without_gaps(marked(unwrapped(text), word_spans(text, query, language)))
+    return _without_gaps(mark_spans(unwrap_lines(text), word_spans(text, query, language)))
 
 
-def in_context(text: str, found: Spans, query: str | Sought, language: str | None = None) -> str:
+def context_html(
+    text: str, found: Spans, query: str | HighlightTerms, language: str | None = None
+) -> str:
     """A text as HTML: the spans `found` in it highlighted, and the query's words marked.
 
-    >>> in_context("a b c", [(2, 3)], "c")
+    >>> context_html("a b c", [(2, 3)], "c")
     'a <span class="wva-found">b</span> <mark>c</mark>'
     """
-    shown = unwrapped(text)
-    inner = [at for start, end in _merged(found) for at in (start, end)]
+    shown = unwrap_lines(text)
+    inner = [at for start, end in _merge(found) for at in (start, end)]
     parts = []
     for number, (low, high) in enumerate(pairwise([0, *inner, len(text)])):
-        piece = marked(shown[low:high], word_spans(text[low:high], query, language))
+        piece = mark_spans(shown[low:high], word_spans(text[low:high], query, language))
         parts.append(f'<span class="wva-found">{piece}</span>' if number % 2 else piece)
     return _without_gaps("".join(parts))
 
@@ -122,10 +124,10 @@ def with_headings(shown: str) -> str:
     return _HEADING.sub(r"\1<strong>\2</strong>", shown)
 
 
-def _merged(spans: Spans) -> Spans:
+def _merge(spans: Spans) -> Spans:
     """Spans that touch or overlap, as one.
 
-    >>> _merged([(4, 6), (0, 3), (2, 4)])
+    >>> _merge([(4, 6), (0, 3), (2, 4)])
     [(0, 6)]
     """
     merged: Spans = []
@@ -136,13 +138,13 @@ def _merged(spans: Spans) -> Spans:
     return merged
 
 
-def unwrapped(text: str) -> str:
+def unwrap_lines(text: str) -> str:
     r"""The text with spaces for the line breaks that only wrap a paragraph; its length stays.
 
     A PDF's or an e-mail's lines end where the paper did. A break is kept after a short line, and
     before an empty line or what looks like an item of a list.
     """
-    lines = visible(text).split("\n")
+    lines = replace_unprintable(text).split("\n")
     parts = []
     for number, line in enumerate(lines):
         parts.append(line)
@@ -168,36 +170,36 @@ def _backslashed(found: str) -> str:
     return f"{found[:-1]}\\{found[-1]}"
 
 
-def joined(parts: Iterable[str], separator: str = " · ") -> str:
+def join_parts(parts: Iterable[str], separator: str = " · ") -> str:
     """The parts that say something, side by side.
 
-    >>> joined(["a", "", "b"])
+    >>> join_parts(["a", "", "b"])
     'a · b'
     """
     return separator.join(part for part in parts if part)
 
 
-def counted(count: int, thing: str) -> str:
+def count_text(count: int, thing: str) -> str:
     """A number of things.
 
-    >>> counted(1, "file"), counted(1200, "file")
+    >>> count_text(1, "file"), count_text(1200, "file")
     ('1 file', '1,200 files')
     """
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 __all__ = [
-    "Sought",
+    "HighlightTerms",
     "Spans",
-    "counted",
-    "escaped",
-    "in_context",
-    "joined",
-    "markdown",
-    "marked",
-    "passage",
-    "unwrapped",
-    "visible",
+    "context_html",
+    "count_text",
+    "escape_html",
+    "escape_markdown",
+    "join_parts",
+    "mark_spans",
+    "passage_html",
+    "replace_unprintable",
+    "unwrap_lines",
     "with_headings",
     "word_spans",
 ]

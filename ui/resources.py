@@ -25,11 +25,11 @@ from retriever.searching.facets import Facets, facets
 from retriever.storage.catalog import CATALOG_FILE
 from retriever.storage.records import UnreadFile
 from retriever.types import DocumentRow, FileStatus, RetrieverError
-from ui.questions import Question
+from ui.page_query import PageQuery
 
 Opener = Callable[[Path], Index]
 
-Place = tuple[int, int]
+CatalogId = tuple[int, int]
 """Device and inode of a catalog: another one is another index, whatever its folder is called."""
 
 _Age = tuple[int | None, int]
@@ -54,11 +54,11 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class SharedIndex:
     """An open index, where it lies, and the key of what is remembered of it."""
 
     path: Path
-    place: Place
+    place: CatalogId
     index: Index
 
     def info(self) -> dict[str, Any]:
@@ -73,9 +73,9 @@ class Served:
         """What became of every file: at most three seconds old while the index grows."""
         return _account(self.place, self._age(_LEDGER_SECONDS), self.index)
 
-    def facets(self, asked: Question) -> Facets:
+    def facets(self, page_query: PageQuery) -> Facets:
         """What the question can be narrowed to, with counts: at most ten seconds old."""
-        wheres = {name: asked.where(without=(name, "pages")) for name in _FACETS}
+        wheres = {name: page_query.where(without=(name, "pages")) for name in _FACETS}
         age = self._age(_GROWING_SECONDS)
         return _facets(self.place, age, json.dumps(wheres), self.index)
 
@@ -100,17 +100,17 @@ class Served:
         _ = self.index.embedder
 
 
-def served(folder: Path, open_index: Opener) -> Served:
+def shared_index(folder: Path, open_index: Opener) -> SharedIndex:
     """The index in `folder`, opened once per process."""
     try:
         status = (folder / CATALOG_FILE).stat()
         place = (status.st_dev, status.st_ino)
     except OSError:
         place = (0, 0)  # opening it says what is wrong
-    return Served(folder, place, _opened(str(folder.absolute()), place, open_index))
+    return SharedIndex(folder, place, _opened(str(folder.absolute()), place, open_index))
 
 
-def close(index: Served, open_index: Opener) -> None:
+def close_index(index: SharedIndex, open_index: Opener) -> None:
     """Close an index that is going to be deleted, and forget what is remembered of it."""
     _opened.clear(str(index.path.absolute()), index.place, open_index)
     for remembered in (_info, _overview, _account, _facets, _documents, _survey):
@@ -123,7 +123,7 @@ def _tick(seconds: float) -> int:
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _opened(path: str, place: Place, _open_index: Opener) -> Index:
+def _opened(path: str, place: CatalogId, _open_index: Opener) -> Index:
     index = _open_index(Path(path))
     threading.Thread(target=_warm, args=(index,), name="load the model", daemon=True).start()
     return index
@@ -140,35 +140,35 @@ def _warm(index: Index) -> None:
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _info(place: Place, age: _Age, _index: Index) -> dict[str, Any]:
+def _info(place: CatalogId, age: _Age, _index: Index) -> dict[str, Any]:
     return _index.info()
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _overview(place: Place, age: _Age, _index: Index) -> Overview:
+def _overview(place: CatalogId, age: _Age, _index: Index) -> Overview:
     with _index.backend.reading() as catalog:
         return overview(catalog.documents(), catalog.unread())
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _facets(place: Place, age: _Age, wheres: str, _index: Index) -> Facets:
+def _facets(place: CatalogId, age: _Age, wheres: str, _index: Index) -> Facets:
     rows = list(_documents(place, age, _index).values())
     return facets(rows, json.loads(wheres).get)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _documents(place: Place, age: _Age, _index: Index) -> dict[str, DocumentRow]:
+def _documents(place: CatalogId, age: _Age, _index: Index) -> dict[str, DocumentRow]:
     return {row.id: row for row in _index.documents()}
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _survey(place: Place, age: _Age, _index: Index) -> Survey:
+def _survey(place: CatalogId, age: _Age, _index: Index) -> Survey:
     with _index.backend.reading() as catalog:
         return survey(catalog)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _account(place: Place, age: _Age, _index: Index) -> Account:
+def _account(place: CatalogId, age: _Age, _index: Index) -> Account:
     with _index.backend.reading() as catalog:
         return account(catalog, _index.name)
 
@@ -193,4 +193,4 @@ def _problem(row: DocumentRow) -> str:
     return f"{sum(bad.values())} of {row.pages} pages: {states}" if bad else ""
 
 
-__all__ = ["Opener", "Overview", "Served", "close", "overview", "served"]
+__all__ = ["Opener", "Overview", "SharedIndex", "close_index", "overview", "shared_index"]

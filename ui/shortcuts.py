@@ -50,9 +50,9 @@ _SCRIPT = """<script>
 </script>"""
 
 
-def listen() -> None:
+def install_shortcuts() -> None:
     """Let the page hear the keys."""
     st.html(_SCRIPT, unsafe_allow_javascript=True)
 
 
-__all__ = ["HELP", "listen"]
+__all__ = ["HELP", "install_shortcuts"]

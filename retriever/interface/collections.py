@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retriever.index import Index
-from retriever.interface.zip_uploads import unpacked
+from retriever.interface.zip_uploads import zip_members
 from retriever.reading.formats import MAX_BYTES, supported
 from retriever.reading.scan import UPLOADS, scan, targets
 from retriever.storage.backends.embedded import EmbeddedBackend
@@ -25,9 +25,9 @@ from retriever.storage.catalog.lock import WriterLock
 from retriever.types import IndexStateError, ReadError, UsageError
 
 MAX_NAME = 60  # characters of a collection's name
-_DEEPEST = 8  # folders of an archive that are made, one in the other
-_MAX_TOLD = 5  # files of an archive that are refused, each in a sentence
-_MAX_FILE = 180  # bytes of a file's name: file systems take 255, a number may be added
+_MAX_DEPTH = 8  # folders of an archive that are made, one in the other
+_MAX_REFUSALS = 5  # files of an archive that are refused, each in a sentence
+_MAX_NAME_BYTES = 180  # bytes of a file's name: file systems take 255, a number may be added
 
 _NAME = re.compile(r"\w[\w .()+-]*")
 # What no file system should be asked to keep, and what turns the writing direction around.
@@ -37,7 +37,7 @@ _RESERVED = frozenset(
 )
 
 
-def indexes_in(folder: Path) -> list[Path]:
+def list_indexes(folder: Path) -> list[Path]:
     """The folder itself if it is an index, else the indexes right below it, by name."""
     if is_index(folder):
         return [folder]
@@ -59,10 +59,10 @@ def is_index(folder: Path) -> bool:
         return False
 
 
-def checked_name(name: str, home: Path) -> str:
+def validate_name(name: str, home: Path) -> str:
     """`name` as a new collection in `home` may be called, or a UsageError that says why not.
 
-    >>> checked_name("  Annual reports ", Path("no such folder"))
+    >>> validate_name("  Annual reports ", Path("no such folder"))
     'Annual reports'
     """
     name = " ".join(name.split())
@@ -81,18 +81,18 @@ def checked_name(name: str, home: Path) -> str:
     return name
 
 
-def create(home: Path, name: str, model: str = "") -> Path:
+def create_collection(home: Path, name: str, model: str = "") -> Path:
     """Make an empty collection in the folder `home`; returns its folder.
 
     It will be indexed with `model` unless another one is named then; nothing is loaded now.
     """
-    folder = home / checked_name(name, home)
+    folder = home / validate_name(name, home)
     with EmbeddedBackend.open(folder, create=True) as backend:
         backend.wish(model.strip())
     return folder
 
 
-def delete(folder: Path) -> list[str]:
+def delete_collection(folder: Path) -> list[str]:
     """Delete an index with all that was uploaded to it; the caller has closed it.
 
     Returns the names of what lay in its folder without belonging to it: that stays. Raises
@@ -103,9 +103,9 @@ def delete(folder: Path) -> list[str]:
     lock = WriterLock(folder / LOCK_FILE)
     lock.acquire()
     try:
-        foreign = sorted(entry.name for entry in folder.iterdir() if not _belongs(entry.name))
+        foreign = sorted(entry.name for entry in folder.iterdir() if not _is_index_file(entry.name))
         if foreign:
-            _delete_ours(folder)
+            _delete_index_files(folder)
         else:
             # Out of sight in one step: a killed deletion leaves no half of an index.
             doomed = folder.with_name(f".{folder.name}.deleted-{uuid.uuid4().hex[:8]}")
@@ -121,28 +121,28 @@ def delete(folder: Path) -> list[str]:
     return foreign
 
 
-def _belongs(name: str) -> bool:
+def _is_index_file(name: str) -> bool:
     return name.startswith(CATALOG_FILE) or name in (LOCK_FILE, UPLOADS) or ".faiss" in name
 
 
-def _delete_ours(folder: Path) -> None:
+def _delete_index_files(folder: Path) -> None:
     (folder / CATALOG_FILE).unlink()  # first: without it there is no index
     for entry in list(folder.iterdir()):
         if entry.name == UPLOADS:
             shutil.rmtree(entry)
-        elif _belongs(entry.name):
+        elif _is_index_file(entry.name):
             entry.unlink()
 
 
 # Adding
 
 
-def uploads_of(folder: Path) -> Path:
+def uploads_folder(folder: Path) -> Path:
     """Where the files uploaded to the index in `folder` lie, with all links resolved."""
     return folder.resolve() / UPLOADS
 
 
-def keep_upload(folder: Path, name: str, data: bytes) -> str:
+def store_upload(folder: Path, name: str, data: bytes) -> str:
     """Keep an uploaded file in the index's folder of uploads; returns the name it got.
 
     A file is never overwritten: another one of the same name gets a number, and the same content
@@ -156,31 +156,31 @@ def keep_upload(folder: Path, name: str, data: bytes) -> str:
         raise UsageError(
             f"{name!r} is larger than {MAX_BYTES // 1_000_000} MB; split it. It was not kept"
         )
-    return _keep(folder, Path(), safe, data)
+    return _store(folder, Path(), safe, data)
 
 
-def _keep(folder: Path, below: Path, name: str, data: bytes) -> str:
+def _store(folder: Path, below: Path, name: str, data: bytes) -> str:
     """Keep what is in a file of a safe name, in the folder `below` that of the uploads."""
-    own = uploads_of(folder)
+    own = uploads_folder(folder)
     target = own / below
     try:
         target.mkdir(parents=True, exist_ok=True)
         if not target.resolve().is_relative_to(own):
             raise IndexStateError(f"{target} leads out of {own}: {name!r} was not kept")
-        return _written(target, name, data)
+        return _write_under_free_name(target, name, data)
     except OSError as error:
-        raise IndexStateError(_not_kept(name, folder, error)) from error
+        raise IndexStateError(_write_error(name, folder, error)) from error
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredArchive:
     """What became of an archive: how many of its files are kept, and what was not, and why."""
 
     count: int
     refused: tuple[str, ...]
 
 
-def keep_archive(folder: Path, name: str, data: bytes) -> Kept:
+def store_archive(folder: Path, name: str, data: bytes) -> StoredArchive:
     """Unpack an uploaded archive; each of its files is kept as if it had been uploaded.
 
     They lie in a folder of the archive's name, in its own folders, whatever their paths try. What
@@ -189,7 +189,7 @@ def keep_archive(folder: Path, name: str, data: bytes) -> Kept:
     """
     home = Path(safe_name(name)).stem
     count, foreign, refused = 0, 0, list[str]()
-    for file in unpacked(name, data):
+    for file in zip_members(name, data):
         *folders, last = safe_path(file.path)
         folders = folders[folders[:1] == [home] :]  # "letters.zip" often has the one "letters"
         if not supported(Path(last)):
@@ -198,19 +198,19 @@ def keep_archive(folder: Path, name: str, data: bytes) -> Kept:
         try:
             if file.size > MAX_BYTES:
                 raise ReadError(f"is larger than {MAX_BYTES // 1_000_000} MB")
-            _keep(folder, Path(home, *folders), last, file.read())
+            _store(folder, Path(home, *folders), last, file.read())
             count += 1
         except ReadError as error:
             refused.append(f"{file.path!r} in {name!r} {error}; it was not kept")
-    if len(refused) > _MAX_TOLD:
-        more = len(refused) - _MAX_TOLD
-        refused[_MAX_TOLD:] = [f"{more:,} more files in {name!r} were not kept"]
+    if len(refused) > _MAX_REFUSALS:
+        more = len(refused) - _MAX_REFUSALS
+        refused[_MAX_REFUSALS:] = [f"{more:,} more files in {name!r} were not kept"]
     if foreign:
         files = "file" if foreign == 1 else "files"
         refused.append(f"{foreign:,} {files} in {name!r} not kept: of no format that is read")
     if not count and not refused:
         refused.append(f"there is no file in {name!r}")
-    return Kept(count, tuple(refused))
+    return StoredArchive(count, tuple(refused))
 
 
 def safe_path(path: str) -> list[str]:
@@ -220,7 +220,7 @@ def safe_path(path: str) -> list[str]:
     (['a', 'b', 'c.txt'], ['C_', 'x', '_con.txt'], ['etc', 'passwd'])
     """
     parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")] or ["_"]
-    return [safe_name(part) for part in (*parts[:-1][:_DEEPEST], parts[-1])]
+    return [safe_name(part) for part in (*parts[:-1][:_MAX_DEPTH], parts[-1])]
 
 
 def _advice(name: str) -> str:
@@ -228,7 +228,7 @@ def _advice(name: str) -> str:
     return ": unpack it, and upload what is in it" if name.lower().endswith(packed) else ""
 
 
-def _not_kept(name: str, folder: Path, error: OSError) -> str:
+def _write_error(name: str, folder: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk with {folder} is full: {name!r} was not kept; free some space"
     return (
@@ -237,24 +237,24 @@ def _not_kept(name: str, folder: Path, error: OSError) -> str:
     )
 
 
-def _written(folder: Path, name: str, data: bytes) -> str:
+def _write_under_free_name(folder: Path, name: str, data: bytes) -> str:
     """Write `data` under the first name that is free, or find it there already."""
     stem, dot, ending = name.rpartition(".") if "." in name else (name, "", "")
     number = 1
     while True:
         tried = name if number == 1 else f"{stem} ({number}){dot}{ending}"
-        if _holds(folder / tried, data):
+        if _has_content(folder / tried, data):
             return tried
-        if not os.path.lexists(folder / tried) and _put(folder, tried, data):
+        if not os.path.lexists(folder / tried) and _write_new(folder, tried, data):
             return tried
         number += 1
 
 
-def _holds(path: Path, data: bytes) -> bool:
+def _has_content(path: Path, data: bytes) -> bool:
     return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
-def _put(folder: Path, name: str, data: bytes) -> bool:
+def _write_new(folder: Path, name: str, data: bytes) -> bool:
     """Write a file as a whole or not at all; False if somebody else was faster."""
     part = folder / f".{uuid.uuid4().hex}.part"  # hidden files are not indexed
     try:
@@ -284,11 +284,11 @@ def safe_name(name: str) -> str:
         stem, dot, ending = clean, "", ""
     if stem.lower() in _RESERVED or not stem:
         stem = f"_{stem}"
-    room = _MAX_FILE - len((dot + ending).encode())
+    room = _MAX_NAME_BYTES - len((dot + ending).encode())
     return stem.encode()[:room].decode("utf-8", "ignore").rstrip(" .") + dot + ending
 
 
-def checked_folder(path: str, index: Path) -> Path:
+def validate_folder(path: str, index: Path) -> Path:
     """The folder or file a person named, or a UsageError: missing, forbidden, nothing to read."""
     text = path.strip().strip("\"'")
     found = targets([text], [], [index.resolve()])[0]
@@ -308,7 +308,7 @@ def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -
     """
     wanted = list(files)
     count = index.discard(wanted)
-    own = uploads_of(folder)
+    own = uploads_folder(folder)
     for root, path in wanted:
         place = own / path
         if root == str(own) and place.resolve().is_relative_to(own):
@@ -334,17 +334,17 @@ def _remove_empty(folder: Path, own: Path) -> None:
 
 
 __all__ = [
-    "Kept",
-    "checked_folder",
-    "checked_name",
-    "create",
-    "delete",
-    "indexes_in",
+    "StoredArchive",
+    "create_collection",
+    "delete_collection",
     "is_index",
-    "keep_archive",
-    "keep_upload",
+    "list_indexes",
     "remove_files",
     "safe_name",
     "safe_path",
-    "uploads_of",
+    "store_archive",
+    "store_upload",
+    "uploads_folder",
+    "validate_folder",
+    "validate_name",
 ]

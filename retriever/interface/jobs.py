@@ -25,10 +25,10 @@ COMMAND = (sys.executable, "-P", "-m", "retriever.interface.cli")
 
 _DONE, _INCOMPLETE = 0, 3
 _STOP_SECONDS = 10.0
-_SAID = 4_000  # bytes of the end of what a process has said
+_MAX_ERROR_BYTES = 4_000  # bytes of the end of what a process has said
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop_process(process: subprocess.Popen[bytes]) -> None:
     """End a process and wait for it: it is asked first, and killed if it does not listen."""
     process.terminate()
     try:
@@ -85,7 +85,7 @@ class Job:
         """End the run and wait for it; what it has done stays."""
         if self.running:
             self._stopped = True
-            stop(self._process)
+            stop_process(self._process)
 
     def wait(self, seconds: float) -> None:
         """Wait for the end. Raises TimeoutExpired."""
@@ -98,7 +98,7 @@ class Job:
         if self._stopped:
             return "it was stopped; what was done is kept, and the next run goes on from there"
         end = self._complaints.seek(0, 2)
-        self._complaints.seek(max(0, end - _SAID))
+        self._complaints.seek(max(0, end - _MAX_ERROR_BYTES))
         lines = self._complaints.read().decode("utf-8", "replace").splitlines()
         said = [line.removeprefix("wva: ") for line in lines if line.startswith("wva: ")]
         if said:

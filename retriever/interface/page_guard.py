@@ -19,10 +19,10 @@ from html import escape
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-HEALTH = "/_stcore/health"
+HEALTH_PATH = "/_stcore/health"
 """The path that needs no token: it says whether the server is up, and nothing else."""
 
-PARAMETER = "token"
+TOKEN_PARAMETER = "token"  # noqa: S105 - the name of a parameter
 
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
 _POLICIES = (
@@ -82,7 +82,7 @@ def cookie_value(token: str, port: int) -> str:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Response:
     """A response in the application's place."""
 
     status: int
@@ -113,10 +113,12 @@ class Guard:
         headers = [header for header in scope["headers"] if header[0] != b"origin"]
         await self._app({**scope, "headers": headers}, receive, _with_policies(send))
 
-    def _answer(self, scope: Scope) -> _Answer | None:
+    def _answer(self, scope: Scope) -> _Response | None:
         """What is answered in the application's place; None for what it may answer itself."""
         headers: _Headers = scope["headers"]
-        if not is_own_address(_values(headers, b"host"), _values(headers, b"origin"), self._port):
+        if not is_own_address(
+            _header_values(headers, b"host"), _header_values(headers, b"origin"), self._port
+        ):
             return _refusal(
                 "This is not the page’s address",
                 f"The search page answers at <code>http://127.0.0.1:{self._port}</code> only, "
@@ -124,7 +126,7 @@ class Guard:
                 "same number on both sides.",
             )
         asked = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        if asked and scope["path"] == HEALTH:
+        if asked and scope["path"] == HEALTH_PATH:
             return None
         tokens, query = _split_query(scope["query_string"])
         fresh = self._token is not None and any(map(self._is_token, tokens))
@@ -142,29 +144,29 @@ class Guard:
     def _is_token(self, given: bytes) -> bool:
         return self._token is not None and hmac.compare_digest(self._token.encode(), given)
 
-    def _redirect(self, scope: Scope, query: bytes, *, fresh: bool) -> _Answer:
+    def _redirect(self, scope: Scope, query: bytes, *, fresh: bool) -> _Response:
         """To the same address without the token, which so gets into no history or bookmark."""
         headers = [(b"location", _address(scope, query)), (b"cache-control", b"no-store")]
         if fresh and self._token is not None:
             cookie = f"{cookie_name(self._port)}={cookie_value(self._token, self._port)}"
             cookie += "; Path=/; HttpOnly; SameSite=Strict"
             headers.append((b"set-cookie", cookie.encode("latin-1")))
-        return _Answer(303, headers)
+        return _Response(303, headers)
 
-    def _unknown(self, scope: Scope, query: bytes) -> _Answer:
+    def _unknown(self, scope: Scope, query: bytes) -> _Response:
         # A browser sends no SameSite=Strict cookie where a link of another site is followed, but
         # it does where one of this page is.
         again = escape(_address(scope, query).decode("latin-1"))
         return _refusal(
             "This page opens only for its owner",
             "Open the address that is shown in the terminal where the page was started: it begins "
-            f"with <code>http://127.0.0.1:{self._port}/?{PARAMETER}=</code>",
+            f"with <code>http://127.0.0.1:{self._port}/?{TOKEN_PARAMETER}=</code>",
             f'You have opened it in this browser before, and now came by a link? <a href="{again}">'
             "Open it again</a>.",
         )
 
 
-def _values(headers: _Headers, name: bytes) -> list[str]:
+def _header_values(headers: _Headers, name: bytes) -> list[str]:
     return [value.decode("latin-1").strip() for key, value in headers if key == name]
 
 
@@ -189,7 +191,7 @@ def _split_query(query: bytes) -> tuple[list[bytes], bytes]:
     rest: list[bytes] = []
     for piece in query.split(b"&"):
         key, _, value = piece.partition(b"=")
-        if unquote_to_bytes(key) == PARAMETER.encode():
+        if unquote_to_bytes(key) == TOKEN_PARAMETER.encode():
             tokens.append(unquote_to_bytes(value.replace(b"+", b" ")))
         else:
             rest.append(piece)
@@ -203,7 +205,7 @@ def _address(scope: Scope, query: bytes) -> bytes:
     return path + (b"?" + query if query else b"")
 
 
-async def _send(answer: _Answer, scope: Scope, send: Send) -> None:
+async def _send(answer: _Response, scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":  # closed before it is accepted: the handshake gets a 403
         await send({"type": "websocket.close", "code": 1008})
         return
@@ -222,7 +224,7 @@ def _with_policies(send: Send) -> Send:
     return sending
 
 
-def _refusal(title: str, *paragraphs: str) -> _Answer:
+def _refusal(title: str, *paragraphs: str) -> _Response:
     """A short page of HTML that says why; the paragraphs are HTML."""
     body = "".join(f"<p>{one}</p>" for one in paragraphs)
     headers = [
@@ -230,7 +232,7 @@ def _refusal(title: str, *paragraphs: str) -> _Answer:
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
     ]
-    return _Answer(403, headers, _HTML.format(title=title, body=body).encode())
+    return _Response(403, headers, _HTML.format(title=title, body=body).encode())
 
 
 _HTML = """<!doctype html>
@@ -251,8 +253,8 @@ code {{ overflow-wrap: anywhere; }}
 """
 
 __all__ = [
-    "HEALTH",
-    "PARAMETER",
+    "HEALTH_PATH",
+    "TOKEN_PARAMETER",
     "Guard",
     "cookie_name",
     "cookie_value",

@@ -1,7 +1,7 @@
 """The server of the page: Streamlit behind `Guard`, bound to this machine alone.
 
-It runs as a process of its own, `python -m retriever.interface.page_server`; `command` and
-`environment` say how it is started.
+It runs as a process of its own, `python -m retriever.interface.page_server`; `server_command` and
+`server_environment` say how it is started.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _OPTIONS: Mapping[str, Any] = {
 }
 
 
-def command(
+def server_command(
     index: Path, port: int, *, app: Path | None = None, no_token: bool = False
 ) -> list[str]:
     """The argument vector that serves `index` (a folder) on `http://127.0.0.1:port`.
 
-    The process needs `environment`, or `no_token`. `app` is another script than the page.
+    The process needs `server_environment`, or `no_token`. `app` is another script than the page.
 
-    >>> command(Path("my index"), 8501)[3:]
+    >>> server_command(Path("my index"), 8501)[3:]
     ['retriever.interface.page_server', '--port=8501', '--index=my index']
     """
     # -P: a module in the current folder, which may hold anything, is not taken for ours.
@@ -63,13 +63,13 @@ def command(
     return [*run, *script, *(["--no-token"] if no_token else []), f"--index={index}"]
 
 
-def environment(token: str | None) -> dict[str, str]:
+def server_environment(token: str | None) -> dict[str, str]:
     """The environment of the server's process, with the token."""
     others = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     return others if token is None else {**others, TOKEN_VARIABLE: token}
 
 
-def options(port: int) -> dict[str, Any]:
+def streamlit_options(port: int) -> dict[str, Any]:
     """Streamlit's configuration."""
     return {**_OPTIONS, "server.port": port}
 
@@ -100,7 +100,7 @@ def _serve(script: Path, port: int, token: str | None) -> None:
     from retriever.interface.page_guard import Guard
 
     guard = Middleware(Guard, port=port, token=token)
-    st.App(script, middleware=[guard]).run(config=options(port))
+    st.App(script, middleware=[guard]).run(config=streamlit_options(port))
 
 
 def _page() -> Path:
@@ -114,4 +114,11 @@ def _page() -> Path:
 if __name__ == "__main__":
     main()
 
-__all__ = ["ADDRESS", "TERMINATED", "TOKEN_VARIABLE", "command", "environment", "options"]
+__all__ = [
+    "ADDRESS",
+    "TERMINATED",
+    "TOKEN_VARIABLE",
+    "server_command",
+    "server_environment",
+    "streamlit_options",
+]

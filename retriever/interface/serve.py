@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from retriever.interface.jobs import stop
-from retriever.interface.page_guard import HEALTH, PARAMETER
-from retriever.interface.page_server import ADDRESS, TERMINATED, command, environment
+from retriever.interface.jobs import stop_process
+from retriever.interface.page_guard import HEALTH_PATH, TOKEN_PARAMETER
+from retriever.interface.page_server import ADDRESS, TERMINATED, server_command, server_environment
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 START_SECONDS = 60
@@ -49,23 +49,23 @@ def serve(
         raise UsageError(
             "the page needs streamlit, which is not installed: pip install 'wva-retriever[ui]'"
         )
-    chosen = None if no_token else _checked(token) if token else secrets.token_urlsafe(24)
-    _refuse_taken(port)
+    chosen = None if no_token else _validate_token(token) if token else secrets.token_urlsafe(24)
+    _check_port(port)
     # Whoever ends this process ends the page with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     page = subprocess.Popen(  # noqa: S603  (our own interpreter and script)
-        command(index, port, no_token=no_token),
-        env=environment(chosen),
+        server_command(index, port, no_token=no_token),
+        env=server_environment(chosen),
         stdin=subprocess.DEVNULL,
     )
     try:
         _wait_until_healthy(page, port)
         print(f"search at {address(port, chosen)}", file=sys.stderr, flush=True)
         if paths:
-            _bring_in(index, paths, progress, reading)
+            _index_paths(index, paths, progress, reading)
         return page.wait()
     finally:
-        stop(page)
+        stop_process(page)
 
 
 def address(port: int, token: str | None) -> str:
@@ -75,10 +75,10 @@ def address(port: int, token: str | None) -> str:
     ('http://127.0.0.1:8501', 'http://127.0.0.1:8501/?token=a%20secret')
     """
     page = f"http://{ADDRESS}:{port}"
-    return page if token is None else f"{page}/?{PARAMETER}={quote(token, safe='')}"
+    return page if token is None else f"{page}/?{TOKEN_PARAMETER}={quote(token, safe='')}"
 
 
-def _checked(token: str) -> str:
+def _validate_token(token: str) -> str:
     if len(token) < MIN_TOKEN_CHARACTERS or not token.isprintable():
         raise UsageError(
             f"the page's token needs at least {MIN_TOKEN_CHARACTERS} characters, none of them "
@@ -87,7 +87,7 @@ def _checked(token: str) -> str:
     return token
 
 
-def _bring_in(
+def _index_paths(
     index: Path,
     paths: Sequence[Path],
     progress: Callable[[Progress], None],
@@ -105,7 +105,7 @@ def _bring_in(
         print(f"wva: {error}", file=sys.stderr, flush=True)
 
 
-def _refuse_taken(port: int) -> None:
+def _check_port(port: int) -> None:
     if not 0 < port < 65536:
         raise UsageError(f"--port needs a number between 1 and 65535, not {port}")
     with socket.socket() as probe:
@@ -119,7 +119,7 @@ def _refuse_taken(port: int) -> None:
 
 
 def _wait_until_healthy(page: subprocess.Popen[bytes], port: int) -> None:
-    url = f"http://{ADDRESS}:{port}{HEALTH}"
+    url = f"http://{ADDRESS}:{port}{HEALTH_PATH}"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if page.poll() is not None:

@@ -23,16 +23,16 @@ MAX_FILES = 5_000
 MAX_BYTES = 2_000_000_000
 """Bytes of all its files together, unpacked."""
 
-_BYTES_LISTED = 1_000  # of one file in the list: its name and what goes with it
+_DIRECTORY_BYTES_PER_FILE = 1_000  # of one file in the list: its name and what goes with it
 _END, _LOCATOR, _END_64 = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
 _END_SIZE, _LOCATOR_SIZE, _END_64_SIZE = 22, 20, 56
 _MAX_COMMENT = 65_535
-_DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError)
+_ERRORS_OF_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class ZipMember:
     """A file in an archive: its path there, as it stands, and its size in bytes as stated."""
 
     path: str
@@ -49,7 +49,7 @@ class Packed:
             raise ReadError("is packed in a way that is not read: unpack it, and upload that")
         try:
             return self._archive.read(info)
-        except _DAMAGED as error:
+        except _ERRORS_OF_DAMAGE as error:
             raise ReadError(f"is damaged ({error or type(error).__name__})") from None
 
 
@@ -62,17 +62,17 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(".zip")
 
 
-def unpacked(name: str, data: bytes) -> Iterator[Packed]:
+def zip_members(name: str, data: bytes) -> Iterator[ZipMember]:
     """The files in the archive `data`, which is called `name`, in its order.
 
     Folders, links, and what is hidden (as `.DS_Store` is) are passed over. Raises UsageError for an
     archive that is damaged, or would be too much.
     """
-    if _length_of_list(data) > MAX_FILES * _BYTES_LISTED:
+    if _directory_bytes(data) > MAX_FILES * _DIRECTORY_BYTES_PER_FILE:
         raise UsageError(f"{name!r} lists more than {MAX_FILES:,} files; split it")
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except (*_DAMAGED, struct.error):
+    except (*_ERRORS_OF_DAMAGE, struct.error):
         raise UsageError(f"{name!r} is not a ZIP archive, or damaged; it was not kept") from None
     with archive:
         inside = [info for info in archive.infolist() if _is_wanted(info)]
@@ -82,7 +82,7 @@ def unpacked(name: str, data: bytes) -> Iterator[Packed]:
             most = f"{MAX_BYTES // 1_000_000:,} MB"
             raise UsageError(f"{name!r} holds more than {most} when it is unpacked; split it")
         for info in inside:
-            yield Packed(info.filename, info.file_size, info, archive)
+            yield ZipMember(info.filename, info.file_size, info, archive)
 
 
 def _is_wanted(info: zipfile.ZipInfo) -> bool:
@@ -93,7 +93,7 @@ def _is_wanted(info: zipfile.ZipInfo) -> bool:
     return not hidden and "__MACOSX" not in parts
 
 
-def _length_of_list(data: bytes) -> int:
+def _directory_bytes(data: bytes) -> int:
     """The bytes of the list of files that zipfile would read, 0 where it would find none.
 
     It is looked up where zipfile looks: a list of millions of files would fill the memory.
@@ -110,4 +110,4 @@ def _length_of_list(data: bytes) -> int:
     return length
 
 
-__all__ = ["MAX_BYTES", "MAX_FILES", "Packed", "is_archive", "unpacked"]
+__all__ = ["MAX_BYTES", "MAX_FILES", "ZipMember", "is_archive", "zip_members"]

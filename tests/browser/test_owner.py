@@ -14,7 +14,7 @@ from retriever.interface.page_guard import cookie_name
 from retriever.types import Document, Page
 from tests.browser.test_search import chromium, results
 from tests.fakes import FakeEmbedder
-from tests.servers import running
+from tests.servers import page_server
 
 __all__ = ["chromium"]  # a fixture
 
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def port(folder: Path, chromium: Any) -> Iterator[int]:
-    with running(folder, TOKEN) as port:
+    with page_server(folder, TOKEN) as port:
         yield port
 
 
@@ -54,7 +54,7 @@ def test_a_site_that_names_this_machine_its_own_sees_nothing(
     tab: Any, chromium: Any, folder: Path
 ) -> None:
     """DNS rebinding; the page needs no token here, so that the address alone must keep it out."""
-    with running(folder) as port:
+    with page_server(folder) as port:
         answer = tab.goto(f"http://evil.example:{port}/?q=apples")
         tab.wait_for_load_state("networkidle")
         assert "sweet" not in tab.locator("body").inner_text()
@@ -115,7 +115,7 @@ def test_a_link_of_another_site_leads_there_with_one_more_click(tab: Any, port: 
 
 
 def test_two_servers_keep_their_visitors(tab: Any, folder: Path, port: int) -> None:
-    with running(folder, "another-token") as other:
+    with page_server(folder, "another-token") as other:
         tab.goto(f"http://127.0.0.1:{port}/?token={TOKEN}")
         tab.wait_for_selector(DRAWN)
         assert tab.goto(f"http://127.0.0.1:{other}").status == 403

@@ -21,7 +21,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from retriever.index import Index
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
-from tests.servers import ROOT, running, until
+from tests.servers import ROOT, page_server, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -74,7 +74,7 @@ def address(folder: Path, chromium: Any) -> Iterator[str]:
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
     """The page's address while its server runs."""
-    with running(folder) as port:
+    with page_server(folder) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -120,8 +120,8 @@ def test_typing_and_enter_find_marked_passages_and_the_link_restores_them(
     assert "page 2" in first.inner_text()
 
     tab.get_by_text("Keywords", exact=True).first.click()
-    until(lambda: results(tab) == ["apples.pdf"])
-    until(lambda: params(tab).get("mode") == ["keyword"])
+    wait_until(lambda: results(tab) == ["apples.pdf"])
+    wait_until(lambda: params(tab).get("mode") == ["keyword"])
     assert params(tab)["q"] == ["red apple"]
     tab.reload()
     tab.wait_for_selector(".wva-card mark")
@@ -135,28 +135,28 @@ def test_back_and_forward_go_through_the_searches(tab: Any, address: str) -> Non
     for query, file in (("turnip", NASTY), ("pears", "pears.txt")):
         tab.locator(".st-key-q input").fill(query)
         tab.keyboard.press("Enter")
-        until(lambda file=file: results(tab) == [file])
+        wait_until(lambda file=file: results(tab) == [file])
     tab.go_back()
-    until(lambda: results(tab) == [NASTY])
+    wait_until(lambda: results(tab) == [NASTY])
     assert tab.locator(".st-key-q input").input_value() == "turnip"
     tab.go_forward()
-    until(lambda: results(tab) == ["pears.txt"])
+    wait_until(lambda: results(tab) == ["pears.txt"])
     for _ in range(3):
         tab.go_back()
-    until(lambda: tab.url == "about:blank")
+    wait_until(lambda: tab.url == "about:blank")
 
 
 def test_a_filter_narrows_and_stays_open_while_it_is_set(tab: Any, address: str) -> None:
     tab.goto(f"{address}/?q=apples+pears+turnip&mode=keyword")
-    until(lambda: len(results(tab)) == 3)
+    wait_until(lambda: len(results(tab)) == 3)
     tab.get_by_role("button", name="Options and filters").click()
     tab.locator(".st-key-path input").fill("fruit")
     tab.keyboard.press("Enter")
-    until(lambda: sorted(results(tab)) == ["apples.pdf", "pears.txt"])
+    wait_until(lambda: sorted(results(tab)) == ["apples.pdf", "pears.txt"])
     tab.locator(".st-key-first_page input").fill("2")
     tab.keyboard.press("Enter")
-    until(lambda: results(tab) == ["apples.pdf"])
-    until(lambda: params(tab).get("first") == ["2"])
+    wait_until(lambda: results(tab) == ["apples.pdf"])
+    wait_until(lambda: params(tab).get("first") == ["2"])
     assert params(tab)["path"] == ["fruit"]
 
 
@@ -200,7 +200,7 @@ def test_typing_goes_on_while_the_index_grows(tab: Any, folder: Path, address: s
         assert results(tab) == []
         box.fill("plum")
         again.click()
-        until(lambda: results(tab) == ["plum.txt"])
+        wait_until(lambda: results(tab) == ["plum.txt"])
         index.remove(["plum.txt"])
 
 
@@ -270,17 +270,17 @@ def test_a_search_is_still_there_after_a_look_at_the_collections(tab: Any, addre
     tab.goto("about:blank")
     with tab.expect_websocket() as connection:
         tab.goto(f"{address}/?q=turnip&mode=keyword")
-    until(lambda: results(tab) == [NASTY])
+    wait_until(lambda: results(tab) == [NASTY])
     tab.get_by_role("link", name="Collections").click()
     tab.get_by_role("heading", name="Collections").wait_for()
     tab.get_by_role("link", name="Search").click()
-    until(lambda: results(tab) == [NASTY])
+    wait_until(lambda: results(tab) == [NASTY])
     assert tab.locator(".st-key-q input").input_value() == "turnip"
-    until(lambda: params(tab).get("q") == ["turnip"])
+    wait_until(lambda: params(tab).get("q") == ["turnip"])
     for _ in range(3):
         back(tab, connection.value)
     tab.go_back()
-    until(lambda: tab.url == "about:blank")
+    wait_until(lambda: tab.url == "about:blank")
 
 
 def back(tab: Any, connection: Any) -> None:
@@ -328,7 +328,7 @@ def test_an_uploaded_file_is_found_and_a_removed_one_is_not(
     tab.get_by_role("link", name="Search").click()
     tab.locator(".st-key-q input").fill("fig tree")
     tab.keyboard.press("Enter")
-    until(lambda: results(tab) == ["fig _b_.txt"])
+    wait_until(lambda: results(tab) == ["fig _b_.txt"])
 
     tab.get_by_role("link", name="Collections").click()
     table = tab.locator('[data-testid="stDataFrame"]')
@@ -352,8 +352,8 @@ def test_an_uploaded_file_is_found_and_a_removed_one_is_not(
     dialog.locator("input").fill("Field trip")
     dialog.locator("input").press("Enter")
     dialog.get_by_role("button", name="Delete for good").click()
-    until(lambda: not (folder / "Field trip").exists())
-    until(lambda: tab.locator(".wva-title").get_by_text("Field trip").count() == 0)
+    wait_until(lambda: not (folder / "Field trip").exists())
+    wait_until(lambda: tab.locator(".wva-title").get_by_text("Field trip").count() == 0)
 
 
 def test_two_visitors_at_once_see_each_their_own(
@@ -363,14 +363,14 @@ def test_two_visitors_at_once_see_each_their_own(
         other = context.new_page()
         tab.goto(f"{address}/?q=apples&mode=keyword&index=notes")
         other.goto(f"{address}/?q=turnip&mode=keyword&index=notes")
-        until(lambda: results(tab) == ["apples.pdf"])
-        until(lambda: results(other) == [NASTY])
+        wait_until(lambda: results(tab) == ["apples.pdf"])
+        wait_until(lambda: results(other) == [NASTY])
         other.get_by_role("link", name="Collections").click()
         other.get_by_role("button", name="Choose").click()
         other.locator(".wva-title").get_by_text("void").wait_for()
         tab.locator(".st-key-q input").fill("pears")
         tab.keyboard.press("Enter")
-        until(lambda: results(tab) == ["pears.txt"])
+        wait_until(lambda: results(tab) == ["pears.txt"])
         other.get_by_role("link", name="Search").click()
         other.get_by_text("This index is empty.").wait_for()
         assert results(tab) == ["pears.txt"]
@@ -380,12 +380,12 @@ def test_the_address_keeps_the_collection(tab: Any, address: str) -> None:
     collections(tab, address, "notes")
     tab.get_by_role("button", name="Choose").click()
     tab.locator(".wva-title").get_by_text("void", exact=True).wait_for()
-    until(lambda: params(tab).get("index") == ["void"])
+    wait_until(lambda: params(tab).get("index") == ["void"])
     tab.reload()
     tab.locator(".wva-title").get_by_text("void", exact=True).wait_for()
     tab.get_by_role("link", name="About").click()
     tab.get_by_text("There is nothing in this collection yet.").wait_for()
-    until(lambda: params(tab).get("index") == ["void"])
+    wait_until(lambda: params(tab).get("index") == ["void"])
     tab.reload()
     tab.get_by_text("There is nothing in this collection yet.").wait_for()
 
@@ -400,19 +400,19 @@ def test_a_folder_that_is_not_there_is_a_sentence(tab: Any, address: str) -> Non
 
 def test_filters_show_counts_and_the_link_keeps_them(tab: Any, address: str) -> None:
     tab.goto(f"{address}/?q=apples+pears+turnip&mode=keyword&index=notes")
-    until(lambda: len(results(tab)) == 3)
+    wait_until(lambda: len(results(tab)) == 3)
     tab.get_by_role("button", name="Options and filters").click()
     tab.locator(".st-key-folders [role=combobox], .st-key-folders input").first.click()
     tab.get_by_role("option", name="added documents/fruit · 2").click()
-    until(lambda: sorted(results(tab)) == ["apples.pdf", "pears.txt"])
-    until(lambda: params(tab).get("folder") == ["/fruit"])
+    wait_until(lambda: sorted(results(tab)) == ["apples.pdf", "pears.txt"])
+    wait_until(lambda: params(tab).get("folder") == ["/fruit"])
     tab.reload()
-    until(lambda: sorted(results(tab)) == ["apples.pdf", "pears.txt"])
+    wait_until(lambda: sorted(results(tab)) == ["apples.pdf", "pears.txt"])
 
 
 def test_results_are_taken_along_and_searches_come_back(tab: Any, address: str) -> None:
     tab.goto(f"{address}/?q=turnip&mode=keyword&index=notes")
-    until(lambda: results(tab) == [NASTY])
+    wait_until(lambda: results(tab) == [NASTY])
     tab.get_by_role("button", name="Export").click()
     with tab.expect_download() as taken:
         tab.get_by_role("button", name="JSON").click()
@@ -422,16 +422,16 @@ def test_results_are_taken_along_and_searches_come_back(tab: Any, address: str) 
     tab.keyboard.press("Escape")
     tab.locator(".st-key-q input").fill("red apples")
     tab.keyboard.press("Enter")
-    until(lambda: results(tab) == ["apples.pdf"])
+    wait_until(lambda: results(tab) == ["apples.pdf"])
     tab.get_by_role("button", name="History").click()
     tab.get_by_role("button", name="turnip", exact=True).click()
-    until(lambda: results(tab) == [NASTY])
-    until(lambda: params(tab)["q"] == ["turnip"])
+    wait_until(lambda: results(tab) == [NASTY])
+    wait_until(lambda: params(tab)["q"] == ["turnip"])
 
 
 def test_keys_go_through_the_results(tab: Any, address: str) -> None:
     tab.goto(f"{address}/?q=apples+pears+turnip&mode=keyword&index=notes")
-    until(lambda: len(results(tab)) == 3)
+    wait_until(lambda: len(results(tab)) == 3)
     tab.locator(".wva-head").click()  # out of the search box
     at = "document.activeElement.dataset.rank"
     for key, rank in (("j", "1"), ("j", "2"), ("k", "1"), ("k", "1"), ("j", "2")):
@@ -475,7 +475,7 @@ def test_a_folder_is_added_searched_and_removed(
     tab.get_by_role("link", name="Search").click()
     tab.locator(".st-key-q input").fill("plum")
     tab.keyboard.press("Enter")
-    until(lambda: sorted(results(tab)) == ["plum0.txt", "plum1.txt", "plum2.txt"])
+    wait_until(lambda: sorted(results(tab)) == ["plum0.txt", "plum1.txt", "plum2.txt"])
     tab.get_by_role("link", name="Collections").click()
     tab.get_by_role("button", name="Remove folder").click()
     tab.get_by_role("dialog").get_by_role("button", name="Remove").click()

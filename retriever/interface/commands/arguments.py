@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from retriever.searching.options import SearchOptions
 
 
-def chosen_embedder(options: argparse.Namespace) -> AlignedWVA | None:
+def requested_embedder(options: argparse.Namespace) -> AlignedWVA | None:
     """The embedder asked for, or None: then the index's own is meant."""
     asked = options.model or options.layers or options.pooling or options.prompts
     return load_embedder(options) if asked else None
@@ -45,7 +45,7 @@ def load_embedder(options: argparse.Namespace, pooling: str = "") -> AlignedWVA:
     )
 
 
-def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
+def reading_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """How files are to be read: passwords, those in a file one a line, and an OCR's languages.
 
     The languages are empty for no OCR, and None for what the index remembers.
@@ -68,14 +68,14 @@ def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
     return {"passwords": passwords, "ocr": languages}
 
 
-def chosen_search(options: argparse.Namespace) -> SearchOptions:
+def search_options(options: argparse.Namespace) -> SearchOptions:
     """How to search: a command's options by the names of `SearchOptions`, and its filter."""
     from retriever.searching.options import SearchOptions
 
     given = vars(options)
     names = (each.name for each in fields(SearchOptions) if each.name in given)
     values = {name: given[name] for name in names}
-    return SearchOptions(**{**values, "where": chosen_filter(options)})
+    return SearchOptions(**{**values, "where": search_filter(options)})
 
 
 def _ocr_languages(options: argparse.Namespace) -> str | None:
@@ -84,7 +84,7 @@ def _ocr_languages(options: argparse.Namespace) -> str | None:
     return "" if options.no_ocr else None
 
 
-def chosen_filter(options: argparse.Namespace) -> dict[str, Any] | None:
+def search_filter(options: argparse.Namespace) -> dict[str, Any] | None:
     """The filter options as one filter; all of them must hold."""
     parts: list[dict[str, Any]] = []
     if options.path:

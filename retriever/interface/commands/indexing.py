@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from retriever.interface.commands.arguments import chosen_embedder, chosen_reading
+from retriever.interface.commands.arguments import reading_arguments, requested_embedder
 from retriever.interface.commands.output import DONE, INCOMPLETE, print_facts, print_json
 from retriever.types import Progress
 
@@ -29,9 +29,9 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     from retriever.interface.terminal.reports import report_lines
     from retriever.reading.scan import targets
 
-    reading = chosen_reading(options)
+    reading = reading_arguments(options)
     targets(options.paths, [])  # a wrong path must not leave an empty index behind
-    embedder = chosen_embedder(options)
+    embedder = requested_embedder(options)
     with Index.open_or_create(
         folder, embedder, store=options.store, device=options.device, dtype=options.dtype
     ) as index:
@@ -47,7 +47,7 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
             **reading,
             retry=options.retry,
             reread=options.reread,
-            progress=Teller(),
+            progress=ProgressPrinter(),
         )
     if options.json:
         print_json({**report.to_json(), "index": options.index})
@@ -67,10 +67,10 @@ def run_ui(options: argparse.Namespace) -> int:
         Path(options.index),
         options.port,
         [Path(path) for path in options.sync],
-        Teller(),
+        ProgressPrinter(),
         token=options.token or from_environment,
         no_token=options.no_token,
-        **chosen_reading(options),
+        **reading_arguments(options),
     )
 
 
@@ -102,7 +102,7 @@ def run_report(options: argparse.Namespace) -> int:
     return DONE if told.complete else INCOMPLETE
 
 
-class Teller:
+class ProgressPrinter:
     """Shows progress on standard error: a line that renews itself, or now and then a new one."""
 
     def __init__(self) -> None:

@@ -14,11 +14,11 @@ from retriever.explaining.why_not import Difference, TermDifference, WhyNot
 from retriever.interface.terminal.reports import BOLD, DIM, RESET, printable, table
 from retriever.storage.records import KeywordWord
 
-PAIRS = 8
-MARKED = 12
+MAX_PAIRS = 8
+MAX_MARKED_WORDS = 12
 """So many words of a passage are marked at most, if each brings a fifth of what the first does."""
 
-_FEWEST = 0.2
+_MIN_SHARE = 0.2
 _ON, _OFF = "\ue000", "\ue001"  # one column wide each while lines are wrapped
 
 
@@ -44,11 +44,11 @@ def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     return [*lines, *(_dense_lines(dense) if dense else []), ""]
 
 
-def strongest(dense: DenseScore, count: int = MARKED) -> list[WordSpan]:
+def strongest(dense: DenseScore, count: int = MAX_MARKED_WORDS) -> list[WordSpan]:
     """The passage's words that bring most, best first."""
     values = dense.by_passage_word
     order = sorted(range(len(values)), key=lambda at: -values[at])[:count]
-    least = _FEWEST * max(0.0, float(values[order[0]])) if order else 0.0
+    least = _MIN_SHARE * max(0.0, float(values[order[0]])) if order else 0.0
     return [dense.passage_words[at] for at in order if values[at] > 0 and values[at] >= least]
 
 
@@ -65,10 +65,10 @@ def _passage_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     return [line.replace(_ON, on).replace(_OFF, off) for line in wrapped]
 
 
-def score_lines(term: Term) -> str:
+def term_formula(term: Term) -> str:
     """What a summand comes of, empty where nothing tells.
 
-    >>> score_lines(Term("dense", 2.0, {"score": 0.5, "own": 1, "mean": 0.1, "std": 0.2}))
+    >>> term_formula(Term("dense", 2.0, {"score": 0.5, "own": 1, "mean": 0.1, "std": 0.2}))
     '(0.500 − 0.100) / 0.200'
     """
     numbers = term.made_of
@@ -84,7 +84,7 @@ def score_lines(term: Term) -> str:
 
 
 def _term_line(term: Term) -> str:
-    return f"{term.name}: {score_lines(term) or 'put in order anew'} = {term.value:+.3f}"
+    return f"{term.name}: {term_formula(term) or 'put in order anew'} = {term.value:+.3f}"
 
 
 def _word_line(word: KeywordWord) -> str:
@@ -103,17 +103,21 @@ def _dense_lines(dense: DenseScore) -> list[str]:
     shares = dense.shares
     parts = [f"{name} {value:+.3f}" for name, value in shares.items() if abs(value) >= 0.0005]
     lines = ["", f"cosine {dense.cosine:.3f} = {', '.join(parts)}"]
-    pairs = [pair for pair in dense.pairs(PAIRS) if pair.value > 0]
+    pairs = [pair for pair in dense.pairs(MAX_PAIRS) if pair.value > 0]
     if pairs:
         lines += ["", "what met what"]
     width = max((len(pair.query.word) for pair in pairs), default=0)
     for pair in pairs:
         words = f"{printable(pair.query.word):<{width}}  {printable(pair.passage.word)}"
         lines.append(f"    {pair.value:+.3f}  {words}")
-    return [*lines, "", f"words of the query: {_listed(dense.query_words, dense.by_query_word)}"]
+    return [
+        *lines,
+        "",
+        f"words of the query: {_word_values(dense.query_words, dense.by_query_word)}",
+    ]
 
 
-def _listed(words: Sequence[WordSpan], values: DoubleVectors) -> str:
+def _word_values(words: Sequence[WordSpan], values: DoubleVectors) -> str:
     return ", ".join(
         f"{printable(word.word)} {value:+.3f}" for word, value in zip(words, values, strict=True)
     )

@@ -54,7 +54,7 @@ def duration(seconds: float) -> str:
 
 def report_lines(report: SyncReport) -> list[str]:
     """A sync's account: what needs attention, then the totals."""
-    lines = [_file_line(file) for file in report.files if _speaks(file)]
+    lines = [_file_line(file) for file in report.files if _is_notable(file)]
     totals = report.totals
     counted = [
         f"{totals[status.value]} {status.value}" for status in FileStatus if totals[status.value]
@@ -73,7 +73,7 @@ def account_lines(account: Account, *, everything: bool = False) -> list[str]:
     lines: list[str] = []
     for file in account.files:
         if everything or file.coverage.incomplete or (file.reason and file.pages):
-            lines += _account_of(file)
+            lines += _file_account_lines(file)
     totals = account.totals
     for what in ("files", "pages"):
         parts = {name: count for name, count in totals[what].items() if count and name != "all"}
@@ -82,7 +82,7 @@ def account_lines(account: Account, *, everything: bool = False) -> list[str]:
     return [*lines, f"{totals['chunks']:,} passages"]
 
 
-def _account_of(file: FileAccount) -> list[str]:
+def _file_account_lines(file: FileAccount) -> list[str]:
     """A file's line, and one for each group of its pages of which something is to be said."""
     groups = list(page_groups(file))
     said = "; ".join(filter(None, [file.reason, file.advice if len(groups) < 2 else ""]))
@@ -134,7 +134,7 @@ def model_lines(overview: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _speaks(file: FileReport) -> bool:
+def _is_notable(file: FileReport) -> bool:
     told = file.status in (*PROBLEMS, FileStatus.RENAMED, FileStatus.REMOVED)
     return told or (bool(file.reason) and file.status is not FileStatus.SKIPPED)
 
@@ -160,26 +160,26 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     size = len(hit.text) if whole else SNIPPET
     lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
     if colour:
-        lines = [_marked(line, query) for line in lines]
-    also = f"also in: {printable(listed(hit.also_in))}"
+        lines = [_highlight(line, query) for line in lines]
+    also = f"also in: {printable(shorten_list(hit.also_in))}"
     more = [f"{dim}{line}{reset}" for line in textwrap.wrap(also, width)] if hit.also else []
     return [head, *(f"    {line}" for line in [*lines, *more]), ""]
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
+def shorten_list(names: Sequence[str], most: int = 5) -> str:
     """The first of the names, and how many more there are.
 
-    >>> listed(["a.txt", "b.pdf, page 3"]), listed(["a", "b", "c"], 1)
+    >>> shorten_list(["a.txt", "b.pdf, page 3"]), shorten_list(["a", "b", "c"], 1)
     ('a.txt; b.pdf, page 3', 'a; and 2 more')
     """
     more = [f"and {len(names) - most} more"] if len(names) > most else []
     return "; ".join([*names[:most], *more])
 
 
-def understood_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[str]]) -> list[str]:
+def query_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[str]]) -> list[str]:
     """What was made of a query: its conditions, and words that stand in for unknown ones.
 
-    >>> understood_lines(['not "draft"', "type:pdf"], {"polcy": ["policy", "police"]})
+    >>> query_lines(['not "draft"', "type:pdf"], {"polcy": ["policy", "police"]})
     ['only: not "draft", type:pdf', '"polcy" occurs nowhere; searched for policy, police instead']
     """
     lines = [f"only: {', '.join(conditions)}"] if conditions else []
@@ -215,7 +215,7 @@ def snippet(text: str, query: str, size: int = SNIPPET) -> str:
     return printable(before + " ".join(text[begin:end].split()) + after)
 
 
-def _marked(line: str, query: str) -> str:
+def _highlight(line: str, query: str) -> str:
     for word in reversed(list(matching_words(line, query))):
         line = f"{line[: word.start]}{BOLD}{line[word.start : word.end]}{RESET}{line[word.end :]}"
     return line
@@ -243,7 +243,7 @@ def run_lines(run: Run) -> list[str]:
             if name == MAIN_MEASURE:
                 row["95 %"] = f"{mean.low:.3f} to {mean.high:.3f}"
         compared = against.get(mode, {}).get(MAIN_MEASURE)
-        row[f"{MAIN_MEASURE} against {KEYWORD}"] = _judged(compared) if compared else ""
+        row[f"{MAIN_MEASURE} against {KEYWORD}"] = _verdict_text(compared) if compared else ""
         rows.append(row)
     head = f"{run.data.name}: {run.data.documents} documents, {len(run.queries)} queries"
     return [head, *table(rows)]
@@ -265,7 +265,7 @@ def comparison_lines(compared: Mapping[str, Mapping[str, PairedComparison]]) -> 
     return table(rows) or ["the baseline has no mode and measure in common with this run"]
 
 
-def _judged(one: PairedComparison) -> str:
+def _verdict_text(one: PairedComparison) -> str:
     return f"{one.verdict.value} ({one.difference.mean:+.4f})"
 
 

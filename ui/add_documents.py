@@ -9,20 +9,24 @@ from typing import Any
 import streamlit as st
 
 from retriever.indexing.coverage import FileAccount
-from retriever.interface.collections import checked_folder, keep_archive, keep_upload, uploads_of
+from retriever.interface.collections import (
+    store_archive,
+    store_upload,
+    uploads_folder,
+    validate_folder,
+)
 from retriever.interface.jobs import Jobs
 from retriever.interface.zip_uploads import is_archive
 from retriever.reading.pictures import tesseract
 from retriever.types import RetrieverError
-from ui import document
-from ui import status as state
-from ui.highlighting import counted, escaped, markdown
-from ui.resources import Served
+from ui import document, status
+from ui.highlighting import count_text, escape_html, escape_markdown
+from ui.resources import SharedIndex
 
 _FOLDER_HELP = "It is read where it is; nothing is copied, nothing in it is changed."
 
 
-def show_adding(served: Served, runs: Jobs, *, busy: str) -> None:
+def show_add_documents(shared: SharedIndex, runs: Jobs, *, busy: str) -> None:
     """Draw what adds documents; `busy` says why nothing can be added now."""
     upload, folder = st.tabs(["Upload files", "Add a folder of this computer"])
     with upload, st.form("upload", clear_on_submit=True, border=False):
@@ -35,31 +39,33 @@ def show_adding(served: Served, runs: Jobs, *, busy: str) -> None:
             "until they are removed here.",
         )
         if st.form_submit_button("Upload and index", disabled=bool(busy), help=busy or None):
-            _uploaded(served, runs, files)
+            _store_uploads(shared, runs, files)
     with folder, st.form("folder", border=False):
         path = st.text_input(
             "Folder or file", key="folder", placeholder="/home/me/Documents", help=_FOLDER_HELP
         )
         if st.form_submit_button("Add and index", disabled=bool(busy), help=busy or None):
-            _refuse(served, [])
-            told(lambda: start(served, runs, [checked_folder(path, served.path)]))
-    _refused(served)
+            _remember_refusals(shared, [])
+            run_and_redraw(
+                lambda: start_indexing(shared, runs, [validate_folder(path, shared.path)])
+            )
+    _show_refusals(shared)
 
 
-def folders(
-    served: Served, runs: Jobs, remove: Callable[[Sequence[FileAccount]], None], *, busy: str
+def show_folders(
+    shared: SharedIndex, runs: Jobs, remove: Callable[[Sequence[FileAccount]], None], *, busy: str
 ) -> None:
     """The folders the collection is made of: to be synchronised again, or removed with `remove`."""
-    roots = served.roots()
+    roots = shared.roots()
     if not roots:
         return
-    files = served.account().files
+    files = shared.account().files
     for at, root in enumerate(roots):
         own = [file for file in files if file.root == root]
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.html(
-                f"<bdi>{escaped(name_of(root, served))}</bdi> "
-                f'<span class="wva-note">{counted(len(own), "file")}</span>'
+                f"<bdi>{escape_html(folder_label(root, shared))}</bdi> "
+                f'<span class="wva-note">{count_text(len(own), "file")}</span>'
             )
             if st.button(
                 "Remove folder",
@@ -70,27 +76,27 @@ def folders(
             ):
                 remove(own)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        _run(served, runs, "Sync", "Read what is new or has changed", roots, (), busy)
+        _sync_button(shared, runs, "Sync", "Read what is new or has changed", roots, (), busy)
         again = "Read every file again, also those that failed; known text keeps its vectors"
-        _run(served, runs, "Rebuild", again, roots, ("--reread",), busy)
-        _passwords(served, runs, roots, busy)
+        _sync_button(shared, runs, "Rebuild", again, roots, ("--reread",), busy)
+        _show_passwords(shared, runs, roots, busy)
         if not tesseract.available():
             st.toggle(
                 "Read scanned pages",
-                value=bool(served.index.backend.ocr_languages),
-                key=_switch(served),
+                value=bool(shared.index.backend.ocr_languages),
+                key=_ocr_key(shared),
                 help="With Tesseract; takes longer. Remembered for this collection; text that was "
                 "read before stays.",
             )
 
 
-def _passwords(served: Served, runs: Jobs, roots: Sequence[str], busy: str) -> None:
+def _show_passwords(shared: SharedIndex, runs: Jobs, roots: Sequence[str], busy: str) -> None:
     """What opens encrypted files: known until the page's server ends, and written nowhere."""
     with (
         st.popover("Passwords", key="passwords", icon=":material/key:", type="tertiary"),
         st.form("password-form", clear_on_submit=True, border=False),
     ):
-        known = runs.count_passwords(served.path)
+        known = runs.count_passwords(shared.path)
         password = st.text_input(
             "Password of encrypted files",
             type="password",
@@ -100,54 +106,54 @@ def _passwords(served: Served, runs: Jobs, roots: Sequence[str], busy: str) -> N
             "until the page's server ends, and written nowhere.",
         )
         if known:
-            st.caption(f"{counted(known, 'password')} known.")
+            st.caption(f"{count_text(known, 'password')} known.")
         if st.form_submit_button("Try it", disabled=bool(busy), help=busy or None) and password:
-            runs.learn(served.path, password)
-            document.pictures().learn(password)
+            runs.learn(shared.path, password)
+            document.page_pictures().learn(password)
             there = [root for root in roots if Path(root).exists()]
-            told(lambda: start(served, runs, there, ["--retry"]))
+            run_and_redraw(lambda: start_indexing(shared, runs, there, ["--retry"]))
 
 
-def name_of(root: str, served: Served) -> str:
+def folder_label(root: str, shared: SharedIndex) -> str:
     """A folder as people know it.
 
     >>> from pathlib import Path
-    >>> name_of("/docs", Served(Path("ix"), (0, 0), None))
+    >>> folder_label("/docs", SharedIndex(Path("ix"), (0, 0), None))
     '/docs'
     """
-    return "Uploaded files" if root == str(uploads_of(served.path)) else root
+    return "Uploaded files" if root == str(uploads_folder(shared.path)) else root
 
 
-def start(
-    served: Served, runs: Jobs, paths: Sequence[str | Path], options: Sequence[str] = ()
+def start_indexing(
+    shared: SharedIndex, runs: Jobs, paths: Sequence[str | Path], options: Sequence[str] = ()
 ) -> None:
     """Index in the background, with the OCR this visitor switched on or off.
 
     A run that is told nothing does as the index remembers.
     """
-    remembered = bool(served.index.backend.ocr_languages)
-    wished = bool(st.session_state.get(_switch(served), remembered))
+    remembered = bool(shared.index.backend.ocr_languages)
+    wished = bool(st.session_state.get(_ocr_key(shared), remembered))
     more = [] if wished == remembered else ["--ocr" if wished else "--no-ocr"]
-    runs.start(served.path, paths, [*options, *more])
+    runs.start(shared.path, paths, [*options, *more])
 
 
-def _switch(served: Served) -> str:
+def _ocr_key(shared: SharedIndex) -> str:
     """The key of the collection's switch: each remembers for itself."""
-    return f"ocr-{served.path}"
+    return f"ocr-{shared.path}"
 
 
-def told(action: Callable[[], Any]) -> None:
+def run_and_redraw(action: Callable[[], Any]) -> None:
     """Do it, or say in its own sentence why not; then draw the page anew."""
     try:
         action()
     except RetrieverError as error:
-        state.error(error)
+        status.show_error(error)
         return
     st.rerun()
 
 
-def _run(
-    served: Served,
+def _sync_button(
+    shared: SharedIndex,
     runs: Jobs,
     label: str,
     help_: str,
@@ -159,45 +165,47 @@ def _run(
     if st.button(label, key=label.lower(), disabled=bool(busy), help=busy or help_):
         gone = [root for root in roots if root not in there]
         kept = "is not there now; what was indexed of it is kept"
-        _refuse(served, [f"the folder {root!r} {kept}" for root in gone])
+        _remember_refusals(shared, [f"the folder {root!r} {kept}" for root in gone])
         if there:
-            told(lambda: start(served, runs, there, options))
+            run_and_redraw(lambda: start_indexing(shared, runs, there, options))
         else:
             st.rerun()
 
 
-def _uploaded(served: Served, runs: Jobs, files: Sequence[Any]) -> None:
+def _store_uploads(shared: SharedIndex, runs: Jobs, files: Sequence[Any]) -> None:
     """Keep the files and index them; those that are refused are told after the page was redrawn."""
     refused: list[str] = []
     kept = 0
     for file in files:
         try:
             if is_archive(file.name):
-                found = keep_archive(served.path, file.name, file.getvalue())
+                found = store_archive(shared.path, file.name, file.getvalue())
                 kept += found.count
                 refused += found.refused
             else:
-                keep_upload(served.path, file.name, file.getvalue())
+                store_upload(shared.path, file.name, file.getvalue())
                 kept += 1
         except RetrieverError as error:
             refused.append(str(error))
-    _refuse(served, refused if files else ["no file was chosen"])
+    _remember_refusals(shared, refused if files else ["no file was chosen"])
     if kept:
-        told(lambda: start(served, runs, [uploads_of(served.path)]))
+        run_and_redraw(lambda: start_indexing(shared, runs, [uploads_folder(shared.path)]))
     else:
         st.rerun()
 
 
-def _refuse(served: Served, sentences: Sequence[str]) -> None:
+def _remember_refusals(shared: SharedIndex, sentences: Sequence[str]) -> None:
     """Say this of the index until something else is added."""
-    st.session_state["refused"] = (served.path, tuple(sentences))
+    st.session_state["refused"] = (shared.path, tuple(sentences))
 
 
-def _refused(served: Served) -> None:
-    path, sentences = st.session_state.get("refused", (served.path, ()))
-    if sentences and path == served.path:
-        lines = (markdown(f"{sentence[:1].upper()}{sentence[1:]}.") for sentence in sentences)
+def _show_refusals(shared: SharedIndex) -> None:
+    path, sentences = st.session_state.get("refused", (shared.path, ()))
+    if sentences and path == shared.path:
+        lines = (
+            escape_markdown(f"{sentence[:1].upper()}{sentence[1:]}.") for sentence in sentences
+        )
         st.warning("\n\n".join(lines), icon=":material/block:")
 
 
-__all__ = ["folders", "name_of", "show_adding", "start", "told"]
+__all__ = ["folder_label", "run_and_redraw", "show_add_documents", "show_folders", "start_indexing"]

@@ -11,19 +11,18 @@ import streamlit as st
 from retriever.explaining.why_not import WhyNot
 from retriever.index import Index
 from retriever.types import Hit, RetrieverError
-from ui import document, why
-from ui import status as state
-from ui.cards import place
-from ui.highlighting import escaped, markdown, unwrapped, visible
-from ui.questions import Question
-from ui.resources import Place, Served
+from ui import document, status, why
+from ui.cards import place_html
+from ui.highlighting import escape_html, escape_markdown, replace_unprintable, unwrap_lines
+from ui.page_query import PageQuery
+from ui.resources import CatalogId, SharedIndex
 
 _MAX_NAMES = 2_000
 """More names than this are not sent to the browser; any name can be typed."""
 
 
 @st.fragment
-def show_why_not(served: Served, asked: Question) -> None:
+def show_why_not(shared: SharedIndex, page_query: PageQuery) -> None:
     """The panel below the results; nothing is looked up until it is opened."""
     panel = st.expander(
         "Why not another document?", key="why-not", icon=":material/quiz:", on_change="rerun"
@@ -31,12 +30,12 @@ def show_why_not(served: Served, asked: Question) -> None:
     if not panel.open:
         return
     with panel:
-        names = sorted({file.path for file in served.account().files})[:_MAX_NAMES]
+        names = sorted({file.path for file in shared.account().files})[:_MAX_NAMES]
         path = st.selectbox(
             "Document",
             names,
             index=None,
-            format_func=visible,
+            format_func=replace_unprintable,
             key="missing",
             placeholder="Choose a document, or type its name",
             accept_new_options=True,
@@ -45,32 +44,34 @@ def show_why_not(served: Served, asked: Question) -> None:
             return
         try:
             with st.spinner("Looking for it among all passages …"):
-                told = _told(*_key(served, asked), path, served.index)
-            _answer(served, asked, told)
+                told = _cached_why_not(*_key(shared, page_query), path, shared.index)
+            _show_answer(shared, page_query, told)
         except RetrieverError as error:
-            state.error(error)
+            status.show_error(error)
 
 
-def _answer(served: Served, asked: Question, told: WhyNot) -> None:
-    st.markdown(f"**{markdown(told.path)}**: {markdown(told.sentence)}.")
-    plain = asked.plain()
-    if plain != asked:
+def _show_answer(shared: SharedIndex, page_query: PageQuery, told: WhyNot) -> None:
+    st.markdown(f"**{escape_markdown(told.path)}**: {escape_markdown(told.sentence)}.")
+    plain = page_query.plain()
+    if plain != page_query:
         st.caption("Told for the question as it stands, without weights and marked passages.")
     best = told.best
     if best is None:
         return
-    text = escaped(unwrapped(best.chunk.text))
+    text = escape_html(unwrap_lines(best.chunk.text))
     st.html(
-        f'<article class="wva-card wva-clicked"><header>{place(best.chunk)}</header>'
+        f'<article class="wva-card wva-clicked"><header>{place_html(best.chunk)}</header>'
         f'<p class="wva-text" dir="auto">{text}</p></article>'
     )
     if st.button("Open it", key="missing-open", type="tertiary", icon=":material/open_in_full:"):
         document.open_hit(best)
         st.rerun()
-    _why_below(served, plain, best, told.above)
+    _show_compare_choice(shared, plain, best, told.above)
 
 
-def _why_below(served: Served, asked: Question, best: Hit, above: Sequence[Hit]) -> None:
+def _show_compare_choice(
+    shared: SharedIndex, page_query: PageQuery, best: Hit, above: Sequence[Hit]
+) -> None:
     """Why a result is above it: the two explanations side by side."""
     if not above:
         return
@@ -79,23 +80,30 @@ def _why_below(served: Served, asked: Question, best: Hit, above: Sequence[Hit])
         "Why is it below",
         list(results),
         index=None,
-        format_func=lambda rank: why.called(results[rank]),
+        format_func=lambda rank: why.hit_label(results[rank]),
         key="missing-above",
         placeholder="Choose a result to compare with",
     )
     if chosen is not None:
         with st.spinner("Taking both apart …"):
-            why.compared(served, asked, results[chosen], best)
+            why.show_comparison(shared, page_query, results[chosen], best)
 
 
-def _key(served: Served, asked: Question) -> tuple[Place, int, str, int, str, str]:
-    where = json.dumps(asked.where())
-    return served.place, served.index.generation, asked.text, asked.k, asked.mode, where
+def _key(shared: SharedIndex, page_query: PageQuery) -> tuple[CatalogId, int, str, int, str, str]:
+    where = json.dumps(page_query.where())
+    return (
+        shared.place,
+        shared.index.generation,
+        page_query.text,
+        page_query.k,
+        page_query.mode,
+        where,
+    )
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _told(
-    place: Place, generation: int, text: str, k: int, mode: str, where: str, path: str,
+def _cached_why_not(
+    place: CatalogId, generation: int, text: str, k: int, mode: str, where: str, path: str,
     _index: Index,
 ) -> WhyNot:  # fmt: skip
     given: dict[str, Any] | None = json.loads(where)

@@ -33,7 +33,7 @@ _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PageQuery:
     """Everything the page asks. Empty values (and None) do not restrict.
 
     `k`, `mode`, `by_file`, `fold` and `diversity` are those of `SearchOptions`.
@@ -64,7 +64,7 @@ class Question:
         """What is searched for, without white space around it."""
         return self.q.strip()
 
-    def plain(self) -> Question:
+    def plain(self) -> PageQuery:
         """The same, without weights and marks."""
         return replace(self, weights=(), marks=())
 
@@ -96,7 +96,7 @@ class Question:
     def filters(self) -> list[str]:
         """The restrictions in words, for people.
 
-        >>> Question(path="*.pdf", first_page=3, since="2024").filters()
+        >>> PageQuery(path="*.pdf", first_page=3, since="2024").filters()
         ['path *.pdf', 'from page 3', 'since 2024']
         """
         return [
@@ -127,7 +127,7 @@ class Question:
     def to_params(self) -> dict[str, str | list[str]]:
         """The address's parameters; what is as it is by default is left out.
 
-        >>> Question("apple pie", k=5, formats=("pdf",)).to_params()
+        >>> PageQuery("apple pie", k=5, formats=("pdf",)).to_params()
         {'q': 'apple pie', 'k': '5', 'format': ['pdf']}
         """
         params: dict[str, str | list[str]] = {}
@@ -138,12 +138,12 @@ class Question:
         return params
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Sequence[str]]) -> Question:
+    def from_params(cls, params: Mapping[str, Sequence[str]]) -> PageQuery:
         """Read an address's parameters: every name with the list of its values.
 
-        >>> Question.from_params({"q": ["x"], "k": ["many"], "files": ["1"]})
+        >>> PageQuery.from_params({"q": ["x"], "k": ["many"], "files": ["1"]})
         ... # doctest: +ELLIPSIS
-        Question(q='x', mode='hybrid', k=10, by_file=True, ...)
+        PageQuery(q='x', mode='hybrid', k=10, by_file=True, ...)
         """
         one = {name: values[-1].strip() for name, values in params.items() if values}
         mode = one.get("mode", "")
@@ -287,4 +287,4 @@ def _number(text: str, most: int) -> int | None:
     return number or None
 
 
-__all__ = ["HEAVIEST", "LIGHTEST", "MODES", "RESULTS", "Question", "folder_name"]
+__all__ = ["HEAVIEST", "LIGHTEST", "MODES", "RESULTS", "PageQuery", "folder_name"]
