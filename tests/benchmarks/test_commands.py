@@ -171,7 +171,7 @@ def test_a_documented_command_runs_a_browser(
     if not shutil.which("chromium") and not os.environ.get("WVA_REQUIRE_BROWSER"):
         pytest.skip("there is no Chromium on the PATH")
     app = ROOT / "tests" / "apps" / "search.py"
-    monkeypatch.setattr(benchmarks.browser, "command", partial(serving, app=app))
+    monkeypatch.setattr(benchmarks.browser, "server_command", partial(serving, app=app))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (tmp_path / "docs").mkdir()
     pages = [text_page(f"In a warm room, {question}.") for question in page.QUESTIONS]
