@@ -161,18 +161,18 @@ _thread = threading.local()
 
 def current_pass() -> ForwardPass | None:
     """The pass of the calling thread, if one is under way."""
-    found: ForwardPass | None = getattr(_thread, "current_pass", None)
+    found: ForwardPass | None = getattr(_thread, "current", None)
     return found
 
 
 @contextmanager
 def active(one: ForwardPass) -> Iterator[None]:
     """Make `one` the calling thread's pass for as long as the block runs."""
-    _thread.running = one
+    _thread.current = one
     try:
         yield
     finally:
-        _thread.running = None
+        _thread.current = None
 
 
 # Attention

@@ -452,11 +452,11 @@ def test_one_snapshot_is_one_state_for_all_that_is_asked(tmp_path) -> None:
 CHANGING = """
 import sys
 import numpy as np
-from retriever import background
+from retriever.searching import match
 from retriever.index import Index
 from tests.fakes import FakeEmbedder
 from tests.searching.test_hybrid import document
-background.general_questions = lambda: ["amber"]  # so that it writes more often
+match.general_questions = lambda: ["amber"]  # so that it writes more often
 with Index.open(sys.argv[1], FakeEmbedder(64)) as index:
     print("ready", flush=True)
     for number in range(100_000):
