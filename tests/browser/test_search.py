@@ -1,16 +1,10 @@
-"""The page in a real Chromium: what is seen, typed and clicked, and that no text acts on it.
-
-Skipped where there is no Chromium, unless WVA_REQUIRE_BROWSER is set: then that is a failure.
-A failing test leaves a screenshot in `test-artifacts/`.
-"""
+"""The page in a real Chromium: what is seen, typed and clicked, and that no text acts on it."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,86 +14,11 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from retriever.index import Index
 from retriever.types import Document, Page
+from tests.browser.pages import DOCUMENTS, NASTY, TEXT, results
 from tests.fakes import FakeEmbedder
-from tests.servers import ROOT, page_server, wait_until
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.browser
-
-NASTY = "<script>window.owned=1<!script> *b* _u_ [l](x) :red[r] $m$.md"
-TEXT = (
-    "A turnip <script>window.owned=1</script><img src=x onerror='window.owned=1'> **grows** here."
-)
-
-DOCUMENTS = [
-    Document("fruit/apples.pdf", "pdf", (Page(1, "A cover."), Page(2, "Apples are red & sweet."))),
-    Document("fruit/pears.txt", "txt", (Page(None, "Pears are green. " + "They hang. " * 90),)),
-    Document(NASTY, "markdown", (Page(None, TEXT),), title="<b onclick='window.owned=1'>*t*</b>"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None and os.environ.get("WVA_REQUIRE_BROWSER"):
-        pytest.fail("WVA_REQUIRE_BROWSER is set, but there is no Chromium on the PATH")
-    if found is None:
-        pytest.skip("no Chromium on the PATH")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # A name whose owner has made it resolve to this machine.
-        rebound = "--host-resolver-rules=MAP evil.example 127.0.0.1"
-        arguments = ["--no-sandbox", rebound]
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two indexes: documents, and an empty one."""
-    folder = tmp_path_factory.mktemp("indexes")
-    with Index.open_or_create(folder / "notes", FakeEmbedder()) as index:
-        index.add(DOCUMENTS)
-    Index.open_or_create(folder / "void").close()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def address(folder: Path, chromium: Any) -> Iterator[str]:
-    with server(folder) as url:
-        yield url
-
-
-@contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """The page's address while its server runs."""
-    with page_server(folder) as port:
-        yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture
-def tab(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A new visitor's tab. Whatever happens, nothing may be asked of another server."""
-    context = chromium.new_context(viewport={"width": 1200, "height": 900})
-    context.set_default_timeout(15_000)
-    opened = context.new_page()
-    asked: list[str] = []
-    opened.on("request", lambda sent: asked.append(sent.url))
-    failed = request.session.testsfailed
-    try:
-        yield opened
-        hosts = {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))}
-        assert hosts <= {"127.0.0.1"}
-    finally:
-        if request.session.testsfailed > failed:  # pragma: no cover - only when a test fails
-            (ROOT / "test-artifacts").mkdir(exist_ok=True)
-            opened.screenshot(path=ROOT / "test-artifacts" / f"{request.node.name}.png")
-        context.close()
-
-
-def results(tab: Any) -> list[str]:
-    return [str(text) for text in tab.locator(".wva-card .wva-file bdi").all_inner_texts()]
 
 
 def params(tab: Any) -> dict[str, list[str]]:
