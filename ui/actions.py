@@ -1,4 +1,4 @@
-"""What one can do with a result: open it, ask why it is there, look for more like it."""
+"""The buttons below a result: open it, explain it, search for more like it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ui.resources import SharedIndex
 
 @st.fragment
 def show_actions(shared: SharedIndex, page_query: PageQuery, hit: Hit, hits: Sequence[Hit]) -> None:
-    """A row of buttons below one of the `hits`, and what they open; nothing else is drawn anew."""
+    """Show the buttons below one of the `hits`, and what they open, as a fragment."""
     where = f"Open {hit.chunk.place}" if hit.chunk.page is not None else "Open the document"
     explained = why.is_open(hit)
     with st.container(horizontal=True, gap="small", key=f"actions-{hit.rank}"):
@@ -38,8 +38,8 @@ def show_actions(shared: SharedIndex, page_query: PageQuery, hit: Hit, hits: Seq
     if explained:
         why.show_explanation(shared, page_query, hit, hits)
     else:
-        # In the panel's place: an end of another fragment's run may overtake this one's, and then
-        # what is merely left out is not removed.
+        # Takes the panel's place: the end of another fragment's run may overtake this one, and
+        # then an element that is merely left out is not removed.
         st.empty()
 
 

@@ -1,4 +1,4 @@
-"""How documents get into a collection: by upload, from a folder, and by reading folders again."""
+"""Adding documents to a collection: by upload, from a folder, and by reading folders again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FOLDER_HELP = "It is read where it is; nothing is copied, nothing in it is chan
 
 
 def show_add_documents(shared: SharedIndex, runs: Jobs, *, busy: str) -> None:
-    """Draw what adds documents; `busy` says why nothing can be added now."""
+    """Show the forms that add documents; `busy` says why nothing can be added now."""
     upload, folder = st.tabs(["Upload files", "Add a folder of this computer"])
     with upload, st.form("upload", clear_on_submit=True, border=False):
         files = st.file_uploader(
@@ -55,7 +55,7 @@ def show_add_documents(shared: SharedIndex, runs: Jobs, *, busy: str) -> None:
 def show_folders(
     shared: SharedIndex, runs: Jobs, remove: Callable[[Sequence[FileAccount]], None], *, busy: str
 ) -> None:
-    """The folders the collection is made of: to be synchronised again, or removed with `remove`."""
+    """Show the collection's folders, with buttons to sync them and to `remove` their files."""
     roots = shared.roots()
     if not roots:
         return
@@ -91,7 +91,7 @@ def show_folders(
 
 
 def _show_passwords(shared: SharedIndex, runs: Jobs, roots: Sequence[str], busy: str) -> None:
-    """What opens encrypted files: known until the page's server ends, and written nowhere."""
+    """Show the form for passwords: kept until the page's server ends, never written."""
     with (
         st.popover("Passwords", key="passwords", icon=":material/key:", type="tertiary"),
         st.form("password-form", clear_on_submit=True, border=False),
@@ -115,7 +115,7 @@ def _show_passwords(shared: SharedIndex, runs: Jobs, roots: Sequence[str], busy:
 
 
 def folder_label(root: str, shared: SharedIndex) -> str:
-    """A folder as people know it.
+    """The name of a folder on the page.
 
     >>> from pathlib import Path
     >>> folder_label("/docs", SharedIndex(Path("ix"), (0, 0), None))
@@ -127,9 +127,9 @@ def folder_label(root: str, shared: SharedIndex) -> str:
 def start_indexing(
     shared: SharedIndex, runs: Jobs, paths: Sequence[str | Path], options: Sequence[str] = ()
 ) -> None:
-    """Index in the background, with the OCR this visitor switched on or off.
+    """Index in the background, with or without OCR as this visitor has chosen.
 
-    A run that is told nothing does as the index remembers.
+    A run without an option for OCR does as the index remembers.
     """
     remembered = bool(shared.index.backend.ocr_languages)
     wished = bool(st.session_state.get(_ocr_key(shared), remembered))
@@ -138,12 +138,12 @@ def start_indexing(
 
 
 def _ocr_key(shared: SharedIndex) -> str:
-    """The key of the collection's switch: each remembers for itself."""
+    """The key of the switch for OCR; each collection has its own."""
     return f"ocr-{shared.path}"
 
 
 def run_and_redraw(action: Callable[[], Any]) -> None:
-    """Do it, or say in its own sentence why not; then draw the page anew."""
+    """Run `action` and redraw the page, or show the error."""
     try:
         action()
     except RetrieverError as error:
@@ -173,7 +173,7 @@ def _sync_button(
 
 
 def _store_uploads(shared: SharedIndex, runs: Jobs, files: Sequence[Any]) -> None:
-    """Keep the files and index them; those that are refused are told after the page was redrawn."""
+    """Store the files and index them; refused ones are listed after the page is redrawn."""
     refused: list[str] = []
     kept = 0
     for file in files:
@@ -195,7 +195,7 @@ def _store_uploads(shared: SharedIndex, runs: Jobs, files: Sequence[Any]) -> Non
 
 
 def _remember_refusals(shared: SharedIndex, sentences: Sequence[str]) -> None:
-    """Say this of the index until something else is added."""
+    """Remember sentences about the index, to show them until something else is added."""
     st.session_state["refused"] = (shared.path, tuple(sentences))
 
 

@@ -1,7 +1,7 @@
 """The page: a script with `--index DIR`, run by `retriever.interface.page_server`.
 
-`DIR` is an index, or a folder of indexes to choose from. All retrieval is imported; what one can go
-to is in `ui/views`.
+`DIR` is an index, or a folder of indexes to choose from. The pages are in `ui/views`; all retrieval
+is imported from `retriever`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ui.resources import Opener
 from ui.style import CSS, ICON
 from ui.views import about, collections, search
 
-# What one can go to: its name, its icon, and what draws it. The first one is the start.
+# The pages: name, icon, and function. The first one is the start page.
 VIEWS: tuple[tuple[str, str, Callable[[CollectionPicker], None]], ...] = (
     ("Search", "search", search.show_search),
     ("Collections", "folder_open", collections.show_collections),

@@ -1,4 +1,4 @@
-"""An explanation → HTML: words shaded by what they bring, shares, sums. Pure functions."""
+"""An explanation → HTML: words shaded by their attribution, shares, sums. Pure functions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CSS = """<style>
 </style>"""
 
 MIN_SHARE = 0.08
-"""A word that brings less than this share of what the strongest brings is not shaded."""
+"""A word with less than this share of the strongest word's value is not shaded."""
 
 NAMES = {
     "dense": "meaning",
@@ -53,10 +53,10 @@ NAMES = {
     "contents": "list of contents",
     "rerank": "read once more",
 }
-"""The terms of a score as people read them."""
+"""The names of a score's terms on the page."""
 
 _MAX_ADDED = 8
-"""So many of the words that the first passages added have a line of their own."""
+"""Words added by feedback that have a row of their own."""
 
 _SHARES = {
     "word × word": "your words with its words",
@@ -70,7 +70,7 @@ _SHARES = {
 
 @dataclass(frozen=True, slots=True)
 class ShadedWord:
-    """A word's place in its text, what it brings, and that as a share of the largest, signed."""
+    """A word's offsets, its attribution, and that divided by the largest absolute one."""
 
     start: int
     end: int
@@ -79,9 +79,9 @@ class ShadedWord:
 
 
 def shaded_words(dense: DenseScore, evidence: int | None = None) -> list[ShadedWord]:
-    """The passage's words that are worth a shade; `evidence`: for this word of the query only.
+    """The passage's words to shade, for the whole query or for its word number `evidence`.
 
-    Places are in the passage's text; words of the title are left out.
+    Offsets are in the passage's text; words of the title are left out.
     """
     count = len(dense.passage_words)
     values = dense.by_passage_word if evidence is None else dense.matrix[evidence, :count]
@@ -94,7 +94,7 @@ def shaded_words(dense: DenseScore, evidence: int | None = None) -> list[ShadedW
 
 
 def page_weights(found: Explanation) -> list[tuple[int, int, float]] | None:
-    """The shades of a passage's words where they stand on its page; None without a dense side."""
+    """The weights of a passage's words, with offsets in its page; None without a dense side."""
     if found.dense is None:
         return None
     at = found.chunk.start
@@ -102,7 +102,7 @@ def page_weights(found: Explanation) -> list[tuple[int, int, float]] | None:
 
 
 def shaded_passage(chunk: Chunk, words: Sequence[ShadedWord]) -> str:
-    """The passage with these words shaded; each says its value when it is pointed at."""
+    """The passage with these words shaded; each has its value as a tooltip."""
     text = unwrap_lines(chunk.text)
     parts, at = [], 0
     for word in sorted(words, key=lambda word: word.start):
@@ -118,7 +118,7 @@ def shaded_passage(chunk: Chunk, words: Sequence[ShadedWord]) -> str:
 
 
 def legend(what: str = "the stronger the more") -> str:
-    """What the shades' colours mean, in words."""
+    """The legend of the shades' colours."""
     kinds = ((1.0, "speaks for it"), (-1.0, "speaks against"))
     shown = " ".join(
         f'<mark style="--weight: {shade_colour(weight)}">{name}</mark>' for weight, name in kinds
@@ -127,7 +127,7 @@ def legend(what: str = "the stronger the more") -> str:
 
 
 def shares_table(dense: DenseScore) -> str:
-    """What kinds of pairs the cosine comes of, as bars: they add up to it."""
+    """The shares of the cosine by kinds of pairs, as bars; they add up to it."""
     shares = {name: value for name, value in dense.shares.items() if abs(value) >= 0.00005}
     low, high = min(0.0, *shares.values()), max(0.0, *shares.values(), 1e-9)
     rows = [
@@ -139,7 +139,7 @@ def shares_table(dense: DenseScore) -> str:
 
 
 def _bar(value: float, low: float, high: float) -> str:
-    """A value as a bar from zero on, where `low` and `high` are the ends."""
+    """A value as a bar from zero, on a scale from `low` to `high`."""
     width = high - low
     left, size = (min(0.0, value) - low) / width, abs(value) / width
     zero = f"{-100 * low / width:.2f}%"
@@ -151,7 +151,7 @@ def _bar(value: float, low: float, high: float) -> str:
 
 
 def sum_table(found: Explanation) -> str:
-    """The arithmetic up to the score: each summand with what it is made of, and their sum."""
+    """The terms of the score, each with its formula, and their sum."""
     rows = [
         _cells(
             escape_html(NAMES.get(term.name, term.name)),
@@ -165,7 +165,7 @@ def sum_table(found: Explanation) -> str:
 
 
 def keyword_table(keyword: KeywordScore) -> str:
-    """BM25 word by word; empty where no word of the query was looked for."""
+    """BM25 word by word; empty if no word of the query was searched for."""
     if not keyword.words:
         return ""
     rows = []
@@ -183,7 +183,7 @@ def keyword_table(keyword: KeywordScore) -> str:
 
 
 def added_table(keyword: KeywordScore) -> str:
-    """The words that the first passages added, what each brings; empty where none is here."""
+    """The words added by feedback with their scores; empty if none occurs in the passage."""
     if not keyword.added:
         return ""
     shown, rest = keyword.added[:_MAX_ADDED], keyword.added[_MAX_ADDED:]
@@ -208,7 +208,7 @@ def added_table(keyword: KeywordScore) -> str:
 
 
 def comparison_tables(told: Difference, first: str, second: str) -> str:
-    """Two explanations side by side, `first` and `second` being what the passages are called."""
+    """Two explanations side by side; `first` and `second` are the passages' names."""
     total = TermDifference("score", told.first.score, told.second.score)
     terms = [
         TermDifference(NAMES.get(row.name, row.name), row.first, row.second) for row in told.terms

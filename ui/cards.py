@@ -1,4 +1,4 @@
-"""A hit → HTML: what one wants to read of it, and its surroundings to open. Pure functions."""
+"""A hit → HTML: its passage, and the text around it, folded away. Pure functions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SCORE_HELP = {
 }
 
 _RAW = frozenset({"code", "csv", "json", "jsonl"})
-"""Formats in which a number sign is no heading's."""
+"""Formats in which a number sign does not start a heading."""
 
 _MATCH_HELP = (
     "So many of the questions on other subjects, asked for comparison, find nothing as good here. "
@@ -45,7 +45,7 @@ _OCR_HELP = "Recognised in a picture of the page: some letters may be wrong."
 def card_html(
     hit: Hit, query: str | HighlightTerms, mode: str, around: Sequence[Excerpt] = ()
 ) -> str:
-    """One result as an article; `around` is its text with what is around it, page by page."""
+    """A result as an article; `around` holds its text and the text around it, page by page."""
     chunk = hit.chunk
     return (
         f'<article class="wva-card" data-rank="{hit.rank}">'
@@ -57,12 +57,12 @@ def card_html(
 
 
 def _text_html(chunk: Chunk, shown: str) -> str:
-    """Text as HTML, with its headings as such where a number sign at a line's start means one."""
+    """Text as HTML; a number sign at a line's start makes a heading, except in `_RAW` formats."""
     return shown if chunk.format in _RAW else with_headings(shown)
 
 
 def place_html(chunk: Chunk) -> str:
-    """Where the passage is from: file, page, folder, title."""
+    """The source of a passage as HTML: file, page, folder, title."""
     folder, _, name = chunk.path.rpartition("/")
     page = f'<span class="wva-page">{escape_html(chunk.place)}</span>' if chunk.place else ""
     if chunk.state is PageState.OCR:
@@ -83,14 +83,14 @@ def place_html(chunk: Chunk) -> str:
 
 
 def _also(hit: Hit) -> str:
-    """Where the same is said; nothing if it is said here only."""
+    """The places of near-duplicates; empty without any."""
     if not hit.also:
         return ""
     return f'<p class="wva-where">Also in: <bdi>{escape_html(shorten_list(hit.also_in))}</bdi></p>'
 
 
 def _score(hit: Hit, mode: str) -> str:
-    """The score that orders, and in hybrid mode discreetly those of both sides."""
+    """The score, in hybrid mode with the dense and the keyword score, and the match."""
     sides = join_parts(
         [
             "" if hit.dense is None else f"meaning {hit.dense:.2f}",
@@ -108,7 +108,7 @@ def _score(hit: Hit, mode: str) -> str:
 
 
 def _surroundings(hit: Hit, query: str | HighlightTerms, around: Sequence[Excerpt]) -> str:
-    """The passages highlighted amid those around them, folded away; nothing if there is no more."""
+    """The text around the passages, which are highlighted in it, folded away; empty without any."""
     if sum(len(excerpt.text.strip()) for excerpt in around) <= len(hit.text.strip()):
         return ""
     found: dict[tuple[int | None, str], list[tuple[int, int]]] = defaultdict(list)

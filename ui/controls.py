@@ -1,6 +1,6 @@
-"""What one asks with: the search box, how to search, and the filters, kept in the page's address.
+"""The search box, the search options and the filters; the page's address keeps their values.
 
-Each widget's key is the name of the field of `PageQuery` it sets.
+Each widget's key is the name of the field of `PageQuery` that it sets.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ Everything else is plain text. A word that occurs nowhere is taken for a typing 
 
 
 def arrived_by_address(page: str) -> bool:
-    """Whether the visitor just arrived at `page`, or went back or forward: the address counts.
+    """Whether the address decides: the visitor just arrived at `page`, or went back or forward.
 
-    When a widget has changed too, the address is merely late, and the widget counts; and whoever
-    comes from another page, by an address that says nothing, finds all as it was left.
+    If a widget has changed too, the address is out of date and the widgets decide. They also
+    decide for a visitor who comes from another page by an address without parameters.
     """
     seen = st.session_state.get("seen")
     if seen is None:
@@ -56,7 +56,7 @@ def arrived_by_address(page: str) -> bool:
 
 
 def restore_widgets(*, arrived: bool) -> None:
-    """Set the widgets as the address says, if the visitor `arrived`; else as they were left."""
+    """Set the widgets from the address if the visitor `arrived`, else to their last values."""
     if arrived:
         _set_widgets(PageQuery.from_params(_address()))
     elif "q" not in st.session_state:
@@ -64,8 +64,8 @@ def restore_widgets(*, arrived: bool) -> None:
 
 
 def current_query() -> PageQuery:
-    """What the widgets say now."""
-    # A widget that is not shown (dates, where there are none) has no value.
+    """The query of the widgets' present values."""
+    # A widget that is not shown (dates, if no document has one) has no value.
     values = {
         name: st.session_state.get(name, value) for name, value in asdict(PageQuery()).items()
     }
@@ -74,16 +74,16 @@ def current_query() -> PageQuery:
     for name in ("q", "path", "since", "until"):
         values[name] = (values[name] or "").strip()
     values["mode"] = values["mode"] or PageQuery.mode_default()
-    values["diversity"] = round(values["diversity"], 2)  # as the address says it
+    values["diversity"] = round(values["diversity"], 2)  # as in the address
     if st.session_state.get("weighed") != values["q"]:
-        values["weights"] = ()  # they are those of another question's words
+        values["weights"] = ()  # they belong to another query's words
     return PageQuery(**values)
 
 
 def update_address(page_query: PageQuery, index: str, default: str) -> None:
-    """Make the page's address the link to this question of this index.
+    """Make the page's address the link to this query of this index.
 
-    An address that says so already, in whatever way, stays: each change is a step of "back".
+    An address with the same meaning is not changed: each change is a step of "back".
     """
     now = _address()
     if (PageQuery.from_params(now), now.get("index", [default])[-1]) != (page_query, index):
@@ -92,13 +92,13 @@ def update_address(page_query: PageQuery, index: str, default: str) -> None:
 
 
 def update_address_index(index: str, default: str) -> None:
-    """Make the address of a page without a question name its index; one that does so stays."""
+    """Put the index into the address of a page without a query, unless it is there already."""
     if index and _address().get("index", [default])[-1] != index:
         st.query_params["index"] = index
 
 
 def remember_visit(page: str) -> None:
-    """Remember what the visitor of `page` has seen, to tell the next step by."""
+    """Remember address and widgets of this visit to `page`, to recognise the next step."""
     st.session_state["seen"] = {"page": page, "address": _address(), "widgets": _widgets()}
 
 
@@ -111,7 +111,7 @@ def _widgets() -> tuple[PageQuery, str | None]:
 
 
 def show_controls(shared: SharedIndex) -> PageQuery:
-    """The search box and what belongs to it."""
+    """Show the search box, the modes, the filters and the help; returns the query."""
     st.text_input(
         "Search your documents",
         key="q",
@@ -138,21 +138,21 @@ def show_controls(shared: SharedIndex) -> PageQuery:
 
 
 def clear_filters() -> None:
-    """Ask the same of all documents."""
+    """Remove all filters from the query; a callback."""
     now = current_query()
     kept = PageQuery(now.q, now.mode, now.k, now.by_file, now.fold, now.diversity)
     _set_widgets(replace(kept, weights=now.weights, marks=now.marks))
 
 
 def repeat_search(index: str, page_query: PageQuery) -> None:
-    """Ask a question of before, of the index it was asked of."""
+    """Repeat an earlier query on its index; a callback."""
     _set_widgets(page_query)
     if index:
         st.session_state["index"] = index
 
 
 def set_mode(mode: str) -> None:
-    """Ask the same another way."""
+    """Change the mode of the query; a callback."""
     _set_widgets(replace(current_query(), mode=mode))
 
 
@@ -194,9 +194,9 @@ def _multiselect(
     chosen: Iterable[str],
     called: Callable[[str], str] = str,
 ) -> None:
-    """Each with the number of its documents that the other filters let through.
+    """A choice of values, each with the number of documents that pass the other filters.
 
-    What was chosen stays on offer, also when the index has none of it any more.
+    Chosen values stay in the list even if no document has them any more.
     """
     st.multiselect(
         label,
@@ -216,7 +216,7 @@ def _pages() -> None:
 
 
 def _dates(shared: SharedIndex, page_query: PageQuery) -> None:
-    """Only where some document has a date."""
+    """Show the fields for dates if some document has one."""
     overview = shared.overview()
     first, last = overview.first_date, overview.last_date
     if not (first or page_query.since or page_query.until):

@@ -1,7 +1,7 @@
-"""A document opened at a passage: pages of paper as pictures, everything else as text to read.
+"""A document opened at a passage: PDF pages as pictures, everything else as text.
 
-What is opened is in the page's address (`open`, the passages' ids), so that a document has a link
-and "back" leads to the results. Turning pages draws this view alone.
+The page's address has the passages' ids (`open`), so that a document has a link and "back" leads
+to the results. Turning a page redraws this view only.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from ui.resources import CatalogId, SharedIndex
 from ui.style import DOCUMENT_CSS, scroll_to_passage
 
 OPEN = "open"
-"""The address's name for the passages that are opened."""
+"""The parameter of the address with the opened passages."""
 
 WordShades = Callable[[Chunk], Weights | None]
-"""What a passage's words bring, where they stand on its page; None where that is not known."""
+"""A function: a passage → its words' weights, offsets in its page; None if they are unknown."""
 
-_MAX_BYTES = 200_000_000  # of a file that is offered to be downloaded
+_MAX_BYTES = 200_000_000  # of a file that can be downloaded
 _MAX_PASSAGES = 10
 _MAX_SHADED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _OpenDocument:
-    """A document: its row, its pages, and the leaves one turns."""
+    """A document: its row, its pages, and the leaves that are shown one at a time."""
 
     row: DocumentRow
     pages: tuple[Page, ...]
     leaves: tuple[Leaf, ...]
 
     def where(self, chunk: Chunk) -> int:
-        """The number of the leaf a passage begins on, from 0."""
+        """The number of the leaf on which a passage begins, from 0."""
         return leaf_at(self.leaves, self._position(chunk), chunk.start)
 
     def passages(self, leaf: Leaf, chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -62,25 +62,25 @@ class _OpenDocument:
 
 
 def open_hit(hit: Hit) -> None:
-    """Show the hit's document at its passage; to be called as a button's callback."""
+    """Open the hit's document at its passage; a callback."""
     others = [part.id for part in hit.parts if part.id != hit.chunk.id]
     st.query_params[OPEN] = [hit.chunk.id, *others]
 
 
 def close_document() -> None:
-    """Go back to the results; to be called as a button's callback."""
+    """Go back to the results; a callback."""
     st.query_params.pop(OPEN, None)
 
 
 def is_open() -> bool:
-    """Whether a document is to be shown instead of the results."""
+    """Whether a document is shown instead of the results."""
     return OPEN in st.query_params
 
 
 def show_document(
     shared: SharedIndex, query: str | HighlightTerms, shades: WordShades | None = None
 ) -> None:
-    """The opened document; without `shades` of its passages the query's words are marked."""
+    """Show the opened document with its words shaded by `shades`, or the query's words marked."""
     st.html(DOCUMENT_CSS)
     ids = st.query_params.get_all(OPEN)[:_MAX_PASSAGES]
     with shared.index.backend.reading() as catalog:
@@ -126,7 +126,7 @@ def _show_title(row: DocumentRow) -> None:
 
 
 def _show_file(row: DocumentRow) -> None:
-    """The file itself, if it is still there: to download, and where it lies."""
+    """Show the file's path and a download button, if the file still exists."""
     path = file_of(row)
     try:
         size = path.stat().st_size if row.root and path.is_file() else None
@@ -156,10 +156,10 @@ def _show_leaf(
     query: str | HighlightTerms,
     shades: WordShades | None,
 ) -> None:
-    """One leaf, with what turns to others. It can be read before its words are shaded."""
+    """Show one leaf and the buttons that turn it. It can be read before its words are shaded."""
     opened = _open_document(shared, document)
     if opened is None or not is_open():
-        st.rerun()  # the whole page: what is here is over
+        st.rerun()  # the whole page: the document is closed or gone
     at = _show_turning(opened, chunks)
     sheet = _sheet(opened, at, chunks)
     shaded = None if shades is None or not sheet.chunks else shades
@@ -183,9 +183,9 @@ def _show_leaf(
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """One leaf as it is shown: its page, the passages on it, and its picture.
+    """What a leaf shows: its page, the passages on it, and its picture.
 
-    `picture` is None where it has none, or the sentence that says why it could not be drawn.
+    `picture` is None for a page without one, or a sentence that says why it could not be drawn.
     """
 
     name: str
@@ -196,18 +196,18 @@ class _Sheet:
 
     @property
     def passages(self) -> list[tuple[int, int]]:
-        """Where the passages stand in the page's text."""
+        """The passages' offsets in the page's text."""
         return [(chunk.start, chunk.end) for chunk in self.chunks]
 
     def draw(self, place: DeltaGenerator, weights: Weights) -> None:
-        """Put it where nothing is, or in place of what was drawn there."""
+        """Draw the leaf in `place`, over what was drawn there before."""
         if isinstance(self.picture, PagePicture):
             place.html(picture_html(self.picture, self.name, self.passages, weights))
         else:
             self.text(place, weights)
 
     def text(self, place: DeltaGenerator, weights: Weights) -> None:
-        """The leaf to read, with what of its passages would stand on the next one."""
+        """Draw the leaf's text, extended to the whole of its passages."""
         if not self.page.text.strip():
             reason = f": {self.page.reason}" if self.page.reason else ""
             place.caption(
@@ -230,18 +230,18 @@ def _sheet(opened: _OpenDocument, at: int, chunks: Sequence[Chunk]) -> _Sheet:
 
 
 def _passage_weights(chunks: Sequence[Chunk], shades: WordShades) -> Weights | None:
-    """What the words of a page's passages bring; None if it is known of no passage."""
+    """The weights of the words of a page's passages; None if all are unknown."""
     found = []
     pause = st.empty()
     for chunk in chunks[:_MAX_SHADED]:
-        pause.empty()  # who has turned the page meanwhile need not wait: a run ends where it draws
+        pause.empty()  # drawing ends this run if the visitor has turned the page meanwhile
         found.append(shades(chunk))
     known = [one for one in found if one is not None]
     return [word for one in known for word in one] if known else None
 
 
 def _show_turning(opened: _OpenDocument, chunks: Sequence[Chunk]) -> int:
-    """What turns the leaves, and the number of the one to show, from 0."""
+    """Show the buttons that turn the leaves; returns the number of the leaf to show, from 0."""
     came_for = chunks[0].id
     count, home = len(opened.leaves), opened.where(chunks[0])
     if st.session_state.get("leaf_of") != came_for or "leaf" not in st.session_state:
@@ -284,11 +284,11 @@ def _query_weights(
     return [(start, end, 1.0) for start, end in word_spans(page.text, query, language)]
 
 
-# What the sessions share
+# Shared by all sessions
 
 
 def _open_document(shared: SharedIndex, document: str) -> _OpenDocument | None:
-    """The document as it is in the index now; None if it was removed."""
+    """The document as the index has it now; None if it was removed."""
     return _cached_document(shared.place, shared.index.generation, document, shared)
 
 
@@ -306,7 +306,7 @@ def _cached_document(
 
 
 def _picture(row: DocumentRow, page: Page) -> PagePicture | str:
-    """The page's picture, or the sentence that says why there is none."""
+    """The page's picture, or a sentence that says why there is none."""
     try:
         return page_pictures().show(row, page)
     except ReadError as error:
@@ -315,14 +315,14 @@ def _picture(row: DocumentRow, page: Page) -> PagePicture | str:
 
 @st.cache_resource(show_spinner=False, on_release=PagePictures.close)
 def page_pictures() -> PagePictures:
-    """What draws pages, for all sessions; it starts while its first visitor still reads."""
+    """The renderer of pages, for all sessions; it starts in the background."""
     made = PagePictures()
     threading.Thread(target=made.warm, name="draw pages", daemon=True).start()
     return made
 
 
 def warm_up(shared: SharedIndex) -> None:
-    """Start what draws pages, if there are any to draw."""
+    """Start the renderer of pages if the index has PDFs."""
     if "pdf" in shared.info()["formats"]:
         page_pictures()
 

@@ -1,4 +1,4 @@
-"""A page's picture → HTML: the passage boxed, words shaded where they stand. Pure functions."""
+"""A page's picture → HTML with boxed passages and shaded words. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ui.highlighting import escape_html
 def picture_html(
     picture: PagePicture, name: str, passages: Sequence[tuple[int, int]], weights: Weights
 ) -> str:
-    """The picture with what is marked on it; `name` says what it is a picture of."""
+    """The picture with its marks as HTML; `name` is its alternative text."""
     marks = []
     if picture.placement is not None:
         boxes = [box for span in passages for box in picture.placement.lines(*span)]
@@ -28,7 +28,7 @@ def picture_html(
         ]
     source = base64.b64encode(picture.png).decode("ascii")
     return (
-        # Decoded before it is shown: drawn again with other marks, the page does not flicker.
+        # Decoded before it is shown, so that it does not flicker when its marks change.
         f'<figure class="wva-paper"><img decoding="sync" alt="{escape_html(name)}" '
         f'src="data:image/png;base64,{source}">{"".join(marks)}</figure>'
     )
@@ -46,7 +46,7 @@ def _mark(box: Box, kind: str, style: str = "") -> str:
 
 
 def _blocks(lines: Sequence[Box]) -> list[list[Box]]:
-    """Lines that follow each other down the page are one block, cells of a row included."""
+    """Group lines that follow each other down the page, and cells of a row, to blocks."""
     blocks: list[list[Box]] = []
     for line in lines:
         if blocks and _continues(blocks[-1], line):
@@ -57,7 +57,7 @@ def _blocks(lines: Sequence[Box]) -> list[list[Box]]:
 
 
 def _continues(block: Sequence[Box], line: Box) -> bool:
-    """Whether a line is beside the block's last one, or not far below; not in the next column."""
+    """Whether a line is beside the block's last line or just below it, not in the next column."""
     last = block[-1]
     height = min(line.bottom - line.top, last.bottom - last.top)
     return line.top > last.top - height and line.top - _bounding_box(block).bottom < 2.5 * height

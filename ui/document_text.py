@@ -1,7 +1,7 @@
-"""A page's stored text → HTML to read, the passage marked in it, words shaded. Pure functions.
+"""A page's stored text → HTML with marked passages and shaded words. Pure functions.
 
-Headings, tables, code and paragraphs are shown as what they are; nothing else is. Whatever a
-document holds besides (HTML, Markdown's bold and links) shows as the text it is.
+Headings, tables, code and paragraphs are formatted. All other markup in a document (HTML, bold
+and links in Markdown) is shown as text.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from retriever.types import Page
 from ui.highlighting import escape_html, unwrap_lines
 
 Weights = Sequence[tuple[int, int, float]]
-"""Words of a page's text: start, end, and a weight from -1 (speaks against) to 1 (speaks for)."""
+"""Words of a page's text: start, end, and a weight from -1 (against) to 1 (for)."""
 
 MAX_CHARACTERS = 12_000
-"""Characters shown at once; a longer page is read part by part."""
+"""Characters shown at once; a longer page is shown in parts."""
 
 _HASHES = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+")
 _CELL = re.compile(r"(?:\\.|[^|\t\\])+")
@@ -28,7 +28,7 @@ _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})")
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What is shown at once: a piece of a page, `text[start:end]`, and what it is called.
+    """The part of a page that is shown at once, `text[start:end]`, and its name.
 
     `page` is the page's position among the document's, from 0.
     """
@@ -40,7 +40,7 @@ class Leaf:
 
 
 def leaves(pages: Sequence[Page], whole: Iterable[int] = ()) -> list[Leaf]:
-    """The document leaf by leaf; pages at the positions in `whole` are not cut.
+    """The leaves of a document; pages at the positions in `whole` are not cut.
 
     >>> [leaf.name for leaf in leaves([Page(1, "a"), Page(2, "b"), Page(None, "c", label="d.txt")])]
     ['page 1', 'page 2', 'd.txt']
@@ -57,13 +57,13 @@ def leaves(pages: Sequence[Page], whole: Iterable[int] = ()) -> list[Leaf]:
 
 
 def leaf_at(made: Sequence[Leaf], page: int, offset: int) -> int:
-    """The number of the leaf that shows this place, from 0; the page's first if none does."""
+    """The number of the leaf that shows this offset, from 0; the page's first leaf if none does."""
     mine = [at for at, leaf in enumerate(made) if leaf.page == page]
     return next((at for at in mine if made[at].start <= offset < made[at].end), mine[0])
 
 
 def _cuts(text: str) -> list[int]:
-    """Where leaves begin, and the end: at an empty line if there is one, else at any."""
+    """The offsets where leaves begin, and the end: at an empty line if possible."""
     edges = [0]
     while len(text) - edges[-1] > MAX_CHARACTERS:
         low, high = edges[-1] + MAX_CHARACTERS // 2, edges[-1] + MAX_CHARACTERS
@@ -92,14 +92,14 @@ def _block(line: Line) -> str:
 
 
 class _MarkedText:
-    """A text with what is marked in it."""
+    """A text with its passages and weights."""
 
     def __init__(self, text: str, passages: Sequence[tuple[int, int]], weights: Weights) -> None:
         self.text = text
         self.passages = sorted(passages)
         self.weights = sorted(weights)
         self.here = False
-        """Whether the place one came for has been shown."""
+        """Whether the first passage has been rendered."""
 
     def html(self, start: int, end: int, shown: str | None = None) -> str:
         """`text[start:end]`, or `shown` of the same length in its place, with its marks."""
@@ -130,7 +130,7 @@ class _MarkedText:
 
 
 def shade_colour(weight: float) -> str:
-    """A weight as the colour of its shade: amber speaks for, blue against.
+    """The colour of a weight: amber for, blue against.
 
     >>> shade_colour(1.0), shade_colour(-0.5)
     ('rgb(255 193 7 / 0.50)', 'rgb(66 133 244 / 0.30)')

@@ -1,4 +1,4 @@
-"""What one takes along from a search: its results as a file, and the searches of this visit."""
+"""The bar above the results: export to a file, and the searches of this visit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_HISTORY = 15  # searches remembered
 
 
 def show_export(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
-    """Offer the results as files."""
+    """Show the menu that exports the results."""
     found = SearchExport(
         query=page_query.text,
         index=shared.path.name,
@@ -34,7 +34,7 @@ def show_export(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit])
         for kind, (write, ending, media) in FORMATS.items():
             st.download_button(
                 kind,
-                partial(_bytes, write, found),  # made when it is asked for
+                partial(_bytes, write, found),  # made on the click
                 f"{name}.{ending}",
                 media,
                 key=f"export-{ending}",
@@ -49,21 +49,21 @@ def _bytes(write: Callable[[SearchExport], str], found: SearchExport) -> bytes:
 
 
 def show_export_bar(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
-    """What there is to take along, in a row."""
+    """Show export and history in a row."""
     with st.container(horizontal=True, gap="small", width="content"):
         show_export(shared, page_query, hits)
         show_history()
 
 
 def remember_search(picker: CollectionPicker, page_query: PageQuery) -> None:
-    """Keep the question among those of this visit, the last one first, each once."""
+    """Put the query first in this visit's history, which has each query once."""
     entry = (picker.link_name, page_query)
     before = st.session_state.get("history", ())
     st.session_state["history"] = (entry, *(one for one in before if one != entry))[:_MAX_HISTORY]
 
 
 def show_history() -> None:
-    """The searches of this visit, to be asked again."""
+    """Show the searches of this visit, to repeat them."""
     entries = st.session_state.get("history", ())
     if not entries:
         return

@@ -1,4 +1,4 @@
-"""Every file of a collection with what became of it: to look at, to search, to remove from."""
+"""The table of a collection's files with their states: to filter, and to remove files."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ WORDS = {
     Coverage.FAILED: "failed",
     Coverage.SKIPPED: "left out",
 }
-"""How a file's state is called here."""
+"""The names of the states on the page."""
 
 _HEIGHT = 420
 
 
 def show_files(shared: SharedIndex, *, busy: str) -> None:
-    """Draw the ledger; `busy` says why nothing can be removed now."""
+    """Show the table; `busy` says why nothing can be removed now."""
     files = shared.account().files
     if not files:
         st.caption("There is no file in this collection yet.")
@@ -51,7 +51,7 @@ def show_files(shared: SharedIndex, *, busy: str) -> None:
 
 
 def _show_filters(files: Sequence[FileAccount]) -> list[FileAccount]:
-    """The files in the states asked for whose name or reason has the words asked for."""
+    """Show the filters; returns the files that pass them."""
     counts = Counter(file.coverage for file in files)
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
@@ -76,7 +76,7 @@ def _show_filters(files: Sequence[FileAccount]) -> list[FileAccount]:
 def filter_files(
     files: Sequence[FileAccount], states: Sequence[Coverage], words: str
 ) -> list[FileAccount]:
-    """The files in one of `states` (or any) that have every one of `words`, capitals or not."""
+    """The files in one of `states` (or any) with all of `words` in path or reason, in any case."""
     wanted = words.casefold().split()
     return [
         file
@@ -121,7 +121,7 @@ def _show_remove(
 
 @st.dialog("Remove from the collection?")
 def confirm_removal(shared: SharedIndex, chosen: Sequence[FileAccount]) -> None:
-    """Ask whether these files are to be removed, and remove them."""
+    """Ask for confirmation, and remove these files."""
     uploads = [
         file for file in chosen if add_documents.folder_label(file.root, shared) != file.root
     ]

@@ -1,4 +1,4 @@
-"""An explanation's matrix as a picture: words of the query against words of the passage."""
+"""An explanation's matrix as a heat map: words of the query × words of the passage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from retriever.explaining.score import DenseScore
 from ui.highlighting import replace_unprintable
 
 MAX_WORDS = 20
-"""So many of the passage's words are drawn, unless all are wanted: those that matter most."""
+"""Words of the passage in the heat map, those with the largest values, unless all are shown."""
 
 _FOR, _AGAINST = "#f0ad00", "#4285f4"
 _ROW, _COLUMN, _LABELS = 24, 15, 84  # pixels: of a cell, and of the words above them
@@ -20,7 +20,7 @@ _NUMBER = 5  # digits that keep the words in order, and equal ones apart
 
 
 def show_heatmap(dense: DenseScore, key: str) -> None:
-    """Draw it, with the switch for all words of the passage."""
+    """Show the heat map, with a switch for all words of the passage."""
     if not dense.query_words or not dense.passage_words:
         return
     every = False
@@ -35,7 +35,7 @@ def show_heatmap(dense: DenseScore, key: str) -> None:
 
 
 def matrix_spec(dense: DenseScore, *, every: bool) -> dict[str, Any]:
-    """The picture as Vega-Lite reads it; words are data in it and never markup."""
+    """The Vega-Lite specification of the heat map; words are data in it, never markup."""
     rows, columns = len(dense.query_words), len(dense.passage_words)
     block = dense.matrix[:rows, :columns]
     strongest = np.argsort(-np.abs(block).max(axis=0), kind="stable")
@@ -84,7 +84,7 @@ def matrix_spec(dense: DenseScore, *, every: bool) -> dict[str, Any]:
 
 
 def _numbered(at: int, word: WordSpan) -> str:
-    """A word as a name of its own, which the picture shows without its number."""
+    """A unique name for a word; the heat map shows it without its number."""
     return f"{at:0{_NUMBER}d}{replace_unprintable(word.word)}"
 
 

@@ -1,7 +1,7 @@
-"""Text of unknown origin → HTML or Markdown that shows it as text, with some of it marked.
+"""Untrusted text → HTML or Markdown that shows it as text, with words marked.
 
-Nothing of a document, a file name or an error message may act on the page: a text is escaped
-first, and marked afterwards. Everything here is a pure function from strings to strings.
+No text of a document, file name or error message may act on the page: it is escaped first and
+marked afterwards. All functions are pure, from strings to strings.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from itertools import pairwise
 from retriever.text.analyzer import matching_words
 
 Spans = list[tuple[int, int]]
-"""Pieces of a text, [start, end) in Python characters, in order and not overlapping."""
+"""Ranges of a text, [start, end) in Python characters, in order and not overlapping."""
 
-# Lone surrogates cannot be sent to a browser; control characters and those that turn the writing
-# direction around could make a name look like another one.
+# Lone surrogates cannot be sent to a browser; control characters and those that reverse the writing
+# direction could make a name look like another one.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ITEM = re.compile(r"\s|[-*•‣▪◦·–—|>#+]|\(?\w{1,4}[.)]\s")
 _HEADING = re.compile(r"^((?:<[^>]*>)*)[ \t]{0,3}#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
 _LONG_LINE = 45
 _FULL_LINE = 0.7
 
-# What Markdown, or Streamlit's own additions to it, would not show as it is.
+# Characters that Markdown, or Streamlit's extensions of it, would interpret.
 _MARKDOWN = re.compile(
     r"([\\`*\[\]<>$~&|!]|^\s*[#+\-=]|(?<!\w)_|_(?!\w)|:(?=[\w/+-]))", re.MULTILINE
 )
 
 
 def replace_unprintable(text: str) -> str:
-    r"""The text with what must not reach the page replaced, character by character.
+    r"""The text with characters that must not reach the page replaced one by one.
 
     >>> replace_unprintable("a\x00b\udc80")
     'a\ufffdb\ufffd'
@@ -50,7 +50,7 @@ def escape_html(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    r"""The text as Markdown that Streamlit shows as it is.
+    r"""The text as Markdown that Streamlit shows unchanged.
 
     >>> escape_markdown("a_b *c* <script>")
     'a_b \\*c\\* \\<script\\>'
@@ -60,9 +60,9 @@ def escape_markdown(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HighlightTerms:
-    """What is marked: the words of a query, and the terms of an index that stand for them.
+    """The words to mark: those of a query, and the index's terms that match them.
 
-    See `Snapshot.matched_terms`; `query` is without its operators.
+    See `Snapshot.matched_terms`; `query` has no operators.
     """
 
     query: str
@@ -70,7 +70,7 @@ class HighlightTerms:
 
 
 def word_spans(text: str, query: str | HighlightTerms, language: str | None = None) -> Spans:
-    """Where the query's words stand in the text, whose language is guessed unless it is known.
+    """The offsets of the query's words in the text, whose language is guessed unless it is given.
 
     >>> word_spans("All cats run.", "a running cat")
     [(4, 8), (9, 12)]
@@ -101,7 +101,7 @@ def passage_html(text: str, query: str | HighlightTerms, language: str | None = 
 def context_html(
     text: str, found: Spans, query: str | HighlightTerms, language: str | None = None
 ) -> str:
-    """A text as HTML: the spans `found` in it highlighted, and the query's words marked.
+    """A text as HTML: the spans `found` highlighted, and the query's words marked.
 
     >>> context_html("a b c", [(2, 3)], "c")
     'a <span class="wva-found">b</span> <mark>c</mark>'
@@ -116,7 +116,7 @@ def context_html(
 
 
 def with_headings(shown: str) -> str:
-    r"""Text as HTML, made by this module, with its headings as such, without their number signs.
+    r"""HTML of this module's functions, with headings in bold and without their number signs.
 
     >>> with_headings("# A <mark>b</mark>\nC# and #tags")
     '<strong>A <mark>b</mark></strong>\nC# and #tags'
@@ -125,7 +125,7 @@ def with_headings(shown: str) -> str:
 
 
 def _merge(spans: Spans) -> Spans:
-    """Spans that touch or overlap, as one.
+    """Spans with those joined that touch or overlap.
 
     >>> _merge([(4, 6), (0, 3), (2, 4)])
     [(0, 6)]
@@ -139,10 +139,10 @@ def _merge(spans: Spans) -> Spans:
 
 
 def unwrap_lines(text: str) -> str:
-    r"""The text with spaces for the line breaks that only wrap a paragraph; its length stays.
+    r"""The text with spaces for line breaks that only wrap a paragraph; its length stays.
 
-    A PDF's or an e-mail's lines end where the paper did. A break is kept after a short line, and
-    before an empty line or what looks like an item of a list.
+    Lines of a PDF or an e-mail end at the margin. A break is kept after a short line, and before
+    an empty line or an item of a list.
     """
     lines = replace_unprintable(text).split("\n")
     parts = []
@@ -166,12 +166,12 @@ def _without_gaps(text: str) -> str:
 
 
 def _backslashed(found: str) -> str:
-    """Backslash before the last character: leading white space stays what it is."""
+    """Backslash before the last character, after leading white space."""
     return f"{found[:-1]}\\{found[-1]}"
 
 
 def join_parts(parts: Iterable[str], separator: str = " · ") -> str:
-    """The parts that say something, side by side.
+    """The parts that are not empty, with a separator.
 
     >>> join_parts(["a", "", "b"])
     'a · b'
@@ -180,7 +180,7 @@ def join_parts(parts: Iterable[str], separator: str = " · ") -> str:
 
 
 def count_text(count: int, thing: str) -> str:
-    """A number of things.
+    """A count with its noun, in the plural if needed.
 
     >>> count_text(1, "file"), count_text(1200, "file")
     ('1 file', '1,200 files')

@@ -1,4 +1,4 @@
-"""What is being done to an index right now: progress, a way to stop it, and how it ended."""
+"""The indexing job of a collection: its progress, a button to stop it, and its result."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ui.highlighting import escape_html, escape_markdown
 from ui.resources import SharedIndex
 
 BUSY_REFRESH_SECONDS = 1.0
-"""Seconds between two looks while something is going on."""
+"""Seconds between refreshes while a job is running."""
 
 
 @st.cache_resource(show_spinner=False)
 def shared_jobs(command: tuple[str, ...]) -> Jobs:
-    """The runs of this server, started with `command`: all visitors see the same ones."""
+    """The jobs of this server, started with `command` and shared by all sessions."""
     return Jobs(command)
 
 
 def busy_reason(shared: SharedIndex, runs: Jobs) -> str:
-    """Why the index cannot be changed now, in a sentence; empty if it can."""
+    """A sentence that says why the index cannot be changed now; empty if it can."""
     job = runs.of(shared.path)
     if job is not None and job.running:
         return "Documents are being indexed: wait until that is done, or stop it."
@@ -33,7 +33,7 @@ def busy_reason(shared: SharedIndex, runs: Jobs) -> str:
 
 
 def show_job(shared: SharedIndex, runs: Jobs) -> None:
-    """Draw it, and look again by itself."""
+    """Show the job in a fragment that refreshes itself."""
     going_on = bool(busy_reason(shared, runs))
     every = BUSY_REFRESH_SECONDS if going_on else status.REFRESH_SECONDS
     st.fragment(_show_refreshed, run_every=every)(shared, runs, going_on=going_on)
@@ -44,7 +44,7 @@ def _show_refreshed(shared: SharedIndex, runs: Jobs, *, going_on: bool) -> None:
     try:
         progress = shared.info()["progress"]
         if bool(busy_reason(shared, runs)) != going_on:
-            st.rerun()  # what was forbidden is allowed now, or the other way round
+            st.rerun()  # buttons become enabled or disabled
     except RetrieverError as error:
         status.show_error(error)
         return

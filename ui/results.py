@@ -1,4 +1,4 @@
-"""What is shown for a question: results to read, or in one sentence why there are none."""
+"""The results of a query, or one sentence that says why there are none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ui.highlighting import HighlightTerms, escape_html, escape_markdown
 from ui.page_query import PageQuery
 from ui.resources import SharedIndex
 
-_CONTEXT = 2  # passages before a result and behind it that are shown on request
+_CONTEXT = 2  # passages before and after a result that are shown on request
 
 _MODES_HELP = (
     ("Hybrid", "finds by meaning and by words together, and is usually best."),
@@ -31,7 +31,7 @@ _MODES_HELP = (
 
 
 def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
-    """Search and show what was found."""
+    """Search and show the results."""
     if problem := page_query.problem():
         st.warning(problem, icon=":material/edit:")
         return
@@ -55,13 +55,13 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
 
 
 def show_modes() -> None:
-    """What is said before the first question."""
+    """Show what the modes do, before the first query."""
     rows = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _MODES_HELP)
     st.html(f'<dl class="wva-modes">{rows}</dl>')
 
 
 def _search(shared: SharedIndex, page_query: PageQuery) -> tuple[list[Hit], float]:
-    """The hits, and the seconds it took to find them, loading the model not counted."""
+    """The hits, and the seconds of the search without loading the model."""
     if page_query.mode != "keyword":
         with st.spinner("Loading the language model, once; the next search will be quick …"):
             shared.load_model()
@@ -104,14 +104,14 @@ def _show_hits(
 
 
 def _show_card(hit: Hit, shown: str) -> DeltaGenerator:
-    """A card, with room for what one can do with it."""
+    """Show a card; returns its container, to which buttons are added."""
     place = st.container(gap=None, key=f"result-{hit.rank}")
     place.html(shown)
     return place
 
 
 def _verdict(hits: Sequence[Hit]) -> str:
-    """What is said above results of which none really matches."""
+    """A sentence above the results if none of them really matches."""
     said = verdict(hits)
     if not said:
         return ""
@@ -120,7 +120,7 @@ def _verdict(hits: Sequence[Hit]) -> str:
 
 
 def highlight_terms(shared: SharedIndex, page_query: PageQuery) -> HighlightTerms:
-    """What is marked in results and documents: the words, and what else keywords look for."""
+    """The words to mark in results and documents: the query's, and the index's terms for them."""
     text = parse(page_query.text).text
     if page_query.mode == "dense":
         return HighlightTerms(text)
@@ -129,7 +129,7 @@ def highlight_terms(shared: SharedIndex, page_query: PageQuery) -> HighlightTerm
 
 
 def _context(shared: SharedIndex, hit: Hit) -> tuple[Excerpt, ...]:
-    """What stands around the hit, with it; nothing if it was removed since it was found."""
+    """The hit with the text around it; empty if it was removed since the search."""
     try:
         with shared.index.backend.reading() as catalog:
             return with_context(hit, _CONTEXT, catalog).passage
@@ -138,7 +138,7 @@ def _context(shared: SharedIndex, hit: Hit) -> tuple[Excerpt, ...]:
 
 
 def _show_nothing_found(page_query: PageQuery) -> None:
-    """Why nothing was found, and what to try."""
+    """Say why nothing was found, and what to try."""
     if not any(character.isalnum() for character in page_query.text):
         st.info("There is no letter or digit in this question: write what you look for.")
         return

@@ -1,6 +1,6 @@
-"""The state of the index, refreshed by itself: the side's facts, and what is going on right now.
+"""The state of the index: facts in the sidebar, and the progress of a running job.
 
-What refreshes is a fragment: the search box and the results are not touched by it.
+These are fragments that refresh themselves; the search box and the results are not redrawn.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ui.highlighting import count_text, escape_html, escape_markdown, join_parts
 from ui.resources import SharedIndex
 
 REFRESH_SECONDS = 3.0
-"""Seconds between two looks at the index."""
+"""Seconds between refreshes."""
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def show_facts(shared: SharedIndex) -> None:
-    """The side: what is in the index."""
+    """Show facts about the index, in the sidebar."""
     try:
         info = shared.info()
         rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in _facts(info))
@@ -33,7 +33,7 @@ def show_facts(shared: SharedIndex) -> None:
 
 
 def _facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values (HTML) of what the side shows."""
+    """The names and values (HTML) in the sidebar."""
     model = info["model"] or {}
     formats = ", ".join(
         f"<span>{count:,} {escape_html(name)}</span>" for name, count in info["formats"].items()
@@ -71,7 +71,7 @@ def last_run_text(report: Mapping[str, Any] | None) -> str:
 
 
 def _show_problems(shared: SharedIndex, info: Mapping[str, Any]) -> None:
-    """The files that could not be read as a whole, folded away."""
+    """Show the files that could not be read completely, folded away."""
     incomplete = any(PageState(state).incomplete for state in info["page_states"])
     if not incomplete and not info["unread"].get(FileStatus.FAILED):
         return
@@ -90,7 +90,7 @@ def _show_problems(shared: SharedIndex, info: Mapping[str, Any]) -> None:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def show_headline(shared: SharedIndex) -> None:
-    """What is searched, in one line."""
+    """Show the index's name and size in one line."""
     try:
         info = shared.info()
     except RetrieverError:
@@ -102,10 +102,10 @@ def show_headline(shared: SharedIndex) -> None:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def show_activity(shared: SharedIndex, *, shown: int | None, waiting: bool = False) -> None:
-    """A running index's progress, and the offer to search again when there is more to find.
+    """Show the progress of a run, and a button to search again once the index has changed.
 
-    `shown` is the generation of the results on the page, None without results; a page that is
-    `waiting` for the first documents starts again when they are there.
+    `shown` is the generation of the results on the page, None without results. A page that is
+    `waiting` for the first documents is redrawn when they arrive.
     """
     try:
         info = shared.info()
@@ -121,7 +121,7 @@ def show_activity(shared: SharedIndex, *, shown: int | None, waiting: bool = Fal
 
 
 def show_progress(told: Mapping[str, Any]) -> None:
-    """How far a run is, as `Documents.set_progress` was told."""
+    """Show the progress of a run, as `Documents.set_progress` has stored it."""
     done, total = int(told["files_done"]), int(told["files_total"])
     share = min(1.0, max(0.0, done / total)) if total else 0.0
     st.progress(share, text=progress_text(told))
@@ -132,7 +132,7 @@ def show_progress(told: Mapping[str, Any]) -> None:
 
 
 def progress_text(told: Mapping[str, Any]) -> str:
-    """How far a run is, in one line (Markdown).
+    """The progress of a run in one line (Markdown).
 
     >>> progress_text({"files_done": 3, "files_total": 44, "chunks": 1200, "tokens": 9000,
     ...                "tokens_per_second": 2120.4, "seconds_left": 130.0})
@@ -149,7 +149,7 @@ def progress_text(told: Mapping[str, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for people.
+    """A duration, rounded.
 
     >>> duration(0.31), duration(75), duration(7500)
     ('1 s', '1 min', '2.1 h')
@@ -162,7 +162,7 @@ def duration(seconds: float) -> str:
 
 
 def _offer_new_search(*, growing: bool) -> None:
-    """Results stay as they are until somebody wants newer ones."""
+    """Show the button for newer results; until it is clicked the old ones stay."""
     text = "More has been indexed" if growing else "The index has changed"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(f"{text} since this search.", width="content")
@@ -172,13 +172,13 @@ def _offer_new_search(*, growing: bool) -> None:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def wait_for_index(root: Path) -> None:
-    """Start the page again as soon as there is an index."""
+    """Redraw the page as soon as there is an index."""
     if list_indexes(root):
         st.rerun()
 
 
 def show_error(problem: RetrieverError) -> None:
-    """An error's own sentence, shown as it is."""
+    """Show an error's sentence."""
     sentence = str(problem)
     st.error(escape_markdown(sentence[:1].upper() + sentence[1:]), icon=":material/error:")
 

@@ -1,6 +1,6 @@
-"""Steering a search: what each word weighs, and more or less like a part of a passage.
+"""Steering a search: weights of words, and "more or less like this part of a passage".
 
-Both belong to the question, so they are in the page's address, and "back" undoes them.
+Both belong to the query, so they are in the page's address, and "back" undoes them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ui.page_query import HEAVIEST, LIGHTEST, PageQuery
 from ui.resources import SharedIndex
 
 MORE, LESS = 1.0, -0.5
-"""What a mark weighs beside the question, which weighs 1: taking away distorts more than adding."""
+"""The weights of marks, the query having 1: subtracting distorts more than adding."""
 
 MAX_WORDS = 24
-"""So many words can be weighed; longer questions are rarely meant word by word."""
+"""Words with a slider; longer queries are rarely meant word by word."""
 
 _MAX_MARKS = 8
 _LABEL = 60
@@ -32,7 +32,7 @@ _STEP = 0.25
 
 
 def make_steering(shared: SharedIndex, page_query: PageQuery) -> Steering | None:
-    """What the question's weights and marks are to a search; None if there are none."""
+    """The `Steering` of the query's weights and marks; None if it has none."""
     if page_query.mode == "keyword":
         return None
     marked = tuple(
@@ -45,9 +45,9 @@ def make_steering(shared: SharedIndex, page_query: PageQuery) -> Steering | None
 
 
 def word_weights(shared: SharedIndex, page_query: PageQuery) -> tuple[float, ...]:
-    """The weights of the question's words; () where none is set, or they are not of these words.
+    """The weights of the query's words; () if none is set, or their number differs.
 
-    Raises UsageError or ModelError where the index's model cannot weigh words.
+    Raises UsageError or ModelError if the index's model cannot weigh words.
     """
     if not page_query.weights or page_query.mode == "keyword":
         return ()
@@ -56,12 +56,12 @@ def word_weights(shared: SharedIndex, page_query: PageQuery) -> tuple[float, ...
 
 
 def show_steering(shared: SharedIndex, page_query: PageQuery) -> None:
-    """The words' sliders, folded away, and the marked passages."""
+    """Show the marked passages, and the words' sliders, folded away."""
     if page_query.mode == "keyword":
         return
     _show_marks(shared, page_query)
     if page_query.weights:
-        st.session_state.setdefault("weigh", True)  # once: who closes it wants it closed
+        st.session_state.setdefault("weigh", True)  # once: a panel that was closed stays closed
     panel = st.expander(
         "Weigh the words",
         key="weigh",
@@ -77,9 +77,9 @@ def show_steering(shared: SharedIndex, page_query: PageQuery) -> None:
 
 
 def show_more_like_this(page_query: PageQuery, hit: Hit) -> None:
-    """What marks a part of this result as more, or less, wanted; to be drawn in a fragment."""
+    """Show the menu that marks a part of this result as more or less wanted; inside a fragment."""
     if tuple(st.session_state.get("marks", ())) != page_query.marks:
-        st.rerun()  # the whole page: something was marked just now
+        st.rerun()  # the whole page: a mark was just added
     chunk = hit.chunk
     panel = st.popover(
         "More or less like this",
@@ -115,12 +115,12 @@ def show_more_like_this(page_query: PageQuery, hit: Hit) -> None:
 
 
 def clear_steering() -> None:
-    """Search with the plain question again; to be called as a button's callback."""
+    """Remove weights and marks from the query; a callback."""
     st.session_state["weights"], st.session_state["marks"] = [], []
 
 
 def find_words(words: str | None, text: str) -> Span | None:
-    r"""Where words stand side by side in a text, in capitals or not; None if they do not.
+    r"""The span of words that are side by side in a text, ignoring case; None if there is none.
 
     >>> find_words("is HOT", "Tea\nis\nhot.")
     Span(start=4, end=10)
@@ -134,7 +134,7 @@ def find_words(words: str | None, text: str) -> Span | None:
 
 @dataclass(frozen=True, slots=True)
 class _PassageMark:
-    """A mark as it is in the address, and what it marks: None where that is gone."""
+    """A mark in the address with the passage that it marks; None if that is gone."""
 
     text: str
     chunk: Chunk | None
@@ -144,7 +144,7 @@ class _PassageMark:
 
     @property
     def label(self) -> str:
-        """What it says, for people."""
+        """The mark's label on the page."""
         what = "More" if self.wanted else "Less"
         if self.chunk is None:
             return f"{what} like a passage that is not here any more"
@@ -152,7 +152,7 @@ class _PassageMark:
 
 
 def _marks(shared: SharedIndex, marks: Sequence[str]) -> list[_PassageMark]:
-    """The marks with their passages; what is not written as a mark is left out."""
+    """The marks with their passages; malformed ones are left out."""
     found = [match for mark in marks[:_MAX_MARKS] if (match := _MARK.fullmatch(mark))]
     with shared.index.backend.reading() as catalog:
         known = {chunk.id: chunk for chunk in catalog.get([one[2] for one in found])}
@@ -163,7 +163,7 @@ def _marks(shared: SharedIndex, marks: Sequence[str]) -> list[_PassageMark]:
 
 
 def _add_mark(chunk: str, span: Span, *, wanted: bool) -> None:
-    """Add a mark; the same part cannot be wanted and not."""
+    """Add a mark, in place of one on the same part; a callback."""
     place = f"{chunk}:{span.start}-{span.end}"
     others = [one for one in st.session_state.get("marks", []) if one.lstrip("-") != place]
     st.session_state["marks"] = [*others, place if wanted else f"-{place}"][-_MAX_MARKS:]
@@ -175,7 +175,7 @@ def _remove_mark(mark: str) -> None:
 
 
 def _show_marks(shared: SharedIndex, page_query: PageQuery) -> None:
-    """The marks of this search, each to be removed with a click."""
+    """Show the marks of this search; a click removes one."""
     marks = _marks(shared, page_query.marks)
     if not marks:
         return
@@ -204,7 +204,7 @@ def _show_sliders(shared: SharedIndex, page_query: PageQuery) -> None:
     ):
         for at, word in enumerate(shown):
             if st.session_state.get(f"weight-{at}") != now[at]:
-                # Else nothing is set: another slider may be moving while this one's run goes on.
+                # Set only if it differs: another slider may be moving during this run.
                 st.session_state[f"weight-{at}"] = now[at]
             st.slider(
                 escape_markdown(word.word),
@@ -233,7 +233,7 @@ def _show_sliders(shared: SharedIndex, page_query: PageQuery) -> None:
 
 
 def _set_weights(text: str, count: int) -> None:
-    """Take over what the sliders say; () for all 1, which is the plain question."""
+    """Set the query's weights from the sliders; () if all are 1; a callback."""
     said = [float(st.session_state.get(f"weight-{at}", 1.0)) for at in range(count)]
     st.session_state["weights"] = [] if all(weight == 1 for weight in said) else said
     st.session_state["weighed"] = text
@@ -244,7 +244,7 @@ def _reset_weights() -> None:
 
 
 def _parts(text: str) -> dict[str, Span]:
-    """The parts of a passage on offer, by what they are called."""
+    """The parts of a passage to choose from, by label."""
     parts = {"The whole passage": Span(0, len(text))}
     for span in sentences(text):
         parts.setdefault(_shorten(text[span.start : span.end]), span)
@@ -252,7 +252,7 @@ def _parts(text: str) -> dict[str, Span]:
 
 
 def _shorten(text: str) -> str:
-    """The beginning of a text, in one line."""
+    """The beginning of a text in one line."""
     line = " ".join(text.split())
     return line if len(line) <= _LABEL else f"{line[:_LABEL].rstrip()} …"
 

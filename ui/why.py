@@ -1,6 +1,6 @@
-"""Why this passage: its words shaded by what they bring, word against word, and the arithmetic.
+"""Why this passage: shaded words, the heat map of word pairs, and the terms of the score.
 
-It is taken apart when somebody looks, and remembered as long as the index stays as it is.
+An explanation is computed on request and cached for one generation of the index.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ VALUE_CAPTION = (
     "would happen without the word: then the words behind it would be read otherwise."
 )
 
-_SCORE_TOLERANCE = 5e-4  # two scores that differ by less are shown alike
+_SCORE_TOLERANCE = 5e-4  # scores that differ by less look the same
 _MAX_OPEN = 3  # panels open at once
 
 
 def is_open(hit: Hit) -> bool:
-    """Whether this result is to be explained."""
+    """Whether the explanation of this result is open."""
     return hit.chunk.id in st.session_state.get("explained", ())
 
 
 def toggle(chunk: str) -> None:
-    """Explain a result, or no longer; to be called as a button's callback."""
+    """Open or close the explanation of a passage; a callback."""
     before = st.session_state.get("explained", ())
     others = tuple(one for one in before if one != chunk)
     st.session_state["explained"] = others if chunk in before else (*others, chunk)[-_MAX_OPEN:]
@@ -44,7 +44,7 @@ def toggle(chunk: str) -> None:
 def show_explanation(
     shared: SharedIndex, page_query: PageQuery, hit: Hit, hits: Sequence[Hit]
 ) -> None:
-    """The explanation of one of the `hits`, or the sentence that says why there is none."""
+    """Show the explanation of one of the `hits`, or a sentence that says why there is none."""
     with st.container(border=True, key=f"explained-{hit.rank}"):
         try:
             with st.spinner("Taking the score apart …"):
@@ -56,9 +56,9 @@ def show_explanation(
 
 
 def explain_hit(shared: SharedIndex, page_query: PageQuery, hit: Hit) -> Explanation:
-    """Why the hit has its score, without the passages that are marked.
+    """The explanation of the hit's score, marked passages left out.
 
-    Raises UsageError or ModelError where it cannot be told.
+    Raises UsageError or ModelError if the score cannot be explained.
     """
     weights = steer.word_weights(shared, page_query) if hit.dense is not None else ()
     return _explain_chunk(shared, page_query, hit.chunk, _mode(hit), weights)
@@ -67,9 +67,9 @@ def explain_hit(shared: SharedIndex, page_query: PageQuery, hit: Hit) -> Explana
 def word_shades(
     shared: SharedIndex, page_query: PageQuery
 ) -> Callable[[Chunk], Weights | None] | None:
-    """What tells of a passage's words what they bring, on its page; None where nothing can.
+    """A function that weighs a passage's words by their attribution; None if nothing can be told.
 
-    Nobody waits for the model to load here, and an opened document is to be seen in any case.
+    It does not wait for the model to load, and its errors do not hide an opened document.
     """
     if page_query.mode == "keyword" or not page_query.text or not shared.index.ready:
         return None
@@ -96,7 +96,7 @@ def _explain_chunk(
 
 
 def show_comparison(shared: SharedIndex, page_query: PageQuery, first: Hit, second: Hit) -> None:
-    """What makes one hit's score differ from another's."""
+    """Show why the scores of two hits differ."""
     with shared.index.snapshot():
         told = difference(
             explain_hit(shared, page_query, first), explain_hit(shared, page_query, second)
@@ -114,7 +114,7 @@ def show_comparison(shared: SharedIndex, page_query: PageQuery, first: Hit, seco
 
 
 def hit_label(hit: Hit) -> str:
-    """A hit in a list to choose from."""
+    """A hit's label in a list."""
     name = hit.chunk.path.rpartition("/")[2]
     return replace_unprintable(
         f"{hit.rank or '–'}. {', '.join(filter(None, [name, hit.chunk.place]))}"
@@ -122,7 +122,7 @@ def hit_label(hit: Hit) -> str:
 
 
 def _column_label(hit: Hit) -> str:
-    """A hit in the head of a column."""
+    """A hit's label in the head of a column."""
     return f"result {hit.rank}" if hit.rank else "it"
 
 
@@ -150,7 +150,7 @@ def _show_panel(shared: SharedIndex, page_query: PageQuery, hit: Hit, found: Exp
 
 
 def _show_words(found: Explanation, dense: DenseScore) -> None:
-    """The passage shaded, by all words of the query or the one that is chosen; the matrix."""
+    """Show the passage, shaded for all words of the query or a chosen one, and the heat map."""
     id_ = found.chunk.id
     values = dense.by_query_word
     evidence = st.pills(
@@ -184,7 +184,7 @@ def _show_compare_choice(
 
 
 def _show_check(shared: SharedIndex, found: Explanation) -> None:
-    """Read the passage again without its strongest words, on request: it takes seconds."""
+    """Show the deletion test of the explanation, on request: it takes seconds."""
     wanted = st.toggle(
         "Check it",
         key=f"check-{found.chunk.id}",
@@ -203,7 +203,7 @@ def _show_check(shared: SharedIndex, found: Explanation) -> None:
 
 
 def check_sentence(told: DeletionTest) -> str:
-    """What the check has shown (Markdown)."""
+    """The result of the deletion test (Markdown)."""
     words = escape_markdown(join_parts((word.word for word in told.words), ", "))
     count = len(told.words)
     verdict = (
@@ -218,7 +218,7 @@ def check_sentence(told: DeletionTest) -> str:
 
 
 def _mode(hit: Hit) -> str:
-    """How the hit was searched for: without a word to look for it is by meaning alone."""
+    """The mode that found the hit: a query without keywords is searched by meaning alone."""
     if hit.dense is None:
         return "keyword"
     return "dense" if hit.keyword is None else "hybrid"

@@ -1,4 +1,4 @@
-"""Why not this document: where a named document stands, and what hid it."""
+"""Why not this document: the rank of a named document, and why it is not shown."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ui.page_query import PageQuery
 from ui.resources import CatalogId, SharedIndex
 
 _MAX_NAMES = 2_000
-"""More names than this are not sent to the browser; any name can be typed."""
+"""Names in the list that is sent to the browser; any other name can be typed."""
 
 
 @st.fragment
 def show_why_not(shared: SharedIndex, page_query: PageQuery) -> None:
-    """The panel below the results; nothing is looked up until it is opened."""
+    """Show the panel below the results; nothing is computed until it is opened."""
     panel = st.expander(
         "Why not another document?", key="why-not", icon=":material/quiz:", on_change="rerun"
     )
@@ -72,7 +72,7 @@ def _show_answer(shared: SharedIndex, page_query: PageQuery, told: WhyNot) -> No
 def _show_compare_choice(
     shared: SharedIndex, page_query: PageQuery, best: Hit, above: Sequence[Hit]
 ) -> None:
-    """Why a result is above it: the two explanations side by side."""
+    """Show the choice of a result above it, and both explanations side by side."""
     if not above:
         return
     results = {hit.rank: hit for hit in above}

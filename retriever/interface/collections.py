@@ -1,7 +1,7 @@
-"""Indexes as a person keeps them: a folder of them, their names, and the files uploaded to one.
+"""Collections: indexes side by side in a folder, their names, and the files uploaded to them.
 
-A collection is an index in a folder beside others. What is uploaded to it lies in its own folder
-`uploads` and is indexed from there like any folder; deleting the collection deletes it.
+A collection is an index. Its uploaded files lie in its folder `uploads` and are indexed from there
+like any folder; deleting the collection deletes them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from retriever.storage.catalog.lock import WriterLock
 from retriever.types import IndexStateError, ReadError, UsageError
 
 MAX_NAME = 60  # characters of a collection's name
-_MAX_DEPTH = 8  # folders of an archive that are made, one in the other
-_MAX_REFUSALS = 5  # files of an archive that are refused, each in a sentence
+_MAX_DEPTH = 8  # nested folders of an archive
+_MAX_REFUSALS = 5  # refused files of an archive with a sentence of their own
 _MAX_NAME_BYTES = 180  # bytes of a file's name: file systems take 255, a number may be added
 
 _NAME = re.compile(r"\w[\w .()+-]*")
-# What no file system should be asked to keep, and what turns the writing direction around.
+# Characters that some file system refuses, and those that reverse the writing direction.
 _UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f<>:"|?*\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
 _RESERVED = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
@@ -38,7 +38,7 @@ _RESERVED = frozenset(
 
 
 def list_indexes(folder: Path) -> list[Path]:
-    """The folder itself if it is an index, else the indexes right below it, by name."""
+    """The folder itself if it is an index, else the indexes directly in it, by name."""
     if is_index(folder):
         return [folder]
     try:
@@ -52,7 +52,7 @@ def list_indexes(folder: Path) -> list[Path]:
 
 
 def is_index(folder: Path) -> bool:
-    """Whether there is a catalog in the folder; whether it is sound shows when it is opened."""
+    """Whether the folder has a catalog; opening it shows whether it is valid."""
     try:
         return (folder / CATALOG_FILE).is_file()
     except OSError:
@@ -60,7 +60,7 @@ def is_index(folder: Path) -> bool:
 
 
 def validate_name(name: str, home: Path) -> str:
-    """`name` as a new collection in `home` may be called, or a UsageError that says why not.
+    """`name` without extra spaces; raises UsageError if no collection in `home` can have it.
 
     >>> validate_name("  Annual reports ", Path("no such folder"))
     'Annual reports'
@@ -84,7 +84,7 @@ def validate_name(name: str, home: Path) -> str:
 def create_collection(home: Path, name: str, model: str = "") -> Path:
     """Make an empty collection in the folder `home`; returns its folder.
 
-    It will be indexed with `model` unless another one is named then; nothing is loaded now.
+    The first run will use `model` unless it names another one; nothing is loaded now.
     """
     folder = home / validate_name(name, home)
     with EmbeddedBackend.open(folder, create=True) as backend:
@@ -93,10 +93,10 @@ def create_collection(home: Path, name: str, model: str = "") -> Path:
 
 
 def delete_collection(folder: Path) -> list[str]:
-    """Delete an index with all that was uploaded to it; the caller has closed it.
+    """Delete an index, which the caller has closed, with the files uploaded to it.
 
-    Returns the names of what lay in its folder without belonging to it: that stays. Raises
-    IndexStateError when there is no index, somebody is writing to it, or it may not be deleted.
+    Returns the names of entries in its folder that are not part of it: they stay. Raises
+    IndexStateError when there is no index, a process is writing to it, or it cannot be deleted.
     """
     if not is_index(folder):
         raise IndexStateError(f"there is no index in {folder} any more")
@@ -107,7 +107,7 @@ def delete_collection(folder: Path) -> list[str]:
         if foreign:
             _delete_index_files(folder)
         else:
-            # Out of sight in one step: a killed deletion leaves no half of an index.
+            # Renamed first, in one step: a deletion that is killed leaves no half of an index.
             doomed = folder.with_name(f".{folder.name}.deleted-{uuid.uuid4().hex[:8]}")
             folder.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
@@ -134,20 +134,20 @@ def _delete_index_files(folder: Path) -> None:
             entry.unlink()
 
 
-# Adding
+# Uploads
 
 
 def uploads_folder(folder: Path) -> Path:
-    """Where the files uploaded to the index in `folder` lie, with all links resolved."""
+    """The folder of the files uploaded to the index in `folder`, with all links resolved."""
     return folder.resolve() / UPLOADS
 
 
 def store_upload(folder: Path, name: str, data: bytes) -> str:
-    """Keep an uploaded file in the index's folder of uploads; returns the name it got.
+    """Store an uploaded file in the index's folder of uploads; returns its name there.
 
     A file is never overwritten: another one of the same name gets a number, and the same content
-    under the same name is kept once. Raises UsageError for what no reader reads, and
-    IndexStateError when it cannot be written.
+    under the same name is stored once. Raises UsageError for a format that is not read, and
+    IndexStateError when the file cannot be written.
     """
     safe = safe_name(name)
     if not supported(Path(safe)):
@@ -160,7 +160,7 @@ def store_upload(folder: Path, name: str, data: bytes) -> str:
 
 
 def _store(folder: Path, below: Path, name: str, data: bytes) -> str:
-    """Keep what is in a file of a safe name, in the folder `below` that of the uploads."""
+    """Write `data` as the file `name`, a safe name, in the folder `below` the uploads."""
     own = uploads_folder(folder)
     target = own / below
     try:
@@ -174,18 +174,18 @@ def _store(folder: Path, below: Path, name: str, data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredArchive:
-    """What became of an archive: how many of its files are kept, and what was not, and why."""
+    """The number of files stored from an archive, and a sentence for each that was refused."""
 
     count: int
     refused: tuple[str, ...]
 
 
 def store_archive(folder: Path, name: str, data: bytes) -> StoredArchive:
-    """Unpack an uploaded archive; each of its files is kept as if it had been uploaded.
+    """Unpack an uploaded archive; each of its files is stored like an upload.
 
-    They lie in a folder of the archive's name, in its own folders, whatever their paths try. What
-    cannot be kept is told in a few sentences. Raises UsageError for an archive that is damaged or
-    too large (see `unpacking`), and IndexStateError when nothing can be written.
+    They go to a folder with the archive's name and its own subfolders; no path leads out of it.
+    A few sentences say what was refused. Raises UsageError for an archive that is damaged or too
+    large (see `zip_uploads`), and IndexStateError when nothing can be written.
     """
     home = Path(safe_name(name)).stem
     count, foreign, refused = 0, 0, list[str]()
@@ -214,7 +214,7 @@ def store_archive(folder: Path, name: str, data: bytes) -> StoredArchive:
 
 
 def safe_path(path: str) -> list[str]:
-    r"""A path in an archive as folders and a file's name that stay where they are put.
+    r"""A path in an archive as safe names of folders and a file.
 
     >>> safe_path("a/../../b/./c.txt"), safe_path("C:\\x\\con.txt"), safe_path("/etc/passwd")
     (['a', 'b', 'c.txt'], ['C_', 'x', '_con.txt'], ['etc', 'passwd'])
@@ -238,7 +238,7 @@ def _write_error(name: str, folder: Path, error: OSError) -> str:
 
 
 def _write_under_free_name(folder: Path, name: str, data: bytes) -> str:
-    """Write `data` under the first name that is free, or find it there already."""
+    """Write `data` under the first free name, unless a file has this content already."""
     stem, dot, ending = name.rpartition(".") if "." in name else (name, "", "")
     number = 1
     while True:
@@ -255,7 +255,7 @@ def _has_content(path: Path, data: bytes) -> bool:
 
 
 def _write_new(folder: Path, name: str, data: bytes) -> bool:
-    """Write a file as a whole or not at all; False if somebody else was faster."""
+    """Write a new file atomically; False if another process has made it meanwhile."""
     part = folder / f".{uuid.uuid4().hex}.part"  # hidden files are not indexed
     try:
         part.write_bytes(data)
@@ -272,7 +272,7 @@ def _write_new(folder: Path, name: str, data: bytes) -> bool:
 
 
 def safe_name(name: str) -> str:
-    r"""A file's name alone, as every file system takes it, its ending kept.
+    r"""The last part of a path as a name that every file system accepts, with its ending.
 
     >>> safe_name("../../etc/passwd"), safe_name("C:\\docs\\a<b>.pdf"), safe_name(".profile")
     ('passwd', 'a_b_.pdf', 'profile')
@@ -289,7 +289,7 @@ def safe_name(name: str) -> str:
 
 
 def validate_folder(path: str, index: Path) -> Path:
-    """The folder or file a person named, or a UsageError: missing, forbidden, nothing to read."""
+    """The folder or file named `path`; raises UsageError if nothing in it can be read."""
     text = path.strip().strip("\"'")
     found = targets([text], [], [index.resolve()])[0]
     if all(file.reason for file in scan(found, (), (), [index.resolve()])):
@@ -297,14 +297,14 @@ def validate_folder(path: str, index: Path) -> Path:
     return found.asked
 
 
-# Removing
+# Removal
 
 
 def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -> int:
-    """Remove files, named by root and path, from the index in `folder`; returns how many.
+    """Remove files, named by root and path, from the index in `folder`; returns their number.
 
-    What was uploaded is deleted; a file in somebody's own folder stays there, and comes back with
-    the next sync of that folder.
+    Uploaded files are deleted. A file in the user's own folder stays there, and the next sync of
+    that folder indexes it again.
     """
     wanted = list(files)
     count = index.discard(wanted)
@@ -324,7 +324,7 @@ def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -
 
 
 def _remove_empty(folder: Path, own: Path) -> None:
-    """Remove a folder of an archive, and those around it, if nothing is in them any more."""
+    """Remove an archive's folder and the folders around it if they are empty."""
     while folder != own and own in folder.parents:
         try:
             folder.rmdir()

@@ -1,7 +1,7 @@
-"""Results to take away: JSON for programs, CSV for tables, Markdown with citations for texts.
+"""Results as files: JSON for programs, CSV for spreadsheets, Markdown with citations.
 
-Nothing of a document acts on what opens the file: in CSV a cell that would be a formula gets an
-apostrophe before it, in Markdown the documents' text is escaped.
+No text of a document can act on the program that opens the file: in CSV a cell that would be a
+formula gets an apostrophe before it, in Markdown the text is escaped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COLUMNS = (
     *("rank", "score", "meaning", "keywords", "path", "place", "title", "author", "date"),
     *("citation", "text"),
 )
-"""Of the CSV file."""
+"""The columns of the CSV file."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|!~$&])")
@@ -29,7 +29,7 @@ _LIST_ITEM = re.compile(r"^(\s*)([-+]|\d+[.)])(?=\s)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class SearchExport:
-    """A search with its results, in order; `documents` are the hits' by id, as far as known."""
+    """A search and its results, in order; `documents` maps ids to the hits' documents, if known."""
 
     query: str
     index: str
@@ -40,7 +40,7 @@ class SearchExport:
 
 
 def citation(hit: Hit, row: DocumentRow | None = None) -> str:
-    """Where a passage is from, as one cites it: author, year, title, file, page.
+    """The citation of a passage: author, year, title, file, page.
 
     >>> from retriever.types import Chunk
     >>> citation(Hit(1, 0.5, Chunk("", "", "a/b.pdf", "pdf", "On pears", 3, 0, 1, "x")))
@@ -78,7 +78,7 @@ def _record(hit: Hit, found: SearchExport) -> dict[str, Any]:
 def as_csv(found: SearchExport) -> str:
     """A table with a row for each result, `COLUMNS` first; begins with a byte order mark.
 
-    Spreadsheets take text for UTF-8 only with that mark.
+    Spreadsheets read text as UTF-8 only with that mark.
     """
     table = io.StringIO(newline="")
     table.write("\ufeff")
@@ -94,7 +94,7 @@ def as_csv(found: SearchExport) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula.
+    """The text, so that no spreadsheet reads it as a formula.
 
     >>> _cell("=1+1"), _cell("a=1")
     ("'=1+1", 'a=1')
@@ -116,7 +116,7 @@ def as_markdown(found: SearchExport) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    r"""A text that Markdown shows as it is.
+    r"""The text, so that Markdown shows it unchanged.
 
     >>> _escape_markdown("<b> *x*"), _escape_markdown("1. one")
     ('\\<b\\> \\*x\\*', '1\\. one')
@@ -126,7 +126,7 @@ def _escape_markdown(text: str) -> str:
 
 
 def _encodable(text: str) -> str:
-    """Without the lone surrogates that cannot be written as UTF-8."""
+    """The text without lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -135,6 +135,6 @@ FORMATS = {
     "CSV": (as_csv, "csv", "text/csv"),
     "Markdown": (as_markdown, "md", "text/markdown"),
 }
-"""By name: what writes it, its ending and its media type."""
+"""A format's name → its function, file ending and media type."""
 
 __all__ = ["COLUMNS", "FORMATS", "SearchExport", "as_csv", "as_json", "as_markdown", "citation"]

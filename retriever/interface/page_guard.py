@@ -1,13 +1,13 @@
-"""Which requests the page answers: those of its owner, sent to the page's own address.
+"""An ASGI middleware: the page answers its owner only, and only at its own address.
 
 127.0.0.1 is no boundary by itself. A web site whose name is made to resolve to it (DNS rebinding),
 a page of another local server, and every other user of the machine can connect. `Guard` is an ASGI
 middleware that refuses them before the application sees the request:
 
 - `Host` must be a loopback name with the port of this server; `Origin`, if there is one, the same.
-- A token, which only the owner's terminal shows, is exchanged for a cookie, as Jupyter does.
+- A token, which only the owner's terminal shows, is exchanged for a cookie, as in Jupyter.
 
-Cookies know no ports: another server on 127.0.0.1 that the owner visits receives this cookie, too.
+Cookies ignore ports: another server on 127.0.0.1 that the owner visits receives this cookie too.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 HEALTH_PATH = "/_stcore/health"
-"""The path that needs no token: it says whether the server is up, and nothing else."""
+"""The only path that needs no token: it says whether the server is up."""
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - the name of a parameter
 
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
 _POLICIES = (
-    # Other sites neither frame the page, nor embed what it serves, nor learn its addresses.
+    # Other sites can neither frame the page, nor embed its files, nor learn its addresses.
     (b"content-security-policy", b"frame-ancestors 'self'"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"same-origin"),
@@ -77,13 +77,13 @@ def cookie_name(port: int) -> str:
 
 
 def cookie_value(token: str, port: int) -> str:
-    """What the cookie holds: derived from the token, which cannot be computed back."""
+    """The cookie's value: a digest of the token, which cannot be computed from it."""
     return hmac.digest(token.encode(), cookie_name(port).encode(), "sha256").hex()
 
 
 @dataclass(frozen=True)
 class _Response:
-    """A response in the application's place."""
+    """A response that replaces the application's."""
 
     status: int
     headers: _Headers
@@ -91,10 +91,10 @@ class _Response:
 
 
 class Guard:
-    """An ASGI middleware: passes on the owner's requests, and answers all others itself."""
+    """An ASGI middleware: passes the owner's requests on, and refuses all others."""
 
     def __init__(self, app: Application, port: int, token: str | None) -> None:
-        """Guard `app`, which is served on `port`; without a token, `None`, for all local users."""
+        """Guard `app`, which is served on `port`; with the token `None` for all local users."""
         self._app = app
         self._port = port
         self._token = token
@@ -114,7 +114,7 @@ class Guard:
         await self._app({**scope, "headers": headers}, receive, _with_policies(send))
 
     def _answer(self, scope: Scope) -> _Response | None:
-        """What is answered in the application's place; None for what it may answer itself."""
+        """The response that replaces the application's; None for a request that it may answer."""
         headers: _Headers = scope["headers"]
         if not is_own_address(
             _header_values(headers, b"host"), _header_values(headers, b"origin"), self._port
@@ -145,7 +145,7 @@ class Guard:
         return self._token is not None and hmac.compare_digest(self._token.encode(), given)
 
     def _redirect(self, scope: Scope, query: bytes, *, fresh: bool) -> _Response:
-        """To the same address without the token, which so gets into no history or bookmark."""
+        """A redirect to the same address without the token, which so stays out of bookmarks."""
         headers = [(b"location", _address(scope, query)), (b"cache-control", b"no-store")]
         if fresh and self._token is not None:
             cookie = f"{cookie_name(self._port)}={cookie_value(self._token, self._port)}"
@@ -154,8 +154,8 @@ class Guard:
         return _Response(303, headers)
 
     def _unknown(self, scope: Scope, query: bytes) -> _Response:
-        # A browser sends no SameSite=Strict cookie where a link of another site is followed, but
-        # it does where one of this page is.
+        # A browser sends no SameSite=Strict cookie when a link of another site is followed, but
+        # it does when a link of this page is.
         again = escape(_address(scope, query).decode("latin-1"))
         return _refusal(
             "This page opens only for its owner",
@@ -199,7 +199,7 @@ def _split_query(query: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _address(scope: Scope, query: bytes) -> bytes:
-    """Path and query of a request; never `//host`, which would lead to another server."""
+    """Path and query of a request; never `//host`, which would name another server."""
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     path = b"/" + path.partition(b"?")[0].lstrip(b"/\\")
     return path + (b"?" + query if query else b"")
@@ -225,7 +225,7 @@ def _with_policies(send: Send) -> Send:
 
 
 def _refusal(title: str, *paragraphs: str) -> _Response:
-    """A short page of HTML that says why; the paragraphs are HTML."""
+    """A 403 with a short page that says why; the paragraphs are HTML."""
     body = "".join(f"<p>{one}</p>" for one in paragraphs)
     headers = [
         (b"content-type", b"text/html; charset=utf-8"),

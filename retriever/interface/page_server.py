@@ -1,4 +1,4 @@
-"""The server of the page: Streamlit behind `Guard`, bound to this machine alone.
+"""The server of the page: Streamlit behind `Guard`, bound to 127.0.0.1.
 
 It runs as a process of its own, `python -m retriever.interface.page_server`; `server_command` and
 `server_environment` say how it is started.
@@ -20,24 +20,24 @@ from retriever.types import UsageError
 ADDRESS = "127.0.0.1"
 
 TOKEN_VARIABLE = "WVA_TOKEN"  # noqa: S105 - the name of a variable
-"""Hands the token to the server: others can read the command lines of our processes."""
+"""Passes the token to the server: other users can read the command lines of our processes."""
 
 TERMINATED = 128 + signal.SIGTERM
 
-# Streamlit leaves system light and dark mode alone as long as only single colours are named.
+# Streamlit follows the system's light or dark mode as long as only single colours are set.
 _OPTIONS: Mapping[str, Any] = {
     "server.headless": True,
     "server.fileWatcherType": "none",
     "server.runOnSave": False,
-    "server.maxUploadSize": 500,  # MB: as large as a file may be to be read
+    "server.maxUploadSize": 500,  # MB: the size limit of a file
     "browser.gatherUsageStats": False,
-    "runner.magicEnabled": False,  # no expression of the script is shown by itself
+    "runner.magicEnabled": False,  # expressions of the script are not shown
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     "logger.hideWelcomeMessage": True,  # it shows the address without its token
     "theme.light.primaryColor": "#2f5fb3",
     "theme.dark.primaryColor": "#8fb4f5",
-    # Pinned, so that a configuration made for other pages opens nothing here.
+    # Set here, so that a configuration file for other pages cannot open this one.
     "server.address": ADDRESS,
     "server.baseUrlPath": "",
     "server.enableCORS": True,
@@ -57,7 +57,7 @@ def server_command(
     >>> server_command(Path("my index"), 8501)[3:]
     ['retriever.interface.page_server', '--port=8501', '--index=my index']
     """
-    # -P: a module in the current folder, which may hold anything, is not taken for ours.
+    # -P: no module is imported from the current folder, which may hold anything.
     run = [sys.executable, "-P", "-m", "retriever.interface.page_server", f"--port={port}"]
     script = [f"--app={app}"] if app is not None else []
     return [*run, *script, *(["--no-token"] if no_token else []), f"--index={index}"]
@@ -82,11 +82,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--app", type=Path)
     parser.add_argument("--no-token", action="store_true")
     chosen = parser.parse_args(argv)
-    token = os.environ.pop(TOKEN_VARIABLE, "")  # processes started from here need it not
+    token = os.environ.pop(TOKEN_VARIABLE, "")  # child processes do not need it
     if not token and not chosen.no_token:
         parser.error(f"needs a token in {TOKEN_VARIABLE}, or --no-token")
     script = chosen.app or _page()
-    # An exit, not a death by signal: runs of the index, which are our children, are ended at exit.
+    # Exit instead of dying by the signal: indexing jobs, our children, are stopped at exit.
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda number, _: sys.exit(128 + number))
     sys.argv = [str(script), "--index", chosen.index]

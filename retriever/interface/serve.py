@@ -1,6 +1,6 @@
-"""The page as a process of its own, with a folder being indexed beside it.
+"""`wva ui`: the page in a process of its own, while this process indexes folders.
 
-The page reads the index while this process writes to it: what is found grows as it is looked at.
+The page reads the index while this process writes to it: new documents appear in searches at once.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def serve(
     """Serve the page for `index` on 127.0.0.1 until it is stopped; returns the exit code.
 
     The page opens for whoever knows `token`, by default a random one, and with `no_token` for
-    everybody on this machine. `paths` are brought into the index once the page is up, `reading`
-    as `Index.sync` takes it: passwords and languages of an OCR. Raises UsageError when streamlit
+    every user of this machine. `paths` are indexed once the page is up; `reading` holds the
+    keywords of `Index.sync` for passwords and OCR. Raises UsageError when streamlit
     is not installed, the port is taken, or the token is easily guessed.
     """
     if importlib.util.find_spec("streamlit") is None:
@@ -51,7 +51,7 @@ def serve(
         )
     chosen = None if no_token else _validate_token(token) if token else secrets.token_urlsafe(24)
     _check_port(port)
-    # Whoever ends this process ends the page with it.
+    # The page ends with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     page = subprocess.Popen(  # noqa: S603  (our own interpreter and script)
         server_command(index, port, no_token=no_token),
@@ -69,7 +69,7 @@ def serve(
 
 
 def address(port: int, token: str | None) -> str:
-    """What is typed into a browser to get to the page.
+    """The page's address, with its token.
 
     >>> address(8501, None), address(8501, "a secret")
     ('http://127.0.0.1:8501', 'http://127.0.0.1:8501/?token=a%20secret')
@@ -93,7 +93,7 @@ def _index_paths(
     progress: Callable[[Progress], None],
     reading: Mapping[str, Any],
 ) -> None:
-    """Index `paths`; whatever goes wrong is told, and the page stays up."""
+    """Index `paths`; an error is printed, and the page stays up."""
     from retriever.index import Index
     from retriever.interface.terminal.reports import report_lines
 

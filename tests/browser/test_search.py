@@ -237,6 +237,8 @@ def test_an_uploaded_file_is_found_and_a_removed_one_is_not(
         {"name": "fig <b>.txt", "mimeType": "text/plain", "buffer": b"A fig tree grows here."},
         {"name": "film.mp4", "mimeType": "video/mp4", "buffer": b"x"},
     ]
+    # Files given to an uploader that is drawn once more are lost.
+    tab.locator('[data-test-script-state="notRunning"]').wait_for()
     tab.locator("input[type=file]").set_input_files(files)
     tab.get_by_text("film.mp4").wait_for()
     tab.get_by_role("button", name="Upload and index").click()

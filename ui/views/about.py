@@ -1,4 +1,4 @@
-"""The page about an index: what it is about, which passages stand out, what could not be read."""
+"""The page About: the map of an index, passages that stand out, pages without text, sizes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_FILES = 200
 
 
 def show_about(picker: CollectionPicker) -> None:
-    """Draw the page."""
+    """Show the page."""
     st.html('<div class="wva-head"><h1>About this index</h1></div>')
     controls.update_address_index(picker.link_name, picker.implied)
     controls.remember_visit(picker.page)
@@ -116,7 +116,7 @@ def _snippet(chunk: Chunk) -> str:
 
 
 def _show_unread(index: SharedIndex) -> None:
-    """Pages that gave no text, with what can be done about it."""
+    """Show the pages without text, with the reason and what to do."""
     st.html('<h3 class="wva-part">Pages without text</h3>')
     rows = [
         {

@@ -1,4 +1,4 @@
-"""The page of the collections: what there is, a new one, and all that is done to the chosen one."""
+"""The page Collections: the list, a new one, and everything about the chosen one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ui.resources import SharedIndex, close_index, shared_index
 
 
 def show_collections(picker: CollectionPicker) -> None:
-    """Draw the page."""
+    """Show the page."""
     st.html('<div class="wva-head"><h1>Collections</h1></div>')
     controls.update_address_index(picker.link_name, picker.implied)
     controls.remember_visit(picker.page)
@@ -37,7 +37,7 @@ def show_collections(picker: CollectionPicker) -> None:
         )
     if st.session_state.pop("made", False):
         st.session_state["new-name"] = ""
-    # Another key with each new one: so it closes when one was made.
+    # The key changes with each new collection, which closes the popover.
     with st.popover("New collection", key=f"new-{len(picker.found)}", icon=":material/add:"):
         _show_new(picker)
     index = picker.shared_index()
@@ -47,7 +47,7 @@ def show_collections(picker: CollectionPicker) -> None:
 
 
 def _show_row(picker: CollectionPicker, path: Path, at: int) -> None:
-    """A collection in a line: its name, what is in it, and a button to choose it."""
+    """Show a collection in a line: its name, its size, and a button to choose it."""
     here = path == picker.chosen
     mark = ' <span class="wva-page">chosen</span>' if here and picker.several else ""
     with st.container(horizontal=True, vertical_alignment="center", key=f"collection-{at}"):
@@ -60,7 +60,7 @@ def _show_row(picker: CollectionPicker, path: Path, at: int) -> None:
 
 
 def _facts(picker: CollectionPicker, path: Path) -> str:
-    """What is in it, or why that cannot be told."""
+    """The size and model of a collection, or the error of opening it."""
     try:
         info = shared_index(path, picker.open_index).info()
     except RetrieverError as error:
@@ -94,20 +94,20 @@ def _model(name: str) -> str:
 
 def _create(picker: CollectionPicker, name: str, model: str) -> None:
     made = collections.create_collection(picker.home, name, "" if model == DEFAULT_MODEL else model)
-    # The choice is a widget that is drawn already: it is set when the page is drawn next.
+    # The widget of the choice is drawn already; it is set when the page is redrawn.
     st.session_state["choose"] = made.name
     st.session_state["made"] = True
 
 
 def _show_chosen(picker: CollectionPicker, index: SharedIndex) -> None:
-    """All that can be done to the chosen collection."""
+    """Show the chosen collection: its job, adding documents, its files, its deletion."""
     st.html(f'<h2 class="wva-title"><bdi>{escape_html(index.path.name)}</bdi></h2>')
     busy = job_status.busy_reason(index, picker.jobs)
     job_status.show_job(index, picker.jobs)
     st.html('<h3 class="wva-part">Add documents</h3>')
     add_documents.show_add_documents(index, picker.jobs, busy=busy)
     st.html('<h3 class="wva-part">Files</h3>')
-    if busy:  # files appear as they are done; nothing can be removed meanwhile
+    if busy:  # files appear when they are done; none can be removed meanwhile
         st.fragment(file_table.show_files, run_every=status.REFRESH_SECONDS)(index, busy=busy)
     else:
         file_table.show_files(index, busy=busy)

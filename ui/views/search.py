@@ -1,4 +1,4 @@
-"""The page one searches on."""
+"""The page Search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ui.style import FOCUS
 
 
 def show_search(picker: CollectionPicker) -> None:
-    """Draw the page."""
+    """Show the page."""
     st.html('<div class="wva-head"><h1>Search your documents</h1></div>')
     index = picker.shared_index()
     if index is None:
@@ -79,7 +79,7 @@ def _show_command(root: Path) -> None:
 
 
 def _focus_search_box() -> None:
-    """Put the cursor into the search box, once per visit."""
+    """Focus the search box, once per visit."""
     if "focused" not in st.session_state:
         st.session_state["focused"] = True
         st.html(FOCUS, unsafe_allow_javascript=True)

@@ -1,4 +1,4 @@
-"""`wva index`, `ui`, `info` and `report`: making an index, serving it, telling what is in it."""
+"""`wva index`, `ui`, `info` and `report`: make an index, serve it, show what is in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from retriever.types import Progress
 
 
 def run_index(options: argparse.Namespace) -> int:
-    """Bring an index in step with folders and files."""
+    """Create an index, or update it to the current files."""
     if options.dry_run and not Path(options.index, "catalog.sqlite").exists():
         # A dry run leaves no trace, not even an empty index.
         import tempfile
@@ -61,7 +61,7 @@ def run_ui(options: argparse.Namespace) -> int:
     from retriever.interface.page_server import TOKEN_VARIABLE
     from retriever.interface.serve import serve
 
-    # Taken out: processes started from here, which read documents, need it not.
+    # Removed from the environment: child processes, which read documents, do not need it.
     from_environment = os.environ.pop(TOKEN_VARIABLE, "")
     return serve(
         Path(options.index),
@@ -75,7 +75,7 @@ def run_ui(options: argparse.Namespace) -> int:
 
 
 def run_info(options: argparse.Namespace) -> int:
-    """Tell what is in an index."""
+    """Show what is in an index."""
     from retriever.index import Index
 
     with Index.open(options.index) as index:
@@ -88,7 +88,7 @@ def run_info(options: argparse.Namespace) -> int:
 
 
 def run_report(options: argparse.Namespace) -> int:
-    """Tell what became of every file."""
+    """Show what became of every file."""
     from retriever.index import Index
     from retriever.indexing.coverage import account
     from retriever.interface.terminal.reports import account_lines
@@ -103,14 +103,14 @@ def run_report(options: argparse.Namespace) -> int:
 
 
 class ProgressPrinter:
-    """Shows progress on standard error: a line that renews itself, or now and then a new one."""
+    """Prints progress on standard error: a line that is overwritten, or new ones at intervals."""
 
     def __init__(self) -> None:
         self.live = sys.stderr.isatty()
         self.last = -60.0
 
     def __call__(self, progress: Progress) -> None:
-        """Show where the work stands; every five seconds where lines stay."""
+        """Print the progress; at most every five seconds where lines cannot be overwritten."""
         from retriever.interface.terminal.reports import progress_line
 
         if not progress.files_total:

@@ -1,4 +1,4 @@
-"""`wva search` and `explain`: the results, and why they are those."""
+"""`wva search` and `explain`: results, and why they were found."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def run_explain(options: argparse.Namespace) -> int:
     told: Any
     with (
         Index.open(options.index, device=options.device, dtype=options.dtype) as index,
-        index.snapshot(),  # what is found and what is told of it are of one generation
+        index.snapshot(),  # search and explanation read the same generation
     ):
         if options.file:
             told = index.why_not(options.query, options.file, options=how)

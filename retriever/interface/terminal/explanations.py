@@ -1,4 +1,4 @@
-"""An explanation as text, for the command line. It prints nothing itself."""
+"""Explanations as text for the command line. Nothing is printed here."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from retriever.storage.records import KeywordWord
 
 MAX_PAIRS = 8
 MAX_MARKED_WORDS = 12
-"""So many words of a passage are marked at most, if each brings a fifth of what the first does."""
+"""Marked words per passage; each must contribute at least `_MIN_SHARE` of the first one's value."""
 
 _MIN_SHARE = 0.2
 _ON, _OFF = "\ue000", "\ue001"  # one column wide each while lines are wrapped
 
 
 def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
-    """The passage with its strongest words marked, the arithmetic, shares and pairs of words."""
+    """The passage with its strongest words marked, the score's terms, shares and word pairs."""
     chunk, dense = explanation.chunk, explanation.dense
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     place = ", ".join(filter(None, [printable(chunk.path), printable(chunk.place)]))
@@ -45,7 +45,7 @@ def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
 
 
 def strongest(dense: DenseScore, count: int = MAX_MARKED_WORDS) -> list[WordSpan]:
-    """The passage's words that bring most, best first."""
+    """The passage's words that contribute most, best first."""
     values = dense.by_passage_word
     order = sorted(range(len(values)), key=lambda at: -values[at])[:count]
     least = _MIN_SHARE * max(0.0, float(values[order[0]])) if order else 0.0
@@ -66,7 +66,7 @@ def _passage_lines(explanation: Explanation, *, colour: bool) -> list[str]:
 
 
 def term_formula(term: Term) -> str:
-    """What a summand comes of, empty where nothing tells.
+    """The formula of a term of the score; empty for a term without one.
 
     >>> term_formula(Term("dense", 2.0, {"score": 0.5, "own": 1, "mean": 0.1, "std": 0.2}))
     '(0.500 − 0.100) / 0.200'
@@ -88,7 +88,7 @@ def _term_line(term: Term) -> str:
 
 
 def _word_line(word: KeywordWord) -> str:
-    """A word's part of the BM25 score.
+    """A word's share of the BM25 score.
 
     >>> _word_line(KeywordWord("teas", ("tea",), 3, 2, 1.25, 1.5))
     '+1.500  teas: 2 times, in 3 passages, weight 1.250'
@@ -124,7 +124,7 @@ def _word_values(words: Sequence[WordSpan], values: DoubleVectors) -> str:
 
 
 def why_not_lines(told: WhyNot) -> list[str]:
-    """What became of a document, and what is shown instead."""
+    """Why a document is not among the results, and which results are shown instead."""
     lines = [f"{printable(told.path)}: {printable(told.sentence)}", ""]
     if told.above:
         places = [(hit, f"{hit.chunk.path}, {hit.chunk.place}".rstrip(", ")) for hit in told.above]

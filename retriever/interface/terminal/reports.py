@@ -1,4 +1,4 @@
-"""What the command line shows: progress, reports and hits as text. It prints nothing itself."""
+"""Progress, reports and hits as text for the command line. Nothing is printed here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BOLD, DIM, RESET = "\033[1m", "\033[2m", "\033[0m"
 SNIPPET = 360  # characters
 
 MAIN_MEASURE = "ndcg@10"
-"""The measure an evaluation is judged by on the screen; JSON has the others' intervals too."""
+"""The measure that is compared on the screen; JSON has intervals of the others too."""
 
 PROBLEMS = (FileStatus.PARTIAL, FileStatus.FAILED)
 
@@ -53,7 +53,7 @@ def duration(seconds: float) -> str:
 
 
 def report_lines(report: SyncReport) -> list[str]:
-    """A sync's account: what needs attention, then the totals."""
+    """The report of a sync: files that need attention, then the totals."""
     lines = [_file_line(file) for file in report.files if _is_notable(file)]
     totals = report.totals
     counted = [
@@ -69,7 +69,7 @@ def report_lines(report: SyncReport) -> list[str]:
 
 
 def account_lines(account: Account, *, everything: bool = False) -> list[str]:
-    """An index's account: the files of which something is to be said, or all; then the sums."""
+    """The coverage of an index: incomplete files, or all with `everything`; then the totals."""
     lines: list[str] = []
     for file in account.files:
         if everything or file.coverage.incomplete or (file.reason and file.pages):
@@ -83,7 +83,7 @@ def account_lines(account: Account, *, everything: bool = False) -> list[str]:
 
 
 def _file_account_lines(file: FileAccount) -> list[str]:
-    """A file's line, and one for each group of its pages of which something is to be said."""
+    """A file's line, and one for each group of its pages."""
     groups = list(page_groups(file))
     said = "; ".join(filter(None, [file.reason, file.advice if len(groups) < 2 else ""]))
     head = (
@@ -100,7 +100,7 @@ def _group_line(group: PageGroup) -> str:
 
 
 def model_lines(overview: Mapping[str, Any]) -> list[str]:
-    """`library.overview` for reading: presets, then what lies on the disk."""
+    """The result of `cached.overview` as tables: presets, then models on this disk."""
     presets = [
         {
             "preset": preset["name"],
@@ -145,9 +145,9 @@ def _file_line(file: FileReport) -> str:
 
 
 def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> list[str]:
-    """A hit for reading: place and score, then the passage with the query's words marked.
+    """A hit as text: its place and score, then the passage with the query's words marked.
 
-    Of a long passage a piece is shown, unless it is wanted as a `whole`.
+    A long passage is cut to a snippet, unless `whole` is true.
     """
     chunk = hit.chunk
     part = ", ".join(filter(None, [chunk.place, "by OCR" if chunk.state == "ocr" else ""]))
@@ -167,7 +167,7 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
 
 
 def shorten_list(names: Sequence[str], most: int = 5) -> str:
-    """The first of the names, and how many more there are.
+    """The first `most` names, and the number of the others.
 
     >>> shorten_list(["a.txt", "b.pdf, page 3"]), shorten_list(["a", "b", "c"], 1)
     ('a.txt; b.pdf, page 3', 'a; and 2 more')
@@ -177,7 +177,7 @@ def shorten_list(names: Sequence[str], most: int = 5) -> str:
 
 
 def query_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[str]]) -> list[str]:
-    """What was made of a query: its conditions, and words that stand in for unknown ones.
+    """How a query was read: its conditions, and the words searched for in place of unknown ones.
 
     >>> query_lines(['not "draft"', "type:pdf"], {"polcy": ["policy", "police"]})
     ['only: not "draft", type:pdf', '"polcy" occurs nowhere; searched for policy, police instead']
@@ -191,7 +191,7 @@ def query_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[str]])
 
 
 def percent(match: float) -> str:
-    """A match as it is shown; never rounded up to what it does not reach.
+    """A match as a percentage, rounded down.
 
     >>> percent(0.9499), percent(0.95), percent(0.992)
     ('94 %', '95 %', '99 %')
@@ -200,7 +200,7 @@ def percent(match: float) -> str:
 
 
 def snippet(text: str, query: str, size: int = SNIPPET) -> str:
-    """About `size` characters of a passage, where most of the query's words are, on one line."""
+    """The part of a passage with most of the query's words, about `size` characters in a line."""
     if len(text) <= size:
         return printable(" ".join(text.split()))
     starts = [word.start for word in matching_words(text, query)]
@@ -222,7 +222,7 @@ def _highlight(line: str, query: str) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without characters that would steer a terminal.
+    """`text` without control characters, which a terminal would obey.
 
     >>> printable("a" + chr(27) + "[2Jb")
     'a�[2Jb'
@@ -233,7 +233,7 @@ def printable(text: str) -> str:
 
 
 def run_lines(run: Run) -> list[str]:
-    """An evaluation: a row for each mode, means with what their 95 % intervals say."""
+    """An evaluation as a table: a row for each mode, with means and 95 % intervals."""
     found, against = run.intervals(), run.against_keyword()
     rows: list[dict[str, Any]] = []
     for mode, measures in found.items():
@@ -250,7 +250,7 @@ def run_lines(run: Run) -> list[str]:
 
 
 def comparison_lines(compared: Mapping[str, Mapping[str, PairedComparison]]) -> list[str]:
-    """A run against its baseline: a row for each mode and measure."""
+    """The comparison of a run with its baseline: a row for each mode and measure."""
     rows = [
         {
             "mode": mode,
@@ -270,7 +270,7 @@ def _verdict_text(one: PairedComparison) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rows with the same keys as aligned text.
+    """Rows with the same keys as an aligned table.
 
     >>> table([{"mode": "dense", "ndcg": 0.5}])
     ['mode   ndcg', 'dense  0.5']
