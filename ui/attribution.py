@@ -48,10 +48,10 @@ MIN_SHARE = 0.08
 NAMES = {
     "dense": "meaning",
     "keyword": "keywords",
-    "dense feedback": "meaning, asked again",
-    "keyword feedback": "keywords, asked again",
-    "contents": "list of contents",
-    "rerank": "read once more",
+    "dense feedback": "meaning, feedback",
+    "keyword feedback": "keywords, feedback",
+    "contents": "table of contents",
+    "rerank": "reranking",
 }
 """The names of a score's terms on the page."""
 
@@ -117,7 +117,7 @@ def shaded_passage(chunk: Chunk, words: Sequence[ShadedWord]) -> str:
     return f'<div class="wva-why"><p class="wva-text" dir="auto">{body}</p></div>'
 
 
-def legend(what: str = "the stronger the more") -> str:
+def legend(what: str = "the stronger, the more") -> str:
     """The legend of the shades' colours."""
     kinds = ((1.0, "speaks for it"), (-1.0, "speaks against"))
     shown = " ".join(
@@ -155,13 +155,13 @@ def sum_table(found: Explanation) -> str:
     rows = [
         _cells(
             escape_html(NAMES.get(term.name, term.name)),
-            f"<small>{escape_html(term_formula(term) or 'put in order anew')}</small>",
+            f"<small>{escape_html(term_formula(term) or 'reranked')}</small>",
             f"{term.value:+.3f}",
         )
         for term in found.terms
     ]
     total = _cells("score", "", f"{found.score:.3f}", total=True)
-    return _table("The arithmetic of the score", [*rows, total])
+    return _table("The terms of the score", [*rows, total])
 
 
 def keyword_table(keyword: KeywordScore) -> str:
@@ -213,7 +213,7 @@ def comparison_tables(told: Difference, first: str, second: str) -> str:
     terms = [
         TermDifference(NAMES.get(row.name, row.name), row.first, row.second) for row in told.terms
     ]
-    tables = [_comparison_table("The score's summands", terms, first, second, total)]
+    tables = [_comparison_table("The terms of the score", terms, first, second, total)]
     if told.words:
         tables.append(_comparison_table("Your words, by meaning", told.words, first, second))
     if told.keywords:

@@ -43,7 +43,11 @@ def show_files(shared: SharedIndex, *, busy: str) -> None:
         hide_index=True,
         width="stretch",
         height=min(_HEIGHT, 40 + 35 * max(1, len(rows))),
-        column_config={"Passages": st.column_config.NumberColumn(width="small")},
+        column_config={
+            "Pages": st.column_config.NumberColumn(width="small"),
+            "Passages": st.column_config.NumberColumn(width="small"),
+            "Why, and what to do": st.column_config.TextColumn(width="large"),
+        },
         placeholder="",
     )
     chosen = [shown[at] for at in event["selection"]["rows"] if at < len(shown)]

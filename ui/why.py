@@ -21,8 +21,8 @@ from ui.page_query import PageQuery
 from ui.resources import CatalogId, SharedIndex
 
 VALUE_CAPTION = (
-    "A word's value is what was read at it, in the light of the words before it. It is not what "
-    "would happen without the word: then the words behind it would be read otherwise."
+    "A word's value is what the model read at its position, given the words before it. It is not "
+    "the loss without the word: the words after it would then be read differently."
 )
 
 _SCORE_TOLERANCE = 5e-4  # scores that differ by less look the same
@@ -47,7 +47,7 @@ def show_explanation(
     """Show the explanation of one of the `hits`, or a sentence that says why there is none."""
     with st.container(border=True, key=f"explained-{hit.rank}"):
         try:
-            with st.spinner("Taking the score apart …"):
+            with st.spinner("Explaining the score …"):
                 found = explain_hit(shared, page_query, hit)
             _show_panel(shared, page_query, hit, found)
             _show_compare_choice(shared, page_query, hit, hits, found)
@@ -154,7 +154,7 @@ def _show_words(found: Explanation, dense: DenseScore) -> None:
     id_ = found.chunk.id
     values = dense.by_query_word
     evidence = st.pills(
-        "Choose a word of yours to see what it met",
+        "Choose a word of the query to see its matches",
         range(len(dense.query_words)),
         format_func=lambda at: escape_markdown(f"{dense.query_words[at].word} {values[at]:+.3f}"),
         key=f"evidence-{id_}",
@@ -179,7 +179,7 @@ def _show_compare_choice(
         placeholder="Why is one above the other?",
     )
     if other is not None:
-        with st.spinner("Taking both apart …"):
+        with st.spinner("Explaining both …"):
             show_comparison(shared, page_query, hit, others[other])
 
 

@@ -85,7 +85,7 @@ def _show_compare_choice(
         placeholder="Choose a result to compare with",
     )
     if chosen is not None:
-        with st.spinner("Taking both apart …"):
+        with st.spinner("Explaining both …"):
             why.show_comparison(shared, page_query, results[chosen], best)
 
 

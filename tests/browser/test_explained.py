@@ -73,7 +73,7 @@ def test_an_explanation_opens_and_its_parts_add_up_to_the_score(tab: Any, addres
     tab.locator(".st-key-explained-1 .wva-why mark").first.wait_for()
     tab.get_by_text("Where the closeness of meaning comes from").wait_for()
     score = float(tab.locator(".wva-score").first.inner_text().split()[1])
-    *parts, total = numbers(tab, "The arithmetic of the score")
+    *parts, total = numbers(tab, "The terms of the score")
     assert total == pytest.approx(score, abs=6e-3)
     assert sum(parts) == pytest.approx(total, abs=2e-3)
     assert results(tab) == before

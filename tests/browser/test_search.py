@@ -379,7 +379,7 @@ def test_a_point_of_the_map_shows_its_passage(tab: Any, address: str) -> None:
     assert any(
         " ".join(clicked.locator(".wva-text").inner_text().split()) in text for text in texts
     )
-    tab.get_by_text("Every page gave its text.").wait_for()
+    tab.get_by_text("Every page has text.").wait_for()
 
 
 @pytest.mark.timeout(120)

@@ -246,7 +246,7 @@ def test_why_shows_parts_that_add_up_to_the_score_of_the_card(
     score = float(CARD_SCORE.findall(shown(app))[0])
     assert "<caption>" not in shown(app)
     app.button(key="why-1").click().run()
-    *parts, total = table(app, "The arithmetic of the score")
+    *parts, total = table(app, "The terms of the score")
     assert total == pytest.approx(score, abs=6e-3)
     assert sum(parts) == pytest.approx(total, abs=2e-3)
     assert why.VALUE_CAPTION in captions(app)
@@ -308,7 +308,7 @@ def test_a_slider_changes_the_order_and_the_address_and_can_be_reset(
     assert order(app) != plain
     assert params(app, "weights") == ["0,-1,1,1,1"]
     app.button(key="why-1").click().run()
-    *parts, total = table(app, "The arithmetic of the score")
+    *parts, total = table(app, "The terms of the score")
     assert sum(parts) == pytest.approx(total, abs=2e-3)
     assert total == pytest.approx(wanted[0].score, abs=6e-4)
     app.button(key="unweigh").click().run()

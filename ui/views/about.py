@@ -47,8 +47,8 @@ def _show_map(index: SharedIndex, found: Survey) -> None:
     many = count_text(len(found.chunks), "passage")
     sample = many if len(found.chunks) == total else f"A fixed sample of {many} of {total:,}"
     st.caption(
-        f"{sample}; near each other is what is alike in meaning. The two directions that differ "
-        f"most are drawn, {found.shown:.0%} of all differences. Click a point to read it."
+        f"{sample}. Passages with similar meaning are close together. The map shows the two main "
+        f"directions, {found.shown:.0%} of the variance. Click a point to read its passage."
     )
     by = st.segmented_control(
         "Colours", ["Subject", "Folder"], default="Subject", required=True, key="colours",
@@ -78,22 +78,22 @@ def _show_passage(chunk: Chunk) -> None:
 
 def _show_outstanding(found: Survey) -> None:
     st.html('<h3 class="wva-part">What stands out</h3>')
-    repeated, hubs, middle = st.tabs(["Said again and again", "In everybody's way", "Like all"])
+    repeated, hubs, middle = st.tabs(["Repeated", "Near many others", "Near the mean"])
     with repeated:
-        st.caption("Groups of passages that say nearly the same. Often boilerplate, or copies.")
+        st.caption("Groups of passages with nearly the same text, often boilerplate or copies.")
         rows = [(group[0], f"{len(group)} times") for group in found.twins]
-        _show_list(rows, "No two passages of the sample say the same.")
+        _show_list(rows, "No two passages of the sample have nearly the same text.")
     with hubs:
         st.caption(
-            f"Passages that are among the {NEIGHBOURS} nearest of many others: they turn up for "
+            f"Passages among the {NEIGHBOURS} nearest neighbours of many others: they are found for "
             "questions of all kinds, whether they answer them or not."
         )
         rows = [(hub.chunk, f"near {hub.count} others") for hub in found.hubs]
         _show_list(rows, "There are too few passages.")
     with middle:
         st.caption(
-            "Passages nearest to the mean of all vectors. What all have in common is taken away "
-            "before a search; these have little else."
+            "Passages nearest to the mean of all vectors. It is subtracted before a search, which "
+            "leaves little of these."
         )
         _show_list([(chunk, f"cosine {near:.2f}") for chunk, near in found.middle], "")
 
@@ -132,11 +132,11 @@ def _show_unread(index: SharedIndex) -> None:
         if not group.state.readable
     ]
     if not rows:
-        st.caption("Every page gave its text.")
+        st.caption("Every page has text.")
         return
     st.dataframe(rows[:_MAX_FILES], key="unread", hide_index=True, width="stretch")
     if len(rows) > _MAX_FILES:
-        st.caption(f"and {len(rows) - _MAX_FILES:,} more: wva report tells them all")
+        st.caption(f"and {len(rows) - _MAX_FILES:,} more: wva report lists them all")
 
 
 def _show_sizes(index: SharedIndex) -> None:

@@ -84,7 +84,7 @@ def term_formula(term: Term) -> str:
 
 
 def _term_line(term: Term) -> str:
-    return f"{term.name}: {term_formula(term) or 'put in order anew'} = {term.value:+.3f}"
+    return f"{term.name}: {term_formula(term) or 'reranked'} = {term.value:+.3f}"
 
 
 def _word_line(word: KeywordWord) -> str:
@@ -105,7 +105,7 @@ def _dense_lines(dense: DenseScore) -> list[str]:
     lines = ["", f"cosine {dense.cosine:.3f} = {', '.join(parts)}"]
     pairs = [pair for pair in dense.pairs(MAX_PAIRS) if pair.value > 0]
     if pairs:
-        lines += ["", "what met what"]
+        lines += ["", "strongest pairs of words"]
     width = max((len(pair.query.word) for pair in pairs), default=0)
     for pair in pairs:
         words = f"{printable(pair.query.word):<{width}}  {printable(pair.passage.word)}"
