@@ -21,7 +21,7 @@ import pytest
 import benchmarks.browser
 from benchmarks import page, quality
 from retriever import AlignedWVA, Index
-from retriever.interface.page_server import command as serving
+from retriever.interface.page_server import server_command as serving
 from retriever.reading.pictures.tesseract import available
 from tests.benchmarks.test_quality_table import Theirs
 from tests.fakes import FakeEmbedder

@@ -628,9 +628,9 @@ class Started:
 
 
 def draw_folders(served, runs) -> None:
-    from ui import adding
+    from ui import add_documents
 
-    adding.show_folders(served, runs, lambda files: None, busy="")
+    add_documents.show_folders(served, runs, lambda files: None, busy="")
 
 
 def test_the_switch_starts_from_what_the_index_remembers_and_rebuild_uses_it(

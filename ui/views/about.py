@@ -85,7 +85,7 @@ def _show_outstanding(found: Survey) -> None:
         _show_list(rows, "No two passages of the sample have nearly the same text.")
     with hubs:
         st.caption(
-            f"Passages among the {NEIGHBOURS} nearest neighbours of many others: they are found for "
+            f"Passages among the {NEIGHBOURS} nearest neighbours of many others: found for "
             "questions of all kinds, whether they answer them or not."
         )
         rows = [(hub.chunk, f"near {hub.count} others") for hub in found.hubs]
