@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from retriever.interface.jobs import stop
-from retriever.interface.page_server import command
+from retriever.interface.jobs import stop_process
+from retriever.interface.page_server import server_command
 
 MODEL_SECONDS = 180
 
@@ -28,12 +28,12 @@ def serve_page(index: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    server = subprocess.Popen(command(index.absolute(), port, no_token=True))  # noqa: S603  (our own)
+    server = subprocess.Popen(server_command(index.absolute(), port, no_token=True))  # noqa: S603  (our own)
     try:
         _wait(port)
         yield f"http://127.0.0.1:{port}"
     finally:
-        stop(server)
+        stop_process(server)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 APP = Path(__file__).with_name("apps") / "search.py"
 
 
-def opened(
+def open_page(
     monkeypatch: pytest.MonkeyPatch,
     folder: Path,
     params: Mapping[str, str | list[str]],

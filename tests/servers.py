@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from retriever.interface.page_server import command, environment
+from retriever.interface.page_server import server_command, server_environment
 
 ROOT = Path(__file__).parents[1]
 APP = ROOT / "tests" / "apps" / "search.py"
@@ -35,19 +35,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(folder: Path, token: str | None = None, notes: Path | None = None) -> Iterator[int]:
+def page_server(folder: Path, token: str | None = None, notes: Path | None = None) -> Iterator[int]:
     """The port of the page's server for `folder`; `notes`: where its connections are noted."""
     port = free_port()
-    argv = command(folder, port, app=APP, no_token=token is None)
+    argv = server_command(folder, port, app=APP, no_token=token is None)
     others = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     if notes is not None:
         argv = [argv[0], "-P", str(ROOT / "tests" / "apps" / "watched.py"), *argv[4:]]
         others["WVA_CONNECTIONS"] = str(notes)
     process = subprocess.Popen(
-        argv, env={**environment(token), **others}, cwd=ROOT, stdout=subprocess.DEVNULL
+        argv, env={**server_environment(token), **others}, cwd=ROOT, stdout=subprocess.DEVNULL
     )
     try:
-        until(lambda: is_healthy(port))
+        wait_until(lambda: is_healthy(port))
         yield port
     finally:
         process.terminate()
@@ -56,23 +56,23 @@ def running(folder: Path, token: str | None = None, notes: Path | None = None) -
 
 def is_healthy(port: int) -> bool:
     try:
-        return ask(port, "GET", "/_stcore/health", own(port)).status == 200
+        return request(port, "GET", "/_stcore/health", own_host(port)).status == 200
     except OSError:
         return False
 
 
-def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "waited for too long"
         time.sleep(0.05)
 
 
-def own(port: int, *more: tuple[str, str]) -> Headers:
+def own_host(port: int, *more: tuple[str, str]) -> Headers:
     return [("Host", f"127.0.0.1:{port}"), *more]
 
 
-def ask(port: int, method: str, target: str, headers: Headers) -> Answer:
+def request(port: int, method: str, target: str, headers: Headers) -> Answer:
     """Exactly this request, and its answer."""
     lines = [f"{method} {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers)]
     lines += ["Connection: close", "", ""]

@@ -1,4 +1,4 @@
-"""What one can do with a result: open it, ask why it is there, look for more like it."""
+"""The buttons below a result: open it, explain it, search for more like it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import streamlit as st
 
 from retriever.types import Hit
 from ui import document, steer, why
-from ui.highlighting import markdown
-from ui.questions import Question
-from ui.resources import Served
+from ui.highlighting import escape_markdown
+from ui.page_query import PageQuery
+from ui.resources import SharedIndex
 
 
 @st.fragment
-def below(served: Served, asked: Question, hit: Hit, hits: Sequence[Hit]) -> None:
-    """A row of buttons below one of the `hits`, and what they open; nothing else is drawn anew."""
+def show_actions(shared: SharedIndex, page_query: PageQuery, hit: Hit, hits: Sequence[Hit]) -> None:
+    """Show the buttons below one of the `hits`, and what they open, as a fragment."""
     where = f"Open {hit.chunk.place}" if hit.chunk.page is not None else "Open the document"
     explained = why.is_open(hit)
     with st.container(horizontal=True, gap="small", key=f"actions-{hit.rank}"):
         if st.button(
-            markdown(where), key=f"open-{hit.rank}", type="tertiary",
+            escape_markdown(where), key=f"open-{hit.rank}", type="tertiary",
             icon=":material/open_in_full:",
         ):  # fmt: skip
             document.open_hit(hit)
@@ -33,14 +33,14 @@ def below(served: Served, asked: Question, hit: Hit, hits: Sequence[Hit]) -> Non
             type="tertiary",
             icon=f":material/{'expand_less' if explained else 'help_center'}:",
         )
-        if asked.mode != "keyword":
-            steer.offer(asked, hit)
+        if page_query.mode != "keyword":
+            steer.show_more_like_this(page_query, hit)
     if explained:
-        why.show_explanation(served, asked, hit, hits)
+        why.show_explanation(shared, page_query, hit, hits)
     else:
-        # In the panel's place: an end of another fragment's run may overtake this one's, and then
-        # what is merely left out is not removed.
+        # Takes the panel's place: the end of another fragment's run may overtake this one, and
+        # then an element that is merely left out is not removed.
         st.empty()
 
 
-__all__ = ["below"]
+__all__ = ["show_actions"]

@@ -1,7 +1,7 @@
 """The page: a script with `--index DIR`, run by `retriever.interface.page_server`.
 
-`DIR` is an index, or a folder of indexes to choose from. All retrieval is imported; what one can go
-to is in `ui/views`.
+`DIR` is an index, or a folder of indexes to choose from. The pages are in `ui/views`; all retrieval
+is imported from `retriever`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from retriever.index import Index
 from retriever.interface.jobs import COMMAND
 from retriever.interface.page_guard import is_own_address
 from retriever.types import RetrieverError
-from ui import job_status as running
-from ui import status as state
+from ui import job_status, status
 from ui.collection_picker import CollectionPicker, collection_picker
 from ui.resources import Opener
 from ui.style import CSS, ICON
 from ui.views import about, collections, search
 
-# What one can go to: its name, its icon, and what draws it. The first one is the start.
+# The pages: name, icon, and function. The first one is the start page.
 VIEWS: tuple[tuple[str, str, Callable[[CollectionPicker], None]], ...] = (
     ("Search", "search", search.show_search),
     ("Collections", "folder_open", collections.show_collections),
@@ -53,11 +52,13 @@ def main(
         )
 
     chosen = st.navigation([page(*one) for one in VIEWS], position="top")
-    offered = collection_picker(root, chosen.title, open_index, running.jobs(tuple(indexer)))
+    offered = collection_picker(
+        root, chosen.title, open_index, job_status.shared_jobs(tuple(indexer))
+    )
     try:
         chosen.run()
     except RetrieverError as error:
-        state.error(error)
+        status.show_error(error)
 
 
 def _refuse_foreign_address() -> None:

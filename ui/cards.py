@@ -1,13 +1,20 @@
-"""A hit → HTML: what one wants to read of it, and its surroundings to open. Pure functions."""
+"""A hit → HTML: its passage, and the text around it, folded away. Pure functions."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
 
-from retriever.interface.terminal.reports import listed, percent
+from retriever.interface.terminal.reports import percent, shorten_list
 from retriever.types import Chunk, Excerpt, Hit, PageState
-from ui.highlighting import Sought, escaped, in_context, joined, passage, with_headings
+from ui.highlighting import (
+    HighlightTerms,
+    context_html,
+    escape_html,
+    join_parts,
+    passage_html,
+    with_headings,
+)
 
 _SCORE_HELP = {
     "hybrid": (
@@ -25,7 +32,7 @@ _SCORE_HELP = {
 }
 
 _RAW = frozenset({"code", "csv", "json", "jsonl"})
-"""Formats in which a number sign is no heading's."""
+"""Formats in which a number sign does not start a heading."""
 
 _MATCH_HELP = (
     "So many of the questions on other subjects, asked for comparison, find nothing as good here. "
@@ -35,54 +42,56 @@ _MATCH_HELP = (
 _OCR_HELP = "Recognised in a picture of the page: some letters may be wrong."
 
 
-def card(hit: Hit, query: str | Sought, mode: str, around: Sequence[Excerpt] = ()) -> str:
-    """One result as an article; `around` is its text with what is around it, page by page."""
+def card_html(
+    hit: Hit, query: str | HighlightTerms, mode: str, around: Sequence[Excerpt] = ()
+) -> str:
+    """A result as an article; `around` holds its text and the text around it, page by page."""
     chunk = hit.chunk
     return (
         f'<article class="wva-card" data-rank="{hit.rank}">'
-        f"<header>{place(chunk)}{_score(hit, mode)}</header>"
+        f"<header>{place_html(chunk)}{_score(hit, mode)}</header>"
         f'<p class="wva-text" dir="auto">'
-        f"{_readable(chunk, passage(hit.text, query, chunk.language))}</p>"
+        f"{_text_html(chunk, passage_html(hit.text, query, chunk.language))}</p>"
         f"{_also(hit)}{_surroundings(hit, query, around)}</article>"
     )
 
 
-def _readable(chunk: Chunk, shown: str) -> str:
-    """Text as HTML, with its headings as such where a number sign at a line's start means one."""
+def _text_html(chunk: Chunk, shown: str) -> str:
+    """Text as HTML; a number sign at a line's start makes a heading, except in `_RAW` formats."""
     return shown if chunk.format in _RAW else with_headings(shown)
 
 
-def place(chunk: Chunk) -> str:
-    """Where the passage is from: file, page, folder, title."""
+def place_html(chunk: Chunk) -> str:
+    """The source of a passage as HTML: file, page, folder, title."""
     folder, _, name = chunk.path.rpartition("/")
-    page = f'<span class="wva-page">{escaped(chunk.place)}</span>' if chunk.place else ""
+    page = f'<span class="wva-page">{escape_html(chunk.place)}</span>' if chunk.place else ""
     if chunk.state is PageState.OCR:
         page += f'<span class="wva-page" title="{_OCR_HELP}">OCR</span>'
     title = chunk.title.strip()
-    where = joined(
+    where = join_parts(
         [
-            f"<bdi>{escaped(folder)}/</bdi>" if folder else "",
-            f"<bdi>{escaped(title)}</bdi>" if title and title != name else "",
+            f"<bdi>{escape_html(folder)}/</bdi>" if folder else "",
+            f"<bdi>{escape_html(title)}</bdi>" if title and title != name else "",
         ],
         '<span aria-hidden="true"> · </span>',
     )
     below = f'<div class="wva-where">{where}</div>' if where else ""
     return (
-        f'<div class="wva-place"><div class="wva-file"><bdi>{escaped(name)}</bdi>{page}</div>'
+        f'<div class="wva-place"><div class="wva-file"><bdi>{escape_html(name)}</bdi>{page}</div>'
         f"{below}</div>"
     )
 
 
 def _also(hit: Hit) -> str:
-    """Where the same is said; nothing if it is said here only."""
+    """The places of near-duplicates; empty without any."""
     if not hit.also:
         return ""
-    return f'<p class="wva-where">Also in: <bdi>{escaped(listed(hit.also_in))}</bdi></p>'
+    return f'<p class="wva-where">Also in: <bdi>{escape_html(shorten_list(hit.also_in))}</bdi></p>'
 
 
 def _score(hit: Hit, mode: str) -> str:
-    """The score that orders, and in hybrid mode discreetly those of both sides."""
-    sides = joined(
+    """The score, in hybrid mode with the dense and the keyword score, and the match."""
+    sides = join_parts(
         [
             "" if hit.dense is None else f"meaning {hit.dense:.2f}",
             "" if hit.keyword is None else f"keywords {hit.keyword:.1f}",
@@ -90,16 +99,16 @@ def _score(hit: Hit, mode: str) -> str:
     )
     below = f'<div class="wva-sides">{sides}</div>' if mode == "hybrid" else ""
     if hit.match is not None:
-        title = escaped(_MATCH_HELP)
+        title = escape_html(_MATCH_HELP)
         below += f'<div class="wva-sides" title="{title}">match {percent(hit.match)}</div>'
     return (
-        f'<div class="wva-score" title="{escaped(_SCORE_HELP[mode])}">'
+        f'<div class="wva-score" title="{escape_html(_SCORE_HELP[mode])}">'
         f'<span class="wva-label">score</span> {hit.score:.2f}{below}</div>'
     )
 
 
-def _surroundings(hit: Hit, query: str | Sought, around: Sequence[Excerpt]) -> str:
-    """The passages highlighted amid those around them, folded away; nothing if there is no more."""
+def _surroundings(hit: Hit, query: str | HighlightTerms, around: Sequence[Excerpt]) -> str:
+    """The text around the passages, which are highlighted in it, folded away; empty without any."""
     if sum(len(excerpt.text.strip()) for excerpt in around) <= len(hit.text.strip()):
         return ""
     found: dict[tuple[int | None, str], list[tuple[int, int]]] = defaultdict(list)
@@ -115,13 +124,13 @@ def _surroundings(hit: Hit, query: str | Sought, around: Sequence[Excerpt]) -> s
         ]
         if len({(one.page, one.label) for one in around}) > 1:
             name = excerpt.label or f"page {excerpt.page}"
-            pieces.append(f'<div class="wva-where">{escaped(name)}</div>')
-        shown = in_context(excerpt.text, inside, query, hit.chunk.language)
-        pieces.append(_readable(hit.chunk, shown))
+            pieces.append(f'<div class="wva-where">{escape_html(name)}</div>')
+        shown = context_html(excerpt.text, inside, query, hit.chunk.language)
+        pieces.append(_text_html(hit.chunk, shown))
     return (
         '<details class="wva-more"><summary>Show more around it</summary>'
         f'<div class="wva-context" dir="auto">{"".join(pieces)}</div></details>'
     )
 
 
-__all__ = ["card", "place"]
+__all__ = ["card_html", "place_html"]

@@ -1,4 +1,4 @@
-"""The map of an index: its passages as points, near ones alike in meaning; a click chooses one."""
+"""The map of an index: passages as points, close together if similar; a click chooses one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import streamlit as st
 
 from retriever.explaining.corpus_map import Survey
 from retriever.types import Chunk
-from ui.highlighting import visible
+from ui.highlighting import replace_unprintable
 
 _MAX_COLOURS = 10
-# Told apart on white and on black, and by most who see colours otherwise; what is left is grey.
+# Distinct on white and on black, also with most kinds of colour blindness; the rest is grey.
 _COLOURS = (
     *("#2f6fd0", "#d1495b", "#2a9d74", "#e08a1e", "#8a5fc7", "#1ba3b8", "#b5651d", "#d46aa8"),
     *("#7a9a01", "#5b6b8c"),
@@ -23,8 +23,8 @@ _SNIPPET = 160
 _OTHERS = "others"
 
 
-def show_chart(found: Survey, by: str) -> Chunk | None:
-    """Draw the map, coloured by "Subject" or "Folder"; the passage that was clicked, if any."""
+def show_map(found: Survey, by: str) -> Chunk | None:
+    """Draw the map, coloured by "Subject" or "Folder"; returns the clicked passage, if any."""
     event = st.vega_lite_chart(
         _spec(found, by),
         key=f"map-{by}",
@@ -38,7 +38,7 @@ def show_chart(found: Survey, by: str) -> Chunk | None:
 
 
 def _spec(found: Survey, by: str) -> dict[str, Any]:
-    """The chart as Vega-Lite reads it; texts are data in it and never markup."""
+    """The Vega-Lite specification of the chart; texts are data in it, never markup."""
     groups = _subjects(found) if by == "Subject" else _folders(found.chunks)
     order = [name for name, _ in Counter(groups).most_common() if name != _OTHERS]
     colours = [*_COLOURS[: len(order)], _GREY]
@@ -48,8 +48,8 @@ def _spec(found: Survey, by: str) -> dict[str, Any]:
             "x": round(float(found.places[at, 0]), 4),
             "y": round(float(found.places[at, 1]), 4),
             by: groups[at],
-            "file": visible(", ".join(filter(None, [chunk.path, chunk.place]))),
-            "text": visible(" ".join(chunk.text.split())[:_SNIPPET]),
+            "file": replace_unprintable(", ".join(filter(None, [chunk.path, chunk.place]))),
+            "text": replace_unprintable(" ".join(chunk.text.split())[:_SNIPPET]),
         }
         for at, chunk in enumerate(found.chunks)
     ]
@@ -84,15 +84,18 @@ def _spec(found: Survey, by: str) -> dict[str, Any]:
 
 
 def _subjects(found: Survey) -> list[str]:
-    names = [visible(name) or f"group {at + 1}" for at, name in enumerate(found.names)]
+    names = [replace_unprintable(name) or f"group {at + 1}" for at, name in enumerate(found.names)]
     return [names[at] if at < _MAX_COLOURS else _OTHERS for at in found.clusters.tolist()]
 
 
 def _folders(chunks: Sequence[Chunk]) -> list[str]:
-    """Each passage's folder; the rarest ones together."""
-    names = [visible(chunk.path.rpartition("/")[0].partition("/")[0]) or "/" for chunk in chunks]
+    """Each passage's folder; the rarest ones are grouped as `_OTHERS`."""
+    names = [
+        replace_unprintable(chunk.path.rpartition("/")[0].partition("/")[0]) or "/"
+        for chunk in chunks
+    ]
     frequent = {name for name, _ in Counter(names).most_common(_MAX_COLOURS - 1)}
     return [name if name in frequent else _OTHERS for name in names]
 
 
-__all__ = ["show_chart"]
+__all__ = ["show_map"]

@@ -1,7 +1,7 @@
-"""Which indexes are on offer, and which of them this visitor has chosen.
+"""The indexes to choose from, and the one that this visitor has chosen.
 
-The page is started for an index, or for a folder of indexes. Where it is an index (or is going to
-be one), those beside it are on offer too.
+The page is started for an index, or for a folder of indexes. If it is an index, or will become
+one, the indexes beside it can be chosen too.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from pathlib import Path
 
 import streamlit as st
 
-from retriever.interface.collections import indexes_in, is_index
+from retriever.interface.collections import is_index, list_indexes
 from retriever.interface.jobs import Jobs
-from ui import controls
-from ui import status as state
-from ui.highlighting import escaped, visible
-from ui.resources import Opener, Served, served
+from ui import controls, status
+from ui.highlighting import escape_html, replace_unprintable
+from ui.resources import Opener, SharedIndex, shared_index
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionPicker:
-    """What one page offers: its name, and where it was started.
+    """The choice of an index on the page named `page`.
 
-    `root` is what the page was started for, `home` the folder of the indexes `found` by name.
-    `default` is the one that is meant where nothing is said, `chosen` the visitor's; None where
-    there is none.
+    `root` is the path that the server was started with, `home` the folder of the indexes `found`,
+    by name. `default` is the index of an address without one, `chosen` the visitor's; None without
+    any. `arrived`: the visitor came by an address.
     """
 
     page: str
@@ -40,40 +39,40 @@ class CollectionPicker:
 
     @property
     def several(self) -> bool:
-        """Whether there is something to choose from."""
+        """Whether there is more than one index."""
         return len(self.found) > 1
 
     @property
     def link_name(self) -> str:
-        """What the address says of the index; empty where it need not say anything."""
+        """The index's name in the address; empty if there is only one."""
         return self.chosen.name if self.chosen and self.several else ""
 
     @property
     def implied(self) -> str:
-        """The index that an address without one means; empty where there is only one."""
+        """The name of the index of an address without one; empty if there is only one."""
         return self.default.name if self.several and self.default else ""
 
-    def served(self) -> Served | None:
-        """The chosen index, open; None without one. Raises IndexStateError for a broken one."""
+    def shared_index(self) -> SharedIndex | None:
+        """The chosen index, open; None without one. Raises IndexStateError for a damaged one."""
         if self.chosen is None:
             return None
-        return served(self.chosen, self.open_index)
+        return shared_index(self.chosen, self.open_index)
 
 
 def collection_picker(root: Path, page: str, open_index: Opener, jobs: Jobs) -> CollectionPicker:
-    """What is on offer at `root`, with the choice drawn at the side of the page so called."""
-    arrived = controls.came_by_address(page)
-    home = home_of(root)
-    found = tuple(indexes_in(home))
+    """The indexes at `root`; the choice is drawn in the sidebar of the page named `page`."""
+    arrived = controls.arrived_by_address(page)
+    home = collections_folder(root)
+    found = tuple(list_indexes(home))
     default = _default(root, home, found)
     chosen = _choice(found, default, arrived=arrived)
     return CollectionPicker(page, root, home, found, default, chosen, arrived, open_index, jobs)
 
 
-def home_of(root: Path) -> Path:
-    """The folder of indexes that `root` is, or lies in.
+def collections_folder(root: Path) -> Path:
+    """The folder of indexes: `root`, or its parent if `root` is an index or does not exist.
 
-    >>> home_of(Path("indexes/not there yet")).name
+    >>> collections_folder(Path("indexes/not there yet")).name
     'indexes'
     """
     return root if root.is_dir() and not is_index(root) else root.absolute().parent
@@ -88,7 +87,7 @@ def _default(root: Path, home: Path, found: tuple[Path, ...]) -> Path | None:
 
 
 def _choice(found: tuple[Path, ...], default: Path | None, *, arrived: bool) -> Path | None:
-    """The only one, or the one chosen at the side."""
+    """The only index, or the one chosen in the sidebar."""
     if len(found) < 2:
         return default
     names = {path.name: path for path in found}
@@ -104,7 +103,7 @@ def _choice(found: tuple[Path, ...], default: Path | None, *, arrived: bool) -> 
             "Collection",
             list(names),
             key="index",
-            format_func=visible,
+            format_func=replace_unprintable,
             index=None if st.session_state["index"] is None else 0,
             placeholder="Choose one",
         )
@@ -112,16 +111,16 @@ def _choice(found: tuple[Path, ...], default: Path | None, *, arrived: bool) -> 
 
 
 def choose(path: Path) -> None:
-    """Make `path` the visitor's index; to be called before the page is drawn, as callbacks are."""
+    """Make `path` the visitor's index; a callback, which runs before the page is drawn."""
     st.session_state["index"] = path.name
 
 
-def side(index: Served, *, named: bool) -> None:
-    """The index's facts; `named` shows its name, where the choice does not say it."""
+def show_sidebar(index: SharedIndex, *, named: bool) -> None:
+    """Show facts about the index in the sidebar, with its name if `named`."""
     with st.sidebar:
         if named:
-            st.html(f'<div class="wva-file"><bdi>{escaped(index.path.name)}</bdi></div>')
-        state.facts(index)
+            st.html(f'<div class="wva-file"><bdi>{escape_html(index.path.name)}</bdi></div>')
+        status.show_facts(index)
 
 
-__all__ = ["CollectionPicker", "choose", "collection_picker", "home_of", "side"]
+__all__ = ["CollectionPicker", "choose", "collection_picker", "collections_folder", "show_sidebar"]

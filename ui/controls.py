@@ -1,6 +1,6 @@
-"""What one asks with: the search box, how to search, and the filters, kept in the page's address.
+"""The search box, the search options and the filters; the page's address keeps their values.
 
-Each widget's key is the name of the field of `Question` it sets.
+Each widget's key is the name of the field of `PageQuery` that it sets.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 import streamlit as st
 
-from ui import shortcuts as keys
-from ui.highlighting import visible
-from ui.questions import MODES, RESULTS, Question, folder_name
-from ui.resources import Served
+from ui import shortcuts
+from ui.highlighting import replace_unprintable
+from ui.page_query import MODES, RESULTS, PageQuery, folder_name
+from ui.resources import SharedIndex
 
 _PATH_HELP = (
     "A part of the path, such as `reports`, or a pattern: `*.pdf` any PDF, `2024/*` the files of "
@@ -41,11 +41,11 @@ Everything else is plain text. A word that occurs nowhere is taken for a typing 
 """
 
 
-def came_by_address(page: str) -> bool:
-    """Whether the visitor just arrived at `page`, or went back or forward: the address counts.
+def arrived_by_address(page: str) -> bool:
+    """Whether the address decides: the visitor just arrived at `page`, or went back or forward.
 
-    When a widget has changed too, the address is merely late, and the widget counts; and whoever
-    comes from another page, by an address that says nothing, finds all as it was left.
+    If a widget has changed too, the address is out of date and the widgets decide. They also
+    decide for a visitor who comes from another page by an address without parameters.
     """
     seen = st.session_state.get("seen")
     if seen is None:
@@ -55,48 +55,50 @@ def came_by_address(page: str) -> bool:
     return bool(seen["address"] != _address() and seen["widgets"] == _widgets())
 
 
-def restore(*, arrived: bool) -> None:
-    """Set the widgets as the address says, if the visitor `arrived`; else as they were left."""
+def restore_widgets(*, arrived: bool) -> None:
+    """Set the widgets from the address if the visitor `arrived`, else to their last values."""
     if arrived:
-        _set(Question.from_params(_address()))
+        _set_widgets(PageQuery.from_params(_address()))
     elif "q" not in st.session_state:
-        _set(st.session_state.get("asked", Question()))
+        _set_widgets(st.session_state.get("asked", PageQuery()))
 
 
-def question() -> Question:
-    """What the widgets say now."""
-    # A widget that is not shown (dates, where there are none) has no value.
-    values = {name: st.session_state.get(name, value) for name, value in asdict(Question()).items()}
+def current_query() -> PageQuery:
+    """The query of the widgets' present values."""
+    # A widget that is not shown (dates, if no document has one) has no value.
+    values = {
+        name: st.session_state.get(name, value) for name, value in asdict(PageQuery()).items()
+    }
     for name in ("formats", "folders", "years", "weights", "marks"):
         values[name] = tuple(values[name] or ())
     for name in ("q", "path", "since", "until"):
         values[name] = (values[name] or "").strip()
-    values["mode"] = values["mode"] or Question.mode_default()
-    values["diversity"] = round(values["diversity"], 2)  # as the address says it
+    values["mode"] = values["mode"] or PageQuery.mode_default()
+    values["diversity"] = round(values["diversity"], 2)  # as in the address
     if st.session_state.get("weighed") != values["q"]:
-        values["weights"] = ()  # they are those of another question's words
-    return Question(**values)
+        values["weights"] = ()  # they belong to another query's words
+    return PageQuery(**values)
 
 
-def link(asked: Question, index: str, default: str) -> None:
-    """Make the page's address the link to this question of this index.
+def update_address(page_query: PageQuery, index: str, default: str) -> None:
+    """Make the page's address the link to this query of this index.
 
-    An address that says so already, in whatever way, stays: each change is a step of "back".
+    An address with the same meaning is not changed: each change is a step of "back".
     """
     now = _address()
-    if (Question.from_params(now), now.get("index", [default])[-1]) != (asked, index):
-        st.query_params.from_dict({**asked.to_params(), **({"index": index} if index else {})})
-    st.session_state["asked"] = asked
+    if (PageQuery.from_params(now), now.get("index", [default])[-1]) != (page_query, index):
+        st.query_params.from_dict({**page_query.to_params(), **({"index": index} if index else {})})
+    st.session_state["asked"] = page_query
 
 
-def link_index(index: str, default: str) -> None:
-    """Make the address of a page without a question name its index; one that does so stays."""
+def update_address_index(index: str, default: str) -> None:
+    """Put the index into the address of a page without a query, unless it is there already."""
     if index and _address().get("index", [default])[-1] != index:
         st.query_params["index"] = index
 
 
-def remember(page: str) -> None:
-    """Remember what the visitor of `page` has seen, to tell the next step by."""
+def remember_visit(page: str) -> None:
+    """Remember address and widgets of this visit to `page`, to recognise the next step."""
     st.session_state["seen"] = {"page": page, "address": _address(), "widgets": _widgets()}
 
 
@@ -104,12 +106,12 @@ def _address() -> dict[str, list[str]]:
     return {name: st.query_params.get_all(name) for name in st.query_params}
 
 
-def _widgets() -> tuple[Question, str | None]:
-    return question(), st.session_state.get("index")
+def _widgets() -> tuple[PageQuery, str | None]:
+    return current_query(), st.session_state.get("index")
 
 
-def show_controls(served: Served) -> Question:
-    """The search box and what belongs to it."""
+def show_controls(shared: SharedIndex) -> PageQuery:
+    """Show the search box, the modes, the filters and the help; returns the query."""
     st.text_input(
         "Search your documents",
         key="q",
@@ -127,80 +129,80 @@ def show_controls(served: Served) -> Question:
             label_visibility="collapsed",
         )
         with st.popover(
-            _filters_label(question()), key="filters", icon=":material/tune:", width="content"
+            _filters_label(current_query()), key="filters", icon=":material/tune:", width="content"
         ):
-            _filters(served)
+            _filters(shared)
         with st.popover("Help", key="help", icon=":material/help:", width="content"):
-            st.markdown(f"{_SYNTAX}\n\n{keys.HELP}")
-    return question()
+            st.markdown(f"{_SYNTAX}\n\n{shortcuts.HELP}")
+    return current_query()
 
 
 def clear_filters() -> None:
-    """Ask the same of all documents."""
-    now = question()
-    kept = Question(now.q, now.mode, now.k, now.by_file, now.fold, now.diversity)
-    _set(replace(kept, weights=now.weights, marks=now.marks))
+    """Remove all filters from the query; a callback."""
+    now = current_query()
+    kept = PageQuery(now.q, now.mode, now.k, now.by_file, now.fold, now.diversity)
+    _set_widgets(replace(kept, weights=now.weights, marks=now.marks))
 
 
-def ask_again(index: str, asked: Question) -> None:
-    """Ask a question of before, of the index it was asked of."""
-    _set(asked)
+def repeat_search(index: str, page_query: PageQuery) -> None:
+    """Repeat an earlier query on its index; a callback."""
+    _set_widgets(page_query)
     if index:
         st.session_state["index"] = index
 
 
-def ask_by(mode: str) -> None:
-    """Ask the same another way."""
-    _set(replace(question(), mode=mode))
+def set_mode(mode: str) -> None:
+    """Change the mode of the query; a callback."""
+    _set_widgets(replace(current_query(), mode=mode))
 
 
-def _set(asked: Question) -> None:
-    for name, value in asdict(asked).items():
+def _set_widgets(page_query: PageQuery) -> None:
+    for name, value in asdict(page_query).items():
         st.session_state[name] = list(value) if isinstance(value, tuple) else value
-    st.session_state["weighed"] = asked.text
+    st.session_state["weighed"] = page_query.text
 
 
-def _filters_label(asked: Question) -> str:
-    count = len(asked.filters())
+def _filters_label(page_query: PageQuery) -> str:
+    count = len(page_query.filters())
     return f"Options and filters ({count})" if count else "Options and filters"
 
 
-def _filters(served: Served) -> None:
-    asked = question()
+def _filters(shared: SharedIndex) -> None:
+    page_query = current_query()
     left, right = st.columns(2, vertical_alignment="bottom")
-    left.selectbox("Results", sorted({*RESULTS, asked.k}), key="k")
+    left.selectbox("Results", sorted({*RESULTS, page_query.k}), key="k")
     right.toggle("Best passage of each file", key="by_file")
     left.slider("Diversity", 0.0, 1.0, step=0.1, key="diversity", help=_DIVERSITY_HELP)
     right.toggle("Fold repeated and neighbouring passages", key="fold", help=_FOLD_HELP)
     st.text_input("Path", key="path", placeholder="*.pdf, reports/**, notes", help=_PATH_HELP)
-    counts = served.facets(asked)
-    _choice("Format", "formats", counts.formats, asked.formats)
-    if len(counts.folders) > 1 or asked.folders:
-        _choice("Folder", "folders", counts.folders, asked.folders, folder_name)
-    if counts.years or asked.years:
-        _choice("Year", "years", counts.years, asked.years)
+    counts = shared.facets(page_query)
+    _multiselect("Format", "formats", counts.formats, page_query.formats)
+    if len(counts.folders) > 1 or page_query.folders:
+        _multiselect("Folder", "folders", counts.folders, page_query.folders, folder_name)
+    if counts.years or page_query.years:
+        _multiselect("Year", "years", counts.years, page_query.years)
     _pages()
-    _dates(served, asked)
-    if asked.filters():
+    _dates(shared, page_query)
+    if page_query.filters():
         st.button("Remove all filters", key="clear", on_click=clear_filters, type="tertiary")
 
 
-def _choice(
+def _multiselect(
     label: str,
     key: str,
     counts: Mapping[str, int],
     chosen: Iterable[str],
     called: Callable[[str], str] = str,
 ) -> None:
-    """Each with the number of its documents that the other filters let through.
+    """A choice of values, each with the number of documents that pass the other filters.
 
-    What was chosen stays on offer, also when the index has none of it any more.
+    Chosen values stay in the list even if no document has them any more.
     """
     st.multiselect(
         label,
         list(dict.fromkeys([*counts, *chosen])),
         key=key,
-        format_func=lambda name: f"{visible(called(name))} · {counts.get(name, 0):,}",
+        format_func=lambda name: f"{replace_unprintable(called(name))} · {counts.get(name, 0):,}",
         placeholder="any",
     )
 
@@ -213,11 +215,11 @@ def _pages() -> None:
     right.number_input("To page", key="last_page", **settings)
 
 
-def _dates(served: Served, asked: Question) -> None:
-    """Only where some document has a date."""
-    overview = served.overview()
+def _dates(shared: SharedIndex, page_query: PageQuery) -> None:
+    """Show the fields for dates if some document has one."""
+    overview = shared.overview()
     first, last = overview.first_date, overview.last_date
-    if not (first or asked.since or asked.until):
+    if not (first or page_query.since or page_query.until):
         return
     left, right = st.columns(2)
     help_ = "A year, a month or a day: 2024, 2024-03, 2024-03-07. Documents without a date are out."
@@ -226,14 +228,14 @@ def _dates(served: Served, asked: Question) -> None:
 
 
 __all__ = [
-    "ask_again",
-    "ask_by",
-    "came_by_address",
+    "arrived_by_address",
     "clear_filters",
-    "link",
-    "link_index",
-    "question",
-    "remember",
-    "restore",
+    "current_query",
+    "remember_visit",
+    "repeat_search",
+    "restore_widgets",
+    "set_mode",
     "show_controls",
+    "update_address",
+    "update_address_index",
 ]

@@ -1,7 +1,7 @@
-"""A document opened at a passage: pages of paper as pictures, everything else as text to read.
+"""A document opened at a passage: PDF pages as pictures, everything else as text.
 
-What is opened is in the page's address (`open`, the passages' ids), so that a document has a link
-and "back" leads to the results. Turning pages draws this view alone.
+The page's address has the passages' ids (`open`), so that a document has a link and "back" leads
+to the results. Turning a page redraws this view only.
 """
 
 from __future__ import annotations
@@ -15,34 +15,40 @@ from streamlit.delta_generator import DeltaGenerator
 
 from retriever.reading.page_images.view import PagePicture, PagePictures, file_path, has_picture
 from retriever.types import Chunk, DocumentRow, Hit, Page, ReadError
-from ui.contributions import CSS, legend
-from ui.document_picture import pictured
-from ui.document_text import Leaf, Weights, leaf_at, leaves, readable
-from ui.highlighting import Sought, escaped, markdown, visible, word_spans
-from ui.resources import Place, Served
+from ui.attribution import CSS, legend
+from ui.document_picture import picture_html
+from ui.document_text import Leaf, Weights, leaf_at, leaves, text_html
+from ui.highlighting import (
+    HighlightTerms,
+    escape_html,
+    escape_markdown,
+    replace_unprintable,
+    word_spans,
+)
+from ui.resources import CatalogId, SharedIndex
 from ui.style import DOCUMENT_CSS, scroll_to_passage
 
 OPEN = "open"
-"""The address's name for the passages that are opened."""
+"""The parameter of the address with the opened passages."""
 
-Shades = Callable[[Chunk], Weights | None]
-"""What a passage's words bring, where they stand on its page; None where that is not known."""
+WordShades = Callable[[Chunk], Weights | None]
+"""A function: a passage → its words' weights, offsets in its page; None if they are unknown."""
 
-_MAX_BYTES = 200_000_000  # of a file that is offered to be downloaded
+_MAX_BYTES = 200_000_000  # of a file that can be downloaded
 _MAX_PASSAGES = 10
 _MAX_SHADED = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A document: its row, its pages, and the leaves one turns."""
+class _OpenDocument:
+    """A document: its row, its pages, and the leaves that are shown one at a time."""
 
     row: DocumentRow
     pages: tuple[Page, ...]
     leaves: tuple[Leaf, ...]
 
     def where(self, chunk: Chunk) -> int:
-        """The number of the leaf a passage begins on, from 0."""
+        """The number of the leaf on which a passage begins, from 0."""
         return leaf_at(self.leaves, self._position(chunk), chunk.start)
 
     def passages(self, leaf: Leaf, chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -56,63 +62,71 @@ class _Opened:
 
 
 def open_hit(hit: Hit) -> None:
-    """Show the hit's document at its passage; to be called as a button's callback."""
+    """Open the hit's document at its passage; a callback."""
     others = [part.id for part in hit.parts if part.id != hit.chunk.id]
     st.query_params[OPEN] = [hit.chunk.id, *others]
 
 
-def close() -> None:
-    """Go back to the results; to be called as a button's callback."""
+def close_document() -> None:
+    """Go back to the results; a callback."""
     st.query_params.pop(OPEN, None)
 
 
 def is_open() -> bool:
-    """Whether a document is to be shown instead of the results."""
+    """Whether a document is shown instead of the results."""
     return OPEN in st.query_params
 
 
-def document_view(served: Served, query: str | Sought, shades: Shades | None = None) -> None:
-    """The opened document; without `shades` of its passages the query's words are marked."""
+def show_document(
+    shared: SharedIndex, query: str | HighlightTerms, shades: WordShades | None = None
+) -> None:
+    """Show the opened document with its words shaded by `shades`, or the query's words marked."""
     st.html(DOCUMENT_CSS)
     ids = st.query_params.get_all(OPEN)[:_MAX_PASSAGES]
-    with served.index.backend.reading() as catalog:
+    with shared.index.backend.reading() as catalog:
         found = {chunk.id: chunk for chunk in catalog.get(ids)}
     chunks = [found[one] for one in ids if one in found]
-    opened = _document(served, chunks[0].document_id) if chunks else None
+    opened = _open_document(shared, chunks[0].document_id) if chunks else None
     if opened is None or not opened.leaves:
-        _back()
+        _show_back()
         st.info("This passage is not in the index any more: its document was changed or removed.")
         return
     of_it = [chunk for chunk in chunks if chunk.document_id == opened.row.id]
-    _title(opened.row)
+    _show_title(opened.row)
     if shades is not None:
         st.html(CSS + legend("in closeness of meaning"))
-    _leaf(served, opened.row.id, tuple(of_it), query, shades)
+    _show_leaf(shared, opened.row.id, tuple(of_it), query, shades)
 
 
-def _back() -> None:
-    st.button("Results", key="close", on_click=close, type="tertiary", icon=":material/arrow_back:")
+def _show_back() -> None:
+    st.button(
+        "Results",
+        key="close",
+        on_click=close_document,
+        type="tertiary",
+        icon=":material/arrow_back:",
+    )
 
 
-def _title(row: DocumentRow) -> None:
+def _show_title(row: DocumentRow) -> None:
     folder, _, name = row.path.rpartition("/")
     title = row.title.strip()
     below = " · ".join(
-        f"<bdi>{escaped(part)}</bdi>"
+        f"<bdi>{escape_html(part)}</bdi>"
         for part in (f"{folder}/" if folder else "", title if title != name else "")
         if part
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.html(
-            f'<div class="wva-file"><bdi>{escaped(name)}</bdi></div>'
+            f'<div class="wva-file"><bdi>{escape_html(name)}</bdi></div>'
             f'<div class="wva-where">{below}</div>',
             width="stretch",
         )
-        _file(row)
+        _show_file(row)
 
 
-def _file(row: DocumentRow) -> None:
-    """The file itself, if it is still there: to download, and where it lies."""
+def _show_file(row: DocumentRow) -> None:
+    """Show the file's path and a download button, if the file still exists."""
     path = file_path(row)
     try:
         size = path.stat().st_size if row.root and path.is_file() else None
@@ -121,12 +135,12 @@ def _file(row: DocumentRow) -> None:
     if size is None:
         return
     with st.popover("File", icon=":material/draft:", width="content"):
-        st.code(visible(str(path)), language=None, wrap_lines=True)
+        st.code(replace_unprintable(str(path)), language=None, wrap_lines=True)
         if size <= _MAX_BYTES:
             st.download_button(
                 "Download",
                 data=path.read_bytes,
-                file_name=visible(path.name),
+                file_name=replace_unprintable(path.name),
                 mime="application/octet-stream",
                 key="download",
                 on_click="ignore",
@@ -135,43 +149,43 @@ def _file(row: DocumentRow) -> None:
 
 
 @st.fragment
-def _leaf(
-    served: Served,
+def _show_leaf(
+    shared: SharedIndex,
     document: str,
     chunks: Sequence[Chunk],
-    query: str | Sought,
-    shades: Shades | None,
+    query: str | HighlightTerms,
+    shades: WordShades | None,
 ) -> None:
-    """One leaf, with what turns to others. It can be read before its words are shaded."""
-    opened = _document(served, document)
+    """Show one leaf and the buttons that turn it. It can be read before its words are shaded."""
+    opened = _open_document(shared, document)
     if opened is None or not is_open():
-        st.rerun()  # the whole page: what is here is over
-    at = _turned(opened, chunks)
+        st.rerun()  # the whole page: the document is closed or gone
+    at = _show_turning(opened, chunks)
     sheet = _sheet(opened, at, chunks)
     shaded = None if shades is None or not sheet.chunks else shades
-    words: Weights = [] if shaded else _words(sheet.page, query, chunks[0].language)
+    words: Weights = [] if shaded else _query_weights(sheet.page, query, chunks[0].language)
     if isinstance(sheet.picture, str):
-        st.warning(markdown(sheet.picture), icon=":material/image_not_supported:")
+        st.warning(escape_markdown(sheet.picture), icon=":material/image_not_supported:")
     place = st.empty()
     sheet.draw(place, words)
     if sheet.chunks:
         st.html(scroll_to_passage(at), unsafe_allow_javascript=True)
     if shaded:
-        found = _shaded(sheet.chunks, shaded)
-        words = _words(sheet.page, query, chunks[0].language) if found is None else found
+        found = _passage_weights(sheet.chunks, shaded)
+        words = _query_weights(sheet.page, query, chunks[0].language) if found is None else found
         sheet.draw(place, words)
     if isinstance(sheet.picture, PagePicture):
         if sheet.picture.note:
-            st.caption(markdown(sheet.picture.note))
+            st.caption(escape_markdown(sheet.picture.note))
         with st.expander("The text of this page", icon=":material/notes:"):
             sheet.text(st.empty(), words)
 
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """One leaf as it is shown: its page, the passages on it, and its picture.
+    """What a leaf shows: its page, the passages on it, and its picture.
 
-    `picture` is None where it has none, or the sentence that says why it could not be drawn.
+    `picture` is None for a page without one, or a sentence that says why it could not be drawn.
     """
 
     name: str
@@ -182,30 +196,32 @@ class _Sheet:
 
     @property
     def passages(self) -> list[tuple[int, int]]:
-        """Where the passages stand in the page's text."""
+        """The passages' offsets in the page's text."""
         return [(chunk.start, chunk.end) for chunk in self.chunks]
 
     def draw(self, place: DeltaGenerator, weights: Weights) -> None:
-        """Put it where nothing is, or in place of what was drawn there."""
+        """Draw the leaf in `place`, over what was drawn there before."""
         if isinstance(self.picture, PagePicture):
-            place.html(pictured(self.picture, self.name, self.passages, weights))
+            place.html(picture_html(self.picture, self.name, self.passages, weights))
         else:
             self.text(place, weights)
 
     def text(self, place: DeltaGenerator, weights: Weights) -> None:
-        """The leaf to read, with what of its passages would stand on the next one."""
+        """Draw the leaf's text, extended to the whole of its passages."""
         if not self.page.text.strip():
             reason = f": {self.page.reason}" if self.page.reason else ""
-            place.caption(markdown(f"There is no text on this page ({self.page.state}{reason})."))
+            place.caption(
+                escape_markdown(f"There is no text on this page ({self.page.state}{reason}).")
+            )
             return
         start, end = self.leaf.start, self.leaf.end
         cut = [(low, high) for low, high in self.passages if low < end and high > start]
         start, end = min([start, *(low for low, _ in cut)]), max([end, *(high for _, high in cut)])
-        shown = readable(self.page.text, start, end, self.passages, weights)
+        shown = text_html(self.page.text, start, end, self.passages, weights)
         place.html(f'<article class="wva-text-page">{shown}</article>')
 
 
-def _sheet(opened: _Opened, at: int, chunks: Sequence[Chunk]) -> _Sheet:
+def _sheet(opened: _OpenDocument, at: int, chunks: Sequence[Chunk]) -> _Sheet:
     leaf = opened.leaves[at]
     page = opened.pages[leaf.page]
     picture = _picture(opened.row, page) if has_picture(opened.row, page) else None
@@ -213,19 +229,19 @@ def _sheet(opened: _Opened, at: int, chunks: Sequence[Chunk]) -> _Sheet:
     return _Sheet(name, leaf, page, tuple(opened.passages(leaf, chunks)), picture)
 
 
-def _shaded(chunks: Sequence[Chunk], shades: Shades) -> Weights | None:
-    """What the words of a page's passages bring; None if it is known of no passage."""
+def _passage_weights(chunks: Sequence[Chunk], shades: WordShades) -> Weights | None:
+    """The weights of the words of a page's passages; None if all are unknown."""
     found = []
     pause = st.empty()
     for chunk in chunks[:_MAX_SHADED]:
-        pause.empty()  # who has turned the page meanwhile need not wait: a run ends where it draws
+        pause.empty()  # drawing ends this run if the visitor has turned the page meanwhile
         found.append(shades(chunk))
     known = [one for one in found if one is not None]
     return [word for one in known for word in one] if known else None
 
 
-def _turned(opened: _Opened, chunks: Sequence[Chunk]) -> int:
-    """What turns the leaves, and the number of the one to show, from 0."""
+def _show_turning(opened: _OpenDocument, chunks: Sequence[Chunk]) -> int:
+    """Show the buttons that turn the leaves; returns the number of the leaf to show, from 0."""
     came_for = chunks[0].id
     count, home = len(opened.leaves), opened.where(chunks[0])
     if st.session_state.get("leaf_of") != came_for or "leaf" not in st.session_state:
@@ -238,7 +254,7 @@ def _turned(opened: _Opened, chunks: Sequence[Chunk]) -> int:
 
     name = "Page" if opened.pages[0].number is not None else "Part"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="leaves"):
-        _back()
+        _show_back()
         if count == 1:
             return 0
         st.button(
@@ -258,62 +274,66 @@ def _turned(opened: _Opened, chunks: Sequence[Chunk]) -> int:
             )  # fmt: skip
     leaf = opened.leaves[now - 1]
     if leaf.name and leaf.name != f"page {now}":
-        st.html(f'<p class="wva-note"><bdi>{escaped(leaf.name)}</bdi></p>')
+        st.html(f'<p class="wva-note"><bdi>{escape_html(leaf.name)}</bdi></p>')
     return now - 1
 
 
-def _words(page: Page, query: str | Sought, language: str) -> list[tuple[int, int, float]]:
+def _query_weights(
+    page: Page, query: str | HighlightTerms, language: str
+) -> list[tuple[int, int, float]]:
     return [(start, end, 1.0) for start, end in word_spans(page.text, query, language)]
 
 
-# What the sessions share
+# Shared by all sessions
 
 
-def _document(served: Served, document: str) -> _Opened | None:
-    """The document as it is in the index now; None if it was removed."""
-    return _remembered(served.place, served.index.generation, document, served)
+def _open_document(shared: SharedIndex, document: str) -> _OpenDocument | None:
+    """The document as the index has it now; None if it was removed."""
+    return _cached_document(shared.place, shared.index.generation, document, shared)
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _remembered(place: Place, generation: int, document: str, _served: Served) -> _Opened | None:
+def _cached_document(
+    place: CatalogId, generation: int, document: str, _served: SharedIndex
+) -> _OpenDocument | None:
     index = _served.index
     row = next((row for row in index.documents() if row.id == document), None)
     if row is None:
         return None
     pages = tuple(index.pages(document))
     paper = [at for at, page in enumerate(pages) if has_picture(row, page)]
-    return _Opened(row, pages, tuple(leaves(pages, paper)))
+    return _OpenDocument(row, pages, tuple(leaves(pages, paper)))
 
 
 def _picture(row: DocumentRow, page: Page) -> PagePicture | str:
-    """The page's picture, or the sentence that says why there is none."""
+    """The page's picture, or a sentence that says why there is none."""
     try:
-        return pictures().show(row, page)
+        return page_pictures().show(row, page)
     except ReadError as error:
         return str(error)
 
 
 @st.cache_resource(show_spinner=False, on_release=PagePictures.close)
-def pictures() -> PagePictures:
-    """What draws pages, for all sessions; it starts while its first visitor still reads."""
+def page_pictures() -> PagePictures:
+    """The renderer of pages, for all sessions; it starts in the background."""
     made = PagePictures()
     threading.Thread(target=made.start, name="draw pages", daemon=True).start()
     return made
 
 
-def get_ready(served: Served) -> None:
-    """Start what draws pages, if there are any to draw."""
-    if "pdf" in served.info()["formats"]:
-        pictures()
+def warm_up(shared: SharedIndex) -> None:
+    """Start the renderer of pages if the index has PDFs."""
+    if "pdf" in shared.info()["formats"]:
+        page_pictures()
 
 
 __all__ = [
     "OPEN",
-    "Shades",
-    "close",
-    "document_view",
-    "get_ready",
+    "WordShades",
+    "close_document",
     "is_open",
     "open_hit",
-    "pictures",
+    "page_pictures",
+    "show_document",
+    "warm_up",
 ]

@@ -1,4 +1,4 @@
-"""A page's picture → HTML: the passage boxed, words shaded where they stand. Pure functions."""
+"""A page's picture → HTML with boxed passages and shaded words. Pure functions."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Sequence
 
 from retriever.reading.page_images.alignment import Box
 from retriever.reading.page_images.view import PagePicture
-from ui.document_text import Weights, shade
-from ui.highlighting import escaped
+from ui.document_text import Weights, shade_colour
+from ui.highlighting import escape_html
 
 
-def pictured(
+def picture_html(
     picture: PagePicture, name: str, passages: Sequence[tuple[int, int]], weights: Weights
 ) -> str:
-    """The picture with what is marked on it; `name` says what it is a picture of."""
+    """The picture with its marks as HTML; `name` is its alternative text."""
     marks = []
     if picture.placement is not None:
         boxes = [box for span in passages for box in picture.placement.boxes(*span)]
         marks += [
-            _mark(_around(lines), "wva-boxed" + ("" if at else " wva-here"))
+            _mark(_bounding_box(lines), "wva-boxed" + ("" if at else " wva-here"))
             for at, lines in enumerate(_blocks(boxes))
         ]
         marks += [
-            _mark(box, "wva-shade", f"background: {shade(weight)}")
+            _mark(box, "wva-shade", f"background: {shade_colour(weight)}")
             for box, weight in picture.placement.weighted_boxes(weights)
         ]
     source = base64.b64encode(picture.png).decode("ascii")
     return (
-        # Decoded before it is shown: drawn again with other marks, the page does not flicker.
-        f'<figure class="wva-paper"><img decoding="sync" alt="{escaped(name)}" '
+        # Decoded before it is shown, so that it does not flicker when its marks change.
+        f'<figure class="wva-paper"><img decoding="sync" alt="{escape_html(name)}" '
         f'src="data:image/png;base64,{source}">{"".join(marks)}</figure>'
     )
 
@@ -46,24 +46,24 @@ def _mark(box: Box, kind: str, style: str = "") -> str:
 
 
 def _blocks(lines: Sequence[Box]) -> list[list[Box]]:
-    """Lines that follow each other down the page are one block, cells of a row included."""
+    """Group lines that follow each other down the page, and cells of a row, to blocks."""
     blocks: list[list[Box]] = []
     for line in lines:
-        if blocks and _goes_on(blocks[-1], line):
+        if blocks and _continues(blocks[-1], line):
             blocks[-1].append(line)
         else:
             blocks.append([line])
     return blocks
 
 
-def _goes_on(block: Sequence[Box], line: Box) -> bool:
-    """Whether a line is beside the block's last one, or not far below; not in the next column."""
+def _continues(block: Sequence[Box], line: Box) -> bool:
+    """Whether a line is beside the block's last line or just below it, not in the next column."""
     last = block[-1]
     height = min(line.bottom - line.top, last.bottom - last.top)
-    return line.top > last.top - height and line.top - _around(block).bottom < 2.5 * height
+    return line.top > last.top - height and line.top - _bounding_box(block).bottom < 2.5 * height
 
 
-def _around(boxes: Sequence[Box]) -> Box:
+def _bounding_box(boxes: Sequence[Box]) -> Box:
     return Box(
         min(box.left for box in boxes),
         min(box.top for box in boxes),
@@ -72,4 +72,4 @@ def _around(boxes: Sequence[Box]) -> Box:
     )
 
 
-__all__ = ["pictured"]
+__all__ = ["picture_html"]

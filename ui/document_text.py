@@ -1,7 +1,7 @@
-"""A page's stored text → HTML to read, the passage marked in it, words shaded. Pure functions.
+"""A page's stored text → HTML with marked passages and shaded words. Pure functions.
 
-Headings, tables, code and paragraphs are shown as what they are; nothing else is. Whatever a
-document holds besides (HTML, Markdown's bold and links) shows as the text it is.
+Headings, tables, code and paragraphs are formatted. All other markup in a document (HTML, bold
+and links in Markdown) is shown as text.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from itertools import groupby, pairwise
 
 from retriever.text.structure import Line, read_lines, trim
 from retriever.types import Page
-from ui.highlighting import escaped, unwrapped
+from ui.highlighting import escape_html, unwrap_lines
 
 Weights = Sequence[tuple[int, int, float]]
-"""Words of a page's text: start, end, and a weight from -1 (speaks against) to 1 (speaks for)."""
+"""Words of a page's text: start, end, and a weight from -1 (against) to 1 (for)."""
 
-LONGEST = 12_000
-"""Characters shown at once; a longer page is read part by part."""
+MAX_CHARACTERS = 12_000
+"""Characters shown at once; a longer page is shown in parts."""
 
 _HASHES = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+")
 _CELL = re.compile(r"(?:\\.|[^|\t\\])+")
@@ -28,7 +28,7 @@ _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})")
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What is shown at once: a piece of a page, `text[start:end]`, and what it is called.
+    """The part of a page that is shown at once, `text[start:end]`, and its name.
 
     `page` is the page's position among the document's, from 0.
     """
@@ -40,7 +40,7 @@ class Leaf:
 
 
 def leaves(pages: Sequence[Page], whole: Iterable[int] = ()) -> list[Leaf]:
-    """The document leaf by leaf; pages at the positions in `whole` are not cut.
+    """The leaves of a document; pages at the positions in `whole` are not cut.
 
     >>> [leaf.name for leaf in leaves([Page(1, "a"), Page(2, "b"), Page(None, "c", label="d.txt")])]
     ['page 1', 'page 2', 'd.txt']
@@ -57,33 +57,33 @@ def leaves(pages: Sequence[Page], whole: Iterable[int] = ()) -> list[Leaf]:
 
 
 def leaf_at(made: Sequence[Leaf], page: int, offset: int) -> int:
-    """The number of the leaf that shows this place, from 0; the page's first if none does."""
+    """The number of the leaf that shows this offset, from 0; the page's first leaf if none does."""
     mine = [at for at, leaf in enumerate(made) if leaf.page == page]
     return next((at for at in mine if made[at].start <= offset < made[at].end), mine[0])
 
 
 def _cuts(text: str) -> list[int]:
-    """Where leaves begin, and the end: at an empty line if there is one, else at any."""
+    """The offsets where leaves begin, and the end: at an empty line if possible."""
     edges = [0]
-    while len(text) - edges[-1] > LONGEST:
-        low, high = edges[-1] + LONGEST // 2, edges[-1] + LONGEST
+    while len(text) - edges[-1] > MAX_CHARACTERS:
+        low, high = edges[-1] + MAX_CHARACTERS // 2, edges[-1] + MAX_CHARACTERS
         found = (text.rfind(gap, low, high) + len(gap) for gap in ("\n\n", "\n", " "))
         edges.append(next((at for at in found if at > low), high))
     return [*edges, len(text)]
 
 
-def readable(
+def text_html(
     text: str, start: int, end: int, passages: Sequence[tuple[int, int]], weights: Weights
 ) -> str:
     """`text[start:end]` as HTML; `passages` are marked, words shaded by their weights."""
-    piece = _Piece(text, passages, weights)
+    piece = _MarkedText(text, passages, weights)
     shown: list[str] = []
     lines = [
         line._replace(start=line.start + start, end=line.end + start)
         for line in read_lines(text[start:end])
     ]
     for kind, group in groupby(lines, key=_block):
-        shown += _SHOWN[kind](piece, list(group))
+        shown += _RENDERERS[kind](piece, list(group))
     return "".join(shown)
 
 
@@ -91,15 +91,15 @@ def _block(line: Line) -> str:
     return {"rule": "row", "item": "prose"}.get(line.kind, line.kind)
 
 
-class _Piece:
-    """A text with what is marked in it."""
+class _MarkedText:
+    """A text with its passages and weights."""
 
     def __init__(self, text: str, passages: Sequence[tuple[int, int]], weights: Weights) -> None:
         self.text = text
         self.passages = sorted(passages)
         self.weights = sorted(weights)
         self.here = False
-        """Whether the place one came for has been shown."""
+        """Whether the first passage has been rendered."""
 
     def html(self, start: int, end: int, shown: str | None = None) -> str:
         """`text[start:end]`, or `shown` of the same length in its place, with its marks."""
@@ -125,14 +125,14 @@ class _Piece:
     def _marked(self, at: int, plain: str) -> str:
         weight = next((w for first, past, w in self.weights if first <= at < past), 0.0)
         if not weight or not plain.strip():
-            return escaped(plain)
-        return f'<mark style="--weight: {shade(weight)}">{escaped(plain)}</mark>'
+            return escape_html(plain)
+        return f'<mark style="--weight: {shade_colour(weight)}">{escape_html(plain)}</mark>'
 
 
-def shade(weight: float) -> str:
-    """A weight as the colour of its shade: amber speaks for, blue against.
+def shade_colour(weight: float) -> str:
+    """The colour of a weight: amber for, blue against.
 
-    >>> shade(1.0), shade(-0.5)
+    >>> shade_colour(1.0), shade_colour(-0.5)
     ('rgb(255 193 7 / 0.50)', 'rgb(66 133 244 / 0.30)')
     """
     strength = 0.1 + 0.4 * min(abs(weight), 1.0)
@@ -143,7 +143,7 @@ def shade(weight: float) -> str:
 # Blocks
 
 
-def _headings(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
+def _headings(piece: _MarkedText, lines: Sequence[Line]) -> Iterator[str]:
     for line in lines:
         marks = _HASHES.match(piece.text, line.start, line.end)
         start = marks.end() if marks else line.start
@@ -152,17 +152,17 @@ def _headings(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
         yield f'<h{depth} dir="auto">{piece.html(span.start, span.end)}</h{depth}>'
 
 
-def _nothing(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
+def _skip(piece: _MarkedText, lines: Sequence[Line]) -> Iterator[str]:
     return iter(())
 
 
-def _code(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
+def _code(piece: _MarkedText, lines: Sequence[Line]) -> Iterator[str]:
     inner = [line for line in lines if not _FENCE.match(piece.text, line.start, line.end)]
     if inner:
         yield f"<pre>{piece.html(inner[0].start, inner[-1].end)}</pre>"
 
 
-def _table(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
+def _table(piece: _MarkedText, lines: Sequence[Line]) -> Iterator[str]:
     rows = []
     for line in lines:
         if line.kind == "row":
@@ -178,21 +178,21 @@ def _table(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
         yield f'<div class="wva-table"><table dir="auto"><tbody>{body}</tbody></table></div>'
 
 
-def _prose(piece: _Piece, lines: Sequence[Line]) -> Iterator[str]:
+def _prose(piece: _MarkedText, lines: Sequence[Line]) -> Iterator[str]:
     span = trim(piece.text, lines[0].start, lines[-1].end)
-    shown = unwrapped(piece.text[span.start : span.end])
+    shown = unwrap_lines(piece.text[span.start : span.end])
     if len(shown) != span.end - span.start:  # a line's end of two characters became one
         shown = piece.text[span.start : span.end]
     yield f'<p dir="auto">{piece.html(span.start, span.end, shown)}</p>'
 
 
-_SHOWN = {
+_RENDERERS = {
     "heading": _headings,
-    "under": _nothing,
-    "blank": _nothing,
+    "under": _skip,
+    "blank": _skip,
     "fence": _code,
     "row": _table,
     "prose": _prose,
 }
 
-__all__ = ["LONGEST", "Leaf", "Weights", "leaf_at", "leaves", "readable", "shade"]
+__all__ = ["MAX_CHARACTERS", "Leaf", "Weights", "leaf_at", "leaves", "shade_colour", "text_html"]

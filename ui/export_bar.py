@@ -1,4 +1,4 @@
-"""What one takes along from a search: its results as a file, and the searches of this visit."""
+"""The bar above the results: export to a file, and the searches of this visit."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from functools import partial
 
 import streamlit as st
 
-from retriever.interface.export import FORMATS, Found
+from retriever.interface.export import FORMATS, SearchExport
 from retriever.types import Hit
 from ui import controls
 from ui.collection_picker import CollectionPicker
-from ui.highlighting import markdown
-from ui.questions import MODES, Question
-from ui.resources import Served
+from ui.highlighting import escape_markdown
+from ui.page_query import MODES, PageQuery
+from ui.resources import SharedIndex
 
-_MOST = 15  # searches remembered
+_MAX_HISTORY = 15  # searches remembered
 
 
-def export(served: Served, asked: Question, hits: Sequence[Hit]) -> None:
-    """Offer the results as files."""
-    found = Found(
-        query=asked.text,
-        index=served.path.name,
-        mode=asked.mode,
+def show_export(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
+    """Show the menu that exports the results."""
+    found = SearchExport(
+        query=page_query.text,
+        index=shared.path.name,
+        mode=page_query.mode,
         hits=hits,
-        filters=asked.filters(),
-        documents=served.documents(),
+        filters=page_query.filters(),
+        documents=shared.documents(),
     )
-    name = re.sub(r"[^\w-]+", "-", asked.text)[:60].strip("-") or "results"
+    name = re.sub(r"[^\w-]+", "-", page_query.text)[:60].strip("-") or "results"
     with st.popover("Export", key="export", icon=":material/download:", type="tertiary"):
         for kind, (write, ending, media) in FORMATS.items():
             st.download_button(
                 kind,
-                partial(_bytes, write, found),  # made when it is asked for
+                partial(_bytes, write, found),  # made on the click
                 f"{name}.{ending}",
                 media,
                 key=f"export-{ending}",
@@ -44,40 +44,40 @@ def export(served: Served, asked: Question, hits: Sequence[Hit]) -> None:
             )
 
 
-def _bytes(write: Callable[[Found], str], found: Found) -> bytes:
+def _bytes(write: Callable[[SearchExport], str], found: SearchExport) -> bytes:
     return write(found).encode("utf-8", "replace")
 
 
-def show_export_bar(served: Served, asked: Question, hits: Sequence[Hit]) -> None:
-    """What there is to take along, in a row."""
+def show_export_bar(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
+    """Show export and history in a row."""
     with st.container(horizontal=True, gap="small", width="content"):
-        export(served, asked, hits)
-        history()
+        show_export(shared, page_query, hits)
+        show_history()
 
 
-def remember(shelf: CollectionPicker, asked: Question) -> None:
-    """Keep the question among those of this visit, the last one first, each once."""
-    entry = (shelf.link_name, asked)
+def remember_search(picker: CollectionPicker, page_query: PageQuery) -> None:
+    """Put the query first in this visit's history, which has each query once."""
+    entry = (picker.link_name, page_query)
     before = st.session_state.get("history", ())
-    st.session_state["history"] = (entry, *(one for one in before if one != entry))[:_MOST]
+    st.session_state["history"] = (entry, *(one for one in before if one != entry))[:_MAX_HISTORY]
 
 
-def history() -> None:
-    """The searches of this visit, to be asked again."""
+def show_history() -> None:
+    """Show the searches of this visit, to repeat them."""
     entries = st.session_state.get("history", ())
     if not entries:
         return
     with st.popover("History", key="searches", icon=":material/history:", type="tertiary"):
-        for at, (index, asked) in enumerate(entries):
-            more = [MODES[asked.mode], *asked.filters(), *([index] if index else [])]
+        for at, (index, page_query) in enumerate(entries):
+            more = [MODES[page_query.mode], *page_query.filters(), *([index] if index else [])]
             st.button(
-                markdown(asked.text[:80]),
+                escape_markdown(page_query.text[:80]),
                 key=f"history-{at}",
-                help=markdown(" · ".join(more)),
+                help=escape_markdown(" · ".join(more)),
                 type="tertiary",
-                on_click=controls.ask_again,
-                args=(index, asked),
+                on_click=controls.repeat_search,
+                args=(index, page_query),
             )
 
 
-__all__ = ["export", "history", "remember", "show_export_bar"]
+__all__ = ["remember_search", "show_export", "show_export_bar", "show_history"]

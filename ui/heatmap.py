@@ -1,4 +1,4 @@
-"""An explanation's matrix as a picture: words of the query against words of the passage."""
+"""An explanation's matrix as a heat map: words of the query × words of the passage."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import streamlit as st
 
 from retriever.embedding.word_attribution import WordSpan
 from retriever.explaining.score import DenseScore
-from ui.highlighting import visible
+from ui.highlighting import replace_unprintable
 
-MOST = 20
-"""So many of the passage's words are drawn, unless all are wanted: those that matter most."""
+MAX_WORDS = 20
+"""Words of the passage in the heat map, those with the largest values, unless all are shown."""
 
 _FOR, _AGAINST = "#f0ad00", "#4285f4"
 _ROW, _COLUMN, _LABELS = 24, 15, 84  # pixels: of a cell, and of the words above them
@@ -20,11 +20,11 @@ _NUMBER = 5  # digits that keep the words in order, and equal ones apart
 
 
 def show_heatmap(dense: DenseScore, key: str) -> None:
-    """Draw it, with the switch for all words of the passage."""
+    """Show the heat map, with a switch for all words of the passage."""
     if not dense.query_words or not dense.passage_words:
         return
     every = False
-    if len(dense.passage_words) > MOST:
+    if len(dense.passage_words) > MAX_WORDS:
         every = st.toggle(f"All {len(dense.passage_words):,} words", key=f"every-{key}")
     said = f"{len(dense.query_words)} words of the question against words of the passage"
     spec = matrix_spec(dense, every=every)
@@ -35,17 +35,17 @@ def show_heatmap(dense: DenseScore, key: str) -> None:
 
 
 def matrix_spec(dense: DenseScore, *, every: bool) -> dict[str, Any]:
-    """The picture as Vega-Lite reads it; words are data in it and never markup."""
+    """The Vega-Lite specification of the heat map; words are data in it, never markup."""
     rows, columns = len(dense.query_words), len(dense.passage_words)
     block = dense.matrix[:rows, :columns]
     strongest = np.argsort(-np.abs(block).max(axis=0), kind="stable")
-    chosen = sorted(range(columns) if every else strongest[:MOST].tolist())
+    chosen = sorted(range(columns) if every else strongest[:MAX_WORDS].tolist())
     values = [
         {
             "row": _numbered(i, dense.query_words[i]),
             "column": _numbered(j, dense.passage_words[j]),
-            "your word": visible(dense.query_words[i].word),
-            "its word": _told(dense.passage_words[j]),
+            "your word": replace_unprintable(dense.query_words[i].word),
+            "its word": _word_label(dense.passage_words[j]),
             "value": round(float(block[i, j]), 5),
         }
         for i in range(rows)
@@ -84,12 +84,12 @@ def matrix_spec(dense: DenseScore, *, every: bool) -> dict[str, Any]:
 
 
 def _numbered(at: int, word: WordSpan) -> str:
-    """A word as a name of its own, which the picture shows without its number."""
-    return f"{at:0{_NUMBER}d}{visible(word.word)}"
+    """A unique name for a word; the heat map shows it without its number."""
+    return f"{at:0{_NUMBER}d}{replace_unprintable(word.word)}"
 
 
-def _told(word: WordSpan) -> str:
-    return visible(word.word) + (" (in the title)" if word.in_title else "")
+def _word_label(word: WordSpan) -> str:
+    return replace_unprintable(word.word) + (" (in the title)" if word.in_title else "")
 
 
-__all__ = ["MOST", "matrix_spec", "show_heatmap"]
+__all__ = ["MAX_WORDS", "matrix_spec", "show_heatmap"]

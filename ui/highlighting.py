@@ -1,7 +1,7 @@
-"""Text of unknown origin → HTML or Markdown that shows it as text, with some of it marked.
+"""Untrusted text → HTML or Markdown that shows it as text, with words marked.
 
-Nothing of a document, a file name or an error message may act on the page: a text is escaped
-first, and marked afterwards. Everything here is a pure function from strings to strings.
+No text of a document, file name or error message may act on the page: it is escaped first and
+marked afterwards. All functions are pure, from strings to strings.
 """
 
 from __future__ import annotations
@@ -15,106 +15,108 @@ from itertools import pairwise
 from retriever.text.analyzer import matching_words
 
 Spans = list[tuple[int, int]]
-"""Pieces of a text, [start, end) in Python characters, in order and not overlapping."""
+"""Ranges of a text, [start, end) in Python characters, in order and not overlapping."""
 
-# Lone surrogates cannot be sent to a browser; control characters and those that turn the writing
-# direction around could make a name look like another one.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Lone surrogates cannot be sent to a browser; control characters and those that reverse the writing
+# direction could make a name look like another one.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ITEM = re.compile(r"\s|[-*•‣▪◦·–—|>#+]|\(?\w{1,4}[.)]\s")
 _HEADING = re.compile(r"^((?:<[^>]*>)*)[ \t]{0,3}#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
 _LONG_LINE = 45
 _FULL_LINE = 0.7
 
-# What Markdown, or Streamlit's own additions to it, would not show as it is.
+# Characters that Markdown, or Streamlit's extensions of it, would interpret.
 _MARKDOWN = re.compile(
     r"([\\`*\[\]<>$~&|!]|^\s*[#+\-=]|(?<!\w)_|_(?!\w)|:(?=[\w/+-]))", re.MULTILINE
 )
 
 
-def visible(text: str) -> str:
-    r"""The text with what must not reach the page replaced, character by character.
+def replace_unprintable(text: str) -> str:
+    r"""The text with characters that must not reach the page replaced one by one.
 
-    >>> visible("a\x00b\udc80")
+    >>> replace_unprintable("a\x00b\udc80")
     'a\ufffdb\ufffd'
     """
-    return _UNSEEN.sub("\ufffd", text.replace("\r\n", " \n").replace("\r", "\n"))
+    return _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", " \n").replace("\r", "\n"))
 
 
-def escaped(text: str) -> str:
+def escape_html(text: str) -> str:
     """The text as HTML.
 
-    >>> escaped("<b> & 'x'")
+    >>> escape_html("<b> & 'x'")
     '&lt;b&gt; &amp; &#x27;x&#x27;'
     """
-    return html.escape(visible(text))
+    return html.escape(replace_unprintable(text))
 
 
-def markdown(text: str) -> str:
-    r"""The text as Markdown that Streamlit shows as it is.
+def escape_markdown(text: str) -> str:
+    r"""The text as Markdown that Streamlit shows unchanged.
 
-    >>> markdown("a_b *c* <script>")
+    >>> escape_markdown("a_b *c* <script>")
     'a_b \\*c\\* \\<script\\>'
     """
-    return _MARKDOWN.sub(lambda match: _backslashed(match[0]), visible(text))
+    return _MARKDOWN.sub(lambda match: _backslashed(match[0]), replace_unprintable(text))
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
-    """What is marked: the words of a query, and the terms of an index that stand for them.
+class HighlightTerms:
+    """The words to mark: those of a query, and the index's terms that match them.
 
-    See `Snapshot.matched_terms`; `query` is without its operators.
+    See `Snapshot.matched_terms`; `query` has no operators.
     """
 
     query: str
     terms: frozenset[str] = frozenset()
 
 
-def word_spans(text: str, query: str | Sought, language: str | None = None) -> Spans:
-    """Where the query's words stand in the text, whose language is guessed unless it is known.
+def word_spans(text: str, query: str | HighlightTerms, language: str | None = None) -> Spans:
+    """The offsets of the query's words in the text, whose language is guessed unless it is given.
 
     >>> word_spans("All cats run.", "a running cat")
     [(4, 8), (9, 12)]
     """
-    sought = Sought(query) if isinstance(query, str) else query
+    sought = HighlightTerms(query) if isinstance(query, str) else query
     found = matching_words(text, sought.query, sought.terms, language)
     return [(word.start, word.end) for word in found]
 
 
-def marked(text: str, spans: Spans) -> str:
+def mark_spans(text: str, spans: Spans) -> str:
     """The text as HTML with the spans marked.
 
-    >>> marked("a < b", [(0, 1)])
+    >>> mark_spans("a < b", [(0, 1)])
     '<mark>a</mark> &lt; b'
     """
     parts, at = [], 0
     for start, end in spans:
-        parts += [escaped(text[at:start]), "<mark>", escaped(text[start:end]), "</mark>"]
+        parts += [escape_html(text[at:start]), "<mark>", escape_html(text[start:end]), "</mark>"]
         at = end
-    return "".join([*parts, escaped(text[at:])])
+    return "".join([*parts, escape_html(text[at:])])
 
 
-def passage(text: str, query: str | Sought, language: str | None = None) -> str:
+def passage_html(text: str, query: str | HighlightTerms, language: str | None = None) -> str:
     """A passage as HTML: the query's words marked, wrapped lines joined, no wide gaps."""
-    return _without_gaps(marked(unwrapped(text), word_spans(text, query, language)))
+    return _without_gaps(mark_spans(unwrap_lines(text), word_spans(text, query, language)))
 
 
-def in_context(text: str, found: Spans, query: str | Sought, language: str | None = None) -> str:
-    """A text as HTML: the spans `found` in it highlighted, and the query's words marked.
+def context_html(
+    text: str, found: Spans, query: str | HighlightTerms, language: str | None = None
+) -> str:
+    """A text as HTML: the spans `found` highlighted, and the query's words marked.
 
-    >>> in_context("a b c", [(2, 3)], "c")
+    >>> context_html("a b c", [(2, 3)], "c")
     'a <span class="wva-found">b</span> <mark>c</mark>'
     """
-    shown = unwrapped(text)
-    inner = [at for start, end in _merged(found) for at in (start, end)]
+    shown = unwrap_lines(text)
+    inner = [at for start, end in _merge(found) for at in (start, end)]
     parts = []
     for number, (low, high) in enumerate(pairwise([0, *inner, len(text)])):
-        piece = marked(shown[low:high], word_spans(text[low:high], query, language))
+        piece = mark_spans(shown[low:high], word_spans(text[low:high], query, language))
         parts.append(f'<span class="wva-found">{piece}</span>' if number % 2 else piece)
     return _without_gaps("".join(parts))
 
 
 def with_headings(shown: str) -> str:
-    r"""Text as HTML, made by this module, with its headings as such, without their number signs.
+    r"""HTML of this module's functions, with headings in bold and without their number signs.
 
     >>> with_headings("# A <mark>b</mark>\nC# and #tags")
     '<strong>A <mark>b</mark></strong>\nC# and #tags'
@@ -122,10 +124,10 @@ def with_headings(shown: str) -> str:
     return _HEADING.sub(r"\1<strong>\2</strong>", shown)
 
 
-def _merged(spans: Spans) -> Spans:
-    """Spans that touch or overlap, as one.
+def _merge(spans: Spans) -> Spans:
+    """Spans with those joined that touch or overlap.
 
-    >>> _merged([(4, 6), (0, 3), (2, 4)])
+    >>> _merge([(4, 6), (0, 3), (2, 4)])
     [(0, 6)]
     """
     merged: Spans = []
@@ -136,13 +138,13 @@ def _merged(spans: Spans) -> Spans:
     return merged
 
 
-def unwrapped(text: str) -> str:
-    r"""The text with spaces for the line breaks that only wrap a paragraph; its length stays.
+def unwrap_lines(text: str) -> str:
+    r"""The text with spaces for line breaks that only wrap a paragraph; its length stays.
 
-    A PDF's or an e-mail's lines end where the paper did. A break is kept after a short line, and
-    before an empty line or what looks like an item of a list.
+    Lines of a PDF or an e-mail end at the margin. A break is kept after a short line, and before
+    an empty line or an item of a list.
     """
-    lines = visible(text).split("\n")
+    lines = replace_unprintable(text).split("\n")
     parts = []
     for number, line in enumerate(lines):
         parts.append(line)
@@ -164,40 +166,40 @@ def _without_gaps(text: str) -> str:
 
 
 def _backslashed(found: str) -> str:
-    """Backslash before the last character: leading white space stays what it is."""
+    """Backslash before the last character, after leading white space."""
     return f"{found[:-1]}\\{found[-1]}"
 
 
-def joined(parts: Iterable[str], separator: str = " · ") -> str:
-    """The parts that say something, side by side.
+def join_parts(parts: Iterable[str], separator: str = " · ") -> str:
+    """The parts that are not empty, with a separator.
 
-    >>> joined(["a", "", "b"])
+    >>> join_parts(["a", "", "b"])
     'a · b'
     """
     return separator.join(part for part in parts if part)
 
 
-def counted(count: int, thing: str) -> str:
-    """A number of things.
+def count_text(count: int, thing: str) -> str:
+    """A count with its noun, in the plural if needed.
 
-    >>> counted(1, "file"), counted(1200, "file")
+    >>> count_text(1, "file"), count_text(1200, "file")
     ('1 file', '1,200 files')
     """
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 __all__ = [
-    "Sought",
+    "HighlightTerms",
     "Spans",
-    "counted",
-    "escaped",
-    "in_context",
-    "joined",
-    "markdown",
-    "marked",
-    "passage",
-    "unwrapped",
-    "visible",
+    "context_html",
+    "count_text",
+    "escape_html",
+    "escape_markdown",
+    "join_parts",
+    "mark_spans",
+    "passage_html",
+    "replace_unprintable",
+    "unwrap_lines",
     "with_headings",
     "word_spans",
 ]

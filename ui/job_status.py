@@ -1,4 +1,4 @@
-"""What is being done to an index right now: progress, a way to stop it, and how it ended."""
+"""The indexing job of a collection: its progress, a button to stop it, and its result."""
 
 from __future__ import annotations
 
@@ -8,71 +8,73 @@ import streamlit as st
 
 from retriever.interface.jobs import Job, Jobs
 from retriever.types import RetrieverError
-from ui import status as state
-from ui.highlighting import escaped, markdown
-from ui.resources import Served
+from ui import status
+from ui.highlighting import escape_html, escape_markdown
+from ui.resources import SharedIndex
 
-OFTEN = 1.0
-"""Seconds between two looks while something is going on."""
+BUSY_REFRESH_SECONDS = 1.0
+"""Seconds between refreshes while a job is running."""
 
 
 @st.cache_resource(show_spinner=False)
-def jobs(command: tuple[str, ...]) -> Jobs:
-    """The runs of this server, started with `command`: all visitors see the same ones."""
+def shared_jobs(command: tuple[str, ...]) -> Jobs:
+    """The jobs of this server, started with `command` and shared by all sessions."""
     return Jobs(command)
 
 
-def busy(served: Served, runs: Jobs) -> str:
-    """Why the index cannot be changed now, in a sentence; empty if it can."""
-    job = runs.of(served.path)
+def busy_reason(shared: SharedIndex, runs: Jobs) -> str:
+    """A sentence that says why the index cannot be changed now; empty if it can."""
+    job = runs.of(shared.path)
     if job is not None and job.running:
         return "Documents are being indexed: wait until that is done, or stop it."
-    if served.info()["progress"]:
+    if shared.info()["progress"]:
         return "Another process is writing to this collection: wait until it has finished."
     return ""
 
 
-def show_jobs(served: Served, runs: Jobs) -> None:
-    """Draw it, and look again by itself."""
-    going_on = bool(busy(served, runs))
-    every = OFTEN if going_on else state.EVERY
-    st.fragment(_watched, run_every=every)(served, runs, going_on=going_on)
+def show_job(shared: SharedIndex, runs: Jobs) -> None:
+    """Show the job in a fragment that refreshes itself."""
+    going_on = bool(busy_reason(shared, runs))
+    every = BUSY_REFRESH_SECONDS if going_on else status.REFRESH_SECONDS
+    st.fragment(_show_refreshed, run_every=every)(shared, runs, going_on=going_on)
 
 
-def _watched(served: Served, runs: Jobs, *, going_on: bool) -> None:
-    job = runs.of(served.path)
+def _show_refreshed(shared: SharedIndex, runs: Jobs, *, going_on: bool) -> None:
+    job = runs.of(shared.path)
     try:
-        progress = served.info()["progress"]
-        if bool(busy(served, runs)) != going_on:
-            st.rerun()  # what was forbidden is allowed now, or the other way round
+        progress = shared.info()["progress"]
+        if bool(busy_reason(shared, runs)) != going_on:
+            st.rerun()  # buttons become enabled or disabled
     except RetrieverError as error:
-        state.error(error)
+        status.show_error(error)
         return
     if progress:
-        state.progress(progress)
+        status.show_progress(progress)
     elif job is not None and job.running:
-        st.progress(0.0, text=f"Getting ready · {state.duration(time.time() - job.started)}")
+        st.progress(0.0, text=f"Getting ready · {status.duration(time.time() - job.started)}")
         st.html('<p class="wva-note">Folders are looked through, and the model is loaded.</p>')
     if job is not None:
-        _job(served, runs, job)
+        _show_end(shared, runs, job)
 
 
-def _job(served: Served, runs: Jobs, job: Job) -> None:
+def _show_end(shared: SharedIndex, runs: Jobs, job: Job) -> None:
     if job.running:
         if st.button("Stop", key="stop", icon=":material/stop_circle:"):
             job.stop()
             st.rerun()
     elif job.problem:
-        sentence = markdown(job.problem[:1].upper() + job.problem[1:])
+        sentence = escape_markdown(job.problem[:1].upper() + job.problem[1:])
         st.warning(f"{sentence}.", icon=":material/error:")
         if "have vanished" in job.problem:
             st.caption("If the files are gone on purpose, say so:")
             if st.button("Remove what has vanished", key="force"):
-                runs.start(served.path, job.paths, ["--force"])
+                runs.start(shared.path, job.paths, ["--force"])
                 st.rerun()
     else:
-        last = state.last_run(served.info()["last_run"])
-        st.html(f'<p class="wva-note" role="status">Done: {last or escaped("nothing to do")}.</p>')
+        last = status.last_run_text(shared.info()["last_run"])
+        st.html(
+            f'<p class="wva-note" role="status">Done: {last or escape_html("nothing to do")}.</p>'
+        )
 
 
-__all__ = ["busy", "jobs", "show_jobs"]
+__all__ = ["busy_reason", "shared_jobs", "show_job"]

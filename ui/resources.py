@@ -1,8 +1,8 @@
-"""What the page's sessions share: open indexes, and what is known of them. None of it is changed.
+"""Shared by all sessions of the page: open indexes, and cached facts about them, read-only.
 
-An index sees by itself what another process writes; what is read of it here is kept as long as
-its generation lasts, and for a few seconds at most while it grows. That time is a part of the key
-(`_Age`): Streamlit's own `ttl` may end between its two looks at a value, which is a KeyError.
+An index notices what another process writes. Facts are cached for one generation of the index,
+and for a few seconds at most while it grows. That time is part of the key (`_Age`): Streamlit's
+own `ttl` may end between its two accesses to a value, which raises a KeyError.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from retriever.searching.facets import Facets, count_facets
 from retriever.storage.catalog import CATALOG_FILE
 from retriever.storage.records import UnreadFile
 from retriever.types import DocumentRow, FileStatus, RetrieverError
-from ui.questions import Question
+from ui.page_query import PageQuery
 
 Opener = Callable[[Path], Index]
 
-Place = tuple[int, int]
-"""Device and inode of a catalog: another one is another index, whatever its folder is called."""
+CatalogId = tuple[int, int]
+"""Device and inode of a catalog: they identify an index, whatever the name of its folder."""
 
 _Age = tuple[int | None, int]
-"""A generation, None while the index grows, and a number that changes every so many seconds."""
+"""A generation, None while the index grows, and a number that changes at a fixed interval."""
 
 _FRESH_SECONDS = 2.0
 _LEDGER_SECONDS = 3.0
@@ -45,7 +45,7 @@ _FACETS = ("formats", "folders", "years")
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What takes a walk over all documents: the unreadable ones, and whether dates are known."""
+    """Facts that need a pass over all documents: unreadable files, first and last date."""
 
     problems: tuple[tuple[str, str], ...]  # path, and what is wrong
     more_problems: int
@@ -54,11 +54,11 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """An open index, where it lies, and the key of what is remembered of it."""
+class SharedIndex:
+    """An open index, its folder, and its identity in cache keys."""
 
     path: Path
-    place: Place
+    place: CatalogId
     index: Index
 
     def info(self) -> dict[str, Any]:
@@ -69,13 +69,13 @@ class Served:
         """At most ten seconds old while the index grows."""
         return _overview(self.place, self._age(_GROWING_SECONDS), self.index)
 
-    def account(self) -> CoverageReport:
-        """What became of every file: at most three seconds old while the index grows."""
+    def coverage_report(self) -> CoverageReport:
+        """The state of every file: at most three seconds old while the index grows."""
         return _account(self.place, self._age(_LEDGER_SECONDS), self.index)
 
-    def facets(self, asked: Question) -> Facets:
-        """What the question can be narrowed to, with counts: at most ten seconds old."""
-        wheres = {name: asked.where(without=(name, "pages")) for name in _FACETS}
+    def facets(self, page_query: PageQuery) -> Facets:
+        """The values to filter by, with counts: at most ten seconds old."""
+        wheres = {name: page_query.where(without=(name, "pages")) for name in _FACETS}
         age = self._age(_GROWING_SECONDS)
         return _facets(self.place, age, json.dumps(wheres), self.index)
 
@@ -84,37 +84,37 @@ class Served:
         return _documents(self.place, self._age(_GROWING_SECONDS), self.index)
 
     def survey(self) -> Survey:
-        """What the index is about: at most ten minutes old while it grows."""
+        """The map of the index: at most ten minutes old while it grows."""
         return _survey(self.place, self._age(_SURVEY_SECONDS), self.index)
 
     def roots(self) -> list[str]:
-        """The folders it is made of."""
-        return sorted({file.root for file in self.account().files} - {""})
+        """The folders that were indexed."""
+        return sorted({file.root for file in self.coverage_report().files} - {""})
 
     def _age(self, seconds: float) -> _Age:
         growing = self.info()["progress"] is not None
         return None if growing else self.index.generation, _tick(seconds)
 
     def load_model(self) -> None:
-        """Load the index's model now, unless a session did; others wait for it."""
+        """Load the index's model unless it is loaded; other sessions wait for it."""
         _ = self.index.embedder
 
 
-def served(folder: Path, open_index: Opener) -> Served:
+def shared_index(folder: Path, open_index: Opener) -> SharedIndex:
     """The index in `folder`, opened once per process."""
     try:
         status = (folder / CATALOG_FILE).stat()
         place = (status.st_dev, status.st_ino)
     except OSError:
-        place = (0, 0)  # opening it says what is wrong
-    return Served(folder, place, _opened(str(folder.absolute()), place, open_index))
+        place = (0, 0)  # opening it raises the error
+    return SharedIndex(folder, place, _opened(str(folder.absolute()), place, open_index))
 
 
-def close(index: Served, open_index: Opener) -> None:
-    """Close an index that is going to be deleted, and forget what is remembered of it."""
+def close_index(index: SharedIndex, open_index: Opener) -> None:
+    """Close an index before it is deleted, and drop what is cached of it."""
     _opened.clear(str(index.path.absolute()), index.place, open_index)
     for remembered in (_info, _overview, _account, _facets, _documents, _survey):
-        remembered.clear()  # a new index may get the place of the old one
+        remembered.clear()  # a new index may get the old one's device and inode
     index.index.close()
 
 
@@ -123,16 +123,16 @@ def _tick(seconds: float) -> int:
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _opened(path: str, place: Place, _open_index: Opener) -> Index:
+def _opened(path: str, place: CatalogId, _open_index: Opener) -> Index:
     index = _open_index(Path(path))
     threading.Thread(target=_warm, args=(index,), name="load the model", daemon=True).start()
     return index
 
 
 def _warm(index: Index) -> None:
-    """Load the model while the user still types: the first search need not wait for it.
+    """Load the model while the user still types, so that the first search need not wait.
 
-    What goes wrong here is told when somebody searches.
+    An error is shown by the first search.
     """
     with contextlib.suppress(RetrieverError):
         if index.embedder_settings is not None:
@@ -140,41 +140,41 @@ def _warm(index: Index) -> None:
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _info(place: Place, age: _Age, _index: Index) -> dict[str, Any]:
+def _info(place: CatalogId, age: _Age, _index: Index) -> dict[str, Any]:
     return _index.info()
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _overview(place: Place, age: _Age, _index: Index) -> Overview:
+def _overview(place: CatalogId, age: _Age, _index: Index) -> Overview:
     with _index.backend.reading() as catalog:
         return overview(catalog.documents(), catalog.unread())
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _facets(place: Place, age: _Age, wheres: str, _index: Index) -> Facets:
+def _facets(place: CatalogId, age: _Age, wheres: str, _index: Index) -> Facets:
     rows = list(_documents(place, age, _index).values())
     return count_facets(rows, json.loads(wheres).get)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _documents(place: Place, age: _Age, _index: Index) -> dict[str, DocumentRow]:
+def _documents(place: CatalogId, age: _Age, _index: Index) -> dict[str, DocumentRow]:
     return {row.id: row for row in _index.documents()}
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _survey(place: Place, age: _Age, _index: Index) -> Survey:
+def _survey(place: CatalogId, age: _Age, _index: Index) -> Survey:
     with _index.backend.reading() as catalog:
         return survey(catalog)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _account(place: Place, age: _Age, _index: Index) -> CoverageReport:
+def _account(place: CatalogId, age: _Age, _index: Index) -> CoverageReport:
     with _index.backend.reading() as catalog:
         return coverage_report(catalog, _index.name)
 
 
 def overview(rows: Sequence[DocumentRow], unread: Sequence[UnreadFile] = ()) -> Overview:
-    """What the documents' rows say together, and the files that gave no document."""
+    """The overview of the documents, and of the files that could not be read."""
     problems = [(row.path, problem) for row in rows if (problem := _problem(row))]
     problems += [(file.path, file.reason) for file in unread if file.status is FileStatus.FAILED]
     dates = sorted(row.date for row in rows if row.date)
@@ -187,10 +187,10 @@ def overview(rows: Sequence[DocumentRow], unread: Sequence[UnreadFile] = ()) -> 
 
 
 def _problem(row: DocumentRow) -> str:
-    """What of a document could not be read, e.g. "2 of 9 pages: scanned"; empty if nothing."""
+    """The unread pages of a document, e.g. "2 of 9 pages: scanned"; empty if there are none."""
     bad = {state: count for state, count in row.page_states.items() if state.incomplete}
     states = ", ".join(str(state) for state in sorted(bad))
     return f"{sum(bad.values())} of {row.pages} pages: {states}" if bad else ""
 
 
-__all__ = ["Opener", "Overview", "Served", "close", "overview", "served"]
+__all__ = ["Opener", "Overview", "SharedIndex", "close_index", "overview", "shared_index"]

@@ -1,4 +1,4 @@
-"""What is shown for a question: results to read, or in one sentence why there are none."""
+"""The results of a query, or one sentence that says why there are none."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from retriever.interface.terminal.reports import understood_lines
+from retriever.interface.terminal.reports import query_lines
 from retriever.searching.grouping import with_context
 from retriever.searching.match import verdict
 from retriever.searching.query_syntax import parse
 from retriever.types import Excerpt, Hit, ModelError, RetrieverError, UsageError
-from ui import actions, controls, missing, steer, why
-from ui import export_bar as taking
-from ui import status as state
-from ui.cards import card
-from ui.contributions import CSS
-from ui.highlighting import Sought, escaped, markdown
-from ui.questions import Question
-from ui.resources import Served
+from ui import actions, controls, export_bar, status, steer, why, why_not
+from ui.attribution import CSS
+from ui.cards import card_html
+from ui.highlighting import HighlightTerms, escape_html, escape_markdown
+from ui.page_query import PageQuery
+from ui.resources import SharedIndex
 
-_AROUND = 2  # passages before a result and behind it that are shown on request
+_CONTEXT = 2  # passages before and after a result that are shown on request
 
 _MODES_HELP = (
     ("Hybrid", "finds by meaning and by words together, and is usually best."),
@@ -32,82 +30,88 @@ _MODES_HELP = (
 )
 
 
-def show_results(served: Served, asked: Question) -> None:
-    """Search and show what was found."""
-    if problem := asked.problem():
+def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
+    """Search and show the results."""
+    if problem := page_query.problem():
         st.warning(problem, icon=":material/edit:")
         return
     try:
-        hits, seconds = _found(served, asked)
+        hits, seconds = _search(shared, page_query)
     except ModelError as error:
-        state.error(error)
-        _button("Search by keywords instead", lambda: controls.ask_by("keyword"))
+        status.show_error(error)
+        _button("Search by keywords instead", lambda: controls.set_mode("keyword"))
         return
     except UsageError as error:
-        state.error(error)
-        if asked != asked.plain():
-            _button("Search without weights and marked passages", steer.clear)
+        status.show_error(error)
+        if page_query != page_query.plain():
+            _button("Search without weights and marked passages", steer.clear_steering)
         return
-    steer.show_steering(served, asked)
+    steer.show_steering(shared, page_query)
     if hits:
-        _list(served, asked, hits, seconds)
+        _show_hits(shared, page_query, hits, seconds)
     else:
-        _nothing(asked)
-    missing.show_why_not(served, asked)
+        _show_nothing_found(page_query)
+    why_not.show_why_not(shared, page_query)
 
 
-def explain() -> None:
-    """What is said before the first question."""
+def show_modes() -> None:
+    """Show what the modes do, before the first query."""
     rows = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _MODES_HELP)
     st.html(f'<dl class="wva-modes">{rows}</dl>')
 
 
-def _found(served: Served, asked: Question) -> tuple[list[Hit], float]:
-    """The hits, and the seconds it took to find them, loading the model not counted."""
-    if asked.mode != "keyword":
+def _search(shared: SharedIndex, page_query: PageQuery) -> tuple[list[Hit], float]:
+    """The hits, and the seconds of the search without loading the model."""
+    if page_query.mode != "keyword":
         with st.spinner("Loading the language model, once; the next search will be quick …"):
-            served.load_model()
+            shared.load_model()
     started = time.perf_counter()
     with st.spinner("Searching …"):
-        hits = served.index.search(asked.text, options=asked.options(steer.steering(served, asked)))
+        hits = shared.index.search(
+            page_query.text, options=page_query.options(steer.make_steering(shared, page_query))
+        )
     return hits, time.perf_counter() - started
 
 
-def _list(served: Served, asked: Question, hits: Sequence[Hit], seconds: float) -> None:
-    query = parse(asked.text)
-    instead = {} if asked.mode == "dense" else served.index.corrections(asked.text)
-    words = sought(served, asked)
-    cards = [(hit, card(hit, words, asked.mode, _around(served, hit))) for hit in hits]
-    what = ("file" if len(hits) == 1 else "files") if asked.by_file else "passage"
+def _show_hits(
+    shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit], seconds: float
+) -> None:
+    query = parse(page_query.text)
+    instead = {} if page_query.mode == "dense" else shared.index.corrections(page_query.text)
+    words = highlight_terms(shared, page_query)
+    cards = [(hit, card_html(hit, words, page_query.mode, _context(shared, hit))) for hit in hits]
+    what = ("file" if len(hits) == 1 else "files") if page_query.by_file else "passage"
     if what == "passage" and len(hits) != 1:
         what = "passages"
-    only = f" · only: {escaped('; '.join(asked.filters()))}" if asked.filters() else ""
-    for line in understood_lines(query.conditions(), instead):
-        only += f" · {escaped(line)}"
+    only = (
+        f" · only: {escape_html('; '.join(page_query.filters()))}" if page_query.filters() else ""
+    )
+    for line in query_lines(query.conditions(), instead):
+        only += f" · {escape_html(line)}"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="found"):
         st.html(
             f'<section class="wva-results" aria-label="Results">{_verdict(hits)}'
             f'<p class="wva-note">{len(hits)} {what} '
             f"in {seconds:.2f} s{only}</p></section>"
         )
-        taking.show_export_bar(served, asked, hits)
+        export_bar.show_export_bar(shared, page_query, hits)
     st.html(CSS)
-    places = [(hit, _result(hit, shown)) for hit, shown in cards]
+    places = [(hit, _show_card(hit, shown)) for hit, shown in cards]
     # All results can be read before the first of them is explained.
     for hit, place in sorted(places, key=lambda one: why.is_open(one[0])):
         with place:
-            actions.below(served, asked, hit, hits)
+            actions.show_actions(shared, page_query, hit, hits)
 
 
-def _result(hit: Hit, shown: str) -> DeltaGenerator:
-    """A card, with room for what one can do with it."""
+def _show_card(hit: Hit, shown: str) -> DeltaGenerator:
+    """Show a card; returns its container, to which buttons are added."""
     place = st.container(gap=None, key=f"result-{hit.rank}")
     place.html(shown)
     return place
 
 
 def _verdict(hits: Sequence[Hit]) -> str:
-    """What is said above results of which none really matches."""
+    """A sentence above the results if none of them really matches."""
     said = verdict(hits)
     if not said:
         return ""
@@ -115,40 +119,40 @@ def _verdict(hits: Sequence[Hit]) -> str:
     return f'<p class="wva-verdict" role="status">{sentence}</p>'
 
 
-def sought(served: Served, asked: Question) -> Sought:
-    """What is marked in results and documents: the words, and what else keywords look for."""
-    text = parse(asked.text).text
-    if asked.mode == "dense":
-        return Sought(text)
-    with served.index.snapshot(dense=False) as now:
-        return Sought(text, now.matched_terms(text))
+def highlight_terms(shared: SharedIndex, page_query: PageQuery) -> HighlightTerms:
+    """The words to mark in results and documents: the query's, and the index's terms for them."""
+    text = parse(page_query.text).text
+    if page_query.mode == "dense":
+        return HighlightTerms(text)
+    with shared.index.snapshot(dense=False) as now:
+        return HighlightTerms(text, now.matched_terms(text))
 
 
-def _around(served: Served, hit: Hit) -> tuple[Excerpt, ...]:
-    """What stands around the hit, with it; nothing if it was removed since it was found."""
+def _context(shared: SharedIndex, hit: Hit) -> tuple[Excerpt, ...]:
+    """The hit with the text around it; empty if it was removed since the search."""
     try:
-        with served.index.backend.reading() as catalog:
-            return with_context(hit, _AROUND, catalog).passage
+        with shared.index.backend.reading() as catalog:
+            return with_context(hit, _CONTEXT, catalog).passage
     except RetrieverError:
         return ()
 
 
-def _nothing(asked: Question) -> None:
-    """Why nothing was found, and what to try."""
-    if not any(character.isalnum() for character in asked.text):
+def _show_nothing_found(page_query: PageQuery) -> None:
+    """Say why nothing was found, and what to try."""
+    if not any(character.isalnum() for character in page_query.text):
         st.info("There is no letter or digit in this question: write what you look for.")
         return
     with st.container(border=True):
         st.markdown("**Nothing found.**")
-        if conditions := parse(asked.text).conditions():
-            st.caption(markdown(f"Looked for only: {', '.join(conditions)}."))
-        if asked.filters():
+        if conditions := parse(page_query.text).conditions():
+            st.caption(escape_markdown(f"Looked for only: {', '.join(conditions)}."))
+        if page_query.filters():
             st.caption("No passage that the filters let through answers this.")
             _button("Search without the filters", controls.clear_filters)
-        if asked.mode == "keyword":
+        if page_query.mode == "keyword":
             st.caption("None of these words occurs. Other words may say the same:")
-            _button("Search by meaning too", lambda: controls.ask_by("hybrid"))
-        if not asked.filters() and asked.mode != "keyword":
+            _button("Search by meaning too", lambda: controls.set_mode("hybrid"))
+        if not page_query.filters() and page_query.mode != "keyword":
             st.caption("There is no passage in the index yet that could answer this.")
 
 
@@ -156,4 +160,4 @@ def _button(label: str, action: Callable[[], Any]) -> None:
     st.button(label, key=f"try-{label}", on_click=action)
 
 
-__all__ = ["explain", "show_results", "sought"]
+__all__ = ["highlight_terms", "show_modes", "show_results"]

@@ -1,7 +1,7 @@
-"""Keys: / goes to the search box, j and k to the next and previous result, Enter opens it.
+"""Keyboard shortcuts: / for the search box, j and k for the next and previous one, Enter opens it.
 
-Streamlit has no keys of its own; this is a script in the page, put there once. Nothing of a
-document gets into it.
+Streamlit has no shortcuts; this is a script that is put into the page once. No text of a document
+gets into it.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ _SCRIPT = """<script>
 </script>"""
 
 
-def listen() -> None:
-    """Let the page hear the keys."""
+def install_shortcuts() -> None:
+    """Put the script into the page."""
     st.html(_SCRIPT, unsafe_allow_javascript=True)
 
 
-__all__ = ["HELP", "listen"]
+__all__ = ["HELP", "install_shortcuts"]

@@ -1,6 +1,6 @@
-"""The state of the index, refreshed by itself: the side's facts, and what is going on right now.
+"""The state of the index: facts in the sidebar, and the progress of a running job.
 
-What refreshes is a fragment: the search box and the results are not touched by it.
+These are fragments that refresh themselves; the search box and the results are not redrawn.
 """
 
 from __future__ import annotations
@@ -11,57 +11,57 @@ from typing import Any
 
 import streamlit as st
 
-from retriever.interface.collections import indexes_in
+from retriever.interface.collections import list_indexes
 from retriever.types import FileStatus, PageState, RetrieverError
-from ui.highlighting import counted, escaped, joined, markdown
-from ui.resources import Served
+from ui.highlighting import count_text, escape_html, escape_markdown, join_parts
+from ui.resources import SharedIndex
 
-EVERY = 3.0
-"""Seconds between two looks at the index."""
+REFRESH_SECONDS = 3.0
+"""Seconds between refreshes."""
 
 
-@st.fragment(run_every=EVERY)
-def facts(served: Served) -> None:
-    """The side: what is in the index."""
+@st.fragment(run_every=REFRESH_SECONDS)
+def show_facts(shared: SharedIndex) -> None:
+    """Show facts about the index, in the sidebar."""
     try:
-        info = served.info()
+        info = shared.info()
         rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in _facts(info))
         st.html(f'<dl class="wva-facts">{rows}</dl>')
-        _problems(served, info)
+        _show_problems(shared, info)
     except RetrieverError:
         st.caption("The index cannot be read right now.")
 
 
 def _facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values (HTML) of what the side shows."""
+    """The names and values (HTML) in the sidebar."""
     model = info["model"] or {}
     formats = ", ".join(
-        f"<span>{count:,} {escaped(name)}</span>" for name, count in info["formats"].items()
+        f"<span>{count:,} {escape_html(name)}</span>" for name, count in info["formats"].items()
     )
     values = [
         ("Documents", f"{info['documents']:,}"),
         ("Pages", f"{info['pages']:,}"),
         ("Passages", f"{info['chunks']:,}"),
         ("Formats", formats),
-        ("Model", escaped(str(model.get("model", "")))),
-        ("Last run", last_run(info["last_run"])),
+        ("Model", escape_html(str(model.get("model", "")))),
+        ("Last run", last_run_text(info["last_run"])),
     ]
     return [(name, value) for name, value in values if value]
 
 
-def last_run(report: Mapping[str, Any] | None) -> str:
+def last_run_text(report: Mapping[str, Any] | None) -> str:
     """The last run in a few words (HTML); empty if there was none.
 
-    >>> last_run({"totals": {"files": 12, "failed": 1, "skipped": 0}, "seconds": 75.2})
+    >>> last_run_text({"totals": {"files": 12, "failed": 1, "skipped": 0}, "seconds": 75.2})
     '12 files, 1 failed, 1 min'
     """
     if not report:
         return ""
     totals = report.get("totals") or {}
     seconds = report.get("seconds")
-    return joined(
+    return join_parts(
         [
-            counted(totals["files"], "file") if "files" in totals else "",
+            count_text(totals["files"], "file") if "files" in totals else "",
             *(f"{totals[name]:,} {name}" for name in ("failed", "skipped") if totals.get(name)),
             f"{report['added']:,} added" if "added" in report else "",
             duration(seconds) if isinstance(seconds, int | float) else "",
@@ -70,69 +70,69 @@ def last_run(report: Mapping[str, Any] | None) -> str:
     )
 
 
-def _problems(served: Served, info: Mapping[str, Any]) -> None:
-    """The files that could not be read as a whole, folded away."""
+def _show_problems(shared: SharedIndex, info: Mapping[str, Any]) -> None:
+    """Show the files that could not be read completely, folded away."""
     incomplete = any(PageState(state).incomplete for state in info["page_states"])
     if not incomplete and not info["unread"].get(FileStatus.FAILED):
         return
-    overview = served.overview()
+    overview = shared.overview()
     if not overview.problems:
         return
     count = len(overview.problems) + overview.more_problems
     with st.expander(f"{count:,} {'file' if count == 1 else 'files'} not read completely"):
         items = "".join(
-            f"<li><bdi>{escaped(path)}</bdi><small>{escaped(problem)}</small></li>"
+            f"<li><bdi>{escape_html(path)}</bdi><small>{escape_html(problem)}</small></li>"
             for path, problem in overview.problems
         )
         more = f"<li>and {overview.more_problems:,} more</li>" if overview.more_problems else ""
         st.html(f'<ul class="wva-files">{items}{more}</ul>')
 
 
-@st.fragment(run_every=EVERY)
-def headline(served: Served) -> None:
-    """What is searched, in one line."""
+@st.fragment(run_every=REFRESH_SECONDS)
+def show_headline(shared: SharedIndex) -> None:
+    """Show the index's name and size in one line."""
     try:
-        info = served.info()
+        info = shared.info()
     except RetrieverError:
         return
-    count = counted(info["documents"], "document")
-    name = escaped(served.path.name)
+    count = count_text(info["documents"], "document")
+    name = escape_html(shared.path.name)
     st.html(f'<p class="wva-note wva-headline">{count} in <bdi>{name}</bdi></p>')
 
 
-@st.fragment(run_every=EVERY)
-def activity(served: Served, *, shown: int | None, waiting: bool = False) -> None:
-    """A running index's progress, and the offer to search again when there is more to find.
+@st.fragment(run_every=REFRESH_SECONDS)
+def show_activity(shared: SharedIndex, *, shown: int | None, waiting: bool = False) -> None:
+    """Show the progress of a run, and a button to search again once the index has changed.
 
-    `shown` is the generation of the results on the page, None without results; a page that is
-    `waiting` for the first documents starts again when they are there.
+    `shown` is the generation of the results on the page, None without results. A page that is
+    `waiting` for the first documents is redrawn when they arrive.
     """
     try:
-        info = served.info()
-        generation = served.index.generation
+        info = shared.info()
+        generation = shared.index.generation
     except RetrieverError:
         return
     if waiting and info["documents"]:
         st.rerun()
     if info["progress"]:
-        progress(info["progress"])
+        show_progress(info["progress"])
     if shown is not None and shown != generation:
-        _offer(growing=bool(info["progress"]))
+        _offer_new_search(growing=bool(info["progress"]))
 
 
-def progress(told: Mapping[str, Any]) -> None:
-    """How far a run is, as `Documents.set_progress` was told."""
+def show_progress(told: Mapping[str, Any]) -> None:
+    """Show the progress of a run, as `Documents.set_progress` has stored it."""
     done, total = int(told["files_done"]), int(told["files_total"])
     share = min(1.0, max(0.0, done / total)) if total else 0.0
     st.progress(share, text=progress_text(told))
     note = "The index is still growing; what is in it already can be found."
     current = str(told.get("current") or "")
-    reading = f" Now reading <bdi>{escaped(current)}</bdi>." if current else ""
+    reading = f" Now reading <bdi>{escape_html(current)}</bdi>." if current else ""
     st.html(f'<p class="wva-note">{note}{reading}</p>')
 
 
 def progress_text(told: Mapping[str, Any]) -> str:
-    """How far a run is, in one line (Markdown).
+    """The progress of a run in one line (Markdown).
 
     >>> progress_text({"files_done": 3, "files_total": 44, "chunks": 1200, "tokens": 9000,
     ...                "tokens_per_second": 2120.4, "seconds_left": 130.0})
@@ -145,11 +145,11 @@ def progress_text(told: Mapping[str, Any]) -> str:
         f"{speed:,.0f} tokens per second" if speed else "",
         f"about {duration(left)} left" if left is not None else "",
     ]
-    return joined(parts)
+    return join_parts(parts)
 
 
 def duration(seconds: float) -> str:
-    """A time for people.
+    """A duration, rounded.
 
     >>> duration(0.31), duration(75), duration(7500)
     ('1 s', '1 min', '2.1 h')
@@ -161,8 +161,8 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _offer(*, growing: bool) -> None:
-    """Results stay as they are until somebody wants newer ones."""
+def _offer_new_search(*, growing: bool) -> None:
+    """Show the button for newer results; until it is clicked the old ones stay."""
     text = "More has been indexed" if growing else "The index has changed"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(f"{text} since this search.", width="content")
@@ -170,28 +170,28 @@ def _offer(*, growing: bool) -> None:
             st.rerun()
 
 
-@st.fragment(run_every=EVERY)
-def until_there_is_one(root: Path) -> None:
-    """Start the page again as soon as there is an index."""
-    if indexes_in(root):
+@st.fragment(run_every=REFRESH_SECONDS)
+def wait_for_index(root: Path) -> None:
+    """Redraw the page as soon as there is an index."""
+    if list_indexes(root):
         st.rerun()
 
 
-def error(problem: RetrieverError) -> None:
-    """An error's own sentence, shown as it is."""
+def show_error(problem: RetrieverError) -> None:
+    """Show an error's sentence."""
     sentence = str(problem)
-    st.error(markdown(sentence[:1].upper() + sentence[1:]), icon=":material/error:")
+    st.error(escape_markdown(sentence[:1].upper() + sentence[1:]), icon=":material/error:")
 
 
 __all__ = [
-    "EVERY",
-    "activity",
+    "REFRESH_SECONDS",
     "duration",
-    "error",
-    "facts",
-    "headline",
-    "last_run",
-    "progress",
+    "last_run_text",
     "progress_text",
-    "until_there_is_one",
+    "show_activity",
+    "show_error",
+    "show_facts",
+    "show_headline",
+    "show_progress",
+    "wait_for_index",
 ]

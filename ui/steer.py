@@ -1,6 +1,6 @@
-"""Steering a search: what each word weighs, and more or less like a part of a passage.
+"""Steering a search: weights of words, and "more or less like this part of a passage".
 
-Both belong to the question, so they are in the page's address, and "back" undoes them.
+Both belong to the query, so they are in the page's address, and "back" undoes them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import streamlit as st
 from retriever.searching.steering import Marked, Steering
 from retriever.text.structure import sentences
 from retriever.types import Chunk, Hit, RetrieverError, Span
-from ui import status as state
-from ui.highlighting import counted, markdown, visible
-from ui.questions import HEAVIEST, LIGHTEST, Question
-from ui.resources import Served
+from ui import status
+from ui.highlighting import count_text, escape_markdown, replace_unprintable
+from ui.page_query import HEAVIEST, LIGHTEST, PageQuery
+from ui.resources import SharedIndex
 
 MORE, LESS = 1.0, -0.5
-"""What a mark weighs beside the question, which weighs 1: taking away distorts more than adding."""
+"""The weights of marks, the query having 1: subtracting distorts more than adding."""
 
 MAX_WORDS = 24
-"""So many words can be weighed; longer questions are rarely meant word by word."""
+"""Words with a slider; longer queries are rarely meant word by word."""
 
 _MAX_MARKS = 8
 _LABEL = 60
@@ -31,37 +31,37 @@ _MARK = re.compile(r"(-?)([0-9a-f]{16}):(\d{1,9})-(\d{1,9})")
 _STEP = 0.25
 
 
-def steering(served: Served, asked: Question) -> Steering | None:
-    """What the question's weights and marks are to a search; None if there are none."""
-    if asked.mode == "keyword":
+def make_steering(shared: SharedIndex, page_query: PageQuery) -> Steering | None:
+    """The `Steering` of the query's weights and marks; None if it has none."""
+    if page_query.mode == "keyword":
         return None
     marked = tuple(
         Marked(one.chunk.id, one.start, one.end, MORE if one.wanted else LESS)
-        for one in _marks(served, asked.marks)
+        for one in _marks(shared, page_query.marks)
         if one.chunk is not None
     )
-    made = Steering(weights(served, asked), marked)
+    made = Steering(word_weights(shared, page_query), marked)
     return None if made.changes_nothing else made
 
 
-def weights(served: Served, asked: Question) -> tuple[float, ...]:
-    """The weights of the question's words; () where none is set, or they are not of these words.
+def word_weights(shared: SharedIndex, page_query: PageQuery) -> tuple[float, ...]:
+    """The weights of the query's words; () if none is set, or their number differs.
 
-    Raises UsageError or ModelError where the index's model cannot weigh words.
+    Raises UsageError or ModelError if the index's model cannot weigh words.
     """
-    if not asked.weights or asked.mode == "keyword":
+    if not page_query.weights or page_query.mode == "keyword":
         return ()
-    count = len(served.index.query_words(asked.text))
-    return asked.weights if len(asked.weights) == count else ()
+    count = len(shared.index.query_words(page_query.text))
+    return page_query.weights if len(page_query.weights) == count else ()
 
 
-def show_steering(served: Served, asked: Question) -> None:
-    """The words' sliders, folded away, and the marked passages."""
-    if asked.mode == "keyword":
+def show_steering(shared: SharedIndex, page_query: PageQuery) -> None:
+    """Show the marked passages, and the words' sliders, folded away."""
+    if page_query.mode == "keyword":
         return
-    _chips(served, asked)
-    if asked.weights:
-        st.session_state.setdefault("weigh", True)  # once: who closes it wants it closed
+    _show_marks(shared, page_query)
+    if page_query.weights:
+        st.session_state.setdefault("weigh", True)  # once: a panel that was closed stays closed
     panel = st.expander(
         "Weigh the words",
         key="weigh",
@@ -71,15 +71,15 @@ def show_steering(served: Served, asked: Question) -> None:
     if panel.open:
         with panel:
             try:
-                _sliders(served, asked)
+                _show_sliders(shared, page_query)
             except RetrieverError as error:
-                state.error(error)
+                status.show_error(error)
 
 
-def offer(asked: Question, hit: Hit) -> None:
-    """What marks a part of this result as more, or less, wanted; to be drawn in a fragment."""
-    if tuple(st.session_state.get("marks", ())) != asked.marks:
-        st.rerun()  # the whole page: something was marked just now
+def show_more_like_this(page_query: PageQuery, hit: Hit) -> None:
+    """Show the menu that marks a part of this result as more or less wanted; inside a fragment."""
+    if tuple(st.session_state.get("marks", ())) != page_query.marks:
+        st.rerun()  # the whole page: a mark was just added
     chunk = hit.chunk
     panel = st.popover(
         "More or less like this",
@@ -95,11 +95,11 @@ def offer(asked: Question, hit: Hit) -> None:
         chosen = st.selectbox(
             "Which part? Choose a sentence, or type some of its words as they stand there",
             list(parts),
-            format_func=visible,
+            format_func=replace_unprintable,
             key=f"part-{chunk.id}",
             accept_new_options=True,
         )
-        span = parts.get(chosen) or place_of(chosen, chunk.text)
+        span = parts.get(chosen) or find_words(chosen, chunk.text)
         if span is None:
             st.caption("These words do not stand side by side in this passage.")
         with st.container(horizontal=True):
@@ -107,22 +107,22 @@ def offer(asked: Question, hit: Hit) -> None:
                 st.button(
                     label,
                     key=f"{label[:4].lower()}-{chunk.id}",
-                    on_click=_mark,
+                    on_click=_add_mark,
                     args=(chunk.id, span),
                     kwargs={"wanted": wanted},
                     disabled=span is None,
                 )
 
 
-def clear() -> None:
-    """Search with the plain question again; to be called as a button's callback."""
+def clear_steering() -> None:
+    """Remove weights and marks from the query; a callback."""
     st.session_state["weights"], st.session_state["marks"] = [], []
 
 
-def place_of(words: str | None, text: str) -> Span | None:
-    r"""Where words stand side by side in a text, in capitals or not; None if they do not.
+def find_words(words: str | None, text: str) -> Span | None:
+    r"""The span of words that are side by side in a text, ignoring case; None if there is none.
 
-    >>> place_of("is HOT", "Tea\nis\nhot.")
+    >>> find_words("is HOT", "Tea\nis\nhot.")
     Span(start=4, end=10)
     """
     if not words or not words.strip():
@@ -133,8 +133,8 @@ def place_of(words: str | None, text: str) -> Span | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Marked:
-    """A mark as it is in the address, and what it marks: None where that is gone."""
+class _PassageMark:
+    """A mark in the address with the passage that it marks; None if that is gone."""
 
     text: str
     chunk: Chunk | None
@@ -144,86 +144,87 @@ class _Marked:
 
     @property
     def label(self) -> str:
-        """What it says, for people."""
+        """The mark's label on the page."""
         what = "More" if self.wanted else "Less"
         if self.chunk is None:
             return f"{what} like a passage that is not here any more"
-        return f"{what} like “{_cut(self.chunk.text[self.start : self.end])}”"
+        return f"{what} like “{_shorten(self.chunk.text[self.start : self.end])}”"
 
 
-def _marks(served: Served, marks: Sequence[str]) -> list[_Marked]:
-    """The marks with their passages; what is not written as a mark is left out."""
+def _marks(shared: SharedIndex, marks: Sequence[str]) -> list[_PassageMark]:
+    """The marks with their passages; malformed ones are left out."""
     found = [match for mark in marks[:_MAX_MARKS] if (match := _MARK.fullmatch(mark))]
-    with served.index.backend.reading() as catalog:
+    with shared.index.backend.reading() as catalog:
         known = {chunk.id: chunk for chunk in catalog.get([one[2] for one in found])}
     return [
-        _Marked(one[0], known.get(one[2]), int(one[3]), int(one[4]), not one[1]) for one in found
+        _PassageMark(one[0], known.get(one[2]), int(one[3]), int(one[4]), not one[1])
+        for one in found
     ]
 
 
-def _mark(chunk: str, span: Span, *, wanted: bool) -> None:
-    """Add a mark; the same part cannot be wanted and not."""
+def _add_mark(chunk: str, span: Span, *, wanted: bool) -> None:
+    """Add a mark, in place of one on the same part; a callback."""
     place = f"{chunk}:{span.start}-{span.end}"
     others = [one for one in st.session_state.get("marks", []) if one.lstrip("-") != place]
     st.session_state["marks"] = [*others, place if wanted else f"-{place}"][-_MAX_MARKS:]
     st.session_state[f"like-{chunk}"] = False
 
 
-def _unmark(mark: str) -> None:
+def _remove_mark(mark: str) -> None:
     st.session_state["marks"] = [one for one in st.session_state["marks"] if one != mark]
 
 
-def _chips(served: Served, asked: Question) -> None:
-    """The marks of this search, each to be removed with a click."""
-    marks = _marks(served, asked.marks)
+def _show_marks(shared: SharedIndex, page_query: PageQuery) -> None:
+    """Show the marks of this search; a click removes one."""
+    marks = _marks(shared, page_query.marks)
     if not marks:
         return
     with st.container(horizontal=True, gap="small", key="marks-row"):
         for at, one in enumerate(marks):
             st.button(
-                markdown(one.label),
+                escape_markdown(one.label),
                 key=f"unmark-{at}",
                 help="Remove",
-                on_click=_unmark,
+                on_click=_remove_mark,
                 args=(one.text,),
                 icon=":material/close:",
             )
 
 
-def _sliders(served: Served, asked: Question) -> None:
+def _show_sliders(shared: SharedIndex, page_query: PageQuery) -> None:
     """One for each word; the results follow without the model."""
-    words = served.index.query_words(asked.text)
+    words = shared.index.query_words(page_query.text)
     if not words:
         st.caption("There is no word in this question that could be weighed.")
         return
-    now = weights(served, asked) or (1.0,) * len(words)
+    now = word_weights(shared, page_query) or (1.0,) * len(words)
     shown = words[:MAX_WORDS]
     with st.container(
         horizontal=True, gap="medium", vertical_alignment="center", key="weights-row"
     ):
         for at, word in enumerate(shown):
             if st.session_state.get(f"weight-{at}") != now[at]:
-                # Else nothing is set: another slider may be moving while this one's run goes on.
+                # Set only if it differs: another slider may be moving during this run.
                 st.session_state[f"weight-{at}"] = now[at]
             st.slider(
-                markdown(word.word),
+                escape_markdown(word.word),
                 LIGHTEST,
                 HEAVIEST,
                 step=_STEP,
                 key=f"weight-{at}",
-                on_change=_weigh,
-                args=(asked.text, len(words)),
+                on_change=_set_weights,
+                args=(page_query.text, len(words)),
                 width=130,
             )
         st.button(
             "Reset",
             key="unweigh",
-            on_click=_unweigh,
-            disabled=not asked.weights,
+            on_click=_reset_weights,
+            disabled=not page_query.weights,
             type="tertiary",
             icon=":material/restart_alt:",
         )
-    more = counted(len(words) - len(shown), "more word")
+    more = count_text(len(words) - len(shown), "more word")
     rest = f" The {more} count as they stand." if len(words) > len(shown) else ""
     st.caption(
         "1 is as it stands; 0 leaves a word out, by meaning and as a keyword; −1 leads away from "
@@ -231,29 +232,36 @@ def _sliders(served: Served, asked: Question) -> None:
     )
 
 
-def _weigh(text: str, count: int) -> None:
-    """Take over what the sliders say; () for all 1, which is the plain question."""
+def _set_weights(text: str, count: int) -> None:
+    """Set the query's weights from the sliders; () if all are 1; a callback."""
     said = [float(st.session_state.get(f"weight-{at}", 1.0)) for at in range(count)]
     st.session_state["weights"] = [] if all(weight == 1 for weight in said) else said
     st.session_state["weighed"] = text
 
 
-def _unweigh() -> None:
+def _reset_weights() -> None:
     st.session_state["weights"] = []
 
 
 def _parts(text: str) -> dict[str, Span]:
-    """The parts of a passage on offer, by what they are called."""
+    """The parts of a passage to choose from, by label."""
     parts = {"The whole passage": Span(0, len(text))}
     for span in sentences(text):
-        parts.setdefault(_cut(text[span.start : span.end]), span)
+        parts.setdefault(_shorten(text[span.start : span.end]), span)
     return parts
 
 
-def _cut(text: str) -> str:
-    """The beginning of a text, in one line."""
+def _shorten(text: str) -> str:
+    """The beginning of a text in one line."""
     line = " ".join(text.split())
     return line if len(line) <= _LABEL else f"{line[:_LABEL].rstrip()} …"
 
 
-__all__ = ["clear", "offer", "place_of", "show_steering", "steering", "weights"]
+__all__ = [
+    "clear_steering",
+    "find_words",
+    "make_steering",
+    "show_more_like_this",
+    "show_steering",
+    "word_weights",
+]

@@ -1,4 +1,4 @@
-"""The looks of the results, in colours that follow the theme: light or dark, whatever it is."""
+"""The page's style sheets; colours follow the theme, light or dark."""
 
 CSS = """<style>
 .stMainBlockContainer { padding-top: 3.2rem; max-width: 54rem; }
@@ -120,7 +120,7 @@ div:has(> .st-key-leaves) { position: sticky; top: 3.7rem; z-index: 90; }
 
 
 def scroll_to_passage(leaf: int) -> str:
-    """The script that brings a leaf's passage into view once; a number is all that gets into it."""
+    """The script that scrolls to a leaf's passage once; only a number gets into it."""
     return f"""<script>
 /* {leaf:d} */
 (() => {{

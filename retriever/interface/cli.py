@@ -1,4 +1,4 @@
-"""The command line: parse, run one command, turn what goes wrong into a sentence and an exit code.
+"""The command line: parses options, runs one command, turns errors into a sentence and a code.
 
 With `--json` one JSON document goes to standard output and nothing else; progress and messages go
 to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some files could not be
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RetrieverError as error:
         return _refuse(error, FAILED)
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does.
+        # Whoever reads our output has closed it, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except OSError as error:

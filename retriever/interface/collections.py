@@ -1,7 +1,7 @@
-"""Indexes as a person keeps them: a folder of them, their names, and the files uploaded to one.
+"""Collections: indexes side by side in a folder, their names, and the files uploaded to them.
 
-A collection is an index in a folder beside others. What is uploaded to it lies in its own folder
-`uploads` and is indexed from there like any folder; deleting the collection deletes it.
+A collection is an index. Its uploaded files lie in its folder `uploads` and are indexed from there
+like any folder; deleting the collection deletes them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retriever.index import Index
-from retriever.interface.zip_uploads import unpacked
+from retriever.interface.zip_uploads import zip_members
 from retriever.reading.formats import MAX_BYTES, supported
 from retriever.reading.scan import UPLOADS, scan, targets
 from retriever.storage.backends.embedded import EmbeddedBackend
@@ -25,20 +25,20 @@ from retriever.storage.catalog.lock import WriterLock
 from retriever.types import IndexStateError, ReadError, UsageError
 
 MAX_NAME = 60  # characters of a collection's name
-_DEEPEST = 8  # folders of an archive that are made, one in the other
-_MAX_TOLD = 5  # files of an archive that are refused, each in a sentence
-_MAX_FILE = 180  # bytes of a file's name: file systems take 255, a number may be added
+_MAX_DEPTH = 8  # nested folders of an archive
+_MAX_REFUSALS = 5  # refused files of an archive with a sentence of their own
+_MAX_NAME_BYTES = 180  # bytes of a file's name: file systems take 255, a number may be added
 
 _NAME = re.compile(r"\w[\w .()+-]*")
-# What no file system should be asked to keep, and what turns the writing direction around.
+# Characters that some file system refuses, and those that reverse the writing direction.
 _UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f<>:"|?*\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
 _RESERVED = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
 )
 
 
-def indexes_in(folder: Path) -> list[Path]:
-    """The folder itself if it is an index, else the indexes right below it, by name."""
+def list_indexes(folder: Path) -> list[Path]:
+    """The folder itself if it is an index, else the indexes directly in it, by name."""
     if is_index(folder):
         return [folder]
     try:
@@ -52,17 +52,17 @@ def indexes_in(folder: Path) -> list[Path]:
 
 
 def is_index(folder: Path) -> bool:
-    """Whether there is a catalog in the folder; whether it is sound shows when it is opened."""
+    """Whether the folder has a catalog; opening it shows whether it is valid."""
     try:
         return (folder / CATALOG_FILE).is_file()
     except OSError:
         return False
 
 
-def checked_name(name: str, home: Path) -> str:
-    """`name` as a new collection in `home` may be called, or a UsageError that says why not.
+def validate_name(name: str, home: Path) -> str:
+    """`name` without extra spaces; raises UsageError if no collection in `home` can have it.
 
-    >>> checked_name("  Annual reports ", Path("no such folder"))
+    >>> validate_name("  Annual reports ", Path("no such folder"))
     'Annual reports'
     """
     name = " ".join(name.split())
@@ -81,33 +81,33 @@ def checked_name(name: str, home: Path) -> str:
     return name
 
 
-def create(home: Path, name: str, model: str = "") -> Path:
+def create_collection(home: Path, name: str, model: str = "") -> Path:
     """Make an empty collection in the folder `home`; returns its folder.
 
-    It will be indexed with `model` unless another one is named then; nothing is loaded now.
+    The first run will use `model` unless it names another one; nothing is loaded now.
     """
-    folder = home / checked_name(name, home)
+    folder = home / validate_name(name, home)
     with EmbeddedBackend.open(folder, create=True) as backend:
         backend.prefer_model(model.strip())
     return folder
 
 
-def delete(folder: Path) -> list[str]:
-    """Delete an index with all that was uploaded to it; the caller has closed it.
+def delete_collection(folder: Path) -> list[str]:
+    """Delete an index, which the caller has closed, with the files uploaded to it.
 
-    Returns the names of what lay in its folder without belonging to it: that stays. Raises
-    IndexStateError when there is no index, somebody is writing to it, or it may not be deleted.
+    Returns the names of entries in its folder that are not part of it: they stay. Raises
+    IndexStateError when there is no index, a process is writing to it, or it cannot be deleted.
     """
     if not is_index(folder):
         raise IndexStateError(f"there is no index in {folder} any more")
     lock = WriterLock(folder / LOCK_FILE)
     lock.acquire()
     try:
-        foreign = sorted(entry.name for entry in folder.iterdir() if not _belongs(entry.name))
+        foreign = sorted(entry.name for entry in folder.iterdir() if not _is_index_file(entry.name))
         if foreign:
-            _delete_ours(folder)
+            _delete_index_files(folder)
         else:
-            # Out of sight in one step: a killed deletion leaves no half of an index.
+            # Renamed first, in one step: a deletion that is killed leaves no half of an index.
             doomed = folder.with_name(f".{folder.name}.deleted-{uuid.uuid4().hex[:8]}")
             folder.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
@@ -121,33 +121,33 @@ def delete(folder: Path) -> list[str]:
     return foreign
 
 
-def _belongs(name: str) -> bool:
+def _is_index_file(name: str) -> bool:
     return name.startswith(CATALOG_FILE) or name in (LOCK_FILE, UPLOADS) or ".faiss" in name
 
 
-def _delete_ours(folder: Path) -> None:
+def _delete_index_files(folder: Path) -> None:
     (folder / CATALOG_FILE).unlink()  # first: without it there is no index
     for entry in list(folder.iterdir()):
         if entry.name == UPLOADS:
             shutil.rmtree(entry)
-        elif _belongs(entry.name):
+        elif _is_index_file(entry.name):
             entry.unlink()
 
 
-# Adding
+# Uploads
 
 
-def uploads_of(folder: Path) -> Path:
-    """Where the files uploaded to the index in `folder` lie, with all links resolved."""
+def uploads_folder(folder: Path) -> Path:
+    """The folder of the files uploaded to the index in `folder`, with all links resolved."""
     return folder.resolve() / UPLOADS
 
 
-def keep_upload(folder: Path, name: str, data: bytes) -> str:
-    """Keep an uploaded file in the index's folder of uploads; returns the name it got.
+def store_upload(folder: Path, name: str, data: bytes) -> str:
+    """Store an uploaded file in the index's folder of uploads; returns its name there.
 
     A file is never overwritten: another one of the same name gets a number, and the same content
-    under the same name is kept once. Raises UsageError for what no reader reads, and
-    IndexStateError when it cannot be written.
+    under the same name is stored once. Raises UsageError for a format that is not read, and
+    IndexStateError when the file cannot be written.
     """
     safe = safe_name(name)
     if not supported(Path(safe)):
@@ -156,40 +156,40 @@ def keep_upload(folder: Path, name: str, data: bytes) -> str:
         raise UsageError(
             f"{name!r} is larger than {MAX_BYTES // 1_000_000} MB; split it. It was not kept"
         )
-    return _keep(folder, Path(), safe, data)
+    return _store(folder, Path(), safe, data)
 
 
-def _keep(folder: Path, below: Path, name: str, data: bytes) -> str:
-    """Keep what is in a file of a safe name, in the folder `below` that of the uploads."""
-    own = uploads_of(folder)
+def _store(folder: Path, below: Path, name: str, data: bytes) -> str:
+    """Write `data` as the file `name`, a safe name, in the folder `below` the uploads."""
+    own = uploads_folder(folder)
     target = own / below
     try:
         target.mkdir(parents=True, exist_ok=True)
         if not target.resolve().is_relative_to(own):
             raise IndexStateError(f"{target} leads out of {own}: {name!r} was not kept")
-        return _written(target, name, data)
+        return _write_under_free_name(target, name, data)
     except OSError as error:
-        raise IndexStateError(_not_kept(name, folder, error)) from error
+        raise IndexStateError(_write_error(name, folder, error)) from error
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What became of an archive: how many of its files are kept, and what was not, and why."""
+class StoredArchive:
+    """The number of files stored from an archive, and a sentence for each that was refused."""
 
     count: int
     refused: tuple[str, ...]
 
 
-def keep_archive(folder: Path, name: str, data: bytes) -> Kept:
-    """Unpack an uploaded archive; each of its files is kept as if it had been uploaded.
+def store_archive(folder: Path, name: str, data: bytes) -> StoredArchive:
+    """Unpack an uploaded archive; each of its files is stored like an upload.
 
-    They lie in a folder of the archive's name, in its own folders, whatever their paths try. What
-    cannot be kept is told in a few sentences. Raises UsageError for an archive that is damaged or
-    too large (see `unpacking`), and IndexStateError when nothing can be written.
+    They go to a folder with the archive's name and its own subfolders; no path leads out of it.
+    A few sentences say what was refused. Raises UsageError for an archive that is damaged or too
+    large (see `zip_uploads`), and IndexStateError when nothing can be written.
     """
     home = Path(safe_name(name)).stem
     count, foreign, refused = 0, 0, list[str]()
-    for file in unpacked(name, data):
+    for file in zip_members(name, data):
         *folders, last = safe_path(file.path)
         folders = folders[folders[:1] == [home] :]  # "letters.zip" often has the one "letters"
         if not supported(Path(last)):
@@ -198,29 +198,29 @@ def keep_archive(folder: Path, name: str, data: bytes) -> Kept:
         try:
             if file.size > MAX_BYTES:
                 raise ReadError(f"is larger than {MAX_BYTES // 1_000_000} MB")
-            _keep(folder, Path(home, *folders), last, file.read())
+            _store(folder, Path(home, *folders), last, file.read())
             count += 1
         except ReadError as error:
             refused.append(f"{file.path!r} in {name!r} {error}; it was not kept")
-    if len(refused) > _MAX_TOLD:
-        more = len(refused) - _MAX_TOLD
-        refused[_MAX_TOLD:] = [f"{more:,} more files in {name!r} were not kept"]
+    if len(refused) > _MAX_REFUSALS:
+        more = len(refused) - _MAX_REFUSALS
+        refused[_MAX_REFUSALS:] = [f"{more:,} more files in {name!r} were not kept"]
     if foreign:
         files = "file" if foreign == 1 else "files"
         refused.append(f"{foreign:,} {files} in {name!r} not kept: of no format that is read")
     if not count and not refused:
         refused.append(f"there is no file in {name!r}")
-    return Kept(count, tuple(refused))
+    return StoredArchive(count, tuple(refused))
 
 
 def safe_path(path: str) -> list[str]:
-    r"""A path in an archive as folders and a file's name that stay where they are put.
+    r"""A path in an archive as safe names of folders and a file.
 
     >>> safe_path("a/../../b/./c.txt"), safe_path("C:\\x\\con.txt"), safe_path("/etc/passwd")
     (['a', 'b', 'c.txt'], ['C_', 'x', '_con.txt'], ['etc', 'passwd'])
     """
     parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")] or ["_"]
-    return [safe_name(part) for part in (*parts[:-1][:_DEEPEST], parts[-1])]
+    return [safe_name(part) for part in (*parts[:-1][:_MAX_DEPTH], parts[-1])]
 
 
 def _advice(name: str) -> str:
@@ -228,7 +228,7 @@ def _advice(name: str) -> str:
     return ": unpack it, and upload what is in it" if name.lower().endswith(packed) else ""
 
 
-def _not_kept(name: str, folder: Path, error: OSError) -> str:
+def _write_error(name: str, folder: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk with {folder} is full: {name!r} was not kept; free some space"
     return (
@@ -237,25 +237,25 @@ def _not_kept(name: str, folder: Path, error: OSError) -> str:
     )
 
 
-def _written(folder: Path, name: str, data: bytes) -> str:
-    """Write `data` under the first name that is free, or find it there already."""
+def _write_under_free_name(folder: Path, name: str, data: bytes) -> str:
+    """Write `data` under the first free name, unless a file has this content already."""
     stem, dot, ending = name.rpartition(".") if "." in name else (name, "", "")
     number = 1
     while True:
         tried = name if number == 1 else f"{stem} ({number}){dot}{ending}"
-        if _holds(folder / tried, data):
+        if _has_content(folder / tried, data):
             return tried
-        if not os.path.lexists(folder / tried) and _put(folder, tried, data):
+        if not os.path.lexists(folder / tried) and _write_new(folder, tried, data):
             return tried
         number += 1
 
 
-def _holds(path: Path, data: bytes) -> bool:
+def _has_content(path: Path, data: bytes) -> bool:
     return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
-def _put(folder: Path, name: str, data: bytes) -> bool:
-    """Write a file as a whole or not at all; False if somebody else was faster."""
+def _write_new(folder: Path, name: str, data: bytes) -> bool:
+    """Write a new file atomically; False if another process has made it meanwhile."""
     part = folder / f".{uuid.uuid4().hex}.part"  # hidden files are not indexed
     try:
         part.write_bytes(data)
@@ -272,7 +272,7 @@ def _put(folder: Path, name: str, data: bytes) -> bool:
 
 
 def safe_name(name: str) -> str:
-    r"""A file's name alone, as every file system takes it, its ending kept.
+    r"""The last part of a path as a name that every file system accepts, with its ending.
 
     >>> safe_name("../../etc/passwd"), safe_name("C:\\docs\\a<b>.pdf"), safe_name(".profile")
     ('passwd', 'a_b_.pdf', 'profile')
@@ -284,12 +284,12 @@ def safe_name(name: str) -> str:
         stem, dot, ending = clean, "", ""
     if stem.lower() in _RESERVED or not stem:
         stem = f"_{stem}"
-    room = _MAX_FILE - len((dot + ending).encode())
+    room = _MAX_NAME_BYTES - len((dot + ending).encode())
     return stem.encode()[:room].decode("utf-8", "ignore").rstrip(" .") + dot + ending
 
 
-def checked_folder(path: str, index: Path) -> Path:
-    """The folder or file a person named, or a UsageError: missing, forbidden, nothing to read."""
+def validate_folder(path: str, index: Path) -> Path:
+    """The folder or file named `path`; raises UsageError if nothing in it can be read."""
     text = path.strip().strip("\"'")
     found = targets([text], [], [index.resolve()])[0]
     if all(file.reason for file in scan(found, (), (), [index.resolve()])):
@@ -297,18 +297,18 @@ def checked_folder(path: str, index: Path) -> Path:
     return found.path
 
 
-# Removing
+# Removal
 
 
 def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -> int:
-    """Remove files, named by root and path, from the index in `folder`; returns how many.
+    """Remove files, named by root and path, from the index in `folder`; returns their number.
 
-    What was uploaded is deleted; a file in somebody's own folder stays there, and comes back with
-    the next sync of that folder.
+    Uploaded files are deleted. A file in the user's own folder stays there, and the next sync of
+    that folder indexes it again.
     """
     wanted = list(files)
     count = index.discard(wanted)
-    own = uploads_of(folder)
+    own = uploads_folder(folder)
     for root, path in wanted:
         place = own / path
         if root == str(own) and place.resolve().is_relative_to(own):
@@ -324,7 +324,7 @@ def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -
 
 
 def _remove_empty(folder: Path, own: Path) -> None:
-    """Remove a folder of an archive, and those around it, if nothing is in them any more."""
+    """Remove an archive's folder and the folders around it if they are empty."""
     while folder != own and own in folder.parents:
         try:
             folder.rmdir()
@@ -334,17 +334,17 @@ def _remove_empty(folder: Path, own: Path) -> None:
 
 
 __all__ = [
-    "Kept",
-    "checked_folder",
-    "checked_name",
-    "create",
-    "delete",
-    "indexes_in",
+    "StoredArchive",
+    "create_collection",
+    "delete_collection",
     "is_index",
-    "keep_archive",
-    "keep_upload",
+    "list_indexes",
     "remove_files",
     "safe_name",
     "safe_path",
-    "uploads_of",
+    "store_archive",
+    "store_upload",
+    "uploads_folder",
+    "validate_folder",
+    "validate_name",
 ]

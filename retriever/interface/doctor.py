@@ -1,6 +1,6 @@
-"""What this machine offers: Python, packages, device, measured speed, caches, SQLite.
+"""A check of this machine: Python, packages, device, measured speed, caches, SQLite.
 
-Everything is looked at, nothing is changed; what could be deleted is named.
+Nothing is changed. The report names what may be deleted.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ PASSAGE = "A passage of the length that documents are cut into, said again and a
 
 
 def examine(*, measure: bool = True) -> dict[str, Any]:
-    """Facts as plain JSON; `problems` holds a sentence for everything that will not work.
+    """The facts as plain JSON; `problems` holds a sentence for everything that does not work.
 
-    With `measure` the default model is loaded (and fetched, if it was not yet) to time it.
+    With `measure` the default model is loaded, and fetched if it is missing, to measure its speed.
     """
     problems: list[str] = []
     facts = {
@@ -122,7 +122,7 @@ def _model(problems: list[str], *, measure: bool) -> dict[str, Any]:
 
 
 def _memory(machine: Machine) -> dict[str, str]:
-    """What is free, in main memory and on every card."""
+    """Free main memory, and free memory of every card."""
     facts = {"free memory": gigabytes(machine.memory)}
     for number, card in enumerate(machine.cards):
         facts[f"cuda:{number}"] = f"{card.name}, {gigabytes(card.free)} free"
@@ -162,7 +162,7 @@ def _cache() -> dict[str, Any]:
 
 
 def _evaluations(folder: Path) -> str:
-    """What evaluation has left: nothing removes it, and a new version uses little of it again."""
+    """What evaluations keep: nothing removes it, and a new version reuses little of it."""
     kept = folder / "eval"
     if not kept.is_dir():
         return ""

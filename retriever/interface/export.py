@@ -1,7 +1,7 @@
-"""Results to take away: JSON for programs, CSV for tables, Markdown with citations for texts.
+"""Results as files: JSON for programs, CSV for spreadsheets, Markdown with citations.
 
-Nothing of a document acts on what opens the file: in CSV a cell that would be a formula gets an
-apostrophe before it, in Markdown the documents' text is escaped.
+No text of a document can act on the program that opens the file: in CSV a cell that would be a
+formula gets an apostrophe before it, in Markdown the text is escaped.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ COLUMNS = (
     *("rank", "score", "meaning", "keywords", "path", "place", "title", "author", "date"),
     *("citation", "text"),
 )
-"""Of the CSV file."""
+"""The columns of the CSV file."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|!~$&])")
-_LISTED = re.compile(r"^(\s*)([-+]|\d+[.)])(?=\s)", re.MULTILINE)
+_LIST_ITEM = re.compile(r"^(\s*)([-+]|\d+[.)])(?=\s)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A search with its results, in order; `documents` are the hits' by id, as far as known."""
+class SearchExport:
+    """A search and its results, in order; `documents` maps ids to the hits' documents, if known."""
 
     query: str
     index: str
@@ -40,7 +40,7 @@ class Found:
 
 
 def citation(hit: Hit, row: DocumentRow | None = None) -> str:
-    """Where a passage is from, as one cites it: author, year, title, file, page.
+    """The citation of a passage: author, year, title, file, page.
 
     >>> from retriever.types import Chunk
     >>> citation(Hit(1, 0.5, Chunk("", "", "a/b.pdf", "pdf", "On pears", 3, 0, 1, "x")))
@@ -53,7 +53,7 @@ def citation(hit: Hit, row: DocumentRow | None = None) -> str:
     return ". ".join(filter(None, [who.rstrip("."), chunk.title.strip().rstrip("."), where]))
 
 
-def as_json(found: Found) -> str:
+def as_json(found: SearchExport) -> str:
     """One JSON document; a hit is what `Hit.to_json` gives, with author, date and citation."""
     values = {
         "query": found.query,
@@ -65,7 +65,7 @@ def as_json(found: Found) -> str:
     return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
 
 
-def _record(hit: Hit, found: Found) -> dict[str, Any]:
+def _record(hit: Hit, found: SearchExport) -> dict[str, Any]:
     row = found.documents.get(hit.chunk.document_id)
     return {
         **hit.to_json(),
@@ -75,10 +75,10 @@ def _record(hit: Hit, found: Found) -> dict[str, Any]:
     }
 
 
-def as_csv(found: Found) -> str:
+def as_csv(found: SearchExport) -> str:
     """A table with a row for each result, `COLUMNS` first; begins with a byte order mark.
 
-    Spreadsheets take text for UTF-8 only with that mark.
+    Spreadsheets read text as UTF-8 only with that mark.
     """
     table = io.StringIO(newline="")
     table.write("\ufeff")
@@ -94,39 +94,39 @@ def as_csv(found: Found) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula.
+    """The text, so that no spreadsheet reads it as a formula.
 
     >>> _cell("=1+1"), _cell("a=1")
     ("'=1+1", 'a=1')
     """
-    text = _sendable(text).replace("\0", "")
+    text = _encodable(text).replace("\0", "")
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def as_markdown(found: Found) -> str:
+def as_markdown(found: SearchExport) -> str:
     """The passages as quotations, numbered, each with its citation."""
     told = [f"{len(found.hits)} results in {found.index}", *found.filters]
-    lines = [f"# {_escaped(found.query)}", "", _escaped("; ".join(told)), ""]
+    lines = [f"# {_escape_markdown(found.query)}", "", _escape_markdown("; ".join(told)), ""]
     for hit in found.hits:
         row = found.documents.get(hit.chunk.document_id)
-        quoted = _escaped(hit.text.strip()).splitlines() or [""]
+        quoted = _escape_markdown(hit.text.strip()).splitlines() or [""]
         lines += [f"> {line}".rstrip() for line in quoted]
-        lines += ["", f"[{hit.rank}] {_escaped(citation(hit, row))}", ""]
+        lines += ["", f"[{hit.rank}] {_escape_markdown(citation(hit, row))}", ""]
     return "\n".join(lines)
 
 
-def _escaped(text: str) -> str:
-    r"""A text that Markdown shows as it is.
+def _escape_markdown(text: str) -> str:
+    r"""The text, so that Markdown shows it unchanged.
 
-    >>> _escaped("<b> *x*"), _escaped("1. one")
+    >>> _escape_markdown("<b> *x*"), _escape_markdown("1. one")
     ('\\<b\\> \\*x\\*', '1\\. one')
     """
-    text = _MARKDOWN.sub(r"\\\1", _sendable(text))
-    return _LISTED.sub(lambda m: f"{m[1]}{m[2][:-1]}\\{m[2][-1]}", text)
+    text = _MARKDOWN.sub(r"\\\1", _encodable(text))
+    return _LIST_ITEM.sub(lambda m: f"{m[1]}{m[2][:-1]}\\{m[2][-1]}", text)
 
 
-def _sendable(text: str) -> str:
-    """Without the lone surrogates that cannot be written as UTF-8."""
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -135,6 +135,6 @@ FORMATS = {
     "CSV": (as_csv, "csv", "text/csv"),
     "Markdown": (as_markdown, "md", "text/markdown"),
 }
-"""By name: what writes it, its ending and its media type."""
+"""A format's name → its function, file ending and media type."""
 
-__all__ = ["COLUMNS", "FORMATS", "Found", "as_csv", "as_json", "as_markdown", "citation"]
+__all__ = ["COLUMNS", "FORMATS", "SearchExport", "as_csv", "as_json", "as_markdown", "citation"]

@@ -1,8 +1,8 @@
-"""Indexing beside the page: processes of the command line, one for each index.
+"""Indexing jobs of the page: one process of the command line for each index.
 
-How far a run is stands in the index itself, where everybody can read it; here is only whether a
-process of ours is running, and what it said when it ended. The page stays quick meanwhile, and a
-run that is stopped, or crashes, leaves a good index.
+The progress of a run is stored in the index, where every process can read it. This module knows
+only whether a process is running, and what it printed when it ended. The page stays responsive
+meanwhile, and a run that is stopped or crashes leaves a valid index.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import IO
 from retriever.types import IndexStateError
 
 COMMAND = (sys.executable, "-P", "-m", "retriever.interface.cli")
-"""What indexes: the command line of this installation, whatever lies in the current folder (-P)."""
+"""The command line of this installation; -P ignores modules in the current folder."""
 
 _DONE, _INCOMPLETE = 0, 3
 _STOP_SECONDS = 10.0
-_SAID = 4_000  # bytes of the end of what a process has said
+_MAX_ERROR_BYTES = 4_000  # bytes of the end of its standard error
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and wait for it: it is asked first, and killed if it does not listen."""
+def stop_process(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a process and wait for it; kill it if it does not end in time."""
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)
@@ -68,7 +68,7 @@ class Job:
 
     @property
     def running(self) -> bool:
-        """Whether the process is at work."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     @property
@@ -82,13 +82,13 @@ class Job:
         return self._problem
 
     def stop(self) -> None:
-        """End the run and wait for it; what it has done stays."""
+        """Stop the run and wait for it; files that are done stay in the index."""
         if self.running:
             self._stopped = True
-            stop(self._process)
+            stop_process(self._process)
 
     def wait(self, seconds: float) -> None:
-        """Wait for the end. Raises TimeoutExpired."""
+        """Wait for the end of the run. Raises TimeoutExpired."""
         self._process.wait(seconds)
 
     def _reason(self) -> str:
@@ -98,7 +98,7 @@ class Job:
         if self._stopped:
             return "it was stopped; what was done is kept, and the next run goes on from there"
         end = self._complaints.seek(0, 2)
-        self._complaints.seek(max(0, end - _SAID))
+        self._complaints.seek(max(0, end - _MAX_ERROR_BYTES))
         lines = self._complaints.read().decode("utf-8", "replace").splitlines()
         said = [line.removeprefix("wva: ") for line in lines if line.startswith("wva: ")]
         if said:
@@ -108,7 +108,7 @@ class Job:
 
 
 class Jobs:
-    """The runs of one server, the last one of each index; to be used from any thread."""
+    """The jobs of one server, the latest one of each index. Thread-safe."""
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = tuple(command)
@@ -118,9 +118,9 @@ class Jobs:
         atexit.register(self.stop_all)
 
     def start(self, folder: Path, paths: Sequence[str | Path], options: Sequence[str] = ()) -> Job:
-        """Bring `paths` into the index in `folder`; `options` as `wva index` takes them.
+        """Index `paths` into the index in `folder`; `options` are those of `wva index`.
 
-        Raises IndexStateError while a run on this index is going on.
+        Raises IndexStateError while a run on this index is active.
         """
         with self._lock:
             before = self._jobs.get(folder)
@@ -134,29 +134,29 @@ class Jobs:
             return job
 
     def learn(self, folder: Path, password: str) -> None:
-        """Try this password, too, in all runs to come on the index; it is kept in memory only."""
+        """Try this password too in later runs on the index; it is kept in memory only."""
         with self._lock:
             known = self._passwords.setdefault(folder, [])
             if password and password not in known:
                 known.append(password)
 
     def count_passwords(self, folder: Path) -> int:
-        """How many passwords are known for the index."""
+        """The number of passwords known for the index."""
         return len(self._passwords.get(folder, ()))
 
     def of(self, folder: Path) -> Job | None:
-        """The last run on the index in `folder`, also when it has ended."""
+        """The latest run on the index in `folder`, running or ended; None without one."""
         return self._jobs.get(folder)
 
     def forget(self, folder: Path) -> None:
-        """Drop a run that has ended, with what it said, and the index's passwords."""
+        """Drop an ended run with its output, and the index's passwords."""
         with self._lock, suppress(KeyError):
             if not self._jobs[folder].running:
                 del self._jobs[folder]
                 self._passwords.pop(folder, None)
 
     def stop_all(self) -> None:
-        """End all runs."""
+        """Stop all runs."""
         for job in list(self._jobs.values()):
             job.stop()
 

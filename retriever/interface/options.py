@@ -1,4 +1,4 @@
-"""The command line's options: what can be said, with its help. It runs nothing."""
+"""The parsers of the command line: every option with its help. Nothing is run here."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ SEARCH = SearchOptions()
 
 QUERY_HELP = """\
 in QUERY:
-  "access control"     these words side by side, in any of their forms
-  +budget  -draft      must occur, must not; also -"first draft"
-  file:reports         a part of the path, or a pattern: file:*.pdf, file:"my notes"
-  type:pdf  page:3-7   a format or an ending; a page or a range
+  "access control"     the words side by side, in any of their forms
+  +budget  -draft      the word must occur, must not occur; also -"first draft"
+  file:reports         part of the path, or a pattern: file:*.pdf, file:"my notes"
+  type:pdf  page:3-7   a format or a file ending; a page or a range of pages
   date:2023..2024      the document's date; after:2023 (from then on), before:2024-03
-  -file:old  -type:md  not there
-Everything else is plain text. A word that occurs nowhere is taken for a typing error.
+  -file:old  -type:md  exclude what matches
+Everything else is plain text. A word that occurs nowhere counts as a typing error, and
+similar words are searched for instead.
 
   wva search 'risk exception +approval -draft type:pdf after:2023'"""
 
@@ -37,7 +38,7 @@ Commands = Any  # argparse keeps the type of its sub-parsers to itself
 
 
 def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
-    """The parser of all commands; `run` holds the function of each by its name."""
+    """The parser of all commands; `run` maps a command's name to its function."""
     parser = argparse.ArgumentParser(
         prog="wva",
         description="Find passages by meaning in your own documents.",
@@ -53,19 +54,24 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _add_eval(commands, run)
     _add_embed(commands, run)
     info = _command(
-        commands, "info", run["info"], "what is in an index: counts, model, sizes, last run"
+        commands, "info", run["info"], "show what is in an index: counts, model, sizes, last run"
     )
     _index_option(info)
     report = _command(
-        commands, "report", run["report"], "what became of every file and page, and what to do"
+        commands,
+        "report",
+        run["report"],
+        "show what became of every file and page, and what to do about it",
     )
     _index_option(report)
-    report.add_argument("--all", action="store_true", help="also files that are complete")
+    report.add_argument("--all", action="store_true", help="list complete files too")
     _add_models(commands, run)
     doctor = _command(
-        commands, "doctor", run["doctor"], "this machine: packages, device, speed, caches"
+        commands, "doctor", run["doctor"], "check this machine: packages, device, speed, caches"
     )
-    doctor.add_argument("--quick", action="store_true", help="do not load the model to measure it")
+    doctor.add_argument(
+        "--quick", action="store_true", help="do not load the model to measure its speed"
+    )
     return parser
 
 
@@ -73,55 +79,73 @@ def _command(commands: Commands, name: str, run: Run, what: str) -> argparse.Arg
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=what, description=what[0].upper() + what[1:] + "."
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
     parser.set_defaults(run=run)
     return parser
 
 
 def _index_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--index", default=DEFAULT_INDEX, metavar="DIR", help=f"the index (default {DEFAULT_INDEX})"
+        "--index",
+        default=DEFAULT_INDEX,
+        metavar="DIR",
+        help=f"folder of the index (default {DEFAULT_INDEX})",
     )
 
 
 def _model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
-    group.add_argument("--model", help=f"preset, folder, GGUF file or hub id ({DEFAULT_MODEL})")
-    group.add_argument("--layers", help=f"upper-half, all, 10-19, or 3,5,-1 ({DEFAULT_LAYERS})")
-    group.add_argument("--pooling", help=f"{', '.join(POOLINGS)} ({POOLINGS[0]})")
+    group.add_argument(
+        "--model", help=f"preset, folder, GGUF file or hub id (default {DEFAULT_MODEL})"
+    )
+    group.add_argument(
+        "--layers", help=f"upper-half, all, 10-19, or 3,5,-1 (default {DEFAULT_LAYERS})"
+    )
+    group.add_argument("--pooling", help=f"{', '.join(POOLINGS)} (default {POOLINGS[0]})")
     group.add_argument(
         "--prompts",
         metavar="FILE.json",
-        help='prompts of your own: {"passage": "…{}…", "query": ["…{}…", "…{}…"]}',
+        help='your own prompts: {"passage": "…{}…", "query": ["…{}…", "…{}…"]}',
     )
     _device_options(group)
 
 
 def _device_options(group: Any) -> None:
-    group.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps (auto)")
-    group.add_argument("--dtype", help="float32, bfloat16 or float16 (the fastest that is right)")
+    group.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
+    group.add_argument(
+        "--dtype", help="float32, bfloat16 or float16 (default: the fastest with correct results)"
+    )
 
 
 def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
     parser = _command(
-        commands, "index", run["index"], "bring an index in step with folders and files"
+        commands, "index", run["index"], "create an index, or update it to the current files"
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folders or files")
     _index_option(parser)
-    for name, what in (("--include", "only files that match"), ("--exclude", "not those")):
+    for name, what in (
+        ("--include", "index only files that match"),
+        ("--exclude", "leave out files that match"),
+    ):
         parser.add_argument(
             name, action="append", default=[], metavar="GLOB", help=f"{what} (repeatable)"
         )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
-    parser.add_argument("--no-delete", action="store_true", help="keep what has vanished")
     parser.add_argument(
-        "--force", action="store_true", help="go on when more than half of the files have vanished"
+        "--dry-run", action="store_true", help="show what would be done, and change nothing"
+    )
+    parser.add_argument("--no-delete", action="store_true", help="keep vanished files in the index")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="continue although more than half of the files have vanished",
     )
     parser.add_argument(
-        "--retry", action="store_true", help="read files again that failed and have not changed"
+        "--retry", action="store_true", help="read unchanged files again if they failed before"
     )
     parser.add_argument(
-        "--reread", action="store_true", help="read every file again; known text keeps its vectors"
+        "--reread",
+        action="store_true",
+        help="read every file again; unchanged text keeps its vectors",
     )
     _reading_options(parser)
     parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or HNSW32,SQ8")
@@ -135,64 +159,69 @@ def _reading_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TEXT",
-        help="tried on encrypted files (repeatable); it is not stored",
+        help="password to try on encrypted files (repeatable); it is not stored",
     )
     group.add_argument(
         "--password-file",
         metavar="FILE",
-        help="passwords, one a line, that no history shall keep; - for standard input",
+        help="file with one password per line, to keep them out of the shell's history; - reads "
+        "standard input",
     )
     scans = group.add_mutually_exclusive_group()
     scans.add_argument(
         "--ocr",
         action="store_true",
-        help="read scanned pages, with Tesseract; remembered for later runs on this index",
+        help="read scanned pages with Tesseract; later runs on this index do so too",
     )
     scans.add_argument(
-        "--no-ocr", action="store_true", help="read no scanned pages from now on; known text stays"
+        "--no-ocr",
+        action="store_true",
+        help="read no scanned pages from now on; text read before stays",
     )
     group.add_argument(
         "--ocr-languages",
         metavar="CODES",
-        help="Tesseract's, e.g. eng+deu (those of the run before on this index, or eng)",
+        help="languages for Tesseract, e.g. eng+deu (default: as in the run before, else eng)",
     )
 
 
 def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
     parser = _command(commands, "search", run["search"], "find passages")
-    parser.add_argument("query", metavar="QUERY", help="any text; see below what it may say")
+    parser.add_argument("query", metavar="QUERY", help="any text; for operators see below")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = QUERY_HELP
     _index_option(parser)
     _count_option(parser, "number of results")
-    parser.add_argument("--by-file", action="store_true", help="one passage for each file")
+    parser.add_argument(
+        "--by-file", action="store_true", help="show only the best passage of each file"
+    )
     parser.add_argument(
         *("--no-fold", "--all"),
         dest="fold",
         action="store_false",
-        help="every passage by itself: near-duplicates are not folded, neighbours not joined",
+        help="show every passage by itself: do not fold near-duplicates, do not join neighbours",
     )
     parser.add_argument(
         "--diversity",
         type=float,
         default=SEARCH.diversity,
         metavar="D",
-        help="from 0 to 1: prefer results that differ from those above them, e.g. 0.3 "
-        f"({SEARCH.diversity:g})",
+        help="prefer results that differ from those above them: 0 (off) to 1, e.g. 0.3 "
+        f"(default {SEARCH.diversity:g})",
     )
     parser.add_argument(
         "--context",
         type=int,
         default=SEARCH.context,
         metavar="N",
-        help=f"also the N passages before and behind each result ({SEARCH.context})",
+        help=f"show the N passages before and after each result too (default {SEARCH.context})",
     )
     parser.add_argument(
         "--min-match",
         type=float,
         metavar="M",
-        help="only what matches at least so well, from 0 to 1: of questions on other subjects, "
-        "with 0.95 one in twenty finds something",
+        help="show only results with at least this match, 0 to 1: at 0.95 one in twenty questions "
+        "on other subjects still finds something",
     )
     _rerank_option(parser)
     parser.add_argument(
@@ -200,7 +229,8 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
         type=float,
         default=SEARCH.rerank_seconds,
         metavar="S",
-        help=f"time for it; what is not judged by then keeps its place ({SEARCH.rerank_seconds:g})",
+        help="time limit for reranking; results not judged by then keep their rank "
+        f"(default {SEARCH.rerank_seconds:g})",
     )
     _query_options(parser)
     _filter_options(parser)
@@ -209,71 +239,99 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
 
 def _filter_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("filters (all must hold)")
-    group.add_argument("--path", action="append", metavar="GLOB", help="e.g. 'reports/**/*.pdf'")
-    group.add_argument("--format", action="append", help="e.g. pdf, docx, html, txt")
-    group.add_argument("--page", metavar="N[-M]", help="a page or a range")
-    group.add_argument("--since", metavar="DATE", help="document date, e.g. 2024 or 2024-03-07")
-    group.add_argument("--until", metavar="DATE", help="document date, inclusive")
-    group.add_argument("--where", metavar="JSON", help='e.g. \'{"author": "Ada Lovelace"}\'')
+    group.add_argument(
+        "--path",
+        action="append",
+        metavar="GLOB",
+        help="pattern of the path, e.g. 'reports/**/*.pdf'",
+    )
+    group.add_argument("--format", action="append", help="format, e.g. pdf, docx, html, txt")
+    group.add_argument("--page", metavar="N[-M]", help="page or range of pages")
+    group.add_argument(
+        "--since", metavar="DATE", help="earliest date of the document, e.g. 2024 or 2024-03-07"
+    )
+    group.add_argument("--until", metavar="DATE", help="latest date of the document, inclusive")
+    group.add_argument(
+        "--where", metavar="JSON", help='filter as JSON, e.g. \'{"author": "Ada Lovelace"}\''
+    )
 
 
 def _add_explain(commands: Commands, run: Mapping[str, Run]) -> None:
     parser = _command(
-        commands, "explain", run["explain"], "why a passage was found: words, and the arithmetic"
+        commands,
+        "explain",
+        run["explain"],
+        "explain why a passage was found: its words, and the terms of its score",
     )
     parser.add_argument("query", metavar="QUERY", help="as for wva search")
     _index_option(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--hit", type=int, default=1, metavar="N", help="the Nth result of the search (1)"
+        "--hit",
+        type=int,
+        default=1,
+        metavar="N",
+        help="explain the Nth result of the search (default 1)",
     )
-    which.add_argument("--chunk", metavar="ID", help="this passage, wherever it stands")
-    which.add_argument("--file", metavar="PATH", help="why this document is not among the results")
     which.add_argument(
-        "--above", nargs=2, metavar="ID", help="why the first of two passages is above the second"
+        "--chunk", metavar="ID", help="explain the passage with this id, whatever its rank"
     )
-    _count_option(parser, "results, for --file")
+    which.add_argument(
+        "--file", metavar="PATH", help="explain why this document is not among the results"
+    )
+    which.add_argument(
+        "--above",
+        nargs=2,
+        metavar="ID",
+        help="explain why the first of two passages ranks above the second",
+    )
+    _count_option(parser, "number of results, for --file")
     parser.add_argument(
         "--check",
         action="store_true",
-        help="read the passage again without its strongest words, and without others; takes "
-        "seconds",
+        help="test the explanation: embed the passage without its strongest words, and without "
+        "random ones; takes seconds",
     )
     _rerank_option(parser)
     _query_options(parser)
     parser.epilog = (
-        "A word's value says what was read at it, in the light of what stands before it. It is "
-        "not what would happen without the word: the words behind it would be read otherwise."
+        "A word's value is what the model read at its position, given the words before it. It "
+        "is not the loss without the word: the words after it would then be read differently."
     )
     _filter_options(parser)
     _device_options(parser.add_argument_group("model"))
 
 
 def _count_option(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("-k", type=int, default=SEARCH.k, metavar="N", help=f"{what} ({SEARCH.k})")
+    parser.add_argument(
+        "-k", type=int, default=SEARCH.k, metavar="N", help=f"{what} (default {SEARCH.k})"
+    )
 
 
 def _query_options(parser: argparse.ArgumentParser) -> None:
     """How a query is read: of all options, those that make a passage's score."""
     parser.add_argument(
-        "--mode", choices=[*map(str, Mode)], default=str(SEARCH.mode), help=f"({SEARCH.mode})"
+        "--mode",
+        choices=[*map(str, Mode)],
+        default=str(SEARCH.mode),
+        help=f"how to search (default {SEARCH.mode})",
     )
     parser.add_argument(
         *("--no-syntax", "--literal"),
         dest="syntax",
         action="store_false",
-        help="take QUERY as it stands: no operators, and no guesses at typing errors",
+        help="read QUERY literally: no operators, no correction of typing errors",
     )
     parser.add_argument(
         "--typos",
         action=argparse.BooleanOptionalAction,
-        help="take a word that occurs nowhere for a typing error (yes, but with --no-syntax)",
+        help="correct words that occur nowhere (default: yes, with --no-syntax no)",
     )
     parser.add_argument(
         "--no-feedback",
         dest="feedback",
         action="store_false",
-        help="hybrid search by the query alone, without what its first passages say",
+        help="hybrid search without pseudo-relevance feedback from the first passages",
     )
 
 
@@ -285,27 +343,33 @@ def _rerank_option(parser: argparse.ArgumentParser) -> None:
         const=RERANK_COUNT,
         default=SEARCH.rerank,
         metavar="N",
-        help=f"let the model judge the first N results ({RERANK_COUNT} without N); takes seconds",
+        help=f"let the model rerank the first N results ({RERANK_COUNT} without N); takes seconds",
     )
 
 
 def _add_ui(commands: Commands, run: Mapping[str, Run]) -> None:
     parser = commands.add_parser(
-        "ui", help="search in the browser", description="Search in the browser."
+        "ui", help="serve the search page", description="Serve the search page to a browser."
     )
     parser.set_defaults(run=run["ui"])
     _index_option(parser)
-    parser.add_argument("--port", type=int, default=8501, help="(8501)")
     parser.add_argument(
-        "--sync", nargs="+", default=[], metavar="PATH", help="index these while the page is up"
+        "--port", type=int, default=8501, help="port of the page on 127.0.0.1 (default 8501)"
+    )
+    parser.add_argument(
+        "--sync",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="index these folders or files while the page is up",
     )
     owner = parser.add_mutually_exclusive_group()
     owner.add_argument(
         "--token",
         default="",
         metavar="TEXT",
-        help="what opens the page, in the address that is shown (a new random one each time); "
-        "the variable WVA_TOKEN sets it, too, and is not seen in the list of processes",
+        help="the secret part of the page's address (default: a new random one); the variable "
+        "WVA_TOKEN sets it too, and does not show in the list of processes",
     )
     owner.add_argument(
         "--no-token", action="store_true", help="let every user of this machine open the page"
@@ -315,86 +379,125 @@ def _add_ui(commands: Commands, run: Mapping[str, Run]) -> None:
 
 def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:
     evaluation: argparse.ArgumentParser = commands.add_parser(
-        "eval", help="measure quality", description="Measure quality on labelled data."
+        "eval",
+        help="measure quality on labelled data, your own questions or your own documents",
+        description="Measure the quality of search and of sentence similarity.",
     )
     kinds = evaluation.add_subparsers(dest="kind", metavar="KIND", required=True)
-    sts = _command(kinds, "sts", run["eval sts"], "sentence similarity: Spearman correlation x 100")
-    sts.add_argument("files", nargs="+", metavar="FILE.tsv", help="score, sentence1, sentence2")
+    sts = _command(
+        kinds,
+        "sts",
+        run["eval sts"],
+        "sentence similarity against human scores: Spearman correlation x 100",
+    )
+    sts.add_argument(
+        "files", nargs="+", metavar="FILE.tsv", help="columns: score, sentence1, sentence2"
+    )
     sts.epilog = (
-        "Calibrated with the file's sentences, never with its scores; spearman_raw is without. "
-        "Several poolings, separated by commas, or --pooling all, stand side by side."
+        "Vectors are calibrated with the file's sentences, never with its scores; spearman_raw is "
+        "without calibration. --pooling takes several names, separated by commas, or all."
     )
     _model_options(sts)
     retrieval = _command(
-        kinds, "retrieval", run["eval retrieval"], "retrieval on a folder as in BEIR"
+        kinds, "retrieval", run["eval retrieval"], "retrieval on a data set in the format of BEIR"
     )
-    retrieval.add_argument("folder", metavar="DIR", help="corpus.jsonl, queries.jsonl, qrels.tsv")
+    retrieval.add_argument(
+        "folder", metavar="DIR", help="folder with corpus.jsonl, queries.jsonl, qrels.tsv"
+    )
     _rerank_option(retrieval)
     retrieval.add_argument(
-        "--queries", type=int, metavar="N", help="the first N only: reranking takes its time"
+        "--queries",
+        type=int,
+        metavar="N",
+        help="use the first N queries only, since reranking is slow",
     )
     _run_options(retrieval)
     _model_options(retrieval)
     queries = _command(
-        kinds, "queries", run["eval queries"], "questions of your own to your own index"
+        kinds, "queries", run["eval queries"], "retrieval with your own questions on your own index"
     )
     queries.add_argument(
-        "file", metavar="FILE.jsonl", help='a line each: {"query": "…", "path": "a.pdf", "page": 3}'
+        "file",
+        metavar="FILE.jsonl",
+        help='one question per line: {"query": "…", "path": "a.pdf", "page": 3}',
     )
     queries.epilog = (
         'Several answers: {"query": "…", "relevant": [{"path": "a.pdf", "pages": [3, 4]}, …]}. '
-        "Paths are as wva search shows them; without a page any passage of the file will do. "
-        "A place that the index does not have is told, counts as not found, and gives exit code 3."
+        "Paths are as wva search shows them; without a page any passage of the file counts. An "
+        "answer that is not in the index is reported, counts as not found, and gives exit code 3."
     )
     _index_option(queries)
     _run_options(queries)
     _device_options(queries.add_argument_group("model"))
     models = _command(
-        kinds, "models", run["eval models"], "models side by side on your own documents"
+        kinds, "models", run["eval models"], "compare models on your own documents, without labels"
     )
     models.add_argument(
         "models", nargs="+", metavar="MODEL", help="e.g. gemma3-270m or smollm2-135m:layers=all"
     )
-    models.add_argument("path", metavar="PATH", help="a folder, or a file, of documents")
+    models.add_argument("path", metavar="PATH", help="folder or file of documents")
     models.add_argument(
-        "--passages", type=int, default=300, metavar="N", help="how many are searched (300)"
+        "--passages",
+        type=int,
+        default=300,
+        metavar="N",
+        help="number of passages to search (default 300)",
     )
     models.epilog = (
-        "Sentences are taken out of passages and must find them again; no labels are needed. "
+        "A sentence is taken out of each passage and must find it again; no labels are needed. "
         "Options of a model: :layers=, :pooling= and :prompts=FILE.json (as --prompts of wva "
         "index), e.g. gemma3-270m:pooling=last-hidden. "
-        "A model is named as better only where that is more than noise."
+        "A model is called better only if the difference is more than noise."
     )
     _run_options(models)
     _device_options(models.add_argument_group("model"))
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--per-query", action="store_true", help="each query's values, in --json")
-    parser.add_argument("--save", metavar="FILE", help="keep the run as a baseline, a JSON file")
     parser.add_argument(
-        "--against", metavar="FILE", help="better, worse or within noise of a saved baseline"
+        "--per-query", action="store_true", help="include each query's values in --json"
+    )
+    parser.add_argument("--save", metavar="FILE", help="save the run as a baseline, a JSON file")
+    parser.add_argument(
+        "--against",
+        metavar="FILE",
+        help="compare with a saved baseline: better, worse or within noise",
     )
 
 
 def _add_models(commands: Commands, run: Mapping[str, Run]) -> None:
     parser = _command(
-        commands, "models", run["models"], "models that come with pip, and those on this disk"
+        commands,
+        "models",
+        run["models"],
+        "list the models that can be fetched and those on this disk",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    fetch = _command(actions, "fetch", run["models fetch"], "get a model without using it yet")
+    fetch = _command(actions, "fetch", run["models fetch"], "download a model")
     fetch.add_argument("name", metavar="NAME", help="preset, GGUF file or hub id")
     remove = _command(actions, "remove", run["models remove"], "delete a model from this disk")
     remove.add_argument("name", metavar="NAME", help="as wva models lists it")
 
 
 def _add_embed(commands: Commands, run: Mapping[str, Run]) -> None:
-    parser = _command(commands, "embed", run["embed"], "texts to vectors")
-    parser.add_argument("--input", required=True, metavar="TEXTS.txt", help="one text a line")
-    parser.add_argument("--output", required=True, metavar="VECTORS.npy", help="float32, (n, dim)")
-    parser.add_argument("--kind", choices=["passage", "query", "sentence"], default="passage")
-    parser.add_argument("--prompt", help="a prompt of your own, with {} for the text")
-    parser.add_argument("--raw", action="store_true", help="without calibration")
+    parser = _command(commands, "embed", run["embed"], "write the vectors of texts")
+    parser.add_argument(
+        "--input", required=True, metavar="TEXTS.txt", help="file with one text per line"
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="VECTORS.npy",
+        help="file to write: float32, shape (n, dim)",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=["passage", "query", "sentence"],
+        default="passage",
+        help="what the texts are, which decides the prompt (default passage)",
+    )
+    parser.add_argument("--prompt", help="your own prompt, with {} for the text")
+    parser.add_argument("--raw", action="store_true", help="write vectors without calibration")
     parser.epilog = (
         "Passages and queries are calibrated with general texts, each on its own. Sentences "
         "(--kind sentence) are there to be compared with each other: they are calibrated with all "

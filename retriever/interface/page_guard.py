@@ -1,13 +1,13 @@
-"""Which requests the page answers: those of its owner, sent to the page's own address.
+"""An ASGI middleware: the page answers its owner only, and only at its own address.
 
 127.0.0.1 is no boundary by itself. A web site whose name is made to resolve to it (DNS rebinding),
 a page of another local server, and every other user of the machine can connect. `Guard` is an ASGI
 middleware that refuses them before the application sees the request:
 
 - `Host` must be a loopback name with the port of this server; `Origin`, if there is one, the same.
-- A token, which only the owner's terminal shows, is exchanged for a cookie, as Jupyter does.
+- A token, which only the owner's terminal shows, is exchanged for a cookie, as in Jupyter.
 
-Cookies know no ports: another server on 127.0.0.1 that the owner visits receives this cookie, too.
+Cookies ignore ports: another server on 127.0.0.1 that the owner visits receives this cookie too.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from html import escape
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-HEALTH = "/_stcore/health"
-"""The path that needs no token: it says whether the server is up, and nothing else."""
+HEALTH_PATH = "/_stcore/health"
+"""The only path that needs no token: it says whether the server is up."""
 
-PARAMETER = "token"
+TOKEN_PARAMETER = "token"  # noqa: S105 - the name of a parameter
 
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
 _POLICIES = (
-    # Other sites neither frame the page, nor embed what it serves, nor learn its addresses.
+    # Other sites can neither frame the page, nor embed its files, nor learn its addresses.
     (b"content-security-policy", b"frame-ancestors 'self'"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"same-origin"),
@@ -77,13 +77,13 @@ def cookie_name(port: int) -> str:
 
 
 def cookie_value(token: str, port: int) -> str:
-    """What the cookie holds: derived from the token, which cannot be computed back."""
+    """The cookie's value: a digest of the token, which cannot be computed from it."""
     return hmac.digest(token.encode(), cookie_name(port).encode(), "sha256").hex()
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """A response in the application's place."""
+class _Response:
+    """A response that replaces the application's."""
 
     status: int
     headers: _Headers
@@ -91,10 +91,10 @@ class _Answer:
 
 
 class Guard:
-    """An ASGI middleware: passes on the owner's requests, and answers all others itself."""
+    """An ASGI middleware: passes the owner's requests on, and refuses all others."""
 
     def __init__(self, app: Application, port: int, token: str | None) -> None:
-        """Guard `app`, which is served on `port`; without a token, `None`, for all local users."""
+        """Guard `app`, which is served on `port`; with the token `None` for all local users."""
         self._app = app
         self._port = port
         self._token = token
@@ -113,10 +113,12 @@ class Guard:
         headers = [header for header in scope["headers"] if header[0] != b"origin"]
         await self._app({**scope, "headers": headers}, receive, _with_policies(send))
 
-    def _answer(self, scope: Scope) -> _Answer | None:
-        """What is answered in the application's place; None for what it may answer itself."""
+    def _answer(self, scope: Scope) -> _Response | None:
+        """The response that replaces the application's; None for a request that it may answer."""
         headers: _Headers = scope["headers"]
-        if not is_own_address(_values(headers, b"host"), _values(headers, b"origin"), self._port):
+        if not is_own_address(
+            _header_values(headers, b"host"), _header_values(headers, b"origin"), self._port
+        ):
             return _refusal(
                 "This is not the page’s address",
                 f"The search page answers at <code>http://127.0.0.1:{self._port}</code> only, "
@@ -124,7 +126,7 @@ class Guard:
                 "same number on both sides.",
             )
         asked = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        if asked and scope["path"] == HEALTH:
+        if asked and scope["path"] == HEALTH_PATH:
             return None
         tokens, query = _split_query(scope["query_string"])
         fresh = self._token is not None and any(map(self._is_token, tokens))
@@ -142,29 +144,29 @@ class Guard:
     def _is_token(self, given: bytes) -> bool:
         return self._token is not None and hmac.compare_digest(self._token.encode(), given)
 
-    def _redirect(self, scope: Scope, query: bytes, *, fresh: bool) -> _Answer:
-        """To the same address without the token, which so gets into no history or bookmark."""
+    def _redirect(self, scope: Scope, query: bytes, *, fresh: bool) -> _Response:
+        """A redirect to the same address without the token, which so stays out of bookmarks."""
         headers = [(b"location", _address(scope, query)), (b"cache-control", b"no-store")]
         if fresh and self._token is not None:
             cookie = f"{cookie_name(self._port)}={cookie_value(self._token, self._port)}"
             cookie += "; Path=/; HttpOnly; SameSite=Strict"
             headers.append((b"set-cookie", cookie.encode("latin-1")))
-        return _Answer(303, headers)
+        return _Response(303, headers)
 
-    def _unknown(self, scope: Scope, query: bytes) -> _Answer:
-        # A browser sends no SameSite=Strict cookie where a link of another site is followed, but
-        # it does where one of this page is.
+    def _unknown(self, scope: Scope, query: bytes) -> _Response:
+        # A browser sends no SameSite=Strict cookie when a link of another site is followed, but
+        # it does when a link of this page is.
         again = escape(_address(scope, query).decode("latin-1"))
         return _refusal(
             "This page opens only for its owner",
             "Open the address that is shown in the terminal where the page was started: it begins "
-            f"with <code>http://127.0.0.1:{self._port}/?{PARAMETER}=</code>",
+            f"with <code>http://127.0.0.1:{self._port}/?{TOKEN_PARAMETER}=</code>",
             f'You have opened it in this browser before, and now came by a link? <a href="{again}">'
             "Open it again</a>.",
         )
 
 
-def _values(headers: _Headers, name: bytes) -> list[str]:
+def _header_values(headers: _Headers, name: bytes) -> list[str]:
     return [value.decode("latin-1").strip() for key, value in headers if key == name]
 
 
@@ -189,7 +191,7 @@ def _split_query(query: bytes) -> tuple[list[bytes], bytes]:
     rest: list[bytes] = []
     for piece in query.split(b"&"):
         key, _, value = piece.partition(b"=")
-        if unquote_to_bytes(key) == PARAMETER.encode():
+        if unquote_to_bytes(key) == TOKEN_PARAMETER.encode():
             tokens.append(unquote_to_bytes(value.replace(b"+", b" ")))
         else:
             rest.append(piece)
@@ -197,13 +199,13 @@ def _split_query(query: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _address(scope: Scope, query: bytes) -> bytes:
-    """Path and query of a request; never `//host`, which would lead to another server."""
+    """Path and query of a request; never `//host`, which would name another server."""
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     path = b"/" + path.partition(b"?")[0].lstrip(b"/\\")
     return path + (b"?" + query if query else b"")
 
 
-async def _send(answer: _Answer, scope: Scope, send: Send) -> None:
+async def _send(answer: _Response, scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":  # closed before it is accepted: the handshake gets a 403
         await send({"type": "websocket.close", "code": 1008})
         return
@@ -222,15 +224,15 @@ def _with_policies(send: Send) -> Send:
     return sending
 
 
-def _refusal(title: str, *paragraphs: str) -> _Answer:
-    """A short page of HTML that says why; the paragraphs are HTML."""
+def _refusal(title: str, *paragraphs: str) -> _Response:
+    """A 403 with a short page that says why; the paragraphs are HTML."""
     body = "".join(f"<p>{one}</p>" for one in paragraphs)
     headers = [
         (b"content-type", b"text/html; charset=utf-8"),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
     ]
-    return _Answer(403, headers, _HTML.format(title=title, body=body).encode())
+    return _Response(403, headers, _HTML.format(title=title, body=body).encode())
 
 
 _HTML = """<!doctype html>
@@ -251,8 +253,8 @@ code {{ overflow-wrap: anywhere; }}
 """
 
 __all__ = [
-    "HEALTH",
-    "PARAMETER",
+    "HEALTH_PATH",
+    "TOKEN_PARAMETER",
     "Guard",
     "cookie_name",
     "cookie_value",

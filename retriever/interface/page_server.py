@@ -1,7 +1,7 @@
-"""The server of the page: Streamlit behind `Guard`, bound to this machine alone.
+"""The server of the page: Streamlit behind `Guard`, bound to 127.0.0.1.
 
-It runs as a process of its own, `python -m retriever.interface.page_server`; `command` and
-`environment` say how it is started.
+It runs as a process of its own, `python -m retriever.interface.page_server`; `server_command` and
+`server_environment` say how it is started.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from retriever.types import UsageError
 ADDRESS = "127.0.0.1"
 
 TOKEN_VARIABLE = "WVA_TOKEN"  # noqa: S105 - the name of a variable
-"""Hands the token to the server: others can read the command lines of our processes."""
+"""Passes the token to the server: other users can read the command lines of our processes."""
 
 TERMINATED = 128 + signal.SIGTERM
 
-# Streamlit leaves system light and dark mode alone as long as only single colours are named.
+# Streamlit follows the system's light or dark mode as long as only single colours are set.
 _OPTIONS: Mapping[str, Any] = {
     "server.headless": True,
     "server.fileWatcherType": "none",
     "server.runOnSave": False,
-    "server.maxUploadSize": 500,  # MB: as large as a file may be to be read
+    "server.maxUploadSize": 500,  # MB: the size limit of a file
     "browser.gatherUsageStats": False,
-    "runner.magicEnabled": False,  # no expression of the script is shown by itself
+    "runner.magicEnabled": False,  # expressions of the script are not shown
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     "logger.hideWelcomeMessage": True,  # it shows the address without its token
     "theme.light.primaryColor": "#2f5fb3",
     "theme.dark.primaryColor": "#8fb4f5",
-    # Pinned, so that a configuration made for other pages opens nothing here.
+    # Set here, so that a configuration file for other pages cannot open this one.
     "server.address": ADDRESS,
     "server.baseUrlPath": "",
     "server.enableCORS": True,
@@ -47,29 +47,29 @@ _OPTIONS: Mapping[str, Any] = {
 }
 
 
-def command(
+def server_command(
     index: Path, port: int, *, app: Path | None = None, no_token: bool = False
 ) -> list[str]:
     """The argument vector that serves `index` (a folder) on `http://127.0.0.1:port`.
 
-    The process needs `environment`, or `no_token`. `app` is another script than the page.
+    The process needs `server_environment`, or `no_token`. `app` is another script than the page.
 
-    >>> command(Path("my index"), 8501)[3:]
+    >>> server_command(Path("my index"), 8501)[3:]
     ['retriever.interface.page_server', '--port=8501', '--index=my index']
     """
-    # -P: a module in the current folder, which may hold anything, is not taken for ours.
+    # -P: no module is imported from the current folder, which may hold anything.
     run = [sys.executable, "-P", "-m", "retriever.interface.page_server", f"--port={port}"]
     script = [f"--app={app}"] if app is not None else []
     return [*run, *script, *(["--no-token"] if no_token else []), f"--index={index}"]
 
 
-def environment(token: str | None) -> dict[str, str]:
+def server_environment(token: str | None) -> dict[str, str]:
     """The environment of the server's process, with the token."""
     others = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     return others if token is None else {**others, TOKEN_VARIABLE: token}
 
 
-def options(port: int) -> dict[str, Any]:
+def streamlit_options(port: int) -> dict[str, Any]:
     """Streamlit's configuration."""
     return {**_OPTIONS, "server.port": port}
 
@@ -82,11 +82,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--app", type=Path)
     parser.add_argument("--no-token", action="store_true")
     chosen = parser.parse_args(argv)
-    token = os.environ.pop(TOKEN_VARIABLE, "")  # processes started from here need it not
+    token = os.environ.pop(TOKEN_VARIABLE, "")  # child processes do not need it
     if not token and not chosen.no_token:
         parser.error(f"needs a token in {TOKEN_VARIABLE}, or --no-token")
     script = chosen.app or _page()
-    # An exit, not a death by signal: runs of the index, which are our children, are ended at exit.
+    # Exit instead of dying by the signal: indexing jobs, our children, are stopped at exit.
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda number, _: sys.exit(128 + number))
     sys.argv = [str(script), "--index", chosen.index]
@@ -100,7 +100,7 @@ def _serve(script: Path, port: int, token: str | None) -> None:
     from retriever.interface.page_guard import Guard
 
     guard = Middleware(Guard, port=port, token=token)
-    st.App(script, middleware=[guard]).run(config=options(port))
+    st.App(script, middleware=[guard]).run(config=streamlit_options(port))
 
 
 def _page() -> Path:
@@ -114,4 +114,11 @@ def _page() -> Path:
 if __name__ == "__main__":
     main()
 
-__all__ = ["ADDRESS", "TERMINATED", "TOKEN_VARIABLE", "command", "environment", "options"]
+__all__ = [
+    "ADDRESS",
+    "TERMINATED",
+    "TOKEN_VARIABLE",
+    "server_command",
+    "server_environment",
+    "streamlit_options",
+]

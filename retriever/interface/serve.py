@@ -1,6 +1,6 @@
-"""The page as a process of its own, with a folder being indexed beside it.
+"""`wva ui`: the page in a process of its own, while this process indexes folders.
 
-The page reads the index while this process writes to it: what is found grows as it is looked at.
+The page reads the index while this process writes to it: new documents appear in searches at once.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from retriever.interface.jobs import stop
-from retriever.interface.page_guard import HEALTH, PARAMETER
-from retriever.interface.page_server import ADDRESS, TERMINATED, command, environment
+from retriever.interface.jobs import stop_process
+from retriever.interface.page_guard import HEALTH_PATH, TOKEN_PARAMETER
+from retriever.interface.page_server import ADDRESS, TERMINATED, server_command, server_environment
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 START_SECONDS = 60
@@ -41,44 +41,44 @@ def serve(
     """Serve the page for `index` on 127.0.0.1 until it is stopped; returns the exit code.
 
     The page opens for whoever knows `token`, by default a random one, and with `no_token` for
-    everybody on this machine. `paths` are brought into the index once the page is up, `reading`
-    as `Index.sync` takes it: passwords and languages of an OCR. Raises UsageError when streamlit
+    every user of this machine. `paths` are indexed once the page is up; `reading` holds the
+    keywords of `Index.sync` for passwords and OCR. Raises UsageError when streamlit
     is not installed, the port is taken, or the token is easily guessed.
     """
     if importlib.util.find_spec("streamlit") is None:
         raise UsageError(
             "the page needs streamlit, which is not installed: pip install 'wva-retriever[ui]'"
         )
-    chosen = None if no_token else _checked(token) if token else secrets.token_urlsafe(24)
-    _refuse_taken(port)
-    # Whoever ends this process ends the page with it.
+    chosen = None if no_token else _validate_token(token) if token else secrets.token_urlsafe(24)
+    _check_port(port)
+    # The page ends with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     page = subprocess.Popen(  # noqa: S603  (our own interpreter and script)
-        command(index, port, no_token=no_token),
-        env=environment(chosen),
+        server_command(index, port, no_token=no_token),
+        env=server_environment(chosen),
         stdin=subprocess.DEVNULL,
     )
     try:
         _wait_until_healthy(page, port)
         print(f"search at {address(port, chosen)}", file=sys.stderr, flush=True)
         if paths:
-            _bring_in(index, paths, progress, reading)
+            _index_paths(index, paths, progress, reading)
         return page.wait()
     finally:
-        stop(page)
+        stop_process(page)
 
 
 def address(port: int, token: str | None) -> str:
-    """What is typed into a browser to get to the page.
+    """The page's address, with its token.
 
     >>> address(8501, None), address(8501, "a secret")
     ('http://127.0.0.1:8501', 'http://127.0.0.1:8501/?token=a%20secret')
     """
     page = f"http://{ADDRESS}:{port}"
-    return page if token is None else f"{page}/?{PARAMETER}={quote(token, safe='')}"
+    return page if token is None else f"{page}/?{TOKEN_PARAMETER}={quote(token, safe='')}"
 
 
-def _checked(token: str) -> str:
+def _validate_token(token: str) -> str:
     if len(token) < MIN_TOKEN_CHARACTERS or not token.isprintable():
         raise UsageError(
             f"the page's token needs at least {MIN_TOKEN_CHARACTERS} characters, none of them "
@@ -87,13 +87,13 @@ def _checked(token: str) -> str:
     return token
 
 
-def _bring_in(
+def _index_paths(
     index: Path,
     paths: Sequence[Path],
     progress: Callable[[Progress], None],
     reading: Mapping[str, Any],
 ) -> None:
-    """Index `paths`; whatever goes wrong is told, and the page stays up."""
+    """Index `paths`; an error is printed, and the page stays up."""
     from retriever.index import Index
     from retriever.interface.terminal.reports import report_lines
 
@@ -105,7 +105,7 @@ def _bring_in(
         print(f"wva: {error}", file=sys.stderr, flush=True)
 
 
-def _refuse_taken(port: int) -> None:
+def _check_port(port: int) -> None:
     if not 0 < port < 65536:
         raise UsageError(f"--port needs a number between 1 and 65535, not {port}")
     with socket.socket() as probe:
@@ -119,7 +119,7 @@ def _refuse_taken(port: int) -> None:
 
 
 def _wait_until_healthy(page: subprocess.Popen[bytes], port: int) -> None:
-    url = f"http://{ADDRESS}:{port}{HEALTH}"
+    url = f"http://{ADDRESS}:{port}{HEALTH_PATH}"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if page.poll() is not None:

@@ -1,8 +1,8 @@
-"""An archive (ZIP) that somebody uploaded → the files in it, each within bounds, one at a time.
+"""An uploaded ZIP archive → its files, one at a time, within limits.
 
-Whatever an archive says of itself is doubted before it is believed: its list of files is measured
-before it is read, and the sizes in the list are added up before anything is unpacked (Python's
-zipfile never unpacks more of a file than is stated there). Nothing is written here.
+No statement of an archive is trusted: the size of its central directory is checked before the
+directory is read, and the sizes in it are added up before anything is unpacked (Python's zipfile
+never unpacks more of a file than is stated there). Nothing is written here.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from dataclasses import dataclass
 from retriever.types import ReadError, UsageError
 
 MAX_FILES = 5_000
-"""Files of one archive."""
+"""Files per archive."""
 
 MAX_BYTES = 2_000_000_000
-"""Bytes of all its files together, unpacked."""
+"""Bytes of all files of an archive together, unpacked."""
 
-_BYTES_LISTED = 1_000  # of one file in the list: its name and what goes with it
+_DIRECTORY_BYTES_PER_FILE = 1_000  # an entry of the central directory: the name and other fields
 _END, _LOCATOR, _END_64 = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
 _END_SIZE, _LOCATOR_SIZE, _END_64_SIZE = 22, 20, 56
 _MAX_COMMENT = 65_535
-_DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError)
+_ERRORS_OF_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """A file in an archive: its path there, as it stands, and its size in bytes as stated."""
+class ZipMember:
+    """A file in an archive: its path and its size in bytes, both as stated there."""
 
     path: str
     size: int
@@ -41,7 +41,7 @@ class Packed:
     _archive: zipfile.ZipFile
 
     def read(self) -> bytes:
-        """What is in it. Raises ReadError with the reason, which follows a name: "is …"."""
+        """The file's bytes. Raises ReadError with a reason that follows the name: "is …"."""
         info = self._info
         if info.flag_bits & 0x1:
             raise ReadError("is encrypted: unpack the archive with its password, and upload that")
@@ -49,12 +49,12 @@ class Packed:
             raise ReadError("is packed in a way that is not read: unpack it, and upload that")
         try:
             return self._archive.read(info)
-        except _DAMAGED as error:
+        except _ERRORS_OF_DAMAGE as error:
             raise ReadError(f"is damaged ({error or type(error).__name__})") from None
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file of this name is unpacked.
+    """Whether an upload of this name is unpacked.
 
     >>> is_archive("Letters.ZIP"), is_archive("letters.docx")
     (True, False)
@@ -62,17 +62,17 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(".zip")
 
 
-def unpacked(name: str, data: bytes) -> Iterator[Packed]:
+def zip_members(name: str, data: bytes) -> Iterator[ZipMember]:
     """The files in the archive `data`, which is called `name`, in its order.
 
-    Folders, links, and what is hidden (as `.DS_Store` is) are passed over. Raises UsageError for an
-    archive that is damaged, or would be too much.
+    Folders, links and hidden files such as `.DS_Store` are skipped. Raises UsageError for an
+    archive that is damaged or exceeds the limits.
     """
-    if _length_of_list(data) > MAX_FILES * _BYTES_LISTED:
+    if _directory_bytes(data) > MAX_FILES * _DIRECTORY_BYTES_PER_FILE:
         raise UsageError(f"{name!r} lists more than {MAX_FILES:,} files; split it")
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except (*_DAMAGED, struct.error):
+    except (*_ERRORS_OF_DAMAGE, struct.error):
         raise UsageError(f"{name!r} is not a ZIP archive, or damaged; it was not kept") from None
     with archive:
         inside = [info for info in archive.infolist() if _is_wanted(info)]
@@ -82,7 +82,7 @@ def unpacked(name: str, data: bytes) -> Iterator[Packed]:
             most = f"{MAX_BYTES // 1_000_000:,} MB"
             raise UsageError(f"{name!r} holds more than {most} when it is unpacked; split it")
         for info in inside:
-            yield Packed(info.filename, info.file_size, info, archive)
+            yield ZipMember(info.filename, info.file_size, info, archive)
 
 
 def _is_wanted(info: zipfile.ZipInfo) -> bool:
@@ -93,10 +93,10 @@ def _is_wanted(info: zipfile.ZipInfo) -> bool:
     return not hidden and "__MACOSX" not in parts
 
 
-def _length_of_list(data: bytes) -> int:
-    """The bytes of the list of files that zipfile would read, 0 where it would find none.
+def _directory_bytes(data: bytes) -> int:
+    """The bytes of the central directory that zipfile would read; 0 if it would find none.
 
-    It is looked up where zipfile looks: a list of millions of files would fill the memory.
+    It is looked up where zipfile looks: a directory of millions of files would fill the memory.
     """
     at = len(data) - _END_SIZE
     if not (data[at:].startswith(_END) and data.endswith(b"\0\0")):
@@ -110,4 +110,4 @@ def _length_of_list(data: bytes) -> int:
     return length
 
 
-__all__ = ["MAX_BYTES", "MAX_FILES", "Packed", "is_archive", "unpacked"]
+__all__ = ["MAX_BYTES", "MAX_FILES", "ZipMember", "is_archive", "zip_members"]

@@ -21,7 +21,7 @@ import pytest
 import benchmarks.browser
 from benchmarks import page, quality
 from retriever import AlignedWVA, Index
-from retriever.interface import page_server
+from retriever.interface.page_server import server_command as serving
 from retriever.reading.pictures.tesseract import unavailable_reason
 from tests.benchmarks.test_quality_table import Theirs
 from tests.fakes import FakeEmbedder
@@ -175,7 +175,7 @@ def test_a_documented_command_runs_a_browser(
     if not shutil.which("chromium") and not os.environ.get("WVA_REQUIRE_BROWSER"):
         pytest.skip("there is no Chromium on the PATH")
     app = ROOT / "tests" / "apps" / "search.py"
-    monkeypatch.setattr(benchmarks.browser, "command", partial(page_server.command, app=app))
+    monkeypatch.setattr(benchmarks.browser, "server_command", partial(serving, app=app))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (tmp_path / "docs").mkdir()
     pages = [text_page(f"In a warm room, {question}.") for question in page.QUESTIONS]

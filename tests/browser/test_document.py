@@ -1,21 +1,16 @@
-"""Documents opened in a real Chromium: the picture, its marks, turning pages, and text as text.
-
-Skipped, or required, as `test_browser` is.
-"""
+"""Documents opened in a real Chromium: the picture, its marks, turning pages, and text as text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from retriever.index import Index
-from tests.browser.test_search import chromium, server, tab, until
 from tests.fakes import FakeEmbedder
 from tests.pdfs import pdf_file, text_page
-
-__all__ = ["chromium", "tab"]  # fixtures
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -29,9 +24,9 @@ TEXT = (
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("documents")
-    files = folder / "files"
+def address(home: Path, home_address: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page with an index of the files below; more can be added to its parameters."""
+    files = tmp_path_factory.mktemp("documents") / "files"
     files.mkdir()
     pages = [text_page(f"Page number {number}.", "A line of no use.") for number in range(1, 6)]
     pages[2] = text_page("Some words above.", "Apples are red and sweet.", "Some words below.")
@@ -39,14 +34,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (files / NASTY).write_text(TEXT)
     long = "\n\n".join(f"Chapter of number {at}. " + "Filler words. " * 40 for at in range(40))
     (files / "long.txt").write_text(f"{long}\n\nA quince in the middle.\n\n{long}")
-    with Index.open_or_create(folder / "index", FakeEmbedder()) as index:
+    with Index.open_or_create(home / "documents", FakeEmbedder()) as index:
         index.sync(files)
-    with server(folder / "index") as url:
-        yield url
+    return f"{home_address}/?index=documents"
 
 
 def opened(tab: Any, address: str, query: str) -> None:
-    tab.goto(f"{address}/?q={query}&mode=keyword")
+    tab.goto(f"{address}&q={query}&mode=keyword")
     tab.locator(".st-key-open-1 button").click()
 
 
@@ -59,7 +53,7 @@ def test_a_hit_opens_at_its_marked_page_and_pages_turn(tab: Any, address: str) -
     opened(tab, address, "apples")
     picture = tab.locator(".wva-paper img")
     picture.wait_for()
-    until(lambda: tab.evaluate("document.querySelector('.wva-paper img').naturalWidth") > 1000)
+    wait_until(lambda: tab.evaluate("document.querySelector('.wva-paper img').naturalWidth") > 1000)
     assert picture.get_attribute("alt") == "page 3 of fruit.pdf"
     # Where the text stands: 72 points from the left, at 720 points of 792, lines of 14 points.
     paper, boxed, shaded = (
@@ -72,11 +66,11 @@ def test_a_hit_opens_at_its_marked_page_and_pages_turn(tab: Any, address: str) -
     assert shaded["x"] - paper["x"] == pytest.approx(72 * point, abs=3 * point)
 
     tab.get_by_role("button", name="Next").click()
-    until(lambda: picture.get_attribute("alt") == "page 4 of fruit.pdf")
-    until(lambda: tab.locator(".wva-boxed").count() == 0)
+    wait_until(lambda: picture.get_attribute("alt") == "page 4 of fruit.pdf")
+    wait_until(lambda: tab.locator(".wva-boxed").count() == 0)
     tab.locator(".st-key-leaf input").fill("1")
     tab.keyboard.press("Enter")
-    until(lambda: picture.get_attribute("alt") == "page 1 of fruit.pdf")
+    wait_until(lambda: picture.get_attribute("alt") == "page 1 of fruit.pdf")
     tab.get_by_role("button", name="To the passage").click()
     tab.locator(".wva-boxed").wait_for()
 
@@ -104,7 +98,7 @@ def test_a_long_text_is_scrolled_to_the_passage(tab: Any, address: str) -> None:
     opened(tab, address, "quince")
     here = tab.locator(".wva-here")
     here.wait_for()
-    until(lambda: 0 < here.bounding_box()["y"] < 800)
+    wait_until(lambda: 0 < here.bounding_box()["y"] < 800)
     assert "quince" in here.inner_text()
 
 

@@ -1,12 +1,9 @@
-"""Explanations and steering in a real Chromium: what is opened, moved and chosen.
-
-Skipped, or required, as `test_browser` is.
-"""
+"""Explanations and steering in a real Chromium: what is opened, moved and chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,10 +11,9 @@ import pytest
 
 from retriever.index import Index
 from retriever.types import Document, Page
-from tests.browser.test_search import chromium, results, server, tab, until
+from tests.browser.pages import results
 from tests.fakes import FakeEmbedder
-
-__all__ = ["chromium", "tab"]  # fixtures
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -36,12 +32,11 @@ DOCUMENTS = [
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("explained") / "index"
-    with Index.open_or_create(folder, FakeEmbedder()) as index:
+def address(home: Path, home_address: str) -> str:
+    """The page with an index of `DOCUMENTS`; more can be added to its parameters."""
+    with Index.open_or_create(home / "explained", FakeEmbedder()) as index:
         index.add(DOCUMENTS)
-    with server(folder) as url:
-        yield url
+    return f"{home_address}/?index=explained"
 
 
 def params(tab: Any) -> dict[str, list[str]]:
@@ -59,7 +54,7 @@ def choose(tab: Any, key: str, name: str) -> None:
             tab.wait_for_timeout(200)
         return bool(option.count())
 
-    until(offered)
+    wait_until(offered)
     option.click()
 
 
@@ -71,14 +66,14 @@ def numbers(tab: Any, name: str) -> list[float]:
 
 
 def test_an_explanation_opens_and_its_parts_add_up_to_the_score(tab: Any, address: str) -> None:
-    tab.goto(f"{address}/?q={QUERY}")
+    tab.goto(f"{address}&q={QUERY}")
     tab.wait_for_selector(".wva-card")
     before = results(tab)
     tab.locator(".st-key-why-1 button").click()
     tab.locator(".st-key-explained-1 .wva-why mark").first.wait_for()
     tab.get_by_text("Where the closeness of meaning comes from").wait_for()
     score = float(tab.locator(".wva-score").first.inner_text().split()[1])
-    *parts, total = numbers(tab, "The arithmetic of the score")
+    *parts, total = numbers(tab, "The terms of the score")
     assert total == pytest.approx(score, abs=6e-3)
     assert sum(parts) == pytest.approx(total, abs=2e-3)
     assert results(tab) == before
@@ -89,15 +84,15 @@ def test_an_explanation_opens_and_its_parts_add_up_to_the_score(tab: Any, addres
     words = panel.locator(".wva-why mark")
     every = words.all_inner_texts()
     panel.get_by_text("red +").click()
-    until(lambda: words.all_inner_texts() != every)
+    wait_until(lambda: words.all_inner_texts() != every)
     assert "red" in words.all_inner_texts()
 
     tab.locator(".st-key-why-1 button").click()
-    until(lambda: tab.locator(".st-key-explained-1").count() == 0)
+    wait_until(lambda: tab.locator(".st-key-explained-1").count() == 0)
 
 
 def test_pointing_at_the_picture_tells_the_pair_and_its_value(tab: Any, address: str) -> None:
-    tab.goto(f"{address}/?q={QUERY}")
+    tab.goto(f"{address}&q={QUERY}")
     tab.locator(".st-key-why-1 button").click()
     chart = tab.locator('[data-testid="stVegaLiteChart"]').locator("canvas, svg").first
     chart.wait_for()
@@ -109,15 +104,15 @@ def test_pointing_at_the_picture_tells_the_pair_and_its_value(tab: Any, address:
         tab.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] - 22)
         return bool(told.count() and "value" in told.inner_text())
 
-    until(pointed)
+    wait_until(pointed)
     said = told.inner_text()
     assert "your word" in said
     assert "its word" in said
 
 
 def test_a_slider_changes_the_order_and_back_and_reload_keep_it(tab: Any, address: str) -> None:
-    tab.goto(f"{address}/?q={QUERY}")
-    until(lambda: results(tab)[:1] == ["apples.txt"])
+    tab.goto(f"{address}&q={QUERY}")
+    wait_until(lambda: results(tab)[:1] == ["apples.txt"])
     tab.locator(".st-key-weigh summary").click()
     tab.locator(".st-key-weight-0 input").wait_for(state="attached")
     slider = tab.locator(".st-key-weight-0 input")  # "red"
@@ -128,22 +123,22 @@ def test_a_slider_changes_the_order_and_back_and_reload_keep_it(tab: Any, addres
         tab.keyboard.press("Home")
         return bool(params(tab).get("weights") == ["-1,1,1,1"])
 
-    until(moved)
-    until(lambda: results(tab)[:1] == ["pears.txt"])
+    wait_until(moved)
+    wait_until(lambda: results(tab)[:1] == ["pears.txt"])
     tab.go_back()
-    until(lambda: results(tab)[:1] == ["apples.txt"])
-    until(lambda: slider.input_value() == "1")
+    wait_until(lambda: results(tab)[:1] == ["apples.txt"])
+    wait_until(lambda: slider.input_value() == "1")
     tab.go_forward()
-    until(lambda: results(tab)[:1] == ["pears.txt"])
+    wait_until(lambda: results(tab)[:1] == ["pears.txt"])
     tab.reload()
-    until(lambda: results(tab)[:1] == ["pears.txt"])
+    wait_until(lambda: results(tab)[:1] == ["pears.txt"])
     tab.locator(".st-key-unweigh button").click()
-    until(lambda: results(tab)[:1] == ["apples.txt"])
-    until(lambda: "weights" not in params(tab))
+    wait_until(lambda: results(tab)[:1] == ["apples.txt"])
+    wait_until(lambda: "weights" not in params(tab))
 
 
 def test_more_like_a_sentence_is_a_chip_and_in_the_address(tab: Any, address: str) -> None:
-    tab.goto(f"{address}/?q=quinces&mode=dense")
+    tab.goto(f"{address}&q=quinces&mode=dense")
     tab.wait_for_selector(".wva-card")
     before = results(tab)
     at = before.index("pears.txt") + 1
@@ -151,15 +146,15 @@ def test_more_like_a_sentence_is_a_chip_and_in_the_address(tab: Any, address: st
     tab.get_by_role("button", name="More like this", exact=True).click()
     chip = tab.get_by_role("button", name="More like “Pears are green.")
     chip.wait_for()
-    until(lambda: results(tab).index("pears.txt") + 1 < at or at == 1)
+    wait_until(lambda: results(tab).index("pears.txt") + 1 < at or at == 1)
     assert len(params(tab)["like"]) == 1
     chip.click()
-    until(lambda: results(tab) == before)
-    until(lambda: "like" not in params(tab))
+    wait_until(lambda: results(tab) == before)
+    wait_until(lambda: "like" not in params(tab))
 
 
 def test_why_not_a_document_is_answered(tab: Any, address: str) -> None:
-    tab.goto(f"{address}/?q=apples&k=1")
+    tab.goto(f"{address}&q=apples&k=1")
     tab.wait_for_selector(".wva-card")
     tab.locator(".st-key-why-not summary").click()
     choose(tab, "missing", "pears.txt")
@@ -169,7 +164,7 @@ def test_why_not_a_document_is_answered(tab: Any, address: str) -> None:
 
 
 def test_what_a_passage_says_is_text_in_its_explanation(tab: Any, address: str) -> None:
-    tab.goto(f"{address}/?q=quinces")
+    tab.goto(f"{address}&q=quinces")
     tab.locator(".st-key-why-1 button").click()
     shown = tab.locator(".wva-why")
     shown.wait_for()
@@ -182,10 +177,10 @@ def test_what_a_passage_says_is_text_in_its_explanation(tab: Any, address: str) 
 def test_two_visitors_weigh_each_their_own(tab: Any, chromium: Any, address: str) -> None:
     with closing(chromium.new_context()) as context:
         other = context.new_page()
-        tab.goto(f"{address}/?q={QUERY}&weights=-1,-1,1,1")
-        other.goto(f"{address}/?q={QUERY}")
-        until(lambda: results(tab)[:1] == ["pears.txt"])
-        until(lambda: results(other)[:1] == ["apples.txt"])
+        tab.goto(f"{address}&q={QUERY}&weights=-1,-1,1,1")
+        other.goto(f"{address}&q={QUERY}")
+        wait_until(lambda: results(tab)[:1] == ["pears.txt"])
+        wait_until(lambda: results(other)[:1] == ["apples.txt"])
         other.locator(".st-key-why-1 button").click()
         other.locator(".wva-why").wait_for()
         assert tab.locator(".wva-why").count() == 0
@@ -196,7 +191,7 @@ def test_the_panel_fits_a_narrow_screen(chromium: Any, address: str, scheme: str
     size = {"width": 400, "height": 800}
     with closing(chromium.new_context(color_scheme=scheme, viewport=size)) as context:
         narrow = context.new_page()
-        narrow.goto(f"{address}/?q={QUERY}&weights=1,1,1,2")
+        narrow.goto(f"{address}&q={QUERY}&weights=1,1,1,2")
         narrow.locator(".st-key-why-1 button").click()
         narrow.locator(".wva-why").wait_for()
         narrow.get_by_text("Compare with another result").wait_for()

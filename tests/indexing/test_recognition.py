@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from retriever.index import Index
 from retriever.indexing.sync import FileReport
 from retriever.interface.cli import COMMANDS
-from retriever.interface.commands.arguments import chosen_reading
+from retriever.interface.commands.arguments import reading_arguments
 from retriever.interface.options import make_parser
 from retriever.reading.formats import FORMATS, read_document
 from retriever.reading.pictures import ocr, tesseract
@@ -38,7 +38,7 @@ from tests.scans import (
     scanned_page,
     small,
 )
-from ui.resources import Served
+from ui.resources import SharedIndex
 
 
 class FakeOCR:
@@ -608,7 +608,7 @@ def test_recognised_pages_are_kept_by_the_process_that_reads(index, docs) -> Non
 def test_the_command_line_says_yes_no_or_nothing(monkeypatch, options, languages) -> None:
     monkeypatch.setattr(ocr, "unavailable_reason", lambda languages="eng": "")
     parsed = make_parser(COMMANDS).parse_args(["index", "docs", *options])
-    assert chosen_reading(parsed)["ocr"] == languages
+    assert reading_arguments(parsed)["ocr"] == languages
 
 
 # The page
@@ -628,9 +628,9 @@ class Started:
 
 
 def draw_folders(served, runs) -> None:
-    from ui import adding
+    from ui import add_documents
 
-    adding.folders(served, runs, lambda files: None, busy="")
+    add_documents.show_folders(served, runs, lambda files: None, busy="")
 
 
 def test_the_switch_starts_from_what_the_index_remembers_and_rebuild_uses_it(
@@ -638,7 +638,7 @@ def test_the_switch_starts_from_what_the_index_remembers_and_rebuild_uses_it(
 ) -> None:
     (docs / "mixed.pdf").write_bytes(mixed())
     index.sync(docs)
-    served, runs = Served(tmp_path / "index", (0, 0), index), Started()
+    served, runs = SharedIndex(tmp_path / "index", (0, 0), index), Started()
     arguments = {"served": served, "runs": runs}
 
     def opened() -> AppTest:

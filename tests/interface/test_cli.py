@@ -342,7 +342,13 @@ def test_wrong_values_name_themselves(shell: Shell, docs: Path) -> None:
     shell.sync(str(docs))
     wrong = {
         ("search", "x", "-k", "0"): "at least 1",
-        ("search", "x", "--where", "{"): "--where needs a JSON object",
+        ("search", "x", "--where", "{"): "--where takes a JSON object",
+        ("search", "x", "--where", "[1]"): "--where takes a JSON object such as",
+        ("search", "x", "--where", "5"): "--where takes a JSON object such as",
+        ("search", "x", "--page", "9-3"): "the lower page first: 3-9",
+        ("search", "x", "--page", "²"): "--page takes a page or a range",
+        ("search", "x", "--since", "March"): "--since takes a date",
+        ("search", "x", "--until", "2024-3"): "--until takes a date",
         ("search", "x", "--where", '{"path": {"like": 3}}'): "like",
         ("search", "x", "--page", "two"): "'two'",
         ("search", "x", "--rerank", "-3"): "at least 0",

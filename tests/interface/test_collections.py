@@ -35,13 +35,13 @@ def text_of(index: Index) -> list[str]:
 def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, part: str) -> None:
     (tmp_path / "notes").mkdir()
     with pytest.raises(UsageError, match=part):
-        collection.create(tmp_path, name)
+        collection.create_collection(tmp_path, name)
     assert [entry.name for entry in tmp_path.iterdir()] == ["notes"]
 
 
 def test_a_new_collection_is_an_empty_index_that_knows_its_model(tmp_path: Path) -> None:
-    made = collection.create(tmp_path / "indexes", "Größe (2)", "gemma3-270m")
-    assert collection.indexes_in(tmp_path / "indexes") == [made]
+    made = collection.create_collection(tmp_path / "indexes", "Größe (2)", "gemma3-270m")
+    assert collection.list_indexes(tmp_path / "indexes") == [made]
     with Index.open(made) as index:
         assert index.documents() == []
         assert index.info()["wished_model"] == "gemma3-270m"
@@ -59,7 +59,9 @@ def test_the_wished_model_is_loaded_when_it_is_needed(
     monkeypatch.setattr("retriever.embedding.aligned_wva.AlignedWVA", load)
     (tmp_path / "a.txt").write_text("apples")
     for name, model in (("one", "mine"), ("two", "")):
-        with Index.open_or_create(collection.create(tmp_path / "ix", name, model)) as index:
+        with Index.open_or_create(
+            collection.create_collection(tmp_path / "ix", name, model)
+        ) as index:
             index.sync(tmp_path / "a.txt")
     assert asked == ["mine", "smollm2-135m"]
 
@@ -86,9 +88,9 @@ def test_a_name_from_outside_stays_in_the_folder(given: str, kept: str) -> None:
 
 
 def test_an_upload_never_replaces_another(tmp_path: Path) -> None:
-    folder = collection.create(tmp_path, "notes")
+    folder = collection.create_collection(tmp_path, "notes")
     names = [
-        collection.keep_upload(folder, "a.txt", data)
+        collection.store_upload(folder, "a.txt", data)
         for data in (b"one", b"two", b"one", b"three", b"two")
     ]
     assert names == ["a.txt", "a (2).txt", "a.txt", "a (3).txt", "a (2).txt"]
@@ -100,9 +102,9 @@ def test_an_upload_never_replaces_another(tmp_path: Path) -> None:
     ("name", "part"), [("x.7z", "unpack it"), ("film.mp4", "no format"), ("a.exe", "not kept")]
 )
 def test_what_nobody_reads_is_not_kept(tmp_path: Path, name: str, part: str) -> None:
-    folder = collection.create(tmp_path, "notes")
+    folder = collection.create_collection(tmp_path, "notes")
     with pytest.raises(UsageError, match=part):
-        collection.keep_upload(folder, name, b"x")
+        collection.store_upload(folder, name, b"x")
     assert not (folder / "uploads").exists()
 
 
@@ -112,21 +114,21 @@ def test_what_nobody_reads_is_not_kept(tmp_path: Path, name: str, part: str) -> 
 def test_a_disk_that_does_not_take_it_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, part: str
 ) -> None:
-    folder = collection.create(tmp_path, "notes")
+    folder = collection.create_collection(tmp_path, "notes")
 
     def refuse(path: Path, data: bytes) -> int:
         raise OSError(number, "no")
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(IndexStateError, match=part):
-        collection.keep_upload(folder, "a.txt", b"x")
+        collection.store_upload(folder, "a.txt", b"x")
     assert list((folder / "uploads").iterdir()) == []
 
 
 def test_uploads_are_indexed_though_the_index_itself_is_not(tmp_path: Path) -> None:
     """The index lies in a folder that is indexed too: neither run sees the other's files."""
-    folder = collection.create(tmp_path / "docs", "ix")
-    collection.keep_upload(folder, "up.txt", b"pears")
+    folder = collection.create_collection(tmp_path / "docs", "ix")
+    collection.store_upload(folder, "up.txt", b"pears")
     (tmp_path / "docs" / "own.txt").write_text("apples")
     with Index.open_or_create(folder, FakeEmbedder()) as index:
         index.sync(tmp_path / "docs")
@@ -159,14 +161,14 @@ def test_reading_again_reads_everything_and_embeds_nothing(tmp_path: Path) -> No
 
 
 def test_removing_deletes_what_was_uploaded_and_nothing_else(tmp_path: Path) -> None:
-    folder = collection.create(tmp_path / "indexes", "notes")
-    collection.keep_upload(folder, "up.txt", b"pears")
-    collection.keep_upload(folder, "broken.pdf", b"%PDF-1.4 nothing")
+    folder = collection.create_collection(tmp_path / "indexes", "notes")
+    collection.store_upload(folder, "up.txt", b"pears")
+    collection.store_upload(folder, "broken.pdf", b"%PDF-1.4 nothing")
     own = tmp_path / "docs"
     own.mkdir()
     (own / "own.txt").write_text("apples")
     with Index.open_or_create(folder, FakeEmbedder()) as index:
-        uploads = str(collection.uploads_of(folder))
+        uploads = str(collection.uploads_folder(folder))
         index.sync([own, uploads])
         assert [file.path for file in live(index.backend).unread()] == ["broken.pdf"]
         everything = [(uploads, "up.txt"), (uploads, "broken.pdf"), (str(own), "own.txt")]
@@ -192,28 +194,28 @@ def test_what_was_left_out_can_be_removed_from_the_ledger_too(tmp_path: Path) ->
 
 
 def test_deleting_leaves_what_does_not_belong_to_it(tmp_path: Path) -> None:
-    plain, shared = (collection.create(tmp_path, name) for name in ("plain", "shared"))
-    collection.keep_upload(shared, "up.txt", b"pears")
+    plain, shared = (collection.create_collection(tmp_path, name) for name in ("plain", "shared"))
+    collection.store_upload(shared, "up.txt", b"pears")
     (shared / "thesis.txt").write_text("mine")
-    assert collection.delete(plain) == []
-    assert collection.delete(shared) == ["thesis.txt"]
+    assert collection.delete_collection(plain) == []
+    assert collection.delete_collection(shared) == ["thesis.txt"]
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["shared", "thesis.txt"]
     with pytest.raises(IndexStateError, match="no index"):
-        collection.delete(plain)
+        collection.delete_collection(plain)
 
 
 def test_an_index_being_written_is_not_deleted(tmp_path: Path) -> None:
-    folder = collection.create(tmp_path, "notes")
+    folder = collection.create_collection(tmp_path, "notes")
     with Index.open(folder) as index:
         index.backend.set_progress({"files_done": 0})
         with pytest.raises(IndexStateError, match="another process is writing"):
-            collection.delete(folder)
+            collection.delete_collection(folder)
         index.backend.release()
     assert collection.is_index(folder)
 
 
 def test_a_folder_is_looked_at_before_it_is_added(tmp_path: Path) -> None:
-    folder = collection.create(tmp_path / "indexes", "notes")
+    folder = collection.create_collection(tmp_path / "indexes", "notes")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "film.mp4").write_bytes(b"x")
     (tmp_path / "full").mkdir()
@@ -225,5 +227,5 @@ def test_a_folder_is_looked_at_before_it_is_added(tmp_path: Path) -> None:
         (str(folder), "the index itself"),
     ):
         with pytest.raises(UsageError, match=part):
-            collection.checked_folder(path, folder)
-    assert collection.checked_folder(f' "{tmp_path}/full" ', folder) == tmp_path / "full"
+            collection.validate_folder(path, folder)
+    assert collection.validate_folder(f' "{tmp_path}/full" ', folder) == tmp_path / "full"

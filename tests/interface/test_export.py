@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from retriever.interface.export import COLUMNS, Found, as_csv, as_json, as_markdown, citation
+from retriever.interface.export import COLUMNS, SearchExport, as_csv, as_json, as_markdown, citation
 from retriever.langchain import as_document
 from retriever.types import Chunk, DocumentRow, Excerpt, Hit
 
@@ -27,7 +27,7 @@ def hit(rank: int, text: str = "Pears are green.", **changes: object) -> Hit:
 
 
 ROW = DocumentRow("d1", "s", "/s", "fruit/pears.pdf", "pdf", author="Ada Lovelace", date="1843-07")
-FOUND = Found(
+FOUND = SearchExport(
     "green *pears*", "notes", "hybrid", [hit(1), hit(2, NASTY, path="+x.md", page=None)],
     ["path *.pdf"], {"d1": ROW},
 )  # fmt: skip
@@ -71,7 +71,7 @@ def test_one_json_of_a_hit() -> None:
         "also": [{"chunk_id": "c9", "path": "b.pdf", "page": None, "label": ""}],
     }  # fmt: skip
     assert hit(1).to_json()["full_text"] == hit(1).to_json()["text"] == "Pears are green."
-    (exported,) = json.loads(as_json(Found("q", "notes", "hybrid", [known])))["hits"]
+    (exported,) = json.loads(as_json(SearchExport("q", "notes", "hybrid", [known])))["hits"]
     assert exported == {**told, "author": "", "date": "", "citation": "Pears. a.pdf, iii"}
     document = as_document(known)
     assert (document.id, document.page_content) == ("c2", "One. Second.")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from retriever.interface.jobs import COMMAND, Jobs
-from retriever.interface.page_server import command as command_of_the_page
+from retriever.interface.page_server import server_command
 from retriever.types import IndexStateError
 
 SCRIPT = """
@@ -91,6 +91,6 @@ def test_one_run_at_a_time_for_an_index_and_it_can_be_stopped(jobs: Jobs, tmp_pa
 def test_what_lies_in_the_current_folder_is_not_run(tmp_path: Path) -> None:
     for name in ("json.py", "retriever.py", "streamlit.py", "typing.py"):
         (tmp_path / name).write_text("raise SystemExit('not ours')", "utf-8")
-    for command in (COMMAND, command_of_the_page(tmp_path, 8501)[:4]):
+    for command in (COMMAND, server_command(tmp_path, 8501)[:4]):
         done = subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")

@@ -18,20 +18,20 @@ import streamlit as st
 from streamlit.runtime.context import StreamlitHeaders
 
 from retriever.interface.page_guard import Guard, cookie_name, cookie_value
-from retriever.interface.page_server import command, environment
+from retriever.interface.page_server import server_command, server_environment
 from tests import pages
 from tests.servers import (
     ROOT,
     Answer,
     Headers,
-    ask,
     connected,
     free_port,
     handshake,
     is_healthy,
-    own,
-    running,
-    until,
+    own_host,
+    page_server,
+    request,
+    wait_until,
 )
 
 TOKEN = "päge+token & more"  # noqa: S105 - of the tests
@@ -64,7 +64,7 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory, notes: Path) -> Iterator[int]:
-    with running(tmp_path_factory.mktemp("indexes"), TOKEN, notes) as port:
+    with page_server(tmp_path_factory.mktemp("indexes"), TOKEN, notes) as port:
         yield port
 
 
@@ -120,13 +120,13 @@ def is_refused(answer: Answer) -> bool:
 
 
 def test_a_page_is_given_to_the_owner_at_the_own_address_only(port: int) -> None:
-    for (host, own_host), (who, owner) in itertools.product(
+    for (host, is_own), (who, owner) in itertools.product(
         hosts(port).items(), credentials(port).items()
     ):
         # A server may refuse what is no HTTP at all, several hosts or none, by itself.
-        answer = ask(port, "GET", "/", [*host, *who])
-        assert (answer.status == 200) == (own_host and owner), (host, who)
-        assert own_host <= (is_refused(answer) != owner), (host, who)
+        answer = request(port, "GET", "/", [*host, *who])
+        assert (answer.status == 200) == (is_own and owner), (host, who)
+        assert is_own <= (is_refused(answer) != owner), (host, who)
         assert "streamlit" not in answer.body.lower() or answer.status == 200
 
 
@@ -134,22 +134,22 @@ def test_a_foreign_origin_is_refused_whoever_asks(port: int) -> None:
     for (origin, own_origin), (who, owner) in itertools.product(
         origins(port, f"127.0.0.1:{port}").items(), credentials(port).items()
     ):
-        answer = ask(port, "GET", "/", own(port, *origin, *who))
+        answer = request(port, "GET", "/", own_host(port, *origin, *who))
         assert answer.status == (200 if own_origin and owner else 403), (origin, who)
 
 
 def test_a_websocket_opens_for_the_owner_at_the_own_address_only(port: int) -> None:
     who = owner_of(port)
-    for host, own_host in hosts(port).items():
+    for host, is_own in hosts(port).items():
         answer = handshake(port, [*host, *who])
-        assert (answer.status == 101) == own_host, host
+        assert (answer.status == 101) == is_own, host
     for name in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"):
         for origin, own_origin in origins(port, name).items():
             answer = handshake(port, [("Host", name), *origin, *who])
             # The server itself refuses two origins, with 400.
             assert answer.status in ((101,) if own_origin else (400, 403)), (name, origin)
     for who, owner in credentials(port).items():
-        answer = handshake(port, own(port, ("Origin", f"http://127.0.0.1:{port}"), *who))
+        answer = handshake(port, own_host(port, ("Origin", f"http://127.0.0.1:{port}"), *who))
         assert answer.status == (101 if owner else 403), who
     assert handshake(port, [("Host", f"evil.example:{port}")]).status == 403
 
@@ -164,27 +164,31 @@ def test_every_route_is_guarded(port: int, method: str, target: str) -> None:
     who = owner_of(port)
     evil = [("Host", f"evil.example:{port}")]
     refused = [
-        ask(port, method, target, [*own(port), *body]),
-        ask(port, method, target, [*own(port, ("Origin", "http://evil.example")), *who, *body]),
-        ask(port, method, target, [*evil, *who, *body]),
-        ask(port, method, target, [*evil, ("Origin", f"http://evil.example:{port}"), *who, *body]),
+        request(port, method, target, [*own_host(port), *body]),
+        request(
+            port, method, target, [*own_host(port, ("Origin", "http://evil.example")), *who, *body]
+        ),
+        request(port, method, target, [*evil, *who, *body]),
+        request(
+            port, method, target, [*evil, ("Origin", f"http://evil.example:{port}"), *who, *body]
+        ),
     ]
     assert [answer.status for answer in refused] == [403] * 4
     if method != "HEAD":
         assert all(map(is_refused, refused))
-        assert not is_refused(ask(port, method, target, [*own(port), *who, *body]))
+        assert not is_refused(request(port, method, target, [*own_host(port), *who, *body]))
 
 
 def test_health_needs_no_token_but_the_own_address(port: int) -> None:
-    assert ask(port, "GET", "/_stcore/health", own(port)).body == "ok"
-    assert is_refused(ask(port, "GET", "/_stcore/health", [("Host", f"evil.example:{port}")]))
-    foreign = own(port, ("Origin", "http://evil.example"))
-    assert is_refused(ask(port, "GET", "/_stcore/health", foreign))
+    assert request(port, "GET", "/_stcore/health", own_host(port)).body == "ok"
+    assert is_refused(request(port, "GET", "/_stcore/health", [("Host", f"evil.example:{port}")]))
+    foreign = own_host(port, ("Origin", "http://evil.example"))
+    assert is_refused(request(port, "GET", "/_stcore/health", foreign))
 
 
 def test_a_token_becomes_a_cookie_and_leaves_the_address(port: int) -> None:
     token = quote(TOKEN, safe="")
-    answer = ask(port, "GET", f"/search?q=a%20b%26&token={token}&k=5", own(port))
+    answer = request(port, "GET", f"/search?q=a%20b%26&token={token}&k=5", own_host(port))
     assert answer.status == 303
     assert answer.header("location") == "/search?q=a%20b%26&k=5"
     assert answer.header("cache-control") == "no-store"
@@ -193,12 +197,12 @@ def test_a_token_becomes_a_cookie_and_leaves_the_address(port: int) -> None:
     assert name == f"wva-page-{port}"
     assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Strict"]
     assert TOKEN not in value
-    assert ask(port, "GET", "/", own(port, ("Cookie", f"{name}={value}"))).status == 200
+    assert request(port, "GET", "/", own_host(port, ("Cookie", f"{name}={value}"))).status == 200
 
-    assert ask(port, "GET", f"/?token={token}", own(port)).header("location") == "/"
-    plus = ask(port, "GET", f"/?token={token.replace('%20', '+')}", own(port))
+    assert request(port, "GET", f"/?token={token}", own_host(port)).header("location") == "/"
+    plus = request(port, "GET", f"/?token={token.replace('%20', '+')}", own_host(port))
     assert plus.status == 303
-    stale = ask(port, "GET", "/?q=x&token=stale", own(port, *owner_of(port)))
+    stale = request(port, "GET", "/?q=x&token=stale", own_host(port, *owner_of(port)))
     assert (stale.status, stale.header("location")) == (303, "/?q=x")
     assert stale.header("set-cookie") == ""
 
@@ -208,7 +212,7 @@ def test_a_token_becomes_a_cookie_and_leaves_the_address(port: int) -> None:
 )
 def test_a_wrong_token_opens_nothing(port: int, given: str) -> None:
     given = given if "%" in given else quote(given, safe="")
-    answer = ask(port, "GET", f"/?token={given}", own(port))
+    answer = request(port, "GET", f"/?token={given}", own_host(port))
     assert is_refused(answer)
     assert answer.header("set-cookie") == ""
     assert given not in answer.body or not given
@@ -218,16 +222,16 @@ def test_a_right_token_opens_nothing_at_a_wrong_address(port: int) -> None:
     target = f"/?token={quote(TOKEN, safe='')}"
     for headers in (
         [("Host", f"evil.example:{port}")],
-        own(port, ("Origin", "http://evil.example")),
+        own_host(port, ("Origin", "http://evil.example")),
     ):
-        answer = ask(port, "GET", target, headers)
+        answer = request(port, "GET", target, headers)
         assert is_refused(answer)
         assert answer.header("set-cookie") == ""
 
 
 @pytest.mark.parametrize("path", ["//evil.example/x", "/\\evil.example", "//", "///evil.example"])
 def test_the_redirect_stays_on_this_server(port: int, path: str) -> None:
-    answer = ask(port, "GET", f"{path}?token={quote(TOKEN, safe='')}", own(port))
+    answer = request(port, "GET", f"{path}?token={quote(TOKEN, safe='')}", own_host(port))
     assert answer.status == 303
     assert answer.header("location").startswith("/")
     assert not answer.header("location").startswith(("//", "/\\"))
@@ -236,7 +240,7 @@ def test_the_redirect_stays_on_this_server(port: int, path: str) -> None:
 def test_the_refusal_says_where_the_address_is_and_shows_no_markup_of_the_request(
     port: int,
 ) -> None:
-    answer = ask(port, "GET", "/a\"><b>?q=<script>&token=x'", own(port))
+    answer = request(port, "GET", "/a\"><b>?q=<script>&token=x'", own_host(port))
     assert "in the terminal" in answer.body
     assert f"http://127.0.0.1:{port}/?token=" in answer.body
     assert "<script>" not in answer.body
@@ -246,7 +250,7 @@ def test_the_refusal_says_where_the_address_is_and_shows_no_markup_of_the_reques
 
 def test_no_other_site_may_frame_or_embed_the_page(port: int) -> None:
     for who in (owner_of(port), []):
-        answer = ask(port, "GET", "/", own(port, *who))
+        answer = request(port, "GET", "/", own_host(port, *who))
         assert answer.header("content-security-policy") == "frame-ancestors 'self'"
         assert answer.header("cross-origin-resource-policy") == "same-origin"
         assert answer.header("referrer-policy") == "same-origin"
@@ -265,8 +269,8 @@ def test_no_request_makes_the_server_look_outward(port: int, notes: Path) -> Non
             "/media/x",
             "/component/x/y",
         ):
-            ask(port, "GET", target, headers)
-            ask(port, "OPTIONS", target, headers)
+            request(port, "GET", target, headers)
+            request(port, "OPTIONS", target, headers)
     assert notes.read_text().splitlines() == ["('127.0.0.1', 9)"], "the first one is our own"
 
 
@@ -316,7 +320,7 @@ def test_the_application_sees_no_origin() -> None:
 
 def test_the_server_does_not_start_without_a_token_by_mistake(tmp_path: Path) -> None:
     done = subprocess.run(
-        command(tmp_path, 8501), env=environment(None), capture_output=True, text=True
+        server_command(tmp_path, 8501), env=server_environment(None), capture_output=True, text=True
     )
     assert done.returncode == 2
     assert "WVA_TOKEN" in done.stderr
@@ -328,13 +332,13 @@ def test_a_server_that_is_stopped_cleans_up(how: int, tmp_path: Path) -> None:
     port = free_port()
     code = "import atexit; atexit.register(print, 'cleaned up')"
     code += "; import retriever.interface.page_server as it; it.main()"
-    argv = [sys.executable, "-P", "-c", code, *command(tmp_path, port)[4:]]
-    variables = {**environment(TOKEN), "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, "-P", "-c", code, *server_command(tmp_path, port)[4:]]
+    variables = {**server_environment(TOKEN), "PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(argv, env=variables, text=True, **pipes) as server:
         try:
-            until(lambda: is_healthy(port))
-            with connected(port, own(port, *owner_of(port))) as answer:
+            wait_until(lambda: is_healthy(port))
+            with connected(port, own_host(port, *owner_of(port))) as answer:
                 assert answer.status == 101
                 server.send_signal(how)
                 said, complaints = server.communicate(timeout=20)
@@ -347,9 +351,9 @@ def test_a_server_that_is_stopped_cleans_up(how: int, tmp_path: Path) -> None:
 
 def test_the_environment_carries_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WVA_TOKEN", "an old one")
-    assert environment("new").get("WVA_TOKEN") == "new"
-    assert "WVA_TOKEN" not in environment(None)
-    assert environment(None)["PATH"] == os.environ["PATH"]
+    assert server_environment("new").get("WVA_TOKEN") == "new"
+    assert "WVA_TOKEN" not in server_environment(None)
+    assert server_environment(None)["PATH"] == os.environ["PATH"]
 
 
 @pytest.mark.parametrize(
@@ -366,10 +370,10 @@ def test_the_script_itself_draws_nothing_for_another_site(
 ) -> None:
     """As a second wall: where Streamlit runs the script without the guard."""
     monkeypatch.setattr(type(st.context), "headers", StreamlitHeaders(headers))
-    app = pages.opened(monkeypatch, tmp_path, {})
+    app = pages.open_page(monkeypatch, tmp_path, {})
     assert bool(app.error) != drawn
     assert bool(app.html) == drawn
 
 
 def test_the_command_is_run_by_this_interpreter() -> None:
-    assert command(Path("x"), 1)[0] == sys.executable
+    assert server_command(Path("x"), 1)[0] == sys.executable

@@ -19,7 +19,7 @@ import pytest
 from retriever.interface import cli, serve
 from retriever.types import IndexStateError, UsageError
 from tests.fakes import FakeEmbedder
-from tests.servers import ask, free_port, own
+from tests.servers import free_port, own_host, request
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def test_the_page_outlives_a_folder_that_cannot_be_indexed(
         assert answer.status == 200
     token = re.findall(rf"http://127.0.0.1:{port}/\?token=(\S+)", text)[0]
     assert len(token) >= 32
-    assert ask(port, "GET", "/", own(port)).status == 403
-    assert ask(port, "GET", f"/?token={token}", own(port)).status == 303
+    assert request(port, "GET", "/", own_host(port)).status == 403
+    assert request(port, "GET", f"/?token={token}", own_host(port)).status == 303
     ours = psutil.Process(process.pid)
     lines = [" ".join(one.cmdline()) for one in (ours, *ours.children(recursive=True))]
     assert len(lines) > 1
@@ -94,7 +94,7 @@ def test_indexing_beside_the_page(
     (tmp_path / "docs" / "a.txt").write_text("Red apples grow on trees.")
     monkeypatch.setattr("retriever.embedding.aligned_wva.AlignedWVA", lambda **_: FakeEmbedder())
     seen = []
-    serve._bring_in(tmp_path / "index", [tmp_path / "docs"], seen.append, {"ocr": ""})
+    serve._index_paths(tmp_path / "index", [tmp_path / "docs"], seen.append, {"ocr": ""})
     assert seen[-1].files_done == seen[-1].files_total == 1
     assert "1 indexed" in capsys.readouterr().err
 
@@ -103,7 +103,7 @@ def test_a_page_that_does_not_start_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = [sys.executable, "-c", "raise SystemExit(7)"]
-    monkeypatch.setattr(serve, "command", lambda *_, **__: broken)
+    monkeypatch.setattr(serve, "server_command", lambda *_, **__: broken)
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process's own stays
     with pytest.raises(IndexStateError, match=r"the page could not be started \(exit code 7\)"):
         serve.serve(tmp_path / "index", free_port())

@@ -14,8 +14,8 @@ import pytest
 from retriever.index import Index
 from retriever.interface import collections as collection
 from retriever.interface import zip_uploads as unpacking
-from retriever.interface.collections import Kept, keep_archive
-from retriever.interface.zip_uploads import unpacked
+from retriever.interface.collections import StoredArchive, store_archive
+from retriever.interface.zip_uploads import zip_members
 from retriever.types import ReadError, UsageError
 from tests.fakes import FakeEmbedder
 
@@ -32,7 +32,7 @@ def packed(files: Files, method: int = zipfile.ZIP_DEFLATED) -> bytes:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    return collection.create(tmp_path / "indexes", "notes")
+    return collection.create_collection(tmp_path / "indexes", "notes")
 
 
 def kept(home: Path) -> Files:
@@ -45,19 +45,19 @@ def test_files_keep_their_folders_and_are_found(home: Path) -> None:
     data = packed(
         {"a/one.txt": b"An apple.", "a/b/two.md": b"A pear.", "My letters/three.txt": b"A fig."}
     )
-    assert keep_archive(home, "My letters.zip", data) == Kept(3, ())
+    assert store_archive(home, "My letters.zip", data) == StoredArchive(3, ())
     assert kept(home) == {
         "My letters/a/one.txt": b"An apple.",
         "My letters/a/b/two.md": b"A pear.",
         "My letters/three.txt": b"A fig.",
     }
-    assert keep_archive(home, "My letters.zip", data).count == 3
+    assert store_archive(home, "My letters.zip", data).count == 3
     assert len(kept(home)) == 3, "the same again is kept once"
     with Index.open_or_create(home, FakeEmbedder()) as index:
         index.sync(home / "uploads")
         found = {hit.chunk.path for hit in index.search("pear", mode="keyword")}
         assert found == {"My letters/a/b/two.md"}
-        own = str(collection.uploads_of(home))
+        own = str(collection.uploads_folder(home))
         collection.remove_files(index, home, [(own, "My letters/a/b/two.md")])
     assert not (home / "uploads" / "My letters" / "a" / "b").exists()
     assert (home / "uploads" / "My letters" / "a" / "one.txt").exists()
@@ -70,7 +70,7 @@ def test_no_path_leads_out(home: Path) -> None:
         "\u202etxt.exe.txt", "LOCK.txt", "catalog.sqlite/x.txt",
     ]  # fmt: skip
     before = {path for path in home.parent.parent.rglob("*") if path.parent != home / "uploads"}
-    found = keep_archive(home, "../../evil.zip", packed(dict.fromkeys(names, b"x")))
+    found = store_archive(home, "../../evil.zip", packed(dict.fromkeys(names, b"x")))
     assert found.count == len(names), found.refused
     after = set(home.parent.parent.rglob("*"))
     own = home / "uploads"
@@ -88,8 +88,8 @@ def test_links_and_what_is_hidden_are_passed_over(home: Path) -> None:
         archive.writestr("__MACOSX/._a.txt", b"x")
         archive.writestr(".git/config.txt", b"x")
         archive.writestr("folder/", b"")
-    found = keep_archive(home, "a.zip", made.getvalue())
-    assert found == Kept(0, ("there is no file in 'a.zip'",))
+    found = store_archive(home, "a.zip", made.getvalue())
+    assert found == StoredArchive(0, ("there is no file in 'a.zip'",))
     assert kept(home) == {}
 
 
@@ -99,14 +99,14 @@ def test_an_archive_does_not_write_through_a_link(home: Path, tmp_path: Path) ->
     (home / "uploads").mkdir()
     (home / "uploads" / "a").symlink_to(outside)
     with pytest.raises(collection.IndexStateError, match="leads out"):
-        keep_archive(home, "a.zip", packed({"x.txt": b"x"}))
+        store_archive(home, "a.zip", packed({"x.txt": b"x"}))
     assert list(outside.iterdir()) == []
 
 
 def test_files_nobody_reads_are_counted_and_not_unpacked(home: Path) -> None:
     data = packed({"a.mp4": b"x", "b.exe": b"x", "inner.zip": packed({"c.txt": b"x"})})
-    found = keep_archive(home, "a.zip", data)
-    assert found == Kept(0, ("3 files in 'a.zip' not kept: of no format that is read",))
+    found = store_archive(home, "a.zip", data)
+    assert found == StoredArchive(0, ("3 files in 'a.zip' not kept: of no format that is read",))
 
 
 def test_what_would_be_too_much_is_refused_before_it_is_unpacked(
@@ -116,9 +116,9 @@ def test_what_would_be_too_much_is_refused_before_it_is_unpacked(
     bomb = packed({f"{n}.txt": bytes(1_000_000) for n in range(6)})
     assert len(bomb) < 10_000
     with pytest.raises(UsageError, match="more than 5 MB when it is unpacked"):
-        keep_archive(home, "bomb.zip", bomb)
+        store_archive(home, "bomb.zip", bomb)
     monkeypatch.setattr(collection, "MAX_BYTES", 900_000)
-    found = keep_archive(home, "large.zip", packed({"a.txt": bytes(1_000_000), "b.txt": b"b"}))
+    found = store_archive(home, "large.zip", packed({"a.txt": bytes(1_000_000), "b.txt": b"b"}))
     assert found.count == 1
     assert "'a.txt' in 'large.zip' is larger than 0 MB" in found.refused[0]
 
@@ -130,7 +130,7 @@ def test_a_size_that_lies_is_not_believed(home: Path) -> None:
         start = data.rindex(signature)
         assert struct.unpack_from("<L", data, start + at)[0] == 1_000_000
         struct.pack_into("<L", data, start + at, 10)
-    found = keep_archive(home, "a.zip", bytes(data))
+    found = store_archive(home, "a.zip", bytes(data))
     assert found.count == 0
     assert "is damaged" in found.refused[0]
 
@@ -144,7 +144,7 @@ def test_an_endless_list_is_not_read(
     if count > 1_000:
         monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("the list was read"))
     with pytest.raises(UsageError, match="more than 50 files"):
-        keep_archive(home, "many.zip", data)
+        store_archive(home, "many.zip", data)
 
 
 def test_the_length_of_the_list_is_the_one_zipfile_reads() -> None:
@@ -153,13 +153,13 @@ def test_the_length_of_the_list_is_the_one_zipfile_reads() -> None:
         listed = len(plain) - 22 - archive.start_dir
     comment = b"PK\x05\x06 a comment with the signature in it" + b"." * 30
     commented = plain[:-2] + struct.pack("<H", len(comment)) + comment
-    assert unpacking._length_of_list(plain) == listed
-    assert unpacking._length_of_list(b"") == unpacking._length_of_list(b"PK\x05\x06") == 0
+    assert unpacking._directory_bytes(plain) == listed
+    assert unpacking._directory_bytes(b"") == unpacking._directory_bytes(b"PK\x05\x06") == 0
     with zipfile.ZipFile(io.BytesIO(commented[: -len(comment)] + b"c" * len(comment))) as archive:
         assert len(archive.infolist()) == 9
     huge = struct.pack("<4sQHHLLQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, 9, 9, 10**9, 0)
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
-    assert unpacking._length_of_list(huge + locator + plain[-22:]) == 10**9
+    assert unpacking._directory_bytes(huge + locator + plain[-22:]) == 10**9
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_the_length_of_the_list_is_the_one_zipfile_reads() -> None:
 def test_a_damaged_archive_is_a_sentence(home: Path, spoilt: Callable[[bytes], bytes]) -> None:
     data = spoilt(packed({"a.txt": b"some words"}))
     with pytest.raises(UsageError, match=r"'a\.zip' (is not a ZIP|lists more)"):
-        keep_archive(home, "a.zip", data)
+        store_archive(home, "a.zip", data)
     assert kept(home) == {}
 
 
@@ -186,7 +186,7 @@ def test_no_flipped_byte_is_more_than_a_sentence(home: Path) -> None:
         flipped = bytearray(data)
         flipped[at] ^= 0xFF
         try:
-            for file in unpacked("a.zip", bytes(flipped)):
+            for file in zip_members("a.zip", bytes(flipped)):
                 try:
                     file.read()
                 except ReadError as error:
@@ -199,10 +199,10 @@ def test_encrypted_and_odd_files_are_named(home: Path) -> None:
     locked = bytearray(packed({"a.txt": b"x"}))
     for at, signature in ((6, b"PK\x03\x04"), (8, b"PK\x01\x02")):
         locked[locked.rindex(signature) + at] |= 1
-    found = keep_archive(home, "a.zip", bytes(locked))
+    found = store_archive(home, "a.zip", bytes(locked))
     assert found.refused[0].startswith("'a.txt' in 'a.zip' is encrypted")
     odd = packed({f"{n}.txt": b"x" * 99 for n in range(9)}, zipfile.ZIP_LZMA)
-    found = keep_archive(home, "a.zip", odd)
+    found = store_archive(home, "a.zip", odd)
     assert len(found.refused) == 6
     assert "packed in a way that is not read" in found.refused[0]
     assert found.refused[-1] == "4 more files in 'a.zip' were not kept"

@@ -14,13 +14,13 @@ from hypothesis import strategies as some
 
 from retriever.index import Index
 from retriever.interface.cli import COMMANDS
-from retriever.interface.commands.arguments import chosen_search
+from retriever.interface.commands.arguments import search_options
 from retriever.interface.options import make_parser
 from retriever.searching.options import Marked, Mode, SearchChanges, SearchOptions, Steering
 from retriever.storage.filters import Filter
 from retriever.types import Document, Page, UsageError
 from tests.fakes import FakeEmbedder
-from ui.questions import Question
+from ui.page_query import PageQuery
 
 NAMES = [each.name for each in fields(SearchOptions)]
 
@@ -185,7 +185,7 @@ def test_the_keywords_of_a_search_are_the_fields() -> None:
 
 
 def parsed(*arguments: str) -> SearchOptions:
-    return chosen_search(make_parser(COMMANDS).parse_args(["search", "query", *arguments]))
+    return search_options(make_parser(COMMANDS).parse_args(["search", "query", *arguments]))
 
 
 def test_the_command_line_has_the_same_names_and_defaults() -> None:
@@ -202,20 +202,20 @@ def test_the_command_line_has_the_same_names_and_defaults() -> None:
     where = {"$and": [{"format": {"in": ["pdf"]}}]}
     assert parsed("--format", "pdf", "-k", "3") == SearchOptions(k=3, where=where)
     explained = make_parser(COMMANDS).parse_args(["explain", "query", "--rerank", "3"])
-    assert chosen_search(explained) == SearchOptions(rerank=3)
+    assert search_options(explained) == SearchOptions(rerank=3)
 
 
 def test_the_page_has_the_same_names_and_defaults() -> None:
-    assert Question().options() == SearchOptions()
-    asked = Question("x", mode="dense", k=5, by_file=True, fold=False, diversity=0.3, path="*.md")
+    assert PageQuery().options() == SearchOptions()
+    asked = PageQuery("x", mode="dense", k=5, by_file=True, fold=False, diversity=0.3, path="*.md")
     assert asked.options() == SearchOptions(
         k=5, mode="dense", by_file=True, fold=False, diversity=0.3, where=asked.where()
     )
     params = asked.to_params()
     assert (params["fold"], params["diversity"]) == ("0", "0.3")
-    assert Question.from_params({name: [value] for name, value in params.items()}) == asked
-    before = Question.from_params({"every": ["1"], "variety": ["3"]})
-    assert before == Question(fold=False, diversity=0.3)
+    assert PageQuery.from_params({name: [value] for name, value in params.items()}) == asked
+    before = PageQuery.from_params({"every": ["1"], "variety": ["3"]})
+    assert before == PageQuery(fold=False, diversity=0.3)
 
 
 def test_a_filter_says_itself_again() -> None:

@@ -22,8 +22,8 @@ from tests import pages
 from tests.fakes import FakeEmbedder
 from tests.pdfs import pdf_file, text_page
 from ui import document
-from ui.document_picture import pictured
-from ui.document_text import LONGEST, leaf_at, leaves, readable, shade
+from ui.document_picture import picture_html
+from ui.document_text import MAX_CHARACTERS, leaf_at, leaves, shade_colour, text_html
 
 TAG = re.compile(r"<[^>]*>")
 OURS = re.compile(
@@ -47,7 +47,7 @@ def seen(shown: str) -> str:
 )
 def test_only_our_own_tags_are_in_it_and_all_letters(text: str, start: int, end: int) -> None:
     weights = [(at, at + 1, 0.5) for at in range(0, len(text), 7)]
-    shown = readable(text, 0, len(text), [(min(start, end), max(start, end))], weights)
+    shown = text_html(text, 0, len(text), [(min(start, end), max(start, end))], weights)
     assert not TAG.sub("", OURS.sub("", shown)).count("<")
     assert all(OURS.fullmatch(tag) for tag in TAG.findall(shown))
     letters = [letter for letter in text if letter.isalnum()]
@@ -59,7 +59,7 @@ def test_headings_tables_code_and_paragraphs_look_like_it() -> None:
         "# Title\n\nA paragraph.\n\n| a | b |\n|---|---|\n| <i> | 2 |\n\n"
         "```sh\nrm <x>\n```\n\nUnder\n=====\n\n- one\n- two"
     )
-    shown = readable(text, 0, len(text), [], [])
+    shown = text_html(text, 0, len(text), [], [])
     assert '<h2 dir="auto">Title</h2>' in shown
     assert '<p dir="auto">A paragraph.</p>' in shown
     assert "<tr><td>a</td><td>b</td></tr><tr><td>&lt;i&gt;</td><td>2</td></tr>" in shown
@@ -73,11 +73,11 @@ def test_the_passage_is_marked_in_every_block_and_found_once() -> None:
     text = "Before it.\n\n# Head\n\nInside of it, after it."
     start, end = text.index("Head"), text.index(", after")
     word = text.index("Inside")
-    shown = readable(text, 0, len(text), [(start, end)], [(word, word + 6, 1.0)])
+    shown = text_html(text, 0, len(text), [(start, end)], [(word, word + 6, 1.0)])
     marked = re.findall(r'<span class="wva-found[^"]*">(.*?)</span>', shown)
     assert [seen(part) for part in marked] == ["Head", "Inside of it"]
     assert shown.count("wva-here") == 1
-    assert f'<mark style="--weight: {shade(1.0)}">Inside</mark>' in shown
+    assert f'<mark style="--weight: {shade_colour(1.0)}">Inside</mark>' in shown
 
 
 def test_long_pages_are_cut_and_every_character_is_on_one_leaf() -> None:
@@ -86,7 +86,7 @@ def test_long_pages_are_cut_and_every_character_is_on_one_leaf() -> None:
     made = leaves(pages, whole=[2])
     of_text = [leaf for leaf in made if leaf.page == 1]
     assert "".join(text[leaf.start : leaf.end] for leaf in of_text) == text
-    assert all(leaf.end - leaf.start <= LONGEST for leaf in of_text)
+    assert all(leaf.end - leaf.start <= MAX_CHARACTERS for leaf in of_text)
     assert all(text[leaf.start :].startswith("Paragraph") for leaf in of_text)
     assert of_text[1].name == f"notes.txt, part 2 of {len(of_text)}"
     assert (made[0].name, made[-1].name, made[-1].end) == ("page 1", "page 3", len(text))
@@ -95,8 +95,8 @@ def test_long_pages_are_cut_and_every_character_is_on_one_leaf() -> None:
 
 
 def test_a_text_without_a_break_is_cut_all_the_same() -> None:
-    made = leaves([Page(None, "x" * (3 * LONGEST))])
-    assert [leaf.end - leaf.start for leaf in made] == [LONGEST] * 3
+    made = leaves([Page(None, "x" * (3 * MAX_CHARACTERS))])
+    assert [leaf.end - leaf.start for leaf in made] == [MAX_CHARACTERS] * 3
     assert [leaf.name for leaf in leaves([Page(None, "")])] == [""]
 
 
@@ -107,15 +107,15 @@ def test_a_picture_has_the_passage_boxed_by_blocks_and_words_shaded() -> None:
     boxes = [(10, 10, 20, 20), (10, 22, 30, 32), (60, 5, 90, 15)]
     characters = Characters("abc", np.array(boxes, np.float32), np.ones(3, np.bool_), 100.0, 100.0)
     picture = PagePicture(b"png", Placement("a\nb\nc", characters))
-    shown = pictured(picture, "page 1 of <a>.pdf", [(0, 5)], [(2, 3, -1.0)])
+    shown = picture_html(picture, "page 1 of <a>.pdf", [(0, 5)], [(2, 3, -1.0)])
     assert 'alt="page 1 of &lt;a&gt;.pdf"' in shown
     assert "data:image/png;base64,cG5n" in shown
     found = re.findall(r'class="(wva-boxed[^"]*)" style="([^"]*)"', shown)
     assert [kind for kind, _ in found] == ["wva-boxed wva-here", "wva-boxed"]
     assert found[0][1].startswith("left:10.000%;top:11.000%;width:20.000%;height:20.000%")
     assert found[1][1].startswith("left:60.000%;top:6.000%")
-    assert f"background: {shade(-1.0)}" in shown
-    assert "<span" not in pictured(PagePicture(b"png", None), "x", [(0, 5)], [(0, 5, 1.0)])
+    assert f"background: {shade_colour(-1.0)}" in shown
+    assert "<span" not in picture_html(PagePicture(b"png", None), "x", [(0, 5)], [(0, 5, 1.0)])
 
 
 # The view
@@ -144,7 +144,7 @@ def folder(tmp_path: Path) -> Path:
 def page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], AppTest]]:
     def opened(query: str) -> AppTest:
         asked = {"q": query, "mode": "keyword"}
-        app = pages.opened(monkeypatch, folder / "index", asked, seconds=30)
+        app = pages.open_page(monkeypatch, folder / "index", asked, seconds=30)
         app.button(key="open-1").click().run()
         assert not app.exception
         return app
@@ -253,7 +253,9 @@ def chunk(page: int, start: int, end: int) -> Chunk:
 
 def leaf_of(pages: list[Page], chunks: list[Chunk], at: int) -> document._Sheet:
     row = DocumentRow("d", "", "", "a.md", "md")
-    return document._sheet(document._Opened(row, tuple(pages), tuple(leaves(pages))), at, chunks)
+    return document._sheet(
+        document._OpenDocument(row, tuple(pages), tuple(leaves(pages))), at, chunks
+    )
 
 
 def test_every_page_has_the_shades_of_its_own_passages() -> None:
@@ -263,12 +265,12 @@ def test_every_page_has_the_shades_of_its_own_passages() -> None:
     for at, word in enumerate(("two", "six")):
         sheet = leaf_of(pages, chunks, at)
         place = Place()
-        sheet.draw(place, document._shaded(sheet.chunks, lambda one: shades[one.id]))
+        sheet.draw(place, document._passage_weights(sheet.chunks, lambda one: shades[one.id]))
         assert re.findall(r"<mark[^>]*>(.*?)</mark>", place.shown) == [word]
 
 
 def test_a_passage_that_a_leaf_would_cut_is_shown_whole_on_both() -> None:
-    text = "word " * (LONGEST // 4)
+    text = "word " * (MAX_CHARACTERS // 4)
     edge = leaves([Page(1, text)])[0].end
     place = Place()
     for at in (0, 1):
@@ -281,7 +283,7 @@ def test_a_passage_that_a_leaf_would_cut_is_shown_whole_on_both() -> None:
 
 def test_nothing_is_shaded_where_nothing_is_known() -> None:
     one, two = chunk(1, 0, 5), chunk(1, 5, 9)
-    assert document._shaded([one, two], lambda _: None) is None
-    assert document._shaded([one, two], lambda c: [(5, 9, 1.0)] if c is two else None) == [
+    assert document._passage_weights([one, two], lambda _: None) is None
+    assert document._passage_weights([one, two], lambda c: [(5, 9, 1.0)] if c is two else None) == [
         (5, 9, 1.0)
     ]

@@ -24,9 +24,9 @@ from retriever.text.structure import sentences
 from retriever.types import Document, ModelError, Page, Span
 from tests import pages
 from tests.fakes import FakeEmbedder
-from ui import contributions, heatmap, why
-from ui.questions import Question
-from ui.steer import LESS, MORE, place_of
+from ui import attribution, heatmap, why
+from ui.page_query import PageQuery
+from ui.steer import LESS, MORE, find_words
 
 TAG = re.compile(r"<[^>]*>")
 NUMBER = re.compile(r'<td class="wva-number">([^<]*)</td></tr>')
@@ -62,7 +62,7 @@ def index(folder: Path) -> Iterator[Index]:
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Callable[..., AppTest]]:
-    yield lambda **params: pages.opened(monkeypatch, folder, params)
+    yield lambda **params: pages.open_page(monkeypatch, folder, params)
     st.cache_resource.clear()
 
 
@@ -105,8 +105,8 @@ def test_a_shaded_passage_is_the_escaped_passage_with_its_strongest_words_marked
 ) -> None:
     found = explained(index, "odd.md")
     assert found.dense is not None
-    words = contributions.shaded_words(found.dense)
-    marked = contributions.shaded_passage(found.chunk, words)
+    words = attribution.shaded_words(found.dense)
+    marked = attribution.shaded_passage(found.chunk, words)
     assert html.unescape(TAG.sub("", marked)) == found.chunk.text
     assert {tag.split()[0].strip("</>") for tag in TAG.findall(marked)} == {"div", "p", "mark"}
     values = dict(
@@ -129,7 +129,7 @@ def test_one_word_of_the_query_shades_what_it_met(index: Index) -> None:
     found = explained(index, "pears.txt")
     assert found.dense is not None
     at = [word.word for word in found.dense.query_words].index("pears")
-    words = contributions.shaded_words(found.dense, at)
+    words = attribution.shaded_words(found.dense, at)
     best = max(words, key=lambda word: word.value)
     assert found.chunk.text[best.start : best.end] == "Pears"
     assert best.value == found.dense.matrix[at].max()
@@ -139,11 +139,11 @@ def test_shades_stand_where_the_words_do_on_the_page(index: Index) -> None:
     found = explained(index, "odd.md")
     moved = replace(found, chunk=replace(found.chunk, start=7))
     text = "." * 7 + found.chunk.text
-    weights = contributions.page_weights(moved)
+    weights = attribution.page_weights(moved)
     assert weights is not None
     assert {text[start:end] for start, end, _ in weights} >= {"apples", "green"}
     assert max(weight for *_, weight in weights) <= 1
-    assert contributions.page_weights(replace(found, dense=None)) is None
+    assert attribution.page_weights(replace(found, dense=None)) is None
 
 
 def test_the_tables_add_up(index: Index) -> None:
@@ -151,9 +151,9 @@ def test_the_tables_add_up(index: Index) -> None:
     assert found.dense is not None
     assert found.keyword is not None
     for shown, total in (
-        (contributions.sum_table(found), found.score),
-        (contributions.keyword_table(found.keyword), found.keyword.score),
-        (contributions.shares_table(found.dense), found.dense.cosine),
+        (attribution.sum_table(found), found.score),
+        (attribution.keyword_table(found.keyword), found.keyword.score),
+        (attribution.shares_table(found.dense), found.dense.cosine),
     ):
         *parts, last = [float(number) for number in NUMBER.findall(shown)]
         assert last == pytest.approx(total, abs=6e-4)
@@ -162,19 +162,19 @@ def test_the_tables_add_up(index: Index) -> None:
 
 def test_the_words_that_were_added_are_listed_and_add_up() -> None:
     words = [KeywordWord(f"<w{at}>", ("w",), 3, 1, 1.0, 1 / (at + 1)) for at in range(12)]
-    shown = contributions.added_table(KeywordScore((), 9, 9.0, 99, tuple(words)))
+    shown = attribution.added_table(KeywordScore((), 9, 9.0, 99, tuple(words)))
     assert "&lt;w0&gt;" in shown
     assert "4 more" in shown
     assert "&lt;w11&gt;" in shown
     *parts, total = [float(one) for one in re.findall(r'wva-number">([+-]?\d+\.\d+)<', shown)]
     assert total == pytest.approx(sum(word.score for word in words), abs=6e-4)
     assert sum(parts) == pytest.approx(total, abs=6e-3)
-    assert contributions.added_table(KeywordScore((), 9, 9.0, 99)) == ""
+    assert attribution.added_table(KeywordScore((), 9, 9.0, 99)) == ""
 
 
 def test_a_difference_shows_both_and_their_difference(index: Index) -> None:
     one, two = explained(index, "apples.txt"), explained(index, "cars.txt")
-    shown = contributions.difference_tables(compare(one, two), "<b>", "result 2")
+    shown = attribution.comparison_tables(compare(one, two), "<b>", "result 2")
     assert "<b>" not in shown
     total = re.search(r'wva-total"><td>score</td>(.*?)</tr>', shown)
     assert total is not None
@@ -205,7 +205,7 @@ def test_of_a_long_passage_the_words_that_matter_are_drawn(index: Index) -> None
     long = replace(dense, passage_words=words, matrix=matrix)
     values = heatmap.matrix_spec(long, every=False)["data"]["values"]
     peaks = {at: max(abs(matrix[: len(dense.query_words), at])) for at in range(60)}
-    best = sorted(sorted(peaks, key=lambda at: -peaks[at])[: heatmap.MOST])
+    best = sorted(sorted(peaks, key=lambda at: -peaks[at])[: heatmap.MAX_WORDS])
     assert list(dict.fromkeys(one["its word"] for one in values)) == [f"w{at}" for at in best]
 
 
@@ -220,20 +220,20 @@ def test_the_check_is_a_sentence() -> None:
 
 
 def test_a_link_keeps_weights_and_marks_and_drops_what_cannot_be_meant() -> None:
-    asked = Question("a b", weights=(1.0, -0.5), marks=("0123456789abcdef:0-9", "-x"))
+    asked = PageQuery("a b", weights=(1.0, -0.5), marks=("0123456789abcdef:0-9", "-x"))
     params = {k: v if isinstance(v, list) else [v] for k, v in asked.to_params().items()}
     assert params["weights"] == ["1,-0.5"]
-    assert Question.from_params(params) == asked
-    assert asked.plain() == Question("a b")
+    assert PageQuery.from_params(params) == asked
+    assert asked.plain() == PageQuery("a b")
     for wrong in ("", "1,,2", "inf,0", "1e999", "one"):
-        assert Question.from_params({"weights": [wrong]}).weights == ()
+        assert PageQuery.from_params({"weights": [wrong]}).weights == ()
 
 
 def test_words_are_found_as_they_stand_or_not_at_all() -> None:
     text = "Tea (hot)\n  is good. "
-    assert place_of("HOT) is", text) == Span(5, 14)
-    assert place_of("hot good", text) is None
-    assert place_of("  ", text) is place_of(None, text) is None
+    assert find_words("HOT) is", text) == Span(5, 14)
+    assert find_words("hot good", text) is None
+    assert find_words("  ", text) is find_words(None, text) is None
 
 
 # The script
@@ -246,10 +246,10 @@ def test_why_shows_parts_that_add_up_to_the_score_of_the_card(
     score = float(CARD_SCORE.findall(shown(app))[0])
     assert "<caption>" not in shown(app)
     app.button(key="why-1").click().run()
-    *parts, total = table(app, "The arithmetic of the score")
+    *parts, total = table(app, "The terms of the score")
     assert total == pytest.approx(score, abs=6e-3)
     assert sum(parts) == pytest.approx(total, abs=2e-3)
-    assert why.MEANING in captions(app)
+    assert why.VALUE_CAPTION in captions(app)
     *parts, total = table(app, "Where the closeness of meaning comes from")
     assert sum(parts) == pytest.approx(total, abs=2e-3)
     app.button(key="why-1").click().run()
@@ -308,7 +308,7 @@ def test_a_slider_changes_the_order_and_the_address_and_can_be_reset(
     assert order(app) != plain
     assert params(app, "weights") == ["0,-1,1,1,1"]
     app.button(key="why-1").click().run()
-    *parts, total = table(app, "The arithmetic of the score")
+    *parts, total = table(app, "The terms of the score")
     assert sum(parts) == pytest.approx(total, abs=2e-3)
     assert total == pytest.approx(wanted[0].score, abs=6e-4)
     app.button(key="unweigh").click().run()
@@ -423,7 +423,7 @@ def test_an_opened_document_is_shaded_by_what_its_words_bring(
     page: Callable[..., AppTest], index: Index
 ) -> None:
     found = explained(index, "pears.txt")
-    weights = contributions.page_weights(found)
+    weights = attribution.page_weights(found)
     assert weights is not None
     app = page(q=QUERY, open=found.chunk.id)
     text = next(

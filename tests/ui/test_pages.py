@@ -19,17 +19,17 @@ from streamlit.util import calc_hash
 
 from retriever.index import Index
 from retriever.indexing.coverage import CoverageStatus, FileCoverage
-from retriever.interface.collections import indexes_in
-from retriever.interface.page_server import command, options
+from retriever.interface.collections import list_indexes
+from retriever.interface.page_server import server_command, streamlit_options
 from retriever.storage.filters import Filter
 from retriever.storage.records import UnreadFile
 from retriever.types import Chunk, Document, Excerpt, FileStatus, Hit, ModelError, Page, PageState
 from tests import pages
 from tests.fakes import FakeEmbedder
 from ui import highlighting as marks
-from ui.cards import card
-from ui.ledger import matching
-from ui.questions import Question
+from ui.cards import card_html
+from ui.file_table import filter_files
+from ui.page_query import PageQuery
 from ui.resources import overview
 from ui.status import duration, progress_text
 
@@ -63,7 +63,7 @@ def index(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AppTest]]:
-    yield lambda folder, **params: pages.opened(monkeypatch, folder, params)
+    yield lambda folder, **params: pages.open_page(monkeypatch, folder, params)
     st.cache_resource.clear()
 
 
@@ -94,19 +94,19 @@ def words(app: AppTest) -> str:
 )
 def test_a_marked_text_is_the_escaped_text_with_marks(text: str, query: str) -> None:
     text = text.replace("<", "<mark>") + "\udc80"  # markup in the text must not pass for a mark
-    shown = marks.marked(text, marks.word_spans(text, query))
-    assert html.unescape(re.sub("</?mark>", "", shown)) == html.unescape(marks.escaped(text))
+    shown = marks.mark_spans(text, marks.word_spans(text, query))
+    assert html.unescape(re.sub("</?mark>", "", shown)) == html.unescape(marks.escape_html(text))
     assert set(TAG.findall(shown)) <= {"<mark>", "</mark>"}
     shown.encode()  # a lone surrogate could not be sent
 
 
 def test_a_name_cannot_turn_the_writing_direction_or_hide_characters() -> None:
-    assert marks.escaped("invoice\u202efdp.exe\x00\x1b") == "invoice\ufffdfdp.exe\ufffd\ufffd"
+    assert marks.escape_html("invoice\u202efdp.exe\x00\x1b") == "invoice\ufffdfdp.exe\ufffd\ufffd"
 
 
 def test_the_words_of_the_query_are_marked_in_escaped_text() -> None:
     text = "Tom & <b>Jerry</b> runs"
-    shown = marks.passage(text, "jerry running b")
+    shown = marks.passage_html(text, "jerry running b")
     assert shown == (
         "Tom &amp; &lt;<mark>b</mark>&gt;<mark>Jerry</mark>&lt;/<mark>b</mark>&gt; "
         "<mark>runs</mark>"
@@ -119,7 +119,7 @@ def test_wrapped_lines_are_joined_and_lists_and_headings_kept() -> None:
         "has wrapped, and its end.\n- one item of the list which is about as long as the lines\n"
         "- two\n\nNew paragraph"
     )
-    shown = marks.unwrapped(text)
+    shown = marks.unwrap_lines(text)
     assert len(shown) == len(text)
     assert shown == text.replace("width\n", "width ")
 
@@ -127,7 +127,7 @@ def test_wrapped_lines_are_joined_and_lists_and_headings_kept() -> None:
 @settings(deadline=None)  # a busy machine is not a failure
 @given(some.text(alphabet="ab \n-<\r\x00\ud800", max_size=300))
 def test_unwrapping_moves_nothing(text: str) -> None:
-    shown = marks.unwrapped(text)
+    shown = marks.unwrap_lines(text)
     assert len(shown) == len(text)
     assert [a for a, b in zip(text, shown, strict=True) if a in "ab<-" and a != b] == []
 
@@ -136,7 +136,7 @@ def test_the_context_highlights_the_passages_once_amid_what_is_around_them() -> 
     text = "one here <a> two here three"
     first, second = text.index("here <a>"), text.index("here three")
     spans = [(second, len(text)), (first, first + 8), (first + 5, first + 8)]
-    shown = marks.in_context(text, spans, "here")
+    shown = marks.context_html(text, spans, "here")
     assert shown == (
         'one <span class="wva-found"><mark>here</mark> &lt;a&gt;</span> two '
         '<span class="wva-found"><mark>here</mark> three</span>'
@@ -146,12 +146,14 @@ def test_the_context_highlights_the_passages_once_amid_what_is_around_them() -> 
 @given(some.text("ab <\n", max_size=60), some.lists(some.tuples(*[some.integers(0, 60)] * 2)))
 def test_whatever_is_highlighted_the_text_stays(text: str, places: list[tuple[int, int]]) -> None:
     spans = [(low, high) for low, high in places if low < high <= len(text)]
-    shown = html.unescape(TAG.sub("", marks.in_context(text, spans, "a")))
+    shown = html.unescape(TAG.sub("", marks.context_html(text, spans, "a")))
     assert shown.split() == text.split()
 
 
 def test_compounds_are_marked_in_the_language_of_the_passage() -> None:
-    sought = marks.Sought("das Gericht", frozenset({"gerichtøde", "bundesverfassungsgerichtøde"}))
+    sought = marks.HighlightTerms(
+        "das Gericht", frozenset({"gerichtøde", "bundesverfassungsgerichtøde"})
+    )
     text = "Bundesverfassungsgericht, Gerichte"
     assert marks.word_spans(text, sought, "de") == [(0, 24), (26, 34)]
     assert marks.word_spans(text, sought, "en") == [(26, 34)]
@@ -161,13 +163,13 @@ def test_compounds_are_marked_in_the_language_of_the_passage() -> None:
     "text", ["*a*", "_a_", "`a`", "[a](b)", "<a>", "$a$ $b$", "&lt;", ":red[a]"]
 )
 def test_markdown_is_disarmed(text: str) -> None:
-    shown = marks.markdown(text)
+    shown = marks.escape_markdown(text)
     assert re.sub(r"\\(.)", r"\1", shown) == text
     assert re.search(r"(?<!\\)[*`\[<$&]|(?<![\\\w])_|(?<!\\):red", shown) is None
 
 
 def test_a_path_in_a_message_stays_readable() -> None:
-    assert marks.markdown("no index in /tmp/my_docs-1/a.b; do so") == (
+    assert marks.escape_markdown("no index in /tmp/my_docs-1/a.b; do so") == (
         "no index in /tmp/my_docs-1/a.b; do so"
     )
 
@@ -175,7 +177,7 @@ def test_a_path_in_a_message_stays_readable() -> None:
 # Questions
 
 QUESTIONS = some.builds(
-    Question,
+    PageQuery,
     q=some.text(min_size=1).filter(str.strip).map(str.strip),
     mode=some.sampled_from(["hybrid", "dense", "keyword"]),
     k=some.integers(1, 100),
@@ -195,40 +197,40 @@ QUESTIONS = some.builds(
 
 @settings(deadline=None)  # a busy machine is not a failure
 @given(QUESTIONS)
-def test_a_link_says_the_same_as_the_question(asked: Question) -> None:
+def test_a_link_says_the_same_as_the_question(asked: PageQuery) -> None:
     params = asked.to_params()
     again = {name: value if isinstance(value, list) else [value] for name, value in params.items()}
-    assert Question.from_params(again) == asked
+    assert PageQuery.from_params(again) == asked
 
 
 def test_a_link_that_cannot_be_meant_is_a_plain_question() -> None:
     wrong = {"mode": ["psychic"], "k": ["0"], "first": ["-1"], "last": ["x"], "new": ["1"], "q": []}
-    assert Question.from_params(wrong) == Question()
-    assert Question.from_params({"k": ["999"]}).k == 100
+    assert PageQuery.from_params(wrong) == PageQuery()
+    assert PageQuery.from_params({"k": ["999"]}).k == 100
 
 
 @pytest.mark.parametrize(
     ("asked", "inside", "outside"),
     [
-        (Question(path="*.pdf"), {"path": "a/b.pdf"}, {"path": "a.pdf/b.txt"}),
-        (Question(path="reports"), {"path": "my reports/a.txt"}, {"path": "a/report.txt"}),
-        (Question(path="b"), {"path": "a/x/b.txt"}, {"path": "a/x/c.txt"}),
-        (Question(first_page=2, last_page=3), {"page": 3}, {"page": None}),
-        (Question(first_page=2), {"page": 2}, {"page": 1}),
-        (Question(formats=("pdf", "txt")), {"format": "txt"}, {"format": "html"}),
-        (Question(folders=("a",)), {"source": "a"}, {"source": "b"}),
+        (PageQuery(path="*.pdf"), {"path": "a/b.pdf"}, {"path": "a.pdf/b.txt"}),
+        (PageQuery(path="reports"), {"path": "my reports/a.txt"}, {"path": "a/report.txt"}),
+        (PageQuery(path="b"), {"path": "a/x/b.txt"}, {"path": "a/x/c.txt"}),
+        (PageQuery(first_page=2, last_page=3), {"page": 3}, {"page": None}),
+        (PageQuery(first_page=2), {"page": 2}, {"page": 1}),
+        (PageQuery(formats=("pdf", "txt")), {"format": "txt"}, {"format": "html"}),
+        (PageQuery(folders=("a",)), {"source": "a"}, {"source": "b"}),
         (
-            Question(folders=("a", "b/c")),
+            PageQuery(folders=("a", "b/c")),
             {"source": "b", "path": "c/d/e"},
             {"source": "b", "path": "d/c"},
         ),
-        (Question(folders=("/*",)), {"source": "", "path": "*/x"}, {"source": "", "path": "c/x"}),
-        (Question(years=("2024",)), {"date": "2024-05-01"}, {"date": "2023"}),
-        (Question(since="2023", until="2024"), {"date": "2024-12-31"}, {"date": ""}),
+        (PageQuery(folders=("/*",)), {"source": "", "path": "*/x"}, {"source": "", "path": "c/x"}),
+        (PageQuery(years=("2024",)), {"date": "2024-05-01"}, {"date": "2023"}),
+        (PageQuery(since="2023", until="2024"), {"date": "2024-12-31"}, {"date": ""}),
     ],
 )
 def test_the_filter_means_what_the_page_says(
-    asked: Question, inside: dict[str, object], outside: dict[str, object]
+    asked: PageQuery, inside: dict[str, object], outside: dict[str, object]
 ) -> None:
     where = asked.where()
     assert where is not None
@@ -238,20 +240,20 @@ def test_the_filter_means_what_the_page_says(
 
 
 def test_no_restriction_is_no_filter() -> None:
-    assert Question("word", mode="dense", k=3, by_file=True, path="  ").where() is None
+    assert PageQuery("word", mode="dense", k=3, by_file=True, path="  ").where() is None
 
 
 @pytest.mark.parametrize(
     ("asked", "part"),
     [
-        (Question(since="yesterday"), "'from'"),
-        (Question(until="2024-13"), "'to'"),
-        (Question(first_page=3, last_page=2), "page"),
-        (Question(since="2025-02", until="2024"), "date"),
-        (Question(since="2024-02", until="2024"), ""),
+        (PageQuery(since="yesterday"), "'from'"),
+        (PageQuery(until="2024-13"), "'to'"),
+        (PageQuery(first_page=3, last_page=2), "page"),
+        (PageQuery(since="2025-02", until="2024"), "date"),
+        (PageQuery(since="2024-02", until="2024"), ""),
     ],
 )
-def test_impossible_filters_are_said(asked: Question, part: str) -> None:
+def test_impossible_filters_are_said(asked: PageQuery, part: str) -> None:
     assert part in asked.problem()
     assert bool(asked.problem()) == bool(part)
 
@@ -270,7 +272,7 @@ def hit(**changes: object) -> Hit:
 
 def test_a_card_tells_place_score_and_surroundings() -> None:
     around = [Excerpt(3, "", 0, 17, "before pear after"), Excerpt(4, "", 0, 9, "next page")]
-    shown = card(hit(), "pears", "hybrid", around)
+    shown = card_html(hit(), "pears", "hybrid", around)
     plain = re.sub(r"\s+", " ", TAG.sub(" ", shown))
     assert plain.strip() == (
         "b.pdf page 3 a/ score 2.50 meaning 0.25 · keywords 1.8 pear Show more around it "
@@ -282,9 +284,9 @@ def test_a_card_tells_place_score_and_surroundings() -> None:
 
 def test_headings_look_like_it_except_in_code() -> None:
     chunk = replace(hit().chunk, text="## Pie\n\nBake it.\n# <b>", format="markdown")
-    shown = card(replace(hit(), chunk=chunk), "pie", "hybrid")
+    shown = card_html(replace(hit(), chunk=chunk), "pie", "hybrid")
     assert "<strong><mark>Pie</mark></strong>\n\nBake it.\n<strong>&lt;b&gt;</strong>" in shown
-    shown = card(replace(hit(), chunk=replace(chunk, format="code")), "pie", "hybrid")
+    shown = card_html(replace(hit(), chunk=replace(chunk, format="code")), "pie", "hybrid")
     assert "## <mark>Pie</mark>" in shown
 
 
@@ -293,33 +295,33 @@ def test_all_passages_of_a_joined_result_are_highlighted_in_what_is_around() -> 
     parts = (first, replace(first, id="2", start=18, end=22, text="figs"))
     text = "before pear after figs and plums"
     joined = replace(hit(), parts=parts, passage=(Excerpt(3, "", 7, 22, text[7:22]),))
-    shown = card(joined, "figs", "dense", [Excerpt(3, "", 0, len(text), text)])
+    shown = card_html(joined, "figs", "dense", [Excerpt(3, "", 0, len(text), text)])
     found = re.findall(r'<span class="wva-found">(.*?)</span>', shown)
     assert found == ["pear", "<mark>figs</mark>"]
 
 
 def test_a_card_says_how_good_the_match_is() -> None:
-    shown = TAG.sub(" ", card(replace(hit(), match=0.9499), "pears", "dense", []))
+    shown = TAG.sub(" ", card_html(replace(hit(), match=0.9499), "pears", "dense", []))
     assert "match 94 %" in shown
-    assert "match" not in TAG.sub(" ", card(hit(), "pears", "dense", []))
+    assert "match" not in TAG.sub(" ", card_html(hit(), "pears", "dense", []))
 
 
 def test_a_card_says_nothing_it_does_not_know() -> None:
     def plain(shown: str) -> str:
         return re.sub(r"\s+", " ", TAG.sub(" ", shown)).strip()
 
-    alone = card(hit(), "pears", "keyword", [Excerpt(3, "", 7, 11, "pear")])
+    alone = card_html(hit(), "pears", "keyword", [Excerpt(3, "", 7, 11, "pear")])
     assert plain(alone) == "b.pdf page 3 a/ score 2.50 pear"
-    assert plain(card(hit(page=None), "pears", "keyword")) == "b.pdf a/ score 2.50 pear"
+    assert plain(card_html(hit(page=None), "pears", "keyword")) == "b.pdf a/ score 2.50 pear"
     assert "<details" not in alone
-    assert "<details" not in card(hit(), "pears", "dense")
+    assert "<details" not in card_html(hit(), "pears", "dense")
     assert "meaning 0.25" not in alone
-    assert "page" not in TAG.sub(" ", card(hit(page=None), "pears", "dense"))
+    assert "page" not in TAG.sub(" ", card_html(hit(page=None), "pears", "dense"))
 
 
 def test_a_card_names_the_part_and_says_what_an_ocr_has_read() -> None:
     around = [Excerpt(3, "sheet <b>", 0, 11, "before pear")]
-    shown = card(hit(label="sheet <b>", state=PageState.OCR), "pears", "dense", around)
+    shown = card_html(hit(label="sheet <b>", state=PageState.OCR), "pears", "dense", around)
     plain = re.sub(r"\s+", " ", TAG.sub(" ", shown))
     assert "sheet &lt;b&gt; OCR" in plain
     assert "before" in plain
@@ -350,14 +352,14 @@ def test_progress_without_an_estimate_is_shown_without_one() -> None:
 
 
 def test_no_expression_of_the_script_is_shown_by_itself() -> None:
-    assert options(1)["runner.magicEnabled"] is False
+    assert streamlit_options(1)["runner.magicEnabled"] is False
 
 
 def test_the_server_listens_on_this_machine_alone_and_reports_to_nobody() -> None:
-    argv = command(Path("x"), 8123)
+    argv = server_command(Path("x"), 8123)
     assert argv[:4] == [sys.executable, "-P", "-m", "retriever.interface.page_server"]
     assert argv[4:] == ["--port=8123", "--index=x"]
-    chosen = options(8123)
+    chosen = streamlit_options(8123)
     assert chosen["server.address"] == "127.0.0.1"
     assert chosen["server.port"] == 8123
     assert chosen["browser.gatherUsageStats"] is False
@@ -365,9 +367,9 @@ def test_the_server_listens_on_this_machine_alone_and_reports_to_nobody() -> Non
 
 def test_an_index_or_the_indexes_below_a_folder_are_offered(index: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    assert indexes_in(index) == [index]
-    assert indexes_in(tmp_path) == [index]
-    assert indexes_in(tmp_path / "other") == indexes_in(tmp_path / "missing") == []
+    assert list_indexes(index) == [index]
+    assert list_indexes(tmp_path) == [index]
+    assert list_indexes(tmp_path / "other") == list_indexes(tmp_path / "missing") == []
 
 
 # The script
@@ -632,7 +634,7 @@ def test_the_ledger_is_searched_by_state_name_and_reason() -> None:
         ((CoverageStatus.COMPLETE,), "pages", []),
         ((), "docs pdf", files),
     ):
-        assert matching(files, states, wanted) == expected
+        assert filter_files(files, states, wanted) == expected
 
 
 def test_the_page_about_an_index_tells_what_is_in_it(

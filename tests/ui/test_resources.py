@@ -13,7 +13,7 @@ from retriever.index import Index
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
 from ui import resources
-from ui.questions import Question
+from ui.page_query import PageQuery
 
 
 def test_nothing_ends_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,12 +22,12 @@ def test_nothing_ends_while_it_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     st.cache_resource.clear()
     with Index.open_or_create(tmp_path / "notes", FakeEmbedder()) as index:
         index.add([Document("pears.txt", "txt", (Page(None, "Pears are green."),))])
-        shared = resources.Served(tmp_path / "notes", (1, 1), index)
+        shared = resources.SharedIndex(tmp_path / "notes", (1, 1), index)
         for _ in range(3):
             assert shared.info()["documents"] == 1
             assert shared.overview().problems == ()
-            assert shared.account().files
-            assert shared.facets(Question()).formats == {"txt": 1}
+            assert shared.coverage_report().files
+            assert shared.facets(PageQuery()).formats == {"txt": 1}
             assert len(shared.documents()) == 1
             assert len(shared.survey().chunks) == 1
     st.cache_resource.clear()
@@ -41,7 +41,7 @@ def test_what_is_known_of_an_index_is_asked_again_in_time(
     st.cache_resource.clear()
     with Index.open_or_create(tmp_path / "notes", FakeEmbedder()) as index:
         index.add([Document("pears.txt", "txt", (Page(None, "Pears are green."),))])
-        shared = resources.Served(tmp_path / "notes", (2, 2), index)
+        shared = resources.SharedIndex(tmp_path / "notes", (2, 2), index)
         assert shared.info()["progress"] is None
         index.backend.set_progress({"files_done": 1})  # no new generation
         assert shared.info()["progress"] is None

@@ -1,1 +1,1 @@
-"""The pages one can go to, a file each: a function of the shelf that draws it."""
+"""The pages, a module each, with a function of the `CollectionPicker` that draws it."""

@@ -1,4 +1,4 @@
-"""The page of the collections: what there is, a new one, and all that is done to the chosen one."""
+"""The page Collections: the list, a new one, and everything about the chosen one."""
 
 from __future__ import annotations
 
@@ -8,68 +8,72 @@ from pathlib import Path
 import streamlit as st
 
 from retriever.embedding.models.presets import PRESETS
-from retriever.interface import collections as collection
+from retriever.interface import collections
 from retriever.settings import DEFAULT_MODEL
 from retriever.types import RetrieverError
-from ui import adding, controls, ledger
-from ui import job_status as running
-from ui import status as state
-from ui.collection_picker import CollectionPicker, choose, side
-from ui.highlighting import counted, escaped, joined, markdown, visible
-from ui.resources import Served, close, served
+from ui import add_documents, controls, file_table, job_status, status
+from ui.collection_picker import CollectionPicker, choose, show_sidebar
+from ui.highlighting import (
+    count_text,
+    escape_html,
+    escape_markdown,
+    join_parts,
+    replace_unprintable,
+)
+from ui.resources import SharedIndex, close_index, shared_index
 
 
-def show_collections(shelf: CollectionPicker) -> None:
-    """Draw the page."""
+def show_collections(picker: CollectionPicker) -> None:
+    """Show the page."""
     st.html('<div class="wva-head"><h1>Collections</h1></div>')
-    controls.link_index(shelf.link_name, shelf.implied)
-    controls.remember(shelf.page)
-    for at, path in enumerate(shelf.found):
-        _row(shelf, path, at)
-    if not shelf.found:
+    controls.update_address_index(picker.link_name, picker.implied)
+    controls.remember_visit(picker.page)
+    for at, path in enumerate(picker.found):
+        _show_row(picker, path, at)
+    if not picker.found:
         st.info(
-            f"There is no collection in {markdown(str(shelf.home))} yet.",
+            f"There is no collection in {escape_markdown(str(picker.home))} yet.",
             icon=":material/folder_open:",
         )
     if st.session_state.pop("made", False):
         st.session_state["new-name"] = ""
-    # Another key with each new one: so it closes when one was made.
-    with st.popover("New collection", key=f"new-{len(shelf.found)}", icon=":material/add:"):
-        _new(shelf)
-    index = shelf.served()
+    # The key changes with each new collection, which closes the popover.
+    with st.popover("New collection", key=f"new-{len(picker.found)}", icon=":material/add:"):
+        _show_new(picker)
+    index = picker.shared_index()
     if index is not None:
-        side(index, named=not shelf.several)
-        _chosen(shelf, index)
+        show_sidebar(index, named=not picker.several)
+        _show_chosen(picker, index)
 
 
-def _row(shelf: CollectionPicker, path: Path, at: int) -> None:
-    """A collection in a line: its name, what is in it, and a button to choose it."""
-    here = path == shelf.chosen
-    mark = ' <span class="wva-page">chosen</span>' if here and shelf.several else ""
+def _show_row(picker: CollectionPicker, path: Path, at: int) -> None:
+    """Show a collection in a line: its name, its size, and a button to choose it."""
+    here = path == picker.chosen
+    mark = ' <span class="wva-page">chosen</span>' if here and picker.several else ""
     with st.container(horizontal=True, vertical_alignment="center", key=f"collection-{at}"):
         st.html(
-            f'<div class="wva-file"><bdi>{escaped(path.name)}</bdi>{mark}</div>'
-            f'<p class="wva-note">{escaped(_facts(shelf, path))}</p>'
+            f'<div class="wva-file"><bdi>{escape_html(path.name)}</bdi>{mark}</div>'
+            f'<p class="wva-note">{escape_html(_facts(picker, path))}</p>'
         )
         if not here:
             st.button("Choose", key=f"choose-{at}", on_click=choose, args=(path,))
 
 
-def _facts(shelf: CollectionPicker, path: Path) -> str:
-    """What is in it, or why that cannot be told."""
+def _facts(picker: CollectionPicker, path: Path) -> str:
+    """The size and model of a collection, or the error of opening it."""
     try:
-        info = served(path, shelf.open_index).info()
+        info = shared_index(path, picker.open_index).info()
     except RetrieverError as error:
         return str(error)
     model = (info["model"] or {}).get("model") or info["wished_model"] or DEFAULT_MODEL
     size = info["bytes"]["total"] / 1e6
-    many = counted(info["documents"], "document"), counted(info["chunks"], "passage")
-    return joined([*many, model, f"{size:,.0f} MB"])
+    many = count_text(info["documents"], "document"), count_text(info["chunks"], "passage")
+    return join_parts([*many, model, f"{size:,.0f} MB"])
 
 
-def _new(shelf: CollectionPicker) -> None:
+def _show_new(picker: CollectionPicker) -> None:
     with st.form("new-collection", border=False):
-        name = st.text_input("Name", key="new-name", max_chars=collection.MAX_NAME)
+        name = st.text_input("Name", key="new-name", max_chars=collections.MAX_NAME)
         model = st.selectbox(
             "Model",
             list(PRESETS),
@@ -80,7 +84,7 @@ def _new(shelf: CollectionPicker) -> None:
             "changed later: other models make other vectors.",
         )
         if st.form_submit_button("Create", type="primary"):
-            adding.told(lambda: _create(shelf, name, str(model or "")))
+            add_documents.run_and_redraw(lambda: _create(picker, name, str(model or "")))
 
 
 def _model(name: str) -> str:
@@ -88,50 +92,54 @@ def _model(name: str) -> str:
     return f"{name} · {preset.what} ({preset.licence})" if preset else name
 
 
-def _create(shelf: CollectionPicker, name: str, model: str) -> None:
-    made = collection.create(shelf.home, name, "" if model == DEFAULT_MODEL else model)
-    # The choice is a widget that is drawn already: it is set when the page is drawn next.
+def _create(picker: CollectionPicker, name: str, model: str) -> None:
+    made = collections.create_collection(picker.home, name, "" if model == DEFAULT_MODEL else model)
+    # The widget of the choice is drawn already; it is set when the page is redrawn.
     st.session_state["choose"] = made.name
     st.session_state["made"] = True
 
 
-def _chosen(shelf: CollectionPicker, index: Served) -> None:
-    """All that can be done to the chosen collection."""
-    st.html(f'<h2 class="wva-title"><bdi>{escaped(index.path.name)}</bdi></h2>')
-    busy = running.busy(index, shelf.jobs)
-    running.show_jobs(index, shelf.jobs)
+def _show_chosen(picker: CollectionPicker, index: SharedIndex) -> None:
+    """Show the chosen collection: its job, adding documents, its files, its deletion."""
+    st.html(f'<h2 class="wva-title"><bdi>{escape_html(index.path.name)}</bdi></h2>')
+    busy = job_status.busy_reason(index, picker.jobs)
+    job_status.show_job(index, picker.jobs)
     st.html('<h3 class="wva-part">Add documents</h3>')
-    adding.show_adding(index, shelf.jobs, busy=busy)
+    add_documents.show_add_documents(index, picker.jobs, busy=busy)
     st.html('<h3 class="wva-part">Files</h3>')
-    if busy:  # files appear as they are done; nothing can be removed meanwhile
-        st.fragment(ledger.show_ledger, run_every=state.EVERY)(index, busy=busy)
+    if busy:  # files appear when they are done; none can be removed meanwhile
+        st.fragment(file_table.show_files, run_every=status.REFRESH_SECONDS)(index, busy=busy)
     else:
-        ledger.show_ledger(index, busy=busy)
-    adding.folders(index, shelf.jobs, partial(ledger.confirm, index), busy=busy)
+        file_table.show_files(index, busy=busy)
+    add_documents.show_folders(
+        index, picker.jobs, partial(file_table.confirm_removal, index), busy=busy
+    )
     st.divider()
     if st.button("Delete this collection", key="delete", disabled=bool(busy), help=busy or None):
-        _confirm_deletion(shelf, index)
+        _confirm_deletion(picker, index)
 
 
 @st.dialog("Delete this collection?")
-def _confirm_deletion(shelf: CollectionPicker, index: Served) -> None:
+def _confirm_deletion(picker: CollectionPicker, index: SharedIndex) -> None:
     name = index.path.name
     st.write(
-        f"{markdown(name)} with all that is indexed in it will be deleted, and with it the files "
-        "that were uploaded. Files in your own folders stay."
+        f"{escape_markdown(name)} with all that is indexed in it will be deleted, and with it the "
+        "files that were uploaded. Files in your own folders stay."
     )
     typed = st.text_input("Type its name to confirm", key="delete-name")
     if st.button("Delete for good", key="delete-yes", type="primary"):
         if typed.strip() == name:
-            adding.told(lambda: _delete(shelf, index))
+            add_documents.run_and_redraw(lambda: _delete(picker, index))
         else:
-            st.error(f"That is not its name: it is called {markdown(visible(name))}.")
+            st.error(
+                f"That is not its name: it is called {escape_markdown(replace_unprintable(name))}."
+            )
 
 
-def _delete(shelf: CollectionPicker, index: Served) -> None:
-    shelf.jobs.forget(index.path)
-    close(index, shelf.open_index)
-    collection.delete(index.path)
+def _delete(picker: CollectionPicker, index: SharedIndex) -> None:
+    picker.jobs.forget(index.path)
+    close_index(index, picker.open_index)
+    collections.delete_collection(index.path)
     st.session_state["choose"] = None
 
 

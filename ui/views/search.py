@@ -1,4 +1,4 @@
-"""The page one searches on."""
+"""The page Search."""
 
 from __future__ import annotations
 
@@ -7,63 +7,60 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import controls, document, results, why
-from ui import export_bar as taking
-from ui import shortcuts as keys
-from ui import status as state
-from ui.collection_picker import CollectionPicker, side
-from ui.highlighting import markdown, visible
-from ui.resources import Served
+from ui import controls, document, export_bar, results, shortcuts, status, why
+from ui.collection_picker import CollectionPicker, show_sidebar
+from ui.highlighting import escape_markdown, replace_unprintable
+from ui.resources import SharedIndex
 from ui.style import FOCUS
 
 
-def show_search(shelf: CollectionPicker) -> None:
-    """Draw the page."""
+def show_search(picker: CollectionPicker) -> None:
+    """Show the page."""
     st.html('<div class="wva-head"><h1>Search your documents</h1></div>')
-    index = shelf.served()
+    index = picker.shared_index()
     if index is None:
-        _no_index(shelf)
+        _show_no_index(picker)
         return
-    side(index, named=not shelf.several)
+    show_sidebar(index, named=not picker.several)
     if not index.info()["documents"]:
-        _empty(index)
+        _show_empty(index)
         return
-    state.headline(index)
-    controls.restore(arrived=shelf.arrived)
-    asked = controls.show_controls(index)
-    controls.link(asked, shelf.link_name, shelf.implied)
-    controls.remember(shelf.page)
+    status.show_headline(index)
+    controls.restore_widgets(arrived=picker.arrived)
+    page_query = controls.show_controls(index)
+    controls.update_address(page_query, picker.link_name, picker.implied)
+    controls.remember_visit(picker.page)
     generation = index.index.generation
-    listed = asked.text and not document.is_open()
-    state.activity(index, shown=generation if listed else None)
+    listed = page_query.text and not document.is_open()
+    status.show_activity(index, shown=generation if listed else None)
     if document.is_open():
-        words = results.sought(index, asked)
-        document.document_view(index, words, why.shades(index, asked))
-    elif asked.text:
-        taking.remember(shelf, asked)
-        results.show_results(index, asked)
-        document.get_ready(index)
+        words = results.highlight_terms(index, page_query)
+        document.show_document(index, words, why.word_shades(index, page_query))
+    elif page_query.text:
+        export_bar.remember_search(picker, page_query)
+        results.show_results(index, page_query)
+        document.warm_up(index)
     else:
-        results.explain()
-        taking.history()
-    keys.listen()
-    _focus()
+        results.show_modes()
+        export_bar.show_history()
+    shortcuts.install_shortcuts()
+    _focus_search_box()
 
 
-def _no_index(shelf: CollectionPicker) -> None:
-    if shelf.several:
+def _show_no_index(picker: CollectionPicker) -> None:
+    if picker.several:
         st.info("Choose a collection at the side.", icon=":material/folder_open:")
     st.info(
-        f"Nothing is indexed in {markdown(str(shelf.root))} so far. Make a collection on the "
-        "page Collections, or name a folder with your documents, and this page will go on by "
+        f"Nothing is indexed in {escape_markdown(str(picker.root))} so far. Make a collection on "
+        "the page Collections, or name a folder with your documents, and this page will go on by "
         "itself:",
         icon=":material/folder_open:",
     )
-    _command(shelf.root)
-    state.until_there_is_one(shelf.root)
+    _show_command(picker.root)
+    status.wait_for_index(picker.root)
 
 
-def _empty(index: Served) -> None:
+def _show_empty(index: SharedIndex) -> None:
     if index.info()["progress"]:
         st.info("The first documents are being read; this page will go on by itself.")
     else:
@@ -72,17 +69,17 @@ def _empty(index: Served) -> None:
             "command, and this page will go on by itself:",
             icon=":material/folder_open:",
         )
-        _command(index.path)
-    state.activity(index, shown=None, waiting=True)
+        _show_command(index.path)
+    status.show_activity(index, shown=None, waiting=True)
 
 
-def _command(root: Path) -> None:
-    folder = shlex.quote(visible(str(root)))
+def _show_command(root: Path) -> None:
+    folder = shlex.quote(replace_unprintable(str(root)))
     st.code(f"wva index FOLDER --index {folder}", language=None, wrap_lines=True)
 
 
-def _focus() -> None:
-    """Put the cursor into the search box, once per visit."""
+def _focus_search_box() -> None:
+    """Focus the search box, once per visit."""
     if "focused" not in st.session_state:
         st.session_state["focused"] = True
         st.html(FOCUS, unsafe_allow_javascript=True)

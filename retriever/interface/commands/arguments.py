@@ -1,9 +1,10 @@
-"""What several commands' options choose: the embedder, how files are read, the filter."""
+"""Parsed options → arguments of the library: embedder, reading, search and filter."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
     from retriever.searching.options import SearchOptions
 
 
-def chosen_embedder(options: argparse.Namespace) -> AlignedWVA | None:
-    """The embedder asked for, or None: then the index's own is meant."""
-    asked = options.model or options.layers or options.pooling or options.prompts
-    return load_embedder(options) if asked else None
+def requested_embedder(options: argparse.Namespace) -> AlignedWVA | None:
+    """The embedder that the model options name; None without one, for the index's own."""
+    named = options.model or options.layers or options.pooling or options.prompts
+    return load_embedder(options) if named else None
 
 
 def load_embedder(options: argparse.Namespace, pooling: str = "") -> AlignedWVA:
-    """The embedder asked for, the default one unless told otherwise; `pooling` overrules."""
+    """The embedder that the model options name, by default the shipped one.
+
+    `pooling`, if it is given, overrides the option.
+    """
     from retriever.embedding.aligned_wva import AlignedWVA
 
     chosen = pooling or options.pooling or POOLINGS[0]
@@ -45,10 +49,11 @@ def load_embedder(options: argparse.Namespace, pooling: str = "") -> AlignedWVA:
     )
 
 
-def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
-    """How files are to be read: passwords, those in a file one a line, and an OCR's languages.
+def reading_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of `Index.sync` that say how files are read: `passwords` and `ocr`.
 
-    The languages are empty for no OCR, and None for what the index remembers.
+    Passwords come from the option and, one per line, from a file. `ocr` holds Tesseract's
+    languages: "" means no OCR, None means as the index remembers.
     """
     passwords = list(options.password)
     if options.password_file:
@@ -68,14 +73,14 @@ def chosen_reading(options: argparse.Namespace) -> dict[str, Any]:
     return {"passwords": passwords, "ocr": languages}
 
 
-def chosen_search(options: argparse.Namespace) -> SearchOptions:
-    """How to search: a command's options by the names of `SearchOptions`, and its filter."""
+def search_options(options: argparse.Namespace) -> SearchOptions:
+    """The `SearchOptions` of a command: its options with the same names, and its filter."""
     from retriever.searching.options import SearchOptions
 
     given = vars(options)
     names = (each.name for each in fields(SearchOptions) if each.name in given)
     values = {name: given[name] for name in names}
-    return SearchOptions(**{**values, "where": chosen_filter(options)})
+    return SearchOptions(**{**values, "where": search_filter(options)})
 
 
 def _ocr_languages(options: argparse.Namespace) -> str | None:
@@ -84,25 +89,55 @@ def _ocr_languages(options: argparse.Namespace) -> str | None:
     return "" if options.no_ocr else None
 
 
-def chosen_filter(options: argparse.Namespace) -> dict[str, Any] | None:
-    """The filter options as one filter; all of them must hold."""
+def search_filter(options: argparse.Namespace) -> dict[str, Any] | None:
+    """The filter options joined by `$and`; None without any."""
     parts: list[dict[str, Any]] = []
     if options.path:
         parts.append({"$or": [{"path": {"glob": pattern}} for pattern in options.path]})
     if options.format:
         parts.append({"format": {"in": options.format}})
     if options.page:
-        first, _, last = options.page.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
-            raise UsageError(f"--page takes a page or a range such as 3-7, not {options.page!r}")
-        parts.append({"page": {"gte": int(first), "lte": int(last or first)}})
+        parts.append({"page": _page_range(options.page)})
     if options.since:
-        parts.append({"date": {"gte": options.since}})
+        parts.append({"date": {"gte": _date("--since", options.since)}})
     if options.until:
-        parts.append({"date": {"lte": options.until}})
+        parts.append({"date": {"lte": _date("--until", options.until)}})
     if options.where:
-        try:
-            parts.append(dict(json.loads(options.where)))
-        except ValueError as error:
-            raise UsageError(f"--where needs a JSON object: {error}") from None
+        parts.append(_json_filter(options.where))
     return {"$and": parts} if parts else None
+
+
+def _page_range(text: str) -> dict[str, int]:
+    """A page, or a range of pages, as the operators of a filter.
+
+    >>> _page_range("3-7"), _page_range("3")
+    ({'gte': 3, 'lte': 7}, {'gte': 3, 'lte': 3})
+    """
+    found = _PAGES.fullmatch(text)
+    if not found:
+        raise UsageError(f"--page takes a page or a range such as 3-7, not {text!r}")
+    first, last = int(found[1]), int(found[2] or found[1])
+    if first > last:
+        raise UsageError(f"--page takes the lower page first: {last}-{first}, not {text!r}")
+    return {"gte": first, "lte": last}
+
+
+def _date(option: str, text: str) -> str:
+    """`text` if it is a date as documents have them, or a time, which begins with one."""
+    if not _DATE.match(text):
+        raise UsageError(f"{option} takes a date such as 2024, 2024-03 or 2024-03-07, not {text!r}")
+    return text
+
+
+def _json_filter(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"--where takes a JSON object: {error}") from None
+    if not isinstance(found, dict):
+        raise UsageError(f'--where takes a JSON object such as {{"format": "pdf"}}, not {text}')
+    return found
+
+
+_PAGES = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
+_DATE = re.compile(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2}([T ].*)?)?)?$")

@@ -1,4 +1,4 @@
-"""`wva eval`: the numbers, of labelled sets, of one's own questions, of several models."""
+"""`wva eval`: quality on labelled data sets, on the user's questions, and of several models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run_eval_sts(options: argparse.Namespace) -> int:
-    """Correlate similarities with the judgements of people."""
+    """Correlate similarities with human judgements."""
     from dataclasses import asdict
 
     from retriever.evaluation.datasets import read_sentence_pairs
@@ -117,7 +117,7 @@ def _baseline(options: argparse.Namespace) -> Run | None:
 def _show_run(
     options: argparse.Namespace, run: Run, baseline: Run | None, more: dict[str, Any] | None = None
 ) -> None:
-    """Print a run, compare it with the baseline, save it: in this order, the file may be one."""
+    """Print a run, compare it with the baseline, save it: in this order: both may be one file."""
     from retriever.evaluation.runs import comparisons_json, save_run
     from retriever.interface.terminal.reports import comparison_lines, run_lines
 

@@ -1,4 +1,4 @@
-"""`wva index`, `ui`, `info` and `report`: making an index, serving it, telling what is in it."""
+"""`wva index`, `ui`, `info` and `report`: make an index, serve it, show what is in it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from retriever.interface.commands.arguments import chosen_embedder, chosen_reading
+from retriever.interface.commands.arguments import reading_arguments, requested_embedder
 from retriever.interface.commands.output import DONE, INCOMPLETE, print_facts, print_json
 from retriever.types import Progress
 
 
 def run_index(options: argparse.Namespace) -> int:
-    """Bring an index in step with folders and files."""
+    """Create an index, or update it to the current files."""
     if options.dry_run and not Path(options.index, "catalog.sqlite").exists():
         # A dry run leaves no trace, not even an empty index.
         import tempfile
@@ -29,9 +29,9 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     from retriever.interface.terminal.reports import report_lines
     from retriever.reading.scan import targets
 
-    reading = chosen_reading(options)
+    reading = reading_arguments(options)
     targets(options.paths, [])  # a wrong path must not leave an empty index behind
-    embedder = chosen_embedder(options)
+    embedder = requested_embedder(options)
     with Index.open_or_create(
         folder, embedder, store=options.store, device=options.device, dtype=options.dtype
     ) as index:
@@ -47,7 +47,7 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
             **reading,
             retry=options.retry,
             reread=options.reread,
-            progress=Teller(),
+            progress=ProgressPrinter(),
         )
     if options.json:
         print_json({**report.to_json(), "index": options.index})
@@ -61,21 +61,21 @@ def run_ui(options: argparse.Namespace) -> int:
     from retriever.interface.page_server import TOKEN_VARIABLE
     from retriever.interface.serve import serve
 
-    # Taken out: processes started from here, which read documents, need it not.
+    # Removed from the environment: child processes, which read documents, do not need it.
     from_environment = os.environ.pop(TOKEN_VARIABLE, "")
     return serve(
         Path(options.index),
         options.port,
         [Path(path) for path in options.sync],
-        Teller(),
+        ProgressPrinter(),
         token=options.token or from_environment,
         no_token=options.no_token,
-        **chosen_reading(options),
+        **reading_arguments(options),
     )
 
 
 def run_info(options: argparse.Namespace) -> int:
-    """Tell what is in an index."""
+    """Show what is in an index."""
     from retriever.index import Index
 
     with Index.open(options.index) as index:
@@ -88,7 +88,7 @@ def run_info(options: argparse.Namespace) -> int:
 
 
 def run_report(options: argparse.Namespace) -> int:
-    """Tell what became of every file."""
+    """Show what became of every file."""
     from retriever.index import Index
     from retriever.indexing.coverage import coverage_report
     from retriever.interface.terminal.reports import account_lines
@@ -102,15 +102,15 @@ def run_report(options: argparse.Namespace) -> int:
     return DONE if told.complete else INCOMPLETE
 
 
-class Teller:
-    """Shows progress on standard error: a line that renews itself, or now and then a new one."""
+class ProgressPrinter:
+    """Prints progress on standard error: a line that is overwritten, or new ones at intervals."""
 
     def __init__(self) -> None:
         self.live = sys.stderr.isatty()
         self.last = -60.0
 
     def __call__(self, progress: Progress) -> None:
-        """Show where the work stands; every five seconds where lines stay."""
+        """Print the progress; at most every five seconds where lines cannot be overwritten."""
         from retriever.interface.terminal.reports import progress_line
 
         if not progress.files_total:

@@ -1,4 +1,4 @@
-"""`wva models`, `doctor` and `embed`: the language models and what they run on."""
+"""`wva models`, `doctor` and `embed`: language models, and the machine they run on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from retriever.types import UsageError
 
 
 def run_models(options: argparse.Namespace) -> int:
-    """Tell which language models are there."""
+    """List the language models."""
     from retriever.embedding.models.cached import models_overview
     from retriever.interface.terminal.reports import model_lines
 
@@ -52,7 +52,7 @@ def run_models_remove(options: argparse.Namespace) -> int:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    """Tell what this machine can do."""
+    """Check this machine."""
     from retriever.interface.doctor import examine
 
     facts = examine(measure=not options.quick)

@@ -1,4 +1,4 @@
-"""What commands answer with: exit codes, and JSON or named facts on standard output."""
+"""The output of commands: exit codes, and JSON or named values on standard output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _finite(value: Any) -> Any:
 
 
 def print_facts(facts: dict[str, Any], indent: str = "") -> None:
-    """Print named facts for a person, a line each, nested ones indented."""
+    """Print names and values for people, one per line, nested ones indented."""
     for name, value in facts.items():
         if isinstance(value, dict) and value:
             print(f"{indent}{name}:")

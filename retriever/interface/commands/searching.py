@@ -1,4 +1,4 @@
-"""`wva search` and `explain`: the results, and why they are those."""
+"""`wva search` and `explain`: results, and why they were found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from retriever.interface.commands.arguments import chosen_embedder, chosen_search
+from retriever.interface.commands.arguments import requested_embedder, search_options
 from retriever.interface.commands.output import DONE, print_json
 from retriever.types import UsageError
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def run_search(options: argparse.Namespace) -> int:
     """Search an index."""
     from retriever.index import Index
-    from retriever.interface.terminal.reports import hit_lines, percent, understood_lines
+    from retriever.interface.terminal.reports import hit_lines, percent, query_lines
     from retriever.searching.match import MATCH, NOTHING_MATCHES, nothing_matches, verdict
     from retriever.searching.query_syntax import Query, parse
 
-    how = chosen_search(options)
+    how = search_options(options)
     asked = parse(options.query) if how.syntax else Query(options.query)
-    embedder = chosen_embedder(options)
+    embedder = requested_embedder(options)
     with Index.open(options.index, embedder, device=options.device, dtype=options.dtype) as index:
         empty = not index.documents()
         if (how.mode != "keyword" or how.rerank) and not empty:
@@ -58,7 +58,7 @@ def run_search(options: argparse.Namespace) -> int:
         print("the index is empty" if empty else found, file=sys.stderr)
     elif nothing:
         print(f"{verdict(hits)}: no match reaches {percent(MATCH)}", file=sys.stderr)
-    for line in understood_lines(asked.conditions(), instead):
+    for line in query_lines(asked.conditions(), instead):
         print(line, file=sys.stderr)
     shown = " ".join([asked.text, *chain.from_iterable(instead.values())])
     for hit in hits:
@@ -79,11 +79,11 @@ def run_explain(options: argparse.Namespace) -> int:
 
     if options.hit < 1:
         raise UsageError(f"--hit counts from 1; it is {options.hit}")
-    how, colour = chosen_search(options), sys.stdout.isatty()
+    how, colour = search_options(options), sys.stdout.isatty()
     told: Any
     with (
         Index.open(options.index, device=options.device, dtype=options.dtype) as index,
-        index.snapshot(),  # what is found and what is told of it are of one generation
+        index.snapshot(),  # search and explanation read the same generation
     ):
         if options.file:
             told = index.why_not(options.query, options.file, options=how)

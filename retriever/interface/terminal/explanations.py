@@ -1,4 +1,4 @@
-"""An explanation as text, for the command line. It prints nothing itself."""
+"""Explanations as text for the command line. Nothing is printed here."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from retriever.explaining.why_not import WhyNot
 from retriever.interface.terminal.reports import BOLD, DIM, RESET, printable, table
 from retriever.storage.records import KeywordWord
 
-PAIRS = 8
-MARKED = 12
-"""So many words of a passage are marked at most, if each brings a fifth of what the first does."""
+MAX_PAIRS = 8
+MAX_MARKED_WORDS = 12
+"""Marked words per passage; each must contribute at least `_MIN_SHARE` of the first one's value."""
 
-_FEWEST = 0.2
+_MIN_SHARE = 0.2
 _ON, _OFF = "\ue000", "\ue001"  # one column wide each while lines are wrapped
 
 
 def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
-    """The passage with its strongest words marked, the arithmetic, shares and pairs of words."""
+    """The passage with its strongest words marked, the score's terms, shares and word pairs."""
     chunk, dense = explanation.chunk, explanation.dense
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     place = ", ".join(filter(None, [printable(chunk.path), printable(chunk.place)]))
@@ -45,11 +45,11 @@ def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     return [*lines, *(_dense_lines(dense) if dense else []), ""]
 
 
-def strongest(dense: DenseScore, count: int = MARKED) -> list[WordSpan]:
-    """The passage's words that bring most, best first."""
+def strongest(dense: DenseScore, count: int = MAX_MARKED_WORDS) -> list[WordSpan]:
+    """The passage's words that contribute most, best first."""
     values = dense.by_passage_word
     order = sorted(range(len(values)), key=lambda at: -values[at])[:count]
-    least = _FEWEST * max(0.0, float(values[order[0]])) if order else 0.0
+    least = _MIN_SHARE * max(0.0, float(values[order[0]])) if order else 0.0
     return [dense.passage_words[at] for at in order if values[at] > 0 and values[at] >= least]
 
 
@@ -66,10 +66,10 @@ def _passage_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     return [line.replace(_ON, on).replace(_OFF, off) for line in wrapped]
 
 
-def score_lines(term: Term) -> str:
-    """What a summand comes of, empty where nothing tells.
+def term_formula(term: Term) -> str:
+    """The formula of a term of the score; empty for a term without one.
 
-    >>> score_lines(Term("dense", 2.0, {"score": 0.5, "own": 1, "mean": 0.1, "std": 0.2}))
+    >>> term_formula(Term("dense", 2.0, {"score": 0.5, "own": 1, "mean": 0.1, "std": 0.2}))
     '(0.500 − 0.100) / 0.200'
     """
     numbers = term.made_of
@@ -85,11 +85,11 @@ def score_lines(term: Term) -> str:
 
 
 def _term_line(term: Term) -> str:
-    return f"{term.name}: {score_lines(term) or 'put in order anew'} = {term.value:+.3f}"
+    return f"{term.name}: {term_formula(term) or 'reranked'} = {term.value:+.3f}"
 
 
 def _word_line(word: KeywordWord) -> str:
-    """A word's part of the BM25 score.
+    """A word's share of the BM25 score.
 
     >>> _word_line(KeywordWord("teas", ("tea",), 3, 2, 1.25, 1.5))
     '+1.500  teas: 2 times, in 3 passages, weight 1.250'
@@ -104,24 +104,28 @@ def _dense_lines(dense: DenseScore) -> list[str]:
     shares = dense.shares
     parts = [f"{name} {value:+.3f}" for name, value in shares.items() if abs(value) >= 0.0005]
     lines = ["", f"cosine {dense.cosine:.3f} = {', '.join(parts)}"]
-    pairs = [pair for pair in dense.pairs(PAIRS) if pair.value > 0]
+    pairs = [pair for pair in dense.pairs(MAX_PAIRS) if pair.value > 0]
     if pairs:
-        lines += ["", "what met what"]
+        lines += ["", "strongest pairs of words"]
     width = max((len(pair.query.word) for pair in pairs), default=0)
     for pair in pairs:
         words = f"{printable(pair.query.word):<{width}}  {printable(pair.passage.word)}"
         lines.append(f"    {pair.value:+.3f}  {words}")
-    return [*lines, "", f"words of the query: {_listed(dense.query_words, dense.by_query_word)}"]
+    return [
+        *lines,
+        "",
+        f"words of the query: {_word_values(dense.query_words, dense.by_query_word)}",
+    ]
 
 
-def _listed(words: Sequence[WordSpan], values: DoubleVectors) -> str:
+def _word_values(words: Sequence[WordSpan], values: DoubleVectors) -> str:
     return ", ".join(
         f"{printable(word.word)} {value:+.3f}" for word, value in zip(words, values, strict=True)
     )
 
 
 def why_not_lines(told: WhyNot) -> list[str]:
-    """What became of a document, and what is shown instead."""
+    """Why a document is not among the results, and which results are shown instead."""
     lines = [f"{printable(told.path)}: {printable(told.sentence)}", ""]
     if told.above:
         places = [(hit, f"{hit.chunk.path}, {hit.chunk.place}".rstrip(", ")) for hit in told.above]

@@ -1,4 +1,4 @@
-"""What the command line shows: progress, reports and hits as text. It prints nothing itself."""
+"""Progress, reports and hits as text for the command line. Nothing is printed here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BOLD, DIM, RESET = "\033[1m", "\033[2m", "\033[0m"
 SNIPPET = 360  # characters
 
 MAIN_MEASURE = "ndcg@10"
-"""The measure an evaluation is judged by on the screen; JSON has the others' intervals too."""
+"""The measure that is compared on the screen; JSON has intervals of the others too."""
 
 PROBLEMS = (FileStatus.PARTIAL, FileStatus.FAILED)
 
@@ -53,8 +53,8 @@ def duration(seconds: float) -> str:
 
 
 def report_lines(report: SyncReport) -> list[str]:
-    """A sync's account: what needs attention, then the totals."""
-    lines = [_file_line(file) for file in report.files if _speaks(file)]
+    """The report of a sync: files that need attention, then the totals."""
+    lines = [_file_line(file) for file in report.files if _is_notable(file)]
     totals = report.totals
     counted = [
         f"{totals[status.value]} {status.value}" for status in FileStatus if totals[status.value]
@@ -69,11 +69,11 @@ def report_lines(report: SyncReport) -> list[str]:
 
 
 def account_lines(account: CoverageReport, *, everything: bool = False) -> list[str]:
-    """An index's account: the files of which something is to be said, or all; then the sums."""
+    """The coverage of an index: incomplete files, or all with `everything`; then the totals."""
     lines: list[str] = []
     for file in account.files:
         if everything or file.status.incomplete or (file.reason and file.pages):
-            lines += _account_of(file)
+            lines += _file_account_lines(file)
     totals = account.totals
     for what in ("files", "pages"):
         parts = {name: count for name, count in totals[what].items() if count and name != "all"}
@@ -82,8 +82,8 @@ def account_lines(account: CoverageReport, *, everything: bool = False) -> list[
     return [*lines, f"{totals['chunks']:,} passages"]
 
 
-def _account_of(file: FileCoverage) -> list[str]:
-    """A file's line, and one for each group of its pages of which something is to be said."""
+def _file_account_lines(file: FileCoverage) -> list[str]:
+    """A file's line, and one for each group of its pages."""
     groups = list(page_groups(file))
     said = "; ".join(filter(None, [file.reason, file.advice if len(groups) < 2 else ""]))
     head = f"{file.status.value:>9}  {printable(file.path)}{': ' if said else ''}{printable(said)}"
@@ -98,7 +98,7 @@ def _group_line(group: PageGroup) -> str:
 
 
 def model_lines(overview: Mapping[str, Any]) -> list[str]:
-    """`models_overview` for reading: presets, then what lies on the disk."""
+    """The result of `models_overview` as tables: presets, then models on this disk."""
     presets = [
         {
             "preset": preset["name"],
@@ -132,7 +132,7 @@ def model_lines(overview: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _speaks(file: FileReport) -> bool:
+def _is_notable(file: FileReport) -> bool:
     told = file.status in (*PROBLEMS, FileStatus.RENAMED, FileStatus.REMOVED)
     return told or (bool(file.reason) and file.status is not FileStatus.SKIPPED)
 
@@ -143,9 +143,9 @@ def _file_line(file: FileReport) -> str:
 
 
 def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> list[str]:
-    """A hit for reading: place and score, then the passage with the query's words marked.
+    """A hit as text: its place and score, then the passage with the query's words marked.
 
-    Of a long passage a piece is shown, unless it is wanted as a `whole`.
+    A long passage is cut to a snippet, unless `whole` is true.
     """
     chunk = hit.chunk
     part = ", ".join(filter(None, [chunk.place, "by OCR" if chunk.state == "ocr" else ""]))
@@ -158,26 +158,26 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     size = len(hit.text) if whole else SNIPPET
     lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
     if colour:
-        lines = [_marked(line, query) for line in lines]
-    also = f"also in: {printable(listed(hit.also_in))}"
+        lines = [_highlight(line, query) for line in lines]
+    also = f"also in: {printable(shorten_list(hit.also_in))}"
     more = [f"{dim}{line}{reset}" for line in textwrap.wrap(also, width)] if hit.also else []
     return [head, *(f"    {line}" for line in [*lines, *more]), ""]
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """The first of the names, and how many more there are.
+def shorten_list(names: Sequence[str], most: int = 5) -> str:
+    """The first `most` names, and the number of the others.
 
-    >>> listed(["a.txt", "b.pdf, page 3"]), listed(["a", "b", "c"], 1)
+    >>> shorten_list(["a.txt", "b.pdf, page 3"]), shorten_list(["a", "b", "c"], 1)
     ('a.txt; b.pdf, page 3', 'a; and 2 more')
     """
     more = [f"and {len(names) - most} more"] if len(names) > most else []
     return "; ".join([*names[:most], *more])
 
 
-def understood_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[str]]) -> list[str]:
-    """What was made of a query: its conditions, and words that stand in for unknown ones.
+def query_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[str]]) -> list[str]:
+    """How a query was read: its conditions, and the words searched for in place of unknown ones.
 
-    >>> understood_lines(['not "draft"', "type:pdf"], {"polcy": ["policy", "police"]})
+    >>> query_lines(['not "draft"', "type:pdf"], {"polcy": ["policy", "police"]})
     ['only: not "draft", type:pdf', '"polcy" occurs nowhere; searched for policy, police instead']
     """
     lines = [f"only: {', '.join(conditions)}"] if conditions else []
@@ -189,7 +189,7 @@ def understood_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[s
 
 
 def percent(match: float) -> str:
-    """A match as it is shown; never rounded up to what it does not reach.
+    """A match as a percentage, rounded down.
 
     >>> percent(0.9499), percent(0.95), percent(0.992)
     ('94 %', '95 %', '99 %')
@@ -198,7 +198,7 @@ def percent(match: float) -> str:
 
 
 def snippet(text: str, query: str, size: int = SNIPPET) -> str:
-    """About `size` characters of a passage, where most of the query's words are, on one line."""
+    """The part of a passage with most of the query's words, about `size` characters in a line."""
     if len(text) <= size:
         return printable(" ".join(text.split()))
     starts = [word.start for word in matching_words(text, query)]
@@ -213,14 +213,14 @@ def snippet(text: str, query: str, size: int = SNIPPET) -> str:
     return printable(before + " ".join(text[begin:end].split()) + after)
 
 
-def _marked(line: str, query: str) -> str:
+def _highlight(line: str, query: str) -> str:
     for word in reversed(list(matching_words(line, query))):
         line = f"{line[: word.start]}{BOLD}{line[word.start : word.end]}{RESET}{line[word.end :]}"
     return line
 
 
 def printable(text: str) -> str:
-    """`text` without characters that would steer a terminal.
+    """`text` without control characters, which a terminal would obey.
 
     >>> printable("a" + chr(27) + "[2Jb")
     'a�[2Jb'
@@ -231,7 +231,7 @@ def printable(text: str) -> str:
 
 
 def run_lines(run: Run) -> list[str]:
-    """An evaluation: a row for each mode, means with what their 95 % intervals say."""
+    """An evaluation as a table: a row for each mode, with means and 95 % intervals."""
     found, against = run.intervals(), run.against_keyword()
     rows: list[dict[str, Any]] = []
     for mode, measures in found.items():
@@ -241,14 +241,14 @@ def run_lines(run: Run) -> list[str]:
             if name == MAIN_MEASURE:
                 row["95 %"] = f"{mean.low:.3f} to {mean.high:.3f}"
         compared = against.get(mode, {}).get(MAIN_MEASURE)
-        row[f"{MAIN_MEASURE} against {KEYWORD}"] = _judged(compared) if compared else ""
+        row[f"{MAIN_MEASURE} against {KEYWORD}"] = _verdict_text(compared) if compared else ""
         rows.append(row)
     head = f"{run.data.name}: {run.data.documents} documents, {len(run.queries)} queries"
     return [head, *table(rows)]
 
 
 def comparison_lines(compared: Mapping[str, Mapping[str, PairedComparison]]) -> list[str]:
-    """A run against its baseline: a row for each mode and measure."""
+    """The comparison of a run with its baseline: a row for each mode and measure."""
     rows = [
         {
             "mode": mode,
@@ -263,12 +263,12 @@ def comparison_lines(compared: Mapping[str, Mapping[str, PairedComparison]]) -> 
     return table(rows) or ["the baseline has no mode and measure in common with this run"]
 
 
-def _judged(one: PairedComparison) -> str:
+def _verdict_text(one: PairedComparison) -> str:
     return f"{one.verdict.value} ({one.difference.mean:+.4f})"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rows with the same keys as aligned text.
+    """Rows with the same keys as an aligned table.
 
     >>> table([{"mode": "dense", "ndcg": 0.5}])
     ['mode   ndcg', 'dense  0.5']

@@ -1,4 +1,4 @@
-"""Every file of a collection with what became of it: to look at, to search, to remove from."""
+"""The table of a collection's files with their states: to filter, and to remove files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import streamlit as st
 from retriever.indexing.coverage import CoverageStatus, FileCoverage
 from retriever.interface.collections import remove_files
 from retriever.types import PageState
-from ui import adding
-from ui.highlighting import counted, markdown, visible
-from ui.resources import Served
+from ui import add_documents
+from ui.highlighting import count_text, escape_markdown, replace_unprintable
+from ui.resources import SharedIndex
 
 WORDS = {
     CoverageStatus.COMPLETE: "complete",
@@ -22,19 +22,19 @@ WORDS = {
     CoverageStatus.FAILED: "failed",
     CoverageStatus.SKIPPED: "left out",
 }
-"""How a file's state is called here."""
+"""The names of the states on the page."""
 
 _HEIGHT = 420
 
 
-def show_ledger(served: Served, *, busy: str) -> None:
-    """Draw the ledger; `busy` says why nothing can be removed now."""
-    files = served.account().files
+def show_files(shared: SharedIndex, *, busy: str) -> None:
+    """Show the table; `busy` says why nothing can be removed now."""
+    files = shared.coverage_report().files
     if not files:
         st.caption("There is no file in this collection yet.")
         return
-    shown = _filtered(files)
-    rows = [_row(file, served) for file in shown]
+    shown = _show_filters(files)
+    rows = [_row(file, shared) for file in shown]
     event = st.dataframe(
         rows,
         key="ledger",
@@ -43,15 +43,19 @@ def show_ledger(served: Served, *, busy: str) -> None:
         hide_index=True,
         width="stretch",
         height=min(_HEIGHT, 40 + 35 * max(1, len(rows))),
-        column_config={"Passages": st.column_config.NumberColumn(width="small")},
+        column_config={
+            "Pages": st.column_config.NumberColumn(width="small"),
+            "Passages": st.column_config.NumberColumn(width="small"),
+            "Why, and what to do": st.column_config.TextColumn(width="large"),
+        },
         placeholder="",
     )
     chosen = [shown[at] for at in event["selection"]["rows"] if at < len(shown)]
-    _below(served, files, shown, chosen, busy)
+    _show_remove(shared, files, shown, chosen, busy)
 
 
-def _filtered(files: Sequence[FileCoverage]) -> list[FileCoverage]:
-    """The files in the states asked for whose name or reason has the words asked for."""
+def _show_filters(files: Sequence[FileCoverage]) -> list[FileCoverage]:
+    """Show the filters; returns the files that pass them."""
     counts = Counter(file.status for file in files)
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
@@ -70,13 +74,13 @@ def _filtered(files: Sequence[FileCoverage]) -> list[FileCoverage]:
             placeholder="A part of a name or reason",
             label_visibility="collapsed",
         )
-    return matching(files, states or (), words or "")
+    return filter_files(files, states or (), words or "")
 
 
-def matching(
+def filter_files(
     files: Sequence[FileCoverage], states: Sequence[CoverageStatus], words: str
 ) -> list[FileCoverage]:
-    """The files in one of `states` (or any) that have every one of `words`, capitals or not."""
+    """The files in one of `states` (or any) with all of `words` in path or reason, in any case."""
     wanted = words.casefold().split()
     return [
         file
@@ -86,23 +90,25 @@ def matching(
     ]
 
 
-def _row(file: FileCoverage, served: Served) -> dict[str, Any]:
+def _row(file: FileCoverage, shared: SharedIndex) -> dict[str, Any]:
     ocr = any(page.state is PageState.OCR for page in file.pages)
     locked = any(page.state is PageState.ENCRYPTED for page in file.pages)
     advice = "give it below, under Passwords" if locked else file.advice
     said = [file.reason, "read by OCR" if ocr else "", advice]
     return {
         "State": WORDS[file.status],
-        "File": visible(file.path),
+        "File": replace_unprintable(file.path),
         "Pages": len(file.pages) or None,
         "Passages": file.chunks,
-        "Why, and what to do": visible("; ".join(filter(None, said))),
-        "Folder": visible(adding.name_of(file.root, served)) if file.root else "handed over",
+        "Why, and what to do": replace_unprintable("; ".join(filter(None, said))),
+        "Folder": replace_unprintable(add_documents.folder_label(file.root, shared))
+        if file.root
+        else "handed over",
     }
 
 
-def _below(
-    served: Served,
+def _show_remove(
+    shared: SharedIndex,
     files: Sequence[FileCoverage],
     shown: Sequence[FileCoverage],
     chosen: Sequence[FileCoverage],
@@ -110,23 +116,25 @@ def _below(
 ) -> None:
     many = "" if len(shown) == len(files) else f"{len(shown):,} of "
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        label = f"Remove {counted(len(chosen), 'file')}" if chosen else "Remove"
+        label = f"Remove {count_text(len(chosen), 'file')}" if chosen else "Remove"
         help_ = busy or (None if chosen else "Mark files in the list first.")
         if st.button(label, key="remove", disabled=bool(busy) or not chosen, help=help_):
-            confirm(served, chosen)
-        st.caption(f"{many}{counted(len(files), 'file')}", width="content")
+            confirm_removal(shared, chosen)
+        st.caption(f"{many}{count_text(len(files), 'file')}", width="content")
 
 
 @st.dialog("Remove from the collection?")
-def confirm(served: Served, chosen: Sequence[FileCoverage]) -> None:
-    """Ask whether these files are to be removed, and remove them."""
-    uploads = [file for file in chosen if adding.name_of(file.root, served) != file.root]
+def confirm_removal(shared: SharedIndex, chosen: Sequence[FileCoverage]) -> None:
+    """Ask for confirmation, and remove these files."""
+    uploads = [
+        file for file in chosen if add_documents.folder_label(file.root, shared) != file.root
+    ]
     names = ", ".join(file.path for file in chosen[:5])
     more = f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
-    st.write(markdown(f"{names}{more}"))
+    st.write(escape_markdown(f"{names}{more}"))
     if uploads:
         st.caption(
-            f"{counted(len(uploads), 'file').capitalize()} that you uploaded will be deleted."
+            f"{count_text(len(uploads), 'file').capitalize()} that you uploaded will be deleted."
         )
     if len(uploads) < len(chosen):
         st.caption(
@@ -135,7 +143,7 @@ def confirm(served: Served, chosen: Sequence[FileCoverage]) -> None:
         )
     if st.button("Remove", key="remove-yes", type="primary"):
         places = [(file.root, file.path) for file in chosen]
-        adding.told(lambda: remove_files(served.index, served.path, places))
+        add_documents.run_and_redraw(lambda: remove_files(shared.index, shared.path, places))
 
 
-__all__ = ["WORDS", "confirm", "matching", "show_ledger"]
+__all__ = ["WORDS", "confirm_removal", "filter_files", "show_files"]

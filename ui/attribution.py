@@ -1,4 +1,4 @@
-"""An explanation → HTML: words shaded by what they bring, shares, sums. Pure functions."""
+"""An explanation → HTML: words shaded by their attribution, shares, sums. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from retriever.explaining.compare import Difference, TermDifference
 from retriever.explaining.score import DenseScore, Explanation
-from retriever.interface.terminal.explanations import score_lines
+from retriever.interface.terminal.explanations import term_formula
 from retriever.storage.records import KeywordScore
 from retriever.types import Chunk
-from ui.document_text import shade
-from ui.highlighting import counted, escaped, unwrapped
+from ui.document_text import shade_colour
+from ui.highlighting import count_text, escape_html, unwrap_lines
 
 CSS = """<style>
 [class*="st-key-actions-"] .stPopover { margin-top: -.35rem; }
@@ -42,21 +42,21 @@ CSS = """<style>
 .wva-bar .wva-against { background: rgb(66 133 244 / .85); }
 </style>"""
 
-LEAST = 0.08
-"""A word that brings less than this share of what the strongest brings is not shaded."""
+MIN_SHARE = 0.08
+"""A word with less than this share of the strongest word's value is not shaded."""
 
 NAMES = {
     "dense": "meaning",
     "keyword": "keywords",
-    "dense feedback": "meaning, asked again",
-    "keyword feedback": "keywords, asked again",
-    "contents": "list of contents",
-    "rerank": "read once more",
+    "dense feedback": "meaning, feedback",
+    "keyword feedback": "keywords, feedback",
+    "contents": "table of contents",
+    "rerank": "reranking",
 }
-"""The terms of a score as people read them."""
+"""The names of a score's terms on the page."""
 
 _MAX_ADDED = 8
-"""So many of the words that the first passages added have a line of their own."""
+"""Words added by feedback that have a row of their own."""
 
 _SHARES = {
     "word × word": "your words with its words",
@@ -69,8 +69,8 @@ _SHARES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Shaded:
-    """A word's place in its text, what it brings, and that as a share of the largest, signed."""
+class ShadedWord:
+    """A word's offsets, its attribution, and that divided by the largest absolute one."""
 
     start: int
     end: int
@@ -78,60 +78,60 @@ class Shaded:
     weight: float
 
 
-def shaded_words(dense: DenseScore, evidence: int | None = None) -> list[Shaded]:
-    """The passage's words that are worth a shade; `evidence`: for this word of the query only.
+def shaded_words(dense: DenseScore, evidence: int | None = None) -> list[ShadedWord]:
+    """The passage's words to shade, for the whole query or for its word number `evidence`.
 
-    Places are in the passage's text; words of the title are left out.
+    Offsets are in the passage's text; words of the title are left out.
     """
     count = len(dense.passage_words)
     values = dense.by_passage_word if evidence is None else dense.matrix[evidence, :count]
     largest = float(np.abs(values).max(initial=0.0)) or 1.0
     return [
-        Shaded(word.start, word.end, value, value / largest)
+        ShadedWord(word.start, word.end, value, value / largest)
         for word, value in zip(dense.passage_words, values.tolist(), strict=True)
-        if not word.in_title and abs(value) >= LEAST * largest
+        if not word.in_title and abs(value) >= MIN_SHARE * largest
     ]
 
 
 def page_weights(found: Explanation) -> list[tuple[int, int, float]] | None:
-    """The shades of a passage's words where they stand on its page; None without a dense side."""
+    """The weights of a passage's words, with offsets in its page; None without a dense side."""
     if found.dense is None:
         return None
     at = found.chunk.start
     return [(at + word.start, at + word.end, word.weight) for word in shaded_words(found.dense)]
 
 
-def shaded_passage(chunk: Chunk, words: Sequence[Shaded]) -> str:
-    """The passage with these words shaded; each says its value when it is pointed at."""
-    text = unwrapped(chunk.text)
+def shaded_passage(chunk: Chunk, words: Sequence[ShadedWord]) -> str:
+    """The passage with these words shaded; each has its value as a tooltip."""
+    text = unwrap_lines(chunk.text)
     parts, at = [], 0
     for word in sorted(words, key=lambda word: word.start):
-        shown = escaped(text[word.start : word.end])
-        style = f"--weight: {shade(word.weight)}"
+        shown = escape_html(text[word.start : word.end])
+        style = f"--weight: {shade_colour(word.weight)}"
         parts += [
-            escaped(text[at : word.start]),
+            escape_html(text[at : word.start]),
             f'<mark style="{style}" title="{word.value:+.4f}">{shown}</mark>',
         ]
         at = word.end
-    body = "".join([*parts, escaped(text[at:])])
+    body = "".join([*parts, escape_html(text[at:])])
     return f'<div class="wva-why"><p class="wva-text" dir="auto">{body}</p></div>'
 
 
-def legend(what: str = "the stronger the more") -> str:
-    """What the shades' colours mean, in words."""
+def legend(what: str = "the stronger, the more") -> str:
+    """The legend of the shades' colours."""
     kinds = ((1.0, "speaks for it"), (-1.0, "speaks against"))
     shown = " ".join(
-        f'<mark style="--weight: {shade(weight)}">{name}</mark>' for weight, name in kinds
+        f'<mark style="--weight: {shade_colour(weight)}">{name}</mark>' for weight, name in kinds
     )
-    return f'<p class="wva-legend">{shown} {escaped(what)}</p>'
+    return f'<p class="wva-legend">{shown} {escape_html(what)}</p>'
 
 
 def shares_table(dense: DenseScore) -> str:
-    """What kinds of pairs the cosine comes of, as bars: they add up to it."""
+    """The shares of the cosine by kinds of pairs, as bars; they add up to it."""
     shares = {name: value for name, value in dense.shares.items() if abs(value) >= 0.00005}
     low, high = min(0.0, *shares.values()), max(0.0, *shares.values(), 1e-9)
     rows = [
-        _cells(escaped(_SHARES[name]), _bar(value, low, high), f"{value:+.4f}")
+        _cells(escape_html(_SHARES[name]), _bar(value, low, high), f"{value:+.4f}")
         for name, value in shares.items()
     ]
     total = _cells("cosine", "", f"{dense.cosine:.4f}", total=True)
@@ -139,7 +139,7 @@ def shares_table(dense: DenseScore) -> str:
 
 
 def _bar(value: float, low: float, high: float) -> str:
-    """A value as a bar from zero on, where `low` and `high` are the ends."""
+    """A value as a bar from zero, on a scale from `low` to `high`."""
     width = high - low
     left, size = (min(0.0, value) - low) / width, abs(value) / width
     zero = f"{-100 * low / width:.2f}%"
@@ -151,45 +151,47 @@ def _bar(value: float, low: float, high: float) -> str:
 
 
 def sum_table(found: Explanation) -> str:
-    """The arithmetic up to the score: each summand with what it is made of, and their sum."""
+    """The terms of the score, each with its formula, and their sum."""
     rows = [
         _cells(
-            escaped(NAMES.get(term.name, term.name)),
-            f"<small>{escaped(score_lines(term) or 'put in order anew')}</small>",
+            escape_html(NAMES.get(term.name, term.name)),
+            f"<small>{escape_html(term_formula(term) or 'reranked')}</small>",
             f"{term.value:+.3f}",
         )
         for term in found.terms
     ]
     total = _cells("score", "", f"{found.score:.3f}", total=True)
-    return _table("The arithmetic of the score", [*rows, total])
+    return _table("The terms of the score", [*rows, total])
 
 
 def keyword_table(keyword: KeywordScore) -> str:
-    """BM25 word by word; empty where no word of the query was looked for."""
+    """BM25 word by word; empty if no word of the query was searched for."""
     if not keyword.words:
         return ""
     rows = []
     for word in keyword.words:
-        times = counted(word.times, "time") if word.times else "not here"
-        passages = counted(word.documents, "passage")
+        times = count_text(word.times, "time") if word.times else "not here"
+        passages = count_text(word.documents, "passage")
         said = f"{times}, in {passages} of {keyword.passages:,}, weight {word.idf:.2f}"
         rows.append(
-            _cells(escaped(word.word), f"<small>{escaped(said)}</small>", f"{word.score:+.3f}")
+            _cells(
+                escape_html(word.word), f"<small>{escape_html(said)}</small>", f"{word.score:+.3f}"
+            )
         )
     total = _cells("keywords (BM25)", "", f"{keyword.score:.3f}", total=True)
     return _table("The keywords, word by word; in the title they count twice", [*rows, total])
 
 
 def added_table(keyword: KeywordScore) -> str:
-    """The words that the first passages added, what each brings; empty where none is here."""
+    """The words added by feedback with their scores; empty if none occurs in the passage."""
     if not keyword.added:
         return ""
     shown, rest = keyword.added[:_MAX_ADDED], keyword.added[_MAX_ADDED:]
     rows = [
         _cells(
-            escaped(word.word),
-            f"<small>{escaped(counted(word.times, 'time'))}, "
-            f"in {escaped(counted(word.documents, 'passage'))}</small>",
+            escape_html(word.word),
+            f"<small>{escape_html(count_text(word.times, 'time'))}, "
+            f"in {escape_html(count_text(word.documents, 'passage'))}</small>",
             f"{word.score:+.3f}",
         )
         for word in shown
@@ -197,27 +199,29 @@ def added_table(keyword: KeywordScore) -> str:
     if rest:
         names = ", ".join(word.word for word in rest)
         few = sum(word.score for word in rest)
-        rows.append(_cells(f"{len(rest)} more", f"<small>{escaped(names)}</small>", f"{few:+.3f}"))
+        rows.append(
+            _cells(f"{len(rest)} more", f"<small>{escape_html(names)}</small>", f"{few:+.3f}")
+        )
     added = sum(word.score for word in keyword.added)
     total = _cells("what the first passages add", "", f"{added:.3f}", total=True)
     return _table("Words that the first passages added to yours", [*rows, total])
 
 
-def difference_tables(told: Difference, first: str, second: str) -> str:
-    """Two explanations side by side, `first` and `second` being what the passages are called."""
+def comparison_tables(told: Difference, first: str, second: str) -> str:
+    """Two explanations side by side; `first` and `second` are the passages' names."""
     total = TermDifference("score", told.first.score, told.second.score)
     terms = [
         TermDifference(NAMES.get(row.name, row.name), row.first, row.second) for row in told.terms
     ]
-    tables = [_compared("The score's summands", terms, first, second, total)]
+    tables = [_comparison_table("The terms of the score", terms, first, second, total)]
     if told.words:
-        tables.append(_compared("Your words, by meaning", told.words, first, second))
+        tables.append(_comparison_table("Your words, by meaning", told.words, first, second))
     if told.keywords:
-        tables.append(_compared("Your words, as keywords", told.keywords, first, second))
+        tables.append(_comparison_table("Your words, as keywords", told.keywords, first, second))
     return "".join(tables)
 
 
-def _compared(
+def _comparison_table(
     name: str,
     rows: Sequence[TermDifference],
     first: str,
@@ -228,7 +232,7 @@ def _compared(
     if total is not None:
         cells.append(_row(total, total=True))
     head = "".join(
-        f'<th class="wva-number">{escaped(one)}</th>' for one in (first, second, "difference")
+        f'<th class="wva-number">{escape_html(one)}</th>' for one in (first, second, "difference")
     )
     return _table(name, cells, f"<tr><th></th>{head}</tr>")
 
@@ -237,7 +241,7 @@ def _row(row: TermDifference, *, total: bool = False) -> str:
     numbers = f"{row.first:.3f}", f"{row.second:.3f}", f"{row.difference:+.3f}"
     cells = "".join(f'<td class="wva-number">{number}</td>' for number in numbers)
     kind = ' class="wva-total"' if total else ""
-    return f"<tr{kind}><td>{escaped(row.name)}</td>{cells}</tr>"
+    return f"<tr{kind}><td>{escape_html(row.name)}</td>{cells}</tr>"
 
 
 def _cells(name: str, what: str, number: str, *, total: bool = False) -> str:
@@ -248,7 +252,7 @@ def _cells(name: str, what: str, number: str, *, total: bool = False) -> str:
 def _table(name: str, rows: Sequence[str], head: str = "") -> str:
     body = "".join(rows)
     return (
-        f'<div class="wva-sum"><table><caption>{escaped(name)}</caption>{head}'
+        f'<div class="wva-sum"><table><caption>{escape_html(name)}</caption>{head}'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -256,9 +260,9 @@ def _table(name: str, rows: Sequence[str], head: str = "") -> str:
 __all__ = [
     "CSS",
     "NAMES",
-    "Shaded",
+    "ShadedWord",
     "added_table",
-    "difference_tables",
+    "comparison_tables",
     "keyword_table",
     "legend",
     "page_weights",

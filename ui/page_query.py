@@ -1,7 +1,7 @@
-"""A question: what is asked, how, and of which documents. It is also the link to its own results.
+"""The query of the page: its text, options and filters. It is also the link to its results.
 
-The same values travel three ways: from the address of the page (`from_params`), to it
-(`to_params`), and to the search (`where`). What an address says that cannot be meant is ignored.
+The values are read from the address of the page (`from_params`), written to it (`to_params`), and
+passed to the search (`options`, `where`). Invalid values in an address are ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RESULTS = (5, 10, 20, 50, 100)
 MAX_RESULTS = RESULTS[-1]
 _SEARCH = SearchOptions()
 LIGHTEST, HEAVIEST = -1.0, 3.0
-"""What a word can weigh; 1 is as it stands, less than 0 leads away from it."""
+"""The range of a word's weight; 1 is neutral, less than 0 leads away from the word."""
 
 _LAST_PAGE = 1_000_000
 
@@ -33,13 +33,13 @@ _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """Everything the page asks. Empty values (and None) do not restrict.
+class PageQuery:
+    """The query, the options and the filters. Empty values and None do not restrict.
 
     `k`, `mode`, `by_file`, `fold` and `diversity` are those of `SearchOptions`.
 
-    `weights` are those of the question's words, `marks` the parts of passages that more or less is
-    wanted of: see `ui.steer`.
+    `weights` belong to the query's words; `marks` are the parts of passages marked as more or less
+    wanted: see `ui.steer`.
     """
 
     q: str = ""
@@ -61,15 +61,15 @@ class Question:
 
     @property
     def text(self) -> str:
-        """What is searched for, without white space around it."""
+        """The query's text, without white space around it."""
         return self.q.strip()
 
-    def plain(self) -> Question:
-        """The same, without weights and marks."""
+    def plain(self) -> PageQuery:
+        """The same query without weights and marks."""
         return replace(self, weights=(), marks=())
 
     def where(self, *, without: Collection[str] = ()) -> dict[str, Any] | None:
-        """The filter as the index reads it, or None without one; some fields may be left out."""
+        """The filter of `Index.search`, None without one; fields in `without` are left out."""
         conditions = {
             "path": _path(self.path.strip()),
             "formats": {"format": {"in": list(self.formats)}} if self.formats else {},
@@ -82,7 +82,7 @@ class Question:
         return {"$and": parts} if parts else None
 
     def options(self, steering: Steering | None = None) -> SearchOptions:
-        """How the index is searched for it; `steering` stands for its weights and marks."""
+        """The options of the search; `steering` is made of weights and marks."""
         return SearchOptions(
             k=self.k,
             mode=self.mode,
@@ -94,9 +94,9 @@ class Question:
         )
 
     def filters(self) -> list[str]:
-        """The restrictions in words, for people.
+        """The filters in words.
 
-        >>> Question(path="*.pdf", first_page=3, since="2024").filters()
+        >>> PageQuery(path="*.pdf", first_page=3, since="2024").filters()
         ['path *.pdf', 'from page 3', 'since 2024']
         """
         return [
@@ -114,7 +114,7 @@ class Question:
         ]
 
     def problem(self) -> str:
-        """What cannot be meant by the filters, as a sentence; empty if all is well."""
+        """A sentence about invalid filters; empty if all are valid."""
         for name, value in (("from", self.since), ("to", self.until)):
             if value and not _DATE.fullmatch(value):
                 return f"The date {name!r} is not understood: write 2024, 2024-03 or 2024-03-07."
@@ -125,9 +125,9 @@ class Question:
         return ""
 
     def to_params(self) -> dict[str, str | list[str]]:
-        """The address's parameters; what is as it is by default is left out.
+        """The address's parameters, without default values.
 
-        >>> Question("apple pie", k=5, formats=("pdf",)).to_params()
+        >>> PageQuery("apple pie", k=5, formats=("pdf",)).to_params()
         {'q': 'apple pie', 'k': '5', 'format': ['pdf']}
         """
         params: dict[str, str | list[str]] = {}
@@ -138,12 +138,12 @@ class Question:
         return params
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Sequence[str]]) -> Question:
-        """Read an address's parameters: every name with the list of its values.
+    def from_params(cls, params: Mapping[str, Sequence[str]]) -> PageQuery:
+        """The query of an address's parameters: each name with the list of its values.
 
-        >>> Question.from_params({"q": ["x"], "k": ["many"], "files": ["1"]})
+        >>> PageQuery.from_params({"q": ["x"], "k": ["many"], "files": ["1"]})
         ... # doctest: +ELLIPSIS
-        Question(q='x', mode='hybrid', k=10, by_file=True, ...)
+        PageQuery(q='x', mode='hybrid', k=10, by_file=True, ...)
         """
         one = {name: values[-1].strip() for name, values in params.items() if values}
         mode = one.get("mode", "")
@@ -169,7 +169,7 @@ class Question:
 
     @staticmethod
     def mode_default() -> str:
-        """How a question is asked if nothing is said about it."""
+        """The default mode."""
         return str(_SEARCH.mode)
 
 
@@ -191,11 +191,11 @@ _NAMES = {
     "weights": "weights",
     "marks": "like",
 }
-"""The field's name → the name in the address."""
+"""A field's name → its name in the address."""
 
 
 def folder_name(folder: str) -> str:
-    """A folder as people read it.
+    """The name of a folder on the page.
 
     >>> folder_name("reports/2024"), folder_name(""), folder_name("/fruit")
     ('reports/2024', 'added documents', 'added documents/fruit')
@@ -204,7 +204,7 @@ def folder_name(folder: str) -> str:
 
 
 def _path(pattern: str) -> dict[str, Any]:
-    """A glob as it is; a text without wildcards is looked for anywhere in the path."""
+    """A filter for a glob; a text without wildcards may be anywhere in the path."""
     if not pattern:
         return {}
     if any(character in pattern for character in "*?["):
@@ -244,7 +244,7 @@ def _no(text: str) -> bool:
 
 
 def _diversity(one: Mapping[str, str]) -> float:
-    """From 0 to 1; an address of before counts `variety` in tenths.
+    """From 0 to 1; addresses of older versions have `variety` in tenths.
 
     >>> _diversity({"diversity": "0.3"}), _diversity({"variety": "3"}), _diversity({})
     (0.3, 0.3, 0.0)
@@ -261,7 +261,7 @@ def _diversity(one: Mapping[str, str]) -> float:
 
 
 def _weights(text: str) -> tuple[float, ...]:
-    """Weights as an address has them; () for what cannot be meant, and where nothing is weighed.
+    """The weights in an address; () if they are invalid or all 1.
 
     >>> _weights("1,0,2.5"), _weights("9,-7"), _weights("1,heavy"), _weights("1,1"), _weights("nan")
     ((1.0, 0.0, 2.5), (3.0, -1.0), (), (), ())
@@ -287,4 +287,4 @@ def _number(text: str, most: int) -> int | None:
     return number or None
 
 
-__all__ = ["HEAVIEST", "LIGHTEST", "MODES", "RESULTS", "Question", "folder_name"]
+__all__ = ["HEAVIEST", "LIGHTEST", "MODES", "RESULTS", "PageQuery", "folder_name"]
