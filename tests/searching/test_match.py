@@ -208,7 +208,7 @@ def test_nothing_is_read_to_its_end_where_nothing_matches(mixed, monkeypatch) ->
 
 def test_all_that_match_are_known_without_reading_all(mixed, monkeypatch) -> None:
     """From the best of both sides alone, however few of them are looked at first."""
-    query, known = "yeast and whales", MatchScale.from_json(live(mixed.backend).background())
+    query, known = "yeast and whales", MatchScale.from_json(live(mixed.backend).match_scale())
     vector, most = mixed.embed_query(query), live(mixed.backend).max_bm25(query)
     for depth in (4, 200):
         monkeypatch.setattr(match, "CANDIDATES", depth)

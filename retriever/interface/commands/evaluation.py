@@ -117,7 +117,7 @@ def _baseline(options: argparse.Namespace) -> Run | None:
 def _show_run(
     options: argparse.Namespace, run: Run, baseline: Run | None, more: dict[str, Any] | None = None
 ) -> None:
-    """Print a run, compare it with the baseline, save it: in this order: both may be one file."""
+    """Print a run, compare it with the baseline, then save it: both may be one file."""
     from retriever.evaluation.runs import comparisons_json, save_run
     from retriever.interface.terminal.reports import comparison_lines, run_lines
 
