@@ -230,6 +230,7 @@ def python(
         assert (ROOT / rest[0]).exists(), f"{block}: {rest[0]}"
     elif module != "venv":
         monkeypatch.setattr(sys, "argv", [module, *rest])
+        monkeypatch.delitem(sys.modules, module, raising=False)  # another test may have imported it
         understood(block, capsys, runpy.run_module, module, None, "__main__")
 
 
