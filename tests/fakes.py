@@ -62,7 +62,8 @@ class FakeEmbedder:
             for term in index_terms(model_input.split(": ", 1)[1]):
                 row += _direction(self._same.get(term, term), len(row))
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+        np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+        return vectors
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         vectors = np.zeros((len(texts), self.settings.dimension), dtype=np.float32)
