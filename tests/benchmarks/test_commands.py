@@ -60,8 +60,8 @@ SMALLER = {  # options that shorten commands which read much by default
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
     "passage_boxes": "PDF --passages 3",
-    "page": "--first 1",
-    "screenshot": "--only search --output OUT",
+    "page": "--first 1 --index INDEX",
+    "screenshot": "--only search --output OUT --index INDEX",
     "command_line": "--output PAGE",
     "shipped": "--output OUT",
 }
