@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever.settings import ChunkSettings
+from retriever.text import chunking
 from retriever.text.chunking import chunk_document, chunk_page
 from retriever.text.structure import breaks, read_lines, sentences
 from retriever.types import Page, PageState, Span
@@ -119,6 +120,22 @@ def test_units_begin_at_zero_and_grow(text: str) -> None:
     assert (starts[:1] == [0]) == bool(text.strip())
     spans = [(line.start, line.end) for line in read_lines(text)]
     assert "".join(text[start:end] for start, end in spans) == text
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 6)), max_size=20),
+    st.integers(0, 60),
+    st.integers(1, 60),
+)
+def test_tokens_of_a_part_are_counted_one_by_one(steps, start: int, length: int) -> None:
+    """Gaps and lengths of tokens → their spans; a token counts if a character of it is inside."""
+    spans, at, end = [], 0, start + length
+    for gap, size in steps:
+        spans.append((at + gap, at + gap + size))
+        at += gap + size
+    tokens = chunking._Tokens(spans)
+    inside = [one for one in spans if one[0] < end and one[1] > start]
+    assert tokens.count(start, end) == len(inside)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n\t \u3000", "\u2028"])
