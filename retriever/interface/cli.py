@@ -7,6 +7,7 @@ read completely.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
@@ -56,9 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _refuse(error, FAILED)
     except KeyboardInterrupt:
-        print("\nstopped; what is done is kept, run again to continue", file=sys.stderr)
+        kept = "; what is done is kept, run again to continue" if _indexes(options) else ""
+        print(f"\nstopped{kept}", file=sys.stderr)
         return INTERRUPTED
     return code
+
+
+def _indexes(options: argparse.Namespace) -> bool:
+    """Whether the command writes to an index."""
+    return options.command == "index" or bool(getattr(options, "sync", ()))
 
 
 def _refuse(error: Exception, code: int) -> int:

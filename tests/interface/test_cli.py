@@ -310,7 +310,8 @@ def test_incomplete_files_give_exit_code_3(shell: Shell, docs: Path) -> None:
         (["search"], 2, "required"),
         (["index"], 2, "required"),
         (["index", "no/such/folder"], 2, "no file or folder 'no/such/folder'"),
-        (["search", "x"], 1, "wva index"),
+        (["search", "x"], 1, "make one with: wva index PATH --index indexes/default"),
+        (["search", " "], 2, "the query is empty; give some words"),
         (["info"], 1, "no index"),
         (["embed", "--input", "none.txt", "--output", "v.npy"], 2, "no file 'none.txt'"),
         (["eval"], 2, "required"),
@@ -342,7 +343,7 @@ def test_wrong_values_name_themselves(shell: Shell, docs: Path) -> None:
     shell.sync(str(docs))
     wrong = {
         ("search", "x", "-k", "0"): "at least 1",
-        ("search", "x", "--where", "{"): "--where takes a JSON object",
+        ("search", "x", "--where", "{"): "--where takes a JSON object such as",
         ("search", "x", "--where", "[1]"): "--where takes a JSON object such as",
         ("search", "x", "--where", "5"): "--where takes a JSON object such as",
         ("search", "x", "--page", "9-3"): "the lower page first: 3-9",

@@ -133,7 +133,9 @@ def _json_filter(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"--where takes a JSON object: {error}") from None
+        raise UsageError(
+            f'--where takes a JSON object such as {{"format": "pdf"}}, not {text!r}: {error}'
+        ) from None
     if not isinstance(found, dict):
         raise UsageError(f'--where takes a JSON object such as {{"format": "pdf"}}, not {text}')
     return found

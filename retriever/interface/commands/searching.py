@@ -26,6 +26,8 @@ def run_search(options: argparse.Namespace) -> int:
     from retriever.searching.query_syntax import Query, parse
 
     how = search_options(options)
+    if not options.query.strip():
+        raise UsageError("the query is empty; give some words to search for")
     asked = parse(options.query) if how.syntax else Query(options.query)
     embedder = requested_embedder(options)
     with Index.open(options.index, embedder, device=options.device, dtype=options.dtype) as index:

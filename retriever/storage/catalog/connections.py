@@ -322,12 +322,15 @@ def _is_ours(name: str) -> bool:
 
 def _check_folder(folder: Path) -> None:
     if not folder.exists():
-        raise IndexStateError(f"there is no index in {folder}; make one with: wva index PATH")
+        raise IndexStateError(
+            f"there is no index in {folder}; make one with: wva index PATH --index {folder}"
+        )
     if not folder.is_dir():
         raise IndexStateError(f"{folder} is a file; an index is a folder")
     if not (folder / CATALOG_FILE).is_file():
         raise IndexStateError(
-            f"{folder} is not an index: it has no {CATALOG_FILE}; make one with: wva index PATH"
+            f"{folder} is not an index: it has no {CATALOG_FILE}; make one in another folder with: "
+            "wva index PATH --index DIR"
         )
 
 
