@@ -44,9 +44,16 @@ def opened(tab: Any, address: str, query: str) -> None:
     tab.locator(".st-key-open-1 button").click()
 
 
-def place(tab: Any, selector: str) -> dict[str, float]:
-    box: dict[str, float] = tab.locator(selector).first.bounding_box()
-    return box
+def places(tab: Any, *selectors: str) -> list[dict[str, float]]:
+    """Where the first element of each selector stands, at one moment: the page may scroll."""
+    found: list[dict[str, float]] = tab.evaluate(
+        """selectors => selectors.map(one => {
+            const box = document.querySelector(one).getBoundingClientRect();
+            return {x: box.x, y: box.y, width: box.width, height: box.height};
+        })""",
+        list(selectors),
+    )
+    return found
 
 
 def test_a_hit_opens_at_its_marked_page_and_pages_turn(tab: Any, address: str) -> None:
@@ -56,9 +63,8 @@ def test_a_hit_opens_at_its_marked_page_and_pages_turn(tab: Any, address: str) -
     wait_until(lambda: tab.evaluate("document.querySelector('.wva-paper img').naturalWidth") > 1000)
     assert picture.get_attribute("alt") == "page 3 of fruit.pdf"
     # Where the text stands: 72 points from the left, at 720 points of 792, lines of 14 points.
-    paper, boxed, shaded = (
-        place(tab, selector) for selector in (".wva-paper", ".wva-boxed", ".wva-shade")
-    )
+    tab.locator(".wva-shade").first.wait_for()
+    paper, boxed, shaded = places(tab, ".wva-paper", ".wva-boxed", ".wva-shade")
     point = paper["width"] / 612
     assert boxed["x"] - paper["x"] == pytest.approx(72 * point, abs=3 * point)
     assert boxed["y"] - paper["y"] == pytest.approx((792 - 730) * point, abs=3 * point)
