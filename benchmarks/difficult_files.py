@@ -55,7 +55,7 @@ def time_reading() -> Iterator[dict[str, float]]:
     try:
         yield times
     finally:
-        FileReader.read = real  # type: ignore[method-assign]
+        FileReader.read = real  # type: ignore[method-assign]  # the method itself again
 
 
 def peak_memory() -> float:

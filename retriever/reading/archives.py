@@ -20,6 +20,7 @@ MAX_PART = 50_000_000
 MAX_TOTAL = 20 * MAX_PART
 _MAX_PARTS = 20_000
 _MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx")
+# zipfile raises NotImplementedError for a compression method that it does not know.
 _DAMAGED = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError)
 
 

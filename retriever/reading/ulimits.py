@@ -16,7 +16,7 @@ from retriever.types import RetrieverError
 try:
     import resource
 except ImportError:  # pragma: no cover - Windows
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # where there are no limits to read
 
 KB, MB = 1_024, 1_000_000
 

@@ -23,5 +23,5 @@ if __name__ == "__main__":  # pytest imports every file, to look for examples in
     sys.modules["retriever.embedding.aligned_wva"] = embedder = ModuleType(
         "retriever.embedding.aligned_wva"
     )
-    embedder.AlignedWVA = Fake  # type: ignore[attr-defined]
+    embedder.AlignedWVA = Fake  # type: ignore[attr-defined]  # a new module has no names yet
     sys.exit(main())

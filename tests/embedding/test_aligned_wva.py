@@ -261,6 +261,7 @@ def test_fixed_queries_are_cached(
 
 def test_fingerprints_tell_what_may_be_compared(folder: Path, tmp_path: Path) -> None:
     def fingerprint(**arguments: object) -> str:
+        # Arguments of several types are handed through.
         return AlignedWVA(str(folder), device="cpu", **arguments).fingerprint  # type: ignore[arg-type]
 
     base = fingerprint(dtype="float32")

@@ -32,6 +32,7 @@ _MAX_ITEM = 40_000_000  # bytes of one chapter
 _MAX_TAGS = 2_000_000  # as in html.py
 _MAX_LABEL = 120
 _MAX_HEAD = 200  # characters of text in a page that only holds the contents
+# zipfile raises NotImplementedError for an unknown compression method, RuntimeError for encryption.
 _DAMAGED = (
     *(zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError),
     *(RuntimeError, zlib.error, etree.LxmlError),

@@ -140,6 +140,7 @@ def _plain_directive() -> Any:
     rst = _docutils("parsers.rst")
     nodes = _docutils("nodes")
 
+    # The module is loaded by name, since docutils is optional: for mypy its class is Any.
     class Plain(rst.Directive):  # type: ignore[misc, name-defined]
         has_content = True
         optional_arguments = 1
