@@ -122,12 +122,25 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Text of a file that its reader leaves out on purpose, so that it is on no page.
+
+    `kind` is what it is, in small letters, for the user ("navigation", "scripts", "hidden text");
+    `text` is the text itself.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A document from a reader or a caller: pages of text and metadata.
 
     `date` is ISO 8601 ("2024-03-07" or longer), or empty. `title` is the document's own title. It
     is never derived from the file's name, because it is embedded. `read_as` are the formats of the
-    file and of all files inside of it, sorted; empty for a caller's document.
+    file and of all files inside of it, sorted; empty for a caller's document. `left_out` is the
+    text that is on no page on purpose, of the file and of all files inside of it.
     """
 
     path: str
@@ -138,6 +151,7 @@ class Document:
     date: str = ""
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
     read_as: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

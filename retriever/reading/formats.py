@@ -213,10 +213,14 @@ def read_document(path: Path, name: str, options: ReadOptions | None = None) -> 
 def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read the bytes of the file `name`; otherwise as `read_document`."""
     try:
-        inside = replace(
-            options, read_nested=read_bytes, read_as=options.read_as if options.depth else set()
+        inside = replace(options, read_nested=read_bytes)
+        if not options.depth:
+            inside = replace(inside, read_as=set(), left_out=[])
+        document = _read(data, name, inside)
+        inside.left_out.extend(document.left_out)
+        return replace(
+            document, read_as=tuple(sorted(inside.read_as)), left_out=tuple(inside.left_out)
         )
-        return replace(_read(data, name, inside), read_as=tuple(sorted(inside.read_as)))
     except ReadError:
         raise
     except MemoryError:

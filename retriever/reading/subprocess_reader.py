@@ -28,7 +28,16 @@ import psutil
 
 from retriever.reading import ulimits
 from retriever.reading.options import ReadOptions
-from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Scan, Span
+from retriever.types import (
+    Document,
+    LeftOut,
+    Page,
+    PageState,
+    ReadError,
+    RetrieverError,
+    Scan,
+    Span,
+)
 
 MB = 1_000_000
 
@@ -382,6 +391,7 @@ def document_to_json(document: Document) -> bytes:
         "date": document.date,
         "metadata": dict(document.metadata),
         "read_as": document.read_as,
+        "left_out": [astuple(part) for part in document.left_out],
         "pages": [_page_to_json(page) for page in document.pages],
     }
     return encode(json.dumps(values, ensure_ascii=False))
@@ -391,7 +401,9 @@ def document_from_json(body: bytes) -> Document:
     """The document from the output of `document_to_json`."""
     values = json.loads(_decode(body))
     pages = tuple(map(page_from_json, values.pop("pages")))
-    return Document(**{**values, "read_as": tuple(values["read_as"])}, pages=pages)
+    left_out = tuple(LeftOut(*part) for part in values.pop("left_out"))
+    read_as = tuple(values.pop("read_as"))
+    return Document(**values, pages=pages, read_as=read_as, left_out=left_out)
 
 
 def _page_to_json(page: Page) -> list[Any]:
