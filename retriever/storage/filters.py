@@ -37,7 +37,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from retriever.text.analyzer import index_terms, phrase_forms
+from retriever.text.analyzer import count_term, index_terms, phrase_forms, split_forms
 from retriever.text.globs import glob_matches
 from retriever.text.languages import LANGUAGES
 from retriever.types import Chunk, DocumentRow, Scalar, UsageError
@@ -215,7 +215,7 @@ class Not(Filter):
 class Words(Filter):
     """Chunks that contain `phrase`, in any form of its words; it matches no document as such.
 
-    Raises UsageError for a phrase of stop words alone, without words, or of more than 100 words.
+    Raises UsageError for a phrase without words, or of more than 100 words.
     """
 
     phrase: str
@@ -234,19 +234,21 @@ class Words(Filter):
         """The sequences of terms of which one must occur: see `phrase_forms` of the analyzer."""
         return phrase_forms(self.phrase, LANGUAGES)
 
+    @property
+    def splits(self) -> list[tuple[tuple[str, ...], str]]:
+        """Further sequences, each with a term that must occur, too: see `split_forms`."""
+        return split_forms(self.phrase, LANGUAGES)
+
     def matches(self, fields: Mapping[str, Any]) -> bool:
         """See `Filter.matches`; it reads `fields["$text"]` and `fields["$language"]`."""
         terms = index_terms(fields.get(TEXT, ""), fields.get(LANGUAGE, ""))
-        return any(_contains(terms, form) for form in self.forms)
+        return any(count_term(terms, " ".join(form)) for form in self.forms) or any(
+            joined in terms and count_term(terms, " ".join(form)) for form, joined in self.splits
+        )
 
     def to_json(self) -> dict[str, Any]:
         """See `Filter.to_json`."""
         return {TEXT: self.phrase}
-
-
-def _contains(terms: Sequence[str], run: tuple[str, ...]) -> bool:
-    starts = range(len(terms) - len(run) + 1)
-    return any(tuple(terms[at : at + len(run)]) == run for at in starts)
 
 
 def equals(field: str, value: Scalar) -> Filter:

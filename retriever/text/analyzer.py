@@ -8,121 +8,72 @@ forms make no difference. Documents and queries go through the same code:
   terms of unknown languages, and terms that are not letters alone have no mark. A query is analysed
   in all languages of the index; the terms of one word count as one word.
 - **Words** are runs of letters and digits. `don't` is `dont`; `John's` is `john`; `C++` and `C#`
-  are `cplusplus` and `csharp`; `1,000` is `1000`.
-- **Codes** (`AC-2(1)`, `SP 800-63B`, `3.14`, `foo_bar`, `user@example.org`, `e-mail`) give a term
-  for each piece and one for the joined form, which is more precise: `AC-2` is `ac`, `2` and `ac2`,
-  and `AC2` is `ac2`. An `x` separates two digits, so that `AC-2(1)` differs from `AC-21`.
+  are `cplusplus` and `csharp`; `1,000`, `1 000` and `1'000` are `1000`. A stop word has a term of
+  its own ("the" is `theø0`), so that a phrase has every word; queries leave it out.
+- **Pieces**: what is written in one, but of several parts, gives the term of each part, in order.
+  Parts end between letters and digits (`ISO27001`), at humps (`getUserById`), at `-`, `/`, `_`,
+  `@`, `.` and apostrophes (`multi-factor`, `SP 800-63B`, `10.20.30.1/16`, `user@example.org`), and
+  where a hyphen ends a line. So `AC-2`, `AC2` and `AC 2` have the same terms side by side.
+- **Joined forms**: such a chain also gives its parts as one word (`multifactor`, `getuserbyid`,
+  `ac2`), since others write it so. An `x` separates two numbers: 1.10 differs from 11.0. Joined
+  forms are at the end of a passage's terms, and no phrase crosses them.
 - **Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese** put no spaces between words (Korean
   glues endings to them). A run of their characters becomes overlapping bigrams. Documents also
   give the single characters, for queries of one character.
 
 A term consists of the letters and digits of `_SAFE`, or of `ø` and hexadecimal digits. The latter
 encode other scripts, which SQLite's `unicode61` tokenizer would break at combining marks. A term
-therefore has no white space, quote or NUL, and FTS5 with `unicode61` keeps it as one token.
+therefore has no white space, quote or NUL, and FTS5 with `unicode61` keeps it as one token. Several
+terms with spaces between them are a phrase.
 
 The module knows nothing of scores and databases.
 """
 
 from __future__ import annotations
 
-import re
-import threading
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache, lru_cache
 from itertools import chain, islice, product
 from math import prod
-from typing import Any, Literal, NamedTuple
 
-import snowballstemmer
-
-from retriever.text.languages import (
-    LANGUAGES,
-    STEMMERS,
-    detect_language,
-    restore_accents,
-    stop_words,
+from retriever.text import query_units
+from retriever.text.languages import LANGUAGES, detect_language
+from retriever.text.query_units import QueryWord
+from retriever.text.words import (
+    MARK,
+    STOP,
+    Word,
+    fold_accents,
+    is_one_word,
+    scan,
+    term_of,
+    terms,
+    units,
+    without_version_letter,
 )
-from retriever.text.unsegmented import HANGUL, UNSEGMENTED_LETTERS
 
-VERSION = 3
+VERSION = 4
 """Version of the terms. An index with terms of another version is analysed again."""
-
-MARK = "ø"
-"""Precedes the language at the end of a stemmed term. No folded word contains it."""
 
 BOUNDARY = MARK
 """A token in a passage's terms that no phrase crosses. It is not the term of any word."""
 
-Kind = Literal["word", "stop", "ask", "part", "single"]
-
-
-class Word(NamedTuple):
-    """A word of a text, `text[start:end]`, with its term.
-
-    `kind`: "word"; "stop", a stop word, which is not indexed ("the"); "ask", which is indexed but
-    left out of queries ("who"); "part", a short piece of a code whose joined form is also a term
-    (the 2 of AC-2): indexed, but left out of queries; "single", one character of a longer run of
-    Chinese, Japanese, Korean, Thai, …
-    """
-
-    term: str
-    start: int
-    end: int
-    kind: Kind = "word"
-
-
-class QueryWord(NamedTuple):
-    """A word of a query: as typed, and its terms in each language, English first."""
-
-    typed: str
-    terms: tuple[str, ...]
-
-
-_MAX_FORMS = 27  # of a phrase with codes: three of them, each in three ways
-_LONGEST = 64  # characters of a word that count: a line of base64 is not a term
-
-_UNSEGMENTED = f"{HANGUL}{UNSEGMENTED_LETTERS}"
-_IGNORED = "\u00ad\u200b-\u200d\u2060\ufeff"  # soft hyphen, zero-width characters
-_APOSTROPHES = "'\u2019\u02bc"
-
-# Characters that a term may contain unencoded: folded, and known to every version of `unicode61`.
-_SAFE = re.compile(
-    "[0-9a-zα-ωа-џא-ת\u0620-\u063f\u0641-\u064a\u3005\u3041-\u3096\u30a1-\u30fa\u30fc"
-    "\u3400-\u4db5\u4e00-\u9fcb\uac00-\ud7a3]+"
-)
-
-_CONTRACTION = re.compile(f"[{_APOSTROPHES}](s|t|d|m|re|ve|ll)$")
-_CODE = re.compile(r"[\d_@]|\b[^\W\d_]\b")
-_PART = re.compile(r"[^\W\d_]|\d{1,2}")
-_NOT_STOPPED = frozenset({"IT"})  # information technology, not the pronoun
-_CODES = {"++": "plusplus", "#": "sharp"}
-# Letters that Unicode does not decompose, although readers see them as accented.
-_LETTERS = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ŧ": "t", "æ": "ae", "œ": "oe"}
-    | {"þ": "th", "\u0640": "", "\u02bc": "", "\u2044": "x"}
-)
-
-_VARIATIONS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
-
-_LATIN = re.compile("[a-zß-öø-ÿāăąćčďđēėęěğģīįıķļłńņňōőœŕřśşšţťūůűųźżž]+")
-_CYRILLIC = re.compile("[а-яё]+")
-
-_stemming = threading.Lock()  # a snowball stemmer keeps its state between calls
+_MAX_FORMS = 27  # of a phrase with chains: three of them, each in three ways
+_MAX_SPLITS = 60  # of a phrase's words into two
+_MIN_SPLIT = 2  # letters of each part
 
 
 def words(text: str, language: str = "") -> Iterator[Word]:
     """The words of `text` with their exact spans, ordered by start.
 
-    A code gives its joined form, then its pieces; a run of Chinese (…) gives bigrams. `language` is
-    one of `retriever.text.languages`; any other value means English.
+    A chain gives its joined forms, then its pieces; a run of Chinese (…) gives bigrams. `language`
+    is one of `retriever.text.languages`; any other value means English.
 
     >>> [(word.term, word.start, word.end) for word in words("Running GPU加速")]
     [('run', 0, 7), ('gpu', 8, 11), ('加速', 11, 13)]
     >>> [word.term for word in words("AC-2(1)")]
     ['ac2x1', 'ac2', 'ac', '2', '1']
     """
-    return (word for word in _scan(text, language) if word.kind != "single")
+    return (word for word in scan(text, language) if word.kind != "single")
 
 
 def count_words(text: str, most: int) -> int:
@@ -131,69 +82,76 @@ def count_words(text: str, most: int) -> int:
     >>> count_words("The cat sat", 9), count_words("The cat sat", 2)
     (3, 2)
     """
-    return sum(1 for _ in islice(words(text), most))
+    pieces = (word for word in words(text) if word.kind not in ("joined", "loose"))
+    return sum(1 for _ in islice(pieces, most))
 
 
 def index_terms(text: str, language: str = "") -> list[str]:
-    """The terms of a text, in order and with repetitions, without stop words.
+    """The terms of a text, in order and with repetitions, then its joined forms.
 
-    >>> index_terms("The cats and the cat"), index_terms("die Häuser der EU", "de")
-    (['cat', 'cat'], ['hausøde', 'eu'])
+    >>> index_terms("the cats and the cat"), index_terms("Häuser der EU", "de")
+    (['theø0', 'cat', 'andø0', 'theø0', 'cat'], ['hausøde', 'derø0', 'eu'])
+    >>> index_terms("multi-factor")
+    ['multi', 'factor', 'ø', 'multifactor']
     """
-    return [word.term for word in _scan(text, language) if word.kind != "stop"]
+    found, joined = _terms(text, language)
+    return [*found, *joined]
 
 
 def passage_terms(title: str, text: str, language: str = "") -> list[str]:
-    """The terms of a passage: those of its title and text, then those of its title again.
+    """The terms of a passage: those of its title, its text, and its title again.
 
     A title says in few words what its document is about, so its terms count twice. As in BM25F
     (Robertson et al., "Simple BM25 Extension to Multiple Weighted Fields", CIKM 2004), term
-    frequencies are added up, not scores.
+    frequencies are added up, not scores. Joined forms are at the end.
 
-    >>> passage_terms("Cats", "They sleep"), passage_terms("", "They sleep")
-    (['cat', 'sleep', 'ø', 'cat'], ['sleep'])
+    >>> passage_terms("Cats", "Pets sleep"), passage_terms("", "Pets sleep")
+    (['cat', 'ø', 'pet', 'sleep', 'ø', 'cat'], ['pet', 'sleep'])
     """
-    again = index_terms(title, language)
-    found = index_terms(f"{title}\n{text}", language)
-    return [*found, BOUNDARY, *again] if again else found
+    found, joined = _terms(text, language)
+    again, title_joined = _terms(title, language)
+    if not again:
+        return [*found, *joined]
+    return [*again, BOUNDARY, *found, BOUNDARY, *again, *title_joined, *joined, *title_joined]
+
+
+def _terms(text: str, language: str) -> tuple[list[str], list[str]]:
+    """The terms in order; and the joined forms, each behind a boundary."""
+    pieces, joined = terms(text, language)
+    return pieces, [term for form in joined for term in (BOUNDARY, form)]
+
+
+def content_terms(terms: Iterable[str]) -> list[str]:
+    """The terms without stop words and boundaries.
+
+    >>> content_terms(index_terms("the multi-factor"))
+    ['multi', 'factor', 'multifactor']
+    """
+    return [term for term in terms if term != BOUNDARY and not term.endswith(STOP)]
 
 
 def query_words(text: str, languages: Sequence[str] = ()) -> list[QueryWord]:
     """The distinct words to search for in passages of English and of `languages`, in order.
 
     Function words are left out. The language that has most of the query's function words decides
-    what counts as one: "die" does in a German query. A query of nothing but function words (and
-    short pieces of codes) keeps them; only a query without letters and digits has no words.
+    what counts as one: "die" does in a German query. A query of nothing but function words keeps
+    them; only a query without letters and digits has no words.
 
     >>> query_words("Welche Häuser?", ["de"])
-    [QueryWord(typed='Häuser', terms=('hauser', 'hausøde'))]
+    [QueryWord(typed='Häuser', terms=('hauser', 'hausøde'), others=(), weight=1.0, times=1)]
+    >>> [(word.typed, word.terms or word.others) for word in query_words("AC-2")]
+    [('AC-2', (('ac2', 1.0), ('ac 2', 0.9))), ('AC', ('ac',))]
     """
-    scans = [
-        [word for word in _scan(text, language) if word.kind != "single"]
-        for language in dict.fromkeys(("", *languages))
-    ]
-    idle = [sum(word.kind in ("stop", "ask") for word in scan) for scan in scans]
-    telling = [scan for scan, count in zip(scans, idle, strict=True) if count == max(idle)]
-    asked = [word.kind if word.kind == "part" else "word" for word in scans[0]]
-    for at, ways in enumerate(zip(*telling, strict=True)):
-        if all(word.kind in ("stop", "ask") for word in ways):
-            asked[at] = "ask"
-    wanted = "word" in asked
-    found: dict[tuple[str, ...], QueryWord] = {}
-    for kind, ways in zip(asked, zip(*scans, strict=True), strict=True):
-        if kind == "word" or not wanted:
-            terms = tuple(dict.fromkeys(word.term for word in ways))
-            found.setdefault(terms, QueryWord(text[ways[0].start : ways[0].end], terms))
-    return list(found.values())
+    return list(query_units.query_words(text, tuple(dict.fromkeys(("", *languages)))))
 
 
 def query_terms(text: str) -> list[str]:
-    """The English terms of `query_words`.
+    """The English terms of `query_words`, without runs.
 
-    >>> query_terms("Who are the cats?"), query_terms("to be or not"), query_terms("?!")
-    (['cat'], ['to', 'be', 'or', 'not'], [])
+    >>> query_terms("Who are the cats?"), query_terms("to be"), query_terms("?!")
+    (['cat'], ['toø0', 'beø0'], [])
     """
-    return [word.terms[0] for word in query_words(text)]
+    return [word.terms[0] for word in query_words(text) if word.terms]
 
 
 def language_mark(term: str) -> str:
@@ -206,50 +164,66 @@ def language_mark(term: str) -> str:
     return language if before and language in LANGUAGES else ""
 
 
+# Phrases
+
+
 def phrase_forms(phrase: str, languages: Sequence[str] = ()) -> list[tuple[str, ...]]:
     """The sequences of terms of which `index_terms` of a text with this phrase contains one.
 
-    Ordinary words give one sequence per language. A code may be written joined or in pieces: AC-2
-    is found in "AC-2", "AC2" and "AC 2". Stop words have no terms: "terms of use" is also found in
-    "term use". A phrase of English stop words alone has no sequence.
+    Words give one sequence per language. A chain may be written joined or in pieces: AC-2 is found
+    in "AC-2", "AC2" and "AC 2".
 
-    >>> phrase_forms("the cats"), phrase_forms("the"), phrase_forms("the cats", ["de"])
-    ([('cat',)], [], [('cat',), ('theøde', 'catøde')])
+    >>> phrase_forms("the cats", ["de"])
+    [('theø0', 'cat'), ('theøde', 'catøde')]
     >>> phrase_forms("in AC-2")
-    [('ac2', 'ac', '2'), ('ac2',), ('ac', '2')]
+    [('inø0', 'ac', '2'), ('inø0', 'ac2')]
     """
-    english = list(_forms(phrase, ""))
-    others = chain.from_iterable(_forms(phrase, language) for language in languages)
-    return list(dict.fromkeys([*english, *others])) if english else []
+    forms = chain.from_iterable(_forms(phrase, language) for language in ("", *languages))
+    return list(dict.fromkeys(form for form in forms if form))
+
+
+def split_forms(phrase: str, languages: Sequence[str] = ()) -> list[tuple[tuple[str, ...], str]]:
+    """Sequences with one word in two pieces, each with the joined form that the text must have.
+
+    So "multifactor authentication" is found in a text with "multi-factor authentication".
+
+    >>> (("multi", "factor", "code"), "multifactor") in split_forms("multifactor codes")
+    True
+    """
+    found: dict[tuple[tuple[str, ...], str], None] = {}
+    for language in dict.fromkeys(("", *languages)):
+        way = list(units(phrase, language))
+        if len(way) < 2:
+            continue
+        for at, unit in enumerate(way):
+            raw = phrase[unit.start : unit.end]
+            if not (raw.isalpha() and is_one_word(unit)):
+                continue
+            before = [word.term for one in way[:at] for word in one.pieces]
+            behind = [word.term for one in way[at + 1 :] for word in one.pieces]
+            for cut in range(_MIN_SPLIT, len(raw) - _MIN_SPLIT + 1):
+                two = (term_of(raw[:cut], language), term_of(raw[cut:], language))
+                found[((*before, *two, *behind), unit.pieces[0].term)] = None
+    return list(islice(found, _MAX_SPLITS))
 
 
 def _forms(phrase: str, language: str) -> Iterator[tuple[str, ...]]:
     """The sequences of one language."""
-    found = list(_scan(phrase, language))
-    parts: list[list[list[Word]]] = []  # the phrase's words in order; for each, all its spellings
-    at = 0
-    while at < len(found):
-        joined = at
-        while at + 1 < len(found) and _is_joined(found[at], found[at + 1]):
-            at += 1
-        if at == joined:
-            parts.append([[found[at]]])
-            at += 1
-            continue
-        pieces = [word for word in found[at:] if word.start < found[joined].end]
-        whole = [*found[joined:at], *pieces]
-        parts.append([whole, [found[joined]], pieces])
-        at += len(pieces)
-    if prod(map(len, parts)) > _MAX_FORMS:
-        parts = [ways[:1] for ways in parts]
-    runs = (chain.from_iterable(ways) for ways in product(*parts))
-    forms = (tuple(word.term for word in run if word.kind != "stop") for run in runs)
-    return (form for form in forms if form)
+    spellings: list[list[tuple[str, ...]]] = []  # of each unit
+    for unit in units(phrase, language):
+        own = [word for word in unit.words if word.kind not in ("joined", "loose")]
+        ways = [tuple(word.term for word in own)]
+        if unit.is_chain and own:
+            ways += [(word.term,) for word in unit.joined]
+            rest = without_version_letter(own, phrase)
+            ways += [tuple(word.term for word in rest)] if rest else []
+        spellings.append(list(dict.fromkeys(ways)))
+    if prod(map(len, spellings)) > _MAX_FORMS:
+        spellings = [ways[:1] for ways in spellings]
+    return (tuple(chain.from_iterable(ways)) for ways in product(*spellings))
 
 
-def _is_joined(word: Word, following: Word) -> bool:
-    """Whether the word is the joined form of a code, followed by its pieces or a shorter form."""
-    return word.start == following.start and word.end > following.end
+# Highlighting
 
 
 def matching_words(
@@ -257,20 +231,22 @@ def matching_words(
 ) -> list[Word]:
     """The words of `text` that match the query, for highlighting: in order, without overlaps.
 
-    Overlapping bigrams are merged, and a code includes its pieces. `terms` match in addition (see
+    Overlapping bigrams are merged, and a chain includes its pieces. `terms` match in addition (see
     `Snapshot.matched_terms`). `language` defaults to that of the text, or else that of the query.
 
     >>> [word.term for word in matching_words("All cats run.", "a running cat")]
     ['cat', 'run']
+    >>> [(word.start, word.end) for word in matching_words("The ISO 27001.", "ISO27001")]
+    [(4, 7), (8, 13)]
     """
     if language is None:
         language = detect_language(text) or detect_language(query)
     wanted = set(terms)
-    wanted.update(chain.from_iterable(word.terms for word in query_words(query, [language])))
+    for asked in query_words(query, [language]):
+        wanted.update(asked.terms, (term for term, _ in asked.others))
+    found = list(scan(text, language))
     merged: list[Word] = []
-    for word in _scan(text, language):
-        if word.term not in wanted:
-            continue
+    for word in sorted(_matching(found, wanted), key=lambda word: (word.start, -word.end)):
         if merged and word.start < merged[-1].end:
             last = merged.pop()
             word = last._replace(end=max(last.end, word.end))
@@ -278,243 +254,51 @@ def matching_words(
     return merged
 
 
-def _scan(text: str, language: str) -> Iterator[Word]:
-    """All words, including single characters of unsegmented scripts."""
-    language = language if language in LANGUAGES else ""
-    for match in _pattern().finditer(text):
-        start, end = match.span()
-        if match.lastindex is None:
-            term, kind = _term(text[start : min(end, start + _LONGEST)], language)
-            if term:
-                yield Word(term, start, end, kind)
-        elif match.lastgroup == "chain":
-            yield from _chain(match, language)
-        elif match.lastgroup == "unsegmented":
-            yield from _pairs(match)
-        else:
-            yield Word(_code(match.group()), start, end)
+def _matching(found: Sequence[Word], wanted: Iterable[str]) -> Iterator[Word]:
+    """The words with one of the terms, and those that stand side by side as in a phrase."""
+    terms = {term for term in wanted if " " not in term}
+    phrases: dict[str, list[list[str]]] = {}
+    for phrase in wanted:
+        first, *rest = phrase.split(" ")
+        if rest:
+            phrases.setdefault(first, []).append(rest)
+    pieces = [word for word in found if word.kind not in ("joined", "loose")]
+    yield from (word for word in found if word.term in terms)
+    for at, word in enumerate(pieces if phrases else ()):
+        for rest in phrases.get(word.term, ()):
+            behind = pieces[at + 1 : at + 1 + len(rest)]
+            if [each.term for each in behind] == rest:
+                yield from (word, *behind)
 
 
-@cache
-def _pattern() -> re.Pattern[str]:
-    """A C++, a run of an unsegmented script, or a word, perhaps with more joined to it ("chain").
+def count_term(terms: Sequence[str], term: str) -> int:
+    """How often a term, or a phrase, occurs in the terms of a passage.
 
-    All quantifiers are possessive, so that the scan takes linear time for any text.
+    >>> count_term(["ac", "2", "ø", "ac2"], "ac 2"), count_term(["ac", "ac"], "ac")
+    (1, 2)
     """
-    run = f"[{_UNSEGMENTED}][{_UNSEGMENTED}{_marks()}{_IGNORED}]*+"
-    # Chinese lines break anywhere, even inside a word; Korean lines break between words.
-    broken = rf"(?:(?<![{HANGUL}])\r?\n(?=[{UNSEGMENTED_LETTERS}]){run})*+"
-    joiner = r"(?:[-\u2010-\u2013\u2212.@/]|_++)"
-    inner = r"(?:\((?:[0-9]{1,3}|[A-Za-z])\))"
-    return re.compile(
-        rf"(?P<code>[A-Za-z](?:\+\+(?![+#])|\#(?![\w#])))|(?P<unsegmented>{run}{broken})"
-        rf"|{_piece()}(?P<chain>(?:{joiner}{_piece()})++{inner}*+|(?<=[0-9]){inner}++)?+"
-    )
+    first, *rest = term.split(" ")
+    starts = (at for at, one in enumerate(terms) if one == first)
+    return sum(list(terms[at + 1 : at + 1 + len(rest)]) == rest for at in starts)
 
 
-@cache
-def _piece() -> str:
-    """The pattern of one word: a number with thousands separators, or letters, digits and marks."""
-    letter = rf"[^\W_{_UNSEGMENTED}]"
-    mark = rf"(?:\u00ad\r?\n(?={letter})|[{_marks()}{_IGNORED}])"
-    suffix = f"(?:[{_APOSTROPHES}](?:[sStTdDmM]|[rRvV][eE]|[lL][lL])(?!{letter}))?+"
-    number = f"[0-9]{{1,3}}(?:,[0-9]{{3}})++(?!{letter})"
-    return rf"(?:{number}|{letter}++(?:{mark}++{letter}*+)*+{suffix})"
-
-
-@cache
-def _pieces() -> re.Pattern[str]:
-    return re.compile(_piece())
-
-
-@cache
-def _clusters() -> re.Pattern[str]:
-    """The pattern of one grapheme cluster of these scripts: a base with its marks."""
-    extending = f"[{_marks()}{_IGNORED}\uff9e\uff9f\u0e33\u0eb3]|(?<=\u0e4d)\u0e32"
-    jamo = "[\u1100-\u115f]++[\u1160-\u11a7]*+[\u11a8-\u11ff]*+"
-    return re.compile(f"(?:{jamo}|[{_UNSEGMENTED}])(?:{extending})*+")
-
-
-@cache
-def _marks() -> str:
-    """The combining marks of all scripts, as the inside of a character class."""
-    ranges: list[tuple[int, int]] = []
-    for code in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)):
-        if _is_mark(chr(code)):
-            first = ranges.pop()[0] if ranges and ranges[-1][1] == code - 1 else code
-            ranges.append((first, code))
-    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
-
-
-def _is_mark(character: str) -> bool:
-    return unicodedata.category(character)[0] == "M"
-
-
-def _chain(match: re.Match[str], language: str) -> Iterator[Word]:
-    """The joined forms of a chain, if it is a code, then its pieces."""
-    text, (start, end) = match.string, match.span()
-    spans = [piece.span() for piece in _pieces().finditer(text, start, end)]
-    joined = list(_joined(text, spans, (start, end), language))
-    yield from joined
-    for first, last in spans:
-        term, kind = _term(text[first : min(last, first + _LONGEST)], language)
-        if joined and kind == "word" and _PART.fullmatch(text, first, last):
-            kind = "part"
-        if term:
-            yield Word(term, first, last, kind)
-
-
-def _joined(
-    text: str, spans: list[tuple[int, int]], whole: tuple[int, int], language: str
-) -> Iterator[Word]:
-    """The joined forms of a code, longest first: AC-2(1) → ac2x1, ac2; none for zero-trust.
-
-    A chain is a code if it contains a digit, a single letter, `_` or `@`.
-    """
-    start, end = whole
-    inner = text.find("(", start, end)
-    bare = end if inner < 0 else inner
-    if not _CODE.search(text, start, bare):
-        return
-    near = spans[:_LONGEST]  # more would not fit into a term
-    plain = sum(last <= bare for _, last in near)
-    for count in range(min(len(near), plain + 4), max(plain, 1) - 1, -1):
-        if count == 1:
-            continue
-        raw = ""
-        for first, last in near[:count]:
-            piece = text[first : min(last, first + _LONGEST)]
-            raw += "x" + piece if raw[-1:].isdigit() and piece[0].isdigit() else piece
-        term, _ = _term(raw[:_LONGEST], language)
-        yield Word(term, start, near[count - 1][1] + (count > plain))
-
-
-def _pairs(match: re.Match[str]) -> Iterator[Word]:
-    """The characters and bigrams of an unsegmented run; a run of one character is a word."""
-    text = match.string
-    spans = [found.span() for found in _clusters().finditer(text, *match.span())]
-    alone: Kind = "word" if len(spans) == 1 else "single"
-    for index, (start, end) in enumerate(spans):
-        if term := _gram(text[start:end]):
-            yield Word(term, start, end, alone)
-        if index + 1 < len(spans):
-            last = spans[index + 1][1]
-            if term := _gram(text[start:last]):
-                yield Word(term, start, last)
-
-
-@lru_cache(maxsize=1 << 17)
-def _term(raw: str, language: str) -> tuple[str, Kind]:
-    """The term of one word, "" if nothing remains of it, and its kind."""
-    plain = fold_accents(raw)
-    kind = _kind(raw, plain, language)
-    if len(plain) > 2:
-        if language == "ru" and _CYRILLIC.fullmatch(plain):
-            return f"{_stem(plain, language)}{MARK}{language}", kind
-        if language not in ("", "ru"):
-            written = _cased(raw)
-            if _LATIN.fullmatch(written):
-                stem = _stem(restore_accents(written, language), language)
-                return f"{_plain(stem)}{MARK}{language}", kind
-        if plain.isascii() and plain.isalpha():
-            return _stem(plain, "en"), kind
-    return _safe(plain), kind
-
-
-def _kind(raw: str, plain: str, language: str) -> Kind:
-    # A capital alone is a name: vitamin C is not the French "c'".
-    if raw in _NOT_STOPPED or (language and len(raw) == 1 and raw.isupper()):
-        return "word"
-    if plain in _folded_stop_words(language or "en", asking=False):
-        return "stop"
-    return "ask" if plain in _folded_stop_words(language or "en", asking=True) else "word"
-
-
-@cache
-def _folded_stop_words(language: str, *, asking: bool) -> frozenset[str]:
-    return frozenset(map(fold_accents, stop_words(language, asking=asking)))
-
-
-@cache
-def _stemmer(language: str) -> Any:
-    return snowballstemmer.stemmer(STEMMERS[language])
-
-
-def _stem(word: str, language: str) -> str:
-    with _stemming:
-        return str(_stemmer(language).stemWord(word))
-
-
-@lru_cache(maxsize=1 << 17)
-def _gram(raw: str) -> str:
-    """The term of one or two characters of an unsegmented run; their marks are kept."""
-    return _safe(_letters(unicodedata.normalize("NFKC", raw)))
-
-
-def fold_accents(raw: str) -> str:
-    """The letters and digits, without case, accents, contractions and presentation forms.
-
-    >>> [fold_accents(word) for word in ("Ｃａｆé’s", "don't", "ΣΊΣΥΦΟΣ", "Straße", "١٢")]
-    ['cafe', 'dont', 'σισυφοσ', 'strasse', '12']
-    """
-    plain = _plain(_cased(raw))
-    return plain if plain.isalnum() and plain.isascii() else _letters(plain)
-
-
-def _cased(raw: str) -> str:
-    """The word without case, presentation forms and contractions, but with accents."""
-    folded = unicodedata.normalize("NFKC", raw).casefold()
-    return _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", folded)
-
-
-def _plain(text: str) -> str:
-    return text if text.isascii() else _without_accents(text.translate(_LETTERS))
-
-
-def _letters(text: str) -> str:
-    """The letters, digits (of any script, as 0 to 9) and marks of a text, and nothing else."""
-    return "".join(
-        str(unicodedata.decimal(character)) if character.isdecimal() else character
-        for character in text
-        if character.isalnum() or (_is_mark(character) and character not in _VARIATIONS)
-    )
-
-
-def _without_accents(text: str) -> str:
-    """The text without accents of Latin, Greek, Hebrew and Arabic; other scripts need their marks.
-
-    >>> _without_accents("naïve ёлка й")
-    'naive елка й'
-    """
-    kept: list[str] = []
-    base = ""
-    for character in unicodedata.normalize("NFD", text):
-        if not _is_mark(character):
-            base = character
-        elif _is_accent(base, character):
-            continue
-        kept.append(character)
-    return unicodedata.normalize("NFC", "".join(kept))
-
-
-def _is_accent(base: str, mark: str) -> bool:
-    if "\u0400" <= base <= "\u052f":  # й and ї are letters; ё and marks of stress are not
-        return base + mark == "е\u0308" or (mark in "\u0300\u0301" and base in "аеиоуыэюя")
-    return base < "\u0400" or "\u0590" <= base <= "\u06ff" or "\u1e00" <= base <= "\u1fff"
-
-
-def _safe(plain: str) -> str:
-    """A term that `unicode61` keeps whole: characters outside `_SAFE` are encoded.
-
-    >>> _safe("ключ"), _safe("हिन्दी")[:6]
-    ('ключ', 'ø00939')
-    """
-    plain = plain[:_LONGEST]
-    if not plain or _SAFE.fullmatch(plain):
-        return plain
-    # No folded word contains ø, so an encoded term differs from all others.
-    return "ø" + "".join(f"{ord(character):05x}" for character in plain)
-
-
-def _code(raw: str) -> str:
-    return raw[0].lower() + _CODES[raw[1:]]
+__all__ = [
+    "BOUNDARY",
+    "MARK",
+    "VERSION",
+    "QueryWord",
+    "Word",
+    "content_terms",
+    "count_term",
+    "count_words",
+    "fold_accents",
+    "index_terms",
+    "language_mark",
+    "matching_words",
+    "passage_terms",
+    "phrase_forms",
+    "query_terms",
+    "query_words",
+    "split_forms",
+    "words",
+]

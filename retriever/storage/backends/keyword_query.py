@@ -1,14 +1,15 @@
 """Query analysis for keyword search: a text → a `TermQuery` of boosted terms, for any engine.
 
-A word is searched for in every language of the index, in compounds that contain it, by its own
-parts if it is a compound, and by similar words if it is unknown. A word counts once, whatever
-matches it: its terms share one idf (of the number of passages with any of them), and substitutes
-have a lower boost than the word itself.
+A word is searched for in every language of the index, joined where it has pieces, in compounds that
+contain it, by its own parts if it is a compound, and by similar words if it is unknown. A word
+counts once, whatever matches it: its terms share one idf (of the number of passages with any of
+them), and substitutes have a lower boost than the word itself. A word that is written in pieces
+(multi-factor, ISO 27001) is looked for by these and, as a word of its own, by the pieces side by
+side, so that they count more than apart.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -19,7 +20,15 @@ from retriever.storage.backends.compounds import MIN_PART_LETTERS, is_part, spli
 from retriever.storage.backends.protocols import PassageSearch, Vocabulary
 from retriever.storage.catalog.postings import idf
 from retriever.storage.records import Expansion, KeywordScore, KeywordWord, TermQuery, WeightedTerms
-from retriever.text.analyzer import MARK, QueryWord, fold_accents, language_mark, query_words, words
+from retriever.text.analyzer import (
+    MARK,
+    QueryWord,
+    count_term,
+    fold_accents,
+    language_mark,
+    query_words,
+    words,
+)
 from retriever.text.languages import LINKING_ELEMENTS
 from retriever.types import Chunk
 
@@ -50,24 +59,32 @@ class AnalysedQuery:
 class _WordTerms:
     """The terms that one word of the query is expanded to.
 
-    `terms` are the word itself. `compounds` contain the word, `parts` are those of the word, and
-    `nearest` replace an unknown word.
+    `terms` are the word itself, `others` what stands for it as well, with weights. `compounds`
+    contain the word, `parts` are those of the word, and `nearest` replace an unknown word. `weight`
+    is that of the word in the query.
     """
 
     terms: tuple[str, ...]
     compounds: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     nearest: tuple[str, ...] = ()
+    others: tuple[tuple[str, float], ...] = ()
+    weight: float = 1.0
 
     @property
     def own(self) -> tuple[str, ...]:
         """The terms that count for the word's document frequency: its own, else substitutes."""
-        return self.terms or self.compounds or self.parts or self.nearest
+        return self.terms or self.joined or self.compounds or self.parts or self.nearest
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """The terms of `others`."""
+        return tuple(term for term, _ in self.others)
 
     @property
     def all(self) -> tuple[str, ...]:
         """All terms searched for."""
-        return (*self.terms, *self.compounds, *self.parts, *self.nearest)
+        return (*self.terms, *self.joined, *self.compounds, *self.parts, *self.nearest)
 
     @property
     def occurs(self) -> bool:
@@ -75,8 +92,9 @@ class _WordTerms:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the word has a single term, and no compounds and parts."""
-        return len(self.terms) == 1 and not (self.compounds or self.parts)
+        """Whether the word has a single term, which counts once, and nothing else."""
+        extra = self.compounds or self.parts or self.others
+        return len(self.terms) == 1 and not extra and self.weight == 1.0
 
 
 class KeywordQuery:
@@ -110,9 +128,10 @@ class KeywordQuery:
 
         An unknown word has the highest idf, so that the score is then out of reach.
         """
-        counts = (self._documents(one.own) for one in self._words)
+        counts = ((one.weight, self._occurrences(one)) for one in self._words)
         return _MAX_TF_FACTOR * sum(
-            max(0.0, log((self._total - count + 0.5) / (count + 0.5))) for count in counts
+            weight * max(0.0, log((self._total - count + 0.5) / (count + 0.5)))
+            for weight, count in counts
         )
 
     def explain_bm25(
@@ -127,17 +146,17 @@ class KeywordQuery:
         ]
         named += [(typed, _WordTerms((), nearest=tuple(t))) for typed, t in instead.items()]
         kept = self._without_common([one for _, one in named])
-        terms = Counter() if chunk is None else Counter(self._passages.terms([chunk.id])[0])
+        terms = _Counts([] if chunk is None else self._passages.terms([chunk.id])[0])
         found: list[KeywordWord] = []
         plain: set[tuple[str, ...]] = set()
         for typed, one in named:
             counts = one in kept and one.terms not in plain
             if one.is_plain:
                 plain.add(one.terms)
-            documents = self._documents(one.own)
+            documents = self._occurrences(one)
             found.append(
                 KeywordWord(
-                    *(typed, one.own, documents, sum(terms[term] for term in one.own)),
+                    *(typed, one.own, documents, terms.of_any(one)),
                     idf=idf(self._total, documents),
                     score=self._score(chunk, TermQuery((self._clause(one),))) if counts else 0.0,
                 )
@@ -147,13 +166,13 @@ class KeywordQuery:
         return KeywordScore(tuple(found), length, average, self._total, added)
 
     def _added(
-        self, chunk: Chunk | None, expansion: Expansion, terms: Mapping[str, int]
+        self, chunk: Chunk | None, expansion: Expansion, terms: _Counts
     ) -> tuple[KeywordWord, ...]:
         """The expansion's words that the passage contains, as the passage writes them."""
         found = []
         written = {} if chunk is None else surface_forms(chunk)
         for term, weight in expansion.terms:
-            if not terms.get(term):
+            if not terms[term]:
                 continue
             count = self._count(term)
             score = weight * self._score(chunk, TermQuery(((((term, 1.0),),),)))
@@ -172,6 +191,7 @@ class KeywordQuery:
     def _expand_word(self, word: QueryWord) -> _WordTerms:
         """The word's terms that occur in the index, its compounds and its parts."""
         known = tuple(term for term in word.terms if self._count(term))
+        others = tuple((term, weight) for term, weight in word.others if self._count(term))
         larger: list[str] = []
         smaller: tuple[str, ...] = ()
         for term in word.terms:
@@ -180,7 +200,8 @@ class KeywordQuery:
                 larger += self._compounds(term, language)
                 smaller = smaller or split_compound(fold_accents(word.typed), language, self._count)
         larger.sort(key=lambda term: (-self._count(term), term))
-        return _WordTerms(known, tuple(larger[:MAX_COMPOUNDS]), smaller)
+        compounds = tuple(larger[:MAX_COMPOUNDS])
+        return _WordTerms(known, compounds, smaller, others=others, weight=word.weight)
 
     def _compounds(self, term: str, language: str) -> Iterator[str]:
         """The compounds of the index that end with this word."""
@@ -215,7 +236,7 @@ class KeywordQuery:
         A word in more than half of the passages has hardly any BM25 weight, but matches them all.
         """
         there = [one for one in wanted if one.occurs]
-        rare = [one for one in there if 2 * self._documents(one.own) <= self._total]
+        rare = [one for one in there if 2 * self._occurrences(one) <= self._total]
         return rare or there
 
     # Boosts
@@ -230,10 +251,11 @@ class KeywordQuery:
 
         Terms and compounds have the word's idf; parts and corrections keep their own.
         """
-        weight = idf(self._total, self._documents(wanted.own))
+        weight = wanted.weight * idf(self._total, self._occurrences(wanted))
         share = COMPOUND_WEIGHT / max(1, len(wanted.parts))
         ways = (
             tuple((term, self._share(term, weight)) for term in wanted.terms),
+            *(((term, own * self._share(term, weight)),) for term, own in wanted.others),
             tuple((term, COMPOUND_WEIGHT * self._share(term, weight)) for term in wanted.compounds),
             tuple((part, share) for part in wanted.parts),
             *(((term, spelling.CORRECTION_WEIGHT),) for term in wanted.nearest),
@@ -244,6 +266,12 @@ class KeywordQuery:
         """The boost that gives a term the idf `weight` in place of its own."""
         return weight / idf(self._total, self._count(term))
 
+    def _occurrences(self, word: _WordTerms) -> int:
+        """The document frequency of a word: an estimate, since its spellings may stand together."""
+        alone = self._documents(word.terms) if word.terms else 0
+        joined = max((self._count(term) for term in word.joined), default=0)
+        return max(alone, joined) or self._documents(word.own)
+
     def _documents(self, terms: Sequence[str]) -> int:
         """An upper bound of the number of passages with any of the terms."""
         return min(self._total, sum(map(self._count, terms)))
@@ -253,6 +281,23 @@ class KeywordQuery:
         if term not in self._counts:
             self._counts |= self._passages.document_frequencies([term])
         return self._counts[term]
+
+
+class _Counts:
+    """How often terms, and phrases, occur in one passage."""
+
+    def __init__(self, terms: Sequence[str]) -> None:
+        self._terms = terms
+
+    def __getitem__(self, term: str) -> int:
+        return count_term(self._terms, term)
+
+    def of_any(self, word: _WordTerms) -> int:
+        """The occurrences of a word, which may be written in several ways at one place."""
+        alone = sum(self[term] for term in word.terms)
+        return max(alone, *(self[term] for term in word.joined), 0) or sum(
+            self[term] for term in word.own
+        )
 
 
 def surface_forms(chunk: Chunk) -> dict[str, str]:

@@ -6,7 +6,6 @@ metadata keys are always parameters, never part of the SQL text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,8 +88,8 @@ def _compile(where: Filter, *, chunks: bool) -> Condition:
         case Not(part=part):
             inner = _compile(part, chunks=chunks)
             return Condition(f"(NOT {inner.sql})", inner.parameters)
-        case Words(forms=forms):
-            return _containing(forms) if chunks else Condition("0")
+        case Words():
+            return _containing(where) if chunks else Condition("0")
         case Comparison():
             return _metadata(where) if where.field.startswith(METADATA) else _column(where, chunks)
     raise UsageError(f"this index cannot search with a filter of type {type(where).__name__}")
@@ -103,9 +102,11 @@ def _joined(parts: list[Condition], word: str, empty: str) -> Condition:
     return Condition(f"({word.join(part.sql for part in parts)})", parameters)
 
 
-def _containing(forms: Sequence[Sequence[str]]) -> Condition:
+def _containing(words: Words) -> Condition:
     """Chunks whose terms contain one of the sequences as an FTS5 phrase; terms have no quotes."""
-    phrases = " OR ".join(f'"{" ".join(form)}"' for form in forms)
+    ways = [f'"{" ".join(form)}"' for form in words.forms]
+    ways += [f'("{" ".join(form)}" AND "{joined}")' for form, joined in words.splits]
+    phrases = " OR ".join(ways)
     rows = "SELECT f.rowid FROM fulltext f WHERE f.terms MATCH ?"
     return Condition(f"(c.key IN ({rows}))", (phrases,))
 

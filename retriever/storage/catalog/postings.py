@@ -12,6 +12,7 @@ search notices: it compares one rare term's scores with FTS5's own, and falls ba
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -139,7 +140,10 @@ class _State:
 
 
 class Terms:
-    """The terms of one transaction's generation."""
+    """The terms of one transaction's generation.
+
+    A term with spaces is a phrase: terms that stand side by side.
+    """
 
     def __init__(self, connection: sqlite3.Connection, postings: Postings, state: _State) -> None:
         self._connection = connection
@@ -158,7 +162,11 @@ class Terms:
         """The document frequency of each term."""
         known = self._state.counts
         counts = {term: known.get(term, -1) for term in terms}
-        new = {term: self._count(term) for term, count in counts.items() if count < 0}
+        new = {
+            term: len(self.bm25(term)[0]) if " " in term else self._count(term)
+            for term, count in counts.items()
+            if count < 0
+        }
         self._state.keep_counts(new)
         return counts | new
 
@@ -208,12 +216,29 @@ class Terms:
 
     def _computed(self, term: str) -> tuple[Keys, DoubleScores]:
         """As `bm25`, by arrays."""
+        if " " in term:
+            keys, times = self._phrase(term)
+            return self._bm25(keys, times) if len(keys) else (keys, np.empty(0))
         joined = self._connection.execute(
             "SELECT group_concat(doc, ' ') FROM temp.occurrences WHERE term = ?", (term,)
         ).fetchone()[0]
         if joined is None:
             return np.empty(0, np.int64), np.empty(0)
-        keys, times = np.unique(np.fromstring(joined, np.int64, sep=" "), return_counts=True)
+        return self._bm25(*np.unique(np.fromstring(joined, np.int64, sep=" "), return_counts=True))
+
+    def _phrase(self, phrase: str) -> tuple[Keys, Keys]:
+        """The chunks with a phrase: keys (m,) ascending, and how often each has it (m,)."""
+        rows = self._connection.execute(
+            "SELECT rowid, terms FROM fulltext WHERE fulltext MATCH ? ORDER BY rowid",
+            (f'"{phrase}"',),
+        ).fetchall()
+        # Terms are separated by one space each; two occurrences may share one.
+        within = re.compile(f"(?=(?<![^ ]){re.escape(phrase)}(?![^ ]))")
+        times = [sum(1 for _ in within.finditer(terms)) for _, terms in rows]
+        return np.array([key for key, _ in rows], np.int64), np.array(times, np.int64)
+
+    def _bm25(self, keys: Keys, times: Keys) -> tuple[Keys, DoubleScores]:
+        """The scores of chunks with a term that occurs so many times: both (m,)."""
         total, average = self._totals()
         lengths = self._postings.lengths(self._connection, self._state.index).of(keys)
         within = times + 1.2 * (1 - 0.75 + 0.75 * lengths / average)

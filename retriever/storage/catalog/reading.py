@@ -21,7 +21,6 @@ from retriever.storage.catalog.postings import Postings, Terms
 from retriever.storage.catalog.schema import ADDED, added_columns, blob, stack, unblob
 from retriever.storage.filters import Filter
 from retriever.storage.records import PageStatus, TermQuery, UnreadFile
-from retriever.text.analyzer import BOUNDARY
 from retriever.text.languages import LANGUAGES
 from retriever.types import Chunk, DocumentRow, FileStatus, Page, PageState, Scan, Span
 
@@ -354,11 +353,10 @@ class Reader:
         return self._terms().document_frequencies(terms)
 
     def terms_of(self, chunk_ids: Sequence[str]) -> list[list[str]]:
-        """The indexed terms of each chunk, in order; empty for an unknown id."""
+        """The indexed terms of each chunk, in order, with boundaries; empty for an unknown id."""
         select = "SELECT c.id, f.terms FROM chunks c JOIN fulltext f ON f.rowid = c.key WHERE c.id"
         found = dict(self._among(select, [blob(id_) for id_ in chunk_ids]))
-        terms = (found.get(blob(id_), "").split() for id_ in chunk_ids)
-        return [[term for term in each if term != BOUNDARY] for each in terms]
+        return [found.get(blob(id_), "").split() for id_ in chunk_ids]
 
     # The vocabulary
 

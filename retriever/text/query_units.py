@@ -1,0 +1,231 @@
+"""A query → the words to search for; see `query_words` in `retriever.text.analyzer`.
+
+A chain is looked for by its pieces and, as a word of its own, by the pieces side by side or joined.
+So is a word with a number or a letter behind it (ISO 27001, hepatitis A), and a number with its
+unit (16 GB).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from retriever.text.words import (
+    Kind,
+    Unit,
+    Word,
+    is_code,
+    is_elision,
+    unit_spans,
+    units,
+    without_version_letter,
+)
+
+WITHIN = 0.9
+"""The weight of a code's pieces side by side, compared with the code as a whole: the 10.20.30.1 of
+10.20.30.1/16."""
+
+PARTLY = 0.7
+"""The weight of a code that is written with less: the 2.3.1 of v2.3.1, the 80063B of 800-63B."""
+
+RUN = 0.5
+"""The weight of ordinary words that a hyphen joins, as one word, beside those of its pieces."""
+
+_MAX_MEASURE_LETTERS = 3  # of a unit of measurement: 16 GB, 100 km
+_NO_BREAK = "\u00a0"
+
+
+class QueryWord(NamedTuple):
+    """A word of a query: as typed, and what it is looked for as.
+
+    `terms` are its terms in each language, English first; a passage has one of them. `others` are
+    terms that stand for the word as well, each with a weight; the best one counts. A term with
+    spaces is a phrase: terms side by side. A word without `terms` is a run: the pieces of a chain,
+    side by side or joined, in addition to the pieces as words of their own. `weight` is that of the
+    word, `times` how often the query has it.
+    """
+
+    typed: str
+    terms: tuple[str, ...]
+    others: tuple[tuple[str, float], ...] = ()
+    weight: float = 1.0
+    times: int = 1
+
+
+class _Piece(NamedTuple):
+    """A piece of a unit: what it is looked for as, and its kind in each language."""
+
+    word: QueryWord
+    kinds: tuple[Kind, ...]
+
+    def kind(self, telling: Sequence[int]) -> Kind:
+        """Its kind in the query; a function word is one in all the languages of `telling`."""
+        if all(self.kinds[way] in ("stop", "ask") for way in telling):
+            return "ask"
+        return "part" if self.kinds[0] == "part" else "word"
+
+
+class _QueryUnit(NamedTuple):
+    """A unit of a query: its run, if it has several pieces, and these.
+
+    `phrases` are the terms of all its pieces in each language. `starts` and `ends` say what may
+    stand beside it in a pair, `idle` how many of its words are function words in each language.
+    """
+
+    run: QueryWord | None
+    pieces: tuple[_Piece, ...]
+    phrases: tuple[str, ...]
+    idle: tuple[int, ...]
+    starts: str = ""
+    ends: str = ""
+
+
+def query_words(text: str, languages: tuple[str, ...]) -> Iterator[QueryWord]:
+    """The distinct words of a query in these languages, of which the first is "", English."""
+    spans = unit_spans(text)
+    asked = [
+        _query_unit(text[first:last], languages, _is_named(text, first, last))
+        for first, last in spans
+    ]
+    idle = [sum(unit.idle[way] for unit in asked) for way in range(len(languages))]
+    telling = [way for way, count in enumerate(idle) if count == max(idle)]
+    found: list[QueryWord] = []
+    others: list[QueryWord] = []  # for a query without any other word
+    for at, unit in enumerate(asked):
+        if unit.run is not None:
+            found.append(unit.run)
+        for piece in unit.pieces:
+            is_word = piece.kind(telling) == "word"
+            (found if is_word else others).append(piece.word)
+        if unit.ends and at + 1 < len(asked) and asked[at + 1].starts:
+            found += _pair(text, spans[at : at + 2], asked[at : at + 2], telling)
+    if not found:
+        found = others
+        if len(others) > 1:
+            phrases = (
+                " ".join(phrases) for phrases in zip(*(unit.phrases for unit in asked), strict=True)
+            )
+            run = dict.fromkeys(phrases, 1.0)
+            found.append(QueryWord(text.strip(), (), tuple(run.items()), RUN))
+    yield from _distinct(found)
+
+
+def _distinct(found: Iterable[QueryWord]) -> Iterable[QueryWord]:
+    """The words once each, with the number of times that they stand there."""
+    distinct: dict[tuple[object, ...], QueryWord] = {}
+    for word in found:
+        key = word.terms, word.others
+        before = distinct.get(key)
+        distinct[key] = word if before is None else before._replace(times=before.times + 1)
+    return distinct.values()
+
+
+def _is_named(text: str, first: int, last: int) -> bool:
+    """Whether a single letter is the name of something: vitamin A, and at the end vitamin a."""
+    if last - first > 1 or text[first] not in "AIai" or first < 2:
+        return False
+    behind_word = text[first - 1] in (" ", _NO_BREAK) and text[first - 2].isalnum()
+    return behind_word and (text[first].isupper() or not text[last:].strip(" ?.!"))
+
+
+@lru_cache(maxsize=1 << 16)
+def _query_unit(raw: str, languages: tuple[str, ...], named: bool) -> _QueryUnit:
+    """One unit; `named` is a single letter that is a name."""
+    if named:
+        word = Word(raw.lower(), 0, 1, "part")
+        ways = [Unit(0, 1, (word,)) for _ in languages]
+    else:
+        ways = [next(units(raw, language)) for language in languages]
+    pieces = [unit.pieces for unit in ways]
+    idle = tuple(sum(word.kind in ("stop", "ask") for word in each) for each in pieces)
+    phrases = tuple(_phrase(each) for each in pieces)
+    if not any(pieces):
+        return _QueryUnit(None, (), phrases, idle)
+    if len({len(each) for each in pieces}) > 1:  # a number that languages write differently
+        number = _Piece(_number(raw, ways), tuple(unit.pieces[0].kind for unit in ways))
+        return _QueryUnit(None, (number,), phrases, (0,) * len(ways), "number", "number")
+    joined = tuple(_joined(ways).items())
+    words = tuple(
+        _Piece(
+            QueryWord(raw[each[0].start : each[0].end], _terms(each), joined),
+            tuple(word.kind for word in each),
+        )
+        for each in zip(*pieces, strict=True)
+    )
+    is_chain = ways[0].is_chain
+    run = None
+    if is_chain and len(words) > 1 and not is_elision(raw):
+        run = _run(raw, ways)
+    return _QueryUnit(run, words, phrases, idle, *_sides(raw, pieces[0]) if is_chain else ())
+
+
+def _terms(pieces: Iterable[Word]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.term for word in pieces))
+
+
+def _sides(raw: str, pieces: Sequence[Word]) -> tuple[str, str]:
+    """What the unit begins and ends with, as far as it may be part of a pair."""
+    first, last = raw[pieces[0].start : pieces[0].end], raw[pieces[-1].start : pieces[-1].end]
+    starts = ends = ""
+    if first[0].isdigit():
+        starts = "number"
+    elif len(raw) == 1:
+        starts = "letter"
+    elif raw.isalpha() and len(raw) <= _MAX_MEASURE_LETTERS:
+        starts = "measure"
+    if last[0].isalpha():
+        ends = "word"
+    elif raw.isdecimal():
+        ends = "number"
+    return starts, ends
+
+
+def _pair(
+    text: str,
+    spans: Sequence[tuple[int, int]],
+    pair: Sequence[_QueryUnit],
+    telling: Sequence[int],
+) -> Iterator[QueryWord]:
+    """A word with the number or letter behind it, or a number with its unit, as one word."""
+    (start, end), (again, stop) = spans
+    first, second = pair
+    fits = (first.ends == "word" and second.starts in ("number", "letter")) or (
+        first.ends == "number" and second.starts == "measure"
+    )
+    if not fits or text[end:again] not in (" ", _NO_BREAK):
+        return
+    if "ask" in (first.pieces[-1].kind(telling), second.pieces[0].kind(telling)):
+        return
+    phrases = (" ".join(both) for both in zip(first.phrases, second.phrases, strict=True))
+    yield QueryWord(text[start:stop], (), tuple(dict.fromkeys(phrases, 1.0).items()))
+
+
+def _number(raw: str, ways: Sequence[Unit]) -> QueryWord:
+    alone = dict.fromkeys(unit.pieces[0].term for unit in ways if len(unit.pieces) == 1)
+    apart = {_phrase(unit.pieces): WITHIN for unit in ways if len(unit.pieces) > 1}
+    return QueryWord(raw, tuple(alone), tuple((_joined(ways) | apart).items()))
+
+
+def _run(raw: str, ways: Sequence[Unit]) -> QueryWord:
+    """A chain as one word: joined, or its pieces side by side."""
+    code = is_code(raw)
+    others = _joined(ways)
+    for unit in ways:
+        others.setdefault(_phrase(unit.pieces), WITHIN if code else 1.0)
+        if rest := without_version_letter(unit.pieces, raw):
+            others.setdefault(_phrase(rest), PARTLY)
+    return QueryWord(raw, (), tuple(others.items()), 1.0 if code else RUN)
+
+
+def _joined(ways: Sequence[Unit]) -> dict[str, float]:
+    """The joined forms of one unit in several languages, with their weights."""
+    forms = (word for unit in ways for word in unit.joined)
+    return {word.term: 1.0 if word.kind == "joined" else PARTLY for word in forms}
+
+
+def _phrase(pieces: Iterable[Word]) -> str:
+    return " ".join(word.term for word in pieces)
+
+
+__all__ = ["PARTLY", "RUN", "WITHIN", "QueryWord", "query_words"]
