@@ -26,23 +26,16 @@ The module knows nothing of scores and databases.
 from __future__ import annotations
 
 import re
-import threading
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import chain, islice, product
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import snowballstemmer
-
-from retriever.text.languages import (
-    LANGUAGES,
-    STEMMERS,
-    detect_language,
-    restore_accents,
-    stop_words,
-)
+from retriever.text.folding import APOSTROPHES, fold_accents, is_mark, letters_of
+from retriever.text.languages import LANGUAGES, detect_language, stop_words
+from retriever.text.stemming import stemmed
 from retriever.text.unsegmented import HANGUL, UNSEGMENTED_LETTERS
 
 VERSION = 3
@@ -84,31 +77,17 @@ _LONGEST = 64  # characters of a word that count: a line of base64 is not a term
 
 _UNSEGMENTED = f"{HANGUL}{UNSEGMENTED_LETTERS}"
 _IGNORED = "\u00ad\u200b-\u200d\u2060\ufeff"  # soft hyphen, zero-width characters
-_APOSTROPHES = "'\u2019\u02bc"
 
 # Characters that a term may contain unencoded: folded, and known to every version of `unicode61`.
 _SAFE = re.compile(
-    "[0-9a-zα-ωа-џא-ת\u0620-\u063f\u0641-\u064a\u3005\u3041-\u3096\u30a1-\u30fa\u30fc"
+    "[0-9a-zα-ωа-џא-ת\u0620-\u063f\u0641-\u064a\u0671-\u06d3\u3005\u3041-\u3096\u30a1-\u30fa\u30fc"
     "\u3400-\u4db5\u4e00-\u9fcb\uac00-\ud7a3]+"
 )
 
-_CONTRACTION = re.compile(f"[{_APOSTROPHES}](s|t|d|m|re|ve|ll)$")
 _CODE = re.compile(r"[\d_@]|\b[^\W\d_]\b")
 _PART = re.compile(r"[^\W\d_]|\d{1,2}")
 _NOT_STOPPED = frozenset({"IT"})  # information technology, not the pronoun
 _CODES = {"++": "plusplus", "#": "sharp"}
-# Letters that Unicode does not decompose, although readers see them as accented.
-_LETTERS = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ŧ": "t", "æ": "ae", "œ": "oe"}
-    | {"þ": "th", "\u0640": "", "\u02bc": "", "\u2044": "x"}
-)
-
-_VARIATIONS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
-
-_LATIN = re.compile("[a-zß-öø-ÿāăąćčďđēėęěğģīįıķļłńņňōőœŕřśşšţťūůűųźżž]+")
-_CYRILLIC = re.compile("[а-яё]+")
-
-_stemming = threading.Lock()  # a snowball stemmer keeps its state between calls
 
 
 def words(text: str, language: str = "") -> Iterator[Word]:
@@ -317,7 +296,7 @@ def _piece() -> str:
     """The pattern of one word: a number with thousands separators, or letters, digits and marks."""
     letter = rf"[^\W_{_UNSEGMENTED}]"
     mark = rf"(?:\u00ad\r?\n(?={letter})|[{_marks()}{_IGNORED}])"
-    suffix = f"(?:[{_APOSTROPHES}](?:[sStTdDmM]|[rRvV][eE]|[lL][lL])(?!{letter}))?+"
+    suffix = f"(?:[{APOSTROPHES}](?:[sStTdDmM]|[rRvV][eE]|[lL][lL])(?!{letter}))?+"
     number = f"[0-9]{{1,3}}(?:,[0-9]{{3}})++(?!{letter})"
     return rf"(?:{number}|{letter}++(?:{mark}++{letter}*+)*+{suffix})"
 
@@ -340,14 +319,10 @@ def _marks() -> str:
     """The combining marks of all scripts, as the inside of a character class."""
     ranges: list[tuple[int, int]] = []
     for code in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)):
-        if _is_mark(chr(code)):
+        if is_mark(chr(code)):
             first = ranges.pop()[0] if ranges and ranges[-1][1] == code - 1 else code
             ranges.append((first, code))
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
-
-
-def _is_mark(character: str) -> bool:
-    return unicodedata.category(character)[0] == "M"
 
 
 def _chain(match: re.Match[str], language: str) -> Iterator[Word]:
@@ -408,17 +383,8 @@ def _term(raw: str, language: str) -> tuple[str, Kind]:
     """The term of one word, "" if nothing remains of it, and its kind."""
     plain = fold_accents(raw)
     kind = _kind(raw, plain, language)
-    if len(plain) > 2:
-        if language == "ru" and _CYRILLIC.fullmatch(plain):
-            return f"{_stem(plain, language)}{MARK}{language}", kind
-        if language not in ("", "ru"):
-            written = _cased(raw)
-            if _LATIN.fullmatch(written):
-                stem = _stem(restore_accents(written, language), language)
-                return f"{_plain(stem)}{MARK}{language}", kind
-        if plain.isascii() and plain.isalpha():
-            return _stem(plain, "en"), kind
-    return _safe(plain), kind
+    stem, marked = stemmed(raw, plain, language)
+    return (f"{_safe(stem)}{MARK}{marked}" if marked else _safe(stem)), kind
 
 
 def _kind(raw: str, plain: str, language: str) -> Kind:
@@ -435,72 +401,10 @@ def _folded_stop_words(language: str, *, asking: bool) -> frozenset[str]:
     return frozenset(map(fold_accents, stop_words(language, asking=asking)))
 
 
-@cache
-def _stemmer(language: str) -> Any:
-    return snowballstemmer.stemmer(STEMMERS[language])
-
-
-def _stem(word: str, language: str) -> str:
-    with _stemming:
-        return str(_stemmer(language).stemWord(word))
-
-
 @lru_cache(maxsize=1 << 17)
 def _gram(raw: str) -> str:
     """The term of one or two characters of an unsegmented run; their marks are kept."""
-    return _safe(_letters(unicodedata.normalize("NFKC", raw)))
-
-
-def fold_accents(raw: str) -> str:
-    """The letters and digits, without case, accents, contractions and presentation forms.
-
-    >>> [fold_accents(word) for word in ("Ｃａｆé’s", "don't", "ΣΊΣΥΦΟΣ", "Straße", "١٢")]
-    ['cafe', 'dont', 'σισυφοσ', 'strasse', '12']
-    """
-    plain = _plain(_cased(raw))
-    return plain if plain.isalnum() and plain.isascii() else _letters(plain)
-
-
-def _cased(raw: str) -> str:
-    """The word without case, presentation forms and contractions, but with accents."""
-    folded = unicodedata.normalize("NFKC", raw).casefold()
-    return _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", folded)
-
-
-def _plain(text: str) -> str:
-    return text if text.isascii() else _without_accents(text.translate(_LETTERS))
-
-
-def _letters(text: str) -> str:
-    """The letters, digits (of any script, as 0 to 9) and marks of a text, and nothing else."""
-    return "".join(
-        str(unicodedata.decimal(character)) if character.isdecimal() else character
-        for character in text
-        if character.isalnum() or (_is_mark(character) and character not in _VARIATIONS)
-    )
-
-
-def _without_accents(text: str) -> str:
-    """The text without accents of Latin, Greek, Hebrew and Arabic; other scripts need their marks.
-
-    >>> _without_accents("naïve ёлка й")
-    'naive елка й'
-    """
-    kept: list[str] = []
-    base = ""
-    for character in unicodedata.normalize("NFD", text):
-        if not _is_mark(character):
-            base = character
-        elif _is_accent(base, character):
-            continue
-        kept.append(character)
-    return unicodedata.normalize("NFC", "".join(kept))
-
-
-def _is_accent(base: str, mark: str) -> bool:
-    if "\u0400" <= base <= "\u052f":  # й and ї are letters; ё and marks of stress are not
-        return base + mark == "е\u0308" or (mark in "\u0300\u0301" and base in "аеиоуыэюя")
-    return base < "\u0400" or "\u0590" <= base <= "\u06ff" or "\u1e00" <= base <= "\u1fff"
+    return _safe(letters_of(unicodedata.normalize("NFKC", raw)))
 
 
 def _safe(plain: str) -> str:

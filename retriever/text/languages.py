@@ -1,8 +1,9 @@
-"""Language detection by function words, and the data of each language.
+"""Language detection by function words and scripts, and the data of each language.
 
-A language has function words, two or three of which occur in nearly every sentence, a Snowball
-stemmer, and perhaps compounds ("Verfassungsgericht"). A text without evidence (short texts, tables,
-names, code) is analysed as English.
+A language has function words, two or three of which occur in nearly every sentence, perhaps a
+Snowball stemmer, and perhaps compounds ("Verfassungsgericht"). A text in Arabic, Devanagari, Greek
+or Hebrew letters needs no function words to be detected. A text without evidence (short texts,
+tables, names, code) is analysed as English.
 
 The module knows nothing of terms, scores and databases.
 """
@@ -90,6 +91,60 @@ _FUNCTION_WORDS = {
         которой которые который которых которым кто куда ли мне мы мой нам нас нет них ним обо
         он она они оно откуда почему после свой сколько та такой там тем те тебе того той
         только том тот ты уже чего чей чем чему эта эти этих этого этой этом этот я""",
+    "ar": """في من إلى عن أن إن ما لا لم لن قد هذا هذه ذلك تلك التي الذي الذين كان كانت هو هي هم أو
+        ثم بين كل بعد قبل عند مع كما لكن حتى منذ خلال حول عبر إذا إذ لأن أي غير سوى فقد وقد وهو
+        وهي ومن وفي به بها له لها فيه فيها منه منها عليه عليها إليه إليها وكان وكانت | أنا أنت نحن
+        أنتم هل ماذا لماذا متى أين كيف كم كيفما أيضا يكون تكون كانوا ليس ليست هناك هنا يمكن يجب
+        عندما حيث بينما ألا إلا نعم مثل بعض لدى وما ولا""",
+    "el": """ο η το οι τα του της των τον την τους τις στο στη στην στον στα στους στις σε με για
+        από και να θα που ότι δεν μην είναι ως αν ή ένα ένας μια μία κατά προς μετά χωρίς παρά
+        αλλά | ήταν έχει έχουν είχε είχαν αυτό αυτός αυτή αυτά αυτές αυτών αυτού όπως όταν πριν
+        πολύ πιο μόνο κάθε τι ποιος ποια ποιο ποιοι πού πότε πώς πόσο πόσα πόσες γιατί εγώ εσύ εμείς
+        εσείς μου σου μας σας όχι ναι υπάρχει υπάρχουν μπορεί μπορούν πρέπει επίσης ενώ""",
+    "fa": """و در به از که را این آن با برای تا بر یا هم هر نیز اما اگر یک پس پیش بین روی زیر بدون
+        ولی چون همین همان دیگر بی جز درباره بعد قبل نزد علیه توسط سپس زیرا چنین بلکه | است هست
+        نیست بود بودند هستند نیستند شد شده شود می نمی ها های هایی ای ام ات اش کرد کرده کند کنند
+        دارد دارند داشت خواهد باید من تو او ما شما آنها آنان ایشان چه کی کجا چرا چگونه چطور چند
+        کدام آیا خود همه باشد باشند گفت شان""",
+    "he": """של את על לא אל עם או אם כי גם רק זה זאת זו אלה אלו הוא היא הם הן אשר אך אבל כל בין
+        לפני אחרי אין יש עד כמו יותר ידי לפי תחת מן אצל בלי מול כאשר כך לכן כדי ולא הזה הזאת זאת
+        עוד | אני אתה אתם אנחנו אנו היה הייתה היתה היו יהיה תהיה יהיו להיות שלו שלה שלי שלהם שלנו
+        אותו אותה אותם לו לה להם לי לנו בו בה בהם ממנו ממנה מה מי איך איפה היכן מתי למה מדוע כמה
+        האם איזה איזו אילו מאוד שם כאן""",
+    "hi": """का के की में से को ने पर और या है हैं था थे थी थीं यह वह ये वे कि भी तक ही तो इस उस इन
+        उन एक लिए साथ बाद द्वारा जो नहीं न इसके उसके इसकी उसकी इसका उसका तथा एवं बारे | कर करना
+        करने करता करते करती किया की गया गई गए हो होता होते होती हुआ हुई हुए रहा रही रहे मैं हम तुम
+        आप मेरा मेरी मेरे हमारा हमारे अपना अपने अपनी क्या कौन कब कहां कहाँ क्यों कैसे कितना कितने
+        कितनी किस किसने किसका कौनसा जब जहां सकता सकते सकती चाहिए उन्हें इन्हें उन्होंने इसे उसे
+        होगा होगी होंगे वाला वाले वाली कुछ""",
+    "hu": """a az egy és is nem hogy de ha vagy mint meg már még csak ez ezt azt ezek azok annak
+        ennek el ki be le fel után alatt között szerint által mellett nélkül felett pedig mert
+        amely amelyek amelyet aki akik ami amit illetve valamint ezért így sem | volt voltak van
+        vannak lesz lehet kell én te ő mi ti ők engem téged őt minket neki nekem hol mikor miért
+        hogyan hány mennyi melyik milyen kinek mit kit ahol amikor akkor itt ott nagyon minden
+        olyan ilyen most úgy nincs sincs legyen lett""",
+    "id": """yang dan di ke dari untuk dengan pada dalam oleh ini itu atau adalah tidak juga akan
+        sebagai karena sehingga serta tetapi namun antara hingga tanpa secara terhadap tentang
+        bahwa jika agar maka para sang saat setelah sebelum | telah sudah dapat bisa harus ada
+        saya kamu anda dia ia kami kita mereka nya apa siapa kapan mana dimana bagaimana mengapa
+        kenapa berapa apakah bukan belum masih lebih sangat seperti ketika yaitu merupakan
+        tersebut""",
+    "ro": """și în de la cu pe din pentru că nu este sunt un o unei unui unor ale al ai cel cea cei
+        cele ce care sau mai prin după între până sub fără despre dar dacă ca să se lui ei lor
+        într dintre iar nici când asupra către | era erau fost fi fie am are au avea avem eu tu el
+        ea noi voi mă te ne vă îl îi le își sale său sa acest această aceste acestui acestei acesta
+        aceasta cine cum unde cât câte câți câtă ce fel cărui cărei căror aceea acel acea aceia
+        acolo aici foarte toate toți tot va vor poate trebuie""",
+    "tr": """ve bir bu da de ile için olarak olan daha en çok gibi kadar sonra göre ya veya ki ama
+        ancak hem her ne değil o şu ise üzere tarafından arasında ayrıca fakat hiç bile önce
+        diye üzerinde bunun | oldu olduğu olduğunu edilen eden vardır var yok idi ben sen biz siz
+        onlar bana sana bizim sizin onun onların benim kendi mi mı mu mü kim kimin nerede nereye
+        nereden nasıl neden niçin niye hangi kaç zaman şey bunlar tüm bazı ilk olmak olur olup etti
+        eder""",
+    "ur": """کے کی کا میں سے کو اور نے پر یہ وہ کہ اس ان جو ہے ہیں تھا تھے تھی تھیں بھی نہیں ایک یا
+        تک ہی تو لیے ساتھ بعد طرح اپنے اپنی اپنا جس جن گیا گئی گئے ہو ہوا ہوئی ہوئے والے والی والا |
+        کر کرنے کرنا کرتا کرتے کرتی کیا دیا رہا رہے رہی میرا میرے ہم آپ تم مجھے ہمارے کون کب کہاں
+        کیوں کیسے کتنا کتنے کتنی کس کسی جب سکتا سکتے سکتی چاہیے انہوں انہیں اسے کچھ""",
 }
 
 STEMMERS = {
@@ -105,10 +160,16 @@ STEMMERS = {
     "pt": "portuguese",
     "ru": "russian",
     "sv": "swedish",
+    "el": "greek",
+    "hi": "hindi",
+    "hu": "hungarian",
+    "id": "indonesian",
+    "ro": "romanian",
+    "tr": "turkish",
 }
 """ISO 639-1 code → name of the Snowball stemmer. English uses Porter's original one of 1980."""
 
-LANGUAGES = tuple(language for language in STEMMERS if language != "en")
+LANGUAGES = tuple(dict.fromkeys(code for code in (*STEMMERS, *_FUNCTION_WORDS) if code != "en"))
 """The languages that a passage may be analysed in; all others are analysed as English."""
 
 LINKING_ELEMENTS = {
@@ -131,10 +192,44 @@ _ACCENTS = {
     "it": ((re.compile("(?<=al|iv|il|os|ar)ita$"), "ità"),),
 }
 
+_DEVANAGARI = "\u0900-\u0963\u0970-\u097f"  # with its marks, which \w lacks
 _WORD = re.compile(r"[^\W\d_]+")
+_MARKED_WORD = re.compile(rf"[{_DEVANAGARI}]+|[^\W\d_]+")
+_SCRIPT = re.compile("[\u0370-\u03ff\u05d0-\u06ff\u0900-\u097f\u1f00-\u1fff]")
+# Words of the scripts that few languages share: the script alone is evidence.
+_SCRIPTS = re.compile(
+    "(?P<el>[\u0370-\u03ff\u1f00-\u1fff]{2,})|(?P<he>[\u05d0-\u05f2]{2,})"
+    f"|(?P<ar>[\u0620-\u065f\u066e-\u06d3\u06d5\u06fa-\u06ff]{{2,}})|(?P<hi>[{_DEVANAGARI}]{{2,}})"
+)
+# Of the languages with Arabic letters: Urdu, Persian, Arabic; Pashto, Kurdish, Sindhi and Uyghur.
+_URDU = re.compile("[ٹڈڑںےہھ]")
+_PERSIAN = re.compile("[پچژگکی]")
+_ARABIC = re.compile("[ةأإ]|\\b[وفبك]?ال")
+_OTHERS = re.compile("[ټډړښږڼېۍەێۆڵڕۇۈۋڭڄڃٻڀڦڪڳڱڻٽ]")
+# Words of languages that are not analysed, but share a script with one that is: Marathi and Nepali;
+# Yiddish.
+_NEIGHBOURS = {
+    "hi": re.compile(
+        "(?:आहे|आहेत|आणि|होते|होता|ही|ती|तो|नाही|केला|केली|केले|व|किंवा|साठी|करा|छ|छन्|छैन|र|पनि|हो|हुन्|"
+        "थियो|भएको|गरेको|गर्न|यो|त्यो|वा|कुनै|गर्नुहोस्|सकिएन"
+        "|.+(?:च्या|ण्या|ातील|ामध्ये|ळ.*|ांना|ावर|ाचे|ाची|ाचा|को|हरू|हरु|लाई|ियो|ुहोस्))"
+    ),
+    "he": re.compile("און|איז|דער|די|דאס|פון|מיט|נישט|ניט|האט|צו|אויף|אז|זיי|קען|ניש|.*[װױײ].*"),
+}
 _MIN_FUNCTION_WORDS = 3  # different function words needed to detect a language
 _SHARE = 0.1  # share of all words that must be evidence
 _LEAD = 1.5  # factor by which the evidence must exceed that for English
+# Languages with Latin letters and many short words that are words of the other languages as well
+# ("al", "de", "la", "un"). They need the same lead over every language.
+_SHORT_WORDS = frozenset({"hu", "id", "ro", "tr"})
+# Letters of one of these languages only: each counts as a function word.
+_OWN_LATIN_OF = {
+    letter: code
+    for code, letters in {"hu": "őű", "ro": "șțţ", "tr": "ığ"}.items()
+    for letter in letters
+}
+_OWN_LATIN = re.compile(f"[{''.join(_OWN_LATIN_OF)}]")
+_OWN_LETTERS = 0.03  # share of all letters that only one language of a script has
 _MAX_CHARACTERS = 20_000  # how much of a text is looked at
 
 
@@ -173,31 +268,91 @@ def detect_language(text: str) -> str:
     ''
     """
     languages = _languages()
-    words = _WORD.findall(unicodedata.normalize("NFC", text[:_MAX_CHARACTERS]).lower())
+    sample = unicodedata.normalize("NFC", text[:_MAX_CHARACTERS]).lower()
+    ascii_only = sample.isascii()
+    scripted = not ascii_only and _SCRIPT.search(sample)
+    words = (_MARKED_WORD if scripted else _WORD).findall(sample)
+    if scripted and (script := _main_script(sample, words)):
+        return _language_of_script(script, sample, words)
     evidence: dict[str, float] = {}
     different: dict[str, int] = {}
     for word, count in Counter(filter(languages.__contains__, words)).items():
-        named = languages[word]
-        for language in named:
-            evidence[language] = evidence.get(language, 0) + count / len(named)
+        for language, share in languages[word]:
+            evidence[language] = evidence.get(language, 0) + count * share
             different[language] = different.get(language, 0) + 1
     if not evidence:
         return ""
+    for letter, count in () if ascii_only else Counter(_OWN_LATIN.findall(sample)).items():
+        language = _OWN_LATIN_OF[letter]
+        evidence[language] = evidence.get(language, 0) + count
+        different[language] = different.get(language, 0) + 1
     # Ties (Danish and Norwegian, say) are broken by code, rather than detecting nothing.
-    best = max(evidence, key=lambda language: (evidence[language], language))
-    enough = different[best] >= _MIN_FUNCTION_WORDS and evidence[best] >= _SHARE * len(words)
-    clear = best == "en" or evidence[best] >= _LEAD * evidence.get("en", 0)
-    return best if enough and clear else ""
+    ranked = sorted(
+        evidence,
+        key=lambda code: (evidence[code] / (_LEAD if code in _SHORT_WORDS else 1), code),
+        reverse=True,
+    )
+    for best in (ranked[0], *filter(_SHORT_WORDS.__contains__, ranked[1:])):
+        enough = different[best] >= _MIN_FUNCTION_WORDS and evidence[best] >= _SHARE * len(words)
+        if enough and (best == "en" or evidence[best] >= _LEAD * evidence.get("en", 0)):
+            return best
+    return ""
+
+
+def _main_script(sample: str, words: list[str]) -> str:
+    """The script of `_SCRIPTS` that most letters of the words belong to, "" if there is none."""
+    letters: Counter[str] = Counter()
+    for found in _SCRIPTS.finditer(sample):
+        letters[str(found.lastgroup)] += len(found[0])
+    if not letters:
+        return ""
+    script, most = letters.most_common(1)[0]
+    return script if 2 * most > sum(map(len, words)) else ""
+
+
+def _language_of_script(script: str, sample: str, words: list[str]) -> str:
+    """The language of a text in this script, "" if it is one that is not analysed."""
+    if script == "ar":
+        return _language_of_arabic_letters(sample, words)
+    other = _NEIGHBOURS.get(script)
+    own = stop_words(script, asking=True)
+    strange = sum(word not in own and bool(other.fullmatch(word)) for word in words) if other else 0
+    return script if sum(word in own for word in words) >= strange else ""
+
+
+def _language_of_arabic_letters(sample: str, words: list[str]) -> str:
+    """Arabic, Persian or Urdu, by their own letters and function words; "" for another language."""
+    total = sum(map(len, words))
+    if len(_OTHERS.findall(sample)) > _OWN_LETTERS * total:
+        return ""
+    if len(_URDU.findall(sample)) > _OWN_LETTERS * total:
+        return "ur"
+    persian, arabic = (
+        len(letters.findall(sample))
+        + 2 * sum(word in stop_words(language, asking=True) for word in words)
+        for letters, language in ((_PERSIAN, "fa"), (_ARABIC, "ar"))
+    )
+    return "fa" if persian > arabic else "ar"
 
 
 @cache
-def _languages() -> dict[str, list[str]]:
-    """Function word → the languages that have it."""
+def _languages() -> dict[str, list[tuple[str, float]]]:
+    """Function word → the languages that have it, with its share of evidence for each.
+
+    Languages that have a word share it, but those of `_SHORT_WORDS` take nothing from the others.
+    """
     found: dict[str, list[str]] = {}
-    for language in STEMMERS:
+    for language in _FUNCTION_WORDS:
         for word in stop_words(language, asking=True):
             found.setdefault(word, []).append(language)
-    return found
+    return {word: _shares(named) for word, named in found.items()}
+
+
+def _shares(named: list[str]) -> list[tuple[str, float]]:
+    others = len(named) - len(_SHORT_WORDS.intersection(named))
+    return [
+        (language, 1 / (len(named) if language in _SHORT_WORDS else others)) for language in named
+    ]
 
 
 __all__ = [

@@ -19,7 +19,8 @@ from retriever.storage.backends.compounds import MIN_PART_LETTERS, is_part, spli
 from retriever.storage.backends.protocols import PassageSearch, Vocabulary
 from retriever.storage.catalog.postings import idf
 from retriever.storage.records import Expansion, KeywordScore, KeywordWord, TermQuery, WeightedTerms
-from retriever.text.analyzer import MARK, QueryWord, fold_accents, language_mark, query_words, words
+from retriever.text.analyzer import MARK, QueryWord, language_mark, query_words, words
+from retriever.text.folding import fold_accents
 from retriever.text.languages import LINKING_ELEMENTS
 from retriever.types import Chunk
 
