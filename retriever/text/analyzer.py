@@ -33,8 +33,9 @@ from itertools import chain, islice, product
 from math import prod
 from typing import Literal, NamedTuple
 
+from retriever.text.detection import detect_language
 from retriever.text.folding import APOSTROPHES, fold_accents, is_mark, letters_of
-from retriever.text.languages import LANGUAGES, detect_language, stop_words
+from retriever.text.languages import LANGUAGES, stop_words
 from retriever.text.stemming import stemmed
 from retriever.text.unsegmented import HANGUL, UNSEGMENTED_LETTERS
 

@@ -42,6 +42,8 @@ _LETTERS = str.maketrans(
     # Arabic: tatweel, the letters of other keyboards, and endings that are written in two ways.
     | {"\u0640": "", "ى": "ي", "ی": "ي", "ې": "ي", "ک": "ك", "ڪ": "ك", "ٱ": "ا"}
     | dict.fromkeys("ةہۀۂۃەھۿ", "ه")
+    # Yiddish digraphs.
+    | {"\u05f0": "וו", "\u05f1": "וי", "\u05f2": "יי"}
     # Indic: candrabindu is anusvara (Devanagari, Gujarati), so is tippi (Gurmukhi).
     | {"\u0901": "\u0902", "\u0a81": "\u0a82", "\u0a70": "\u0a02"}
     # Bengali khanda ta and the Malayalam chillus are consonants without a vowel.

@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 import snowballstemmer
 
-from retriever.text.languages import (
-    LANGUAGES,
-    LINKING_ELEMENTS,
-    STEMMERS,
-    detect_language,
-    stop_words,
-)
+from retriever.text.detection import detect_language
+from retriever.text.languages import LANGUAGES, LINKING_ELEMENTS, STEMMERS, stop_words
 
 ARTICLE_1 = {  # of the Universal Declaration of Human Rights
     "en": "All human beings are born free and equal in dignity and rights. They are endowed with "
@@ -79,6 +74,7 @@ def test_the_language_of_a_passage_is_detected(language: str) -> None:
         ("مكتبة المدرسة\nباتشاغ", "ar"),
         ("کتابخانه", "fa"),
         ("خیابان سعدی", "fa"),
+        ("ﺍﻟﻤﻜﺘﺒﺔ ﺍﻟﻌﺎﻣﺔ", "ar"),  # as some PDF files have it
         ("كتابخانه شهر از پارک دور است", "fa"),  # with the letters of an Arabic keyboard
         ("لڑکے کتابیں", "ur"),
         ("הספרייה בירושלים", "he"),
