@@ -186,6 +186,19 @@ def language_mark(term: str) -> str:
     return language if before and language in LANGUAGES else ""
 
 
+def bare_stem(term: str) -> str:
+    """The stem of a term as readers know it: without the mark of its language, and decoded.
+
+    >>> bare_stem("hausøde"), bare_stem("house"), bare_stem("ø00915009320092eøhi")
+    ('haus', 'house', 'कलम')
+    """
+    language = language_mark(term)
+    stem = term[: -len(MARK + language)] if language else term
+    if not stem.startswith(MARK):
+        return stem
+    return "".join(chr(int(stem[at : at + 5], 16)) for at in range(1, len(stem), 5))
+
+
 def phrase_forms(phrase: str, languages: Sequence[str] = ()) -> list[tuple[str, ...]]:
     """The sequences of terms of which `index_terms` of a text with this phrase contains one.
 

@@ -10,10 +10,18 @@ import snowballstemmer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retriever.text.analyzer import MARK, index_terms, language_mark, query_words
+from retriever.text.analyzer import (
+    MARK,
+    bare_stem,
+    index_terms,
+    language_mark,
+    query_words,
+    words,
+)
 from retriever.text.folding import fold_accents, other_forms
 from retriever.text.languages import LANGUAGES, restore_accents
 from retriever.text.stemming import stemmed
+from tests.text.test_analyzer import _tokens_of_fts5 as tokens_of_fts5
 
 FIRST = ("da", "de", "es", "fi", "fr", "it", "nl", "no", "pt", "ru", "sv")
 """The languages of version 3 of the terms."""
@@ -92,7 +100,7 @@ def test_the_first_languages_keep_their_stems(word: str, language: str, capital:
 
 
 @pytest.mark.parametrize(
-    ("language", "words"),
+    ("language", "written"),
     [
         ("ar", "المكتبة مكتبة والمكتبة بالمكتبه للمكتبة مكتبات وبالمكتبات مكتبه"),
         ("ar", "المدرسة المدرسه مدرسة"),
@@ -120,8 +128,8 @@ def test_the_first_languages_keep_their_stems(word: str, language: str, capital:
         ("tr", "çalışmalar calismalar"),
     ],
 )
-def test_the_forms_of_a_word_have_one_stem(language: str, words: str) -> None:
-    found = {stem(word, language) for word in words.split()}
+def test_the_forms_of_a_word_have_one_stem(language: str, written: str) -> None:
+    found = {stem(word, language) for word in written.split()}
     assert len(found) == 1
     assert found.pop()[1] == language
 
@@ -172,6 +180,19 @@ def test_the_mark_of_a_term_names_its_language(language: str) -> None:
     marks = {language_mark(term) for text in texts for term in index_terms(text, language)}
     assert marks <= {language, ""}
     assert language in marks or language in {"fa", "he", "ur"}
+
+
+@given(st.text(max_size=40), st.sampled_from(LANGUAGES))
+def test_fts5_keeps_the_terms_of_every_language(text: str, language: str) -> None:
+    terms = index_terms(f"{text} किताबें کتابیں المكتبة βιβλιοθήκες", language)
+    assert tokens_of_fts5(terms) == [[term] for term in terms]
+
+
+@given(st.text("कतबीािंøéكتب abs", min_size=1, max_size=12), st.sampled_from(LANGUAGES))
+def test_a_term_is_read_as_its_stem(text: str, language: str) -> None:
+    for word in words(text, language):
+        folded = fold_accents(text[word.start : word.end])
+        assert bare_stem(word.term) == stemmed(text[word.start : word.end], folded, language)[0]
 
 
 def test_a_query_is_stemmed_in_the_languages_of_the_index() -> None:
