@@ -60,7 +60,7 @@ _NUKTAS = "\u093c\u0a3c"  # of Devanagari and Gurmukhi
 _BLOCKS = (0x900, 0x980, 0xA80, 0xB00, 0xC00, 0xC80)
 _NASALS = re.compile(
     "|".join(
-        "[{}]{}(?=[{}-{}])".format(
+        "(?<=.)[{}]{}(?=[{}-{}])".format(
             "".join(chr(block + nasal) for nasal in (0x19, 0x1E, 0x23, 0x28, 0x2E)),
             *(chr(block + letter) for letter in (0x4D, 0x15, 0x39)),
         )
@@ -97,7 +97,7 @@ def fold_accents(raw: str) -> str:
     ['hawaii', 'مكتبه', 'كتابخانه', 'צהל', 'हिंदी']
     """
     plain = without_accents(without_case(raw))
-    return plain if plain.isalnum() and plain.isascii() else letters_of(plain)
+    return plain if plain.isalnum() and plain.isascii() else _without_variants(letters_of(plain))
 
 
 def without_case(raw: str) -> str:
@@ -116,7 +116,7 @@ def letters_of(text: str) -> str:
 
 
 def without_accents(text: str) -> str:
-    """The text without accents and variants of letters; most scripts of India need their marks.
+    """The text without accents and letters in two forms; most scripts of India need their marks.
 
     >>> without_accents("naïve ёлка й")
     'naive елка й'
@@ -131,7 +131,7 @@ def without_accents(text: str) -> str:
         elif _is_accent(base, character):
             continue
         kept.append(character)
-    return _without_variants(unicodedata.normalize("NFC", "".join(kept)))
+    return unicodedata.normalize("NFC", "".join(kept))
 
 
 def is_mark(character: str) -> bool:
@@ -147,11 +147,13 @@ def _is_accent(base: str, mark: str) -> bool:
     return mark in _NUKTAS
 
 
-def _without_variants(text: str) -> str:
-    """The text in one of the spellings that Hebrew and the scripts of India have."""
-    text = _NASALS.sub(lambda nasal: chr((ord(nasal[0][0]) & ~0x7F) + 2), text)
-    text = _GLIDE.sub(lambda glide: _GLIDES[glide[0]], text)
-    return _DOUBLED.sub(r"\1", text)
+def _without_variants(word: str) -> str:
+    """A folded word in one of the spellings that Hebrew and the scripts of India have."""
+    if word.isascii():
+        return word
+    word = _NASALS.sub(lambda nasal: chr((ord(nasal[0][0]) & ~0x7F) + 2), word)
+    word = _GLIDE.sub(lambda glide: _GLIDES[glide[0]], word)
+    return _DOUBLED.sub(r"\1", word)
 
 
 def other_forms(word: str, folded: str, language: str) -> tuple[str, ...]:
@@ -190,7 +192,7 @@ def _written_out(word: str, folded: str, language: str) -> tuple[str, ...]:
     }
     if not letters:
         return ()
-    form = letters_of(without_accents(written.translate(letters)))
+    form = fold_accents(written.translate(letters))
     return (form,) if form != folded else ()
 
 

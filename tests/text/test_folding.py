@@ -135,6 +135,21 @@ def test_other_forms_of_a_word(word: str, language: str, forms: tuple[str, ...])
     assert all(fold_accents(form) == form for form in forms)
 
 
+SCRIPTS = (
+    "ابتثىيیکكةهہھۀەأإآؤئءٱ\u064b\u0654\u0670\u200cلوفپچ",
+    "כתבהוילםןץ\u05b8\u05bc״׳\"'\u05f1\u05f2",
+    "कखगङञणनमतदयएईेीािुंँ़्\u0958\u095b\u200dहळ",
+    "ਕਖਬਜਾ\u0a3c\u0a70\u0a02કનદ\u0acd\u0a81ಕನದ\u0ccd\u0c82ക\u0d7bന\u0d4d\u200d",
+    "aeiouüøßʻʼʾʿ'’st\u0301",
+)
+
+
+@given(st.one_of(*(st.text(letters, max_size=9) for letters in SCRIPTS), st.text(max_size=9)))
+def test_a_folded_word_folds_to_itself(word: str) -> None:
+    folded = fold_accents(word)
+    assert fold_accents(folded) == folded == fold_accents(unicodedata.normalize("NFD", word))
+
+
 @given(st.text(max_size=12), st.sampled_from(["", "en", "de", "ar", "fa", "he", "hi"]))
 def test_forms_of_any_word(word: str, language: str) -> None:
     folded = fold_accents(word)

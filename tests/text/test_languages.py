@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import snowballstemmer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from retriever.text.detection import detect_language
 from retriever.text.languages import LANGUAGES, LINKING_ELEMENTS, STEMMERS, stop_words
@@ -141,6 +143,11 @@ def test_short_spanish_texts_stay_spanish(text: str) -> None:
 )
 def test_texts_without_sentences_have_no_language(text: str) -> None:
     assert detect_language(text) == ""
+
+
+@given(st.text(max_size=80))
+def test_any_text_has_a_known_language_or_none(text: str) -> None:
+    assert detect_language(text) in {"", *ARTICLE_1}
 
 
 def test_english_with_foreign_names_stays_english() -> None:
