@@ -42,7 +42,7 @@ from retriever.searching.toc import demoted_score, looks_like_toc
 from retriever.storage.backends import Snapshot
 from retriever.storage.calibration import Calibration
 from retriever.storage.records import KeywordScore, KeywordWord
-from retriever.text.analyzer import MARK
+from retriever.text.analyzer import bare_stem
 from retriever.types import Chunk, Hit
 
 MEAN = "mean"
@@ -424,8 +424,7 @@ def _keyword_json(keyword: KeywordScore) -> dict[str, Any]:
 
 def _word_json(word: KeywordWord) -> dict[str, Any]:
     """A word with its stems, without their language suffixes."""
-    stems = (term.partition(MARK)[0] for term in word.terms)
-    return {**asdict(word), "terms": list(dict.fromkeys(stems))}
+    return {**asdict(word), "terms": list(dict.fromkeys(map(bare_stem, word.terms)))}
 
 
 def _dense_json(dense: DenseScore, chunk: Chunk) -> dict[str, Any]:

@@ -36,13 +36,13 @@ from itertools import chain, islice, product
 from math import prod
 
 from retriever.text import query_units
-from retriever.text.languages import LANGUAGES, detect_language
+from retriever.text.detection import detect_language
+from retriever.text.languages import LANGUAGES
 from retriever.text.query_units import QueryWord
 from retriever.text.words import (
     MARK,
     STOP,
     Word,
-    fold_accents,
     is_one_word,
     scan,
     term_of,
@@ -162,6 +162,19 @@ def language_mark(term: str) -> str:
     """
     before, _, language = term.rpartition(MARK)
     return language if before and language in LANGUAGES else ""
+
+
+def bare_stem(term: str) -> str:
+    """The stem of a term as readers know it: without the mark of its language, and decoded.
+
+    >>> bare_stem("hausøde"), bare_stem("house"), bare_stem("ø00915009320092eøhi")
+    ('haus', 'house', 'कलम')
+    """
+    language = language_mark(term)
+    stem = term[: -len(MARK + language)] if language else term
+    if not stem.startswith(MARK):
+        return stem
+    return "".join(chr(int(stem[at : at + 5], 16)) for at in range(1, len(stem), 5))
 
 
 # Phrases
@@ -288,10 +301,10 @@ __all__ = [
     "VERSION",
     "QueryWord",
     "Word",
+    "bare_stem",
     "content_terms",
     "count_term",
     "count_words",
-    "fold_accents",
     "index_terms",
     "language_mark",
     "matching_words",

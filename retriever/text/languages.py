@@ -1,8 +1,8 @@
-"""Language detection by function words, and the data of each language.
+"""The data of each language that a passage may be analysed in.
 
-A language has function words, two or three of which occur in nearly every sentence, a Snowball
-stemmer, and perhaps compounds ("Verfassungsgericht"). A text without evidence (short texts, tables,
-names, code) is analysed as English.
+A language has function words, two or three of which occur in nearly every sentence, perhaps a
+Snowball stemmer, and perhaps compounds ("Verfassungsgericht"). Languages with a script of their own
+are detected by it, all others by their function words (`retriever.text.detection`).
 
 The module knows nothing of terms, scores and databases.
 """
@@ -10,13 +10,11 @@ The module knows nothing of terms, scores and databases.
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections import Counter
 from functools import cache
 
 # Before the bar: stop words (articles, prepositions and the like), which are not indexed. After it:
 # question words, pronouns and auxiliaries ("who", "is"), indexed for phrases, ignored in queries.
-_FUNCTION_WORDS = {
+FUNCTION_WORDS = {
     "en": """a an and are as at be but by for if in into is it no not of on or such that the
         their then there these they this to was will with | am been being did do does had has
         have having he her his how i its me my our she so than them us we were what when where
@@ -90,6 +88,60 @@ _FUNCTION_WORDS = {
         которой которые который которых которым кто куда ли мне мы мой нам нас нет них ним обо
         он она они оно откуда почему после свой сколько та такой там тем те тебе того той
         только том тот ты уже чего чей чем чему эта эти этих этого этой этом этот я""",
+    "ar": """في من إلى عن أن إن ما لا لم لن قد هذا هذه ذلك تلك التي الذي الذين كان كانت هو هي هم أو
+        ثم بين كل بعد قبل عند مع كما لكن حتى منذ خلال حول عبر إذا إذ لأن أي غير سوى فقد وقد وهو
+        وهي ومن وفي به بها له لها فيه فيها منه منها عليه عليها إليه إليها وكان وكانت | أنا أنت نحن
+        أنتم هل ماذا لماذا متى أين كيف كم كيفما أيضا يكون تكون كانوا ليس ليست هناك هنا يمكن يجب
+        عندما حيث بينما ألا إلا نعم مثل بعض لدى وما ولا""",
+    "el": """ο η το οι τα του της των τον την τους τις στο στη στην στον στα στους στις σε με για
+        από και να θα που ότι δεν μην είναι ως αν ή ένα ένας μια μία κατά προς μετά χωρίς παρά
+        αλλά | ήταν έχει έχουν είχε είχαν αυτό αυτός αυτή αυτά αυτές αυτών αυτού όπως όταν πριν
+        πολύ πιο μόνο κάθε τι ποιος ποια ποιο ποιοι πού πότε πώς πόσο πόσα πόσες γιατί εγώ εσύ εμείς
+        εσείς μου σου μας σας όχι ναι υπάρχει υπάρχουν μπορεί μπορούν πρέπει επίσης ενώ""",
+    "fa": """و در به از که را این آن با برای تا بر یا هم هر نیز اما اگر یک پس پیش بین روی زیر بدون
+        ولی چون همین همان دیگر بی جز درباره بعد قبل نزد علیه توسط سپس زیرا چنین بلکه | است هست
+        نیست بود بودند هستند نیستند شد شده شود می نمی ها های هایی ای ام ات اش کرد کرده کند کنند
+        دارد دارند داشت خواهد باید من تو او ما شما آنها آنان ایشان چه کی کجا چرا چگونه چطور چند
+        کدام آیا خود همه باشد باشند گفت شان""",
+    "he": """של את על לא אל עם או אם כי גם רק זה זאת זו אלה אלו הוא היא הם הן אשר אך אבל כל בין
+        לפני אחרי אין יש עד כמו יותר ידי לפי תחת מן אצל בלי מול כאשר כך לכן כדי ולא הזה הזאת זאת
+        עוד | אני אתה אתם אנחנו אנו היה הייתה היתה היו יהיה תהיה יהיו להיות שלו שלה שלי שלהם שלנו
+        אותו אותה אותם לו לה להם לי לנו בו בה בהם ממנו ממנה מה מי איך איפה היכן מתי למה מדוע כמה
+        האם איזה איזו אילו מאוד שם כאן""",
+    "hi": """का के की में से को ने पर और या है हैं था थे थी थीं यह वह ये वे कि भी तक ही तो इस उस इन
+        उन एक लिए साथ बाद द्वारा जो नहीं न इसके उसके इसकी उसकी इसका उसका तथा एवं बारे | कर करना
+        करने करता करते करती किया की गया गई गए हो होता होते होती हुआ हुई हुए रहा रही रहे मैं हम तुम
+        आप मेरा मेरी मेरे हमारा हमारे अपना अपने अपनी क्या कौन कब कहां कहाँ क्यों कैसे कितना कितने
+        कितनी किस किसने किसका कौनसा जब जहां सकता सकते सकती चाहिए उन्हें इन्हें उन्होंने इसे उसे
+        होगा होगी होंगे वाला वाले वाली कुछ""",
+    "hu": """a az egy és is nem hogy de ha vagy mint meg már még csak ez ezt azt ezek azok annak
+        ennek el ki be le fel után alatt között szerint által mellett nélkül felett pedig mert
+        amely amelyek amelyet aki akik ami amit illetve valamint ezért így sem | volt voltak van
+        vannak lesz lehet kell én te ő mi ti ők engem téged őt minket neki nekem hol mikor miért
+        hogyan hány mennyi melyik milyen kinek mit kit ahol amikor akkor itt ott nagyon minden
+        olyan ilyen most úgy nincs sincs legyen lett""",
+    "id": """yang dan di ke dari untuk dengan pada dalam oleh ini itu atau adalah tidak juga akan
+        sebagai karena sehingga serta tetapi namun antara hingga tanpa secara terhadap tentang
+        bahwa jika agar maka para sang saat setelah sebelum | telah sudah dapat bisa harus ada
+        saya kamu anda dia ia kami kita mereka nya apa siapa kapan mana dimana bagaimana mengapa
+        kenapa berapa apakah bukan belum masih lebih sangat seperti ketika yaitu merupakan
+        tersebut""",
+    "ro": """și în de la cu pe din pentru că nu este sunt un o unei unui unor ale al ai cel cea cei
+        cele ce care sau mai prin după între până sub fără despre dar dacă ca să se lui ei lor
+        într dintre iar nici când asupra către | era erau fost fi fie am are au avea avem eu tu el
+        ea noi voi mă te ne vă îl îi le își sale său sa acest această aceste acestui acestei acesta
+        aceasta cine cum unde cât câte câți câtă ce fel cărui cărei căror aceea acel acea aceia
+        acolo aici foarte toate toți tot va vor poate trebuie""",
+    "tr": """ve bir bu da de ile için olarak olan daha en çok gibi kadar sonra göre ya veya ki ama
+        ancak hem her ne değil o şu ise üzere tarafından arasında ayrıca fakat hiç bile önce
+        diye üzerinde bunun | oldu olduğu olduğunu edilen eden vardır var yok idi ben sen biz siz
+        onlar bana sana bizim sizin onun onların benim kendi mi mı mu mü kim kimin nerede nereye
+        nereden nasıl neden niçin niye hangi kaç zaman şey bunlar tüm bazı ilk olmak olur olup etti
+        eder""",
+    "ur": """کے کی کا میں سے کو اور نے پر یہ وہ کہ اس ان جو ہے ہیں تھا تھے تھی تھیں بھی نہیں ایک یا
+        تک ہی تو لیے ساتھ بعد طرح اپنے اپنی اپنا جس جن گیا گئی گئے ہو ہوا ہوئی ہوئے والے والی والا |
+        کر کرنے کرنا کرتا کرتے کرتی کیا دیا رہا رہے رہی میرا میرے ہم آپ تم مجھے ہمارے کون کب کہاں
+        کیوں کیسے کتنا کتنے کتنی کس کسی جب سکتا سکتے سکتی چاہیے انہوں انہیں اسے کچھ""",
 }
 
 STEMMERS = {
@@ -105,10 +157,16 @@ STEMMERS = {
     "pt": "portuguese",
     "ru": "russian",
     "sv": "swedish",
+    "el": "greek",
+    "hi": "hindi",
+    "hu": "hungarian",
+    "id": "indonesian",
+    "ro": "romanian",
+    "tr": "turkish",
 }
 """ISO 639-1 code → name of the Snowball stemmer. English uses Porter's original one of 1980."""
 
-LANGUAGES = tuple(language for language in STEMMERS if language != "en")
+LANGUAGES = tuple(dict.fromkeys(code for code in (*STEMMERS, *FUNCTION_WORDS) if code != "en"))
 """The languages that a passage may be analysed in; all others are analysed as English."""
 
 LINKING_ELEMENTS = {
@@ -131,12 +189,6 @@ _ACCENTS = {
     "it": ((re.compile("(?<=al|iv|il|os|ar)ita$"), "ità"),),
 }
 
-_WORD = re.compile(r"[^\W\d_]+")
-_MIN_FUNCTION_WORDS = 3  # different function words needed to detect a language
-_SHARE = 0.1  # share of all words that must be evidence
-_LEAD = 1.5  # factor by which the evidence must exceed that for English
-_MAX_CHARACTERS = 20_000  # how much of a text is looked at
-
 
 @cache
 def stop_words(language: str, *, asking: bool = False) -> frozenset[str]:
@@ -147,7 +199,7 @@ def stop_words(language: str, *, asking: bool = False) -> frozenset[str]:
     >>> "what" in stop_words("en", asking=True)
     True
     """
-    core, more = _FUNCTION_WORDS[language].split("|")
+    core, more = FUNCTION_WORDS[language].split("|")
     return frozenset((core + more).split() if asking else core.split())
 
 
@@ -162,49 +214,11 @@ def restore_accents(word: str, language: str) -> str:
     return word
 
 
-def detect_language(text: str) -> str:
-    """The language of a text, or "" if its function words do not show one.
-
-    >>> detect_language("Das Gericht entscheidet über die Klage und den Antrag.")
-    'de'
-    >>> detect_language("The court decides on the claim and the motion.")
-    'en'
-    >>> detect_language("Table 2: 3 kg")
-    ''
-    """
-    languages = _languages()
-    words = _WORD.findall(unicodedata.normalize("NFC", text[:_MAX_CHARACTERS]).lower())
-    evidence: dict[str, float] = {}
-    different: dict[str, int] = {}
-    for word, count in Counter(filter(languages.__contains__, words)).items():
-        named = languages[word]
-        for language in named:
-            evidence[language] = evidence.get(language, 0) + count / len(named)
-            different[language] = different.get(language, 0) + 1
-    if not evidence:
-        return ""
-    # Ties (Danish and Norwegian, say) are broken by code, rather than detecting nothing.
-    best = max(evidence, key=lambda language: (evidence[language], language))
-    enough = different[best] >= _MIN_FUNCTION_WORDS and evidence[best] >= _SHARE * len(words)
-    clear = best == "en" or evidence[best] >= _LEAD * evidence.get("en", 0)
-    return best if enough and clear else ""
-
-
-@cache
-def _languages() -> dict[str, list[str]]:
-    """Function word → the languages that have it."""
-    found: dict[str, list[str]] = {}
-    for language in STEMMERS:
-        for word in stop_words(language, asking=True):
-            found.setdefault(word, []).append(language)
-    return found
-
-
 __all__ = [
+    "FUNCTION_WORDS",
     "LANGUAGES",
     "LINKING_ELEMENTS",
     "STEMMERS",
-    "detect_language",
     "restore_accents",
     "stop_words",
 ]

@@ -160,8 +160,10 @@ def _query_unit(raw: str, languages: tuple[str, ...], named: bool) -> _QueryUnit
     return _QueryUnit(run, words, phrases, idle, *_sides(raw, pieces[0]) if is_chain else ())
 
 
-def _terms(pieces: Iterable[Word]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word.term for word in pieces))
+def _terms(pieces: Sequence[Word]) -> tuple[str, ...]:
+    """The terms of one piece in each language, but where it is a stop word: German "die"."""
+    told = [word for word in pieces if word.kind != "stop"] or pieces
+    return tuple(dict.fromkeys(word.term for word in told))
 
 
 def _sides(raw: str, pieces: Sequence[Word]) -> tuple[str, str]:

@@ -8,15 +8,14 @@ decides where words and pieces end, and which joined forms there are.
 from __future__ import annotations
 
 import re
-import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import snowballstemmer
-
-from retriever.text.languages import LANGUAGES, STEMMERS, restore_accents, stop_words
+from retriever.text.folding import APOSTROPHES, fold_accents, is_mark, letters_of, other_forms
+from retriever.text.languages import LANGUAGES, stop_words
+from retriever.text.stemming import stemmed
 from retriever.text.unsegmented import HANGUL, UNSEGMENTED_LETTERS
 
 MARK = "ø"
@@ -34,8 +33,8 @@ class Word(NamedTuple):
     `kind`: "word"; "stop", a stop word, which is indexed for phrases only ("the"); "ask", which is
     left out of queries ("who"); "part", a short piece of a chain (the 2 of AC-2), which says
     nothing without its neighbours; "single", one character of a longer run of Chinese, Japanese,
-    Korean, Thai, …; "joined", a chain written as one word; "loose", the same
-    without the x between two numbers, which other chains have, too.
+    Korean, Thai, …; "joined", a chain written as one word; "loose", a spelling that other words
+    have, too: a code without what separates its numbers, "mueller" for Müller.
     """
 
     term: str
@@ -64,7 +63,7 @@ class Unit(NamedTuple):
     def joined(self) -> list[Word]:
         """The joined forms of the whole unit."""
         kinds = ("joined", "loose")
-        return [word for word in self.words if word.kind in kinds and word.end == self.end]
+        return [word for word in self.words if word.kind in kinds and word[1:3] == self[:2]]
 
 
 _LONGEST = 64  # characters of a word that count: a line of base64 is not a term
@@ -76,15 +75,13 @@ _UNSEGMENTED = f"{HANGUL}{UNSEGMENTED_LETTERS}"
 _IGNORED = "\u00ad\u200b\u200d\u2060\ufeff"  # soft hyphen, zero-width characters
 _NON_JOINER = "\u200c"  # between words in Persian, without meaning elsewhere
 _ARABIC = "\u0620-\u064a\u066e-\u06d3\u06fa-\u06ff"
-_APOSTROPHES = "'\u2019\u02bc"
 
 # Characters that a term may contain unencoded: folded, and known to every version of `unicode61`.
 _SAFE = re.compile(
-    "[0-9a-zα-ωа-џא-ת\u0620-\u063f\u0641-\u064a\u3005\u3041-\u3096\u30a1-\u30fa\u30fc"
+    "[0-9a-zα-ωа-џא-ת\u0620-\u063f\u0641-\u064a\u0671-\u06d3\u3005\u3041-\u3096\u30a1-\u30fa\u30fc"
     "\u3400-\u4db5\u4e00-\u9fcb\uac00-\ud7a3]+"
 )
 
-_CONTRACTION = re.compile(f"[{_APOSTROPHES}](s|t|d|m|re|ve|ll)$")
 _CODE = re.compile(r"[\d_@]|\b[^\W\d_]\b")
 _PART = re.compile(r"[^\W\d_]|\d{1,2}")
 _NOT_STOPPED = frozenset({"IT", "US", "WHO"})  # names, not pronouns
@@ -92,23 +89,14 @@ _CODES = {"++": "plusplus", "#": "sharp"}
 # Articles and the like that lose their vowel: l'homme, dell'arte. They are not joined to a word.
 _ELISION = re.compile(
     f"(?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu|quoiqu|all|dall|dell|nell|sull|un|quest|quell|sant|gl|bell"
-    f"|com|dov|cos)[{_APOSTROPHES}]",
+    f"|com|dov|cos)[{APOSTROPHES}]",
     re.IGNORECASE,
 )
-_NAMED_ELISION = re.compile(f"[A-Z][{_APOSTROPHES}][A-Z]")  # L'Oréal, D'Angelo
+_NAMED_ELISION = re.compile(f"[A-Z][{APOSTROPHES}][A-Z]")  # L'Oréal, D'Angelo
 _DOT_THOUSANDS = frozenset(["ca", "da", "de", "el", "es", "id", "it", "nl", "no", "pt", "ro", "tr"])
 _COMMA_DECIMALS = _DOT_THOUSANDS | {"fi", "fr", "hu", "ru", "sv"}
 _ADDRESS = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")  # four numbers with dots: an address of a network
 _VERSION_LETTER = re.compile(r"(?:v|r|ver|rev)(?=\d)", re.IGNORECASE)
-
-# Letters that Unicode does not decompose, although readers see them as accented.
-_LETTERS = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ŧ": "t", "æ": "ae", "œ": "oe"}
-    | {"þ": "th", "\u0640": "", "\u02bc": "", "\u2044": "x"}
-)
-
-
-_VARIATIONS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 
 # Pieces of a run: a number, raised or lowered digits, a fraction, or letters with their marks.
 _RAISED = "\u00b2\u00b3\u00b9\u2070-\u2089"
@@ -116,11 +104,6 @@ _FRACTIONS = "\u00bc-\u00be\u2150-\u215e\u2189"
 _SINGLE_KIND = re.compile(rf"\d+|[{_RAISED}]+|[{_FRACTIONS}]|[^\d{_RAISED}{_FRACTIONS}]+")
 # Humps need two letters before them: iPhone, McDonald and OCaml are one word.
 _HUMP = re.compile("(?<=[A-Za-z][a-z])(?<!Mc)(?=[A-Z][A-Za-z])|(?<=[A-Z][A-Z])(?=[A-Z][a-z][a-z])")
-
-_LATIN = re.compile("[a-zß-öø-ÿāăąćčďđēėęěğģīįıķļłńņňōőœŕřśşšţťūůűųźżž]+")
-_CYRILLIC = re.compile("[а-яё]+")
-
-_stemming = threading.Lock()  # a snowball stemmer keeps its state between calls
 
 
 def units(text: str, language: str = "") -> Iterator[Unit]:
@@ -220,21 +203,32 @@ def _analysed(raw: str, language: str) -> tuple[Word, ...]:
     found = [
         Word(term, 0, last, kind)
         for joined, last, kind in _joined_forms(raw, parts, spans)
-        if (term := _safe_term(joined[:_LONGEST], language))
+        if (term := _joined_term(joined[:_LONGEST], language))
     ]
     for first, last in spans:
-        piece = raw[first : min(last, first + _LONGEST)]
-        term, kind = _term(piece, language)
-        if kind == "word" and _PART.fullmatch(piece):
-            kind = "part"
-        if term:
-            found.append(Word(term, first, last, kind))
+        words = _piece_words(raw, first, last, language)
+        found += map(_as_part, words) if _PART.fullmatch(raw, first, last) else words
     return tuple(found)
 
 
+def _as_part(word: Word) -> Word:
+    return word._replace(kind="part") if word.kind == "word" else word
+
+
 def _single(raw: str, language: str) -> tuple[Word, ...]:
-    term, kind = _term(raw[:_LONGEST], language)
-    return (Word(term, 0, len(raw), kind),) if term else ()
+    return tuple(_piece_words(raw, 0, len(raw), language))
+
+
+def _piece_words(raw: str, first: int, last: int, language: str) -> Iterator[Word]:
+    """The word `raw[first:last]`, after the other words that it is found as."""
+    piece = raw[first : min(last, first + _LONGEST)]
+    term, kind = _term(piece, language)
+    if not term:
+        return
+    if kind == "word" and not piece.isascii():
+        for other in _other_terms(piece, language):
+            yield Word(other, first, last, "loose")
+    yield Word(term, first, last, kind)
 
 
 # Where units and pieces end
@@ -252,8 +246,8 @@ def _pattern() -> re.Pattern[str]:
     letter = rf"[^\W\d_{_UNSEGMENTED}]"
     joiner = (
         rf"(?:(?<={letter})[-\u2010\u2011][ \t]?\r?\n[ \t]*+(?=[a-zß-öø-ÿа-я])"  # at a line's end
-        rf"|[-\u2010-\u2013\u2212.@/]|_++|(?<=[0-9]):(?=[0-9])"
-        rf"|(?<={letter})[{_APOSTROPHES}](?={letter})|(?<=[{_ARABIC}]){_NON_JOINER}(?=[{_ARABIC}]))"
+        rf"|[-\u2010-\u2013\u2212\u05be.@/]|_++|(?<=[0-9]):(?=[0-9])"
+        rf"|(?<={letter})[{APOSTROPHES}](?={letter})|(?<=[{_ARABIC}]){_NON_JOINER}(?=[{_ARABIC}]))"
     )
     inner = r"(?:\((?:[0-9]{1,3}|[A-Za-z])\))"
     return re.compile(
@@ -277,9 +271,9 @@ def _piece() -> str:
     """The pattern of one word: a number with thousands separators, or letters, digits and marks."""
     letter = rf"[^\W_{_UNSEGMENTED}]"
     ignored = rf"[{_marks()}{_IGNORED}]|(?<![{_ARABIC}]){_NON_JOINER}"
-    hebrew = "(?<=[א-ת])[\"״'׳](?=[א-ת])"
+    hebrew = "(?<=[א-ת])[\"'\u2019״׳](?=[א-ת])"
     mark = rf"(?:\u00ad\r?\n(?={letter})|{ignored}|{hebrew})"
-    suffix = f"(?:[{_APOSTROPHES}](?:[sStTdDmM]|[rRvV][eE]|[lL][lL])(?!{letter}))?+"
+    suffix = f"(?:[{APOSTROPHES}](?:[sStTdDmM]|[rRvV][eE]|[lL][lL])(?!{letter}))?+"
     number = f"[0-9]{{1,3}}(?:,[0-9]{{3}})++(?!{letter})"
     return rf"(?:{number}|{letter}++(?:{mark}++{letter}*+)*+{suffix})"
 
@@ -391,14 +385,10 @@ def _marks() -> str:
     """The combining marks of all scripts, as the inside of a character class."""
     ranges: list[tuple[int, int]] = []
     for code in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)):
-        if _is_mark(chr(code)):
+        if is_mark(chr(code)):
             first = ranges.pop()[0] if ranges and ranges[-1][1] == code - 1 else code
             ranges.append((first, code))
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
-
-
-def _is_mark(character: str) -> bool:
-    return unicodedata.category(character)[0] == "M"
 
 
 def _pairs(match: re.Match[str]) -> Iterator[Word]:
@@ -420,29 +410,26 @@ def _term(raw: str, language: str) -> tuple[str, Kind]:
     """The term of one word, "" if nothing remains of it, and its kind."""
     plain = fold_accents(raw)
     kind = _kind(raw, plain, language)
-    if kind == "stop":
-        return f"{_safe(plain)}{STOP}", kind
-    return _stemmed(raw, plain, language), kind
+    return (f"{_safe(plain)}{STOP}" if kind == "stop" else _unstopped(raw, plain, language)), kind
 
 
 @lru_cache(maxsize=1 << 16)
-def _safe_term(raw: str, language: str) -> str:
+def _joined_term(raw: str, language: str) -> str:
     """The term of a joined form, which is never a stop word."""
-    return _stemmed(raw, fold_accents(raw), language)
+    return _unstopped(raw, fold_accents(raw), language)
 
 
-def _stemmed(raw: str, plain: str, language: str) -> str:
-    if len(plain) > 2:
-        if language == "ru" and _CYRILLIC.fullmatch(plain):
-            return f"{_stem(plain, language)}{MARK}{language}"
-        if language not in ("", "ru"):
-            written = _cased(raw)
-            if _LATIN.fullmatch(written):
-                stem = _stem(restore_accents(written, language), language)
-                return f"{_plain(stem)}{MARK}{language}"
-        if plain.isascii() and plain.isalpha():
-            return _stem(plain, "en")
-    return _safe(plain)
+def _unstopped(raw: str, plain: str, language: str) -> str:
+    stem, marked = stemmed(raw, plain, language)
+    return f"{_safe(stem)}{MARK}{marked}" if marked else _safe(stem)
+
+
+def _other_terms(raw: str, language: str) -> Iterator[str]:
+    """The terms of the words that a word is also found as: without a glued preposition."""
+    for form in other_forms(raw, fold_accents(raw), language):
+        term, kind = _term(form, language)
+        if kind == "word":
+            yield term
 
 
 def _kind(raw: str, plain: str, language: str) -> Kind:
@@ -459,72 +446,10 @@ def _folded_stop_words(language: str, *, asking: bool) -> frozenset[str]:
     return frozenset(map(fold_accents, stop_words(language, asking=asking)))
 
 
-@cache
-def _stemmer(language: str) -> Any:
-    return snowballstemmer.stemmer(STEMMERS[language])
-
-
-def _stem(word: str, language: str) -> str:
-    with _stemming:
-        return str(_stemmer(language).stemWord(word))
-
-
 @lru_cache(maxsize=1 << 17)
 def _gram(raw: str) -> str:
     """The term of one or two characters of an unsegmented run; their marks are kept."""
-    return _safe(_letters(unicodedata.normalize("NFKC", raw)))
-
-
-def fold_accents(raw: str) -> str:
-    """The letters and digits, without case, accents, contractions and presentation forms.
-
-    >>> [fold_accents(word) for word in ("Ｃａｆé’s", "don't", "ΣΊΣΥΦΟΣ", "Straße", "١٢")]
-    ['cafe', 'dont', 'σισυφοσ', 'strasse', '12']
-    """
-    plain = _plain(_cased(raw))
-    return plain if plain.isalnum() and plain.isascii() else _letters(plain)
-
-
-def _cased(raw: str) -> str:
-    """The word without case, presentation forms and contractions, but with accents."""
-    folded = unicodedata.normalize("NFKC", raw).casefold()
-    return _CONTRACTION.sub(lambda ending: "t" if ending[1] == "t" else "", folded)
-
-
-def _plain(text: str) -> str:
-    return text if text.isascii() else _without_accents(text.translate(_LETTERS))
-
-
-def _letters(text: str) -> str:
-    """The letters, digits (of any script, as 0 to 9) and marks of a text, and nothing else."""
-    return "".join(
-        str(unicodedata.decimal(character)) if character.isdecimal() else character
-        for character in text
-        if character.isalnum() or (_is_mark(character) and character not in _VARIATIONS)
-    )
-
-
-def _without_accents(text: str) -> str:
-    """The text without accents of Latin, Greek, Hebrew and Arabic; other scripts need their marks.
-
-    >>> _without_accents("naïve ёлка й")
-    'naive елка й'
-    """
-    kept: list[str] = []
-    base = ""
-    for character in unicodedata.normalize("NFD", text):
-        if not _is_mark(character):
-            base = character
-        elif _is_accent(base, character):
-            continue
-        kept.append(character)
-    return unicodedata.normalize("NFC", "".join(kept))
-
-
-def _is_accent(base: str, mark: str) -> bool:
-    if "\u0400" <= base <= "\u052f":  # й and ї are letters; ё and marks of stress are not
-        return base + mark == "е\u0308" or (mark in "\u0300\u0301" and base in "аеиоуыэюя")
-    return base < "\u0400" or "\u0590" <= base <= "\u06ff" or "\u1e00" <= base <= "\u1fff"
+    return _safe(letters_of(unicodedata.normalize("NFKC", raw)))
 
 
 def _safe(plain: str) -> str:

@@ -24,11 +24,11 @@ from retriever.text.analyzer import (
     MARK,
     QueryWord,
     count_term,
-    fold_accents,
     language_mark,
     query_words,
     words,
 )
+from retriever.text.folding import fold_accents
 from retriever.text.languages import LINKING_ELEMENTS
 from retriever.types import Chunk
 

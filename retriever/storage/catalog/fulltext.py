@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from retriever.storage.catalog.schema import FULLTEXT, VOCABULARY, unblob
 from retriever.text import analyzer as terms
-from retriever.text.languages import LINKING_ELEMENTS, detect_language
+from retriever.text.detection import detect_language
+from retriever.text.languages import LINKING_ELEMENTS
 
 ANALYSER = "analyser"
 """The name of the meta value with the version of the analyzer that made the terms."""
