@@ -32,7 +32,6 @@ from retriever.searching.toc import demote_toc, looks_like_toc
 from retriever.storage.backends import ScoredIds, Snapshot
 from retriever.storage.filters import Filter
 from retriever.storage.records import Expansion
-from retriever.text.analyzer import query_terms
 from retriever.types import Chunk, Hit
 
 CANDIDATES = 200
@@ -109,7 +108,7 @@ def query_feedback(
     share = SHARE * min(1.0, snapshot.dense_weight)
     added = rm3_expansion(
         list(zip([hit.score for hit in first], snapshot.passages.terms(ids), strict=True)),
-        len(query_terms(query)),
+        snapshot.query_weight(query),
         snapshot.passages.document_frequencies,
         total,
         share,

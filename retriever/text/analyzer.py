@@ -73,10 +73,18 @@ class Word(NamedTuple):
 
 
 class QueryWord(NamedTuple):
-    """A word of a query: as typed, and its terms in each language, English first."""
+    """A word of a query: as first typed, and its terms in each language, English first.
+
+    `times` is the number of times that the query says it.
+    """
 
     typed: str
     terms: tuple[str, ...]
+    times: int = 1
+
+    def again(self, times: int = 1) -> QueryWord:
+        """The word said so many times more."""
+        return self._replace(times=self.times + times)
 
 
 _MAX_FORMS = 27  # of a phrase with codes: three of them, each in three ways
@@ -166,7 +174,7 @@ def query_words(text: str, languages: Sequence[str] = ()) -> list[QueryWord]:
     short pieces of codes) keeps them; only a query without letters and digits has no words.
 
     >>> query_words("Welche Häuser?", ["de"])
-    [QueryWord(typed='Häuser', terms=('hauser', 'hausøde'))]
+    [QueryWord(typed='Häuser', terms=('hauser', 'hausøde'), times=1)]
     """
     scans = [
         [word for word in _scan(text, language) if word.kind != "single"]
@@ -183,7 +191,8 @@ def query_words(text: str, languages: Sequence[str] = ()) -> list[QueryWord]:
     for kind, ways in zip(asked, zip(*scans, strict=True), strict=True):
         if kind == "word" or not wanted:
             terms = tuple(dict.fromkeys(word.term for word in ways))
-            found.setdefault(terms, QueryWord(text[ways[0].start : ways[0].end], terms))
+            word = QueryWord(text[ways[0].start : ways[0].end], terms)
+            found[terms] = found[terms].again() if terms in found else word
     return list(found.values())
 
 
