@@ -28,7 +28,7 @@ from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 from retriever.indexing.sync import SyncOptions, SyncReport, sync
 from retriever.searching.grouping import neighbours
 from retriever.searching.hybrid import search
-from retriever.searching.match import MatchScale, with_match
+from retriever.searching.match import MatchScale, bm25_unit, with_match
 from retriever.searching.mmr import mmr
 from retriever.searching.options import (
     Mode,
@@ -520,7 +520,7 @@ class Index:
                 )
                 if count > 1:
                     return hits
-                return with_match(hits, self._match_scale(now), now.max_bm25(parsed.text))
+                return with_match(hits, self._match_scale(now), bm25_unit(now, parsed.text))
 
             shown = self.search(query, options=chosen, embed=embed)
             return why_not(now.catalog, path, shown, ranking, conditions, chosen.min_match)

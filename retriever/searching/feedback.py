@@ -71,14 +71,15 @@ def passage_count(count: int) -> int:
 
 def rm3_expansion(
     found: Sequence[tuple[float, Sequence[str]]],
-    query_words: int,
+    query_words: float,
     term_counts: Callable[[Sequence[str]], Mapping[str, int]],
     total: int,
     share: float = SHARE,
 ) -> Expansion:
     """The words to add, from passages' (score, terms), best first.
 
-    `query_words` is the number of words of the query (its BM25 score is a sum over them).
+    `query_words` is the number of words of the query, repeated ones by their boosts: its BM25 score
+    is a sum over them.
     `term_counts` gives the document frequencies of terms among the `total` chunks.
     """
     scores = np.array([score for score, _ in found])
@@ -92,7 +93,7 @@ def rm3_expansion(
     best = sorted(value, key=lambda term: (-value[term], term))[:WORDS]
     whole = sum(value[term] for term in best) or 1.0
     added = tuple((term, share * value[term] / whole) for term in best)
-    return Expansion((1 - share) / max(1, query_words), added)
+    return Expansion((1 - share) / max(1.0, query_words), added)
 
 
 def _term_values(

@@ -32,7 +32,7 @@ from retriever.searching.toc import demote_toc, looks_like_toc
 from retriever.storage.backends import ScoredIds, Snapshot
 from retriever.storage.filters import Filter
 from retriever.storage.records import Expansion
-from retriever.text.analyzer import content_terms, query_terms
+from retriever.text.analyzer import content_terms
 from retriever.types import Chunk, Hit
 
 CANDIDATES = 200
@@ -112,7 +112,7 @@ def query_feedback(
             (hit.score, content_terms(terms))
             for hit, terms in zip(first, snapshot.passages.terms(ids), strict=True)
         ],
-        len(query_terms(query)),
+        snapshot.query_weight(query),
         snapshot.passages.document_frequencies,
         total,
         share,

@@ -11,7 +11,8 @@ The statistics compared use the query without expansion:
 
     dense    the calibrated cosine
     keyword  the BM25 score over the square root of the query's maximum: with the score alone any
-             long question would pass, with the score over the maximum hardly one would
+             long question would pass, with the score over the maximum hardly one would. A query of
+             common words alone counts as one rare word: what it asks for is there (see `bm25_unit`)
     hybrid   the sum of both, each standardised by the scale's best scores; keywords count twice
 
 The scale has one list of scores for each of the three. They are always those of the whole index,
@@ -56,6 +57,9 @@ CANDIDATES = 200
 
 KEYWORD_WEIGHT = 2.0
 """Weight of keywords in the hybrid statistic: a shared subject alone gives a high cosine."""
+
+_LEAST_NORMALISED = 1e-5
+"""Smaller is a word of most passages beside a word that is missing: FTS5's lowest idf."""
 
 _MIN_SPREAD = 0.02
 """Smallest standard deviation, for a side whose scores (at most 1) are alike for all questions."""
@@ -134,28 +138,40 @@ def fit_match_scale(snapshot: Snapshot, questions: Sequence[str], vectors: Vecto
     return MatchScale(dense, keyword, hybrid)
 
 
-def with_match(hits: Sequence[Hit], scale: MatchScale | None, max_bm25: float) -> list[Hit]:
-    """The hits with their `match`; `max_bm25` is the query's `Snapshot.max_bm25`.
+def with_match(hits: Sequence[Hit], scale: MatchScale | None, unit: float) -> list[Hit]:
+    """The hits with their `match`; `unit` is the query's `bm25_unit`.
 
     Without a scale, or with an empty one, they stay as they are.
     """
     if scale is None or not scale.questions:
         return list(hits)
     return [
-        replace(hit, match=scale.match(hit.dense, normalised_bm25(hit.keyword, max_bm25)))
+        replace(hit, match=scale.match(hit.dense, normalised_bm25(hit.keyword, unit)))
         for hit in hits
     ]
 
 
-def normalised_bm25(keyword: float | None, max_bm25: float) -> float | None:
-    """A BM25 score over the square root of the query's maximum; 0 where the maximum is 0.
+def bm25_unit(snapshot: Snapshot, query: str) -> float:
+    """What a query's BM25 scores are divided by: √m, or m / √w if m < w; 0 without words.
 
-    >>> normalised_bm25(3.0, 16.0), normalised_bm25(0.0, 0.0), normalised_bm25(None, 16.0)
+    `m` is the query's maximum, and `w` that of a single word that occurs nowhere. The words of a
+    small index, or of its one subject, occur in most of its passages: their maximum tends to 0, and
+    with it any score over √m. So a query counts as much as one rare word at least. That word is in
+    a passage to the share score / m of what is asked.
+    """
+    most = snapshot.max_bm25(query)
+    return most / sqrt(max(most, snapshot.max_word_bm25())) if most > 0 else 0.0
+
+
+def normalised_bm25(keyword: float | None, unit: float) -> float | None:
+    """A BM25 score over the query's `bm25_unit`; 0 where this is 0, and for hardly any score.
+
+    >>> normalised_bm25(3.0, 4.0), normalised_bm25(0.0, 0.0), normalised_bm25(None, 4.0)
     (0.75, 0.0, None)
     """
     if keyword is None:
         return None
-    return keyword / sqrt(max_bm25) if max_bm25 > 0 else 0.0
+    return keyword / unit if keyword > _LEAST_NORMALISED * unit else 0.0
 
 
 def matching_ids(
@@ -165,14 +181,14 @@ def matching_ids(
     vector: Vectors | None,
     query: str | None,
     *,
-    max_bm25: float,
+    unit: float,
     where: Filter | None = None,
     tolerant: bool = False,
 ) -> set[str]:
     """The ids of all chunks that the filter lets through and whose match is at least `min_match`.
 
     `vector`: the query's raw one, (dim,), None in keyword mode; `query` is None in dense mode;
-    `max_bm25` as in `with_match`. A chunk among neither side's `depth` best scores at most the last
+    `unit` as in `with_match`. A chunk among neither side's `depth` best scores at most the last
     of each (see `retriever.searching.hybrid.search` for stores that are not exact), and the match
     grows with both scores. So the depth grows until these two scores are too low.
     """
@@ -184,7 +200,7 @@ def matching_ids(
         )
         if _is_complete(dense, keyword, depth):
             break
-        reach = normalised_bm25(_upper_bound(keyword, depth), max_bm25)
+        reach = normalised_bm25(_upper_bound(keyword, depth), unit)
         if scale.match(_upper_bound(dense, depth), reach) < min_match:
             break
         depth *= 4
@@ -199,7 +215,7 @@ def matching_ids(
     return {
         chunk_id
         for chunk_id, cosine, score in zip(ids, cosines, words, strict=True)
-        if scale.match(cosine, normalised_bm25(score, max_bm25)) >= min_match
+        if scale.match(cosine, normalised_bm25(score, unit)) >= min_match
     }
 
 
@@ -238,8 +254,9 @@ def _score_question(
     ids = list(dict.fromkeys([*dense.ids, *keyword.ids]))
     cosines = _scores_of(ids, dense, CANDIDATES, partial(snapshot.dense_scores, vector))
     scores = _scores_of(ids, keyword, CANDIDATES, partial(snapshot.keyword_scores, question))
-    most = snapshot.max_bm25(question)
-    return cosines, scores / sqrt(most) if most > 0 else np.zeros(len(ids))
+    unit = bm25_unit(snapshot, question)
+    there = scores > _LEAST_NORMALISED * unit
+    return cosines, np.divide(scores, unit, out=np.zeros(len(ids)), where=there)
 
 
 def _scores_of(
@@ -289,6 +306,7 @@ __all__ = [
     "NOTHING_MATCHES",
     "UNCERTAIN",
     "MatchScale",
+    "bm25_unit",
     "fit_match_scale",
     "general_questions",
     "matching_ids",

@@ -16,7 +16,7 @@ from retriever.embedding.attributed import AttributionCache
 from retriever.embedding.protocols import Judge
 from retriever.searching.grouping import filter_ranking, group, with_context
 from retriever.searching.hybrid import search
-from retriever.searching.match import MatchScale, matching_ids, with_match
+from retriever.searching.match import MatchScale, bm25_unit, matching_ids, with_match
 from retriever.searching.mmr import CANDIDATES_PER_RESULT, diversify
 from retriever.searching.options import Mode, SearchOptions, Steering, as_mode
 from retriever.searching.query_syntax import Query, is_searchable, parse
@@ -85,7 +85,7 @@ class SearchPipeline:
             hits = self._rank(count)
         if not hits:
             return hits
-        return with_match(hits, self._match_scale, self._max_bm25)
+        return with_match(hits, self._match_scale, self._bm25_unit)
 
     def _rank(self, count: int) -> list[Hit]:
         """The `count` best passages."""
@@ -156,8 +156,8 @@ class SearchPipeline:
         return self.tools.match_scale(self.snapshot)
 
     @cached_property
-    def _max_bm25(self) -> float:
-        return self.snapshot.max_bm25(self.query.text)
+    def _bm25_unit(self) -> float:
+        return bm25_unit(self.snapshot, self.query.text)
 
     def _match_of(self, hit: Hit) -> float:
         """The hit's match. Raises IndexStateError where the index has no scale for it yet."""
@@ -185,7 +185,7 @@ class SearchPipeline:
             *(self.snapshot, self._match_scale, self.options.min_match or 0.0),
             None if target.mode is Mode.KEYWORD else target.embed(target.text),
             None if target.mode is Mode.DENSE else target.text,
-            max_bm25=self._max_bm25,
+            unit=self._bm25_unit,
             where=self.where,
             tolerant=self.options.tolerant,
         )

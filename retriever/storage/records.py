@@ -61,8 +61,9 @@ class KeywordWord:
     """The contribution of one word of a query to one passage's BM25 score.
 
     `terms` are the terms searched for; they occur in `documents` passages, and `times` times in
-    this one (occurrences in the title count twice). `idf` is the inverse document frequency. A
-    word that occurs in most passages is ignored: its `score` is 0.
+    this one (occurrences in the title count twice). `idf` is the inverse document frequency. The
+    query says the word `count` times, for which its `score` has the factor `boost`. A word that
+    occurs in most passages is ignored: its `score` is 0.
     """
 
     word: str
@@ -71,13 +72,15 @@ class KeywordWord:
     times: int
     idf: float
     score: float
+    count: int = 1
+    boost: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class KeywordScore:
     """A passage's BM25 score word by word: `score` is the sum of the words' scores.
 
-    The score of a word with one term is idf · times · 2.2 / (times + 0.3 + 0.9 · length /
+    The score of a word with one term is boost · idf · times · 2.2 / (times + 0.3 + 0.9 · length /
     average), where `length` is the passage's number of terms (see
     `retriever.text.analyzer.passage_terms`) and `average` is the mean over all `passages`.
     `added` are the words of an expansion that the passage contains, best first. Their scores

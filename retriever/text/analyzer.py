@@ -106,13 +106,13 @@ def passage_terms(title: str, text: str, language: str = "") -> list[str]:
     frequencies are added up, not scores. Joined forms are at the end.
 
     >>> passage_terms("Cats", "Pets sleep"), passage_terms("", "Pets sleep")
-    (['cat', 'ø', 'pet', 'sleep', 'ø', 'cat'], ['pet', 'sleep'])
+    (['cat', 'pet', 'sleep', 'ø', 'cat'], ['pet', 'sleep'])
     """
     found, joined = _terms(text, language)
     again, title_joined = _terms(title, language)
     if not again:
         return [*found, *joined]
-    return [*again, BOUNDARY, *found, BOUNDARY, *again, *title_joined, *joined, *title_joined]
+    return [*again, *found, BOUNDARY, *again, *title_joined, *joined, *title_joined]
 
 
 def _terms(text: str, language: str) -> tuple[list[str], list[str]]:

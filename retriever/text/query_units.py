@@ -52,6 +52,10 @@ class QueryWord(NamedTuple):
     weight: float = 1.0
     times: int = 1
 
+    def again(self, times: int = 1) -> QueryWord:
+        """The word said so many times more."""
+        return self._replace(times=self.times + times)
+
 
 class _Piece(NamedTuple):
     """A piece of a unit: what it is looked for as, and its kind in each language."""
@@ -117,7 +121,7 @@ def _distinct(found: Iterable[QueryWord]) -> Iterable[QueryWord]:
     for word in found:
         key = word.terms, word.others
         before = distinct.get(key)
-        distinct[key] = word if before is None else before._replace(times=before.times + 1)
+        distinct[key] = word if before is None else before.again()
     return distinct.values()
 
 

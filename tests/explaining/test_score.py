@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -231,11 +233,24 @@ def test_a_standardised_side_tells_its_numbers(words: Index) -> None:
         assert term.value == pytest.approx((score - made_of["mean"]) / made_of["std"], abs=1e-5)
 
 
-@pytest.mark.parametrize("query", ["green tea", "the train leaves", "grean tea leaves", "tea tea"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "green tea",
+        "the train leaves",
+        "grean tea leaves",
+        "tea tea",
+        "green tea, green leaves and grean trains: GREEN",
+        "grean grean tea",
+    ],
+)
 def test_keywords_add_up_to_bm25(words: Index, query: str) -> None:
     """Against the formula, k1 1.2, b 0.75, over the texts as they are."""
     terms = {path: index_terms(text) for path, text in TEXTS.items()}
     average = np.mean([len(found) for found in terms.values()])
+    said = Counter(
+        word for word in re.findall("[a-z]+", query.lower()) if word not in ("the", "and")
+    )
     hits = words.search(query, mode="keyword")
     assert hits
     for hit in hits:
@@ -252,6 +267,10 @@ def test_keywords_add_up_to_bm25(words: Index, query: str) -> None:
             idf = max(1e-6, np.log((len(TEXTS) - documents + 0.5) / (documents + 0.5)))
             assert word.idf == pytest.approx(idf)
             expected = idf * word.times * 2.2 / (word.times + 0.3 + 0.9 * len(own) / average)
+            assert word.count == said[word.word]
+            k3 = 0.05 * said.total()
+            assert word.boost == pytest.approx((k3 + 1) * word.count / (k3 + word.count))
+            expected *= word.boost
             if word.word == "grean":
                 expected *= 0.6
             elif 2 * documents > len(TEXTS) and len(found.words) > 1:

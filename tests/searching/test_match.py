@@ -98,7 +98,11 @@ def test_what_keywords_could_score_at_most(index) -> None:
     rare, nowhere = log((5 - 1 + 0.5) / 1.5), log(5.5 / 0.5)
     assert live(index.backend).max_bm25("whales") == pytest.approx(2.2 * rare)
     assert live(index.backend).max_bm25("whales zeppelin") == pytest.approx(2.2 * (rare + nowhere))
+    assert live(index.backend).max_word_bm25() == pytest.approx(2.2 * nowhere)
     assert live(index.backend).max_bm25("?!") == 0
+    # Said twice in a query of three words: Okapi's boost with k3 = 0.05 · 3.
+    twice = 1.15 * 2 / 2.15 * rare + nowhere
+    assert live(index.backend).max_bm25("whales zeppelin Whales") == pytest.approx(2.2 * twice)
     for query in ("whales sing", "the bread dough", "customs border whales"):
         (found, *_) = index.search(query, 1, mode="keyword", syntax=False)
         assert 0 < found.keyword <= live(index.backend).max_bm25(query)
@@ -114,8 +118,9 @@ def test_the_fit_is_the_best_of_all_passages(index) -> None:
     for question, vector in zip(questions, vectors, strict=True):
         dense.append(live(index.backend).dense_scores(vector, ids).max())
         most = live(index.backend).max_bm25(question)
+        root = max(most, 2.2 * log(5.5 / 0.5)) ** 0.5
         keyword.append(
-            live(index.backend).keyword_scores(question, ids).max() / most**0.5 if most else 0
+            live(index.backend).keyword_scores(question, ids).max() / most * root if most else 0
         )
     np.testing.assert_allclose(fitted.dense, sorted(dense), atol=1e-6)
     np.testing.assert_allclose(fitted.keyword, sorted(keyword), atol=1e-6)
@@ -209,14 +214,14 @@ def test_nothing_is_read_to_its_end_where_nothing_matches(mixed, monkeypatch) ->
 def test_all_that_match_are_known_without_reading_all(mixed, monkeypatch) -> None:
     """From the best of both sides alone, however few of them are looked at first."""
     query, known = "yeast and whales", MatchScale.from_json(live(mixed.backend).match_scale())
-    vector, most = mixed.embed_query(query), live(mixed.backend).max_bm25(query)
+    vector, unit = mixed.embed_query(query), asked(mixed, match.bm25_unit, query)
     for depth in (4, 200):
         monkeypatch.setattr(match, "CANDIDATES", depth)
         for mode in ("hybrid", "dense", "keyword"):
             everything = mixed.search(query, 500, mode=mode, fold=False)
             for least in (0.2, 0.6, 0.9, 0.97):
                 found = asked(
-                    *(mixed, partial(match.matching_ids, max_bm25=most, tolerant=True)),
+                    *(mixed, partial(match.matching_ids, unit=unit, tolerant=True)),
                     *(known, least),
                     None if mode == "keyword" else vector,
                     None if mode == "dense" else query,
@@ -275,12 +280,78 @@ def test_the_verdict_is_the_best_hits() -> None:
 
 def test_a_long_question_needs_not_all_of_its_words() -> None:
     """A quarter of the most of sixteen words is as much as half of the most of four."""
-    assert normalised_bm25(0.25 * 16 * 5, 16 * 5) == pytest.approx(
-        normalised_bm25(0.5 * 4 * 5, 4 * 5)
+    assert normalised_bm25(0.25 * 16 * 5, unit_of(16 * 5, 5)) == pytest.approx(
+        normalised_bm25(0.5 * 4 * 5, unit_of(4 * 5, 5))
     )
     for wrong in (-0.1, 1.5, nan):
         with pytest.raises(UsageError, match="from 0 to 1"):
             check_match(wrong)
+
+
+def test_a_question_counts_as_one_rare_word_at_least() -> None:
+    """The same share of what is asked is as much as that share of one rare word."""
+    whole = normalised_bm25(0.4 * 5, unit_of(5, 5))
+    for most in (5, 1, 1e-6):
+        assert normalised_bm25(0.4 * most, unit_of(most, 5)) == pytest.approx(whole)
+    assert unit_of(0, 5) == 0
+
+
+def unit_of(most: float, of_a_word: float) -> float:
+    class Known:
+        def max_bm25(self, query: str) -> float:
+            return most
+
+        def max_word_bm25(self) -> float:
+            return of_a_word
+
+    return match.bm25_unit(Known(), "query")
+
+
+GARDEN = (
+    "The gardener waters the tulips every evening before sunset.",
+    "Tulips are planted in autumn, four fingers deep.",
+    "A rabbit ate the tulips behind the shed.",
+    "The tulips of the neighbour are taller.",
+    "Cut tulips last a week in cold water.",
+    "Mice dig for the bulbs of the tulips in winter.",
+    "Red tulips grow along the fence.",
+)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_a_word_of_every_passage_matches(tmp_path: Path, count: int) -> None:
+    with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as garden:
+        pages = [Page(None, text) for text in GARDEN[:count]]
+        garden.add(Document(f"{n}.txt", "text", (page,)) for n, page in enumerate(pages))
+        for query in ("tulips", "the tulip", "tulips Tulips"):
+            hits = garden.search(query, mode="keyword", fold=False)
+            assert len(hits) == count
+            assert all(hit.match >= match.MATCH for hit in hits)
+            assert verdict(hits) == ""
+            kept = garden.search(query, mode="keyword", fold=False, min_match=match.MATCH)
+            assert kept == hits
+        assert not garden.search("zeppelin", mode="keyword")
+        assert garden.search("tulips", mode="hybrid")[0].match >= match.MATCH
+        mixed = garden.search("zeppelins to Chile for tulips", mode="keyword")
+        assert verdict(mixed)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.45, 0.6, 0.9])
+def test_the_word_of_a_subject_matches_however_many_passages_have_it(
+    tmp_path: Path, share: float
+) -> None:
+    """Among passages that have the words of many general questions."""
+    questions = match.general_questions()
+    texts = [f"{question} anchor{n}" for n, question in enumerate(questions)]
+    most = round(share * len(texts))
+    texts = [f"{text} orchid" if n < most else text for n, text in enumerate(texts)]
+    with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as index:
+        index.add(
+            Document(f"{n}", "text", (Page(None, text),)) for n, text in enumerate(texts[::3])
+        )
+        hits = index.search("orchids", mode="keyword", fold=False)
+        assert hits[0].match >= match.CHANCE_MATCH
+        assert verdict(hits) != match.NOTHING_MATCHES
 
 
 def test_the_questions_are_of_many_forms_and_differ() -> None:

@@ -12,7 +12,7 @@ from retriever import Document, Index, Page, SearchOptions
 from retriever.embedding.attributed import AttributionCache
 from retriever.searching.grouping import group, with_context
 from retriever.searching.hybrid import search
-from retriever.searching.match import MatchScale, with_match
+from retriever.searching.match import MatchScale, bm25_unit, with_match
 from retriever.searching.pipeline import SearchPipeline, SearchTools, find_chunk, parse_query
 from retriever.types import Hit, IndexStateError, UsageError
 from tests.fakes import FakeEmbedder
@@ -75,7 +75,7 @@ def test_the_steps_are_those_of_the_modules(index: Index) -> None:
     with index.snapshot() as now:
         scale = MatchScale.from_json(now.catalog.match_scale())
         ranking = lambda count: search(now, query, index.embed_query, k=count, tolerant=True)  # noqa: E731
-        expected = with_match(group(ranking, k, now.catalog), scale, now.max_bm25(query))
+        expected = with_match(group(ranking, k, now.catalog), scale, bm25_unit(now, query))
         expected = [with_context(hit, 1, now.catalog) for hit in expected]
     assert hits == expected == index.search(query, k, context=1)
 

@@ -6,7 +6,7 @@ The expected scores are an independent implementation of BM25 (k1 1.2, b 0.75).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from math import log
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 
 from retriever.storage.backends.compounds import is_part, split_compound
 from retriever.storage.backends.embedded import EmbeddedBackend
+from retriever.storage.backends.keyword_query import MAX_WORDS
 from retriever.storage.catalog.connections import LOCK_FILE
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.filters import Words
@@ -258,3 +259,118 @@ def test_words_of_a_title_count_twice(tmp_path: Path) -> None:
         norm = 1.2 * (0.25 + 0.75 * lengths[path] / average)
         assert found[path] == pytest.approx(idf * times * 2.2 / (times + norm), rel=1e-5)
     assert [len(pairs[text]) for text in PAIRS] == [1, 0]
+
+
+# Words that a query repeats, and pasted texts
+
+SHORT_TEXTS = (
+    "Green tea is brewed at eighty degrees.",
+    "Black tea is brewed hotter than green tea and drunk with milk.",
+    "The platform of the coast train is number four.",
+    "Coffee beans are roasted.",
+    "Bread dough rises with yeast.",
+    "The harbour has a green light and a red one.",
+    "Sheep give wool; wool is spun into yarn for knitting.",
+)
+
+
+def naive_scores(times: dict[str, int], texts: Sequence[str], length: int) -> list[float]:
+    """BM25 with Okapi's saturation of the query's term frequencies, written out.
+
+    `times` is term → number of times in a query of `length` words.
+    """
+    read = [index_terms(text) for text in texts]
+    mean = sum(map(len, read)) / len(read)
+    scores = []
+    for terms in read:
+        score = 0.0
+        for term, said in times.items():
+            documents = sum(term in other for other in read)
+            if not documents or 2 * documents > len(texts):
+                continue
+            idf = log((len(texts) - documents + 0.5) / (documents + 0.5))
+            here = terms.count(term)
+            k1, k3 = 1.2 * (0.25 + 0.75 * len(terms) / mean), 0.05 * length
+            score += idf * here * 2.2 / (here + k1) * said * (k3 + 1) / (said + k3)
+        scores.append(score)
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("query", "times", "length"),
+    [
+        ("green tea", {"green": 1, "tea": 1}, 2),
+        ("tea tea green", {"green": 1, "tea": 2}, 3),
+        ("Is green tea a tea, and are teas GREEN? Tea!", {"green": 2, "tea": 4}, 6),
+        ("wool, wool and more wool and zeppelin zeppelin", {"wool": 3}, 6),
+        ("wool " * 50 + "tea", {"wool": 50, "tea": 1}, 51),
+    ],
+)
+def test_a_repeated_word_counts_more(
+    folder: Path, query: str, times: dict[str, int], length: int
+) -> None:
+    expected = naive_scores(times, SHORT_TEXTS, length)
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        put(backend, *SHORT_TEXTS)
+        there = {t: s for t, s in zip(SHORT_TEXTS, expected, strict=True) if s > 0}
+        assert found(backend, query) == pytest.approx(there, rel=1e-5)
+        assert list(found(backend, query)) == sorted(there, key=there.__getitem__, reverse=True)
+
+
+def test_a_repeated_word_counts_more_whatever_matches_it(backend: EmbeddedBackend) -> None:
+    """Its own stem, compounds with it, its parts, and the words instead of it."""
+    twice = 1.1 * 2 / 2.1  # of a query of two words
+    for word, options in (
+        ("Gericht", {}),
+        ("Bundesverfassungsgericht", {}),
+        ("houses", {}),
+        ("Polizzei", {"tolerant": True}),
+    ):
+        once = found(backend, word, **options)
+        assert once
+        assert found(backend, f"{word} {word.lower()}", **options) == pytest.approx(
+            {text: twice * score for text, score in once.items()}, rel=1e-5
+        )
+    # "house" and "houses" have different German stems, and one English stem, which occurs.
+    both = {text: twice * score for text, score in found(backend, "houses").items()}
+    assert found(backend, "house houses") == pytest.approx(both, rel=1e-5)
+    with backend.snapshot() as now:
+        (chunk,) = (each for each in now.catalog.sample_chunks(10) if each.text == HOUSES)
+        told = now.explain_bm25("house city houses", chunk.id)
+    assert [(word.word, word.count) for word in told.words] == [("house", 2), ("city", 1)]
+    assert told.words[0].boost == pytest.approx(1.15 * 2 / 2.15)
+    assert told.score == pytest.approx(found(backend, "house city houses")[HOUSES], rel=1e-5)
+
+
+def pasted_words(count: int, first: int = 0) -> list[str]:
+    """Different words, each its own stem."""
+    letters = "bcdfghjklm"
+    return [f"w{''.join(letters[int(n)] for n in str(first + at))}ok" for at in range(count)]
+
+
+def test_a_pasted_text_is_searched_for_by_its_most_telling_words(folder: Path) -> None:
+    common, rare = pasted_words(200), pasted_words(MAX_WORDS, 1000)
+    unknown = pasted_words(300, 3000)
+    texts = [" ".join([*common, *rare[n::9]]) for n in range(9)]
+    texts += [" ".join([*common, other]) for other in pasted_words(4, 5000)]
+    texts += [f"other text {other}" for other in pasted_words(40, 6000)]
+    query = " ".join([*unknown, *common, *rare, *unknown[:50]])
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        put(backend, *texts)
+        with backend.snapshot() as now:
+            assert now.matched_terms(query) == {index_terms(word)[0] for word in rare}
+            assert now.corrections(query) == {}
+            assert now.query_weight(query) == MAX_WORDS
+            # Against its maximum counts all that it asks for.
+            idf = lambda n: log((53 - n + 0.5) / (n + 0.5))  # noqa: E731
+            k3 = 0.05 * (550 + 256)
+            several = 50 * 2 * (k3 + 1) / (k3 + 2) + 250
+            most = 2.2 * (several * idf(0) + 200 * idf(13) + MAX_WORDS * idf(1))
+            assert now.max_bm25(query) == pytest.approx(most)
+            (chunk,) = (each for each in now.catalog.sample_chunks(60) if each.text == texts[0])
+            told = now.explain_bm25(query, chunk.id)
+        assert [word.word for word in told.words] == rare
+        scores = found(backend, query)
+        assert set(scores) == set(texts[:9])
+        assert told.score == pytest.approx(scores[texts[0]], rel=1e-5)
+        assert found(backend, " ".join(unknown)) == {}

@@ -5,15 +5,16 @@ contain it, by its own parts if it is a compound, and by similar words if it is 
 counts once, whatever matches it: its terms share one idf (of the number of passages with any of
 them), and substitutes have a lower boost than the word itself. A word that is written in pieces
 (multi-factor, ISO 27001) is looked for by these and, as a word of its own, by the pieces side by
-side, so that they count more than apart.
+side, so that they count more than apart. A word that the query repeats counts more (see
+`repeated_boost`). A pasted text is searched for by its `MAX_WORDS` most telling words: those with
+the highest idf times boost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
-from math import log
 
 from retriever.storage.backends import spelling
 from retriever.storage.backends.compounds import MIN_PART_LETTERS, is_part, split_compound
@@ -38,6 +39,12 @@ COMPOUND_WEIGHT = 0.5
 MAX_COMPOUNDS = 50
 """The maximum number of compounds that one word is expanded to."""
 
+MAX_WORDS = 256
+"""The maximum number of different words that are searched for."""
+
+K3_PER_WORD = 0.05
+"""Saturation of a word's frequency in the query, for each word of the query's length."""
+
 _MAX_TF_FACTOR = 2.2
 """The supremum of BM25's term frequency factor: k1 + 1."""
 
@@ -60,8 +67,8 @@ class _WordTerms:
     """The terms that one word of the query is expanded to.
 
     `terms` are the word itself, `others` what stands for it as well, with weights. `compounds`
-    contain the word, `parts` are those of the word, and `nearest` replace an unknown word. `weight`
-    is that of the word in the query.
+    contain the word, `parts` are those of the word, and `nearest` replace an unknown word. `boost`
+    is the word's in the query: its weight, more if the query repeats it.
     """
 
     terms: tuple[str, ...]
@@ -69,7 +76,7 @@ class _WordTerms:
     parts: tuple[str, ...] = ()
     nearest: tuple[str, ...] = ()
     others: tuple[tuple[str, float], ...] = ()
-    weight: float = 1.0
+    boost: float = 1.0
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -92,9 +99,9 @@ class _WordTerms:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the word has a single term, which counts once, and nothing else."""
+        """Whether the word has a single term, and nothing else."""
         extra = self.compounds or self.parts or self.others
-        return len(self.terms) == 1 and not extra and self.weight == 1.0
+        return len(self.terms) == 1 and not extra
 
 
 class KeywordQuery:
@@ -105,60 +112,60 @@ class KeywordQuery:
         self._vocabulary = vocabulary
         self._counts: dict[str, int] = {}
         self._total = passages.count()
-        self._query_words = query_words(text, vocabulary.languages())
-        self._words = [self._expand_word(word) for word in self._query_words]
+        said = query_words(text, vocabulary.languages())
+        self._length = sum(word.times for word in said if word.terms)
+        asked = self._most_telling(said) if len(said) > MAX_WORDS else said
+        self._left_out = sum(map(self._weight, set(said).difference(asked)))
+        self._words = self._expanded(asked)
 
     def analyse(self, *, tolerant: bool) -> AnalysedQuery:
         """The query for an engine; `tolerant` replaces unknown words by the nearest ones."""
         instead = self._corrections() if tolerant else {}
-        near = [_WordTerms((), nearest=tuple(terms)) for terms in instead.values()]
-        wanted = self._without_common([*self._words, *near])
-        plain = dict.fromkeys(one.terms[0] for one in wanted if one.is_plain)
-        asked: list[tuple[WeightedTerms, ...]] = [(((term, 1.0),),) for term in plain]
-        asked += [self._alternatives(one) for one in wanted if not one.is_plain]
+        near = [self._substitutes(word, nearest) for word, nearest in instead.items()]
+        wanted = self._without_common([*self._words.values(), *near])
         corrections = {
-            typed: tuple(dict.fromkeys(map(self._as_written, nearest)))
-            for typed, nearest in instead.items()
+            word.typed: tuple(dict.fromkeys(map(self._as_written, nearest)))
+            for word, nearest in instead.items()
         }
         terms = frozenset(chain.from_iterable(one.all for one in wanted))
-        return AnalysedQuery(TermQuery(tuple(asked)), corrections, terms)
+        return AnalysedQuery(TermQuery(tuple(map(self._clause, wanted))), corrections, terms)
+
+    def weight(self) -> float:
+        """The sum of the boosts of the words searched for: their number if none is repeated."""
+        return sum(map(self._boost, self._words))
 
     def max_bm25(self) -> float:
         """The supremum of a passage's BM25 score: all words, at saturated term frequency.
 
-        An unknown word has the highest idf, so that the score is then out of reach.
+        An unknown word has the highest idf, so that the score is then out of reach. So do the words
+        of a pasted text that are not searched for.
         """
-        counts = ((one.weight, self._occurrences(one)) for one in self._words)
-        return _MAX_TF_FACTOR * sum(
-            weight * max(0.0, log((self._total - count + 0.5) / (count + 0.5)))
-            for weight, count in counts
+        weights = (
+            one.boost * idf(self._total, self._occurrences(one)) for one in self._words.values()
         )
+        return _MAX_TF_FACTOR * (sum(weights) + self._left_out)
 
     def explain_bm25(
         self, chunk: Chunk | None, *, tolerant: bool, expansion: Expansion | None = None
     ) -> KeywordScore:
         """A passage's score word by word; words that `analyse` leaves out score 0."""
         instead = self._corrections() if tolerant else {}
-        named = [
-            (word.typed, one)
-            for word, one in zip(self._query_words, self._words, strict=True)
-            if word.typed not in instead
-        ]
-        named += [(typed, _WordTerms((), nearest=tuple(t))) for typed, t in instead.items()]
-        kept = self._without_common([one for _, one in named])
+        named = {
+            word: self._substitutes(word, instead[word]) if word in instead else one
+            for word, one in self._words.items()
+        }
+        kept = self._without_common(list(named.values()))
         terms = _Counts([] if chunk is None else self._passages.terms([chunk.id])[0])
         found: list[KeywordWord] = []
-        plain: set[tuple[str, ...]] = set()
-        for typed, one in named:
-            counts = one in kept and one.terms not in plain
-            if one.is_plain:
-                plain.add(one.terms)
+        for word, one in named.items():
             documents = self._occurrences(one)
             found.append(
                 KeywordWord(
-                    *(typed, one.own, documents, terms.of_any(one)),
+                    *(word.typed, one.own, documents, terms.of_any(one)),
                     idf=idf(self._total, documents),
-                    score=self._score(chunk, TermQuery((self._clause(one),))) if counts else 0.0,
+                    score=self._score(chunk, TermQuery((self._clause(one),))) if one in kept else 0,
+                    count=word.times,
+                    boost=one.boost,
                 )
             )
         length, average = self._vocabulary.lengths("" if chunk is None else chunk.id)
@@ -188,6 +195,34 @@ class KeywordQuery:
 
     # Terms
 
+    def _most_telling(self, said: Sequence[QueryWord]) -> list[QueryWord]:
+        """The words of a pasted text to search for, in its order: none that occurs nowhere."""
+        self._counts |= self._passages.document_frequencies(
+            list(dict.fromkeys(chain.from_iterable(map(_single_terms, said))))
+        )
+        known = [word for word in said if self._documents(_single_terms(word))]
+        best = set(sorted(known, key=self._weight, reverse=True)[:MAX_WORDS])
+        return [word for word in known if word in best]
+
+    def _weight(self, word: QueryWord) -> float:
+        """The word's boost times its idf."""
+        return self._boost(word) * idf(self._total, self._documents(_single_terms(word)))
+
+    def _expanded(self, said: Sequence[QueryWord]) -> dict[QueryWord, _WordTerms]:
+        """The words with their terms; those with the same terms are one word, said more often.
+
+        In an index of several languages "house" and "houses" have stems in each, which differ.
+        """
+        found: dict[tuple[_WordTerms, QueryWord | None], QueryWord] = {}
+        for word in said:
+            terms = self._expand_word(word)
+            key = terms, None if terms.occurs else word
+            found[key] = found[key].again(word.times) if key in found else word
+        return {word: replace(terms, boost=self._boost(word)) for (terms, _), word in found.items()}
+
+    def _boost(self, word: QueryWord) -> float:
+        return word.weight * repeated_boost(word.times, self._length)
+
     def _expand_word(self, word: QueryWord) -> _WordTerms:
         """The word's terms that occur in the index, its compounds and its parts."""
         known = tuple(term for term in word.terms if self._count(term))
@@ -201,7 +236,7 @@ class KeywordQuery:
                 smaller = smaller or split_compound(fold_accents(word.typed), language, self._count)
         larger.sort(key=lambda term: (-self._count(term), term))
         compounds = tuple(larger[:MAX_COMPOUNDS])
-        return _WordTerms(known, compounds, smaller, others=others, weight=word.weight)
+        return _WordTerms(known, compounds, smaller, others=others)
 
     def _compounds(self, term: str, language: str) -> Iterator[str]:
         """The compounds of the index that end with this word."""
@@ -213,16 +248,19 @@ class KeywordQuery:
             if self._count(found) and is_part(stem, compound, language, self._count):
                 yield found
 
-    def _corrections(self) -> dict[str, list[str]]:
+    def _substitutes(self, word: QueryWord, nearest: Sequence[str]) -> _WordTerms:
+        """The terms that replace an unknown word."""
+        return _WordTerms((), nearest=tuple(nearest), boost=self._boost(word))
+
+    def _corrections(self) -> dict[QueryWord, list[str]]:
         """The unknown words with the nearest terms of each."""
-        pairs = zip(self._query_words, self._words, strict=True)
-        missing = [word for word, one in pairs if not one.occurs]
+        missing = [word for word, one in self._words.items() if not one.occurs]
         unknown = list(filter(spelling.may_be_misspelt, missing))
-        found: dict[str, list[str]] = {}
+        found: dict[QueryWord, list[str]] = {}
         for word in unknown if len(unknown) <= spelling.MAX_UNKNOWN_WORDS else []:
             beginning = self._vocabulary.terms_beginning(word.terms[0][0])
             if terms := spelling.nearest_terms(word, beginning):
-                found[word.typed] = terms
+                found[word] = terms
         return found
 
     def _as_written(self, term: str) -> str:
@@ -242,23 +280,21 @@ class KeywordQuery:
     # Boosts
 
     def _clause(self, wanted: _WordTerms) -> tuple[WeightedTerms, ...]:
-        if wanted.is_plain:
-            return (((wanted.terms[0], 1.0),),)
-        return self._alternatives(wanted)
-
-    def _alternatives(self, wanted: _WordTerms) -> tuple[WeightedTerms, ...]:
         """The alternatives that match one word, each as boosted terms.
 
         Terms and compounds have the word's idf; parts and corrections keep their own.
         """
-        weight = wanted.weight * idf(self._total, self._occurrences(wanted))
-        share = COMPOUND_WEIGHT / max(1, len(wanted.parts))
+        boost = wanted.boost
+        if wanted.is_plain:
+            return (((wanted.terms[0], boost),),)
+        weight = boost * idf(self._total, self._occurrences(wanted))
+        share = boost * COMPOUND_WEIGHT / max(1, len(wanted.parts))
         ways = (
             tuple((term, self._share(term, weight)) for term in wanted.terms),
             *(((term, own * self._share(term, weight)),) for term, own in wanted.others),
             tuple((term, COMPOUND_WEIGHT * self._share(term, weight)) for term in wanted.compounds),
             tuple((part, share) for part in wanted.parts),
-            *(((term, spelling.CORRECTION_WEIGHT),) for term in wanted.nearest),
+            *(((term, boost * spelling.CORRECTION_WEIGHT),) for term in wanted.nearest),
         )
         return tuple(filter(None, ways))
 
@@ -281,6 +317,31 @@ class KeywordQuery:
         if term not in self._counts:
             self._counts |= self._passages.document_frequencies([term])
         return self._counts[term]
+
+
+def repeated_boost(times: int, length: int) -> float:
+    """The boost of a word that a query of `length` words says `times` times: 1 to `times`.
+
+    It is Okapi BM25's (k3 + 1) · times / (k3 + times), with a k3 in proportion to the length, as
+    k1 is for passages. A word that a page repeats is its subject; in one sentence it is grammar.
+
+    >>> [round(repeated_boost(times, 20), 2) for times in (1, 2, 4)]
+    [1.0, 1.33, 1.6]
+    >>> [round(repeated_boost(times, 400), 2) for times in (1, 2, 4)]
+    [1.0, 1.91, 3.5]
+    """
+    k3 = K3_PER_WORD * length
+    return (k3 + 1) * times / (k3 + times)
+
+
+def max_word_bm25(total: int) -> float:
+    """The supremum of the BM25 score of a word that none of `total` passages contains."""
+    return _MAX_TF_FACTOR * idf(total, 0)
+
+
+def _single_terms(word: QueryWord) -> tuple[str, ...]:
+    """The terms of a word without phrases, which are slow to count."""
+    return (*word.terms, *(term for term, _ in word.others if " " not in term))
 
 
 class _Counts:
@@ -309,4 +370,14 @@ def surface_forms(chunk: Chunk) -> dict[str, str]:
     return found
 
 
-__all__ = ["COMPOUND_WEIGHT", "MAX_COMPOUNDS", "AnalysedQuery", "KeywordQuery", "surface_forms"]
+__all__ = [
+    "COMPOUND_WEIGHT",
+    "K3_PER_WORD",
+    "MAX_COMPOUNDS",
+    "MAX_WORDS",
+    "AnalysedQuery",
+    "KeywordQuery",
+    "max_word_bm25",
+    "repeated_boost",
+    "surface_forms",
+]

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from retriever.arrays import Scores, Vectors
-from retriever.storage.backends.keyword_query import AnalysedQuery, KeywordQuery
+from retriever.storage.backends.keyword_query import AnalysedQuery, KeywordQuery, max_word_bm25
 from retriever.storage.backends.protocols import CatalogReader, PassageSearch, ScoredIds
 from retriever.storage.calibration import Calibration
 from retriever.storage.filters import Filter
@@ -95,6 +95,14 @@ class Snapshot:
         An unknown word has the highest idf, so that the score is then out of reach.
         """
         return self._keyword_query(query).max_bm25()
+
+    def max_word_bm25(self) -> float:
+        """The supremum of the BM25 score of one word that occurs nowhere."""
+        return max_word_bm25(self.passages.count())
+
+    def query_weight(self, query: str) -> float:
+        """The number of words that keyword search looks for, a repeated one with its boost."""
+        return self._keyword_query(query).weight()
 
     def explain_bm25(
         self,
