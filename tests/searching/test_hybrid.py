@@ -20,7 +20,7 @@ from retriever.index import Index
 from retriever.searching import hybrid
 from retriever.storage.backends import Snapshot
 from retriever.storage.filters import Filter, chunk_fields
-from retriever.text.analyzer import index_terms, query_terms
+from retriever.text.analyzer import content_terms, index_terms, query_words
 from retriever.types import Document, Hit, Page, UsageError
 from tests.fakes import FakeEmbedder
 from tests.live import live
@@ -86,7 +86,7 @@ def asked_again(index, query, chunks, keyword, total) -> tuple[np.ndarray, np.nd
     """Pseudo-relevance feedback by the book: both sides' scores of every chunk."""
     titles = [index_terms(chunk.title) for chunk in chunks]
     found = [index_terms(f"{chunk.title}\n{chunk.text}") for chunk in chunks]
-    read = [one + title for one, title in zip(found, titles, strict=True)]
+    read = [content_terms(one + title) for one, title in zip(found, titles, strict=True)]
     # Before the title's second time a term stands that no query has.
     texts = [[*one, *("|" * bool(title)), *title] for one, title in zip(found, titles, strict=True)]
     order = sorted(range(len(chunks)), key=lambda at: (-total[at], chunks[at].id))
@@ -102,7 +102,7 @@ def asked_again(index, query, chunks, keyword, total) -> tuple[np.ndarray, np.nd
         if count < len(texts) / 2:
             tells[term] = weight * np.log((len(texts) - count + 0.5) / (count + 0.5))
     added = sorted(tells, key=lambda term: (-tells[term], term))[:30]
-    words = 0.5 * keyword / len(query_terms(query))
+    words = 0.5 * keyword / sum(word.weight for word in query_words(query))
     for term in added:
         share = tells[term] / sum(tells[one] for one in added)
         words = words + 0.5 * share * bm25(term, texts)

@@ -235,7 +235,7 @@ PAIRS = ("budget nothing", "here budget")
 
 
 def test_words_of_a_title_count_twice(tmp_path: Path) -> None:
-    """By hand: k1 1.2, b 0.75; a passage's length is its terms, its title's again, and two more."""
+    """By hand: k1 1.2, b 0.75; a passage's length is its terms, its title's again, and one more."""
     with EmbeddedBackend.open(tmp_path / "titles", create=True) as backend:
         backend.save_vectors(["v"], np.ones((1, 2), np.float32))
         for name, title, text in (
@@ -252,7 +252,7 @@ def test_words_of_a_title_count_twice(tmp_path: Path) -> None:
             zip((chunk.path for chunk in live(backend).get(side.ids)), side.scores, strict=True)
         )
         pairs = {text: live(backend).keyword("budget", 9, Words(text)).ids for text in PAIRS}
-    lengths = {"a": 1 + 2 + 1 + 2, "b": 2, "c": 1 + 1 + 1 + 2, "d": 3, "e": 1}
+    lengths = {"a": 1 + 2 + 2, "b": 2, "c": 1 + 1 + 2, "d": 3, "e": 1}
     average = sum(lengths.values()) / 5
     idf = log((5 - 2 + 0.5) / (2 + 0.5))
     for path, times in (("a", 2), ("b", 1)):
