@@ -13,6 +13,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pypdf
@@ -22,6 +23,7 @@ from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import make_page, too_long_page
 from retriever.reading.pdf import pdfium
+from retriever.reading.pdf.damage import LOST_PAGE, LOST_PART, has_lost_part, lost_reason
 from retriever.reading.pdf.fields import field_lines, needs_adobe
 from retriever.reading.pdf.limits import MAX_COST, cost
 from retriever.reading.pdf.open import MAX_PAGES, LockedError, OpenPdf, open_pdf, pdf_error_text
@@ -106,12 +108,20 @@ def _extract_pages(file: OpenPdf, options: ReadOptions) -> Iterator[str | Page]:
         document = None
         if options.allow_native:  # False after compiled code brought a process down
             document = stack.enter_context(
-                pdfium.open_document(file.data, file.password, len(file.reader.pages))
+                pdfium.open_document(file.data, file.password, _count(file))
             )
         for index, page in enumerate(file.pages[:MAX_PAGES]):
+            if page is None:
+                yield Page(None, "", PageState.FAILED, LOST_PAGE)
+                continue
             found = _extract(page, document, index)
             yield "\n".join([found, *_field_lines(page)]) if isinstance(found, str) else found
             options.extend_deadline(PAGE_SECONDS)
+
+
+def _count(file: OpenPdf) -> int:
+    """The number of pages, lost ones included."""
+    return max(len(file.reader.pages), len(file.pages))
 
 
 def _extract(page: Any, document: Any, index: int) -> str | Page:
@@ -174,7 +184,8 @@ def _judge(number: int, page: Any, raw: str, text: str, total: int) -> Page:
         return Page(number, "", PageState.TOO_LONG, reason)
     made = make_page(number, raw)
     if made.state is PageState.TEXT:
-        return make_page(number, text)
+        reason = LOST_PART if has_lost_part(page) else ""
+        return replace(make_page(number, text), reason=reason)
     if made.state is not PageState.EMPTY:
         return made
     if raw.strip():
@@ -184,8 +195,10 @@ def _judge(number: int, page: Any, raw: str, text: str, total: int) -> Page:
 
 
 def _without_text(number: int, page: Any) -> Page:
-    """SCANNED if an image is drawn, else EMPTY."""
+    """FAILED if its content is lost, SCANNED if an image is drawn, else EMPTY."""
     try:
+        if lost := lost_reason(page):
+            return Page(number, "", PageState.FAILED, lost)
         content = page.get_contents()
         drawn = content.get_data() if content is not None else b""
         images = _images(page.get("/Resources"), set(), 0)
