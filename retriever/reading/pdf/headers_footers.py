@@ -33,8 +33,6 @@ _MIN_SAME_DEPTH = 0.7  # share of its pages with the same depth, plus or minus o
 _MAX_INSIDE = 0.1  # share of its pages that also have the line inside, as a heading
 _MIN_SLOT_SHARE = 0.6  # share of all pages with any chapter header at that depth
 _MAX_UNNUMBERED = 60  # pages before page 1: a larger difference is not that of page numbers
-_MAX_EMPTY = 0.5  # share of all pages with running lines only
-_NO_BODY = Span(0, 0)
 _MAX_COMPARED = 50  # runs with the same offset
 _COUNTED = re.compile(r"(?:\b(?:no|nr|number|nummer|num[eé]ro|número)|n[°º]|№|§|#)[\s.:]*$")
 _LAST_WORD = re.compile(r"([^\W\d_]+)[^\w]*$")
@@ -71,8 +69,8 @@ class _Run:
 def exclude_running_lines(pages: Sequence[Page]) -> tuple[Page, ...]:
     """The pages; those with running lines get a `body` without them.
 
-    If all lines of a page run, its body is empty; unless this happens to most pages, whose text it
-    then is. Pages without a number or text, and pages that
+    If all lines of a page run, its body is all of its text, because a page without a passage is not
+    found; it is empty if the lines are page numbers. Pages without a number or text, and pages that
     already have a body, are unchanged.
     """
     texts = {
@@ -86,14 +84,12 @@ def exclude_running_lines(pages: Sequence[Page]) -> tuple[Page, ...]:
         at: (_edge(page.text, at, True), _edge(page.text, at, False)) for at, page in texts.items()
     }
     running = _running_lines(edges, texts)
-    bodies = {at: _body(page.text, edges[at], at, running) for at, page in texts.items()}
-    empty = [at for at, body in bodies.items() if body == _NO_BODY]
-    for at in empty if len(empty) > _MAX_EMPTY * len(texts) else ():
-        bodies[at] = None
-    return tuple(
-        page if (body := bodies.get(at)) is None else replace(page, body=body)
-        for at, page in enumerate(pages)
-    )
+    made = list(pages)
+    for at, page in texts.items():
+        body = _body(page.text, edges[at], at, running)
+        if body is not None:
+            made[at] = replace(page, body=body)
+    return tuple(made)
 
 
 # Lines
@@ -362,7 +358,7 @@ def _body(
     at: int,
     running: dict[tuple[bool, _Key], set[int]],
 ) -> Span | None:
-    """The span between running lines at both edges; None if there are none."""
+    """The span between running lines at both edges; None for all of the text."""
 
     def runs(line: _Line, top: bool) -> bool:
         return any(at in running.get((top, key), ()) for key in line.keys)
@@ -376,7 +372,8 @@ def _body(
         return None
     content = text[start:end]
     if not content.strip():
-        return _NO_BODY
+        numbers = all(page_number(line) is not None for line in text.split("\n") if line.strip())
+        return Span(0, 0) if numbers else None
     start += len(content) - len(content.lstrip())
     return Span(start, start + len(content.strip()))
 
