@@ -100,6 +100,11 @@ CONTENT = [
     lambda at: f"Chapter {['I', 'II', 'III', 'IV', 'V', 'VI', 'VII', 'VIII', 'IX'][at]}",
     lambda at: f"Minutes of the meeting {at + 204}",
     lambda at: f"Day {at + 1} of 9",
+    lambda at: f"Section 2.{at + 1}",
+    lambda at: f"{at + 1}. Question",
+    lambda at: f"Experiment {at + 1}: results",
+    lambda at: f"Daily report, {at + 1} May",
+    lambda at: f"Lundi, {at + 1} mars",
 ]
 
 

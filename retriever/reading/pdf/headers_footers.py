@@ -34,8 +34,18 @@ _MAX_INSIDE = 0.1  # share of its pages that also have the line inside, as a hea
 _MIN_SLOT_SHARE = 0.6  # share of all pages with any chapter header at that depth
 _MAX_UNNUMBERED = 60  # pages before page 1: a larger difference is not that of page numbers
 _MAX_COMPARED = 50  # runs with the same offset
-_COUNTED = re.compile(r"(?:\b(?:no|nr|number|nummer|num[eé]ro|número)|n[°º]|№|§|#)[\s.:]*$")
+_COUNTED = re.compile(r"(?:\b(?:no|nr|number|nummer|num[eé]ro|número)|n[°º]|№|§|#)[\s.:]*$|\d[./]$")
+_COUNTS_ON = re.compile(r"[./]\d|\s*:")  # 2.4 as 4.1; Experiment 4: results
 _LAST_WORD = re.compile(r"([^\W\d_]+)[^\w]*$")
+_FIRST_WORD = re.compile(r"[\s.,]*(?:de\s+)?([^\W\d_]+)")
+_MONTHS = frozenset(
+    """january february march april may june july august september october november december
+    januar jänner februar märz mai juni juli oktober dezember janvier février mars avril juin
+    juillet août septembre octobre novembre décembre enero febrero marzo abril mayo junio julio
+    agosto septiembre octubre noviembre diciembre gennaio febbraio aprile maggio giugno luglio
+    settembre ottobre dicembre janeiro fevereiro março maio junho julho setembro outubro dezembro
+    januari februari maart mei augustus""".split()  # noqa: SIM905 - a table of words
+)
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 
 _Key = tuple[bool, str]  # whether it counts with the pages; the line with its number's offset
@@ -309,7 +319,7 @@ def _form_of(line: str, counted: int) -> _Form:
     """The form of a line with this number.
 
     >>> [_form_of(line, 7).name for line in ("- 7 -", "The Book 7", "Lesson 7: on boats", "§ 7")]
-    ['NUMBER', 'TITLE', 'TITLE', 'CONTENT']
+    ['NUMBER', 'TITLE', 'CONTENT', 'CONTENT']
     >>> [_form_of(line, 7).name for line in ("Article 7", "Case no. 7", "7 March 2025", "p. 7 A B")]
     ['LABEL', 'CONTENT', 'CONTENT', 'TITLE']
     """
@@ -321,14 +331,21 @@ def _form_of(line: str, counted: int) -> _Form:
         (small[: one.start()], small[one.end() :]) for one in numbers if value(one[0]) == counted
     )
     words = list(own_words(small))
-    if not words or _COUNTED.search(before):
+    if not words or _COUNTED.search(before) or _COUNTS_ON.match(after) or _is_item(before, after):
         return _Form.CONTENT
-    last = _LAST_WORD.search(before)
+    last, first = _LAST_WORD.search(before), _FIRST_WORD.match(after)
+    if any(found and found[1] in _MONTHS for found in (last, first)):
+        return _Form.CONTENT
     if len(words) > 1 or (last and last[1] in PAGE_WORDS):
         return _Form.TITLE
     if last and last[1] == words[0]:
         return _Form.LABEL
     return _Form.CONTENT if _YEAR.search(after) else _Form.TITLE
+
+
+def _is_item(before: str, after: str) -> bool:
+    """Whether the number is that of an item of a list: "4. Question", "4) Question"."""
+    return not before.strip() and after.startswith((".", ")"))
 
 
 def _slots(runs: Iterable[_Run], edges: _Edges) -> dict[_Place, int]:
