@@ -541,7 +541,7 @@ class PassagesContract:
             ({"$text": "the control of access"}, 0),
             ({"$text": "access control of the systems"}, 1),
             ({"$text": "AC-2"}, 3),
-            ({"$text": "see AC-2"}, 2),
+            ({"$text": "see AC-2"}, 3),
             ({"$text": "e-mail"}, 2),
             ({"$text": "风险管理"}, 1),
             ({"$text": "管"}, 2),
