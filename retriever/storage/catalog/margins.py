@@ -16,6 +16,7 @@ from retriever.types import Page
 _MAX_SIDE = 3_000  # characters on one side of the body
 _MAX_EDGE = 500  # characters, and
 _MAX_LINES = 3  # lines at the edges of two pages, searched for the parts of a word
+_MAX_WORDS = 8  # of a margin that is kept whole
 _WORD = re.compile(r"\w+")
 _CUT = re.compile(r"([^\W\d_]{2,40})[-‐\u00ad]\s*\Z")
 _REST = re.compile(r"\s*([^\W\d_]{2,40})")
@@ -64,7 +65,16 @@ def _margins(page: Page) -> Iterator[str]:
     for side in (above, below):
         for new, lines in groupby(side.split("\n"), is_new):
             if new:
-                yield "\n".join(lines)
+                yield from _without_known("\n".join(lines), known)
+
+
+def _without_known(margin: str, known: set[str]) -> Iterator[str]:
+    """A short margin as it is, for phrases; of a long one, such as a licence, the new words."""
+    words = _WORD.findall(margin)
+    if len(words) <= _MAX_WORDS:
+        yield margin
+    else:
+        yield "\n".join(word for word in words if word.casefold() not in known)
 
 
 def _cut_word(page: Page, following: Page | None) -> Iterator[str]:
