@@ -2,7 +2,8 @@
 
 A chain is looked for by its pieces and, as a word of its own, by the pieces side by side or joined.
 So is a word with a number or a letter behind it (ISO 27001, hepatitis A), and a number with its
-unit (16 GB).
+unit (16 GB). Two words may be one that others write with a hyphen (in person): that is a run for an
+index that has the joined form.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from retriever.text.words import (
     Word,
     is_code,
     is_elision,
+    joined_term,
     unit_spans,
     units,
     without_version_letter,
@@ -32,6 +34,8 @@ PARTLY = 0.7
 RUN = 0.5
 """The weight of ordinary words that a hyphen joins, as one word, beside those of its pieces."""
 
+_PARTICLES = frozenset(["by", "in", "into", "of", "off", "on", "out", "over", "to", "up", "with"])
+_MIN_TENTATIVE_LETTERS = 5  # of two words as one
 _MAX_MEASURE_LETTERS = 3  # of a unit of measurement: 16 GB, 100 km
 _NO_BREAK = "\u00a0"
 
@@ -43,7 +47,8 @@ class QueryWord(NamedTuple):
     terms that stand for the word as well, each with a weight; the best one counts. A term with
     spaces is a phrase: terms side by side. A word without `terms` is a run: the pieces of a chain,
     side by side or joined, in addition to the pieces as words of their own. `weight` is that of the
-    word, `times` how often the query has it.
+    word, `times` how often the query has it. A tentative run counts only where its first term, the
+    joined form, occurs.
     """
 
     typed: str
@@ -51,6 +56,7 @@ class QueryWord(NamedTuple):
     others: tuple[tuple[str, float], ...] = ()
     weight: float = 1.0
     times: int = 1
+    tentative: bool = False
 
     def again(self, times: int = 1) -> QueryWord:
         """The word said so many times more."""
@@ -83,6 +89,7 @@ class _QueryUnit(NamedTuple):
     idle: tuple[int, ...]
     starts: str = ""
     ends: str = ""
+    is_plain: bool = False
 
 
 def query_words(text: str, languages: tuple[str, ...]) -> Iterator[QueryWord]:
@@ -104,6 +111,8 @@ def query_words(text: str, languages: tuple[str, ...]) -> Iterator[QueryWord]:
             (found if is_word else others).append(piece.word)
         if unit.ends and at + 1 < len(asked) and asked[at + 1].starts:
             found += _pair(text, spans[at : at + 2], asked[at : at + 2], telling)
+        if unit.is_plain and at + 1 < len(asked) and asked[at + 1].is_plain:
+            found += _tentative(text, spans[at], spans[at + 1], languages)
     if not found:
         found = others
         if len(others) > 1:
@@ -161,7 +170,9 @@ def _query_unit(raw: str, languages: tuple[str, ...], named: bool) -> _QueryUnit
     run = None
     if is_chain and len(words) > 1 and not is_elision(raw):
         run = _run(raw, ways)
-    return _QueryUnit(run, words, phrases, idle, *_sides(raw, pieces[0]) if is_chain else ())
+    sides = _sides(raw, pieces[0]) if is_chain else ("", "")
+    plain = is_chain and len(words) == 1 and len(raw) > 1 and raw.isalpha()
+    return _QueryUnit(run, words, phrases, idle, *sides, plain)
 
 
 def _terms(pieces: Sequence[Word]) -> tuple[str, ...]:
@@ -205,6 +216,37 @@ def _pair(
         return
     phrases = (" ".join(both) for both in zip(first.phrases, second.phrases, strict=True))
     yield QueryWord(text[start:stop], (), tuple(dict.fromkeys(phrases, 1.0).items()))
+
+
+def _tentative(
+    text: str, first: tuple[int, int], second: tuple[int, int], languages: tuple[str, ...]
+) -> Iterable[QueryWord]:
+    """Two words that may be one: in person, which others write in-person."""
+    if second[0] - first[1] != 1 or text[first[1]] != " ":
+        return ()
+    return _tentative_run(text[slice(*first)], text[slice(*second)], languages)
+
+
+@lru_cache(maxsize=1 << 14)
+def _tentative_run(one: str, other: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]:
+    if len(one) + len(other) < _MIN_TENTATIVE_LETTERS:
+        return ()
+    joined: list[str] = []
+    phrases: list[str] = []
+    for language in languages:
+        words = [next(units(raw, language)).words[-1] for raw in (one, other)]
+        stops = [
+            raw.lower()
+            for word, raw in zip(words, (one, other), strict=True)
+            if word.kind in ("stop", "ask")
+        ]
+        if len(stops) < 2 and _PARTICLES.issuperset(stops):
+            joined.append(joined_term(one + other, language))
+            phrases.append(_phrase(words))
+    if not joined:
+        return ()
+    others = dict.fromkeys([*joined, *phrases], 1.0)
+    return (QueryWord(f"{one} {other}", (), tuple(others.items()), RUN, tentative=True),)
 
 
 def _number(raw: str, ways: Sequence[Unit]) -> QueryWord:

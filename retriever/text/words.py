@@ -203,7 +203,7 @@ def _analysed(raw: str, language: str) -> tuple[Word, ...]:
     found = [
         Word(term, 0, last, kind)
         for joined, last, kind in _joined_forms(raw, parts, spans)
-        if (term := _joined_term(joined[:_LONGEST], language))
+        if (term := joined_term(joined[:_LONGEST], language))
     ]
     for first, last in spans:
         words = _piece_words(raw, first, last, language)
@@ -414,8 +414,8 @@ def _term(raw: str, language: str) -> tuple[str, Kind]:
 
 
 @lru_cache(maxsize=1 << 16)
-def _joined_term(raw: str, language: str) -> str:
-    """The term of a joined form, which is never a stop word."""
+def joined_term(raw: str, language: str) -> str:
+    """The term of words written as one, which is never a stop word."""
     return _unstopped(raw, fold_accents(raw), language)
 
 

@@ -112,7 +112,7 @@ class KeywordQuery:
         self._vocabulary = vocabulary
         self._counts: dict[str, int] = {}
         self._total = passages.count()
-        said = query_words(text, vocabulary.languages())
+        said = self._without_tentative(query_words(text, vocabulary.languages()))
         self._length = sum(word.times for word in said if word.terms)
         asked = self._most_telling(said) if len(said) > MAX_WORDS else said
         self._left_out = sum(map(self._weight, set(said).difference(asked)))
@@ -194,6 +194,13 @@ class KeywordQuery:
         return float(self._passages.keyword_scores(query, [chunk.id])[0])
 
     # Terms
+
+    def _without_tentative(self, said: Sequence[QueryWord]) -> list[QueryWord]:
+        """The words, and the tentative runs that this index has as one word."""
+        joined = {word: _single_terms(word) for word in said if word.tentative}
+        terms = dict.fromkeys(chain.from_iterable(joined.values()))
+        self._counts |= self._passages.document_frequencies(terms)
+        return [word for word in said if not word.tentative or self._documents(joined[word])]
 
     def _most_telling(self, said: Sequence[QueryWord]) -> list[QueryWord]:
         """The words of a pasted text to search for, in its order: none that occurs nowhere."""
