@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 
 from lxml import etree
 
 from retriever.reading.markup.html_marks import exponent, mark_before, picture_words
 from retriever.reading.markup.html_parts import is_layout
+from retriever.reading.tables.grid import Cell, grid_lines
 
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 PARAGRAPHS = frozenset(
@@ -25,7 +27,16 @@ _APART = frozenset(
 """Elements shown inside a line, but never joined to the words beside them."""
 
 _VERBATIM = frozenset(["pre", "textarea"])
+_ALL_ROWS = 65_534  # HTML's limit
 _BEFORE = 40  # characters of the line that are looked at before a raised element
+
+
+@dataclass(slots=True)
+class _Table:
+    """The rows of an open table, and how many of them are in its head."""
+
+    rows: list[list[Cell]] = field(default_factory=list)
+    head: int = 0
 
 
 class Writer:
@@ -36,14 +47,19 @@ class Writer:
         self._line: list[str] = []  # words of the current block
         self._prefix = ""
         self._lists: list[int | None] = []  # for each open list: its next number, None for bullets
-        self._cells: list[list[str]] = []  # for each open row: its finished cells
+        self._tables: list[_Table] = []
+        self._cells: list[list[Cell]] = []  # for each open row: its finished cells
         self._tight = False  # whether no blank line precedes the next block (lists, rows)
         self._verbatim = 0
         self._in_list = False
         self._closing: dict[etree._Element, str] = {}  # what follows an open raised element
 
     def text(self) -> str:
-        """The text written so far."""
+        """The text written so far; open tables end."""
+        while self._cells:
+            self._end_row(None)
+        while self._tables:
+            self._end_table()
         self._finish()
         return "".join(self._blocks).strip("\n")
 
@@ -65,12 +81,13 @@ class Writer:
         if tag == "br":
             self._line.append("\n")
         elif tag in _HEADINGS:
-            self._finish()
+            self._break()
             self._prefix = "" if self._cells else _HEADINGS[tag]
         elif tag == "li":
             self._start_item()
         elif tag == "tr" and not is_layout(element):
-            self._start_row(element)
+            self._break(tight=True)
+            self._cells.append([])
         elif tag in PARAGRAPHS or tag in ("tr", "td", "th"):
             self._start_block(element)
         else:
@@ -107,12 +124,6 @@ class Writer:
                 break
         return found[-_BEFORE:]
 
-    def _start_row(self, row: etree._Element) -> None:
-        table = next(row.iterancestors("table"), None)
-        first = table is None or next(table.iter("tr")) is row
-        self._break(tight=not first)
-        self._cells.append([])
-
     def _start_block(self, element: etree._Element) -> None:
         tag = element.tag
         if tag in ("td", "th") and self._cells:
@@ -124,7 +135,9 @@ class Writer:
             self._tight = not self._cells and bool(self._blocks)
         else:
             self._break()
-        if tag in ("ul", "menu"):
+        if tag == "table":
+            self._tables.append(_Table())
+        elif tag in ("ul", "menu"):
             self._lists.append(None)
         elif tag == "ol":
             first = element.get("start", "1")
@@ -146,13 +159,10 @@ class Writer:
         """Handle the end of an element."""
         tag = element.tag
         if tag in _VERBATIM:
-            self._finish(tight=False)
-            self._verbatim -= 1
-        elif tag in ("td", "th") and self._cells:
-            self._cells[-1].append(" ".join("".join(self._line).split()))
-            self._line.clear()
-        elif tag == "tr" and self._cells and not is_layout(element):
-            self._end_row()
+            self._break()
+            self._verbatim = max(0, self._verbatim - 1)
+        elif tag in ("td", "th", "tr", "table"):
+            self._end_table_part(element)
         elif tag in ("ul", "ol", "menu"):
             self._break(tight=len(self._lists) > 1)
             if self._lists:
@@ -167,16 +177,56 @@ class Writer:
         elif element in self._closing:
             self._line.append(self._closing.pop(element))
 
-    def _end_row(self) -> None:
-        cells = [cell for cell in self._cells.pop() if cell]
-        rest = " ".join("".join(self._line).split())
+    def _end_table_part(self, element: etree._Element) -> None:
+        tag = element.tag
+        if tag in ("td", "th") and self._cells:
+            self._end_cell(element)
+        elif tag == "tr" and self._cells and not is_layout(element):
+            self._end_row(element)
+        elif tag == "table" and self._tables:
+            self._end_table()
+
+    def _end_cell(self, element: etree._Element) -> None:
+        rows, columns = _span(element, "rowspan"), _span(element, "colspan")
+        cell = Cell(self._taken_line(), rows or _ALL_ROWS, columns or 1, element.tag == "th")
+        self._cells[-1].append(cell)
+
+    def _taken_line(self) -> str:
+        """The words of the current line, which is empty then."""
+        words = " ".join("".join(self._line).split())
         self._line.clear()
-        row = " | ".join([*cells, rest] if rest else cells)
+        return words
+
+    def _end_row(self, row: etree._Element | None) -> None:
+        cells, rest = self._cells.pop(), self._taken_line()
+        cells += [Cell(rest)] if rest else []
+        if self._cells:  # a row within a row: broken markup
+            self._line.append(" | ".join(cell.text for cell in cells if cell.text))
+        elif self._tables:
+            table = self._tables[-1]
+            parent = None if row is None else row.getparent()
+            in_head = parent is not None and parent.tag == "thead"
+            table.head += in_head and table.head == len(table.rows)
+            table.rows.append(cells)
+        else:
+            self._write_table(_Table([cells]))
+
+    def _end_table(self) -> None:
+        table = self._tables.pop()
+        self._break()
+        self._write_table(table)
+        self._break()
+
+    def _write_table(self, table: _Table) -> None:
+        lines = grid_lines(table.rows, table.head or None)
         if self._cells:
-            self._line.append(row)
-        elif row:
-            self._line.append(row)
-            self._finish(tight=True)
+            self._line.append(" " + " ".join(lines) + " ")
+            return
+        for line in lines:
+            block = line.startswith("\n")  # a row of long texts, with blank lines around it
+            self._tight = self._tight and not block
+            self._line.append(line.strip("\n"))
+            self._finish(tight=not block)
 
     def _break(self, *, tight: bool = False) -> None:
         """Begin a new block; inside a table cell add a space."""
@@ -193,12 +243,22 @@ class Writer:
         if not any(line.strip() for line in lines):
             self._tight = self._tight and tight
             return
+        if self._tables and self._tables[-1].rows:  # a text between the rows of a table
+            table, self._tables[-1] = self._tables[-1], _Table()
+            self._write_table(table)
+            self._tight = False
         if self._blocks:
             self._blocks.append("\n" if self._tight else "\n\n")
         joined = " ".join(lines) if self._prefix.startswith("#") else "\n".join(lines)
         self._blocks.append(self._prefix + joined)
         self._prefix = ""
         self._tight = tight
+
+
+def _span(element: etree._Element, name: str) -> int:
+    """How many rows or columns a cell spans; 0 for all that are left."""
+    stated = (element.get(name) or "1").strip()
+    return int(stated) if re.fullmatch(r"[0-9]{1,5}", stated) else 1
 
 
 def _tidy(raw: str) -> list[str]:
