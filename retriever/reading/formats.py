@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from retriever.reading import encodings, signatures
+from retriever.reading import account, encodings, signatures
 from retriever.reading.mail import eml
 from retriever.reading.markup import epub, html, markdown, rst, rtf
 from retriever.reading.office import docx, opendocument, passwords, pptx, xlsx
@@ -215,11 +215,15 @@ def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
     try:
         inside = replace(options, read_nested=read_bytes)
         if not options.depth:
-            inside = replace(inside, read_as=set(), left_out=[])
+            inside = replace(inside, read_as=set(), left_out=[], accounts=[])
         document = _read(data, name, inside)
         inside.left_out.extend(document.left_out)
+        inside.accounts.append(account.take_account(data, document, document.left_out))
         return replace(
-            document, read_as=tuple(sorted(inside.read_as)), left_out=tuple(inside.left_out)
+            document,
+            read_as=tuple(sorted(inside.read_as)),
+            left_out=tuple(inside.left_out),
+            account=account.total(inside.accounts),
         )
     except ReadError:
         raise
