@@ -35,7 +35,7 @@ _FALLBACK = re.compile(r"<(?:\w+:)?Fallback[ >].*?</(?:\w+:)?Fallback>", re.DOTA
 _FIELD = re.compile(
     r'<(?:\w+:)?fld [^>]*type="(?:slidenum|datetime)[^"]*".*?</(?:\w+:)?fld>', re.DOTALL
 )
-_CELL = re.compile(r"<(?:\w+:)?c(?=[ >])([^>]*)>(.*?)</(?:\w+:)?c>", re.DOTALL)
+_CELL = re.compile(r"<(?:\w+:)?c(?=[ >])([^>]*)(?<!/)>(.*?)</(?:\w+:)?c>", re.DOTALL)
 _TYPE, _STYLE = re.compile(r'\bt="(\w+)"'), re.compile(r'\bs="(\d+)"')
 _VALUE = re.compile(r"<(?:\w+:)?v(?:\s[^>]*)?>([^<]*)<")
 _STRING = re.compile(r"<(?:\w+:)?si(?:\s[^>]*)?(?:/>|>(.*?)</(?:\w+:)?si>)", re.DOTALL)

@@ -21,12 +21,11 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 _WORD = re.compile(rf"[^\W_{UNKNOWN}]+|{UNKNOWN}+")
 _RUN = re.compile(rf"(?:[^\W_]|{UNKNOWN})+")
-_NO_WIDTH = dict.fromkeys(
-    [
-        *[0x00AD, 0x034F, 0x061C, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F)],
-        *[*range(0x2060, 0x2070), *range(0xFE00, 0xFE10)],
-    ]
+_NO_WIDTH = re.compile(
+    r"[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 )
+_MARKS = "“”‘’–—…•\N{NO-BREAK SPACE}"  # the most frequent ones outside of ASCII
+_ASCII = "".join(chr(at).lower() if chr(at).isalnum() else " " for at in range(128))
 _MAX_PIECES = 64  # characters of a word that is put together from others, or taken apart
 _MAX_TRIES = 20_000  # words that are tried so
 
@@ -39,9 +38,18 @@ def words(text: str) -> list[str]:
     >>> words("K\N{REPLACEMENT CHARACTER}ln is far")
     ['is', 'far']
     """
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text.translate(_NO_WIDTH))
-    text = text.casefold()
+    if text.isascii():
+        return text.translate(_ASCII).split()
+    for mark in _MARKS:
+        text = text.replace(mark, " ")
+    found: list[str] = []
+    for line in text.split("\n"):  # most lines are ASCII, which is much faster
+        found += line.translate(_ASCII).split() if line.isascii() else _other_words(line)
+    return found
+
+
+def _other_words(text: str) -> list[str]:
+    text = unicodedata.normalize("NFKC", _NO_WIDTH.sub("", text)).casefold()
     if UNKNOWN in text:
         return [run for run in _RUN.findall(text) if UNKNOWN not in run]
     return _WORD.findall(text)
@@ -61,13 +69,19 @@ def unexplained(source: Counter[str], found: Counter[str]) -> Counter[str]:
     >>> unexplained(count_words("a foot note on n g r a m s"), count_words("footnote on ngrams"))
     Counter({'a': 1})
     """
-    missing = source - found
+    missing = _more(source, found)
     if not missing:
         return missing
-    added = found - source
+    added = _more(found, source)
     _put_together(missing, added)
     _take_apart(missing, added)
     return +missing
+
+
+def _more(one: Counter[str], other: Counter[str]) -> Counter[str]:
+    """`one - other`, in half the time."""
+    known = other.get
+    return Counter({word: n - m for word, n in one.items() if n > (m := known(word, 0))})
 
 
 def _put_together(missing: Counter[str], added: Counter[str]) -> None:
@@ -104,7 +118,8 @@ def _pieces(word: str, stock: Counter[str]) -> list[str]:
 
 def share(source: Counter[str], found: Counter[str]) -> int:
     """How many words of the source are found."""
-    return (source & found).total()
+    known = found.get
+    return sum(min(times, known(word, 0)) for word, times in source.items())
 
 
 def first_words(missing: Counter[str], most: int) -> tuple[str, ...]:
