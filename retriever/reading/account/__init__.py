@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from retriever.reading.account import mail, packages, plain
 from retriever.reading.account.words import count_words, first_words, share, unexplained
-from retriever.types import Account, Document, LeftOut
+from retriever.types import Account, Document, LeftOut, PageState
 
 MAX_BYTES = 10_000_000
 """Size of a file in bytes; the words of a larger one are not counted."""
@@ -37,6 +37,8 @@ COUNTS: dict[str, Callable[[bytes], Counter[str]]] = {
     "mbox": mail.mbox_words,
     "notebook": plain.notebook_words,
     "csv": plain.table_words,
+    "code": plain.text_words,
+    "txt": plain.text_words,
 }
 """Format → the count of the words of a file's bytes."""
 
@@ -80,7 +82,7 @@ def _compared(
         if kind not in SCRIPTS:
             found += words
     missing = unexplained(source, found)
-    if missing and any(page.state.incomplete for page in document.pages):
+    if missing and _is_unread(document):
         return Account(left_out=named, uncounted="not all of it could be read")
     explained = source.total() - share(source, found) - missing.total()  # by other blanks
     return Account(
@@ -90,6 +92,12 @@ def _compared(
         missing.total(),
         first_words(missing, MAX_MISSING),
     )
+
+
+def _is_unread(document: Document) -> bool:
+    """Whether the states of its pages say that text is missing."""
+    states = {page.state for page in document.pages}
+    return any(state.incomplete for state in states) or states == {PageState.SKIPPED}
 
 
 def _found_texts(document: Document) -> Iterator[str]:
