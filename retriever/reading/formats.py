@@ -120,16 +120,19 @@ FORMATS: dict[str, Format] = {
         binary=True,
     ),
     "locked": Format((), "an Office file under a password", passwords.read_encrypted, binary=True),
-    "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _without_options(html.read_html)),
+    "html": Format(
+        (".html", ".htm", ".xhtml"), "an HTML page", _without_options(html.read_html), version=2
+    ),
     "markdown": Format(
         (".md", ".markdown", ".mdx", ".qmd", ".rmd"),
         "Markdown",
         _without_options(markdown.read_markdown),
+        version=2,
     ),
-    "rst": Format((".rst",), "reStructuredText", _without_options(rst.read_rst)),
-    "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True),
-    "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml),
-    "mbox": Format((".mbox",), "a mailbox", eml.read_mbox),
+    "rst": Format((".rst",), "reStructuredText", _without_options(rst.read_rst), version=2),
+    "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True, version=2),
+    "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml, version=2),
+    "mbox": Format((".mbox",), "a mailbox", eml.read_mbox, version=2),
     "subtitles": Format(subtitles.ENDINGS, "subtitles", _without_options(subtitles.read_subtitles)),
     "notebook": Format((".ipynb",), "a notebook", _without_options(notebook.read_notebook)),
     "rtf": Format((".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True),
@@ -156,8 +159,8 @@ _FIRST_RELEASE = "55fa282f"
 def format_versions(used: Iterable[str]) -> str:
     """The formats with their current versions.
 
-    >>> format_versions(["pdf", "eml", "ocr"])
-    'eml=1,ocr=1,pdf=1'
+    >>> format_versions(["subtitles", "ocr"])
+    'ocr=1,subtitles=1'
     """
     return ",".join(f"{name}={_version(name)}" for name in sorted(set(used)))
 
@@ -168,8 +171,8 @@ def outdated_formats(stored: str, format_: str) -> set[str]:
     `stored` is the output of `format_versions`. Release 0.1.0 did not store which files are nested
     in a document; for its value, the result is all formats whose version is not 1.
 
-    >>> outdated_formats("eml=1,pdf=0", "eml"), outdated_formats("55fa282f", "pdf")
-    ({'pdf'}, set())
+    >>> outdated_formats("ocr=0,subtitles=1", "subtitles")
+    {'ocr'}
     >>> outdated_formats("elder", "pdf")
     {'pdf'}
     """

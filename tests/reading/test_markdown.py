@@ -84,7 +84,7 @@ def test_markup_goes_and_text_stays():
 
 def test_html_tables_become_rows():
     text = text_of("a\n\n<table><tr><th>Name<th>Use</tr><tr><td>x<td>y</tr></table>\n\nb")
-    assert text == "a\n\nName | Use\nx | y\n\nb"
+    assert text == "a\n\nName: x | Use: y\n\nb"
 
 
 def test_a_comment_shown_as_code_and_one_without_end():

@@ -240,7 +240,7 @@ def test_values_as_the_sheet_shows_them():
     document = book(sheet)
     assert [(page.number, page.label) for page in document.pages] == [(1, "sheet Prices")]
     assert document.pages[0].text == (
-        "Name: Ada | Date: 2024-03-07 | Moment: 2024-03-07 10:30 | Time: 09:05 | Share: 12.5% | "
+        "Error\nName: Ada | Date: 2024-03-07 | Moment: 2024-03-07 10:30 | Time: 09:05 | Share: 12.5% | "
         "Price: 12.5 | Sold: TRUE | Sum: 0.3 | Length: 30:00"
     )
 
@@ -268,7 +268,7 @@ def test_a_form_of_two_columns_has_no_names_of_columns():
 def test_formulas_give_their_stored_results_or_say_that_there_are_none():
     sheet = sheet_of(["n", "double"], [4, "=A2*2"], [5, "=A3*2"])
     page = book(sheet).pages[0]
-    assert page.text == "n: 4\nn: 5"
+    assert page.text == "double\nn: 4\nn: 5"
     assert page.reason.startswith("2 formulas have no stored result")
     data = saved(sheet.parent)
     part = zipfile.ZipFile(io.BytesIO(data)).read("xl/worksheets/sheet1.xml")

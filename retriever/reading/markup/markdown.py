@@ -210,7 +210,7 @@ def _tables_as_rows(block: str) -> str:
         end = _TABLE_END.search(block, begin.end())
         if end is None:
             break
-        rows = table_rows(block[begin.start() : end.end()])
+        rows = table_rows(block[begin.start() : end.end()]).text
         pieces += [block[place : begin.start()], f"\n\n{rows}\n\n"]
         place = end.end()
     return "".join(pieces) + block[place:]

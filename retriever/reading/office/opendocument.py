@@ -20,6 +20,7 @@ from retriever.reading.facts import clean_author, clean_title, iso_date
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import make_page
 from retriever.reading.tables import rows
+from retriever.reading.tables.columns import TableRow
 from retriever.types import Document, Page, PageState, ReadError
 
 _DESCRIPTION = "an OpenDocument file"
@@ -182,11 +183,11 @@ def _sheets(body: etree._Element, options: ReadOptions) -> list[Page]:
     return pages
 
 
-def _table(table: etree._Element) -> Iterator[rows.TableRow]:
+def _table(table: etree._Element) -> Iterator[TableRow]:
     """The rows of a sheet; a repeated row once, a series of empty rows as one."""
     number = 1
     for row in table.iter("{*}table-row"):
-        yield rows.TableRow(number, _cells(row))
+        yield TableRow(number, _cells(row))
         number += _count(row, "number-rows-repeated")
 
 

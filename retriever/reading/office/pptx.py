@@ -24,6 +24,7 @@ from retriever.reading.facts import clean_title, package_facts
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import error_text, make_page, too_long_page
 from retriever.reading.tables import rows
+from retriever.reading.tables.columns import TableRow
 from retriever.types import Document, Page, PageState, ReadError
 
 MAX_SLIDES = 5_000
@@ -226,7 +227,7 @@ def _frame(shape: Any) -> str:
 
 def _table(table: Any) -> str:
     cells = (
-        rows.TableRow(
+        TableRow(
             number,
             ["" if cell.is_spanned else " ".join(cell.text.split()) for cell in row.cells],
         )

@@ -26,6 +26,7 @@ from retriever.reading.office import passwords
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import error_text
 from retriever.reading.tables import rows
+from retriever.reading.tables.columns import TableRow
 from retriever.types import Document, Page, PageState, ReadError
 
 MAX_CELLS = 20_000_000
@@ -137,7 +138,7 @@ def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]
 def _pages(
     position: int,
     title: str,
-    table: Iterable[rows.TableRow],
+    table: Iterable[TableRow],
     note: str,
     options: ReadOptions,
     budget: _Budget,
@@ -201,7 +202,7 @@ def _count_uncalculated(data: bytes, sheet: Any) -> int:
     return count
 
 
-def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
+def _new_rows(sheet: Any, budget: _Budget) -> Iterator[TableRow]:
     """The rows of an openpyxl sheet; its stated dimensions are ignored."""
     sheet.reset_dimensions()
     blank = True
@@ -211,7 +212,7 @@ def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
         texts = [_cell(cell) for cell in cells]
         before, blank = blank, not any(texts)
         if not (before and blank):  # a series of empty rows counts as one
-            yield rows.TableRow(number, texts)
+            yield TableRow(number, texts)
 
 
 def _cell(cell: Any) -> str:
@@ -220,13 +221,13 @@ def _cell(cell: Any) -> str:
     return _cell_text(value, cell.number_format if isinstance(value, int | float) else "")
 
 
-def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
+def _old_rows(sheet: Any, budget: _Budget) -> Iterator[TableRow]:
     """The rows of a calamine sheet, which begins with the first filled row."""
     top = sheet.start[0] if sheet.start else 0
     for number, cells in enumerate(sheet.iter_rows(), 1 + top):
         if not budget.walk(len(cells)):
             return
-        yield rows.TableRow(number, [_cell_text(cell) for cell in cells])
+        yield TableRow(number, [_cell_text(cell) for cell in cells])
 
 
 def _cell_text(value: Any, number_format: str = "") -> str:
