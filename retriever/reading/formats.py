@@ -90,21 +90,33 @@ def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
 
 FORMATS: dict[str, Format] = {
     "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True),
-    "docx": Format(
-        (".docx", ".docm"), "a Word document", _without_options(docx.read_docx), binary=True
-    ),
+    "docx": Format((".docx", ".docm"), "a Word document", docx.read_docx, binary=True, version=2),
     "pptx": Format(
-        (".pptx", ".pptm", ".ppsx"), "a PowerPoint presentation", pptx.read_pptx, binary=True
+        (".pptx", ".pptm", ".ppsx"),
+        "a PowerPoint presentation",
+        pptx.read_pptx,
+        binary=True,
+        version=2,
     ),
-    "xlsx": Format((".xlsx", ".xlsm"), "an Excel workbook", xlsx.read_xlsx, binary=True),
-    "xls": Format((".xls",), "an old Excel workbook", xlsx.read_xls, binary=True),
-    "csv": Format((".csv", ".tsv", ".tab"), "a table in a text file", delimited.read_table),
+    "xlsx": Format((".xlsx", ".xlsm"), "an Excel workbook", xlsx.read_xlsx, binary=True, version=2),
+    "xls": Format((".xls",), "an old Excel workbook", xlsx.read_xls, binary=True, version=2),
+    "csv": Format(
+        (".csv", ".tsv", ".tab"), "a table in a text file", delimited.read_table, version=2
+    ),
     "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl),
     "json": Format((".json",), "JSON", jsonl.read_json),
-    "odt": Format((".odt",), "an OpenDocument text", opendocument.read_opendocument, binary=True),
-    "ods": Format((".ods",), "an OpenDocument table", opendocument.read_opendocument, binary=True),
+    "odt": Format(
+        (".odt",), "an OpenDocument text", opendocument.read_opendocument, binary=True, version=2
+    ),
+    "ods": Format(
+        (".ods",), "an OpenDocument table", opendocument.read_opendocument, binary=True, version=2
+    ),
     "odp": Format(
-        (".odp",), "an OpenDocument presentation", opendocument.read_opendocument, binary=True
+        (".odp",),
+        "an OpenDocument presentation",
+        opendocument.read_opendocument,
+        binary=True,
+        version=2,
     ),
     "image": Format(
         (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"),
@@ -135,7 +147,9 @@ FORMATS: dict[str, Format] = {
     "mbox": Format((".mbox",), "a mailbox", eml.read_mbox, version=2),
     "subtitles": Format(subtitles.ENDINGS, "subtitles", _without_options(subtitles.read_subtitles)),
     "notebook": Format((".ipynb",), "a notebook", _without_options(notebook.read_notebook)),
-    "rtf": Format((".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True),
+    "rtf": Format(
+        (".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True, version=2
+    ),
     "code": Format(code.ENDINGS, "source code", _without_options(code.read_code)),
     "txt": Format((".txt", ".text", ".log"), "plain text", _without_options(text.read_text)),
 }
