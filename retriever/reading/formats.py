@@ -98,9 +98,11 @@ FORMATS: dict[str, Format] = {
     ),
     "xlsx": Format((".xlsx", ".xlsm"), "an Excel workbook", xlsx.read_xlsx, binary=True),
     "xls": Format((".xls",), "an old Excel workbook", xlsx.read_xls, binary=True),
-    "csv": Format((".csv", ".tsv", ".tab"), "a table in a text file", delimited.read_table),
-    "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl),
-    "json": Format((".json",), "JSON", jsonl.read_json),
+    "csv": Format(
+        (".csv", ".tsv", ".tab"), "a table in a text file", delimited.read_table, version=2
+    ),
+    "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl, version=2),
+    "json": Format((".json",), "JSON", jsonl.read_json, version=2),
     "odt": Format((".odt",), "an OpenDocument text", opendocument.read_opendocument, binary=True),
     "ods": Format((".ods",), "an OpenDocument table", opendocument.read_opendocument, binary=True),
     "odp": Format(
@@ -120,21 +122,30 @@ FORMATS: dict[str, Format] = {
         binary=True,
     ),
     "locked": Format((), "an Office file under a password", passwords.read_encrypted, binary=True),
-    "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _without_options(html.read_html)),
+    "html": Format(
+        (".html", ".htm", ".xhtml"), "an HTML page", _without_options(html.read_html), version=2
+    ),
     "markdown": Format(
         (".md", ".markdown", ".mdx", ".qmd", ".rmd"),
         "Markdown",
         _without_options(markdown.read_markdown),
+        version=2,
     ),
-    "rst": Format((".rst",), "reStructuredText", _without_options(rst.read_rst)),
+    "rst": Format((".rst",), "reStructuredText", _without_options(rst.read_rst), version=2),
     "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True),
-    "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml),
-    "mbox": Format((".mbox",), "a mailbox", eml.read_mbox),
-    "subtitles": Format(subtitles.ENDINGS, "subtitles", _without_options(subtitles.read_subtitles)),
-    "notebook": Format((".ipynb",), "a notebook", _without_options(notebook.read_notebook)),
+    "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml, version=2),
+    "mbox": Format((".mbox",), "a mailbox", eml.read_mbox, version=2),
+    "subtitles": Format(
+        subtitles.ENDINGS, "subtitles", _without_options(subtitles.read_subtitles), version=2
+    ),
+    "notebook": Format(
+        (".ipynb",), "a notebook", _without_options(notebook.read_notebook), version=2
+    ),
     "rtf": Format((".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True),
-    "code": Format(code.ENDINGS, "source code", _without_options(code.read_code)),
-    "txt": Format((".txt", ".text", ".log"), "plain text", _without_options(text.read_text)),
+    "code": Format(code.ENDINGS, "source code", _without_options(code.read_code), version=2),
+    "txt": Format(
+        (".txt", ".text", ".log"), "plain text", _without_options(text.read_text), version=2
+    ),
 }
 _BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
 # Text files that usually have no ending.
