@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +179,9 @@ def _advice(file: UnreadFile) -> str:
 def page_groups(file: FileCoverage) -> Iterator[PageGroup]:
     """The pages with a reason or without text; consecutive ones with the same are one group."""
     said = [page for page in file.pages if page.reason or page.state.incomplete]
-    for (state, reason), same in groupby(said, key=lambda page: (page.state, page.reason)):
-        group = list(same)
-        yield PageGroup(_places(group), state, reason, page_advice(file.format, group[0]))
+    facts = [(page.state, page.reason, page_advice(file.format, page)) for page in said]
+    for (state, reason, advice), group in groupby(zip(facts, said, strict=True), itemgetter(0)):
+        yield PageGroup(_places([page for _, page in group]), state, reason, advice)
 
 
 def _places(pages: list[PageStatus]) -> str:

@@ -173,6 +173,7 @@ _WIDE_RUN = re.compile(rb"(?:[\t\n\r -~]\x00){4,}|(?:\x00[\t\n\r -~]){4,}")
 _MAX_STRAY_NULS = 0.2  # of the bytes; UTF-16 of any language but the Eastern ones has more
 _MIN_COLUMN = 0.9  # of the NULs of UTF-16 are in one column, even or odd
 _SMALL_LETTERS = re.compile(rb"[a-z ]")
+_SEVEN_BIT = {"utf-7", "hz", "iso2022_jp", "iso2022_kr"}  # all of whose bytes are ASCII
 _SEVERAL_BYTES = {"cp932", "euc_jp", "gb18030", "big5", "cp949"}
 _ESCAPED_JAPANESE = re.compile(rb"\x1b\$[@B]|\x1b\([JI]")
 
@@ -191,6 +192,8 @@ def decode(data: bytes, declared: str = "") -> str | None:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding, "replace")
+    if _python_name(declared) in _SEVEN_BIT and data.isascii():
+        return data.decode(declared, "replace")
     wide = _wide(data)
     if wide is not None:
         return wide

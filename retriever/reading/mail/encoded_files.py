@@ -28,20 +28,19 @@ def take_encoded_files(data: bytes) -> tuple[bytes, list[tuple[str, bytes]]]:
     >>> take_encoded_files(b"Here:\nbegin 644 a.txt\n#0V%T\n`\nend\nBye\n")
     (b'Here:\nBye\n', [('a.txt', b'Cat')])
     """
+    if b"begin " not in data:
+        return data, []
     files: list[tuple[str, bytes]] = []
-
-    def take(match: re.Match[bytes]) -> bytes:
+    rest: list[bytes] = []
+    done = 0
+    for match in sorted([*_UU.finditer(data), *_YENC.finditer(data)], key=re.Match.start):
         found = _from_yenc(match[2]) if match.re is _YENC else _from_uu(match[2])
-        if found is None:
-            return match[0]
+        if found is None or match.start() < done:
+            continue
         files.append((clean_fact(decode(match[1]) or "") or "unnamed", found))
-        return b""
-
-    if b"=ybegin " in data:
-        data = _YENC.sub(take, data)
-    if b"begin " in data:
-        data = _UU.sub(take, data)
-    return data, files
+        rest.append(data[done : match.start()])
+        done = match.end()
+    return b"".join([*rest, data[done:]]), files
 
 
 def _from_uu(body: bytes) -> bytes | None:
