@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 from retriever.storage.backends import CatalogReader
@@ -46,6 +48,9 @@ LOST_ADVICE = "look for them in the file itself"
 """What to do about words that are lost in reading."""
 
 _SHOWN_WORDS = 8  # of the missing ones
+_NOT_TEXT = "see in a text editor what it holds; if it is a text, save it there as UTF-8"
+# OCR reads pictures of pages, and only of these is there one.
+_DRAWN = frozenset({"pdf", "image"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,7 @@ def _document_coverage(
         status = CoverageStatus.OUTDATED if row.chunks else CoverageStatus.FAILED
         reason, advice = failure.reason, _advice(failure)
     else:
-        status, reason, advice = _pages_coverage(pages, row.chunks)
+        status, reason, advice = _pages_coverage(row.format, pages, row.chunks)
         lost = lost_words(account)
         if lost:
             status = CoverageStatus.PARTIAL if status is CoverageStatus.COMPLETE else status
@@ -189,7 +194,17 @@ def lost_words(account: Account | None) -> str:
     return f"{said} on no page and not named as left out: {shown}{more}"
 
 
-def _pages_coverage(pages: tuple[PageStatus, ...], chunks: int) -> tuple[CoverageStatus, str, str]:
+def page_advice(format_: str, page: PageStatus) -> str:
+    """What to do about a page of a document of this format; empty for nothing."""
+    drawn = format_ in _DRAWN or Path(page.label.partition(", page ")[0]).suffix.lower() == ".pdf"
+    if page.state is PageState.GARBLED and not drawn:
+        return _NOT_TEXT
+    return ADVICE.get(page.state, "")
+
+
+def _pages_coverage(
+    format_: str, pages: tuple[PageStatus, ...], chunks: int
+) -> tuple[CoverageStatus, str, str]:
     """A file's status, reason and advice, from its pages."""
     bad = [page for page in pages if page.state.incomplete]
     if not bad:
@@ -199,7 +214,8 @@ def _pages_coverage(pages: tuple[PageStatus, ...], chunks: int) -> tuple[Coverag
     readable = any(page.state.readable for page in pages)
     status = CoverageStatus.PARTIAL if readable else CoverageStatus.FAILED
     many = f"{len(bad)} of {len(pages)} pages not readable"
-    return status, many if len(pages) > 1 else bad[0].reason, ADVICE[bad[0].state]
+    advice = page_advice(format_, bad[0])
+    return status, many if len(pages) > 1 else bad[0].reason, advice
 
 
 def _unread_coverage(file: UnreadFile) -> FileCoverage:
@@ -217,8 +233,9 @@ def _advice(file: UnreadFile) -> str:
 def page_groups(file: FileCoverage) -> Iterator[PageGroup]:
     """The pages with a reason or without text; consecutive ones with the same are one group."""
     said = [page for page in file.pages if page.reason or page.state.incomplete]
-    for (state, reason), group in groupby(said, key=lambda page: (page.state, page.reason)):
-        yield PageGroup(_places(list(group)), state, reason, ADVICE.get(state, ""))
+    facts = [(page.state, page.reason, page_advice(file.format, page)) for page in said]
+    for (state, reason, advice), group in groupby(zip(facts, said, strict=True), itemgetter(0)):
+        yield PageGroup(_places([page for _, page in group]), state, reason, advice)
 
 
 def _places(pages: list[PageStatus]) -> str:
@@ -256,7 +273,7 @@ def _file_json(file: FileCoverage) -> dict[str, Any]:
                 "label": page.label,
                 "state": page.state.value,
                 "reason": page.reason,
-                "advice": ADVICE.get(page.state, ""),
+                "advice": page_advice(file.format, page),
                 "chunks": page.chunks,
             }
             for page in file.pages

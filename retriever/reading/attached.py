@@ -23,6 +23,7 @@ MAX_PARTS = 20_000
 
 _MAX_BYTES = 100_000_000
 _MAX_NAME = 120
+_PGP = b"-----BEGIN PGP "  # else .asc is AsciiDoc
 # Recognised by name, because their bytes are text: signatures, descriptions and drawings.
 _NO_TEXT = {
     ".asc": "a signature or key",
@@ -115,7 +116,7 @@ def _skip_reason(name: str, data: bytes, options: ReadOptions) -> str:
     if kind:
         return f"not read: {kind}"
     ending = Path(name).suffix.lower()
-    if _NO_TEXT.get(ending):
+    if _NO_TEXT.get(ending) and (ending != ".asc" or _PGP in data[:1_000]):
         return f"not read: {_NO_TEXT[ending]}"
     if not ending or ending in _NO_TEXT or supported(Path(name)):
         return ""

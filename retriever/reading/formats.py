@@ -103,8 +103,8 @@ FORMATS: dict[str, Format] = {
     "csv": Format(
         (".csv", ".tsv", ".tab"), "a table in a text file", delimited.read_table, version=2
     ),
-    "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl),
-    "json": Format((".json",), "JSON", jsonl.read_json),
+    "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl, version=2),
+    "json": Format((".json",), "JSON", jsonl.read_json, version=2),
     "odt": Format(
         (".odt",), "an OpenDocument text", opendocument.read_opendocument, binary=True, version=2
     ),
@@ -145,13 +145,19 @@ FORMATS: dict[str, Format] = {
     "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True, version=2),
     "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml, version=2),
     "mbox": Format((".mbox",), "a mailbox", eml.read_mbox, version=2),
-    "subtitles": Format(subtitles.ENDINGS, "subtitles", _without_options(subtitles.read_subtitles)),
-    "notebook": Format((".ipynb",), "a notebook", _without_options(notebook.read_notebook)),
+    "subtitles": Format(
+        subtitles.ENDINGS, "subtitles", _without_options(subtitles.read_subtitles), version=2
+    ),
+    "notebook": Format(
+        (".ipynb",), "a notebook", _without_options(notebook.read_notebook), version=2
+    ),
     "rtf": Format(
         (".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True, version=2
     ),
-    "code": Format(code.ENDINGS, "source code", _without_options(code.read_code)),
-    "txt": Format((".txt", ".text", ".log"), "plain text", _without_options(text.read_text)),
+    "code": Format(code.ENDINGS, "source code", _without_options(code.read_code), version=2),
+    "txt": Format(
+        (".txt", ".text", ".log"), "plain text", _without_options(text.read_text), version=2
+    ),
 }
 _BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
 # Text files that usually have no ending.

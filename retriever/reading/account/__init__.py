@@ -42,8 +42,15 @@ COUNTS: dict[str, Callable[[bytes], Counter[str]]] = {
 }
 """Format → the count of the words of a file's bytes."""
 
-SCRIPTS = frozenset(["scripts", "styles", "style sheets"])
-"""Kinds of left-out text that are no text of the source: not counted there."""
+_MARKUP = frozenset(["scripts", "styles", "comments"])
+NOT_COUNTED: dict[str, frozenset[str]] = {
+    **dict.fromkeys(["html", "epub", "markdown"], _MARKUP),
+    **dict.fromkeys(["eml", "mbox"], _MARKUP | {"mail headers", "metadata"}),
+}
+"""Format → kinds of left-out text that the count of the source does not have.
+
+They must not stand for words that are lost.
+"""
 
 
 def take_account(data: bytes, document: Document, left_out: Iterable[LeftOut]) -> Account:
@@ -79,7 +86,7 @@ def _compared(
     found = count_words(*_found_texts(document))
     pages = share(source, found)
     for kind, words in by_kind.items():
-        if kind not in SCRIPTS:
+        if kind not in NOT_COUNTED.get(document.format, ()):
             found += words
     missing = unexplained(source, found)
     if missing and _is_unread(document):

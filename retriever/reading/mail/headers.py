@@ -7,6 +7,7 @@ damaged address.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
@@ -28,6 +29,20 @@ def header(message: Message, key: str) -> str:
 def _raw(message: Message, key: str) -> list[str]:
     """All raw values of a header; the library's own access loses raw bytes."""
     return [str(value) for name, value in message.raw_items() if name.lower() == key]
+
+
+def header_values(message: Message, key: str) -> str:
+    """All values of a header that may occur more than once, on one line."""
+    return ", ".join(filter(None, map(decode_value, _raw(message, key))))
+
+
+def header_lines(message: Message, without: Collection[str] = ()) -> str:
+    """All headers as lines "Name: value", but for the names `without`, in small letters."""
+    return "\n".join(
+        f"{name}: {decode_value(str(value))}"
+        for name, value in message.raw_items()
+        if name.lower() not in without
+    )
 
 
 def decode_value(raw: str) -> str:
@@ -73,4 +88,4 @@ def author(message: Message) -> str:
     return next((name or address for name, address in _addresses(message, "from")), "")
 
 
-__all__ = ["author", "decode_value", "header", "people"]
+__all__ = ["author", "decode_value", "header", "header_lines", "header_values", "people"]
