@@ -89,7 +89,7 @@ def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 FORMATS: dict[str, Format] = {
-    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True),
+    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True, version=2),
     "docx": Format((".docx", ".docm"), "a Word document", docx.read_docx, binary=True, version=2),
     "pptx": Format(
         (".pptx", ".pptm", ".ppsx"),
@@ -179,8 +179,8 @@ _FIRST_RELEASE = "55fa282f"
 def format_versions(used: Iterable[str]) -> str:
     """The formats with their current versions.
 
-    >>> format_versions(["subtitles", "ocr"])
-    'ocr=1,subtitles=1'
+    >>> format_versions(["image", "ocr"])
+    'image=1,ocr=1'
     """
     return ",".join(f"{name}={_version(name)}" for name in sorted(set(used)))
 
@@ -191,7 +191,7 @@ def outdated_formats(stored: str, format_: str) -> set[str]:
     `stored` is the output of `format_versions`. Release 0.1.0 did not store which files are nested
     in a document; for its value, the result is all formats whose version is not 1.
 
-    >>> outdated_formats("ocr=0,subtitles=1", "subtitles")
+    >>> outdated_formats("image=1,ocr=0", "image")
     {'ocr'}
     >>> outdated_formats("elder", "pdf")
     {'pdf'}

@@ -15,6 +15,7 @@ from retriever.arrays import Vectors
 from retriever.settings import EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import fulltext
+from retriever.storage.catalog.margins import margin_texts
 from retriever.storage.catalog.reading import Reader, VectorFile
 from retriever.storage.catalog.schema import (
     add_accounts,
@@ -119,11 +120,15 @@ class Writer(Reader):
         )
         texts = [_text(pages, chunk) for chunk in unique.values()]
         languages = fulltext.detect_languages(texts)
-        for (id_, chunk), text, language in zip(unique.items(), texts, languages, strict=True):
+        places = [(chunk.page, chunk.span.start) for chunk in unique.values()]
+        margins = margin_texts(dict(enumerate(pages)), places)
+        for (id_, chunk), text, language, beside in zip(
+            unique.items(), texts, languages, margins, strict=True
+        ):
             own = (blob(id_), document, chunk.page, pages[chunk.page].number)
             place = (chunk.span.start, chunk.span.end)
             values = (*own, *place, blob(text), vectors[chunk.vector], language)
-            self._insert_chunk(values, row.title, text, language)
+            self._insert_chunk(values, row.title, text, language, beside)
 
     def _insert_account(
         self, document: int, account: Account | None, left_out: Sequence[LeftOut]
@@ -193,14 +198,21 @@ class Writer(Reader):
         )
         return int(cursor.lastrowid or 0)
 
-    def _insert_chunk(self, values: tuple[Any, ...], title: str, text: str, language: str) -> None:
+    def _insert_chunk(
+        self,
+        values: tuple[Any, ...],
+        title: str,
+        text: str,
+        language: str,
+        margins: Sequence[str],
+    ) -> None:
         key = self._connection.execute(
             """INSERT INTO chunks
             (id, document, position, page, start, stop, text, vector, language)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             values,
         ).lastrowid
-        fulltext.insert(self._connection, cast(int, key), title, text, language)
+        fulltext.insert(self._connection, cast(int, key), title, text, language, margins)
 
     def touch(self, row: DocumentRow) -> bool:
         """Update the file facts of an unchanged document; returns whether it exists."""
