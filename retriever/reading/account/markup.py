@@ -47,7 +47,9 @@ def markdown_text(source: str) -> str:
     >>> markdown_text("We need a <b for\n\nevery <b>two</b>\n\n> nests")
     'We need a <b for\n\nevery two\n\n> nests'
     """
-    return unescape(_MARKDOWN_TAG.sub(_tag_text, _COMMENT.sub(" ", source)))
+    closed = source.rfind("-->") + len("-->")  # a comment that is never closed is none
+    text = _COMMENT.sub(" ", source[:closed]) + source[closed:] if closed > 2 else source
+    return unescape(_MARKDOWN_TAG.sub(_tag_text, text))
 
 
 def _tag_text(tag: re.Match[str]) -> str:
