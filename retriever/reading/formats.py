@@ -91,24 +91,40 @@ def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 FORMATS: dict[str, Format] = {
-    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True),
+    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True, version=2),
     "docx": Format(
-        (".docx", ".docm"), "a Word document", _without_options(docx.read_docx), binary=True
+        (".docx", ".docm"),
+        "a Word document",
+        _without_options(docx.read_docx),
+        binary=True,
+        version=2,
     ),
     "pptx": Format(
-        (".pptx", ".pptm", ".ppsx"), "a PowerPoint presentation", pptx.read_pptx, binary=True
+        (".pptx", ".pptm", ".ppsx"),
+        "a PowerPoint presentation",
+        pptx.read_pptx,
+        binary=True,
+        version=2,
     ),
-    "xlsx": Format((".xlsx", ".xlsm"), "an Excel workbook", xlsx.read_xlsx, binary=True),
+    "xlsx": Format((".xlsx", ".xlsm"), "an Excel workbook", xlsx.read_xlsx, binary=True, version=2),
     "xls": Format((".xls",), "an old Excel workbook", xlsx.read_xls, binary=True),
     "csv": Format(
         (".csv", ".tsv", ".tab"), "a table in a text file", delimited.read_table, version=2
     ),
     "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl, version=2),
     "json": Format((".json",), "JSON", jsonl.read_json, version=2),
-    "odt": Format((".odt",), "an OpenDocument text", opendocument.read_opendocument, binary=True),
-    "ods": Format((".ods",), "an OpenDocument table", opendocument.read_opendocument, binary=True),
+    "odt": Format(
+        (".odt",), "an OpenDocument text", opendocument.read_opendocument, binary=True, version=2
+    ),
+    "ods": Format(
+        (".ods",), "an OpenDocument table", opendocument.read_opendocument, binary=True, version=2
+    ),
     "odp": Format(
-        (".odp",), "an OpenDocument presentation", opendocument.read_opendocument, binary=True
+        (".odp",),
+        "an OpenDocument presentation",
+        opendocument.read_opendocument,
+        binary=True,
+        version=2,
     ),
     "image": Format(
         (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"),
@@ -134,7 +150,7 @@ FORMATS: dict[str, Format] = {
         version=2,
     ),
     "rst": Format((".rst",), "reStructuredText", _without_options(rst.read_rst), version=2),
-    "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True),
+    "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True, version=2),
     "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml, version=2),
     "mbox": Format((".mbox",), "a mailbox", eml.read_mbox, version=2),
     "subtitles": Format(
@@ -147,7 +163,9 @@ FORMATS: dict[str, Format] = {
     "contacts": Format(
         (".vcf", ".vcard"), "address cards", _without_options(vobjects.read_contacts)
     ),
-    "rtf": Format((".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True),
+    "rtf": Format(
+        (".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True, version=2
+    ),
     "code": Format(code.ENDINGS, "source code", _without_options(code.read_code), version=2),
     "txt": Format(
         (".txt", ".text", ".log"), "plain text", _without_options(text.read_text), version=2
