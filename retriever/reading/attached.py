@@ -31,8 +31,6 @@ _NO_TEXT = {
     ".p7s": "a signature",
     ".p7m": "a signature",
     ".svg": "a picture",
-    ".vcf": "",  # an address card is read as text
-    ".ics": "",  # so is an invitation
 }
 
 
@@ -95,10 +93,18 @@ def _with_ending(name: str, data: bytes) -> str:
     """Add the file ending that fits the contents if the name has none that is known."""
     from retriever.reading.formats import FORMATS, supported
 
-    kind = signatures.kind(data)
+    kind = signatures.kind(data) or _vobject(data)
     if supported(Path(name)) or kind not in FORMATS:
         return name
     return name + next(iter(FORMATS[kind].endings), "")
+
+
+def _vobject(data: bytes) -> str:
+    """The format of a calendar or of address cards; empty for other data."""
+    head = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip().upper()
+    if head.startswith(b"BEGIN:VCALENDAR"):
+        return "calendar"
+    return "contacts" if head.startswith(b"BEGIN:VCARD") else ""
 
 
 def _skip_reason(name: str, data: bytes, options: ReadOptions) -> str:

@@ -21,6 +21,8 @@ state, with a reason. This module does not detect languages and uses no model.
 | epub | .epub, and any file that is one | numbered from 1, each with its chapter's title |
 | eml | .eml .emlx | one, without a number; then "attachment NAME" |
 | mbox | .mbox | "mail N: SUBJECT", numbered from 1; then "mail N: SUBJECT, attachment NAME" |
+| calendar | .ics .vcs | one, without a number |
+| contacts | .vcf .vcard | one, without a number |
 | subtitles | .srt .vtt .sbv .ass .ssa | one, without a number |
 | notebook | .ipynb | one, without a number |
 | code | .py .js .c .java .sql .yaml …, Makefile and the like | one, without a number |
@@ -45,7 +47,7 @@ from retriever.reading.options import ReadOptions
 from retriever.reading.pages import error_text
 from retriever.reading.pdf import attached, headers_footers, reader
 from retriever.reading.pictures import images, ocr
-from retriever.reading.plain import code, notebook, subtitles, text
+from retriever.reading.plain import code, notebook, subtitles, text, vobjects
 from retriever.reading.recognised import OCR_VERSION
 from retriever.reading.tables import delimited, jsonl
 from retriever.types import Document, ReadError
@@ -150,6 +152,10 @@ FORMATS: dict[str, Format] = {
     ),
     "notebook": Format(
         (".ipynb",), "a notebook", _without_options(notebook.read_notebook), version=2
+    ),
+    "calendar": Format((".ics", ".vcs"), "a calendar", _without_options(vobjects.read_calendar)),
+    "contacts": Format(
+        (".vcf", ".vcard"), "address cards", _without_options(vobjects.read_contacts)
     ),
     "rtf": Format(
         (".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True, version=2

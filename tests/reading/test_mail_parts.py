@@ -289,6 +289,33 @@ def test_an_attached_key_is_named_and_a_text_with_its_ending_is_read():
     assert attach(block).pages[1].reason == "not read: a signature or key"
 
 
+@pytest.mark.parametrize(
+    ("headers", "date"),
+    [
+        ("Date: Tue, 05 Mar 96 10:00:00 GMT", "1996-03-05T10:00:00+00:00"),
+        ("Date: 5 Mar 24", "2024-03-05"),
+        ("Date: Tue Mar  5 10:00:00 2024", "2024-03-05T10:00:00"),
+        ("Received: from a by b; Tue, 5 Mar 2024 10:00:00 +0100", "2024-03-05T10:00:00+01:00"),
+        ("Date: yesterday", ""),
+    ],
+)
+def test_dates_of_old_and_careless_mails(headers, date):
+    assert read(f"{headers}\n{HEAD}\nWords.").date == date
+
+
+def test_a_mailbox_has_the_date_of_its_newest_mail():
+    mails = (
+        f"From a Tue Mar  5 10:00:00 2024\nDate: {date}\n{HEAD}\nWords.\n\n"
+        for date in ("Tue, 05 Mar 2024 10:00:00 GMT", "5 Apr 24", "Mon, 04 Mar 2024 10:00:00 GMT")
+    )
+    found = read("".join(mails), "a.mbox")
+    assert found.date == "2024-04-05"
+    assert [page.text.split("\n")[2] for page in found.pages] == [
+        *["Date: Tue, 05 Mar 2024 10:00:00 GMT", "Date: 5 Apr 24"],
+        "Date: Mon, 04 Mar 2024 10:00:00 GMT",
+    ]
+
+
 # Every word once, in order
 
 

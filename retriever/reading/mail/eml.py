@@ -14,7 +14,7 @@ from __future__ import annotations
 import email
 import email.policy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from email.errors import MessageError
 from email.message import Message
 
@@ -66,20 +66,24 @@ def read_eml(data: bytes, name: str, options: ReadOptions) -> Document:
         pages=tuple(pages),
         title=title,
         author=author(message),
-        date=iso_date(header(message, "date")),
+        date=_date(message),
         metadata=scalars({key: value for key, value in addresses.items() if value}),
         left_out=(*left_out, *_wrapping(data)),
     )
 
 
 def read_mbox(data: bytes, name: str, options: ReadOptions) -> Document:
-    """Read a mailbox: each mail is a page, labelled with its number and subject."""
+    """Read a mailbox: each mail is a page, labelled with its number and subject.
+
+    A document has one date: that of the newest mail. Each page states the date of its mail.
+    """
     starts = [match.end() for match in _MBOX_FROM.finditer(data)]
     if not starts:
         raise ReadError("not a mailbox: no line in it begins a mail")
     ends = [*(match.start() for match in _MBOX_FROM.finditer(data)), len(data)][1:]
     pages: list[Page] = []
     taken: set[str] = set()
+    dates: list[str] = []
     left_out = _texts_left_out(
         "text before the first mail", data[: starts[0]].rpartition(b"From ")[0]
     )
@@ -88,12 +92,17 @@ def read_mbox(data: bytes, name: str, options: ReadOptions) -> Document:
             reason = f"more than {_MAX_MAILS:,} mails in one file: split it"
             pages.append(Page(number, "", PageState.TOO_LONG, reason, f"mail {number} and later"))
             break
-        pages += _mbox_mail(data[start:end], number, options, taken, left_out)
-    return Document(name, "mbox", tuple(pages), left_out=tuple(left_out))
+        pages += _mbox_mail(data[start:end], number, options, taken, left_out, dates)
+    return Document(name, "mbox", tuple(pages), date=_newest(dates), left_out=tuple(left_out))
 
 
 def _mbox_mail(
-    data: bytes, number: int, options: ReadOptions, taken: set[str], left_out: list[LeftOut]
+    data: bytes,
+    number: int,
+    options: ReadOptions,
+    taken: set[str],
+    left_out: list[LeftOut],
+    dates: list[str],
 ) -> Iterator[Page]:
     label = f"mail {number}"
     if len(data) > _MAX_BYTES:
@@ -102,6 +111,7 @@ def _mbox_mail(
         return
     try:
         message = _parse(_QUOTED_FROM.sub(rb"\1", data))
+        dates.append(_date(message))
         subject = clean_fact(header(message, "subject"))[:100]
         label = f"{label}: {subject}" if subject else label
         first, *rest = _mail_pages(message, options, taken, f"{label}, ", left_out, titled=False)
@@ -109,6 +119,18 @@ def _mbox_mail(
         first, rest = Page(number, "", PageState.FAILED, str(error)), []
     yield Page(number, first.text, first.state, first.reason, unique_label(label, taken))
     yield from rest
+
+
+def _date(message: Message) -> str:
+    """The date of a mail; of one without, the time when it was delivered or received."""
+    stated = [header(message, key) for key in ("date", "resent-date", "delivery-date")]
+    stated.append(header(message, "received").rpartition(";")[2].strip())
+    return next(filter(None, map(iso_date, stated)), "")
+
+
+def _newest(dates: Iterable[str]) -> str:
+    """The latest date as it is written; the hours between time zones do not count."""
+    return max(dates, key=lambda date: date[: len("2024-03-07T10:30:00")], default="")
 
 
 def _without_wrapping(data: bytes) -> bytes:

@@ -15,6 +15,7 @@ from email.utils import getaddresses
 
 from retriever.reading.encodings import decode
 from retriever.reading.facts import clean_fact
+from retriever.reading.terminal_output import drop_terminal_codes
 
 _MAX_HEADER = 20_000  # characters of one header
 _MAX_PEOPLE = 100
@@ -53,7 +54,7 @@ def decode_value(raw: str) -> str:
         text = "".join(_piece(value, charset) for value, charset in pieces)
     except (MessageError, ValueError, TypeError, LookupError):
         text = _piece(raw, None)
-    return " ".join(text.split())
+    return " ".join(drop_terminal_codes(text).split())
 
 
 def _piece(value: str | bytes, charset: str | None) -> str:
