@@ -240,7 +240,8 @@ def test_values_as_the_sheet_shows_them():
     document = book(sheet)
     assert [(page.number, page.label) for page in document.pages] == [(1, "sheet Prices")]
     assert document.pages[0].text == (
-        "Error\nName: Ada | Date: 2024-03-07 | Moment: 2024-03-07 10:30 | Time: 09:05 | Share: 12.5% | "
+        "Error\n"
+        "Name: Ada | Date: 2024-03-07 | Moment: 2024-03-07 10:30 | Time: 09:05 | Share: 12.5% | "
         "Price: 12.5 | Sold: TRUE | Sum: 0.3 | Length: 30:00"
     )
 

@@ -116,7 +116,7 @@ def _text(names: Sequence[str], row: TableRow) -> str:
     own = row.own
     if not own:
         return ""
-    if len(own) == 1 and row.joined and sum(map(bool, row.cells)) == 1:
+    if len(own) == 1 and own[0] + 1 in row.joined and sum(map(bool, row.cells)) == 1:
         return record([("", row.cells[own[0]])])  # a heading across the table
     names = [*names, *[""] * (len(row.cells) - len(names))]
     return record((name, cell) for name, cell in zip(names, row.cells, strict=False) if cell)
