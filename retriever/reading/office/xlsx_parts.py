@@ -21,6 +21,7 @@ from retriever.reading.office.package import Package
 from retriever.reading.options import ReadOptions
 from retriever.reading.tables import rows
 from retriever.reading.tables.columns import TableRow
+from retriever.reading.tables.grid import MergedCells, Span
 from retriever.types import LeftOut, Page
 
 # A formula without a stored result: the writing program did not calculate it.
@@ -30,8 +31,6 @@ _RANGE = re.compile(r"\$?([A-Z]{1,3})\$?(\d{1,7})(?::\$?([A-Z]{1,3})\$?(\d{1,7})
 _CODES = re.compile(r'&(?:"[^"]*"|K[0-9A-Fa-f]{6}|K\d\d[+-]\d{3}|\d{1,3}|[LCRBIUESXYOHGPNDTFAZ])')
 _COPY = "[Threaded comment]"
 _MAX_TAIL = 20_000_000  # bytes of a sheet behind its cells
-_MAX_REPEATED = 1_000_000  # characters of merged cells that are repeated
-_MAX_SPAN = 1_000  # columns of a merged cell
 
 
 class _Range(NamedTuple):
@@ -41,6 +40,11 @@ class _Range(NamedTuple):
     row: int
     last_column: int
     last_row: int
+
+    @property
+    def span(self) -> Span:
+        """The range as a merged cell."""
+        return Span(self.column - 1, self.last_column - self.column + 1, self.last_row)
 
 
 @dataclass(slots=True)
@@ -61,47 +65,15 @@ class Layout:
 
     def rows(self, table: Iterable[TableRow], header_rows: frozenset[int]) -> Iterator[TableRow]:
         """The rows with merged cells repeated downwards, and with the names of columns marked."""
-        below: list[tuple[_Range, str]] = []
-        left = _MAX_REPEATED
+        merged = MergedCells()
         above = 0  # filled cells of the row above: several may be names of groups of columns
-        for row in table:
-            below = [one for one in below if one[0].last_row >= row.number]
-            begins = self.merged.get(row.number, [])
-            if below or begins:
-                row, repeated = _with_merged(row, below, begins, left)
-                left -= repeated
-                below += _reaching_down(row, begins)
+        for plain in table:
+            begins = self.merged.get(plain.number, [])
+            row = merged.row(plain, [one.span for one in begins])
             marked = row.number in header_rows or row.number == self.header
             own = len(row.own)
             yield row._replace(header=True) if marked and own > 1 and above < 2 else row
             above = own
-
-
-def _with_merged(
-    row: TableRow, below: list[tuple[_Range, str]], begins: list[_Range], left: int
-) -> tuple[TableRow, int]:
-    """A row with the texts of merged cells from above, and how many characters these have."""
-    cells = list(row.cells)
-    repeated: set[int] = set()
-    joined: set[int] = set()
-    count = 0
-    for one, text in [*below, *((one, "") for one in begins)]:
-        joined.update(range(one.column, min(one.last_column, one.column + _MAX_SPAN)))
-        at = one.column - 1
-        if text and count + len(text) <= left and not (at < len(cells) and cells[at]):
-            cells += [""] * (at + 1 - len(cells))
-            cells[at] = text
-            repeated.add(at)
-            count += len(text)
-    return row._replace(cells=cells, repeated=frozenset(repeated), joined=frozenset(joined)), count
-
-
-def _reaching_down(row: TableRow, begins: list[_Range]) -> Iterator[tuple[_Range, str]]:
-    for one in begins:
-        at = one.column - 1
-        if one.last_row > row.number and at < len(row.cells):
-            # A long text is not repeated: it is found by its own row.
-            yield one, row.cells[at] if len(row.cells[at]) <= rows.MAX_VALUE else ""
 
 
 def read_layout(data: bytes, path: str) -> Layout:
