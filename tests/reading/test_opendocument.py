@@ -194,8 +194,8 @@ def test_tables_in_tables_once_with_names_and_merged_cells():
 def test_headers_comments_ruby_boxes_and_objects():
     styles = (
         f"<office:document-styles {SPACES} xmlns:style='s'><office:master-styles>"
-        f"<style:master-page><style:header>{paragraph('Our file K-77')}</style:header><style:header-left>"
-        f"{paragraph('Our file K-77')}</style:header-left><style:footer>"
+        f"<style:master-page><style:header>{paragraph('Our file K-77')}</style:header>"
+        f"<style:header-left>{paragraph('Our file K-77')}</style:header-left><style:footer>"
         f"{paragraph('Page <text:page-number>1</text:page-number>')}</style:footer>"
         "</style:master-page></office:master-styles></office:document-styles>"
     )
