@@ -63,7 +63,8 @@ def test_notes_headers_comments_and_what_is_left_out():
         r"{\header Our file K-77\par}{\headerf Our file K-77}{\footer Page {\field{\*\fldinst PAGE}"
         r"{\fldrslt 3}} of 9}Dear{\footnote {\super 1} A sloth.} customer{\*\atnid AL}"
         r"{\*\atnauthor Ada L.}\chatn{\*\annotation {\*\atnref 1}Void?} {\deleted gone }pay."
-        r"\par See {\field{\*\fldinst REF x}{\fldrslt clause 9}}.{\footnote\ftnalt An end{\i  note}.}"
+        r"\par See {\field{\*\fldinst REF x}{\fldrslt clause 9}}."
+        r"{\footnote\ftnalt An end{\i  note}.}"
     )
     assert labelled(found) == {
         "": "Dear customer pay.\nSee clause 9.\n\n1 A sloth.\n\nAn end note.",
