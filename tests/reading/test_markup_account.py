@@ -153,7 +153,7 @@ def check(words: Words, text: str, left_out: tuple[LeftOut, ...]) -> None:
         assert kept == sorted(kept)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(tree=_TREES, book=st.booleans())
 def test_pages(tree: Tree, book: bool) -> None:
     words = Words()
@@ -219,7 +219,7 @@ def markdown_block(words: Words, kind: str, inner: Any, indent: str) -> str:
     return f"{indent}{lines[kind]()}\n{indent}\n"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(tree=st.lists(_MARKDOWN, min_size=1, max_size=5))
 def test_markdown(tree: Tree) -> None:
     words = Words()
