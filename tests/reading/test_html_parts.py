@@ -242,7 +242,8 @@ ENCYCLOPEDIA = f"""<!DOCTYPE html><html lang="en"><head><title>Mill - Encycloped
 <li><a href="/">Main page</a></li><li><a href="/r">Random</a></li></ul></nav>
 <div role="search"><form><input><button>Search</button></form></div></header></div>
 <div class="page-container"><div class="sidebar"><nav><h2>Contents</h2><ul><li>
-<a href="#h">History</a></ul></nav></div><div class="content-container"><main id="c"><header><h1>Mill</h1>
+<a href="#h">History</a></ul></nav></div><div class="content-container">
+<main id="c"><header><h1>Mill</h1>
 <div id="p-lang"><button aria-label="Languages">42 languages</button></div>
 <nav aria-label="Views"><a href="/e">Edit</a></nav></header><div id="siteSub" hidden>From us</div>
 <div class="body"><table class="infobox"><caption>Mill</caption><tr><th>Built<td>1801</table>

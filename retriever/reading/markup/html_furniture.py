@@ -73,6 +73,7 @@ _CHROME_SHARE = 0.4  # of the page's words: larger elements are not dropped by c
 _LIST_SHARE = 0.2  # of the page's words: a larger list of links is content
 _LONG = 30  # words of a hidden text that somebody wrote to be read
 _PROSE = 20  # words without links that are more than a remark
+_MAX_QUESTION = 500  # characters
 _SENTENCE = 5  # words in one run of text
 
 
@@ -300,8 +301,10 @@ def _answers(element: etree._Element) -> bool:
     asked = "".join(before.itertext()).strip()
     if asked.endswith(("?", "？", "؟")):
         return True
+    if not 0 < len(asked) <= _MAX_QUESTION:
+        return False
     below = before.iter("button", *HEADINGS)
-    return any("".join(part.itertext()).strip() == asked for part in below) and bool(asked)
+    return any("".join(part.itertext()).strip() == asked for part in below)
 
 
 def _is_label(button: etree._Element, size: Size, inside: bool) -> bool:
