@@ -47,6 +47,9 @@ ADVICE = {
 LOST_ADVICE = "look for them in the file itself"
 """What to do about words that are lost in reading."""
 
+NO_TEXT = frozenset(["scripts", "styles", "comments", "mail headers"])
+"""Kinds of left-out text that are no words of the source, and do not add up to them."""
+
 _SHOWN_WORDS = 8  # of the missing ones
 _NOT_TEXT = "see in a text editor what it holds; if it is a text, save it there as UTF-8"
 # OCR reads pictures of pages, and only of these is there one.

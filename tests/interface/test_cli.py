@@ -250,7 +250,7 @@ def _losing_a_word(reader: FileReader, path: Path, name: str) -> Document:
     document = read_document(path, name)
     pages = [replace(page, text=page.text.replace(" trees", "")) for page in document.pages]
     lossy = replace(document, pages=tuple(pages))
-    return replace(lossy, account=take_account(path.read_bytes(), lossy, ()))
+    return replace(lossy, account=take_account(path.read_bytes(), lossy))
 
 
 def test_models_are_listed_and_removed(
