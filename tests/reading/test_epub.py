@@ -144,7 +144,7 @@ def test_what_a_book_leaves_out_is_named():
         ("navigation", "# Contents"),
         ("navigation", "1. I. Soil\n2. II. Seeds"),
         ("navigation", "1. Start"),
-        ("metadata", "Page"),
+        ("page titles", "Page"),
         ("navigation", "Back"),
     ]
 

@@ -214,7 +214,7 @@ def test_all_that_is_left_out_is_named_in_order():
         "<video>Your browser is old</video><footer>Copyright</footer></body></html>"
     )
     assert left_out(source) == [
-        ("metadata", "The title"),
+        ("page titles", "The title"),
         ("scripts", "p {}"),
         ("comments", "a remark"),
         ("navigation", "Home"),

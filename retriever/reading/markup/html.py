@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from retriever.reading.markup.html_facts import page_facts
-from retriever.reading.markup.html_furniture import SCRIPTS
+from retriever.reading.markup.html_furniture import OWN_KINDS
 from retriever.reading.markup.html_parts import left_out_parts
 from retriever.reading.markup.html_writer import Writer
 from retriever.reading.pages import MAX_CHARACTERS, drop_controls, make_page, too_long_page
@@ -157,8 +157,8 @@ class _Walk:
 
     def _start(self, element: etree._Element) -> None:
         kind = self._parts.get(element, "")
-        if self._open and element.tag in ("script", "style"):
-            kind = SCRIPTS
+        if self._open and element.tag in OWN_KINDS:
+            kind = OWN_KINDS[element.tag]
         if kind:
             self._close_other()
             if not self._open:

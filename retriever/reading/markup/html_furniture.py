@@ -21,17 +21,21 @@ HIDDEN = "hidden text"
 FORMS = "buttons and forms"
 NOTICES = "notices and advertisements"
 SCRIPTS = "scripts"
-METADATA = "metadata"
+TITLES = "page titles"
 BESIDE = "text beside the main part"
 
 _BY_TAG = {
     **dict.fromkeys(["script", "style"], SCRIPTS),
-    **dict.fromkeys(["head", "title"], METADATA),
+    "head": "metadata",
+    "title": TITLES,
     **dict.fromkeys(["select", "datalist"], FORMS),
     **dict.fromkeys(["audio", "video", "embed", "applet", "iframe"], "fallback text"),
     **dict.fromkeys(["rt", "rp"], "readings of characters"),
     "nav": NAVIGATION,
 }
+OWN_KINDS = {"script": SCRIPTS, "style": SCRIPTS, "title": TITLES}
+"""Tags with a kind of their own, also within other parts that are left out."""
+
 _IN_PICTURES = frozenset(["title", "desc", "metadata"])  # below svg: names, not labels
 _NAVIGATION_ROLES = frozenset(["navigation", "menubar", "toolbar", "doc-toc", "doc-pagelist"])
 _OUTER_ROLES = frozenset(["complementary", "dialog", "alertdialog", "alert", "tooltip", "tablist"])

@@ -49,10 +49,17 @@ def mark_before(element: etree._Element, line: str) -> tuple[str, str]:
         return "", ""
     text = _short_text(element)
     linked = refers or element.find(".//a[@href]") is not None
-    return _mark(text, line[-_BEFORE:], linked=linked, raised=raised)
+    return marks_around(text, line[-_BEFORE:], linked=linked, raised=raised)
 
 
-def _mark(text: str, line: str, *, linked: bool, raised: bool) -> tuple[str, str]:
+def marks_around(text: str, line: str, *, linked: bool, raised: bool) -> tuple[str, str]:
+    """What to write before and after a `text` that stands directly behind `line`.
+
+    >>> marks_around("1", "The treaty", linked=False, raised=True)
+    ('[', ']')
+    >>> marks_around("23", "6 × 10", linked=False, raised=True)
+    ('^', '')
+    """
     last = line[-1]
     if last.isdigit():
         if linked and _LINK_MARK.fullmatch(text):
