@@ -31,6 +31,47 @@ class Cell(NamedTuple):
     is_header: bool = False
 
 
+class Span(NamedTuple):
+    """A merged cell of a sheet: its column from 0, its columns, and its last row."""
+
+    column: int
+    columns: int
+    last_row: int
+
+
+class MergedCells:
+    """Marks the merged cells of a sheet's rows, and repeats their texts downwards, row by row."""
+
+    def __init__(self) -> None:
+        self._below: list[tuple[Span, str]] = []
+        self._left = _MAX_REPEATED
+
+    def row(self, row: TableRow, begins: Sequence[Span]) -> TableRow:
+        """The next row, in which the spans `begins` begin."""
+        self._below = [one for one in self._below if one[0].last_row >= row.number]
+        if not self._below and not begins:
+            return row
+        cells = list(row.cells)
+        repeated: set[int] = set()
+        joined: set[int] = set()
+        for (at, columns, _), text in [*self._below, *((one, "") for one in begins)]:
+            joined.update(range(at + 1, at + min(columns, _MAX_COLUMNS)))
+            if text and len(text) <= self._left and not (at < len(cells) and cells[at]):
+                cells += [""] * (at + 1 - len(cells))
+                cells[at] = text
+                repeated.add(at)
+                self._left -= len(text)
+        for one in begins:
+            if one.last_row > row.number and one.column < len(cells):
+                self._below.append((one, _repeated_text(cells[one.column])))
+        return row._replace(cells=cells, repeated=frozenset(repeated), joined=frozenset(joined))
+
+
+def _repeated_text(text: str) -> str:
+    """The text of a merged cell in the rows below; a long one is found by its own row."""
+    return text if len(text) <= MAX_VALUE else ""
+
+
 class _Merged(NamedTuple):
     """A cell that reaches into further rows."""
 
@@ -106,9 +147,7 @@ class _Line:
         self._write(column, columns, cell.text)
         below = min(cell.rows - 1, rows_below)
         if below > 0:
-            # A long text is not repeated: it is found by its own row.
-            text = cell.text if len(cell.text) <= MAX_VALUE else ""
-            self.merged.append(_Merged(column, columns, below, text))
+            self.merged.append(_Merged(column, columns, below, _repeated_text(cell.text)))
 
     def is_header(self) -> bool | None:
         """Whether its cells name columns; None if the cells do not say so."""
