@@ -38,7 +38,11 @@ def rtf_words(data: bytes) -> Counter[str]:
 
 def text_words(data: bytes) -> Counter[str]:
     """The words of a text, without codes of a terminal and words with accents of LaTeX."""
-    text = _OVERSTRIKE.sub("", _COLOURS.sub("", _certain(data)))
+    text = _certain(data)
+    if "\x1b" in text:
+        text = _COLOURS.sub("", text)
+    if "\b" in text:
+        text = _OVERSTRIKE.sub("", text)
     return count_words(_ACCENTED.sub(" ", text) if "\\begin{" in text else text)
 
 
