@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from retriever.embedding.protocols import Embedder
+from retriever.indexing.coverage import lost_words
 from retriever.indexing.ingest import Ingest, calibration_is_current, document_row, limit_chunking
 from retriever.indexing.plan import Pending, Plan, Planner, order_moves
 from retriever.indexing.progress import ProgressMeter
@@ -174,6 +175,7 @@ class _SyncRun:
         self.unread_before: dict[tuple[str, str], UnreadFile] = {}
         self.recognition = Recognition(backend, self.options.ocr)
         self.lost_text: dict[str, str] = {}  # document id → reason for lost recognised text
+        self.lost_words: dict[str, str] = {}  # document id → reason for words lost in reading
         self.incomplete = 0
         self.removes = self.options.delete
         self.notice = ""
@@ -188,6 +190,8 @@ class _SyncRun:
         with self._writing():
             with self.backend.reading() as catalog:
                 unread = catalog.unread()
+                known = catalog.accounts()
+            self.lost_words = {id_: lost_words(account) for id_, account in known.items()}
             self.unread_before = {(file.root, file.path): file for file in unread}
             plan, planner = self._plan(paths)
             self._hold_back_removals(plan)
@@ -420,6 +424,7 @@ class _SyncRun:
         )
         self.replaces[new.id] = row
         self.lost_text[new.id] = loss.reason
+        self.lost_words[new.id] = lost_words(document.account)
         writer.add(new, document)
 
     def _document_written(self, row: DocumentRow) -> None:
@@ -432,9 +437,10 @@ class _SyncRun:
         if _any_incomplete(row.page_states):
             status = FileStatus.PARTIAL if _any_readable(row.page_states) else FileStatus.FAILED
         loss = self.lost_text.pop(row.id, "")
-        if loss and not _any_incomplete(row.page_states):
-            self.incomplete += 1
+        lost = self.lost_words.get(row.id, "")
+        if (loss or lost) and not _any_incomplete(row.page_states):
             status = FileStatus.PARTIAL
+            self.incomplete += not lost  # lost words are counted with the row
         self._report_row(row, status, loss)
 
     def _settings(self, document: Document, run: ReadOptions) -> str:
@@ -482,11 +488,10 @@ class _SyncRun:
         self.reports[row.root, row.path] = FileReport(row.path, FileStatus.REMOVED, reason)
 
     def _report_row(self, row: DocumentRow, status: FileStatus, reason: str = "") -> None:
-        if _any_incomplete(row.page_states):
+        lost = self.lost_words.get(row.id, "")
+        if lost or _any_incomplete(row.page_states):
             self.incomplete += 1
-            with self.backend.reading() as catalog:
-                pages = catalog.page_statuses(row.id)
-            reason = "; ".join(filter(None, [reason, _reason(pages)]))
+            reason = "; ".join(filter(None, [reason, self._unreadable_pages(row), lost]))
         elif not row.chunks:
             with self.backend.reading() as catalog:
                 said = [page.reason for page in catalog.page_statuses(row.id) if page.reason]
@@ -496,6 +501,12 @@ class _SyncRun:
         self.reports[row.root, row.path] = FileReport(
             row.path, status, reason, row.pages, _counts(row), row.chunks
         )
+
+    def _unreadable_pages(self, row: DocumentRow) -> str:
+        if not _any_incomplete(row.page_states):
+            return ""
+        with self.backend.reading() as catalog:
+            return _reason(catalog.page_statuses(row.id))
 
     def _report_failed(
         self,

@@ -39,7 +39,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from retriever.reading import encodings, signatures
+from retriever.reading import account, encodings, signatures
 from retriever.reading.mail import eml
 from retriever.reading.markup import epub, html, markdown, rst, rtf
 from retriever.reading.office import docx, opendocument, passwords, pptx, xlsx
@@ -92,13 +92,7 @@ def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
 
 FORMATS: dict[str, Format] = {
     "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True, version=2),
-    "docx": Format(
-        (".docx", ".docm"),
-        "a Word document",
-        _without_options(docx.read_docx),
-        binary=True,
-        version=2,
-    ),
+    "docx": Format((".docx", ".docm"), "a Word document", docx.read_docx, binary=True, version=2),
     "pptx": Format(
         (".pptx", ".pptm", ".ppsx"),
         "a PowerPoint presentation",
@@ -107,7 +101,7 @@ FORMATS: dict[str, Format] = {
         version=2,
     ),
     "xlsx": Format((".xlsx", ".xlsm"), "an Excel workbook", xlsx.read_xlsx, binary=True, version=2),
-    "xls": Format((".xls",), "an old Excel workbook", xlsx.read_xls, binary=True),
+    "xls": Format((".xls",), "an old Excel workbook", xlsx.read_xls, binary=True, version=2),
     "csv": Format(
         (".csv", ".tsv", ".tab"), "a table in a text file", delimited.read_table, version=2
     ),
@@ -191,8 +185,8 @@ _FIRST_RELEASE = "55fa282f"
 def format_versions(used: Iterable[str]) -> str:
     """The formats with their current versions.
 
-    >>> format_versions(["pdf", "eml", "ocr"])
-    'eml=1,ocr=1,pdf=1'
+    >>> format_versions(["image", "ocr"])
+    'image=1,ocr=1'
     """
     return ",".join(f"{name}={_version(name)}" for name in sorted(set(used)))
 
@@ -203,8 +197,8 @@ def outdated_formats(stored: str, format_: str) -> set[str]:
     `stored` is the output of `format_versions`. Release 0.1.0 did not store which files are nested
     in a document; for its value, the result is all formats whose version is not 1.
 
-    >>> outdated_formats("eml=1,pdf=0", "eml"), outdated_formats("55fa282f", "pdf")
-    ({'pdf'}, set())
+    >>> outdated_formats("image=1,ocr=0", "image")
+    {'ocr'}
     >>> outdated_formats("elder", "pdf")
     {'pdf'}
     """
@@ -248,13 +242,18 @@ def read_document(path: Path, name: str, options: ReadOptions | None = None) -> 
 def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read the bytes of the file `name`; otherwise as `read_document`."""
     try:
-        inside = replace(options, read_nested=read_bytes)
+        inside = replace(options, read_nested=read_bytes, nested=[])
         if not options.depth:
-            inside = replace(inside, read_as=set(), left_out=[])
+            inside = replace(inside, read_as=set(), left_out=[], accounts=[])
         document = _read(data, name, inside)
         inside.left_out.extend(document.left_out)
+        inside.accounts.append(account.take_account(data, document, inside.nested))
+        options.nested.append(document)
         return replace(
-            document, read_as=tuple(sorted(inside.read_as)), left_out=tuple(inside.left_out)
+            document,
+            read_as=tuple(sorted(inside.read_as)),
+            left_out=tuple(inside.left_out),
+            account=account.total(inside.accounts),
         )
     except ReadError:
         raise

@@ -27,8 +27,9 @@ _RUN = re.compile(f"(?:{_SEQUENCE.pattern.replace('?P<arguments>', '').replace('
 _TO_LINE = frozenset("ABEFHdf")
 _IN_LINE = frozenset("CG")
 # Text copied from a terminal or a web page has lost the escape character before "[32m".
-_BARE_COLOUR = re.compile(r"\[(?:\d{1,3}(?:;\d{1,3})*)?m(?!\])")
-_BARE_RESET = re.compile(r"\[0?m(?!\])")
+_BARE_COLOUR = re.compile(r"\[(?:\d{1,3}(?:;\d{1,3})*m(?!\])|m(?![\w\]]))")
+_BARE_RESET = re.compile(r"\[(?:0m(?!\])|m(?![\w\]]))")
+_BARE_START = re.compile(r"\[[1-9]\d{0,2}(?:;\d{1,3})*m(?!\])")
 _LINE_DRAWING = re.compile(r"\x1b\(0([^\x1b\n]*)")
 _DRAWN = str.maketrans("`ajklmnqtuvwx~", "◆▒┘┐┌└┼─├┤┴┬│·")
 
@@ -62,8 +63,12 @@ def drop_bare_colours(text: str) -> str:
 
     >>> drop_bare_colours("[32mok[0m 3 tests, [5m] apart")
     'ok 3 tests, [5m] apart'
+    >>> drop_bare_colours("[32mok[m: :argu[ment] and x[m + 1]")
+    'ok: :argu[ment] and x + 1]'
+    >>> drop_bare_colours(":argu[ment] x[m + 1] y[m, n]")
+    ':argu[ment] x[m + 1] y[m, n]'
     """
-    if not _BARE_RESET.search(text) or len(_BARE_COLOUR.findall(text)) < 2:
+    if not _BARE_RESET.search(text) or not _BARE_START.search(text):
         return text
     return _BARE_COLOUR.sub("", text)
 

@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retriever.evaluation.runs import KEYWORD, Run
-from retriever.indexing.coverage import CoverageReport, FileCoverage, PageGroup, page_groups
+from retriever.indexing.coverage import (
+    NO_TEXT,
+    CoverageReport,
+    FileCoverage,
+    PageGroup,
+    page_groups,
+)
 from retriever.indexing.sync import FileReport, SyncReport
 from retriever.interface.terminal.characters import one_line, printable
 from retriever.significance import PairedComparison
@@ -80,7 +86,33 @@ def account_lines(account: CoverageReport, *, everything: bool = False) -> list[
         parts = {name: count for name, count in totals[what].items() if count and name != "all"}
         counted = ", ".join(f"{count:,} {name}" for name, count in parts.items())
         lines.append(f"{totals[what]['all']:,} {what}" + (f": {counted}" if counted else ""))
-    return [*lines, f"{totals['chunks']:,} passages"]
+    return [*lines, *word_lines(totals["words"]), f"{totals['chunks']:,} passages"]
+
+
+def word_lines(words: Mapping[str, Any]) -> list[str]:
+    """The totals of the words: a line, or none where no file was counted.
+
+    >>> word_lines({"source": 1200, "pages": 1080, "left_out": {"navigation": 120, "scripts": 70},
+    ...     "unexplained": 0, "counted": 2, "uncounted": 1})
+    ['words: source 1,200, on pages 1,080, left out 120 (navigation 120), unexplained 0\
+; no text: scripts 70; not counted: 1 file']
+    """
+    if not words["counted"] and not words["left_out"]:
+        return []
+    left = {kind: count for kind, count in words["left_out"].items() if kind not in NO_TEXT}
+    rest = {kind: count for kind, count in words["left_out"].items() if kind in NO_TEXT}
+    left_out = f"left out {sum(left.values()):,}" + (f" ({_counted(left)})" if left else "")
+    line = (
+        f"words: source {words['source']:,}, on pages {words['pages']:,}, {left_out}, "
+        f"unexplained {words['unexplained']:,}"
+    )
+    files = words["uncounted"]
+    line += f"; no text: {_counted(rest)}" if rest else ""
+    return [line + (f"; not counted: {files:,} file{'s' * (files > 1)}" if files else "")]
+
+
+def _counted(kinds: Mapping[str, int]) -> str:
+    return ", ".join(f"{kind} {count:,}" for kind, count in kinds.items())
 
 
 def _file_account_lines(file: FileCoverage) -> list[str]:

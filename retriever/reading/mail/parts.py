@@ -20,7 +20,7 @@ from retriever.reading.encodings import decode
 from retriever.reading.facts import clean_fact
 from retriever.reading.mail.encoded_files import take_encoded_files
 from retriever.reading.mail.headers import decode_value, header, header_lines
-from retriever.reading.markup.html import main_text, parse
+from retriever.reading.markup.html import extract, parse
 from retriever.reading.pages import MAX_CHARACTERS
 from retriever.reading.plain.text import OVERWRITTEN, drop_nuls
 from retriever.reading.terminal_output import (
@@ -331,7 +331,11 @@ def join_flowed(text: str, *, delete: bool = False) -> str:
 
 def _html_text(message: Message, parts: MailParts) -> str:
     root = parse(_text(message))
-    return "" if root is None else main_text(root)
+    if root is None:
+        return ""
+    found = extract(root)
+    parts.left_out += found.left_out
+    return found.text
 
 
 def _enriched_text(message: Message, parts: MailParts) -> str:

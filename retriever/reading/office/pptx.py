@@ -24,6 +24,7 @@ from retriever.reading.facts import clean_title, package_facts
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import error_text, make_page, too_long_page
 from retriever.reading.tables import rows
+from retriever.reading.tables.columns import TableRow
 from retriever.types import Document, Page, PageState, ReadError
 
 MAX_SLIDES = 5_000
@@ -82,7 +83,7 @@ def _cover(slides: list[Any]) -> str:
 def _page(number: int, slide: Any, area: int, options: ReadOptions) -> Page:
     label = f"slide {number}"
     try:
-        _unwrap(slide.element)
+        archives.first_forms(slide.element)
         shapes = list(islice(_flatten(slide.shapes), _MAX_SHAPES))
         blocks = [block for shape in _in_order(shapes) if (block := _block(shape))]
         notes = _notes(slide)
@@ -107,15 +108,6 @@ def _is_picture(shapes: list[Any], area: int) -> bool:
         if local_name(shape.element) == "pic":
             covered += (shape.width or 0) * (shape.height or 0)
     return area > 0 and 2 * covered >= area
-
-
-def _unwrap(slide: etree._Element) -> None:
-    """Replace alternative forms of content (formulas, ink) by the first one."""
-    for wrapper in [*slide.iter("{*}AlternateContent")]:
-        parent, choice = wrapper.getparent(), next(iter(wrapper), None)
-        if parent is not None and choice is not None:
-            at = parent.index(wrapper)
-            parent[at : at + 1] = list(choice)
 
 
 def _flatten(shapes: Iterable[Any]) -> Iterator[Any]:
@@ -226,7 +218,7 @@ def _frame(shape: Any) -> str:
 
 def _table(table: Any) -> str:
     cells = (
-        rows.TableRow(
+        TableRow(
             number,
             ["" if cell.is_spanned else " ".join(cell.text.split()) for cell in row.cells],
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 from retriever.reading.alternatives import best_form, only_in
 from retriever.reading.facts import clean_author, clean_title, scalars
-from retriever.reading.markup.html import main_text, parse
+from retriever.reading.markup.html import extract, parse
 from retriever.reading.pages import MAX_CHARACTERS, make_page, too_long_page
 from retriever.reading.plain.code import fence
 from retriever.reading.plain.text import OVERWRITTEN, decode_text
@@ -150,7 +150,11 @@ def _output(output: dict[str, Any], left_out: list[LeftOut]) -> tuple[str, bool]
 def _form(kind: str, text: str, left_out: list[LeftOut]) -> str:
     if kind == "text/html" and text.strip():
         root = parse(text)
-        return "" if root is None else main_text(root)
+        if root is None:
+            return ""
+        found = extract(root)
+        left_out += found.left_out
+        return found.text
     # "<Figure size 640x480>" is a placeholder for a picture.
     if kind == "text/plain" and text.startswith("<") and text.rstrip().endswith(">"):
         _leave_out(left_out, "names of objects", text)

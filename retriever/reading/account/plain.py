@@ -1,0 +1,104 @@
+"""The words of Markdown, notebooks, tables and other files of text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from retriever.reading.account.decoding import certain_text
+from retriever.reading.account.markup import html_text, markdown_text
+from retriever.reading.account.rtf import rtf_text
+from retriever.reading.account.words import count_words, joined
+
+_COLOURS = re.compile(r"\x1b\[[0-9;:?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_OVERSTRIKE = re.compile(r"[^\n]\x08")
+_ACCENTED = re.compile(
+    r"""(?<!\S)(?=\S*\\(?:["'`^~=.]|[cvuHkrbdt]\{|(?:ss|[ao]e|aa|[oli]|AE|OE|AA|[OL])\b))\S+"""
+)
+_SEPARATOR = re.compile(r"\A\s*sep=.\r?\n")
+
+
+def html_words(data: bytes) -> Counter[str]:
+    """The words of a page."""
+    return count_words(html_text(_certain(data)))
+
+
+def markdown_words(data: bytes) -> Counter[str]:
+    """The words of a Markdown file."""
+    return count_words(markdown_text(_certain(data)))
+
+
+def rtf_words(data: bytes) -> Counter[str]:
+    """The words of a Rich Text file."""
+    return count_words(rtf_text(data.decode("cp1252", "replace").replace("\x00", "")))
+
+
+def text_words(data: bytes) -> Counter[str]:
+    """The words of a text, without codes of a terminal and words with accents of LaTeX."""
+    text = _certain(data)
+    if "\x1b" in text:
+        text = _COLOURS.sub("", text)
+    if "\b" in text:
+        text = _OVERSTRIKE.sub("", text)
+    return count_words(_ACCENTED.sub(" ", text) if "\\begin{" in text else text)
+
+
+def table_words(data: bytes) -> Counter[str]:
+    """The words of a table in a text file."""
+    return count_words(_SEPARATOR.sub("", _certain(data)))
+
+
+def notebook_words(data: bytes) -> Counter[str]:
+    """The words of a notebook: sources and outputs of its cells."""
+    book = json.loads(_certain(data))
+    sheets = book.get("worksheets") or [book]
+    count: Counter[str] = Counter()
+    for cell in (cell for sheet in sheets for cell in sheet.get("cells") or ()):
+        count += count_words(_joined(cell.get("source", cell.get("input"))))
+        for output in cell.get("outputs") or ():
+            count += _output_words(output)
+    return count
+
+
+def _output_words(output: dict[str, Any]) -> Counter[str]:
+    """The words of an output; of several forms of a text the most of each word."""
+    texts = [_joined(output.get("text")), str(output.get("ename") or "")]
+    count = count_words(joined(_COLOURS.sub("", text) for text in texts))
+    count += count_words(str(output.get("evalue") or ""))
+    forms: Counter[str] = Counter()
+    for kind, value in (output.get("data") or {}).items():
+        forms |= count_words(*_form(kind, _joined(value)))
+    return count + forms
+
+
+def _form(kind: str, text: str) -> Iterator[str]:
+    if kind == "text/html":
+        yield html_text(text)
+    elif kind in ("text/plain", "text/markdown", "text/latex") and not text.startswith("<"):
+        yield _COLOURS.sub("", text)
+
+
+def _joined(value: object) -> str:
+    if isinstance(value, list):
+        return "".join(line for line in value if isinstance(line, str))
+    return value if isinstance(value, str) else ""
+
+
+def _certain(data: bytes) -> str:
+    text = certain_text(data)
+    if text is None:
+        raise UnicodeError("no certain encoding")
+    return text
+
+
+__all__ = [
+    "html_words",
+    "markdown_words",
+    "notebook_words",
+    "rtf_words",
+    "table_words",
+    "text_words",
+]
