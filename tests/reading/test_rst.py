@@ -107,14 +107,12 @@ def dig():
 
 ### Sub
 
-Name | Born
-Ada | 1815
-Bob | 1900
+Name: Ada | Born: 1815
+Name: Bob | Born: 1900
 
 Tools
 
-Tool | Use
-Spade | To dig
+Tool: Spade | Use: To dig
 
 Literal:
 
@@ -226,3 +224,33 @@ def test_damaged_files_keep_most_of_their_words(data):
     assert page.state is PageState.TEXT
     for word in ("leaves", "Spade", "Ada", "dig"):
         assert changed.count(word) == 0 or word in page.text or "::" in changed
+
+
+def test_what_is_left_out_is_named():
+    source = (
+        "Title\n=====\n\n.. a comment\n   of two lines\n\n.. |used| replace:: used words\n"
+        ".. |unused| replace:: unused words\n\nSee |used| and 6 × 10\\ :sup:`23` here.\n\n"
+        ".. raw:: html\n\n   <b>raw words</b>\n\n.. image:: a.png\n   :alt: a mill at night\n"
+    )
+    found = read_rst(source.encode(), "a.rst")
+    assert found.pages[0].text == (
+        "# Title\n\nSee used words and 6 × 10^23 here.\n\na mill at night"
+    )
+    assert [(one.kind, one.text) for one in found.left_out] == [
+        ("comments", "a comment\nof two lines"),
+        ("text for one output format", "<b>raw words</b>"),
+        ("unused substitutions", "unused words"),
+    ]
+
+
+def test_cells_keep_their_columns():
+    table = """
++------+-------+------+
+| Name | Phone | Room |
++======+=======+======+
+| Ada  |       | 14   |
++------+-------+------+
+| Bob  | 20    |      |
++------+-------+------+
+"""
+    assert text_of(table).split("\n") == ["Name: Ada | Room: 14", "Name: Bob | Phone: 20"]

@@ -78,6 +78,7 @@ def read_rst(data: bytes, name: str) -> Document:
         author=clean_author(blocks.fields.get("author") or blocks.fields.get("authors")),
         date=iso_date(re.sub(r"\$Date: (\S+)[^$]*\$", r"\1", blocks.fields.get("date", ""))),
         metadata=scalars({key: blocks.fields.get(key) for key in ("keywords", "description")}),
+        left_out=tuple(blocks.left_out),
     )
 
 

@@ -9,14 +9,18 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from retriever.reading.markup.html_marks import marks_around
 from retriever.reading.plain.code import fence
+from retriever.reading.tables.grid import Cell, grid_lines
+from retriever.types import LeftOut
 
 _DROPPED = frozenset(
     [
-        *["comment", "target", "substitution_definition", "image", "raw", "pending", "decoration"],
+        *["comment", "target", "substitution_definition", "raw", "pending", "decoration"],
         *["meta", "colspec", "transition"],
     ]
 )
+_LEFT_OUT = {"comment": "comments", "raw": "text for one output format", "meta": "metadata"}
 _MAX_DEPTH = 200
 _SERIOUS = 3  # docutils' errors hold source text that is nowhere else; its warnings only quote it
 _MAX_FIELDS = 100
@@ -28,7 +32,7 @@ _NUMBERS: dict[str, Callable[[int], str]] = {
 
 
 class Blocks:
-    """Collects the text of a tree, with `title` and `fields` of the document.
+    """Collects the text of a tree, with `title` and `fields` of the document, and what is left out.
 
     A block is a text and a flag: True if no blank line separates it from the block before, as
     between list items.
@@ -37,6 +41,8 @@ class Blocks:
     def __init__(self) -> None:
         self.title = ""
         self.fields: dict[str, str] = {}
+        self.left_out: list[LeftOut] = []
+        self._used: set[str] = set()
         self._level = 0
         self._substitutions: dict[str, str] = {}
 
@@ -48,6 +54,9 @@ class Blocks:
         for text, close in self._children(tree, 0):
             if text.strip():
                 pieces.append(("\n" if close else "\n\n") + text)
+        for name, shown in self._substitutions.items():
+            if name not in self._used and shown.strip():
+                self.left_out.append(LeftOut("unused substitutions", shown))
         return "".join(pieces).strip("\n")
 
     def _children(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
@@ -57,6 +66,7 @@ class Blocks:
     def _block(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         kind = node.__class__.__name__
         if kind in _DROPPED:
+            self._leave_out(node)
             return
         if depth > _MAX_DEPTH:
             yield node.astext(), False
@@ -69,7 +79,17 @@ class Blocks:
         else:
             yield from self._children(node, depth)
 
+    def _leave_out(self, node: Any) -> None:
+        kind = _LEFT_OUT.get(_kind(node), "")
+        text = str(node.get("content", "") if _kind(node) == "meta" else node.astext())
+        if kind and text.strip():
+            self.left_out.append(LeftOut(kind, text))
+
     # Blocks: each method is named after its node
+
+    def _image(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
+        """The description of a picture."""
+        yield str(node.get("alt", "")), False
 
     def _section(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         self._level += 1
@@ -159,15 +179,18 @@ class Blocks:
         for child in node.children:
             if _kind(child) == "title":
                 yield self._words(child), False
-        close = False
-        for row in _below(node, "row"):
-            cells = [
-                " ".join(" ".join(text for text, _ in self._children(cell, depth)).split())
-                for cell in row.children
-            ]
-            if any(cells):
-                yield " | ".join(filter(None, cells)), close
-                close = True
+        headers = {id(row) for head in _below(node, "thead") for row in _below(head, "row")}
+        table = [
+            [self._cell(cell, depth, is_header=id(row) in headers) for cell in row.children]
+            for row in _below(node, "row")
+        ]
+        for position, line in enumerate(grid_lines(table)):
+            yield line, position > 0
+
+    def _cell(self, cell: Any, depth: int, *, is_header: bool) -> Cell:
+        text = "\n".join(text for text, _ in self._children(cell, depth))
+        rows, columns = int(cell.get("morerows", 0)) + 1, int(cell.get("morecols", 0)) + 1
+        return Cell(text.strip("\n"), rows, columns, is_header)
 
     def _footnote(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         label = _child_of_kind(node, "label")
@@ -186,6 +209,10 @@ class Blocks:
     def _system_message(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         """The source text inside an error message, which docutils could not parse."""
         if int(node.get("level", 0)) < _SERIOUS:
+            quoted = _child_of_kind(node, "literal_block")
+            if quoted is not None and "directive disabled" in node.astext():
+                text = quoted.astext().partition("\n")[2].strip()
+                self.left_out += [LeftOut(_LEFT_OUT["raw"], text)] if text else []
             return
         for child in node.children:
             if _kind(child) == "literal_block":
@@ -219,11 +246,22 @@ class Blocks:
                 continue
             kind = _kind(child)
             if kind == "substitution_reference":
+                self._used.add(child.astext())
                 found.append(self._substitutions.get(child.astext(), child.astext()))
             elif kind == "footnote_reference" or kind == "citation_reference":
                 found.append(f"[{child.astext() or '#'}]")
             elif kind == "Text":
                 found.append(child.astext())
+            elif kind == "superscript":
+                before, raised = "".join(found[-3:])[-40:], child.astext()
+                marks = (
+                    ("", "")
+                    if not before or before[-1].isspace()
+                    else marks_around(raised, before, linked=False, raised=True)
+                )
+                found.append(f"{marks[0]}{raised}{marks[1]}")
+            elif kind == "image":
+                found.append(str(child.get("alt", "")))
             elif kind not in _DROPPED and kind != "system_message":
                 found.append(child.get("delimiter", "") if kind == "option_argument" else "")
                 stack.append(iter(child.children))
