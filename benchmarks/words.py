@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from retriever.reading import account
 from retriever.reading.formats import ReadOptions, read_document
 from retriever.reading.scan import scan, targets
 from retriever.reading.subprocess_reader import file_reader
-from retriever.types import Account, Document, LeftOut, ReadError
+from retriever.types import Account, Document, ReadError
 
 SHOWN = 12
 """Number of missing words shown of a file."""
@@ -86,9 +86,9 @@ def measure(folders: Sequence[Path]) -> None:
     real, spent = account.take_account, [0.0]
     times: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
 
-    def timed(data: bytes, document: Document, left_out: Iterable[LeftOut]) -> Account:
+    def timed(data: bytes, document: Document, nested: Sequence[Document] = ()) -> Account:
         started = time.perf_counter()
-        found = real(data, document, left_out)
+        found = real(data, document, nested)
         spent[0] += time.perf_counter() - started
         return found
 

@@ -47,6 +47,9 @@ ADVICE = {
 LOST_ADVICE = "look for them in the file itself"
 """What to do about words that are lost in reading."""
 
+NO_TEXT = frozenset(["scripts", "styles", "comments", "mail headers"])
+"""Kinds of left-out text that are no words of the source, and do not add up to them."""
+
 _SHOWN_WORDS = 8  # of the missing ones
 _NOT_TEXT = "see in a text editor what it holds; if it is a text, save it there as UTF-8"
 # OCR reads pictures of pages, and only of these is there one.
@@ -210,6 +213,8 @@ def _pages_coverage(
     if not bad:
         said = [page.reason for page in pages if page.state.readable or not chunks]
         said = [reason for reason in said if reason]
+        if pages and all(page.state is PageState.SKIPPED for page in pages):
+            return CoverageStatus.SKIPPED, next(iter(said), ""), ""
         return CoverageStatus.COMPLETE, next(iter(said), "" if chunks else "no text in it"), ""
     readable = any(page.state.readable for page in pages)
     status = CoverageStatus.PARTIAL if readable else CoverageStatus.FAILED

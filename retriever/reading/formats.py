@@ -242,12 +242,13 @@ def read_document(path: Path, name: str, options: ReadOptions | None = None) -> 
 def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read the bytes of the file `name`; otherwise as `read_document`."""
     try:
-        inside = replace(options, read_nested=read_bytes)
+        inside = replace(options, read_nested=read_bytes, nested=[])
         if not options.depth:
             inside = replace(inside, read_as=set(), left_out=[], accounts=[])
         document = _read(data, name, inside)
         inside.left_out.extend(document.left_out)
-        inside.accounts.append(account.take_account(data, document, document.left_out))
+        inside.accounts.append(account.take_account(data, document, inside.nested))
+        options.nested.append(document)
         return replace(
             document,
             read_as=tuple(sorted(inside.read_as)),

@@ -40,6 +40,7 @@ class ReadOptions:
       only text recognised in the languages of `ocr` is reused.
     - `read_as` collects the formats of the file and of the files nested in it, `left_out` what
       their readers leave out on purpose, `accounts` those of their words.
+    - `nested` collects the documents of the files that lie directly in this one.
     """
 
     passwords: tuple[str, ...] = ()
@@ -53,6 +54,7 @@ class ReadOptions:
     read_as: set[str] = field(default_factory=set, compare=False)
     left_out: list[LeftOut] = field(default_factory=list, compare=False)
     accounts: list[Account] = field(default_factory=list, compare=False)
+    nested: list[Document] = field(default_factory=list, compare=False)
 
     def inner(self, data: bytes, name: str) -> Document:
         """Read a file that is nested in the current one.

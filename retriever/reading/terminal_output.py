@@ -27,15 +27,16 @@ _RUN = re.compile(f"(?:{_SEQUENCE.pattern.replace('?P<arguments>', '').replace('
 _TO_LINE = frozenset("ABEFHdf")
 _IN_LINE = frozenset("CG")
 # Text copied from a terminal or a web page has lost the escape character before "[32m".
-_BARE_COLOUR = re.compile(r"\[(?:\d{1,3}(?:;\d{1,3})*)?m(?!\])")
-_BARE_RESET = re.compile(r"\[0?m(?!\])")
+_BARE_COLOUR = re.compile(r"\[(?:\d{1,3}(?:;\d{1,3})*m(?!\])|m(?![\w\]]))")
+_BARE_RESET = re.compile(r"\[(?:0m(?!\])|m(?![\w\]]))")
+_BARE_START = re.compile(r"\[[1-9]\d{0,2}(?:;\d{1,3})*m(?!\])")
 _LINE_DRAWING = re.compile(r"\x1b\(0([^\x1b\n]*)")
 _DRAWN = str.maketrans("`ajklmnqtuvwx~", "◆▒┘┐┌└┼─├┤┴┬│·")
 
 _MARKS = {"'": "\u0301", "`": "\u0300", '"': "\u0308", "^": "\u0302", "~": "\u0303", ",": "\u0327"}
 _BULLET = {"+", "o"}
 
-_LINE = re.compile(r"[^\n]*\r[^\n]*")
+_LINES = re.compile(r"([\n\r]+)")
 _PROGRESS = re.compile(r"\d\s?%|\d ?/ ?\d|\d ?[kKMG]i?B\b|[#=>█▏▎▍▌▋▊▉━╸.]{3}|\d:\d\d|^\W{0,3}$")
 _NO_LETTERS = re.compile(r"[\W\d_]+")
 
@@ -53,7 +54,8 @@ def drop_terminal_codes(text: str) -> str:
     if any(mark in text for mark in ("\x1b", "\x9b", "\x07", "^[[", "\u241b[")):
         text = _RUN.sub(_moved, text)
     if "\b" in text:
-        text = re.sub(r"[^\n\r]*\x08[^\n\r]*", lambda match: _overstruck(match[0]), text)
+        parts = (_overstruck(part) if "\b" in part else part for part in _LINES.split(text))
+        text = "".join(parts)
     return text
 
 
@@ -62,8 +64,12 @@ def drop_bare_colours(text: str) -> str:
 
     >>> drop_bare_colours("[32mok[0m 3 tests, [5m] apart")
     'ok 3 tests, [5m] apart'
+    >>> drop_bare_colours("[32mok[m: :argu[ment] and x[m + 1]")
+    'ok: :argu[ment] and x + 1]'
+    >>> drop_bare_colours(":argu[ment] x[m + 1] y[m, n]")
+    ':argu[ment] x[m + 1] y[m, n]'
     """
-    if not _BARE_RESET.search(text) or len(_BARE_COLOUR.findall(text)) < 2:
+    if not _BARE_RESET.search(text) or not _BARE_START.search(text):
         return text
     return _BARE_COLOUR.sub("", text)
 
@@ -80,19 +86,20 @@ def drop_overwritten(text: str) -> tuple[str, str]:
     if "\r" not in text or "\n" not in text:
         return text, ""
     dropped: list[str] = []
+    lines = (_last_states(line, dropped) if "\r" in line else line for line in text.split("\n"))
+    return "\n".join(lines), "\n".join(filter(str.strip, dropped))
 
-    def last_states(match: re.Match[str]) -> str:
-        line = match[0].rstrip("\r")
-        ending = match[0][len(line) :]
-        parts = line.split("\r")
-        kept = [
-            part
-            for part, following in zip(parts, [*parts[1:], None], strict=True)
-            if following is None or not _is_overwritten(part, following, dropped)
-        ]
-        return "\r".join(kept) + ending
 
-    return _LINE.sub(last_states, text), "\n".join(filter(str.strip, dropped))
+def _last_states(line: str, dropped: list[str]) -> str:
+    """The line without the states of a progress that others follow."""
+    ended = line.rstrip("\r")
+    parts = ended.split("\r")
+    kept = [
+        part
+        for part, following in zip(parts, [*parts[1:], None], strict=True)
+        if following is None or not _is_overwritten(part, following, dropped)
+    ]
+    return "\r".join(kept) + line[len(ended) :]
 
 
 def _is_overwritten(part: str, following: str, dropped: list[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,6 +81,29 @@ def test_columns_on_a_turned_page():
     turned = b"q 0 1 -1 0 792 0 cm " + content + b" Q"
     data = pdf_file([(turned, resources)]).replace(b"/MediaBox", b"/Rotate 90 /MediaBox")
     assert read_pdf(data, "a.pdf").pages[0].text.split("\n") == [*LEFT, *RIGHT]
+
+
+TURNS = ["1 0 0 1 0 0", "0 1 -1 0 612 0", "-1 0 0 -1 612 612", "0 -1 1 0 0 612"]  # of a square
+ROWS = [(x, 560 - 14 * row, f"c{row}.{x}") for row in range(4) for x in (60, 200, 350)]
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("turn", range(4))
+def test_text_is_read_as_it_is_written_however_the_page_is_turned(turn, rotation):
+    def found(*texts) -> list[str]:
+        content, resources = placed(*texts)
+        turned = f"q {TURNS[turn]} cm ".encode() + content + b" Q"
+        data = pdf_file([(turned, resources)]).replace(
+            b"/MediaBox [0 0 612 792]", b"/MediaBox [0 0 612 612] /Rotate %d" % rotation
+        )
+        return read_pdf(data, "a.pdf").pages[0].text.split("\n")
+
+    lines = [(60, 560 - 14 * at, line) for at, line in enumerate(LEFT)]
+    right = [(330, y, line) for (_, y, _), line in zip(lines, RIGHT, strict=True)]
+    assert found(*lines) == LEFT
+    assert found(*lines, *right) == [*LEFT, *RIGHT]
+    assert found(*across((60, LEFT), (330, RIGHT), top=560)) == [*LEFT, *RIGHT]
+    assert found(*ROWS) == [f"c{row}.60 c{row}.200 c{row}.350" for row in range(4)]
 
 
 def test_tables_are_read_row_by_row():

@@ -256,5 +256,34 @@ def test_captions_and_pictures_are_text_and_the_rest_is_named():
         ("comments", "A comment"),
         ("options", "linenos: 1"),
         ("scripts", "x"),
-        ("raw markup", "\\bf Other"),
+        ("text for one output format", "\\bf Other"),
     ]
+
+
+def test_what_is_left_out_is_named():
+    source = (
+        "Title\n=====\n\n.. a comment\n   of two lines\n\n.. |used| replace:: used words\n"
+        ".. |unused| replace:: unused words\n\nSee |used| and 6 × 10\\ :sup:`23` here.\n\n"
+        ".. raw:: html\n\n   <b>raw words</b>\n\n.. image:: a.png\n   :alt: a mill at night\n"
+    )
+    found = read_rst(source.encode(), "a.rst")
+    assert found.pages[0].text == (
+        "# Title\n\nSee used words and 6 × 10^23 here.\n\nraw words\n\na mill at night"
+    )
+    assert [(one.kind, one.text) for one in found.left_out] == [
+        ("comments", "a comment\nof two lines"),
+        ("unused substitutions", "unused words"),
+    ]
+
+
+def test_cells_keep_their_columns():
+    table = """
++------+-------+------+
+| Name | Phone | Room |
++======+=======+======+
+| Ada  |       | 14   |
++------+-------+------+
+| Bob  | 20    |      |
++------+-------+------+
+"""
+    assert text_of(table).split("\n") == ["Name: Ada | Room: 14", "Name: Bob | Phone: 20"]

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from retriever.reading.account import mail, packages, plain
 from retriever.reading.account.words import count_words, first_words, share, unexplained
-from retriever.types import Account, Document, LeftOut, PageState
+from retriever.types import Account, Document, PageState
 
 MAX_BYTES = 10_000_000
 """Size of a file in bytes; the words of a larger one are not counted."""
@@ -45,7 +45,7 @@ COUNTS: dict[str, Callable[[bytes], Counter[str]]] = {
 _MARKUP = frozenset(["scripts", "styles", "comments"])
 NOT_COUNTED: dict[str, frozenset[str]] = {
     **dict.fromkeys(["html", "epub", "markdown"], _MARKUP),
-    **dict.fromkeys(["eml", "mbox"], _MARKUP | {"mail headers", "metadata"}),
+    **dict.fromkeys(["eml", "mbox"], _MARKUP | {"mail headers"}),
 }
 """Format → kinds of left-out text that the count of the source does not have.
 
@@ -53,10 +53,13 @@ They must not stand for words that are lost.
 """
 
 
-def take_account(data: bytes, document: Document, left_out: Iterable[LeftOut]) -> Account:
-    """The account of one file, without the files in it; `left_out` is that of its reader."""
+def take_account(data: bytes, document: Document, nested: Sequence[Document] = ()) -> Account:
+    """The account of one file, as its reader gives it, without the `nested` files in it.
+
+    Their pages have to be among those of the document.
+    """
     by_kind: dict[str, Counter[str]] = {}
-    for part in left_out:
+    for part in document.left_out:
         by_kind.setdefault(part.kind, Counter()).update(count_words(part.text))
     named = {kind: count.total() for kind, count in by_kind.items()}
     count = COUNTS.get(document.format)
@@ -71,7 +74,8 @@ def take_account(data: bytes, document: Document, left_out: Iterable[LeftOut]) -
     # Damaged files raise many types of exception; what the reader made of them is all there is.
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, *_DAMAGED):
         return Account(left_out=named, uncounted="its words cannot be counted")
-    return _compared(source, document, by_kind, named)
+    inner = count_words(*(page.text for one in nested for page in one.pages))
+    return _compared(source, inner, document, by_kind)
 
 
 _DAMAGED = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError)
@@ -79,22 +83,25 @@ _DAMAGED = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError)
 
 def _compared(
     source: Counter[str],
+    inner: Counter[str],
     document: Document,
     by_kind: dict[str, Counter[str]],
-    named: dict[str, int],
 ) -> Account:
+    """The account; `inner` are the words of files in the file, which count there."""
+    named = {kind: count.total() for kind, count in by_kind.items()}
+    everything = source + inner if inner else source
     found = count_words(*_found_texts(document))
-    pages = share(source, found)
+    on_pages = share(everything, found)
     for kind, words in by_kind.items():
         if kind not in NOT_COUNTED.get(document.format, ()):
-            found += words
-    missing = unexplained(source, found)
+            found.update(words)
+    missing = unexplained(everything, found)
     if missing and _is_unread(document):
         return Account(left_out=named, uncounted="not all of it could be read")
-    explained = source.total() - share(source, found) - missing.total()  # by other blanks
+    left_out = share(everything, found) - on_pages
     return Account(
         source.total(),
-        pages + explained,
+        max(0, source.total() - left_out - missing.total()),
         named,
         missing.total(),
         first_words(missing, MAX_MISSING),

@@ -23,10 +23,16 @@ _MARKUP = re.compile(
     rf"|<[/!?]?[a-z]{_ATTRIBUTES}",
     re.IGNORECASE | re.DOTALL,
 )
+_BARE = (
+    "allowfullscreen|async|autofocus|autoplay|border|checked|compact|controls|defer|disabled|"
+    "hidden|inert|itemscope|loop|multiple|muted|nowrap|open|readonly|required|reversed|selected"
+)
 # In Markdown a tag ends within its paragraph, and has attributes, not words.
 _MARKDOWN_TAG = re.compile(
-    r"""</?[a-z][a-z0-9-]*+(?:\s++[a-z_:@][\w.:-]*+(?:\s*+=\s*+(?:"[^"\n]*+"|'[^'\n]*+'|[^\s"'<>=`]++))?)*+"""
-    r"\s*+/?>",
+    r"""</?[a-z][a-z0-9-]*+"""
+    rf"""(?:\s++(?:(?:{_BARE})(?=[\s/>])"""
+    r"""|[a-z_:@][\w.:-]*+\s*+=\s*+(?:"[^"\n]*+"|'[^'\n]*+'|[^\s"'<>=`]++)))*+"""
+    r"""\s*+/?>""",
     re.IGNORECASE,
 )
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)

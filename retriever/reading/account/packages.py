@@ -15,7 +15,7 @@ from html import unescape
 
 from retriever.reading.account.decoding import certain_text
 from retriever.reading.account.markup import html_text
-from retriever.reading.account.words import count_words, joined
+from retriever.reading.account.words import count_words, joined, words
 
 MAX_TEXT = 20_000_000
 """Bytes of unpacked XML; the words of a larger package are not counted."""
@@ -71,7 +71,7 @@ def docx_words(data: bytes) -> Counter[str]:
             if text.strip() in texts:
                 continue
             texts[text.strip()] = None
-        count += count_words(text)
+        count.update(words(text))
     return count
 
 
@@ -82,10 +82,13 @@ def pptx_words(data: bytes) -> Counter[str]:
 
 def _runs(source: str) -> str:
     """The text of runs; those of one paragraph are joined."""
-    return "".join(
-        ("" if kind in ("t", "delText") else " ") + ("" if empty else unescape(text))
-        for kind, empty, text in _TEXT.findall(_FALLBACK.sub("", source))
+    if "Fallback" in source:
+        source = _FALLBACK.sub("", source)
+    found = "".join(
+        text if kind in ("t", "delText") and not empty else "\n" + ("" if empty else text)
+        for kind, empty, text in _TEXT.findall(source)
     )
+    return unescape(found)
 
 
 def xlsx_words(data: bytes) -> Counter[str]:
@@ -130,7 +133,7 @@ def odf_words(data: bytes) -> Counter[str]:
 
 
 def _odf_text(source: str) -> str:
-    return unescape(_TAG.sub(" ", _LINE.sub("", _NO_TEXT.sub(" ", source))))
+    return unescape(_TAG.sub("\n", _LINE.sub("", _NO_TEXT.sub(" ", source))))
 
 
 def epub_words(data: bytes) -> Counter[str]:

@@ -15,6 +15,9 @@ from retriever.reading.account.words import count_words, joined
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _OVERSTRIKE = re.compile(r"[^\n]\x08")
+_ACCENTED = re.compile(
+    r"""(?<!\S)(?=\S*\\(?:["'`^~=.]|[cvuHkrbdt]\{|(?:ss|[ao]e|aa|[oli]|AE|OE|AA|[OL])\b))\S+"""
+)
 _SEPARATOR = re.compile(r"\A\s*sep=.\r?\n")
 
 
@@ -34,8 +37,13 @@ def rtf_words(data: bytes) -> Counter[str]:
 
 
 def text_words(data: bytes) -> Counter[str]:
-    """The words of a text, without the colours and overstrikes of a terminal."""
-    return count_words(_OVERSTRIKE.sub("", _COLOURS.sub("", _certain(data))))
+    """The words of a text, without codes of a terminal and words with accents of LaTeX."""
+    text = _certain(data)
+    if "\x1b" in text:
+        text = _COLOURS.sub("", text)
+    if "\b" in text:
+        text = _OVERSTRIKE.sub("", text)
+    return count_words(_ACCENTED.sub(" ", text) if "\\begin{" in text else text)
 
 
 def table_words(data: bytes) -> Counter[str]:

@@ -21,14 +21,13 @@ _DROPPED = frozenset(
         *["meta", "colspec", "transition"],
     ]
 )
-_LEFT_OUT = {"comment": "comments", "raw": "raw markup", "meta": "metadata"}
+_LEFT_OUT = {"comment": "comments", "raw": "text for one output format", "meta": "metadata"}
 OPTIONS = "directive-options"
 """The class of a comment that holds the options of a directive."""
 
 _RAW = re.compile(r"\.\. +raw:: *(?P<format>[^\n]*)\n(?:[ \t]+:[^\n]*\n)*(?P<text>.*)", re.DOTALL)
 """The source of a part in another markup, which docutils refuses and quotes in a warning."""
 
-_MIN_PICTURE = 3  # words: shorter descriptions of pictures are names of icons and logos
 _MAX_DEPTH = 200
 _SERIOUS = 3  # docutils' errors hold source text that is nowhere else; its warnings only quote it
 _MAX_FIELDS = 100
@@ -50,6 +49,7 @@ class Blocks:
         self.title = ""
         self.fields: dict[str, str] = {}
         self.left_out: list[LeftOut] = []
+        self._used: set[str] = set()
         self._level = 0
         self._substitutions: dict[str, str] = {}
 
@@ -61,6 +61,9 @@ class Blocks:
         for text, close in self._children(tree, 0):
             if text.strip():
                 pieces.append(("\n" if close else "\n\n") + text)
+        for name, shown in self._substitutions.items():
+            if name not in self._used and shown.strip():
+                self.left_out.append(LeftOut("unused substitutions", shown))
         return "".join(pieces).strip("\n")
 
     def _children(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
@@ -89,8 +92,7 @@ class Blocks:
         """Note what a node holds that is no text; the description of a picture is text."""
         kind = _kind(node)
         if kind == "image":
-            words = str(node.get("alt", ""))
-            return words if len(words.split()) >= _MIN_PICTURE else ""
+            return str(node.get("alt", ""))
         text = str(node.get("content", "")) if kind == "meta" else node.astext()
         if kind in _LEFT_OUT and text.strip():
             options = OPTIONS in node.get("classes", ())
@@ -225,7 +227,7 @@ class Blocks:
         """The text of a part in HTML; a part in another format is left out."""
         root = parse(text) if format_.split()[:1] == ["html"] else None
         if root is None:
-            self.left_out.append(LeftOut("raw markup", text.strip()))
+            self.left_out.append(LeftOut("text for one output format", text.strip()))
             return ""
         found = extract(root)
         self.left_out += found.left_out
@@ -259,6 +261,7 @@ class Blocks:
                 continue
             kind = _kind(child)
             if kind == "substitution_reference":
+                self._used.add(child.astext())
                 found.append(self._substitutions.get(child.astext(), child.astext()))
             elif kind == "footnote_reference" or kind == "citation_reference":
                 found.append(f"[{child.astext() or '#'}]")
