@@ -164,6 +164,17 @@ def test_buttons():
     ]
 
 
+def test_tools_and_help_of_a_program_are_no_text():
+    tool = '<button id="copy-path" title="Copy it to the clipboard">Copy the path</button>'
+    help_ = f'<div id="help"><div id="help-popup"><h2>Keys</h2><p>{SENTENCE}</p></div></div>'
+    source = f"{help_}<main><h1>Function {tool}</h1>{STORY}</main>"
+    assert text_of(source).startswith("# Function\n\nParagraph 0")
+    assert left_out(source) == [
+        ("text beside the main part", f"## Keys\n\n{SENTENCE}"),
+        ("buttons and forms", "Copy the path"),
+    ]
+
+
 def test_an_empty_heading_or_item_makes_nothing_of_the_next_block():
     assert text_of("<h2><img></h2><p>Text.</p><h3></h3><ul><li>One</li></ul>") == "Text.\n\n- One"
     assert text_of("<ul><li></li></ul><p>Text.</p>") == "Text."

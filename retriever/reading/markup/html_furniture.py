@@ -62,6 +62,7 @@ _CHROME = re.compile(
     rf"{_COMPOUND_NAMES}))(?P<after>(?:[-_](?:wrapper|container|links|menu|list|bar))?)",
     re.IGNORECASE,
 )
+_TOOL = re.compile(r"copy|clip|close|dismiss", re.IGNORECASE)  # buttons that belong to a program
 _UNSEEN = re.compile(r"print[-_]?only|sr[-_]only|visually[-_]hidden", re.IGNORECASE)
 _CONTAINERS = frozenset(
     ["div", "section", "ul", "ol", "table", "p", "form", "span", "a", "aside", "header", "dialog"]
@@ -309,15 +310,20 @@ def _answers(element: etree._Element) -> bool:
 
 def _is_label(button: etree._Element, size: Size, inside: bool) -> bool:
     """Whether a button's text is a heading, a question or a word of a sentence."""
-    if size.words == 0 or re.search(r"copy|clip|close|dismiss", button.get("class") or ""):
+    named = " ".join(button.get(key) or "" for key in ("class", "id", "title", "aria-label"))
+    if size.words == 0 or _TOOL.search(named):
         return False
-    for above in button.iterancestors():
-        if above.tag in HEADINGS or above.tag in ("dt", "summary"):
-            return True
+    for above in button.iterancestors("pre", "dt", "summary", *HEADINGS):
         if above.tag == "pre":
             return False
+        if _letters(above) == _letters(button):
+            return True
     opens = button.get("aria-expanded") is not None or _role(button) == "tab"
     return size.words > 2 or (inside and opens) or _is_in_sentence(button)
+
+
+def _letters(element: etree._Element) -> int:
+    return sum(map(str.isalnum, "".join(element.itertext())))
 
 
 def _is_in_sentence(element: etree._Element) -> bool:
