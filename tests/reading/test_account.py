@@ -469,6 +469,31 @@ def text_file(writer: Writer, tree: Tree) -> bytes:
     return "\n\n".join(f"\x1b[1m{line}\x1b[0m" for line in _plain_lines(writer, tree)).encode()
 
 
+def json_file(writer: Writer, tree: Tree) -> bytes:
+    return json.dumps(_values(writer, tree)).encode()
+
+
+def jsonl_file(writer: Writer, tree: Tree) -> bytes:
+    return b"".join(json_file(writer, [block]) + b"\n" for block in tree)
+
+
+def _values(writer: Writer, tree: Tree) -> dict[str, Any]:
+    """The blocks as values of different kinds, each with a name."""
+    found: dict[str, Any] = {}
+    for kind, _, inner in tree:
+        name = writer.words(1, loose=True)
+        if isinstance(inner, list):
+            found[name] = _values(writer, inner)
+        elif kind == "table":
+            columns = [writer.words(1, loose=True) for _ in range(inner[1])]
+            found[name] = [
+                {column: writer.words(1, loose=True) for column in columns} for _ in range(inner[0])
+            ]
+        else:
+            found[name] = writer.words(inner, loose=True)
+    return found
+
+
 FILES: dict[str, Callable[[Writer, Tree], bytes]] = {
     "a.html": html_page,
     "a.epub": epub_book,
@@ -484,6 +509,8 @@ FILES: dict[str, Callable[[Writer, Tree], bytes]] = {
     "a.mbox": mbox_file,
     "a.ipynb": notebook_file,
     "a.csv": csv_file,
+    "a.json": json_file,
+    "a.jsonl": jsonl_file,
     "a.txt": text_file,
 }
 

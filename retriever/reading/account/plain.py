@@ -18,6 +18,8 @@ _OVERSTRIKE = re.compile(r"[^\n]\x08")
 _ACCENTED = re.compile(
     r"""(?<!\S)(?=\S*\\(?:["'`^~=.]|[cvuHkrbdt]\{|(?:ss|[ao]e|aa|[oli]|AE|OE|AA|[OL])\b))\S+"""
 )
+_MANY_NUMBERS = 20
+_LONG_DATA = 1_000  # characters without a blank
 _SEPARATOR = re.compile(r"\A\s*sep=.\r?\n")
 
 
@@ -49,6 +51,51 @@ def text_words(data: bytes) -> Counter[str]:
 def table_words(data: bytes) -> Counter[str]:
     """The words of a table in a text file."""
     return count_words(_SEPARATOR.sub("", _certain(data)))
+
+
+def json_words(data: bytes) -> Counter[str]:
+    """The words of a JSON file: its values, and each name once."""
+    return _values_words([json.loads(_certain(data))])
+
+
+def jsonl_words(data: bytes) -> Counter[str]:
+    """The words of JSON Lines; of a broken line none."""
+    values = []
+    for line in _certain(data).split("\n"):
+        try:
+            values.append(json.loads(line))
+        except ValueError:
+            continue
+    return _values_words(values)
+
+
+def _values_words(values: list[Any]) -> Counter[str]:
+    names: dict[str, None] = {}
+    texts: list[str] = []
+    for value in values:
+        _collect(value, names, texts)
+    return count_words(*names, *texts)
+
+
+def _collect(value: Any, names: dict[str, None], texts: list[str]) -> bool:
+    """Collect the texts of a value and the names in it; returns whether it has any text.
+
+    Long lists of numbers and long data are no text, and a name without a value is none.
+    """
+    before = len(texts)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if _collect(inner, names, texts):
+                names[name] = None
+    elif isinstance(value, list):
+        if sum(isinstance(inner, int | float) for inner in value) < _MANY_NUMBERS:
+            for inner in value:
+                _collect(inner, names, texts)
+    elif isinstance(value, str) and (len(value) < _LONG_DATA or " " in value):
+        texts += [value] if value else []
+    elif isinstance(value, int) and not isinstance(value, bool):
+        texts.append(str(value))
+    return len(texts) > before
 
 
 def notebook_words(data: bytes) -> Counter[str]:
@@ -96,6 +143,8 @@ def _certain(data: bytes) -> str:
 
 __all__ = [
     "html_words",
+    "json_words",
+    "jsonl_words",
     "markdown_words",
     "notebook_words",
     "rtf_words",
