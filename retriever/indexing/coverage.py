@@ -213,6 +213,8 @@ def _pages_coverage(
     if not bad:
         said = [page.reason for page in pages if page.state.readable or not chunks]
         said = [reason for reason in said if reason]
+        if pages and all(page.state is PageState.SKIPPED for page in pages):
+            return CoverageStatus.SKIPPED, next(iter(said), ""), ""
         return CoverageStatus.COMPLETE, next(iter(said), "" if chunks else "no text in it"), ""
     readable = any(page.state.readable for page in pages)
     status = CoverageStatus.PARTIAL if readable else CoverageStatus.FAILED

@@ -41,6 +41,9 @@ _PLACEHOLDER = re.compile(
 _NO_TITLE = re.compile(r"index|home|\d{1,3}|\d{5,}|[^\w]*", re.IGNORECASE)
 _NUMBER = re.compile(r"[12]\d{3}")  # "1984"
 _BOOKS = (".epub",)  # whose makers state a title
+# Whose title may be a heading or a file's name: chapters are called "IV", and their files likewise.
+_HEADED = (".html", ".htm", ".xhtml", ".md", ".markdown", ".mdx", ".qmd", ".rmd", ".rst", ".ipynb")
+_CHAPTER = re.compile(r"(?=.)(?:XL|X{0,3})(?:IX|IV|V?I{0,3})\.?")
 _NO_AUTHOR = frozenset(
     {"unknown", "anonymous", "author", "user", "admin", "administrator", "owner", "python-docx"}
 )
@@ -72,6 +75,8 @@ def clean_title(value: object, name: str) -> str:
         return ""
     if name.lower().endswith(_BOOKS):
         return title
+    if name.lower().endswith(_HEADED) and _CHAPTER.fullmatch(title):
+        return ""
     numbers_only = not any(map(str.isalpha, title)) and not _NUMBER.fullmatch(title)
     return "" if numbers_only or _NO_TITLE.fullmatch(title) else title
 
@@ -82,7 +87,7 @@ def _looks_like_file(title: str, name: str) -> bool:
         return False
     # A book may be called as its file; a name with digits is a camera's or a scanner's.
     same = title.casefold() == PurePosixPath(name).stem.casefold()
-    worded = title.isalpha() and title[0].isupper()
+    worded = title.isalpha() and title[0].isupper() and not name.lower().endswith(_HEADED)
     stated = worded or name.lower().endswith(_BOOKS)
     return "_" in title or bool(_FILE_NAME.search(title)) or (same and not stated)
 

@@ -753,3 +753,26 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     assert "Find passages by meaning" in done.stdout
     assert time.perf_counter() - started < 2  # half a second on a machine that does nothing else
+
+
+def test_names_of_files_are_not_obeyed_by_the_terminal(shell: Shell, docs: Path) -> None:
+    """A name may hold any byte but a slash; a terminal would clear the screen or write a line."""
+    odd = docs / "a\x1b[2J\nforged line\x9b1m.txt"
+    odd.write_text("Otters swim in the river.")
+    (docs / "b\x1b[2J\nforged line.pdf").write_bytes(b"%PDF-1.7\n")
+    (docs / "c\x1b[2J\nforged line.q\x1b[2J").write_bytes(b"?")
+    name = "a\ufffd[2J\ufffdforged line\ufffd1m.txt"
+    make = ["--model", shell.model, "--device", "cpu"]
+    commands = [
+        *[["index", str(docs), *make], ["index", str(docs), "--dry-run", *make]],
+        *[["report"], ["report", "--all"], ["search", "otters"], ["info"], ["explain", "otters"]],
+        *[["explain", "otters", "--file", odd.name], ["explain", "x", "--file", "\x1b[2J"]],
+        *[["search", "otters", "--json"], ["report", "--json"]],
+        ["index", str(docs / "no\x1b[2J\nforged line"), *make],
+    ]
+    told = [shell(*command, "--index", shell.index) for command in commands]
+    for _, out, err in told:
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", out + err)
+        assert not re.search("^forged", out + err, re.MULTILINE)
+    assert name in told[3][1]
+    assert name in told[4][1]

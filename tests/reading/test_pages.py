@@ -101,6 +101,9 @@ def test_titles_that_are():
         assert clean_title(title, "a.pdf") == title
     for title in ("Dune", "Home", "Index", "300", "7", "dune", "V.", "Q"):
         assert clean_title(title, "dune.epub") == title
+    for title in ("I", "IV.", "XXXIX", "Epilogue"):
+        assert clean_title(title, "epilogue.html") == ""
+    assert clean_title("C", "c-language.html") == "C"
     assert [clean_title(title, "dune.pdf") for title in ("Dune", "dune")] == ["Dune", ""]
     assert clean_author("Administrator") == ""
     assert clean_author(" Mary Shelley; ") == "Mary Shelley"

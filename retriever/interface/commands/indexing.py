@@ -60,6 +60,8 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
         print_json({**report.to_json(), "index": options.index})
     else:
         print("\n".join(report_lines(report)))
+    if report.notice:
+        print(f"wva: {report.notice}", file=sys.stderr)
     return DONE if report.complete else INCOMPLETE
 
 

@@ -17,6 +17,7 @@ from retriever.indexing.coverage import (
     page_groups,
 )
 from retriever.indexing.sync import FileReport, SyncReport
+from retriever.interface.terminal.characters import one_line, printable
 from retriever.significance import PairedComparison
 from retriever.text.analyzer import matching_words
 from retriever.types import FileStatus, Hit, Progress
@@ -43,7 +44,7 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"{duration(progress.seconds_left)} left")
     if progress.current and progress.files_done < progress.files_total:
         part = f", part {progress.part}" if progress.part > 1 else ""
-        parts.append(progress.current + part)
+        parts.append(one_line(progress.current) + part)
     return " · ".join(parts)
 
 
@@ -118,14 +119,14 @@ def _file_account_lines(file: FileCoverage) -> list[str]:
     """A file's line, and one for each group of its pages."""
     groups = list(page_groups(file))
     said = "; ".join(filter(None, [file.reason, file.advice if len(groups) < 2 else ""]))
-    head = f"{file.status.value:>9}  {printable(file.path)}{': ' if said else ''}{printable(said)}"
+    head = f"{file.status.value:>9}  {one_line(file.path)}{': ' if said else ''}{one_line(said)}"
     if len(file.pages) < 2:
         return [head]
     return [head, *(_group_line(group) for group in groups)]
 
 
 def _group_line(group: PageGroup) -> str:
-    said = ": ".join(filter(None, [group.place, group.state.value, printable(group.reason)]))
+    said = one_line(": ".join(filter(None, [group.place, group.state.value, group.reason])))
     return f"{'':>11}{said}{f'; {group.advice}' if group.advice else ''}"
 
 
@@ -170,8 +171,8 @@ def _is_notable(file: FileReport) -> bool:
 
 
 def _file_line(file: FileReport) -> str:
-    reason = f": {file.reason}" if file.reason else ""
-    return f"{file.status.value:>9}  {printable(file.path)}{reason}"
+    reason = f": {one_line(file.reason)}" if file.reason else ""
+    return f"{file.status.value:>9}  {one_line(file.path)}{reason}"
 
 
 def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> list[str]:
@@ -181,8 +182,8 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     """
     chunk = hit.chunk
     part = ", ".join(filter(None, [chunk.place, "by OCR" if chunk.state == "ocr" else ""]))
-    place = printable(chunk.path) + (f", {printable(part)}" if part else "")
-    title = f"  {printable(chunk.title)}" if chunk.title else ""
+    place = one_line(chunk.path) + (f", {one_line(part)}" if part else "")
+    title = f"  {one_line(chunk.title)}" if chunk.title else ""
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     match = "" if hit.match is None else f", match {percent(hit.match)}"
     head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{match}){reset}"
@@ -191,7 +192,7 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
     if colour:
         lines = [_highlight(line, query) for line in lines]
-    also = f"also in: {printable(shorten_list(hit.also_in))}"
+    also = f"also in: {one_line(shorten_list(hit.also_in))}"
     more = [f"{dim}{line}{reset}" for line in textwrap.wrap(also, width)] if hit.also else []
     return [head, *(f"    {line}" for line in [*lines, *more]), ""]
 
@@ -249,17 +250,6 @@ def _highlight(line: str, query: str) -> str:
     for word in reversed(list(matching_words(line, query))):
         line = f"{line[: word.start]}{BOLD}{line[word.start : word.end]}{RESET}{line[word.end :]}"
     return line
-
-
-def printable(text: str) -> str:
-    """`text` without control characters, which a terminal would obey.
-
-    >>> printable("a" + chr(27) + "[2Jb")
-    'a�[2Jb'
-    """
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
 
 
 def run_lines(run: Run) -> list[str]:
