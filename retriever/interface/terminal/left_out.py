@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from retriever.indexing.coverage import FileCoverage
-from retriever.interface.terminal.reports import printable
+from retriever.interface.terminal.characters import one_line, printable
 from retriever.storage.records import LeftOutTexts
 
 
 def left_out_lines(file: FileCoverage, texts: LeftOutTexts) -> list[str]:
     """The left-out text of a file, kind by kind."""
     if not texts.parts:
-        return [f"{printable(file.path)}: no text is left out"]
+        return [f"{one_line(file.path)}: no text is left out"]
     counts = {} if file.account is None else file.account.left_out
     lines: list[str] = []
     for kind in dict.fromkeys(part.kind for part in texts.parts):
         count = counts.get(kind)
         words = "" if count is None else f": {count:,} word{'s' * (count != 1)}"
         lines += [
-            "" if lines else f"{printable(file.path)} leaves out",
+            "" if lines else f"{one_line(file.path)} leaves out",
             f"{printable(kind)}{words}",
         ]
         found = (part.text for part in texts.parts if part.kind == kind)
