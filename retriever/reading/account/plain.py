@@ -13,8 +13,6 @@ from retriever.reading.account.markup import html_text, markdown_text
 from retriever.reading.account.rtf import rtf_text
 from retriever.reading.account.words import count_words, joined
 
-_COLOURS = re.compile(r"\x1b\[[0-9;:?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-_OVERSTRIKE = re.compile(r"[^\n]\x08")
 _ACCENTED = re.compile(
     r"""(?<!\S)(?=\S*\\(?:["'`^~=.]|[cvuHkrbdt]\{|(?:ss|[ao]e|aa|[oli]|AE|OE|AA|[OL])\b))\S+"""
 )
@@ -39,12 +37,8 @@ def rtf_words(data: bytes) -> Counter[str]:
 
 
 def text_words(data: bytes) -> Counter[str]:
-    """The words of a text, without codes of a terminal and words with accents of LaTeX."""
+    """The words of a text, without those that have accents of LaTeX."""
     text = _certain(data)
-    if "\x1b" in text:
-        text = _COLOURS.sub("", text)
-    if "\b" in text:
-        text = _OVERSTRIKE.sub("", text)
     return count_words(_ACCENTED.sub(" ", text) if "\\begin{" in text else text)
 
 
@@ -113,7 +107,7 @@ def notebook_words(data: bytes) -> Counter[str]:
 def _output_words(output: dict[str, Any]) -> Counter[str]:
     """The words of an output; of several forms of a text the most of each word."""
     texts = [_joined(output.get("text")), str(output.get("ename") or "")]
-    count = count_words(joined(_COLOURS.sub("", text) for text in texts))
+    count = count_words(joined(texts))
     count += count_words(str(output.get("evalue") or ""))
     forms: Counter[str] = Counter()
     for kind, value in (output.get("data") or {}).items():
@@ -125,7 +119,7 @@ def _form(kind: str, text: str) -> Iterator[str]:
     if kind == "text/html":
         yield html_text(text)
     elif kind in ("text/plain", "text/markdown", "text/latex") and not text.startswith("<"):
-        yield _COLOURS.sub("", text)
+        yield text
 
 
 def _joined(value: object) -> str:
