@@ -137,7 +137,7 @@ _HTML_TAGS = {"quote": "blockquote", "aside": "aside", "main": "main"}
 
 
 def html_blocks(writer: Writer, tree: Tree) -> str:
-    return "".join(_html_block(writer, *block) for block in tree)
+    return "\n".join(_html_block(writer, *block) for block in tree)  # some are inline
 
 
 def _html_block(writer: Writer, kind: str, mark: tuple[str, int], inner: Any) -> str:
