@@ -36,7 +36,7 @@ _DRAWN = str.maketrans("`ajklmnqtuvwx~", "◆▒┘┐┌└┼─├┤┴┬�
 _MARKS = {"'": "\u0301", "`": "\u0300", '"': "\u0308", "^": "\u0302", "~": "\u0303", ",": "\u0327"}
 _BULLET = {"+", "o"}
 
-_LINE = re.compile(r"[^\n]*\r[^\n]*")
+_LINES = re.compile(r"([\n\r]+)")
 _PROGRESS = re.compile(r"\d\s?%|\d ?/ ?\d|\d ?[kKMG]i?B\b|[#=>█▏▎▍▌▋▊▉━╸.]{3}|\d:\d\d|^\W{0,3}$")
 _NO_LETTERS = re.compile(r"[\W\d_]+")
 
@@ -54,7 +54,8 @@ def drop_terminal_codes(text: str) -> str:
     if any(mark in text for mark in ("\x1b", "\x9b", "\x07", "^[[", "\u241b[")):
         text = _RUN.sub(_moved, text)
     if "\b" in text:
-        text = re.sub(r"[^\n\r]*\x08[^\n\r]*", lambda match: _overstruck(match[0]), text)
+        parts = (_overstruck(part) if "\b" in part else part for part in _LINES.split(text))
+        text = "".join(parts)
     return text
 
 
@@ -85,19 +86,20 @@ def drop_overwritten(text: str) -> tuple[str, str]:
     if "\r" not in text or "\n" not in text:
         return text, ""
     dropped: list[str] = []
+    lines = (_last_states(line, dropped) if "\r" in line else line for line in text.split("\n"))
+    return "\n".join(lines), "\n".join(filter(str.strip, dropped))
 
-    def last_states(match: re.Match[str]) -> str:
-        line = match[0].rstrip("\r")
-        ending = match[0][len(line) :]
-        parts = line.split("\r")
-        kept = [
-            part
-            for part, following in zip(parts, [*parts[1:], None], strict=True)
-            if following is None or not _is_overwritten(part, following, dropped)
-        ]
-        return "\r".join(kept) + ending
 
-    return _LINE.sub(last_states, text), "\n".join(filter(str.strip, dropped))
+def _last_states(line: str, dropped: list[str]) -> str:
+    """The line without the states of a progress that others follow."""
+    ended = line.rstrip("\r")
+    parts = ended.split("\r")
+    kept = [
+        part
+        for part, following in zip(parts, [*parts[1:], None], strict=True)
+        if following is None or not _is_overwritten(part, following, dropped)
+    ]
+    return "\r".join(kept) + line[len(ended) :]
 
 
 def _is_overwritten(part: str, following: str, dropped: list[str]) -> bool:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever.reading.formats import read_bytes
+from retriever.reading.mail.smime import signed_content
 from retriever.reading.options import ReadOptions
 from retriever.types import Document, PageState
 
@@ -263,6 +264,42 @@ def test_one_nul_is_no_other_script():
     assert own_text(
         read(HEAD.encode() + b"\nThe body\x00 with a note\x00\nfor all of us.\x00\n")
     ) == ("The body with a note\nfor all of us.")
+
+
+def _ber(tag: int, *inner: bytes, open_end: bool = False) -> bytes:
+    body = b"".join(inner)
+    if open_end:
+        return bytes([tag, 0x80]) + body + b"\0\0"
+    size = len(body).to_bytes(2, "big")
+    return bytes([tag, len(body)]) + body if len(body) < 128 else bytes([tag, 0x82]) + size + body
+
+
+@pytest.mark.parametrize("open_end", [False, True])
+def test_a_text_wrapped_in_a_signature_is_read(open_end):
+    """As Outlook sends signed mails; some programs cut the text into pieces of unknown length."""
+    inner = f"Content-Type: text/plain\r\n\r\n{'The garden is open. ' * 20}".encode()
+    pieces = [_ber(4, inner[:100]), _ber(4, inner[100:])]
+    octets = _ber(0x24, *pieces, open_end=True) if open_end else _ber(4, inner)
+    data = bytes.fromhex("06092a864886f70d010701")
+    content = _ber(0x30, data, _ber(0xA0, octets, open_end=open_end), open_end=open_end)
+    signed = _ber(0x30, b"\x02\x01\x01", _ber(0x31), content, _ber(0x31), open_end=open_end)
+    kind = bytes.fromhex("06092a864886f70d010702")
+    whole = _ber(0x30, kind, _ber(0xA0, signed, open_end=open_end), open_end=open_end)
+    head = 'Content-Type: application/pkcs7-mime; smime-type=signed-data; name="smime.p7m"\n'
+    found = read(
+        f"{HEAD}{head}Content-Transfer-Encoding: base64\n\n{base64.b64encode(whole).decode()}"
+    )
+    assert len(found.pages) == 1
+    assert own_text(found) == "The garden is open. " * 20
+    cut = base64.b64encode(whole[:200]).decode()
+    assert [
+        page.state for page in read(f"{HEAD}{head}Content-Transfer-Encoding: base64\n\n{cut}").pages
+    ] == [*[PageState.TEXT, PageState.SKIPPED]]
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_may_claim_to_be_signed(data):
+    assert signed_content(data) is None or signed_content(data) == b""
 
 
 def test_outlooks_container_is_named():

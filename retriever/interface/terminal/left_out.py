@@ -18,7 +18,7 @@ def left_out_lines(file: FileCoverage, texts: LeftOutTexts) -> list[str]:
         words = "" if count is None else f": {count:,} word{'s' * (count != 1)}"
         lines += [
             "" if lines else f"{one_line(file.path)} leaves out",
-            f"{printable(kind)}{words}",
+            f"{one_line(kind)}{words}",
         ]
         found = (part.text for part in texts.parts if part.kind == kind)
         lines += (

@@ -20,6 +20,7 @@ from retriever.reading.encodings import decode
 from retriever.reading.facts import clean_fact
 from retriever.reading.mail.encoded_files import take_encoded_files
 from retriever.reading.mail.headers import decode_value, header, header_lines
+from retriever.reading.mail.smime import signed_content
 from retriever.reading.markup.html import extract, parse
 from retriever.reading.pages import MAX_CHARACTERS
 from retriever.reading.plain.text import OVERWRITTEN, drop_nuls
@@ -162,8 +163,12 @@ def _take_best(message: Message, parts: MailParts) -> None:
 
 
 def _take_smime(message: Message, parts: MailParts) -> None:
-    if str(message.get_param("smime-type", "")).lower() == "signed-data":
-        parts.files.append(("signed text.p7m", _bytes(message)))
+    data = _bytes(message)
+    content = signed_content(data)
+    if content is not None:
+        collect_parts(email.message_from_bytes(content, policy=email.policy.compat32), parts)
+    elif str(message.get_param("smime-type", "")).lower() == "signed-data":
+        parts.files.append(("signed text.p7m", data))
     else:
         parts.encrypted = "S/MIME"
 

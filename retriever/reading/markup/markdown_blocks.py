@@ -74,11 +74,12 @@ def _with_comments(
 ) -> Iterator[tuple[str, int, int]]:
     """Extend HTML blocks to the end of a comment that begins in them."""
     done = 0
+    last = source.rfind("-->")
     for kind, begin, end in spans:
         if end <= done:
             continue
         start = max(begin, done)
-        if kind == "html":
+        if kind == "html" and end <= last:
             opened = source.rfind("<!--", start, end)
             if opened >= 0 and source.find("-->", opened, end) < 0:
                 closed = source.find("-->", end)

@@ -120,7 +120,6 @@ class _Component:
 
     name: str
     properties: list[_Property] = field(default_factory=list)
-    parents: tuple[str, ...] = ()
 
 
 def read_calendar(data: bytes, name: str) -> Document:
@@ -181,8 +180,7 @@ def _components(data: bytes) -> Iterator[_Component]:
     done: list[_Component] = []
     for line in _properties(data):
         if line.name == "BEGIN":
-            names = tuple(each.name for each in open_)
-            open_.append(_Component(line.value.strip().upper(), parents=names))
+            open_.append(_Component(line.value.strip().upper()))
             done.append(open_[-1])
         elif line.name == "END" and open_:
             open_.pop()
