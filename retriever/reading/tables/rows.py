@@ -85,6 +85,8 @@ def _format_first_rows(
     titles, body = split_titles(rows)
     texts = [(row.number, " ".join(filter(None, row.cells))) for row in titles]
     depth = header_depth(body, min_columns, seen=before.seen)
+    if not depth and len(body) > 1 and before.names and joined_names(body[:1]) == before.names:
+        depth = 1  # the next table has the same columns
     if depth:
         header, body = body[:depth], body[depth:]
         names, unused = _split_names(joined_names(header), body)
