@@ -59,8 +59,11 @@ def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
         read = _sheets if format_ == "ods" else _slides
         pages = read(body, text, options)
     pages = pages or [Page(None, "", PageState.EMPTY, "nothing in it")]
-    running = [*text.running, *package.running_texts(text), *_declared(body)]
-    pages += _part("headers and footers", list(dict.fromkeys(running)))
+    running = dict.fromkeys([*text.running, *package.running_texts(text), *_declared(body)])
+    # Without a letter they are placeholders of fields: "(???)".
+    named = [one for one in running if any(map(str.isalpha, one))]
+    text.left_out += [LeftOut("page numbers", one) for one in running if one and one not in named]
+    pages += _part("headers and footers", named)
     left_out = tuple(text.left_out)
     return Document(name, format_, tuple(pages), left_out=left_out, **_facts(data, name))
 
