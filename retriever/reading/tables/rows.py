@@ -103,7 +103,7 @@ def _format_first_rows(
 
 def _split_names(names: list[str], body: list[TableRow]) -> tuple[list[str], list[str]]:
     """The names to write before values, and those to write once: too long, or above no value."""
-    filled = {at for row in body if not _is_heading(row) for at in row.own}
+    filled = {at for row in body if not _is_across(row) for at in row.own}
     short = [name if len(name) <= 2 * MAX_NAME else "" for name in names]
     once = [name for at, name in enumerate(names) if name and not (short[at] and at in filled)]
     return short, [name for name in dict.fromkeys(once) if name not in _used(short, filled)]
@@ -118,13 +118,13 @@ def _text(names: Sequence[str], row: TableRow) -> str:
     own = row.own
     if not own:
         return ""
-    if _is_heading(row):
+    if _is_across(row):
         return record([("", row.cells[own[0]])])
     names = [*names, *[""] * (len(row.cells) - len(names))]
     return record((name, cell) for name, cell in zip(names, row.cells, strict=False) if cell)
 
 
-def _is_heading(row: TableRow) -> bool:
+def _is_across(row: TableRow) -> bool:
     """Whether the only text of a row is that of a cell over several columns."""
     filled = [at for at, cell in enumerate(row.cells) if cell]
     return len(filled) == 1 and filled[0] + 1 in row.joined and filled == row.own
