@@ -50,7 +50,7 @@ def decode_text(data: bytes, declared: str = "") -> str:
     text = decode(data, declared)
     if text is None:
         raise ReadError("not text: its bytes are binary data")
-    return drop_terminal_codes(drop_nuls(text))
+    return drop_nuls(drop_terminal_codes(text))
 
 
 def drop_nuls(text: str) -> str:
