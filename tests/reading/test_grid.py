@@ -121,3 +121,8 @@ def test_without_names_every_word_is_written_once_and_in_order_of_rows(table):
     written = Counter(" ".join(grid_lines(table, 0)).split())
     del written["|"]
     assert written == Counter(word for row in table for cell in row for word in cell.text.split())
+
+
+def test_names_above_headings_across_only_are_written():
+    table = [[Cell("Town", is_header=True), Cell("Desk", is_header=True)], [Cell("All", columns=2)]]
+    assert grid_lines(table) == ["Town | Desk", "All"]

@@ -26,7 +26,7 @@ from retriever.reading.office import xlsx
 from retriever.reading.office.pptx import read_pptx
 from retriever.reading.office.xlsx import read_xls, read_xlsx
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.types import Document, PageState, ReadError
+from retriever.types import Document, LeftOut, PageState, ReadError
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8ffff"
@@ -143,7 +143,7 @@ def test_reading_order_groups_tables_and_charts():
     ]
 
 
-def test_footers_dates_and_numbers_are_left_out():
+def test_footers_are_read_once_and_numbers_are_left_out():
     document = show()
     slide = document.slides.add_slide(document.slide_layouts[1])
     slide.shapes.title.text = "Title"
@@ -154,9 +154,87 @@ def test_footers_dates_and_numbers_are_left_out():
         mark = copy.find(".//{*}nvPr/{*}ph")
         mark.set("type", kind)
         mark.set("idx", str(idx))
-        copy.find(".//{*}t").text = f"LEFT OUT {kind}"
+        copy.find(".//{*}t").text = f"text of {kind}"
         slide.shapes._spTree.append(copy)
-    assert texts(document) == ["# Title\n\nKept."]
+    found = read_pptx(saved(document), "a.pptx", ReadOptions())
+    assert {page.label: page.text for page in found.pages} == {
+        "slide 1": "# Title\n\nKept.",
+        "headers and footers": "text of ftr\n\ntext of dt",
+    }
+    assert found.left_out == (LeftOut("slide numbers and dates", "text of sldNum"),)
+
+
+def test_comments_notes_and_the_text_of_layouts():
+    document = show()
+    slide = document.slides.add_slide(document.slide_layouts[6])
+    box(slide, "on the slide", 1, 1)
+    notes = slide.notes_slide
+    notes.notes_text_frame.text = "Slowly."
+    place = (Inches(1), Inches(1), Inches(1), Inches(1))
+    notes.shapes._spTree.append(slide.shapes.add_textbox(*place).element)
+    notes.shapes[-1].text_frame.text = "beside the notes"
+    logo = slide.shapes.add_textbox(*place)
+    logo.text_frame.text = "Acme, confidential"
+    slide.slide_layout.shapes._spTree.append(logo.element)
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
+    people = "<p:l xmlns:p='p'><p:cmAuthor id='4' name='Ada'/></p:l>"
+    old = "<p:l xmlns:p='p'><p:cm authorId='4'><p:text>Why so?</p:text></p:cm></p:l>"
+    new = (
+        "<p:l xmlns:p='p' xmlns:a='a'><p:cm><p:replyLst><p:reply authorId='4'><p:txBody><a:p><a:r>"
+        "<a:t>An answer</a:t></a:r></a:p></p:txBody></p:reply></p:replyLst><p:txBody><a:p><a:r>"
+        "<a:t>A question</a:t></a:r></a:p></p:txBody></p:cm></p:l>"
+    )
+    for owner, name, xml in (
+        (document.part, "commentAuthors", people),
+        (slide.part, "comments", old),
+        (slide.part, "comments", new),
+    ):
+        path = pptx.opc.packuri.PackURI(f"/ppt/{name}{len(xml)}.xml")
+        part = pptx.opc.package.Part(path, "application/xml", owner.package, xml.encode())
+        owner.relate_to(part, kind + name)
+    pages = read_pptx(saved(document), "a.pptx", ReadOptions()).pages
+    assert {page.label: page.text for page in pages} == {
+        "slide 1": "on the slide\n\nNotes: Slowly.\nbeside the notes\n\nComment: Ada: Why so?\n\n"
+        "Comment: A question\n\nComment: Ada: An answer",
+        "headers and footers": "Acme, confidential",
+    }
+
+
+def test_merged_cells_of_a_slide():
+    document = show()
+    slide = document.slides.add_slide(document.slide_layouts[6])
+    table = slide.shapes.add_table(4, 3, Inches(1), Inches(1), Inches(4), Inches(2)).table
+    cells = ["Region", "Q1", "", "", "plan", "actual", "North", "10", "11", "", "", "21"]
+    for at, text in enumerate(cells):
+        table.cell(at // 3, at % 3).text = text
+    for first, last in (((0, 0), (1, 0)), ((0, 1), (0, 2)), ((2, 0), (3, 0))):
+        table.cell(*first).merge(table.cell(*last))
+    assert texts(document) == [
+        "Region: North | Q1 plan: 10 | Q1 actual: 11\nRegion: North | Q1 actual: 21"
+    ]
+
+
+def strict(data: bytes) -> bytes:
+    """A package with the names of Strict Open XML."""
+    source = zipfile.ZipFile(io.BytesIO(data))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in source.namelist():
+            content = source.read(name)
+            for kind in ("officeDocument", "spreadsheetml", "presentationml", "drawingml"):
+                usual = f"http://schemas.openxmlformats.org/{kind}/2006/".encode()
+                content = content.replace(usual, f"http://purl.oclc.org/ooxml/{kind}/".encode())
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_a_strict_presentation_is_read_as_a_usual_one():
+    document = show()
+    slide = document.slides.add_slide(document.slide_layouts[0])
+    slide.shapes.title.text = "On Trust"
+    slide.notes_slide.notes_text_frame.text = "Slowly."
+    page = read_pptx(strict(saved(document)), "a.pptx", ReadOptions()).pages[0]
+    assert (page.text, page.reason) == ("# On Trust\n\nNotes: Slowly.", "")
 
 
 def test_formulas_stored_twice_and_diagrams_are_read():
@@ -435,16 +513,8 @@ def test_text_boxes_charts_headers_and_errors():
 
 
 def test_a_strict_workbook_is_read_as_a_usual_one():
-    source = zipfile.ZipFile(io.BytesIO(saved(sheet_of(["Item", "Price"], ["pelican", 12]).parent)))
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in source.namelist():
-            content = source.read(name)
-            for kind in ("officeDocument", "spreadsheetml", "drawingml"):
-                usual = f"http://schemas.openxmlformats.org/{kind}/2006/".encode()
-                content = content.replace(usual, f"http://purl.oclc.org/ooxml/{kind}/".encode())
-            archive.writestr(name, content)
-    assert labelled(buffer.getvalue()) == {"sheet Prices": "Item: pelican | Price: 12"}
+    data = strict(saved(sheet_of(["Item", "Price"], ["pelican", 12]).parent))
+    assert labelled(data) == {"sheet Prices": "Item: pelican | Price: 12"}
 
 
 def test_facts_of_a_workbook():

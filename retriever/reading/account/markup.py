@@ -18,7 +18,7 @@ _INLINE = (
 _MARKUP = re.compile(
     rf"<!--.*?(?:--!?>|\Z)"
     rf"|<(?P<raw>script|style)(?=[\s/>]){_ATTRIBUTES}.*?(?:</(?P=raw)(?=[\s/>])[^>]*+(?:>|\Z)|\Z)"
-    rf"|<!\[CDATA\[|\]\]>|<!\[[^>]*+(?:>|\Z)"
+    rf"|<!\[[^>]*+(?:>|\Z)"  # also CDATA, which HTML takes for a comment
     rf"|</?(?P<inline>{_INLINE})(?=[\s/>]){_ATTRIBUTES}"
     rf"|<[/!?]?[a-z]{_ATTRIBUTES}",
     re.IGNORECASE | re.DOTALL,

@@ -32,7 +32,13 @@ _NO_TEXT = frozenset(
         *["sp", "sn", "sv", "background", "userprops", "docvar"],
     ]
 )
-_BLANKS = frozenset(["par", "line", "tab", "cell", "row", "sect", "page", "column", "nestcell"])
+_BLANKS = frozenset(
+    [
+        *["par", "line", "tab", "cell", "row", "sect", "page", "column", "nestcell", "footnote"],
+        *["annotation", "header", "headerl", "headerr", "headerf"],
+        *["footer", "footerl", "footerr", "footerf"],
+    ]
+)
 _SIGNS = dict(
     [
         *[("emdash", "—"), ("endash", "–"), ("bullet", "•"), ("lquote", "‘"), ("rquote", "’")],
@@ -78,6 +84,7 @@ def _control(
     word = token["word"]
     if word == "shptxt":  # the text of a box in a drawing, which is hidden otherwise
         hidden[-1] = False
+        pieces.append(" ")
     elif first and word in _NO_TEXT:
         hidden[-1] = True
     elif word == "uc":

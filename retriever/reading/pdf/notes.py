@@ -23,6 +23,7 @@ _OTHERS = frozenset(
     # Read elsewhere or drawn by programs; "/Popup" is the window of another note.
     {"/Widget", "/FreeText", "/Popup", "/PrinterMark", "/TrapNet", "/Watermark"}
 )
+_OTHER = re.compile(r"[\W_]+")
 _TAG = re.compile(r"<[^<>]*>")
 _BLOCK_END = re.compile(r"</p>|<br ?/?>")
 
@@ -73,10 +74,11 @@ def _text(note: Any) -> str:
 
 def bookmarks_page(root: Any, texts: Iterable[str]) -> tuple[list[Page], list[LeftOut]]:
     """A page of the bookmarks whose words are on none of the pages; the others are left out."""
-    said = "\n".join(map(_letters, texts))
     new: list[str] = []
     known: list[str] = []
-    for title in _bookmarks(root):
+    titles = list(_bookmarks(root))
+    said = "\n".join(map(_letters, texts if titles else ()))
+    for title in titles:
         (known if _letters(title) in said else new).append(title)
     page = [_labelled(None, "bookmarks", "\n".join(new))] if new else []
     return page, [LeftOut("bookmarks", "\n".join(known))] if known else []
@@ -103,7 +105,7 @@ def _labelled(number: int | None, label: str, text: str) -> Page:
 
 
 def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, text.casefold()))
+    return _OTHER.sub("", text.casefold())
 
 
 def _string(thing: Any, key: str) -> str:

@@ -101,7 +101,7 @@ def _format_first_rows(
 
 def _split_names(names: list[str], body: list[TableRow]) -> tuple[list[str], list[str]]:
     """The names to write before values, and those to write once: too long, or above no value."""
-    filled = {at for row in body for at in row.own}
+    filled = {at for row in body if not _is_across(row) for at in row.own}
     short = [name if len(name) <= 2 * MAX_NAME else "" for name in names]
     once = [name for at, name in enumerate(names) if name and not (short[at] and at in filled)]
     return short, [name for name in dict.fromkeys(once) if name not in _used(short, filled)]
@@ -120,6 +120,11 @@ def _text(names: Sequence[str], row: TableRow) -> str:
         return record([("", row.cells[own[0]])])  # a heading across the table
     names = [*names, *[""] * (len(row.cells) - len(names))]
     return record((name, cell) for name, cell in zip(names, row.cells, strict=False) if cell)
+
+
+def _is_across(row: TableRow) -> bool:
+    """Whether a row is a heading across the table, which no name is written before."""
+    return len(row.own) == 1 and bool(row.joined) and sum(map(bool, row.cells)) == 1
 
 
 def record(fields: Iterable[tuple[str, str]]) -> str:
