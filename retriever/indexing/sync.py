@@ -302,6 +302,8 @@ class _SyncRun:
         gone = [*plan.replaced, *(plan.vanished if self.removes else [])]
         if gone:
             self.backend.delete([row.id for row in gone])
+        moved = {move.new.id: self.lost_words.get(move.old.id, "") for move in plan.moves}
+        self.lost_words |= moved
         for move in order_moves(plan.moves):
             self.backend.rename(move.old.id, move.new)
         for row in [*plan.touch, *([] if self.removes else plan.vanished)]:

@@ -31,21 +31,23 @@ _MONTHS = (
     "dec december dez dezember déc décembre diciembre dic dicembre dezembro",
 )
 _MONTH_OF = {name: number for number, names in enumerate(_MONTHS, 1) for name in names.split()}
-_SEASONS = "spring|summer|autumn|fall|winter|q[1-4]|quarter [1-4]|easter|christmas"
+_SEASONS = "spring|summer|autumn|fall|winter|q[1-4]|h[12]|fy|quarter [1-4]|easter|christmas"
 
 _MONTH = r"(?P<month>[^\W\d_]{3,10})\.?"
-_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|\.|º|er)?"
+_NTH = r"(?:st|nd|rd|th|\.|º|er)?"
+_DAY = rf"(?P<day>\d{{1,2}}){_NTH}(?:\s?[-–/&]\s?\d{{1,2}}{_NTH})?"  # of several days the first
 _YEAR = r"(?P<year>\d{4}|'?\d{2})"
 _FULL_YEAR = r"(?P<year>\d{4})"
 _OF = r"(?:\s*(?:of|de|del|do|d')\s*)?"
 _GAP = r"[\s,/-]*"
-_REST = r"(?:[\s,;T(]+(?:at\s+)?\d{1,2}[:.h]\d.*)?"  # a time and a zone: only the day is kept
+# A time and a zone: only the day is kept.
+_REST = r"(?:[\s,;:T(]+(?:[^\W\d_]{1,3}\s+){0,2}\d{1,2}(?:[:.h]\d|\s*[ap]\.?m).*)?"
 _WORDED = tuple(
-    re.compile(rf"(?:[^\W\d_]{{2,12}}\.?,?\s+)?{pattern}", re.IGNORECASE)
+    re.compile(rf"(?:[^\W\d_]{{2,12}}(?:\.?,?\s+|,))?{pattern}", re.IGNORECASE)
     for pattern in (
         rf"{_DAY}{_GAP}{_OF}{_MONTH}{_GAP}{_OF}{_YEAR}{_REST}",
         rf"{_MONTH}{_GAP}{_DAY}{_GAP}{_FULL_YEAR}{_REST}",
-        rf"{_MONTH}{_GAP}{_OF}{_FULL_YEAR}",
+        rf"{_MONTH}{_GAP}{_OF}(?P<year>\d{{4}}|'\d{{2}})",
         rf"{_FULL_YEAR}{_GAP}{_MONTH}(?:{_GAP}{_DAY})?",
     )
 )
@@ -58,15 +60,17 @@ _EASTERN = re.compile(
 _BY_DAY = re.compile(rf"(\d{{1,2}})([./-])\s?(\d{{1,2}})\2\s?{_YEAR}{_REST}")
 _CATALOGUED = re.compile(
     rf"(?:©|\(c\)|copyright|published|first published|c|ca\.?|circa|about|in|anno|{_SEASONS})?"
-    rf"[\s,.]*(?:of\s+)?\[?{_FULL_YEAR}\??\]?\.?(?:\s*[-–/]\s*(?P<last>\d{{4}}|\d{{2}}|present)?)?",
+    rf"[\s,./-]*(?:of\s+)?\[?{_FULL_YEAR}\??\]?\.?(?:\s*[-–/]\s*(?P<last>\d{{4}}|\d{{2}}|present)?)?",
     re.IGNORECASE,
 )
 _PDF_DATE = re.compile(
     r"(?:D:)?\s*(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})(\d{2})?)?(?:\s*([Zz+-])(?:(\d{2})'?(\d{2})?)?)?"
 )
+# Between the first and the last date of a span, and before a remark.
+_FIRST = re.compile(r"\s+(?:-|to|until|bis)\s+|\s*[–—]\s*|\s*[\[(]|(?<=\d{4}),\s*(?=c?\d{4}\b)")
 _PARTIAL_PDF_DATE = re.compile(r"D:(\d{4})(\d{2})?")
 _MAIL_DATE = re.compile(
-    r"(?:[A-Za-z]{3,9},? +)?(?:\d{1,2} +[A-Za-z]{3,9}|[A-Za-z]{3} +\d{1,2})[ ,]+[\d: ]{4,20}"
+    r"(?:[A-Za-z]{3,9}(?:,? +|,))?(?:\d{1,2} +[A-Za-z]{3,9}|[A-Za-z]{3} +\d{1,2})[ ,]+[\d: ]{4,20}"
 )
 
 
@@ -83,6 +87,10 @@ def iso_date(value: object) -> str:
     if isinstance(value, date):
         return _plausible(value.isoformat())
     text = " ".join(str(value if value is not None else "").split())[:_MAX_TEXT].strip(" .;,")
+    return _parsed(text) or _parsed(_FIRST.split(text, maxsplit=1)[0])
+
+
+def _parsed(text: str) -> str:
     for parse in (_from_iso, _from_pdf, _from_mail, _from_numbers, _from_words, _from_catalogue):
         found = parse(text)
         if found:
@@ -95,6 +103,8 @@ def _plausible(iso: str) -> str:
 
 
 def _from_iso(text: str) -> str:
+    if re.fullmatch(r"\d{8}T\d{4}(?:\d\d)?(?:Z|[+-]\d{4})?", text):
+        text = f"{text[:4]}-{text[4:6]}-{text[6:11]}:{text[11:13]}:{text[13:]}".rstrip(":")
     if not re.match(r"\d{4}-\d{2}-\d{2}", text):
         return ""
     try:

@@ -244,6 +244,10 @@ def test_a_file_with_lost_words_is_partial(
     assert code == 3
     assert report["files"][0]["status"] == "unchanged"
     assert report["files"][0]["reason"] == lost
+    (docs / "apple.txt").rename(docs / "tree.txt")
+    code, report, _ = shell.sync(str(docs))
+    assert code == 3
+    assert report["files"][-1]["reason"] == f"was apple.txt; {lost}"
 
 
 def _losing_a_word(reader: FileReader, path: Path, name: str) -> Document:

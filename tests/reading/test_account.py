@@ -35,12 +35,13 @@ _NAMES = [
     *["newsletter", "footer", "breadcrumbs", "ads", "related-posts", "sr-only", "note", "x", "toc"],
 ]
 _ROLES = ["alert", "complementary", "dialog", "note", "navigation", "doc-footnote", "tabpanel"]
-_ATTRIBUTES = st.sampled_from(
+_WORDS_OF_TAGS = st.sampled_from(
     ["", "hidden", 'style="display:none"', 'aria-hidden="true"']
     + [f'id="{name}"' for name in _NAMES]
     + [f'class="{name}"' for name in _NAMES]
     + [f'role="{name}"' for name in _ROLES]
 )
+_ATTRIBUTES = st.tuples(_WORDS_OF_TAGS, st.integers(0, 50))  # the number chooses among tags
 _LEAVES = st.one_of(
     st.tuples(st.just("paragraph"), _ATTRIBUTES, st.integers(1, 12)),
     st.tuples(st.just("heading"), _ATTRIBUTES, st.integers(1, 3)),
@@ -102,18 +103,52 @@ def flat(tree: Tree) -> Iterator[Any]:
 
 # Formats
 
-_HTML_TAGS = {"section": "section", "quote": "blockquote", "aside": "aside", "main": "main"}
+_SECTIONS = [
+    *[
+        "section",
+        "div",
+        "article",
+        "header",
+        "footer",
+        "nav",
+        "form",
+        "fieldset",
+        "figure",
+        "dialog",
+    ],
+    *[
+        "span",
+        "center",
+        "noscript",
+        "template",
+        "dl",
+        "menu",
+        "hgroup",
+        "search",
+        "x-card",
+        "label",
+    ],
+]
+_PARAGRAPHS = [
+    *["p", "div", "pre", "dt", "dd", "figcaption", "textarea", "option", "legend", "caption", "li"],
+    *["address", "button", "h1", "h6", "code", "title", "output", "svg", "th", "summary", "center"],
+]
+_HTML_TAGS = {"quote": "blockquote", "aside": "aside", "main": "main"}
 
 
 def html_blocks(writer: Writer, tree: Tree) -> str:
-    return "".join(_html_block(writer, *block) for block in tree)
+    return "\n".join(_html_block(writer, *block) for block in tree)  # some are inline
 
 
-def _html_block(writer: Writer, kind: str, attributes: str, inner: Any) -> str:
+def _html_block(writer: Writer, kind: str, mark: tuple[str, int], inner: Any) -> str:
+    attributes, number = mark
     start = f" {attributes}".rstrip()
     if kind == "paragraph":
+        tag = _PARAGRAPHS[number % len(_PARAGRAPHS)]
+        if tag in ("textarea", "title", "option", "svg"):  # these hold text alone
+            return f"<{tag}{start}>{writer.words(inner)}</{tag}>"
         first, *rest = writer.words(inner).split()
-        return f"<p{start}><b>{first[0]}</b>{first[1:]} {' '.join(rest)}</p>"
+        return f"<{tag}{start}><b>{first[0]}</b>{first[1:]} {' '.join(rest)}</{tag}>"
     if kind == "heading":
         return f"<h2{start}><button>{writer.words(inner)}</button></h2>"
     if kind == "table":
@@ -128,7 +163,7 @@ def _html_block(writer: Writer, kind: str, attributes: str, inner: Any) -> str:
     if kind == "details":
         title = writer.words(1)
         return f"<details{start}><summary>{title}</summary>{html_blocks(writer, inner)}</details>"
-    tag = _HTML_TAGS[kind]
+    tag = _HTML_TAGS.get(kind) or _SECTIONS[number % len(_SECTIONS)]
     return f"<{tag}{start}>{html_blocks(writer, inner)}</{tag}>"
 
 
@@ -182,7 +217,7 @@ def markdown_blocks(writer: Writer, tree: Tree, indent: str = "") -> Iterator[st
         elif kind == "quote":
             yield from markdown_blocks(writer, inner, f"{indent}> ")
         else:
-            yield f"{indent}<div {attributes}>\n\n"
+            yield f"{indent}<div {attributes[0]}>\n\n"
             yield from markdown_blocks(writer, inner, indent)
             yield f"{indent}</div>\n\n"
 
@@ -445,7 +480,7 @@ def mbox_file(writer: Writer, tree: Tree) -> bytes:
 def notebook_file(writer: Writer, tree: Tree) -> bytes:
     cells: list[dict[str, Any]] = []
     for kind, _, inner in flat(tree):
-        text = writer.words(_size((kind, "", inner)))
+        text = writer.words(_size((kind, _NO, inner)))
         if kind == "heading":
             cells.append({"cell_type": "markdown", "source": ["# ", text]})
             continue
@@ -469,6 +504,31 @@ def text_file(writer: Writer, tree: Tree) -> bytes:
     return "\n\n".join(f"\x1b[1m{line}\x1b[0m" for line in _plain_lines(writer, tree)).encode()
 
 
+def json_file(writer: Writer, tree: Tree) -> bytes:
+    return json.dumps(_values(writer, tree)).encode()
+
+
+def jsonl_file(writer: Writer, tree: Tree) -> bytes:
+    return b"".join(json_file(writer, [block]) + b"\n" for block in tree)
+
+
+def _values(writer: Writer, tree: Tree) -> dict[str, Any]:
+    """The blocks as values of different kinds, each with a name."""
+    found: dict[str, Any] = {}
+    for kind, _, inner in tree:
+        name = writer.words(1, loose=True)
+        if isinstance(inner, list):
+            found[name] = _values(writer, inner)
+        elif kind == "table":
+            columns = [writer.words(1, loose=True) for _ in range(inner[1])]
+            found[name] = [
+                {column: writer.words(1, loose=True) for column in columns} for _ in range(inner[0])
+            ]
+        else:
+            found[name] = writer.words(inner, loose=True)
+    return found
+
+
 FILES: dict[str, Callable[[Writer, Tree], bytes]] = {
     "a.html": html_page,
     "a.epub": epub_book,
@@ -484,6 +544,8 @@ FILES: dict[str, Callable[[Writer, Tree], bytes]] = {
     "a.mbox": mbox_file,
     "a.ipynb": notebook_file,
     "a.csv": csv_file,
+    "a.json": json_file,
+    "a.jsonl": jsonl_file,
     "a.txt": text_file,
 }
 
@@ -493,7 +555,7 @@ def found_words(*texts: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(tree=TREES)
 def test_every_word_is_on_a_page_or_named_in_order_and_once(name: str, tree: Tree) -> None:
     writer = Writer()
@@ -521,7 +583,8 @@ def test_the_formats_with_a_count_are_all_tried() -> None:
     assert tried == COUNTS.keys() - {"code"}
 
 
-_TREE: Tree = [("paragraph", "", 5), ("table", "", (3, 3)), ("paragraph", "", 20)]
+_NO = ("", 0)
+_TREE: Tree = [("paragraph", _NO, 5), ("table", _NO, (3, 3)), ("paragraph", _NO, 20)]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -46,6 +46,13 @@ def test_two_rows_of_names_are_joined():
     assert lines(merged, ["", *below], *body) == expected
     assert lines([Cell("Region", rows=2), *merged[1:]], below, *body) == expected
     assert lines(["Region", "Q1", "", "Q2", ""], ["", *below], *body) == expected
+    assert lines(["Region", "Q1", "Q1", "Q2", "Q2"], ["in", *below], *body)[0] == (
+        "Region in: North | Q1 plan: 10 | Q1 actual: 11 | Q2 plan: 12 | Q2 actual: 13"
+    )
+    years = lines(["", "2023", "", "2024", ""], ["Town", *below], *body)
+    assert years[0] == (
+        "Town: North | 2023 plan: 10 | 2023 actual: 11 | 2024 plan: 12 | 2024 actual: 13"
+    )
     marked = [head("Region", 2), head("Q1", 1, 2), head("Q2", 1, 2)]
     assert lines(marked, [head(name) for name in below], *body) == expected
     words = lines(marked, [head(name) for name in below], ["North", "a", "b", "c", "d"])

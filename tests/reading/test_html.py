@@ -216,3 +216,11 @@ def test_states():
     empty = read("<html><head><title>A b</title></head><body><script>x</script></body></html>")
     assert (empty.pages[0].state, empty.title) == (PageState.EMPTY, "A b")
     assert read("<" * 2_000_001).pages[0].state is PageState.TOO_LONG
+
+
+@pytest.mark.parametrize("end", ["</body></html>", "</html>", "</BODY></HTML >"])
+def test_what_stands_behind_the_end_of_the_page_is_read(end: str) -> None:
+    """Pages joined into one file, and text that a program adds: browsers show both."""
+    page = f"<html><body><p>one{end}\n<!doctype html><html><body><p>two{end} three"
+    document = read_html(page.encode(), "x.html")
+    assert document.pages[0].text.split() == ["one", "two", "three"]

@@ -253,6 +253,20 @@ def test_charsets_that_are_declared_or_lie(charset, transfer, body, text):
     assert own_text(read((HEAD + head).encode() + body)) == text
 
 
+def test_a_footer_behind_an_encoded_text_is_read():
+    head = "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+    for text in ("Grüße", "Grüße!", "Grüße!!"):
+        coded = base64.b64encode(text.encode()).decode()
+        found = read(f"{HEAD}{head}{coded}\n-- \nTo leave write to list@example.org.\n")
+        assert own_text(found) == f"{text}\n\n-- \nTo leave write to list@example.org."
+        found = read(f"{HEAD}{head.replace('plain', 'html')}{coded}\n-- \nTo leave write.\n")
+        assert own_text(found).split() == [text, "--", "To", "leave", "write."]
+
+
+def test_a_subject_alone_is_found():
+    assert read("Subject: Lunch at noon\n\n").pages[0].text == "Subject: Lunch at noon"
+
+
 def test_flowed_lines_are_joined():
     found = read(
         f"{HEAD}Content-Type: text/plain; format=flowed\n\nOne \nparagraph.\n> a \n> quote"

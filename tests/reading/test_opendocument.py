@@ -242,6 +242,19 @@ def test_headers_comments_ruby_boxes_and_objects():
     ]
 
 
+def test_placeholders_of_fields_are_no_headers():
+    header = (
+        "<text:p><text:sheet-name>???</text:sheet-name> (<text:title>???</text:title>)</text:p>"
+    )
+    styles = (
+        f"<office:document-styles {SPACES} xmlns:style='s'><style:master-page><style:header>"
+        f"{header}</style:header></style:master-page></office:document-styles>"
+    )
+    found = read(saved("text", paragraph("text"), styles_xml=styles), "a.odt")
+    assert [page.text for page in found.pages] == ["text"]
+    assert [left.kind for left in found.left_out] == ["page numbers"]
+
+
 def test_cells_as_displayed_with_comments_and_boxes():
     comment = f"<office:annotation>{paragraph('Right?')}</office:annotation>"
     box = f"<draw:custom-shape>{paragraph('boxed')}</draw:custom-shape>"

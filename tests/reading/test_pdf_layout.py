@@ -142,6 +142,34 @@ def test_what_stands_close_on_one_line_is_one_word():
     assert text_of_page((72, 700, "one"), (100, 700, "word")) == "one word"
 
 
+RAISED = {
+    "The treaty^1^ was": "The treaty 1 was",
+    "The treaty.^12^ It": "The treaty. 12 It",
+    "treaty^1^of": "treaty 1 of",
+    "Adams^1,2^ and Bell^3^, too": "Adams 1,2 and Bell 3, too",
+    "Smith^a,b^ and Windows^TM^ too": "Smith a,b and Windows TM too",
+    "in 1998^12^ it": "in 1998 12 it",
+    "^1^See Smith": "1 See Smith",
+    "6 x 10^23^ atoms": "6 x 10²³ atoms",
+    "3.5x10^-6^ m": "3.5x10⁻⁶ m",
+    "of 2^32^ ways": "of 2³² ways",
+    "a m^2^ and x^3^ or mc^2^": "a m2 and x3 or mc2",
+    "the 21^st^ and XIX^e^ M^me^": "the 21st and XIXe Mme",
+    "in 1998 or 2010-12 (Smith 2010)": "in 1998 or 2010-12 (Smith 2010)",
+}
+
+
+@pytest.mark.parametrize("rise", [3, 4.5, 6])
+@pytest.mark.parametrize("written", RAISED)
+def test_raised_marks_are_apart_and_exponents_are_raised(written, rise):
+    shown = b"BT /F1 12 Tf 72 700 Td (Text:) Tj 0 -20 Td "
+    for at, part in enumerate(written.split("^")):
+        size, height = ((12, 0), (7, rise))[at % 2]
+        shown += b"/F1 %g Tf %g Ts (%s) Tj " % (size, height, part.replace("(", r"\(").encode())
+    page = (shown.replace(b"2010)", b"2010\\)") + b"ET", b"/Font << /F1 3 0 R >>")
+    assert read_pdf(pdf_file([page]), "a.pdf").pages[0].text == f"Text:\n{RAISED[written]}"
+
+
 def test_numbers_of_an_axis_are_not_one_number():
     found = text_of_page(*[(72, 700 - 50 * number, str(number)) for number in range(5)])
     assert found == "0\n1\n2\n3\n4"

@@ -92,6 +92,17 @@ def test_line_ends_and_form_feeds():
     assert page.text == "a\nb\nc\nd\ne"
 
 
+def test_doubled_and_turned_line_ends():
+    assert read_text(b"a\r\r\nb\r\r\n\r\r\nc", "a.txt").pages[0].text == "a\nb\n\nc"
+    assert read_text(b"a\n\rb\n\rc\r\n\r\nd", "a.txt").pages[0].text == "a\nb\nc\n\nd"
+
+
+def test_files_that_were_put_together_with_their_marks():
+    mark = "\ufeff".encode()
+    page = read_text(mark + b"one" + mark + b"two\n" + mark + b"three", "a.txt").pages[0]
+    assert page.text == "one\ntwo\nthree"
+
+
 def test_empty_and_binary():
     page = read_text(b" \r\n\t \n", "a.txt").pages[0]
     assert (page.state, page.text) == (PageState.EMPTY, "")

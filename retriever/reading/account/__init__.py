@@ -37,6 +37,8 @@ COUNTS: dict[str, Callable[[bytes], Counter[str]]] = {
     "mbox": mail.mbox_words,
     "notebook": plain.notebook_words,
     "csv": plain.table_words,
+    "json": plain.json_words,
+    "jsonl": plain.jsonl_words,
     "code": plain.text_words,
     "txt": plain.text_words,
 }

@@ -1,8 +1,9 @@
 """Words, counted: what a source has, and what of it is neither on a page nor named as left out.
 
-A word is a run of letters and digits, in NFKC and without case. Soft hyphens and characters of no
-width are no part of it. Counts are compared, not places: a word that is lost in one place is not
-missed if the pages have it more often than the source (a column's name in every row).
+A word is a run of letters and digits, in NFKC and without case. Soft hyphens, characters of no
+width, and the colours and overstrikes of a terminal are no part of it. Counts are compared, not
+places: a word that is lost in one place is not missed if the pages have it more often than the
+source (a column's name in every row).
 
 Blanks do not count. A word of the source that is missing is explained where the pages have its
 pieces, or one word that is made of it and other missing ones ("foot" and "note" are "footnote"),
@@ -26,6 +27,7 @@ _NO_WIDTH = re.compile(
 )
 _MARKS = "“”‘’–—…•\N{NO-BREAK SPACE}"  # the most frequent ones outside of ASCII
 _ASCII = "".join(chr(at).lower() if chr(at).isalnum() else " " for at in range(128))
+_TERMINAL = re.compile(r"\x1b\[[0-9;:?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[^\n]\x08")
 _MAX_PIECES = 64  # characters of a word that is put together from others, or taken apart
 _MAX_TRIES = 20_000  # words that are tried so
 
@@ -38,6 +40,8 @@ def words(text: str) -> list[str]:
     >>> words("K\N{REPLACEMENT CHARACTER}ln is far")
     ['is', 'far']
     """
+    if "\x1b" in text or "\b" in text:
+        text = _TERMINAL.sub("", text)
     if text.isascii():
         return text.translate(_ASCII).split()
     for mark in _MARKS:

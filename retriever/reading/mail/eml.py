@@ -187,7 +187,7 @@ def _mail_pages(
         left_out.append(LeftOut("mail headers", unshown))
     collect_parts(message, parts)
     options.extend_deadline(PAGE_SECONDS)
-    yield _own_page(shown, parts)
+    yield _own_page(shown, clean_fact(header(message, "subject")), parts)
     for name, data in parts.files:
         yield from attached_pages(name, data, options, taken, prefix)
     if parts.leaves > MAX_LEAVES:
@@ -208,8 +208,8 @@ def _shown_headers(message: Message, *, titled: bool) -> dict[str, str]:
     return {key: value for key, value in values.items() if value}
 
 
-def _own_page(shown: Mapping[str, str], parts: MailParts) -> Page:
-    """The page of the mail's own text; without text, its headers alone."""
+def _own_page(shown: Mapping[str, str], subject: str, parts: MailParts) -> Page:
+    """The page of the mail's own text; without text, its headers alone, at least its subject."""
     body = "\n\n".join(text for text in (text.strip("\n") for text in parts.texts) if text.strip())
     if parts.encrypted and not body:
         return Page(None, "", PageState.ENCRYPTED, _ENCRYPTED.format(parts.encrypted))
@@ -217,6 +217,8 @@ def _own_page(shown: Mapping[str, str], parts: MailParts) -> Page:
     if page.state not in (PageState.TEXT, PageState.EMPTY):
         return page
     lines = [f"{key.title()}: {value}" for key, value in shown.items()]
+    if not lines and not page.text and subject:
+        lines = [f"Subject: {subject}"]
     note = "" if page.text else "no text of its own"
     if any(one.kind == "encrypted text" for one in parts.left_out):
         note = "a part of its text is encrypted with PGP"

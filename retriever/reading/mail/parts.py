@@ -11,6 +11,7 @@ import base64
 import email.policy
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from mimetypes import MimeTypes
@@ -50,6 +51,7 @@ _HTML = frozenset({"text/html", "text/x-amp-html", "text/watch-html", "applicati
 _ENRICHED = frozenset({"text/enriched", "text/richtext"})
 _TEXTS = frozenset({"text/plain", *_HTML, *_ENRICHED})
 
+_AFTER_BASE64 = re.compile(r"\A[A-Za-z0-9+/=\r\n]*\n([^\n]*[^A-Za-z0-9+/=\s].*)", re.DOTALL)
 _PGP_BLOCK = re.compile(
     r"^-----BEGIN PGP (?P<kind>SIGNATURE|MESSAGE|PUBLIC KEY BLOCK|PRIVATE KEY BLOCK)-----\n"
     r".*?^-----END PGP (?P=kind)-----[ \t]*$\n?",
@@ -264,7 +266,8 @@ def _bytes(message: Message) -> bytes:
 
 def _text(message: Message) -> str:
     """The text of a part."""
-    return _decoded(message, _bytes(message))
+    data, footer = _split_base64(message)
+    return _decoded(message, data) + (f"\n\n{footer}" if footer else "")
 
 
 def _decoded(message: Message, data: bytes) -> str:
@@ -280,17 +283,29 @@ def _decoded(message: Message, data: bytes) -> str:
 
 def _plain_text(message: Message, parts: MailParts) -> str:
     """The text of a plain part, without the files and signatures that old programs put there."""
-    data, files = take_encoded_files(_bytes(message))
+    data, footer = _split_base64(message)
+    data, files = take_encoded_files(data)
     parts.files += files
     parts.names += [name for name, _ in files]
     text = drop_bare_colours(drop_terminal_codes(_decoded(message, data)))
-    text, overwritten = drop_overwritten(text)
+    text, overwritten = drop_overwritten(f"{text}\n\n{footer}" if footer else text)
     _leave_out(parts, OVERWRITTEN, overwritten)
     if "-----BEGIN PGP" in text:
         text = _without_pgp(text.replace("\r\n", "\n"), parts)
     if str(message.get_param("format", "") or "").lower() != "flowed":
         return text
     return join_flowed(text, delete=str(message.get_param("delsp", "") or "").lower() == "yes")
+
+
+def _split_base64(message: Message) -> tuple[bytes, str]:
+    """The bytes of a part, and the text that a mailing list has put behind them as it stands."""
+    if str(message.get("content-transfer-encoding")).strip().lower() == "base64":
+        payload = str(message.get_payload())
+        if footer := _AFTER_BASE64.search(payload):
+            coded = payload[: footer.start(1)]
+            with suppress(ValueError):
+                return base64.b64decode(coded), _surrounding(footer[1])
+    return _bytes(message), ""
 
 
 def _without_pgp(text: str, parts: MailParts) -> str:

@@ -27,6 +27,7 @@ _KEEP_TAGS = re.compile(
     r"<(?!/?(?:p|h[1-6]|li|tr|td|th|br|title|script|style|nav|body|html|head|meta|pre)\b)[^>]*>",
     re.IGNORECASE,
 )
+_END = re.compile(r"</html\s{0,20}>", re.IGNORECASE)  # libxml2 drops all that stands behind it
 _MAX_TAGS = 2_000_000  # each takes up to 500 bytes in the tree
 _MAX_INNER = 3  # nesting of pages within attributes of pages
 _MAX_DEPTH = 1_000  # libxml2 drops elements below 2,048 levels; real pages are far less deep
@@ -60,6 +61,7 @@ def read_html(data: bytes, name: str) -> Document:
 def parse(source: str) -> etree._Element | None:
     """Parse a page's source; None if it is empty."""
     clean = drop_controls(source).replace("\ufffe", "").replace("\uffff", "")
+    clean = _END.sub("", clean)
     root = _tree(clean)
     if root is not None and _depth(clean) > _MAX_DEPTH:
         root = _tree(_KEEP_TAGS.sub(" ", clean))

@@ -32,7 +32,6 @@ _MAX_COLUMNS = 16_384
 _EDGES = ("header", "header-left", "header-first", "footer", "footer-left", "footer-first")
 _RUNNING = frozenset(["header", "footer"])  # classes of shapes that are on every slide
 _NUMBERS = frozenset(["date-time", "page-number"])
-_NO_SHAPE = frozenset(["p", "annotation", "list", "title", "desc", "detective"])
 
 
 def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
@@ -60,8 +59,11 @@ def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
         read = _sheets if format_ == "ods" else _slides
         pages = read(body, text, options)
     pages = pages or [Page(None, "", PageState.EMPTY, "nothing in it")]
-    running = [*text.running, *package.running_texts(text), *_declared(body)]
-    pages += _part("headers and footers", list(dict.fromkeys(running)))
+    running = dict.fromkeys([*text.running, *package.running_texts(text), *_declared(body)])
+    # Without a letter they are placeholders of fields: "(???)".
+    named = [one for one in running if any(map(str.isalpha, one))]
+    text.left_out += [LeftOut("page numbers", one) for one in running if one and one not in named]
+    pages += _part("headers and footers", named)
     left_out = tuple(text.left_out)
     return Document(name, format_, tuple(pages), left_out=left_out, **_facts(data, name))
 
@@ -186,8 +188,7 @@ def _cells(
     spans: list[Span] = []
     column = 0
     for cell in row:
-        shown = _cell(cell, text)
-        _read_beside(cell, f"{_letters(column)}{number}", text, beside)
+        shown = _cell(cell, f"{_letters(column)}{number}", text, beside)
         if local_name(cell) == "covered-table-cell" and shown:
             text.left_out.append(LeftOut("hidden text", shown))
         elif shown and column < _MAX_COLUMNS:
@@ -213,23 +214,20 @@ def _letters(column: int) -> str:
     return letters
 
 
-def _read_beside(cell: etree._Element, place: str, text: Text, beside: _Beside) -> None:
-    """The comments and the shapes of a cell."""
-    for child in cell:
-        kind = local_name(child)
-        if kind == "annotation":
-            text.comments.clear()
-            text.read_comment(child)
-            beside.comments.extend(f"{place}, {comment}" for comment in text.comments)
-        elif kind and kind not in _NO_SHAPE:
-            beside.shapes.extend(text.block(child))
+def _cell(cell: etree._Element, place: str, text: Text, beside: _Beside) -> str:
+    """A cell as displayed; its comments and shapes are added to `beside`."""
+    text.comments.clear()
+    shapes = [child for child in cell if local_name(child) not in ("", "p")]
+    lines = [text.words(line, shapes) for line in cell.iterfind("{*}p")]
+    for shape in shapes:
+        beside.shapes.extend(text.blocks_of(shape))
+    beside.comments.extend(f"{place}, {comment}" for comment in text.comments)
+    return _shown(cell, "\n".join(filter(None, lines)))
 
 
-def _cell(cell: etree._Element, text: Text) -> str:
-    """A cell as displayed; a date also as ISO 8601, if it is displayed otherwise."""
-    shown = "\n".join(filter(None, map(text.words, cell.iterfind("{*}p"))))
-    kind = attribute(cell, "value-type")
-    if kind == "date":
+def _shown(cell: etree._Element, shown: str) -> str:
+    """The text of a cell; a date also as ISO 8601, if it is displayed otherwise."""
+    if attribute(cell, "value-type") == "date":
         iso = attribute(cell, "date-value").removesuffix("T00:00:00").replace("T", " ")
         if not shown or iso.startswith(shown) or shown.startswith(iso):
             return iso or shown
@@ -246,7 +244,7 @@ def _slides(body: etree._Element, text: Text, options: ReadOptions) -> list[Page
         notes = ""
         for shape in slide:
             class_ = attribute(shape, "class")
-            found = "\n\n".join(text.block(shape))
+            found = "\n\n".join(text.blocks_of(shape))
             if class_ in _NUMBERS:
                 text.left_out.append(LeftOut("page numbers", found))
             elif local_name(shape) == "notes":

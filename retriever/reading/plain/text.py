@@ -25,13 +25,15 @@ _MAX_BYTES = 4 * MAX_CHARACTERS
 """A character takes at most four bytes in every supported encoding."""
 
 _NULS = re.compile("\x00+")
+_JOINT = re.compile(r"(?<=\S)\ufeff(?=\S)")  # the mark of a file that was appended to another
 
 
 def read_text(data: bytes, name: str) -> Document:
     """Read a text file into one page."""
     if len(data) > _MAX_BYTES:
         return Document(name, "txt", (too_long_page(None, f"{len(data):,} bytes"),))
-    text, overwritten = drop_overwritten(drop_bare_colours(decode_text(data)))
+    text = _JOINT.sub("\n", decode_text(data))
+    text, overwritten = drop_overwritten(drop_bare_colours(text))
     return Document(
         name,
         "txt",
@@ -48,7 +50,7 @@ def decode_text(data: bytes, declared: str = "") -> str:
     text = decode(data, declared)
     if text is None:
         raise ReadError("not text: its bytes are binary data")
-    return drop_terminal_codes(drop_nuls(text))
+    return drop_nuls(drop_terminal_codes(text))
 
 
 def drop_nuls(text: str) -> str:

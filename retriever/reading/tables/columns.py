@@ -177,6 +177,9 @@ def _is_level(above: TableRow, row: TableRow) -> bool:
         return False
     if above.joined or row.repeated:
         return not above.joined or any(at in above.joined for at in row.own)
+    own = [above.cells[at] for at in above.own]
+    if len(set(own)) < len(own) == len(row.own):
+        return True  # each group's name stands above all of its columns
     # Without merged cells: each group's name stands above its first column, the others are empty.
     gaps = [at for at in row.own if at >= len(above.cells) or not above.cells[at]]
     return bool(above.own) and any(at > above.own[0] for at in gaps) and len(row.own) > 2
