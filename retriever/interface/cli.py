@@ -30,6 +30,7 @@ from retriever.interface.commands.models import (
 from retriever.interface.commands.output import DONE, FAILED, INTERRUPTED, USAGE
 from retriever.interface.commands.searching import run_explain, run_search
 from retriever.interface.options import make_parser
+from retriever.interface.terminal.characters import one_line
 from retriever.types import RetrieverError, UsageError
 
 
@@ -69,7 +70,7 @@ def _indexes(options: argparse.Namespace) -> bool:
 
 
 def _refuse(error: Exception, code: int) -> int:
-    print(f"wva: {error}", file=sys.stderr)
+    print(f"wva: {one_line(str(error))}", file=sys.stderr)
     return code
 
 

@@ -218,3 +218,8 @@ def test_what_is_neither_file_nor_folder(root) -> None:
     os.mkfifo(root / "pipe")
     with pytest.raises(UsageError, match="neither a file nor a folder"):
         targets([root / "pipe"], [])
+
+
+def test_outlooks_container_says_what_it_is(root):
+    write(root / "Winmail.dat")
+    assert reasons(scanned(root))["Winmail.dat"].startswith("a container of Outlook (TNEF): ask")
