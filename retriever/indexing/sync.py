@@ -23,7 +23,7 @@ from retriever.indexing.progress import ProgressMeter
 from retriever.indexing.recognition import PICTURES, Recognition, failure_causes
 from retriever.reading import extras
 from retriever.reading.formats import OCR, ReadOptions, format_of, format_versions, outdated_formats
-from retriever.reading.scan import FoundFile, scan, targets
+from retriever.reading.scan import FoundFile, idle_patterns, scan, targets
 from retriever.reading.subprocess_reader import FileReader, file_reader
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import DocumentRow, Documents
@@ -58,7 +58,10 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """The report of a run: every file, and totals."""
+    """The report of a run: every file, and totals.
+
+    `idle_patterns` are the patterns of `include` and `exclude` that selected no file.
+    """
 
     index: str
     seconds: float
@@ -66,6 +69,7 @@ class SyncReport:
     tokens: int
     incomplete: int = 0  # files below the given paths with text that cannot be read
     dry_run: bool = False
+    idle_patterns: tuple[str, ...] = ()
 
     @property
     def totals(self) -> dict[str, int]:
@@ -95,6 +99,7 @@ class SyncReport:
             "dry_run": self.dry_run,
             "totals": self.totals,
             "files": files,
+            "idle_patterns": list(self.idle_patterns),
         }
 
 
@@ -170,6 +175,7 @@ class _SyncRun:
         self.recognition = Recognition(backend, self.options.ocr)
         self.lost_text: dict[str, str] = {}  # document id → reason for lost recognised text
         self.incomplete = 0
+        self.idle_patterns: list[str] = []
         self.ingest: Ingest | None = None
 
     def execute(self, paths: Sequence[str | Path], name: str) -> SyncReport:
@@ -213,6 +219,7 @@ class _SyncRun:
             tokens=self.ingest.tokens if self.ingest else 0,
             incomplete=self.incomplete,
             dry_run=self.options.dry_run,
+            idle_patterns=tuple(self.idle_patterns),
         )
 
     # Planning
@@ -223,6 +230,7 @@ class _SyncRun:
         chosen = targets(paths, sorted({row.root for row in known}), self.hide)
         include, exclude = self.options.include, self.options.exclude
         found = [file for target in chosen for file in scan(target, include, exclude, self.hide)]
+        self.idle_patterns = idle_patterns(found, include, exclude)
         if not self.recognition.languages and not any(_is_picture(row.path) for row in known):
             found = [_without_pictures(file) for file in found]
         for file in found:

@@ -191,6 +191,13 @@ def test_nesting_is_bounded() -> None:
         ("[a&&b].txt", "&.txt", True),
         ("*.txt", "sub/line\nbreak.txt", True),
         ("", "a", False),
+        ("*.pdf", "REPORT.PDF", True),
+        ("x/*.PDF", "x/a.pdf", True),
+        ("A.pdf", "a.pdf", False),
+        ("*.p?f", "a.PDF", False),
+        ("x[a.txt", "x[a.TXT", True),
+        ("*\u00fc*", "u\u0308ber.txt", True),
+        ("*u\u0308*", "\u00fcber.txt", True),
     ],
 )
 def test_globs(pattern: str, path: str, expected: bool) -> None:

@@ -55,6 +55,7 @@ def duration(seconds: float) -> str:
 def report_lines(report: SyncReport) -> list[str]:
     """The report of a sync: files that need attention, then the totals."""
     lines = [_file_line(file) for file in report.files if _is_notable(file)]
+    lines += [f"the pattern {pattern!r} matches no file" for pattern in report.idle_patterns]
     totals = report.totals
     counted = [
         f"{totals[status.value]} {status.value}" for status in FileStatus if totals[status.value]
