@@ -97,10 +97,11 @@ def _period(found: re.Match[str]) -> Period:
     day = date(year, month, int(found["day"]))
     if not found["hour"]:
         return _days(day, 1)
-    parts = [found["hour"], found["minute"], found["second"]]
-    known = [int(part) for part in parts if part is not None]
-    at = datetime(year, month, day.day, *known)
-    first_second = _seconds(day) + at.hour * 3600 + at.minute * 60 + at.second
+    known = [int(found[unit]) for unit in ("hour", "minute", "second") if found[unit]]
+    at = timedelta(hours=known[0], minutes=sum(known[1:2]), seconds=sum(known[2:]))
+    if known[0] > 23 or max(known) > 59:
+        raise ValueError
+    first_second = _seconds(day) + int(at.total_seconds())
     length = (3600, 60, 1)[len(known) - 1]
     return Period(first_second, first_second + length - 1, _offset(found["zone"]))
 
@@ -124,11 +125,15 @@ def _offset(zone: str | None) -> int | None:
     return -seconds if zone[0] == "-" else seconds
 
 
+class NotADateError(UsageError):
+    """A text that resembles no date."""
+
+
 def read_date(value: object, today: date | None = None) -> str:
     """A date or time in ISO 8601, from a `date`, or from a text as people write it.
 
-    Words such as "yesterday" count from `today`. Raises UsageError for what is no date, does not
-    exist, or can be read in two ways.
+    Words such as "yesterday" count from `today`. Raises NotADateError for what is no date,
+    UsageError for a date that does not exist or can be read in two ways.
 
     >>> read_date("1.3.2024"), read_date("2024/3"), read_date("Mar 2024"), read_date("13/3/2024")
     ('2024-03-01', '2024-03', '2024-03', '2024-03-13')
@@ -140,17 +145,20 @@ def read_date(value: object, today: date | None = None) -> str:
     if isinstance(value, date):
         return value.isoformat()
     if not isinstance(value, str):
-        raise UsageError(f"{value!r} is no date; {_EXAMPLES}")
+        raise NotADateError(f"{value!r} is no date; {_EXAMPLES}")
     text = " ".join(value.split())
-    iso = _ISO.fullmatch(text)
-    found = text.upper().replace(" ", "T", 1) if iso else _written(text.lower(), today)
-    if iso and iso["zone"]:
-        found = found.replace(" ", "").replace("TZ", "Z")
+    found = _iso_form(text) or _written(text.lower(), today)
     if found is None:
-        raise UsageError(f"{value!r} is no date; {_EXAMPLES}")
+        raise NotADateError(f"{value!r} is no date; {_EXAMPLES}")
     if period(found) is None:
         raise UsageError(f"there is no date {value!r}; {_EXAMPLES}")
     return found
+
+
+def _iso_form(text: str) -> str | None:
+    if not _ISO.fullmatch(text):
+        return None
+    return text.upper().replace(" ", "T", 1).replace(" ", "")
 
 
 def _written(text: str, today: date | None) -> str | None:
@@ -224,4 +232,4 @@ def _iso(year: str, month: str | int | None = None, day: str | int | None = None
     return "-".join([year, *(f"{int(part):02}" for part in (month, day) if part is not None)])
 
 
-__all__ = ["Period", "period", "read_date"]
+__all__ = ["NotADateError", "Period", "period", "read_date"]

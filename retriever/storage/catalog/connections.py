@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from retriever.storage.catalog import fulltext, schema
+from retriever.storage.catalog import filter_sql, fulltext, schema
 from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.catalog.postings import OCCURRENCES, Postings
@@ -268,6 +268,7 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
         timeout=_PATIENCE,
     )
     connection.create_function("path_glob", 2, _sql_glob, deterministic=True)
+    connection.create_function(filter_sql.HOLDS, 2, filter_sql.holds, deterministic=True)
     return connection
 
 
