@@ -62,6 +62,7 @@ Value = Scalar | tuple[Scalar, ...]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 FIELDS = ("path", "source", "format", "page", "title", "author", "date", "document_id", "chunk_id")
 TEXT_FIELDS = ("path", "source", "format", "title", "author", "document_id", "chunk_id")
+PASSAGE_FIELDS = ("page", "chunk_id")
 METADATA = "metadata."
 TEXT = "$text"
 """The field of a chunk's title and text; a document has none."""
@@ -286,6 +287,24 @@ def glob(pattern: str, field: str = "path") -> Filter:
     return Comparison(field, "glob", pattern)
 
 
+def mentions_passages(where: Filter) -> bool:
+    """Whether the filter has a condition on passages, not on their documents alone."""
+    if isinstance(where, Comparison):
+        return where.field in PASSAGE_FIELDS
+    if isinstance(where, Not):
+        return mentions_passages(where.part)
+    if isinstance(where, And | Or):
+        return any(map(mentions_passages, where.parts))
+    return isinstance(where, Words)
+
+
+def document_part(where: Filter | None) -> Filter:
+    """The conditions of a conjunction that are on documents alone."""
+    parts = where.parts if isinstance(where, And) else (where,) if where else ()
+    nested = [document_part(part) if isinstance(part, And) else part for part in parts]
+    return And(tuple(part for part in nested if not mentions_passages(part)))
+
+
 def document_fields(row: DocumentRow) -> dict[str, Any]:
     """The fields of a document for `Filter.matches`, without page and chunk id."""
     names = ("path", "source", "format", "title", "author", "date", "metadata")
@@ -452,6 +471,7 @@ __all__ = [
     "FIELDS",
     "METADATA",
     "OPERATORS",
+    "PASSAGE_FIELDS",
     "TEXT",
     "TEXT_FIELDS",
     "And",
@@ -467,8 +487,10 @@ __all__ = [
     "chunk_fields",
     "comparable",
     "document_fields",
+    "document_part",
     "equals",
     "glob",
     "kind_of",
+    "mentions_passages",
     "one_of",
 ]

@@ -17,6 +17,7 @@ from retriever.storage.comparing import bare_format, number_of, period_of
 from retriever.storage.filters import (
     EMPTY_IS_MISSING,
     METADATA,
+    PASSAGE_FIELDS,
     And,
     Comparison,
     Filter,
@@ -25,6 +26,7 @@ from retriever.storage.filters import (
     Or,
     Words,
     kind_of,
+    mentions_passages,
 )
 from retriever.types import Scalar, UsageError
 
@@ -36,7 +38,6 @@ _ORDERS = ("gt", "gte", "lt", "lte")
 HOLDS = "comparison_holds"
 """The name of the SQL function `holds`, for what SQL cannot compare: dates, and texts in NFC."""
 
-_CHUNK_FIELDS = ("page", "chunk_id")
 _COLUMNS = {"document_id": "d.id", "page": "c.page", "chunk_id": "c.id"}
 
 
@@ -56,8 +57,8 @@ def document_condition(where: Filter) -> Condition:
 def chunk_condition(where: Filter) -> Condition:
     """The filter as a condition on chunks `c`; parts about documents are evaluated per document."""
     parts = where.parts if isinstance(where, And) else (where,)
-    about_documents = tuple(part for part in parts if not _mentions_chunks(part))
-    about_chunks = tuple(part for part in parts if _mentions_chunks(part))
+    about_documents = tuple(part for part in parts if not mentions_passages(part))
+    about_chunks = tuple(part for part in parts if mentions_passages(part))
     conditions = []
     if about_documents:
         inner = _compile(And(about_documents), chunks=False)
@@ -75,16 +76,6 @@ def _limited(condition: Condition) -> Condition:
             f"at most {MAX_VALUES:,} are possible"
         )
     return condition
-
-
-def _mentions_chunks(where: Filter) -> bool:
-    if isinstance(where, Comparison):
-        return where.field in _CHUNK_FIELDS
-    if isinstance(where, Not):
-        return _mentions_chunks(where.part)
-    if isinstance(where, Words):
-        return True
-    return isinstance(where, And | Or) and any(_mentions_chunks(part) for part in where.parts)
 
 
 def _compile(where: Filter, *, chunks: bool) -> Condition:
@@ -119,7 +110,7 @@ def _containing(forms: Sequence[Sequence[str]]) -> Condition:
 
 def _column(comparison: Comparison, chunks: bool) -> Condition:
     """A comparison with a built-in field, whose type is fixed."""
-    if comparison.field in _CHUNK_FIELDS and not chunks:
+    if comparison.field in PASSAGE_FIELDS and not chunks:
         return Condition("0" if comparison.op != "exists" or comparison.value else "1")
     value = _COLUMNS.get(comparison.field, f"d.{comparison.field}")
     if comparison.field in EMPTY_IS_MISSING:
