@@ -30,6 +30,7 @@ from retriever.searching.grouping import neighbours
 from retriever.searching.hybrid import search
 from retriever.searching.match import MatchScale, with_match
 from retriever.searching.mmr import mmr
+from retriever.searching.notes import search_notes
 from retriever.searching.options import (
     Mode,
     SearchChanges,
@@ -404,6 +405,24 @@ class Index:
         with self.snapshot(dense=False) as now:
             found = now.corrections(parse(query).text if syntax else query)
         return {word: list(near) for word, near in found.items()}
+
+    def search_notes(
+        self,
+        query: str,
+        hits: Sequence[Hit],
+        *,
+        options: SearchOptions | None = None,
+        **changes: Unpack[SearchChanges],
+    ) -> list[str]:
+        """Sentences about a search that found `hits`, which these do not show.
+
+        What was read as text although it resembles an operator, which passage an exclusion took
+        away, a field that no document has, and a filter that leaves nothing: see
+        `retriever.searching.notes`. The arguments are those of the search.
+        """
+        chosen = (options or SearchOptions()).changed(**changes)
+        with self.snapshot(dense=False) as now:
+            return search_notes(now, parse_query(query, chosen), chosen.filter, hits)
 
     def embed_query(self, query: str) -> Vectors:
         """The query's raw vector: (dim,)."""

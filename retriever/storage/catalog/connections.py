@@ -278,6 +278,8 @@ def _sql_glob(pattern: bytes, path: bytes | None) -> bool:
 
 def _create(folder: Path) -> None:
     """Create the folder and an empty catalog, unless they exist."""
+    if folder.exists() and not folder.is_dir():
+        raise IndexStateError(f"{folder} is a file; an index is a folder, so name another one")
     if folder.is_dir() and not (folder / CATALOG_FILE).exists():
         foreign = sorted(entry.name for entry in folder.iterdir() if not _is_ours(entry.name))
         if foreign:
