@@ -10,9 +10,10 @@ import hashlib
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
+from os import PathLike
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -36,6 +37,7 @@ from retriever.searching.options import (
     SearchChanges,
     SearchOptions,
     as_mode,
+    check_count,
     check_diversity,
 )
 from retriever.searching.pipeline import SearchPipeline, SearchTools, find_chunk, parse_query
@@ -47,12 +49,16 @@ from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog.lock import writing_elsewhere
 from retriever.storage.filters import Filter
 from retriever.storage.records import PageStatus
+from retriever.text.dates import period, read_date
 from retriever.types import (
     Chunk,
     Document,
     Hit,
     Page,
     Progress,
+    UsageError,
+    check_text,
+    check_texts,
     document_id,
 )
 
@@ -115,7 +121,7 @@ class Index:
         Without `embedder` the index's own model is loaded when it is needed, on `device` in `dtype`
         (automatic if None).
         """
-        backend = EmbeddedBackend.open(Path(path))
+        backend = EmbeddedBackend.open(_folder(path))
         try:
             return cls(
                 *(backend, embedder),
@@ -144,7 +150,7 @@ class Index:
         `store` is a FAISS factory string ("Flat", "SQ8", "HNSW32,SQ8" …); by default it depends on
         the size. `chunking` applies to a new index only.
         """
-        backend = EmbeddedBackend.open(Path(path), create=True, factory=store)
+        backend = EmbeddedBackend.open(_folder(path), create=True, factory=store)
         try:
             return cls(
                 *(backend, embedder),
@@ -188,12 +194,15 @@ class Index:
 
         See `retriever.indexing.sync`.
         """
-        chosen = [paths] if isinstance(paths, str | Path) else list(paths)
+        chosen = [paths] if isinstance(paths, str | Path) else paths
+        check_texts([str(p) if isinstance(p, Path) else p for p in _listed(chosen)], "paths")
+        for name, several in (("include", include), ("exclude", exclude), ("passwords", passwords)):
+            check_texts(several, name)
         with self._alone():
             return sync(
                 self.backend,
                 lambda: self.embedder,
-                chosen,
+                list(chosen),
                 SyncOptions(
                     include=tuple(include),
                     exclude=tuple(exclude),
@@ -216,6 +225,8 @@ class Index:
 
         They are identified by their `path` alone, and `sync` never changes them.
         """
+        if isinstance(documents, Document):
+            raise UsageError("documents are given as a list; this is one document")
         embedder = self.embedder
         with self._changing():
             with self.backend.reading() as catalog:
@@ -223,7 +234,8 @@ class Index:
             self.backend.bind_embedder(embedder.settings, chunking)
             ingest = Ingest(self.backend, embedder, chunking)
             count = 0
-            for document in documents:
+            for given in documents:
+                document = _checked(given)
                 row = document_row(
                     document, id=document_id("", document.path), sha256=_content_digest(document)
                 )
@@ -356,10 +368,12 @@ class Index:
 
         The text is the query without operators (see `retriever.searching.query_syntax`).
         """
+        check_text(query, "the query")
         return self._attributions.query(parse(query).text if syntax else query).words
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
+        check_count(k)
         with self.snapshot() as now:
             found = search(
                 now, "vector", lambda _: vector, k=k, mode="dense", where=_as_filter(where)
@@ -402,6 +416,7 @@ class Index:
         A word of the index is spelled as in the first passage that contains it. `syntax` is as in
         `search`.
         """
+        check_text(query, "the query")
         with self.snapshot(dense=False) as now:
             found = now.corrections(parse(query).text if syntax else query)
         return {word: list(near) for word, near in found.items()}
@@ -426,6 +441,7 @@ class Index:
 
     def embed_query(self, query: str) -> Vectors:
         """The query's raw vector: (dim,)."""
+        check_text(query, "the query")
         vector: Vectors = self.embedder.embed_queries([query])[0]
         return vector
 
@@ -512,6 +528,7 @@ class Index:
         arguments, are those of the search; steering, reranking, diversity and context are ignored.
         See `retriever.explaining.why_not`. Raises UsageError if several documents have this path.
         """
+        check_text(path, "the path")
         chosen = (options or SearchOptions()).changed(k, **changes)
         chosen = chosen.changed(steering=None, rerank=0, diversity=0.0, context=0)
         parsed = parse_query(query, chosen)
@@ -646,6 +663,21 @@ class Index:
             return AlignedWVA(model=name, device=self._device, dtype=self._dtype)
         return AlignedWVA.from_settings(settings, device=self._device, dtype=self._dtype)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled index is its folder, which is opened again, with the index's own model."""
+        return _reopened, (type(self), self._folder_name(), self._device, self._dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same folder opened again; the embedder is shared."""
+        return type(self).open(
+            self._folder_name(), self._embedder, device=self._device, dtype=self._dtype
+        )
+
+    def _folder_name(self) -> str:
+        if self._folder is None:
+            raise UsageError("only an index in a folder can be copied or pickled")
+        return str(self._folder)
+
     def close(self) -> None:
         """Release the index's files."""
         self.backend.close()
@@ -655,6 +687,36 @@ class Index:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _reopened(kind: type[Index], folder: str, device: str | None, dtype: str | None) -> Index:
+    return kind.open(folder, device=device, dtype=dtype)
+
+
+def _folder(path: object) -> Path:
+    if not isinstance(path, str | PathLike):
+        raise UsageError(f"an index is opened by the path of its folder; this is none: {path!r}")
+    return Path(path)
+
+
+def _listed(paths: object) -> Iterable[Any]:
+    if not isinstance(paths, Iterable):
+        raise UsageError(f"paths must be a path or a list of paths; it is {paths!r}")
+    return paths
+
+
+def _checked(document: object) -> Document:
+    """A caller's document, its date in ISO 8601 if it can be read."""
+    if not isinstance(document, Document):
+        raise UsageError(f"a document must be a Document; it is {document!r:.80}")
+    check_text(document.path, "a document's path")
+    if isinstance(document.pages, str) or not all(isinstance(p, Page) for p in document.pages):
+        raise UsageError(f"the pages of {document.path!r} must be a list of Page")
+    if not document.date or period(document.date):
+        return document
+    with suppress(UsageError):
+        return replace(document, date=read_date(document.date))
+    return document
 
 
 def _as_filter(where: Where) -> Filter | None:

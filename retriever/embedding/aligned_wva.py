@@ -41,7 +41,7 @@ from retriever.settings import (
     check_template,
     resolve_layers,
 )
-from retriever.types import ModelError, UsageError
+from retriever.types import ModelError, UsageError, check_text, check_texts
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +209,7 @@ class AlignedWVA:
 
     def embed_passages(self, texts: Sequence[str], titles: Sequence[str] | None = None) -> Vectors:
         """Raw unit vectors of passages: (n, dim) float32. An empty text has a zero vector."""
+        check_texts(texts, "the passages")
         names = _titles_for(titles, texts)
         return self._embed_texts(
             texts, [self.passage_input(t, n) for t, n in zip(texts, names, strict=True)]
@@ -220,10 +221,12 @@ class AlignedWVA:
         With several prompts for queries, as by default, a query's vector is the normalised sum of
         the unit vectors of all prompts.
         """
+        check_texts(texts, "the queries")
         return self.embed_prompted(texts, self.settings.prompts.queries)
 
     def embed_sentences(self, texts: Sequence[str]) -> Vectors:
         """Raw unit vectors of sentences: (n, dim) float32; see `calibrated_sentences`."""
+        check_texts(texts, "the sentences")
         return self._embed_texts(texts, [self.sentence_input(text) for text in texts])
 
     def calibrated_sentences(self, texts: Sequence[str]) -> Vectors:
@@ -243,6 +246,7 @@ class AlignedWVA:
 
         With several prompts, the result is the normalised sum of their unit vectors.
         """
+        check_texts(texts, "the texts")
         templates = as_templates(template)
         for each in templates:
             check_template(each)
@@ -260,6 +264,7 @@ class AlignedWVA:
         Inputs longer than `max_tokens` are embedded in pieces, with a warning. Their vector is the
         mean of the pieces' unit vectors, weighted by length, and normalised.
         """
+        check_texts(inputs, "the inputs")
         pieces, owners = [], []
         for number, ids in enumerate(self._tokenize(inputs)):
             parts = list(self._pieces(ids))
@@ -318,6 +323,8 @@ class AlignedWVA:
         trained for it: the model reads "Passage: …", a new line, "Question: …". For an empty query
         all values are zero. A passage that does not fit beside the question is cut off at its end.
         """
+        check_text(query, "the query")
+        check_texts(passages, "the passages")
         names = _titles_for(titles, passages)
         question, query_tokens = self._question(query)
         if not query_tokens or not passages:
@@ -476,6 +483,8 @@ def _with_title(text: str, title: str) -> str:
 
 
 def _titles_for(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[str]:
+    if titles is not None:
+        check_texts(titles, "the titles")
     names = titles or [""] * len(texts)
     if len(names) != len(texts):
         raise UsageError(f"{len(texts)} texts but {len(names)} titles were given")

@@ -24,7 +24,7 @@ from retriever.searching.rerank import rerank
 from retriever.searching.steering import steer
 from retriever.storage.backends import CatalogReader, Snapshot
 from retriever.storage.filters import And, chunk_fields, document_part
-from retriever.types import Chunk, Hit, IndexStateError, UsageError
+from retriever.types import Chunk, Hit, IndexStateError, UsageError, check_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +211,7 @@ class SearchPipeline:
 
 def parse_query(query: str, options: SearchOptions) -> Query:
     """The query with its operators read, or as plain text where `options.syntax` is off."""
+    check_text(query, "the query")
     return parse(query) if options.syntax else Query(query)
 
 
@@ -218,6 +219,7 @@ def find_chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
     """A chunk by its id; a chunk is returned as it is. Raises UsageError for an unknown id."""
     if isinstance(what, Chunk):
         return what
+    check_text(what, "the passage's id")
     found = catalog.get([what])
     if not found:
         raise UsageError(f"there is no passage {what!r} in this index; it may have changed")

@@ -40,7 +40,7 @@ from retriever.storage.filters import (
     one_of,
 )
 from retriever.text.dates import read_date
-from retriever.types import UsageError
+from retriever.types import UsageError, check_text
 
 _MAX_OPERATORS = 50
 """Largest number of operators in a query; a text with more is plain text."""
@@ -110,6 +110,7 @@ def parse(typed: str) -> Query:
     >>> parse("C++ at -5 °C, see https://example.org 12:30").where is None
     True
     """
+    check_text(typed, "the query")
     if len(typed) > _MAX_CHARACTERS:
         return Query(typed)
     found = _Operators(typed)
