@@ -57,12 +57,12 @@ def _excluded(snapshot: Snapshot, query: Query, given: Filter | None) -> Iterato
         (chunk,) = snapshot.catalog.get(first)
         words = ", ".join(f'"{word}"' for word in query.excluded)
         more = f"{len(lost):,} more passage{'s' * (len(lost) != 1)}"
-        yield f"{words} was excluded; with --literal {more}, the first of them in {chunk.path}"
+        yield f"{words} was excluded; with --literal {more}, first {chunk.path}"
 
 
 def _unknown_fields(rows: Sequence[DocumentRow], where: Filter) -> Iterator[str]:
     """The metadata fields in the filter that no document has."""
-    named = {each.field.removeprefix(METADATA) for each in _comparisons(where) if _is_own(each)}
+    named = {_key(each) for each in _comparisons(where) if _is_own(each)}
     known = {name for row in rows for name in row.metadata} if named else set()
     for name in sorted(named - known):
         meant = [field for field in (*FIELDS, *sorted(known)) if field.lower() == name.lower()]
@@ -71,6 +71,10 @@ def _unknown_fields(rows: Sequence[DocumentRow], where: Filter) -> Iterator[str]
 
 def _is_own(comparison: Comparison) -> bool:
     return comparison.field.startswith(METADATA) and comparison.op != "exists"
+
+
+def _key(comparison: Comparison) -> str:
+    return comparison.field.removeprefix(METADATA)
 
 
 def _comparisons(where: Filter) -> Iterator[Comparison]:
@@ -91,8 +95,10 @@ def _nothing_left(
     if _leaves_some(catalog, where):
         return
     yield f"the filter leaves none of {snapshot.passages.count():,} passages"
+    known = {name for row in rows for name in row.metadata}
     for part in _conjuncts(given):
-        if not mentions_passages(part) and not catalog.documents(part):
+        unknown = [each for each in _comparisons(part) if _is_own(each) and _key(each) not in known]
+        if not unknown and not mentions_passages(part) and not catalog.documents(part):
             yield f"no document fulfils {json.dumps(part.to_json(), ensure_ascii=False)}"
 
 
