@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 from calendar import isleap, monthrange
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 from retriever.types import UsageError
 
@@ -42,8 +42,7 @@ _AGO = re.compile(r"(\d{1,4}) (day|week|month|year)s? ago", re.ASCII)
 _RELATIVE = {"last": -1, "this": 0}
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(NamedTuple):
     """The seconds from `first` to `last`, of the local time, whose zone is `offset` seconds."""
 
     first: int
@@ -60,12 +59,11 @@ class Period:
         first, last = self.first + shift, self.last + shift
         if op in ("eq", "ne"):
             return (wanted.first <= first and last <= wanted.last) is (op == "eq")
-        return {
-            "gte": last >= wanted.first,
-            "lte": first <= wanted.last,
-            "gt": last > wanted.last,
-            "lt": first < wanted.first,
-        }[op]
+        if op == "gte":
+            return last >= wanted.first
+        if op == "lte":
+            return first <= wanted.last
+        return last > wanted.last if op == "gt" else first < wanted.first
 
 
 @lru_cache(maxsize=65_536)
@@ -75,13 +73,28 @@ def period(text: str) -> Period | None:
     >>> period("2024-03").compares("eq", period("2024")), period("2024-13")
     (True, None)
     """
-    found = _ISO.fullmatch(text)
-    if found is None:
-        return None
     try:
-        return _period(found)
+        if len(text) in (10, 19, 25) and text[4] == text[7] == "-":
+            return _moment(text)  # most dates of documents, and quicker
+        found = _ISO.fullmatch(text)
+        return None if found is None else _period(found)
     except ValueError:  # 30 February
         return None
+
+
+def _moment(text: str) -> Period:
+    """The period of "2024-03-07", "2024-03-07T10:30:00" or "2024-03-07T10:30:00+01:00"."""
+    if not text.isascii():
+        raise ValueError
+    first = date.fromisoformat(text[:10]).toordinal() * _DAY
+    if len(text) == 10:
+        return Period(first, first + _DAY - 1)
+    at = time.fromisoformat(text[11:])
+    if text[10] not in "Tt " or text[13] != ":" or text[16] != ":" or text[19:20] not in "+-":
+        raise ValueError
+    zone = at.utcoffset()
+    first += at.hour * 3600 + at.minute * 60 + at.second
+    return Period(first, first, None if zone is None else zone.days * _DAY + zone.seconds)
 
 
 def _period(found: re.Match[str]) -> Period:

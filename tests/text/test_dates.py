@@ -140,6 +140,31 @@ def test_comparisons_against_sets_of_days() -> None:
         assert known.compares("lt", asked) is any(day < min(wanted) for day in days)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["2024-W10-1", "2024-03-07Z10:30:00", "2024-03-07T10.30.00", "2024-03-07T10:30:00,00000"],
+        *["2024-03-07T10:30:00+0100 ", "2024-03-07T24:00:00", "2024-03-07T10:30:60", "2024-0３-07"],
+        *["2024-03-07T10:30:00 01:00", "2024-03-07T10:30:00Z01:00", "20240307T103000", "2024-03-0"],
+    ],
+)
+def test_what_resembles_a_moment(text: str) -> None:
+    assert period(text) is None
+
+
+ZONES = st.integers(-720, 840).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(st.datetimes(timezones=st.none() | ZONES))
+def test_moments_are_those_of_datetime(moment: datetime) -> None:
+    known = period(moment.isoformat(timespec="seconds"))
+    assert known is not None
+    start = datetime(1, 1, 1)
+    seconds = int((moment.replace(tzinfo=None, microsecond=0) - start).total_seconds()) + 86_400
+    offset = moment.utcoffset()
+    assert known == (seconds, seconds, None if offset is None else offset.total_seconds(), True)
+
+
 @given(st.text(alphabet="0123456789-/. TWZ:+march", max_size=20))
 def test_any_text_is_a_date_or_refused(text: str) -> None:
     try:

@@ -7,7 +7,7 @@ metadata keys are always parameters, never part of the SQL text.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -211,17 +211,28 @@ def _by_function(comparison: Comparison, value: str) -> Condition:
 
 
 @lru_cache(maxsize=256)
-def _comparison(spec: str) -> Comparison:
+def _test(spec: str) -> Callable[[Scalar], bool]:
+    """The test of a comparison, which is made once for all rows."""
     ((field, condition),) = json.loads(spec).items()
     ((op, value),) = condition.items()
-    return Comparison(field, op, tuple(value) if isinstance(value, list) else value)
+    comparison = Comparison(field, op, tuple(value) if isinstance(value, list) else value)
+    if field != "date" or op == "nin":
+        return comparison.holds
+    wanted = [known for each in comparison.operands if (known := period_of(each))]
+    single = "eq" if op == "in" else op
+
+    def test(actual: Scalar) -> bool:
+        known = period_of(actual)
+        return known is not None and any(known.compares(single, each) for each in wanted)
+
+    return test
 
 
 def holds(spec: str, value: bytes | float | None) -> bool:
     """The SQL function `HOLDS`: whether a comparison holds for a stored text or number."""
     if value is None:
         return False
-    return _comparison(spec).holds(unblob(value) if isinstance(value, bytes) else value)
+    return _test(spec)(unblob(value) if isinstance(value, bytes) else value)
 
 
 __all__ = ["HOLDS", "MAX_VALUES", "Condition", "chunk_condition", "document_condition", "holds"]
