@@ -105,7 +105,13 @@ class AlignedWVA:
         dtype: str | None = None,
         max_tokens: int | None = None,
     ) -> None:
+        model = str(model) if isinstance(model, Path) else model
+        check_text(model, "the model")
         check_pooling(pooling)
+        if not isinstance(layers, Sequence):
+            raise UsageError(f"layers are a text or a list of numbers; this is not: {layers!r}")
+        if not isinstance(max_tokens, int | None) or (max_tokens is not None and max_tokens < 1):
+            raise UsageError(f"max_tokens must be a whole number from 1 on; it is {max_tokens!r}")
         self._name = model
         self._prompts = prompts
         self._layers = layers if isinstance(layers, str) else tuple(layers)

@@ -48,17 +48,21 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and end with exit code 2."""
-        if message.endswith("required: QUERY"):
-            known = self._option_string_actions
-            signed = [
-                one for one in self.given if one[:1] == "-" and one.split("=")[0] not in known
-            ]
-            if signed:
-                message = (
-                    f"{signed[0]!r} is read as an option; a query that begins with - comes last, "
-                    f"behind --: {self.prog} --index DIR -- {signed[0]}"
-                )
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {message}{self._advice(message)}; see {self.prog} --help\n")
+
+    def _advice(self, message: str) -> str:
+        """What to do about a query that the shell or the parser has taken apart."""
+        known = self._option_string_actions
+        signed = [one for one in self.given if one[:1] == "-" and one.split("=")[0] not in known]
+        if message.endswith("required: QUERY") and signed:
+            return (
+                f": {signed[0]!r} is read as an option; a query that begins with - comes last, "
+                f"behind --: {self.prog} --index DIR -- {signed[0]}"
+            )
+        several = message.startswith("unrecognized arguments: ") and "-" not in message
+        if several and self.given[:1] in (["search"], ["explain"]):
+            return "; a query of several words is written in quotes"
+        return ""
 
 
 Commands = Any  # argparse keeps the type of its sub-parsers to itself

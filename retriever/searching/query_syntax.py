@@ -233,6 +233,7 @@ def _file(value: str) -> Filter | None:
     """A filter for paths that contain or match `value`, ignoring case."""
     if not value or value.startswith("//"):  # file:///home/…
         return None
+    value = value.removeprefix("./")
     value = unicodedata.normalize("NFC", value)
     if any(character in value for character in "*?"):
         return glob(_any_case(value))

@@ -40,6 +40,7 @@ _MONTHS = (
 )
 _AGO = re.compile(r"(\d{1,4}) (day|week|month|year)s? ago", re.ASCII)
 _RELATIVE = {"last": -1, "this": 0}
+_DAYS = {"today": 0, "now": 0, "yesterday": -1, "tomorrow": 1}
 
 
 class Period(NamedTuple):
@@ -217,8 +218,8 @@ def _is_short(name: str, month: str) -> bool:
 
 def _relative(text: str, today: date) -> str | None:
     """A date counted from today: "yesterday", "last month", "3 weeks ago"."""
-    if text in ("today", "now", "yesterday"):
-        return (today - timedelta(text == "yesterday")).isoformat()
+    if text in _DAYS:
+        return (today + timedelta(_DAYS[text])).isoformat()
     word, _, unit = text.partition(" ")
     if word in _RELATIVE and unit in ("week", "month", "year"):
         if unit == "week":

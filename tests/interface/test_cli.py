@@ -310,6 +310,8 @@ def test_incomplete_files_give_exit_code_3(shell: Shell, docs: Path) -> None:
         (["search"], 2, "required"),
         (["index"], 2, "required"),
         (["search", "-draft"], 2, "comes last, behind --: wva search --index DIR -- -draft"),
+        (["search", "access", "control"], 2, "unrecognized arguments: control; a query of several"),
+        (["search", "x", "--nonsense"], 2, "wva: unrecognized arguments: --nonsense"),
         (["search", "x", "-k", "many"], 2, "wva search: argument -k: invalid int value: 'many'"),
         (["index", "no/such/folder"], 2, "no file or folder 'no/such/folder'"),
         (["search", "x"], 1, "make one with: wva index PATH --index indexes/default"),
