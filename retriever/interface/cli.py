@@ -84,6 +84,8 @@ def _flushed(code: int) -> int:
         discard_output()
     except OSError as error:  # the disk is full
         discard_output()
+        if code == FAILED:  # said already
+            return code
         return _refuse(f"the output cannot be written: {_sentence(error)}", FAILED)
     return code
 

@@ -45,6 +45,7 @@ from retriever.types import UsageError, check_text
 _MAX_OPERATORS = 50
 """Largest number of operators in a query; a text with more is plain text."""
 
+_MAX_NOTES = 3
 _MAX_CHARACTERS = 2_000  # a longer text was pasted: plain text
 
 _QUOTED = '"[^"]+"|[“„”‟][^“„”‟]+[“”‟]|[«»][^«»]+[«»]|[‹›][^‹›]+[‹›]|＂[^＂]+＂'
@@ -121,13 +122,13 @@ def parse(typed: str) -> Query:
             found.text += [typed[end : match.start()], kept]
             end = match.end()
     if not found.filters or len(found.filters) > _MAX_OPERATORS:
-        return Query(typed, notes=tuple(found.notes))
+        return Query(typed, notes=tuple(found.few_notes()))
     text = " ".join("".join([*found.text, typed[end:]]).split())
     # A remaining sign ("+ -draft") is nothing to search for.
     if not is_searchable(text.replace("+", "")):
         if not found.names_file:
             note = f"{typed.strip()!r} was read as text: without it there is nothing to search for"
-            return Query(typed, notes=(*found.notes, note))
+            return Query(typed, notes=(*found.few_notes(), note))
         text = ""
     return Query(
         text,
@@ -136,7 +137,7 @@ def parse(typed: str) -> Query:
         tuple(found.excluded),
         tuple(found.fields),
         And(tuple(found.filters)),
-        tuple(found.notes),
+        tuple(found.few_notes()),
     )
 
 
@@ -171,6 +172,10 @@ class _Operators:
             self._end = match.end()
         return kept
 
+    def few_notes(self) -> list[str]:
+        """The first notes, each once: a pasted log may have many."""
+        return list(dict.fromkeys(self.notes))[:_MAX_NOTES]
+
     def _words(self, match: re.Match[str]) -> str | None:
         quoted = match["quoted"] or match["inner"]
         sign = (match["sign"] or "").replace("−", "-")
@@ -203,7 +208,7 @@ class _Operators:
             return not follows or not follows[0][-1].isalpha()
         if not follows or not _OPTION.fullmatch(words) or not follows[0][-1].isalnum():
             return False
-        self.notes.append(f'"{match[0]}" was read as text; to exclude the word write -"{words}"')
+        self.notes.append(f'"-{words}" was read as text; to exclude the word write -"{words}"')
         return True
 
     def _field(self, match: re.Match[str]) -> str | None:

@@ -193,6 +193,12 @@ def test_what_was_not_understood_is_said(typed: str, note: str) -> None:
     assert note in query.notes[0]
 
 
+def test_notes_are_few() -> None:
+    log = " ".join(f"type:kind{n % 9} page:no" for n in range(60))
+    assert len(parse(log).notes) == 3
+    assert len(parse("rm -rf, then rm -rf").notes) == 1
+
+
 @given(st.text(alphabet='ab1 "+-:“”(\n.', max_size=40))
 def test_any_text_is_a_query(typed: str) -> None:
     query = parse(typed)
