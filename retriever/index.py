@@ -10,12 +10,14 @@ import hashlib
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
+
+import numpy as np
 
 from retriever.arrays import Vectors
 from retriever.embedding.attributed import AttributionCache
@@ -25,6 +27,7 @@ from retriever.explaining.compare import Difference, compare
 from retriever.explaining.faithfulness import DRAWS, WORDS, DeletionTest, deletion_test
 from retriever.explaining.score import Explanation, explain_chunk, explain_hit
 from retriever.explaining.why_not import WhyNot, why_not
+from retriever.indexing.callers import checked_document
 from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 from retriever.indexing.sync import SyncOptions, SyncReport, sync
 from retriever.searching.grouping import neighbours
@@ -49,7 +52,6 @@ from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog.lock import writing_elsewhere
 from retriever.storage.filters import Filter
 from retriever.storage.records import PageStatus
-from retriever.text.dates import period, read_date
 from retriever.types import (
     Chunk,
     Document,
@@ -225,8 +227,8 @@ class Index:
 
         They are identified by their `path` alone, and `sync` never changes them.
         """
-        if isinstance(documents, Document):
-            raise UsageError("documents are given as a list; this is one document")
+        if isinstance(documents, Document) or not isinstance(documents, Iterable):
+            raise UsageError(f"documents are given as a list; this is none: {documents!r:.80}")
         embedder = self.embedder
         with self._changing():
             with self.backend.reading() as catalog:
@@ -235,7 +237,7 @@ class Index:
             ingest = Ingest(self.backend, embedder, chunking)
             count = 0
             for given in documents:
-                document = _checked(given)
+                document = checked_document(given)
                 row = document_row(
                     document, id=document_id("", document.path), sha256=_content_digest(document)
                 )
@@ -247,7 +249,9 @@ class Index:
 
     def remove(self, paths: Sequence[str], *, source: str | None = None) -> int:
         """Remove documents by path (of one source, or of all); returns their number."""
-        wanted = {paths} if isinstance(paths, str) else set(paths)
+        several = [paths] if isinstance(paths, str) else paths
+        check_texts(several, "paths")
+        wanted = set(several)
         with self._changing():
             with self.backend.reading() as catalog:
                 rows = catalog.documents()
@@ -352,7 +356,7 @@ class Index:
         the index's embedder: it gives the query's raw vector, (dim,). Raises UsageError for an
         impossible option, and IndexStateError for `min_match` in an index without a match scale.
         """
-        chosen = (options or SearchOptions()).changed(k, **changes)
+        chosen = _options(options).changed(k, **changes)
         tools = SearchTools(
             embed=embed or self.embed_query,
             attributions=self._attributions,
@@ -374,9 +378,10 @@ class Index:
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
         check_count(k)
+        query = _vector(vector)
         with self.snapshot() as now:
             found = search(
-                now, "vector", lambda _: vector, k=k, mode="dense", where=_as_filter(where)
+                now, "vector", lambda _: query, k=k, mode="dense", where=_as_filter(where)
             )
             return with_match(found, self._match_scale(now), 0.0)
 
@@ -403,6 +408,7 @@ class Index:
         Relevance is the calibrated cosine. `weight` is λ: 1 for the nearest passages, 0 for the
         most diverse ones (see `retriever.searching.mmr`).
         """
+        check_count(k)
         check_diversity(weight)
         with self.snapshot() as now:
             hits = self.search_by_vector(vector, candidates, where=where) if candidates > 0 else []
@@ -435,7 +441,7 @@ class Index:
         away, a field that no document has, and a filter that leaves nothing: see
         `retriever.searching.notes`. The arguments are those of the search.
         """
-        chosen = (options or SearchOptions()).changed(**changes)
+        chosen = _options(options).changed(**changes)
         with self.snapshot(dense=False) as now:
             return search_notes(now, parse_query(query, chosen), chosen.filter, hits)
 
@@ -468,7 +474,7 @@ class Index:
         Raises UsageError for an unknown chunk, ModelError or UsageError if the index's vectors
         cannot be attributed to words.
         """
-        chosen = (options or SearchOptions()).changed(**changes)
+        chosen = _options(options).changed(**changes)
         text = parse_query(query, chosen).text
         if not weights and chosen.steering is not None:
             weights = chosen.steering.weights
@@ -506,7 +512,7 @@ class Index:
         the difference of the scores. Arguments are those of `explain`. Raises UsageError also for
         hits of different modes.
         """
-        chosen = (options or SearchOptions()).changed(**changes)
+        chosen = _options(options).changed(**changes)
         with self.snapshot():
             explanations = [
                 self.explain(query, what, options=chosen, first=first) for what in (one, other)
@@ -529,7 +535,7 @@ class Index:
         See `retriever.explaining.why_not`. Raises UsageError if several documents have this path.
         """
         check_text(path, "the path")
-        chosen = (options or SearchOptions()).changed(k, **changes)
+        chosen = _options(options).changed(k, **changes)
         chosen = chosen.changed(steering=None, rerank=0, diversity=0.0, context=0)
         parsed = parse_query(query, chosen)
         given = chosen.filter
@@ -600,11 +606,13 @@ class Index:
 
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages with their states and texts."""
+        check_text(document_id, "the document's id")
         with self._reading() as catalog:
             return catalog.pages(document_id)
 
     def page_statuses(self, document_id: str) -> list[PageStatus]:
         """The states and reasons of a document's pages, without their texts."""
+        check_text(document_id, "the document's id")
         with self._reading() as catalog:
             return catalog.page_statuses(document_id)
 
@@ -614,11 +622,14 @@ class Index:
 
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""
+        check_text(document_id, "the document's id")
         with self._reading() as catalog:
             return catalog.chunks(document_id)
 
     def neighbours(self, chunk: Chunk, before: int = 1, after: int = 1) -> list[Chunk]:
         """The chunks before and after a chunk in its document, in order, without itself."""
+        if not isinstance(chunk, Chunk):
+            raise UsageError(f"neighbours are those of a Chunk; this is none: {chunk!r:.80}")
         with self._reading() as catalog:
             return neighbours(chunk, catalog, before=before, after=after)
 
@@ -705,18 +716,25 @@ def _listed(paths: object) -> Iterable[Any]:
     return paths
 
 
-def _checked(document: object) -> Document:
-    """A caller's document, its date in ISO 8601 if it can be read."""
-    if not isinstance(document, Document):
-        raise UsageError(f"a document must be a Document; it is {document!r:.80}")
-    check_text(document.path, "a document's path")
-    if isinstance(document.pages, str) or not all(isinstance(p, Page) for p in document.pages):
-        raise UsageError(f"the pages of {document.path!r} must be a list of Page")
-    if not document.date or period(document.date):
-        return document
-    with suppress(UsageError):
-        return replace(document, date=read_date(document.date))
-    return document
+def _options(options: object) -> SearchOptions:
+    """The options of a search: an object, its JSON, or the defaults for None."""
+    if options is None:
+        return SearchOptions()
+    return (
+        options
+        if isinstance(options, SearchOptions)
+        else SearchOptions.from_json(cast(Mapping[str, Any], options))
+    )
+
+
+def _vector(values: object) -> Vectors:
+    try:
+        vector = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        vector = np.empty((0, 0), np.float32)
+    if vector.ndim != 1:
+        raise UsageError(f"a query's vector is a list of numbers; this is not: {values!r:.80}")
+    return vector
 
 
 def _as_filter(where: Where) -> Filter | None:

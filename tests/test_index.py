@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import pickle
 import sqlite3
 import threading
@@ -65,6 +66,18 @@ def test_wrong_types_are_refused_in_a_sentence(index, tmp_path) -> None:
         (lambda: index.explain("x", None), "the passage's id must be a text; it is None"),
         (lambda: index.why_not("x", None), "the path must be a text"),
         (lambda: index.add(document("b", "c")), "documents are given as a list"),
+        (lambda: index.search("x", options=5), "a JSON object; this is not: 5"),
+        (lambda: index.search_by_vector("abc"), "a list of numbers; this is not: 'abc'"),
+        (lambda: index.search_by_vector(None), "a list of numbers; this is not: None"),
+        (lambda: index.diverse_by_vector([1.0], k="4"), "must be a whole number; it is '4'"),
+        (lambda: index.remove(5), "paths must be a list of texts; it is 5"),
+        (lambda: index.pages(5), "the document's id must be a text; it is 5"),
+        (lambda: index.chunks(None), "the document's id must be a text; it is None"),
+        (lambda: index.neighbours("x"), "neighbours are those of a Chunk"),
+        (lambda: index.add(None), "documents are given as a list; this is none: None"),
+        (lambda: index.add([document("b", "c", title=None)]), "a document's title must be a text"),
+        (lambda: index.add([document("b", None)]), "the text of a page of 'b' must be a text"),
+        (lambda: index.add([document("b", "c", date=5)]), "a document's date must be a text"),
         (lambda: index.add(["b"]), "a document must be a Document; it is 'b'"),
         (lambda: index.add([Document("b", "txt", "text")]), "the pages of 'b' must be a list"),
         (lambda: index.sync(tmp_path, include="*.pdf"), "include must be a list of texts; it is '"),
@@ -86,6 +99,10 @@ def test_dates_of_a_callers_documents_can_be_compared(index) -> None:
         "2024-03-07": "2024-03-07",
     }
     assert [row.path for row in index.documents({"date": "1813"})] == ["1813"]
+    day = datetime.date(2024, 5, 6)
+    index.add([document("object", "red apples", date=day, metadata={"due": day})])
+    (row,) = index.documents({"date": day, "due": {"gte": "6 May 2024"}})
+    assert (row.path, row.date, row.metadata["due"]) == ("object", "2024-05-06", "2024-05-06")
 
 
 def test_an_index_is_copied_and_pickled_by_its_folder(index, monkeypatch) -> None:
