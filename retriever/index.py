@@ -186,7 +186,8 @@ class Index:
         """Bring the index in step with folders or files.
 
         - `include`, `exclude`: globs of files.
-        - `delete`: remove documents of vanished files; `force`: even most of the index.
+        - `delete`: remove documents of vanished files; `force`: even if that is most of the index.
+          Without it they are kept, and the report's `notice` says so.
         - `dry_run`: only report.
         - `passwords`: tried on encrypted files.
         - `ocr`: the languages ("eng+deu") in which pictures of pages are recognised, empty for no

@@ -134,13 +134,34 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """Where the words of a file are, by an independent count of its source.
+
+    - `source`: the words of the source; `pages`: those of them that are on its pages, or in the
+      document's title, author and metadata.
+    - `left_out`: the words of the text that is left out on purpose, by kind.
+    - `unexplained`: the number of words of the source that are in neither; `missing`: the first of
+      them, in order.
+    - `uncounted`: why the source is not counted; empty if it is.
+    """
+
+    source: int = 0
+    pages: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    unexplained: int = 0
+    missing: tuple[str, ...] = ()
+    uncounted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A document from a reader or a caller: pages of text and metadata.
 
     `date` is ISO 8601 ("2024-03-07" or longer), or empty. `title` is the document's own title. It
     is never derived from the file's name, because it is embedded. `read_as` are the formats of the
     file and of all files inside of it, sorted; empty for a caller's document. `left_out` is the
-    text that is on no page on purpose, of the file and of all files inside of it.
+    text that is on no page on purpose, of the file and of all files inside of it. `account` is that
+    of all these files together, None for a caller's document.
     """
 
     path: str
@@ -152,6 +173,7 @@ class Document:
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
     read_as: tuple[str, ...] = field(default=(), compare=False, repr=False)
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False, repr=False)
+    account: Account | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +393,7 @@ def _digest(*parts: str) -> str:
 
 
 __all__ = [
+    "Account",
     "Chunk",
     "Document",
     "DocumentRow",
@@ -378,6 +401,7 @@ __all__ = [
     "FileStatus",
     "Hit",
     "IndexStateError",
+    "LeftOut",
     "ModelError",
     "Page",
     "PageState",

@@ -11,7 +11,7 @@ import streamlit as st
 from retriever.indexing.coverage import CoverageStatus, FileCoverage
 from retriever.interface.collections import remove_files
 from retriever.types import PageState
-from ui import add_documents
+from ui import add_documents, left_out
 from ui.highlighting import count_text, escape_markdown, replace_unprintable
 from ui.resources import SharedIndex
 
@@ -52,6 +52,7 @@ def show_files(shared: SharedIndex, *, busy: str) -> None:
     )
     chosen = [shown[at] for at in event["selection"]["rows"] if at < len(shown)]
     _show_remove(shared, files, shown, chosen, busy)
+    left_out.show_left_out(shared, shown)
 
 
 def _show_filters(files: Sequence[FileCoverage]) -> list[FileCoverage]:

@@ -98,12 +98,12 @@ def why_not(
     chunks = catalog.chunks(row.id)
     if not chunks:
         return WhyNot(row.path, Outcome.EMPTY, _no_text_sentence(catalog, row))
-    failing = _failing_conditions(row, chunks, conditions)
-    if failing:
-        return WhyNot(row.path, Outcome.FILTERED, f"left out by {', '.join(failing)}")
     among = _among_results(row, shown)
     if among is not None:
         return among
+    failing = _failing_conditions(row, chunks, conditions)
+    if failing:
+        return WhyNot(row.path, Outcome.FILTERED, f"left out by {', '.join(failing)}")
     return _below_results(row, shown, ranking, conditions, least)
 
 

@@ -29,7 +29,7 @@ from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Ne
 from retriever.text.analyzer import count_words, words
 from retriever.text.chunking import chunk_document
 from retriever.text.structure import sentences
-from retriever.types import Chunk, Document, Page, Span
+from retriever.types import Chunk, Document, Span
 
 CHARACTERS_PER_TOKEN = 4
 """Approximate number of characters in a token."""
@@ -82,7 +82,7 @@ class _PendingDocument:
     """A document whose vectors are not all stored yet."""
 
     row: DocumentRow
-    pages: Sequence[Page]
+    document: Document
     pieces: Sequence[NewChunk]
 
 
@@ -106,7 +106,7 @@ class Ingest:
     _inputs: dict[str, str] = field(default_factory=dict)  # vector key → model input
     _queued_characters: int = 0  # characters queued
     _pending: list[_PendingDocument] = field(default_factory=list)
-    _pending_characters: int = 0  # characters of the pages of pending documents
+    _pending_characters: int = 0  # characters of pending documents, left-out text included
     _corpus_chunks: int = 0  # approximate number of chunks
     _chunks_at_fit: int = 0  # number of chunks at the last fit
 
@@ -128,7 +128,7 @@ class Ingest:
         self.part = 0.0
         states = Counter(page.state for page in document.pages)
         row = replace(row, pages=len(document.pages), page_states=states, chunks=len(pieces))
-        self._enqueue(_PendingDocument(row, document.pages, pieces))
+        self._enqueue(_PendingDocument(row, document, pieces))
 
     def close(self) -> None:
         """Embed and write what is queued, and fit the means to the whole corpus."""
@@ -219,7 +219,9 @@ class Ingest:
     def _enqueue(self, waiting: _PendingDocument) -> None:
         """Add a document to the pending ones; write all of them if there are too many."""
         self._pending.append(waiting)
-        self._pending_characters += sum(len(page.text) for page in waiting.pages)
+        document = waiting.document
+        self._pending_characters += sum(len(page.text) for page in document.pages)
+        self._pending_characters += sum(len(part.text) for part in document.left_out)
         too_many = (
             len(self._pending) >= MAX_WAITING
             or self._pending_characters > CHARACTERS_PER_TOKEN * BATCH_TOKENS
@@ -246,7 +248,11 @@ class Ingest:
     def _release(self) -> None:
         """Write the pending documents, whose vectors are all stored."""
         for waiting in self._pending:
-            self.backend.upsert(waiting.row, waiting.pages, waiting.pieces)
+            document = waiting.document
+            self.backend.upsert(
+                *(waiting.row, document.pages, waiting.pieces),
+                *(document.account, document.left_out),
+            )
             self._corpus_chunks += waiting.row.chunks
             self.on_document(waiting.row)
         self._pending.clear()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from retriever.embedding.protocols import Embedder
+from retriever.indexing.coverage import lost_words
 from retriever.indexing.ingest import Ingest, calibration_is_current, document_row, limit_chunking
 from retriever.indexing.plan import Pending, Plan, Planner, order_moves
 from retriever.indexing.progress import ProgressMeter
@@ -41,6 +42,7 @@ from retriever.types import (
     document_id,
 )
 
+_DONE = (FileStatus.INDEXED, FileStatus.UPDATED, FileStatus.UNCHANGED)
 PICTURE = "a picture: read only with --ocr"
 
 
@@ -70,6 +72,7 @@ class SyncReport:
     incomplete: int = 0  # files below the given paths with text that cannot be read
     dry_run: bool = False
     idle_patterns: tuple[str, ...] = ()
+    notice: str = ""  # a sentence: vanished files that were not removed, and what to do
 
     @property
     def totals(self) -> dict[str, int]:
@@ -85,8 +88,8 @@ class SyncReport:
 
     @property
     def complete(self) -> bool:
-        """Whether all text of every file that should be searchable is."""
-        return self.incomplete == 0
+        """Whether all text that should be searchable is, and no removal was held back."""
+        return self.incomplete == 0 and not self.notice
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -97,6 +100,7 @@ class SyncReport:
             "index": self.index,
             "seconds": round(self.seconds, 3),
             "dry_run": self.dry_run,
+            "notice": self.notice,
             "totals": self.totals,
             "files": files,
             "idle_patterns": list(self.idle_patterns),
@@ -140,9 +144,11 @@ def sync(
     fitted because documents were removed. The backend is then bound to that embedder. `hide` names
     folders that are never scanned.
 
-    Raises UsageError for a path that does not exist, IndexStateError when more than half of the
-    known files have vanished (unless `force`), when the index belongs to another model, or when
-    another process is writing to it.
+    If more than half of the known files have vanished, none is removed (unless `force`): a disk may
+    be missing. Everything else is done, and the report has a notice.
+
+    Raises UsageError for a path that does not exist, IndexStateError when the index belongs to
+    another model, or when another process is writing to it.
     """
     run = _SyncRun(backend, embedder, options or SyncOptions(), chunking, progress, hide)
     return run.execute(paths, name)
@@ -174,20 +180,27 @@ class _SyncRun:
         self.unread_before: dict[tuple[str, str], UnreadFile] = {}
         self.recognition = Recognition(backend, self.options.ocr)
         self.lost_text: dict[str, str] = {}  # document id → reason for lost recognised text
+        self.lost_words: dict[str, str] = {}  # document id → reason for words lost in reading
         self.incomplete = 0
         self.idle_patterns: list[str] = []
+        self.removes = self.options.delete
+        self.notice = ""
         self.ingest: Ingest | None = None
 
     def execute(self, paths: Sequence[str | Path], name: str) -> SyncReport:
         if self.options.dry_run:
-            self._report_dry_run(self._plan(paths)[0])
+            plan, _ = self._plan(paths)
+            self._hold_back_removals(plan)
+            self._report_dry_run(plan)
             return self._result(name)
         with self._writing():
             with self.backend.reading() as catalog:
                 unread = catalog.unread()
+                known = catalog.accounts()
+            self.lost_words = {id_: lost_words(account) for id_, account in known.items()}
             self.unread_before = {(file.root, file.path): file for file in unread}
             plan, planner = self._plan(paths)
-            self._check_vanished(plan)
+            self._hold_back_removals(plan)
             self.recognition.remember()
             self.recognition.look_up(plan, planner.known)
             self._apply_without_reading(plan)
@@ -220,6 +233,7 @@ class _SyncRun:
             incomplete=self.incomplete,
             dry_run=self.options.dry_run,
             idle_patterns=tuple(self.idle_patterns),
+            notice=self.notice,
         )
 
     # Planning
@@ -278,25 +292,29 @@ class _SyncRun:
         ]
         return [*elsewhere, *self.unread.values()]
 
-    def _check_vanished(self, plan: Plan) -> None:
+    def _hold_back_removals(self, plan: Plan) -> None:
+        """Remove nothing if most files have vanished; the rest of the run goes on."""
         count = len(plan.vanished)
         if self.options.delete and not self.options.force and 2 * count > plan.known:
-            raise IndexStateError(
+            self.removes = False
+            self.notice = (
                 f"{count} of the {plan.known} files known here have vanished or are left out now; "
-                "nothing was changed. If that is meant run again with --force, or keep them with "
-                "--no-delete"
+                "none of them was removed. If that is meant run again with --force, or keep them "
+                "with --no-delete"
             )
 
     # Doing
 
     def _apply_without_reading(self, plan: Plan) -> None:
         """Remove, move and update documents; no file is read."""
-        gone = [*plan.replaced, *(plan.vanished if self.options.delete else [])]
+        gone = [*plan.replaced, *(plan.vanished if self.removes else [])]
         if gone:
             self.backend.delete([row.id for row in gone])
+        moved = {move.new.id: self.lost_words.get(move.old.id, "") for move in plan.moves}
+        self.lost_words |= moved
         for move in order_moves(plan.moves):
             self.backend.rename(move.old.id, move.new)
-        for row in [*plan.touch, *([] if self.options.delete else plan.vanished)]:
+        for row in [*plan.touch, *([] if self.removes else plan.vanished)]:
             self.backend.touch(row)
         self._report_plan(plan)
 
@@ -416,6 +434,7 @@ class _SyncRun:
         )
         self.replaces[new.id] = row
         self.lost_text[new.id] = loss.reason
+        self.lost_words[new.id] = lost_words(document.account)
         writer.add(new, document)
 
     def _document_written(self, row: DocumentRow) -> None:
@@ -428,9 +447,10 @@ class _SyncRun:
         if _any_incomplete(row.page_states):
             status = FileStatus.PARTIAL if _any_readable(row.page_states) else FileStatus.FAILED
         loss = self.lost_text.pop(row.id, "")
-        if loss and not _any_incomplete(row.page_states):
-            self.incomplete += 1
+        lost = self.lost_words.get(row.id, "")
+        if (loss or lost) and not _any_incomplete(row.page_states):
             status = FileStatus.PARTIAL
+            self.incomplete += not lost  # lost words are counted with the row
         self._report_row(row, status, loss)
 
     def _settings(self, document: Document, run: ReadOptions) -> str:
@@ -468,8 +488,9 @@ class _SyncRun:
             self._report_row(row, FileStatus.UNCHANGED)
 
     def _report_vanished(self, row: DocumentRow) -> None:
-        if not self.options.delete:
-            reason = "its file is gone or left out now; kept because of --no-delete"
+        if not self.removes:
+            why = "most files are" if self.notice else "of --no-delete"
+            reason = f"its file is gone or left out now; kept because {why}"
             self._report_row(row, FileStatus.UNCHANGED, reason)
             return
         skipped = self.reports.get((row.root, row.path))
@@ -477,16 +498,25 @@ class _SyncRun:
         self.reports[row.root, row.path] = FileReport(row.path, FileStatus.REMOVED, reason)
 
     def _report_row(self, row: DocumentRow, status: FileStatus, reason: str = "") -> None:
-        if _any_incomplete(row.page_states):
+        lost = self.lost_words.get(row.id, "")
+        if lost or _any_incomplete(row.page_states):
             self.incomplete += 1
-            with self.backend.reading() as catalog:
-                pages = catalog.page_statuses(row.id)
-            reason = "; ".join(filter(None, [reason, _reason(pages)]))
+            reason = "; ".join(filter(None, [reason, self._unreadable_pages(row), lost]))
         elif not row.chunks:
-            reason = reason or "no text in it"
+            with self.backend.reading() as catalog:
+                said = [page.reason for page in catalog.page_statuses(row.id) if page.reason]
+            reason = reason or next(iter(said), "no text in it")
+            if set(row.page_states) == {PageState.SKIPPED} and status in _DONE:
+                status = FileStatus.SKIPPED
         self.reports[row.root, row.path] = FileReport(
             row.path, status, reason, row.pages, _counts(row), row.chunks
         )
+
+    def _unreadable_pages(self, row: DocumentRow) -> str:
+        if not _any_incomplete(row.page_states):
+            return ""
+        with self.backend.reading() as catalog:
+            return _reason(catalog.page_statuses(row.id))
 
     def _report_failed(
         self,

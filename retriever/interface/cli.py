@@ -35,6 +35,7 @@ from retriever.interface.commands.output import (
 )
 from retriever.interface.commands.searching import run_explain, run_search
 from retriever.interface.options import make_parser
+from retriever.interface.terminal.characters import one_line
 from retriever.types import RetrieverError, UsageError
 
 
@@ -96,7 +97,7 @@ def _indexes(options: argparse.Namespace) -> bool:
 
 
 def _refuse(sentence: str, code: int) -> int:
-    print(f"wva: {sentence}", file=sys.stderr)
+    print(f"wva: {one_line(sentence)}", file=sys.stderr)
     return code
 
 

@@ -73,7 +73,7 @@ class Job:
 
     @property
     def problem(self) -> str:
-        """Why the run failed, in a sentence; empty while it runs and when it succeeded."""
+        """Why the run failed, or what it held back; empty while it runs and when it succeeded."""
         if self.running:
             return ""
         if self._problem is None:
@@ -93,16 +93,16 @@ class Job:
 
     def _reason(self) -> str:
         code = self._process.returncode
-        if code in (_DONE, _INCOMPLETE):
+        if code == _DONE:
             return ""
-        if self._stopped:
+        if self._stopped and code != _INCOMPLETE:
             return "it was stopped; what was done is kept, and the next run goes on from there"
         end = self._complaints.seek(0, 2)
         self._complaints.seek(max(0, end - _MAX_ERROR_BYTES))
         lines = self._complaints.read().decode("utf-8", "replace").splitlines()
         said = [line.removeprefix("wva: ") for line in lines if line.startswith("wva: ")]
-        if said:
-            return said[-1]
+        if said or code == _INCOMPLETE:
+            return said[-1] if said else ""
         last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
         return f"indexing ended by itself with code {code} ({last.strip()}); try again"
 

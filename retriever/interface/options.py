@@ -95,7 +95,19 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
         "show what became of every file and page, and what to do about it",
     )
     _index_option(report)
+    report.add_argument(
+        "file", nargs="?", default="", metavar="FILE", help="one file, named as the report does"
+    )
     report.add_argument("--all", action="store_true", help="list complete files too")
+    report.add_argument(
+        "--left-out",
+        action="store_true",
+        help="print the text of FILE that is left out on purpose, by kind",
+    )
+    report.epilog = (
+        "The words of structured formats are counted in the file itself: each is on a page, or "
+        "left out on purpose and named here by kind. A file with other words is partial."
+    )
     _add_models(commands, run)
     doctor = _command(
         commands, "doctor", run["doctor"], "check this machine: packages, device, speed, caches"

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from retriever.interface.jobs import stop_process
 from retriever.interface.page_guard import HEALTH_PATH, TOKEN_PARAMETER
 from retriever.interface.page_server import ADDRESS, TERMINATED, server_command, server_environment
+from retriever.interface.terminal.characters import one_line
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 START_SECONDS = 60
@@ -106,9 +107,10 @@ def _index_paths(
     try:
         with Index.open_or_create(index) as opened:
             report = opened.sync(list(paths), progress=progress, **reading)
-        print("\n".join(report_lines(report)), file=sys.stderr, flush=True)
+        notice = [f"wva: {report.notice}"] if report.notice else []
+        print("\n".join([*report_lines(report), *notice]), file=sys.stderr, flush=True)
     except RetrieverError as error:
-        print(f"wva: {error}", file=sys.stderr, flush=True)
+        print(f"wva: {one_line(str(error))}", file=sys.stderr, flush=True)
 
 
 def _check_port(port: int) -> None:

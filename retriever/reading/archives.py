@@ -86,3 +86,13 @@ def attribute(element: etree._Element, name: str) -> str:
     """
     found = (str(v) for k, v in element.attrib.items() if k.rsplit("}", 1)[-1] == name)
     return next(found, "")
+
+
+def first_forms(root: etree._Element) -> etree._Element:
+    """Replace content in several forms, for new and old programs, by the first form; in place."""
+    for wrapper in [*root.iter("{*}AlternateContent")]:
+        parent, choice = wrapper.getparent(), next(iter(wrapper), None)
+        if parent is not None and choice is not None:
+            at = parent.index(wrapper)
+            parent[at : at + 1] = list(choice)
+    return root

@@ -23,6 +23,7 @@ MAX_PARTS = 20_000
 
 _MAX_BYTES = 100_000_000
 _MAX_NAME = 120
+_PGP = b"-----BEGIN PGP "  # else .asc is AsciiDoc
 # Recognised by name, because their bytes are text: signatures, descriptions and drawings.
 _NO_TEXT = {
     ".asc": "a signature or key",
@@ -30,8 +31,6 @@ _NO_TEXT = {
     ".p7s": "a signature",
     ".p7m": "a signature",
     ".svg": "a picture",
-    ".vcf": "",  # an address card is read as text
-    ".ics": "",  # so is an invitation
 }
 
 
@@ -94,10 +93,18 @@ def _with_ending(name: str, data: bytes) -> str:
     """Add the file ending that fits the contents if the name has none that is known."""
     from retriever.reading.formats import FORMATS, supported
 
-    kind = signatures.kind(data)
+    kind = signatures.kind(data) or _vobject(data)
     if supported(Path(name)) or kind not in FORMATS:
         return name
     return name + next(iter(FORMATS[kind].endings), "")
+
+
+def _vobject(data: bytes) -> str:
+    """The format of a calendar or of address cards; empty for other data."""
+    head = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip().upper()
+    if head.startswith(b"BEGIN:VCALENDAR"):
+        return "calendar"
+    return "contacts" if head.startswith(b"BEGIN:VCARD") else ""
 
 
 def _skip_reason(name: str, data: bytes, options: ReadOptions) -> str:
@@ -115,7 +122,7 @@ def _skip_reason(name: str, data: bytes, options: ReadOptions) -> str:
     if kind:
         return f"not read: {kind}"
     ending = Path(name).suffix.lower()
-    if _NO_TEXT.get(ending):
+    if _NO_TEXT.get(ending) and (ending != ".asc" or _PGP in data[:1_000]):
         return f"not read: {_NO_TEXT[ending]}"
     if not ending or ending in _NO_TEXT or supported(Path(name)):
         return ""

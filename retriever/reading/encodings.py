@@ -166,6 +166,15 @@ _CANDIDATES = (
     _Candidate("mac_roman", _WESTERN, "ÄÅÇÉÑÖÜßÀÃÕ", -0.1),
     _Candidate("cp437", _WESTERN, "ÄÅÇÉÑÖÜß", -0.12),
 )
+_NUL_RUN = re.compile(rb"\x00+")
+_CONTROL = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f\x7f]|\x08(?![\x20-\x7e\x80-\xff\x08])")
+# UTF-16 of ASCII letters in between other text: a shell has added to a file in another encoding.
+_WIDE_RUN = re.compile(rb"(?:[\t\n\r -~]\x00){4,}|(?:\x00[\t\n\r -~]){4,}")
+_MAX_STRAY_NULS = 0.2  # of the bytes; UTF-16 of any language but the Eastern ones has more
+_MIN_COLUMN = 0.9  # of the NULs of UTF-16 are in one column, even or odd
+_SMALL_LETTERS = re.compile(rb"[a-z ]")
+_SEVEN_BIT = {"utf-7", "hz", "iso2022_jp", "iso2022_kr"}  # all of whose bytes are ASCII
+_SEVERAL_BYTES = {"cp932", "euc_jp", "gb18030", "big5", "cp949"}
 _ESCAPED_JAPANESE = re.compile(rb"\x1b\$[@B]|\x1b\([JI]")
 
 
@@ -183,22 +192,79 @@ def decode(data: bytes, declared: str = "") -> str | None:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding, "replace")
+    if _python_name(declared) in _SEVEN_BIT and data.isascii():
+        return data.decode(declared, "replace")
     wide = _wide(data)
     if wide is not None:
         return wide
     if _is_binary(data):
         return None
+    if b"\x00" in data:
+        data = _WIDE_RUN.sub(lambda match: match[0].replace(b"\x00", b""), data)
     if _ESCAPED_JAPANESE.search(data) and data.isascii():
         return data.decode("iso2022_jp", "replace")
-    return _valid_utf8(data) or _decode_declared(data, declared) or _legacy(data)
+    return (
+        _strict(data, "utf-8")
+        or _by_lines(data, declared)
+        or _valid_utf8(data)
+        or _decode_declared(data, declared)
+        or _legacy(data)
+    )
+
+
+def _has_stray_nuls(data: bytes) -> bool:
+    """Whether NULs are damage or ends of fields in a narrow text, and not halves of letters.
+
+    Nearly all NULs of UTF-16 are in one column, even or odd; of Latin letters they are half of the
+    bytes. The blanks of a Cyrillic or Indian text have few, but its letters are then control codes.
+    """
+    nulls = data.count(b"\x00")
+    column = max(data[::2].count(b"\x00"), data[1::2].count(b"\x00"))
+    if nulls > _MAX_STRAY_NULS * len(data) and column >= _MIN_COLUMN * nulls:
+        return False
+    rest = data.replace(b"\x00", b"")
+    blanks = sum(rest.count(blank) for blank in (b"\t", b"\n", b"\x0b", b"\x0c", b"\r"))
+    if blanks > 0.3 * len(rest) or _is_binary(data):
+        return False
+    plain = len(_SMALL_LETTERS.findall(rest))
+    return plain > len(rest) / 2 or _strict(rest, "utf-8") is not None
+
+
+def _by_lines(data: bytes, declared: str) -> str | None:
+    """Decode a file that mixes lines of UTF-8 and of an older encoding; None if it does not.
+
+    Programs append to a log in the encoding of the moment.
+    """
+    lines = data.splitlines(keepends=True)
+    beyond = [line for line in lines if not line.isascii()]
+    older = [line for line in beyond if _strict(line, "utf-8") is None]
+    # A line with letters of UTF-8 and broken bytes is damaged UTF-8, and stays one.
+    older = [line for line in older if _valid_utf8(line) is None]
+    if not older or len(older) == len(beyond):
+        return None
+    encoding = _single_byte(declared) or _single_byte(_best_encoding(_sample(b"".join(older))))
+    if not encoding:
+        return None  # a short line of Chinese or Japanese may be valid UTF-8 by chance
+    return "".join(
+        _strict(line, "utf-8") or _valid_utf8(line) or line.decode(encoding, "replace")
+        for line in lines
+    )
+
+
+def _single_byte(name: str) -> str:
+    """The encoding, if each of its letters is one byte; else empty."""
+    narrow = {each.encoding for each in _CANDIDATES} - _SEVERAL_BYTES
+    name = _python_name(name)
+    return name if name in map(_python_name, narrow) else ""
 
 
 def _is_binary(data: bytes) -> bool:
-    """Whether `data` is binary: over a tenth of control bytes, or a third with NULs."""
+    """Whether `data` is binary: over a tenth of control bytes, or two fifths with NULs."""
     sample = data[:_SAMPLE] + data[-_SAMPLE // 4 :]
+    sample = _NUL_RUN.sub(b"\x00", sample)  # padding is no more than the end of a field
     nulls = sample.count(b"\x00")
-    controls = len(re.findall(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]", sample))
-    if controls > 0.1 * len(sample) or controls + nulls > 0.3 * len(sample):
+    controls = len(_CONTROL.findall(sample))
+    if controls > 0.1 * len(sample) or controls + nulls > 0.4 * len(sample):
         return True
     # In compressed or encrypted data all byte values are about equally frequent; in text never.
     return len(sample) >= 256 and len(set(sample)) > 220 and _valid_utf8(sample) is None
@@ -218,17 +284,26 @@ def _valid_utf8(data: bytes) -> str | None:
 
 
 def _decode_declared(data: bytes, declared: str) -> str | None:
-    if not declared:
+    name = _python_name(declared)
+    if not name:
         return None
+    try:
+        text = data.decode(name, "replace")
+    except (LookupError, ValueError, UnicodeError):
+        return None
+    return text if text.count("\ufffd") <= 0.02 * len(text) else None
+
+
+def _python_name(declared: str) -> str:
+    """Python's name of a declared encoding; empty if it is unknown."""
     # Pages that say Latin-1 mean the Windows encoding (so does the HTML standard).
     aliases = {"iso8859-1": "cp1252", "ascii": "cp1252", "shift_jis": "cp932", "gb2312": "gb18030"}
     aliases |= {"gbk": "gb18030", "euc_kr": "cp949", "iso8859-9": "cp1254", "tis-620": "cp874"}
     try:
         name = codecs.lookup(declared.strip()).name
-        text = data.decode(aliases.get(name, name), "replace")
     except (LookupError, ValueError, UnicodeError):
-        return None
-    return text if text.count("\ufffd") <= 0.02 * len(text) else None
+        return ""
+    return aliases.get(name, name)
 
 
 def _wide(data: bytes) -> str | None:
@@ -238,6 +313,8 @@ def _wide(data: bytes) -> str | None:
         # Strict decoding fails for nearly all other data.
         if text and _odd_share(text) <= _MAX_ODD_SHARE:
             return text
+    if b"\x00" in data and _has_stray_nuls(data):
+        return None
     narrow = len(data) % 2 or (_strict(data, "utf-8") is not None and not _is_binary(data))
     if narrow and b"\x00" not in data:
         return None
@@ -275,13 +352,16 @@ def _common_share(text: str) -> float:
 
 def _legacy(data: bytes) -> str:
     """Decode with the older encoding that gets the highest score."""
-    sample = _sample(data)
+    return data.decode(_best_encoding(_sample(data)), "replace")
+
+
+def _best_encoding(sample: bytes) -> str:
     scored = [(_score(sample, candidate), candidate.encoding) for candidate in _CANDIDATES]
     score, encoding = max(scored, key=lambda pair: pair[0])
     if score >= _MIN_SCORE:
-        return data.decode(encoding, "replace")
+        return encoding
     best = from_bytes(sample).best()
-    return data.decode(best.encoding if best else "cp1252", "replace")
+    return best.encoding if best else "cp1252"
 
 
 def _sample(data: bytes) -> bytes:

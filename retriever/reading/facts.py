@@ -1,7 +1,7 @@
 """Title, author, date and other metadata, cleaned for the index.
 
 The title is embedded with each passage, so a wrong title ("Microsoft Word - final2.doc") is worse
-than none. Dates are normalised to ISO 8601.
+than none. Dates are read by `reading.dates`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
-from email.utils import parsedate_to_datetime
+from datetime import date
 from pathlib import PurePosixPath
 from typing import Any
 
+from retriever.reading.dates import iso_date
 from retriever.reading.pages import drop_controls
 from retriever.types import Scalar
 
@@ -25,23 +25,28 @@ _FILE_NAME = re.compile(
     r"fm|book|p65|pages|wpd|tif|tiff|jpe?g|png)$",
     re.IGNORECASE,
 )
-_NO_TITLE = re.compile(
-    r"microsoft (word|powerpoint|excel)\b.*|(powerpoint|word) presentation|untitled.*|"
-    r"(new )?document ?\d*|no title|title|index|home|slide \d+|presentation ?\d*|unknown|none|null|"
-    r"ohne titel|unbenannt.*|sans titre|scan(ned)?([ _-].*)?|page \d+",
+_NUMBERED = r"[\s\d()._:-]*"  # as programs number the documents that have no name
+_PLACEHOLDER = re.compile(
+    r"microsoft (?:office )?(?:word|powerpoint|excel)"
+    r"(?: document| presentation| worksheet| workbook)?(?:\s*[-–]\s.*)?|"
+    r"(?:powerpoint|word) presentation|no title|title|unknown|none|null|ohne titel|sans titre|"
+    rf"(?:untitled|unbenannt)(?:[ -]?(?:document|page|presentation|spreadsheet|form|note|notebook|"
+    rf"design|project|drawing|diagram|site|es dokument))?{_NUMBERED}|"
+    rf"(?:new )?document ?\d*|slide \d+|presentation ?\d*|page \d+|"
+    rf"scan(?:ned)?(?:[\s_-]*(?:documents?|images?|files?|pages?|copy|pictures?|photos?|pdf))?"
+    rf"{_NUMBERED}|scan(?:ned)? (?:by|from|to|with|using) .*",
     re.IGNORECASE,
 )
-_ROMAN = re.compile(r"(?=.)(?:C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\.?")
+# Titles of books, but of other files what a program or a template writes.
+_NO_TITLE = re.compile(r"index|home|\d{1,3}|\d{5,}|[^\w]*", re.IGNORECASE)
+_NUMBER = re.compile(r"[12]\d{3}")  # "1984"
+_BOOKS = (".epub",)  # whose makers state a title
+# Whose title may be a heading or a file's name: chapters are called "IV", and their files likewise.
+_HEADED = (".html", ".htm", ".xhtml", ".md", ".markdown", ".mdx", ".qmd", ".rmd", ".rst", ".ipynb")
+_CHAPTER = re.compile(r"(?=.)(?:XL|X{0,3})(?:IX|IV|V?I{0,3})\.?")
 _NO_AUTHOR = frozenset(
     {"unknown", "anonymous", "author", "user", "admin", "administrator", "owner", "python-docx"}
 )
-# Default dates that programs write: the epochs, and python-docx's template.
-_NO_DATE = ("1970-01-01T00:00:00", "1601-01-01", "1899-12-30", "2013-12-23T23:15:00")
-
-_PDF_DATE = re.compile(
-    r"(?:D:)?\s*(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})(\d{2})?)?(?:\s*([Zz+-])(?:(\d{2})'?(\d{2})?)?)?"
-)
-_WORDED = ("%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%b. %d, %Y", "%Y/%m/%d", "%d.%m.%Y")
 
 
 def clean_fact(value: object) -> str:
@@ -58,20 +63,33 @@ def clean_fact(value: object) -> str:
 def clean_title(value: object, name: str) -> str:
     """The title; empty if it is a placeholder or the name of a file.
 
-    >>> clean_title("Zero Trust Architecture", "nist.pdf")
-    'Zero Trust Architecture'
+    >>> clean_title("Zero Trust Architecture", "nist.pdf"), clean_title("1984", "orwell.epub")
+    ('Zero Trust Architecture', '1984')
     >>> clean_title("Microsoft Word - x.doc", "a.pdf"), clean_title("Report_v2", "a.pdf")
     ('', '')
     """
     title = clean_fact(value)
-    letters = sum(map(str.isalpha, title))
-    stem = PurePosixPath(name).stem
-    looks_like_file = " " not in title and ("_" in title or title.casefold() == stem.casefold())
-    if letters == 0 or looks_like_file or _FILE_NAME.search(title) or "\ufffd" in title:
+    if not title or "\ufffd" in title or _PLACEHOLDER.fullmatch(title):
         return ""
-    if _NO_TITLE.fullmatch(title) or _ROMAN.fullmatch(title):
+    if _looks_like_file(title, name) or not any(map(str.isalnum, title)):
         return ""
-    return title
+    if name.lower().endswith(_BOOKS):
+        return title
+    if name.lower().endswith(_HEADED) and _CHAPTER.fullmatch(title):
+        return ""
+    numbers_only = not any(map(str.isalpha, title)) and not _NUMBER.fullmatch(title)
+    return "" if numbers_only or _NO_TITLE.fullmatch(title) else title
+
+
+def _looks_like_file(title: str, name: str) -> bool:
+    """Whether a title is the name of a file, as programs set it, and not a word or a sentence."""
+    if " " in title:
+        return False
+    # A book may be called as its file; a name with digits is a camera's or a scanner's.
+    same = title.casefold() == PurePosixPath(name).stem.casefold()
+    worded = title.isalpha() and title[0].isupper() and not name.lower().endswith(_HEADED)
+    stated = worded or name.lower().endswith(_BOOKS)
+    return "_" in title or bool(_FILE_NAME.search(title)) or (same and not stated)
 
 
 def clean_author(value: object) -> str:
@@ -84,73 +102,6 @@ def clean_author(value: object) -> str:
     if author.casefold() in _NO_AUTHOR or not any(map(str.isalpha, author)):
         return ""
     return author
-
-
-def iso_date(value: object) -> str:
-    """The date or time as ISO 8601; empty if it cannot be parsed.
-
-    >>> iso_date("D:20200810114743-04'00'"), iso_date("March 7, 2024"), iso_date("spring")
-    ('2020-08-10T11:47:43-04:00', '2024-03-07', '')
-    """
-    if isinstance(value, datetime):
-        return _plausible(value.isoformat(timespec="seconds"))
-    if isinstance(value, date):
-        return _plausible(value.isoformat())
-    text = clean_fact(value)
-    for parse in (_from_iso, _from_pdf, _from_mail, _from_words):
-        found = parse(text)
-        if found:
-            return _plausible(found)
-    return ""
-
-
-def _plausible(iso: str) -> str:
-    return "" if iso.startswith(_NO_DATE) or iso < "1000" else iso
-
-
-def _from_iso(text: str) -> str:
-    if not re.match(r"\d{4}-\d{2}-\d{2}", text):
-        return ""
-    try:
-        if len(text) == len("2024-03-07"):
-            return date.fromisoformat(text).isoformat()
-        return datetime.fromisoformat(text).isoformat(timespec="seconds")
-    except ValueError:
-        return _from_iso(text[:10]) if len(text) > len("2024-03-07") else ""
-
-
-def _from_pdf(text: str) -> str:
-    match = _PDF_DATE.fullmatch(text.rstrip("' "))
-    if not match:
-        return ""
-    year, month, day, hour, minute, second, sign, zone_hour, zone_minute = match.groups()
-    iso = f"{year}-{month}-{day}"
-    if hour:
-        iso += f"T{hour}:{minute}:{second or '00'}"
-        if sign in ("+", "-") and zone_hour:
-            iso += f"{sign}{zone_hour}:{zone_minute or '00'}"
-        elif sign:
-            iso += "+00:00"
-    return _from_iso(iso)
-
-
-def _from_mail(text: str) -> str:
-    if not re.match(r"(?:[A-Za-z]{3,9}, ?)?\d{1,2} [A-Za-z]{3} \d{4} \d", text):
-        return ""
-    try:
-        return parsedate_to_datetime(text).isoformat(timespec="seconds")
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return ""
-
-
-def _from_words(text: str) -> str:
-    for pattern in _WORDED:
-        try:
-            # Only the day is kept, so the zone given here is never seen.
-            return datetime.strptime(text, pattern).replace(tzinfo=UTC).date().isoformat()
-        except ValueError:
-            continue
-    return ""
 
 
 def package_facts(core: Any, author: object, name: str) -> dict[str, Any]:
@@ -198,3 +149,14 @@ def _scalar(value: object) -> Scalar | None:
     if isinstance(value, str):
         return clean_fact(value) or None
     return None
+
+
+__all__ = [
+    "MAX_FACT",
+    "clean_author",
+    "clean_fact",
+    "clean_title",
+    "iso_date",
+    "package_facts",
+    "scalars",
+]

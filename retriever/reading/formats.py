@@ -21,6 +21,8 @@ state, with a reason. This module does not detect languages and uses no model.
 | epub | .epub, and any file that is one | numbered from 1, each with its chapter's title |
 | eml | .eml .emlx | one, without a number; then "attachment NAME" |
 | mbox | .mbox | "mail N: SUBJECT", numbered from 1; then "mail N: SUBJECT, attachment NAME" |
+| calendar | .ics .vcs | one, without a number |
+| contacts | .vcf .vcard | one, without a number |
 | subtitles | .srt .vtt .sbv .ass .ssa | one, without a number |
 | notebook | .ipynb | one, without a number |
 | code | .py .js .c .java .sql .yaml …, Makefile and the like | one, without a number |
@@ -28,6 +30,9 @@ state, with a reason. This module does not detect languages and uses no model.
 | old | .doc .dot .ppt .pps .msg: refused, but read if they are something else | |
 | image | .png .jpg .tif .bmp .webp, and any file that is one | one; of a TIFF numbered |
 | txt | .txt .text .log, README and the like without an ending | one, without a number |
+
+Office files and Rich Text have the further parts "headers and footers" and "comments", if there are
+any; those of a sheet are "sheet NAME, comments" and "sheet NAME, text boxes".
 """
 
 from __future__ import annotations
@@ -37,7 +42,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from retriever.reading import encodings, signatures
+from retriever.reading import account, encodings, signatures
 from retriever.reading.mail import eml
 from retriever.reading.markup import epub, html, markdown, rst, rtf
 from retriever.reading.office import docx, opendocument, passwords, pptx, xlsx
@@ -45,7 +50,7 @@ from retriever.reading.options import ReadOptions
 from retriever.reading.pages import error_text
 from retriever.reading.pdf import attached, headers_footers, reader
 from retriever.reading.pictures import images, ocr
-from retriever.reading.plain import code, notebook, subtitles, text
+from retriever.reading.plain import code, notebook, subtitles, text, vobjects
 from retriever.reading.recognised import OCR_VERSION
 from retriever.reading.tables import delimited, jsonl
 from retriever.types import Document, ReadError
@@ -89,22 +94,34 @@ def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 FORMATS: dict[str, Format] = {
-    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True),
-    "docx": Format(
-        (".docx", ".docm"), "a Word document", _without_options(docx.read_docx), binary=True
-    ),
+    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True, version=2),
+    "docx": Format((".docx", ".docm"), "a Word document", docx.read_docx, binary=True, version=2),
     "pptx": Format(
-        (".pptx", ".pptm", ".ppsx"), "a PowerPoint presentation", pptx.read_pptx, binary=True
+        (".pptx", ".pptm", ".ppsx"),
+        "a PowerPoint presentation",
+        pptx.read_pptx,
+        binary=True,
+        version=2,
     ),
-    "xlsx": Format((".xlsx", ".xlsm"), "an Excel workbook", xlsx.read_xlsx, binary=True),
-    "xls": Format((".xls",), "an old Excel workbook", xlsx.read_xls, binary=True),
-    "csv": Format((".csv", ".tsv", ".tab"), "a table in a text file", delimited.read_table),
-    "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl),
-    "json": Format((".json",), "JSON", jsonl.read_json),
-    "odt": Format((".odt",), "an OpenDocument text", opendocument.read_opendocument, binary=True),
-    "ods": Format((".ods",), "an OpenDocument table", opendocument.read_opendocument, binary=True),
+    "xlsx": Format((".xlsx", ".xlsm"), "an Excel workbook", xlsx.read_xlsx, binary=True, version=2),
+    "xls": Format((".xls",), "an old Excel workbook", xlsx.read_xls, binary=True, version=2),
+    "csv": Format(
+        (".csv", ".tsv", ".tab"), "a table in a text file", delimited.read_table, version=2
+    ),
+    "jsonl": Format((".jsonl", ".ndjson"), "JSON Lines", jsonl.read_jsonl, version=2),
+    "json": Format((".json",), "JSON", jsonl.read_json, version=2),
+    "odt": Format(
+        (".odt",), "an OpenDocument text", opendocument.read_opendocument, binary=True, version=2
+    ),
+    "ods": Format(
+        (".ods",), "an OpenDocument table", opendocument.read_opendocument, binary=True, version=2
+    ),
     "odp": Format(
-        (".odp",), "an OpenDocument presentation", opendocument.read_opendocument, binary=True
+        (".odp",),
+        "an OpenDocument presentation",
+        opendocument.read_opendocument,
+        binary=True,
+        version=2,
     ),
     "image": Format(
         (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"),
@@ -120,21 +137,36 @@ FORMATS: dict[str, Format] = {
         binary=True,
     ),
     "locked": Format((), "an Office file under a password", passwords.read_encrypted, binary=True),
-    "html": Format((".html", ".htm", ".xhtml"), "an HTML page", _without_options(html.read_html)),
+    "html": Format(
+        (".html", ".htm", ".xhtml"), "an HTML page", _without_options(html.read_html), version=2
+    ),
     "markdown": Format(
         (".md", ".markdown", ".mdx", ".qmd", ".rmd"),
         "Markdown",
         _without_options(markdown.read_markdown),
+        version=2,
     ),
-    "rst": Format((".rst",), "reStructuredText", _without_options(rst.read_rst)),
-    "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True),
-    "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml),
-    "mbox": Format((".mbox",), "a mailbox", eml.read_mbox),
-    "subtitles": Format(subtitles.ENDINGS, "subtitles", _without_options(subtitles.read_subtitles)),
-    "notebook": Format((".ipynb",), "a notebook", _without_options(notebook.read_notebook)),
-    "rtf": Format((".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True),
-    "code": Format(code.ENDINGS, "source code", _without_options(code.read_code)),
-    "txt": Format((".txt", ".text", ".log"), "plain text", _without_options(text.read_text)),
+    "rst": Format((".rst",), "reStructuredText", _without_options(rst.read_rst), version=2),
+    "epub": Format((".epub",), "an EPUB book", epub.read_epub, binary=True, version=2),
+    "eml": Format((".eml", ".emlx"), "an e-mail", eml.read_eml, version=2),
+    "mbox": Format((".mbox",), "a mailbox", eml.read_mbox, version=2),
+    "subtitles": Format(
+        subtitles.ENDINGS, "subtitles", _without_options(subtitles.read_subtitles), version=2
+    ),
+    "notebook": Format(
+        (".ipynb",), "a notebook", _without_options(notebook.read_notebook), version=2
+    ),
+    "calendar": Format((".ics", ".vcs"), "a calendar", _without_options(vobjects.read_calendar)),
+    "contacts": Format(
+        (".vcf", ".vcard"), "address cards", _without_options(vobjects.read_contacts)
+    ),
+    "rtf": Format(
+        (".rtf",), "a Rich Text document", _without_options(rtf.read_rtf), binary=True, version=2
+    ),
+    "code": Format(code.ENDINGS, "source code", _without_options(code.read_code), version=2),
+    "txt": Format(
+        (".txt", ".text", ".log"), "plain text", _without_options(text.read_text), version=2
+    ),
 }
 _BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
 # Text files that usually have no ending.
@@ -156,8 +188,8 @@ _FIRST_RELEASE = "55fa282f"
 def format_versions(used: Iterable[str]) -> str:
     """The formats with their current versions.
 
-    >>> format_versions(["pdf", "eml", "ocr"])
-    'eml=1,ocr=1,pdf=1'
+    >>> format_versions(["image", "ocr"])
+    'image=1,ocr=1'
     """
     return ",".join(f"{name}={_version(name)}" for name in sorted(set(used)))
 
@@ -168,8 +200,8 @@ def outdated_formats(stored: str, format_: str) -> set[str]:
     `stored` is the output of `format_versions`. Release 0.1.0 did not store which files are nested
     in a document; for its value, the result is all formats whose version is not 1.
 
-    >>> outdated_formats("eml=1,pdf=0", "eml"), outdated_formats("55fa282f", "pdf")
-    ({'pdf'}, set())
+    >>> outdated_formats("image=1,ocr=0", "image")
+    {'ocr'}
     >>> outdated_formats("elder", "pdf")
     {'pdf'}
     """
@@ -213,13 +245,18 @@ def read_document(path: Path, name: str, options: ReadOptions | None = None) -> 
 def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
     """Read the bytes of the file `name`; otherwise as `read_document`."""
     try:
-        inside = replace(options, read_nested=read_bytes)
+        inside = replace(options, read_nested=read_bytes, nested=[])
         if not options.depth:
-            inside = replace(inside, read_as=set(), left_out=[])
+            inside = replace(inside, read_as=set(), left_out=[], accounts=[])
         document = _read(data, name, inside)
         inside.left_out.extend(document.left_out)
+        inside.accounts.append(account.take_account(data, document, inside.nested))
+        options.nested.append(document)
         return replace(
-            document, read_as=tuple(sorted(inside.read_as)), left_out=tuple(inside.left_out)
+            document,
+            read_as=tuple(sorted(inside.read_as)),
+            left_out=tuple(inside.left_out),
+            account=account.total(inside.accounts),
         )
     except ReadError:
         raise

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from retriever.reading.recognised import KnownPages
-from retriever.types import Document, LeftOut, ReadError
+from retriever.types import Account, Document, LeftOut, ReadError
 
 MAX_DEPTH = 3
 """Maximum depth of nested files: a file in a mail in a mail."""
@@ -39,7 +39,8 @@ class ReadOptions:
     - `known` are pages with recognised text from an earlier run, which is reused. With `insist`,
       only text recognised in the languages of `ocr` is reused.
     - `read_as` collects the formats of the file and of the files nested in it, `left_out` what
-      their readers leave out on purpose.
+      their readers leave out on purpose, `accounts` those of their words.
+    - `nested` collects the documents of the files that lie directly in this one.
     """
 
     passwords: tuple[str, ...] = ()
@@ -52,6 +53,8 @@ class ReadOptions:
     insist: bool = False
     read_as: set[str] = field(default_factory=set, compare=False)
     left_out: list[LeftOut] = field(default_factory=list, compare=False)
+    accounts: list[Account] = field(default_factory=list, compare=False)
+    nested: list[Document] = field(default_factory=list, compare=False)
 
     def inner(self, data: bytes, name: str) -> Document:
         """Read a file that is nested in the current one.

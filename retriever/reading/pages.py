@@ -16,7 +16,8 @@ from retriever.types import Page, PageState
 MAX_CHARACTERS = 10_000_000
 """The longest text of one page: twice the complete works of Shakespeare."""
 
-_LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+# Copying between systems doubles the return ("\r\r\n"); serial lines send it after the feed.
+_LINE_ENDS = re.compile("\r+\n|\n\r(?![\r\n])|[\r\x0b\x0c\x85\u2028\u2029]")
 # Tab and line feed stay. The others are not text: ISO 6429 controls, and three marks that only
 # say where a line may or may not break; they would split words for a keyword index.
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u2060\ufeff]")
@@ -38,8 +39,8 @@ _MIN_LETTERS = 200
 def unify_lines(text: str) -> str:
     r"""Replace every kind of line ending by a newline.
 
-    >>> unify_lines("a\r\nb\rc\fd")
-    'a\nb\nc\nd'
+    >>> unify_lines("a\r\nb\rc\fd\r\r\ne\n\rf")
+    'a\nb\nc\nd\ne\nf'
     """
     return _LINE_ENDS.sub("\n", text)
 

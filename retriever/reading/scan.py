@@ -198,6 +198,12 @@ def _look_at(root: Path, location: Path) -> FoundFile | None:
     return FoundFile(root, path, facts.st_size, max(facts.st_mtime_ns, facts.st_ctime_ns))
 
 
+_CONTAINERS = {
+    "winmail.dat": "a container of Outlook (TNEF): ask for the mail in HTML or plain text",
+}
+"""Files that are known by their names, and why they are not read."""
+
+
 def _reason(root: Path, location: Path, mode: int) -> str:
     """Why the file is not read; empty if it is."""
     if _is_hidden(location.relative_to(root)):
@@ -206,6 +212,8 @@ def _reason(root: Path, location: Path, mode: int) -> str:
         return _link_reason(root, location)
     if not stat.S_ISREG(mode):
         return "not a regular file"
+    if location.name.lower() in _CONTAINERS:
+        return _CONTAINERS[location.name.lower()]
     if not supported(location):
         return f"format not supported ({_printable(location.suffix) or 'no extension'})"
     return ""

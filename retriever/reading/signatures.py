@@ -33,6 +33,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"wOF2", "a font"),
     (b"{\\rtf", "rtf"),
     (b"%!PS", "a PostScript document"),
+    (b"\x78\x9f\x3e\x22", "a container of Outlook (TNEF): ask for the mail in HTML or plain text"),
 )
 # Two letters are too little to call a file a program or an image when it reads as text.
 _WEAK = (b"BM", b"MZ", b"ID3", b"BZh", b"GIF8", b"RIFF", b"GGUF", b"OggS")

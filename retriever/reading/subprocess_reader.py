@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +29,7 @@ import psutil
 from retriever.reading import ulimits
 from retriever.reading.options import ReadOptions
 from retriever.types import (
+    Account,
     Document,
     LeftOut,
     Page,
@@ -392,6 +393,7 @@ def document_to_json(document: Document) -> bytes:
         "metadata": dict(document.metadata),
         "read_as": document.read_as,
         "left_out": [astuple(part) for part in document.left_out],
+        "account": None if document.account is None else asdict(document.account),
         "pages": [_page_to_json(page) for page in document.pages],
     }
     return encode(json.dumps(values, ensure_ascii=False))
@@ -403,7 +405,15 @@ def document_from_json(body: bytes) -> Document:
     pages = tuple(map(page_from_json, values.pop("pages")))
     left_out = tuple(LeftOut(*part) for part in values.pop("left_out"))
     read_as = tuple(values.pop("read_as"))
-    return Document(**values, pages=pages, read_as=read_as, left_out=left_out)
+    account = account_from_json(values.pop("account"))
+    return Document(**values, pages=pages, read_as=read_as, left_out=left_out, account=account)
+
+
+def account_from_json(values: dict[str, Any] | None) -> Account | None:
+    """The account from the JSON object of its fields."""
+    if values is None:
+        return None
+    return Account(**{**values, "missing": tuple(values["missing"])})
 
 
 def _page_to_json(page: Page) -> list[Any]:

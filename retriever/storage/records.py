@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retriever.types import FileStatus, PageState, Span
+from retriever.types import FileStatus, LeftOut, PageState, Span
 
 WeightedTerms = tuple[tuple[str, float], ...]
 """Terms of the index, each with the boost of its BM25 score."""
@@ -41,6 +41,14 @@ class PageStatus:
     def place(self) -> str:
         """As `Chunk.place`."""
         return self.label or ("" if self.number is None else f"page {self.number}")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutTexts:
+    """The text that a document leaves out on purpose; `cut` if only its beginning is stored."""
+
+    parts: tuple[LeftOut, ...] = ()
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,7 @@ __all__ = [
     "Expansion",
     "KeywordScore",
     "KeywordWord",
+    "LeftOutTexts",
     "NewChunk",
     "PageStatus",
     "TermQuery",

@@ -19,7 +19,8 @@ from tests.live import read
 
 
 def put(backend: EmbeddedBackend, path: str, pages: list[Page]) -> None:
-    row = DocumentRow(document_id("docs", path), "docs", "/docs", path, "pdf")
+    kind = Path(path).suffix.lstrip(".")
+    row = DocumentRow(document_id("docs", path), "docs", "/docs", path, kind)
     backend.save_vectors(["v"], np.ones((1, 4), np.float32))
     pieces = [NewChunk(at, Span(0, 2), "v") for at, page in enumerate(pages) if page.state.readable]
     states = Counter(page.state for page in pages)
@@ -121,6 +122,22 @@ def test_the_report_as_text(told: CoverageReport) -> None:
     assert "song.mp3: not a document" in "\n".join(account_lines(told, everything=True))
     assert "7 files: 2 complete, 1 partial, 1 outdated, 2 failed, 1 skipped" in text
     assert "12 pages: 4 text, 1 ocr, 1 empty, 1 skipped, 3 scanned, 1 garbled, 1 encrypted" in text
+
+
+def test_ocr_is_advised_only_where_there_is_a_picture(tmp_path: Path) -> None:
+    garbled = Page(None, "", PageState.GARBLED, "control codes")
+    attached = replace(garbled, label="attachment plan.pdf, page 2")
+    noted = replace(garbled, label="attachment notes.txt")
+    with EmbeddedBackend.open(tmp_path / "index", create=True) as backend:
+        put(backend, "a.pdf", [garbled])
+        put(backend, "a.log", [garbled])
+        put(backend, "a.eml", [noted, attached])
+        told = read(backend, coverage_report)
+    advice = {file.path: [group.advice for group in page_groups(file)] for file in told.files}
+    ocr = "run wva index again with --ocr, which reads the picture of the page"
+    text = "see in a text editor what it holds; if it is a text, save it there as UTF-8"
+    assert advice == {"a.pdf": [ocr], "a.log": [text], "a.eml": [text, ocr]}
+    assert told.files[1].advice == text
 
 
 def test_an_empty_index_has_a_report(tmp_path: Path) -> None:

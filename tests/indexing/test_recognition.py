@@ -21,7 +21,8 @@ from retriever.indexing.sync import FileReport
 from retriever.interface.cli import COMMANDS
 from retriever.interface.commands.arguments import reading_arguments
 from retriever.interface.options import make_parser
-from retriever.reading.formats import FORMATS, read_document
+from retriever.reading import formats
+from retriever.reading.formats import read_document
 from retriever.reading.pictures import ocr, tesseract
 from retriever.reading.pictures.tesseract import OcrResult, Picture
 from retriever.reading.subprocess_reader import FileReader
@@ -136,8 +137,15 @@ def one_file(index: Index, docs: Path, path: str, **options) -> FileReport:
 
 
 def newer(patch: pytest.MonkeyPatch, *names: str) -> None:
-    made = {name: replace(FORMATS[name], version=FORMATS[name].version + 1) for name in names}
-    patch.setattr("retriever.reading.formats.FORMATS", {**FORMATS, **made})
+    known = formats.FORMATS
+    made = {name: replace(known[name], version=known[name].version + 1) for name in names}
+    patch.setattr("retriever.reading.formats.FORMATS", {**known, **made})
+
+
+def as_first_released(patch: pytest.MonkeyPatch) -> None:
+    """Every format has the version of 0.1.0."""
+    ones = {name: replace(format_, version=1) for name, format_ in formats.FORMATS.items()}
+    patch.setattr("retriever.reading.formats.FORMATS", ones)
 
 
 # The same bytes
@@ -511,8 +519,11 @@ def as_made_by_the_first_release(folder: Path, cut: str) -> None:
 
 
 @pytest.fixture
-def old(tmp_path: Path, docs: Path, fake: FakeOCR) -> Iterator[tuple[Index, dict]]:
-    """An index of 0.1.0 with recognised pages, and its pages."""
+def old(
+    tmp_path: Path, docs: Path, fake: FakeOCR, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Index, dict]]:
+    """An index of 0.1.0 with recognised pages, and its pages; the readers are those of then."""
+    as_first_released(monkeypatch)
     for path, data in FILES.items():
         (docs / path).write_bytes(data())
     (docs / "fax.eml").write_bytes(mail(("fax.tif", "image/tiff", fax())))

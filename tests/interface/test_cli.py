@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ from retriever import AlignedWVA
 from retriever.arrays import centred
 from retriever.embedding.sentence_map import sentence_map
 from retriever.interface.cli import main
+from retriever.reading.account import take_account
+from retriever.reading.formats import read_document
+from retriever.reading.subprocess_reader import FileReader
 from retriever.settings import POOLINGS, Prompts
+from retriever.types import Document
 from tests.ggufs import write_gguf
 from tests.pdfs import pdf_file, text_page
 from tests.tiny import save_model
@@ -159,7 +164,8 @@ def test_queries_as_people_type_them(shell: Shell, docs: Path) -> None:
 def test_report_tells_every_file_and_its_exit_code(shell: Shell, docs: Path) -> None:
     shell.sync(str(docs))
     code, out, _ = shell("report", "--index", shell.index)
-    assert (code, out) == (0, "2 files: 2 complete\n2 pages: 2 text\n2 passages\n")
+    words = "words: source 17, on pages 17, left out 0, unexplained 0"
+    assert (code, out) == (0, f"2 files: 2 complete\n2 pages: 2 text\n{words}\n2 passages\n")
     (docs / "bad.pdf").write_bytes(b"%PDF-1.7\nnothing behind it")
     (docs / "song.xyz").touch()
     code, report, _ = shell.sync(str(docs))
@@ -178,6 +184,77 @@ def test_report_tells_every_file_and_its_exit_code(shell: Shell, docs: Path) -> 
     assert "failed  bad.pdf: broken: " in out
     assert "song.xyz" not in out
     assert "song.xyz" in shell("report", "--index", shell.index, "--all")[1]
+
+
+def test_report_prints_what_a_file_leaves_out(shell: Shell, docs: Path) -> None:
+    page = "<nav><a href=x>Home page</a></nav><main><p>Whales breathe air.</main>"
+    (docs / "page.html").write_text(page)
+    shell.sync(str(docs))
+    code, out, _ = shell("report", "page.html", "--index", shell.index)
+    assert code == 0
+    assert out.startswith(" complete  page.html\n1 files: 1 complete\n")
+    assert "words: source 5, on pages 3, left out 2 (navigation 2), unexplained 0" in out
+    named = str(docs / "page.html")
+    code, out, _ = shell("report", named, "--left-out", "--index", shell.index)
+    assert (code, out.splitlines()) == (
+        0,
+        ["page.html leaves out", "navigation: 2 words", "  Home page"],
+    )
+    code, out, _ = shell("report", "page.html", "--left-out", "--json", "--index", shell.index)
+    (file,) = json.loads(out)["files"]
+    assert file["parts"] == [{"kind": "navigation", "text": "Home page"}]
+    assert not file["cut"]
+    out = shell("report", "apple.txt", "--left-out", "--index", shell.index)[1]
+    assert out == "apple.txt: no text is left out\n"
+
+
+def test_report_takes_a_file_of_the_index(shell: Shell, docs: Path) -> None:
+    shell.sync(str(docs))
+    code, _, err = shell("report", "pear.txt", "--index", shell.index)
+    assert code == 2
+    assert err == "wva: no file 'pear.txt' is in this index; wva report --all lists their names\n"
+    code, _, err = shell("report", "--left-out", "--index", shell.index)
+    assert (code, err) == (
+        2,
+        "wva: --left-out takes the name of a file: wva report FILE --left-out\n",
+    )
+
+
+def test_a_file_with_lost_words_is_partial(
+    shell: Shell, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever reads it: the report and the exit codes say so, at every run."""
+    monkeypatch.setattr(FileReader, "read", _losing_a_word)
+    code, report, _ = shell.sync(str(docs))
+    assert code == 3
+    assert {file["path"]: file["status"] for file in report["files"]} == {
+        "apple.txt": "partial",
+        "sub/sea.md": "indexed",
+    }
+    lost = "1 word of the source is on no page and not named as left out: trees"
+    assert report["files"][0]["reason"] == lost
+    code, out, _ = shell("report", "--index", shell.index)
+    assert code == 3
+    assert f"partial  apple.txt: {lost}; look for them in the file itself" in out
+    assert "words: source 17, on pages 16, left out 0, unexplained 1" in out
+    told = json.loads(shell("report", "--index", shell.index, "--json")[1])
+    assert told["totals"]["words"]["unexplained"] == 1
+    assert told["files"][0]["words"]["missing"] == ["trees"]
+    code, report, _ = shell.sync(str(docs))
+    assert code == 3
+    assert report["files"][0]["status"] == "unchanged"
+    assert report["files"][0]["reason"] == lost
+    (docs / "apple.txt").rename(docs / "tree.txt")
+    code, report, _ = shell.sync(str(docs))
+    assert code == 3
+    assert report["files"][-1]["reason"] == f"was apple.txt; {lost}"
+
+
+def _losing_a_word(reader: FileReader, path: Path, name: str) -> Document:
+    document = read_document(path, name)
+    pages = [replace(page, text=page.text.replace(" trees", "")) for page in document.pages]
+    lossy = replace(document, pages=tuple(pages))
+    return replace(lossy, account=take_account(path.read_bytes(), lossy))
 
 
 def test_models_are_listed_and_removed(
@@ -692,3 +769,26 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     assert "Find passages by meaning" in done.stdout
     assert time.perf_counter() - started < 2  # half a second on a machine that does nothing else
+
+
+def test_names_of_files_are_not_obeyed_by_the_terminal(shell: Shell, docs: Path) -> None:
+    """A name may hold any byte but a slash; a terminal would clear the screen or write a line."""
+    odd = docs / "a\x1b[2J\nforged line\x9b1m.txt"
+    odd.write_text("Otters swim in the river.")
+    (docs / "b\x1b[2J\nforged line.pdf").write_bytes(b"%PDF-1.7\n")
+    (docs / "c\x1b[2J\nforged line.q\x1b[2J").write_bytes(b"?")
+    name = "a\ufffd[2J\ufffdforged line\ufffd1m.txt"
+    make = ["--model", shell.model, "--device", "cpu"]
+    commands = [
+        *[["index", str(docs), *make], ["index", str(docs), "--dry-run", *make]],
+        *[["report"], ["report", "--all"], ["search", "otters"], ["info"], ["explain", "otters"]],
+        *[["explain", "otters", "--file", odd.name], ["explain", "x", "--file", "\x1b[2J"]],
+        *[["search", "otters", "--json"], ["report", "--json"]],
+        ["index", str(docs / "no\x1b[2J\nforged line"), *make],
+    ]
+    told = [shell(*command, "--index", shell.index) for command in commands]
+    for _, out, err in told:
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", out + err)
+        assert not re.search("^forged", out + err, re.MULTILINE)
+    assert name in told[3][1]
+    assert name in told[4][1]

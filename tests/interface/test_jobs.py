@@ -23,6 +23,7 @@ if what == "wait": time.sleep(60)
 if what == "fail": print("wva: the disk is full", file=sys.stderr); sys.exit(1)
 if what == "crash": print("Boom: no", file=sys.stderr); sys.exit(9)
 if what == "incomplete": sys.exit(3)
+if what == "held": print("wva: 6 of the 10 files have vanished", file=sys.stderr); sys.exit(3)
 """
 
 
@@ -40,6 +41,7 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
     [
         ("good", ""),
         ("incomplete", ""),
+        ("held", "6 of the 10 files have vanished"),
         ("fail", "the disk is full"),
         ("crash", "indexing ended by itself with code 9 (Boom: no); try again"),
     ],

@@ -59,6 +59,72 @@ def test_quoted_cells_keep_delimiters_quotes_and_lines():
     assert only(read(escaped)).startswith('name: Ada | said: a "b", c | age: 36')
 
 
+def test_a_backslash_at_the_end_of_a_cell_is_no_escape():
+    folders = [
+        ["Name", "Path", "Owner"],
+        ["Logs", "C:\\Data\\", "Ada"],
+        ["Temp", "D:\\x, y\\", "Bob"],
+    ]
+    expected = (
+        "Name: Logs | Path: C:\\Data\\ | Owner: Ada\nName: Temp | Path: D:\\x, y\\ | Owner: Bob"
+    )
+    for delimiter in ",;":
+        data = saved(folders, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+        assert only(read(data)) == expected
+    more = [*folders, *([f"n{n}", f"E:\\{n}", "Cy"] for n in range(8))]
+    assert only(read(saved(more, quoting=csv.QUOTE_ALL))).startswith(expected)
+    both = b'name,said,age\nAda,"C:\\temp \\"b\\", c",36\nBob,"x\\\\y",37\n'
+    assert only(read(both)) == (
+        'name: Ada | said: C:\\temp "b", c | age: 36\nname: Bob | said: x\\y | age: 37'
+    )
+
+
+@pytest.mark.parametrize("mark", ["#", "//", "%", ";"])
+def test_comment_lines_above_a_table_are_titles(mark):
+    data = f"{mark} exported by a tool, version 2\n{mark} unit: mm, s\n\ntime,height\n1,20\n2,40\n"
+    assert only(read(data.encode())) == (
+        f"{mark} exported by a tool, version 2\n{mark} unit: mm, s\ntime: 1 | height: 20\n"
+        "time: 2 | height: 40"
+    )
+    same = data.replace("\n\n", "\n").encode()
+    assert only(read(same)) == only(read(data.encode()))
+
+
+def test_a_comment_line_that_names_the_columns():
+    assert only(read(b"# made by hand\n#id,size\n7,20\n8,40\n")) == (
+        "# made by hand\nid: 7 | size: 20\nid: 8 | size: 40"
+    )
+    assert only(read(b"#,Name,Points\n1,Ada,40\n2,Bob,30\n")).startswith("#: 1 | Name: Ada")
+    assert only(read(b";2019;2020\nUlm;1;2\nBonn;3;4\n")).startswith("Ulm | 2019: 1 | 2020: 2")
+
+
+def test_a_second_table_of_words_does_not_get_the_names_of_the_first():
+    first = b"Employee,City,Role\nAda,London,Analyst\nBob,Paris,Clerk\n"
+    named = (
+        "Employee: Ada | City: London | Role: Analyst\nEmployee: Bob | City: Paris | Role: Clerk\n"
+    )
+    assert only(read(first + b"\nSupplier,Product,Country\nAcme,Rope,Peru\n")) == (
+        named + "Supplier | Product | Country\nAcme | Rope | Peru"
+    )
+    assert only(read(first + b"\nCy,Paris,Boss\nDi,Rome,Boss\n")) == (
+        named + "Employee: Cy | City: Paris | Role: Boss\nEmployee: Di | City: Rome | Role: Boss"
+    )
+
+
+def test_the_same_names_again_begin_the_next_table():
+    names = b"Employee,City,Role\n"
+    text = only(read(names + b"Ada,London,Analyst\n\n" + names + b"Cy,Rome,Boss\n"))
+    assert text == (
+        "Employee: Ada | City: London | Role: Analyst\nEmployee: Cy | City: Rome | Role: Boss"
+    )
+
+
+def test_names_of_columns_without_values_are_kept():
+    assert only(read(b"Name,Born,Remarks\nAda,1815,\nMary,1797,\n")) == (
+        "Remarks\nName: Ada | Born: 1815\nName: Mary | Born: 1797"
+    )
+
+
 def test_a_quotation_mark_that_is_never_closed_swallows_nothing():
     lines = [
         "id,height,name",

@@ -113,6 +113,66 @@ def test_equal_titles_become_different_labels():
     assert [page.label for page in read(book(nav=changed)).pages][:2] == ["I. Soil", "I. Soil (2)"]
 
 
+def test_notes_and_boxes_of_a_book_are_text():
+    body = (
+        '<h1>One</h1><p>Text<a epub:type="noteref" href="#n">1</a> goes on.</p>'
+        '<aside epub:type="footnote" id="n" hidden="hidden"><p>Brandt kept it.</p></aside>'
+        '<section epub:type="endnotes" hidden=""><p>About Kestrel.</p></section>'
+        '<aside epub:type="sidebar"><h5>Lamps</h5><p>Cut the wick.</p></aside>'
+        '<div class="sidebar"><p>Oil burns.</p></div><section id="menu"><p>Trout.</p></section>'
+    )
+    assert read(book(one=chapter(body))).pages[0].text == (
+        "# One\n\nText[1] goes on.\n\nBrandt kept it.\n\nAbout Kestrel.\n\n##### Lamps\n\n"
+        "Cut the wick.\n\nOil burns.\n\nTrout."
+    )
+
+
+def test_what_a_book_leaves_out_is_named():
+    facts = (
+        "<dc:rights>Free</dc:rights><dc:description>&lt;p&gt;A blurb.&lt;/p&gt;</dc:description>"
+    )
+    found = read(
+        book(
+            opf=PACKAGE.replace("</metadata>", f"{facts}</metadata>"),
+            one=chapter("<nav><a href='x'>Back</a></nav><p>Soil</p>", "<title>Page</title>"),
+            nav=NAV.replace("<body>", "<body><h1>Contents</h1>"),
+        )
+    )
+    assert found.metadata["description"] == "A blurb."
+    assert [(part.kind, part.text) for part in found.left_out] == [
+        ("metadata", "Free"),
+        ("navigation", "# Contents"),
+        ("navigation", "1. I. Soil\n2. II. Seeds"),
+        ("navigation", "1. Start"),
+        ("page titles", "Page"),
+        ("navigation", "Back"),
+    ]
+
+
+def test_a_contents_page_with_a_text_of_its_own_is_a_page():
+    nav = NAV.replace("<body>", "<body><p>This edition follows the first print.</p>")
+    assert "This edition follows the first print." in [
+        page.text for page in read(book(nav=nav)).pages
+    ]
+
+
+def test_parts_outside_the_reading_order_follow():
+    package = PACKAGE.replace('<itemref idref="one"/>', "")
+    assert [page.label for page in read(book(opf=package)).pages] == [
+        *["II. Seeds", "III. Rain", "part 3", "I. Soil"],
+    ]
+
+
+def test_the_main_title_of_several():
+    titles = (
+        '<dc:title id="a">A series</dc:title><dc:title id="b">The book</dc:title>'
+        '<meta refines="#b" property="title-type">main</meta>'
+    )
+    assert read(book(opf=PACKAGE.replace("<dc:title>The Garden</dc:title>", titles))).title == (
+        "The book"
+    )
+
+
 ENCRYPTION = """<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container"
  xmlns:enc="http://www.w3.org/2001/04/xmlenc#"><enc:EncryptedData><enc:EncryptionMethod
  Algorithm="{}"/><enc:CipherData><enc:CipherReference URI="OEBPS/text/{}"/></enc:CipherData>

@@ -44,7 +44,7 @@ def test_a_page_in_order():
     assert text_of(PAGE) == (
         "# On Trust\n\nBy Ada\n\nFirst paragraph with\xa0a link.\nSecond line.\n\n## A section\n\n"
         "- one\n- two\n  - inner\n\n3. three\n4. four\n\n"
-        "Name | Age\nAda | 36\nBob | 40\n\ndef f():\n    return 1\n\nQuoted.\n\nA. Uthor"
+        "Name: Ada | Age: 36\nName: Bob | Age: 40\n\ndef f():\n    return 1\n\nQuoted.\n\nA. Uthor"
     )
 
 
@@ -112,7 +112,8 @@ def test_a_menu_class_on_the_whole_page_does_not_empty_it():
         "<aside>noise</aside>",
         "<footer>noise</footer>",
         '<div class="cookie-consent">noise</div>',
-        '<div id="sidebar">noise</div>',
+        '<div class="sidebar">noise</div>',
+        '<div id="sidebar"><a href="/">noise</a></div>',
         '<ul class="breadcrumbs"><li>noise</li></ul>',
         '<div role="banner">noise</div>',
         "<div hidden>noise</div>",
@@ -167,6 +168,44 @@ def test_depth_loses_nothing(depth):
     assert text.split() == ["before", "deep", "after"]
 
 
+TABLES = {
+    "a cell that spans rows, and an empty one": (
+        "<tr><th>Town<th>Desk<th>Hours<tr><td rowspan=2>Narvik<td>Visas<td>9-12"
+        "<tr><td>Customs<td>13-16<tr><td>Bodo<td><td>8-10",
+        "Town: Narvik | Desk: Visas | Hours: 9-12\nTown: Narvik | Desk: Customs | Hours: 13-16\n"
+        "Town: Bodo | Hours: 8-10",
+    ),
+    "two rows of names": (
+        "<thead><tr><th rowspan=2>Town<th colspan=2>Q1<tr><th>plan<th>real</thead>"
+        "<tr><td>Bodo<td>10<td>11",
+        "Town: Bodo | Q1 plan: 10 | Q1 real: 11",
+    ),
+    "a head without header cells": (
+        "<thead><tr><td>Name<td>Room</thead><tr><td>Ada<td>north<tr><td><td>south",
+        "Name: Ada | Room: north\nRoom: south",
+    ),
+    "blocks in cells": (
+        "<tr><th>A<th>B<tr><td>x<h3>Head</h3>y<td><pre>k\n  l</pre><tr><td>1<td><ul><li>2</ul>",
+        "A: x Head y | B: k l\nA: 1 | B: 2",
+    ),
+    "a caption": ("<caption>Fees</caption><tr><th>Y<th>Z<tr><td>1<td>2", "Fees\n\nY: 1 | Z: 2"),
+    "no names": ("<tr><td>Ada<td><td>Bob<tr><td>x<td>y<td>z", "Ada | Bob\nx | y | z"),
+    "rows without end": ("<tr><td rowspan=0>a<td>1<tr><td>2<tr><td>3", "a | 1\na | 2\na | 3"),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_tables_keep_names_and_places(kind):
+    rows, text = TABLES[kind]
+    assert text_of(f"<p>a</p><table>{rows}</table><p>b</p>") == f"a\n\n{text}\n\nb"
+
+
+def test_text_between_rows_keeps_its_place():
+    source = "<table><tr><td>a<td>b</tr>loose<tr><td>c</tr></table>"
+    assert text_of(source) == "a | b\n\nloose\n\nc"
+    assert text_of("<ul><li><table><tr><td>a<td>b</tr></table><li>c</ul>") == "- a | b\n- c"
+
+
 def test_layout_tables_are_paragraphs():
     long = "A paragraph of a page from the last century. " * 12
     cell = f"<h1>Head</h1><p>{long}</p><p>{long}</p>"
@@ -177,3 +216,11 @@ def test_states():
     empty = read("<html><head><title>A b</title></head><body><script>x</script></body></html>")
     assert (empty.pages[0].state, empty.title) == (PageState.EMPTY, "A b")
     assert read("<" * 2_000_001).pages[0].state is PageState.TOO_LONG
+
+
+@pytest.mark.parametrize("end", ["</body></html>", "</html>", "</BODY></HTML >"])
+def test_what_stands_behind_the_end_of_the_page_is_read(end: str) -> None:
+    """Pages joined into one file, and text that a program adds: browsers show both."""
+    page = f"<html><body><p>one{end}\n<!doctype html><html><body><p>two{end} three"
+    document = read_html(page.encode(), "x.html")
+    assert document.pages[0].text.split() == ["one", "two", "three"]

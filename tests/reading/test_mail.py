@@ -153,7 +153,9 @@ def test_a_forwarded_mail_keeps_its_subject_people_and_attachments():
     _, forwarded, deep = read(message).pages
     assert forwarded.label == "attachment The old plan: A-B.eml"
     assert forwarded.text.startswith("Subject: The old plan: A/B\nFrom: Ada Lovelace")
-    assert forwarded.text.endswith("Date: Thu, 07 Mar 2024 10:00:00 +0100\n\nPlant roses.")
+    assert forwarded.text.endswith(
+        "Date: Thu, 07 Mar 2024 10:00:00 +0100\n\nPlant roses.\n\nAttachments: deep.txt"
+    )
     assert deep.text == "deep words"
     assert deep.label == "attachment The old plan: A-B.eml, attachment deep.txt"
 

@@ -82,9 +82,75 @@ def test_markup_goes_and_text_stays():
     assert "<div" not in text
 
 
+KEPT = [
+    "Groups differed (n<s and p>q) in spring; p <i was ignored when t> 3.",
+    r"$p<i \land q>r$ and $a<b>c$",
+    "Use Vec<u> and Map<i>, then a<b and c>d.",
+    "Call it as run <source> <p> <table> in turn.",
+    "We require a <b for every pair.\n\nAnother.\n\n> A quote about reeds.",
+    "    cp <source> <target>\n    <div>Hello</div>\n    <!-- keep this -->",
+    "- item\n\n      <b>code</b> of an item\n\n  ```html\n  <i>fenced</i> &amp;\n  ```",
+    "1. one\n   - two\n     ```\n     <b>deep</b>\n     ```",
+    "> ~~~\n> <b>quoted code</b>\n> ~~~",
+    r"An escaped \<b>tag\</b>.",
+    "``a ` <b>`` and <https://example.org/?a=1&b=2> stay",
+    "<Tabs>\n\nA component\n\n</Tabs>",
+    "text <!-- begins here\n\nand ends in another paragraph -->",
+]
+
+
+@pytest.mark.parametrize("source", KEPT)
+def test_what_is_no_tag_stays_as_it_is(source):
+    found = read(f"# Head\n\n{source}\n\nEnd.")
+    assert found.pages[0].text == f"# Head\n\n{source}\n\nEnd."
+    assert found.left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("a <b>bold</b> <i>word</i>", "a bold word"),
+        ("<b>bold\n\nstill bold</b>", "bold\n\nstill bold"),
+        ('<a name="x"></a>Anchor <img src="p.png" alt="A pump">', "Anchor A pump"),
+        ("one<br>two<br/> three", "one\ntwo\nthree"),
+        ('<h1 align="center">Title</h1>\n\nText', "# Title\n\nText"),
+        ("<details>\n<summary>More</summary>\n\nText\n\n</details>", "More\n\nText"),
+        ("The treaty<sup>1</sup> and 10<sup>23</sup> m<sup>2</sup>", "The treaty[1] and 10^23 m2"),
+        ("<div>\n<!-- a\n\n    b\n-->shown\n</div>", "shown"),
+        ("<table>\n\n    <tr><td>1</td>\n\n    <td>2</td></tr></table>\nafter", "1 | 2\n\nafter"),
+        ("the <table> tag\n\n<table><tr><td>1</table>", "the <table> tag\n\n1"),
+        ("<table><tr><td><b>1</b><table><tr><td>2</table></table>", "1\n\n2"),
+    ],
+)
+def test_tags_go(source, text):
+    assert text_of(source) == text
+
+
+def test_what_is_left_out_is_named_in_order():
+    found = read(
+        "---\ntitle: A b\nnested: {x: [1, 2]}\n---\nText<!-- one `two` -->\n\n"
+        "<style>\np {}\n</style>\n\n<table><tr><td>x<script>y()</script></table>\n\n"
+        "<!--\nthree\n\nfour\n-->"
+    )
+    assert found.pages[0].text == "Text\n\nx"
+    assert [(part.kind, part.text) for part in found.left_out] == [
+        ("front matter", "title: A b\nnested: {x: [1, 2]}"),
+        ("comments", "one `two`"),
+        ("scripts", "p {}"),
+        ("scripts", "y()"),
+        ("comments", "three\n\nfour"),
+    ]
+
+
+def test_sentences_between_rules_are_text():
+    source = "---\nWarning: prime the pump before use\n---\n# Manual\nText."
+    assert text_of(source) == source
+    assert read("---\ntitle: prime the pump before use\n---\nText.").title != ""
+
+
 def test_html_tables_become_rows():
     text = text_of("a\n\n<table><tr><th>Name<th>Use</tr><tr><td>x<td>y</tr></table>\n\nb")
-    assert text == "a\n\nName | Use\nx | y\n\nb"
+    assert text == "a\n\nName: x | Use: y\n\nb"
 
 
 def test_a_comment_shown_as_code_and_one_without_end():
@@ -106,3 +172,15 @@ def test_plain_source_is_unchanged():
 def test_time_is_linear(piece):
     source = "# x " + piece * (200_000 // len(piece))
     assert read(source).pages[0].state is PageState.TEXT  # quadratic patterns run into the timeout
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *["<b>", "</b>", "<b></b>", "<table>\n\n", "<p>\n\n", "<!-- -->", "<div>\n<!--\n\n"],
+        *["<script>\n", "<a b=c ", "<a b='", "- a\n", "> ", "  - a\n", "a<sup>1", "\\<"],
+        *["<table></table>", "</table>\n\n", "`<!--", "<style>a</style>\n\n", "    <table>\n"],
+    ],
+)
+def test_time_with_html_is_linear(piece):
+    assert len(read("# One\n\n" + piece * (100_000 // len(piece))).pages) == 1

@@ -26,7 +26,7 @@ from retriever.reading.office import xlsx
 from retriever.reading.office.pptx import read_pptx
 from retriever.reading.office.xlsx import read_xls, read_xlsx
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.types import Document, PageState, ReadError
+from retriever.types import Document, LeftOut, PageState, ReadError
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8ffff"
@@ -143,7 +143,7 @@ def test_reading_order_groups_tables_and_charts():
     ]
 
 
-def test_footers_dates_and_numbers_are_left_out():
+def test_footers_are_read_once_and_numbers_are_left_out():
     document = show()
     slide = document.slides.add_slide(document.slide_layouts[1])
     slide.shapes.title.text = "Title"
@@ -154,9 +154,87 @@ def test_footers_dates_and_numbers_are_left_out():
         mark = copy.find(".//{*}nvPr/{*}ph")
         mark.set("type", kind)
         mark.set("idx", str(idx))
-        copy.find(".//{*}t").text = f"LEFT OUT {kind}"
+        copy.find(".//{*}t").text = f"text of {kind}"
         slide.shapes._spTree.append(copy)
-    assert texts(document) == ["# Title\n\nKept."]
+    found = read_pptx(saved(document), "a.pptx", ReadOptions())
+    assert {page.label: page.text for page in found.pages} == {
+        "slide 1": "# Title\n\nKept.",
+        "headers and footers": "text of ftr\n\ntext of dt",
+    }
+    assert found.left_out == (LeftOut("slide numbers and dates", "text of sldNum"),)
+
+
+def test_comments_notes_and_the_text_of_layouts():
+    document = show()
+    slide = document.slides.add_slide(document.slide_layouts[6])
+    box(slide, "on the slide", 1, 1)
+    notes = slide.notes_slide
+    notes.notes_text_frame.text = "Slowly."
+    place = (Inches(1), Inches(1), Inches(1), Inches(1))
+    notes.shapes._spTree.append(slide.shapes.add_textbox(*place).element)
+    notes.shapes[-1].text_frame.text = "beside the notes"
+    logo = slide.shapes.add_textbox(*place)
+    logo.text_frame.text = "Acme, confidential"
+    slide.slide_layout.shapes._spTree.append(logo.element)
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
+    people = "<p:l xmlns:p='p'><p:cmAuthor id='4' name='Ada'/></p:l>"
+    old = "<p:l xmlns:p='p'><p:cm authorId='4'><p:text>Why so?</p:text></p:cm></p:l>"
+    new = (
+        "<p:l xmlns:p='p' xmlns:a='a'><p:cm><p:replyLst><p:reply authorId='4'><p:txBody><a:p><a:r>"
+        "<a:t>An answer</a:t></a:r></a:p></p:txBody></p:reply></p:replyLst><p:txBody><a:p><a:r>"
+        "<a:t>A question</a:t></a:r></a:p></p:txBody></p:cm></p:l>"
+    )
+    for owner, name, xml in (
+        (document.part, "commentAuthors", people),
+        (slide.part, "comments", old),
+        (slide.part, "comments", new),
+    ):
+        path = pptx.opc.packuri.PackURI(f"/ppt/{name}{len(xml)}.xml")
+        part = pptx.opc.package.Part(path, "application/xml", owner.package, xml.encode())
+        owner.relate_to(part, kind + name)
+    pages = read_pptx(saved(document), "a.pptx", ReadOptions()).pages
+    assert {page.label: page.text for page in pages} == {
+        "slide 1": "on the slide\n\nNotes: Slowly.\nbeside the notes\n\nComment: Ada: Why so?\n\n"
+        "Comment: A question\n\nComment: Ada: An answer",
+        "headers and footers": "Acme, confidential",
+    }
+
+
+def test_merged_cells_of_a_slide():
+    document = show()
+    slide = document.slides.add_slide(document.slide_layouts[6])
+    table = slide.shapes.add_table(4, 3, Inches(1), Inches(1), Inches(4), Inches(2)).table
+    cells = ["Region", "Q1", "", "", "plan", "actual", "North", "10", "11", "", "", "21"]
+    for at, text in enumerate(cells):
+        table.cell(at // 3, at % 3).text = text
+    for first, last in (((0, 0), (1, 0)), ((0, 1), (0, 2)), ((2, 0), (3, 0))):
+        table.cell(*first).merge(table.cell(*last))
+    assert texts(document) == [
+        "Region: North | Q1 plan: 10 | Q1 actual: 11\nRegion: North | Q1 actual: 21"
+    ]
+
+
+def strict(data: bytes) -> bytes:
+    """A package with the names of Strict Open XML."""
+    source = zipfile.ZipFile(io.BytesIO(data))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in source.namelist():
+            content = source.read(name)
+            for kind in ("officeDocument", "spreadsheetml", "presentationml", "drawingml"):
+                usual = f"http://schemas.openxmlformats.org/{kind}/2006/".encode()
+                content = content.replace(usual, f"http://purl.oclc.org/ooxml/{kind}/".encode())
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_a_strict_presentation_is_read_as_a_usual_one():
+    document = show()
+    slide = document.slides.add_slide(document.slide_layouts[0])
+    slide.shapes.title.text = "On Trust"
+    slide.notes_slide.notes_text_frame.text = "Slowly."
+    page = read_pptx(strict(saved(document)), "a.pptx", ReadOptions()).pages[0]
+    assert (page.text, page.reason) == ("# On Trust\n\nNotes: Slowly.", "")
 
 
 def test_formulas_stored_twice_and_diagrams_are_read():
@@ -240,6 +318,7 @@ def test_values_as_the_sheet_shows_them():
     document = book(sheet)
     assert [(page.number, page.label) for page in document.pages] == [(1, "sheet Prices")]
     assert document.pages[0].text == (
+        "Error\n"
         "Name: Ada | Date: 2024-03-07 | Moment: 2024-03-07 10:30 | Time: 09:05 | Share: 12.5% | "
         "Price: 12.5 | Sold: TRUE | Sum: 0.3 | Length: 30:00"
     )
@@ -268,7 +347,7 @@ def test_a_form_of_two_columns_has_no_names_of_columns():
 def test_formulas_give_their_stored_results_or_say_that_there_are_none():
     sheet = sheet_of(["n", "double"], [4, "=A2*2"], [5, "=A3*2"])
     page = book(sheet).pages[0]
-    assert page.text == "n: 4\nn: 5"
+    assert page.text == "double\nn: 4\nn: 5"
     assert page.reason.startswith("2 formulas have no stored result")
     data = saved(sheet.parent)
     part = zipfile.ZipFile(io.BytesIO(data)).read("xl/worksheets/sheet1.xml")
@@ -318,6 +397,124 @@ def test_broken_workbooks():
 def test_a_bomb_of_a_workbook_is_not_unpacked(monkeypatch):
     monkeypatch.setattr(archives, "MAX_PART", 100)
     assert book(sheet_of(["a"])).pages[0].state is PageState.TOO_LONG
+
+
+def with_sheet_parts(sheet: Worksheet, **parts: tuple[str, str]) -> bytes:
+    """A workbook whose first sheet is related to parts: `a_xml=("drawing", "<xdr:wsDr…")`."""
+    data = saved(sheet.parent)
+    path = "xl/worksheets/_rels/sheet1.xml.rels"
+    names = zipfile.ZipFile(io.BytesIO(data))
+    begin = "<Relationships xmlns='http://schemas.openxmlformats.org/package/2006/relationships'>"
+    listed = names.read(path).decode() if path in names.namelist() else f"{begin}</Relationships>"
+    new = "".join(
+        f"<Relationship Id='{key}' Target='../{key}.xml' Type='http://x/{kind}'/>"
+        for key, (kind, _) in parts.items()
+    )
+    listed = listed.replace("</Relationships>", f"{new}</Relationships>")
+    contents = {name: names.read(name) for name in names.namelist()}
+    contents |= {f"xl/{key}.xml": xml.encode() for key, (_, xml) in parts.items()}
+    contents[path] = listed.encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def labelled(data: bytes) -> dict[str, str]:
+    return {page.label: page.text for page in read_xlsx(data, "a.xlsx", ReadOptions()).pages}
+
+
+def test_merged_cells_and_two_rows_of_names():
+    sheet = sheet_of(
+        ["Sales of all regions"],
+        ["Region", "Q1", None, "Q2", None],
+        [None, "plan", "actual", "plan", "actual"],
+        ["North", 10, 11, 12, 13],
+        [None, 20, 21, None, 23],
+        ["South", "closed"],
+        [None, 30, 31, 32, 33],
+    )
+    for cells in ("A1:E1", "A2:A3", "B2:C2", "D2:E2", "A4:A5", "A6:A7", "B6:E6"):
+        sheet.merge_cells(cells)
+    assert book(sheet).pages[0].text.split("\n") == [
+        "Sales of all regions",
+        "Region: North | Q1 plan: 10 | Q1 actual: 11 | Q2 plan: 12 | Q2 actual: 13",
+        "Region: North | Q1 plan: 20 | Q1 actual: 21 | Q2 actual: 23",
+        "Region: South | Q1 plan: closed",
+        "Region: South | Q1 plan: 30 | Q1 actual: 31 | Q2 plan: 32 | Q2 actual: 33",
+    ]
+
+
+def test_a_merged_cell_that_reaches_below_the_table():
+    sheet = sheet_of(["Region", "City"], ["North", "Oslo"], [None, "Bergen"])
+    sheet.merge_cells("A2:A500")
+    assert book(sheet).pages[0].text == "Region | City\nNorth | Oslo\nNorth | Bergen"
+
+
+def test_the_filter_or_a_table_names_the_columns():
+    words = [["Word", "Sense"], ["cat", "animal"], ["oak", "tree"]]
+    assert book(sheet_of(*words)).pages[0].text.startswith("Word | Sense")
+    sheet = sheet_of(["About words"], *words)
+    sheet.auto_filter.ref = "A2:B4"
+    expected = "About words\nWord: cat | Sense: animal\nWord: oak | Sense: tree"
+    assert book(sheet).pages[0].text == expected
+    sheet = sheet_of(["About words"], *words)
+    sheet.add_table(openpyxl.worksheet.table.Table(displayName="T", ref="A2:B4"))
+    assert book(sheet).pages[0].text == expected
+
+
+def test_numbers_as_formatted_and_escaped_characters():
+    sheet = sheet_of(
+        ["Zip", "Price", "Month", "Note"], [1234, 3.1, date(2024, 3, 1), "a_x000D_\nb"]
+    )
+    sheet["A2"].number_format, sheet["B2"].number_format = "00000", '0.00 "EUR"'
+    sheet["C2"].number_format = "mmmm yyyy"
+    assert book(sheet).pages[0].text == (
+        "Zip: 01234 | Price: 3.10 EUR | Month: March 2024 (2024-03-01) | Note: a b"
+    )
+
+
+def test_comments_of_cells():
+    sheet = sheet_of(["Name", "Born"], ["Ada", 1815])
+    sheet["B2"].comment = openpyxl.comments.Comment("Is this right?", "Mary")
+    document = book(sheet)
+    assert [page.label for page in document.pages] == ["sheet Prices", "sheet Prices, comments"]
+    assert document.pages[1].text == "B2, Mary: Is this right?"
+    sheet["B2"].comment = openpyxl.comments.Comment("[Threaded comment] … Comment: why?", "tc=1")
+    threads = (
+        "<ThreadedComments xmlns='x'><threadedComment ref='B2' personId='7'><text>why?</text>"
+        "</threadedComment><threadedComment ref='B2'><text>so.</text></threadedComment>"
+        "</ThreadedComments>"
+    )
+    data = with_sheet_parts(sheet, threads=("threadedComment", threads))
+    assert labelled(data)["sheet Prices, comments"] == "B2: why?\n\nB2: so."
+    found = read_xlsx(data, "a.xlsx", ReadOptions())
+    assert [left.kind for left in found.left_out] == ["copies of comments"]
+
+
+def test_text_boxes_charts_headers_and_errors():
+    sheet = sheet_of(["n", "square"], [2, 4], [3, "#N/A"])
+    sheet.oddHeader.center.text = "Our file & &[Page]"
+    sheet.oddFooter.left.text = "&D"
+    drawing = (
+        "<x:wsDr xmlns:x='x' xmlns:a='a' xmlns:r='r'><x:sp><x:txBody><a:p><a:r><a:t>boxed "
+        "</a:t></a:r><a:r><a:t>words</a:t></a:r></a:p><a:p><a:r><a:t>below</a:t></a:r></a:p></x:txBody></x:sp>"
+        "</x:wsDr>"
+    )
+    data = with_sheet_parts(sheet, boxes=("drawing", drawing))
+    assert labelled(data) == {
+        "sheet Prices": "n: 2 | square: 4\nn: 3",
+        "sheet Prices, text boxes": "boxed words\nbelow",
+        "headers and footers": "Our file &",
+    }
+    found = read_xlsx(data, "a.xlsx", ReadOptions())
+    assert [(left.kind, left.text) for left in found.left_out] == [("errors in cells", "#N/A")]
+
+
+def test_a_strict_workbook_is_read_as_a_usual_one():
+    data = strict(saved(sheet_of(["Item", "Price"], ["pelican", 12]).parent))
+    assert labelled(data) == {"sheet Prices": "Item: pelican | Price: 12"}
 
 
 def test_facts_of_a_workbook():

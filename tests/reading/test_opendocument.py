@@ -49,7 +49,8 @@ def read(data: bytes, name: str) -> Document:
 def test_a_text():
     data = saved(
         "text",
-        "<text:tracked-changes><text:p>DELETED</text:p></text:tracked-changes>"
+        "<text:tracked-changes><text:changed-region><text:deletion><text:p>DELETED</text:p>"
+        "</text:deletion></text:changed-region></text:tracked-changes>"
         '<text:h text:outline-level="2">On <text:span>trust</text:span></text:h>'
         '<text:p>One<text:s text:c="3"/>two<text:line-break/>three<text:note><text:note-citation>1'
         "</text:note-citation><text:note-body><text:p>A note.</text:p></text:note-body></text:note>"
@@ -68,7 +69,12 @@ def test_a_text():
     found = read(data, "a.odt")
     assert (found.format, found.title, found.author) == ("odt", "On Trust", "Ada Lovelace")
     assert found.date == "2024-03-07T10:30:00"
-    assert [(page.number, page.label) for page in found.pages] == [(None, "")]
+    assert [(page.number, page.label) for page in found.pages] == [(None, ""), (None, "comments")]
+    assert found.pages[1].text == "COMMENT"
+    assert [(left.kind, left.text) for left in found.left_out] == [
+        ("deleted text", "DELETED"),
+        ("note numbers", "1"),
+    ]
     assert found.pages[0].text == (
         "## On trust\n\nOne two\nthree four.\n\n- first\n  - below\n\n"
         "Ada | 1815\n\nboxed\n\nA note."
@@ -109,7 +115,7 @@ def test_sheets():
         (2, "sheet Empty"),
     ]
     assert found.pages[0].text == (
-        "Name: Ada | Date: 2024-03-07 | Share: 12,5 % | Price: 1234.5\nName: again"
+        "Name: Ada | Date: 07.03.24 (2024-03-07) | Share: 12,5 % | Price: 1.234,5\nName: again"
     )
     assert found.pages[1].state is PageState.EMPTY
 
@@ -134,8 +140,143 @@ def test_slides():
     assert [(page.number, page.label, page.state) for page in pages] == [
         (1, "slide 1", PageState.TEXT),
         (2, "slide 2", PageState.EMPTY),
+        (None, "headers and footers", PageState.TEXT),
     ]
     assert pages[0].text == "# Title\n\n- a\n\nNotes: Slowly."
+    assert pages[2].text == "FOOTER"
+
+
+def paragraph(text: str) -> str:
+    return f"<text:p>{text}</text:p>"
+
+
+def row(*cells: str) -> str:
+    return f"<table:table-row>{''.join(cells)}</table:table-row>"
+
+
+def labelled(data: bytes, name: str) -> dict[str, str]:
+    return {page.label: page.text for page in read(data, name).pages}
+
+
+def test_list_headers_and_what_lists_hold():
+    item = "<text:list-item>{}</text:list-item>".format
+    data = saved(
+        "text",
+        f"<text:list><text:list-header>{paragraph('To carry:')}</text:list-header>"
+        + item(paragraph("lamp") + paragraph("and oil"))
+        + item(f"<text:list>{item(paragraph('rope'))}</text:list>")
+        + item(f"<table:table>{row(cell('n'), cell('9'))}</table:table>")
+        + "</text:list>",
+    )
+    assert labelled(data, "a.odt") == {
+        "": "To carry:\n- lamp\n- and oil\n  - rope\n- n | 9",
+    }
+
+
+def test_tables_in_tables_once_with_names_and_merged_cells():
+    inner = f"<table:table>{row(cell('in'), cell('side'))}</table:table>"
+    outer = (
+        "<table:table><table:table-header-rows>"
+        + row(cell("Region"), cell("Q1", number_columns_spanned="2"), "<table:covered-table-cell/>")
+        + row(cell(""), cell("plan"), cell("actual"))
+        + "</table:table-header-rows><table:table-rows>"
+        + row(cell("North", number_rows_spanned="2"), cell("much"), cell(""))
+        + row(
+            "<table:covered-table-cell/>", cell(""), f"<table:table-cell>{inner}</table:table-cell>"
+        )
+        + "</table:table-rows></table:table>"
+    )
+    assert labelled(saved("text", outer), "a.odt") == {
+        "": "Region: North | Q1 plan: much\nRegion: North | Q1 actual: in | side",
+    }
+
+
+def test_headers_comments_ruby_boxes_and_objects():
+    styles = (
+        f"<office:document-styles {SPACES} xmlns:style='s'><office:master-styles>"
+        f"<style:master-page><style:header>{paragraph('Our file K-77')}</style:header>"
+        f"<style:header-left>{paragraph('Our file K-77')}</style:header-left><style:footer>"
+        f"{paragraph('Page <text:page-number>1</text:page-number>')}</style:footer>"
+        "</style:master-page></office:master-styles></office:document-styles>"
+    )
+    chart = (
+        f"<office:document-content {SPACES} xmlns:chart='c'><office:body><office:chart>"
+        f"<chart:chart><chart:title>{paragraph('Sales')}</chart:title><table:table>"
+        + row(cell("Year"), cell("Sold"))
+        + row(cell("2023"), cell("10"))
+        + row(cell("2024"), cell("12"))
+        + "</table:table></chart:chart></office:chart></office:body></office:document-content>"
+    )
+    comment = (
+        "<office:annotation><dc:creator xmlns:dc='dc'>Ada</dc:creator><dc:date xmlns:dc='dc'>2024"
+        f"</dc:date>{paragraph('Void?')}{paragraph('Ask.')}</office:annotation>"
+    )
+    ruby = (
+        "<text:ruby><text:ruby-base>東京</text:ruby-base><text:ruby-text>とうきょう</text:ruby-text>"
+        "</text:ruby>都庁"
+    )
+    box = (
+        "<draw:frame><draw:text-box><table:table>"
+        + row(cell("Name"), cell("Born"))
+        + row(cell("Ada"), cell("1815"))
+        + "</table:table></draw:text-box></draw:frame>"
+    )
+    drawn = "<draw:frame><draw:object xmlns:x='x' x:href='./Object 1'/></draw:frame>"
+    data = saved(
+        "text",
+        paragraph(f"Visit {comment}{ruby}{box}.") + paragraph(drawn),
+        styles_xml=styles,
+        **{"Object 1__content_xml": chart},
+    )
+    found = read(data, "a.odt")
+    assert {page.label: page.text for page in found.pages} == {
+        "": "Visit 東京都庁.\n\nName: Ada | Born: 1815\n\nSales\n\n"
+        "Year: 2023 | Sold: 10\nYear: 2024 | Sold: 12",
+        "comments": "Ada: Void?\nAsk.",
+        "headers and footers": "Our file K-77",
+    }
+    assert [(left.kind, left.text) for left in found.left_out] == [
+        ("ruby", "とうきょう"),
+        ("page numbers", "1"),
+        ("page numbers", "Page"),
+    ]
+
+
+def test_placeholders_of_fields_are_no_headers():
+    header = (
+        "<text:p><text:sheet-name>???</text:sheet-name> (<text:title>???</text:title>)</text:p>"
+    )
+    styles = (
+        f"<office:document-styles {SPACES} xmlns:style='s'><style:master-page><style:header>"
+        f"{header}</style:header></style:master-page></office:document-styles>"
+    )
+    found = read(saved("text", paragraph("text"), styles_xml=styles), "a.odt")
+    assert [page.text for page in found.pages] == ["text"]
+    assert [left.kind for left in found.left_out] == ["page numbers"]
+
+
+def test_cells_as_displayed_with_comments_and_boxes():
+    comment = f"<office:annotation>{paragraph('Right?')}</office:annotation>"
+    box = f"<draw:custom-shape>{paragraph('boxed')}</draw:custom-shape>"
+    data = saved(
+        "spreadsheet",
+        '<table:table table:name="S"><table:table-header-rows>'
+        + row(cell("Zip"), cell("Note"))
+        + "</table:table-header-rows>"
+        + row(
+            cell("01234", value_type="float", value="1234"),
+            f"<table:table-cell>{comment}{box}{paragraph('a<text:s/>b<text:line-break/>c')}"
+            "</table:table-cell>",
+        )
+        + row(cell("all", number_rows_spanned="2"), cell("x"))
+        + row("<table:covered-table-cell/>", cell("y"))
+        + f"<table:shapes>{box.replace('boxed', 'drawn')}</table:shapes></table:table>",
+    )
+    assert labelled(data, "a.ods") == {
+        "sheet S": "Zip: 01234 | Note: a b c\nZip: all | Note: x\nZip: all | Note: y",
+        "sheet S, comments": "B2, Right?",
+        "sheet S, text boxes": "boxed\n\ndrawn",
+    }
 
 
 def test_locked_and_broken():

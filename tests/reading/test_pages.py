@@ -70,8 +70,15 @@ def test_states_of_a_page():
 @pytest.mark.parametrize(
     "title",
     [
-        *["", "untitled", "Untitled document", "Microsoft Word - report.doc", "report.docx", "IV"],
+        *["", "untitled", "Untitled document", "Microsoft Word - report.doc", "report.docx", "..."],
         *["a_b_final", "PowerPoint Presentation", "123", "Slide 1", "\ufffd\ufffd abc", "scan0012"],
+        *[
+            "Microsoft Word",
+            "Microsoft PowerPoint - Kick-off.ppt [Compatibility Mode]",
+            "Untitled-1",
+        ],
+        *["Untitled (2)", "untitled3", "Untitled presentation", "Scan", "Scan 2024-03-01 10.00"],
+        *["Scanned document", "Scan_12", "Scanned by CamScanner", "Scan to e-mail", "Unbenannt 1"],
     ],
 )
 def test_what_is_no_title(title):
@@ -79,8 +86,25 @@ def test_what_is_no_title(title):
 
 
 def test_titles_that_are():
-    for title in ("Zero Trust", "Über das Glück", "零信任", "Civil", "Slides of summer"):
+    for title in ("Zero Trust", "Über das Glück", "零信任", "Civil", "Slides of summer", "C", "VI"):
         assert clean_title(f"  {title}\n", "a.pdf") == title
+    for title in ("1984", "2666", "Microsoft Excel Data Analysis for Beginners", "IV", "K2"):
+        assert clean_title(title, "a.pdf") == title
+    for title in ("Microsoft Word tips", "Scan statistics of the weir", "Untitled (Black on Grey)"):
+        assert clean_title(title, "a.pdf") == title
+    for title in (
+        "How to open index.html",
+        "Scanners of old",
+        "Untitled Goose Game",
+        "Page 3 girls",
+    ):
+        assert clean_title(title, "a.pdf") == title
+    for title in ("Dune", "Home", "Index", "300", "7", "dune", "V.", "Q"):
+        assert clean_title(title, "dune.epub") == title
+    for title in ("I", "IV.", "XXXIX", "Epilogue"):
+        assert clean_title(title, "epilogue.html") == ""
+    assert clean_title("C", "c-language.html") == "C"
+    assert [clean_title(title, "dune.pdf") for title in ("Dune", "dune")] == ["Dune", ""]
     assert clean_author("Administrator") == ""
     assert clean_author(" Mary Shelley; ") == "Mary Shelley"
 
@@ -100,6 +124,70 @@ def test_titles_that_are():
         ("7 March 2024", "2024-03-07"),
         ("07.03.2024", "2024-03-07"),
         ("2024-02-30", ""),
+        ("1813", "1813"),
+        (1813, "1813"),
+        ("c1813", "1813"),
+        ("[1813?]", "1813"),
+        ("© 1813", "1813"),
+        ("Spring 2024", "2024"),
+        ("2011-06", "2011-06"),
+        ("2019/05", "2019-05"),
+        ("D:2020", "2020"),
+        ("D:202008", "2020-08"),
+        ("2024-03-00", "2024-03"),
+        ("2024-00-00", "2024"),
+        ("2024-13", ""),
+        ("March 2024", "2024-03"),
+        ("Mar. 2024", "2024-03"),
+        ("2024 March", "2024-03"),
+        ("mars 2024", "2024-03"),
+        ("7th March 2024", "2024-03-07"),
+        ("7th of March, 2024", "2024-03-07"),
+        ("March 7th, 2024", "2024-03-07"),
+        ("Thursday, March 7, 2024 3:15 PM", "2024-03-07"),
+        ("7. März 2024", "2024-03-07"),
+        ("7 de marzo de 2024", "2024-03-07"),
+        ("1er août 2024", "2024-08-01"),
+        ("07-Mar-2024", "2024-03-07"),
+        ("7-Mar-96", "1996-03-07"),
+        ("05 Mar 96", "1996-03-05"),
+        ("05 Mar 24", "2024-03-05"),
+        ("2024-3-7", "2024-03-07"),
+        ("2024/3/7", "2024-03-07"),
+        ("2024-3-7 10:30", "2024-03-07"),
+        ("7.3.2024", "2024-03-07"),
+        ("7.3.24", "2024-03-07"),
+        ("31/12/2024", "2024-12-31"),
+        ("12/31/2024", "2024-12-31"),
+        ("3/4/2024", "2024"),
+        ("2024年3月7日", "2024-03-07"),
+        ("2024년 3월", "2024-03"),
+        ("Tue, 05 Mar 96 10:00:00 GMT", "1996-03-05T10:00:00+00:00"),
+        ("Tue, 5 Mar 2024 10:00 +0100", "2024-03-05T10:00:00+01:00"),
+        ("Tue Mar  5 10:00:00 2024", "2024-03-05T10:00:00"),
+        ("Tue Mar  5 10:00:00 CET 2024", "2024-03-05T10:00:00"),
+        ("1813-15", "1813"),
+        ("1998-2004", "1998"),
+        ("Tue,5 Mar 2024 10:00:00 +0000", "2024-03-05T10:00:00+00:00"),
+        ("20240305T100000Z", "2024-03-05T10:00:00+00:00"),
+        ("Q3/2019", "2019"),
+        ("FY2019", "2019"),
+        ("June 2011–July 2012", "2011-06"),
+        ("March 5-7, 2024", "2024-03-05"),
+        ("5./6. März 2024", "2024-03-05"),
+        ("7 mars 2024 à 10:30", "2024-03-07"),
+        ("1813 [i.e. 1814]", "1813"),
+        ("1999, c1998", "1999"),
+        ("May 1, 2019 (revised)", "2019-05-01"),
+        ("Aug '96", "1996-08"),
+        ("10/Oct/2000:13:55:36 -0700", "2000-10-10"),
+        ("12 Mar 24 at 3pm", "2024-03-12"),
+        ("Sunday 7", ""),
+        ("May you live 2024", ""),
+        ("123456", ""),
+        ("12", ""),
+        ("9999", ""),
+        ("version 2024", ""),
         ("yesterday", ""),
         ("1970-01-01T00:00:00Z", ""),
         (None, ""),

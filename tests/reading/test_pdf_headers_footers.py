@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retriever.reading.pdf.headers_footers import _value, exclude_running_lines
+from retriever.reading.pdf.headers_footers import exclude_running_lines
 from retriever.reading.pdf.reader import read_pdf
 from retriever.types import Page, PageState, Span
 
@@ -80,17 +80,68 @@ def test_roman_numbers_then_others():
     assert bodies(pages) == [prose(at) for at in range(14)]
 
 
+CONTENT = [
+    lambda at: f"Invoice {1001 + at}",
+    lambda at: f"Article {at + 1}",
+    lambda at: f"Lesson {at + 3}:",
+    lambda at: f"Case no. 2024/{115 + at}",
+    lambda at: f"Case number {at + 1}",
+    lambda at: f"Participant {at + 12}",
+    lambda at: f"Year {1901 + at}",
+    lambda at: f"{at + 3} March 2025",
+    lambda at: f"{at + 1}. März 2025",
+    lambda at: f"March {at + 1}, 2025",
+    lambda at: f"{at + 1}.3.2025",
+    lambda at: f"2025-03-{at + 1:02}",
+    lambda at: f"{at + 1}/2025",
+    lambda at: f"Total carried to page {at + 2}",
+    lambda at: f"§ {at + 1}",
+    lambda at: f"#{at + 1}",
+    lambda at: f"Chapter {['I', 'II', 'III', 'IV', 'V', 'VI', 'VII', 'VIII', 'IX'][at]}",
+    lambda at: f"Minutes of the meeting {at + 204}",
+    lambda at: f"Day {at + 1} of 9",
+    lambda at: f"Section 2.{at + 1}",
+    lambda at: f"{at + 1}. Question",
+    lambda at: f"Experiment {at + 1}: results",
+    lambda at: f"Daily report, {at + 1} May",
+    lambda at: f"Lundi, {at + 1} mars",
+]
+
+
+@pytest.mark.parametrize("count", [3, 9])
+@pytest.mark.parametrize("write", CONTENT)
+def test_a_line_with_another_number_than_the_pages_own_is_content(write, count):
+    for around in (lambda at: ([write(at)], []), lambda at: ([], [write(at)])):
+        pages = book(count, around)
+        assert bodies(pages) == [page.text for page in pages]
+    numbered = book(count, lambda at: ([write(at)], [f"- {at + 1} -"]))
+    assert bodies(numbered) == [f"{write(at)}\n{prose(at)}" for at in range(count)]
+
+
 @pytest.mark.parametrize(
-    ("word", "value"),
-    [("i", 1), ("iv", 4), ("ix", 9), ("xiv", 14), ("xl", 40), ("mcmxcix", 1999), ("12", 12)],
+    "write",
+    [
+        lambda at: f"Page {at + 1}",
+        lambda at: f"- {at + 12} -",
+        lambda at: f"{at + 1} of 9",
+        lambda at: f"{at + 1}/9",
+        lambda at: f"[{at + 1}]",
+        lambda at: f"Seite {at + 1} von 9",
+        lambda at: f"第 {at + 1} 页 共 9 页",
+        lambda at: f"3-{at + 1}",
+        lambda at: f"B-{at + 1}",
+        lambda at: ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix"][at],
+    ],
 )
-def test_values(word, value):
-    assert _value(word) == value
+def test_page_numbers_are_furniture(write):
+    for around in (lambda at: ([write(at)], []), lambda at: ([], [write(at)])):
+        assert bodies(book(9, around))[1:] == [prose(at) for at in range(1, 9)]
 
 
-@pytest.mark.parametrize("word", ["", "iiii", "vx", "ic", "a", "im"])
-def test_no_values(word):
-    assert _value(word) is None
+def test_left_and_right_titles_share_the_pages_number_in_an_offprint():
+    """Pages 231 and on: no title could be told from "Invoice 231" without the other."""
+    pages = book(9, lambda at: ([f"Adams {at + 231}" if at % 2 else f"{at + 231} Botany"], []))
+    assert bodies(pages)[2:] == [prose(at) for at in range(2, 9)]
 
 
 def test_left_and_right_pages_differ():
@@ -139,12 +190,17 @@ def test_footnotes_and_unlike_lines_are_kept():
     assert bodies(pages) == [page.text for page in pages]
 
 
-def test_a_page_of_running_lines_only_has_an_empty_body():
+def test_a_page_of_running_lines_only_has_its_words_as_body():
     pages = book(7, lambda at: (["The Guide"], [f"{at + 1}"]))
     pages[4] = Page(5, "The Guide\n5")
+    pages[5] = Page(6, "6")
     found = exclude_running_lines(pages)
-    assert found[4].body == Span(0, 0)
-    assert found[4].state is PageState.TEXT
+    assert found[4] == pages[4]
+    assert found[5].body == Span(0, 0)
+    assert found[5].state is PageState.TEXT
+    for write in (lambda at: f"Potato {at}", lambda at: "Work package 4\nReport"):
+        pages = [Page(at + 1, write(at)) for at in range(9)]
+        assert bodies(pages) == [page.text for page in pages]
 
 
 def test_few_pages_and_others_than_numbered_ones_stay():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,6 +83,29 @@ def test_columns_on_a_turned_page():
     assert read_pdf(data, "a.pdf").pages[0].text.split("\n") == [*LEFT, *RIGHT]
 
 
+TURNS = ["1 0 0 1 0 0", "0 1 -1 0 612 0", "-1 0 0 -1 612 612", "0 -1 1 0 0 612"]  # of a square
+ROWS = [(x, 560 - 14 * row, f"c{row}.{x}") for row in range(4) for x in (60, 200, 350)]
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("turn", range(4))
+def test_text_is_read_as_it_is_written_however_the_page_is_turned(turn, rotation):
+    def found(*texts) -> list[str]:
+        content, resources = placed(*texts)
+        turned = f"q {TURNS[turn]} cm ".encode() + content + b" Q"
+        data = pdf_file([(turned, resources)]).replace(
+            b"/MediaBox [0 0 612 792]", b"/MediaBox [0 0 612 612] /Rotate %d" % rotation
+        )
+        return read_pdf(data, "a.pdf").pages[0].text.split("\n")
+
+    lines = [(60, 560 - 14 * at, line) for at, line in enumerate(LEFT)]
+    right = [(330, y, line) for (_, y, _), line in zip(lines, RIGHT, strict=True)]
+    assert found(*lines) == LEFT
+    assert found(*lines, *right) == [*LEFT, *RIGHT]
+    assert found(*across((60, LEFT), (330, RIGHT), top=560)) == [*LEFT, *RIGHT]
+    assert found(*ROWS) == [f"c{row}.60 c{row}.200 c{row}.350" for row in range(4)]
+
+
 def test_tables_are_read_row_by_row():
     cells = [(f"Item {row} of the list", str(row * 7), "yes") for row in range(14)]
     texts = [
@@ -116,6 +140,34 @@ def test_numbers_beside_a_list_are_no_column():
 def test_what_stands_close_on_one_line_is_one_word():
     assert text_of_page((72, 700, "E = mc"), (103.5, 704, "2")) == "E = mc2"
     assert text_of_page((72, 700, "one"), (100, 700, "word")) == "one word"
+
+
+RAISED = {
+    "The treaty^1^ was": "The treaty 1 was",
+    "The treaty.^12^ It": "The treaty. 12 It",
+    "treaty^1^of": "treaty 1 of",
+    "Adams^1,2^ and Bell^3^, too": "Adams 1,2 and Bell 3, too",
+    "Smith^a,b^ and Windows^TM^ too": "Smith a,b and Windows TM too",
+    "in 1998^12^ it": "in 1998 12 it",
+    "^1^See Smith": "1 See Smith",
+    "6 x 10^23^ atoms": "6 x 10²³ atoms",
+    "3.5x10^-6^ m": "3.5x10⁻⁶ m",
+    "of 2^32^ ways": "of 2³² ways",
+    "a m^2^ and x^3^ or mc^2^": "a m2 and x3 or mc2",
+    "the 21^st^ and XIX^e^ M^me^": "the 21st and XIXe Mme",
+    "in 1998 or 2010-12 (Smith 2010)": "in 1998 or 2010-12 (Smith 2010)",
+}
+
+
+@pytest.mark.parametrize("rise", [3, 4.5, 6])
+@pytest.mark.parametrize("written", RAISED)
+def test_raised_marks_are_apart_and_exponents_are_raised(written, rise):
+    shown = b"BT /F1 12 Tf 72 700 Td (Text:) Tj 0 -20 Td "
+    for at, part in enumerate(written.split("^")):
+        size, height = ((12, 0), (7, rise))[at % 2]
+        shown += b"/F1 %g Tf %g Ts (%s) Tj " % (size, height, part.replace("(", r"\(").encode())
+    page = (shown.replace(b"2010)", b"2010\\)") + b"ET", b"/Font << /F1 3 0 R >>")
+    assert read_pdf(pdf_file([page]), "a.pdf").pages[0].text == f"Text:\n{RAISED[written]}"
 
 
 def test_numbers_of_an_axis_are_not_one_number():

@@ -228,3 +228,71 @@ def test_hyphens_are_joined_only_where_the_document_shows_how():
     )
     assert rejoin_hyphens("a-\nb 1-\n2 x -\ny", words) == "a-\nb 1-\n2 x -\ny"
     assert rejoin_hyphens("infor-\nmation", words) == "information\n"
+
+
+# Lost pages
+
+MISSING = "the page is missing: the file is damaged or was cut"
+LOST = "its content is missing: the file is damaged or was cut"
+WORDS = ("eels", "herons", "otters", "newts")
+
+
+def pages_about(*words: str) -> bytes:
+    """Pages 7, 9, 11, … with the contents 6, 8, 10, …"""
+    return pdf_file([text_page(f"A page about {word}") for word in words])
+
+
+def lost(data: bytes) -> list[str]:
+    """The reason of each page, "" for one that has all of its text."""
+    pages = pages_of(data)
+    for page, word in zip(pages, WORDS, strict=True):
+        assert (page.state is PageState.TEXT) == (page.text == f"A page about {word}")
+    return [page.reason for page in pages]
+
+
+@pytest.mark.parametrize(
+    "contents", [b"/Contents 98 0 R", b"/Contents [97 0 R 98 0 R]", b"/Contents 3 0 R"]
+)
+def test_a_page_whose_content_is_missing_is_not_a_blank_one(contents):
+    data = pages_about(*WORDS).replace(b"/Contents 8 0 R", contents)
+    assert lost(data) == ["", LOST, "", ""]
+
+
+@pytest.mark.parametrize("contents", [b"", b"/Contents null", b"/Contents []"])
+def test_a_page_without_content_is_blank(contents):
+    data = pages_about(*WORDS).replace(b"/Contents 8 0 R", contents)
+    assert pages_of(data)[1].state is PageState.EMPTY
+
+
+def test_text_beside_a_missing_part_of_a_page_is_kept_with_a_reason():
+    data = pages_about(*WORDS).replace(b"/Contents 8 0 R", b"/Contents [98 0 R 8 0 R]")
+    assert lost(data) == [
+        "",
+        "a part of its content is missing: the file is damaged or was cut",
+        "",
+        "",
+    ]
+
+
+def test_content_that_cannot_be_unpacked_is_not_blank():
+    packed = zlib.compress(b"BT /F1 12 Tf (Eels go up the river) Tj ET")
+    broken = stream(b"??" + packed[2:], b"/Filter /FlateDecode")
+    page = pages_of(pdf_file([(broken, text_page()[1])]))[0]
+    assert page.state is PageState.FAILED
+    blank = stream(zlib.compress(b""), b"/Filter /FlateDecode")
+    assert pages_of(pdf_file([(blank, b"")]))[0].state is PageState.EMPTY
+
+
+def test_a_missing_page_keeps_its_number():
+    data = pages_about(*WORDS)
+    assert lost(data.replace(b"9 0 R 11 0 R", b"99 0 R 11 0 R")) == ["", MISSING, "", ""]
+    branch = data.replace(b"[7 0 R 9 0 R 11 0 R 13 0 R]", b"[7 0 R 99 0 R 13 0 R]")
+    assert lost(branch) == ["", MISSING, MISSING, ""]
+    assert len(pages_of(data.replace(b"/Count 4", b"/Count 9"))) == 4
+
+
+@pytest.mark.parametrize("cut", range(640, 1600, 40))
+def test_the_pages_behind_a_cut_are_failures(cut):
+    data = pages_about(*WORDS)
+    ends = [data.index(b"endobj", data.index(b"\n%d 0 obj" % number)) for number in (7, 9, 11, 13)]
+    assert [not reason for reason in lost(data[:cut])] == [end + 6 <= cut for end in ends]

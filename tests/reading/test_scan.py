@@ -270,3 +270,8 @@ def test_patterns_that_select_nothing_are_named(tmp_path: Path) -> None:
     write(tmp_path / "a.txt")
     patterns = ["drafts", "*.txt", "node_modules", ".git/", "!a.txt"]
     assert idle_patterns(scanned(tmp_path), ["*.md"], patterns) == ["*.md", "drafts", "!a.txt"]
+
+
+def test_outlooks_container_says_what_it_is(root):
+    write(root / "Winmail.dat")
+    assert reasons(scanned(root))["Winmail.dat"].startswith("a container of Outlook (TNEF): ask")

@@ -161,3 +161,49 @@ def clock(seconds: int) -> str:
 def test_any_text_gives_a_page(source):
     (page,) = read_subtitles(source.encode() or b" ", "a.vtt").pages
     assert page.state.readable == bool(page.text.strip())
+
+
+def test_what_is_not_said_is_named():
+    source = """WEBVTT - The mill at night
+
+STYLE
+::cue { color: red }
+
+NOTE a comment
+of two lines
+
+intro
+00:01.000 --> 00:04.000
+<v Ada>Dark earth <laughs>
+<v.loud Bob>Yes, a <b and c> d.
+
+2
+00:05.000 --> 00:06.000
+More.
+"""
+    found = read_subtitles(source.encode(), "a.vtt")
+    assert found.title == "The mill at night"
+    assert found.pages[0].text == (
+        "[00:00:01] Ada: Dark earth <laughs> Bob: Yes, a <b and c> d. More."
+    )
+    assert [(one.kind, one.text) for one in found.left_out] == [
+        ("metadata", "WEBVTT - The mill at night"),
+        ("styles", "STYLE"),
+        ("styles", "::cue { color: red }"),
+        ("comments", "NOTE a comment"),
+        ("comments", "of two lines"),
+        ("names of cues", "intro"),
+    ]
+
+
+def test_what_a_styled_script_does_not_say():
+    source = (
+        "[Script Info]\nTitle: The mill\n; made by hand\n\n[Events]\nFormat: Layer, Start\n"
+        "Comment: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,to be checked\n"
+        "Dialogue: 0,0:00:01.00,0:00:02.00,Default,Ada,0,0,0,,Dark\\Nearth\n"
+    )
+    found = read_subtitles(source.encode(), "a.ass")
+    assert (found.title, found.pages[0].text) == ("The mill", "[00:00:01] Ada: Dark earth")
+    assert [one.kind for one in found.left_out] == [
+        *["metadata", "metadata", "comments", "metadata", "metadata", "comments"]
+    ]

@@ -17,11 +17,13 @@ import pytest
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.backends import DocumentRow, Documents, NewChunk, ScoredIds
 from retriever.storage.filters import Filter, chunk_fields, document_fields
-from retriever.storage.records import Expansion, TermQuery, UnreadFile
+from retriever.storage.records import Expansion, LeftOutTexts, TermQuery, UnreadFile
 from retriever.types import (
+    Account,
     Chunk,
     FileStatus,
     IndexStateError,
+    LeftOut,
     Page,
     PageState,
     Span,
@@ -56,7 +58,7 @@ def put(
     """Write a document with one chunk a page, and the chunks' vectors."""
     row = DocumentRow(document_id(source, path), source, "/root", path, "txt", **facts)
     given = [vector_of(text) for text in texts] if vectors is None else list(vectors)
-    keys = [f"{zlib.crc32(vector.tobytes()):08x}" for vector in given]
+    keys = [_key_of(vector) for vector in given]
     if texts:
         backend.save_vectors(keys, np.stack(given))
     pages = [Page(number, text) for number, text in enumerate(texts, 1)]
@@ -66,6 +68,15 @@ def put(
     ]
     backend.upsert(row, pages, new_chunks)
     return row
+
+
+def _key_of(vector: np.ndarray) -> str:
+    return f"{zlib.crc32(vector.tobytes()):08x}"
+
+
+def _key(text: str) -> str:
+    """The key under which `put` stores the vector of a text."""
+    return _key_of(vector_of(text))
 
 
 def all_chunks(backend: Documents) -> dict[str, tuple[DocumentRow, Chunk]]:
@@ -116,6 +127,37 @@ class DocumentsContract:
         assert live(backend).keyword("alpha", 5).ids == ()
         assert not old & set(live(backend).dense(vector_of("alpha one"), 5).ids)
         assert live(backend).document(row.id).chunks == 1
+
+    def test_a_document_has_the_account_of_its_words_and_its_left_out_text(
+        self, backend: Documents
+    ) -> None:
+        account = Account(9, 5, {"navigation": 3}, 1, ("w\0rd",), "")
+        left_out = (LeftOut("navigation", "home \ud800 page"), LeftOut("scripts", ""))
+        row = put(backend, "a.html", "alpha")
+        put(backend, "b.html", "beta")
+        pages, chunk = [Page(None, "alpha")], NewChunk(0, Span(0, 5), _key("alpha"))
+        backend.upsert(row, pages, [chunk], account, left_out)
+        with backend.reading() as catalog:
+            assert catalog.accounts() == {row.id: account}
+            assert catalog.left_out(row.id) == LeftOutTexts(left_out)
+        moved = replace(row, id=document_id("docs", "c.html"), path="c.html")
+        backend.rename(row.id, moved)
+        with backend.reading() as catalog:
+            assert catalog.accounts() == {moved.id: account}
+        backend.upsert(moved, pages, [chunk])
+        with backend.reading() as catalog:
+            assert not catalog.accounts()
+            assert catalog.left_out(moved.id) == LeftOutTexts()
+
+    def test_of_much_left_out_text_the_first_is_stored(self, backend: Documents) -> None:
+        row = put(backend, "a.html")
+        left_out = [LeftOut("navigation", "x" * 150_000), LeftOut("scripts", "y" * 150_000)]
+        backend.upsert(row, [], [], None, left_out)
+        with backend.reading() as catalog:
+            stored = catalog.left_out(row.id)
+            assert not catalog.accounts()
+        assert stored.cut
+        assert [len(part.text) for part in stored.parts] == [150_000, 50_000]
 
     def test_two_documents_swap_their_texts(self, backend: Documents) -> None:
         put(backend, "a.txt", "apples are red")

@@ -20,9 +20,18 @@ from retriever.storage.backends import vector_files
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog import connections, schema
 from retriever.storage.filters import Filter
-from retriever.storage.records import NewChunk
+from retriever.storage.records import LeftOutTexts, NewChunk
 from retriever.storage.vectors import faiss as faiss_store
-from retriever.types import DocumentRow, IndexStateError, Page, Span, UsageError, document_id
+from retriever.types import (
+    Account,
+    DocumentRow,
+    IndexStateError,
+    LeftOut,
+    Page,
+    Span,
+    UsageError,
+    document_id,
+)
 from tests.live import live
 from tests.storage.backend_contract import (
     DIM,
@@ -649,7 +658,7 @@ def test_an_empty_file_is_called_empty_and_not_foreign(folder: Path, monkeypatch
         assert live(made).documents() == []
 
 
-# The body of a page
+# What an index of version 0.1.0 does not have
 
 
 def _without_added_columns(folder: Path) -> None:
@@ -657,6 +666,8 @@ def _without_added_columns(folder: Path) -> None:
     with sqlite3.connect(folder / "catalog.sqlite") as connection:
         for name in schema.ADDED:
             connection.execute(f"ALTER TABLE pages DROP COLUMN {name}")
+        connection.execute("DROP TRIGGER accounts_deleted")
+        connection.execute("DROP TABLE accounts")
     connection.close()
 
 
@@ -679,3 +690,28 @@ def test_a_page_keeps_its_body_even_in_an_older_index(folder: Path) -> None:
         assert live(backend).page_of(chunk.id) == page
     with EmbeddedBackend.open(folder) as backend:
         assert live(backend).pages(row.id)[0].body == Span(7, 15)
+
+
+def test_an_older_index_takes_accounts_and_its_version_may_delete_their_documents(
+    folder: Path,
+) -> None:
+    account, left_out = Account(9, 9), [LeftOut("navigation", "home")]
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        old = put(backend, "a.txt", "text")
+        backend.finish({})
+    _without_added_columns(folder)
+    with EmbeddedBackend.open(folder, read_only=True) as backend:
+        assert live(backend).accounts() == {}
+        assert live(backend).left_out(old.id) == LeftOutTexts()
+    with EmbeddedBackend.open(folder) as backend:
+        backend.upsert(old, [Page(1, "text")], [], account, left_out)
+        assert live(backend).accounts() == {old.id: account}
+    with sqlite3.connect(folder / "catalog.sqlite") as connection:  # as version 0.1.0 deletes
+        for table in ("chunks", "pages", "documents"):
+            connection.execute(f"DELETE FROM {table}")
+        assert connection.execute("SELECT COUNT(*) FROM accounts").fetchone() == (0,)
+    connection.close()
+    with EmbeddedBackend.open(folder) as backend:
+        new = put(backend, "b.txt", "text")  # it has the same key
+        assert live(backend).accounts() == {}
+        assert live(backend).left_out(new.id) == LeftOutTexts()

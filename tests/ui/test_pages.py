@@ -23,7 +23,18 @@ from retriever.interface.collections import list_indexes
 from retriever.interface.page_server import server_command, streamlit_options
 from retriever.storage.filters import Filter
 from retriever.storage.records import UnreadFile
-from retriever.types import Chunk, Document, Excerpt, FileStatus, Hit, ModelError, Page, PageState
+from retriever.types import (
+    Account,
+    Chunk,
+    Document,
+    Excerpt,
+    FileStatus,
+    Hit,
+    LeftOut,
+    ModelError,
+    Page,
+    PageState,
+)
 from tests import pages
 from tests.fakes import FakeEmbedder
 from ui import highlighting as marks
@@ -622,6 +633,26 @@ def test_nothing_is_changed_while_another_process_writes(
         writer.backend.release()
     st.cache_resource.clear()  # what is known of an index may be two seconds old
     assert not app.run().button(key="delete").disabled
+
+
+def test_the_ledger_shows_what_is_left_out_on_purpose(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    parts = (LeftOut("navigation", f"Home {NASTY}"), LeftOut("hidden text", "a secret"))
+    account = Account(30, 23, {"navigation": 5, "hidden text": 2})
+    document = Document(
+        "a.html", "html", (Page(None, "Whales sing."),), left_out=parts, account=account
+    )
+    with Index.open(index, FakeEmbedder()) as writer:
+        writer.add([document])
+    app = at_collections(page(index))
+    assert "left out 7 (hidden text 2, navigation 5), unexplained 0" in words(app)
+    (shown,) = (each for each in app.expander if "Left out on purpose" in each.label)
+    assert shown.label.endswith("text of 1 file")
+    app.selectbox(key="left-out").set_value(0).run()
+    assert not app.exception
+    assert [text.value for text in app.text] == [f"Home {NASTY}", "a secret"]
+    assert "navigation: 5 words" in words(app)
 
 
 def test_the_ledger_is_searched_by_state_name_and_reason() -> None:

@@ -6,7 +6,10 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retriever.interface.commands.arguments import reading_arguments, requested_embedder
 from retriever.interface.commands.output import (
@@ -16,7 +19,11 @@ from retriever.interface.commands.output import (
     print_facts,
     print_json,
 )
-from retriever.types import Progress
+from retriever.types import Progress, UsageError
+
+if TYPE_CHECKING:
+    from retriever.indexing.coverage import FileCoverage
+    from retriever.storage.backends import CatalogReader
 
 
 def run_index(options: argparse.Namespace) -> int:
@@ -59,6 +66,8 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
         print_json({**report.to_json(), "index": options.index})
     else:
         print("\n".join(report_lines(report)))
+    if report.notice:
+        print(f"wva: {report.notice}", file=sys.stderr)
     return DONE if report.complete else INCOMPLETE
 
 
@@ -94,18 +103,48 @@ def run_info(options: argparse.Namespace) -> int:
 
 
 def run_report(options: argparse.Namespace) -> int:
-    """Show what became of every file."""
+    """Show what became of every file, or of one; or the text that one leaves out."""
     from retriever.index import Index
     from retriever.indexing.coverage import coverage_report
     from retriever.interface.terminal.reports import account_lines
 
+    if options.left_out and not options.file:
+        raise UsageError("--left-out takes the name of a file: wva report FILE --left-out")
     with Index.open(options.index) as index, index.backend.reading() as catalog:
         told = coverage_report(catalog, options.index)
+        if options.file:
+            told = replace(told, files=_files_named(told.files, options.file))
+        if options.left_out:
+            return _show_left_out(catalog, told.files, as_json=options.json)
     if options.json:
         print_json(told.to_json())
     else:
-        print("\n".join(account_lines(told, everything=options.all)))
+        everything = options.all or bool(options.file)
+        print("\n".join(account_lines(told, everything=everything)))
     return DONE if told.complete else INCOMPLETE
+
+
+def _files_named(files: Sequence[FileCoverage], name: str) -> tuple[FileCoverage, ...]:
+    """The files with this path in the index or on the disk."""
+    place = str(Path(name).absolute())
+    found = tuple(
+        file for file in files if name == file.path or place == str(Path(file.root, file.path))
+    )
+    if not found:
+        raise UsageError(f"no file {name!r} is in this index; wva report --all lists their names")
+    return found
+
+
+def _show_left_out(catalog: CatalogReader, files: Sequence[FileCoverage], *, as_json: bool) -> int:
+    from retriever.interface.terminal.left_out import left_out_lines
+
+    texts = [(file, catalog.left_out(file.document)) for file in files]
+    if as_json:
+        found = [{"root": file.root, "path": file.path, **asdict(one)} for file, one in texts]
+        print_json({"files": found})
+    else:
+        print("\n".join(line for each in texts for line in left_out_lines(*each)))
+    return DONE
 
 
 class ProgressPrinter:

@@ -7,9 +7,12 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
+
+from retriever.interface.terminal.characters import one_line, printable
 
 DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -49,7 +52,8 @@ def print_json(value: Any) -> None:
     text = json.dumps(_finite(value), ensure_ascii=False, indent=2)
     if not _is_utf8(sys.stdout.encoding) or not _is_encodable(text):
         text = json.dumps(_finite(value), indent=2)
-    print(text)
+    # JSON leaves the controls of eight bits as they are, which a terminal would obey.
+    print(re.sub("[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def _is_utf8(encoding: str | None) -> bool:
@@ -82,8 +86,9 @@ def print_facts(facts: dict[str, Any], indent: str = "") -> None:
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             print(f"{indent}{name}:")
             for entry in value:
-                print(f"{indent}  - " + ", ".join(f"{k} {v}" for k, v in entry.items()))
+                print(f"{indent}  - " + one_line(", ".join(f"{k} {v}" for k, v in entry.items())))
         elif isinstance(value, list):
-            print(f"{indent}{name}: {', '.join(map(str, value)) or 'none'}")
+            print(f"{indent}{name}: {one_line(', '.join(map(str, value))) or 'none'}")
         else:
-            print(f"{indent}{name}: {'none' if value is None or value == {} else value}")
+            shown = "none" if value is None or value == {} else printable(str(value))
+            print(f"{indent}{name}: {shown}")

@@ -11,7 +11,8 @@ from retriever.explaining.compare import Difference, TermDifference
 from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import DenseScore, Explanation, Term
 from retriever.explaining.why_not import WhyNot
-from retriever.interface.terminal.reports import BOLD, DIM, RESET, printable, table, text_width
+from retriever.interface.terminal.characters import one_line, printable
+from retriever.interface.terminal.reports import BOLD, DIM, RESET, table, text_width
 from retriever.storage.records import KeywordWord
 
 MAX_PAIRS = 8
@@ -26,8 +27,8 @@ def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     """The passage with its strongest words marked, the score's terms, shares and word pairs."""
     chunk, dense = explanation.chunk, explanation.dense
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
-    place = ", ".join(filter(None, [printable(chunk.path), printable(chunk.place)]))
-    lines = [f"{bold}{place}{reset}{dim}  {printable(chunk.title)}  {chunk.id}{reset}".rstrip()]
+    place = ", ".join(filter(None, [one_line(chunk.path), one_line(chunk.place)]))
+    lines = [f"{bold}{place}{reset}{dim}  {one_line(chunk.title)}  {chunk.id}{reset}".rstrip()]
     lines += [f"    {line}" for line in _passage_lines(explanation, colour=colour)]
     total = " ".join(f"{term.name} {term.value:+.3f}" for term in explanation.terms)
     lines += ["", f"score {explanation.score:.3f} = {total}"]
@@ -125,12 +126,10 @@ def _word_values(words: Sequence[WordSpan], values: DoubleVectors) -> str:
 
 def why_not_lines(told: WhyNot) -> list[str]:
     """Why a document is not among the results, and which results are shown instead."""
-    lines = [f"{printable(told.path)}: {printable(told.sentence)}", ""]
+    lines = [f"{one_line(told.path)}: {printable(told.sentence)}", ""]
     if told.above:
         places = [(hit, f"{hit.chunk.path}, {hit.chunk.place}".rstrip(", ")) for hit in told.above]
-        lines += [
-            f"    {hit.rank:>2}. {hit.score:.3f}  {printable(place)}" for hit, place in places
-        ]
+        lines += [f"    {hit.rank:>2}. {hit.score:.3f}  {one_line(place)}" for hit, place in places]
         lines.append("")
     return lines
 
@@ -140,7 +139,7 @@ def difference_lines(told: Difference) -> list[str]:
     first, second = told.first, told.second
     ahead = first.score - second.score
     lines = [
-        f"{name}. {printable(one.chunk.path)}  {one.chunk.id}  score {one.score:.3f}"
+        f"{name}. {one_line(one.chunk.path)}  {one.chunk.id}  score {one.score:.3f}"
         for name, one in (("A", first), ("B", second))
     ]
     lines.append(f"A is {'above' if ahead > 0 else 'below'} B by {abs(ahead):.3f}")
@@ -153,7 +152,7 @@ def difference_lines(told: Difference) -> list[str]:
 
 def _row(row: TermDifference) -> dict[str, str]:
     return {
-        "": printable(row.name),
+        "": one_line(row.name),
         "A": f"{row.first:.3f}",
         "B": f"{row.second:.3f}",
         "A - B": f"{row.difference:+.3f}",

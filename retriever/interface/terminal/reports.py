@@ -9,8 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retriever.evaluation.runs import KEYWORD, Run
-from retriever.indexing.coverage import CoverageReport, FileCoverage, PageGroup, page_groups
+from retriever.indexing.coverage import (
+    NO_TEXT,
+    CoverageReport,
+    FileCoverage,
+    PageGroup,
+    page_groups,
+)
 from retriever.indexing.sync import FileReport, SyncReport
+from retriever.interface.terminal.characters import one_line, printable
 from retriever.significance import PairedComparison
 from retriever.text.analyzer import matching_words
 from retriever.types import FileStatus, Hit, Progress
@@ -37,7 +44,7 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"{duration(progress.seconds_left)} left")
     if progress.current and progress.files_done < progress.files_total:
         part = f", part {progress.part}" if progress.part > 1 else ""
-        parts.append(progress.current + part)
+        parts.append(one_line(progress.current) + part)
     return " · ".join(parts)
 
 
@@ -80,21 +87,47 @@ def account_lines(account: CoverageReport, *, everything: bool = False) -> list[
         parts = {name: count for name, count in totals[what].items() if count and name != "all"}
         counted = ", ".join(f"{count:,} {name}" for name, count in parts.items())
         lines.append(f"{totals[what]['all']:,} {what}" + (f": {counted}" if counted else ""))
-    return [*lines, f"{totals['chunks']:,} passages"]
+    return [*lines, *word_lines(totals["words"]), f"{totals['chunks']:,} passages"]
+
+
+def word_lines(words: Mapping[str, Any]) -> list[str]:
+    """The totals of the words: a line, or none where no file was counted.
+
+    >>> word_lines({"source": 1200, "pages": 1080, "left_out": {"navigation": 120, "scripts": 70},
+    ...     "unexplained": 0, "counted": 2, "uncounted": 1})
+    ['words: source 1,200, on pages 1,080, left out 120 (navigation 120), unexplained 0\
+; no text: scripts 70; not counted: 1 file']
+    """
+    if not words["counted"] and not words["left_out"]:
+        return []
+    left = {kind: count for kind, count in words["left_out"].items() if kind not in NO_TEXT}
+    rest = {kind: count for kind, count in words["left_out"].items() if kind in NO_TEXT}
+    left_out = f"left out {sum(left.values()):,}" + (f" ({_counted(left)})" if left else "")
+    line = (
+        f"words: source {words['source']:,}, on pages {words['pages']:,}, {left_out}, "
+        f"unexplained {words['unexplained']:,}"
+    )
+    files = words["uncounted"]
+    line += f"; no text: {_counted(rest)}" if rest else ""
+    return [line + (f"; not counted: {files:,} file{'s' * (files > 1)}" if files else "")]
+
+
+def _counted(kinds: Mapping[str, int]) -> str:
+    return ", ".join(f"{kind} {count:,}" for kind, count in kinds.items())
 
 
 def _file_account_lines(file: FileCoverage) -> list[str]:
     """A file's line, and one for each group of its pages."""
     groups = list(page_groups(file))
     said = "; ".join(filter(None, [file.reason, file.advice if len(groups) < 2 else ""]))
-    head = f"{file.status.value:>9}  {printable(file.path)}{': ' if said else ''}{printable(said)}"
+    head = f"{file.status.value:>9}  {one_line(file.path)}{': ' if said else ''}{one_line(said)}"
     if len(file.pages) < 2:
         return [head]
     return [head, *(_group_line(group) for group in groups)]
 
 
 def _group_line(group: PageGroup) -> str:
-    said = ": ".join(filter(None, [group.place, group.state.value, printable(group.reason)]))
+    said = one_line(": ".join(filter(None, [group.place, group.state.value, group.reason])))
     return f"{'':>11}{said}{f'; {group.advice}' if group.advice else ''}"
 
 
@@ -139,8 +172,8 @@ def _is_notable(file: FileReport) -> bool:
 
 
 def _file_line(file: FileReport) -> str:
-    reason = f": {file.reason}" if file.reason else ""
-    return f"{file.status.value:>9}  {printable(file.path)}{reason}"
+    reason = f": {one_line(file.reason)}" if file.reason else ""
+    return f"{file.status.value:>9}  {one_line(file.path)}{reason}"
 
 
 def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> list[str]:
@@ -150,8 +183,8 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     """
     chunk = hit.chunk
     part = ", ".join(filter(None, [chunk.place, "by OCR" if chunk.state == "ocr" else ""]))
-    place = printable(chunk.path) + (f", {printable(part)}" if part else "")
-    title = f"  {printable(chunk.title)}" if chunk.title else ""
+    place = one_line(chunk.path) + (f", {one_line(part)}" if part else "")
+    title = f"  {one_line(chunk.title)}" if chunk.title else ""
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     match = "" if hit.match is None else f", match {percent(hit.match)}"
     head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{match}){reset}"
@@ -160,7 +193,7 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
     if colour:
         lines = [_highlight(line, query) for line in lines]
-    also = f"also in: {printable(shorten_list(hit.also_in))}"
+    also = f"also in: {one_line(shorten_list(hit.also_in))}"
     more = [f"{dim}{line}{reset}" for line in textwrap.wrap(also, width)] if hit.also else []
     return [head, *(f"    {line}" for line in [*lines, *more]), ""]
 
@@ -226,17 +259,6 @@ def _highlight(line: str, query: str) -> str:
     for word in reversed(list(matching_words(line, query))):
         line = f"{line[: word.start]}{BOLD}{line[word.start : word.end]}{RESET}{line[word.end :]}"
     return line
-
-
-def printable(text: str) -> str:
-    """`text` without control characters, which a terminal would obey.
-
-    >>> printable("a" + chr(27) + "[2Jb")
-    'a�[2Jb'
-    """
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
 
 
 def run_lines(run: Run) -> list[str]:

@@ -14,17 +14,24 @@ from __future__ import annotations
 import email
 import email.policy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from email.errors import MessageError
 from email.message import Message
 
 from retriever.reading.attached import attached_pages, unique_label
+from retriever.reading.encodings import decode
 from retriever.reading.facts import clean_fact, clean_title, iso_date, scalars
-from retriever.reading.mail.headers import author, header, people
+from retriever.reading.mail.headers import (
+    author,
+    header,
+    header_lines,
+    header_values,
+    people,
+)
 from retriever.reading.mail.parts import MAX_LEAVES, MailParts, collect_parts
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import error_text, make_page, too_long_page
-from retriever.types import Document, Page, PageState, ReadError
+from retriever.types import Document, LeftOut, Page, PageState, ReadError
 
 _MAX_BYTES = 120_000_000  # a parsed mail takes ten times its size in memory
 _MAX_MAILS = 20_000
@@ -35,7 +42,10 @@ _MBOX_FROM = re.compile(
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
 _EMLX = re.compile(rb"(\d{1,9})[ \t]*\r?\n")
 _HEADER_LINE = re.compile(rb"[!-9;-~]{1,100}:[ \t\r\n]")
-_PGP = "-----BEGIN PGP MESSAGE-----"
+_SHOWN = (
+    *("subject", "from", "to", "cc", "bcc", "reply-to", "date"),
+    *("newsgroups", "organization", "keywords", "comments", "summary"),
+)
 _ENCRYPTED = "encrypted with {}: decrypt it in the mail program and save it anew"
 
 
@@ -45,8 +55,10 @@ def read_eml(data: bytes, name: str, options: ReadOptions) -> Document:
         return Document(name, "eml", (too_long_page(None, f"{len(data):,} bytes"),))
     message = _parse(_without_wrapping(data))
     title = clean_title(header(message, "subject"), name)
+    left_out: list[LeftOut] = []
     # A nested mail has no title of its own, so its subject goes into the text.
-    pages = [*_mail_pages(message, options, set(), "", titled=bool(title) and options.depth == 0)]
+    titled = bool(title) and options.depth == 0
+    pages = [*_mail_pages(message, options, set(), "", left_out, titled=titled)]
     addresses = {key: people(message, key) for key in ("from", "to", "cc")}
     return Document(
         path=name,
@@ -54,29 +66,44 @@ def read_eml(data: bytes, name: str, options: ReadOptions) -> Document:
         pages=tuple(pages),
         title=title,
         author=author(message),
-        date=iso_date(header(message, "date")),
+        date=_date(message),
         metadata=scalars({key: value for key, value in addresses.items() if value}),
+        left_out=(*left_out, *_wrapping(data)),
     )
 
 
 def read_mbox(data: bytes, name: str, options: ReadOptions) -> Document:
-    """Read a mailbox: each mail is a page, labelled with its number and subject."""
+    """Read a mailbox: each mail is a page, labelled with its number and subject.
+
+    A document has one date: that of the newest mail. Each page states the date of its mail.
+    """
     starts = [match.end() for match in _MBOX_FROM.finditer(data)]
     if not starts:
         raise ReadError("not a mailbox: no line in it begins a mail")
     ends = [*(match.start() for match in _MBOX_FROM.finditer(data)), len(data)][1:]
     pages: list[Page] = []
     taken: set[str] = set()
+    dates: list[str] = []
+    left_out = _texts_left_out(
+        "text before the first mail", data[: starts[0]].rpartition(b"From ")[0]
+    )
     for number, (start, end) in enumerate(zip(starts, ends, strict=True), 1):
         if number > _MAX_MAILS:
             reason = f"more than {_MAX_MAILS:,} mails in one file: split it"
             pages.append(Page(number, "", PageState.TOO_LONG, reason, f"mail {number} and later"))
             break
-        pages += _mbox_mail(data[start:end], number, options, taken)
-    return Document(name, "mbox", tuple(pages))
+        pages += _mbox_mail(data[start:end], number, options, taken, left_out, dates)
+    return Document(name, "mbox", tuple(pages), date=_newest(dates), left_out=tuple(left_out))
 
 
-def _mbox_mail(data: bytes, number: int, options: ReadOptions, taken: set[str]) -> Iterator[Page]:
+def _mbox_mail(
+    data: bytes,
+    number: int,
+    options: ReadOptions,
+    taken: set[str],
+    left_out: list[LeftOut],
+    dates: list[str],
+) -> Iterator[Page]:
     label = f"mail {number}"
     if len(data) > _MAX_BYTES:
         page = too_long_page(number, f"{len(data):,} bytes")
@@ -84,13 +111,26 @@ def _mbox_mail(data: bytes, number: int, options: ReadOptions, taken: set[str]) 
         return
     try:
         message = _parse(_QUOTED_FROM.sub(rb"\1", data))
+        dates.append(_date(message))
         subject = clean_fact(header(message, "subject"))[:100]
         label = f"{label}: {subject}" if subject else label
-        first, *rest = _mail_pages(message, options, taken, f"{label}, ", titled=False)
+        first, *rest = _mail_pages(message, options, taken, f"{label}, ", left_out, titled=False)
     except ReadError as error:
         first, rest = Page(number, "", PageState.FAILED, str(error)), []
     yield Page(number, first.text, first.state, first.reason, unique_label(label, taken))
     yield from rest
+
+
+def _date(message: Message) -> str:
+    """The date of a mail; of one without, the time when it was delivered or received."""
+    stated = [header(message, key) for key in ("date", "resent-date", "delivery-date")]
+    stated.append(header(message, "received").rpartition(";")[2].strip())
+    return next(filter(None, map(iso_date, stated)), "")
+
+
+def _newest(dates: Iterable[str]) -> str:
+    """The latest date as it is written; the hours between time zones do not count."""
+    return max(dates, key=lambda date: date[: len("2024-03-07T10:30:00")], default="")
 
 
 def _without_wrapping(data: bytes) -> bytes:
@@ -101,6 +141,18 @@ def _without_wrapping(data: bytes) -> bytes:
     if body.startswith(b"From "):
         return body.partition(b"\n")[2]
     return body
+
+
+def _wrapping(data: bytes) -> list[LeftOut]:
+    """What Apple's files hold after the mail: facts of the mail program."""
+    body = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    match = _EMLX.match(body)
+    return _texts_left_out("metadata", body[match.end() + int(match[1]) :]) if match else []
+
+
+def _texts_left_out(kind: str, data: bytes) -> list[LeftOut]:
+    text = decode(data) or ""
+    return [LeftOut(kind, text)] if text.strip() else []
 
 
 def _parse(data: bytes) -> Message:
@@ -119,13 +171,23 @@ def _parse(data: bytes) -> Message:
 
 
 def _mail_pages(
-    message: Message, options: ReadOptions, taken: set[str], prefix: str, *, titled: bool
+    message: Message,
+    options: ReadOptions,
+    taken: set[str],
+    prefix: str,
+    left_out: list[LeftOut],
+    *,
+    titled: bool,
 ) -> Iterator[Page]:
     """The page of a mail, then those of its attachments, with `prefix` before their labels."""
-    parts = MailParts()
+    parts = MailParts(left_out=left_out)
+    shown = _shown_headers(message, titled=titled)
+    unshown = header_lines(message, {*shown, *(["subject"] if titled else [])})
+    if unshown.strip():
+        left_out.append(LeftOut("mail headers", unshown))
     collect_parts(message, parts)
     options.extend_deadline(PAGE_SECONDS)
-    yield _own_page(message, parts, titled=titled)
+    yield _own_page(shown, clean_fact(header(message, "subject")), parts)
     for name, data in parts.files:
         yield from attached_pages(name, data, options, taken, prefix)
     if parts.leaves > MAX_LEAVES:
@@ -134,21 +196,34 @@ def _mail_pages(
         yield Page(None, "", PageState.FAILED, reason, label)
 
 
-def _own_page(message: Message, parts: MailParts, *, titled: bool) -> Page:
-    """The page of the mail's own text; without text, its headers alone."""
+def _shown_headers(message: Message, *, titled: bool) -> dict[str, str]:
+    """The headers that a person may look for, by name in small letters.
+
+    The subject is not among them if it is the document's title, and its date is the document's.
+    """
+    keys = [key for key in _SHOWN if not (titled and key in ("subject", "date"))]
+    values = {key: clean_fact(header_values(message, key)) for key in keys}
+    if values["reply-to"] in values["from"]:
+        values["reply-to"] = ""
+    return {key: value for key, value in values.items() if value}
+
+
+def _own_page(shown: Mapping[str, str], subject: str, parts: MailParts) -> Page:
+    """The page of the mail's own text; without text, its headers alone, at least its subject."""
     body = "\n\n".join(text for text in (text.strip("\n") for text in parts.texts) if text.strip())
-    if parts.encrypted:
+    if parts.encrypted and not body:
         return Page(None, "", PageState.ENCRYPTED, _ENCRYPTED.format(parts.encrypted))
-    if body.lstrip().startswith(_PGP):
-        return Page(None, "", PageState.ENCRYPTED, _ENCRYPTED.format("PGP"))
     page = make_page(None, body)
     if page.state not in (PageState.TEXT, PageState.EMPTY):
         return page
-    keys = ["from", "to", "cc"] if titled else ["subject", "from", "to", "cc", "date"]
-    values = {key: clean_fact(header(message, key)) for key in keys}
-    lines = [f"{key.capitalize()}: {value}" for key, value in values.items() if value]
+    lines = [f"{key.title()}: {value}" for key, value in shown.items()]
+    if not lines and not page.text and subject:
+        lines = [f"Subject: {subject}"]
     note = "" if page.text else "no text of its own"
-    text = "\n\n".join(filter(None, ["\n".join(lines), page.text]))
+    if any(one.kind == "encrypted text" for one in parts.left_out):
+        note = "a part of its text is encrypted with PGP"
+    names = f"Attachments: {', '.join(parts.names)}" if parts.names else ""
+    text = "\n\n".join(filter(None, ["\n".join(lines), page.text, names]))
     return Page(None, text, reason=note) if text else page
 
 

@@ -7,6 +7,7 @@ damaged address.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
@@ -14,6 +15,7 @@ from email.utils import getaddresses
 
 from retriever.reading.encodings import decode
 from retriever.reading.facts import clean_fact
+from retriever.reading.terminal_output import drop_terminal_codes
 
 _MAX_HEADER = 20_000  # characters of one header
 _MAX_PEOPLE = 100
@@ -30,6 +32,20 @@ def _raw(message: Message, key: str) -> list[str]:
     return [str(value) for name, value in message.raw_items() if name.lower() == key]
 
 
+def header_values(message: Message, key: str) -> str:
+    """All values of a header that may occur more than once, on one line."""
+    return ", ".join(filter(None, map(decode_value, _raw(message, key))))
+
+
+def header_lines(message: Message, without: Collection[str] = ()) -> str:
+    """All headers as lines "Name: value", but for the names `without`, in small letters."""
+    return "\n".join(
+        f"{name}: {decode_value(str(value))}"
+        for name, value in message.raw_items()
+        if name.lower() not in without
+    )
+
+
 def decode_value(raw: str) -> str:
     """Decode encoded words and raw bytes, and unfold lines."""
     raw = _FOLDED.sub(" ", raw[:_MAX_HEADER])
@@ -38,7 +54,7 @@ def decode_value(raw: str) -> str:
         text = "".join(_piece(value, charset) for value, charset in pieces)
     except (MessageError, ValueError, TypeError, LookupError):
         text = _piece(raw, None)
-    return " ".join(text.split())
+    return " ".join(drop_terminal_codes(text).split())
 
 
 def _piece(value: str | bytes, charset: str | None) -> str:
@@ -73,4 +89,4 @@ def author(message: Message) -> str:
     return next((name or address for name, address in _addresses(message, "from")), "")
 
 
-__all__ = ["author", "decode_value", "header", "people"]
+__all__ = ["author", "decode_value", "header", "header_lines", "header_values", "people"]

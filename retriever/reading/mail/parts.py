@@ -1,40 +1,84 @@
 """The MIME parts of a mail: its own text, its attachments, and what cannot be read.
 
-Of alternative forms of a text the first is used, which by convention is plain text, unless it only
-points to the HTML form. A nested mail is an attachment.
+Of alternative forms of a text one is used: plain text, which by convention is the first, unless
+another form says much more. Words that only another form has are left out as "alternative text". A
+nested mail is an attachment.
 """
 
 from __future__ import annotations
 
 import base64
 import email.policy
+import re
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from mimetypes import MimeTypes
 
+from retriever.reading.alternatives import best_form, only_in
 from retriever.reading.encodings import decode
 from retriever.reading.facts import clean_fact
-from retriever.reading.mail.headers import decode_value, header
-from retriever.reading.markup.html import main_text, parse
+from retriever.reading.mail.encoded_files import take_encoded_files
+from retriever.reading.mail.headers import decode_value, header, header_lines
+from retriever.reading.mail.smime import signed_content
+from retriever.reading.markup.html import extract, parse
 from retriever.reading.pages import MAX_CHARACTERS
-from retriever.types import ReadError
+from retriever.reading.plain.text import OVERWRITTEN, drop_nuls
+from retriever.reading.terminal_output import (
+    drop_bare_colours,
+    drop_overwritten,
+    drop_terminal_codes,
+)
+from retriever.types import LeftOut, ReadError
 
 MAX_LEAVES = 2_000
 """Maximum number of parts of one mail."""
 
-_MAX_STUB = 300  # characters: a shorter plain text may only point to the HTML form
 # Fixed, because the machine's own table differs between systems.
 _ENDINGS = MimeTypes(filenames=())
+_OTHER_ENDINGS = {
+    "text/calendar": ".ics",
+    "text/x-vcalendar": ".ics",
+    "text/vcard": ".vcf",
+    "text/x-vcard": ".vcf",
+    "text/directory": ".vcf",
+    "application/ics": ".ics",
+    "application/ms-tnef": ".dat",
+    "application/vnd.ms-tnef": ".dat",
+}
+_HTML = frozenset({"text/html", "text/x-amp-html", "text/watch-html", "application/xhtml+xml"})
+_ENRICHED = frozenset({"text/enriched", "text/richtext"})
+_TEXTS = frozenset({"text/plain", *_HTML, *_ENRICHED})
+
+_AFTER_BASE64 = re.compile(r"\A[A-Za-z0-9+/=\r\n]*\n([^\n]*[^A-Za-z0-9+/=\s].*)", re.DOTALL)
+_PGP_BLOCK = re.compile(
+    r"^-----BEGIN PGP (?P<kind>SIGNATURE|MESSAGE|PUBLIC KEY BLOCK|PRIVATE KEY BLOCK)-----\n"
+    r".*?^-----END PGP (?P=kind)-----[ \t]*$\n?",
+    re.DOTALL | re.MULTILINE,
+)
+_PGP_SIGNED = re.compile(
+    r"^-----BEGIN PGP SIGNED MESSAGE-----\n(?:[A-Za-z-]+: [^\n]*\n)*\n(?P<text>.*?)"
+    r"(?=^-----BEGIN PGP SIGNATURE-----)",
+    re.DOTALL | re.MULTILINE,
+)
+_PGP_KINDS = {"SIGNATURE": "signatures", "MESSAGE": "encrypted text"}
 
 
 @dataclass(slots=True)
 class MailParts:
-    """The parts of a mail: its texts in order, its attachments, and why text is missing."""
+    """The parts of a mail: its texts in order, its attachments, and why text is missing.
+
+    `names` are those that the mail gives its attachments, `left_out` is the text that is on no page
+    on purpose.
+    """
 
     texts: list[str] = field(default_factory=list)
     files: list[tuple[str, bytes]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     encrypted: str = ""
     leaves: int = 0
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def collect_parts(message: Message, parts: MailParts) -> None:
@@ -47,42 +91,86 @@ def collect_parts(message: Message, parts: MailParts) -> None:
     if special is not None:
         special(message, parts)
     elif kind.startswith("multipart/"):
-        for inner in _children(message):
-            collect_parts(inner, parts)
-    elif kind in ("text/plain", "text/html") and not _is_file(message):
-        parts.texts.append(_html_text(message) if kind == "text/html" else _plain_text(message))
-    elif not _is_inline_picture(message, kind):
+        _take_all(message, parts)
+    elif kind in _TEXTS and not _is_file(message):
+        parts.texts.append(_READ.get(kind, _plain_text)(message, parts))
+    elif kind.startswith("message/") and message.is_multipart():
+        _take_fields(message, parts)
+    elif _is_inline_picture(message, kind):
+        _leave_out(parts, "names of pictures", _stated_name(message))
+    else:
         parts.files.append((_file_name(message, kind, parts), _bytes(message)))
+
+
+def _leave_out(parts: MailParts, kind: str, text: str) -> None:
+    if text.strip():
+        parts.left_out.append(LeftOut(kind, text))
+
+
+def _take_all(message: Message, parts: MailParts) -> None:
+    """Take every part, and what stands after the last: lists put their footers there."""
+    if message.is_multipart():
+        _leave_out(parts, "text for old mail programs", _surrounding(message.preamble))
+    for inner in _children(message):
+        collect_parts(inner, parts)
+    if message.is_multipart():
+        parts.texts.append(_surrounding(message.epilogue))
+
+
+def _surrounding(text: object) -> str:
+    """The text before or after the parts; the parser keeps its raw bytes as surrogates."""
+    if not isinstance(text, str) or not text.strip():
+        return ""
+    data = text.encode("utf-8", "surrogateescape")
+    return drop_nuls(decode(data) or data.decode("utf-8", "replace")).strip()
 
 
 def _take_pgp(message: Message, parts: MailParts) -> None:
     parts.encrypted = "PGP"
 
 
-def _take_status(message: Message, parts: MailParts) -> None:
-    """A delivery status: blocks of lines like headers."""
-    parts.texts += [str(each) for each in _children(message)]
+def _take_fields(message: Message, parts: MailParts) -> None:
+    """A report on delivery, receipt or abuse: blocks of lines like headers."""
+    for block in _children(message):
+        lines = [header_lines(block), "" if block.is_multipart() else _text(block).strip()]
+        parts.texts.append("\n".join(filter(None, lines)))
+
+
+def _take_headers(message: Message, parts: MailParts) -> None:
+    """The headers of a mail that came back."""
+    block = email.message_from_bytes(_bytes(message), policy=email.policy.compat32)
+    parts.texts.append(header_lines(block) or _plain_text(message, parts))
 
 
 def _take_best(message: Message, parts: MailParts) -> None:
     """Choose one of several forms of a text; keep the attachments of all."""
     forms: list[str] = []
+    inside: list[list[LeftOut]] = []
+    _leave_out(parts, "text for old mail programs", _surrounding(message.preamble))
     for inner in _children(message):
         form = MailParts(leaves=parts.leaves)
         collect_parts(inner, form)
         parts.files += [each for each in form.files if each not in parts.files]
+        parts.names += form.names
         parts.encrypted = parts.encrypted or form.encrypted
         parts.leaves = form.leaves
-        forms.append("\n\n".join(form.texts).strip())
-    plain = next((text for text in forms if text), "")
-    fullest = max(forms, key=len, default="")
-    stub = len(plain) < _MAX_STUB and len(fullest) > 3 * len(plain)
-    parts.texts.append(fullest if stub else plain)
+        forms.append("\n\n".join(filter(str.strip, form.texts)).strip())
+        inside.append(form.left_out)
+    taken = best_form(forms)
+    for at, form_left_out in enumerate(inside):
+        parts.left_out += form_left_out
+        if forms and at != taken:
+            _leave_out(parts, "alternative text", only_in(forms[at], forms[taken]))
+    parts.texts += [forms[taken] if forms else "", _surrounding(message.epilogue)]
 
 
 def _take_smime(message: Message, parts: MailParts) -> None:
-    if str(message.get_param("smime-type", "")).lower() == "signed-data":
-        parts.files.append(("signed text.p7m", _bytes(message)))
+    data = _bytes(message)
+    content = signed_content(data)
+    if content is not None:
+        collect_parts(email.message_from_bytes(content, policy=email.policy.compat32), parts)
+    elif str(message.get_param("smime-type", "")).lower() == "signed-data":
+        parts.files.append(("signed text.p7m", data))
     else:
         parts.encrypted = "S/MIME"
 
@@ -108,7 +196,12 @@ _SPECIAL = {
     "multipart/encrypted": _take_pgp,
     "multipart/alternative": _take_best,
     "message/rfc822": _take_mail,
-    "message/delivery-status": _take_status,
+    "message/global": _take_mail,
+    "message/news": _take_mail,
+    "message/partial": _take_mail,
+    "text/rfc822-headers": _take_headers,
+    "message/global-headers": _take_headers,
+    "message/rfc822-headers": _take_headers,
     "application/pkcs7-mime": _take_smime,
     "application/x-pkcs7-mime": _take_smime,
 }
@@ -154,8 +247,10 @@ def _stated_name(message: Message) -> str:
 def _file_name(message: Message, kind: str, parts: MailParts) -> str:
     stated = _stated_name(message)
     if stated:
+        parts.names.append(stated)
         return stated
-    return f"part {len(parts.files) + 1}{_ENDINGS.guess_extension(kind) or ''}"
+    ending = _OTHER_ENDINGS.get(kind) or _ENDINGS.guess_extension(kind) or ""
+    return f"part {len(parts.files) + 1}{ending}"
 
 
 # Bytes to text
@@ -170,22 +265,64 @@ def _bytes(message: Message) -> bytes:
 
 
 def _text(message: Message) -> str:
-    """The text of a part; its declared charset is used unless the bytes contradict it."""
-    data = _bytes(message)
+    """The text of a part."""
+    data, footer = _split_base64(message)
+    return _decoded(message, data) + (f"\n\n{footer}" if footer else "")
+
+
+def _decoded(message: Message, data: bytes) -> str:
+    """Decode the bytes of a part; its declared charset is used unless they contradict it."""
     if len(data) > 4 * MAX_CHARACTERS:
         raise ReadError(f"its text is too long: {len(data):,} bytes")
     try:
         charset = str(message.get_content_charset() or "")
     except (ValueError, TypeError, LookupError, AttributeError):
         charset = ""
-    return (decode(data, charset) or data.decode("utf-8", "replace")).replace("\x00", "")
+    return drop_nuls(decode(data, charset) or data.decode("utf-8", "replace"))
 
 
-def _plain_text(message: Message) -> str:
-    text = _text(message)
+def _plain_text(message: Message, parts: MailParts) -> str:
+    """The text of a plain part, without the files and signatures that old programs put there."""
+    data, footer = _split_base64(message)
+    data, files = take_encoded_files(data)
+    parts.files += files
+    parts.names += [name for name, _ in files]
+    text = drop_bare_colours(drop_terminal_codes(_decoded(message, data)))
+    text, overwritten = drop_overwritten(f"{text}\n\n{footer}" if footer else text)
+    _leave_out(parts, OVERWRITTEN, overwritten)
+    if "-----BEGIN PGP" in text:
+        text = _without_pgp(text.replace("\r\n", "\n"), parts)
     if str(message.get_param("format", "") or "").lower() != "flowed":
         return text
     return join_flowed(text, delete=str(message.get_param("delsp", "") or "").lower() == "yes")
+
+
+def _split_base64(message: Message) -> tuple[bytes, str]:
+    """The bytes of a part, and the text that a mailing list has put behind them as it stands."""
+    if str(message.get("content-transfer-encoding")).strip().lower() == "base64":
+        payload = str(message.get_payload())
+        if footer := _AFTER_BASE64.search(payload):
+            coded = payload[: footer.start(1)]
+            with suppress(ValueError):
+                return base64.b64decode(coded), _surrounding(footer[1])
+    return _bytes(message), ""
+
+
+def _without_pgp(text: str, parts: MailParts) -> str:
+    """The text without the armour of PGP; a text that is nothing but encrypted stays."""
+    if _PGP_BLOCK.sub("", text).strip() == "" and "BEGIN PGP MESSAGE" in text:
+        parts.encrypted = "PGP"
+        return ""
+
+    def signed(match: re.Match[str]) -> str:
+        _leave_out(parts, "signatures", match[0][: match.start("text") - match.start()])
+        return re.sub(r"^- ", "", match["text"], flags=re.MULTILINE)
+
+    def block(match: re.Match[str]) -> str:
+        _leave_out(parts, _PGP_KINDS.get(match["kind"], "keys"), match[0])
+        return ""
+
+    return _PGP_BLOCK.sub(block, _PGP_SIGNED.sub(signed, text))
 
 
 def join_flowed(text: str, *, delete: bool = False) -> str:
@@ -212,9 +349,35 @@ def join_flowed(text: str, *, delete: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _html_text(message: Message) -> str:
+def _html_text(message: Message, parts: MailParts) -> str:
     root = parse(_text(message))
-    return "" if root is None else main_text(root)
+    if root is None:
+        return ""
+    found = extract(root)
+    parts.left_out += found.left_out
+    return found.text
 
 
-__all__ = ["MAX_LEAVES", "MailParts", "collect_parts", "join_flowed"]
+def _enriched_text(message: Message, parts: MailParts) -> str:
+    return plain_of_enriched(_text(message))
+
+
+def plain_of_enriched(text: str) -> str:
+    r"""The words of enriched text (RFC 1896): no commands, and a line break only where two are.
+
+    >>> plain_of_enriched("<bold>More</bold> soil,\nif a << b.\n\n<x><param>red</param>Ada</x>")
+    'More soil, if a < b.\nAda'
+    """
+    text = re.sub(r"<param>.*?</param>", "", text.replace("\r\n", "\n"), flags=re.DOTALL)
+    text = re.sub(r"<nl>", "\n\n", text)
+    text = re.sub(r"</?[A-Za-z][A-Za-z0-9-]{0,60}>", "", text.replace("<<", "\x00"))
+    text = re.sub(r"\n+", lambda match: match[0][1:] or " ", text)
+    return text.replace("\x00", "<")
+
+
+_READ: dict[str, Callable[[Message, MailParts], str]] = {
+    **dict.fromkeys(_HTML, _html_text),
+    **dict.fromkeys(_ENRICHED, _enriched_text),
+}
+
+__all__ = ["MAX_LEAVES", "MailParts", "collect_parts", "join_flowed", "plain_of_enriched"]

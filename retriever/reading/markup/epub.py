@@ -1,8 +1,9 @@
 """E-books (.epub): chapters in reading order, each a page with a number and its title.
 
-A page is one item of the book's spine. Its label is its title in the table of contents, else its
-first heading, else "part 3". The table of contents and a cover without text are dropped. Chapters
-with DRM are reported as encrypted, not as empty; obfuscated fonts do not count as DRM.
+A page is one item of the book's spine; items that the spine does not name follow. Its label is its
+title in the table of contents, else its first heading, else "part 3". The table of contents and a
+cover without text are left out. Chapters with DRM are reported as encrypted, not as empty;
+obfuscated fonts do not count as DRM.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from lxml import etree
 from retriever.reading.archives import broken_reason, local_name, too_large_reason, tree
 from retriever.reading.attached import unique_label
 from retriever.reading.facts import clean_author, clean_fact, clean_title, iso_date, scalars
-from retriever.reading.markup.html import main_text, parse
+from retriever.reading.markup.html import extract, main_text, parse
+from retriever.reading.markup.html_sizes import word_count
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import error_text, make_page, too_long_page
 from retriever.reading.plain.text import decode_text
-from retriever.types import Document, Page, PageState, ReadError
+from retriever.types import Document, LeftOut, Page, PageState, ReadError
 
 _MAX_ITEMS = 5_000
 _MAX_ITEM = 40_000_000  # bytes of one chapter
 _MAX_TAGS = 2_000_000  # as in html.py
 _MAX_LABEL = 120
-_MAX_HEAD = 200  # characters of text in a page that only holds the contents
+_MAX_CONTENTS = 5  # words beside the headings of a page that only holds the contents
 # zipfile raises NotImplementedError for an unknown compression method, RuntimeError for encryption.
 _DAMAGED = (
     *(zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError),
@@ -39,6 +41,9 @@ _DAMAGED = (
 )
 _FONTS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
 _LOCKED = "locked by digital rights management (DRM): only the seller's own program opens it"
+_SHOWN_FACTS = ("language", "publisher", "subject", "description")
+_FACTS = frozenset(["title", "creator", "date", *_SHOWN_FACTS])
+_OTHER_FACTS = frozenset(["contributor", "rights", "identifier", "source", "relation", "coverage"])
 _EMPTY_TAG = re.compile(r"<([a-zA-Z][\w:-]*)((?:\s[^<>]*?)?)/>")
 _VOID = frozenset(
     ["br", "hr", "img", "input", "link", "meta", "col", "wbr", "source", "area", "base", "embed"]
@@ -63,6 +68,7 @@ class _Book:
     spine: list[str] = field(default_factory=list)
     facts: dict[str, list[str]] = field(default_factory=dict)
     contents: str = ""  # id of the older table of contents
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def read_epub(data: bytes, name: str, options: ReadOptions) -> Document:
@@ -86,7 +92,8 @@ def read_epub(data: bytes, name: str, options: ReadOptions) -> Document:
         title=clean_title((book.facts.get("title") or [""])[0], name),
         author=clean_author(facts.get("creator")),
         date=iso_date((book.facts.get("date") or [""])[0]),
-        metadata=scalars({key: facts.get(key) for key in ("language", "publisher", "subject")}),
+        metadata=scalars({key: facts.get(key) for key in _SHOWN_FACTS}),
+        left_out=tuple(book.left_out),
     )
 
 
@@ -109,12 +116,36 @@ def _book(data: bytes) -> _Book:
             book.contents = element.get("toc", "")
         elif kind == "itemref" and element.get("idref"):
             book.spine.append(element.get("idref", ""))
-        elif kind in ("title", "creator", "date", "language", "publisher", "subject"):
-            value = clean_fact("".join(element.itertext()))
-            if value:
-                book.facts.setdefault(kind, []).append(value)
+        elif kind in _FACTS or kind in _OTHER_FACTS:
+            _add_fact(book, element, kind)
     book.spine = list(dict.fromkeys(book.spine))
+    main = _main_title(root)
+    if main:
+        book.facts["title"] = [main]
     return book
+
+
+def _add_fact(book: _Book, element: etree._Element, kind: str) -> None:
+    text = "".join(element.itertext())
+    if kind == "description":  # often a page of its own
+        described = parse(text)
+        text = "" if described is None else main_text(described)
+    value = clean_fact(text)
+    if value and kind in _FACTS:
+        book.facts.setdefault(kind, []).append(value)
+    elif value:
+        book.left_out.append(LeftOut("metadata", value))
+
+
+def _main_title(root: etree._Element) -> str:
+    """The title that is marked as the main one, of several."""
+    ids = {
+        (element.get("refines") or "").lstrip("#")
+        for element in root.iter("{*}meta")
+        if element.get("property") == "title-type" and (element.text or "").strip() == "main"
+    }
+    found = (element for element in root.iter("{*}title") if element.get("id") in ids)
+    return next((clean_fact("".join(element.itertext())) for element in found), "")
 
 
 def _package_path(data: bytes) -> str:
@@ -160,6 +191,7 @@ def _pages(
     locked = _encrypted_files(data)
     taken: set[str] = set()
     number = 0
+    left_out: tuple[LeftOut, ...]
     for item in _in_order(book):
         if number >= _MAX_ITEMS:
             reason = f"more than {_MAX_ITEMS:,} parts in one book"
@@ -168,65 +200,76 @@ def _pages(
             return
         options.extend_deadline(PAGE_SECONDS)
         if item.path in locked:
-            page, heading = Page(None, "", PageState.ENCRYPTED, _LOCKED), ""
+            page, heading, left_out = Page(None, "", PageState.ENCRYPTED, _LOCKED), "", ()
         else:
-            page, heading = _chapter(archive, item)
+            page, heading, left_out = _chapter(archive, item)
         if _is_frame(item, page):
+            book.left_out += [*_contents_page(page), *left_out]
             continue
+        book.left_out += left_out
         number += 1
         label = titles.get(item.path) or heading or f"part {number}"
         yield Page(number, page.text, page.state, page.reason, unique_label(label, taken))
 
 
 def _in_order(book: _Book) -> list[_Item]:
-    """The items in reading order; in manifest order if the spine is empty."""
+    """The items in reading order; then those that the spine does not name, which links lead to."""
     named = [book.items[key] for key in book.spine if key in book.items]
-    return named or [item for item in book.items.values() if "html" in item.kind]
+    known = {item.path for item in named}
+    pages = (item for item in book.items.values() if "html" in item.kind)
+    return named + [item for item in pages if item.path not in known]
 
 
 def _is_frame(item: _Item, page: Page) -> bool:
     """Whether an item is a table of contents or a cover without text."""
     if "nav" in item.properties.split():
-        # Only a heading: a page with more text holds a contents list of its own.
-        return len(page.text) < _MAX_HEAD
+        # Only headings: a page with more text holds a contents list of its own.
+        lines = (line for line in page.text.split("\n") if not line.startswith("#"))
+        return sum(map(word_count, lines)) < _MAX_CONTENTS
     stem = posixpath.basename(item.path).lower()
     return page.state is PageState.EMPTY and stem.startswith(("cover", "nav", "toc", "titlepage"))
 
 
-def _chapter(archive: zipfile.ZipFile, item: _Item) -> tuple[Page, str]:
-    """The page of an item, without its number, and its first heading."""
+def _contents_page(page: Page) -> list[LeftOut]:
+    return [LeftOut("navigation", page.text)] if page.text else []
+
+
+def _chapter(archive: zipfile.ZipFile, item: _Item) -> tuple[Page, str, tuple[LeftOut, ...]]:
+    """The page of an item, without its number, its first heading, and what is left out."""
     try:
         found = archive.getinfo(item.path)
         if found.flag_bits & 1:
-            return Page(None, "", PageState.ENCRYPTED, "its archive is under a password"), ""
+            return Page(None, "", PageState.ENCRYPTED, "its archive is under a password"), "", ()
         if found.file_size > _MAX_ITEM:
-            return too_long_page(None, f"{found.file_size:,} bytes"), ""
+            return too_long_page(None, f"{found.file_size:,} bytes"), "", ()
         source = archive.read(found)
     except KeyError:
-        return Page(None, "", PageState.FAILED, f"missing in the file: {item.path[:200]}"), ""
+        return Page(None, "", PageState.FAILED, f"missing in the file: {item.path[:200]}"), "", ()
     except _DAMAGED as error:
-        return Page(None, "", PageState.FAILED, f"broken: {error_text(error)}"), ""
+        return Page(None, "", PageState.FAILED, f"broken: {error_text(error)}"), "", ()
     if source.count(b"<") > _MAX_TAGS:
-        return too_long_page(None, f"{source.count(b'<'):,} tags"), ""
+        return too_long_page(None, f"{source.count(b'<'):,} tags"), "", ()
     try:
         return _read_chapter(source)
     except ReadError as error:
-        return Page(None, "", PageState.FAILED, str(error)), ""
+        return Page(None, "", PageState.FAILED, str(error)), "", ()
 
 
-def _read_chapter(source: bytes) -> tuple[Page, str]:
+def _read_chapter(source: bytes) -> tuple[Page, str, tuple[LeftOut, ...]]:
     stated = _ENCODING.search(source[:1_000])
     text = decode_text(source, stated[1].decode("ascii") if stated else "")
     root = parse(_EMPTY_TAG.sub(_close_anchor, text))
     if root is None:
-        return make_page(None, "", "no text in it"), ""
+        return make_page(None, "", "no text in it"), "", ()
     pictures = any(local_name(element) in ("img", "image") for element in root.iter(etree.Element))
     empty = "no text in it but a picture" if pictures else "no text in it"
     heads = (
         " ".join("".join(element.itertext()).split())[:_MAX_LABEL]
         for element in root.iter("h1", "h2", "h3")
     )
-    return make_page(None, main_text(root), empty), next(filter(None, heads), "")
+    first = next(filter(None, heads), "")
+    found = extract(root, book=True)
+    return make_page(None, found.text, empty), first, found.left_out
 
 
 def _close_anchor(match: re.Match[str]) -> str:

@@ -1,8 +1,8 @@
-"""Word documents: the body in order, headings as `# …`, tables as rows.
+"""Word documents: the body in order, headings as `# …`, tables as rows, notes at the end.
 
-python-docx opens the package and resolves styles. The body is walked here, because python-docx
-skips content controls, text boxes, inserted text and footnotes. Headers, footers, comments and
-deleted text are dropped. A Word file stores no page numbers.
+Headers and footers, and comments, are parts of their own, if there are any; so is each embedded
+file. Deleted text, field codes, readings (ruby) and page numbers are left out. python-docx resolves
+the styles; a Word file stores no page numbers.
 
 mammoth 1.13 is no alternative: it loses equations, simple fields, outline levels and headings by a
 derived style, joins words at a page break, and expands entities.
@@ -11,257 +11,176 @@ derived style, joins words at a page break, and expands entities.
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import count
+import posixpath
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from lxml import etree
 
 from retriever.reading import archives
-from retriever.reading.archives import local_name
 from retriever.reading.facts import package_facts
+from retriever.reading.office import package
+from retriever.reading.office.docx_body import Body, Related, Styles, child_of, join, styles_of
+from retriever.reading.office.package import Package
+from retriever.reading.options import ReadOptions
 from retriever.reading.pages import make_page, too_long_page
-from retriever.types import Document, ReadError
+from retriever.types import Document, LeftOut, Page, PageState, ReadError
 
 _DESCRIPTION = "a Word document"
-_SKIPPED = frozenset(
-    ["del", "moveFrom", "instrText", "delText", "pPr", "rPr", "sectPr", "Fallback"]
-)
-_BREAKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
-_HEADING = re.compile(r"(?:heading|überschrift|titre|título|titolo|rubrik|kop|nagłówek) ?([1-9])")
-_TITLES = frozenset(["title", "titel", "book title"])
+_USUAL_MAIN = "word/document.xml"
+_EDGES = ("header", "footer")
+_NOTES = ("footnotes", "endnotes")
 
 
-def read_docx(data: bytes, name: str) -> Document:
-    """Read a DOCX file into one page."""
+def read_docx(data: bytes, name: str, options: ReadOptions) -> Document:
+    """Read a DOCX file: a page with its text, and one each for headers and comments."""
     large = archives.too_large_reason(data, _DESCRIPTION)
     if large:
         return Document(name, "docx", (too_long_page(None, large),))
+    data = package.usual(data)
+    styles, facts, error = _styles_and_facts(data, name)
+    try:
+        reader = _Reader(Package(data), styles, options)
+        pages = tuple(reader.pages(reader.body(data)))
+    # Damaged packages raise many types of exception; the user sees one message.
+    except Exception as fault:  # noqa: BLE001 - see the line above
+        raise ReadError(archives.broken_reason(error or fault, _DESCRIPTION)) from None
+    return Document(path=name, format="docx", pages=pages, left_out=tuple(reader.left_out), **facts)
+
+
+def _styles_and_facts(data: bytes, name: str) -> tuple[Styles, dict[str, Any], Exception | None]:
+    """The styles, and title, author, date and metadata; damaged ones count as missing."""
     import docx  # slow to import, and not always needed
 
     try:
         document = docx.Document(io.BytesIO(data))
-        body = _Body(document.element.body, _styles(document), list(_notes(document)))
-        facts = _facts(document, name)
-    # Damaged packages raise many types of exception; the user sees one message.
-    except Exception as error:  # noqa: BLE001 - see the line above
-        body, facts = _Body(_bare_body(data, error), _Styles(), []), {}
-    page = make_page(None, body.text(), "no text in it")
-    return Document(path=name, format="docx", pages=(page,), **facts)
-
-
-def _bare_body(data: bytes, error: Exception) -> etree._Element:
-    """The body alone, for a package with damaged styles, properties or relationships."""
-    try:
-        root = archives.tree(data, "word/document.xml")
-    except Exception:  # noqa: BLE001 - the library's error says what is wrong with the file
-        raise ReadError(archives.broken_reason(error, _DESCRIPTION)) from None
-    body = _child(root, "body")
-    if body is None:
-        raise ReadError(archives.broken_reason(error, _DESCRIPTION))
-    return body
-
-
-def _facts(document: Any, name: str) -> dict[str, Any]:
-    """Title, author, date and metadata; damaged properties count as missing."""
+        styles = styles_of(document)
+    except Exception as error:  # noqa: BLE001 - the text is what counts
+        return Styles(), {}, error
     try:
         core = document.core_properties
-        return package_facts(core, core.author, name)
-    except Exception:  # noqa: BLE001 - properties are optional; the text is what counts
-        return {}
+        return styles, package_facts(core, core.author, name), None
+    except Exception as error:  # noqa: BLE001 - properties are optional
+        return styles, {}, error
 
 
-def _value(element: etree._Element | None, name: str = "val") -> str:
-    """An attribute in any namespace (Word uses two); empty without an element."""
-    return "" if element is None else archives.attribute(element, name)
+class _Reader:
+    """Reads the parts of one package."""
 
-
-def _child(element: etree._Element | None, *path: str) -> etree._Element | None:
-    for step in path:
-        if element is None:
-            return None
-        element = next((child for child in element if local_name(child) == step), None)
-    return element
-
-
-@dataclass(frozen=True, slots=True)
-class _Styles:
-    """Paragraph styles by id: heading levels, and list styles."""
-
-    levels: dict[str, int] = field(default_factory=dict)
-    lists: frozenset[str] = frozenset()
-
-
-class _Body:
-    """The text of a document, block by block."""
-
-    def __init__(self, body: etree._Element, styles: _Styles, notes: list[etree._Element]) -> None:
-        self._body = body
+    def __init__(self, package: Package, styles: Styles, options: ReadOptions) -> None:
+        self._package = package
         self._styles = styles
-        self._notes = notes
-        self._tables = count()
+        self._options = options
+        self._further: list[Page] = []  # parts that could not be read to text
+        self.left_out: list[LeftOut] = []
+        main = package.main
+        self._main = main if main in package.names else _USUAL_MAIN
 
-    def text(self) -> str:
-        """All blocks, separated by blank lines; list items and table rows by newlines."""
-        blocks = [*self._blocks(self._body), *self._note_blocks()]
-        pieces: list[str] = []
-        before = ""
-        for group, block in blocks:
-            if block.strip():
-                pieces.append(("\n" if group and group == before else "\n\n") + block)
-                before = group
-        return "".join(pieces).strip("\n")
+    def body(self, data: bytes) -> etree._Element:
+        """The body of the document. Raises an exception of any type if it cannot be read."""
+        body = child_of(archives.tree(data, self._main), "body")
+        if body is None:
+            raise ReadError("it has no body")
+        return body
 
-    def _note_blocks(self) -> Iterator[tuple[str, str]]:
-        for note in self._notes:
-            yield "", " ".join(block for _, block in self._blocks(note)).strip()
+    def pages(self, body: etree._Element) -> Iterator[Page]:
+        """The text with its notes; headers and footers; comments; embedded files."""
+        notes = (("", text) for text in self._notes())
+        text = join([*self._reads(self._main).blocks(body), *notes])
+        edges = "\n\n".join(dict.fromkeys(self._edges(body)))
+        comments = "\n\n".join(self._comments())
+        yield make_page(None, text, "no text in it")
+        for label, part in (("headers and footers", edges), ("comments", comments)):
+            if part.strip():
+                page = make_page(None, part)
+                yield Page(None, page.text, page.state, page.reason, label)
+        yield from self._further
+        parts = [self._main, *self._parts(*_EDGES, *_NOTES)]
+        yield from self._package.embedded_pages(parts, self._options)
 
-    def _blocks(self, parent: etree._Element) -> Iterator[tuple[str, str]]:
-        """Pairs (group, text) in order; blocks of one group, as of a table, stay together."""
-        stack = [iter(parent)]
-        while stack:
-            child = next(stack[-1], None)
-            if child is None:
-                stack.pop()
-                continue
-            kind = local_name(child)
-            if kind == "p":
-                yield from self._paragraph(child)
-            elif kind == "tbl":
-                yield from self._table(child)
-            elif kind not in _SKIPPED:
-                stack.append(iter(child))  # content controls, inserted blocks, custom XML
+    def _reads(self, part: str) -> Body:
+        """A reader for the elements of a part."""
+        targets = {one.id: one.target for one in self._package.relations(part)}
 
-    def _paragraph(self, paragraph: etree._Element) -> Iterator[tuple[str, str]]:
-        boxes: list[etree._Element] = []
-        words = "".join(_runs(paragraph, boxes))
-        text = "\n".join(" ".join(line.split(" ")).strip() for line in words.split("\n")).strip()
-        level = self._level(paragraph)
-        if text and level:
-            yield "", "#" * min(level, 6) + " " + " ".join(text.split())
-        elif text and self._is_item(paragraph):
-            depth = _value(_child(paragraph, "pPr", "numPr", "ilvl"))
-            yield "list", "  " * (int(depth) if depth in tuple("12345678") else 0) + "- " + text
-        else:
-            yield "", text
-        for box in boxes:
-            yield from self._blocks(box)
+        def tree(relation: str) -> etree._Element | None:
+            return self._package.tree(targets.get(relation, ""))
 
-    def _is_item(self, paragraph: etree._Element) -> bool:
-        """Whether the paragraph is a list item, by its own numbering or its style."""
-        numbered = _child(paragraph, "pPr", "numPr")
-        if numbered is not None:
-            return _value(_child(numbered, "numId")) != "0"  # 0 removes the style's numbering
-        return _value(_child(paragraph, "pPr", "pStyle")) in self._styles.lists
+        def imported(relation: str) -> Iterable[str]:
+            return self._imported(targets.get(relation, ""))
 
-    def _level(self, paragraph: etree._Element) -> int:
-        """The heading level from 1; 0 for ordinary text."""
-        properties = _child(paragraph, "pPr")
-        outline = _value(_child(properties, "outlineLvl"))
-        if outline.isdigit() and int(outline) < 9:
-            return int(outline) + 1
-        style = _value(_child(properties, "pStyle"))
-        named = re.fullmatch(r"Heading([1-9])", style)  # the style id is the same in every language
-        return self._styles.levels.get(style, int(named[1]) if named else 0)
+        return Body(self._styles, self.left_out, Related(tree, imported))
 
-    def _table(self, table: etree._Element) -> Iterator[tuple[str, str]]:
-        group = f"table {next(self._tables)}"
-        for row in _below(table, "tr"):
-            cells: list[str] = []
-            for cell in _below(row, "tc"):
-                if _value(_child(cell, "tcPr", "vMerge")) in ("", "continue") and _is_merged(cell):
-                    continue
-                cells.append(" ".join(" ".join(block for _, block in self._blocks(cell)).split()))
-            if any(cells):
-                yield group, " | ".join(filter(None, cells))
+    def _parts(self, *kinds: str) -> list[str]:
+        """The parts of some kinds; by their usual names if the relations are damaged."""
+        found = [
+            one.target
+            for kind in kinds
+            for one in self._package.relations(self._main)
+            if one.kind == kind
+        ]
+        names = (name for name in sorted(self._package.names) if name.startswith("word/"))
+        usual = [
+            name
+            for name in names
+            if name.endswith(".xml") and Path(name).stem.rstrip("0123456789") in kinds
+        ]
+        return found or ([] if self._package.relations(self._main) else usual)
 
+    def _trees(self, *kinds: str) -> Iterator[tuple[Body, etree._Element]]:
+        for part in self._parts(*kinds):
+            tree = self._package.tree(part)
+            if tree is not None:
+                yield self._reads(part), tree
 
-def _is_merged(cell: etree._Element) -> bool:
-    """Whether the cell continues the cell above it."""
-    return _child(cell, "tcPr", "vMerge") is not None
+    def _notes(self) -> Iterator[str]:
+        """Footnotes and endnotes, without separators."""
+        for body, root in self._trees(*_NOTES):
+            for note in root:
+                if not archives.attribute(note, "type"):
+                    yield " ".join(body.text(note).split())
 
+    def _edges(self, body: etree._Element) -> Iterator[str]:
+        """The texts of headers and footers, in the order of the sections that use them."""
+        targets = {one.id: one.target for one in self._package.relations(self._main)}
+        references = body.iter("{*}headerReference", "{*}footerReference")
+        used = [targets.get(archives.attribute(one, "id"), "") for one in references]
+        for part in dict.fromkeys([*used, *self._parts(*_EDGES)]):
+            tree = self._package.tree(part)
+            if tree is not None:
+                yield from filter(None, [self._reads(part).text(tree)])
 
-def _below(parent: etree._Element, kind: str) -> Iterator[etree._Element]:
-    """Rows of a table or cells of a row, also in content controls, not of nested tables."""
-    for child in parent:
-        if local_name(child) == kind:
-            yield child
-        elif local_name(child) in ("sdt", "sdtContent", "ins", "customXml"):
-            yield from _below(child, kind)
+    def _comments(self) -> Iterator[str]:
+        """The comments with their authors."""
+        for body, root in self._trees("comments"):
+            for comment in root:
+                text = body.text(comment)
+                author = " ".join(archives.attribute(comment, "author").split())
+                if text:
+                    yield f"{author}: {text}" if author else text
 
-
-def _runs(paragraph: etree._Element, boxes: list[etree._Element]) -> Iterator[str]:
-    """The text of a paragraph; its text boxes are collected in `boxes`."""
-    stack = [iter(paragraph)]
-    while stack:
-        child = next(stack[-1], None)
-        if child is None:
-            stack.pop()
-            continue
-        kind = local_name(child)
-        if kind == "t":
-            yield child.text or ""
-        elif kind in _BREAKS:
-            yield _BREAKS[kind]
-        elif kind == "txbxContent":
-            boxes.append(child)
-        elif kind == "AlternateContent":
-            # Word stores a text box twice, for new and old programs; one is enough.
-            stack.append(iter([next(iter(child), child)]) if len(child) else iter(()))
-        elif kind not in _SKIPPED:
-            stack.append(iter(child))
-
-
-def _styles(document: Any) -> _Styles:
-    """The document's heading and list styles, including derived styles."""
-    levels: dict[str, int] = {}
-    lists: set[str] = set()
-    for style in document.styles:
-        level = _style_level(style)
-        if level:
-            levels[style.style_id] = level
-        elif _makes_list(style):
-            lists.add(style.style_id)
-    return _Styles(levels, frozenset(lists))
-
-
-def _makes_list(style: Any) -> bool:
-    for _ in range(10):  # as in _style_level
-        if style is None:
-            return False
-        if _child(style.element, "pPr", "numPr") is not None:
-            return True
-        style = getattr(style, "base_style", None)
-    return False
-
-
-def _style_level(style: Any) -> int:
-    if (style.name or "").strip().lower() in _TITLES:
-        return 1
-    for _ in range(10):  # a chain of base styles; damaged files contain cycles
-        if style is None:
-            return 0
-        name = (style.name or "").strip().lower()
-        heading = _HEADING.fullmatch(name)
-        if heading:
-            return int(heading[1])
-        outline = _value(_child(style.element, "pPr", "outlineLvl"))
-        if outline.isdigit() and int(outline) < 9:
-            return int(outline) + 1
-        style = getattr(style, "base_style", None)
-    return 0
-
-
-def _notes(document: Any) -> Iterator[etree._Element]:
-    """Footnotes and endnotes, without separators."""
-    for relation in document.part.rels.values():
-        if relation.is_external or not relation.reltype.endswith(("/footnotes", "/endnotes")):
-            continue
-        parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    def _imported(self, part: str) -> Iterator[str]:
+        """The texts of a file that Word imports in place (altChunk), in any format."""
+        blob = self._package.blob(part)
+        if blob is None:
+            return
         try:
-            root = etree.fromstring(relation.target_part.blob, parser)
-        except etree.XMLSyntaxError:
-            continue
-        yield from (note for note in root if not _value(note, "type"))
+            pages = self._options.inner(blob, _imported_name(part, blob)).pages
+        except ReadError as error:
+            pages = (Page(None, "", PageState.FAILED, str(error)),)
+        for page in pages:
+            if page.state.readable:
+                yield page.text
+            elif page.state is not PageState.EMPTY:
+                label = f"imported part {len(self._further) + 1}"
+                self._further.append(Page(None, "", page.state, page.reason, label))
+
+
+def _imported_name(part: str, blob: bytes) -> str:
+    """The name by which an imported file is read: HTML unless it says something else."""
+    from retriever.reading.formats import supported
+
+    name = posixpath.basename(part)
+    if blob[:200].lstrip().lower().startswith((b"mime-version", b"content-type")):
+        return f"{name}.eml"  # a web page in one file (MHTML)
+    return name if supported(Path(name)) else f"{name}.html"

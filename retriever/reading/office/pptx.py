@@ -1,9 +1,10 @@
-"""PowerPoint presentations: each slide a page, its title a heading, speaker notes last.
+"""PowerPoint presentations: each slide a page, its title a heading, notes and comments last.
 
 Placeholders come first, in the order of their layout, then other shapes from top to bottom and left
 to right. Tables and chart data become rows, diagrams (SmartArt) become lists. Hidden slides are
-read and marked. Slide numbers, dates and footers, which repeat on every slide, are dropped, as are
-comments and automatic picture descriptions.
+read and marked. Headers, footers and what the layouts show on their slides are a part of their own,
+and so is each embedded file. Numbers and dates of slides are left out, as are descriptions of
+pictures.
 """
 
 from __future__ import annotations
@@ -19,18 +20,21 @@ from typing import Any
 from lxml import etree
 
 from retriever.reading import archives, extras
-from retriever.reading.archives import local_name
+from retriever.reading.archives import attribute, local_name
 from retriever.reading.facts import clean_title, package_facts
+from retriever.reading.office import package
+from retriever.reading.office.drawings import chart_lines, diagram_lines
+from retriever.reading.office.package import Package
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import error_text, make_page, too_long_page
-from retriever.reading.tables import rows
-from retriever.types import Document, Page, PageState, ReadError
+from retriever.reading.tables.grid import Cell, grid_lines
+from retriever.types import Document, LeftOut, Page, PageState, ReadError
 
 MAX_SLIDES = 5_000
 _MAX_SHAPES = 5_000  # of one slide, those in groups included
-_MAX_POINTS = 500  # of one chart
 _DESCRIPTION = "a PowerPoint presentation"
 _REPEATED = frozenset(["dt", "ftr", "sldNum", "hdr", "sldImg"])
+_RUNNING = frozenset(["ftr", "hdr"])
 _TITLES = frozenset(["title", "ctrTitle"])
 _SLIDE = re.compile(r"ppt/slides/slide(\d+)\.xml")
 _RELATED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}dm"
@@ -41,6 +45,7 @@ def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
     large = archives.too_large_reason(data, _DESCRIPTION)
     if large:
         return Document(name, "pptx", (too_long_page(None, large),))
+    data = package.usual(data)
     library: Any = extras.load("pptx", "office", "PowerPoint files")
     try:
         show = library.Presentation(io.BytesIO(data))
@@ -49,7 +54,8 @@ def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
     except Exception as error:  # noqa: BLE001 - see the line above
         return Document(name, "pptx", tuple(_bare_pages(data, error)))
     area = (show.slide_width or 0) * (show.slide_height or 0)
-    pages = [_page(number, slide, area, options) for number, slide in enumerate(slides, 1)]
+    beside = _Beside(Package(data), slides)
+    pages = [_page(number, slide, area, beside, options) for number, slide in enumerate(slides, 1)]
     if len(pages) > MAX_SLIDES:
         pages[-1] = replace(
             too_long_page(len(pages), f"only the first {MAX_SLIDES:,} slides are read"),
@@ -58,7 +64,89 @@ def read_pptx(data: bytes, name: str, options: ReadOptions) -> Document:
         )
     if not pages:
         pages = [Page(None, "", PageState.EMPTY, "no slides in it")]
-    return Document(name, "pptx", tuple(pages), **_facts(show, slides, name))
+    pages += beside.pages(options)
+    facts = _facts(show, slides, name)
+    return Document(name, "pptx", tuple(pages), left_out=tuple(beside.left_out), **facts)
+
+
+class _Beside:
+    """What stands beside the shapes of the slides, and what is left out."""
+
+    def __init__(self, package: Package, slides: list[Any]) -> None:
+        self._package = package
+        self._slides = slides
+        self._running: dict[str, None] = {}
+        self._authors = dict(self._people())
+        self.left_out: list[LeftOut] = []
+
+    def add_repeated(self, shapes: Iterable[Any]) -> None:
+        """Collect the headers, footers, numbers and dates among some shapes."""
+        for shape in shapes:
+            kind = _placeholder(shape.element)
+            text = "\n".join(_texts(shape.element)) if kind in _REPEATED else ""
+            fixed = kind == "dt" and shape.element.find(".//{*}fld") is None
+            if text and (kind in _RUNNING or fixed):
+                self._running[text] = None
+            elif text:
+                self.left_out.append(LeftOut("slide numbers and dates", text))
+
+    def pages(self, options: ReadOptions) -> list[Page]:
+        """The headers and footers, with the text of layouts; then the embedded files."""
+        texts = dict.fromkeys([*self._running, *self._layout_texts()])
+        page = make_page(None, "\n\n".join(texts))
+        found = [] if page.state is PageState.EMPTY else [page]
+        parts = [self._part(slide) for slide in self._slides]
+        return [
+            *(replace(one, label="headers and footers") for one in found),
+            *self._package.embedded_pages(parts, options),
+        ]
+
+    def comments(self, slide: Any) -> Iterator[str]:
+        """The comments on a slide, of old and new programs."""
+        for path in self._package.related(self._part(slide), "comments"):
+            root = self._package.tree(path)
+            for comment in root.iter("{*}cm", "{*}reply") if root is not None else ():
+                author = self._authors.get(attribute(comment, "authorId"), "")
+                bodies = [one for one in comment if local_name(one) in ("text", "txBody")]
+                text = "\n".join(line for body in bodies for line in _comment_lines(body))
+                if text:
+                    yield "Comment: " + (f"{author}: {text}" if author else text)
+
+    @staticmethod
+    def _part(slide: Any) -> str:
+        return str(slide.part.partname).lstrip("/")
+
+    def _people(self) -> Iterator[tuple[str, str]]:
+        for kind in ("commentAuthors", "authors"):
+            for path in self._package.related(self._package.main, kind):
+                root = self._package.tree(path)
+                for author in root if root is not None else ():
+                    yield attribute(author, "id"), " ".join(attribute(author, "name").split())
+
+    def _layout_texts(self) -> Iterator[str]:
+        """The texts that layouts and masters show on their slides."""
+        layouts: dict[str, Any] = {}
+        for slide in self._slides:
+            try:
+                layout = slide.slide_layout
+                layouts[str(layout.part.partname)] = layout.element
+                master = layout.slide_master
+                layouts[str(master.part.partname)] = master.element
+            except Exception:  # noqa: BLE001, S112 - the layout is damaged; the slide counts
+                continue
+        for element in layouts.values():
+            for shape in archives.first_forms(element).iter("{*}sp"):
+                if _placeholder(shape) is None:
+                    yield "\n".join(_texts(shape))
+
+
+def _comment_lines(body: etree._Element) -> list[str]:
+    return [(body.text or "").strip()] if not len(body) else _texts(body)
+
+
+def _texts(parent: etree._Element) -> list[str]:
+    """The lines of all paragraphs with text below an element."""
+    return [line for line in _paragraphs(parent) if line.strip()]
 
 
 def _facts(show: Any, slides: list[Any], name: str) -> dict[str, Any]:
@@ -79,13 +167,14 @@ def _cover(slides: list[Any]) -> str:
     return ""
 
 
-def _page(number: int, slide: Any, area: int, options: ReadOptions) -> Page:
+def _page(number: int, slide: Any, area: int, beside: _Beside, options: ReadOptions) -> Page:
     label = f"slide {number}"
     try:
-        _unwrap(slide.element)
+        archives.first_forms(slide.element)
         shapes = list(islice(_flatten(slide.shapes), _MAX_SHAPES))
         blocks = [block for shape in _in_order(shapes) if (block := _block(shape))]
-        notes = _notes(slide)
+        notes = [*_notes(slide, beside), *beside.comments(slide)]
+        beside.add_repeated(shapes)
         hidden = slide.element.get("show") in ("0", "false")
     # A damaged slide does not affect the others.
     except Exception as error:  # noqa: BLE001 - see the line above
@@ -107,15 +196,6 @@ def _is_picture(shapes: list[Any], area: int) -> bool:
         if local_name(shape.element) == "pic":
             covered += (shape.width or 0) * (shape.height or 0)
     return area > 0 and 2 * covered >= area
-
-
-def _unwrap(slide: etree._Element) -> None:
-    """Replace alternative forms of content (formulas, ink) by the first one."""
-    for wrapper in [*slide.iter("{*}AlternateContent")]:
-        parent, choice = wrapper.getparent(), next(iter(wrapper), None)
-        if parent is not None and choice is not None:
-            at = parent.index(wrapper)
-            parent[at : at + 1] = list(choice)
 
 
 def _flatten(shapes: Iterable[Any]) -> Iterator[Any]:
@@ -219,55 +299,41 @@ def _frame(shape: Any) -> str:
     if shape.has_table:
         return _table(shape.table)
     if shape.has_chart:
-        return _chart(shape.chart)
+        return "\n".join(filter(None, chart_lines(shape.chart._chartSpace)))
     data = next((found.get(_RELATED) for found in shape.element.iter("{*}relIds")), None)
     return _diagram(shape.part.related_part(data).blob) if data else ""
 
 
 def _table(table: Any) -> str:
-    cells = (
-        rows.TableRow(
-            number,
-            ["" if cell.is_spanned else " ".join(cell.text.split()) for cell in row.cells],
-        )
-        for number, row in enumerate(table.rows, 1)
-    )
-    return "\n".join(text for _, text in rows.format_rows(cells))
-
-
-def _chart(chart: Any) -> str:
-    """The title and the data of a chart, by category."""
-    title = ""
-    if chart.has_title and chart.chart_title.has_text_frame:
-        title = " ".join(chart.chart_title.text_frame.text.split())
-    lines = [title] if title else []
-    for plot in chart.plots:
-        series = [(str(one.name or ""), one.values) for one in islice(plot.series, 50)]
-        for at, category in enumerate(islice(plot.categories, _MAX_POINTS)):
-            points = [(name, _number(values[at])) for name, values in series if at < len(values)]
-            lines.append(rows.record([("", str(category)), *points]))
-    return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.15g}"
+    grid = [
+        [
+            Cell(
+                " ".join(cell.text.split()),
+                cell.span_height if cell.is_merge_origin else 1,
+                cell.span_width if cell.is_merge_origin else 1,
+            )
+            for cell in row.cells
+            if not cell.is_spanned
+        ]
+        for row in table.rows
+    ]
+    return "\n".join(grid_lines(grid, min_columns=2))
 
 
 def _diagram(blob: bytes) -> str:
     """The texts of a diagram, in document order."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
-    points = etree.fromstring(blob, parser).iterfind(".//{*}pt")
-    texts = (" ".join(_words(point).split()) for point in points)
-    return "\n".join(f"- {text}" for text in texts if text)
+    return "\n".join(diagram_lines(etree.fromstring(blob, parser)))
 
 
-def _notes(slide: Any) -> list[str]:
-    """The speaker notes of the slide."""
+def _notes(slide: Any, beside: _Beside) -> list[str]:
+    """The speaker notes of the slide, and other text on their page."""
     if not slide.has_notes_slide:
         return []
-    frame = slide.notes_slide.notes_text_frame
-    lines = [] if frame is None else [_words(line) for line in frame._txBody.iterfind("./{*}p")]
-    text = "\n".join(line for line in lines if line.strip())
+    shapes = list(_flatten(slide.notes_slide.shapes))
+    beside.add_repeated(shapes)
+    kept = [shape for shape in shapes if _placeholder(shape.element) not in _REPEATED]
+    text = "\n".join(line for shape in kept for line in _texts(shape.element))
     return [f"Notes: {text}"] if text else []
 
 

@@ -5,8 +5,9 @@ New workbooks (.xlsx, .xlsm) are read with openpyxl, row by row. It gives number
 as fast, but allocates every cell between the first and the last: one cell in the last corner
 exhausts the memory. Old workbooks (.xls), whose sheets are small, are read with calamine.
 
-Formulas give their stored results. Hidden sheets are read and marked. Comments, charts, text boxes
-and errors such as #N/A are dropped.
+Formulas give their stored results. Hidden sheets are read and marked. The comments of a sheet, its
+text boxes, its headers and footers, and embedded files are parts of their own (`xlsx_parts`).
+Errors such as #N/A are left out, and the data of charts, which are in the cells.
 """
 
 from __future__ import annotations
@@ -14,19 +15,22 @@ from __future__ import annotations
 import io
 import re
 import warnings
-import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from retriever.reading import archives, extras
 from retriever.reading.facts import package_facts
-from retriever.reading.office import passwords
+from retriever.reading.office import package, passwords
+from retriever.reading.office.number_formats import shown_moment, shown_number
+from retriever.reading.office.package import Package
+from retriever.reading.office.xlsx_parts import Parts, read_layout
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import error_text
 from retriever.reading.tables import rows
-from retriever.types import Document, Page, PageState, ReadError
+from retriever.reading.tables.columns import TableRow
+from retriever.types import Document, LeftOut, Page, PageState, ReadError
 
 MAX_CELLS = 20_000_000
 """Maximum number of cells of a workbook, with empty cells between filled ones."""
@@ -36,22 +40,22 @@ MAX_CHARACTERS = rows.MAX_TEXT // 2
 _DESCRIPTION = "an Excel workbook"
 _MAX_SHEETS = 2_000
 _MAX_ROW = 1_048_576  # Excel's own limit
+_MAX_ERRORS = 1_000  # that are told
 _SHEETS = "xl/worksheets/"
 _ERRORS = frozenset(
     ["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#SPILL!", "#CALC!"]
 )
-# A formula without a stored result: the writing program did not calculate it.
-_UNCALCULATED = re.compile(rb"(?:</f>|<f[^>]{0,300}/>)\s*(?:<v\s*/>|<v></v>|</c>)")
-_QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]')  # parts of a number format that are no codes
+_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")  # a character that XML cannot hold
 
 
 @dataclass(slots=True)
 class _Budget:
-    """The number of cells that may still be read, shared by all sheets."""
+    """What may still be read, shared by all sheets, and the errors that were seen in cells."""
 
     cells: int
     characters: int = MAX_CHARACTERS
     spent: bool = False
+    errors: list[str] = field(default_factory=list)
 
     def walk(self, cells: int) -> bool:
         """Take a row of `cells` cells from the budget; False if it is used up."""
@@ -65,6 +69,7 @@ def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
     large = archives.too_large_reason(data, _DESCRIPTION, streamed=_SHEETS)
     if large:
         return Document(name, "xlsx", (rows.too_many_rows_page(None, "", large),))
+    data = package.usual(data)
     openpyxl: Any = extras.load("openpyxl", "office", "Excel workbooks")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl warns about every unknown extension
@@ -75,8 +80,16 @@ def read_xlsx(data: bytes, name: str, options: ReadOptions) -> Document:
         except Exception as error:  # noqa: BLE001 - damage shows in many ways, all mean the same
             raise ReadError(archives.broken_reason(error, _DESCRIPTION)) from None
         try:
-            pages = tuple(_sheet_pages(data, book, options))
-            return Document(name, "xlsx", pages or (_no_sheets(),), **_facts(book, name))
+            budget = _Budget(MAX_CELLS)
+            parts = Parts(Package(data))
+            pages = [
+                *_sheet_pages(data, book, parts, budget, options),
+                *parts.pages(),
+                *parts.embedded(options),
+            ]
+            left = [*parts.left_out, *_errors(budget)]
+            pages = pages or [_no_sheets()]
+            return Document(name, "xlsx", tuple(pages), left_out=tuple(left), **_facts(book, name))
         finally:
             book.close()
 
@@ -101,7 +114,12 @@ def read_xls(data: bytes, name: str, options: ReadOptions) -> Document:
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
             raise
         raise ReadError(archives.broken_reason(error, "an old Excel workbook")) from None
-    return Document(name, "xls", tuple(pages) or (_no_sheets(),))
+    return Document(name, "xls", tuple(pages) or (_no_sheets(),), left_out=tuple(_errors(budget)))
+
+
+def _errors(budget: _Budget) -> Iterator[LeftOut]:
+    if budget.errors:
+        yield LeftOut("errors in cells", " ".join(budget.errors))
 
 
 def _no_sheets() -> Page:
@@ -114,8 +132,9 @@ def _facts(book: Any, name: str) -> dict[str, Any]:
     return package_facts(core, core.creator if core.creator != "openpyxl" else "", name)
 
 
-def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]:
-    budget = _Budget(MAX_CELLS)
+def _sheet_pages(
+    data: bytes, book: Any, parts: Parts, budget: _Budget, options: ReadOptions
+) -> Iterator[Page]:
     for position, sheet in enumerate(book.worksheets, 1):
         label = f"sheet {sheet.title}"
         if position > _MAX_SHEETS:
@@ -125,10 +144,12 @@ def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]
             return
         try:
             hidden = sheet.sheet_state != "visible"
-            note = _note(hidden, _count_uncalculated(data, sheet))
-            yield from _pages(
-                position, sheet.title, _new_rows(sheet, budget), note, options, budget
-            )
+            path = str(getattr(sheet, "_worksheet_path", "")).lstrip("/")
+            layout = read_layout(data, path)
+            note = _note(hidden, layout.uncalculated)
+            table = layout.rows(_new_rows(sheet, budget), parts.header_rows(path))
+            yield from _pages(position, sheet.title, table, note, options, budget)
+            parts.add_sheet(position, sheet.title, path, layout.headers)
         # A damaged sheet does not affect the others.
         except Exception as error:  # noqa: BLE001 - see the line above
             yield Page(position, "", PageState.FAILED, f"broken: {error_text(error)}", label)
@@ -137,7 +158,7 @@ def _sheet_pages(data: bytes, book: Any, options: ReadOptions) -> Iterator[Page]
 def _pages(
     position: int,
     title: str,
-    table: Iterable[rows.TableRow],
+    table: Iterable[TableRow],
     note: str,
     options: ReadOptions,
     budget: _Budget,
@@ -182,79 +203,77 @@ def _note(hidden: bool, uncalculated: int) -> str:
     return "; ".join(notes)
 
 
-def _count_uncalculated(data: bytes, sheet: Any) -> int:
-    """The number of formulas without a stored result."""
-    path = str(getattr(sheet, "_worksheet_path", "")).lstrip("/")
-    count = 0
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(path) as part:
-            tail = b""
-            while block := part.read(1 << 20):
-                text = tail + block
-                # A match that begins in the last bytes counts with the next block.
-                edge = max(0, len(text) - 4_096)
-                count += sum(match.start() < edge for match in _UNCALCULATED.finditer(text))
-                tail = text[edge:]
-            count += len(_UNCALCULATED.findall(tail))
-    except (KeyError, zipfile.BadZipFile, OSError, EOFError, ValueError):
-        return 0
-    return count
-
-
-def _new_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
+def _new_rows(sheet: Any, budget: _Budget) -> Iterator[TableRow]:
     """The rows of an openpyxl sheet; its stated dimensions are ignored."""
     sheet.reset_dimensions()
     blank = True
     for number, cells in enumerate(sheet.iter_rows(), 1):
         if not budget.walk(len(cells) if number <= _MAX_ROW else MAX_CELLS):
             return
-        texts = [_cell(cell) for cell in cells]
+        texts = [_cell(cell, budget) for cell in cells]
         before, blank = blank, not any(texts)
         if not (before and blank):  # a series of empty rows counts as one
-            yield rows.TableRow(number, texts)
+            yield TableRow(number, texts)
 
 
-def _cell(cell: Any) -> str:
-    """An openpyxl cell as text; the number format is read for numbers only."""
+def _cell(cell: Any, budget: _Budget) -> str:
+    """An openpyxl cell as text; the number format is read for numbers and dates only."""
     value = cell.value
-    return _cell_text(value, cell.number_format if isinstance(value, int | float) else "")
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return _ESCAPED.sub(_unescaped, _words(value, budget)).strip()
+    return _cell_text(value, budget, cell.number_format or "")
 
 
-def _old_rows(sheet: Any, budget: _Budget) -> Iterator[rows.TableRow]:
+def _unescaped(match: re.Match[str]) -> str:
+    r"""The character of an escape; a carriage return belongs to the line feed behind it."""
+    character = chr(int(match[1], 16))
+    return "" if character == "\r" else character
+
+
+def _words(value: str, budget: _Budget) -> str:
+    if value not in _ERRORS:
+        return value.strip()
+    if len(budget.errors) < _MAX_ERRORS:
+        budget.errors.append(value)
+    return ""
+
+
+def _old_rows(sheet: Any, budget: _Budget) -> Iterator[TableRow]:
     """The rows of a calamine sheet, which begins with the first filled row."""
     top = sheet.start[0] if sheet.start else 0
     for number, cells in enumerate(sheet.iter_rows(), 1 + top):
         if not budget.walk(len(cells)):
             return
-        yield rows.TableRow(number, [_cell_text(cell) for cell in cells])
+        yield TableRow(number, [_cell_text(cell, budget) for cell in cells])
 
 
-def _cell_text(value: Any, number_format: str = "") -> str:
-    """A cell as text, close to its display; empty for errors.
+def _cell_text(value: Any, budget: _Budget, number_format: str = "") -> str:
+    """A cell as it shows; empty for errors.
 
-    >>> _cell_text(0.125, "0.0%"), _cell_text(0.1 + 0.2), _cell_text(3.0)
+    >>> budget = _Budget(9)
+    >>> _cell_text(0.125, budget, "0.0%"), _cell_text(0.1 + 0.2, budget), _cell_text(3.0, budget)
     ('12.5%', '0.3', '3')
-    >>> _cell_text(datetime(2024, 3, 7))
-    '2024-03-07'
-    >>> _cell_text(True), _cell_text(timedelta(hours=30)), _cell_text("#N/A")
-    ('TRUE', '30:00', '')
+    >>> _cell_text(datetime(2024, 3, 7), budget), _cell_text(timedelta(hours=30), budget)
+    ('2024-03-07', '30:00')
+    >>> _cell_text(True, budget), _cell_text("#N/A", budget)
+    ('TRUE', '')
     """
     if value is None:
         return ""
     if isinstance(value, str):
-        return "" if value in _ERRORS else value.strip()
+        return _words(value, budget)
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, int | float):
-        return _number(value, number_format)
+        shown = shown_number(value, number_format)
+        # Excel has 15 digits.
+        plain = str(value) if isinstance(value, int) else f"{value:.15g}"
+        return plain if shown is None else shown
+    if isinstance(value, datetime | date | time):
+        return shown_moment(value, number_format, _moment(value))
     return _moment(value)
-
-
-def _number(value: float, number_format: str) -> str:
-    """A number with Excel's 15 digits; in per cent if displayed so."""
-    if "%" in number_format and "%" in _QUOTED.sub("", number_format):
-        return f"{value * 100:.10g}%"
-    return str(value) if isinstance(value, int) else f"{value:.15g}"
 
 
 def _moment(value: Any) -> str:

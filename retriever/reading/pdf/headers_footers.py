@@ -2,10 +2,11 @@
 
 They say nothing about their page, fill every chunk with the same words, and split sentences. They
 are detected from the pages alone: a line near the edge of a page that recurs word for word on other
-pages, except for a number that counts with the pages. Nothing is removed: a page's `body` is the
-span of its text that is chunked. If in doubt, a line stays in the body. Of every running line the
-first occurrence stays, so its words are found; so does the header row of a table that begins inside
-a page. Footnotes are not detected.
+pages, except for the page's own number. A line whose number is another one, such as "Invoice 1004",
+"Article 5" or "3 March 2025", is content, although it counts with the pages (`_numbers_pages`).
+Nothing is removed: a page's `body` is the span of its text that is chunked. If in doubt, a line
+stays in the body. Of every running line the first occurrence stays, so its words are found; so does
+the header row of a table that begins inside a page. Footnotes are not detected.
 
 The time is linear in the text.
 """
@@ -16,8 +17,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, takewhile
+from enum import Enum
+from itertools import takewhile
 
+from retriever.text.page_numbers import NUMBER, PAGE_WORDS, own_words, page_number, value
 from retriever.types import Page, Span
 
 _MAX_DEPTH = 8  # lines at each edge that are tested: a copyright notice has five
@@ -29,9 +32,21 @@ _MIN_SHARE = 0.4  # share of all pages: half (left or right ones), less covers a
 _MIN_SAME_DEPTH = 0.7  # share of its pages with the same depth, plus or minus one line
 _MAX_INSIDE = 0.1  # share of its pages that also have the line inside, as a heading
 _MIN_SLOT_SHARE = 0.6  # share of all pages with any chapter header at that depth
-_NUMBER = re.compile(r"(?<!\w)(?:\d{1,6}|[ivxlcdm]{1,9})(?!\w)")
-_ROMAN = re.compile(r"m{0,3}(?:cm|cd|d?c{0,3})(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})")
-_VALUES = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100, "d": 500, "m": 1000}
+_MAX_UNNUMBERED = 60  # pages before page 1: a larger difference is not that of page numbers
+_MAX_COMPARED = 50  # runs with the same offset
+_COUNTED = re.compile(r"(?:\b(?:no|nr|number|nummer|num[eé]ro|número)|n[°º]|№|§|#)[\s.:]*$|\d[./]$")
+_COUNTS_ON = re.compile(r"[./]\d|\s*:")  # 2.4 as 4.1; Experiment 4: results
+_LAST_WORD = re.compile(r"([^\W\d_]+)[^\w]*$")
+_FIRST_WORD = re.compile(r"[\s.,]*(?:de\s+)?([^\W\d_]+)")
+_MONTHS = frozenset(
+    """january february march april may june july august september october november december
+    januar jänner februar märz mai juni juli oktober dezember janvier février mars avril juin
+    juillet août septembre octobre novembre décembre enero febrero marzo abril mayo junio julio
+    agosto septiembre octubre noviembre diciembre gennaio febbraio aprile maggio giugno luglio
+    settembre ottobre dicembre janeiro fevereiro março maio junho julho setembro outubro dezembro
+    januari februari maart mei augustus""".split()  # noqa: SIM905 - a table of words
+)
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 
 _Key = tuple[bool, str]  # whether it counts with the pages; the line with its number's offset
 _Place = tuple[bool, int]  # at the top, and how deep: 0 is the line at the edge
@@ -64,7 +79,8 @@ class _Run:
 def exclude_running_lines(pages: Sequence[Page]) -> tuple[Page, ...]:
     """The pages; those with running lines get a `body` without them.
 
-    If all lines of a page run, its body is empty. Pages without a number or text, and pages that
+    If all lines of a page run, its body is all of its text, because a page without a passage is not
+    found; it is empty if the lines are page numbers. Pages without a number or text, and pages that
     already have a body, are unchanged.
     """
     texts = {
@@ -133,28 +149,18 @@ def _keys(line: str, page: int) -> Iterator[_Key]:
     same = _same(words)
     if len(same) > _MAX_LINE:
         return
-    numbers = list(_NUMBER.finditer(words))
+    numbers = list(NUMBER.finditer(words))
     for number in [*numbers[:2], *numbers[2:][-2:]]:
-        value = _value(number[0])
-        if value is not None:
+        counted = value(number[0])
+        if counted is not None:
             rest = words[: number.start()] + "#" + words[number.end() :]
-            yield True, f"{_same(rest)}{value - page:+d}"
-    if any(map(str.isalpha, same)) and _value(same) is None:
+            yield True, f"{_same(rest)}{counted - page:+d}"
+    if any(map(str.isalpha, same)) and value(same) is None:
         yield False, same
 
 
 def _same(line: str) -> str:
     return "".join(line.casefold().split())
-
-
-def _value(number: str) -> int | None:
-    """The value of digits or of a lower-case Roman number; None for other text."""
-    if number.isdecimal():
-        return int(number)
-    if not number or not _ROMAN.fullmatch(number):
-        return None
-    values = [_VALUES[letter] for letter in number]
-    return sum(-value if value < after else value for value, after in pairwise([*values, 0]))
 
 
 # Detection
@@ -166,7 +172,7 @@ _Edges = dict[int, tuple[list[_Line], list[_Line]]]
 def _running_lines(edges: _Edges, texts: dict[int, Page]) -> dict[tuple[bool, _Key], set[int]]:
     """For each side (True: top) and key, the pages on which that line runs."""
     near = [run for (top, key), at in _places(edges).items() for run in _runs(key, top, at)]
-    runs = _only_at_edges(near, edges, texts)
+    runs = _only_page_numbers(_only_at_edges(near, edges, texts), edges, texts)
     slots = _slots(runs, edges)
     often: dict[tuple[bool, _Key], int] = defaultdict(int)
     for run in runs:
@@ -243,6 +249,105 @@ def _inner(text: str, sides: tuple[list[_Line], list[_Line]]) -> frozenset[str]:
     return frozenset(_same(line) for line in between.split("\n"))
 
 
+def _only_page_numbers(runs: Sequence[_Run], edges: _Edges, texts: dict[int, Page]) -> list[_Run]:
+    """The runs without those that count something else than pages."""
+    counting = [_Counting(run, _form(run, edges, texts)) for run in runs if run.key[0]]
+    numbered: set[int] = set()
+    titles: dict[int, list[_Run]] = defaultdict(list)
+    for found in counting:
+        if found.form is _Form.NUMBER:
+            numbered.update(found.run.pages)
+        elif found.form is not _Form.CONTENT and len(titles[found.offset]) < _MAX_COMPARED:
+            titles[found.offset].append(found.run)
+    others = {
+        found.run for found in counting if not _numbers_pages(found, numbered, titles[found.offset])
+    }
+    return [run for run in runs if run not in others]
+
+
+class _Form(Enum):
+    """What a line with a number that counts with the pages looks like."""
+
+    NUMBER = "Page 7 of 9"
+    TITLE = "The Book 7"
+    LABEL = "Lesson 7"
+    CONTENT = "§ 7, no. 7, 7 March 2025"
+
+
+@dataclass(frozen=True, slots=True)
+class _Counting:
+    """A run with a number that counts with the pages."""
+
+    run: _Run
+    form: _Form
+
+    @property
+    def offset(self) -> int:
+        """The difference of its number to the page's own: 0 if page 1 has a 1."""
+        return _offset(self.run.key) - 1
+
+
+def _offset(key: _Key) -> int:
+    """The difference of the number to the position of its page."""
+    return int(key[1][max(key[1].rfind("+"), key[1].rfind("-")) :])
+
+
+def _numbers_pages(found: _Counting, numbered: set[int], titles: Sequence[_Run]) -> bool:
+    """Whether the run's number is that of its pages.
+
+    `numbered` are the pages with a line that is certainly a page number; `titles` the runs with the
+    same offset. Left and right pages, and chapters, have titles that share the page's number.
+    """
+    if found.form in (_Form.NUMBER, _Form.CONTENT):
+        return found.form is _Form.NUMBER
+    pages = set(found.run.pages)
+    if 2 * len(pages & numbered) > len(pages):
+        return False
+    if any(run.key != found.run.key and pages.isdisjoint(run.pages) for run in titles):
+        return True
+    return found.form is _Form.TITLE and -_MAX_UNNUMBERED <= found.offset <= 0
+
+
+def _form(run: _Run, edges: _Edges, texts: dict[int, Page]) -> _Form:
+    at = run.pages[0]
+    side = edges[at][0 if run.top else 1]
+    line = next(line for line in side if run.key in line.keys)
+    return _form_of(texts[at].text[line.start : line.end], at + _offset(run.key))
+
+
+def _form_of(line: str, counted: int) -> _Form:
+    """The form of a line with this number.
+
+    >>> [_form_of(line, 7).name for line in ("- 7 -", "The Book 7", "Lesson 7: on boats", "§ 7")]
+    ['NUMBER', 'TITLE', 'CONTENT', 'CONTENT']
+    >>> [_form_of(line, 7).name for line in ("Article 7", "Case no. 7", "7 March 2025", "p. 7 A B")]
+    ['LABEL', 'CONTENT', 'CONTENT', 'TITLE']
+    """
+    if page_number(line) is not None:
+        return _Form.NUMBER
+    small = line.casefold()
+    numbers = list(NUMBER.finditer(small))
+    before, after = next(
+        (small[: one.start()], small[one.end() :]) for one in numbers if value(one[0]) == counted
+    )
+    words = list(own_words(small))
+    if not words or _COUNTED.search(before) or _COUNTS_ON.match(after) or _is_item(before, after):
+        return _Form.CONTENT
+    last, first = _LAST_WORD.search(before), _FIRST_WORD.match(after)
+    if any(found and found[1] in _MONTHS for found in (last, first)):
+        return _Form.CONTENT
+    if len(words) > 1 or (last and last[1] in PAGE_WORDS):
+        return _Form.TITLE
+    if last and last[1] == words[0]:
+        return _Form.LABEL
+    return _Form.CONTENT if _YEAR.search(after) else _Form.TITLE
+
+
+def _is_item(before: str, after: str) -> bool:
+    """Whether the number is that of an item of a list: "4. Question", "4) Question"."""
+    return not before.strip() and after.startswith((".", ")"))
+
+
 def _slots(runs: Iterable[_Run], edges: _Edges) -> dict[_Place, int]:
     """The number of pages with a recurring line, for each side and depth."""
     near: dict[tuple[bool, _Key], set[int]] = defaultdict(set)
@@ -270,7 +375,7 @@ def _body(
     at: int,
     running: dict[tuple[bool, _Key], set[int]],
 ) -> Span | None:
-    """The span between running lines at both edges; None if there are none."""
+    """The span between running lines at both edges; None for all of the text."""
 
     def runs(line: _Line, top: bool) -> bool:
         return any(at in running.get((top, key), ()) for key in line.keys)
@@ -284,7 +389,8 @@ def _body(
         return None
     content = text[start:end]
     if not content.strip():
-        return Span(0, 0)
+        numbers = all(page_number(line) is not None for line in text.split("\n") if line.strip())
+        return Span(0, 0) if numbers else None
     start += len(content) - len(content.lstrip())
     return Span(start, start + len(content.strip()))
 

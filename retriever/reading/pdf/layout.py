@@ -28,6 +28,13 @@ _MAX_TOUCHING_GAP = 0.1  # of the line's height: narrower than a space
 _MIN_INVERTED = 0.8  # share of (left, right) pairs drawn right first
 _MAX_GUTTER = 300  # points between columns
 _MAX_TEXT_RUNS = 1_500  # of one page; with more it is not prose
+SUPERSCRIPTS = str.maketrans("0123456789+-−–", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻")
+"""From digits and signs to those of an exponent."""
+
+_MIN_RAISED = 0.2  # of the height of the number before an exponent
+_LONG_NUMBER = re.compile(r"\d{3}$")
+_NUMBER_OF_NOTE = re.compile(r"[^\W\d_]{3}[.,;:)]? \d{1,3}$")
+_EXPONENT = re.compile(r"[-−–+]?\d{1,3}")
 _WORD_END = re.compile(r"[^\W\d_]{3}[.,;:!?)\"”’]*$")
 _RIGHT_TO_LEFT = ("\u0590", "\u08ff")
 
@@ -96,19 +103,30 @@ def _join(text_runs: Sequence[TextRun]) -> str:
             continue
         if before is not None:
             parts.append(_separator(before, text_run))
-        parts.append(text_run.text)
+        exponent = parts[-2:] and before and not parts[-1] and _is_exponent(before, text_run)
+        parts.append(text_run.text.translate(SUPERSCRIPTS) if exponent else text_run.text)
     return "".join(parts)
 
 
 def _separator(one: TextRun, other: TextRun) -> str:
     """The separator: a newline, a space, or nothing within a number or formula (mc²).
 
-    A word keeps the space before a raised character, which is a footnote mark.
+    A word or a long number keeps the space before a raised character, which is a footnote mark.
     """
     if not _same_line(one, other):
         return "\n"
+    if _is_exponent(one, other) and _LONG_NUMBER.search(one.text):
+        return " "
+    if _NUMBER_OF_NOTE.search(one.text) and other.text[:1].isalpha():
+        return " "
     close = other.left - one.right < _MAX_TOUCHING_GAP * max(one.height, other.height)
     return "" if close and one.line != other.line and not _WORD_END.search(one.text) else " "
+
+
+def _is_exponent(one: TextRun, other: TextRun) -> bool:
+    """Whether a raised number stands behind a number: 10²³ is not 1023."""
+    raised = other.low - one.low > _MIN_RAISED * one.height
+    return raised and one.text[-1:].isdecimal() and bool(_EXPONENT.fullmatch(other.text))
 
 
 def _same_line(one: TextRun, other: TextRun) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import pypdf
 from pypdf.errors import DependencyError, LimitReachedError, PyPdfError
 
+from retriever.reading.pdf.damage import pages_with_gaps
 from retriever.reading.pdf.repair import repair
 from retriever.types import ReadError
 
@@ -30,7 +31,8 @@ class LockedError(Exception):
 class OpenPdf:
     """The pypdf reader, its pages (at most MAX_PAGES + 1), and the password that opened it.
 
-    `data` are the bytes that could be opened: repaired if the file's own could not.
+    A page that the file has lost is None. `data` are the bytes that could be opened: repaired if
+    the file's own could not.
     """
 
     reader: pypdf.PdfReader
@@ -45,6 +47,9 @@ def open_pdf(data: bytes, passwords: Sequence[str]) -> OpenPdf:
     Raises LockedError if no password fits, ReadError if the file is broken.
     """
     try:
+        if data.rfind(b"startxref") < data.rfind(b" obj"):  # cut: half objects are misleading
+            with suppress(Exception):
+                return _pages(repair(data), passwords)
         return _pages(data, passwords)
     except LockedError:
         raise
@@ -82,7 +87,7 @@ def _pages(data: bytes, passwords: Sequence[str]) -> OpenPdf:
     pages = [reader.pages[number] for number in range(min(len(reader.pages), MAX_PAGES + 1))]
     if not pages:
         raise PyPdfError("it has no pages")
-    return OpenPdf(reader, pages, data, password)
+    return OpenPdf(reader, pages_with_gaps(reader, pages)[: MAX_PAGES + 1], data, password)
 
 
 def _find_password(reader: pypdf.PdfReader, passwords: Sequence[str]) -> str:

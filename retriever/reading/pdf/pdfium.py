@@ -6,6 +6,7 @@ judge the text.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def page_contents(document: Any, index: int, few: int) -> PageContents | None:
     except pypdfium2.PdfiumError:
         return None
     try:
-        text_runs = text_runs_of(page.get_textpage())
+        text_runs = _upright_text_runs(page)
         text = text_of(text_runs, lambda x, low, high: _has_rules(page, x, low, high))
         if sum(not letter.isspace() for letter in text) >= few:
             return PageContents(text, None, False)
@@ -87,6 +88,22 @@ def page_contents(document: Any, index: int, few: int) -> PageContents | None:
         return None
     finally:
         page.close()  # closes its text page too
+
+
+def _upright_text_runs(page: Any) -> list[TextRun]:
+    """The text runs of the page; it is rotated first if it shows upright text turned.
+
+    PDFium orders lines as the page is shown: from the last to the first if somebody turned it in a
+    viewer. Text that is drawn sideways is put in order by `retriever.reading.pdf.layout`.
+    """
+    text_runs = text_runs_of(page.get_textpage())
+    turns = Counter(text_run.turn for text_run in text_runs)
+    main = max(turns, key=lambda turn: turns[turn], default=0)
+    turned = (page.get_rotation() // 90 - main) % 4
+    if turned == 2 or (turned and main == 0):
+        page.set_rotation(90 * main)
+        text_runs = text_runs_of(page.get_textpage())
+    return text_runs
 
 
 # Images and rules

@@ -13,6 +13,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pypdf
@@ -22,12 +23,14 @@ from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import make_page, too_long_page
 from retriever.reading.pdf import pdfium
+from retriever.reading.pdf.damage import LOST_PAGE, LOST_PART, has_lost_part, lost_reason
 from retriever.reading.pdf.fields import field_lines, needs_adobe
 from retriever.reading.pdf.limits import MAX_COST, cost
+from retriever.reading.pdf.notes import bookmarks_page, notes_page
 from retriever.reading.pdf.open import MAX_PAGES, LockedError, OpenPdf, open_pdf, pdf_error_text
 from retriever.reading.pdf.quality import is_better, is_doubtful
 from retriever.reading.pdf.text import clean_lines, known_words, rejoin_hyphens
-from retriever.types import Document, Page, PageState
+from retriever.types import Document, LeftOut, Page, PageState
 
 _MAX_DOCUMENT = 100_000_000  # characters of all pages together
 _MAX_ASKED = 200_000  # characters of a page: pypdf's time grows with their square
@@ -75,7 +78,8 @@ def _encrypted_document(name: str, reason: str) -> Document:
 
 
 def _document(file: OpenPdf, name: str, options: ReadOptions) -> Document:
-    raw = list(_extract_pages(file, options))
+    extracted = list(_extract_pages(file, options))
+    raw = [found for found, _ in extracted]
     texts = [clean_lines(text) if isinstance(text, str) else "" for text in raw]
     words = known_words(texts)
     made: list[Page] = []
@@ -97,21 +101,68 @@ def _document(file: OpenPdf, name: str, options: ReadOptions) -> Document:
     ):
         reason = "a form that only Adobe Reader can show (XFA); print it there into a PDF"
         made = [Page(1, "", PageState.FAILED, reason)]
-    return Document(path=name, format="pdf", pages=tuple(made), **_facts(file.reader, name))
+    notes, left_out = _notes(file, [lines for _, lines in extracted], made)
+    return Document(
+        path=name,
+        format="pdf",
+        pages=(*made, *notes),
+        left_out=tuple(left_out),
+        **_facts(file.reader, name),
+    )
 
 
-def _extract_pages(file: OpenPdf, options: ReadOptions) -> Iterator[str | Page]:
-    """The raw text of each page, or a page with the reason why there is none."""
+def _notes(
+    file: OpenPdf, fields: list[list[str]], made: list[Page]
+) -> tuple[list[Page], list[LeftOut]]:
+    """The pages of notes and bookmarks, and what of them is left out."""
+    pages: list[Page] = []
+    left_out: list[LeftOut] = []
+    for number, (page, lines) in enumerate(zip(file.pages, fields, strict=False), 1):
+        with contextlib.suppress(Exception):  # a damaged note must not take the page with it
+            found, dropped = notes_page(number, lines, page)
+            pages += found
+            left_out += dropped
+    with contextlib.suppress(Exception):  # nor the bookmarks
+        found, dropped = bookmarks_page(
+            file.reader.root_object, (page.text for page in (*made, *pages))
+        )
+        pages += found
+        left_out += dropped
+    return pages, left_out
+
+
+def _extract_pages(file: OpenPdf, options: ReadOptions) -> Iterator[tuple[str | Page, list[str]]]:
+    """The raw text of each page, or a page with the reason why there is none; further lines."""
     with contextlib.ExitStack() as stack:
         document = None
         if options.allow_native:  # False after compiled code brought a process down
             document = stack.enter_context(
-                pdfium.open_document(file.data, file.password, len(file.reader.pages))
+                pdfium.open_document(file.data, file.password, _count(file))
             )
         for index, page in enumerate(file.pages[:MAX_PAGES]):
-            found = _extract(page, document, index)
-            yield "\n".join([found, *_field_lines(page)]) if isinstance(found, str) else found
+            if page is None:
+                yield Page(None, "", PageState.FAILED, LOST_PAGE), []
+                continue
+            yield _with_fields(page, _extract(page, document, index))
             options.extend_deadline(PAGE_SECONDS)
+
+
+def _with_fields(page: Any, found: str | Page) -> tuple[str | Page, list[str]]:
+    """The text with the lines of the filled-in fields; else these lines apart.
+
+    They are apart if the page itself could not be read: a form filled in on a scan needs an OCR.
+    """
+    lines = _field_lines(page)
+    if not lines or not isinstance(found, str):
+        return found, lines
+    if not found.strip() and _without_text(0, page).state is not PageState.EMPTY:
+        return found, lines
+    return "\n".join([found, *lines]), []
+
+
+def _count(file: OpenPdf) -> int:
+    """The number of pages, lost ones included."""
+    return max(len(file.reader.pages), len(file.pages))
 
 
 def _extract(page: Any, document: Any, index: int) -> str | Page:
@@ -174,7 +225,8 @@ def _judge(number: int, page: Any, raw: str, text: str, total: int) -> Page:
         return Page(number, "", PageState.TOO_LONG, reason)
     made = make_page(number, raw)
     if made.state is PageState.TEXT:
-        return make_page(number, text)
+        reason = LOST_PART if has_lost_part(page) else ""
+        return replace(make_page(number, text), reason=reason)
     if made.state is not PageState.EMPTY:
         return made
     if raw.strip():
@@ -184,8 +236,10 @@ def _judge(number: int, page: Any, raw: str, text: str, total: int) -> Page:
 
 
 def _without_text(number: int, page: Any) -> Page:
-    """SCANNED if an image is drawn, else EMPTY."""
+    """FAILED if its content is lost, SCANNED if an image is drawn, else EMPTY."""
     try:
+        if lost := lost_reason(page):
+            return Page(number, "", PageState.FAILED, lost)
         content = page.get_contents()
         drawn = content.get_data() if content is not None else b""
         images = _images(page.get("/Resources"), set(), 0)

@@ -1,7 +1,8 @@
 """Repairs a PDF without a usable cross-reference table.
 
 Every object in the file is found by its header, objects in compressed object streams are written
-out, and a new table is appended. The old bytes do not change.
+out, and a new table is appended. The old bytes do not change, but for an object that the end of
+the file cuts: it is blanked.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ _MAX_OBJECTS = 200_000
 _MAX_UNPACKED = 30_000_000  # bytes of all object streams together
 _OBJECT = re.compile(rb"(?<![0-9])(\d{1,7})[ \t\r\n]+(\d{1,5})[ \t\r\n]+obj\b")
 _STREAM = re.compile(rb"stream\r?\n")
+_END = re.compile(rb"endobj|trailer|startxref")
 _NUMBER = re.compile(rb"/(N|First)\s+(\d{1,7})")
 
 
@@ -27,12 +29,24 @@ def repair(data: bytes) -> bytes:
         int(match[1]): match.start()
         for _, match in zip(range(_MAX_OBJECTS), _OBJECT.finditer(body), strict=False)
     }
+    end, cut = len(body), _cut_object(body, places)
     _unpack_streams(body, places)
+    if cut is not None:  # readers also find objects by their headers
+        begin = places.pop(cut)
+        body[begin:end] = b" " * (end - begin)
     root = _catalog(body, places)
     if root is None:
         raise ValueError("no catalog in it")
     body += _table(places, root, _encryption(body), len(body))
     return bytes(body)
+
+
+def _cut_object(body: bytearray, places: dict[int, int]) -> int | None:
+    """The number of the last object if the file ends inside of it: half of it is misleading."""
+    last = max(places, key=lambda number: places[number], default=None)
+    if last is None or not _END.search(body) or _END.search(body, places[last]):
+        return None
+    return last
 
 
 def _unpack_streams(body: bytearray, places: dict[int, int]) -> None:

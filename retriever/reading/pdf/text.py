@@ -16,6 +16,7 @@ _BULLETS = str.maketrans(
     {"\uf0b7": "•", "\uf0a7": "▪", "\uf0d8": "➢", "\uf0fc": "✓", "\uf02d": "-"}
 )
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_HYPHEN_AT_END = re.compile(r"[\u00ad\u2010](?=[ \t]*(?:\n|\Z))")  # soft, or typographic
 _MIN_SPACED = 6  # single letters in a row
 _SPLIT = re.compile(r"(?<![^\W\d_])([^\W\d_]{2,}+)([-‐\u00ad])\n([^\W\d_]{2,}+)")
 
@@ -25,10 +26,12 @@ def clean_lines(raw: str) -> str:
 
     >>> clean_lines("The o\ufb03ce  is \n closed. \n\n\n Next.")
     'The office is\nclosed.\n\nNext.'
+    >>> clean_lines("a soft\u00adly trans\u00ad \nported para\u2010")
+    'a softly trans-\nported para-'
     """
     text = _SHAPES.sub(lambda match: unicodedata.normalize("NFKC", match[0]), unify_lines(raw))
-    text = re.sub("\u00ad(?!\n)", "", text.translate(_BULLETS))
-    text = drop_controls(text.replace("\u00ad\n", "-\n"))
+    text = _HYPHEN_AT_END.sub("-", text.translate(_BULLETS))
+    text = drop_controls(text.replace("\u00ad", ""))
     text = unicodedata.normalize("NFC", text.replace("\xa0", " "))
     lines = [re.sub(r"[ \t]{2,}", " ", line).strip() for line in text.split("\n")]
     blank = sum(not line for line in lines)

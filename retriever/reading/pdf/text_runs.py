@@ -17,7 +17,7 @@ from math import isfinite, pi
 from typing import Any
 
 from retriever.reading.pages import MAX_CHARACTERS
-from retriever.reading.pdf.layout import TextRun
+from retriever.reading.pdf.layout import SUPERSCRIPTS, TextRun
 from retriever.reading.pdf.text import remove_letter_spacing
 
 _HYPHEN = "\x02"  # PDFium's sign for a hyphen at a line's end
@@ -25,6 +25,13 @@ _PLAIN = {ord(_HYPHEN): "-", 0: None}
 _LINES = re.compile(f"[^\r\n{_HYPHEN}]*{_HYPHEN}?")
 _WORDS = re.compile(r"[^\s\0]+")
 _NOTED = re.compile(r"[^\W\d_]{3}[.,;:)\"”’]?(?=\d)")
+_DIGIT = re.compile(r"\d")
+_LEADING = re.compile(r"\d{1,3}(?=[^\W\d_]{3})")
+_LONG_NUMBER = re.compile(r"\d{4,}")
+_MIN_DIGITS = 3  # of a number with the number of a note behind it, such as a year
+_POWER = re.compile(r"(?<![\w.,])\d{1,2}[-−–]?\d{1,3}(?!\d)|(?<=\d)[x×·]\d{1,2}[-−–]?\d{1,3}(?!\d)")
+_MARKED = re.compile(r"(?:.*\W)?[^\W\d_]{2,}[^\W\d_A-Z]\Z")
+_LETTER_MARK = re.compile(r"[a-z](?:,[a-z])*|TM|SM")
 _LEFTWARDS = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]{2,}")
 _PAIRS = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _MAX_SPACE = 0.75  # of the line's height: wider gaps are not spaces
@@ -163,6 +170,8 @@ def _remove_letter_spacing(line: _Line, words: list[Word]) -> str:
 
 def _text(line: _Line, word: Word) -> str:
     text = line.letters[word[0] : word[1]]
+    if text[-1].isdecimal() and _POWER.search(text):
+        text = _with_exponents(line, word[0], text)
     if text.isascii():
         return text
     if _LEFTWARDS.search(text):
@@ -179,7 +188,7 @@ def _forwards(line: _Line, start: int, found: re.Match[str]) -> str:
 
 
 def _parts(line: _Line, word: Word) -> Iterator[Word]:
-    """Split a word from its footnote mark, or into letters stacked above each other.
+    """Split a word from its raised marks, or into letters stacked above each other.
 
     PDFium joins the numbers of an axis into one word, and a footnote number to its word.
     """
@@ -189,11 +198,66 @@ def _parts(line: _Line, word: Word) -> Iterator[Word]:
     if end - start > 1 and abs(one[3] - last[3]) > _MIN_STACKED * height * (end - start - 1) > 0:
         yield from ((at, at + 1) for at in range(start, end))
         return
-    mark = _NOTED.search(line.letters, start, end)
-    if mark is not None and _is_raised(line.box(mark.end() - 1), line.box(mark.end())):
-        yield start, mark.end()
-        start = mark.end()
-    yield start, end
+    cuts = {start, end}
+    if _DIGIT.search(line.letters, start, end):
+        cuts.update(_number_marks(line, start, end))
+    if line.letters[end - 1].isalpha() and _is_raised(one, last):
+        cuts.update(_letter_mark(line, start, end))
+    yield from pairwise(sorted(cuts)) if len(cuts) > 2 else (word,)
+
+
+def _number_marks(line: _Line, start: int, end: int) -> Iterator[int]:
+    """Where raised numbers of notes begin and end in a word."""
+    letters = line.letters
+    for found in _NOTED.finditer(letters, start, end):
+        begin = found.end()
+        stop = _raised_until(line, begin - 1, begin, end)
+        if stop > begin:
+            yield begin
+            yield stop if letters[stop : stop + 1].isalpha() else begin
+    number = _LEADING.match(letters, start, end)
+    if number and _is_raised(line.box(number.end()), line.box(number.end() - 1)):
+        yield number.end()
+    for found in _LONG_NUMBER.finditer(letters, start, end):  # a shorter one has an exponent
+        begin = _raised_from(line, *found.span())
+        if found.start() + _MIN_DIGITS <= begin < found.end():
+            yield begin
+
+
+def _letter_mark(line: _Line, start: int, end: int) -> Iterator[int]:
+    """Where the raised letters at a word's end begin, if they are a mark: Smith a,b, Word TM."""
+    begin = _raised_from(line, start, end)
+    if _MARKED.match(line.letters, start, begin) and _LETTER_MARK.fullmatch(
+        line.letters, begin, end
+    ):
+        yield begin
+
+
+def _raised_until(line: _Line, base: int, start: int, end: int) -> int:
+    """The end of the letters from `start` on that are raised against the one at `base`."""
+    against = line.box(base)
+    while start < end and _is_raised(against, line.box(start)):
+        start += 1
+    return start
+
+
+def _raised_from(line: _Line, start: int, end: int) -> int:
+    """Where the raised letters at the end of a word begin; `end` if there are none."""
+    against = line.box(start)
+    while end > start + 1 and _is_raised(against, line.box(end - 1)):
+        end -= 1
+    return end
+
+
+def _with_exponents(line: _Line, start: int, text: str) -> str:
+    """The text of a word with the exponents of its numbers raised: 10²³ is not 1023."""
+
+    def raised(found: re.Match[str]) -> str:
+        first, last = start + found.start(), start + found.end()
+        begin = _raised_from(line, first, last) - first
+        return found[0][:begin] + found[0][begin:].translate(SUPERSCRIPTS)
+
+    return _POWER.sub(raised, text)
 
 
 def _is_raised(one: Box, other: Box) -> bool:

@@ -1,6 +1,7 @@
 """Source code and related files (settings, scripts, TeX): the text unchanged, with its language.
 
-Nothing is removed or moved, so a hit has the same lines in an editor. Files that nobody wrote
+Nothing is removed or moved, so a hit has the same lines in an editor; in LaTeX, accents become the
+letters they stand for. Files that nobody wrote
 (minified scripts, lock files, generated files) are skipped with a reason.
 """
 
@@ -9,8 +10,9 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
-from retriever.reading.facts import clean_title
+from retriever.reading.facts import clean_author, clean_title
 from retriever.reading.pages import MAX_CHARACTERS, drop_controls, too_long_page, unify_lines
+from retriever.reading.plain.latex import latex_facts, letters_of_accents
 from retriever.reading.plain.text import decode_text
 from retriever.types import Document, Page, PageState
 
@@ -132,7 +134,7 @@ _MADE_WORDS = re.compile(
 )
 _HEAD = 2_000  # characters searched for a generator's notice
 _MIN_LONG_LINE = 10_000
-_TEX_TITLE = re.compile(r"\\title(?:\[[^\]]{0,300}\])?\{([^{}]{1,300})\}")
+_TEX = (".tex", ".bib")  # written in words, unlike packages and classes
 _TICKS = re.compile(r"`{3,}")
 
 
@@ -143,12 +145,17 @@ def read_code(data: bytes, name: str) -> Document:
         return Document(name, "code", (too_long_page(None, f"{len(data):,} bytes"),))
     # Not tested for garbled text: assembly has few vowels, and glyph tables are valid code.
     text = drop_controls(unify_lines(decode_text(data)))
-    title = _TEX_TITLE.search(text) if language == "LaTeX" else None
+    title = author = date = ""
+    if name.lower().endswith(_TEX):
+        text = letters_of_accents(text)
+        title, author, date = latex_facts(text)
     return Document(
         path=name,
         format="code",
         pages=(_page(name, text),),
-        title=clean_title(title[1].replace("\\\\", " "), name) if title else "",
+        title=clean_title(title, name),
+        author=clean_author(author),
+        date=date,
         metadata={"language": language} if language else {},
     )
 

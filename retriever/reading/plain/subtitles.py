@@ -1,9 +1,9 @@
 """Subtitles (.srt .vtt .sbv .ass .ssa): the spoken text, in paragraphs that begin with their time.
 
 A paragraph ends at a pause in speech, or at the end of a sentence after half a minute, so a hit
-shows the time to go to: "[00:01:05] …". Tags, positions, numbers and comments are removed, and so
-are lines that rolling captions repeat. A cue is recognised by its time line alone, so a damaged or
-missing number loses nothing.
+shows the time to go to: "[00:01:05] …". Tags, positions and numbers are removed; comments, names of
+cues and lines that rolling captions repeat are left out. A cue is recognised by its time line
+alone, so a damaged or missing number loses nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from retriever.reading.facts import clean_title
 from retriever.reading.pages import (
     MAX_CHARACTERS,
     drop_controls,
@@ -21,7 +22,7 @@ from retriever.reading.pages import (
     unify_lines,
 )
 from retriever.reading.plain.text import decode_text
-from retriever.types import Document
+from retriever.types import Document, LeftOut
 
 ENDINGS = (".srt", ".vtt", ".sbv", ".ass", ".ssa")
 """The endings that promise subtitles."""
@@ -35,7 +36,14 @@ _CLOCK = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
 _TIMES = re.compile(rf"\s*{_CLOCK}\s*--?>\s*{_CLOCK}(?![\d:])")
 _BARE_TIMES = re.compile(rf"\s*{_CLOCK},{_CLOCK}\s*$")  # a whole line in .sbv files
 _DIALOGUE = re.compile(r"Dialogue:\s*(?P<fields>(?:[^,\n]*,){9})(?P<text>.*)")
-_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>|<[\d:.]{5,12}>")
+# Not every word in angle brackets: "<laughs>" is heard.
+_TAG = re.compile(
+    r"</?(?:[biusc]|em|strong|ruby|rt)(?:\.[^\s<>]{0,100})?>|<[\d:.]{5,12}>"
+    r"|</?(?:font|span|div|p|v|lang|br)(?:[.\s][^<>\n]{0,200})?/?>",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(r"WEBVTT[ \t]*[-–][ \t]*(\S.*)|Title:[ \t]*(\S.*)")
+_BLOCKS = {"WEBVTT": "metadata", "NOTE": "comments", "STYLE": "styles", "REGION": "styles"}
 _VOICE = re.compile(r"<v(?:\.[^\s<>]{0,100})?\s+([^<>\n]{1,100})>")
 _OVERRIDE = re.compile(r"\{[\\=][^{}\n]{0,500}\}")
 _ENTITY = re.compile(r"&(?:[a-z]{2,8}|#\d{2,6});")
@@ -58,18 +66,43 @@ def read_subtitles(data: bytes, name: str) -> Document:
     if len(data) > 4 * MAX_CHARACTERS:
         return Document(name, "subtitles", (too_long_page(None, f"{len(data):,} bytes"),))
     source = drop_controls(unify_lines(decode_text(data)))
-    cues = sorted(_cues(source.split("\n")), key=lambda cue: cue.start)
-    page = make_page(
-        None, "\n\n".join(_paragraphs(_without_repeats(cues))), "nothing is said in it"
-    )
+    rest: list[str] = []
+    repeated: list[str] = []
+    cues = sorted(_cues(source.split("\n"), rest), key=lambda cue: cue.start)
+    said = _paragraphs(_without_repeats(cues, repeated))
+    page = make_page(None, "\n\n".join(said), "nothing is said in it")
     if not cues and source.strip():
         note = "no times found in it: read as plain text"
-        page = replace(make_page(None, source), reason=note)
-    return Document(name, "subtitles", (page,))
+        return Document(name, "subtitles", (replace(make_page(None, source), reason=note),))
+    left_out = [*_left_out(rest)]
+    if repeated:
+        left_out.append(LeftOut("repeated lines", "\n".join(repeated)))
+    title = next((match[1] or match[2] for match in map(_HEADER.match, rest) if match), "")
+    return Document(
+        name, "subtitles", (page,), title=clean_title(title, name), left_out=tuple(left_out)
+    )
 
 
-def _cues(lines: list[str]) -> Iterator[_Cue]:
-    """All cues of the file, in order."""
+def _left_out(rest: list[str]) -> Iterator[LeftOut]:
+    """The lines that are not said, by kind: comments, styles, facts of the file, names of cues."""
+    block = ""
+    for line in rest:
+        first = line.split(maxsplit=1)[0] if line.strip() else ""
+        if not first or first.isdigit():
+            block = block if block == "script" else ""
+            continue
+        if first.startswith("[") and line.rstrip().endswith("]"):
+            block = "script"  # the sections of SubStation
+        elif block != "script":
+            block = block or _BLOCKS.get(first, "names of cues")
+        if block == "script":
+            yield LeftOut("comments" if first in ("Comment:", ";") else "metadata", line)
+        else:
+            yield LeftOut(block, line)
+
+
+def _cues(lines: list[str], rest: list[str]) -> Iterator[_Cue]:
+    """All cues of the file, in order; the lines of no cue are added to `rest`."""
     times: tuple[float, float] | None = None
     said: list[str] = []
     for line in [*lines, ""]:
@@ -86,6 +119,8 @@ def _cues(lines: list[str]) -> Iterator[_Cue]:
         elif times and said:
             yield _cue(times, said)
             times, said = None, []
+        elif not times:
+            rest.append(line)
     if times:
         yield _cue(times, said)
 
@@ -103,6 +138,11 @@ def _styled_cues(match: re.Match[str]) -> Iterator[_Cue]:
 
 def _cue(times: tuple[float, float], said: list[str]) -> _Cue:
     voice = next((match[1].strip() for line in said if (match := _VOICE.search(line))), "")
+    if voice:  # the first is said once, a further one where it begins to speak
+        first, *others = _VOICE.split("\n".join(said))[::2]
+        speakers = _VOICE.findall("\n".join(said))
+        turns = [f"{name}: {text}" for name, text in zip(speakers[1:], others[1:], strict=True)]
+        said = " ".join([first, others[0], *turns]).split("\n")
     shown = (_plain(part) for line in said for part in _BREAKS.split(line))
     return _Cue(*times, tuple(filter(None, shown)), voice)
 
@@ -123,8 +163,8 @@ def _seconds(clock: Iterable[str | None]) -> float:
     return whole + float(f"0.{fraction}")
 
 
-def _without_repeats(cues: Iterable[_Cue]) -> Iterator[_Cue]:
-    """Remove lines that were already on the screen."""
+def _without_repeats(cues: Iterable[_Cue], repeated: list[str]) -> Iterator[_Cue]:
+    """Remove lines that were already on the screen; they are added to `repeated`."""
     shown: tuple[str, ...] = ()
     until = float("-inf")
     for cue in cues:
@@ -134,7 +174,9 @@ def _without_repeats(cues: Iterable[_Cue]) -> Iterator[_Cue]:
         if cue.start - until <= _MAX_ROLLING_GAP:
             kept = min(len(shown), len(new))
             same = (n for n in range(kept, 0, -1) if shown[-n:] == new[:n])
-            new = new[next(same, 0) :]
+            already = next(same, 0)
+            repeated += new[:already]
+            new = new[already:]
         shown, until = cue.lines, max(cue.end, cue.start)
         if new:
             yield replace(cue, lines=new)

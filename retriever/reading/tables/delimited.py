@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter, deque
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import make_page
 from retriever.reading.plain.text import decode_text
 from retriever.reading.tables import rows
+from retriever.reading.tables.columns import TableRow, comment_names
 from retriever.types import Document, Page
 
 MAX_BYTES = 200_000_000
@@ -27,10 +29,15 @@ MAX_BYTES = 200_000_000
 _DELIMITERS = ",;\t|"
 _SAMPLE = 100  # rows used to detect the delimiter
 _MIN_EVENNESS = 0.8  # share of rows that must have equally many cells
+_BACKSLASHES = re.compile(r'\\(["\\])')
+_COMMENT = re.compile(r"#|//|%|;[^;]*$")  # a line above the table that is no row of it
 
 
 class Shape(NamedTuple):
-    """The format of a table; without `quoted`, quotation marks are ordinary characters."""
+    r"""The format of a table; without `quoted`, quotation marks are ordinary characters.
+
+    With `escaped`, a quotation mark inside a cell is written `\"`, otherwise `""`.
+    """
 
     delimiter: str
     quoted: bool = True
@@ -78,18 +85,57 @@ def shape_of(text: str, expected: str = ",") -> Shape | None:
     >>> shape_of("a;b\n1,5;2\n"), shape_of("Dear Sir, I\nwrite, as, you\nsee.\n")
     (Shape(delimiter=';', quoted=True, escaped=False), None)
     """
-    escaped = '\\"' in text[:100_000] and '\\""' not in text[:100_000]
-    best: tuple[float, int, int, bool] | None = None
+    text = text[_count_comments(text)[1] :]
+    sample = text[:1_000_000]
+    best: tuple[float, bool, int, int, bool] | None = None
     found: Shape | None = None
-    for delimiter in _DELIMITERS:
-        shape = Shape(delimiter, quoted=True, escaped=escaped)
-        if _never_closed(text, shape):
-            shape = shape._replace(quoted=False)
-        even, titles, cells = _evenness(text, shape)
-        score = (even, -titles, cells, delimiter == expected)
+    for shape in _shapes(text):
+        even, titles, cells = _evenness(sample, shape)
+        score = (even, _is_strict(sample, shape), -titles, cells, shape.delimiter == expected)
         if cells > 1 and even >= _MIN_EVENNESS and (best is None or score > best):
             best, found = score, shape
     return found
+
+
+def _shapes(text: str) -> Iterator[Shape]:
+    for delimiter in _DELIMITERS:
+        for escaped in _escapes(text, delimiter):
+            shape = Shape(delimiter, quoted=True, escaped=escaped)
+            yield shape._replace(quoted=False) if _never_closed(text, shape) else shape
+
+
+def _escapes(text: str, delimiter: str) -> tuple[bool, ...]:
+    r"""Whether `\"` may be a quotation mark inside a cell; the likelier answer first.
+
+    Before the end of a cell it is likelier a backslash at its end ("C:\Logs\").
+    """
+    begin = text[:1_000_000]
+    if '\\"' not in begin:
+        return (False,)
+    inside = re.search(rf'\\"(?!{re.escape(delimiter)}|\r?\n|$)', begin)
+    return (True, False) if inside else (False, True)
+
+
+def _count_comments(text: str) -> tuple[int, int]:
+    r"""The number of comment lines above a table, and where they end; 0 if all lines are such.
+
+    >>> _count_comments("# made by hand\n\ntime,height\n1,2\n"), _count_comments("a,b\n1,2\n")
+    ((1, 15), (0, 0))
+    """
+    count = at = 0
+    while _COMMENT.match(text, at, text.find("\n", at)):
+        at = text.find("\n", at) + 1
+        count += 1
+    return (count, at) if text[at:].strip() else (0, 0)
+
+
+def _is_strict(text: str, shape: Shape) -> bool:
+    """Whether every quoted cell ends where its quotation mark closes."""
+    try:
+        deque(islice(_cells(text, shape, strict=True), 10 * _SAMPLE), maxlen=0)
+    except csv.Error as error:
+        return "unexpected end" in str(error)  # the sample ends within a cell
+    return True
 
 
 def _evenness(text: str, shape: Shape) -> tuple[float, int, int]:
@@ -99,7 +145,7 @@ def _evenness(text: str, shape: Shape) -> tuple[float, int, int]:
     column names split by the wrong delimiter ("Size;Price" above "1,5;2,5"), so fewer of them are
     better.
     """
-    widths = [len(row) for row in islice(_cells(text[:1_000_000], shape), _SAMPLE) if row]
+    widths = [len(row) for row in islice(_cells(text, shape), _SAMPLE) if row]
     titles = next((at for at, width in enumerate(widths[:-1]) if width > 1), 0)
     widths = widths[titles:]
     if len(widths) < 2:
@@ -129,22 +175,42 @@ def _never_closed(text: str, shape: Shape) -> bool:
 def _cells(text: str, shape: Shape, *, strict: bool = False) -> Iterator[list[str]]:
     """The rows of a table as lists of cells, by the csv module."""
     reader = csv.reader(
-        io.StringIO(text, newline=""),
+        io.StringIO(_BACKSLASHES.sub(_unescaped, text) if shape.escaped else text, newline=""),
         delimiter=shape.delimiter,
         quoting=csv.QUOTE_MINIMAL if shape.quoted else csv.QUOTE_NONE,
-        escapechar="\\" if shape.escaped else None,
-        doublequote=not shape.escaped,
         skipinitialspace=shape.delimiter != "\t",
         strict=strict,
     )
     return iter(reader)
 
 
+def _unescaped(match: re.Match[str]) -> str:
+    """An escaped mark as the csv module expects it; other backslashes are text."""
+    return '""' if match[1] == '"' else "\\"
+
+
+def _rows(text: str, shape: Shape) -> Iterator[TableRow]:
+    """The rows of a table; comment lines above it are rows of one cell."""
+    count, end = _count_comments(text)
+    lines = text[:end].split("\n")[:count]
+    if count and _names_columns(lines[-1], text[end:], shape):
+        count, end = count - 1, end - len(lines[-1]) - 1
+    for number, line in enumerate(lines[:count], 1):
+        yield TableRow(number, [line.strip()])
+    for number, row in enumerate(_cells(text[end:], shape), count + 1):
+        yield TableRow(number, [cell.strip() for cell in row])
+
+
+def _names_columns(line: str, text: str, shape: Shape) -> bool:
+    """Whether a comment line holds the names of the columns below it ("#id,name")."""
+    cells = islice(_cells(text[:1_000_000], shape), _SAMPLE)
+    below = list(takewhile(any, cells))
+    names = next(_cells(line, shape), [])
+    return bool(below) and comment_names(TableRow(0, names), [TableRow(0, row) for row in below])
+
+
 def _pages(text: str, shape: Shape, options: ReadOptions) -> Iterator[Page]:
-    table = (
-        rows.TableRow(number, [cell.strip() for cell in row])
-        for number, row in enumerate(_cells(text, shape), 1)
-    )
+    table = _rows(text, shape)
     note = "" if shape.quoted else "a quotation mark is never closed: all of them are kept as text"
     found: list[rows.Part] = []
     for part in rows.parts(rows.format_rows(table)):

@@ -18,6 +18,7 @@ from retriever.reading.pages import make_page
 from retriever.reading.plain.code import generated_reason
 from retriever.reading.plain.text import decode_text
 from retriever.reading.tables import rows
+from retriever.reading.terminal_output import drop_terminal_codes
 from retriever.types import Document, Page, PageState
 
 PART_LINES = 200
@@ -207,7 +208,7 @@ def _scalar(value: Any) -> str:
         return "true" if value else "false"
     if value is None:
         return ""
-    text = str(value)
+    text = drop_terminal_codes(str(value))
     if len(text) >= 1000 and _DATA.fullmatch(text):
         return f"[{len(text):,} characters of data]"
     return text

@@ -16,6 +16,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from retriever.reading.pages import MAX_CHARACTERS, drop_controls, too_long_page, unify_lines
+from retriever.reading.tables.columns import (
+    MAX_NAME,
+    Columns,
+    TableRow,
+    header_depth,
+    joined_names,
+    split_titles,
+)
 from retriever.types import Page, PageState
 
 PART_ROWS = 500
@@ -26,20 +34,7 @@ MAX_TEXT = 100_000_000
 """Maximum number of characters of one file; a page notes what was cut off."""
 
 _SAMPLE = 50  # rows used to decide whether the first row holds the column names
-_MAX_VALUE = 200  # characters; a longer cell is a text
-_MAX_NAME = 80  # characters of a column's name
-_NUMBER = re.compile(
-    r"[-+(]?[$€£¥]? ?\d[\d.,' \u00a0\u202f]*\)?(?:[eE][-+]?\d+)? ?(?:%|[^\W\d]{1,3}|€|$)"
-)
-_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[ T].*)?|\d{1,2}:\d{2}(?::\d{2})?")
-_YEAR = re.compile(r"(?:1[89]|20)\d\d")
-
-
-class TableRow(NamedTuple):
-    """A row: its spreadsheet number from 1, and its cells, "" if empty."""
-
-    number: int
-    cells: Sequence[str]
+MAX_VALUE = 200  # characters; a longer cell is a text
 
 
 class Part(NamedTuple):
@@ -60,111 +55,79 @@ def format_rows(rows: Iterable[TableRow], min_columns: int = 2) -> Iterator[tupl
     >>> [text for _, text in format_rows([*rows, TableRow(3, ["Mary", ""])])]
     ['Name: Ada | Born: 1815', 'Name: Mary']
     """
-    names: Sequence[str] = ()
+    columns = Columns()
     begin: list[TableRow] = []
     inside = False
     for row in rows:
         filled = any(row.cells)
-        if inside and filled:
-            yield row.number, _text(names, row)
+        ends = not filled or bool(row.header and not all(one.header for one in begin))
+        if (begin and ends) or len(begin) == _SAMPLE:
+            columns, texts = _format_first_rows(begin, columns, min_columns)
+            yield from texts
+            begin, inside = [], not ends
+        elif not filled or row.header:
+            inside = False
+        if inside:
+            columns.add(row)
+            yield row.number, _text(columns.names, row)
         elif filled:
             begin.append(row)
-            if len(begin) == _SAMPLE:
-                names, texts = _format_first_rows(begin, names, min_columns)
-                yield from texts
-                begin, inside = [], True
-        elif begin or inside:
-            names, texts = _format_first_rows(begin, names, min_columns) if begin else (names, [])
-            yield from texts
-            begin, inside = [], False
-    yield from _format_first_rows(begin, names, min_columns)[1]
+    yield from _format_first_rows(begin, columns, min_columns)[1]
 
 
 def _format_first_rows(
-    rows: list[TableRow], before: Sequence[str], min_columns: int
-) -> tuple[Sequence[str], list[tuple[int, str]]]:
-    """The column names of a table, and the texts of its first rows.
+    rows: list[TableRow], before: Columns, min_columns: int
+) -> tuple[Columns, list[tuple[int, str]]]:
+    """The columns of a table, and the texts of its first rows.
 
-    `before` holds the names of the previous table, because an empty row may be inside a table.
+    `before` holds the columns of the previous table, because an empty row may be inside a table.
     """
-    width = max((sum(map(bool, row.cells)) for row in rows), default=0)
-    at = 0  # rows above the table: title, remarks
-    while width > 1 and at < len(rows) - 1 and sum(map(bool, rows[at].cells)) == 1:
-        at += 1
-    texts = [(row.number, " ".join(filter(None, row.cells))) for row in rows[:at]]
-    body = rows[at:]
-    names = before
-    if len(body) > 1 and is_header(
-        body[0].cells, [row.cells for row in body[1:]], min_columns, before
-    ):
-        names = tuple(" ".join(name.split()).rstrip(":") for name in body[0].cells)
-        body = body[1:]
-    elif before and not _fits(before, body):
-        names = ()
-    return names, texts + [(row.number, _text(names, row)) for row in body]
+    titles, body = split_titles(rows)
+    texts = [(row.number, " ".join(filter(None, row.cells))) for row in titles]
+    depth = header_depth(body, min_columns, seen=before.seen)
+    if not depth and len(body) > 1 and before.names and joined_names(body[:1]) == before.names:
+        depth = 1  # the next table has the same columns
+    if depth:
+        header, body = body[:depth], body[depth:]
+        names, unused = _split_names(joined_names(header), body)
+        columns = Columns(names)
+        texts += [(header[0].number, " | ".join(unused))] if unused else []
+    elif body and before.continued_by(body):
+        columns = before
+    else:
+        columns = Columns(seen=before.seen)
+    for row in body:
+        columns.add(row)
+    return columns, texts + [(row.number, _text(columns.names, row)) for row in body]
 
 
-def _fits(names: Sequence[str], rows: list[TableRow]) -> bool:
-    """Whether every filled cell is below a name."""
-    width = len(names)
-    return all(
-        not cell or (at < width and names[at]) for row in rows for at, cell in enumerate(row.cells)
-    )
+def _split_names(names: list[str], body: list[TableRow]) -> tuple[list[str], list[str]]:
+    """The names to write before values, and those to write once: too long, or above no value."""
+    filled = {at for row in body if not _is_across(row) for at in row.own}
+    short = [name if len(name) <= 2 * MAX_NAME else "" for name in names]
+    once = [name for at, name in enumerate(names) if name and not (short[at] and at in filled)]
+    return short, [name for name in dict.fromkeys(once) if name not in _used(short, filled)]
 
 
-def is_header(
-    cells: Sequence[str],
-    body: Sequence[Sequence[str]],
-    min_columns: int = 2,
-    before: Sequence[str] = (),
-) -> bool:
-    """Whether a row holds the names of the columns below it.
-
-    It does if numbers, dates or long texts follow below a word. If all cells are words, the first
-    table of a file counts as having names if it has `min_columns` columns.
-
-    >>> is_header(["Name", "Born"], [["Ada", "1815"]]), is_header(["Ada", "1815"], [["Mary", "9"]])
-    (True, False)
-    """
-    columns = [[row[at] for row in body if at < len(row) and row[at]] for at in range(len(cells))]
-    named = [(cell, column) for cell, column in zip(cells, columns, strict=True) if cell]
-    used = sum(map(bool, columns))
-    if len(named) < 2 or len(named) < 0.6 * used or len({cell for cell, _ in named}) < len(named):
-        return False
-    years = sum(bool(_YEAR.fullmatch(cell)) for cell, _ in named)
-    if years == 1 or not all(_is_name(cell, column) for cell, column in named):
-        return False
-    if any(_is_above_values(cell, column) for cell, column in named):
-        return True
-    repeated = any(cell in column for cell, column in named)
-    return not before and len(named) >= min_columns and not repeated
-
-
-def _is_name(cell: str, column: Sequence[str]) -> bool:
-    """Whether a cell can be a column name: not a number or date, except a year above no years."""
-    if len(cell) > _MAX_NAME or "://" in cell:
-        return False
-    if _YEAR.fullmatch(cell):
-        return not any(_YEAR.fullmatch(value) for value in column)
-    return any(map(str.isalpha, cell)) and not _is_value(cell)
-
-
-def _is_above_values(cell: str, column: Sequence[str]) -> bool:
-    """Whether the cells below show that a cell is a column name."""
-    values = sum(map(_is_value, column))
-    if column and values > len(column) / 2:
-        return True
-    return bool(column) and sum(map(len, column)) > max(30, 3 * len(cell)) * len(column)
-
-
-def _is_value(cell: str) -> bool:
-    """Whether a cell is a number, an amount, a date or a time."""
-    return len(cell) < 40 and bool(_NUMBER.fullmatch(cell) or _DATE.fullmatch(cell))
+def _used(names: list[str], filled: set[int]) -> set[str]:
+    return {name for at, name in enumerate(names) if at in filled}
 
 
 def _text(names: Sequence[str], row: TableRow) -> str:
+    """A row with the names of its columns; empty if all its text is repeated from above."""
+    own = row.own
+    if not own:
+        return ""
+    if _is_across(row):
+        return record([("", row.cells[own[0]])])
     names = [*names, *[""] * (len(row.cells) - len(names))]
     return record((name, cell) for name, cell in zip(names, row.cells, strict=False) if cell)
+
+
+def _is_across(row: TableRow) -> bool:
+    """Whether the only text of a row is that of a cell over several columns."""
+    filled = [at for at, cell in enumerate(row.cells) if cell]
+    return len(filled) == 1 and filled[0] + 1 in row.joined and filled == row.own
 
 
 def record(fields: Iterable[tuple[str, str]]) -> str:
@@ -178,9 +141,9 @@ def record(fields: Iterable[tuple[str, str]]) -> str:
     short: list[str] = []
     long: list[str] = []
     for name, value in fields:
-        if len(value) > _MAX_VALUE or "\n" in value or "\r" in value:
+        if len(value) > MAX_VALUE or "\n" in value or "\r" in value:
             text = unify_lines(value).strip()
-            whole = len(text) > _MAX_VALUE or "\n\n" in text
+            whole = len(text) > MAX_VALUE or "\n\n" in text
             text = text if whole else " ".join(text.split())
         else:
             text, whole = value, False

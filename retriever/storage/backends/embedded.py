@@ -34,7 +34,7 @@ from retriever.storage.filters import Filter
 from retriever.storage.records import NewChunk, TermQuery, UnreadFile
 from retriever.storage.vectors.exact import check_query, exact_scores
 from retriever.storage.vectors.faiss import factory_for, make_index, strip_id_map
-from retriever.types import DocumentRow, IndexStateError, Page, UsageError
+from retriever.types import Account, DocumentRow, IndexStateError, LeftOut, Page, UsageError
 
 _CACHED_QUERIES = 8
 
@@ -145,11 +145,16 @@ class EmbeddedBackend:
             writer.save_vectors(keys, vectors)
 
     def upsert(
-        self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
+        self,
+        row: DocumentRow,
+        pages: Sequence[Page],
+        new_chunks: Sequence[NewChunk],
+        account: Account | None = None,
+        left_out: Sequence[LeftOut] = (),
     ) -> None:
         """See `Documents.upsert`."""
         with self._catalog.writing() as writer:
-            writer.upsert(row, pages, new_chunks)
+            writer.upsert(row, pages, new_chunks, account, left_out)
             tail_is_long = vector_files.tail_is_long(writer)
         if tail_is_long:
             vector_files.write(self._catalog)

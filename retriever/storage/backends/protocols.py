@@ -23,8 +23,14 @@ from retriever.arrays import DoubleScores, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.filters import Filter
-from retriever.storage.records import NewChunk, PageStatus, TermQuery, UnreadFile
-from retriever.types import Chunk, DocumentRow, Page
+from retriever.storage.records import (
+    LeftOutTexts,
+    NewChunk,
+    PageStatus,
+    TermQuery,
+    UnreadFile,
+)
+from retriever.types import Account, Chunk, DocumentRow, LeftOut, Page
 
 if TYPE_CHECKING:
     from retriever.storage.backends.snapshot import Snapshot
@@ -140,6 +146,12 @@ class CatalogReader(Vocabulary, Protocol):
     def all_page_statuses(self) -> Mapping[str, list[PageStatus]]:
         """`page_statuses` of all documents that have pages, by document id."""
 
+    def accounts(self) -> Mapping[str, Account]:
+        """The accounts of the words of documents, by document id; not every document has one."""
+
+    def left_out(self, document_id: str) -> LeftOutTexts:
+        """The text that a document leaves out on purpose, in order; only the first of much."""
+
     def unread(self) -> list[UnreadFile]:
         """The files that gave no document, ordered by root and path."""
 
@@ -201,7 +213,12 @@ class Documents(Protocol):
         """Store raw vectors (n, dim) durably, before the document's `upsert`."""
 
     def upsert(
-        self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
+        self,
+        row: DocumentRow,
+        pages: Sequence[Page],
+        new_chunks: Sequence[NewChunk],
+        account: Account | None = None,
+        left_out: Sequence[LeftOut] = (),
     ) -> None:
         """Write a document in one transaction, replacing the one with the same id."""
 

@@ -1,7 +1,7 @@
 """The full-text index: the terms of each chunk, analysed in the chunk's language.
 
-It can be rebuilt from titles and texts, without the model. This happens if the version of the
-analyzer differs from the one that made the terms.
+It can be rebuilt from titles, pages and texts, without the model. This happens if the version of
+the analyzer differs from the one that made the terms.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from retriever.storage.catalog.schema import FULLTEXT, VOCABULARY, unblob
+from retriever.storage.catalog.margins import margin_texts
+from retriever.storage.catalog.schema import FULLTEXT, VOCABULARY, added_columns, unblob
 from retriever.text import analyzer as terms
 from retriever.text.languages import LINKING_ELEMENTS, detect_language
+from retriever.types import Page, Span
 
 ANALYSER = "analyser"
 """The name of the meta value with the version of the analyzer that made the terms."""
@@ -30,9 +32,22 @@ def detect_languages(texts: Sequence[str]) -> list[str]:
     return found
 
 
-def insert(connection: sqlite3.Connection, key: int, title: str, text: str, language: str) -> None:
-    """Write a chunk's terms, and its long words if its language has compounds."""
+def insert(
+    connection: sqlite3.Connection,
+    key: int,
+    title: str,
+    text: str,
+    language: str,
+    margins: Sequence[str] = (),
+) -> None:
+    """Write a chunk's terms, and its long words if its language has compounds.
+
+    The terms of `margins` (see `retriever.storage.catalog.margins`) follow; no phrase crosses from
+    one text to another.
+    """
     found = terms.passage_terms(title, text, language)
+    for margin in margins:
+        found += [terms.BOUNDARY, *terms.index_terms(margin, language)]
     connection.execute("INSERT INTO fulltext (rowid, terms) VALUES (?, ?)", (key, " ".join(found)))
     if language in LINKING_ELEMENTS:
         ending = len(terms.MARK + language)
@@ -65,13 +80,36 @@ def rebuild(connection: sqlite3.Connection) -> None:
     documents = connection.execute("SELECT key, title FROM documents ORDER BY key").fetchall()
     for document, title in documents:
         rows = connection.execute(
-            "SELECT key, text FROM chunks WHERE document = ? ORDER BY key", (document,)
+            "SELECT key, text, position, start FROM chunks WHERE document = ? ORDER BY key",
+            (document,),
         ).fetchall()
-        texts = [unblob(text) for _, text in rows]
-        for (key, _), text, language in zip(rows, texts, detect_languages(texts), strict=True):
-            connection.execute("UPDATE chunks SET language = ? WHERE key = ?", (language, key))
-            insert(connection, key, unblob(title), text, language)
+        texts = [unblob(row[1]) for row in rows]
+        margins = margin_texts(_pages(connection, document), [row[2:] for row in rows])
+        languages = detect_languages(texts)
+        for row, text, language, beside in zip(rows, texts, languages, margins, strict=True):
+            connection.execute("UPDATE chunks SET language = ? WHERE key = ?", (language, row[0]))
+            insert(connection, row[0], unblob(title), text, language, beside)
     record_version(connection)
+
+
+def _pages(connection: sqlite3.Connection, document: int) -> dict[int, Page]:
+    """The pages of a document that may have margins, by position."""
+    has_bodies = {"body_start", "body_stop"} <= added_columns(connection)
+    body = "body_start, body_stop" if has_bodies else "NULL, NULL"
+    rows = connection.execute(
+        f"""SELECT position, number, label, text, {body} FROM pages
+        WHERE document = ? AND (number IS NOT NULL{" OR body_start IS NOT NULL" * has_bodies})""",
+        (document,),
+    )
+    return {
+        position: Page(
+            number,
+            unblob(text),
+            label=unblob(label),
+            body=None if start is None else Span(start, stop),
+        )
+        for position, number, label, text, start, stop in rows
+    }
 
 
 def record_version(connection: sqlite3.Connection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,12 +19,29 @@ from retriever.storage.catalog.filter_sql import chunk_condition, document_condi
 from retriever.storage.catalog.id_cache import IdCaches, LookupCache
 from retriever.storage.catalog.keywords import Matches, score_query
 from retriever.storage.catalog.postings import Postings, Terms
-from retriever.storage.catalog.schema import ADDED, added_columns, blob, stack, unblob
+from retriever.storage.catalog.schema import (
+    ADDED,
+    added_columns,
+    blob,
+    has_accounts,
+    stack,
+    unblob,
+)
 from retriever.storage.filters import Filter
-from retriever.storage.records import PageStatus, TermQuery, UnreadFile
+from retriever.storage.records import LeftOutTexts, PageStatus, TermQuery, UnreadFile
 from retriever.text.analyzer import BOUNDARY
 from retriever.text.languages import LANGUAGES
-from retriever.types import Chunk, DocumentRow, FileStatus, Page, PageState, Scan, Span
+from retriever.types import (
+    Account,
+    Chunk,
+    DocumentRow,
+    FileStatus,
+    LeftOut,
+    Page,
+    PageState,
+    Scan,
+    Span,
+)
 
 BLOCK = 2048
 """Rows read at a time, which bounds memory where all chunks are read."""
@@ -199,6 +217,30 @@ class Reader:
         for id_, *page in rows:
             found.setdefault(unblob(id_), []).append(_page_status(page))
         return found
+
+    def accounts(self) -> dict[str, Account]:
+        """The accounts of the words of documents, by document id; not every document has one."""
+        if not has_accounts(self._connection):
+            return {}
+        rows = self._rows(
+            "SELECT d.id, a.account FROM accounts a JOIN documents d ON d.key = a.document"
+        )
+        found = ((unblob(id_), json.loads(account)) for id_, account in rows)
+        return {id_: _account(values) for id_, values in found if values is not None}
+
+    def left_out(self, document_id: str) -> LeftOutTexts:
+        """The text that a document leaves out on purpose, in order."""
+        if not has_accounts(self._connection):
+            return LeftOutTexts()
+        row = self._one(
+            """SELECT a.left_out FROM accounts a JOIN documents d ON d.key = a.document
+            WHERE d.id = ?""",
+            (blob(document_id),),
+        )
+        if row is None:
+            return LeftOutTexts()
+        found = json.loads(zlib.decompress(row[0]))
+        return LeftOutTexts(tuple(LeftOut(*part) for part in found["parts"]), found["cut"])
 
     def unread(self) -> list[UnreadFile]:
         """The files that gave no document, ordered by root and path."""
@@ -457,6 +499,10 @@ def _page(row: Sequence[Any]) -> Page:
         body=None if start is None else Span(start, stop),
         scan=Scan(**json.loads(scan)) if scan else None,
     )
+
+
+def _account(values: dict[str, Any]) -> Account:
+    return Account(**{**values, "missing": tuple(values["missing"])})
 
 
 def _page_status(row: Sequence[Any]) -> PageStatus:

@@ -34,6 +34,18 @@ LONG_WORDS = """CREATE TABLE long_words (
     WITHOUT ROWID"""
 """Stems that may be compounds, reversed, so that a prefix search finds common endings."""
 
+ACCOUNTS = (
+    """CREATE TABLE IF NOT EXISTS accounts (
+        document INTEGER PRIMARY KEY, account TEXT NOT NULL, left_out BLOB NOT NULL)""",
+    # Version 0.1.0 does not know the table, and the keys of deleted documents are used again.
+    """CREATE TRIGGER IF NOT EXISTS accounts_deleted AFTER DELETE ON documents
+        BEGIN DELETE FROM accounts WHERE document = OLD.key; END""",
+)
+"""Where the words of each document are, and the text it leaves out.
+
+The first write adds the table to an index without it, as it does `ADDED`.
+"""
+
 # Terms are analysed already; the ascii tokenizer only splits at the spaces between them.
 FULLTEXT = "CREATE VIRTUAL TABLE fulltext USING fts5 (terms, tokenize = 'ascii')"
 VOCABULARY = "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (fulltext, 'row')"
@@ -97,6 +109,7 @@ STATEMENTS = (
         sha256 TEXT NOT NULL, kind TEXT NOT NULL, vectors INTEGER NOT NULL,
         last_key INTEGER NOT NULL)""",
     UNREAD,
+    *ACCOUNTS,
     """CREATE TABLE calibration (
         number INTEGER PRIMARY KEY AUTOINCREMENT, passage_mean BLOB NOT NULL,
         query_mean BLOB NOT NULL, facts TEXT NOT NULL)""",
@@ -134,6 +147,17 @@ def add_columns(connection: sqlite3.Connection) -> None:
     for name, kind in ADDED.items():
         if name not in known:
             connection.execute(f"ALTER TABLE pages ADD COLUMN {name} {kind}")
+
+
+def add_accounts(connection: sqlite3.Connection) -> None:
+    """Add the missing tables of `ACCOUNTS`; call it in a transaction."""
+    for statement in ACCOUNTS:
+        connection.execute(statement)
+
+
+def has_accounts(connection: sqlite3.Connection) -> bool:
+    """Whether this index has the tables of `ACCOUNTS`."""
+    return bool(connection.execute("PRAGMA table_info (accounts)").fetchone())
 
 
 def blob(text: str) -> bytes:
@@ -182,16 +206,19 @@ def operand(value: Scalar) -> bytes | int | float:
 
 
 __all__ = [
+    "ACCOUNTS",
     "ADDED",
     "APPLICATION_ID",
     "FULLTEXT",
     "PAGE_SIZE",
     "VERSION",
     "VOCABULARY",
+    "add_accounts",
     "add_columns",
     "added_columns",
     "blob",
     "create",
+    "has_accounts",
     "metadata_rows",
     "operand",
     "stack",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,10 +15,21 @@ from retriever.arrays import Vectors
 from retriever.settings import EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import fulltext
+from retriever.storage.catalog.margins import margin_texts
 from retriever.storage.catalog.reading import Reader, VectorFile
-from retriever.storage.catalog.schema import add_columns, blob, metadata_rows, unblob, vector_blob
+from retriever.storage.catalog.schema import (
+    add_accounts,
+    add_columns,
+    blob,
+    metadata_rows,
+    unblob,
+    vector_blob,
+)
 from retriever.storage.records import NewChunk, UnreadFile
-from retriever.types import DocumentRow, Page, Span, UsageError, chunk_id
+from retriever.types import Account, DocumentRow, LeftOut, Page, Span, UsageError, chunk_id
+
+MAX_LEFT_OUT = 200_000
+"""Characters of a document's left-out text that are stored."""
 
 QUERY_PREFIX = "q:"
 """Prefix of the keys of vectors that are kept without a chunk: sentences embedded as queries."""
@@ -82,7 +94,12 @@ class Writer(Reader):
     # Documents
 
     def upsert(
-        self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
+        self,
+        row: DocumentRow,
+        pages: Sequence[Page],
+        new_chunks: Sequence[NewChunk],
+        account: Account | None = None,
+        left_out: Sequence[LeftOut] = (),
     ) -> None:
         """Write a document with its pages and chunks, replacing the one with the same id."""
         vectors = self._vector_numbers(row, pages, new_chunks)
@@ -93,6 +110,7 @@ class Writer(Reader):
         self._connection.executemany(
             "INSERT INTO metadata VALUES (?, ?, ?, ?)", ((document, *entry) for entry in metadata)
         )
+        self._insert_account(document, account, left_out)
         add_columns(self._connection)
         self._connection.executemany(
             """INSERT INTO pages
@@ -102,11 +120,33 @@ class Writer(Reader):
         )
         texts = [_text(pages, chunk) for chunk in unique.values()]
         languages = fulltext.detect_languages(texts)
-        for (id_, chunk), text, language in zip(unique.items(), texts, languages, strict=True):
+        places = [(chunk.page, chunk.span.start) for chunk in unique.values()]
+        margins = margin_texts(dict(enumerate(pages)), places)
+        for (id_, chunk), text, language, beside in zip(
+            unique.items(), texts, languages, margins, strict=True
+        ):
             own = (blob(id_), document, chunk.page, pages[chunk.page].number)
             place = (chunk.span.start, chunk.span.end)
             values = (*own, *place, blob(text), vectors[chunk.vector], language)
-            self._insert_chunk(values, row.title, text, language)
+            self._insert_chunk(values, row.title, text, language, beside)
+
+    def _insert_account(
+        self, document: int, account: Account | None, left_out: Sequence[LeftOut]
+    ) -> None:
+        """Store where the words are, and the beginning of the left-out text."""
+        add_accounts(self._connection)
+        if account is None and not left_out:
+            return
+        parts, room = [], MAX_LEFT_OUT
+        for part in left_out:
+            if room > 0:
+                parts.append([part.kind, part.text[:room]])
+            room -= len(part.text)
+        values = json.dumps(None if account is None else asdict(account))
+        texts = zlib.compress(json.dumps({"parts": parts, "cut": room < 0}).encode())
+        self._connection.execute(
+            "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)", (document, values, texts)
+        )
 
     def _vector_numbers(
         self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
@@ -158,14 +198,21 @@ class Writer(Reader):
         )
         return int(cursor.lastrowid or 0)
 
-    def _insert_chunk(self, values: tuple[Any, ...], title: str, text: str, language: str) -> None:
+    def _insert_chunk(
+        self,
+        values: tuple[Any, ...],
+        title: str,
+        text: str,
+        language: str,
+        margins: Sequence[str],
+    ) -> None:
         key = self._connection.execute(
             """INSERT INTO chunks
             (id, document, position, page, start, stop, text, vector, language)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             values,
         ).lastrowid
-        fulltext.insert(self._connection, cast(int, key), title, text, language)
+        fulltext.insert(self._connection, cast(int, key), title, text, language, margins)
 
     def touch(self, row: DocumentRow) -> bool:
         """Update the file facts of an unchanged document; returns whether it exists."""
@@ -295,4 +342,4 @@ def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:
     )
 
 
-__all__ = ["QUERY_PREFIX", "Writer"]
+__all__ = ["MAX_LEFT_OUT", "QUERY_PREFIX", "Writer"]
