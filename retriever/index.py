@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from os import PathLike
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
+
+import numpy as np
 
 from retriever.arrays import Vectors
 from retriever.embedding.attributed import AttributionCache
@@ -24,17 +27,20 @@ from retriever.explaining.compare import Difference, compare
 from retriever.explaining.faithfulness import DRAWS, WORDS, DeletionTest, deletion_test
 from retriever.explaining.score import Explanation, explain_chunk, explain_hit
 from retriever.explaining.why_not import WhyNot, why_not
+from retriever.indexing.callers import checked_document
 from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 from retriever.indexing.sync import SyncOptions, SyncReport, sync
 from retriever.searching.grouping import neighbours
 from retriever.searching.hybrid import search
 from retriever.searching.match import MatchScale, bm25_unit, with_match
 from retriever.searching.mmr import mmr
+from retriever.searching.notes import search_notes
 from retriever.searching.options import (
     Mode,
     SearchChanges,
     SearchOptions,
     as_mode,
+    check_count,
     check_diversity,
 )
 from retriever.searching.pipeline import SearchPipeline, SearchTools, find_chunk, parse_query
@@ -52,6 +58,9 @@ from retriever.types import (
     Hit,
     Page,
     Progress,
+    UsageError,
+    check_text,
+    check_texts,
     document_id,
 )
 
@@ -114,7 +123,7 @@ class Index:
         Without `embedder` the index's own model is loaded when it is needed, on `device` in `dtype`
         (automatic if None).
         """
-        backend = EmbeddedBackend.open(Path(path))
+        backend = EmbeddedBackend.open(_folder(path))
         try:
             return cls(
                 *(backend, embedder),
@@ -143,7 +152,7 @@ class Index:
         `store` is a FAISS factory string ("Flat", "SQ8", "HNSW32,SQ8" …); by default it depends on
         the size. `chunking` applies to a new index only.
         """
-        backend = EmbeddedBackend.open(Path(path), create=True, factory=store)
+        backend = EmbeddedBackend.open(_folder(path), create=True, factory=store)
         try:
             return cls(
                 *(backend, embedder),
@@ -188,12 +197,15 @@ class Index:
 
         See `retriever.indexing.sync`.
         """
-        chosen = [paths] if isinstance(paths, str | Path) else list(paths)
+        chosen = [paths] if isinstance(paths, str | Path) else paths
+        check_texts([str(p) if isinstance(p, Path) else p for p in _listed(chosen)], "paths")
+        for name, several in (("include", include), ("exclude", exclude), ("passwords", passwords)):
+            check_texts(several, name)
         with self._alone():
             return sync(
                 self.backend,
                 lambda: self.embedder,
-                chosen,
+                list(chosen),
                 SyncOptions(
                     include=tuple(include),
                     exclude=tuple(exclude),
@@ -216,6 +228,8 @@ class Index:
 
         They are identified by their `path` alone, and `sync` never changes them.
         """
+        if isinstance(documents, Document) or not isinstance(documents, Iterable):
+            raise UsageError(f"documents are given as a list; this is none: {documents!r:.80}")
         embedder = self.embedder
         with self._changing():
             with self.backend.reading() as catalog:
@@ -223,7 +237,8 @@ class Index:
             self.backend.bind_embedder(embedder.settings, chunking)
             ingest = Ingest(self.backend, embedder, chunking)
             count = 0
-            for document in documents:
+            for given in documents:
+                document = checked_document(given)
                 row = document_row(
                     document, id=document_id("", document.path), sha256=_content_digest(document)
                 )
@@ -235,7 +250,9 @@ class Index:
 
     def remove(self, paths: Sequence[str], *, source: str | None = None) -> int:
         """Remove documents by path (of one source, or of all); returns their number."""
-        wanted = {paths} if isinstance(paths, str) else set(paths)
+        several = [paths] if isinstance(paths, str) else paths
+        check_texts(several, "paths")
+        wanted = set(several)
         with self._changing():
             with self.backend.reading() as catalog:
                 rows = catalog.documents()
@@ -340,7 +357,7 @@ class Index:
         the index's embedder: it gives the query's raw vector, (dim,). Raises UsageError for an
         impossible option, and IndexStateError for `min_match` in an index without a match scale.
         """
-        chosen = (options or SearchOptions()).changed(k, **changes)
+        chosen = _options(options).changed(k, **changes)
         tools = SearchTools(
             embed=embed or self.embed_query,
             attributions=self._attributions,
@@ -356,13 +373,16 @@ class Index:
 
         The text is the query without operators (see `retriever.searching.query_syntax`).
         """
+        check_text(query, "the query")
         return self._attributions.query(parse(query).text if syntax else query).words
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
+        check_count(k)
+        query = _vector(vector)
         with self.snapshot() as now:
             found = search(
-                now, "vector", lambda _: vector, k=k, mode="dense", where=_as_filter(where)
+                now, "vector", lambda _: query, k=k, mode="dense", where=_as_filter(where)
             )
             return with_match(found, self._match_scale(now), 0.0)
 
@@ -389,6 +409,7 @@ class Index:
         Relevance is the calibrated cosine. `weight` is λ: 1 for the nearest passages, 0 for the
         most diverse ones (see `retriever.searching.mmr`).
         """
+        check_count(k)
         check_diversity(weight)
         with self.snapshot() as now:
             hits = self.search_by_vector(vector, candidates, where=where) if candidates > 0 else []
@@ -402,12 +423,32 @@ class Index:
         A word of the index is spelled as in the first passage that contains it. `syntax` is as in
         `search`.
         """
+        check_text(query, "the query")
         with self.snapshot(dense=False) as now:
             found = now.corrections(parse(query).text if syntax else query)
         return {word: list(near) for word, near in found.items()}
 
+    def search_notes(
+        self,
+        query: str,
+        hits: Sequence[Hit],
+        *,
+        options: SearchOptions | None = None,
+        **changes: Unpack[SearchChanges],
+    ) -> list[str]:
+        """Sentences about a search that found `hits`, which these do not show.
+
+        What was read as text although it resembles an operator, which passage an exclusion took
+        away, a field that no document has, and a filter that leaves nothing: see
+        `retriever.searching.notes`. The arguments are those of the search.
+        """
+        chosen = _options(options).changed(**changes)
+        with self.snapshot(dense=False) as now:
+            return search_notes(now, parse_query(query, chosen), chosen.filter, hits)
+
     def embed_query(self, query: str) -> Vectors:
         """The query's raw vector: (dim,)."""
+        check_text(query, "the query")
         vector: Vectors = self.embedder.embed_queries([query])[0]
         return vector
 
@@ -434,7 +475,7 @@ class Index:
         Raises UsageError for an unknown chunk, ModelError or UsageError if the index's vectors
         cannot be attributed to words.
         """
-        chosen = (options or SearchOptions()).changed(**changes)
+        chosen = _options(options).changed(**changes)
         text = parse_query(query, chosen).text
         if not weights and chosen.steering is not None:
             weights = chosen.steering.weights
@@ -472,7 +513,7 @@ class Index:
         the difference of the scores. Arguments are those of `explain`. Raises UsageError also for
         hits of different modes.
         """
-        chosen = (options or SearchOptions()).changed(**changes)
+        chosen = _options(options).changed(**changes)
         with self.snapshot():
             explanations = [
                 self.explain(query, what, options=chosen, first=first) for what in (one, other)
@@ -494,7 +535,8 @@ class Index:
         arguments, are those of the search; steering, reranking, diversity and context are ignored.
         See `retriever.explaining.why_not`. Raises UsageError if several documents have this path.
         """
-        chosen = (options or SearchOptions()).changed(k, **changes)
+        check_text(path, "the path")
+        chosen = _options(options).changed(k, **changes)
         chosen = chosen.changed(steering=None, rerank=0, diversity=0.0, context=0)
         parsed = parse_query(query, chosen)
         given = chosen.filter
@@ -565,11 +607,13 @@ class Index:
 
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages with their states and texts."""
+        check_text(document_id, "the document's id")
         with self._reading() as catalog:
             return catalog.pages(document_id)
 
     def page_statuses(self, document_id: str) -> list[PageStatus]:
         """The states and reasons of a document's pages, without their texts."""
+        check_text(document_id, "the document's id")
         with self._reading() as catalog:
             return catalog.page_statuses(document_id)
 
@@ -579,11 +623,14 @@ class Index:
 
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""
+        check_text(document_id, "the document's id")
         with self._reading() as catalog:
             return catalog.chunks(document_id)
 
     def neighbours(self, chunk: Chunk, before: int = 1, after: int = 1) -> list[Chunk]:
         """The chunks before and after a chunk in its document, in order, without itself."""
+        if not isinstance(chunk, Chunk):
+            raise UsageError(f"neighbours are those of a Chunk; this is none: {chunk!r:.80}")
         with self._reading() as catalog:
             return neighbours(chunk, catalog, before=before, after=after)
 
@@ -628,6 +675,21 @@ class Index:
             return AlignedWVA(model=name, device=self._device, dtype=self._dtype)
         return AlignedWVA.from_settings(settings, device=self._device, dtype=self._dtype)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled index is its folder, which is opened again, with the index's own model."""
+        return _reopened, (type(self), self._folder_name(), self._device, self._dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same folder opened again; the embedder is shared."""
+        return type(self).open(
+            self._folder_name(), self._embedder, device=self._device, dtype=self._dtype
+        )
+
+    def _folder_name(self) -> str:
+        if self._folder is None:
+            raise UsageError("only an index in a folder can be copied or pickled")
+        return str(self._folder)
+
     def close(self) -> None:
         """Release the index's files."""
         self.backend.close()
@@ -637,6 +699,43 @@ class Index:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _reopened(kind: type[Index], folder: str, device: str | None, dtype: str | None) -> Index:
+    return kind.open(folder, device=device, dtype=dtype)
+
+
+def _folder(path: object) -> Path:
+    if not isinstance(path, str | PathLike):
+        raise UsageError(f"an index is opened by the path of its folder; this is none: {path!r}")
+    return Path(path)
+
+
+def _listed(paths: object) -> Iterable[Any]:
+    if not isinstance(paths, Iterable):
+        raise UsageError(f"paths must be a path or a list of paths; it is {paths!r}")
+    return paths
+
+
+def _options(options: object) -> SearchOptions:
+    """The options of a search: an object, its JSON, or the defaults for None."""
+    if options is None:
+        return SearchOptions()
+    return (
+        options
+        if isinstance(options, SearchOptions)
+        else SearchOptions.from_json(cast(Mapping[str, Any], options))
+    )
+
+
+def _vector(values: object) -> Vectors:
+    try:
+        vector = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        vector = np.empty((0, 0), np.float32)
+    if vector.ndim != 1:
+        raise UsageError(f"a query's vector is a list of numbers; this is not: {values!r:.80}")
+    return vector
 
 
 def _as_filter(where: Where) -> Filter | None:

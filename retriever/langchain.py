@@ -35,7 +35,7 @@ from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.index import Index
 from retriever.searching.options import SearchChanges, SearchOptions
 from retriever.settings import DEFAULT_LAYERS, DEFAULT_MODEL, POOLINGS, Prompts
-from retriever.types import Hit
+from retriever.types import Hit, UsageError, check_text
 
 
 class AlignedWVAEmbeddings(Embeddings):
@@ -65,11 +65,15 @@ class AlignedWVAEmbeddings(Embeddings):
         self.calibrated = calibrated
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Vectors of passages: n lists of `dimension` floats."""
+        """Vectors of passages: n lists of `dimension` floats.
+
+        Raises UsageError for one text in place of a list, and for anything that is no text.
+        """
         return self._finished(self.embedder.embed_passages(texts), query=False)
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a query: `dimension` floats."""
+        """The vector of a query: `dimension` floats. Raises UsageError for what is no text."""
+        check_text(text, "the query")
         return self._finished(self.embedder.embed_queries([text]), query=True)[0]
 
     def _finished(self, vectors: Vectors, *, query: bool) -> list[list[float]]:
@@ -103,7 +107,9 @@ class AlignedWVARetriever(BaseRetriever):
     metadata.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", validate_assignment=True
+    )
 
     index: InstanceOf[Index]
     options: InstanceOf[SearchOptions] = DEFAULT_OPTIONS
@@ -126,6 +132,12 @@ class AlignedWVARetriever(BaseRetriever):
         """
         if isinstance(options, Mapping):
             options = SearchOptions.from_json({"syntax": DEFAULT_OPTIONS.syntax, **options})
+        if not isinstance(options, SearchOptions):
+            raise UsageError(
+                f"options are SearchOptions or a JSON object; this is not: {options!r}"
+            )
+        if not isinstance(index, Index | str | Path):
+            raise UsageError(f"index is an open Index or the folder of one; this is not: {index!r}")
         values: dict[str, Any] = {
             "options": options.changed(k, **changes),  # first, before anything is opened
             "index": Index.open(index) if isinstance(index, str | Path) else index,

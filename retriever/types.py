@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -359,6 +359,29 @@ def chunk_id(document: str, page: int | None, span: Span, text: str, label: str 
     return _digest(document, f"{page} {label}".rstrip(), str(span.start), str(span.end), text)
 
 
+def check_text(value: object, what: str) -> None:
+    """Raise UsageError if `value`, which is called `what`, is no text."""
+    if not isinstance(value, str):
+        raise UsageError(f"{what} must be a text; it is {_shown(value)}")
+
+
+def check_texts(values: object, what: str) -> None:
+    """Raise UsageError if `values`, which are called `what`, are no list of texts.
+
+    A text is a list of letters in Python: it is refused, since a list of one text is meant.
+    """
+    if not isinstance(values, Collection) or isinstance(values, str | bytes | Mapping):
+        raise UsageError(f"{what} must be a list of texts; it is {_shown(values)}")
+    for number, value in enumerate(values, 1):
+        if not isinstance(value, str):
+            raise UsageError(f"{what}: number {number} must be a text; it is {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"
+
+
 def _finite(value: Scalar) -> Scalar | None:
     """The value; None for a number that JSON cannot represent."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -388,6 +411,8 @@ __all__ = [
     "Scalar",
     "Span",
     "UsageError",
+    "check_text",
+    "check_texts",
     "chunk_id",
     "document_id",
 ]

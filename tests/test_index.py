@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import datetime
+import pickle
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -34,6 +37,86 @@ def folder(tmp_path: Path) -> Path:
 def index(folder: Path):
     with Index.open_or_create(folder, FakeEmbedder()) as opened:
         yield opened
+
+
+@pytest.mark.parametrize("wrong", [None, 5, ["a"], {"question": "a"}, b"a", document("a", "b")])
+def test_a_query_is_a_text(index, wrong) -> None:
+    index.add([document("a.txt", "red apples")])
+    for ask in (
+        lambda: index.search(wrong),
+        lambda: index.search(wrong, syntax=False),
+        lambda: index.query_words(wrong),
+        lambda: index.corrections(wrong, syntax=False),
+        lambda: index.embed_query(wrong),
+        lambda: index.explain(wrong, "x"),
+        lambda: index.why_not(wrong, "a.txt"),
+        lambda: index.search_notes(wrong, []),
+    ):
+        with pytest.raises(UsageError, match="the query must be a text; it is "):
+            ask()
+
+
+def test_wrong_types_are_refused_in_a_sentence(index, tmp_path) -> None:
+    index.add([document("a.txt", "red apples")])
+    for ask, said in (
+        (lambda: index.search("x", k="5"), "k must be a whole number; it is '5'"),
+        (lambda: index.search("x", 2.5), "k must be a whole number"),
+        (lambda: index.search("x", where=5), "a filter is written"),
+        (lambda: index.search_by_vector(index.embed_query("x"), "5"), "must be a whole number"),
+        (lambda: index.explain("x", None), "the passage's id must be a text; it is None"),
+        (lambda: index.why_not("x", None), "the path must be a text"),
+        (lambda: index.add(document("b", "c")), "documents are given as a list"),
+        (lambda: index.search("x", options=5), "a JSON object; this is not: 5"),
+        (lambda: index.search_by_vector("abc"), "a list of numbers; this is not: 'abc'"),
+        (lambda: index.search_by_vector(None), "a list of numbers; this is not: None"),
+        (lambda: index.diverse_by_vector([1.0], k="4"), "must be a whole number; it is '4'"),
+        (lambda: index.remove(5), "paths must be a list of texts; it is 5"),
+        (lambda: index.pages(5), "the document's id must be a text; it is 5"),
+        (lambda: index.chunks(None), "the document's id must be a text; it is None"),
+        (lambda: index.neighbours("x"), "neighbours are those of a Chunk"),
+        (lambda: index.add(None), "documents are given as a list; this is none: None"),
+        (lambda: index.add([document("b", "c", title=None)]), "a document's title must be a text"),
+        (lambda: index.add([document("b", None)]), "the text of a page of 'b' must be a text"),
+        (lambda: index.add([document("b", "c", date=5)]), "a document's date must be a text"),
+        (lambda: index.add(["b"]), "a document must be a Document; it is 'b'"),
+        (lambda: index.add([Document("b", "txt", "text")]), "the pages of 'b' must be a list"),
+        (lambda: index.sync(tmp_path, include="*.pdf"), "include must be a list of texts; it is '"),
+        (lambda: index.sync(tmp_path, passwords="secret"), "passwords must be a list of texts"),
+        (lambda: index.sync(None), "paths must be a path or a list of paths; it is None"),
+        (lambda: index.sync([tmp_path, 5]), "paths: number 2 must be a text; it is 5"),
+        (lambda: Index.open(None), "by the path of its folder; this is none: None"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            ask()
+
+
+def test_dates_of_a_callers_documents_can_be_compared(index) -> None:
+    for date in ("7.3.2024", "March 2024", "2024-03-07", "1813", "spring", ""):
+        index.add([document(date, "red apples", date=date)])
+    assert {row.path: row.date for row in index.documents({"date": {"gte": "2024-03"}})} == {
+        "7.3.2024": "2024-03-07",
+        "March 2024": "2024-03",
+        "2024-03-07": "2024-03-07",
+    }
+    assert [row.path for row in index.documents({"date": "1813"})] == ["1813"]
+    day = datetime.date(2024, 5, 6)
+    index.add([document("object", "red apples", date=day, metadata={"due": day})])
+    (row,) = index.documents({"date": day, "due": {"gte": "6 May 2024"}})
+    assert (row.path, row.date, row.metadata["due"]) == ("object", "2024-05-06", "2024-05-06")
+
+
+def test_an_index_is_copied_and_pickled_by_its_folder(index, monkeypatch) -> None:
+    index.add([document("a.txt", "red apples")])
+    with copy.deepcopy(index) as other:
+        assert other.backend is not index.backend
+        assert paths(other, "apples") == ["a.txt"]
+        index.add([document("b.txt", "green apples")])
+        assert sorted(paths(other, "apples")) == ["a.txt", "b.txt"]
+    with pickle.loads(pickle.dumps(index)) as other:  # noqa: S301 - our own
+        assert sorted(paths(other, "apples", "keyword")) == ["a.txt", "b.txt"]
+    assert paths(index, "green apples")[0] == "b.txt"
+    with pytest.raises(UsageError, match="only an index in a folder"):
+        copy.deepcopy(Index(index.backend))
 
 
 # Opening

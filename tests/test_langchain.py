@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from functools import cache
@@ -19,6 +21,7 @@ from langchain_tests.integration_tests import (
     RetrieversIntegrationTests,
 )
 from langchain_tests.unit_tests import EmbeddingsUnitTests
+from pydantic import ValidationError
 
 from retriever import AlignedWVA, Document, Index, Page
 from retriever.arrays import centred
@@ -186,6 +189,48 @@ def test_an_option_that_does_not_exist_is_refused() -> None:
             wrong()
     with pytest.raises(UsageError, match="at least 1; it is 0"):
         AlignedWVARetriever(index=small_index(), k=0)
+
+
+@pytest.mark.parametrize("wrong", [None, "abc", ["a", None], [["a"]], 5, {"text": "a"}])
+def test_passages_are_a_list_of_texts(wrong) -> None:
+    embeddings = AlignedWVAEmbeddings(model=tiny_model(), device="cpu")
+    with pytest.raises(UsageError, match="the passages"):
+        embeddings.embed_documents(wrong)
+    for query in (None, ["a"], LangChainDocument("a")):
+        with pytest.raises(UsageError, match="the query must be a text; it is "):
+            embeddings.embed_query(query)
+
+
+def test_wrong_types_are_refused_by_name() -> None:
+    retriever = AlignedWVARetriever(index=small_index())
+    for make, said in (
+        (lambda: retriever.invoke({"question": "sea"}), "the query must be a text; it is {"),
+        (lambda: retriever.invoke("sea", k="5"), "k must be a whole number"),
+        (lambda: retriever.invoke("sea", filter={}), "'filter' is no search option"),
+        (lambda: AlignedWVARetriever(index=small_index(), filter={}), "'filter' is no search opt"),
+        (lambda: AlignedWVARetriever(index=small_index(), search_kwargs={}), "'search_kwargs'"),
+        (lambda: AlignedWVARetriever(index=small_index(), where={"x": {"foo": 1}}), "'foo'"),
+        (lambda: AlignedWVARetriever(index=small_index(), where={"date": "x"}), "is no date"),
+        (lambda: AlignedWVARetriever(index=small_index(), options=5), "options are SearchOptions"),
+        (lambda: AlignedWVARetriever(index=5), "index is an open Index"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            make()
+    for name, value in (("filter", {}), ("options", {"k": 5}), ("index", 5)):
+        with pytest.raises(ValidationError, match=name):
+            setattr(retriever, name, value)
+
+
+def test_a_retriever_is_copied_and_pickled_by_its_folder() -> None:
+    retriever = AlignedWVARetriever(index=small_index(), k=1, mode="keyword")
+    for other in (
+        copy.deepcopy(retriever),
+        retriever.model_copy(deep=True),
+        retriever.model_copy(),
+        pickle.loads(pickle.dumps(retriever)),  # noqa: S301 - our own
+    ):
+        assert other.options == retriever.options
+        assert [each.metadata["path"] for each in other.invoke("whales")] == ["sea.txt"]
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])

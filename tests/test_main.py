@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from retriever.__main__ import main
+from retriever.interface import cli
 from retriever.settings import DEFAULT_MODEL
 from tests.tiny import save_model
 
@@ -30,6 +32,14 @@ def test_wrong_usage_has_its_exit_code() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "NAME" in done.stderr
+
+
+def test_ctrl_c_while_it_starts(monkeypatch) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    assert main() == 130
 
 
 def test_make_fetches_the_default_model() -> None:

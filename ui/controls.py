@@ -222,7 +222,7 @@ def _dates(shared: SharedIndex, page_query: PageQuery) -> None:
     if not (first or page_query.since or page_query.until):
         return
     left, right = st.columns(2)
-    help_ = "A year, a month or a day: 2024, 2024-03, 2024-03-07. Documents without a date are out."
+    help_ = "A year, a month or a day: 2024, 2024-03, 7.3.2024. Documents without a date are out."
     left.text_input("Dated from", key="since", placeholder=first[:10], help=help_)
     right.text_input("Dated to", key="until", placeholder=last[:10])
 

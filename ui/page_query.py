@@ -14,6 +14,9 @@ from typing import Any
 
 from retriever.searching.facets import folder_filter
 from retriever.searching.options import Mode, SearchOptions, Steering
+from retriever.storage.filters import between
+from retriever.text.dates import read_date
+from retriever.types import UsageError
 
 MODES = {
     Mode.HYBRID.value: "Hybrid",
@@ -29,7 +32,6 @@ LIGHTEST, HEAVIEST = -1.0, 3.0
 _LAST_PAGE = 1_000_000
 
 _YEAR = re.compile(r"\d{4}")
-_DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,9 @@ class PageQuery:
             "path": _path(self.path.strip()),
             "formats": {"format": {"in": list(self.formats)}} if self.formats else {},
             "folders": {"$or": list(map(folder_filter, self.folders))} if self.folders else {},
-            "years": {"date": {"in": list(self.years)}} if self.years else {},
+            "years": {"date": {"in": list(filter(_iso, self.years))}} if self.years else {},
             "pages": _range("page", self.first_page, self.last_page),
-            "dates": _range("date", self.since or None, self.until or None),
+            "dates": _range("date", _iso(self.since), _iso(self.until)),
         }
         parts = [part for name, part in conditions.items() if part and name not in without]
         return {"$and": parts} if parts else None
@@ -116,11 +118,14 @@ class PageQuery:
     def problem(self) -> str:
         """A sentence about invalid filters; empty if all are valid."""
         for name, value in (("from", self.since), ("to", self.until)):
-            if value and not _DATE.fullmatch(value):
-                return f"The date {name!r} is not understood: write 2024, 2024-03 or 2024-03-07."
+            try:
+                _ = value and read_date(value)
+            except UsageError as error:
+                return f"The date {name!r} is not understood: {error}."
         if self.first_page and self.last_page and self.first_page > self.last_page:
             return "The first page lies behind the last one: exchange them."
-        if self.since and self.until and self.since[: len(self.until)] > self.until:
+        since, until = _iso(self.since), _iso(self.until)
+        if since and until and not between("date", since).matches({"date": until}):
             return "The first date lies behind the last one: exchange them."
         return ""
 
@@ -211,6 +216,14 @@ def _path(pattern: str) -> dict[str, Any]:
         return {"path": {"glob": pattern}}
     inside = [f"**/*{pattern}*", f"**/*{pattern}*/**"]
     return {"$or": [{"path": {"glob": glob}} for glob in inside]}
+
+
+def _iso(date: str) -> str | None:
+    """The date in ISO 8601; None without one that can be read, which `problem` says."""
+    try:
+        return read_date(date) if date else None
+    except UsageError:
+        return None
 
 
 def _range(field: str, low: Any, high: Any) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
     if hits:
         _show_hits(shared, page_query, hits, seconds)
     else:
-        _show_nothing_found(page_query)
+        _show_nothing_found(shared, page_query)
     why_not.show_why_not(shared, page_query)
 
 
@@ -86,7 +86,7 @@ def _show_hits(
     only = (
         f" · only: {escape_html('; '.join(page_query.filters()))}" if page_query.filters() else ""
     )
-    for line in query_lines(query.conditions(), instead):
+    for line in query_lines(query.conditions(), instead, _notes(shared, page_query, hits)):
         only += f" · {escape_html(line)}"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="found"):
         st.html(
@@ -137,7 +137,12 @@ def _context(shared: SharedIndex, hit: Hit) -> tuple[Excerpt, ...]:
         return ()
 
 
-def _show_nothing_found(page_query: PageQuery) -> None:
+def _notes(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> list[str]:
+    """What the results do not show: see `Index.search_notes`."""
+    return shared.index.search_notes(page_query.text, hits, options=page_query.options())
+
+
+def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
     """Say why nothing was found, and what to try."""
     if not any(character.isalnum() for character in page_query.text):
         st.info("There is no letter or digit in this question: write what you look for.")
@@ -146,6 +151,8 @@ def _show_nothing_found(page_query: PageQuery) -> None:
         st.markdown("**Nothing found.**")
         if conditions := parse(page_query.text).conditions():
             st.caption(escape_markdown(f"Looked for only: {', '.join(conditions)}."))
+        for note in _notes(shared, page_query, ()):
+            st.caption(escape_markdown(f"{note[0].upper()}{note[1:]}."))
         if page_query.filters():
             st.caption("No passage that the filters let through answers this.")
             _button("Search without the filters", controls.clear_filters)

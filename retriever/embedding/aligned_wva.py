@@ -41,7 +41,7 @@ from retriever.settings import (
     check_template,
     resolve_layers,
 )
-from retriever.types import ModelError, UsageError
+from retriever.types import ModelError, UsageError, check_text, check_texts
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,13 @@ class AlignedWVA:
         dtype: str | None = None,
         max_tokens: int | None = None,
     ) -> None:
+        model = str(model) if isinstance(model, Path) else model
+        check_text(model, "the model")
         check_pooling(pooling)
+        if not isinstance(layers, Sequence):
+            raise UsageError(f"layers are a text or a list of numbers; this is not: {layers!r}")
+        if not isinstance(max_tokens, int | None) or (max_tokens is not None and max_tokens < 1):
+            raise UsageError(f"max_tokens must be a whole number from 1 on; it is {max_tokens!r}")
         self._name = model
         self._prompts = prompts
         self._layers = layers if isinstance(layers, str) else tuple(layers)
@@ -209,6 +215,7 @@ class AlignedWVA:
 
     def embed_passages(self, texts: Sequence[str], titles: Sequence[str] | None = None) -> Vectors:
         """Raw unit vectors of passages: (n, dim) float32. An empty text has a zero vector."""
+        check_texts(texts, "the passages")
         names = _titles_for(titles, texts)
         return self._embed_texts(
             texts, [self.passage_input(t, n) for t, n in zip(texts, names, strict=True)]
@@ -220,10 +227,12 @@ class AlignedWVA:
         With several prompts for queries, as by default, a query's vector is the normalised sum of
         the unit vectors of all prompts.
         """
+        check_texts(texts, "the queries")
         return self.embed_prompted(texts, self.settings.prompts.queries)
 
     def embed_sentences(self, texts: Sequence[str]) -> Vectors:
         """Raw unit vectors of sentences: (n, dim) float32; see `calibrated_sentences`."""
+        check_texts(texts, "the sentences")
         return self._embed_texts(texts, [self.sentence_input(text) for text in texts])
 
     def calibrated_sentences(self, texts: Sequence[str]) -> Vectors:
@@ -243,6 +252,7 @@ class AlignedWVA:
 
         With several prompts, the result is the normalised sum of their unit vectors.
         """
+        check_texts(texts, "the texts")
         templates = as_templates(template)
         for each in templates:
             check_template(each)
@@ -260,6 +270,7 @@ class AlignedWVA:
         Inputs longer than `max_tokens` are embedded in pieces, with a warning. Their vector is the
         mean of the pieces' unit vectors, weighted by length, and normalised.
         """
+        check_texts(inputs, "the inputs")
         pieces, owners = [], []
         for number, ids in enumerate(self._tokenize(inputs)):
             parts = list(self._pieces(ids))
@@ -318,6 +329,8 @@ class AlignedWVA:
         trained for it: the model reads "Passage: …", a new line, "Question: …". For an empty query
         all values are zero. A passage that does not fit beside the question is cut off at its end.
         """
+        check_text(query, "the query")
+        check_texts(passages, "the passages")
         names = _titles_for(titles, passages)
         question, query_tokens = self._question(query)
         if not query_tokens or not passages:
@@ -476,6 +489,8 @@ def _with_title(text: str, title: str) -> str:
 
 
 def _titles_for(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[str]:
+    if titles is not None:
+        check_texts(titles, "the titles")
     names = titles or [""] * len(texts)
     if len(names) != len(texts):
         raise UsageError(f"{len(texts)} texts but {len(names)} titles were given")

@@ -7,6 +7,7 @@ usual one; then the document's best passage can be explained like any hit.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,12 +110,16 @@ def why_not(
 def _find_by_path(path: str, rows: Sequence[Named]) -> Named | None:
     """The row with this path, or else with this end of a path; None for none."""
     exact = [row for row in rows if row.path == path]
-    wanted = "/" + path.lower().lstrip("/")
-    found = exact or [row for row in rows if f"/{row.path.lower()}".endswith(wanted)]
+    wanted = "/" + _folded(path).lstrip("/")
+    found = exact or [row for row in rows if f"/{_folded(row.path)}".endswith(wanted)]
     if len(found) > 1:
         names = ", ".join(row.path for row in found[:5])
         raise UsageError(f"{len(found)} documents are called {path!r}: {names}; name one of them")
     return found[0] if found else None
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", path).lower()
 
 
 def _not_indexed(path: str, unread: UnreadFile | None) -> WhyNot:

@@ -24,7 +24,7 @@ from retriever.indexing.progress import ProgressMeter
 from retriever.indexing.recognition import PICTURES, Recognition, failure_causes
 from retriever.reading import extras
 from retriever.reading.formats import OCR, ReadOptions, format_of, format_versions, outdated_formats
-from retriever.reading.scan import FoundFile, scan, targets
+from retriever.reading.scan import FoundFile, idle_patterns, scan, targets
 from retriever.reading.subprocess_reader import FileReader, file_reader
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import DocumentRow, Documents
@@ -60,7 +60,10 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """The report of a run: every file, and totals."""
+    """The report of a run: every file, and totals.
+
+    `idle_patterns` are the patterns of `include` and `exclude` that selected no file.
+    """
 
     index: str
     seconds: float
@@ -68,6 +71,7 @@ class SyncReport:
     tokens: int
     incomplete: int = 0  # files below the given paths with text that cannot be read
     dry_run: bool = False
+    idle_patterns: tuple[str, ...] = ()
     notice: str = ""  # a sentence: vanished files that were not removed, and what to do
 
     @property
@@ -99,6 +103,7 @@ class SyncReport:
             "notice": self.notice,
             "totals": self.totals,
             "files": files,
+            "idle_patterns": list(self.idle_patterns),
         }
 
 
@@ -177,6 +182,7 @@ class _SyncRun:
         self.lost_text: dict[str, str] = {}  # document id → reason for lost recognised text
         self.lost_words: dict[str, str] = {}  # document id → reason for words lost in reading
         self.incomplete = 0
+        self.idle_patterns: list[str] = []
         self.removes = self.options.delete
         self.notice = ""
         self.ingest: Ingest | None = None
@@ -226,6 +232,7 @@ class _SyncRun:
             tokens=self.ingest.tokens if self.ingest else 0,
             incomplete=self.incomplete,
             dry_run=self.options.dry_run,
+            idle_patterns=tuple(self.idle_patterns),
             notice=self.notice,
         )
 
@@ -237,6 +244,7 @@ class _SyncRun:
         chosen = targets(paths, sorted({row.root for row in known}), self.hide)
         include, exclude = self.options.include, self.options.exclude
         found = [file for target in chosen for file in scan(target, include, exclude, self.hide)]
+        self.idle_patterns = idle_patterns(found, include, exclude)
         if not self.recognition.languages and not any(_is_picture(row.path) for row in known):
             found = [_without_pictures(file) for file in found]
         for file in found:

@@ -8,8 +8,6 @@ read completely.
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 from collections.abc import Sequence
 
@@ -27,7 +25,14 @@ from retriever.interface.commands.models import (
     run_models_fetch,
     run_models_remove,
 )
-from retriever.interface.commands.output import DONE, FAILED, INTERRUPTED, USAGE
+from retriever.interface.commands.output import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    USAGE,
+    discard_output,
+    prepare_streams,
+)
 from retriever.interface.commands.searching import run_explain, run_search
 from retriever.interface.options import make_parser
 from retriever.interface.terminal.characters import one_line
@@ -36,31 +41,53 @@ from retriever.types import RetrieverError, UsageError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    prepare_streams()
+    try:
+        code = _run(arguments)
+    except BrokenPipeError:
+        # Whoever reads our output has closed it, as `head` does.
+        discard_output()
+        return DONE
+    return _flushed(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = make_parser(COMMANDS)
-    options = parser.parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:  # the help was printed, or an error
+        return int(stop.code or DONE)
     if options.command is None:
         parser.print_help(sys.stderr)
         return USAGE
     try:
         code: int = options.run(options)
     except UsageError as error:
-        return _refuse(error, USAGE)
+        return _refuse(str(error), USAGE)
     except RetrieverError as error:
-        return _refuse(error, FAILED)
+        return _refuse(str(error), FAILED)
     except BrokenPipeError:
-        # Whoever reads our output has closed it, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        raise
     except OSError as error:
-        return _refuse(error, FAILED)
+        return _refuse(_sentence(error), FAILED)
     except KeyboardInterrupt:
         kept = "; what is done is kept, run again to continue" if _indexes(options) else ""
         print(f"\nstopped{kept}", file=sys.stderr)
         return INTERRUPTED
+    return code
+
+
+def _flushed(code: int) -> int:
+    """The exit code after all output is written: a short one waits until here."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+    except OSError as error:  # the disk is full
+        discard_output()
+        if code == FAILED:  # said already
+            return code
+        return _refuse(f"the output cannot be written: {_sentence(error)}", FAILED)
     return code
 
 
@@ -69,9 +96,15 @@ def _indexes(options: argparse.Namespace) -> bool:
     return options.command == "index" or bool(getattr(options, "sync", ()))
 
 
-def _refuse(error: Exception, code: int) -> int:
-    print(f"wva: {one_line(str(error))}", file=sys.stderr)
+def _refuse(sentence: str, code: int) -> int:
+    print(f"wva: {one_line(sentence)}", file=sys.stderr)
     return code
+
+
+def _sentence(error: OSError) -> str:
+    """What the system says, without its number."""
+    place = f"{error.filename}: " if error.filename else ""
+    return place + (error.strerror or str(error)).lower()
 
 
 COMMANDS = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from retriever import __version__
 from retriever.searching.options import Mode, SearchOptions
@@ -23,10 +24,11 @@ SEARCH = SearchOptions()
 QUERY_HELP = """\
 in QUERY:
   "access control"     the words side by side, in any of their forms
-  +budget  -draft      the word must occur, must not occur; also -"first draft"
+  +budget  -draft      the word must occur, must not occur; also -"first draft", -"rf"
+                       (a short one behind a word is text: rm -rf)
   file:reports         part of the path, or a pattern: file:*.pdf, file:"my notes"
   type:pdf  page:3-7   a format or a file ending; a page or a range of pages
-  date:2023..2024      the document's date; after:2023 (from then on), before:2024-03
+  date:2023..2024      the document's date; after:2023 (from then on), before:1.3.2024
   -file:old  -type:md  exclude what matches
 Everything else is plain text. A word that occurs nowhere counts as a typing error, and
 similar words are searched for instead.
@@ -34,12 +36,41 @@ similar words are searched for instead.
   wva search 'risk exception +approval -draft type:pdf after:2023'"""
 
 Run = Callable[[argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, without the usage before it."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See `argparse`; it remembers the arguments for an error."""
+        self.given = [*(sys.argv[1:] if args is None else args)]
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end with exit code 2."""
+        self.exit(2, f"{self.prog}: {message}{self._advice(message)}; see {self.prog} --help\n")
+
+    def _advice(self, message: str) -> str:
+        """What to do about a query that the shell or the parser has taken apart."""
+        known = self._option_string_actions
+        signed = [one for one in self.given if one[:1] == "-" and one.split("=")[0] not in known]
+        if message.endswith("required: QUERY") and signed:
+            return (
+                f": {signed[0]!r} is read as an option; a query that begins with - comes last, "
+                f"behind --: {self.prog} --index DIR -- {signed[0]}"
+            )
+        several = message.startswith("unrecognized arguments: ") and "-" not in message
+        if several and self.given[:1] in (["search"], ["explain"]):
+            return "; a query of several words is written in quotes"
+        return ""
+
+
 Commands = Any  # argparse keeps the type of its sub-parsers to itself
 
 
 def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     """The parser of all commands; `run` maps a command's name to its function."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="wva",
         description="Find passages by meaning in your own documents.",
         epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some files could not be "
@@ -136,11 +167,15 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folders or files")
     _index_option(parser)
     for name, what in (
-        ("--include", "index only files that match"),
-        ("--exclude", "leave out files that match"),
+        ("--include", "index only these files or folders"),
+        ("--exclude", "leave out these files or folders"),
     ):
         parser.add_argument(
-            name, action="append", default=[], metavar="GLOB", help=f"{what} (repeatable)"
+            name,
+            action="append",
+            default=[],
+            metavar="PATTERN",
+            help=f"{what}, named as in .gitignore: '*.pdf', drafts, /old (repeatable)",
         )
     parser.add_argument(
         "--dry-run", action="store_true", help="show what would be done, and change nothing"
@@ -255,12 +290,16 @@ def _filter_options(parser: argparse.ArgumentParser) -> None:
         "--path",
         action="append",
         metavar="GLOB",
-        help="pattern of the path, e.g. 'reports/**/*.pdf'",
+        help="folder, file or pattern of the path, e.g. reports or 'reports/**/*.pdf'",
     )
-    group.add_argument("--format", action="append", help="format, e.g. pdf, docx, html, txt")
+    group.add_argument(
+        "--format", action="append", help="format or file ending, e.g. pdf, markdown, py"
+    )
     group.add_argument("--page", metavar="N[-M]", help="page or range of pages")
     group.add_argument(
-        "--since", metavar="DATE", help="earliest date of the document, e.g. 2024 or 2024-03-07"
+        "--since",
+        metavar="DATE",
+        help="earliest date of the document, e.g. 2024, 2024-03-07, 7.3.2024 or 'last month'",
     )
     group.add_argument("--until", metavar="DATE", help="latest date of the document, inclusive")
     group.add_argument(

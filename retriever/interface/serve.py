@@ -61,6 +61,12 @@ def serve(
     )
     try:
         _wait_until_healthy(page, port)
+        if not paths and not (index / "catalog.sqlite").exists():
+            hint = f"wva index PATH --index {index}"
+            print(
+                f"there is no index in {index} yet: make one on the page, or with {hint}",
+                file=sys.stderr,
+            )
         print(f"search at {address(port, chosen)}", file=sys.stderr, flush=True)
         if paths:
             _index_paths(index, paths, progress, reading)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from retriever.reading.formats import supported
-from retriever.text.globs import glob_matches
+from retriever.text.globs import selects
 from retriever.types import UsageError
 
 TOOL_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
@@ -132,8 +132,8 @@ def scan(
 ) -> Iterator[FoundFile]:
     """The files of a target, folder by folder in order of their names, without hidden folders.
 
-    `include` and `exclude` are globs on paths. `hide` are folders that are never entered (the index
-    itself).
+    `include` and `exclude` are patterns on paths, as in .gitignore. `hide` are folders that are
+    never entered (the index itself).
     """
     found = (
         [_look_at(target.root, target.path)]
@@ -256,6 +256,24 @@ def _printable(path: str) -> str:
 
 
 def _is_selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    if include and not any(glob_matches(pattern, path) for pattern in include):
+    if include and not any(selects(pattern, path, within=False) for pattern in include):
         return False
-    return not any(glob_matches(pattern, path) for pattern in exclude)
+    return not any(selects(pattern, path) for pattern in exclude)
+
+
+def idle_patterns(
+    found: Iterable[FoundFile], include: Sequence[str], exclude: Sequence[str]
+) -> list[str]:
+    """The patterns that select none of the files found.
+
+    A pattern for hidden folders or those of tools is never idle: they are left out anyway.
+    """
+    paths = [file.path for file in found]
+    idle = [each for each in include if not any(selects(each, p, within=False) for p in paths)]
+    idle += [each for each in exclude if not any(selects(each, path) for path in paths)]
+    return [each for each in idle if paths and not _is_for_hidden(each)]
+
+
+def _is_for_hidden(pattern: str) -> bool:
+    parts = [part for part in pattern.split("/") if part not in ("", ".", "**")]
+    return any(part.startswith(".") or part in TOOL_FOLDERS for part in parts)

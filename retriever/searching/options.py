@@ -249,6 +249,8 @@ def as_mode(name: str) -> Mode:
 
 def check_count(k: int) -> None:
     """Raise UsageError for a number of results below 1."""
+    if not _is_integer(k):
+        raise UsageError(f"the number of results must be a whole number; it is {k!r}")
     if k < 1:
         raise UsageError(f"the number of results must be at least 1; it is {k}")
 
@@ -263,6 +265,8 @@ def check_budget(count: int, seconds: float) -> None:
 
 def check_diversity(diversity: float) -> None:
     """Raise UsageError for a diversity outside of [0, 1]."""
+    if not _is_number(diversity):
+        raise UsageError(f"the diversity must be a number; it is {diversity!r}")
     if not 0 <= diversity <= 1:
         raise UsageError(f"the diversity must be from 0 to 1; it is {diversity:g}")
 

@@ -23,7 +23,8 @@ from retriever.searching.query_syntax import Query, is_searchable, parse
 from retriever.searching.rerank import rerank
 from retriever.searching.steering import steer
 from retriever.storage.backends import CatalogReader, Snapshot
-from retriever.types import Chunk, Hit, IndexStateError, UsageError
+from retriever.storage.filters import And, chunk_fields, document_part
+from retriever.types import Chunk, Hit, IndexStateError, UsageError, check_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,26 @@ class SearchPipeline:
     def run(self) -> list[Hit]:
         """The results, best first: at most `options.k`."""
         options = self.options
+        if not self.query.text and self.query.fields:
+            return [self._with_context(hit) for hit in self._listed()]
         count = max(options.k, options.rerank)
         if options.diversity:
             count = max(count, CANDIDATES_PER_RESULT * options.k)
         hits = self._top(count) if options.min_match is None else self._top_matching(count)
         hits = self._diversify(self._rerank(hits))[: options.k]
         return [self._with_context(hit) for hit in hits]
+
+    def _listed(self) -> list[Hit]:
+        """The first passages that the filter lets through, in order, without a score."""
+        hits: list[Hit] = []
+        catalog, where = self.snapshot.catalog, self.where or And(())
+        for row in catalog.documents(document_part(where)):
+            chunks = [c for c in catalog.chunks(row.id) if where.matches(chunk_fields(row, c))]
+            for chunk in chunks[:1] if self.options.by_file else chunks:
+                hits.append(Hit(rank=len(hits) + 1, score=0.0, chunk=chunk))
+                if len(hits) == self.options.k:
+                    return hits
+        return hits
 
     # Steps
 
@@ -196,6 +211,7 @@ class SearchPipeline:
 
 def parse_query(query: str, options: SearchOptions) -> Query:
     """The query with its operators read, or as plain text where `options.syntax` is off."""
+    check_text(query, "the query")
     return parse(query) if options.syntax else Query(query)
 
 
@@ -203,6 +219,7 @@ def find_chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
     """A chunk by its id; a chunk is returned as it is. Raises UsageError for an unknown id."""
     if isinstance(what, Chunk):
         return what
+    check_text(what, "the passage's id")
     found = catalog.get([what])
     if not found:
         raise UsageError(f"there is no passage {what!r} in this index; it may have changed")

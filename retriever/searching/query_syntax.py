@@ -6,12 +6,15 @@
   not. All inflected forms count, as in keyword search.
 - `file:` is a part of the path or a pattern, `type:` a format or a file extension, `page:` a page
   or a range. `date:2023`, `date:2023..2024`, `after:2023` (inclusive) and `before:2024` (exclusive)
-  compare the document's date. `-` before such a condition negates it. A value may be quoted:
-  `file:"my notes"`.
+  compare the document's date, written in any form that `retriever.text.dates` reads. `-` before
+  such a condition negates it. A value may be quoted: `file:"my notes"`. `file:` without anything to
+  search for gives the passages of that file, in order.
+- Quotes of all languages are quotes, except single ones, which are apostrophes too.
 
 Everything else is plain text, including what only resembles an operator: an unbalanced quote,
-`24"`, `C++`, `-5 °C`, `+49 30`, `e-mail`, `12:30`, `https://…`, `page:last`. A query that would
-leave nothing to search for (`-draft`) is plain text as a whole. So any text is a query.
+`24"`, `C++`, `-5 °C`, `+49 30`, `e-mail`, `12:30`, `https://…`, `page:last`, options of a command
+(`rm -rf`), lines of a list. A query that would leave nothing to search for (`-draft`) is plain text
+as a whole. So any text is a query. `Query.notes` says what somebody may have meant as an operator.
 
 The conditions form a filter: it applies before the search, in every mode.
 """
@@ -21,26 +24,46 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 
-from retriever.storage.filters import And, Comparison, Filter, Not, Or, Words, between, glob, one_of
-from retriever.types import UsageError
+from retriever.storage.filters import (
+    And,
+    Comparison,
+    Filter,
+    Not,
+    Or,
+    Words,
+    between,
+    equals,
+    glob,
+    one_of,
+)
+from retriever.text.dates import read_date
+from retriever.types import UsageError, check_text
 
 _MAX_OPERATORS = 50
 """Largest number of operators in a query; a text with more is plain text."""
 
+_MAX_NOTES = 3
 _MAX_CHARACTERS = 2_000  # a longer text was pasted: plain text
 
-_QUOTED = '"[^"]+"|[“„][^“”„]+[“”]|«[^«»]+»'
+_QUOTED = '"[^"]+"|[“„”‟][^“„”‟]+[“”‟]|[«»][^«»]+[«»]|[‹›][^‹›]+[‹›]|＂[^＂]+＂'
+_EAST_ASIAN = "「[^「」]+」|『[^『』]+』|〝[^〝〞〟]+[〞〟]"
+"""These stand in running text, without spaces around them."""
+
+_OPENING = '"“„”‟«»‹›＂「『〝'
+_END = r"(?![^\s),.;:!?。、，；：！？）])"
 _TOKEN = re.compile(
-    rf"(?<![^\s(])(?P<sign>[+-]?)"
-    rf"(?:(?P<field>[A-Za-z]+):(?P<value>(?:{_QUOTED})(?![^\s),.;:!?])|[^\s\"]+)"
-    rf"|(?P<quoted>{_QUOTED})(?![^\s),.;:!?])"
-    rf"|(?P<word>[^\W\d_][^\s\"]*))"
+    rf"(?<![^\s(])(?P<sign>[+−-]?)"
+    rf"(?:(?P<field>[A-Za-z]+):(?P<value>(?:{_QUOTED}|{_EAST_ASIAN}){_END}|[^\s\"]+)"
+    rf"|(?P<quoted>(?:{_QUOTED}){_END}|{_EAST_ASIAN})"
+    rf"|(?P<word>[^\W\d_][^\s\"「『〝]*|(?<=[-−])(?:19|20)\d\d{_END}))"
+    rf"|(?P<inner>{_EAST_ASIAN})"
 )
 _PAGES = re.compile(r"(?P<first>[1-9]\d{0,6})(?:(?P<to>-|–|\.\.)(?P<last>[1-9]\d{0,6})?)?")
-_DATE = r"\d{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?)?"
-_DATES = re.compile(rf"(?P<first>{_DATE})?(?P<to>\.\.)?(?P<last>{_DATE})?")
+_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9]{0,2}|W(?:all|extra|error|pedantic)|[^=]+=.*", re.ASCII)
+"""An option of a command, as in `rm -rf`, `gcc -Wall -std=c99`: it follows a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +71,9 @@ class Query:
     """A parsed query. `text` is embedded, and its words are the keywords.
 
     `phrases` and `required` must occur and are part of `text`; `excluded` must not occur. `fields`
-    are the other conditions as typed. `where` is all of them as one filter, or None.
+    are the other conditions as typed. `where` is all of them as one filter, or None. `notes` are
+    sentences about what resembles an operator but was read as text. `text` is empty for the
+    passages of a file alone.
     """
 
     text: str
@@ -57,6 +82,7 @@ class Query:
     excluded: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     where: Filter | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def within(self, where: Filter | None) -> Filter | None:
         """The query's filter and the caller's, combined by AND."""
@@ -85,21 +111,25 @@ def parse(typed: str) -> Query:
     >>> parse("C++ at -5 °C, see https://example.org 12:30").where is None
     True
     """
+    check_text(typed, "the query")
     if len(typed) > _MAX_CHARACTERS:
         return Query(typed)
-    found = _Operators()
+    found = _Operators(typed)
     end = 0
     for match in _TOKEN.finditer(typed):
         kept = found.take(match)
         if kept is not None:
             found.text += [typed[end : match.start()], kept]
             end = match.end()
-    if not found.filters:
-        return Query(typed)
+    if not found.filters or len(found.filters) > _MAX_OPERATORS:
+        return Query(typed, notes=tuple(found.few_notes()))
     text = " ".join("".join([*found.text, typed[end:]]).split())
     # A remaining sign ("+ -draft") is nothing to search for.
-    if len(found.filters) > _MAX_OPERATORS or not is_searchable(text.replace("+", "")):
-        return Query(typed)
+    if not is_searchable(text.replace("+", "")):
+        if not found.names_file:
+            note = f"{typed.strip()!r} was read as text: without it there is nothing to search for"
+            return Query(typed, notes=(*found.few_notes(), note))
+        text = ""
     return Query(
         text,
         tuple(found.phrases),
@@ -107,6 +137,7 @@ def parse(typed: str) -> Query:
         tuple(found.excluded),
         tuple(found.fields),
         And(tuple(found.filters)),
+        tuple(found.few_notes()),
     )
 
 
@@ -122,51 +153,93 @@ def is_searchable(text: str) -> bool:
 class _Operators:
     """The operators parsed so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, typed: str) -> None:
+        self.typed = typed
         self.text: list[str] = []
         self.phrases: list[str] = []
         self.required: list[str] = []
         self.excluded: list[str] = []
         self.fields: list[str] = []
         self.filters: list[Filter] = []
+        self.notes: list[str] = []
+        self.names_file = False
+        self._end = 0  # of the last operator
 
     def take(self, match: re.Match[str]) -> str | None:
         """Add an operator; its replacement in the text, None if the match is no operator."""
-        if match["field"]:
-            return self._field(match)
-        words = _unquoted(match["quoted"]) if match["quoted"] else match["word"].rstrip(",.;:!?)")
-        if not (match["sign"] or match["quoted"]):
+        kept = self._field(match) if match["field"] else self._words(match)
+        if kept is not None:
+            self._end = match.end()
+        return kept
+
+    def few_notes(self) -> list[str]:
+        """The first notes, each once: a pasted log may have many."""
+        return list(dict.fromkeys(self.notes))[:_MAX_NOTES]
+
+    def _words(self, match: re.Match[str]) -> str | None:
+        quoted = match["quoted"] or match["inner"]
+        sign = (match["sign"] or "").replace("−", "-")
+        words = _unquoted(quoted) if quoted else match["word"].rstrip(",.;:!?)")
+        if not (sign or quoted) or (sign == "-" and not quoted and self._is_text(match, words)):
             return None
         try:
             condition = Words(words)
         except UsageError:  # no word, or far too many
             return None
-        if match["sign"] == "-":
+        if sign == "-":
             self.excluded.append(words)
             self.filters.append(Not(condition))
             return ""
-        (self.phrases if match["quoted"] else self.required).append(words)
+        (self.phrases if quoted else self.required).append(words)
         self.filters.append(condition)
-        return words
+        # Running text goes on right behind East Asian quotes.
+        return f" {words} " if match[0][-1] in "」』〞〟" else words
+
+    def _is_text(self, match: re.Match[str], words: str) -> bool:
+        """Whether `-word` is an option of a command, a line of a list, or a negative number."""
+        before = self.typed[self._end : match.start()]
+        follows = before.split()[-1:]
+        if (
+            "\n" in self.typed.strip()
+            and not self.typed[: match.start()].rpartition("\n")[2].strip()
+        ):
+            return True
+        if words[0].isdigit():
+            return not follows or not follows[0][-1].isalpha()
+        if not follows or not _OPTION.fullmatch(words) or not follows[0][-1].isalnum():
+            return False
+        self.notes.append(f'"-{words}" was read as text; to exclude the word write -"{words}"')
+        return True
 
     def _field(self, match: re.Match[str]) -> str | None:
-        read = _FIELDS.get(match["field"].lower())
-        condition = read and read(_unquoted(match["value"]))
-        if not condition:
+        name, value = match["field"].lower(), _unquoted(match["value"])
+        read = _FIELDS.get(name)
+        if read is None:
             return None
-        self.filters.append(Not(condition) if match["sign"] == "-" else condition)
+        try:
+            condition = read(value if name == "file" else value.rstrip(",;!?)"))
+        except UsageError as error:
+            self.notes.append(f'"{match[0]}" was read as text: {error}')
+            return None
+        if condition is None:
+            return None
+        negated = match["sign"] in ("-", "−")
+        self.filters.append(Not(condition) if negated else condition)
         self.fields.append(match[0])
+        self.names_file = self.names_file or (name == "file" and not negated)
         return ""
 
 
 def _unquoted(text: str) -> str:
-    return text[1:-1].strip() if text[0] in '"“„«' and len(text) > 1 else text
+    return text[1:-1].strip() if text[0] in _OPENING and len(text) > 1 else text
 
 
 def _file(value: str) -> Filter | None:
     """A filter for paths that contain or match `value`, ignoring case."""
     if not value or value.startswith("//"):  # file:///home/…
         return None
+    value = value.removeprefix("./")
+    value = unicodedata.normalize("NFC", value)
     if any(character in value for character in "*?"):
         return glob(_any_case(value))
     inside = _any_case(value)
@@ -189,34 +262,51 @@ def _any_case(pattern: str) -> str:
 
 def _type(value: str) -> Filter | None:
     """A filter for formats by name or file extension: markdown, or md,docx."""
-    names = [name for name in value.lower().split(",") if name.isalnum()]
-    endings = [glob(f"*.{_any_case(name)}") for name in names]
-    return Or((one_of("format", names), *endings)) if names else None
+    names = [name.strip().removeprefix(".") for name in value.lower().split(",") if name.strip()]
+    unknown = [name for name in names if name not in _known_types()]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is neither a format nor a file ending that can be read")
+    return one_of("format", names) if names else None
+
+
+@cache
+def _known_types() -> frozenset[str]:
+    from retriever.reading.formats import FORMATS  # slow: only for `type:`
+
+    endings = (ending.removeprefix(".") for each in FORMATS.values() for ending in each.endings)
+    return frozenset([*FORMATS, *endings])
 
 
 def _page(value: str) -> Filter | None:
     match = _PAGES.fullmatch(value)
     if match is None:
-        return None
-    last = match["last"] if match["to"] else match["first"]
-    return between("page", int(match["first"]), int(last) if last else None)
+        raise UsageError("a page is written page:3, several page:3-7")
+    first = int(match["first"])
+    last = int(match["last"]) if match["last"] else None if match["to"] else first
+    if last is not None and first > last:
+        raise UsageError(f"the lower page comes first: page:{last}-{first}")
+    return between("page", first, last)
 
 
 def _date(value: str) -> Filter | None:
-    match = _DATES.fullmatch(value)
-    if match is None or not (match["first"] or match["last"]):
+    first, to, last = value.partition("..")
+    if not to:
+        return equals("date", read_date(value))
+    ends = [read_date(each) if each else None for each in (first, last)]
+    if ends == [None, None]:
         return None
-    if not match["to"]:
-        return between("date", match["first"], match["first"]) if match["first"] == value else None
-    return between("date", match["first"], match["last"])
+    condition = between("date", *ends)
+    if None not in ends and not between("date", ends[0]).matches({"date": ends[1]}):
+        raise UsageError(f"the earlier date comes first: date:{last}..{first}")
+    return condition
 
 
 def _after(value: str) -> Filter | None:
-    return Comparison("date", "gte", value) if re.fullmatch(_DATE, value) else None
+    return Comparison("date", "gte", read_date(value))
 
 
 def _before(value: str) -> Filter | None:
-    return Comparison("date", "lt", value) if re.fullmatch(_DATE, value) else None
+    return Comparison("date", "lt", read_date(value))
 
 
 _FIELDS: Mapping[str, Callable[[str], Filter | None]] = {

@@ -12,15 +12,19 @@ dictionaries, as in JSON. `Filter.matches` defines its meaning, and the translat
 The rules are the same for all backends:
 
 - **Two-valued logic.** A comparison (even `ne` and `nin`) is false if the field is missing or has
-  another type: text, numbers, and true/false never equal each other. `not` inverts.
+  another type (see `retriever.storage.comparing`). `not` inverts.
 - **Missing values** are: a page in a format without pages, an empty title, author or date, an
   absent metadata key, a number that is NaN.
-- **Texts** are compared by code points, case-sensitively. Numbers are 64-bit integers or floats; a
-  larger integer counts as the nearest float.
-- **Dates** are ISO 8601 and compared to the precision of the filter's value: "2024-03" compares
-  months, and `{"lte": "2024"}` includes all of 2024.
+- **Texts** are compared by code points of their Unicode form NFC, case-sensitively.
+- **Numbers** are 64-bit integers or floats; a larger integer counts as the nearest float. A number
+  may be written as a text ("3"): it is never compared as a text.
+- **Dates** are compared as periods: "2024-03" means all of March, and `{"lte": "2024"}` includes
+  all of 2024. A date may be written in any form that `retriever.text.dates` reads, or be a `date`
+  or `datetime`; what is no date is refused.
+- **Formats** are also named by file endings, in any case: "markdown", "md", ".MD".
 - **Globs**: `*` and `?` do not cross `/`, `**` does, `[a-z]` and `[!a-z]` are one character; a
-  pattern without `/` is matched against the file's name in any folder.
+  pattern without `/` is matched against the file's name in any folder. The case of a file's ending
+  does not count.
 - **Phrases**: `$text` is true if the words occur side by side in a chunk's text or in its
   document's title, in any form that the analyzer reduces to the same terms
   (`retriever.text.analyzer`).
@@ -30,24 +34,35 @@ This module knows nothing of databases.
 
 from __future__ import annotations
 
-import math
-import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal, cast, get_args
 
+from retriever.storage.comparing import (
+    Kind,
+    comparable,
+    compare_any,
+    compare_dates,
+    compare_formats,
+    compare_texts,
+    kind_of,
+    number_of,
+)
 from retriever.text.analyzer import count_term, index_terms, phrase_forms, split_forms
+from retriever.text.dates import NotADateError, read_date
 from retriever.text.globs import glob_matches
 from retriever.text.languages import LANGUAGES
 from retriever.types import Chunk, DocumentRow, Scalar, UsageError
 
 Operator = Literal["eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "glob"]
-Kind = Literal["text", "number", "truth"]
 Value = Scalar | tuple[Scalar, ...]
 
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 FIELDS = ("path", "source", "format", "page", "title", "author", "date", "document_id", "chunk_id")
+TEXT_FIELDS = ("path", "source", "format", "title", "author", "document_id", "chunk_id")
+PASSAGE_FIELDS = ("page", "chunk_id")
 METADATA = "metadata."
 TEXT = "$text"
 """The field of a chunk's title and text; a document has none."""
@@ -56,14 +71,7 @@ LANGUAGE = "$language"
 """The field of a chunk's language, in which its text is analysed."""
 
 EMPTY_IS_MISSING = frozenset({"title", "author", "date"})
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
-}
+_ORDERS = ("gt", "gte", "lt", "lte")
 _DEEPEST = 50
 _MAX_PHRASE = 100
 
@@ -131,16 +139,29 @@ class Comparison(Filter):
         actual = _lookup(fields, self.field)
         if self.op == "exists":
             return (actual is not None) == self.value
-        if actual is None:
-            return False
-        if self.op in ("in", "nin"):
-            return self._matches_set(actual)
-        (wanted,) = self.operands
-        if kind_of(actual) != kind_of(wanted):
-            return False
+        return actual is not None and self.holds(actual, str(fields.get("path", "")))
+
+    def holds(self, actual: Scalar, path: str = "") -> bool:
+        """Whether the comparison holds for a value of the field, in a file at `path`."""
         if self.op == "glob":
-            return glob_matches(str(wanted), str(actual))
-        return _ORDER[self.op](self._rounded(actual, wanted), wanted)
+            return isinstance(actual, str) and glob_matches(str(self.value), actual)
+        if self.op in ("in", "nin"):
+            found = [self._compare("eq", actual, path, wanted) for wanted in self.operands]
+            if self.op == "in":
+                return True in found
+            return True not in found and (False in found or not found)
+        (wanted,) = self.operands
+        return self._compare(self.op, actual, path, wanted) is True
+
+    def _compare(self, op: str, actual: Scalar, path: str, wanted: Scalar) -> bool | None:
+        """Whether two values compare so; None if they are not alike."""
+        if self.field == "date":
+            return compare_dates(op, actual, wanted)
+        if self.field == "format":
+            return compare_formats(op, actual, path, wanted)
+        if self.field in TEXT_FIELDS:
+            return compare_texts(op, actual, wanted)
+        return compare_any(op, actual, wanted)
 
     def to_json(self) -> dict[str, Any]:
         """See `Filter.to_json`."""
@@ -152,18 +173,6 @@ class Comparison(Filter):
         """The value or values compared with, numbers reduced to what can be compared."""
         values = self.value if isinstance(self.value, tuple) else (self.value,)
         return tuple(comparable(value) for value in values)
-
-    def _matches_set(self, actual: Scalar) -> bool:
-        alike = [value for value in self.operands if kind_of(value) == kind_of(actual)]
-        found = any(self._rounded(actual, value) == value for value in alike)
-        if self.op == "in":
-            return found
-        return not found and bool(alike or not self.operands)
-
-    def _rounded(self, actual: Scalar, wanted: Scalar) -> Scalar:
-        if self.field == "date":
-            return str(actual)[: len(str(wanted))]
-        return actual
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +289,24 @@ def glob(pattern: str, field: str = "path") -> Filter:
     return Comparison(field, "glob", pattern)
 
 
+def mentions_passages(where: Filter) -> bool:
+    """Whether the filter has a condition on passages, not on their documents alone."""
+    if isinstance(where, Comparison):
+        return where.field in PASSAGE_FIELDS
+    if isinstance(where, Not):
+        return mentions_passages(where.part)
+    if isinstance(where, And | Or):
+        return any(map(mentions_passages, where.parts))
+    return isinstance(where, Words)
+
+
+def document_part(where: Filter | None) -> Filter:
+    """The conditions of a conjunction that are on documents alone."""
+    parts = where.parts if isinstance(where, And) else (where,) if where else ()
+    nested = [document_part(part) if isinstance(part, And) else part for part in parts]
+    return And(tuple(part for part in nested if not mentions_passages(part)))
+
+
 def document_fields(row: DocumentRow) -> dict[str, Any]:
     """The fields of a document for `Filter.matches`, without page and chunk id."""
     names = ("path", "source", "format", "title", "author", "date", "metadata")
@@ -305,29 +332,6 @@ def canonical_field(name: str) -> str:
     return METADATA + name
 
 
-def kind_of(value: object) -> Kind | None:
-    """The type of a value in comparisons; None for values without one (None, NaN, a list)."""
-    if isinstance(value, bool):
-        return "truth"
-    if isinstance(value, int | float):
-        return None if isinstance(value, float) and math.isnan(value) else "number"
-    return "text" if isinstance(value, str) else None
-
-
-def comparable(value: Scalar) -> Scalar:
-    """The value as all backends can compare it: integers beyond 64 bits become floats.
-
-    >>> comparable(3), comparable(2**70), comparable(-(10**400))
-    (3, 1.1805916207174113e+21, -inf)
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or -(2**63) <= value < 2**63:
-        return value
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-
-
 def _lookup(fields: Mapping[str, Any], field: str) -> Scalar | None:
     value = fields.get(field)
     if field.startswith(METADATA) and field not in fields:
@@ -350,19 +354,66 @@ def _checked(field: str, op: Operator, value: object) -> Value:
 
 
 def _scalar(field: str, op: Operator, value: object) -> Scalar:
-    kind = kind_of(value)
-    if kind is None:
+    if op == "exists":
+        return cast(Scalar, value)
+    if isinstance(value, date) and field not in TEXT_FIELDS:  # a datetime is a date, too
+        value = read_date(value)
+    if kind_of(value) is None:
         raise UsageError(
             f"the filter on {field!r} cannot compare with {value!r}; use a text, a number, true or "
             'false, or {"exists": false} for what is missing'
         )
-    if op == "glob" and kind != "text":
-        raise UsageError(f"the filter on {field!r}: glob needs a pattern, not {value!r}")
-    if op in ("gt", "gte", "lt", "lte") and kind == "truth":
+    scalar = cast(Scalar, value)
+    if op == "glob":
+        if not isinstance(scalar, str) or field == "page":
+            raise UsageError(f"the filter on {field!r}: glob needs a pattern, not {value!r}")
+        return scalar
+    if op in _ORDERS and isinstance(scalar, bool):
         raise UsageError(f"the filter on {field!r}: {op} needs a number or a text, not {value!r}")
-    if field == "date" and op != "exists" and (kind != "text" or not value):
-        raise UsageError(f'the filter on date needs an ISO date such as "2024-03", not {value!r}')
-    return cast(Scalar, value)
+    if field == "date":
+        return _date(scalar)
+    if field == "page":
+        return _page(scalar)
+    if field in TEXT_FIELDS:
+        return _text(field, op, scalar)
+    return _metadata_value(field, scalar) if op in _ORDERS else scalar
+
+
+def _date(value: Scalar) -> str:
+    try:
+        return read_date(value)
+    except UsageError as error:
+        raise UsageError(
+            f'the filter on date needs an ISO date such as "2024-03": {error}'
+        ) from None
+
+
+def _page(value: Scalar) -> Scalar:
+    number = number_of(value)
+    if number is None:
+        raise UsageError(f"the filter on page needs a number such as 3, not {value!r}")
+    return number
+
+
+def _text(field: str, op: Operator, value: Scalar) -> str:
+    """A text field's value; a title such as 1984 may be written as a number."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or op in _ORDERS:
+        raise UsageError(f"the filter on {field} needs a text, not {value!r}")
+    return str(value)
+
+
+def _metadata_value(field: str, value: Scalar) -> Scalar:
+    """A value whose order counts: a number, a date in ISO 8601, or else any text."""
+    if not isinstance(value, str) or number_of(value) is not None:
+        return value
+    try:
+        return read_date(value)
+    except NotADateError:
+        return value
+    except UsageError as error:
+        raise UsageError(f"the filter on {field!r}: {error}") from None
 
 
 def _parse(spec: object, depth: int) -> Filter:
@@ -424,7 +475,9 @@ __all__ = [
     "FIELDS",
     "METADATA",
     "OPERATORS",
+    "PASSAGE_FIELDS",
     "TEXT",
+    "TEXT_FIELDS",
     "And",
     "Comparison",
     "Filter",
@@ -438,8 +491,10 @@ __all__ = [
     "chunk_fields",
     "comparable",
     "document_fields",
+    "document_part",
     "equals",
     "glob",
     "kind_of",
+    "mentions_passages",
     "one_of",
 ]

@@ -4,12 +4,17 @@ Python 3.11 has only `fnmatch` (whose `*` crosses `/`) and `Path.match` (without
 module translates patterns to regular expressions itself. Matching takes linear time in practice:
 every star but the last is atomic (`(?>…)`), because the leftmost match of what follows a star is
 as good as any later one.
+
+Pattern and path are compared in the Unicode form NFC: file systems and archives of macOS spell "ü"
+as two characters. The case of a file's ending does not count: `*.pdf` matches `REPORT.PDF`.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
+from pathlib import PurePosixPath
 
 
 def glob_matches(pattern: str, path: str) -> bool:
@@ -21,12 +26,48 @@ def glob_matches(pattern: str, path: str) -> bool:
     False
     """
     name = path if "/" in pattern else path.rsplit("/", 1)[-1]
-    return _compiled(pattern).fullmatch(name) is not None
+    return _compiled(pattern).fullmatch(unicodedata.normalize("NFC", name)) is not None
+
+
+def selects(pattern: str, path: str, *, within: bool = True) -> bool:
+    """Whether a pattern selects a file, read as a line of .gitignore is.
+
+    A pattern without an inner `/` is a name at any depth, any other one begins at the root. A
+    folder stands for all files in it, and with a `/` at its end a pattern means folders alone. If
+    `within` is false, a pattern such as `docs/*` does not reach into the folders that it matches.
+
+    >>> selects("drafts", "a/drafts/b.txt"), selects("./drafts/", "drafts/b.txt")
+    (True, True)
+    >>> selects("/drafts", "a/drafts/b.txt"), selects("drafts/", "a/drafts")
+    (False, False)
+    """
+    body = pattern
+    while body.startswith("./"):
+        body = body[2:]
+    anchor = "/" if body != pattern or "/" in body.rstrip("/") else ""
+    folders_only = body.endswith("/")
+    body = body.strip("/")
+    if not body:
+        return False
+    reaches = within or folders_only or not any(c in "*?[" for c in body.rsplit("/", 1)[-1])
+    folders = PurePosixPath(path).parents[:-1] if reaches else ()
+    several = [*([] if folders_only else [path]), *map(str, folders)]
+    return any(glob_matches(anchor + body, anchor + each) for each in several)
 
 
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(_translated(_tokens(pattern)), re.DOTALL)
+    tokens = _tokens(unicodedata.normalize("NFC", pattern))
+    return re.compile(_translated(_with_any_ending(tokens)), re.DOTALL)
+
+
+def _with_any_ending(tokens: list[str]) -> list[str]:
+    """The tokens with the letters of a file's ending, if it is spelled out, in both cases."""
+    dot = max((at for at, each in enumerate(tokens) if each == r"\."), default=len(tokens))
+    ending = tokens[dot + 1 :]
+    if not all(len(token) == 1 and token.isalnum() and token.isascii() for token in ending):
+        return tokens
+    return [*tokens[: dot + 1], *(f"[{token.lower()}{token.upper()}]" for token in ending)]
 
 
 def _tokens(pattern: str) -> list[str]:
@@ -105,4 +146,4 @@ def _fixed(tokens: list[str], inner: bool) -> str:
     return _groups(tokens, ("*",), {"*": "[^/]*?"}, inner=False) if inner else "".join(tokens)
 
 
-__all__ = ["glob_matches"]
+__all__ = ["glob_matches", "selects"]

@@ -406,3 +406,35 @@ def test_prompt_helpers() -> None:
     assert fill_template("a {} b", "{}") == "a {} b"
     assert with_full_stop("") == ""
     assert with_full_stop("好。") == "好。"
+
+
+@pytest.mark.parametrize("wrong", [None, "abc", b"abc", 5, ["a", None], {"a": "b"}, iter("a")])
+def test_texts_are_a_list_of_texts(embedder: AlignedWVA, wrong) -> None:
+    for embed in (
+        embedder.embed_passages,
+        embedder.embed_queries,
+        embedder.embed_sentences,
+        embedder.calibrated_sentences,
+        embedder.embed_inputs,
+        lambda texts: embedder.embed_prompted(texts, "{}"),
+        lambda texts: embedder.embed_passages(["a", "b"], titles=texts or 5),
+        lambda texts: embedder.log_likelihoods("a", texts),
+    ):
+        with pytest.raises(UsageError, match=r"must be a (list of )?text"):
+            embed(wrong)
+    with pytest.raises(UsageError, match="the query must be a text"):
+        embedder.log_likelihoods(["a"], ["b"])
+    several = embedder.embed_passages(np.array(["a", "b"]))
+    np.testing.assert_array_equal(several, embedder.embed_passages(("a", "b")))
+
+
+def test_wrong_arguments_are_refused_before_anything_is_loaded() -> None:
+    for arguments, said in (
+        ({"model": None}, "the model must be a text; it is None"),
+        ({"layers": 5}, "layers are a text or a list of numbers"),
+        ({"max_tokens": "8"}, "max_tokens must be a whole number"),
+        ({"max_tokens": 0}, "max_tokens must be a whole number"),
+        ({"pooling": None}, "pooling"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            AlignedWVA(**{"model": "nowhere", **arguments})

@@ -149,3 +149,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert by_term == pytest.approx(told["first"]["score"] - told["second"]["score"], abs=1e-6)
     assert main([*common, "--chunk", ids[0], "--check"]) == 2
     assert "the check deletes 5 words" in capsys.readouterr().err
+
+
+def test_a_name_is_found_in_any_unicode_form(tmp_path: Path) -> None:
+    with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as index:
+        index.add([Document("u/U\u0308ber.txt", "txt", (Page(None, "green tea"),))])
+        assert index.why_not("tea", "\u00fcber.txt").outcome is Outcome.SHOWN
+        assert index.why_not("tea", "ober.txt").outcome is Outcome.UNKNOWN

@@ -21,6 +21,7 @@ from retriever.indexing import plan as plan_module
 from retriever.indexing import sync as sync_module
 from retriever.indexing.coverage import CoverageReport, CoverageStatus, coverage_report
 from retriever.indexing.sync import FileReport, SyncReport
+from retriever.interface.terminal.reports import report_lines
 from retriever.reading.formats import FORMATS
 from retriever.reading.subprocess_reader import FileReader
 from retriever.storage.backends.embedded import EmbeddedBackend
@@ -559,6 +560,10 @@ def test_patterns(index, docs) -> None:
     report = index.sync(docs, exclude=["**/zebra.txt"])
     assert statuses(report) == {"south/zebra.txt": "removed"}
     assert report.files[-1].reason == "left out by the patterns given"
+    assert report.idle_patterns == ()
+    report = index.sync(docs, exclude=["zebra.txt", "drafts"], dry_run=True)
+    assert report.to_json()["idle_patterns"] == ["drafts"]
+    assert "the pattern 'drafts' matches no file" in report_lines(report)
     assert "left out" in index.sync(docs, include=["*.mdd"]).notice
 
 

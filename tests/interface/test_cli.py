@@ -95,7 +95,7 @@ def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
     answer = shell.search("whales", "--mode", "keyword")
     assert set(answer) == {
         *{"query", "index", "mode", "took_ms", "hits", "text", "conditions", "instead"},
-        "nothing_matches",
+        *{"nothing_matches", "notes"},
     }
     (hit,) = answer["hits"]
     assert set(hit) == HIT
@@ -386,6 +386,10 @@ def test_incomplete_files_give_exit_code_3(shell: Shell, docs: Path) -> None:
         (["nonsense"], 2, "invalid choice"),
         (["search"], 2, "required"),
         (["index"], 2, "required"),
+        (["search", "-draft"], 2, "comes last, behind --: wva search --index DIR -- -draft"),
+        (["search", "access", "control"], 2, "unrecognized arguments: control; a query of several"),
+        (["search", "x", "--nonsense"], 2, "wva: unrecognized arguments: --nonsense"),
+        (["search", "x", "-k", "many"], 2, "wva search: argument -k: invalid int value: 'many'"),
         (["index", "no/such/folder"], 2, "no file or folder 'no/such/folder'"),
         (["search", "x"], 1, "make one with: wva index PATH --index indexes/default"),
         (["search", " "], 2, "the query is empty; give some words"),
@@ -412,6 +416,7 @@ def test_wrong_usage_is_one_sentence(
     assert found == code
     assert out == ""
     assert message in err
+    assert not arguments or len(err.splitlines()) == 1
     assert "Traceback" not in err
     assert not (tmp_path / "indexes").exists()
 
@@ -426,7 +431,14 @@ def test_wrong_values_name_themselves(shell: Shell, docs: Path) -> None:
         ("search", "x", "--page", "9-3"): "the lower page first: 3-9",
         ("search", "x", "--page", "²"): "--page takes a page or a range",
         ("search", "x", "--since", "March"): "--since takes a date",
-        ("search", "x", "--until", "2024-3"): "--until takes a date",
+        ("search", "x", "--until", "2024-02-30"): "--until takes a date: there is no date",
+        ("search", "x", "--since", "1/3/2024"): "two ways; write 2024-03-01 or 2024-01-03",
+        ("search", "x", "--since", "2024", "--until", "2023"): "exchange them",
+        ("search", "x", "--where", "null"): "--where takes a JSON object such as",
+        ("search", "x", "--where", '["ab"]'): "--where takes a JSON object such as",
+        ("search", "x", "--where", "[]"): "--where takes a JSON object such as",
+        ("search", "x", "--where", '{"date": "spring"}'): "'spring' is no date",
+        ("search", "x", "--where", '{"page": {"gte": "three"}}'): "a number such as 3",
         ("search", "x", "--where", '{"path": {"like": 3}}'): "like",
         ("search", "x", "--page", "two"): "'two'",
         ("search", "x", "--rerank", "-3"): "at least 0",

@@ -155,3 +155,13 @@ def test_a_token_that_is_no_secret_is_refused(started: list[dict[str, Any]], tok
     with pytest.raises(UsageError, match="at least 8 characters"):
         serve.serve(Path("index"), free_port(), token=token)
     assert not started
+
+
+def test_a_page_without_an_index_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(serve, "server_command", lambda *_, **__: [sys.executable, "-c", ""])
+    monkeypatch.setattr(serve, "_wait_until_healthy", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process's own stays
+    assert serve.serve(tmp_path / "missing", free_port()) == 0
+    assert f"there is no index in {tmp_path / 'missing'} yet" in capsys.readouterr().err

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from retriever.reading import scan as scan_module
-from retriever.reading.scan import FoundFile, scan, targets
+from retriever.reading.scan import FoundFile, idle_patterns, scan, targets
 from retriever.types import UsageError
 
 
@@ -218,6 +219,57 @@ def test_what_is_neither_file_nor_folder(root) -> None:
     os.mkfifo(root / "pipe")
     with pytest.raises(UsageError, match="neither a file nor a folder"):
         targets([root / "pipe"], [])
+
+
+@pytest.mark.parametrize(
+    ("exclude", "left"),
+    [
+        ("drafts", ["REPORT.PDF", "keep/a.txt"]),
+        ("drafts/", ["REPORT.PDF", "keep/a.txt"]),
+        ("./drafts", ["REPORT.PDF", "keep/a.txt", "keep/drafts/b.txt"]),
+        ("/drafts/**", ["REPORT.PDF", "keep/a.txt", "keep/drafts/b.txt"]),
+        ("./drafts/**", ["REPORT.PDF", "keep/a.txt", "keep/drafts/b.txt"]),
+        ("keep/drafts", ["REPORT.PDF", "drafts/c.txt", "keep/a.txt"]),
+        ("**/drafts", ["REPORT.PDF", "keep/a.txt"]),
+        ("keep/*", ["REPORT.PDF", "drafts/c.txt"]),
+        ("*.pdf", ["drafts/c.txt", "keep/a.txt", "keep/drafts/b.txt"]),
+        ("draft?", ["REPORT.PDF", "keep/a.txt"]),
+        ("a.txt/", ["REPORT.PDF", "drafts/c.txt", "keep/a.txt", "keep/drafts/b.txt"]),
+    ],
+)
+def test_patterns_are_read_as_in_gitignore(tmp_path: Path, exclude: str, left: list[str]) -> None:
+    for path in ("keep/a.txt", "keep/drafts/b.txt", "drafts/c.txt", "REPORT.PDF"):
+        write(tmp_path / path)
+    assert readable(scanned(tmp_path, exclude=[exclude])) == left
+
+
+@pytest.mark.parametrize(
+    ("include", "read"),
+    [
+        ("*.pdf", ["REPORT.PDF"]),
+        ("keep", ["keep/a.txt", "keep/drafts/b.txt"]),
+        ("keep/", ["keep/a.txt", "keep/drafts/b.txt"]),
+        ("keep/*", ["keep/a.txt"]),
+        ("k*/", ["keep/a.txt", "keep/drafts/b.txt"]),
+    ],
+)
+def test_included_folders(tmp_path: Path, include: str, read: list[str]) -> None:
+    for path in ("keep/a.txt", "keep/drafts/b.txt", "REPORT.PDF"):
+        write(tmp_path / path)
+    assert readable(scanned(tmp_path, include=[include])) == read
+
+
+def test_names_are_compared_in_nfc(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "Übersicht é.txt")
+    write(tmp_path / decomposed)
+    assert readable(scanned(tmp_path, include=["Über*"])) == [decomposed]
+    assert readable(scanned(tmp_path, exclude=[unicodedata.normalize("NFD", "*é.txt")])) == []
+
+
+def test_patterns_that_select_nothing_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.txt")
+    patterns = ["drafts", "*.txt", "node_modules", ".git/", "!a.txt"]
+    assert idle_patterns(scanned(tmp_path), ["*.md"], patterns) == ["*.md", "drafts", "!a.txt"]
 
 
 def test_outlooks_container_says_what_it_is(root):

@@ -31,8 +31,19 @@ from tests.fakes import FakeEmbedder
         *["+", "a - b", "a + b", "+49 30 1234", "--verbose", "https://example.org/a?b=c", "12:30"],
         *["file:///home/ada", "note: page 3", "page:", "page:last", "page:0", "page:3-x", "date:"],
         *["date:soon", "date:2023-13", "before:noon", "after:", "who:me", "file:", "type:"],
+        *[
+            "rm -rf",
+            "how do I run rm -rf safely",
+            "ls -la",
+            "tar -xzf a.tgz -C dir",
+            "gcc -Wall a.c",
+        ],
+        *["git commit -m", "docker run -it", "java -Xmx=2g", "gcc -std=c99", "2022 -2023", "-2023"],
+        *["list\n-first thing\n-second thing", "date:1/3/2024", "date:2024..2023", "page:7-3 x"],
+        *["after:2024-02-30 x", "type:object valve", "type:2 diabetes", "type:string", "a –b"],
+        *["'access control'", "„open", "「", "a -b"],
         *['"', '"open', 'open"', '24" and 27" screens', '""', '" "', '"the of"', '+"?!"', "“open"],
-        *["it's 'quoted'", "-draft", "-the rules", "type:pdf", 'file:a -"b c"', "\0", "\ud800"],
+        *["it's 'quoted'", "-draft", "-the rules", "type:pdf", "\0", "\ud800"],
         *["x " * 1_001 + "-draft", "rules " + "-draft " * 51],
     ],
 )
@@ -51,6 +62,24 @@ def test_what_is_plain_text_stays_as_it_was_typed(typed: str) -> None:
         ("plan -draft", "plan", {"$not": {"$text": "draft"}}),
         ("plan -old-style, now", "plan now", {"$not": {"$text": "old-style"}}),
         ('plan -"first draft".', "plan .", {"$not": {"$text": "first draft"}}),
+        ("plan −draft", "plan", {"$not": {"$text": "draft"}}),
+        ('plan -"old"', "plan", {"$not": {"$text": "old"}}),
+        ("-old plan", "plan", {"$not": {"$text": "old"}}),
+        ("budget -2023", "budget", {"$not": {"$text": "2023"}}),
+        ("”Access control” x", "Access control x", {"$text": "access control"}),
+        ("„Access control” x", "Access control x", {"$text": "access control"}),
+        ("»Access control«, x", "Access control, x", {"$text": "access control"}),
+        ("»Access control» ‹x›", "Access control x", [{"$text": "access control"}, {"$text": "x"}]),
+        ("›Access control‹", "Access control", {"$text": "access control"}),
+        ("「budget」x", "budget x", {"$text": "budget"}),
+        ("x『access control』。", "x access control 。", {"$text": "access control"}),
+        ("x -「draft」", "x", {"$not": {"$text": "draft"}}),
+        ("plan page:3,", "plan", {"page": {"gte": 3, "lte": 3}}),
+        ("plan date:2023/5", "plan", {"date": {"eq": "2023-05"}}),
+        ('plan date:"May 2023"', "plan", {"date": {"eq": "2023-05"}}),
+        ("plan after:1.3.2024", "plan", {"date": {"gte": "2024-03-01"}}),
+        ("plan before:2024-3", "plan", {"date": {"lt": "2024-03"}}),
+        ("plan date:1.5.2023..2024/2", "plan", {"date": {"gte": "2023-05-01", "lte": "2024-02"}}),
         ("plan page:3", "plan", {"page": {"gte": 3, "lte": 3}}),
         ("page:3-7 plan", "plan", {"page": {"gte": 3, "lte": 7}}),
         ("plan PAGE:3..7", "plan", {"page": {"gte": 3, "lte": 7}}),
@@ -78,6 +107,8 @@ def test_operators_become_conditions(typed: str, text: str, spec) -> None:
         "C++",
         "draft",
         "first draft",
+        "old 2023",
+        "x",
         "old style",
     ]
     for number, words in enumerate(texts):
@@ -101,7 +132,10 @@ def test_operators_become_conditions(typed: str, text: str, spec) -> None:
         ("x type:pdf", ["Reports/2024.pdf", "old/report.PDF"]),
         ("x type:MD,txt", ["my notes.md", "a [draft].txt"]),
         ("x type:markdown", ["my notes.md"]),
-        ("x -type:pdf -file:draft", ["my notes.md"]),
+        ("x type:.MD", ["my notes.md"]),
+        ("x file:U\u0308ber", ["U\u0308ber.odt"]),
+        ("x file:\u00fcber.odt", ["U\u0308ber.odt"]),
+        ("x -type:pdf -file:draft", ["my notes.md", "U\u0308ber.odt"]),
     ],
 )
 def test_files_and_types(typed: str, paths: list[str]) -> None:
@@ -110,6 +144,7 @@ def test_files_and_types(typed: str, paths: list[str]) -> None:
         "old/report.PDF": "pdf",
         "my notes.md": "markdown",
         "a [draft].txt": "txt",
+        "U\u0308ber.odt": "odt",
     }
     query = parse(typed)
     assert query.text == "x"
@@ -135,6 +170,33 @@ def test_what_was_understood_is_said() -> None:
     assert query.conditions() == [
         *['"risk exception"', '"fast"', 'not "draft"', "-type:pdf", "page:3-7"]
     ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "note"),
+    [
+        ("rm -rf", '"-rf" was read as text; to exclude the word write -"rf"'),
+        ("plan date:2024-13", "\"date:2024-13\" was read as text: there is no date '2024-13'"),
+        ("plan date:1/3/2024", "can be read in two ways; write 2024-03-01 or 2024-01-03"),
+        ("plan after:soon", "'soon' is no date"),
+        ("plan date:2024..2023", "the earlier date comes first: date:2023..2024"),
+        ("plan page:7-3", "the lower page comes first: page:3-7"),
+        ("plan page:last", "a page is written page:3"),
+        ("type:object valve", "'object' is neither a format nor a file ending"),
+        ("-draft", "without it there is nothing to search for"),
+    ],
+)
+def test_what_was_not_understood_is_said(typed: str, note: str) -> None:
+    query = parse(typed)
+    assert query == Query(typed)
+    assert len(query.notes) == 1
+    assert note in query.notes[0]
+
+
+def test_notes_are_few() -> None:
+    log = " ".join(f"type:kind{n % 9} page:no" for n in range(60))
+    assert len(parse(log).notes) == 3
+    assert len(parse("rm -rf, then rm -rf").notes) == 1
 
 
 @given(st.text(alphabet='ab1 "+-:“”(\n.', max_size=40))
@@ -229,6 +291,28 @@ def test_a_program_may_search_for_the_text_as_it_stands(index) -> None:
     index.search("budget -draft type:pdf", embed=embed, syntax=False)
     assert asked == ["budget", "budget -draft type:pdf"]
     assert "plans/draft.pdf" in found(index, "budget -draft", "keyword", syntax=False)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_file_alone_gives_its_passages_in_order(index, mode) -> None:
+    hits = index.search("file:budget.pdf", mode=mode)
+    assert [(hit.chunk.path, hit.chunk.page) for hit in hits] == [
+        ("plans/budget.pdf", 1),
+        ("plans/budget.pdf", 2),
+    ]
+    assert [hit.rank for hit in hits] == [1, 2]
+    assert [hit.chunk.page for hit in index.search("file:budget page:2", mode=mode)] == [2]
+    assert found(index, "file:plans", mode, by_file=True) == ["plans/budget.pdf", "plans/draft.pdf"]
+    assert found(index, "file:plans -draft", mode, by_file=True) == ["plans/budget.pdf"]
+    assert len(index.search("file:plans", 3, mode=mode)) == 3
+    assert index.search("file:nowhere", mode=mode) == []
+    assert index.explain("file:budget.pdf", hits[0]).score == 0
+    assert index.query_words("file:budget.pdf") == ()
+    assert index.why_not("file:budget.pdf", "plans/budget.pdf").outcome == "shown"
+    assert index.why_not("file:budget.pdf", "plans/draft.pdf").outcome == "filtered"
+    assert found(index, "file:notes", mode, where={"path": {"glob": "*other*"}}) == [
+        "notes/other.md"
+    ]
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "keyword"])

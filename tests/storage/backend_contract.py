@@ -559,6 +559,38 @@ class PassagesContract:
             rows = [row for row in live(backend).documents() if where.matches(document_fields(row))]
             assert live(backend).documents(where) == rows
 
+    def test_comparisons_of_all_types_are_brute_force(self, backend: Documents) -> None:
+        values = [
+            *[2024, "2024", "2024-03", "2024-03-07", "2024-03-07T10:00:00+02:00", 9.5, "9.5", "12"],
+            *[7, "007", True, "true", "", "Ad\u00e4", "Ada\u0308", "Ada", "caf\ue000\ud800"],
+        ]
+        dates = ["", "1813", "2024-03", "2024-03-07", "2024-12-31T23:59:59", "spring"]
+        names = ["a.PDF", "b.md", "u\u0308ber.txt", "100%.p_f", "d/pdf"]
+        for number, value in enumerate(values):
+            put(
+                *(backend, f"{number}/{names[number % 5]}"),
+                author=value if isinstance(value, str) else "",
+                date=dates[number % 6],
+                metadata={"m": value},
+            )
+        wanted = [*values, "1.3.2024", "2023", "pdf", ".PDF", "M", "_", "%", "\u00fcber.txt"]
+        rows = live(backend).documents()
+        matched = 0
+        for field in ("m", "author", "date", "format", "path", "page"):
+            for value in wanted:
+                operands = [{op: value} for op in ("eq", "ne", "gt", "gte", "lt", "lte", "glob")]
+                operands += [{op: [value, "Ada", "2024"]} for op in ("in", "nin")]
+                operands += [{"in": [value]}, {"nin": [value]}, {"nin": []}]
+                for operand in operands:
+                    try:
+                        where = Filter.parse({field: operand})
+                    except UsageError:
+                        continue  # not every field takes every value
+                    expected = [row for row in rows if where.matches(document_fields(row))]
+                    assert live(backend).documents(where) == expected, (field, operand)
+                    matched += len(expected)
+        assert matched > 2_000
+
     def test_filters_by_text_are_brute_force(self, backend: Documents) -> None:
         texts = [
             *["Access controls of the system", "access to system control", "ACCESS CONTROL"],

@@ -38,7 +38,9 @@ KEYS = ["year", "team", "odd key'\"\0", "page", "a.b"]
 texts = st.sampled_from(TEXTS) | st.text(max_size=4)
 numbers = st.sampled_from(NUMBERS) | st.integers() | st.floats(allow_nan=False)
 scalars = texts | numbers | st.booleans()
-metadata = st.dictionaries(st.sampled_from(KEYS), scalars | st.just(math.nan), max_size=4)
+metadata = st.dictionaries(
+    st.sampled_from(KEYS), scalars | st.sampled_from(["2024-03-07", "12", math.nan]), max_size=4
+)
 fields = st.sampled_from(
     ["path", "source", "format", "title", "author", "date", "page", "document_id", "chunk_id"]
     + [f"metadata.{key}" for key in KEYS]
@@ -46,21 +48,36 @@ fields = st.sampled_from(
 patterns = st.sampled_from(["*", "**", "a*", "*.txt", "x/*", "**/*.pdf", "[a-z]*", "?", "[", "日*"])
 
 
+DATES = ["2024", "2024-03", "2024-03-07", "2024-03-07T10:30", "2024-03-07T10:30:00+02:00",
+         "2024-W10", "1813", "2024-12-31", "2024-02-30"]  # fmt: skip
+ORDERS = ("gt", "gte", "lt", "lte")
+
+
+def wanted(field: str, op: str) -> st.SearchStrategy:
+    """The values that a filter on the field takes; others are refused."""
+    if field == "date":
+        return st.sampled_from(DATES[:-1])
+    if field == "page":
+        return numbers | st.sampled_from(["3", "-1", "1.0"])
+    if not field.startswith("metadata."):
+        return texts if op in ORDERS else texts | numbers
+    if op in ORDERS:
+        return texts | numbers | st.sampled_from([*DATES[:-1], "3.2024", "7.3.2024"])
+    return scalars | st.sampled_from(DATES)
+
+
 @st.composite
 def comparisons(draw: st.DrawFn) -> Filter:
     field = draw(fields)
-    values = texts.filter(bool) if field == "date" else scalars
-    op = draw(
-        st.sampled_from(["eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "glob"])
-    )
+    ops = ["eq", "ne", "in", "nin", *ORDERS, "exists", *["glob"] * (field != "page")]
+    op = draw(st.sampled_from(ops))
+    values = wanted(field, op)
     if op in ("in", "nin"):
         return Comparison(field, op, tuple(draw(st.lists(values, max_size=4))))
     if op == "exists":
         return Comparison(field, op, draw(st.booleans()))
     if op == "glob":
         return Comparison(field, op, draw(patterns))
-    if op in ("gt", "gte", "lt", "lte"):
-        values = values.filter(lambda value: not isinstance(value, bool))
     return Comparison(field, op, draw(values))
 
 
@@ -75,7 +92,8 @@ filters = st.recursive(
 )
 documents = st.lists(
     st.builds(
-        dict, path=texts, source=texts, format=texts, title=texts, author=texts, date=texts,
+        dict, path=texts, source=texts, format=texts, title=texts, author=texts,
+        date=texts | st.sampled_from(DATES),
         metadata=metadata, pages=st.lists(st.none() | st.integers(0, 4), max_size=3),
     ),
     min_size=1, max_size=5,

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import time
+from datetime import date, datetime
 
 import pytest
 from hypothesis import given
@@ -27,7 +28,15 @@ PDF = {
     "document_id": "d1",
     "chunk_id": "c1",
     "$text": "Summary\nThe quarterly reports",
-    "metadata": {"year": 2024, "ratio": 0.5, "final": True, "team": "Ädä", "a.b": "dotted"},
+    "metadata": {
+        "year": 2024,
+        "ratio": 0.5,
+        "final": True,
+        "team": "Ädä",
+        "a.b": "dotted",
+        "size": "12",
+        "due": "2024-03-07",
+    },
 }
 
 
@@ -36,20 +45,52 @@ PDF = {
     [
         ({}, True),
         ({"format": "pdf"}, True),
-        ({"format": "PDF"}, False),
+        ({"format": "PDF"}, True),
+        ({"format": ".pdf"}, True),
+        ({"format": {"ne": "Pdf"}}, False),
+        ({"format": ["docx", "md"]}, False),
+        ({"format": {"nin": ["docx", "md"]}}, True),
         ({"format": "pdf", "page": 4}, False),
         ({"page": {"gte": 3, "lt": 4}}, True),
         ({"page": {"$gt": 3}}, False),
-        ({"page": "3"}, False),
-        ({"page": True}, False),
+        ({"page": "3"}, True),
+        ({"page": {"gte": "3"}}, True),
+        ({"page": {"lt": "20"}}, True),
+        ({"page": {"in": ["2", 3]}}, True),
         ({"page": 3.0}, True),
         ({"page": [1, 3]}, True),
         ({"metadata.year": {"in": [2023, 2024]}}, True),
         ({"year": {"nin": [2023]}}, True),
         ({"year": {"nin": []}}, True),
         ({"year": {"in": []}}, False),
-        ({"year": {"nin": ["2023"]}}, False),  # another type: no comparison holds
-        ({"year": {"ne": "2023"}}, False),
+        ({"year": "2024"}, True),  # a number may be written as a text
+        ({"year": {"nin": ["2023"]}}, True),
+        ({"year": {"ne": "2023"}}, True),
+        ({"year": {"gte": "999"}}, True),
+        ({"year": {"lt": "2024-06"}}, True),
+        ({"year": {"nin": ["abc"]}}, False),  # another type: no comparison holds
+        ({"year": {"ne": True}}, False),
+        ({"size": 12}, True),
+        ({"size": {"gt": 9}}, True),
+        ({"size": {"gt": "9"}}, True),
+        ({"size": "012"}, False),
+        ({"team": {"gt": 9}}, False),
+        ({"team": {"lt": "9"}}, False),
+        ({"team": {"gte": "Z"}}, True),
+        ({"due": "2024"}, True),
+        ({"due": {"ne": "2024-03"}}, False),
+        ({"due": {"lte": "2024"}}, True),
+        ({"due": {"gte": "1.3.2024", "lt": "8 March 2024"}}, True),
+        ({"due": {"gte": 2025}}, False),
+        ({"due": {"gt": "A"}}, False),
+        ({"due": date(2024, 3, 7)}, True),
+        ({"date": date(2024, 3, 7)}, True),
+        ({"date": {"lte": datetime(2024, 3, 7, 10)}}, True),
+        ({"date": "7.3.2024"}, True),
+        ({"date": ["March 2024"]}, True),
+        ({"date": {"nin": ["2024/3"]}}, False),
+        ({"title": "Summary", "author": {"ne": "x"}}, False),
+        ({"team": "A\u0308da\u0308"}, True),
         ({"missing": {"ne": 1}}, False),
         ({"missing": {"nin": [1]}}, False),
         ({"missing": {"exists": False}}, True),
@@ -95,7 +136,11 @@ def test_a_filter_travels_as_json() -> None:
 @pytest.mark.parametrize(
     ("condition", "dates"),
     [
-        ({"gte": "2024-01", "lt": "2025"}, ["2024-01-01", "2024-12-31T23:59"]),
+        ({"gte": "2024-01", "lt": "2025"}, ["2024-01-01", "2024-12-31T23:59", "2024"]),
+        ({"gte": "2024-06", "lt": "2024-07"}, ["2024"]),
+        ({"eq": "2024-06"}, []),
+        ({"gte": "1.12.2024", "lte": "12/2024"}, ["2024-12-31T23:59", "2024"]),
+        ({"in": ["31.12.2023", "2025"]}, ["2023-12-31", "2025-01-01"]),
         ({"lte": "2024"}, ["2023-12-31", "2024-01-01", "2024-12-31T23:59", "2024"]),
         ({"gt": "2024"}, ["2025-01-01"]),
         ({"gte": "2024"}, ["2024-01-01", "2024-12-31T23:59", "2025-01-01", "2024"]),
@@ -104,7 +149,7 @@ def test_a_filter_travels_as_json() -> None:
         ({"nin": ["2023", "2024"]}, ["2025-01-01"]),
     ],
 )
-def test_dates_are_compared_to_the_precision_of_the_filter(condition, dates) -> None:
+def test_dates_are_compared_as_periods(condition, dates) -> None:
     every = ["2023-12-31", "2024-01-01", "2024-12-31T23:59", "2025-01-01", "2024", ""]
     where = Filter.parse({"date": condition})
     assert {date for date in every if where.matches({"date": date})} == set(dates)
@@ -151,6 +196,16 @@ def test_builders_join() -> None:
         ({"final": {"gt": True}}, "number or a text"),
         ({"date": 2024}, "ISO date"),
         ({"date": ""}, "ISO date"),
+        ({"date": "spring"}, "'spring' is no date"),
+        ({"date": {"gte": "2024-02-30"}}, "there is no date '2024-02-30'"),
+        ({"date": {"in": ["2024", "2024-13"]}}, "there is no date"),
+        ({"date": {"lt": "1/3/2024"}}, "two ways"),
+        ({"due": {"lt": "1/3/2024"}}, "'metadata.due': '1/3/2024' can be read in two ways"),
+        ({"page": True}, "a number such as 3"),
+        ({"page": "three"}, "a number such as 3"),
+        ({"page": {"glob": "3*"}}, "pattern"),
+        ({"title": True}, "needs a text"),
+        ({"title": {"gt": 5}}, "needs a text"),
         ({"metadata": 3}, "metadata.<key>"),
         ({"": 3}, "metadata.<key>"),
         ([1], "field"),
@@ -191,6 +246,13 @@ def test_nesting_is_bounded() -> None:
         ("[a&&b].txt", "&.txt", True),
         ("*.txt", "sub/line\nbreak.txt", True),
         ("", "a", False),
+        ("*.pdf", "REPORT.PDF", True),
+        ("x/*.PDF", "x/a.pdf", True),
+        ("A.pdf", "a.pdf", False),
+        ("*.p?f", "a.PDF", False),
+        ("x[a.txt", "x[a.TXT", True),
+        ("*\u00fc*", "u\u0308ber.txt", True),
+        ("*u\u0308*", "\u00fcber.txt", True),
     ],
 )
 def test_globs(pattern: str, path: str, expected: bool) -> None:

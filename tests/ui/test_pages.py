@@ -257,7 +257,10 @@ def test_no_restriction_is_no_filter() -> None:
 @pytest.mark.parametrize(
     ("asked", "part"),
     [
-        (PageQuery(since="yesterday"), "'from'"),
+        (PageQuery(since="soon"), "'from'"),
+        (PageQuery(since="1/3/2024"), "2024-03-01 or 2024-01-03"),
+        (PageQuery(since="1.2.2025", until="March 2024"), "date"),
+        (PageQuery(since="yesterday", until="today"), ""),
         (PageQuery(until="2024-13"), "'to'"),
         (PageQuery(first_page=3, last_page=2), "page"),
         (PageQuery(since="2025-02", until="2024"), "date"),
@@ -267,6 +270,11 @@ def test_no_restriction_is_no_filter() -> None:
 def test_impossible_filters_are_said(asked: PageQuery, part: str) -> None:
     assert part in asked.problem()
     assert bool(asked.problem()) == bool(part)
+    asked.where()
+
+
+def test_an_address_with_an_impossible_year_is_a_filter() -> None:
+    assert PageQuery(years=("0000", "2024")).where() == {"$and": [{"date": {"in": ["2024"]}}]}
 
 
 # Cards and facts

@@ -93,18 +93,32 @@ def search_filter(options: argparse.Namespace) -> dict[str, Any] | None:
     """The filter options joined by `$and`; None without any."""
     parts: list[dict[str, Any]] = []
     if options.path:
-        parts.append({"$or": [{"path": {"glob": pattern}} for pattern in options.path]})
+        globs = [glob for pattern in options.path for glob in _path_globs(pattern)]
+        parts.append({"$or": [{"path": {"glob": glob}} for glob in globs]})
     if options.format:
-        parts.append({"format": {"in": options.format}})
+        names = [name.strip() for each in options.format for name in each.split(",")]
+        parts.append({"format": {"in": names}})
     if options.page:
         parts.append({"page": _page_range(options.page)})
-    if options.since:
-        parts.append({"date": {"gte": _date("--since", options.since)}})
-    if options.until:
-        parts.append({"date": {"lte": _date("--until", options.until)}})
+    parts += _dates(options.since, options.until)
     if options.where:
         parts.append(_json_filter(options.where))
     return {"$and": parts} if parts else None
+
+
+def _path_globs(pattern: str) -> list[str]:
+    """The globs of a pattern: "./" does not count, and a folder stands for its files.
+
+    >>> _path_globs("./reports/*.pdf"), _path_globs("reports/")
+    (['reports/*.pdf'], ['reports', 'reports/**', '**/reports/**'])
+    """
+    bare = pattern
+    while bare.startswith(("./", "/")):
+        bare = bare.lstrip("/").removeprefix("./")
+    bare = bare.rstrip("/")
+    if not bare or any(character in bare for character in "*?["):
+        return [bare or pattern]
+    return [bare, f"{bare}/**", f"**/{bare}/**"]
 
 
 def _page_range(text: str) -> dict[str, int]:
@@ -122,11 +136,25 @@ def _page_range(text: str) -> dict[str, int]:
     return {"gte": first, "lte": last}
 
 
+def _dates(since: str | None, until: str | None) -> list[dict[str, Any]]:
+    """The conditions on the date: from `since` on, up to the end of `until`."""
+    from retriever.storage.filters import between
+
+    first = _date("--since", since) if since else None
+    last = _date("--until", until) if until else None
+    if first and last and not between("date", first).matches({"date": last}):
+        raise UsageError(f"--since {since} lies after --until {until}; exchange them")
+    bounds = (("gte", first), ("lte", last))
+    return [{"date": {op: bound}} for op, bound in bounds if bound]
+
+
 def _date(option: str, text: str) -> str:
-    """`text` if it is a date as documents have them, or a time, which begins with one."""
-    if not _DATE.match(text):
-        raise UsageError(f"{option} takes a date such as 2024, 2024-03 or 2024-03-07, not {text!r}")
-    return text
+    from retriever.text.dates import read_date
+
+    try:
+        return read_date(text)
+    except UsageError as error:
+        raise UsageError(f"{option} takes a date: {error}") from None
 
 
 def _json_filter(text: str) -> dict[str, Any]:
@@ -142,4 +170,3 @@ def _json_filter(text: str) -> dict[str, Any]:
 
 
 _PAGES = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
-_DATE = re.compile(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2}([T ].*)?)?)?$")

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retriever.interface.commands.arguments import reading_arguments, requested_embedder
-from retriever.interface.commands.output import DONE, INCOMPLETE, print_facts, print_json
+from retriever.interface.commands.output import (
+    DONE,
+    INCOMPLETE,
+    is_dumb,
+    print_facts,
+    print_json,
+)
 from retriever.types import Progress, UsageError
 
 if TYPE_CHECKING:
@@ -145,7 +151,7 @@ class ProgressPrinter:
     """Prints progress on standard error: a line that is overwritten, or new ones at intervals."""
 
     def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
+        self.live = sys.stderr.isatty() and not is_dumb()
         self.last = -60.0
 
     def __call__(self, progress: Progress) -> None:

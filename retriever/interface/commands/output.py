@@ -1,10 +1,15 @@
-"""The output of commands: exit codes, and JSON or named values on standard output."""
+"""The output of commands: exit codes, the streams, and JSON or named values on standard output."""
 
 from __future__ import annotations
 
+import codecs
 import json
+import logging
 import math
+import os
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 from retriever.interface.terminal.characters import one_line, printable
@@ -12,11 +17,55 @@ from retriever.interface.terminal.characters import one_line, printable
 DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
+def prepare_streams() -> None:
+    """Make both streams writable: a closed one discards, and what cannot be encoded becomes "?"."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed before the start: wva info >&-
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, nowhere)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+
+
+def discard_output() -> None:
+    """Let nothing be written to standard output any more, also not when the program ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def use_colour() -> bool:
+    """Whether standard output is a terminal that shows colours, and the user wants them."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Whether the terminal obeys no control characters."""
+    return os.environ.get("TERM") == "dumb"
+
+
 def print_json(value: Any) -> None:
-    """Print one JSON document."""
+    """Print one JSON document: in UTF-8, or in ASCII where the stream has another encoding.
+
+    A file's name that is not valid UTF-8 has lone surrogates, which only ASCII can carry.
+    """
     text = json.dumps(_finite(value), ensure_ascii=False, indent=2)
+    if not _is_utf8(sys.stdout.encoding) or not _is_encodable(text):
+        text = json.dumps(_finite(value), indent=2)
     # JSON leaves the controls of eight bits as they are, which a terminal would obey.
     print(re.sub("[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def _is_utf8(encoding: str | None) -> bool:
+    return encoding is None or codecs.lookup(encoding).name == "utf-8"
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _finite(value: Any) -> Any:

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from retriever.interface.commands.arguments import requested_embedder, search_options
-from retriever.interface.commands.output import DONE, print_json
+from retriever.interface.commands.output import DONE, print_json, use_colour
 from retriever.types import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def run_search(options: argparse.Namespace) -> int:
         took = (time.perf_counter() - started) * 1000
         guesses = how.mode != "dense" and how.tolerant
         instead = index.corrections(options.query, syntax=how.syntax) if guesses else {}
+        notes = index.search_notes(options.query, hits, options=how)
     nothing = not hits or nothing_matches(hits)
     if options.json:
         print_json(
@@ -50,6 +51,7 @@ def run_search(options: argparse.Namespace) -> int:
                 "text": asked.text,
                 "conditions": asked.conditions(),
                 "instead": instead,
+                "notes": notes,
                 "nothing_matches": nothing,
                 "hits": [hit.to_json() for hit in hits],
             }
@@ -60,12 +62,12 @@ def run_search(options: argparse.Namespace) -> int:
         print("the index is empty" if empty else found, file=sys.stderr)
     elif nothing:
         print(f"{verdict(hits)}: no match reaches {percent(MATCH)}", file=sys.stderr)
-    for line in query_lines(asked.conditions(), instead):
+    for line in query_lines(asked.conditions(), instead, notes):
         print(line, file=sys.stderr)
     shown = " ".join([asked.text, *chain.from_iterable(instead.values())])
     for hit in hits:
         whole = how.context > 0
-        print("\n".join(hit_lines(hit, shown, colour=sys.stdout.isatty(), whole=whole)))
+        print("\n".join(hit_lines(hit, shown, colour=use_colour(), whole=whole)))
     return DONE
 
 
@@ -81,7 +83,7 @@ def run_explain(options: argparse.Namespace) -> int:
 
     if options.hit < 1:
         raise UsageError(f"--hit counts from 1; it is {options.hit}")
-    how, colour = search_options(options), sys.stdout.isatty()
+    how, colour = search_options(options), use_colour()
     told: Any
     with (
         Index.open(options.index, device=options.device, dtype=options.dtype) as index,

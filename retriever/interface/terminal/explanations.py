@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections.abc import Sequence
 
@@ -13,7 +12,7 @@ from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import DenseScore, Explanation, Term
 from retriever.explaining.why_not import WhyNot
 from retriever.interface.terminal.characters import one_line, printable
-from retriever.interface.terminal.reports import BOLD, DIM, RESET, table
+from retriever.interface.terminal.reports import BOLD, DIM, RESET, table, text_width
 from retriever.storage.records import KeywordWord
 
 MAX_PAIRS = 8
@@ -61,7 +60,7 @@ def _passage_lines(explanation: Explanation, *, colour: bool) -> list[str]:
         if not word.in_title:
             marked = f"{_ON}{text[word.start : word.end]}{_OFF}"
             text = text[: word.start] + marked + text[word.end :]
-    width = min(shutil.get_terminal_size().columns, 100) - 4
+    width = text_width()
     on, off = (BOLD, RESET) if colour else ("*", "*")
     wrapped = textwrap.wrap(" ".join(text.split()), width) or [""]
     return [line.replace(_ON, on).replace(_OFF, off) for line in wrapped]

@@ -62,6 +62,7 @@ def duration(seconds: float) -> str:
 def report_lines(report: SyncReport) -> list[str]:
     """The report of a sync: files that need attention, then the totals."""
     lines = [_file_line(file) for file in report.files if _is_notable(file)]
+    lines += [f"the pattern {pattern!r} matches no file" for pattern in report.idle_patterns]
     totals = report.totals
     counted = [
         f"{totals[status.value]} {status.value}" for status in FileStatus if totals[status.value]
@@ -187,7 +188,7 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     match = "" if hit.match is None else f", match {percent(hit.match)}"
     head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{match}){reset}"
-    width = min(shutil.get_terminal_size().columns, 100) - 4
+    width = text_width()
     size = len(hit.text) if whole else SNIPPET
     lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
     if colour:
@@ -195,6 +196,11 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     also = f"also in: {one_line(shorten_list(hit.also_in))}"
     more = [f"{dim}{line}{reset}" for line in textwrap.wrap(also, width)] if hit.also else []
     return [head, *(f"    {line}" for line in [*lines, *more]), ""]
+
+
+def text_width() -> int:
+    """The width of indented text, which is readable in the narrowest terminal."""
+    return max(20, min(shutil.get_terminal_size().columns, 100) - 4)
 
 
 def shorten_list(names: Sequence[str], most: int = 5) -> str:
@@ -207,8 +213,10 @@ def shorten_list(names: Sequence[str], most: int = 5) -> str:
     return "; ".join([*names[:most], *more])
 
 
-def query_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[str]]) -> list[str]:
-    """How a query was read: its conditions, and the words searched for in place of unknown ones.
+def query_lines(
+    conditions: Sequence[str], instead: Mapping[str, Sequence[str]], notes: Sequence[str] = ()
+) -> list[str]:
+    """How a query was read: conditions, words searched for in place of unknown ones, and notes.
 
     >>> query_lines(['not "draft"', "type:pdf"], {"polcy": ["policy", "police"]})
     ['only: not "draft", type:pdf', '"polcy" occurs nowhere; searched for policy, police instead']
@@ -218,6 +226,7 @@ def query_lines(conditions: Sequence[str], instead: Mapping[str, Sequence[str]])
         f'"{word}" occurs nowhere; searched for {", ".join(near)} instead'
         for word, near in instead.items()
     ]
+    lines += notes
     return [printable(line) for line in lines]
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from retriever.storage.catalog import fulltext, schema
+from retriever.storage.catalog import filter_sql, fulltext, schema
 from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.catalog.postings import OCCURRENCES, Postings
@@ -268,6 +268,7 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
         timeout=_PATIENCE,
     )
     connection.create_function("path_glob", 2, _sql_glob, deterministic=True)
+    connection.create_function(filter_sql.HOLDS, 2, filter_sql.holds, deterministic=True)
     return connection
 
 
@@ -277,6 +278,8 @@ def _sql_glob(pattern: bytes, path: bytes | None) -> bool:
 
 def _create(folder: Path) -> None:
     """Create the folder and an empty catalog, unless they exist."""
+    if folder.exists() and not folder.is_dir():
+        raise IndexStateError(f"{folder} is a file; an index is a folder, so name another one")
     if folder.is_dir() and not (folder / CATALOG_FILE).exists():
         foreign = sorted(entry.name for entry in folder.iterdir() if not _is_ours(entry.name))
         if foreign:

@@ -6,13 +6,18 @@ metadata keys are always parameters, never part of the SQL text.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from retriever.storage.catalog.schema import blob, operand
+from retriever.storage.catalog.schema import blob, operand, unblob
+from retriever.storage.comparing import bare_format, number_of, period_of
 from retriever.storage.filters import (
     EMPTY_IS_MISSING,
     METADATA,
+    PASSAGE_FIELDS,
     And,
     Comparison,
     Filter,
@@ -21,6 +26,7 @@ from retriever.storage.filters import (
     Or,
     Words,
     kind_of,
+    mentions_passages,
 )
 from retriever.types import Scalar, UsageError
 
@@ -28,7 +34,10 @@ MAX_VALUES = 30_000
 """SQLite's usual limit of parameters is 32,766."""
 
 _SYMBOLS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-_CHUNK_FIELDS = ("page", "chunk_id")
+_ORDERS = ("gt", "gte", "lt", "lte")
+HOLDS = "comparison_holds"
+"""The name of the SQL function `holds`, for what SQL cannot compare: dates, and texts in NFC."""
+
 _COLUMNS = {"document_id": "d.id", "page": "c.page", "chunk_id": "c.id"}
 
 
@@ -48,8 +57,8 @@ def document_condition(where: Filter) -> Condition:
 def chunk_condition(where: Filter) -> Condition:
     """The filter as a condition on chunks `c`; parts about documents are evaluated per document."""
     parts = where.parts if isinstance(where, And) else (where,)
-    about_documents = tuple(part for part in parts if not _mentions_chunks(part))
-    about_chunks = tuple(part for part in parts if _mentions_chunks(part))
+    about_documents = tuple(part for part in parts if not mentions_passages(part))
+    about_chunks = tuple(part for part in parts if mentions_passages(part))
     conditions = []
     if about_documents:
         inner = _compile(And(about_documents), chunks=False)
@@ -67,16 +76,6 @@ def _limited(condition: Condition) -> Condition:
             f"at most {MAX_VALUES:,} are possible"
         )
     return condition
-
-
-def _mentions_chunks(where: Filter) -> bool:
-    if isinstance(where, Comparison):
-        return where.field in _CHUNK_FIELDS
-    if isinstance(where, Not):
-        return _mentions_chunks(where.part)
-    if isinstance(where, Words):
-        return True
-    return isinstance(where, And | Or) and any(_mentions_chunks(part) for part in where.parts)
 
 
 def _compile(where: Filter, *, chunks: bool) -> Condition:
@@ -113,16 +112,48 @@ def _containing(words: Words) -> Condition:
 
 def _column(comparison: Comparison, chunks: bool) -> Condition:
     """A comparison with a built-in field, whose type is fixed."""
-    if comparison.field in _CHUNK_FIELDS and not chunks:
+    if comparison.field in PASSAGE_FIELDS and not chunks:
         return Condition("0" if comparison.op != "exists" or comparison.value else "1")
     value = _COLUMNS.get(comparison.field, f"d.{comparison.field}")
     if comparison.field in EMPTY_IS_MISSING:
         value = f"NULLIF({value}, x'')"
     if comparison.op == "exists":
         return Condition(f"({value} IS {'NOT ' if comparison.value else ''}NULL)")
-    kind: Kind = "number" if comparison.field == "page" else "text"
-    predicate = _predicate(comparison, value, kind)
+    predicate = _column_predicate(comparison, value)
     return Condition(f"IFNULL({predicate.sql}, 0)", predicate.parameters)
+
+
+def _column_predicate(comparison: Comparison, value: str) -> Condition:
+    if comparison.op == "glob":
+        return Condition(f"path_glob(?, {value})", (operand(str(comparison.value)),))
+    if comparison.field == "page":
+        return _native(comparison, value, comparison.operands)
+    if comparison.op in _ORDERS or comparison.field == "date":
+        return _by_function(comparison, value)
+    if comparison.field == "format":
+        return _formats(comparison, value)
+    if all(str(text).isascii() for text in comparison.operands):
+        return _native(comparison, value, comparison.operands)
+    return _by_function(comparison, value)
+
+
+def _formats(comparison: Comparison, value: str) -> Condition:
+    """Documents of the formats, or with such an ending: LIKE ignores the case of ASCII letters."""
+    parts = []
+    for wanted in comparison.operands:
+        name = bare_format(str(wanted))
+        literal = "".join(f"!{c}" if c in "!%_" else c for c in name)
+        sql, likes = _like(value), [literal]
+        if name:
+            sql, likes = f"({sql} OR {_like('d.path')})", [literal, f"%.{literal}"]
+        parts.append(Condition(sql, tuple(operand(like) for like in likes)))
+    any_format = _joined(parts, " OR ", "0")
+    negation = "NOT " if comparison.op in ("ne", "nin") else ""
+    return Condition(f"({negation}{any_format.sql})", any_format.parameters)
+
+
+def _like(value: str) -> str:
+    return f"CAST({value} AS TEXT) LIKE CAST(? AS TEXT) ESCAPE '!'"
 
 
 def _metadata(comparison: Comparison) -> Condition:
@@ -135,45 +166,75 @@ def _metadata(comparison: Comparison) -> Condition:
     by_kind = [
         Condition(f"(m.kind = '{kind}' AND {predicate.sql})", predicate.parameters)
         for kind in kinds
-        if (predicate := _predicate(comparison, "m.value", kind)).sql != "0"
+        if (predicate := _predicate(comparison, kind)).sql != "0"
     ]
     any_kind = _joined(by_kind, " OR ", "0")
     return Condition(f"EXISTS ({row} AND {any_kind.sql})", (name, *any_kind.parameters))
 
 
-def _predicate(comparison: Comparison, value: str, kind: Kind) -> Condition:
-    """The comparison with a value that exists and is of this kind."""
-    alike = [operand for operand in comparison.operands if kind_of(operand) == kind]
-    if comparison.op in ("in", "nin"):
-        return _membership(comparison, value, alike)
-    if not alike:
-        return Condition("0")
-    parameter = operand(alike[0])
+def _predicate(comparison: Comparison, kind: Kind) -> Condition:
+    """The comparison with a metadata value of this kind."""
     if comparison.op == "glob":
-        return Condition(f"path_glob(?, {value})", (parameter,))
-    return _dated(comparison, value, _SYMBOLS[comparison.op], alike[0])
+        pattern = operand(str(comparison.value))
+        return Condition("path_glob(?, m.value)" if kind == "text" else "0", (pattern,))
+    if kind == "truth":
+        truths = [each for each in comparison.operands if kind_of(each) == "truth"]
+        return _native(comparison, "m.value", truths)
+    others = [each for each in comparison.operands if kind_of(each) != "truth"]
+    if kind == "number":
+        numbers = [number for each in others if (number := number_of(each)) is not None]
+        if not any(number_of(each) is None and period_of(each) for each in others):
+            return _native(comparison, "m.value", numbers)
+    elif comparison.op not in _ORDERS and all(map(_is_plain, others)):
+        return _native(comparison, "m.value", others)
+    return _by_function(comparison, "m.value")
 
 
-def _membership(comparison: Comparison, value: str, alike: list[Scalar]) -> Condition:
+def _is_plain(wanted: Scalar) -> bool:
+    """Whether a text equals itself alone: it is ASCII, and no date."""
+    return isinstance(wanted, str) and wanted.isascii() and period_of(wanted) is None
+
+
+def _native(comparison: Comparison, value: str, alike: Sequence[Scalar]) -> Condition:
+    """The comparison with a value that the database itself compares with `alike`."""
     if not alike:
         everything = comparison.op == "nin" and not comparison.operands
         return Condition(f"({value} IS NOT NULL)" if everything else "0")
-    if comparison.field == "date":
-        any_date = _joined([_dated(comparison, value, "=", date) for date in alike], " OR ", "0")
-        negation = "" if comparison.op == "in" else "NOT "
-        return Condition(f"({negation}{any_date.sql})", any_date.parameters)
-    places = ", ".join("?" * len(alike))
+    parameters = tuple(map(operand, alike))
+    if comparison.op not in ("in", "nin"):
+        return Condition(f"({value} {_SYMBOLS[comparison.op]} ?)", parameters)
     word = "IN" if comparison.op == "in" else "NOT IN"
-    return Condition(f"({value} {word} ({places}))", tuple(map(operand, alike)))
+    return Condition(f"({value} {word} ({', '.join('?' * len(alike))}))", parameters)
 
 
-def _dated(comparison: Comparison, value: str, symbol: str, wanted: Scalar) -> Condition:
-    parameter = operand(wanted)
-    if comparison.field == "date" and isinstance(parameter, bytes):
-        # Truncating UTF-8 at bytes gives the same result as at characters, because the first
-        # difference, if there is one, lies within the bytes of `wanted`.
-        return Condition(f"(substr({value}, 1, ?) {symbol} ?)", (len(parameter), parameter))
-    return Condition(f"({value} {symbol} ?)", (parameter,))
+def _by_function(comparison: Comparison, value: str) -> Condition:
+    """The comparison by `Comparison.holds`."""
+    return Condition(f"{HOLDS}(?, {value})", (json.dumps(comparison.to_json()),))
 
 
-__all__ = ["MAX_VALUES", "Condition", "chunk_condition", "document_condition"]
+@lru_cache(maxsize=256)
+def _test(spec: str) -> Callable[[Scalar], bool]:
+    """The test of a comparison, which is made once for all rows."""
+    ((field, condition),) = json.loads(spec).items()
+    ((op, value),) = condition.items()
+    comparison = Comparison(field, op, tuple(value) if isinstance(value, list) else value)
+    if field != "date" or op == "nin":
+        return comparison.holds
+    wanted = [known for each in comparison.operands if (known := period_of(each))]
+    single = "eq" if op == "in" else op
+
+    def test(actual: Scalar) -> bool:
+        known = period_of(actual)
+        return known is not None and any(known.compares(single, each) for each in wanted)
+
+    return test
+
+
+def holds(spec: str, value: bytes | float | None) -> bool:
+    """The SQL function `HOLDS`: whether a comparison holds for a stored text or number."""
+    if value is None:
+        return False
+    return _test(spec)(unblob(value) if isinstance(value, bytes) else value)
+
+
+__all__ = ["HOLDS", "MAX_VALUES", "Condition", "chunk_condition", "document_condition", "holds"]
