@@ -59,6 +59,20 @@ def test_two_rows_of_names_are_joined():
     assert words == ["Region: North | Q1 plan: a | Q1 actual: b | Q2 plan: c | Q2 actual: d"]
 
 
+def test_an_empty_corner_or_groups_of_columns_name_words():
+    assert lines(["", "Mon", "Tue"], ["early", "Maths", "Art"], ["late", "", "Sport"]) == [
+        "early | Mon: Maths | Tue: Art",
+        "late | Tue: Sport",
+    ]
+    groups = ["Region", Cell("Q1", columns=2), Cell("Q2", columns=2)]
+    names = ["", "plan", "actual", "plan", "actual"]
+    table = (groups, names, ["North", "a", "b", "c", "d"], ["South", "e", "", "", "h"])
+    assert lines(*table) == [
+        "Region: North | Q1 plan: a | Q1 actual: b | Q2 plan: c | Q2 actual: d",
+        "Region: South | Q1 plan: e | Q2 actual: h",
+    ]
+
+
 def test_a_merged_value_is_repeated_in_each_row_and_alone_makes_no_row():
     table = (["Region", "City", "Sales"], [Cell("North", rows=4), "Oslo", "10"], ["Bergen", "11"])
     assert lines(*table, [], ["", "12"], ["South", "Rome", "9"]) == [

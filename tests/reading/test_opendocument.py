@@ -242,6 +242,26 @@ def test_headers_comments_ruby_boxes_and_objects():
     ]
 
 
+def test_a_filter_names_the_columns():
+    table = (
+        '<table:table table:name="S 1">'
+        + row(cell("About words"))
+        + row(cell("Word"), cell("Sense"))
+        + row(cell("cat"), cell("animal"))
+        + "</table:table><table:database-ranges><table:database-range "
+        + 'table:target-range-address="{}.A2:{}.B3" table:display-filter-buttons="true"/>'
+        + "</table:database-ranges>"
+    )
+    rows = {
+        "'S 1'": "Word: cat | Sense: animal",
+        "$'S 1'": "Word: cat | Sense: animal",
+        "other": "Word | Sense\ncat | animal",
+    }
+    for name, text in rows.items():
+        found = labelled(saved("spreadsheet", table.format(name, name)), "a.ods")
+        assert found == {"sheet S 1": f"About words\n{text}"}
+
+
 def test_placeholders_of_fields_are_no_headers():
     header = (
         "<text:p><text:sheet-name>???</text:sheet-name> (<text:title>???</text:title>)</text:p>"

@@ -8,6 +8,7 @@ once. Deleted text and numbers of pages are left out.
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ _FORMATS = {"text": "odt", "spreadsheet": "ods", "presentation": "odp"}
 _MAX_COLUMNS = 16_384
 _EDGES = ("header", "header-left", "header-first", "footer", "footer-left", "footer-first")
 _RUNNING = frozenset(["header", "footer"])  # classes of shapes that are on every slide
+_RANGE = re.compile(r"(.*?)\.\$?[A-Z]{1,3}\$?(\d{1,7})(?::|$)")
 _NUMBERS = frozenset(["date-time", "page-number"])
 
 
@@ -139,7 +141,7 @@ def _sheets(body: etree._Element, text: Text, options: ReadOptions) -> list[Page
     left = rows.MAX_TEXT // 2
     for position, table in enumerate(body.iterfind("{*}table"), 1):
         title = f"sheet {attribute(table, 'name')}"
-        beside = _Beside()
+        beside = _Beside(filtered=_filtered_rows(body, attribute(table, "name")))
         found: list[rows.Part] = []
         for part in rows.parts(rows.format_rows(_table(table, text, beside), min_columns=3)):
             found.append(part)
@@ -167,6 +169,20 @@ class _Beside:
 
     comments: list[str] = field(default_factory=list)
     shapes: list[str] = field(default_factory=list)
+    filtered: frozenset[int] = frozenset()
+    """The rows with the names of columns, by the filters of the sheet."""
+
+
+def _filtered_rows(body: etree._Element, sheet: str) -> frozenset[int]:
+    """The rows with the buttons of a filter: they hold the names of columns."""
+    found: set[int] = set()
+    for one in body.iter("{*}database-range"):
+        place = _RANGE.match(attribute(one, "target-range-address"))
+        shown = attribute(one, "display-filter-buttons") == "true"
+        if place and shown and attribute(one, "contains-header") != "false":
+            name = place[1].removeprefix("$").strip("'").replace("''", "'")
+            found |= {int(place[2])} if name == sheet else set()
+    return frozenset(found)
 
 
 def _table(table: etree._Element, text: Text, beside: _Beside) -> Iterator[TableRow]:
@@ -176,7 +192,8 @@ def _table(table: etree._Element, text: Text, beside: _Beside) -> Iterator[Table
     for row, is_header in rows_of(table):
         cells, spans = _cells(row, number, text, beside)
         filled = merged.row(TableRow(number, cells), spans)
-        yield filled._replace(header=True) if is_header and len(filled.own) > 1 else filled
+        marked = (is_header or number in beside.filtered) and len(filled.own) > 1
+        yield filled._replace(header=True) if marked else filled
         number += count_of(row, "number-rows-repeated")
 
 
