@@ -30,6 +30,9 @@ state, with a reason. This module does not detect languages and uses no model.
 | old | .doc .dot .ppt .pps .msg: refused, but read if they are something else | |
 | image | .png .jpg .tif .bmp .webp, and any file that is one | one; of a TIFF numbered |
 | txt | .txt .text .log, README and the like without an ending | one, without a number |
+
+Office files and Rich Text have the further parts "headers and footers" and "comments", if there are
+any; those of a sheet are "sheet NAME, comments" and "sheet NAME, text boxes".
 """
 
 from __future__ import annotations

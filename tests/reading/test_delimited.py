@@ -111,6 +111,14 @@ def test_a_second_table_of_words_does_not_get_the_names_of_the_first():
     )
 
 
+def test_the_same_names_again_begin_the_next_table():
+    names = b"Employee,City,Role\n"
+    text = only(read(names + b"Ada,London,Analyst\n\n" + names + b"Cy,Rome,Boss\n"))
+    assert text == (
+        "Employee: Ada | City: London | Role: Analyst\nEmployee: Cy | City: Rome | Role: Boss"
+    )
+
+
 def test_names_of_columns_without_values_are_kept():
     assert only(read(b"Name,Born,Remarks\nAda,1815,\nMary,1797,\n")) == (
         "Remarks\nName: Ada | Born: 1815\nName: Mary | Born: 1797"

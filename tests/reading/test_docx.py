@@ -368,6 +368,11 @@ def test_embedded_files_are_read():
     inner = with_parts(document=body(words("in the annex")))
     found = read(related(words("outside"), package_docx1=inner))
     assert labelled(found) == {"": "outside", "attachment package1.docx": "in the annex"}
+    ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1_000)
+    found = read(related(words("outside"), oleObject_bin1=ole))
+    assert [(page.label, page.state.value) for page in found.pages[1:]] == [
+        ("embedded objects", "skipped")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["header", "footer", "comments", "footnotes"])

@@ -46,10 +46,31 @@ def test_two_rows_of_names_are_joined():
     assert lines(merged, ["", *below], *body) == expected
     assert lines([Cell("Region", rows=2), *merged[1:]], below, *body) == expected
     assert lines(["Region", "Q1", "", "Q2", ""], ["", *below], *body) == expected
+    assert lines(["Region", "Q1", "Q1", "Q2", "Q2"], ["in", *below], *body)[0] == (
+        "Region in: North | Q1 plan: 10 | Q1 actual: 11 | Q2 plan: 12 | Q2 actual: 13"
+    )
+    years = lines(["", "2023", "", "2024", ""], ["Town", *below], *body)
+    assert years[0] == (
+        "Town: North | 2023 plan: 10 | 2023 actual: 11 | 2024 plan: 12 | 2024 actual: 13"
+    )
     marked = [head("Region", 2), head("Q1", 1, 2), head("Q2", 1, 2)]
     assert lines(marked, [head(name) for name in below], *body) == expected
     words = lines(marked, [head(name) for name in below], ["North", "a", "b", "c", "d"])
     assert words == ["Region: North | Q1 plan: a | Q1 actual: b | Q2 plan: c | Q2 actual: d"]
+
+
+def test_an_empty_corner_or_groups_of_columns_name_words():
+    assert lines(["", "Mon", "Tue"], ["early", "Maths", "Art"], ["late", "", "Sport"]) == [
+        "early | Mon: Maths | Tue: Art",
+        "late | Tue: Sport",
+    ]
+    groups = ["Region", Cell("Q1", columns=2), Cell("Q2", columns=2)]
+    names = ["", "plan", "actual", "plan", "actual"]
+    table = (groups, names, ["North", "a", "b", "c", "d"], ["South", "e", "", "", "h"])
+    assert lines(*table) == [
+        "Region: North | Q1 plan: a | Q1 actual: b | Q2 plan: c | Q2 actual: d",
+        "Region: South | Q1 plan: e | Q2 actual: h",
+    ]
 
 
 def test_a_merged_value_is_repeated_in_each_row_and_alone_makes_no_row():

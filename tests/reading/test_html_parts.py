@@ -45,6 +45,7 @@ def test_a_chapter_of_that_name_is_text_without_a_main_part(name):
     assert SENTENCE in text_of(f"<body>{STORY}{part}</body>")
     assert SENTENCE in text_of(f"<body>{STORY}{part.replace('id=', 'class=')}</body>")
     assert SENTENCE in text_of(f"<body>{STORY}<p id='{name}'>{SENTENCE}</p></body>")
+    assert SENTENCE in text_of(f"<body>{STORY}<ul class='{name}'><li>{SENTENCE}</ul></body>")
 
 
 def test_named_furniture_is_still_left_out():
@@ -163,6 +164,17 @@ def test_buttons():
     ]
 
 
+def test_tools_and_help_of_a_program_are_no_text():
+    tool = '<button id="copy-path" title="Copy it to the clipboard">Copy the path</button>'
+    help_ = f'<div id="help"><div id="help-popup"><h2>Keys</h2><p>{SENTENCE}</p></div></div>'
+    source = f"{help_}<main><h1>Function {tool}</h1>{STORY}</main>"
+    assert text_of(source).startswith("# Function\n\nParagraph 0")
+    assert left_out(source) == [
+        ("text beside the main part", f"## Keys\n\n{SENTENCE}"),
+        ("buttons and forms", "Copy the path"),
+    ]
+
+
 def test_an_empty_heading_or_item_makes_nothing_of_the_next_block():
     assert text_of("<h2><img></h2><p>Text.</p><h3></h3><ul><li>One</li></ul>") == "Text.\n\n- One"
     assert text_of("<ul><li></li></ul><p>Text.</p>") == "Text."
@@ -233,3 +245,45 @@ def test_a_book_has_no_furniture_by_name():
     root = parse(source)
     assert root is not None
     assert extract(root, book=True).text.startswith("One\n\nTwo\n\nParagraph 0")
+
+
+ENCYCLOPEDIA = f"""<!DOCTYPE html><html lang="en"><head><title>Mill - Encyclopedia</title></head>
+<body class="skin-vector"><a class="mw-jump-link" href="#c">Jump to content</a>
+<div class="vector-header-container"><header class="vector-header"><nav aria-label="Site"><ul>
+<li><a href="/">Main page</a></li><li><a href="/r">Random</a></li></ul></nav>
+<div role="search"><form><input><button>Search</button></form></div></header></div>
+<div class="page-container"><div class="sidebar"><nav><h2>Contents</h2><ul><li>
+<a href="#h">History</a></ul></nav></div><div class="content-container">
+<main id="c"><header><h1>Mill</h1>
+<div id="p-lang"><button aria-label="Languages">42 languages</button></div>
+<nav aria-label="Views"><a href="/e">Edit</a></nav></header><div id="siteSub" hidden>From us</div>
+<div class="body"><table class="infobox"><caption>Mill</caption><tr><th>Built<td>1801</table>
+{STORY}<h2 id="h">History<span class="mw-editsection">[<a href="/e">edit</a>]</span></h2>
+<p>It burned.<sup class="reference"><a href="#n1">[1]</a></sup> The
+wheel<sup><a href="#n2">2</a></sup> turned 10<sup>6</sup> times.</p><math><mi>x</mi></math>
+<h2>References</h2><ol class="references"><li id="n1"><a href="#h">^</a> A source.</li></ol>
+<div class="navbox" role="navigation"><a href="/w">Watermills</a></div></div></main></div></div>
+<div id="catlinks"><a href="/cat">Categories</a>: <ul><li><a href="/m">Mills</a></ul></div>
+<footer id="footer"><ul><li>This page was last edited in May.</li><li><a href="/p">Privacy</a></ul>
+</footer><script>x = 1</script></body></html>"""
+
+
+def test_an_encyclopedia_keeps_its_article_and_not_its_site():
+    text = text_of(ENCYCLOPEDIA)
+    assert text.startswith("# Mill\n\nMill\n\nBuilt | 1801\n\nParagraph 0")
+    assert "It burned.[1] The wheel[2] turned 10^6 times." in text
+    assert "1. ^ A source." in text
+    for noise in (
+        "Main page",
+        "Search",
+        "Contents",
+        "Edit",
+        "Watermills",
+        "Privacy",
+        "Jump",
+        "Mills",
+    ):
+        assert noise not in text
+    named = " ".join(part for _, part in left_out(ENCYCLOPEDIA))
+    for noise in ("Main page", "Search", "Contents", "From us", "Watermills", "Privacy", "Jump"):
+        assert noise in named

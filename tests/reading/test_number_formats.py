@@ -40,15 +40,18 @@ ACCOUNTING = '_($* #,##0.00_);_($* (#,##0.00);_($* "-"??_);_(@_)'
         (5, '[<10]"few";"many"', "few"),
         (50, '[<10]"few";"many"', "many"),
         (1, '"Yes";"No"', "Yes"),
+        (123456, "0.00E+00", "1.23E+05"),
+        (0.5, "# ?/?", "1/2"),
+        (-2.25, "# ??/??", "-2 1/4"),
+        (1.5, "?/?", "3/2"),
+        (3, "# ?/?", "3"),
     ],
 )
 def test_numbers(value, code, shown):
     assert shown_number(value, code) == shown
 
 
-@pytest.mark.parametrize(
-    "code", ["General", "", "@", ";;;", "# ?/?", "0.00E+00", "yyyy", "#", '""']
-)
+@pytest.mark.parametrize("code", ["General", "", "@", ";;;", "# ?/8", "yyyy", "#", '""'])
 def test_formats_that_show_no_plain_number(code):
     assert shown_number(0, code) is None
     assert shown_number(float("inf"), code) is None
@@ -75,6 +78,7 @@ def test_times():
     assert shown_moment(moment, "yyyy-mm-dd hh:mm", iso) == iso
     assert shown_moment(moment, "d/m/yy h:mm AM/PM", iso) == f"7/3/24 2:05 PM ({iso})"
     assert shown_moment(time(9, 5), "h:mm", "09:05") == "09:05"
+    assert shown_moment(time(14, 5), "h:mm AM/PM", "14:05") == "2:05 PM (14:05)"
 
 
 @given(

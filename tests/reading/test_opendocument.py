@@ -242,6 +242,39 @@ def test_headers_comments_ruby_boxes_and_objects():
     ]
 
 
+def test_a_filter_names_the_columns():
+    table = (
+        '<table:table table:name="S 1">'
+        + row(cell("About words"))
+        + row(cell("Word"), cell("Sense"))
+        + row(cell("cat"), cell("animal"))
+        + "</table:table><table:database-ranges><table:database-range "
+        + 'table:target-range-address="{}.A2:{}.B3" table:display-filter-buttons="true"/>'
+        + "</table:database-ranges>"
+    )
+    rows = {
+        "'S 1'": "Word: cat | Sense: animal",
+        "$'S 1'": "Word: cat | Sense: animal",
+        "other": "Word | Sense\ncat | animal",
+    }
+    for name, text in rows.items():
+        found = labelled(saved("spreadsheet", table.format(name, name)), "a.ods")
+        assert found == {"sheet S 1": f"About words\n{text}"}
+
+
+def test_placeholders_of_fields_are_no_headers():
+    header = (
+        "<text:p><text:sheet-name>???</text:sheet-name> (<text:title>???</text:title>)</text:p>"
+    )
+    styles = (
+        f"<office:document-styles {SPACES} xmlns:style='s'><style:master-page><style:header>"
+        f"{header}</style:header></style:master-page></office:document-styles>"
+    )
+    found = read(saved("text", paragraph("text"), styles_xml=styles), "a.odt")
+    assert [page.text for page in found.pages] == ["text"]
+    assert [left.kind for left in found.left_out] == ["page numbers"]
+
+
 def test_cells_as_displayed_with_comments_and_boxes():
     comment = f"<office:annotation>{paragraph('Right?')}</office:annotation>"
     box = f"<draw:custom-shape>{paragraph('boxed')}</draw:custom-shape>"

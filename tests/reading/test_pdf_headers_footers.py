@@ -100,6 +100,11 @@ CONTENT = [
     lambda at: f"Chapter {['I', 'II', 'III', 'IV', 'V', 'VI', 'VII', 'VIII', 'IX'][at]}",
     lambda at: f"Minutes of the meeting {at + 204}",
     lambda at: f"Day {at + 1} of 9",
+    lambda at: f"Section 2.{at + 1}",
+    lambda at: f"{at + 1}. Question",
+    lambda at: f"Experiment {at + 1}: results",
+    lambda at: f"Daily report, {at + 1} May",
+    lambda at: f"Lundi, {at + 1} mars",
 ]
 
 
@@ -185,15 +190,14 @@ def test_footnotes_and_unlike_lines_are_kept():
     assert bodies(pages) == [page.text for page in pages]
 
 
-def test_a_page_of_running_lines_only_has_an_empty_body():
+def test_a_page_of_running_lines_only_has_its_words_as_body():
     pages = book(7, lambda at: (["The Guide"], [f"{at + 1}"]))
     pages[4] = Page(5, "The Guide\n5")
+    pages[5] = Page(6, "6")
     found = exclude_running_lines(pages)
-    assert found[4].body == Span(0, 0)
-    assert found[4].state is PageState.TEXT
-
-
-def test_lines_that_are_all_the_text_of_most_pages_stay():
+    assert found[4] == pages[4]
+    assert found[5].body == Span(0, 0)
+    assert found[5].state is PageState.TEXT
     for write in (lambda at: f"Potato {at}", lambda at: "Work package 4\nReport"):
         pages = [Page(at + 1, write(at)) for at in range(9)]
         assert bodies(pages) == [page.text for page in pages]

@@ -25,7 +25,7 @@ def read(
 def notes(*annotations: bytes) -> str:
     first, *rest = read(*annotations).pages
     assert first == Page(1, "A contract")
-    assert [(page.number, page.label) for page in rest] == [(1, "notes on page 1")][: len(rest)]
+    assert [(page.number, page.label) for page in rest] == [(None, "notes on page 1")][: len(rest)]
     return rest[0].text if rest else ""
 
 

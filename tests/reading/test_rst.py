@@ -226,6 +226,40 @@ def test_damaged_files_keep_most_of_their_words(data):
         assert changed.count(word) == 0 or word in page.text or "::" in changed
 
 
+def test_tables_keep_empty_and_merged_cells():
+    source = (
+        ".. csv-table::\n   :header: Name, Phone, Room\n\n   Ada,,14\n   Bob,7,9\n\n"
+        "+---+---+\n| x | y |\n+   +---+\n|   | z |\n+---+---+\n"
+    )
+    assert text_of(source) == (
+        "Name: Ada | Room: 14\nName: Bob | Phone: 7 | Room: 9\n\nx | y\nx | z"
+    )
+
+
+def test_raised_numbers_are_not_part_of_the_word():
+    source = r"The treaty\ :sup:`1`, 10\ :sup:`23` and m\ :sup:`2`, H\ :sub:`2`\ O"
+    assert text_of(source) == "The treaty[1], 10^23 and m2, H2O"
+
+
+def test_captions_and_pictures_are_text_and_the_rest_is_named():
+    source = (
+        ".. A comment\n\n.. code-block:: python\n   :caption: The first steps\n   :linenos: 1\n\n"
+        "   x = 1\n\n.. image:: a.png\n   :alt: A picture of a pump\n\n"
+        ".. raw:: html\n\n   <b>Raw</b> words<script>x</script>\n\n"
+        ".. raw:: latex\n\n   \\bf Other\n"
+    )
+    found = read_rst(source.encode(), "a.rst")
+    assert found.pages[0].text == (
+        "The first steps\n\n```python\nx = 1\n```\n\nA picture of a pump\n\nRaw words"
+    )
+    assert [(part.kind, part.text) for part in found.left_out] == [
+        ("comments", "A comment"),
+        ("options", "linenos: 1"),
+        ("scripts", "x"),
+        ("text for one output format", "\\bf Other"),
+    ]
+
+
 def test_what_is_left_out_is_named():
     source = (
         "Title\n=====\n\n.. a comment\n   of two lines\n\n.. |used| replace:: used words\n"
@@ -234,11 +268,10 @@ def test_what_is_left_out_is_named():
     )
     found = read_rst(source.encode(), "a.rst")
     assert found.pages[0].text == (
-        "# Title\n\nSee used words and 6 × 10^23 here.\n\na mill at night"
+        "# Title\n\nSee used words and 6 × 10^23 here.\n\nraw words\n\na mill at night"
     )
     assert [(one.kind, one.text) for one in found.left_out] == [
         ("comments", "a comment\nof two lines"),
-        ("text for one output format", "<b>raw words</b>"),
         ("unused substitutions", "unused words"),
     ]
 

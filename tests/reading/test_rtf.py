@@ -79,6 +79,12 @@ def test_notes_headers_comments_and_what_is_left_out():
     ]
 
 
+def test_deleted_text_ends_where_the_file_says():
+    found = read(r"kept {\b\deleted gone\deleted0  too} {\deleted more} and this")
+    assert found.pages[0].text.split() == ["kept", "too", "and", "this"]
+    assert [left.text for left in found.left_out] == ["gone", "more"]
+
+
 def test_boxes_objects_formulas_and_pictures():
     found = read(
         r"before {\shp{\*\shpinst{\sp{\sn x}{\sv 1}}{\shptxt \pard in a box\par}}{\shprslt{\*\do"

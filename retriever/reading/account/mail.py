@@ -49,7 +49,7 @@ def _message_words(message: Message) -> Counter[str]:
 def _part_words(part: Message) -> Counter[str]:
     """The words of a part and those inside; of several forms of a text the most of each word."""
     kind = part.get_content_type()
-    if kind in _CLOSED:
+    if kind in _CLOSED or "pkcs7-mime" in kind:
         return Counter()
     payload = part.get_payload()
     if isinstance(payload, list):

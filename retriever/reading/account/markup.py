@@ -36,6 +36,8 @@ _MARKDOWN_TAG = re.compile(
     re.IGNORECASE,
 )
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_SCRIPT = re.compile(r"<script\b[^>]{0,500}>.*?</script>", re.DOTALL | re.IGNORECASE)
+_STYLE = re.compile(r"<style\b[^>]{0,500}>.*?</style>", re.DOTALL | re.IGNORECASE)
 
 
 def html_text(source: str) -> str:
@@ -53,9 +55,12 @@ def markdown_text(source: str) -> str:
     >>> markdown_text("We need a <b for\n\nevery <b>two</b>\n\n> nests")
     'We need a <b for\n\nevery two\n\n> nests'
     """
-    closed = source.rfind("-->") + len("-->")  # a comment that is never closed is none
-    text = _COMMENT.sub(" ", source[:closed]) + source[closed:] if closed > 2 else source
-    return unescape(_MARKDOWN_TAG.sub(_tag_text, text))
+    # What is never closed is text, and is not looked for from each of its beginnings.
+    for end, pattern in (("-->", _COMMENT), ("</script>", _SCRIPT), ("</style>", _STYLE)):
+        at = source.lower().rfind(end)
+        if at >= 0:
+            source = pattern.sub(" ", source[: at + len(end)]) + source[at + len(end) :]
+    return unescape(_MARKDOWN_TAG.sub(_tag_text, source))
 
 
 def _tag_text(tag: re.Match[str]) -> str:

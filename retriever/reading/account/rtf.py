@@ -29,9 +29,10 @@ _NO_TEXT = frozenset(
         *["bkmkend", "datafield", "formfield", "nonesttables", "pgptbl", "mmathPr", "nonshppict"],
         *["objdata", "objclass", "fchars", "lchars", "panose", "falt", "leveltext", "levelnumbers"],
         *["atnid", "atnauthor", "atntime", "atndate", "atnref", "atnparent", "wgrffmtfilter"],
-        *["sp", "sn", "sv", "background", "userprops", "docvar"],
+        *["sp", "sn", "sv", "background", "userprops", "docvar", "xe", "tc", "upr"],
     ]
 )
+_SHOWN = frozenset(["shptxt", "moMath", "moMathPara", "ud"])  # in groups that are hidden otherwise
 _BLANKS = frozenset(
     [
         *["par", "line", "tab", "cell", "row", "sect", "page", "column", "nestcell", "footnote"],
@@ -82,9 +83,9 @@ def _control(
     token: re.Match[str], first: bool, hidden: list[bool], skip: list[int], pieces: list[str]
 ) -> None:
     word = token["word"]
-    if word == "shptxt":  # the text of a box in a drawing, which is hidden otherwise
+    if word in _SHOWN:
         hidden[-1] = False
-        pieces.append(" ")
+        pieces.append(" " if word == "shptxt" else "")
     elif first and word in _NO_TEXT:
         hidden[-1] = True
     elif word == "uc":

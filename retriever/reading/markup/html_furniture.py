@@ -62,6 +62,7 @@ _CHROME = re.compile(
     rf"{_COMPOUND_NAMES}))(?P<after>(?:[-_](?:wrapper|container|links|menu|list|bar))?)",
     re.IGNORECASE,
 )
+_TOOL = re.compile(r"copy|clip|close|dismiss", re.IGNORECASE)  # buttons that belong to a program
 _UNSEEN = re.compile(r"print[-_]?only|sr[-_]only|visually[-_]hidden", re.IGNORECASE)
 _CONTAINERS = frozenset(
     ["div", "section", "ul", "ol", "table", "p", "form", "span", "a", "aside", "header", "dialog"]
@@ -72,7 +73,8 @@ _INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORE
 _CHROME_SHARE = 0.4  # of the page's words: larger elements are not dropped by class
 _LIST_SHARE = 0.2  # of the page's words: a larger list of links is content
 _LONG = 30  # words of a hidden text that somebody wrote to be read
-_PROSE = 20  # words without links that make a menu or a footer text
+_PROSE = 20  # words without links that are more than a remark
+_MAX_QUESTION = 500  # characters
 _SENTENCE = 5  # words in one run of text
 
 
@@ -193,7 +195,7 @@ class _Page:
     def _is_box(self, element: etree._Element, size: Size) -> bool:
         """Whether an aside outside the main part is a box of text, not a column of the page."""
         few_links = size.linked <= 0.2 * size.words and size.controls == 0
-        return few_links and _chrome_name(element) is None and self._reads_as_text(element, size)
+        return few_links and self._reads_as_text(element, size)
 
     def _frames(self, element: etree._Element) -> bool:
         """Whether a header or footer belongs to the page, and not to a part of it."""
@@ -297,22 +299,31 @@ def _answers(element: etree._Element) -> bool:
     asks = ("summary", "dt", "button", "label", "legend")
     if before.tag in HEADINGS or before.tag in asks or before.get("onclick"):
         return True
-    if any(below.tag in HEADINGS or below.tag == "button" for below in before.iter(etree.Element)):
+    asked = "".join(before.itertext()).strip()
+    if asked.endswith(("?", "？", "؟")):
         return True
-    return "".join(before.itertext()).rstrip().endswith(("?", "？", "؟"))
+    if not 0 < len(asked) <= _MAX_QUESTION:
+        return False
+    below = before.iter("button", *HEADINGS)
+    return any("".join(part.itertext()).strip() == asked for part in below)
 
 
 def _is_label(button: etree._Element, size: Size, inside: bool) -> bool:
     """Whether a button's text is a heading, a question or a word of a sentence."""
-    if size.words == 0 or re.search(r"copy|clip|close|dismiss", button.get("class") or ""):
+    named = " ".join(button.get(key) or "" for key in ("class", "id", "title", "aria-label"))
+    if size.words == 0 or _TOOL.search(named):
         return False
-    for above in button.iterancestors():
-        if above.tag in HEADINGS or above.tag in ("dt", "summary"):
-            return True
+    for above in button.iterancestors("pre", "dt", "summary", *HEADINGS):
         if above.tag == "pre":
             return False
+        if _letters(above) == _letters(button):
+            return True
     opens = button.get("aria-expanded") is not None or _role(button) == "tab"
     return size.words > 2 or (inside and opens) or _is_in_sentence(button)
+
+
+def _letters(element: etree._Element) -> int:
+    return sum(map(str.isalnum, "".join(element.itertext())))
 
 
 def _is_in_sentence(element: etree._Element) -> bool:
@@ -373,6 +384,8 @@ def _is_chrome(element: etree._Element, size: Size, name: _Name, inside: bool) -
     heading = _begins_with_heading(element)
     if heading or inside:
         return name.compound and size.controls > 0 and not (heading and inside)
-    if name.by_class:
-        return name.notice or size.unlinked < _PROSE
-    return name.compound or size.controls > 0
+    notice = name.by_class and name.notice and (name.compound or size.links > 0)
+    if size.controls > 0 or notice:
+        return True
+    # A menu without links may be that of a restaurant: sentences are text.
+    return size.run < _SENTENCE and (name.by_class or name.compound)

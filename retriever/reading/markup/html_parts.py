@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from lxml import etree
@@ -10,12 +11,18 @@ from retriever.reading.markup.html_furniture import BESIDE, furniture, is_main
 from retriever.reading.markup.html_sizes import Size, measure
 
 _MAIN_SHARE = 0.4  # of the page's words: with less, `<main>` does not hold the text
+_MAX_FRAMES = 4
 _INLINE = frozenset(
     [
         *["abbr", "b", "bdi", "bdo", "br", "cite", "code", "del", "dfn", "em", "font", "i", "img"],
         *["ins", "kbd", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub"],
         *["sup", "time", "tt", "u", "var", "wbr"],
     ]
+)
+_OVERLAY = re.compile(
+    r"(?:.*[-_])?(?:popup|modal|overlay|lightbox|drawer|offcanvas|toast|cookies?|consent|gdpr|"
+    r"newsletter|subscribe|signup|login)(?:[-_].*)?",
+    re.IGNORECASE,
 )
 _TEXTS = frozenset(
     [
@@ -72,9 +79,22 @@ def _is_text(element: etree._Element, size: Size) -> bool:
         return True  # a part of a sentence, or one that holds the title or the notes
     if element.tag in _TEXTS:
         return size.run >= 3 or size.headings > 0
+    if any(map(_OVERLAY.fullmatch, _names(element))):
+        return False
     if size.headings > 0:
         return size.run >= 5
     return size.run >= 8 and size.controls == 0
+
+
+def _names(element: etree._Element) -> list[str]:
+    """The classes and ids of an element, and of those that are all there is in it."""
+    names: list[str] = []
+    for _ in range(_MAX_FRAMES):
+        names += f"{element.get('class') or ''} {element.get('id') or ''}".split()
+        if len(element) != 1 or (element.text or "").strip() or (element[0].tail or "").strip():
+            break
+        element = element[0]
+    return names
 
 
 def is_layout(row: etree._Element) -> bool:

@@ -17,7 +17,7 @@ import yaml
 
 from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
 from retriever.reading.markup.html import table_rows
-from retriever.reading.markup.markdown_blocks import Block, split_blocks
+from retriever.reading.markup.markdown_blocks import CODE, Block, split_blocks
 from retriever.reading.markup.markdown_tags import TagRemover
 from retriever.reading.pages import (
     MAX_CHARACTERS,
@@ -52,6 +52,7 @@ _ATX_TITLE = re.compile(r"^ {0,3}#[ \t](?P<title>[^\n]*)", re.MULTILINE)
 _HEADING = re.compile(r"^(?P<marks>#{2,6})[ \t](?P<title>[^\n]*)", re.MULTILINE)
 _SETEXT_TITLE = re.compile(r"^ {0,3}(?P<title>\S[^\n]*)\n {0,3}=+[ \t]*$", re.MULTILINE)
 _MAX_TITLE = 1_000
+_EXACT = frozenset([*CODE, "table"])
 
 
 def read_markdown(data: bytes, name: str) -> Document:
@@ -136,20 +137,23 @@ def _person(value: object) -> str:
 def _without_markup(body: str) -> tuple[str, str, list[LeftOut]]:
     """The text without tags, the prose in it without code (to find the title), what is left out."""
     blocks = split_blocks(body)
-    marked = TagRemover(
-        [block for block in blocks if block.kind not in ("code", "table")]
-    ).results()
+    marked = TagRemover([block for block in blocks if block.kind not in _EXACT]).results()
     text: list[str] = []
     prose: list[str] = []
     left_out: list[LeftOut] = []
-    for code, run in groupby(blocks, key=lambda block: block.kind == "code"):
+    indented = False  # whether the code before is indented; its last line belongs to the prose
+    for code, part in groupby(blocks, key=lambda block: block.kind in CODE):
+        run = list(part)
         found = [(block.text, []) if code else _cleaned(block, marked) for block in run]
         left_out += [part for _, parts in found for part in parts]
         joined = "".join(piece for piece, _ in found)
         if not code:
             joined = re.sub(r"\n[ \t]*\n(?:[ \t]*\n)+", "\n\n", joined)
+            if indented:
+                joined = re.sub(r"\A(?:[ \t]*\n){2,}", "\n", joined)
             prose.append(joined)
         text.append(joined)
+        indented = run[-1].kind == "indented"
     return "".join(text), "\n".join(prose), left_out
 
 

@@ -14,13 +14,14 @@ from itertools import accumulate
 
 from markdown_it import MarkdownIt
 
+CODE = frozenset(["code", "indented"])
 _TABLE = re.compile(r"<(/?)table\b[^<>]{0,1000}>", re.IGNORECASE)
 _TICKS = re.compile(r"(`+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A part of the source: "code", "html", "prose", "table" or "blank"."""
+    """A part of the source: "code", "indented" (code), "html", "prose", "table" or "blank"."""
 
     kind: str
     text: str
@@ -37,7 +38,7 @@ def split_blocks(source: str) -> list[Block]:
     r"""Split the source; the texts of all blocks together are the source.
 
     >>> [block.kind for block in split_blocks("a <b>\n\n    cp <a> <b>\n\n<div>\n")]
-    ['prose', 'blank', 'code', 'blank', 'html']
+    ['prose', 'blank', 'indented', 'blank', 'html']
     """
     lines = source.splitlines(keepends=True)
     starts = [0, *accumulate(map(len, lines))]
@@ -74,11 +75,12 @@ def _with_comments(
 ) -> Iterator[tuple[str, int, int]]:
     """Extend HTML blocks to the end of a comment that begins in them."""
     done = 0
+    last = source.rfind("-->")
     for kind, begin, end in spans:
         if end <= done:
             continue
         start = max(begin, done)
-        if kind == "html":
+        if kind == "html" and end <= last:
             opened = source.rfind("<!--", start, end)
             if opened >= 0 and source.find("-->", opened, end) < 0:
                 closed = source.find("-->", end)
@@ -95,7 +97,6 @@ def _with_tables(
     tables = _tables(source, listed)
     at = 0
     for kind, begin, end in listed:
-        kind = "code" if kind == "indented" else kind
         while at < len(tables) and tables[at][0] < end:
             first, last = tables[at]
             if begin <= first:

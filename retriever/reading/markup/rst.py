@@ -5,7 +5,7 @@ no program runs, nothing is fetched. docutils does not know the directives and r
 its plug-ins (`:class:`, `.. automodule::`); their text is kept. Markup that cannot be parsed is
 kept unchanged.
 
-Comments, link targets and directive options are dropped. Footnotes keep their place.
+Comments, link targets and directive options but captions are left out. Footnotes keep their place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from retriever.reading.extras import load
 from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
-from retriever.reading.markup.rst_blocks import Blocks
+from retriever.reading.markup.rst_blocks import OPTIONS, Blocks
 from retriever.reading.pages import (
     MAX_CHARACTERS,
     drop_controls,
@@ -165,10 +165,10 @@ class _AnyOption(dict[str, Any]):
 
 
 def _directive_nodes(directive: Any, nodes: Any) -> list[Any]:
+    found = _option_nodes(directive, nodes)
     if directive.name in _VERBATIM:
         source = "\n".join(directive.content)
-        return [nodes.literal_block(source, source, classes=directive.arguments[:1])]
-    found: list[Any] = []
+        return [*found, nodes.literal_block(source, source, classes=directive.arguments[:1])]
     argument = " ".join(directive.arguments)
     if argument and directive.name not in _NAMES_ONLY:
         inline, messages = directive.state.inline_text(argument, directive.lineno)
@@ -178,6 +178,17 @@ def _directive_nodes(directive: Any, nodes: Any) -> list[Any]:
     inner = nodes.container()
     directive.state.nested_parse(directive.content, directive.content_offset, inner)
     return [*found, inner]
+
+
+def _option_nodes(directive: Any, nodes: Any) -> list[Any]:
+    """The caption among the options as a paragraph; the others as a comment, which is left out."""
+    options = {key: value for key, value in directive.options.items() if value}
+    caption = options.pop("caption", "")
+    found = [nodes.paragraph(caption, caption)] if caption else []
+    if options:
+        text = "\n".join(f"{key}: {value}" for key, value in options.items())
+        found.append(nodes.comment(text, text, classes=[OPTIONS]))
+    return found
 
 
 _NAMES_ONLY = frozenset(

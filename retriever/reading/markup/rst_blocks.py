@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from retriever.reading.markup.html import extract, parse
 from retriever.reading.markup.html_marks import marks_around
 from retriever.reading.plain.code import fence
 from retriever.reading.tables.grid import Cell, grid_lines
@@ -16,11 +17,17 @@ from retriever.types import LeftOut
 
 _DROPPED = frozenset(
     [
-        *["comment", "target", "substitution_definition", "raw", "pending", "decoration"],
+        *["comment", "target", "substitution_definition", "image", "raw", "pending", "decoration"],
         *["meta", "colspec", "transition"],
     ]
 )
 _LEFT_OUT = {"comment": "comments", "raw": "text for one output format", "meta": "metadata"}
+OPTIONS = "directive-options"
+"""The class of a comment that holds the options of a directive."""
+
+_RAW = re.compile(r"\.\. +raw:: *(?P<format>[^\n]*)\n(?:[ \t]+:[^\n]*\n)*(?P<text>.*)", re.DOTALL)
+"""The source of a part in another markup, which docutils refuses and quotes in a warning."""
+
 _MAX_DEPTH = 200
 _SERIOUS = 3  # docutils' errors hold source text that is nowhere else; its warnings only quote it
 _MAX_FIELDS = 100
@@ -32,7 +39,7 @@ _NUMBERS: dict[str, Callable[[int], str]] = {
 
 
 class Blocks:
-    """Collects the text of a tree, with `title` and `fields` of the document, and what is left out.
+    """Collects the text of a tree, with `title` and `fields` of the document.
 
     A block is a text and a flag: True if no blank line separates it from the block before, as
     between list items.
@@ -66,7 +73,9 @@ class Blocks:
     def _block(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         kind = node.__class__.__name__
         if kind in _DROPPED:
-            self._leave_out(node)
+            shown = self._dropped(node)
+            if shown:
+                yield shown, False
             return
         if depth > _MAX_DEPTH:
             yield node.astext(), False
@@ -79,17 +88,18 @@ class Blocks:
         else:
             yield from self._children(node, depth)
 
-    def _leave_out(self, node: Any) -> None:
-        kind = _LEFT_OUT.get(_kind(node), "")
-        text = str(node.get("content", "") if _kind(node) == "meta" else node.astext())
-        if kind and text.strip():
-            self.left_out.append(LeftOut(kind, text))
+    def _dropped(self, node: Any) -> str:
+        """Note what a node holds that is no text; the description of a picture is text."""
+        kind = _kind(node)
+        if kind == "image":
+            return str(node.get("alt", ""))
+        text = str(node.get("content", "")) if kind == "meta" else node.astext()
+        if kind in _LEFT_OUT and text.strip():
+            options = OPTIONS in node.get("classes", ())
+            self.left_out.append(LeftOut("options" if options else _LEFT_OUT[kind], text.strip()))
+        return ""
 
     # Blocks: each method is named after its node
-
-    def _image(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
-        """The description of a picture."""
-        yield str(node.get("alt", "")), False
 
     def _section(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         self._level += 1
@@ -175,22 +185,21 @@ class Blocks:
         yield "  ".join([options, "\n".join(blocks)]), node.parent[0] is not node
 
     def _table(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
-        """One row a line, cells separated by bars; the title first."""
+        """One row a line, with the names of its columns; the title first."""
         for child in node.children:
             if _kind(child) == "title":
                 yield self._words(child), False
-        headers = {id(row) for head in _below(node, "thead") for row in _below(head, "row")}
-        table = [
-            [self._cell(cell, depth, is_header=id(row) in headers) for cell in row.children]
-            for row in _below(node, "row")
-        ]
-        for position, line in enumerate(grid_lines(table)):
-            yield line, position > 0
+        rows = list(_below(node, "row"))
+        heads = sum(_kind(row.parent) == "thead" for row in rows)
+        lines = grid_lines(
+            [[self._cell(cell, depth) for cell in row.children] for row in rows], heads or None
+        )
+        for position, line in enumerate(lines):
+            yield line.strip("\n"), position > 0 and not line.startswith("\n")
 
-    def _cell(self, cell: Any, depth: int, *, is_header: bool) -> Cell:
-        text = "\n".join(text for text, _ in self._children(cell, depth))
-        rows, columns = int(cell.get("morerows", 0)) + 1, int(cell.get("morecols", 0)) + 1
-        return Cell(text.strip("\n"), rows, columns, is_header)
+    def _cell(self, cell: Any, depth: int) -> Cell:
+        text = " ".join(" ".join(text for text, _ in self._children(cell, depth)).split())
+        return Cell(text, int(cell.get("morerows", 0)) + 1, int(cell.get("morecols", 0)) + 1)
 
     def _footnote(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         label = _child_of_kind(node, "label")
@@ -208,15 +217,21 @@ class Blocks:
 
     def _system_message(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         """The source text inside an error message, which docutils could not parse."""
-        if int(node.get("level", 0)) < _SERIOUS:
-            quoted = _child_of_kind(node, "literal_block")
-            if quoted is not None and "directive disabled" in node.astext():
-                text = quoted.astext().partition("\n")[2].strip()
-                self.left_out += [LeftOut(_LEFT_OUT["raw"], text)] if text else []
-            return
-        for child in node.children:
-            if _kind(child) == "literal_block":
-                yield child.astext(), False
+        sources = [child.astext() for child in node.children if _kind(child) == "literal_block"]
+        if int(node.get("level", 0)) >= _SERIOUS:
+            yield from ((source, False) for source in sources)
+        for raw in filter(None, map(_RAW.match, sources)):
+            yield self._raw_markup(raw["format"], raw["text"]), False
+
+    def _raw_markup(self, format_: str, text: str) -> str:
+        """The text of a part in HTML; a part in another format is left out."""
+        root = parse(text) if format_.split()[:1] == ["html"] else None
+        if root is None:
+            self.left_out.append(LeftOut("text for one output format", text.strip()))
+            return ""
+        found = extract(root)
+        self.left_out += found.left_out
+        return found.text
 
     def _attribution(self, node: Any, depth: int) -> Iterator[tuple[str, bool]]:
         yield f"— {self._words(node)}", False
@@ -253,19 +268,22 @@ class Blocks:
             elif kind == "Text":
                 found.append(child.astext())
             elif kind == "superscript":
-                before, raised = "".join(found[-3:])[-40:], child.astext()
-                marks = (
-                    ("", "")
-                    if not before or before[-1].isspace()
-                    else marks_around(raised, before, linked=False, raised=True)
-                )
-                found.append(f"{marks[0]}{raised}{marks[1]}")
-            elif kind == "image":
-                found.append(str(child.get("alt", "")))
-            elif kind not in _DROPPED and kind != "system_message":
+                found.append(_raised(child.astext(), "".join(found[-3:])))
+            elif kind in _DROPPED:
+                words = self._dropped(child)
+                found.append(f" {words} " if words else "")
+            elif kind != "system_message":
                 found.append(child.get("delimiter", "") if kind == "option_argument" else "")
                 stack.append(iter(child.children))
         return "".join(found)
+
+
+def _raised(text: str, before: str) -> str:
+    """A raised text behind others: "word[1]", "10^23"."""
+    if not before or before[-1].isspace():
+        return text
+    opening, closing = marks_around(text, before[-40:], linked=False, raised=True)
+    return f"{opening}{text}{closing}"
 
 
 def _kind(node: Any) -> str:

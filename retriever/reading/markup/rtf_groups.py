@@ -72,7 +72,7 @@ class _Group:
     pieces: list[str] = field(default_factory=list)
     kind: str = ""
     begins: bool = True
-    deleted: bool = False
+    deleted_at: int = -1  # where the deleted text begins that is open
     boxes: list[str] = field(default_factory=list)
 
 
@@ -149,10 +149,19 @@ class _Rewriter:
             group.kind = word
         if word in ("ansicpg", "deff") and len(self._stack) <= 2:
             self._head.append(text)
-        if word == "deleted" and number != "0":
-            group.deleted = True
+        if word in ("deleted", "plain"):
+            self._cut_deleted(group)
         self._table_word(word)
         group.pieces.append(self._rewritten(group, word, text))
+        if word == "deleted" and number != "0":
+            group.deleted_at = len(group.pieces)
+
+    def _cut_deleted(self, group: _Group) -> None:
+        """Take the deleted text out of a group, from where it begins."""
+        if group.deleted_at >= 0:
+            kept = self._put("deleted", "".join(group.pieces[group.deleted_at :]))
+            group.pieces[group.deleted_at :] = [kept]
+            group.deleted_at = -1
 
     def _table_word(self, word: str) -> None:
         if word == "trowd":
@@ -184,6 +193,7 @@ class _Rewriter:
     def _close(self) -> None:
         group = self._stack.pop()
         parent = self._stack[-1]
+        self._cut_deleted(group)
         inner = "".join(group.pieces)
         kept = self._collect(group, inner)
         if group.kind in _AROUND and parent.kind in _AROUND | {"*"}:
@@ -197,8 +207,6 @@ class _Rewriter:
     def _collect(self, group: _Group, inner: str) -> str | None:
         """What stays of a closed group in its place; None for a box."""
         kind = group.kind
-        if group.deleted:
-            return self._put("deleted", inner)
         if kind == "footnote":
             return self._put("notes", _content(inner, kind))
         if kind in _RUNNING:

@@ -12,6 +12,7 @@ import math
 import re
 from datetime import date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
@@ -64,8 +65,12 @@ def shown_number(value: float, code: str) -> str | None:
     section, value = _chosen(sections, value)
     kinds = {token.kind for token in section.tokens}
     codes = {token.text for token in section.tokens if token.kind == "code"}
-    if kinds & {"exponent", "moment", "half"} or codes & {"/", "@"}:
+    if kinds & {"moment", "half"} or "@" in codes:
         return None
+    if "exponent" in kinds:
+        return _scientific(section.tokens, value)
+    if "/" in codes:
+        return _in_parts(section.tokens, value)
     shown = " ".join(_number(section.tokens, Decimal(repr(value))).split())
     return shown if any(map(str.isalnum, shown)) else None
 
@@ -157,6 +162,32 @@ def _count_commas(tokens: tuple[_Token, ...], place: int) -> int:
     return sum(1 for _ in takewhile(lambda one: one == _COMMA, tokens[place + 1 :]))
 
 
+def _scientific(tokens: tuple[_Token, ...], value: float) -> str:
+    """A number with an exponent: "1.23E+05"."""
+    kinds = [token.kind for token in tokens]
+    mantissa = tokens[: kinds.index("exponent")]
+    point = mantissa.index(_POINT) if _POINT in mantissa else len(mantissa)
+    return f"{value:.{sum(map(_is_place, mantissa[point:]))}E}"
+
+
+def _in_parts(tokens: tuple[_Token, ...], value: float) -> str | None:
+    """A number as a fraction: "1 1/2"; None if the format states what it is divided by."""
+    slash = tokens.index(_Token("code", "/"))
+    places = sum(map(_is_place, tokens[slash:]))
+    if not 0 < places < 5 or abs(value) > 10**15:
+        return None
+    whole, part = divmod(abs(value), 1)
+    found = Fraction(part).limit_denominator(10**places - 1)
+    if not any(map(_is_place, tokens[: max(0, slash - places)])):  # without a whole number
+        found, whole = found + int(whole), 0.0
+    whole, found = (whole + 1, Fraction(0)) if found == 1 and whole else (whole, found)
+    number = f"{whole:.0f}" if whole or not found else ""
+    text = " ".join(
+        filter(None, [number, f"{found.numerator}/{found.denominator}" if found else ""])
+    )
+    return f"-{text}" if value < 0 else text
+
+
 def _is_place(token: _Token) -> bool:
     return token.kind == "code" and token.text in "0#?"
 
@@ -190,7 +221,7 @@ def _fraction(tokens: tuple[_Token, ...], places: list[int], digits: str) -> dic
 
 
 def shown_moment(value: datetime | date | time, code: str, iso: str) -> str:
-    """A date as its cell shows it, followed by `iso`; `iso` alone if they are the same, or a time.
+    """A date as its cell shows it, followed by `iso`; `iso` alone if they are the same.
 
     >>> shown_moment(date(2024, 3, 7), "d. mmmm yyyy", "2024-03-07")
     '7. March 2024 (2024-03-07)'
@@ -198,8 +229,12 @@ def shown_moment(value: datetime | date | time, code: str, iso: str) -> str:
     '2024-03-07'
     """
     sections = _sections(code)
-    if not sections or code.lower() in _LOCAL or not isinstance(value, date):
+    if not sections or code.lower() in _LOCAL:
         return iso
+    if isinstance(value, time):
+        if not any(token.kind == "half" for token in sections[0].tokens):
+            return iso
+        value = datetime.combine(date(1900, 1, 1), value)
     shown = " ".join(_moment(sections[0].tokens, value).split())
     dashed = shown.replace("T", " ").replace("/", "-")
     is_iso = dashed[:10] == iso[:10] and (iso.startswith(dashed) or dashed.startswith(iso))

@@ -70,10 +70,13 @@ class Text:
     def blocks(self, parent: etree._Element) -> Iterator[str]:
         """The blocks below an element, in order; none is empty."""
         for child in parent:
-            yield from (block for block in self.block(child) if block.strip())
+            yield from self.blocks_of(child)
 
-    def block(self, child: etree._Element) -> Iterator[str]:
-        """The blocks of one element."""
+    def blocks_of(self, element: etree._Element) -> Iterator[str]:
+        """The blocks of one element; none is empty."""
+        return (block for block in self._block(element) if block.strip())
+
+    def _block(self, child: etree._Element) -> Iterator[str]:
         kind = local_name(child)
         if kind in ("h", "p"):
             yield from self._paragraph(child)
@@ -114,7 +117,7 @@ class Text:
     def _paragraphs_of(self, annotation: etree._Element) -> Iterator[list[str]]:
         for child in annotation:
             if local_name(child) in ("p", "list"):
-                yield " ".join(self.block(child)).split()
+                yield " ".join(self.blocks_of(child)).split()
 
     def _paragraph(self, paragraph: etree._Element) -> Iterator[str]:
         """A paragraph or heading, and the boxes and objects that stand in it."""
@@ -129,7 +132,7 @@ class Text:
         else:
             yield text
         for shape in further:
-            yield from self.block(shape)
+            yield from self.blocks_of(shape)
 
     def _items(self, parent: etree._Element, level: int) -> Iterator[str]:
         for item in parent:
@@ -139,7 +142,7 @@ class Text:
                 if local_name(child) == "list":
                     yield from self._items(child, level + 1)
                 else:
-                    for block in filter(str.strip, self.block(child)):
+                    for block in self.blocks_of(child):
                         yield "  " * min(level, 8) + mark + block
 
     def _rows(self, table: etree._Element) -> list[str]:
@@ -180,10 +183,9 @@ class Text:
             yield from self.blocks(body)
         self._depth -= 1
 
-    def words(self, paragraph: etree._Element, further: list[etree._Element] | None = None) -> str:
+    def words(self, paragraph: etree._Element, further: list[etree._Element]) -> str:
         """The text of a paragraph; shapes in it are added to `further`."""
-        found = further if further is not None else []
-        text = "".join(self._pieces(paragraph, found))
+        text = "".join(self._pieces(paragraph, further))
         return "\n".join(" ".join(line.split(" ")).strip() for line in text.split("\n")).strip()
 
     def _pieces(self, parent: etree._Element, further: list[etree._Element]) -> Iterator[str]:

@@ -8,6 +8,7 @@ once. Deleted text and numbers of pages are left out.
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -31,8 +32,8 @@ _FORMATS = {"text": "odt", "spreadsheet": "ods", "presentation": "odp"}
 _MAX_COLUMNS = 16_384
 _EDGES = ("header", "header-left", "header-first", "footer", "footer-left", "footer-first")
 _RUNNING = frozenset(["header", "footer"])  # classes of shapes that are on every slide
+_RANGE = re.compile(r"(.*?)\.\$?[A-Z]{1,3}\$?(\d{1,7})(?::|$)")
 _NUMBERS = frozenset(["date-time", "page-number"])
-_NO_SHAPE = frozenset(["p", "annotation", "list", "title", "desc", "detective"])
 
 
 def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
@@ -60,8 +61,11 @@ def read_opendocument(data: bytes, name: str, options: ReadOptions) -> Document:
         read = _sheets if format_ == "ods" else _slides
         pages = read(body, text, options)
     pages = pages or [Page(None, "", PageState.EMPTY, "nothing in it")]
-    running = [*text.running, *package.running_texts(text), *_declared(body)]
-    pages += _part("headers and footers", list(dict.fromkeys(running)))
+    running = dict.fromkeys([*text.running, *package.running_texts(text), *_declared(body)])
+    # Without a letter they are placeholders of fields: "(???)".
+    named = [one for one in running if any(map(str.isalpha, one))]
+    text.left_out += [LeftOut("page numbers", one) for one in running if one and one not in named]
+    pages += _part("headers and footers", named)
     left_out = tuple(text.left_out)
     return Document(name, format_, tuple(pages), left_out=left_out, **_facts(data, name))
 
@@ -137,7 +141,7 @@ def _sheets(body: etree._Element, text: Text, options: ReadOptions) -> list[Page
     left = rows.MAX_TEXT // 2
     for position, table in enumerate(body.iterfind("{*}table"), 1):
         title = f"sheet {attribute(table, 'name')}"
-        beside = _Beside()
+        beside = _Beside(filtered=_filtered_rows(body, attribute(table, "name")))
         found: list[rows.Part] = []
         for part in rows.parts(rows.format_rows(_table(table, text, beside), min_columns=3)):
             found.append(part)
@@ -165,6 +169,20 @@ class _Beside:
 
     comments: list[str] = field(default_factory=list)
     shapes: list[str] = field(default_factory=list)
+    filtered: frozenset[int] = frozenset()
+    """The rows with the names of columns, by the filters of the sheet."""
+
+
+def _filtered_rows(body: etree._Element, sheet: str) -> frozenset[int]:
+    """The rows with the buttons of a filter: they hold the names of columns."""
+    found: set[int] = set()
+    for one in body.iter("{*}database-range"):
+        place = _RANGE.match(attribute(one, "target-range-address"))
+        shown = attribute(one, "display-filter-buttons") == "true"
+        if place and shown and attribute(one, "contains-header") != "false":
+            name = place[1].removeprefix("$").strip("'").replace("''", "'")
+            found |= {int(place[2])} if name == sheet else set()
+    return frozenset(found)
 
 
 def _table(table: etree._Element, text: Text, beside: _Beside) -> Iterator[TableRow]:
@@ -174,7 +192,8 @@ def _table(table: etree._Element, text: Text, beside: _Beside) -> Iterator[Table
     for row, is_header in rows_of(table):
         cells, spans = _cells(row, number, text, beside)
         filled = merged.row(TableRow(number, cells), spans)
-        yield filled._replace(header=True) if is_header and len(filled.own) > 1 else filled
+        marked = (is_header or number in beside.filtered) and len(filled.own) > 1
+        yield filled._replace(header=True) if marked else filled
         number += count_of(row, "number-rows-repeated")
 
 
@@ -186,8 +205,7 @@ def _cells(
     spans: list[Span] = []
     column = 0
     for cell in row:
-        shown = _cell(cell, text)
-        _read_beside(cell, f"{_letters(column)}{number}", text, beside)
+        shown = _cell(cell, f"{_letters(column)}{number}", text, beside)
         if local_name(cell) == "covered-table-cell" and shown:
             text.left_out.append(LeftOut("hidden text", shown))
         elif shown and column < _MAX_COLUMNS:
@@ -213,23 +231,20 @@ def _letters(column: int) -> str:
     return letters
 
 
-def _read_beside(cell: etree._Element, place: str, text: Text, beside: _Beside) -> None:
-    """The comments and the shapes of a cell."""
-    for child in cell:
-        kind = local_name(child)
-        if kind == "annotation":
-            text.comments.clear()
-            text.read_comment(child)
-            beside.comments.extend(f"{place}, {comment}" for comment in text.comments)
-        elif kind and kind not in _NO_SHAPE:
-            beside.shapes.extend(text.block(child))
+def _cell(cell: etree._Element, place: str, text: Text, beside: _Beside) -> str:
+    """A cell as displayed; its comments and shapes are added to `beside`."""
+    text.comments.clear()
+    shapes = [child for child in cell if local_name(child) not in ("", "p")]
+    lines = [text.words(line, shapes) for line in cell.iterfind("{*}p")]
+    for shape in shapes:
+        beside.shapes.extend(text.blocks_of(shape))
+    beside.comments.extend(f"{place}, {comment}" for comment in text.comments)
+    return _shown(cell, "\n".join(filter(None, lines)))
 
 
-def _cell(cell: etree._Element, text: Text) -> str:
-    """A cell as displayed; a date also as ISO 8601, if it is displayed otherwise."""
-    shown = "\n".join(filter(None, map(text.words, cell.iterfind("{*}p"))))
-    kind = attribute(cell, "value-type")
-    if kind == "date":
+def _shown(cell: etree._Element, shown: str) -> str:
+    """The text of a cell; a date also as ISO 8601, if it is displayed otherwise."""
+    if attribute(cell, "value-type") == "date":
         iso = attribute(cell, "date-value").removesuffix("T00:00:00").replace("T", " ")
         if not shown or iso.startswith(shown) or shown.startswith(iso):
             return iso or shown
@@ -246,7 +261,7 @@ def _slides(body: etree._Element, text: Text, options: ReadOptions) -> list[Page
         notes = ""
         for shape in slide:
             class_ = attribute(shape, "class")
-            found = "\n\n".join(text.block(shape))
+            found = "\n\n".join(text.blocks_of(shape))
             if class_ in _NUMBERS:
                 text.left_out.append(LeftOut("page numbers", found))
             elif local_name(shape) == "notes":

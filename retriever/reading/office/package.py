@@ -20,8 +20,9 @@ from lxml import etree
 
 from retriever.reading import archives
 from retriever.reading.attached import attached_pages
+from retriever.reading.office import passwords
 from retriever.reading.options import ReadOptions
-from retriever.types import Page
+from retriever.types import Page, PageState, ReadError
 
 _STRICT = b"http://purl.oclc.org/ooxml/"
 _STRICT_NAME = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
@@ -32,6 +33,7 @@ _RENAMED = {  # names of Strict packages that differ otherwise
     b"2006/customProperties": b"2006/custom-properties",
 }
 _EMBEDDED = frozenset(["package", "oleObject"])
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _DAMAGED = (KeyError, zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError)
 
 
@@ -89,11 +91,26 @@ class Package:
         )
         pages: list[Page] = []
         taken: set[str] = set()
+        objects = 0
         for path in dict.fromkeys(files):
             blob = self.blob(path)
-            if blob is not None:
+            if blob is None:
+                continue
+            if blob.startswith(_OLE) and not _is_workbook(blob):
+                objects += 1
+            else:
                 pages += attached_pages(posixpath.basename(path), blob, options, taken)
+        if objects:
+            reason = f"not read: {objects:,} embedded objects of other programs"
+            pages.append(Page(None, "", PageState.SKIPPED, reason, "embedded objects"))
         return pages
+
+
+def _is_workbook(blob: bytes) -> bool:
+    try:
+        return passwords.kind(blob) == "xls"
+    except ReadError:
+        return False
 
 
 def _relations(root: etree._Element, folder: str) -> Iterator[Relation]:

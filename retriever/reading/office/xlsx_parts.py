@@ -177,12 +177,18 @@ class Parts:
     def pages(self) -> Iterator[Page]:
         """The pages of what was read."""
         yield from self._pages
+        charts = [text for path in self._chart_sheets() for text in self._drawings(path)]
+        if charts:
+            yield rows.page_of(None, "\n\n".join(charts), "chart sheets")
         if self._headers:
             yield rows.page_of(None, "\n\n".join(self._headers), "headers and footers")
 
     def embedded(self, options: ReadOptions) -> list[Page]:
         """The pages of files that are embedded in sheets."""
         return self._package.embedded_pages(self._sheets, options)
+
+    def _chart_sheets(self) -> list[str]:
+        return self._package.related(self._package.main, "chartsheet")
 
     def _persons(self) -> Iterator[tuple[str, str]]:
         for path in self._package.related(self._package.main, "person"):
@@ -214,7 +220,7 @@ class Parts:
                 number = attribute(comment, "authorId")
                 at = int(number) if number.isdecimal() else len(authors)
                 author = authors[at] if at < len(authors) else ""
-                if text.startswith(_COPY):
+                if text.startswith(_COPY) or author.startswith("tc="):
                     self.left_out.append(LeftOut("copies of comments", text))
                 elif text:
                     known = author if not text.startswith(author) else ""

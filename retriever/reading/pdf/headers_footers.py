@@ -33,11 +33,19 @@ _MIN_SAME_DEPTH = 0.7  # share of its pages with the same depth, plus or minus o
 _MAX_INSIDE = 0.1  # share of its pages that also have the line inside, as a heading
 _MIN_SLOT_SHARE = 0.6  # share of all pages with any chapter header at that depth
 _MAX_UNNUMBERED = 60  # pages before page 1: a larger difference is not that of page numbers
-_MAX_EMPTY = 0.5  # share of all pages with running lines only
-_NO_BODY = Span(0, 0)
 _MAX_COMPARED = 50  # runs with the same offset
-_COUNTED = re.compile(r"(?:\b(?:no|nr|number|nummer|num[eé]ro|número)|n[°º]|№|§|#)[\s.:]*$")
+_COUNTED = re.compile(r"(?:\b(?:no|nr|number|nummer|num[eé]ro|número)|n[°º]|№|§|#)[\s.:]*$|\d[./]$")
+_COUNTS_ON = re.compile(r"[./]\d|\s*:")  # 2.4 as 4.1; Experiment 4: results
 _LAST_WORD = re.compile(r"([^\W\d_]+)[^\w]*$")
+_FIRST_WORD = re.compile(r"[\s.,]*(?:de\s+)?([^\W\d_]+)")
+_MONTHS = frozenset(
+    """january february march april may june july august september october november december
+    januar jänner februar märz mai juni juli oktober dezember janvier février mars avril juin
+    juillet août septembre octobre novembre décembre enero febrero marzo abril mayo junio julio
+    agosto septiembre octubre noviembre diciembre gennaio febbraio aprile maggio giugno luglio
+    settembre ottobre dicembre janeiro fevereiro março maio junho julho setembro outubro dezembro
+    januari februari maart mei augustus""".split()  # noqa: SIM905 - a table of words
+)
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 
 _Key = tuple[bool, str]  # whether it counts with the pages; the line with its number's offset
@@ -71,8 +79,8 @@ class _Run:
 def exclude_running_lines(pages: Sequence[Page]) -> tuple[Page, ...]:
     """The pages; those with running lines get a `body` without them.
 
-    If all lines of a page run, its body is empty; unless this happens to most pages, whose text it
-    then is. Pages without a number or text, and pages that
+    If all lines of a page run, its body is all of its text, because a page without a passage is not
+    found; it is empty if the lines are page numbers. Pages without a number or text, and pages that
     already have a body, are unchanged.
     """
     texts = {
@@ -86,14 +94,12 @@ def exclude_running_lines(pages: Sequence[Page]) -> tuple[Page, ...]:
         at: (_edge(page.text, at, True), _edge(page.text, at, False)) for at, page in texts.items()
     }
     running = _running_lines(edges, texts)
-    bodies = {at: _body(page.text, edges[at], at, running) for at, page in texts.items()}
-    empty = [at for at, body in bodies.items() if body == _NO_BODY]
-    for at in empty if len(empty) > _MAX_EMPTY * len(texts) else ():
-        bodies[at] = None
-    return tuple(
-        page if (body := bodies.get(at)) is None else replace(page, body=body)
-        for at, page in enumerate(pages)
-    )
+    made = list(pages)
+    for at, page in texts.items():
+        body = _body(page.text, edges[at], at, running)
+        if body is not None:
+            made[at] = replace(page, body=body)
+    return tuple(made)
 
 
 # Lines
@@ -313,7 +319,7 @@ def _form_of(line: str, counted: int) -> _Form:
     """The form of a line with this number.
 
     >>> [_form_of(line, 7).name for line in ("- 7 -", "The Book 7", "Lesson 7: on boats", "§ 7")]
-    ['NUMBER', 'TITLE', 'TITLE', 'CONTENT']
+    ['NUMBER', 'TITLE', 'CONTENT', 'CONTENT']
     >>> [_form_of(line, 7).name for line in ("Article 7", "Case no. 7", "7 March 2025", "p. 7 A B")]
     ['LABEL', 'CONTENT', 'CONTENT', 'TITLE']
     """
@@ -325,14 +331,21 @@ def _form_of(line: str, counted: int) -> _Form:
         (small[: one.start()], small[one.end() :]) for one in numbers if value(one[0]) == counted
     )
     words = list(own_words(small))
-    if not words or _COUNTED.search(before):
+    if not words or _COUNTED.search(before) or _COUNTS_ON.match(after) or _is_item(before, after):
         return _Form.CONTENT
-    last = _LAST_WORD.search(before)
+    last, first = _LAST_WORD.search(before), _FIRST_WORD.match(after)
+    if any(found and found[1] in _MONTHS for found in (last, first)):
+        return _Form.CONTENT
     if len(words) > 1 or (last and last[1] in PAGE_WORDS):
         return _Form.TITLE
     if last and last[1] == words[0]:
         return _Form.LABEL
     return _Form.CONTENT if _YEAR.search(after) else _Form.TITLE
+
+
+def _is_item(before: str, after: str) -> bool:
+    """Whether the number is that of an item of a list: "4. Question", "4) Question"."""
+    return not before.strip() and after.startswith((".", ")"))
 
 
 def _slots(runs: Iterable[_Run], edges: _Edges) -> dict[_Place, int]:
@@ -362,7 +375,7 @@ def _body(
     at: int,
     running: dict[tuple[bool, _Key], set[int]],
 ) -> Span | None:
-    """The span between running lines at both edges; None if there are none."""
+    """The span between running lines at both edges; None for all of the text."""
 
     def runs(line: _Line, top: bool) -> bool:
         return any(at in running.get((top, key), ()) for key in line.keys)
@@ -376,7 +389,8 @@ def _body(
         return None
     content = text[start:end]
     if not content.strip():
-        return _NO_BODY
+        numbers = all(page_number(line) is not None for line in text.split("\n") if line.strip())
+        return Span(0, 0) if numbers else None
     start += len(content) - len(content.lstrip())
     return Span(start, start + len(content.strip()))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
@@ -43,7 +44,7 @@ def notes_page(number: int, more: Iterable[str], page: Any) -> tuple[list[Page],
             author = " ".join(_string(note, "/T").split())
             texts.append(f"{author}: {text}" if author else text)
     whole = "\n\n".join(filter(None, texts))
-    return ([_labelled(number, f"notes on page {number}", whole)] if whole else []), left_out
+    return ([_labelled(f"notes on page {number}", whole)] if whole else []), left_out
 
 
 def _notes(page: Any) -> Iterator[Any]:
@@ -80,7 +81,7 @@ def bookmarks_page(root: Any, texts: Iterable[str]) -> tuple[list[Page], list[Le
     said = "\n".join(map(_letters, texts if titles else ()))
     for title in titles:
         (known if _letters(title) in said else new).append(title)
-    page = [_labelled(None, "bookmarks", "\n".join(new))] if new else []
+    page = [_labelled("bookmarks", "\n".join(new))] if new else []
     return page, [LeftOut("bookmarks", "\n".join(known))] if known else []
 
 
@@ -99,9 +100,8 @@ def _bookmarks(root: Any) -> Iterator[str]:
         waiting += [_resolve(entry.get("/Next")), _resolve(entry.get("/First"))]
 
 
-def _labelled(number: int | None, label: str, text: str) -> Page:
-    made = make_page(number, text)
-    return Page(made.number, made.text, made.state, made.reason, label)
+def _labelled(label: str, text: str) -> Page:
+    return replace(make_page(None, text), label=label)
 
 
 def _letters(text: str) -> str:

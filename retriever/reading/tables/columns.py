@@ -168,7 +168,10 @@ def _has_levels(rows: Sequence[TableRow], depth: int) -> bool:
         return False
     if not all(_is_level(above, row) for above, row in pairwise(upper)):
         return False
-    return is_header(names, body, proved=True) and all(map(bool, names[: len(below)]))
+    if not all(map(bool, names[: len(below)])):
+        return False
+    shape = depth == 2 and len(body) > 1 and len(set(names)) == len(names) > 2
+    return is_header(names, body, proved=True) or (shape and _is_below_groups(*upper))
 
 
 def _is_level(above: TableRow, row: TableRow) -> bool:
@@ -177,9 +180,18 @@ def _is_level(above: TableRow, row: TableRow) -> bool:
         return False
     if above.joined or row.repeated:
         return not above.joined or any(at in above.joined for at in row.own)
+    own = [above.cells[at] for at in above.own]
+    if len(set(own)) < len(own) == len(row.own):
+        return True  # each group's name stands above all of its columns
     # Without merged cells: each group's name stands above its first column, the others are empty.
     gaps = [at for at in row.own if at >= len(above.cells) or not above.cells[at]]
     return bool(above.own) and any(at > above.own[0] for at in gaps) and len(row.own) > 2
+
+
+def _is_below_groups(above: TableRow, row: TableRow) -> bool:
+    """Whether a row has cells below the merged cells of the row above it, and only there."""
+    groups = {at + shift for at in above.joined for shift in (-1, 0)}
+    return bool(groups) and set(row.own) == groups and set(above.own) != groups
 
 
 def joined_names(rows: Sequence[TableRow]) -> list[str]:
@@ -236,6 +248,8 @@ def is_header(
     if any(_is_above_values(cell, column) for cell, column in named):
         return True
     repeated = any(cell in column for cell, column in named)
+    if not cells[0] and len(named) == len(cells) - 1 and len(columns[0]) == len(body) > 1:
+        return not repeated  # an empty corner: the first column names the rows
     return not proved and not before and len(named) >= min_columns and not repeated
 
 

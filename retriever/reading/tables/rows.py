@@ -85,6 +85,8 @@ def _format_first_rows(
     titles, body = split_titles(rows)
     texts = [(row.number, " ".join(filter(None, row.cells))) for row in titles]
     depth = header_depth(body, min_columns, seen=before.seen)
+    if not depth and len(body) > 1 and before.names and joined_names(body[:1]) == before.names:
+        depth = 1  # the next table has the same columns
     if depth:
         header, body = body[:depth], body[depth:]
         names, unused = _split_names(joined_names(header), body)
@@ -116,15 +118,16 @@ def _text(names: Sequence[str], row: TableRow) -> str:
     own = row.own
     if not own:
         return ""
-    if len(own) == 1 and own[0] + 1 in row.joined and sum(map(bool, row.cells)) == 1:
-        return record([("", row.cells[own[0]])])  # a heading across the table
+    if _is_across(row):
+        return record([("", row.cells[own[0]])])
     names = [*names, *[""] * (len(row.cells) - len(names))]
     return record((name, cell) for name, cell in zip(names, row.cells, strict=False) if cell)
 
 
 def _is_across(row: TableRow) -> bool:
-    """Whether a row is a heading across the table, which no name is written before."""
-    return len(row.own) == 1 and bool(row.joined) and sum(map(bool, row.cells)) == 1
+    """Whether the only text of a row is that of a cell over several columns."""
+    filled = [at for at, cell in enumerate(row.cells) if cell]
+    return len(filled) == 1 and filled[0] + 1 in row.joined and filled == row.own
 
 
 def record(fields: Iterable[tuple[str, str]]) -> str:

@@ -14,7 +14,8 @@ from retriever.text.page_numbers import page_number
 from retriever.types import Page
 
 _MAX_SIDE = 3_000  # characters on one side of the body
-_MAX_LINES = 3  # at the edges of two pages, searched for the parts of a word
+_MAX_EDGE = 500  # characters, and
+_MAX_LINES = 3  # lines at the edges of two pages, searched for the parts of a word
 _WORD = re.compile(r"\w+")
 _CUT = re.compile(r"([^\W\d_]{2,40})[-‐\u00ad]\s*\Z")
 _REST = re.compile(r"\s*([^\W\d_]{2,40})")
@@ -72,8 +73,8 @@ def _cut_word(page: Page, following: Page | None) -> Iterator[str]:
         return
     if page.label or following.label:  # sheets, slides and mails do not go on in the next one
         return
-    begun = next(map(_CUT.search, _edge(_body(page).split("\n")[::-1])), None)
-    rest = (_REST.match(line) for line in _edge(_body(following).split("\n")))
+    begun = next(map(_CUT.search, _edge(_body(page)[-_MAX_EDGE:].split("\n")[::-1])), None)
+    rest = (_REST.match(line) for line in _edge(_body(following)[:_MAX_EDGE].split("\n")))
     ended = next((found[1] for found in rest if found and found[1][0].islower()), "")
     if begun and ended:
         yield begun[1] + ended
