@@ -667,3 +667,39 @@ def test_words_of_pages_that_could_not_be_read_are_no_fault() -> None:
 @pytest.mark.timeout(10)
 def test_hostile_markup_is_counted_in_linear_time(format_: str, data: bytes) -> None:
     take_account(data, Document("x", format_, (Page(None, "text"),)))
+
+
+def test_the_words_of_a_sheet_are_those_that_every_program_shows() -> None:
+    sheet = openpyxl.Workbook()
+    for row in (["id", 7], ["#N/A", 12345678901234567890], ["a_x0009_b", 1 / 3], ["percent", 0.5]):
+        sheet.active.append(row)
+    sheet.active["B4"].number_format = "0%"
+    counted = COUNTS["xlsx"](_saved(sheet))
+    assert sorted(counted.elements()) == ["0", "333333333333333", "7", "a", "b", "id", "percent"]
+
+
+def test_a_file_in_a_file_has_its_own_account_and_is_part_of_the_other() -> None:
+    message = EmailMessage()
+    message["Subject"] = "greetings"
+    message.set_content("body words")
+    message.add_attachment(b"<p>inner page<nav>home</nav>", maintype="text", subtype="html",
+        filename="inner.html")  # fmt: skip
+    data = message.as_bytes()
+    whole = read_bytes(data, "a.eml", ReadOptions())
+    assert whole.account is not None
+    assert (whole.account.source, whole.account.pages) == (5 + 3, 5 + 2)
+    assert whole.account.left_out["navigation"] == 1
+    inner = Document("inner.html", "html", (Page(None, "inner page"),))
+    own = replace(whole, pages=whole.pages[:1])
+    assert "page" in take_account(data, own, [inner]).missing
+
+
+def test_what_is_too_large_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retriever.reading.account.MAX_BYTES", 10)
+    account = read_bytes(b"<p>more than ten bytes", "a.html", ReadOptions()).account
+    assert account == Account(uncounted="too large to count")
+    monkeypatch.undo()
+    monkeypatch.setattr("retriever.reading.account.packages.MAX_TEXT", 10)
+    account = read_bytes(docx_file(Writer(), _TREE), "a.docx", ReadOptions()).account
+    assert account is not None
+    assert account.uncounted == "too large to count"

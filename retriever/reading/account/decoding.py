@@ -13,7 +13,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_MAX_NULS = 0.05  # of the bytes: with more it may be UTF-16
+_MAX_NULS = 0.2  # of the bytes: with more it may be UTF-16
 
 
 def certain_text(data: bytes) -> str | None:
@@ -26,7 +26,7 @@ def certain_text(data: bytes) -> str | None:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode("ascii", "replace")
+        return None if 0 in data else data.decode("ascii", "replace")
 
 
 __all__ = ["UNKNOWN", "certain_text"]

@@ -17,7 +17,13 @@ _HEADERS = ("subject", "from", "to", "cc")
 _START = re.compile(rb"(?:\A|\r?\n\r?\n)From [^\r\n]*\d\d?:\d\d[^\r\n]*\r?\n(?=[!-9;-~]+:)")
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 _EMLX = re.compile(rb"\d{1,9}[ \t]*\r?\n")
-_CLOSED = ("multipart/encrypted", "message/rfc822", "message/delivery-status")
+_CLOSED = (
+    *("multipart/encrypted", "message/rfc822", "message/delivery-status"),
+    *("application/pkcs7-mime", "application/x-pkcs7-mime"),
+)
+# Files inside a text, and encodings that look like words of another text.
+_CODED = re.compile(r"^begin [0-7]{3,4} |^=ybegin |-----BEGIN PGP MESSAGE-----", re.MULTILINE)
+_SEVEN_BIT = ("utf-7", "hz", "hz-gb-2312", "iso-2022-kr")
 
 
 def eml_words(data: bytes) -> Counter[str]:
@@ -54,7 +60,8 @@ def _part_words(part: Message) -> Counter[str]:
         return count
     name = part.get_filename()
     if name or str(part.get("content-disposition") or "").lower().startswith("attachment"):
-        return count_words(name if isinstance(name, str) and name.isascii() else "")
+        certain = isinstance(name, str) and name.isascii() and "=?" not in name
+        return count_words(str(name) if certain else "")
     if kind not in ("text/plain", "text/html"):
         return Counter()
     return count_words(_text(part, html=kind == "text/html"))
@@ -66,7 +73,7 @@ def _text(part: Message, *, html: bool) -> str:
     except (ValueError, TypeError, LookupError, AssertionError):
         return ""
     text = certain_text(payload) if isinstance(payload, bytes) else None
-    if text is None or "-----BEGIN PGP MESSAGE-----" in text:
+    if text is None or _CODED.search(text) or _charset(part) in _SEVEN_BIT:
         return ""
     text = text.replace("\x00", "")
     if html:
@@ -74,6 +81,13 @@ def _text(part: Message, *, html: bool) -> str:
     if str(part.get_param("delsp", "") or "").lower() == "yes":
         text = re.sub(r" \r?\n", "", text)
     return text
+
+
+def _charset(part: Message) -> str:
+    try:
+        return str(part.get_content_charset() or "")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ""
 
 
 def _header(message: Message, key: str) -> str:

@@ -38,6 +38,7 @@ _FIELD = re.compile(
 _CELL = re.compile(r"<(?:\w+:)?c(?=[ >])([^>]*)(?<!/)>(.*?)</(?:\w+:)?c>", re.DOTALL)
 _TYPE, _STYLE = re.compile(r'\bt="(\w+)"'), re.compile(r'\bs="(\d+)"')
 _VALUE = re.compile(r"<(?:\w+:)?v(?:\s[^>]*)?>([^<]*)<")
+_SHORT = re.compile(r"-?\d{1,15}(?:\.\d{1,17})?")
 _STRING = re.compile(r"<(?:\w+:)?si(?:\s[^>]*)?(?:/>|>(.*?)</(?:\w+:)?si>)", re.DOTALL)
 _PHONETIC = re.compile(r"<(?:\w+:)?rPh[ >].*?</(?:\w+:)?rPh>", re.DOTALL)
 _FORMATS = re.compile(r"<(?:\w+:)?cellXfs[ >](.*?)</(?:\w+:)?cellXfs>", re.DOTALL)
@@ -119,8 +120,13 @@ def _cell(attributes: str, inner: str, strings: list[str], formats: list[str]) -
         return "" if text.startswith("#") else text
     style = _STYLE.search(attributes)
     plain = style is None or (int(style[1]) < len(formats) and formats[int(style[1])] == "0")
-    is_number = kind is None or kind[1] == "n"
-    return f"{float(value[1]):.15g}" if plain and is_number and value[1].strip() else ""
+    return _number(value[1].strip()) if plain and (kind is None or kind[1] == "n") else ""
+
+
+def _number(value: str) -> str:
+    """A number as every sheet shows it; empty where that is not certain: it has many digits."""
+    shown = f"{float(value):.15g}" if _SHORT.fullmatch(value) else "e"
+    return "" if "e" in shown else shown
 
 
 def odf_words(data: bytes) -> Counter[str]:

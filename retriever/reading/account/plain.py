@@ -16,6 +16,9 @@ from retriever.reading.account.words import count_words, joined
 _ACCENTED = re.compile(
     r"""(?<!\S)(?=\S*\\(?:["'`^~=.]|[cvuHkrbdt]\{|(?:ss|[ao]e|aa|[oli]|AE|OE|AA|[OL])\b))\S+"""
 )
+_LATEX = re.compile(r"\\begin\{|^@[A-Za-z]+\{", re.MULTILINE)
+_BARE_START = re.compile(r"\[[1-9][0-9;]*m(?!\])")
+_BARE_COLOUR = re.compile(r"(?<!\w)\w*+\[[0-9;]*m\w*+")  # and the words it may be glued to
 _MANY_NUMBERS = 20
 _LONG_DATA = 1_000  # characters without a blank
 _SEPARATOR = re.compile(r"\A\s*sep=.\r?\n")
@@ -39,7 +42,9 @@ def rtf_words(data: bytes) -> Counter[str]:
 def text_words(data: bytes) -> Counter[str]:
     """The words of a text, without those that have accents of LaTeX."""
     text = _certain(data)
-    return count_words(_ACCENTED.sub(" ", text) if "\\begin{" in text else text)
+    if _BARE_START.search(text):
+        text = _BARE_COLOUR.sub(" ", text)
+    return count_words(_ACCENTED.sub(" ", text) if _LATEX.search(text) else text)
 
 
 def table_words(data: bytes) -> Counter[str]:

@@ -27,7 +27,8 @@ _NO_WIDTH = re.compile(
 )
 _MARKS = "“”‘’–—…•\N{NO-BREAK SPACE}"  # the most frequent ones outside of ASCII
 _ASCII = "".join(chr(at).lower() if chr(at).isalnum() else " " for at in range(128))
-_TERMINAL = re.compile(r"\x1b\[[0-9;:?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[^\n]\x08")
+_TERMINAL = re.compile(r"\x1b\[[0-9;:?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_STRUCK = re.compile(r"[^\n\x08]\x08|(?m:^)\x08")
 _MAX_PIECES = 64  # characters of a word that is put together from others, or taken apart
 _MAX_TRIES = 20_000  # words that are tried so
 
@@ -40,8 +41,12 @@ def words(text: str) -> list[str]:
     >>> words("K\N{REPLACEMENT CHARACTER}ln is far")
     ['is', 'far']
     """
-    if "\x1b" in text or "\b" in text:
+    if "\x1b" in text:
         text = _TERMINAL.sub("", text)
+    for _ in range(_MAX_PIECES):  # as many letters in a row may be struck
+        if "\b" not in text:
+            break
+        text = _STRUCK.sub("", text)
     if text.isascii():
         return text.translate(_ASCII).split()
     for mark in _MARKS:
