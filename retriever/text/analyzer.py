@@ -43,6 +43,7 @@ from retriever.text.languages import (
     restore_accents,
     stop_words,
 )
+from retriever.text.request_phrases import request_spans
 from retriever.text.unsegmented import HANGUL, UNSEGMENTED_LETTERS
 
 VERSION = 3
@@ -169,9 +170,10 @@ def passage_terms(title: str, text: str, language: str = "") -> list[str]:
 def query_words(text: str, languages: Sequence[str] = ()) -> list[QueryWord]:
     """The distinct words to search for in passages of English and of `languages`, in order.
 
-    Function words are left out. The language that has most of the query's function words decides
-    what counts as one: "die" does in a German query. A query of nothing but function words (and
-    short pieces of codes) keeps them; only a query without letters and digits has no words.
+    Function words are left out, and phrases that only ask (see `request_phrases`). The language
+    that has most of the query's function words decides what counts as one: "die" does in a German
+    query. A query of nothing but function words (and short pieces of codes) keeps them; only a
+    query without letters and digits has no words.
 
     >>> query_words("Welche Häuser?", ["de"])
     [QueryWord(typed='Häuser', terms=('hauser', 'hausøde'), times=1)]
@@ -182,10 +184,11 @@ def query_words(text: str, languages: Sequence[str] = ()) -> list[QueryWord]:
     ]
     idle = [sum(word.kind in ("stop", "ask") for word in scan) for scan in scans]
     telling = [scan for scan, count in zip(scans, idle, strict=True) if count == max(idle)]
-    asked = [word.kind if word.kind == "part" else "word" for word in scans[0]]
+    asked: list[Kind] = [word.kind if word.kind == "part" else "word" for word in scans[0]]
     for at, ways in enumerate(zip(*telling, strict=True)):
         if all(word.kind in ("stop", "ask") for word in ways):
             asked[at] = "ask"
+    asked = _without_requests(text, scans[0], asked)
     wanted = "word" in asked
     found: dict[tuple[str, ...], QueryWord] = {}
     for kind, ways in zip(asked, zip(*scans, strict=True), strict=True):
@@ -194,6 +197,16 @@ def query_words(text: str, languages: Sequence[str] = ()) -> list[QueryWord]:
             word = QueryWord(text[ways[0].start : ways[0].end], terms)
             found[terms] = found[terms].again() if terms in found else word
     return list(found.values())
+
+
+def _without_requests(text: str, said: Sequence[Word], asked: list[Kind]) -> list[Kind]:
+    """The kinds of a query's words, with "ask" in phrases that only ask, unless no word remains."""
+    spans = request_spans(text)
+    kinds = list(asked)
+    for at, word in enumerate(said) if spans else ():
+        if any(start <= word.start and word.end <= end for start, end in spans):
+            kinds[at] = "ask"
+    return kinds if "word" in kinds else asked
 
 
 def query_terms(text: str) -> list[str]:
@@ -274,8 +287,7 @@ def matching_words(
     """
     if language is None:
         language = detect_language(text) or detect_language(query)
-    wanted = set(terms)
-    wanted.update(chain.from_iterable(word.terms for word in query_words(query, [language])))
+    wanted = _terms_of_query(query, language).union(terms)
     merged: list[Word] = []
     for word in _scan(text, language):
         if word.term not in wanted:
@@ -285,6 +297,11 @@ def matching_words(
             word = last._replace(end=max(last.end, word.end))
         merged.append(word)
     return merged
+
+
+@lru_cache(maxsize=32)  # the results of a search are marked one by one, and a query may be long
+def _terms_of_query(query: str, language: str) -> frozenset[str]:
+    return frozenset(chain.from_iterable(word.terms for word in query_words(query, [language])))
 
 
 def _scan(text: str, language: str) -> Iterator[Word]:

@@ -30,7 +30,7 @@ COMPOUND_WEIGHT = 0.5
 MAX_COMPOUNDS = 50
 """The maximum number of compounds that one word is expanded to."""
 
-MAX_WORDS = 256
+MAX_WORDS = 128
 """The maximum number of different words that are searched for."""
 
 K3_PER_WORD = 0.05
@@ -194,7 +194,8 @@ class KeywordQuery:
     def _expanded(self, said: Sequence[QueryWord]) -> dict[QueryWord, _WordTerms]:
         """The words with their terms; those with the same terms are one word, said more often.
 
-        In an index of several languages "house" and "houses" have stems in each, which differ.
+        In an index of several languages "city" and "cities" have stems in each, and those of one
+        language may differ.
         """
         found: dict[tuple[_WordTerms, QueryWord | None], QueryWord] = {}
         for word in said:
