@@ -30,7 +30,7 @@ COMPOUND_WEIGHT = 0.5
 MAX_COMPOUNDS = 50
 """The maximum number of compounds that one word is expanded to."""
 
-MAX_WORDS = 128
+MAX_WORDS = 256
 """The maximum number of different words that are searched for."""
 
 K3_PER_WORD = 0.05
