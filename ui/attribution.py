@@ -172,10 +172,11 @@ def keyword_table(keyword: KeywordScore) -> str:
     for word in keyword.words:
         times = count_text(word.times, "time") if word.times else "not here"
         passages = count_text(word.documents, "passage")
-        said = f"{times}, in {passages} of {keyword.passages:,}, weight {word.idf:.2f}"
+        again = f" × {word.boost:.2f} for the repetition" if word.count > 1 else ""
+        said = f"{times}, in {passages} of {keyword.passages:,}, weight {word.idf:.2f}{again}"
         rows.append(
             _cells(
-                escape_html(word.word), f"<small>{escape_html(said)}</small>", f"{word.score:+.3f}"
+                escape_html(word.label), f"<small>{escape_html(said)}</small>", f"{word.score:+.3f}"
             )
         )
     total = _cells("keywords (BM25)", "", f"{keyword.score:.3f}", total=True)

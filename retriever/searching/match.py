@@ -58,9 +58,6 @@ CANDIDATES = 200
 KEYWORD_WEIGHT = 2.0
 """Weight of keywords in the hybrid statistic: a shared subject alone gives a high cosine."""
 
-_LEAST_NORMALISED = 1e-5
-"""Smaller is a word of most passages beside a word that is missing: FTS5's lowest idf."""
-
 _MIN_SPREAD = 0.02
 """Smallest standard deviation, for a side whose scores (at most 1) are alike for all questions."""
 
@@ -164,14 +161,14 @@ def bm25_unit(snapshot: Snapshot, query: str) -> float:
 
 
 def normalised_bm25(keyword: float | None, unit: float) -> float | None:
-    """A BM25 score over the query's `bm25_unit`; 0 where this is 0, and for hardly any score.
+    """A BM25 score over the query's `bm25_unit`; 0 where this is 0.
 
     >>> normalised_bm25(3.0, 4.0), normalised_bm25(0.0, 0.0), normalised_bm25(None, 4.0)
     (0.75, 0.0, None)
     """
     if keyword is None:
         return None
-    return keyword / unit if keyword > _LEAST_NORMALISED * unit else 0.0
+    return keyword / unit if unit > 0 else 0.0
 
 
 def matching_ids(
@@ -255,8 +252,7 @@ def _score_question(
     cosines = _scores_of(ids, dense, CANDIDATES, partial(snapshot.dense_scores, vector))
     scores = _scores_of(ids, keyword, CANDIDATES, partial(snapshot.keyword_scores, question))
     unit = bm25_unit(snapshot, question)
-    there = scores > _LEAST_NORMALISED * unit
-    return cosines, np.divide(scores, unit, out=np.zeros(len(ids)), where=there)
+    return cosines, scores / unit if unit > 0 else np.zeros(len(ids))
 
 
 def _scores_of(

@@ -83,6 +83,11 @@ class KeywordWord:
     count: int = 1
     boost: float = 1.0
 
+    @property
+    def label(self) -> str:
+        """The word for display, with the number of times that the query says it if several."""
+        return f"{self.word} ×{self.count}" if self.count > 1 else self.word
+
 
 @dataclass(frozen=True, slots=True)
 class KeywordScore:

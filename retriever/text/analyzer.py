@@ -32,6 +32,7 @@ The module knows nothing of scores and databases.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, islice, product
 from math import prod
 
@@ -133,16 +134,17 @@ def content_terms(terms: Iterable[str]) -> list[str]:
 def query_words(text: str, languages: Sequence[str] = ()) -> list[QueryWord]:
     """The distinct words to search for in passages of English and of `languages`, in order.
 
-    Function words are left out. The language that has most of the query's function words decides
-    what counts as one: "die" does in a German query. A query of nothing but function words keeps
-    them; only a query without letters and digits has no words.
+    Function words are left out, and phrases that only ask (see `request_phrases`). The language
+    that has most of the query's function words decides what counts as one: "die" does in a German
+    query. A query of nothing but function words keeps them; only a query without letters and digits
+    has no words.
 
     >>> [(word.typed, word.terms) for word in query_words("Welche Häuser?", ["de"])]
     [('Häuser', ('hauser', 'hausøde'))]
     >>> [(word.typed, word.terms or word.others) for word in query_words("AC-2")]
     [('AC-2', (('ac2', 1.0), ('ac 2', 0.9))), ('AC', ('ac',))]
     """
-    return list(query_units.query_words(text, tuple(dict.fromkeys(("", *languages)))))
+    return query_units.query_words(text, tuple(dict.fromkeys(("", *languages))))
 
 
 def query_terms(text: str) -> list[str]:
@@ -254,9 +256,7 @@ def matching_words(
     """
     if language is None:
         language = detect_language(text) or detect_language(query)
-    wanted = set(terms)
-    for asked in query_words(query, [language]):
-        wanted.update(asked.terms, (term for term, _ in asked.others))
+    wanted = _terms_of_query(query, language).union(terms)
     found = list(scan(text, language))
     merged: list[Word] = []
     for word in sorted(_matching(found, wanted), key=lambda word: (word.start, -word.end)):
@@ -265,6 +265,14 @@ def matching_words(
             word = last._replace(end=max(last.end, word.end))
         merged.append(word)
     return merged
+
+
+@lru_cache(maxsize=32)  # the results of a search are marked one by one, and a query may be long
+def _terms_of_query(query: str, language: str) -> frozenset[str]:
+    asked = query_words(query, [language])
+    return frozenset(
+        term for word in asked for term in (*word.terms, *(one for one, _ in word.others))
+    )
 
 
 def _matching(found: Sequence[Word], wanted: Iterable[str]) -> Iterator[Word]:

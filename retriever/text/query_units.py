@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from retriever.text.request_phrases import request_spans
 from retriever.text.words import (
     Kind,
     Unit,
@@ -92,7 +93,7 @@ class _QueryUnit(NamedTuple):
     is_plain: bool = False
 
 
-def query_words(text: str, languages: tuple[str, ...]) -> Iterator[QueryWord]:
+def query_words(text: str, languages: tuple[str, ...]) -> list[QueryWord]:
     """The distinct words of a query in these languages, of which the first is "", English."""
     spans = unit_spans(text)
     asked = [
@@ -101,37 +102,60 @@ def query_words(text: str, languages: tuple[str, ...]) -> Iterator[QueryWord]:
     ]
     idle = [sum(unit.idle[way] for unit in asked) for way in range(len(languages))]
     telling = [way for way, count in enumerate(idle) if count == max(idle)]
+    kept = range(len(asked))
+    if requests := request_spans(text):
+        kept = [at for at in kept if not _is_within(spans[at], requests)]
+    found = _found(text, spans, asked, telling, kept, languages)
+    if not found and requests:
+        found = _found(text, spans, asked, telling, range(len(asked)), languages)
+    if not found:
+        found = [piece.word for unit in asked for piece in unit.pieces]
+        if len(found) > 1:
+            ways = zip(*(unit.phrases for unit in asked), strict=True)
+            run = dict.fromkeys(map(" ".join, ways), 1.0)
+            found.append(QueryWord(text.strip(), (), tuple(run.items()), RUN))
+    return _distinct(found)
+
+
+def _found(
+    text: str,
+    spans: Sequence[tuple[int, int]],
+    asked: Sequence[_QueryUnit],
+    telling: Sequence[int],
+    kept: Sequence[int],
+    languages: tuple[str, ...],
+) -> list[QueryWord]:
+    """The words of the kept units, but function words and short pieces; and their runs."""
     found: list[QueryWord] = []
-    others: list[QueryWord] = []  # for a query without any other word
-    for at, unit in enumerate(asked):
+    for at in kept:
+        unit = asked[at]
         if unit.run is not None:
             found.append(unit.run)
         for piece in unit.pieces:
-            is_word = piece.kind(telling) == "word"
-            (found if is_word else others).append(piece.word)
-        if unit.ends and at + 1 < len(asked) and asked[at + 1].starts:
-            found += _pair(text, spans[at : at + 2], asked[at : at + 2], telling)
-        if unit.is_plain and at + 1 < len(asked) and asked[at + 1].is_plain:
+            if piece.kind(telling) == "word":
+                found.append(piece.word)
+        if at + 1 == len(asked):
+            continue
+        following = asked[at + 1]
+        if unit.ends and following.starts:
+            found += _pair(text, spans[at : at + 2], (unit, following), telling)
+        if unit.is_plain and following.is_plain:
             found += _tentative(text, spans[at], spans[at + 1], languages)
-    if not found:
-        found = others
-        if len(others) > 1:
-            phrases = (
-                " ".join(phrases) for phrases in zip(*(unit.phrases for unit in asked), strict=True)
-            )
-            run = dict.fromkeys(phrases, 1.0)
-            found.append(QueryWord(text.strip(), (), tuple(run.items()), RUN))
-    yield from _distinct(found)
+    return found
 
 
-def _distinct(found: Iterable[QueryWord]) -> Iterable[QueryWord]:
+def _is_within(span: tuple[int, int], others: Iterable[tuple[int, int]]) -> bool:
+    return any(start <= span[0] and span[1] <= end for start, end in others)
+
+
+def _distinct(found: Iterable[QueryWord]) -> list[QueryWord]:
     """The words once each, with the number of times that they stand there."""
     distinct: dict[tuple[object, ...], QueryWord] = {}
     for word in found:
         key = word.terms, word.others
         before = distinct.get(key)
         distinct[key] = word if before is None else before.again()
-    return distinct.values()
+    return list(distinct.values())
 
 
 def _is_named(text: str, first: int, last: int) -> bool:

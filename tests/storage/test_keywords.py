@@ -331,15 +331,16 @@ def test_a_repeated_word_counts_more_whatever_matches_it(backend: EmbeddedBacken
         assert found(backend, f"{word} {word.lower()}", **options) == pytest.approx(
             {text: twice * score for text, score in once.items()}, rel=1e-5
         )
-    # "house" and "houses" have different German stems, and one English stem, which occurs.
-    both = {text: twice * score for text, score in found(backend, "houses").items()}
-    assert found(backend, "house houses") == pytest.approx(both, rel=1e-5)
+    # "city" and "cities" have different German stems, and one English stem, which occurs.
+    assert index_terms("city cities", "de") == ["cityøde", "citiøde"]
+    both = {text: twice * score for text, score in found(backend, "cities").items()}
+    assert found(backend, "city cities") == pytest.approx(both, rel=1e-5)
     with backend.snapshot() as now:
         (chunk,) = (each for each in now.catalog.sample_chunks(10) if each.text == HOUSES)
-        told = now.explain_bm25("house city houses", chunk.id)
-    assert [(word.word, word.count) for word in told.words] == [("house", 2), ("city", 1)]
+        told = now.explain_bm25("city house cities", chunk.id)
+    assert [(word.word, word.count) for word in told.words] == [("city", 2), ("house", 1)]
     assert told.words[0].boost == pytest.approx(1.15 * 2 / 2.15)
-    assert told.score == pytest.approx(found(backend, "house city houses")[HOUSES], rel=1e-5)
+    assert told.score == pytest.approx(found(backend, "city house cities")[HOUSES], rel=1e-5)
 
 
 def pasted_words(count: int, first: int = 0) -> list[str]:
@@ -363,7 +364,7 @@ def test_a_pasted_text_is_searched_for_by_its_most_telling_words(folder: Path) -
             assert now.query_weight(query) == MAX_WORDS
             # Against its maximum counts all that it asks for.
             idf = lambda n: log((53 - n + 0.5) / (n + 0.5))  # noqa: E731
-            k3 = 0.05 * (550 + 256)
+            k3 = 0.05 * len(query.split())
             several = 50 * 2 * (k3 + 1) / (k3 + 2) + 250
             most = 2.2 * (several * idf(0) + 200 * idf(13) + MAX_WORDS * idf(1))
             assert now.max_bm25(query) == pytest.approx(most)

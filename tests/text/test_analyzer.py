@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever.storage.filters import Words
+from retriever.text import analyzer
 from retriever.text.analyzer import (
     BOUNDARY,
     content_terms,
@@ -136,6 +137,32 @@ def test_index_keeps_order_and_repetitions_and_marks_stop_words() -> None:
         *("theø0", "cat", "theø0", "dog", "andø0", "cat")
     ]
     assert content_terms(index_terms("The cat, THE dog and cats")) == ["cat", "dog", "cat"]
+
+
+def test_a_query_is_analysed_once_for_all_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = analyzer.query_words
+    monkeypatch.setattr(
+        analyzer, "query_words", lambda text, *a: asked.append(text) or real(text, *a)
+    )
+    query = "a heron at the weir " * 500
+    for number in range(10):
+        text = f"Heron number {number} is at the weirs."
+        found = [text[word.start : word.end] for word in matching_words(text, query, ["number"])]
+        assert found == ["Heron", "number", "weirs"]
+    assert asked == [query]
+
+
+def test_words_of_a_query_are_counted_as_first_typed() -> None:
+    found = query_words("Cats and the cat; CATS, a dog. AC-2, AC2", ["de"])
+    assert [(word.typed, word.times) for word in found] == [
+        ("Cats", 3),
+        ("dog", 1),
+        ("AC-2", 2),
+        ("AC", 2),
+    ]
+    city, cities, _ = query_words("City, city, cities, tree", ["de"])
+    assert (city.typed, city.times, cities.times) == ("City", 2, 1)
 
 
 def test_query_terms_fall_back_only_when_nothing_else_is_there() -> None:

@@ -172,6 +172,15 @@ def test_the_words_that_were_added_are_listed_and_add_up() -> None:
     assert attribution.added_table(KeywordScore((), 9, 9.0, 99)) == ""
 
 
+def test_a_word_that_the_query_repeats_says_so() -> None:
+    repeated = KeywordWord("<w>", ("w",), 3, 1, 1.0, 2.0, count=3, boost=2.0)
+    once = KeywordWord("v", ("v",), 3, 1, 1.0, 1.0)
+    shown = attribution.keyword_table(KeywordScore((repeated, once), 9, 9.0, 99))
+    assert "<td>&lt;w&gt; ×3</td>" in shown
+    assert shown.count("weight 1.00 × 2.00 for the repetition") == 1
+    assert "<td>v</td>" in shown
+
+
 def test_a_difference_shows_both_and_their_difference(index: Index) -> None:
     one, two = explained(index, "apples.txt"), explained(index, "cars.txt")
     shown = attribution.comparison_tables(compare(one, two), "<b>", "result 2")

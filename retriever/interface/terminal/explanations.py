@@ -93,11 +93,14 @@ def _word_line(word: KeywordWord) -> str:
 
     >>> _word_line(KeywordWord("teas", ("tea",), 3, 2, 1.25, 1.5))
     '+1.500  teas: 2 times, in 3 passages, weight 1.250'
+    >>> _word_line(KeywordWord("teas", ("tea",), 3, 2, 1.25, 2.25, count=2, boost=1.5))
+    '+2.250  teas ×2: 2 times, in 3 passages, weight 1.250 × 1.50 for the repetition'
     """
     times = f"{word.times} time{'s' * (word.times > 1)}" if word.times else "not here"
     passages = f"{word.documents:,} passage{'s' * (word.documents != 1)}"
-    said = f"{times}, in {passages}, weight {word.idf:.3f}"
-    return f"{word.score:+.3f}  {printable(word.word)}: {said}"
+    again = f" × {word.boost:.2f} for the repetition" if word.count > 1 else ""
+    said = f"{times}, in {passages}, weight {word.idf:.3f}{again}"
+    return f"{word.score:+.3f}  {printable(word.label)}: {said}"
 
 
 def _dense_lines(dense: DenseScore) -> list[str]:

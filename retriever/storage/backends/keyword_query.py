@@ -218,7 +218,8 @@ class KeywordQuery:
     def _expanded(self, said: Sequence[QueryWord]) -> dict[QueryWord, _WordTerms]:
         """The words with their terms; those with the same terms are one word, said more often.
 
-        In an index of several languages "house" and "houses" have stems in each, which differ.
+        In an index of several languages "city" and "cities" have stems in each, and those of one
+        language may differ.
         """
         found: dict[tuple[_WordTerms, QueryWord | None], QueryWord] = {}
         for word in said:
