@@ -20,6 +20,7 @@ from retriever.text.words import (
     is_code,
     is_elision,
     joined_term,
+    term_of,
     unit_spans,
     units,
     without_version_letter,
@@ -102,19 +103,31 @@ def query_words(text: str, languages: tuple[str, ...]) -> list[QueryWord]:
     ]
     idle = [sum(unit.idle[way] for unit in asked) for way in range(len(languages))]
     telling = [way for way, count in enumerate(idle) if count == max(idle)]
-    kept = range(len(asked))
+    kept = list(range(len(asked)))
     if requests := request_spans(text):
         kept = [at for at in kept if not _is_within(spans[at], requests)]
     found = _found(text, spans, asked, telling, kept, languages)
     if not found and requests:
         found = _found(text, spans, asked, telling, range(len(asked)), languages)
-    if not found:
-        found = [piece.word for unit in asked for piece in unit.pieces]
-        if len(found) > 1:
-            ways = zip(*(unit.phrases for unit in asked), strict=True)
-            run = dict.fromkeys(map(" ".join, ways), 1.0)
-            found.append(QueryWord(text.strip(), (), tuple(run.items()), RUN))
-    return _distinct(found)
+    return _distinct(found or _all_words(text, spans, languages))
+
+
+def _all_words(
+    text: str, spans: Sequence[tuple[int, int]], languages: tuple[str, ...]
+) -> list[QueryWord]:
+    """The words of a query of nothing but function words, and these side by side."""
+    units = [
+        _query_unit(
+            text[first:last], languages, text[first].isupper() and _is_named(text, first, last)
+        )
+        for first, last in spans
+    ]
+    found = [piece.word for unit in units for piece in unit.pieces]
+    if len(found) > 1:
+        ways = zip(*(unit.phrases for unit in units), strict=True)
+        run = dict.fromkeys(map(" ".join, ways), 1.0)
+        found.append(QueryWord(text.strip(), (), tuple(run.items()), RUN))
+    return found
 
 
 def _found(
@@ -131,9 +144,7 @@ def _found(
         unit = asked[at]
         if unit.run is not None:
             found.append(unit.run)
-        for piece in unit.pieces:
-            if piece.kind(telling) == "word":
-                found.append(piece.word)
+        found += [piece.word for piece in unit.pieces if piece.kind(telling) == "word"]
         if at + 1 == len(asked):
             continue
         following = asked[at + 1]
@@ -239,7 +250,10 @@ def _pair(
     if "ask" in (first.pieces[-1].kind(telling), second.pieces[0].kind(telling)):
         return
     phrases = (" ".join(both) for both in zip(first.phrases, second.phrases, strict=True))
-    yield QueryWord(text[start:stop], (), tuple(dict.fromkeys(phrases, 1.0).items()))
+    others = dict.fromkeys(phrases, 1.0)
+    if second.starts == "letter" and text[again:stop].islower():  # as an article in the text, too
+        others.setdefault(f"{first.phrases[0]} {term_of(text[again:stop], '')}", PARTLY)
+    yield QueryWord(text[start:stop], (), tuple(others.items()))
 
 
 def _tentative(
@@ -259,16 +273,12 @@ def _tentative_run(one: str, other: str, languages: tuple[str, ...]) -> tuple[Qu
     phrases: list[str] = []
     for language in languages:
         words = [next(units(raw, language)).words[-1] for raw in (one, other)]
-        stops = [
-            raw.lower()
-            for word, raw in zip(words, (one, other), strict=True)
-            if word.kind in ("stop", "ask")
-        ]
-        if len(stops) < 2 and _PARTICLES.issuperset(stops):
-            joined.append(joined_term(one + other, language))
-            phrases.append(_phrase(words))
-    if not joined:
-        return ()
+        pairs = zip(words, (one, other), strict=True)
+        stops = [raw.lower() for word, raw in pairs if word.kind in ("stop", "ask")]
+        if len(stops) == len(words) or not _PARTICLES.issuperset(stops):
+            return ()
+        joined.append(joined_term(one + other, language))
+        phrases.append(_phrase(words))
     others = dict.fromkeys([*joined, *phrases], 1.0)
     return (QueryWord(f"{one} {other}", (), tuple(others.items()), RUN, tentative=True),)
 
