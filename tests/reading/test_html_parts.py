@@ -164,6 +164,19 @@ def test_buttons():
     ]
 
 
+def test_what_only_looks_like_navigation():
+    assert "Paragraph 11 tells" in text_of(f"<body><nav>{STORY}</nav></body>")
+    table = "<table class='sidebar'><tr><th>Boiling point<td>100<tr><th>Density<td>1</table>"
+    assert "Boiling point | 100" in text_of(f"<body>{STORY}{table}</body>")
+    tabs = "<ul role='tablist'><li role='tab'>Linux</ul><div role='tabpanel' hidden>apt</div>"
+    assert text_of(f"<body>{STORY}{tabs}</body>").endswith("- Linux\n\napt")
+
+
+def test_links_side_by_side_are_named_apart():
+    links = "<div class='share-buttons'><a href='/t'>Send it</a><a href='/s'>Share</a></div>"
+    assert left_out(f"<main>{STORY}{links}</main>") == [("navigation", "Send it Share")]
+
+
 def test_tools_and_help_of_a_program_are_no_text():
     tool = '<button id="copy-path" title="Copy it to the clipboard">Copy the path</button>'
     help_ = f'<div id="help"><div id="help-popup"><h2>Keys</h2><p>{SENTENCE}</p></div></div>'

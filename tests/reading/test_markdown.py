@@ -142,6 +142,16 @@ def test_what_is_left_out_is_named_in_order():
     ]
 
 
+def test_an_abstract_is_text():
+    found = read(
+        "---\ntitle: On mills\nabstract: |\n  How mills burn.\n\n  And why.\ntags: [a]\n---\n"
+        "# One\n"
+    )
+    assert found.pages[0].text == "How mills burn.\n\nAnd why.\n\n# One"
+    assert [part.text for part in found.left_out] == ["title: On mills\ntags: [a]"]
+    assert text_of("+++\nabstract = 'How mills burn'\n+++\nText") == "Text"
+
+
 def test_sentences_between_rules_are_text():
     source = "---\nWarning: prime the pump before use\n---\n# Manual\nText."
     assert text_of(source) == source

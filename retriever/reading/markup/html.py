@@ -137,7 +137,7 @@ class _Walk:
         self.page = Writer()
         self.left_out: list[LeftOut] = []
         self._parts = parts
-        self._other = Writer()  # the text of the part that is left out now
+        self._other = Writer(links_apart=True)  # the text of the part that is left out now
         self._open: list[tuple[etree._Element, str]] = []  # parts that are left out, with kinds
 
     def run(self, root: etree._Element) -> None:
@@ -179,7 +179,7 @@ class _Walk:
     def _close_other(self) -> None:
         if self._open:
             self._leave_out(self._open[-1][1], self._other.text())
-            self._other = Writer()
+            self._other = Writer(links_apart=True)
 
     def _leave_out(self, kind: str, text: str) -> None:
         if text.strip():

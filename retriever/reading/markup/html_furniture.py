@@ -31,14 +31,13 @@ _BY_TAG = {
     **dict.fromkeys(["select", "datalist"], FORMS),
     **dict.fromkeys(["audio", "video", "embed", "applet", "iframe"], "fallback text"),
     **dict.fromkeys(["rt", "rp"], "readings of characters"),
-    "nav": NAVIGATION,
 }
 OWN_KINDS = {"script": SCRIPTS, "style": SCRIPTS, "title": TITLES}
 """Tags with a kind of their own, also within other parts that are left out."""
 
 _IN_PICTURES = frozenset(["title", "desc", "metadata"])  # below svg: names, not labels
 _NAVIGATION_ROLES = frozenset(["navigation", "menubar", "toolbar", "doc-toc", "doc-pagelist"])
-_OUTER_ROLES = frozenset(["complementary", "dialog", "alertdialog", "alert", "tooltip", "tablist"])
+_OUTER_ROLES = frozenset(["complementary", "dialog", "alertdialog", "alert", "tooltip"])
 _NOTE = re.compile(
     r"(?:foot|end|side|margin)[-_]?notes?|fn|notes?|references|reflist|bibliography|tip|warning|"
     r"caution|danger|important|info|alert|admonition|callout|pull[-_]?quote|hint|example",
@@ -121,6 +120,7 @@ class _Page:
         self._sizes = measure(root)
         self._whole = max(1, self._sizes[root].words)
         self._has_title = root.find(".//h1") is not None
+        self._has_panels = root.find(".//*[@role='tabpanel']") is not None
         self._opened = frozenset(_opened_ids(root))
 
     def kind(self, element: etree._Element, *, inside: bool) -> str:
@@ -140,8 +140,11 @@ class _Page:
 
     def _by_role(self, element: etree._Element, size: Size, inside: bool) -> str:
         role = _role(element)
-        if role in _NAVIGATION_ROLES:
-            return NAVIGATION
+        if element.tag == "nav" or role in _NAVIGATION_ROLES:
+            whole = size.words >= self._most and size.run >= _SENTENCE and not size.mostly_links
+            return "" if whole else NAVIGATION
+        if role == "tablist":
+            return "" if inside or self._has_panels else NAVIGATION
         if role == "menu":
             return "" if size.unlinked >= _SENTENCE and not size.mostly_links else NAVIGATION
         if role == "search":
@@ -387,5 +390,7 @@ def _is_chrome(element: etree._Element, size: Size, name: _Name, inside: bool) -
     notice = name.by_class and name.notice and (name.compound or size.links > 0)
     if size.controls > 0 or notice:
         return True
-    # A menu without links may be that of a restaurant: sentences are text.
-    return size.run < _SENTENCE and (name.by_class or name.compound)
+    # A menu without links may be that of a restaurant: sentences and tables are text.
+    if size.run >= _SENTENCE or (size.links == 0 and size.words >= _SENTENCE):
+        return False
+    return name.by_class or name.compound

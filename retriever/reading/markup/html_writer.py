@@ -40,9 +40,13 @@ class _Table:
 
 
 class Writer:
-    """Collects words into lines and lines into blocks during a tree walk."""
+    """Collects words into lines and lines into blocks during a tree walk.
 
-    def __init__(self) -> None:
+    With `links_apart`, links side by side are several words also without a blank, as in menus.
+    """
+
+    def __init__(self, *, links_apart: bool = False) -> None:
+        self._links_apart = links_apart
         self._blocks: list[str] = []
         self._line: list[str] = []  # words of the current block
         self._prefix = ""
@@ -108,6 +112,8 @@ class Writer:
             if opening:
                 self._line.append(opening)
                 self._closing[element] = closing
+            elif tag == "a" and self._links_apart:
+                self._line.append(" ")
         elif tag.startswith("m"):
             self._line.append(exponent(element))
 

@@ -1,8 +1,8 @@
 """Markdown: the page's text is the source itself.
 
-Front matter becomes metadata. Outside code, comments, HTML tags, anchors and entities are removed,
-and HTML tables become rows. Nothing is rendered and no link is followed. CommonMark's rules decide
-what is code and what is a tag.
+Front matter becomes metadata, but an abstract in it is text. Outside code, comments, HTML tags,
+anchors and entities are removed, and HTML tables become rows. Nothing is rendered and no link is
+followed. CommonMark's rules decide what is code and what is a tag.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ _KNOWN_KEYS = frozenset(
         *["toc", "type", "uid", "updated", "url", "version", "weight"],
     ]
 )
+_SHOWN_KEYS = ("subtitle", "abstract")
 _MIN_PROSE = 4  # words of a value that is no setting
 _OWN_FACTS = frozenset(["title", "author", "authors", "date"])
 
@@ -62,9 +63,8 @@ def read_markdown(data: bytes, name: str) -> Document:
     source = drop_controls(unify_lines(decode_text(data)))
     facts, body = split_front_matter(source)
     text, prose, left_out = _without_markup(body)
-    block = "\n".join(source[: len(source) - len(body)].rstrip("\n").split("\n")[1:-1]).strip()
-    front = [LeftOut("front matter", block)] if block else []
-    page = make_page(None, text, "nothing but blanks or front matter in it")
+    shown, front = _shown_facts(facts, source[: len(source) - len(body)])
+    page = make_page(None, "\n\n".join([*shown, text]), "nothing but blanks or front matter in it")
     title = clean_title(facts.get("title"), name) or clean_title(_first_heading(prose), name)
     author = facts.get("author") or facts.get("authors") or ""
     people = author if isinstance(author, list) else [author]
@@ -109,6 +109,18 @@ def _parse_front_matter(block: str, *, toml: bool) -> dict[Any, Any] | None:
     if facts is None:
         return {}
     return facts if isinstance(facts, dict) else None
+
+
+def _shown_facts(facts: dict[str, Any], block: str) -> tuple[list[str], list[LeftOut]]:
+    """The texts of the front matter that a finished document shows, and the rest of the block."""
+    rest = "\n".join(block.rstrip("\n").split("\n")[1:-1]) + "\n"
+    shown: list[str] = []
+    for key in _SHOWN_KEYS:
+        lines = re.search(rf"^{key}[ \t]*:.*\n(?:[ \t]+.*\n|[ \t]*\n)*", rest, re.MULTILINE)
+        if isinstance(facts.get(key), str) and lines and block.startswith("---"):
+            shown.append(facts[key].strip())
+            rest = rest[: lines.start()] + rest[lines.end() :]
+    return shown, [LeftOut("front matter", rest.strip())] if rest.strip() else []
 
 
 def _is_prose(facts: dict[Any, Any]) -> bool:
