@@ -173,6 +173,8 @@ _WIDE_RUN = re.compile(rb"(?:[\t\n\r -~]\x00){4,}|(?:\x00[\t\n\r -~]){4,}")
 _MAX_STRAY_NULS = 0.2  # of the bytes; UTF-16 of any language but the Eastern ones has more
 _MIN_COLUMN = 0.9  # of the NULs of UTF-16 are in one column, even or odd
 _SMALL_LETTERS = re.compile(rb"[a-z ]")
+_STRAY_LETTER = re.compile("[\udcdf-\udcf6\udcf8-\udcff](?=[a-z])")
+_STRAY_BYTES = re.compile("[\udc80-\udcff]")
 _SEVEN_BIT = {"utf-7", "hz", "iso2022_jp", "iso2022_kr"}  # all of whose bytes are ASCII
 _SEVERAL_BYTES = {"cp932", "euc_jp", "gb18030", "big5", "cp949"}
 _ESCAPED_JAPANESE = re.compile(rb"\x1b\$[@B]|\x1b\([JI]")
@@ -280,7 +282,14 @@ def _valid_utf8(data: bytes) -> str | None:
     beyond_ascii = sum(character > "\x7f" for character in text) - damaged
     if damaged == 1 and text.endswith("\ufffd") and beyond_ascii:
         return text
-    return text if beyond_ascii > 4 * damaged else None
+    return _repaired(data) if beyond_ascii > 4 * damaged else None
+
+
+def _repaired(data: bytes) -> str:
+    """Damaged UTF-8, with single letters of Latin-1 that stand before another letter."""
+    text = data.decode("utf-8", "surrogateescape")
+    text = _STRAY_LETTER.sub(lambda match: chr(ord(match[0]) - 0xDC00), text)
+    return _STRAY_BYTES.sub("\ufffd", text)
 
 
 def _decode_declared(data: bytes, declared: str) -> str | None:

@@ -185,6 +185,12 @@ def test_a_line_in_latin_does_not_break_a_text_in_utf_8():
     assert decode("Größe\n".encode() * 50 + "Köln\n".encode("cp1252")) == "Größe\n" * 50 + "Köln\n"
 
 
+def test_a_word_in_latin_within_a_line_of_utf_8():
+    line = "Schöne Größe über Brücken für Bären, " * 3
+    data = line.encode() + "von Jörg aus Köln".encode("cp1252") + b" \xff\n"
+    assert decode(data) == f"{line}von Jörg aus Köln \ufffd\n"
+
+
 def test_a_short_line_of_chinese_is_not_taken_for_utf_8():
     lines = ["莫", "零信任架构是一种安全模型", "它假设网络内外都不可信"]
     chance = next(

@@ -14,9 +14,10 @@ _UU = re.compile(
     re.MULTILINE,
 )
 _YENC = re.compile(
-    rb"^=ybegin [^\r\n]*?name=([^\r\n]*)\r?\n(?:=ypart [^\r\n]*\r?\n)?(.*?)"
-    rb"^=yend[^\r\n]*(?:\r?\n|\Z)",
-    re.MULTILINE | re.DOTALL,
+    rb"^=ybegin [^\r\n]*?name=([^\r\n]*)\r?\n(?:=ypart [^\r\n]*\r?\n)?"
+    rb"((?:(?!=ybegin |=yend)[^\n]*\n)*+)"
+    rb"=yend[^\r\n]*(?:\r?\n|\Z)",
+    re.MULTILINE,
 )
 _SHIFTED = bytes((code - 42) % 256 for code in range(256))
 _ESCAPED = re.compile(rb"=(.)", re.DOTALL)

@@ -52,15 +52,17 @@ _ENRICHED = frozenset({"text/enriched", "text/richtext"})
 _TEXTS = frozenset({"text/plain", *_HTML, *_ENRICHED})
 
 _AFTER_BASE64 = re.compile(r"\A[A-Za-z0-9+/=\r\n]*\n([^\n]*[^A-Za-z0-9+/=\s].*)", re.DOTALL)
+# Up to the next line that begins a block, so that a text of many beginnings is read in linear time.
+_PGP_BODY = r"(?:(?!-----(?:BEGIN|END) PGP )[^\n]*\n)*+"
 _PGP_BLOCK = re.compile(
     r"^-----BEGIN PGP (?P<kind>SIGNATURE|MESSAGE|PUBLIC KEY BLOCK|PRIVATE KEY BLOCK)-----\n"
-    r".*?^-----END PGP (?P=kind)-----[ \t]*$\n?",
-    re.DOTALL | re.MULTILINE,
+    rf"{_PGP_BODY}-----END PGP (?P=kind)-----[ \t]*(?:\n|\Z)",
+    re.MULTILINE,
 )
 _PGP_SIGNED = re.compile(
-    r"^-----BEGIN PGP SIGNED MESSAGE-----\n(?:[A-Za-z-]+: [^\n]*\n)*\n(?P<text>.*?)"
-    r"(?=^-----BEGIN PGP SIGNATURE-----)",
-    re.DOTALL | re.MULTILINE,
+    r"^-----BEGIN PGP SIGNED MESSAGE-----\n(?:[A-Za-z-]+: [^\n]*\n)*\n"
+    rf"(?P<text>{_PGP_BODY})(?=-----BEGIN PGP SIGNATURE-----)",
+    re.MULTILINE,
 )
 _PGP_KINDS = {"SIGNATURE": "signatures", "MESSAGE": "encrypted text"}
 

@@ -34,7 +34,7 @@ _NAMES = "|".join(sorted(_LETTERS, key=len, reverse=True))
 
 _LISTING = (
     r"\\begin\{(?P<listing>verbatim|Verbatim|lstlisting|minted|alltt|tabbing)(?P<star>\*?)\}"
-    r".*?\\end\{(?P=listing)(?P=star)\}|\\(?:verb|lstinline)\*?(?P<mark>[^\sA-Za-z*])[^\n]*?(?P=mark)"
+    r"(?:[^\\]|\\(?!(?:begin|end)\{))*+\\end\{(?P=listing)(?P=star)\}|\\(?:verb|lstinline)\*?(?P<mark>[^\sA-Za-z*])[^\n]*?(?P=mark)"
 )
 _BASE = (
     r"(?:\{{[ ]?(?P<{0}>\\[ij]|[A-Za-z])[ ]?\}}|(?P<{1}>\\[ij])(?![A-Za-z])[ ]?|(?P<{2}>[A-Za-z]))"

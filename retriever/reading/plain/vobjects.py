@@ -22,7 +22,7 @@ from retriever.types import Document, LeftOut, Page
 
 _FOLD = re.compile(rb"\r?\n[ \t]|\r(?!\n)[ \t]")
 _SOFT_BREAK = re.compile(
-    rb"^([^:\r\n]*ENCODING=QUOTED-PRINTABLE[^:\r\n]*:(?:[^\r\n]*=\r?\n)+[^\r\n]*)",
+    rb"^([^:\r\n]{0,300}ENCODING=QUOTED-PRINTABLE[^:\r\n]{0,300}:(?:[^\r\n]*=\r?\n)+[^\r\n]*)",
     re.IGNORECASE | re.MULTILINE,
 )
 _OLD = re.compile(rb"^VERSION:(?:1\.0|2\.1)\s*$", re.MULTILINE)  # these fold only at blanks
