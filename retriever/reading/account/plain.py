@@ -42,7 +42,7 @@ def rtf_words(data: bytes) -> Counter[str]:
 def text_words(data: bytes) -> Counter[str]:
     """The words of a text, without those that have accents of LaTeX."""
     text = _certain(data)
-    if _BARE_START.search(text):
+    if "\x1b" not in text and _BARE_START.search(text):
         text = _BARE_COLOUR.sub(" ", text)
     return count_words(_ACCENTED.sub(" ", text) if _LATEX.search(text) else text)
 
