@@ -43,7 +43,10 @@ MAX_WORDS = 256
 """The maximum number of different words that are searched for."""
 
 K3_PER_WORD = 0.05
-"""Saturation of a word's frequency in the query, for each word of the query's length."""
+"""Saturation of a word's frequency in the query, for each word of the query beyond a sentence."""
+
+SENTENCE_WORDS = 20
+"""The words of a sentence; what repeats within one is grammar and says nothing."""
 
 _MAX_TF_FACTOR = 2.2
 """The supremum of BM25's term frequency factor: k1 + 1."""
@@ -334,11 +337,11 @@ def repeated_boost(times: int, length: int) -> float:
     k1 is for passages. A word that a page repeats is its subject; in one sentence it is grammar.
 
     >>> [round(repeated_boost(times, 20), 2) for times in (1, 2, 4)]
-    [1.0, 1.33, 1.6]
-    >>> [round(repeated_boost(times, 400), 2) for times in (1, 2, 4)]
+    [1.0, 1.0, 1.0]
+    >>> [round(repeated_boost(times, 420), 2) for times in (1, 2, 4)]
     [1.0, 1.91, 3.5]
     """
-    k3 = K3_PER_WORD * length
+    k3 = K3_PER_WORD * max(0, length - SENTENCE_WORDS)
     return (k3 + 1) * times / (k3 + times)
 
 
@@ -383,6 +386,7 @@ __all__ = [
     "K3_PER_WORD",
     "MAX_COMPOUNDS",
     "MAX_WORDS",
+    "SENTENCE_WORDS",
     "AnalysedQuery",
     "KeywordQuery",
     "max_word_bm25",
