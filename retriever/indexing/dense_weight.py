@@ -23,7 +23,7 @@ from retriever.arrays import Vectors
 from retriever.indexing.cloze import cloze_questions
 from retriever.significance import Verdict, compare
 from retriever.storage.backends import Snapshot
-from retriever.text.analyzer import passage_terms
+from retriever.text.analyzer import content_terms, passage_terms
 from retriever.types import Chunk
 
 MAX_ITEMS = 64
@@ -158,7 +158,8 @@ def _share_left(snapshot: Snapshot, item: ClozeItem, average: float, total: int)
 
 
 def _terms(chunk: Chunk, text: str, title: str | None = None) -> list[str]:
-    return passage_terms(chunk.title if title is None else title, text, chunk.language)
+    title = chunk.title if title is None else title
+    return content_terms(passage_terms(title, text, chunk.language))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -94,7 +94,7 @@ class KeywordScore:
     """A passage's BM25 score word by word: `score` is the sum of the words' scores.
 
     The score of a word with one term is boost · idf · times · 2.2 / (times + 0.3 + 0.9 · length /
-    average), where `length` is the passage's number of terms (see
+    average), where `length` is the passage's number of terms without stop words (see
     `retriever.text.analyzer.passage_terms`) and `average` is the mean over all `passages`.
     `added` are the words of an expansion that the passage contains, best first. Their scores
     include their weights, and are not part of the sum.

@@ -75,7 +75,7 @@ def fused(*sides: np.ndarray) -> np.ndarray:
 
 def bm25(term: str, texts: list[list[str]]) -> np.ndarray:
     """Robertson's formula, with FTS5's lower bound of the idf."""
-    lengths = np.array([len(text) for text in texts])
+    lengths = np.array([len(content_terms(text)) for text in texts])
     times = np.array([text.count(term) for text in texts])
     count = (times > 0).sum()
     idf = max(1e-6, np.log((len(texts) - count + 0.5) / (count + 0.5)))
@@ -88,7 +88,7 @@ def asked_again(index, query, chunks, keyword, total) -> tuple[np.ndarray, np.nd
     found = [index_terms(f"{chunk.title}\n{chunk.text}") for chunk in chunks]
     read = [content_terms(one + title) for one, title in zip(found, titles, strict=True)]
     # Before the title's second time a term stands that no query has.
-    texts = [[*one, *("|" * bool(title)), *title] for one, title in zip(found, titles, strict=True)]
+    texts = [[*one, *("ø" * bool(title)), *title] for one, title in zip(found, titles, strict=True)]
     order = sorted(range(len(chunks)), key=lambda at: (-total[at], chunks[at].id))
     first = order[: min(10, len(chunks) // 10)]
     likely = np.exp(total[first]) / np.exp(total[first]).sum()

@@ -21,7 +21,7 @@ from retriever.storage.catalog.connections import LOCK_FILE
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.filters import Words
 from retriever.storage.records import NewChunk
-from retriever.text.analyzer import index_terms, matching_words
+from retriever.text.analyzer import content_terms, index_terms, matching_words
 from retriever.types import DocumentRow, IndexStateError, Page, Span, document_id
 from tests.live import live
 
@@ -64,7 +64,7 @@ def found(backend: EmbeddedBackend, query: str, **options: bool) -> dict[str, fl
 
 def bm25(text: str, language: str, documents: int, texts: dict[str, str]) -> float:
     """The BM25 score of a word that occurs once in `text` and in that many of the texts."""
-    lengths = {one: len(index_terms(f"\n{one}", texts[one])) for one in texts}
+    lengths = {one: len(content_terms(index_terms(f"\n{one}", texts[one]))) for one in texts}
     mean = sum(lengths.values()) / len(lengths)
     idf = log((len(texts) - documents + 0.5) / (documents + 0.5))
     assert texts[text] == language
@@ -235,7 +235,7 @@ PAIRS = ("budget nothing", "here budget")
 
 
 def test_words_of_a_title_count_twice(tmp_path: Path) -> None:
-    """By hand: k1 1.2, b 0.75; a passage's length is its terms, its title's again, and one more."""
+    """By hand: k1 1.2, b 0.75; a passage's length is its terms, its title's again, but stop words."""
     with EmbeddedBackend.open(tmp_path / "titles", create=True) as backend:
         backend.save_vectors(["v"], np.ones((1, 2), np.float32))
         for name, title, text in (
@@ -252,7 +252,7 @@ def test_words_of_a_title_count_twice(tmp_path: Path) -> None:
             zip((chunk.path for chunk in live(backend).get(side.ids)), side.scores, strict=True)
         )
         pairs = {text: live(backend).keyword("budget", 9, Words(text)).ids for text in PAIRS}
-    lengths = {"a": 1 + 2 + 2, "b": 2, "c": 1 + 1 + 2, "d": 3, "e": 1}
+    lengths = {"a": 1 + 2 + 1, "b": 1, "c": 1 + 1 + 1, "d": 2, "e": 1}
     average = sum(lengths.values()) / 5
     idf = log((5 - 2 + 0.5) / (2 + 0.5))
     for path, times in (("a", 2), ("b", 1)):

@@ -1,4 +1,7 @@
-"""BM25 over arrays, against FTS5's own function, after every kind of change."""
+"""BM25 over arrays, against FTS5's own function, after every kind of change.
+
+None of the words is a stop word, so that both count the same lengths.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ from retriever.text.analyzer import index_terms
 from retriever.types import DocumentRow, Page, Span, document_id
 from tests.live import live
 
-real_varints = postings.varints
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove")
 
 
@@ -91,32 +93,39 @@ def test_the_caches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(known._state.counts) <= 4
 
 
-def test_one_term_is_compared_with_fts5_at_the_first_search(tmp_path: Path, caplog) -> None:
+def test_stop_words_do_not_lengthen_a_passage(tmp_path: Path) -> None:
     with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
-        put(backend, 0, "amber birch zebra", "birch")
+        put(backend, 0, "amber and the birch", "amber birch", "cedar", "delta", "ember")
+        ids = [chunk.id for chunk in live(backend).chunks(document_id("", "0"))]
+        one, other, *_ = live(backend).keyword_scores("amber", ids).tolist()
+        assert one == other > 0
+        assert live(backend).lengths(ids[0]) == (2, 7 / 5)
+
+
+def test_a_phrase_is_a_term(tmp_path: Path) -> None:
+    """Its frequency counts occurrences that share a word; its idf, the chunks that have it."""
     known = Postings()
-    check(tmp_path / "i", known)
-    assert known.matches_fts5
-    assert not caplog.records
-
-
-@pytest.mark.parametrize(
-    "other_format",
-    [lambda written: real_varints(written) + 1, lambda written: real_varints(written)[5]],
-)
-def test_another_format_of_fts5_is_noticed_and_scores_stay_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, other_format
-) -> None:
     with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
-        put(backend, 0, "amber birch zebra", "birch", "cedar cedar")
-        monkeypatch.setattr(postings, "varints", other_format)
-        known = Postings()
-        check(tmp_path / "i", known)
-        assert known.matches_fts5 is False
-        assert len(live(backend).keyword("birch", 9).ids) == 2
-    assert [sqlite3.sqlite_version in record.getMessage() for record in caplog.records] == [
-        True
-    ] * 2
+        put(backend, 0, "amber birch amber birch amber", "birch amber", "birch cedar", "fjord")
+        put(backend, 1, "cedar", "ember", "grove", "delta")
+    connection = sqlite3.connect(tmp_path / "i" / "catalog.sqlite", isolation_level=None)
+    connection.execute(postings.OCCURRENCES)
+    connection.execute("BEGIN")
+    terms = known.at(connection)
+    assert terms.document_frequencies(["birch amber", "amber birch", "cedar delta"]) == {
+        "birch amber": 2,
+        "amber birch": 1,
+        "cedar delta": 0,
+    }
+    keys, scores = terms.bm25("birch amber")
+    lengths, mean = np.array([5, 2]), (5 + 2 + 2 + 1 + 4) / 8
+    times = np.array([2, 1])
+    norm = 1.2 * (0.25 + 0.75 * lengths / mean)
+    expected = np.log((8 - 2 + 0.5) / (2 + 0.5)) * times * 2.2 / (times + norm)
+    assert keys.tolist() == [1, 2]
+    np.testing.assert_allclose(scores, expected, rtol=1e-12)
+    assert not len(terms.bm25("cedar delta")[0])
+    connection.close()
 
 
 def test_an_expansion_adds_weighted_scores(tmp_path: Path) -> None:

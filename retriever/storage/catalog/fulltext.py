@@ -11,7 +11,13 @@ import sqlite3
 from collections.abc import Sequence
 
 from retriever.storage.catalog.margins import margin_texts
-from retriever.storage.catalog.schema import FULLTEXT, VOCABULARY, added_columns, unblob
+from retriever.storage.catalog.schema import (
+    FULLTEXT,
+    LENGTHS,
+    VOCABULARY,
+    added_columns,
+    unblob,
+)
 from retriever.text import analyzer as terms
 from retriever.text.detection import detect_language
 from retriever.text.languages import LINKING_ELEMENTS
@@ -50,6 +56,8 @@ def insert(
     for margin in margins:
         found += [terms.BOUNDARY, *terms.index_terms(margin, language)]
     connection.execute("INSERT INTO fulltext (rowid, terms) VALUES (?, ?)", (key, " ".join(found)))
+    length = len(terms.content_terms(found))
+    connection.execute("INSERT INTO lengths (chunk, terms) VALUES (?, ?)", (key, length))
     if language in LINKING_ELEMENTS:
         ending = len(terms.MARK + language)
         connection.executemany(
@@ -73,9 +81,12 @@ def rebuild(connection: sqlite3.Connection) -> None:
     for statement in (
         "DROP TABLE vocabulary",
         "DROP TABLE fulltext",
+        "DROP TRIGGER IF EXISTS chunk_length",
+        "DROP TABLE IF EXISTS lengths",
         "DELETE FROM long_words",
         FULLTEXT,
         VOCABULARY,
+        *LENGTHS,
     ):
         connection.execute(statement)
     documents = connection.execute("SELECT key, title FROM documents ORDER BY key").fetchall()

@@ -2,29 +2,23 @@
 
 FTS5 computes one score per row, and each row is a step of Python. Here SQLite gives a term's
 postings as one text, the chunks' lengths are read once, and the formula runs over whole arrays
-(k1 1.2, b 0.75, FTS5's lower bound of the idf). Results are cached for one generation.
-
-This is the only module that reads FTS5's shadow tables: `fulltext_docsize` (the lengths) and
-`fulltext_data` (the totals). Should another version of SQLite write them differently, the first
-search notices: it compares one rare term's scores with FTS5's own, and falls back to those.
+(k1 1.2, b 0.75, FTS5's lower bound of the idf). Unlike FTS5's, lengths are without stop words.
+Results are cached for one generation.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import log
 
 import numpy as np
 
 from retriever.arrays import DoubleScores, Keys
-
-logger = logging.getLogger(__name__)
 
 OCCURRENCES = "CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab (main, fulltext, instance)"
 """SQL that every connection runs: a virtual table with a row for each occurrence of a term."""
@@ -35,10 +29,7 @@ MAX_ROWS = 2_000_000
 MAX_COUNTS = 200_000
 """The size of the cache of document frequencies, in terms."""
 
-_FIRST_CHECKED = "x"  # where the vocabulary has few frequent terms, which take long to count
-_MAX_CHECKED = 10  # chunks of the term whose scores are compared with FTS5's
 _LOWEST_IDF = 1e-6  # FTS5's lower bound, for terms in more than half of the chunks
-_VARINT = 0x7F  # seven bits of a byte belong to the number, the eighth means that more follow
 
 
 def idf(total: int, documents: int) -> float:
@@ -53,8 +44,6 @@ class Postings:
         self._lock = threading.Lock()
         self._lengths: dict[tuple[str, ...], _Lengths] = {}  # one: of this index and analyser
         self._state: _State | None = None
-        self.matches_fts5: bool | None = None
-        """Whether the arrays give FTS5's own scores; None before the first search."""
 
     def at(self, connection: sqlite3.Connection) -> Terms:
         """The terms in the generation of this connection's transaction."""
@@ -80,7 +69,7 @@ class Postings:
         with self._lock:
             known = self._lengths.get(index) or _Lengths()
             rows = connection.execute(
-                "SELECT id, sz FROM fulltext_docsize WHERE id > ? ORDER BY id", (known.last,)
+                "SELECT chunk, terms FROM lengths WHERE chunk > ? ORDER BY chunk", (known.last,)
             ).fetchall()
             if rows:
                 known = known.extended(rows)
@@ -97,11 +86,9 @@ class _Lengths:
     def last(self) -> int:
         return int(self.keys[-1]) if len(self.keys) else 0
 
-    def extended(self, rows: Iterable[tuple[int, bytes]]) -> _Lengths:
-        keys, sizes = zip(*rows, strict=True)
-        return _Lengths(
-            np.append(self.keys, np.array(keys, np.int64)), np.append(self.values, varints(sizes))
-        )
+    def extended(self, rows: Sequence[tuple[int, int]]) -> _Lengths:
+        keys, lengths = np.array(rows, np.int64).T
+        return _Lengths(np.append(self.keys, keys), np.append(self.values, lengths))
 
     def of(self, keys: Keys) -> Keys:
         return self.values[np.searchsorted(self.keys, keys)]
@@ -116,6 +103,7 @@ class _State:
     scores: OrderedDict[str, tuple[Keys, DoubleScores]] = field(default_factory=OrderedDict)
     counts: dict[str, int] = field(default_factory=dict)
     rows: int = 0
+    totals: tuple[int, float] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def keep(self, term: str, found: tuple[Keys, DoubleScores]) -> None:
@@ -154,7 +142,7 @@ class Terms:
         """The term's chunks: keys (m,) ascending, and BM25 scores (m,) > 0."""
         found = self._state.known(term)
         if found is None:
-            found = self._scored(term)
+            found = self._computed(term)
             self._state.keep(term, found)
         return found
 
@@ -173,46 +161,6 @@ class Terms:
     def _count(self, term: str) -> int:
         row = self._connection.execute("SELECT doc FROM vocabulary WHERE term = ?", (term,))
         return int(next(row, (0,))[0])
-
-    def _scored(self, term: str) -> tuple[Keys, DoubleScores]:
-        if self._postings.matches_fts5 is None:
-            self._postings.matches_fts5 = self._check()
-        return (
-            self._fts5_scores(term)
-            if self._postings.matches_fts5 is False
-            else self._computed(term)
-        )
-
-    def _check(self) -> bool | None:
-        """Whether the scores of one rare term are FTS5's own; None if there is no such term."""
-        row = self._connection.execute(
-            "SELECT term FROM vocabulary WHERE term > ? AND doc <= ? LIMIT 1",
-            (_FIRST_CHECKED, _MAX_CHECKED),
-        ).fetchone()
-        if row is None:
-            return None
-        expected_keys, expected = self._fts5_scores(row[0])
-        try:
-            keys, scores = self._computed(row[0])
-            if np.array_equal(keys, expected_keys) and np.allclose(scores, expected, rtol=1e-9):
-                return True
-            reason = "other scores"
-        except (sqlite3.Error, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            reason = str(error)
-        logger.warning(
-            "SQLite %s stores full text in a way that is not known here (%s); keyword search uses "
-            "its own BM25, which is slower",
-            *(sqlite3.sqlite_version, reason),
-        )
-        return False
-
-    def _fts5_scores(self, term: str) -> tuple[Keys, DoubleScores]:
-        """As `bm25`, by FTS5's own function."""
-        rows = self._connection.execute(
-            "SELECT rowid, -bm25(fulltext) FROM fulltext WHERE fulltext MATCH ? ORDER BY rowid",
-            (f'"{term}"',),
-        ).fetchall()
-        return np.array([key for key, _ in rows], np.int64), np.array([s for _, s in rows], float)
 
     def _computed(self, term: str) -> tuple[Keys, DoubleScores]:
         """As `bm25`, by arrays."""
@@ -245,30 +193,12 @@ class Terms:
         return keys, idf(total, len(keys)) * (times * (1.2 + 1.0) / within)
 
     def _totals(self) -> tuple[int, float]:
-        """The number of rows of the full-text index, and their mean number of terms.
-
-        FTS5 stores both as varints in its first record (the averages record).
-        """
-        (record,) = self._connection.execute(
-            "SELECT block FROM fulltext_data WHERE id = 1"
-        ).fetchone()
-        cuts = [at + 1 for at, byte in enumerate(record) if byte <= _VARINT]
-        rows, tokens = varints([record[: cuts[0]], record[cuts[0] : cuts[1]]]).tolist()
-        return rows, tokens / rows
+        """The number of chunks, and their mean number of terms."""
+        if self._state.totals is None:
+            self._state.totals = self._connection.execute(
+                "SELECT COUNT(*), AVG(terms) FROM lengths"
+            ).fetchone()
+        return self._state.totals
 
 
-def varints(written: Iterable[bytes]) -> Keys:
-    r"""Decode SQLite's variable-length integers, up to eight bytes each.
-
-    >>> varints([b"\x05", b"\x81\x00"]).tolist()
-    [5, 128]
-    """
-    parts = list(written)
-    sizes = np.array([len(part) for part in parts])
-    ends = np.cumsum(sizes)
-    bits = np.frombuffer(b"".join(parts), np.uint8).astype(np.int64) & _VARINT
-    behind = np.repeat(ends, sizes) - np.arange(len(bits)) - 1
-    return np.add.reduceat(bits << 7 * behind, ends - sizes)
-
-
-__all__ = ["OCCURRENCES", "Postings", "Terms", "idf", "varints"]
+__all__ = ["OCCURRENCES", "Postings", "Terms", "idf"]

@@ -430,13 +430,16 @@ class Reader:
         return _chunk(row) if row else None
 
     def lengths(self, chunk_id: str) -> tuple[int, float]:
-        """A chunk's number of terms (0 for an unknown id), and the mean over all chunks."""
+        """A chunk's number of terms (0 for an unknown id), and the mean over all chunks.
+
+        Stop words do not count.
+        """
         row = self._one(
-            "SELECT f.terms FROM chunks c JOIN fulltext f ON f.rowid = c.key WHERE c.id = ?",
+            "SELECT l.terms FROM chunks c JOIN lengths l ON l.chunk = c.key WHERE c.id = ?",
             (blob(chunk_id),),
         )
-        tokens = self._value("SELECT SUM(cnt) FROM vocabulary") or 0
-        return len(row[0].split()) if row else 0, tokens / max(1, self.count_chunks())
+        mean = self._value("SELECT AVG(terms) FROM lengths") or 0.0
+        return row[0] if row else 0, float(mean)
 
     def _terms(self) -> Terms:
         return self._postings.at(self._connection)

@@ -50,6 +50,16 @@ The first write adds the table to an index without it, as it does `ADDED`.
 FULLTEXT = "CREATE VIRTUAL TABLE fulltext USING fts5 (terms, tokenize = 'ascii')"
 VOCABULARY = "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (fulltext, 'row')"
 
+LENGTHS = (
+    "CREATE TABLE lengths (chunk INTEGER PRIMARY KEY, terms INTEGER NOT NULL)",
+    """CREATE TRIGGER chunk_length AFTER DELETE ON chunks BEGIN
+        DELETE FROM lengths WHERE chunk = OLD.key; END""",
+)
+"""The number of terms of each chunk without stop words, by which BM25 normalises.
+
+FTS5 counts stop words, too. The trigger serves writers of version 0.1.0, who do not know the table.
+"""
+
 UPGRADES = {
     1: ("ALTER TABLE pages ADD COLUMN label BLOB NOT NULL DEFAULT x''", UNREAD),
     2: (
@@ -101,6 +111,7 @@ STATEMENTS = (
         value BLOB NOT NULL)""",
     FULLTEXT,
     VOCABULARY,
+    *LENGTHS,
     LONG_WORDS,
     """CREATE TABLE removed (
         number INTEGER PRIMARY KEY AUTOINCREMENT, chunk INTEGER NOT NULL)""",
@@ -210,6 +221,7 @@ __all__ = [
     "ADDED",
     "APPLICATION_ID",
     "FULLTEXT",
+    "LENGTHS",
     "PAGE_SIZE",
     "VERSION",
     "VOCABULARY",
