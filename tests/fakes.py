@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from retriever.embedding.word_attribution import TokenAttribution
 from retriever.settings import EmbedderSettings, Prompts
-from retriever.text.analyzer import index_terms
+from retriever.text.analyzer import content_terms, index_terms
 
 Vectors = NDArray[np.float32]
 
@@ -59,7 +59,7 @@ class FakeEmbedder:
         self.embedded.extend(inputs)
         vectors = np.zeros((len(inputs), self.settings.dimension), dtype=np.float32)
         for row, model_input in zip(vectors, inputs, strict=True):
-            for term in index_terms(model_input.split(": ", 1)[1]):
+            for term in content_terms(index_terms(model_input.split(": ", 1)[1])):
                 row += _direction(self._same.get(term, term), len(row))
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         np.divide(vectors, lengths, out=vectors, where=lengths > 0)
@@ -92,7 +92,7 @@ class FakeEmbedder:
         for start, end in self.token_spans(model_input[before:]):
             spans.append((before + start, before + end))
             row = np.zeros(self.settings.dimension)
-            for term in index_terms(model_input[before + start : before + end]):
+            for term in content_terms(index_terms(model_input[before + start : before + end])):
                 row += _direction(self._same.get(term, term), len(row))
             rows.append(row)
         return TokenAttribution(

@@ -39,6 +39,7 @@ from retriever.storage.filters import (
     glob,
     one_of,
 )
+from retriever.text.analyzer import content_terms, index_terms
 from retriever.text.dates import read_date
 from retriever.types import UsageError, check_text
 
@@ -182,6 +183,8 @@ class _Operators:
         words = _unquoted(quoted) if quoted else match["word"].rstrip(",.;:!?)")
         if not (sign or quoted) or (sign == "-" and not quoted and self._is_text(match, words)):
             return None
+        if not quoted and not content_terms(index_terms(words)):
+            return None  # "+the": nearly every passage has it
         try:
             condition = Words(words)
         except UsageError:  # no word, or far too many

@@ -28,7 +28,7 @@ from retriever.evaluation.datasets import RetrievalDataset
 from retriever.evaluation.runs import Data, Run
 from retriever.index import Index
 from retriever.settings import QUERY_PROMPT, Prompts
-from retriever.text.analyzer import index_terms
+from retriever.text.analyzer import content_terms, index_terms
 from retriever.types import UsageError
 from tests.fakes import FakeEmbedder
 from tests.live import live
@@ -197,12 +197,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def naive_bm25(query: str, texts: Sequence[str]) -> list[float]:
     """The textbook's formula, k1 1.2 and b 0.75, over whole documents."""
-    documents = [index_terms(text) for text in texts]
+    documents = [content_terms(index_terms(text)) for text in texts]
     mean = statistics.fmean(map(len, documents))
     scores = []
     for words in documents:
         score = 0.0
-        for term in set(index_terms(query)):
+        for term in set(content_terms(index_terms(query))):
             have = sum(term in other for other in documents)
             weight = math.log((len(documents) - have + 0.5) / (have + 0.5)) if have else 0.0
             count = words.count(term)

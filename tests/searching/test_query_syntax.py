@@ -42,7 +42,7 @@ from tests.fakes import FakeEmbedder
         *["list\n-first thing\n-second thing", "date:1/3/2024", "date:2024..2023", "page:7-3 x"],
         *["after:2024-02-30 x", "type:object valve", "type:2 diabetes", "type:string", "a –b"],
         *["'access control'", "„open", "「", "a -b"],
-        *['"', '"open', 'open"', '24" and 27" screens', '""', '" "', '"the of"', '+"?!"', "“open"],
+        *['"', '"open', 'open"', '24" and 27" screens', '""', '" "', '+"?!"', "“open"],
         *["it's 'quoted'", "-draft", "-the rules", "type:pdf", "\0", "\ud800"],
         *["x " * 1_001 + "-draft", "rules " + "-draft " * 51],
     ],

@@ -181,7 +181,6 @@ def test_builders_join() -> None:
     [
         ({"page": {"near": 3}}, "eq, ne, in, nin, gt, gte, lt, lte, exists, glob"),
         ({"$xor": []}, r"\$and, \$or, \$not or \$text"),
-        ({"$text": "the of"}, "no word to look for"),
         ({"$text": "?!"}, "no word to look for"),
         ({"$text": 3}, "word or a phrase"),
         ({"$text": "word " * 101}, "at most 100 words"),

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retriever.storage.backends import keyword_query
 from retriever.storage.backends.compounds import is_part, split_compound
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.backends.keyword_query import MAX_WORDS
@@ -235,7 +236,7 @@ PAIRS = ("budget nothing", "here budget")
 
 
 def test_words_of_a_title_count_twice(tmp_path: Path) -> None:
-    """By hand: k1 1.2, b 0.75; a passage's length is its terms, its title's again, but stop words."""
+    """By hand: k1 1.2, b 0.75; a length is of terms, the title's twice, without stop words."""
     with EmbeddedBackend.open(tmp_path / "titles", create=True) as backend:
         backend.save_vectors(["v"], np.ones((1, 2), np.float32))
         for name, title, text in (
@@ -279,7 +280,7 @@ def naive_scores(times: dict[str, int], texts: Sequence[str], length: int) -> li
 
     `times` is term → number of times in a query of `length` words.
     """
-    read = [index_terms(text) for text in texts]
+    read = [content_terms(index_terms(text)) for text in texts]
     mean = sum(map(len, read)) / len(read)
     scores = []
     for terms in read:
@@ -290,7 +291,7 @@ def naive_scores(times: dict[str, int], texts: Sequence[str], length: int) -> li
                 continue
             idf = log((len(texts) - documents + 0.5) / (documents + 0.5))
             here = terms.count(term)
-            k1, k3 = 1.2 * (0.25 + 0.75 * len(terms) / mean), 0.05 * length
+            k1, k3 = 1.2 * (0.25 + 0.75 * len(terms) / mean), 0.1 * max(0, length - 20)
             score += idf * here * 2.2 / (here + k1) * said * (k3 + 1) / (said + k3)
         scores.append(score)
     return scores
@@ -304,6 +305,11 @@ def naive_scores(times: dict[str, int], texts: Sequence[str], length: int) -> li
         ("Is green tea a tea, and are teas GREEN? Tea!", {"green": 2, "tea": 4}, 6),
         ("wool, wool and more wool and zeppelin zeppelin", {"wool": 3}, 6),
         ("wool " * 50 + "tea", {"wool": 50, "tea": 1}, 51),
+        (
+            "wool tea " * 9 + "yarn knitting spun",
+            {"wool": 9, "tea": 9, "yarn": 1, "knit": 1, "spun": 1},
+            21,
+        ),
     ],
 )
 def test_a_repeated_word_counts_more(
@@ -317,9 +323,12 @@ def test_a_repeated_word_counts_more(
         assert list(found(backend, query)) == sorted(there, key=there.__getitem__, reverse=True)
 
 
-def test_a_repeated_word_counts_more_whatever_matches_it(backend: EmbeddedBackend) -> None:
+def test_a_repeated_word_counts_more_whatever_matches_it(
+    backend: EmbeddedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its own stem, compounds with it, its parts, and the words instead of it."""
-    twice = 1.1 * 2 / 2.1  # of a query of two words
+    monkeypatch.setattr(keyword_query, "SENTENCE_WORDS", 0)
+    twice = 1.2 * 2 / 2.2  # of a query of two words
     for word, options in (
         ("Gericht", {}),
         ("Bundesverfassungsgericht", {}),
@@ -339,7 +348,7 @@ def test_a_repeated_word_counts_more_whatever_matches_it(backend: EmbeddedBacken
         (chunk,) = (each for each in now.catalog.sample_chunks(10) if each.text == HOUSES)
         told = now.explain_bm25("city house cities", chunk.id)
     assert [(word.word, word.count) for word in told.words] == [("city", 2), ("house", 1)]
-    assert told.words[0].boost == pytest.approx(1.15 * 2 / 2.15)
+    assert told.words[0].boost == pytest.approx(1.3 * 2 / 2.3)
     assert told.score == pytest.approx(found(backend, "city house cities")[HOUSES], rel=1e-5)
 
 
@@ -364,7 +373,7 @@ def test_a_pasted_text_is_searched_for_by_its_most_telling_words(folder: Path) -
             assert now.query_weight(query) == MAX_WORDS
             # Against its maximum counts all that it asks for.
             idf = lambda n: log((53 - n + 0.5) / (n + 0.5))  # noqa: E731
-            k3 = 0.05 * len(query.split())
+            k3 = 0.1 * (len(query.split()) - 20)
             several = 50 * 2 * (k3 + 1) / (k3 + 2) + 250
             most = 2.2 * (several * idf(0) + 200 * idf(13) + MAX_WORDS * idf(1))
             assert now.max_bm25(query) == pytest.approx(most)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from retriever.storage.catalog import Reader
 from retriever.storage.catalog.postings import idf
 from retriever.storage.filters import Filter, chunk_fields
 from retriever.storage.records import TermQuery
-from retriever.text.analyzer import BOUNDARY, passage_terms
+from retriever.text.analyzer import content_terms, count_term, passage_terms
 from tests.searching.test_hybrid import filled
 
 
@@ -62,20 +61,24 @@ class NaivePassages:
         return np.array([self.units[id_] for id_ in chunk_ids], np.float32)
 
     def terms(self, chunk_ids: Sequence[str]) -> list[list[str]]:
-        return [[t for t in self.words.get(id_, []) if t != BOUNDARY] for id_ in chunk_ids]
+        return [self.words.get(id_, []) for id_ in chunk_ids]
 
     def document_frequencies(self, terms: Iterable[str]) -> Mapping[str, int]:
-        return {term: sum(term in words for words in self.words.values()) for term in terms}
+        return {
+            term: sum(count_term(words, term) > 0 for words in self.words.values())
+            for term in terms
+        }
 
     def count(self) -> int:
         return len(self.all)
 
     def _bm25(self, term: str, id_: str) -> float:
         words = self.words.get(id_, [])
-        average = np.mean([len(each) for each in self.words.values()])
-        times = Counter(words)[term]
+        lengths = {id_: len(content_terms(each)) for id_, each in self.words.items()}
+        average = np.mean(list(lengths.values()))
+        times = count_term(words, term)
         count = self.document_frequencies([term])[term]
-        norm = 1.2 * (0.25 + 0.75 * len(words) / average)
+        norm = 1.2 * (0.25 + 0.75 * lengths[id_] / average)
         return float(idf(self.count(), count) * times * 2.2 / (times + norm)) if times else 0.0
 
     def _best(self, ids: list[str], scores: np.ndarray, k: int, where: Filter | None) -> ScoredIds:

@@ -42,7 +42,7 @@ MAX_COMPOUNDS = 50
 MAX_WORDS = 256
 """The maximum number of different words that are searched for."""
 
-K3_PER_WORD = 0.05
+K3_PER_WORD = 0.1
 """Saturation of a word's frequency in the query, for each word of the query beyond a sentence."""
 
 SENTENCE_WORDS = 20
@@ -338,7 +338,7 @@ def repeated_boost(times: int, length: int) -> float:
 
     >>> [round(repeated_boost(times, 20), 2) for times in (1, 2, 4)]
     [1.0, 1.0, 1.0]
-    >>> [round(repeated_boost(times, 420), 2) for times in (1, 2, 4)]
+    >>> [round(repeated_boost(times, 220), 2) for times in (1, 2, 4)]
     [1.0, 1.91, 3.5]
     """
     k3 = K3_PER_WORD * max(0, length - SENTENCE_WORDS)
