@@ -38,7 +38,10 @@ SAMPLES = (
     "nist-digital-identity/sp800-63b_appA_memorized.md",
     "government-pdf/USDA_10_tips_healthy_meals.pdf",
 )
-TO_BE_WRITTEN = {"retriever/reading/plain/calendar.py", "tests/reading/test_calendar.py"}
+TO_BE_WRITTEN = {
+    "retriever/reading/plain/translations.py",
+    "tests/reading/test_translations.py",
+}
 """Files that the reader adds who follows "Add a reader"."""
 
 OTHER_PROGRAMS = {"apt-get", "cd", "git", "pip", "source"}

@@ -184,7 +184,7 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument(
         "--force",
         action="store_true",
-        help="continue although more than half of the files have vanished",
+        help="remove vanished files although they are more than half",
     )
     parser.add_argument(
         "--retry", action="store_true", help="read unchanged files again if they failed before"
