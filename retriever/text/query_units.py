@@ -73,9 +73,10 @@ class _Piece(NamedTuple):
 
     def kind(self, telling: Sequence[int]) -> Kind:
         """Its kind in the query; a function word is one in all the languages of `telling`."""
-        if all(self.kinds[way] in ("stop", "ask") for way in telling):
-            return "ask"
-        return "part" if self.kinds[0] == "part" else "word"
+        for way in telling:
+            if self.kinds[way] not in ("stop", "ask"):
+                return "part" if self.kinds[0] == "part" else "word"
+        return "ask"
 
 
 class _QueryUnit(NamedTuple):
@@ -98,11 +99,13 @@ def query_words(text: str, languages: tuple[str, ...]) -> list[QueryWord]:
     """The distinct words of a query in these languages, of which the first is "", English."""
     spans = unit_spans(text)
     asked = [
-        _query_unit(text[first:last], languages, _is_named(text, first, last))
+        _query_unit(text[first:last], languages, last - first == 1 and _is_named(text, first, last))
         for first, last in spans
     ]
-    idle = [sum(unit.idle[way] for unit in asked) for way in range(len(languages))]
-    telling = [way for way, count in enumerate(idle) if count == max(idle)]
+    telling = [0]
+    if len(languages) > 1:
+        idle = [sum(unit.idle[way] for unit in asked) for way in range(len(languages))]
+        telling = [way for way, count in enumerate(idle) if count == max(idle)]
     kept = list(range(len(asked)))
     if requests := request_spans(text):
         kept = [at for at in kept if not _is_within(spans[at], requests)]
@@ -144,14 +147,18 @@ def _found(
         unit = asked[at]
         if unit.run is not None:
             found.append(unit.run)
-        found += [piece.word for piece in unit.pieces if piece.kind(telling) == "word"]
+        for piece in unit.pieces:
+            if piece.kind(telling) == "word":
+                found.append(piece.word)  # noqa: PERF401 - mostly one piece
         if at + 1 == len(asked):
             continue
         following = asked[at + 1]
+        if unit.is_plain and following.is_plain:
+            (start, end), (again, stop) = spans[at], spans[at + 1]
+            if again - end == 1 and text[end] == " ":
+                found += _tentative_run(text[start:end], text[again:stop], languages)
         if unit.ends and following.starts:
             found += _pair(text, spans[at : at + 2], (unit, following), telling)
-        if unit.is_plain and following.is_plain:
-            found += _tentative(text, spans[at], spans[at + 1], languages)
     return found
 
 
@@ -256,17 +263,9 @@ def _pair(
     yield QueryWord(text[start:stop], (), tuple(others.items()))
 
 
-def _tentative(
-    text: str, first: tuple[int, int], second: tuple[int, int], languages: tuple[str, ...]
-) -> Iterable[QueryWord]:
-    """Two words that may be one: in person, which others write in-person."""
-    if second[0] - first[1] != 1 or text[first[1]] != " ":
-        return ()
-    return _tentative_run(text[slice(*first)], text[slice(*second)], languages)
-
-
 @lru_cache(maxsize=1 << 14)
 def _tentative_run(one: str, other: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]:
+    """Two words that may be one: in person, which others write in-person."""
     if len(one) + len(other) < _MIN_TENTATIVE_LETTERS:
         return ()
     joined: list[str] = []
