@@ -26,7 +26,7 @@ from retriever.indexing.dense_weight import cloze_items, fit_dense_weight, fit_i
 from retriever.searching import match
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, NewChunk
-from retriever.text.analyzer import count_words, words
+from retriever.text.analyzer import count_words, word_ends
 from retriever.text.chunking import chunk_document
 from retriever.text.structure import sentences
 from retriever.types import Chunk, Document, Span
@@ -355,7 +355,7 @@ def typical_sentence(chunk: Chunk) -> str:
 def _beginning(text: str) -> str:
     if count_words(text, SENTENCE_WORDS.stop) in SENTENCE_WORDS:
         return text
-    return text[: next(islice(words(text), LONG_SENTENCE_WORDS - 1, None)).end]
+    return text[: next(islice(word_ends(text), LONG_SENTENCE_WORDS - 1, None))]
 
 
 def limit_chunking(chunking: ChunkSettings, embedder: Embedder) -> ChunkSettings:

@@ -83,8 +83,24 @@ def count_words(text: str, most: int) -> int:
     >>> count_words("The cat sat", 9), count_words("The cat sat", 2)
     (3, 2)
     """
-    pieces = (word for word in words(text) if word.kind not in ("joined", "loose"))
-    return sum(1 for _ in islice(pieces, most))
+    return sum(1 for _ in islice(word_ends(text), most))
+
+
+def word_ends(text: str) -> Iterator[int]:
+    """Where the words of a text end: 64bit is one word here, zero-trust is two.
+
+    >>> list(word_ends("The 64bit zero-trust"))
+    [3, 9, 14, 20]
+    """
+    end = 0
+    for word in words(text):
+        if word.kind in ("joined", "loose"):
+            continue
+        if end and word.start != end:
+            yield end
+        end = word.end
+    if end:
+        yield end
 
 
 def index_terms(text: str, language: str = "") -> list[str]:
@@ -321,5 +337,6 @@ __all__ = [
     "query_terms",
     "query_words",
     "split_forms",
+    "word_ends",
     "words",
 ]

@@ -50,13 +50,13 @@ def insert(
     """Write a chunk's terms, and its long words if its language has compounds.
 
     The terms of `margins` (see `retriever.storage.catalog.margins`) follow; no phrase crosses from
-    one text to another.
+    one text to another, and they do not lengthen the passage.
     """
     found = terms.passage_terms(title, text, language)
+    length = len(terms.content_terms(found))
     for margin in margins:
         found += [terms.BOUNDARY, *terms.index_terms(margin, language)]
     connection.execute("INSERT INTO fulltext (rowid, terms) VALUES (?, ?)", (key, " ".join(found)))
-    length = len(terms.content_terms(found))
     connection.execute("INSERT INTO lengths (chunk, terms) VALUES (?, ?)", (key, length))
     if language in LINKING_ELEMENTS:
         ending = len(terms.MARK + language)
