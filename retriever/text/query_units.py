@@ -49,8 +49,8 @@ class QueryWord(NamedTuple):
     terms that stand for the word as well, each with a weight; the best one counts. A term with
     spaces is a phrase: terms side by side. A word without `terms` is a run: the pieces of a chain,
     side by side or joined, in addition to the pieces as words of their own. `weight` is that of the
-    word, `times` how often the query has it. A tentative run counts only where its first term, the
-    joined form, occurs.
+    word, `times` how often the query has it. A run with `needs` counts only in an index that has
+    one of these terms.
     """
 
     typed: str
@@ -58,7 +58,7 @@ class QueryWord(NamedTuple):
     others: tuple[tuple[str, float], ...] = ()
     weight: float = 1.0
     times: int = 1
-    tentative: bool = False
+    needs: tuple[str, ...] = ()
 
     def again(self, times: int = 1) -> QueryWord:
         """The word said so many times more."""
@@ -150,16 +150,36 @@ def _found(
         for piece in unit.pieces:
             if piece.kind(telling) == "word":
                 found.append(piece.word)  # noqa: PERF401 - mostly one piece
-        if at + 1 == len(asked):
-            continue
-        following = asked[at + 1]
-        if unit.is_plain and following.is_plain:
-            (start, end), (again, stop) = spans[at], spans[at + 1]
-            if again - end == 1 and text[end] == " ":
-                found += _tentative_run(text[start:end], text[again:stop], languages)
-        if unit.ends and following.starts:
-            found += _pair(text, spans[at : at + 2], (unit, following), telling)
+        if at + 1 < len(asked):
+            found += _with_following(text, spans, asked, at, telling, languages)
     return found
+
+
+def _with_following(
+    text: str,
+    spans: Sequence[tuple[int, int]],
+    asked: Sequence[_QueryUnit],
+    at: int,
+    telling: Sequence[int],
+    languages: tuple[str, ...],
+) -> Iterable[QueryWord]:
+    """The runs of a unit and the ones behind it."""
+    unit, following = asked[at], asked[at + 1]
+    if following.is_plain:
+        (start, end), (again, stop) = spans[at], spans[at + 1]
+        if text[end:again] != " ":
+            return ()
+        if unit.is_plain:
+            third = ""
+            if at + 2 < len(asked) and asked[at + 2].is_plain:
+                first, last = spans[at + 2]
+                third = text[first:last] if text[stop:first] == " " else ""
+            return _tentative(text[start:end], text[again:stop], third, languages)
+        if unit.run is not None and following.pieces[0].kind(telling) == "word":
+            return (_bound(unit.run, unit.phrases, following),)
+    if unit.ends and following.starts:
+        return _pair(text, spans[at : at + 2], (unit, following), telling)
+    return ()
 
 
 def _is_within(span: tuple[int, int], others: Iterable[tuple[int, int]]) -> bool:
@@ -263,13 +283,25 @@ def _pair(
     yield QueryWord(text[start:stop], (), tuple(others.items()))
 
 
+def _bound(run: QueryWord, phrases: Iterable[str], following: _QueryUnit) -> QueryWord:
+    """A chain with the word behind it, which it describes: one-time password."""
+    joined = [term for term, _ in run.others if " " not in term]
+    others = [f"{term} {following.phrases[0]}" for term in joined]
+    others += map(" ".join, zip(phrases, following.phrases, strict=True))
+    typed = f"{run.typed} {following.pieces[0].word.typed}"
+    return QueryWord(typed, (), tuple(dict.fromkeys(others, 1.0).items()), RUN)
+
+
 @lru_cache(maxsize=1 << 14)
-def _tentative_run(one: str, other: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]:
-    """Two words that may be one: in person, which others write in-person."""
+def _tentative(
+    one: str, other: str, third: str, languages: tuple[str, ...]
+) -> tuple[QueryWord, ...]:
+    """Two words that may be one (in person, which others write in-person), and the word behind."""
     if len(one) + len(other) < _MIN_TENTATIVE_LETTERS:
         return ()
     joined: list[str] = []
     phrases: list[str] = []
+    bound: list[str] = []
     for language in languages:
         words = [next(units(raw, language)).words[-1] for raw in (one, other)]
         pairs = zip(words, (one, other), strict=True)
@@ -278,8 +310,16 @@ def _tentative_run(one: str, other: str, languages: tuple[str, ...]) -> tuple[Qu
             return ()
         joined.append(joined_term(one + other, language))
         phrases.append(_phrase(words))
-    others = dict.fromkeys([*joined, *phrases], 1.0)
-    return (QueryWord(f"{one} {other}", (), tuple(others.items()), RUN, tentative=True),)
+        behind = next(units(third, language)).words[-1] if third else None
+        if behind is not None and behind.kind == "word":
+            bound += [f"{joined[-1]} {behind.term}", f"{phrases[-1]} {behind.term}"]
+    needs = tuple(dict.fromkeys(joined))
+    found = [(f"{one} {other}", [*joined, *phrases]), (f"{one} {other} {third}", bound)]
+    return tuple(
+        QueryWord(typed, (), tuple(dict.fromkeys(others, 1.0).items()), RUN, needs=needs)
+        for typed, others in found
+        if others
+    )
 
 
 def _number(raw: str, ways: Sequence[Unit]) -> QueryWord:

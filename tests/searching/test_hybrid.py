@@ -102,7 +102,7 @@ def asked_again(index, query, chunks, keyword, total) -> tuple[np.ndarray, np.nd
         if count < len(texts) / 2:
             tells[term] = weight * np.log((len(texts) - count + 0.5) / (count + 0.5))
     added = sorted(tells, key=lambda term: (-tells[term], term))[:30]
-    asked = [word.weight for word in query_words(query) if not word.tentative]
+    asked = [word.weight for word in query_words(query) if not word.needs]
     words = 0.5 * keyword / sum(asked)
     for term in added:
         share = tells[term] / sum(tells[one] for one in added)

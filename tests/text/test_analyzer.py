@@ -227,6 +227,20 @@ def test_a_piece_of_a_code_is_left_out_of_queries() -> None:
     assert "2" in index_terms("AC-2")
 
 
+def test_a_chain_binds_the_word_behind_it() -> None:
+    """So that the one-time password is not any password that is used one time."""
+    (run, _, _, bound, _) = query_words("one-time passwords")
+    assert (run.typed, bound.typed) == ("one-time", "one-time passwords")
+    assert [term for term, _ in bound.others] == ["onetim password", "one time password"]
+    loose = [word for word in query_words("one time passwords") if word.needs]
+    assert [(word.typed, word.needs) for word in loose[:2]] == [
+        ("one time", ("onetim",)),
+        ("one time passwords", ("onetim",)),
+    ]
+    assert [term for term, _ in loose[1].others] == ["onetim password", "one time password"]
+    assert not [word for word in query_words("the rapist") if word.needs]
+
+
 def test_a_word_counts_as_often_as_the_query_has_it() -> None:
     assert [(word.typed, word.times) for word in query_words("cats, a Cat and dogs")] == [
         ("cats", 2),

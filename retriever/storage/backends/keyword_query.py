@@ -200,10 +200,9 @@ class KeywordQuery:
 
     def _without_tentative(self, said: Sequence[QueryWord]) -> list[QueryWord]:
         """The words, and the tentative runs that this index has as one word."""
-        joined = {word: _single_terms(word) for word in said if word.tentative}
-        terms = dict.fromkeys(chain.from_iterable(joined.values()))
+        terms = dict.fromkeys(chain.from_iterable(word.needs for word in said))
         self._counts |= self._passages.document_frequencies(terms)
-        return [word for word in said if not word.tentative or self._documents(joined[word])]
+        return [word for word in said if not word.needs or self._documents(word.needs)]
 
     def _most_telling(self, said: Sequence[QueryWord]) -> list[QueryWord]:
         """The words of a pasted text to search for, in its order: none that occurs nowhere."""
