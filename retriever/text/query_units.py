@@ -36,6 +36,9 @@ PARTLY = 0.7
 RUN = 0.5
 """The weight of ordinary words that a hyphen joins, as one word, beside those of its pieces."""
 
+BOUND = 0.25
+"""The weight of a chain with the word behind it: one-time password."""
+
 _PARTICLES = frozenset(["by", "in", "into", "of", "off", "on", "out", "over", "to", "up", "with"])
 _MIN_TENTATIVE_LETTERS = 5  # of two words as one
 _MAX_MEASURE_LETTERS = 3  # of a unit of measurement: 16 GB, 100 km
@@ -289,7 +292,7 @@ def _bound(run: QueryWord, phrases: Iterable[str], following: _QueryUnit) -> Que
     others = [f"{term} {following.phrases[0]}" for term in joined]
     others += map(" ".join, zip(phrases, following.phrases, strict=True))
     typed = f"{run.typed} {following.pieces[0].word.typed}"
-    return QueryWord(typed, (), tuple(dict.fromkeys(others, 1.0).items()), RUN)
+    return QueryWord(typed, (), tuple(dict.fromkeys(others, 1.0).items()), BOUND)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -314,10 +317,13 @@ def _tentative(
         if behind is not None and behind.kind == "word":
             bound += [f"{joined[-1]} {behind.term}", f"{phrases[-1]} {behind.term}"]
     needs = tuple(dict.fromkeys(joined))
-    found = [(f"{one} {other}", [*joined, *phrases]), (f"{one} {other} {third}", bound)]
+    found = [
+        (f"{one} {other}", [*joined, *phrases], RUN),
+        (f"{one} {other} {third}", bound, BOUND),
+    ]
     return tuple(
-        QueryWord(typed, (), tuple(dict.fromkeys(others, 1.0).items()), RUN, needs=needs)
-        for typed, others in found
+        QueryWord(typed, (), tuple(dict.fromkeys(others, 1.0).items()), weight, needs=needs)
+        for typed, others, weight in found
         if others
     )
 
