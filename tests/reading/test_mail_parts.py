@@ -86,7 +86,8 @@ def test_a_plain_form_that_is_another_text_is_read_and_the_html_too():
         f"{notice}\n\nThe ferry to Kalmar departs at six from pier nine. with three lanterns."
     )
     assert left_out(found, "alternative text") == []
-    assert found.account is not None and found.account.unexplained == 0
+    assert found.account is not None
+    assert found.account.unexplained == 0
 
 
 def test_a_form_for_small_screens_is_a_form_and_no_attachment():
