@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 _FULLER = 3  # times as many words: then the other form is not the same text
+_SENTENCE = 10  # different words
 _URL = re.compile(r"(?:https?://|www\.|mailto:)[^\s<>\"]+")
 _WORD = re.compile(r"[^\W_]+")
 
@@ -23,15 +24,34 @@ def best_form(forms: Sequence[str]) -> int:
     >>> best_form(["We need more soil.", "We need more soil."])
     0
     """
-    words = [_WORD.findall(_URL.sub(" ", form).casefold()) for form in forms]
+    words = [_words(form) for form in forms]
     first = next((at for at, form in enumerate(forms) if form.strip()), 0)
     fullest = max(range(len(forms)), key=lambda at: len(words[at]), default=first)
     if fullest == first or not words:
         return first
     said, more = set(words[first]), set(words[fullest])
     much_more = len(words[fullest]) > _FULLER * len(words[first])
-    extract = len(more - said) >= max(10, len(said) / 2) and len(said - more) <= len(said) / 10
+    extract = (
+        len(more - said) >= max(_SENTENCE, len(said) / 2) and len(said - more) <= len(said) / 10
+    )
     return fullest if much_more or extract else first
+
+
+def is_other_text(form: str, taken: str) -> bool:
+    """Whether a form says mostly what the taken form does not: then both are read.
+
+    >>> is_other_text("Three lanterns leave the depot today, by boat, for pier nine.", "See it.")
+    True
+    >>> is_other_text("The garden is closed", "The garden is closed. Sent from a phone")
+    False
+    """
+    said, more = set(_words(taken)), set(_words(form))
+    return len(more - said) >= max(_SENTENCE, len(more) / 2)
+
+
+def _words(form: str) -> list[str]:
+    """The words of a form, without its links."""
+    return _WORD.findall(_URL.sub(" ", form).casefold())
 
 
 def only_in(form: str, taken: str) -> str:
@@ -45,4 +65,4 @@ def only_in(form: str, taken: str) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["best_form", "only_in"]
+__all__ = ["best_form", "is_other_text", "only_in"]

@@ -59,6 +59,25 @@ def test_two_rows_of_names_are_joined():
     assert words == ["Region: North | Q1 plan: a | Q1 actual: b | Q2 plan: c | Q2 actual: d"]
 
 
+def test_two_rows_of_names_beside_an_empty_corner_are_joined():
+    body = (["North", "10", "11", "12", "13"], ["South", "20", "", "22", "23"])
+    expected = [
+        "North | Q1 plan: 10 | Q1 actual: 11 | Q2 plan: 12 | Q2 actual: 13",
+        "South | Q1 plan: 20 | Q2 plan: 22 | Q2 actual: 23",
+    ]
+    below = ["", "plan", "actual", "plan", "actual"]
+    assert lines(["", Cell("Q1", columns=2), Cell("Q2", columns=2)], below, *body) == expected
+    assert lines(["", "Q1", "", "Q2", ""], below, *body) == expected
+    assert lines(["", "Q1", "Q1", "Q2", "Q2"], below, *body) == expected
+    one = (["", "plan", "actual"], ["North", "10", "11"], ["South", "", "21"])
+    assert lines(["", Cell("Q1", columns=2)], *one) == [
+        "North | Q1 plan: 10 | Q1 actual: 11",
+        "South | Q1 actual: 21",
+    ]
+    title = lines(["", Cell("Report", columns=2)], ["", "Town", "Born"], ["", "Rome", "1815"])
+    assert title == ["Report", "Town: Rome | Born: 1815"]
+
+
 def test_an_empty_corner_or_groups_of_columns_name_words():
     assert lines(["", "Mon", "Tue"], ["early", "Maths", "Art"], ["late", "", "Sport"]) == [
         "early | Mon: Maths | Tue: Art",

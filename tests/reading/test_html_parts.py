@@ -85,6 +85,26 @@ def test_text_beside_the_main_part_is_text(beside):
         assert SENTENCE in text_of(f"<body><div>{source}</div></body>")
 
 
+@pytest.mark.parametrize(
+    "button",
+    [
+        '<button class="accordion">Returns</button>',
+        '<button class="collapsible active">Returns</button>',
+        '<button class="faq-toggle">Returns</button>',
+        """<button class="tablinks" onclick="openTab(event, 'returns')">Returns</button>""",
+    ],
+)
+def test_a_button_that_opens_an_answer_is_text_by_its_name(button):
+    answer = '<div id="returns" style="display:none">Within two weeks.</div>'
+    assert "Returns\n\nWithin two weeks." in text_of(f"<main>{STORY}{button}{answer}</main>")
+    assert "Returns" not in text_of(f"<main>{STORY}<button>Returns</button></main>")
+
+
+def test_cells_by_role_are_not_joined():
+    row = '<span role="columnheader">Name</span><span role="cell">Ada</span>'
+    assert "Name Ada" in text_of(f'<body>{STORY}<div role="row">{row}</div></body>')
+
+
 def test_what_else_stands_beside_the_main_part_is_named():
     source = f'<a href="#m">Skip it</a><div>Language: English</div><main id="m">{STORY}</main>'
     assert text_of(source).startswith("Paragraph 0")
@@ -111,6 +131,9 @@ def test_what_else_stands_beside_the_main_part_is_named():
         f'<div hidden="until-found">{SENTENCE}</div>',
         f'<a href="#more">More</a><p>and</p><div id="more" hidden>{SENTENCE}</div>',
         f'<b aria-controls="x">More</b><hr><div id="x" aria-hidden="true">{SENTENCE}</div>',
+        f"""<button onclick="show(event, 'x')">A</button><hr><p id="x" hidden>{SENTENCE}</p>""",
+        f'<ul><li data-tab="x">A</li></ul><hr><div id="x" style="display:none">{SENTENCE}</div>',
+        f'<div><b role="button">Returns</b></div><div style="display:none">{SENTENCE}</div>',
         f'<aside epub:type="footnote" hidden>{SENTENCE}</aside>',
         f'<div role="doc-endnotes" hidden>{SENTENCE}</div>',
         f"<div hidden>{SENTENCE} {SENTENCE} {SENTENCE}</div>",

@@ -40,6 +40,18 @@ def read(message: EmailMessage | bytes, name: str = "a.eml") -> Document:
 HEAD = "From: Ada Lovelace <ada@example.org>\nTo: Müller, Bob <bob@example.org>, carol@example.org"
 
 
+def test_all_recipients_are_in_the_text():
+    people = [f'"Person{number} Name" <p{number}@example.org>' for number in range(300)]
+    to = f"{people[0]},\n {', '.join(people[1:])}"
+    found = read(f"Subject: A trip\nTo: {to}\n\nBring soil.".encode())
+    text = found.pages[0].text
+    assert all(f"Person{number} Name" in text for number in range(300))
+    assert text.startswith('To: "Person0 Name"')
+    assert text.index("Bring soil.") < 1_050
+    assert found.account is not None
+    assert (found.account.source, found.account.unexplained) == (300 * 5 + 4, 0)
+
+
 def test_facts_and_text():
     found = read(mail())
     assert (found.format, found.title, found.author) == (

@@ -76,6 +76,20 @@ def test_a_plain_form_that_is_cut_is_a_part_of_the_html():
     assert left_out(found, "alternative text") == []
 
 
+def test_a_plain_form_that_is_another_text_is_read_and_the_html_too():
+    notice = (
+        "Your program does not show this mail. It is meant for its addressee alone. Whoever gets "
+        "it by mistake deletes it and tells the sender. We take no liability for what it says."
+    )
+    found = alternative(notice, NEWS.partition("</p>")[0] + " with three lanterns.</p>")
+    assert own_text(found) == (
+        f"{notice}\n\nThe ferry to Kalmar departs at six from pier nine. with three lanterns."
+    )
+    assert left_out(found, "alternative text") == []
+    assert found.account is not None
+    assert found.account.unexplained == 0
+
+
 def test_a_form_for_small_screens_is_a_form_and_no_attachment():
     found = read(
         f"{HEAD}Content-Type: multipart/alternative; boundary=B\n\n"

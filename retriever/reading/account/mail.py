@@ -97,6 +97,7 @@ def _header(message: Message, key: str) -> str:
         text = str(make_header(decode_header(str(value)))) if value is not None else ""
     except (ValueError, LookupError, TypeError, AttributeError):
         return ""
+    text = " ".join(text.split())  # headers are folded into lines
     return "" if "=?" in text or not text.isprintable() else text
 
 

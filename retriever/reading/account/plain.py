@@ -16,6 +16,7 @@ from retriever.reading.account.words import count_words, joined
 _ACCENTED = re.compile(
     r"""(?<!\S)(?=\S*\\(?:["'`^~=.]|[cvuHkrbdt]\{|(?:ss|[ao]e|aa|[oli]|AE|OE|AA|[OL])\b))\S+"""
 )
+_SPACED = re.compile(r"(\\(?:ss|[ao]e|aa|[oli]|AE|OE|AA|[OL]))[ \t]+(?=\w)")  # ends at the blank
 _LATEX = re.compile(r"\\begin\{|^@[A-Za-z]+\{", re.MULTILINE)
 _BARE_START = re.compile(r"\[[1-9][0-9;]*m(?!\])")
 _BARE_COLOUR = re.compile(r"(?<!\w)\w*+\[[0-9;]*m\w*+")  # and the words it may be glued to
@@ -44,7 +45,9 @@ def text_words(data: bytes) -> Counter[str]:
     text = _certain(data)
     if "\x1b" not in text and _BARE_START.search(text):
         text = _BARE_COLOUR.sub(" ", text)
-    return count_words(_ACCENTED.sub(" ", text) if _LATEX.search(text) else text)
+    if _LATEX.search(text):
+        text = _ACCENTED.sub(" ", _SPACED.sub(r"\1{}", text))
+    return count_words(text)
 
 
 def table_words(data: bytes) -> Counter[str]:

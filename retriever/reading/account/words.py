@@ -27,22 +27,29 @@ _NO_WIDTH = re.compile(
 )
 _MARKS = "“”‘’–—…•\N{NO-BREAK SPACE}"  # the most frequent ones outside of ASCII
 _ASCII = "".join(chr(at).lower() if chr(at).isalnum() else " " for at in range(128))
-_TERMINAL = re.compile(r"\x1b\[[0-9;:?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_TERMINAL = re.compile(
+    r"\x1b\[[0-9;:?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][0-9A-Z]|\x1b[=>78]"
+)
+_BULLET = re.compile(r"\+\x08o|o\x08\+")
 _STRUCK = re.compile(r"[^\n\x08]\x08|(?m:^)\x08")
 _MAX_PIECES = 64  # characters of a word that is put together from others, or taken apart
 _MAX_TRIES = 20_000  # words that are tried so
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in order.
+    r"""The words of a text in order.
 
     >>> words("The Ｆｉｒｓｔ co\N{SOFT HYPHEN}lumn_name, 10\N{SUPERSCRIPT TWO}")
     ['the', 'first', 'column', 'name', '102']
     >>> words("K\N{REPLACEMENT CHARACTER}ln is far")
     ['is', 'far']
+    >>> words("\x1b[1mred\x1b(B\x1b[m +\bo N\bNO\bO")
+    ['red', 'no']
     """
     if "\x1b" in text:
         text = _TERMINAL.sub("", text)
+    if "\b" in text:
+        text = _BULLET.sub(" ", text)
     for _ in range(_MAX_PIECES):  # as many letters in a row may be struck
         if "\b" not in text:
             break

@@ -20,7 +20,7 @@ from email.message import Message
 
 from retriever.reading.attached import attached_pages, unique_label
 from retriever.reading.encodings import decode
-from retriever.reading.facts import clean_fact, clean_title, iso_date, scalars
+from retriever.reading.facts import MAX_FACT, clean_fact, clean_title, iso_date, scalars
 from retriever.reading.mail.headers import (
     author,
     header,
@@ -30,7 +30,7 @@ from retriever.reading.mail.headers import (
 )
 from retriever.reading.mail.parts import MAX_LEAVES, MailParts, collect_parts
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
-from retriever.reading.pages import error_text, make_page, too_long_page
+from retriever.reading.pages import drop_controls, error_text, make_page, too_long_page
 from retriever.types import Document, LeftOut, Page, PageState, ReadError
 
 _MAX_BYTES = 120_000_000  # a parsed mail takes ten times its size in memory
@@ -202,28 +202,40 @@ def _shown_headers(message: Message, *, titled: bool) -> dict[str, str]:
     The subject is not among them if it is the document's title, and its date is the document's.
     """
     keys = [key for key in _SHOWN if not (titled and key in ("subject", "date"))]
-    values = {key: clean_fact(header_values(message, key)) for key in keys}
+    values = {key: " ".join(drop_controls(header_values(message, key)).split()) for key in keys}
     if values["reply-to"] in values["from"]:
         values["reply-to"] = ""
     return {key: value for key, value in values.items() if value}
 
 
+def _begin(value: str) -> str:
+    """The begin of a header; of a long one, such as a list of recipients, up to a blank."""
+    if len(value) <= MAX_FACT:
+        return value
+    return value[: value.rfind(" ", 0, MAX_FACT)] if " " in value[:MAX_FACT] else value[:MAX_FACT]
+
+
 def _own_page(shown: Mapping[str, str], subject: str, parts: MailParts) -> Page:
-    """The page of the mail's own text; without text, its headers alone, at least its subject."""
+    """The page of the mail's own text; without text, its headers alone, at least its subject.
+
+    What is left of long headers stands behind the text.
+    """
     body = "\n\n".join(text for text in (text.strip("\n") for text in parts.texts) if text.strip())
     if parts.encrypted and not body:
         return Page(None, "", PageState.ENCRYPTED, _ENCRYPTED.format(parts.encrypted))
     page = make_page(None, body)
     if page.state not in (PageState.TEXT, PageState.EMPTY):
         return page
-    lines = [f"{key.title()}: {value}" for key, value in shown.items()]
+    lines = [f"{key.title()}: {_begin(value)}" for key, value in shown.items()]
+    rests = {key: value[len(_begin(value)) :].strip() for key, value in shown.items()}
+    further = [f"{key.title()}: {rest}" for key, rest in rests.items() if re.search(r"\w", rest)]
     if not lines and not page.text and subject:
         lines = [f"Subject: {subject}"]
     note = "" if page.text else "no text of its own"
     if any(one.kind == "encrypted text" for one in parts.left_out):
         note = "a part of its text is encrypted with PGP"
     names = f"Attachments: {', '.join(parts.names)}" if parts.names else ""
-    text = "\n\n".join(filter(None, ["\n".join(lines), page.text, names]))
+    text = "\n\n".join(filter(None, ["\n".join(lines), page.text, names, *further]))
     return Page(None, text, reason=note) if text else page
 
 

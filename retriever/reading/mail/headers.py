@@ -17,7 +17,8 @@ from retriever.reading.encodings import decode
 from retriever.reading.facts import clean_fact
 from retriever.reading.terminal_output import drop_terminal_codes
 
-_MAX_HEADER = 20_000  # characters of one header
+_MAX_HEADER = 100_000  # characters of one header
+_MAX_ADDRESSES = 20_000  # characters of them that are split into addresses
 _MAX_PEOPLE = 100
 _FOLDED = re.compile(r"\r?\n[ \t]*")
 
@@ -68,7 +69,7 @@ def _piece(value: str | bytes, charset: str | None) -> str:
 
 def _addresses(message: Message, key: str) -> list[tuple[str, str]]:
     """Pairs of name and address; split before decoding, since a name may hold a comma."""
-    raw = [_FOLDED.sub(" ", value)[:_MAX_HEADER] for value in _raw(message, key)]
+    raw = [_FOLDED.sub(" ", value)[:_MAX_ADDRESSES] for value in _raw(message, key)]
     try:
         pairs = getaddresses(raw)[:_MAX_PEOPLE]
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from mimetypes import MimeTypes
 
-from retriever.reading.alternatives import best_form, only_in
+from retriever.reading.alternatives import best_form, is_other_text, only_in
 from retriever.reading.encodings import decode
 from retriever.reading.facts import clean_fact
 from retriever.reading.mail.encoded_files import take_encoded_files
@@ -145,7 +145,10 @@ def _take_headers(message: Message, parts: MailParts) -> None:
 
 
 def _take_best(message: Message, parts: MailParts) -> None:
-    """Choose one of several forms of a text; keep the attachments of all."""
+    """Choose one of several forms of a text, and later ones that are another text.
+
+    The attachments of all are kept.
+    """
     forms: list[str] = []
     inside: list[list[LeftOut]] = []
     _leave_out(parts, "text for old mail programs", _surrounding(message.preamble))
@@ -159,11 +162,14 @@ def _take_best(message: Message, parts: MailParts) -> None:
         forms.append("\n\n".join(filter(str.strip, form.texts)).strip())
         inside.append(form.left_out)
     taken = best_form(forms)
+    read = [forms[taken]] if forms else []
     for at, form_left_out in enumerate(inside):
         parts.left_out += form_left_out
-        if forms and at != taken:
+        if at > taken and is_other_text(forms[at], "\n".join(read)):
+            read.append(forms[at])
+        elif at != taken:
             _leave_out(parts, "alternative text", only_in(forms[at], forms[taken]))
-    parts.texts += [forms[taken] if forms else "", _surrounding(message.epilogue)]
+    parts.texts += [*read, _surrounding(message.epilogue)]
 
 
 def _take_smime(message: Message, parts: MailParts) -> None:

@@ -62,6 +62,9 @@ _CHROME = re.compile(
     re.IGNORECASE,
 )
 _TOOL = re.compile(r"copy|clip|close|dismiss", re.IGNORECASE)  # buttons that belong to a program
+_OPENING = ("aria-controls", "data-target", "data-bs-target", "data-toggle-target", "data-tab")
+_QUESTION = re.compile(r"accordion|collapsible|faq|question", re.IGNORECASE)  # buttons' classes
+_QUOTED = re.compile(r"""["']#?([\w-]+)["']""")
 _UNSEEN = re.compile(r"print[-_]?only|sr[-_]only|visually[-_]hidden", re.IGNORECASE)
 _CONTAINERS = frozenset(
     ["div", "section", "ul", "ol", "table", "p", "form", "span", "a", "aside", "header", "dialog"]
@@ -285,8 +288,9 @@ def _is_hidden(element: etree._Element) -> bool:
 def _opened_ids(root: etree._Element) -> Iterator[str]:
     """The ids of elements that a control of the page shows."""
     for element in root.iter(etree.Element):
-        for key in ("aria-controls", "data-target", "data-bs-target", "data-toggle-target"):
+        for key in _OPENING:
             yield from (name.lstrip("#") for name in (element.get(key) or "").split())
+        yield from _QUOTED.findall(element.get("onclick") or "")
         href = element.get("href") or ""
         if element.tag == "a" and href.startswith("#"):
             yield href[1:]
@@ -301,6 +305,8 @@ def _answers(element: etree._Element) -> bool:
         return False
     asks = ("summary", "dt", "button", "label", "legend")
     if before.tag in HEADINGS or before.tag in asks or before.get("onclick"):
+        return True
+    if any(_role(part) == "button" for part in (before, *before)):
         return True
     asked = "".join(before.itertext()).strip()
     if asked.endswith(("?", "？", "؟")):
@@ -321,8 +327,11 @@ def _is_label(button: etree._Element, size: Size, inside: bool) -> bool:
             return False
         if _letters(above) == _letters(button):
             return True
+    if size.words > 2 or _QUESTION.search(named):
+        return True
     opens = button.get("aria-expanded") is not None or _role(button) == "tab"
-    return size.words > 2 or (inside and opens) or _is_in_sentence(button)
+    opens = opens or bool(_QUOTED.search(button.get("onclick") or ""))
+    return (inside and opens) or _is_in_sentence(button)
 
 
 def _letters(element: etree._Element) -> int:

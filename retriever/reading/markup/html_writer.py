@@ -26,6 +26,7 @@ _APART = frozenset(
 ) | frozenset(["script", "select", "style", "svg", "text", "annotation", "mtr", "mtd"])
 """Elements shown inside a line, but never joined to the words beside them."""
 
+_CELL_ROLES = frozenset(["cell", "columnheader", "gridcell", "rowheader"])
 _VERBATIM = frozenset(["pre", "textarea"])
 _ALL_ROWS = 65_534  # HTML's limit
 _BEFORE = 40  # characters of the line that are looked at before a raised element
@@ -102,7 +103,7 @@ class Writer:
 
     def _start_inline(self, element: etree._Element) -> None:
         tag = element.tag
-        if tag in _APART:
+        if tag in _APART or element.get("role") in _CELL_ROLES:
             self._apart(element)
         elif tag == "img":
             words = picture_words(element)

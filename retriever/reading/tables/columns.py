@@ -105,13 +105,19 @@ def split_titles(rows: list[TableRow]) -> tuple[list[TableRow], list[TableRow]]:
     if at and comment_names(_uncommented(rows[at - 1]), rows[at:]):
         rest = [_uncommented(rows[at - 1]), *rows[at:]]
         return rows[: at - 1], rest
-    while width > 1 and at < len(rows) - 1 and _is_title(rows[at]):
+    while width > 1 and at < len(rows) - 1 and _is_title(*rows[at : at + 3]):
         at += 1
     return rows[:at], rows[at:]
 
 
-def _is_title(row: TableRow) -> bool:
-    return not row.header and sum(map(bool, row.cells)) == 1
+def _is_title(row: TableRow, below: TableRow, third: TableRow | None = None) -> bool:
+    if row.header or sum(map(bool, row.cells)) != 1:
+        return False
+    if not row.joined or row.cells[0] or third is None:
+        return True
+    # A merged cell right of an empty corner is the name of a group of columns.
+    corner = not any(below.cells[:1]) and any(third.cells[:1])
+    return not (corner and row.joined <= set(below.own))
 
 
 def _count_comments(rows: Sequence[TableRow]) -> int:
@@ -168,10 +174,15 @@ def _has_levels(rows: Sequence[TableRow], depth: int) -> bool:
         return False
     if not all(_is_level(above, row) for above, row in pairwise(upper)):
         return False
-    if not all(map(bool, names[: len(below)])):
+    if not all(map(bool, names[_has_corner(names, body) : len(below)])):
         return False
     shape = depth == 2 and len(body) > 1 and len(set(names)) == len(names) > 2
     return is_header(names, body, proved=True) or (shape and _is_below_groups(*upper))
+
+
+def _has_corner(names: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Whether the first column has no name, but names the rows."""
+    return len(names) > 2 and not names[0] and bool(body) and all(row and row[0] for row in body)
 
 
 def _is_level(above: TableRow, row: TableRow) -> bool:
