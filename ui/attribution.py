@@ -169,7 +169,7 @@ def keyword_table(keyword: KeywordScore) -> str:
     if not keyword.words:
         return ""
     rows = []
-    for word in keyword.words:
+    for word in keyword.shown:
         times = count_text(word.times, "time") if word.times else "not here"
         passages = count_text(word.documents, "passage")
         of_all = f"{passages} of {keyword.passages:,}"

@@ -125,6 +125,11 @@ class KeywordScore:
         """The sum of the words' scores."""
         return sum(word.score for word in self.words)
 
+    @property
+    def shown(self) -> tuple[KeywordWord, ...]:
+        """The words for display: without runs such as "password 16GB" that occur nowhere."""
+        return tuple(word for word in self.words if word.documents or " " not in word.word)
+
 
 @dataclass(frozen=True, slots=True)
 class Expansion:

@@ -419,11 +419,14 @@ def test_a_run_shows_words_and_its_factor(tmp_path: Path) -> None:
             Document(f"{seed}.txt", "txt", (Page(None, f"{some_text(seed, 6)} {also}"),))
             for seed, also in enumerate([text, *TEXTS.values()] * 4)
         )
-        found = index.explain("in person proofing", index.search("in person proofing", 1)[0])
+        query = "in person proofing 16GB"
+        found = index.explain(query, index.search(query, 1)[0])
     assert found.keyword is not None
     told = "\n".join(explanation_lines(found, colour=False))
     assert re.search(r"in person: 2 times.*, weight [\d.]+ × 0\.50 as one word\n", told)
     assert "ø" not in told + json.dumps(found.to_json(), ensure_ascii=False)
+    assert "16GB: not here, in 0 passages" in told
+    assert "proofing 16GB" not in told  # a run that occurs nowhere
     terms = [term for word in found.to_json()["keyword"]["words"] for term in word["terms"]]
     assert "in person" in terms
     added = [word.word for word in found.keyword.added]

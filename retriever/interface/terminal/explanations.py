@@ -36,7 +36,7 @@ def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     if explanation.keyword is not None and explanation.keyword.words:
         score = f"keywords {explanation.keyword.score:.3f}"
         lines += ["", f"{score} (those in the title count twice)"]
-        lines += [f"    {_word_line(word)}" for word in explanation.keyword.words]
+        lines += [f"    {_word_line(word)}" for word in explanation.keyword.shown]
     if explanation.keyword is not None and explanation.keyword.added:
         added = explanation.keyword.added
         lines += ["", f"words of the first passages {sum(word.score for word in added):.3f}"]
