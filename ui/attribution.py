@@ -169,11 +169,11 @@ def keyword_table(keyword: KeywordScore) -> str:
     if not keyword.words:
         return ""
     rows = []
-    for word in keyword.words:
+    for word in keyword.shown:
         times = count_text(word.times, "time") if word.times else "not here"
         passages = count_text(word.documents, "passage")
-        again = f" × {word.boost:.2f} for the repetition" if word.count > 1 else ""
-        said = f"{times}, in {passages} of {keyword.passages:,}, weight {word.idf:.2f}{again}"
+        of_all = f"{passages} of {keyword.passages:,}"
+        said = f"{times}, in {of_all}, weight {word.idf:.2f}{word.factor}"
         rows.append(
             _cells(
                 escape_html(word.label), f"<small>{escape_html(said)}</small>", f"{word.score:+.3f}"

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from retriever.interface.terminal.characters import count_text
 from retriever.text.analyzer import matching_words
 
 Spans = list[tuple[int, int]]
@@ -177,15 +178,6 @@ def join_parts(parts: Iterable[str], separator: str = " · ") -> str:
     'a · b'
     """
     return separator.join(part for part in parts if part)
-
-
-def count_text(count: int, thing: str) -> str:
-    """A count with its noun, in the plural if needed.
-
-    >>> count_text(1, "file"), count_text(1200, "file")
-    ('1 file', '1,200 files')
-    """
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 __all__ = [

@@ -57,7 +57,8 @@ def _excluded(snapshot: Snapshot, query: Query, given: Filter | None) -> Iterato
         (chunk,) = snapshot.catalog.get(first)
         words = ", ".join(f'"{word}"' for word in query.excluded)
         more = f"{len(lost):,} more passage{'s' * (len(lost) != 1)}"
-        yield f"{words} was excluded; with --literal {more}, first {chunk.path}"
+        were = "was" if len(query.excluded) == 1 else "were"
+        yield f"{words} {were} excluded: otherwise {more}, first {chunk.path}"
 
 
 def _unknown_fields(rows: Sequence[DocumentRow], where: Filter) -> Iterator[str]:

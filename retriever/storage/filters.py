@@ -383,9 +383,7 @@ def _date(value: Scalar) -> str:
     try:
         return read_date(value)
     except UsageError as error:
-        raise UsageError(
-            f'the filter on date needs an ISO date such as "2024-03": {error}'
-        ) from None
+        raise UsageError(f"the filter on date needs a date: {error}") from None
 
 
 def _page(value: Scalar) -> Scalar:

@@ -88,6 +88,20 @@ class KeywordWord:
         """The word for display, with the number of times that the query says it if several."""
         return f"{self.word} ×{self.count}" if self.count > 1 else self.word
 
+    @property
+    def factor(self) -> str:
+        """The factor of its weight for display, empty without one.
+
+        >>> KeywordWord("teas", ("tea",), 3, 2, 1.25, 2.25, count=2, boost=1.5).factor
+        ' × 1.50 for the repetition'
+        >>> KeywordWord("in person", ("inperson",), 3, 2, 1.25, 0.75, boost=0.5).factor
+        ' × 0.50 as one word'
+        """
+        if self.boost == 1 and self.count == 1:
+            return ""
+        why = "for the repetition" if self.boost >= 1 else "as one word"
+        return f" × {self.boost:.2f} {why}"
+
 
 @dataclass(frozen=True, slots=True)
 class KeywordScore:
@@ -110,6 +124,11 @@ class KeywordScore:
     def score(self) -> float:
         """The sum of the words' scores."""
         return sum(word.score for word in self.words)
+
+    @property
+    def shown(self) -> tuple[KeywordWord, ...]:
+        """The words for display: without runs such as "password 16GB" that occur nowhere."""
+        return tuple(word for word in self.words if word.documents or " " not in word.word)
 
 
 @dataclass(frozen=True, slots=True)

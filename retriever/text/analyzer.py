@@ -185,9 +185,16 @@ def language_mark(term: str) -> str:
 def bare_stem(term: str) -> str:
     """The stem of a term as readers know it: without the mark of its language, and decoded.
 
+    A term with spaces is several side by side.
+
     >>> bare_stem("hausøde"), bare_stem("house"), bare_stem("ø00915009320092eøhi")
     ('haus', 'house', 'कलम')
+    >>> bare_stem("theø0"), bare_stem("inø0 person")
+    ('the', 'in person')
     """
+    if " " in term:
+        return " ".join(map(bare_stem, term.split()))
+    term = term.removesuffix(STOP)
     language = language_mark(term)
     stem = term[: -len(MARK + language)] if language else term
     if not stem.startswith(MARK):

@@ -397,6 +397,43 @@ def test_the_command_tells_the_sum(folder: Path, capsys: pytest.CaptureFixture[s
     assert "words of the query: green" in shown
 
 
+def test_the_command_names_corrected_words(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["explain", "platfrm", "--index", str(folder), "--mode", "keyword"]
+    assert main(common) == 0
+    assert '"platfrm" occurs nowhere; searched for platform instead' in capsys.readouterr().err
+    assert main([*common, "--no-typos", "--chunk", _chunk_id(folder)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def _chunk_id(folder: Path) -> str:
+    with Index.open(folder) as index:
+        return index.search("platform", 1, mode="keyword")[0].chunk.id
+
+
+def test_a_run_shows_words_and_its_factor(tmp_path: Path) -> None:
+    text = "In-person proofing by SP 800-63B is needed, in person."
+    with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as index:
+        index.add(
+            Document(f"{seed}.txt", "txt", (Page(None, f"{some_text(seed, 6)} {also}"),))
+            for seed, also in enumerate([text, *TEXTS.values()] * 4)
+        )
+        query = "in person proofing 16GB"
+        found = index.explain(query, index.search(query, 1)[0])
+    assert found.keyword is not None
+    told = "\n".join(explanation_lines(found, colour=False))
+    assert re.search(r"in person: 2 times.*, weight [\d.]+ × 0\.50 as one word\n", told)
+    assert "ø" not in told + json.dumps(found.to_json(), ensure_ascii=False)
+    assert "16GB: not here, in 0 passages" in told
+    assert "proofing 16GB" not in told  # a run that occurs nowhere
+    terms = [term for word in found.to_json()["keyword"]["words"] for term in word["terms"]]
+    assert "in person" in terms
+    added = [word.word for word in found.keyword.added]
+    assert "800-63B" in added
+    assert len(added) == len(set(added))
+
+
 def test_the_command_refuses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["explain", "green tea", "--index", str(folder)]
     assert main([*common, "--hit", "0"]) == 2

@@ -140,6 +140,15 @@ def test_ocr_is_advised_only_where_there_is_a_picture(tmp_path: Path) -> None:
     assert told.files[1].advice == text
 
 
+def test_one_is_singular(tmp_path: Path) -> None:
+    with EmbeddedBackend.open(tmp_path / "index", create=True) as backend:
+        put(backend, "a.pdf", [Page(None, "whale")])
+        told = read(backend, coverage_report)
+    lines = account_lines(told)
+    assert lines[:2] == ["1 file: 1 complete", "1 page: 1 text"]
+    assert lines[-1] == "1 passage"
+
+
 def test_an_empty_index_has_a_report(tmp_path: Path) -> None:
     with EmbeddedBackend.open(tmp_path / "index", create=True) as backend:
         told = read(backend, coverage_report)

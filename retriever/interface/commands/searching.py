@@ -13,6 +13,8 @@ from retriever.interface.commands.output import DONE, print_json, use_colour
 from retriever.types import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from retriever.explaining.score import Explanation
     from retriever.index import Index
     from retriever.searching.options import SearchOptions
@@ -37,8 +39,7 @@ def run_search(options: argparse.Namespace) -> int:
         started = time.perf_counter()
         hits = index.search(options.query, options=how)
         took = (time.perf_counter() - started) * 1000
-        guesses = how.mode != "dense" and how.tolerant
-        instead = index.corrections(options.query, syntax=how.syntax) if guesses else {}
+        instead = _corrections(index, options.query, how)
         notes = index.search_notes(options.query, hits, options=how)
     nothing = not hits or nothing_matches(hits)
     if options.json:
@@ -80,6 +81,7 @@ def run_explain(options: argparse.Namespace) -> int:
         explanation_lines,
         why_not_lines,
     )
+    from retriever.interface.terminal.reports import query_lines
 
     if options.hit < 1:
         raise UsageError(f"--hit counts from 1; it is {options.hit}")
@@ -101,6 +103,7 @@ def run_explain(options: argparse.Namespace) -> int:
         else:
             told = _explained(index, options, how)
             lines = explanation_lines(told, colour=colour)
+        instead = _corrections(index, options.query, how)
         check = (
             index.check_explanation(told)
             if options.check and not (options.file or options.above)
@@ -109,9 +112,18 @@ def run_explain(options: argparse.Namespace) -> int:
     if options.json:
         more = {} if check is None else {"check": check.to_json()}
         print_json({"index": options.index, **told.to_json(), **more})
-    else:
-        print("\n".join([*lines, *(check_lines(check) if check else [])]))
+        return DONE
+    for line in query_lines((), instead):
+        print(line, file=sys.stderr)
+    print("\n".join([*lines, *(check_lines(check) if check else [])]))
     return DONE
+
+
+def _corrections(index: Index, query: str, how: SearchOptions) -> Mapping[str, Sequence[str]]:
+    """The words of the query that occur nowhere → those searched for instead."""
+    if how.mode == "dense" or not how.tolerant:
+        return {}
+    return index.corrections(query, syntax=how.syntax)
 
 
 def _explained(index: Index, options: argparse.Namespace, how: SearchOptions) -> Explanation:

@@ -1,4 +1,4 @@
-"""Text that a terminal shows and does not obey."""
+"""Text that a terminal shows and does not obey, and counts in words."""
 
 from __future__ import annotations
 
@@ -23,4 +23,13 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else _REPLACEMENT for c in text)
 
 
-__all__ = ["one_line", "printable"]
+def count_text(count: int, thing: str) -> str:
+    """A count with its noun, in the plural if needed.
+
+    >>> count_text(1, "file"), count_text(1200, "file")
+    ('1 file', '1,200 files')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+__all__ = ["count_text", "one_line", "printable"]

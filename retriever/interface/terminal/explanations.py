@@ -11,7 +11,7 @@ from retriever.explaining.compare import Difference, TermDifference
 from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import DenseScore, Explanation, Term
 from retriever.explaining.why_not import WhyNot
-from retriever.interface.terminal.characters import one_line, printable
+from retriever.interface.terminal.characters import count_text, one_line, printable
 from retriever.interface.terminal.reports import BOLD, DIM, RESET, table, text_width
 from retriever.storage.records import KeywordWord
 
@@ -36,12 +36,12 @@ def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
     if explanation.keyword is not None and explanation.keyword.words:
         score = f"keywords {explanation.keyword.score:.3f}"
         lines += ["", f"{score} (those in the title count twice)"]
-        lines += [f"    {_word_line(word)}" for word in explanation.keyword.words]
+        lines += [f"    {_word_line(word)}" for word in explanation.keyword.shown]
     if explanation.keyword is not None and explanation.keyword.added:
         added = explanation.keyword.added
         lines += ["", f"words of the first passages {sum(word.score for word in added):.3f}"]
         listed = ", ".join(f"{printable(word.word)} {word.score:+.3f}" for word in added)
-        lines += [f"    {line}" for line in textwrap.wrap(listed, 90)]
+        lines += [f"    {line}" for line in textwrap.wrap(listed, 90, break_on_hyphens=False)]
     return [*lines, *(_dense_lines(dense) if dense else []), ""]
 
 
@@ -96,10 +96,9 @@ def _word_line(word: KeywordWord) -> str:
     >>> _word_line(KeywordWord("teas", ("tea",), 3, 2, 1.25, 2.25, count=2, boost=1.5))
     '+2.250  teas ×2: 2 times, in 3 passages, weight 1.250 × 1.50 for the repetition'
     """
-    times = f"{word.times} time{'s' * (word.times > 1)}" if word.times else "not here"
-    passages = f"{word.documents:,} passage{'s' * (word.documents != 1)}"
-    again = f" × {word.boost:.2f} for the repetition" if word.count > 1 else ""
-    said = f"{times}, in {passages}, weight {word.idf:.3f}{again}"
+    times = count_text(word.times, "time") if word.times else "not here"
+    passages = count_text(word.documents, "passage")
+    said = f"{times}, in {passages}, weight {word.idf:.3f}{word.factor}"
     return f"{word.score:+.3f}  {printable(word.label)}: {said}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from retriever.indexing.coverage import FileCoverage
-from retriever.interface.terminal.characters import one_line, printable
+from retriever.interface.terminal.characters import count_text, one_line, printable
 from retriever.storage.records import LeftOutTexts
 
 
@@ -15,7 +15,7 @@ def left_out_lines(file: FileCoverage, texts: LeftOutTexts) -> list[str]:
     lines: list[str] = []
     for kind in dict.fromkeys(part.kind for part in texts.parts):
         count = counts.get(kind)
-        words = "" if count is None else f": {count:,} word{'s' * (count != 1)}"
+        words = "" if count is None else f": {count_text(count, 'word')}"
         lines += [
             "" if lines else f"{one_line(file.path)} leaves out",
             f"{one_line(kind)}{words}",

@@ -17,7 +17,7 @@ from retriever.indexing.coverage import (
     page_groups,
 )
 from retriever.indexing.sync import FileReport, SyncReport
-from retriever.interface.terminal.characters import one_line, printable
+from retriever.interface.terminal.characters import count_text, one_line, printable
 from retriever.significance import PairedComparison
 from retriever.text.analyzer import matching_words
 from retriever.types import FileStatus, Hit, Progress
@@ -72,7 +72,8 @@ def report_lines(report: SyncReport) -> list[str]:
         return [*lines, f"would be: {summary}"]
     work = ""
     if totals["chunks"]:
-        work = f"; {totals['pages']} pages, {totals['chunks']} chunks, {totals['tokens']:,} tokens"
+        counts = [count_text(totals[what], what[:-1]) for what in ("pages", "chunks", "tokens")]
+        work = f"; {', '.join(counts)}"
     return [*lines, f"{summary}{work} in {duration(report.seconds)}"]
 
 
@@ -86,8 +87,9 @@ def account_lines(account: CoverageReport, *, everything: bool = False) -> list[
     for what in ("files", "pages"):
         parts = {name: count for name, count in totals[what].items() if count and name != "all"}
         counted = ", ".join(f"{count:,} {name}" for name, count in parts.items())
-        lines.append(f"{totals[what]['all']:,} {what}" + (f": {counted}" if counted else ""))
-    return [*lines, *word_lines(totals["words"]), f"{totals['chunks']:,} passages"]
+        many = count_text(totals[what]["all"], what.removesuffix("s"))
+        lines.append(many + (f": {counted}" if counted else ""))
+    return [*lines, *word_lines(totals["words"]), count_text(totals["chunks"], "passage")]
 
 
 def word_lines(words: Mapping[str, Any]) -> list[str]:
@@ -107,9 +109,9 @@ def word_lines(words: Mapping[str, Any]) -> list[str]:
         f"words: source {words['source']:,}, on pages {words['pages']:,}, {left_out}, "
         f"unexplained {words['unexplained']:,}"
     )
-    files = words["uncounted"]
     line += f"; no text: {_counted(rest)}" if rest else ""
-    return [line + (f"; not counted: {files:,} file{'s' * (files > 1)}" if files else "")]
+    files = words["uncounted"]
+    return [line + (f"; not counted: {count_text(files, 'file')}" if files else "")]
 
 
 def _counted(kinds: Mapping[str, int]) -> str:

@@ -24,6 +24,7 @@ from retriever.storage.records import Expansion, KeywordScore, KeywordWord, Term
 from retriever.text.analyzer import (
     MARK,
     QueryWord,
+    bare_stem,
     count_term,
     language_mark,
     query_words,
@@ -178,18 +179,22 @@ class KeywordQuery:
     def _added(
         self, chunk: Chunk | None, expansion: Expansion, terms: _Counts
     ) -> tuple[KeywordWord, ...]:
-        """The expansion's words that the passage contains, as the passage writes them."""
-        found = []
+        """The expansion's words that the passage contains, as the passage writes them.
+
+        Terms of one written word, such as the joined forms of 800-63B, are one word.
+        """
+        found: dict[str, KeywordWord] = {}
         written = {} if chunk is None else surface_forms(chunk)
         for term, weight in expansion.terms:
             if not terms[term]:
                 continue
             count = self._count(term)
             score = weight * self._score(chunk, TermQuery(((((term, 1.0),),),)))
-            word = written.get(term, term)
+            word = written.get(term, bare_stem(term))
             of_all = idf(self._total, count)
-            found.append(KeywordWord(word, (term,), count, terms[term], of_all, score))
-        return tuple(sorted(found, key=lambda word: (-word.score, word.word)))
+            one = KeywordWord(word, (term,), count, terms[term], of_all, score)
+            found[word] = _merged(found[word], one) if word in found else one
+        return tuple(sorted(found.values(), key=lambda word: (-word.score, word.word)))
 
     def _score(self, chunk: Chunk | None, query: TermQuery) -> float:
         if chunk is None or not query.words[0]:
@@ -276,7 +281,8 @@ class KeywordQuery:
     def _as_written(self, term: str) -> str:
         """The word of a term, as the first passage with it writes it, in small letters."""
         first = self._vocabulary.first_with(term)
-        return term if first is None else surface_forms(first).get(term, term).lower()
+        forms = {} if first is None else surface_forms(first)
+        return forms.get(term, bare_stem(term)).lower()
 
     def _without_common(self, wanted: list[_WordTerms]) -> list[_WordTerms]:
         """The words that occur, without those in most passages, unless no others remain.
@@ -369,6 +375,12 @@ class _Counts:
         return max(alone, *(self[term] for term in word.joined), 0) or sum(
             self[term] for term in word.own
         )
+
+
+def _merged(one: KeywordWord, other: KeywordWord) -> KeywordWord:
+    """Two terms of the same written word; the numbers are those of the more frequent term."""
+    most = max(one, other, key=lambda word: (word.documents, word.times))
+    return replace(most, terms=(*one.terms, *other.terms), score=one.score + other.score)
 
 
 def surface_forms(chunk: Chunk) -> dict[str, str]:
