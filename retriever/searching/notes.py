@@ -95,7 +95,8 @@ def _nothing_left(
     catalog = snapshot.catalog
     if _leaves_some(catalog, where):
         return
-    yield f"the filter leaves none of {snapshot.passages.count():,} passages"
+    count = snapshot.passages.count()
+    yield f"the filter leaves none of {count:,} passage{'s' * (count != 1)}"
     known = {name for row in rows for name in row.metadata}
     for part in _conjuncts(given):
         unknown = [each for each in _comparisons(part) if _is_own(each) and _key(each) not in known]

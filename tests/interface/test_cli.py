@@ -192,7 +192,7 @@ def test_report_prints_what_a_file_leaves_out(shell: Shell, docs: Path) -> None:
     shell.sync(str(docs))
     code, out, _ = shell("report", "page.html", "--index", shell.index)
     assert code == 0
-    assert out.startswith(" complete  page.html\n1 files: 1 complete\n")
+    assert out.startswith(" complete  page.html\n1 file: 1 complete\n")
     assert "words: source 5, on pages 3, left out 2 (navigation 2), unexplained 0" in out
     named = str(docs / "page.html")
     code, out, _ = shell("report", named, "--left-out", "--index", shell.index)
