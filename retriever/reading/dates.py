@@ -107,6 +107,8 @@ def _from_iso(text: str) -> str:
         text = f"{text[:4]}-{text[4:6]}-{text[6:11]}:{text[11:13]}:{text[13:]}".rstrip(":")
     if not re.match(r"\d{4}-\d{2}-\d{2}", text):
         return ""
+    if re.fullmatch(r"[+-]\d{2}:?\d{2}", text[10:]):
+        text = text[:10]  # a date with a zone, which would be read as a time
     try:
         if len(text) == len("2024-03-07"):
             return date.fromisoformat(text).isoformat()
