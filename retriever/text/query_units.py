@@ -8,10 +8,13 @@ index that has the joined form.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from string import ascii_lowercase
 from typing import NamedTuple
 
+from retriever.text.dates import read_date
 from retriever.text.request_phrases import request_spans
 from retriever.text.words import (
     Kind,
@@ -25,6 +28,7 @@ from retriever.text.words import (
     units,
     without_version_letter,
 )
+from retriever.types import UsageError
 
 WITHIN = 0.9
 """The weight of a code's pieces side by side, compared with the code as a whole: the 10.20.30.1 of
@@ -43,6 +47,12 @@ _PARTICLES = frozenset(["by", "in", "into", "of", "off", "on", "out", "over", "t
 _MIN_TENTATIVE_LETTERS = 5  # of two words as one
 _MAX_MEASURE_LETTERS = 3  # of a unit of measurement: 16 GB, 100 km
 _NO_BREAK = "\u00a0"
+_LETTER_NAMES = frozenset(f"AI{ascii_lowercase}")
+_ELIDED = "cdlns"
+_VOWEL = re.compile("[\\s'’]*[aeiouyhàâæéèêëîïôœùûü]", re.IGNORECASE)
+_DATE = re.compile(r"(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2\d{4}|\d{8})", re.ASCII)
+_TIME = re.compile(r"(\d{1,2})[:.](\d\d)(?:h|uhr|[ap]m)", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"\d+(?:x\d+)+", re.IGNORECASE | re.ASCII)  # 10x20, for 10 × 20
 
 
 class QueryWord(NamedTuple):
@@ -200,18 +210,25 @@ def _distinct(found: Iterable[QueryWord]) -> list[QueryWord]:
 
 
 def _is_named(text: str, first: int, last: int) -> bool:
-    """Whether a single letter is the name of something: vitamin A, and at the end vitamin a."""
-    if last - first > 1 or text[first] not in "AIai" or first < 2:
+    """Whether a single letter is the name of something: vitamin A, and at the end vitamin a.
+
+    No query ends with a conjunction, and the French c' stands before a vowel: vitamin c tablets.
+    """
+    letter = text[first]
+    if last - first > 1 or first < 2 or letter not in _LETTER_NAMES:
         return False
-    behind_word = text[first - 1] in (" ", _NO_BREAK) and text[first - 2].isalnum()
-    return behind_word and (text[first].isupper() or not text[last:].strip(" ?.!"))
+    if text[first - 1] not in (" ", _NO_BREAK) or not text[first - 2].isalnum():
+        return False
+    if letter.isupper() or not text[last:].strip(" ?.!"):
+        return True
+    return letter in _ELIDED and not _VOWEL.match(text, last)
 
 
 @lru_cache(maxsize=1 << 16)
 def _query_unit(raw: str, languages: tuple[str, ...], named: bool) -> _QueryUnit:
     """One unit; `named` is a single letter that is a name."""
     if named:
-        word = Word(raw.lower(), 0, 1, "part")
+        word = Word(raw.lower(), 0, 1, "part" if raw in "AaIi" else "word")
         ways = [Unit(0, 1, (word,)) for _ in languages]
     else:
         ways = [next(units(raw, language)) for language in languages]
@@ -223,7 +240,10 @@ def _query_unit(raw: str, languages: tuple[str, ...], named: bool) -> _QueryUnit
     if len({len(each) for each in pieces}) > 1:  # a number that languages write differently
         number = _Piece(_number(raw, ways), tuple(unit.pieces[0].kind for unit in ways))
         return _QueryUnit(None, (number,), phrases, (0,) * len(ways), "number", "number")
-    joined = tuple(_joined(ways).items())
+    others = _joined(ways)
+    if len(pieces[0]) == 1:
+        others |= _respelt(raw)
+    joined = tuple(others.items())
     words = tuple(
         _Piece(
             QueryWord(raw[each[0].start : each[0].end], _terms(each), joined),
@@ -273,7 +293,7 @@ def _pair(
     (start, end), (again, stop) = spans
     first, second = pair
     fits = (first.ends == "word" and second.starts in ("number", "letter")) or (
-        first.ends == "number" and second.starts == "measure"
+        first.ends == "number" and second.starts in ("measure", "letter")
     )
     if not fits or text[end:again] not in (" ", _NO_BREAK):
         return
@@ -342,7 +362,29 @@ def _run(raw: str, ways: Sequence[Unit]) -> QueryWord:
         others.setdefault(_phrase(unit.pieces), WITHIN if code else 1.0)
         if rest := without_version_letter(unit.pieces, raw):
             others.setdefault(_phrase(rest), PARTLY)
+    for form, weight in _respelt(raw).items():
+        others.setdefault(form, weight)
     return QueryWord(raw, (), tuple(others.items()), 1.0 if code else RUN)
+
+
+def _respelt(raw: str) -> dict[str, float]:
+    """Other spellings of a date, a time or a size, as phrases: 7.3.1998 is 1998-03-07, too."""
+    if not raw[0].isdecimal():
+        return {}
+    if _DATE.fullmatch(raw):
+        return dict.fromkeys(_date_forms(raw), PARTLY)
+    if time := _TIME.fullmatch(raw):
+        return {f"{time[1]} {time[2]}": PARTLY}
+    return {" ".join(raw.lower().split("x")): PARTLY} if _SIZE.fullmatch(raw) else {}
+
+
+def _date_forms(raw: str) -> tuple[str, ...]:
+    try:
+        year, month, day = read_date(raw).split("-")
+    except (UsageError, ValueError):  # no date, or one that can be read in two ways
+        return ()
+    short = f"{int(day)} {int(month)} {year}"
+    return f"{year} {month} {day}", f"{day} {month} {year}", short, f"{year}{month}{day}"
 
 
 def _joined(ways: Sequence[Unit]) -> dict[str, float]:

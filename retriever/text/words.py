@@ -69,6 +69,7 @@ class Unit(NamedTuple):
 _LONGEST = 64  # characters of a word that count: a line of base64 is not a term
 _MAX_PIECES = 6  # of a run without joiners: with more it is a checksum
 _MAX_JOINED = 4  # pieces of words in letters that others write as one
+_MIN_BARE_DIGITS = 7  # of a number that others write in one: an ISBN, a telephone number, a date
 _CACHED = 200  # characters of the longest unit that is remembered
 
 _UNSEGMENTED = f"{HANGUL}{UNSEGMENTED_LETTERS}"
@@ -206,6 +207,9 @@ def _analysed(raw: str, language: str) -> tuple[Word, ...]:
         if (term := joined_term(joined[:_LONGEST], language))
     ]
     for first, last in spans:
+        if first and not language and raw[first:last] in ("A", "I"):  # Vitamin-A
+            found.append(Word(raw[first:last].lower(), first, last, "part"))
+            continue
         words = _piece_words(raw, first, last, language)
         found += map(_as_part, words) if _PART.fullmatch(raw, first, last) else words
     return tuple(found)
@@ -247,7 +251,7 @@ def _pattern() -> re.Pattern[str]:
     joiner = (
         rf"(?:(?<={letter})[-\u2010\u2011][ \t]?\r?\n[ \t]*+(?=[a-zß-öø-ÿа-я])"  # at a line's end
         rf"|[-\u2010-\u2013\u2212\u05be.@/]|_++|(?<=[0-9]):(?=[0-9])"
-        rf"|(?<={letter})[{APOSTROPHES}](?={letter})|(?<=[{_ARABIC}]){_NON_JOINER}(?=[{_ARABIC}]))"
+        rf"|(?<={letter})[&{APOSTROPHES}](?={letter})|(?<=[{_ARABIC}]){_NON_JOINER}(?=[{_ARABIC}]))"
     )
     inner = r"(?:\((?:[0-9]{1,3}|[A-Za-z])\))"
     return re.compile(
@@ -317,8 +321,8 @@ def _joined_forms(
     """The spellings of a unit as one word, each with its end; those of a code are unique to it.
 
     A chain is a code if it contains a digit, a single letter, `_` or `@`. AC-2(1) gives ac2x1 and
-    ac2, so that it is found as AC-2, too; 800-63B gives 800x63b, and 80063b. A dot between numbers
-    always stands there: v2.3.1 is not v23.1.
+    ac2, so that it is found as AC-2, too; 800-63B gives 800x63b, and 80063b. So does a long number,
+    such as an ISBN. A dot between numbers always stands there: v2.3.1 is not v23.1.
     """
     inner = raw.find("(")
     bare = len(raw) if inner < 0 else inner
@@ -334,7 +338,8 @@ def _joined_forms(
         yield _separated(raw, near[:count]), end, "joined"
     joined = _separated(raw, near[:plain])
     loose = "".join(raw[first:last] for first, last in near[:plain])
-    if loose != joined and not loose.isdigit() and "." not in raw:
+    is_short = loose.isdigit() and len(loose) < _MIN_BARE_DIGITS
+    if loose != joined and not is_short and "." not in raw:
         yield loose, near[plain - 1][1], "loose"
 
 
