@@ -703,3 +703,9 @@ def test_what_is_too_large_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> No
     account = read_bytes(docx_file(Writer(), _TREE), "a.docx", ReadOptions()).account
     assert account is not None
     assert account.uncounted == "too large to count"
+
+
+def test_words_between_colours_without_escape_characters_are_counted():
+    found = read_bytes(b"[31mERROR[0m turbine [1] [note]\n" * 3, "a.log", ReadOptions())
+    assert found.account is not None
+    assert found.account.unexplained == 0

@@ -19,7 +19,7 @@ _ACCENTED = re.compile(
 _SPACED = re.compile(r"(\\(?:ss|[ao]e|aa|[oli]|AE|OE|AA|[OL]))[ \t]+(?=\w)")  # ends at the blank
 _LATEX = re.compile(r"\\begin\{|^@[A-Za-z]+\{", re.MULTILINE)
 _BARE_START = re.compile(r"\[[1-9][0-9;]*m(?!\])")
-_BARE_COLOUR = re.compile(r"(?<!\w)\w*+\[[0-9;]*m\w*+")  # and the words it may be glued to
+_BARE_COLOUR = re.compile(r"(?:(?<!\w)\w++)?\[[0-9;]*m\w*+")  # and the words it may be glued to
 _MANY_NUMBERS = 20
 _LONG_DATA = 1_000  # characters without a blank
 _SEPARATOR = re.compile(r"\A\s*sep=.\r?\n")
