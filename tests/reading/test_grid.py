@@ -35,6 +35,22 @@ def test_words_alone_name_columns_only_if_marked_or_wide():
     assert lines([head("Word"), head("Sense")]) == ["Word | Sense"]
 
 
+def test_a_data_sheet_of_two_columns_has_no_names():
+    sheets = (
+        (["Name", "Ada"], ["Born", "1815"], ["Phone", "030 12345"], ["Town", "London"]),
+        (["Title", "Herons"], ["Date", "07.03.2024"], ["Version", "1.2"], ["Pages", "14"]),
+        (["Model", "X-200"], ["Weight", "3 kg"], ["Height", "12 mm"]),
+        (["Model:", "X-200"], ["Year:", "1999"]),
+    )
+    for sheet in sheets:
+        assert lines(*sheet) == [" | ".join(row) for row in sheet]
+    assert lines(["Item", "Weight"], ["Rope", "3 kg"], ["Lamp", ""], ["Tent", "7 kg"]) == [
+        "Item: Rope | Weight: 3 kg",
+        "Item: Lamp",
+        "Item: Tent | Weight: 7 kg",
+    ]
+
+
 def test_two_rows_of_names_are_joined():
     body = (["North", "10", "11", "12", "13"], ["South", "20", "", "22", "23"])
     expected = [

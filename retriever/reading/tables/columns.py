@@ -7,6 +7,7 @@ guessed across tables: values under wrong names are worse than values without na
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -15,6 +16,7 @@ MAX_NAME = 80
 """Maximum length of a column's name, in characters."""
 
 _MAX_HEADER_ROWS = 3
+_ALIKE = 0.8  # of the cells of a column
 _MAX_KNOWN = 1_000  # rows of a table whose values are remembered
 _NUMBER = re.compile(
     r"[-+(]?[$€£¥]? ?\d[\d.,' \u00a0\u202f]*\)?(?:[eE][-+]?\d+)? ?(?:%|[^\W\d]{1,3}|€|$)"
@@ -256,7 +258,10 @@ def is_header(
     years = sum(bool(_YEAR.fullmatch(cell)) for cell, _ in named)
     if years == 1 or not all(_is_name(cell, column) for cell, column in named):
         return False
-    if any(_is_above_values(cell, column) for cell, column in named):
+    if len(named) == 2 and cells[0].endswith(":") and all(v.endswith(":") for v in columns[0]):
+        return False  # "Name:", "Town:" … label the rows
+    alike = len(named) > 2 or all(_are_alike(column) for _, column in named)
+    if alike and any(_is_above_values(cell, column) for cell, column in named):
         return True
     repeated = any(cell in column for cell, column in named)
     if not cells[0] and len(named) == len(cells) - 1 and len(columns[0]) == len(body) > 1:
@@ -279,6 +284,25 @@ def _is_above_values(cell: str, column: Sequence[str]) -> bool:
     if column and values > len(column) / 2:
         return True
     return bool(column) and sum(map(len, column)) > max(30, 3 * len(cell)) * len(column)
+
+
+def _are_alike(column: Sequence[str]) -> bool:
+    """Whether most cells are of one kind; below the first value of a data sheet they differ.
+
+    >>> _are_alike(["5 kg", "7 kg"]), _are_alike(["5 kg", "2024-03-07", "Rome"])
+    (True, False)
+    """
+    kinds = Counter(_kind(cell) for cell in column if any(map(str.isalnum, cell)))
+    return max(kinds.values(), default=0) >= _ALIKE * kinds.total()
+
+
+def _kind(cell: str) -> str:
+    """The kind of a cell: text, date, time, or number with its unit."""
+    if not is_value(cell):
+        return "text"
+    if _DATE.fullmatch(cell):
+        return "time" if cell[:3].find(":") > 0 else "date"
+    return "number " + "".join(sign for sign in cell if sign.isalpha() or sign in "%€$£¥")
 
 
 def is_value(cell: str) -> bool:
