@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from retriever.index import Index
-from retriever.types import Document, Page
+from retriever.types import Document, Page, UsageError
 from tests.fakes import FakeEmbedder
 
 OTHERS = {
@@ -221,6 +221,25 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
 def test_it_is_found_first(index: Index, query: str, name: str, mode: str) -> None:
     hits = index.search(query, 3, mode=mode, feedback=False)
     assert [hit.chunk.path for hit in hits[:1]] == [name], [hit.chunk.path for hit in hits]
+
+
+@pytest.mark.parametrize("levels", [4, 7, 14, 20])
+def test_a_nested_filter_is_answered_or_refused(index: Index, levels: int) -> None:
+    where: dict[str, object] = {"path": {"ne": "x", "exists": True}}
+    for _ in range(levels):
+        where = {"$or": [{"page": {"ne": 1}}, {"$not": {"path": "x"}}, {"$not": where}]}
+    try:
+        found = index.search("tulips", 1, where=where, mode="keyword")
+    except UsageError as error:
+        assert "nested" in str(error)  # noqa: PT017 - either is right
+        return
+    assert found
+
+
+def test_a_filter_too_large_for_the_database_is_refused_as_a_filter(index: Index) -> None:
+    where = {"$or": [{"path": f"{number}.txt"} for number in range(5_000)]}
+    with pytest.raises(UsageError, match="too many conditions"):
+        index.search("tulips", 1, where=where, mode="keyword")
 
 
 @pytest.mark.parametrize(("query", "names"), PHRASES, ids=[query for query, _ in PHRASES])

@@ -77,6 +77,8 @@ def test_dates_as_people_write_them(written: object, iso: str) -> None:
         ("2024-13", "there is no date"),
         ("31.4.2024", "there is no date"),
         ("2024-03-07T25:00", "there is no date"),
+        ("2024-03-07T10:30+99:00", "there is no date"),
+        ("2024-03-07T10:30+01:75", "there is no date"),
         ("2024-W54", "there is no date"),
         ("0000", "there is no date"),
         ("spring", "is no date"),

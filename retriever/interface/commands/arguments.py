@@ -98,10 +98,10 @@ def search_filter(options: argparse.Namespace) -> dict[str, Any] | None:
     if options.format:
         names = [name.strip() for each in options.format for name in each.split(",")]
         parts.append({"format": {"in": names}})
-    if options.page:
+    if options.page is not None:  # an empty one, of an unset variable, is no filter but a mistake
         parts.append({"page": _page_range(options.page)})
     parts += _dates(options.since, options.until)
-    if options.where:
+    if options.where is not None:
         parts.append(_json_filter(options.where))
     return {"$and": parts} if parts else None
 
@@ -140,8 +140,8 @@ def _dates(since: str | None, until: str | None) -> list[dict[str, Any]]:
     """The conditions on the date: from `since` on, up to the end of `until`."""
     from retriever.storage.filters import between
 
-    first = _date("--since", since) if since else None
-    last = _date("--until", until) if until else None
+    first = _date("--since", since) if since is not None else None
+    last = _date("--until", until) if until is not None else None
     if first and last and not between("date", first).matches({"date": last}):
         raise UsageError(f"--since {since} lies after --until {until}; exchange them")
     bounds = (("gte", first), ("lte", last))
@@ -160,13 +160,15 @@ def _date(option: str, text: str) -> str:
 def _json_filter(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
         raise UsageError(
-            f'--where takes a JSON object such as {{"format": "pdf"}}, not {text!r}: {error}'
+            f'--where takes a JSON object such as {{"format": "pdf"}}, not {shown!r}: {error}'
         ) from None
     if not isinstance(found, dict):
         raise UsageError(f'--where takes a JSON object such as {{"format": "pdf"}}, not {text}')
     return found
 
 
-_PAGES = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
+_PAGES = re.compile(r"([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8}))?")
+_SHOWN = 200  # characters of a wrong value

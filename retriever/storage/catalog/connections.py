@@ -22,7 +22,7 @@ from retriever.storage.catalog.postings import OCCURRENCES, Postings
 from retriever.storage.catalog.reading import Reader
 from retriever.storage.catalog.writing import Writer
 from retriever.text.globs import glob_matches
-from retriever.types import IndexStateError
+from retriever.types import IndexStateError, UsageError
 
 CATALOG_FILE = "catalog.sqlite"
 LOCK_FILE = "LOCK"
@@ -35,6 +35,7 @@ _UPGRADE_PATIENCE = 5.0  # for another process that is upgrading the index
 _WAL_PAGES = 256  # 8 MiB: the size of the write-ahead log at which a checkpoint runs
 _CACHE = 32  # MiB of page cache per connection: a query reads hundreds of scattered vectors
 
+_TOO_LARGE = re.compile("parser stack overflow|Expression tree is too large")
 _OTHER_TABLES = re.compile(r"no such (table|column)|has \d+ columns but|has no column")
 """SQLite's messages about tables of another schema."""
 
@@ -252,10 +253,18 @@ class Catalog:
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into IndexStateErrors with a sentence for the user."""
+        """Turn SQLite's errors into IndexStateErrors with a sentence for the user.
+
+        That a filter is too large for SQLite is no fault of the index: it is a UsageError.
+        """
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as error:
+            if _TOO_LARGE.search(str(error)):
+                raise UsageError(
+                    "the filter has too many conditions or is nested too deep for SQLite; write it "
+                    'shorter, for example with {"in": […]}'
+                ) from error
             raise IndexStateError(_error_message(self.folder, error)) from error
 
 
