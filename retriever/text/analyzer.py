@@ -292,7 +292,8 @@ def matching_words(
 
 @lru_cache(maxsize=32)  # the results of a search are marked one by one, and a query may be long
 def _terms_of_query(query: str, language: str) -> frozenset[str]:
-    asked = query_words(query, [language])
+    # Whether two words are one depends on the index: `Snapshot.matched_terms` knows.
+    asked = [word for word in query_words(query, [language]) if not word.needs]
     return frozenset(
         term for word in asked for term in (*word.terms, *(one for one, _ in word.others))
     )

@@ -192,7 +192,7 @@ def _capital(match: re.Match[str]) -> Word:
     return Word(term, start, start + 1, kind)
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 16)
 def _analysed(raw: str, language: str) -> tuple[Word, ...]:
     """The words of one unit, with spans within it: the joined forms first, then the pieces."""
     if raw.isalpha() and (raw.islower() or raw[1:].islower()):

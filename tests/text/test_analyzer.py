@@ -227,6 +227,14 @@ def test_a_piece_of_a_code_is_left_out_of_queries() -> None:
     assert "2" in index_terms("AC-2")
 
 
+def test_a_stop_word_is_marked_only_where_it_is_part_of_a_word() -> None:
+    text = "access to the company, in person; access to resources"
+    found = [text[w.start : w.end] for w in matching_words(text, "access to resources")]
+    assert found == ["access", "access", "resources"]
+    found = [text[w.start : w.end] for w in matching_words(text, "in-person")]
+    assert found == ["in", "person"]
+
+
 def test_a_chain_binds_the_word_behind_it() -> None:
     """So that the one-time password is not any password that is used one time."""
     (run, _, _, bound, _) = query_words("one-time passwords")
