@@ -41,6 +41,7 @@ from retriever.text.detection import detect_language
 from retriever.text.languages import LANGUAGES
 from retriever.text.query_units import QueryWord
 from retriever.text.words import (
+    JOINED_KINDS,
     MARK,
     STOP,
     Word,
@@ -94,7 +95,7 @@ def word_ends(text: str) -> Iterator[int]:
     """
     end = 0
     for word in words(text):
-        if word.kind in ("joined", "loose"):
+        if word.kind in JOINED_KINDS:
             continue
         if end and word.start != end:
             yield end
@@ -249,7 +250,7 @@ def _forms(phrase: str, language: str) -> Iterator[tuple[str, ...]]:
     """The sequences of one language."""
     spellings: list[list[tuple[str, ...]]] = []  # of each unit
     for unit in units(phrase, language):
-        own = [word for word in unit.words if word.kind not in ("joined", "loose")]
+        own = [word for word in unit.words if word.kind not in JOINED_KINDS]
         ways = [tuple(word.term for word in own)]
         if unit.is_chain and own:
             ways += [(word.term,) for word in unit.joined]
@@ -307,7 +308,7 @@ def _matching(found: Sequence[Word], wanted: Iterable[str]) -> Iterator[Word]:
         first, *rest = phrase.split(" ")
         if rest:
             phrases.setdefault(first, []).append(rest)
-    pieces = [word for word in found if word.kind not in ("joined", "loose")]
+    pieces = [word for word in found if word.kind not in JOINED_KINDS]
     yield from (word for word in found if word.term in terms)
     for at, word in enumerate(pieces if phrases else ()):
         for rest in phrases.get(word.term, ()):

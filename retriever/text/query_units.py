@@ -17,6 +17,7 @@ from typing import NamedTuple
 from retriever.text.dates import read_date
 from retriever.text.request_phrases import request_spans
 from retriever.text.words import (
+    FUNCTION_KINDS,
     Kind,
     Unit,
     Word,
@@ -87,7 +88,7 @@ class _Piece(NamedTuple):
     def kind(self, telling: Sequence[int]) -> Kind:
         """Its kind in the query; a function word is one in all the languages of `telling`."""
         for way in telling:
-            if self.kinds[way] not in ("stop", "ask"):
+            if self.kinds[way] not in FUNCTION_KINDS:
                 return "part" if self.kinds[0] == "part" else "word"
         return "ask"
 
@@ -233,7 +234,7 @@ def _query_unit(raw: str, languages: tuple[str, ...], named: bool) -> _QueryUnit
     else:
         ways = [next(units(raw, language)) for language in languages]
     pieces = [unit.pieces for unit in ways]
-    idle = tuple(sum(word.kind in ("stop", "ask") for word in each) for each in pieces)
+    idle = tuple(sum(word.kind in FUNCTION_KINDS for word in each) for each in pieces)
     phrases = tuple(_phrase(each) for each in pieces)
     if not any(pieces):
         return _QueryUnit(None, (), phrases, idle)
@@ -328,7 +329,7 @@ def _tentative(
     for language in languages:
         words = [next(units(raw, language)).words[-1] for raw in (one, other)]
         pairs = zip(words, (one, other), strict=True)
-        stops = [raw.lower() for word, raw in pairs if word.kind in ("stop", "ask")]
+        stops = [raw.lower() for word, raw in pairs if word.kind in FUNCTION_KINDS]
         if len(stops) == len(words) or not _PARTICLES.issuperset(stops):
             return ()
         joined.append(joined_term(one + other, language))

@@ -26,6 +26,12 @@ STOP = f"{MARK}0"
 
 Kind = Literal["word", "stop", "ask", "part", "single", "joined", "loose"]
 
+FUNCTION_KINDS = frozenset({"stop", "ask"})
+"""Kinds of function words."""
+
+JOINED_KINDS = frozenset({"joined", "loose"})
+"""Kinds of spellings of several pieces as one word; they have no place in a phrase."""
+
 
 class Word(NamedTuple):
     """A word of a text, `text[start:end]`, with its term.
@@ -57,13 +63,14 @@ class Unit(NamedTuple):
     @property
     def pieces(self) -> list[Word]:
         """The words without joined forms and single characters."""
-        return [word for word in self.words if word.kind not in ("joined", "loose", "single")]
+        return [
+            word for word in self.words if word.kind != "single" and word.kind not in JOINED_KINDS
+        ]
 
     @property
     def joined(self) -> list[Word]:
         """The joined forms of the whole unit."""
-        kinds = ("joined", "loose")
-        return [word for word in self.words if word.kind in kinds and word[1:3] == self[:2]]
+        return [word for word in self.words if word.kind in JOINED_KINDS and word[1:3] == self[:2]]
 
 
 _LONGEST = 64  # characters of a word that count: a line of base64 is not a term
@@ -147,7 +154,7 @@ def terms(text: str, language: str = "") -> tuple[list[str], list[str]]:
             pieces.append(found[0][0])
             continue
         for word in found:
-            (joined if word.kind in ("joined", "loose") else pieces).append(word.term)
+            (joined if word.kind in JOINED_KINDS else pieces).append(word.term)
     return pieces, joined
 
 
