@@ -21,7 +21,8 @@ MAX_TOTAL = 20 * MAX_PART
 _MAX_PARTS = 20_000
 _MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx")
 # zipfile raises NotImplementedError for a compression method that it does not know.
-_DAMAGED = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError)
+DAMAGED = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError)
+"""What zipfile raises for a damaged archive."""
 
 
 def too_large_reason(data: bytes, what: str, streamed: str = "") -> str:
@@ -34,7 +35,7 @@ def too_large_reason(data: bytes, what: str, streamed: str = "") -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             parts = archive.infolist()
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise ReadError(broken_reason(error, what)) from None
     if len(parts) > _MAX_PARTS:
         return f"{len(parts):,} parts"

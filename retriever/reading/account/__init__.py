@@ -80,6 +80,8 @@ def take_account(data: bytes, document: Document, nested: Sequence[Document] = (
     return _compared(source, inner, document, by_kind)
 
 
+# What zipfile raises: NotImplementedError is for a compression method that it does not know. The
+# count shares no code with the readers, so it has its own list.
 _DAMAGED = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError)
 
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urldefrag
 
 from lxml import etree
 
-from retriever.reading.archives import broken_reason, local_name, too_large_reason, tree
+from retriever.reading.archives import DAMAGED, broken_reason, local_name, too_large_reason, tree
 from retriever.reading.attached import unique_label
 from retriever.reading.facts import clean_author, clean_fact, clean_title, iso_date, scalars
 from retriever.reading.markup.html import extract, main_text, parse
@@ -34,11 +34,8 @@ _MAX_ITEM = 40_000_000  # bytes of one chapter
 _MAX_TAGS = 2_000_000  # as in html.py
 _MAX_LABEL = 120
 _MAX_CONTENTS = 5  # words beside the headings of a page that only holds the contents
-# zipfile raises NotImplementedError for an unknown compression method, RuntimeError for encryption.
-_DAMAGED = (
-    *(zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError),
-    *(RuntimeError, zlib.error, etree.LxmlError),
-)
+# A part may also be missing, encrypted (RuntimeError), or no XML.
+_DAMAGED = (*DAMAGED, KeyError, RuntimeError, zlib.error, etree.LxmlError)
 _FONTS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
 _LOCKED = "locked by digital rights management (DRM): only the seller's own program opens it"
 _SHOWN_FACTS = ("language", "publisher", "subject", "description")

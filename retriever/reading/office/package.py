@@ -34,7 +34,7 @@ _RENAMED = {  # names of Strict packages that differ otherwise
 }
 _EMBEDDED = frozenset(["package", "oleObject"])
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_DAMAGED = (KeyError, zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError)
+_DAMAGED = (KeyError, *archives.DAMAGED)
 
 
 class Relation(NamedTuple):
