@@ -26,7 +26,7 @@ from ui.highlighting import (
     word_spans,
 )
 from ui.resources import CatalogId, SharedIndex
-from ui.style import DOCUMENT_CSS, scroll_to_passage
+from ui.style import scroll_to_passage, style_sheet
 
 WordShades = Callable[[Chunk], Weights | None]
 """A function: a passage → its words' weights, offsets in its page; None if they are unknown."""
@@ -34,6 +34,7 @@ WordShades = Callable[[Chunk], Weights | None]
 _MAX_BYTES = 200_000_000  # of a file that can be downloaded
 _MAX_PASSAGES = 10
 _MAX_SHADED = 4
+_AHEAD = 6  # hits whose pages are drawn ahead
 _FINISHED = ".!?:;\"'»”’)]。！？"
 """Characters that may end a passage which does not go on."""
 
@@ -91,7 +92,7 @@ def show_document(
     The words of the query are marked, and the hit's best sentence; on request words are shaded by
     `shades`.
     """
-    st.html(DOCUMENT_CSS)
+    st.html(style_sheet("document"))
     sentence = None if hit is None else getattr(hit, "sentence", None)
     _show_leaf(shared, row.id, tuple(chunks), words, sentence, shades)
 
@@ -134,13 +135,13 @@ def _show_leaf(
         st.rerun()  # the whole page: the document is gone
     at = _show_turning(opened, chunks)
     sheet = _sheet(opened, at, chunks, sentence)
-    marked = _query_weights(sheet.page, words, chunks[0].language)
+    marked: Weights = _query_weights(sheet.page, words, chunks[0].language)
     if isinstance(sheet.picture, str):
         st.warning(escape_markdown(sheet.picture), icon=":material/image_not_supported:")
     place = st.empty()
     sheet.draw(place, marked)
     if sheet.chunks:
-        st.html(scroll_to_passage(at), unsafe_allow_javascript=True)
+        st.html(scroll_to_passage(at, chunks[0].id), unsafe_allow_javascript=True)
     _show_continuation(opened, at, chunks)
     if sheet.chunks and shades is not None and _show_shading():
         marked = _passage_weights(sheet.chunks, shades) or marked
@@ -207,9 +208,7 @@ class _Sheet:
     def draw(self, place: DeltaGenerator, weights: Weights) -> None:
         """Draw the leaf in `place`, over what was drawn there before."""
         if isinstance(self.picture, PagePicture):
-            place.html(
-                picture_html(self.picture, self.name, self.passages, weights, self.sentence)
-            )
+            place.html(picture_html(self.picture, self.name, self.passages, weights, self.sentence))
         else:
             self.text(place, weights)
 
@@ -330,18 +329,24 @@ def page_pictures() -> PagePictures:
     return made
 
 
-def warm_up(shared: SharedIndex) -> None:
-    """Start the renderer of pages if the index has PDFs."""
-    if "pdf" in shared.info()["formats"]:
-        page_pictures()
+def draw_ahead(shared: SharedIndex, hits: Sequence[Hit]) -> None:
+    """Draw the pages of the first hits in the background, since one of them is opened next."""
+    wanted = []
+    for hit in hits[:_AHEAD]:
+        opened = _open_document(shared, hit.chunk.document_id)
+        if hit.chunk.format == "pdf" and opened is not None and opened.leaves:
+            leaf = opened.leaves[opened.where(hit.chunk)]
+            wanted.append((opened.row, opened.pages[leaf.page]))
+    if wanted:
+        page_pictures().prepare(wanted)
 
 
 __all__ = [
     "WordShades",
+    "draw_ahead",
     "find_chunks",
     "find_row",
     "page_pictures",
     "show_document",
     "show_tools",
-    "warm_up",
 ]

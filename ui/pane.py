@@ -47,7 +47,7 @@ def is_open() -> bool:
 def current_id(hits: Sequence[Hit]) -> str:
     """The id of the passage that the pane shows; empty for a closed pane."""
     if is_open():
-        return str(st.query_params[OPEN])
+        return st.query_params.get_all(OPEN)[0]
     if st.session_state.get(_CLOSED) or not hits:
         return ""
     return hits[0].chunk.id
@@ -76,13 +76,14 @@ def show_pane(
     if hit is not None and st.query_params.get(_VIEW) == "why":
         why.show_explanation(shared, page_query, hit, hits)
     else:
-        document.show_document(shared, row, chunks, words, hit)
+        shades = why.word_shades(shared, page_query)
+        document.show_document(shared, row, chunks, words, hit, shades)
 
 
 def _ids(id_: str, hit: Hit | None) -> list[str]:
-    """The opened passage first, and those that were joined to it."""
-    parts = hit.parts if hit else ()
-    return [id_, *(part.id for part in parts if part.id != id_)]
+    """The opened passage first, then those that were joined to it, also by an older link."""
+    joined = [part.id for part in hit.parts] if hit else st.query_params.get_all(OPEN)
+    return list(dict.fromkeys([id_, *joined]))
 
 
 def _set_view(view: str) -> None:
@@ -108,9 +109,7 @@ def _show_head(row: DocumentRow, chunk: Chunk, hit: Hit | None, hits: Sequence[H
         for part in (f"{folder}/" if folder else "", title if title != name else "")
     )
     top = st.container(gap="small", key="pane-top")
-    with top.container(
-        horizontal=True, vertical_alignment="center", gap="small", key="pane-head"
-    ):
+    with top.container(horizontal=True, vertical_alignment="center", gap="small", key="pane-head"):
         st.html(
             f'<h2 class="wva-file" tabindex="-1"><bdi>{escape_html(name)}</bdi></h2>'
             f'<div class="wva-where">{below}</div>',

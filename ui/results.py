@@ -15,7 +15,7 @@ from retriever.searching.match import verdict
 from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
 from retriever.types import Hit, ModelError, UsageError
-from ui import controls, export_bar, pane, status, steer, why_not
+from ui import controls, document, export_bar, pane, status, steer, why_not
 from ui.cards import ListView, group_by_document, list_html
 from ui.highlighting import HighlightTerms, count_text, escape_html, escape_markdown, join_parts
 from ui.page_query import PageQuery
@@ -35,11 +35,13 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
         return
     asked, waiting = _asked_now(shared, page_query)
     try:
-        hits = _search(shared, asked)
-    except ModelError as error:
-        status.show_error(error)
-        _button("Search by words instead", lambda: controls.set_mode("keyword"))
-        return
+        try:
+            hits = _search(shared, asked)
+        except ModelError as error:
+            status.show_error(error)
+            st.html('<p class="wva-note">These are the results by words, without the model.</p>')
+            asked = page_query.by_words()
+            hits = _search(shared, asked)
     except UsageError as error:
         status.show_error(error)
         if page_query != page_query.plain():
@@ -52,6 +54,8 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
         _show_found(shared, asked, hits)
     else:
         _show_nothing_found(shared, asked)
+        if pane.is_open():
+            pane.show_pane(shared, asked, (), highlight_terms(shared, asked))
     why_not.show_why_not(shared, page_query)
 
 
@@ -71,7 +75,7 @@ def _wait_for_model(shared: SharedIndex) -> None:
     if not shared.loading:
         st.rerun()
     st.html(
-        '<p class="wva-note" role="status">Found by words so far; results by meaning follow when '
+        '<p class="wva-note wva-waiting" role="status">Found by words so far; results by meaning follow when '
         "the language model is loaded.</p>"
     )
 
@@ -125,6 +129,7 @@ def _show_found(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit])
             )
         with st.container(key="pane", gap="small"):
             pane.show_pane(shared, page_query, shown, highlight_terms(shared, page_query))
+    document.draw_ahead(shared, shown)
 
 
 def _shown_hits(page_query: PageQuery, hits: Sequence[Hit]) -> list[Hit]:
@@ -218,7 +223,7 @@ def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
         st.info("There is no letter or digit in this question: write what you look for.")
         return
     with st.container(border=True):
-        st.markdown("**Nothing found.**")
+        st.html('<h2 class="wva-file wva-nothing">Nothing found.</h2>')
         if conditions := parse(page_query.text).conditions():
             st.caption(escape_markdown(f"Looked for only: {', '.join(conditions)}."))
         for note in shared.index.search_notes(page_query.text, (), options=page_query.options()):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import controls, document, export_bar, pane, results, shortcuts, status
+from ui import controls, export_bar, pane, results, shortcuts, status
 from ui.collection_picker import CollectionPicker
 from ui.highlighting import HighlightTerms, escape_markdown, replace_unprintable
 from ui.resources import SharedIndex
@@ -31,7 +31,6 @@ def show_search(picker: CollectionPicker) -> None:
     if page_query.text:
         export_bar.remember_search(picker, page_query)
         results.show_results(index, page_query)
-        document.warm_up(index)
     elif pane.is_open():
         pane.show_pane(index, page_query, (), HighlightTerms(""))
     else:
