@@ -1,8 +1,8 @@
 """What the first screen of results shows: `python -m benchmarks.screen --index indexes/sample`.
 
-For queries of all kinds and for the sample's questions: how many snippets are wholly visible without
-scrolling, where the first word of the first result stands, and whether the right document is there.
-Measured in Chromium, with windows of 1280×800 and 1440×900 pixels.
+For queries of all kinds and for the sample's questions: how many snippets are wholly visible
+without scrolling, where the first word of the first result stands, and whether the right document
+is there. Measured in Chromium, with windows of 1280×800 and 1440×900 pixels.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ def _wait_for_model(shared: SharedIndex) -> None:
     if not shared.loading:
         st.rerun()
     st.html(
-        '<p class="wva-note wva-waiting" role="status">Found by words so far; results by meaning follow when '
-        "the language model is loaded.</p>"
+        '<p class="wva-note wva-waiting" role="status">Found by words so far; results by meaning '
+        "follow when the language model is loaded.</p>"
     )
 
 

@@ -13,6 +13,8 @@ from ui.highlighting import HighlightTerms, escape_markdown, replace_unprintable
 from ui.resources import SharedIndex
 from ui.style import FOCUS
 
+_TITLE = 60  # characters of the query
+
 
 def show_search(picker: CollectionPicker) -> None:
     """Show the page."""
@@ -29,6 +31,7 @@ def show_search(picker: CollectionPicker) -> None:
     controls.update_address(page_query, picker.link_name, picker.implied)
     controls.remember_visit(picker.page)
     if page_query.text:
+        st.set_page_config(page_title=_tab_title(page_query.text))
         export_bar.remember_search(picker, page_query)
         results.show_results(index, page_query)
     elif pane.is_open():
@@ -38,6 +41,16 @@ def show_search(picker: CollectionPicker) -> None:
     status.show_activity(index, shown=index.index.generation if page_query.text else None)
     shortcuts.install_shortcuts()
     _focus_search_box()
+
+
+def _tab_title(query: str) -> str:
+    """The name of the browser's tab, and of a bookmark.
+
+    >>> _tab_title("How long?")
+    'How long? · Search'
+    """
+    line = replace_unprintable(" ".join(query.split()))
+    return f"{line if len(line) <= _TITLE else line[:_TITLE].rstrip() + '…'} · Search"
 
 
 def _show_no_index(picker: CollectionPicker) -> None:
