@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from retriever.reading.page_images.view import PagePicture, PagePictures, file_path, has_picture
+from retriever.reading.page_images.view import PagePicture, PagePictures, has_picture
 from retriever.types import Chunk, DocumentRow, Excerpt, Hit, Page, ReadError
 from ui.attribution import CSS, legend
 from ui.document_picture import picture_html
@@ -22,7 +22,6 @@ from ui.highlighting import (
     HighlightTerms,
     escape_html,
     escape_markdown,
-    replace_unprintable,
     word_spans,
 )
 from ui.resources import CatalogId, SharedIndex
@@ -31,7 +30,6 @@ from ui.style import scroll_to_passage, style_sheet
 WordShades = Callable[[Chunk], Weights | None]
 """A function: a passage → its words' weights, offsets in its page; None if they are unknown."""
 
-_MAX_BYTES = 200_000_000  # of a file that can be downloaded
 _MAX_PASSAGES = 10
 _MAX_SHADED = 4
 _AHEAD = 6  # hits whose pages are drawn ahead
@@ -85,39 +83,18 @@ def show_document(
     chunks: Sequence[Chunk],
     words: HighlightTerms,
     hit: Hit | None = None,
+    others: Sequence[Chunk] = (),
     shades: WordShades | None = None,
 ) -> None:
     """Show a document at its passages `chunks`, the first of which was opened.
 
-    The words of the query are marked, and the hit's best sentence; on request words are shaded by
-    `shades`.
+    The words of the query are marked, the hit's best sentence, and the places of the `others`; on
+    request words are shaded by `shades`.
     """
     st.html(style_sheet("document"))
     sentence = None if hit is None else getattr(hit, "sentence", None)
-    _show_leaf(shared, row.id, tuple(chunks), words, sentence, shades)
-
-
-def show_tools(row: DocumentRow, chunk: Chunk, hit: Hit | None) -> None:
-    """Show the menu of the file: its path and a download, if it still exists."""
-    path = file_path(row)
-    try:
-        size = path.stat().st_size if row.root and path.is_file() else None
-    except OSError:
-        size = None
-    if size is None:
-        return
-    with st.popover("File", icon=":material/draft:", width="content", type="tertiary"):
-        st.code(replace_unprintable(str(path)), language=None, wrap_lines=True)
-        if size <= _MAX_BYTES:
-            st.download_button(
-                "Download",
-                data=path.read_bytes,
-                file_name=replace_unprintable(path.name),
-                mime="application/octet-stream",
-                key="download",
-                on_click="ignore",
-                icon=":material/download:",
-            )
+    also = tuple(one for one in others if one not in chunks)
+    _show_leaf(shared, row.id, tuple(chunks), words, sentence, also, shades)
 
 
 @st.fragment
@@ -127,6 +104,7 @@ def _show_leaf(
     chunks: Sequence[Chunk],
     words: HighlightTerms,
     sentence: Excerpt | None,
+    others: Sequence[Chunk],
     shades: WordShades | None,
 ) -> None:
     """Show one leaf and the buttons that turn it. It can be read before its words are shaded."""
@@ -134,7 +112,7 @@ def _show_leaf(
     if opened is None:
         st.rerun()  # the whole page: the document is gone
     at = _show_turning(opened, chunks)
-    sheet = _sheet(opened, at, chunks, sentence)
+    sheet = _sheet(opened, at, chunks, sentence, others)
     marked: Weights = _query_weights(sheet.page, words, chunks[0].language)
     if isinstance(sheet.picture, str):
         st.warning(escape_markdown(sheet.picture), icon=":material/image_not_supported:")
@@ -190,7 +168,8 @@ class _Sheet:
     """What a leaf shows: its page, the passages on it, and its picture.
 
     `picture` is None for a page without one, or a sentence that says why it could not be drawn.
-    `sentence` is the span of the best sentence, None if it is on another page.
+    `sentence` is the span of the best sentence, None if it is on another page; `others` are those
+    of other hits.
     """
 
     name: str
@@ -199,6 +178,7 @@ class _Sheet:
     chunks: tuple[Chunk, ...]
     picture: PagePicture | str | None
     sentence: tuple[int, int] | None = None
+    others: tuple[tuple[int, int], ...] = ()
 
     @property
     def passages(self) -> list[tuple[int, int]]:
@@ -208,7 +188,11 @@ class _Sheet:
     def draw(self, place: DeltaGenerator, weights: Weights) -> None:
         """Draw the leaf in `place`, over what was drawn there before."""
         if isinstance(self.picture, PagePicture):
-            place.html(picture_html(self.picture, self.name, self.passages, weights, self.sentence))
+            place.html(
+                picture_html(
+                    self.picture, self.name, self.passages, weights, self.sentence, self.others
+                )
+            )
         else:
             self.text(place, weights)
 
@@ -228,7 +212,11 @@ class _Sheet:
 
 
 def _sheet(
-    opened: _OpenDocument, at: int, chunks: Sequence[Chunk], sentence: Excerpt | None
+    opened: _OpenDocument,
+    at: int,
+    chunks: Sequence[Chunk],
+    sentence: Excerpt | None = None,
+    others: Sequence[Chunk] = (),
 ) -> _Sheet:
     leaf = opened.leaves[at]
     page = opened.pages[leaf.page]
@@ -238,7 +226,8 @@ def _sheet(
     place = (page.number, page.label)
     here = sentence is not None and shown and (sentence.page, sentence.label) == place
     span = (sentence.start, sentence.end) if sentence is not None and here else None
-    return _Sheet(name, leaf, page, shown, picture, span)
+    also = tuple((one.start, one.end) for one in opened.passages(leaf, others))
+    return _Sheet(name, leaf, page, shown, picture, span, also)
 
 
 def _passage_weights(chunks: Sequence[Chunk], shades: WordShades) -> Weights | None:
@@ -348,5 +337,4 @@ __all__ = [
     "find_row",
     "page_pictures",
     "show_document",
-    "show_tools",
 ]

@@ -13,6 +13,7 @@ import streamlit as st
 
 from retriever.types import Chunk, DocumentRow, Hit
 from ui import document, steer, why
+from ui.document_tools import show_tools
 from ui.highlighting import HighlightTerms, escape_html, join_parts
 from ui.page_query import PageQuery
 from ui.resources import SharedIndex
@@ -72,12 +73,13 @@ def show_pane(
         _show_close()
         st.info("This passage is not in the index any more: its document was changed or removed.")
         return
-    _show_head(row, chunks[0], hit, hits)
+    _show_head(row, chunks[0], hits, hit)
     if hit is not None and st.query_params.get(_VIEW) == "why":
         why.show_explanation(shared, page_query, hit, hits)
     else:
         shades = why.word_shades(shared, page_query)
-        document.show_document(shared, row, chunks, words, hit, shades)
+        others = [one.chunk for one in hits if one.chunk.document_id == row.id]
+        document.show_document(shared, row, chunks, words, hit, others, shades)
 
 
 def _ids(id_: str, hit: Hit | None) -> list[str]:
@@ -101,7 +103,7 @@ def _show_close() -> None:
     )  # fmt: skip
 
 
-def _show_head(row: DocumentRow, chunk: Chunk, hit: Hit | None, hits: Sequence[Hit]) -> None:
+def _show_head(row: DocumentRow, chunk: Chunk, hits: Sequence[Hit], hit: Hit | None) -> None:
     folder, _, name = row.path.rpartition("/")
     title = row.title.strip()
     below = join_parts(
@@ -115,7 +117,7 @@ def _show_head(row: DocumentRow, chunk: Chunk, hit: Hit | None, hits: Sequence[H
             f'<div class="wva-where">{below}</div>',
             width="stretch",
         )
-        document.show_tools(row, chunk, hit)
+        show_tools(row, hit or Hit(0, 0.0, chunk))
         _show_close()
     with top.container(horizontal=True, vertical_alignment="center", gap="small", key="pane-bar"):
         if hit is not None:

@@ -257,7 +257,7 @@ def chunk(page: int, start: int, end: int) -> Chunk:
 def leaf_of(pages: list[Page], chunks: list[Chunk], at: int) -> document._Sheet:
     row = DocumentRow("d", "", "", "a.md", "md")
     return document._sheet(
-        document._OpenDocument(row, tuple(pages), tuple(leaves(pages))), at, chunks, None
+        document._OpenDocument(row, tuple(pages), tuple(leaves(pages))), at, chunks
     )
 
 

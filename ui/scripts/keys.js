@@ -60,6 +60,15 @@
       else at.blur();
     },
   };
+  document.addEventListener("click", (event) => {
+    const copy = event.target.closest?.("[data-copy]");
+    if (!copy) return;
+    const name = copy.dataset.name || (copy.dataset.name = copy.textContent);
+    navigator.clipboard.writeText(copy.dataset.copy).then(
+      () => { copy.textContent = `${name}: copied`; },
+      () => { copy.textContent = `${name}: the browser does not let the page copy`; },
+    );
+  });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const at = document.activeElement || document.body;
