@@ -51,7 +51,9 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
     if waiting:
         _wait_for_model(shared)
     if hits:
-        _show_found(shared, asked, hits)
+        shown = _shown_hits(asked, hits)
+        words = highlight_terms(shared, asked)
+        _show_found(shared, asked, shown, words, _list_html(shared, asked, shown, words))
     else:
         _show_nothing_found(shared, asked)
         if pane.is_open():
@@ -110,26 +112,30 @@ def _cached_search(
 
 
 @st.fragment
-def _show_found(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
+def _show_found(
+    shared: SharedIndex,
+    page_query: PageQuery,
+    hits: Sequence[Hit],
+    words: HighlightTerms,
+    drawn: str,
+) -> None:
     """Show the list, and the opened hit beside it; a click draws only these again."""
     now = controls.current_query()
     if (now.marks, now.layout) != (page_query.marks, page_query.layout):
         st.rerun()  # the whole page: a passage was marked, or another layout chosen
-    shown = _shown_hits(page_query, hits)
-    drawn = _list_html(shared, page_query, shown)
     with st.container(horizontal=True, gap="medium", key="split"):
         with st.container(key="list", gap="small"):
-            _show_bar(shared, page_query, shown)
+            _show_bar(shared, page_query, hits)
             show_result_list(
                 drawn,
                 search=json.dumps(page_query.to_params()),
-                said=_count_text(page_query, shown),
-                current=pane.current_id(shown),
-                on_act=partial(_acted, shown),
+                said=_count_text(page_query, hits),
+                current=pane.current_id(hits),
+                on_act=partial(_acted, hits),
             )
         with st.container(key="pane", gap="small"):
-            pane.show_pane(shared, page_query, shown, highlight_terms(shared, page_query))
-    document.draw_ahead(shared, shown)
+            pane.show_pane(shared, page_query, hits, words)
+    document.draw_ahead(shared, hits)
 
 
 def _shown_hits(page_query: PageQuery, hits: Sequence[Hit]) -> list[Hit]:
@@ -170,9 +176,11 @@ def _acted(hits: Sequence[Hit], act: str, chunk: str) -> None:
                 steer.mark_passage(hit.chunk, wanted=act == "more")
 
 
-def _list_html(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> str:
+def _list_html(
+    shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit], words: HighlightTerms
+) -> str:
     view = ListView(
-        words=highlight_terms(shared, page_query),
+        words=words,
         mode=page_query.mode,
         steerable=page_query.mode != Mode.KEYWORD,
         by_document=by_document(page_query),
