@@ -141,7 +141,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([*common, "--file", "snow.txt", "-k", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fate"] == "beaten"
     assert main([*common, "--above", ids[0], ids[1]]) == 0
-    assert "A is above B by" in capsys.readouterr().out
+    assert "A stands" in capsys.readouterr().out
     assert main([*common, "--above", ids[0], ids[1], "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["first"]["chunk_id"] == ids[0]
