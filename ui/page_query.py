@@ -26,6 +26,9 @@ MODES = {
 LAYOUTS = ("documents", "passages")
 """Whether a result of the list is a document with its passages, or a passage."""
 
+ORDERS = ("best", "newest")
+"""The order of the list: the best first, or the document with the latest date."""
+
 RESULTS = (5, 10, 20, 50, 100)
 MAX_RESULTS = RESULTS[-1]
 _SEARCH = SearchOptions()
@@ -44,7 +47,8 @@ class PageQuery:
     `k`, `mode`, `by_file`, `fold` and `diversity` are those of `SearchOptions`.
 
     `weights` belong to the query's words; `marks` are the parts of passages marked as more or less
-    wanted: see `ui.steer`. `layout` is one of `LAYOUTS`.
+    wanted: see `ui.steer`. `layout` is one of `LAYOUTS`, `order` one of
+    `ORDERS`; `strong` shows only results that match well.
     """
 
     q: str = ""
@@ -64,6 +68,8 @@ class PageQuery:
     weights: tuple[float, ...] = ()
     marks: tuple[str, ...] = ()
     layout: str = LAYOUTS[0]
+    order: str = ORDERS[0]
+    strong: bool = False
 
     @property
     def text(self) -> str:
@@ -179,6 +185,8 @@ class PageQuery:
             weights=_weights(one.get("weights", "")),
             marks=tuple(dict.fromkeys(params.get("like", ()))),
             layout=one["by"] if one.get("by") in LAYOUTS else LAYOUTS[0],
+            order=one["order"] if one.get("order") in ORDERS else ORDERS[0],
+            strong=_yes(one.get("strong", "")),
         )
 
     @staticmethod
@@ -205,6 +213,8 @@ _NAMES = {
     "weights": "weights",
     "marks": "like",
     "layout": "by",
+    "order": "order",
+    "strong": "strong",
 }
 """A field's name → its name in the address."""
 
@@ -310,4 +320,13 @@ def _number(text: str, most: int) -> int | None:
     return number or None
 
 
-__all__ = ["HEAVIEST", "LAYOUTS", "LIGHTEST", "MODES", "RESULTS", "PageQuery", "folder_name"]
+__all__ = [
+    "HEAVIEST",
+    "LAYOUTS",
+    "LIGHTEST",
+    "MODES",
+    "ORDERS",
+    "RESULTS",
+    "PageQuery",
+    "folder_name",
+]

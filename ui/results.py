@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from retriever.interface.terminal.reports import query_lines
 from retriever.searching.match import verdict
 from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
-from retriever.types import Hit, ModelError, UsageError
+from retriever.types import DocumentRow, Hit, ModelError, UsageError
 from ui import controls, document, export_bar, pane, status, steer, why_not
 from ui.cards import ListView, group_by_document, list_html
 from ui.highlighting import HighlightTerms, count_text, escape_html, escape_markdown, join_parts
@@ -25,7 +25,10 @@ from ui.result_list import show_result_list
 _PER_DOCUMENT = 3
 """Passages asked for each document of the list: most documents have more than one."""
 
-_CERTAIN = 0.95
+_STRONG = ("exact words", "strong")
+
+_LAYOUT_NAMES = {"documents": "a document", "passages": "a passage"}
+_ORDER_NAMES = {"best": "best match first", "newest": "newest first"}
 
 
 def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
@@ -51,7 +54,7 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
     if waiting:
         _wait_for_model(shared)
     if hits:
-        shown = _shown_hits(asked, hits)
+        shown = _shown_hits(asked, hits, shared.documents())
         words = highlight_terms(shared, asked)
         _show_found(shared, asked, shown, words, _list_html(shared, asked, shown, words))
     else:
@@ -120,9 +123,8 @@ def _show_found(
     drawn: str,
 ) -> None:
     """Show the list, and the opened hit beside it; a click draws only these again."""
-    now = controls.current_query()
-    if (now.marks, now.layout) != (page_query.marks, page_query.layout):
-        st.rerun()  # the whole page: a passage was marked, or another layout chosen
+    if _arrangement(controls.current_query()) != _arrangement(page_query):
+        st.rerun()  # the whole page: a passage was marked, or the list is arranged anew
     with st.container(horizontal=True, gap="medium", key="split"):
         with st.container(key="list", gap="small"):
             _show_bar(shared, page_query, hits)
@@ -138,30 +140,52 @@ def _show_found(
     document.draw_ahead(shared, hits)
 
 
-def _shown_hits(page_query: PageQuery, hits: Sequence[Hit]) -> list[Hit]:
-    """The hits of the first `k` documents, or the first `k` hits."""
+def _arrangement(page_query: PageQuery) -> tuple[object, ...]:
+    """What can be changed in the list itself."""
+    return page_query.marks, page_query.layout, page_query.order, page_query.strong
+
+
+def _shown_hits(
+    page_query: PageQuery, hits: Sequence[Hit], documents: Mapping[str, DocumentRow]
+) -> list[Hit]:
+    """The hits of the first `k` documents, or the first `k` hits, in the order asked for."""
+    shown = [hit for hit in hits if not page_query.strong or _is_strong(hit)]
+    if page_query.order == "newest":
+
+        def date(hit: Hit) -> str:
+            row = documents.get(hit.chunk.document_id)
+            return row.date if row else ""
+
+        shown.sort(key=date, reverse=True)  # stable: the best first within a day
     if not by_document(page_query):
-        return list(hits[: page_query.k])
-    groups = group_by_document(hits)[: page_query.k]
-    return sorted((hit for group in groups for hit in group), key=lambda hit: hit.rank)
+        return shown[: page_query.k]
+    return [hit for group in group_by_document(shown)[: page_query.k] for hit in group]
+
+
+def _is_strong(hit: Hit) -> bool:
+    return getattr(hit, "strength", None) in _STRONG
 
 
 def _show_bar(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="found"):
         st.html(f'<h2 class="wva-count">{_count_text(page_query, hits)}</h2>', width="stretch")
-        label, other = (
-            ("By passage", "passages") if page_query.layout == "documents"
-            else ("By document", "documents")
-        )  # fmt: skip
-        if not page_query.by_file:
-            st.button(
-                label, key="layout-other", type="tertiary", on_click=_set_layout, args=(other,)
-            )
+        _show_arranging(shared)
         export_bar.show_export_bar(shared, page_query, hits)
 
 
-def _set_layout(layout: str) -> None:
-    st.session_state["layout"] = layout
+def _show_arranging(shared: SharedIndex) -> None:
+    """Show how the list is arranged; each widget's key is a field of `PageQuery`."""
+    with st.popover("Arrange", key="arrange", icon=":material/sort:", type="tertiary"):
+        for key, label, names in (
+            ("layout", "A result is", _LAYOUT_NAMES),
+            ("order", "Order", _ORDER_NAMES),
+        ):
+            if key == "order" and not shared.overview().first_date:
+                continue
+            st.segmented_control(
+                label, list(names), key=key, format_func=names.__getitem__, required=True
+            )
+        st.toggle("Only strong matches", key="strong")
 
 
 def _acted(hits: Sequence[Hit], act: str, chunk: str) -> None:
@@ -185,7 +209,7 @@ def _list_html(
         steerable=page_query.mode != Mode.KEYWORD,
         by_document=by_document(page_query),
         said=_said_html(shared, page_query, hits),
-        best=(hits[0].match or 0.0) >= _CERTAIN,
+        best=bool(hits) and hits[0].rank == 1 and _is_strong(hits[0]),
         documents=shared.documents(),
     )
     return list_html(hits, view)

@@ -183,7 +183,8 @@ def test_results_are_announced_and_every_one_has_a_heading(tab: Any, address: st
 def test_passages_one_by_one_and_the_link_says_so(tab: Any, address: str) -> None:
     tab.goto(address)
     wait_until(lambda: "hills.pdf" in results(tab))
-    tab.get_by_role("button", name="By passage").click()
+    tab.get_by_role("button", name="Arrange").click()
+    tab.get_by_text("a passage", exact=True).click()
     wait_until(lambda: results(tab).count("hills.pdf") == 2)
     wait_until(lambda: params(tab).get("by") == ["passages"])
     tab.reload()
