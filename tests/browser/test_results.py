@@ -214,3 +214,13 @@ def test_words_are_found_while_the_model_is_loaded(tab: Any, slow: tuple[str, Pa
     loaded.touch()
     wait_until(lambda: tab.get_by_text("Found by words so far").count() == 0)
     wait_until(lambda: "meaning" in tab.locator(".wva-strength").first.get_attribute("title"))
+
+
+def test_a_stopped_server_is_told_in_words_that_help(tab: Any, tmp_path: Path) -> None:
+    with Index.open_or_create(tmp_path / "notes", FakeEmbedder()) as index:
+        index.add([Document("plum.txt", "txt", (Page(None, "A plum tree."),))])
+    with page_server(tmp_path / "notes") as port:
+        tab.goto(f"http://127.0.0.1:{port}/?q=plum")
+        tab.wait_for_selector(".wva-hit")
+    tab.get_by_text("Start it again with the command wva ui").wait_for()
+    assert tab.get_by_text("internet").count() == 0
