@@ -17,13 +17,14 @@ from retriever import Index
 from retriever.evaluation.runs import MODES
 from retriever.searching.match import NOTHING_MATCHES, UNCERTAIN, verdict
 from retriever.storage.backends import Snapshot
-from retriever.text.analyzer import content_terms, words
+from retriever.text import analyzer
 from retriever.types import Chunk
 
 QUERIES = 50
 RARE = 3
 MIDDLING = 0.02
 _LETTERS = 3  # of the shortest word
+_DRAWS = 20  # passages drawn for each query, at most: a small index has no middling words
 
 
 def literal_queries(snapshot: Snapshot, count: int, seed: int) -> list[str]:
@@ -31,26 +32,22 @@ def literal_queries(snapshot: Snapshot, count: int, seed: int) -> list[str]:
     draw = random.Random(seed)  # noqa: S311  (not a secret)
     passages = snapshot.catalog.sample_chunks(snapshot.passages.count())
     found: dict[str, None] = {}
-    while len(found) < count:
-        chunk = draw.choice(passages)
-        rare, middling = _words(snapshot, chunk)
-        kind = len(found) % 3
-        if kind < 2:
-            chosen = [rare, middling][kind]
-            query = draw.choice(chosen) if chosen else ""
-        else:
-            both = rare + middling
-            query = " ".join(draw.sample(both, 2)) if len(both) > 1 else ""
-        found |= {query: None} if query else {}
+    for at in range(_DRAWS * count):
+        rare, middling = _words(snapshot, draw.choice(passages))
+        words, many = ((rare, 1), (middling, 1), (rare + middling, 2))[at % 3]
+        if len(words) >= many:
+            found[" ".join(draw.sample(words, many))] = None
+        if len(found) == count:
+            break
     return list(found)
 
 
 def _words(snapshot: Snapshot, chunk: Chunk) -> tuple[list[str], list[str]]:
     """A passage's rare words and its middling ones, as it writes them, each once."""
     written: dict[str, str] = {}
-    for word in words(chunk.text, chunk.language):
+    for word in analyzer.words(chunk.text, chunk.language):
         text = chunk.text[word.start : word.end]
-        if text.isalpha() and len(text) >= _LETTERS and content_terms([word.term]):
+        if text.isalpha() and len(text) >= _LETTERS and analyzer.content_terms([word.term]):
             written.setdefault(word.term, text)
     counts = snapshot.passages.document_frequencies(written)
     most = MIDDLING * snapshot.passages.count()

@@ -99,11 +99,12 @@ def measure(
                     print(
                         f"| {embedder.settings.model} | {name} | {mode} | {len(planted)} "
                         f"| {alarms / max(1, len(planted)):.1%} | {low:.1%} to {high:.1%} "
-                        f"| {unsaid / max(1, len(planted)):.1%} "
-                        f"| {passed / max(1, len(answered)):.1%} of {len(answered)} "
-                        f"| {silent / max(1, len(answered)):.1%} |",
+                        f"| {passed / max(1, len(answered)):.1%} of {len(answered)} |",
                         flush=True,
                     )
+                    told = f"{unsaid / max(1, len(planted)):.1%} of the planted"
+                    told += f", {silent / max(1, len(answered)):.1%} of the answered"
+                    progress(f"without a verdict in {mode} mode: {told}")
 
 
 def progress(text: str) -> None:
@@ -120,11 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", nargs="+", default=[DEFAULT_MODEL])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    print(
-        f"| model | index | mode | planted | pass at {MATCH:.0%} | 95 % | no verdict "
-        "| answered ones pass | no verdict |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(f"| model | index | mode | planted | pass at {MATCH:.0%} | 95 % | answered ones pass |")
+    print("|---|---|---|---|---|---|---|")
     for model in options.model:
         measure(AlignedWVA(model), options.folder, options.others, options.without, options.seed)
 
