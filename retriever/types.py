@@ -74,6 +74,15 @@ class FileStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+class Strength(StrEnum):
+    """How well a result matches, in a word: see `retriever.searching.strength`."""
+
+    EXACT = "exact words"
+    STRONG = "strong"
+    LIKELY = "likely"
+    WEAK = "weak"
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A span of a page's text: `page_text[start:end]`, in Python characters."""
@@ -258,6 +267,9 @@ class Hit:
     - `rerank`: the mean log-likelihood of the query's tokens after the passage, None if not judged.
     - `match`: the share of unanswerable questions whose best passage has a lower score, in [0, 1);
       None if the index has no match scale yet (see `retriever.searching.match`).
+    - `exact`: whether every content word of the query stands in the result's passages, inflected or
+      not; a corrected typing error does not. `strength`: that and the match in one word, None if
+      neither is known.
     - `chunk`: the best passage of the result.
     - `parts`: the joined passages, including `chunk`, in the order of the document; `passage`:
       their text, page by page. Both are empty if the result is a single passage.
@@ -274,6 +286,8 @@ class Hit:
     also: tuple[Chunk, ...] = ()
     parts: tuple[Chunk, ...] = ()
     passage: tuple[Excerpt, ...] = ()
+    exact: bool = False
+    strength: Strength | None = None
 
     @property
     def also_in(self) -> list[str]:
@@ -289,7 +303,7 @@ class Hit:
     def to_json(self) -> dict[str, Any]:
         """The result as plain JSON values; every other JSON of a hit is a subset.
 
-        - `rank`, `score`, `match`, and `scores`: `dense`, `keyword`, `rerank`.
+        - `rank`, `score`, `match`, `exact`, `strength`, and `scores`: `dense`, `keyword`, `rerank`.
         - From the best passage: `chunk_id`, `document_id`, `path`, `format`, `title`, `page`,
           `label`, `state`, `start`, `end` and `metadata` (its document's). `text` is its text,
           `page_text[start:end]`.
@@ -304,6 +318,8 @@ class Hit:
             "rank": self.rank,
             "score": self.score,
             "match": self.match,
+            "exact": self.exact,
+            "strength": None if self.strength is None else self.strength.value,
             "scores": {"dense": self.dense, "keyword": self.keyword, "rerank": self.rerank},
             "chunk_id": chunk.id,
             "document_id": chunk.document_id,
@@ -410,6 +426,7 @@ __all__ = [
     "RetrieverError",
     "Scalar",
     "Span",
+    "Strength",
     "UsageError",
     "check_text",
     "check_texts",

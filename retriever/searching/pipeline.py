@@ -21,7 +21,8 @@ from retriever.searching.mmr import CANDIDATES_PER_RESULT, diversify
 from retriever.searching.options import Mode, SearchOptions, Steering, as_mode
 from retriever.searching.query_syntax import Query, is_searchable, parse
 from retriever.searching.rerank import rerank
-from retriever.searching.steering import steer
+from retriever.searching.steering import counting_text, steer
+from retriever.searching.strength import with_strength
 from retriever.storage.backends import CatalogReader, Snapshot
 from retriever.storage.filters import And, chunk_fields, document_part
 from retriever.types import Chunk, Hit, IndexStateError, UsageError, check_text
@@ -76,6 +77,7 @@ class SearchPipeline:
             count = max(count, CANDIDATES_PER_RESULT * options.k)
         hits = self._top(count) if options.min_match is None else self._top_matching(count)
         hits = self._diversify(self._rerank(hits))[: options.k]
+        hits = with_strength(self.snapshot, hits, self._text)
         return [self._with_context(hit) for hit in hits]
 
     def _listed(self) -> list[Hit]:
@@ -149,6 +151,11 @@ class SearchPipeline:
         return None if steering is None or steering.changes_nothing else steering
 
     @cached_property
+    def _text(self) -> str:
+        """The query's text without words that count nothing."""
+        return searched_text(self.query, self.options, self.tools.attributions)
+
+    @cached_property
     def _target(self) -> _Target:
         """What is searched for: the query's text and vector, or the steered ones."""
         text, mode = self.query.text, as_mode(self.options.mode)
@@ -215,6 +222,17 @@ def parse_query(query: str, options: SearchOptions) -> Query:
     return parse(query) if options.syntax else Query(query)
 
 
+def searched_text(query: Query, options: SearchOptions, attributions: AttributionCache) -> str:
+    """The query's text without the words that the steering gives a weight of 0 or less.
+
+    Raises UsageError for a wrong number of weights.
+    """
+    weights = () if options.steering is None else options.steering.weights
+    if as_mode(options.mode) is Mode.KEYWORD or all(weight > 0 for weight in weights):
+        return query.text
+    return counting_text(query.text, attributions.query(query.text).words, weights)
+
+
 def find_chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
     """A chunk by its id; a chunk is returned as it is. Raises UsageError for an unknown id."""
     if isinstance(what, Chunk):
@@ -226,4 +244,4 @@ def find_chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
     return found[0]
 
 
-__all__ = ["SearchPipeline", "SearchTools", "find_chunk", "parse_query"]
+__all__ = ["SearchPipeline", "SearchTools", "find_chunk", "parse_query", "searched_text"]

@@ -188,8 +188,8 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     place = one_line(chunk.path) + (f", {one_line(part)}" if part else "")
     title = f"  {one_line(chunk.title)}" if chunk.title else ""
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
-    match = "" if hit.match is None else f", match {percent(hit.match)}"
-    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{match}){reset}"
+    strength = "" if hit.strength is None else f", {hit.strength}"
+    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{strength}){reset}"
     width = text_width()
     size = len(hit.text) if whole else SNIPPET
     lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
@@ -230,6 +230,11 @@ def query_lines(
     ]
     lines += notes
     return [printable(line) for line in lines]
+
+
+def verdict_lines(verdict: str) -> list[str]:
+    """The sentence of `Index.verdict` in lines of the terminal's width; none for an empty one."""
+    return textwrap.wrap(printable(verdict), text_width())
 
 
 def percent(match: float) -> str:

@@ -415,6 +415,10 @@ class Reader:
         present = "SELECT 1 FROM chunks WHERE language = ? LIMIT 1"
         return [language for language in LANGUAGES if self._one(present, (language,))]
 
+    def language_counts(self) -> dict[str, int]:
+        """The number of chunks in each language, "en" among them, and "" for unknown ones."""
+        return dict(self._rows("SELECT language, count(*) FROM chunks GROUP BY language"))
+
     def terms_beginning(self, letter: str) -> Iterable[tuple[str, int]]:
         """The terms that begin with a letter, each with its document frequency."""
         return self._rows(
