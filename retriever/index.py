@@ -46,6 +46,7 @@ from retriever.searching.options import (
 from retriever.searching.pipeline import SearchPipeline, SearchTools, find_chunk, parse_query
 from retriever.searching.query_syntax import parse
 from retriever.searching.rerank import as_judge
+from retriever.searching.sentences import with_sentences
 from retriever.settings import DEFAULT_MODEL, ChunkSettings, EmbedderSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.storage.backends.embedded import EmbeddedBackend
@@ -384,7 +385,7 @@ class Index:
             found = search(
                 now, "vector", lambda _: query, k=k, mode="dense", where=_as_filter(where)
             )
-            return with_match(found, self._match_scale(now), 0.0)
+            return with_sentences(now, "", with_match(found, self._match_scale(now), 0.0))
 
     def _match_scale(self, now: Snapshot) -> MatchScale | None:
         """The index's scale of the match, read again when the index has changed."""
