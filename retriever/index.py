@@ -53,6 +53,7 @@ from retriever.searching.pipeline import (
 )
 from retriever.searching.query_syntax import parse
 from retriever.searching.rerank import as_judge
+from retriever.searching.sentences import with_sentences
 from retriever.searching.strength import strength_of
 from retriever.searching.suggestions import KnownNames, Suggestion, suggest
 from retriever.searching.verdict import verdict
@@ -396,7 +397,8 @@ class Index:
                 now, "vector", lambda _: query, k=k, mode="dense", where=_as_filter(where)
             )
             found = with_match(found, self._match_scale(now), 0.0)
-        return [replace(hit, strength=strength_of(hit.match)) for hit in found]
+            found = [replace(hit, strength=strength_of(hit.match)) for hit in found]
+            return with_sentences(now, "", found)
 
     def _match_scale(self, now: Snapshot) -> MatchScale | None:
         """The index's scale of the match, read again when the index has changed."""

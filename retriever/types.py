@@ -273,6 +273,9 @@ class Hit:
     - `chunk`: the best passage of the result.
     - `parts`: the joined passages, including `chunk`, in the order of the document; `passage`:
       their text, page by page. Both are empty if the result is a single passage.
+    - `sentence`: the sentence of these passages that answers best (see
+      `retriever.searching.sentences`); None if they have no text, or if the search was asked for
+      none.
     - `also`: near-duplicates of the result's passages, best first.
     """
 
@@ -288,6 +291,7 @@ class Hit:
     passage: tuple[Excerpt, ...] = ()
     exact: bool = False
     strength: Strength | None = None
+    sentence: Excerpt | None = None
 
     @property
     def also_in(self) -> list[str]:
@@ -311,6 +315,7 @@ class Hit:
         - `passage`: the spans that `full_text` consists of, each with `page`, `label`, `start`,
           `end`, `text`; `parts`: the ids of the joined passages. Both are empty if the result is a
           single passage.
+        - `sentence`: the best sentence, like those of `passage`, or null.
         - `also`: the near-duplicates, each with `chunk_id`, `path`, `page`, `label`.
         """
         chunk = self.chunk
@@ -336,6 +341,7 @@ class Hit:
             "full_text": self.text,
             "parts": [part.id for part in self.parts],
             "passage": [asdict(excerpt) for excerpt in self.passage],
+            "sentence": None if self.sentence is None else asdict(self.sentence),
             "also": [
                 {"chunk_id": one.id, "path": one.path, "page": one.page, "label": one.label}
                 for one in self.also

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from retriever.interface.export import citation
 from retriever.interface.terminal.reports import percent, shorten_list
-from retriever.types import Chunk, DocumentRow, Hit, PageState
+from retriever.types import Chunk, DocumentRow, Hit, PageState, Strength
 from ui.highlighting import (
     HighlightTerms,
     count_text,
@@ -31,7 +31,7 @@ _SCORE_HELP = {
     "keyword": "score of the words (BM25)",
 }
 
-_DOTS = {"exact words": 3, "strong": 3, "likely": 2, "weak": 1}
+_DOTS = {Strength.EXACT: 3, Strength.STRONG: 3, Strength.LIKELY: 2, Strength.WEAK: 1}
 
 _RAW = frozenset({"code", "csv", "json", "jsonl"})
 """Formats in which a number sign does not start a heading."""
@@ -149,8 +149,7 @@ def numbers_text(hit: Hit, mode: str) -> str:
 
 def citation_text(hit: Hit, row: DocumentRow | None = None) -> str:
     """What is copied of a passage: its best sentence or its text, and its source."""
-    sentence = getattr(hit, "sentence", None)
-    text = " ".join((sentence.text if sentence else hit.chunk.text).split())
+    text = " ".join((hit.sentence.text if hit.sentence else hit.chunk.text).split())
     return f"“{text}”\n{citation(hit, row)}"
 
 
@@ -186,14 +185,14 @@ def _ocr_html(chunk: Chunk) -> str:
 
 def _strength_html(hit: Hit, mode: str) -> str:
     """One word for how good the match is, with dots; its tooltip has all numbers."""
-    word = str(getattr(hit, "strength", None) or "")
     numbers = f"{numbers_text(hit, mode)}: {_SCORE_HELP[mode]}"
-    if not word:
+    if hit.strength is None:
         return f'<div class="wva-strength" title="{escape_html(numbers)}"></div>'
-    dots = "●" * _DOTS[word] + "○" * (3 - _DOTS[word])
+    dots = "●" * _DOTS[hit.strength] + "○" * (3 - _DOTS[hit.strength])
     return (
-        f'<div class="wva-strength wva-{word.split()[0]}" title="{escape_html(numbers)}">'
-        f'<span aria-hidden="true">{dots}</span> {word}</div>'
+        f'<div class="wva-strength wva-{hit.strength.name.lower()}" '
+        f'title="{escape_html(numbers)}"><span aria-hidden="true">{dots}</span> '
+        f"{hit.strength}</div>"
     )
 
 
@@ -244,10 +243,9 @@ def _also_html(hit: Hit) -> str:
 
 def _best_html(hit: Hit, view: ListView) -> str:
     """The best sentence of the first result, above the list."""
-    sentence = getattr(hit, "sentence", None)
-    if sentence is None:
+    if hit.sentence is None:
         return ""
-    text = passage_html(" ".join(sentence.text.split()), view.words, hit.chunk.language)
+    text = passage_html(" ".join(hit.sentence.text.split()), view.words, hit.chunk.language)
     where = join_parts([_name(hit.chunk), hit.chunk.place], ", ")
     return (
         '<section class="wva-best" aria-label="Best sentence" '

@@ -11,10 +11,9 @@ import streamlit as st
 
 from retriever.index import Index
 from retriever.interface.terminal.reports import query_lines
-from retriever.searching.match import verdict
 from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
-from retriever.types import DocumentRow, Hit, ModelError, UsageError
+from retriever.types import DocumentRow, Hit, ModelError, Strength, UsageError
 from ui import controls, document, export_bar, pane, status, steer, why_not
 from ui.cards import ListView, group_by_document, list_html
 from ui.highlighting import HighlightTerms, count_text, escape_html, escape_markdown, join_parts
@@ -25,7 +24,7 @@ from ui.result_list import show_result_list
 _PER_DOCUMENT = 3
 """Passages asked for each document of the list: most documents have more than one."""
 
-_STRONG = ("exact words", "strong")
+_STRONG = (Strength.EXACT, Strength.STRONG)
 
 _LAYOUT_NAMES = {"documents": "a document", "passages": "a passage"}
 _ORDER_NAMES = {"best": "best match first", "newest": "newest first"}
@@ -163,7 +162,7 @@ def _shown_hits(
 
 
 def _is_strong(hit: Hit) -> bool:
-    return getattr(hit, "strength", None) in _STRONG
+    return hit.strength in _STRONG
 
 
 def _show_bar(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
@@ -232,17 +231,18 @@ def _said_html(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) 
     """What is said above the list: the verdict, and what the results do not show."""
     query = parse(page_query.text)
     instead = {} if page_query.mode == "dense" else shared.index.corrections(page_query.text)
-    notes = shared.index.search_notes(page_query.text, hits, options=page_query.options())
+    options = page_query.options(steer.make_steering(shared, page_query))
+    notes = shared.index.search_notes(page_query.text, hits, options=options)
     lines = [escape_html(line) for line in query_lines(query.conditions(), instead, notes)]
-    said = verdict(hits)
-    first = f"{said[0].upper()}{said[1:]}; these passages come nearest." if said else ""
-    shown = f'<p class="wva-verdict">{escape_html(first)}</p>' if first else ""
+    said = shared.index.verdict(page_query.text, hits, options=options)
+    shown = f'<p class="wva-verdict">{escape_html(said)}</p>' if said else ""
     return shown + (f'<p class="wva-note">{join_parts(lines)}</p>' if lines else "")
 
 
 def highlight_terms(shared: SharedIndex, page_query: PageQuery) -> HighlightTerms:
     """The words to mark in results and documents: the query's, and the index's terms for them."""
-    text = parse(page_query.text).text
+    steering = steer.make_steering(shared, page_query)
+    text = shared.index.searched_text(page_query.text, options=page_query.options(steering))
     if page_query.mode == "dense":
         return HighlightTerms(text)
     with shared.index.snapshot(dense=False) as now:

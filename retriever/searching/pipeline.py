@@ -1,8 +1,8 @@
 """A query and its options → results: every step between the text somebody typed and the hits.
 
 The steps in order: parse the query, steer it, rank passages, group them, compute each match,
-rerank, diversify, add context. Each step has a module of its own in this folder. This module asks a
-snapshot; it knows neither the index nor how a model is loaded.
+rerank, diversify, add context, choose sentences. Each step has a module of its own in this folder.
+This module asks a snapshot; it knows neither the index nor how a model is loaded.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from retriever.searching.mmr import CANDIDATES_PER_RESULT, diversify
 from retriever.searching.options import Mode, SearchOptions, Steering, as_mode
 from retriever.searching.query_syntax import Query, is_searchable, parse
 from retriever.searching.rerank import rerank
+from retriever.searching.sentences import with_sentences
 from retriever.searching.steering import counting_text, steer
 from retriever.searching.strength import with_strength
 from retriever.storage.backends import CatalogReader, Snapshot
@@ -48,11 +49,15 @@ class SearchTools:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What passages are ranked by: a text for BM25, and a function that gives its raw vector."""
+    """What passages are ranked by: a text for BM25, and a function that gives its raw vector.
+
+    `words` is the text without what no weight is left of, empty for none.
+    """
 
     text: str
     mode: Mode
     embed: Callable[[str], Vectors]
+    words: str
 
 
 class SearchPipeline:
@@ -71,14 +76,21 @@ class SearchPipeline:
         """The results, best first: at most `options.k`."""
         options = self.options
         if not self.query.text and self.query.fields:
-            return [self._with_context(hit) for hit in self._listed()]
+            return self._finished(self._listed())
         count = max(options.k, options.rerank)
         if options.diversity:
             count = max(count, CANDIDATES_PER_RESULT * options.k)
         hits = self._top(count) if options.min_match is None else self._top_matching(count)
         hits = self._diversify(self._rerank(hits))[: options.k]
-        hits = with_strength(self.snapshot, hits, self._text)
-        return [self._with_context(hit) for hit in hits]
+        return self._finished(with_strength(self.snapshot, hits, self._text))
+
+    def _finished(self, hits: Sequence[Hit]) -> list[Hit]:
+        """The hits with the passages around them and their best sentences, if asked for."""
+        hits = [self._with_context(hit) for hit in hits]
+        if not self.options.sentences:
+            return hits
+        words = self._target.words if hits and self.query.text else ""
+        return with_sentences(self.snapshot, words, hits, tolerant=self.options.tolerant)
 
     def _listed(self) -> list[Hit]:
         """The first passages that the filter lets through, in order, without a score."""
@@ -161,15 +173,15 @@ class SearchPipeline:
         text, mode = self.query.text, as_mode(self.options.mode)
         if self._steering is None or mode is Mode.KEYWORD:
             # The ranking may be read further than at first: the query is embedded once.
-            return _Target(text, mode, cache(self.tools.embed))
+            return _Target(text, mode, cache(self.tools.embed), text)
         steered = steer(
             *(self.tools.attributions, text, self._steering, self.snapshot.calibration),
             lambda chunk_id: find_chunk(self.snapshot.catalog, chunk_id),
         )
         if is_searchable(steered.text):
-            return _Target(steered.text, mode, lambda _: steered.vector)
+            return _Target(steered.text, mode, lambda _: steered.vector, steered.text)
         # No word is left to look for: the vector alone is the query.
-        return _Target("vector", Mode.DENSE, lambda _: steered.vector)
+        return _Target("vector", Mode.DENSE, lambda _: steered.vector, "")
 
     # The match
 

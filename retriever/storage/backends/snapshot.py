@@ -14,8 +14,15 @@ from retriever.arrays import Scores, Vectors
 from retriever.storage.backends.keyword_query import AnalysedQuery, KeywordQuery, max_word_bm25
 from retriever.storage.backends.protocols import CatalogReader, PassageSearch, ScoredIds
 from retriever.storage.calibration import Calibration
+from retriever.storage.catalog.postings import idf
 from retriever.storage.filters import Filter
-from retriever.storage.records import ContentWord, Expansion, KeywordScore, TermQuery
+from retriever.storage.records import (
+    ContentWord,
+    Expansion,
+    KeywordScore,
+    TermQuery,
+    WeightedTerms,
+)
 from retriever.storage.vectors.exact import check_query
 
 
@@ -142,6 +149,27 @@ class Snapshot:
         Words that occur in most passages may be missing.
         """
         return self._analyse(query, tolerant=True).terms
+
+    def word_values(
+        self, query: str, *, tolerant: bool = False
+    ) -> tuple[tuple[WeightedTerms, ...], ...]:
+        """The words that a keyword search looks for, each by its alternatives: terms with values.
+
+        A term's value is its boost times its inverse document frequency: what an occurrence adds to
+        a score before the length of the text counts.
+        """
+        words = self._analyse(query, tolerant=tolerant).query.words
+        counts = self.passages.document_frequencies(
+            {term for ways in words for way in ways for term, _ in way}
+        )
+        total = self.passages.count()
+        return tuple(
+            tuple(
+                tuple((term, boost * idf(total, counts[term])) for term, boost in way)
+                for way in ways
+            )
+            for ways in words
+        )
 
     def _term_query(self, query: str, tolerant: bool, expansion: Expansion | None) -> TermQuery:
         terms = self._analyse(query, tolerant=tolerant).query
