@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -25,6 +26,7 @@ WORDS = {
 """The names of the states on the page."""
 
 _HEIGHT = 420
+_SHOWN, _TICKED, _DRAWN = "ledger-shown", "ledger-ticked", "ledger-drawn"
 
 
 def show_files(shared: SharedIndex, *, busy: str) -> None:
@@ -35,11 +37,13 @@ def show_files(shared: SharedIndex, *, busy: str) -> None:
         return
     shown = _show_filters(files)
     rows = [_row(file, shared) for file in shown]
+    ticks = _ticks(shared, shown)
     event = st.dataframe(
         rows,
-        key="ledger",
+        key=ticks.key,
         on_select="rerun",
         selection_mode="multi-row",
+        selection_default={"selection": {"rows": ticks.rows}},
         hide_index=True,
         width="stretch",
         height=min(_HEIGHT, 40 + 35 * max(1, len(rows))),
@@ -51,8 +55,43 @@ def show_files(shared: SharedIndex, *, busy: str) -> None:
         placeholder="",
     )
     chosen = [shown[at] for at in event["selection"]["rows"] if at < len(shown)]
+    st.session_state[_TICKED] = frozenset(map(_place, chosen))
     _show_remove(shared, files, shown, chosen, busy)
     left_out.show_left_out(shared, shown)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticks:
+    """The key of the table of these rows, and the rows that are ticked when it is first drawn."""
+
+    key: str
+    rows: list[int]
+
+
+def _ticks(shared: SharedIndex, shown: Sequence[FileCoverage]) -> _Ticks:
+    """The ticks of a table that shows these files: those the visitor gave to one of them.
+
+    The widget remembers row numbers, which belong to other files as soon as the rows change.
+    Therefore other rows are another table, under a key that was never used before. Ticks of files
+    that are not shown are dropped.
+    """
+    places = [_place(file) for file in shown]
+    before, number = st.session_state.get(_SHOWN, (None, 0))
+    now = (shared.place, tuple(places))
+    if now != before:
+        number += 1
+        st.session_state[_SHOWN] = (now, number)
+        there = frozenset(places) if before and before[0] == shared.place else frozenset()
+        st.session_state[_TICKED] = st.session_state.get(_TICKED, frozenset()) & there
+    ticked = st.session_state.get(_TICKED, frozenset())
+    drawn = [at for at, place in enumerate(places) if place in ticked] if now != before else None
+    if drawn is not None:
+        st.session_state[_DRAWN] = drawn
+    return _Ticks(f"ledger-{number}", st.session_state.get(_DRAWN, []))
+
+
+def _place(file: FileCoverage) -> tuple[str, str]:
+    return file.root, file.path
 
 
 def _show_filters(files: Sequence[FileCoverage]) -> list[FileCoverage]:
