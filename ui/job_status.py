@@ -48,11 +48,12 @@ def _show_refreshed(shared: SharedIndex, runs: Jobs, *, going_on: bool) -> None:
     except RetrieverError as error:
         status.show_error(error)
         return
+    if job is not None and job.running:
+        progress = job.progress(progress)
     if progress:
         status.show_progress(progress)
     elif job is not None and job.running:
-        st.progress(0.0, text=f"Getting ready · {status.duration(time.time() - job.started)}")
-        st.html('<p class="wva-note">Folders are looked through, and the model is loaded.</p>')
+        st.progress(0.0, text=f"Starting · {status.duration(time.time() - job.started)}")
     if job is not None:
         _show_end(shared, runs, job)
 
