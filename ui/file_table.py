@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from retriever.indexing.coverage import CoverageStatus, FileCoverage
-from retriever.interface.collections import remove_files
+from retriever.interface.removal import remove_files
 from retriever.types import PageState
 from ui import add_documents, left_out
 from ui.highlighting import count_text, escape_markdown, replace_unprintable

@@ -159,6 +159,13 @@ class Jobs:
         """The latest run on the index in `folder`, running or ended; None without one."""
         return self._jobs.get(folder)
 
+    def rename(self, before: Path, now: Path) -> None:
+        """Keep the passwords of an index that has another folder now, and drop its ended run."""
+        with self._lock:
+            self._jobs.pop(before, None)
+            if before in self._passwords:
+                self._passwords[now] = self._passwords.pop(before)
+
     def forget(self, folder: Path) -> None:
         """Drop an ended run with its output, and the index's passwords."""
         with self._lock, suppress(KeyError):
