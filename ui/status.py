@@ -64,7 +64,7 @@ def last_run_text(report: Mapping[str, Any] | None) -> str:
         [
             count_text(totals["files"], "file") if "files" in totals else "",
             *(f"{totals[name]:,} {name}" for name in ("failed", "skipped") if totals.get(name)),
-            f"{report['added']:,} added" if "added" in report else "",
+            *(f"{report[name]:,} {name}" for name in ("added", "removed") if name in report),
             duration(seconds) if isinstance(seconds, int | float) else "",
         ],
         ", ",

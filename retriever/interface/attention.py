@@ -104,8 +104,9 @@ def _sentence(file: FileCoverage, need: Need) -> str:
             return f"{said}. Split it into smaller files, and add those."
         case Need.NOTHING:
             return "It is empty: there is nothing to find."
-    why = f"{many} cannot be read" if some else f"It cannot be read: {plain_reason(file)}"
-    return f"{why}. Save it again in the program it was made with."
+    reason = plain_reason(file).removeprefix("broken: ")
+    why = f"{many} cannot be read" if some else f"It cannot be read ({reason})"
+    return f"{why}. Open it in the program it was made with, and save it again."
 
 
 __all__ = ["Attention", "Need", "is_empty", "needs_attention", "plain_reason"]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from retriever.interface.zip_uploads import MAX_BYTES as MAX_ARCHIVE_BYTES
 from retriever.interface.zip_uploads import is_archive
-from retriever.reading.formats import FORMATS, MAX_BYTES, format_of
+from retriever.reading.formats import BARE_NAMES, FORMATS, MAX_BYTES, format_of
 from retriever.reading.pages import MAX_CHARACTERS
+from retriever.reading.plain import code
 
 # Of these the whole file is one page; a character takes at most four bytes.
 _ONE_PAGE = frozenset(["txt", "code", "markdown", "rst", "subtitles", "calendar", "contacts"])
@@ -45,6 +46,11 @@ def endings() -> dict[str, int]:
     """The largest size in bytes by the ending of a file's name, in small letters."""
     known = {ending for format_ in FORMATS.values() for ending in format_.endings}
     return {ending: max_bytes(f"a{ending}") for ending in sorted({*known, ".zip"})}
+
+
+def bare_names() -> list[str]:
+    """Names without an ending, in small letters, of files that are read as text."""
+    return sorted({*BARE_NAMES, *code.NAMES})
 
 
 def refusal(name: str, size: int, data: bytes | None = None) -> str:
@@ -87,4 +93,4 @@ def _characters(data: bytes) -> int:
     return len(data.decode("utf-8", "ignore"))
 
 
-__all__ = ["SENTENCE", "endings", "max_bytes", "refusal"]
+__all__ = ["SENTENCE", "bare_names", "endings", "max_bytes", "refusal"]

@@ -1,28 +1,18 @@
-"""What needs the owner of a collection, from real files that were indexed; and the folders shown."""
+"""What needs the owner of a collection, from real files, and the folders to choose from."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
-from pypdf import PdfReader, PdfWriter
 
 from retriever.index import Index
 from retriever.indexing.coverage import coverage_report
 from retriever.interface.attention import Need, needs_attention, plain_reason
 from retriever.interface.folders import inside, subfolders
 from tests.fakes import FakeEmbedder
-from tests.pdfs import pdf_file, text_page
+from tests.pdfs import locked
 from tests.scans import LINES, drawn, scan_file
-
-
-def locked(password: str) -> bytes:
-    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf_file([text_page("Two figs.")]))))
-    writer.encrypt(password, algorithm="AES-128")
-    data = io.BytesIO()
-    writer.write(data)
-    return data.getvalue()
 
 
 @pytest.fixture
