@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, Self
 
 Scalar = str | int | float | bool
 """A metadata value: a type that JSON, SQL and search servers can compare."""
@@ -349,11 +349,24 @@ class Hit:
         }
 
 
+class Phase(StrEnum):
+    """What a sync is doing."""
+
+    SCANNING = "scanning"  # the folders are looked through
+    LOADING = "loading"  # the model is loaded
+    READING = "reading"
+    EMBEDDING = "embedding"  # passages that were read become vectors
+    FITTING = "fitting"  # the search is fitted to the documents
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """The progress of a sync, as the terminal and the page show it.
 
-    `part` counts what was read of the file `current`: its pages or attachments.
+    `part` counts what was read of the file `current`: its pages or attachments. `files_read` are
+    read but may still wait for their vectors, as `waiting` passages do. `share` of the run's work
+    is done, 0 to 1; it never decreases within a run. `phase` is empty at the end of the run, and in
+    what an earlier version stored.
     """
 
     files_done: int
@@ -365,6 +378,22 @@ class Progress:
     seconds_left: float | None
     current: str = ""
     part: int = 0
+    phase: Phase | Literal[""] = ""
+    share: float = 0.0
+    files_read: int = 0
+    waiting: int = 0
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """The progress that `asdict` has made JSON of, also in an earlier or a later version."""
+        names = {field.name for field in fields(cls)}
+        known = {name: value for name, value in told.items() if name in names}
+        phase = known.get("phase") or ""
+        known["phase"] = Phase(phase) if phase in list(Phase) else ""
+        if "share" not in known and known.get("files_total"):
+            known["share"] = min(1.0, max(0.0, known["files_done"] / known["files_total"]))
+        counts = ("files_done", "files_total", "chunks", "tokens", "seconds", "tokens_per_second")
+        return cls(**{**dict.fromkeys(counts, 0), "seconds_left": None, **known})
 
 
 def document_id(source: str, path: str) -> str:
@@ -427,6 +456,7 @@ __all__ = [
     "ModelError",
     "Page",
     "PageState",
+    "Phase",
     "Progress",
     "ReadError",
     "RetrieverError",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
+from pypdf import PdfReader, PdfWriter
+
 FONT = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
 IMAGE = (
     b"<< /Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray "
@@ -74,3 +78,12 @@ def placed(*texts: tuple[float, float, str], size: int = 10) -> tuple[bytes, byt
 def full_image(scale: float = 1.0) -> bytes:
     """A content stream that draws the image over this share of the page's width and height."""
     return b"q %g 0 0 %g 0 0 cm /I1 Do Q " % (612 * scale, 792 * scale)
+
+
+def locked(password: str) -> bytes:
+    """A file of one page of text under a password."""
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf_file([text_page("Two figs.")]))))
+    writer.encrypt(password, algorithm="AES-128")
+    data = io.BytesIO()
+    writer.write(data)
+    return data.getvalue()

@@ -1049,6 +1049,41 @@ def test_the_time_left_is_a_share_of_the_work(index, tmp_path, monkeypatch) -> N
     assert left == pytest.approx({1.0: 3.0, 2.0: 2.0, 3.0: 1.0, 4.0: 0.0})
 
 
+def test_a_run_tells_its_phases_and_its_share_only_grows(index, docs, monkeypatch) -> None:
+    for name in ("FIRST_BATCH_TOKENS", "BATCH_TOKENS"):
+        monkeypatch.setattr(f"retriever.indexing.ingest.{name}", 40)
+    stored: list[dict] = []
+    real = EmbeddedBackend.set_progress
+    monkeypatch.setattr(
+        EmbeddedBackend,
+        "set_progress",
+        lambda self, told: (stored.append(told), real(self, told)),
+    )
+    seen: list[Progress] = []
+    index.sync(docs, progress=seen.append)
+    shares = [progress.share for progress in seen]
+    assert shares == sorted(shares)
+    assert 0 == shares[0] < shares[len(shares) // 2] < shares[-1] == 1
+    phases = list(dict.fromkeys(progress.phase for progress in seen))
+    assert phases == ["scanning", "reading", "loading", "embedding", "fitting", ""]
+    assert all(p.waiting > 0 for p in seen if p.phase == "embedding")
+    # What other processes see ends with the last phase, not with the first one.
+    last = Progress.from_json(json.loads(json.dumps(stored[-1])))
+    assert (last.phase, last.files_done, last.files_total) == ("fitting", 10, 10)
+    assert 0.5 <= last.share < 1
+    assert last.seconds_left is None
+
+
+def test_progress_of_other_versions_is_read() -> None:
+    old = {
+        "files_done": 1, "files_total": 4, "chunks": 9, "tokens": 8, "seconds": 2.0,
+        "tokens_per_second": 4.0, "seconds_left": 6.0, "current": "a.txt", "part": 2,
+    }  # fmt: skip
+    assert Progress.from_json(old) == Progress(1, 4, 9, 8, 2.0, 4.0, 6.0, "a.txt", 2, share=0.25)
+    later = Progress.from_json({**old, "phase": "dreaming", "share": 0.5, "dreams": 3})
+    assert (later.phase, later.share) == ("", 0.5)
+
+
 # What cannot be meant
 
 

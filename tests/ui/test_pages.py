@@ -555,13 +555,16 @@ def test_nothing_is_changed_while_another_process_writes(
             }
         )  # fmt: skip
         app = at_collections(page(index))
-        assert app.button(key="delete").disabled
-        assert "Another process is writing" in app.button(key="delete").help
+        add = app.button(key="FormSubmitter:folder-form-Add and index")
+        for changing in (add, app.button(key="remove")):
+            assert changing.disabled
+            assert "Another process is writing" in changing.help
+        assert "Another process is writing" in words(app)
         assert "Indexing: 1 of 4 files" in str(app.get("progress")[0].proto.text)
         writer.backend.set_progress(None)
         writer.backend.release()
     st.cache_resource.clear()  # what is known of an index may be two seconds old
-    assert not app.run().button(key="delete").disabled
+    assert not app.run().button(key="FormSubmitter:folder-form-Add and index").disabled
 
 
 def test_the_ledger_shows_what_is_left_out_on_purpose(
