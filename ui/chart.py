@@ -1,4 +1,4 @@
-"""The map of an index: passages as points, close together if similar; a click chooses one."""
+"""The map of a collection: passages as points, close together if similar; a click chooses one."""
 
 from __future__ import annotations
 

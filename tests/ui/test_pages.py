@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import unquote_plus
 
 import pytest
 import streamlit as st
@@ -624,3 +625,12 @@ def test_the_page_about_an_index_tells_what_is_in_it(
         }
     ]  # fmt: skip
     assert "1 scanned" in words(app)
+    shown = "".join(part.value for part in app.html)
+    assert re.findall(r"<h(\d)", shown) == ["1", "2", "2", "2", "2"]
+    for riddle in ("Flat", "Snapshot", "variance", "cosine"):
+        assert riddle not in shown
+    links = re.findall(r'<a href="(\./\?q=[^"]*)" target="_self">([^<]*)<', shown)
+    assert links
+    assert all(
+        unquote_plus(link[5:].partition("&")[0]) == name.replace(", ", " ") for link, name in links
+    )
