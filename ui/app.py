@@ -18,7 +18,7 @@ from retriever.interface.jobs import COMMAND
 from retriever.interface.page_guard import is_own_address
 from retriever.types import RetrieverError
 from ui import job_status, status
-from ui.collection_picker import CollectionPicker, collection_picker
+from ui.collection_picker import CollectionPicker, collection_picker, show_missing
 from ui.resources import Opener
 from ui.style import CSS, ICON
 from ui.views import about, collections, search
@@ -55,6 +55,8 @@ def main(
     offered = collection_picker(
         root, chosen.title, open_index, job_status.shared_jobs(tuple(indexer))
     )
+    if show_missing(offered) and chosen.title != "Collections":
+        return
     try:
         chosen.run()
     except RetrieverError as error:

@@ -5,9 +5,11 @@ Each widget's key is the name of the field of `PageQuery` that it sets.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -26,6 +28,13 @@ _FOLD_HELP = (
     "Passages that say the same are one result, and those that follow each other are read as one. "
     "Otherwise every passage stands by itself."
 )
+
+_NAME_INDEX = """(name => {
+  const at = new URL(window.location.href);
+  if (at.searchParams.has("index")) return;
+  const query = at.search ? `${at.search}&` : "?";
+  history.replaceState(history.state, "", `${at.pathname}${query}index=${name}${at.hash}`);
+})"""
 
 _SYNTAX = """\
 | in the search box | finds |
@@ -83,11 +92,13 @@ def current_query() -> PageQuery:
 def update_address(page_query: PageQuery, index: str, default: str) -> None:
     """Make the page's address the link to this query of this index.
 
-    An address with the same meaning is not changed: each change is a step of "back".
+    An address with the same meaning stays a single step of "back": see `_name_index`.
     """
     now = _address()
     if (PageQuery.from_params(now), now.get("index", [default])[-1]) != (page_query, index):
         st.query_params.from_dict({**page_query.to_params(), **({"index": index} if index else {})})
+    else:
+        _name_index(index)
     st.session_state["asked"] = page_query
 
 
@@ -95,6 +106,18 @@ def update_address_index(index: str, default: str) -> None:
     """Put the index into the address of a page without a query, unless it is there already."""
     if index and _address().get("index", [default])[-1] != index:
         st.query_params["index"] = index
+    else:
+        _name_index(index)
+
+
+def _name_index(index: str) -> None:
+    """Add the index to an address that implies it, so that each link names it.
+
+    The step is replaced: one more, with the same meaning, would be a trap on the way back.
+    """
+    if index and "index" not in st.query_params:
+        name = json.dumps(quote(index, safe=""))
+        st.html(f"<script>{_NAME_INDEX}({name})</script>", unsafe_allow_javascript=True)
 
 
 def remember_visit(page: str) -> None:

@@ -42,7 +42,7 @@ def show_collections(picker: CollectionPicker) -> None:
         _show_new(picker)
     index = picker.shared_index()
     if index is not None:
-        show_sidebar(index, named=not picker.several)
+        show_sidebar(index, named=True)
         _show_chosen(picker, index)
 
 

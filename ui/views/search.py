@@ -8,7 +8,13 @@ from pathlib import Path
 import streamlit as st
 
 from ui import controls, document, export_bar, results, shortcuts, status, why
-from ui.collection_picker import CollectionPicker, show_sidebar
+from ui.collection_picker import (
+    CollectionPicker,
+    show_answering,
+    show_choices,
+    show_picker,
+    show_sidebar,
+)
 from ui.highlighting import escape_markdown, replace_unprintable
 from ui.resources import SharedIndex
 from ui.style import FOCUS
@@ -21,13 +27,16 @@ def show_search(picker: CollectionPicker) -> None:
     if index is None:
         _show_no_index(picker)
         return
-    show_sidebar(index, named=not picker.several)
+    show_sidebar(index, named=True)
+    show_picker(picker)
     if not index.info()["documents"]:
         _show_empty(index)
         return
     status.show_headline(index)
     controls.restore_widgets(arrived=picker.arrived)
     page_query = controls.show_controls(index)
+    if page_query.text:
+        show_answering(picker)
     controls.update_address(page_query, picker.link_name, picker.implied)
     controls.remember_visit(picker.page)
     generation = index.index.generation
@@ -49,7 +58,9 @@ def show_search(picker: CollectionPicker) -> None:
 
 def _show_no_index(picker: CollectionPicker) -> None:
     if picker.several:
-        st.info("Choose a collection at the side.", icon=":material/folder_open:")
+        st.info("Choose the collection to search:", icon=":material/folder_open:")
+        show_choices(picker, "choose")
+        return
     st.info(
         f"Nothing is indexed in {escape_markdown(str(picker.root))} so far. Make a collection on "
         "the page Collections, or name a folder with your documents, and this page will go on by "
