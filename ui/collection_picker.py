@@ -121,8 +121,8 @@ def _choice(
     if "choose" in st.session_state:  # one was chosen or made, or None: one was deleted here
         st.session_state["index"] = st.session_state.pop("choose")
         arrived = False
-    elif arrived:
-        st.session_state["index"] = st.query_params.get("index")
+    elif arrived and "index" in st.query_params:
+        st.session_state["index"] = st.query_params["index"]
     wanted = st.session_state.get("index")
     if not wanted:
         st.session_state["index"] = default.name if default in found and default else None
