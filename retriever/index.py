@@ -46,6 +46,7 @@ from retriever.searching.options import (
 from retriever.searching.pipeline import SearchPipeline, SearchTools, find_chunk, parse_query
 from retriever.searching.query_syntax import parse
 from retriever.searching.rerank import as_judge
+from retriever.searching.suggestions import KnownNames, Suggestion, suggest
 from retriever.settings import DEFAULT_MODEL, ChunkSettings, EmbedderSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.storage.backends.embedded import EmbeddedBackend
@@ -99,6 +100,7 @@ class Index:
         self._device, self._dtype, self._model = device, dtype, model
         self._chunking = chunking or ChunkSettings()
         self._known_match_scale: tuple[int, MatchScale | None] | None = None
+        self._known_names: KnownNames | None = None
         self._loading = threading.Lock()
         self._writing = threading.Lock()
         self._attributions = AttributionCache(lambda: self.embedder)
@@ -427,6 +429,20 @@ class Index:
         with self.snapshot(dense=False) as now:
             found = now.corrections(parse(query).text if syntax else query)
         return {word: list(near) for word, near in found.items()}
+
+    def suggest(self, text: str, k: int = 8) -> list[Suggestion]:
+        """Up to `k` words, titles and paths of the index that go on with a text that is typed.
+
+        The last word is completed, the others stay; a path becomes the operator `file:"…"`. See
+        `retriever.searching.suggestions`.
+        """
+        check_text(text, "the text")
+        check_count(k)
+        with self.snapshot(dense=False) as now:
+            names = self._known_names
+            if names is None or names.generation != now.catalog.generation():
+                names = self._known_names = KnownNames.read(now.catalog)
+            return suggest(now, names, text, k)
 
     def search_notes(
         self,

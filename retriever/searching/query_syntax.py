@@ -321,4 +321,7 @@ _FIELDS: Mapping[str, Callable[[str], Filter | None]] = {
     "before": _before,
 }
 
-__all__ = ["Query", "is_searchable", "parse"]
+CONDITION_NAMES = tuple(_FIELDS)
+"""The names of conditions, as in `type:pdf`."""
+
+__all__ = ["CONDITION_NAMES", "Query", "is_searchable", "parse"]

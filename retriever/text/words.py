@@ -139,6 +139,28 @@ def scan(text: str, language: str = "") -> Iterator[Word]:
             yield from _unit_words(match, language)
 
 
+def words_at(text: str, start: int, language: str = "") -> list[Word]:
+    """The words that begin at `start`, where a unit is taken to begin; none in unsegmented scripts.
+
+    >>> [(word.term, word.end) for word in words_at("Use multi-factor codes", 4)]
+    [('multifactor', 16), ('multi', 9)]
+    """
+    match = _pattern().match(text, start)
+    if match is None or match.lastgroup == "unsegmented":
+        return []
+    language = language if language in LANGUAGES else ""
+    return [word for word in _unit_words(match, language) if word.start == start]
+
+
+def unstemmed(raw: str) -> str:
+    """The form that the terms of words beginning with `raw` begin with, if stemming kept them.
+
+    >>> unstemmed("Pass"), unstemmed("Ünte")
+    ('pass', 'unte')
+    """
+    return _safe(fold_accents(raw))
+
+
 def terms(text: str, language: str = "") -> tuple[list[str], list[str]]:
     """The terms of `scan` without their spans: those of pieces, and those of joined forms."""
     language = language if language in LANGUAGES else ""

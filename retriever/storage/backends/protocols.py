@@ -103,6 +103,18 @@ class Vocabulary(Protocol):
     def first_with(self, term: str) -> Chunk | None:
         """The chunk with the term that was written first, or None."""
 
+    def terms_from(self, beginning: str, postings: int) -> tuple[dict[str, int], bool]:
+        """The terms with this beginning → their document frequencies, and whether these are all.
+
+        It stops after so many postings: the sum of the document frequencies.
+        """
+
+    def passages_with(self, term: str, limit: int) -> list[tuple[str, str, str]]:
+        """The first chunks with the term: title, text and language."""
+
+    def frequent_terms(self, passages: int) -> Mapping[str, int]:
+        """The terms of a stable sample of so many chunks → estimated document frequencies."""
+
     def lengths(self, chunk_id: str) -> tuple[int, float]:
         """A chunk's number of terms (0 for an unknown id), and the mean over all chunks."""
 
@@ -133,6 +145,9 @@ class CatalogReader(Vocabulary, Protocol):
 
     def documents(self, where: Filter | None = None) -> list[DocumentRow]:
         """All documents, ordered by source and path."""
+
+    def document_names(self, limit: int) -> list[tuple[str, str, int]]:
+        """The paths, titles and numbers of chunks of the first `limit` documents."""
 
     def document(self, document_id: str) -> DocumentRow | None:
         """One document, or None."""

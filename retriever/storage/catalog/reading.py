@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -175,6 +176,13 @@ class Reader:
             sql, parameters = f" WHERE {condition.sql}", condition.parameters
         rows = self._rows(f"{_DOCUMENT}{sql} ORDER BY source, path, id", parameters)
         return [_document(row) for row in rows]
+
+    def document_names(self, limit: int) -> list[tuple[str, str, int]]:
+        """The paths, titles and numbers of chunks of the first `limit` documents."""
+        rows = self._rows(
+            "SELECT path, title, chunks FROM documents ORDER BY key LIMIT ?", (limit,)
+        )
+        return [(unblob(path), unblob(title), chunks) for path, title, chunks in rows]
 
     def document(self, document_id: str) -> DocumentRow | None:
         """One document, or None."""
@@ -428,6 +436,42 @@ class Reader:
         found = self._one("SELECT rowid FROM fulltext WHERE terms MATCH ? LIMIT 1", (f'"{term}"',))
         row = found and self._one(f"{_CHUNK} WHERE c.key = ?", found)
         return _chunk(row) if row else None
+
+    def terms_from(self, beginning: str, postings: int) -> tuple[dict[str, int], bool]:
+        """The terms with this beginning → their document frequencies, and whether these are all.
+
+        It stops after so many postings, which is what FTS5 reads to count a term.
+        """
+        rows = self._rows(
+            "SELECT term, doc FROM vocabulary WHERE term >= ? AND term < ?",
+            (beginning, beginning + "\U0010ffff"),
+        )
+        found: dict[str, int] = {}
+        for term, count in rows:
+            found[term] = count
+            postings -= count
+            if postings < 0:
+                return found, False
+        return found, True
+
+    def passages_with(self, term: str, limit: int) -> list[tuple[str, str, str]]:
+        """The first chunks with the term: title, text and language."""
+        rows = self._rows(
+            """SELECT d.title, c.text, c.language FROM
+            (SELECT rowid FROM fulltext WHERE terms MATCH ? LIMIT ?) f
+            CROSS JOIN chunks c ON c.key = f.rowid JOIN documents d ON d.key = c.document""",
+            (f'"{term}"', limit),
+        )
+        return [(unblob(title), unblob(text), language) for title, text, language in rows]
+
+    def frequent_terms(self, passages: int) -> dict[str, int]:
+        """The terms of a stable sample of so many chunks → estimated document frequencies."""
+        keys = self.sample_keys(passages).tolist()
+        counts: Counter[str] = Counter()
+        for (terms,) in self._among("SELECT terms FROM fulltext WHERE rowid", keys):
+            counts.update(set(terms.split()))
+        share = self.count_chunks() / max(1, len(keys))
+        return {term: round(count * share) for term, count in counts.items()}
 
     def lengths(self, chunk_id: str) -> tuple[int, float]:
         """A chunk's number of terms (0 for an unknown id), and the mean over all chunks.
