@@ -1,136 +1,270 @@
-"""A hit → HTML: its passage, and the text around it, folded away. Pure functions."""
+"""Hits → HTML: a card for each document, with snippets of its best passages. Pure functions."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from retriever.interface.export import citation
 from retriever.interface.terminal.reports import percent, shorten_list
-from retriever.types import Chunk, Excerpt, Hit, PageState
+from retriever.types import Chunk, DocumentRow, Hit, PageState
 from ui.highlighting import (
     HighlightTerms,
-    context_html,
+    count_text,
     escape_html,
     join_parts,
+    marked_passage_html,
     passage_html,
+    snippet_html,
     with_headings,
 )
 
+SHOWN = 2
+"""Passages of a document that are shown at once; the others are folded away."""
+
+_FILLED = 8
+"""Passages shown at once of all documents together, where these are few."""
+
 _SCORE_HELP = {
-    "hybrid": (
-        "How far this passage stands out from all passages, by meaning and by keywords added, in "
-        "standard deviations. It orders the results; it is not a percentage."
-    ),
-    "dense": (
-        "Closeness of meaning: the cosine of the question's and the passage's vectors, from -1 "
-        "to 1. It orders the results; it is not a percentage."
-    ),
-    "keyword": (
-        "How well the words match (BM25): rare words count more, and 0 means that none occurs. "
-        "It orders the results; it is not a percentage."
-    ),
+    "hybrid": "score by meaning and by words, in standard deviations above the mean passage",
+    "dense": "score: the cosine of the question's and the passage's vectors",
+    "keyword": "score of the words (BM25)",
 }
+
+_DOTS = {"exact words": 3, "strong": 3, "likely": 2, "weak": 1}
 
 _RAW = frozenset({"code", "csv", "json", "jsonl"})
 """Formats in which a number sign does not start a heading."""
 
-_MATCH_HELP = (
-    "So many of the questions on other subjects, asked for comparison, find nothing as good here. "
-    "Below 95 % this may be chance."
+_OCR_HELP = "Recognised in a picture of the page: some letters may be wrong."
+
+_COPY = (
+    '<svg width="13" height="13" viewBox="0 0 16 16" fill="none" stroke="currentColor" '
+    'stroke-width="1.5" aria-hidden="true"><rect x="5.5" y="5.5" width="8" height="9" rx="1.5"/>'
+    '<path d="M10.5 3.5v-1a1 1 0 0 0-1-1h-6a1 1 0 0 0-1 1v8a1 1 0 0 0 1 1h1"/></svg>'
 )
 
-_OCR_HELP = "Recognised in a picture of the page: some letters may be wrong."
+_TOOLS = (
+    ("why", "Why", "?", "Why this passage"),
+    ("more", "More like this", "+", "More like this passage"),
+    ("less", "Less like this", "−", "Less like this passage"),
+    ("copy", "Copy with its source", _COPY, "Copy this passage with its source"),
+)
+"""Act, tooltip, sign and name of the buttons of a passage."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListView:
+    """How a list of results is shown.
+
+    - `words`: the words to mark.
+    - `mode`: the mode of the search; `steerable`: whether "more like this" can be asked for.
+    - `by_document`: a card for each document, or for each passage.
+    - `said`: the sentences above the list, as HTML.
+    - `best`: whether the first result's best sentence stands above the list.
+    - `documents`: the hits' documents by id, for citations.
+    """
+
+    words: HighlightTerms
+    mode: str = "hybrid"
+    steerable: bool = True
+    by_document: bool = True
+    said: str = ""
+    best: bool = False
+    documents: dict[str, DocumentRow] = field(default_factory=dict)
+
+
+def list_html(hits: Sequence[Hit], view: ListView) -> str:
+    """The results as a list of cards; the first hit's best sentence above it if asked for."""
+    groups = group_by_document(hits) if view.by_document else [[hit] for hit in hits]
+    shown = max(SHOWN, _FILLED // max(1, len(groups)))
+    cards = "".join(
+        f"<li>{card_html(group, view, number, shown)}</li>"
+        for number, group in enumerate(groups, 1)
+    )
+    best = _best_html(hits[0], view) if view.best and hits else ""
+    return f'{view.said}{best}<ol class="wva-list">{cards}</ol>'
+
+
+def group_by_document(hits: Sequence[Hit]) -> list[list[Hit]]:
+    """The hits of each document, in order; documents in the order of their best hit.
+
+    >>> one, two = (Chunk(n, n, n, "txt", "", None, 0, 1, "x") for n in "ab")
+    >>> groups = group_by_document([Hit(1, 3.0, one), Hit(2, 2.0, two), Hit(3, 1.0, one)])
+    >>> [[hit.rank for hit in group] for group in groups]
+    [[1, 3], [2]]
+    """
+    groups: dict[str, list[Hit]] = {}
+    for hit in hits:
+        groups.setdefault(hit.chunk.document_id, []).append(hit)
+    return list(groups.values())
 
 
 def card_html(
-    hit: Hit, query: str | HighlightTerms, mode: str, around: Sequence[Excerpt] = ()
+    group: Sequence[Hit], view: ListView, number: int = 1, shown: int = SHOWN
 ) -> str:
-    """A result as an article; `around` holds its text and the text around it, page by page."""
-    chunk = hit.chunk
+    """A document's card: its head, its first `shown` passages, and the others folded away."""
+    first = group[0]
+    passages = [_passage_html(hit, view) for hit in group]
+    first_ones, rest = "".join(passages[:shown]), passages[shown:]
+    more = ""
+    if rest:
+        label = f"{count_text(len(rest), 'more passage')} in this document"
+        more = (
+            f'<button type="button" class="wva-others" data-act="others" aria-expanded="false">'
+            f'{label}</button><div class="wva-rest" hidden>{"".join(rest)}</div>'
+        )
+    name = f"wva-card-{number}"
     return (
-        f'<article class="wva-card" data-rank="{hit.rank}">'
-        f"<header>{place_html(chunk)}{_score(hit, mode)}</header>"
-        f'<p class="wva-text" dir="auto">'
-        f"{_text_html(chunk, passage_html(hit.text, query, chunk.language))}</p>"
-        f"{_also(hit)}{_surroundings(hit, query, around)}</article>"
+        f'<article class="wva-card" data-rank="{first.rank}" aria-labelledby="{name}">'
+        f"<header>{_head_html(first.chunk, name)}{_strength_html(first, view.mode)}</header>"
+        f"{first_ones}{more}</article>"
     )
-
-
-def _text_html(chunk: Chunk, shown: str) -> str:
-    """Text as HTML; a number sign at a line's start makes a heading, except in `_RAW` formats."""
-    return shown if chunk.format in _RAW else with_headings(shown)
 
 
 def place_html(chunk: Chunk) -> str:
     """The source of a passage as HTML: file, page, folder, title."""
-    folder, _, name = chunk.path.rpartition("/")
     page = f'<span class="wva-page">{escape_html(chunk.place)}</span>' if chunk.place else ""
-    if chunk.state is PageState.OCR:
-        page += f'<span class="wva-page" title="{_OCR_HELP}">OCR</span>'
-    title = chunk.title.strip()
+    below = _where_html(chunk)
+    return (
+        f'<div class="wva-place"><div class="wva-file"><bdi>{escape_html(_name(chunk))}</bdi>'
+        f"{page}{_ocr_html(chunk)}</div>{below}</div>"
+    )
+
+
+def numbers_text(hit: Hit, mode: str) -> str:
+    """All numbers of a hit in a line.
+
+    >>> chunk = Chunk("", "", "a.txt", "txt", "", None, 0, 1, "x")
+    >>> numbers_text(Hit(1, 2.5, chunk, dense=0.25, keyword=1.75, match=0.99), "hybrid")
+    'score 2.50 · meaning 0.25 · keywords 1.8 · match 99 %'
+    """
+    return join_parts(
+        [
+            f"score {hit.score:.2f}",
+            "" if hit.dense is None or mode == "dense" else f"meaning {hit.dense:.2f}",
+            "" if hit.keyword is None or mode == "keyword" else f"keywords {hit.keyword:.1f}",
+            "" if hit.match is None else f"match {percent(hit.match)}",
+        ]
+    )
+
+
+def citation_text(hit: Hit, row: DocumentRow | None = None) -> str:
+    """What is copied of a passage: its best sentence or its text, and its source."""
+    sentence = getattr(hit, "sentence", None)
+    text = " ".join((sentence.text if sentence else hit.chunk.text).split())
+    return f"“{text}”\n{citation(hit, row)}"
+
+
+def _head_html(chunk: Chunk, name: str) -> str:
+    return (
+        f'<div class="wva-place"><h3 class="wva-file" id="{name}">'
+        f"<bdi>{escape_html(_name(chunk))}</bdi></h3>{_where_html(chunk)}</div>"
+    )
+
+
+def _name(chunk: Chunk) -> str:
+    return chunk.path.rpartition("/")[2]
+
+
+def _where_html(chunk: Chunk) -> str:
+    """The folder and the title of a document; empty without either."""
+    folder, title = chunk.path.rpartition("/")[0], chunk.title.strip()
     where = join_parts(
         [
             f"<bdi>{escape_html(folder)}/</bdi>" if folder else "",
-            f"<bdi>{escape_html(title)}</bdi>" if title and title != name else "",
+            f"<bdi>{escape_html(title)}</bdi>" if title and title != _name(chunk) else "",
         ],
         '<span aria-hidden="true"> · </span>',
     )
-    below = f'<div class="wva-where">{where}</div>' if where else ""
+    return f'<div class="wva-where">{where}</div>' if where else ""
+
+
+def _ocr_html(chunk: Chunk) -> str:
+    if chunk.state is not PageState.OCR:
+        return ""
+    return f'<span class="wva-page" title="{_OCR_HELP}">OCR</span>'
+
+
+def _strength_html(hit: Hit, mode: str) -> str:
+    """One word for how good the match is, with dots; its tooltip has all numbers."""
+    word = str(getattr(hit, "strength", None) or "")
+    numbers = f"{numbers_text(hit, mode)}: {_SCORE_HELP[mode]}"
+    if not word:
+        return f'<div class="wva-strength" title="{escape_html(numbers)}"></div>'
+    dots = "●" * _DOTS[word] + "○" * (3 - _DOTS[word])
     return (
-        f'<div class="wva-place"><div class="wva-file"><bdi>{escape_html(name)}</bdi>{page}</div>'
-        f"{below}</div>"
+        f'<div class="wva-strength wva-{word.split()[0]}" title="{escape_html(numbers)}">'
+        f'<span aria-hidden="true">{dots}</span> {word}</div>'
     )
 
 
-def _also(hit: Hit) -> str:
+def _passage_html(hit: Hit, view: ListView) -> str:
+    """A passage: where it is, its snippet, its buttons, and its whole text, folded away."""
+    chunk = hit.chunk
+    name = escape_html(f"Open {chunk.place or 'the passage'} of {_name(chunk)}, result {hit.rank}")
+    place = escape_html(chunk.place or "open")
+    row = view.documents.get(chunk.document_id)
+    tools = "".join(
+        f'<button type="button" data-act="{act}" title="{tip}" '
+        f'aria-label="{called}, result {hit.rank}">{sign}</button>'
+        for act, tip, sign, called in _TOOLS
+        if view.steerable or act not in ("more", "less")
+    )
+    short, whole = snippet_html(hit, view.words), _whole_html(hit, view)
+    longer = (
+        '<button type="button" class="wva-longer" data-act="longer" aria-expanded="false" '
+        f'aria-label="The whole passage, result {hit.rank}">more</button>'
+    )
+    return (
+        f'<div class="wva-hit" data-id="{escape_html(chunk.id)}" data-rank="{hit.rank}" '
+        f'role="group" tabindex="-1" aria-label="Result {hit.rank}" '
+        f'data-cite="{escape_html(citation_text(hit, row))}">'
+        f'<a class="wva-open" data-act="open" href="#" aria-label="{name}">{place}</a>'
+        f'{_ocr_html(chunk)}<p class="wva-text" dir="auto">{short}</p>'
+        f'<div class="wva-whole" dir="auto" hidden>{whole}</div>'
+        f'<div class="wva-tools">{longer}{tools}</div>{_also_html(hit)}</div>'
+    )
+
+
+def _whole_html(hit: Hit, view: ListView) -> str:
+    """The text of the whole result, with its best passage highlighted if it has several."""
+    shown = (
+        marked_passage_html(hit, view.words)
+        if hit.parts
+        else passage_html(hit.text, view.words, hit.chunk.language)
+    )
+    return shown if hit.chunk.format in _RAW else with_headings(shown)
+
+
+def _also_html(hit: Hit) -> str:
     """The places of near-duplicates; empty without any."""
     if not hit.also:
         return ""
     return f'<p class="wva-where">Also in: <bdi>{escape_html(shorten_list(hit.also_in))}</bdi></p>'
 
 
-def _score(hit: Hit, mode: str) -> str:
-    """The score, in hybrid mode with the dense and the keyword score, and the match."""
-    sides = join_parts(
-        [
-            "" if hit.dense is None else f"meaning {hit.dense:.2f}",
-            "" if hit.keyword is None else f"keywords {hit.keyword:.1f}",
-        ]
-    )
-    below = f'<div class="wva-sides">{sides}</div>' if mode == "hybrid" else ""
-    if hit.match is not None:
-        title = escape_html(_MATCH_HELP)
-        below += f'<div class="wva-sides" title="{title}">match {percent(hit.match)}</div>'
-    return (
-        f'<div class="wva-score" title="{escape_html(_SCORE_HELP[mode])}">'
-        f'<span class="wva-label">score</span> {hit.score:.2f}{below}</div>'
-    )
-
-
-def _surroundings(hit: Hit, query: str | HighlightTerms, around: Sequence[Excerpt]) -> str:
-    """The text around the passages, which are highlighted in it, folded away; empty without any."""
-    if sum(len(excerpt.text.strip()) for excerpt in around) <= len(hit.text.strip()):
+def _best_html(hit: Hit, view: ListView) -> str:
+    """The best sentence of the first result, above the list."""
+    sentence = getattr(hit, "sentence", None)
+    if sentence is None:
         return ""
-    found: dict[tuple[int | None, str], list[tuple[int, int]]] = defaultdict(list)
-    for part in hit.parts or (hit.chunk,):
-        found[part.page, part.label].append((part.start, part.end))
-    pieces = []
-    for excerpt in around:
-        start, place = excerpt.start, (excerpt.page, excerpt.label)
-        inside = [
-            (low - start, high - start)
-            for low, high in found[place]
-            if start <= low and high <= excerpt.end
-        ]
-        if len({(one.page, one.label) for one in around}) > 1:
-            name = excerpt.label or f"page {excerpt.page}"
-            pieces.append(f'<div class="wva-where">{escape_html(name)}</div>')
-        shown = context_html(excerpt.text, inside, query, hit.chunk.language)
-        pieces.append(_text_html(hit.chunk, shown))
+    text = passage_html(" ".join(sentence.text.split()), view.words, hit.chunk.language)
+    where = join_parts([_name(hit.chunk), hit.chunk.place], ", ")
     return (
-        '<details class="wva-more"><summary>Show more around it</summary>'
-        f'<div class="wva-context" dir="auto">{"".join(pieces)}</div></details>'
+        f'<section class="wva-best" aria-label="Best sentence" data-id="{escape_html(hit.chunk.id)}">'
+        f'<p dir="auto">{text}</p><a data-act="open" href="#"><bdi>{escape_html(where)}</bdi></a>'
+        "</section>"
     )
 
 
-__all__ = ["card_html", "place_html"]
+__all__ = [
+    "SHOWN",
+    "ListView",
+    "card_html",
+    "citation_text",
+    "group_by_document",
+    "list_html",
+    "numbers_text",
+    "place_html",
+]

@@ -1,7 +1,7 @@
 """A document opened at a passage: PDF pages as pictures, everything else as text.
 
-The page's address has the passages' ids (`open`), so that a document has a link and "back" leads
-to the results. Turning a page redraws this view only.
+Turning a page draws this view only. What a click waits for is drawn first: the page with its
+passage and the query's words. Words are shaded by meaning on request, since that asks the model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from retriever.reading.page_images.view import PagePicture, PagePictures, file_path, has_picture
-from retriever.types import Chunk, DocumentRow, Hit, Page, ReadError
+from retriever.types import Chunk, DocumentRow, Excerpt, Hit, Page, ReadError
 from ui.attribution import CSS, legend
 from ui.document_picture import picture_html
 from ui.document_text import Leaf, Weights, leaf_at, leaves, text_html
@@ -28,15 +28,14 @@ from ui.highlighting import (
 from ui.resources import CatalogId, SharedIndex
 from ui.style import DOCUMENT_CSS, scroll_to_passage
 
-OPEN = "open"
-"""The parameter of the address with the opened passages."""
-
 WordShades = Callable[[Chunk], Weights | None]
 """A function: a passage → its words' weights, offsets in its page; None if they are unknown."""
 
 _MAX_BYTES = 200_000_000  # of a file that can be downloaded
 _MAX_PASSAGES = 10
 _MAX_SHADED = 4
+_FINISHED = ".!?:;\"'»”’)]。！？"
+"""Characters that may end a passage which does not go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,78 +54,50 @@ class _OpenDocument:
         """The passages on a leaf's page."""
         return [chunk for chunk in chunks if self._position(chunk) == leaf.page]
 
+    def ends_leaf(self, chunk: Chunk, leaf: int) -> bool:
+        """Whether a passage ends where the text of the leaf's page ends."""
+        return not self.pages[self.leaves[leaf].page].text[chunk.end :].strip()
+
     def _position(self, chunk: Chunk) -> int:
         place = (chunk.page, chunk.label)
         places = ((page.number, page.label) for page in self.pages)
         return next((at for at, one in enumerate(places) if one == place), 0)
 
 
-def open_hit(hit: Hit) -> None:
-    """Open the hit's document at its passage; a callback."""
-    others = [part.id for part in hit.parts if part.id != hit.chunk.id]
-    st.query_params[OPEN] = [hit.chunk.id, *others]
+def find_chunks(shared: SharedIndex, ids: Sequence[str]) -> list[Chunk]:
+    """The passages of these ids that are in the index, in order, of one document."""
+    with shared.index.backend.reading() as catalog:
+        found = {chunk.id: chunk for chunk in catalog.get(list(ids[:_MAX_PASSAGES]))}
+    chunks = [found[one] for one in ids if one in found]
+    return [chunk for chunk in chunks if chunk.document_id == chunks[0].document_id]
 
 
-def close_document() -> None:
-    """Go back to the results; a callback."""
-    st.query_params.pop(OPEN, None)
-
-
-def is_open() -> bool:
-    """Whether a document is shown instead of the results."""
-    return OPEN in st.query_params
+def find_row(shared: SharedIndex, document: str) -> DocumentRow | None:
+    """The document of this id; None if it was removed."""
+    opened = _open_document(shared, document)
+    return None if opened is None or not opened.leaves else opened.row
 
 
 def show_document(
-    shared: SharedIndex, query: str | HighlightTerms, shades: WordShades | None = None
+    shared: SharedIndex,
+    row: DocumentRow,
+    chunks: Sequence[Chunk],
+    words: HighlightTerms,
+    hit: Hit | None = None,
+    shades: WordShades | None = None,
 ) -> None:
-    """Show the opened document with its words shaded by `shades`, or the query's words marked."""
+    """Show a document at its passages `chunks`, the first of which was opened.
+
+    The words of the query are marked, and the hit's best sentence; on request words are shaded by
+    `shades`.
+    """
     st.html(DOCUMENT_CSS)
-    ids = st.query_params.get_all(OPEN)[:_MAX_PASSAGES]
-    with shared.index.backend.reading() as catalog:
-        found = {chunk.id: chunk for chunk in catalog.get(ids)}
-    chunks = [found[one] for one in ids if one in found]
-    opened = _open_document(shared, chunks[0].document_id) if chunks else None
-    if opened is None or not opened.leaves:
-        _show_back()
-        st.info("This passage is not in the index any more: its document was changed or removed.")
-        return
-    of_it = [chunk for chunk in chunks if chunk.document_id == opened.row.id]
-    _show_title(opened.row)
-    if shades is not None:
-        st.html(CSS + legend("in closeness of meaning"))
-    _show_leaf(shared, opened.row.id, tuple(of_it), query, shades)
+    sentence = None if hit is None else getattr(hit, "sentence", None)
+    _show_leaf(shared, row.id, tuple(chunks), words, sentence, shades)
 
 
-def _show_back() -> None:
-    st.button(
-        "Results",
-        key="close",
-        on_click=close_document,
-        type="tertiary",
-        icon=":material/arrow_back:",
-    )
-
-
-def _show_title(row: DocumentRow) -> None:
-    folder, _, name = row.path.rpartition("/")
-    title = row.title.strip()
-    below = " · ".join(
-        f"<bdi>{escape_html(part)}</bdi>"
-        for part in (f"{folder}/" if folder else "", title if title != name else "")
-        if part
-    )
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.html(
-            f'<div class="wva-file"><bdi>{escape_html(name)}</bdi></div>'
-            f'<div class="wva-where">{below}</div>',
-            width="stretch",
-        )
-        _show_file(row)
-
-
-def _show_file(row: DocumentRow) -> None:
-    """Show the file's path and a download button, if the file still exists."""
+def show_tools(row: DocumentRow, chunk: Chunk, hit: Hit | None) -> None:
+    """Show the menu of the file: its path and a download, if it still exists."""
     path = file_path(row)
     try:
         size = path.stat().st_size if row.root and path.is_file() else None
@@ -134,7 +105,7 @@ def _show_file(row: DocumentRow) -> None:
         size = None
     if size is None:
         return
-    with st.popover("File", icon=":material/draft:", width="content"):
+    with st.popover("File", icon=":material/draft:", width="content", type="tertiary"):
         st.code(replace_unprintable(str(path)), language=None, wrap_lines=True)
         if size <= _MAX_BYTES:
             st.download_button(
@@ -153,32 +124,64 @@ def _show_leaf(
     shared: SharedIndex,
     document: str,
     chunks: Sequence[Chunk],
-    query: str | HighlightTerms,
+    words: HighlightTerms,
+    sentence: Excerpt | None,
     shades: WordShades | None,
 ) -> None:
     """Show one leaf and the buttons that turn it. It can be read before its words are shaded."""
     opened = _open_document(shared, document)
-    if opened is None or not is_open():
-        st.rerun()  # the whole page: the document is closed or gone
+    if opened is None:
+        st.rerun()  # the whole page: the document is gone
     at = _show_turning(opened, chunks)
-    sheet = _sheet(opened, at, chunks)
-    shaded = None if shades is None or not sheet.chunks else shades
-    words: Weights = [] if shaded else _query_weights(sheet.page, query, chunks[0].language)
+    sheet = _sheet(opened, at, chunks, sentence)
+    marked = _query_weights(sheet.page, words, chunks[0].language)
     if isinstance(sheet.picture, str):
         st.warning(escape_markdown(sheet.picture), icon=":material/image_not_supported:")
     place = st.empty()
-    sheet.draw(place, words)
+    sheet.draw(place, marked)
     if sheet.chunks:
         st.html(scroll_to_passage(at), unsafe_allow_javascript=True)
-    if shaded:
-        found = _passage_weights(sheet.chunks, shaded)
-        words = _query_weights(sheet.page, query, chunks[0].language) if found is None else found
-        sheet.draw(place, words)
+    _show_continuation(opened, at, chunks)
+    if sheet.chunks and shades is not None and _show_shading():
+        marked = _passage_weights(sheet.chunks, shades) or marked
+        sheet.draw(place, marked)
     if isinstance(sheet.picture, PagePicture):
         if sheet.picture.note:
             st.caption(escape_markdown(sheet.picture.note))
         with st.expander("The text of this page", icon=":material/notes:"):
-            sheet.text(st.empty(), words)
+            sheet.text(st.empty(), marked)
+
+
+def _show_continuation(opened: _OpenDocument, at: int, chunks: Sequence[Chunk]) -> None:
+    """Show a button to the next leaf where a passage goes on there."""
+    following = at + 1
+    if following == len(opened.leaves):
+        return
+    here = opened.passages(opened.leaves[at], chunks)
+    text = here[-1].text.rstrip() if here else ""
+    unfinished = bool(here) and text[-1:] not in _FINISHED and opened.ends_leaf(here[-1], at)
+    if here and (unfinished or opened.passages(opened.leaves[following], chunks)):
+        name = opened.leaves[following].name or f"part {following + 1}"
+        st.button(
+            escape_markdown(f"It goes on: {name}"), key="goes-on", type="tertiary",
+            icon=":material/keyboard_double_arrow_right:", on_click=_turn, args=(following + 1,),
+        )  # fmt: skip
+
+
+def _show_shading() -> bool:
+    """Show the switch for shaded words; returns whether they are wanted."""
+    wanted = st.toggle(
+        "Shade the words by meaning",
+        key="shade",
+        help="Each word of the passage by what it brings to the closeness of meaning.",
+    )
+    if wanted:
+        st.html(CSS + legend("in closeness of meaning"))
+    return bool(wanted)
+
+
+def _turn(to: int) -> None:
+    st.session_state["leaf"] = to
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,7 @@ class _Sheet:
     """What a leaf shows: its page, the passages on it, and its picture.
 
     `picture` is None for a page without one, or a sentence that says why it could not be drawn.
+    `sentence` is the span of the best sentence, None if it is on another page.
     """
 
     name: str
@@ -193,6 +197,7 @@ class _Sheet:
     page: Page
     chunks: tuple[Chunk, ...]
     picture: PagePicture | str | None
+    sentence: tuple[int, int] | None = None
 
     @property
     def passages(self) -> list[tuple[int, int]]:
@@ -202,7 +207,9 @@ class _Sheet:
     def draw(self, place: DeltaGenerator, weights: Weights) -> None:
         """Draw the leaf in `place`, over what was drawn there before."""
         if isinstance(self.picture, PagePicture):
-            place.html(picture_html(self.picture, self.name, self.passages, weights))
+            place.html(
+                picture_html(self.picture, self.name, self.passages, weights, self.sentence)
+            )
         else:
             self.text(place, weights)
 
@@ -217,16 +224,22 @@ class _Sheet:
         start, end = self.leaf.start, self.leaf.end
         cut = [(low, high) for low, high in self.passages if low < end and high > start]
         start, end = min([start, *(low for low, _ in cut)]), max([end, *(high for _, high in cut)])
-        shown = text_html(self.page.text, start, end, self.passages, weights)
+        shown = text_html(self.page.text, start, end, self.passages, weights, self.sentence)
         place.html(f'<article class="wva-text-page">{shown}</article>')
 
 
-def _sheet(opened: _OpenDocument, at: int, chunks: Sequence[Chunk]) -> _Sheet:
+def _sheet(
+    opened: _OpenDocument, at: int, chunks: Sequence[Chunk], sentence: Excerpt | None
+) -> _Sheet:
     leaf = opened.leaves[at]
     page = opened.pages[leaf.page]
     picture = _picture(opened.row, page) if has_picture(opened.row, page) else None
     name = f"{leaf.name} of {opened.row.path}"
-    return _Sheet(name, leaf, page, tuple(opened.passages(leaf, chunks)), picture)
+    shown = tuple(opened.passages(leaf, chunks))
+    place = (page.number, page.label)
+    here = sentence is not None and shown and (sentence.page, sentence.label) == place
+    span = (sentence.start, sentence.end) if sentence is not None and here else None
+    return _Sheet(name, leaf, page, shown, picture, span)
 
 
 def _passage_weights(chunks: Sequence[Chunk], shades: WordShades) -> Weights | None:
@@ -249,27 +262,23 @@ def _show_turning(opened: _OpenDocument, chunks: Sequence[Chunk]) -> int:
     st.session_state["leaf"] = min(max(1, st.session_state["leaf"] or 1), count)
     now: int = st.session_state["leaf"]
 
-    def turn(to: int) -> None:
-        st.session_state["leaf"] = to
-
     name = "Page" if opened.pages[0].number is not None else "Part"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="leaves"):
-        _show_back()
         if count == 1:
             return 0
         st.button(
-            "Previous", key="previous", on_click=turn, args=(now - 1,), disabled=now == 1,
+            "Previous", key="previous", on_click=_turn, args=(now - 1,), disabled=now == 1,
             icon=":material/chevron_left:", help=f"{name} before this one",
         )  # fmt: skip
         st.number_input(name, 1, count, key="leaf", label_visibility="collapsed", width=110)
         st.html(f'<span class="wva-note">of {count:,}</span>', width="content")
         st.button(
-            "Next", key="next", on_click=turn, args=(now + 1,), disabled=now == count,
+            "Next", key="next", on_click=_turn, args=(now + 1,), disabled=now == count,
             icon=":material/chevron_right:", help=f"{name} after this one",
         )  # fmt: skip
         if now != home + 1:
             st.button(
-                "To the passage", key="home", on_click=turn, args=(home + 1,), type="tertiary",
+                "To the passage", key="home", on_click=_turn, args=(home + 1,), type="tertiary",
                 icon=":material/my_location:",
             )  # fmt: skip
     leaf = opened.leaves[now - 1]
@@ -328,12 +337,11 @@ def warm_up(shared: SharedIndex) -> None:
 
 
 __all__ = [
-    "OPEN",
     "WordShades",
-    "close_document",
-    "is_open",
-    "open_hit",
+    "find_chunks",
+    "find_row",
     "page_pictures",
     "show_document",
+    "show_tools",
     "warm_up",
 ]

@@ -12,9 +12,16 @@ from ui.highlighting import escape_html
 
 
 def picture_html(
-    picture: PagePicture, name: str, passages: Sequence[tuple[int, int]], weights: Weights
+    picture: PagePicture,
+    name: str,
+    passages: Sequence[tuple[int, int]],
+    weights: Weights,
+    sentence: tuple[int, int] | None = None,
 ) -> str:
-    """The picture with its marks as HTML; `name` is its alternative text."""
+    """The picture with its marks as HTML; `name` is its alternative text.
+
+    The passages are boxed, the `sentence` is marked at its margin.
+    """
     marks = []
     if picture.placement is not None:
         boxes = [box for span in passages for box in picture.placement.boxes(*span)]
@@ -22,6 +29,9 @@ def picture_html(
             _mark(_bounding_box(lines), "wva-boxed" + ("" if at else " wva-here"))
             for at, lines in enumerate(_blocks(boxes))
         ]
+        if sentence is not None:
+            lines = _blocks(picture.placement.boxes(*sentence))
+            marks += [_mark(_bounding_box(block), "wva-sentence") for block in lines]
         marks += [
             _mark(box, "wva-shade", f"background: {shade_colour(weight)}")
             for box, weight in picture.placement.weighted_boxes(weights)

@@ -73,10 +73,18 @@ def _cuts(text: str) -> list[int]:
 
 
 def text_html(
-    text: str, start: int, end: int, passages: Sequence[tuple[int, int]], weights: Weights
+    text: str,
+    start: int,
+    end: int,
+    passages: Sequence[tuple[int, int]],
+    weights: Weights,
+    sentence: tuple[int, int] | None = None,
 ) -> str:
-    """`text[start:end]` as HTML; `passages` are marked, words shaded by their weights."""
-    piece = _MarkedText(text, passages, weights)
+    """`text[start:end]` as HTML; `passages` are marked, words shaded by their weights.
+
+    The `sentence` is emphasised.
+    """
+    piece = _MarkedText(text, passages, weights, sentence)
     shown: list[str] = []
     lines = [
         line._replace(start=line.start + start, end=line.end + start)
@@ -94,8 +102,15 @@ def _block(line: Line) -> str:
 class _MarkedText:
     """A text with its passages and weights."""
 
-    def __init__(self, text: str, passages: Sequence[tuple[int, int]], weights: Weights) -> None:
+    def __init__(
+        self,
+        text: str,
+        passages: Sequence[tuple[int, int]],
+        weights: Weights,
+        sentence: tuple[int, int] | None,
+    ) -> None:
         self.text = text
+        self.sentence = sentence or (0, 0)
         self.passages = sorted(passages)
         self.weights = sorted(weights)
         self.here = False
@@ -104,7 +119,7 @@ class _MarkedText:
     def html(self, start: int, end: int, shown: str | None = None) -> str:
         """`text[start:end]`, or `shown` of the same length in its place, with its marks."""
         plain = self.text[start:end] if shown is None else shown
-        spans = [*self.passages, *((low, high) for low, high, _ in self.weights)]
+        spans = [*self.passages, self.sentence, *((low, high) for low, high, _ in self.weights)]
         inner = sorted({at for span in spans for at in span if start < at < end})
         parts = pairwise([start, *inner, end])
         html = ""
@@ -124,9 +139,12 @@ class _MarkedText:
 
     def _marked(self, at: int, plain: str) -> str:
         weight = next((w for first, past, w in self.weights if first <= at < past), 0.0)
-        if not weight or not plain.strip():
-            return escape_html(plain)
-        return f'<mark style="--weight: {shade_colour(weight)}">{escape_html(plain)}</mark>'
+        shown = escape_html(plain)
+        if weight and plain.strip():
+            shown = f'<mark style="--weight: {shade_colour(weight)}">{shown}</mark>'
+        if self.sentence[0] <= at < self.sentence[1]:
+            shown = f'<span class="wva-sentence">{shown}</span>'
+        return shown
 
 
 def shade_colour(weight: float) -> str:

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from retriever.interface.terminal.characters import count_text
 from retriever.text.analyzer import matching_words
+from retriever.types import Hit
 
 Spans = list[tuple[int, int]]
 """Ranges of a text, [start, end) in Python characters, in order and not overlapping."""
@@ -25,6 +26,7 @@ _ITEM = re.compile(r"\s|[-*•‣▪◦·–—|>#+]|\(?\w{1,4}[.)]\s")
 _HEADING = re.compile(r"^((?:<[^>]*>)*)[ \t]{0,3}#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
 _LONG_LINE = 45
 _FULL_LINE = 0.7
+_SNIPPET = 320
 
 # Characters that Markdown, or Streamlit's extensions of it, would interpret.
 _MARKDOWN = re.compile(
@@ -116,6 +118,28 @@ def context_html(
     return _without_gaps("".join(parts))
 
 
+def snippet_html(hit: Hit, query: str | HighlightTerms) -> str:
+    """Two or three lines of a hit as HTML, around its best sentence, which is emphasised."""
+    text, at, end = " ".join(hit.chunk.text.split())[:_SNIPPET], 0, 0
+    before, best, after = (
+        mark_spans(piece, word_spans(piece, query, hit.chunk.language))
+        for piece in (text[:at], text[at:end], text[end:])
+    )
+    return f'{before}<strong class="wva-sentence">{best}</strong>{after}' if best else after
+
+
+def marked_passage_html(hit: Hit, query: str | HighlightTerms) -> str:
+    """The text of a result made of several passages as HTML; its best one is highlighted."""
+    chunk = hit.chunk
+    pieces = []
+    for excerpt in hit.passage:
+        on_page = (excerpt.page, excerpt.label) == (chunk.page, chunk.label)
+        inside = on_page and excerpt.start <= chunk.start and chunk.end <= excerpt.end
+        found = [(chunk.start - excerpt.start, chunk.end - excerpt.start)] if inside else []
+        pieces.append(context_html(excerpt.text, found, query, chunk.language))
+    return "\n".join(pieces)
+
+
 def with_headings(shown: str) -> str:
     r"""HTML of this module's functions, with headings in bold and without their number signs.
 
@@ -189,8 +213,10 @@ __all__ = [
     "escape_markdown",
     "join_parts",
     "mark_spans",
+    "marked_passage_html",
     "passage_html",
     "replace_unprintable",
+    "snippet_html",
     "unwrap_lines",
     "with_headings",
     "word_spans",

@@ -23,6 +23,9 @@ MODES = {
     Mode.DENSE.value: "Meaning",
     Mode.KEYWORD.value: "Keywords",
 }
+LAYOUTS = ("documents", "passages")
+"""Whether a result of the list is a document with its passages, or a passage."""
+
 RESULTS = (5, 10, 20, 50, 100)
 MAX_RESULTS = RESULTS[-1]
 _SEARCH = SearchOptions()
@@ -41,7 +44,7 @@ class PageQuery:
     `k`, `mode`, `by_file`, `fold` and `diversity` are those of `SearchOptions`.
 
     `weights` belong to the query's words; `marks` are the parts of passages marked as more or less
-    wanted: see `ui.steer`.
+    wanted: see `ui.steer`. `layout` is one of `LAYOUTS`.
     """
 
     q: str = ""
@@ -60,11 +63,16 @@ class PageQuery:
     until: str = ""
     weights: tuple[float, ...] = ()
     marks: tuple[str, ...] = ()
+    layout: str = LAYOUTS[0]
 
     @property
     def text(self) -> str:
         """The query's text, without white space around it."""
         return self.q.strip()
+
+    def by_words(self) -> PageQuery:
+        """The same query by keywords alone."""
+        return replace(self, mode=str(Mode.KEYWORD), weights=(), marks=())
 
     def plain(self) -> PageQuery:
         """The same query without weights and marks."""
@@ -170,6 +178,7 @@ class PageQuery:
             until=one.get("until", ""),
             weights=_weights(one.get("weights", "")),
             marks=tuple(dict.fromkeys(params.get("like", ()))),
+            layout=one["by"] if one.get("by") in LAYOUTS else LAYOUTS[0],
         )
 
     @staticmethod
@@ -195,6 +204,7 @@ _NAMES = {
     "until": "until",
     "weights": "weights",
     "marks": "like",
+    "layout": "by",
 }
 """A field's name → its name in the address."""
 
@@ -300,4 +310,4 @@ def _number(text: str, most: int) -> int | None:
     return number or None
 
 
-__all__ = ["HEAVIEST", "LIGHTEST", "MODES", "RESULTS", "PageQuery", "folder_name"]
+__all__ = ["HEAVIEST", "LAYOUTS", "LIGHTEST", "MODES", "RESULTS", "PageQuery", "folder_name"]

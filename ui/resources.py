@@ -95,6 +95,12 @@ class SharedIndex:
         growing = self.info()["progress"] is not None
         return None if growing else self.index.generation, _tick(seconds)
 
+    @property
+    def loading(self) -> bool:
+        """Whether the index's model is being loaded now."""
+        thread = _loading.get(id(self.index))
+        return not self.index.ready and thread is not None and thread.is_alive()
+
     def load_model(self) -> None:
         """Load the index's model unless it is loaded; other sessions wait for it."""
         _ = self.index.embedder
@@ -115,6 +121,7 @@ def close_index(index: SharedIndex, open_index: Opener) -> None:
     _opened.clear(str(index.path.absolute()), index.place, open_index)
     for remembered in (_info, _overview, _account, _facets, _documents, _survey):
         remembered.clear()  # a new index may get the old one's device and inode
+    _loading.pop(id(index.index), None)
     index.index.close()
 
 
@@ -125,8 +132,14 @@ def _tick(seconds: float) -> int:
 @st.cache_resource(show_spinner=False, max_entries=16)
 def _opened(path: str, place: CatalogId, _open_index: Opener) -> Index:
     index = _open_index(Path(path))
-    threading.Thread(target=_warm, args=(index,), name="load the model", daemon=True).start()
+    thread = threading.Thread(target=_warm, args=(index,), name="load the model", daemon=True)
+    _loading[id(index)] = thread
+    thread.start()
     return index
+
+
+_loading: dict[int, threading.Thread] = {}
+"""The threads that load the models of the open indexes, by the index's `id`."""
 
 
 def _warm(index: Index) -> None:

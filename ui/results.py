@@ -1,33 +1,31 @@
-"""The results of a query, or one sentence that says why there are none."""
+"""The results of a query beside the opened one, or one sentence that says why there are none."""
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
+from retriever.index import Index
 from retriever.interface.terminal.reports import query_lines
-from retriever.searching.grouping import with_context
 from retriever.searching.match import verdict
+from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
-from retriever.types import Excerpt, Hit, ModelError, RetrieverError, UsageError
-from ui import actions, controls, export_bar, status, steer, why, why_not
-from ui.attribution import CSS
-from ui.cards import card_html
-from ui.highlighting import HighlightTerms, escape_html, escape_markdown
+from retriever.types import Hit, ModelError, UsageError
+from ui import controls, export_bar, pane, status, steer, why_not
+from ui.cards import ListView, group_by_document, list_html
+from ui.highlighting import HighlightTerms, count_text, escape_html, escape_markdown, join_parts
 from ui.page_query import PageQuery
-from ui.resources import SharedIndex
+from ui.resources import CatalogId, SharedIndex
+from ui.result_list import show_result_list
 
-_CONTEXT = 2  # passages before and after a result that are shown on request
+_PER_DOCUMENT = 3
+"""Passages asked for each document of the list: most documents have more than one."""
 
-_MODES_HELP = (
-    ("Hybrid", "finds by meaning and by words together, and is usually best."),
-    ("Meaning", "finds passages that say the same in other words."),
-    ("Keywords", "finds the words themselves, whatever their ending, without the model."),
-)
+_CERTAIN = 0.95
 
 
 def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
@@ -35,11 +33,12 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
     if problem := page_query.problem():
         st.warning(problem, icon=":material/edit:")
         return
+    asked, waiting = _asked_now(shared, page_query)
     try:
-        hits, seconds = _search(shared, page_query)
+        hits = _search(shared, asked)
     except ModelError as error:
         status.show_error(error)
-        _button("Search by keywords instead", lambda: controls.set_mode("keyword"))
+        _button("Search by words instead", lambda: controls.set_mode("keyword"))
         return
     except UsageError as error:
         status.show_error(error)
@@ -47,76 +46,161 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
             _button("Search without weights and marked passages", steer.clear_steering)
         return
     steer.show_steering(shared, page_query)
+    if waiting:
+        _wait_for_model(shared)
     if hits:
-        _show_hits(shared, page_query, hits, seconds)
+        _show_found(shared, asked, hits)
     else:
-        _show_nothing_found(shared, page_query)
+        _show_nothing_found(shared, asked)
     why_not.show_why_not(shared, page_query)
 
 
-def show_modes() -> None:
-    """Show what the modes do, before the first query."""
-    rows = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _MODES_HELP)
-    st.html(f'<dl class="wva-modes">{rows}</dl>')
+def _asked_now(shared: SharedIndex, page_query: PageQuery) -> tuple[PageQuery, bool]:
+    """The query that can be answered at once, and whether it waits for the model.
+
+    Until the model is loaded a hybrid search is one by words, which does not need it.
+    """
+    if page_query.mode != Mode.HYBRID or not shared.loading:
+        return page_query, False
+    return page_query.by_words(), True
 
 
-def _search(shared: SharedIndex, page_query: PageQuery) -> tuple[list[Hit], float]:
-    """The hits, and the seconds of the search without loading the model."""
-    if page_query.mode != "keyword":
-        with st.spinner("Loading the language model, once; the next search will be quick …"):
-            shared.load_model()
-    started = time.perf_counter()
-    with st.spinner("Searching …"):
-        hits = shared.index.search(
-            page_query.text, options=page_query.options(steer.make_steering(shared, page_query))
+@st.fragment(run_every=0.5)
+def _wait_for_model(shared: SharedIndex) -> None:
+    """Say that results by meaning follow, and draw the page again when they can."""
+    if not shared.loading:
+        st.rerun()
+    st.html(
+        '<p class="wva-note" role="status">Found by words so far; results by meaning follow when '
+        "the language model is loaded.</p>"
+    )
+
+
+def _search(shared: SharedIndex, page_query: PageQuery) -> list[Hit]:
+    """The hits; those of the same search are remembered for one generation of the index."""
+    if page_query.mode != Mode.KEYWORD:
+        shared.load_model()
+    made = steer.make_steering(shared, page_query)
+    options = page_query.options(made)
+    if by_document(page_query):
+        options = options.changed(_PER_DOCUMENT * page_query.k)
+    key = json.dumps(options.to_json(), sort_keys=True)
+    with st.spinner("Searching …", show_time=False):
+        return _cached_search(
+            *(shared.place, shared.index.generation, page_query.text, key),
+            (shared.index, options),
         )
-    return hits, time.perf_counter() - started
 
 
-def _show_hits(
-    shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit], seconds: float
-) -> None:
+def by_document(page_query: PageQuery) -> bool:
+    """Whether the list has a card for each document."""
+    return page_query.layout == "documents" and not page_query.by_file
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _cached_search(
+    place: CatalogId, generation: int, text: str, key: str, _asked: tuple[Index, SearchOptions]
+) -> list[Hit]:
+    index, options = _asked
+    return index.search(text, options=options)
+
+
+@st.fragment
+def _show_found(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
+    """Show the list, and the opened hit beside it; a click draws only these again."""
+    now = controls.current_query()
+    if (now.marks, now.layout) != (page_query.marks, page_query.layout):
+        st.rerun()  # the whole page: a passage was marked, or another layout chosen
+    shown = _shown_hits(page_query, hits)
+    drawn = _list_html(shared, page_query, shown)
+    with st.container(horizontal=True, gap="medium", key="split"):
+        with st.container(key="list", gap="small"):
+            _show_bar(shared, page_query, shown)
+            show_result_list(
+                drawn,
+                search=json.dumps(page_query.to_params()),
+                said=_count_text(page_query, shown),
+                current=pane.current_id(shown),
+                on_act=partial(_acted, shown),
+            )
+        with st.container(key="pane", gap="small"):
+            pane.show_pane(shared, page_query, shown, highlight_terms(shared, page_query))
+
+
+def _shown_hits(page_query: PageQuery, hits: Sequence[Hit]) -> list[Hit]:
+    """The hits of the first `k` documents, or the first `k` hits."""
+    if not by_document(page_query):
+        return list(hits[: page_query.k])
+    groups = group_by_document(hits)[: page_query.k]
+    return sorted((hit for group in groups for hit in group), key=lambda hit: hit.rank)
+
+
+def _show_bar(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="found"):
+        st.html(f'<h2 class="wva-count">{_count_text(page_query, hits)}</h2>', width="stretch")
+        label, other = (
+            ("By passage", "passages") if page_query.layout == "documents"
+            else ("By document", "documents")
+        )  # fmt: skip
+        if not page_query.by_file:
+            st.button(
+                label, key="layout-other", type="tertiary", on_click=_set_layout, args=(other,)
+            )
+        export_bar.show_export_bar(shared, page_query, hits)
+
+
+def _set_layout(layout: str) -> None:
+    st.session_state["layout"] = layout
+
+
+def _acted(hits: Sequence[Hit], act: str, chunk: str) -> None:
+    """Do what a button of a result says; a callback."""
+    if act == "open":
+        pane.open_passage(chunk)
+    elif act == "why":
+        pane.open_passage(chunk, why=True)
+    elif act in ("more", "less"):
+        for hit in hits:
+            if hit.chunk.id == chunk:
+                steer.mark_passage(hit.chunk, wanted=act == "more")
+
+
+def _list_html(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> str:
+    view = ListView(
+        words=highlight_terms(shared, page_query),
+        mode=page_query.mode,
+        steerable=page_query.mode != Mode.KEYWORD,
+        by_document=by_document(page_query),
+        said=_said_html(shared, page_query, hits),
+        best=(hits[0].match or 0.0) >= _CERTAIN,
+        documents=shared.documents(),
+    )
+    return list_html(hits, view)
+
+
+def _count_text(page_query: PageQuery, hits: Sequence[Hit]) -> str:
+    """How many passages of how many documents are shown.
+
+    >>> _count_text(PageQuery(), [])
+    '0 passages'
+    """
+    passages = count_text(len(hits), "passage")
+    documents = len({hit.chunk.document_id for hit in hits})
+    if page_query.by_file or not hits:
+        return passages
+    return f"{passages} in {count_text(documents, 'document')}"
+
+
+def _said_html(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> str:
+    """What is said above the list: the verdict, and what the results do not show."""
     query = parse(page_query.text)
     instead = {} if page_query.mode == "dense" else shared.index.corrections(page_query.text)
-    words = highlight_terms(shared, page_query)
-    cards = [(hit, card_html(hit, words, page_query.mode, _context(shared, hit))) for hit in hits]
-    what = ("file" if len(hits) == 1 else "files") if page_query.by_file else "passage"
-    if what == "passage" and len(hits) != 1:
-        what = "passages"
-    only = (
-        f" · only: {escape_html('; '.join(page_query.filters()))}" if page_query.filters() else ""
-    )
-    for line in query_lines(query.conditions(), instead, _notes(shared, page_query, hits)):
-        only += f" · {escape_html(line)}"
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="found"):
-        st.html(
-            f'<section class="wva-results" aria-label="Results">{_verdict(hits)}'
-            f'<p class="wva-note">{len(hits)} {what} '
-            f"in {seconds:.2f} s{only}</p></section>"
-        )
-        export_bar.show_export_bar(shared, page_query, hits)
-    st.html(CSS)
-    places = [(hit, _show_card(hit, shown)) for hit, shown in cards]
-    # All results can be read before the first of them is explained.
-    for hit, place in sorted(places, key=lambda one: why.is_open(one[0])):
-        with place:
-            actions.show_actions(shared, page_query, hit, hits)
-
-
-def _show_card(hit: Hit, shown: str) -> DeltaGenerator:
-    """Show a card; returns its container, to which buttons are added."""
-    place = st.container(gap=None, key=f"result-{hit.rank}")
-    place.html(shown)
-    return place
-
-
-def _verdict(hits: Sequence[Hit]) -> str:
-    """A sentence above the results if none of them really matches."""
+    notes = shared.index.search_notes(page_query.text, hits, options=page_query.options())
+    lines = [escape_html(line) for line in query_lines(query.conditions(), instead, notes)]
     said = verdict(hits)
-    if not said:
-        return ""
-    sentence = f"{said[0].upper()}{said[1:]}; these passages come nearest."
-    return f'<p class="wva-verdict" role="status">{sentence}</p>'
+    first = f"{said[0].upper()}{said[1:]}; these passages come nearest." if said else ""
+    shown = f'<p class="wva-verdict">{escape_html(first)}</p>' if first else ""
+    return shown + (f'<p class="wva-note">{join_parts(lines)}</p>' if lines else "")
 
 
 def highlight_terms(shared: SharedIndex, page_query: PageQuery) -> HighlightTerms:
@@ -128,20 +212,6 @@ def highlight_terms(shared: SharedIndex, page_query: PageQuery) -> HighlightTerm
         return HighlightTerms(text, now.matched_terms(text))
 
 
-def _context(shared: SharedIndex, hit: Hit) -> tuple[Excerpt, ...]:
-    """The hit with the text around it; empty if it was removed since the search."""
-    try:
-        with shared.index.backend.reading() as catalog:
-            return with_context(hit, _CONTEXT, catalog).passage
-    except RetrieverError:
-        return ()
-
-
-def _notes(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> list[str]:
-    """What the results do not show: see `Index.search_notes`."""
-    return shared.index.search_notes(page_query.text, hits, options=page_query.options())
-
-
 def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
     """Say why nothing was found, and what to try."""
     if not any(character.isalnum() for character in page_query.text):
@@ -151,7 +221,7 @@ def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
         st.markdown("**Nothing found.**")
         if conditions := parse(page_query.text).conditions():
             st.caption(escape_markdown(f"Looked for only: {', '.join(conditions)}."))
-        for note in _notes(shared, page_query, ()):
+        for note in shared.index.search_notes(page_query.text, (), options=page_query.options()):
             st.caption(escape_markdown(f"{note[0].upper()}{note[1:]}."))
         if page_query.filters():
             st.caption("No passage that the filters let through answers this.")
@@ -159,7 +229,7 @@ def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
         if page_query.mode == "keyword":
             st.caption("None of these words occurs. Other words may say the same:")
             _button("Search by meaning too", lambda: controls.set_mode("hybrid"))
-        if not page_query.filters() and page_query.mode != "keyword":
+        if not page_query.filters() and page_query.mode != "keyword" and not conditions:
             st.caption("There is no passage in the index yet that could answer this.")
 
 
@@ -167,4 +237,4 @@ def _button(label: str, action: Callable[[], Any]) -> None:
     st.button(label, key=f"try-{label}", on_click=action)
 
 
-__all__ = ["highlight_terms", "show_modes", "show_results"]
+__all__ = ["by_document", "highlight_terms", "show_results"]

@@ -76,10 +76,8 @@ def show_steering(shared: SharedIndex, page_query: PageQuery) -> None:
                 status.show_error(error)
 
 
-def show_more_like_this(page_query: PageQuery, hit: Hit) -> None:
+def show_more_like_this(hit: Hit) -> None:
     """Show the menu that marks a part of this result as more or less wanted; inside a fragment."""
-    if tuple(st.session_state.get("marks", ())) != page_query.marks:
-        st.rerun()  # the whole page: a mark was just added
     chunk = hit.chunk
     panel = st.popover(
         "More or less like this",
@@ -112,6 +110,11 @@ def show_more_like_this(page_query: PageQuery, hit: Hit) -> None:
                     kwargs={"wanted": wanted},
                     disabled=span is None,
                 )
+
+
+def mark_passage(chunk: Chunk, *, wanted: bool) -> None:
+    """Mark a whole passage as more or less wanted; a callback."""
+    _add_mark(chunk.id, Span(0, len(chunk.text)), wanted=wanted)
 
 
 def clear_steering() -> None:
@@ -261,6 +264,7 @@ __all__ = [
     "clear_steering",
     "find_words",
     "make_steering",
+    "mark_passage",
     "show_more_like_this",
     "show_steering",
     "word_weights",

@@ -11,7 +11,7 @@ import streamlit as st
 from retriever.explaining.why_not import WhyNot
 from retriever.index import Index
 from retriever.types import Hit, RetrieverError
-from ui import document, status, why
+from ui import status, why
 from ui.cards import place_html
 from ui.highlighting import escape_html, escape_markdown, replace_unprintable, unwrap_lines
 from ui.page_query import PageQuery
@@ -64,7 +64,7 @@ def _show_answer(shared: SharedIndex, page_query: PageQuery, told: WhyNot) -> No
         f'<p class="wva-text" dir="auto">{text}</p></article>'
     )
     if st.button("Open it", key="missing-open", type="tertiary", icon=":material/open_in_full:"):
-        document.open_hit(best)
+        st.query_params["open"] = best.chunk.id
         st.rerun()
     _show_compare_choice(shared, plain, best, told.above)
 

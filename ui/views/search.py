@@ -7,51 +7,44 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import controls, document, export_bar, results, shortcuts, status, why
+from ui import controls, document, export_bar, pane, results, shortcuts, status
 from ui.collection_picker import (
     CollectionPicker,
     show_answering,
     show_choices,
     show_picker,
-    show_sidebar,
 )
-from ui.highlighting import escape_markdown, replace_unprintable
+from ui.highlighting import HighlightTerms, escape_markdown, replace_unprintable
 from ui.resources import SharedIndex
 from ui.style import FOCUS
 
 
 def show_search(picker: CollectionPicker) -> None:
     """Show the page."""
-    st.html('<div class="wva-head"><h1>Search your documents</h1></div>')
+    st.html('<h1 class="wva-hidden">Search your documents</h1>')
     index = picker.shared_index()
     if index is None:
         _show_no_index(picker)
         return
-    show_sidebar(index, named=True)
     show_picker(picker)
     if not index.info()["documents"]:
         _show_empty(index)
         return
-    status.show_headline(index)
     controls.restore_widgets(arrived=picker.arrived)
     page_query = controls.show_controls(index)
     if page_query.text:
         show_answering(picker)
     controls.update_address(page_query, picker.link_name, picker.implied)
     controls.remember_visit(picker.page)
-    generation = index.index.generation
-    listed = page_query.text and not document.is_open()
-    status.show_activity(index, shown=generation if listed else None)
-    if document.is_open():
-        words = results.highlight_terms(index, page_query)
-        document.show_document(index, words, why.word_shades(index, page_query))
-    elif page_query.text:
+    if page_query.text:
         export_bar.remember_search(picker, page_query)
         results.show_results(index, page_query)
         document.warm_up(index)
+    elif pane.is_open():
+        pane.show_pane(index, page_query, (), HighlightTerms(""))
     else:
-        results.show_modes()
         export_bar.show_history()
+    status.show_activity(index, shown=index.index.generation if page_query.text else None)
     shortcuts.install_shortcuts()
     _focus_search_box()
 
