@@ -45,7 +45,6 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
         if page_query != page_query.plain():
             _button("Search without weights and marked passages", steer.clear_steering)
         return
-    steer.show_steering(shared, page_query)
     if waiting:
         _wait_for_model(shared)
     if hits:
@@ -146,7 +145,7 @@ def _show_bar(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -
             st.button(
                 label, key="layout-other", type="tertiary", on_click=_set_layout, args=(other,)
             )
-        export_bar.show_export_bar(shared, page_query, hits)
+        export_bar.show_export(shared, page_query, hits)
 
 
 def _set_layout(layout: str) -> None:
@@ -205,7 +204,7 @@ def _said_html(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) 
 
 def highlight_terms(shared: SharedIndex, page_query: PageQuery) -> HighlightTerms:
     """The words to mark in results and documents: the query's, and the index's terms for them."""
-    text = parse(page_query.text).text
+    text = steer.counting_text(shared, page_query)
     if page_query.mode == "dense":
         return HighlightTerms(text)
     with shared.index.snapshot(dense=False) as now:
