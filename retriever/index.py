@@ -30,6 +30,7 @@ from retriever.explaining.why_not import WhyNot, why_not
 from retriever.indexing.callers import checked_document
 from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 from retriever.indexing.sync import SyncOptions, SyncReport, sync
+from retriever.searching.examples import make_examples
 from retriever.searching.grouping import neighbours
 from retriever.searching.hybrid import search
 from retriever.searching.match import MatchScale, bm25_unit, with_match
@@ -443,6 +444,15 @@ class Index:
             if names is None or names.generation != now.catalog.generation():
                 names = self._known_names = KnownNames.read(now.catalog)
             return suggest(now, names, text, k)
+
+    def examples(self, k: int = 3) -> list[str]:
+        """Up to `k` example searches, made of questions, definitions and headings of the index.
+
+        The same for one generation; see `retriever.searching.examples`.
+        """
+        check_count(k)
+        with self.snapshot(dense=False) as now:
+            return make_examples(now, k)
 
     def search_notes(
         self,
