@@ -51,10 +51,11 @@ def main(
             default=view is VIEWS[0][2],
         )
 
-    chosen = st.navigation([page(*one) for one in VIEWS], position="top")
-    offered = collection_picker(
-        root, chosen.title, open_index, job_status.shared_jobs(tuple(indexer))
-    )
+    pages = [page(*one) for one in VIEWS]
+    chosen = st.navigation(pages, position="top")
+    jobs = job_status.shared_jobs(tuple(indexer))
+    links = {one.title: one for one in pages}
+    offered = collection_picker(root, chosen.title, open_index, jobs, links)
     if show_missing(offered) and chosen.title != "Collections":
         return
     try:

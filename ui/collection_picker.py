@@ -7,8 +7,10 @@ one that is asked for is not there, the page says so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -33,7 +35,8 @@ class CollectionPicker:
     `root` is the path that the server was started with, `home` the folder of the indexes `found`,
     by name. `default` is the index of an address without one, `chosen` the visitor's; None without
     any. `missing` is the name that the address or the visit asks for if there is no such index,
-    else empty; then nothing is chosen. `arrived`: the visitor came by an address.
+    else empty; then nothing is chosen. `arrived`: the visitor came by an address. `links` are the
+    pages by title.
     """
 
     page: str
@@ -47,6 +50,7 @@ class CollectionPicker:
     open_index: Opener
     jobs: Jobs
     searches: Searches
+    links: Mapping[str, Any]
 
     @property
     def several(self) -> bool:
@@ -70,7 +74,9 @@ class CollectionPicker:
         return shared_index(self.chosen, self.open_index)
 
 
-def collection_picker(root: Path, page: str, open_index: Opener, jobs: Jobs) -> CollectionPicker:
+def collection_picker(
+    root: Path, page: str, open_index: Opener, jobs: Jobs, links: Mapping[str, Any]
+) -> CollectionPicker:
     """The indexes at `root`, and the choice of this visitor to the page named `page`."""
     arrived = controls.arrived_by_address(page)
     home = collections_folder(root)
@@ -81,7 +87,8 @@ def collection_picker(root: Path, page: str, open_index: Opener, jobs: Jobs) -> 
     if chosen in found and chosen is not None:
         searches.remember_collection(chosen.name)
     return CollectionPicker(
-        page, root, home, found, default, chosen, missing, arrived, open_index, jobs, searches
+        *(page, root, home, found, default, chosen, missing, arrived),
+        *(open_index, jobs, searches, links),
     )
 
 

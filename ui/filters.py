@@ -120,9 +120,7 @@ def _values(
             key = f"{field}:{value}"
             st.session_state[key] = value in chosen
             st.checkbox(
-                escape_markdown(
-                    f"{replace_unprintable(called(value))} · {counts.get(value, 0):,}"
-                ),
+                escape_markdown(f"{replace_unprintable(called(value))} · {counts.get(value, 0):,}"),
                 key=key,
                 on_change=_toggle,
                 args=(field, value),

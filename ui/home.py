@@ -107,11 +107,7 @@ def _show_collections(picker: CollectionPicker) -> None:
                 on_click=choose,
                 args=(path,),
             )
-        st.page_link(
-            st.session_state["pages"]["Collections"],
-            label="Add documents",
-            icon=":material/add:",
-        ) if "Collections" in st.session_state.get("pages", {}) else None
+        st.page_link(picker.links["Collections"], label="Add documents", icon=":material/add:")
 
 
 # Subjects
@@ -134,10 +130,11 @@ def _show_refreshed(shared: SharedIndex, *, waiting: bool) -> None:
     with st.container(horizontal=True, key="subjects"):
         for at, (name, count) in enumerate(known):
             if st.button(
-                f"{escape_markdown(replace_unprintable(name))} · {count:,}",
+                f"{escape_markdown(replace_unprintable(name.partition(',')[0]))} · {count:,}",
                 key=f"subject-{at}",
+                help=f"Search for {escape_markdown(replace_unprintable(name))}",
                 on_click=controls.set_query,
-                args=(PageQuery(name),),
+                args=(PageQuery(name.replace(",", "")),),
             ):
                 st.rerun()
 
@@ -168,7 +165,9 @@ def _compute(key: _SubjectsKey, shared: SharedIndex) -> None:
     try:
         found = shared.survey()
         sizes = Counter(found.clusters.tolist())
-        known = tuple((name, sizes[at]) for at, name in enumerate(found.names) if name and sizes[at])
+        known = tuple(
+            (name, sizes[at]) for at, name in enumerate(found.names) if name and sizes[at]
+        )
     except (RetrieverError, ValueError):
         known = ()
     with _subjects_lock:

@@ -134,8 +134,12 @@ class PageQuery:
         >>> asked.chips()[1][1].formats
         ('txt',)
         """
-        found = [
-            (_MODE_CHIPS.get(self.mode, ""), {"mode": self.mode_default()}, self.mode in _MODE_CHIPS),
+        found: list[tuple[str, dict[str, Any], object]] = [
+            (
+                _MODE_CHIPS.get(self.mode, ""),
+                {"mode": self.mode_default()},
+                self.mode in _MODE_CHIPS,
+            ),
             ("best passage of each file", {"by_file": False}, self.by_file),
             ("every passage by itself", {"fold": True}, not self.fold),
             (f"diversity {self.diversity:g}", {"diversity": 0.0}, self.diversity > 0),
@@ -368,4 +372,13 @@ def _number(text: str, most: int) -> int | None:
     return number or None
 
 
-__all__ = ["HEAVIEST", "LAYOUTS", "LIGHTEST", "MODES", "RESULTS", "PageQuery", "folder_name", "folder_names"]
+__all__ = [
+    "HEAVIEST",
+    "LAYOUTS",
+    "LIGHTEST",
+    "MODES",
+    "RESULTS",
+    "PageQuery",
+    "folder_name",
+    "folder_names",
+]

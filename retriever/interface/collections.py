@@ -6,10 +6,12 @@ like any folder; deleting the collection deletes them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -57,6 +59,17 @@ def is_index(folder: Path) -> bool:
         return (folder / CATALOG_FILE).is_file()
     except OSError:
         return False
+
+
+def count_documents(folder: Path) -> int | None:
+    """The number of documents of an index that need not be open; None if it cannot be told."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{(folder / CATALOG_FILE).absolute().as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            return int(connection.execute("SELECT count(*) FROM documents").fetchone()[0])
+    except (sqlite3.Error, OSError):
+        return None
 
 
 def validate_name(name: str, home: Path) -> str:
@@ -335,6 +348,7 @@ def _remove_empty(folder: Path, own: Path) -> None:
 
 __all__ = [
     "StoredArchive",
+    "count_documents",
     "create_collection",
     "delete_collection",
     "is_index",
