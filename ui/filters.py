@@ -80,23 +80,20 @@ def show_help() -> None:
 
 
 def show_chips(page_query: PageQuery) -> None:
-    """Show what restricts the search, each with a click to remove it; nothing without any."""
+    """Show what restricts the search, in the current row; a click on one removes it."""
     chips = page_query.chips()
-    if not chips:
-        return
-    with st.container(horizontal=True, key="chips-row"):
-        for at, (label, without) in enumerate(chips):
-            st.button(
-                escape_markdown(replace_unprintable(label)),
-                key=f"chip-{at}",
-                icon=":material/close:",
-                icon_position="right",
-                help="Remove this filter",
-                on_click=controls.set_query,
-                args=(without,),
-            )
-        if len(chips) > 1:
-            st.button("Remove all", key="clear", on_click=controls.clear_filters, type="tertiary")
+    for at, (label, without) in enumerate(chips):
+        st.button(
+            escape_markdown(replace_unprintable(label)),
+            key=f"chip-{at}",
+            icon=":material/close:",
+            icon_position="right",
+            help="Remove this filter",
+            on_click=controls.set_query,
+            args=(without,),
+        )
+    if len(chips) > 1:
+        st.button("Remove all", key="clear", on_click=controls.clear_filters, type="tertiary")
 
 
 def _menu(name: str) -> Any:

@@ -25,7 +25,8 @@ CSS = """<style>
 .wva-group.wva-group { margin: 1rem 0 -.35rem; padding: 0; font-size: .92rem; font-weight: 600;
   letter-spacing: 0; }
 .st-key-home { max-width: 62rem; }
-.st-key-examples button { justify-content: flex-start; text-align: start; }
+.st-key-examples button { justify-content: flex-start; text-align: start; min-height: 1.9rem;
+  padding: 0 .3rem; }
 :is(.st-key-subjects, .st-key-shelf) { gap: .4rem; }
 :is(.st-key-subjects, .st-key-shelf) button { min-height: 1.9rem; padding: 0 .7rem; }
 .st-key-subjects button { border-radius: 1rem; }

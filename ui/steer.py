@@ -26,12 +26,6 @@ MORE, LESS = 1.0, -0.5
 MAX_WORDS = 24
 """Words with a slider; longer queries are rarely meant word by word."""
 
-CSS = """<style>
-.st-key-marks-row { gap: .3rem; align-items: center; }
-.st-key-marks-row button { min-height: 1.6rem; padding: 0 .6rem; border-radius: 1rem; }
-.st-key-marks-row button p { font-size: .85rem; overflow-wrap: anywhere; }
-</style>"""
-
 _MAX_MARKS = 8
 _LABEL = 60
 _MARK = re.compile(r"(-?)([0-9a-f]{16}):(\d{1,9})-(\d{1,9})")
@@ -82,19 +76,13 @@ def show_weights(shared: SharedIndex, page_query: PageQuery) -> None:
 
 
 def show_changes(shared: SharedIndex, page_query: PageQuery) -> None:
-    """Show the marked passages and the words whose weight is changed, each with a click to undo."""
+    """Show the weighed words and the marked passages, in the current row; a click undoes one."""
     if page_query.mode == "keyword":
         return
-    marks = _marks(shared, page_query.marks)
-    weighed = changed_words(shared, page_query)
-    if not marks and not weighed:
-        return
-    st.html(CSS)
-    with st.container(horizontal=True, gap="small", key="marks-row"):
-        for at, (word, weight) in weighed.items():
-            _show_chip(f"{word} ×{weight:g}", f"unweigh-{at}", _reset_weight, at)
-        for at, one in enumerate(marks):
-            _show_chip(one.label, f"unmark-{at}", _remove_mark, one.text)
+    for at, (word, weight) in changed_words(shared, page_query).items():
+        _show_chip(f"{word} ×{weight:g}", f"unweigh-{at}", _reset_weight, at)
+    for at, one in enumerate(_marks(shared, page_query.marks)):
+        _show_chip(one.label, f"unmark-{at}", _remove_mark, one.text)
 
 
 def _show_chip(label: str, key: str, undo: Callable[..., None], what: object) -> None:

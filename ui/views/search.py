@@ -74,10 +74,11 @@ def _show_controls(picker: CollectionPicker, index: SharedIndex) -> PageQuery:
             history.show_history(picker)
         filters.show_help()
     page_query = controls.current_query()
-    filters.show_chips(page_query)
     if page_query.text:
+        with st.container(horizontal=True, vertical_alignment="center", key="chips-row"):
+            filters.show_chips(page_query)
+            steer.show_changes(index, page_query)
         show_answering(picker)
-        steer.show_changes(index, page_query)
     return page_query
 
 
