@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,3 +25,9 @@ def open_page(
     for name, value in params.items():
         app.query_params[name] = value
     return app.run()
+
+
+def list_html(app: AppTest) -> str:
+    """The HTML of the list of results, which is a component of ours; empty without one."""
+    shown = [one for one in app.get("bidi_component") if "wva_result_list" in str(one.proto)]
+    return str(json.loads(shown[0].proto.json)["html"]) if shown else ""

@@ -35,10 +35,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def page_server(folder: Path, token: str | None = None, notes: Path | None = None) -> Iterator[int]:
+def page_server(
+    folder: Path, token: str | None = None, notes: Path | None = None, app: Path = APP
+) -> Iterator[int]:
     """The port of the page's server for `folder`; `notes`: where its connections are noted."""
     port = free_port()
-    argv = server_command(folder, port, app=APP, no_token=token is None)
+    argv = server_command(folder, port, app=app, no_token=token is None)
     others = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     if notes is not None:
         argv = [argv[0], "-P", str(ROOT / "tests" / "apps" / "watched.py"), *argv[4:]]

@@ -65,10 +65,10 @@ def test_it_holds_every_file_of_the_package(installed: Path) -> None:
             if path.suffix in endings or path.name == "py.typed"
         }
 
-    expected = files(ROOT, ".py", ".txt", ".npy")
+    expected = files(ROOT, ".py", ".txt", ".npy", ".js", ".css")
     assert {"retriever/py.typed", "retriever/interface/cli.py", "ui/app.py"} <= expected
     assert any(name.endswith(".npy") for name in expected)
-    assert files(installed, ".py", ".txt", ".npy") == expected
+    assert files(installed, ".py", ".txt", ".npy", ".js", ".css") == expected
     (licence,) = installed.glob("*.dist-info/licenses/LICENSE")
     assert licence.read_text("utf-8") == (ROOT / "LICENSE").read_text("utf-8")
     assert not list(installed.rglob("test*.py"))

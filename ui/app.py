@@ -20,7 +20,7 @@ from retriever.types import RetrieverError
 from ui import job_status, status
 from ui.collection_picker import CollectionPicker, collection_picker, show_missing
 from ui.resources import Opener
-from ui.style import CSS, ICON, LIST_CSS
+from ui.style import ICON, style_sheet
 from ui.views import about, collections, search
 
 # The pages: name, icon, and function. The first one is the start page.
@@ -40,7 +40,7 @@ def main(
     _refuse_foreign_address()
     root = _root(sys.argv[1:] if argv is None else argv)
     st.set_page_config("Search your documents", ICON, layout="wide")
-    st.html(CSS + LIST_CSS)
+    st.html(style_sheet("page", "results"))
 
     def page(name: str, icon: str, view: Callable[[CollectionPicker], None]) -> st.Page:
         return st.Page(

@@ -100,9 +100,7 @@ def group_by_document(hits: Sequence[Hit]) -> list[list[Hit]]:
     return list(groups.values())
 
 
-def card_html(
-    group: Sequence[Hit], view: ListView, number: int = 1, shown: int = SHOWN
-) -> str:
+def card_html(group: Sequence[Hit], view: ListView, number: int = 1, shown: int = SHOWN) -> str:
     """A document's card: its head, its first `shown` passages, and the others folded away."""
     first = group[0]
     passages = [_passage_html(hit, view) for hit in group]
@@ -252,7 +250,8 @@ def _best_html(hit: Hit, view: ListView) -> str:
     text = passage_html(" ".join(sentence.text.split()), view.words, hit.chunk.language)
     where = join_parts([_name(hit.chunk), hit.chunk.place], ", ")
     return (
-        f'<section class="wva-best" aria-label="Best sentence" data-id="{escape_html(hit.chunk.id)}">'
+        '<section class="wva-best" aria-label="Best sentence" '
+        f'data-id="{escape_html(hit.chunk.id)}">'
         f'<p dir="auto">{text}</p><a data-act="open" href="#"><bdi>{escape_html(where)}</bdi></a>'
         "</section>"
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from retriever.reading.page_images.view import PagePicture, PagePictures, file_path, has_picture
+from retriever.reading.page_images.view import PagePicture, PagePictures, has_picture
 from retriever.types import Chunk, DocumentRow, Excerpt, Hit, Page, ReadError
 from ui.attribution import CSS, legend
 from ui.document_picture import picture_html
@@ -22,18 +22,17 @@ from ui.highlighting import (
     HighlightTerms,
     escape_html,
     escape_markdown,
-    replace_unprintable,
     word_spans,
 )
 from ui.resources import CatalogId, SharedIndex
-from ui.style import DOCUMENT_CSS, scroll_to_passage
+from ui.style import scroll_to_passage, style_sheet
 
 WordShades = Callable[[Chunk], Weights | None]
 """A function: a passage → its words' weights, offsets in its page; None if they are unknown."""
 
-_MAX_BYTES = 200_000_000  # of a file that can be downloaded
 _MAX_PASSAGES = 10
 _MAX_SHADED = 4
+_AHEAD = 6  # hits whose pages are drawn ahead
 _FINISHED = ".!?:;\"'»”’)]。！？"
 """Characters that may end a passage which does not go on."""
 
@@ -84,39 +83,18 @@ def show_document(
     chunks: Sequence[Chunk],
     words: HighlightTerms,
     hit: Hit | None = None,
+    others: Sequence[Chunk] = (),
     shades: WordShades | None = None,
 ) -> None:
     """Show a document at its passages `chunks`, the first of which was opened.
 
-    The words of the query are marked, and the hit's best sentence; on request words are shaded by
-    `shades`.
+    The words of the query are marked, the hit's best sentence, and the places of the `others`; on
+    request words are shaded by `shades`.
     """
-    st.html(DOCUMENT_CSS)
+    st.html(style_sheet("document"))
     sentence = None if hit is None else getattr(hit, "sentence", None)
-    _show_leaf(shared, row.id, tuple(chunks), words, sentence, shades)
-
-
-def show_tools(row: DocumentRow, chunk: Chunk, hit: Hit | None) -> None:
-    """Show the menu of the file: its path and a download, if it still exists."""
-    path = file_path(row)
-    try:
-        size = path.stat().st_size if row.root and path.is_file() else None
-    except OSError:
-        size = None
-    if size is None:
-        return
-    with st.popover("File", icon=":material/draft:", width="content", type="tertiary"):
-        st.code(replace_unprintable(str(path)), language=None, wrap_lines=True)
-        if size <= _MAX_BYTES:
-            st.download_button(
-                "Download",
-                data=path.read_bytes,
-                file_name=replace_unprintable(path.name),
-                mime="application/octet-stream",
-                key="download",
-                on_click="ignore",
-                icon=":material/download:",
-            )
+    also = tuple(one for one in others if one not in chunks)
+    _show_leaf(shared, row.id, tuple(chunks), words, sentence, also, shades)
 
 
 @st.fragment
@@ -126,6 +104,7 @@ def _show_leaf(
     chunks: Sequence[Chunk],
     words: HighlightTerms,
     sentence: Excerpt | None,
+    others: Sequence[Chunk],
     shades: WordShades | None,
 ) -> None:
     """Show one leaf and the buttons that turn it. It can be read before its words are shaded."""
@@ -133,14 +112,14 @@ def _show_leaf(
     if opened is None:
         st.rerun()  # the whole page: the document is gone
     at = _show_turning(opened, chunks)
-    sheet = _sheet(opened, at, chunks, sentence)
-    marked = _query_weights(sheet.page, words, chunks[0].language)
+    sheet = _sheet(opened, at, chunks, sentence, others)
+    marked: Weights = _query_weights(sheet.page, words, chunks[0].language)
     if isinstance(sheet.picture, str):
         st.warning(escape_markdown(sheet.picture), icon=":material/image_not_supported:")
     place = st.empty()
     sheet.draw(place, marked)
     if sheet.chunks:
-        st.html(scroll_to_passage(at), unsafe_allow_javascript=True)
+        st.html(scroll_to_passage(at, chunks[0].id), unsafe_allow_javascript=True)
     _show_continuation(opened, at, chunks)
     if sheet.chunks and shades is not None and _show_shading():
         marked = _passage_weights(sheet.chunks, shades) or marked
@@ -189,7 +168,8 @@ class _Sheet:
     """What a leaf shows: its page, the passages on it, and its picture.
 
     `picture` is None for a page without one, or a sentence that says why it could not be drawn.
-    `sentence` is the span of the best sentence, None if it is on another page.
+    `sentence` is the span of the best sentence, None if it is on another page; `others` are those
+    of other hits.
     """
 
     name: str
@@ -198,6 +178,7 @@ class _Sheet:
     chunks: tuple[Chunk, ...]
     picture: PagePicture | str | None
     sentence: tuple[int, int] | None = None
+    others: tuple[tuple[int, int], ...] = ()
 
     @property
     def passages(self) -> list[tuple[int, int]]:
@@ -208,7 +189,9 @@ class _Sheet:
         """Draw the leaf in `place`, over what was drawn there before."""
         if isinstance(self.picture, PagePicture):
             place.html(
-                picture_html(self.picture, self.name, self.passages, weights, self.sentence)
+                picture_html(
+                    self.picture, self.name, self.passages, weights, self.sentence, self.others
+                )
             )
         else:
             self.text(place, weights)
@@ -229,7 +212,11 @@ class _Sheet:
 
 
 def _sheet(
-    opened: _OpenDocument, at: int, chunks: Sequence[Chunk], sentence: Excerpt | None
+    opened: _OpenDocument,
+    at: int,
+    chunks: Sequence[Chunk],
+    sentence: Excerpt | None = None,
+    others: Sequence[Chunk] = (),
 ) -> _Sheet:
     leaf = opened.leaves[at]
     page = opened.pages[leaf.page]
@@ -239,7 +226,8 @@ def _sheet(
     place = (page.number, page.label)
     here = sentence is not None and shown and (sentence.page, sentence.label) == place
     span = (sentence.start, sentence.end) if sentence is not None and here else None
-    return _Sheet(name, leaf, page, shown, picture, span)
+    also = tuple((one.start, one.end) for one in opened.passages(leaf, others))
+    return _Sheet(name, leaf, page, shown, picture, span, also)
 
 
 def _passage_weights(chunks: Sequence[Chunk], shades: WordShades) -> Weights | None:
@@ -330,18 +318,23 @@ def page_pictures() -> PagePictures:
     return made
 
 
-def warm_up(shared: SharedIndex) -> None:
-    """Start the renderer of pages if the index has PDFs."""
-    if "pdf" in shared.info()["formats"]:
-        page_pictures()
+def draw_ahead(shared: SharedIndex, hits: Sequence[Hit]) -> None:
+    """Draw the pages of the first hits in the background, since one of them is opened next."""
+    wanted = []
+    for hit in hits[:_AHEAD]:
+        opened = _open_document(shared, hit.chunk.document_id)
+        if hit.chunk.format == "pdf" and opened is not None and opened.leaves:
+            leaf = opened.leaves[opened.where(hit.chunk)]
+            wanted.append((opened.row, opened.pages[leaf.page]))
+    if wanted:
+        page_pictures().prepare(wanted)
 
 
 __all__ = [
     "WordShades",
+    "draw_ahead",
     "find_chunks",
     "find_row",
     "page_pictures",
     "show_document",
-    "show_tools",
-    "warm_up",
 ]

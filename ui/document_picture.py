@@ -17,10 +17,11 @@ def picture_html(
     passages: Sequence[tuple[int, int]],
     weights: Weights,
     sentence: tuple[int, int] | None = None,
+    others: Sequence[tuple[int, int]] = (),
 ) -> str:
     """The picture with its marks as HTML; `name` is its alternative text.
 
-    The passages are boxed, the `sentence` is marked at its margin.
+    The passages are boxed, the `sentence` and the `others` are marked at their margins.
     """
     marks = []
     if picture.placement is not None:
@@ -32,6 +33,9 @@ def picture_html(
         if sentence is not None:
             lines = _blocks(picture.placement.boxes(*sentence))
             marks += [_mark(_bounding_box(block), "wva-sentence") for block in lines]
+        for span in others:
+            lines = _blocks(picture.placement.boxes(*span))
+            marks += [_mark(_bounding_box(block), "wva-other") for block in lines]
         marks += [
             _mark(box, "wva-shade", f"background: {shade_colour(weight)}")
             for box, weight in picture.placement.weighted_boxes(weights)

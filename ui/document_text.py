@@ -148,12 +148,12 @@ class _MarkedText:
 
 
 def shade_colour(weight: float) -> str:
-    """The colour of a weight: amber for, blue against.
+    """The colour of a weight: amber for, blue against. Text on the strongest is readable.
 
     >>> shade_colour(1.0), shade_colour(-0.5)
-    ('rgb(255 193 7 / 0.50)', 'rgb(66 133 244 / 0.30)')
+    ('rgb(255 193 7 / 0.42)', 'rgb(66 133 244 / 0.26)')
     """
-    strength = 0.1 + 0.4 * min(abs(weight), 1.0)
+    strength = 0.1 + 0.32 * min(abs(weight), 1.0)
     colour = "255 193 7" if weight > 0 else "66 133 244"
     return f"rgb({colour} / {strength:.2f})"
 

@@ -13,6 +13,7 @@ import streamlit as st
 
 from retriever.types import Chunk, DocumentRow, Hit
 from ui import document, steer, why
+from ui.document_tools import show_tools
 from ui.highlighting import HighlightTerms, escape_html, join_parts
 from ui.page_query import PageQuery
 from ui.resources import SharedIndex
@@ -47,7 +48,7 @@ def is_open() -> bool:
 def current_id(hits: Sequence[Hit]) -> str:
     """The id of the passage that the pane shows; empty for a closed pane."""
     if is_open():
-        return str(st.query_params[OPEN])
+        return st.query_params.get_all(OPEN)[0]
     if st.session_state.get(_CLOSED) or not hits:
         return ""
     return hits[0].chunk.id
@@ -72,17 +73,19 @@ def show_pane(
         _show_close()
         st.info("This passage is not in the index any more: its document was changed or removed.")
         return
-    _show_head(row, chunks[0], hit, hits)
+    _show_head(row, chunks[0], hits, hit)
     if hit is not None and st.query_params.get(_VIEW) == "why":
         why.show_explanation(shared, page_query, hit, hits)
     else:
-        document.show_document(shared, row, chunks, words, hit)
+        shades = why.word_shades(shared, page_query)
+        others = [one.chunk for one in hits if one.chunk.document_id == row.id]
+        document.show_document(shared, row, chunks, words, hit, others, shades)
 
 
 def _ids(id_: str, hit: Hit | None) -> list[str]:
-    """The opened passage first, and those that were joined to it."""
-    parts = hit.parts if hit else ()
-    return [id_, *(part.id for part in parts if part.id != id_)]
+    """The opened passage first, then those that were joined to it, also by an older link."""
+    joined = [part.id for part in hit.parts] if hit else st.query_params.get_all(OPEN)
+    return list(dict.fromkeys([id_, *joined]))
 
 
 def _set_view(view: str) -> None:
@@ -100,7 +103,7 @@ def _show_close() -> None:
     )  # fmt: skip
 
 
-def _show_head(row: DocumentRow, chunk: Chunk, hit: Hit | None, hits: Sequence[Hit]) -> None:
+def _show_head(row: DocumentRow, chunk: Chunk, hits: Sequence[Hit], hit: Hit | None) -> None:
     folder, _, name = row.path.rpartition("/")
     title = row.title.strip()
     below = join_parts(
@@ -108,15 +111,13 @@ def _show_head(row: DocumentRow, chunk: Chunk, hit: Hit | None, hits: Sequence[H
         for part in (f"{folder}/" if folder else "", title if title != name else "")
     )
     top = st.container(gap="small", key="pane-top")
-    with top.container(
-        horizontal=True, vertical_alignment="center", gap="small", key="pane-head"
-    ):
+    with top.container(horizontal=True, vertical_alignment="center", gap="small", key="pane-head"):
         st.html(
             f'<h2 class="wva-file" tabindex="-1"><bdi>{escape_html(name)}</bdi></h2>'
             f'<div class="wva-where">{below}</div>',
             width="stretch",
         )
-        document.show_tools(row, chunk, hit)
+        show_tools(row, hit or Hit(0, 0.0, chunk))
         _show_close()
     with top.container(horizontal=True, vertical_alignment="center", gap="small", key="pane-bar"):
         if hit is not None:

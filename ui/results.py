@@ -15,7 +15,7 @@ from retriever.searching.match import verdict
 from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
 from retriever.types import Hit, ModelError, UsageError
-from ui import controls, export_bar, pane, status, steer, why_not
+from ui import controls, document, export_bar, pane, status, steer, why_not
 from ui.cards import ListView, group_by_document, list_html
 from ui.highlighting import HighlightTerms, count_text, escape_html, escape_markdown, join_parts
 from ui.page_query import PageQuery
@@ -35,11 +35,13 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
         return
     asked, waiting = _asked_now(shared, page_query)
     try:
-        hits = _search(shared, asked)
-    except ModelError as error:
-        status.show_error(error)
-        _button("Search by words instead", lambda: controls.set_mode("keyword"))
-        return
+        try:
+            hits = _search(shared, asked)
+        except ModelError as error:
+            status.show_error(error)
+            st.html('<p class="wva-note">These are the results by words, without the model.</p>')
+            asked = page_query.by_words()
+            hits = _search(shared, asked)
     except UsageError as error:
         status.show_error(error)
         if page_query != page_query.plain():
@@ -48,9 +50,13 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
     if waiting:
         _wait_for_model(shared)
     if hits:
-        _show_found(shared, asked, hits)
+        shown = _shown_hits(asked, hits)
+        words = highlight_terms(shared, asked)
+        _show_found(shared, asked, shown, words, _list_html(shared, asked, shown, words))
     else:
         _show_nothing_found(shared, asked)
+        if pane.is_open():
+            pane.show_pane(shared, asked, (), highlight_terms(shared, asked))
     why_not.show_why_not(shared, page_query)
 
 
@@ -70,8 +76,8 @@ def _wait_for_model(shared: SharedIndex) -> None:
     if not shared.loading:
         st.rerun()
     st.html(
-        '<p class="wva-note" role="status">Found by words so far; results by meaning follow when '
-        "the language model is loaded.</p>"
+        '<p class="wva-note wva-waiting" role="status">Found by words so far; results by meaning '
+        "follow when the language model is loaded.</p>"
     )
 
 
@@ -105,25 +111,30 @@ def _cached_search(
 
 
 @st.fragment
-def _show_found(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
+def _show_found(
+    shared: SharedIndex,
+    page_query: PageQuery,
+    hits: Sequence[Hit],
+    words: HighlightTerms,
+    drawn: str,
+) -> None:
     """Show the list, and the opened hit beside it; a click draws only these again."""
     now = controls.current_query()
     if (now.marks, now.layout) != (page_query.marks, page_query.layout):
         st.rerun()  # the whole page: a passage was marked, or another layout chosen
-    shown = _shown_hits(page_query, hits)
-    drawn = _list_html(shared, page_query, shown)
     with st.container(horizontal=True, gap="medium", key="split"):
         with st.container(key="list", gap="small"):
-            _show_bar(shared, page_query, shown)
+            _show_bar(shared, page_query, hits)
             show_result_list(
                 drawn,
                 search=json.dumps(page_query.to_params()),
-                said=_count_text(page_query, shown),
-                current=pane.current_id(shown),
-                on_act=partial(_acted, shown),
+                said=_count_text(page_query, hits),
+                current=pane.current_id(hits),
+                on_act=partial(_acted, hits),
             )
         with st.container(key="pane", gap="small"):
-            pane.show_pane(shared, page_query, shown, highlight_terms(shared, page_query))
+            pane.show_pane(shared, page_query, hits, words)
+    document.draw_ahead(shared, hits)
 
 
 def _shown_hits(page_query: PageQuery, hits: Sequence[Hit]) -> list[Hit]:
@@ -164,9 +175,11 @@ def _acted(hits: Sequence[Hit], act: str, chunk: str) -> None:
                 steer.mark_passage(hit.chunk, wanted=act == "more")
 
 
-def _list_html(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> str:
+def _list_html(
+    shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit], words: HighlightTerms
+) -> str:
     view = ListView(
-        words=highlight_terms(shared, page_query),
+        words=words,
         mode=page_query.mode,
         steerable=page_query.mode != Mode.KEYWORD,
         by_document=by_document(page_query),
@@ -217,7 +230,7 @@ def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
         st.info("There is no letter or digit in this question: write what you look for.")
         return
     with st.container(border=True):
-        st.markdown("**Nothing found.**")
+        st.html('<h2 class="wva-file wva-nothing">Nothing found.</h2>')
         if conditions := parse(page_query.text).conditions():
             st.caption(escape_markdown(f"Looked for only: {', '.join(conditions)}."))
         for note in shared.index.search_notes(page_query.text, (), options=page_query.options()):

@@ -1,4 +1,4 @@
-"""Why this passage: shaded words, the heat map of word pairs, and the terms of the score.
+"""Why this passage, in three steps: a sentence, the shaded passage, and all numbers on request.
 
 An explanation is computed on request and cached for one generation of the index.
 """
@@ -11,12 +11,13 @@ import streamlit as st
 
 from retriever.explaining.compare import compare
 from retriever.explaining.faithfulness import DeletionTest
-from retriever.explaining.score import DenseScore, Explanation
+from retriever.explaining.score import Explanation
+from retriever.explaining.summary import Summary, difference_summary, summary, word_summary
 from retriever.index import Index
 from retriever.types import Chunk, Hit, RetrieverError
-from ui import attribution, heatmap, status, steer
+from ui import attribution, evidence, heatmap, status, steer
 from ui.document_text import Weights
-from ui.highlighting import escape_markdown, join_parts, passage_html, replace_unprintable
+from ui.highlighting import escape_html, escape_markdown, join_parts, replace_unprintable
 from ui.page_query import PageQuery
 from ui.resources import CatalogId, SharedIndex
 
@@ -27,6 +28,7 @@ VALUE_CAPTION = (
 
 _SCORE_TOLERANCE = 5e-4  # scores that differ by less look the same
 _MAX_OPEN = 3  # panels open at once
+_NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
 
 
 def is_open(hit: Hit) -> bool:
@@ -41,16 +43,27 @@ def toggle(chunk: str) -> None:
     st.session_state["explained"] = others if chunk in before else (*others, chunk)[-_MAX_OPEN:]
 
 
+@st.fragment
 def show_explanation(
     shared: SharedIndex, page_query: PageQuery, hit: Hit, hits: Sequence[Hit]
 ) -> None:
-    """Show the explanation of one of the `hits`, or a sentence that says why there is none."""
-    with st.container(border=True, key=f"explained-{hit.rank}"):
+    """Show the explanation of one of the `hits`, or a sentence that says why there is none.
+
+    What the words found is told at once; the rest follows when the model has read the passage.
+    """
+    with st.container(key=f"explained-{hit.rank}"):
+        st.html(attribution.CSS)
+        said = st.empty()
         try:
-            with st.spinner("Explaining the score …"):
+            if hit.keyword is not None:
+                said.html(attribution.summary_html(_word_summary(shared, page_query, hit)))
+            with st.spinner("Reading the passage for its meaning …"):
                 found = explain_hit(shared, page_query, hit)
-            _show_panel(shared, page_query, hit, found)
-            _show_compare_choice(shared, page_query, hit, hits, found)
+            more = _note(page_query, hit, found)
+            said.html(attribution.summary_html(summary(found), more))
+            evidence.show_evidence(found, hit)
+            _show_neighbour(shared, page_query, hit, hits)
+            _show_numbers(shared, page_query, hit, hits, found)
         except RetrieverError as error:
             status.show_error(error)
 
@@ -95,22 +108,23 @@ def _explain_chunk(
     )
 
 
-def show_comparison(shared: SharedIndex, page_query: PageQuery, first: Hit, second: Hit) -> None:
-    """Show why the scores of two hits differ."""
+def show_comparison(
+    shared: SharedIndex, page_query: PageQuery, first: Hit, second: Hit, name: str = ""
+) -> None:
+    """Show why the scores of two hits differ: in a sentence, and in tables, folded.
+
+    `name` is that of the second one, if it is not among the results.
+    """
     with shared.index.snapshot():
         told = compare(
             explain_hit(shared, page_query, first), explain_hit(shared, page_query, second)
         )
-    higher = "above" if told.first.score >= told.second.score else "below"
-    by = abs(told.first.score - told.second.score)
-    one, two = _column_label(first), _column_label(second)
-    largest = next((row for row in told.terms if row.difference), None)
-    most = "" if largest is None else (
-        f" Most of it is {attribution.NAMES.get(largest.name, largest.name)} "
-        f"({largest.difference:+.2f})."
-    )  # fmt: skip
-    st.caption(escape_markdown(f"{one.capitalize()} stands {by:.2f} {higher} {two}.{most}"))
-    st.html(attribution.comparison_tables(told, one, two))
+    one, two = f"result {first.rank}", name or f"result {second.rank}"
+    tables = attribution.comparison_tables(told, one, two)
+    st.html(
+        attribution.summary_html(difference_summary(told, one, two))
+        + attribution.folded("Both side by side", tables)
+    )
 
 
 def hit_label(hit: Hit) -> str:
@@ -121,51 +135,81 @@ def hit_label(hit: Hit) -> str:
     )
 
 
-def _column_label(hit: Hit) -> str:
-    """A hit's label in the head of a column."""
-    return f"result {hit.rank}" if hit.rank else "it"
+def _word_summary(shared: SharedIndex, page_query: PageQuery, hit: Hit) -> Summary:
+    """What the query's words found, without the model."""
+    return word_summary(_explain_chunk(shared, page_query, hit.chunk, "keyword", ()))
 
 
-def _show_panel(shared: SharedIndex, page_query: PageQuery, hit: Hit, found: Explanation) -> None:
-    dense = found.dense
+def _note(page_query: PageQuery, hit: Hit, found: Explanation) -> str:
+    """What the explanation leaves aside; empty if it is the score of the result."""
     if page_query.marks:
-        st.caption(
-            "Passages are marked as more or less wanted; what follows is the score without them."
-        )
-    elif abs(found.score - hit.score) > _SCORE_TOLERANCE:
-        st.caption("The index has changed since this search; what follows is the score of now.")
-    if dense is None:
-        st.html(f'<p class="wva-text" dir="auto">{passage_html(found.chunk.text, found.query)}</p>')
-    else:
-        _show_words(found, dense)
-    st.html(attribution.sum_table(found))
-    if found.keyword is not None:
-        tables = attribution.keyword_table, attribution.added_table
-        st.html("".join(table(found.keyword) for table in tables))
-    if dense is not None:
-        st.html(attribution.shares_table(dense))
-        st.caption(VALUE_CAPTION)
-        if all(weight == 1 for weight in steer.word_weights(shared, page_query)):
-            _show_check(shared, found)
+        return "Passages are marked as more or less wanted; this is the score without them."
+    if abs(found.score - hit.score) > _SCORE_TOLERANCE:
+        return "The collection has changed since this search; this is the score of now."
+    return ""
 
 
-def _show_words(found: Explanation, dense: DenseScore) -> None:
-    """Show the passage, shaded for all words of the query or a chosen one, and the heat map."""
-    id_ = found.chunk.id
-    values = dense.by_query_word
-    evidence = st.pills(
-        "Choose a word of the query to see its matches",
-        range(len(dense.query_words)),
-        format_func=lambda at: escape_markdown(f"{dense.query_words[at].word} {values[at]:+.3f}"),
-        key=f"evidence-{id_}",
-    )
-    words = attribution.shaded_words(dense, evidence)
-    st.html(attribution.shaded_passage(found.chunk, words) + attribution.legend())
-    heatmap.show_heatmap(dense, id_)
+def _show_neighbour(
+    shared: SharedIndex, page_query: PageQuery, hit: Hit, hits: Sequence[Hit]
+) -> None:
+    """Show, on request, why a result stands above the next one, or the last one below another."""
+    order = [one.chunk.id for one in hits]
+    if hit.chunk.id not in order or len(order) < 2:
+        return
+    at = order.index(hit.chunk.id)
+    last = at == len(order) - 1
+    label = "Why below the one before?" if last else "Why above the next one?"
+    if _asked(label, f"above-{hit.chunk.id}", ":material/swap_vert:"):
+        first, second = (hits[at - 1], hit) if last else (hit, hits[at + 1])
+        with st.spinner("Explaining both …"):
+            show_comparison(shared, page_query, first, second)
+
+
+def _asked(label: str, key: str, icon: str, explained: str | None = None) -> bool:
+    """Whether something was asked for, by a button that goes once it is."""
+    asked = f"asked-{key}"
+    place = st.empty()
+    if not st.session_state.get(asked):
+        clicked = place.button(label, key=key, icon=icon, type="tertiary", help=explained)
+        if not clicked:
+            return False
+        st.session_state[asked] = True
+        place.empty()
+    return True
+
+
+def _show_numbers(
+    shared: SharedIndex, page_query: PageQuery, hit: Hit, hits: Sequence[Hit], found: Explanation
+) -> None:
+    """Show all numbers, folded; they are drawn when they are asked for."""
+    panel = st.expander(
+        "All numbers", key=f"numbers-{found.chunk.id}", icon=":material/functions:",
+        on_change="rerun",
+    )  # fmt: skip
+    if not panel.open:
+        return
+    with panel:
+        formulas = attribution.folded("How each is computed", attribution.formula_table(found))
+        st.html(attribution.sum_table(found) + formulas)
+        dense = found.dense
+        if dense is not None:
+            heatmap.show_heatmap(dense, found.chunk.id)
+        if found.keyword is not None:
+            tables = attribution.keyword_table, attribution.added_table
+            st.html("".join(table(found.keyword) for table in tables))
+        if dense is not None:
+            notes = "".join(
+                f'<p class="wva-small">{escape_html(note)}</p>'
+                for note in (attribution.SHARES_CAPTION, VALUE_CAPTION)
+            )
+            st.html(attribution.shares_table(dense) + notes)
+            if all(weight == 1 for weight in found.weights):
+                _show_check(shared, found)
+        _show_compare_choice(shared, page_query, hit, hits)
 
 
 def _show_compare_choice(
-    shared: SharedIndex, page_query: PageQuery, hit: Hit, hits: Sequence[Hit], found: Explanation
+    shared: SharedIndex, page_query: PageQuery, hit: Hit, hits: Sequence[Hit]
 ) -> None:
     others = {one.rank: one for one in hits if one.chunk.id != hit.chunk.id}
     if not others:
@@ -175,7 +219,7 @@ def _show_compare_choice(
         list(others),
         index=None,
         format_func=lambda rank: hit_label(others[rank]),
-        key=f"compare-{found.chunk.id}",
+        key=f"compare-{hit.chunk.id}",
         placeholder="Why is one above the other?",
     )
     if other is not None:
@@ -185,36 +229,42 @@ def _show_compare_choice(
 
 def _show_check(shared: SharedIndex, found: Explanation) -> None:
     """Show the deletion test of the explanation, on request: it takes seconds."""
-    wanted = st.toggle(
-        "Check it",
-        key=f"check-{found.chunk.id}",
-        help="The passage is read again without the words that bring most, and, to compare with, "
-        "without as many others. That takes some seconds.",
+    explained = (
+        "The passage is read again without the words that bring most, and, to compare with, "
+        "without as many others. That takes some seconds."
     )
-    if not wanted:
+    if not _asked("Check it", f"check-{found.chunk.id}", ":material/fact_check:", explained):
         return
-    with st.spinner("Reading the passage again without some words …"):
-        told = _checked(
-            *(shared.place, shared.index.generation, found.query, found.chunk.id),
-            shared.index,
-            found,
-        )
-    st.caption(check_sentence(told))
+    try:
+        with st.spinner("Reading the passage again without some words …"):
+            told = _checked(
+                *(shared.place, shared.index.generation, found.query, found.chunk.id),
+                shared.index,
+                found,
+            )
+    except RetrieverError as error:  # the passage is too short; the rest of the panel stays
+        status.show_error(error)
+        return
+    st.markdown(check_sentence(told))
 
 
 def check_sentence(told: DeletionTest) -> str:
     """The result of the deletion test (Markdown)."""
-    words = escape_markdown(join_parts((word.word for word in told.words), ", "))
     count = len(told.words)
-    verdict = (
-        "The score hangs on the words that are shaded most."
-        if told.lost > told.lost_at_random
-        else "Here the words that are shaded most do not count more than others."
-    )
+    number = _NUMBERS.get(count, f"{count:,}")
+    plural = "word" if count == 1 else "words"
+    these = "this" if count == 1 else f"these {number}"
+    other = "another" if count == 1 else f"{number} others"
+    words = escape_markdown(join_parts((word.word for word in told.words), ", "))
+    verdict = "✓ Confirmed" if told.lost > told.lost_at_random else "✗ Not confirmed"
     return (
-        f"Without {words} the cosine falls by {told.lost:.3f}, without {count} words at random by "
-        f"{told.lost_at_random:.3f} on average. {verdict}"
+        f"**{verdict}**: without {these} {plural} ({words}) the closeness {_change(told.lost)}, "
+        f"without {other} it {_change(told.lost_at_random)} on average."
     )
+
+
+def _change(lost: float) -> str:
+    return f"{'falls' if lost >= 0 else 'rises'} by {abs(lost):.3f}"
 
 
 def _mode(hit: Hit) -> str:

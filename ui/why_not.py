@@ -86,7 +86,7 @@ def _show_compare_choice(
     )
     if chosen is not None:
         with st.spinner("Explaining both …"):
-            why.show_comparison(shared, page_query, results[chosen], best)
+            why.show_comparison(shared, page_query, results[chosen], best, "it")
 
 
 def _key(shared: SharedIndex, page_query: PageQuery) -> tuple[CatalogId, int, str, int, str, str]:

@@ -141,7 +141,7 @@ class Explanation:
 
     `query` is the text that was searched for, without operators. Offsets of query words refer to
     it, those of passage words to `chunk.text` or `chunk.title`. `dense` and `keyword` are None for
-    a side that was not used.
+    a side that was not used. `weights` are those of the query's words, empty if none was given.
     """
 
     query: str
@@ -150,6 +150,7 @@ class Explanation:
     terms: tuple[Term, ...]
     dense: DenseScore | None = None
     keyword: KeywordScore | None = None
+    weights: tuple[float, ...] = ()
 
     @property
     def score(self) -> float:
@@ -321,6 +322,7 @@ class _ExplainedQuery:
     tolerant: bool
     again: Feedback | None
     scale: ScoreScale
+    weights: tuple[float, ...] = ()
 
     def explain(self, attributions: AttributionCache, chunk: Chunk) -> Explanation:
         """A passage's score, before reranking."""
@@ -339,7 +341,8 @@ class _ExplainedQuery:
                 expansion=None if self.again is None else self.again.expansion,
             )
         terms = self.terms(chunk, None if dense is None else dense.cosine, score)
-        return Explanation(self.query, chunk, str(self.mode), terms, dense, keyword)
+        mode, weights = str(self.mode), self.weights
+        return Explanation(self.query, chunk, mode, terms, dense, keyword, weights)
 
     def terms(self, chunk: Chunk, dense: float | None, keyword: float | None) -> tuple[Term, ...]:
         """The summands of a passage's score, from both sides' scores."""
@@ -380,7 +383,9 @@ def _prepare_query(
         keyword = found.mean, found.std
     own = (1.0, 1.0) if again is None else (1 / again.length, again.expansion.query_weight)
     scale = ScoreScale(dense, keyword, own, (snapshot.dense_weight, 1.0))
-    return _ExplainedQuery(snapshot, query, keywords, mode, attributed, tolerant, again, scale)
+    return _ExplainedQuery(
+        *(snapshot, query, keywords, mode, attributed, tolerant, again, scale, tuple(weights))
+    )
 
 
 def _mode_of(hit: Hit) -> Mode:

@@ -12,17 +12,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from retriever.storage.backends import CatalogReader
 from retriever.storage.filters import Filter, chunk_fields, equals
 from retriever.storage.records import UnreadFile
+from retriever.text.folding import without_accents, without_case
 from retriever.types import Chunk, DocumentRow, Hit, UsageError
 
 MAX_RANK = 3_200
 """Largest number of passages that are ranked to find a document."""
 
-Named = TypeVar("Named", DocumentRow, UnreadFile)
+Named = DocumentRow | UnreadFile
+
+_MAX_NAMED = 5
+"""Documents that are listed where several fit."""
 
 Ranking = Callable[[int, Filter | None], list[Hit]]
 """(count, filter) → the best passages, ungrouped."""
@@ -89,12 +93,13 @@ def why_not(
     """The outcome for a document: `shown` are the results, `ranking` ranks all passages.
 
     `conditions` are the filters of the search, by display name. `least` is the required match (see
-    `retriever.searching.match`). `path` may be a file's name alone. Raises UsageError if several
-    documents have this name.
+    `retriever.searching.match`). `path` may be the end of a path, such as a file's name, or any
+    part of one. Raises UsageError if several documents fit equally well.
     """
-    row = _find_by_path(path, catalog.documents())
-    if row is None:
-        return _not_indexed(path, _find_by_path(path, catalog.unread()))
+    found = _find_by_path(path, [*catalog.documents(), *catalog.unread()])
+    if not isinstance(found, DocumentRow):
+        return _not_indexed(path, found)
+    row = found
     chunks = catalog.chunks(row.id)
     if not chunks:
         return WhyNot(row.path, Outcome.EMPTY, _no_text_sentence(catalog, row))
@@ -108,23 +113,47 @@ def why_not(
 
 
 def _find_by_path(path: str, rows: Sequence[Named]) -> Named | None:
-    """The row with this path, or else with this end of a path; None for none."""
-    exact = [row for row in rows if row.path == path]
-    wanted = "/" + _folded(path).lstrip("/")
-    found = exact or [row for row in rows if f"/{_folded(row.path)}".endswith(wanted)]
-    if len(found) > 1:
-        names = ", ".join(row.path for row in found[:5])
-        raise UsageError(f"{len(found)} documents are called {path!r}: {names}; name one of them")
-    return found[0] if found else None
+    """The row whose path is, ends with, or contains this one; None for none.
+
+    What fits better comes first. Case and, in the end, accents do not count.
+    """
+    wanted, bare = _folded(path).lstrip("/"), _bare(path)
+    for fits in (
+        lambda own: own == path,
+        lambda own: f"/{_folded(own)}".endswith(f"/{wanted}"),
+        lambda own: f"/{_bare(own)}".endswith(f"/{bare}"),
+        lambda own: bool(bare) and bare in _bare(own),
+    ):
+        if found := _only([row for row in rows if fits(row.path)], path):
+            return found
+    return None
+
+
+def _only(found: Sequence[Named], path: str) -> Named | None:
+    """The only row, None for none. Raises UsageError for several documents."""
+    by_path = {row.path: row for row in reversed(found)}  # the document, if a copy was not read
+    if len(by_path) > 1:
+        names = sorted(by_path)
+        more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
+        raise UsageError(
+            f"{len(names):,} documents are called {path!r} or have it in their path: "
+            f"{', '.join(names[:_MAX_NAMED])}{more}; name one of them"
+        )
+    return next(iter(by_path.values()), None)
 
 
 def _folded(path: str) -> str:
     return unicodedata.normalize("NFC", path).lower()
 
 
+def _bare(path: str) -> str:
+    """A path without case and accents."""
+    return without_accents(without_case(path)).strip("/")
+
+
 def _not_indexed(path: str, unread: UnreadFile | None) -> WhyNot:
     if unread is None:
-        sentence = "not in this index: it was never indexed, or is deleted; wva index adds files"
+        sentence = "no document of this collection has this name, whole or in part"
         return WhyNot(path, Outcome.UNKNOWN, sentence)
     reason = f": {unread.reason}" if unread.reason else ""
     return WhyNot(unread.path, Outcome.UNREAD, f"not indexed, {unread.status.value}{reason}")

@@ -71,7 +71,9 @@ class KeywordWord:
     `terms` are the terms searched for; they occur in `documents` passages, and `times` times in
     this one (occurrences in the title count twice). `idf` is the inverse document frequency. The
     query says the word `count` times, for which its `score` has the factor `boost`. A word that
-    occurs in most passages is ignored: its `score` is 0.
+    occurs in most passages is ignored: its `score` is 0. A word that occurs nowhere may be
+    `corrected`: its terms are those of similar words, which count less; `written` is the one that
+    this passage has.
     """
 
     word: str
@@ -82,6 +84,8 @@ class KeywordWord:
     score: float
     count: int = 1
     boost: float = 1.0
+    corrected: bool = False
+    written: str = ""
 
     @property
     def label(self) -> str:

@@ -21,3 +21,10 @@ DOCUMENTS = [
 def results(tab: Any) -> list[str]:
     """The names of the files in the list of results, in order."""
     return [str(text) for text in tab.locator(".wva-card .wva-file bdi").all_inner_texts()]
+
+
+def act_on(tab: Any, rank: int, act: str) -> None:
+    """Click a button of a result: "open", "why", "more", "less", "copy", "longer"."""
+    hit = tab.locator(f'.wva-hit[data-rank="{rank}"]')
+    hit.hover()
+    hit.locator(f'[data-act="{act}"]').click()

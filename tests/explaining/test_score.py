@@ -385,6 +385,8 @@ def test_the_command_tells_the_sum(folder: Path, capsys: pytest.CaptureFixture[s
     told = json.loads(capsys.readouterr().out)
     assert told["score"] == pytest.approx(sum(term["value"] for term in told["terms"]))
     assert told["terms"][-1]["name"] == "rerank"
+    assert told["summary"].startswith("Found for “")
+    assert "judgement, asked for by reranking, " in told["summary"]
     search = ["search", "green tea", "--index", str(folder), "--device", "cpu", "--rerank", "3"]
     assert main([*search, "-k", "3", "--rerank-seconds", "60", "--json"]) == 0
     second = json.loads(capsys.readouterr().out)["hits"][1]
@@ -452,7 +454,10 @@ def test_strong_words_are_marked() -> None:
     assert [word.word for word in strongest(dense)] == ["Tea", "hot"]
     lines = explanation_lines(told, colour=False)
     assert lines[0] == "a.txt, page 3  Tea  id"
-    assert lines[1].strip() == "*Tea* \N{REPLACEMENT CHARACTER}[2J is brewed, *hot* tea"
+    assert (
+        lines[1] == "Found by meaning, through “hot” and “Tea”."
+    )  # a word counts with all its places
+    assert lines[3].strip() == "*Tea* \N{REPLACEMENT CHARACTER}[2J is brewed, *hot* tea"
     assert "    +0.300  drink  hot" in lines
     assert "cosine 0.430 = word × word +0.430" in lines
-    assert explanation_lines(told, colour=True)[1].strip().startswith("\x1b[1mTea\x1b[0m")
+    assert explanation_lines(told, colour=True)[3].strip().startswith("\x1b[1mTea\x1b[0m")

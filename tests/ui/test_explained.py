@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +17,16 @@ from retriever.embedding.word_attribution import WordSpan
 from retriever.explaining.compare import compare
 from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import Explanation
+from retriever.explaining.summary import summarise
 from retriever.index import Index
 from retriever.searching.steering import Marked, Steering
 from retriever.storage.records import KeywordScore, KeywordWord
 from retriever.text.structure import sentences
-from retriever.types import Document, ModelError, Page, Span
+from retriever.types import Chunk, Document, Excerpt, Hit, ModelError, Page, Span
 from tests import pages
 from tests.fakes import FakeEmbedder
-from ui import attribution, heatmap, why
+from ui import attribution, evidence, heatmap, why
+from ui.document_text import shade_colour
 from ui.page_query import PageQuery
 from ui.steer import LESS, MORE, find_words
 
@@ -85,6 +87,20 @@ def captions(app: AppTest) -> str:
     return " ".join(str(one.value) for one in [*app.caption, *app.markdown, *app.error])
 
 
+def said(app: AppTest) -> str:
+    """The sentences about scores, as text."""
+    found = re.findall(r'<p class="wva-summary">(.*?)</p>', shown(app))
+    return "\n".join(html.unescape(TAG.sub("", one)) for one in found)
+
+
+def open_numbers(app: AppTest) -> None:
+    """Open "All numbers" of the explanations on the page."""
+    for one in app.button:
+        if str(one.key).startswith("above-"):
+            app.session_state[f"numbers-{str(one.key).removeprefix('above-')}"] = True
+    app.run()
+
+
 def params(app: AppTest, name: str) -> list[str]:
     value = app.query_params[name]
     return [value] if isinstance(value, str) else list(value)
@@ -106,7 +122,7 @@ def test_a_shaded_passage_is_the_escaped_passage_with_its_strongest_words_marked
     found = explained(index, "odd.md")
     assert found.dense is not None
     words = attribution.shaded_words(found.dense)
-    marked = attribution.shaded_passage(found.chunk, words)
+    marked = evidence.shaded_passage(found.chunk, words)
     assert html.unescape(TAG.sub("", marked)) == found.chunk.text
     assert {tag.split()[0].strip("</>") for tag in TAG.findall(marked)} == {"div", "p", "mark"}
     values = dict(
@@ -135,6 +151,81 @@ def test_one_word_of_the_query_shades_what_it_met(index: Index) -> None:
     assert best.value == found.dense.matrix[at].max()
 
 
+def test_what_each_word_met_is_sent_to_the_page(index: Index) -> None:
+    found = explained(index, "odd.md")
+    dense = found.dense
+    assert dense is not None
+    (hit,) = (hit for hit in index.search(QUERY, 20) if hit.chunk.path == "odd.md")
+    shown = evidence.evidence_html(found, hit)
+    assert "<i>" not in shown
+    assert "<script>" not in shown
+    buttons = re.findall(r'<button type="button" data-word="(\d+)"[^>]*>(.*?)</button>', shown)
+    assert [name for _, name in buttons] == [word.word for word in dense.query_words]
+    numbers = {int(at) for at in re.findall(r'data-at="(\d+)"', shown)}
+    for row, told in zip(dense.matrix, evidence.evidence_data(dense), strict=False):
+        weights = {at: weight for at, _, weight in told["shades"]}
+        assert weights.keys() <= numbers
+        largest = np.abs(row[: len(dense.passage_words)]).max()
+        for at, weight in weights.items():
+            assert weight == pytest.approx(row[at] / largest, abs=1e-3)
+        if not weights:
+            assert told["said"].endswith(" met: nothing in particular")
+            continue
+        best = dense.passage_words[max(weights, key=lambda at: weights[at])]
+        where = " (in the title)" if best.in_title else ""
+        assert f" met: {best.word}{where}" in told["said"]
+
+
+def test_headings_and_links_are_shown_without_their_markup() -> None:
+    text = '## A.2 Length\n\nSee [[Policies]](#policies) and [5.1](s.md#x_(y) "t") [sic] (1).'
+    chunk = Chunk("id", "d", "a.md", "markdown", "", None, 0, len(text), text)
+    at = text.index("Policies")
+    shown = evidence.marked_text(chunk, text, [(at, at + 8, ""), (3, 6, "")])
+    assert shown == (
+        "<strong><mark>A.2</mark></strong><strong> Length</strong>\n\n"
+        "See [<mark>Policies</mark>] and 5.1 [sic] (1)."
+    )
+    assert evidence.marked_text(replace(chunk, format="code"), text, ()) == html.escape(text)
+
+
+def test_the_passage_stands_in_the_text_of_its_result() -> None:
+    chunk = Chunk("id", "d", "a.txt", "txt", "", 3, 10, 14, "best")
+    parts = (Excerpt(2, "", 50, 56, "<b>, 2"), Excerpt(3, "", 5, 19, "four best five"))
+    hit = Hit(1, 1.0, chunk, parts=(chunk,), passage=parts)
+    assert evidence.surroundings(hit, chunk) == ("<b>, 2\nfour ", " five")
+    assert evidence.surroundings(replace(hit, passage=()), chunk) == ("", "")
+    told = Explanation("x", chunk, "keyword", ())
+    shown = evidence.evidence_html(told, hit)
+    assert [
+        html.unescape(TAG.sub("", one)) for one in re.findall("<p.*?</p>", shown, re.DOTALL)
+    ] == [
+        "<b>, 2\nfour",
+        "best",
+        "five",
+    ]
+
+
+@pytest.mark.parametrize("text", ["#edebe8", "#31333f"])
+def test_text_on_the_strongest_shade_can_be_read(text: str) -> None:
+    """WCAG's contrast of Streamlit's text colour on the shade, over its background, is 4.5."""
+
+    def luminance(colour: Sequence[float]) -> float:
+        parts = [c / 255 for c in colour]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def rgb(code: str) -> list[int]:
+        return [int(code[at : at + 2], 16) for at in (1, 3, 5)]
+
+    dark = text == "#edebe8"
+    for below in ["#171715", "#26272b"] if dark else ["#ffffff", "#f0f2f6"]:
+        for weight in (1.0, -1.0):
+            *colour, alpha = map(float, re.findall(r"[\d.]+", shade_colour(weight)))
+            mixed = [alpha * c + (1 - alpha) * b for c, b in zip(colour, rgb(below), strict=True)]
+            light, low = sorted([luminance(mixed), luminance(rgb(text))], reverse=True)
+            assert (light + 0.05) / (low + 0.05) >= 4.5
+
+
 def test_shades_stand_where_the_words_do_on_the_page(index: Index) -> None:
     found = explained(index, "odd.md")
     moved = replace(found, chunk=replace(found.chunk, start=7))
@@ -152,6 +243,10 @@ def test_the_tables_add_up(index: Index) -> None:
     assert found.keyword is not None
     for shown, total in (
         (attribution.sum_table(found), found.score),
+        (
+            attribution.formula_table(found) + f'<td class="wva-number">{found.score}</td></tr>',
+            found.score,
+        ),
         (attribution.keyword_table(found.keyword), found.keyword.score),
         (attribution.shares_table(found.dense), found.dense.cosine),
     ):
@@ -222,10 +317,14 @@ def test_the_check_is_a_sentence() -> None:
     words = (WordSpan("*red*", 0, 5), WordSpan("tea", 6, 9))
     said = why.check_sentence(DeletionTest(words, 0.5, 0.29, (0.45, 0.47)))
     assert said == (
-        "Without \\*red\\*, tea the cosine falls by 0.210, without 2 words at random by 0.040 on "
-        "average. The score hangs on the words that are shaded most."
+        "**✓ Confirmed**: without these two words (\\*red\\*, tea) the closeness falls by 0.210, "
+        "without two others it falls by 0.040 on average."
     )
-    assert "do not count more" in why.check_sentence(DeletionTest(words, 0.5, 0.49, (0.4,)))
+    other = why.check_sentence(DeletionTest(words[1:], 0.5, 0.51, (0.4,)))
+    assert other == (
+        "**✗ Not confirmed**: without this word (tea) the closeness rises by 0.010, without "
+        "another it falls by 0.100 on average."
+    )
 
 
 def test_a_link_keeps_weights_and_marks_and_drops_what_cannot_be_meant() -> None:
@@ -248,42 +347,58 @@ def test_words_are_found_as_they_stand_or_not_at_all() -> None:
 # The script
 
 
-def test_why_shows_parts_that_add_up_to_the_score_of_the_card(
-    page: Callable[..., AppTest],
+def test_why_is_a_sentence_and_its_numbers_add_up_to_the_score_of_the_card(
+    page: Callable[..., AppTest], index: Index
 ) -> None:
     app = page(q=QUERY)
     score = float(CARD_SCORE.findall(shown(app))[0])
-    assert "<caption>" not in shown(app)
+    assert said(app) == ""
     app.button(key="why-1").click().run()
-    *parts, total = table(app, "The terms of the score")
+    assert summarise(explained(index, order(app)[0])).replace("“", "").replace("”", "") in said(app)
+    assert "<caption>" not in shown(app)
+    open_numbers(app)
+    *parts, total = table(app, "How the score adds up")
     assert total == pytest.approx(score, abs=6e-3)
     assert sum(parts) == pytest.approx(total, abs=2e-3)
-    assert why.VALUE_CAPTION in captions(app)
+    assert html.escape(why.VALUE_CAPTION) in shown(app)
     *parts, total = table(app, "Where the closeness of meaning comes from")
     assert sum(parts) == pytest.approx(total, abs=2e-3)
     app.button(key="why-1").click().run()
     assert "<caption>" not in shown(app)
+    assert said(app) == ""
 
 
-def test_a_chosen_word_shades_its_evidence_and_the_check_is_made_on_request(
-    page: Callable[..., AppTest],
+def test_what_the_words_found_is_told_before_the_model_has_read_the_passage(
+    page: Callable[..., AppTest], index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(*_: object) -> None:
+        raise ModelError("this model cannot read now")
+
+    monkeypatch.setattr(FakeEmbedder, "token_attribution", refuse)
+    app = page(q="apples")
+    app.button(key="why-1").click().run()
+    assert said(app).strip() == "Found for apples (1×)."
+    assert "cannot read now" in captions(app)
+
+
+def test_the_numbers_are_drawn_and_checked_on_request(page: Callable[..., AppTest]) -> None:
     app = page(q=QUERY, mode="dense")
     app.button(key="why-1").click().run()
-    pills = next(one for one in app.get("button_group") if str(one.key).startswith("evidence-"))
-    every = shown(app)
-    pills.set_value(1).run()
-    assert shown(app) != every
-    assert "falls by" not in captions(app)
-    check = next(one for one in app.toggle if str(one.key).startswith("check-"))
-    check.set_value(True).run()
+    assert not [one for one in app.button if str(one.key).startswith("check-")]
+    open_numbers(app)
+    assert "the closeness falls" not in captions(app)
+    check = next(one for one in app.button if str(one.key).startswith("check-"))
+    check.click().run()
     told = captions(app)
-    assert "falls by" in told or "at least twice" in told
+    assert "onfirmed" in told or "at least twice" in told
+    assert not [one for one in app.button if str(one.key).startswith("check-")]
 
 
 def test_keywords_are_explained_without_the_model(page: Callable[..., AppTest]) -> None:
     app = page(q="green pears", mode="keyword")
     app.button(key="why-1").click().run()
+    assert "Only words were searched for, not meaning." in said(app)
+    open_numbers(app)
     *words, total = table(app, "The keywords, word by word; in the title they count twice")
     assert sum(words) == pytest.approx(total, abs=2e-3)
     assert total == pytest.approx(float(CARD_SCORE.findall(shown(app))[0]), abs=6e-3)
@@ -294,10 +409,25 @@ def test_keywords_are_explained_without_the_model(page: Callable[..., AppTest]) 
 def test_two_results_are_compared(page: Callable[..., AppTest], index: Index) -> None:
     app = page(q=QUERY)
     app.button(key="why-1").click().run()
+    first, second, third = index.search(QUERY, 10)[:3]
+    open_numbers(app)
+    app.button(key=f"above-{first.chunk.id}").click().run()
+    assert f"Result 1 stands {first.score - second.score:.2f} above result 2" in said(app)
     other = next(one for one in app.selectbox if str(one.key).startswith("compare-"))
-    other.set_value(2).run()
-    first, second = index.search(QUERY, 10)[:2]
-    assert f"stands {first.score - second.score:.2f} above result 2" in captions(app)
+    other.set_value(3).run()
+    assert f"Result 1 stands {first.score - third.score:.2f} above result 3" in said(app)
+
+
+def test_the_last_result_is_compared_with_the_one_before(
+    page: Callable[..., AppTest], index: Index
+) -> None:
+    app = page(q=QUERY, k="3")
+    app.button(key="why-3").click().run()
+    before, last = index.search(QUERY, 3)[1:]
+    button = app.button(key=f"above-{last.chunk.id}")
+    assert button.label == "Why below the one before?"
+    button.click().run()
+    assert f"Result 2 stands {before.score - last.score:.2f} above result 3" in said(app)
 
 
 def test_a_slider_changes_the_order_and_the_address_and_can_be_reset(
@@ -317,7 +447,8 @@ def test_a_slider_changes_the_order_and_the_address_and_can_be_reset(
     assert order(app) != plain
     assert params(app, "weights") == ["0,-1,1,1,1"]
     app.button(key="why-1").click().run()
-    *parts, total = table(app, "The terms of the score")
+    open_numbers(app)
+    *parts, total = table(app, "How the score adds up")
     assert sum(parts) == pytest.approx(total, abs=2e-3)
     assert total == pytest.approx(wanted[0].score, abs=6e-4)
     app.button(key="unweigh").click().run()
@@ -373,7 +504,7 @@ def test_more_like_a_part_is_a_chip_that_can_be_removed(
     assert params(app, "like") == [f"{chunk.id}:{span.start}-{span.end}"]
     assert app.button(key="unmark-0").label == "More like “A motor needs oil.”"
     app.button(key="why-1").click().run()
-    assert "without them" in captions(app)
+    assert "without them" in said(app)
     app.button(key="unmark-0").click().run()
     assert order(app) == plain
     assert "like" not in app.query_params
@@ -405,13 +536,13 @@ def test_why_not_a_document_is_told_and_compared(
     app.session_state["missing"] = path  # AppTest cannot type what is not on offer
     app.run()
     told = index.why_not("sweet apples", path, 2)
-    assert html.unescape(told.sentence) in captions(app).replace("\\", "")
+    assert told.sentence in captions(app).replace("\\", "")
     above = [one for one in app.selectbox if one.key == "missing-above"]
     assert bool(above) == bool(told.best and told.above)
     if told.best and told.above:
         above[0].set_value(1).run()
         by = told.above[0].score - told.best.score
-        assert f"Result 1 stands {by:.2f} above" in captions(app)
+        assert f"Result 1 stands {by:.2f} above it" in said(app)
 
 
 def test_an_embedder_that_cannot_be_taken_apart_is_a_sentence(

@@ -6,6 +6,7 @@
   const typing = (at) => at.closest("input, textarea, select, [contenteditable], [role=dialog]");
   const button = (key) => document.querySelector(`.st-key-${key} button:not(:disabled)`);
   const opened = () => document.querySelector(".st-key-pane .wva-opened");
+  const chosen = () => document.querySelector(".st-key-pane .wva-opened:not(.wva-auto)");
   const visit = (hit) => {
     hit.focus({ preventScroll: true });
     hit.scrollIntoView({ block: "nearest" });
@@ -17,7 +18,7 @@
     const from = here || all.find((hit) => hit.getAttribute("aria-current"));
     const at = all.indexOf(from);
     const first = by > 0 ? 0 : all.length - 1;
-    const next = at < 0 || (!here && !opened()) ? first : at + by;
+    const next = at < 0 || (!here && !chosen()) ? first : at + by;
     const hit = all[Math.max(0, Math.min(all.length - 1, next))];
     visit(hit);
     if (opened()) follow(hit);
@@ -59,6 +60,15 @@
       else at.blur();
     },
   };
+  document.addEventListener("click", (event) => {
+    const copy = event.target.closest?.("[data-copy]");
+    if (!copy) return;
+    const name = copy.dataset.name || (copy.dataset.name = copy.textContent);
+    navigator.clipboard.writeText(copy.dataset.copy).then(
+      () => { copy.textContent = `${name}: copied`; },
+      () => { copy.textContent = `${name}: the browser does not let the page copy`; },
+    );
+  });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const at = document.activeElement || document.body;

@@ -65,6 +65,14 @@ function draw(root, html) {
   }
 }
 
+// What floats over a text needs the colour below it, which Streamlit does not tell its page.
+function colour() {
+  const app = document.querySelector(".stApp");
+  document.documentElement.style.setProperty(
+    "--wva-back", getComputedStyle(app).backgroundColor,
+  );
+}
+
 const known = new WeakMap();
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -89,6 +97,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     },
   };
   known.set(root, now);
+  colour();
   if (before.html !== data.html) draw(root, data.html);
   mark(root, data.current);
   if (before.html !== data.html && data.said) announce(root, data.said);

@@ -9,7 +9,6 @@ import streamlit as st
 
 from ui import (
     controls,
-    document,
     filters,
     history,
     home,
@@ -31,6 +30,8 @@ from ui.page_query import PageQuery
 from ui.resources import SharedIndex
 from ui.style import FOCUS
 
+_TITLE = 60  # characters of the query
+
 
 def show_search(picker: CollectionPicker) -> None:
     """Show the page."""
@@ -48,9 +49,9 @@ def show_search(picker: CollectionPicker) -> None:
     controls.update_address(page_query, picker.link_name, picker.implied)
     controls.remember_visit(picker.page)
     if page_query.text:
+        st.set_page_config(page_title=_tab_title(page_query.text))
         history.remember_search(picker, page_query)
         results.show_results(index, page_query)
-        document.warm_up(index)
     elif pane.is_open():
         pane.show_pane(index, page_query, (), HighlightTerms(""))
     else:
@@ -80,6 +81,16 @@ def _show_controls(picker: CollectionPicker, index: SharedIndex) -> PageQuery:
             steer.show_changes(index, page_query)
         show_answering(picker)
     return page_query
+
+
+def _tab_title(query: str) -> str:
+    """The name of the browser's tab, and of a bookmark.
+
+    >>> _tab_title("How long?")
+    'How long? · Search'
+    """
+    line = replace_unprintable(" ".join(query.split()))
+    return f"{line if len(line) <= _TITLE else line[:_TITLE].rstrip() + '…'} · Search"
 
 
 def _show_no_index(picker: CollectionPicker) -> None:

@@ -74,6 +74,7 @@ def run_search(options: argparse.Namespace) -> int:
 
 def run_explain(options: argparse.Namespace) -> int:
     """Explain a result, a difference, or a document's absence."""
+    from retriever.explaining.summary import difference_summary, summarise
     from retriever.index import Index
     from retriever.interface.terminal.explanations import (
         check_lines,
@@ -87,6 +88,7 @@ def run_explain(options: argparse.Namespace) -> int:
         raise UsageError(f"--hit counts from 1; it is {options.hit}")
     how, colour = search_options(options), use_colour()
     told: Any
+    more: dict[str, Any] = {}
     with (
         Index.open(options.index, device=options.device, dtype=options.dtype) as index,
         index.snapshot(),  # search and explanation read the same generation
@@ -100,9 +102,11 @@ def run_explain(options: argparse.Namespace) -> int:
         elif options.above:
             told = index.compare(options.query, *options.above, options=how)
             lines = difference_lines(told)
+            more["summary"] = str(difference_summary(told, "the first", "the second"))
         else:
             told = _explained(index, options, how)
             lines = explanation_lines(told, colour=colour)
+            more["summary"] = summarise(told)
         instead = _corrections(index, options.query, how)
         check = (
             index.check_explanation(told)
@@ -110,8 +114,8 @@ def run_explain(options: argparse.Namespace) -> int:
             else None
         )
     if options.json:
-        more = {} if check is None else {"check": check.to_json()}
-        print_json({"index": options.index, **told.to_json(), **more})
+        more |= {} if check is None else {"check": check.to_json()}
+        print_json({"index": options.index, **more, **told.to_json()})
         return DONE
     for line in query_lines((), instead):
         print(line, file=sys.stderr)

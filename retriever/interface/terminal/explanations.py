@@ -10,6 +10,7 @@ from retriever.embedding.word_attribution import WordSpan
 from retriever.explaining.compare import Difference, TermDifference
 from retriever.explaining.faithfulness import DeletionTest
 from retriever.explaining.score import DenseScore, Explanation, Term
+from retriever.explaining.summary import Summary, difference_summary, summary
 from retriever.explaining.why_not import WhyNot
 from retriever.interface.terminal.characters import count_text, one_line, printable
 from retriever.interface.terminal.reports import BOLD, DIM, RESET, table, text_width
@@ -24,11 +25,12 @@ _ON, _OFF = "\ue000", "\ue001"  # one column wide each while lines are wrapped
 
 
 def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
-    """The passage with its strongest words marked, the score's terms, shares and word pairs."""
+    """The summary, the passage with its strongest words marked, the score's terms, word pairs."""
     chunk, dense = explanation.chunk, explanation.dense
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     place = ", ".join(filter(None, [one_line(chunk.path), one_line(chunk.place)]))
     lines = [f"{bold}{place}{reset}{dim}  {one_line(chunk.title)}  {chunk.id}{reset}".rstrip()]
+    lines += [*_summary_lines(summary(explanation)), ""]
     lines += [f"    {line}" for line in _passage_lines(explanation, colour=colour)]
     total = " ".join(f"{term.name} {term.value:+.3f}" for term in explanation.terms)
     lines += ["", f"score {explanation.score:.3f} = {total}"]
@@ -43,6 +45,10 @@ def explanation_lines(explanation: Explanation, *, colour: bool) -> list[str]:
         listed = ", ".join(f"{printable(word.word)} {word.score:+.3f}" for word in added)
         lines += [f"    {line}" for line in textwrap.wrap(listed, 90, break_on_hyphens=False)]
     return [*lines, *(_dense_lines(dense) if dense else []), ""]
+
+
+def _summary_lines(said: Summary) -> list[str]:
+    return textwrap.wrap(printable(str(said)), text_width())
 
 
 def strongest(dense: DenseScore, count: int = MAX_MARKED_WORDS) -> list[WordSpan]:
@@ -139,12 +145,11 @@ def why_not_lines(told: WhyNot) -> list[str]:
 def difference_lines(told: Difference) -> list[str]:
     """Two explanations side by side."""
     first, second = told.first, told.second
-    ahead = first.score - second.score
     lines = [
         f"{name}. {one_line(one.chunk.path)}  {one.chunk.id}  score {one.score:.3f}"
         for name, one in (("A", first), ("B", second))
     ]
-    lines.append(f"A is {'above' if ahead > 0 else 'below'} B by {abs(ahead):.3f}")
+    lines += ["", *_summary_lines(difference_summary(told, "A", "B"))]
     named = (("terms of the score", told.terms), ("words, dense side", told.words))
     for name, rows in (*named, ("words, keyword side", told.keywords)):
         if rows:

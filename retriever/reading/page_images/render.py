@@ -57,6 +57,7 @@ def picture(page: Any, width: int) -> bytes:
         raise ReadError("the page has no size")
     most = math.sqrt(_MAX_PIXELS / (points_wide * points_high))
     scale = min(min(width, MAX_WIDTH) / points_wide, most, MAX_WIDTH * 4 / points_high)
+    _remove_highlights(page)
     with contextlib.closing(page.render(scale=scale)) as bitmap:
         image = bitmap.to_pil().convert("RGB")
         red, green, blue = image.split()
@@ -65,6 +66,18 @@ def picture(page: Any, width: int) -> bytes:
         png = io.BytesIO()
         image.save(png, "PNG", compress_level=3)  # twice as fast as 6 and hardly larger
     return png.getvalue()
+
+
+def _remove_highlights(page: Any) -> None:
+    """Remove the file's own highlights from the opened page: they look like marks of a search."""
+    from pypdfium2 import raw
+
+    for at in reversed(range(raw.FPDFPage_GetAnnotCount(page.raw))):
+        annotation = raw.FPDFPage_GetAnnot(page.raw, at)
+        kind = raw.FPDFAnnot_GetSubtype(annotation)
+        raw.FPDFPage_CloseAnnot(annotation)
+        if kind == raw.FPDF_ANNOT_HIGHLIGHT:
+            raw.FPDFPage_RemoveAnnot(page.raw, at)
 
 
 def characters(page: Any) -> bytes:

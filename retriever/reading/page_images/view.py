@@ -7,6 +7,7 @@ shown. Pictures and characters are cached under the file's hash.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections import OrderedDict
@@ -62,6 +63,8 @@ class PagePictures:
         self._cache = _ByteCache(cache_bytes)
         self._hashes: OrderedDict[tuple[Path, int, int], str] = OrderedDict()
         self._busy = threading.Lock()
+        self._wanted: list[tuple[DocumentRow, Page]] = []
+        self._preparing: threading.Thread | None = None
 
     def show(self, row: DocumentRow, page: Page, width: int = WIDTH) -> PagePicture:
         """The picture of a document's page, `width` pixels wide.
@@ -87,6 +90,26 @@ class PagePictures:
             except ReadError as error:
                 return PagePicture(png, None, f"The passage cannot be marked: {error}.")
         return PagePicture(png, Placement(page.text, parse_characters(body)))
+
+    def prepare(self, wanted: Sequence[tuple[DocumentRow, Page]]) -> None:
+        """Draw these pages in the background, in order, so that `show` need not wait for them.
+
+        They replace what an earlier call still waits for. A page that cannot be drawn is left to
+        `show`, which says why.
+        """
+        self._wanted = [(row, page) for row, page in wanted if has_picture(row, page)]
+        if self._wanted and (self._preparing is None or not self._preparing.is_alive()):
+            self._preparing = threading.Thread(
+                target=self._prepare, name="draw pages ahead", daemon=True
+            )
+            self._preparing.start()
+
+    def _prepare(self) -> None:
+        while self._wanted:
+            row, page = self._wanted[0]
+            self._wanted = self._wanted[1:]
+            with contextlib.suppress(ReadError):
+                self.show(row, page)
 
     def add_password(self, password: str) -> None:
         """Try this password too on encrypted files from now on."""

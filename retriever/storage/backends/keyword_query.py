@@ -160,6 +160,7 @@ class KeywordQuery:
         }
         kept = self._without_common(list(named.values()))
         terms = _Counts([] if chunk is None else self._passages.terms([chunk.id])[0])
+        written = {} if chunk is None else surface_forms(chunk)
         found: list[KeywordWord] = []
         for word, one in named.items():
             documents = self._occurrences(one)
@@ -170,21 +171,26 @@ class KeywordQuery:
                     score=self._score(chunk, TermQuery((self._clause(one),))) if one in kept else 0,
                     count=word.times,
                     boost=one.boost,
+                    corrected=word in instead,
+                    written=_first_written(one.nearest, written),
                 )
             )
         length, average = self._vocabulary.lengths("" if chunk is None else chunk.id)
-        added = () if expansion is None else self._added(chunk, expansion, terms)
+        added = () if expansion is None else self._added(chunk, expansion, terms, written)
         return KeywordScore(tuple(found), length, average, self._total, added)
 
     def _added(
-        self, chunk: Chunk | None, expansion: Expansion, terms: _Counts
+        self,
+        chunk: Chunk | None,
+        expansion: Expansion,
+        terms: _Counts,
+        written: Mapping[str, str],
     ) -> tuple[KeywordWord, ...]:
         """The expansion's words that the passage contains, as the passage writes them.
 
         Terms of one written word, such as the joined forms of 800-63B, are one word.
         """
         found: dict[str, KeywordWord] = {}
-        written = {} if chunk is None else surface_forms(chunk)
         for term, weight in expansion.terms:
             if not terms[term]:
                 continue
@@ -375,6 +381,11 @@ class _Counts:
         return max(alone, *(self[term] for term in word.joined), 0) or sum(
             self[term] for term in word.own
         )
+
+
+def _first_written(terms: Sequence[str], written: Mapping[str, str]) -> str:
+    """The first of these terms that a passage has, as it writes it; empty if it has none."""
+    return next((written[term] for term in terms if term in written), "")
 
 
 def _merged(one: KeywordWord, other: KeywordWord) -> KeywordWord:
