@@ -49,7 +49,6 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
         if page_query != page_query.plain():
             _button("Search without weights and marked passages", steer.clear_steering)
         return
-    steer.show_steering(shared, page_query)
     if waiting:
         _wait_for_model(shared)
     if hits:
@@ -169,7 +168,7 @@ def _show_bar(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="found"):
         st.html(f'<h2 class="wva-count">{_count_text(page_query, hits)}</h2>', width="stretch")
         _show_arranging(shared)
-        export_bar.show_export_bar(shared, page_query, hits)
+        export_bar.show_export(shared, page_query, hits)
 
 
 def _show_arranging(shared: SharedIndex) -> None:
