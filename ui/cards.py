@@ -61,7 +61,7 @@ class ListView:
     - `mode`: the mode of the search; `steerable`: whether "more like this" can be asked for.
     - `by_document`: a card for each document, or for each passage.
     - `said`: the sentences above the list, as HTML.
-    - `best`: whether the first result's best sentence stands above the list.
+    - `best`: whether the first result's best sentence stands above its passages.
     - `documents`: the hits' documents by id, for citations.
     """
 
@@ -75,15 +75,14 @@ class ListView:
 
 
 def list_html(hits: Sequence[Hit], view: ListView) -> str:
-    """The results as a list of cards; the first hit's best sentence above it if asked for."""
+    """The results as a list of cards."""
     groups = group_by_document(hits) if view.by_document else [[hit] for hit in hits]
     shown = max(SHOWN, _FILLED // max(1, len(groups)))
     cards = "".join(
         f"<li>{card_html(group, view, number, shown)}</li>"
         for number, group in enumerate(groups, 1)
     )
-    best = _best_html(hits[0], view) if view.best and hits else ""
-    return f'{view.said}{best}<ol class="wva-list">{cards}</ol>'
+    return f'{view.said}<ol class="wva-list">{cards}</ol>'
 
 
 def group_by_document(hits: Sequence[Hit]) -> list[list[Hit]]:
@@ -113,10 +112,11 @@ def card_html(group: Sequence[Hit], view: ListView, number: int = 1, shown: int 
             f'{label}</button><div class="wva-rest" hidden>{"".join(rest)}</div>'
         )
     name = f"wva-card-{number}"
+    best = _best_html(first, view) if view.best and number == 1 else ""
     return (
         f'<article class="wva-card" data-rank="{first.rank}" aria-labelledby="{name}">'
         f"<header>{_head_html(first.chunk, name)}{_strength_html(first, view.mode)}</header>"
-        f"{first_ones}{more}</article>"
+        f"{best}{first_ones}{more}</article>"
     )
 
 
@@ -190,7 +190,7 @@ def _strength_html(hit: Hit, mode: str) -> str:
         return f'<div class="wva-strength" title="{escape_html(numbers)}"></div>'
     dots = "●" * _DOTS[hit.strength] + "○" * (3 - _DOTS[hit.strength])
     return (
-        f'<div class="wva-strength wva-{hit.strength.name.lower()}" '
+        f'<div class="wva-strength" data-strength="{hit.strength.name.lower()}" '
         f'title="{escape_html(numbers)}"><span aria-hidden="true">{dots}</span> '
         f"{hit.strength}</div>"
     )
@@ -242,15 +242,16 @@ def _also_html(hit: Hit) -> str:
 
 
 def _best_html(hit: Hit, view: ListView) -> str:
-    """The best sentence of the first result, above the list."""
+    """The best sentence of the first result, in a box above its passages."""
     if hit.sentence is None:
         return ""
     text = passage_html(" ".join(hit.sentence.text.split()), view.words, hit.chunk.language)
-    where = join_parts([_name(hit.chunk), hit.chunk.place], ", ")
+    place = hit.sentence.label or (f"page {hit.sentence.page}" if hit.sentence.page else "")
+    where = f' <span class="wva-page">{escape_html(place)}</span>' if place else ""
     return (
         '<section class="wva-best" aria-label="Best sentence" '
-        f'data-id="{escape_html(hit.chunk.id)}">'
-        f'<p dir="auto">{text}</p><a data-act="open" href="#"><bdi>{escape_html(where)}</bdi></a>'
+        f'data-id="{escape_html(hit.chunk.id)}"><p dir="auto">'
+        f'<a data-act="open" href="#">{text}</a>{where}</p>'
         "</section>"
     )
 

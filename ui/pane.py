@@ -18,6 +18,7 @@ from ui.document_tools import show_tools
 from ui.highlighting import HighlightTerms, escape_html, join_parts
 from ui.page_query import PageQuery
 from ui.resources import SharedIndex
+from ui.style import scroll_to_top
 
 OPEN = "open"
 """The parameter of the address with the opened passage."""
@@ -79,6 +80,7 @@ def show_pane(
     view = "why" if hit is not None and st.query_params.get(_VIEW) == "why" else "document"
     with _cleared(view):
         if hit is not None and view == "why":
+            st.html(scroll_to_top(id_), unsafe_allow_javascript=True)
             why.show_explanation(shared, page_query, hit, hits)
         else:
             shades = why.word_shades(shared, page_query)
@@ -122,6 +124,7 @@ def _show_head(row: DocumentRow, chunk: Chunk, hits: Sequence[Hit], hit: Hit | N
     below = join_parts(
         f"<bdi>{escape_html(part)}</bdi>"
         for part in (f"{folder}/" if folder else "", title if title != name else "")
+        if part
     )
     top = st.container(gap="small", key="pane-top")
     with top.container(horizontal=True, vertical_alignment="center", gap="small", key="pane-head"):
