@@ -505,17 +505,25 @@ class Index:
         hits: Sequence[Hit],
         *,
         options: SearchOptions | None = None,
+        embed: Callable[[str], Vectors] | None = None,
         **changes: Unpack[SearchChanges],
     ) -> list[str]:
         """Sentences about a search that found `hits`, which these do not show.
 
         What was read as text although it resembles an operator, which passage an exclusion took
-        away, a field that no document has, and a filter that leaves nothing: see
-        `retriever.searching.notes`. The arguments are those of the search.
+        away, a field that no document has, a filter that leaves nothing, and how many better
+        passages it hides: see `retriever.searching.notes`. The arguments are those of the search.
+        No model is loaded for it.
         """
         chosen = _options(options).changed(**changes)
+        if embed is None and self._embedder is not None:
+            embed = self.embed_query
         with self.snapshot(dense=False) as now:
-            return search_notes(now, parse_query(query, chosen), chosen.filter, hits)
+            return search_notes(
+                *(now, parse_query(query, chosen), chosen, hits),
+                embed=embed,
+                scale=self._match_scale(now),
+            )
 
     def embed_query(self, query: str) -> Vectors:
         """The query's raw vector: (dim,)."""
