@@ -37,7 +37,8 @@
   };
   document.addEventListener("change", (event) => {
     const input = event.target;
-    if (!input.matches?.(".st-key-uploads input[type=file]") || !input.files.length) return;
+    if (event.wvaChecked || !input.files?.length) return;
+    if (!input.matches(".st-key-uploads input[type=file]")) return;
     const [kept, refused] = sieve(input.files);
     if (!refused) return;
     input.files = kept;
@@ -60,6 +61,7 @@
     const [kept] = sieve(event.dataTransfer.files);
     if (!kept.length) return;
     input.files = kept;
-    input.dispatchEvent(new Event("change", { bubbles: true }));
+    input.dispatchEvent(
+      Object.assign(new Event("change", { bubbles: true }), { wvaChecked: true }));
   }, true);
 })();
