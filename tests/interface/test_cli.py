@@ -36,7 +36,7 @@ TOTALS = {
 HIT = {
     "rank", "score", "scores", "chunk_id", "path", "format", "title", "page", "start", "end",
     "match", "text", "label", "state", "parts", "passage", "also", "document_id", "metadata",
-    "full_text",
+    "full_text", "printed",
 }  # fmt: skip
 
 
