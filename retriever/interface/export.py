@@ -56,6 +56,8 @@ def citation(hit: Hit, row: DocumentRow | None = None) -> str:
     >>> from retriever.types import Chunk
     >>> citation(Hit(1, 0.5, Chunk("", "", "a/b.pdf", "pdf", "On pears", 3, 0, 1, "x")))
     'On pears. a/b.pdf, page 3'
+    >>> citation(Hit(1, 0.5, Chunk("", "", "a/b.pdf", "pdf", "", 39, 0, 1, "x", printed="23")))
+    'a/b.pdf, page 23 (PDF page 39)'
     """
     chunk = hit.chunk
     author, date = (row.author.strip(), row.date[:4]) if row else ("", "")

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -38,6 +39,7 @@ from retriever.types import (
 )
 from tests.fakes import FakeEmbedder
 from tests.live import live
+from tests.pdfs import pdf_file, text_page
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = ["zebra", "ibex", "heron", "walrus", "gecko", "lynx", "otter", "bison", "raven", "moth"]
@@ -849,6 +851,32 @@ def test_other_readers_read_everything_again_and_embed_nothing(
     assert report.totals["updated"] == 10
     assert embedder.embedded == []
     assert statuses(index.sync(docs)) == {}
+
+
+def test_an_older_index_learns_printed_page_numbers_and_embeds_nothing(
+    embedder, tmp_path, monkeypatch
+) -> None:
+    folder = tmp_path / "books"
+    folder.mkdir()
+    labels = b"/PageLabels << /Nums [0 << /S /r >>] >>"
+    (folder / "book.pdf").write_bytes(pdf_file([text_page("The zebra sleeps")], catalog=labels))
+    with monkeypatch.context() as before:
+        elder = {"pdf": replace(FORMATS["pdf"], version=2)}
+        before.setattr("retriever.reading.formats.FORMATS", {**FORMATS, **elder})
+        with Index.open_or_create(tmp_path / "old", embedder) as index:
+            index.sync(folder)
+    with sqlite3.connect(tmp_path / "old" / "catalog.sqlite") as connection:
+        connection.execute("ALTER TABLE pages DROP COLUMN printed")
+    connection.close()
+    embedder.embedded.clear()
+    with Index.open(tmp_path / "old", embedder) as index:
+        (hit,) = index.search("zebra", mode="keyword")
+        assert (hit.chunk.page, hit.chunk.printed) == (1, "")
+        assert index.sync(folder).totals["updated"] == 1
+        assert embedder.embedded == []
+        (again,) = index.search("zebra page:1", mode="keyword")
+        assert (again.chunk.id, again.chunk.place) == (hit.chunk.id, "page i (PDF page 1)")
+        assert [page.printed for page in index.pages(hit.chunk.document_id)] == ["i"]
 
 
 # Runs that are broken off

@@ -36,7 +36,7 @@ TOTALS = {
 HIT = {
     "rank", "score", "scores", "chunk_id", "path", "format", "title", "page", "start", "end",
     "match", "exact", "strength", "text", "label", "state", "parts", "passage", "also",
-    "document_id", "metadata", "full_text",
+    "document_id", "metadata", "full_text", "printed", "sentence",
 }  # fmt: skip
 
 

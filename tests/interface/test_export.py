@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from retriever.interface.export import COLUMNS, SearchExport, as_csv, as_json, as_markdown, citation
+from retriever.interface.terminal.reports import hit_lines
 from retriever.langchain import as_document
 from retriever.types import Chunk, DocumentRow, Excerpt, Hit, Strength
 
@@ -66,7 +67,7 @@ def test_one_json_of_a_hit() -> None:
         "rank": 1, "score": 1.5, "match": 0.9, "exact": False, "strength": "likely",
         "scores": {"dense": 0.25, "keyword": None, "rerank": None},
         "chunk_id": "c2", "document_id": "d1", "path": "a.pdf", "format": "pdf", "title": "Pears",
-        "page": 3, "label": "iii", "state": "text", "start": 5, "end": 12,
+        "page": 3, "printed": "", "label": "iii", "state": "text", "start": 5, "end": 12,
         "metadata": {"year": 2024, "ratio": None},
         "text": "Second.", "full_text": "One. Second.", "parts": ["c1", "c2"],
         "passage": [{"page": 3, "label": "iii", "start": 0, "end": 12, "text": "One. Second."}],
@@ -87,6 +88,18 @@ def test_one_json_of_a_hit() -> None:
         "passage": [{"page": 3, "label": "iii", "start": 0, "end": 12}],
         "also": ["b.pdf"],
     }  # fmt: skip
+
+
+def test_a_page_is_cited_by_the_number_that_is_printed_on_it() -> None:
+    found = hit(1)
+    printed = replace(found, chunk=replace(found.chunk, page=39, printed="23"))
+    assert printed.to_json()["printed"] == "23"
+    assert printed.to_json()["page"] == 39
+    assert citation(printed).endswith("page 23 (PDF page 39)")
+    table = as_csv(SearchExport("q", "notes", "hybrid", [printed])).removeprefix("\ufeff")
+    (row,) = csv.DictReader(io.StringIO(table, newline=""))
+    assert row["place"] == "page 23 (PDF page 39)"
+    assert "page 23 (PDF page 39)" in hit_lines(printed, "pears", colour=False)[0]
 
 
 def test_csv_is_a_table_without_formulas() -> None:
