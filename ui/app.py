@@ -18,7 +18,7 @@ from retriever.interface.jobs import COMMAND
 from retriever.interface.page_guard import is_own_address
 from retriever.types import RetrieverError
 from ui import job_status, status
-from ui.collection_picker import CollectionPicker, collection_picker
+from ui.collection_picker import CollectionPicker, collection_picker, show_missing
 from ui.resources import Opener
 from ui.style import ICON, style_sheet
 from ui.views import about, collections, search
@@ -51,10 +51,13 @@ def main(
             default=view is VIEWS[0][2],
         )
 
-    chosen = st.navigation([page(*one) for one in VIEWS], position="top")
-    offered = collection_picker(
-        root, chosen.title, open_index, job_status.shared_jobs(tuple(indexer))
-    )
+    pages = [page(*one) for one in VIEWS]
+    chosen = st.navigation(pages, position="top")
+    jobs = job_status.shared_jobs(tuple(indexer))
+    links = {one.title: one for one in pages}
+    offered = collection_picker(root, chosen.title, open_index, jobs, links)
+    if show_missing(offered) and chosen.title != "Collections":
+        return
     try:
         chosen.run()
     except RetrieverError as error:

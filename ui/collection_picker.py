@@ -1,21 +1,31 @@
 """The indexes to choose from, and the one that this visitor has chosen.
 
 The page is started for an index, or for a folder of indexes. If it is an index, or will become
-one, the indexes beside it can be chosen too.
+one, the indexes beside it can be chosen too. A name is never answered by another index: where the
+one that is asked for is not there, the page says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from retriever.interface.collections import is_index, list_indexes
 from retriever.interface.jobs import Jobs
+from retriever.interface.searches import Searches
 from ui import controls, status
-from ui.highlighting import escape_html, replace_unprintable
+from ui.highlighting import escape_html, escape_markdown, replace_unprintable
 from ui.resources import Opener, SharedIndex, shared_index
+
+CSS = """<style>
+.st-key-picker button { max-width: 14rem; }
+.st-key-picker button p { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+[class*="st-key-pick-"] button { justify-content: flex-start; text-align: start; }
+</style>"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +34,9 @@ class CollectionPicker:
 
     `root` is the path that the server was started with, `home` the folder of the indexes `found`,
     by name. `default` is the index of an address without one, `chosen` the visitor's; None without
-    any. `arrived`: the visitor came by an address.
+    any. `missing` is the name that the address or the visit asks for if there is no such index,
+    else empty; then nothing is chosen. `arrived`: the visitor came by an address. `links` are the
+    pages by title.
     """
 
     page: str
@@ -33,9 +45,12 @@ class CollectionPicker:
     found: tuple[Path, ...]
     default: Path | None
     chosen: Path | None
+    missing: str
     arrived: bool
     open_index: Opener
     jobs: Jobs
+    searches: Searches
+    links: Mapping[str, Any]
 
     @property
     def several(self) -> bool:
@@ -44,13 +59,13 @@ class CollectionPicker:
 
     @property
     def link_name(self) -> str:
-        """The index's name in the address; empty if there is only one."""
-        return self.chosen.name if self.chosen and self.several else ""
+        """The index's name in the address; empty without an index."""
+        return self.chosen.name if self.chosen in self.found and self.chosen else ""
 
     @property
     def implied(self) -> str:
-        """The name of the index of an address without one; empty if there is only one."""
-        return self.default.name if self.several and self.default else ""
+        """The name of the index of an address without one; empty if it has to be chosen."""
+        return self.default.name if self.default in self.found and self.default else ""
 
     def shared_index(self) -> SharedIndex | None:
         """The chosen index, open; None without one. Raises IndexStateError for a damaged one."""
@@ -59,14 +74,28 @@ class CollectionPicker:
         return shared_index(self.chosen, self.open_index)
 
 
-def collection_picker(root: Path, page: str, open_index: Opener, jobs: Jobs) -> CollectionPicker:
-    """The indexes at `root`; the choice is drawn in the sidebar of the page named `page`."""
+def collection_picker(
+    root: Path, page: str, open_index: Opener, jobs: Jobs, links: Mapping[str, Any]
+) -> CollectionPicker:
+    """The indexes at `root`, and the choice of this visitor to the page named `page`."""
     arrived = controls.arrived_by_address(page)
     home = collections_folder(root)
+    searches = shared_searches(str(home.absolute()))
     found = tuple(list_indexes(home))
-    default = _default(root, home, found)
-    chosen = _choice(found, default, arrived=arrived)
-    return CollectionPicker(page, root, home, found, default, chosen, arrived, open_index, jobs)
+    default = _default(root, home, found, searches.collection)
+    chosen, missing = _choice(found, default, arrived=arrived)
+    if chosen in found and chosen is not None:
+        searches.remember_collection(chosen.name)
+    return CollectionPicker(
+        *(page, root, home, found, default, chosen, missing, arrived),
+        *(open_index, jobs, searches, links),
+    )
+
+
+@st.cache_resource(show_spinner=False)
+def shared_searches(home: str) -> Searches:
+    """What is remembered of the folder `home`, shared by all sessions."""
+    return Searches(Path(home))
 
 
 def collections_folder(root: Path) -> Path:
@@ -78,41 +107,104 @@ def collections_folder(root: Path) -> Path:
     return root if root.is_dir() and not is_index(root) else root.absolute().parent
 
 
-def _default(root: Path, home: Path, found: tuple[Path, ...]) -> Path | None:
+def _default(root: Path, home: Path, found: tuple[Path, ...], last: str) -> Path | None:
+    """The index of an address without one: the server's, else the only one, else the `last` used.
+
+    None if the visitor has to choose: the first one by name would be another one tomorrow.
+    """
     if root.is_file():
         return root  # opening it says what is wrong
-    named = [path for path in found if path.name == root.name]
-    beside = found if home == root else named
-    return beside[0] if beside else None
-
-
-def _choice(found: tuple[Path, ...], default: Path | None, *, arrived: bool) -> Path | None:
-    """The only index, or the one chosen in the sidebar."""
-    if len(found) < 2:
-        return default
     names = {path.name: path for path in found}
-    if "choose" in st.session_state:  # a new one, or one after another was deleted
+    if home != root:
+        return names.get(root.name)
+    return found[0] if len(found) == 1 else names.get(last)
+
+
+def _choice(
+    found: tuple[Path, ...], default: Path | None, *, arrived: bool
+) -> tuple[Path | None, str]:
+    """The visitor's index, or the name of the one asked for that is not there."""
+    names = {path.name: path for path in found}
+    if "choose" in st.session_state:  # one was chosen or made, or None: one was deleted here
         st.session_state["index"] = st.session_state.pop("choose")
         arrived = False
-    if arrived or st.session_state.get("index") not in names:
-        wanted = st.query_params.get("index", "")
-        fallback = default.name if default else None
-        st.session_state["index"] = wanted if wanted in names else fallback
-    with st.sidebar:
-        st.selectbox(
-            "Collection",
-            list(names),
-            key="index",
-            format_func=replace_unprintable,
-            index=None if st.session_state["index"] is None else 0,
-            placeholder="Choose one",
-        )
-    return names.get(st.session_state["index"] or "")
+    elif arrived and "index" in st.query_params:
+        st.session_state["index"] = st.query_params["index"]
+    wanted = st.session_state.get("index")
+    if not wanted:
+        st.session_state["index"] = default.name if default in found and default else None
+        return default, ""
+    return names.get(wanted), "" if wanted in names else wanted
 
 
 def choose(path: Path) -> None:
     """Make `path` the visitor's index; a callback, which runs before the page is drawn."""
-    st.session_state["index"] = path.name
+    st.session_state["choose"] = path.name
+
+
+def show_picker(picker: CollectionPicker) -> None:
+    """Show the choice of a collection as a small menu named after the chosen one."""
+    st.html(CSS)
+    name = picker.chosen.name if picker.chosen else "Choose a collection"
+    with (
+        st.container(key="picker", width="content"),
+        # The key changes with each choice, which closes the menu.
+        st.popover(
+            escape_markdown(replace_unprintable(name)),
+            key=f"picker-{name}",
+            icon=":material/folder_open:",
+            type="tertiary",
+            help="The collection that is searched",
+        ),
+    ):
+        show_choices(picker, "pick")
+
+
+def show_choices(picker: CollectionPicker, key: str) -> None:
+    """Show a button for each collection."""
+    for at, path in enumerate(picker.found):
+        here = path == picker.chosen
+        st.button(
+            escape_markdown(replace_unprintable(path.name)),
+            key=f"{key}-{at}",
+            icon=":material/check:" if here else ":material/folder:",
+            type="tertiary",
+            on_click=choose,
+            args=(path,),
+        )
+    if not picker.found:
+        st.caption("There is no collection yet: make one on the page Collections.")
+
+
+def show_missing(picker: CollectionPicker) -> bool:
+    """Say that the collection asked for is not there, and offer the others; False if it is."""
+    if not picker.missing:
+        return False
+    name = escape_markdown(replace_unprintable(picker.missing))
+    others = " Choose another:" if picker.found else ""
+    st.warning(
+        f"The collection **{name}** is not there any more: it was deleted, moved or "
+        f"renamed.{others}",
+        icon=":material/folder_off:",
+    )
+    show_choices(picker, "instead")
+    return True
+
+
+def show_answering(picker: CollectionPicker) -> None:
+    """Say which collection answers a link that names none, where there are several."""
+    nameless = picker.arrived and not st.query_params.get("index")
+    if (
+        picker.several
+        and nameless
+        and picker.chosen is not None
+        and picker.chosen == picker.default
+    ):
+        name = escape_html(replace_unprintable(picker.chosen.name))
+        st.html(
+            '<p class="wva-note" role="status">This link names no collection; '
+            f"<b><bdi>{name}</bdi></b> answers.</p>"
+        )
 
 
 def show_sidebar(index: SharedIndex, *, named: bool) -> None:
@@ -123,4 +215,15 @@ def show_sidebar(index: SharedIndex, *, named: bool) -> None:
         status.show_facts(index)
 
 
-__all__ = ["CollectionPicker", "choose", "collection_picker", "collections_folder", "show_sidebar"]
+__all__ = [
+    "CollectionPicker",
+    "choose",
+    "collection_picker",
+    "collections_folder",
+    "shared_searches",
+    "show_answering",
+    "show_choices",
+    "show_missing",
+    "show_picker",
+    "show_sidebar",
+]

@@ -7,7 +7,8 @@ passed to the search (`options`, `where`). Invalid values in an address are igno
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import Any
@@ -23,6 +24,7 @@ MODES = {
     Mode.DENSE.value: "Meaning",
     Mode.KEYWORD.value: "Keywords",
 }
+_MODE_CHIPS = {Mode.DENSE.value: "Meaning only", Mode.KEYWORD.value: "Keywords only"}
 LAYOUTS = ("documents", "passages")
 """Whether a result of the list is a document with its passages, or a passage."""
 
@@ -129,6 +131,52 @@ class PageQuery:
             if words
         ]
 
+    def chips(self) -> list[tuple[str, PageQuery]]:
+        """Each restriction in words, with the query that is left without it.
+
+        >>> asked = PageQuery(formats=("pdf", "txt"), first_page=3, mode="keyword")
+        >>> [label for label, _ in asked.chips()]
+        ['Keywords only', 'pdf', 'txt', 'from page 3']
+        >>> asked.chips()[1][1].formats
+        ('txt',)
+        """
+        found: list[tuple[str, dict[str, Any], object]] = [
+            (
+                _MODE_CHIPS.get(self.mode, ""),
+                {"mode": self.mode_default()},
+                self.mode in _MODE_CHIPS,
+            ),
+            ("best passage of each file", {"by_file": False}, self.by_file),
+            ("every passage by itself", {"fold": True}, not self.fold),
+            (f"diversity {self.diversity:g}", {"diversity": 0.0}, self.diversity > 0),
+            *self._value_chips(),
+            (f"path {self.path.strip()}", {"path": ""}, self.path.strip()),
+            (
+                _pages_in_words(self.first_page, self.last_page),
+                {"first_page": None, "last_page": None},
+                self.first_page or self.last_page,
+            ),
+            (f"since {self.since}", {"since": ""}, self.since),
+            (f"until {self.until}", {"until": ""}, self.until),
+        ]
+        return [(label, replace(self, **left)) for label, left, here in found if here]
+
+    def _value_chips(self) -> Iterator[tuple[str, dict[str, Any], bool]]:
+        named = folder_names(self.folders)
+        for name in ("folders", "formats", "years"):
+            values = getattr(self, name)
+            for value in values:
+                others = tuple(one for one in values if one != value)
+                label = named[value] if name == "folders" else value
+                yield label, {name: others}, True
+
+    def without_filters(self) -> PageQuery:
+        """The same query without what `chips` names."""
+        default = PageQuery()
+        return replace(
+            default, q=self.q, k=self.k, weights=self.weights, marks=self.marks, layout=self.layout
+        )
+
     def problem(self) -> str:
         """A sentence about invalid filters; empty if all are valid."""
         for name, value in (("from", self.since), ("to", self.until)):
@@ -226,6 +274,20 @@ def folder_name(folder: str) -> str:
     ('reports/2024', 'added documents', 'added documents/fruit')
     """
     return folder if folder and not folder.startswith("/") else f"added documents{folder}"
+
+
+def folder_names(folders: Iterable[str]) -> dict[str, str]:
+    """The folders' names as the results have them: without the source, where that is clear.
+
+    >>> folder_names(["docs", "docs/2024", "mail/2024", "", "/fruit"])
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'docs': 'docs', 'docs/2024': 'docs/2024', 'mail/2024': 'mail/2024',
+     '': 'added documents', '/fruit': 'fruit'}
+    """
+    all_ = list(folders)
+    short = {one: one.partition("/")[2] or folder_name(one) for one in all_}
+    times = Counter(short.values())
+    return {one: short[one] if times[short[one]] == 1 else folder_name(one) for one in all_}
 
 
 def _path(pattern: str) -> dict[str, Any]:
@@ -329,4 +391,5 @@ __all__ = [
     "RESULTS",
     "PageQuery",
     "folder_name",
+    "folder_names",
 ]

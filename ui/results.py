@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from retriever.index import Index
 from retriever.interface.terminal.reports import query_lines
@@ -30,8 +31,8 @@ _LAYOUT_NAMES = {"documents": "a document", "passages": "a passage"}
 _ORDER_NAMES = {"best": "best match first", "newest": "newest first"}
 
 
-def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
-    """Search and show the results."""
+def show_results(shared: SharedIndex, page_query: PageQuery, bar: DeltaGenerator) -> None:
+    """Search and show the results; in `bar` their number, their arrangement and the export."""
     if problem := page_query.problem():
         st.warning(problem, icon=":material/edit:")
         return
@@ -49,12 +50,13 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
         if page_query != page_query.plain():
             _button("Search without weights and marked passages", steer.clear_steering)
         return
-    steer.show_steering(shared, page_query)
     if waiting:
         _wait_for_model(shared)
     if hits:
         shown = _shown_hits(asked, hits, shared.documents())
         words = highlight_terms(shared, asked)
+        with bar:
+            _show_bar(shared, asked, shown)
         _show_found(shared, asked, shown, words, _list_html(shared, asked, shown, words))
     else:
         _show_nothing_found(shared, asked)
@@ -122,11 +124,10 @@ def _show_found(
     drawn: str,
 ) -> None:
     """Show the list, and the opened hit beside it; a click draws only these again."""
-    if _arrangement(controls.current_query()) != _arrangement(page_query):
-        st.rerun()  # the whole page: a passage was marked, or the list is arranged anew
+    if controls.current_query().marks != page_query.marks:
+        st.rerun()  # the whole page: a passage was marked
     with st.container(horizontal=True, gap="medium", key="split"):
         with st.container(key="list", gap="small"):
-            _show_bar(shared, page_query, hits)
             show_result_list(
                 drawn,
                 search=json.dumps(page_query.to_params()),
@@ -137,11 +138,6 @@ def _show_found(
         with st.container(key="pane", gap="small"):
             pane.show_pane(shared, page_query, hits, words)
     document.draw_ahead(shared, hits)
-
-
-def _arrangement(page_query: PageQuery) -> tuple[object, ...]:
-    """What can be changed in the list itself."""
-    return page_query.marks, page_query.layout, page_query.order, page_query.strong
 
 
 def _shown_hits(
@@ -166,10 +162,9 @@ def _is_strong(hit: Hit) -> bool:
 
 
 def _show_bar(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="found"):
-        st.html(f'<h2 class="wva-count">{_count_text(page_query, hits)}</h2>', width="stretch")
-        _show_arranging(shared)
-        export_bar.show_export_bar(shared, page_query, hits)
+    st.html(f'<h2 class="wva-count">{_count_text(page_query, hits)}</h2>', width="content")
+    _show_arranging(shared)
+    export_bar.show_export(shared, page_query, hits)
 
 
 def _show_arranging(shared: SharedIndex) -> None:

@@ -6,11 +6,12 @@ Both belong to the query, so they are in the page's address, and "back" undoes t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
+from retriever.searching.query_syntax import parse
 from retriever.searching.steering import Marked, Steering
 from retriever.text.structure import sentences
 from retriever.types import Chunk, Hit, RetrieverError, Span
@@ -55,17 +56,15 @@ def word_weights(shared: SharedIndex, page_query: PageQuery) -> tuple[float, ...
     return page_query.weights if len(page_query.weights) == count else ()
 
 
-def show_steering(shared: SharedIndex, page_query: PageQuery) -> None:
-    """Show the marked passages, and the words' sliders, folded away."""
+def show_weights(shared: SharedIndex, page_query: PageQuery) -> None:
+    """Show the menu with a slider for each word of the query."""
     if page_query.mode == "keyword":
         return
-    _show_marks(shared, page_query)
-    if page_query.weights:
-        st.session_state.setdefault("weigh", True)  # once: a panel that was closed stays closed
-    panel = st.expander(
+    panel = st.popover(
         "Weigh the words",
         key="weigh",
         icon=":material/instant_mix:",
+        type="tertiary",
         on_change="rerun",
     )
     if panel.open:
@@ -74,6 +73,56 @@ def show_steering(shared: SharedIndex, page_query: PageQuery) -> None:
                 _show_sliders(shared, page_query)
             except RetrieverError as error:
                 status.show_error(error)
+
+
+def show_changes(shared: SharedIndex, page_query: PageQuery) -> None:
+    """Show the weighed words and the marked passages, in the current row; a click undoes one."""
+    if page_query.mode == "keyword":
+        return
+    for at, (word, weight) in changed_words(shared, page_query).items():
+        _show_chip(f"{word} ×{weight:g}", f"unweigh-{at}", _reset_weight, at)
+    for at, one in enumerate(_marks(shared, page_query.marks)):
+        _show_chip(one.label, f"unmark-{at}", _remove_mark, one.text)
+
+
+def _show_chip(label: str, key: str, undo: Callable[..., None], what: object) -> None:
+    st.button(
+        escape_markdown(replace_unprintable(label)),
+        key=key,
+        help="Undo this change of the search",
+        on_click=undo,
+        args=(what,),
+        icon=":material/close:",
+        icon_position="right",
+    )
+
+
+def changed_words(shared: SharedIndex, page_query: PageQuery) -> dict[int, tuple[str, float]]:
+    """The words of the query whose weight is not 1, by position; none until the model is loaded."""
+    if not page_query.weights or not shared.index.ready:
+        return {}
+    try:
+        weights = word_weights(shared, page_query)
+        words = shared.index.query_words(page_query.text)
+    except RetrieverError:  # said where the words are weighed
+        return {}
+    both = enumerate(zip(words, weights, strict=False))
+    return {at: (word.word, weight) for at, (word, weight) in both if weight != 1}
+
+
+def counting_text(shared: SharedIndex, page_query: PageQuery) -> str:
+    """The query's text without operators, and without the words that count nothing.
+
+    These are the words to highlight.
+    """
+    text = parse(page_query.text).text
+    left_out = [at for at, (_, weight) in changed_words(shared, page_query).items() if weight <= 0]
+    if not left_out:
+        return text
+    words = shared.index.query_words(page_query.text)
+    for at in reversed(left_out):
+        text = f"{text[: words[at].start]} {text[words[at].end :]}"
+    return text
 
 
 def show_more_like_this(hit: Hit) -> None:
@@ -177,23 +226,6 @@ def _remove_mark(mark: str) -> None:
     st.session_state["marks"] = [one for one in st.session_state["marks"] if one != mark]
 
 
-def _show_marks(shared: SharedIndex, page_query: PageQuery) -> None:
-    """Show the marks of this search; a click removes one."""
-    marks = _marks(shared, page_query.marks)
-    if not marks:
-        return
-    with st.container(horizontal=True, gap="small", key="marks-row"):
-        for at, one in enumerate(marks):
-            st.button(
-                escape_markdown(one.label),
-                key=f"unmark-{at}",
-                help="Remove",
-                on_click=_remove_mark,
-                args=(one.text,),
-                icon=":material/close:",
-            )
-
-
 def _show_sliders(shared: SharedIndex, page_query: PageQuery) -> None:
     """One for each word; the results follow without the model."""
     words = shared.index.query_words(page_query.text)
@@ -242,6 +274,16 @@ def _set_weights(text: str, count: int) -> None:
     st.session_state["weighed"] = text
 
 
+def _reset_weight(at: int) -> None:
+    """Make the weight of a word 1 again; a callback."""
+    weights = [1.0 if one == at else weight for one, weight in _numbered_weights()]
+    st.session_state["weights"] = [] if all(weight == 1 for weight in weights) else weights
+
+
+def _numbered_weights() -> list[tuple[int, float]]:
+    return list(enumerate(st.session_state.get("weights") or []))
+
+
 def _reset_weights() -> None:
     st.session_state["weights"] = []
 
@@ -261,11 +303,14 @@ def _shorten(text: str) -> str:
 
 
 __all__ = [
+    "changed_words",
     "clear_steering",
+    "counting_text",
     "find_words",
     "make_steering",
     "mark_passage",
+    "show_changes",
     "show_more_like_this",
-    "show_steering",
+    "show_weights",
     "word_weights",
 ]

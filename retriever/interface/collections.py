@@ -8,11 +8,13 @@ changed while a process writes.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import re
 import shutil
+import sqlite3
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -65,6 +67,17 @@ def is_index(folder: Path) -> bool:
         return (folder / CATALOG_FILE).is_file()
     except OSError:
         return False
+
+
+def count_documents(folder: Path) -> int | None:
+    """The number of documents of an index that need not be open; None if it cannot be told."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{(folder / CATALOG_FILE).absolute().as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            return int(connection.execute("SELECT count(*) FROM documents").fetchone()[0])
+    except (sqlite3.Error, OSError):
+        return None
 
 
 def validate_name(name: str, home: Path) -> str:
@@ -404,6 +417,7 @@ def validate_folder(path: str, index: Path) -> Path:
 __all__ = [
     "BIN",
     "StoredArchive",
+    "count_documents",
     "create_collection",
     "delete_collection",
     "describe_collection",

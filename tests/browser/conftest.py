@@ -52,8 +52,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def port(folder: Path, chromium: Any) -> Iterator[int]:
-    """The port of a server of `folder`, without a token."""
-    with page_server(folder) as port:
+    """The port of a server of `folder`, started for its index "notes", without a token."""
+    with page_server(folder / "notes") as port:
         yield port
 
 

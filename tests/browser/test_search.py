@@ -287,7 +287,7 @@ def test_two_visitors_at_once_see_each_their_own(
         wait_until(lambda: results(tab) == ["apples.pdf"])
         wait_until(lambda: results(other) == [NASTY])
         other.get_by_role("link", name="Collections").click()
-        other.get_by_role("button", name="Choose").click()
+        other.get_by_role("button", name="Choose", exact=True).click()
         other.locator(".wva-title").get_by_text("void").wait_for()
         tab.locator(".st-key-q input").fill("pears")
         tab.keyboard.press("Enter")
@@ -299,7 +299,7 @@ def test_two_visitors_at_once_see_each_their_own(
 
 def test_the_address_keeps_the_collection(tab: Any, address: str) -> None:
     collections(tab, address, "notes")
-    tab.get_by_role("button", name="Choose").click()
+    tab.get_by_role("button", name="Choose", exact=True).click()
     tab.locator(".wva-title").get_by_text("void", exact=True).wait_for()
     wait_until(lambda: params(tab).get("index") == ["void"])
     tab.reload()

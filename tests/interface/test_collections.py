@@ -19,7 +19,7 @@ from retriever.interface.removal import (
     restore_files,
 )
 from retriever.interface.upload_limits import endings, refusal
-from retriever.types import FileStatus, IndexStateError, UsageError
+from retriever.types import Document, FileStatus, IndexStateError, Page, UsageError
 from tests.fakes import FakeEmbedder
 from tests.live import live
 
@@ -55,6 +55,18 @@ def test_a_new_collection_is_an_empty_index_that_knows_its_model(tmp_path: Path)
     with Index.open(made) as index:
         assert index.documents() == []
         assert index.info()["wished_model"] == "gemma3-270m"
+
+
+def test_documents_are_counted_without_opening_the_index(tmp_path: Path) -> None:
+    with Index.open_or_create(tmp_path / "ix", FakeEmbedder()) as index:
+        assert collection.count_documents(tmp_path / "ix") == 0
+        index.add([Document(f"{n}.txt", "txt", (Page(None, "pears"),)) for n in range(3)])
+        assert collection.count_documents(tmp_path / "ix") == 3
+    assert collection.count_documents(tmp_path / "ix") == 3
+    assert collection.count_documents(tmp_path / "none") is None
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "catalog.sqlite").write_bytes(b"not a database" * 500)
+    assert collection.count_documents(tmp_path / "bad") is None
 
 
 def test_the_wished_model_is_loaded_when_it_is_needed(

@@ -465,20 +465,6 @@ def test_an_index_of_another_model_is_one_sentence(
     assert len(app.error) == 1
 
 
-def test_one_of_several_indexes_is_chosen(
-    page: Callable[..., AppTest], index: Path, tmp_path: Path
-) -> None:
-    with Index.open_or_create(tmp_path / "alpha", FakeEmbedder()) as other:
-        other.add([Document("kiwi.txt", "txt", (Page(None, "A kiwi."),))])
-    app = page(tmp_path, q="kiwi", mode="keyword", index="../alpha")
-    assert app.selectbox(key="index").value == "alpha"
-    assert found(app) == ["kiwi.txt"]
-    app.selectbox(key="index").set_value("notes").run()
-    assert found(app) == []
-    assert app.query_params["index"] == "notes"
-    assert found(page(tmp_path, q="turnip", mode="keyword", index="notes", k="1")) != []
-
-
 def test_a_growing_index_shows_its_progress_and_offers_more(
     page: Callable[..., AppTest], index: Path
 ) -> None:
@@ -540,7 +526,7 @@ def test_a_collection_is_made_and_chosen(
     assert "cannot be a collection" in app.error[0].value
     app.text_input(key="new-name").set_value("Letters")
     app.button(key="FormSubmitter:new-collection-Create").click().run()
-    assert app.selectbox(key="index").value == "Letters"
+    assert app.session_state["index"] == "Letters"
     assert "There is no file in this collection yet." in words(app)
     assert (tmp_path / "Letters" / "catalog.sqlite").is_file()
 

@@ -54,7 +54,7 @@ def show_about(picker: CollectionPicker) -> None:
     if index is None:
         st.info("There is no collection yet: make one on the page Collections.")
         return
-    show_sidebar(index, named=not picker.several)
+    show_sidebar(index, named=True)
     if not index.info()["chunks"]:
         st.info("There is nothing in this collection yet.")
         return

@@ -6,10 +6,28 @@ import shlex
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from ui import controls, export_bar, pane, results, shortcuts, status
-from ui.collection_picker import CollectionPicker
+from ui import (
+    controls,
+    filters,
+    history,
+    home,
+    pane,
+    results,
+    search_box,
+    shortcuts,
+    status,
+    steer,
+)
+from ui.collection_picker import (
+    CollectionPicker,
+    show_answering,
+    show_choices,
+    show_picker,
+)
 from ui.highlighting import HighlightTerms, escape_markdown, replace_unprintable
+from ui.page_query import PageQuery
 from ui.resources import SharedIndex
 from ui.style import FOCUS
 
@@ -24,23 +42,52 @@ def show_search(picker: CollectionPicker) -> None:
         _show_no_index(picker)
         return
     if not index.info()["documents"]:
+        show_picker(picker)
         _show_empty(index)
         return
     controls.restore_widgets(arrived=picker.arrived)
-    page_query = controls.show_controls(index)
+    page_query, bar = _show_controls(picker, index)
     controls.update_address(page_query, picker.link_name, picker.implied)
     controls.remember_visit(picker.page)
     if page_query.text:
         st.set_page_config(page_title=_tab_title(page_query.text))
-        export_bar.remember_search(picker, page_query)
-        results.show_results(index, page_query)
+        history.remember_search(picker, page_query)
+        results.show_results(index, page_query, bar)
     elif pane.is_open():
         pane.show_pane(index, page_query, (), HighlightTerms(""))
     else:
-        export_bar.show_history()
+        home.show_home(picker, index)
     status.show_activity(index, shown=index.index.generation if page_query.text else None)
     shortcuts.install_shortcuts()
     _focus_search_box()
+
+
+def _show_controls(
+    picker: CollectionPicker, index: SharedIndex
+) -> tuple[PageQuery, DeltaGenerator]:
+    """Show the choice of a collection, the search box, and the filters.
+
+    Returns the query, and the place beside the filters for what is said of the whole list.
+    """
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ask-row"):
+        show_picker(picker)
+        search_box.show_search_box()
+    page_query = controls.current_query()
+    with st.container(horizontal=True, vertical_alignment="center", key="filters-row"):
+        if page_query.text:
+            filters.show_filters(index, page_query)
+            steer.show_weights(index, page_query)
+            history.show_save(picker, page_query)
+            history.show_history(picker)
+        filters.show_help()
+        bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="found")
+    page_query = controls.current_query()
+    if page_query.text:
+        with st.container(horizontal=True, vertical_alignment="center", key="chips-row"):
+            filters.show_chips(page_query)
+            steer.show_changes(index, page_query)
+        show_answering(picker)
+    return page_query, bar
 
 
 def _tab_title(query: str) -> str:
@@ -55,7 +102,9 @@ def _tab_title(query: str) -> str:
 
 def _show_no_index(picker: CollectionPicker) -> None:
     if picker.several:
-        st.info("Choose a collection at the side.", icon=":material/folder_open:")
+        st.info("Choose the collection to search:", icon=":material/folder_open:")
+        show_choices(picker, "choose")
+        return
     st.info(
         f"Nothing is indexed in {escape_markdown(str(picker.root))} so far. Make a collection on "
         "the page Collections, or name a folder with your documents, and this page will go on by "
