@@ -183,7 +183,7 @@ def test_headings_and_links_are_shown_without_their_markup() -> None:
     shown = evidence.marked_text(chunk, text, [(at, at + 8, ""), (3, 6, "")])
     assert shown == (
         "<strong><mark>A.2</mark></strong><strong> Length</strong>\n\n"
-        "See [<mark>Policies</mark>] and 5.1 [sic] (1)."
+        "See <mark>Policies</mark> and [5.1](s.md#x_(y) &quot;t&quot;) [sic] (1)."
     )
     assert evidence.marked_text(replace(chunk, format="code"), text, ()) == html.escape(text)
 
