@@ -71,6 +71,7 @@ def test_one_json_of_a_hit() -> None:
         "metadata": {"year": 2024, "ratio": None},
         "text": "Second.", "full_text": "One. Second.", "parts": ["c1", "c2"],
         "passage": [{"page": 3, "label": "iii", "start": 0, "end": 12, "text": "One. Second."}],
+        "sentence": None,
         "also": [{"chunk_id": "c9", "path": "b.pdf", "page": None, "label": ""}],
     }  # fmt: skip
     assert hit(1).to_json()["full_text"] == hit(1).to_json()["text"] == "Pears are green."
