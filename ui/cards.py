@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from retriever.interface.export import citation
 from retriever.interface.terminal.reports import percent, shorten_list
+from retriever.text.display import on_one_line
 from retriever.types import Chunk, DocumentRow, Hit, PageState, Strength
 from ui.highlighting import (
     HighlightTerms,
@@ -149,7 +150,7 @@ def numbers_text(hit: Hit, mode: str) -> str:
 
 def citation_text(hit: Hit, row: DocumentRow | None = None) -> str:
     """What is copied of a passage: its best sentence or its text, and its source."""
-    text = " ".join((hit.sentence.text if hit.sentence else hit.chunk.text).split())
+    text = on_one_line(hit.sentence.text if hit.sentence else hit.chunk.text).text
     return f"“{text}”\n{citation(hit, row)}"
 
 
@@ -245,7 +246,7 @@ def _best_html(hit: Hit, view: ListView) -> str:
     """The best sentence of the first result, in a box above its passages."""
     if hit.sentence is None:
         return ""
-    text = passage_html(" ".join(hit.sentence.text.split()), view.words, hit.chunk.language)
+    text = passage_html(on_one_line(hit.sentence.text).text, view.words, hit.chunk.language)
     place = hit.sentence.label or (f"page {hit.sentence.page}" if hit.sentence.page else "")
     where = f' <span class="wva-page">{escape_html(place)}</span>' if place else ""
     return (

@@ -173,6 +173,7 @@ class _Sheet:
     """
 
     name: str
+    format: str
     leaf: Leaf
     page: Page
     chunks: tuple[Chunk, ...]
@@ -207,7 +208,15 @@ class _Sheet:
         start, end = self.leaf.start, self.leaf.end
         cut = [(low, high) for low, high in self.passages if low < end and high > start]
         start, end = min([start, *(low for low, _ in cut)]), max([end, *(high for _, high in cut)])
-        shown = text_html(self.page.text, start, end, self.passages, weights, self.sentence)
+        shown = text_html(
+            self.page.text,
+            start,
+            end,
+            self.passages,
+            weights,
+            self.sentence,
+            markdown=self.format == "markdown",
+        )
         place.html(f'<article class="wva-text-page">{shown}</article>')
 
 
@@ -227,7 +236,7 @@ def _sheet(
     here = sentence is not None and shown and (sentence.page, sentence.label) == place
     span = (sentence.start, sentence.end) if sentence is not None and here else None
     also = tuple((one.start, one.end) for one in opened.passages(leaf, others))
-    return _Sheet(name, leaf, page, shown, picture, span, also)
+    return _Sheet(name, opened.row.format, leaf, page, shown, picture, span, also)
 
 
 def _passage_weights(chunks: Sequence[Chunk], shades: WordShades) -> Weights | None:
