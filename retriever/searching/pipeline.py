@@ -77,7 +77,7 @@ class SearchPipeline:
             count = max(count, CANDIDATES_PER_RESULT * options.k)
         hits = self._top(count) if options.min_match is None else self._top_matching(count)
         hits = self._diversify(self._rerank(hits))[: options.k]
-        hits = with_strength(self.snapshot, hits, self._text)
+        hits = with_strength(self.snapshot, hits, self._text, tolerant=options.tolerant)
         return [self._with_context(hit) for hit in hits]
 
     def _listed(self) -> list[Hit]:
