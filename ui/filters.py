@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -93,7 +94,13 @@ def show_chips(page_query: PageQuery) -> None:
             args=(without,),
         )
     if len(chips) > 1:
-        st.button("Remove all", key="clear", on_click=controls.clear_filters, type="tertiary")
+        st.button(
+            "Remove all",
+            key="clear",
+            on_click=controls.set_query,
+            args=(replace(page_query.without_filters(), mode=PageQuery.mode_default()),),
+            type="tertiary",
+        )
 
 
 def _menu(name: str) -> Any:
