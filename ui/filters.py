@@ -16,6 +16,8 @@ from ui.resources import SharedIndex
 CSS = """<style>
 .st-key-filters-row { gap: .15rem .1rem; align-items: center; }
 .st-key-filters-row button { min-height: 1.8rem; padding: 0 .45rem; }
+:is(.st-key-filters-row, .st-key-picker) button:is(:hover, :focus, :active, [aria-expanded=true]) {
+  color: inherit; }
 .st-key-filters-row button p { font-size: .88rem; white-space: nowrap; }
 .st-key-chips-row { gap: .3rem; align-items: center; }
 .st-key-chips-row button { min-height: 1.6rem; padding: 0 .6rem; border-radius: 1rem; }

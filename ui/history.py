@@ -85,7 +85,7 @@ def _show_search(search: Search, key: str, remove: Callable[[Search], None]) -> 
     shown = text if len(text) <= _LABEL else f"{text[:_LABEL].rstrip()} …"
     with st.container(horizontal=True, vertical_alignment="center", key=f"past-{key}"):
         st.button(
-            f"{escape_markdown(shown)}  :small[{escape_markdown(facts(search, page_query))}]",
+            f"{escape_markdown(shown)} :small[— {escape_markdown(facts(search, page_query))}]",
             key=f"history-{key}",
             type="tertiary",
             on_click=controls.set_query,

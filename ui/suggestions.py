@@ -27,7 +27,6 @@ _HTML = (
 )
 
 _CSS = """
-.stElementContainer:has(.wva-suggestions) { position: absolute; }
 .wva-suggestions { position: fixed; z-index: 1000; margin: 0; padding: .3rem; list-style: none;
   max-height: 60vh; overflow-y: auto; border-radius: .5rem; box-sizing: border-box;
   color: var(--st-text-color); background: var(--st-background-color);

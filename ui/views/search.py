@@ -67,7 +67,7 @@ def _show_controls(picker: CollectionPicker, index: SharedIndex) -> PageQuery:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ask-row"):
         show_picker(picker)
         search_box.show_search_box()
-    suggestions.show_suggestions(index)
+        suggestions.show_suggestions(index)
     page_query = controls.current_query()
     with st.container(horizontal=True, vertical_alignment="center", key="filters-row"):
         if page_query.text:
