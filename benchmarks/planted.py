@@ -1,5 +1,8 @@
 """False matches: how many questions without an answer find a match, and how many with one.
 
+The verdict is silent about a match, and about words that all stand in one result: see
+`retriever.searching.verdict`.
+
 `python -m benchmarks.planted BEIR_FOLDER --from OTHER…` asks the questions of other data sets.
 `--without titles` removes half of the titles, with all their documents, from the index, `--without
 documents` half of the documents, and asks the questions that they answered. Questions of removed
@@ -49,11 +52,17 @@ def held_out(data: RetrievalDataset, what: str, seed: int) -> set[str]:
     return set()
 
 
-def count_matched(index: Index, ready: IndexedDataset, texts: list[str], mode: str) -> int:
-    """The number of questions that find a match."""
+def count_matched(
+    index: Index, ready: IndexedDataset, texts: list[str], mode: str
+) -> tuple[int, int]:
+    """The number of questions that find a match, and of those without a verdict."""
     embed = ready.vectors.__getitem__
-    found = (index.search(text, mode=mode, syntax=False, embed=embed) for text in texts)
-    return sum(bool(hits) and not nothing_matches(hits) for hits in found)
+    matched = silent = 0
+    for text in texts:
+        hits = index.search(text, mode=mode, syntax=False, embed=embed)
+        matched += bool(hits) and not nothing_matches(hits)
+        silent += bool(hits) and not index.verdict(text, hits, mode=mode, syntax=False)
+    return matched, silent
 
 
 def measure(
@@ -84,15 +93,18 @@ def measure(
                 Ingest(index.backend, embedder, ChunkSettings()).close()  # fits it to the rest
                 name = f"{folder.name}{f', half of the {without}' if gone else ''}"
                 for mode in MODES:
-                    alarms = count_matched(index, ready, planted, mode)
+                    alarms, unsaid = count_matched(index, ready, planted, mode)
                     low, high = wilson(alarms, len(planted))
-                    passed = count_matched(index, ready, answered, mode)
+                    passed, silent = count_matched(index, ready, answered, mode)
                     print(
                         f"| {embedder.settings.model} | {name} | {mode} | {len(planted)} "
                         f"| {alarms / max(1, len(planted)):.1%} | {low:.1%} to {high:.1%} "
                         f"| {passed / max(1, len(answered)):.1%} of {len(answered)} |",
                         flush=True,
                     )
+                    told = f"{unsaid / max(1, len(planted)):.1%} of the planted"
+                    told += f", {silent / max(1, len(answered)):.1%} of the answered"
+                    progress(f"without a verdict in {mode} mode: {told}")
 
 
 def progress(text: str) -> None:

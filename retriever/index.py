@@ -44,10 +44,19 @@ from retriever.searching.options import (
     check_count,
     check_diversity,
 )
-from retriever.searching.pipeline import SearchPipeline, SearchTools, find_chunk, parse_query
+from retriever.searching.pipeline import (
+    SearchPipeline,
+    SearchTools,
+    find_chunk,
+    parse_query,
+    searched_text,
+)
 from retriever.searching.query_syntax import parse
 from retriever.searching.rerank import as_judge
+from retriever.searching.sentences import with_sentences
+from retriever.searching.strength import strength_of
 from retriever.searching.suggestions import KnownNames, Suggestion, suggest
+from retriever.searching.verdict import verdict
 from retriever.settings import DEFAULT_MODEL, ChunkSettings, EmbedderSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.storage.backends.embedded import EmbeddedBackend
@@ -387,7 +396,9 @@ class Index:
             found = search(
                 now, "vector", lambda _: query, k=k, mode="dense", where=_as_filter(where)
             )
-            return with_match(found, self._match_scale(now), 0.0)
+            found = with_match(found, self._match_scale(now), 0.0)
+            found = [replace(hit, strength=strength_of(hit.match)) for hit in found]
+            return with_sentences(now, "", found)
 
     def _match_scale(self, now: Snapshot) -> MatchScale | None:
         """The index's scale of the match, read again when the index has changed."""
@@ -454,23 +465,65 @@ class Index:
         with self.snapshot(dense=False) as now:
             return make_examples(now, k)
 
-    def search_notes(
+    def searched_text(
+        self,
+        query: str,
+        *,
+        options: SearchOptions | None = None,
+        **changes: Unpack[SearchChanges],
+    ) -> str:
+        """The text that a search looks for: without operators, and without words of weight 0.
+
+        Its `Snapshot.matched_terms` are the terms to mark in results. The arguments are those of
+        the search. Raises UsageError for a wrong number of weights.
+        """
+        chosen = _options(options).changed(**changes)
+        return searched_text(parse_query(query, chosen), chosen, self._attributions)
+
+    def verdict(
         self,
         query: str,
         hits: Sequence[Hit],
         *,
         options: SearchOptions | None = None,
         **changes: Unpack[SearchChanges],
+    ) -> str:
+        """One honest sentence where none of the hits of a search really matches; "" for none.
+
+        It says that a word occurs nowhere, that the query is in another language than the
+        documents, or how uncertain an answer is: see `retriever.searching.verdict`. The arguments
+        are those of the search.
+        """
+        chosen = _options(options).changed(**changes)
+        text = self.searched_text(query, options=chosen)
+        with self.snapshot(dense=False) as now:
+            return verdict(now, text, hits, tolerant=chosen.tolerant)
+
+    def search_notes(
+        self,
+        query: str,
+        hits: Sequence[Hit],
+        *,
+        options: SearchOptions | None = None,
+        embed: Callable[[str], Vectors] | None = None,
+        **changes: Unpack[SearchChanges],
     ) -> list[str]:
         """Sentences about a search that found `hits`, which these do not show.
 
         What was read as text although it resembles an operator, which passage an exclusion took
-        away, a field that no document has, and a filter that leaves nothing: see
-        `retriever.searching.notes`. The arguments are those of the search.
+        away, a field that no document has, a filter that leaves nothing, and how many better
+        passages it hides: see `retriever.searching.notes`. The arguments are those of the search.
+        No model is loaded for it.
         """
         chosen = _options(options).changed(**changes)
+        if embed is None and self._embedder is not None:
+            embed = self.embed_query
         with self.snapshot(dense=False) as now:
-            return search_notes(now, parse_query(query, chosen), chosen.filter, hits)
+            return search_notes(
+                *(now, parse_query(query, chosen), chosen, hits),
+                embed=embed,
+                scale=self._match_scale(now),
+            )
 
     def embed_query(self, query: str) -> Vectors:
         """The query's raw vector: (dim,)."""

@@ -198,7 +198,7 @@ def as_document(hit: Hit) -> Document:
 
 _SPAN_FIELDS = ("page", "label", "start", "end")
 _HIT_FIELDS = (
-    *("score", "match", "path", "format", "title", "document_id", "state"),
+    *("score", "match", "exact", "strength", "path", "format", "title", "document_id", "state"),
     *_SPAN_FIELDS,
 )
 """The keys of `Hit.to_json` that become metadata."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, Self
 
 Scalar = str | int | float | bool
 """A metadata value: a type that JSON, SQL and search servers can compare."""
@@ -74,6 +74,15 @@ class FileStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+class Strength(StrEnum):
+    """How well a result matches, in a word: see `retriever.searching.strength`."""
+
+    EXACT = "exact words"
+    STRONG = "strong"
+    LIKELY = "likely"
+    WEAK = "weak"
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A span of a page's text: `page_text[start:end]`, in Python characters."""
@@ -110,6 +119,8 @@ class Page:
     - `body`: the span of the text that is chunked, None for all of it. Running headers and footers
       are before and after it.
     - `scan`: the source of recognised text; it does not count in comparisons of pages.
+    - `printed`: the number that is printed on the page ("iv", "23"), if the file says so and it
+      differs from `number`.
     """
 
     number: int | None
@@ -119,6 +130,7 @@ class Page:
     label: str = ""
     body: Span | None = None
     scan: Scan | None = field(default=None, compare=False, repr=False)
+    printed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +193,9 @@ class Chunk:
     """A passage that can be found, cited and embedded.
 
     `page_text[start:end] == text` holds exactly. `id` derives from content and position: the same
-    text at the same position of the same document has the same id in every rebuilt index. `label`
-    and `state` are those of its page. `language` is that of the keyword analysis (ISO 639-1), ""
-    if unknown.
+    text at the same position of the same document has the same id in every rebuilt index. `label`,
+    `state` and `printed` are those of its page. `language` is that of the keyword analysis (ISO
+    639-1), "" if unknown.
     """
 
     id: str
@@ -199,15 +211,24 @@ class Chunk:
     label: str = ""
     state: PageState = PageState.TEXT
     language: str = ""
+    printed: str = ""
 
     @property
     def place(self) -> str:
         """Its place in the document: "page 3", "sheet Prices", or empty for a single part.
 
+        A page is named by the number printed on it, if that is known to be another one.
+
         >>> Chunk("", "", "a.pdf", "pdf", "", 3, 0, 1, "x").place
         'page 3'
+        >>> Chunk("", "", "a.pdf", "pdf", "", 39, 0, 1, "x", printed="23").place
+        'page 23 (PDF page 39)'
         """
-        return self.label or ("" if self.page is None else f"page {self.page}")
+        if self.label or self.page is None:
+            return self.label
+        return (
+            f"page {self.printed} (PDF page {self.page})" if self.printed else f"page {self.page}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +279,15 @@ class Hit:
     - `rerank`: the mean log-likelihood of the query's tokens after the passage, None if not judged.
     - `match`: the share of unanswerable questions whose best passage has a lower score, in [0, 1);
       None if the index has no match scale yet (see `retriever.searching.match`).
+    - `exact`: whether every content word of the query stands in the result's passages, inflected or
+      not; a corrected typing error does not. `strength`: that and the match in one word, None if
+      neither is known.
     - `chunk`: the best passage of the result.
     - `parts`: the joined passages, including `chunk`, in the order of the document; `passage`:
       their text, page by page. Both are empty if the result is a single passage.
+    - `sentence`: the sentence of these passages that answers best (see
+      `retriever.searching.sentences`); None if they have no text, or if the search was asked for
+      none.
     - `also`: near-duplicates of the result's passages, best first.
     """
 
@@ -274,6 +301,9 @@ class Hit:
     also: tuple[Chunk, ...] = ()
     parts: tuple[Chunk, ...] = ()
     passage: tuple[Excerpt, ...] = ()
+    exact: bool = False
+    strength: Strength | None = None
+    sentence: Excerpt | None = None
 
     @property
     def also_in(self) -> list[str]:
@@ -289,14 +319,15 @@ class Hit:
     def to_json(self) -> dict[str, Any]:
         """The result as plain JSON values; every other JSON of a hit is a subset.
 
-        - `rank`, `score`, `match`, and `scores`: `dense`, `keyword`, `rerank`.
+        - `rank`, `score`, `match`, `exact`, `strength`, and `scores`: `dense`, `keyword`, `rerank`.
         - From the best passage: `chunk_id`, `document_id`, `path`, `format`, `title`, `page`,
-          `label`, `state`, `start`, `end` and `metadata` (its document's). `text` is its text,
-          `page_text[start:end]`.
+          `printed`, `label`, `state`, `start`, `end` and `metadata` (its document's). `text` is its
+          text, `page_text[start:end]`.
         - `full_text`: the text of the whole result (`Hit.text`).
         - `passage`: the spans that `full_text` consists of, each with `page`, `label`, `start`,
           `end`, `text`; `parts`: the ids of the joined passages. Both are empty if the result is a
           single passage.
+        - `sentence`: the best sentence, like those of `passage`, or null.
         - `also`: the near-duplicates, each with `chunk_id`, `path`, `page`, `label`.
         """
         chunk = self.chunk
@@ -304,6 +335,8 @@ class Hit:
             "rank": self.rank,
             "score": self.score,
             "match": self.match,
+            "exact": self.exact,
+            "strength": None if self.strength is None else self.strength.value,
             "scores": {"dense": self.dense, "keyword": self.keyword, "rerank": self.rerank},
             "chunk_id": chunk.id,
             "document_id": chunk.document_id,
@@ -311,6 +344,7 @@ class Hit:
             "format": chunk.format,
             "title": chunk.title,
             "page": chunk.page,
+            "printed": chunk.printed,
             "label": chunk.label,
             "state": chunk.state.value,
             "start": chunk.start,
@@ -320,6 +354,7 @@ class Hit:
             "full_text": self.text,
             "parts": [part.id for part in self.parts],
             "passage": [asdict(excerpt) for excerpt in self.passage],
+            "sentence": None if self.sentence is None else asdict(self.sentence),
             "also": [
                 {"chunk_id": one.id, "path": one.path, "page": one.page, "label": one.label}
                 for one in self.also
@@ -327,11 +362,24 @@ class Hit:
         }
 
 
+class Phase(StrEnum):
+    """What a sync is doing."""
+
+    SCANNING = "scanning"  # the folders are looked through
+    LOADING = "loading"  # the model is loaded
+    READING = "reading"
+    EMBEDDING = "embedding"  # passages that were read become vectors
+    FITTING = "fitting"  # the search is fitted to the documents
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """The progress of a sync, as the terminal and the page show it.
 
-    `part` counts what was read of the file `current`: its pages or attachments.
+    `part` counts what was read of the file `current`: its pages or attachments. `files_read` are
+    read but may still wait for their vectors, as `waiting` passages do. `share` of the run's work
+    is done, 0 to 1; it never decreases within a run. `phase` is empty at the end of the run, and in
+    what an earlier version stored.
     """
 
     files_done: int
@@ -343,6 +391,22 @@ class Progress:
     seconds_left: float | None
     current: str = ""
     part: int = 0
+    phase: Phase | Literal[""] = ""
+    share: float = 0.0
+    files_read: int = 0
+    waiting: int = 0
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """The progress that `asdict` has made JSON of, also in an earlier or a later version."""
+        names = {field.name for field in fields(cls)}
+        known = {name: value for name, value in told.items() if name in names}
+        phase = known.get("phase") or ""
+        known["phase"] = Phase(phase) if phase in list(Phase) else ""
+        if "share" not in known and known.get("files_total"):
+            known["share"] = min(1.0, max(0.0, known["files_done"] / known["files_total"]))
+        counts = ("files_done", "files_total", "chunks", "tokens", "seconds", "tokens_per_second")
+        return cls(**{**dict.fromkeys(counts, 0), "seconds_left": None, **known})
 
 
 def document_id(source: str, path: str) -> str:
@@ -405,11 +469,13 @@ __all__ = [
     "ModelError",
     "Page",
     "PageState",
+    "Phase",
     "Progress",
     "ReadError",
     "RetrieverError",
     "Scalar",
     "Span",
+    "Strength",
     "UsageError",
     "check_text",
     "check_texts",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
+from pypdf import PdfReader, PdfWriter
+
 FONT = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
 IMAGE = (
     b"<< /Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray "
@@ -31,9 +35,15 @@ def image_page(content: bytes = b"q 100 0 0 100 0 0 cm /I1 Do Q") -> tuple[bytes
 
 
 def pdf_file(
-    pages: list[tuple[bytes, bytes]], info: bytes = b"", more: list[bytes] | None = None
+    pages: list[tuple[bytes, bytes]],
+    info: bytes = b"",
+    more: list[bytes] | None = None,
+    catalog: bytes = b"",
 ) -> bytes:
-    """A file with these pages; objects 3 and 4 are a font and an image, `more` begins at 6."""
+    """A file with these pages; objects 3 and 4 are a font and an image, `more` begins at 6.
+
+    `catalog` are further entries of the document's catalog.
+    """
     objects = [b"", b"", FONT, IMAGE, b"<< %s >>" % info, *(more or [])]
     kids = []
     for content, resources in pages:
@@ -43,7 +53,7 @@ def pdf_file(
             b"/Resources << %s >> >>" % (len(objects), resources)
         )
         kids.append(b"%d 0 R" % len(objects))
-    objects[0] = b"<< /Type /Catalog /Pages 2 0 R >>"
+    objects[0] = b"<< /Type /Catalog /Pages 2 0 R %s >>" % catalog
     objects[1] = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(kids), len(kids))
     return assembled(objects)
 
@@ -74,3 +84,12 @@ def placed(*texts: tuple[float, float, str], size: int = 10) -> tuple[bytes, byt
 def full_image(scale: float = 1.0) -> bytes:
     """A content stream that draws the image over this share of the page's width and height."""
     return b"q %g 0 0 %g 0 0 cm /I1 Do Q " % (612 * scale, 792 * scale)
+
+
+def locked(password: str) -> bytes:
+    """A file of one page of text under a password."""
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf_file([text_page("Two figs.")]))))
+    writer.encrypt(password, algorithm="AES-128")
+    data = io.BytesIO()
+    writer.write(data)
+    return data.getvalue()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from retriever.interface.export import citation
 from retriever.interface.terminal.reports import percent, shorten_list
-from retriever.types import Chunk, DocumentRow, Hit, PageState
+from retriever.types import Chunk, DocumentRow, Hit, PageState, Strength
 from ui.highlighting import (
     HighlightTerms,
     count_text,
@@ -31,7 +31,7 @@ _SCORE_HELP = {
     "keyword": "score of the words (BM25)",
 }
 
-_DOTS = {"exact words": 3, "strong": 3, "likely": 2, "weak": 1}
+_DOTS = {Strength.EXACT: 3, Strength.STRONG: 3, Strength.LIKELY: 2, Strength.WEAK: 1}
 
 _RAW = frozenset({"code", "csv", "json", "jsonl"})
 """Formats in which a number sign does not start a heading."""
@@ -61,7 +61,7 @@ class ListView:
     - `mode`: the mode of the search; `steerable`: whether "more like this" can be asked for.
     - `by_document`: a card for each document, or for each passage.
     - `said`: the sentences above the list, as HTML.
-    - `best`: whether the first result's best sentence stands above the list.
+    - `best`: whether the first result's best sentence stands above its passages.
     - `documents`: the hits' documents by id, for citations.
     """
 
@@ -75,15 +75,14 @@ class ListView:
 
 
 def list_html(hits: Sequence[Hit], view: ListView) -> str:
-    """The results as a list of cards; the first hit's best sentence above it if asked for."""
+    """The results as a list of cards."""
     groups = group_by_document(hits) if view.by_document else [[hit] for hit in hits]
     shown = max(SHOWN, _FILLED // max(1, len(groups)))
     cards = "".join(
         f"<li>{card_html(group, view, number, shown)}</li>"
         for number, group in enumerate(groups, 1)
     )
-    best = _best_html(hits[0], view) if view.best and hits else ""
-    return f'{view.said}{best}<ol class="wva-list">{cards}</ol>'
+    return f'{view.said}<ol class="wva-list">{cards}</ol>'
 
 
 def group_by_document(hits: Sequence[Hit]) -> list[list[Hit]]:
@@ -113,10 +112,11 @@ def card_html(group: Sequence[Hit], view: ListView, number: int = 1, shown: int 
             f'{label}</button><div class="wva-rest" hidden>{"".join(rest)}</div>'
         )
     name = f"wva-card-{number}"
+    best = _best_html(first, view) if view.best and number == 1 else ""
     return (
         f'<article class="wva-card" data-rank="{first.rank}" aria-labelledby="{name}">'
         f"<header>{_head_html(first.chunk, name)}{_strength_html(first, view.mode)}</header>"
-        f"{first_ones}{more}</article>"
+        f"{best}{first_ones}{more}</article>"
     )
 
 
@@ -149,8 +149,7 @@ def numbers_text(hit: Hit, mode: str) -> str:
 
 def citation_text(hit: Hit, row: DocumentRow | None = None) -> str:
     """What is copied of a passage: its best sentence or its text, and its source."""
-    sentence = getattr(hit, "sentence", None)
-    text = " ".join((sentence.text if sentence else hit.chunk.text).split())
+    text = " ".join((hit.sentence.text if hit.sentence else hit.chunk.text).split())
     return f"“{text}”\n{citation(hit, row)}"
 
 
@@ -186,14 +185,14 @@ def _ocr_html(chunk: Chunk) -> str:
 
 def _strength_html(hit: Hit, mode: str) -> str:
     """One word for how good the match is, with dots; its tooltip has all numbers."""
-    word = str(getattr(hit, "strength", None) or "")
     numbers = f"{numbers_text(hit, mode)}: {_SCORE_HELP[mode]}"
-    if not word:
+    if hit.strength is None:
         return f'<div class="wva-strength" title="{escape_html(numbers)}"></div>'
-    dots = "●" * _DOTS[word] + "○" * (3 - _DOTS[word])
+    dots = "●" * _DOTS[hit.strength] + "○" * (3 - _DOTS[hit.strength])
     return (
-        f'<div class="wva-strength wva-{word.split()[0]}" title="{escape_html(numbers)}">'
-        f'<span aria-hidden="true">{dots}</span> {word}</div>'
+        f'<div class="wva-strength" data-strength="{hit.strength.name.lower()}" '
+        f'title="{escape_html(numbers)}"><span aria-hidden="true">{dots}</span> '
+        f"{hit.strength}</div>"
     )
 
 
@@ -243,16 +242,16 @@ def _also_html(hit: Hit) -> str:
 
 
 def _best_html(hit: Hit, view: ListView) -> str:
-    """The best sentence of the first result, above the list."""
-    sentence = getattr(hit, "sentence", None)
-    if sentence is None:
+    """The best sentence of the first result, in a box above its passages."""
+    if hit.sentence is None:
         return ""
-    text = passage_html(" ".join(sentence.text.split()), view.words, hit.chunk.language)
-    where = join_parts([_name(hit.chunk), hit.chunk.place], ", ")
+    text = passage_html(" ".join(hit.sentence.text.split()), view.words, hit.chunk.language)
+    place = hit.sentence.label or (f"page {hit.sentence.page}" if hit.sentence.page else "")
+    where = f' <span class="wva-page">{escape_html(place)}</span>' if place else ""
     return (
         '<section class="wva-best" aria-label="Best sentence" '
-        f'data-id="{escape_html(hit.chunk.id)}">'
-        f'<p dir="auto">{text}</p><a data-act="open" href="#"><bdi>{escape_html(where)}</bdi></a>'
+        f'data-id="{escape_html(hit.chunk.id)}"><p dir="auto">'
+        f'<a data-act="open" href="#">{text}</a>{where}</p>'
         "</section>"
     )
 

@@ -1,4 +1,4 @@
-"""The map of an index: passages as points, close together if similar; a click chooses one."""
+"""The map of a collection: passages as points, close together if similar; a click chooses one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _spec(found: Survey, by: str) -> dict[str, Any]:
                     "domain": [*order, *([_OTHERS] if _OTHERS in groups else [])],
                     "range": colours,
                 },
-                "legend": {"title": None, "orient": "bottom", "columns": 2, "labelLimit": 330},
+                "legend": {"title": None, "orient": "bottom", "columns": 2, "labelLimit": 160},
             },
             "size": {"condition": {"param": "pick", "empty": False, "value": 190}, "value": 46},
             "opacity": {"condition": {"param": "pick", "empty": False, "value": 1}, "value": 0.65},

@@ -92,7 +92,7 @@ def show_document(
     request words are shaded by `shades`.
     """
     st.html(style_sheet("document"))
-    sentence = None if hit is None else getattr(hit, "sentence", None)
+    sentence = None if hit is None else hit.sentence
     also = tuple(one for one in others if one not in chunks)
     _show_leaf(shared, row.id, tuple(chunks), words, sentence, also, shades)
 

@@ -16,6 +16,7 @@ import numpy as np
 import streamlit as st
 
 from retriever.explaining.score import DenseScore, Explanation
+from retriever.text.display import without_marks
 from retriever.types import Chunk, Excerpt, Hit
 from ui.attribution import MIN_SHARE, ShadedWord, legend, shaded_words
 from ui.document_text import shade_colour
@@ -36,11 +37,7 @@ RAW = frozenset({"code", "csv", "json", "jsonl"})
 
 _TOLD = 6  # words that a chosen word of the question met, by name
 _SAID = "Point at a word of yours, or choose it, to see what it met."
-_HEADING = re.compile(r"^([ \t]{0,3}#{1,6}[ \t]+)(\S.*)$", re.MULTILINE)
-_LINK = re.compile(
-    r"(?P<before>!?\[)(?P<shown>(?:[^\[\]\n]|\[[^\[\]\n]*\])+)(?P<after>\]\((?:[^()\n]|\([^()\n]*\))*\))"
-)
-
+_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
 Mark = tuple[int, int, str]
 """A place in a text, and the attributes of the `<mark>` around it."""
 
@@ -83,8 +80,8 @@ def evidence_data(dense: DenseScore) -> list[dict[str, Any]]:
     for number, word in enumerate(dense.query_words):
         shades = _weights(dense, number)
         best = sorted((at for at in shades if shades[at] > 0), key=lambda at: -shades[at])
-        names = dict.fromkeys(_name(dense, at) for at in best)
-        met = ", ".join(list(names)[:_TOLD]) or "nothing in particular"
+        names = {_name(dense, at).casefold(): _name(dense, at) for at in reversed(best)}
+        met = ", ".join(list(reversed(names.values()))[:_TOLD]) or "nothing in particular"
         told.append(
             {
                 "shades": [[at, shade_colour(w), round(w, 3)] for at, w in shades.items()],
@@ -186,7 +183,7 @@ def marked_text(chunk: Chunk, text: str, marks: Iterable[Mark]) -> str:
     """
     shown = unwrap_lines(text)
     markup = chunk.format not in RAW
-    headings = [match.span(2) for match in _HEADING.finditer(text)] if markup else []
+    headings = [match.span(1) for match in _HEADING.finditer(text)] if markup else []
     hidden = hidden_spans(text) if markup else []
     by_start = {start: (end, attributes) for start, end, attributes in marks}
     spans = [*hidden, *headings, *((start, end) for start, (end, _) in by_start.items())]
@@ -206,16 +203,14 @@ def marked_text(chunk: Chunk, text: str, marks: Iterable[Mark]) -> str:
 
 
 def hidden_spans(text: str) -> list[tuple[int, int]]:
-    """The markup of headings and links in a text.
+    """What `without_marks` leaves out of a text.
 
-    >>> text = "## See [[A.2]](#a2) and ![x](y.png)"
+    >>> text = "## See [A.2](#a2)"
     >>> [text[start:end] for start, end in hidden_spans(text)]
-    ['## ', '[', '](#a2)', '![', '](y.png)']
+    ['## ', '[', '](#a2)']
     """
-    found = [match.span(1) for match in _HEADING.finditer(text)]
-    for match in _LINK.finditer(text):
-        found += [match.span("before"), match.span("after")]
-    return sorted(found)
+    offsets = without_marks(text).offsets
+    return [(last + 1, at) for last, at in pairwise((-1, *offsets)) if at > last + 1]
 
 
 __all__ = [

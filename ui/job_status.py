@@ -9,7 +9,7 @@ import streamlit as st
 from retriever.interface.jobs import Job, Jobs
 from retriever.types import RetrieverError
 from ui import status
-from ui.highlighting import escape_html, escape_markdown
+from ui.highlighting import count_text, escape_markdown
 from ui.resources import SharedIndex
 
 BUSY_REFRESH_SECONDS = 1.0
@@ -48,11 +48,12 @@ def _show_refreshed(shared: SharedIndex, runs: Jobs, *, going_on: bool) -> None:
     except RetrieverError as error:
         status.show_error(error)
         return
+    if job is not None and job.running:
+        progress = job.progress(progress)
     if progress:
         status.show_progress(progress)
     elif job is not None and job.running:
-        st.progress(0.0, text=f"Getting ready · {status.duration(time.time() - job.started)}")
-        st.html('<p class="wva-note">Folders are looked through, and the model is loaded.</p>')
+        st.progress(0.0, text=f"Starting · {status.duration(time.time() - job.started)}")
     if job is not None:
         _show_end(shared, runs, job)
 
@@ -71,10 +72,11 @@ def _show_end(shared: SharedIndex, runs: Jobs, job: Job) -> None:
                 runs.start(shared.path, job.paths, ["--force"])
                 st.rerun()
     else:
-        last = status.last_run_text(shared.info()["last_run"])
-        st.html(
-            f'<p class="wva-note" role="status">Done: {last or escape_html("nothing to do")}.</p>'
-        )
+        report = shared.info()["last_run"] or {}
+        if "totals" in report:  # else something else has happened since, such as a removal
+            files = count_text(int(report["totals"]["files"]), "file")
+            seconds = status.duration(float(report.get("seconds") or 0))
+            st.html(f'<p class="wva-note" role="status">Done: {files}, {seconds}.</p>')
 
 
 __all__ = ["busy_reason", "shared_jobs", "show_job"]

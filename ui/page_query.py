@@ -28,6 +28,9 @@ _MODE_CHIPS = {Mode.DENSE.value: "Meaning only", Mode.KEYWORD.value: "Keywords o
 LAYOUTS = ("documents", "passages")
 """Whether a result of the list is a document with its passages, or a passage."""
 
+ORDERS = ("best", "newest")
+"""The order of the list: the best first, or the document with the latest date."""
+
 RESULTS = (5, 10, 20, 50, 100)
 MAX_RESULTS = RESULTS[-1]
 _SEARCH = SearchOptions()
@@ -46,7 +49,8 @@ class PageQuery:
     `k`, `mode`, `by_file`, `fold` and `diversity` are those of `SearchOptions`.
 
     `weights` belong to the query's words; `marks` are the parts of passages marked as more or less
-    wanted: see `ui.steer`. `layout` is one of `LAYOUTS`.
+    wanted: see `ui.steer`. `layout` is one of `LAYOUTS`, `order` one of
+    `ORDERS`; `strong` shows only results that match well.
     """
 
     q: str = ""
@@ -66,6 +70,8 @@ class PageQuery:
     weights: tuple[float, ...] = ()
     marks: tuple[str, ...] = ()
     layout: str = LAYOUTS[0]
+    order: str = ORDERS[0]
+    strong: bool = False
 
     @property
     def text(self) -> str:
@@ -225,6 +231,8 @@ class PageQuery:
             weights=_weights(one.get("weights", "")),
             marks=tuple(dict.fromkeys(params.get("like", ()))),
             layout=one["by"] if one.get("by") in LAYOUTS else LAYOUTS[0],
+            order=one["order"] if one.get("order") in ORDERS else ORDERS[0],
+            strong=_yes(one.get("strong", "")),
         )
 
     @staticmethod
@@ -251,6 +259,8 @@ _NAMES = {
     "weights": "weights",
     "marks": "like",
     "layout": "by",
+    "order": "order",
+    "strong": "strong",
 }
 """A field's name → its name in the address."""
 
@@ -375,6 +385,7 @@ __all__ = [
     "LAYOUTS",
     "LIGHTEST",
     "MODES",
+    "ORDERS",
     "RESULTS",
     "PageQuery",
     "folder_name",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from retriever.types import Chunk, DocumentRow, Hit
 from ui import document, steer, why
@@ -17,12 +18,14 @@ from ui.document_tools import show_tools
 from ui.highlighting import HighlightTerms, escape_html, join_parts
 from ui.page_query import PageQuery
 from ui.resources import SharedIndex
+from ui.style import scroll_to_top
 
 OPEN = "open"
 """The parameter of the address with the opened passage."""
 
 _VIEW = "view"
 _CLOSED = "pane-closed"
+_DRAWN = "pane-drawn"
 _VIEWS = ("Document", "Why")
 
 
@@ -74,12 +77,24 @@ def show_pane(
         st.info("This passage is not in the index any more: its document was changed or removed.")
         return
     _show_head(row, chunks[0], hits, hit)
-    if hit is not None and st.query_params.get(_VIEW) == "why":
-        why.show_explanation(shared, page_query, hit, hits)
-    else:
-        shades = why.word_shades(shared, page_query)
-        others = [one.chunk for one in hits if one.chunk.document_id == row.id]
-        document.show_document(shared, row, chunks, words, hit, others, shades)
+    view = "why" if hit is not None and st.query_params.get(_VIEW) == "why" else "document"
+    with _cleared(view):
+        if hit is not None and view == "why":
+            st.html(scroll_to_top(id_), unsafe_allow_javascript=True)
+            why.show_explanation(shared, page_query, hit, hits)
+        else:
+            shades = why.word_shades(shared, page_query)
+            others = [one.chunk for one in hits if one.chunk.document_id == row.id]
+            document.show_document(shared, row, chunks, words, hit, others, shades)
+
+
+def _cleared(view: str) -> DeltaGenerator:
+    """The place of a view; what another view has drawn there goes at once, not at the run's end."""
+    place = st.empty()
+    if st.session_state.get(_DRAWN) != view:
+        place.html("<div></div>")
+    st.session_state[_DRAWN] = view
+    return place.container()
 
 
 def _ids(id_: str, hit: Hit | None) -> list[str]:
@@ -109,6 +124,7 @@ def _show_head(row: DocumentRow, chunk: Chunk, hits: Sequence[Hit], hit: Hit | N
     below = join_parts(
         f"<bdi>{escape_html(part)}</bdi>"
         for part in (f"{folder}/" if folder else "", title if title != name else "")
+        if part
     )
     top = st.container(gap="small", key="pane-top")
     with top.container(horizontal=True, vertical_alignment="center", gap="small", key="pane-head"):

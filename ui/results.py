@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from retriever.index import Index
 from retriever.interface.terminal.reports import query_lines
-from retriever.searching.match import verdict
 from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
-from retriever.types import Hit, ModelError, UsageError
+from retriever.types import DocumentRow, Hit, ModelError, Strength, UsageError
 from ui import controls, document, export_bar, pane, status, steer, why_not
 from ui.cards import ListView, group_by_document, list_html
 from ui.highlighting import HighlightTerms, count_text, escape_html, escape_markdown, join_parts
@@ -25,11 +25,14 @@ from ui.result_list import show_result_list
 _PER_DOCUMENT = 3
 """Passages asked for each document of the list: most documents have more than one."""
 
-_CERTAIN = 0.95
+_STRONG = (Strength.EXACT, Strength.STRONG)
+
+_LAYOUT_NAMES = {"documents": "a document", "passages": "a passage"}
+_ORDER_NAMES = {"best": "best match first", "newest": "newest first"}
 
 
-def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
-    """Search and show the results."""
+def show_results(shared: SharedIndex, page_query: PageQuery, bar: DeltaGenerator) -> None:
+    """Search and show the results; in `bar` their number, their arrangement and the export."""
     if problem := page_query.problem():
         st.warning(problem, icon=":material/edit:")
         return
@@ -50,8 +53,10 @@ def show_results(shared: SharedIndex, page_query: PageQuery) -> None:
     if waiting:
         _wait_for_model(shared)
     if hits:
-        shown = _shown_hits(asked, hits)
+        shown = _shown_hits(asked, hits, shared.documents())
         words = highlight_terms(shared, asked)
+        with bar:
+            _show_bar(shared, asked, shown)
         _show_found(shared, asked, shown, words, _list_html(shared, asked, shown, words))
     else:
         _show_nothing_found(shared, asked)
@@ -119,12 +124,10 @@ def _show_found(
     drawn: str,
 ) -> None:
     """Show the list, and the opened hit beside it; a click draws only these again."""
-    now = controls.current_query()
-    if (now.marks, now.layout) != (page_query.marks, page_query.layout):
-        st.rerun()  # the whole page: a passage was marked, or another layout chosen
+    if controls.current_query().marks != page_query.marks:
+        st.rerun()  # the whole page: a passage was marked
     with st.container(horizontal=True, gap="medium", key="split"):
         with st.container(key="list", gap="small"):
-            _show_bar(shared, page_query, hits)
             show_result_list(
                 drawn,
                 search=json.dumps(page_query.to_params()),
@@ -137,30 +140,46 @@ def _show_found(
     document.draw_ahead(shared, hits)
 
 
-def _shown_hits(page_query: PageQuery, hits: Sequence[Hit]) -> list[Hit]:
-    """The hits of the first `k` documents, or the first `k` hits."""
+def _shown_hits(
+    page_query: PageQuery, hits: Sequence[Hit], documents: Mapping[str, DocumentRow]
+) -> list[Hit]:
+    """The hits of the first `k` documents, or the first `k` hits, in the order asked for."""
+    shown = [hit for hit in hits if not page_query.strong or _is_strong(hit)]
+    if page_query.order == "newest":
+
+        def date(hit: Hit) -> str:
+            row = documents.get(hit.chunk.document_id)
+            return row.date if row else ""
+
+        shown.sort(key=date, reverse=True)  # stable: the best first within a day
     if not by_document(page_query):
-        return list(hits[: page_query.k])
-    groups = group_by_document(hits)[: page_query.k]
-    return sorted((hit for group in groups for hit in group), key=lambda hit: hit.rank)
+        return shown[: page_query.k]
+    return [hit for group in group_by_document(shown)[: page_query.k] for hit in group]
+
+
+def _is_strong(hit: Hit) -> bool:
+    return hit.strength in _STRONG
 
 
 def _show_bar(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="found"):
-        st.html(f'<h2 class="wva-count">{_count_text(page_query, hits)}</h2>', width="stretch")
-        label, other = (
-            ("By passage", "passages") if page_query.layout == "documents"
-            else ("By document", "documents")
-        )  # fmt: skip
-        if not page_query.by_file:
-            st.button(
-                label, key="layout-other", type="tertiary", on_click=_set_layout, args=(other,)
+    st.html(f'<h2 class="wva-count">{_count_text(page_query, hits)}</h2>', width="content")
+    _show_arranging(shared)
+    export_bar.show_export(shared, page_query, hits)
+
+
+def _show_arranging(shared: SharedIndex) -> None:
+    """Show how the list is arranged; each widget's key is a field of `PageQuery`."""
+    with st.popover("Arrange", key="arrange", icon=":material/sort:", type="tertiary"):
+        for key, label, names in (
+            ("layout", "A result is", _LAYOUT_NAMES),
+            ("order", "Order", _ORDER_NAMES),
+        ):
+            if key == "order" and not shared.overview().first_date:
+                continue
+            st.segmented_control(
+                label, list(names), key=key, format_func=names.__getitem__, required=True
             )
-        export_bar.show_export(shared, page_query, hits)
-
-
-def _set_layout(layout: str) -> None:
-    st.session_state["layout"] = layout
+        st.toggle("Only strong matches", key="strong")
 
 
 def _acted(hits: Sequence[Hit], act: str, chunk: str) -> None:
@@ -184,7 +203,7 @@ def _list_html(
         steerable=page_query.mode != Mode.KEYWORD,
         by_document=by_document(page_query),
         said=_said_html(shared, page_query, hits),
-        best=(hits[0].match or 0.0) >= _CERTAIN,
+        best=bool(hits) and hits[0].rank == 1 and _is_strong(hits[0]),
         documents=shared.documents(),
     )
     return list_html(hits, view)
@@ -207,17 +226,18 @@ def _said_html(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) 
     """What is said above the list: the verdict, and what the results do not show."""
     query = parse(page_query.text)
     instead = {} if page_query.mode == "dense" else shared.index.corrections(page_query.text)
-    notes = shared.index.search_notes(page_query.text, hits, options=page_query.options())
+    options = page_query.options(steer.make_steering(shared, page_query))
+    notes = shared.index.search_notes(page_query.text, hits, options=options)
     lines = [escape_html(line) for line in query_lines(query.conditions(), instead, notes)]
-    said = verdict(hits)
-    first = f"{said[0].upper()}{said[1:]}; these passages come nearest." if said else ""
-    shown = f'<p class="wva-verdict">{escape_html(first)}</p>' if first else ""
+    said = shared.index.verdict(page_query.text, hits, options=options)
+    shown = f'<p class="wva-verdict">{escape_html(said)}</p>' if said else ""
     return shown + (f'<p class="wva-note">{join_parts(lines)}</p>' if lines else "")
 
 
 def highlight_terms(shared: SharedIndex, page_query: PageQuery) -> HighlightTerms:
     """The words to mark in results and documents: the query's, and the index's terms for them."""
-    text = steer.counting_text(shared, page_query)
+    steering = steer.make_steering(shared, page_query)
+    text = shared.index.searched_text(page_query.text, options=page_query.options(steering))
     if page_query.mode == "dense":
         return HighlightTerms(text)
     with shared.index.snapshot(dense=False) as now:

@@ -1,4 +1,4 @@
-"""Keyboard shortcuts: a script that is put into the page once, since Streamlit has none.
+"""Keyboard shortcuts, and a word on a lost server: scripts that are put into the page once.
 
 No text of a document gets into it.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
-_SCRIPT = Path(__file__).with_name("scripts") / "keys.js"
+_SCRIPTS = Path(__file__).with_name("scripts")
 
 KEYS = (
     ("/", "to the search box"),
@@ -29,8 +29,9 @@ HELP = "Keys: " + " · ".join(f"`{key}` {what}" for key, what in KEYS)
 
 
 def install_shortcuts() -> None:
-    """Put the script into the page."""
-    st.html(f"<script>{_SCRIPT.read_text('utf-8')}</script>", unsafe_allow_javascript=True)
+    """Put the scripts into the page."""
+    texts = (_SCRIPTS.joinpath(f"{name}.js").read_text("utf-8") for name in ("keys", "connection"))
+    st.html(f"<script>{''.join(texts)}</script>", unsafe_allow_javascript=True)
 
 
 __all__ = ["HELP", "KEYS", "install_shortcuts"]

@@ -11,8 +11,9 @@ from typing import Any
 
 import streamlit as st
 
+from retriever.indexing.progress import phase_text
 from retriever.interface.collections import list_indexes
-from retriever.types import FileStatus, PageState, RetrieverError
+from retriever.types import FileStatus, PageState, Phase, Progress, RetrieverError
 from ui.highlighting import count_text, escape_html, escape_markdown, join_parts
 from ui.resources import SharedIndex
 
@@ -63,7 +64,7 @@ def last_run_text(report: Mapping[str, Any] | None) -> str:
         [
             count_text(totals["files"], "file") if "files" in totals else "",
             *(f"{totals[name]:,} {name}" for name in ("failed", "skipped") if totals.get(name)),
-            f"{report['added']:,} added" if "added" in report else "",
+            *(f"{report[name]:,} {name}" for name in ("added", "removed") if name in report),
             duration(seconds) if isinstance(seconds, int | float) else "",
         ],
         ", ",
@@ -122,12 +123,12 @@ def show_activity(shared: SharedIndex, *, shown: int | None, waiting: bool = Fal
 
 def show_progress(told: Mapping[str, Any]) -> None:
     """Show the progress of a run, as `Documents.set_progress` has stored it."""
-    done, total = int(told["files_done"]), int(told["files_total"])
-    share = min(1.0, max(0.0, done / total)) if total else 0.0
-    st.progress(share, text=progress_text(told))
+    progress = Progress.from_json(told)
+    st.progress(min(1.0, max(0.0, progress.share)), text=progress_text(told))
     note = "The index is still growing; what is in it already can be found."
-    current = str(told.get("current") or "")
-    reading = f" Now reading <bdi>{escape_html(current)}</bdi>." if current else ""
+    part = f", page or part {progress.part:,}" if progress.part > 1 else ""
+    current = progress.current if progress.phase in (Phase.READING, "") else ""
+    reading = f" Now reading <bdi>{escape_html(current)}</bdi>{part}." if current else ""
     st.html(f'<p class="wva-note">{note}{reading}</p>')
 
 
@@ -136,13 +137,15 @@ def progress_text(told: Mapping[str, Any]) -> str:
 
     >>> progress_text({"files_done": 3, "files_total": 44, "chunks": 1200, "tokens": 9000,
     ...                "tokens_per_second": 2120.4, "seconds_left": 130.0})
-    'Indexing: 3 of 44 files · 1,200 passages · 2,120 tokens per second · about 2 min left'
+    'Indexing: 3 of 44 files · 1,200 passages · about 2 min left'
     """
-    speed, left = float(told["tokens_per_second"]), told["seconds_left"]
+    progress = Progress.from_json(told)
+    doing = phase_text(progress)
+    left = progress.seconds_left if progress.files_done < progress.files_total else None
     parts = [
-        f"Indexing: {told['files_done']:,} of {told['files_total']:,} files",
-        f"{told['chunks']:,} passages" if told["chunks"] else "",
-        f"{speed:,.0f} tokens per second" if speed else "",
+        f"{doing[:1].upper()}{doing[1:]}"
+        or f"Indexing: {progress.files_done:,} of {progress.files_total:,} files",
+        f"{progress.chunks:,} passages" if progress.chunks else "",
         f"about {duration(left)} left" if left is not None else "",
     ]
     return join_parts(parts)

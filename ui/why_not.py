@@ -18,7 +18,7 @@ from ui.page_query import PageQuery
 from ui.resources import CatalogId, SharedIndex
 
 _MAX_NAMES = 2_000
-"""Names in the list that is sent to the browser; any other name can be typed."""
+"""Names in the list that is sent to the browser; of more documents a name is typed."""
 
 
 @st.fragment
@@ -30,16 +30,7 @@ def show_why_not(shared: SharedIndex, page_query: PageQuery) -> None:
     if not panel.open:
         return
     with panel:
-        names = sorted({file.path for file in shared.coverage_report().files})[:_MAX_NAMES]
-        path = st.selectbox(
-            "Document",
-            names,
-            index=None,
-            format_func=replace_unprintable,
-            key="missing",
-            placeholder="Choose a document, or type its name",
-            accept_new_options=True,
-        )
+        path = _chosen(sorted({file.path for file in shared.coverage_report().files}))
         if not path:
             return
         try:
@@ -48,6 +39,22 @@ def show_why_not(shared: SharedIndex, page_query: PageQuery) -> None:
             _show_answer(shared, page_query, told)
         except RetrieverError as error:
             status.show_error(error)
+
+
+def _chosen(names: Sequence[str]) -> str | None:
+    """The document that is asked about: chosen from a list, or a part of its name."""
+    if len(names) > _MAX_NAMES:
+        return st.text_input(
+            "Document", key="missing-name", placeholder="Type its name, or a part of it"
+        ).strip()
+    return st.selectbox(
+        "Document",
+        names,
+        index=None,
+        format_func=replace_unprintable,
+        key="missing",
+        placeholder="Choose a document, or type a part of its name",
+    )
 
 
 def _show_answer(shared: SharedIndex, page_query: PageQuery, told: WhyNot) -> None:

@@ -33,7 +33,9 @@ from retriever.types import Document, Page, UsageError
 
 Progress = Callable[[str], None]
 
-DOCUMENTS = SearchOptions(k=100, by_file=True, syntax=False, fold=False, rerank_seconds=math.inf)
+DOCUMENTS = SearchOptions(
+    k=100, by_file=True, syntax=False, fold=False, rerank_seconds=math.inf, sentences=False
+)
 """The search options for data sets: every document is a result of its own, even a near-duplicate,
 and reranking has no time limit."""
 

@@ -7,6 +7,7 @@ survey.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ MAX_CLUSTERS = 12
 _ROUNDS = 25
 _LISTED = 10
 _WORDS = 3
+_FORM = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +166,13 @@ def characteristic_words(texts: Sequence[str], clusters: Integers) -> tuple[str,
     """
     forms: dict[str, Counter[str]] = {}
     seen = []
+    known: dict[str, dict[str, str]] = {}  # most words are read again and again
     for text in texts:
-        here = {
-            word.term: text[word.start : word.end].lower()
-            for word in words(text)
-            if word.kind == "word" and len(word.term) > 1 and not word.term.isdigit()
-        }
+        here: dict[str, str] = {}
+        for form in _FORM.findall(text.lower()):
+            if form not in known:
+                known[form] = _terms(form)
+            here |= known[form]
         seen.append(set(here))
         for term, form in here.items():
             forms.setdefault(term, Counter())[form] += 1
@@ -186,6 +189,15 @@ def characteristic_words(texts: Sequence[str], clusters: Integers) -> tuple[str,
         best = sorted(weight, key=lambda term: (-weight[term], term))[:_WORDS]
         names.append(", ".join(min(forms[t], key=lambda f: (-forms[t][f], f)) for t in best))
     return tuple(names)
+
+
+def _terms(form: str) -> dict[str, str]:
+    """The terms of a word as it is written → its parts that they stand for."""
+    return {
+        word.term: form[word.start : word.end]
+        for word in words(form)
+        if word.kind == "word" and len(word.term) > 1 and not word.term.isdigit()
+    }
 
 
 def occurrences(similar: Vectors, count: int) -> Integers:

@@ -324,11 +324,30 @@ def _missing(found: Sequence[KeywordWord], last: str) -> list[Part]:
 
 def _telling(told: Difference, name: str, ahead: float) -> list[Part]:
     """The word of the query that makes most of a term's difference, as the end of a clause."""
-    rows: dict[str, Sequence[TermDifference]] = {"dense": told.words, "keyword": told.keywords}
+    rows: dict[str, Sequence[TermDifference]] = {
+        "dense": told.words,
+        "keyword": told.keywords,
+        "keyword feedback": _added_differences(told),
+    }
     row = max(rows.get(name, ()), key=lambda row: row.difference * ahead, default=None)
     if row is None or row.difference * ahead <= 0 or not _readable(row.name):
         return []
-    return [Part(", through "), Part(_short(row.name), "yours")]
+    return [Part(", first of all through "), Part(_short(row.name), "yours")]
+
+
+def _added_differences(told: Difference) -> list[TermDifference]:
+    """The words that were added, with their scores in both passages."""
+    scores: list[dict[str, float]] = []
+    names: dict[str, str] = {}
+    for one in (told.first, told.second):
+        added = () if one.keyword is None else one.keyword.added
+        scores.append({min(word.terms): word.score for word in added})
+        names |= {min(word.terms): word.word for word in added if _is_word(word.word)}
+    first, second = scores
+    return [
+        TermDifference(name, first.get(term, 0.0), second.get(term, 0.0))
+        for term, name in names.items()
+    ]
 
 
 def _readable(word: str) -> bool:

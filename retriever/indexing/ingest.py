@@ -29,7 +29,7 @@ from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Ne
 from retriever.text.analyzer import count_words, word_ends
 from retriever.text.chunking import chunk_document
 from retriever.text.structure import sentences
-from retriever.types import Chunk, Document, Span
+from retriever.types import Chunk, Document, Phase, Span
 
 CHARACTERS_PER_TOKEN = 4
 """Approximate number of characters in a token."""
@@ -76,6 +76,9 @@ SENTENCE_WORDS = range(5, 41)
 LONG_SENTENCE_WORDS = 20
 """Number of words kept of a longer sentence."""
 
+# Approximate shares of the time of the last fit: the means; then the weight of the dense side.
+_MEANS_SHARE, _WEIGHT_SHARE = 0.5, 0.9
+
 
 @dataclass(slots=True)
 class _PendingDocument:
@@ -91,8 +94,10 @@ class Ingest:
     """Writes documents into a backend. Call `add` for each, then `close`.
 
     `on_document` is called with every document when it has been written, `on_batch` after every
-    batch. `chunks` and `tokens` count what was embedded. `part` is the share of the current
-    document that was looked up.
+    batch, and `on_phase` before a batch is embedded and before each step of fitting, with the share
+    of the steps that are done. `chunks` and `tokens` count what was embedded, `waiting` the chunks
+    of the batch that is being embedded. `part` is the share of the current document that was looked
+    up.
     """
 
     backend: Documents
@@ -100,7 +105,9 @@ class Ingest:
     chunking: ChunkSettings
     on_document: Callable[[DocumentRow], None] = lambda row: None
     on_batch: Callable[[], None] = lambda: None
+    on_phase: Callable[[Phase, float], None] = lambda phase, part: None
     chunks: int = 0
+    waiting: int = 0
     tokens: int = 0
     part: float = 0.0
     _inputs: dict[str, str] = field(default_factory=dict)  # vector key → model input
@@ -143,6 +150,7 @@ class Ingest:
 
         `early`: the corpus still grows, so fewer sentences are enough.
         """
+        self.on_phase(Phase.FITTING, 0.0)
         with self.backend.reading() as catalog:
             passages = catalog.sample_vectors(FIT_PASSAGES)
             sample = catalog.sample_chunks(EARLY_SENTENCES if early else FIT_SENTENCES)
@@ -163,8 +171,10 @@ class Ingest:
         facts |= {name: before[name] for name in _DENSE_WEIGHT_FACTS if name in before}
         self.backend.calibrate(*means, facts)
         if not early:
+            self.on_phase(Phase.FITTING, _MEANS_SHARE)
             if fit_is_due(before, sum(row.chunks for row in rows)):
                 self.backend.calibrate(*means, facts | self._fit_dense_weight())
+            self.on_phase(Phase.FITTING, _WEIGHT_SHARE)
             self._fit_match_scale()
         self._chunks_at_fit = self._corpus_chunks
 
@@ -240,8 +250,11 @@ class Ingest:
         if not self._inputs:
             return False
         inputs, self._inputs, self._queued_characters = self._inputs, {}, 0
+        self.waiting = len(inputs)
+        self.on_phase(Phase.EMBEDDING, 0.0)
         self.backend.save_vectors(list(inputs), self.embedder.embed_inputs(list(inputs.values())))
         self.chunks += len(inputs)
+        self.waiting = 0
         self.tokens += self.embedder.count_tokens(list(inputs.values()))
         return True
 

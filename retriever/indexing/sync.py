@@ -37,6 +37,7 @@ from retriever.types import (
     ModelError,
     Page,
     PageState,
+    Phase,
     Progress,
     ReadError,
     document_id,
@@ -336,6 +337,7 @@ class _SyncRun:
     def _open_ingest(self) -> Ingest:
         """The ingest, made for the first document, since it loads the model."""
         if self.ingest is None:
+            self.meter.enter(Phase.LOADING)
             embedder = self.embedder()
             self.chunking = limit_chunking(self.chunking, embedder)
             self.backend.bind_embedder(embedder.settings, self.chunking)
@@ -344,7 +346,8 @@ class _SyncRun:
                 embedder,
                 self.chunking,
                 on_document=self._document_written,
-                on_batch=self.meter.publish,
+                on_batch=self.meter.finish_batch,
+                on_phase=self.meter.enter,
             )
             self.meter.start_embedding(self.ingest)
         return self.ingest
@@ -403,6 +406,7 @@ class _SyncRun:
         causes: list[str] = []
         try:
             document = before.restore_in(reader.read(file.location, file.path))
+            self.meter.finish_reading()
             states = Counter(page.state for page in document.pages)
             loss = self.recognition.lost_text(before, document)
             if (

@@ -1,25 +1,28 @@
 """Collections: indexes side by side in a folder, their names, and the files uploaded to them.
 
 A collection is an index. Its uploaded files lie in its folder `uploads` and are indexed from there
-like any folder; deleting the collection deletes them.
+like any folder; deleting the collection deletes them. Removed ones are kept in its folder
+`removed` for a day. Its description is in `collection.json`: not in the catalog, so that it can be
+changed while a process writes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from retriever.index import Index
+from retriever.interface import upload_limits
 from retriever.interface.zip_uploads import zip_members
-from retriever.reading.formats import MAX_BYTES, supported
+from retriever.reading.formats import supported
 from retriever.reading.scan import UPLOADS, scan, targets
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog import CATALOG_FILE, LOCK_FILE
@@ -27,6 +30,11 @@ from retriever.storage.catalog.lock import WriterLock
 from retriever.types import IndexStateError, ReadError, UsageError
 
 MAX_NAME = 60  # characters of a collection's name
+MAX_DESCRIPTION = 300  # characters
+BIN = "removed"
+"""The folder of removed uploads in an index's folder; see `retriever.interface.removal`."""
+
+_FACTS_FILE = "collection.json"
 _MAX_DEPTH = 8  # nested folders of an archive
 _MAX_REFUSALS = 5  # refused files of an archive with a sentence of their own
 _MAX_NAME_BYTES = 180  # bytes of a file's name: file systems take 255, a number may be added
@@ -105,6 +113,82 @@ def create_collection(home: Path, name: str, model: str = "") -> Path:
     return folder
 
 
+def rename_collection(folder: Path, name: str) -> Path:
+    """Rename an index, which the caller has closed; returns its new folder.
+
+    Nothing is indexed again. Raises UsageError for a name that no collection can have, and
+    IndexStateError while a process writes to the index, or when the folder cannot be renamed.
+    """
+    if not is_index(folder):
+        raise IndexStateError(f"there is no collection in {folder} any more")
+    if " ".join(name.split()).casefold() == folder.name.casefold():
+        name = " ".join(name.split())  # only capitals change
+    else:
+        name = validate_name(name, folder.parent)
+    before, target = uploads_folder(folder), folder.with_name(name)
+    lock = WriterLock(folder / LOCK_FILE)
+    lock.acquire()
+    try:
+        folder.rename(target)
+    except OSError as error:
+        raise IndexStateError(
+            f"the collection {folder.name!r} cannot be renamed ({error.strerror or error}); check "
+            "the permissions of the folder around it, and that no program has its files open"
+        ) from error
+    finally:
+        lock.release()
+    with suppress(IndexStateError):  # by a process that writes already: the next run does the same
+        _move_uploads(target, str(before), str(uploads_folder(target)))
+    return target
+
+
+def _move_uploads(folder: Path, before: str, now: str) -> None:
+    """Tell the index in `folder` where its uploads lie now."""
+    with EmbeddedBackend.open(folder) as backend:
+        with backend.reading() as catalog:
+            rows = [row for row in catalog.documents() if row.root == before]
+            unread = catalog.unread()
+        try:
+            for row in rows:
+                backend.touch(replace(row, root=now))
+            moved = [replace(one, root=now) if one.root == before else one for one in unread]
+            if moved != unread:
+                backend.set_unread(moved)
+        finally:
+            backend.release()
+
+
+def description(folder: Path) -> str:
+    """What the user says of the collection; empty without a description."""
+    try:
+        told = json.loads((folder / _FACTS_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return ""
+    said = told.get("description") if isinstance(told, dict) else ""
+    return said[:MAX_DESCRIPTION] if isinstance(said, str) else ""
+
+
+def describe_collection(folder: Path, text: str) -> None:
+    """Store what the user says of the collection in one line; an empty text removes it.
+
+    This is safe while a process writes to the index.
+    """
+    text = " ".join(text.split())
+    if len(text) > MAX_DESCRIPTION:
+        raise UsageError(f"the description is longer than {MAX_DESCRIPTION} characters; shorten it")
+    if not is_index(folder):
+        raise IndexStateError(f"there is no collection in {folder} any more")
+    part = folder / f".{uuid.uuid4().hex}.part"
+    try:
+        try:
+            part.write_text(json.dumps({"description": text}, ensure_ascii=False), "utf-8")
+            part.replace(folder / _FACTS_FILE)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise IndexStateError(_write_error(_FACTS_FILE, folder, error)) from error
+
+
 def delete_collection(folder: Path) -> list[str]:
     """Delete an index, which the caller has closed, with the files uploaded to it.
 
@@ -135,13 +219,17 @@ def delete_collection(folder: Path) -> list[str]:
 
 
 def _is_index_file(name: str) -> bool:
-    return name.startswith(CATALOG_FILE) or name in (LOCK_FILE, UPLOADS) or ".faiss" in name
+    return (
+        name.startswith(CATALOG_FILE)
+        or name in (LOCK_FILE, UPLOADS, BIN, _FACTS_FILE)
+        or ".faiss" in name
+    )
 
 
 def _delete_index_files(folder: Path) -> None:
     (folder / CATALOG_FILE).unlink()  # first: without it there is no index
     for entry in list(folder.iterdir()):
-        if entry.name == UPLOADS:
+        if entry.name in (UPLOADS, BIN):
             shutil.rmtree(entry)
         elif _is_index_file(entry.name):
             entry.unlink()
@@ -163,12 +251,9 @@ def store_upload(folder: Path, name: str, data: bytes) -> str:
     IndexStateError when the file cannot be written.
     """
     safe = safe_name(name)
-    if not supported(Path(safe)):
-        raise UsageError(f"{name!r} is of no format that is read{_advice(safe)}; it was not kept")
-    if len(data) > MAX_BYTES:
-        raise UsageError(
-            f"{name!r} is larger than {MAX_BYTES // 1_000_000} MB; split it. It was not kept"
-        )
+    refused = upload_limits.refusal(name, len(data), data)
+    if refused:
+        raise UsageError(refused)
     return _store(folder, Path(), safe, data)
 
 
@@ -187,10 +272,15 @@ def _store(folder: Path, below: Path, name: str, data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredArchive:
-    """The number of files stored from an archive, and a sentence for each that was refused."""
+    """The number of files stored from an archive, and sentences.
+
+    There is a sentence for each file that was `refused`, and for each that is kept under another
+    path than its own, because that leads out of the archive or is no name everywhere.
+    """
 
     count: int
     refused: tuple[str, ...]
+    renamed: tuple[str, ...] = ()
 
 
 def store_archive(folder: Path, name: str, data: bytes) -> StoredArchive:
@@ -201,7 +291,7 @@ def store_archive(folder: Path, name: str, data: bytes) -> StoredArchive:
     large (see `zip_uploads`), and IndexStateError when nothing can be written.
     """
     home = Path(safe_name(name)).stem
-    count, foreign, refused = 0, 0, list[str]()
+    count, foreign, refused, renamed = 0, 0, list[str](), list[str]()
     for file in zip_members(name, data):
         *folders, last = safe_path(file.path)
         folders = folders[folders[:1] == [home] :]  # "letters.zip" often has the one "letters"
@@ -209,21 +299,40 @@ def store_archive(folder: Path, name: str, data: bytes) -> StoredArchive:
             foreign += 1
             continue
         try:
-            if file.size > MAX_BYTES:
-                raise ReadError(f"is larger than {MAX_BYTES // 1_000_000} MB")
+            most = upload_limits.max_bytes(last)
+            if file.size > most:
+                raise ReadError(f"is larger than {most // 1_000_000} MB: split it")
             _store(folder, Path(home, *folders), last, file.read())
             count += 1
+            if not _is_safe(file.path):
+                kept = "/".join((home, *folders, last))
+                renamed.append(f"{file.path!r} in {name!r} is kept as {kept!r}")
         except ReadError as error:
             refused.append(f"{file.path!r} in {name!r} {error}; it was not kept")
-    if len(refused) > _MAX_REFUSALS:
-        more = len(refused) - _MAX_REFUSALS
-        refused[_MAX_REFUSALS:] = [f"{more:,} more files in {name!r} were not kept"]
+    _fold(refused, f"more files in {name!r} were not kept")
+    _fold(renamed, f"more files in {name!r} are kept under other names")
     if foreign:
         files = "file" if foreign == 1 else "files"
         refused.append(f"{foreign:,} {files} in {name!r} not kept: of no format that is read")
     if not count and not refused:
         refused.append(f"there is no file in {name!r}")
-    return StoredArchive(count, tuple(refused))
+    return StoredArchive(count, tuple(refused), tuple(renamed))
+
+
+def _fold(sentences: list[str], rest: str) -> None:
+    """Keep the first few sentences, and count the rest."""
+    more = len(sentences) - _MAX_REFUSALS
+    if more > 0:
+        sentences[_MAX_REFUSALS:] = [f"{more:,} {rest}"]
+
+
+def _is_safe(path: str) -> bool:
+    r"""Whether a file of an archive keeps its path.
+
+    >>> _is_safe("./a/b.txt"), _is_safe("../b.txt"), _is_safe("/etc/b.txt"), _is_safe("con.txt")
+    (True, False, False, False)
+    """
+    return safe_path(path) == [part for part in re.split(r"[/\\]", path) if part != "."]
 
 
 def safe_path(path: str) -> list[str]:
@@ -234,11 +343,6 @@ def safe_path(path: str) -> list[str]:
     """
     parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")] or ["_"]
     return [safe_name(part) for part in (*parts[:-1][:_MAX_DEPTH], parts[-1])]
-
-
-def _advice(name: str) -> str:
-    packed = (".7z", ".rar", ".gz", ".tar", ".tgz")
-    return ": unpack it, and upload what is in it" if name.lower().endswith(packed) else ""
 
 
 def _write_error(name: str, folder: Path, error: OSError) -> str:
@@ -310,50 +414,17 @@ def validate_folder(path: str, index: Path) -> Path:
     return found.path
 
 
-# Removal
-
-
-def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -> int:
-    """Remove files, named by root and path, from the index in `folder`; returns their number.
-
-    Uploaded files are deleted. A file in the user's own folder stays there, and the next sync of
-    that folder indexes it again.
-    """
-    wanted = list(files)
-    count = index.discard(wanted)
-    own = uploads_folder(folder)
-    for root, path in wanted:
-        place = own / path
-        if root == str(own) and place.resolve().is_relative_to(own):
-            try:
-                place.unlink(missing_ok=True)
-                _remove_empty(place.parent, own)
-            except OSError as error:
-                raise IndexStateError(
-                    f"{path!r} is out of the index, but its file {place} cannot be deleted "
-                    f"({error.strerror or error}); the next sync would add it again"
-                ) from error
-    return count
-
-
-def _remove_empty(folder: Path, own: Path) -> None:
-    """Remove an archive's folder and the folders around it if they are empty."""
-    while folder != own and own in folder.parents:
-        try:
-            folder.rmdir()
-        except OSError:
-            return  # there is something in it
-        folder = folder.parent
-
-
 __all__ = [
+    "BIN",
     "StoredArchive",
     "count_documents",
     "create_collection",
     "delete_collection",
+    "describe_collection",
+    "description",
     "is_index",
     "list_indexes",
-    "remove_files",
+    "rename_collection",
     "safe_name",
     "safe_path",
     "store_archive",

@@ -17,7 +17,18 @@ from typing import Any
 from retriever.types import DocumentRow, Hit
 
 COLUMNS = (
-    *("rank", "score", "meaning", "keywords", "path", "place", "title", "author", "date"),
+    *(
+        "rank",
+        "score",
+        "strength",
+        "meaning",
+        "keywords",
+        "path",
+        "place",
+        "title",
+        "author",
+        "date",
+    ),
     *("citation", "text"),
 )
 """The columns of the CSV file."""
@@ -45,6 +56,8 @@ def citation(hit: Hit, row: DocumentRow | None = None) -> str:
     >>> from retriever.types import Chunk
     >>> citation(Hit(1, 0.5, Chunk("", "", "a/b.pdf", "pdf", "On pears", 3, 0, 1, "x")))
     'On pears. a/b.pdf, page 3'
+    >>> citation(Hit(1, 0.5, Chunk("", "", "a/b.pdf", "pdf", "", 39, 0, 1, "x", printed="23")))
+    'a/b.pdf, page 23 (PDF page 39)'
     """
     chunk = hit.chunk
     author, date = (row.author.strip(), row.date[:4]) if row else ("", "")
@@ -87,9 +100,9 @@ def as_csv(found: SearchExport) -> str:
     for hit in found.hits:
         chunk, row = hit.chunk, found.documents.get(hit.chunk.document_id)
         author, date = (row.author, row.date) if row else ("", "")
-        numbers = [hit.rank, hit.score, hit.dense, hit.keyword]
+        values = [hit.rank, hit.score, hit.strength, hit.dense, hit.keyword]
         texts = [chunk.path, chunk.place, chunk.title, author, date, citation(hit, row), hit.text]
-        rows.writerow([*numbers, *map(_cell, texts)])
+        rows.writerow([*values, *map(_cell, texts)])
     return table.getvalue()
 
 

@@ -13,17 +13,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from retriever.types import IndexStateError
+from retriever.types import IndexStateError, Phase
 
 COMMAND = (sys.executable, "-P", "-m", "retriever.interface.cli")
 """The command line of this installation; -P ignores modules in the current folder."""
 
 _DONE, _INCOMPLETE = 0, 3
+_LAST_SHARE = 0.95  # of the work is done at least when the last files are written
 _STOP_SECONDS = 10.0
 _MAX_ERROR_BYTES = 4_000  # bytes of the end of its standard error
 
@@ -52,6 +53,7 @@ class Job:
         self.paths = tuple(paths)
         self.started = time.time()
         self._stopped = False
+        self._last: Mapping[str, Any] | None = None
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
         self._problem: str | None = None
         # Passwords go through a pipe: command lines and files can be read by others.
@@ -70,6 +72,18 @@ class Job:
     def running(self) -> bool:
         """Whether the process is running."""
         return self._process.poll() is None
+
+    def progress(self, stored: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The progress to show where `stored` is that of the index; None before the first one.
+
+        The index has none any more while the process writes its last files.
+        """
+        self._last = stored or self._last
+        if stored or not self._last:
+            return stored
+        share = max(_LAST_SHARE, float(self._last.get("share", 0.0)))
+        end = {"phase": Phase.FITTING, "share": share, "seconds_left": None, "current": ""}
+        return {**self._last, **end}
 
     @property
     def problem(self) -> str:
@@ -147,6 +161,13 @@ class Jobs:
     def of(self, folder: Path) -> Job | None:
         """The latest run on the index in `folder`, running or ended; None without one."""
         return self._jobs.get(folder)
+
+    def rename(self, before: Path, now: Path) -> None:
+        """Keep the passwords of an index that has another folder now, and drop its ended run."""
+        with self._lock:
+            self._jobs.pop(before, None)
+            if before in self._passwords:
+                self._passwords[now] = self._passwords.pop(before)
 
     def forget(self, folder: Path) -> None:
         """Drop an ended run with its output, and the index's passwords."""

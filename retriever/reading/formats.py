@@ -94,7 +94,7 @@ def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 FORMATS: dict[str, Format] = {
-    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True, version=2),
+    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True, version=3),
     "docx": Format((".docx", ".docm"), "a Word document", docx.read_docx, binary=True, version=2),
     "pptx": Format(
         (".pptx", ".pptm", ".ppsx"),
@@ -169,13 +169,13 @@ FORMATS: dict[str, Format] = {
     ),
 }
 _BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
-# Text files that usually have no ending.
-_BARE_NAMES = frozenset(
+BARE_NAMES = frozenset(
     [
         *["readme", "license", "licence", "copying", "notice", "authors", "contributors", "todo"],
         *["changelog", "changes", "news", "history", "install", "credits", "thanks", "copyright"],
     ]
 )
+"""Names, in small letters, of text files that usually have no ending."""
 
 
 OCR = "ocr"
@@ -225,7 +225,7 @@ def format_of(path: Path) -> str | None:
     >>> format_of(Path("a/Report.PDF")), format_of(Path("README")), format_of(Path("a.mp3"))
     ('pdf', 'txt', None)
     """
-    if not path.suffix and path.name.lower() in _BARE_NAMES:
+    if not path.suffix and path.name.lower() in BARE_NAMES:
         return "txt"
     if path.name.lower() in code.NAMES:
         return "code"
@@ -324,6 +324,7 @@ def _kind(data: bytes, promised: str) -> str:
 
 
 __all__ = [
+    "BARE_NAMES",
     "FORMATS",
     "MAX_BYTES",
     "OCR",

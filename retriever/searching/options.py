@@ -96,6 +96,7 @@ class SearchChanges(TypedDict, total=False):
     rerank: int
     rerank_seconds: float
     steering: Steering | None
+    sentences: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,8 @@ class SearchOptions:
     - `diversity`: MMR, from 0 to 1; larger values prefer results unlike those above (see
       `retriever.searching.mmr`).
     - `context`: the number of passages before and after each result that are added to its text.
+    - `sentences`: each result has its best sentence (`Hit.sentence`). Without them a search for
+      hundreds of results takes less time.
     - `rerank`: the number of first results that the index's model reranks; 0: none.
     - `rerank_seconds`: the approximate time limit for reranking; infinity: none.
 
@@ -151,6 +154,7 @@ class SearchOptions:
     rerank: int = 0
     rerank_seconds: float = RERANK_SECONDS
     steering: Steering | None = None
+    sentences: bool = True
 
     def __post_init__(self) -> None:
         _check_kinds(self)
@@ -216,7 +220,7 @@ class SearchOptions:
         ...
         retriever.types.UsageError: 'literal' is no search option; there are k, mode, where, \
 by_file, syntax, typos, feedback, fold, diversity, context, min_match, rerank, rerank_seconds, \
-steering
+steering, sentences
         """
         if not isinstance(value, Mapping):
             raise UsageError(f"search options are a JSON object; this is not: {value!r}")
@@ -301,7 +305,7 @@ def _is_boolean(value: object) -> bool:
 _KINDS: tuple[tuple[str, Callable[[object], bool], tuple[str, ...]], ...] = (
     ("a whole number", _is_integer, ("k", "context", "rerank")),
     ("a number", _is_number, ("diversity", "rerank_seconds", "min_match")),
-    ("true or false", _is_boolean, ("by_file", "syntax", "typos", "feedback", "fold")),
+    ("true or false", _is_boolean, ("by_file", "syntax", "typos", "feedback", "fold", "sentences")),
     ("a text", lambda value: isinstance(value, str), ("mode",)),
     ("a Steering", lambda value: isinstance(value, Steering), ("steering",)),
 )

@@ -1,8 +1,8 @@
 """A query and its options → results: every step between the text somebody typed and the hits.
 
 The steps in order: parse the query, steer it, rank passages, group them, compute each match,
-rerank, diversify, add context. Each step has a module of its own in this folder. This module asks a
-snapshot; it knows neither the index nor how a model is loaded.
+rerank, diversify, add context, choose sentences. Each step has a module of its own in this folder.
+This module asks a snapshot; it knows neither the index nor how a model is loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from retriever.searching.mmr import CANDIDATES_PER_RESULT, diversify
 from retriever.searching.options import Mode, SearchOptions, Steering, as_mode
 from retriever.searching.query_syntax import Query, is_searchable, parse
 from retriever.searching.rerank import rerank
-from retriever.searching.steering import steer
+from retriever.searching.sentences import with_sentences
+from retriever.searching.steering import counting_text, steer
+from retriever.searching.strength import with_strength
 from retriever.storage.backends import CatalogReader, Snapshot
 from retriever.storage.filters import And, chunk_fields, document_part
 from retriever.types import Chunk, Hit, IndexStateError, UsageError, check_text
@@ -47,11 +49,15 @@ class SearchTools:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What passages are ranked by: a text for BM25, and a function that gives its raw vector."""
+    """What passages are ranked by: a text for BM25, and a function that gives its raw vector.
+
+    `words` is the text without what no weight is left of, empty for none.
+    """
 
     text: str
     mode: Mode
     embed: Callable[[str], Vectors]
+    words: str
 
 
 class SearchPipeline:
@@ -70,13 +76,21 @@ class SearchPipeline:
         """The results, best first: at most `options.k`."""
         options = self.options
         if not self.query.text and self.query.fields:
-            return [self._with_context(hit) for hit in self._listed()]
+            return self._finished(self._listed())
         count = max(options.k, options.rerank)
         if options.diversity:
             count = max(count, CANDIDATES_PER_RESULT * options.k)
         hits = self._top(count) if options.min_match is None else self._top_matching(count)
         hits = self._diversify(self._rerank(hits))[: options.k]
-        return [self._with_context(hit) for hit in hits]
+        return self._finished(with_strength(self.snapshot, hits, self._text))
+
+    def _finished(self, hits: Sequence[Hit]) -> list[Hit]:
+        """The hits with the passages around them and their best sentences, if asked for."""
+        hits = [self._with_context(hit) for hit in hits]
+        if not self.options.sentences:
+            return hits
+        words = self._target.words if hits and self.query.text else ""
+        return with_sentences(self.snapshot, words, hits, tolerant=self.options.tolerant)
 
     def _listed(self) -> list[Hit]:
         """The first passages that the filter lets through, in order, without a score."""
@@ -149,20 +163,25 @@ class SearchPipeline:
         return None if steering is None or steering.changes_nothing else steering
 
     @cached_property
+    def _text(self) -> str:
+        """The query's text without words that count nothing."""
+        return searched_text(self.query, self.options, self.tools.attributions)
+
+    @cached_property
     def _target(self) -> _Target:
         """What is searched for: the query's text and vector, or the steered ones."""
         text, mode = self.query.text, as_mode(self.options.mode)
         if self._steering is None or mode is Mode.KEYWORD:
             # The ranking may be read further than at first: the query is embedded once.
-            return _Target(text, mode, cache(self.tools.embed))
+            return _Target(text, mode, cache(self.tools.embed), text)
         steered = steer(
             *(self.tools.attributions, text, self._steering, self.snapshot.calibration),
             lambda chunk_id: find_chunk(self.snapshot.catalog, chunk_id),
         )
         if is_searchable(steered.text):
-            return _Target(steered.text, mode, lambda _: steered.vector)
+            return _Target(steered.text, mode, lambda _: steered.vector, steered.text)
         # No word is left to look for: the vector alone is the query.
-        return _Target("vector", Mode.DENSE, lambda _: steered.vector)
+        return _Target("vector", Mode.DENSE, lambda _: steered.vector, "")
 
     # The match
 
@@ -215,6 +234,17 @@ def parse_query(query: str, options: SearchOptions) -> Query:
     return parse(query) if options.syntax else Query(query)
 
 
+def searched_text(query: Query, options: SearchOptions, attributions: AttributionCache) -> str:
+    """The query's text without the words that the steering gives a weight of 0 or less.
+
+    Raises UsageError for a wrong number of weights.
+    """
+    weights = () if options.steering is None else options.steering.weights
+    if as_mode(options.mode) is Mode.KEYWORD or all(weight > 0 for weight in weights):
+        return query.text
+    return counting_text(query.text, attributions.query(query.text).words, weights)
+
+
 def find_chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
     """A chunk by its id; a chunk is returned as it is. Raises UsageError for an unknown id."""
     if isinstance(what, Chunk):
@@ -226,4 +256,4 @@ def find_chunk(catalog: CatalogReader, what: Chunk | str) -> Chunk:
     return found[0]
 
 
-__all__ = ["SearchPipeline", "SearchTools", "find_chunk", "parse_query"]
+__all__ = ["SearchPipeline", "SearchTools", "find_chunk", "parse_query", "searched_text"]

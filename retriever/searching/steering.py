@@ -22,6 +22,7 @@ import numpy as np
 
 from retriever.arrays import DoubleVectors, Vectors
 from retriever.embedding.attributed import AttributedText, AttributionCache
+from retriever.embedding.word_attribution import WordSpan
 from retriever.searching.options import Marked, Steering
 from retriever.searching.query_syntax import is_searchable
 from retriever.storage.calibration import Calibration
@@ -82,19 +83,38 @@ def weight_words(
     If all weights are 1, both are unchanged. Raises UsageError for a wrong number of weights.
     """
     count, raw = len(attributed.words), attributed.raw
-    if weights and len(weights) != count:
-        raise UsageError(f"the query has {count} words, but {len(weights)} weights were given")
+    if weights:
+        _check_weights(attributed.words, weights)
     if raw is None or all(weight == 1 for weight in weights):
         return attributed, query
     parts = attributed.vectors.copy()
     parts[:count] *= np.asarray(weights)[:, None]
     changed = raw + (parts - attributed.vectors).sum(axis=0)
     length = float(np.linalg.norm(changed)) or 1.0
-    for word, weight in reversed(list(zip(attributed.words, weights, strict=True))):
+    vector: Vectors = (changed / length).astype(np.float32)
+    weighted = AttributedText(attributed.words, parts / length, vector)
+    return weighted, counting_text(query, attributed.words, weights)
+
+
+def counting_text(query: str, words: Sequence[WordSpan], weights: Sequence[float]) -> str:
+    """The query without its words of weight 0 or less.
+
+    Raises UsageError for a wrong number of weights.
+
+    >>> words = WordSpan("long", 0, 4), WordSpan("password", 5, 13)
+    >>> counting_text("long password", words, (1.0, 0.0)).split()
+    ['long']
+    """
+    _check_weights(words, weights)
+    for word, weight in reversed(list(zip(words, weights, strict=True))):
         if weight <= 0:
             query = f"{query[: word.start]} {query[word.end :]}"
-    vector: Vectors = (changed / length).astype(np.float32)
-    return AttributedText(attributed.words, parts / length, vector), query
+    return query
+
+
+def _check_weights(words: Sequence[WordSpan], weights: Sequence[float]) -> None:
+    if len(weights) != len(words):
+        raise UsageError(f"the query has {len(words)} words, but {len(weights)} weights were given")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,4 +154,4 @@ def _raw_query(calibrated: DoubleVectors, means: Calibration) -> Vectors:
     return means.raw_query(calibrated / length)
 
 
-__all__ = ["Marked", "SteeredQuery", "Steering", "steer", "weight_words"]
+__all__ = ["Marked", "SteeredQuery", "Steering", "counting_text", "steer", "weight_words"]

@@ -169,7 +169,23 @@ class TermQuery:
         return TermQuery(own + tuple((((term, weight),),) for term, weight in expansion.terms))
 
 
+@dataclass(frozen=True, slots=True)
+class ContentWord:
+    """A content word of a query, and what it is in the index.
+
+    A passage has the word if it has one of `terms`; a term with spaces is several side by side.
+    `documents` is the number of passages that keyword search finds by it, in compounds as well.
+    `instead` are the terms of the words that replace it if it occurs nowhere, and is misspelt.
+    """
+
+    typed: str
+    terms: tuple[str, ...]
+    documents: int
+    instead: tuple[str, ...] = ()
+
+
 __all__ = [
+    "ContentWord",
     "Expansion",
     "KeywordScore",
     "KeywordWord",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 
 from retriever.text.languages import FUNCTION_WORDS, stop_words
@@ -59,6 +60,7 @@ _OWN_LATIN_OF = {
 _OWN_LATIN = re.compile(f"[{''.join(_OWN_LATIN_OF)}]")
 _OWN_LETTERS = 0.03  # share of all letters that only one language of a script has
 _MAX_CHARACTERS = 20_000  # how much of a text is looked at
+_PRESENT = 0.01  # share of passages in a language; fewer are detection errors
 
 
 def detect_language(text: str) -> str:
@@ -79,6 +81,32 @@ def detect_language(text: str) -> str:
     if script := _main_script(sample, words):
         return _language_of_script(script, sample, words)
     return _language_of_function_words(sample, words)
+
+
+def foreign_language(text: str, passages: Mapping[str, int]) -> str:
+    """The language of a query that the passages do not have; "" if they have it, or in doubt.
+
+    `passages` has their number in each language, "" for unknown ones. In doubt is a query that also
+    has half as many function words of a language that they do have.
+
+    >>> foreign_language("Wie lang muss ein Passwort sein?", {"en": 500, "de": 2})
+    'de'
+    >>> foreign_language("Wie lang muss ein Passwort sein?", {"en": 500, "de": 20})
+    ''
+    >>> foreign_language("How long is it?", {"en": 5}), foreign_language("teh risc", {"de": 5})
+    ('', '')
+    """
+    language = detect_language(text)
+    total = sum(passages.values())
+    if not language or 2 * passages.get("", 0) >= total:
+        return ""
+    present = {code for code, count in passages.items() if code and count >= _PRESENT * total}
+    words = set(_MARKED_WORD.findall(unicodedata.normalize("NFC", text[:_MAX_CHARACTERS]).lower()))
+    own = len(words & stop_words(language, asking=True))
+    theirs = (len(words & stop_words(code, asking=True)) for code in present - {language})
+    if language in present or (own and 2 * max(theirs, default=0) > own):
+        return ""
+    return language
 
 
 def _language_of_function_words(sample: str, words: list[str]) -> str:
@@ -166,4 +194,4 @@ def _shares(named: list[str]) -> list[tuple[str, float]]:
     ]
 
 
-__all__ = ["detect_language"]
+__all__ = ["detect_language", "foreign_language"]

@@ -166,6 +166,32 @@ STEMMERS = {
 }
 """ISO 639-1 code → name of the Snowball stemmer. English uses Porter's original one of 1980."""
 
+NAMES = {
+    "ar": "Arabic",
+    "da": "Danish",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "fa": "Persian",
+    "fi": "Finnish",
+    "fr": "French",
+    "he": "Hebrew",
+    "hi": "Hindi",
+    "hu": "Hungarian",
+    "id": "Indonesian",
+    "it": "Italian",
+    "nl": "Dutch",
+    "no": "Norwegian",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "sv": "Swedish",
+    "tr": "Turkish",
+    "ur": "Urdu",
+}
+"""ISO 639-1 code → the language's English name."""
+
 LANGUAGES = tuple(dict.fromkeys(code for code in (*STEMMERS, *FUNCTION_WORDS) if code != "en"))
 """The languages that a passage may be analysed in; all others are analysed as English."""
 
@@ -218,6 +244,7 @@ __all__ = [
     "FUNCTION_WORDS",
     "LANGUAGES",
     "LINKING_ELEMENTS",
+    "NAMES",
     "STEMMERS",
     "restore_accents",
     "stop_words",

@@ -143,7 +143,7 @@ def breaks(text: str) -> list[Break]:
     for (start, whole), end in zip(regions, ends, strict=True):
         found.append(start)
         if not whole:
-            found += (Break(at, Level.SENTENCE) for at in _sentence_starts(text, start.at, end))
+            found += (Break(at, Level.SENTENCE) for at in sentence_starts(text, start.at, end))
     if found:
         found[0] = found[0]._replace(at=0, level=Level.HEADING)
     return found
@@ -331,7 +331,7 @@ def _is_hard(text: str, before: Line, line: Line, width: int) -> bool:
 # Sentences
 
 
-def _sentence_starts(text: str, start: int, end: int) -> Iterator[int]:
+def sentence_starts(text: str, start: int, end: int) -> Iterator[int]:
     """The starts of sentences inside `text[start:end]`, without `start` itself."""
     begin = start
     for stop in _STOP.finditer(text, start, end):
@@ -378,4 +378,13 @@ def _ends_with_dot(before: str, text: str, following: int) -> bool:
     return True
 
 
-__all__ = ["Break", "Level", "Line", "breaks", "read_lines", "sentences", "trim"]
+__all__ = [
+    "Break",
+    "Level",
+    "Line",
+    "breaks",
+    "read_lines",
+    "sentence_starts",
+    "sentences",
+    "trim",
+]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 
@@ -127,11 +127,19 @@ def unit_spans(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _pattern().finditer(text)]
 
 
-def scan(text: str, language: str = "") -> Iterator[Word]:
-    """All words of `text`, ordered by start; of those that start together, the longest is first."""
+def scan(
+    text: str, language: str = "", *, beginnings: Collection[str] | None = None
+) -> Iterator[Word]:
+    """All words of `text`, ordered by start; of those that start together, the longest is first.
+
+    With `beginnings`, a set of characters, words whose terms begin with another one may be left
+    out: stemming takes most of the time, and no stemmer changes how a word of Latin letters begins.
+    """
     language = language if language in LANGUAGES else ""
     for match in _pattern().finditer(text):
         raw, start = match.group(), match.start()
+        if beginnings is not None and raw[0].lower() not in beginnings and _is_plain(raw):
+            continue
         if match.lastgroup is None and 1 < len(raw) <= _CACHED:  # nearly all: kept short
             for term, first, last, kind in _analysed(raw, language):
                 yield Word(term, start + first, start + last, kind)
@@ -224,7 +232,7 @@ def _capital(match: re.Match[str]) -> Word:
 @lru_cache(maxsize=1 << 16)
 def _analysed(raw: str, language: str) -> tuple[Word, ...]:
     """The words of one unit, with spans within it: the joined forms first, then the pieces."""
-    if raw.isalpha() and (raw.islower() or raw[1:].islower()):
+    if _has_no_pieces(raw):
         return _single(raw, language)
     parts = [match.span() for match in _pieces().finditer(raw)]
     spans = [span for first, last in parts for span in _borders(raw, first, last, language)]
@@ -242,6 +250,16 @@ def _analysed(raw: str, language: str) -> tuple[Word, ...]:
         words = _piece_words(raw, first, last, language)
         found += map(_as_part, words) if _PART.fullmatch(raw, first, last) else words
     return tuple(found)
+
+
+def _has_no_pieces(raw: str) -> bool:
+    """Whether it is a word of letters without humps."""
+    return raw.isalpha() and (raw.islower() or raw[1:].islower())
+
+
+def _is_plain(raw: str) -> bool:
+    """Whether its only term begins as it does, but for the case."""
+    return raw.isascii() and _has_no_pieces(raw)
 
 
 def _as_part(word: Word) -> Word:

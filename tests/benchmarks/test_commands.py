@@ -145,7 +145,7 @@ def test_a_documented_command_runs(
         pytest.skip(unavailable_reason())
     if module == "quality":
         monkeypatch.setattr(quality, "Trained", Theirs)  # the extra is not installed for tests
-    if module == "deletion" and not inputs["INDEX"].exists():
+    if module in ("deletion", "literal") and not inputs["INDEX"].exists():
         with Index.open_or_create(inputs["INDEX"], AlignedWVA(str(inputs["MODEL"]))) as index:
             index.sync(inputs["NOTES"])
     run(module, words)

@@ -65,40 +65,93 @@ def numbers(tab: Any, name: str) -> list[float]:
     return [float(text) for text in cells]
 
 
+def open_why(tab: Any, rank: int = 1) -> Any:
+    """Open the explanation of a result; its panel, when the passage is shaded."""
+    tab.locator(f".st-key-why-{rank} button").click()
+    panel = tab.locator(f".st-key-explained-{rank}")
+    panel.locator(".wva-why mark").first.wait_for()
+    return panel
+
+
+def open_numbers(panel: Any) -> None:
+    panel.get_by_text("All numbers").click()
+    panel.get_by_text("How the score adds up").wait_for()
+
+
+def shaded(panel: Any) -> list[str]:
+    return [str(text) for text in panel.locator(".wva-why mark:not(.wva-off)").all_inner_texts()]
+
+
 def test_an_explanation_opens_and_its_parts_add_up_to_the_score(tab: Any, address: str) -> None:
     tab.goto(f"{address}&q={QUERY}")
     tab.wait_for_selector(".wva-card")
     before = results(tab)
-    tab.locator(".st-key-why-1 button").click()
-    tab.locator(".st-key-explained-1 .wva-why mark").first.wait_for()
-    tab.get_by_text("Where the closeness of meaning comes from").wait_for()
     score = float(tab.locator(".wva-score").first.inner_text().split()[1])
-    *parts, total = numbers(tab, "The terms of the score")
+    panel = open_why(tab)
+    assert "Found for red (" in panel.locator(".wva-summary").inner_text()
+    assert panel.locator("table, canvas, svg.marks").count() == 0
+    open_numbers(panel)
+    *parts, total = numbers(tab, "How the score adds up")
     assert total == pytest.approx(score, abs=6e-3)
     assert sum(parts) == pytest.approx(total, abs=2e-3)
     assert results(tab) == before
-
-    panel = tab.locator(".st-key-explained-1")
-    chart = panel.locator('[data-testid="stVegaLiteChart"]').locator("canvas, svg").first
-    chart.wait_for()
-    words = panel.locator(".wva-why mark")
-    every = words.all_inner_texts()
-    panel.get_by_text("red +").click()
-    wait_until(lambda: words.all_inner_texts() != every)
-    assert "red" in words.all_inner_texts()
+    panel.locator('[data-testid="stVegaLiteChart"]').locator("canvas, svg").first.wait_for()
+    panel.get_by_role("button", name="Check it").click()
+    panel.get_by_text("at least twice as many are needed").wait_for()
 
     tab.locator(".st-key-why-1 button").click()
     wait_until(lambda: tab.locator(".st-key-explained-1").count() == 0)
 
 
+def test_pointing_at_a_word_shows_what_it_met_also_by_keyboard(tab: Any, address: str) -> None:
+    tab.goto(f"{address}&q={QUERY}")
+    panel = open_why(tab)
+    every = shaded(panel)
+    word = panel.get_by_role("button", name="red", exact=True)
+    lines = panel.locator(".wva-lines path")
+    told = panel.locator(".wva-met")
+    assert lines.count() == 0
+
+    word.hover()
+    wait_until(lambda: shaded(panel) != every)
+    assert "red" in shaded(panel)
+    assert "red met: red" in told.inner_text()
+    assert lines.count() >= 1
+    tab.mouse.move(0, 0)
+    wait_until(lambda: shaded(panel) == every)
+
+    word.focus()
+    wait_until(lambda: lines.count() >= 1)
+    tab.keyboard.press("Enter")
+    tab.keyboard.press("Tab")
+    assert panel.get_by_role("button", name="apples", exact=True).evaluate(
+        "e => e === document.activeElement"
+    )
+    wait_until(lambda: "apples met: Apples" in told.inner_text())
+    tab.evaluate("document.activeElement.blur()")
+    wait_until(lambda: "red met: red" in told.inner_text())  # chosen: it stays
+    assert word.get_attribute("aria-pressed") == "true"
+
+
+def test_why_above_the_next_one_is_a_sentence(tab: Any, address: str) -> None:
+    tab.goto(f"{address}&q={QUERY}")
+    panel = open_why(tab)
+    panel.get_by_role("button", name="Why above the next one?").click()
+    panel.get_by_text("above result 2, most of all").wait_for()
+    assert not panel.locator("table").first.is_visible()
+    panel.get_by_text("Both side by side").click()
+    assert panel.locator("table").first.is_visible()
+
+
 def test_pointing_at_the_picture_tells_the_pair_and_its_value(tab: Any, address: str) -> None:
     tab.goto(f"{address}&q={QUERY}")
-    tab.locator(".st-key-why-1 button").click()
+    open_numbers(open_why(tab))
     chart = tab.locator('[data-testid="stVegaLiteChart"]').locator("canvas, svg").first
     chart.wait_for()
     told = tab.locator("#vg-tooltip-element")
 
     def pointed() -> bool:
+        chart.scroll_into_view_if_needed()
         box = chart.bounding_box()
         tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 20)
         tab.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] - 22)
@@ -163,13 +216,28 @@ def test_why_not_a_document_is_answered(tab: Any, address: str) -> None:
     tab.get_by_text("Result 1 stands").wait_for()
 
 
+def test_a_part_of_a_name_finds_the_document_of_why_not(tab: Any, address: str) -> None:
+    tab.goto(f"{address}&q=apples&k=1")
+    tab.wait_for_selector(".wva-card")
+    tab.locator(".st-key-why-not summary").click()
+    box = tab.locator(".st-key-missing input")
+    box.click()
+    box.press_sequentially("quince")
+    option = tab.get_by_role("option").first
+    option.wait_for()
+    assert option.inner_text() == "quinces.txt"  # and no "Add: quince"
+    tab.keyboard.press("Enter")
+    tab.get_by_text("its best passage has rank").wait_for()
+    assert tab.get_by_text("never indexed").count() == 0
+
+
 def test_what_a_passage_says_is_text_in_its_explanation(tab: Any, address: str) -> None:
     tab.goto(f"{address}&q=quinces")
-    tab.locator(".st-key-why-1 button").click()
+    panel = open_why(tab)
     shown = tab.locator(".wva-why")
-    shown.wait_for()
     assert NASTY in shown.inner_text()
     assert shown.locator("script, img, b, strong").count() == 0
+    open_numbers(panel)
     tab.locator('[data-testid="stVegaLiteChart"]').locator("canvas, svg").first.wait_for()
     assert tab.evaluate("window.owned") is None
 
@@ -192,10 +260,9 @@ def test_the_panel_fits_a_narrow_screen(chromium: Any, address: str, scheme: str
     with closing(chromium.new_context(color_scheme=scheme, viewport=size)) as context:
         narrow = context.new_page()
         narrow.goto(f"{address}&q={QUERY}&weights=1,1,1,2")
-        narrow.locator(".st-key-why-1 button").click()
-        narrow.locator(".wva-why").wait_for()
+        panel = open_why(narrow)
+        open_numbers(panel)
         narrow.get_by_text("Compare with another result").wait_for()
         assert narrow.evaluate("document.documentElement.scrollWidth") <= 400
-        panel = narrow.locator(".st-key-explained-1")
         wide = "e => [...e.querySelectorAll('table')].every(t => t.scrollWidth <= e.clientWidth)"
         assert panel.evaluate(wide)

@@ -183,7 +183,8 @@ def test_results_are_announced_and_every_one_has_a_heading(tab: Any, address: st
 def test_passages_one_by_one_and_the_link_says_so(tab: Any, address: str) -> None:
     tab.goto(address)
     wait_until(lambda: "hills.pdf" in results(tab))
-    tab.get_by_role("button", name="By passage").click()
+    tab.get_by_role("button", name="Arrange").click()
+    tab.get_by_text("a passage", exact=True).click()
     wait_until(lambda: results(tab).count("hills.pdf") == 2)
     wait_until(lambda: params(tab).get("by") == ["passages"])
     tab.reload()
@@ -213,3 +214,13 @@ def test_words_are_found_while_the_model_is_loaded(tab: Any, slow: tuple[str, Pa
     loaded.touch()
     wait_until(lambda: tab.get_by_text("Found by words so far").count() == 0)
     wait_until(lambda: "meaning" in tab.locator(".wva-strength").first.get_attribute("title"))
+
+
+def test_a_stopped_server_is_told_in_words_that_help(tab: Any, tmp_path: Path) -> None:
+    with Index.open_or_create(tmp_path / "notes", FakeEmbedder()) as index:
+        index.add([Document("plum.txt", "txt", (Page(None, "A plum tree."),))])
+    with page_server(tmp_path / "notes") as port:
+        tab.goto(f"http://127.0.0.1:{port}/?q=plum")
+        tab.wait_for_selector(".wva-hit")
+    tab.get_by_text("Start it again with the command wva ui").wait_for()
+    assert tab.get_by_text("internet").count() == 0

@@ -182,7 +182,7 @@ def test_a_difference_names_the_term_and_the_word_that_make_most_of_it() -> None
     one = told({"dense": 1.0, "keyword": 3.0}, keyword=keyword(met("long", "long", score=3.0)))
     two = told({"dense": 0.5, "keyword": 1.0}, keyword=keyword(met("long", "long", score=1.0)))
     assert str(difference_summary(compare(one, two), "it", "result 2")) == (
-        "It stands 2.50 above result 2, most of all by words (+2.00), through “long”."
+        "It stands 2.50 above result 2, most of all by words (+2.00), first of all through “long”."
     )
     back = difference_summary(compare(two, one), "it", "result 2")
     assert str(back).startswith("Result 2 stands 2.50 above it, most of all by words (+2.00)")

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -38,6 +39,7 @@ from retriever.types import (
 )
 from tests.fakes import FakeEmbedder
 from tests.live import live
+from tests.pdfs import pdf_file, text_page
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = ["zebra", "ibex", "heron", "walrus", "gecko", "lynx", "otter", "bison", "raven", "moth"]
@@ -851,6 +853,32 @@ def test_other_readers_read_everything_again_and_embed_nothing(
     assert statuses(index.sync(docs)) == {}
 
 
+def test_an_older_index_learns_printed_page_numbers_and_embeds_nothing(
+    embedder, tmp_path, monkeypatch
+) -> None:
+    folder = tmp_path / "books"
+    folder.mkdir()
+    labels = b"/PageLabels << /Nums [0 << /S /r >>] >>"
+    (folder / "book.pdf").write_bytes(pdf_file([text_page("The zebra sleeps")], catalog=labels))
+    with monkeypatch.context() as before:
+        elder = {"pdf": replace(FORMATS["pdf"], version=2)}
+        before.setattr("retriever.reading.formats.FORMATS", {**FORMATS, **elder})
+        with Index.open_or_create(tmp_path / "old", embedder) as index:
+            index.sync(folder)
+    with sqlite3.connect(tmp_path / "old" / "catalog.sqlite") as connection:
+        connection.execute("ALTER TABLE pages DROP COLUMN printed")
+    connection.close()
+    embedder.embedded.clear()
+    with Index.open(tmp_path / "old", embedder) as index:
+        (hit,) = index.search("zebra", mode="keyword")
+        assert (hit.chunk.page, hit.chunk.printed) == (1, "")
+        assert index.sync(folder).totals["updated"] == 1
+        assert embedder.embedded == []
+        (again,) = index.search("zebra page:1", mode="keyword")
+        assert (again.chunk.id, again.chunk.place) == (hit.chunk.id, "page i (PDF page 1)")
+        assert [page.printed for page in index.pages(hit.chunk.document_id)] == ["i"]
+
+
 # Runs that are broken off
 
 
@@ -1047,6 +1075,41 @@ def test_the_time_left_is_a_share_of_the_work(index, tmp_path, monkeypatch) -> N
     index.sync(folder, progress=seen.append)
     left = {p.seconds: p.seconds_left for p in seen if p.tokens}
     assert left == pytest.approx({1.0: 3.0, 2.0: 2.0, 3.0: 1.0, 4.0: 0.0})
+
+
+def test_a_run_tells_its_phases_and_its_share_only_grows(index, docs, monkeypatch) -> None:
+    for name in ("FIRST_BATCH_TOKENS", "BATCH_TOKENS"):
+        monkeypatch.setattr(f"retriever.indexing.ingest.{name}", 40)
+    stored: list[dict] = []
+    real = EmbeddedBackend.set_progress
+    monkeypatch.setattr(
+        EmbeddedBackend,
+        "set_progress",
+        lambda self, told: (stored.append(told), real(self, told)),
+    )
+    seen: list[Progress] = []
+    index.sync(docs, progress=seen.append)
+    shares = [progress.share for progress in seen]
+    assert shares == sorted(shares)
+    assert 0 == shares[0] < shares[len(shares) // 2] < shares[-1] == 1
+    phases = list(dict.fromkeys(progress.phase for progress in seen))
+    assert phases == ["scanning", "reading", "loading", "embedding", "fitting", ""]
+    assert all(p.waiting > 0 for p in seen if p.phase == "embedding")
+    # What other processes see ends with the last phase, not with the first one.
+    last = Progress.from_json(json.loads(json.dumps(stored[-1])))
+    assert (last.phase, last.files_done, last.files_total) == ("fitting", 10, 10)
+    assert 0.5 <= last.share < 1
+    assert last.seconds_left is None
+
+
+def test_progress_of_other_versions_is_read() -> None:
+    old = {
+        "files_done": 1, "files_total": 4, "chunks": 9, "tokens": 8, "seconds": 2.0,
+        "tokens_per_second": 4.0, "seconds_left": 6.0, "current": "a.txt", "part": 2,
+    }  # fmt: skip
+    assert Progress.from_json(old) == Progress(1, 4, 9, 8, 2.0, 4.0, 6.0, "a.txt", 2, share=0.25)
+    later = Progress.from_json({**old, "phase": "dreaming", "share": 0.5, "dreams": 3})
+    assert (later.phase, later.share) == ("", 0.5)
 
 
 # What cannot be meant

@@ -35,8 +35,8 @@ TOTALS = {
 }  # fmt: skip
 HIT = {
     "rank", "score", "scores", "chunk_id", "path", "format", "title", "page", "start", "end",
-    "match", "text", "label", "state", "parts", "passage", "also", "document_id", "metadata",
-    "full_text",
+    "match", "exact", "strength", "text", "label", "state", "parts", "passage", "also",
+    "document_id", "metadata", "full_text", "printed", "sentence",
 }  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
     answer = shell.search("whales", "--mode", "keyword")
     assert set(answer) == {
         *{"query", "index", "mode", "took_ms", "hits", "text", "conditions", "instead"},
-        *{"nothing_matches", "notes"},
+        *{"nothing_matches", "notes", "verdict"},
     }
     (hit,) = answer["hits"]
     assert set(hit) == HIT
@@ -342,7 +342,8 @@ def test_text_output_is_for_reading(shell: Shell, docs: Path) -> None:
     assert "Whales breathe air" in out
     assert "\033" not in out  # no colours into a pipe
     code, out, err = shell("search", "zebra", "--index", shell.index, "--mode", "keyword")
-    assert (code, out, err.strip()) == (0, "", "nothing found")
+    nowhere = 'nothing found\nThe word "zebra" occurs nowhere here.'
+    assert (code, out, err.strip()) == (0, "", nowhere)
 
 
 def test_what_does_not_really_match_is_said(shell: Shell, docs: Path) -> None:
@@ -357,12 +358,17 @@ def test_what_does_not_really_match_is_said(shell: Shell, docs: Path) -> None:
     weak = "zeppelins over whales, balloons under kettles, trumpets"
     code, out, err = shell(*found, weak)
     assert (code, "sub/sea.md" in out) == (0, True)
-    assert "it is not certain that anything here answers this question: no match reaches" in err
+    named = 'The words "zeppelins", "over", "balloons" and 3 more occur nowhere here'
+    assert " ".join(err.split()) == f"{named}: these passages come nearest."
     answer = shell.search(weak, "--mode", "keyword")
     assert answer["nothing_matches"] is True
+    assert answer["verdict"] == f"{named}: these passages come nearest."
     assert answer["hits"][0]["match"] < 0.95
     code, out, err = shell(*found, weak, "--min-match", "0.95")
-    assert (code, out, err.strip()) == (0, "", "nothing here really matches this question")
+    assert (code, out, err.strip()) == (
+        *(0, ""),
+        f"nothing here really matches this question\n{named}.",
+    )
     assert shell(*found, "x", "--min-match", "2")[0] == 2
     code, out, _ = shell("info", "--index", shell.index)
     assert "background:" in out

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import errno
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from retriever.index import Index
 from retriever.interface import collections as collection
+from retriever.interface.removal import (
+    BIN_SECONDS,
+    Removed,
+    empty_bin,
+    remove_files,
+    restore_files,
+)
+from retriever.interface.upload_limits import endings, refusal
 from retriever.types import Document, FileStatus, IndexStateError, Page, UsageError
 from tests.fakes import FakeEmbedder
 from tests.live import live
@@ -185,8 +195,8 @@ def test_removing_deletes_what_was_uploaded_and_nothing_else(tmp_path: Path) -> 
         assert [file.path for file in live(index.backend).unread()] == ["broken.pdf"]
         everything = [(uploads, "up.txt"), (uploads, "broken.pdf"), (str(own), "own.txt")]
         outside = [(uploads, "../../../docs/own.txt")]
-        assert collection.remove_files(index, folder, outside) == 0
-        assert collection.remove_files(index, folder, everything) == 3
+        assert remove_files(index, folder, outside) == Removed(0)
+        assert remove_files(index, folder, everything).count == 3
         assert index.documents() == live(index.backend).unread() == []
         assert index.search("pears", mode="keyword") == []
         assert index.sync(own).totals["indexed"] == 1
@@ -241,3 +251,149 @@ def test_a_folder_is_looked_at_before_it_is_added(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=part):
             collection.validate_folder(path, folder)
     assert collection.validate_folder(f' "{tmp_path}/full" ', folder) == tmp_path / "full"
+
+
+# Names and descriptions
+
+
+def test_a_renamed_collection_has_its_uploads_and_embeds_nothing(tmp_path: Path) -> None:
+    folder = collection.create_collection(tmp_path, "notes")
+    collection.store_upload(folder, "up.txt", b"pears")
+    collection.store_upload(folder, "broken.pdf", b"%PDF-1.4 nothing")
+    embedder = FakeEmbedder()
+    with Index.open(folder, embedder) as index:
+        index.sync(collection.uploads_folder(folder))
+    collection.describe_collection(folder, " My   fruit ")
+    embedded = len(embedder.embedded)
+    new = collection.rename_collection(folder, "  Fruit (2) ")
+    assert new == tmp_path / "Fruit (2)"
+    assert collection.list_indexes(tmp_path) == [new]
+    assert collection.description(new) == "My fruit"
+    with Index.open(new, embedder) as index:
+        uploads = str(collection.uploads_folder(new))
+        assert [row.root for row in index.documents()] == [uploads]
+        assert [file.root for file in live(index.backend).unread()] == [uploads]
+        report = index.sync(uploads)
+        assert (report.totals["unchanged"], report.totals["removed"]) == (1, 0)
+        assert len(index.documents()) == 1
+        assert len(embedder.embedded) == embedded
+        assert remove_files(index, new, [(uploads, "up.txt")]).uploads == 1
+    assert collection.rename_collection(new, "FRUIT (2)").name == "FRUIT (2)"
+
+
+@pytest.mark.parametrize("name", ["", "../x", "taken", "nul", "x" * 61])
+def test_a_collection_is_renamed_to_what_it_can_be_called(tmp_path: Path, name: str) -> None:
+    folder = collection.create_collection(tmp_path, "notes")
+    collection.create_collection(tmp_path, "taken")
+    with pytest.raises(UsageError):
+        collection.rename_collection(folder, name)
+    assert collection.is_index(folder)
+
+
+def test_an_index_being_written_is_described_but_not_renamed(tmp_path: Path) -> None:
+    folder = collection.create_collection(tmp_path, "notes")
+    with Index.open(folder) as index:
+        index.backend.set_progress({"files_done": 0})
+        with pytest.raises(IndexStateError, match="another process is writing"):
+            collection.rename_collection(folder, "other")
+        collection.describe_collection(folder, "What I read")
+        index.backend.release()
+    assert collection.description(folder) == "What I read"
+    assert collection.rename_collection(folder, "other").name == "other"
+    with pytest.raises(IndexStateError, match="any more"):
+        collection.rename_collection(folder, "third")
+
+
+def test_a_description_has_a_limit_and_may_be_damaged(tmp_path: Path) -> None:
+    folder = collection.create_collection(tmp_path, "notes")
+    assert collection.description(folder) == ""
+    with pytest.raises(UsageError, match="longer than 300"):
+        collection.describe_collection(folder, "x" * 301)
+    with pytest.raises(IndexStateError, match="any more"):
+        collection.describe_collection(tmp_path / "none", "x")
+    for damaged in ("", "[1]", '{"description": 3}', "\x00"):
+        (folder / "collection.json").write_text(damaged)
+        assert collection.description(folder) == ""
+    collection.describe_collection(folder, "x")
+    assert collection.delete_collection(folder) == [], "it belongs to the index"
+
+
+# The bin
+
+
+def test_a_removed_upload_comes_back_for_a_day(tmp_path: Path) -> None:
+    folder = collection.create_collection(tmp_path, "notes")
+    collection.store_upload(folder, "a.txt", b"pears")
+    collection.store_archive(folder, "in.zip", zipped({"deep/b.txt": b"figs"}))
+    embedder = FakeEmbedder()
+    uploads = collection.uploads_folder(folder)
+    with Index.open(folder, embedder) as index:
+        index.sync(uploads)
+        both = [(str(uploads), "a.txt"), (str(uploads), "in/deep/b.txt")]
+        removed = remove_files(index, folder, both)
+        assert (removed.count, removed.uploads) == (2, 2)
+        assert list(uploads.iterdir()) == []
+        assert index.sync(uploads).totals["files"] == 0, "the bin is not indexed"
+        collection.store_upload(folder, "a.txt", b"another")
+        assert restore_files(folder, removed.receipt) == 2
+        found = {str(p.relative_to(uploads)) for p in uploads.rglob("*.txt")}
+        assert found == {"a.txt", "a (2).txt", "in/deep/b.txt"}
+        assert (uploads / "a.txt").read_bytes() == b"another"
+        with pytest.raises(UsageError, match="not kept any more"):
+            restore_files(folder, removed.receipt)
+        for receipt in ("", "..", "../uploads", "1-xyz"):
+            with pytest.raises(UsageError, match="not kept any more"):
+                restore_files(folder, receipt)
+
+
+def test_the_bin_is_emptied_after_a_day(tmp_path: Path) -> None:
+    folder = collection.create_collection(tmp_path, "notes")
+    empty_bin(folder)
+    collection.store_upload(folder, "a.txt", b"pears")
+    with Index.open(folder, FakeEmbedder()) as index:
+        index.sync(collection.uploads_folder(folder))
+        removed = remove_files(index, folder, [(str(collection.uploads_folder(folder)), "a.txt")])
+    when = int(removed.receipt.split("-")[0])
+    empty_bin(folder, when + BIN_SECONDS)
+    assert (folder / "removed" / removed.receipt).exists()
+    empty_bin(folder, when + BIN_SECONDS + 1)
+    assert list((folder / "removed").iterdir()) == []
+    assert collection.delete_collection(folder) == []
+
+
+# What an upload may be
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def test_a_path_that_leads_out_of_an_archive_is_told(tmp_path: Path) -> None:
+    folder = collection.create_collection(tmp_path, "notes")
+    data = zipped({"../evil.txt": b"a", "good/b.txt": b"b", "./c.txt": b"c", "/etc/d.txt": b"d"})
+    stored = collection.store_archive(folder, "pack.zip", data)
+    assert stored.renamed == (
+        "'../evil.txt' in 'pack.zip' is kept as 'pack/evil.txt'",
+        "'/etc/d.txt' in 'pack.zip' is kept as 'pack/etc/d.txt'",
+    )
+    assert (stored.count, stored.refused) == (4, ())
+
+
+def test_a_file_no_reader_takes_is_refused_before_it_is_kept(tmp_path: Path) -> None:
+    folder = collection.create_collection(tmp_path, "notes")
+    for data in (b"x" * 10_000_001, "ä".encode() * 10_000_001, b"x" * 40_000_001):
+        with pytest.raises(UsageError, match="split it"):
+            collection.store_upload(folder, "long.txt", data)
+    assert not (folder / "uploads").exists()
+    assert refusal("long.txt", 10_000_000, b"x" * 10_000_000) == ""
+    assert refusal("many.txt", 20_000_000, "ä".encode() * 10_000_000) == "", "characters count"
+    assert "has 151 MB, and 40 MB is the most" in refusal("long.txt", 151_000_000)
+    assert refusal("long.pdf", 151_000_000) == ""
+    assert "unpack it" in refusal("x.7z", 1)
+    assert {endings()[one] for one in (".pdf", ".zip", ".md", ".csv")} == {
+        500_000_000, 40_000_000, 200_000_000,
+    }  # fmt: skip

@@ -11,8 +11,9 @@ from dataclasses import replace
 import pytest
 
 from retriever.interface.export import COLUMNS, SearchExport, as_csv, as_json, as_markdown, citation
+from retriever.interface.terminal.reports import hit_lines
 from retriever.langchain import as_document
-from retriever.types import Chunk, DocumentRow, Excerpt, Hit
+from retriever.types import Chunk, DocumentRow, Excerpt, Hit, Strength
 
 NASTY = '=HYPERLINK("x")\n<script>alert(1)</script> *b* [l](u) # 1. "quoted", ü\udc80'
 
@@ -28,7 +29,8 @@ def hit(rank: int, text: str = "Pears are green.", **changes: object) -> Hit:
 
 ROW = DocumentRow("d1", "s", "/s", "fruit/pears.pdf", "pdf", author="Ada Lovelace", date="1843-07")
 FOUND = SearchExport(
-    "green *pears*", "notes", "hybrid", [hit(1), hit(2, NASTY, path="+x.md", page=None)],
+    "green *pears*", "notes", "hybrid",
+    [replace(hit(1), exact=True, strength=Strength.EXACT), hit(2, NASTY, path="+x.md", page=None)],
     ["path *.pdf"], {"d1": ROW},
 )  # fmt: skip
 
@@ -55,19 +57,21 @@ def test_one_json_of_a_hit() -> None:
         *(1, 1.5, chunk),
         dense=0.25,
         match=0.9,
+        strength=Strength.LIKELY,
         also=(replace(chunk, id="c9", path="b.pdf", page=None, label=""),),
         parts=(other, chunk),
         passage=(Excerpt(3, "iii", 0, 12, "One. Second."),),
     )
     told = json.loads(json.dumps(known.to_json(), allow_nan=False))
     assert told == {
-        "rank": 1, "score": 1.5, "match": 0.9,
+        "rank": 1, "score": 1.5, "match": 0.9, "exact": False, "strength": "likely",
         "scores": {"dense": 0.25, "keyword": None, "rerank": None},
         "chunk_id": "c2", "document_id": "d1", "path": "a.pdf", "format": "pdf", "title": "Pears",
-        "page": 3, "label": "iii", "state": "text", "start": 5, "end": 12,
+        "page": 3, "printed": "", "label": "iii", "state": "text", "start": 5, "end": 12,
         "metadata": {"year": 2024, "ratio": None},
         "text": "Second.", "full_text": "One. Second.", "parts": ["c1", "c2"],
         "passage": [{"page": 3, "label": "iii", "start": 0, "end": 12, "text": "One. Second."}],
+        "sentence": None,
         "also": [{"chunk_id": "c9", "path": "b.pdf", "page": None, "label": ""}],
     }  # fmt: skip
     assert hit(1).to_json()["full_text"] == hit(1).to_json()["text"] == "Pears are green."
@@ -78,13 +82,25 @@ def test_one_json_of_a_hit() -> None:
     assert document.metadata == {
         "year": 2024, "ratio": pytest.approx(math.nan, nan_ok=True),
         **{name: told[name] for name in (
-            "score", "match", "path", "format", "title", "document_id", "page", "label", "state",
-            "start", "end",
+            "score", "match", "exact", "strength", "path", "format", "title", "document_id", "page",
+            "label", "state", "start", "end",
         )},
         "dense": 0.25, "keyword": None, "rerank": None,
         "passage": [{"page": 3, "label": "iii", "start": 0, "end": 12}],
         "also": ["b.pdf"],
     }  # fmt: skip
+
+
+def test_a_page_is_cited_by_the_number_that_is_printed_on_it() -> None:
+    found = hit(1)
+    printed = replace(found, chunk=replace(found.chunk, page=39, printed="23"))
+    assert printed.to_json()["printed"] == "23"
+    assert printed.to_json()["page"] == 39
+    assert citation(printed).endswith("page 23 (PDF page 39)")
+    table = as_csv(SearchExport("q", "notes", "hybrid", [printed])).removeprefix("\ufeff")
+    (row,) = csv.DictReader(io.StringIO(table, newline=""))
+    assert row["place"] == "page 23 (PDF page 39)"
+    assert "page 23 (PDF page 39)" in hit_lines(printed, "pears", colour=False)[0]
 
 
 def test_csv_is_a_table_without_formulas() -> None:
@@ -95,6 +111,7 @@ def test_csv_is_a_table_without_formulas() -> None:
     assert tuple(rows[0]) == COLUMNS
     assert rows[0]["text"] == "Pears are green."
     assert (rows[0]["place"], rows[0]["meaning"], rows[0]["keywords"]) == ("page 3", "0.25", "")
+    assert [row["strength"] for row in rows] == ["exact words", ""]
     assert rows[1]["path"] == "'+x.md"
     assert rows[1]["text"] == "'" + NASTY.replace("\udc80", "?")
 

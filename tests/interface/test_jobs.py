@@ -96,3 +96,13 @@ def test_what_lies_in_the_current_folder_is_not_run(tmp_path: Path) -> None:
     for command in (COMMAND, server_command(tmp_path, 8501)[:4]):
         done = subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_progress_never_falls_back_to_the_beginning(jobs: Jobs, tmp_path: Path) -> None:
+    job = jobs.start(tmp_path, ["wait"])
+    assert job.progress(None) is None
+    told = {"files_done": 2, "files_total": 2, "share": 0.2, "phase": "reading", "current": "x"}
+    assert job.progress(told) == told
+    after = job.progress(None)
+    assert after is not None
+    assert (after["share"], after["phase"], after["current"]) == (0.95, "fitting", "")

@@ -13,8 +13,10 @@ import pytest
 
 from retriever.index import Index
 from retriever.interface import collections as collection
+from retriever.interface import upload_limits
 from retriever.interface import zip_uploads as unpacking
 from retriever.interface.collections import StoredArchive, store_archive
+from retriever.interface.removal import remove_files
 from retriever.interface.zip_uploads import zip_members
 from retriever.types import ReadError, UsageError
 from tests.fakes import FakeEmbedder
@@ -58,7 +60,7 @@ def test_files_keep_their_folders_and_are_found(home: Path) -> None:
         found = {hit.chunk.path for hit in index.search("pear", mode="keyword")}
         assert found == {"My letters/a/b/two.md"}
         own = str(collection.uploads_folder(home))
-        collection.remove_files(index, home, [(own, "My letters/a/b/two.md")])
+        remove_files(index, home, [(own, "My letters/a/b/two.md")])
     assert not (home / "uploads" / "My letters" / "a" / "b").exists()
     assert (home / "uploads" / "My letters" / "a" / "one.txt").exists()
 
@@ -117,7 +119,7 @@ def test_what_would_be_too_much_is_refused_before_it_is_unpacked(
     assert len(bomb) < 10_000
     with pytest.raises(UsageError, match="more than 5 MB when it is unpacked"):
         store_archive(home, "bomb.zip", bomb)
-    monkeypatch.setattr(collection, "MAX_BYTES", 900_000)
+    monkeypatch.setitem(upload_limits._BYTES, "txt", 900_000)
     found = store_archive(home, "large.zip", packed({"a.txt": bytes(1_000_000), "b.txt": b"b"}))
     assert found.count == 1
     assert "'a.txt' in 'large.zip' is larger than 0 MB" in found.refused[0]

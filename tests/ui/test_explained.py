@@ -183,7 +183,7 @@ def test_headings_and_links_are_shown_without_their_markup() -> None:
     shown = evidence.marked_text(chunk, text, [(at, at + 8, ""), (3, 6, "")])
     assert shown == (
         "<strong><mark>A.2</mark></strong><strong> Length</strong>\n\n"
-        "See [<mark>Policies</mark>] and 5.1 [sic] (1)."
+        "See <mark>Policies</mark> and [5.1](s.md#x_(y) &quot;t&quot;) [sic] (1)."
     )
     assert evidence.marked_text(replace(chunk, format="code"), text, ()) == html.escape(text)
 
@@ -527,14 +527,14 @@ def test_a_mark_whose_passage_is_gone_says_so_and_changes_nothing(
     assert app.button(key="unmark-0").label == "More like a passage that is not here any more"
 
 
-@pytest.mark.parametrize("path", ["cars.txt", "pears.txt", "never.txt"])
+@pytest.mark.parametrize("path", ["cars.txt", "pears.txt", "odd.md"])
 def test_why_not_a_document_is_told_and_compared(
     page: Callable[..., AppTest], index: Index, path: str
 ) -> None:
     app = page(q="sweet apples", k="2")
     app.session_state["why-not"] = True
-    app.session_state["missing"] = path  # AppTest cannot type what is not on offer
     app.run()
+    app.selectbox(key="missing").set_value(path).run()
     told = index.why_not("sweet apples", path, 2)
     assert told.sentence in captions(app).replace("\\", "")
     above = [one for one in app.selectbox if one.key == "missing-above"]
@@ -543,6 +543,26 @@ def test_why_not_a_document_is_told_and_compared(
         above[0].set_value(1).run()
         by = told.above[0].score - told.best.score
         assert f"Result 1 stands {by:.2f} above it" in said(app)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("PEAR", "**pears.txt**: it is there: result"),
+        ("never", "**never**: no document of this collection has this name, whole or in part."),
+        (".txt", "9 documents are called"),
+    ],
+)
+def test_of_many_documents_a_part_of_a_name_is_typed(
+    page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch, typed: str, said: str
+) -> None:
+    monkeypatch.setattr("ui.why_not._MAX_NAMES", 5)
+    app = page(q="sweet apples")
+    app.session_state["why-not"] = True
+    app.run()
+    app.text_input(key="missing-name").set_value(typed).run()
+    assert said in captions(app)
+    assert "never indexed" not in captions(app)
 
 
 def test_an_embedder_that_cannot_be_taken_apart_is_a_sentence(

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import unquote_plus
 
 import pytest
 import streamlit as st
@@ -582,13 +583,16 @@ def test_nothing_is_changed_while_another_process_writes(
             }
         )  # fmt: skip
         app = at_collections(page(index))
-        assert app.button(key="delete").disabled
-        assert "Another process is writing" in app.button(key="delete").help
+        add = app.button(key="FormSubmitter:folder-form-Add and index")
+        for changing in (add, app.button(key="remove")):
+            assert changing.disabled
+            assert "Another process is writing" in changing.help
+        assert "Another process is writing" in words(app)
         assert "Indexing: 1 of 4 files" in str(app.get("progress")[0].proto.text)
         writer.backend.set_progress(None)
         writer.backend.release()
     st.cache_resource.clear()  # what is known of an index may be two seconds old
-    assert not app.run().button(key="delete").disabled
+    assert not app.run().button(key="FormSubmitter:folder-form-Add and index").disabled
 
 
 def test_the_ledger_shows_what_is_left_out_on_purpose(
@@ -648,3 +652,12 @@ def test_the_page_about_an_index_tells_what_is_in_it(
         }
     ]  # fmt: skip
     assert "1 scanned" in words(app)
+    shown = "".join(part.value for part in app.html)
+    assert re.findall(r"<h(\d)", shown) == ["1", "2", "2", "2", "2"]
+    for riddle in ("Flat", "Snapshot", "variance", "cosine"):
+        assert riddle not in shown
+    links = re.findall(r'<a href="(\./\?q=[^"]*)" target="_self">([^<]*)<', shown)
+    assert links
+    assert all(
+        unquote_plus(link[5:].partition("&")[0]) == name.replace(", ", " ") for link, name in links
+    )

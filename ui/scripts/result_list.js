@@ -73,6 +73,15 @@ function colour() {
   );
 }
 
+// Closed: back to where one was, as soon as the list is there again on a narrow window.
+function back(root, id, tries = 60) {
+  const hit = root.querySelector(`.wva-hit[data-id="${CSS.escape(id)}"]`);
+  if (hit?.offsetParent) {
+    hit.scrollIntoView({ block: "nearest" });
+    hit.focus({ preventScroll: true });
+  } else if (hit && tries) setTimeout(() => back(root, id, tries - 1), 50);
+}
+
 const known = new WeakMap();
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -102,9 +111,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
   mark(root, data.current);
   if (before.html !== data.html && data.said) announce(root, data.said);
   if (before.current && !data.current && before.search === data.search) {
-    // Closed: back to where one was.
-    const hit = root.querySelector(`.wva-hit[data-id="${CSS.escape(before.current)}"]`);
-    hit?.scrollIntoView({ block: "nearest" });
-    hit?.focus({ preventScroll: true });
+    back(root, before.current);
   }
 }

@@ -1,7 +1,8 @@
-"""The page Collections: the list, a new one, and everything about the chosen one."""
+"""The page Collections: a card for each, a new one, and everything about the chosen one."""
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import streamlit as st
 
 from retriever.embedding.models.presets import PRESETS
 from retriever.interface import collections
+from retriever.interface.attention import needs_attention
+from retriever.interface.removal import empty_bin
 from retriever.settings import DEFAULT_MODEL
-from retriever.types import RetrieverError
-from ui import add_documents, controls, file_table, job_status, status
-from ui.collection_picker import CollectionPicker, choose, show_sidebar
+from retriever.storage.catalog import CATALOG_FILE
+from retriever.types import RetrieverError, UsageError
+from ui import add_documents, attention, controls, file_table, job_status, removal, status
+from ui.collection_picker import CollectionPicker, choose
 from ui.highlighting import (
     count_text,
     escape_html,
@@ -22,53 +26,131 @@ from ui.highlighting import (
 )
 from ui.resources import SharedIndex, close_index, shared_index
 
+CSS = """<style>
+.stMainBlockContainer { max-width: 78rem; padding-top: 4.4rem; }
+[class*="st-key-collection-"] { padding: .8rem 1rem; }
+[class*="st-key-collection-"] .wva-file { font-size: 1.06rem; padding: 0; margin: 0; }
+[class*="st-key-collection-"]:has(.wva-chosen) { border-color: #4a86e8;
+  box-shadow: 0 0 0 1px #4a86e8; }
+.wva-warn { margin: .25rem 0 0; font-size: .92rem; font-weight: 600; }
+.st-key-attention { border-color: color-mix(in srgb, #d99a00 65%, transparent); }
+.wva-needy { margin: 0; overflow-wrap: anywhere; line-height: 1.4; }
+.wva-needy span { display: block; font-size: .9rem; opacity: .8; }
+[class*="st-key-choose-"] p, [class*="st-key-change-"] p { max-width: 8rem; overflow: hidden;
+  text-overflow: ellipsis; white-space: nowrap; }
+.wva-refused p { margin: .3rem 0; padding: .5rem .8rem; border-radius: .5rem;
+  background: color-mix(in srgb, #d99a00 16%, transparent); overflow-wrap: anywhere; }
+.wva-dropping [data-testid="stFileUploaderDropzone"] { outline: 3px dashed #4a86e8; }
+.wva-link { margin-right: .9rem; }
+.st-key-folders button { justify-content: flex-start; width: 100%; }
+</style>"""
+
+_CARD = 296  # pixels
+_RENAME, _DESCRIBE, _DELETE = "Rename", "Describe", "Delete"
+
 
 def show_collections(picker: CollectionPicker) -> None:
     """Show the page."""
-    st.html('<div class="wva-head"><h1>Collections</h1></div>')
+    st.html(CSS)
     controls.update_address_index(picker.link_name, picker.implied)
     controls.remember_visit(picker.page)
-    for at, path in enumerate(picker.found):
-        _show_row(picker, path, at)
+    if st.session_state.pop("made", False):
+        st.session_state["new-name"] = ""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="left"):
+        st.html('<div class="wva-head"><h1>Collections</h1></div>', width="content")
+        # The key changes with each new collection, which closes the popover.
+        with st.popover("New collection", key=f"new-{len(picker.found)}", icon=":material/add:"):
+            _show_new(picker)
     if not picker.found:
         st.info(
             f"There is no collection in {escape_markdown(str(picker.home))} yet.",
             icon=":material/folder_open:",
         )
-    if st.session_state.pop("made", False):
-        st.session_state["new-name"] = ""
-    # The key changes with each new collection, which closes the popover.
-    with st.popover("New collection", key=f"new-{len(picker.found)}", icon=":material/add:"):
-        _show_new(picker)
+    with st.container(horizontal=True, gap="small", key="cards"):
+        for at, path in enumerate(picker.found):
+            _show_card(picker, path, at)
     index = picker.shared_index()
     if index is not None:
-        show_sidebar(index, named=True)
+        empty_bin(index.path)
         _show_chosen(picker, index)
 
 
-def _show_row(picker: CollectionPicker, path: Path, at: int) -> None:
-    """Show a collection in a line: its name, its size, and a button to choose it."""
+def _show_card(picker: CollectionPicker, path: Path, at: int) -> None:
+    """Show a collection: its name, size and state, a button to choose it, and a menu."""
     here = path == picker.chosen
-    mark = ' <span class="wva-page">chosen</span>' if here and picker.several else ""
-    with st.container(horizontal=True, vertical_alignment="center", key=f"collection-{at}"):
-        st.html(
-            f'<div class="wva-file"><bdi>{escape_html(path.name)}</bdi>{mark}</div>'
-            f'<p class="wva-note">{escape_html(_facts(picker, path))}</p>'
-        )
-        if not here:
-            st.button("Choose", key=f"choose-{at}", on_click=choose, args=(path,))
+    name = escape_html(path.name)
+    mark = ' <span class="wva-page wva-chosen">chosen</span>' if here and picker.several else ""
+    with st.container(border=True, key=f"collection-{at}", gap="small", width=_CARD):
+        st.html(f'<h2 class="wva-file"><bdi>{name}</bdi>{mark}</h2>{_facts(picker, path)}')
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            said = escape_markdown(replace_unprintable(path.name))
+            if not here:
+                st.button(f"Choose {said}", key=f"choose-{at}", on_click=choose, args=(path,))
+            asked = st.menu_button(
+                f"Change {said}",
+                [_RENAME, _DESCRIBE, _DELETE],
+                key=f"change-{at}",
+                type="tertiary",
+                icon=":material/more_horiz:",
+            )
+    if asked == _RENAME:
+        _ask_name(picker, path)
+    elif asked == _DESCRIBE:
+        _ask_description(path)
+    elif asked == _DELETE:
+        _confirm_deletion(picker, path)
 
 
 def _facts(picker: CollectionPicker, path: Path) -> str:
-    """The size and model of a collection, or the error of opening it."""
+    """What a card says of its collection (HTML), or the error of opening it."""
     try:
-        info = shared_index(path, picker.open_index).info()
+        shared = shared_index(path, picker.open_index)
+        info = shared.info()
+        needy = len(needs_attention(shared.coverage_report().files))
     except RetrieverError as error:
-        return str(error)
-    model = (info["model"] or {}).get("model") or info["wished_model"] or DEFAULT_MODEL
-    size = info["bytes"]["total"] / 1e6
-    many = count_text(info["documents"], "document"), count_text(info["chunks"], "passage")
-    return join_parts([*many, model, f"{size:,.0f} MB"])
+        return f'<p class="wva-note">{escape_html(str(error))}</p>'
+    said = collections.description(path)
+    counts = [
+        count_text(info["documents"], "document"),
+        count_text(info["chunks"], "passage"),
+        _megabytes(info["bytes"]["total"]),
+    ]
+    lines = [
+        f'<p class="wva-note"><bdi>{escape_html(said)}</bdi></p>' if said else "",
+        f'<p class="wva-note">{join_parts(counts)}</p>',
+        f'<p class="wva-note">{_changed(path)}</p>',
+        f'<p class="wva-warn">⚠ {attention.attention_text(needy)}</p>' if needy else "",
+    ]
+    return "".join(lines)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3)):,} kB"
+
+
+def _changed(path: Path) -> str:
+    """When the collection was changed last; empty if that is unknown."""
+    try:
+        times = [
+            (path / f"{CATALOG_FILE}{end}").stat().st_mtime
+            for end in ("", "-wal")
+            if (path / f"{CATALOG_FILE}{end}").exists()
+        ]
+    except OSError:
+        return ""
+    return f"Changed {ago(time.time() - max(times))}" if times else ""
+
+
+def ago(seconds: float) -> str:
+    """How long ago, rounded.
+
+    >>> ago(20), ago(7300), ago(90_000), ago(400_000)
+    ('just now', '2 hours ago', '1 day ago', '5 days ago')
+    """
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            return f"{count_text(round(seconds / length), unit)} ago"
+    return "just now"
 
 
 def _show_new(picker: CollectionPicker) -> None:
@@ -100,10 +182,12 @@ def _create(picker: CollectionPicker, name: str, model: str) -> None:
 
 
 def _show_chosen(picker: CollectionPicker, index: SharedIndex) -> None:
-    """Show the chosen collection: its job, adding documents, its files, its deletion."""
+    """Show the chosen collection: its job, what needs attention, adding documents, its files."""
     st.html(f'<h2 class="wva-title"><bdi>{escape_html(index.path.name)}</bdi></h2>')
     busy = job_status.busy_reason(index, picker.jobs)
     job_status.show_job(index, picker.jobs)
+    removal.show_removed(index, picker.jobs, busy=busy)
+    attention.show_attention(index, picker.jobs, busy=busy)
     st.html('<h3 class="wva-part">Add documents</h3>')
     add_documents.show_add_documents(index, picker.jobs, busy=busy)
     st.html('<h3 class="wva-part">Files</h3>')
@@ -111,36 +195,89 @@ def _show_chosen(picker: CollectionPicker, index: SharedIndex) -> None:
         st.fragment(file_table.show_files, run_every=status.REFRESH_SECONDS)(index, busy=busy)
     else:
         file_table.show_files(index, busy=busy)
-    add_documents.show_folders(
-        index, picker.jobs, partial(file_table.confirm_removal, index), busy=busy
-    )
-    st.divider()
-    if st.button("Delete this collection", key="delete", disabled=bool(busy), help=busy or None):
-        _confirm_deletion(picker, index)
+    remove = partial(removal.confirm_removal, index)
+    add_documents.show_folders(index, picker.jobs, remove, busy=busy)
+
+
+# The menu of a collection
+
+
+@st.dialog("Rename the collection")
+def _ask_name(picker: CollectionPicker, path: Path) -> None:
+    with st.form("rename", border=False):
+        name = st.text_input(
+            "Its new name", path.name, key=f"rename-{path.name}", max_chars=collections.MAX_NAME
+        )
+        st.caption(
+            "Nothing is indexed again. Links and saved searches that name "
+            f"{escape_markdown(replace_unprintable(path.name))} lead nowhere afterwards."
+        )
+        if st.form_submit_button("Rename", type="primary"):
+            add_documents.run_and_redraw(lambda: _rename(picker, path, name))
+
+
+def _rename(picker: CollectionPicker, path: Path, name: str) -> None:
+    _check_idle(picker, path)
+    _close(picker, path)
+    new = collections.rename_collection(path, name)
+    picker.jobs.rename(path, new)
+    if path == picker.chosen:
+        st.session_state["choose"] = new.name
+
+
+@st.dialog("Describe the collection")
+def _ask_description(path: Path) -> None:
+    with st.form("describe", border=False):
+        text = st.text_input(
+            f"What is in {escape_markdown(replace_unprintable(path.name))}",
+            collections.description(path),
+            key=f"describe-{path.name}",
+            max_chars=collections.MAX_DESCRIPTION,
+        )
+        if st.form_submit_button("Save", type="primary"):
+            add_documents.run_and_redraw(lambda: collections.describe_collection(path, text))
 
 
 @st.dialog("Delete this collection?")
-def _confirm_deletion(picker: CollectionPicker, index: SharedIndex) -> None:
-    name = index.path.name
+def _confirm_deletion(picker: CollectionPicker, path: Path) -> None:
+    name = escape_markdown(replace_unprintable(path.name))
     st.write(
-        f"{escape_markdown(name)} with all that is indexed in it will be deleted, and with it the "
-        "files that were uploaded. Files in your own folders stay."
+        f"{name} with all that is indexed in it will be deleted, and with it the files that were "
+        "uploaded; this cannot be undone. Files in your own folders stay."
     )
-    typed = st.text_input("Type its name to confirm", key="delete-name")
-    if st.button("Delete for good", key="delete-yes", type="primary"):
-        if typed.strip() == name:
-            add_documents.run_and_redraw(lambda: _delete(picker, index))
-        else:
-            st.error(
-                f"That is not its name: it is called {escape_markdown(replace_unprintable(name))}."
-            )
+    with st.form("delete", border=False):
+        typed = st.text_input("Type its name to confirm", key=f"delete-name-{path.name}")
+        if st.form_submit_button("Delete for good", type="primary"):
+            if typed.strip() == path.name:
+                add_documents.run_and_redraw(lambda: _delete(picker, path))
+            else:
+                st.error(f"That is not its name: it is called {name}.")
 
 
-def _delete(picker: CollectionPicker, index: SharedIndex) -> None:
-    picker.jobs.forget(index.path)
-    close_index(index, picker.open_index)
-    collections.delete_collection(index.path)
-    st.session_state["choose"] = None
+def _delete(picker: CollectionPicker, path: Path) -> None:
+    _check_idle(picker, path)
+    picker.jobs.forget(path)
+    _close(picker, path)
+    collections.delete_collection(path)
+    if path == picker.chosen:
+        st.session_state["choose"] = None
 
 
-__all__ = ["show_collections"]
+def _check_idle(picker: CollectionPicker, path: Path) -> None:
+    """Raise UsageError while documents are indexed here."""
+    job = picker.jobs.of(path)
+    if job is not None and job.running:
+        raise UsageError(
+            f"documents are being indexed into {path.name!r}: wait until that is done, or stop it"
+        )
+
+
+def _close(picker: CollectionPicker, path: Path) -> None:
+    """Close an index that is open; a damaged one never is."""
+    try:
+        close_index(shared_index(path, picker.open_index), picker.open_index)
+    except RetrieverError:
+        return
+
+
+__all__ = ["ago", "show_collections"]

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ui import (
     controls,
@@ -46,13 +47,13 @@ def show_search(picker: CollectionPicker) -> None:
         _show_empty(index)
         return
     controls.restore_widgets(arrived=picker.arrived)
-    page_query = _show_controls(picker, index)
+    page_query, bar = _show_controls(picker, index)
     controls.update_address(page_query, picker.link_name, picker.implied)
     controls.remember_visit(picker.page)
     if page_query.text:
         st.set_page_config(page_title=_tab_title(page_query.text))
         history.remember_search(picker, page_query)
-        results.show_results(index, page_query)
+        results.show_results(index, page_query, bar)
     elif pane.is_open():
         pane.show_pane(index, page_query, (), HighlightTerms(""))
     else:
@@ -62,8 +63,13 @@ def show_search(picker: CollectionPicker) -> None:
     _focus_search_box()
 
 
-def _show_controls(picker: CollectionPicker, index: SharedIndex) -> PageQuery:
-    """Show the choice of a collection, the search box, and the filters; returns the query."""
+def _show_controls(
+    picker: CollectionPicker, index: SharedIndex
+) -> tuple[PageQuery, DeltaGenerator]:
+    """Show the choice of a collection, the search box, and the filters.
+
+    Returns the query, and the place beside the filters for what is said of the whole list.
+    """
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ask-row"):
         show_picker(picker)
         search_box.show_search_box()
@@ -76,13 +82,14 @@ def _show_controls(picker: CollectionPicker, index: SharedIndex) -> PageQuery:
             history.show_save(picker, page_query)
             history.show_history(picker)
         filters.show_help()
+        bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="found")
     page_query = controls.current_query()
     if page_query.text:
         with st.container(horizontal=True, vertical_alignment="center", key="chips-row"):
             filters.show_chips(page_query)
             steer.show_changes(index, page_query)
         show_answering(picker)
-    return page_query
+    return page_query, bar
 
 
 def _tab_title(query: str) -> str:

@@ -161,7 +161,8 @@ class ProgressPrinter:
         if not progress.files_total:
             return
         now = time.monotonic()
-        finished = progress.files_done == progress.files_total
+        # All files may be done while the search is still fitted to them.
+        finished = progress.files_done == progress.files_total and not progress.phase
         if self.live:
             end = "\n" if finished else ""
             print(f"\r\033[K{progress_line(progress)[:160]}", end=end, file=sys.stderr, flush=True)

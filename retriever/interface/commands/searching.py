@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def run_search(options: argparse.Namespace) -> int:
     """Search an index."""
     from retriever.index import Index
-    from retriever.interface.terminal.reports import hit_lines, percent, query_lines
-    from retriever.searching.match import MATCH, NOTHING_MATCHES, nothing_matches, verdict
+    from retriever.interface.terminal.reports import hit_lines, query_lines, verdict_lines
+    from retriever.searching.match import NOTHING_MATCHES, nothing_matches
     from retriever.searching.query_syntax import Query, parse
 
     how = search_options(options)
@@ -41,6 +41,7 @@ def run_search(options: argparse.Namespace) -> int:
         took = (time.perf_counter() - started) * 1000
         instead = _corrections(index, options.query, how)
         notes = index.search_notes(options.query, hits, options=how)
+        said = index.verdict(options.query, hits, options=how)
     nothing = not hits or nothing_matches(hits)
     if options.json:
         print_json(
@@ -54,6 +55,7 @@ def run_search(options: argparse.Namespace) -> int:
                 "instead": instead,
                 "notes": notes,
                 "nothing_matches": nothing,
+                "verdict": said,
                 "hits": [hit.to_json() for hit in hits],
             }
         )
@@ -61,9 +63,7 @@ def run_search(options: argparse.Namespace) -> int:
     if not hits:
         found = "nothing found" if how.min_match is None else NOTHING_MATCHES
         print("the index is empty" if empty else found, file=sys.stderr)
-    elif nothing:
-        print(f"{verdict(hits)}: no match reaches {percent(MATCH)}", file=sys.stderr)
-    for line in query_lines(asked.conditions(), instead, notes):
+    for line in [*verdict_lines(said), *query_lines(asked.conditions(), instead, notes)]:
         print(line, file=sys.stderr)
     shown = " ".join([asked.text, *chain.from_iterable(instead.values())])
     for hit in hits:

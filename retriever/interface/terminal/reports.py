@@ -16,11 +16,12 @@ from retriever.indexing.coverage import (
     PageGroup,
     page_groups,
 )
+from retriever.indexing.progress import phase_text
 from retriever.indexing.sync import FileReport, SyncReport
 from retriever.interface.terminal.characters import count_text, one_line, printable
 from retriever.significance import PairedComparison
 from retriever.text.analyzer import matching_words
-from retriever.types import FileStatus, Hit, Progress
+from retriever.types import FileStatus, Hit, Phase, Progress
 
 BOLD, DIM, RESET = "\033[1m", "\033[2m", "\033[0m"
 SNIPPET = 360  # characters
@@ -32,7 +33,7 @@ PROBLEMS = (FileStatus.PARTIAL, FileStatus.FAILED)
 
 
 def progress_line(progress: Progress) -> str:
-    """One line: files, chunks, tokens per second, time left, the current file.
+    """One line: files, chunks, tokens per second, time left, the current file or what else is done.
 
     >>> progress_line(Progress(3, 44, 120, 30000, 20.0, 1500.0, 62.0, "a.pdf"))
     '3/44 files · 120 chunks · 1,500 tokens/s · 1:02 left · a.pdf'
@@ -42,7 +43,9 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
     if progress.seconds_left is not None:
         parts.append(f"{duration(progress.seconds_left)} left")
-    if progress.current and progress.files_done < progress.files_total:
+    if progress.phase in (Phase.LOADING, Phase.EMBEDDING, Phase.FITTING):
+        parts.append(phase_text(progress))
+    elif progress.current and progress.files_done < progress.files_total:
         part = f", part {progress.part}" if progress.part > 1 else ""
         parts.append(one_line(progress.current) + part)
     return " · ".join(parts)
@@ -188,8 +191,8 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     place = one_line(chunk.path) + (f", {one_line(part)}" if part else "")
     title = f"  {one_line(chunk.title)}" if chunk.title else ""
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
-    match = "" if hit.match is None else f", match {percent(hit.match)}"
-    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{match}){reset}"
+    strength = "" if hit.strength is None else f", {hit.strength}"
+    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{strength}){reset}"
     width = text_width()
     size = len(hit.text) if whole else SNIPPET
     lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
@@ -230,6 +233,11 @@ def query_lines(
     ]
     lines += notes
     return [printable(line) for line in lines]
+
+
+def verdict_lines(verdict: str) -> list[str]:
+    """The sentence of `Index.verdict` in lines of the terminal's width; none for an empty one."""
+    return textwrap.wrap(printable(verdict), text_width())
 
 
 def percent(match: float) -> str:

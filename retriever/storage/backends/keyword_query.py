@@ -14,13 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 
 from retriever.storage.backends import spelling
 from retriever.storage.backends.compounds import MIN_PART_LETTERS, is_part, split_compound
 from retriever.storage.backends.protocols import PassageSearch, Vocabulary
 from retriever.storage.catalog.postings import idf
-from retriever.storage.records import Expansion, KeywordScore, KeywordWord, TermQuery, WeightedTerms
+from retriever.storage.records import (
+    ContentWord,
+    Expansion,
+    KeywordScore,
+    KeywordWord,
+    TermQuery,
+    WeightedTerms,
+)
 from retriever.text.analyzer import (
     MARK,
     QueryWord,
@@ -30,6 +38,7 @@ from retriever.text.analyzer import (
     query_words,
     words,
 )
+from retriever.text.detection import foreign_language
 from retriever.text.folding import fold_accents
 from retriever.text.languages import LINKING_ELEMENTS
 from retriever.types import Chunk
@@ -112,6 +121,7 @@ class KeywordQuery:
     """One query's text, analysed with the vocabulary of one generation."""
 
     def __init__(self, text: str, passages: PassageSearch, vocabulary: Vocabulary) -> None:
+        self._text = text
         self._passages = passages
         self._vocabulary = vocabulary
         self._counts: dict[str, int] = {}
@@ -133,6 +143,33 @@ class KeywordQuery:
         }
         terms = frozenset(chain.from_iterable(one.all for one in wanted))
         return AnalysedQuery(TermQuery(tuple(map(self._clause, wanted))), corrections, terms)
+
+    def content_words(self, *, tolerant: bool) -> tuple[ContentWord, ...]:
+        """The words that a passage must have to have all of the query, in order.
+
+        A code (AC-2) is one word. Ordinary words with a hyphen (multi-factor) are one for each
+        piece, and joined they are the word of each.
+        """
+        instead = self._corrections() if tolerant else {}
+        chains = [word for word in self._words if _is_chain(word)]
+        codes = {word for word in chains if word.weight >= 1}
+        found: list[ContentWord] = []
+        for word in self._words:
+            around = [each for each in chains if word.terms and word.typed in each.typed]
+            if word in codes or (word.terms and codes.isdisjoint(around)):
+                ways = [word, *around]
+                terms = (*word.terms, *(term for way in ways for term, _ in way.others))
+                documents = max(self._occurrences(self._words[way]) for way in ways)
+                others = tuple(instead.get(word, ()))
+                found.append(
+                    ContentWord(word.typed, tuple(dict.fromkeys(terms)), documents, others)
+                )
+        return tuple(found)
+
+    @cached_property
+    def foreign(self) -> str:
+        """The query's language if hardly any passage has it, else ""."""
+        return foreign_language(self._text, self._vocabulary.language_counts())
 
     def weight(self) -> float:
         """The sum of the boosts of the words searched for: their number if none is repeated."""
@@ -277,6 +314,8 @@ class KeywordQuery:
         """The unknown words with the nearest terms of each."""
         missing = [word for word, one in self._words.items() if not one.occurs]
         unknown = list(filter(spelling.may_be_misspelt, missing))
+        if unknown and self.foreign:  # long words are cognates (Passwort), short ones look alike
+            unknown = [word for word in unknown if len(word.typed) >= spelling.LONG_WORD]
         found: dict[QueryWord, list[str]] = {}
         for word in unknown if len(unknown) <= spelling.MAX_UNKNOWN_WORDS else []:
             beginning = self._vocabulary.terms_beginning(word.terms[0][0])
@@ -364,6 +403,11 @@ def max_word_bm25(total: int) -> float:
 def _single_terms(word: QueryWord) -> tuple[str, ...]:
     """The terms of a word without phrases, which are slow to count."""
     return (*word.terms, *(term for term, _ in word.others if " " not in term))
+
+
+def _is_chain(word: QueryWord) -> bool:
+    """Whether it is what stands in one, of several pieces, as one word."""
+    return not (word.terms or word.needs or any(map(str.isspace, word.typed)))
 
 
 class _Counts:

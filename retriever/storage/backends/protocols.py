@@ -94,6 +94,9 @@ class Vocabulary(Protocol):
     def languages(self) -> list[str]:
         """The languages that some chunk is in."""
 
+    def language_counts(self) -> Mapping[str, int]:
+        """The number of chunks in each language, "en" among them, and "" for unknown ones."""
+
     def terms_beginning(self, letter: str) -> Iterable[tuple[str, int]]:
         """The terms that begin with a letter, each with its document frequency."""
 

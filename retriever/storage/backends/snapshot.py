@@ -14,8 +14,15 @@ from retriever.arrays import Scores, Vectors
 from retriever.storage.backends.keyword_query import AnalysedQuery, KeywordQuery, max_word_bm25
 from retriever.storage.backends.protocols import CatalogReader, PassageSearch, ScoredIds
 from retriever.storage.calibration import Calibration
+from retriever.storage.catalog.postings import idf
 from retriever.storage.filters import Filter
-from retriever.storage.records import Expansion, KeywordScore, TermQuery
+from retriever.storage.records import (
+    ContentWord,
+    Expansion,
+    KeywordScore,
+    TermQuery,
+    WeightedTerms,
+)
 from retriever.storage.vectors.exact import check_query
 
 
@@ -122,9 +129,18 @@ class Snapshot:
         """Unknown words of the query → one to three similar words of the index, best first.
 
         The edit distance is 1 in a word of 4 to 7 letters, up to 2 in a longer one. The first
-        letter is assumed to be right.
+        letter is assumed to be right. In a query of a language that hardly any passage has, only
+        long words are corrected.
         """
         return self._analyse(query, tolerant=True).corrections
+
+    def content_words(self, query: str, *, tolerant: bool = False) -> tuple[ContentWord, ...]:
+        """The words that a passage must have to have all of the query, in order."""
+        return self._keyword_query(query).content_words(tolerant=tolerant)
+
+    def foreign_language(self, query: str) -> str:
+        """The query's language (ISO 639-1) if hardly any passage has it; "" if not or in doubt."""
+        return self._keyword_query(query).foreign
 
     def matched_terms(self, query: str) -> frozenset[str]:
         """The terms that a tolerant keyword search looks for; see `retriever.text.analyzer`.
@@ -133,6 +149,27 @@ class Snapshot:
         Words that occur in most passages may be missing.
         """
         return self._analyse(query, tolerant=True).terms
+
+    def word_values(
+        self, query: str, *, tolerant: bool = False
+    ) -> tuple[tuple[WeightedTerms, ...], ...]:
+        """The words that a keyword search looks for, each by its alternatives: terms with values.
+
+        A term's value is its boost times its inverse document frequency: what an occurrence adds to
+        a score before the length of the text counts.
+        """
+        words = self._analyse(query, tolerant=tolerant).query.words
+        counts = self.passages.document_frequencies(
+            {term for ways in words for way in ways for term, _ in way}
+        )
+        total = self.passages.count()
+        return tuple(
+            tuple(
+                tuple((term, boost * idf(total, counts[term])) for term, boost in way)
+                for way in ways
+            )
+            for ways in words
+        )
 
     def _term_query(self, query: str, tolerant: bool, expansion: Expansion | None) -> TermQuery:
         terms = self._analyse(query, tolerant=tolerant).query

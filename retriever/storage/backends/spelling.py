@@ -23,6 +23,11 @@ MAX_UNKNOWN_WORDS = 8
 """A text with more unknown words is not corrected: it is pasted, or in another language."""
 
 
+LONG_WORD = 8
+"""The letters of a word that may have two errors, and whose like in another language is the same
+word: Passwort, password."""
+
+
 def may_be_misspelt(word: QueryWord) -> bool:
     """Whether an unknown word may have a typing error.
 
@@ -46,7 +51,7 @@ def allowed_edits(term: str, typed: str) -> int:
     """
     if not (term.isalpha() and len(term) >= 4):
         return 0
-    return (len(typed) >= 4) + (len(typed) >= 8)
+    return (len(typed) >= 4) + (len(typed) >= LONG_WORD)
 
 
 def nearest_terms(unknown: QueryWord, vocabulary: Iterable[tuple[str, int]]) -> list[str]:
@@ -83,6 +88,7 @@ def _split(term: str) -> tuple[str, str]:
 
 __all__ = [
     "CORRECTION_WEIGHT",
+    "LONG_WORD",
     "MAX_CORRECTIONS",
     "MAX_UNKNOWN_WORDS",
     "allowed_edits",
