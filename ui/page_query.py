@@ -171,11 +171,9 @@ class PageQuery:
                 yield label, {name: others}, True
 
     def without_filters(self) -> PageQuery:
-        """The same query without what `chips` names."""
-        default = PageQuery()
-        return replace(
-            default, q=self.q, k=self.k, weights=self.weights, marks=self.marks, layout=self.layout
-        )
+        """The same query, by the same mode, of all documents."""
+        kept = {name: getattr(self, name) for name in ("q", "mode", "k", "weights", "marks")}
+        return PageQuery(**kept, layout=self.layout)
 
     def problem(self) -> str:
         """A sentence about invalid filters; empty if all are valid."""

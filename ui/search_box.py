@@ -11,6 +11,8 @@ CSS = """<style>
 .st-key-box { flex-wrap: nowrap; }
 .st-key-box > :has(.st-key-q) { flex: 1 1 auto; min-width: 0; }
 .st-key-q [data-testid="InputInstructions"] { display: none; }
+.st-key-suggestions { position: absolute; }
+.st-key-suggestions .stSkeleton { display: none; }
 </style>"""
 
 
@@ -29,7 +31,7 @@ def show_search_box() -> None:
             label_visibility="collapsed",
             autocomplete="off",
         )
-        st.form_submit_button("Search", key="search", icon=":material/search:", type="primary")
+        st.form_submit_button("Search", key="search", icon=":material/search:")
 
 
 __all__ = ["show_search_box"]

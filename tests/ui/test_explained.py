@@ -460,7 +460,7 @@ def test_weights_belong_to_their_question_and_to_one_visitor(page: Callable[...,
     one = page(q=QUERY, weights="0,0,0,1,1")
     other = page(q=QUERY)
     assert order(one) != order(other)
-    one.text_input(key="q").set_value("sweet apples").run()
+    pages.ask(one, "sweet apples")
     assert "weights" not in one.query_params
     assert order(one) == order(page(q="sweet apples"))
     assert order(other.run()) == order(page(q=QUERY))

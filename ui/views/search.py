@@ -19,6 +19,7 @@ from ui import (
     shortcuts,
     status,
     steer,
+    suggestions,
 )
 from ui.collection_picker import (
     CollectionPicker,
@@ -72,6 +73,7 @@ def _show_controls(
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ask-row"):
         show_picker(picker)
         search_box.show_search_box()
+        suggestions.show_suggestions(index)
     page_query = controls.current_query()
     with st.container(horizontal=True, vertical_alignment="center", key="filters-row"):
         if page_query.text:
