@@ -605,6 +605,6 @@ def test_an_opened_document_is_shaded_by_what_its_words_bring(
     app = page(q=QUERY, open=found.chunk.id)
     app.session_state["shade"] = True
     app.run()
-    *_, text = (part.value for part in app.html if "<mark" in part.value)
+    *_, text = (part.value for part in app.html if 'class="wva-text-page' in part.value)
     marked = re.findall(r"<mark[^>]*>(.*?)</mark>", text)
     assert marked == [found.chunk.text[start:end] for start, end, _ in sorted(weights)]
