@@ -346,6 +346,21 @@ def test_text_output_is_for_reading(shell: Shell, docs: Path) -> None:
     assert (code, out, err.strip()) == (0, "", nowhere)
 
 
+def test_a_result_has_one_word_for_its_strength(
+    shell: Shell, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.sync(str(docs))
+    monkeypatch.setenv("COLUMNS", "30")
+    found = ["search", "--index", shell.index, "--mode", "keyword"]
+    code, out, err = shell(*found, "whale breathes")
+    assert (code, err) == (0, "")
+    assert re.match(r" 1\. sub/sea\.md.*  \(\d+\.\d\d, exact words\)\n", out)
+    code, out, err = shell(*found, "who is Bilbo?")
+    assert (out, err) == ("", "nothing found\nNo document speaks of\nBilbo.\n")
+    (hit,) = shell.search("whale breathes", "--mode", "keyword")["hits"]
+    assert (hit["exact"], hit["strength"]) == (True, "exact words")
+
+
 def test_what_does_not_really_match_is_said(shell: Shell, docs: Path) -> None:
     # In fewer passages no word is rare.
     for name in ("bread", "violins", "glaciers", "taxes"):
