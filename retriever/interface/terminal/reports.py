@@ -178,10 +178,13 @@ def _file_line(file: FileReport) -> str:
     return f"{file.status.value:>9}  {one_line(file.path)}{reason}"
 
 
-def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> list[str]:
+def hit_lines(
+    hit: Hit, query: str, *, colour: bool, whole: bool = False, index: str = ""
+) -> list[str]:
     """A hit as text: its place and score, then the passage with the query's words marked.
 
-    A long passage is cut to a snippet, unless `whole` is true.
+    A long passage is cut to a snippet, unless `whole` is true. `index` is the name of its index, if
+    that is to be told.
     """
     chunk = hit.chunk
     part = ", ".join(filter(None, [chunk.place, "by OCR" if chunk.state == "ocr" else ""]))
@@ -189,7 +192,8 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     title = f"  {one_line(chunk.title)}" if chunk.title else ""
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     match = "" if hit.match is None else f", match {percent(hit.match)}"
-    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{match}){reset}"
+    score = f"({hit.score:.2f}{match})" + (f"  in {one_line(index)}" if index else "")
+    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  {score}{reset}"
     width = text_width()
     size = len(hit.text) if whole else SNIPPET
     lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
