@@ -190,7 +190,8 @@ class _Spread:
 class _Answer:
     """An index's results, and what their scores are compared by.
 
-    `words` has the query's words without a passage, `scores` those of each hit. `dense` and
+    `words` has the query's words without a passage, `scores` those of each hit; `corrected` are the
+    words that this index does not have, and that it replaced by similar ones. `dense` and
     `keyword` are the scores of all passages. `noise` is the mean of the best cosines of the match
     scale, None without a scale.
     """
@@ -202,6 +203,7 @@ class _Answer:
     dense: _Spread = field(default_factory=_Spread)
     keyword: _Spread = field(default_factory=_Spread)
     words: KeywordScore | None = None
+    corrected: frozenset[str] = frozenset()
     scores: Sequence[KeywordScore] = ()
     noise: float | None = None
     dense_weight: float = 1.0
@@ -233,6 +235,7 @@ def _with_keywords(answer: _Answer, now: Snapshot, text: str, *, tolerant: bool)
         answer,
         keyword=_Spread(answer.passages, side.mean, side.std),
         words=now.explain_bm25(text, "", tolerant=tolerant),
+        corrected=frozenset(now.corrections(text) if tolerant else ()),
         scores=[now.explain_bm25(text, id_, tolerant=tolerant) for id_ in ids],
     )
 
@@ -260,6 +263,8 @@ def _merged(answers: Sequence[_Answer], options: SearchOptions) -> list[NamedHit
         if options.rerank or options.diversity:
             scores.sort(reverse=True)
         found += [NamedHit(answer.name, *each) for each in zip(answer.hits, scores, strict=True)]
+    if as_mode(options.mode) is Mode.KEYWORD:  # nothing but a correction that does not count
+        found = [one for one in found if one.score > 0 or one.hit.score == 0]
     found.sort(key=lambda one: -one.score)
     return [
         replace(one, hit=replace(one.hit, rank=rank))
@@ -288,7 +293,7 @@ class _Scale:
         return demoted_score(score) if looks_like_toc(answer.hits[at].chunk.text) else score
 
     def _score(self, answer: _Answer, at: int) -> float:
-        keyword = self._bm25.score(answer.scores[at]) if answer.scores else 0.0
+        keyword = self._bm25.score(answer, answer.scores[at]) if answer.scores else 0.0
         if self._mode is Mode.KEYWORD:
             return keyword
         dense = self._cosine(answer, answer.hits[at].dense or 0.0)
@@ -306,24 +311,40 @@ class _Scale:
 
 
 class _CommonBM25:
-    """BM25 with the document frequencies and lengths of all answers' indexes together."""
+    """BM25 with the document frequencies and lengths of all answers' indexes together.
 
-    def __init__(self, answers: Iterable[_Answer]) -> None:
-        told = [answer.words for answer in answers if answer.words is not None]
-        self._total = sum(one.passages for one in told)
-        self._average = sum(one.average * one.passages for one in told) / max(1, self._total)
+    A word that one of them has is not corrected in the others.
+    """
+
+    def __init__(self, answers: Sequence[_Answer]) -> None:
+        told = [(one, one.words) for one in answers if one.words is not None]
+        self._total = sum(words.passages for _, words in told)
+        self._average = sum(words.average * words.passages for _, words in told) / max(
+            1, self._total
+        )
+        self._known = {
+            word.word
+            for answer, words in told
+            for word in words.words
+            if word.documents and word.word not in answer.corrected
+        }
         self._documents: Counter[str] = Counter()
-        for one in told:
-            self._documents.update({word.word: word.documents for word in one.words})
+        for answer, words in told:
+            self._documents.update(
+                {word.word: word.documents for word in words.words if self._counts(word, answer)}
+            )
         rare = [0 < 2 * count <= self._total for count in self._documents.values()]
         self._most = self._total / 2 if any(rare) else self._total
 
-    def score(self, told: KeywordScore) -> float:
+    def _counts(self, word: KeywordWord, answer: _Answer) -> bool:
+        return word.word not in answer.corrected or word.word not in self._known
+
+    def score(self, answer: _Answer, told: KeywordScore) -> float:
         """The score of a passage; as in one index, words in most passages do not count."""
         return sum(
             self._word_score(word, told)
             for word in told.words
-            if 0 < self._documents[word.word] <= self._most
+            if self._counts(word, answer) and 0 < self._documents[word.word] <= self._most
         )
 
     def _word_score(self, word: KeywordWord, told: KeywordScore) -> float:

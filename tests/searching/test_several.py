@@ -213,3 +213,19 @@ def test_a_word_that_one_index_has_is_no_typing_error(folder: Path) -> None:
         }
         assert corrections_in_all(both, "wales", SearchOptions(mode="dense")) == {}
         assert corrections_in_all(both, "wales", SearchOptions(syntax=False)) == {}
+
+
+@pytest.mark.parametrize("mode", ["keyword", "hybrid"])
+def test_a_word_of_one_index_is_not_corrected_in_another(folder: Path, mode: str) -> None:
+    texts = {f"{at}.txt": f"policies of the town {at}" for at in range(9)}
+    names = {"name.txt": "Mr Polisies lives there"}
+    with (
+        made(folder / f"r-{mode}", texts, FakeEmbedder()) as one,
+        made(folder / f"s-{mode}", names, FakeEmbedder()) as other,
+        made(folder / f"t-{mode}", texts | names, FakeEmbedder()) as whole,
+    ):
+        options = SearchOptions(mode=mode, fold=False)
+        found = search_all({"one": one, "other": other}, "polisies", options)
+        expected = whole.search("polisies", options=options)
+        assert (found[0].name, found[0].hit.chunk.path) == ("other", "name.txt")
+        assert len(found) == len(expected)
