@@ -111,6 +111,52 @@ def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
     assert shell.sync(str(docs))[1]["totals"]["unchanged"] == 2
 
 
+def test_several_indexes_are_searched_together(
+    shell: Shell, model: str, docs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Shell(tmp_path / "other", model, capsys)
+    shell.sync(str(docs / "sub"))
+    other.sync(str(docs / "apple.txt"))
+    both = ("--index", other.index, "--index", shell.index, "--index", other.index)
+    query = ("whales or apples", "--mode", "keyword")
+    code, out, err = shell("search", *query, *both, "--json")
+    answer = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (answer["indexes"], answer["failed"]) == ([other.index, shell.index], {})
+    hits = answer["hits"]
+    assert {hit["path"]: hit["index"] for hit in hits} == {
+        "sea.md": shell.index,
+        "apple.txt": other.index,
+    }
+    assert [hit["rank"] for hit in hits] == [1, 2]
+    assert all(set(hit) == {*HIT, "index"} for hit in hits)
+    code, out, _ = shell("search", *query, *both)
+    assert code == 0
+    assert f"in {shell.index}" in out
+    assert f"in {other.index}" in out
+    # A word that one of them has is no typing error.
+    _, out, _ = shell("search", "whales appels", "--mode", "keyword", *both, "--json")
+    assert json.loads(out)["instead"] == {"appels": ["apples"]}
+
+
+def test_an_index_that_fails_is_told_and_the_others_answer(
+    shell: Shell, docs: Path, tmp_path: Path
+) -> None:
+    shell.sync(str(docs))
+    gone = str(tmp_path / "gone")
+    query = ("search", "whales", "--mode", "keyword", "--index", gone)
+    code, out, err = shell(*query, "--index", shell.index)
+    assert code == 3
+    assert "sea.md" in out
+    assert f"{gone} is left out: " in err
+    code, out, _ = shell(*query, "--index", shell.index, "--json")
+    assert code == 3
+    assert list(json.loads(out)["failed"]) == [gone]
+    code, out, err = shell(*query, "--index", f"{gone}-too")
+    assert (code, out) == (1, "")
+    assert gone in err
+
+
 def test_results_are_folded_joined_widened_or_plain(shell, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()

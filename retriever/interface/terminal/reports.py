@@ -182,11 +182,13 @@ def _file_line(file: FileReport) -> str:
     return f"{file.status.value:>9}  {one_line(file.path)}{reason}"
 
 
-def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> list[str]:
+def hit_lines(
+    hit: Hit, query: str, *, colour: bool, whole: bool = False, index: str = ""
+) -> list[str]:
     """A hit as text: its place and score, then its snippet with the query's words marked.
 
     The snippet begins with the best sentence; what stands around it is dim. With `whole` it is the
-    whole text.
+    whole text. `index` is the name of its index, if that is to be told.
     """
     chunk = hit.chunk
     part = ", ".join(filter(None, [chunk.place, "by OCR" if chunk.state == "ocr" else ""]))
@@ -194,7 +196,8 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     title = f"  {one_line(chunk.title)}" if chunk.title else ""
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     strength = "" if hit.strength is None else f", {hit.strength}"
-    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{strength}){reset}"
+    score = f"({hit.score:.2f}{strength})" + (f"  in {one_line(index)}" if index else "")
+    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  {score}{reset}"
     width = text_width()
     shown = Snippet(hit.text, 0, 0) if whole else snippet(hit, SNIPPET)
     if not shown.text:  # a search without sentences
