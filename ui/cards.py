@@ -164,7 +164,8 @@ def citation_text(hit: Hit, row: DocumentRow | None = None) -> str:
 def _head_html(chunk: Chunk, name: str, collection: str) -> str:
     home = f'<span class="wva-page"><bdi>{escape_html(collection)}</bdi></span>'
     return (
-        f'<div class="wva-place"><h3 class="wva-file" id="{name}">'
+        f'<div class="wva-place"><h3 class="wva-file" id="{name}" '
+        f'title="{escape_html(chunk.path)}">'
         f"<bdi>{escape_html(_name(chunk))}</bdi></h3>{home if collection else ''}"
         f"{_where_html(chunk)}</div>"
     )

@@ -111,12 +111,14 @@ def _cached(
     def note(name: str, error: RetrieverError) -> None:
         failed.append(f"{name} is left out: {error}")
 
-    found = search_all(indexes, text, options, failed=note)
+    hits: list[Hit] = []
     names: dict[str, str] = {}
-    for one in found:
-        for chunk in (one.hit.chunk, *one.hit.parts):
-            names.setdefault(chunk.id, one.name)
-    return Found([one.hit for one in found], names, tuple(failed))
+    for one in search_all(indexes, text, options, failed=note):
+        if one.hit.chunk.id not in names:  # the same file may be in several collections
+            hits.append(one.hit)
+            for chunk in (one.hit.chunk, *one.hit.parts):
+                names.setdefault(chunk.id, one.name)
+    return Found(hits, names, tuple(failed))
 
 
 __all__ = ["Found", "Searched", "find", "verdict"]
