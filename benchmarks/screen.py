@@ -44,7 +44,7 @@ KINDS = (
 _SEEN = """() => {
   const seen = [...document.querySelectorAll(".wva-hit")].filter((hit) => hit.offsetParent);
   const texts = seen.map((hit) => hit.querySelector(".wva-text").getBoundingClientRect());
-  const first = document.querySelector(".wva-card .wva-best p, .wva-card .wva-text");
+  const first = document.querySelector(".wva-card .wva-text");
   const heads = [...document.querySelectorAll(".wva-card > header")];
   const whole = (box) => box.top >= 0 && box.bottom <= innerHeight;
   return {

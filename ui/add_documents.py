@@ -56,7 +56,7 @@ def _show_uploader(shared: SharedIndex, runs: Jobs, busy: str) -> None:
             help="PDF, Office, web pages, books, mail, tables, code, text; several at once, or a "
             "ZIP archive of them. They are kept with the collection until they are removed here.",
         )
-        st.caption(busy or SENTENCE)
+        st.html(f'<p class="wva-note">{escape_html(busy or SENTENCE)}</p>')
         upload_guard.install_upload_guard()
     if files and not busy:
         st.session_state[_NUMBER] = number + 1

@@ -18,13 +18,13 @@ from ui.highlighting import count_text, escape_html
 
 CSS = """<style>
 [class*="st-key-actions-"] .stPopover { margin-top: -.35rem; }
-.wva-summary { margin: 0; line-height: 1.6; overflow-wrap: anywhere; }
+.wva-summary.wva-summary { margin: 0 0 .5rem; line-height: 1.6; overflow-wrap: anywhere; }
 .wva-summary b { font-weight: 650; }
 .wva-summary .wva-missing { font-weight: 400; text-decoration: line-through; }
 .wva-summary .wva-added { font-weight: 400; font-style: italic; }
 .wva-why .wva-text { margin: 0; }
 .wva-why mark { color: inherit; padding: 0 .1em; margin: 0 -.1em; border-radius: .2em;
-  background: var(--weight);
+  background: var(--weight, rgb(255 193 7 / .34));
   transition: background .12s; }
 .wva-why mark.wva-off { background: none; }
 .wva-strong { box-shadow: inset 0 -2px 0 rgb(176 120 0); }
@@ -65,6 +65,7 @@ CSS = """<style>
   border-top: 1px solid color-mix(in srgb, currentColor 30%, transparent); }
 .wva-sum small { opacity: .8; font-size: .82rem; font-variant-numeric: tabular-nums; }
 .wva-sum .wva-wide { width: 42%; }
+.wva-named.wva-named { font-size: .9rem; font-weight: 600; margin: .6rem 0 0; }
 .wva-small.wva-small { font-size: .86rem; line-height: 1.5; margin: .4rem 0 0; opacity: .8; }
 .wva-folded { font-size: .9rem; }
 .wva-folded summary { cursor: pointer; width: fit-content; border-radius: .3rem; opacity: .8; }

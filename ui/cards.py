@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from retriever.interface.export import citation
 from retriever.interface.terminal.reports import percent, shorten_list
+from retriever.text.display import on_one_line
 from retriever.types import Chunk, DocumentRow, Hit, PageState, Strength
 from ui.highlighting import (
     HighlightTerms,
@@ -102,7 +103,7 @@ def group_by_document(hits: Sequence[Hit]) -> list[list[Hit]]:
 def card_html(group: Sequence[Hit], view: ListView, number: int = 1, shown: int = SHOWN) -> str:
     """A document's card: its head, its first `shown` passages, and the others folded away."""
     first = group[0]
-    passages = [_passage_html(hit, view) for hit in group]
+    passages = [_passage_html(hit, view, best=view.best and hit.rank == 1) for hit in group]
     first_ones, rest = "".join(passages[:shown]), passages[shown:]
     more = ""
     if rest:
@@ -112,11 +113,10 @@ def card_html(group: Sequence[Hit], view: ListView, number: int = 1, shown: int 
             f'{label}</button><div class="wva-rest" hidden>{"".join(rest)}</div>'
         )
     name = f"wva-card-{number}"
-    best = _best_html(first, view) if view.best and number == 1 else ""
     return (
         f'<article class="wva-card" data-rank="{first.rank}" aria-labelledby="{name}">'
         f"<header>{_head_html(first.chunk, name)}{_strength_html(first, view.mode)}</header>"
-        f"{best}{first_ones}{more}</article>"
+        f"{first_ones}{more}</article>"
     )
 
 
@@ -149,7 +149,7 @@ def numbers_text(hit: Hit, mode: str) -> str:
 
 def citation_text(hit: Hit, row: DocumentRow | None = None) -> str:
     """What is copied of a passage: its best sentence or its text, and its source."""
-    text = " ".join((hit.sentence.text if hit.sentence else hit.chunk.text).split())
+    text = on_one_line(hit.sentence.text if hit.sentence else hit.chunk.text).text
     return f"“{text}”\n{citation(hit, row)}"
 
 
@@ -196,11 +196,14 @@ def _strength_html(hit: Hit, mode: str) -> str:
     )
 
 
-def _passage_html(hit: Hit, view: ListView) -> str:
-    """A passage: where it is, its snippet, its buttons, and its whole text, folded away."""
-    chunk = hit.chunk
-    name = escape_html(f"Open {chunk.place or 'the passage'} of {_name(chunk)}, result {hit.rank}")
-    place = escape_html(chunk.place or "open")
+def _passage_html(hit: Hit, view: ListView, *, best: bool) -> str:
+    """A passage: where it is, its snippet, its buttons, and its whole text, folded away.
+
+    Of the `best` one the whole sentence is shown instead, in a box.
+    """
+    chunk, at = hit.chunk, sentence_place(hit)
+    name = escape_html(f"Open {at or 'the passage'} of {_name(chunk)}, result {hit.rank}")
+    place = escape_html(at or "open")
     row = view.documents.get(chunk.document_id)
     tools = "".join(
         f'<button type="button" data-act="{act}" title="{tip}" '
@@ -208,13 +211,14 @@ def _passage_html(hit: Hit, view: ListView) -> str:
         for act, tip, sign, called in _TOOLS
         if view.steerable or act not in ("more", "less")
     )
-    short, whole = snippet_html(hit, view.words), _whole_html(hit, view)
+    short = _best_html(hit, view.words) if best else snippet_html(hit, view.words)
+    whole, kind = _whole_html(hit, view), "wva-hit wva-best" if best else "wva-hit"
     longer = (
         '<button type="button" class="wva-longer" data-act="longer" aria-expanded="false" '
         f'aria-label="The whole passage, result {hit.rank}">more</button>'
     )
     return (
-        f'<div class="wva-hit" data-id="{escape_html(chunk.id)}" data-rank="{hit.rank}" '
+        f'<div class="{kind}" data-id="{escape_html(chunk.id)}" data-rank="{hit.rank}" '
         f'role="group" tabindex="-1" aria-label="Result {hit.rank}" '
         f'data-cite="{escape_html(citation_text(hit, row))}">'
         f'<a class="wva-open" data-act="open" href="#" aria-label="{name}">{place}</a>'
@@ -241,19 +245,28 @@ def _also_html(hit: Hit) -> str:
     return f'<p class="wva-where">Also in: <bdi>{escape_html(shorten_list(hit.also_in))}</bdi></p>'
 
 
-def _best_html(hit: Hit, view: ListView) -> str:
-    """The best sentence of the first result, in a box above its passages."""
+def _best_html(hit: Hit, words: HighlightTerms) -> str:
+    """The whole best sentence of a hit; its snippet without one."""
     if hit.sentence is None:
-        return ""
-    text = passage_html(" ".join(hit.sentence.text.split()), view.words, hit.chunk.language)
-    place = hit.sentence.label or (f"page {hit.sentence.page}" if hit.sentence.page else "")
-    where = f' <span class="wva-page">{escape_html(place)}</span>' if place else ""
-    return (
-        '<section class="wva-best" aria-label="Best sentence" '
-        f'data-id="{escape_html(hit.chunk.id)}"><p dir="auto">'
-        f'<a data-act="open" href="#">{text}</a>{where}</p>'
-        "</section>"
-    )
+        return snippet_html(hit, words)
+    return passage_html(on_one_line(hit.sentence.text).text, words, hit.chunk.language)
+
+
+def sentence_place(hit: Hit) -> str:
+    """The place of a hit's best sentence, or else of its best passage.
+
+    >>> from retriever.types import Excerpt
+    >>> first, last = (Chunk(f"{n}", "", "a.pdf", "pdf", "", n, 0, 4, "Tea.") for n in (1, 2))
+    >>> hit = Hit(1, 1.0, first, parts=(first, last), sentence=Excerpt(2, "", 0, 4, "Tea."))
+    >>> sentence_place(hit)
+    'page 2'
+    """
+    best = hit.sentence
+    if best is not None:
+        for chunk in (hit.chunk, *hit.parts):
+            if (chunk.page, chunk.label) == (best.page, best.label):
+                return chunk.place
+    return hit.chunk.place
 
 
 __all__ = [
@@ -265,4 +278,5 @@ __all__ = [
     "list_html",
     "numbers_text",
     "place_html",
+    "sentence_place",
 ]

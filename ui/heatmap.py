@@ -23,6 +23,7 @@ def show_heatmap(dense: DenseScore, key: str) -> None:
     """Show the heat map, with a switch for all words of the passage."""
     if not dense.query_words or not dense.passage_words:
         return
+    st.html('<p class="wva-named">Your words beside the words of the passage</p>')
     every = False
     if len(dense.passage_words) > MAX_WORDS:
         every = st.toggle(f"All {len(dense.passage_words):,} words", key=f"every-{key}")

@@ -79,7 +79,8 @@ def _hidden(
 ) -> Iterator[str]:
     """How many better passages the filter hides, if the best it leaves is weak beside them.
 
-    A score does not depend on the filter, so passages with a larger score are counted.
+    A score does not depend on the filter, so passages with a larger score are counted, those that
+    match clearly better.
     """
     steered = options.steering is not None and not options.steering.changes_nothing
     if options.rerank or steered or not query.text or (not hits and options.min_match is not None):
@@ -97,9 +98,10 @@ def _hidden(
         feedback=options.feedback,
     )
     better = [hit for hit in found if best is None or hit.score > best.score]
-    if not better or (
-        best is not None and not _clearly_better(snapshot, query, better, best, scale)
-    ):
+    if best is not None:
+        known = with_match(better, scale, bm25_unit(snapshot, query.text))
+        better = [hit for hit in known if _is_clearly_better(hit, best)]
+    if not better:
         return
     many = f"more than {MOST_BETTER}" if len(better) > MOST_BETTER else f"{len(better)}"
     passages = "passage" + "s" * (len(better) != 1)
@@ -115,19 +117,10 @@ def _is_good(hit: Hit) -> bool:
     return hit.strength in (Strength.EXACT, Strength.STRONG)
 
 
-def _clearly_better(
-    snapshot: Snapshot,
-    query: Query,
-    better: Sequence[Hit],
-    best: Hit,
-    scale: MatchScale | None,
-) -> bool:
-    """Whether the first of them is strong, or likely where the best one left is weak."""
-    (first,) = with_match(better[:1], scale, bm25_unit(snapshot, query.text))
-    found = strength_of(first.match)
-    return found is Strength.STRONG or (
-        found is Strength.LIKELY and strength_of(best.match) is Strength.WEAK
-    )
+def _is_clearly_better(hit: Hit, best: Hit) -> bool:
+    """Whether a passage is strong, or likely where the best one left is weak."""
+    found = strength_of(hit.match)
+    return found is Strength.STRONG or (found is Strength.LIKELY and best.strength is Strength.WEAK)
 
 
 def _filter_name(query: Query, given: Filter | None) -> str:

@@ -5,6 +5,9 @@ asked. So a result says first whether every content word of the query stands in 
 own terms: inflected forms count, corrections of typing errors do not. Without all words, the match
 decides: strong if it is certain (`MATCH`), weak if most unanswerable questions find as much
 (`CHANCE_MATCH`), likely between these. Without a match scale nothing more is known.
+
+An unknown word counts most in a match, so a result that has the corrections of all misspelt words
+would be weak: it is likely.
 """
 
 from __future__ import annotations
@@ -36,15 +39,32 @@ def strength_of(match: float | None, *, exact: bool = False) -> Strength | None:
     return Strength.LIKELY if match >= CHANCE_MATCH else Strength.WEAK
 
 
-def with_strength(snapshot: Snapshot, hits: Sequence[Hit], query: str) -> list[Hit]:
-    """The hits with `exact` and `strength` for the query's text; without a text none is exact."""
-    words = snapshot.content_words(query)
-    standing = standing_words(snapshot, hits, words)
-    exact = [bool(words) and len(found) == len(words) for found in standing]
-    return [
-        replace(hit, exact=one, strength=strength_of(hit.match, exact=one))
-        for hit, one in zip(hits, exact, strict=True)
-    ]
+def with_strength(
+    snapshot: Snapshot, hits: Sequence[Hit], query: str, *, tolerant: bool = False
+) -> list[Hit]:
+    """The hits with `exact` and `strength` for the query's text; without words none is exact.
+
+    `tolerant`: the search corrected typing errors.
+    """
+    words = snapshot.content_words(query, tolerant=tolerant)
+    exact = _have_all(snapshot, hits, words)
+    corrected = exact
+    if any(word.instead for word in words):
+        corrected = _have_all(snapshot, hits, words, tolerant=True)
+    found: list[Hit] = []
+    for hit, literal, meant in zip(hits, exact, corrected, strict=True):
+        strength = strength_of(hit.match, exact=literal)
+        if meant and strength is Strength.WEAK:
+            strength = Strength.LIKELY
+        found.append(replace(hit, exact=literal, strength=strength))
+    return found
+
+
+def _have_all(
+    snapshot: Snapshot, hits: Sequence[Hit], words: Sequence[ContentWord], *, tolerant: bool = False
+) -> list[bool]:
+    standing = standing_words(snapshot, hits, words, tolerant=tolerant)
+    return [bool(words) and len(found) == len(words) for found in standing]
 
 
 def standing_words(

@@ -13,6 +13,7 @@ import sys
 import textwrap
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -1088,6 +1089,7 @@ def test_a_run_tells_its_phases_and_its_share_only_grows(index, docs, monkeypatc
         lambda self, told: (stored.append(told), real(self, told)),
     )
     seen: list[Progress] = []
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     index.sync(docs, progress=seen.append)
     shares = [progress.share for progress in seen]
     assert shares == sorted(shares)
@@ -1095,6 +1097,7 @@ def test_a_run_tells_its_phases_and_its_share_only_grows(index, docs, monkeypatc
     phases = list(dict.fromkeys(progress.phase for progress in seen))
     assert phases == ["scanning", "reading", "loading", "embedding", "fitting", ""]
     assert all(p.waiting > 0 for p in seen if p.phase == "embedding")
+    assert index.info()["last_run"]["at"] >= started
     # What other processes see ends with the last phase, not with the first one.
     last = Progress.from_json(json.loads(json.dumps(stored[-1])))
     assert (last.phase, last.files_done, last.files_total) == ("fitting", 10, 10)

@@ -50,7 +50,19 @@ def test_a_result_with_all_content_words_has_the_exact_words(
     hits = index.search(query, 9, mode=mode)
     assert [hit.chunk.path for hit in hits if hit.exact] == exact
     for hit in hits:
-        assert hit.strength is (Strength.EXACT if hit.exact else strength_of(hit.match))
+        if hit.strength is not Strength.LIKELY:  # a correction may stand there
+            assert hit.strength is strength_of(hit.match, exact=hit.exact)
+
+
+def test_a_result_with_what_was_meant_is_likely(index: Index) -> None:
+    """Not weak: an unknown word counts most in a match, and nowhere is it found."""
+    with index.snapshot(dense=False) as now:
+        hits = [replace(hit, match=0.1) for hit in index.search("risc excepton", 3)]
+        found = with_strength(now, hits, "risc excepton", tolerant=True)
+        assert [hit.strength for hit in found if hit.chunk.path == "risk.md"] == [Strength.LIKELY]
+        assert {hit.strength for hit in found if hit.chunk.path != "risk.md"} == {Strength.WEAK}
+        found = with_strength(now, hits, "risc excepton")
+        assert {hit.strength for hit in found} == {Strength.WEAK}
 
 
 def test_the_words_may_stand_in_different_passages_of_one_result(index: Index) -> None:

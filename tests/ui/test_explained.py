@@ -32,7 +32,6 @@ from ui.steer import LESS, MORE, find_words
 
 TAG = re.compile(r"<[^>]*>")
 NUMBER = re.compile(r'<td class="wva-number">([^<]*)</td></tr>')
-CARD_SCORE = re.compile(r'class="wva-label">score</span> (-?[\d.]+)')
 QUERY = "sweet apples or green pears"
 NASTY = "Quinces <script>bad()</script> & <b>apples</b> are green."
 
@@ -74,13 +73,25 @@ def explained(index: Index, file: str, query: str = QUERY) -> Explanation:
 
 
 def shown(app: AppTest) -> str:
-    """All HTML on the page."""
+    """All HTML on the page but the list of results."""
     assert not app.exception
     return "".join(part.value for part in app.html)
 
 
 def order(app: AppTest) -> list[str]:
-    return re.findall(r'<article.*?class="wva-file"><bdi>(.*?)</bdi>', shown(app), re.DOTALL)
+    assert not app.exception
+    return re.findall(r'<h3 class="wva-file"[^>]*><bdi>(.*?)</bdi>', pages.list_html(app))
+
+
+def open_why(app: AppTest, hit: Hit) -> None:
+    """Open the explanation of a hit, as its address does."""
+    app.query_params["open"], app.query_params["view"] = hit.chunk.id, "why"
+    app.run()
+
+
+def close_why(app: AppTest) -> None:
+    del app.query_params["open"], app.query_params["view"]
+    app.run()
 
 
 def captions(app: AppTest) -> str:
@@ -94,10 +105,8 @@ def said(app: AppTest) -> str:
 
 
 def open_numbers(app: AppTest) -> None:
-    """Open "All numbers" of the explanations on the page."""
-    for one in app.button:
-        if str(one.key).startswith("above-"):
-            app.session_state[f"numbers-{str(one.key).removeprefix('above-')}"] = True
+    """Open "All numbers" of the explanation on the page."""
+    app.session_state[f"numbers-{params(app, 'open')[0]}"] = True
     app.run()
 
 
@@ -351,19 +360,20 @@ def test_why_is_a_sentence_and_its_numbers_add_up_to_the_score_of_the_card(
     page: Callable[..., AppTest], index: Index
 ) -> None:
     app = page(q=QUERY)
-    score = float(CARD_SCORE.findall(shown(app))[0])
+    (hit, *_) = index.search(QUERY, 10)
+    assert order(app)[0] == hit.chunk.path
     assert said(app) == ""
-    app.button(key="why-1").click().run()
-    assert summarise(explained(index, order(app)[0])).replace("“", "").replace("”", "") in said(app)
+    open_why(app, hit)
+    assert summarise(index.explain(QUERY, hit)).replace("“", "").replace("”", "") in said(app)
     assert "<caption>" not in shown(app)
     open_numbers(app)
     *parts, total = table(app, "How the score adds up")
-    assert total == pytest.approx(score, abs=6e-3)
+    assert total == pytest.approx(hit.score, abs=6e-4)
     assert sum(parts) == pytest.approx(total, abs=2e-3)
     assert html.escape(why.VALUE_CAPTION) in shown(app)
     *parts, total = table(app, "Where the closeness of meaning comes from")
     assert sum(parts) == pytest.approx(total, abs=2e-3)
-    app.button(key="why-1").click().run()
+    close_why(app)
     assert "<caption>" not in shown(app)
     assert said(app) == ""
 
@@ -376,14 +386,16 @@ def test_what_the_words_found_is_told_before_the_model_has_read_the_passage(
 
     monkeypatch.setattr(FakeEmbedder, "token_attribution", refuse)
     app = page(q="apples")
-    app.button(key="why-1").click().run()
+    open_why(app, index.search("apples")[0])
     assert said(app).strip() == "Found for apples (1×)."
     assert "cannot read now" in captions(app)
 
 
-def test_the_numbers_are_drawn_and_checked_on_request(page: Callable[..., AppTest]) -> None:
+def test_the_numbers_are_drawn_and_checked_on_request(
+    page: Callable[..., AppTest], index: Index
+) -> None:
     app = page(q=QUERY, mode="dense")
-    app.button(key="why-1").click().run()
+    open_why(app, index.search(QUERY, mode="dense")[0])
     assert not [one for one in app.button if str(one.key).startswith("check-")]
     open_numbers(app)
     assert "the closeness falls" not in captions(app)
@@ -394,22 +406,25 @@ def test_the_numbers_are_drawn_and_checked_on_request(page: Callable[..., AppTes
     assert not [one for one in app.button if str(one.key).startswith("check-")]
 
 
-def test_keywords_are_explained_without_the_model(page: Callable[..., AppTest]) -> None:
+def test_keywords_are_explained_without_the_model(
+    page: Callable[..., AppTest], index: Index
+) -> None:
     app = page(q="green pears", mode="keyword")
-    app.button(key="why-1").click().run()
+    (hit, *_) = index.search("green pears", mode="keyword")
+    open_why(app, hit)
     assert "Only words were searched for, not meaning." in said(app)
     open_numbers(app)
     *words, total = table(app, "The keywords, word by word; in the title they count twice")
     assert sum(words) == pytest.approx(total, abs=2e-3)
-    assert total == pytest.approx(float(CARD_SCORE.findall(shown(app))[0]), abs=6e-3)
+    assert total == pytest.approx(hit.score, abs=6e-4)
     assert "closeness of meaning" not in shown(app)
     assert not [one for one in app.slider if str(one.key).startswith("weight-")]
 
 
 def test_two_results_are_compared(page: Callable[..., AppTest], index: Index) -> None:
     app = page(q=QUERY)
-    app.button(key="why-1").click().run()
     first, second, third = index.search(QUERY, 10)[:3]
+    open_why(app, first)
     open_numbers(app)
     app.button(key=f"above-{first.chunk.id}").click().run()
     assert f"Result 1 stands {first.score - second.score:.2f} above result 2" in said(app)
@@ -422,8 +437,8 @@ def test_the_last_result_is_compared_with_the_one_before(
     page: Callable[..., AppTest], index: Index
 ) -> None:
     app = page(q=QUERY, k="3")
-    app.button(key="why-3").click().run()
     before, last = index.search(QUERY, 3)[1:]
+    open_why(app, last)
     button = app.button(key=f"above-{last.chunk.id}")
     assert button.label == "Why below the one before?"
     button.click().run()
@@ -446,7 +461,7 @@ def test_a_slider_changes_the_order_and_the_address_and_can_be_reset(
     assert order(app) == [hit.chunk.path for hit in wanted]
     assert order(app) != plain
     assert params(app, "weights") == ["0,-1,1,1,1"]
-    app.button(key="why-1").click().run()
+    open_why(app, wanted[0])
     open_numbers(app)
     *parts, total = table(app, "How the score adds up")
     assert sum(parts) == pytest.approx(total, abs=2e-3)
@@ -491,6 +506,7 @@ def test_more_like_a_part_is_a_chip_that_can_be_removed(
     app = page(q="apples", mode="dense")
     plain = order(app)
     rank = plain.index("cars.txt") + 1
+    app.query_params["open"] = chunk.id
     app.session_state[f"like-{chunk.id}"] = True
     app.run()
     part = app.selectbox(key=f"part-{chunk.id}")
@@ -503,7 +519,7 @@ def test_more_like_a_part_is_a_chip_that_can_be_removed(
     assert order(app).index("cars.txt") + 1 < rank
     assert params(app, "like") == [f"{chunk.id}:{span.start}-{span.end}"]
     assert app.button(key="unmark-0").label == "More like “A motor needs oil.”"
-    app.button(key="why-1").click().run()
+    open_why(app, wanted[0])
     assert "without them" in said(app)
     app.button(key="unmark-0").click().run()
     assert order(app) == plain
@@ -566,14 +582,14 @@ def test_of_many_documents_a_part_of_a_name_is_typed(
 
 
 def test_an_embedder_that_cannot_be_taken_apart_is_a_sentence(
-    page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+    page: Callable[..., AppTest], index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise ModelError("this model's vectors cannot be attributed to words")
 
     monkeypatch.setattr(FakeEmbedder, "token_attribution", refuse)
     app = page(q="apples")
-    app.button(key="why-1").click().run()
+    open_why(app, index.search("apples")[0])
     assert not app.exception
     assert "cannot be attributed to words" in captions(app)
     assert len(order(app)) > 1
@@ -586,8 +602,8 @@ def test_an_opened_document_is_shaded_by_what_its_words_bring(
     weights = attribution.page_weights(found)
     assert weights is not None
     app = page(q=QUERY, open=found.chunk.id)
-    text = next(
-        part.value for part in app.html if "wva-text-page" in part.value and "<mark" in part.value
-    )
+    app.session_state["shade"] = True
+    app.run()
+    *_, text = (part.value for part in app.html if 'class="wva-text-page' in part.value)
     marked = re.findall(r"<mark[^>]*>(.*?)</mark>", text)
     assert marked == [found.chunk.text[start:end] for start, end, _ in sorted(weights)]

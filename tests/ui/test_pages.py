@@ -19,7 +19,7 @@ from streamlit.util import calc_hash
 
 from retriever.index import Index
 from retriever.indexing.coverage import CoverageStatus, FileCoverage
-from retriever.interface.collections import list_indexes
+from retriever.interface.collections import create_collection, describe_collection, list_indexes
 from retriever.interface.page_server import server_command, streamlit_options
 from retriever.storage.filters import Filter
 from retriever.storage.records import UnreadFile
@@ -570,6 +570,26 @@ def test_a_collection_is_made_and_chosen(
     assert app.session_state["index"] == "Letters"
     assert "There is no file in this collection yet." in words(app)
     assert (tmp_path / "Letters" / "catalog.sqlite").is_file()
+
+
+def test_cards_say_what_is_in_each_collection_and_what_needs_attention(
+    page: Callable[..., AppTest], index: Path, tmp_path: Path
+) -> None:
+    create_collection(tmp_path, "Letters")
+    describe_collection(index, NASTY)
+    app = at_collections(page(tmp_path, index="notes"))
+    assert not app.exception
+    letters, notes = (part.value for part in app.html if '<h2 class="wva-file">' in part.value)
+    assert "0 documents · 0 passages" in letters
+    assert "attention" not in letters
+    assert "5 documents · 6 passages" in notes
+    assert "1 file needs attention" in notes
+    assert "a&lt;script&gt;alert(1)" in notes
+    assert "<script" not in notes
+    # One page is a scan; the remedy is beside it, in words that name no command.
+    assert "1 of 2 pages are scans without text." in words(app)
+    assert "--ocr" not in words(app)
+    assert app.button(key="attend-ocr-0").label == "Read it (OCR): scans.pdf"
 
 
 def test_nothing_is_changed_while_another_process_writes(

@@ -44,6 +44,14 @@
     input.files = kept;
     if (!kept.length) event.stopImmediatePropagation();
   }, true);
+  // Streamlit's field is focusable and "presentation" at once, which a screen reader cannot be told.
+  const mend = () => {
+    for (const field of document.querySelectorAll(".st-key-uploads section[role=presentation]")) {
+      field.setAttribute("role", "group");
+    }
+  };
+  new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
+  mend();
   const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
   const over = (event) => {
     if (!carries(event) || !field()) return;

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -118,7 +121,7 @@ def _facts(picker: CollectionPicker, path: Path) -> str:
     lines = [
         f'<p class="wva-note"><bdi>{escape_html(said)}</bdi></p>' if said else "",
         f'<p class="wva-note">{join_parts(counts)}</p>',
-        f'<p class="wva-note">{_changed(path)}</p>',
+        f'<p class="wva-note">{_last_change(path, info)}</p>',
         f'<p class="wva-warn">⚠ {attention.attention_text(needy)}</p>' if needy else "",
     ]
     return "".join(lines)
@@ -128,16 +131,14 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3)):,} kB"
 
 
-def _changed(path: Path) -> str:
-    """When the collection was changed last; empty if that is unknown."""
-    try:
-        times = [
-            (path / f"{CATALOG_FILE}{end}").stat().st_mtime
-            for end in ("", "-wal")
-            if (path / f"{CATALOG_FILE}{end}").exists()
-        ]
-    except OSError:
-        return ""
+def _last_change(path: Path, info: Mapping[str, Any]) -> str:
+    """When the last run was, or the last change where it was no run; empty if that is unknown."""
+    ran = str((info["last_run"] or {}).get("at") or "")
+    if ran:
+        seconds = datetime.now(UTC) - datetime.fromisoformat(ran)
+        return f"Synced {ago(seconds.total_seconds())}"
+    files = [path / f"{CATALOG_FILE}{end}" for end in ("", "-wal")]
+    times = [file.stat().st_mtime for file in files if file.exists()]
     return f"Changed {ago(time.time() - max(times))}" if times else ""
 
 
