@@ -17,7 +17,10 @@ _LISTED = 20
 
 CSS = """<style>
 [class*="st-key-past-"] { flex-wrap: nowrap; gap: .2rem; }
-[class*="st-key-past-"] > * { min-width: 0; }
+[class*="st-key-past-"] > :first-child { flex: 0 1 auto; min-width: 0;
+  max-width: calc(100% - 2rem); }
+[class*="st-key-past-"] > :last-child { flex: none; }
+[class*="st-key-past-"] :is(.stButton, button) { max-width: 100%; }
 [class*="st-key-past-"] button { min-height: 1.8rem; padding: 0 .3rem; text-align: start; }
 [class*="st-key-past-"] button :is(p, small) { overflow-wrap: anywhere; font-size: .92rem; }
 [class*="st-key-past-"] button small { opacity: .75; font-size: .82rem; margin-left: .4rem; }

@@ -11,6 +11,10 @@ CSS = """<style>
 .st-key-box { flex-wrap: nowrap; }
 .st-key-box > :has(.st-key-q) { flex: 1 1 auto; min-width: 0; }
 .st-key-q [data-testid="InputInstructions"] { display: none; }
+@media (max-width: 40rem) {
+  .st-key-search p { position: absolute; overflow: hidden; width: 1px; height: 1px;
+    clip-path: inset(50%); }
+}
 .st-key-suggestions { position: absolute; }
 .st-key-suggestions .stSkeleton { display: none; }
 </style>"""
