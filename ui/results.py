@@ -58,7 +58,7 @@ def show_results(searched: Searched, page_query: PageQuery, bar: DeltaGenerator)
     if found.hits:
         shown = replace(found, hits=_shown_hits(asked, found, searched.documents()))
         with bar:
-            _show_bar(searched, asked, shown.hits)
+            _show_bar(searched, asked, shown)
         _show_found(searched, asked, shown, words, _list_html(searched, asked, shown, words))
     else:
         _show_nothing_found(searched.main, asked)
@@ -117,7 +117,7 @@ def _show_found(
             show_result_list(
                 drawn,
                 search=json.dumps(page_query.to_params()),
-                said=_count_text(page_query, found.hits),
+                said=_count_text(page_query, found),
                 current=pane.current_id(found.hits),
                 on_act=partial(_acted, found.hits),
             )
@@ -148,10 +148,10 @@ def _is_strong(hit: Hit) -> bool:
     return hit.strength in _STRONG
 
 
-def _show_bar(searched: Searched, page_query: PageQuery, hits: Sequence[Hit]) -> None:
-    st.html(f'<h2 class="wva-count">{_count_text(page_query, hits)}</h2>', width="content")
+def _show_bar(searched: Searched, page_query: PageQuery, found: Found) -> None:
+    st.html(f'<h2 class="wva-count">{_count_text(page_query, found)}</h2>', width="content")
     _show_arranging(searched.main)
-    export_bar.show_export(searched, page_query, hits)
+    export_bar.show_export(searched, page_query, found.hits)
 
 
 def _show_arranging(shared: SharedIndex) -> None:
@@ -198,17 +198,17 @@ def _list_html(
     return list_html(hits, view)
 
 
-def _count_text(page_query: PageQuery, hits: Sequence[Hit]) -> str:
-    """How many passages of how many documents are shown.
+def _count_text(page_query: PageQuery, found: Found) -> str:
+    """How many passages of how many documents are shown, and how many match.
 
-    >>> _count_text(PageQuery(), [])
-    '0 passages'
+    >>> _count_text(PageQuery(), Found([], matching=7))
+    '0 passages · 7 match'
     """
-    passages = count_text(len(hits), "passage")
-    documents = len({hit.chunk.document_id for hit in hits})
-    if page_query.by_file or not hits:
-        return passages
-    return f"{passages} in {count_text(documents, 'document')}"
+    text = count_text(len(found.hits), "passage")
+    if found.hits and not page_query.by_file:
+        documents = {(found.names.get(h.chunk.id), h.chunk.document_id) for h in found.hits}
+        text += f" in {count_text(len(documents), 'document')}"
+    return text if found.matching is None else f"{text} · {found.matching:,} match"
 
 
 def _said_html(searched: Searched, page_query: PageQuery, found: Found) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import streamlit as st
 
@@ -65,11 +66,13 @@ class Searched:
 class Found:
     """Hits, best first; `names` has the collection of a passage's id if several were searched.
 
+    `matching` is the number of passages that match at least likely, None if it is not known.
     `failed` are sentences about collections that could not be searched.
     """
 
     hits: list[Hit]
     names: Mapping[str, str] = field(default_factory=dict)
+    matching: int | None = None
     failed: tuple[str, ...] = ()
 
 
@@ -105,20 +108,23 @@ def _cached(
     indexes, options = _asked
     if len(indexes) == 1:
         (index,) = indexes.values()
-        return Found(index.search(text, options=options))
+        embed = cache(index.embed_query)  # once for both
+        hits = index.search(text, options=options, embed=embed)
+        count = index.count_matches(text, hits, options=options, embed=embed)
+        return Found(hits, matching=None if count is None else count.passages)
     failed: list[str] = []
 
     def note(name: str, error: RetrieverError) -> None:
         failed.append(f"{name} is left out: {error}")
 
-    hits: list[Hit] = []
+    hits = []
     names: dict[str, str] = {}
     for one in search_all(indexes, text, options, failed=note):
         if one.hit.chunk.id not in names:  # the same file may be in several collections
             hits.append(one.hit)
             for chunk in (one.hit.chunk, *one.hit.parts):
                 names.setdefault(chunk.id, one.name)
-    return Found(hits, names, tuple(failed))
+    return Found(hits, names, failed=tuple(failed))
 
 
 __all__ = ["Found", "Searched", "find", "verdict"]
