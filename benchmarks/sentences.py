@@ -164,7 +164,12 @@ def outcomes(
         for number in asked:
             text, document = ready.queries[number], next(iter(data.qrels[number]))
             found = ready.index.search(
-                text, 1, mode=mode, syntax=False, where={"path": document}, embed=ready.vectors.get
+                text,
+                1,
+                mode=mode,
+                syntax=False,
+                where={"path": document},
+                embed=ready.vectors.__getitem__,
             )
             hits.update({number: found[0]} if found else {})
         known = {number: Candidates.of(hit) for number, hit in hits.items()}
