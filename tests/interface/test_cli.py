@@ -35,8 +35,8 @@ TOTALS = {
 }  # fmt: skip
 HIT = {
     "rank", "score", "scores", "chunk_id", "path", "format", "title", "page", "start", "end",
-    "match", "text", "label", "state", "parts", "passage", "sentence", "also", "document_id", "metadata",
-    "full_text",
+    "match", "text", "label", "state", "parts", "passage", "also", "document_id", "metadata",
+    "full_text", "sentence",
 }  # fmt: skip
 
 
