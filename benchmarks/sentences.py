@@ -217,7 +217,7 @@ def _outcome(
 
 
 def table(name: str, found: Sequence[Outcome]) -> list[str]:
-    """The rows of one set: all questions and both halves."""
+    """The rows of one set: all questions, and both halves as far as they have any."""
     several = [one for one in found if one.candidates > 1]
     groups = {
         "all": several,
@@ -226,6 +226,8 @@ def table(name: str, found: Sequence[Outcome]) -> list[str]:
     }
     rows = []
     for group, ones in groups.items():
+        if not ones:
+            continue
         cells = []
         ours = [float(one.right[OURS]) for one in ones]
         mean = interval(ours)

@@ -15,10 +15,10 @@ inverse document frequency as in BM25, but once however often it occurs. Three t
 Where no word of the query occurs, as in a search by vector or in another language, it is the first
 readable sentence of the passage that was found.
 
-Measured on XQuAD's questions and left out, because they changed nothing beyond noise: the words
-that feedback adds, closeness of the query's words, names, numbers and dates where the question asks
-for them, the length of a sentence, and the similarity of words by the model's input embeddings
-(`python -m benchmarks.sentences`).
+`python -m benchmarks.sentences` measures it. Tried there and left out, because they changed nothing
+beyond noise: the words that feedback adds, closeness of the query's words, names, numbers and dates
+where the question asks for them, the length of a sentence, and the similarity of words by the
+model's input embeddings.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "screenshot": "--only search --output OUT --index INDEX",
     "command_line": "--output PAGE",
     "shipped": "--output OUT",
+    "sentences": "--answers ANSWERS",
 }
 TABLES = {  # output of commands that print no table
     "difficult_files": "found by a sentence of their own: 4 of 4; not: []",
@@ -72,7 +73,8 @@ TABLES = {  # output of commands that print no table
     "command_line": "wrote ",
     "shipped": " bytes  ",
 }
-WITH_MODEL = ("speed", "steering", "chunk_size", "quality", "planted", "shipped")
+WITH_MODEL = ("speed", "steering", "chunk_size", "quality", "planted", "shipped", "sentences")
+INDEXED = ("deletion", "literal", "sentences")
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (found["BEIR"] / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     judged = zip(QUERIES, ("cats.md", "dogs.md", "tea.md"), strict=True)
     (found["BEIR"] / "qrels.tsv").write_text("\n".join(f"{q}\t{n}\t1" for q, n in judged))
+    found["ANSWERS"] = folder / "answers.tsv"  # each the first sentence below the heading
+    spans = {
+        number: NOTES[name].index("\n\n") + 2 for number, name in zip(QUERIES, NOTES, strict=False)
+    }
+    found["ANSWERS"].write_text("\n".join(f"{q}\t\t{at}-{at + 9}" for q, at in spans.items()))
     found["QUESTIONS"] = folder / "questions.jsonl"
     found["QUESTIONS"].write_text(json.dumps({"query": QUERIES["1"], "path": "cats.md"}))
     return found
@@ -145,7 +152,7 @@ def test_a_documented_command_runs(
         pytest.skip(unavailable_reason())
     if module == "quality":
         monkeypatch.setattr(quality, "Trained", Theirs)  # the extra is not installed for tests
-    if module in ("deletion", "literal") and not inputs["INDEX"].exists():
+    if module in INDEXED and not inputs["INDEX"].exists():
         with Index.open_or_create(inputs["INDEX"], AlignedWVA(str(inputs["MODEL"]))) as index:
             index.sync(inputs["NOTES"])
     run(module, words)
