@@ -173,10 +173,22 @@ def _show_remove(
         st.caption(f"{many}{count_text(len(files), 'file')}", width="content")
 
 
+def file_operator(path: str) -> str:
+    """The operator of a query that searches in this file.
+
+    Quotation marks cannot be written inside of the operator's own: the pattern has any character
+    there.
+
+    >>> file_operator("a/my notes.txt"), file_operator('a "b".txt')
+    ('file:"a/my notes.txt"', 'file:"a ?b?.txt"')
+    """
+    return 'file:"{}"'.format(path.replace('"', "?"))
+
+
 def _show_links(shared: SharedIndex, file: FileCoverage) -> None:
     """Show links that search in a file, and that open it at its beginning."""
     index = shared.path.name
-    asked = {"q": f'file:"{file.path}"', "index": index}
+    asked = {"q": file_operator(file.path), "index": index}
     links = [("Search in it", asked)]
     if file.document:
         with shared.index.backend.reading() as catalog:

@@ -45,7 +45,7 @@ CSS = """<style>
 .wva-refused p { margin: .3rem 0; padding: .5rem .8rem; border-radius: .5rem;
   background: color-mix(in srgb, #d99a00 16%, transparent); overflow-wrap: anywhere; }
 .wva-dropping [data-testid="stFileUploaderDropzone"] { outline: 3px dashed #4a86e8; }
-.wva-link { margin-right: .9rem; }
+.wva-link { margin-right: .9rem; color: inherit; text-underline-offset: .2em; }
 .st-key-folders button { justify-content: flex-start; width: 100%; }
 </style>"""
 
