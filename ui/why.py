@@ -28,6 +28,7 @@ VALUE_CAPTION = (
 
 _SCORE_TOLERANCE = 5e-4  # scores that differ by less look the same
 _MAX_OPEN = 3  # panels open at once
+_DRAWN = "explained-now"
 _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
 
 
@@ -51,7 +52,11 @@ def show_explanation(
 
     What the words found is told at once; the rest follows when the model has read the passage.
     """
-    with st.container(key=f"explained-{hit.rank}"):
+    place = st.empty()
+    if st.session_state.get(_DRAWN) != hit.chunk.id:
+        place.html("<div></div>")  # nothing of another passage stays below this one's sentence
+    st.session_state[_DRAWN] = hit.chunk.id
+    with place.container(key=f"explained-{hit.rank}"):
         st.html(attribution.CSS)
         said = st.empty()
         try:
