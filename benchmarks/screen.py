@@ -44,11 +44,12 @@ KINDS = (
 _SEEN = """() => {
   const seen = [...document.querySelectorAll(".wva-hit")].filter((hit) => hit.offsetParent);
   const texts = seen.map((hit) => hit.querySelector(".wva-text").getBoundingClientRect());
+  const first = document.querySelector(".wva-card .wva-text");
   const heads = [...document.querySelectorAll(".wva-card > header")];
   const whole = (box) => box.top >= 0 && box.bottom <= innerHeight;
   return {
     visible: texts.filter(whole).length,
-    first: texts.length ? Math.round(texts[0].top) : null,
+    first: first && Math.round(first.getBoundingClientRect().top),
     shown: texts.length,
     files: heads.filter((head) => whole(head.getBoundingClientRect()))
       .map((head) => head.querySelector("bdi").textContent),

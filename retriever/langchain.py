@@ -179,7 +179,8 @@ def as_document(hit: Hit) -> Document:
     """A hit as a LangChain document; the document's own metadata cannot override the hit's keys.
 
     `page`, `start` and `end` are the best passage's. Where several passages were joined, `passage`
-    lists the spans of pages that the content consists of. `also` names near-duplicates.
+    lists the spans of pages that the content consists of. `sentence` is the best sentence, with its
+    span. `also` names near-duplicates.
     """
     values = hit.to_json()
     spans = [{name: part[name] for name in _SPAN_FIELDS} for part in values["passage"]]
@@ -191,6 +192,7 @@ def as_document(hit: Hit) -> Document:
             **{name: values[name] for name in _HIT_FIELDS},
             **values["scores"],
             "passage": spans,
+            "sentence": values["sentence"],
             "also": hit.also_in,
         },
     )

@@ -119,6 +119,8 @@ class Page:
     - `body`: the span of the text that is chunked, None for all of it. Running headers and footers
       are before and after it.
     - `scan`: the source of recognised text; it does not count in comparisons of pages.
+    - `printed`: the number that is printed on the page ("iv", "23"), if the file says so and it
+      differs from `number`.
     """
 
     number: int | None
@@ -128,6 +130,7 @@ class Page:
     label: str = ""
     body: Span | None = None
     scan: Scan | None = field(default=None, compare=False, repr=False)
+    printed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +193,9 @@ class Chunk:
     """A passage that can be found, cited and embedded.
 
     `page_text[start:end] == text` holds exactly. `id` derives from content and position: the same
-    text at the same position of the same document has the same id in every rebuilt index. `label`
-    and `state` are those of its page. `language` is that of the keyword analysis (ISO 639-1), ""
-    if unknown.
+    text at the same position of the same document has the same id in every rebuilt index. `label`,
+    `state` and `printed` are those of its page. `language` is that of the keyword analysis (ISO
+    639-1), "" if unknown.
     """
 
     id: str
@@ -208,15 +211,24 @@ class Chunk:
     label: str = ""
     state: PageState = PageState.TEXT
     language: str = ""
+    printed: str = ""
 
     @property
     def place(self) -> str:
         """Its place in the document: "page 3", "sheet Prices", or empty for a single part.
 
+        A page is named by the number printed on it, if that is known to be another one.
+
         >>> Chunk("", "", "a.pdf", "pdf", "", 3, 0, 1, "x").place
         'page 3'
+        >>> Chunk("", "", "a.pdf", "pdf", "", 39, 0, 1, "x", printed="23").place
+        'page 23 (PDF page 39)'
         """
-        return self.label or ("" if self.page is None else f"page {self.page}")
+        if self.label or self.page is None:
+            return self.label
+        return (
+            f"page {self.printed} (PDF page {self.page})" if self.printed else f"page {self.page}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,8 +321,8 @@ class Hit:
 
         - `rank`, `score`, `match`, `exact`, `strength`, and `scores`: `dense`, `keyword`, `rerank`.
         - From the best passage: `chunk_id`, `document_id`, `path`, `format`, `title`, `page`,
-          `label`, `state`, `start`, `end` and `metadata` (its document's). `text` is its text,
-          `page_text[start:end]`.
+          `printed`, `label`, `state`, `start`, `end` and `metadata` (its document's). `text` is its
+          text, `page_text[start:end]`.
         - `full_text`: the text of the whole result (`Hit.text`).
         - `passage`: the spans that `full_text` consists of, each with `page`, `label`, `start`,
           `end`, `text`; `parts`: the ids of the joined passages. Both are empty if the result is a
@@ -332,6 +344,7 @@ class Hit:
             "format": chunk.format,
             "title": chunk.title,
             "page": chunk.page,
+            "printed": chunk.printed,
             "label": chunk.label,
             "state": chunk.state.value,
             "start": chunk.start,

@@ -27,6 +27,12 @@ def open_page(
     return app.run()
 
 
+def ask(app: AppTest, query: str) -> AppTest:
+    """Type a query into the search box, and search."""
+    app.text_input(key="q").set_value(query)
+    return app.button(key="search").click().run()
+
+
 def list_html(app: AppTest) -> str:
     """The HTML of the list of results, which is a component of ours; empty without one."""
     shown = [one for one in app.get("bidi_component") if "wva_result_list" in str(one.proto)]

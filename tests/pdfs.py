@@ -35,9 +35,15 @@ def image_page(content: bytes = b"q 100 0 0 100 0 0 cm /I1 Do Q") -> tuple[bytes
 
 
 def pdf_file(
-    pages: list[tuple[bytes, bytes]], info: bytes = b"", more: list[bytes] | None = None
+    pages: list[tuple[bytes, bytes]],
+    info: bytes = b"",
+    more: list[bytes] | None = None,
+    catalog: bytes = b"",
 ) -> bytes:
-    """A file with these pages; objects 3 and 4 are a font and an image, `more` begins at 6."""
+    """A file with these pages; objects 3 and 4 are a font and an image, `more` begins at 6.
+
+    `catalog` are further entries of the document's catalog.
+    """
     objects = [b"", b"", FONT, IMAGE, b"<< %s >>" % info, *(more or [])]
     kids = []
     for content, resources in pages:
@@ -47,7 +53,7 @@ def pdf_file(
             b"/Resources << %s >> >>" % (len(objects), resources)
         )
         kids.append(b"%d 0 R" % len(objects))
-    objects[0] = b"<< /Type /Catalog /Pages 2 0 R >>"
+    objects[0] = b"<< /Type /Catalog /Pages 2 0 R %s >>" % catalog
     objects[1] = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(kids), len(kids))
     return assembled(objects)
 

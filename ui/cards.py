@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from retriever.interface.export import citation
 from retriever.interface.terminal.reports import percent, shorten_list
+from retriever.text.display import on_one_line
 from retriever.types import Chunk, DocumentRow, Hit, PageState, Strength
 from ui.highlighting import (
     HighlightTerms,
@@ -61,8 +62,9 @@ class ListView:
     - `mode`: the mode of the search; `steerable`: whether "more like this" can be asked for.
     - `by_document`: a card for each document, or for each passage.
     - `said`: the sentences above the list, as HTML.
-    - `best`: whether the first result's best sentence stands above the list.
+    - `best`: whether the first result's best sentence stands above its passages.
     - `documents`: the hits' documents by id, for citations.
+    - `names`: the collection of a passage's id, if several were searched.
     """
 
     words: HighlightTerms
@@ -71,39 +73,44 @@ class ListView:
     by_document: bool = True
     said: str = ""
     best: bool = False
-    documents: dict[str, DocumentRow] = field(default_factory=dict)
+    documents: Mapping[str, DocumentRow] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def list_html(hits: Sequence[Hit], view: ListView) -> str:
-    """The results as a list of cards; the first hit's best sentence above it if asked for."""
-    groups = group_by_document(hits) if view.by_document else [[hit] for hit in hits]
+    """The results as a list of cards."""
+    groups = group_by_document(hits, view.names) if view.by_document else [[hit] for hit in hits]
     shown = max(SHOWN, _FILLED // max(1, len(groups)))
     cards = "".join(
         f"<li>{card_html(group, view, number, shown)}</li>"
         for number, group in enumerate(groups, 1)
     )
-    best = _best_html(hits[0], view) if view.best and hits else ""
-    return f'{view.said}{best}<ol class="wva-list">{cards}</ol>'
+    return f'{view.said}<ol class="wva-list">{cards}</ol>'
 
 
-def group_by_document(hits: Sequence[Hit]) -> list[list[Hit]]:
+def group_by_document(
+    hits: Sequence[Hit], names: Mapping[str, str] | None = None
+) -> list[list[Hit]]:
     """The hits of each document, in order; documents in the order of their best hit.
+
+    `names` has the collection of a passage's id: each has its own documents.
 
     >>> one, two = (Chunk(n, n, n, "txt", "", None, 0, 1, "x") for n in "ab")
     >>> groups = group_by_document([Hit(1, 3.0, one), Hit(2, 2.0, two), Hit(3, 1.0, one)])
     >>> [[hit.rank for hit in group] for group in groups]
     [[1, 3], [2]]
     """
-    groups: dict[str, list[Hit]] = {}
+    groups: dict[tuple[str, str], list[Hit]] = {}
     for hit in hits:
-        groups.setdefault(hit.chunk.document_id, []).append(hit)
+        home = (names or {}).get(hit.chunk.id, "")
+        groups.setdefault((home, hit.chunk.document_id), []).append(hit)
     return list(groups.values())
 
 
 def card_html(group: Sequence[Hit], view: ListView, number: int = 1, shown: int = SHOWN) -> str:
     """A document's card: its head, its first `shown` passages, and the others folded away."""
     first = group[0]
-    passages = [_passage_html(hit, view) for hit in group]
+    passages = [_passage_html(hit, view, best=view.best and hit.rank == 1) for hit in group]
     first_ones, rest = "".join(passages[:shown]), passages[shown:]
     more = ""
     if rest:
@@ -115,7 +122,8 @@ def card_html(group: Sequence[Hit], view: ListView, number: int = 1, shown: int 
     name = f"wva-card-{number}"
     return (
         f'<article class="wva-card" data-rank="{first.rank}" aria-labelledby="{name}">'
-        f"<header>{_head_html(first.chunk, name)}{_strength_html(first, view.mode)}</header>"
+        f"<header>{_head_html(first.chunk, name, view.names.get(first.chunk.id, ''))}"
+        f"{_strength_html(first, view.mode)}</header>"
         f"{first_ones}{more}</article>"
     )
 
@@ -149,14 +157,17 @@ def numbers_text(hit: Hit, mode: str) -> str:
 
 def citation_text(hit: Hit, row: DocumentRow | None = None) -> str:
     """What is copied of a passage: its best sentence or its text, and its source."""
-    text = " ".join((hit.sentence.text if hit.sentence else hit.chunk.text).split())
+    text = on_one_line(hit.sentence.text if hit.sentence else hit.chunk.text).text
     return f"“{text}”\n{citation(hit, row)}"
 
 
-def _head_html(chunk: Chunk, name: str) -> str:
+def _head_html(chunk: Chunk, name: str, collection: str) -> str:
+    home = f'<span class="wva-page"><bdi>{escape_html(collection)}</bdi></span>'
     return (
-        f'<div class="wva-place"><h3 class="wva-file" id="{name}">'
-        f"<bdi>{escape_html(_name(chunk))}</bdi></h3>{_where_html(chunk)}</div>"
+        f'<div class="wva-place"><h3 class="wva-file" id="{name}" '
+        f'title="{escape_html(chunk.path)}">'
+        f"<bdi>{escape_html(_name(chunk))}</bdi></h3>{home if collection else ''}"
+        f"{_where_html(chunk)}</div>"
     )
 
 
@@ -190,17 +201,20 @@ def _strength_html(hit: Hit, mode: str) -> str:
         return f'<div class="wva-strength" title="{escape_html(numbers)}"></div>'
     dots = "●" * _DOTS[hit.strength] + "○" * (3 - _DOTS[hit.strength])
     return (
-        f'<div class="wva-strength wva-{hit.strength.name.lower()}" '
+        f'<div class="wva-strength" data-strength="{hit.strength.name.lower()}" '
         f'title="{escape_html(numbers)}"><span aria-hidden="true">{dots}</span> '
         f"{hit.strength}</div>"
     )
 
 
-def _passage_html(hit: Hit, view: ListView) -> str:
-    """A passage: where it is, its snippet, its buttons, and its whole text, folded away."""
-    chunk = hit.chunk
-    name = escape_html(f"Open {chunk.place or 'the passage'} of {_name(chunk)}, result {hit.rank}")
-    place = escape_html(chunk.place or "open")
+def _passage_html(hit: Hit, view: ListView, *, best: bool) -> str:
+    """A passage: where it is, its snippet, its buttons, and its whole text, folded away.
+
+    Of the `best` one the whole sentence is shown instead, in a box.
+    """
+    chunk, at = hit.chunk, sentence_place(hit)
+    name = escape_html(f"Open {at or 'the passage'} of {_name(chunk)}, result {hit.rank}")
+    place = escape_html(at or "open")
     row = view.documents.get(chunk.document_id)
     tools = "".join(
         f'<button type="button" data-act="{act}" title="{tip}" '
@@ -208,13 +222,14 @@ def _passage_html(hit: Hit, view: ListView) -> str:
         for act, tip, sign, called in _TOOLS
         if view.steerable or act not in ("more", "less")
     )
-    short, whole = snippet_html(hit, view.words), _whole_html(hit, view)
+    short = _best_html(hit, view.words) if best else snippet_html(hit, view.words)
+    whole, kind = _whole_html(hit, view), "wva-hit wva-best" if best else "wva-hit"
     longer = (
         '<button type="button" class="wva-longer" data-act="longer" aria-expanded="false" '
         f'aria-label="The whole passage, result {hit.rank}">more</button>'
     )
     return (
-        f'<div class="wva-hit" data-id="{escape_html(chunk.id)}" data-rank="{hit.rank}" '
+        f'<div class="{kind}" data-id="{escape_html(chunk.id)}" data-rank="{hit.rank}" '
         f'role="group" tabindex="-1" aria-label="Result {hit.rank}" '
         f'data-cite="{escape_html(citation_text(hit, row))}">'
         f'<a class="wva-open" data-act="open" href="#" aria-label="{name}">{place}</a>'
@@ -241,18 +256,28 @@ def _also_html(hit: Hit) -> str:
     return f'<p class="wva-where">Also in: <bdi>{escape_html(shorten_list(hit.also_in))}</bdi></p>'
 
 
-def _best_html(hit: Hit, view: ListView) -> str:
-    """The best sentence of the first result, above the list."""
+def _best_html(hit: Hit, words: HighlightTerms) -> str:
+    """The whole best sentence of a hit; its snippet without one."""
     if hit.sentence is None:
-        return ""
-    text = passage_html(" ".join(hit.sentence.text.split()), view.words, hit.chunk.language)
-    where = join_parts([_name(hit.chunk), hit.chunk.place], ", ")
-    return (
-        '<section class="wva-best" aria-label="Best sentence" '
-        f'data-id="{escape_html(hit.chunk.id)}">'
-        f'<p dir="auto">{text}</p><a data-act="open" href="#"><bdi>{escape_html(where)}</bdi></a>'
-        "</section>"
-    )
+        return snippet_html(hit, words)
+    return passage_html(on_one_line(hit.sentence.text).text, words, hit.chunk.language)
+
+
+def sentence_place(hit: Hit) -> str:
+    """The place of a hit's best sentence, or else of its best passage.
+
+    >>> from retriever.types import Excerpt
+    >>> first, last = (Chunk(f"{n}", "", "a.pdf", "pdf", "", n, 0, 4, "Tea.") for n in (1, 2))
+    >>> hit = Hit(1, 1.0, first, parts=(first, last), sentence=Excerpt(2, "", 0, 4, "Tea."))
+    >>> sentence_place(hit)
+    'page 2'
+    """
+    best = hit.sentence
+    if best is not None:
+        for chunk in (hit.chunk, *hit.parts):
+            if (chunk.page, chunk.label) == (best.page, best.label):
+                return chunk.place
+    return hit.chunk.place
 
 
 __all__ = [
@@ -264,4 +289,5 @@ __all__ = [
     "list_html",
     "numbers_text",
     "place_html",
+    "sentence_place",
 ]

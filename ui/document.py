@@ -45,8 +45,8 @@ class _OpenDocument:
     pages: tuple[Page, ...]
     leaves: tuple[Leaf, ...]
 
-    def where(self, chunk: Chunk) -> int:
-        """The number of the leaf on which a passage begins, from 0."""
+    def where(self, chunk: Chunk | Excerpt) -> int:
+        """The number of the leaf on which a passage or sentence begins, from 0."""
         return leaf_at(self.leaves, self._position(chunk), chunk.start)
 
     def passages(self, leaf: Leaf, chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -57,7 +57,7 @@ class _OpenDocument:
         """Whether a passage ends where the text of the leaf's page ends."""
         return not self.pages[self.leaves[leaf].page].text[chunk.end :].strip()
 
-    def _position(self, chunk: Chunk) -> int:
+    def _position(self, chunk: Chunk | Excerpt) -> int:
         place = (chunk.page, chunk.label)
         places = ((page.number, page.label) for page in self.pages)
         return next((at for at, one in enumerate(places) if one == place), 0)
@@ -111,7 +111,7 @@ def _show_leaf(
     opened = _open_document(shared, document)
     if opened is None:
         st.rerun()  # the whole page: the document is gone
-    at = _show_turning(opened, chunks)
+    at = _show_turning(opened, chunks, sentence)
     sheet = _sheet(opened, at, chunks, sentence, others)
     marked: Weights = _query_weights(sheet.page, words, chunks[0].language)
     if isinstance(sheet.picture, str):
@@ -173,6 +173,7 @@ class _Sheet:
     """
 
     name: str
+    format: str
     leaf: Leaf
     page: Page
     chunks: tuple[Chunk, ...]
@@ -207,7 +208,15 @@ class _Sheet:
         start, end = self.leaf.start, self.leaf.end
         cut = [(low, high) for low, high in self.passages if low < end and high > start]
         start, end = min([start, *(low for low, _ in cut)]), max([end, *(high for _, high in cut)])
-        shown = text_html(self.page.text, start, end, self.passages, weights, self.sentence)
+        shown = text_html(
+            self.page.text,
+            start,
+            end,
+            self.passages,
+            weights,
+            self.sentence,
+            markdown=self.format == "markdown",
+        )
         place.html(f'<article class="wva-text-page">{shown}</article>')
 
 
@@ -227,7 +236,7 @@ def _sheet(
     here = sentence is not None and shown and (sentence.page, sentence.label) == place
     span = (sentence.start, sentence.end) if sentence is not None and here else None
     also = tuple((one.start, one.end) for one in opened.passages(leaf, others))
-    return _Sheet(name, leaf, page, shown, picture, span, also)
+    return _Sheet(name, opened.row.format, leaf, page, shown, picture, span, also)
 
 
 def _passage_weights(chunks: Sequence[Chunk], shades: WordShades) -> Weights | None:
@@ -241,10 +250,13 @@ def _passage_weights(chunks: Sequence[Chunk], shades: WordShades) -> Weights | N
     return [word for one in known for word in one] if known else None
 
 
-def _show_turning(opened: _OpenDocument, chunks: Sequence[Chunk]) -> int:
-    """Show the buttons that turn the leaves; returns the number of the leaf to show, from 0."""
+def _show_turning(opened: _OpenDocument, chunks: Sequence[Chunk], sentence: Excerpt | None) -> int:
+    """Show the buttons that turn the leaves; returns the number of the leaf to show, from 0.
+
+    The first one shown is that of the best sentence, or else of the opened passage.
+    """
     came_for = chunks[0].id
-    count, home = len(opened.leaves), opened.where(chunks[0])
+    count, home = len(opened.leaves), opened.where(sentence or chunks[0])
     if st.session_state.get("leaf_of") != came_for or "leaf" not in st.session_state:
         st.session_state["leaf_of"], st.session_state["leaf"] = came_for, home + 1
     st.session_state["leaf"] = min(max(1, st.session_state["leaf"] or 1), count)
@@ -324,7 +336,7 @@ def draw_ahead(shared: SharedIndex, hits: Sequence[Hit]) -> None:
     for hit in hits[:_AHEAD]:
         opened = _open_document(shared, hit.chunk.document_id)
         if hit.chunk.format == "pdf" and opened is not None and opened.leaves:
-            leaf = opened.leaves[opened.where(hit.chunk)]
+            leaf = opened.leaves[opened.where(hit.sentence or hit.chunk)]
             wanted.append((opened.row, opened.pages[leaf.page]))
     if wanted:
         page_pictures().prepare(wanted)

@@ -1,7 +1,7 @@
 """A page's stored text → HTML with marked passages and shaded words. Pure functions.
 
-Headings, tables, code and paragraphs are formatted. All other markup in a document (HTML, bold
-and links in Markdown) is shown as text.
+Headings, tables, code and paragraphs are formatted. All other markup in a document is shown as
+text; of Markdown the targets of links and the marks of bold words are left out.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from retriever.text.display import without_marks
 from retriever.text.structure import Line, read_lines, trim
-from retriever.types import Page
+from retriever.types import Page, Span
 from ui.highlighting import escape_html, unwrap_lines
 
 Weights = Sequence[tuple[int, int, float]]
@@ -79,12 +80,17 @@ def text_html(
     passages: Sequence[tuple[int, int]],
     weights: Weights,
     sentence: tuple[int, int] | None = None,
+    *,
+    markdown: bool = False,
 ) -> str:
     """`text[start:end]` as HTML; `passages` are marked, words shaded by their weights.
 
-    The `sentence` is emphasised.
+    The `sentence` is emphasised. Of `markdown` the targets of links and the marks of bold words are
+    left out.
     """
     piece = _MarkedText(text, passages, weights, sentence)
+    if markdown:
+        piece.hidden = without_marks(text).hidden
     shown: list[str] = []
     lines = [
         line._replace(start=line.start + start, end=line.end + start)
@@ -113,6 +119,7 @@ class _MarkedText:
         self.sentence = sentence or (0, 0)
         self.passages = sorted(passages)
         self.weights = sorted(weights)
+        self.hidden: list[Span] = []
         self.here = False
         """Whether the first passage has been rendered."""
 
@@ -120,6 +127,7 @@ class _MarkedText:
         """`text[start:end]`, or `shown` of the same length in its place, with its marks."""
         plain = self.text[start:end] if shown is None else shown
         spans = [*self.passages, self.sentence, *((low, high) for low, high, _ in self.weights)]
+        spans += [(span.start, span.end) for span in self.hidden]
         inner = sorted({at for span in spans for at in span if start < at < end})
         parts = pairwise([start, *inner, end])
         html = ""
@@ -138,6 +146,8 @@ class _MarkedText:
         return any(first <= at < past for first, past in self.passages)
 
     def _marked(self, at: int, plain: str) -> str:
+        if any(span.start <= at < span.end for span in self.hidden):
+            return ""
         weight = next((w for first, past, w in self.weights if first <= at < past), 0.0)
         shown = escape_html(plain)
         if weight and plain.strip():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -15,6 +16,8 @@ from ui.resources import SharedIndex
 CSS = """<style>
 .st-key-filters-row { gap: .15rem .1rem; align-items: center; }
 .st-key-filters-row button { min-height: 1.8rem; padding: 0 .45rem; }
+:is(.st-key-filters-row, .st-key-picker) button:is(:hover, :focus, :active, [aria-expanded=true]) {
+  color: inherit; }
 .st-key-filters-row button p { font-size: .88rem; white-space: nowrap; }
 .st-key-chips-row { gap: .3rem; align-items: center; }
 .st-key-chips-row button { min-height: 1.6rem; padding: 0 .6rem; border-radius: 1rem; }
@@ -93,7 +96,13 @@ def show_chips(page_query: PageQuery) -> None:
             args=(without,),
         )
     if len(chips) > 1:
-        st.button("Remove all", key="clear", on_click=controls.clear_filters, type="tertiary")
+        st.button(
+            "Remove all",
+            key="clear",
+            on_click=controls.set_query,
+            args=(replace(page_query.without_filters(), mode=PageQuery.mode_default()),),
+            type="tertiary",
+        )
 
 
 def _menu(name: str) -> Any:

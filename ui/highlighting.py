@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from retriever.interface.terminal.characters import count_text
+from retriever.searching.snippets import LENGTH, snippet
 from retriever.text.analyzer import matching_words
+from retriever.text.display import on_one_line
 from retriever.types import Hit
 
 Spans = list[tuple[int, int]]
@@ -26,7 +28,6 @@ _ITEM = re.compile(r"\s|[-*•‣▪◦·–—|>#+]|\(?\w{1,4}[.)]\s")
 _HEADING = re.compile(r"^((?:<[^>]*>)*)[ \t]{0,3}#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
 _LONG_LINE = 45
 _FULL_LINE = 0.7
-_SNIPPET = 320
 
 # Characters that Markdown, or Streamlit's extensions of it, would interpret.
 _MARKDOWN = re.compile(
@@ -120,10 +121,14 @@ def context_html(
 
 def snippet_html(hit: Hit, query: str | HighlightTerms) -> str:
     """Two or three lines of a hit as HTML, around its best sentence, which is emphasised."""
-    text, at, end = " ".join(hit.chunk.text.split())[:_SNIPPET], 0, 0
+    if hit.sentence is None:
+        text = on_one_line(hit.chunk.text).text[:LENGTH]
+        return mark_spans(text, word_spans(text, query, hit.chunk.language))
+    shown = snippet(hit)
+    text, start, end = shown.text, shown.start, shown.end
     before, best, after = (
         mark_spans(piece, word_spans(piece, query, hit.chunk.language))
-        for piece in (text[:at], text[at:end], text[end:])
+        for piece in (text[:start], text[start:end], text[end:])
     )
     return f'{before}<strong class="wva-sentence">{best}</strong>{after}' if best else after
 

@@ -16,11 +16,14 @@ _LABEL = 80
 _LISTED = 20
 
 CSS = """<style>
-[class*="st-key-past-"] > :first-child { flex: 1 1 auto; min-width: 0; }
 [class*="st-key-past-"] { flex-wrap: nowrap; gap: .2rem; }
-[class*="st-key-past-"] button { justify-content: flex-start; text-align: start;
-  min-height: 1.8rem; padding: 0 .3rem; }
-[class*="st-key-past-"] small { opacity: .75; }
+[class*="st-key-past-"] > :first-child { flex: 0 1 auto; min-width: 0;
+  max-width: calc(100% - 2rem); }
+[class*="st-key-past-"] > :last-child { flex: none; }
+[class*="st-key-past-"] :is(.stButton, button) { max-width: 100%; }
+[class*="st-key-past-"] button { min-height: 1.8rem; padding: 0 .3rem; text-align: start; }
+[class*="st-key-past-"] button :is(p, small) { overflow-wrap: anywhere; font-size: .92rem; }
+[class*="st-key-past-"] button small { opacity: .75; font-size: .82rem; margin-left: .4rem; }
 </style>"""
 
 
@@ -85,7 +88,7 @@ def _show_search(search: Search, key: str, remove: Callable[[Search], None]) -> 
     shown = text if len(text) <= _LABEL else f"{text[:_LABEL].rstrip()} …"
     with st.container(horizontal=True, vertical_alignment="center", key=f"past-{key}"):
         st.button(
-            f"{escape_markdown(shown)}  :small[{escape_markdown(facts(search, page_query))}]",
+            f"{escape_markdown(shown)} :small[— {escape_markdown(facts(search, page_query))}]",
             key=f"history-{key}",
             type="tertiary",
             on_click=controls.set_query,

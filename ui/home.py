@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import Counter
 
@@ -169,9 +170,11 @@ def _compute(key: _SubjectsKey, shared: SharedIndex) -> None:
         known = tuple(
             (name, sizes[at]) for at, name in enumerate(found.names) if name and sizes[at]
         )
-    except (RetrieverError, ValueError):
+    except (RetrieverError, sqlite3.Error):  # the index is closed, or damaged
         known = ()
     with _subjects_lock:
+        for old in [one for one in _subjects if one[0] == key[0]]:
+            del _subjects[old]  # of an earlier generation
         _subjects[key] = known
 
 

@@ -11,6 +11,12 @@ CSS = """<style>
 .st-key-box { flex-wrap: nowrap; }
 .st-key-box > :has(.st-key-q) { flex: 1 1 auto; min-width: 0; }
 .st-key-q [data-testid="InputInstructions"] { display: none; }
+@media (max-width: 40rem) {
+  .st-key-search p { position: absolute; overflow: hidden; width: 1px; height: 1px;
+    clip-path: inset(50%); }
+}
+.st-key-suggestions { position: absolute; }
+.st-key-suggestions .stSkeleton { display: none; }
 </style>"""
 
 
@@ -29,7 +35,7 @@ def show_search_box() -> None:
             label_visibility="collapsed",
             autocomplete="off",
         )
-        st.form_submit_button("Search", key="search", icon=":material/search:", type="primary")
+        st.form_submit_button("Search", key="search", icon=":material/search:")
 
 
 __all__ = ["show_search_box"]

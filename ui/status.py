@@ -30,7 +30,7 @@ def show_facts(shared: SharedIndex) -> None:
         st.html(f'<dl class="wva-facts">{rows}</dl>')
         _show_problems(shared, info)
     except RetrieverError:
-        st.caption("The index cannot be read right now.")
+        st.caption("The collection cannot be read right now.")
 
 
 def _facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -125,7 +125,7 @@ def show_progress(told: Mapping[str, Any]) -> None:
     """Show the progress of a run, as `Documents.set_progress` has stored it."""
     progress = Progress.from_json(told)
     st.progress(min(1.0, max(0.0, progress.share)), text=progress_text(told))
-    note = "The index is still growing; what is in it already can be found."
+    note = "The collection is still growing; what is in it already can be found."
     part = f", page or part {progress.part:,}" if progress.part > 1 else ""
     current = progress.current if progress.phase in (Phase.READING, "") else ""
     reading = f" Now reading <bdi>{escape_html(current)}</bdi>{part}." if current else ""
@@ -138,6 +138,8 @@ def progress_text(told: Mapping[str, Any]) -> str:
     >>> progress_text({"files_done": 3, "files_total": 44, "chunks": 1200, "tokens": 9000,
     ...                "tokens_per_second": 2120.4, "seconds_left": 130.0})
     'Indexing: 3 of 44 files · 1,200 passages · about 2 min left'
+    >>> progress_text({"files_done": 44, "files_total": 44, "chunks": 9, "phase": "fitting"})
+    'Fitting the search to the documents · 9 passages'
     """
     progress = Progress.from_json(told)
     doing = phase_text(progress)
@@ -166,7 +168,7 @@ def duration(seconds: float) -> str:
 
 def _offer_new_search(*, growing: bool) -> None:
     """Show the button for newer results; until it is clicked the old ones stay."""
-    text = "More has been indexed" if growing else "The index has changed"
+    text = "More has been indexed" if growing else "The collection has changed"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(f"{text} since this search.", width="content")
         if st.button("Search again", key="again", type="tertiary", icon=":material/refresh:"):

@@ -39,7 +39,7 @@ def scroll_to_passage(leaf: int, passage: str) -> str:
     Only a number and the letters and digits of the id get into it.
     """
     return f"""<script>
-/* {leaf:d} {re.sub(r"[^0-9a-z]", "", passage)} */
+/* {leaf:d} {_letters(passage)} */
 (() => {{
   let tries = 20;
   const go = () => {{
@@ -57,4 +57,16 @@ def scroll_to_passage(leaf: int, passage: str) -> str:
 </script>"""
 
 
-__all__ = ["FOCUS", "ICON", "scroll_to_passage", "style_sheet"]
+def scroll_to_top(passage: str) -> str:
+    """The script that scrolls the pane to its top, once for each `passage` (its id)."""
+    return f"""<script>
+/* {_letters(passage)} */
+document.querySelector(".st-key-pane")?.parentElement.scrollTo(0, 0);
+</script>"""
+
+
+def _letters(id_: str) -> str:
+    return re.sub(r"[^0-9a-z]", "", id_)
+
+
+__all__ = ["FOCUS", "ICON", "scroll_to_passage", "scroll_to_top", "style_sheet"]

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,8 @@ class _SyncRun:
             self._read_all(plan.read, planner)
             self.backend.set_unread(self._all_unread(planner))
             report = self._result(name)
-            self.backend.finish({**report.to_json(), "files": len(report.files)})
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            self.backend.finish({**report.to_json(), "files": len(report.files), "at": at})
         return report
 
     @contextmanager

@@ -17,19 +17,8 @@ from typing import Any
 from retriever.types import DocumentRow, Hit
 
 COLUMNS = (
-    *(
-        "rank",
-        "score",
-        "strength",
-        "meaning",
-        "keywords",
-        "path",
-        "place",
-        "title",
-        "author",
-        "date",
-    ),
-    *("citation", "text"),
+    *("rank", "score", "strength", "meaning", "keywords", "path", "place", "title", "author"),
+    *("date", "citation", "text", "sentence"),
 )
 """The columns of the CSV file."""
 
@@ -56,6 +45,8 @@ def citation(hit: Hit, row: DocumentRow | None = None) -> str:
     >>> from retriever.types import Chunk
     >>> citation(Hit(1, 0.5, Chunk("", "", "a/b.pdf", "pdf", "On pears", 3, 0, 1, "x")))
     'On pears. a/b.pdf, page 3'
+    >>> citation(Hit(1, 0.5, Chunk("", "", "a/b.pdf", "pdf", "", 39, 0, 1, "x", printed="23")))
+    'a/b.pdf, page 23 (PDF page 39)'
     """
     chunk = hit.chunk
     author, date = (row.author.strip(), row.date[:4]) if row else ("", "")
@@ -100,6 +91,7 @@ def as_csv(found: SearchExport) -> str:
         author, date = (row.author, row.date) if row else ("", "")
         values = [hit.rank, hit.score, hit.strength, hit.dense, hit.keyword]
         texts = [chunk.path, chunk.place, chunk.title, author, date, citation(hit, row), hit.text]
+        texts.append(hit.sentence.text if hit.sentence else "")
         rows.writerow([*values, *map(_cell, texts)])
     return table.getvalue()
 
@@ -115,11 +107,14 @@ def _cell(text: str) -> str:
 
 
 def as_markdown(found: SearchExport) -> str:
-    """The passages as quotations, numbered, each with its citation."""
+    """The passages as quotations, each below its best sentence and above its citation."""
     told = [f"{len(found.hits)} results in {found.index}", *found.filters]
     lines = [f"# {_escape_markdown(found.query)}", "", _escape_markdown("; ".join(told)), ""]
     for hit in found.hits:
         row = found.documents.get(hit.chunk.document_id)
+        if hit.sentence and hit.sentence.text.strip() != hit.text.strip():
+            best = " ".join(hit.sentence.text.split())
+            lines += [f"**{_escape_markdown(best)}**", ""]
         quoted = _escape_markdown(hit.text.strip()).splitlines() or [""]
         lines += [f"> {line}".rstrip() for line in quoted]
         lines += ["", f"[{hit.rank}] {_escape_markdown(citation(hit, row))}", ""]

@@ -24,6 +24,7 @@ COMMAND = (sys.executable, "-P", "-m", "retriever.interface.cli")
 """The command line of this installation; -P ignores modules in the current folder."""
 
 _DONE, _INCOMPLETE = 0, 3
+_LAST_SHARE = 0.95  # of the work is done at least when the last files are written
 _STOP_SECONDS = 10.0
 _MAX_ERROR_BYTES = 4_000  # bytes of the end of its standard error
 
@@ -80,7 +81,9 @@ class Job:
         self._last = stored or self._last
         if stored or not self._last:
             return stored
-        return {**self._last, "phase": Phase.FITTING, "seconds_left": None, "current": ""}
+        share = max(_LAST_SHARE, float(self._last.get("share", 0.0)))
+        end = {"phase": Phase.FITTING, "share": share, "seconds_left": None, "current": ""}
+        return {**self._last, **end}
 
     @property
     def problem(self) -> str:
@@ -162,7 +165,9 @@ class Jobs:
     def rename(self, before: Path, now: Path) -> None:
         """Keep the passwords of an index that has another folder now, and drop its ended run."""
         with self._lock:
-            self._jobs.pop(before, None)
+            ended = self._jobs.pop(before, None)
+            if ended is not None:
+                _ = ended.problem  # reading it closes the file of its output
             if before in self._passwords:
                 self._passwords[now] = self._passwords.pop(before)
 

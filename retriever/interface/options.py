@@ -237,7 +237,13 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument("query", metavar="QUERY", help="any text; for operators see below")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = QUERY_HELP
-    _index_option(parser)
+    parser.add_argument(
+        "--index",
+        action="append",
+        metavar="DIR",
+        help=f"folder of the index (default {DEFAULT_INDEX}); given several times, all these "
+        "indexes are searched together, and each result says where it is from",
+    )
     _count_option(parser, "number of results")
     parser.add_argument(
         "--by-file", action="store_true", help="show only the best passage of each file"

@@ -51,7 +51,8 @@ def attached_pages(
     except ReadError as error:
         pages = [Page(None, "", PageState.FAILED, str(error))]
     return [
-        replace(page, number=None, label=unique_label(_label(base, page), taken)) for page in pages
+        replace(page, number=None, label=unique_label(_label(base, page), taken), printed="")
+        for page in pages
     ]
 
 

@@ -94,7 +94,7 @@ def _read_pdf(data: bytes, name: str, options: ReadOptions) -> Document:
 
 
 FORMATS: dict[str, Format] = {
-    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True, version=2),
+    "pdf": Format((".pdf",), "a PDF", _read_pdf, binary=True, version=3),
     "docx": Format((".docx", ".docm"), "a Word document", docx.read_docx, binary=True, version=2),
     "pptx": Format(
         (".pptx", ".pptm", ".ppsx"),

@@ -422,16 +422,18 @@ def _page_to_json(page: Page) -> list[Any]:
         *(page.number, page.text, page.state.value, page.reason, page.label),
         None if page.body is None else [page.body.start, page.body.end],
         None if page.scan is None else astuple(page.scan),
+        page.printed,
     ]
 
 
 def page_from_json(values: Sequence[Any]) -> Page:
     """The page from the output of `_page_to_json`."""
-    number, text, state, reason, label, body, scan = values
+    number, text, state, reason, label, body, scan, printed = values
     return Page(
         *(number, text, PageState(state), reason, label),
         body=None if body is None else Span(*body),
         scan=None if scan is None else Scan(*scan),
+        printed=printed,
     )
 
 

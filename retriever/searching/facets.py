@@ -68,6 +68,22 @@ def document_folders(row: DocumentRow) -> list[str]:
     return [row.source, f"{row.source}/{first}"] if below else [row.source]
 
 
+def folder_names(folders: Iterable[str]) -> dict[str, str]:
+    """The folders of `Facets` → their names as results show them: without the only root's name.
+
+    >>> folder_names(["docs", "docs/2024"])
+    {'docs': 'docs', 'docs/2024': '2024'}
+    >>> folder_names(["docs", "docs/2024", "mail"])["docs/2024"]
+    'docs/2024'
+    """
+    known = list(folders)
+    sources = {folder.partition("/")[0] for folder in known}
+    return {
+        folder: folder.partition("/")[2] or folder if len(sources) == 1 else folder
+        for folder in known
+    }
+
+
 def folder_filter(folder: str) -> dict[str, Any]:
     """The filter that selects a folder's documents.
 
@@ -81,4 +97,4 @@ def folder_filter(folder: str) -> dict[str, Any]:
     return {"source": source, "path": {"glob": f"{literal}/**"}}
 
 
-__all__ = ["Facets", "count_facets", "document_folders", "folder_filter"]
+__all__ = ["Facets", "count_facets", "document_folders", "folder_filter", "folder_names"]

@@ -82,7 +82,8 @@ class SearchPipeline:
             count = max(count, CANDIDATES_PER_RESULT * options.k)
         hits = self._top(count) if options.min_match is None else self._top_matching(count)
         hits = self._diversify(self._rerank(hits))[: options.k]
-        return self._finished(with_strength(self.snapshot, hits, self._text))
+        hits = with_strength(self.snapshot, hits, self._text, tolerant=options.tolerant)
+        return self._finished(hits)
 
     def _finished(self, hits: Sequence[Hit]) -> list[Hit]:
         """The hits with the passages around them and their best sentences, if asked for."""

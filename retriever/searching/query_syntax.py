@@ -4,11 +4,12 @@
 
 - `"quoted words"` must occur as a phrase, `+word` must occur, `-word` and `-"quoted words"` must
   not. All inflected forms count, as in keyword search.
-- `file:` is a part of the path or a pattern, `type:` a format or a file extension, `page:` a page
-  or a range. `date:2023`, `date:2023..2024`, `after:2023` (inclusive) and `before:2024` (exclusive)
-  compare the document's date, written in any form that `retriever.text.dates` reads. `-` before
-  such a condition negates it. A value may be quoted: `file:"my notes"`. `file:` without anything to
-  search for gives the passages of that file, in order.
+- `file:` is a part of the path or a pattern, also with the source's name before it; `type:` a
+  format or a file extension, `page:` a page or a range. `date:2023`, `date:2023..2024`,
+  `after:2023` (inclusive) and `before:2024` (exclusive) compare the document's date, written in any
+  form that `retriever.text.dates` reads. `-` before such a condition negates it. A value may be
+  quoted: `file:"my notes"`. `file:` without anything to search for gives the passages of that file,
+  in order.
 - Quotes of all languages are quotes, except single ones, which are apostrophes too.
 
 Everything else is plain text, including what only resembles an operator: an unbalanced quote,
@@ -238,15 +239,35 @@ def _unquoted(text: str) -> str:
 
 
 def _file(value: str) -> Filter | None:
-    """A filter for paths that contain or match `value`, ignoring case."""
+    """A filter for paths that contain or match `value`, ignoring case.
+
+    The source's name may stand before the path, as the folder filter shows it: docs/2024.
+    """
     if not value or value.startswith("//"):  # file:///home/…
         return None
     value = value.removeprefix("./")
     value = unicodedata.normalize("NFC", value)
     if any(character in value for character in "*?"):
-        return glob(_any_case(value))
+        pattern = glob(_any_case(value))
+        source, _, path = value.partition("/")
+        if not path or any(character in source for character in "*?"):
+            return pattern
+        return Or((pattern, And((glob(_any_case(source), "source"), glob(_any_case(path))))))
     inside = _any_case(value)
-    return Or((glob(f"**/*{inside}*"), glob(f"**/*{inside}*/**")))
+    return Or((*_path_with("**/*", inside), *_in_source(value)))
+
+
+def _path_with(before: str, inside: str) -> tuple[Filter, ...]:
+    return glob(f"{before}{inside}*"), glob(f"{before}{inside}*/**")
+
+
+def _in_source(value: str) -> tuple[Filter, ...]:
+    """The filter for a path behind its source's name, as the folder filter shows it."""
+    source, below, path = value.partition("/")
+    if not source or not below:
+        return ()
+    named = glob(_any_case(source), "source")
+    return (And((named, Or(_path_with("", _any_case(path))))) if path else named,)
 
 
 def _any_case(pattern: str) -> str:

@@ -5,7 +5,8 @@ inverse document frequency as in BM25, but once however often it occurs. Three t
 
 - **Context**: a sentence goes on about what the sentence before it names ("It shall be at least
   …"). A word of the query in the sentence before, or in the heading above, counts `BEFORE` times,
-  one further up `FURTHER` times; together at most as much as the sentence's own.
+  one further up `FURTHER` times; together at most as much as the sentence's own words.
+  Below a heading with words of the query, a sentence need not have any.
 - **Form**: headings, rows of tables, markup and identifiers count less (`KINDS`, and
   `retriever.text.readability`).
 - **Passage**: a sentence of the passage that was found counts a little more than one of the
@@ -33,10 +34,11 @@ import numpy as np
 from retriever.arrays import DoubleScores, DoubleVectors
 from retriever.storage.backends import Snapshot
 from retriever.storage.records import WeightedTerms
+from retriever.text.display import without_marks
 from retriever.text.readability import readability
 from retriever.text.sentences import Sentence, split_sentences
 from retriever.text.structure import trim
-from retriever.text.words import scan
+from retriever.text.words import beginning, scan
 from retriever.types import Chunk, Excerpt, Hit
 
 BEFORE = 0.5
@@ -57,8 +59,10 @@ LONGEST = 600
 PART = 300
 """Characters of such a part, at most."""
 
-_FLOOR = 0.01  # the value of a sentence without a word of the query: readable ones come first
-_LEAST_FORM = 0.02  # so that of unreadable sentences the one with most words is taken
+# A sentence without a word of the query counts a little, so that a readable one comes before markup
+# that has them all; of what cannot be read, the line with most words is taken.
+_FLOOR = 0.03
+_LEAST_FORM = 0.02
 _CLAUSE = re.compile(r"[,;:)\]}>|—–]\s+|\n|\s{2,}|\s(?=[(\[<•])")
 
 
@@ -127,7 +131,8 @@ class _Candidate:
     @property
     def form(self) -> float:
         """What it counts by its form."""
-        return max(_LEAST_FORM, KINDS.get(self.sentence.kind, 1.0) * readability(self.text))
+        shown = without_marks(self.text).text
+        return max(_LEAST_FORM, KINDS[self.sentence.kind] * readability(shown))
 
     def is_in(self, chunk: Chunk) -> bool:
         """Whether it begins in the chunk."""
@@ -151,7 +156,7 @@ class SentenceChooser:
                     if " " not in term:  # the pieces of a phrase are words, too
                         self._terms.setdefault(term, []).append((at, way, value))
                         self._most[at] = max(self._most[at], value)
-        self._beginnings = frozenset(term[0] for term in self._terms)
+        self._beginnings = frozenset(map(beginning, self._terms))
 
     def best(self, hit: Hit) -> Excerpt | None:
         """The best sentence of a hit; None if its passages have no text."""
@@ -191,7 +196,7 @@ class SentenceChooser:
             own = self._matched(one)
             context = np.maximum(BEFORE * np.maximum(before, heading), FURTHER * further)
             added = np.maximum(context - own, 0).sum()
-            values[at] = (own.sum() + min(own.sum(), added)) / total
+            values[at] = max(own.sum() + min(own.sum(), added), BEFORE * heading.sum()) / total
             further = np.maximum(further, before)
             before = own
             if one.sentence.kind == "heading":
@@ -225,24 +230,25 @@ def _as_excerpt(chosen: _Candidate) -> Excerpt:
 def _part(text: str, start: int, end: int, places: Sequence[_Place]) -> tuple[int, int]:
     """The clauses of `text[start:end]` with most words of the query, `PART` characters at most.
 
-    The first ones if they have as many as any.
+    Of several that have as many, the one that begins nearest to the most telling of them.
     """
     cuts = [start, *(cut.end() for cut in _CLAUSE.finditer(text, start, end))]
-    words = [*(place.start for place in places), start]
-    begins = {cuts[bisect_right(cuts, at) - 1] for at in words}
-    begins |= {at for at in words if at - cuts[bisect_right(cuts, at) - 1] > PART // 2}
-    first = max(sorted(begins), key=lambda at: _distinct_value(places, at, at + PART))
+    begins = {start}
+    for place in places:
+        begin = cuts[bisect_right(cuts, place.start) - 1]
+        begins.add(begin if place.start - begin <= PART // 2 else place.start)
+
+    def worth(begin: int) -> tuple[float, int]:
+        words: dict[int, _Place] = {}
+        for place in places:
+            if begin <= place.start < begin + PART:
+                words.setdefault(place.word, place)
+        most = max(words.values(), key=lambda place: place.value, default=None)
+        return sum(place.value for place in words.values()), begin - most.start if most else 0
+
+    first = max(sorted(begins), key=worth)
     span = trim(text, first, _end_of_part(text, first, end))
     return span.start, span.end
-
-
-def _distinct_value(places: Sequence[_Place], start: int, end: int) -> float:
-    """The values of the query's different words in a span."""
-    best: dict[int, float] = {}
-    for place in places:
-        if start <= place.start < end:
-            best[place.word] = max(best.get(place.word, 0.0), place.value)
-    return sum(best.values())
 
 
 def _end_of_part(text: str, first: int, end: int) -> int:

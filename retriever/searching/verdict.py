@@ -21,8 +21,9 @@ from retriever.searching.strength import standing_words
 from retriever.storage.backends import Snapshot
 from retriever.storage.records import ContentWord
 from retriever.text.analyzer import bare_stem
-from retriever.text.detection import detect_language
-from retriever.text.languages import FUNCTION_WORDS, NAMES, stop_words
+from retriever.text.detection import detect_language, present_languages
+from retriever.text.languages import NAMES, stop_words
+from retriever.text.unsegmented import HANGUL, UNSEGMENTED_LETTERS
 from retriever.types import Hit
 
 LOOKUP_WORDS = 2
@@ -37,6 +38,8 @@ RARE = 0.05
 _MOST_NAMED = 3
 _FEW = 20  # passages that are read to see how they write a name
 _SHORT_STEM = 3  # letters
+_UNSEGMENTED = re.compile(f"[{UNSEGMENTED_LETTERS}{HANGUL}]")
+_PAIRS = 2  # of characters that make a word more in such a script
 _MAIN = 0.8  # share of the passages in the documents' main language
 _QUESTION_MARK = re.compile(r"[?？؟\u037e]|;\s*$")  # Greek has a semicolon
 _WORD = re.compile(r"[^\W\d_]+")
@@ -61,9 +64,10 @@ def verdict(snapshot: Snapshot, query: str, hits: Sequence[Hit], *, tolerant: bo
         return _foreign(language, counts)
     if nowhere and len(words) <= MOST_WORDS:
         return _nowhere(query, nowhere, nearest=bool(hits))
-    if not doubt or not is_question(query, len(words), counts):
+    if not doubt or not is_question(query, _count(words), counts):
         return ""
-    missing = [word for word in words if not any(word in found for found in standing)]
+    found = {word.typed for words in standing for word in words}
+    missing = [word for word in words if word.typed not in found and not _is_pair(word)]
     return _doubt(doubt, missing, most=RARE * snapshot.passages.count(), words=len(words))
 
 
@@ -71,7 +75,8 @@ def is_question(query: str, content_words: int, passages: Mapping[str, int]) -> 
     """Whether a query asks something: by its mark, by a word that only asks, or by its length.
 
     The words that ask are the pronouns, auxiliaries and question words of English, of the query's
-    language, and of those that `passages` counts. More than two content words are as a question.
+    language, and of the documents', which `passages` counts. More than two content words are as a
+    question.
 
     >>> is_question("who is Alice", 1, {}), is_question("the rabbit hole", 2, {})
     (True, False)
@@ -80,19 +85,19 @@ def is_question(query: str, content_words: int, passages: Mapping[str, int]) -> 
     """
     if content_words > LOOKUP_WORDS or _QUESTION_MARK.search(query):
         return True
-    languages = {"en", detect_language(query), *passages}.intersection(FUNCTION_WORDS)
+    languages = {"en", detect_language(query), *present_languages(passages)}.intersection(NAMES)
     said = set(_WORD.findall(query.lower()))
     return any(said & (stop_words(one, asking=True) - stop_words(one)) for one in languages)
 
 
 def _occurs_nowhere(snapshot: Snapshot, word: ContentWord, query: str) -> bool:
-    """Whether no passage has the word, and none a correction of it.
+    """Whether no passage has the word, and none a correction of it; two characters are no word.
 
     A name with a stem of three letters is found in other words: Mars in "12 Mar 2014". So the few
     passages with its term must write it so.
     """
     if not word.documents:
-        return not word.instead
+        return not (word.instead or _is_pair(word))
     stems = {bare_stem(term) for term in word.terms}
     if (
         word.documents > _FEW
@@ -105,6 +110,17 @@ def _occurs_nowhere(snapshot: Snapshot, word: ContentWord, query: str) -> bool:
     written = re.compile(rf"\b{re.escape(word.typed)}\b", re.IGNORECASE)
     found = snapshot.catalog.get(list(snapshot.keyword(word.typed, _FEW).ids))
     return not any(written.search(f"{chunk.title}\n{chunk.text}") for chunk in found)
+
+
+def _count(words: Sequence[ContentWord]) -> int:
+    """The number of words, where pairs of characters are parts of one."""
+    pairs = sum(map(_is_pair, words))
+    return len(words) - pairs + pairs // _PAIRS
+
+
+def _is_pair(word: ContentWord) -> bool:
+    """Whether it is two characters of a script that puts no spaces between words."""
+    return _UNSEGMENTED.search(word.typed) is not None
 
 
 def _foreign(language: str, passages: Mapping[str, int]) -> str:

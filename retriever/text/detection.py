@@ -100,13 +100,23 @@ def foreign_language(text: str, passages: Mapping[str, int]) -> str:
     total = sum(passages.values())
     if not language or 2 * passages.get("", 0) >= total:
         return ""
-    present = {code for code, count in passages.items() if code and count >= _PRESENT * total}
+    present = present_languages(passages)
     words = set(_MARKED_WORD.findall(unicodedata.normalize("NFC", text[:_MAX_CHARACTERS]).lower()))
     own = len(words & stop_words(language, asking=True))
     theirs = (len(words & stop_words(code, asking=True)) for code in present - {language})
     if language in present or (own and 2 * max(theirs, default=0) > own):
         return ""
     return language
+
+
+def present_languages(passages: Mapping[str, int]) -> frozenset[str]:
+    """The languages of at least one passage in a hundred; fewer are detection errors.
+
+    >>> present_languages({"en": 500, "it": 2, "": 9})
+    frozenset({'en'})
+    """
+    least = _PRESENT * sum(passages.values())
+    return frozenset(code for code, count in passages.items() if code and count >= least)
 
 
 def _language_of_function_words(sample: str, words: list[str]) -> str:
@@ -194,4 +204,4 @@ def _shares(named: list[str]) -> list[tuple[str, float]]:
     ]
 
 
-__all__ = ["detect_language", "foreign_language"]
+__all__ = ["detect_language", "foreign_language", "present_languages"]

@@ -1,9 +1,9 @@
-"""Text of a document for display: without Markdown's link targets and marks, spans kept.
+"""Text of a document for display: without Markdown's marks, spans kept.
 
 `without_marks` removes what a reader of plain text has no use for: the targets of links, the marks
-before headings and around bold words. The text that remains is the document's own, and a map of
-offsets leads from each of its characters to the page's. The module is pure, for the page and the
-terminal alike.
+before headings and around bold words, the outer borders of tables. What remains is the document's
+own text, and a map of offsets leads from each of its characters to the page's. The module is pure,
+for the page and the terminal alike.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _LINK = re.compile(
     r"!?\[(?P<label>(?:[^\[\]]|\[[^\[\]]{0,300}\]){0,300}+)\]"
     r"\((?:<[^<>\n]{0,2000}>|[^\s()]{0,2000}?[#/.:][^\s()]{0,2000}+)(?:[ \t]+\"[^\"\n]{0,300}\")?\)"
 )
+_BORDER = re.compile(r"[ \t]*+\|[| \t]*+")
+_WORD = re.compile(r"\S+")
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(?=\S)", re.MULTILINE)
 _BOLD = re.compile(r"(?<![\w*])\*\*(?=[^\s*])[^*\n]{1,300}(?<=\S)\*\*(?![\w*])")
 
@@ -44,6 +46,16 @@ class Shown:
         """
         return Span(bisect_left(self.offsets, start), bisect_left(self.offsets, end))
 
+    @property
+    def hidden(self) -> list[Span]:
+        """The spans of the original that are not shown, in order.
+
+        >>> without_marks("see [Policies](#p) now").hidden
+        [Span(start=4, end=5), Span(start=13, end=18)]
+        """
+        steps = zip((-1, *self.offsets), self.offsets, strict=False)
+        return [Span(last + 1, at) for last, at in steps if at > last + 1]
+
     def original(self, start: int, end: int) -> Span:
         """The span of the original from the first to the last character of `text[start:end]`.
 
@@ -56,12 +68,12 @@ class Shown:
 
 
 def without_marks(text: str) -> Shown:
-    """The text without link targets, marks of headings, and marks of bold words.
+    """The text without link targets, marks of headings and bold words, and borders of tables.
 
     >>> without_marks("## [[Policies]](#policies), **now** in [Section 5.1](http://a.b/#c)").text
     'Policies, now in Section 5.1'
-    >>> without_marks("f[0](x) ** 2").text
-    'f[0](x) ** 2'
+    >>> without_marks("f[0](x) ** 2").text, without_marks("| a | b |").text
+    ('f[0](x) ** 2', 'a | b ')
     """
     hidden = sorted(_hidden(text))
     offsets: list[int] = []
@@ -71,6 +83,24 @@ def without_marks(text: str) -> Shown:
         at = max(at, end)
     offsets += range(at, len(text) + 1)
     return Shown("".join(map(text.__getitem__, offsets[:-1])) if hidden else text, tuple(offsets))
+
+
+def on_one_line(text: str) -> Shown:
+    r"""As `without_marks`, with one space in place of white space, none around the text.
+
+    >>> on_one_line(" see\n[Policies](#p)  now ").text
+    'see Policies now'
+    """
+    shown = without_marks(text)
+    kept: list[int] = []
+    for word in _WORD.finditer(shown.text):
+        if kept:
+            kept.append(kept[-1] + 1)
+        kept += range(*word.span())
+    offsets = [shown.offsets[at] for at in kept]
+    letters = [shown.text[at] for at in kept]
+    joined = "".join(" " if letter.isspace() else letter for letter in letters)
+    return Shown(joined, (*offsets, len(text)))
 
 
 def _hidden(text: str) -> Iterator[tuple[int, int]]:
@@ -84,10 +114,23 @@ def _hidden(text: str) -> Iterator[tuple[int, int]]:
             yield last, link.end()
     if "#" in text:
         yield from (mark.span() for mark in _HEADING.finditer(text))
+    if "|" in text:
+        yield from _borders(text)
     if "**" in text:
         for bold in _BOLD.finditer(text):
             yield bold.start(), bold.start() + 2
             yield bold.end() - 2, bold.end()
 
 
-__all__ = ["Shown", "without_marks"]
+def _borders(text: str) -> Iterator[tuple[int, int]]:
+    """The bars at both ends of the lines that begin and end with one."""
+    at = 0
+    for line in text.splitlines(keepends=True):
+        border, row = _BORDER.match(line), line.rstrip()
+        if border and row.endswith("|") and border.end() < len(row):
+            yield at, at + border.end()
+            yield at + len(row) - 1, at + len(row)
+        at += len(line)
+
+
+__all__ = ["Shown", "on_one_line", "without_marks"]

@@ -18,6 +18,7 @@ _LONGEST_NAME = 12
 _LEAST, _MOST = 0.4, 0.8  # shares of words: nothing can be read below, all above
 _FEW_WORDS = 4
 _FRAGMENT = 0.6  # of a text of fewer words
+_NUMBERS = 0.3  # of a text of numbers alone
 _WIDE = 2  # characters of a script without spaces that count as a word
 
 
@@ -38,10 +39,10 @@ def readability(text: str) -> float:
     words = [token for token in tokens if _is_word(token)]
     share = sum(map(len, words)) / whole
     found = min(1.0, max(0.0, (share - _LEAST) / (_MOST - _LEAST)))
-    count = len(words)
+    count = sum(any(map(str.isalpha, token)) for token in words)
     if count < _FEW_WORDS and not text.isascii():
         count = max(count, sum(letter >= "\u0e00" for letter in text) // _WIDE)
-    return found if count >= _FEW_WORDS else found * _FRAGMENT
+    return found * (1.0 if count >= _FEW_WORDS else _FRAGMENT if count else _NUMBERS)
 
 
 @lru_cache(maxsize=1 << 14)

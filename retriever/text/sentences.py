@@ -1,8 +1,8 @@
 """The sentences of a text for readers, each with what kind of line it is.
 
 `retriever.text.structure` cuts where a passage may be cut. Here what it cuts too early is joined
-again (the initials of a name, a chemical formula in two lines), a long line with bars that is no
-row of a table is cut into its sentences, and the mark of a list item or heading is left off.
+again (the initials of a name, a chemical formula in two lines), and a long line with bars that is
+no row of a table is cut into its sentences. The marks of items, headings and rows are left off.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def split_sentences(text: str) -> list[Sentence]:
 
     >>> [(text[one.start : one.end], one.kind) for text in ["# Tea\n- Hot. By J. A. Li.\n| a | b |"]
     ...     for one in split_sentences(text)]
-    [('Tea', 'heading'), ('Hot.', 'item'), ('By J. A. Li.', 'prose'), ('| a | b |', 'row')]
+    [('Tea', 'heading'), ('Hot.', 'item'), ('By J. A. Li.', 'prose'), ('a | b', 'row')]
     """
     lines = read_lines(text)
     line_starts = [line.start for line in lines]
@@ -66,9 +66,21 @@ def split_sentences(text: str) -> list[Sentence]:
         elif found and kind != "heading" and _continues(text, found[-1], span.start):
             found[-1] = found[-1]._replace(end=span.end)
         else:
-            mark = _MARK.match(text, span.start, span.end)
-            found.append(Sentence(mark.end() if mark else span.start, span.end, kind))
+            found.append(Sentence(*_without_mark(text, span, kind), kind))
     return found
+
+
+def _without_mark(text: str, span: Span, kind: str) -> tuple[int, int]:
+    """The span without the mark of an item or heading, or the borders of a row."""
+    start, end = span.start, span.end
+    if kind == "row":
+        while start < end - 1 and text[start] in "| \t":
+            start += 1
+        while start < end - 1 and text[end - 1] in "| \t":
+            end -= 1
+    elif mark := _MARK.match(text, start, end):
+        start = mark.end()
+    return start, end
 
 
 def _is_prose(text: str, span: Span) -> bool:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -33,7 +33,7 @@ def shelf(tmp_path: Path, chromium: Any) -> Iterator[tuple[Path, str]]:
 
 
 def named(tab: Any) -> list[str] | None:
-    return parse_qs(urlsplit(tab.url).query).get("index")
+    return parse_qs(tab.evaluate("location.search")[1:]).get("index")
 
 
 @pytest.mark.timeout(120)

@@ -641,7 +641,8 @@ class Started:
 def draw_folders(served, runs) -> None:
     from ui import add_documents
 
-    add_documents.show_folders(served, runs, lambda files: None, busy="")
+    add_documents.show_add_documents(served, runs, busy="")
+    add_documents.show_folders(served, runs, lambda files, folder: None, busy="")
 
 
 def test_the_switch_starts_from_what_the_index_remembers_and_rebuild_uses_it(

@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,7 @@ from retriever.types import (
 )
 from tests.fakes import FakeEmbedder
 from tests.live import live
+from tests.pdfs import pdf_file, text_page
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = ["zebra", "ibex", "heron", "walrus", "gecko", "lynx", "otter", "bison", "raven", "moth"]
@@ -851,6 +854,32 @@ def test_other_readers_read_everything_again_and_embed_nothing(
     assert statuses(index.sync(docs)) == {}
 
 
+def test_an_older_index_learns_printed_page_numbers_and_embeds_nothing(
+    embedder, tmp_path, monkeypatch
+) -> None:
+    folder = tmp_path / "books"
+    folder.mkdir()
+    labels = b"/PageLabels << /Nums [0 << /S /r >>] >>"
+    (folder / "book.pdf").write_bytes(pdf_file([text_page("The zebra sleeps")], catalog=labels))
+    with monkeypatch.context() as before:
+        elder = {"pdf": replace(FORMATS["pdf"], version=2)}
+        before.setattr("retriever.reading.formats.FORMATS", {**FORMATS, **elder})
+        with Index.open_or_create(tmp_path / "old", embedder) as index:
+            index.sync(folder)
+    with sqlite3.connect(tmp_path / "old" / "catalog.sqlite") as connection:
+        connection.execute("ALTER TABLE pages DROP COLUMN printed")
+    connection.close()
+    embedder.embedded.clear()
+    with Index.open(tmp_path / "old", embedder) as index:
+        (hit,) = index.search("zebra", mode="keyword")
+        assert (hit.chunk.page, hit.chunk.printed) == (1, "")
+        assert index.sync(folder).totals["updated"] == 1
+        assert embedder.embedded == []
+        (again,) = index.search("zebra page:1", mode="keyword")
+        assert (again.chunk.id, again.chunk.place) == (hit.chunk.id, "page i (PDF page 1)")
+        assert [page.printed for page in index.pages(hit.chunk.document_id)] == ["i"]
+
+
 # Runs that are broken off
 
 
@@ -1060,6 +1089,7 @@ def test_a_run_tells_its_phases_and_its_share_only_grows(index, docs, monkeypatc
         lambda self, told: (stored.append(told), real(self, told)),
     )
     seen: list[Progress] = []
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     index.sync(docs, progress=seen.append)
     shares = [progress.share for progress in seen]
     assert shares == sorted(shares)
@@ -1067,6 +1097,7 @@ def test_a_run_tells_its_phases_and_its_share_only_grows(index, docs, monkeypatc
     phases = list(dict.fromkeys(progress.phase for progress in seen))
     assert phases == ["scanning", "reading", "loading", "embedding", "fitting", ""]
     assert all(p.waiting > 0 for p in seen if p.phase == "embedding")
+    assert index.info()["last_run"]["at"] >= started
     # What other processes see ends with the last phase, not with the first one.
     last = Progress.from_json(json.loads(json.dumps(stored[-1])))
     assert (last.phase, last.files_done, last.files_total) == ("fitting", 10, 10)

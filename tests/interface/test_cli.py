@@ -36,7 +36,7 @@ TOTALS = {
 HIT = {
     "rank", "score", "scores", "chunk_id", "path", "format", "title", "page", "start", "end",
     "match", "exact", "strength", "text", "label", "state", "parts", "passage", "also",
-    "document_id", "metadata", "full_text",
+    "document_id", "metadata", "full_text", "printed", "sentence",
 }  # fmt: skip
 
 
@@ -109,6 +109,52 @@ def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
     assert both["hits"][0]["path"] == "apple.txt"
     assert both["hits"][1]["scores"]["keyword"] == 0
     assert shell.sync(str(docs))[1]["totals"]["unchanged"] == 2
+
+
+def test_several_indexes_are_searched_together(
+    shell: Shell, model: str, docs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Shell(tmp_path / "other", model, capsys)
+    shell.sync(str(docs / "sub"))
+    other.sync(str(docs / "apple.txt"))
+    both = ("--index", other.index, "--index", shell.index, "--index", other.index)
+    query = ("whales or apples", "--mode", "keyword")
+    code, out, err = shell("search", *query, *both, "--json")
+    answer = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (answer["indexes"], answer["failed"]) == ([other.index, shell.index], {})
+    hits = answer["hits"]
+    assert {hit["path"]: hit["index"] for hit in hits} == {
+        "sea.md": shell.index,
+        "apple.txt": other.index,
+    }
+    assert [hit["rank"] for hit in hits] == [1, 2]
+    assert all(set(hit) == {*HIT, "index"} for hit in hits)
+    code, out, _ = shell("search", *query, *both)
+    assert code == 0
+    assert f"in {shell.index}" in out
+    assert f"in {other.index}" in out
+    # A word that one of them has is no typing error.
+    _, out, _ = shell("search", "whales appels", "--mode", "keyword", *both, "--json")
+    assert json.loads(out)["instead"] == {"appels": ["apples"]}
+
+
+def test_an_index_that_fails_is_told_and_the_others_answer(
+    shell: Shell, docs: Path, tmp_path: Path
+) -> None:
+    shell.sync(str(docs))
+    gone = str(tmp_path / "gone")
+    query = ("search", "whales", "--mode", "keyword", "--index", gone)
+    code, out, err = shell(*query, "--index", shell.index)
+    assert code == 3
+    assert "sea.md" in out
+    assert f"{gone} is left out: " in err
+    code, out, _ = shell(*query, "--index", shell.index, "--json")
+    assert code == 3
+    assert list(json.loads(out)["failed"]) == [gone]
+    code, out, err = shell(*query, "--index", f"{gone}-too")
+    assert (code, out) == (1, "")
+    assert gone in err
 
 
 def test_results_are_folded_joined_widened_or_plain(shell, tmp_path: Path) -> None:
@@ -344,6 +390,21 @@ def test_text_output_is_for_reading(shell: Shell, docs: Path) -> None:
     code, out, err = shell("search", "zebra", "--index", shell.index, "--mode", "keyword")
     nowhere = 'nothing found\nThe word "zebra" occurs nowhere here.'
     assert (code, out, err.strip()) == (0, "", nowhere)
+
+
+def test_a_result_has_one_word_for_its_strength(
+    shell: Shell, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.sync(str(docs))
+    monkeypatch.setenv("COLUMNS", "30")
+    found = ["search", "--index", shell.index, "--mode", "keyword"]
+    code, out, err = shell(*found, "whale breathes")
+    assert (code, err) == (0, "")
+    assert re.match(r" 1\. sub/sea\.md.*  \(\d+\.\d\d, exact words\)\n", out)
+    code, out, err = shell(*found, "who is Bilbo?")
+    assert (out, err) == ("", "nothing found\nNo document speaks of\nBilbo.\n")
+    (hit,) = shell.search("whale breathes", "--mode", "keyword")["hits"]
+    assert (hit["exact"], hit["strength"]) == (True, "exact words")
 
 
 def test_what_does_not_really_match_is_said(shell: Shell, docs: Path) -> None:

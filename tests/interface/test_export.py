@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from retriever.interface.export import COLUMNS, SearchExport, as_csv, as_json, as_markdown, citation
+from retriever.interface.terminal.reports import hit_lines
 from retriever.langchain import as_document
 from retriever.types import Chunk, DocumentRow, Excerpt, Hit, Strength
 
@@ -60,16 +61,18 @@ def test_one_json_of_a_hit() -> None:
         also=(replace(chunk, id="c9", path="b.pdf", page=None, label=""),),
         parts=(other, chunk),
         passage=(Excerpt(3, "iii", 0, 12, "One. Second."),),
+        sentence=Excerpt(3, "iii", 0, 4, "One."),
     )
     told = json.loads(json.dumps(known.to_json(), allow_nan=False))
     assert told == {
         "rank": 1, "score": 1.5, "match": 0.9, "exact": False, "strength": "likely",
         "scores": {"dense": 0.25, "keyword": None, "rerank": None},
         "chunk_id": "c2", "document_id": "d1", "path": "a.pdf", "format": "pdf", "title": "Pears",
-        "page": 3, "label": "iii", "state": "text", "start": 5, "end": 12,
+        "page": 3, "printed": "", "label": "iii", "state": "text", "start": 5, "end": 12,
         "metadata": {"year": 2024, "ratio": None},
         "text": "Second.", "full_text": "One. Second.", "parts": ["c1", "c2"],
         "passage": [{"page": 3, "label": "iii", "start": 0, "end": 12, "text": "One. Second."}],
+        "sentence": {"page": 3, "label": "iii", "start": 0, "end": 4, "text": "One."},
         "also": [{"chunk_id": "c9", "path": "b.pdf", "page": None, "label": ""}],
     }  # fmt: skip
     assert hit(1).to_json()["full_text"] == hit(1).to_json()["text"] == "Pears are green."
@@ -85,8 +88,35 @@ def test_one_json_of_a_hit() -> None:
         )},
         "dense": 0.25, "keyword": None, "rerank": None,
         "passage": [{"page": 3, "label": "iii", "start": 0, "end": 12}],
+        "sentence": told["sentence"],
         "also": ["b.pdf"],
     }  # fmt: skip
+
+
+def test_a_page_is_cited_by_the_number_that_is_printed_on_it() -> None:
+    found = hit(1)
+    printed = replace(found, chunk=replace(found.chunk, page=39, printed="23"))
+    assert printed.to_json()["printed"] == "23"
+    assert printed.to_json()["page"] == 39
+    assert citation(printed).endswith("page 23 (PDF page 39)")
+    table = as_csv(SearchExport("q", "notes", "hybrid", [printed])).removeprefix("\ufeff")
+    (row,) = csv.DictReader(io.StringIO(table, newline=""))
+    assert row["place"] == "page 23 (PDF page 39)"
+    assert "page 23 (PDF page 39)" in hit_lines(printed, "pears", colour=False)[0]
+
+
+def test_files_have_the_best_sentence() -> None:
+    best = Excerpt(3, "", 6, 14, "=*green*")
+    found = replace(FOUND, hits=[replace(hit(1, "Ripe. =*green*"), sentence=best), hit(2)])
+    assert [one["sentence"] for one in json.loads(as_json(found))["hits"]] == [
+        {"page": 3, "label": "", "start": 6, "end": 14, "text": "=*green*"}, None,
+    ]  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(as_csv(found)[1:], newline="")))
+    assert [row["sentence"] for row in rows] == ["'=*green*", ""]
+    lines = as_markdown(found).splitlines()
+    at = lines.index(r"**=\*green\***")
+    assert lines[at + 1 : at + 3] == ["", r"> Ripe. =\*green\*"]
+    assert sum(line.startswith("**") for line in lines) == 1
 
 
 def test_csv_is_a_table_without_formulas() -> None:

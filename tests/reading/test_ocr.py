@@ -92,6 +92,13 @@ def test_a_mixed_file_with_ocr():
 
 
 @needs_tesseract
+def test_a_recognised_page_keeps_its_printed_number(monkeypatch):
+    monkeypatch.setattr(ocr, "recognise", lambda picture, languages: OcrResult("Word", 88))
+    pages = [replace(page, printed="iv") for page in scanned(1)]
+    (page,) = recognise_pages(scan_file(drawn([])), pages, ENGLISH)
+    assert (page.state, page.printed) == (PageState.OCR, "iv")
+
+
 def test_a_picture_without_text_is_empty_and_not_tried_again():
     noise = np.random.default_rng(1).integers(0, 255, (200, 300), dtype=np.uint8)
     data = scan_file(Image.fromarray(noise), Image.new("L", (300, 400), 255))

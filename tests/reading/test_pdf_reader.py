@@ -296,3 +296,52 @@ def test_the_pages_behind_a_cut_are_failures(cut):
     data = pages_about(*WORDS)
     ends = [data.index(b"endobj", data.index(b"\n%d 0 obj" % number)) for number in (7, 9, 11, 13)]
     assert [not reason for reason in lost(data[:cut])] == [end + 6 <= cut for end in ends]
+
+
+def labelled(labels: bytes, count: int = 5, data: bytes = b"") -> list[str]:
+    """The printed numbers of the pages of a file with these page labels."""
+    pages = [text_page(f"Page {at} of the book") for at in range(count)]
+    file = pdf_file(pages, catalog=b"/PageLabels " + labels)
+    return [page.printed for page in pages_of(file)]
+
+
+def test_a_page_knows_the_number_that_is_printed_on_it() -> None:
+    numbers = b"<< /Nums [0 << /S /r >> 2 << /S /D >> 4 << /S /D /P (A-) /St 7 >>] >>"
+    assert labelled(numbers) == ["i", "ii", "1", "2", "A-7"]
+
+
+def test_a_printed_number_that_is_the_position_says_nothing() -> None:
+    assert labelled(b"<< /Nums [0 << /S /D >>] >>") == [""] * 5
+    assert labelled(b"<< /Nums [0 << /S /D >> 3 << /S /D /St 9 >>] >>") == ["", "", "", "9", "10"]
+    assert [page.printed for page in pages_of(pdf_file([text_page("One")]))] == [""]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        b"null",
+        b"(text)",
+        b"<< /Nums [0] >>",
+        b"<< /Nums 5 >>",
+        b"<< /Nums [0 (x)] >>",
+        b"<< /Nums [0 << /P (" + b"long " * 50 + b") >>] >>",
+        b"<< /Nums [0 << /P (\x00\x01\n) >>] >>",
+    ],
+)
+def test_damaged_page_labels_are_none(labels: bytes) -> None:
+    assert labelled(labels) == [""] * 5
+
+
+def test_a_label_is_one_line_of_text() -> None:
+    assert labelled(b"<< /Nums [0 << /P (Front \n cover) >>] >>", 1) == ["Front cover"]
+    assert labelled(b"<< /Nums [0 << /P <FEFFD800> >>] >>", 1) == [""]
+
+
+def test_pages_without_text_and_notes_keep_their_numbers() -> None:
+    note = b"<< /Type /Annot /Subtype /Text /Contents (Look here) /Rect [0 0 9 9] >>"
+    file = pdf_file(
+        [image_page(), text_page("Text")],
+        more=[note],
+        catalog=b"/PageLabels << /Nums [0 << /S /R /St 4 >>] >>",
+    )
+    assert [page.printed for page in pages_of(file)] == ["IV", "V"]

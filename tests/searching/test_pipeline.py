@@ -14,6 +14,7 @@ from retriever.searching.grouping import group, with_context
 from retriever.searching.hybrid import search
 from retriever.searching.match import MatchScale, bm25_unit, with_match
 from retriever.searching.pipeline import SearchPipeline, SearchTools, find_chunk, parse_query
+from retriever.searching.sentences import with_sentences
 from retriever.searching.strength import with_strength
 from retriever.types import Hit, IndexStateError, UsageError
 from tests.fakes import FakeEmbedder
@@ -79,6 +80,7 @@ def test_the_steps_are_those_of_the_modules(index: Index) -> None:
         expected = with_match(group(ranking, k, now.catalog), scale, bm25_unit(now, query))
         expected = with_strength(now, expected, query)
         expected = [with_context(hit, 1, now.catalog) for hit in expected]
+        expected = with_sentences(now, query, expected, tolerant=True)
     assert hits == expected == index.search(query, k, context=1)
 
 

@@ -155,6 +155,32 @@ def test_files_and_types(typed: str, paths: list[str]) -> None:
     assert found == paths
 
 
+@pytest.mark.parametrize(
+    ("typed", "places"),
+    [
+        ("x file:docs/2024", ["docs/2024/a.md", "docs/2024-old/b.md", "docs/sub/docs/2024/c.md"]),
+        ("x file:docs/2024/", ["docs/2024/a.md", "docs/sub/docs/2024/c.md"]),
+        ("x file:DOCS/2024/a", ["docs/2024/a.md"]),
+        ("x file:docs/", ["docs/2024/a.md", "docs/2024-old/b.md", "docs/sub/docs/2024/c.md"]),
+        ("x file:docs/2024/*.md", ["docs/2024/a.md"]),
+        ("x file:docs/024", []),  # a folder is named from its beginning
+        ("x file:docs", ["docs/sub/docs/2024/c.md"]),  # a part of the path
+    ],
+)
+def test_a_file_may_be_named_with_its_source(typed: str, places: list[str]) -> None:
+    """As the folder filter names it; results show the path alone."""
+    known = ["docs/2024/a.md", "docs/2024-old/b.md", "docs/sub/docs/2024/c.md", "mail/2024/d.md"]
+    where = parse(typed).where
+    assert where is not None
+    found = [
+        place
+        for place in known
+        for source, _, path in [place.partition("/")]
+        if where.matches({"source": source, "path": path})
+    ]
+    assert found == places
+
+
 def test_conditions_of_query_and_caller_hold_together() -> None:
     where = Filter.parse({"format": "pdf"})
     assert parse("plain").within(None) is None

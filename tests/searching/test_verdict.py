@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -137,3 +138,18 @@ def test_the_words_of_another_language_are_not_corrected(index: Index) -> None:
 )
 def test_what_is_a_question(query: str, words: int, asks: bool) -> None:
     assert is_question(query, words, {"en": 9}) is asks
+
+
+def test_two_characters_of_a_script_without_spaces_are_no_word(index: Index) -> None:
+    nothing = "Nothing here really matches this question; these passages come nearest."
+    assert said(index, "黑死病在欧洲造成多少人死亡？") == nothing
+    assert said(index, "黑死病") == ""
+
+
+def test_the_passages_of_each_language_are_counted(index: Index) -> None:
+    with index.snapshot(dense=False) as now:
+        rows = now.catalog.documents()
+        languages = [chunk.language for row in rows for chunk in now.catalog.chunks(row.id)]
+        assert now.catalog.language_counts() == Counter(languages)
+        assert now.foreign_language("Wie lang muss das für ein Passwort sein?") == "de"
+        assert now.foreign_language("How long is that?") == ""

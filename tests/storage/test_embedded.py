@@ -672,7 +672,7 @@ def _without_added_columns(folder: Path) -> None:
 
 
 def test_a_page_keeps_its_body_even_in_an_older_index(folder: Path) -> None:
-    page = Page(1, "Header\nthe text\nFooter", body=Span(7, 15))
+    page = Page(1, "Header\nthe text\nFooter", body=Span(7, 15), printed="iv")
     row = DocumentRow(document_id("docs", "b.pdf"), "docs", "/root", "b.pdf", "pdf")
     with EmbeddedBackend.open(folder, create=True) as backend:
         old = put(backend, "a.txt", "text")
@@ -681,6 +681,7 @@ def test_a_page_keeps_its_body_even_in_an_older_index(folder: Path) -> None:
     with EmbeddedBackend.open(folder) as backend:
         before = (folder / "catalog.sqlite").read_bytes()
         assert live(backend).pages(old.id) == [Page(1, "text")]
+        assert [chunk.printed for chunk in live(backend).chunks(old.id)] == [""]
         assert (folder / "catalog.sqlite").read_bytes() == before  # reading changes nothing
         backend.save_vectors(["v"], vector_of("v")[None])
         backend.upsert(row, [page, Page(2, "all of it")], [NewChunk(0, page.body, "v")])
@@ -688,6 +689,8 @@ def test_a_page_keeps_its_body_even_in_an_older_index(folder: Path) -> None:
         assert live(backend).pages(old.id) == [Page(1, "text")]
         (chunk,) = live(backend).chunks(row.id)
         assert live(backend).page_of(chunk.id) == page
+        assert (chunk.printed, chunk.place) == ("iv", "page iv (PDF page 1)")
+        assert live(backend).get([chunk.id]) == [chunk]
     with EmbeddedBackend.open(folder) as backend:
         assert live(backend).pages(row.id)[0].body == Span(7, 15)
 

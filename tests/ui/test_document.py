@@ -80,6 +80,20 @@ def test_the_passage_is_marked_in_every_block_and_found_once() -> None:
     assert f'<mark style="--weight: {shade_colour(1.0)}">Inside</mark>' in shown
 
 
+def test_of_markdown_the_targets_of_links_are_left_out() -> None:
+    text = "See [[Policies]](#policies) in [Section 5](a.md) and **now**."
+    shown = text_html(text, 0, len(text), [(0, 27)], [(5, 13, 1.0)], (5, 27), markdown=True)
+    assert seen(shown) == "See Policies in Section 5 and now."
+    assert "[[Policies]](#policies)" in seen(text_html(text, 0, len(text), [], []))
+
+
+def test_the_best_sentence_is_emphasised() -> None:
+    text = "One here. Two there."
+    shown = text_html(text, 0, len(text), [(0, 20)], [(10, 13, 1.0)], (10, 20))
+    marked = re.findall(r'<span class="wva-sentence">(.*?)</span>', shown)
+    assert [seen(part) for part in marked] == ["Two", " there."]
+
+
 def test_long_pages_are_cut_and_every_character_is_on_one_leaf() -> None:
     text = "\n\n".join(f"Paragraph {number}. " + "Words. " * 60 for number in range(80))
     pages = [Page(1, "short"), Page(None, text, label="notes.txt"), Page(3, text)]
@@ -201,7 +215,8 @@ def test_a_long_text_is_opened_at_the_passage(page: Callable[[str], AppTest]) ->
     assert "Chapter of number 1." not in body(app)
     assert app.button(key="next").disabled
     app.button(key="previous").click().run()
-    assert "quince" not in body(app)
+    shown = body(app)
+    assert "quince" not in shown[shown.index("wva-text-page") :]
 
 
 def test_what_a_document_says_is_text(page: Callable[[str], AppTest]) -> None:

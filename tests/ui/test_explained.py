@@ -481,8 +481,7 @@ def test_weights_belong_to_their_question_and_to_one_visitor(page: Callable[...,
     one = page(q=QUERY, weights="0,0,0,1,1")
     other = page(q=QUERY)
     assert order(one) != order(other)
-    one.text_input(key="q").set_value("sweet apples")
-    next(button for button in one.button if button.label == "Search").click().run()
+    pages.ask(one, "sweet apples")
     assert "weights" not in one.query_params
     assert order(one) == order(page(q="sweet apples"))
     assert order(other.run()) == order(page(q=QUERY))

@@ -19,7 +19,7 @@ from streamlit.util import calc_hash
 
 from retriever.index import Index
 from retriever.indexing.coverage import CoverageStatus, FileCoverage
-from retriever.interface.collections import list_indexes
+from retriever.interface.collections import create_collection, describe_collection, list_indexes
 from retriever.interface.page_server import server_command, streamlit_options
 from retriever.storage.filters import Filter
 from retriever.storage.records import UnreadFile
@@ -329,16 +329,16 @@ def test_the_start_has_a_search_box_and_the_state_of_the_index(
     assert not app.exception
     assert app.text_input(key="q").value == ""
     assert results(app) == ""
-    assert "5 documents" in words(app)
-    assert "<dt>Model</dt><dd>fake</dd>" in words(app)
-    assert "1 of 2 pages: scanned" in words(app)
+    assert "Nothing leaves this computer." in words(app)
+    assert app.button(key="shelf-0").label == "notes · 5 documents"
+    assert not app.segmented_control, "nobody chooses a mode before the first question"
 
 
 def test_a_question_finds_and_marks_and_becomes_a_link(
     page: Callable[..., AppTest], index: Path
 ) -> None:
     app = page(index)
-    app.text_input(key="q").set_value("red apple").run()
+    pages.ask(app, "red apple")
     assert found(app)[0] == "apples.pdf"
     assert "<mark>Apples</mark> are <mark>red</mark> &amp; sweet." in results(app)
     assert app.query_params["q"] == "red apple"
@@ -352,18 +352,57 @@ def test_a_question_finds_and_marks_and_becomes_a_link(
     assert "path" not in app.query_params
 
 
-def test_results_stand_by_themselves_or_differ_and_the_link_says_so(
+def test_what_old_links_ask_for_is_a_chip_that_can_be_removed(
     page: Callable[..., AppTest], index: Path
 ) -> None:
-    app = page(index, q="turnip", every="1", variety="3")  # as links said it before
-    assert (app.toggle(key="fold").value, app.slider(key="diversity").value) == (False, 0.3)
-    app.toggle(key="fold").set_value(True).run()
-    app.slider(key="diversity").set_value(0.1 + 0.2 + 0.4).run()
-    assert (app.query_params.get("diversity"), app.query_params.get("fold")) == ("0.7", None)
-    assert "variety" not in app.query_params
-    app.toggle(key="fold").set_value(False).run()
-    assert app.query_params["fold"] == "0"
+    app = page(index, q="turnip", every="1", variety="3", files="1")  # as links said it before
+    assert chips(app) == [
+        "best passage of each file", "every passage by itself", "diversity 0.3"
+    ]  # fmt: skip
     assert found(app)
+    app.button(key="chip-2").click().run()
+    assert "variety" not in app.query_params
+    assert (app.query_params["fold"], app.query_params["files"]) == ("0", "1")
+    app.button(key="clear").click().run()
+    assert chips(app) == []
+    assert app.query_params.get("q") == "turnip"
+    assert not {"fold", "files", "diversity"} & set(app.query_params)
+
+
+def chips(app: AppTest) -> list[str]:
+    """What restricts the search, as the page says it."""
+    return [one.label for one in app.button if str(one.key).startswith("chip-")]
+
+
+def test_a_filter_is_chosen_with_counts_that_stay_and_is_a_chip(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index, q="turnip apples pears", mode="keyword")
+    before = app.checkbox(key="formats:pdf").label
+    assert before == "pdf · 2"
+    app.checkbox(key="formats:pdf").check().run()
+    assert {name.rpartition(".")[2] for name in found(app)} == {"pdf"}
+    assert app.checkbox(key="formats:pdf").label == before
+    assert app.checkbox(key="formats:txt").label == "txt · 2"
+    assert chips(app) == ["Keywords only", "pdf"]
+    app.checkbox(key="folders:/fruit").check().run()
+    assert app.checkbox(key="formats:pdf").label == "pdf · 1"
+    assert app.checkbox(key="folders:/fruit").label == "fruit · 1", "as the results name it"
+    assert app.query_params["folder"] == "/fruit"
+    app.button(key="chip-2").click().run()
+    assert not app.checkbox(key="formats:pdf").value
+    assert sorted(found(app)) == ["apples.pdf", "pears.txt"]
+
+
+def test_a_query_is_searched_when_it_is_sent_not_before(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index, q="pears", mode="keyword")
+    app.text_input(key="q").set_value("oil")
+    app.checkbox(key="formats:txt").check().run()  # the box is left
+    assert found(app) == ["pears.txt"]
+    assert app.query_params["q"] == "pears"
+    assert found(pages.ask(app, "oil")) == ["cars.txt"]
 
 
 def test_a_link_restores_the_whole_question(page: Callable[..., AppTest], index: Path) -> None:
@@ -373,8 +412,10 @@ def test_a_link_restores_the_whole_question(page: Callable[..., AppTest], index:
     assert app.text_input(key="q").value == "turnip"
     assert app.segmented_control(key="mode").value == "keyword"
     assert app.selectbox(key="k").value == 7
-    assert app.multiselect(key="formats").value == ["markdown", "gone"]
-    assert app.toggle(key="by_file").value is True
+    assert app.checkbox(key="formats:markdown").value is True
+    assert app.checkbox(key="formats:gone").value is True
+    assert app.checkbox(key="formats:pdf").value is False
+    assert "best passage of each file" in chips(app)
     assert app.number_input(key="first_page").value == 2
     assert found(app) == []
     app.number_input(key="first_page").set_value(None).run()
@@ -400,7 +441,7 @@ def test_nothing_found_suggests_another_way(page: Callable[..., AppTest], index:
     app.button(key="try-Search by meaning too").click().run()
     assert app.segmented_control(key="mode").value == "hybrid"
     assert len(found(app)) > 0
-    app.text_input(key="q").set_value("?!").run()
+    pages.ask(app, "?!")
     assert "no letter or digit" in words(app)
 
 
@@ -529,6 +570,26 @@ def test_a_collection_is_made_and_chosen(
     assert app.session_state["index"] == "Letters"
     assert "There is no file in this collection yet." in words(app)
     assert (tmp_path / "Letters" / "catalog.sqlite").is_file()
+
+
+def test_cards_say_what_is_in_each_collection_and_what_needs_attention(
+    page: Callable[..., AppTest], index: Path, tmp_path: Path
+) -> None:
+    create_collection(tmp_path, "Letters")
+    describe_collection(index, NASTY)
+    app = at_collections(page(tmp_path, index="notes"))
+    assert not app.exception
+    letters, notes = (part.value for part in app.html if '<h2 class="wva-file">' in part.value)
+    assert "0 documents · 0 passages" in letters
+    assert "attention" not in letters
+    assert "5 documents · 6 passages" in notes
+    assert "1 file needs attention" in notes
+    assert "a&lt;script&gt;alert(1)" in notes
+    assert "<script" not in notes
+    # One page is a scan; the remedy is beside it, in words that name no command.
+    assert "1 of 2 pages are scans without text." in words(app)
+    assert "--ocr" not in words(app)
+    assert "Read it (OCR): scans.pdf" in [button.label for button in app.button]
 
 
 def test_nothing_is_changed_while_another_process_writes(

@@ -81,7 +81,7 @@ def test_a_visit_whose_collection_goes_away_is_not_answered_by_another(
         shutil.rmtree(home / "notes")
     else:
         (home / "notes").rename(home / "minutes")
-    app.text_input(key="q").set_value("kiwis").run()
+    pages.ask(app, "kiwis")
     assert found(app) == []
     assert "**notes** is not there any more" in app.warning[0].value
     assert app.run().warning, "it is not forgotten with the next run"
@@ -94,7 +94,7 @@ def test_a_link_without_a_name_is_answered_by_the_server_s_collection(
     assert found(app) == ["notes.txt"]
     assert "names no collection" in words(app)
     assert "<bdi>notes</bdi>" in words(app)
-    app.text_input(key="q").set_value("a kiwi").run()
+    pages.ask(app, "a kiwi")
     assert app.query_params["index"] == "notes"
     assert "names no collection" not in words(app)
 
@@ -125,7 +125,7 @@ def test_a_new_collection_does_not_change_what_an_old_link_means(
     app = page(tmp_path, q="kiwi", mode="keyword")
     assert found(app) == ["sample.txt"]
     assert "names no collection" not in words(app), "there is only one"
-    app.text_input(key="q").set_value("kiwis").run()
+    pages.ask(app, "kiwis")
     assert app.query_params["index"] == "sample", "a link names it, although it is the only one"
     make(tmp_path, "a new one", "A kiwi.")
     assert found(page(tmp_path, q="kiwi", mode="keyword", index="sample")) == ["sample.txt"]

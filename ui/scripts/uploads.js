@@ -37,12 +37,21 @@
   };
   document.addEventListener("change", (event) => {
     const input = event.target;
-    if (!input.matches?.(".st-key-uploads input[type=file]") || !input.files.length) return;
+    if (event.wvaChecked || !input.files?.length) return;
+    if (!input.matches(".st-key-uploads input[type=file]")) return;
     const [kept, refused] = sieve(input.files);
     if (!refused) return;
     input.files = kept;
     if (!kept.length) event.stopImmediatePropagation();
   }, true);
+  // Streamlit's field is focusable and "presentation" at once, which a screen reader cannot be told.
+  const mend = () => {
+    for (const field of document.querySelectorAll(".st-key-uploads section[role=presentation]")) {
+      field.setAttribute("role", "group");
+    }
+  };
+  new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
+  mend();
   const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
   const over = (event) => {
     if (!carries(event) || !field()) return;
@@ -60,6 +69,7 @@
     const [kept] = sieve(event.dataTransfer.files);
     if (!kept.length) return;
     input.files = kept;
-    input.dispatchEvent(new Event("change", { bubbles: true }));
+    input.dispatchEvent(
+      Object.assign(new Event("change", { bubbles: true }), { wvaChecked: true }));
   }, true);
 })();

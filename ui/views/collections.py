@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -25,6 +28,7 @@ from ui.highlighting import (
     replace_unprintable,
 )
 from ui.resources import SharedIndex, close_index, shared_index
+from ui.widget_keys import widget_key
 
 CSS = """<style>
 .stMainBlockContainer { max-width: 78rem; padding-top: 4.4rem; }
@@ -67,29 +71,36 @@ def show_collections(picker: CollectionPicker) -> None:
             icon=":material/folder_open:",
         )
     with st.container(horizontal=True, gap="small", key="cards"):
-        for at, path in enumerate(picker.found):
-            _show_card(picker, path, at)
+        for path in picker.found:
+            _show_card(picker, path)
     index = picker.shared_index()
     if index is not None:
         empty_bin(index.path)
         _show_chosen(picker, index)
 
 
-def _show_card(picker: CollectionPicker, path: Path, at: int) -> None:
+def _show_card(picker: CollectionPicker, path: Path) -> None:
     """Show a collection: its name, size and state, a button to choose it, and a menu."""
     here = path == picker.chosen
     name = escape_html(path.name)
     mark = ' <span class="wva-page wva-chosen">chosen</span>' if here and picker.several else ""
-    with st.container(border=True, key=f"collection-{at}", gap="small", width=_CARD):
+    with st.container(
+        border=True, key=widget_key("collection", path.name), gap="small", width=_CARD
+    ):
         st.html(f'<h2 class="wva-file"><bdi>{name}</bdi>{mark}</h2>{_facts(picker, path)}')
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             said = escape_markdown(replace_unprintable(path.name))
             if not here:
-                st.button(f"Choose {said}", key=f"choose-{at}", on_click=choose, args=(path,))
+                st.button(
+                    f"Choose {said}",
+                    key=widget_key("choose", path.name),
+                    on_click=choose,
+                    args=(path,),
+                )
             asked = st.menu_button(
                 f"Change {said}",
                 [_RENAME, _DESCRIBE, _DELETE],
-                key=f"change-{at}",
+                key=widget_key("change", path.name),
                 type="tertiary",
                 icon=":material/more_horiz:",
             )
@@ -118,7 +129,7 @@ def _facts(picker: CollectionPicker, path: Path) -> str:
     lines = [
         f'<p class="wva-note"><bdi>{escape_html(said)}</bdi></p>' if said else "",
         f'<p class="wva-note">{join_parts(counts)}</p>',
-        f'<p class="wva-note">{_changed(path)}</p>',
+        f'<p class="wva-note">{_last_change(path, info)}</p>',
         f'<p class="wva-warn">⚠ {attention.attention_text(needy)}</p>' if needy else "",
     ]
     return "".join(lines)
@@ -128,16 +139,14 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3)):,} kB"
 
 
-def _changed(path: Path) -> str:
-    """When the collection was changed last; empty if that is unknown."""
-    try:
-        times = [
-            (path / f"{CATALOG_FILE}{end}").stat().st_mtime
-            for end in ("", "-wal")
-            if (path / f"{CATALOG_FILE}{end}").exists()
-        ]
-    except OSError:
-        return ""
+def _last_change(path: Path, info: Mapping[str, Any]) -> str:
+    """When the last run was, or the last change where it was no run; empty if that is unknown."""
+    ran = str((info["last_run"] or {}).get("at") or "")
+    if ran:
+        seconds = datetime.now(UTC) - datetime.fromisoformat(ran)
+        return f"Synced {ago(seconds.total_seconds())}"
+    files = [path / f"{CATALOG_FILE}{end}" for end in ("", "-wal")]
+    times = [file.stat().st_mtime for file in files if file.exists()]
     return f"Changed {ago(time.time() - max(times))}" if times else ""
 
 

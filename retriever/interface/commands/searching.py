@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from retriever.interface.commands.arguments import requested_embedder, search_options
-from retriever.interface.commands.output import DONE, print_json, use_colour
-from retriever.types import UsageError
+from retriever.interface.commands.output import DONE, INCOMPLETE, print_json, use_colour
+from retriever.interface.options import DEFAULT_INDEX
+from retriever.interface.terminal.characters import one_line
+from retriever.types import IndexStateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,21 +22,87 @@ if TYPE_CHECKING:
     from retriever.explaining.score import Explanation
     from retriever.index import Index
     from retriever.searching.options import SearchOptions
+    from retriever.searching.query_syntax import Query
+    from retriever.searching.several import NamedHit
+    from retriever.types import Hit
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a search found. `failed` are the indexes left out with the reasons."""
+
+    hits: Sequence[NamedHit]
+    milliseconds: float
+    instead: Mapping[str, Sequence[str]]
+    notes: Sequence[str]
+    verdict: str = ""
+    empty: bool = False
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_search(options: argparse.Namespace) -> int:
-    """Search an index."""
-    from retriever.index import Index
-    from retriever.interface.terminal.reports import hit_lines, query_lines, verdict_lines
-    from retriever.searching.match import NOTHING_MATCHES, nothing_matches
+    """Search an index, or several together."""
+    from retriever.searching.match import nothing_matches
     from retriever.searching.query_syntax import Query, parse
 
     how = search_options(options)
     if not options.query.strip():
         raise UsageError("the query is empty; give some words to search for")
     asked = parse(options.query) if how.syntax else Query(options.query)
+    folders = list(dict.fromkeys(options.index or [DEFAULT_INDEX]))
+    several = len(folders) > 1
+    found = _search_several(options, folders, how) if several else _search(options, folders[0], how)
+    hits = [one.hit for one in found.hits]
+    nothing = not hits or nothing_matches(hits)
+    if options.json:
+        named = {"indexes": folders, "failed": found.failed} if several else {"index": folders[0]}
+        print_json(
+            {
+                "query": options.query,
+                **named,
+                "mode": str(how.mode),
+                "took_ms": round(found.milliseconds, 1),
+                "text": asked.text,
+                "conditions": asked.conditions(),
+                "instead": found.instead,
+                "notes": found.notes,
+                "nothing_matches": nothing,
+                "verdict": found.verdict,
+                "hits": [one.to_json() if several else one.hit.to_json() for one in found.hits],
+            }
+        )
+    else:
+        _print_found(found, asked, how, several=several)
+    return INCOMPLETE if found.failed else DONE
+
+
+def _print_found(found: _Found, asked: Query, how: SearchOptions, *, several: bool) -> None:
+    """Print the results for people, and what they do not show on standard error."""
+    from retriever.interface.terminal.reports import hit_lines, query_lines, verdict_lines
+    from retriever.searching.match import NOTHING_MATCHES
+
+    for name, reason in found.failed.items():
+        print(f"{one_line(name)} is left out: {one_line(reason)}", file=sys.stderr)
+    if not found.hits:
+        said = "nothing found" if how.min_match is None else NOTHING_MATCHES
+        print("the index is empty" if found.empty else said, file=sys.stderr)
+    notes = query_lines(asked.conditions(), found.instead, found.notes)
+    for line in [*verdict_lines(found.verdict), *notes]:
+        print(line, file=sys.stderr)
+    shown = " ".join([asked.text, *chain.from_iterable(found.instead.values())])
+    for one in found.hits:
+        hit, index = replace(one.hit, score=one.score), one.name if several else ""
+        lines = hit_lines(hit, shown, colour=use_colour(), whole=how.context > 0, index=index)
+        print("\n".join(lines))
+
+
+def _search(options: argparse.Namespace, folder: str, how: SearchOptions) -> _Found:
+    """The results of one index."""
+    from retriever.index import Index
+    from retriever.searching.several import NamedHit
+
     embedder = requested_embedder(options)
-    with Index.open(options.index, embedder, device=options.device, dtype=options.dtype) as index:
+    with Index.open(folder, embedder, device=options.device, dtype=options.dtype) as index:
         empty = not index.documents()
         if (how.mode != "keyword" or how.rerank) and not empty:
             _ = index.embedder  # loading the model is not part of the search's time
@@ -42,34 +112,72 @@ def run_search(options: argparse.Namespace) -> int:
         instead = _corrections(index, options.query, how)
         notes = index.search_notes(options.query, hits, options=how)
         said = index.verdict(options.query, hits, options=how)
-    nothing = not hits or nothing_matches(hits)
-    if options.json:
-        print_json(
-            {
-                "query": options.query,
-                "index": options.index,
-                "mode": str(how.mode),
-                "took_ms": round(took, 1),
-                "text": asked.text,
-                "conditions": asked.conditions(),
-                "instead": instead,
-                "notes": notes,
-                "nothing_matches": nothing,
-                "verdict": said,
-                "hits": [hit.to_json() for hit in hits],
-            }
+    named = [NamedHit(folder, hit, hit.score) for hit in hits]
+    return _Found(named, took, instead, notes, said, empty)
+
+
+def _search_several(
+    options: argparse.Namespace, folders: Sequence[str], how: SearchOptions
+) -> _Found:
+    """The results of several indexes; those that fail are left out."""
+    from retriever.searching.several import corrections_in_all, search_all
+
+    failed: dict[str, str] = {}
+    with ExitStack() as stack:
+        indexes = _opened(options, folders, failed, stack)
+        started = time.perf_counter()
+        found = search_all(
+            *(indexes, options.query, how),
+            failed=lambda name, error: failed.update({name: str(error)}),
         )
-        return DONE
-    if not hits:
-        found = "nothing found" if how.min_match is None else NOTHING_MATCHES
-        print("the index is empty" if empty else found, file=sys.stderr)
-    for line in [*verdict_lines(said), *query_lines(asked.conditions(), instead, notes)]:
-        print(line, file=sys.stderr)
-    shown = " ".join([asked.text, *chain.from_iterable(instead.values())])
-    for hit in hits:
-        whole = how.context > 0
-        print("\n".join(hit_lines(hit, shown, colour=use_colour(), whole=whole)))
-    return DONE
+        took = (time.perf_counter() - started) * 1000
+        answering = {name: index for name, index in indexes.items() if name not in failed}
+        instead = corrections_in_all(answering.values(), options.query, how)
+        notes = _notes_of_all(
+            list(answering.values()), options.query, [one.hit for one in found], how
+        )
+        said = _verdict_of_all(answering, options.query, found, how)
+    return _Found(found, took, instead, notes, said, failed=failed)
+
+
+def _opened(
+    options: argparse.Namespace, folders: Sequence[str], failed: dict[str, str], stack: ExitStack
+) -> dict[str, Index]:
+    """The indexes that open, by folder; why the others do not is added to `failed`."""
+    from retriever.index import Index
+
+    embedder = requested_embedder(options)
+    found: dict[str, Index] = {}
+    for folder in folders:
+        try:
+            opened = Index.open(folder, embedder, device=options.device, dtype=options.dtype)
+            found[folder] = stack.enter_context(opened)
+        except IndexStateError as error:
+            failed[folder] = str(error)
+            if len(failed) == len(folders):
+                raise
+    return found
+
+
+def _notes_of_all(
+    indexes: Sequence[Index], query: str, hits: Sequence[Hit], how: SearchOptions
+) -> list[str]:
+    """The notes of all indexes, each once."""
+    several = (index.search_notes(query, hits, options=how) for index in indexes)
+    return list(dict.fromkeys(chain.from_iterable(several)))
+
+
+def _verdict_of_all(
+    indexes: Mapping[str, Index], query: str, found: Sequence[NamedHit], how: SearchOptions
+) -> str:
+    """The first verdict of the indexes on their own hits; "" if one of them is content."""
+    own = {name: [one.hit for one in found if one.name == name] for name in indexes}
+    verdicts = [
+        index.verdict(query, own[name], options=how)
+        for name, index in indexes.items()
+        if own[name] or not found
+    ]
+    return verdicts[0] if verdicts and all(verdicts) else ""
 
 
 def run_explain(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from retriever.indexing.coverage import (
 from retriever.indexing.progress import phase_text
 from retriever.indexing.sync import FileReport, SyncReport
 from retriever.interface.terminal.characters import count_text, one_line, printable
+from retriever.searching.snippets import Snippet, snippet
 from retriever.significance import PairedComparison
 from retriever.text.analyzer import matching_words
 from retriever.types import FileStatus, Hit, Phase, Progress
@@ -37,6 +38,8 @@ def progress_line(progress: Progress) -> str:
 
     >>> progress_line(Progress(3, 44, 120, 30000, 20.0, 1500.0, 62.0, "a.pdf"))
     '3/44 files · 120 chunks · 1,500 tokens/s · 1:02 left · a.pdf'
+    >>> progress_line(Progress(44, 44, 990, 0, 20.0, 0.0, None, phase=Phase.FITTING))
+    '44/44 files · 990 chunks · fitting the search to the documents'
     """
     parts = [f"{progress.files_done}/{progress.files_total} files", f"{progress.chunks:,} chunks"]
     if progress.tokens:
@@ -181,10 +184,13 @@ def _file_line(file: FileReport) -> str:
     return f"{file.status.value:>9}  {one_line(file.path)}{reason}"
 
 
-def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> list[str]:
-    """A hit as text: its place and score, then the passage with the query's words marked.
+def hit_lines(
+    hit: Hit, query: str, *, colour: bool, whole: bool = False, index: str = ""
+) -> list[str]:
+    """A hit as text: its place and score, then its snippet with the query's words marked.
 
-    A long passage is cut to a snippet, unless `whole` is true.
+    The snippet begins with the best sentence; what stands around it is dim. With `whole` it is the
+    whole text. `index` is the name of its index, if that is to be told.
     """
     chunk = hit.chunk
     part = ", ".join(filter(None, [chunk.place, "by OCR" if chunk.state == "ocr" else ""]))
@@ -192,12 +198,13 @@ def hit_lines(hit: Hit, query: str, *, colour: bool, whole: bool = False) -> lis
     title = f"  {one_line(chunk.title)}" if chunk.title else ""
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     strength = "" if hit.strength is None else f", {hit.strength}"
-    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  ({hit.score:.2f}{strength}){reset}"
+    score = f"({hit.score:.2f}{strength})" + (f"  in {one_line(index)}" if index else "")
+    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  {score}{reset}"
     width = text_width()
-    size = len(hit.text) if whole else SNIPPET
-    lines = textwrap.wrap(snippet(hit.text, query, size), width) or [""]
-    if colour:
-        lines = [_highlight(line, query) for line in lines]
+    shown = Snippet(hit.text, 0, 0) if whole else snippet(hit, SNIPPET)
+    if not shown.text:  # a search without sentences
+        shown = Snippet(_best_part(hit.text, query, SNIPPET), 0, 0)
+    lines = _snippet_lines(shown, query, width, colour=colour)
     also = f"also in: {one_line(shorten_list(hit.also_in))}"
     more = [f"{dim}{line}{reset}" for line in textwrap.wrap(also, width)] if hit.also else []
     return [head, *(f"    {line}" for line in [*lines, *more]), ""]
@@ -249,7 +256,32 @@ def percent(match: float) -> str:
     return f"{math.floor(100 * match + 1e-9)} %"
 
 
-def snippet(text: str, query: str, size: int = SNIPPET) -> str:
+def _snippet_lines(shown: Snippet, query: str, width: int, *, colour: bool) -> list[str]:
+    """The lines of a snippet; with colour, what is not the best sentence is dim."""
+    text = printable(shown.text)
+    lines = textwrap.wrap(text, width) or [""]
+    if not colour:
+        return lines
+    found: list[str] = []
+    at = 0
+    for line in lines:
+        at = text.find(line, at) if line in text[at:] else at
+        first, last = (min(max(edge - at, 0), len(line)) for edge in (shown.start, shown.end))
+        parts = line[:first], line[first:last], line[last:]
+        marked = [_highlight(part, query) for part in parts]
+        if shown.start < shown.end:
+            marked = [_dim(marked[0]), marked[1], _dim(marked[2])]
+        found.append("".join(marked))
+        at += len(line)
+    return found
+
+
+def _dim(text: str) -> str:
+    """The text dim, also behind words that are bold."""
+    return f"{DIM}{text.replace(RESET, RESET + DIM)}{RESET}" if text.strip() else text
+
+
+def _best_part(text: str, query: str, size: int = SNIPPET) -> str:
     """The part of a passage with most of the query's words, about `size` characters in a line."""
     if len(text) <= size:
         return printable(" ".join(text.split()))

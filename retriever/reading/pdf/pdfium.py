@@ -53,6 +53,16 @@ def open_with_passwords(source: bytes | Path, passwords: Sequence[str]) -> Any:
     return pypdfium2.PdfDocument(file.data, password=file.password or None)
 
 
+def page_label(document: Any, index: int) -> str:
+    """The label that the file gives to the page (0-based); empty if it gives none."""
+    import pypdfium2
+
+    try:
+        return str(document.get_page_label(index))
+    except (pypdfium2.PdfiumError, ValueError):  # a label that is no UTF-16
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class PageContents:
     """The text of a page in reading order, and the area of its text and images.
@@ -179,4 +189,5 @@ __all__ = [
     "open_document",
     "open_with_passwords",
     "page_contents",
+    "page_label",
 ]

@@ -14,12 +14,12 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pypdf
 from pypdf.errors import FileNotDecryptedError, LimitReachedError
 
-from retriever.reading.facts import clean_author, clean_title, iso_date, scalars
+from retriever.reading.facts import clean_author, clean_fact, clean_title, iso_date, scalars
 from retriever.reading.options import PAGE_SECONDS, ReadOptions
 from retriever.reading.pages import make_page, too_long_page
 from retriever.reading.pdf import pdfium
@@ -35,6 +35,7 @@ from retriever.types import Document, LeftOut, Page, PageState
 _MAX_DOCUMENT = 100_000_000  # characters of all pages together
 _MAX_ASKED = 200_000  # characters of a page: pypdf's time grows with their square
 _MAX_BESIDE_IMAGE = 50  # characters beside an image that is the page
+_MAX_LABEL = 40  # characters of a page's printed number
 _MIN_IMAGE_SHARE = 0.8  # share of its area
 _LIMITS = pypdf.Configuration(
     # Half of pypdf's own limit: no page has 30 MB of text content.
@@ -52,6 +53,17 @@ _TOO_MUCH = re.compile("decompress|tokens|stream|output length", re.IGNORECASE)
 
 # pypdf warns about every irregularity; errors that matter become a page's reason.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+
+
+class _Extracted(NamedTuple):
+    """The raw text of a page, or a page with the reason why there is none.
+
+    `lines` are those of form fields that stand apart; `printed` is as in `Page`.
+    """
+
+    found: str | Page
+    lines: list[str]
+    printed: str
 
 
 def read_pdf(data: bytes, name: str, options: ReadOptions | None = None) -> Document:
@@ -79,7 +91,7 @@ def _encrypted_document(name: str, reason: str) -> Document:
 
 def _document(file: OpenPdf, name: str, options: ReadOptions) -> Document:
     extracted = list(_extract_pages(file, options))
-    raw = [found for found, _ in extracted]
+    raw = [one.found for one in extracted]
     texts = [clean_lines(text) if isinstance(text, str) else "" for text in raw]
     words = known_words(texts)
     made: list[Page] = []
@@ -91,6 +103,7 @@ def _document(file: OpenPdf, name: str, options: ReadOptions) -> Document:
         total += len(found)
         text = rejoin_hyphens(texts[index], words)
         made.append(_judge(index + 1, page, found, text, total))
+    made = [replace(page, printed=one.printed) for page, one in zip(made, extracted, strict=True)]
     if len(file.pages) > MAX_PAGES:
         reason = f"only the first {MAX_PAGES:,} pages are read; split the document"
         made.append(Page(MAX_PAGES + 1, "", PageState.TOO_LONG, reason))
@@ -101,7 +114,7 @@ def _document(file: OpenPdf, name: str, options: ReadOptions) -> Document:
     ):
         reason = "a form that only Adobe Reader can show (XFA); print it there into a PDF"
         made = [Page(1, "", PageState.FAILED, reason)]
-    notes, left_out = _notes(file, [lines for _, lines in extracted], made)
+    notes, left_out = _notes(file, [one.lines for one in extracted], made)
     return Document(
         path=name,
         format="pdf",
@@ -131,8 +144,7 @@ def _notes(
     return pages, left_out
 
 
-def _extract_pages(file: OpenPdf, options: ReadOptions) -> Iterator[tuple[str | Page, list[str]]]:
-    """The raw text of each page, or a page with the reason why there is none; further lines."""
+def _extract_pages(file: OpenPdf, options: ReadOptions) -> Iterator[_Extracted]:
     with contextlib.ExitStack() as stack:
         document = None
         if options.allow_native:  # False after compiled code brought a process down
@@ -140,11 +152,19 @@ def _extract_pages(file: OpenPdf, options: ReadOptions) -> Iterator[tuple[str | 
                 pdfium.open_document(file.data, file.password, _count(file))
             )
         for index, page in enumerate(file.pages[:MAX_PAGES]):
+            printed = "" if document is None else _printed(document, index)
             if page is None:
-                yield Page(None, "", PageState.FAILED, LOST_PAGE), []
+                yield _Extracted(Page(None, "", PageState.FAILED, LOST_PAGE), [], printed)
                 continue
-            yield _with_fields(page, _extract(page, document, index))
+            found, lines = _with_fields(page, _extract(page, document, index))
+            yield _Extracted(found, lines, printed)
             options.extend_deadline(PAGE_SECONDS)
+
+
+def _printed(document: Any, index: int) -> str:
+    """The number printed on a page, if the file gives it one that is not its position."""
+    label = clean_fact(pdfium.page_label(document, index))
+    return label if label != str(index + 1) and len(label) <= _MAX_LABEL else ""
 
 
 def _with_fields(page: Any, found: str | Page) -> tuple[str | Page, list[str]]:

@@ -99,7 +99,8 @@ def picture_page(
     if not options.ocr:
         return page
     try:
-        return replace(recognise_page(page.number, picture, options.ocr), scan=scan)
+        made = recognise_page(page.number, picture, options.ocr)
+        return replace(made, scan=scan, printed=page.printed)
     except ReadError:
         if known is None:
             raise

@@ -47,7 +47,8 @@ BLOCK = 2048
 """Rows read at a time, which bounds memory where all chunks are read."""
 
 _CHUNK = """SELECT c.id, d.id, d.path, d.format, d.title, c.page, c.start, c.stop, c.text,
-    d.metadata, p.label, p.state, c.language FROM chunks c JOIN documents d ON d.key = c.document
+    d.metadata, p.label, p.state, c.language, {printed} FROM chunks c
+    JOIN documents d ON d.key = c.document
     JOIN pages p ON p.document = c.document AND p.position = c.position"""
 _DOCUMENT = """SELECT id, source, root, path, format, title, author, date, sha256, size, mtime_ns,
     settings, metadata, pages, page_states, chunks FROM documents d"""
@@ -266,7 +267,7 @@ class Reader:
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""
         rows = self._rows(
-            f"{_CHUNK} WHERE d.id = ? ORDER BY c.position, c.start, c.stop, c.key",
+            f"{self._select_chunk()} WHERE d.id = ? ORDER BY c.position, c.start, c.stop, c.key",
             (blob(document_id),),
         )
         return [_chunk(row) for row in rows]
@@ -291,13 +292,16 @@ class Reader:
 
     def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
         """The chunks with these ids, in this order; unknown ids are left out."""
-        rows = self._among(f"{_CHUNK} WHERE c.id", [blob(id_) for id_ in chunk_ids])
+        rows = self._among(f"{self._select_chunk()} WHERE c.id", [blob(id_) for id_ in chunk_ids])
         found = {chunk.id: chunk for chunk in map(_chunk, rows)}
         return [found[id_] for id_ in chunk_ids if id_ in found]
 
     def sample_chunks(self, limit: int) -> list[Chunk]:
         """The first chunks by id: a stable pseudo-random sample, since ids are hashes."""
-        return [_chunk(row) for row in self._rows(f"{_CHUNK} ORDER BY c.id LIMIT ?", (limit,))]
+        return [
+            _chunk(row)
+            for row in self._rows(f"{self._select_chunk()} ORDER BY c.id LIMIT ?", (limit,))
+        ]
 
     def sample_vectors(self, limit: int) -> Vectors:
         """The raw vectors (m, dim) of `sample_chunks`, in the same order."""
@@ -438,7 +442,7 @@ class Reader:
     def first_with(self, term: str) -> Chunk | None:
         """The chunk with the term that was written first, or None."""
         found = self._one("SELECT rowid FROM fulltext WHERE terms MATCH ? LIMIT 1", (f'"{term}"',))
-        row = found and self._one(f"{_CHUNK} WHERE c.key = ?", found)
+        row = found and self._one(f"{self._select_chunk()} WHERE c.key = ?", found)
         return _chunk(row) if row else None
 
     def terms_from(self, beginning: str, postings: int) -> tuple[dict[str, int], bool]:
@@ -494,6 +498,11 @@ class Reader:
 
     # SQL
 
+    def _select_chunk(self) -> str:
+        """The beginning of a query for chunks."""
+        has_printed = "printed" in added_columns(self._connection)
+        return _CHUNK.format(printed="p.printed" if has_printed else "x''")
+
     def _page_columns(self) -> str:
         known = added_columns(self._connection)
         added = (f"p.{name}" if name in known else "NULL" for name in ADDED)
@@ -542,11 +551,12 @@ def _document(row: Sequence[Any]) -> DocumentRow:
 
 
 def _page(row: Sequence[Any]) -> Page:
-    number, text, state, reason, label, scan, start, stop = row
+    number, text, state, reason, label, scan, start, stop, printed = row
     return Page(
         *(number, unblob(text), PageState(state), unblob(reason), unblob(label)),
         body=None if start is None else Span(start, stop),
         scan=Scan(**json.loads(scan)) if scan else None,
+        printed=unblob(printed or b""),
     )
 
 
@@ -561,7 +571,7 @@ def _page_status(row: Sequence[Any]) -> PageStatus:
 
 def _chunk(row: Sequence[Any]) -> Chunk:
     id_, document, path, format_, title, page, start, stop, text, metadata, *rest = row
-    label, state, language = rest
+    label, state, language, printed = rest
     return Chunk(
         id=unblob(id_),
         document_id=unblob(document),
@@ -576,6 +586,7 @@ def _chunk(row: Sequence[Any]) -> Chunk:
         label=unblob(label),
         state=PageState(state),
         language=language,
+        printed=unblob(printed),
     )
 
 

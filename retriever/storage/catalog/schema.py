@@ -74,6 +74,7 @@ ADDED = {
     "scan": "TEXT NOT NULL DEFAULT ''",
     "body_start": "INTEGER",
     "body_stop": "INTEGER",
+    "printed": "BLOB NOT NULL DEFAULT x''",
 }
 """Columns of `pages`, with types, that the first write adds to an index without them.
 
@@ -97,7 +98,7 @@ STATEMENTS = (
         document INTEGER NOT NULL, position INTEGER NOT NULL, number INTEGER,
         label BLOB NOT NULL, state TEXT NOT NULL, reason BLOB NOT NULL, text BLOB NOT NULL,
         scan TEXT NOT NULL DEFAULT '', body_start INTEGER, body_stop INTEGER,
-        UNIQUE (document, position))""",
+        printed BLOB NOT NULL DEFAULT x'', UNIQUE (document, position))""",
     """CREATE TABLE chunks (
         key INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,
         document INTEGER NOT NULL, position INTEGER NOT NULL, page INTEGER,

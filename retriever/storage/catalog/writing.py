@@ -114,8 +114,8 @@ class Writer(Reader):
         add_columns(self._connection)
         self._connection.executemany(
             """INSERT INTO pages
-            (document, position, number, text, state, reason, label, scan, body_start, body_stop)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (document, position, number, text, state, reason, label, scan, body_start, body_stop,
+            printed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (_page_values(document, at, page) for at, page in enumerate(pages)),
         )
         texts = [_text(pages, chunk) for chunk in unique.values()]
@@ -339,6 +339,7 @@ def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:
         *(page.state.value, blob(page.reason), blob(page.label)),
         "" if page.scan is None else json.dumps(asdict(page.scan)),
         *((None, None) if page.body is None else (page.body.start, page.body.end)),
+        blob(page.printed),
     )
 
 
