@@ -41,10 +41,12 @@ def _searched(page: Any) -> None:
 
 def _explained(page: Any) -> None:
     _searched(page)
-    page.get_by_role("button", name="Why this passage?").first.click()
-    panel = page.locator(".st-key-explained-1")
-    panel.locator('[data-testid="stVegaLiteChart"], svg, table').first.wait_for()
-    panel.evaluate("at => { at.style.scrollMarginTop = '5rem'; at.scrollIntoView(); }")
+    hit = page.locator('.wva-hit[data-rank="1"]')
+    hit.hover()
+    hit.locator('[data-act="why"]').click()
+    words = page.locator(".st-key-explained-1 .wva-words button")
+    words.last.wait_for(timeout=MODEL_SECONDS * 1000)
+    words.last.click()
 
 
 def _opened(page: Any) -> None:

@@ -20,7 +20,13 @@ from retriever.text.display import without_marks
 from retriever.types import Chunk, Excerpt, Hit
 from ui.attribution import MIN_SHARE, ShadedWord, legend, shaded_words
 from ui.document_text import shade_colour
-from ui.highlighting import escape_html, replace_unprintable, unwrap_lines, word_spans
+from ui.highlighting import (
+    HighlightTerms,
+    escape_html,
+    replace_unprintable,
+    unwrap_lines,
+    word_spans,
+)
 
 _SCRIPT = Path(__file__).with_name("scripts") / "evidence.js"
 
@@ -62,7 +68,9 @@ def evidence_html(found: Explanation, hit: Hit) -> str:
     before, after = surroundings(hit, chunk)
     around = [_rest("Text of this result before it", before, chunk)]
     if dense is None:
-        spans = word_spans(chunk.text, found.query, chunk.language)
+        words = () if found.keyword is None else found.keyword.words
+        met = frozenset(term for word in words for term in word.terms)  # corrections, too
+        spans = word_spans(chunk.text, HighlightTerms(found.query, met), chunk.language)
         body = marked_text(chunk, chunk.text, [(start, end, "") for start, end in spans])
         shown = _passage("", body)
     else:
@@ -70,8 +78,9 @@ def evidence_html(found: Explanation, hit: Hit) -> str:
         title = marked_text(chunk, chunk.title, marks[True]) if marks[True] else ""
         shown = _passage(title, marked_text(chunk, chunk.text, marks[False]))
     around += [shown, _rest("Text of this result after it", after, chunk)]
-    words = "" if dense is None else _buttons(dense)
-    return words + "".join(around) + ("" if dense is None else legend())
+    if dense is None:
+        return "".join(around)
+    return _buttons(dense) + "".join(around) + legend()
 
 
 def evidence_data(dense: DenseScore) -> list[dict[str, Any]]:

@@ -27,20 +27,8 @@ VALUE_CAPTION = (
 )
 
 _SCORE_TOLERANCE = 5e-4  # scores that differ by less look the same
-_MAX_OPEN = 3  # panels open at once
+_DRAWN = "explained-now"
 _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
-
-
-def is_open(hit: Hit) -> bool:
-    """Whether the explanation of this result is open."""
-    return hit.chunk.id in st.session_state.get("explained", ())
-
-
-def toggle(chunk: str) -> None:
-    """Open or close the explanation of a passage; a callback."""
-    before = st.session_state.get("explained", ())
-    others = tuple(one for one in before if one != chunk)
-    st.session_state["explained"] = others if chunk in before else (*others, chunk)[-_MAX_OPEN:]
 
 
 @st.fragment
@@ -51,7 +39,11 @@ def show_explanation(
 
     What the words found is told at once; the rest follows when the model has read the passage.
     """
-    with st.container(key=f"explained-{hit.rank}"):
+    place = st.empty()
+    if st.session_state.get(_DRAWN) != hit.chunk.id:
+        place.html("<div></div>")  # nothing of another passage stays below this one's sentence
+    st.session_state[_DRAWN] = hit.chunk.id
+    with place.container(key=f"explained-{hit.rank}"):
         st.html(attribution.CSS)
         said = st.empty()
         try:
@@ -300,9 +292,7 @@ __all__ = [
     "check_sentence",
     "explain_hit",
     "hit_label",
-    "is_open",
     "show_comparison",
     "show_explanation",
-    "toggle",
     "word_shades",
 ]  # fmt: skip

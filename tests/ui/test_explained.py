@@ -214,6 +214,12 @@ def test_the_passage_stands_in_the_text_of_its_result() -> None:
     ]
 
 
+def test_corrected_words_are_marked_where_only_words_were_searched_for(index: Index) -> None:
+    (hit, *_) = index.search("quinxes", mode="keyword")
+    found = index.explain("quinxes", hit)
+    assert re.findall("<mark>(.*?)</mark>", evidence.evidence_html(found, hit)) == ["Quinces"]
+
+
 @pytest.mark.parametrize("text", ["#edebe8", "#31333f"])
 def test_text_on_the_strongest_shade_can_be_read(text: str) -> None:
     """WCAG's contrast of Streamlit's text colour on the shade, over its background, is 4.5."""
