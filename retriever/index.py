@@ -33,7 +33,7 @@ from retriever.indexing.sync import SyncOptions, SyncReport, sync
 from retriever.searching.examples import make_examples
 from retriever.searching.grouping import neighbours
 from retriever.searching.hybrid import search
-from retriever.searching.match import MatchScale, bm25_unit, with_match
+from retriever.searching.match import CHANCE_MATCH, MatchScale, bm25_unit, with_match
 from retriever.searching.mmr import mmr
 from retriever.searching.notes import search_notes
 from retriever.searching.options import (
@@ -54,7 +54,7 @@ from retriever.searching.pipeline import (
 from retriever.searching.query_syntax import parse
 from retriever.searching.rerank import as_judge
 from retriever.searching.sentences import with_sentences
-from retriever.searching.strength import strength_of
+from retriever.searching.strength import MatchCount, count_matches, strength_of
 from retriever.searching.suggestions import KnownNames, Suggestion, suggest
 from retriever.searching.verdict import verdict
 from retriever.settings import DEFAULT_MODEL, ChunkSettings, EmbedderSettings
@@ -479,6 +479,37 @@ class Index:
         """
         chosen = _options(options).changed(**changes)
         return searched_text(parse_query(query, chosen), chosen, self._attributions)
+
+    def count_matches(
+        self,
+        query: str,
+        hits: Sequence[Hit],
+        *,
+        options: SearchOptions | None = None,
+        embed: Callable[[str], Vectors] | None = None,
+        **changes: Unpack[SearchChanges],
+    ) -> MatchCount | None:
+        """How many passages match a query, of which `hits` are the first, in how many documents.
+
+        Those with a match of at least 0.5 ("likely"), or `min_match` if it is larger. None without
+        a match scale, for a steered search, and for a query without text. The arguments are those
+        of the search.
+        """
+        chosen = _options(options).changed(**changes)
+        asked, mode = parse_query(query, chosen), as_mode(chosen.mode)
+        steered = chosen.steering is not None and not chosen.steering.changes_nothing
+        with self.snapshot(dense=mode is not Mode.KEYWORD) as now:
+            scale = self._match_scale(now)
+            if scale is None or steered or not asked.text:
+                return None
+            vector = None if mode is Mode.KEYWORD else (embed or self.embed_query)(asked.text)
+            return count_matches(
+                *(now, hits, scale, asked.text, vector),
+                mode=mode,
+                where=asked.within(chosen.filter),
+                tolerant=chosen.tolerant,
+                min_match=max(CHANCE_MATCH, chosen.min_match or 0.0),
+            )
 
     def verdict(
         self,

@@ -25,6 +25,7 @@ from retriever.types import RetrieverError
 from ui import document, removal, status, upload_guard
 from ui.highlighting import count_text, escape_html, escape_markdown, replace_unprintable
 from ui.resources import SharedIndex
+from ui.widget_keys import widget_key
 
 _FOLDER_HELP = "It is read where it is; nothing is copied, nothing in it is changed."
 _NUMBER, _REFUSED, _BROWSED = "files-number", "refused", "folder-browsed"
@@ -106,10 +107,10 @@ def _show_browser() -> None:
         st.caption("There is no folder in it.")
         return
     with st.container(height=min(320, 24 + 44 * len(below)), border=False, key="folders", gap=None):
-        for at, path in enumerate(below):
+        for path in below:
             st.button(
                 escape_markdown(replace_unprintable(path.name)),
-                key=f"folder-{at}",
+                key=widget_key("folder", str(path)),
                 icon=":material/folder:",
                 type="tertiary",
                 on_click=_browse,
@@ -138,7 +139,7 @@ def show_folders(
         return
     st.html('<h3 class="wva-part">Folders</h3>')
     files = shared.coverage_report().files
-    for at, root in enumerate(roots):
+    for root in roots:
         own = [file for file in files if file.root == root]
         name = folder_label(root, shared)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -149,7 +150,7 @@ def show_folders(
             )
             if st.button(
                 "Remove folder" if name == root else "Remove all uploads",
-                key=f"remove-root-{at}",
+                key=widget_key("remove-root", root),
                 help=busy or None,
                 disabled=bool(busy),
                 type="tertiary",

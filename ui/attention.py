@@ -14,6 +14,7 @@ from retriever.reading.pictures import tesseract
 from ui import add_documents, removal
 from ui.highlighting import count_text, escape_html, escape_markdown, replace_unprintable
 from ui.resources import SharedIndex
+from ui.widget_keys import widget_key
 
 _SHOWN = 12
 
@@ -35,8 +36,8 @@ def show_attention(shared: SharedIndex, jobs: Jobs, *, busy: str) -> None:
     with st.container(border=True, key="attention"):
         st.html(f'<h3 class="wva-part">⚠ {attention_text(len(found))}</h3>')
         _show_all_scans(shared, jobs, found, busy)
-        for at, one in enumerate(found[:_SHOWN]):
-            _show_one(shared, jobs, one, at, busy)
+        for one in found[:_SHOWN]:
+            _show_one(shared, jobs, one, busy)
         if len(found) > _SHOWN:
             st.caption(f"and {len(found) - _SHOWN:,} more in the list of files below")
 
@@ -57,9 +58,9 @@ def _show_all_scans(shared: SharedIndex, jobs: Jobs, found: Sequence[Attention],
         )
 
 
-def _show_one(shared: SharedIndex, jobs: Jobs, one: Attention, at: int, busy: str) -> None:
+def _show_one(shared: SharedIndex, jobs: Jobs, one: Attention, busy: str) -> None:
     name = replace_unprintable(one.file.path)
-    with st.container(key=f"attend-{at}"):
+    with st.container(key=_key("attend", one.file)):
         words, remedy, remove = st.columns([6, 5, 2], vertical_alignment="center", gap="small")
         words.html(
             f'<p class="wva-needy"><b><bdi>{escape_html(name)}</bdi></b> '
@@ -67,27 +68,27 @@ def _show_one(shared: SharedIndex, jobs: Jobs, one: Attention, at: int, busy: st
         )
         with remedy:
             if one.need is Need.PASSWORD:
-                _ask_password(shared, jobs, one.file, at, busy)
+                _ask_password(shared, jobs, one.file, busy)
             elif one.need is Need.OCR and not tesseract.unavailable_reason():
-                _offer_ocr(shared, jobs, one.file, at, busy)
+                _offer_ocr(shared, jobs, one.file, busy)
         with remove:
             if st.button(
                 f"Remove {escape_markdown(name)}",
-                key=f"attend-remove-{at}",
+                key=_key("attend-remove", one.file),
                 type="tertiary",
                 disabled=bool(busy),
             ):
                 removal.confirm_removal(shared, [one.file])
 
 
-def _ask_password(shared: SharedIndex, jobs: Jobs, file: FileCoverage, at: int, busy: str) -> None:
+def _ask_password(shared: SharedIndex, jobs: Jobs, file: FileCoverage, busy: str) -> None:
     name = escape_markdown(replace_unprintable(file.path))
-    with st.form(f"attend-form-{at}", clear_on_submit=True, border=False):
+    with st.form(_key("attend-form", file), clear_on_submit=True, border=False):
         field, ok = st.columns([3, 1], vertical_alignment="bottom", gap="small")
         password = field.text_input(
             f"Password of {name}",
             type="password",
-            key=f"attend-password-{at}",
+            key=_key("attend-password", file),
             autocomplete="off",
             placeholder="Password",
             label_visibility="collapsed",
@@ -98,15 +99,19 @@ def _ask_password(shared: SharedIndex, jobs: Jobs, file: FileCoverage, at: int, 
             )
 
 
-def _offer_ocr(shared: SharedIndex, jobs: Jobs, file: FileCoverage, at: int, busy: str) -> None:
+def _offer_ocr(shared: SharedIndex, jobs: Jobs, file: FileCoverage, busy: str) -> None:
     name = escape_markdown(replace_unprintable(file.path))
     st.button(
         f"Read it (OCR): {name}",
-        key=f"attend-ocr-{at}",
+        key=_key("attend-ocr", file),
         disabled=bool(busy),
         on_click=add_documents.start_ocr,
         args=(shared, jobs, [_place(file)]),
     )
+
+
+def _key(name: str, file: FileCoverage) -> str:
+    return widget_key(name, file.root, file.path)
 
 
 def _place(file: FileCoverage) -> Path:

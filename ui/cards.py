@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from retriever.interface.export import citation
@@ -64,6 +64,7 @@ class ListView:
     - `said`: the sentences above the list, as HTML.
     - `best`: whether the first result's best sentence stands above its passages.
     - `documents`: the hits' documents by id, for citations.
+    - `names`: the collection of a passage's id, if several were searched.
     """
 
     words: HighlightTerms
@@ -72,12 +73,13 @@ class ListView:
     by_document: bool = True
     said: str = ""
     best: bool = False
-    documents: dict[str, DocumentRow] = field(default_factory=dict)
+    documents: Mapping[str, DocumentRow] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def list_html(hits: Sequence[Hit], view: ListView) -> str:
     """The results as a list of cards."""
-    groups = group_by_document(hits) if view.by_document else [[hit] for hit in hits]
+    groups = group_by_document(hits, view.names) if view.by_document else [[hit] for hit in hits]
     shown = max(SHOWN, _FILLED // max(1, len(groups)))
     cards = "".join(
         f"<li>{card_html(group, view, number, shown)}</li>"
@@ -86,17 +88,22 @@ def list_html(hits: Sequence[Hit], view: ListView) -> str:
     return f'{view.said}<ol class="wva-list">{cards}</ol>'
 
 
-def group_by_document(hits: Sequence[Hit]) -> list[list[Hit]]:
+def group_by_document(
+    hits: Sequence[Hit], names: Mapping[str, str] | None = None
+) -> list[list[Hit]]:
     """The hits of each document, in order; documents in the order of their best hit.
+
+    `names` has the collection of a passage's id: each has its own documents.
 
     >>> one, two = (Chunk(n, n, n, "txt", "", None, 0, 1, "x") for n in "ab")
     >>> groups = group_by_document([Hit(1, 3.0, one), Hit(2, 2.0, two), Hit(3, 1.0, one)])
     >>> [[hit.rank for hit in group] for group in groups]
     [[1, 3], [2]]
     """
-    groups: dict[str, list[Hit]] = {}
+    groups: dict[tuple[str, str], list[Hit]] = {}
     for hit in hits:
-        groups.setdefault(hit.chunk.document_id, []).append(hit)
+        home = (names or {}).get(hit.chunk.id, "")
+        groups.setdefault((home, hit.chunk.document_id), []).append(hit)
     return list(groups.values())
 
 
@@ -115,7 +122,8 @@ def card_html(group: Sequence[Hit], view: ListView, number: int = 1, shown: int 
     name = f"wva-card-{number}"
     return (
         f'<article class="wva-card" data-rank="{first.rank}" aria-labelledby="{name}">'
-        f"<header>{_head_html(first.chunk, name)}{_strength_html(first, view.mode)}</header>"
+        f"<header>{_head_html(first.chunk, name, view.names.get(first.chunk.id, ''))}"
+        f"{_strength_html(first, view.mode)}</header>"
         f"{first_ones}{more}</article>"
     )
 
@@ -153,10 +161,13 @@ def citation_text(hit: Hit, row: DocumentRow | None = None) -> str:
     return f"“{text}”\n{citation(hit, row)}"
 
 
-def _head_html(chunk: Chunk, name: str) -> str:
+def _head_html(chunk: Chunk, name: str, collection: str) -> str:
+    home = f'<span class="wva-page"><bdi>{escape_html(collection)}</bdi></span>'
     return (
-        f'<div class="wva-place"><h3 class="wva-file" id="{name}">'
-        f"<bdi>{escape_html(_name(chunk))}</bdi></h3>{_where_html(chunk)}</div>"
+        f'<div class="wva-place"><h3 class="wva-file" id="{name}" '
+        f'title="{escape_html(chunk.path)}">'
+        f"<bdi>{escape_html(_name(chunk))}</bdi></h3>{home if collection else ''}"
+        f"{_where_html(chunk)}</div>"
     )
 
 

@@ -7,7 +7,8 @@ one that is asked for is not there, the page says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import streamlit as st
 from retriever.interface.collections import is_index, list_indexes
 from retriever.interface.jobs import Jobs
 from retriever.interface.searches import Searches
+from retriever.types import RetrieverError
 from ui import controls, status
 from ui.highlighting import escape_html, escape_markdown, replace_unprintable
 from ui.resources import Opener, SharedIndex, shared_index
@@ -66,6 +68,16 @@ class CollectionPicker:
     def implied(self) -> str:
         """The name of the index of an address without one; empty if it has to be chosen."""
         return self.default.name if self.default in self.found and self.default else ""
+
+    def others(self, names: Iterable[str]) -> dict[str, SharedIndex]:
+        """The other indexes of these names that open, by name."""
+        paths = {path.name: path for path in self.found if path != self.chosen}
+        opened: dict[str, SharedIndex] = {}
+        for name in names:
+            if name in paths:
+                with contextlib.suppress(RetrieverError):
+                    opened[name] = shared_index(paths[name], self.open_index)
+        return opened
 
     def shared_index(self) -> SharedIndex | None:
         """The chosen index, open; None without one. Raises IndexStateError for a damaged one."""
@@ -146,11 +158,13 @@ def show_picker(picker: CollectionPicker) -> None:
     """Show the choice of a collection as a small menu named after the chosen one."""
     st.html(CSS)
     name = picker.chosen.name if picker.chosen else "Choose a collection"
+    also = len(st.session_state.get("also", ()))
+    label = f"{name} + {also}" if also else name
     with (
         st.container(key="picker", width="content"),
         # The key changes with each choice, which closes the menu.
         st.popover(
-            escape_markdown(replace_unprintable(name)),
+            escape_markdown(replace_unprintable(label)),
             key=f"picker-{name}",
             icon=":material/folder_open:",
             type="tertiary",
@@ -158,6 +172,23 @@ def show_picker(picker: CollectionPicker) -> None:
         ),
     ):
         show_choices(picker, "pick")
+        _show_also(picker)
+
+
+def _show_also(picker: CollectionPicker) -> None:
+    """Show the choice of collections that are searched together with the chosen one."""
+    others = [path.name for path in picker.found if path != picker.chosen]
+    if picker.chosen is None or not others:
+        return
+    chosen = [name for name in st.session_state.get("also", ()) if name in others]
+    st.session_state["also"] = chosen
+    st.multiselect(
+        "Search also in",
+        others,
+        key="also",
+        format_func=replace_unprintable,
+        placeholder="no other collection",
+    )
 
 
 def show_choices(picker: CollectionPicker, key: str) -> None:

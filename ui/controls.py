@@ -50,7 +50,7 @@ def current_query() -> PageQuery:
     values = {
         name: st.session_state.get(name, value) for name, value in asdict(PageQuery()).items()
     }
-    for name in ("formats", "folders", "years", "weights", "marks"):
+    for name in ("formats", "folders", "years", "weights", "marks", "also"):
         values[name] = tuple(values[name] or ())
     for name in ("q", "path", "since", "until"):
         values[name] = (values[name] or "").strip()

@@ -11,18 +11,18 @@ import streamlit as st
 from retriever.interface.export import FORMATS, SearchExport
 from retriever.types import Hit
 from ui.page_query import PageQuery
-from ui.resources import SharedIndex
+from ui.searched import Searched
 
 
-def show_export(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
+def show_export(searched: Searched, page_query: PageQuery, hits: Sequence[Hit]) -> None:
     """Show the menu that exports the results."""
     found = SearchExport(
         query=page_query.text,
-        index=shared.path.name,
+        index=", ".join(searched.every),
         mode=page_query.mode,
         hits=hits,
         filters=page_query.filters(),
-        documents=shared.documents(),
+        documents=searched.documents(),
     )
     name = re.sub(r"[^\w-]+", "-", page_query.text)[:60].strip("-") or "results"
     with st.popover("Export", key="export", icon=":material/download:", type="tertiary"):

@@ -50,7 +50,8 @@ class PageQuery:
 
     `weights` belong to the query's words; `marks` are the parts of passages marked as more or less
     wanted: see `ui.steer`. `layout` is one of `LAYOUTS`, `order` one of
-    `ORDERS`; `strong` shows only results that match well.
+    `ORDERS`; `strong` shows only results that match well. `also` are the names of
+    other collections that are searched, too.
     """
 
     q: str = ""
@@ -72,6 +73,7 @@ class PageQuery:
     layout: str = LAYOUTS[0]
     order: str = ORDERS[0]
     strong: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -233,6 +235,7 @@ class PageQuery:
             layout=one["by"] if one.get("by") in LAYOUTS else LAYOUTS[0],
             order=one["order"] if one.get("order") in ORDERS else ORDERS[0],
             strong=_yes(one.get("strong", "")),
+            also=tuple(dict.fromkeys(params.get("also", ()))),
         )
 
     @staticmethod
@@ -261,6 +264,7 @@ _NAMES = {
     "layout": "by",
     "order": "order",
     "strong": "strong",
+    "also": "also",
 }
 """A field's name → its name in the address."""
 

@@ -17,7 +17,7 @@ from ui import document, steer, why
 from ui.document_tools import show_tools
 from ui.highlighting import HighlightTerms, escape_html, join_parts
 from ui.page_query import PageQuery
-from ui.resources import SharedIndex
+from ui.searched import Found, Searched
 from ui.style import scroll_to_top
 
 OPEN = "open"
@@ -58,10 +58,12 @@ def current_id(hits: Sequence[Hit]) -> str:
 
 
 def show_pane(
-    shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit], words: HighlightTerms
+    searched: Searched, page_query: PageQuery, found: Found, words: HighlightTerms
 ) -> None:
-    """Show the opened passage, which is mostly one of the `hits`, or nothing."""
+    """Show the opened passage, which is mostly one of those `found`, or nothing."""
+    hits = found.hits
     id_ = current_id(hits)
+    shared = searched.every.get(found.names.get(id_, ""), searched.main)
     if not id_:
         # Takes the pane's place: the end of another fragment's run may overtake this one, and then
         # an element that is merely left out is not removed.
@@ -76,7 +78,7 @@ def show_pane(
         _show_close()
         st.info("This passage is not in the index any more: its document was changed or removed.")
         return
-    _show_head(row, chunks[0], hits, hit)
+    _show_head(row, chunks[0], hits, hit, steerable=not searched.others)
     view = "why" if hit is not None and st.query_params.get(_VIEW) == "why" else "document"
     with _cleared(view):
         if hit is not None and view == "why":
@@ -118,7 +120,9 @@ def _show_close() -> None:
     )  # fmt: skip
 
 
-def _show_head(row: DocumentRow, chunk: Chunk, hits: Sequence[Hit], hit: Hit | None) -> None:
+def _show_head(
+    row: DocumentRow, chunk: Chunk, hits: Sequence[Hit], hit: Hit | None, *, steerable: bool
+) -> None:
     folder, _, name = row.path.rpartition("/")
     title = row.title.strip()
     below = join_parts(
@@ -139,7 +143,7 @@ def _show_head(row: DocumentRow, chunk: Chunk, hits: Sequence[Hit], hit: Hit | N
         if hit is not None:
             _show_views()
         _show_steps(chunk, hits)
-        if hit is not None:
+        if hit is not None and steerable:
             steer.show_more_like_this(hit)
 
 

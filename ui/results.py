@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from retriever.index import Index
 from retriever.interface.terminal.reports import query_lines
 from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
@@ -19,8 +19,9 @@ from ui import controls, document, export_bar, pane, status, steer, why_not
 from ui.cards import ListView, group_by_document, list_html
 from ui.highlighting import HighlightTerms, count_text, escape_html, escape_markdown, join_parts
 from ui.page_query import PageQuery
-from ui.resources import CatalogId, SharedIndex
+from ui.resources import SharedIndex
 from ui.result_list import show_result_list
+from ui.searched import Found, Searched, find, verdict
 
 _PER_DOCUMENT = 3
 """Passages asked for each document of the list: most documents have more than one."""
@@ -31,54 +32,55 @@ _LAYOUT_NAMES = {"documents": "a document", "passages": "a passage"}
 _ORDER_NAMES = {"best": "best match first", "newest": "newest first"}
 
 
-def show_results(shared: SharedIndex, page_query: PageQuery, bar: DeltaGenerator) -> None:
+def show_results(searched: Searched, page_query: PageQuery, bar: DeltaGenerator) -> None:
     """Search and show the results; in `bar` their number, their arrangement and the export."""
     if problem := page_query.problem():
         st.warning(problem, icon=":material/edit:")
         return
-    asked, waiting = _asked_now(shared, page_query)
+    asked, waiting = _asked_now(searched, page_query)
     try:
         try:
-            hits = _search(shared, asked)
+            found = _search(searched, asked)
         except ModelError as error:
             status.show_error(error)
             st.html('<p class="wva-note">These are the results by words, without the model.</p>')
             asked = page_query.by_words()
-            hits = _search(shared, asked)
+            found = _search(searched, asked)
     except UsageError as error:
         status.show_error(error)
         if page_query != page_query.plain():
             _button("Search without weights and marked passages", steer.clear_steering)
         return
     if waiting:
-        _wait_for_model(shared)
-    if hits:
-        shown = _shown_hits(asked, hits, shared.documents())
-        words = highlight_terms(shared, asked)
+        _wait_for_model(searched)
+    options = _options(searched, asked)
+    words = searched.highlight_terms(asked, options)
+    if found.hits:
+        shown = replace(found, hits=_shown_hits(asked, found, searched.documents()))
         with bar:
-            _show_bar(shared, asked, shown)
-        _show_found(shared, asked, shown, words, _list_html(shared, asked, shown, words))
+            _show_bar(searched, asked, shown)
+        _show_found(searched, asked, shown, words, _list_html(searched, asked, shown, words))
     else:
-        _show_nothing_found(shared, asked)
+        _show_nothing_found(searched.main, asked)
         if pane.is_open():
-            pane.show_pane(shared, asked, (), highlight_terms(shared, asked))
-    why_not.show_why_not(shared, page_query)
+            pane.show_pane(searched, asked, Found([]), words)
+    why_not.show_why_not(searched.main, page_query)
 
 
-def _asked_now(shared: SharedIndex, page_query: PageQuery) -> tuple[PageQuery, bool]:
+def _asked_now(searched: Searched, page_query: PageQuery) -> tuple[PageQuery, bool]:
     """The query that can be answered at once, and whether it waits for the model.
 
     Until the model is loaded a hybrid search is one by words, which does not need it.
     """
-    if page_query.mode != Mode.HYBRID or not shared.loading:
+    if page_query.mode != Mode.HYBRID or not searched.loading:
         return page_query, False
     return page_query.by_words(), True
 
 
 @st.fragment(run_every=0.5)
-def _wait_for_model(shared: SharedIndex) -> None:
+def _wait_for_model(searched: Searched) -> None:
     """Say that results by meaning follow, and draw the page again when they can."""
-    if not shared.loading:
+    if not searched.loading:
         st.rerun()
     st.html(
         '<p class="wva-note wva-waiting" role="status">Found by words so far; results by meaning '
@@ -86,20 +88,16 @@ def _wait_for_model(shared: SharedIndex) -> None:
     )
 
 
-def _search(shared: SharedIndex, page_query: PageQuery) -> list[Hit]:
-    """The hits; those of the same search are remembered for one generation of the index."""
-    if page_query.mode != Mode.KEYWORD:
-        shared.load_model()
-    made = steer.make_steering(shared, page_query)
-    options = page_query.options(made)
+def _options(searched: Searched, page_query: PageQuery) -> SearchOptions:
+    return page_query.options(steer.make_steering(searched.main, page_query))
+
+
+def _search(searched: Searched, page_query: PageQuery) -> Found:
+    options = _options(searched, page_query)
     if by_document(page_query):
         options = options.changed(_PER_DOCUMENT * page_query.k)
-    key = json.dumps(options.to_json(), sort_keys=True)
     with st.spinner("Searching …", show_time=False):
-        return _cached_search(
-            *(shared.place, shared.index.generation, page_query.text, key),
-            (shared.index, options),
-        )
+        return find(searched, page_query, options)
 
 
 def by_document(page_query: PageQuery) -> bool:
@@ -107,21 +105,9 @@ def by_document(page_query: PageQuery) -> bool:
     return page_query.layout == "documents" and not page_query.by_file
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
-def _cached_search(
-    place: CatalogId, generation: int, text: str, key: str, _asked: tuple[Index, SearchOptions]
-) -> list[Hit]:
-    index, options = _asked
-    return index.search(text, options=options)
-
-
 @st.fragment
 def _show_found(
-    shared: SharedIndex,
-    page_query: PageQuery,
-    hits: Sequence[Hit],
-    words: HighlightTerms,
-    drawn: str,
+    searched: Searched, page_query: PageQuery, found: Found, words: HighlightTerms, drawn: str
 ) -> None:
     """Show the list, and the opened hit beside it; a click draws only these again."""
     if controls.current_query().marks != page_query.marks:
@@ -131,20 +117,20 @@ def _show_found(
             show_result_list(
                 drawn,
                 search=json.dumps(page_query.to_params()),
-                said=_count_text(page_query, hits),
-                current=pane.current_id(hits),
-                on_act=partial(_acted, hits),
+                said=_count_text(page_query, found),
+                current=pane.current_id(found.hits),
+                on_act=partial(_acted, found.hits),
             )
         with st.container(key="pane", gap="small"):
-            pane.show_pane(shared, page_query, hits, words)
-    document.draw_ahead(shared, hits)
+            pane.show_pane(searched, page_query, found, words)
+    document.draw_ahead(searched.main, found.hits)
 
 
 def _shown_hits(
-    page_query: PageQuery, hits: Sequence[Hit], documents: Mapping[str, DocumentRow]
+    page_query: PageQuery, found: Found, documents: Mapping[str, DocumentRow]
 ) -> list[Hit]:
     """The hits of the first `k` documents, or the first `k` hits, in the order asked for."""
-    shown = [hit for hit in hits if not page_query.strong or _is_strong(hit)]
+    shown = [hit for hit in found.hits if not page_query.strong or _is_strong(hit)]
     if page_query.order == "newest":
 
         def date(hit: Hit) -> str:
@@ -154,17 +140,18 @@ def _shown_hits(
         shown.sort(key=date, reverse=True)  # stable: the best first within a day
     if not by_document(page_query):
         return shown[: page_query.k]
-    return [hit for group in group_by_document(shown)[: page_query.k] for hit in group]
+    groups = group_by_document(shown, found.names)[: page_query.k]
+    return [hit for group in groups for hit in group]
 
 
 def _is_strong(hit: Hit) -> bool:
     return hit.strength in _STRONG
 
 
-def _show_bar(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> None:
-    st.html(f'<h2 class="wva-count">{_count_text(page_query, hits)}</h2>', width="content")
-    _show_arranging(shared)
-    export_bar.show_export(shared, page_query, hits)
+def _show_bar(searched: Searched, page_query: PageQuery, found: Found) -> None:
+    st.html(f'<h2 class="wva-count">{_count_text(page_query, found)}</h2>', width="content")
+    _show_arranging(searched.main)
+    export_bar.show_export(searched, page_query, found.hits)
 
 
 def _show_arranging(shared: SharedIndex) -> None:
@@ -195,53 +182,45 @@ def _acted(hits: Sequence[Hit], act: str, chunk: str) -> None:
 
 
 def _list_html(
-    shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit], words: HighlightTerms
+    searched: Searched, page_query: PageQuery, found: Found, words: HighlightTerms
 ) -> str:
+    hits = found.hits
     view = ListView(
         words=words,
         mode=page_query.mode,
-        steerable=page_query.mode != Mode.KEYWORD,
+        steerable=page_query.mode != Mode.KEYWORD and not searched.others,
         by_document=by_document(page_query),
-        said=_said_html(shared, page_query, hits),
+        said=_said_html(searched, page_query, found),
         best=bool(hits) and hits[0].rank == 1 and _is_strong(hits[0]),
-        documents=shared.documents(),
+        documents=searched.documents(),
+        names=found.names,
     )
     return list_html(hits, view)
 
 
-def _count_text(page_query: PageQuery, hits: Sequence[Hit]) -> str:
-    """How many passages of how many documents are shown.
+def _count_text(page_query: PageQuery, found: Found) -> str:
+    """How many passages of how many documents are shown, and how many match.
 
-    >>> _count_text(PageQuery(), [])
-    '0 passages'
+    >>> _count_text(PageQuery(), Found([], matching=7))
+    '0 passages · 7 match'
     """
-    passages = count_text(len(hits), "passage")
-    documents = len({hit.chunk.document_id for hit in hits})
-    if page_query.by_file or not hits:
-        return passages
-    return f"{passages} in {count_text(documents, 'document')}"
+    text = count_text(len(found.hits), "passage")
+    if found.hits and not page_query.by_file:
+        documents = {(found.names.get(h.chunk.id), h.chunk.document_id) for h in found.hits}
+        text += f" in {count_text(len(documents), 'document')}"
+    return text if found.matching is None else f"{text} · {found.matching:,} match"
 
 
-def _said_html(shared: SharedIndex, page_query: PageQuery, hits: Sequence[Hit]) -> str:
+def _said_html(searched: Searched, page_query: PageQuery, found: Found) -> str:
     """What is said above the list: the verdict, and what the results do not show."""
-    query = parse(page_query.text)
-    instead = {} if page_query.mode == "dense" else shared.index.corrections(page_query.text)
-    options = page_query.options(steer.make_steering(shared, page_query))
-    notes = shared.index.search_notes(page_query.text, hits, options=options)
-    lines = [escape_html(line) for line in query_lines(query.conditions(), instead, notes)]
-    said = shared.index.verdict(page_query.text, hits, options=options)
+    text, options = page_query.text, _options(searched, page_query)
+    said = verdict(searched, text, found, options)
     shown = f'<p class="wva-verdict">{escape_html(said)}</p>' if said else ""
-    return shown + (f'<p class="wva-note">{join_parts(lines)}</p>' if lines else "")
-
-
-def highlight_terms(shared: SharedIndex, page_query: PageQuery) -> HighlightTerms:
-    """The words to mark in results and documents: the query's, and the index's terms for them."""
-    steering = steer.make_steering(shared, page_query)
-    text = shared.index.searched_text(page_query.text, options=page_query.options(steering))
-    if page_query.mode == "dense":
-        return HighlightTerms(text)
-    with shared.index.snapshot(dense=False) as now:
-        return HighlightTerms(text, now.matched_terms(text))
+    instead = searched.corrections(text, options)
+    notes = searched.main.index.search_notes(text, found.hits, options=options)
+    lines = query_lines(parse(text).conditions(), instead, [*notes, *found.failed])
+    told = join_parts(map(escape_html, lines))
+    return shown + (f'<p class="wva-note">{told}</p>' if told else "")
 
 
 def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
@@ -269,4 +248,4 @@ def _button(label: str, action: Callable[[], Any]) -> None:
     st.button(label, key=f"try-{label}", on_click=action)
 
 
-__all__ = ["by_document", "highlight_terms", "show_results"]
+__all__ = ["by_document", "show_results"]

@@ -138,6 +138,8 @@ def progress_text(told: Mapping[str, Any]) -> str:
     >>> progress_text({"files_done": 3, "files_total": 44, "chunks": 1200, "tokens": 9000,
     ...                "tokens_per_second": 2120.4, "seconds_left": 130.0})
     'Indexing: 3 of 44 files · 1,200 passages · about 2 min left'
+    >>> progress_text({"files_done": 44, "files_total": 44, "chunks": 9, "phase": "fitting"})
+    'Fitting the search to the documents · 9 passages'
     """
     progress = Progress.from_json(told)
     doing = phase_text(progress)

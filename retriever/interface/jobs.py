@@ -165,7 +165,9 @@ class Jobs:
     def rename(self, before: Path, now: Path) -> None:
         """Keep the passwords of an index that has another folder now, and drop its ended run."""
         with self._lock:
-            self._jobs.pop(before, None)
+            ended = self._jobs.pop(before, None)
+            if ended is not None:
+                _ = ended.problem  # reading it closes the file of its output
             if before in self._passwords:
                 self._passwords[now] = self._passwords.pop(before)
 

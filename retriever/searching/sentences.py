@@ -38,7 +38,7 @@ from retriever.text.display import without_marks
 from retriever.text.readability import readability
 from retriever.text.sentences import Sentence, split_sentences
 from retriever.text.structure import trim
-from retriever.text.words import scan
+from retriever.text.words import beginning, scan
 from retriever.types import Chunk, Excerpt, Hit
 
 BEFORE = 0.5
@@ -156,7 +156,7 @@ class SentenceChooser:
                     if " " not in term:  # the pieces of a phrase are words, too
                         self._terms.setdefault(term, []).append((at, way, value))
                         self._most[at] = max(self._most[at], value)
-        self._beginnings = frozenset(term[0] for term in self._terms)
+        self._beginnings = frozenset(map(beginning, self._terms))
 
     def best(self, hit: Hit) -> Excerpt | None:
         """The best sentence of a hit; None if its passages have no text."""

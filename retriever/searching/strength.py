@@ -13,13 +13,52 @@ would be weak: it is likely.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from retriever.searching.match import CHANCE_MATCH, MATCH
+from retriever.arrays import Vectors
+from retriever.searching.match import CHANCE_MATCH, MATCH, MatchScale, bm25_unit, matching_ids
+from retriever.searching.options import Mode
 from retriever.storage.backends import Snapshot
+from retriever.storage.filters import Filter
 from retriever.storage.records import ContentWord
 from retriever.text.analyzer import count_term
 from retriever.types import Chunk, Hit, Strength
+
+
+@dataclass(frozen=True, slots=True)
+class MatchCount:
+    """How many passages of an index match a query at least as likely, in how many documents."""
+
+    passages: int
+    documents: int
+
+
+def count_matches(
+    snapshot: Snapshot,
+    hits: Sequence[Hit],
+    scale: MatchScale,
+    query: str,
+    vector: Vectors | None,
+    *,
+    mode: Mode,
+    where: Filter | None = None,
+    tolerant: bool = False,
+    min_match: float = CHANCE_MATCH,
+) -> MatchCount:
+    """The count for a query's text and its raw `vector`, which is None in keyword mode.
+
+    The passages of the `hits` with the exact words count whatever their match.
+    """
+    ids = matching_ids(
+        *(snapshot, scale, min_match, vector),
+        None if mode is Mode.DENSE else query,
+        unit=bm25_unit(snapshot, query),
+        where=where,
+        tolerant=tolerant,
+    )
+    ids |= {part.id for hit in hits if hit.exact for part in _passages(hit)}
+    documents = {chunk.document_id for chunk in snapshot.catalog.get(list(ids))}
+    return MatchCount(len(ids), len(documents))
 
 
 def strength_of(match: float | None, *, exact: bool = False) -> Strength | None:
@@ -108,4 +147,11 @@ def _passages(hit: Hit) -> Sequence[Chunk]:
     return hit.parts or (hit.chunk,)
 
 
-__all__ = ["Strength", "standing_words", "strength_of", "with_strength"]
+__all__ = [
+    "MatchCount",
+    "Strength",
+    "count_matches",
+    "standing_words",
+    "strength_of",
+    "with_strength",
+]

@@ -43,6 +43,7 @@ MAX_DOCUMENTS = 50_000
 
 _MAX_TEXT = 200  # characters; a longer text was pasted
 _MAX_EACH = 3  # titles, and paths, beside words
+_MAX_SHORTER = 4  # terms that are shorter than what is typed
 _MIN_STEM = 3  # letters of a stem that is shorter than what is typed
 _PASSAGES = 4  # of each term that are looked at for its spellings
 _MORE_PASSAGES = 40  # of a term shorter than what is typed, which has many spellings
@@ -84,6 +85,7 @@ class KnownNames:
     generation: int
     titles: Mapping[str, int] = field(repr=False)
     paths: Mapping[str, int] = field(repr=False)
+    _frequent: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def read(cls, catalog: CatalogReader) -> KnownNames:
@@ -96,6 +98,12 @@ class KnownNames:
             for place in _places(path):
                 paths[place] += count
         return cls(catalog.generation(), titles, paths)
+
+    def frequent_terms(self, catalog: CatalogReader) -> Mapping[str, int]:
+        """The terms of a sample of the passages; only a large index needs them."""
+        if not self._frequent:
+            self._frequent.update(catalog.frequent_terms(SAMPLE))
+        return self._frequent
 
     @cached_property
     def folded_titles(self) -> list[tuple[str, str]]:
@@ -123,7 +131,9 @@ def suggest(snapshot: Snapshot, names: KnownNames, text: str, k: int) -> list[Su
     titles = _titles(names, text)
     before, word = _last(_LAST_WORD, text)
     paths = _paths(names, [("", text), *([(before, word)] if _names_a_file(before, word) else [])])
-    completed = _words(snapshot, *_last(_LAST_CHAIN, text), k) or _words(snapshot, before, word, k)
+    completed = _words(snapshot, names, *_last(_LAST_CHAIN, text), k) or _words(
+        snapshot, names, before, word, k
+    )
     room = max(k - len(completed), min(k // 2, 2 * _MAX_EACH))
     others = [*titles[:_MAX_EACH], *paths[:_MAX_EACH]]
     others = others if len(others) <= room else _few_of_each(titles, paths, room)
@@ -211,14 +221,16 @@ def _folded(text: str) -> str:
 # Words
 
 
-def _words(snapshot: Snapshot, before: str, typed: str, k: int) -> list[Suggestion]:
+def _words(
+    snapshot: Snapshot, names: KnownNames, before: str, typed: str, k: int
+) -> list[Suggestion]:
     """The words that begin as typed, behind what stands before; frequent ones first."""
     if not typed or _UNSEGMENTED.search(typed):
         return []
     counts: Counter[str] = Counter()
     shares: defaultdict[str, float] = defaultdict(float)
     written: dict[str, str] = {}
-    for term, count in _candidates(snapshot, typed)[: k + _SPARE]:
+    for term, count in _candidates(snapshot, names, typed, k + _SPARE):
         for word, share in _forms(snapshot.catalog, term, _plain(typed)):
             counts[word.lower()] += count
             shares[word.lower()] += share
@@ -227,16 +239,19 @@ def _words(snapshot: Snapshot, before: str, typed: str, k: int) -> list[Suggesti
     return [Suggestion("word", before + written[word], counts[word]) for word in best]
 
 
-def _candidates(snapshot: Snapshot, typed: str) -> list[tuple[str, int]]:
-    """The terms of words that may begin as typed, with document frequencies, frequent ones first.
+def _candidates(
+    snapshot: Snapshot, names: KnownNames, typed: str, most: int
+) -> list[tuple[str, int]]:
+    """The terms of words that may begin as typed, with document frequencies.
 
-    Those that are shorter than what is typed come first: few words have them.
+    First the longest of those that are shorter than what is typed, then the most frequent ones of
+    those that begin with it.
     """
     catalog = snapshot.catalog
     beginning = unstemmed(typed)
     longer, complete = catalog.terms_from(beginning, MAX_POSTINGS)
     if not complete:
-        sampled = catalog.frequent_terms(SAMPLE)
+        sampled = names.frequent_terms(catalog)
         longer |= {
             term: count
             for term, count in sampled.items()
@@ -249,9 +264,13 @@ def _candidates(snapshot: Snapshot, typed: str) -> list[tuple[str, int]]:
     shorter |= {term_of(typed, language) for language in languages}
     counts = snapshot.passages.document_frequencies(shorter - longer.keys())
     return [
-        *_frequent_first({term: count for term, count in counts.items() if count}),
-        *_frequent_first({t: n for t, n in longer.items() if not t.endswith(STOP)}),
+        *_longest_first({term: count for term, count in counts.items() if count})[:_MAX_SHORTER],
+        *_frequent_first({t: n for t, n in longer.items() if not t.endswith(STOP)})[:most],
     ]
+
+
+def _longest_first(terms: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(terms.items(), key=lambda item: (-len(bare_stem(item[0])), -item[1], item[0]))
 
 
 def _frequent_first(terms: Mapping[str, int]) -> list[tuple[str, int]]:

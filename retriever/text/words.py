@@ -77,6 +77,7 @@ _LONGEST = 64  # characters of a word that count: a line of base64 is not a term
 _MAX_PIECES = 6  # of a run without joiners: with more it is a checksum
 _MAX_JOINED = 4  # pieces of words in letters that others write as one
 _MIN_BARE_DIGITS = 7  # of a number that others write in one: an ISBN, a telephone number, a date
+_SHORT = 4  # letters of a word whose stem may be a single one
 _CACHED = 200  # characters of the longest unit that is remembered
 
 _UNSEGMENTED = f"{HANGUL}{UNSEGMENTED_LETTERS}"
@@ -132,14 +133,18 @@ def scan(
 ) -> Iterator[Word]:
     """All words of `text`, ordered by start; of those that start together, the longest is first.
 
-    With `beginnings`, a set of characters, words whose terms begin with another one may be left
-    out: stemming takes most of the time, and no stemmer changes how a word of Latin letters begins.
+    With `beginnings`, some terms' `beginning`, words whose terms begin otherwise may be left out:
+    stemming takes most of the time, and stemmers change the ends of words.
     """
     language = language if language in LANGUAGES else ""
+    firsts = None if beginnings is None else {known[:1] for known in beginnings}
     for match in _pattern().finditer(text):
         raw, start = match.group(), match.start()
-        if beginnings is not None and raw[0].lower() not in beginnings and _is_plain(raw):
-            continue
+        if firsts is not None and beginnings is not None and _is_plain(raw):
+            if beginning(raw[0].lower()) not in firsts:
+                continue
+            if not language and len(raw) > _SHORT and beginning(raw.lower()) not in beginnings:
+                continue
         if match.lastgroup is None and 1 < len(raw) <= _CACHED:  # nearly all: kept short
             for term, first, last, kind in _analysed(raw, language):
                 yield Word(term, start + first, start + last, kind)
@@ -255,6 +260,15 @@ def _analysed(raw: str, language: str) -> tuple[Word, ...]:
 def _has_no_pieces(raw: str) -> bool:
     """Whether it is a word of letters without humps."""
     return raw.isalpha() and (raw.islower() or raw[1:].islower())
+
+
+def beginning(term: str) -> str:
+    """What a term and the English words with it begin with alike: flies and fly.
+
+    >>> beginning("fly"), beginning("skies"), beginning("dying") == beginning("die")
+    ('fl', 'sk', True)
+    """
+    return term[:2].replace("y", "i")
 
 
 def _is_plain(raw: str) -> bool:

@@ -106,3 +106,11 @@ def test_progress_never_falls_back_to_the_beginning(jobs: Jobs, tmp_path: Path) 
     after = job.progress(None)
     assert after is not None
     assert (after["share"], after["phase"], after["current"]) == (0.95, "fitting", "")
+
+
+def test_a_renamed_index_keeps_its_passwords(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.learn(tmp_path, "sesame")
+    jobs.start(tmp_path, ["good"]).wait(30)
+    jobs.rename(tmp_path, tmp_path / "new")
+    assert jobs.of(tmp_path) is None
+    assert [jobs.count_passwords(path) for path in (tmp_path, tmp_path / "new")] == [0, 1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever import Document, Index, Page
@@ -126,6 +126,7 @@ def test_of_a_very_long_sentence_the_part_with_most_words_is_taken() -> None:
 FILLER = ["tea", "milk", "water", "honey", "sugar", "lemon", "salt"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(FILLER), min_size=4, max_size=7), min_size=1, max_size=6))
 def test_values_are_those_of_the_formula(said: list[list[str]]) -> None:
     """On plain sentences: the sum of the words, with half of the sentence before, and so on."""
@@ -250,6 +251,7 @@ def test_values_are_boosts_times_idf(index: Index) -> None:
         assert with_sentences(now, "hot", []) == []
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab AB.\n|#-*<>/=1…。水 ", max_size=200), st.text(max_size=8), st.data())
 def test_the_sentence_is_an_exact_span_within_the_passages(
     text: str, query: str, data: st.DataObject

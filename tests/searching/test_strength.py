@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from retriever import Document, Index, Page, Steering
+from retriever.searching.match import CHANCE_MATCH
 from retriever.searching.strength import strength_of, with_strength
 from retriever.types import Strength
 from tests.fakes import FakeEmbedder
@@ -107,3 +108,22 @@ def test_it_is_in_the_json(index: Index) -> None:
     assert (values["exact"], values["strength"]) == (True, "exact words")
     values = index.search("zeppelin", 1)[0].to_json()
     assert (values["exact"], values["strength"]) == (False, "weak")
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "keyword"])
+@pytest.mark.parametrize("query", ["risk exception", "AC-2", "zeppelins", "nothing passwords"])
+def test_the_passages_that_match_are_counted(index: Index, query: str, mode: str) -> None:
+    """By reading all of them."""
+    for where in (None, {"path": {"glob": "*[ks].md"}}):
+        every = index.search(query, 99, mode=mode, fold=False, where=where)
+        wanted = [hit for hit in every if hit.exact or (hit.match or 0) >= CHANCE_MATCH]
+        count = index.count_matches(query, every, mode=mode, where=where)
+        assert count is not None
+        assert count.passages == len(wanted)
+        assert count.documents == len({hit.chunk.document_id for hit in wanted})
+
+
+def test_some_searches_have_no_count(index: Index) -> None:
+    steering = Steering(weights=(1.0, 0.0))
+    assert index.count_matches("policy exception", [], steering=steering) is None
+    assert index.count_matches("file:policy.md", []) is None

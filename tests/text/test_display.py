@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever.text.display import on_one_line, without_marks
@@ -32,6 +32,7 @@ def test_marks_are_gone(text: str, expected: str) -> None:
     assert without_marks(text).text == expected
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='ab [](){}#*|!./\n"', max_size=80))
 def test_every_character_is_the_originals(text: str) -> None:
     shown = without_marks(text)
@@ -46,6 +47,7 @@ def test_every_character_is_the_originals(text: str) -> None:
     assert all(text[at] == one or (text[at].isspace() and one == " ") for at, one in letters)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab [](#.)*", max_size=60), st.data())
 def test_spans_are_kept(text: str, data: st.DataObject) -> None:
     shown = without_marks(text)

@@ -34,7 +34,7 @@ def plain(shown: str) -> str:
 def test_a_card_has_a_heading_a_snippet_and_named_buttons() -> None:
     shown = card_html([hit()], PEARS)
     assert plain(shown) == "b.pdf a/ page 3 pear pear more ? + −"
-    assert '<h3 class="wva-file" id="wva-card-1"><bdi>b.pdf</bdi></h3>' in shown
+    assert '<h3 class="wva-file" id="wva-card-1" title="a/b.pdf"><bdi>b.pdf</bdi></h3>' in shown
     assert 'aria-labelledby="wva-card-1"' in shown
     assert 'aria-label="Open page 3 of b.pdf, result 1"' in shown
     names = re.findall(r'<button[^>]*aria-label="([^"]*)"', shown)

@@ -589,7 +589,7 @@ def test_cards_say_what_is_in_each_collection_and_what_needs_attention(
     # One page is a scan; the remedy is beside it, in words that name no command.
     assert "1 of 2 pages are scans without text." in words(app)
     assert "--ocr" not in words(app)
-    assert app.button(key="attend-ocr-0").label == "Read it (OCR): scans.pdf"
+    assert "Read it (OCR): scans.pdf" in [button.label for button in app.button]
 
 
 def test_nothing_is_changed_while_another_process_writes(

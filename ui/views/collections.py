@@ -28,6 +28,7 @@ from ui.highlighting import (
     replace_unprintable,
 )
 from ui.resources import SharedIndex, close_index, shared_index
+from ui.widget_keys import widget_key
 
 CSS = """<style>
 .stMainBlockContainer { max-width: 78rem; padding-top: 4.4rem; }
@@ -70,29 +71,36 @@ def show_collections(picker: CollectionPicker) -> None:
             icon=":material/folder_open:",
         )
     with st.container(horizontal=True, gap="small", key="cards"):
-        for at, path in enumerate(picker.found):
-            _show_card(picker, path, at)
+        for path in picker.found:
+            _show_card(picker, path)
     index = picker.shared_index()
     if index is not None:
         empty_bin(index.path)
         _show_chosen(picker, index)
 
 
-def _show_card(picker: CollectionPicker, path: Path, at: int) -> None:
+def _show_card(picker: CollectionPicker, path: Path) -> None:
     """Show a collection: its name, size and state, a button to choose it, and a menu."""
     here = path == picker.chosen
     name = escape_html(path.name)
     mark = ' <span class="wva-page wva-chosen">chosen</span>' if here and picker.several else ""
-    with st.container(border=True, key=f"collection-{at}", gap="small", width=_CARD):
+    with st.container(
+        border=True, key=widget_key("collection", path.name), gap="small", width=_CARD
+    ):
         st.html(f'<h2 class="wva-file"><bdi>{name}</bdi>{mark}</h2>{_facts(picker, path)}')
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             said = escape_markdown(replace_unprintable(path.name))
             if not here:
-                st.button(f"Choose {said}", key=f"choose-{at}", on_click=choose, args=(path,))
+                st.button(
+                    f"Choose {said}",
+                    key=widget_key("choose", path.name),
+                    on_click=choose,
+                    args=(path,),
+                )
             asked = st.menu_button(
                 f"Change {said}",
                 [_RENAME, _DESCRIBE, _DELETE],
-                key=f"change-{at}",
+                key=widget_key("change", path.name),
                 type="tertiary",
                 icon=":material/more_horiz:",
             )

@@ -30,6 +30,7 @@ from ui.collection_picker import (
 from ui.highlighting import HighlightTerms, escape_markdown, replace_unprintable
 from ui.page_query import PageQuery
 from ui.resources import SharedIndex
+from ui.searched import Found, Searched
 from ui.style import FOCUS
 
 _TITLE = 60  # characters of the query
@@ -53,9 +54,10 @@ def show_search(picker: CollectionPicker) -> None:
     if page_query.text:
         st.set_page_config(page_title=_tab_title(page_query.text))
         history.remember_search(picker, page_query)
-        results.show_results(index, page_query, bar)
+        searched = Searched(index, picker.others(page_query.also))
+        results.show_results(searched, page_query, bar)
     elif pane.is_open():
-        pane.show_pane(index, page_query, (), HighlightTerms(""))
+        pane.show_pane(Searched(index), page_query, Found([]), HighlightTerms(""))
     else:
         home.show_home(picker, index)
     status.show_activity(index, shown=index.index.generation if page_query.text else None)

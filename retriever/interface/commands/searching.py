@@ -131,10 +131,12 @@ def _search_several(
             failed=lambda name, error: failed.update({name: str(error)}),
         )
         took = (time.perf_counter() - started) * 1000
-        answering = [index for name, index in indexes.items() if name not in failed]
-        instead = corrections_in_all(answering, options.query, how)
-        notes = _notes_of_all(answering, options.query, [one.hit for one in found], how)
-        said = _verdict_of_all(answering, options.query, [one.hit for one in found], how)
+        answering = {name: index for name, index in indexes.items() if name not in failed}
+        instead = corrections_in_all(answering.values(), options.query, how)
+        notes = _notes_of_all(
+            list(answering.values()), options.query, [one.hit for one in found], how
+        )
+        said = _verdict_of_all(answering, options.query, found, how)
     return _Found(found, took, instead, notes, said, failed=failed)
 
 
@@ -166,10 +168,15 @@ def _notes_of_all(
 
 
 def _verdict_of_all(
-    indexes: Sequence[Index], query: str, hits: Sequence[Hit], how: SearchOptions
+    indexes: Mapping[str, Index], query: str, found: Sequence[NamedHit], how: SearchOptions
 ) -> str:
-    """The first verdict of the indexes on all hits; "" if one of them is content."""
-    verdicts = [index.verdict(query, hits, options=how) for index in indexes]
+    """The first verdict of the indexes on their own hits; "" if one of them is content."""
+    own = {name: [one.hit for one in found if one.name == name] for name in indexes}
+    verdicts = [
+        index.verdict(query, own[name], options=how)
+        for name, index in indexes.items()
+        if own[name] or not found
+    ]
     return verdicts[0] if verdicts and all(verdicts) else ""
 
 

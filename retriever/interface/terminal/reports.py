@@ -38,6 +38,8 @@ def progress_line(progress: Progress) -> str:
 
     >>> progress_line(Progress(3, 44, 120, 30000, 20.0, 1500.0, 62.0, "a.pdf"))
     '3/44 files · 120 chunks · 1,500 tokens/s · 1:02 left · a.pdf'
+    >>> progress_line(Progress(44, 44, 990, 0, 20.0, 0.0, None, phase=Phase.FITTING))
+    '44/44 files · 990 chunks · fitting the search to the documents'
     """
     parts = [f"{progress.files_done}/{progress.files_total} files", f"{progress.chunks:,} chunks"]
     if progress.tokens:

@@ -1,0 +1,130 @@
+"""The collections that are searched together, and what a search of them finds.
+
+One of them is the visitor's collection: filters, weights and marked passages are those of its
+search. The others answer beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import streamlit as st
+
+from retriever.index import Index
+from retriever.searching.options import Mode, SearchOptions
+from retriever.searching.several import corrections_in_all, search_all
+from retriever.types import DocumentRow, Hit, RetrieverError
+from ui.highlighting import HighlightTerms
+from ui.page_query import PageQuery
+from ui.resources import CatalogId, SharedIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """The visitor's collection `main`, and the `others` by name."""
+
+    main: SharedIndex
+    others: Mapping[str, SharedIndex] = field(default_factory=dict)
+
+    @property
+    def every(self) -> dict[str, SharedIndex]:
+        """All of them by name, the visitor's first."""
+        return {self.main.path.name: self.main, **self.others}
+
+    @property
+    def loading(self) -> bool:
+        """Whether a model that the search needs is being loaded now."""
+        return any(one.loading for one in self.every.values())
+
+    def documents(self) -> dict[str, DocumentRow]:
+        """The documents of all by id; of the same one in several collections the first."""
+        found: dict[str, DocumentRow] = {}
+        for one in reversed(self.every.values()):
+            found |= one.documents()
+        return found
+
+    def corrections(self, text: str, options: SearchOptions) -> dict[str, list[str]]:
+        """The words that occur nowhere, and what was searched for instead."""
+        return corrections_in_all((one.index for one in self.every.values()), text, options)
+
+    def highlight_terms(self, page_query: PageQuery, options: SearchOptions) -> HighlightTerms:
+        """The words to mark: the query's that count, and the collections' terms for them."""
+        text = self.main.index.searched_text(page_query.text, options=options)
+        if page_query.mode == Mode.DENSE:
+            return HighlightTerms(text)
+        terms: frozenset[str] = frozenset()
+        for one in self.every.values():
+            with one.index.snapshot(dense=False) as now:
+                terms |= now.matched_terms(text)
+        return HighlightTerms(text, terms)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hits, best first; `names` has the collection of a passage's id if several were searched.
+
+    `matching` is the number of passages that match at least likely, None if it is not known.
+    `failed` are sentences about collections that could not be searched.
+    """
+
+    hits: list[Hit]
+    names: Mapping[str, str] = field(default_factory=dict)
+    matching: int | None = None
+    failed: tuple[str, ...] = ()
+
+
+def verdict(searched: Searched, text: str, found: Found, options: SearchOptions) -> str:
+    """The verdict on the hits; "" if that on the hits of one of the collections is."""
+    if not searched.others:
+        return searched.main.index.verdict(text, found.hits, options=options)
+    told = []
+    for name, one in searched.every.items():
+        own = [hit for hit in found.hits if found.names.get(hit.chunk.id) == name]
+        if own:
+            told.append(one.index.verdict(text, own, options=options))
+    return told[0] if told and all(told) else ""
+
+
+def find(searched: Searched, page_query: PageQuery, options: SearchOptions) -> Found:
+    """The hits; those of the same search are remembered for one generation of the indexes."""
+    if page_query.mode != Mode.KEYWORD:
+        searched.main.load_model()
+    places = tuple((one.place, one.index.generation) for one in searched.every.values())
+    key = json.dumps(options.to_json(), sort_keys=True)
+    indexes = {name: one.index for name, one in searched.every.items()}
+    return _cached(places, page_query.text, key, (indexes, options))
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _cached(
+    places: tuple[tuple[CatalogId, int], ...],
+    text: str,
+    key: str,
+    _asked: tuple[Mapping[str, Index], SearchOptions],
+) -> Found:
+    indexes, options = _asked
+    if len(indexes) == 1:
+        (index,) = indexes.values()
+        embed = cache(index.embed_query)  # once for both
+        hits = index.search(text, options=options, embed=embed)
+        count = index.count_matches(text, hits, options=options, embed=embed)
+        return Found(hits, matching=None if count is None else count.passages)
+    failed: list[str] = []
+
+    def note(name: str, error: RetrieverError) -> None:
+        failed.append(f"{name} is left out: {error}")
+
+    hits = []
+    names: dict[str, str] = {}
+    for one in search_all(indexes, text, options, failed=note):
+        if one.hit.chunk.id not in names:  # the same file may be in several collections
+            hits.append(one.hit)
+            for chunk in (one.hit.chunk, *one.hit.parts):
+                names.setdefault(chunk.id, one.name)
+    return Found(hits, names, failed=tuple(failed))
+
+
+__all__ = ["Found", "Searched", "find", "verdict"]
