@@ -178,3 +178,5 @@ def test_each_chip_leaves_the_other_filters() -> None:
         assert len(without.chips()) == len(asked.chips()) - 1
         assert (without.q, without.k) == ("q", 5)
     assert asked.without_filters() == PageQuery("q", mode="dense", k=5)
+    also = PageQuery("q", formats=("pdf",), also=("other",), layout="passages")
+    assert also.without_filters() == PageQuery("q", also=("other",), layout="passages")
