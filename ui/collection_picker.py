@@ -178,10 +178,12 @@ def show_picker(picker: CollectionPicker) -> None:
 def _show_also(picker: CollectionPicker) -> None:
     """Show the choice of collections that are searched together with the chosen one."""
     others = [path.name for path in picker.found if path != picker.chosen]
+    wanted = st.session_state.get("also", ())
+    names = {path.name for path in picker.found}
+    st.session_state["also-gone"] = [name for name in wanted if name not in names]
     if picker.chosen is None or not others:
         return
-    chosen = [name for name in st.session_state.get("also", ()) if name in others]
-    st.session_state["also"] = chosen
+    st.session_state["also"] = [name for name in wanted if name in others]
     st.multiselect(
         "Search also in",
         others,
@@ -223,7 +225,10 @@ def show_missing(picker: CollectionPicker) -> bool:
 
 
 def show_answering(picker: CollectionPicker) -> None:
-    """Say which collection answers a link that names none, where there are several."""
+    """Say which collection answers a link that names none, and which one of several is gone."""
+    for gone in st.session_state.get("also-gone", ()):
+        name = escape_markdown(replace_unprintable(gone))
+        st.warning(f"The collection **{name}** is not there any more: it is not searched.")
     nameless = picker.arrived and not st.query_params.get("index")
     if (
         picker.several

@@ -18,6 +18,7 @@ from ui.resources import CatalogId, SharedIndex
 
 _EXAMPLES = 3
 _SEARCHES = 6
+_WORDS = 2  # of a subject
 _REFRESH_SECONDS = 2.0
 
 CSS = """<style>
@@ -131,8 +132,9 @@ def _show_refreshed(shared: SharedIndex, *, waiting: bool) -> None:
     _head("Subjects")
     with st.container(horizontal=True, key="subjects"):
         for at, (name, count) in enumerate(known):
+            first = ", ".join(name.split(", ")[:_WORDS])
             if st.button(
-                f"{escape_markdown(replace_unprintable(name.partition(',')[0]))} · {count:,}",
+                f"{escape_markdown(replace_unprintable(first))} · {count:,}",
                 key=f"subject-{at}",
                 help=f"Search for {escape_markdown(replace_unprintable(name))}",
                 on_click=controls.set_query,

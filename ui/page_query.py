@@ -173,9 +173,9 @@ class PageQuery:
                 yield label, {name: others}, True
 
     def without_filters(self) -> PageQuery:
-        """The same query, by the same mode, of all documents."""
-        kept = {name: getattr(self, name) for name in ("q", "mode", "k", "weights", "marks")}
-        return PageQuery(**kept, layout=self.layout)
+        """The same query, by the same mode and in the same order, of all documents."""
+        default = PageQuery()
+        return replace(self, **{name: getattr(default, name) for name in _FILTERS})
 
     def problem(self) -> str:
         """A sentence about invalid filters; empty if all are valid."""
@@ -267,6 +267,11 @@ _NAMES = {
     "also": "also",
 }
 """A field's name → its name in the address."""
+
+_FILTERS = (
+    *("by_file", "fold", "diversity", "path", "formats", "folders", "years"),
+    *("first_page", "last_page", "since", "until"),
+)
 
 
 def folder_name(folder: str) -> str:

@@ -15,7 +15,7 @@ CSS = """<style>
   .st-key-search p { position: absolute; overflow: hidden; width: 1px; height: 1px;
     clip-path: inset(50%); }
 }
-.st-key-suggestions { position: absolute; }
+.st-key-suggestions, .st-key-ask-row > :has(.st-key-suggestions) { position: absolute; width: 0; }
 .st-key-suggestions .stSkeleton { display: none; }
 </style>"""
 

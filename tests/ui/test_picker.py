@@ -132,6 +132,15 @@ def test_a_new_collection_does_not_change_what_an_old_link_means(
     assert found(page(tmp_path, q="kiwi", mode="keyword")) == ["sample.txt"]
 
 
+def test_one_of_several_collections_that_is_gone_is_told(
+    page: Callable[..., AppTest], home: Path
+) -> None:
+    app = page(home, q="kiwi", mode="keyword", index="notes", also=["alpha", "gone"])
+    assert sorted(found(app)) == ["alpha.txt", "notes.txt"]
+    assert "**gone** is not there any more" in app.warning[0].value
+    assert not page(home, q="kiwi", mode="keyword", index="notes", also=["alpha"]).warning
+
+
 def test_the_collection_used_last_is_on_disk(page: Callable[..., AppTest], home: Path) -> None:
     page(home, index="notes")
     assert Searches(home).collection == "notes"

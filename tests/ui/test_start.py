@@ -110,7 +110,7 @@ def test_subjects_are_named_when_they_are_known_and_search_for_themselves(
         found = read(opened, survey)
     first = found.names[0]
     many = int((found.clusters == 0).sum())
-    assert labels(app, "subject-")[0] == f"{first.partition(',')[0]} · {many}"
+    assert labels(app, "subject-")[0] == f"{', '.join(first.split(', ')[:2])} · {many}"
     app.button(key="subject-0").click().run()
     assert app.query_params["q"] == first.replace(",", "")
 
@@ -178,3 +178,5 @@ def test_each_chip_leaves_the_other_filters() -> None:
         assert len(without.chips()) == len(asked.chips()) - 1
         assert (without.q, without.k) == ("q", 5)
     assert asked.without_filters() == PageQuery("q", mode="dense", k=5)
+    also = PageQuery("q", formats=("pdf",), also=("other",), layout="passages")
+    assert also.without_filters() == PageQuery("q", also=("other",), layout="passages")
