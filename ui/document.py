@@ -85,16 +85,17 @@ def show_document(
     hit: Hit | None = None,
     others: Sequence[Chunk] = (),
     shades: WordShades | None = None,
+    visit: str = "",
 ) -> None:
     """Show a document at its passages `chunks`, the first of which was opened.
 
     The words of the query are marked, the hit's best sentence, and the places of the `others`; on
-    request words are shaded by `shades`.
+    request words are shaded by `shades`. The page is scrolled to the passage once for each `visit`.
     """
     st.html(style_sheet("document"))
     sentence = None if hit is None else hit.sentence
     also = tuple(one for one in others if one not in chunks)
-    _show_leaf(shared, row.id, tuple(chunks), words, sentence, also, shades)
+    _show_leaf(shared, row.id, tuple(chunks), words, sentence, also, shades, visit)
 
 
 @st.fragment
@@ -106,6 +107,7 @@ def _show_leaf(
     sentence: Excerpt | None,
     others: Sequence[Chunk],
     shades: WordShades | None,
+    visit: str,
 ) -> None:
     """Show one leaf and the buttons that turn it. It can be read before its words are shaded."""
     opened = _open_document(shared, document)
@@ -119,7 +121,7 @@ def _show_leaf(
     place = st.empty()
     sheet.draw(place, marked)
     if sheet.chunks:
-        st.html(scroll_to_passage(at, chunks[0].id), unsafe_allow_javascript=True)
+        st.html(scroll_to_passage(at, chunks[0].id + visit), unsafe_allow_javascript=True)
     _show_continuation(opened, at, chunks)
     if sheet.chunks and shades is not None and _show_shading():
         marked = _passage_weights(sheet.chunks, shades) or marked

@@ -87,7 +87,8 @@ def show_pane(
         else:
             shades = why.word_shades(shared, page_query)
             others = [one.chunk for one in hits if one.chunk.document_id == row.id]
-            document.show_document(shared, row, chunks, words, hit, others, shades)
+            visit = "opened" if is_open() else "shown"
+            document.show_document(shared, row, chunks, words, hit, others, shades, visit)
 
 
 def _cleared(view: str) -> DeltaGenerator:

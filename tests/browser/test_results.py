@@ -97,7 +97,7 @@ def test_the_place_in_the_list_is_kept_on_a_narrow_window(chromium: Any, address
         tab.keyboard.press("Escape")
         hit.wait_for(state="visible")
         wait_until(lambda: 0 <= (hit.bounding_box() or {"y": -1})["y"] <= 600)
-        assert tab.evaluate("document.activeElement.dataset.rank") == rank
+        wait_until(lambda: tab.evaluate("document.activeElement.dataset.rank") == rank)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 800
 
 
@@ -147,7 +147,7 @@ def test_without_a_mouse_a_result_is_found_opened_explained_and_left(
     tab.keyboard.press("Escape")
     wait_until(lambda: "open" not in params(tab))
     wait_until(lambda: tab.locator(".wva-opened").count() == 0)
-    assert tab.evaluate("document.activeElement.dataset.rank") == second
+    wait_until(lambda: tab.evaluate("document.activeElement.dataset.rank") == second)
 
 
 def test_arrow_keys_turn_pages(tab: Any, address: str) -> None:
