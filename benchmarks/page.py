@@ -35,6 +35,17 @@ _DRAWN = """alt => { const image = document.querySelector(".wva-paper img");
   return image && image.complete && image.naturalWidth > 0 && image.alt !== alt; }"""
 
 
+_OPEN_OTHER = """alt => [...document.querySelectorAll(".wva-card")].some(card => {
+  const file = card.querySelector("bdi").textContent;
+  return [...card.querySelectorAll(".wva-open")].some(open => {
+    const shown = alt.startsWith(`${open.textContent} of`) && alt.endsWith(file);
+    if (shown || !open.offsetParent) return false;
+    open.click();
+    return true;
+  });
+})"""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the median and the maximum of each response time in seconds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -94,10 +105,9 @@ def _search(tab: Any) -> None:
 
 
 def _open(tab: Any) -> None:
-    """Open the second result: the first one is shown already where there is room."""
-    alt = "e => e && e.alt || ''"
-    before = tab.evaluate(f"({alt})(document.querySelector('.wva-paper img'))")
-    tab.locator(".wva-hit .wva-open").nth(1).click()
+    """Open the first result on another page than the one that is shown beside the list."""
+    before = tab.evaluate("document.querySelector('.wva-paper img')?.alt ?? ''")
+    tab.evaluate(_OPEN_OTHER, before)
     tab.wait_for_function(_DRAWN, arg=before)
 
 

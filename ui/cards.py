@@ -61,7 +61,6 @@ class ListView:
     - `words`: the words to mark.
     - `mode`: the mode of the search; `steerable`: whether "more like this" can be asked for.
     - `by_document`: a card for each document, or for each passage.
-    - `said`: the sentences above the list, as HTML.
     - `best`: whether the first result's best sentence stands above its passages.
     - `documents`: the hits' documents by id, for citations.
     - `names`: the collection of a passage's id, if several were searched.
@@ -71,7 +70,6 @@ class ListView:
     mode: str = "hybrid"
     steerable: bool = True
     by_document: bool = True
-    said: str = ""
     best: bool = False
     documents: Mapping[str, DocumentRow] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +83,7 @@ def list_html(hits: Sequence[Hit], view: ListView) -> str:
         f"<li>{card_html(group, view, number, shown)}</li>"
         for number, group in enumerate(groups, 1)
     )
-    return f'{view.said}<ol class="wva-list">{cards}</ol>'
+    return f'<ol class="wva-list">{cards}</ol>'
 
 
 def group_by_document(

@@ -59,6 +59,7 @@ def show_results(searched: Searched, page_query: PageQuery, bar: DeltaGenerator)
         shown = replace(found, hits=_shown_hits(asked, found, searched.documents()))
         with bar:
             _show_bar(searched, asked, shown)
+        _show_said(searched, asked, shown)
         _show_found(searched, asked, shown, words, _list_html(searched, asked, shown, words))
     else:
         _show_nothing_found(searched.main, asked)
@@ -190,7 +191,6 @@ def _list_html(
         mode=page_query.mode,
         steerable=page_query.mode != Mode.KEYWORD and not searched.others,
         by_document=by_document(page_query),
-        said=_said_html(searched, page_query, found),
         best=bool(hits) and hits[0].rank == 1 and _is_strong(hits[0]),
         documents=searched.documents(),
         names=found.names,
@@ -211,16 +211,17 @@ def _count_text(page_query: PageQuery, found: Found) -> str:
     return text if found.matching is None else f"{text} · {found.matching:,} match"
 
 
-def _said_html(searched: Searched, page_query: PageQuery, found: Found) -> str:
-    """What is said above the list: the verdict, and what the results do not show."""
+def _show_said(searched: Searched, page_query: PageQuery, found: Found) -> None:
+    """Say above the list how it is to be taken: the verdict, and what it does not show."""
     text, options = page_query.text, _options(searched, page_query)
     said = verdict(searched, text, found, options)
-    shown = f'<p class="wva-verdict">{escape_html(said)}</p>' if said else ""
     instead = searched.corrections(text, options)
     notes = searched.main.index.search_notes(text, found.hits, options=options)
     lines = query_lines(parse(text).conditions(), instead, [*notes, *found.failed])
     told = join_parts(map(escape_html, lines))
-    return shown + (f'<p class="wva-note">{told}</p>' if told else "")
+    shown = f'<b class="wva-verdict">{escape_html(said)}</b> ' if said else ""
+    if shown or told:
+        st.html(f'<p class="wva-note wva-said" role="status">{shown}{told}</p>')
 
 
 def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
