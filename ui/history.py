@@ -52,12 +52,23 @@ def show_save(picker: CollectionPicker, page_query: PageQuery) -> None:
     )
 
 
-def show_history(picker: CollectionPicker) -> None:
-    """Show the menu of saved and recent searches; nothing without any."""
+@st.fragment
+def show_history(picker: CollectionPicker, page_query: PageQuery) -> None:
+    """Show the menu of saved and recent searches; nothing without any.
+
+    It is drawn when it is opened: it has more elements than all the rest of the page.
+    """
+    if "choose" in st.session_state or page_query != controls.current_query():
+        st.rerun()  # the whole page: a search was chosen
     recent, saved = picker.searches.recent(), picker.searches.saved()
     if not recent and not saved:
         return
-    with st.popover("History", key="searches", icon=":material/history:", type="tertiary"):
+    panel = st.popover(
+        "History", key="searches", icon=":material/history:", type="tertiary", on_change="rerun"
+    )
+    if not panel.open:
+        return
+    with panel:
         st.html(CSS)
         if saved:
             st.markdown("**Saved**")

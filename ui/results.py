@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,9 @@ from ui.searched import Found, Searched, find, verdict
 
 _PER_DOCUMENT = 3
 """Passages asked for each document of the list: most documents have more than one."""
+
+_MOMENT = 0.02
+"""Seconds in which the list is sent to the browser before the opened document takes the core."""
 
 _STRONG = (Strength.EXACT, Strength.STRONG)
 
@@ -122,6 +126,7 @@ def _show_found(
                 current=pane.current_id(found.hits),
                 on_act=partial(_acted, found.hits),
             )
+        time.sleep(_MOMENT)
         with st.container(key="pane", gap="small"):
             pane.show_pane(searched, page_query, found, words)
     document.draw_ahead(searched.main, found.hits)

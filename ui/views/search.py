@@ -82,7 +82,7 @@ def _show_controls(
             filters.show_filters(index, page_query)
             steer.show_weights(index, page_query)
             history.show_save(picker, page_query)
-            history.show_history(picker)
+            history.show_history(picker, controls.current_query())
         filters.show_help()
         bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="found")
     page_query = controls.current_query()

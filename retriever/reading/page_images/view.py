@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ CACHE_BYTES = 64 * MB
 _LIMITS = Limits(
     seconds=20.0, seconds_per_mb=0.1, max_seconds=60.0, memory=1_500 * MB, output=100 * MB
 )
+_MOMENT = 0.7  # seconds
 _SETTLED = 256  # number of files whose hash is cached
 _RECOGNISED = "The words were recognised in a picture: where they stand on it is not known."
 
@@ -94,6 +96,8 @@ class PagePictures:
     def prepare(self, wanted: Sequence[tuple[DocumentRow, Page]]) -> None:
         """Draw these pages in the background, in order, so that `show` need not wait for them.
 
+        It begins a moment later: what is being shown now goes first.
+
         They replace what an earlier call still waits for. A page that cannot be drawn is left to
         `show`, which says why.
         """
@@ -105,6 +109,7 @@ class PagePictures:
             self._preparing.start()
 
     def _prepare(self) -> None:
+        time.sleep(_MOMENT)
         while self._wanted:
             row, page = self._wanted[0]
             self._wanted = self._wanted[1:]
