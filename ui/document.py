@@ -116,9 +116,10 @@ def _show_leaf(
     at = _show_turning(opened, chunks, sentence)
     sheet = _sheet(opened, at, chunks, sentence, others)
     marked: Weights = _query_weights(sheet.page, words, chunks[0].language)
+    # Each has a place of its own: elements that move would leave the page before below this one.
+    problem, place = st.empty(), st.empty()
     if isinstance(sheet.picture, str):
-        st.warning(escape_markdown(sheet.picture), icon=":material/image_not_supported:")
-    place = st.empty()
+        problem.warning(escape_markdown(sheet.picture), icon=":material/image_not_supported:")
     sheet.draw(place, marked)
     if sheet.chunks:
         st.html(scroll_to_passage(at, chunks[0].id + visit), unsafe_allow_javascript=True)
@@ -266,27 +267,31 @@ def _show_turning(opened: _OpenDocument, chunks: Sequence[Chunk], sentence: Exce
 
     name = "Page" if opened.pages[0].number is not None else "Part"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="leaves"):
-        if count == 1:
-            return 0
-        st.button(
-            "Previous", key="previous", on_click=_turn, args=(now - 1,), disabled=now == 1,
-            icon=":material/chevron_left:", help=f"{name} before this one",
-        )  # fmt: skip
-        st.number_input(name, 1, count, key="leaf", label_visibility="collapsed", width=110)
-        st.html(f'<span class="wva-note">of {count:,}</span>', width="content")
-        st.button(
-            "Next", key="next", on_click=_turn, args=(now + 1,), disabled=now == count,
-            icon=":material/chevron_right:", help=f"{name} after this one",
-        )  # fmt: skip
-        if now != home + 1:
-            st.button(
-                "To the passage", key="home", on_click=_turn, args=(home + 1,), type="tertiary",
-                icon=":material/my_location:",
-            )  # fmt: skip
-    leaf = opened.leaves[now - 1]
+        if count > 1:
+            _show_leaf_buttons(name, now, count, home)
+    leaf, place = opened.leaves[now - 1], st.empty()
     if leaf.name and leaf.name != f"page {now}":
-        st.html(f'<p class="wva-note"><bdi>{escape_html(leaf.name)}</bdi></p>')
+        place.html(f'<p class="wva-note"><bdi>{escape_html(leaf.name)}</bdi></p>')
     return now - 1
+
+
+def _show_leaf_buttons(name: str, now: int, count: int, home: int) -> None:
+    """Show the buttons that turn the leaves; `now` counts from 1, `home` from 0."""
+    st.button(
+        "Previous", key="previous", on_click=_turn, args=(now - 1,), disabled=now == 1,
+        icon=":material/chevron_left:", help=f"{name} before this one",
+    )  # fmt: skip
+    st.number_input(name, 1, count, key="leaf", label_visibility="collapsed", width=110)
+    st.html(f'<span class="wva-note">of {count:,}</span>', width="content")
+    st.button(
+        "Next", key="next", on_click=_turn, args=(now + 1,), disabled=now == count,
+        icon=":material/chevron_right:", help=f"{name} after this one",
+    )  # fmt: skip
+    if now != home + 1:
+        st.button(
+            "To the passage", key="home", on_click=_turn, args=(home + 1,), type="tertiary",
+            icon=":material/my_location:",
+        )  # fmt: skip
 
 
 def _query_weights(

@@ -27,8 +27,8 @@ from ui.searched import Found, Searched, find, verdict
 _PER_DOCUMENT = 3
 """Passages asked for each document of the list: most documents have more than one."""
 
-_MOMENT = 0.02
-"""Seconds in which the list is sent to the browser before the opened document takes the core."""
+_MOMENT = 0.15
+"""Seconds that a new list has to be sent and painted before the document beside it is drawn."""
 
 _STRONG = (Strength.EXACT, Strength.STRONG)
 
@@ -64,6 +64,7 @@ def show_results(searched: Searched, page_query: PageQuery, bar: DeltaGenerator)
         with bar:
             _show_bar(searched, asked, shown)
         _show_said(searched, asked, shown)
+        st.session_state["new-list"] = True
         _show_found(searched, asked, shown, words, _list_html(searched, asked, shown, words))
     else:
         _show_nothing_found(searched.main, asked)
@@ -126,7 +127,8 @@ def _show_found(
                 current=pane.current_id(found.hits),
                 on_act=partial(_acted, found.hits),
             )
-        time.sleep(_MOMENT)
+        if st.session_state.pop("new-list", False):
+            time.sleep(_MOMENT)
         with st.container(key="pane", gap="small"):
             pane.show_pane(searched, page_query, found, words)
     document.draw_ahead(searched.main, found.hits)
