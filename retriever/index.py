@@ -480,6 +480,23 @@ class Index:
         chosen = _options(options).changed(**changes)
         return searched_text(parse_query(query, chosen), chosen, self._attributions)
 
+    def choose_sentences(
+        self,
+        query: str,
+        hits: Sequence[Hit],
+        *,
+        options: SearchOptions | None = None,
+        **changes: Unpack[SearchChanges],
+    ) -> list[Hit]:
+        """The hits of a search that chose none (`sentences=False`), with their best sentences.
+
+        The arguments are those of the search.
+        """
+        chosen = _options(options).changed(**changes)
+        text = self.searched_text(query, options=chosen)
+        with self.snapshot(dense=False) as now:
+            return with_sentences(now, text, hits, tolerant=chosen.tolerant)
+
     def count_matches(
         self,
         query: str,

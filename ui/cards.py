@@ -64,6 +64,7 @@ class ListView:
     - `best`: whether the first result's best sentence stands above its passages.
     - `documents`: the hits' documents by id, for citations.
     - `names`: the collection of a passage's id, if several were searched.
+    - `unfolded`: the ids of the first passages of the cards that show all their passages.
     """
 
     words: HighlightTerms
@@ -73,17 +74,27 @@ class ListView:
     best: bool = False
     documents: Mapping[str, DocumentRow] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    unfolded: frozenset[str] = frozenset()
 
 
 def list_html(hits: Sequence[Hit], view: ListView) -> str:
     """The results as a list of cards."""
     groups = group_by_document(hits, view.names) if view.by_document else [[hit] for hit in hits]
-    shown = max(SHOWN, _FILLED // max(1, len(groups)))
+    shown = shown_at_once(len(groups))
     cards = "".join(
         f"<li>{card_html(group, view, number, shown)}</li>"
         for number, group in enumerate(groups, 1)
     )
     return f'<ol class="wva-list">{cards}</ol>'
+
+
+def shown_at_once(groups: int) -> int:
+    """How many passages each of so many cards shows before it is unfolded.
+
+    >>> shown_at_once(1), shown_at_once(2), shown_at_once(9)
+    (8, 4, 2)
+    """
+    return max(SHOWN, _FILLED // max(1, groups))
 
 
 def group_by_document(
@@ -106,23 +117,24 @@ def group_by_document(
 
 
 def card_html(group: Sequence[Hit], view: ListView, number: int = 1, shown: int = SHOWN) -> str:
-    """A document's card: its head, its first `shown` passages, and the others folded away."""
-    first = group[0]
-    passages = [_passage_html(hit, view, best=view.best and hit.rank == 1) for hit in group]
-    first_ones, rest = "".join(passages[:shown]), passages[shown:]
+    """A document's card: its head, and its first `shown` passages, or all if it is unfolded."""
+    first, folded = group[0], group[shown:]
+    seen = group if first.chunk.id in view.unfolded else group[:shown]
+    passages = "".join(_passage_html(hit, view, best=view.best and hit.rank == 1) for hit in seen)
     more = ""
-    if rest:
-        label = f"{count_text(len(rest), 'more passage')} in this document"
+    if folded:
+        label = f"{count_text(len(folded), 'more passage')} in this document"
+        is_open = str(len(seen) > shown).lower()
         more = (
-            f'<button type="button" class="wva-others" data-act="others" aria-expanded="false">'
-            f'{label}</button><div class="wva-rest" hidden>{"".join(rest)}</div>'
+            '<button type="button" class="wva-others" data-act="others" '
+            f'data-card="{escape_html(first.chunk.id)}" aria-expanded="{is_open}">{label}</button>'
         )
     name = f"wva-card-{number}"
     return (
         f'<article class="wva-card" data-rank="{first.rank}" aria-labelledby="{name}">'
         f"<header>{_head_html(first.chunk, name, view.names.get(first.chunk.id, ''))}"
         f"{_strength_html(first, view.mode)}</header>"
-        f"{first_ones}{more}</article>"
+        f"{passages}{more}</article>"
     )
 
 
@@ -288,4 +300,5 @@ __all__ = [
     "numbers_text",
     "place_html",
     "sentence_place",
+    "shown_at_once",
 ]

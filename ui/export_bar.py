@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
 
 from retriever.interface.export import FORMATS, SearchExport
-from retriever.types import Hit
+from retriever.searching.options import SearchOptions
 from ui.page_query import PageQuery
-from ui.searched import Searched
+from ui.searched import Found, Searched
 
 
-def show_export(searched: Searched, page_query: PageQuery, hits: Sequence[Hit]) -> None:
+def show_export(
+    searched: Searched, page_query: PageQuery, found: Found, options: SearchOptions
+) -> None:
     """Show the menu that exports the results."""
-    found = SearchExport(
-        query=page_query.text,
-        index=", ".join(searched.every),
-        mode=page_query.mode,
-        hits=hits,
-        filters=page_query.filters(),
-        documents=searched.documents(),
-    )
+
+    def made() -> SearchExport:
+        every = {hit.chunk.id for hit in found.hits}
+        return SearchExport(
+            query=page_query.text,
+            index=", ".join(searched.every),
+            mode=page_query.mode,
+            hits=searched.with_sentences(page_query.text, found, every, options).hits,
+            filters=page_query.filters(),
+            documents=searched.documents(),
+        )
+
     name = re.sub(r"[^\w-]+", "-", page_query.text)[:60].strip("-") or "results"
     with st.popover("Export", key="export", icon=":material/download:", type="tertiary"):
         for kind, (write, ending, media) in FORMATS.items():
             st.download_button(
                 kind,
-                partial(_bytes, write, found),  # made on the click
+                partial(_bytes, write, made),  # made on the click
                 f"{name}.{ending}",
                 media,
                 key=f"export-{ending}",
@@ -39,8 +45,8 @@ def show_export(searched: Searched, page_query: PageQuery, hits: Sequence[Hit]) 
             )
 
 
-def _bytes(write: Callable[[SearchExport], str], found: SearchExport) -> bytes:
-    return write(found).encode("utf-8", "replace")
+def _bytes(write: Callable[[SearchExport], str], made: Callable[[], SearchExport]) -> bytes:
+    return write(made()).encode("utf-8", "replace")
 
 
 __all__ = ["show_export"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
 from retriever.types import DocumentRow, Hit, ModelError, Strength, UsageError
 from ui import controls, document, export_bar, pane, status, steer, why_not
-from ui.cards import ListView, group_by_document, list_html
+from ui.cards import ListView, group_by_document, list_html, shown_at_once
 from ui.highlighting import HighlightTerms, count_text, escape_html, escape_markdown, join_parts
 from ui.page_query import PageQuery
 from ui.resources import SharedIndex
@@ -65,7 +65,7 @@ def show_results(searched: Searched, page_query: PageQuery, bar: DeltaGenerator)
             _show_bar(searched, asked, shown)
         _show_said(searched, asked, shown)
         st.session_state["new-list"] = True
-        _show_found(searched, asked, shown, words, _list_html(searched, asked, shown, words))
+        _show_found(searched, asked, options, shown, words)
     else:
         _show_nothing_found(searched.main, asked)
         if pane.is_open():
@@ -102,6 +102,7 @@ def _search(searched: Searched, page_query: PageQuery) -> Found:
     options = _options(searched, page_query)
     if by_document(page_query):
         options = options.changed(_PER_DOCUMENT * page_query.k)
+    options = options.changed(sentences=False)  # only those are chosen that are shown
     with st.spinner("Searching …", show_time=False):
         return find(searched, page_query, options)
 
@@ -113,25 +114,52 @@ def by_document(page_query: PageQuery) -> bool:
 
 @st.fragment
 def _show_found(
-    searched: Searched, page_query: PageQuery, found: Found, words: HighlightTerms, drawn: str
+    searched: Searched,
+    page_query: PageQuery,
+    options: SearchOptions,
+    found: Found,
+    words: HighlightTerms,
 ) -> None:
     """Show the list, and the opened hit beside it; a click draws only these again."""
     if controls.current_query().marks != page_query.marks:
         st.rerun()  # the whole page: a passage was marked
+    search = json.dumps(page_query.to_params())
+    unfolded = _unfolded(search)
+    seen = _seen(page_query, found, unfolded) | {pane.current_id(found.hits)}
+    found = searched.with_sentences(page_query.text, found, seen, options)
     with st.container(horizontal=True, gap="medium", key="split"):
         with st.container(key="list", gap="small"):
             show_result_list(
-                drawn,
-                search=json.dumps(page_query.to_params()),
+                _list_html(searched, page_query, found, words, unfolded),
+                search=search,
                 said=_count_text(page_query, found),
                 current=pane.current_id(found.hits),
-                on_act=partial(_acted, found.hits),
+                on_act=partial(_acted, found.hits, search),
             )
         if st.session_state.pop("new-list", False):
             time.sleep(_MOMENT)
         with st.container(key="pane", gap="small"):
             pane.show_pane(searched, page_query, found, words)
     document.draw_ahead(searched.main, found.hits)
+
+
+def _unfolded(search: str) -> frozenset[str]:
+    """The cards of this search that were unfolded, by the ids of their first passages."""
+    of, ids = st.session_state.get("unfolded", ("", frozenset()))
+    return ids if of == search else frozenset()
+
+
+def _seen(page_query: PageQuery, found: Found, unfolded: Container[str]) -> set[str]:
+    """The ids of the passages that the list shows."""
+    if not by_document(page_query):
+        return {hit.chunk.id for hit in found.hits}
+    groups = group_by_document(found.hits, found.names)
+    most = shown_at_once(len(groups))
+    return {
+        hit.chunk.id
+        for group in groups
+        for hit in (group if group[0].chunk.id in unfolded else group[:most])
+    }
 
 
 def _shown_hits(
@@ -159,7 +187,7 @@ def _is_strong(hit: Hit) -> bool:
 def _show_bar(searched: Searched, page_query: PageQuery, found: Found) -> None:
     st.html(f'<h2 class="wva-count">{_count_text(page_query, found)}</h2>', width="content")
     _show_arranging(searched.main)
-    export_bar.show_export(searched, page_query, found.hits)
+    export_bar.show_export(searched, page_query, found, _options(searched, page_query))
 
 
 def _show_arranging(shared: SharedIndex) -> None:
@@ -177,12 +205,14 @@ def _show_arranging(shared: SharedIndex) -> None:
         st.toggle("Only strong matches", key="strong")
 
 
-def _acted(hits: Sequence[Hit], act: str, chunk: str) -> None:
+def _acted(hits: Sequence[Hit], search: str, act: str, chunk: str) -> None:
     """Do what a button of a result says; a callback."""
     if act == "open":
         pane.open_passage(chunk)
     elif act == "why":
         pane.open_passage(chunk, why=True)
+    elif act == "others":
+        st.session_state["unfolded"] = (search, _unfolded(search) ^ {chunk})
     elif act in ("more", "less"):
         for hit in hits:
             if hit.chunk.id == chunk:
@@ -190,7 +220,11 @@ def _acted(hits: Sequence[Hit], act: str, chunk: str) -> None:
 
 
 def _list_html(
-    searched: Searched, page_query: PageQuery, found: Found, words: HighlightTerms
+    searched: Searched,
+    page_query: PageQuery,
+    found: Found,
+    words: HighlightTerms,
+    unfolded: frozenset[str],
 ) -> str:
     hits = found.hits
     view = ListView(
@@ -201,6 +235,7 @@ def _list_html(
         best=bool(hits) and hits[0].rank == 1 and _is_strong(hits[0]),
         documents=searched.documents(),
         names=found.names,
+        unfolded=unfolded,
     )
     return list_html(hits, view)
 

@@ -7,8 +7,8 @@ search. The others answer beside it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import streamlit as st
@@ -45,6 +45,23 @@ class Searched:
         for one in reversed(self.every.values()):
             found |= one.documents()
         return found
+
+    def with_sentences(
+        self, text: str, found: Found, wanted: Container[str], options: SearchOptions
+    ) -> Found:
+        """What was found, with the best sentences of the hits whose ids are `wanted`."""
+        known: dict[str, Hit] = {}
+        for name, one in self.every.items():
+            own = [
+                hit
+                for hit in found.hits
+                if hit.sentence is None
+                and hit.chunk.id in wanted
+                and found.names.get(hit.chunk.id, name) == name
+            ]
+            for hit in one.index.choose_sentences(text, own, options=options) if own else ():
+                known[hit.chunk.id] = hit
+        return replace(found, hits=[known.get(hit.chunk.id, hit) for hit in found.hits])
 
     def corrections(self, text: str, options: SearchOptions) -> dict[str, list[str]]:
         """The words that occur nowhere, and what was searched for instead."""

@@ -66,10 +66,12 @@ def test_a_document_is_one_card_with_its_best_passages_first() -> None:
     ]  # fmt: skip
     shown = list_html(hits, PEARS)
     assert shown.count("<article") == 2
-    assert re.findall(r'data-rank="(\d)" role', shown) == ["1", "3", "4", "5", "7", "2", "6"]
-    folded = shown[shown.index('<div class="wva-rest" hidden>') :].partition("</article>")[0]
-    assert re.findall(r'data-rank="(\d)" role', folded) == ["7"]  # few documents: four are shown
+    assert re.findall(r'data-rank="(\d)" role', shown) == ["1", "3", "4", "5", "2", "6"]
+    assert 'data-card="1" aria-expanded="false"' in shown
     assert "1 more passage in this document" in shown
+    opened = list_html(hits, replace(PEARS, unfolded=frozenset({"1"})))
+    assert re.findall(r'data-rank="(\d)" role', opened) == ["1", "3", "4", "5", "7", "2", "6"]
+    assert 'data-card="1" aria-expanded="true"' in opened
     assert list_html(hits, replace(PEARS, by_document=False)).count("<article") == 7
 
 

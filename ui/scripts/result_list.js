@@ -1,6 +1,6 @@
 // The list of results: what a click on it does. Its HTML is made, and escaped, by `ui.cards`.
 
-const ACTS = ["open", "why", "more", "less"]; // told to the page; all others are done here
+const ACTS = ["open", "why", "more", "less", "others"]; // told to the page; all others are done here
 
 function announce(root, sentence) {
   const status = root.querySelector(".wva-status");
@@ -22,8 +22,6 @@ function act(root, button, event, tell) {
   if (what === "longer") {
     const open = toggle(button, hit.querySelector(".wva-whole"), hit.querySelector(".wva-text"));
     button.textContent = open ? "less" : "more";
-  } else if (what === "others") {
-    toggle(button, button.nextElementSibling);
   } else if (what === "copy") {
     navigator.clipboard.writeText(hit.dataset.cite).then(
       () => announce(root, "Copied, with its source."),
@@ -32,7 +30,7 @@ function act(root, button, event, tell) {
   } else if (ACTS.includes(what)) {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab, by the link
     event.preventDefault();
-    tell({ act: what, id: hit.dataset.id });
+    tell({ act: what, id: button.dataset.card || hit.dataset.id });
   }
 }
 
@@ -53,13 +51,24 @@ function mark(root, current) {
   }
 }
 
+// A selector of the card's button or the passage that has the focus; null if neither has.
+function focusedPart(root) {
+  const at = document.activeElement;
+  if (!root.contains(at)) return null;
+  if (at.dataset.card) return `[data-card="${CSS.escape(at.dataset.card)}"]`;
+  const hit = at.closest("[data-id]");
+  return hit && `.wva-hit[data-id="${CSS.escape(hit.dataset.id)}"]`;
+}
+
 // What was unfolded stays so when the same results are drawn again.
 function draw(root, html) {
   const open = [...root.querySelectorAll(".wva-longer[aria-expanded=true]")].map(
     (button) => button.closest("[data-id]").dataset.id,
   );
+  const focused = focusedPart(root);
   root.querySelector(".wva-shown").innerHTML = html;
   link(root);
+  if (focused) root.querySelector(focused)?.focus({ preventScroll: true });
   for (const id of open) {
     root.querySelector(`.wva-hit[data-id="${CSS.escape(id)}"] .wva-longer`)?.click();
   }
@@ -109,7 +118,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   colour();
   if (before.html !== data.html) draw(root, data.html);
   mark(root, data.current);
-  if (before.html !== data.html && data.said) announce(root, data.said);
+  if (before.search !== data.search && data.said) announce(root, data.said);
   if (before.current && !data.current && before.search === data.search) {
     back(root, before.current);
   }
