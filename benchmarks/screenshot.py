@@ -31,12 +31,16 @@ class Picture:
     name: str
     path: str
     prepare: Callable[[Any], None]
-    height: int = 860
+    height: int = 800
     scheme: str = "light"
 
 
 def _searched(page: Any) -> None:
     page.wait_for_selector(".wva-card", timeout=MODEL_SECONDS * 1000)
+    # The first results may be those by words alone.
+    waiting = "!document.querySelector('.wva-waiting')"
+    page.wait_for_function(waiting, timeout=MODEL_SECONDS * 1000)
+    page.locator('[data-test-script-state="notRunning"]').wait_for()
 
 
 def _explained(page: Any) -> None:
@@ -51,9 +55,9 @@ def _explained(page: Any) -> None:
 
 def _opened(page: Any) -> None:
     _searched(page)
-    page.locator(".st-key-open-1 button").first.click()
-    page.locator(".wva-boxed").first.wait_for()
-    page.wait_for_function("document.querySelector('.wva-paper img').naturalWidth > 0")
+    page.locator(".wva-card .wva-open").nth(1).click()
+    page.locator(".wva-opened:not(.wva-auto)").wait_for(state="attached")
+    page.locator('[data-test-script-state="notRunning"]').wait_for()
 
 
 def _collections(page: Any) -> None:
@@ -68,7 +72,7 @@ _ASKED = f"/?{urlencode({'q': QUESTION})}"
 
 PICTURES = (
     Picture("search", _ASKED, _searched),
-    Picture("explained", _ASKED, _explained, height=1280),
+    Picture("explained", _ASKED, _explained, height=1000),
     Picture("document", _ASKED, _opened, scheme="dark"),
     Picture("collections", "/collections", _collections),
     Picture("about", "/about", _about),

@@ -8,8 +8,8 @@ the answers' spans: SQuAD's JSON, or lines `question, document, start-end …` w
 and paragraph alone. `--parallel FOLDER` is the set that these spans belong to, if it is another
 language of the same texts: a paragraph counts where both have as many sentences.
 
-The constants were chosen on the documents with odd numbers ("development"); those with even numbers
-("held out") were looked at once. `--time INDEX` measures the processor time for ten results.
+The constants were chosen on the documents with odd numbers ("development"), not on those with even
+numbers ("held out"). `--time INDEX` measures the processor time for ten results.
 """
 
 from __future__ import annotations
