@@ -19,7 +19,7 @@ from retriever.interface.collections import is_index, list_indexes
 from retriever.interface.jobs import Jobs
 from retriever.interface.searches import Searches
 from retriever.types import RetrieverError
-from ui import controls, status
+from ui import controls
 from ui.highlighting import escape_html, escape_markdown, replace_unprintable
 from ui.resources import Opener, SharedIndex, shared_index
 
@@ -243,14 +243,6 @@ def show_answering(picker: CollectionPicker) -> None:
         )
 
 
-def show_sidebar(index: SharedIndex, *, named: bool) -> None:
-    """Show facts about the index in the sidebar, with its name if `named`."""
-    with st.sidebar:
-        if named:
-            st.html(f'<div class="wva-file"><bdi>{escape_html(index.path.name)}</bdi></div>')
-        status.show_facts(index)
-
-
 __all__ = [
     "CollectionPicker",
     "choose",
@@ -261,5 +253,4 @@ __all__ = [
     "show_choices",
     "show_missing",
     "show_picker",
-    "show_sidebar",
 ]

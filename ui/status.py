@@ -1,4 +1,4 @@
-"""The state of the index: facts in the sidebar, and the progress of a running job.
+"""The state of the index: the progress of a running job, and what is new since a search.
 
 These are fragments that refresh themselves; the search box and the results are not redrawn.
 """
@@ -13,92 +13,12 @@ import streamlit as st
 
 from retriever.indexing.progress import phase_text
 from retriever.interface.collections import list_indexes
-from retriever.types import FileStatus, PageState, Phase, Progress, RetrieverError
-from ui.highlighting import count_text, escape_html, escape_markdown, join_parts
+from retriever.types import Phase, Progress, RetrieverError
+from ui.highlighting import escape_html, escape_markdown, join_parts
 from ui.resources import SharedIndex
 
 REFRESH_SECONDS = 3.0
 """Seconds between refreshes."""
-
-
-@st.fragment(run_every=REFRESH_SECONDS)
-def show_facts(shared: SharedIndex) -> None:
-    """Show facts about the index, in the sidebar."""
-    try:
-        info = shared.info()
-        rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in _facts(info))
-        st.html(f'<dl class="wva-facts">{rows}</dl>')
-        _show_problems(shared, info)
-    except RetrieverError:
-        st.caption("The collection cannot be read right now.")
-
-
-def _facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The names and values (HTML) in the sidebar."""
-    model = info["model"] or {}
-    formats = ", ".join(
-        f"<span>{count:,} {escape_html(name)}</span>" for name, count in info["formats"].items()
-    )
-    values = [
-        ("Documents", f"{info['documents']:,}"),
-        ("Pages", f"{info['pages']:,}"),
-        ("Passages", f"{info['chunks']:,}"),
-        ("Formats", formats),
-        ("Model", escape_html(str(model.get("model", "")))),
-        ("Last run", last_run_text(info["last_run"])),
-    ]
-    return [(name, value) for name, value in values if value]
-
-
-def last_run_text(report: Mapping[str, Any] | None) -> str:
-    """The last run in a few words (HTML); empty if there was none.
-
-    >>> last_run_text({"totals": {"files": 12, "failed": 1, "skipped": 0}, "seconds": 75.2})
-    '12 files, 1 failed, 1 min'
-    """
-    if not report:
-        return ""
-    totals = report.get("totals") or {}
-    seconds = report.get("seconds")
-    return join_parts(
-        [
-            count_text(totals["files"], "file") if "files" in totals else "",
-            *(f"{totals[name]:,} {name}" for name in ("failed", "skipped") if totals.get(name)),
-            *(f"{report[name]:,} {name}" for name in ("added", "removed") if name in report),
-            duration(seconds) if isinstance(seconds, int | float) else "",
-        ],
-        ", ",
-    )
-
-
-def _show_problems(shared: SharedIndex, info: Mapping[str, Any]) -> None:
-    """Show the files that could not be read completely, folded away."""
-    incomplete = any(PageState(state).incomplete for state in info["page_states"])
-    if not incomplete and not info["unread"].get(FileStatus.FAILED):
-        return
-    overview = shared.overview()
-    if not overview.problems:
-        return
-    count = len(overview.problems) + overview.more_problems
-    with st.expander(f"{count:,} {'file' if count == 1 else 'files'} not read completely"):
-        items = "".join(
-            f"<li><bdi>{escape_html(path)}</bdi><small>{escape_html(problem)}</small></li>"
-            for path, problem in overview.problems
-        )
-        more = f"<li>and {overview.more_problems:,} more</li>" if overview.more_problems else ""
-        st.html(f'<ul class="wva-files">{items}{more}</ul>')
-
-
-@st.fragment(run_every=REFRESH_SECONDS)
-def show_headline(shared: SharedIndex) -> None:
-    """Show the index's name and size in one line."""
-    try:
-        info = shared.info()
-    except RetrieverError:
-        return
-    count = count_text(info["documents"], "document")
-    name = escape_html(shared.path.name)
-    st.html(f'<p class="wva-note wva-headline">{count} in <bdi>{name}</bdi></p>')
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
@@ -191,12 +111,9 @@ def show_error(problem: RetrieverError) -> None:
 __all__ = [
     "REFRESH_SECONDS",
     "duration",
-    "last_run_text",
     "progress_text",
     "show_activity",
     "show_error",
-    "show_facts",
-    "show_headline",
     "show_progress",
     "wait_for_index",
 ]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from retriever.searching.query_syntax import parse
 from retriever.searching.steering import Marked, Steering
 from retriever.text.structure import sentences
 from retriever.types import Chunk, Hit, RetrieverError, Span
@@ -108,21 +107,6 @@ def changed_words(shared: SharedIndex, page_query: PageQuery) -> dict[int, tuple
         return {}
     both = enumerate(zip(words, weights, strict=False))
     return {at: (word.word, weight) for at, (word, weight) in both if weight != 1}
-
-
-def counting_text(shared: SharedIndex, page_query: PageQuery) -> str:
-    """The query's text without operators, and without the words that count nothing.
-
-    These are the words to highlight.
-    """
-    text = parse(page_query.text).text
-    left_out = [at for at, (_, weight) in changed_words(shared, page_query).items() if weight <= 0]
-    if not left_out:
-        return text
-    words = shared.index.query_words(page_query.text)
-    for at in reversed(left_out):
-        text = f"{text[: words[at].start]} {text[words[at].end :]}"
-    return text
 
 
 def show_more_like_this(hit: Hit) -> None:
@@ -305,7 +289,6 @@ def _shorten(text: str) -> str:
 __all__ = [
     "changed_words",
     "clear_steering",
-    "counting_text",
     "find_words",
     "make_steering",
     "mark_passage",

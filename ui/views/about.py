@@ -14,7 +14,7 @@ from retriever.indexing.coverage import page_groups
 from retriever.types import Chunk
 from ui import chart, controls
 from ui.cards import place_html
-from ui.collection_picker import CollectionPicker, show_sidebar
+from ui.collection_picker import CollectionPicker, show_picker
 from ui.highlighting import count_text, escape_html, join_parts, replace_unprintable, unwrap_lines
 from ui.resources import SharedIndex
 
@@ -50,11 +50,12 @@ def show_about(picker: CollectionPicker) -> None:
     st.html('<div class="wva-head"><h1>About this collection</h1></div>')
     controls.update_address_index(picker.link_name, picker.implied)
     controls.remember_visit(picker.page)
+    if picker.several:
+        show_picker(picker)
     index = picker.shared_index()
     if index is None:
         st.info("There is no collection yet: make one on the page Collections.")
         return
-    show_sidebar(index, named=True)
     if not index.info()["chunks"]:
         st.info("There is nothing in this collection yet.")
         return
