@@ -20,6 +20,7 @@ from tests.live import read
 from ui import steer, suggestions
 from ui.page_query import PageQuery, folder_names
 from ui.resources import SharedIndex
+from ui.searched import Searched
 
 DOCUMENTS = [
     Document(f"{name}.txt", "txt", (Page(None, f"{name.title()} are {colour} and sweet."),))
@@ -147,15 +148,20 @@ def test_changed_words_are_chips_and_are_not_highlighted_at_zero(
     assert "weights" not in app.query_params
 
 
+def searched_text(shared: SharedIndex, asked: PageQuery) -> str:
+    options = asked.options(steer.make_steering(shared, asked))
+    return Searched(shared).highlight_terms(asked, options).query
+
+
 def test_words_of_weight_zero_are_left_out_of_the_text_to_highlight(index: Path) -> None:
     with Index.open(index, FakeEmbedder()) as opened:
         shared = SharedIndex(index, (0, 0), opened)
         asked = PageQuery("sweet +apples or pears", weights=(0.0, 1.0, 1.0, -1.0))
         words = [word.word for word in opened.query_words(asked.text)]
         assert words == ["sweet", "apples", "or", "pears"]
-        assert steer.counting_text(shared, asked).split() == ["apples", "or"]
+        assert searched_text(shared, asked).split() == ["apples", "or"]
         assert steer.changed_words(shared, asked) == {0: ("sweet", 0.0), 3: ("pears", -1.0)}
-        assert steer.counting_text(shared, PageQuery("sweet apples")) == "sweet apples"
+        assert searched_text(shared, PageQuery("sweet apples")) == "sweet apples"
 
 
 def test_suggestions_say_what_they_are(index: Path) -> None:
