@@ -126,7 +126,8 @@ def facts(search: Search, page_query: PageQuery) -> str:
     changed = ["other weights of words"] * bool(page_query.weights)
     changed += ["more or less like passages"] * bool(page_query.marks)
     restricted = [label for label, _ in page_query.chips()]
-    return replace_unprintable(join_parts([*restricted, *changed, search.index, search.day]))
+    where = join_parts([search.index, *page_query.also], " + ")
+    return replace_unprintable(join_parts([*restricted, *changed, where, search.day]))
 
 
 __all__ = ["facts", "remember_search", "search_of", "show_history", "show_save", "show_searches"]
