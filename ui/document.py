@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from retriever.reading.page_images.view import PagePicture, PagePictures, has_picture
 from retriever.types import Chunk, DocumentRow, Excerpt, Hit, Page, ReadError
+from ui import status
 from ui.attribution import CSS, legend
 from ui.document_picture import picture_html
 from ui.document_text import Leaf, Weights, leaf_at, leaves, text_html
@@ -99,6 +100,7 @@ def show_document(
 
 
 @st.fragment
+@status.with_errors_shown
 def _show_leaf(
     shared: SharedIndex,
     document: str,

@@ -10,7 +10,7 @@ import streamlit as st
 
 from retriever.interface.collections import count_documents
 from retriever.types import RetrieverError
-from ui import controls, history
+from ui import controls, history, status
 from ui.collection_picker import CollectionPicker, choose
 from ui.highlighting import count_text, escape_markdown, join_parts, replace_unprintable
 from ui.page_query import PageQuery
@@ -55,6 +55,7 @@ def _head(text: str) -> None:
 
 
 @st.fragment
+@status.with_errors_shown
 def _show_examples(shared: SharedIndex) -> None:
     """Show sentences of the index to search for; nothing if it has none."""
     found = examples(shared)

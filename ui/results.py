@@ -113,6 +113,7 @@ def by_document(page_query: PageQuery) -> bool:
 
 
 @st.fragment
+@status.with_errors_shown
 def _show_found(
     searched: Searched,
     page_query: PageQuery,

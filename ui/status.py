@@ -5,9 +5,10 @@ These are fragments that refresh themselves; the search box and the results are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import streamlit as st
 
@@ -16,6 +17,8 @@ from retriever.interface.collections import list_indexes
 from retriever.types import Phase, Progress, RetrieverError
 from ui.highlighting import escape_html, escape_markdown, join_parts
 from ui.resources import SharedIndex
+
+P = ParamSpec("P")
 
 REFRESH_SECONDS = 3.0
 """Seconds between refreshes."""
@@ -102,6 +105,22 @@ def wait_for_index(root: Path) -> None:
         st.rerun()
 
 
+def with_errors_shown(show: Callable[P, None]) -> Callable[P, None]:
+    """The function, which shows a named error instead of raising it.
+
+    For fragments: they are drawn again by themselves, after the index may have been deleted.
+    """
+
+    @wraps(show)
+    def shown(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            show(*args, **kwargs)
+        except RetrieverError as error:
+            show_error(error)
+
+    return shown
+
+
 def show_error(problem: RetrieverError) -> None:
     """Show an error's sentence."""
     sentence = str(problem)
@@ -116,4 +135,5 @@ __all__ = [
     "show_error",
     "show_progress",
     "wait_for_index",
+    "with_errors_shown",
 ]

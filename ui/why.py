@@ -32,6 +32,7 @@ _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8:
 
 
 @st.fragment
+@status.with_errors_shown
 def show_explanation(
     shared: SharedIndex, page_query: PageQuery, hit: Hit, hits: Sequence[Hit]
 ) -> None:

@@ -131,14 +131,22 @@ class _Builder:
         shown = on_one_line(self._whole.text[start:end])
         room = max(least, self._length - len(self._text) - 1)
         size = len(shown.text) if len(shown.text) <= room else _cut(shown.text, room)
-        at = len(self._text) + bool(self._text)
+        blank = " " * self._is_apart(start)
+        at = len(self._text) + len(blank)
         if size:
-            self._text += " " * bool(self._text) + shown.text[:size]
+            self._text += blank + shown.text[:size]
             self._keep(start + shown.original(0, size).start, start + shown.original(0, size).end)
         if size < len(shown.text):
             self.is_full = True
             self.skip()
         return at, at + size
+
+    def _is_apart(self, start: int) -> bool:
+        """Whether a blank comes before what begins here; Chinese has none between sentences."""
+        if not self._text or self._text.endswith(SKIPPED):
+            return bool(self._text)
+        last = self._excerpts[-1].end - self._whole.start if self._excerpts else 0
+        return last != start
 
     def _keep(self, start: int, end: int) -> None:
         """Note an excerpt that is shown, as one with that before it if only blanks are between."""

@@ -142,6 +142,8 @@ def is_mark(character: str) -> bool:
 def _is_accent(base: str, mark: str) -> bool:
     if "\u0400" <= base <= "\u052f":  # й and ї are letters; ё and marks of stress are not
         return base + mark == "е\u0308" or (mark in "\u0300\u0301" and base in "аеиоуыэюя")
+    if not base.isalnum():  # a mark on punctuation, which is no part of a word
+        return True
     if base < "\u0400" or "\u0590" <= base <= "\u06ff" or "\u1e00" <= base <= "\u1fff":
         return True
     return mark in _NUKTAS

@@ -394,3 +394,18 @@ def test_a_model_on_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def test_a_hub_that_cannot_be_reached() -> None:
     with pytest.raises(ModelError, match=r"'org/no-such-model' could not be fetched"):
         locate.locate_model("org/no-such-model")
+
+
+def test_models_loaded_at_the_same_time_in_a_new_process(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "m")
+    script = (
+        "import sys; from concurrent.futures import ThreadPoolExecutor as Pool\n"
+        "from retriever.embedding.models.load import load_model\n"
+        "def types(dtype): return {str(one.dtype) for one in "
+        "load_model(sys.argv[1], 'cpu', dtype).model.parameters()}\n"
+        "print(*Pool(2).map(types, ['float32', 'bfloat16']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "{'torch.float32'} {'torch.bfloat16'}\n", done.stderr

@@ -86,3 +86,8 @@ def test_a_part_of_a_sentence_says_so() -> None:
 
 def test_without_a_sentence_there_is_no_snippet() -> None:
     assert snippet(Hit(1, 1.0, Chunk("", "", "", "", "", None, 0, 1, "…"))) == Snippet("", 0, 0)
+
+
+def test_sentences_without_a_blank_between_them_have_none() -> None:
+    text = "苍鹭在湖边筑巢。看守人数到四十七个巢。鳗鱼变得稀少。"
+    assert shown(text, "看守人数到四十七个巢。").text == text

@@ -681,3 +681,22 @@ def test_the_page_about_an_index_tells_what_is_in_it(
     assert all(
         unquote_plus(link[5:].partition("&")[0]) == name.replace(", ", " ") for link, name in links
     )
+
+
+def test_an_error_in_a_part_that_is_drawn_by_itself_is_one_sentence() -> None:
+    def script() -> None:
+        import streamlit as st
+
+        from retriever.types import IndexStateError
+        from ui import status
+
+        @st.fragment
+        @status.with_errors_shown
+        def show() -> None:
+            raise IndexStateError("the index is gone")
+
+        show()
+
+    app = AppTest.from_function(script).run()
+    assert not app.exception
+    assert [error.value for error in app.error] == ["The index is gone"]

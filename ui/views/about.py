@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from retriever.explaining.corpus_map import NEIGHBOURS, Survey
 from retriever.indexing.coverage import page_groups
 from retriever.types import Chunk
-from ui import chart, controls
+from ui import chart, controls, status
 from ui.cards import place_html
 from ui.collection_picker import CollectionPicker, show_picker
 from ui.highlighting import count_text, escape_html, join_parts, replace_unprintable, unwrap_lines
@@ -83,6 +83,7 @@ def _tell(sentence: str) -> None:
 
 
 @st.fragment
+@status.with_errors_shown
 def _show_map(index: SharedIndex, found: Survey) -> None:
     total = index.info()["chunks"]
     many = count_text(len(found.chunks), "passage")

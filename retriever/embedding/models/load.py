@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ from retriever.types import ModelError
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+# Of two threads that import transformers at the same time, one finds it half imported. And while it
+# makes a model, the model's dtype is torch's default in all threads: a second one got both dtypes.
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,11 @@ def load_model(name: str, device: str | None = None, dtype: str | None = None) -
     """
     devices.check_precision(dtype)
     folder = locate_model(name)
+    with _one_at_a_time:
+        return _load(name, folder, device, dtype)
+
+
+def _load(name: str, folder: Path, device: str | None, dtype: str | None) -> LoadedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
