@@ -15,6 +15,7 @@ from ui.resources import SharedIndex
 
 CSS = """<style>
 .st-key-filters-row { gap: .15rem .1rem; align-items: center; }
+.st-key-filters-row > * { flex: 0 0 fit-content; width: fit-content; max-width: 100%; }
 .st-key-filters-row button { min-height: 1.8rem; padding: 0 .45rem; }
 :is(.st-key-filters-row, .st-key-picker) button:is(:hover, :focus, :active, [aria-expanded=true]) {
   color: inherit; }
@@ -100,7 +101,9 @@ def show_chips(page_query: PageQuery) -> None:
             "Remove all",
             key="clear",
             on_click=controls.set_query,
-            args=(replace(page_query.without_filters(), mode=PageQuery.mode_default()),),
+            args=(
+                replace(page_query.without_filters(), mode=PageQuery.mode_default(), strong=False),
+            ),
             type="tertiary",
         )
 

@@ -64,6 +64,8 @@ def show_results(searched: Searched, page_query: PageQuery, bar: DeltaGenerator)
         with bar:
             _show_bar(searched, asked, shown)
         _show_said(searched, asked, shown)
+        if not shown.hits:
+            _show_none_strong(len(found.hits))
         st.session_state["new-list"] = True
         _show_found(searched, asked, shown, words, _list_html(searched, asked, shown, words))
     else:
@@ -229,6 +231,16 @@ def _show_said(searched: Searched, page_query: PageQuery, found: Found) -> None:
     shown = f'<b class="wva-verdict">{escape_html(said)}</b> ' if said else ""
     if shown or told:
         st.html(f'<p class="wva-note wva-said" role="status">{shown}{told}</p>')
+
+
+def _show_none_strong(found: int) -> None:
+    """Say that none of the passages found is shown, and offer them."""
+    st.info(f"None of the {count_text(found, 'passage')} found is a strong match.")
+    _button("Show them", _show_weak)
+
+
+def _show_weak() -> None:
+    controls.set_query(replace(controls.current_query(), strong=False))
 
 
 def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:

@@ -352,6 +352,19 @@ def test_a_question_finds_and_marks_and_becomes_a_link(
     assert "path" not in app.query_params
 
 
+def test_where_no_match_is_strong_the_others_are_offered(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index, q="qqqxyzzy", strong="1")
+    assert found(app) == []
+    assert app.info[0].value.endswith("found is a strong match.")
+    assert chips(app) == ["only strong matches"]
+    app.button(key="try-Show them").click().run()
+    assert found(app)
+    assert chips(app) == []
+    assert "strong" not in app.query_params
+
+
 def test_what_old_links_ask_for_is_a_chip_that_can_be_removed(
     page: Callable[..., AppTest], index: Path
 ) -> None:
