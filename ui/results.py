@@ -174,9 +174,13 @@ def _show_arranging(shared: SharedIndex) -> None:
             if key == "order" and not shared.overview().first_date:
                 continue
             st.segmented_control(
-                label, list(names), key=key, format_func=names.__getitem__, required=True
+                label,
+                list(names),
+                **controls.field_widget(key),
+                format_func=names.__getitem__,
+                required=True,
             )
-        st.toggle("Only strong matches", key="strong")
+        st.toggle("Only strong matches", **controls.field_widget("strong"))
 
 
 def _acted(hits: Sequence[Hit], act: str, chunk: str) -> None:
