@@ -15,7 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 from retriever.interface.terminal.reports import query_lines
 from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
-from retriever.types import DocumentRow, Hit, ModelError, Strength, UsageError
+from retriever.types import DocumentRow, Hit, IndexStateError, ModelError, Strength, UsageError
 from ui import controls, document, export_bar, pane, status, steer, why_not
 from ui.cards import ListView, group_by_document, list_html
 from ui.highlighting import HighlightTerms, count_text, escape_html, escape_markdown, join_parts
@@ -132,7 +132,11 @@ def _show_found(
         if st.session_state.pop("new-list", False):
             time.sleep(_MOMENT)
         with st.container(key="pane", gap="small"):
-            pane.show_pane(searched, page_query, found, words)
+            try:
+                pane.show_pane(searched, page_query, found, words)
+            except IndexStateError as error:  # a click, when the index is gone
+                status.show_error(error)
+                return
     document.draw_ahead(searched.main, found.hits)
 
 
@@ -257,7 +261,8 @@ def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
         if conditions := parse(page_query.text).conditions():
             st.caption(escape_markdown(f"Looked for only: {', '.join(conditions)}."))
         for note in shared.index.search_notes(page_query.text, (), options=page_query.options()):
-            st.caption(escape_markdown(f"{note[0].upper()}{note[1:]}."))
+            first = note[0] if ":" in note.split()[0] else note[0].upper()  # type:pdf stays so
+            st.caption(escape_markdown(f"{first}{note[1:]}."))
         if page_query.filters():
             st.caption("No passage that the filters let through answers this.")
             _button("Search without the filters", controls.clear_filters)
