@@ -261,7 +261,7 @@ def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
         if conditions := parse(page_query.text).conditions():
             st.caption(escape_markdown(f"Looked for only: {', '.join(conditions)}."))
         for note in shared.index.search_notes(page_query.text, (), options=page_query.options()):
-            first = note[0] if ":" in note.split()[0] else note[0].upper()  # type:pdf stays so
+            first = note[0] if ":" in note.split()[0] else note[0].upper()  # an operator stays so
             st.caption(escape_markdown(f"{first}{note[1:]}."))
         if page_query.filters():
             st.caption("No passage that the filters let through answers this.")
