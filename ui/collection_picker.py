@@ -184,10 +184,12 @@ def _show_also(picker: CollectionPicker) -> None:
     if picker.chosen is None or not others:
         return
     st.session_state["also"] = [name for name in wanted if name in others]
+    bound = controls.field_widget("also")
+    st.session_state[bound["key"]] = st.session_state["also"]
     st.multiselect(
         "Search also in",
         others,
-        key="also",
+        **bound,
         format_func=replace_unprintable,
         placeholder="no other collection",
     )

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from typing import Any
 from urllib.parse import quote
 
 import streamlit as st
 
 from ui.page_query import PageQuery
+
+_TIMES_SET = "times-set"
 
 _NAME_INDEX = """(name => {
   const at = new URL(window.location.href);
@@ -122,7 +125,31 @@ def set_mode(mode: str) -> None:
     _set_widgets(replace(current_query(), mode=mode))
 
 
+def field_widget(name: str) -> dict[str, Any]:
+    """The key and the callback of the widget of a menu that sets a field of the query.
+
+    The key is another one as soon as the query is set by anything else: a closed menu's widget does
+    not hear of that, and its old value would come back with the next click anywhere.
+    """
+    key = menu_key(name)
+    if key not in st.session_state:
+        st.session_state[key] = st.session_state.get(name, getattr(PageQuery(), name))
+    return {"key": key, "on_change": _take_value, "args": (name, key)}
+
+
+def menu_key(name: str) -> str:
+    """The present key of a widget of a menu; see `field_widget`."""
+    return f"{name}~{st.session_state.get(_TIMES_SET, 0)}"
+
+
+def _take_value(name: str, key: str) -> None:
+    if key == menu_key(name):
+        st.session_state[name] = st.session_state[key]
+
+
 def _set_widgets(page_query: PageQuery) -> None:
+    if "seen" in st.session_state:
+        st.session_state[_TIMES_SET] = st.session_state.get(_TIMES_SET, 0) + 1
     for name, value in asdict(page_query).items():
         st.session_state[name] = list(value) if isinstance(value, tuple) else value
     st.session_state["weighed"] = page_query.text
@@ -132,6 +159,8 @@ __all__ = [
     "arrived_by_address",
     "clear_filters",
     "current_query",
+    "field_widget",
+    "menu_key",
     "remember_visit",
     "restore_widgets",
     "set_mode",

@@ -15,6 +15,7 @@ from ui.resources import SharedIndex
 
 CSS = """<style>
 .st-key-filters-row { gap: .15rem .1rem; align-items: center; }
+.st-key-filters-row > * { flex: 0 0 fit-content; width: fit-content; max-width: 100%; }
 .st-key-filters-row button { min-height: 1.8rem; padding: 0 .45rem; }
 :is(.st-key-filters-row, .st-key-picker) button:is(:hover, :focus, :active, [aria-expanded=true]) {
   color: inherit; }
@@ -100,7 +101,9 @@ def show_chips(page_query: PageQuery) -> None:
             "Remove all",
             key="clear",
             on_click=controls.set_query,
-            args=(replace(page_query.without_filters(), mode=PageQuery.mode_default()),),
+            args=(
+                replace(page_query.without_filters(), mode=PageQuery.mode_default(), strong=False),
+            ),
             type="tertiary",
         )
 
@@ -123,45 +126,63 @@ def _values(
     height: Any = 380 if len(values) > _LONG else "content"
     with st.container(height=height, border=False, gap="xxsmall"):
         for value in values:
-            key = f"{field}:{value}"
+            key = controls.menu_key(f"{field}:{value}")
             st.session_state[key] = value in chosen
             st.checkbox(
                 escape_markdown(f"{replace_unprintable(called(value))} · {counts.get(value, 0):,}"),
                 key=key,
                 on_change=_toggle,
-                args=(field, value),
+                args=(field, value, key),
             )
 
 
-def _toggle(field: str, value: str) -> None:
+def _toggle(field: str, value: str, key: str) -> None:
     """Add or remove a value of a filter; a callback."""
+    if key != controls.menu_key(f"{field}:{value}"):
+        return
     others = [one for one in st.session_state.get(field, ()) if one != value]
-    chosen = st.session_state[f"{field}:{value}"]
+    chosen = st.session_state[key]
     st.session_state[field] = [*others, value] if chosen else others
 
 
 def _pages() -> None:
     left, right = st.columns(2)
     settings: dict[str, Any] = {"min_value": 1, "step": 1, "placeholder": "any", "value": None}
-    left.number_input("From page", key="first_page", help=_PAGES_HELP, **settings)
-    right.number_input("To page", key="last_page", **settings)
+    left.number_input(
+        "From page", **controls.field_widget("first_page"), help=_PAGES_HELP, **settings
+    )
+    right.number_input("To page", **controls.field_widget("last_page"), **settings)
 
 
 def _dates(shared: SharedIndex) -> None:
     overview = shared.overview()
     left, right = st.columns(2)
     left.text_input(
-        "Dated from", key="since", placeholder=overview.first_date[:10], help=_DATES_HELP
+        "Dated from",
+        **controls.field_widget("since"),
+        placeholder=overview.first_date[:10],
+        help=_DATES_HELP,
     )
-    right.text_input("Dated to", key="until", placeholder=overview.last_date[:10])
+    right.text_input(
+        "Dated to", **controls.field_widget("until"), placeholder=overview.last_date[:10]
+    )
 
 
 def _more(page_query: PageQuery) -> None:
     st.segmented_control(
-        "Search by", list(MODES), key="mode", format_func=lambda mode: MODES[mode], required=True
+        "Search by",
+        list(MODES),
+        **controls.field_widget("mode"),
+        format_func=lambda mode: MODES[mode],
+        required=True,
     )
-    st.selectbox("Results", sorted({*RESULTS, page_query.k}), key="k")
-    st.text_input("Path", key="path", placeholder="*.pdf, reports/**, notes", help=_PATH_HELP)
+    st.selectbox("Results", sorted({*RESULTS, page_query.k}), **controls.field_widget("k"))
+    st.text_input(
+        "Path",
+        **controls.field_widget("path"),
+        placeholder="*.pdf, reports/**, notes",
+        help=_PATH_HELP,
+    )
 
 
 __all__ = ["show_chips", "show_filters", "show_help"]

@@ -160,6 +160,7 @@ class PageQuery:
             ),
             (f"since {self.since}", {"since": ""}, self.since),
             (f"until {self.until}", {"until": ""}, self.until),
+            ("only strong matches", {"strong": False}, self.strong),
         ]
         return [(label, replace(self, **left)) for label, left, here in found if here]
 

@@ -15,7 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 from retriever.interface.terminal.reports import query_lines
 from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
-from retriever.types import DocumentRow, Hit, ModelError, Strength, UsageError
+from retriever.types import DocumentRow, Hit, IndexStateError, ModelError, Strength, UsageError
 from ui import controls, document, export_bar, pane, status, steer, why_not
 from ui.cards import ListView, group_by_document, list_html, shown_at_once
 from ui.highlighting import HighlightTerms, count_text, escape_html, escape_markdown, join_parts
@@ -64,6 +64,8 @@ def show_results(searched: Searched, page_query: PageQuery, bar: DeltaGenerator)
         with bar:
             _show_bar(searched, asked, shown)
         _show_said(searched, asked, shown)
+        if not shown.hits:
+            _show_none_strong(len(found.hits))
         st.session_state["new-list"] = True
         _show_found(searched, asked, options, shown, words)
     else:
@@ -140,7 +142,11 @@ def _show_found(
         if st.session_state.pop("new-list", False):
             time.sleep(_MOMENT)
         with st.container(key="pane", gap="small"):
-            pane.show_pane(searched, page_query, found, words)
+            try:
+                pane.show_pane(searched, page_query, found, words)
+            except IndexStateError as error:  # a click, when the index is gone
+                status.show_error(error)
+                return
     document.draw_ahead(searched.main, found.hits)
 
 
@@ -201,9 +207,13 @@ def _show_arranging(shared: SharedIndex) -> None:
             if key == "order" and not shared.overview().first_date:
                 continue
             st.segmented_control(
-                label, list(names), key=key, format_func=names.__getitem__, required=True
+                label,
+                list(names),
+                **controls.field_widget(key),
+                format_func=names.__getitem__,
+                required=True,
             )
-        st.toggle("Only strong matches", key="strong")
+        st.toggle("Only strong matches", **controls.field_widget("strong"))
 
 
 def _acted(hits: Sequence[Hit], search: str, act: str, chunk: str) -> None:
@@ -267,6 +277,16 @@ def _show_said(searched: Searched, page_query: PageQuery, found: Found) -> None:
         st.html(f'<p class="wva-note wva-said" role="status">{shown}{told}</p>')
 
 
+def _show_none_strong(found: int) -> None:
+    """Say that none of the passages found is shown, and offer them."""
+    st.info(f"None of the {count_text(found, 'passage')} found is a strong match.")
+    _button("Show them", _show_weak)
+
+
+def _show_weak() -> None:
+    controls.set_query(replace(controls.current_query(), strong=False))
+
+
 def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
     """Say why nothing was found, and what to try."""
     if not any(character.isalnum() for character in page_query.text):
@@ -277,7 +297,8 @@ def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
         if conditions := parse(page_query.text).conditions():
             st.caption(escape_markdown(f"Looked for only: {', '.join(conditions)}."))
         for note in shared.index.search_notes(page_query.text, (), options=page_query.options()):
-            st.caption(escape_markdown(f"{note[0].upper()}{note[1:]}."))
+            first = note[0] if ":" in note.split()[0] else note[0].upper()  # an operator stays so
+            st.caption(escape_markdown(f"{first}{note[1:]}."))
         if page_query.filters():
             st.caption("No passage that the filters let through answers this.")
             _button("Search without the filters", controls.clear_filters)

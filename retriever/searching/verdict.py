@@ -93,11 +93,12 @@ def is_question(query: str, content_words: int, passages: Mapping[str, int]) -> 
 def _occurs_nowhere(snapshot: Snapshot, word: ContentWord, query: str) -> bool:
     """Whether no passage has the word, and none a correction of it; two characters are no word.
 
+    Nor is a function word of the documents' languages: it is not looked up in them.
     A name with a stem of three letters is found in other words: Mars in "12 Mar 2014". So the few
     passages with its term must write it so.
     """
     if not word.documents:
-        return not (word.instead or _is_pair(word))
+        return not (word.instead or _is_pair(word) or _is_function_word(snapshot, word.typed))
     stems = {bare_stem(term) for term in word.terms}
     if (
         word.documents > _FEW
@@ -110,6 +111,11 @@ def _occurs_nowhere(snapshot: Snapshot, word: ContentWord, query: str) -> bool:
     written = re.compile(rf"\b{re.escape(word.typed)}\b", re.IGNORECASE)
     found = snapshot.catalog.get(list(snapshot.keyword(word.typed, _FEW).ids))
     return not any(written.search(f"{chunk.title}\n{chunk.text}") for chunk in found)
+
+
+def _is_function_word(snapshot: Snapshot, word: str) -> bool:
+    present = present_languages(snapshot.catalog.language_counts()).intersection(NAMES)
+    return any(word.lower() in stop_words(one, asking=True) for one in present)
 
 
 def _count(words: Sequence[ContentWord]) -> int:

@@ -82,6 +82,11 @@ def test_a_word_that_occurs_nowhere_is_named(index: Index, query: str, sentence:
     assert said(index, query, match=None).startswith(sentence)
 
 
+@pytest.mark.parametrize("query", ["the of and", "to be or not to be", "what is it?"])
+def test_function_words_do_not_occur_nowhere(index: Index, query: str) -> None:
+    assert "nowhere" not in said(index, query)
+
+
 def test_without_hits_nothing_comes_nearest(index: Index) -> None:
     assert index.verdict("qqqxyzzy", []) == 'The word "qqqxyzzy" occurs nowhere here.'
     assert index.verdict("oatmeal", []) == index.verdict("what is oatmeal?", []) == ""

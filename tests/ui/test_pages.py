@@ -342,14 +342,27 @@ def test_a_question_finds_and_marks_and_becomes_a_link(
     assert found(app)[0] == "apples.pdf"
     assert "<mark>Apples</mark> are <mark>red</mark> &amp; sweet." in results(app)
     assert app.query_params["q"] == "red apple"
-    app.segmented_control(key="mode").set_value("keyword").run()
+    app.segmented_control(key="mode~0").set_value("keyword").run()
     assert found(app) == ["apples.pdf"]
     assert app.query_params["mode"] == "keyword"
-    app.text_input(key="path").set_value("*.txt").run()
+    app.text_input(key="path~0").set_value("*.txt").run()
     assert found(app) == []
     app.button(key="try-Search without the filters").click().run()
     assert found(app) == ["apples.pdf"]
     assert "path" not in app.query_params
+
+
+def test_where_no_match_is_strong_the_others_are_offered(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    app = page(index, q="qqqxyzzy", strong="1")
+    assert found(app) == []
+    assert app.info[0].value.endswith("found is a strong match.")
+    assert chips(app) == ["only strong matches"]
+    app.button(key="try-Show them").click().run()
+    assert found(app)
+    assert chips(app) == []
+    assert "strong" not in app.query_params
 
 
 def test_what_old_links_ask_for_is_a_chip_that_can_be_removed(
@@ -378,20 +391,25 @@ def test_a_filter_is_chosen_with_counts_that_stay_and_is_a_chip(
     page: Callable[..., AppTest], index: Path
 ) -> None:
     app = page(index, q="turnip apples pears", mode="keyword")
-    before = app.checkbox(key="formats:pdf").label
+    before = app.checkbox(key="formats:pdf~0").label
     assert before == "pdf · 2"
-    app.checkbox(key="formats:pdf").check().run()
+    app.checkbox(key="formats:pdf~0").check().run()
     assert {name.rpartition(".")[2] for name in found(app)} == {"pdf"}
-    assert app.checkbox(key="formats:pdf").label == before
-    assert app.checkbox(key="formats:txt").label == "txt · 2"
+    assert app.checkbox(key="formats:pdf~0").label == before
+    assert app.checkbox(key="formats:txt~0").label == "txt · 2"
     assert chips(app) == ["Keywords only", "pdf"]
-    app.checkbox(key="folders:/fruit").check().run()
-    assert app.checkbox(key="formats:pdf").label == "pdf · 1"
-    assert app.checkbox(key="folders:/fruit").label == "fruit · 1", "as the results name it"
+    app.checkbox(key="folders:/fruit~0").check().run()
+    assert app.checkbox(key="formats:pdf~0").label == "pdf · 1"
+    assert app.checkbox(key="folders:/fruit~0").label == "fruit · 1", "as the results name it"
     assert app.query_params["folder"] == "/fruit"
     app.button(key="chip-2").click().run()
-    assert not app.checkbox(key="formats:pdf").value
-    assert sorted(found(app)) == ["apples.pdf", "pears.txt"]
+    # Another box: the one in the closed menu would send its old value again.
+    assert not app.checkbox(key="formats:pdf~1").value
+    app.number_input(key="first_page~1").set_value(1).run()
+    assert found(app) == ["apples.pdf"]
+    app.button(key="clear").click().run()
+    app = pages.ask(app, "turnip apples")
+    assert chips(app) == []
 
 
 def test_a_query_is_searched_when_it_is_sent_not_before(
@@ -399,7 +417,7 @@ def test_a_query_is_searched_when_it_is_sent_not_before(
 ) -> None:
     app = page(index, q="pears", mode="keyword")
     app.text_input(key="q").set_value("oil")
-    app.checkbox(key="formats:txt").check().run()  # the box is left
+    app.checkbox(key="formats:txt~0").check().run()  # the box is left
     assert found(app) == ["pears.txt"]
     assert app.query_params["q"] == "pears"
     assert found(pages.ask(app, "oil")) == ["cars.txt"]
@@ -410,15 +428,15 @@ def test_a_link_restores_the_whole_question(page: Callable[..., AppTest], index:
         index, q="turnip", mode="keyword", k="7", format=["markdown", "gone"], files="1", first="2"
     )
     assert app.text_input(key="q").value == "turnip"
-    assert app.segmented_control(key="mode").value == "keyword"
-    assert app.selectbox(key="k").value == 7
-    assert app.checkbox(key="formats:markdown").value is True
-    assert app.checkbox(key="formats:gone").value is True
-    assert app.checkbox(key="formats:pdf").value is False
+    assert app.segmented_control(key="mode~0").value == "keyword"
+    assert app.selectbox(key="k~0").value == 7
+    assert app.checkbox(key="formats:markdown~0").value is True
+    assert app.checkbox(key="formats:gone~0").value is True
+    assert app.checkbox(key="formats:pdf~0").value is False
     assert "best passage of each file" in chips(app)
-    assert app.number_input(key="first_page").value == 2
+    assert app.number_input(key="first_page~0").value == 2
     assert found(app) == []
-    app.number_input(key="first_page").set_value(None).run()
+    app.number_input(key="first_page~0").set_value(None).run()
     assert found(app) == [NASTY.removesuffix(".md").rpartition("/")[2] + ".md"]
 
 
@@ -439,7 +457,7 @@ def test_nothing_found_suggests_another_way(page: Callable[..., AppTest], index:
     app = page(index, q="automobile", mode="keyword")
     assert found(app) == []
     app.button(key="try-Search by meaning too").click().run()
-    assert app.segmented_control(key="mode").value == "hybrid"
+    assert app.segmented_control(key="mode~1").value == "hybrid"
     assert len(found(app)) > 0
     pages.ask(app, "?!")
     assert "no letter or digit" in words(app)
@@ -455,7 +473,7 @@ def test_an_impossible_date_is_said_where_it_is_asked(
 ) -> None:
     app = page(index, q="oil", mode="keyword", since="soon")
     assert "2024-03" in app.warning[0].value
-    app.text_input(key="since").set_value("2021-05").run()
+    app.text_input(key="since~0").set_value("2021-05").run()
     assert found(app) == ["cars.txt"]
 
 
