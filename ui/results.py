@@ -41,6 +41,9 @@ def show_results(searched: Searched, page_query: PageQuery, bar: DeltaGenerator)
     if problem := page_query.problem():
         st.warning(problem, icon=":material/edit:")
         return
+    if not any(character.isalnum() for character in page_query.text):
+        st.info("There is no letter or digit in this question: write what you look for.")
+        return
     asked, waiting = _asked_now(searched, page_query)
     try:
         try:
@@ -289,9 +292,6 @@ def _show_weak() -> None:
 
 def _show_nothing_found(shared: SharedIndex, page_query: PageQuery) -> None:
     """Say why nothing was found, and what to try."""
-    if not any(character.isalnum() for character in page_query.text):
-        st.info("There is no letter or digit in this question: write what you look for.")
-        return
     with st.container(border=True):
         st.html('<h2 class="wva-file wva-nothing">Nothing found.</h2>')
         if conditions := parse(page_query.text).conditions():

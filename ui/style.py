@@ -47,7 +47,9 @@ def scroll_to_passage(leaf: int, passage: str) -> str:
     const box = here?.closest(".st-key-pane")?.parentElement;
     if (here && here.getBoundingClientRect().height) {{
       const top = here.getBoundingClientRect().top - box.getBoundingClientRect().top;
-      if (getComputedStyle(box).overflowY === "auto") box.scrollTop += top - box.clientHeight / 4;
+      const to = box.scrollTop + top - box.clientHeight / 4;
+      // Near the top nothing needs to move away.
+      if (getComputedStyle(box).overflowY === "auto") box.scrollTop = to < 160 ? 0 : to;
       else here.scrollIntoView({{block: "start"}});
     }}
     else if (tries-- > 0) setTimeout(go, 50);
