@@ -54,6 +54,9 @@ _OPEN_OTHER = """alt => [...document.querySelectorAll(".wva-card")].some(card =>
 })"""
 
 
+_READING = 1.0  # seconds that a reader looks at the list before the first click
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the median and the maximum of each response time in seconds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -69,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         searches, pictures, at_once, pages = [], [], [], []
         for question in QUESTIONS[: options.first]:
             searches.append(_search(tab, question))
+            tab.locator('[data-test-script-state="notRunning"]').wait_for()
+            tab.wait_for_timeout(_READING * 1000)
             pictures.append(seconds(lambda: _open(tab)))
             at_once.append(seconds(lambda: _turn(tab)))  # before the highlighting is done
             tab.locator('[data-test-script-state="notRunning"]').wait_for()
@@ -80,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, times in (
         ("the page's search box", visits),
         ("first result after Enter", searches),
-        ("first picture of an opened PDF", pictures),
+        ("the page of a hit, after a click", pictures),
         ("the next page, turned at once", at_once),
         ("the page after it", pages),
     ):

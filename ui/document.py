@@ -33,7 +33,7 @@ WordShades = Callable[[Chunk], Weights | None]
 
 _MAX_PASSAGES = 10
 _MAX_SHADED = 4
-_AHEAD = 6  # hits whose pages are drawn ahead
+_AHEAD = 3  # hits whose pages are drawn ahead
 _FINISHED = ".!?:;\"'»”’)]。！？"
 """Characters that may end a passage which does not go on."""
 
