@@ -69,9 +69,10 @@ def _about(page: Any) -> None:
 
 
 _ASKED = f"/?{urlencode({'q': QUESTION})}"
+_LISTED = f"/?{urlencode({'q': 'How long should a memorized secret be?'})}"
 
 PICTURES = (
-    Picture("search", _ASKED, _searched),
+    Picture("search", _LISTED, _searched),
     Picture("explained", _ASKED, _explained, height=1000),
     Picture("document", _ASKED, _opened, scheme="dark"),
     Picture("collections", "/collections", _collections),

@@ -109,7 +109,8 @@ def _search(searched: Searched, page_query: PageQuery) -> Found:
         options = options.changed(_PER_DOCUMENT * page_query.k)
     options = options.changed(sentences=False)  # only those are chosen that are shown
     with st.spinner("Searching …", show_time=False):
-        return find(searched, page_query, options)
+        documents = page_query.k if by_document(page_query) else 0
+        return find(searched, page_query, options, documents)
 
 
 def by_document(page_query: PageQuery) -> bool:

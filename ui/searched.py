@@ -7,7 +7,7 @@ search. The others answer beside it.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -105,14 +105,19 @@ def verdict(searched: Searched, text: str, found: Found, options: SearchOptions)
     return told[0] if told and all(told) else ""
 
 
-def find(searched: Searched, page_query: PageQuery, options: SearchOptions) -> Found:
-    """The hits; those of the same search are remembered for one generation of the indexes."""
+def find(
+    searched: Searched, page_query: PageQuery, options: SearchOptions, documents: int = 0
+) -> Found:
+    """The hits; those of the same search are remembered for one generation of the indexes.
+
+    Where they are of less than half as many `documents`, the best passages of other ones follow.
+    """
     if page_query.mode != Mode.KEYWORD:
         searched.main.load_model()
     places = tuple((one.place, one.index.generation) for one in searched.every.values())
     key = json.dumps(options.to_json(), sort_keys=True)
     indexes = {name: one.index for name, one in searched.every.items()}
-    return _cached(places, page_query.text, key, (indexes, options))
+    return _cached(places, page_query.text, key, documents, (indexes, options))
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
@@ -120,13 +125,17 @@ def _cached(
     places: tuple[tuple[CatalogId, int], ...],
     text: str,
     key: str,
+    documents: int,
     _asked: tuple[Mapping[str, Index], SearchOptions],
 ) -> Found:
     indexes, options = _asked
+    others = options.changed(max(1, documents), by_file=True)
     if len(indexes) == 1:
         (index,) = indexes.values()
         embed = cache(index.embed_query)  # once for both
         hits = index.search(text, options=options, embed=embed)
+        if _documents(hits) < documents / 2:
+            hits = _followed(hits, index.search(text, options=others, embed=embed))
         count = index.count_matches(text, hits, options=options, embed=embed)
         return Found(hits, matching=None if count is None else count.passages)
     failed: list[str] = []
@@ -134,14 +143,31 @@ def _cached(
     def note(name: str, error: RetrieverError) -> None:
         failed.append(f"{name} is left out: {error}")
 
+    found = search_all(indexes, text, options, failed=note)
+    if _documents([one.hit for one in found]) < documents / 2:
+        known = {one.hit.chunk.document_id for one in found}
+        more = search_all(indexes, text, others)
+        found += [one for one in more if one.hit.chunk.document_id not in known]
     hits = []
     names: dict[str, str] = {}
-    for one in search_all(indexes, text, options, failed=note):
+    for one in found:
         if one.hit.chunk.id not in names:  # the same file may be in several collections
             hits.append(one.hit)
             for chunk in (one.hit.chunk, *one.hit.parts):
                 names.setdefault(chunk.id, one.name)
-    return Found(hits, names, failed=tuple(failed))
+    ranked = [replace(hit, rank=at) for at, hit in enumerate(hits, 1)]
+    return Found(ranked, names, failed=tuple(failed))
+
+
+def _documents(hits: Sequence[Hit]) -> int:
+    return len({hit.chunk.document_id for hit in hits})
+
+
+def _followed(hits: list[Hit], more: Sequence[Hit]) -> list[Hit]:
+    """The hits, and then those of other documents, ranked on."""
+    known = {hit.chunk.document_id for hit in hits}
+    others = [hit for hit in more if hit.chunk.document_id not in known]
+    return [*hits, *(replace(hit, rank=len(hits) + at) for at, hit in enumerate(others, 1))]
 
 
 __all__ = ["Found", "Searched", "find", "verdict"]
