@@ -224,3 +224,28 @@ def test_a_stopped_server_is_told_in_words_that_help(tab: Any, tmp_path: Path) -
         tab.wait_for_selector(".wva-hit")
     tab.get_by_text("Start it again with the command wva ui").wait_for()
     assert tab.get_by_text("internet").count() == 0
+
+
+MARKUP = (
+    '<related-observation observation-uuid="0aa5c1c2-11d2-4b3f-8f0e-6a1d2c3b4e5f"/>\n\n'
+    '<risk uuid="5e1a7c9e-2b7d-4d0e-9a55-0c1b2d3e4f5a"><status>open</status></risk>\n\n'
+    "A risk exception is approved by the owner of the system and kept for a year.\n\n"
+    '<origin><actor type="tool" actor-uuid="77a0c1c2-11d2-4b3f-8f0e-6a1d2c3b4e5f"/></origin>\n'
+)
+
+
+def test_a_word_that_is_there_is_never_doubted_and_one_that_is_nowhere_is_named(
+    tab: Any, home: Path, home_address: str
+) -> None:
+    with Index.open_or_create(home / "markup", FakeEmbedder()) as index:
+        index.add([Document("risks.txt", "txt", (Page(None, MARKUP),))])
+    said = tab.locator(".wva-verdict")
+    tab.goto(f"{home_address}/?index=markup&q=exception&mode=keyword")
+    snippet = tab.locator(".wva-hit .wva-text").first
+    snippet.wait_for()
+    assert "A risk exception is approved by the owner" in snippet.inner_text()
+    assert "uuid" not in snippet.inner_text()
+    assert said.count() == 0
+    tab.goto(f"{home_address}/?index=markup&q=exception+qqqxyzzy&mode=keyword")
+    said.wait_for()
+    assert 'The word "qqqxyzzy" occurs nowhere' in said.inner_text()
