@@ -33,6 +33,7 @@ def params(tab: Any) -> dict[str, list[str]]:
 
 
 def idle(tab: Any) -> None:
+    tab.wait_for_function("window.wvaSuggestions")  # the script of the suggestions
     tab.locator('[data-test-script-state="notRunning"]').wait_for()
 
 

@@ -135,7 +135,6 @@ export default function ({ data, parentElement, setStateValue }) {
   if (!window.wvaSuggestions) {
     window.wvaSuggestions = true;
     listen();
-    if (box() && document.activeElement === box()) typed(box()); // typed before this was loaded
   }
   if (state.key !== data.key) state.known.clear(); // another index, or its next generation
   state.key = data.key;
