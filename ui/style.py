@@ -43,7 +43,8 @@ def scroll_to_passage(leaf: int, passage: str) -> str:
 (() => {{
   let tries = 20;
   const go = () => {{
-    const here = document.querySelector(".wva-here");
+    const pane = document.querySelector(".st-key-pane");
+    const here = pane?.querySelector(".wva-sentence") || document.querySelector(".wva-here");
     const box = here?.closest(".st-key-pane")?.parentElement;
     if (here && here.getBoundingClientRect().height) {{
       const top = here.getBoundingClientRect().top - box.getBoundingClientRect().top;
