@@ -44,6 +44,11 @@ def params(tab: Any) -> dict[str, list[str]]:
     return parse_qs(tab.evaluate("location.search")[1:])
 
 
+def settled(tab: Any) -> None:
+    """Wait until the page is drawn: what is opened meanwhile may close again."""
+    tab.locator('[data-test-script-state="notRunning"]').wait_for()
+
+
 def choose(tab: Any, key: str, name: str) -> None:
     """Choose from a list; one that is opened while the page is still drawn may close again."""
     option = tab.get_by_role("option", name=name)
@@ -199,6 +204,8 @@ def test_more_like_a_sentence_is_a_chip_and_in_the_address(tab: Any, address: st
     before = results(tab)
     at = before.index("pears.txt") + 1
     act_on(tab, at, "open")
+    wait_until(lambda: "open" in params(tab))
+    settled(tab)
     tab.get_by_role("button", name="More or less like this").click()
     tab.get_by_role("button", name="More like this", exact=True).click()
     chip = tab.get_by_role("button", name="More like “Pears are green.")
@@ -223,8 +230,11 @@ def test_why_not_a_document_is_answered(tab: Any, address: str) -> None:
 def test_a_part_of_a_name_finds_the_document_of_why_not(tab: Any, address: str) -> None:
     tab.goto(f"{address}&q=apples&k=1")
     tab.wait_for_selector(".wva-card")
+    settled(tab)
     tab.locator(".st-key-why-not summary").click()
     box = tab.locator(".st-key-missing input")
+    box.wait_for()
+    settled(tab)
     box.click()
     box.press_sequentially("quince")
     option = tab.get_by_role("option").first
