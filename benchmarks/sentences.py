@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,13 +71,12 @@ def read_answers(path: Path, data: RetrievalDataset) -> dict[str, list[tuple[int
     return {number: [_span(one) for one in spans.split()] for number, _, spans in rows}
 
 
-def _squad(value: Mapping[str, object], data: RetrievalDataset) -> dict[str, list[tuple[int, int]]]:
+def _squad(value: Mapping[str, Any], data: RetrievalDataset) -> dict[str, list[tuple[int, int]]]:
     """The answers of SQuAD's JSON; a context may have other white space around it than our text."""
     found: dict[str, list[tuple[int, int]]] = {}
-    articles: list[dict[str, list[dict[str, object]]]] = value["data"]  # type: ignore[assignment]
-    for paragraph in (each for article in articles for each in article["paragraphs"]):
+    for paragraph in (each for article in value["data"] for each in article["paragraphs"]):
         context = str(paragraph["context"])
-        for question in paragraph["qas"]:  # type: ignore[attr-defined]
+        for question in paragraph["qas"]:
             if question["id"] not in data.qrels:
                 continue
             text = data.corpus[next(iter(data.qrels[question["id"]]))][1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from retriever.interface.export import citation
@@ -97,6 +97,11 @@ def shown_at_once(groups: int) -> int:
     return max(SHOWN, _FILLED // max(1, groups))
 
 
+def seen_at_once(group: Sequence[Hit], shown: int, unfolded: Container[str]) -> Sequence[Hit]:
+    """The passages of a card that are shown: the first `shown`, or all of an unfolded one."""
+    return group if group[0].chunk.id in unfolded else group[:shown]
+
+
 def group_by_document(
     hits: Sequence[Hit], names: Mapping[str, str] | None = None
 ) -> list[list[Hit]]:
@@ -119,7 +124,7 @@ def group_by_document(
 def card_html(group: Sequence[Hit], view: ListView, number: int = 1, shown: int = SHOWN) -> str:
     """A document's card: its head, and its first `shown` passages, or all if it is unfolded."""
     first, folded = group[0], group[shown:]
-    seen = group if first.chunk.id in view.unfolded else group[:shown]
+    seen = seen_at_once(group, shown, view.unfolded)
     passages = "".join(_passage_html(hit, view, best=view.best and hit.rank == 1) for hit in seen)
     more = ""
     if folded:
@@ -299,6 +304,7 @@ __all__ = [
     "list_html",
     "numbers_text",
     "place_html",
+    "seen_at_once",
     "sentence_place",
     "shown_at_once",
 ]

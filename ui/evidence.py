@@ -193,13 +193,17 @@ def marked_text(chunk: Chunk, text: str, marks: Iterable[Mark]) -> str:
     shown = unwrap_lines(text)
     markup = chunk.format not in RAW
     headings = [match.span(1) for match in _HEADING.finditer(text)] if markup else []
-    hidden = hidden_spans(text) if markup else []
+    hidden = without_marks(text).hidden if markup else []
     by_start = {start: (end, attributes) for start, end, attributes in marks}
-    spans = [*hidden, *headings, *((start, end) for start, (end, _) in by_start.items())]
+    spans = [
+        *((span.start, span.end) for span in hidden),
+        *headings,
+        *((start, end) for start, (end, _) in by_start.items()),
+    ]
     cuts = sorted({0, len(text), *(at for span in spans for at in span)})
     parts = []
     for start, end in pairwise(cuts):
-        if any(low <= start < high for low, high in hidden):
+        if any(span.start <= start < span.end for span in hidden):
             continue
         piece = escape_html(shown[start:end])
         at = next((at for at, (past, _) in by_start.items() if at <= start < past), None)
@@ -211,23 +215,11 @@ def marked_text(chunk: Chunk, text: str, marks: Iterable[Mark]) -> str:
     return "".join(parts)
 
 
-def hidden_spans(text: str) -> list[tuple[int, int]]:
-    """What `without_marks` leaves out of a text.
-
-    >>> text = "## See [A.2](#a2)"
-    >>> [text[start:end] for start, end in hidden_spans(text)]
-    ['## ', '[', '](#a2)']
-    """
-    offsets = without_marks(text).offsets
-    return [(last + 1, at) for last, at in pairwise((-1, *offsets)) if at > last + 1]
-
-
 __all__ = [
     "RAW",
     "STRONG",
     "evidence_data",
     "evidence_html",
-    "hidden_spans",
     "marked_text",
     "shaded_passage",
     "show_evidence",

@@ -17,7 +17,7 @@ from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
 from retriever.types import DocumentRow, Hit, IndexStateError, ModelError, Strength, UsageError
 from ui import controls, document, export_bar, pane, status, steer, why_not
-from ui.cards import ListView, group_by_document, list_html, shown_at_once
+from ui.cards import ListView, group_by_document, list_html, seen_at_once, shown_at_once
 from ui.highlighting import HighlightTerms, count_text, escape_html, escape_markdown, join_parts
 from ui.page_query import PageQuery
 from ui.resources import SharedIndex
@@ -47,12 +47,12 @@ def show_results(searched: Searched, page_query: PageQuery, bar: DeltaGenerator)
     asked, waiting = _asked_now(searched, page_query)
     try:
         try:
-            found = _search(searched, asked)
+            found, options = _search(searched, asked)
         except ModelError as error:
             status.show_error(error)
             st.html('<p class="wva-note">These are the results by words, without the model.</p>')
             asked = page_query.by_words()
-            found = _search(searched, asked)
+            found, options = _search(searched, asked)
     except UsageError as error:
         status.show_error(error)
         if page_query != page_query.plain():
@@ -60,13 +60,12 @@ def show_results(searched: Searched, page_query: PageQuery, bar: DeltaGenerator)
         return
     if waiting:
         _wait_for_model(searched)
-    options = _options(searched, asked)
     words = searched.highlight_terms(asked, options)
     if found.hits:
         shown = replace(found, hits=_shown_hits(asked, found, searched.documents()))
         with bar:
-            _show_bar(searched, asked, shown)
-        _show_said(searched, asked, shown)
+            _show_bar(searched, asked, options, shown)
+        _show_said(searched, asked, options, shown)
         if not shown.hits:
             _show_none_strong(len(found.hits))
         st.session_state["new-list"] = True
@@ -99,18 +98,14 @@ def _wait_for_model(searched: Searched) -> None:
     )
 
 
-def _options(searched: Searched, page_query: PageQuery) -> SearchOptions:
-    return page_query.options(steer.make_steering(searched.main, page_query))
-
-
-def _search(searched: Searched, page_query: PageQuery) -> Found:
-    options = _options(searched, page_query)
-    if by_document(page_query):
-        options = options.changed(_PER_DOCUMENT * page_query.k)
-    options = options.changed(sentences=False)  # only those are chosen that are shown
+def _search(searched: Searched, page_query: PageQuery) -> tuple[Found, SearchOptions]:
+    """What was found, and the options of the query."""
+    options = page_query.options(steer.make_steering(searched.main, page_query))
+    documents = page_query.k if by_document(page_query) else 0
+    asked = options.changed(_PER_DOCUMENT * documents) if documents else options
+    asked = asked.changed(sentences=False)  # only those are chosen that are shown
     with st.spinner("Searching …", show_time=False):
-        documents = page_query.k if by_document(page_query) else 0
-        return find(searched, page_query, options, documents)
+        return find(searched, page_query, asked, documents), options
 
 
 def by_document(page_query: PageQuery) -> bool:
@@ -166,11 +161,7 @@ def _seen(page_query: PageQuery, found: Found, unfolded: Container[str]) -> set[
         return {hit.chunk.id for hit in found.hits}
     groups = group_by_document(found.hits, found.names)
     most = shown_at_once(len(groups))
-    return {
-        hit.chunk.id
-        for group in groups
-        for hit in (group if group[0].chunk.id in unfolded else group[:most])
-    }
+    return {hit.chunk.id for group in groups for hit in seen_at_once(group, most, unfolded)}
 
 
 def _shown_hits(
@@ -195,10 +186,12 @@ def _is_strong(hit: Hit) -> bool:
     return hit.strength in _STRONG
 
 
-def _show_bar(searched: Searched, page_query: PageQuery, found: Found) -> None:
+def _show_bar(
+    searched: Searched, page_query: PageQuery, options: SearchOptions, found: Found
+) -> None:
     st.html(f'<h2 class="wva-count">{_count_text(page_query, found)}</h2>', width="content")
     _show_arranging(searched.main)
-    export_bar.show_export(searched, page_query, found, _options(searched, page_query))
+    export_bar.show_export(searched, page_query, found, options)
 
 
 def _show_arranging(shared: SharedIndex) -> None:
@@ -268,9 +261,11 @@ def _count_text(page_query: PageQuery, found: Found) -> str:
     return text if found.matching is None else f"{text} · {found.matching:,} match"
 
 
-def _show_said(searched: Searched, page_query: PageQuery, found: Found) -> None:
+def _show_said(
+    searched: Searched, page_query: PageQuery, options: SearchOptions, found: Found
+) -> None:
     """Say above the list how it is to be taken: the verdict, and what it does not show."""
-    text, options = page_query.text, _options(searched, page_query)
+    text = page_query.text
     said = verdict(searched, text, found, options)
     instead = searched.corrections(text, options)
     notes = searched.main.index.search_notes(text, found.hits, options=options)

@@ -15,7 +15,7 @@ import streamlit as st
 
 from retriever.index import Index
 from retriever.searching.options import Mode, SearchOptions
-from retriever.searching.several import corrections_in_all, search_all
+from retriever.searching.several import corrections_in_all, search_all, verdict_in_all
 from retriever.types import DocumentRow, Hit, RetrieverError
 from ui.highlighting import HighlightTerms
 from ui.page_query import PageQuery
@@ -95,14 +95,12 @@ class Found:
 
 def verdict(searched: Searched, text: str, found: Found, options: SearchOptions) -> str:
     """The verdict on the hits; "" if that on the hits of one of the collections is."""
-    if not searched.others:
-        return searched.main.index.verdict(text, found.hits, options=options)
-    told = []
-    for name, one in searched.every.items():
-        own = [hit for hit in found.hits if found.names.get(hit.chunk.id) == name]
-        if own:
-            told.append(one.index.verdict(text, own, options=options))
-    return told[0] if told and all(told) else ""
+    own = {
+        name: [hit for hit in found.hits if found.names.get(hit.chunk.id, name) == name]
+        for name in searched.every
+    }
+    indexes = {name: one.index for name, one in searched.every.items()}
+    return verdict_in_all(indexes, text, own, options)
 
 
 def find(

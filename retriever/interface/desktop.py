@@ -158,6 +158,7 @@ def _shown_by_file_manager(file: Path) -> bool:
 
 def _start_on_windows(file: Path) -> None:
     try:
+        # Only Windows has it, so mypy misses it elsewhere and the remark is unused there.
         starter: Any = os.startfile  # type: ignore[attr-defined, unused-ignore]
         starter(str(file))
     except OSError as error:

@@ -71,6 +71,15 @@ class Searchable(Protocol):
         """Its own results."""
 
 
+class Judged(Protocol):
+    """What is needed of an index for a verdict: see `retriever.index.Index`."""
+
+    def verdict(
+        self, query: str, hits: Sequence[Hit], *, options: SearchOptions | None = None
+    ) -> str:
+        """One sentence where none of the hits really matches; "" for none."""
+
+
 @dataclass(frozen=True, slots=True)
 class NamedHit:
     """A result, and the name of its index.
@@ -143,6 +152,25 @@ def corrections_in_all(
             for word, near in now.corrections(text).items():
                 found.setdefault(word, []).extend(near)
     return {word: list(dict.fromkeys(near)) for word, near in found.items() if word not in known}
+
+
+def verdict_in_all(
+    indexes: Mapping[str, Judged],
+    query: str,
+    own: Mapping[str, Sequence[Hit]],
+    options: SearchOptions | None = None,
+) -> str:
+    """The first verdict of the indexes on their `own` hits; "" if one of them is content.
+
+    Only those that have hits are asked, or all where none has.
+    """
+    some = any(own.values())
+    told = [
+        index.verdict(query, own.get(name, ()), options=options)
+        for name, index in indexes.items()
+        if own.get(name) or not some
+    ]
+    return told[0] if told and all(told) else ""
 
 
 class _Embedding:

@@ -120,7 +120,7 @@ def _search_several(
     options: argparse.Namespace, folders: Sequence[str], how: SearchOptions
 ) -> _Found:
     """The results of several indexes; those that fail are left out."""
-    from retriever.searching.several import corrections_in_all, search_all
+    from retriever.searching.several import corrections_in_all, search_all, verdict_in_all
 
     failed: dict[str, str] = {}
     with ExitStack() as stack:
@@ -136,7 +136,8 @@ def _search_several(
         notes = _notes_of_all(
             list(answering.values()), options.query, [one.hit for one in found], how
         )
-        said = _verdict_of_all(answering, options.query, found, how)
+        own = {name: [one.hit for one in found if one.name == name] for name in answering}
+        said = verdict_in_all(answering, options.query, own, how)
     return _Found(found, took, instead, notes, said, failed=failed)
 
 
@@ -165,19 +166,6 @@ def _notes_of_all(
     """The notes of all indexes, each once."""
     several = (index.search_notes(query, hits, options=how) for index in indexes)
     return list(dict.fromkeys(chain.from_iterable(several)))
-
-
-def _verdict_of_all(
-    indexes: Mapping[str, Index], query: str, found: Sequence[NamedHit], how: SearchOptions
-) -> str:
-    """The first verdict of the indexes on their own hits; "" if one of them is content."""
-    own = {name: [one.hit for one in found if one.name == name] for name in indexes}
-    verdicts = [
-        index.verdict(query, own[name], options=how)
-        for name, index in indexes.items()
-        if own[name] or not found
-    ]
-    return verdicts[0] if verdicts and all(verdicts) else ""
 
 
 def run_explain(options: argparse.Namespace) -> int:
