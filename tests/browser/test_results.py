@@ -222,7 +222,8 @@ def test_a_stopped_server_is_told_in_words_that_help(tab: Any, tmp_path: Path) -
     with page_server(tmp_path / "notes") as port:
         tab.goto(f"http://127.0.0.1:{port}/?q=plum")
         tab.wait_for_selector(".wva-hit")
-    tab.get_by_text("Start it again with the command wva ui").wait_for()
+    # Streamlit asks several times, each time after a longer pause, before it says so.
+    tab.get_by_text("Start it again with the command wva ui").wait_for(timeout=90_000)
     assert tab.get_by_text("internet").count() == 0
 
 
