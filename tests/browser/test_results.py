@@ -222,8 +222,9 @@ def test_a_stopped_server_is_told_in_words_that_help(tab: Any, tmp_path: Path) -
     with page_server(tmp_path / "notes") as port:
         tab.goto(f"http://127.0.0.1:{port}/?q=plum")
         tab.wait_for_selector(".wva-hit")
+        tab.wait_for_function("window.wvaConnection")  # the last that a page loads
     # Streamlit asks several times, each time after a longer pause, before it says so.
-    tab.get_by_text("Start it again with the command wva ui").wait_for(timeout=90_000)
+    tab.get_by_text("Start it again with the command wva ui").wait_for(timeout=45_000)
     assert tab.get_by_text("internet").count() == 0
 
 
