@@ -137,10 +137,8 @@ class ProgressMeter:
         """The current progress."""
         now = time.monotonic()
         working = now - self.embedding_since
-        tokens = self.ingest.tokens if self.ingest else 0
-        # The part that is looked up counts as done only when its batch is embedded.
-        part = self.ingest.part if self.ingest and self.phase is not Phase.EMBEDDING else 0.0
-        done = self.work_done + part * self.current_work
+        tokens = self.ingest.vectors.tokens if self.ingest else 0
+        done = self.work_done
         left = None
         if self.phase is Phase.FITTING:
             left = None  # reading says nothing about how long that takes
@@ -152,7 +150,7 @@ class ProgressMeter:
         return Progress(
             files_done=self.files_done,
             files_total=self.files_total,
-            chunks=self.ingest.chunks if self.ingest else 0,
+            chunks=self.ingest.vectors.chunks if self.ingest else 0,
             tokens=tokens,
             seconds=now - self.started,
             tokens_per_second=tokens / working if working > 0 else 0.0,
@@ -162,7 +160,7 @@ class ProgressMeter:
             phase=self.phase,
             share=self.share,
             files_read=max(self.files_read, self.files_done),
-            waiting=self.ingest.waiting if self.ingest else 0,
+            waiting=self.ingest.vectors.waiting if self.ingest else 0,
         )
 
     def _share(self, done: float) -> float:

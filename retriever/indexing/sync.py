@@ -19,7 +19,8 @@ from typing import Any
 
 from retriever.embedding.protocols import Embedder
 from retriever.indexing.coverage import lost_words
-from retriever.indexing.ingest import Ingest, calibration_is_current, document_row, limit_chunking
+from retriever.indexing.fitting import calibration_is_current
+from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 from retriever.indexing.plan import Pending, Plan, Planner, order_moves
 from retriever.indexing.progress import ProgressMeter
 from retriever.indexing.recognition import PICTURES, Recognition, failure_causes
@@ -232,7 +233,7 @@ class _SyncRun:
             index=name,
             seconds=time.monotonic() - self.started,
             files=tuple(file for _, file in reports),
-            tokens=self.ingest.tokens if self.ingest else 0,
+            tokens=self.ingest.vectors.tokens if self.ingest else 0,
             incomplete=self.incomplete,
             dry_run=self.options.dry_run,
             idle_patterns=tuple(self.idle_patterns),
@@ -330,11 +331,17 @@ class _SyncRun:
             reader.on_part = self.meter.report_part
             for one in order:
                 self._read(one, planner, reader)
-        if self.ingest:
-            self.ingest.close()
+        self._make_vectors()
+        self.meter.finish()
+
+    def _make_vectors(self) -> None:
+        """The second wave: vectors for the passages that have none, then the fit."""
+        with self.backend.reading() as catalog:
+            missing = catalog.count_pending()
+        if self.ingest or missing:
+            self._open_ingest().close()
         else:
             self._refit()
-        self.meter.finish()
 
     def _open_ingest(self) -> Ingest:
         """The ingest, made for the first document, since it loads the model."""
@@ -363,7 +370,7 @@ class _SyncRun:
         if due:
             # A removal must not fail because the model cannot be loaded.
             with suppress(ModelError):
-                self._open_ingest().fit()
+                self._open_ingest().vectors.fitter.fit()
 
     def _skip(self, one: Pending) -> bool:
         """Report a file that is not read: a picture without OCR, or an unchanged file that failed.

@@ -920,7 +920,7 @@ def test_a_break_anywhere_leaves_a_good_index(
     index, docs, embedder, tmp_path, monkeypatch, method, call
 ) -> None:
     for name in ("FIRST_BATCH_TOKENS", "BATCH_TOKENS"):
-        monkeypatch.setattr(f"retriever.indexing.ingest.{name}", 40)
+        monkeypatch.setattr(f"retriever.indexing.vectors.{name}", 40)
     real = getattr(EmbeddedBackend, method)
     calls = 0
 
@@ -943,7 +943,7 @@ def test_a_model_that_fails_leaves_a_good_index(
     index, docs, embedder, tmp_path, monkeypatch, call
 ) -> None:
     for name in ("FIRST_BATCH_TOKENS", "BATCH_TOKENS"):
-        monkeypatch.setattr(f"retriever.indexing.ingest.{name}", 40)
+        monkeypatch.setattr(f"retriever.indexing.vectors.{name}", 40)
     calls = 0
     real = embedder.embed_inputs
 
@@ -982,8 +982,8 @@ RUN = """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from retriever.index import Index
     from tests.fakes import FakeEmbedder
-    import retriever.indexing.ingest
-    retriever.indexing.ingest.FIRST_BATCH_TOKENS = retriever.indexing.ingest.BATCH_TOKENS = 40
+    import retriever.indexing.vectors
+    retriever.indexing.vectors.FIRST_BATCH_TOKENS = retriever.indexing.vectors.BATCH_TOKENS = 40
     class Slow(FakeEmbedder):
         def embed_inputs(self, inputs):
             for text in inputs:
@@ -1031,7 +1031,7 @@ def test_a_killed_process_leaves_a_good_index(docs, tmp_path, signal_) -> None:
 
 def test_progress_adds_up(index, docs, monkeypatch) -> None:
     for name in ("FIRST_BATCH_TOKENS", "BATCH_TOKENS"):
-        monkeypatch.setattr(f"retriever.indexing.ingest.{name}", 40)
+        monkeypatch.setattr(f"retriever.indexing.vectors.{name}", 40)
     write(docs, "long.txt", "\n\n".join(body(f"animal{n}") for n in range(300)))
     seen: list[Progress] = []
     index.sync(docs, progress=seen.append)
@@ -1060,7 +1060,7 @@ def test_the_time_left_is_a_share_of_the_work(index, tmp_path, monkeypatch) -> N
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     for name in ("FIRST_BATCH_TOKENS", "BATCH_TOKENS"):
-        monkeypatch.setattr(f"retriever.indexing.ingest.{name}", 1)
+        monkeypatch.setattr(f"retriever.indexing.vectors.{name}", 1)
     folder = tmp_path / "four"
     for animal in ("bear", "deer", "crow", "swan"):
         write(folder, f"{animal}.txt", body(animal))
@@ -1080,7 +1080,7 @@ def test_the_time_left_is_a_share_of_the_work(index, tmp_path, monkeypatch) -> N
 
 def test_a_run_tells_its_phases_and_its_share_only_grows(index, docs, monkeypatch) -> None:
     for name in ("FIRST_BATCH_TOKENS", "BATCH_TOKENS"):
-        monkeypatch.setattr(f"retriever.indexing.ingest.{name}", 40)
+        monkeypatch.setattr(f"retriever.indexing.vectors.{name}", 40)
     stored: list[dict] = []
     real = EmbeddedBackend.set_progress
     monkeypatch.setattr(

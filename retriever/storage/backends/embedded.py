@@ -144,6 +144,18 @@ class EmbeddedBackend:
         with self._catalog.writing(visible=False) as writer:
             writer.save_vectors(keys, vectors)
 
+    def attach_vectors(
+        self, keys: Sequence[str], vectors: Vectors, chunks: Mapping[int, str]
+    ) -> int:
+        """See `Documents.attach_vectors`."""
+        with self._catalog.writing() as writer:
+            writer.save_vectors(keys, vectors)
+            count = writer.attach(chunks)
+            tail_is_long = vector_files.tail_is_long(writer)
+        if tail_is_long:
+            vector_files.write(self._catalog)
+        return count
+
     def upsert(
         self,
         row: DocumentRow,
@@ -155,7 +167,8 @@ class EmbeddedBackend:
         """See `Documents.upsert`."""
         with self._catalog.writing() as writer:
             writer.upsert(row, pages, new_chunks, account, left_out)
-            tail_is_long = vector_files.tail_is_long(writer)
+            some = any(chunk.vector for chunk in new_chunks)
+            tail_is_long = some and vector_files.tail_is_long(writer)
         if tail_is_long:
             vector_files.write(self._catalog)
 
@@ -225,7 +238,7 @@ class EmbeddedBackend:
     def info(self) -> dict[str, Any]:
         """See `Documents.info`."""
         with self._catalog.reading() as reader:
-            file, count = reader.vector_file(), reader.count_chunks()
+            file, count = reader.vector_file(), reader.count_vectors()
             kind = file.kind if file else reader.meta("factory") or factory_for(count)
             progress = reader.meta("progress")
             return {
@@ -330,8 +343,7 @@ class EmbeddedPassages:
         found = exact_scores(vectors, vector, np.arange(len(keys)))
         by_key = dict(zip(keys.tolist(), found, strict=True))
         for at, id_ in enumerate(chunk_ids):
-            if id_ in by_id:
-                scores[at] = by_key[by_id[id_]]
+            scores[at] = by_key.get(by_id.get(id_, -1), 0.0)
         return scores
 
     def keyword(self, query: TermQuery, k: int, where: Filter | None = None) -> ScoredIds:
@@ -366,8 +378,9 @@ class EmbeddedPassages:
         keys, calibrated = self._state.vectors(self._reader, _sorted_keys(by_id))
         rows = dict(zip(keys.tolist(), range(len(keys)), strict=True))
         for at, id_ in enumerate(chunk_ids):
-            if id_ in by_id:
-                found[at] = calibrated[rows[by_id[id_]]]
+            row = rows.get(by_id.get(id_, -1))
+            if row is not None:
+                found[at] = calibrated[row]
         return found
 
     def terms(self, chunk_ids: Sequence[str]) -> list[list[str]]:
@@ -381,6 +394,14 @@ class EmbeddedPassages:
     def count(self) -> int:
         """See `PassageSearch.count`."""
         return self._reader.count_chunks()
+
+    def count_vectors(self) -> int:
+        """See `PassageSearch.count_vectors`."""
+        return self._reader.count_vectors()
+
+    def without_vector(self, chunk_ids: Sequence[str]) -> set[str]:
+        """See `PassageSearch.without_vector`."""
+        return self._reader.without_vector(chunk_ids)
 
 
 def _sorted_keys(by_id: Mapping[str, int]) -> Keys:
