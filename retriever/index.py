@@ -33,6 +33,7 @@ from retriever.indexing.sync import SyncOptions, SyncReport, sync
 from retriever.searching.examples import make_examples
 from retriever.searching.grouping import neighbours
 from retriever.searching.hybrid import search
+from retriever.searching.late import LateVectors, lend_vectors, wanted_passages
 from retriever.searching.match import CHANCE_MATCH, MatchScale, bm25_unit, with_match
 from retriever.searching.mmr import mmr
 from retriever.searching.notes import search_notes
@@ -51,7 +52,7 @@ from retriever.searching.pipeline import (
     parse_query,
     searched_text,
 )
-from retriever.searching.query_syntax import parse
+from retriever.searching.query_syntax import Query, parse
 from retriever.searching.rerank import as_judge
 from retriever.searching.sentences import with_sentences
 from retriever.searching.strength import MatchCount, count_matches, strength_of
@@ -113,6 +114,7 @@ class Index:
         self._known_names: KnownNames | None = None
         self._loading = threading.Lock()
         self._writing = threading.Lock()
+        self._late = LateVectors()
         self._attributions = AttributionCache(lambda: self.embedder)
         self._open_snapshot = threading.local()
         if embedder is not None:
@@ -182,7 +184,7 @@ class Index:
 
     def sync(
         self,
-        paths: str | Path | Sequence[str | Path],
+        paths: str | Path | Sequence[str | Path] = (),
         *,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
@@ -193,6 +195,8 @@ class Index:
         ocr: str | None = None,
         retry: bool = False,
         reread: bool = False,
+        keywords_only: bool = False,
+        vectors_only: bool = False,
         progress: Callable[[Progress], None] = lambda progress: None,
     ) -> SyncReport:
         """Bring the index in step with folders or files.
@@ -206,6 +210,8 @@ class Index:
           OCR, None for those of the last run that named some.
         - `retry`: read files again that failed before; `reread`: read all files again. Unchanged
           text is not embedded again.
+        - `keywords_only`: make documents findable by their words, without vectors; `vectors_only`:
+          make the vectors that are missing, without `paths`. Otherwise both, one after the other.
 
         See `retriever.indexing.sync`.
         """
@@ -228,6 +234,8 @@ class Index:
                     ocr=ocr,
                     retry=retry,
                     reread=reread,
+                    keywords_only=keywords_only,
+                    vectors_only=vectors_only,
                 ),
                 chunking=self._chunking,
                 name=self.name,
@@ -375,10 +383,44 @@ class Index:
             attributions=self._attributions,
             match_scale=self._match_scale,
             judge=lambda: as_judge(self.embedder),
+            lend=lambda now, asked, how: self._ask_for_vectors(now, asked, how, own=embed is None),
             index=self.name,
         )
         with self.snapshot(dense=chosen.mode != Mode.KEYWORD) as now:
             return SearchPipeline(now, query, chosen, tools).run()
+
+    def _ask_for_vectors(
+        self, now: Snapshot, query: Query, chosen: SearchOptions, *, own: bool
+    ) -> None:
+        """Note the best passages without a vector, and embed the first few; see `late`.
+
+        `own`: the query is embedded by this index's embedder, which is then loaded in any case.
+        """
+        wanted = self._wanted(now, query, chosen)
+        if not wanted:
+            return
+        self.backend.note_wanted(wanted)
+        if chosen.mode != Mode.KEYWORD and (own or self.ready):
+            lend_vectors(now, wanted, self.embedder, self._late, chosen.embed_ms)
+
+    def _lend(self, now: Snapshot, query: Query, chosen: SearchOptions) -> None:
+        """Lend the snapshot the vectors that the search with these options had embedded."""
+        if chosen.mode == Mode.KEYWORD or not self.ready or not chosen.embed_ms:
+            return
+        wanted = self._wanted(now, query, chosen)
+        if wanted:
+            lend_vectors(now, wanted, self.embedder, self._late)
+
+    def _wanted(self, now: Snapshot, query: Query, chosen: SearchOptions) -> list[str]:
+        where = query.within(chosen.filter)
+        return wanted_passages(now, query.text, where, tolerant=chosen.tolerant)
+
+    @property
+    def vector_share(self) -> float:
+        """The share of the passages that have a vector; 1 without passages."""
+        with self._reading() as catalog:
+            missing, count = catalog.count_pending(), catalog.count_vectors()
+        return count / (count + missing) if missing else 1.0
 
     def query_words(self, query: str, *, syntax: bool = True) -> tuple[WordSpan, ...]:
         """The words of a query that can have weights, with their offsets in its text.
@@ -519,6 +561,7 @@ class Index:
             scale = self._match_scale(now)
             if scale is None or steered or not asked.text:
                 return None
+            self._lend(now, asked, chosen)
             vector = None if mode is Mode.KEYWORD else (embed or self.embed_query)(asked.text)
             return count_matches(
                 *(now, hits, scale, asked.text, vector),
@@ -603,11 +646,13 @@ class Index:
         cannot be attributed to words.
         """
         chosen = _options(options).changed(**changes)
-        text = parse_query(query, chosen).text
+        asked = parse_query(query, chosen)
+        text = asked.text
         if not weights and chosen.steering is not None:
             weights = chosen.steering.weights
         feedback = chosen.feedback and all(weight == 1 for weight in weights)
         with self.snapshot() as now:
+            self._lend(now, asked, chosen)
             if isinstance(what, Hit):
                 return explain_hit(
                     *(now, self._attributions, text, what),

@@ -9,7 +9,7 @@ Memory is bounded: one document's text.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from retriever.embedding.protocols import Embedder
@@ -30,8 +30,7 @@ class Ingest:
 
     `on_document` is called with every document when it has been written, `on_batch` after every
     batch of vectors, and `on_phase` before a batch is embedded and before each step of fitting,
-    with the share of the steps that are done. `wanted` gives the ids of passages that are needed
-    first; see `VectorWave`.
+    with the share of the steps that are done.
     """
 
     backend: Documents
@@ -40,7 +39,6 @@ class Ingest:
     on_document: Callable[[DocumentRow], None] = lambda row: None
     on_batch: Callable[[], None] = lambda: None
     on_phase: Callable[[Phase, float], None] = lambda phase, part: None
-    wanted: Callable[[], Sequence[str]] = lambda: ()
     vectors: VectorWave = field(init=False)
     _some_known: bool = False  # whether vectors were stored before
 
@@ -50,7 +48,6 @@ class Ingest:
             *(self.backend, self.embedder, fitter),
             on_batch=self.on_batch,
             on_phase=self.on_phase,
-            wanted=self.wanted,
         )
         with self.backend.reading() as catalog:
             self._some_known = catalog.has_vectors()

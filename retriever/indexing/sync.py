@@ -42,6 +42,7 @@ from retriever.types import (
     Phase,
     Progress,
     ReadError,
+    UsageError,
     document_id,
 )
 
@@ -114,6 +115,8 @@ class SyncReport:
 class SyncOptions:
     """How a folder is synchronised; see `sync`.
 
+    `keywords_only` stops after the first wave: documents are findable by their words, and the next
+    run without it makes the vectors. `vectors_only` does only that, and looks at no files.
     `passwords` are tried on encrypted files. `ocr` names Tesseract's languages, is empty for no
     OCR, or None for what the index remembers. `retry` reads files again that failed before and have
     not changed since, `reread` all files.
@@ -128,6 +131,14 @@ class SyncOptions:
     ocr: str | None = None
     retry: bool = False
     reread: bool = False
+    keywords_only: bool = False
+    vectors_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.keywords_only and self.vectors_only:
+            raise UsageError(
+                "a run makes keywords only or vectors only; leave both out to make everything"
+            )
 
 
 def sync(
@@ -176,7 +187,7 @@ class _SyncRun:
             self.chunking = catalog.chunk_settings() or chunking or ChunkSettings()
         self.hide = [path.resolve() for path in hide]
         self.started = time.monotonic()
-        self.meter = ProgressMeter(backend, progress)
+        self.meter = ProgressMeter(backend, progress, vectors=not options.keywords_only)
         self.reports: dict[tuple[str, str], FileReport] = {}  # by root and path
         self.replaces: dict[str, DocumentRow | None] = {}  # document id → the former document
         self.unread: dict[tuple[str, str], UnreadFile] = {}
@@ -191,6 +202,10 @@ class _SyncRun:
         self.ingest: Ingest | None = None
 
     def execute(self, paths: Sequence[str | Path], name: str) -> SyncReport:
+        if self.options.vectors_only:
+            if paths:
+                raise UsageError("a run that makes vectors only looks at no files; name none")
+            return self._complete(name)
         if self.options.dry_run:
             plan, _ = self._plan(paths)
             self._hold_back_removals(plan)
@@ -212,6 +227,19 @@ class _SyncRun:
             report = self._result(name)
             at = datetime.now(UTC).isoformat(timespec="seconds")
             self.backend.finish({**report.to_json(), "files": len(report.files), "at": at})
+        return report
+
+    def _complete(self, name: str) -> SyncReport:
+        """Make the vectors that are missing; no file is looked at."""
+        if self.options.dry_run:
+            return self._result(name)
+        with self._writing():
+            self._make_vectors()
+            self.meter.finish()
+            report = self._result(name)
+            with self.backend.reading() as catalog:
+                before = catalog.last_run() or {}
+            self.backend.finish(before)
         return report
 
     @contextmanager
@@ -336,6 +364,8 @@ class _SyncRun:
 
     def _make_vectors(self) -> None:
         """The second wave: vectors for the passages that have none, then the fit."""
+        if self.options.keywords_only:
+            return
         with self.backend.reading() as catalog:
             missing = catalog.count_pending()
         if self.ingest or missing:
@@ -347,6 +377,7 @@ class _SyncRun:
         """The ingest, made for the first document, since it loads the model."""
         if self.ingest is None:
             self.meter.enter(Phase.LOADING)
+            started = time.monotonic()
             embedder = self.embedder()
             self.chunking = limit_chunking(self.chunking, embedder)
             self.backend.bind_embedder(embedder.settings, self.chunking)
@@ -358,7 +389,7 @@ class _SyncRun:
                 on_batch=self.meter.finish_batch,
                 on_phase=self.meter.enter,
             )
-            self.meter.start_embedding(self.ingest)
+            self.meter.start_writing(self.ingest, time.monotonic() - started)
         return self.ingest
 
     def _refit(self) -> None:
@@ -415,7 +446,6 @@ class _SyncRun:
         causes: list[str] = []
         try:
             document = before.restore_in(reader.read(file.location, file.path))
-            self.meter.finish_reading()
             states = Counter(page.state for page in document.pages)
             loss = self.recognition.lost_text(before, document)
             if (
@@ -427,7 +457,7 @@ class _SyncRun:
                 causes = failure_causes(states, self.recognition.tried_languages(reader.options))
                 raise ReadError("; ".join(filter(None, [_reason(document.pages), loss.advice])))
         except ReadError as error:
-            self.meter.finish_file(file.path, file.size)
+            self.meter.drop_file(file.path, file.size)
             stamp = planner.stamp(file) if one.sha256 else 0
             settings = ";".join([self._reader_versions(file.path), *causes])
             self._report_failed(file, str(error), row, stamp, settings)

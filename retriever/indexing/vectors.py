@@ -11,7 +11,7 @@ Memory is bounded: one batch of passages, and eight bytes for each passage that 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,8 +34,11 @@ FIRST_BATCH_TOKENS = 2_048
 BATCH_SECONDS = 3.0
 """Wanted time of a batch: progress is reported, and wishes are read, between two of them."""
 
-BLOCK = 64
-"""Passages that are read together."""
+MAX_BLOCK = 64
+"""Largest number of passages that are read together; fewer where there is room for fewer."""
+
+PASSAGE_TOKENS = 1_024
+"""Tokens of room for each of them; passages are shorter, so that a batch has several blocks."""
 
 GROWTH = 4
 """Factor of growth (in vectors) after which the means are fitted again during a run."""
@@ -58,10 +61,9 @@ class _Batch:
 class VectorWave:
     """Makes the missing vectors of an index: call `run`.
 
-    `wanted` gives the ids of passages that are needed first; it is asked before every batch.
     `on_phase` is called before a batch is embedded, `on_batch` after it. `chunks` and `tokens`
-    count what was embedded, `waiting` the passages of the batch that is being embedded, `total` and
-    `done` the passages that had no vector and those that got theirs.
+    count what was embedded in `seconds`, `waiting` the passages of the batch that is being
+    embedded, `total` and `done` the passages that had no vector and those that got theirs.
     """
 
     backend: Documents
@@ -69,15 +71,22 @@ class VectorWave:
     fitter: Fitter
     on_batch: Callable[[], None] = lambda: None
     on_phase: Callable[[Phase, float], None] = lambda phase, part: None
-    wanted: Callable[[], Sequence[str]] = lambda: ()
     chunks: int = 0
     waiting: int = 0
     tokens: int = 0
+    seconds: float = 0.0
     total: int = 0
     done: int = 0
     _room: int = 0  # tokens of the next batch
     _vectors: int = 0  # passages with a vector
     _at_fit: int = 0  # their number at the last fit
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time for the passages that wait, by the tokens per second; None before the first."""
+        if self.done == self.total:
+            return 0.0
+        return self.seconds / self.chunks * (self.total - self.done) if self.chunks else None
 
     def run(self) -> None:
         """Give every passage its vector."""
@@ -104,8 +113,8 @@ class VectorWave:
             yield batch
 
     def _asked(self) -> Keys:
-        """The keys of the passages that are needed first."""
-        ids = self.wanted()
+        """The keys of the passages that searches asked for since the last batch."""
+        ids = self.backend.take_wanted()
         if not ids:
             return np.empty(0, np.int64)
         with self.backend.reading() as catalog:
@@ -114,11 +123,11 @@ class VectorWave:
 
     def _next(self, queue: _Queue) -> _Batch:
         """The next passages: as many as there is room for, at least one."""
-        batch = _Batch()
+        batch, count = _Batch(), min(MAX_BLOCK, max(1, self._room // PASSAGE_TOKENS))
         with self.backend.reading() as catalog:
             while batch.characters < CHARACTERS_PER_TOKEN * self._room and len(queue):
                 block = {}
-                for key, text, title in catalog.pending_texts(queue.take(BLOCK)):
+                for key, text, title in catalog.pending_texts(queue.take(count)):
                     model_input = self.embedder.passage_input(text, title)
                     batch.chunks[key] = self.embedder.key(model_input)
                     block[batch.chunks[key]] = model_input
@@ -145,6 +154,7 @@ class VectorWave:
     def _measure(self, tokens: int, seconds: float) -> None:
         """Count embedded tokens; the next batch takes about `BATCH_SECONDS`."""
         self.tokens += tokens
+        self.seconds += seconds
         wanted = tokens / seconds * BATCH_SECONDS if seconds > 0 else BATCH_TOKENS
         self._room = int(min(max(wanted, FIRST_BATCH_TOKENS), 4 * self._room, BATCH_TOKENS))
 

@@ -40,8 +40,13 @@ def progress_line(progress: Progress) -> str:
     '3/44 files · 120 chunks · 1,500 tokens/s · 1:02 left · a.pdf'
     >>> progress_line(Progress(44, 44, 990, 0, 20.0, 0.0, None, phase=Phase.FITTING))
     '44/44 files · 990 chunks · fitting the search to the documents'
+    >>> progress_line(Progress(44, 44, 90, 9000, 20.0, 450.0, 62.0, vectors_done=90,
+    ...                        vectors_total=990))
+    '44/44 files · 90/990 vectors · 450 tokens/s · 1:02 left'
     """
     parts = [f"{progress.files_done}/{progress.files_total} files", f"{progress.chunks:,} chunks"]
+    if progress.vectors_total and progress.files_done == progress.files_total:
+        parts[1] = f"{progress.vectors_done:,}/{progress.vectors_total:,} vectors"
     if progress.tokens:
         parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
     if progress.seconds_left is not None:

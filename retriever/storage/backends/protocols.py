@@ -2,8 +2,8 @@
 
 - `Documents` is the index as a whole: all writes, and the opening of reads.
 - `CatalogReader` reads one generation (Lucene: an IndexReader); `Vocabulary` is its term part.
-- `PassageSearch` searches one generation (Lucene: an IndexSearcher). These ten methods on vectors
-  and boosted terms are all that a search engine has to implement.
+- `PassageSearch` searches one generation (Lucene: an IndexSearcher). These eleven methods on
+  vectors and boosted terms are all that a search engine has to implement.
 
 Everything that is the same for all engines (calibration of queries, spelling, compounds, expansion)
 is implemented once above them, in `retriever.storage.backends.snapshot`.
@@ -41,7 +41,8 @@ class ScoredIds:
     """Chunk ids with scores, best first, and the query's score statistics over *all* chunks.
 
     `mean` and `std` are over every chunk of the index, whatever the filter, so that z-scores under
-    different filters are comparable. In keyword search, chunks without a query word score 0.
+    different filters are comparable. In keyword search, chunks without a query word score 0; in
+    dense search, chunks without a vector do not count.
     """
 
     ids: tuple[str, ...]
@@ -69,7 +70,8 @@ class PassageSearch(Protocol):
     def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
         """The cosine of the calibrated query (dim,) with each chunk: (n,).
 
-        It is 0 for an unknown id, and for a chunk without a vector.
+        It is 0 for an unknown id. For a chunk without a vector it is the mean over all vectors
+        (`ScoredIds.mean` of `dense`), so that its z-score is 0.
         """
 
     def keyword(self, query: TermQuery, k: int, where: Filter | None = None) -> ScoredIds:
@@ -95,6 +97,12 @@ class PassageSearch(Protocol):
 
     def without_vector(self, chunk_ids: Sequence[str]) -> set[str]:
         """Those of the chunks that have no vector yet."""
+
+    def lend(self, vectors: Mapping[str, Vectors]) -> None:
+        """Give chunks without a vector calibrated ones (dim,), for this object's searches only.
+
+        The statistics of a query do not change, unless no chunk has a vector of its own.
+        """
 
 
 class Vocabulary(Protocol):
@@ -151,6 +159,9 @@ class CatalogReader(Vocabulary, Protocol):
 
     def calibration_facts(self) -> Mapping[str, Any] | None:
         """The facts stored with the means; None before they are fitted."""
+
+    def last_run(self) -> Mapping[str, Any] | None:
+        """The report that `finish` stored last; None without one."""
 
     def match_scale(self) -> Mapping[str, Any] | None:
         """What `set_match_scale` stored; None without one, or after a change of the model."""
@@ -281,6 +292,12 @@ class Documents(Protocol):
 
         A chunk's vector is stored before, or comes later, by `attach_vectors`.
         """
+
+    def note_wanted(self, chunk_ids: Sequence[str]) -> None:
+        """Ask for the vectors of chunks, best first; it never fails, and may be without effect."""
+
+    def take_wanted(self) -> list[str]:
+        """What `note_wanted` asked for since the last call, in any process, newest search first."""
 
     def touch(self, row: DocumentRow) -> None:
         """Record the file facts (root, sha256, size, mtime_ns) of an unchanged document."""

@@ -107,6 +107,11 @@ class Reader:
         values = self.meta("chunking")
         return None if values is None else ChunkSettings(**values)
 
+    def last_run(self) -> dict[str, Any] | None:
+        """The report that `finish` stored last."""
+        known: dict[str, Any] | None = self.meta("last_run")
+        return known
+
     def match_scale(self) -> dict[str, Any] | None:
         """The match scale, as `set_match_scale` stored it."""
         known: dict[str, Any] | None = self.meta("background")
