@@ -400,7 +400,7 @@ class Index:
         if not wanted:
             return
         self.backend.note_wanted(wanted)
-        if chosen.mode != Mode.KEYWORD and (own or self.ready):
+        if chosen.mode != Mode.KEYWORD and chosen.embed_ms and (own or self.ready):
             lend_vectors(now, wanted, self.embedder, self._late, chosen.embed_ms)
 
     def _lend(self, now: Snapshot, query: Query, chosen: SearchOptions) -> None:

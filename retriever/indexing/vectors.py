@@ -1,9 +1,9 @@
 """The second wave of indexing: passages that were written without vectors get them.
 
-The passages that searches asked for come first, then those of the newest files. A passage's vector
-has the hash of its exact model input as its key, so that nothing is embedded twice. The vectors of
-a batch become searchable in one transaction: whatever stops a run, the next one goes on after the
-last batch. The means are fitted again as the number of vectors grows.
+The passages that searches asked for come first, then those of the newest documents. A passage's
+vector has the hash of its exact model input as its key, so that nothing is embedded twice. The
+vectors of a batch become searchable in one transaction: whatever stops a run, the next one goes on
+after the last batch. The means are fitted again as the number of vectors grows.
 
 Memory is bounded: one batch of passages, and eight bytes for each passage that waits.
 """

@@ -215,7 +215,7 @@ class CatalogReader(Vocabulary, Protocol):
         """The raw vectors (m, dim) of `sample_chunks` with `embedded`, in the same order."""
 
     def pending_keys(self) -> Keys:
-        """The keys of the chunks without a vector: newest files first, in their order (m,)."""
+        """The keys of the chunks without a vector: new documents first, in their order (m,)."""
 
     def pending_texts(self, keys: Keys) -> list[tuple[int, str, str]]:
         """Key, text and document's title of those of the chunks that have no vector, in order."""

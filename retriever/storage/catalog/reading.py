@@ -47,6 +47,8 @@ from retriever.types import (
 BLOCK = 2048
 """Rows read at a time, which bounds memory where all chunks are read."""
 
+_DAY = 86_400 * 10**9  # nanoseconds
+
 _CHUNK = """SELECT c.id, d.id, d.path, d.format, d.title, c.page, c.start, c.stop, c.text,
     d.metadata, p.label, p.state, c.language, {printed} FROM chunks c
     JOIN documents d ON d.key = c.document
@@ -334,10 +336,16 @@ class Reader:
         return self._keys("SELECT key FROM chunks WHERE vector > 0 ORDER BY id LIMIT ?", (limit,))
 
     def pending_keys(self) -> Keys:
-        """The keys of the chunks without a vector: newest files first, in their order (m,)."""
+        """The keys of the chunks without a vector: new documents first, in their order (m,).
+
+        A file without a time of change has just been changed. Files that changed on the same day,
+        as after copying a folder, are ordered by the dates of their documents.
+        """
         return self._keys(
-            """SELECT c.key FROM chunks c JOIN documents d ON d.key = c.document
-            WHERE c.vector = 0 ORDER BY d.mtime_ns DESC, c.document, c.key""",
+            f"""SELECT c.key FROM chunks c JOIN documents d ON d.key = c.document
+            WHERE c.vector = 0
+            ORDER BY d.mtime_ns = 0 DESC, d.mtime_ns / {_DAY} DESC, d.date DESC, d.mtime_ns DESC,
+            c.document, c.key""",
             (),
         )
 
