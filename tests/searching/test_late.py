@@ -1,4 +1,4 @@
-"""Search while passages have no vectors yet, against brute force; the budget; what is said of it."""
+"""Search while passages have no vectors yet: brute force, the budget, what is said of it."""
 
 from __future__ import annotations
 
