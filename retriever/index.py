@@ -6,6 +6,7 @@ it is first needed; a keyword search never needs it.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import threading
 import warnings
@@ -15,7 +16,7 @@ from dataclasses import replace
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 import numpy as np
 
@@ -27,9 +28,6 @@ from retriever.explaining.compare import Difference, compare
 from retriever.explaining.faithfulness import DRAWS, WORDS, DeletionTest, deletion_test
 from retriever.explaining.score import Explanation, explain_chunk, explain_hit
 from retriever.explaining.why_not import WhyNot, why_not
-from retriever.indexing.callers import checked_document
-from retriever.indexing.ingest import Ingest, document_row, limit_chunking
-from retriever.indexing.sync import SyncOptions, SyncReport, sync
 from retriever.searching.examples import make_examples
 from retriever.searching.grouping import neighbours
 from retriever.searching.hybrid import search
@@ -75,6 +73,9 @@ from retriever.types import (
     check_texts,
     document_id,
 )
+
+if TYPE_CHECKING:
+    from retriever.indexing.sync import SyncReport
 
 Where = Filter | Mapping[str, Any] | None
 
@@ -219,6 +220,9 @@ class Index:
         check_texts([str(p) if isinstance(p, Path) else p for p in _listed(chosen)], "paths")
         for name, several in (("include", include), ("exclude", exclude), ("passwords", passwords)):
             check_texts(several, name)
+        # It imports the readers of all formats, which a search does not need.
+        from retriever.indexing.sync import SyncOptions, sync
+
         with self._alone():
             return sync(
                 self.backend,
@@ -250,6 +254,9 @@ class Index:
         """
         if isinstance(documents, Document) or not isinstance(documents, Iterable):
             raise UsageError(f"documents are given as a list; this is none: {documents!r:.80}")
+        from retriever.indexing.callers import checked_document
+        from retriever.indexing.ingest import Ingest, document_row, limit_chunking
+
         embedder = self.embedder
         with self._changing():
             with self.backend.reading() as catalog:
@@ -839,13 +846,14 @@ class Index:
             return self._embedder
 
     def _load(self) -> Embedder:
-        from retriever.embedding.aligned_wva import AlignedWVA
+        with _no_garbage_collection():
+            from retriever.embedding.aligned_wva import AlignedWVA
 
-        settings = self.embedder_settings
-        if settings is None:
-            name = self._model or DEFAULT_MODEL
-            return AlignedWVA(model=name, device=self._device, dtype=self._dtype)
-        return AlignedWVA.from_settings(settings, device=self._device, dtype=self._dtype)
+            settings = self.embedder_settings
+            if settings is None:
+                name = self._model or DEFAULT_MODEL
+                return AlignedWVA(model=name, device=self._device, dtype=self._dtype)
+            return AlignedWVA.from_settings(settings, device=self._device, dtype=self._dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickled index is its folder, which is opened again, with the index's own model."""
@@ -871,6 +879,22 @@ class Index:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Within the block no cycles are looked for.
+
+    The imports of torch and transformers make millions of objects, all of which stay: looking
+    through them again and again takes a sixth of the time of a search in a new process.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _reopened(kind: type[Index], folder: str, device: str | None, dtype: str | None) -> Index:

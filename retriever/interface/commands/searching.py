@@ -80,7 +80,7 @@ def run_search(options: argparse.Namespace) -> int:
 
 def _print_found(found: _Found, asked: Query, how: SearchOptions, *, several: bool) -> None:
     """Print the results for people, and what they do not show on standard error."""
-    from retriever.interface.terminal.reports import hit_lines, query_lines, verdict_lines
+    from retriever.interface.terminal.results import hit_lines, query_lines, verdict_lines
     from retriever.searching.match import NOTHING_MATCHES
 
     for name, reason in found.failed.items():
@@ -182,7 +182,7 @@ def run_explain(options: argparse.Namespace) -> int:
         explanation_lines,
         why_not_lines,
     )
-    from retriever.interface.terminal.reports import query_lines
+    from retriever.interface.terminal.results import query_lines
 
     if options.hit < 1:
         raise UsageError(f"--hit counts from 1; it is {options.hit}")
