@@ -6,6 +6,7 @@ it is first needed; a keyword search never needs it.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import threading
 import warnings
@@ -15,7 +16,7 @@ from dataclasses import replace
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 import numpy as np
 
@@ -27,12 +28,10 @@ from retriever.explaining.compare import Difference, compare
 from retriever.explaining.faithfulness import DRAWS, WORDS, DeletionTest, deletion_test
 from retriever.explaining.score import Explanation, explain_chunk, explain_hit
 from retriever.explaining.why_not import WhyNot, why_not
-from retriever.indexing.callers import checked_document
-from retriever.indexing.ingest import Ingest, document_row, limit_chunking
-from retriever.indexing.sync import SyncOptions, SyncReport, sync
 from retriever.searching.examples import make_examples
 from retriever.searching.grouping import neighbours
 from retriever.searching.hybrid import search
+from retriever.searching.late import LateVectors, lend_vectors, wanted_passages
 from retriever.searching.match import CHANCE_MATCH, MatchScale, bm25_unit, with_match
 from retriever.searching.mmr import mmr
 from retriever.searching.notes import search_notes
@@ -51,7 +50,7 @@ from retriever.searching.pipeline import (
     parse_query,
     searched_text,
 )
-from retriever.searching.query_syntax import parse
+from retriever.searching.query_syntax import Query, parse
 from retriever.searching.rerank import as_judge
 from retriever.searching.sentences import with_sentences
 from retriever.searching.strength import MatchCount, count_matches, strength_of
@@ -74,6 +73,9 @@ from retriever.types import (
     check_texts,
     document_id,
 )
+
+if TYPE_CHECKING:
+    from retriever.indexing.sync import SyncReport
 
 Where = Filter | Mapping[str, Any] | None
 
@@ -113,6 +115,7 @@ class Index:
         self._known_names: KnownNames | None = None
         self._loading = threading.Lock()
         self._writing = threading.Lock()
+        self._late = LateVectors()
         self._attributions = AttributionCache(lambda: self.embedder)
         self._open_snapshot = threading.local()
         if embedder is not None:
@@ -182,7 +185,7 @@ class Index:
 
     def sync(
         self,
-        paths: str | Path | Sequence[str | Path],
+        paths: str | Path | Sequence[str | Path] = (),
         *,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
@@ -193,6 +196,8 @@ class Index:
         ocr: str | None = None,
         retry: bool = False,
         reread: bool = False,
+        keywords_only: bool = False,
+        vectors_only: bool = False,
         progress: Callable[[Progress], None] = lambda progress: None,
     ) -> SyncReport:
         """Bring the index in step with folders or files.
@@ -206,6 +211,8 @@ class Index:
           OCR, None for those of the last run that named some.
         - `retry`: read files again that failed before; `reread`: read all files again. Unchanged
           text is not embedded again.
+        - `keywords_only`: make documents findable by their words, without vectors; `vectors_only`:
+          make the vectors that are missing, without `paths`. Otherwise both, one after the other.
 
         See `retriever.indexing.sync`.
         """
@@ -213,6 +220,9 @@ class Index:
         check_texts([str(p) if isinstance(p, Path) else p for p in _listed(chosen)], "paths")
         for name, several in (("include", include), ("exclude", exclude), ("passwords", passwords)):
             check_texts(several, name)
+        # It imports the readers of all formats, which a search does not need.
+        from retriever.indexing.sync import SyncOptions, sync
+
         with self._alone():
             return sync(
                 self.backend,
@@ -228,6 +238,8 @@ class Index:
                     ocr=ocr,
                     retry=retry,
                     reread=reread,
+                    keywords_only=keywords_only,
+                    vectors_only=vectors_only,
                 ),
                 chunking=self._chunking,
                 name=self.name,
@@ -242,6 +254,9 @@ class Index:
         """
         if isinstance(documents, Document) or not isinstance(documents, Iterable):
             raise UsageError(f"documents are given as a list; this is none: {documents!r:.80}")
+        from retriever.indexing.callers import checked_document
+        from retriever.indexing.ingest import Ingest, document_row, limit_chunking
+
         embedder = self.embedder
         with self._changing():
             with self.backend.reading() as catalog:
@@ -375,10 +390,44 @@ class Index:
             attributions=self._attributions,
             match_scale=self._match_scale,
             judge=lambda: as_judge(self.embedder),
+            lend=lambda now, asked, how: self._ask_for_vectors(now, asked, how, own=embed is None),
             index=self.name,
         )
         with self.snapshot(dense=chosen.mode != Mode.KEYWORD) as now:
             return SearchPipeline(now, query, chosen, tools).run()
+
+    def _ask_for_vectors(
+        self, now: Snapshot, query: Query, chosen: SearchOptions, *, own: bool
+    ) -> None:
+        """Note the best passages without a vector, and embed the first few; see `late`.
+
+        `own`: the query is embedded by this index's embedder, which is then loaded in any case.
+        """
+        wanted = self._wanted(now, query, chosen)
+        if not wanted:
+            return
+        self.backend.note_wanted(wanted)
+        if chosen.mode != Mode.KEYWORD and chosen.embed_ms and (own or self.ready):
+            lend_vectors(now, wanted, self.embedder, self._late, chosen.embed_ms)
+
+    def _lend(self, now: Snapshot, query: Query, chosen: SearchOptions) -> None:
+        """Lend the snapshot the vectors that the search with these options had embedded."""
+        if chosen.mode == Mode.KEYWORD or not self.ready or not chosen.embed_ms:
+            return
+        wanted = self._wanted(now, query, chosen)
+        if wanted:
+            lend_vectors(now, wanted, self.embedder, self._late)
+
+    def _wanted(self, now: Snapshot, query: Query, chosen: SearchOptions) -> list[str]:
+        where = query.within(chosen.filter)
+        return wanted_passages(now, query.text, where, tolerant=chosen.tolerant)
+
+    @property
+    def vector_share(self) -> float:
+        """The share of the passages that have a vector; 1 without passages."""
+        with self._reading() as catalog:
+            missing, count = catalog.count_pending(), catalog.count_vectors()
+        return count / (count + missing) if missing else 1.0
 
     def query_words(self, query: str, *, syntax: bool = True) -> tuple[WordSpan, ...]:
         """The words of a query that can have weights, with their offsets in its text.
@@ -519,6 +568,7 @@ class Index:
             scale = self._match_scale(now)
             if scale is None or steered or not asked.text:
                 return None
+            self._lend(now, asked, chosen)
             vector = None if mode is Mode.KEYWORD else (embed or self.embed_query)(asked.text)
             return count_matches(
                 *(now, hits, scale, asked.text, vector),
@@ -603,11 +653,13 @@ class Index:
         cannot be attributed to words.
         """
         chosen = _options(options).changed(**changes)
-        text = parse_query(query, chosen).text
+        asked = parse_query(query, chosen)
+        text = asked.text
         if not weights and chosen.steering is not None:
             weights = chosen.steering.weights
         feedback = chosen.feedback and all(weight == 1 for weight in weights)
         with self.snapshot() as now:
+            self._lend(now, asked, chosen)
             if isinstance(what, Hit):
                 return explain_hit(
                     *(now, self._attributions, text, what),
@@ -794,13 +846,14 @@ class Index:
             return self._embedder
 
     def _load(self) -> Embedder:
-        from retriever.embedding.aligned_wva import AlignedWVA
+        with _no_garbage_collection():
+            from retriever.embedding.aligned_wva import AlignedWVA
 
-        settings = self.embedder_settings
-        if settings is None:
-            name = self._model or DEFAULT_MODEL
-            return AlignedWVA(model=name, device=self._device, dtype=self._dtype)
-        return AlignedWVA.from_settings(settings, device=self._device, dtype=self._dtype)
+            settings = self.embedder_settings
+            if settings is None:
+                name = self._model or DEFAULT_MODEL
+                return AlignedWVA(model=name, device=self._device, dtype=self._dtype)
+            return AlignedWVA.from_settings(settings, device=self._device, dtype=self._dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickled index is its folder, which is opened again, with the index's own model."""
@@ -826,6 +879,22 @@ class Index:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Within the block no cycles are looked for.
+
+    The imports of torch and transformers make millions of objects, all of which stay: looking
+    through them again and again takes a sixth of the time of a search in a new process.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _reopened(kind: type[Index], folder: str, device: str | None, dtype: str | None) -> Index:

@@ -33,6 +33,9 @@ RERANK_COUNT = 20
 RERANK_SECONDS = 5.0
 """The default time limit for reranking the results of a query."""
 
+EMBED_MS = 300.0
+"""Default time, in milliseconds, for embedding passages during a search (see `SearchOptions`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompts:

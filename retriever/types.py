@@ -282,6 +282,8 @@ class Hit:
     - `exact`: whether every content word of the query stands in the result's passages, inflected or
       not; a corrected typing error does not. `strength`: that and the match in one word, None if
       neither is known.
+    - `embedded`: whether the passage has a vector. While it has none, `dense` is the mean of all
+      cosines, and the match is that of keyword search.
     - `chunk`: the best passage of the result.
     - `parts`: the joined passages, including `chunk`, in the order of the document; `passage`:
       their text, page by page. Both are empty if the result is a single passage.
@@ -304,6 +306,7 @@ class Hit:
     exact: bool = False
     strength: Strength | None = None
     sentence: Excerpt | None = None
+    embedded: bool = True
 
     @property
     def also_in(self) -> list[str]:
@@ -319,7 +322,8 @@ class Hit:
     def to_json(self) -> dict[str, Any]:
         """The result as plain JSON values; every other JSON of a hit is a subset.
 
-        - `rank`, `score`, `match`, `exact`, `strength`, and `scores`: `dense`, `keyword`, `rerank`.
+        - `rank`, `score`, `match`, `exact`, `strength`, `embedded`, and `scores`: `dense`,
+          `keyword`, `rerank`.
         - From the best passage: `chunk_id`, `document_id`, `path`, `format`, `title`, `page`,
           `printed`, `label`, `state`, `start`, `end` and `metadata` (its document's). `text` is its
           text, `page_text[start:end]`.
@@ -337,6 +341,7 @@ class Hit:
             "match": self.match,
             "exact": self.exact,
             "strength": None if self.strength is None else self.strength.value,
+            "embedded": self.embedded,
             "scores": {"dense": self.dense, "keyword": self.keyword, "rerank": self.rerank},
             "chunk_id": chunk.id,
             "document_id": chunk.document_id,
@@ -376,10 +381,12 @@ class Phase(StrEnum):
 class Progress:
     """The progress of a sync, as the terminal and the page show it.
 
-    `part` counts what was read of the file `current`: its pages or attachments. `files_read` are
-    read but may still wait for their vectors, as `waiting` passages do. `share` of the run's work
-    is done, 0 to 1; it never decreases within a run. `phase` is empty at the end of the run, and in
-    what an earlier version stored.
+    A run has two waves: files become findable by their words, then their passages get vectors.
+    `part` counts what was read of the file `current`: its pages or attachments. `files_read` is
+    `files_done`. `vectors_done` of `vectors_total` passages that had none have got their vector,
+    `waiting` are being embedded. `seconds_left` is the time left of the wave that runs. `share` of
+    the run's work is done, 0 to 1; it never decreases within a run. `phase` is empty at the end of
+    the run, and in what an earlier version stored.
     """
 
     files_done: int
@@ -395,6 +402,8 @@ class Progress:
     share: float = 0.0
     files_read: int = 0
     waiting: int = 0
+    vectors_done: int = 0
+    vectors_total: int = 0
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Self:

@@ -283,11 +283,13 @@ def test_two_writers_are_kept_apart(folder, index) -> None:
                 other.add([document("b", "pear")])
             with pytest.raises(IndexStateError, match="another process is writing"):
                 other.sync(folder.parent / "docs")
-            assert other.search("apple") == []
+            assert paths(other, "apple") == ["a"], "words are found before vectors are made"
+            assert other.vector_share == 0
 
         (folder.parent / "docs").mkdir()
         index.add(documents())
         assert paths(other, "apple") == ["a"]
+        assert other.vector_share == 1
 
 
 def test_threads_of_one_index_write_one_after_the_other(index, tmp_path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from retriever.interface.export import citation
-from retriever.interface.terminal.reports import percent, shorten_list
+from retriever.interface.terminal.results import percent, shorten_list
 from retriever.text.display import on_one_line
 from retriever.types import Chunk, DocumentRow, Hit, PageState, Strength
 from ui.highlighting import (

@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from retriever.interface.terminal.reports import query_lines
+from retriever.interface.terminal.results import query_lines
 from retriever.searching.options import Mode, SearchOptions
 from retriever.searching.query_syntax import parse
 from retriever.types import DocumentRow, Hit, IndexStateError, ModelError, Strength, UsageError

@@ -66,7 +66,7 @@ def progress_text(told: Mapping[str, Any]) -> str:
     """
     progress = Progress.from_json(told)
     doing = phase_text(progress)
-    left = progress.seconds_left if progress.files_done < progress.files_total else None
+    left = progress.seconds_left or None
     parts = [
         f"{doing[:1].upper()}{doing[1:]}"
         or f"Indexing: {progress.files_done:,} of {progress.files_total:,} files",

@@ -27,6 +27,7 @@ from retriever.embedding.models.load import LoadedModel, load_model
 from retriever.embedding.pooling import HIDDEN_POOLINGS, AttentionPooler, find_attention_layers
 from retriever.embedding.query_likelihood import QueryLikelihood
 from retriever.embedding.runner import Runner
+from retriever.embedding.self_checks import remembered
 from retriever.embedding.sentence_map import sentence_map
 from retriever.embedding.token_attribution import TokenAttributor
 from retriever.embedding.word_attribution import TokenAttribution
@@ -149,7 +150,9 @@ class AlignedWVA:
             prompts=self._prompts or DEFAULT_PROMPTS[pooling],
             pooling=pooling,
         )
-        packed = self._loaded.device.type == "cpu" and self._packing_agrees()
+        packed = self._loaded.device.type == "cpu" and remembered(
+            "packing", self._loaded, (pooling, pooled), self._packing_agrees
+        )
         self._runner = Runner(self._pooler, packed=packed)
 
     @classmethod
@@ -458,10 +461,14 @@ class AlignedWVA:
         packed, padded = (self._pooler.run(ids, packed=way) for way in (True, False))
         return bool(torch.cosine_similarity(packed, padded).min() > MIN_AGREEMENT)
 
-    def _refuse_bidirectional(self) -> None:
-        """Raise ModelError if a token's attention depends on later tokens (an encoder)."""
+    def _is_bidirectional(self) -> bool:
+        """Whether a token's attention depends on later tokens (an encoder)."""
         first, one, two = (ids[-1] for ids in self._tokenize(["of", "a", "the"]))
-        if self._pooler.is_bidirectional(first, (one, two)):
+        return self._pooler.is_bidirectional(first, (one, two))
+
+    def _refuse_bidirectional(self) -> None:
+        """Raise ModelError for an encoder."""
+        if remembered("bidirectional", self._loaded, (), self._is_bidirectional):
             kind = self._loaded.model.config.model_type
             raise ModelError(
                 f"{self._name!r} is an encoder ({kind}): its tokens see what follows "

@@ -69,7 +69,7 @@ class Survey:
 
 def survey(catalog: CatalogReader, limit: int = SAMPLE) -> Survey:
     """Survey a sample of at most `limit` passages of an index."""
-    chunks, raw = catalog.sample_chunks(limit), catalog.sample_vectors(limit)
+    chunks, raw = catalog.sample_chunks(limit, embedded=True), catalog.sample_vectors(limit)
     if len(chunks) < 2:
         empty = np.zeros((len(chunks), 2), np.float32)
         none = np.zeros(len(chunks), np.int64)

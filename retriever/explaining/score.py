@@ -141,7 +141,8 @@ class Explanation:
 
     `query` is the text that was searched for, without operators. Offsets of query words refer to
     it, those of passage words to `chunk.text` or `chunk.title`. `dense` and `keyword` are None for
-    a side that was not used. `weights` are those of the query's words, empty if none was given.
+    a side that was not used; `dense` also for a passage without a vector, which counts as an
+    average one. `weights` are those of the query's words, empty if none was given.
     """
 
     query: str
@@ -326,11 +327,13 @@ class _ExplainedQuery:
 
     def explain(self, attributions: AttributionCache, chunk: Chunk) -> Explanation:
         """A passage's score, before reranking."""
-        dense, keyword, score = None, None, None
+        dense, keyword, score, cosine = None, None, None, None
         if self.attributed is not None and self.attributed.raw is not None:
             cosine = float(self.snapshot.dense_scores(self.attributed.raw, [chunk.id])[0])
             means = self.snapshot.calibration
-            dense = dense_score(cosine, self.attributed, attributions.passage(chunk), means)
+            pending = self.snapshot.some_pending
+            if not (pending and self.snapshot.passages.without_vector([chunk.id])):
+                dense = dense_score(cosine, self.attributed, attributions.passage(chunk), means)
         if self.scale.keyword is not None:
             scores = self.snapshot.keyword_scores(self.keywords, [chunk.id], tolerant=self.tolerant)
             score = float(scores[0])
@@ -340,7 +343,7 @@ class _ExplainedQuery:
                 tolerant=self.tolerant,
                 expansion=None if self.again is None else self.again.expansion,
             )
-        terms = self.terms(chunk, None if dense is None else dense.cosine, score)
+        terms = self.terms(chunk, cosine, score)
         mode, weights = str(self.mode), self.weights
         return Explanation(self.query, chunk, mode, terms, dense, keyword, weights)
 

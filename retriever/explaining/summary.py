@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from retriever.explaining.compare import Difference, TermDifference
 from retriever.explaining.score import ROUNDING, DenseScore, Explanation
+from retriever.searching.options import Mode
 from retriever.storage.records import KeywordScore, KeywordWord
 from retriever.text.analyzer import words
 from retriever.text.folding import fold_accents
@@ -128,7 +129,10 @@ def _found(explanation: Explanation) -> Iterator[list[Part]]:
     met = any(part.kind == "yours" for part in said)
     if dense is None:
         yield _sentence(said)
-        yield [Part("Only words were searched for, not meaning.")]
+        if explanation.mode == Mode.KEYWORD:
+            yield [Part("Only words were searched for, not meaning.")]
+        else:
+            yield [Part("Its meaning is not known yet: the passage still waits for its vector.")]
         return
     own = frozenset() if keyword is None else _terms_of(keyword)
     close = meaning_words(dense, chunk, own)

@@ -17,7 +17,7 @@ PART_SECONDS = 2.0
 """Seconds between two reports about the parts of one file."""
 
 READ_SHARE = 0.1
-"""Approximate share of a file's work that is done when it is read, but not embedded yet."""
+"""Approximate share of a file's work that is done when it is written, but not embedded yet."""
 
 FIT_CHARACTERS = 60_000.0
 """Approximate work of the last fit, in characters that take as long to embed; it is not counted as
@@ -42,10 +42,13 @@ class ProgressMeter:
     Both are told of each new phase, too.
     """
 
-    def __init__(self, backend: Documents, report: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, backend: Documents, report: Callable[[Progress], None], *, vectors: bool = True
+    ) -> None:
         self.backend = backend
         self.report = report
-        self.started = self.embedding_since = time.monotonic()
+        self.vectors = vectors  # whether a second wave follows
+        self.started = self.reading_since = time.monotonic()
         self.ingest: Ingest | None = None
         self.files_total = self.files_done = 0
         self.work_total = self.work_done = 0.0
@@ -54,8 +57,6 @@ class ProgressMeter:
         self.part = 0
         self.published_at = 0.0
         self.phase: Phase | Literal[""] = Phase.SCANNING
-        self.files_read = 0
-        self.work_read = 0.0  # of the files that are read
         self.fitted = 0.0  # the share of the last fit that is done
         self.share = 0.0
 
@@ -65,6 +66,7 @@ class ProgressMeter:
             self.files_total += 1
             self.work_total += _expected_characters(file.path, file.size)
         self.phase = Phase.READING
+        self.reading_since = time.monotonic()
         self.publish()
 
     def enter(self, phase: Phase, part: float = 0.0) -> None:
@@ -75,14 +77,13 @@ class ProgressMeter:
         self.publish()
 
     def finish_batch(self) -> None:
-        """Report that a batch is embedded, and that reading goes on."""
-        self.phase = Phase.READING
+        """Report that a batch is embedded."""
         self.publish()
 
-    def start_embedding(self, ingest: Ingest) -> None:
-        """Start to measure speed: the model is loaded."""
+    def start_writing(self, ingest: Ingest, loading: float) -> None:
+        """Documents are written from now on; loading the model took so many seconds."""
         self.ingest = ingest
-        self.embedding_since = time.monotonic()
+        self.reading_since += loading
         self.phase = Phase.READING
 
     def start_file(self, file: FoundFile) -> None:
@@ -94,11 +95,6 @@ class ProgressMeter:
             0,
         )
         self._publish_at_times()
-
-    def finish_reading(self) -> None:
-        """Count the current file as read."""
-        self.files_read += 1
-        self.work_read += self.current_work
 
     def report_part(self, part: int) -> None:
         """Report that `part` parts of the file are read, every few seconds."""
@@ -120,6 +116,12 @@ class ProgressMeter:
         if path == self.current:
             self.current_work = 0.0
 
+    def drop_file(self, path: str, size: int) -> None:
+        """Count a file that is not read as done, and its work as none: it took no time."""
+        self.files_done += 1
+        self.work_total -= _expected_characters(path, size)
+        self.current_work = 0.0
+
     def finish(self) -> None:
         """Report that all files are done."""
         self.current, self.current_work, self.part = "", 0.0, 0
@@ -136,42 +138,50 @@ class ProgressMeter:
     def progress(self) -> Progress:
         """The current progress."""
         now = time.monotonic()
-        working = now - self.embedding_since
-        tokens = self.ingest.tokens if self.ingest else 0
-        # The part that is looked up counts as done only when its batch is embedded.
-        part = self.ingest.part if self.ingest and self.phase is not Phase.EMBEDDING else 0.0
-        done = self.work_done + part * self.current_work
-        left = None
-        if self.phase is Phase.FITTING:
-            left = None  # reading says nothing about how long that takes
-        elif not self.work_total or self.files_done == self.files_total:
-            left = 0.0
-        elif tokens and done > 0:
-            left = max(0.0, working * (self.work_total - done) / done)
-        self.share = max(self.share, self._share(done))
+        wave = self.ingest.vectors if self.ingest else None
+        self.share = max(self.share, self._share())
         return Progress(
             files_done=self.files_done,
             files_total=self.files_total,
-            chunks=self.ingest.chunks if self.ingest else 0,
-            tokens=tokens,
+            chunks=wave.chunks if wave else 0,
+            tokens=wave.tokens if wave else 0,
             seconds=now - self.started,
-            tokens_per_second=tokens / working if working > 0 else 0.0,
-            seconds_left=left,
+            tokens_per_second=wave.tokens / wave.seconds if wave and wave.seconds > 0 else 0.0,
+            seconds_left=self._seconds_left(now),
             current=self.current,
             part=self.part,
             phase=self.phase,
             share=self.share,
-            files_read=max(self.files_read, self.files_done),
-            waiting=self.ingest.waiting if self.ingest else 0,
+            files_read=self.files_done,
+            waiting=wave.waiting if wave else 0,
+            vectors_done=wave.done if wave else 0,
+            vectors_total=wave.total if wave else 0,
         )
 
-    def _share(self, done: float) -> float:
-        """The share of the work of the whole run; `done` is that of the files."""
-        fit = min(FIT_CHARACTERS, self.work_total)
-        if not fit:
+    def _seconds_left(self, now: float) -> float | None:
+        """The time left of the wave that runs; None where it is not known."""
+        if self.phase is Phase.FITTING:
+            return None  # the waves say nothing about how long that takes
+        if self.files_done < self.files_total:
+            if self.work_done <= 0 or self.phase is Phase.LOADING:
+                return None
+            left = max(0.0, self.work_total - self.work_done)
+            return max(0.0, now - self.reading_since) * left / self.work_done
+        return self.ingest.vectors.seconds_left if self.ingest and self.vectors else 0.0
+
+    def _share(self) -> float:
+        """The share of the work of the whole run."""
+        wave = self.ingest.vectors if self.ingest else None
+        work = self.work_total or float(wave is not None and wave.total > 0)
+        read = self.work_done / self.work_total if self.work_total > 0 else 1.0
+        if not self.vectors:
+            return min(1.0, read)
+        if not work:
             return self.fitted
-        read = READ_SHARE * max(0.0, self.work_read - done)
-        return min(1.0, (done + read + self.fitted * fit) / (self.work_total + fit))
+        fit = min(FIT_CHARACTERS, work)
+        embedded = wave.done / wave.total if wave and wave.total else 0.0
+        done = READ_SHARE * read + (1 - READ_SHARE) * embedded
+        return min(1.0, (work * done + fit * self.fitted) / (work + fit))
 
 
 def phase_text(progress: Progress) -> str:
@@ -186,10 +196,13 @@ def phase_text(progress: Progress) -> str:
         case Phase.LOADING:
             return "loading the language model"
         case Phase.READING:
-            number = max(progress.files_done, progress.files_read) + 1
+            number = progress.files_done + 1
             total = progress.files_total
             return f"reading file {min(number, total):,} of {total:,}" if total else "reading"
         case Phase.EMBEDDING:
+            if progress.vectors_total:
+                done, total = progress.vectors_done, progress.vectors_total
+                return f"making passages searchable by meaning: {done:,} of {total:,}"
             passages = "1 passage" if progress.waiting == 1 else f"{progress.waiting:,} passages"
             return f"making {passages} searchable by meaning"
         case Phase.FITTING:

@@ -19,7 +19,8 @@ from typing import Any
 
 from retriever.embedding.protocols import Embedder
 from retriever.indexing.coverage import lost_words
-from retriever.indexing.ingest import Ingest, calibration_is_current, document_row, limit_chunking
+from retriever.indexing.fitting import calibration_is_current
+from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 from retriever.indexing.plan import Pending, Plan, Planner, order_moves
 from retriever.indexing.progress import ProgressMeter
 from retriever.indexing.recognition import PICTURES, Recognition, failure_causes
@@ -41,6 +42,7 @@ from retriever.types import (
     Phase,
     Progress,
     ReadError,
+    UsageError,
     document_id,
 )
 
@@ -113,6 +115,8 @@ class SyncReport:
 class SyncOptions:
     """How a folder is synchronised; see `sync`.
 
+    `keywords_only` stops after the first wave: documents are findable by their words, and the next
+    run without it makes the vectors. `vectors_only` does only that, and looks at no files.
     `passwords` are tried on encrypted files. `ocr` names Tesseract's languages, is empty for no
     OCR, or None for what the index remembers. `retry` reads files again that failed before and have
     not changed since, `reread` all files.
@@ -127,6 +131,14 @@ class SyncOptions:
     ocr: str | None = None
     retry: bool = False
     reread: bool = False
+    keywords_only: bool = False
+    vectors_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.keywords_only and self.vectors_only:
+            raise UsageError(
+                "a run makes keywords only or vectors only; leave both out to make everything"
+            )
 
 
 def sync(
@@ -175,7 +187,7 @@ class _SyncRun:
             self.chunking = catalog.chunk_settings() or chunking or ChunkSettings()
         self.hide = [path.resolve() for path in hide]
         self.started = time.monotonic()
-        self.meter = ProgressMeter(backend, progress)
+        self.meter = ProgressMeter(backend, progress, vectors=not options.keywords_only)
         self.reports: dict[tuple[str, str], FileReport] = {}  # by root and path
         self.replaces: dict[str, DocumentRow | None] = {}  # document id → the former document
         self.unread: dict[tuple[str, str], UnreadFile] = {}
@@ -190,6 +202,10 @@ class _SyncRun:
         self.ingest: Ingest | None = None
 
     def execute(self, paths: Sequence[str | Path], name: str) -> SyncReport:
+        if self.options.vectors_only:
+            if paths:
+                raise UsageError("a run that makes vectors only looks at no files; name none")
+            return self._complete(name)
         if self.options.dry_run:
             plan, _ = self._plan(paths)
             self._hold_back_removals(plan)
@@ -213,6 +229,19 @@ class _SyncRun:
             self.backend.finish({**report.to_json(), "files": len(report.files), "at": at})
         return report
 
+    def _complete(self, name: str) -> SyncReport:
+        """Make the vectors that are missing; no file is looked at."""
+        if self.options.dry_run:
+            return self._result(name)
+        with self._writing():
+            self._make_vectors()
+            self.meter.finish()
+            report = self._result(name)
+            with self.backend.reading() as catalog:
+                before = catalog.last_run() or {}
+            self.backend.finish(before)
+        return report
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Exclude other writers from the plan to the end, even if the run fails."""
@@ -232,7 +261,7 @@ class _SyncRun:
             index=name,
             seconds=time.monotonic() - self.started,
             files=tuple(file for _, file in reports),
-            tokens=self.ingest.tokens if self.ingest else 0,
+            tokens=self.ingest.vectors.tokens if self.ingest else 0,
             incomplete=self.incomplete,
             dry_run=self.options.dry_run,
             idle_patterns=tuple(self.idle_patterns),
@@ -330,16 +359,25 @@ class _SyncRun:
             reader.on_part = self.meter.report_part
             for one in order:
                 self._read(one, planner, reader)
-        if self.ingest:
-            self.ingest.close()
+        self._make_vectors()
+        self.meter.finish()
+
+    def _make_vectors(self) -> None:
+        """The second wave: vectors for the passages that have none, then the fit."""
+        if self.options.keywords_only:
+            return
+        with self.backend.reading() as catalog:
+            missing = catalog.count_pending()
+        if self.ingest or missing:
+            self._open_ingest().close()
         else:
             self._refit()
-        self.meter.finish()
 
     def _open_ingest(self) -> Ingest:
         """The ingest, made for the first document, since it loads the model."""
         if self.ingest is None:
             self.meter.enter(Phase.LOADING)
+            started = time.monotonic()
             embedder = self.embedder()
             self.chunking = limit_chunking(self.chunking, embedder)
             self.backend.bind_embedder(embedder.settings, self.chunking)
@@ -351,7 +389,7 @@ class _SyncRun:
                 on_batch=self.meter.finish_batch,
                 on_phase=self.meter.enter,
             )
-            self.meter.start_embedding(self.ingest)
+            self.meter.start_writing(self.ingest, time.monotonic() - started)
         return self.ingest
 
     def _refit(self) -> None:
@@ -363,7 +401,7 @@ class _SyncRun:
         if due:
             # A removal must not fail because the model cannot be loaded.
             with suppress(ModelError):
-                self._open_ingest().fit()
+                self._open_ingest().vectors.fitter.fit()
 
     def _skip(self, one: Pending) -> bool:
         """Report a file that is not read: a picture without OCR, or an unchanged file that failed.
@@ -408,7 +446,6 @@ class _SyncRun:
         causes: list[str] = []
         try:
             document = before.restore_in(reader.read(file.location, file.path))
-            self.meter.finish_reading()
             states = Counter(page.state for page in document.pages)
             loss = self.recognition.lost_text(before, document)
             if (
@@ -420,7 +457,7 @@ class _SyncRun:
                 causes = failure_causes(states, self.recognition.tried_languages(reader.options))
                 raise ReadError("; ".join(filter(None, [_reason(document.pages), loss.advice])))
         except ReadError as error:
-            self.meter.finish_file(file.path, file.size)
+            self.meter.drop_file(file.path, file.size)
             stamp = planner.stamp(file) if one.sha256 else 0
             settings = ";".join([self._reader_versions(file.path), *causes])
             self._report_failed(file, str(error), row, stamp, settings)

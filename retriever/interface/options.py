@@ -164,7 +164,7 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
     parser = _command(
         commands, "index", run["index"], "create an index, or update it to the current files"
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="folders or files")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="folders or files")
     _index_option(parser)
     for name, what in (
         ("--include", "index only these files or folders"),
@@ -193,6 +193,16 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
         "--reread",
         action="store_true",
         help="read every file again; unchanged text keeps its vectors",
+    )
+    parser.add_argument(
+        "--keywords-only",
+        action="store_true",
+        help="make files findable by their words; a later run makes the vectors",
+    )
+    parser.add_argument(
+        "--vectors-only",
+        action="store_true",
+        help="only make the vectors that are missing; without PATH",
     )
     _reading_options(parser)
     parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or HNSW32,SQ8")
@@ -284,6 +294,14 @@ def _add_search(commands: Commands, run: Mapping[str, Run]) -> None:
         metavar="S",
         help="time limit for reranking; results not judged by then keep their rank "
         f"(default {SEARCH.rerank_seconds:g})",
+    )
+    parser.add_argument(
+        "--embed-ms",
+        type=float,
+        default=SEARCH.embed_ms,
+        metavar="MS",
+        help="time for embedding the best passages by words that have no vector yet; 0 for none "
+        f"(default {SEARCH.embed_ms:g})",
     )
     _query_options(parser)
     _filter_options(parser)

@@ -124,6 +124,8 @@ def rocchio(
 ) -> tuple[Vectors, Vectors, float]:
     """A raw query (dim,) moved towards calibrated vectors (n, dim): vector, centroid, length."""
     own = means.query(query)
+    if not len(nearest):
+        return query, np.zeros_like(own), 1.0
     centroid = normalise(nearest.mean(axis=0)) * np.float32(share / (1 - share))
     both = own + centroid
     length = float(np.linalg.norm(both))

@@ -69,6 +69,9 @@ def search(
     its candidates exactly, so all scores are right. But it may miss one of the nearest chunks; such
     a chunk is found only if its words make it a candidate.
 
+    A chunk without a vector is found by its words alone. Its dense score is then the mean of all
+    others, and `Hit.embedded` is False.
+
     Raises UsageError for an impossible `k` or `mode`.
     """
     check_count(k)
@@ -80,13 +83,21 @@ def search(
     if feedback and chosen is Mode.HYBRID and vector is not None:
         again = query_feedback(snapshot, query, vector, tolerant=tolerant)
     if again is None or vector is None:
-        return _HybridQuery(snapshot, query, vector, where, tolerant).top(
+        found = _HybridQuery(snapshot, query, vector, where, tolerant).top(
             chosen, k, by_file=by_file
         )
+        return _marked(snapshot, found)
     expanded = _HybridQuery(snapshot, query, again.vector, where, tolerant, again.expansion)
-    return _with_query_scores(
-        snapshot, query, vector, expanded.top(chosen, k, by_file=by_file), tolerant=tolerant
-    )
+    found = expanded.top(chosen, k, by_file=by_file)
+    return _marked(snapshot, _with_query_scores(snapshot, query, vector, found, tolerant=tolerant))
+
+
+def _marked(snapshot: Snapshot, hits: list[Hit]) -> list[Hit]:
+    """The hits; those without a vector are marked, if a dense side was asked."""
+    if not hits or hits[0].dense is None or not snapshot.some_pending:
+        return hits
+    missing = snapshot.passages.without_vector([hit.chunk.id for hit in hits])
+    return [replace(hit, embedded=hit.chunk.id not in missing) for hit in hits]
 
 
 def query_feedback(
@@ -105,7 +116,8 @@ def query_feedback(
     if not first or first[0].score <= 0:
         return None  # nothing distinguishes them from the rest
     ids = [hit.chunk.id for hit in first]
-    nearest = snapshot.passages.vectors(ids[:NEAREST])
+    missing = snapshot.passages.without_vector(ids) if snapshot.some_pending else ()
+    nearest = snapshot.passages.vectors([id_ for id_ in ids if id_ not in missing][:NEAREST])
     share = SHARE * min(1.0, snapshot.dense_weight)
     added = rm3_expansion(
         [
@@ -222,9 +234,10 @@ class _HybridQuery:
         near = set(ids)
         others = [at for at, id_ in enumerate(keyword.ids) if id_ not in near]
         words = keyword.scores.astype(np.float64)[others]
-        most = _unseen_bound(dense, keyword, depth, weight)
+        pending = self.snapshot.some_pending
+        most = _unseen_bound(dense, keyword, depth, weight, pending=pending)
         for start in range(0, len(others), BLOCK):
-            reach = _upper_bound(dense, keyword, words[start], weight)
+            reach = _upper_bound(dense, keyword, words[start], weight, pending=pending)
             if len(total) >= wanted and reach < np.partition(total, -wanted)[-wanted]:
                 most = max(most, reach)
                 break
@@ -283,22 +296,33 @@ def _settled_and_exhausted(side: ScoredIds, depth: int) -> tuple[int, bool]:
     return len(side.ids), len(side.ids) < depth
 
 
-def _unseen_bound(dense: ScoredIds, keyword: ScoredIds, depth: int, weight: float) -> float:
-    """The largest score of a chunk among neither side's `depth` best: that of both last scores."""
-    if len(dense.ids) < depth:
-        return -np.inf  # there is none: the dense side scored every chunk
-    last = keyword.scores[-1] if len(keyword.ids) == depth else 0.0
-    return _upper_bound(dense, keyword, last, weight)
+def _unseen_bound(
+    dense: ScoredIds, keyword: ScoredIds, depth: int, weight: float, *, pending: bool
+) -> float:
+    """The largest score of a chunk among neither side's `depth` best: that of both last scores.
+
+    `pending`: some chunks have no vector; they are found by their words only.
+    """
+    every_word = len(keyword.ids) < depth
+    if len(dense.ids) < depth and (every_word or not pending):
+        return -np.inf  # there is none: the dense side scored every chunk with a vector
+    last = 0.0 if every_word else keyword.scores[-1]
+    return _upper_bound(dense, keyword, last, weight, pending=pending)
 
 
-def _upper_bound(dense: ScoredIds, keyword: ScoredIds, words: float, weight: float) -> float:
+def _upper_bound(
+    dense: ScoredIds, keyword: ScoredIds, words: float, weight: float, *, pending: bool
+) -> float:
     """The largest score of a chunk with this keyword score that is not among the nearest.
 
-    It is a bound if the store finds the nearest chunks, see `search`.
+    It is a bound if the store finds the nearest chunks, see `search`. One without a vector has the
+    mean score.
     """
-    if not len(dense.scores):
+    if not len(dense.scores) and not pending:
         return -np.inf  # there is none: the dense side scored every chunk
-    ends = np.array([dense.scores[-1]], np.float64), np.array([words], np.float64)
+    last = [dense.scores[-1]] if len(dense.scores) else []
+    far = max([*last, *([dense.mean] if pending else [])])
+    ends = np.array([far], np.float64), np.array([words], np.float64)
     return float(weight * dense.standardised(ends[0])[0] + keyword.standardised(ends[1])[0])
 
 

@@ -143,7 +143,12 @@ def with_match(hits: Sequence[Hit], scale: MatchScale | None, unit: float) -> li
     if scale is None or not scale.questions:
         return list(hits)
     return [
-        replace(hit, match=scale.match(hit.dense, normalised_bm25(hit.keyword, unit)))
+        replace(
+            hit,
+            match=scale.match(
+                hit.dense if hit.embedded else None, normalised_bm25(hit.keyword, unit)
+            ),
+        )
         for hit in hits
     ]
 
@@ -189,16 +194,21 @@ def matching_ids(
     of each (see `retriever.searching.hybrid.search` for stores that are not exact), and the match
     grows with both scores. So the depth grows until these two scores are too low.
     """
-    depth = CANDIDATES
+    depth, pending = CANDIDATES, vector is not None and snapshot.some_pending
     while True:
         dense = None if vector is None else snapshot.dense(vector, depth, where)
         keyword = (
             None if query is None else snapshot.keyword(query, depth, where, tolerant=tolerant)
         )
-        if _is_complete(dense, keyword, depth):
+        if _is_complete(dense, keyword, depth) and (
+            not pending or keyword is None or len(keyword.ids) < depth
+        ):
             break
         reach = normalised_bm25(_upper_bound(keyword, depth), unit)
-        if scale.match(_upper_bound(dense, depth), reach) < min_match:
+        most = scale.match(_upper_bound(dense, depth), reach)
+        if pending and reach is not None:
+            most = max(most, scale.match(None, reach))
+        if most < min_match:
             break
         depth *= 4
     ids = list(dict.fromkeys([*(dense.ids if dense else ()), *(keyword.ids if keyword else ())]))
@@ -206,6 +216,11 @@ def matching_ids(
     words = cosines
     if dense is not None and vector is not None:
         cosines = _scores_of(ids, dense, depth, partial(snapshot.dense_scores, vector)).tolist()
+        if pending:
+            missing = snapshot.passages.without_vector(ids)
+            cosines = [
+                None if id_ in missing else one for id_, one in zip(ids, cosines, strict=True)
+            ]
     if keyword is not None and query is not None:
         ask = partial(snapshot.keyword_scores, query, tolerant=tolerant)
         words = _scores_of(ids, keyword, depth, ask).tolist()

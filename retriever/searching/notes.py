@@ -51,7 +51,7 @@ def search_notes(
     Whether a filter hides better passages needs the query's raw vector, `embed`, and the match
     `scale`. Without them that is not said, and it is not in keyword mode without the scale.
     """
-    notes = list(query.notes)
+    notes = [*query.notes, *_coverage(snapshot, options)]
     given = options.filter
     excluded = list(_excluded(snapshot, query, given))
     notes += excluded
@@ -67,6 +67,15 @@ def search_notes(
     if not excluded:
         notes += _hidden(snapshot, query, options, hits, embed, scale)
     return notes
+
+
+def _coverage(snapshot: Snapshot, options: SearchOptions) -> Iterator[str]:
+    """How many passages the dense side knows, if not all."""
+    if options.mode == Mode.KEYWORD or not snapshot.some_pending:
+        return
+    passages = snapshot.passages
+    share = int(100 * passages.count_vectors() / passages.count())
+    yield f"Meaning covers {share} % of the passages so far; the others are found by their words"
 
 
 def _hidden(

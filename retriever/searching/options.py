@@ -14,7 +14,7 @@ from enum import StrEnum
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
-from retriever.settings import RERANK_SECONDS
+from retriever.settings import EMBED_MS, RERANK_SECONDS
 from retriever.types import UsageError
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class SearchChanges(TypedDict, total=False):
     rerank_seconds: float
     steering: Steering | None
     sentences: bool
+    embed_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +138,11 @@ class SearchOptions:
     - `rerank`: the number of first results that the index's model reranks; 0: none.
     - `rerank_seconds`: the approximate time limit for reranking; infinity: none.
 
+    While passages have no vectors yet:
+
+    - `embed_ms`: the time, in milliseconds, in which the best passages by words are embedded during
+      the search; 0: none is. Not in keyword mode (see `retriever.searching.late`).
+
     Raises UsageError, with the name and the value, for an impossible value.
     """
 
@@ -155,6 +161,7 @@ class SearchOptions:
     rerank_seconds: float = RERANK_SECONDS
     steering: Steering | None = None
     sentences: bool = True
+    embed_ms: float = EMBED_MS
 
     def __post_init__(self) -> None:
         _check_kinds(self)
@@ -163,6 +170,8 @@ class SearchOptions:
         check_budget(self.rerank, self.rerank_seconds)
         check_diversity(self.diversity)
         check_match(self.min_match)
+        if not 0 <= self.embed_ms < math.inf:
+            raise UsageError(f"embed_ms must be at least 0 milliseconds; it is {self.embed_ms:g}")
         if self.context < 0:
             raise UsageError(f"context must be at least 0 passages; it is {self.context}")
         if self.where is not None:
@@ -220,7 +229,7 @@ class SearchOptions:
         ...
         retriever.types.UsageError: 'literal' is no search option; there are k, mode, where, \
 by_file, syntax, typos, feedback, fold, diversity, context, min_match, rerank, rerank_seconds, \
-steering, sentences
+steering, sentences, embed_ms
         """
         if not isinstance(value, Mapping):
             raise UsageError(f"search options are a JSON object; this is not: {value!r}")
@@ -304,7 +313,7 @@ def _is_boolean(value: object) -> bool:
 
 _KINDS: tuple[tuple[str, Callable[[object], bool], tuple[str, ...]], ...] = (
     ("a whole number", _is_integer, ("k", "context", "rerank")),
-    ("a number", _is_number, ("diversity", "rerank_seconds", "min_match")),
+    ("a number", _is_number, ("diversity", "rerank_seconds", "min_match", "embed_ms")),
     ("true or false", _is_boolean, ("by_file", "syntax", "typos", "feedback", "fold", "sentences")),
     ("a text", lambda value: isinstance(value, str), ("mode",)),
     ("a Steering", lambda value: isinstance(value, Steering), ("steering",)),

@@ -37,6 +37,7 @@ class SearchTools:
     - `attributions`: texts → their vectors as sums over words, for steering.
     - `match_scale`: the index's scale of the match, None where it has none yet.
     - `judge`: the language model that reranks.
+    - `lend`: prepares the snapshot where passages have no vectors yet (see `late`).
     - `index`: the index's name for error messages, empty for none.
     """
 
@@ -44,6 +45,7 @@ class SearchTools:
     attributions: AttributionCache
     match_scale: Callable[[Snapshot], MatchScale | None]
     judge: Callable[[], Judge]
+    lend: Callable[[Snapshot, Query, SearchOptions], None] = lambda snapshot, query, options: None
     index: str = ""
 
 
@@ -77,6 +79,7 @@ class SearchPipeline:
         options = self.options
         if not self.query.text and self.query.fields:
             return self._finished(self._listed())
+        self.tools.lend(self.snapshot, self.query, options)
         count = max(options.k, options.rerank)
         if options.diversity:
             count = max(count, CANDIDATES_PER_RESULT * options.k)

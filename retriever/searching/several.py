@@ -273,7 +273,7 @@ def _with_dense(answer: _Answer, now: Snapshot, vector: Vectors) -> _Answer:
     scale = MatchScale.from_json(now.catalog.match_scale())
     return replace(
         answer,
-        dense=_Spread(answer.passages, side.mean, side.std),
+        dense=_Spread(now.passages.count_vectors(), side.mean, side.std),
         noise=float(np.mean(scale.dense)) if scale and scale.dense else None,
         dense_weight=now.dense_weight,
     )
@@ -327,6 +327,8 @@ class _Scale:
         dense = self._cosine(answer, answer.hits[at].dense or 0.0)
         if self._mode is Mode.DENSE:
             return dense
+        if not answer.hits[at].embedded:
+            dense = 0.0
         return self._weight * dense + self._keyword.standardised(keyword)
 
     def _cosine(self, answer: _Answer, cosine: float) -> float:

@@ -56,7 +56,8 @@ class NewChunk:
     """A chunk to be written: its place in the document, and the key of its vector.
 
     `page` is the 0-based position among the document's pages, not the page's number. `vector` is
-    the key under which `save_vectors` stored the raw vector of the exact model input.
+    the key under which `save_vectors` stored the raw vector of the exact model input, or empty for
+    a chunk that gets its vector later.
     """
 
     page: int

@@ -365,33 +365,58 @@ def test_an_encoder_is_refused(tmp_path: Path) -> None:
         AlignedWVA(str(tmp_path), device="cpu")
 
 
-def test_bidirectional_attention_is_detected_by_its_effect(embedder: AlignedWVA) -> None:
+def test_bidirectional_attention_is_detected_by_its_effect(
+    embedder: AlignedWVA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     layer = embedder._pooler.layers[0]
     handle = layer.projection.register_forward_pre_hook(
         lambda _, inputs: (inputs[0] + inputs[0].flip(1),)  # each token sees the other
     )
     layer.projection._forward_pre_hooks.move_to_end(handle.id, last=False)
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path / "one"))
     try:
         with pytest.raises(ModelError, match="see what follows"):
             embedder._refuse_bidirectional()
     finally:
         handle.remove()
+    with pytest.raises(ModelError, match="see what follows"):
+        embedder._refuse_bidirectional()  # remembered, for the same weights
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path / "other"))
     embedder._refuse_bidirectional()
 
 
 def test_batches_are_padded_where_packing_would_differ(
-    embedder: AlignedWVA, monkeypatch: pytest.MonkeyPatch
+    embedder: AlignedWVA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert embedder._runner.packed
     assert embedder._packing_agrees()
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path))
     monkeypatch.setattr("retriever.embedding.packing._causal_mask", lambda *_: torch.zeros(()))
     assert not embedder._packing_agrees()
-    assert not AlignedWVA(embedder.settings.model, device="cpu")._runner.packed
+    assert not AlignedWVA(embedder.settings.model, device="cpu", dtype="float32")._runner.packed
+
+
+def test_the_outcome_of_a_self_check_is_remembered(
+    embedder: AlignedWVA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path))
+    name, runs = embedder.settings.model, []
+    check = AlignedWVA._packing_agrees
+    monkeypatch.setattr(AlignedWVA, "_packing_agrees", lambda self: runs.append(1) or check(self))
+    for _ in range(2):
+        assert AlignedWVA(name, device="cpu", dtype="float32")._runner.packed
+        assert AlignedWVA(name, device="cpu", dtype="float32", layers="all")._runner.packed
+        assert AlignedWVA(name, device="cpu", dtype="float32", pooling="va")._runner.packed
+    assert len(runs) == 3  # once for each set of layers and pooling
+    for outcome in (tmp_path / "checks").iterdir():
+        outcome.write_bytes(b"damaged")
+    assert AlignedWVA(name, device="cpu", dtype="float32")._runner.packed
+    assert len(runs) == 4
 
 
 def test_impossible_arguments(folder: Path, embedder: AlignedWVA) -> None:
     with pytest.raises(UsageError, match="layers 0 to 4"):
-        AlignedWVA(str(folder), device="cpu", layers="3-9")
+        AlignedWVA(str(folder), device="cpu", dtype="float32", layers="3-9")
     with pytest.raises(ModelError, match="unknown device"):
         AlignedWVA(str(folder), device="abacus")
     with pytest.raises(ModelError, match="unknown precision"):

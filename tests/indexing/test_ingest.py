@@ -8,15 +8,10 @@ import numpy as np
 import pytest
 
 from retriever.arrays import PRIOR_WEIGHT
-from retriever.indexing import ingest as ingest_module
-from retriever.indexing.ingest import (
-    Ingest,
-    calibration_is_current,
-    corpus_digest,
-    document_row,
-    limit_chunking,
-    typical_sentence,
-)
+from retriever.indexing import fitting as fitting_module
+from retriever.indexing import vectors as vectors_module
+from retriever.indexing.fitting import calibration_is_current, corpus_digest, typical_sentence
+from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 from retriever.searching.match import general_questions
 from retriever.settings import ChunkSettings
 from retriever.storage.backends.embedded import EmbeddedBackend
@@ -69,21 +64,24 @@ def paragraph(number: int) -> str:
     return f"Paragraph number{number} tells what was seen at mile {number} of the long road."
 
 
-def test_a_long_document_is_held_in_batches(backend, monkeypatch) -> None:
-    monkeypatch.setattr(ingest_module, "BATCH_TOKENS", 1000)
-    monkeypatch.setattr(ingest_module, "FIRST_BATCH_TOKENS", 250)
-    embedder, parts = Plain(), []
+def test_a_long_document_is_embedded_in_batches(backend, monkeypatch) -> None:
+    monkeypatch.setattr(vectors_module, "BATCH_TOKENS", 1000)
+    monkeypatch.setattr(vectors_module, "FIRST_BATCH_TOKENS", 250)
+    embedder, done = Plain(), []
     text = "\n\n".join(map(paragraph, range(1500)))
     document = Document("long", "txt", tuple(Page(n, part) for n, part in pages_of(text, 100)))
-    ingest = Ingest(backend, embedder, CHUNKING, on_batch=lambda: parts.append(ingest.part))
+    ingest = Ingest(
+        backend, embedder, CHUNKING, on_batch=lambda: done.append(live(backend).count_vectors())
+    )
     ingest.add(document_row(document, id="x"), document)
+    assert backend.info()["pending"] == backend.info()["chunks"] >= 1500, "words come first"
     ingest.close()
     assert backend.info()["chunks"] == sum(embedder.passages) >= 1500
+    assert backend.info()["pending"] == 0
     assert embedder.passages[0] < 30, "the first batch is small, so that something is found soon"
-    block = ingest_module.BLOCK * 100
-    assert embedder.largest < ingest_module.CHARACTERS_PER_TOKEN * 1000 + block
-    assert parts == sorted(parts[:-1]) + parts[-1:]
-    assert len(parts) > 20
+    assert embedder.largest < vectors_module.CHARACTERS_PER_TOKEN * 1000 + 100
+    assert done == sorted(set(done))
+    assert len(done) > 20
 
 
 def pages_of(text: str, size: int) -> list[tuple[int, str]]:
@@ -93,33 +91,25 @@ def pages_of(text: str, size: int) -> list[tuple[int, str]]:
     ]
 
 
-def test_small_documents_do_not_pile_up(backend, monkeypatch) -> None:
-    monkeypatch.setattr(ingest_module, "MAX_WAITING", 16)
-    embedder, waiting = Plain(), []
-    ingest = Ingest(backend, embedder, CHUNKING)
+def test_every_document_is_written_at_once(backend) -> None:
+    ingest = Ingest(backend, Plain(), CHUNKING)
     for number in range(100):
         add(ingest, f"{number}.txt", paragraph(number % 3))  # nothing new after three
-        waiting.append(len(ingest._pending))
-    assert max(waiting) <= 16
+        assert backend.info()["documents"] == number + 1
     ingest.close()
-    assert backend.info()["documents"] == 100
-    assert ingest.chunks == 3
+    assert ingest.vectors.chunks == 3, "a text was embedded twice"
 
 
-def test_known_texts_do_not_keep_documents_waiting(backend, monkeypatch) -> None:
-    """One new chunk in the queue must not hold back megabytes that need no vector."""
-    monkeypatch.setattr(ingest_module, "BATCH_TOKENS", 1000)
-    monkeypatch.setattr(ingest_module, "FIRST_BATCH_TOKENS", 1000)
+def test_known_texts_have_their_vectors_from_the_beginning(backend) -> None:
     old = "\n\n".join(map(paragraph, range(40)))
     first = Ingest(backend, Plain(), CHUNKING)
     add(first, "first", old)
     first.close()
     ingest = Ingest(backend, Plain(), CHUNKING)
     add(ingest, "new", paragraph(99))
-    for number in range(10):
-        add(ingest, f"copy{number}", old)
-        assert ingest._pending_characters <= 4 * 1000 + len(old)
-    assert backend.info()["documents"] >= 9
+    add(ingest, "first", old + "\n\n" + paragraph(98))
+    assert backend.info()["pending"] == 2
+    assert live(backend).count_vectors() == backend.info()["chunks"] - 2
 
 
 def test_the_work_does_not_grow_with_the_corpus(backend, monkeypatch) -> None:
@@ -129,13 +119,13 @@ def test_the_work_does_not_grow_with_the_corpus(backend, monkeypatch) -> None:
         owner = EmbeddedBackend if hasattr(EmbeddedBackend, name) else Reader
         real = getattr(owner, name)
 
-        def counted(self, *arguments, name=name, real=real):
+        def counted(self, *arguments, name=name, real=real, **options):
             calls[name] += 1
-            return real(self, *arguments)
+            return real(self, *arguments, **options)
 
         monkeypatch.setattr(owner, name, counted)
-    monkeypatch.setattr(ingest_module, "BATCH_TOKENS", 20)
-    monkeypatch.setattr(ingest_module, "FIRST_BATCH_TOKENS", 20)
+    monkeypatch.setattr(vectors_module, "BATCH_TOKENS", 20)
+    monkeypatch.setattr(vectors_module, "FIRST_BATCH_TOKENS", 20)
     embedder = Plain()
     ingest = Ingest(backend, embedder, CHUNKING)
     for number in range(300):
@@ -192,7 +182,7 @@ def test_what_is_read_as_a_query_is_read_through_every_prompt(backend) -> None:
         live(backend).calibration.query_mean, 0.5 * drawn + 0.5 * general, atol=1e-6
     )
     embedder.embedded.clear()
-    ingest.fit()
+    ingest.vectors.fitter.fit()
     assert not embedder.embedded
 
 
@@ -255,9 +245,9 @@ def test_a_query_mean_of_an_earlier_version_is_fitted_again(backend) -> None:
 
 def test_the_means_do_not_depend_on_the_way_there(tmp_path, monkeypatch) -> None:
     """More chunks than are sampled, added at once, or in five runs in another order."""
-    monkeypatch.setattr(ingest_module, "FIT_PASSAGES", 60)
-    monkeypatch.setattr(ingest_module, "FIT_SENTENCES", 40)
-    monkeypatch.setattr(ingest_module, "EARLY_SENTENCES", 10)
+    monkeypatch.setattr(fitting_module, "FIT_PASSAGES", 60)
+    monkeypatch.setattr(fitting_module, "FIT_SENTENCES", 40)
+    monkeypatch.setattr(fitting_module, "EARLY_SENTENCES", 10)
     results = []
     for name, runs in (("one", 1), ("five", 5)):
         embedder = Plain()
@@ -320,8 +310,8 @@ def test_documents_without_text_are_documents(backend) -> None:
 
 
 def test_documents_become_visible_as_a_whole_and_in_order(backend, monkeypatch) -> None:
-    monkeypatch.setattr(ingest_module, "FIRST_BATCH_TOKENS", 30)
-    monkeypatch.setattr(ingest_module, "BATCH_TOKENS", 30)
+    monkeypatch.setattr(vectors_module, "FIRST_BATCH_TOKENS", 30)
+    monkeypatch.setattr(vectors_module, "BATCH_TOKENS", 30)
     done: list[str] = []
 
     def visible(row: DocumentRow) -> None:

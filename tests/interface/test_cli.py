@@ -36,7 +36,7 @@ TOTALS = {
 HIT = {
     "rank", "score", "scores", "chunk_id", "path", "format", "title", "page", "start", "end",
     "match", "exact", "strength", "text", "label", "state", "parts", "passage", "also",
-    "document_id", "metadata", "full_text", "printed", "sentence",
+    "document_id", "metadata", "full_text", "printed", "sentence", "embedded",
 }  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
     answer = shell.search("whales", "--mode", "keyword")
     assert set(answer) == {
         *{"query", "index", "mode", "took_ms", "hits", "text", "conditions", "instead"},
-        *{"nothing_matches", "notes", "verdict"},
+        *{"nothing_matches", "notes", "verdict", "vector_share"},
     }
     (hit,) = answer["hits"]
     assert set(hit) == HIT
@@ -109,6 +109,24 @@ def test_index_and_search_as_json(shell: Shell, docs: Path) -> None:
     assert both["hits"][0]["path"] == "apple.txt"
     assert both["hits"][1]["scores"]["keyword"] == 0
     assert shell.sync(str(docs))[1]["totals"]["unchanged"] == 2
+
+
+def test_words_first_and_vectors_later(shell: Shell, docs: Path) -> None:
+    code, _, err = shell("index", "--vectors-only", "--index", shell.index)
+    assert code != 0
+    assert not Path(shell.index).exists()
+    code, report, _ = shell.sync(str(docs), "--keywords-only")
+    assert (code, report["totals"]["tokens"]) == (0, 0)
+    answer = shell.search("whales", "--embed-ms", "0")
+    assert answer["vector_share"] == 0
+    assert [hit["embedded"] for hit in answer["hits"]] == [False]
+    assert answer["notes"] == [
+        "Meaning covers 0 % of the passages so far; the others are found by their words"
+    ]
+    code, _, err = shell.sync("--vectors-only", "--keywords-only")
+    assert (code, "keywords only or vectors only" in err) == (2, True)
+    assert shell.sync("--vectors-only")[0] == 0
+    assert shell.search("whales")["vector_share"] == 1
 
 
 def test_several_indexes_are_searched_together(
@@ -452,7 +470,7 @@ def test_incomplete_files_give_exit_code_3(shell: Shell, docs: Path) -> None:
         ([], 2, "usage"),
         (["nonsense"], 2, "invalid choice"),
         (["search"], 2, "required"),
-        (["index"], 2, "required"),
+        (["index"], 2, "no path was given"),
         (["search", "-draft"], 2, "comes last, behind --: wva search --index DIR -- -draft"),
         (["search", "access", "control"], 2, "unrecognized arguments: control; a query of several"),
         (["search", "x", "--nonsense"], 2, "wva: unrecognized arguments: --nonsense"),

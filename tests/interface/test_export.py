@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from retriever.interface.export import COLUMNS, SearchExport, as_csv, as_json, as_markdown, citation
-from retriever.interface.terminal.reports import hit_lines
+from retriever.interface.terminal.results import hit_lines
 from retriever.langchain import as_document
 from retriever.types import Chunk, DocumentRow, Excerpt, Hit, Strength
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from retriever.interface.terminal import reports
-from retriever.interface.terminal.reports import BOLD, DIM, RESET, hit_lines
+from retriever.interface.terminal import results
+from retriever.interface.terminal.results import BOLD, DIM, RESET, hit_lines
 from retriever.types import Chunk, Excerpt, Hit
 
 TEXT = (
@@ -27,7 +27,7 @@ def hit(*, with_sentence: bool = True) -> Hit:
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "text_width", lambda: 40)
+    monkeypatch.setattr(results, "text_width", lambda: 40)
 
 
 def test_the_best_sentence_is_first() -> None:

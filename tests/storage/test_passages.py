@@ -1,4 +1,4 @@
-"""A second engine: a search needs only the eight methods of `PassageSearch`."""
+"""A second engine: a search needs only the methods of `PassageSearch`."""
 
 from __future__ import annotations
 
@@ -71,6 +71,15 @@ class NaivePassages:
 
     def count(self) -> int:
         return len(self.all)
+
+    def count_vectors(self) -> int:
+        return len(self.all)
+
+    def without_vector(self, chunk_ids: Sequence[str]) -> set[str]:
+        return set()
+
+    def lend(self, vectors: Mapping[str, np.ndarray]) -> None:
+        raise AssertionError("every passage has a vector")
 
     def _bm25(self, term: str, id_: str) -> float:
         words = self.words.get(id_, [])

@@ -22,7 +22,7 @@ def run_eval_sts(options: argparse.Namespace) -> int:
 
     from retriever.evaluation.datasets import read_sentence_pairs
     from retriever.evaluation.sts import compare_poolings
-    from retriever.interface.terminal.reports import table
+    from retriever.interface.terminal.table import table
 
     for path in options.files:
         read_sentence_pairs(Path(path))  # complain before the model is loaded

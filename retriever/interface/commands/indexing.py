@@ -39,11 +39,17 @@ def run_index(options: argparse.Namespace) -> int:
 
 def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     from retriever.index import Index
+    from retriever.indexing.sync import SyncOptions
     from retriever.interface.terminal.reports import report_lines
     from retriever.reading.scan import targets
 
     reading = reading_arguments(options)
-    targets(options.paths, [])  # a wrong path must not leave an empty index behind
+    # A wrong option or path must not leave an empty index behind.
+    SyncOptions(keywords_only=options.keywords_only, vectors_only=options.vectors_only)
+    if options.vectors_only:
+        Index.open(folder).close()
+    else:
+        targets(options.paths, [])
     embedder = requested_embedder(options)
     with Index.open_or_create(
         folder, embedder, store=options.store, device=options.device, dtype=options.dtype
@@ -60,6 +66,8 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
             **reading,
             retry=options.retry,
             reread=options.reread,
+            keywords_only=options.keywords_only,
+            vectors_only=options.vectors_only,
             progress=ProgressPrinter(),
         )
     if options.json:
@@ -158,7 +166,7 @@ class ProgressPrinter:
         """Print the progress; at most every five seconds where lines cannot be overwritten."""
         from retriever.interface.terminal.reports import progress_line
 
-        if not progress.files_total:
+        if not progress.files_total and not progress.vectors_total:
             return
         now = time.monotonic()
         # All files may be done while the search is still fitted to them.

@@ -37,6 +37,7 @@ class _Found:
     notes: Sequence[str]
     verdict: str = ""
     empty: bool = False
+    vector_share: float = 1.0  # the smallest of several indexes
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -66,6 +67,7 @@ def run_search(options: argparse.Namespace) -> int:
                 "conditions": asked.conditions(),
                 "instead": found.instead,
                 "notes": found.notes,
+                "vector_share": round(found.vector_share, 4),
                 "nothing_matches": nothing,
                 "verdict": found.verdict,
                 "hits": [one.to_json() if several else one.hit.to_json() for one in found.hits],
@@ -78,7 +80,7 @@ def run_search(options: argparse.Namespace) -> int:
 
 def _print_found(found: _Found, asked: Query, how: SearchOptions, *, several: bool) -> None:
     """Print the results for people, and what they do not show on standard error."""
-    from retriever.interface.terminal.reports import hit_lines, query_lines, verdict_lines
+    from retriever.interface.terminal.results import hit_lines, query_lines, verdict_lines
     from retriever.searching.match import NOTHING_MATCHES
 
     for name, reason in found.failed.items():
@@ -112,8 +114,9 @@ def _search(options: argparse.Namespace, folder: str, how: SearchOptions) -> _Fo
         instead = _corrections(index, options.query, how)
         notes = index.search_notes(options.query, hits, options=how)
         said = index.verdict(options.query, hits, options=how)
+        share = index.vector_share
     named = [NamedHit(folder, hit, hit.score) for hit in hits]
-    return _Found(named, took, instead, notes, said, empty)
+    return _Found(named, took, instead, notes, said, empty, share)
 
 
 def _search_several(
@@ -138,7 +141,8 @@ def _search_several(
         )
         own = {name: [one.hit for one in found if one.name == name] for name in answering}
         said = verdict_in_all(answering, options.query, own, how)
-    return _Found(found, took, instead, notes, said, failed=failed)
+        share = min((index.vector_share for index in answering.values()), default=1.0)
+    return _Found(found, took, instead, notes, said, vector_share=share, failed=failed)
 
 
 def _opened(
@@ -178,7 +182,7 @@ def run_explain(options: argparse.Namespace) -> int:
         explanation_lines,
         why_not_lines,
     )
-    from retriever.interface.terminal.reports import query_lines
+    from retriever.interface.terminal.results import query_lines
 
     if options.hit < 1:
         raise UsageError(f"--hit counts from 1; it is {options.hit}")

@@ -1,11 +1,8 @@
-"""Progress, reports and hits as text for the command line. Nothing is printed here."""
+"""Progress and reports as text for the command line. Nothing is printed here."""
 
 from __future__ import annotations
 
-import math
-import shutil
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from retriever.evaluation.runs import KEYWORD, Run
@@ -18,14 +15,10 @@ from retriever.indexing.coverage import (
 )
 from retriever.indexing.progress import phase_text
 from retriever.indexing.sync import FileReport, SyncReport
-from retriever.interface.terminal.characters import count_text, one_line, printable
-from retriever.searching.snippets import Snippet, snippet
+from retriever.interface.terminal.characters import count_text, one_line
+from retriever.interface.terminal.table import table
 from retriever.significance import PairedComparison
-from retriever.text.analyzer import matching_words
-from retriever.types import FileStatus, Hit, Phase, Progress
-
-BOLD, DIM, RESET = "\033[1m", "\033[2m", "\033[0m"
-SNIPPET = 360  # characters
+from retriever.types import FileStatus, Phase, Progress
 
 MAIN_MEASURE = "ndcg@10"
 """The measure that is compared on the screen; JSON has intervals of the others too."""
@@ -40,8 +33,13 @@ def progress_line(progress: Progress) -> str:
     '3/44 files · 120 chunks · 1,500 tokens/s · 1:02 left · a.pdf'
     >>> progress_line(Progress(44, 44, 990, 0, 20.0, 0.0, None, phase=Phase.FITTING))
     '44/44 files · 990 chunks · fitting the search to the documents'
+    >>> progress_line(Progress(44, 44, 90, 9000, 20.0, 450.0, 62.0, vectors_done=90,
+    ...                        vectors_total=990))
+    '44/44 files · 90/990 vectors · 450 tokens/s · 1:02 left'
     """
     parts = [f"{progress.files_done}/{progress.files_total} files", f"{progress.chunks:,} chunks"]
+    if progress.vectors_total and progress.files_done == progress.files_total:
+        parts[1] = f"{progress.vectors_done:,}/{progress.vectors_total:,} vectors"
     if progress.tokens:
         parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
     if progress.seconds_left is not None:
@@ -184,125 +182,6 @@ def _file_line(file: FileReport) -> str:
     return f"{file.status.value:>9}  {one_line(file.path)}{reason}"
 
 
-def hit_lines(
-    hit: Hit, query: str, *, colour: bool, whole: bool = False, index: str = ""
-) -> list[str]:
-    """A hit as text: its place and score, then its snippet with the query's words marked.
-
-    The snippet begins with the best sentence; what stands around it is dim. With `whole` it is the
-    whole text. `index` is the name of its index, if that is to be told.
-    """
-    chunk = hit.chunk
-    part = ", ".join(filter(None, [chunk.place, "by OCR" if chunk.state == "ocr" else ""]))
-    place = one_line(chunk.path) + (f", {one_line(part)}" if part else "")
-    title = f"  {one_line(chunk.title)}" if chunk.title else ""
-    bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
-    strength = "" if hit.strength is None else f", {hit.strength}"
-    score = f"({hit.score:.2f}{strength})" + (f"  in {one_line(index)}" if index else "")
-    head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  {score}{reset}"
-    width = text_width()
-    shown = Snippet(hit.text, 0, 0) if whole else snippet(hit, SNIPPET)
-    if not shown.text:  # a search without sentences
-        shown = Snippet(_best_part(hit.text, query, SNIPPET), 0, 0)
-    lines = _snippet_lines(shown, query, width, colour=colour)
-    also = f"also in: {one_line(shorten_list(hit.also_in))}"
-    more = [f"{dim}{line}{reset}" for line in textwrap.wrap(also, width)] if hit.also else []
-    return [head, *(f"    {line}" for line in [*lines, *more]), ""]
-
-
-def text_width() -> int:
-    """The width of indented text, which is readable in the narrowest terminal."""
-    return max(20, min(shutil.get_terminal_size().columns, 100) - 4)
-
-
-def shorten_list(names: Sequence[str], most: int = 5) -> str:
-    """The first `most` names, and the number of the others.
-
-    >>> shorten_list(["a.txt", "b.pdf, page 3"]), shorten_list(["a", "b", "c"], 1)
-    ('a.txt; b.pdf, page 3', 'a; and 2 more')
-    """
-    more = [f"and {len(names) - most} more"] if len(names) > most else []
-    return "; ".join([*names[:most], *more])
-
-
-def query_lines(
-    conditions: Sequence[str], instead: Mapping[str, Sequence[str]], notes: Sequence[str] = ()
-) -> list[str]:
-    """How a query was read: conditions, words searched for in place of unknown ones, and notes.
-
-    >>> query_lines(['not "draft"', "type:pdf"], {"polcy": ["policy", "police"]})
-    ['only: not "draft", type:pdf', '"polcy" occurs nowhere; searched for policy, police instead']
-    """
-    lines = [f"only: {', '.join(conditions)}"] if conditions else []
-    lines += [
-        f'"{word}" occurs nowhere; searched for {", ".join(near)} instead'
-        for word, near in instead.items()
-    ]
-    lines += notes
-    return [printable(line) for line in lines]
-
-
-def verdict_lines(verdict: str) -> list[str]:
-    """The sentence of `Index.verdict` in lines of the terminal's width; none for an empty one."""
-    return textwrap.wrap(printable(verdict), text_width())
-
-
-def percent(match: float) -> str:
-    """A match as a percentage, rounded down.
-
-    >>> percent(0.9499), percent(0.95), percent(0.992)
-    ('94 %', '95 %', '99 %')
-    """
-    return f"{math.floor(100 * match + 1e-9)} %"
-
-
-def _snippet_lines(shown: Snippet, query: str, width: int, *, colour: bool) -> list[str]:
-    """The lines of a snippet; with colour, what is not the best sentence is dim."""
-    text = printable(shown.text)
-    lines = textwrap.wrap(text, width) or [""]
-    if not colour:
-        return lines
-    found: list[str] = []
-    at = 0
-    for line in lines:
-        at = text.find(line, at) if line in text[at:] else at
-        first, last = (min(max(edge - at, 0), len(line)) for edge in (shown.start, shown.end))
-        parts = line[:first], line[first:last], line[last:]
-        marked = [_highlight(part, query) for part in parts]
-        if shown.start < shown.end:
-            marked = [_dim(marked[0]), marked[1], _dim(marked[2])]
-        found.append("".join(marked))
-        at += len(line)
-    return found
-
-
-def _dim(text: str) -> str:
-    """The text dim, also behind words that are bold."""
-    return f"{DIM}{text.replace(RESET, RESET + DIM)}{RESET}" if text.strip() else text
-
-
-def _best_part(text: str, query: str, size: int = SNIPPET) -> str:
-    """The part of a passage with most of the query's words, about `size` characters in a line."""
-    if len(text) <= size:
-        return printable(" ".join(text.split()))
-    starts = [word.start for word in matching_words(text, query)]
-    best = max(
-        range(0, max(1, len(text) - size // 2), size // 4),
-        key=lambda at: (sum(at <= start < at + size for start in starts), -at),
-    )
-    begin = text.rfind(" ", 0, best) + 1 if best else 0
-    end = text.find(" ", best + size) if best + size < len(text) else len(text)
-    end = best + size if end < 0 or end > best + size + 40 else end
-    before, after = "… " if begin else "", " …" if end < len(text) else ""
-    return printable(before + " ".join(text[begin:end].split()) + after)
-
-
-def _highlight(line: str, query: str) -> str:
-    for word in reversed(list(matching_words(line, query))):
-        line = f"{line[: word.start]}{BOLD}{line[word.start : word.end]}{RESET}{line[word.end :]}"
-    return line
-
-
 def run_lines(run: Run) -> list[str]:
     """An evaluation as a table: a row for each mode, with means and 95 % intervals."""
     found, against = run.intervals(), run.against_keyword()
@@ -338,20 +217,3 @@ def comparison_lines(compared: Mapping[str, Mapping[str, PairedComparison]]) -> 
 
 def _verdict_text(one: PairedComparison) -> str:
     return f"{one.verdict.value} ({one.difference.mean:+.4f})"
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rows with the same keys as an aligned table.
-
-    >>> table([{"mode": "dense", "ndcg": 0.5}])
-    ['mode   ndcg', 'dense  0.5']
-    """
-    if not rows:
-        return []
-    columns = list(rows[0])
-    cells = [columns, *([str(row[column]) for column in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return [
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]

@@ -3,6 +3,7 @@
     index-folder/
       catalog.sqlite (+ -wal, -shm)   all data
       vectors-<generation>.faiss      the calibrated vectors for FAISS; can be rebuilt
+      wanted                          passages that searches would like to have a vector
       LOCK                            held while a process writes
 
 The writer lock is acquired at the first change and released by `finish`, `release` or `close`.
@@ -23,7 +24,7 @@ import numpy as np
 
 from retriever.arrays import DoubleScores, Keys, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
-from retriever.storage.backends import vector_files
+from retriever.storage.backends import vector_files, wanted
 from retriever.storage.backends.protocols import ScoredIds
 from retriever.storage.backends.search_state import SearchState, StateKeeper
 from retriever.storage.backends.snapshot import Snapshot
@@ -32,7 +33,7 @@ from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import Catalog, Matches, Reader, Writer
 from retriever.storage.filters import Filter
 from retriever.storage.records import NewChunk, TermQuery, UnreadFile
-from retriever.storage.vectors.exact import check_query, exact_scores
+from retriever.storage.vectors.exact import check_query, exact_scores, top_k
 from retriever.storage.vectors.faiss import factory_for, make_index, strip_id_map
 from retriever.types import Account, DocumentRow, IndexStateError, LeftOut, Page, UsageError
 
@@ -144,6 +145,18 @@ class EmbeddedBackend:
         with self._catalog.writing(visible=False) as writer:
             writer.save_vectors(keys, vectors)
 
+    def attach_vectors(
+        self, keys: Sequence[str], vectors: Vectors, chunks: Mapping[int, str]
+    ) -> int:
+        """See `Documents.attach_vectors`."""
+        with self._catalog.writing() as writer:
+            writer.save_vectors(keys, vectors)
+            count = writer.attach(chunks)
+            tail_is_long = vector_files.tail_is_long(writer)
+        if tail_is_long:
+            vector_files.write(self._catalog)
+        return count
+
     def upsert(
         self,
         row: DocumentRow,
@@ -155,9 +168,18 @@ class EmbeddedBackend:
         """See `Documents.upsert`."""
         with self._catalog.writing() as writer:
             writer.upsert(row, pages, new_chunks, account, left_out)
-            tail_is_long = vector_files.tail_is_long(writer)
+            some = any(chunk.vector for chunk in new_chunks)
+            tail_is_long = some and vector_files.tail_is_long(writer)
         if tail_is_long:
             vector_files.write(self._catalog)
+
+    def note_wanted(self, chunk_ids: Sequence[str]) -> None:
+        """See `Documents.note_wanted`."""
+        wanted.note(self._catalog.folder, chunk_ids)
+
+    def take_wanted(self) -> list[str]:
+        """See `Documents.take_wanted`."""
+        return wanted.take(self._catalog.folder)
 
     def touch(self, row: DocumentRow) -> None:
         """See `Documents.touch`."""
@@ -225,7 +247,7 @@ class EmbeddedBackend:
     def info(self) -> dict[str, Any]:
         """See `Documents.info`."""
         with self._catalog.reading() as reader:
-            file, count = reader.vector_file(), reader.count_chunks()
+            file, count = reader.vector_file(), reader.count_vectors()
             kind = file.kind if file else reader.meta("factory") or factory_for(count)
             progress = reader.meta("progress")
             return {
@@ -299,6 +321,9 @@ class EmbeddedPassages:
         self._states = states
         self._matches = matches
         self._loaded = state
+        self._lent: dict[int, Vectors] = {}  # key → calibrated vector
+        self._statistics_of: dict[bytes, tuple[float, float]] = {}
+        self._pending: int | None = None
 
     @property
     def _state(self) -> SearchState:
@@ -309,15 +334,49 @@ class EmbeddedPassages:
     def dense(self, query: Vectors, k: int, where: Filter | None = None) -> ScoredIds:
         """See `PassageSearch.dense`."""
         reader, state = self._reader, self._state
-        if not len(state.store):
+        if not len(state.store) and not self._lent:
             return ScoredIds((), np.empty(0, np.float32), 0.0, 0.0)
         vector = check_query(query, state.store.tail.dimension)
         allowed = None if where is None else reader.matching_keys(where)
+        lent, lent_scores = self._lent_scores(vector, allowed)
 
         def nearest(count: int) -> tuple[Keys, Scores]:
-            return state.search(reader, vector, count, allowed)
+            keys, scores = state.search(reader, vector, count, allowed)
+            if not len(lent):
+                return keys, scores
+            return top_k(np.append(keys, lent), np.append(scores, lent_scores), count)
 
-        return ScoredIds(*top_k_ids(nearest, k, reader.ids_of), *state.statistics(vector))
+        return ScoredIds(*top_k_ids(nearest, k, reader.ids_of), *self._statistics(vector))
+
+    def _statistics(self, vector: Vectors) -> tuple[float, float]:
+        """The statistics of stored vectors, or of lent ones if none is stored."""
+        name = vector.tobytes()
+        if name not in self._statistics_of:
+            if len(self._state.store) or not self._lent:
+                self._statistics_of[name] = self._state.statistics(vector)
+            else:
+                scores = self._lent_scores(vector, None)[1].astype(np.float64)
+                self._statistics_of[name] = float(scores.mean()), float(scores.std())
+        return self._statistics_of[name]
+
+    def _lent_scores(self, vector: Vectors, allowed: Keys | None) -> tuple[Keys, Scores]:
+        """The keys (m,) of lent vectors that are allowed, and their cosines (m,)."""
+        keys = np.array(list(self._lent), dtype=np.int64)
+        if allowed is not None:
+            keys = keys[np.isin(keys, allowed)]
+        if not len(keys):
+            return keys, np.empty(0, np.float32)
+        vectors = np.array([self._lent[key] for key in keys.tolist()])
+        return keys, exact_scores(vectors, vector, np.arange(len(keys)))
+
+    def _vectors_of(self, keys: Keys) -> tuple[Keys, Vectors]:
+        """Calibrated vectors, stored and lent: keys (m,) of those that have one, and (m, dim)."""
+        found, vectors = self._state.vectors(self._reader, keys)
+        lent = [key for key in keys.tolist() if key in self._lent] if self._lent else []
+        if not lent:
+            return found, vectors
+        own = np.array([self._lent[key] for key in lent])
+        return np.append(found, lent), np.concatenate([vectors, own])
 
     def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
         """See `PassageSearch.dense_scores`."""
@@ -326,12 +385,13 @@ class EmbeddedPassages:
         if not by_id:
             return scores
         vector = check_query(query, self._state.store.tail.dimension)
-        keys, vectors = self._state.vectors(self._reader, _sorted_keys(by_id))
+        keys, vectors = self._vectors_of(_sorted_keys(by_id))
         found = exact_scores(vectors, vector, np.arange(len(keys)))
         by_key = dict(zip(keys.tolist(), found, strict=True))
+        average = self._statistics(vector)[0] if len(keys) < len(by_id) else 0.0
         for at, id_ in enumerate(chunk_ids):
             if id_ in by_id:
-                scores[at] = by_key[by_id[id_]]
+                scores[at] = by_key.get(by_id[id_], average)
         return scores
 
     def keyword(self, query: TermQuery, k: int, where: Filter | None = None) -> ScoredIds:
@@ -363,11 +423,12 @@ class EmbeddedPassages:
         """See `PassageSearch.vectors`."""
         by_id = self._reader.keys_of(chunk_ids)
         found = np.zeros((len(chunk_ids), self._reader.dimension() or 0), dtype=np.float32)
-        keys, calibrated = self._state.vectors(self._reader, _sorted_keys(by_id))
+        keys, calibrated = self._vectors_of(_sorted_keys(by_id))
         rows = dict(zip(keys.tolist(), range(len(keys)), strict=True))
         for at, id_ in enumerate(chunk_ids):
-            if id_ in by_id:
-                found[at] = calibrated[rows[by_id[id_]]]
+            row = rows.get(by_id.get(id_, -1))
+            if row is not None:
+                found[at] = calibrated[row]
         return found
 
     def terms(self, chunk_ids: Sequence[str]) -> list[list[str]]:
@@ -381,6 +442,25 @@ class EmbeddedPassages:
     def count(self) -> int:
         """See `PassageSearch.count`."""
         return self._reader.count_chunks()
+
+    def count_vectors(self) -> int:
+        """See `PassageSearch.count_vectors`."""
+        if self._pending is None:
+            self._pending = self._reader.count_pending()
+        return self.count() - self._pending + len(self._lent)
+
+    def without_vector(self, chunk_ids: Sequence[str]) -> set[str]:
+        """See `PassageSearch.without_vector`."""
+        found = self._reader.without_vector(chunk_ids)
+        lent = self._reader.ids_of(np.array(list(self._lent), dtype=np.int64))
+        return found - set(lent.values())
+
+    def lend(self, vectors: Mapping[str, Vectors]) -> None:
+        """See `PassageSearch.lend`."""
+        missing = self._reader.without_vector(list(vectors))
+        keys = self._reader.keys_of(list(missing))
+        self._lent |= {key: vectors[id_].astype(np.float32) for id_, key in keys.items()}
+        self._statistics_of.clear()
 
 
 def _sorted_keys(by_id: Mapping[str, int]) -> Keys:

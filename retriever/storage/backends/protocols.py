@@ -2,8 +2,8 @@
 
 - `Documents` is the index as a whole: all writes, and the opening of reads.
 - `CatalogReader` reads one generation (Lucene: an IndexReader); `Vocabulary` is its term part.
-- `PassageSearch` searches one generation (Lucene: an IndexSearcher). These eight methods on vectors
-  and boosted terms are all that a search engine has to implement.
+- `PassageSearch` searches one generation (Lucene: an IndexSearcher). These eleven methods on
+  vectors and boosted terms are all that a search engine has to implement.
 
 Everything that is the same for all engines (calibration of queries, spelling, compounds, expansion)
 is implemented once above them, in `retriever.storage.backends.snapshot`.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.arrays import DoubleScores, Scores, Vectors
+from retriever.arrays import DoubleScores, Keys, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.filters import Filter
@@ -41,7 +41,8 @@ class ScoredIds:
     """Chunk ids with scores, best first, and the query's score statistics over *all* chunks.
 
     `mean` and `std` are over every chunk of the index, whatever the filter, so that z-scores under
-    different filters are comparable. In keyword search, chunks without a query word score 0.
+    different filters are comparable. In keyword search, chunks without a query word score 0; in
+    dense search, chunks without a vector do not count.
     """
 
     ids: tuple[str, ...]
@@ -67,7 +68,11 @@ class PassageSearch(Protocol):
         """
 
     def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
-        """The cosine of the calibrated query (dim,) with each chunk, 0 for an unknown id: (n,)."""
+        """The cosine of the calibrated query (dim,) with each chunk: (n,).
+
+        It is 0 for an unknown id. For a chunk without a vector it is the mean over all vectors
+        (`ScoredIds.mean` of `dense`), so that its z-score is 0.
+        """
 
     def keyword(self, query: TermQuery, k: int, where: Filter | None = None) -> ScoredIds:
         """The `k` chunks with the best BM25 score > 0 (k1 1.2, b 0.75); see `TermQuery`."""
@@ -76,7 +81,7 @@ class PassageSearch(Protocol):
         """The BM25 score of each chunk, 0 without a query term or for an unknown id: (n,)."""
 
     def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
-        """Calibrated vectors (n, dim) of chunks, in this order; zeros for an unknown id."""
+        """Calibrated vectors (n, dim) of chunks, in this order; zeros where there is none."""
 
     def terms(self, chunk_ids: Sequence[str]) -> list[list[str]]:
         """The indexed terms of each chunk, in order (a term vector); empty for an unknown id."""
@@ -86,6 +91,18 @@ class PassageSearch(Protocol):
 
     def count(self) -> int:
         """The number of chunks."""
+
+    def count_vectors(self) -> int:
+        """The number of chunks with a vector; the others are found by keywords alone."""
+
+    def without_vector(self, chunk_ids: Sequence[str]) -> set[str]:
+        """Those of the chunks that have no vector yet."""
+
+    def lend(self, vectors: Mapping[str, Vectors]) -> None:
+        """Give chunks without a vector calibrated ones (dim,), for this object's searches only.
+
+        The statistics of a query do not change, unless no chunk has a vector of its own.
+        """
 
 
 class Vocabulary(Protocol):
@@ -143,6 +160,9 @@ class CatalogReader(Vocabulary, Protocol):
     def calibration_facts(self) -> Mapping[str, Any] | None:
         """The facts stored with the means; None before they are fitted."""
 
+    def last_run(self) -> Mapping[str, Any] | None:
+        """The report that `finish` stored last; None without one."""
+
     def match_scale(self) -> Mapping[str, Any] | None:
         """What `set_match_scale` stored; None without one, or after a change of the model."""
 
@@ -185,11 +205,32 @@ class CatalogReader(Vocabulary, Protocol):
     def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
         """The chunks with these ids, in this order; unknown ids are left out."""
 
-    def sample_chunks(self, limit: int) -> list[Chunk]:
-        """A pseudo-random sample, chosen by chunk id alone, so that it is stable."""
+    def sample_chunks(self, limit: int, *, embedded: bool = False) -> list[Chunk]:
+        """A pseudo-random sample, chosen by chunk id alone, so that it is stable.
+
+        It is of the chunks that have a vector with `embedded`, else of all.
+        """
 
     def sample_vectors(self, limit: int) -> Vectors:
-        """The raw vectors (m, dim) of `sample_chunks`, in the same order."""
+        """The raw vectors (m, dim) of `sample_chunks` with `embedded`, in the same order."""
+
+    def pending_keys(self) -> Keys:
+        """The keys of the chunks without a vector: new documents first, in their order (m,)."""
+
+    def pending_texts(self, keys: Keys) -> list[tuple[int, str, str]]:
+        """Key, text and document's title of those of the chunks that have no vector, in order."""
+
+    def keys_of(self, chunk_ids: Sequence[str]) -> Mapping[str, int]:
+        """Keys by chunk id; unknown ids are left out."""
+
+    def count_vectors(self) -> int:
+        """The number of chunks with a vector."""
+
+    def count_pending(self) -> int:
+        """The number of chunks without a vector."""
+
+    def has_vectors(self) -> bool:
+        """Whether any vector is stored."""
 
     def known_vectors(self, keys: Sequence[str]) -> set[str]:
         """The subset of `keys` whose raw vectors are stored."""
@@ -228,7 +269,16 @@ class Documents(Protocol):
         """
 
     def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
-        """Store raw vectors (n, dim) durably, before the document's `upsert`."""
+        """Store raw vectors (n, dim) durably."""
+
+    def attach_vectors(
+        self, keys: Sequence[str], vectors: Vectors, chunks: Mapping[int, str]
+    ) -> int:
+        """Store raw vectors (n, dim) by key, and give chunks theirs, in one transaction.
+
+        `chunks` maps the key of each chunk to the key of its vector, stored now or before. Chunks
+        that are gone or have a vector stay as they are. Returns how many got one.
+        """
 
     def upsert(
         self,
@@ -238,7 +288,16 @@ class Documents(Protocol):
         account: Account | None = None,
         left_out: Sequence[LeftOut] = (),
     ) -> None:
-        """Write a document in one transaction, replacing the one with the same id."""
+        """Write a document in one transaction, replacing the one with the same id.
+
+        A chunk's vector is stored before, or comes later, by `attach_vectors`.
+        """
+
+    def note_wanted(self, chunk_ids: Sequence[str]) -> None:
+        """Ask for the vectors of chunks, best first; it never fails, and may be without effect."""
+
+    def take_wanted(self) -> list[str]:
+        """What `note_wanted` asked for since the last call, in any process, newest search first."""
 
     def touch(self, row: DocumentRow) -> None:
         """Record the file facts (root, sha256, size, mtime_ns) of an unchanged document."""

@@ -18,6 +18,7 @@ from retriever.arrays import Keys, Scores, Vectors
 from retriever.storage.backends.vector_cache import VectorCache
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import Catalog, Reader, VectorFile
+from retriever.storage.catalog.reading import BLOCK
 from retriever.storage.vectors.exact import inner_products
 from retriever.storage.vectors.faiss import FaissStore, build, factory_for, read
 from retriever.storage.vectors.layered import LayeredStore, Tail
@@ -48,6 +49,7 @@ class SearchState:
     store: LayeredStore
     last_key: int
     last_removal: int
+    last_attachment: int
     sample: tuple[Keys, Vectors] | None
     damaged: bool = False
     recent: VectorCache = field(default_factory=VectorCache)
@@ -63,12 +65,13 @@ class SearchState:
         return self.store.search(query, k, allowed, fetch=fetch)
 
     def vectors(self, reader: Reader, keys: Keys) -> tuple[Keys, Vectors]:
-        """Calibrated vectors of chunks: keys (m,) as given, without those gone, and (m, dim).
+        """Calibrated vectors of chunks: keys (m,) as given, without those that have none, (m, dim).
 
-        `reader` must be of the same generation. Keys are assumed to exist if the store is exact or
-        the key is cached.
+        `reader` must be of the same generation. Chunks are assumed to exist if the store is exact
+        or the key is cached.
         """
         if self.store.is_exact:
+            keys = keys[self.store.has(keys)]
             return keys, self.store.vectors(keys)
 
         def fetch(keys: Keys) -> tuple[Keys, Vectors]:
@@ -78,7 +81,7 @@ class SearchState:
         return self.recent.get(keys, fetch)
 
     def statistics(self, query: Vectors) -> tuple[float, float]:
-        """The mean and standard deviation of the calibrated query's cosines with all chunks."""
+        """The mean and standard deviation of the calibrated query's cosines with all vectors."""
         if self.sample is not None:
             scores: Scores | None = inner_products(self.sample[1], query)
         else:
@@ -160,6 +163,8 @@ class StateKeeper:
             store=store,
             last_key=max(last_key, 0 if row is None or damaged else row.last_key),
             last_removal=0,
+            # A rebuilt base has the attached rows, too.
+            last_attachment=reader.attached_after(0)[1] if damaged else 0,
             sample=None,
             damaged=damaged,
         )
@@ -172,12 +177,12 @@ class StateKeeper:
 
 
 def build_store(reader: Reader, means: Calibration, factory: str | None, count: int) -> FaissStore:
-    """A FAISS index of all chunks' calibrated vectors, built with little memory beside its own."""
+    """A FAISS index of the `count` calibrated vectors, built with little memory beside its own."""
     dimension = reader.dimension() or 0
     kind = factory or factory_for(count)
     training = None
     if kind != "Flat":
-        keys = reader.sample_keys(max(1, _TRAINING_BYTES // (4 * dimension)))
+        keys = reader.sample_vector_keys(max(1, _TRAINING_BYTES // (4 * dimension)))
         training = means.passage(reader.chunk_vectors(np.sort(keys))[1])
     return build(_calibrated(reader, 0, means), dimension, kind, training=training)
 
@@ -188,7 +193,7 @@ def _calibrated(reader: Reader, key: int, means: Calibration) -> Iterator[tuple[
 
 
 def _rebuilt(reader: Reader, row: VectorFile, means: Calibration) -> FaissStore | None:
-    count = reader.count_chunks()
+    count = reader.count_vectors()
     return build_store(reader, means, row.kind, count) if count else None
 
 
@@ -213,11 +218,17 @@ def _calibration_number(reader: Reader) -> int:
 
 
 def _catch_up(state: SearchState, reader: Reader) -> SearchState:
-    """The state with the rows that were added and removed since."""
+    """The state with the vectors of rows that were added, attached and removed since."""
     store, last_key = state.store, state.last_key
     for keys, vectors in _calibrated(reader, last_key, state.calibration):
         store = store.extended(keys, vectors)
         last_key = int(keys[-1])
+    attached, last_attachment = reader.attached_after(state.last_attachment)
+    for start in range(0, len(attached), BLOCK):
+        some = np.unique(attached[start : start + BLOCK])
+        keys, raw = reader.chunk_vectors(some[~store.has(some)])
+        if len(keys):
+            store = store.extended(keys, state.calibration.passage(raw))
     removed, last_removal = reader.removed_after(state.last_removal)
     return replace(
         state,
@@ -225,6 +236,7 @@ def _catch_up(state: SearchState, reader: Reader) -> SearchState:
         store=store.without(removed),
         last_key=last_key,
         last_removal=last_removal,
+        last_attachment=last_attachment,
     )
 
 
@@ -235,7 +247,7 @@ def _sample(
     count = len(state.store)
     if count <= MAX_EXACT and state.store.is_exact:
         return None
-    keys = np.sort(reader.sample_keys(count if count <= MAX_EXACT else SAMPLE))
+    keys = np.sort(reader.sample_vector_keys(count if count <= MAX_EXACT else SAMPLE))
     if (
         before is not None
         and before.sample is not None

@@ -48,6 +48,21 @@ class Snapshot:
         """The weight of dense scores relative to keyword scores in hybrid search; 1 by default."""
         return float((self.catalog.calibration_facts() or {}).get("dense_weight", 1.0))
 
+    @cached_property
+    def some_pending(self) -> bool:
+        """Whether some passages have no vector yet."""
+        return self.passages.count_vectors() < self.passages.count()
+
+    def lend(self, vectors: Mapping[str, Vectors], means: Calibration | None = None) -> None:
+        """Give passages without a vector raw ones (dim,) by id, for this snapshot only.
+
+        `means` replace the calibration of an index in which none is fitted.
+        """
+        if means is not None:
+            self.calibration = means
+        calibrated = self.calibration.passage(np.stack(list(vectors.values())))
+        self.passages.lend(dict(zip(vectors, calibrated, strict=True)))
+
     # Dense: raw query vectors
 
     def dense(self, query: Vectors, k: int, where: Filter | None = None) -> ScoredIds:

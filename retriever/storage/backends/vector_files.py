@@ -28,10 +28,13 @@ _WORTH = 0.1  # beyond that, this share of the vectors must have changed
 
 
 def tail_is_long(reader: Reader) -> bool:
-    """Whether too many chunks are outside the vector file."""
+    """Whether too many chunks' vectors are outside the vector file."""
     row = reader.vector_file()
     covered, size = (row.last_key, row.vectors) if row else (0, 0)
-    return reader.last_key() - covered > max(MAX_TAIL, size // 4)
+    most = max(MAX_TAIL, size // 4)
+    # A cheap bound first: counting reads the rows.
+    bound = reader.last_key() - covered + reader.count_attached()
+    return bound > most and reader.count_outside(covered) > most
 
 
 def is_due(reader: Reader, state: SearchState) -> bool:
@@ -69,8 +72,8 @@ def sizes(folder: Path, row: VectorFile | None) -> dict[str, int]:
 
 
 def _written(folder: Path, reader: Reader, means: Calibration | None) -> VectorFile | None:
-    """Write the file of all chunks' vectors; None without chunks."""
-    count = reader.count_chunks()
+    """Write the file of all chunks' vectors; None without vectors."""
+    count = reader.count_vectors()
     if not count:
         return None
     store = build_store(reader, means or reader.means(), reader.meta("factory"), count)

@@ -25,6 +25,7 @@ from retriever.storage.catalog.schema import (
     added_columns,
     blob,
     has_accounts,
+    has_attached,
     stack,
     unblob,
 )
@@ -45,6 +46,8 @@ from retriever.types import (
 
 BLOCK = 2048
 """Rows read at a time, which bounds memory where all chunks are read."""
+
+_DAY = 86_400 * 10**9  # nanoseconds
 
 _CHUNK = """SELECT c.id, d.id, d.path, d.format, d.title, c.page, c.start, c.stop, c.text,
     d.metadata, p.label, p.state, c.language, {printed} FROM chunks c
@@ -106,6 +109,11 @@ class Reader:
         values = self.meta("chunking")
         return None if values is None else ChunkSettings(**values)
 
+    def last_run(self) -> dict[str, Any] | None:
+        """The report that `finish` stored last."""
+        known: dict[str, Any] | None = self.meta("last_run")
+        return known
+
     def match_scale(self) -> dict[str, Any] | None:
         """The match scale, as `set_match_scale` stored it."""
         known: dict[str, Any] | None = self.meta("background")
@@ -140,6 +148,14 @@ class Reader:
         """The number of chunks."""
         return int(self._value("SELECT COUNT(*) FROM chunks"))
 
+    def count_pending(self) -> int:
+        """The number of chunks without a vector."""
+        return int(self._value("SELECT COUNT(*) FROM chunks WHERE vector = 0"))
+
+    def count_vectors(self) -> int:
+        """The number of chunks with a vector."""
+        return self.count_chunks() - self.count_pending()
+
     def last_key(self) -> int:
         """The largest key of a chunk, 0 without chunks."""
         return int(self._value("SELECT IFNULL(MAX(key), 0) FROM chunks"))
@@ -157,6 +173,7 @@ class Reader:
         return {
             "documents": self._value("SELECT COUNT(*) FROM documents"),
             "chunks": self.count_chunks(),
+            "pending": self.count_pending(),
             "pages": sum(states.values()),
             "page_states": states,
             "unread": dict(self._rows("SELECT status, COUNT(*) FROM unread GROUP BY 1 ORDER BY 1")),
@@ -296,22 +313,59 @@ class Reader:
         found = {chunk.id: chunk for chunk in map(_chunk, rows)}
         return [found[id_] for id_ in chunk_ids if id_ in found]
 
-    def sample_chunks(self, limit: int) -> list[Chunk]:
+    def sample_chunks(self, limit: int, *, embedded: bool = False) -> list[Chunk]:
         """The first chunks by id: a stable pseudo-random sample, since ids are hashes."""
-        return [
-            _chunk(row)
-            for row in self._rows(f"{self._select_chunk()} ORDER BY c.id LIMIT ?", (limit,))
-        ]
+        which = "WHERE c.vector > 0 " if embedded else ""
+        rows = self._rows(f"{self._select_chunk()} {which}ORDER BY c.id LIMIT ?", (limit,))
+        return [_chunk(row) for row in rows]
 
     def sample_vectors(self, limit: int) -> Vectors:
-        """The raw vectors (m, dim) of `sample_chunks`, in the same order."""
-        return self.chunk_vectors(self.sample_keys(limit))[1]
+        """The raw vectors (m, dim) of `sample_chunks` with `embedded`, in the same order."""
+        return self.chunk_vectors(self.sample_vector_keys(limit))[1]
 
     # Keys: the integers that identify chunks in vector files
 
     def sample_keys(self, limit: int) -> Keys:
         """The keys of `sample_chunks`, in the same order: (m,)."""
         return self._keys("SELECT key FROM chunks ORDER BY id LIMIT ?", (limit,))
+
+    def sample_vector_keys(self, limit: int) -> Keys:
+        """As `sample_keys`, of the chunks with a vector."""
+        if not self.count_pending():
+            return self.sample_keys(limit)
+        return self._keys("SELECT key FROM chunks WHERE vector > 0 ORDER BY id LIMIT ?", (limit,))
+
+    def pending_keys(self) -> Keys:
+        """The keys of the chunks without a vector: new documents first, in their order (m,).
+
+        A file without a time of change has just been changed. Files that changed on the same day,
+        as after copying a folder, are ordered by the dates of their documents.
+        """
+        return self._keys(
+            f"""SELECT c.key FROM chunks c JOIN documents d ON d.key = c.document
+            WHERE c.vector = 0
+            ORDER BY d.mtime_ns = 0 DESC, d.mtime_ns / {_DAY} DESC, d.date DESC, d.mtime_ns DESC,
+            c.document, c.key""",
+            (),
+        )
+
+    def pending_texts(self, keys: Keys) -> list[tuple[int, str, str]]:
+        """Key, text and document's title of those of the chunks that have no vector, in order."""
+        rows = self._among(
+            """SELECT c.key, c.text, d.title FROM chunks c JOIN documents d ON d.key = c.document
+            WHERE c.vector = 0 AND c.key""",
+            keys.tolist(),
+        )
+        found = {key: (key, unblob(text), unblob(title)) for key, text, title in rows}
+        return [found[key] for key in keys.tolist() if key in found]
+
+    def without_vector(self, chunk_ids: Sequence[str]) -> set[str]:
+        """Those of the chunks that have no vector."""
+        rows = self._among(
+            "SELECT c.id FROM chunks c WHERE c.vector = 0 AND c.id",
+            [blob(id_) for id_ in chunk_ids],
+        )
+        return {unblob(id_) for (id_,) in rows}
 
     def matching_keys(self, where: Filter) -> Keys:
         """The keys of the chunks that match, ascending: (m,)."""
@@ -354,7 +408,31 @@ class Reader:
         keys = np.array([key for key, _ in pairs], dtype=np.int64)
         return keys, (pairs[-1][1] if pairs else number)
 
+    def attached_after(self, number: int) -> tuple[Keys, int]:
+        """The keys attached after the attachment with this number, and the last one's number."""
+        if not has_attached(self._connection):
+            return np.empty(0, dtype=np.int64), number
+        pairs = list(
+            self._rows("SELECT chunk, number FROM attached WHERE number > ? ORDER BY 2", (number,))
+        )
+        keys = np.array([key for key, _ in pairs], dtype=np.int64)
+        return keys, (pairs[-1][1] if pairs else number)
+
+    def count_outside(self, key: int) -> int:
+        """The number of chunks with larger keys that have a vector, and of attached ones."""
+        more = self._one("SELECT COUNT(*) FROM chunks WHERE key > ? AND vector > 0", (key,))[0]
+        return int(more) + self.count_attached()
+
+    def count_attached(self) -> int:
+        """The number of vectors attached since the last vector file."""
+        known = has_attached(self._connection)
+        return int(self._value("SELECT COUNT(*) FROM attached")) if known else 0
+
     # Vectors
+
+    def has_vectors(self) -> bool:
+        """Whether any vector is stored."""
+        return self._one("SELECT 1 FROM vectors LIMIT 1") is not None
 
     def known_vectors(self, keys: Sequence[str]) -> set[str]:
         """The subset of the vector keys that are stored."""
@@ -368,7 +446,7 @@ class Reader:
         return self._stacked([found[key] for key in keys])
 
     def chunk_vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
-        """Raw vectors of chunks: keys (m,) in the order given, without unknown ones, (m, dim)."""
+        """Raw vectors of chunks: keys (m,) in the order given, without missing ones, (m, dim)."""
         rows = self._among(
             "SELECT c.key, v.value FROM chunks c JOIN vectors v ON v.number = c.vector WHERE c.key",
             keys.tolist(),

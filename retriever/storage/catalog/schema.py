@@ -46,6 +46,14 @@ ACCOUNTS = (
 The first write adds the table to an index without it, as it does `ADDED`.
 """
 
+ATTACHED = """CREATE TABLE IF NOT EXISTS attached (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, chunk INTEGER NOT NULL)"""
+"""The chunks that got their vector after their row was written, since the last vector file.
+
+A chunk without a vector has the number 0 in `chunks.vector`. The first write adds the table to an
+index without it.
+"""
+
 # Terms are analysed already; the ascii tokenizer only splits at the spaces between them.
 FULLTEXT = "CREATE VIRTUAL TABLE fulltext USING fts5 (terms, tokenize = 'ascii')"
 VOCABULARY = "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (fulltext, 'row')"
@@ -122,6 +130,7 @@ STATEMENTS = (
         last_key INTEGER NOT NULL)""",
     UNREAD,
     *ACCOUNTS,
+    ATTACHED,
     """CREATE TABLE calibration (
         number INTEGER PRIMARY KEY AUTOINCREMENT, passage_mean BLOB NOT NULL,
         query_mean BLOB NOT NULL, facts TEXT NOT NULL)""",
@@ -165,6 +174,16 @@ def add_accounts(connection: sqlite3.Connection) -> None:
     """Add the missing tables of `ACCOUNTS`; call it in a transaction."""
     for statement in ACCOUNTS:
         connection.execute(statement)
+
+
+def add_attached(connection: sqlite3.Connection) -> None:
+    """Add the table `ATTACHED` if it is missing; call it in a transaction."""
+    connection.execute(ATTACHED)
+
+
+def has_attached(connection: sqlite3.Connection) -> bool:
+    """Whether this index has the table `ATTACHED`."""
+    return bool(connection.execute("PRAGMA table_info (attached)").fetchone())
 
 
 def has_accounts(connection: sqlite3.Connection) -> bool:
@@ -221,17 +240,20 @@ __all__ = [
     "ACCOUNTS",
     "ADDED",
     "APPLICATION_ID",
+    "ATTACHED",
     "FULLTEXT",
     "LENGTHS",
     "PAGE_SIZE",
     "VERSION",
     "VOCABULARY",
     "add_accounts",
+    "add_attached",
     "add_columns",
     "added_columns",
     "blob",
     "create",
     "has_accounts",
+    "has_attached",
     "metadata_rows",
     "operand",
     "stack",

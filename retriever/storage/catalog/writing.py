@@ -19,6 +19,7 @@ from retriever.storage.catalog.margins import margin_texts
 from retriever.storage.catalog.reading import Reader, VectorFile
 from retriever.storage.catalog.schema import (
     add_accounts,
+    add_attached,
     add_columns,
     blob,
     metadata_rows,
@@ -77,8 +78,34 @@ class Writer(Reader):
                 f"these have {dimension} dimensions"
             )
 
+    def attach(self, chunks: Mapping[int, str]) -> int:
+        """Give chunks (by key) without a vector the stored vector with this vector key.
+
+        Returns how many got one; chunks that are gone, or have one, stay as they are.
+        """
+        add_attached(self._connection)
+        wanted = {blob(key) for key in chunks.values()}
+        rows = self._among("SELECT key, number FROM vectors WHERE key", wanted)
+        numbers = {unblob(key): int(number) for key, number in rows}
+        count = 0
+        for chunk, key in chunks.items():
+            if key not in numbers:
+                raise UsageError(f"the vector {key!r} was not saved; save it before it is attached")
+            changed = self._connection.execute(
+                "UPDATE chunks SET vector = ? WHERE key = ? AND vector = 0", (numbers[key], chunk)
+            ).rowcount
+            if changed:
+                self._connection.execute("INSERT INTO attached (chunk) VALUES (?)", (chunk,))
+                count += 1
+        return count
+
     def drop_unused_vectors(self) -> int:
-        """Remove vectors without a chunk, except those of queries; returns their number."""
+        """Remove vectors without a chunk, except those of queries; returns their number.
+
+        While a chunk has no vector, none is removed: it may be the one that the chunk needs.
+        """
+        if self.count_pending():
+            return 0
         low, high = QUERY_PREFIX.encode(), QUERY_PREFIX[:-1].encode() + b";"  # ";" follows ":"
         return self._connection.execute(
             """DELETE FROM vectors WHERE NOT (key >= ? AND key < ?)
@@ -88,7 +115,8 @@ class Writer(Reader):
 
     def forget_vectors(self) -> None:
         """Remove all vectors and means, for a change of the model."""
-        for table in ("vectors", "calibration", "snapshots"):
+        add_attached(self._connection)
+        for table in ("vectors", "calibration", "snapshots", "attached"):
             self._connection.execute(f"DELETE FROM {table}")
 
     # Documents
@@ -152,9 +180,9 @@ class Writer(Reader):
         self, row: DocumentRow, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
     ) -> dict[str, int]:
         """Vector key → row number of the new chunks' vectors; UsageError for an invalid chunk."""
-        wanted = {blob(chunk.vector) for chunk in new_chunks}
+        wanted = {blob(chunk.vector) for chunk in new_chunks if chunk.vector}
         rows = self._among("SELECT key, number FROM vectors WHERE key", wanted)
-        numbers = {unblob(key): int(number) for key, number in rows}
+        numbers = {"": 0} | {unblob(key): int(number) for key, number in rows}
         for chunk in new_chunks:
             if not 0 <= chunk.page < len(pages):
                 raise UsageError(
@@ -299,9 +327,11 @@ class Writer(Reader):
         )
 
     def set_vector_file(self, row: VectorFile | None) -> None:
-        """Set the current vector file, which covers all chunks; None if there is none."""
+        """Set the current vector file, which covers all vectors; None if there is none."""
         self._connection.execute("DELETE FROM snapshots")
         self._connection.execute("DELETE FROM removed")
+        add_attached(self._connection)
+        self._connection.execute("DELETE FROM attached")
         if row is not None:
             self._connection.execute(
                 "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?)",

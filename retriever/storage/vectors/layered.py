@@ -1,7 +1,7 @@
 """A vector store with updates: an immutable base, a tail of newer vectors, and removed ids.
 
 Every change gives a new `LayeredStore`; running searches keep theirs. (Lucene: segments and deleted
-documents.) The ids of the tail are larger than those of the base.
+documents.) An id is in the base or in the tail.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class Tail:
     def extended(self, ids: Keys, vectors: Vectors) -> Tail:
         """A tail with more vectors (m, dim); call it from one thread at a time."""
         ids, vectors = check_vectors(ids, vectors)
+        if len(self) and len(ids) and ids[0] < self.ids[-1]:
+            return self._merged(ids, vectors)
         length = self._length + len(ids)
         tail = self
         if length > len(self._id_buffer) or self._used[0] != self._length:
@@ -67,6 +69,14 @@ class Tail:
         tail._vector_buffer[self._length : length] = vectors
         tail._used[0] = length
         return Tail(tail._id_buffer, tail._vector_buffer, tail._used, length)
+
+    def _merged(self, ids: Keys, vectors: Vectors) -> Tail:
+        """A tail in buffers of its own, with ids before the last one."""
+        ids = np.append(self.ids, ids)
+        order = np.argsort(ids)
+        return Tail(
+            ids[order], np.concatenate([self.vectors, vectors])[order], [len(ids)], len(ids)
+        )
 
     def _copied(self, capacity: int) -> Tail:
         ids = np.empty(capacity, np.int64)
@@ -100,8 +110,13 @@ class LayeredStore:
         return self.base is None or not len(self.base) or self.base.exact_vectors is not None
 
     def extended(self, ids: Keys, vectors: Vectors) -> LayeredStore:
-        """The store with more vectors (m, dim), whose ids are larger than all existing ones."""
+        """The store with more vectors (m, dim), whose ids ascend and are new."""
         return LayeredStore(self.base, self.tail.extended(ids, vectors), self.removed, self.kind)
+
+    def has(self, ids: Keys) -> Mask:
+        """Which of the ids have a vector, removed ones included: (m,)."""
+        found = _contains(self.tail.ids, ids)
+        return found if self.base is None else found | _contains(self.base.ids, ids)
 
     def without(self, ids: Keys) -> LayeredStore:
         """The store without these ids; unknown ids are ignored."""
@@ -144,6 +159,13 @@ class LayeredStore:
 def _without(ids: Keys, removed: Keys) -> Mask | None:
     mask = np.isin(ids, removed, invert=True) if len(removed) else None
     return None if mask is None or mask.all() else mask
+
+
+def _contains(ascending: Keys, ids: Keys) -> Mask:
+    places = np.searchsorted(ascending, ids)
+    found = places < len(ascending)
+    found[found] = ascending[places[found]] == ids[found]
+    return found
 
 
 def _within(ids: Keys, allowed: Keys | None) -> Mask | None:

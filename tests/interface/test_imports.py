@@ -1,0 +1,49 @@
+"""What a command imports: the slowest part of a search in a new process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retriever.index import Index
+from retriever.types import Document, Page
+from tests.fakes import FakeEmbedder
+
+COMMAND = """
+import sys
+from retriever.interface.cli import main
+main({arguments!r})
+print(*sorted({{name.partition(".")[0] for name in sys.modules}}), *sys.modules)
+"""
+
+
+def imported(*arguments: str) -> set[str]:
+    """The modules that a process has imported after a command."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND.format(arguments=list(arguments))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with Index.open_or_create(tmp_path / "notes", FakeEmbedder()) as index:
+        index.add([Document("plum.txt", "txt", (Page(None, "A plum tree."),))])
+    return tmp_path / "notes"
+
+
+def test_help_imports_neither_the_index_nor_numpy() -> None:
+    assert not imported("--help") & {"numpy", "torch", "transformers", "retriever.index"}
+
+
+def test_a_keyword_search_imports_neither_a_model_nor_the_readers(folder: Path) -> None:
+    modules = imported("search", "plum", "--mode", "keyword", "--index", str(folder))
+    assert "retriever.index" in modules
+    assert not modules & {"torch", "transformers", "retriever.reading.formats"}
+    assert not modules & {"retriever.indexing.sync", "retriever.evaluation.runs"}
