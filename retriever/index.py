@@ -198,6 +198,7 @@ class Index:
         reread: bool = False,
         keywords_only: bool = False,
         vectors_only: bool = False,
+        jobs: int = 0,
         progress: Callable[[Progress], None] = lambda progress: None,
     ) -> SyncReport:
         """Bring the index in step with folders or files.
@@ -213,6 +214,7 @@ class Index:
           text is not embedded again.
         - `keywords_only`: make documents findable by their words, without vectors; `vectors_only`:
           make the vectors that are missing, without `paths`. Otherwise both, one after the other.
+        - `jobs`: the number of processes that read files, 0 for one for each processor.
 
         See `retriever.indexing.sync`.
         """
@@ -240,6 +242,7 @@ class Index:
                     reread=reread,
                     keywords_only=keywords_only,
                     vectors_only=vectors_only,
+                    jobs=jobs,
                 ),
                 chunking=self._chunking,
                 name=self.name,

@@ -401,6 +401,10 @@ class AlignedWVA:
         )
         return [(start, end) for start, end in encoded["offset_mapping"]]
 
+    def tokenizer_json(self) -> str:
+        """The tokenizer, as `tokenizers.Tokenizer.from_str` reads it."""
+        return str(self._loaded.tokenizer.backend_tokenizer.to_str())
+
     def prompt_tokens(self) -> int:
         """The number of tokens of the longest passage or query prompt."""
         empty = [self.passage_input(""), *self.query_inputs("")]

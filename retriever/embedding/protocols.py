@@ -83,4 +83,12 @@ class AttributionEmbedder(Protocol):
         """The contribution of each token of an exact model input to its vector."""
 
 
-__all__ = ["AttributionEmbedder", "Embedder", "Judge", "RetrievalEmbedder"]
+@runtime_checkable
+class SharedTokenizer(Protocol):
+    """What cutting in other processes needs of an embedder."""
+
+    def tokenizer_json(self) -> str:
+        """The tokenizer of `token_spans`, as `tokenizers.Tokenizer.from_str` reads it."""
+
+
+__all__ = ["AttributionEmbedder", "Embedder", "Judge", "RetrievalEmbedder", "SharedTokenizer"]

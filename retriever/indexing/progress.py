@@ -96,6 +96,12 @@ class ProgressMeter:
         )
         self._publish_at_times()
 
+    def wait_for(self, file: FoundFile, part: int) -> None:
+        """Report that `part` parts of `file`, which is read by another process, are read."""
+        if self.current != file.path:
+            self.start_file(file)
+        self.report_part(part)
+
     def report_part(self, part: int) -> None:
         """Report that `part` parts of the file are read, every few seconds."""
         self.part = part

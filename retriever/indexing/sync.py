@@ -9,7 +9,7 @@ the index is valid, and the next run continues. The report lists every file.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -19,13 +19,16 @@ from typing import Any
 
 from retriever.embedding.protocols import Embedder
 from retriever.indexing.coverage import lost_words
+from retriever.indexing.cutting import Cut, preparing_for
 from retriever.indexing.fitting import calibration_is_current
 from retriever.indexing.ingest import Ingest, document_row, limit_chunking
+from retriever.indexing.jobs import check_jobs, default_jobs, is_worth_processes
 from retriever.indexing.plan import Pending, Plan, Planner, order_moves
 from retriever.indexing.progress import ProgressMeter
-from retriever.indexing.recognition import PICTURES, Recognition, failure_causes
+from retriever.indexing.recognition import PICTURES, PreviousOCR, Recognition, failure_causes
 from retriever.reading import extras
 from retriever.reading.formats import OCR, ReadOptions, format_of, format_versions, outdated_formats
+from retriever.reading.reader_pool import ReaderPool, ReadTask
 from retriever.reading.scan import FoundFile, idle_patterns, scan, targets
 from retriever.reading.subprocess_reader import FileReader, file_reader
 from retriever.settings import ChunkSettings
@@ -119,7 +122,8 @@ class SyncOptions:
     run without it makes the vectors. `vectors_only` does only that, and looks at no files.
     `passwords` are tried on encrypted files. `ocr` names Tesseract's languages, is empty for no
     OCR, or None for what the index remembers. `retry` reads files again that failed before and have
-    not changed since, `reread` all files.
+    not changed since, `reread` all files. `jobs` is the number of processes that read files, 0 for
+    one for each processor.
     """
 
     include: tuple[str, ...] = ()
@@ -133,12 +137,14 @@ class SyncOptions:
     reread: bool = False
     keywords_only: bool = False
     vectors_only: bool = False
+    jobs: int = 0
 
     def __post_init__(self) -> None:
         if self.keywords_only and self.vectors_only:
             raise UsageError(
                 "a run makes keywords only or vectors only; leave both out to make everything"
             )
+        check_jobs(self.jobs)
 
 
 def sync(
@@ -355,12 +361,42 @@ class _SyncRun:
         order = sorted(pending, key=lambda one: (one.file.size, one.file.path, one.source))
         order = [one for one in order if not self._skip(one)]
         self.meter.add_files(one.file for one in order)
+        rest = deque(order)
         with file_reader(ReadOptions(self.options.passwords)) as reader:
             reader.on_part = self.meter.report_part
-            for one in order:
-                self._read(one, planner, reader)
+            # The tokenizer that processes need is known with the first document.
+            while rest and (self.ingest is None or not is_worth_processes(rest)):
+                self._read(rest.popleft(), planner, reader)
+        if rest and self.ingest is not None:
+            self._read_in_processes(rest, planner, self.ingest)
+        if self.ingest is not None:
+            self.ingest.write()
         self._make_vectors()
         self.meter.finish()
+
+    def _read_in_processes(
+        self, order: Iterable[Pending], planner: Planner, ingest: Ingest
+    ) -> None:
+        """Read, cut and analyse files in several processes, and write their documents in order."""
+        started: deque[tuple[Pending, PreviousOCR]] = deque()
+
+        def tasks() -> Iterator[ReadTask]:
+            for one in order:
+                before, options = self._options(one)
+                started.append((one, before))
+                yield ReadTask(one.file.location, one.file.path, one.file.size, options)
+
+        def wait(task: ReadTask) -> None:
+            ingest.write_due()
+            self.meter.wait_for(started[0][0].file, task.parts)
+
+        count = self.options.jobs or default_jobs()
+        with ReaderPool(count, preparing=preparing_for(ingest.embedder, ingest.chunking)) as pool:
+            for task in pool.read(tasks(), wait):
+                one, before = started.popleft()
+                self.meter.start_file(one.file)
+                found = Cut.from_json(task.prepared) if task.prepared else None
+                self._take(one, planner, before, task.options, task.result, found)
 
     def _make_vectors(self) -> None:
         """The second wave: vectors for the passages that have none, then the fit."""
@@ -388,6 +424,7 @@ class _SyncRun:
                 on_document=self._document_written,
                 on_batch=self.meter.finish_batch,
                 on_phase=self.meter.enter,
+                together=True,
             )
             self.meter.start_writing(self.ingest, time.monotonic() - started)
         return self.ingest
@@ -439,13 +476,37 @@ class _SyncRun:
         return locked or self.recognition.could_repair(causes)
 
     def _read(self, one: Pending, planner: Planner, reader: FileReader) -> None:
-        file, row = one.file, one.row
-        self.meter.start_file(file)
+        self.meter.start_file(one.file)
+        before, reader.options = self._options(one)
+
+        def read() -> Document:
+            return reader.read(one.file.location, one.file.path)
+
+        self._take(one, planner, before, reader.options, read)
+
+    def _options(self, one: Pending) -> tuple[PreviousOCR, ReadOptions]:
+        """The recognised pages of the file's former document, and how the file is read."""
         before = self.recognition.previous(one)
-        reader.options = self.recognition.read_options(before, ReadOptions(self.options.passwords))
+        return before, self.recognition.read_options(before, ReadOptions(self.options.passwords))
+
+    def _take(
+        self,
+        one: Pending,
+        planner: Planner,
+        before: PreviousOCR,
+        options: ReadOptions,
+        read: Callable[[], Document],
+        found: Cut | None = None,
+    ) -> None:
+        """Add the document that `read` gives, or report why it gives none.
+
+        `found` are the passages of the document as it was read.
+        """
+        file, row = one.file, one.row
         causes: list[str] = []
         try:
-            document = before.restore_in(reader.read(file.location, file.path))
+            as_read = read()
+            document = before.restore_in(as_read)
             states = Counter(page.state for page in document.pages)
             loss = self.recognition.lost_text(before, document)
             if (
@@ -454,7 +515,7 @@ class _SyncRun:
                 and not _any_readable(states)
                 and _any_incomplete(states)
             ):
-                causes = failure_causes(states, self.recognition.tried_languages(reader.options))
+                causes = failure_causes(states, self.recognition.tried_languages(options))
                 raise ReadError("; ".join(filter(None, [_reason(document.pages), loss.advice])))
         except ReadError as error:
             self.meter.drop_file(file.path, file.size)
@@ -473,12 +534,12 @@ class _SyncRun:
             sha256=one.sha256,
             size=file.size,
             mtime_ns=planner.stamp(file) if one.sha256 else 0,
-            settings=self._settings(document, reader.options),
+            settings=self._settings(document, options),
         )
         self.replaces[new.id] = row
         self.lost_text[new.id] = loss.reason
         self.lost_words[new.id] = lost_words(document.account)
-        writer.add(new, document)
+        writer.add(new, document, found if document == as_read else None)
 
     def _document_written(self, row: DocumentRow) -> None:
         """Report a written document, and delete a document it replaces under another id."""

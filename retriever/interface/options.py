@@ -204,6 +204,13 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
         action="store_true",
         help="only make the vectors that are missing; without PATH",
     )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that read files (default: one for each processor)",
+    )
     _reading_options(parser)
     parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or HNSW32,SQ8")
     _model_options(parser)

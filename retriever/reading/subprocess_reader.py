@@ -3,7 +3,7 @@
 The libraries that parse documents get input from anybody. A `FileReader` owns a process that reads
 one file after another. The process is killed when a file exceeds a limit on time, memory or text,
 and a new one reads the next file. The process answers in JSON, never in pickle. Its code is
-`retriever.reading.worker`.
+`retriever.reading.worker`. Another module with the same `main` may do further work on a document.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ MB = 1_000_000
 COMMAND = ("-P", "-m", "retriever.reading.worker")
 """The interpreter's arguments. -P: it finds modules as we do, not in the current folder."""
 
+PREPARE_SECONDS, PREPARE_SECONDS_PER_MB = 30.0, 10.0
+"""Time limit for the further work on a document, by its size as JSON."""
+
 MAX_STARTS = 3
 """Attempts to start a process that is killed before it is ready."""
 
@@ -63,7 +66,7 @@ RECYCLE_BYTES = 600 * MB
 HEADER = struct.Struct(">cQ")
 """The header of a message: its kind, and the length of its body in bytes."""
 
-READY, EXTEND, DOCUMENT, ERROR, TOO_LARGE = b"y", b"e", b"d", b"r", b"t"
+READY, EXTEND, DOCUMENT, PREPARED, ERROR, TOO_LARGE = b"y", b"e", b"d", b"p", b"r", b"t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,14 @@ class _Message:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """Further work that the process does: the module that is its code, and its configuration."""
+
+    module: str
+    configuration: dict[str, Any]
+
+
 class _CrashError(ReadError):
     """The process ended by itself."""
 
@@ -100,13 +111,22 @@ class _CPUTimeError(_CrashError):
 class FileReader:
     """Reads files in a process, which is started for the first file and again after a failure.
 
-    `on_part` is called with the number of parts of the current file that have been started. Not
-    thread-safe.
+    `on_part` is called with the number of parts of the current file that have been started.
+    `prepared` is the result of `preparing` for the last document, empty if there is none. Not
+    thread-safe, but for `stop`.
     """
 
-    def __init__(self, options: ReadOptions | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        options: ReadOptions | None = None,
+        limits: Limits | None = None,
+        preparing: Preparing | None = None,
+    ) -> None:
         self.options = options or ReadOptions()
         self.limits = limits or Limits()
+        self.preparing = preparing
+        self.prepared = b""
+        self._stopped = False
         self.on_part: Callable[[int], None] = lambda part: None
         self._process: subprocess.Popen[bytes] | None = None
         self._messages: queue.Queue[_Message | None] = queue.Queue()
@@ -114,6 +134,7 @@ class FileReader:
 
     def read(self, path: Path, name: str) -> Document:
         """Read the document as `read_document` does, within the limits."""
+        self.prepared = b""
         try:
             return self._read(path, name, allow_native=True)
         except _CPUTimeError:
@@ -139,8 +160,26 @@ class FileReader:
             "allow_native": allow_native,
             "insist": self.options.insist,
             "known": [_page_to_json(page) for page in self.options.known.pages],
+            "prepare": self.preparing is not None,
         }
-        return document_from_json(self._request(path, request))
+        body = self._request(path, request)
+        if self.preparing is not None:
+            self._receive_prepared(len(body))
+        return document_from_json(body)
+
+    def _receive_prepared(self, size: int) -> None:
+        """Take the result of the further work; whatever goes wrong costs this result only."""
+        started = time.monotonic()
+        deadline = started + PREPARE_SECONDS + PREPARE_SECONDS_PER_MB * size / MB
+        with suppress(ReadError):
+            self.prepared = self._next(deadline, started).body
+
+    def stop(self) -> None:
+        """End the process, and fail what another thread is reading with it."""
+        self._stopped = True
+        process = self._process
+        if process is not None:
+            _kill_group(process)
 
     def _request(self, path: Path, request: dict[str, Any]) -> bytes:
         try:
@@ -197,6 +236,8 @@ class FileReader:
     def _next(self, deadline: float, started: float) -> _Message:
         """The next message. Raises ReadError if a limit is exceeded or the process has ended."""
         while True:
+            if self._stopped:
+                raise ReadError("the run was stopped")
             left = deadline - time.monotonic()
             try:
                 message = self._messages.get(timeout=max(0.0, min(left, POLL_SECONDS)))
@@ -249,6 +290,8 @@ class FileReader:
 
     def start(self) -> None:
         """Start the process, unless it is running; done early, it saves the first file the wait."""
+        if self._stopped:
+            raise ReadError("the run was stopped")
         if self._process is not None and self._memory() > RECYCLE_BYTES:
             self.close()
         if self._process is not None and _exit_code(self._process) is None:
@@ -257,6 +300,7 @@ class FileReader:
         ulimits.check()
         for _ in range(MAX_STARTS):
             if self._start_once():
+                self._configure()
                 return
             code, message = self._close_failed()
             if code is None or code >= 0:
@@ -267,13 +311,19 @@ class FileReader:
             f"it was killed {MAX_STARTS} times, {killed.name}", ulimits.hint_for_signal(killed)
         )
 
+    def _configure(self) -> None:
+        """Tell a new process what its further work needs; if it has ended, a request finds out."""
+        if self.preparing is not None:
+            with suppress(OSError):
+                self._send({"configure": self.preparing.configuration})
+
     def _start_once(self) -> bool:
         """Start a process; whether it is ready within START_SECONDS."""
         with suppress(OSError):  # no folder is writable
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, *COMMAND, str(self.limits.memory)],
+                [sys.executable, *self._command(), str(self.limits.memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr or subprocess.DEVNULL,
@@ -293,6 +343,9 @@ class FileReader:
             first = self._messages.get(timeout=START_SECONDS)
             return first is not None and first.kind == READY
         return False
+
+    def _command(self) -> tuple[str, ...]:
+        return COMMAND if self.preparing is None else (*COMMAND[:-1], self.preparing.module)
 
     def _close_failed(self) -> tuple[int | None, str]:
         """Close a process that did not become ready: (exit code, last line of its stderr)."""
@@ -362,6 +415,12 @@ def _exit_code(process: subprocess.Popen[bytes], seconds: float = 0.0) -> int | 
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and its children, and wait for its end."""
+    _kill_group(process)
+    process.wait()
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and its children: they are one process group, where groups exist."""
     if process.returncode is None:  # else another process may have its id
         with suppress(OSError):
@@ -369,7 +428,6 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
             else:  # pragma: no cover - Windows
                 process.kill()
-    process.wait()
 
 
 @contextmanager

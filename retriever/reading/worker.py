@@ -1,7 +1,7 @@
 """The process that reads files: requests in, documents out. Its parent is `subprocess_reader`.
 
 A request is a line of JSON on standard input. The process ends as soon as standard input ends, so
-it never outlives its parent.
+it never outlives its parent. A `Preparation` does further work on each document that was read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from retriever.reading import ulimits
 from retriever.reading.formats import read_document
@@ -24,18 +24,29 @@ from retriever.reading.subprocess_reader import (
     ERROR,
     EXTEND,
     HEADER,
+    PREPARED,
     READY,
     document_to_json,
     encode,
     page_from_json,
 )
-from retriever.types import ReadError
+from retriever.types import Document, ReadError
 
 MAX_WRITTEN = 2_000_000_000
 """Maximum size in bytes of a file that a reader writes, such as a picture for OCR."""
 
 
-def main() -> None:
+class Preparation(Protocol):
+    """Further work on a document that was read; what it finds is sent after the document."""
+
+    def configure(self, values: dict[str, Any]) -> None:
+        """Take the JSON value that the parent sends first."""
+
+    def prepare(self, document: Document) -> bytes:
+        """The result for a document."""
+
+
+def main(preparation: Preparation | None = None) -> None:
     """Serve requests until standard input ends."""
     responses = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # What libraries print must not get into the responses.
@@ -46,7 +57,7 @@ def main() -> None:
     _send(responses, READY, b"")
     try:
         while True:
-            _handle(requests.get(), responses, hint)
+            _handle(requests.get(), responses, hint, preparation)
     finally:
         os._exit(1)  # a normal exit would report the thread that blocks on standard input
 
@@ -57,10 +68,18 @@ def _receive(requests: queue.SimpleQueue[dict[str, Any]]) -> None:
     os._exit(0)  # the parent has gone; the file being read is not needed
 
 
-def _handle(request: dict[str, Any], responses: IO[bytes], hint: str) -> None:
+def _handle(
+    request: dict[str, Any],
+    responses: IO[bytes],
+    hint: str,
+    preparation: Preparation | None = None,
+) -> None:
     """Handle one request; `hint` ends the message for a file that needs too much memory."""
+    if preparation is not None and "configure" in request:
+        preparation.configure(request["configure"])
+        return
     try:
-        body = _response(request, responses)
+        document, body = _response(request, responses)
     except ReadError as error:
         end = hint if isinstance(error.__context__, MemoryError) else ""
         _send(responses, ERROR, encode(f"{error}{end}") or b"it cannot be read")
@@ -69,14 +88,27 @@ def _handle(request: dict[str, Any], responses: IO[bytes], hint: str) -> None:
         _send(responses, ERROR, encode(message))
     else:
         _send(responses, DOCUMENT, body)
+        if request.get("prepare"):
+            _prepare(document, responses, preparation)
 
 
-def _response(request: dict[str, Any], responses: IO[bytes]) -> bytes:
-    """A document; or the picture or the characters of one page."""
+def _prepare(
+    document: Document | None, responses: IO[bytes], preparation: Preparation | None
+) -> None:
+    """Send the further work on a document; nothing if it fails, so that the parent does it."""
+    found = b""
+    if document is not None and preparation is not None:
+        with suppress(Exception):
+            found = preparation.prepare(document)
+    _send(responses, PREPARED, found)
+
+
+def _response(request: dict[str, Any], responses: IO[bytes]) -> tuple[Document | None, bytes]:
+    """A document as it is and as JSON; or the picture or the characters of one page."""
     if "what" in request:
         from retriever.reading.page_images import render
 
-        return render.handle_request(request)
+        return None, render.handle_request(request)
     options = ReadOptions(
         passwords=tuple(request["passwords"]),
         ocr=request["ocr"],
@@ -85,7 +117,8 @@ def _response(request: dict[str, Any], responses: IO[bytes]) -> bytes:
         insist=request["insist"],
         extend_deadline=lambda seconds: _send(responses, EXTEND, str(seconds).encode()),
     )
-    return document_to_json(read_document(Path(request["path"]), request["name"], options))
+    document = read_document(Path(request["path"]), request["name"], options)
+    return document, document_to_json(document)
 
 
 def _send(responses: IO[bytes], kind: bytes, body: bytes) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retriever.types import FileStatus, LeftOut, PageState, Span
+from retriever.types import Account, DocumentRow, FileStatus, LeftOut, Page, PageState, Span
 
 WeightedTerms = tuple[tuple[str, float], ...]
 """Terms of the index, each with the boost of its BM25 score."""
@@ -63,6 +64,32 @@ class NewChunk:
     page: int
     span: Span
     vector: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassageTerms:
+    """What the full-text index stores of a passage, analysed in its `language`.
+
+    `terms` are separated by spaces; `length` of them count as the passage's length. `long_words`
+    may be compounds, and are reversed.
+    """
+
+    language: str
+    terms: str
+    length: int
+    long_words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document to be written. `terms` are those of its distinct chunks; None if not analysed."""
+
+    row: DocumentRow
+    pages: Sequence[Page]
+    chunks: Sequence[NewChunk]
+    account: Account | None = None
+    left_out: Sequence[LeftOut] = ()
+    terms: Sequence[PassageTerms] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,11 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
 
     reading = reading_arguments(options)
     # A wrong option or path must not leave an empty index behind.
-    SyncOptions(keywords_only=options.keywords_only, vectors_only=options.vectors_only)
+    SyncOptions(
+        keywords_only=options.keywords_only,
+        vectors_only=options.vectors_only,
+        jobs=options.jobs,
+    )
     if options.vectors_only:
         Index.open(folder).close()
     else:
@@ -68,6 +72,7 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
             reread=options.reread,
             keywords_only=options.keywords_only,
             vectors_only=options.vectors_only,
+            jobs=options.jobs,
             progress=ProgressPrinter(),
         )
     if options.json:

@@ -16,7 +16,7 @@ from retriever.storage.backends.protocols import (
     Vocabulary,
 )
 from retriever.storage.backends.snapshot import Snapshot
-from retriever.storage.records import NewChunk
+from retriever.storage.records import NewChunk, NewDocument
 from retriever.types import DocumentRow
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "DocumentRow",
     "Documents",
     "NewChunk",
+    "NewDocument",
     "PassageSearch",
     "ScoredIds",
     "Snapshot",

@@ -32,7 +32,7 @@ from retriever.storage.backends.ties import top_k_ids, top_scores
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import Catalog, Matches, Reader, Writer
 from retriever.storage.filters import Filter
-from retriever.storage.records import NewChunk, TermQuery, UnreadFile
+from retriever.storage.records import NewChunk, NewDocument, TermQuery, UnreadFile
 from retriever.storage.vectors.exact import check_query, exact_scores, top_k
 from retriever.storage.vectors.faiss import factory_for, make_index, strip_id_map
 from retriever.types import Account, DocumentRow, IndexStateError, LeftOut, Page, UsageError
@@ -166,9 +166,17 @@ class EmbeddedBackend:
         left_out: Sequence[LeftOut] = (),
     ) -> None:
         """See `Documents.upsert`."""
+        self.upsert_many([NewDocument(row, pages, new_chunks, account, left_out)])
+
+    def upsert_many(self, documents: Sequence[NewDocument]) -> None:
+        """See `Documents.upsert_many`."""
         with self._catalog.writing() as writer:
-            writer.upsert(row, pages, new_chunks, account, left_out)
-            some = any(chunk.vector for chunk in new_chunks)
+            for document in documents:
+                writer.upsert(
+                    *(document.row, document.pages, document.chunks),
+                    *(document.account, document.left_out, document.terms),
+                )
+            some = any(chunk.vector for document in documents for chunk in document.chunks)
             tail_is_long = some and vector_files.tail_is_long(writer)
         if tail_is_long:
             vector_files.write(self._catalog)

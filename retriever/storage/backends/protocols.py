@@ -26,6 +26,7 @@ from retriever.storage.filters import Filter
 from retriever.storage.records import (
     LeftOutTexts,
     NewChunk,
+    NewDocument,
     PageStatus,
     TermQuery,
     UnreadFile,
@@ -291,6 +292,12 @@ class Documents(Protocol):
         """Write a document in one transaction, replacing the one with the same id.
 
         A chunk's vector is stored before, or comes later, by `attach_vectors`.
+        """
+
+    def upsert_many(self, documents: Sequence[NewDocument]) -> None:
+        """Write documents as `upsert` does, all in one transaction.
+
+        The terms of a document may be given, as `analyse_chunks` finds them.
         """
 
     def note_wanted(self, chunk_ids: Sequence[str]) -> None:

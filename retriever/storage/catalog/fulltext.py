@@ -18,6 +18,7 @@ from retriever.storage.catalog.schema import (
     added_columns,
     unblob,
 )
+from retriever.storage.records import PassageTerms
 from retriever.text import analyzer as terms
 from retriever.text.detection import detect_language
 from retriever.text.languages import LINKING_ELEMENTS
@@ -39,15 +40,8 @@ def detect_languages(texts: Sequence[str]) -> list[str]:
     return found
 
 
-def insert(
-    connection: sqlite3.Connection,
-    key: int,
-    title: str,
-    text: str,
-    language: str,
-    margins: Sequence[str] = (),
-) -> None:
-    """Write a chunk's terms, and its long words if its language has compounds.
+def analyse(title: str, text: str, language: str, margins: Sequence[str] = ()) -> PassageTerms:
+    """A chunk's terms, and its long words if its language has compounds.
 
     The terms of `margins` (see `retriever.storage.catalog.margins`) follow; no phrase crosses from
     one text to another, and they do not lengthen the passage.
@@ -56,18 +50,25 @@ def insert(
     length = len(terms.content_terms(found))
     for margin in margins:
         found += [terms.BOUNDARY, *terms.index_terms(margin, language)]
-    connection.execute("INSERT INTO fulltext (rowid, terms) VALUES (?, ?)", (key, " ".join(found)))
-    connection.execute("INSERT INTO lengths (chunk, terms) VALUES (?, ?)", (key, length))
+    long_words: list[str] = []
     if language in LINKING_ELEMENTS:
         ending = len(terms.MARK + language)
-        connection.executemany(
-            "INSERT OR IGNORE INTO long_words VALUES (?, ?)",
-            (
-                (language, term[:-ending][::-1])
-                for term in set(found)
-                if len(term) >= MIN_LETTERS + ending and terms.language_mark(term)
-            ),
+        long_words = sorted(
+            term[:-ending][::-1]
+            for term in set(found)
+            if len(term) >= MIN_LETTERS + ending and terms.language_mark(term)
         )
+    return PassageTerms(language, " ".join(found), length, tuple(long_words))
+
+
+def insert(connection: sqlite3.Connection, key: int, found: PassageTerms) -> None:
+    """Write what was found in a chunk."""
+    connection.execute("INSERT INTO fulltext (rowid, terms) VALUES (?, ?)", (key, found.terms))
+    connection.execute("INSERT INTO lengths (chunk, terms) VALUES (?, ?)", (key, found.length))
+    connection.executemany(
+        "INSERT OR IGNORE INTO long_words VALUES (?, ?)",
+        ((found.language, word) for word in found.long_words),
+    )
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
@@ -100,7 +101,7 @@ def rebuild(connection: sqlite3.Connection) -> None:
         languages = detect_languages(texts)
         for row, text, language, beside in zip(rows, texts, languages, margins, strict=True):
             connection.execute("UPDATE chunks SET language = ? WHERE key = ?", (language, row[0]))
-            insert(connection, row[0], unblob(title), text, language, beside)
+            insert(connection, row[0], analyse(unblob(title), text, language, beside))
     record_version(connection)
 
 
@@ -134,6 +135,7 @@ def record_version(connection: sqlite3.Connection) -> None:
 __all__ = [
     "ANALYSER",
     "MIN_LETTERS",
+    "analyse",
     "detect_languages",
     "insert",
     "is_current",

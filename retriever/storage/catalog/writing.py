@@ -15,7 +15,7 @@ from retriever.arrays import Vectors
 from retriever.settings import EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import fulltext
-from retriever.storage.catalog.margins import margin_texts
+from retriever.storage.catalog.analysis import analyse_chunks, distinct, text_of
 from retriever.storage.catalog.reading import Reader, VectorFile
 from retriever.storage.catalog.schema import (
     add_accounts,
@@ -26,7 +26,7 @@ from retriever.storage.catalog.schema import (
     unblob,
     vector_blob,
 )
-from retriever.storage.records import NewChunk, UnreadFile
+from retriever.storage.records import NewChunk, PassageTerms, UnreadFile
 from retriever.types import Account, DocumentRow, LeftOut, Page, Span, UsageError, chunk_id
 
 MAX_LEFT_OUT = 200_000
@@ -128,12 +128,17 @@ class Writer(Reader):
         new_chunks: Sequence[NewChunk],
         account: Account | None = None,
         left_out: Sequence[LeftOut] = (),
+        terms: Sequence[PassageTerms] | None = None,
     ) -> None:
-        """Write a document with its pages and chunks, replacing the one with the same id."""
+        """Write a document with its pages and chunks, replacing the one with the same id.
+
+        `terms` are those of `analyse_chunks`, if another process has found them.
+        """
         vectors = self._vector_numbers(row, pages, new_chunks)
+        found = analyse_chunks(row.title, pages, new_chunks) if terms is None else terms
         self.delete([row.id])
         metadata = metadata_rows(row.metadata)
-        unique = _without_repeats(row.id, pages, new_chunks)
+        unique = distinct(row.id, pages, new_chunks)
         document = self._insert_document(row, pages, len(unique))
         self._connection.executemany(
             "INSERT INTO metadata VALUES (?, ?, ?, ?)", ((document, *entry) for entry in metadata)
@@ -146,17 +151,11 @@ class Writer(Reader):
             printed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (_page_values(document, at, page) for at, page in enumerate(pages)),
         )
-        texts = [_text(pages, chunk) for chunk in unique.values()]
-        languages = fulltext.detect_languages(texts)
-        places = [(chunk.page, chunk.span.start) for chunk in unique.values()]
-        margins = margin_texts(dict(enumerate(pages)), places)
-        for (id_, chunk), text, language, beside in zip(
-            unique.items(), texts, languages, margins, strict=True
-        ):
+        for (id_, chunk), analysed in zip(unique.items(), found, strict=True):
             own = (blob(id_), document, chunk.page, pages[chunk.page].number)
             place = (chunk.span.start, chunk.span.end)
-            values = (*own, *place, blob(text), vectors[chunk.vector], language)
-            self._insert_chunk(values, row.title, text, language, beside)
+            values = (*own, *place, blob(text_of(pages, chunk)), vectors[chunk.vector])
+            self._insert_chunk((*values, analysed.language), analysed)
 
     def _insert_account(
         self, document: int, account: Account | None, left_out: Sequence[LeftOut]
@@ -226,21 +225,14 @@ class Writer(Reader):
         )
         return int(cursor.lastrowid or 0)
 
-    def _insert_chunk(
-        self,
-        values: tuple[Any, ...],
-        title: str,
-        text: str,
-        language: str,
-        margins: Sequence[str],
-    ) -> None:
+    def _insert_chunk(self, values: tuple[Any, ...], terms: PassageTerms) -> None:
         key = self._connection.execute(
             """INSERT INTO chunks
             (id, document, position, page, start, stop, text, vector, language)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             values,
         ).lastrowid
-        fulltext.insert(self._connection, cast(int, key), title, text, language, margins)
+        fulltext.insert(self._connection, cast(int, key), terms)
 
     def touch(self, row: DocumentRow) -> bool:
         """Update the file facts of an unchanged document; returns whether it exists."""
@@ -345,22 +337,6 @@ class Writer(Reader):
                     row.last_key,
                 ),
             )
-
-
-def _without_repeats(
-    document: str, pages: Sequence[Page], new_chunks: Sequence[NewChunk]
-) -> dict[str, NewChunk]:
-    """New chunks by id; the same text at the same place of the same page number counts once."""
-    unique: dict[str, NewChunk] = {}
-    for chunk in new_chunks:
-        page = pages[chunk.page]
-        text = _text(pages, chunk)
-        unique.setdefault(chunk_id(document, page.number, chunk.span, text, page.label), chunk)
-    return unique
-
-
-def _text(pages: Sequence[Page], chunk: NewChunk) -> str:
-    return pages[chunk.page].text[chunk.span.start : chunk.span.end]
 
 
 def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:
