@@ -163,7 +163,7 @@ class Runner:
             if not out_of_memory(error):
                 raise
         # Not in the except block, which still holds the tensors of the failed pass.
-        _free_memory(self.pooler.device.type)
+        free_memory(self.pooler.device.type)
         return None
 
 
@@ -178,7 +178,7 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _free_memory(device: str) -> None:
+def free_memory(device: str) -> None:
     """Empty torch's memory cache, so that smaller tensors find contiguous memory."""
     if device == "cuda":
         torch.cuda.empty_cache()
