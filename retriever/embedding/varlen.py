@@ -1,9 +1,9 @@
 """Packed rows on a CUDA device: attention within each text by torch's `varlen_attn`.
 
-All texts are concatenated in one row, each with its own prompt: repeating a common prefix costs less
-than a second kernel call. The kernel takes the borders of the texts, the causal window, and grouped
-heads as they are. What it lacks (a logit cap, sinks, value heads of another size, other precisions)
-raises ModelError; `agrees` turns this, and every other failure, into "no", and batches are padded.
+All texts are concatenated in one row, each with its own prompt. The kernel takes the borders of the
+texts, the causal window and grouped heads as they are. What it lacks (a logit cap, sinks, value
+heads of another size, other precisions) raises ModelError; `agrees` turns this, and every other
+failure, into "no", and batches are padded.
 
 Letters in shapes: as in `packing`.
 """
