@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from retriever.arrays import DoubleVectors
 from retriever.embedding.packing import Batch, TokenIds
 from retriever.embedding.pooling import AttentionPooler
-from retriever.embedding.runner import Runner, free_memory, out_of_memory
+from retriever.embedding.runner import Runner, free_memory, one_at_a_time, out_of_memory
 from retriever.embedding.varlen import packed_by_borders
 from retriever.types import ModelError
 
@@ -48,14 +48,20 @@ class AcceleratorRunner(Runner):
     """
 
     def __init__(
-        self, pooler: AttentionPooler, *, row_tokens: int = ROW_TOKENS, in_flight: int = IN_FLIGHT
+        self,
+        pooler: AttentionPooler,
+        *,
+        row_tokens: int = ROW_TOKENS,
+        in_flight: int = IN_FLIGHT,
+        own_model: bool = False,
     ) -> None:
         super().__init__(pooler, packed=False)
         self.attention = pooler
         self.row_tokens = row_tokens
         self.in_flight = in_flight
         self.device = pooler.device
-        self._alone = threading.Lock()
+        # Other readers of the loaded model wait for the same lock; a copy has no other readers.
+        self._alone = threading.Lock() if own_model else one_at_a_time
 
     def run(self, texts: Sequence[TokenIds]) -> DoubleVectors:
         """The pooled vectors of token ids (one text at least), in their order: (n, dim)."""

@@ -139,4 +139,4 @@ def _copy_on(pooler: AttentionPooler, device: torch.device) -> AcceleratorRunner
             raise
         log.info("%s has no room for a copy of the model", device)
         return None
-    return AcceleratorRunner(AttentionPooler(model, pooler.pooled, pooler.pooling))
+    return AcceleratorRunner(AttentionPooler(model, pooler.pooled, pooler.pooling), own_model=True)
