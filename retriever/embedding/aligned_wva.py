@@ -23,6 +23,9 @@ import torch
 
 from retriever.arrays import DoubleScores, Vectors, normalise
 from retriever.cache import cached_array
+from retriever.embedding import varlen
+from retriever.embedding.accelerator import AcceleratorRunner, ahead
+from retriever.embedding.data_parallel import runner_on_all_cards
 from retriever.embedding.models.load import LoadedModel, load_model
 from retriever.embedding.pooling import HIDDEN_POOLINGS, AttentionPooler, find_attention_layers
 from retriever.embedding.query_likelihood import QueryLikelihood
@@ -49,6 +52,9 @@ log = logging.getLogger(__name__)
 
 MAX_TOKENS = 8192
 """Longer inputs are embedded in pieces, even if the model's context is longer."""
+
+TOKENISED_AHEAD = 2048
+"""Inputs that are tokenised at once while an accelerator computes the ones before them."""
 
 TITLE_CHARACTERS = 160
 """A longer title is cut before it is put in front of the text."""
@@ -115,6 +121,7 @@ class AlignedWVA:
             raise UsageError(f"max_tokens must be a whole number from 1 on; it is {max_tokens!r}")
         self._name = model
         self._prompts = prompts
+        self._device = device
         self._layers = layers if isinstance(layers, str) else tuple(layers)
         self._loaded: LoadedModel = load_model(model, device, dtype)
         self.max_tokens = min(max_tokens or MAX_TOKENS, self._loaded.max_positions)
@@ -142,6 +149,7 @@ class AlignedWVA:
         if pooling in HIDDEN_POOLINGS:
             pooled = (count - 1,)
         self._pooler = AttentionPooler(model, pooled, pooling)
+        self._accelerated = self._accelerated_runner()
         self.settings = EmbedderSettings(
             model=self._name,
             weights=self._loaded.weights,
@@ -274,21 +282,31 @@ class AlignedWVA:
         mean of the pieces' unit vectors, weighted by length, and normalised.
         """
         check_texts(inputs, "the inputs")
+        size = TOKENISED_AHEAD
+        if self._accelerated is None or len(inputs) <= size:
+            return self._embed_tokens(self._tokenize(inputs))
+        groups = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+        rows = enumerate(ahead(self._tokenize, groups))
+        return np.concatenate([self._embed_tokens(ids, group * size) for group, ids in rows])
+
+    def _embed_tokens(self, rows: Sequence[list[int]], first: int = 0) -> Vectors:
+        """Raw unit vectors of inputs as token ids; `first` is the number of the first input."""
         pieces, owners = [], []
-        for number, ids in enumerate(self._tokenize(inputs)):
+        for number, ids in enumerate(rows):
             parts = list(self._pieces(ids))
             if len(parts) > 1:
                 log.warning(
                     "text %d has %d tokens, more than the %d this model is given at once: "
                     "it was embedded in %d pieces",
-                    *(number + 1, len(ids), self.max_tokens, len(parts)),
+                    *(first + number + 1, len(ids), self.max_tokens, len(parts)),
                 )
             pieces.extend(parts)
             owners.extend([number] * len(parts))
-        vectors = np.zeros((len(inputs), self.dimension), dtype=np.float64)
+        vectors = np.zeros((len(rows), self.dimension), dtype=np.float64)
         if pieces:
+            runner = self._accelerated or self._runner
             weights = np.array([len(ids) for ids in pieces], dtype=np.float64)
-            np.add.at(vectors, owners, normalise(self._runner.run(pieces)) * weights[:, None])
+            np.add.at(vectors, owners, normalise(runner.run(pieces)) * weights[:, None])
         return normalise(vectors).astype(np.float32)
 
     def token_attribution(self, model_input: str) -> TokenAttribution:
@@ -451,6 +469,19 @@ class AlignedWVA:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         vectors[present] = self.embed_inputs([inputs[index] for index in present])
         return vectors
+
+    def _accelerated_runner(self) -> Runner | None:
+        """The runner for packed rows on CUDA devices; None if batches are padded, or on a CPU."""
+        if self._pooler.is_dispatched:
+            return None
+        if not varlen.is_available(self._loaded.device, self._loaded.dtype):
+            return None
+        texts = GENERAL_TEXTS.read_text("utf-8").splitlines()[:3]
+        if not varlen.agrees(self._pooler, self._tokenize(texts)):
+            return None
+        if self._device in (None, "auto", "cuda"):
+            return runner_on_all_cards(self._pooler)
+        return AcceleratorRunner(self._pooler)
 
     def _packing_agrees(self) -> bool:
         """Whether packed and padded batches give the same vectors; if not, batches are padded.

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, flash_atten
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from retriever.types import ModelError
+
+if TYPE_CHECKING:
+    from retriever.embedding.varlen import Borders
 
 IMPLEMENTATION = "wva_packed"
 QUERY_BLOCK = 128
@@ -68,6 +71,7 @@ class Batch:
     inputs: dict[str, Tensor]  # input_ids (1|B, T), and position_ids if packed
     last: tuple[Tensor, Tensor]  # (row, position) of every text's last token: (B,) each
     pack: Pack | None = None
+    borders: Borders | None = None  # of the texts, if packed for `varlen`
 
     def last_of(self, states: Tensor) -> Tensor:
         """The states of the last tokens: (1|B, T, X) → (B, X)."""
@@ -206,6 +210,18 @@ def _attention(
     if one.batch.pack is None:
         return attend(query, key, value).transpose(1, 2), None
     only_last = id(module) == one.only_last
+    if one.batch.borders is not None:
+        from retriever.embedding.varlen import varlen_attention
+
+        return varlen_attention(
+            one.batch.borders,
+            (query, key, value),
+            scale=scale,
+            window=sliding_window,
+            softcap=softcap,
+            sinks=s_aux,
+            only_last=only_last,
+        ), None
     output = _attend_pack(attend, one.batch.pack, (query[0], key[0], value[0]), only_last)
     return output.transpose(0, 1)[None], None
 

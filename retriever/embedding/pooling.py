@@ -190,6 +190,12 @@ class AttentionPooler:
     ) -> Tensor:
         """Like `run`, inside a `hooked` block with the same `packed`."""
         batch = _make_batch(texts, in_one_row=packed)
+        return self.run_batch(batch, exit_early=exit_early, last_query_only=last_query_only)
+
+    def run_batch(
+        self, batch: Batch, *, exit_early: bool = True, last_query_only: bool = True
+    ) -> Tensor:
+        """The pooled vectors of a batch, (B, dim) float32, inside a matching `hooked` block."""
         if self.pooling == "aligned-wva":
             return self._attention_outputs(batch, exit_early, last_query_only)
         if self.pooling == "va":

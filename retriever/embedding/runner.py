@@ -33,7 +33,7 @@ PAD_TOKENS = 32_768
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 """Parts of torch's error messages on CUDA, on Apple's MPS (both RuntimeErrors), and on the CPU."""
 
-_one_at_a_time = threading.Lock()
+one_at_a_time = threading.Lock()
 
 
 class Pooler(Protocol):
@@ -69,7 +69,7 @@ class Runner:
         """The pooled vectors of token ids (one text at least), in their order: (n, dim)."""
         # Longest first: neighbours have similar lengths, and the last batches are small.
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
-        with _one_at_a_time, self.pooler.hooked(packed=self.packed):
+        with one_at_a_time, self.pooler.hooked(packed=self.packed):
             batches = list(self._batches([texts[index] for index in order]))
             rows = np.concatenate(list(self._map(self._run_batch, batches)))
         results = np.empty_like(rows)
@@ -163,7 +163,7 @@ class Runner:
             if not out_of_memory(error):
                 raise
         # Not in the except block, which still holds the tensors of the failed pass.
-        _free_memory(self.pooler.device.type)
+        free_memory(self.pooler.device.type)
         return None
 
 
@@ -178,7 +178,7 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _free_memory(device: str) -> None:
+def free_memory(device: str) -> None:
     """Empty torch's memory cache, so that smaller tensors find contiguous memory."""
     if device == "cuda":
         torch.cuda.empty_cache()

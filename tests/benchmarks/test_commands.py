@@ -57,6 +57,7 @@ COMMANDS = documented()
 BROWSER = {"page", "screenshot"}
 SMALLER = {  # options that shorten commands which read much by default
     "speed": "--passages 2 --rounds 1 --folder NOTES",
+    "gpu": "--tiny",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
     "passage_boxes": "PDF --passages 3",
@@ -73,7 +74,16 @@ TABLES = {  # output of commands that print no table
     "command_line": "wrote ",
     "shipped": " bytes  ",
 }
-WITH_MODEL = ("speed", "steering", "chunk_size", "quality", "planted", "shipped", "sentences")
+WITH_MODEL = (
+    "speed",
+    "gpu",
+    "steering",
+    "chunk_size",
+    "quality",
+    "planted",
+    "shipped",
+    "sentences",
+)
 INDEXED = ("deletion", "literal", "sentences")
 
 

@@ -9,10 +9,15 @@ import pytest
 import torch
 
 from retriever import AlignedWVA
+from retriever.embedding.accelerator import AcceleratorRunner
 from retriever.embedding.aligned_wva import GENERAL_TEXTS
+from retriever.embedding.data_parallel import DataParallelRunner, runner_on_all_cards
 from retriever.embedding.models.load import load_model
+from retriever.embedding.pooling import AttentionPooler
 from retriever.embedding.runner import PAD_TOKENS
-from tests.tiny import CONFIGS, save_model
+from retriever.embedding.varlen import agrees
+from tests.embedding.test_runner import many
+from tests.tiny import CONFIGS, make_model, save_model
 
 GPU = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
 pytestmark = pytest.mark.skipif(GPU is None, reason="torch finds no GPU here (CUDA or MPS)")
@@ -43,6 +48,46 @@ def test_the_default_model_agrees_with_the_cpu(dtype: str, least: float) -> None
     found = AlignedWVA(device=GPU, dtype=dtype)
     assert cosines(expected.embed_passages(TEXTS), found.embed_passages(TEXTS)) >= least
     assert cosines(expected.embed_queries(TEXTS), found.embed_queries(TEXTS)) >= least
+
+
+CARD = GPU == "cuda" and torch.cuda.get_device_capability()[0] >= 8
+needs_kernel = pytest.mark.skipif(not CARD, reason="this card has no flash attention")
+
+
+@needs_kernel
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen3", "gemma3", "gpt2"])
+def test_the_kernel_agrees_with_padded_batches_and_the_cpu(family: str) -> None:
+    """Windows of six tokens, grouped heads, and single ones."""
+    ids = many()
+    expected = AttentionPooler(make_model(family)).run(ids, packed=False)
+    model = make_model(family).to("cuda")  # type: ignore[arg-type]
+    exact = AttentionPooler(model).run(ids, packed=False).cpu()
+    assert torch.cosine_similarity(exact, expected).min() >= 0.99999
+    half = AttentionPooler(model.half())
+    assert agrees(half, ids)
+    found = torch.from_numpy(AcceleratorRunner(half, row_tokens=300).run(ids))
+    padded = half.run(ids, packed=False).double().cpu()
+    assert torch.cosine_similarity(found, padded).min() >= 0.999
+
+
+@pytest.mark.model
+@pytest.mark.timeout(300)
+@needs_kernel
+def test_the_default_model_is_packed() -> None:
+    assert AlignedWVA(device="cuda", dtype="bfloat16")._accelerated is not None
+    assert AlignedWVA(device="cuda", dtype="float32")._accelerated is None
+
+
+@needs_kernel
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="torch finds fewer than two GPUs here")
+def test_copies_on_several_cards_agree() -> None:
+    pooler = AttentionPooler(make_model("llama").half().to("cuda:0"))  # type: ignore[arg-type]
+    shared = runner_on_all_cards(pooler)
+    assert isinstance(shared, DataParallelRunner)
+    shared.share_from, shared.group_tokens = 1, 100
+    found = torch.from_numpy(shared.run(many()))
+    alone = torch.from_numpy(AcceleratorRunner(pooler).run(many()))
+    assert torch.cosine_similarity(found, alone).min() >= 0.999
 
 
 @pytest.mark.model
