@@ -58,8 +58,11 @@ $(STAMPS)/dev: $(STAMPS)/venv $(SETUP)
 	$(PIP) --editable ".[ui,formats,langchain,dev]"
 	@touch $@ $(STAMPS)/ui
 
-# Loading it once compiles the 2,400 modules that it needs, for all processes to come.
+# Loading it once compiles the 2,400 modules that it needs, for all processes to come; our own are
+# compiled with what they import for indexing and the page.
 $(STAMPS)/model: | $(STAMPS)/venv
 	$(BIN)/python -m retriever models fetch smollm2-135m
 	$(BIN)/python -c "from retriever import AlignedWVA; AlignedWVA()"
+	$(BIN)/python -c "import retriever.interface.cli, retriever.reading.worker, streamlit.web.bootstrap"
+	$(BIN)/python -m compileall -q retriever ui || true
 	@touch $@

@@ -7,6 +7,7 @@ It runs as a process of its own, `python -m retriever.interface.page_server`; `s
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import os
 import signal
@@ -21,6 +22,8 @@ ADDRESS = "127.0.0.1"
 
 TOKEN_VARIABLE = "WVA_TOKEN"  # noqa: S105 - the name of a variable
 """Passes the token to the server: other users can read the command lines of our processes."""
+
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -65,7 +68,9 @@ def server_command(
 
 def server_environment(token: str | None) -> dict[str, str]:
     """The environment of the server's process, with the token."""
-    others = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    # Bytecode that this process may write, the page may write as well: see retriever/__main__.py.
+    left_out = {TOKEN_VARIABLE, *(() if sys.dont_write_bytecode else (_NO_BYTECODE,))}
+    others = {name: value for name, value in os.environ.items() if name not in left_out}
     return others if token is None else {**others, TOKEN_VARIABLE: token}
 
 
@@ -89,8 +94,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Exit instead of dying by the signal: indexing jobs, our children, are stopped at exit.
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda number, _: sys.exit(128 + number))
+    if chosen.app is None:
+        _answer_command_line(Path(chosen.index))
     sys.argv = [str(script), "--index", chosen.index]
     _serve(script, chosen.port, None if chosen.no_token else token)
+
+
+def _answer_command_line(folder: Path) -> None:
+    """Answer the searches of `wva search` in this index with the page's open index and model."""
+    from retriever.interface.answering import Answering
+
+    def answer(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        from retriever.index import Index
+        from retriever.interface.commands.searching import answer_search
+
+        # By its name: the page is above this module, which starts it by its name as well.
+        shared = importlib.import_module("ui.resources").shared_index(folder, Index.open)
+        return answer_search(shared.index, request)
+
+    Answering(folder, answer).start()
 
 
 def _serve(script: Path, port: int, token: str | None) -> None:

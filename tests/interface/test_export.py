@@ -66,6 +66,7 @@ def test_one_json_of_a_hit() -> None:
     told = json.loads(json.dumps(known.to_json(), allow_nan=False))
     assert told == {
         "rank": 1, "score": 1.5, "match": 0.9, "exact": False, "strength": "likely",
+        "embedded": True,
         "scores": {"dense": 0.25, "keyword": None, "rerank": None},
         "chunk_id": "c2", "document_id": "d1", "path": "a.pdf", "format": "pdf", "title": "Pears",
         "page": 3, "printed": "", "label": "iii", "state": "text", "start": 5, "end": 12,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -41,80 +42,167 @@ class _Found:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Output:
+    """What a search prints: one JSON document, or lines of standard output and standard error."""
+
+    document: Mapping[str, Any] | None = None
+    out: Sequence[str] = ()
+    err: Sequence[str] = ()
+    code: int = DONE
+
+
 def run_search(options: argparse.Namespace) -> int:
     """Search an index, or several together."""
-    from retriever.searching.match import nothing_matches
-    from retriever.searching.query_syntax import Query, parse
-
     how = search_options(options)
     if not options.query.strip():
         raise UsageError("the query is empty; give some words to search for")
-    asked = parse(options.query) if how.syntax else Query(options.query)
     folders = list(dict.fromkeys(options.index or [DEFAULT_INDEX]))
+    output = _asked_page(options, folders, how)
+    if output is None:
+        several = len(folders) > 1
+        found = (
+            _search_several(options, folders, how) if several else _search(options, folders[0], how)
+        )
+        output = _output(
+            *(found, options.query, how, folders), as_json=options.json, colour=use_colour()
+        )
+    for line in output.err:
+        print(line, file=sys.stderr)
+    if output.document is not None:
+        print_json(output.document)
+    for line in output.out:
+        print(line)
+    return output.code
+
+
+def _asked_page(
+    options: argparse.Namespace, folders: Sequence[str], how: SearchOptions
+) -> _Output | None:
+    """What a running page says of the search of its index; None if there is none to ask."""
+    from retriever.interface.answering import ask
+
+    chosen = (options.model, options.layers, options.pooling, options.prompts)
+    if len(folders) > 1 or any((*chosen, options.device, options.dtype)):
+        return None
+    request = {
+        "query": options.query,
+        "options": how.to_json(),
+        "index": folders[0],
+        "json": options.json,
+        "colour": use_colour(),
+        "columns": shutil.get_terminal_size().columns,
+    }
+    answer = ask(folders[0], request)
+    try:
+        return None if answer is None else _Output(**answer["output"])
+    except (KeyError, TypeError):
+        return None
+
+
+def answer_search(index: Index, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of a page, with its `index`, to the request of a `wva search`."""
+    from retriever.interface.terminal.results import COLUMNS
+    from retriever.searching.options import SearchOptions
+
+    how = SearchOptions.from_json(request["options"])
+    # Each request has a thread of its own, and so has what is set here.
+    COLUMNS.set(int(request["columns"]))
+    folder = str(request["index"])
+    found = _found(index, folder, request["query"], how)
+    output = _output(
+        *(found, request["query"], how, [folder]),
+        as_json=bool(request["json"]),
+        colour=bool(request["colour"]),
+    )
+    return {"output": asdict(output)}
+
+
+def _output(
+    found: _Found,
+    query: str,
+    how: SearchOptions,
+    folders: Sequence[str],
+    *,
+    as_json: bool,
+    colour: bool,
+) -> _Output:
+    """What is printed of a search."""
+    from retriever.searching.match import nothing_matches
+    from retriever.searching.query_syntax import Query, parse
+
+    asked = parse(query) if how.syntax else Query(query)
     several = len(folders) > 1
-    found = _search_several(options, folders, how) if several else _search(options, folders[0], how)
     hits = [one.hit for one in found.hits]
     nothing = not hits or nothing_matches(hits)
-    if options.json:
-        named = {"indexes": folders, "failed": found.failed} if several else {"index": folders[0]}
-        print_json(
-            {
-                "query": options.query,
-                **named,
-                "mode": str(how.mode),
-                "took_ms": round(found.milliseconds, 1),
-                "text": asked.text,
-                "conditions": asked.conditions(),
-                "instead": found.instead,
-                "notes": found.notes,
-                "vector_share": round(found.vector_share, 4),
-                "nothing_matches": nothing,
-                "verdict": found.verdict,
-                "hits": [one.to_json() if several else one.hit.to_json() for one in found.hits],
-            }
-        )
-    else:
-        _print_found(found, asked, how, several=several)
-    return INCOMPLETE if found.failed else DONE
+    code = INCOMPLETE if found.failed else DONE
+    if not as_json:
+        out, err = _lines(found, asked, how, several=several, colour=colour)
+        return _Output(None, out, err, code)
+    named = {"indexes": folders, "failed": found.failed} if several else {"index": folders[0]}
+    document = {
+        "query": query,
+        **named,
+        "mode": str(how.mode),
+        "took_ms": round(found.milliseconds, 1),
+        "text": asked.text,
+        "conditions": asked.conditions(),
+        "instead": found.instead,
+        "notes": found.notes,
+        "vector_share": round(found.vector_share, 4),
+        "nothing_matches": nothing,
+        "verdict": found.verdict,
+        "hits": [one.to_json() if several else one.hit.to_json() for one in found.hits],
+    }
+    return _Output(document, code=code)
 
 
-def _print_found(found: _Found, asked: Query, how: SearchOptions, *, several: bool) -> None:
-    """Print the results for people, and what they do not show on standard error."""
+def _lines(
+    found: _Found, asked: Query, how: SearchOptions, *, several: bool, colour: bool
+) -> tuple[list[str], list[str]]:
+    """The results for people, and for standard error what they do not show."""
     from retriever.interface.terminal.results import hit_lines, query_lines, verdict_lines
     from retriever.searching.match import NOTHING_MATCHES
 
-    for name, reason in found.failed.items():
-        print(f"{one_line(name)} is left out: {one_line(reason)}", file=sys.stderr)
+    err = [
+        f"{one_line(name)} is left out: {one_line(reason)}" for name, reason in found.failed.items()
+    ]
     if not found.hits:
         said = "nothing found" if how.min_match is None else NOTHING_MATCHES
-        print("the index is empty" if found.empty else said, file=sys.stderr)
+        err.append("the index is empty" if found.empty else said)
     notes = query_lines(asked.conditions(), found.instead, found.notes)
-    for line in [*verdict_lines(found.verdict), *notes]:
-        print(line, file=sys.stderr)
+    err += [*verdict_lines(found.verdict), *notes]
     shown = " ".join([asked.text, *chain.from_iterable(found.instead.values())])
+    out: list[str] = []
     for one in found.hits:
         hit, index = replace(one.hit, score=one.score), one.name if several else ""
-        lines = hit_lines(hit, shown, colour=use_colour(), whole=how.context > 0, index=index)
-        print("\n".join(lines))
+        out += hit_lines(hit, shown, colour=colour, whole=how.context > 0, index=index)
+    return out, err
 
 
 def _search(options: argparse.Namespace, folder: str, how: SearchOptions) -> _Found:
     """The results of one index."""
     from retriever.index import Index
-    from retriever.searching.several import NamedHit
 
     embedder = requested_embedder(options)
     with Index.open(folder, embedder, device=options.device, dtype=options.dtype) as index:
-        empty = not index.documents()
-        if (how.mode != "keyword" or how.rerank) and not empty:
-            _ = index.embedder  # loading the model is not part of the search's time
-        started = time.perf_counter()
-        hits = index.search(options.query, options=how)
-        took = (time.perf_counter() - started) * 1000
-        instead = _corrections(index, options.query, how)
-        notes = index.search_notes(options.query, hits, options=how)
-        said = index.verdict(options.query, hits, options=how)
-        share = index.vector_share
+        return _found(index, folder, options.query, how)
+
+
+def _found(index: Index, folder: str, query: str, how: SearchOptions) -> _Found:
+    """The results of an open index."""
+    from retriever.searching.several import NamedHit
+
+    empty = not index.documents()
+    if (how.mode != "keyword" or how.rerank) and not empty:
+        _ = index.embedder  # loading the model is not part of the search's time
+    started = time.perf_counter()
+    hits = index.search(query, options=how)
+    took = (time.perf_counter() - started) * 1000
+    instead = _corrections(index, query, how)
+    notes = index.search_notes(query, hits, options=how)
+    said = index.verdict(query, hits, options=how)
+    share = index.vector_share
     named = [NamedHit(folder, hit, hit.score) for hit in hits]
     return _Found(named, took, instead, notes, said, empty, share)
 

@@ -6,6 +6,7 @@ import math
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 
 from retriever.interface.terminal.characters import one_line, printable
 from retriever.searching.snippets import Snippet, snippet
@@ -14,6 +15,9 @@ from retriever.types import Hit
 
 BOLD, DIM, RESET = "\033[1m", "\033[2m", "\033[0m"
 SNIPPET = 360  # characters
+
+COLUMNS: ContextVar[int] = ContextVar("columns", default=0)
+"""The width of the terminal that is written for; 0 for this process's own."""
 
 
 def hit_lines(
@@ -44,7 +48,8 @@ def hit_lines(
 
 def text_width() -> int:
     """The width of indented text, which is readable in the narrowest terminal."""
-    return max(20, min(shutil.get_terminal_size().columns, 100) - 4)
+    columns = COLUMNS.get() or shutil.get_terminal_size().columns
+    return max(20, min(columns, 100) - 4)
 
 
 def shorten_list(names: Sequence[str], most: int = 5) -> str:
