@@ -17,7 +17,7 @@ import pytest
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import search_state as state
 from retriever.storage.backends import vector_files
-from retriever.storage.backends.embedded import EmbeddedBackend
+from retriever.storage.backends.embedded import EmbeddedBackend, FilterCache
 from retriever.storage.catalog import connections, schema
 from retriever.storage.filters import Filter
 from retriever.storage.records import LeftOutTexts, NewChunk
@@ -276,7 +276,7 @@ def test_vectors_survive_a_crash_before_their_document(folder: Path) -> None:
 WRITER = """
 import sys
 import numpy as np
-from retriever.storage.backends.embedded import EmbeddedBackend
+from retriever.storage.backends.embedded import EmbeddedBackend, FilterCache
 from retriever.storage.catalog import schema
 from tests.storage.backend_contract import put
 from tests.live import live
@@ -718,3 +718,24 @@ def test_an_older_index_takes_accounts_and_its_version_may_delete_their_document
         new = put(backend, "b.txt", "text")  # it has the same key
         assert live(backend).accounts() == {}
         assert live(backend).left_out(new.id) == LeftOutTexts()
+
+
+def test_filters_are_remembered_for_one_generation(backend: EmbeddedBackend) -> None:
+    cache = FilterCache()
+
+    def allowed(spec: dict) -> list[int]:
+        where = Filter.parse(spec)
+        with backend.reading() as reader:
+            found = cache.get(reader, where)
+            assert found.tolist() == reader.matching_keys(where).tolist()
+            assert cache.get(reader, where) is found
+        return found.tolist()
+
+    one = put(backend, "one.txt", "first", metadata={"k": 1})
+    put(backend, "two.txt", "second", metadata={"k": True})
+    assert Filter.parse({"metadata.k": 1}) == Filter.parse({"metadata.k": True})
+    assert allowed({"metadata.k": 1}) != allowed({"metadata.k": True})
+    put(backend, "three.txt", "third", metadata={"k": 1})
+    assert len(allowed({"metadata.k": 1})) == 2
+    backend.delete([one.id])
+    assert len(allowed({"metadata.k": 1})) == 1

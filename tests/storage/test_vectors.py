@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from retriever.storage.vectors import faiss as faiss_store
 from retriever.storage.vectors.faiss import FaissStore, build, factory_for, make_index, read
-from retriever.storage.vectors.layered import LayeredStore, Tail
+from retriever.storage.vectors.layered import LayeredStore, Tail, within
 from retriever.types import IndexStateError, UsageError
 from tests.storage.exact_store import ExactStore
 
@@ -311,3 +311,13 @@ def test_a_store_gives_back_its_vectors() -> None:
     ):
         assert store.is_exact
         np.testing.assert_array_equal(store.vectors(ids[chosen]), vectors[chosen])
+
+
+@pytest.mark.parametrize("allowed", [[], [3], [0, 5, 9, 99], [12, 4, 4], range(20)])
+def test_the_allowed_of_ascending_ids_are_those_of_membership(allowed) -> None:
+    ids = np.array([1, 3, 4, 5, 9, 12])
+    for some in (ids, ids[:0]):
+        mask = within(some, np.array(allowed, np.int64))
+        assert mask is not None
+        assert mask.tolist() == [int(id_) in set(allowed) for id_ in some]
+    assert within(ids, None) is None

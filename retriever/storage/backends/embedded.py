@@ -35,9 +35,11 @@ from retriever.storage.filters import Filter
 from retriever.storage.records import NewChunk, NewDocument, TermQuery, UnreadFile
 from retriever.storage.vectors.exact import check_query, exact_scores, top_k
 from retriever.storage.vectors.faiss import factory_for, make_index, strip_id_map
+from retriever.storage.vectors.layered import within
 from retriever.types import Account, DocumentRow, IndexStateError, LeftOut, Page, UsageError
 
 _CACHED_QUERIES = 8
+_CACHED_FILTERS = 4  # of 8 MB at most with a million chunks
 
 _MatchKey = tuple[str, int, TermQuery]
 
@@ -49,6 +51,7 @@ class EmbeddedBackend:
         self._catalog = catalog
         self._states = StateKeeper(catalog)
         self._matches = MatchCache()
+        self._filters = FilterCache()
 
     @classmethod
     def open(
@@ -96,7 +99,8 @@ class EmbeddedBackend:
         """See `Documents.snapshot`. With `dense`, it is of the newest generation."""
         with self._catalog.reading() as reader:
             state = self._states.newest(reader) if dense else None
-            yield Snapshot(reader, EmbeddedPassages(reader, self._states, self._matches, state))
+            passages = EmbeddedPassages(reader, self._states, self._matches, state, self._filters)
+            yield Snapshot(reader, passages)
 
     # Identity
 
@@ -315,6 +319,30 @@ class MatchCache:
         return found
 
 
+class FilterCache:
+    """The allowed chunks of the last few filters, which each side of a search needs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[str, int, str], Keys] = OrderedDict()
+
+    def get(self, reader: Reader, where: Filter) -> Keys:
+        """The keys of the chunks that match in the reader's generation, ascending: (m,)."""
+        # Not the filter itself: 1 and True are equal, but not the same condition.
+        key = str(reader.meta("identity")), reader.generation(), repr(where)
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        found = reader.matching_keys(where)
+        found.flags.writeable = False
+        with self._lock:
+            self._known[key] = found
+            while len(self._known) > _CACHED_FILTERS:
+                self._known.popitem(last=False)
+        return found
+
+
 class EmbeddedPassages:
     """The implementation of `PassageSearch`: one read transaction and its `SearchState`."""
 
@@ -324,10 +352,12 @@ class EmbeddedPassages:
         states: StateKeeper,
         matches: MatchCache,
         state: SearchState | None = None,
+        filters: FilterCache | None = None,
     ) -> None:
         self._reader = reader
         self._states = states
         self._matches = matches
+        self._filters = filters or FilterCache()
         self._loaded = state
         self._lent: dict[int, Vectors] = {}  # key → calibrated vector
         self._statistics_of: dict[bytes, tuple[float, float]] = {}
@@ -345,7 +375,7 @@ class EmbeddedPassages:
         if not len(state.store) and not self._lent:
             return ScoredIds((), np.empty(0, np.float32), 0.0, 0.0)
         vector = check_query(query, state.store.tail.dimension)
-        allowed = None if where is None else reader.matching_keys(where)
+        allowed = None if where is None else self._filters.get(reader, where)
         lent, lent_scores = self._lent_scores(vector, allowed)
 
         def nearest(count: int) -> tuple[Keys, Scores]:
@@ -407,7 +437,7 @@ class EmbeddedPassages:
         found = self._matches.get(self._reader, query)
         keys, scores = found.keys, found.scores.astype(np.float32)
         if where is not None:
-            allowed = np.isin(keys, self._reader.matching_keys(where))
+            allowed = within(keys, self._filters.get(self._reader, where))
             keys, scores = keys[allowed], scores[allowed]
 
         def top(count: int) -> tuple[Keys, Scores]:
@@ -529,4 +559,4 @@ def _same(one: Calibration, other: Calibration) -> bool:
     )
 
 
-__all__ = ["EmbeddedBackend", "EmbeddedPassages", "MatchCache"]
+__all__ = ["EmbeddedBackend", "EmbeddedPassages", "FilterCache", "MatchCache"]

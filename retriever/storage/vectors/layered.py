@@ -129,11 +129,11 @@ class LayeredStore:
     ) -> tuple[Keys, Scores]:
         """See `FaissStore.search`; `fetch` gives exact vectors if the base has none."""
         query = check_query(query, self.tail.dimension)
-        mask = _and(self._tail_mask, _within(self.tail.ids, allowed))
+        mask = _and(self._tail_mask, within(self.tail.ids, allowed))
         ids, scores = nearest(self.tail.ids, self.tail.vectors, query, k, mask)
         if self.base is None:
             return ids, scores
-        mask = _and(self._base_mask, _within(self.base.ids, allowed))
+        mask = _and(self._base_mask, within(self.base.ids, allowed))
         more, their = self.base.search_masked(query, k, mask, fetch)
         return top_k(np.append(more, ids), np.append(their, scores), k)
 
@@ -168,8 +168,19 @@ def _contains(ascending: Keys, ids: Keys) -> Mask:
     return found
 
 
-def _within(ids: Keys, allowed: Keys | None) -> Mask | None:
-    return None if allowed is None else np.isin(ids, allowed)
+def within(ids: Keys, allowed: Keys | None) -> Mask | None:
+    """Which of the ascending `ids` (n,) are allowed: (n,), None for all.
+
+    The time depends on the number of allowed ids, which is often far below that of all.
+    """
+    if allowed is None:
+        return None
+    mask = np.zeros(len(ids), dtype=bool)
+    places = np.searchsorted(ids, allowed)
+    inside = places < len(ids)
+    places = places[inside]
+    mask[places[ids[places] == allowed[inside]]] = True
+    return mask
 
 
 def _and(one: Mask | None, other: Mask | None) -> Mask | None:
@@ -182,4 +193,4 @@ def _masked(scores: Scores, mask: Mask | None) -> Scores:
     return scores if mask is None else scores[mask]
 
 
-__all__ = ["LayeredStore", "Tail"]
+__all__ = ["LayeredStore", "Tail", "within"]
