@@ -71,29 +71,24 @@ class _Cutting:
 
     def __init__(self) -> None:
         self._chunking = ChunkSettings()
-        self._tokenizer: Any = None
+        self._token_spans: Tokenize | None = None
 
     def configure(self, values: dict[str, Any]) -> None:
         """Take the tokenizer and the sizes of passages."""
-        from tokenizers import Tokenizer
+        # The parent, which cuts nothing, need not import it.
+        from retriever.embedding.shared_tokenizer import span_finder
 
         self._chunking = ChunkSettings(size=values["size"], overlap=values["overlap"])
-        self._tokenizer = Tokenizer.from_str(values["tokenizer"])
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        self._token_spans = span_finder(values["tokenizer"])
 
     def prepare(self, document: Document) -> bytes:
         """The passages of a document with their terms."""
+        if self._token_spans is None:
+            raise ValueError("configure comes before prepare")
         spans = tuple(chunk_document(document.pages, self._chunking, self._token_spans))
         chunks = [NewChunk(page, span, "") for page, span in spans]
         terms = analyse_chunks(document.title, document.pages, chunks)
         return Cut(spans, tuple(terms)).to_json()
-
-    def _token_spans(self, text: str) -> list[tuple[int, int]]:
-        offsets: list[tuple[int, int]] = self._tokenizer.encode(
-            text, add_special_tokens=False
-        ).offsets
-        return offsets
 
 
 if __name__ == "__main__":

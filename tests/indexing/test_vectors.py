@@ -258,7 +258,7 @@ RUN = """
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        *[("writer.upsert", 1), ("writer.upsert", 5), ("backend.upsert", 8)],
+        *[("writer.upsert", 1), ("writer.upsert", 5), ("backend.upsert_many", 2)],
         *[("embedder.embed_inputs", 2), ("writer.attach", 1), ("writer.attach", 6)],
         *[("writer.save_vectors", 4), ("backend.attach_vectors", 9)],
         *[("writer.set_vector_file", 2), ("backend.calibrate", 3), ("backend.set_match_scale", 1)],
