@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 
 from retriever.arrays import Vectors
 from retriever.embedding.protocols import Embedder
@@ -36,6 +37,8 @@ class LateVectors:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Vectors] = OrderedDict()
+        self.pace: float | None = None
+        """Seconds for a character, measured last; None before the first."""
 
     def get(self, keys: Iterable[str]) -> dict[str, Vectors]:
         """The vectors that are remembered."""
@@ -70,8 +73,8 @@ def lend_vectors(
 ) -> None:
     """Lend a snapshot the vectors of passages that have none.
 
-    They are those in memory and, within the time, new ones. The first passage is embedded whatever
-    it takes; a further batch only if the time that is left suffices by the speed so far.
+    They are those in memory and, within the time, new ones: as many as it suffices for by the speed
+    so far. Only the very first passage, which measures the speed, is embedded whatever it takes.
     """
     inputs = {
         chunk.id: embedder.passage_input(chunk.text, chunk.title)
@@ -81,7 +84,7 @@ def lend_vectors(
     known = memory.get(keys.values())
     new = {keys[id_]: one for id_, one in inputs.items() if keys[id_] not in known}
     if new and milliseconds > 0:
-        made = _embed_within(new, embedder, milliseconds / 1000)
+        made = _embed_within(new, embedder, milliseconds / 1000, memory)
         memory.keep(made)
         known |= made
     lent = {id_: known[key] for id_, key in keys.items() if key in known}
@@ -92,22 +95,35 @@ def lend_vectors(
 
 
 def _embed_within(
-    inputs: Mapping[str, str], embedder: Embedder, seconds: float
+    inputs: Mapping[str, str], embedder: Embedder, seconds: float, memory: LateVectors
 ) -> dict[str, Vectors]:
     """The vectors of the first inputs, by key, as many as the time allows."""
     started = time.monotonic()
     made: dict[str, Vectors] = {}
     waiting = list(inputs)
-    size = 1
-    while waiting and size:
-        some, waiting = waiting[:size], waiting[size:]
-        vectors = embedder.embed_inputs([inputs[key] for key in some])
-        made |= zip(some, vectors, strict=True)
-        spent = time.monotonic() - started
-        each = spent / len(made)
-        size = min(MAX_BATCH, int((seconds - spent) / each)) if each > 0 else MAX_BATCH
-        size = max(size, 0)
+    while waiting:
+        left = seconds - (time.monotonic() - started)
+        some = waiting[: _fitting([len(inputs[key]) for key in waiting], left, memory.pace)]
+        if not some:
+            break
+        waiting = waiting[len(some) :]
+        texts = [inputs[key] for key in some]
+        before = time.monotonic()
+        made |= zip(some, embedder.embed_inputs(texts), strict=True)
+        memory.pace = (time.monotonic() - before) / sum(map(len, texts))
     return made
+
+
+def _fitting(lengths: Sequence[int], seconds: float, pace: float | None) -> int:
+    """How many of the next texts, by their lengths, can be embedded in this time.
+
+    >>> [_fitting([10, 10, 10], *given) for given in ((2.5, 0.1), (0.5, 0.1), (0.5, None))]
+    [2, 0, 1]
+    """
+    if pace is None:
+        return 1
+    ends = accumulate(lengths[:MAX_BATCH])
+    return sum(pace * end <= seconds for end in ends)
 
 
 __all__ = ["LateVectors", "lend_vectors", "wanted_passages"]

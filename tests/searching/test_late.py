@@ -170,13 +170,18 @@ def test_the_budget_is_kept_by_measuring(monkeypatch) -> None:
             now += 0.1 * len(inputs)
             return super().embed_inputs(inputs)
 
-    inputs = {f"key{number}": f"passage: word{number}" for number in range(40)}
+    inputs = {f"key{number}": f"passage: word{number:02}" for number in range(40)}
     for seconds, count in ((0.01, 1), (0.35, 3), (1.0, 9), (60.0, 40)):
         now = 0.0
-        made = late._embed_within(inputs, Slow(), seconds)
+        memory = late.LateVectors()
+        made = late._embed_within(inputs, Slow(), seconds, memory)
         assert count <= len(made) <= count + 1
         assert list(made) == list(inputs)[: len(made)]
         assert now <= max(0.1, seconds) + 1e-6
+        now = 0.0  # the speed is known now: nothing that takes longer is begun
+        made = late._embed_within(inputs, Slow(), seconds, memory)
+        assert len(made) in (int(seconds / 0.1 + 1e-6), int(seconds / 0.1 - 1e-6), 40)
+        assert now <= seconds + 1e-6
 
 
 def test_everything_else_works_in_between(index) -> None:
