@@ -30,6 +30,9 @@ MAX_REMEMBERED = 4_096
 MAX_BATCH = 8
 """Largest number of passages embedded between two looks at the clock."""
 
+FORGET = 0.9
+"""The pace counts so much after a search for which it was too slow."""
+
 
 class LateVectors:
     """Raw vectors of passages that the index has no vectors of, by vector key; for threads."""
@@ -105,6 +108,8 @@ def _embed_within(
         left = seconds - (time.monotonic() - started)
         some = waiting[: _fitting([len(inputs[key]) for key in waiting], left, memory.pace)]
         if not some:
+            if not made and memory.pace is not None:
+                memory.pace *= FORGET  # one busy moment does not decide for all searches to come
             break
         waiting = waiting[len(some) :]
         texts = [inputs[key] for key in some]
