@@ -136,14 +136,14 @@ def flops_per_token(pooler: AttentionPooler) -> float:
 
 def random_texts(count: int, seed: int = 0) -> list[str]:
     """Texts of 10 to 300 words in random order, the words those of general English texts."""
-    generator = random.Random(seed)  # noqa: S311
+    generator = random.Random(seed)  # noqa: S311 - not a secret
     words = GENERAL_TEXTS.read_text("utf-8").split()
     return [" ".join(generator.choices(words, k=generator.randint(10, 300))) for _ in range(count)]
 
 
 def random_ids(tokens: int, seed: int = 0) -> list[list[int]]:
     """Texts of 16 to 430 random tokens, `tokens` in all."""
-    generator = random.Random(seed)  # noqa: S311
+    generator = random.Random(seed)  # noqa: S311 - not a secret
     texts: list[list[int]] = []
     left = tokens
     while left > 0:

@@ -21,9 +21,14 @@ from torch import Tensor, nn
 from retriever.arrays import DoubleVectors
 from retriever.embedding.packing import Batch, TokenIds
 from retriever.embedding.pooling import AttentionPooler
-from retriever.embedding.runner import Runner, free_memory, one_at_a_time, out_of_memory
+from retriever.embedding.runner import (
+    Runner,
+    free_memory,
+    one_at_a_time,
+    out_of_memory,
+    too_little_memory,
+)
 from retriever.embedding.varlen import packed_by_borders
-from retriever.types import ModelError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -109,10 +114,7 @@ class AcceleratorRunner(Runner):
                 yield rows
                 rest = rest[len(part) :]
             elif len(part) == 1:
-                raise ModelError(
-                    f"the {self.device} device has too little memory for a text of "
-                    f"{len(part[0])} tokens; use a smaller model, or another --device"
-                )
+                raise too_little_memory(self.device, len(part[0]))
             else:
                 self.limit = sum(map(len, part)) // 2
 

@@ -143,10 +143,7 @@ class Runner:
                 parts.append(rows)
                 rest = rest[len(part) :]
             elif len(part) == 1:
-                raise ModelError(
-                    f"the {self.pooler.device} device has too little memory for a text of "
-                    f"{len(part[0])} tokens; use a smaller model, or another --device"
-                )
+                raise too_little_memory(self.pooler.device, len(part[0]))
             else:
                 tokens = sum(map(len, part)) if self.packed else len(part) * len(part[0])
                 self.limit = tokens // 2
@@ -165,6 +162,14 @@ class Runner:
         # Not in the except block, which still holds the tensors of the failed pass.
         free_memory(self.pooler.device.type)
         return None
+
+
+def too_little_memory(device: torch.device, tokens: int) -> ModelError:
+    """The error for a text of so many tokens that alone is too long for the device."""
+    return ModelError(
+        f"the {device} device has too little memory for a text of {tokens} tokens; "
+        "use a smaller model, or another --device"
+    )
 
 
 def out_of_memory(error: BaseException) -> bool:

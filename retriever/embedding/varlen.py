@@ -28,7 +28,7 @@ try:  # a prototype of torch: older versions do not have it
     from torch.nn.attention import varlen
 
     varlen_attn = varlen.varlen_attn
-except ImportError:  # pragma: no cover
+except ImportError:  # pragma: no cover - the pinned torch has it
     pass
 
 log = logging.getLogger(__name__)
