@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from functools import lru_cache
 from itertools import pairwise
 
@@ -31,6 +32,9 @@ _MAX_BAD_SHARE = 0.3  # of the visible characters; measured: see tests/reading/t
 _MAX_CONTROL_SHARE = 0.05
 _MIN_WORD_SHARE = 0.25
 _MAX_JUMBLE_SHARE = 0.3
+_JUMBLE_SAMPLE = 20_000  # characters
+_FEW_SCRIPTS = 5  # with "" for none
+_ASCII = frozenset(map(chr, range(128)))
 _VOWELS = frozenset("aeiouyAEIOUY")
 _MIN_VOWEL_SHARE = 0.22
 _MIN_LETTERS = 200
@@ -102,15 +106,18 @@ def garbled_reason(text: str) -> str:
     if names > len(visible) / 2:
         return "its characters are glyph codes, not letters"
     sample = visible[:_SAMPLE]
-    kinds = [unicodedata.category(character) for character in sample]
-    controls = kinds.count("Cc")
-    bad = controls + sample.count("\ufffd") + sum(kinds.count(kind) for kind in ("Co", "Cn", "Cs"))
+    counted = Counter(sample)
+    kinds: Counter[str] = Counter()
+    for character, times in counted.items():
+        kinds[unicodedata.category(character)] += times
+    controls = kinds["Cc"]
+    bad = controls + counted["\ufffd"] + sum(kinds[kind] for kind in ("Co", "Cn", "Cs"))
     # A page of mathematics may have a control code for every sign, and still be read by its words.
     if bad > _MAX_BAD_SHARE * len(sample) and _word_share(text) < _MIN_WORD_SHARE:
         return "its characters are codes, most of them of no known letter"
     if controls > max(1, _MAX_CONTROL_SHARE * len(sample)) and _word_share(text) < _MIN_WORD_SHARE:
         return "its characters are control codes, not letters"
-    return _cipher_reason(sample) or _jumble_reason(text)
+    return _cipher_reason(counted) or _jumble_reason(text)
 
 
 def _word_share(text: str) -> float:
@@ -130,24 +137,28 @@ def _is_word(token: str) -> bool:
     )
 
 
-def _cipher_reason(sample: str) -> str:
+def _cipher_reason(counted: Counter[str]) -> str:
     """Detect fonts with shifted codes: Latin text with almost no vowels."""
-    latin = [character for character in sample if character.isascii() and character.isalpha()]
-    letters = sum(map(str.isalpha, sample))
-    if len(latin) < _MIN_LETTERS or len(latin) < 0.9 * letters:
+    letters = {one: times for one, times in counted.items() if one.isalpha()}
+    latin = sum(times for one, times in letters.items() if one.isascii())
+    if latin < _MIN_LETTERS or latin < 0.9 * sum(letters.values()):
         return ""
-    vowels = sum(character in _VOWELS for character in latin)
-    if vowels < _MIN_VOWEL_SHARE * len(latin):
+    vowels = sum(letters.get(one, 0) for one in _VOWELS)
+    if vowels < _MIN_VOWEL_SHARE * latin:
         return "its letters make no words: the font's codes are not the letters they show"
     return ""
 
 
 def _jumble_reason(text: str) -> str:
     """Detect glyph numbers taken for letters: many scripts inside single words."""
-    scripts = [_script(letter) if letter > "\x7f" else "" for letter in text[:20_000]]
+    sample = text[:_JUMBLE_SAMPLE]
+    if sample.isascii() or len({"", *map(_script, set(sample) - _ASCII)}) <= _FEW_SCRIPTS:
+        return ""
+    scripts = [_script(letter) if letter > "\x7f" else "" for letter in sample]
     pairs = [(one, next_one) for one, next_one in pairwise(scripts) if one and next_one]
     changes = sum(one != next_one for one, next_one in pairs)
-    if len(pairs) >= 20 and len(set(scripts)) > 5 and changes > _MAX_JUMBLE_SHARE * len(pairs):
+    many = len(set(scripts)) > _FEW_SCRIPTS
+    if len(pairs) >= 20 and many and changes > _MAX_JUMBLE_SHARE * len(pairs):
         return "its letters are of many scripts at once: the font's codes are not the letters"
     return ""
 

@@ -72,9 +72,8 @@ class _Tokens:
     """The tokens of a page, to count those of any part of it."""
 
     def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
-        # Byte-level tokenizers repeat spans; accumulate makes starts and ends monotonic.
-        self.starts = list(accumulate((start for start, _ in spans), max))
-        self.ends = list(accumulate((end for _, end in spans), max))
+        starts, ends = zip(*spans, strict=True) if spans else ((), ())
+        self.starts, self.ends = _rising(starts), _rising(ends)
 
     def first(self, position: int) -> int:
         """The index of the first token that ends after `position`."""
@@ -87,6 +86,12 @@ class _Tokens:
     def count(self, start: int, end: int) -> int:
         """The number of tokens that overlap `text[start:end]`."""
         return max(self.past(end) - self.first(start), 0)
+
+
+def _rising(places: Sequence[int]) -> list[int]:
+    """The places without steps back: byte-level tokenizers repeat spans."""
+    found = sorted(places)  # takes no time if they rise, as in most texts
+    return found if found == list(places) else list(accumulate(places, max))
 
 
 class _Page:
