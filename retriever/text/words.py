@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import zip_longest
 from typing import Literal, NamedTuple
 
 from retriever.text.folding import APOSTROPHES, fold_accents, is_mark, letters_of, other_forms
@@ -107,6 +108,15 @@ _COMMA_DECIMALS = _DOT_THOUSANDS | {"fi", "fr", "hu", "ru", "sv"}
 _ADDRESS = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")  # four numbers with dots: an address of a network
 _VERSION_LETTER = re.compile(r"(?:v|r|ver|rev)(?=\d)", re.IGNORECASE)
 
+# A unit of letters between blanks or stops: it can be told without the pattern of all units. Before
+# the blank is no end of a line, which a hyphen might join with the word.
+_LETTERS = "A-Za-zÀ-ÖØ-öø-ɏЀ-ҁҊ-ԯ"
+_PLAIN = re.compile(
+    rf" (?<=[{_LETTERS}0-9.,;:!?)\"] )([{_LETTERS}]{{2,40}}+|[a-z])"
+    r"(?=[ \n,;!?)\"]|[.:](?:[ \n]|\Z)|\Z)"
+)
+_GAPS = frozenset(["", *' ,;:!?.)"', ".", "\n\n"])
+
 # Pieces of a run: a number, raised or lowered digits, a fraction, or letters with their marks.
 _RAISED = "\u00b2\u00b3\u00b9\u2070-\u2089"
 _FRACTIONS = "\u00bc-\u00be\u2150-\u215e\u2189"
@@ -179,18 +189,39 @@ def terms(text: str, language: str = "") -> tuple[list[str], list[str]]:
     language = language if language in LANGUAGES else ""
     pieces: list[str] = []
     joined: list[str] = []
-    for match in _pattern().finditer(text):
+    parts = _PLAIN.split(text)
+    at = 0
+    for gap, word in zip_longest(parts[::2], parts[1::2]):
+        if gap not in _GAPS:
+            _add_terms(text, at, at + len(gap), language, pieces, joined)
+        if word is None:
+            break
+        at += len(gap) + 1 + len(word)
+        found = _analysed(word, language)
+        if len(found) == 1:  # nearly all
+            pieces.append(found[0][0])
+        else:
+            _sort(found, pieces, joined)
+    return pieces, joined
+
+
+def _add_terms(
+    text: str, start: int, end: int, language: str, pieces: list[str], joined: list[str]
+) -> None:
+    """Add the terms of the units in `text[start:end]`, at whose ends a unit may begin and end."""
+    for match in _pattern().finditer(text, start, end):
         raw = match.group()
         if match.lastgroup is None and 1 < len(raw) <= _CACHED:
             found = _analysed(raw, language)
         else:
             found = tuple(_unit_words(match, language))
-        if len(found) == 1:
-            pieces.append(found[0][0])
-            continue
-        for word in found:
-            (joined if word.kind in JOINED_KINDS else pieces).append(word.term)
-    return pieces, joined
+        _sort(found, pieces, joined)
+
+
+def _sort(found: Iterable[Word], pieces: list[str], joined: list[str]) -> None:
+    """Add the terms of the words to those of their kind."""
+    for word in found:
+        (joined if word.kind in JOINED_KINDS else pieces).append(word.term)
 
 
 def _unit_words(match: re.Match[str], language: str) -> Iterator[Word]:

@@ -35,38 +35,9 @@ def byte_level(digits: bool = False, **options: object) -> Tokenizer:
 
 
 PLAIN, DIGITS = byte_level(), byte_level(digits=True)
-PARTS = st.sampled_from(
-    [
-        "The",
-        "heron",
-        " ",
-        "  ",
-        "\n",
-        "\t",
-        "\r\n",
-        "'s",
-        "’s",
-        "é",
-        "e\u0301",
-        "ß",
-        "Ж",
-        "中文",
-        "7",
-    ]
-    + ["22", ".", ",", "_", "<|end|>", "<repo_name>", "<|", "²", "ª", "İ", "ʼ", "😀", "\u00a0"]
-    + [
-        "\u00ad",
-        "\u200b",
-        "\u200d",
-        "\u2003",
-        "\u2028",
-        "\u3000",
-        "\u180e",
-        "\x1c",
-        "\x85",
-        "\ufeff",
-    ]
-)
+WORDS = "The heron 's ’s é ß Ж 中文 7 22 . , _ <|end|> <repo_name> <| ² ª İ ʼ 😀 e\u0301"
+SPACES = "\n\t\xa0\xad\u200b\u200d\u2003\u2028\u3000\u180e\x1c\x85\ufeff"
+PARTS = st.sampled_from([*WORDS.split(), " ", "  ", "\r\n", *SPACES])
 
 
 @pytest.mark.parametrize("tokenizer", [PLAIN, DIGITS], ids=["bytes", "digits"])
