@@ -8,13 +8,14 @@ below the given paths are removed. This module changes nothing.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from retriever.reading.formats import MAX_BYTES, format_of
-from retriever.reading.scan import FoundFile, Target
+from retriever.reading.scan import FoundFile, Target, is_below, place
 from retriever.types import DocumentRow, document_id
 
 RACY_SECONDS = 3.0
@@ -76,27 +77,25 @@ class Planner:
 
     def plan(self, found: Sequence[FoundFile]) -> Plan:
         """The plan for the files that a scan found, including those that are not read."""
-        files = {file.location: file for file in reversed(found) if not file.reason}
+        files = {file.place: file for file in reversed(found) if not file.reason}
         rows = self._relocated(files)
         covered = [
-            row for row in rows if any(target.covers(_location(row)) for target in self.targets)
+            row for row in rows if any(target.covers_place(_place(row)) for target in self.targets)
         ]
         plan = Plan(known=len(covered))
-        here = _by_location(covered)
+        here = _by_place(covered)
         pending = [
             waiting
-            for location, file in sorted(files.items())
-            if (waiting := self._compare(plan, file, here.get(location)))
+            for location in sorted(files, key=_in_folder_order)
+            if (waiting := self._compare(plan, files[location], here.get(location)))
         ]
-        failed = [file.location for file in found if file.failed]
-        lost = [
-            row for row in covered if here[_location(row)] is not row or _location(row) not in files
-        ]
-        lost = [row for row in lost if not _below_any(_location(row), failed)]
+        failed = [file.place for file in found if file.failed]
+        lost = [row for row in covered if here[at := _place(row)] is not row or at not in files]
+        lost = [row for row in lost if not any(is_below(_place(row), one) for one in failed)]
         self._match_moves(plan, pending, lost)
         return plan
 
-    def _relocated(self, files: Mapping[Path, FoundFile]) -> list[DocumentRow]:
+    def _relocated(self, files: Mapping[str, FoundFile]) -> list[DocumentRow]:
         """The known documents, with the new root where a root was moved.
 
         A root that does not exist any more was moved to a given folder if at least half of its
@@ -109,14 +108,18 @@ class Planner:
         free = [target.path for target in self.targets if str(target.path) not in by_root]
         for root in filter(_is_gone, sorted(by_root)):
             for folder in free:
-                same = sum(_same_size(row, files.get(folder / row.path)) for row in by_root[root])
+                there = (files.get(place(str(folder), row.path)) for row in by_root[root])
+                same = sum(map(_same_size, by_root[root], there))
                 if 2 * same >= len(by_root[root]):
                     free.remove(folder)
                     now[root] = str(folder)
                     self.sources.move(root, str(folder))
                     break
         self.moved_roots = {new for old, new in now.items() if old != new}
-        return [replace(row, root=now[row.root]) for row in self.known]
+        return [
+            row if now[row.root] == row.root else replace(row, root=now[row.root])
+            for row in self.known
+        ]
 
     def _compare(self, plan: Plan, file: FoundFile, row: DocumentRow | None) -> Pending | None:
         """Add a file with unchanged content to the plan; a file to read is returned."""
@@ -165,15 +168,13 @@ class Planner:
         plan.read = [replace(p, row=None) if p.row and p.row.id in taken else p for p in still]
 
     def _placed(self, row: DocumentRow, file: FoundFile, source: str) -> DocumentRow:
-        return replace(
-            row,
-            id=document_id(source, file.path),
-            source=source,
-            root=str(file.root),
-            path=file.path,
-            size=file.size,
-            mtime_ns=self.stamp(file),
-        )
+        where = (document_id(source, file.path), source, str(file.root), file.path)
+        facts = (file.size, self.stamp(file))
+        if (row.id, row.source, row.root, row.path, row.size, row.mtime_ns) == (*where, *facts):
+            return row
+        id_, source, root, path = where
+        size, stamp = facts
+        return replace(row, id=id_, source=source, root=root, path=path, size=size, mtime_ns=stamp)
 
     def stamp(self, file: FoundFile) -> int:
         """The timestamp by which a later scan knows the file as unchanged; 0 if it cannot."""
@@ -230,26 +231,27 @@ class _SourceNames:
 
 def _most_similar(file: FoundFile, rows: Sequence[DocumentRow]) -> DocumentRow | None:
     """The most likely former document of a file, among documents with the same content."""
-    alike = [row for row in rows if format_of(Path(row.path)) == format_of(Path(file.path))]
+    alike = [row for row in rows if format_of(row.path) == format_of(file.path)]
     named = [row for row in alike if Path(row.path).name == Path(file.path).name]
     return next(iter([*named, *alike]), None)
 
 
-def _by_location(rows: Iterable[DocumentRow]) -> dict[Path, DocumentRow]:
+def _by_place(rows: Iterable[DocumentRow]) -> dict[str, DocumentRow]:
     """Documents by path; of two (after a killed run) the one whose id matches the path."""
-    places: dict[Path, DocumentRow] = {}
+    places: dict[str, DocumentRow] = {}
     for row in rows:
-        if _location(row) not in places or row.id == document_id(row.source, row.path):
-            places[_location(row)] = row
+        at = _place(row)
+        if at not in places or row.id == document_id(row.source, row.path):
+            places[at] = row
     return places
 
 
-def _location(row: DocumentRow) -> Path:
-    return Path(row.root, row.path)
+def _place(row: DocumentRow) -> str:
+    return place(row.root, row.path)
 
 
-def _below_any(location: Path, folders: Sequence[Path]) -> bool:
-    return any(location.is_relative_to(folder) for folder in folders)
+def _in_folder_order(location: str) -> str:
+    return location.replace(os.sep, "\0")
 
 
 def _is_gone(root: str) -> bool:

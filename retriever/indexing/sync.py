@@ -29,7 +29,7 @@ from retriever.indexing.recognition import PICTURES, PreviousOCR, Recognition, f
 from retriever.reading import extras
 from retriever.reading.formats import OCR, ReadOptions, format_of, format_versions, outdated_formats
 from retriever.reading.reader_pool import ReaderPool, ReadTask
-from retriever.reading.scan import FoundFile, idle_patterns, scan, targets
+from retriever.reading.scan import FoundFile, idle_patterns, place, scan, targets
 from retriever.reading.subprocess_reader import FileReader, file_reader
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import DocumentRow, Documents
@@ -103,13 +103,18 @@ class SyncReport:
         files = [{**asdict(file), "status": file.status.value} for file in self.files]
         for file in files:
             file["page_states"] = dict(file["page_states"])
+        facts = self.facts()
+        idle = facts.pop("idle_patterns")
+        return {**facts, "files": files, "idle_patterns": idle}
+
+    def facts(self) -> dict[str, Any]:
+        """Plain JSON values of the run, without those of each file."""
         return {
             "index": self.index,
             "seconds": round(self.seconds, 3),
             "dry_run": self.dry_run,
             "notice": self.notice,
             "totals": self.totals,
-            "files": files,
             "idle_patterns": list(self.idle_patterns),
         }
 
@@ -220,7 +225,7 @@ class _SyncRun:
         with self._writing():
             with self.backend.reading() as catalog:
                 unread = catalog.unread()
-                known = catalog.accounts()
+                known = catalog.accounts(lost_only=True)
             self.lost_words = {id_: lost_words(account) for id_, account in known.items()}
             self.unread_before = {(file.root, file.path): file for file in unread}
             plan, planner = self._plan(paths)
@@ -232,7 +237,7 @@ class _SyncRun:
             self.backend.set_unread(self._all_unread(planner))
             report = self._result(name)
             at = datetime.now(UTC).isoformat(timespec="seconds")
-            self.backend.finish({**report.to_json(), "files": len(report.files), "at": at})
+            self.backend.finish({**report.facts(), "files": len(report.files), "at": at})
         return report
 
     def _complete(self, name: str) -> SyncReport:
@@ -326,7 +331,9 @@ class _SyncRun:
         elsewhere = [
             file
             for file in self.unread_before.values()
-            if not any(target.covers(Path(file.root, file.path)) for target in planner.targets)
+            if not any(
+                target.covers_place(place(file.root, file.path)) for target in planner.targets
+            )
         ]
         return [*elsewhere, *self.unread.values()]
 
@@ -432,8 +439,8 @@ class _SyncRun:
     def _refit(self) -> None:
         """Fit the means to the current corpus, if removals or an interrupted run changed it."""
         with self.backend.reading() as catalog:
-            due = any(row.chunks for row in catalog.documents()) and not calibration_is_current(
-                catalog
+            due = not calibration_is_current(catalog) and any(
+                row.chunks for row in catalog.documents()
             )
         if due:
             # A removal must not fail because the model cannot be loaded.
@@ -662,16 +669,16 @@ class _SyncRun:
 
 def _without_pictures(file: FoundFile) -> FoundFile:
     """The file, skipped if it is a picture: for an index where OCR was never used."""
-    return replace(file, reason=file.reason or (PICTURE if _is_picture(file.path) else ""))
+    return replace(file, reason=PICTURE) if not file.reason and _is_picture(file.path) else file
 
 
 def _is_picture(path: str) -> bool:
-    return format_of(Path(path)) == "image"
+    return format_of(path) == "image"
 
 
 def _format_by_name(path: str) -> str:
     """The format by the file's name; a scan finds only known ones."""
-    return format_of(Path(path)) or "txt"
+    return format_of(path) or "txt"
 
 
 def _tried_languages(row: DocumentRow) -> str:

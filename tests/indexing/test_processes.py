@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
+import psutil
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -20,6 +24,7 @@ from retriever.reading.subprocess_reader import FileReader, Limits
 from retriever.types import FileStatus, ReadError, UsageError
 from tests.fakes import FakeEmbedder
 
+ROOT = Path(__file__).parents[2]
 TABLES = ("documents", "metadata", "pages", "chunks", "accounts", "lengths", "long_words", "unread")
 GERMAN = "Die Sicherheitsüberprüfung der Häuser ist nicht das Ende der Verwaltungsgerichtsbarkeit. "
 
@@ -170,6 +175,55 @@ def test_files_are_read_ahead_within_a_bound(tmp_path: Path, monkeypatch) -> Non
         for done, one in enumerate(pool.read(tasks()), 1):
             one.result()
             assert len(started) <= done + 3
+
+
+RUN = """
+    import signal, sys
+    import psutil
+    from retriever.index import Index
+    from tests.indexing.test_processes import Sharing
+    # A shell starts its background jobs with Ctrl-C ignored; the tests may be one of them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    seen = set()
+    def wait(progress):
+        seen.add(progress.current)
+        if len(seen) == 9:
+            print(*[one.pid for one in psutil.Process().children()], flush=True)
+            sys.stdin.read()
+    try:
+        with Index.open_or_create(sys.argv[1], Sharing()) as index:
+            index.sync(sys.argv[2], keywords_only=True, jobs=2, progress=wait)
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+"""
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_leaves_no_process_and_goes_on_later(tmp_path, alone, signal_) -> None:
+    docs, rows, expected = alone
+    folder = tmp_path / "index"
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(RUN), str(folder), str(docs)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        readers = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+        process.send_signal(signal_)
+        told, errors = process.communicate(timeout=20)
+    assert readers
+    assert not psutil.wait_procs(readers, timeout=20)[1], "they end with the process they serve"
+    assert (told.strip(), errors) == ("stopped" if signal_ == signal.SIGINT else "", "")
+    with sqlite3.connect(folder / "catalog.sqlite") as connection:
+        kept = connection.execute("SELECT count(*) FROM documents").fetchone()[0]
+    assert 0 < kept < len(expected)
+    report = build(folder, docs, Sharing(), 2)
+    assert report.totals["unchanged"] == kept
+    found = dump(folder)
+    for table in rows.keys() - {"documents", "unread"}:  # times of change may not be certain yet
+        assert found[table] == rows[table], table
 
 
 @pytest.mark.parametrize("jobs", [-1, 257, True, 1.5, "2"])

@@ -169,7 +169,7 @@ def test_names_that_are_no_text(root) -> None:
 
 
 def test_folders_and_files_that_refuse_to_be_looked_at(root, monkeypatch) -> None:
-    real_scandir, real_lstat = os.scandir, Path.lstat
+    real_scandir, real_lstat = os.scandir, os.lstat
 
     def scandir(path):
         if Path(path).name == "deep":
@@ -177,13 +177,14 @@ def test_folders_and_files_that_refuse_to_be_looked_at(root, monkeypatch) -> Non
         return real_scandir(path)
 
     def lstat(path):
-        if path.name == "b.txt":
+        if Path(path).name == "b.txt":
             raise PermissionError(13, "Permission denied")
-        if path.name == "a.md":
+        if Path(path).name == "a.md":
             raise FileNotFoundError(2, "No such file or directory")
         return real_lstat(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "lstat", lstat)
     monkeypatch.setattr(Path, "lstat", lstat)
     found = scanned(root)
     assert readable(found) == ["sub.txt", "sub/c.html"]

@@ -185,8 +185,11 @@ class CatalogReader(Vocabulary, Protocol):
     def all_page_statuses(self) -> Mapping[str, list[PageStatus]]:
         """`page_statuses` of all documents that have pages, by document id."""
 
-    def accounts(self) -> Mapping[str, Account]:
-        """The accounts of the words of documents, by document id; not every document has one."""
+    def accounts(self, *, lost_only: bool = False) -> Mapping[str, Account]:
+        """The accounts of the words of documents, by document id; not every document has one.
+
+        `lost_only` leaves out most of those without a lost word.
+        """
 
     def left_out(self, document_id: str) -> LeftOutTexts:
         """The text that a document leaves out on purpose, in order; only the first of much."""

@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -243,12 +244,16 @@ class Reader:
             found.setdefault(unblob(id_), []).append(_page_status(page))
         return found
 
-    def accounts(self) -> dict[str, Account]:
-        """The accounts of the words of documents, by document id; not every document has one."""
+    def accounts(self, *, lost_only: bool = False) -> dict[str, Account]:
+        """The accounts of the words of documents, by document id; not every document has one.
+
+        `lost_only` leaves out most of those without a lost word.
+        """
         if not has_accounts(self._connection):
             return {}
+        lost = """ WHERE a.account NOT LIKE '%"unexplained": 0,%'""" if lost_only else ""
         rows = self._rows(
-            "SELECT d.id, a.account FROM accounts a JOIN documents d ON d.key = a.document"
+            f"SELECT d.id, a.account FROM accounts a JOIN documents d ON d.key = a.document{lost}"
         )
         found = ((unblob(id_), json.loads(account)) for id_, account in rows)
         return {id_: _account(values) for id_, values in found if values is not None}
@@ -621,11 +626,16 @@ def _document(row: Sequence[Any]) -> DocumentRow:
         size=size,
         mtime_ns=mtime_ns,
         settings=unblob(settings),
-        metadata=json.loads(metadata),
+        metadata=json.loads(metadata) if metadata != "{}" else {},
         pages=pages,
-        page_states={PageState(state): count for state, count in json.loads(states).items()},
+        page_states=dict(_page_states(states)),
         chunks=chunks,
     )
+
+
+@lru_cache(maxsize=1024)  # most documents have one of a few
+def _page_states(stored: str) -> tuple[tuple[PageState, int], ...]:
+    return tuple((PageState(state), count) for state, count in json.loads(stored).items())
 
 
 def _page(row: Sequence[Any]) -> Page:

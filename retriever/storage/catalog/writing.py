@@ -6,7 +6,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, cast
 
 import numpy as np
@@ -36,8 +36,22 @@ QUERY_PREFIX = "q:"
 """Prefix of the keys of vectors that are kept without a chunk: sentences embedded as queries."""
 
 
+def _compressed(parts: Sequence[Sequence[str]], *, cut: bool) -> bytes:
+    return zlib.compress(json.dumps({"parts": parts, "cut": cut}).encode())
+
+
+def _values(account: Account) -> dict[str, Any]:
+    """As `asdict`, which takes long where there are many documents."""
+    return {one.name: getattr(account, one.name) for one in fields(account)}
+
+
+_NOTHING_LEFT_OUT = _compressed([], cut=False)
+
+
 class Writer(Reader):
     """Changes within one transaction, in addition to the queries of `Reader`."""
+
+    _is_extended = False  # whether this transaction has added what an older index lacks
 
     def set_meta(self, name: str, value: Any) -> None:
         """Store a JSON value by name; None removes it."""
@@ -136,6 +150,7 @@ class Writer(Reader):
         """
         vectors = self._vector_numbers(row, pages, new_chunks)
         found = analyse_chunks(row.title, pages, new_chunks) if terms is None else terms
+        self._extend()
         self.delete([row.id])
         metadata = metadata_rows(row.metadata)
         unique = distinct(row.id, pages, new_chunks)
@@ -144,7 +159,6 @@ class Writer(Reader):
             "INSERT INTO metadata VALUES (?, ?, ?, ?)", ((document, *entry) for entry in metadata)
         )
         self._insert_account(document, account, left_out)
-        add_columns(self._connection)
         self._connection.executemany(
             """INSERT INTO pages
             (document, position, number, text, state, reason, label, scan, body_start, body_stop,
@@ -157,11 +171,17 @@ class Writer(Reader):
             values = (*own, *place, blob(text_of(pages, chunk)), vectors[chunk.vector])
             self._insert_chunk((*values, analysed.language), analysed)
 
+    def _extend(self) -> None:
+        """Add the tables and columns for documents that an older index lacks, once."""
+        if not self._is_extended:
+            add_accounts(self._connection)
+            add_columns(self._connection)
+            self._is_extended = True
+
     def _insert_account(
         self, document: int, account: Account | None, left_out: Sequence[LeftOut]
     ) -> None:
         """Store where the words are, and the beginning of the left-out text."""
-        add_accounts(self._connection)
         if account is None and not left_out:
             return
         parts, room = [], MAX_LEFT_OUT
@@ -169,8 +189,8 @@ class Writer(Reader):
             if room > 0:
                 parts.append([part.kind, part.text[:room]])
             room -= len(part.text)
-        values = json.dumps(None if account is None else asdict(account))
-        texts = zlib.compress(json.dumps({"parts": parts, "cut": room < 0}).encode())
+        values = json.dumps(None if account is None else _values(account))
+        texts = _compressed(parts, cut=room < 0) if parts else _NOTHING_LEFT_OUT
         self._connection.execute(
             "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)", (document, values, texts)
         )
