@@ -6,6 +6,7 @@ it never outlives its parent. A `Preparation` does further work on each document
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
@@ -36,6 +37,10 @@ MAX_WRITTEN = 2_000_000_000
 """Maximum size in bytes of a file that a reader writes, such as a picture for OCR."""
 
 
+COLLECT_AFTER = 100_000, 20, 50
+"""Objects made between two collections of garbage: the terms and tokens of a text are many."""
+
+
 class Preparation(Protocol):
     """Further work on a document that was read; what it finds is sent after the document."""
 
@@ -52,6 +57,8 @@ def main(preparation: Preparation | None = None) -> None:
     # What libraries print must not get into the responses.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     hint = _limit_self(int(sys.argv[1]))
+    gc.freeze()  # what is imported stays
+    gc.set_threshold(*COLLECT_AFTER)
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests,), daemon=True).start()
     _send(responses, READY, b"")

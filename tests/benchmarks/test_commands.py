@@ -58,6 +58,7 @@ BROWSER = {"page", "screenshot"}
 SMALLER = {  # options that shorten commands which read much by default
     "speed": "--passages 2 --rounds 1 --folder NOTES",
     "gpu": "--tiny",
+    "pipeline": "--tiny",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
     "passage_boxes": "PDF --passages 3",
@@ -77,6 +78,7 @@ TABLES = {  # output of commands that print no table
 WITH_MODEL = (
     "speed",
     "gpu",
+    "pipeline",
     "steering",
     "chunk_size",
     "quality",
