@@ -244,6 +244,7 @@ class EmbeddedBackend:
                 due = vector_files.is_due(reader, self._states.newest(reader))
             if due:
                 vector_files.write(self._catalog)
+            vector_files.add_posting_file(self._catalog)
         finally:
             self._catalog.release()
 

@@ -7,6 +7,7 @@ leaves an unreferenced file, which is removed when the next one is written.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,14 +16,20 @@ from typing import Any
 from retriever.storage.backends.search_state import SearchState, build_store
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import CATALOG_FILE, Catalog, Reader, VectorFile
+from retriever.storage.catalog.postings import posting_path
 from retriever.storage.vectors.faiss import factory_for
 from retriever.types import IndexStateError
+
+log = logging.getLogger(__name__)
 
 MAX_TAIL = 20_000
 """The maximum number of chunks outside the file (or a quarter of the file's, if that is more).
 
 These are searched by brute force.
 """
+MIN_POSTING_FILE = 20_000
+"""From so many vectors on, a posting file lies beside the vector file."""
+
 _SMALL = 50_000  # up to this many vectors any change causes a new file
 _WORTH = 0.1  # beyond that, this share of the vectors must have changed
 
@@ -49,6 +56,15 @@ def is_due(reader: Reader, state: SearchState) -> bool:
     return changes > (0 if row.vectors < _SMALL else _WORTH * row.vectors)
 
 
+def add_posting_file(catalog: Catalog) -> None:
+    """Write the posting file beside the current vector file if one is due."""
+    with catalog.exclusive(), catalog.reading() as reader:
+        row = reader.vector_file()
+        if row is None or row.vectors < MIN_POSTING_FILE or not reader.posting_file_due():
+            return
+        _write_posting_file(catalog.folder, reader, row)
+
+
 def write(
     catalog: Catalog, means: Calibration | None = None, facts: Mapping[str, Any] | None = None
 ) -> None:
@@ -61,7 +77,8 @@ def write(
             if means is not None:
                 writer.set_calibration(means, facts or {})
             writer.set_vector_file(row)
-        _clean(catalog.folder, {known.file for known in (old, row) if known is not None})
+        files = [known.file for known in (old, row) if known is not None]
+        _clean(catalog.folder, {*files, *(posting_path(Path(file)).name for file in files)})
 
 
 def sizes(folder: Path, row: VectorFile | None) -> dict[str, int]:
@@ -85,7 +102,18 @@ def _written(folder: Path, reader: Reader, means: Calibration | None) -> VectorF
         raise IndexStateError(
             f"{file} cannot be written in {folder} ({error}); the index is unharmed"
         ) from error
-    return VectorFile(generation, file, size, sha256, store.kind, count, int(store.ids[-1]))
+    row = VectorFile(generation, file, size, sha256, store.kind, count, int(store.ids[-1]))
+    if count >= MIN_POSTING_FILE:
+        _write_posting_file(folder, reader, row)
+    return row
+
+
+def _write_posting_file(folder: Path, reader: Reader, row: VectorFile) -> None:
+    """Write the posting file beside a vector file. Search is only slower without it."""
+    try:
+        reader.write_posting_file(folder / row.file, row.sha256)
+    except OSError as error:
+        log.warning("the posting file cannot be written in %s: %s", folder, error)
 
 
 def _clean(folder: Path, keep: set[str]) -> None:
@@ -103,4 +131,4 @@ def _size(path: Path) -> int:
         return 0
 
 
-__all__ = ["is_due", "sizes", "tail_is_long", "write"]
+__all__ = ["add_posting_file", "is_due", "sizes", "tail_is_long", "write"]
