@@ -157,7 +157,7 @@ def test_the_terms_of_chunks_are_what_they_were_analysed_to(tmp_path: Path) -> N
 @pytest.fixture
 def posting_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Posting files for the smallest index, of terms in three chunks or more."""
-    monkeypatch.setattr(vector_files, "MIN_POSTING_FILE", 1)
+    monkeypatch.setattr(vector_files, "MIN_LARGE", 1)
     monkeypatch.setattr(posting_file, "MIN_DOCUMENTS", 3)
     monkeypatch.setattr(postings, "MAX_CHANGES", 1.0)
 

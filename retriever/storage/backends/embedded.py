@@ -241,10 +241,12 @@ class EmbeddedBackend:
             writer.drop_unused_vectors()
         try:
             with self._catalog.reading() as reader:
-                due = vector_files.is_due(reader, self._states.newest(reader))
+                state = self._states.newest(reader)
+                due = vector_files.is_due(reader, state)
             if due:
                 vector_files.write(self._catalog)
-            vector_files.add_posting_file(self._catalog)
+            else:
+                vector_files.complete(self._catalog, state)
         finally:
             self._catalog.release()
 

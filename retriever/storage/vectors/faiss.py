@@ -6,7 +6,7 @@ holds their ids, ascending. An index never changes after it is built: FAISS cras
 changes during a search, or if it is mapped from a file.
 
 Files are written under a new name and accepted only if their SHA-256 is the recorded one: a flipped
-bit would otherwise load silently.
+bit would otherwise load silently. For a large file that is checked in the background (`verified`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from retriever.storage.vectors.exact import (
     nearest,
     top_k,
 )
+from retriever.storage.vectors.verified import Recheck, hash_of, is_remembered, remember
 from retriever.types import IndexStateError, UsageError
 
 faiss: Any = _faiss  # its type stubs lack what its Python layer adds to the classes
@@ -64,6 +65,12 @@ class FaissStore:
         self.kind = kind
         self._fetch = fetch
         self._max_norm = max_norm
+        self.recheck: Recheck | None = None
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the file that it was read from turned out to be damaged."""
+        return self.recheck is not None and self.recheck.failed
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -196,6 +203,7 @@ class FaissStore:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
+        remember(path, digest.hexdigest())
         return size, digest.hexdigest()
 
 
@@ -230,9 +238,9 @@ def build(
 
 def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> FaissStore:
     """Map a file written by `FaissStore.write`; IndexStateError if its hash differs."""
+    is_known = is_remembered(path, sha256)
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256 if is_known else hash_of(path)
     except OSError as error:
         raise IndexStateError(f"{path} cannot be read: {error.strerror}") from error
     if digest != sha256:
@@ -243,6 +251,11 @@ def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> Fais
         raise IndexStateError(f"{path} cannot be read by this FAISS: {error}") from error
     store = FaissStore(index, kind, fetch)
     store.measure()
+    if is_known:
+        store.recheck = Recheck(path, sha256)
+        store.recheck.start()
+    else:
+        remember(path, sha256)
     return store
 
 
