@@ -13,10 +13,10 @@ import pytest
 
 from retriever.storage.backends import vector_files
 from retriever.storage.backends.embedded import EmbeddedBackend
-from retriever.storage.catalog import posting_file, postings
+from retriever.storage.catalog import document_columns, posting_file, postings
 from retriever.storage.catalog.postings import Postings
 from retriever.storage.catalog.reading import Reader
-from retriever.storage.filters import equals, glob, one_of
+from retriever.storage.filters import Filter, equals, glob, one_of
 from retriever.storage.records import Expansion, NewChunk
 from retriever.text.analyzer import index_terms
 from retriever.types import DocumentRow, Page, Span, document_id
@@ -278,3 +278,50 @@ def test_a_posting_file_tells_the_chunks_of_documents_after_every_change(
         check_filters(backend)
         put(backend, 3, *texts(8, 4))
         check_filters(backend)
+
+
+VALUES = (
+    *({}, {"n": 1}, {"n": 1.0}, {"n": True}, {"n": "1"}, {"n": "one"}, {"n": 2024}),
+    *({"n": 2024.0}, {"n": "2024-03"}, {"n": ""}, {"n": "e\u0301"}, {"m": 5}, {"n": -3}),
+)
+PATHS = ("a/b.txt", "a/c/d.TXT", "a/K/x.md", "a/\u212a/x.md", "ab/c.txt", "e\u0301/x", "x\n/y.pdf")
+DATES = ("", "2024", "2024-03-05", "2024-03-05T10:00:00", "2024-03-05T10:00:00+02:00", "2023-12")
+FILTERS = [
+    {"path": {"glob": "a/**"}}, {"path": {"glob": "a/*"}}, {"path": {"glob": "a**"}},
+    {"path": {"glob": "*.txt"}}, {"path": {"glob": "a/K/*"}}, {"path": {"glob": "\u00e9/*"}},
+    {"path": "a/b.txt"}, {"path": {"gt": "a/c"}}, {"path": {"ne": "ab/c.txt"}}, {"format": "txt"},
+    {"date": "2024"}, {"date": {"gte": "2024-03-05"}}, {"date": {"lt": "2024-03-05T09:00:00Z"}},
+    {"date": {"exists": False}}, {"date": {"ne": "2023"}}, {"date": {"nin": ["2024-03-05"]}},
+    *({"n": {op: value}} for op in ("eq", "ne", "gt", "lte") for value in (1, "1", "2024")),
+    {"n": {"exists": True}}, {"n": True}, {"n": {"ne": True}}, {"n": {"in": [1, "one"]}}, {"n": {"nin": []}}, {"n": {"glob": "*e*"}},
+    {"m": {"exists": False}}, {"title": {"exists": True}}, {"author": "B"}, {"n": "\u00e9"},
+    {"$not": {"n": 1}}, {"$or": [{"n": 1}, {"date": "2024"}]}, {"source": {"in": ["s", "t"]}},
+]  # fmt: skip
+
+
+def test_columns_filter_documents_as_sql_does(tmp_path, posting_files, monkeypatch) -> None:
+    monkeypatch.setattr(document_columns, "MAX_VALUES", 12)
+    with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
+        backend.save_vectors(["v"], np.ones((1, 2), np.float32))
+        for at, path in enumerate([f"{path}{n}" for n in ("", "1") for path in PATHS]):
+            row = DocumentRow(
+                *(document_id("s", path), "s", "", path, "txt"),
+                title="T" * (at % 2),
+                author="AB"[at % 2],
+                date=DATES[at % len(DATES)],
+                metadata=VALUES[at % len(VALUES)],
+            )
+            page = Page(1, "amber birch cedar")
+            backend.upsert(
+                row, [page], [NewChunk(0, Span(0, 5), "v"), NewChunk(0, Span(6, 11), "v")]
+            )
+        backend.finish({})
+        with backend.reading() as reader:
+            plain, told = Reader(reader._connection), 0
+            for spec in FILTERS:
+                where = Filter.parse(spec)
+                expected = plain.matching_keys(where).tolist()
+                assert reader.matching_keys(where).tolist() == expected, spec
+                columns = reader._terms().columns()
+                told += columns.matching(reader._connection, where) is not None
+        assert told > len(FILTERS) / 2

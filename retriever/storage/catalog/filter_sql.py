@@ -226,7 +226,7 @@ def _by_function(comparison: Comparison, value: str) -> Condition:
 
 
 @lru_cache(maxsize=256)
-def _test(spec: str) -> Callable[[Scalar], bool]:
+def test_of(spec: str) -> Callable[[Scalar], bool]:
     """The test of a comparison, which is made once for all rows."""
     ((field, condition),) = json.loads(spec).items()
     ((op, value),) = condition.items()
@@ -248,7 +248,15 @@ def holds(spec: str, value: bytes | float | None) -> bool:
     """The SQL function `HOLDS`: whether a comparison holds for a stored text or number."""
     if value is None:
         return False
-    return _test(spec)(unblob(value) if isinstance(value, bytes) else value)
+    return test_of(spec)(unblob(value) if isinstance(value, bytes) else value)
 
 
-__all__ = ["HOLDS", "MAX_VALUES", "Condition", "chunk_condition", "document_condition", "holds"]
+__all__ = [
+    "HOLDS",
+    "MAX_VALUES",
+    "Condition",
+    "chunk_condition",
+    "document_condition",
+    "holds",
+    "test_of",
+]

@@ -22,6 +22,7 @@ import numpy as np
 
 from retriever.arrays import DoubleScores, Keys, Mask
 from retriever.storage.catalog import posting_file
+from retriever.storage.catalog.document_columns import DocumentColumns
 from retriever.storage.catalog.posting_file import (
     DOCUMENTS,
     LENGTHS,
@@ -221,6 +222,7 @@ class _State:
     rows: int = 0
     totals: tuple[int, float] | None = None
     documents: tuple[Keys, Keys] | None = None
+    columns: DocumentColumns | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def keep(self, term: str, found: tuple[Keys, DoubleScores]) -> None:
@@ -269,6 +271,12 @@ class Terms:
         stored = None if state.base is None else state.documents or self._stored_documents()
         state.documents = stored
         return stored
+
+    def columns(self) -> DocumentColumns:
+        """The columns of documents in this generation."""
+        if self._state.columns is None:
+            self._state.columns = DocumentColumns(self._connection)
+        return self._state.columns
 
     def _stored_documents(self) -> tuple[Keys, Keys] | None:
         base = self._state.base

@@ -372,9 +372,11 @@ class Reader:
         """The keys of the chunks that match, ascending: (m,)."""
         chunks = None if mentions_passages(where) else self._terms().documents()
         if chunks is not None:
-            condition = document_condition(where)
-            sql = f"SELECT d.key FROM documents d WHERE {condition.sql}"
-            documents = self._keys(sql, condition.parameters)
+            documents = self._terms().columns().matching(self._connection, where)
+            if documents is None:
+                condition = document_condition(where)
+                sql = f"SELECT d.key FROM documents d WHERE {condition.sql}"
+                documents = self._keys(sql, condition.parameters)
             return chunks[0][_among_keys(chunks[1], documents)]
         condition = chunk_condition(where)
         # SQLite uses the second table only if the condition mentions it.

@@ -49,7 +49,7 @@ _BLOCK = 8192
 _EF = 64  # HNSW: efSearch without a filter
 _EF_FILTERED = 256
 _MIN_LISTS = 8  # IVF: a quarter of the lists is searched, but no fewer than this
-_SPARSE = 0.1  # below this share of allowed vectors all of them are scanned
+_SPARSE = 0.2  # below this share of allowed vectors all of them are scanned
 
 
 class FaissStore:
