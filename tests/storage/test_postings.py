@@ -293,7 +293,8 @@ FILTERS = [
     {"date": "2024"}, {"date": {"gte": "2024-03-05"}}, {"date": {"lt": "2024-03-05T09:00:00Z"}},
     {"date": {"exists": False}}, {"date": {"ne": "2023"}}, {"date": {"nin": ["2024-03-05"]}},
     *({"n": {op: value}} for op in ("eq", "ne", "gt", "lte") for value in (1, "1", "2024")),
-    {"n": {"exists": True}}, {"n": True}, {"n": {"ne": True}}, {"n": {"in": [1, "one"]}}, {"n": {"nin": []}}, {"n": {"glob": "*e*"}},
+    {"n": {"exists": True}}, {"n": True}, {"n": {"ne": True}}, {"n": {"in": [1, "one"]}},
+    {"n": {"nin": []}}, {"n": {"glob": "*e*"}},
     {"m": {"exists": False}}, {"title": {"exists": True}}, {"author": "B"}, {"n": "\u00e9"},
     {"$not": {"n": 1}}, {"$or": [{"n": 1}, {"date": "2024"}]}, {"source": {"in": ["s", "t"]}},
 ]  # fmt: skip

@@ -100,10 +100,13 @@ class SearchState:
         if base is None or rows is None or rows.damaged or not self.store.has(keys).all():
             return None
         in_tail = np.isin(keys, self.store.tail.ids)
-        stored = rows.read(np.searchsorted(base.ids, keys[~in_tail]))
+        some = in_tail.any()
+        stored = rows.read(np.searchsorted(base.ids, keys[~in_tail] if some else keys))
         if stored is None:
             log.warning("%s is damaged; the catalog is read in its place", rows.path)
             return None
+        if not some:
+            return stored
         found = np.empty((len(keys), self.store.tail.dimension), np.float32)
         found[~in_tail] = stored
         tail = self.store.tail

@@ -113,7 +113,10 @@ class FaissStore:
             return self._search_flat(vectors, query, k, count, mask)
         fetch = fetch or self._fetch or self._reconstructed
         if count > MAX_BRUTE_FORCE:
-            found = self._search_coarse(query, k, count, mask, fetch)
+            sparse = count < _SPARSE * len(self)
+            found = self._search_coarse(query, k, count, mask, fetch, sparse)
+            if len(found[0]) < k and not sparse:  # a graph walk ended among what is not allowed
+                found = self._search_coarse(query, k, count, mask, fetch, sparse=True)
             if len(found[0]) == k:
                 return found
         return self._scan(query, k, mask, fetch)
@@ -132,13 +135,22 @@ class FaissStore:
             wanted *= 4
 
     def _search_coarse(
-        self, query: Vectors, k: int, count: int, mask: np.ndarray | None, fetch: Fetch
+        self,
+        query: Vectors,
+        k: int,
+        count: int,
+        mask: np.ndarray | None,
+        fetch: Fetch,
+        sparse: bool,
     ) -> tuple[Keys, Scores]:
-        """Approximate search: candidates of the index, rescored with exact vectors."""
+        """Approximate search: candidates of the index, rescored with exact vectors.
+
+        `sparse`: few vectors are allowed, and all of their codes are compared.
+        """
         wanted = min(count, max(_MIN_CANDIDATES, _RESCORED * k))
         index, lists = self._inner, None
-        if count < _SPARSE * len(self):
-            # Few vectors are allowed: a graph walk or the nearest lists would miss most of them.
+        if sparse:
+            # A graph walk or the nearest lists would miss most of them.
             if isinstance(index, faiss.IndexHNSW):
                 index = faiss.downcast_index(index.storage)
             elif isinstance(index, faiss.IndexIVF):

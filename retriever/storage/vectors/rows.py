@@ -19,8 +19,9 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,34 +105,47 @@ class RowFile:
 
     def read(self, rows: Integers) -> Vectors | None:
         """The vectors (n, dim) of rows (n,); None if one cannot be read or is damaged."""
-        ascending, places = np.unique(rows, return_inverse=True)
+        ascending, places = rows, None
+        if np.any(np.diff(rows) <= 0):
+            ascending, places = np.unique(rows, return_inverse=True)
         found = np.empty((len(ascending), self.dimension), "<f4")
         try:
-            with self.path.open("rb", buffering=0) as file:
-                complete = self._read_runs(file, ascending, found)
+            complete = self._read_runs(ascending, found)
         except OSError:
             complete = False
         if not complete or not np.array_equal(_checksums(found), self.checksums[ascending]):
             self.damaged = True
             return None
-        vectors: Vectors = found[places].astype(np.float32, copy=False)
+        vectors: Vectors = found if places is None else found[places]
         return vectors
 
-    def _read_runs(self, file: BinaryIO, rows: Integers, found: Vectors) -> bool:
+    def _read_runs(self, rows: Integers, found: Vectors) -> bool:
         """Read rows that ascend, those side by side at once; False if the file is too short."""
         view = found.data.cast("B") if len(found) else memoryview(b"")
         size = 4 * self.dimension
         starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
         stops = np.append(starts, len(rows))[1:]
-        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            file.seek(int(rows[start]) * size)
-            at, end = start * size, stop * size
-            while at < end:
-                got = file.readinto(view[at:end])  # type: ignore[attr-defined]
-                if not got:
-                    return False
-                at += got
-        return True
+        runs = zip((rows[starts] * size).tolist(), starts.tolist(), stops.tolist(), strict=True)
+        with self.path.open("rb", buffering=0) as file:
+            return all(
+                _read_at(file, place, view[start * size : stop * size])
+                for place, start, stop in runs
+            )
+
+
+def _read_at(file: FileIO, place: int, into: memoryview) -> bool:
+    """Fill a buffer with the bytes from a place on; False if the file ends before."""
+    at = 0
+    while at < len(into):
+        if hasattr(os, "preadv"):
+            got = os.preadv(file.fileno(), [into[at:]], place + at)
+        else:  # pragma: no cover - Windows
+            file.seek(place + at)
+            got = file.readinto(into[at:]) or 0
+        if not got:
+            return False
+        at += got
+    return True
 
 
 class RowWriter:
