@@ -159,6 +159,7 @@ def posting_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Posting files for the smallest index, of terms in three chunks or more."""
     monkeypatch.setattr(vector_files, "MIN_LARGE", 1)
     monkeypatch.setattr(posting_file, "MIN_DOCUMENTS", 3)
+    monkeypatch.setattr(posting_file, "MIN_COUNTED", 2)
     monkeypatch.setattr(postings, "MAX_CHANGES", 1.0)
 
 
@@ -248,7 +249,7 @@ def test_wide_gaps_and_counts_survive(tmp_path: Path) -> None:
         data, entry = posting_file._encoded(keys, np.array(values), 3)
         (tmp_path / "x").write_bytes(b"abc" + data)
         facts = posting_file.Facts((), "", 0, 0, 0, 0)
-        found = posting_file.PostingFile(tmp_path / "x", facts, {"t": entry}).postings("t")
+        found = posting_file.PostingFile(tmp_path / "x", facts, {"t": entry}, {}).postings("t")
         assert found is not None
         assert found[0].tolist() == keys.tolist()
         assert found[1].tolist() == values

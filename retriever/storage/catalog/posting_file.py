@@ -17,7 +17,7 @@ import os
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,9 @@ from retriever.text.words import STOP
 
 MIN_DOCUMENTS = 1_000
 """A term in fewer chunks is quick to read from FTS5."""
+
+MIN_COUNTED = 100
+"""A term in fewer chunks is quick to count in FTS5; a search counts a hundred terms."""
 
 LENGTHS = ""
 """The name of the entry that holds the number of terms of every chunk; no term is empty."""
@@ -76,6 +79,7 @@ class PostingFile:
     path: Path
     facts: Facts
     entries: dict[str, list[int]] = field(repr=False)
+    counts: dict[str, int] = field(repr=False)
 
     @classmethod
     def open(cls, path: Path, index: tuple[str, ...], vector_file: str) -> PostingFile | None:
@@ -94,12 +98,15 @@ class PostingFile:
             return None
         if (facts.index, facts.vector_file) != (index, vector_file):
             return None
-        return cls(path, facts, found["entries"])
+        return cls(path, facts, found["entries"], found["counts"])
 
     def count(self, term: str) -> int | None:
-        """The number of chunks with the term; None if the file does not hold it."""
-        known = self.entries.get(term)
-        return None if known is None else _Entry(*known).count
+        """The number of chunks with the term then; None if the file does not say it."""
+        return self.counts.get(term)
+
+    def has_postings(self, term: str) -> bool:
+        """Whether the file holds the term's postings."""
+        return term in self.entries
 
     def postings(self, term: str) -> tuple[Keys, Keys] | None:
         """The keys (m,), ascending, and values (m,) of a term; None if they cannot be read."""
@@ -126,10 +133,13 @@ def write(
 ) -> None:
     """Write the file of a transaction's state, under another name first."""
     entries: dict[str, list[int]] = {}
+    counts = dict(
+        connection.execute("SELECT term, doc FROM vocabulary WHERE doc >= ?", (MIN_COUNTED,))
+    )
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
         offset = total = 0
-        for name, keys, values in _all_postings(connection):
+        for name, keys, values in _all_postings(connection, counts):
             data, entry = _encoded(keys, values, offset)
             entries[name] = entry
             file.write(data)
@@ -143,7 +153,8 @@ def write(
             chunks=entries[LENGTHS][3],
             terms=total,
         )
-        directory = json.dumps({"facts": asdict(facts), "entries": entries}).encode()
+        found = {"facts": asdict(facts), "entries": entries, "counts": counts}
+        directory = json.dumps(found).encode()
         file.write(directory)
         file.write(_TRAILER.pack(offset, len(directory), zlib.crc32(directory), _MAGIC))
         file.flush()
@@ -151,13 +162,15 @@ def write(
     temporary.replace(path)
 
 
-def _all_postings(connection: sqlite3.Connection) -> Iterator[tuple[str, Keys, Keys]]:
+def _all_postings(
+    connection: sqlite3.Connection, counts: Mapping[str, int]
+) -> Iterator[tuple[str, Keys, Keys]]:
     """Names, keys and values: what every chunk has, then the common terms but stop words."""
     yield LENGTHS, *read_lengths(connection, 0)
     yield DOCUMENTS, *read_documents(connection, 0)
-    common = connection.execute("SELECT term FROM vocabulary WHERE doc >= ?", (MIN_DOCUMENTS,))
-    for term in [term for (term,) in common if not term.endswith(STOP)]:
-        yield term, *read_postings(connection, term)
+    for term, count in counts.items():
+        if count >= MIN_DOCUMENTS and not term.endswith(STOP):
+            yield term, *read_postings(connection, term)
 
 
 def read_lengths(connection: sqlite3.Connection, key: int) -> tuple[Keys, Keys]:
@@ -219,6 +232,7 @@ def _value(connection: sqlite3.Connection, sql: str) -> int:
 __all__ = [
     "DOCUMENTS",
     "LENGTHS",
+    "MIN_COUNTED",
     "MIN_DOCUMENTS",
     "Facts",
     "PostingFile",

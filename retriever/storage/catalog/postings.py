@@ -309,9 +309,12 @@ class Terms:
 
     def _count(self, term: str) -> int:
         base = self._state.base
-        stored = None if base is None else base.file.count(term)
-        if base is not None and stored is not None:
-            return stored if base.is_current else len(self.bm25(term)[0])
+        if base is not None and base.is_current:
+            stored = base.file.count(term)
+            if stored is not None:
+                return stored
+        elif base is not None and base.file.has_postings(term):
+            return len(self.bm25(term)[0])
         row = self._connection.execute("SELECT doc FROM vocabulary WHERE term = ?", (term,))
         return int(next(row, (0,))[0])
 
