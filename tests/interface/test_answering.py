@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,23 @@ TEXTS = {
     "cats.txt": "A cat sleeps on the roof of the house.",
     "dogs.txt": "A dog barks at the postman every morning.",
 }
+
+
+REQUEST = {
+    "query": "cat",
+    "options": {"mode": "keyword"},
+    "index": "ix",
+    "json": True,
+    "colour": False,
+    "columns": 80,
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with tempfile.TemporaryDirectory(prefix="wva-") as folder:
+        monkeypatch.setenv("WVA_CACHE", folder)
+        yield
 
 
 @pytest.fixture
@@ -89,20 +108,71 @@ def test_the_socket_is_its_owners_and_gone_at_the_end(index: Index) -> None:
     path = socket_path(Path(index.name))
     assert path is not None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert not list(path.parent.glob(".ask-*"))
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert list(path.parent.iterdir()) == [path]
     running.close()
     assert not path.exists()
 
 
-def test_a_stale_socket_is_replaced(index: Index) -> None:
+def test_a_folder_that_others_can_enter_is_not_used(index: Index) -> None:
     path = socket_path(Path(index.name))
     assert path is not None
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
-    assert ask(index.name, {"query": "cat"}) is None
-    running = served(index)
-    running.close()
+    path.parent.mkdir(parents=True)
+    path.parent.chmod(0o750)
+    answering = Answering(Path(index.name), lambda _: {})
+    answering._listen(path)
     assert not path.exists()
+    path.parent.chmod(0o700)
+    running = served(index)
+    try:
+        assert ask(index.name, REQUEST) is not None
+        path.parent.chmod(0o750)
+        assert ask(index.name, REQUEST) is None
+    finally:
+        running.close()
+
+
+def test_stale_sockets_are_removed_and_replaced(index: Index) -> None:
+    path = socket_path(Path(index.name))
+    assert path is not None
+    path.parent.mkdir(mode=0o700, parents=True)
+    other = path.with_name("0123456789abcdef.sock")
+    for each in (path, other):
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(each))
+    assert ask(index.name, REQUEST) is None
+    running = served(index)
+    try:
+        assert ask(index.name, REQUEST) is not None
+        assert not other.exists()
+    finally:
+        running.close()
+    assert not path.exists()
+
+
+def test_an_index_can_be_copied_while_it_answers(index: Index, tmp_path: Path) -> None:
+    running = served(index)
+    try:
+        copied = shutil.copytree(index.name, tmp_path / "copy")
+        assert not [path for path in copied.rglob("*") if path.is_socket()]
+        assert ask(copied, REQUEST) is None  # it is another index from now on
+        with Index.open(copied, FakeEmbedder()) as other:
+            assert other.search("cat", mode="keyword")
+    finally:
+        running.close()
+
+
+def test_an_index_that_took_anothers_place_is_not_answered(index: Index, tmp_path: Path) -> None:
+    folder = Path(index.name)
+    running = served(index)
+    try:
+        assert ask(folder, REQUEST) is not None
+        shutil.copytree(folder, tmp_path / "other")
+        folder.rename(tmp_path / "before")
+        (tmp_path / "other").rename(folder)
+        assert ask(folder, REQUEST) is None
+    finally:
+        running.close()
 
 
 def test_another_version_is_not_answered(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,29 +191,34 @@ def test_other_users_are_neither_answered_nor_asked(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = served(index)
-    request = {
-        "query": "cat",
-        "options": {"mode": "keyword"},
-        "index": "ix",
-        "json": True,
-        "colour": False,
-        "columns": 80,
-    }
     own = os.geteuid()
     try:
-        assert ask(index.name, request) is not None
+        assert ask(index.name, REQUEST) is not None
         monkeypatch.setattr(os, "geteuid", lambda: own + 1)
-        assert ask(index.name, request) is None
+        assert ask(index.name, REQUEST) is None
     finally:
         running.close()
 
 
-def test_a_long_path_has_its_socket_in_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_index_on_a_long_path_is_answered(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30) / "ix"
+    with Index.open_or_create(folder, FakeEmbedder()) as index:
+        index.add([Document("cats.txt", "text", (Page(None, TEXTS["cats.txt"]),))])
+        running = served(index)
+        try:
+            assert ask(folder, REQUEST) is not None
+        finally:
+            running.close()
+
+
+def test_with_a_cache_on_a_long_path_the_socket_is_a_temporary_file(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WVA_CACHE", "/tmp/wva-cache")  # noqa: S108 - nothing is written there
-    path = socket_path(tmp_path / ("long" * 30))
-    assert path is not None
-    assert path.is_relative_to(Path("/tmp/wva-cache").resolve())  # noqa: S108
     monkeypatch.setenv("WVA_CACHE", str(tmp_path / ("long" * 30)))
-    assert socket_path(tmp_path / ("long" * 30)) is None
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp/short")  # noqa: S108 - nothing is written there
+    path = socket_path(Path(index.name))
+    assert path is not None
+    assert path.is_relative_to(Path("/tmp/short").resolve())  # noqa: S108
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
+    assert socket_path(Path(index.name)) is None
+    assert socket_path(tmp_path / "no index") is None
