@@ -26,7 +26,7 @@ from pathlib import Path
 from benchmarks.tables import markdown
 from retriever.index import Index
 from retriever.interface.answering import Answering
-from retriever.interface.commands.searching import answer_search
+from retriever.interface.commands.searching import answer_request
 
 FORBIDDEN, CACHE = "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"
 PACKAGES = 10
@@ -103,7 +103,7 @@ def answering(index: str) -> Iterator[None]:
     """Within the block this process answers searches of the index, as a page does."""
     with Index.open(index) as opened:
         _ = opened.embedder
-        page = Answering(Path(index), lambda request: answer_search(opened, request))
+        page = Answering(Path(index), lambda request: answer_request(opened, request))
         page.start()
         if not page.listening.wait(LISTEN_SECONDS):
             raise SystemExit("no page can answer on this system")

@@ -18,7 +18,7 @@ from retriever import Document, Index, Page
 from retriever.interface import answering
 from retriever.interface.answering import Answering, ask, socket_path
 from retriever.interface.cli import main
-from retriever.interface.commands.searching import answer_search
+from retriever.interface.commands.searching import answer_request
 from tests.fakes import FakeEmbedder
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix-domain sockets")
@@ -30,6 +30,7 @@ TEXTS = {
 
 
 REQUEST = {
+    "command": "search",
     "query": "cat",
     "options": {"mode": "keyword"},
     "index": "ix",
@@ -55,14 +56,14 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 def served(index: Index) -> Answering:
     """The index's folder is listened at, until the test closes it."""
-    answering = Answering(Path(index.name), lambda request: answer_search(index, request))
+    answering = Answering(Path(index.name), lambda request: answer_request(index, request))
     answering.start()
     assert answering.listening.wait(10)
     return answering
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = main(["search", *arguments])
+    code = main(list(arguments))
     output = capsys.readouterr()
     return code, re.sub(r'"took_ms": [\d.]+', "", output.out), output.err
 
@@ -80,7 +81,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 def test_a_page_answers_as_the_command_itself(
     index: Index, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
 ) -> None:
-    command = ("cat on the roff", "--mode", "keyword", "--index", index.name, *options)
+    command = ("search", "cat on the roff", "--mode", "keyword", "--index", index.name, *options)
     alone = printed(capsys, *command)
     running = served(index)
     try:
@@ -90,17 +91,61 @@ def test_a_page_answers_as_the_command_itself(
         running.close()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--json",),
+        ("--hit", "2", "--check"),
+        ("--file", "dogs.txt"),
+        ("--file", "dogs.txt", "--json"),
+        ("--hit", "9"),
+    ],
+)
+def test_a_page_explains_as_the_command_itself(
+    index: Index, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    command = ("explain", "cat on the roff", "--mode", "keyword", "--index", index.name, *options)
+    alone = printed(capsys, *command)
+    running = served(index)
+    try:
+        assert printed(capsys, *command) == alone
+    finally:
+        running.close()
+
+
+def test_a_difference_is_explained_by_a_page(
+    index: Index, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (hit.chunk.id for hit in index.search("a cat", mode="dense"))
+    running = served(index)
+    try:
+        answer = ask(
+            index.name,
+            {**REQUEST, "command": "explain", "which": {"above": [first, second]}},
+        )
+    finally:
+        running.close()
+    alone = index.compare("cat", first, second, mode="keyword")
+    assert answer is not None
+    assert answer["output"]["document"].items() >= alone.to_json().items()
+
+
 def test_a_command_beside_a_page_opens_no_index(
     index: Index, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = served(index)
     monkeypatch.setattr(Index, "open", None)
     try:
-        code, out, _ = printed(capsys, "cat", "--index", index.name, "--json")
+        code, out, _ = printed(capsys, "search", "cat", "--index", index.name, "--json")
+        explained, why, _ = printed(
+            capsys, "explain", "cat", "--mode", "keyword", "--index", index.name
+        )
     finally:
         running.close()
-    assert code == 0
+    assert code == explained == 0
     assert json.loads(out.replace(",\n  ,", ","))["hits"][0]["path"] == "cats.txt"
+    assert "cats.txt" in why
 
 
 def test_the_socket_is_its_owners_and_gone_at_the_end(index: Index) -> None:
