@@ -59,6 +59,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "speed": "--passages 2 --rounds 1 --folder NOTES",
     "gpu": "--tiny",
     "pipeline": "--tiny",
+    "start": "--rounds 1 --quick --index INDEX",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
     "passage_boxes": "PDF --passages 3",
@@ -86,7 +87,7 @@ WITH_MODEL = (
     "shipped",
     "sentences",
 )
-INDEXED = ("deletion", "literal", "sentences")
+INDEXED = ("deletion", "literal", "sentences", "start")
 
 
 @pytest.fixture(scope="module")
