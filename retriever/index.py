@@ -228,7 +228,7 @@ class Index:
         with self._alone():
             return sync(
                 self.backend,
-                lambda: self.embedder,
+                self._text_side if keywords_only else lambda: self.embedder,
                 list(chosen),
                 SyncOptions(
                     include=tuple(include),
@@ -847,6 +847,15 @@ class Index:
             if self._embedder is None:
                 self._embedder = self._load()
             return self._embedder
+
+    def _text_side(self) -> Embedder:
+        """The embedder as far as no vector is wanted: its model is loaded only where it must be."""
+        if self._embedder is not None:
+            return self._embedder
+        from retriever.embedding.text_side import text_side
+
+        settings, model = self.embedder_settings, self._model or DEFAULT_MODEL
+        return text_side(lambda: self.embedder, settings, model=model)
 
     def _load(self) -> Embedder:
         with _no_garbage_collection():

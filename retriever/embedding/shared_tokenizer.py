@@ -7,11 +7,17 @@ from collections.abc import Callable
 from tokenizers import Tokenizer
 
 
-def span_finder(tokenizer: str) -> Callable[[str], list[tuple[int, int]]]:
-    """The `token_spans` of an embedder, from its `tokenizer_json`."""
+def plain_tokenizer(tokenizer: str) -> Tokenizer:
+    """A tokenizer from its JSON, which neither cuts nor pads texts."""
     made = Tokenizer.from_str(tokenizer)
     made.no_truncation()
     made.no_padding()
+    return made
+
+
+def span_finder(tokenizer: str) -> Callable[[str], list[tuple[int, int]]]:
+    """The `token_spans` of an embedder, from its `tokenizer_json`."""
+    made = plain_tokenizer(tokenizer)
 
     def token_spans(text: str) -> list[tuple[int, int]]:
         offsets: list[tuple[int, int]] = made.encode(text, add_special_tokens=False).offsets

@@ -204,9 +204,11 @@ def _convert_only_gguf(name: str, path: Path) -> Path:
 
 
 def _check_own_code(name: str, config: dict[str, Any]) -> None:
+    if not config.get("auto_map"):
+        return
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-    if config.get("auto_map") and config.get("model_type") not in CONFIG_MAPPING_NAMES:
+    if config.get("model_type") not in CONFIG_MAPPING_NAMES:
         raise ModelError(
             f"the model {name!r} needs code of its own, which is never run; use a model that "
             "transformers knows, such as Llama, Qwen, Gemma or GPT-2"

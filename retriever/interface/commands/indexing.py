@@ -11,7 +11,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retriever.interface.commands.arguments import reading_arguments, requested_embedder
+from retriever.interface.commands.arguments import (
+    reading_arguments,
+    requested_embedder,
+    requested_text_side,
+)
 from retriever.interface.commands.output import (
     DONE,
     INCOMPLETE,
@@ -54,7 +58,8 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
         Index.open(folder).close()
     else:
         targets(options.paths, [])
-    embedder = requested_embedder(options)
+    requested = requested_text_side if options.keywords_only else requested_embedder
+    embedder = requested(options)
     with Index.open_or_create(
         folder, embedder, store=options.store, device=options.device, dtype=options.dtype
     ) as index:
