@@ -1,4 +1,4 @@
-"""What goes into a model: texts in their prompts, and the keys of their vectors; without a model."""
+"""What goes into a model: texts in their prompts, and the keys of their vectors; needs no model."""
 
 from __future__ import annotations
 
