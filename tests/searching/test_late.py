@@ -286,7 +286,7 @@ def test_why_not_tells_what_waits(waiting, some) -> None:
     rows = waiting.documents()
     lacking = next(r.path for r in rows if "fjord" not in waiting.chunks(r.id)[0].text)
     for mode, words in (("hybrid", True), ("dense", False)):
-        told = waiting.why_not("fjord", lacking, mode=mode, embed_ms=0)
+        told = waiting.why_not("fjord", lacking, mode=mode, embed_ms=0, feedback=False)
         assert told.outcome is Outcome.WAITING
         assert told.best is None
         assert told.sentence.startswith("it has no vector yet, so that its meaning cannot be")
