@@ -220,7 +220,7 @@ def _waiting_html(hit: Hit) -> str:
     """A mark at a passage without a vector."""
     if hit.embedded:
         return ""
-    return f'<span class="wva-page" title="{_WAITING_HELP}">by words so far</span>'
+    return f'<span class="wva-page" title="{_WAITING_HELP}">words</span>'
 
 
 def _strength_html(hit: Hit, mode: str) -> str:
