@@ -31,7 +31,12 @@ from retriever.explaining.why_not import WhyNot, why_not
 from retriever.searching.examples import make_examples
 from retriever.searching.grouping import neighbours
 from retriever.searching.hybrid import search
-from retriever.searching.late import LateVectors, lend_vectors, wanted_passages
+from retriever.searching.late import (
+    LateVectors,
+    general_calibration,
+    lend_vectors,
+    wanted_passages,
+)
 from retriever.searching.match import CHANCE_MATCH, MatchScale, bm25_unit, with_match
 from retriever.searching.mmr import mmr
 from retriever.searching.notes import search_notes
@@ -228,7 +233,7 @@ class Index:
         with self._alone():
             return sync(
                 self.backend,
-                lambda: self.embedder,
+                self._text_side if keywords_only else lambda: self.embedder,
                 list(chosen),
                 SyncOptions(
                     include=tuple(include),
@@ -748,7 +753,12 @@ class Index:
                 return with_match(hits, self._match_scale(now), bm25_unit(now, parsed.text))
 
             shown = self.search(query, options=chosen, embed=embed)
-            return why_not(now.catalog, path, shown, ranking, conditions, chosen.min_match)
+            meaning = chosen.mode != Mode.KEYWORD and now.some_pending
+            return why_not(
+                *(now.catalog, path, shown, ranking, conditions, chosen.min_match),
+                waiting=now.passages.without_vector if meaning else lambda ids: (),
+                by_words=chosen.mode != Mode.DENSE,
+            )
 
     def check_explanation(
         self, explanation: Explanation, *, count: int = WORDS, draws: int = DRAWS
@@ -765,7 +775,7 @@ class Index:
             return embedder.embed_inputs([embedder.passage_input(text, title) for text in texts])
 
         with self._reading() as catalog:
-            means = catalog.means()
+            means = general_calibration(catalog, embedder) or catalog.means()
         query = self.embed_query(explanation.query)
         return deletion_test(explanation, query, embed, means, count=count, draws=draws)
 
@@ -847,6 +857,15 @@ class Index:
             if self._embedder is None:
                 self._embedder = self._load()
             return self._embedder
+
+    def _text_side(self) -> Embedder:
+        """The embedder as far as no vector is wanted: its model is loaded only where it must be."""
+        if self._embedder is not None:
+            return self._embedder
+        from retriever.embedding.text_side import text_side
+
+        settings, model = self.embedder_settings, self._model or DEFAULT_MODEL
+        return text_side(lambda: self.embedder, settings, model=model)
 
     def _load(self) -> Embedder:
         with _no_garbage_collection():

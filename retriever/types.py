@@ -384,9 +384,10 @@ class Progress:
     A run has two waves: files become findable by their words, then their passages get vectors.
     `part` counts what was read of the file `current`: its pages or attachments. `files_read` is
     `files_done`. `vectors_done` of `vectors_total` passages that had none have got their vector,
-    `waiting` are being embedded. `seconds_left` is the time left of the wave that runs. `share` of
-    the run's work is done, 0 to 1; it never decreases within a run. `phase` is empty at the end of
-    the run, and in what an earlier version stored.
+    `waiting` are being embedded. `seconds_left` is the time left of the wave that runs: until all
+    files are found by their words, or until the end of the run. `share` of the run's work is done,
+    0 to 1; it never decreases within a run. `phase` is empty at the end of the run, and in what an
+    earlier version stored.
     """
 
     files_done: int

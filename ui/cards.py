@@ -39,6 +39,10 @@ _RAW = frozenset({"code", "csv", "json", "jsonl"})
 
 _OCR_HELP = "Recognised in a picture of the page: some letters may be wrong."
 
+_WAITING_HELP = (
+    "Found by its words. Its meaning is not compared yet: it still waits for its vector."
+)
+
 _COPY = (
     '<svg width="13" height="13" viewBox="0 0 16 16" fill="none" stroke="currentColor" '
     'stroke-width="1.5" aria-hidden="true"><rect x="5.5" y="5.5" width="8" height="9" rx="1.5"/>'
@@ -159,11 +163,14 @@ def numbers_text(hit: Hit, mode: str) -> str:
     >>> chunk = Chunk("", "", "a.txt", "txt", "", None, 0, 1, "x")
     >>> numbers_text(Hit(1, 2.5, chunk, dense=0.25, keyword=1.75, match=0.99), "hybrid")
     'score 2.50 · meaning 0.25 · keywords 1.8 · match 99 %'
+    >>> numbers_text(Hit(1, 2.5, chunk, dense=0.25, keyword=1.75, embedded=False), "hybrid")
+    'score 2.50 · meaning not known yet · keywords 1.8'
     """
+    meaning = f"meaning {hit.dense or 0:.2f}" if hit.embedded else "meaning not known yet"
     return join_parts(
         [
             f"score {hit.score:.2f}",
-            "" if hit.dense is None or mode == "dense" else f"meaning {hit.dense:.2f}",
+            "" if hit.dense is None or mode == "dense" else meaning,
             "" if hit.keyword is None or mode == "keyword" else f"keywords {hit.keyword:.1f}",
             "" if hit.match is None else f"match {percent(hit.match)}",
         ]
@@ -209,6 +216,13 @@ def _ocr_html(chunk: Chunk) -> str:
     return f'<span class="wva-page" title="{_OCR_HELP}">OCR</span>'
 
 
+def _waiting_html(hit: Hit) -> str:
+    """A mark at a passage without a vector."""
+    if hit.embedded:
+        return ""
+    return f'<span class="wva-page" title="{_WAITING_HELP}">words</span>'
+
+
 def _strength_html(hit: Hit, mode: str) -> str:
     """One word for how good the match is, with dots; its tooltip has all numbers."""
     numbers = f"{numbers_text(hit, mode)}: {_SCORE_HELP[mode]}"
@@ -248,7 +262,8 @@ def _passage_html(hit: Hit, view: ListView, *, best: bool) -> str:
         f'role="group" tabindex="-1" aria-label="Result {hit.rank}" '
         f'data-cite="{escape_html(citation_text(hit, row))}">'
         f'<a class="wva-open" data-act="open" href="#" aria-label="{name}">{place}</a>'
-        f'{_ocr_html(chunk)}<p class="wva-text" dir="auto">{short}</p>'
+        f"{_ocr_html(chunk)}{_waiting_html(hit)}"
+        f'<p class="wva-text" dir="auto">{short}</p>'
         f'<div class="wva-whole" dir="auto" hidden>{whole}</div>'
         f'<div class="wva-tools">{longer}{tools}</div>{_also_html(hit)}</div>'
     )

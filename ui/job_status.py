@@ -58,6 +58,21 @@ def _show_refreshed(shared: SharedIndex, runs: Jobs, *, going_on: bool) -> None:
         _show_end(shared, runs, job)
 
 
+def show_rest(shared: SharedIndex, runs: Jobs) -> None:
+    """Show which part has no vectors, and a button to go on, where no run makes them."""
+    info = shared.info()
+    pending, chunks = int(info["pending"]), int(info["chunks"])
+    if not pending or busy_reason(shared, runs):
+        return
+    share = int(100 * (chunks - pending) / chunks)
+    text = f"Meaning covers {share} % of the passages so far; the others are found by their words."
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="rest"):
+        st.caption(text, width="content")
+        if st.button("Go on", key="go-on", type="tertiary", icon=":material/play_arrow:"):
+            runs.start(shared.path, (), ["--vectors-only"])
+            st.rerun()
+
+
 def _show_end(shared: SharedIndex, runs: Jobs, job: Job) -> None:
     if job.running:
         if st.button("Stop", key="stop", icon=":material/stop_circle:"):
@@ -79,4 +94,4 @@ def _show_end(shared: SharedIndex, runs: Jobs, job: Job) -> None:
             st.html(f'<p class="wva-note" role="status">Done: {files}, {seconds}.</p>')
 
 
-__all__ = ["busy_reason", "shared_jobs", "show_job"]
+__all__ = ["busy_reason", "shared_jobs", "show_job", "show_rest"]

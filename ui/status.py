@@ -49,6 +49,8 @@ def show_progress(told: Mapping[str, Any]) -> None:
     progress = Progress.from_json(told)
     st.progress(min(1.0, max(0.0, progress.share)), text=progress_text(told))
     note = "The collection is still growing; what is in it already can be found."
+    if progress.vectors_total and progress.files_done == progress.files_total:
+        note = "All of it is found by its words; by meaning, as far as it is done."
     part = f", page or part {progress.part:,}" if progress.part > 1 else ""
     current = progress.current if progress.phase in (Phase.READING, "") else ""
     reading = f" Now reading <bdi>{escape_html(current)}</bdi>{part}." if current else ""
@@ -63,6 +65,9 @@ def progress_text(told: Mapping[str, Any]) -> str:
     'Indexing: 3 of 44 files · 1,200 passages · about 2 min left'
     >>> progress_text({"files_done": 44, "files_total": 44, "chunks": 9, "phase": "fitting"})
     'Fitting the search to the documents · 9 passages'
+    >>> progress_text({"files_done": 3, "files_total": 44, "chunks": 0, "phase": "reading",
+    ...                "seconds_left": 130.0})
+    'Reading file 4 of 44 · all found by their words in about 2 min'
     """
     progress = Progress.from_json(told)
     doing = phase_text(progress)
@@ -70,10 +75,16 @@ def progress_text(told: Mapping[str, Any]) -> str:
     parts = [
         f"{doing[:1].upper()}{doing[1:]}"
         or f"Indexing: {progress.files_done:,} of {progress.files_total:,} files",
-        f"{progress.chunks:,} passages" if progress.chunks else "",
-        f"about {duration(left)} left" if left is not None else "",
+        f"{progress.chunks:,} passages" if progress.chunks and not progress.vectors_total else "",
+        "" if left is None else _left_text(left, reading=progress.phase is Phase.READING),
     ]
     return join_parts(parts)
+
+
+def _left_text(seconds: float, *, reading: bool) -> str:
+    """The time left of a wave: until files are found by their words, or until the end."""
+    about = f"about {duration(seconds)}"
+    return f"all found by their words in {about}" if reading else f"{about} left"
 
 
 def duration(seconds: float) -> str:

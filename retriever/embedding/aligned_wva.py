@@ -11,7 +11,6 @@ sentences have separate methods, because their prompts differ.
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -26,6 +25,14 @@ from retriever.cache import cached_array
 from retriever.embedding import varlen
 from retriever.embedding.accelerator import AcceleratorRunner, ahead
 from retriever.embedding.data_parallel import runner_on_all_cards
+from retriever.embedding.inputs import (
+    MAX_TOKENS,
+    ModelInputs,
+    appended_tokens,
+    encodable,
+    fill_template,
+    with_title,
+)
 from retriever.embedding.models.load import LoadedModel, load_model
 from retriever.embedding.pooling import HIDDEN_POOLINGS, AttentionPooler, find_attention_layers
 from retriever.embedding.query_likelihood import QueryLikelihood
@@ -50,14 +57,8 @@ from retriever.types import ModelError, UsageError, check_text, check_texts
 log = logging.getLogger(__name__)
 
 
-MAX_TOKENS = 8192
-"""Longer inputs are embedded in pieces, even if the model's context is longer."""
-
 TOKENISED_AHEAD = 2048
 """Inputs that are tokenised at once while an accelerator computes the ones before them."""
-
-TITLE_CHARACTERS = 160
-"""A longer title is cut before it is put in front of the text."""
 
 GENERAL_TEXTS = Path(__file__).with_name("general.txt")
 """One general text per line; their first sentences are used in place of questions."""
@@ -85,7 +86,7 @@ DEFAULT_PROMPTS = {
 """By pooling: last-token poolings need a prompt that makes the last token hold the meaning."""
 
 
-class AlignedWVA:
+class AlignedWVA(ModelInputs):
     """A causal language model as an embedder. Safe to use from several threads.
 
     `model` is a preset ("smollm2-135m"), a folder, a GGUF file, or a hub id; `layers` the pooled
@@ -184,11 +185,6 @@ class AlignedWVA:
         return embedder
 
     @property
-    def fingerprint(self) -> str:
-        """Equal for two embedders if and only if their vectors are comparable."""
-        return self.settings.fingerprint
-
-    @property
     def dimension(self) -> int:
         """The length of a vector."""
         return self.settings.dimension
@@ -202,25 +198,6 @@ class AlignedWVA:
     def dtype(self) -> str:
         """The precision the model computes in, e.g. "bfloat16"."""
         return str(self._loaded.dtype).removeprefix("torch.")
-
-    # What goes into the model
-
-    def passage_input(self, text: str, title: str = "") -> str:
-        """The exact model input for a passage; a title is put in front of the text."""
-        return fill_template(self.settings.prompts.passage, _with_title(text, title))
-
-    def query_inputs(self, text: str) -> tuple[str, ...]:
-        """The exact model inputs for a query, one for each of its prompts."""
-        return tuple(fill_template(template, text) for template in self.settings.prompts.queries)
-
-    def sentence_input(self, text: str) -> str:
-        """The exact model input for a sentence to compare; it ends with a full stop."""
-        return fill_template(self.settings.prompts.sentence, with_full_stop(text))
-
-    def key(self, model_input: str) -> str:
-        """The key under which this input's vector is stored, so that it is embedded once."""
-        text = f"{self.fingerprint}\0{model_input}".encode("utf-8", "surrogatepass")
-        return hashlib.sha256(text).hexdigest()[:40]
 
     # Vectors
 
@@ -317,7 +294,7 @@ class AlignedWVA:
         DiffLlama) whose attention is more than a weighted sum of values.
         """
         encoded = self._loaded.tokenizer(
-            _encodable(model_input), return_offsets_mapping=True, verbose=False
+            encodable(model_input), return_offsets_mapping=True, verbose=False
         )
         ids = encoded["input_ids"][: len(encoded["input_ids"]) - self._appended]
         runner = Runner(TokenAttributor(self._pooler), packed=self._runner.packed)
@@ -357,14 +334,14 @@ class AlignedWVA:
         if not query_tokens or not passages:
             return np.zeros(len(passages))
         room = self.max_tokens - len(question)
-        inputs = [PASSAGE_BEFORE + _with_title(t, n) for t, n in zip(passages, names, strict=True)]
+        inputs = [PASSAGE_BEFORE + with_title(t, n) for t, n in zip(passages, names, strict=True)]
         reader = QueryLikelihood(self._pooler, query_tokens)
         texts = [ids[:room] + question for ids in self._tokenize(inputs)]
         return Runner(reader, packed=self._runner.packed).run(texts)[:, 0]
 
     def _question(self, query: str) -> tuple[list[int], int]:
         """The tokens that follow a passage, and how many of the last ones are the query's."""
-        text = _encodable(QUESTION_BEFORE + query.strip())
+        text = encodable(QUESTION_BEFORE + query.strip())
         encoded = self._loaded.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
@@ -440,7 +417,7 @@ class AlignedWVA:
         if not inputs:
             return []
         tokenizer = self._loaded.tokenizer
-        rows = tokenizer([_encodable(text) for text in inputs], verbose=False)["input_ids"]
+        rows = tokenizer([encodable(text) for text in inputs], verbose=False)["input_ids"]
         return [ids[: len(ids) - self._appended] for ids in rows]
 
     @cached_property
@@ -452,9 +429,7 @@ class AlignedWVA:
             )
             for special in (True, False)
         )
-        starts = range(len(whole) - len(bare) + 1)
-        start = next((i for i in starts if whole[i : i + len(bare)] == bare), 0)
-        return len(whole) - len(bare) - start if bare else 0
+        return appended_tokens(whole, bare)
 
     def _pieces(self, ids: list[int]) -> Iterator[list[int]]:
         """`ids` in pieces of equal length, at most `max_tokens` each."""
@@ -511,25 +486,6 @@ class AlignedWVA:
             )
 
 
-def fill_template(template: str, text: str) -> str:
-    r"""Put a text into a prompt. Its double quotes become single ones, unlike the prompt's.
-
-    The bare template "{}" leaves the text unchanged.
-
-    >>> fill_template('This word : "{}" means', 'a "b"')
-    'This word : "a \'b\'" means'
-    """
-    before, _, after = template.partition("{}")
-    if not before and not after:
-        return text
-    return before + text.replace('"', "'") + after
-
-
-def _with_title(text: str, title: str) -> str:
-    name = title.strip()[:TITLE_CHARACTERS]
-    return f"{name}. {text}" if name else text
-
-
 def _titles_for(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[str]:
     if titles is not None:
         check_texts(titles, "the titles")
@@ -537,18 +493,3 @@ def _titles_for(titles: Sequence[str] | None, texts: Sequence[str]) -> Sequence[
     if len(names) != len(texts):
         raise UsageError(f"{len(texts)} texts but {len(names)} titles were given")
     return names
-
-
-def with_full_stop(text: str) -> str:
-    """The sentence, with a full stop if it has no end mark.
-
-    >>> with_full_stop("A dog runs"), with_full_stop("Really?")
-    ('A dog runs.', 'Really?')
-    """
-    stripped = text.rstrip()
-    return stripped if not stripped or stripped[-1] in ".!?…。！？" else stripped + "."
-
-
-def _encodable(text: str) -> str:
-    """`text` without lone surrogates, which tokenizers refuse."""
-    return text.encode("utf-8", "replace").decode("utf-8")

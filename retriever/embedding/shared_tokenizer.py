@@ -21,11 +21,17 @@ _LONGEST = 32  # characters of a piece that is remembered
 _REMEMBERED = 200_000  # pieces
 
 
-def span_finder(tokenizer: str) -> Callable[[str], Spans]:
-    """The `token_spans` of an embedder, from its `tokenizer_json`."""
+def plain_tokenizer(tokenizer: str) -> Tokenizer:
+    """A tokenizer from its JSON, which neither cuts nor pads texts."""
     made = Tokenizer.from_str(tokenizer)
     made.no_truncation()
     made.no_padding()
+    return made
+
+
+def span_finder(tokenizer: str) -> Callable[[str], Spans]:
+    """The `token_spans` of an embedder, from its `tokenizer_json`."""
+    made = plain_tokenizer(tokenizer)
 
     def token_spans(text: str) -> Spans:
         offsets: Spans = made.encode(text, add_special_tokens=False).offsets

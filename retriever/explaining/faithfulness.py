@@ -74,6 +74,11 @@ def deletion_test(
     with these texts. Raises UsageError for a passage with too few words, or without a dense score.
     """
     dense, text = explanation.dense, explanation.chunk.text
+    if explanation.waiting:
+        raise UsageError(
+            "there is nothing to check yet: the passage still waits for its vector; "
+            "run wva index again, or wait until it is done"
+        )
     if dense is None:
         raise UsageError("a keyword score needs no check: it is the sum of its words' scores")
     places = [at for at, word in enumerate(dense.passage_words) if not word.in_title]

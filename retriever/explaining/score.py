@@ -48,6 +48,8 @@ from retriever.types import Chunk, Hit
 MEAN = "mean"
 """The group of a side's mean in `DenseScore.plain`."""
 
+_OF_MEANING = ("dense", "dense feedback")
+
 ROUNDING = 1e-6
 """Scores that differ by less are equal."""
 
@@ -128,11 +130,15 @@ class DenseScore:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One summand of the final score, and the numbers it is computed from, by name."""
+    """One summand of the final score, and the numbers it is computed from, by name.
+
+    `waiting`: it stands for a meaning that is not known yet, as the passage has no vector.
+    """
 
     name: str
     value: float
     made_of: Mapping[str, float] = field(default_factory=dict)
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +147,8 @@ class Explanation:
 
     `query` is the text that was searched for, without operators. Offsets of query words refer to
     it, those of passage words to `chunk.text` or `chunk.title`. `dense` and `keyword` are None for
-    a side that was not used; `dense` also for a passage without a vector, which counts as an
-    average one. `weights` are those of the query's words, empty if none was given.
+    a side that was not used; `dense` also for a passage that is `waiting` for its vector, which
+    counts as an average one. `weights` are those of the query's words, empty if none was given.
     """
 
     query: str
@@ -152,6 +158,7 @@ class Explanation:
     dense: DenseScore | None = None
     keyword: KeywordScore | None = None
     weights: tuple[float, ...] = ()
+    waiting: bool = False
 
     @property
     def score(self) -> float:
@@ -173,6 +180,7 @@ class Explanation:
             "title": chunk.title,
             "mode": self.mode,
             "score": self.score,
+            "embedded": not self.waiting,
             "terms": [
                 {"name": term.name, "value": term.value, "made_of": dict(term.made_of)}
                 for term in self.terms
@@ -327,12 +335,13 @@ class _ExplainedQuery:
 
     def explain(self, attributions: AttributionCache, chunk: Chunk) -> Explanation:
         """A passage's score, before reranking."""
-        dense, keyword, score, cosine = None, None, None, None
+        dense, keyword, score, cosine, waiting = None, None, None, None, False
         if self.attributed is not None and self.attributed.raw is not None:
             cosine = float(self.snapshot.dense_scores(self.attributed.raw, [chunk.id])[0])
             means = self.snapshot.calibration
             pending = self.snapshot.some_pending
-            if not (pending and self.snapshot.passages.without_vector([chunk.id])):
+            waiting = pending and bool(self.snapshot.passages.without_vector([chunk.id]))
+            if not waiting:
                 dense = dense_score(cosine, self.attributed, attributions.passage(chunk), means)
         if self.scale.keyword is not None:
             scores = self.snapshot.keyword_scores(self.keywords, [chunk.id], tolerant=self.tolerant)
@@ -344,8 +353,10 @@ class _ExplainedQuery:
                 expansion=None if self.again is None else self.again.expansion,
             )
         terms = self.terms(chunk, cosine, score)
+        if waiting:
+            terms = _waiting(terms)
         mode, weights = str(self.mode), self.weights
-        return Explanation(self.query, chunk, mode, terms, dense, keyword, weights)
+        return Explanation(self.query, chunk, mode, terms, dense, keyword, weights, waiting)
 
     def terms(self, chunk: Chunk, dense: float | None, keyword: float | None) -> tuple[Term, ...]:
         """The summands of a passage's score, from both sides' scores."""
@@ -357,6 +368,13 @@ class _ExplainedQuery:
         )
         both = float(self.snapshot.dense_scores(self.again.vector, ids)[0]), float(scores[0])
         return self.scale.terms(chunk, dense, keyword, both)
+
+
+def _waiting(terms: Sequence[Term]) -> tuple[Term, ...]:
+    """The terms with one in place of those for the meaning, of which nothing is known yet."""
+    value = sum(term.value for term in terms if term.name in _OF_MEANING)
+    others = (term for term in terms if term.name not in _OF_MEANING)
+    return (Term("dense", value, waiting=True), *others)
 
 
 def _prepare_query(

@@ -38,6 +38,7 @@ RARE = 50
 MAX_WORDS = 4
 """Words of the query that are named; the others are counted."""
 
+_WAITING = "Its meaning is not known yet: the passage still waits for its vector"
 _MAX_MEANING, _MAX_ADDED, _MAX_MISSING = 3, 2, 3
 _MIN_SHARE = 0.2  # of the strongest word's part, for a word to be named
 _MIN_LETTERS, _MAX_LETTERS = 3, 40
@@ -111,7 +112,14 @@ def difference_summary(told: Difference, first: str, second: str) -> Summary:
         how = TERM_NAMES.get(row.name, row.name)
         said.append(Part(f", most of all {how} ({abs(row.difference):+.2f})"))
         said += _telling(told, row.name, ahead)
-    return Summary((*said, Part(".")))
+    said.append(Part("."))
+    pairs = ((told.first, first), (told.second, second))
+    waiting = [name for explained, name in pairs if explained.waiting]
+    if waiting:
+        verb = "has" if len(waiting) == 1 else "have"
+        named = " and ".join(waiting)
+        said.append(Part(f" {_capital(named)} {verb} no vector yet, and so an average meaning."))
+    return Summary(tuple(said))
 
 
 def share_text(share: float) -> str:
@@ -132,7 +140,7 @@ def _found(explanation: Explanation) -> Iterator[list[Part]]:
         if explanation.mode == Mode.KEYWORD:
             yield [Part("Only words were searched for, not meaning.")]
         else:
-            yield [Part("Its meaning is not known yet: the passage still waits for its vector.")]
+            yield [Part(f"{_WAITING}, and counts like an average one.")]
         return
     own = frozenset() if keyword is None else _terms_of(keyword)
     close = meaning_words(dense, chunk, own)

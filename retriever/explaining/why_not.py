@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -40,6 +40,7 @@ class Outcome(StrEnum):
     BEATEN = "beaten"
     WEAK = "weak"  # nothing in it matches well enough
     WORDLESS = "wordless"  # keyword mode, and it has no word of the query
+    WAITING = "waiting"  # none of its passages has a vector yet, or a word of the query
     FILTERED = "filtered"
     EMPTY = "empty"  # indexed, but without text
     UNREAD = "unread"  # the file could not be read, or was skipped
@@ -89,12 +90,16 @@ def why_not(
     ranking: Ranking,
     conditions: Mapping[str, Filter],
     least: float | None = None,
+    *,
+    waiting: Callable[[Sequence[str]], Collection[str]] = lambda ids: (),
+    by_words: bool = True,
 ) -> WhyNot:
     """The outcome for a document: `shown` are the results, `ranking` ranks all passages.
 
     `conditions` are the filters of the search, by display name. `least` is the required match (see
     `retriever.searching.match`). `path` may be the end of a path, such as a file's name, or any
-    part of one. Raises UsageError if several documents fit equally well.
+    part of one. `waiting` gives those of these passages that have no vector yet, if meaning is
+    searched for; `by_words`: words are. Raises UsageError if several documents fit equally well.
     """
     found = _find_by_path(path, [*catalog.documents(), *catalog.unread()])
     if not isinstance(found, DocumentRow):
@@ -109,7 +114,9 @@ def why_not(
     failing = _failing_conditions(row, chunks, conditions)
     if failing:
         return WhyNot(row.path, Outcome.FILTERED, f"left out by {', '.join(failing)}")
-    return _below_results(row, shown, ranking, conditions, least)
+    below = _below_results(row, shown, ranking, conditions, least)
+    without = len(waiting([chunk.id for chunk in chunks]))
+    return _waiting(below, without, len(chunks), by_words=by_words) if without else below
 
 
 def _find_by_path(path: str, rows: Sequence[Named]) -> Named | None:
@@ -209,7 +216,7 @@ def _below_results(
     if best is None:
         return WhyNot(row.path, Outcome.WORDLESS, "no word of the query occurs in it")
     rank, documents = _rank(row, ranking, where)
-    best = Hit(rank, best.score, best.chunk, best.dense, best.keyword, match=best.match)
+    best = replace(best, rank=rank)
     place = f"rank {rank:,} of all passages" if rank else f"below rank {MAX_RANK:,}"
     scored = f"its best passage has {place}, with score {best.score:.3f}"
     if least is not None and (best.match or 0.0) < least:
@@ -220,6 +227,19 @@ def _below_results(
     )
     last = f"; the last result shown has {shown[-1].score:.3f}" if shown else ""
     return WhyNot(row.path, Outcome.BEATEN, scored + others + last, best, tuple(shown))
+
+
+def _waiting(found: WhyNot, without: int, count: int, *, by_words: bool) -> WhyNot:
+    """The outcome for a document with passages `without` a vector."""
+    words = ", and no word of the query occurs in it" if by_words else ""
+    if found.best is None:
+        passages = "none of its passages has a vector yet" if count > 1 else "it has no vector yet"
+        sentence = f"{passages}, so that its meaning cannot be compared{words}"
+        return replace(found, outcome=Outcome.WAITING, sentence=sentence)
+    which = "its passage has" if count == 1 else f"{without:,} of its {count:,} passages have"
+    how = "is found by its words only" if count == 1 else "are found by their words only"
+    how = how if by_words else "cannot be found by meaning"
+    return replace(found, sentence=f"{found.sentence}; {which} no vector yet, and {how}")
 
 
 def _rank(row: DocumentRow, ranking: Ranking, where: Filter | None) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from retriever.indexing.ingest import Ingest
+from retriever.indexing.vectors import CHARACTERS_PER_TOKEN
 from retriever.reading.scan import FoundFile
 from retriever.storage.backends import Documents
 from retriever.types import Phase, Progress
@@ -165,7 +166,7 @@ class ProgressMeter:
         )
 
     def _seconds_left(self, now: float) -> float | None:
-        """The time left of the wave that runs; None where it is not known."""
+        """The time left of the wave that runs, with the last fit; None where it is not known."""
         if self.phase is Phase.FITTING:
             return None  # the waves say nothing about how long that takes
         if self.files_done < self.files_total:
@@ -173,7 +174,18 @@ class ProgressMeter:
                 return None
             left = max(0.0, self.work_total - self.work_done)
             return max(0.0, now - self.reading_since) * left / self.work_done
-        return self.ingest.vectors.seconds_left if self.ingest and self.vectors else 0.0
+        return self._vectors_left() if self.vectors and self.phase else 0.0
+
+    def _vectors_left(self) -> float | None:
+        """The time for the passages that wait and the last fit, by the tokens per second."""
+        wave = self.ingest.vectors if self.ingest else None
+        if wave is None or not wave.total:
+            return 0.0
+        left = wave.seconds_left
+        if left is None or not wave.chunks:
+            return left
+        each = min(FIT_CHARACTERS / CHARACTERS_PER_TOKEN, wave.total * wave.tokens / wave.chunks)
+        return left + each * wave.seconds / wave.tokens if wave.tokens else left
 
     def _share(self) -> float:
         """The share of the work of the whole run."""

@@ -17,7 +17,7 @@ from itertools import accumulate
 from retriever.arrays import Vectors
 from retriever.embedding.protocols import Embedder
 from retriever.searching.query_syntax import is_searchable
-from retriever.storage.backends import Snapshot
+from retriever.storage.backends import CatalogReader, Snapshot
 from retriever.storage.calibration import Calibration
 from retriever.storage.filters import Filter
 
@@ -92,9 +92,14 @@ def lend_vectors(
         known |= made
     lent = {id_: known[key] for id_, key in keys.items() if key in known}
     if lent:
-        fitted = snapshot.catalog.calibration_facts() is not None
-        means = None if fitted else Calibration(*embedder.general_means())
-        snapshot.lend(lent, means)
+        snapshot.lend(lent, general_calibration(snapshot.catalog, embedder))
+
+
+def general_calibration(catalog: CatalogReader, embedder: Embedder) -> Calibration | None:
+    """The means with which vectors are lent to an index without means; None if it has its own."""
+    if catalog.calibration_facts() is not None:
+        return None
+    return Calibration(*embedder.general_means())
 
 
 def _embed_within(
@@ -131,4 +136,4 @@ def _fitting(lengths: Sequence[int], seconds: float, pace: float | None) -> int:
     return sum(pace * end <= seconds for end in ends)
 
 
-__all__ = ["LateVectors", "lend_vectors", "wanted_passages"]
+__all__ = ["LateVectors", "general_calibration", "lend_vectors", "wanted_passages"]

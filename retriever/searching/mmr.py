@@ -4,7 +4,8 @@ Results are chosen one by one, each time the one with the largest
 
     λ · relevance − (1 − λ) · the largest cosine with a result chosen before
 
-The first is the most relevant one. Ties keep their order.
+The first is the most relevant one. Ties keep their order. A result without a vector, which has not
+been made yet, counts as like the others as these are like each other on average.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ CANDIDATES_PER_RESULT = 5
 
 
 def mmr(
-    relevance: Sequence[float] | NDArray[np.floating], vectors: Vectors, k: int, weight: float
+    relevance: Sequence[float] | NDArray[np.floating],
+    vectors: Vectors,
+    k: int,
+    weight: float,
+    known: Sequence[bool] | None = None,
 ) -> list[int]:
     """The positions of the `k` chosen candidates, in the order of choice.
 
-    `relevance`: (n,), larger is better; `vectors`: (n, dim), any length; `weight`: λ in [0, 1].
+    `relevance`: (n,), larger is better; `vectors`: (n, dim), any length; `weight`: λ in [0, 1];
+    `known`: which candidates have a vector, all if None.
 
     >>> vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     >>> mmr([0.9, 0.8, 0.5], vectors, 3, 0.5)
@@ -39,17 +45,36 @@ def mmr(
         return []
     given = np.asarray(vectors, dtype=np.float64)
     units = normalise(given)
+    has = np.ones(len(wanted), bool) if known is None else np.asarray(known, bool)
+    average = _average_cosine(units[has])
     chosen = [int(np.argmax(wanted))]
     nearest = np.full(len(wanted), -np.inf)  # cosine with the nearest chosen one
     while len(chosen) < min(k, len(wanted)):
-        nearest = np.maximum(nearest, units @ units[chosen[-1]])
+        last = chosen[-1]
+        cosines = np.where(has & has[last], units @ units[last], average)
+        nearest = np.maximum(nearest, cosines)
         gain = weight * wanted - (1 - weight) * nearest
         gain[chosen] = -np.inf
         chosen.append(int(np.argmax(gain)))
     return chosen
 
 
-def diversify(hits: Sequence[Hit], vectors: Vectors, k: int, diversity: float) -> list[Hit]:
+def _average_cosine(units: NDArray[np.float64]) -> float:
+    """The mean cosine of two different unit vectors of these (n, dim); 0 for fewer than two."""
+    count = len(units)
+    if count < 2:
+        return 0.0
+    whole = units.sum(axis=0)
+    return float((whole @ whole - count) / (count * (count - 1)))
+
+
+def diversify(
+    hits: Sequence[Hit],
+    vectors: Vectors,
+    k: int,
+    diversity: float,
+    known: Sequence[bool] | None = None,
+) -> list[Hit]:
     """`k` of the hits, best first, chosen with λ = 1 - `diversity`; `vectors` (n, dim) are theirs.
 
     Relevance is the score scaled to [0, 1], 0 for the worst hit and 1 for the best, so that it is
@@ -61,7 +86,7 @@ def diversify(hits: Sequence[Hit], vectors: Vectors, k: int, diversity: float) -
     relevance = scores - scores.min() if len(scores) else scores
     if relevance.any():
         relevance /= relevance.max()
-    chosen = mmr(relevance, vectors, k, 1 - diversity)
+    chosen = mmr(relevance, vectors, k, 1 - diversity, known)
     return [replace(hits[at], rank=rank) for rank, at in enumerate(chosen, 1)]
 
 

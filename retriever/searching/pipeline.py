@@ -150,8 +150,11 @@ class SearchPipeline:
         """The hits chosen by MMR, if diversity is asked for."""
         if not self.options.diversity or not hits:
             return hits
-        vectors = self.snapshot.passages.vectors([hit.chunk.id for hit in hits])
-        return diversify(hits, vectors, self.options.k, self.options.diversity)
+        ids, passages = [hit.chunk.id for hit in hits], self.snapshot.passages
+        missing = passages.without_vector(ids) if self.snapshot.some_pending else set()
+        known = [id_ not in missing for id_ in ids]
+        vectors = passages.vectors(ids)
+        return diversify(hits, vectors, self.options.k, self.options.diversity, known)
 
     def _with_context(self, hit: Hit) -> Hit:
         """The hit with the passages around it, if context is asked for."""

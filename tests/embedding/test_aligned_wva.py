@@ -15,7 +15,8 @@ from transformers import BertConfig, BertLMHeadModel
 
 from retriever import AlignedWVA, Index
 from retriever.arrays import centred, shrunk_mean
-from retriever.embedding.aligned_wva import GENERAL_TEXTS, fill_template, with_full_stop
+from retriever.embedding.aligned_wva import GENERAL_TEXTS
+from retriever.embedding.inputs import fill_template, with_full_stop
 from retriever.embedding.pooling import AttentionPooler
 from retriever.embedding.sentence_map import sentence_map
 from retriever.settings import POOLINGS, Prompts

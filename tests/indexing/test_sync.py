@@ -22,6 +22,7 @@ from retriever.index import Index
 from retriever.indexing import plan as plan_module
 from retriever.indexing import sync as sync_module
 from retriever.indexing.coverage import CoverageReport, CoverageStatus, coverage_report
+from retriever.indexing.ingest import Ingest
 from retriever.indexing.sync import FileReport, SyncReport
 from retriever.interface.terminal.reports import report_lines
 from retriever.reading.formats import FORMATS
@@ -1063,7 +1064,10 @@ def test_progress_without_anything_to_do(index, docs) -> None:
 
 
 def test_the_time_left_is_a_share_of_the_work(index, tmp_path, monkeypatch) -> None:
-    """Four equal files, one batch each, a second each: after one three seconds are left."""
+    """Four equal files, one batch each, a second each: after one three seconds are left.
+
+    The last fit is expected to take as long as the files, where these are few.
+    """
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     for name in ("FIRST_BATCH_TOKENS", "BATCH_TOKENS"):
@@ -1081,8 +1085,53 @@ def test_the_time_left_is_a_share_of_the_work(index, tmp_path, monkeypatch) -> N
     monkeypatch.setattr(index.embedder, "embed_inputs", second)
     seen: list[Progress] = []
     index.sync(folder, progress=seen.append)
-    left = {p.seconds: p.seconds_left for p in seen if p.tokens}
-    assert left == pytest.approx({1.0: 3.0, 2.0: 2.0, 3.0: 1.0, 4.0: 0.0})
+    left = {p.seconds: p.seconds_left for p in seen if p.tokens and p.phase == "embedding"}
+    assert left == pytest.approx({1.0: 3.0 + 4, 2.0: 2.0 + 4, 3.0: 1.0 + 4, 4.0: 4.0})
+    assert seen[-1].seconds_left == 0
+
+
+def test_the_last_fit_of_many_files_takes_so_many_characters(index, tmp_path, monkeypatch) -> None:
+    """A batch takes a second for each thousand tokens; there is more text than the fit reads."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr("retriever.indexing.progress.FIT_CHARACTERS", 400.0)
+    folder = tmp_path / "many"
+    for number in range(20):
+        write(folder, f"{number}.txt", body(f"animal{number}"))
+    real = index.embedder.embed_inputs
+
+    def slow(inputs):
+        nonlocal now
+        if inputs[0].startswith("passage: "):
+            now += index.embedder.count_tokens(inputs) / 1000
+        return real(inputs)
+
+    monkeypatch.setattr(index.embedder, "embed_inputs", slow)
+    seen: list[Progress] = []
+    index.sync(folder, progress=seen.append)
+    done = [p for p in seen if p.phase == "embedding" and p.vectors_done == p.vectors_total]
+    assert done[-1].seconds_left == pytest.approx(400 / 4 / 1000)
+
+
+def test_while_files_are_read_the_time_is_that_of_the_reading(index, tmp_path, monkeypatch) -> None:
+    """Four files of equal size, a second each: after one three seconds until all are found."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    folder = tmp_path / "four"
+    for animal in ("bear", "deer", "crow", "swan"):
+        write(folder, f"{animal}.txt", body(animal))
+    real = Ingest.add
+
+    def second(self, *given):
+        nonlocal now
+        now += 1.0
+        return real(self, *given)
+
+    monkeypatch.setattr(Ingest, "add", second)
+    seen: list[Progress] = []
+    index.sync(folder, keywords_only=True, progress=seen.append)
+    left = {p.files_done: p.seconds_left for p in seen if p.phase == "reading" and p.files_done}
+    assert left == pytest.approx({1: 3.0, 2: 2.0, 3: 1.0})
 
 
 def test_a_run_tells_its_phases_and_its_share_only_grows(index, docs, monkeypatch) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +107,33 @@ def test_impossible_runs_are_named(index, docs) -> None:
         SyncOptions(keywords_only=True, vectors_only=True)
     with pytest.raises(UsageError, match="looks at no files"):
         index.sync(docs, vectors_only=True)
+
+
+def test_an_older_version_is_told_that_it_cannot_read_a_half_made_index(
+    index, docs, small_batches, tmp_path
+) -> None:
+    """0.1.0 refuses a format above 3; it opens an index that is finished, as before."""
+
+    def number() -> int:
+        with closing(sqlite3.connect(tmp_path / "index" / "catalog.sqlite")) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+    assert number() == 3
+    index.sync(docs, keywords_only=True)
+    assert number() == 4
+    seen: list[int] = []
+    index.sync(vectors_only=True, progress=lambda _: seen.append(number()))
+    assert set(seen) == {3, 4}
+    assert number() == 3
+    index.sync(docs, keywords_only=True)
+    assert number() == 3
+    write(docs, "lynx", 1_800_000_000)
+    (docs / "lynx.txt").write_text("A lynx was here, too.")
+    index.sync(docs, keywords_only=True)
+    assert number() == 4
+    (docs / "lynx.txt").unlink()
+    index.sync(docs, keywords_only=True)
+    assert number() == 3
 
 
 # The order of need

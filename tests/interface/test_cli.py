@@ -117,12 +117,18 @@ def test_words_first_and_vectors_later(shell: Shell, docs: Path) -> None:
     assert not Path(shell.index).exists()
     code, report, _ = shell.sync(str(docs), "--keywords-only")
     assert (code, report["totals"]["tokens"]) == (0, 0)
+    assert report["pending"] > 0
+    _, out, _ = shell("index", str(docs), "--keywords-only", "--index", shell.index)
+    waits = "passages are found by their words only so far; wva index --vectors-only --index"
+    assert waits in out.splitlines()[-1]
     answer = shell.search("whales", "--embed-ms", "0")
     assert answer["vector_share"] == 0
     assert [hit["embedded"] for hit in answer["hits"]] == [False]
     assert answer["notes"] == [
-        "Meaning covers 0 % of the passages so far; the others are found by their words"
+        "Meaning covers 0 % of the passages so far; the others are found by their words",
+        f"To go on: wva index --vectors-only --index {shell.index}",
     ]
+    assert shell.search("whales", "--mode", "keyword")["notes"] == []
     code, _, err = shell.sync("--vectors-only", "--keywords-only")
     assert (code, "keywords only or vectors only" in err) == (2, True)
     assert shell.sync("--vectors-only")[0] == 0

@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retriever.explaining.summary import difference_summary, summarise
+from retriever.explaining.why_not import Outcome
 from retriever.index import Index
 from retriever.indexing import vectors as vectors_module
+from retriever.interface.terminal.explanations import explanation_lines
+from retriever.interface.terminal.results import hit_lines
 from retriever.searching import hybrid, late
 from retriever.storage.backends import Snapshot
-from retriever.types import ModelError, UsageError
+from retriever.types import Hit, ModelError, UsageError
 from tests.fakes import FakeEmbedder
 
 WORDS = (
@@ -212,3 +216,120 @@ def test_an_impossible_budget_is_named(index) -> None:
     for value in (-1, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="embed_ms"):
             index.search("mesa", embed_ms=value)
+
+
+# What is said of a passage without a vector
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory):
+    with half_made(tmp_path_factory.mktemp("waiting"), 0) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def some(tmp_path_factory):
+    """An index of which 40 passages have a vector."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vectors_module, "BATCH_TOKENS", 1)
+        with half_made(tmp_path_factory.mktemp("some"), 40) as opened:
+            yield opened
+
+
+def two_kinds(index: Index) -> tuple[Hit, Hit]:
+    """A result with a vector, and one without."""
+    hits = index.search("amber mesa", 90, embed_ms=0, fold=False)
+    return next(h for h in hits if h.embedded), next(h for h in hits if not h.embedded)
+
+
+def test_an_explanation_says_that_the_meaning_is_not_known(some) -> None:
+    made, missing = two_kinds(some)
+    told = some.explain("amber mesa", missing, embed_ms=0)
+    assert told.waiting
+    assert told.to_json()["embedded"] is False
+    assert "still waits for its vector, and counts like an average one." in summarise(told)
+    lines = "\n".join(explanation_lines(told, colour=False))
+    assert "dense: no vector yet, so it counts like an average passage = +0.000" in lines
+    assert [term.name for term in told.terms].count("dense") == 1
+    assert "dense feedback" not in lines
+    other = some.explain("amber mesa", made, embed_ms=0)
+    assert not other.waiting
+    assert other.to_json()["embedded"] is True
+    assert "waits" not in summarise(other)
+
+
+def test_a_comparison_names_the_one_without_a_vector(some) -> None:
+    made, missing = two_kinds(some)
+    for pair, name in (((made, missing), "B"), ((missing, made), "A")):
+        told = some.compare("amber mesa", *pair, embed_ms=0)
+        said = str(difference_summary(told, "A", "B"))
+        assert said.endswith(f" {name} has no vector yet, and so an average meaning.")
+    told = some.compare("amber mesa", missing, missing, embed_ms=0)
+    assert "same score" in str(difference_summary(told, "A", "B"))
+
+
+def test_a_check_needs_a_vector(some) -> None:
+    _, missing = two_kinds(some)
+    told = some.explain("amber mesa", missing, embed_ms=0)
+    with pytest.raises(UsageError, match="still waits for its vector"):
+        some.check_explanation(told)
+
+
+def test_a_check_uses_the_means_of_lent_vectors(waiting) -> None:
+    hit = next(h for h in waiting.search("amber mesa", 9, embed_ms=60_000) if h.embedded)
+    told = waiting.explain("amber mesa", hit, embed_ms=60_000)
+    check = waiting.check_explanation(told, count=1)
+    assert check.before == pytest.approx(told.dense.cosine, abs=1e-5)
+
+
+def test_why_not_tells_what_waits(waiting, some) -> None:
+    rows = waiting.documents()
+    lacking = next(r.path for r in rows if "fjord" not in waiting.chunks(r.id)[0].text)
+    for mode, words in (("hybrid", True), ("dense", False)):
+        told = waiting.why_not("fjord", lacking, mode=mode, embed_ms=0, feedback=False)
+        assert told.outcome is Outcome.WAITING
+        assert told.best is None
+        assert told.sentence.startswith("it has no vector yet, so that its meaning cannot be")
+        assert told.sentence.endswith("no word of the query occurs in it") == words
+    assert waiting.why_not("fjord", lacking, mode="keyword").outcome is Outcome.WORDLESS
+    _, missing = two_kinds(some)
+    told = some.why_not("amber mesa", missing.chunk.path, 1, embed_ms=0)
+    assert told.outcome is Outcome.BEATEN
+    assert told.best.embedded is False
+    assert told.sentence.endswith("has no vector yet, and is found by its words only")
+
+
+def test_diversity_does_not_prefer_what_has_no_vector(some) -> None:
+    """With words alone it is the ranking; zeros would come before every known passage."""
+    plain = some.search("amber mesa", 5, embed_ms=0)
+    assert [h.chunk.id for h in some.search("amber mesa", 5, embed_ms=0, diversity=0.0)] == [
+        hit.chunk.id for hit in plain
+    ]
+    assert len(some.search("amber mesa", 5, embed_ms=0, diversity=0.7)) == 5
+
+
+def test_more_like_a_passage_without_a_vector(some) -> None:
+    _, missing = two_kinds(some)
+    chunk = missing.chunk
+    steering = {"marked": [{"chunk_id": chunk.id, "start": 0, "end": len(chunk.text)}]}
+    for mode in ("hybrid", "keyword", "dense"):
+        for query in ("", "amber"):
+            hits = some.search(
+                query, 90, options={"embed_ms": 0, "steering": steering, "mode": mode}
+            )
+            ids = {one.id for hit in hits for one in (hit.chunk, *hit.parts, *hit.also)}
+            assert (chunk.id in ids) == (mode != "dense") or mode == "keyword"
+
+
+def test_a_result_by_words_so_far_is_marked(some) -> None:
+    made, missing = two_kinds(some)
+    assert "by words so far)" in hit_lines(missing, "amber", colour=False)[0]
+    assert "by words so far" not in hit_lines(made, "amber", colour=False)[0]
+
+
+def test_a_result_has_a_match_a_sentence_and_a_verdict(some, waiting) -> None:
+    for index in (some, waiting):
+        hits = index.search("amber mesa", embed_ms=0)
+        assert all(hit.sentence is not None for hit in hits)
+        assert isinstance(index.verdict("amber mesa", hits, embed_ms=0), str)
+        index.count_matches("amber mesa", hits, embed_ms=0)

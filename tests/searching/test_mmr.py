@@ -57,3 +57,24 @@ def test_without_diversity_the_order_stays_and_scale_and_origin_do_not_matter() 
 def test_an_impossible_diversity_is_refused(diversity) -> None:
     with pytest.raises(UsageError, match="from 0 to 1"):
         diversify(hits(1.0), VECTORS[:1], 1, diversity)
+
+
+def test_a_passage_without_a_vector_is_as_like_as_the_others_on_average() -> None:
+    """Not unlike all of them, as its zeros would say: it would always come second."""
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(6, 4)) + 1.0
+    known = [True, True, False, True, True, False]
+    vectors[[2, 5]] = 0
+    units = vectors[known] / np.linalg.norm(vectors[known], axis=1, keepdims=True)
+    cosines = units @ units.T
+    average = np.mean([cosines[i, j] for i in range(4) for j in range(4) if i != j])
+    full = np.full((6, 6), average)
+    own = np.flatnonzero(known)
+    full[np.ix_(own, own)] = cosines
+    relevance = [0.9, 0.85, 0.84, 0.8, 0.3, 0.25]
+    chosen = [0]
+    while len(chosen) < 6:
+        rest = [at for at in range(6) if at not in chosen]
+        chosen.append(max(rest, key=lambda at: 0.5 * relevance[at] - 0.5 * full[at, chosen].max()))
+    assert mmr(relevance, vectors.astype(np.float32), 6, 0.5, known) == chosen
+    assert mmr([0.9, 0.8, 0.7], np.zeros((3, 4), np.float32), 3, 0.5, [False] * 3) == [0, 1, 2]

@@ -141,3 +141,11 @@ def test_no_text_of_a_document_is_markup(text: str, path: str, title: str) -> No
         *("svg", "rect", "path", "mark"),
     }
     shown.encode()  # a lone surrogate could not be sent
+
+
+def test_a_passage_without_a_vector_is_marked() -> None:
+    shown = card_html([replace(hit(), dense=0.25, keyword=1.0, embedded=False)], PEARS)
+    assert shown.count("Its meaning is not compared yet") == 1
+    assert "meaning not known yet" in shown
+    assert "0.25" not in shown
+    assert "not compared yet" not in card_html([replace(hit(), dense=0.25)], PEARS)

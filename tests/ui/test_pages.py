@@ -20,6 +20,7 @@ from streamlit.util import calc_hash
 from retriever.index import Index
 from retriever.indexing.coverage import CoverageStatus, FileCoverage
 from retriever.interface.collections import create_collection, describe_collection, list_indexes
+from retriever.interface.jobs import Jobs
 from retriever.interface.page_server import server_command, streamlit_options
 from retriever.storage.filters import Filter
 from retriever.storage.records import UnreadFile
@@ -718,3 +719,63 @@ def test_an_error_in_a_part_that_is_drawn_by_itself_is_one_sentence() -> None:
     app = AppTest.from_function(script).run()
     assert not app.exception
     assert [error.value for error in app.error] == ["The index is gone"]
+
+
+# An index of which a part has vectors
+
+
+@pytest.fixture
+def half(tmp_path: Path) -> Path:
+    """Four documents, of which one has a vector."""
+    folder, docs = tmp_path / "half", tmp_path / "docs"
+    docs.mkdir()
+    (docs / "apples.txt").write_text("Apples are red.")
+    with Index.open_or_create(folder, FakeEmbedder()) as made:
+        made.sync(docs)
+        for name in ("pears", "plums", "figs"):
+            (docs / f"{name}.txt").write_text(f"The {name} are sweet.")
+        made.sync(docs, keywords_only=True)
+    return folder
+
+
+SHARE = "Meaning covers 25 % of the passages so far; the others are found by their words."
+
+
+def test_a_half_made_index_says_so_and_goes_on(
+    page: Callable[..., AppTest], half: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[object, ...]] = []
+    monkeypatch.setattr(Jobs, "start", lambda self, *given: started.append(given))
+    app = page(half)
+    assert SHARE in [one.value for one in app.caption]
+    app.button(key="go-on").click().run()
+    assert not app.exception
+    assert started == [(half, (), ["--vectors-only"])]
+    app = at_collections(page(half))
+    assert SHARE in [one.value for one in app.caption]
+    assert "By meaning: 25 % so far" in words(app)
+    assert not app.button(key="go-on").disabled
+
+
+def test_a_complete_index_says_nothing_of_parts(page: Callable[..., AppTest], index: Path) -> None:
+    for app in (page(index), page(index, q="pear"), at_collections(page(index))):
+        assert "Meaning covers" not in str([one.value for one in app.caption])
+        assert not [one for one in app.button if one.key == "go-on"]
+
+
+def test_while_a_run_goes_on_its_progress_stands_there_instead(
+    page: Callable[..., AppTest], half: Path
+) -> None:
+    with Index.open(half, FakeEmbedder()) as writer:
+        writer.backend.set_progress(
+            {
+                "files_done": 4, "files_total": 4, "chunks": 1, "tokens": 800, "seconds": 2.0,
+                "tokens_per_second": 400.0, "seconds_left": 130.0, "phase": "embedding",
+                "vectors_done": 1, "vectors_total": 3,
+            }
+        )  # fmt: skip
+        app = page(half)
+        assert not [one for one in app.button if one.key == "go-on"]
+        told = str(app.get("progress")[0].proto.text)
+        assert told == "Making passages searchable by meaning: 1 of 3 · about 2 min left"
+        assert "All of it is found by its words" in words(app)

@@ -85,9 +85,12 @@ def _tell(sentence: str) -> None:
 @st.fragment
 @status.with_errors_shown
 def _show_map(index: SharedIndex, found: Survey) -> None:
-    total = index.info()["chunks"]
+    info = index.info()
+    total = info["chunks"]
     many = count_text(len(found.chunks), "passage")
     sample = many if len(found.chunks) == total else f"A fixed sample of {many} of {total:,}"
+    if info["pending"] and len(found.chunks) < total:
+        sample = f"{many} of {total:,}, of those that have a vector so far"
     _tell(
         f"{sample}. Passages that say similar things are close together. The map shows the two "
         f"main ways in which they differ: {found.shown:.0%} of all differences. Click a point to "

@@ -126,9 +126,11 @@ def _facts(picker: CollectionPicker, path: Path) -> str:
         count_text(info["chunks"], "passage"),
         _megabytes(info["bytes"]["total"]),
     ]
+    share = int(100 * (1 - info["pending"] / info["chunks"])) if info["pending"] else 100
     lines = [
         f'<p class="wva-note"><bdi>{escape_html(said)}</bdi></p>' if said else "",
         f'<p class="wva-note">{join_parts(counts)}</p>',
+        f'<p class="wva-note">By meaning: {share} % so far</p>' if info["pending"] else "",
         f'<p class="wva-note">{_last_change(path, info)}</p>',
         f'<p class="wva-warn">⚠ {attention.attention_text(needy)}</p>' if needy else "",
     ]
@@ -195,6 +197,7 @@ def _show_chosen(picker: CollectionPicker, index: SharedIndex) -> None:
     st.html(f'<h2 class="wva-title"><bdi>{escape_html(index.path.name)}</bdi></h2>')
     busy = job_status.busy_reason(index, picker.jobs)
     job_status.show_job(index, picker.jobs)
+    job_status.show_rest(index, picker.jobs)
     removal.show_removed(index, picker.jobs, busy=busy)
     attention.show_attention(index, picker.jobs, busy=busy)
     st.html('<h3 class="wva-part">Add documents</h3>')

@@ -13,6 +13,7 @@ from ui import (
     filters,
     history,
     home,
+    job_status,
     pane,
     results,
     search_box,
@@ -61,6 +62,7 @@ def show_search(picker: CollectionPicker) -> None:
     else:
         home.show_home(picker, index)
     status.show_activity(index, shown=index.index.generation if page_query.text else None)
+    job_status.show_rest(index, picker.jobs)
     shortcuts.install_shortcuts()
     _focus_search_box()
 

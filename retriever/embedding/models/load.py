@@ -179,7 +179,7 @@ def _load_by_transformers(
             **plan.load_options(),
         )
         check_complete(name, model, set(report["missing_keys"]))
-        tokenizer = _load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder)
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad = False
@@ -228,7 +228,8 @@ def _devices(name: str, model: Any, plan: devices.DevicePlan) -> tuple[str, ...]
     return used
 
 
-def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer in a model's folder. Raises ModelError if it gives no character positions."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(

@@ -21,13 +21,34 @@ from retriever.types import UsageError
 
 if TYPE_CHECKING:
     from retriever.embedding.aligned_wva import AlignedWVA
+    from retriever.embedding.protocols import Embedder
     from retriever.searching.options import SearchOptions
 
 
 def requested_embedder(options: argparse.Namespace) -> AlignedWVA | None:
     """The embedder that the model options name; None without one, for the index's own."""
-    named = options.model or options.layers or options.pooling or options.prompts
-    return load_embedder(options) if named else None
+    return load_embedder(options) if _names_model(options) else None
+
+
+def requested_text_side(options: argparse.Namespace) -> Embedder | None:
+    """`requested_embedder` for a run that makes no vectors: the model is loaded only if it must."""
+    if not _names_model(options):
+        return None
+    from retriever.embedding.text_side import text_side
+
+    pooling = options.pooling or POOLINGS[0]
+    check_pooling(pooling)
+    return text_side(
+        lambda: load_embedder(options),
+        model=options.model or DEFAULT_MODEL,
+        layers=options.layers or DEFAULT_LAYERS,
+        prompts=Prompts.read(Path(options.prompts)) if options.prompts else None,
+        pooling=pooling,
+    )
+
+
+def _names_model(options: argparse.Namespace) -> bool:
+    return bool(options.model or options.layers or options.pooling or options.prompts)
 
 
 def load_embedder(options: argparse.Namespace, pooling: str = "") -> AlignedWVA:

@@ -11,13 +11,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retriever.interface.commands.arguments import reading_arguments, requested_embedder
+from retriever.interface.commands.arguments import (
+    reading_arguments,
+    requested_embedder,
+    requested_text_side,
+)
 from retriever.interface.commands.output import (
     DONE,
     INCOMPLETE,
     is_dumb,
     print_facts,
     print_json,
+    vectors_command,
 )
 from retriever.types import Progress, UsageError
 
@@ -40,7 +45,7 @@ def run_index(options: argparse.Namespace) -> int:
 def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     from retriever.index import Index
     from retriever.indexing.sync import SyncOptions
-    from retriever.interface.terminal.reports import report_lines
+    from retriever.interface.terminal.reports import report_lines, waiting_line
     from retriever.reading.scan import targets
 
     reading = reading_arguments(options)
@@ -54,7 +59,8 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
         Index.open(folder).close()
     else:
         targets(options.paths, [])
-    embedder = requested_embedder(options)
+    requested = requested_text_side if options.keywords_only else requested_embedder
+    embedder = requested(options)
     with Index.open_or_create(
         folder, embedder, store=options.store, device=options.device, dtype=options.dtype
     ) as index:
@@ -75,10 +81,14 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
             jobs=options.jobs,
             progress=ProgressPrinter(),
         )
+        info = index.info()
     if options.json:
-        print_json({**report.to_json(), "index": options.index})
+        waiting = {"pending": info["pending"]}
+        print_json({**report.to_json(), **waiting, "index": options.index})
     else:
-        print("\n".join(report_lines(report)))
+        command = vectors_command(options.index)
+        waits = waiting_line(info["pending"], info["chunks"], command)
+        print("\n".join(filter(None, [*report_lines(report), waits])))
     if report.notice:
         print(f"wva: {report.notice}", file=sys.stderr)
     return DONE if report.complete else INCOMPLETE

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,8 @@ def print_facts(facts: dict[str, Any], indent: str = "") -> None:
         else:
             shown = "none" if value is None or value == {} else printable(str(value))
             print(f"{indent}{name}: {shown}")
+
+
+def vectors_command(folder: str) -> str:
+    """The command that makes the vectors that are missing, as it can be pasted."""
+    return f"wva index --vectors-only --index {shlex.quote(one_line(folder))}"

@@ -12,7 +12,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from retriever.interface.commands.arguments import requested_embedder, search_options
-from retriever.interface.commands.output import DONE, INCOMPLETE, print_json, use_colour
+from retriever.interface.commands.output import (
+    DONE,
+    INCOMPLETE,
+    print_json,
+    use_colour,
+    vectors_command,
+)
 from retriever.interface.options import DEFAULT_INDEX
 from retriever.interface.terminal.characters import one_line
 from retriever.types import IndexStateError, UsageError
@@ -217,8 +223,17 @@ def _found(index: Index, folder: str, query: str, how: SearchOptions) -> _Found:
     notes = index.search_notes(query, hits, options=how)
     said = index.verdict(query, hits, options=how)
     share = index.vector_share
+    if share < 1 and how.mode != "keyword":
+        notes = [*notes, _going_on(index, folder)]
     named = [NamedHit(folder, hit, hit.score) for hit in hits]
     return _Found(named, took, instead, notes, said, empty, share)
+
+
+def _going_on(index: Index, folder: str) -> str:
+    """That a run makes the vectors that are missing, or the command that does."""
+    if index.info()["progress"]:
+        return "The others follow: a run makes their vectors now"
+    return f"To go on: {vectors_command(folder)}"
 
 
 def _search_several(

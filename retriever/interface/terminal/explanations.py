@@ -79,6 +79,8 @@ def term_formula(term: Term) -> str:
     >>> term_formula(Term("dense", 2.0, {"score": 0.5, "own": 1, "mean": 0.1, "std": 0.2}))
     '(0.500 − 0.100) / 0.200'
     """
+    if term.waiting:
+        return "no vector yet, so it counts like an average passage"
     numbers = term.made_of
     if "mean" in numbers:
         own = "" if numbers["own"] == 1 else f"{numbers['own']:.3f} · "

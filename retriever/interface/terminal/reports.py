@@ -27,29 +27,55 @@ PROBLEMS = (FileStatus.PARTIAL, FileStatus.FAILED)
 
 
 def progress_line(progress: Progress) -> str:
-    """One line: files, chunks, tokens per second, time left, the current file or what else is done.
+    """One line: files, vectors, tokens per second, time left, the file or what else is done.
+
+    While files are read, the time is that until all of them are found by their words.
 
     >>> progress_line(Progress(3, 44, 120, 30000, 20.0, 1500.0, 62.0, "a.pdf"))
     '3/44 files · 120 chunks · 1,500 tokens/s · 1:02 left · a.pdf'
+    >>> progress_line(Progress(3, 44, 0, 0, 20.0, 0.0, 62.0, "a.pdf", phase=Phase.READING))
+    '3/44 files · all found by their words in 1:02 · a.pdf'
     >>> progress_line(Progress(44, 44, 990, 0, 20.0, 0.0, None, phase=Phase.FITTING))
     '44/44 files · 990 chunks · fitting the search to the documents'
     >>> progress_line(Progress(44, 44, 90, 9000, 20.0, 450.0, 62.0, vectors_done=90,
     ...                        vectors_total=990))
     '44/44 files · 90/990 vectors · 450 tokens/s · 1:02 left'
     """
-    parts = [f"{progress.files_done}/{progress.files_total} files", f"{progress.chunks:,} chunks"]
-    if progress.vectors_total and progress.files_done == progress.files_total:
-        parts[1] = f"{progress.vectors_done:,}/{progress.vectors_total:,} vectors"
+    parts = [f"{progress.files_done}/{progress.files_total} files"] * (progress.files_total > 0)
+    second = progress.vectors_total > 0 and progress.files_done == progress.files_total
+    if second:
+        parts.append(f"{progress.vectors_done:,}/{progress.vectors_total:,} vectors")
+    elif progress.chunks:
+        parts.append(f"{progress.chunks:,} chunks")
     if progress.tokens:
         parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
     if progress.seconds_left is not None:
-        parts.append(f"{duration(progress.seconds_left)} left")
-    if progress.phase in (Phase.LOADING, Phase.EMBEDDING, Phase.FITTING):
+        left = duration(progress.seconds_left)
+        reading = progress.phase is Phase.READING and not second
+        parts.append(f"all found by their words in {left}" if reading else f"{left} left")
+    if progress.phase in (Phase.LOADING, Phase.FITTING) or (
+        progress.phase is Phase.EMBEDDING and not second
+    ):
         parts.append(phase_text(progress))
     elif progress.current and progress.files_done < progress.files_total:
         part = f", part {progress.part}" if progress.part > 1 else ""
         parts.append(one_line(progress.current) + part)
     return " · ".join(parts)
+
+
+def waiting_line(pending: int, chunks: int, command: str) -> str:
+    """How many passages have no vector yet, and how to make them; empty for none.
+
+    >>> waiting_line(300, 400, "wva index --vectors-only")
+    '300 of 400 passages are found by their words only so far; wva index --vectors-only goes on'
+    >>> waiting_line(0, 400, "")
+    ''
+    """
+    if not pending:
+        return ""
+    have = "passage is" if chunks == 1 else "passages are"
+    how = "its words" if chunks == 1 else "their words"
+    return f"{pending:,} of {chunks:,} {have} found by {how} only so far; {command} goes on"
 
 
 def duration(seconds: float) -> str:

@@ -34,7 +34,8 @@ def hit_lines(
     title = f"  {one_line(chunk.title)}" if chunk.title else ""
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
     strength = "" if hit.strength is None else f", {hit.strength}"
-    score = f"({hit.score:.2f}{strength})" + (f"  in {one_line(index)}" if index else "")
+    waiting = "" if hit.embedded else ", by words so far"
+    score = f"({hit.score:.2f}{strength}{waiting})" + (f"  in {one_line(index)}" if index else "")
     head = f"{hit.rank:>2}. {bold}{place}{reset}{dim}{title}  {score}{reset}"
     width = text_width()
     shown = Snippet(hit.text, 0, 0) if whole else snippet(hit, SNIPPET)

@@ -122,6 +122,7 @@ class Catalog:
                 yield writer
                 if visible:
                     writer.bump_generation()
+                schema.number_format(connection)
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
@@ -362,10 +363,10 @@ def _check_ours(connection: sqlite3.Connection, folder: Path) -> None:
         raise IndexStateError(
             f"{folder / CATALOG_FILE} is not an index of this program; choose another folder"
         )
-    if version > schema.VERSION:
+    if version > schema.HALF_MADE:
         raise IndexStateError(
             f"the index in {folder} was made by a newer version of wva-retriever (format "
-            f"{version}, this one knows {schema.VERSION}); upgrade, or build the index again"
+            f"{version}, this one knows {schema.HALF_MADE}); upgrade, or build the index again"
         )
 
 
@@ -389,7 +390,8 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
 
 def _is_current(connection: sqlite3.Connection) -> bool:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    return bool(version == schema.VERSION and fulltext.is_current(connection))
+    known = version in (schema.VERSION, schema.HALF_MADE)
+    return known and bool(fulltext.is_current(connection))
 
 
 def _check_sqlite() -> None:

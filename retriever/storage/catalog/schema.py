@@ -20,6 +20,10 @@ from retriever.types import Scalar, UsageError
 
 APPLICATION_ID = 0x57564131  # "WVA1": distinguishes an index from other SQLite databases
 VERSION = 3
+HALF_MADE = 4
+"""The format's number while a chunk has no vector: version 0.1.0, which would fail amid a search,
+then says that the index needs a newer one. The next format is 5."""
+
 PAGE_SIZE = 32768
 """Bytes. With SQLite's default of 4096 a vector of 576 floats takes 1.8 times its size."""
 
@@ -154,7 +158,17 @@ def upgrade(connection: sqlite3.Connection) -> None:
     for older in range(version, VERSION):
         for statement in UPGRADES[older]:
             connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {VERSION}")
+    number_format(connection)
+
+
+def number_format(connection: sqlite3.Connection) -> None:
+    """Number the format by whether a chunk has no vector; call it at the end of a transaction."""
+    (waiting,) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM chunks WHERE vector = 0)"
+    ).fetchone()
+    number = HALF_MADE if waiting else VERSION
+    if connection.execute("PRAGMA user_version").fetchone()[0] != number:
+        connection.execute(f"PRAGMA user_version = {number}")
 
 
 def added_columns(connection: sqlite3.Connection) -> set[str]:
