@@ -56,10 +56,12 @@ def documented() -> list[str]:
 COMMANDS = documented()
 BROWSER = {"page", "screenshot"}
 SMALLER = {  # options that shorten commands which read much by default
+    "synthetic": "--size 200 --words 4000",
     "speed": "--passages 2 --rounds 1 --folder NOTES",
     "gpu": "--tiny",
     "pipeline": "--tiny",
     "start": "--rounds 1 --quick --index INDEX",
+    "scale": "--tiny",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
     "passage_boxes": "PDF --passages 3",
@@ -76,6 +78,7 @@ TABLES = {  # output of commands that print no table
     "command_line": "wrote ",
     "shipped": " bytes  ",
 }
+WRITTEN = ("NEW", "KEPT", "FIGURES", "PLOT")
 WITH_MODEL = (
     "speed",
     "gpu",
@@ -94,7 +97,9 @@ INDEXED = ("deletion", "literal", "sentences", "start")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The inputs: a model of random weights, notes, an index of them, a labelled set."""
     folder = tmp_path_factory.mktemp("tiny")
-    found = {name: folder / name for name in ("NOTES", "INDEX", "BEIR", "OUT", "PAGE", "CACHE")}
+    found = {
+        name: folder / name for name in ("NOTES", "INDEX", "BEIR", "OUT", "PAGE", "CACHE", "NEW")
+    }
     found |= {"PDF": PDF, "MODEL": save_model(folder / "MODEL")}
     for name, text in NOTES.items():
         found["NOTES"].mkdir(exist_ok=True)
