@@ -4,10 +4,10 @@
   padding, and attention is computed text by text;
 * **padded**: one text per row, padded on the right, where causal attention ignores the padding.
 
-The attention function is registered with transformers under the name `IMPLEMENTATION`; decoders of
-this package (`models.decoder`) call it themselves. It follows
-the contract of transformers' flash-attention functions (causal, with the layer's window, logit cap
-and sinks as arguments), so it works for every family that supports those, without special cases.
+The attention function is registered with transformers under the name `IMPLEMENTATION`; this
+package's own decoder (`models.decoder`) calls it itself. It follows the contract of transformers'
+flash-attention functions (causal, with the layer's window, logit cap and sinks as arguments), so it
+works for every family that supports those, without special cases.
 
 Letters in shapes: B texts, T tokens of a row, S tokens of a packed row, H heads, K key/value
 heads, G = H / K, D head size (E that of the values, where it differs).

@@ -148,7 +148,8 @@ def _own_agrees(
     loaded, own = _load_by_transformers(name, folder, plan.device, plan.dtype), None
     try:
         own = with_weights(settings, loaded.model.state_dict())
-        same = own is not None and agrees(own, loaded.model)
+        with devices.one_thread():
+            same = own is not None and agrees(own, loaded.model)
         return same and OwnTokenizer.read(folder).agrees(loaded.tokenizer)
     finally:
         del loaded, own
