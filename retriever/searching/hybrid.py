@@ -195,13 +195,16 @@ class _HybridQuery:
             return _Ranking(
                 list(side.ids), scores, None, scores, *_settled_and_exhausted(side, depth)
             )
+        keyword = None
+        if mode is Mode.HYBRID:  # both sides at once
+            self.snapshot.begin_dense(vector, depth, self.where)
+            keyword = self._keyword(depth)
         dense = self.snapshot.dense(vector, depth, self.where)
-        if mode is Mode.DENSE:
+        if keyword is None:
             scores = dense.scores.tolist()
             return _Ranking(
                 list(dense.ids), scores, scores, None, *_settled_and_exhausted(dense, depth)
             )
-        keyword = self._keyword(depth)
         return self._fuse(vector, dense, keyword, depth, wanted)
 
     def _keyword(self, depth: int) -> ScoredIds:

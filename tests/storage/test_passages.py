@@ -72,6 +72,9 @@ class NaivePassages:
     def count(self) -> int:
         return len(self.all)
 
+    def begin_dense(self, query, k, where=None) -> None:
+        pass
+
     def count_vectors(self) -> int:
         return len(self.all)
 

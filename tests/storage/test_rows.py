@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retriever.storage.backends import search_state, vector_files
+from retriever.storage.backends import embedded, search_state, vector_files
 from retriever.storage.backends.embedded import EmbeddedBackend
+from retriever.storage.backends.search_state import row_path
+from retriever.storage.filters import Filter
 from retriever.storage.records import NewChunk
 from retriever.storage.vectors import faiss as faiss_store
 from retriever.storage.vectors.rows import Moments, RowFile, RowWriter
@@ -192,3 +194,32 @@ def test_a_damaged_row_file_is_not_needed_and_is_written_again(
         assert path.read_bytes() == data
     with EmbeddedBackend.open(folder) as backend:
         check(backend, *range(6))
+
+
+@pytest.mark.parametrize("factory", ["Flat", "SQ8"])
+def test_a_search_begun_before_gives_the_same(
+    tmp_path: Path, small_is_large, factory: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(embedded, "MAX_EXACT", 3)
+    with EmbeddedBackend.open(tmp_path / "i", create=True, factory=factory) as backend:
+        for number in range(6):
+            put(backend, number)
+        backend.finish({})
+        query, other = vectors_of(2, 77)
+        where = Filter.parse({"path": {"in": ["2", "4", "5"]}})
+        expected = live(backend).dense(query, 7, where)
+        with backend.snapshot() as now:
+            for wanted in ((query, 7, where), (other, 7, where), (query, 6, where), (query, 7)):
+                now.begin_dense(*wanted)
+                assert now.passages._begun is not None
+                for _ in range(2):
+                    found = now.dense(query, 7, where)
+                    assert found.ids == expected.ids
+                    assert found.scores.tolist() == expected.scores.tolist()
+        (path,) = tmp_path.glob("i/*.faiss")
+        if factory == "SQ8":
+            rows = row_path(path)
+            rows.write_bytes(b"\0" * 4 * DIM + rows.read_bytes()[4 * DIM :])
+        with backend.snapshot() as now:
+            now.begin_dense(query, 60)
+            assert now.dense(query, 60).ids == live(backend).dense(query, 60).ids

@@ -15,6 +15,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +27,7 @@ from retriever.arrays import DoubleScores, Keys, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.backends import vector_files, wanted
 from retriever.storage.backends.protocols import ScoredIds
-from retriever.storage.backends.search_state import SearchState, StateKeeper
+from retriever.storage.backends.search_state import MAX_EXACT, SearchState, StateKeeper
 from retriever.storage.backends.snapshot import Snapshot
 from retriever.storage.backends.ties import top_k_ids, top_scores
 from retriever.storage.calibration import Calibration
@@ -42,6 +43,7 @@ _CACHED_QUERIES = 8
 _CACHED_FILTERS = 4  # of 8 MB at most with a million chunks
 
 _MatchKey = tuple[str, int, TermQuery]
+_Begun = tuple[tuple[bytes, int, str], Future[tuple[Keys, Scores] | None]]
 
 
 class EmbeddedBackend:
@@ -366,12 +368,22 @@ class EmbeddedPassages:
         self._statistics_of: dict[bytes, tuple[float, float]] = {}
         self._pending: int | None = None
         self._count: int | None = None
+        self._begun: _Begun | None = None
 
     @property
     def _state(self) -> SearchState:
         if self._loaded is None:
             self._loaded = self._states.at(self._reader)
         return self._loaded
+
+    def begin_dense(self, query: Vectors, k: int, where: Filter | None = None) -> None:
+        """See `PassageSearch.begin_dense`; only where there is much to do."""
+        if len(self._state.store) <= MAX_EXACT:
+            return
+        allowed = None if where is None else self._filters.get(self._reader, where)
+        vector = check_query(query, self._state.store.tail.dimension)
+        begun = self._state.begin(vector, k + 1, allowed)
+        self._begun = None if begun is None else ((vector.tobytes(), k + 1, repr(where)), begun)
 
     def dense(self, query: Vectors, k: int, where: Filter | None = None) -> ScoredIds:
         """See `PassageSearch.dense`."""
@@ -383,12 +395,18 @@ class EmbeddedPassages:
         lent, lent_scores = self._lent_scores(vector, allowed)
 
         def nearest(count: int) -> tuple[Keys, Scores]:
-            keys, scores = state.search(reader, vector, count, allowed)
+            found = self._take_begun((vector.tobytes(), count, repr(where)))
+            keys, scores = found or state.search(reader, vector, count, allowed)
             if not len(lent):
                 return keys, scores
             return top_k(np.append(keys, lent), np.append(scores, lent_scores), count)
 
         return ScoredIds(*top_k_ids(nearest, k, reader.ids_of), *self._statistics(vector))
+
+    def _take_begun(self, asked: tuple[bytes, int, str]) -> tuple[Keys, Scores] | None:
+        """The result of what was begun with these arguments; None without one."""
+        begun, self._begun = self._begun, None
+        return begun[1].result() if begun is not None and begun[0] == asked else None
 
     def _statistics(self, vector: Vectors) -> tuple[float, float]:
         """The statistics of stored vectors, or of lent ones if none is stored."""

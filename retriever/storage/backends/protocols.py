@@ -68,6 +68,9 @@ class PassageSearch(Protocol):
         Raises UsageError for a query with another dimension or with NaN.
         """
 
+    def begin_dense(self, query: Vectors, k: int, where: Filter | None = None) -> None:
+        """Say that `dense` follows with these arguments: it may be computed meanwhile."""
+
     def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
         """The cosine of the calibrated query (dim,) with each chunk: (n,).
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ SAMPLE = 4096
 """Beyond `MAX_EXACT`, they follow from the moments of all vectors; where these are not known, they
 are over a fixed sample of this many chunks."""
 
+_POOL = ThreadPoolExecutor(thread_name_prefix="dense")  # no thread before the first search
 _TRAINING_BYTES = 64 * 2**20  # of vectors to train a FAISS index with
 
 
@@ -73,6 +75,31 @@ class SearchState:
             return self.vectors(reader, keys)
 
         return self.store.search(query, k, allowed, fetch=fetch)
+
+    def begin(
+        self, query: Vectors, k: int, allowed: Keys | None
+    ) -> Future[tuple[Keys, Scores] | None] | None:
+        """`search` in another thread, without the catalog; None where that does not pay.
+
+        The result is None if it cannot do without the catalog.
+        """
+        if len(self.store) <= MAX_EXACT or (self.rows is None and not self.store.is_exact):
+            return None
+        return _POOL.submit(self._search_alone, query, k, allowed)
+
+    def _search_alone(
+        self, query: Vectors, k: int, allowed: Keys | None
+    ) -> tuple[Keys, Scores] | None:
+        def fetch(keys: Keys) -> tuple[Keys, Vectors]:
+            stored = self._stored(keys)
+            if stored is None:
+                raise LookupError
+            return keys, stored
+
+        try:
+            return self.store.search(query, k, allowed, fetch=fetch)
+        except LookupError:
+            return None
 
     def vectors(self, reader: Reader, keys: Keys) -> tuple[Keys, Vectors]:
         """Calibrated vectors of chunks: keys (m,) as given, without those that have none, (m, dim).

@@ -71,6 +71,11 @@ class Snapshot:
             return ScoredIds((), np.empty(0, np.float32), 0.0, 0.0)
         return self.passages.dense(self._query(query), k, where)
 
+    def begin_dense(self, query: Vectors, k: int, where: Filter | None = None) -> None:
+        """Say that `dense` follows with these arguments: it may be computed meanwhile."""
+        if self.passages.count():
+            self.passages.begin_dense(self._query(query), k, where)
+
     def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
         """The calibrated cosine of the raw query (dim,) with each chunk: (n,)."""
         if not chunk_ids or not self.passages.count():
