@@ -58,6 +58,8 @@ BROWSER = {"page", "screenshot"}
 SMALLER = {  # options that shorten commands which read much by default
     "speed": "--passages 2 --rounds 1 --folder NOTES",
     "gpu": "--tiny",
+    "kills": "--tiny --folder NOTES",
+    "half_made": "--sample --questions QUESTIONS",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
     "passage_boxes": "PDF --passages 3",
@@ -83,6 +85,8 @@ WITH_MODEL = (
     "planted",
     "shipped",
     "sentences",
+    "kills",
+    "half_made",
 )
 INDEXED = ("deletion", "literal", "sentences")
 
