@@ -79,6 +79,7 @@ class SyncReport:
     incomplete: int = 0  # files below the given paths with text that cannot be read
     dry_run: bool = False
     idle_patterns: tuple[str, ...] = ()
+    made: int | None = None  # passages that got their vector, by a run that looked at no files
     notice: str = ""  # a sentence: vanished files that were not removed, and what to do
 
     @property
@@ -266,6 +267,11 @@ class _SyncRun:
         finally:
             self.backend.release()
 
+    @property
+    def _made(self) -> int:
+        """How many passages got their vector in this run."""
+        return self.ingest.vectors.done if self.ingest else 0
+
     def _result(self, name: str) -> SyncReport:
         reports = sorted(self.reports.items(), key=lambda entry: (entry[1].path, entry[0]))
         return SyncReport(
@@ -275,6 +281,7 @@ class _SyncRun:
             tokens=self.ingest.vectors.tokens if self.ingest else 0,
             incomplete=self.incomplete,
             dry_run=self.options.dry_run,
+            made=self._made if self.options.vectors_only else None,
             idle_patterns=tuple(self.idle_patterns),
             notice=self.notice,
         )

@@ -62,6 +62,8 @@ SMALLER = {  # options that shorten commands which read much by default
     "pipeline": "--tiny",
     "start": "--rounds 1 --quick --index INDEX",
     "scale": "--tiny",
+    "kills": "--tiny --folder NOTES",
+    "half_made": "--sample --questions QUESTIONS",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
     "passage_boxes": "PDF --passages 3",
@@ -89,6 +91,8 @@ WITH_MODEL = (
     "planted",
     "shipped",
     "sentences",
+    "kills",
+    "half_made",
 )
 INDEXED = ("deletion", "literal", "sentences", "start")
 

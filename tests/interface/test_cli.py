@@ -131,7 +131,11 @@ def test_words_first_and_vectors_later(shell: Shell, docs: Path) -> None:
     assert shell.search("whales", "--mode", "keyword")["notes"] == []
     code, _, err = shell.sync("--vectors-only", "--keywords-only")
     assert (code, "keywords only or vectors only" in err) == (2, True)
-    assert shell.sync("--vectors-only")[0] == 0
+    code, out, _ = shell("index", "--vectors-only", "--index", shell.index)
+    assert code == 0
+    assert re.fullmatch(r"\d+ passages made searchable by meaning in \d:\d\d", out.strip())
+    _, out, _ = shell("index", "--vectors-only", "--index", shell.index)
+    assert out.startswith("all passages have their vectors: nothing to do in 0:")
     assert shell.search("whales")["vector_share"] == 1
 
 

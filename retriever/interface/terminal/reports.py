@@ -91,6 +91,11 @@ def duration(seconds: float) -> str:
 
 def report_lines(report: SyncReport) -> list[str]:
     """The report of a sync: files that need attention, then the totals."""
+    if report.made is not None:
+        many = f"{count_text(report.made, 'passage')} made searchable by meaning"
+        said = many if report.made else "all passages have their vectors: nothing to do"
+        said = "files and passages are left as they are" if report.dry_run else said
+        return [f"{said} in {duration(report.seconds)}"]
     lines = [_file_line(file) for file in report.files if _is_notable(file)]
     lines += [f"the pattern {pattern!r} matches no file" for pattern in report.idle_patterns]
     totals = report.totals
