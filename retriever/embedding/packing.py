@@ -204,7 +204,7 @@ def _attention(
     if one.on_values is not None:
         one.on_values(module, value.transpose(1, 2).flatten(2))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attend = _Attend(scale, sliding_window, softcap, s_aux)
+    attend = Attend(scale, sliding_window, softcap, s_aux)
     if one.on_attribution is not None:
         one.on_attribution(module, partial(attend.attribution, query[0], key[0], value[0]))
     if one.batch.pack is None:
@@ -222,12 +222,12 @@ def _attention(
             sinks=s_aux,
             only_last=only_last,
         ), None
-    output = _attend_pack(attend, one.batch.pack, (query[0], key[0], value[0]), only_last)
+    output = attend_pack(attend, one.batch.pack, (query[0], key[0], value[0]), only_last)
     return output.transpose(0, 1)[None], None
 
 
-def _attend_pack(
-    attend: _Attend, pack: Pack, tensors: tuple[Tensor, Tensor, Tensor], only_last: bool
+def attend_pack(
+    attend: Attend, pack: Pack, tensors: tuple[Tensor, Tensor, Tensor], only_last: bool
 ) -> Tensor:
     """Query (H, S, D), key (K, S, D), value (K, S, E) → (H, S, E), text by text."""
     queries, keys, values = tensors
@@ -258,7 +258,7 @@ def _with_shared(tensor: Tensor, shared: int, run: _Run) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Attend:
+class Attend:
     """Causal attention within texts of equal length; the queries are at the last positions."""
 
     scaling: float

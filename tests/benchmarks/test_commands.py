@@ -56,7 +56,7 @@ def documented() -> list[str]:
 COMMANDS = documented()
 BROWSER = {"page", "screenshot"}
 SMALLER = {  # options that shorten commands which read much by default
-    "speed": "--passages 2 --rounds 1 --folder NOTES",
+    "speed": "--tokens 300 --rounds 1 --folder NOTES",
     "gpu": "--tiny",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
