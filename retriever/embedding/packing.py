@@ -306,12 +306,19 @@ class Attend:
 
     def _weights(self, query: Tensor, key: Tensor, offset: int, rows: int) -> Tensor:
         """Query (N·K, G·n, D), key (N·K, T, D) → α (N·K, G·n, T); row 0 has position `offset`."""
+        masked = rows > 1 or self.window is not None
+        if masked and self.softcap is None and self.sinks is None:
+            # Product, scale and mask in one pass.
+            mask = _causal_mask(rows, key.shape[1], offset, self.window, query.dtype)
+            mask = mask.to(query).expand(rows, key.shape[1]).repeat(query.shape[1] // rows, 1)
+            scores = torch.baddbmm(mask, query, key.transpose(1, 2), alpha=self.scaling)
+            return torch.softmax(scores, dim=-1)
         scores = torch.bmm(query, key.transpose(1, 2)) * self.scaling
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
         shape = scores.shape
         scores = scores.view(shape[0], -1, rows, shape[2])
-        if rows > 1 or self.window is not None:
+        if masked:
             mask = _causal_mask(rows, shape[2], offset, self.window, scores.dtype)
             scores = scores + mask.to(scores.device)
         if self.sinks is not None:
