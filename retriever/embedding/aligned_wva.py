@@ -25,6 +25,7 @@ from retriever.cache import cached_array
 from retriever.embedding import varlen
 from retriever.embedding.accelerator import AcceleratorRunner, ahead
 from retriever.embedding.data_parallel import runner_on_all_cards
+from retriever.embedding.faster import fused_pooler, int8_pooler
 from retriever.embedding.inputs import (
     MAX_TOKENS,
     ModelInputs,
@@ -60,6 +61,9 @@ log = logging.getLogger(__name__)
 TOKENISED_AHEAD = 2048
 """Inputs that are tokenised at once while an accelerator computes the ones before them."""
 
+MANY_TOKENS = 4096
+"""So many tokens at once are an indexing run, for which faster ways to run the model are tried."""
+
 GENERAL_TEXTS = Path(__file__).with_name("general.txt")
 """One general text per line; their first sentences are used in place of questions."""
 
@@ -68,6 +72,9 @@ PASSAGE_BEFORE, QUESTION_BEFORE = "Passage: ", "\nQuestion: "
 
 MAX_QUERY_TOKENS = 128
 """Only the first tokens of a longer question count for its likelihood."""
+
+INT8 = "int8"
+"""The precision that only this module knows: models are loaded in float32 for it."""
 
 MIN_AGREEMENT = 0.999
 """The least cosine of vectors computed packed and padded, also in bfloat16."""
@@ -92,8 +99,9 @@ class AlignedWVA(ModelInputs):
     `model` is a preset ("smollm2-135m"), a folder, a GGUF file, or a hub id; `layers` the pooled
     layers: "upper-half", "all", a range "10-19", or a list; `prompts` the templates with `{}`
     for the text; `device` and `dtype` are chosen automatically (see
-    `retriever.embedding.models.load.load_model`); `max_tokens` is the longest input read in one
-    piece, prompt included.
+    `retriever.embedding.models.load.load_model`), and `dtype="int8"` runs the products of a Llama,
+    Mistral or Qwen on a CPU in 8-bit integers, nearly exact; `max_tokens`
+    is the longest input read in one piece, prompt included.
 
     `pooling` is "aligned-wva" or one of the baselines "va", "last-hidden" and "mean-hidden" (see
     `retriever.embedding.pooling`). "va" and "mean-hidden" use no prompt unless `prompts` are given.
@@ -124,7 +132,9 @@ class AlignedWVA(ModelInputs):
         self._prompts = prompts
         self._device = device
         self._layers = layers if isinstance(layers, str) else tuple(layers)
-        self._loaded: LoadedModel = load_model(model, device, dtype)
+        # Explanations and likelihoods run in float32 then.
+        self._int8 = dtype == INT8
+        self._loaded: LoadedModel = load_model(model, device, "float32" if self._int8 else dtype)
         self.max_tokens = min(max_tokens or MAX_TOKENS, self._loaded.max_positions)
         self._set_pooling(pooling)
         self._refuse_bidirectional()
@@ -163,6 +173,11 @@ class AlignedWVA(ModelInputs):
             "packing", self._loaded, (pooling, pooled), self._packing_agrees
         )
         self._runner = Runner(self._pooler, packed=packed)
+        self._faster: Runner | None = None
+        self._tried_faster = False
+        if self._int8:
+            fast = int8_pooler(self._name, self._pooler, self._short_texts())
+            self._faster = Runner(fast, packed=True)
 
     @classmethod
     def from_settings(
@@ -197,7 +212,7 @@ class AlignedWVA(ModelInputs):
     @property
     def dtype(self) -> str:
         """The precision the model computes in, e.g. "bfloat16"."""
-        return str(self._loaded.dtype).removeprefix("torch.")
+        return INT8 if self._int8 else str(self._loaded.dtype).removeprefix("torch.")
 
     # Vectors
 
@@ -281,7 +296,7 @@ class AlignedWVA(ModelInputs):
             owners.extend([number] * len(parts))
         vectors = np.zeros((len(rows), self.dimension), dtype=np.float64)
         if pieces:
-            runner = self._accelerated or self._runner
+            runner = self._accelerated or self._runner_for(sum(map(len, pieces)))
             weights = np.array([len(ids) for ids in pieces], dtype=np.float64)
             np.add.at(vectors, owners, normalise(runner.run(pieces)) * weights[:, None])
         return normalise(vectors).astype(np.float32)
@@ -466,10 +481,23 @@ class AlignedWVA(ModelInputs):
         """
         if not self._pooler.can_pack:
             return False
-        texts = [text.partition(". ")[0] for text in GENERAL_TEXTS.read_text("utf-8").splitlines()]
-        ids = self._tokenize(texts[:3])
+        ids = self._short_texts()
         packed, padded = (self._pooler.run(ids, packed=way) for way in (True, False))
         return bool(torch.cosine_similarity(packed, padded).min() > MIN_AGREEMENT)
+
+    def _short_texts(self) -> list[list[int]]:
+        """Three general sentences, to compare two ways of running the model."""
+        texts = GENERAL_TEXTS.read_text("utf-8").splitlines()[:3]
+        return self._tokenize([text.partition(". ")[0] for text in texts])
+
+    def _runner_for(self, tokens: int) -> Runner:
+        """The runner for so many tokens; the first time that they are many, the faster one."""
+        if not self._tried_faster and tokens >= MANY_TOKENS and self._runner.packed:
+            self._tried_faster = True
+            if self._faster is None:
+                fast = fused_pooler(self._loaded, self._pooler, self._short_texts())
+                self._faster = Runner(fast, packed=True) if fast else None
+        return self._faster or self._runner
 
     def _is_bidirectional(self) -> bool:
         """Whether a token's attention depends on later tokens (an encoder)."""

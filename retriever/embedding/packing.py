@@ -204,7 +204,7 @@ def _attention(
     if one.on_values is not None:
         one.on_values(module, value.transpose(1, 2).flatten(2))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attend = _Attend(scale, sliding_window, softcap, s_aux)
+    attend = Attend(scale, sliding_window, softcap, s_aux)
     if one.on_attribution is not None:
         one.on_attribution(module, partial(attend.attribution, query[0], key[0], value[0]))
     if one.batch.pack is None:
@@ -222,12 +222,12 @@ def _attention(
             sinks=s_aux,
             only_last=only_last,
         ), None
-    output = _attend_pack(attend, one.batch.pack, (query[0], key[0], value[0]), only_last)
+    output = attend_pack(attend, one.batch.pack, (query[0], key[0], value[0]), only_last)
     return output.transpose(0, 1)[None], None
 
 
-def _attend_pack(
-    attend: _Attend, pack: Pack, tensors: tuple[Tensor, Tensor, Tensor], only_last: bool
+def attend_pack(
+    attend: Attend, pack: Pack, tensors: tuple[Tensor, Tensor, Tensor], only_last: bool
 ) -> Tensor:
     """Query (H, S, D), key (K, S, D), value (K, S, E) → (H, S, E), text by text."""
     queries, keys, values = tensors
@@ -258,7 +258,7 @@ def _with_shared(tensor: Tensor, shared: int, run: _Run) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Attend:
+class Attend:
     """Causal attention within texts of equal length; the queries are at the last positions."""
 
     scaling: float
@@ -306,12 +306,19 @@ class _Attend:
 
     def _weights(self, query: Tensor, key: Tensor, offset: int, rows: int) -> Tensor:
         """Query (N·K, G·n, D), key (N·K, T, D) → α (N·K, G·n, T); row 0 has position `offset`."""
+        masked = rows > 1 or self.window is not None
+        if masked and self.softcap is None and self.sinks is None:
+            # Product, scale and mask in one pass.
+            mask = _causal_mask(rows, key.shape[1], offset, self.window, query.dtype)
+            mask = mask.to(query).expand(rows, key.shape[1]).repeat(query.shape[1] // rows, 1)
+            scores = torch.baddbmm(mask, query, key.transpose(1, 2), alpha=self.scaling)
+            return torch.softmax(scores, dim=-1)
         scores = torch.bmm(query, key.transpose(1, 2)) * self.scaling
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
         shape = scores.shape
         scores = scores.view(shape[0], -1, rows, shape[2])
-        if rows > 1 or self.window is not None:
+        if masked:
             mask = _causal_mask(rows, shape[2], offset, self.window, scores.dtype)
             scores = scores + mask.to(scores.device)
         if self.sinks is not None:

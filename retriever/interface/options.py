@@ -156,7 +156,8 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
 def _device_options(group: Any) -> None:
     group.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
     group.add_argument(
-        "--dtype", help="float32, bfloat16 or float16 (default: the fastest with correct results)"
+        "--dtype",
+        help="float32, bfloat16, float16 or int8 (default: the fastest with correct results)",
     )
 
 

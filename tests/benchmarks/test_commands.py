@@ -57,7 +57,7 @@ COMMANDS = documented()
 BROWSER = {"page", "screenshot"}
 SMALLER = {  # options that shorten commands which read much by default
     "synthetic": "--size 200 --words 4000",
-    "speed": "--passages 2 --rounds 1 --folder NOTES",
+    "speed": "--tokens 300 --rounds 1 --folder NOTES",
     "gpu": "--tiny",
     "pipeline": "--tiny",
     "start": "--rounds 1 --quick --index INDEX",
