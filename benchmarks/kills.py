@@ -246,9 +246,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tiny", action="store_true", help="two kills, a few files")
+    parser.add_argument("--tiny", action="store_true", help="one kill, a few files")
     options = parser.parse_args(arguments)
-    times, files = (2, 4) if options.tiny else (options.times, options.files)
+    times, files = (1, 4) if options.tiny else (options.times, options.files)
     with tempfile.TemporaryDirectory() as scratch:
         folder, whole, docs = (Path(scratch, name) for name in ("killed", "whole", "docs"))
         write_files(docs, options.folder, files)

@@ -17,6 +17,9 @@ from retriever.types import Phase, Progress
 PART_SECONDS = 2.0
 """Seconds between two reports about the parts of one file."""
 
+LEAST_READ = 0.005
+"""Share of the work after which its speed is known; the first file, a small one, says nothing."""
+
 READ_SHARE = 0.1
 """Approximate share of a file's work that is done when it is written, but not embedded yet."""
 
@@ -170,7 +173,7 @@ class ProgressMeter:
         if self.phase is Phase.FITTING:
             return None  # the waves say nothing about how long that takes
         if self.files_done < self.files_total:
-            if self.work_done <= 0 or self.phase is Phase.LOADING:
+            if self.work_done <= LEAST_READ * self.work_total or self.phase is Phase.LOADING:
                 return None
             left = max(0.0, self.work_total - self.work_done)
             return max(0.0, now - self.reading_since) * left / self.work_done

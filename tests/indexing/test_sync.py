@@ -1134,6 +1134,18 @@ def test_while_files_are_read_the_time_is_that_of_the_reading(index, tmp_path, m
     assert left == pytest.approx({1: 3.0, 2: 2.0, 3: 1.0})
 
 
+def test_a_tiny_first_file_says_nothing_about_the_time(index, tmp_path) -> None:
+    folder = tmp_path / "uneven"
+    write(folder, "tiny.txt", "Bear.")
+    for number in range(3):
+        write(folder, f"{number}.txt", body("bear") * 40)
+    seen: list[Progress] = []
+    index.sync(folder, keywords_only=True, progress=seen.append)
+    reading = [p for p in seen if p.phase == "reading" and p.files_done == 1]
+    assert reading
+    assert all(p.seconds_left is None for p in reading)
+
+
 def test_a_run_tells_its_phases_and_its_share_only_grows(index, docs, monkeypatch) -> None:
     for name in ("FIRST_BATCH_TOKENS", "BATCH_TOKENS"):
         monkeypatch.setattr(f"retriever.indexing.vectors.{name}", 40)
