@@ -70,13 +70,15 @@ class Rotation:
 
     def undo(self, rows: Tensor) -> Tensor:
         """The inverse of `apply`."""
-        return self._by_factors(rows, [factor.T for factor in self.factors]) * self.signs
+        turned: Tensor = self._by_factors(rows, [factor.T for factor in self.factors])
+        return turned * self.signs
 
     def _by_factors(self, rows: Tensor, factors: Sequence[Tensor]) -> Tensor:
         parts = rows.reshape(-1, *map(len, factors))
         for axis, factor in enumerate(factors, start=1):
-            parts = (parts.movedim(axis, -1) @ factor).movedim(-1, axis)
-        return parts.reshape(rows.shape)
+            parts = torch.matmul(parts.movedim(axis, -1), factor).movedim(-1, axis)
+        turned: Tensor = parts.reshape(rows.shape)
+        return turned
 
 
 def _factors(size: int) -> list[int]:
@@ -101,11 +103,13 @@ def _cosines(size: int) -> Tensor:
         matrix = torch.ones(1, 1)
         while len(matrix) < size:
             matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
-        return matrix / size**0.5
+        hadamard: Tensor = matrix / float(size) ** 0.5
+        return hadamard
     number = torch.arange(size, dtype=torch.float64)
     matrix = torch.cos(torch.pi / size * (number + 0.5) * number[:, None]) * (2 / size) ** 0.5
     matrix[0] /= 2**0.5
-    return matrix.float()
+    cosines: Tensor = matrix.float()
+    return cosines
 
 
 # Products
@@ -243,7 +247,7 @@ def _out(basis: Rotation, weight: Tensor) -> Tensor:
 
 def _by_head(within: Rotation, weight: Tensor, size: int) -> Tensor:
     """A weight whose columns, (…, heads · size), are rotated head by head."""
-    return within.apply(weight.unflatten(-1, (-1, size))).flatten(-2)
+    return within.apply(weight.reshape(*weight.shape[:-1], -1, size)).flatten(-2)
 
 
 def _joined_bias(block: Any, within: Rotation) -> Tensor | None:
