@@ -59,6 +59,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "synthetic": "--size 200 --words 4000",
     "speed": "--passages 2 --rounds 1 --folder NOTES",
     "gpu": "--tiny",
+    "scale": "--tiny",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
     "passage_boxes": "PDF --passages 3",
@@ -75,6 +76,7 @@ TABLES = {  # output of commands that print no table
     "command_line": "wrote ",
     "shipped": " bytes  ",
 }
+WRITTEN = ("NEW", "KEPT", "FIGURES", "PLOT")
 WITH_MODEL = (
     "speed",
     "gpu",
