@@ -189,13 +189,19 @@ def _building(sizes: dict[str, Facts]) -> str:
         peak = max(documents["vectors"]["peak_mb"], vectors["peak_mb"])
         rows.append(
             [
-                *(size, kind, f"{documents['writing']:.1f}", f"{vectors['seconds']:.1f}"),
+                *(size, kind, f"{documents['writing']:.1f}", _seconds(vectors)),
                 *(f"{peak:.0f}", f"{vectors['folder_mb']:.0f}"),
                 f"{one['open_s']:.2f} ({one['open_cpu_s']:.2f})",
                 *(f"{one['first_ms']:.0f}", f"{one['peak_mb']:.0f}", f"{one['private_mb']:.0f}"),
             ]
         )
     return _table(head, rows)
+
+
+def _seconds(vectors: dict[str, float]) -> str:
+    """The time of a vector file, and the processor's where it was measured."""
+    processor = f" ({vectors['cpu_s']:.1f})" if "cpu_s" in vectors else ""
+    return f"{vectors['seconds']:.1f}{processor}"
 
 
 def _searching(sizes: dict[str, Facts]) -> str:
@@ -269,7 +275,7 @@ def _peers(sizes: dict[str, Facts]) -> str:
             file = vectors.get("file_mb")
             rows.append(
                 [
-                    *(f"{int(size):,}", name, f"{vectors['seconds']:.1f}"),
+                    *(f"{int(size):,}", name, _seconds(vectors)),
                     *(f"{vectors['peak_mb']:.0f}", "–" if file is None else f"{file:.0f}"),
                     *(f"{one['open_s']:.2f}", f"{recalls[names[0]]:.3f}", *times),
                 ]
