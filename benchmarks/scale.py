@@ -231,7 +231,7 @@ def _recalls(sizes: dict[str, Facts]) -> str:
     head = ["passages", "store", "search", "plain", *(f"filter of {100 * s:g} %" for s in SHARES)]
     rows = []
     for size, kind, one in _named(sizes):
-        for mode in ("nearest", "hybrid"):
+        for mode in ("nearest", "dense", "hybrid"):
             shares = [one["recall"].get(cell_name(mode, share)) for share in _ALL_SHARES]
             if None not in shares:
                 rows.append([size, kind, mode, *(f"{share:.3f}" for share in shares)])

@@ -170,7 +170,7 @@ def measure(folder: Path, asked: Sequence[Cell], callers: Sequence[int]) -> dict
                 found[cell.name] = results
         peak, private = peak_memory(), private_memory()
         many = {str(count): several_callers(index, plain, count) for count in callers}
-        found |= {c.name: _ranked(index, c) for c in asked if c.mode == "hybrid"}
+        found |= {c.name: _ranked(index, c) for c in asked if c.mode in ("dense", "hybrid")}
     return {
         "open_s": opened,
         "open_cpu_s": opening,

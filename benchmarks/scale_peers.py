@@ -44,7 +44,7 @@ Search = Callable[[Vectors, Rows | None], list[int]]
 
 @dataclass(frozen=True)
 class Truth:
-    """The file of all calibrated vectors, and of each cell of `nearest`: queries, filters, answers.
+    """The file of all calibrated vectors, and of cells without words: queries, filters, answers.
 
     The answers are exact: rows of the file, and the ids of their passages.
     """
@@ -58,7 +58,7 @@ class Truth:
 
 def find_truth(index: Path, collection: Collection, asked: Sequence[Cell]) -> Truth:
     """Compute all vectors anew, and search them by brute force."""
-    wanted = [cell for cell in asked if cell.mode == "nearest"]
+    wanted = [cell for cell in asked if cell.mode in ("nearest", "dense")]
     with Index.open(index) as opened, opened.snapshot() as now:
         calibration = now.calibration
         file, ids, places = _vectors_of(index.parent, collection, calibration)
@@ -207,6 +207,8 @@ def measure_peer(peer: str, truth: Truth, file: Path, peers: Path | None) -> dic
     searches: dict[str, Any] = {}
     for name, vectors in truth.queries.items():
         allowed = truth.allowed[name]
+        if not name.startswith("nearest"):
+            continue
         if any(rows is not None for rows in allowed) and not filters:
             continue
         results, searches[name] = timed(_one(search, vectors, allowed), len(vectors))
