@@ -16,6 +16,9 @@ import unicodedata
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+# Without stars and sets, and without the three characters that the form NFC makes of others.
+_LITERAL = re.compile(r"[^*?\[K;`\x7f-\U0010ffff]+")
+
 
 def glob_matches(pattern: str, path: str) -> bool:
     """Whether the whole path matches; a pattern without `/` is matched against the file's name.
@@ -27,6 +30,20 @@ def glob_matches(pattern: str, path: str) -> bool:
     """
     name = path if "/" in pattern else path.rsplit("/", 1)[-1]
     return _compiled(pattern).fullmatch(unicodedata.normalize("NFC", name)) is not None
+
+
+def literal_beginning(pattern: str) -> str:
+    """ASCII characters with which every path begins that a pattern matches; often empty.
+
+    >>> literal_beginning("reports/2024/*.pdf"), literal_beginning("*.pdf")
+    ('reports/2024/', '')
+    """
+    if "/" not in pattern:
+        return ""
+    found = _LITERAL.match(unicodedata.normalize("NFC", pattern))
+    beginning = found[0] if found else ""
+    # The case of an ending does not count.
+    return beginning.rpartition(".")[0] if "." in beginning else beginning
 
 
 def selects(pattern: str, path: str, *, within: bool = True) -> bool:

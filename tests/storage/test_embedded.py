@@ -22,6 +22,8 @@ from retriever.storage.catalog import connections, schema
 from retriever.storage.filters import Filter
 from retriever.storage.records import LeftOutTexts, NewChunk
 from retriever.storage.vectors import faiss as faiss_store
+from retriever.storage.vectors import verified
+from retriever.storage.vectors.verified import hash_of
 from retriever.types import (
     Account,
     DocumentRow,
@@ -412,6 +414,55 @@ def test_a_damaged_vector_file_is_rebuilt_and_nothing_is_lost(
     with EmbeddedBackend.open(folder) as backend:
         check_ranking(live(backend).dense(query, 20), brute_force(backend, vectors, query), 20)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("damage", [_remove, _truncate, _empty, _flip])
+def test_a_large_file_that_was_checked_before_is_not_hashed_at_once(
+    folder, damage, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(verified, "MIN_BYTES", 1)
+    monkeypatch.setattr(verified, "DELAY", 1e6)
+    vectors, query = _filled(folder), vector_of("query")
+    (file,) = folder.glob("*.faiss")
+    hashed: list[Path] = []
+    monkeypatch.setattr(faiss_store, "hash_of", lambda path: hashed.append(path) or hash_of(path))
+
+    def check() -> None:
+        with EmbeddedBackend.open(folder) as backend:
+            check_ranking(live(backend).dense(query, 20), brute_force(backend, vectors, query), 20)
+
+    check()
+    assert not hashed
+    os.utime(file, ns=(1, 1))  # copied, for example
+    check()
+    check()
+    assert hashed == [file]
+    with caplog.at_level(logging.WARNING):
+        damage(file)
+        check()
+    assert "nothing is lost" in caplog.text
+
+
+def test_damage_that_shows_only_in_the_background_is_healed(folder, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(verified, "MIN_BYTES", 1)
+    monkeypatch.setattr(verified, "DELAY", 1e6)
+    vectors, query = _filled(folder), vector_of("query")
+    (file,) = folder.glob("*.faiss")
+    before = file.stat()
+    _flip(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with EmbeddedBackend.open(folder) as backend, caplog.at_level(logging.WARNING):
+        with backend.snapshot() as now:
+            base = now.passages._state.store.base
+        assert not caplog.records
+        base.recheck.run()
+        for _ in range(2):
+            check_ranking(live(backend).dense(query, 20), brute_force(backend, vectors, query), 20)
+        assert len(caplog.records) == 1
+        backend.finish({})
+    with EmbeddedBackend.open(folder) as backend:
+        check_ranking(live(backend).dense(query, 20), brute_force(backend, vectors, query), 20)
+        assert len(caplog.records) == 1
 
 
 def test_a_state_is_updated_without_reading_all_vectors(folder: Path, monkeypatch) -> None:

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retriever.storage.backends import vector_files
 from retriever.storage.backends.embedded import EmbeddedBackend
-from retriever.storage.catalog import postings
+from retriever.storage.catalog import document_columns, posting_file, postings
 from retriever.storage.catalog.postings import Postings
+from retriever.storage.catalog.reading import Reader
+from retriever.storage.filters import Filter, equals, glob, one_of
 from retriever.storage.records import Expansion, NewChunk
 from retriever.text.analyzer import index_terms
 from retriever.types import DocumentRow, Page, Span, document_id
@@ -149,3 +152,178 @@ def test_the_terms_of_chunks_are_what_they_were_analysed_to(tmp_path: Path) -> N
         chunks = live(backend).chunks(document_id("", "0"))
         found = live(backend).terms([chunks[1].id, "gone", chunks[0].id])
         assert found == [index_terms(chunks[1].text), [], index_terms(chunks[0].text)]
+
+
+@pytest.fixture
+def posting_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Posting files for the smallest index, of terms in three chunks or more."""
+    monkeypatch.setattr(vector_files, "MIN_LARGE", 1)
+    monkeypatch.setattr(posting_file, "MIN_DOCUMENTS", 3)
+    monkeypatch.setattr(posting_file, "MIN_COUNTED", 2)
+    monkeypatch.setattr(postings, "MAX_CHANGES", 1.0)
+
+
+def test_a_posting_file_gives_the_same_scores_after_every_change(tmp_path, posting_files) -> None:
+    folder, known = tmp_path / "i", Postings(tmp_path / "i")
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        for number in range(4):
+            put(backend, number, *texts(number, 30))
+        backend.finish({})
+        check(folder, known)
+        assert known._state is not None
+        assert known._state.base is not None
+        assert known._state.base.is_current
+        assert len(known._state.base.file.entries) > 5
+        put(backend, 1, *texts(9, 7))
+        check(folder, known)
+        backend.delete([document_id("", "0")])
+        put(backend, 5, *texts(11, 20))
+        for postings_ in (known, Postings(folder)):
+            check(folder, postings_)
+            assert postings_._state is not None
+            assert postings_._state.base is not None
+            assert len(postings_._state.base.removed) == 60
+        backend.finish({})
+        check(folder, known)
+        backend.delete([document_id("", f"{number}") for number in range(6)])
+        check(folder, known)
+
+
+def test_common_terms_are_read_from_the_posting_file(tmp_path, posting_files, monkeypatch) -> None:
+    folder = tmp_path / "i"
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        put(backend, 0, *texts(3, 40))
+        backend.finish({})
+        monkeypatch.setattr(postings, "read_postings", None)
+        with backend.reading() as reader:
+            keys, scores = reader._terms().bm25(index_terms("amber")[0])
+        assert len(keys) == len(scores) > 3
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "entry", "directory", "foreign"])
+def test_a_damaged_or_foreign_posting_file_is_not_used(tmp_path, posting_files, damage) -> None:
+    folder = tmp_path / "i"
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        put(backend, 0, *texts(3, 40))
+        backend.finish({})
+        (path,) = folder.glob("*.words")
+        data = bytearray(path.read_bytes())
+        if damage == "missing":
+            path.unlink()
+        elif damage == "foreign":
+            path.write_bytes(bytes(data).replace(b'"vector_file": "', b'"vector_file": "0'))
+        else:
+            cut = {"empty": 0, "cut": len(data) // 2}.get(damage, len(data))
+            for place in range(40) if damage == "entry" else range(len(data) - 60, len(data) - 30):
+                data[place] ^= 1
+            path.write_bytes(bytes(data[:cut]))
+        check(folder, Postings(folder))
+        backend.finish({})
+    check(folder, Postings(folder))
+    if damage != "entry":  # found only when it is read
+        assert Postings(folder)._opened(_connection(folder), _index(folder)) is not None
+
+
+def _connection(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(folder / "catalog.sqlite")
+
+
+def _index(folder: Path) -> tuple[str, ...]:
+    return postings._meta(_connection(folder), ("identity", "analyser"))
+
+
+def test_a_posting_file_goes_with_its_vector_file(tmp_path, posting_files) -> None:
+    folder = tmp_path / "i"
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        for number in range(4):
+            put(backend, number, *texts(number, 5))
+            backend.finish({})
+    vectors = sorted(path.name for path in folder.glob("*.faiss"))
+    assert len(vectors) == 2
+    assert sorted(path.name for path in folder.glob("*.words")) == [f"{v}.words" for v in vectors]
+
+
+def test_wide_gaps_and_counts_survive(tmp_path: Path) -> None:
+    keys = np.array([7, 8, 300, 70_000, 5 * 10**9])
+    for values in ([1, 2, 3, 4, 5], [1, 2, 3, 4, 300], [1, 2, 3, 4, 70_000]):
+        data, entry = posting_file._encoded(keys, np.array(values), 3)
+        (tmp_path / "x").write_bytes(b"abc" + data)
+        facts = posting_file.Facts((), "", 0, 0, 0, 0)
+        found = posting_file.PostingFile(tmp_path / "x", facts, {"t": entry}, {}).postings("t")
+        assert found is not None
+        assert found[0].tolist() == keys.tolist()
+        assert found[1].tolist() == values
+
+
+def test_a_posting_file_tells_the_chunks_of_documents_after_every_change(
+    tmp_path, posting_files
+) -> None:
+    folder = tmp_path / "i"
+    filters = [one_of("path", ["1", "3", "5"]), glob("*[1-5]"), ~equals("path", "2")]
+    filters += [equals("path", "9"), equals("page", 2)]
+
+    def check_filters(backend: EmbeddedBackend) -> None:
+        with backend.reading() as reader:
+            plain = Reader(reader._connection)
+            assert reader._terms().documents() is not None
+            for where in filters:
+                assert reader.matching_keys(where).tolist() == plain.matching_keys(where).tolist()
+
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        for number in range(5):
+            put(backend, number, *texts(number, 9))
+        backend.finish({})
+        check_filters(backend)
+        put(backend, 5, *texts(7, 4))
+        backend.delete([document_id("", number) for number in "13"])
+        check_filters(backend)
+        put(backend, 3, *texts(8, 4))
+        check_filters(backend)
+
+
+VALUES = (
+    *({}, {"n": 1}, {"n": 1.0}, {"n": True}, {"n": "1"}, {"n": "one"}, {"n": 2024}),
+    *({"n": 2024.0}, {"n": "2024-03"}, {"n": ""}, {"n": "e\u0301"}, {"m": 5}, {"n": -3}),
+)
+PATHS = ("a/b.txt", "a/c/d.TXT", "a/K/x.md", "a/\u212a/x.md", "ab/c.txt", "e\u0301/x", "x\n/y.pdf")
+DATES = ("", "2024", "2024-03-05", "2024-03-05T10:00:00", "2024-03-05T10:00:00+02:00", "2023-12")
+FILTERS = [
+    {"path": {"glob": "a/**"}}, {"path": {"glob": "a/*"}}, {"path": {"glob": "a**"}},
+    {"path": {"glob": "*.txt"}}, {"path": {"glob": "a/K/*"}}, {"path": {"glob": "\u00e9/*"}},
+    {"path": "a/b.txt"}, {"path": {"gt": "a/c"}}, {"path": {"ne": "ab/c.txt"}}, {"format": "txt"},
+    {"date": "2024"}, {"date": {"gte": "2024-03-05"}}, {"date": {"lt": "2024-03-05T09:00:00Z"}},
+    {"date": {"exists": False}}, {"date": {"ne": "2023"}}, {"date": {"nin": ["2024-03-05"]}},
+    *({"n": {op: value}} for op in ("eq", "ne", "gt", "lte") for value in (1, "1", "2024")),
+    {"n": {"exists": True}}, {"n": True}, {"n": {"ne": True}}, {"n": {"in": [1, "one"]}},
+    {"n": {"nin": []}}, {"n": {"glob": "*e*"}},
+    {"m": {"exists": False}}, {"title": {"exists": True}}, {"author": "B"}, {"n": "\u00e9"},
+    {"$not": {"n": 1}}, {"$or": [{"n": 1}, {"date": "2024"}]}, {"source": {"in": ["s", "t"]}},
+]  # fmt: skip
+
+
+def test_columns_filter_documents_as_sql_does(tmp_path, posting_files, monkeypatch) -> None:
+    monkeypatch.setattr(document_columns, "MAX_VALUES", 12)
+    with EmbeddedBackend.open(tmp_path / "i", create=True) as backend:
+        backend.save_vectors(["v"], np.ones((1, 2), np.float32))
+        for at, path in enumerate([f"{path}{n}" for n in ("", "1") for path in PATHS]):
+            row = DocumentRow(
+                *(document_id("s", path), "s", "", path, "txt"),
+                title="T" * (at % 2),
+                author="AB"[at % 2],
+                date=DATES[at % len(DATES)],
+                metadata=VALUES[at % len(VALUES)],
+            )
+            page = Page(1, "amber birch cedar")
+            backend.upsert(
+                row, [page], [NewChunk(0, Span(0, 5), "v"), NewChunk(0, Span(6, 11), "v")]
+            )
+        backend.finish({})
+        with backend.reading() as reader:
+            plain, told = Reader(reader._connection), 0
+            for spec in FILTERS:
+                where = Filter.parse(spec)
+                expected = plain.matching_keys(where).tolist()
+                assert reader.matching_keys(where).tolist() == expected, spec
+                columns = reader._terms().columns()
+                told += columns.matching(reader._connection, where) is not None
+        assert told > len(FILTERS) / 2

@@ -191,6 +191,28 @@ def test_a_filter_that_a_kind_refuses_or_ignores_still_holds(monkeypatch) -> Non
         check(store, ids, vectors, BIG[3], 10, ids[::2])
 
 
+def test_a_graph_walk_that_ends_too_soon_is_followed_by_a_scan_of_the_codes(monkeypatch) -> None:
+    monkeypatch.setattr(faiss_store, "MAX_BRUTE_FORCE", 5)
+    monkeypatch.setattr(faiss_store, "_SPARSE", 0.0)
+    store = build(blocks(BIG_IDS, BIG, 600), 32, "HNSW4,SQ8", training=BIG)
+    walk, asked = store._search_coarse, []
+
+    def short(*given):
+        asked.append(given[-1])
+        ids, scores = walk(*given)
+        return (ids, scores) if given[-1] else (ids[:3], scores[:3])
+
+    def sparse(*given, sparse=None):
+        return short(*given, *([] if sparse is None else [sparse]))
+
+    monkeypatch.setattr(store, "_search_coarse", sparse)
+    monkeypatch.setattr(store, "_scan", None)
+    found, _ = store.search(BIG[7], 10, BIG_IDS[::3], fetch=fetch_from(BIG_IDS, BIG))
+    expected, _ = ExactStore(BIG_IDS, BIG).search(BIG[7], 10, BIG_IDS[::3])
+    assert found.tolist() == expected.tolist()
+    assert asked == [False, True]
+
+
 def test_gone_vectors_are_left_out_of_the_rescoring(monkeypatch) -> None:
     monkeypatch.setattr(faiss_store, "MAX_BRUTE_FORCE", 5)
     store = build(blocks(BIG_IDS, BIG), 32, "SQ8", training=BIG)

@@ -241,9 +241,12 @@ class EmbeddedBackend:
             writer.drop_unused_vectors()
         try:
             with self._catalog.reading() as reader:
-                due = vector_files.is_due(reader, self._states.newest(reader))
+                state = self._states.newest(reader)
+                due = vector_files.is_due(reader, state)
             if due:
                 vector_files.write(self._catalog)
+            else:
+                vector_files.complete(self._catalog, state)
         finally:
             self._catalog.release()
 
@@ -362,6 +365,7 @@ class EmbeddedPassages:
         self._lent: dict[int, Vectors] = {}  # key → calibrated vector
         self._statistics_of: dict[bytes, tuple[float, float]] = {}
         self._pending: int | None = None
+        self._count: int | None = None
 
     @property
     def _state(self) -> SearchState:
@@ -400,7 +404,7 @@ class EmbeddedPassages:
     def _lent_scores(self, vector: Vectors, allowed: Keys | None) -> tuple[Keys, Scores]:
         """The keys (m,) of lent vectors that are allowed, and their cosines (m,)."""
         keys = np.array(list(self._lent), dtype=np.int64)
-        if allowed is not None:
+        if allowed is not None and len(keys):
             keys = keys[np.isin(keys, allowed)]
         if not len(keys):
             return keys, np.empty(0, np.float32)
@@ -479,7 +483,9 @@ class EmbeddedPassages:
 
     def count(self) -> int:
         """See `PassageSearch.count`."""
-        return self._reader.count_chunks()
+        if self._count is None:
+            self._count = self._reader.count_chunks()
+        return self._count
 
     def count_vectors(self) -> int:
         """See `PassageSearch.count_vectors`."""

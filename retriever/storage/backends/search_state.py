@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from retriever.storage.catalog.reading import BLOCK
 from retriever.storage.vectors.exact import inner_products
 from retriever.storage.vectors.faiss import FaissStore, build, factory_for, read
 from retriever.storage.vectors.layered import LayeredStore, Tail
+from retriever.storage.vectors.rows import Moments, RowFile, RowWriter
 from retriever.types import IndexStateError
 
 log = logging.getLogger(__name__)
@@ -29,14 +31,15 @@ log = logging.getLogger(__name__)
 MAX_EXACT = 20_000
 """Up to this many chunks, a query's score statistics are over all of them."""
 SAMPLE = 4096
-"""Beyond `MAX_EXACT`, they are over a fixed sample of this many chunks."""
+"""Beyond `MAX_EXACT`, they follow from the moments of all vectors; where these are not known, they
+are over a fixed sample of this many chunks."""
 
 _TRAINING_BYTES = 64 * 2**20  # of vectors to train a FAISS index with
 
 
 @dataclass(frozen=True, slots=True)
 class SearchState:
-    """The vectors of one generation. `sample` is None if the store gives all scores itself.
+    """The vectors of one generation. `sample` is None if it is not needed for the statistics.
 
     `calibration` is the identity before means are fitted; `calibration_number` is its row's number.
     """
@@ -52,7 +55,14 @@ class SearchState:
     last_attachment: int
     sample: tuple[Keys, Vectors] | None
     damaged: bool = False
+    rows: RowFile | None = None
+    moments: Moments | None = None
     recent: VectorCache = field(default_factory=VectorCache)
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether its vector file turned out to be damaged."""
+        return self.store.base is not None and self.store.base.is_damaged
 
     def search(
         self, reader: Reader, query: Vectors, k: int, allowed: Keys | None
@@ -74,14 +84,39 @@ class SearchState:
             keys = keys[self.store.has(keys)]
             return keys, self.store.vectors(keys)
 
+        stored = self._stored(keys)
+        if stored is not None:
+            return keys, stored
+
         def fetch(keys: Keys) -> tuple[Keys, Vectors]:
             found, raw = reader.chunk_vectors(keys)
             return found, self.calibration.passage(raw)
 
         return self.recent.get(keys, fetch)
 
+    def _stored(self, keys: Keys) -> Vectors | None:
+        """The vectors (m, dim) of the row file and the tail; None if some are in neither."""
+        base, rows = self.store.base, self.rows
+        if base is None or rows is None or rows.damaged or not self.store.has(keys).all():
+            return None
+        in_tail = np.isin(keys, self.store.tail.ids)
+        some = in_tail.any()
+        stored = rows.read(np.searchsorted(base.ids, keys[~in_tail] if some else keys))
+        if stored is None:
+            log.warning("%s is damaged; the catalog is read in its place", rows.path)
+            return None
+        if not some:
+            return stored
+        found = np.empty((len(keys), self.store.tail.dimension), np.float32)
+        found[~in_tail] = stored
+        tail = self.store.tail
+        found[in_tail] = tail.vectors[np.searchsorted(tail.ids, keys[in_tail])]
+        return found
+
     def statistics(self, query: Vectors) -> tuple[float, float]:
         """The mean and standard deviation of the calibrated query's cosines with all vectors."""
+        if self.moments is not None and len(self.store) > MAX_EXACT:
+            return self.moments.statistics(query)
         if self.sample is not None:
             scores: Scores | None = inner_products(self.sample[1], query)
         else:
@@ -153,6 +188,9 @@ class StateKeeper:
                 base, damaged = _rebuilt(reader, row, means), True
         last_key = 0 if base is None or not len(base) else int(base.ids[-1])
         store = LayeredStore(base, Tail.empty(dimension), np.empty(0, np.int64), "Flat")
+        rows = None
+        if row is not None and base is not None and not damaged:
+            rows = RowFile.open(row_path(self._folder / row.file), row.sha256)
         # A rebuilt base has no removed rows; the rows removed since a file was written are listed.
         start = SearchState(
             identity=str(reader.meta("identity")),
@@ -167,6 +205,8 @@ class StateKeeper:
             last_attachment=reader.attached_after(0)[1] if damaged else 0,
             sample=None,
             damaged=damaged,
+            rows=rows if rows is not None and rows.count else None,
+            moments=None if rows is None else rows.moments,
         )
         return _catch_up(start, reader)
 
@@ -176,18 +216,36 @@ class StateKeeper:
             return newest.vector_file() != row
 
 
-def build_store(reader: Reader, means: Calibration, factory: str | None, count: int) -> FaissStore:
-    """A FAISS index of the `count` calibrated vectors, built with little memory beside its own."""
+def row_path(vector_file: Path) -> Path:
+    """The row file that lies beside a vector file."""
+    return vector_file.with_name(f"{vector_file.name}.rows")
+
+
+def build_store(
+    reader: Reader,
+    means: Calibration,
+    factory: str | None,
+    count: int,
+    rows: RowWriter | None = None,
+) -> FaissStore:
+    """A FAISS index of the `count` calibrated vectors, built with little memory beside its own.
+
+    `rows` writes the vectors as they pass by.
+    """
     dimension = reader.dimension() or 0
     kind = factory or factory_for(count)
     training = None
     if kind != "Flat":
         keys = reader.sample_vector_keys(max(1, _TRAINING_BYTES // (4 * dimension)))
         training = means.passage(reader.chunk_vectors(np.sort(keys))[1])
-    return build(_calibrated(reader, 0, means), dimension, kind, training=training)
+    blocks = calibrated(reader, 0, means)
+    if rows is not None:
+        blocks = rows.passing(blocks)
+    return build(blocks, dimension, kind, training=training)
 
 
-def _calibrated(reader: Reader, key: int, means: Calibration) -> Iterator[tuple[Keys, Vectors]]:
+def calibrated(reader: Reader, key: int, means: Calibration) -> Iterator[tuple[Keys, Vectors]]:
+    """The chunks with larger keys: blocks of keys (b,), ascending, and calibrated vectors."""
     for keys, raw in reader.vectors_after(key):
         yield keys, means.passage(raw)
 
@@ -198,13 +256,18 @@ def _rebuilt(reader: Reader, row: VectorFile, means: Calibration) -> FaissStore 
 
 
 def _is_current(state: SearchState, reader: Reader) -> bool:
-    return state.generation == reader.generation() and state.identity == reader.meta("identity")
+    return (
+        state.generation == reader.generation()
+        and state.identity == reader.meta("identity")
+        and not state.is_spoilt
+    )
 
 
 def _continues(state: SearchState, reader: Reader) -> bool:
     """Whether the reader's generation is the state plus later changes of rows."""
     return (
         state.identity == reader.meta("identity")
+        and not state.is_spoilt
         and state.generation < reader.generation()
         and state.calibration_number == _calibration_number(reader)
         and state.vector_file == reader.vector_file()
@@ -219,20 +282,26 @@ def _calibration_number(reader: Reader) -> int:
 
 def _catch_up(state: SearchState, reader: Reader) -> SearchState:
     """The state with the vectors of rows that were added, attached and removed since."""
-    store, last_key = state.store, state.last_key
-    for keys, vectors in _calibrated(reader, last_key, state.calibration):
+    store, last_key, moments = state.store, state.last_key, state.moments
+    for keys, vectors in calibrated(reader, last_key, state.calibration):
         store = store.extended(keys, vectors)
+        moments = None if moments is None else moments.plus(vectors)
         last_key = int(keys[-1])
     attached, last_attachment = reader.attached_after(state.last_attachment)
     for start in range(0, len(attached), BLOCK):
         some = np.unique(attached[start : start + BLOCK])
         keys, raw = reader.chunk_vectors(some[~store.has(some)])
         if len(keys):
-            store = store.extended(keys, state.calibration.passage(raw))
+            vectors = state.calibration.passage(raw)
+            store = store.extended(keys, vectors)
+            moments = None if moments is None else moments.plus(vectors)
     removed, last_removal = reader.removed_after(state.last_removal)
+    if moments is not None:
+        moments = _without(moments, replace(state, store=store), removed)
     return replace(
         state,
         generation=reader.generation(),
+        moments=moments,
         store=store.without(removed),
         last_key=last_key,
         last_removal=last_removal,
@@ -240,12 +309,22 @@ def _catch_up(state: SearchState, reader: Reader) -> SearchState:
     )
 
 
+def _without(moments: Moments, state: SearchState, removed: Keys) -> Moments | None:
+    """The moments without chunks that are removed from the state; None if they are not known."""
+    gone = np.setdiff1d(removed, state.store.removed)
+    gone = gone[state.store.has(gone)]
+    if not len(gone):
+        return moments
+    vectors = state.store.vectors(gone) if state.store.is_exact else state._stored(gone)
+    return None if vectors is None else moments.plus(vectors, -1)
+
+
 def _sample(
     state: SearchState, before: SearchState | None, reader: Reader
 ) -> tuple[Keys, Vectors] | None:
     """The sample for the statistics; None if the store gives all scores cheaply."""
     count = len(state.store)
-    if count <= MAX_EXACT and state.store.is_exact:
+    if state.store.is_exact if count <= MAX_EXACT else state.moments is not None:
         return None
     keys = np.sort(reader.sample_vector_keys(count if count <= MAX_EXACT else SAMPLE))
     if (
@@ -259,4 +338,12 @@ def _sample(
     return keys, state.calibration.passage(reader.chunk_vectors(keys)[1])
 
 
-__all__ = ["MAX_EXACT", "SAMPLE", "SearchState", "StateKeeper", "build_store"]
+__all__ = [
+    "MAX_EXACT",
+    "SAMPLE",
+    "SearchState",
+    "StateKeeper",
+    "build_store",
+    "calibrated",
+    "row_path",
+]

@@ -7,22 +7,34 @@ leaves an unreferenced file, which is removed when the next one is written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from retriever.storage.backends.search_state import SearchState, build_store
+import numpy as np
+
+from retriever.arrays import Keys, Vectors
+from retriever.storage.backends.search_state import SearchState, build_store, calibrated, row_path
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import CATALOG_FILE, Catalog, Reader, VectorFile
+from retriever.storage.catalog.postings import posting_path
 from retriever.storage.vectors.faiss import factory_for
+from retriever.storage.vectors.rows import RowWriter
+from retriever.storage.vectors.verified import verified_path
 from retriever.types import IndexStateError
+
+log = logging.getLogger(__name__)
 
 MAX_TAIL = 20_000
 """The maximum number of chunks outside the file (or a quarter of the file's, if that is more).
 
 These are searched by brute force.
 """
+MIN_LARGE = 20_000
+"""From so many vectors on, a posting file and a row file lie beside the vector file."""
+
 _SMALL = 50_000  # up to this many vectors any change causes a new file
 _WORTH = 0.1  # beyond that, this share of the vectors must have changed
 
@@ -49,6 +61,19 @@ def is_due(reader: Reader, state: SearchState) -> bool:
     return changes > (0 if row.vectors < _SMALL else _WORTH * row.vectors)
 
 
+def complete(catalog: Catalog, state: SearchState) -> None:
+    """Write the files that belong beside the current vector file, as far as they are due."""
+    with catalog.exclusive(), catalog.reading() as reader:
+        row = reader.vector_file()
+        if row is None or row.vectors < MIN_LARGE:
+            return
+        if reader.posting_file_due():
+            _write_posting_file(catalog.folder, reader, row)
+        is_same = state.vector_file == row and not state.damaged
+        if is_same and (state.moments is None or (state.rows is not None and state.rows.damaged)):
+            _write_rows(catalog.folder, reader, row, state)
+
+
 def write(
     catalog: Catalog, means: Calibration | None = None, facts: Mapping[str, Any] | None = None
 ) -> None:
@@ -61,7 +86,10 @@ def write(
             if means is not None:
                 writer.set_calibration(means, facts or {})
             writer.set_vector_file(row)
-        _clean(catalog.folder, {known.file for known in (old, row) if known is not None})
+        files = [known.file for known in (old, row) if known is not None]
+        paths = (posting_path, row_path, verified_path)
+        beside = {path(Path(file)).name for file in files for path in paths}
+        _clean(catalog.folder, {*files, *beside})
 
 
 def sizes(folder: Path, row: VectorFile | None) -> dict[str, int]:
@@ -76,16 +104,68 @@ def _written(folder: Path, reader: Reader, means: Calibration | None) -> VectorF
     count = reader.count_vectors()
     if not count:
         return None
-    store = build_store(reader, means or reader.means(), reader.meta("factory"), count)
+    means = means or reader.means()
     generation = reader.generation() + 1
     file = f"vectors-{generation:08d}.faiss"
+    factory = reader.meta("factory")
+    rows = None
     try:
+        if count >= MIN_LARGE:
+            exact = (factory or factory_for(count)) == "Flat"
+            path = row_path(folder / file)
+            rows = RowWriter(path, reader.dimension() or 0, rows=not exact)
+        store = build_store(reader, means, factory, count, rows)
         size, sha256 = store.write(folder / file)
-    except (OSError, RuntimeError) as error:  # RuntimeError: FAISS, when the sink fails
+        if rows is not None:
+            rows.finish(sha256)
+    except BaseException as error:
+        if rows is not None:
+            rows.abandon()
+        if not isinstance(error, OSError | RuntimeError):
+            raise
         raise IndexStateError(
             f"{file} cannot be written in {folder} ({error}); the index is unharmed"
-        ) from error
-    return VectorFile(generation, file, size, sha256, store.kind, count, int(store.ids[-1]))
+        ) from error  # RuntimeError: FAISS, when the sink fails
+    row = VectorFile(generation, file, size, sha256, store.kind, count, int(store.ids[-1]))
+    if count >= MIN_LARGE:
+        _write_posting_file(folder, reader, row)
+    return row
+
+
+def _write_rows(folder: Path, reader: Reader, row: VectorFile, state: SearchState) -> None:
+    """Write the row file of an older vector file, unless some of its chunks are gone."""
+    base = state.store.base
+    if base is None or len(state.store.removed):
+        return
+    path = row_path(folder / row.file)
+    try:
+        writer = RowWriter(path, state.store.tail.dimension, rows=base.exact_vectors is None)
+        seen = 0
+        for keys, _ in writer.passing(_of_base(reader, state, base.ids)):
+            seen += len(keys)
+        if seen == len(base):
+            writer.finish(row.sha256)
+        else:
+            writer.abandon()
+    except OSError as error:
+        log.warning("the row file cannot be written in %s: %s", folder, error)
+
+
+def _of_base(reader: Reader, state: SearchState, ids: Keys) -> Iterator[tuple[Keys, Vectors]]:
+    """The blocks of the calibrated vectors that are in the vector file."""
+    for keys, vectors in calibrated(reader, 0, state.calibration):
+        known = np.isin(keys, ids)
+        yield keys[known], vectors[known]
+        if len(keys) and keys[-1] >= ids[-1]:
+            return
+
+
+def _write_posting_file(folder: Path, reader: Reader, row: VectorFile) -> None:
+    """Write the posting file beside a vector file. Search is only slower without it."""
+    try:
+        reader.write_posting_file(folder / row.file, row.sha256)
+    except OSError as error:
+        log.warning("the posting file cannot be written in %s: %s", folder, error)
 
 
 def _clean(folder: Path, keep: set[str]) -> None:
@@ -103,4 +183,4 @@ def _size(path: Path) -> int:
         return 0
 
 
-__all__ = ["is_due", "sizes", "tail_is_long", "write"]
+__all__ = ["complete", "is_due", "sizes", "tail_is_long", "write"]

@@ -62,7 +62,7 @@ class Catalog:
         self._writing = threading.RLock()
         self._writer: sqlite3.Connection | None = None
         self._pool: deque[tuple[_FileIdentity, sqlite3.Connection]] = deque()
-        self._postings = Postings()
+        self._postings = Postings(folder)
         self._ids = IdCaches()
         self._closed = False
 

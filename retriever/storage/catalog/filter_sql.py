@@ -28,6 +28,7 @@ from retriever.storage.filters import (
     kind_of,
     mentions_passages,
 )
+from retriever.text.globs import literal_beginning
 from retriever.types import Scalar, UsageError
 
 MAX_VALUES = 30_000
@@ -125,7 +126,7 @@ def _column(comparison: Comparison, chunks: bool) -> Condition:
 
 def _column_predicate(comparison: Comparison, value: str) -> Condition:
     if comparison.op == "glob":
-        return Condition(f"path_glob(?, {value})", (operand(str(comparison.value)),))
+        return _glob(str(comparison.value), value)
     if comparison.field == "page":
         return _native(comparison, value, comparison.operands)
     if comparison.op in _ORDERS or comparison.field == "date":
@@ -135,6 +136,18 @@ def _column_predicate(comparison: Comparison, value: str) -> Condition:
     if all(str(text).isascii() for text in comparison.operands):
         return _native(comparison, value, comparison.operands)
     return _by_function(comparison, value)
+
+
+def _glob(pattern: str, value: str) -> Condition:
+    """The function for globs, asked only about values with the pattern's literal beginning."""
+    beginning = literal_beginning(pattern).encode()
+    if not beginning:
+        return Condition(f"path_glob(?, {value})", (operand(pattern),))
+    end = beginning[:-1] + bytes([beginning[-1] + 1])
+    return Condition(
+        f"({value} >= ? AND {value} < ? AND path_glob(?, {value}))",
+        (beginning, end, operand(pattern)),
+    )
 
 
 def _formats(comparison: Comparison, value: str) -> Condition:
@@ -213,7 +226,7 @@ def _by_function(comparison: Comparison, value: str) -> Condition:
 
 
 @lru_cache(maxsize=256)
-def _test(spec: str) -> Callable[[Scalar], bool]:
+def test_of(spec: str) -> Callable[[Scalar], bool]:
     """The test of a comparison, which is made once for all rows."""
     ((field, condition),) = json.loads(spec).items()
     ((op, value),) = condition.items()
@@ -230,11 +243,20 @@ def _test(spec: str) -> Callable[[Scalar], bool]:
     return test
 
 
+@lru_cache(maxsize=32_768, typed=True)  # many documents have the same date
 def holds(spec: str, value: bytes | float | None) -> bool:
     """The SQL function `HOLDS`: whether a comparison holds for a stored text or number."""
     if value is None:
         return False
-    return _test(spec)(unblob(value) if isinstance(value, bytes) else value)
+    return test_of(spec)(unblob(value) if isinstance(value, bytes) else value)
 
 
-__all__ = ["HOLDS", "MAX_VALUES", "Condition", "chunk_condition", "document_condition", "holds"]
+__all__ = [
+    "HOLDS",
+    "MAX_VALUES",
+    "Condition",
+    "chunk_condition",
+    "document_condition",
+    "holds",
+    "test_of",
+]

@@ -70,8 +70,9 @@ def _merged(
     first = min(int(keys[0]) for keys, _ in there)
     scores = np.zeros(max(int(keys[-1]) for keys, _ in there) - first + 1)
     for keys, values in there:
-        scores[keys - first] = join(scores[keys - first], values)
-    found = np.flatnonzero(scores)
+        places = keys - first
+        scores[places] = join(scores[places], values)
+    found = np.flatnonzero(scores != 0)  # of booleans: ten times faster than of numbers
     return found + first, scores[found]
 
 

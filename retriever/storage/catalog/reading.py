@@ -9,17 +9,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from retriever.arrays import Keys, Vectors
+from retriever.arrays import Keys, Mask, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog.filter_sql import chunk_condition, document_condition
 from retriever.storage.catalog.id_cache import IdCaches, LookupCache
 from retriever.storage.catalog.keywords import Matches, score_query
-from retriever.storage.catalog.postings import Postings, Terms
+from retriever.storage.catalog.postings import Postings, Terms, write_posting_file
 from retriever.storage.catalog.schema import (
     ADDED,
     added_columns,
@@ -29,7 +30,7 @@ from retriever.storage.catalog.schema import (
     stack,
     unblob,
 )
-from retriever.storage.filters import Filter
+from retriever.storage.filters import Filter, mentions_passages
 from retriever.storage.records import LeftOutTexts, PageStatus, TermQuery, UnreadFile
 from retriever.text.languages import LANGUAGES
 from retriever.types import (
@@ -369,6 +370,14 @@ class Reader:
 
     def matching_keys(self, where: Filter) -> Keys:
         """The keys of the chunks that match, ascending: (m,)."""
+        chunks = None if mentions_passages(where) else self._terms().documents()
+        if chunks is not None:
+            documents = self._terms().columns().matching(self._connection, where)
+            if documents is None:
+                condition = document_condition(where)
+                sql = f"SELECT d.key FROM documents d WHERE {condition.sql}"
+                documents = self._keys(sql, condition.parameters)
+            return chunks[0][_among_keys(chunks[1], documents)]
         condition = chunk_condition(where)
         # SQLite uses the second table only if the condition mentions it.
         tables = "chunks c JOIN documents d ON d.key = c.document"
@@ -483,6 +492,14 @@ class Reader:
     def document_frequencies(self, terms: Iterable[str]) -> dict[str, int]:
         """The document frequency of each term."""
         return self._terms().document_frequencies(terms)
+
+    def write_posting_file(self, vector_file: Path, sha256: str) -> None:
+        """Write the posting file beside a vector file with this hash."""
+        write_posting_file(vector_file, sha256, self._connection)
+
+    def posting_file_due(self) -> bool:
+        """Whether the current vector file has no usable posting file, or one that is too old."""
+        return self._terms().posting_file_due
 
     def terms_of(self, chunk_ids: Sequence[str]) -> list[list[str]]:
         """The indexed terms of each chunk, in order, with boundaries; empty for an unknown id."""
@@ -603,6 +620,13 @@ class Reader:
         remaining = iter(values)
         while batch := list(islice(remaining, BLOCK)):
             yield from self._rows(f"{select} IN ({', '.join('?' * len(batch))})", batch)
+
+
+def _among_keys(keys: Keys, wanted: Keys) -> Mask:
+    """Which keys (n,) of documents, small numbers, are among those wanted (m,): (n,)."""
+    found = np.zeros(int(keys.max(initial=0)) + 1, dtype=bool)
+    found[wanted[wanted < len(found)]] = True
+    return found[keys]
 
 
 def _document(row: Sequence[Any]) -> DocumentRow:

@@ -6,7 +6,7 @@ holds their ids, ascending. An index never changes after it is built: FAISS cras
 changes during a search, or if it is mapped from a file.
 
 Files are written under a new name and accepted only if their SHA-256 is the recorded one: a flipped
-bit would otherwise load silently.
+bit would otherwise load silently. For a large file that is checked in the background (`verified`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from retriever.storage.vectors.exact import (
     nearest,
     top_k,
 )
+from retriever.storage.vectors.verified import Recheck, hash_of, is_remembered, remember
 from retriever.types import IndexStateError, UsageError
 
 faiss: Any = _faiss  # its type stubs lack what its Python layer adds to the classes
@@ -48,7 +49,7 @@ _BLOCK = 8192
 _EF = 64  # HNSW: efSearch without a filter
 _EF_FILTERED = 256
 _MIN_LISTS = 8  # IVF: a quarter of the lists is searched, but no fewer than this
-_SPARSE = 0.1  # below this share of allowed vectors all of them are scanned
+_SPARSE = 0.2  # below this share of allowed vectors all of them are scanned
 
 
 class FaissStore:
@@ -64,6 +65,12 @@ class FaissStore:
         self.kind = kind
         self._fetch = fetch
         self._max_norm = max_norm
+        self.recheck: Recheck | None = None
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the file that it was read from turned out to be damaged."""
+        return self.recheck is not None and self.recheck.failed
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -106,7 +113,10 @@ class FaissStore:
             return self._search_flat(vectors, query, k, count, mask)
         fetch = fetch or self._fetch or self._reconstructed
         if count > MAX_BRUTE_FORCE:
-            found = self._search_coarse(query, k, count, mask, fetch)
+            sparse = count < _SPARSE * len(self)
+            found = self._search_coarse(query, k, count, mask, fetch, sparse)
+            if len(found[0]) < k and not sparse:  # a graph walk ended among what is not allowed
+                found = self._search_coarse(query, k, count, mask, fetch, sparse=True)
             if len(found[0]) == k:
                 return found
         return self._scan(query, k, mask, fetch)
@@ -125,13 +135,22 @@ class FaissStore:
             wanted *= 4
 
     def _search_coarse(
-        self, query: Vectors, k: int, count: int, mask: np.ndarray | None, fetch: Fetch
+        self,
+        query: Vectors,
+        k: int,
+        count: int,
+        mask: np.ndarray | None,
+        fetch: Fetch,
+        sparse: bool,
     ) -> tuple[Keys, Scores]:
-        """Approximate search: candidates of the index, rescored with exact vectors."""
+        """Approximate search: candidates of the index, rescored with exact vectors.
+
+        `sparse`: few vectors are allowed, and all of their codes are compared.
+        """
         wanted = min(count, max(_MIN_CANDIDATES, _RESCORED * k))
         index, lists = self._inner, None
-        if count < _SPARSE * len(self):
-            # Few vectors are allowed: a graph walk or the nearest lists would miss most of them.
+        if sparse:
+            # A graph walk or the nearest lists would miss most of them.
             if isinstance(index, faiss.IndexHNSW):
                 index = faiss.downcast_index(index.storage)
             elif isinstance(index, faiss.IndexIVF):
@@ -196,6 +215,7 @@ class FaissStore:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
+        remember(path, digest.hexdigest())
         return size, digest.hexdigest()
 
 
@@ -230,9 +250,9 @@ def build(
 
 def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> FaissStore:
     """Map a file written by `FaissStore.write`; IndexStateError if its hash differs."""
+    is_known = is_remembered(path, sha256)
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256 if is_known else hash_of(path)
     except OSError as error:
         raise IndexStateError(f"{path} cannot be read: {error.strerror}") from error
     if digest != sha256:
@@ -243,6 +263,11 @@ def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> Fais
         raise IndexStateError(f"{path} cannot be read by this FAISS: {error}") from error
     store = FaissStore(index, kind, fetch)
     store.measure()
+    if is_known:
+        store.recheck = Recheck(path, sha256)
+        store.recheck.start()
+    else:
+        remember(path, sha256)
     return store
 
 
