@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT = 300, 240
-_LEFT, _TOP, _RIGHT, _BOTTOM = 56, 34, 14, 92
+_LEFT, _TOP, _RIGHT, _BOTTOM = 60, 34, 36, 92
 _COLOURS = ("#1f6feb", "#d1480f", "#1a7f37", "#8250df", "#6e7781")
 _LINE = 15
 

@@ -101,9 +101,8 @@ INDEXED = ("deletion", "literal", "sentences", "start")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The inputs: a model of random weights, notes, an index of them, a labelled set."""
     folder = tmp_path_factory.mktemp("tiny")
-    found = {
-        name: folder / name for name in ("NOTES", "INDEX", "BEIR", "OUT", "PAGE", "CACHE", "NEW")
-    }
+    names = ("NOTES", "INDEX", "BEIR", "OUT", "PAGE", "CACHE", *WRITTEN)
+    found = {name: folder / name for name in names}
     found |= {"PDF": PDF, "MODEL": save_model(folder / "MODEL")}
     for name, text in NOTES.items():
         found["NOTES"].mkdir(exist_ok=True)
