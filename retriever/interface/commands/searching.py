@@ -20,7 +20,10 @@ from retriever.types import IndexStateError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from retriever.explaining.compare import Difference
+    from retriever.explaining.faithfulness import DeletionTest
     from retriever.explaining.score import Explanation
+    from retriever.explaining.why_not import WhyNot
     from retriever.index import Index
     from retriever.searching.options import SearchOptions
     from retriever.searching.query_syntax import Query
@@ -118,6 +121,19 @@ def answer_search(index: Index, request: Mapping[str, Any]) -> dict[str, Any]:
     return {"output": asdict(output)}
 
 
+def search_document(
+    indexes: Mapping[str, Index], query: str, how: SearchOptions
+) -> Mapping[str, Any]:
+    """What `wva search --json` prints of a search in open indexes, which have these names."""
+    if len(indexes) == 1:
+        ((name, index),) = indexes.items()
+        with index.snapshot(dense=how.mode != "keyword"):  # all of it is of one generation
+            found = _found(index, name, query, how)
+    else:
+        found = _found_in_all(indexes, query, how, {})
+    return _output(found, query, how, list(indexes), as_json=True, colour=False).document or {}
+
+
 def _output(
     found: _Found,
     query: str,
@@ -211,25 +227,29 @@ def _search_several(
     options: argparse.Namespace, folders: Sequence[str], how: SearchOptions
 ) -> _Found:
     """The results of several indexes; those that fail are left out."""
-    from retriever.searching.several import corrections_in_all, search_all, verdict_in_all
-
     failed: dict[str, str] = {}
     with ExitStack() as stack:
-        indexes = _opened(options, folders, failed, stack)
-        started = time.perf_counter()
-        found = search_all(
-            *(indexes, options.query, how),
-            failed=lambda name, error: failed.update({name: str(error)}),
-        )
-        took = (time.perf_counter() - started) * 1000
-        answering = {name: index for name, index in indexes.items() if name not in failed}
-        instead = corrections_in_all(answering.values(), options.query, how)
-        notes = _notes_of_all(
-            list(answering.values()), options.query, [one.hit for one in found], how
-        )
-        own = {name: [one.hit for one in found if one.name == name] for name in answering}
-        said = verdict_in_all(answering, options.query, own, how)
-        share = min((index.vector_share for index in answering.values()), default=1.0)
+        return _found_in_all(_opened(options, folders, failed, stack), options.query, how, failed)
+
+
+def _found_in_all(
+    indexes: Mapping[str, Index], query: str, how: SearchOptions, failed: dict[str, str]
+) -> _Found:
+    """The results of several open indexes; why some fail is added to `failed`."""
+    from retriever.searching.several import corrections_in_all, search_all, verdict_in_all
+
+    started = time.perf_counter()
+    found = search_all(
+        *(indexes, query, how),
+        failed=lambda name, error: failed.update({name: str(error)}),
+    )
+    took = (time.perf_counter() - started) * 1000
+    answering = {name: index for name, index in indexes.items() if name not in failed}
+    instead = corrections_in_all(answering.values(), query, how)
+    notes = _notes_of_all(list(answering.values()), query, [one.hit for one in found], how)
+    own = {name: [one.hit for one in found if one.name == name] for name in answering}
+    said = verdict_in_all(answering, query, own, how)
+    share = min((index.vector_share for index in answering.values()), default=1.0)
     return _Found(found, took, instead, notes, said, vector_share=share, failed=failed)
 
 
@@ -262,7 +282,9 @@ def _notes_of_all(
 
 def run_explain(options: argparse.Namespace) -> int:
     """Explain a result, a difference, or a document's absence."""
-    from retriever.explaining.summary import difference_summary, summarise
+    from retriever.explaining.compare import Difference
+    from retriever.explaining.score import Explanation
+    from retriever.explaining.why_not import WhyNot
     from retriever.index import Index
     from retriever.interface.terminal.explanations import (
         check_lines,
@@ -272,38 +294,35 @@ def run_explain(options: argparse.Namespace) -> int:
     )
     from retriever.interface.terminal.results import query_lines
 
-    if options.hit < 1:
-        raise UsageError(f"--hit counts from 1; it is {options.hit}")
     how, colour = search_options(options), use_colour()
-    told: Any
-    more: dict[str, Any] = {}
     with (
         Index.open(options.index, device=options.device, dtype=options.dtype) as index,
         index.snapshot(),  # search and explanation read the same generation
     ):
-        if options.file:
-            told = index.why_not(options.query, options.file, options=how)
+        told = explained(
+            *(index, options.query, how),
+            hit=options.hit,
+            chunk=options.chunk or "",
+            file=options.file or "",
+            above=options.above or (),
+        )
+        if isinstance(told, WhyNot):
             lines = why_not_lines(told)
             if told.best is not None and not options.json:
                 best = index.explain(options.query, told.best.chunk, options=how)
                 lines += explanation_lines(best, colour=colour)
-        elif options.above:
-            told = index.compare(options.query, *options.above, options=how)
+        elif isinstance(told, Difference):
             lines = difference_lines(told)
-            more["summary"] = str(difference_summary(told, "the first", "the second"))
         else:
-            told = _explained(index, options, how)
             lines = explanation_lines(told, colour=colour)
-            more["summary"] = summarise(told)
         instead = _corrections(index, options.query, how)
         check = (
             index.check_explanation(told)
-            if options.check and not (options.file or options.above)
+            if options.check and isinstance(told, Explanation)
             else None
         )
     if options.json:
-        more |= {} if check is None else {"check": check.to_json()}
-        print_json({"index": options.index, **more, **told.to_json()})
+        print_json(explanation_document(options.index, told, check))
         return DONE
     for line in query_lines((), instead):
         print(line, file=sys.stderr)
@@ -318,12 +337,48 @@ def _corrections(index: Index, query: str, how: SearchOptions) -> Mapping[str, S
     return index.corrections(query, syntax=how.syntax)
 
 
-def _explained(index: Index, options: argparse.Namespace, how: SearchOptions) -> Explanation:
-    """The explanation asked for by a chunk's id, or by a result's number."""
-    if options.chunk:
-        return index.explain(options.query, options.chunk, options=how)
-    hits = index.search(options.query, max(options.hit, how.rerank), options=how)
-    if len(hits) < options.hit:
-        raise UsageError(f"there is no result {options.hit}: {len(hits)} were found")
-    hit, first = hits[options.hit - 1], hits[: how.rerank]
-    return index.explain(options.query, hit, options=how, first=first)
+def explained(
+    index: Index,
+    query: str,
+    how: SearchOptions,
+    *,
+    hit: int = 1,
+    chunk: str = "",
+    file: str = "",
+    above: Sequence[str] = (),
+) -> Explanation | Difference | WhyNot:
+    """Why a passage was found, by its id or a result's number; or how two differ; or an absence.
+
+    `file` is a document that is not among the results, `above` the ids of two passages.
+    """
+    if hit < 1:
+        raise UsageError(f"--hit counts from 1; it is {hit}")
+    if file:
+        return index.why_not(query, file, options=how)
+    if above:
+        one, other = above
+        return index.compare(query, one, other, options=how)
+    if chunk:
+        return index.explain(query, chunk, options=how)
+    hits = index.search(query, max(hit, how.rerank), options=how)
+    if len(hits) < hit:
+        raise UsageError(f"there is no result {hit}: {len(hits)} were found")
+    return index.explain(query, hits[hit - 1], options=how, first=hits[: how.rerank])
+
+
+def explanation_document(
+    index: str, told: Explanation | Difference | WhyNot, check: DeletionTest | None = None
+) -> Mapping[str, Any]:
+    """What `wva explain --json` prints of an explanation in the index with this name."""
+    from retriever.explaining.compare import Difference
+    from retriever.explaining.score import Explanation
+    from retriever.explaining.summary import difference_summary, summarise
+
+    more: dict[str, Any] = {}
+    if isinstance(told, Difference):
+        more["summary"] = str(difference_summary(told, "the first", "the second"))
+    elif isinstance(told, Explanation):
+        more["summary"] = summarise(told)
+    if check is not None:
+        more["check"] = check.to_json()
+    return {"index": index, **more, **told.to_json()}
