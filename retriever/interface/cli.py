@@ -34,6 +34,7 @@ from retriever.interface.commands.output import (
     prepare_streams,
 )
 from retriever.interface.commands.searching import run_explain, run_search
+from retriever.interface.commands.serving import run_serve
 from retriever.interface.options import make_parser
 from retriever.interface.terminal.characters import one_line
 from retriever.types import RetrieverError, UsageError
@@ -112,6 +113,7 @@ COMMANDS = {
     "search": run_search,
     "explain": run_explain,
     "ui": run_ui,
+    "serve": run_serve,
     "eval sts": run_eval_sts,
     "eval retrieval": run_eval_retrieval,
     "eval queries": run_eval_queries,

@@ -82,6 +82,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _add_search(commands, run)
     _add_explain(commands, run)
     _add_ui(commands, run)
+    _add_serve(commands, run)
     _add_eval(commands, run)
     _add_embed(commands, run)
     info = _command(
@@ -457,6 +458,49 @@ def _add_ui(commands: Commands, run: Mapping[str, Run]) -> None:
         "--no-token", action="store_true", help="let every user of this machine open the page"
     )
     _reading_options(parser)
+
+
+def _add_serve(commands: Commands, run: Mapping[str, Run]) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="serve search and embeddings to other programs, over HTTP",
+        description="Serve search and embeddings to other programs, over HTTP.",
+    )
+    parser.set_defaults(run=run["serve"])
+    parser.add_argument(
+        "--index",
+        action="append",
+        metavar="DIR",
+        help=f"folder of an index, or of several (default {DEFAULT_INDEX}; repeatable)",
+    )
+    parser.add_argument(
+        "--no-index", action="store_true", help="serve a model alone: embeddings and reranking"
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen at (default 127.0.0.1: this machine alone)",
+    )
+    parser.add_argument(
+        "--port", type=int, default=8600, help="port to listen at; 0: any free one (default 8600)"
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name of this machine by which it is asked, beside localhost (repeatable)",
+    )
+    owner = parser.add_mutually_exclusive_group()
+    owner.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file of the owner alone with the token that requests need; the variable WVA_TOKEN "
+        "sets it too (default: a new random one, which is printed)",
+    )
+    owner.add_argument("--no-token", action="store_true", help="let every user of this machine ask")
+    _model_options(parser)
 
 
 def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:

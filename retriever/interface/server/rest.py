@@ -1,0 +1,191 @@
+"""Our own shapes: search, explanations, documents and passages, as the command line prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+
+from retriever.explaining.score import Explanation
+from retriever.interface.commands.searching import (
+    explained,
+    explanation_document,
+    search_document,
+)
+from retriever.interface.document_texts import LENGTH, document_json, passage_json
+from retriever.interface.server.errors import NotFoundError, RequestError, as_json
+from retriever.interface.server.served import Served, ServedIndex
+from retriever.searching.options import Mode, SearchOptions
+
+MAX_RESULTS = 1000
+MAX_QUERY = 20_000  # characters
+
+
+def _typed(schema: dict[str, Any]) -> Any:
+    """A type whose values `SearchOptions` checks, with its own sentences."""
+    return Annotated[Any, WithJsonSchema(schema)]
+
+
+_OBJECT = {"type": "object", "additionalProperties": True}
+_SCHEMAS: Mapping[str, dict[str, Any]] = {
+    "bool": {"type": "boolean"},
+    "bool | None": {"type": ["boolean", "null"]},
+    "int": {"type": "integer"},
+    "float": {"type": "number"},
+    "float | None": {"type": ["number", "null"]},
+    "str": {"type": "string", "enum": [*map(str, Mode)]},
+    "Steering | None": {**_OBJECT, "type": ["object", "null"]},
+    "Filter | Mapping[str, Any] | None": {**_OBJECT, "type": ["object", "null"]},
+}
+"""The JSON of the fields of `SearchOptions`, by their annotation."""
+
+_DEFAULTS = SearchOptions().to_json()
+
+
+class _Asked(BaseModel):
+    """A query, and the names of the indexes to search: all by default."""
+
+    model_config = ConfigDict(extra="allow")
+
+    query: str = Field(max_length=MAX_QUERY, description="any text; see the query syntax")
+    index: str | list[str] = Field(default=[], description="names of indexes; all by default")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the indexes."""
+        return [self.index] if isinstance(self.index, str) else self.index
+
+    def options(self) -> SearchOptions:
+        """The options of the search. Raises UsageError for unknown and impossible ones."""
+        own = _OWN_FIELDS[type(self).__name__]
+        given = {
+            name: value
+            for name, value in self
+            if name not in own and name in self.model_fields_set | set(self.model_extra or {})
+        }
+        options = SearchOptions.from_json(given)
+        if options.k > MAX_RESULTS:
+            raise RequestError(f"k is at most {MAX_RESULTS} here; it is {options.k}", "k")
+        if not self.query.strip():
+            raise RequestError("the query is empty; give some words to search for", "query")
+        return options
+
+
+class _ToExplain(_Asked):
+    hit: int = Field(default=1, ge=1, description="explain the result with this number")
+    chunk: str = Field(default="", description="or the passage with this id")
+    file: str = Field(default="", description="or why this document is not among the results")
+    above: list[str] = Field(
+        default=[], description="or why the first of two passages ranks above the second"
+    )
+    check: bool = Field(default=False, description="test the explanation; takes seconds")
+
+
+_OWN_FIELDS = {
+    "SearchRequest": {*_Asked.model_fields},
+    "ExplainRequest": {*_ToExplain.model_fields},
+}
+_OPTIONS: dict[str, Any] = {
+    each.name: (_typed(_SCHEMAS[str(each.type)]), _DEFAULTS[each.name])
+    for each in fields(SearchOptions)
+}
+
+SearchRequest = create_model("SearchRequest", __base__=_Asked, **_OPTIONS)
+ExplainRequest = create_model("ExplainRequest", __base__=_ToExplain, **_OPTIONS)
+
+
+def rest_routes(served: Served) -> APIRouter:
+    """The routes of these shapes."""
+    router = APIRouter(tags=["search"])
+
+    @router.post("/search", summary="Find passages, as `wva search --json`")
+    async def search(asked: SearchRequest) -> Response:  # type: ignore[valid-type]
+        options = asked.options()  # type: ignore[attr-defined]
+        query, names = asked.query, asked.names  # type: ignore[attr-defined]
+        return await served.with_query(
+            *(names, query, options),
+            lambda indexes: as_json(search_document(indexes, query, options)),
+        )
+
+    @router.post("/explain", summary="Why a passage was found, as `wva explain --json`")
+    async def explain(asked: ExplainRequest) -> Response:  # type: ignore[valid-type]
+        options = asked.options()  # type: ignore[attr-defined]
+        return await served.with_query(
+            *(asked.names, asked.query, options),  # type: ignore[attr-defined]
+            lambda indexes: as_json(_explanation(indexes, asked, options)),
+        )
+
+    @router.get("/documents/{document_id}", summary="A document's facts and text")
+    async def document(
+        document_id: str,
+        index: Annotated[list[str], Query()] = [],  # noqa: B006 - FastAPI copies it
+        page: int | None = None,
+        offset: int = 0,
+        length: int = LENGTH,
+    ) -> Response:
+        return await served.run(
+            lambda: _first(
+                served.chosen(index),
+                lambda one: document_json(
+                    one, document_id, page=page, offset=offset, length=length
+                ),
+                f"there is no document {document_id!r} here; it may have changed",
+            )
+        )
+
+    @router.get("/passages/{passage_id}", summary="A passage, with those around it")
+    async def passage(
+        passage_id: str,
+        index: Annotated[list[str], Query()] = [],  # noqa: B006 - FastAPI copies it
+        context: int = 0,
+    ) -> Response:
+        return await served.run(
+            lambda: _first(
+                served.chosen(index),
+                lambda one: passage_json(one, passage_id, context=context),
+                f"there is no passage {passage_id!r} here; it may have changed",
+            )
+        )
+
+    return router
+
+
+def _explanation(
+    indexes: Mapping[str, ServedIndex], asked: Any, options: SearchOptions
+) -> Mapping[str, Any]:
+    if len(indexes) > 1:
+        raise RequestError(
+            f"an explanation is of one index: give index, one of {', '.join(indexes)}", "index"
+        )
+    if len(asked.above) not in (0, 2):
+        raise RequestError("above takes the ids of two passages", "above")
+    ((name, index),) = indexes.items()
+    with index.snapshot():  # search and explanation read the same generation
+        for chunk in filter(None, [asked.chunk, *asked.above]):
+            if passage_json(index, chunk) is None:
+                raise NotFoundError(f"there is no passage {chunk!r} here; it may have changed")
+        told = explained(
+            *(index, asked.query, options),
+            hit=asked.hit,
+            chunk=asked.chunk,
+            file=asked.file,
+            above=asked.above,
+        )
+        checked = asked.check and isinstance(told, Explanation)
+        check = index.check_explanation(told) if checked else None  # type: ignore[arg-type]
+    return explanation_document(name, told, check)
+
+
+def _first(indexes: Mapping[str, ServedIndex], ask: Any, missing: str) -> Response:
+    """What the first index that knows it says, with the index's name."""
+    for name, index in indexes.items():
+        found = ask(index)
+        if found is not None:
+            return as_json({"index": name, **found})
+    raise NotFoundError(missing)
+
+
+__all__: Sequence[str] = ["rest_routes"]
