@@ -66,6 +66,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "command_line": "--output PAGE",
     "shipped": "--output OUT",
     "sentences": "--answers ANSWERS",
+    "serving": "--tiny",
 }
 TABLES = {  # output of commands that print no table
     "difficult_files": "found by a sentence of their own: 4 of 4; not: []",
@@ -84,7 +85,7 @@ WITH_MODEL = (
     "shipped",
     "sentences",
 )
-INDEXED = ("deletion", "literal", "sentences")
+INDEXED = ("deletion", "literal", "sentences", "serving")
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,8 @@ def test_a_batch_is_as_large_as_the_pace_allows(model: Model) -> None:
     seen: list[Batch] = []
     queue = BatchQueue(model, observe=seen.append, clock=lambda: float(next(now)))
     queue.rows(["x" * 436] * 200)  # 500 characters each, with the prompt: 16 in the first batch
-    assert {batch.texts for batch in seen[:-1]} == {16}, "one second each: not more than before"
+    assert [batch.texts for batch in seen[:3]] == [16, 8, 6], "half a second at the pace so far"
+    assert {batch.texts for batch in seen[6:-1]} == {4}, "not fewer than 2,048 characters"
     quick = iter(np.arange(0, 10, 0.001))
     seen.clear()
     queue = BatchQueue(model, observe=seen.append, clock=lambda: float(next(quick)))

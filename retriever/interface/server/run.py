@@ -23,6 +23,10 @@ STOP_SECONDS = 5
 """How long requests that run may take to end after the server was told to stop."""
 
 
+IDLE_SECONDS = 75
+"""How long a connection may be idle: longer than clients keep one, who else meet a closed one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a server listens; `hosts` are further names that requests may have for it."""
@@ -71,6 +75,7 @@ class _Server(uvicorn.Server):
                 log_level="warning",
                 access_log=False,  # queries and addresses are nobody's business
                 server_header=False,
+                timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=STOP_SECONDS,
             )
         )

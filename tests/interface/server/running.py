@@ -42,8 +42,8 @@ class JudgingEmbedder(FakeEmbedder):
         return np.array([share - 2.0 for share in shares])
 
 
-def make_index(folder: Path, texts: dict[str, str] = TEXTS) -> Path:
-    with Index.open_or_create(folder, FakeEmbedder()) as index:
+def make_index(folder: Path, texts: dict[str, str] = TEXTS, embedder: Any = None) -> Path:
+    with Index.open_or_create(folder, embedder or FakeEmbedder()) as index:
         index.add(
             Document(name, "text", (Page(None, text),), metadata={"words": len(text.split())})
             for name, text in texts.items()
