@@ -18,6 +18,7 @@ from retriever.searching.match import nothing_matches
 from retriever.searching.options import SearchChanges, SearchOptions, check_count
 from retriever.searching.sentences import SentenceChooser
 from retriever.settings import ANSWER_SENTENCES
+from retriever.storage.backends import Snapshot
 from retriever.types import Excerpt, Hit, UsageError, check_text
 
 PASSAGES = 10
@@ -114,10 +115,19 @@ def judge(index: Index, question: str, hits: Sequence[Hit], how: SearchOptions) 
 def _chosen(
     index: Index, question: str, hits: Sequence[Hit], how: SearchOptions, k: int
 ) -> list[BestSentence]:
-    """The best sentences of the results, each text once."""
     asked = index.searched_text(question, options=how)
     with index.snapshot(dense=False) as now:
-        words = now.word_values(asked, tolerant=how.tolerant) if asked else ()
+        return choose(now, asked, hits, k, tolerant=how.tolerant)
+
+
+def choose(
+    snapshot: Snapshot, question: str, hits: Sequence[Hit], k: int, *, tolerant: bool
+) -> list[BestSentence]:
+    """The `k` best sentences of results for a question's text, each text once.
+
+    `tolerant`: corrections of typing errors count as the words that they replace.
+    """
+    words = snapshot.word_values(question, tolerant=tolerant) if question else ()
     chooser = SentenceChooser(words)
     several = (
         BestSentence(excerpt, hit, value / sqrt(hit.rank))
@@ -155,6 +165,7 @@ __all__ = [
     "Answer",
     "BestSentence",
     "best_sentences",
+    "choose",
     "find_passages",
     "judge",
     "place_json",
