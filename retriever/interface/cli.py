@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from retriever.interface.commands.answering import run_answer
 from retriever.interface.commands.evaluation import (
     run_eval_models,
     run_eval_queries,
@@ -111,6 +112,7 @@ def _sentence(error: OSError) -> str:
 COMMANDS = {
     "index": run_index,
     "search": run_search,
+    "answer": run_answer,
     "explain": run_explain,
     "ui": run_ui,
     "serve": run_serve,

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 from retriever import __version__
 from retriever.searching.options import Mode, SearchOptions
 from retriever.settings import (
+    ANSWER_PASSAGES,
+    ANSWER_SENTENCES,
     DEFAULT_LAYERS,
     DEFAULT_MODEL,
     POOLINGS,
@@ -80,6 +82,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_index(commands, run)
     _add_search(commands, run)
+    _add_answer(commands, run)
     _add_explain(commands, run)
     _add_ui(commands, run)
     _add_serve(commands, run)
@@ -339,6 +342,41 @@ def _filter_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_answer(commands: Commands, run: Mapping[str, Run]) -> None:
+    parser = _command(
+        commands, "answer", run["answer"], "answer a question with the sentences that say it"
+    )
+    parser.add_argument("query", metavar="QUESTION", help="a question in your own words")
+    _index_option(parser)
+    _count_option(parser, "number of sentences", ANSWER_SENTENCES)
+    group = parser.add_argument_group("a written answer")
+    group.add_argument(
+        "--llm",
+        metavar="URL",
+        help="let the chat model at this address write the answer, and check what it quotes: any "
+        "server with OpenAI's protocol, e.g. http://127.0.0.1:11434/v1 of Ollama. It is sent the "
+        "question and the best passages. A key is taken from WVA_LLM_KEY",
+    )
+    group.add_argument(
+        "--llm-model", metavar="NAME", default="", help="its model (default: the first it lists)"
+    )
+    group.add_argument(
+        "--passages",
+        type=int,
+        default=ANSWER_PASSAGES,
+        metavar="N",
+        help=f"passages that it is sent (default {ANSWER_PASSAGES})",
+    )
+    parser.epilog = (
+        "Sentences are printed word for word with file and page, or it is said that nothing here "
+        "really matches. Without --llm no text is written and nothing leaves this machine."
+    )
+    _rerank_option(parser)
+    _query_options(parser)
+    _filter_options(parser)
+    _model_options(parser)
+
+
 def _add_explain(commands: Commands, run: Mapping[str, Run]) -> None:
     parser = _command(
         commands,
@@ -385,9 +423,9 @@ def _add_explain(commands: Commands, run: Mapping[str, Run]) -> None:
     _device_options(parser.add_argument_group("model"))
 
 
-def _count_option(parser: argparse.ArgumentParser, what: str) -> None:
+def _count_option(parser: argparse.ArgumentParser, what: str, count: int = SEARCH.k) -> None:
     parser.add_argument(
-        "-k", type=int, default=SEARCH.k, metavar="N", help=f"{what} (default {SEARCH.k})"
+        "-k", type=int, default=count, metavar="N", help=f"{what} (default {count})"
     )
 
 
