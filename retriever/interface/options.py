@@ -350,16 +350,7 @@ def _add_answer(commands: Commands, run: Mapping[str, Run]) -> None:
     _index_option(parser)
     _count_option(parser, "number of sentences", ANSWER_SENTENCES)
     group = parser.add_argument_group("a written answer")
-    group.add_argument(
-        "--llm",
-        metavar="URL",
-        help="let the chat model at this address write the answer, and check what it quotes: any "
-        "server with OpenAI's protocol, e.g. http://127.0.0.1:11434/v1 of Ollama. It is sent the "
-        "question and the best passages. A key is taken from WVA_LLM_KEY",
-    )
-    group.add_argument(
-        "--llm-model", metavar="NAME", default="", help="its model (default: the first it lists)"
-    )
+    _llm_options(group)
     group.add_argument(
         "--passages",
         type=int,
@@ -498,6 +489,19 @@ def _add_ui(commands: Commands, run: Mapping[str, Run]) -> None:
     _reading_options(parser)
 
 
+def _llm_options(group: Any) -> None:
+    group.add_argument(
+        "--llm",
+        metavar="URL",
+        help="let the chat model at this address write the answer, and check what it quotes: any "
+        "server with OpenAI's protocol, e.g. http://127.0.0.1:11434/v1 of Ollama. It is sent the "
+        "question and the best passages. A key is taken from WVA_LLM_KEY",
+    )
+    group.add_argument(
+        "--llm-model", metavar="NAME", default="", help="its model (default: the first it lists)"
+    )
+
+
 def _add_serve(commands: Commands, run: Mapping[str, Run]) -> None:
     parser = commands.add_parser(
         "serve",
@@ -538,6 +542,7 @@ def _add_serve(commands: Commands, run: Mapping[str, Run]) -> None:
         "sets it too (default: a new random one, which is printed)",
     )
     owner.add_argument("--no-token", action="store_true", help="let every user of this machine ask")
+    _llm_options(parser.add_argument_group("written answers"))
     _model_options(parser)
 
 

@@ -13,6 +13,7 @@ from retriever.types import UsageError
 
 if TYPE_CHECKING:
     from retriever.answers import Answer, WrittenAnswer
+    from retriever.answers.chat import OpenAIChat
     from retriever.index import Index
     from retriever.searching.options import SearchOptions
 
@@ -21,20 +22,20 @@ KEY = "WVA_LLM_KEY"
 
 def run_answer(options: argparse.Namespace) -> int:
     """Answer a question from one index."""
+    from retriever.answers import write_answer
     from retriever.index import Index
     from retriever.interface.terminal.answers import sentence_lines, written_lines
 
     how = search_options(options)
-    if options.llm_model and options.llm is None:
-        raise UsageError("--llm-model names a model of the server that --llm gives; give both")
+    chat = named_chat(options)
     embedder = requested_embedder(options)
     with Index.open(options.index, embedder, device=options.device, dtype=options.dtype) as index:
         answer: Answer | WrittenAnswer
-        if options.llm is None:
+        if chat is None:
             answer = _sentences(index, options, how)
             lines = sentence_lines(answer, colour=use_colour())
         else:
-            answer = _written(index, options, how)
+            answer = write_answer(index, options.query, chat, count=options.passages, options=how)
             lines = written_lines(answer, colour=use_colour())
     if options.json:
         print_json({"index": options.index, **answer.to_json()})
@@ -49,11 +50,15 @@ def _sentences(index: Index, options: argparse.Namespace, how: SearchOptions) ->
     return best_sentences(index, options.query, options.k, options=how)
 
 
-def _written(index: Index, options: argparse.Namespace, how: SearchOptions) -> WrittenAnswer:
-    from retriever.answers import write_answer
+def named_chat(options: argparse.Namespace) -> OpenAIChat | None:
+    """The chat model that the options name, None for none; a distant one is told."""
     from retriever.answers.chat import OpenAIChat
 
+    if options.llm_model and options.llm is None:
+        raise UsageError("--llm-model names a model of the server that --llm gives; give both")
+    if options.llm is None:
+        return None
     chat = OpenAIChat(options.llm, options.llm_model, os.environ.get(KEY, ""))
     if not chat.is_local:
         print(f"the question and the best passages are sent to {chat.url}", file=sys.stderr)
-    return write_answer(index, options.query, chat, count=options.passages, options=how)
+    return chat

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from retriever.interface.commands.answering import named_chat
 from retriever.interface.commands.arguments import load_embedder, requested_embedder
 from retriever.interface.commands.output import DONE
 from retriever.interface.options import DEFAULT_INDEX
@@ -46,6 +47,6 @@ def run_serve(options: argparse.Namespace) -> int:
 
     load = load_embedder if options.no_index else requested_embedder
     loading = Loading(options.device, options.dtype, lambda: load(options))
-    served = Served(folders, loading)
+    served = Served(folders, loading, chat=named_chat(options))
     serve(served, address, token, ready=ready)
     return DONE

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from retriever import __version__
+from retriever.interface.server.answers import answer_routes
 from retriever.interface.server.dify import dify_routes
 from retriever.interface.server.errors import as_json, error_response, refusal
 from retriever.interface.server.guard import Application, Guard
@@ -28,7 +29,9 @@ from retriever.interface.server.rest import rest_routes
 from retriever.interface.server.served import Served
 from retriever.types import RetrieverError
 
-ROUTES = (rest_routes, openai_routes, rerank_routes, dify_routes, open_webui_routes)
+ROUTES = (
+    *(rest_routes, answer_routes, openai_routes, rerank_routes, dify_routes, open_webui_routes),
+)
 
 
 def application(

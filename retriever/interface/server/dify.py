@@ -154,8 +154,12 @@ def _several(value: Any) -> tuple[Any, ...]:
 
 def contains(name: str, value: Any) -> Filter:
     """The field's text contains `value`."""
-    # With a "/" in it a pattern is compared with the whole text, not only its last part.
-    return glob(f"**/**{_literal(value)}**", name)
+    return _behind_anything(f"{_literal(value)}**", name)
+
+
+def ends_with(name: str, value: Any) -> Filter:
+    """The field's text ends with `value`."""
+    return _behind_anything(_literal(value), name)
 
 
 def starts_with(name: str, value: Any) -> Filter:
@@ -167,9 +171,15 @@ def starts_with(name: str, value: Any) -> Filter:
     return Or((And((glob(f"{text}**", name), Not(has_slash))), glob(f"{text}**/**", name)))
 
 
-def ends_with(name: str, value: Any) -> Filter:
-    """The field's text ends with `value`."""
-    return glob(f"**/**{_literal(value)}", name)
+def _behind_anything(pattern: str, name: str) -> Filter:
+    """Any text, and then this pattern.
+
+    A glob with a "/" is compared with the whole text, not only with its last part; and "**/" stands
+    for whole folders, or for nothing.
+    """
+    if not pattern.startswith("/"):
+        return glob(f"**/**{pattern}", name)
+    return Or((glob(f"/**{pattern}", name), glob(f"?**{pattern}", name)))
 
 
 def _literal(value: Any) -> str:

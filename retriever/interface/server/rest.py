@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic import Field, create_model
 
 from retriever.explaining.score import Explanation
 from retriever.interface.commands.searching import (
@@ -16,65 +15,13 @@ from retriever.interface.commands.searching import (
     search_document,
 )
 from retriever.interface.document_texts import LENGTH, document_json, passage_json
+from retriever.interface.server.asked import OPTIONS, Asked, one_index
 from retriever.interface.server.errors import NotFoundError, RequestError, as_json
 from retriever.interface.server.served import Served, ServedIndex
-from retriever.searching.options import Mode, SearchOptions
-
-MAX_RESULTS = 1000
-MAX_QUERY = 20_000  # characters
+from retriever.searching.options import SearchOptions
 
 
-def _typed(schema: dict[str, Any]) -> Any:
-    """A type whose values `SearchOptions` checks, with its own sentences."""
-    return Annotated[Any, WithJsonSchema(schema)]
-
-
-_OBJECT = {"type": "object", "additionalProperties": True}
-_SCHEMAS: Mapping[str, dict[str, Any]] = {
-    "bool": {"type": "boolean"},
-    "bool | None": {"type": ["boolean", "null"]},
-    "int": {"type": "integer"},
-    "float": {"type": "number"},
-    "float | None": {"type": ["number", "null"]},
-    "str": {"type": "string", "enum": [*map(str, Mode)]},
-    "Steering | None": {**_OBJECT, "type": ["object", "null"]},
-    "Filter | Mapping[str, Any] | None": {**_OBJECT, "type": ["object", "null"]},
-}
-"""The JSON of the fields of `SearchOptions`, by their annotation."""
-
-_DEFAULTS = SearchOptions().to_json()
-
-
-class _Asked(BaseModel):
-    """A query, and the names of the indexes to search: all by default."""
-
-    model_config = ConfigDict(extra="allow")
-
-    query: str = Field(max_length=MAX_QUERY, description="any text; see the query syntax")
-    index: str | list[str] = Field(default=[], description="names of indexes; all by default")
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the indexes."""
-        return [self.index] if isinstance(self.index, str) else self.index
-
-    def options(self) -> SearchOptions:
-        """The options of the search. Raises UsageError for unknown and impossible ones."""
-        own = _OWN_FIELDS[type(self).__name__]
-        given = {
-            name: value
-            for name, value in self
-            if name not in own and name in self.model_fields_set | set(self.model_extra or {})
-        }
-        options = SearchOptions.from_json(given)
-        if options.k > MAX_RESULTS:
-            raise RequestError(f"k is at most {MAX_RESULTS} here; it is {options.k}", "k")
-        if not self.query.strip():
-            raise RequestError("the query is empty; give some words to search for", "query")
-        return options
-
-
-class _ToExplain(_Asked):
+class _ToExplain(Asked):
     hit: int = Field(default=1, ge=1, description="explain the result with this number")
     chunk: str = Field(default="", description="or the passage with this id")
     file: str = Field(default="", description="or why this document is not among the results")
@@ -84,17 +31,8 @@ class _ToExplain(_Asked):
     check: bool = Field(default=False, description="test the explanation; takes seconds")
 
 
-_OWN_FIELDS = {
-    "SearchRequest": {*_Asked.model_fields},
-    "ExplainRequest": {*_ToExplain.model_fields},
-}
-_OPTIONS: dict[str, Any] = {
-    each.name: (_typed(_SCHEMAS[str(each.type)]), _DEFAULTS[each.name])
-    for each in fields(SearchOptions)
-}
-
-SearchRequest = create_model("SearchRequest", __base__=_Asked, **_OPTIONS)
-ExplainRequest = create_model("ExplainRequest", __base__=_ToExplain, **_OPTIONS)
+SearchRequest = create_model("SearchRequest", __base__=Asked, **OPTIONS)
+ExplainRequest = create_model("ExplainRequest", __base__=_ToExplain, **OPTIONS)
 
 
 def rest_routes(served: Served) -> APIRouter:
@@ -156,13 +94,9 @@ def rest_routes(served: Served) -> APIRouter:
 def _explanation(
     indexes: Mapping[str, ServedIndex], asked: Any, options: SearchOptions
 ) -> Mapping[str, Any]:
-    if len(indexes) > 1:
-        raise RequestError(
-            f"an explanation is of one index: give index, one of {', '.join(indexes)}", "index"
-        )
+    name, index = one_index(indexes, "an explanation")
     if len(asked.above) not in (0, 2):
         raise RequestError("above takes the ids of two passages", "above")
-    ((name, index),) = indexes.items()
     with index.snapshot():  # search and explanation read the same generation
         for chunk in filter(None, [asked.chunk, *asked.above]):
             if passage_json(index, chunk) is None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from retriever.answers.chat import Chat
 from retriever.arrays import Vectors
 from retriever.embedding.batching import QUERY, Batch, BatchQueue, embedding_queue
 from retriever.embedding.protocols import Embedder
@@ -33,6 +34,9 @@ Result = TypeVar("Result")
 
 THREADS = 8
 """Requests that are answered at the same time; what they ask of a model waits in its queue."""
+
+SLOW_THREADS = 2
+"""Answers that another server's model writes at the same time."""
 
 MAX_WAITING = 256
 """Requests that may wait for a thread, and for a model."""
@@ -106,13 +110,17 @@ class Loading:
 
 @dataclass
 class Served:
-    """Indexes by name, models by name, and the threads that answer."""
+    """Indexes by name, models by name, and the threads that answer.
+
+    `chat` is the model that writes answers, None for none.
+    """
 
     folders: Mapping[str, Path]
     loading: Loading = field(default_factory=Loading)
     threads: int = THREADS
     max_waiting: int = MAX_WAITING
     observe: Observe = lambda model, batch: None
+    chat: Chat | None = None
 
     def __post_init__(self) -> None:
         self._given: Embedder | None = None
@@ -121,6 +129,8 @@ class Served:
         self._replaced: list[ServedIndex] = []
         self._opening = threading.RLock()
         self._threads = ThreadPoolExecutor(self.threads, thread_name_prefix="answer")
+        # What takes minutes has threads of its own: searches do not wait for it.
+        self._slow = ThreadPoolExecutor(SLOW_THREADS, thread_name_prefix="answer slowly")
         self._running = 0
 
     def open(self) -> Self:
@@ -141,7 +151,8 @@ class Served:
     def close(self) -> None:
         """Accept nothing more, finish what runs, and close the indexes."""
         self.stop()
-        self._threads.shutdown(cancel_futures=True)
+        for threads in (self._threads, self._slow):
+            threads.shutdown(cancel_futures=True)
         current = [opened.index for opened in self._indexes.values()]
         for index in (*current, *self._replaced):
             index.close()
@@ -234,16 +245,18 @@ class Served:
 
     # Answering
 
-    async def run(self, work: Callable[[], Result]) -> Result:
+    async def run(self, work: Callable[[], Result], *, slow: bool = False) -> Result:
         """What `work` gives, in a thread; it does not begin if the request is cancelled before.
 
-        Raises BusyError where too many requests wait for a thread.
+        `slow`: it may wait for another server. Raises BusyError where too many requests wait for a
+        thread.
         """
         if self._running >= self.threads + self.max_waiting:
             raise BusyError(f"{self._running} requests wait already; try again later")
         self._running += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            threads = self._slow if slow else self._threads
+            return await asyncio.get_running_loop().run_in_executor(threads, work)
         finally:
             self._running -= 1
 
@@ -268,8 +281,13 @@ class Served:
         query: str,
         options: SearchOptions,
         work: Callable[[dict[str, ServedIndex]], Result],
+        *,
+        slow: bool = False,
     ) -> Result:
-        """What `work` does with the chosen indexes, in a thread that knows the query's vectors."""
+        """What `work` does with the chosen indexes, in a thread that knows the query's vector.
+
+        `slow` is that of `run`.
+        """
         indexes = await self.run(lambda: self.chosen(names))
         text = parse_query(query, options).text
         vectors: Mapping[str, Vectors] = {}
@@ -281,7 +299,7 @@ class Served:
             with knowing(vectors):
                 return work(indexes)
 
-        return await self.run(known)
+        return await self.run(known, slow=slow)
 
 
 def served_folders(given: Sequence[Path]) -> dict[str, Path]:

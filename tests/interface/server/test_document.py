@@ -6,7 +6,6 @@ import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -21,7 +20,7 @@ from tests.interface.server.running import (
     running,
     served,
 )
-from tests.test_documents import SERVED, Block, blocks_of
+from tests.test_documents import SERVED, Block, blocks_of, read
 
 ADDRESS = "http://127.0.0.1:8600"
 
@@ -93,7 +92,7 @@ def curl(server: Running, words: list[str]) -> str:
 
 
 def test_every_request_that_is_documented_exists(server: Running) -> None:
-    text = Path(SERVED).read_text("utf-8")
+    text = read(SERVED)
     paths = server.get("/openapi.json").json["paths"]
     for path in paths:
         beginning = path.split("{")[0].rstrip("/")

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from retriever.index import Index
-from retriever.interface.cli import main
 from retriever.interface.document_texts import PAGE_BREAK
 from retriever.searching.options import SearchOptions
 from retriever.types import Document, Page, PageState
@@ -22,24 +21,6 @@ from tests.interface.server.running import TEXTS, Running, make_index, running, 
 
 def without_times(value: Any) -> Any:
     return json.loads(re.sub(r'"took_ms": [\d.]+', '"took_ms": 0', json.dumps(value)))
-
-
-@pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], notes: Running
-) -> Any:
-    """Runs a command on the index that is served, and gives its JSON."""
-    folder = notes.served.folders["notes"]
-    opened = Index.open.__func__  # type: ignore[attr-defined]
-    monkeypatch.setattr(
-        Index, "open", classmethod(lambda cls, path, *_, **__: opened(cls, path, FakeEmbedder()))
-    )
-
-    def run(*arguments: str) -> Any:
-        assert main([*arguments, "--index", str(folder), "--json"]) == 0
-        return {**json.loads(capsys.readouterr().out), "index": "notes"}
-
-    return run
 
 
 @pytest.mark.parametrize(
@@ -70,7 +51,7 @@ def test_every_option_of_a_search_is_taken_and_documented(notes: Running) -> Non
     answer = notes.post("/search", {"query": "the roof", **values})
     assert answer.status == 200, answer.json
     schemas = notes.get("/openapi.json").json["components"]["schemas"]
-    for name in ("SearchRequest", "ExplainRequest"):
+    for name in ("SearchRequest", "ExplainRequest", "AnswerRequest"):
         assert {one.name for one in fields(SearchOptions)} < set(schemas[name]["properties"])
     assert schemas["SearchRequest"]["properties"]["k"] == {
         "type": "integer",
