@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
     print(table(loads))
     if options.json:
-        options.json.write_text(json.dumps([asdict(load) for load in loads]), "utf-8")
+        options.json.write_text(json.dumps([vars(load) for load in loads]), "utf-8")
     return int(any(set(load.statuses) - {200, 429} for load in loads))
 
 
