@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,10 @@ class Caller:
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._path, self._model = path, model
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def ask(self, number: int) -> int:
         """The status of the answer to a question."""
         body: dict[str, Any] = {"query": question(number), "k": 5}
@@ -117,19 +121,19 @@ def measure(
     before = batches(make(0))
 
     def work(at: int) -> None:
-        caller = make(at)
-        while time.monotonic() < end:
-            with lock:
-                number = next(numbers)
-            begin = time.monotonic()
-            status = caller.ask(number)
-            if time.monotonic() >= end:
-                return
-            with lock:
-                load.times.append(time.monotonic() - begin)
-                load.statuses[status] += 1
-            if status == 429:
-                time.sleep(1)
+        with closing(make(at)) as caller:
+            while time.monotonic() < end:
+                with lock:
+                    number = next(numbers)
+                begin = time.monotonic()
+                status = caller.ask(number)
+                if time.monotonic() >= end:
+                    return
+                with lock:
+                    load.times.append(time.monotonic() - begin)
+                    load.statuses[status] += 1
+                if status == 429:
+                    time.sleep(1)
 
     threads = [threading.Thread(target=work, args=(at,)) for at in range(callers)]
     for thread in threads:
@@ -145,12 +149,15 @@ def measure(
 
 
 def batches(caller: Caller) -> tuple[float, float]:
-    """The requests in batches so far, and the batches."""
-    _, page = caller.request("GET", "/metrics")
-    return tuple(  # type: ignore[return-value]
-        sum(map(float, re.findall(rf"^wva_batch_requests_{name}{{.*}} (\S+)", page.decode(), re.M)))
+    """The requests in batches so far, and the batches; the caller's connection is closed."""
+    with closing(caller):
+        _, page = caller.request("GET", "/metrics")
+    found = [
+        re.findall(rf"^wva_batch_requests_{name}{{.*}} (\S+)", page.decode(), re.MULTILINE)
         for name in ("sum", "count")
-    )
+    ]
+    requests, count = (sum(map(float, several)) for several in found)
+    return requests, count
 
 
 def table(loads: Sequence[Load]) -> str:
@@ -196,14 +203,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     token = secrets.token_urlsafe(24)
     with server(options.index, token) as (url, process):
-        _, listed = Caller(url, token, "", "").request("GET", "/v1/models")
+        with closing(Caller(url, token, "", "")) as first:
+            _, listed = first.request("GET", "/v1/models")
         model = json.loads(listed)["data"][1]["id"]
 
         def make(at: int) -> Caller:
             return Caller(url, token, paths[at % len(paths)], model)
 
         for path in paths:  # what is made once is made before
-            Caller(url, token, path, model).ask(0)
+            with closing(Caller(url, token, path, model)) as first:
+                first.ask(0)
         loads = [
             measure(make, process, 1, options.seconds / 3, 1),
             measure(make, process, options.callers, options.seconds, 10**6),
