@@ -1,6 +1,7 @@
 """The user's cache folder: fetched models, converted models, computed arrays.
 
-All of it may be deleted.
+All of it may be deleted. NumPy is imported where it is needed: a command that asks a running page
+does without.
 """
 
 from __future__ import annotations
@@ -11,12 +12,10 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-from platformdirs import user_cache_path
-
-from retriever.arrays import Vectors
+if TYPE_CHECKING:
+    from retriever.arrays import Vectors
 
 SHIPPED = Path(__file__).with_name("embedding") / "shipped"
 """Arrays of the default model that come with the package, so that no user has to compute them."""
@@ -25,7 +24,11 @@ SHIPPED = Path(__file__).with_name("embedding") / "shipped"
 def cache_folder() -> Path:
     """The cache folder: the platform's, or the value of the environment variable WVA_CACHE."""
     chosen = os.environ.get("WVA_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("wva-retriever")
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("wva-retriever")
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -54,6 +57,8 @@ def cached_array(name: str, shape: tuple[int, ...], compute: Callable[[], Vector
 
 def array_bytes(array: Vectors) -> bytes:
     """The bytes that `cached_array` reads: the array in NumPy's format, and their SHA-256."""
+    import numpy as np
+
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest()
@@ -61,6 +66,8 @@ def array_bytes(array: Vectors) -> bytes:
 
 def _read_array(path: Path, shape: tuple[int, ...]) -> Vectors | None:
     """The array in a file; None if its shape or hash is wrong, or a value is not finite."""
+    import numpy as np
+
     try:
         data = path.read_bytes()
         file = io.BytesIO(data)

@@ -63,6 +63,11 @@ LAYOUTS = {
 LAYOUTS["gpt-neox-serial"] = LAYOUTS["gpt-neox"]
 
 
+def reference(folder: str) -> PreTrainedModel:
+    """The model in a folder, as transformers loads it."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
 class Naive:
     """A model of a family: a copy with eager attention, without this package."""
 

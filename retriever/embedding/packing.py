@@ -4,9 +4,10 @@
   padding, and attention is computed text by text;
 * **padded**: one text per row, padded on the right, where causal attention ignores the padding.
 
-The attention function is registered with transformers under the name `IMPLEMENTATION`. It follows
-the contract of transformers' flash-attention functions (causal, with the layer's window, logit cap
-and sinks as arguments), so it works for every family that supports those, without special cases.
+The attention function is registered with transformers under the name `IMPLEMENTATION`; this
+package's own decoder (`models.decoder`) calls it itself. It follows the contract of transformers'
+flash-attention functions (causal, with the layer's window, logit cap and sinks as arguments), so it
+works for every family that supports those, without special cases.
 
 Letters in shapes: B texts, T tokens of a row, S tokens of a packed row, H heads, K key/value
 heads, G = H / K, D head size (E that of the values, where it differs).
@@ -14,6 +15,7 @@ heads, G = H / K, D head size (E that of the values, where it differs).
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +26,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, flash_attention_mask
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from retriever.types import ModelError
 
@@ -342,7 +342,19 @@ def _causal_mask(
     return torch.zeros((rows, columns), dtype=dtype).masked_fill_(~seen, float("-inf"))
 
 
-_implementation: Callable[..., tuple[Tensor, None]] = _attention
-ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _implementation)
-# The function needs no mask: it implements causality, window and packing.
-ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, flash_attention_mask)
+packed_attention: Callable[..., tuple[Tensor, None]] = _attention
+
+
+def register_attention() -> None:
+    """Make the attention known to transformers as `IMPLEMENTATION`, if that is imported.
+
+    Without transformers there is no model of it, and its import takes seconds.
+    """
+    if "transformers.modeling_utils" not in sys.modules:
+        return
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, flash_attention_mask
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, packed_attention)
+    # The function needs no mask: it implements causality, window and packing.
+    ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, flash_attention_mask)

@@ -24,11 +24,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_utils import PreTrainedModel
 
 from retriever.embedding.packing import (
     IMPLEMENTATION,
@@ -39,8 +38,12 @@ from retriever.embedding.packing import (
     current_pass,
     packed,
     padded,
+    register_attention,
 )
 from retriever.types import ModelError
+
+if TYPE_CHECKING:
+    from transformers.modeling_utils import PreTrainedModel
 
 HIDDEN_POOLINGS = ("last-hidden", "mean-hidden")
 
@@ -153,6 +156,7 @@ class AttentionPooler:
         before = self.body.config._attn_implementation
         try:
             if own:
+                register_attention()
                 self.body.set_attn_implementation(IMPLEMENTATION)
             yield
         finally:
@@ -299,7 +303,7 @@ def _dispatch_hooks(module: nn.Module) -> list[Any]:
 def text_body(model: PreTrainedModel) -> PreTrainedModel:
     """Embeddings, decoder layers and final norm, without vocabulary head, vision or audio tower."""
     decoder, base = model.get_decoder(), model.base_model
-    body: PreTrainedModel = decoder if isinstance(decoder, PreTrainedModel) else base
+    body: PreTrainedModel = decoder if hasattr(decoder, "set_attn_implementation") else base
     return body
 
 

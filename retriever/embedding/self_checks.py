@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from retriever.cache import cached_array
-from retriever.embedding.models.load import LoadedModel
+
+if TYPE_CHECKING:
+    from retriever.embedding.models.load import LoadedModel
 
 CHECKS_VERSION = 1
 """Increase it with any change of a check, or of the code that it checks."""
@@ -26,9 +29,18 @@ def remembered(check: str, loaded: LoadedModel, facts: object, run: Callable[[],
     `facts` are what it depends on, beside the model, its device and precision, torch, transformers
     and the processor.
     """
+    return remembered_outcome(
+        check, loaded.weights, loaded.device.type, str(loaded.dtype), facts, run
+    )
+
+
+def remembered_outcome(
+    check: str, weights: str, device: str, dtype: str, facts: object, run: Callable[[], bool]
+) -> bool:
+    """Like `remembered`, for a model that is not loaded: its `weights` are their digest."""
     key = "\0".join(
         [
-            *(check, str(CHECKS_VERSION), loaded.weights, loaded.device.type, str(loaded.dtype)),
+            *(check, str(CHECKS_VERSION), weights, device, dtype),
             *(torch.__version__, version("transformers"), torch.backends.cpu.get_cpu_capability()),
             repr(facts),
         ]

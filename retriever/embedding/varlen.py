@@ -23,14 +23,6 @@ from retriever.embedding.packing import Batch, Pack, TokenIds, _Run, packed
 from retriever.embedding.pooling import AttentionPooler
 from retriever.types import ModelError
 
-varlen_attn: Any = None
-try:  # a prototype of torch: older versions do not have it
-    from torch.nn.attention import varlen
-
-    varlen_attn = varlen.varlen_attn
-except ImportError:  # pragma: no cover - the pinned torch has it
-    pass
-
 log = logging.getLogger(__name__)
 
 MAX_HEAD = 256
@@ -41,6 +33,13 @@ FLASH_CAPABILITY = (8, 0)
 
 MIN_AGREEMENT = 0.999
 """The least cosine of vectors computed with the kernel and padded."""
+
+
+def varlen_attn(*args: Any, **options: Any) -> Any:
+    """The kernel, a prototype that older versions of torch lack; its import takes a second."""
+    from torch.nn.attention.varlen import varlen_attn as kernel
+
+    return kernel(*args, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +140,7 @@ def _without_last(batch: Batch, of: tuple[_Run, ...]) -> Batch:
 def is_available(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the kernel can run here at all; `agrees` asks whether it gives the same vectors."""
     return (
-        varlen_attn is not None
-        and device.type == "cuda"
+        device.type == "cuda"
         and dtype in (torch.bfloat16, torch.float16)
         and torch.cuda.get_device_capability(device) >= FLASH_CAPABILITY
     )

@@ -1,8 +1,10 @@
 """A running page answers searches of the command line, which then loads neither index nor model.
 
-The page listens on a Unix-domain socket in the index's folder, for its owner alone. A request and
-its answer are one line of JSON each, and hold the program's version: another version, any error
-and a timeout mean that the command searches itself. Systems without such sockets have none.
+The page listens on a Unix-domain socket for its owner alone: in a folder of the user's cache, since
+an index's folder is copied, and few programs copy sockets. The socket is named after the index's
+catalog, its path and file number, so one that took its place is not mistaken for it. A request
+and its answer are one line of JSON each, and hold the program's version: another version, any
+error and a timeout mean that the command searches itself. Systems without such sockets have none.
 """
 
 from __future__ import annotations
@@ -20,17 +22,19 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from retriever import __version__
+from retriever.cache import cache_folder
 
 Request = Mapping[str, Any]
 Handler = Callable[[Request], Request]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Increase it with any change of what requests or answers hold."""
 
-SOCKET = "ask.sock"
+FOLDER = "ask"
+CATALOG = "catalog.sqlite"
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 30.0
 """Longer than a page needs to load a small model, and to rerank by it."""
@@ -39,14 +43,14 @@ MAX_BYTES = 1 << 20  # of a request
 _MAX_CALLERS = 4
 _CHECK_SECONDS = 2.0
 _MAX_PATH = 100  # bytes: the shortest limit of all systems is 104
-_SCRATCH = len("/.ask-12345678/s")
+_SCRATCH = len("/0123456789abcdef.sock")
 
 
 def ask(index: str | Path, request: Request) -> Request | None:
     """The answer of the page that serves `index`; None if there is none, or it cannot answer."""
     try:
         path = socket_path(Path(index))
-        if path is None or not _is_own(path):
+        if path is None or not (_is_private(path.parent) and _is_own(path)):
             return None
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(CONNECT_SECONDS)
@@ -95,23 +99,34 @@ class Answering:
     def _run(self) -> None:
         while not self._stop.is_set():
             path = socket_path(self._index)
-            if path is not None and (self._index / "catalog.sqlite").exists():
+            if path is not None:
                 with contextlib.suppress(OSError):
                     self._listen(path)
+                self.listening.clear()
             self._stop.wait(_CHECK_SECONDS)
 
     def _listen(self, path: Path) -> None:
-        """Answer until the socket's file is gone, or another process answers."""
-        if _is_answered(path):
+        """Answer until the socket's file is gone, or the index another one."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_private(path.parent) or _state(path) == "answered":
             return
+        _remove_stale(path.parent)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             _bind(listener, path)
             self._path, self._inode = path, _inode(path)
             listener.settimeout(_CHECK_SECONDS)
             self.listening.set()
-            while not self._stop.is_set() and _inode(path) == self._inode:
+            while self._is_current(path):
                 with contextlib.suppress(TimeoutError):
                     self._accept(listener.accept()[0])
+
+    def _is_current(self, path: Path) -> bool:
+        if self._stop.is_set() or _inode(path) != self._inode:
+            return False
+        if socket_path(self._index) == path:
+            return True
+        path.unlink(missing_ok=True)
+        return False
 
     def _accept(self, connection: socket.socket) -> None:
         """Answer a caller in a thread of its own; one too many searches itself."""
@@ -143,27 +158,30 @@ class Answering:
 
 
 def socket_path(index: Path) -> Path | None:
-    """The socket of the index in a folder: in it, or in the user's cache if its path is too long.
+    """The socket of the index in a folder: in the user's cache, or in that of temporary files.
 
-    None where no path is short enough.
+    None without an index, and where no path is short enough.
     """
     folder = index.resolve()
-    if len(os.fsencode(folder)) + _SCRATCH <= _MAX_PATH:
-        return folder / SOCKET
-    from retriever.cache import cache_folder  # with NumPy, which is seldom needed here
-
-    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    short = cache_folder().resolve() / "ask" / name / SOCKET
-    return short if len(os.fsencode(short.parent)) + _SCRATCH <= _MAX_PATH else None
+    try:
+        catalog = (folder / CATALOG).stat()
+    except OSError:
+        return None
+    identity = f"{catalog.st_dev} {catalog.st_ino} ".encode() + os.fsencode(folder)
+    name = hashlib.sha256(identity).hexdigest()[:16]
+    temporary = Path(tempfile.gettempdir()) / f"wva-{os.geteuid()}"
+    for parent in (cache_folder(), temporary):
+        short = parent.resolve() / FOLDER
+        if len(os.fsencode(short)) + _SCRATCH <= _MAX_PATH:
+            return short / f"{name}.sock"
+    return None
 
 
 def _bind(listener: socket.socket, path: Path) -> None:
     """Bind a socket at `path` that only its owner can open; a stale one is replaced.
 
-    It is made in a folder that nobody else can enter, since it has its mode only afterwards.
+    It appears when it listens.
     """
-    if not path.parent.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".ask-", dir=path.parent))
     try:
         made = scratch / "s"
@@ -175,15 +193,32 @@ def _bind(listener: socket.socket, path: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _is_answered(path: Path) -> bool:
-    """Whether a process listens at `path`."""
+def _state(path: Path) -> Literal["answered", "stale", "unknown"]:
+    """Whether a process listens at `path`, or has left the socket there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(CONNECT_SECONDS)
         try:
             connection.connect(str(path))
+        except ConnectionRefusedError:
+            return "stale"
         except OSError:
-            return False
-        return True
+            return "unknown"
+        return "answered"
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove the sockets of pages that were killed."""
+    for path in folder.glob("*.sock"):
+        with contextlib.suppress(OSError):
+            if _state(path) == "stale":
+                path.unlink()
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether `folder` is this user's, and nobody else can enter it."""
+    status = folder.lstat()
+    private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
+    return private and status.st_uid == os.geteuid()
 
 
 def _is_own(path: Path) -> bool:

@@ -106,11 +106,11 @@ def _answer_command_line(folder: Path) -> None:
 
     def answer(request: Mapping[str, Any]) -> Mapping[str, Any]:
         from retriever.index import Index
-        from retriever.interface.commands.searching import answer_search
+        from retriever.interface.commands.searching import answer_request
 
         # By its name: the page is above this module, which starts it by its name as well.
         shared = importlib.import_module("ui.resources").shared_index(folder, Index.open)
-        return answer_search(shared.index, request)
+        return answer_request(shared.index, request)
 
     Answering(folder, answer).start()
 

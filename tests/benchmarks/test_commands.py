@@ -58,6 +58,7 @@ BROWSER = {"page", "screenshot"}
 SMALLER = {  # options that shorten commands which read much by default
     "speed": "--passages 2 --rounds 1 --folder NOTES",
     "gpu": "--tiny",
+    "start": "--rounds 1 --quick --index INDEX",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
     "passage_boxes": "PDF --passages 3",
@@ -85,7 +86,7 @@ WITH_MODEL = (
     "shipped",
     "sentences",
 )
-INDEXED = ("deletion", "literal", "sentences", "serving")
+INDEXED = ("deletion", "literal", "sentences", "serving", "start")
 
 
 @pytest.fixture(scope="module")

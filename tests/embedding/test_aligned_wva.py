@@ -20,7 +20,7 @@ from retriever.embedding.pooling import AttentionPooler
 from retriever.embedding.sentence_map import sentence_map
 from retriever.settings import POOLINGS, Prompts
 from retriever.types import Document, IndexStateError, ModelError, Page, UsageError
-from tests.naive import Naive
+from tests.naive import Naive, reference
 from tests.tiny import CONFIGS, make_tokenizer, save_model
 
 SENTENCES = [
@@ -280,7 +280,7 @@ def test_other_poolings_share_the_model(embedder: AlignedWVA, pooling: str) -> N
     assert other._loaded is embedder._loaded
     assert other.fingerprint != embedder.fingerprint
     assert embedder.settings.pooling == "aligned-wva"
-    naive = Naive(other._loaded.model, "llama")
+    naive = Naive(reference(other.settings.model), "llama")
     prompted = pooling == "last-hidden"
     for text in SENTENCES:
         quoted = text.replace('"', "'")

@@ -22,7 +22,7 @@ from retriever.text.analyzer import content_terms, index_terms
 from retriever.types import Chunk, ModelError, UsageError
 from tests.fakes import FakeEmbedder
 from tests.live import live
-from tests.naive import Naive
+from tests.naive import Naive, reference
 from tests.tiny import save_model
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma3", "gpt2")
@@ -88,7 +88,7 @@ def test_a_words_part_is_what_is_lost_without_its_values(index: Index, family: s
     """Everything but the explanation comes from the naive formula, in double precision."""
     embedder = index.embedder
     assert isinstance(embedder, AlignedWVA)
-    naive = Naive(embedder._loaded.model, family)
+    naive = Naive(reference(embedder.settings.model), family)
     layers = list(embedder.settings.layers)
     means = live(index.backend).calibration
     assert means is not None

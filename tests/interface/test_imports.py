@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from retriever import AlignedWVA
 from retriever.index import Index
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
+from tests.tiny import save_model
 
 COMMAND = """
 import sys
@@ -49,3 +51,18 @@ def test_a_keyword_search_imports_neither_a_model_nor_the_readers(folder: Path) 
     assert "retriever.index" in modules
     assert not modules & {"torch", "transformers", "retriever.reading.formats"}
     assert not modules & {"retriever.indexing.sync", "retriever.evaluation.runs"}
+
+
+def test_a_dense_search_imports_torch_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
+    model = AlignedWVA(str(save_model(tmp_path / "model")), device="cpu", dtype="float32")
+    folder = tmp_path / "notes"
+    with Index.open_or_create(folder, model) as index:
+        index.add([Document("plum.txt", "txt", (Page(None, "A plum tree."),))])
+    modules = imported("search", "plum", "--index", str(folder), "--dtype", "float32")
+    assert {"torch", "tokenizers", "safetensors"} <= modules
+    assert not modules & {"transformers", "huggingface_hub", "accelerate", "sympy"}
+    assert not modules & {"torch._dynamo", "torch._inductor", "torch.distributed.tensor"}
+    assert not modules & {"retriever.indexing.sync", "retriever.reading.formats"}

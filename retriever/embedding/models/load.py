@@ -1,14 +1,18 @@
 """A folder with a model → tokenizer and causal language model, on the right device and precision.
 
 `locate` finds the folder, `devices` chooses the device, `architectures` checks the model.
+Where this package's own decoder and the library `tokenizers` give what transformers gives, which is
+tried once, they load the model: the import of transformers takes longer than all else.
 """
 
 from __future__ import annotations
 
+import gc
+import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from retriever.embedding.models import devices
 from retriever.embedding.models.architectures import (
@@ -18,12 +22,21 @@ from retriever.embedding.models.architectures import (
     load_errors,
     quiet_transformers,
 )
-from retriever.embedding.models.locate import locate_model, parameter_count, weights_digest
+from retriever.embedding.models.locate import (
+    locate_model,
+    parameter_count,
+    weight_files,
+    weights_digest,
+)
 from retriever.types import ModelError
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from retriever.embedding.models.decoder import DecoderSettings
+
+log = logging.getLogger(__name__)
 
 # Of two threads that import transformers at the same time, one finds it half imported. And while it
 # makes a model, the model's dtype is torch's default in all threads: a second one got both dtypes.
@@ -64,6 +77,88 @@ def load_model(name: str, device: str | None = None, dtype: str | None = None) -
 
 
 def _load(name: str, folder: Path, device: str | None, dtype: str | None) -> LoadedModel:
+    from retriever.embedding.models.decoder import read_settings
+
+    settings = read_settings(folder)
+    if settings is not None:
+        plan = _plan(name, folder, device, dtype, text_only=False)
+        own = _load_own(name, folder, settings, plan) if plan.device == "cpu" else None
+        if own is not None:
+            return own
+    return _load_by_transformers(name, folder, device, dtype)
+
+
+def _plan(
+    name: str, folder: Path, device: str | None, dtype: str | None, *, text_only: bool
+) -> devices.DevicePlan:
+    parameters = parameter_count(folder, text_only=text_only)
+    return devices.choose_device(name, parameters, devices.inspect_machine(), device, dtype)
+
+
+def _load_own(
+    name: str, folder: Path, settings: DecoderSettings, plan: devices.DevicePlan
+) -> LoadedModel | None:
+    """The model as this package's own decoder; None where that differs from transformers'."""
+    import torch
+
+    from retriever.embedding.models.decoder import read_decoder
+    from retriever.embedding.models.tokenizer import OwnTokenizer
+    from retriever.embedding.self_checks import remembered_outcome
+
+    dtype, weights = getattr(torch, plan.dtype), weights_digest(folder)
+    facts = ((folder / "config.json").read_bytes(), OwnTokenizer.files_digest(folder))
+    try:
+        same = remembered_outcome(
+            *("decoder", weights, "cpu", str(dtype), facts),
+            lambda: _own_agrees(name, folder, settings, plan),
+        )
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001 - transformers loads the model then
+        log.debug("the own decoder cannot be compared: %s", error)
+        return None
+    if not same:
+        return None
+    with load_errors(name), devices.one_thread():
+        model = read_decoder(settings, weight_files(folder), dtype)
+        tokenizer = OwnTokenizer.read(folder)
+    if model is None:
+        return None
+    return LoadedModel(
+        name=name,
+        folder=folder,
+        weights=weights,
+        # They have all that is used of transformers' classes.
+        model=cast("PreTrainedModel", model),
+        tokenizer=cast("PreTrainedTokenizerFast", tokenizer),
+        device=torch.device("cpu"),
+        dtype=dtype,
+        max_positions=settings.max_position_embeddings,
+        devices=("cpu",),
+    )
+
+
+def _own_agrees(
+    name: str, folder: Path, settings: DecoderSettings, plan: devices.DevicePlan
+) -> bool:
+    """Whether own decoder and tokenizer give, bit for bit, what those of transformers give."""
+    from retriever.embedding.models.decoder import agrees, with_weights
+    from retriever.embedding.models.tokenizer import OwnTokenizer
+
+    loaded, own = _load_by_transformers(name, folder, plan.device, plan.dtype), None
+    try:
+        own = with_weights(settings, loaded.model.state_dict())
+        with devices.one_thread():
+            same = own is not None and agrees(own, loaded.model)
+        return same and OwnTokenizer.read(folder).agrees(loaded.tokenizer)
+    finally:
+        del loaded, own
+        gc.collect()  # a module and its parts refer to each other
+
+
+def _load_by_transformers(
+    name: str, folder: Path, device: str | None, dtype: str | None
+) -> LoadedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -71,8 +166,7 @@ def _load(name: str, folder: Path, device: str | None, dtype: str | None) -> Loa
     whole = _read_config(name, folder)
     config = language_model_config(name, whole)
     text_only = config is not whole
-    parameters = parameter_count(folder, text_only=text_only)
-    plan = devices.choose_device(name, parameters, devices.inspect_machine(), device, dtype)
+    plan = _plan(name, folder, device, dtype, text_only=text_only)
     with load_errors(name):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,

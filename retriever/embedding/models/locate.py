@@ -82,7 +82,7 @@ def parameter_count(folder: Path, *, text_only: bool = False) -> int:
     """
     return sum(
         math.prod(entry["shape"]) * (2 if entry["dtype"] == "U8" else 1)  # MXFP4: two per byte
-        for path in _weight_files(folder)
+        for path in weight_files(folder)
         for key, entry in _safetensors_header(path).items()
         if not (text_only and any(part in key for part in OTHER_PARTS))
     )
@@ -182,7 +182,7 @@ def _check_folder(name: str, path: Path) -> Path:
             f"the folder {name!r} has no safetensors weights; other formats can carry code and "
             "are not read: save the model with save_pretrained()"
         )
-    for file in _weight_files(path):
+    for file in weight_files(path):
         if not file.is_file():
             raise ModelError(
                 f"the model {name!r} is incomplete: {file.name} is missing; get it again"
@@ -204,9 +204,11 @@ def _convert_only_gguf(name: str, path: Path) -> Path:
 
 
 def _check_own_code(name: str, config: dict[str, Any]) -> None:
+    if not config.get("auto_map"):
+        return
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-    if config.get("auto_map") and config.get("model_type") not in CONFIG_MAPPING_NAMES:
+    if config.get("model_type") not in CONFIG_MAPPING_NAMES:
         raise ModelError(
             f"the model {name!r} needs code of its own, which is never run; use a model that "
             "transformers knows, such as Llama, Qwen, Gemma or GPT-2"
@@ -223,7 +225,7 @@ def _check_quantisation(name: str, config: dict[str, Any]) -> None:
         )
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of the model in `folder`, as transformers selects them."""
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]

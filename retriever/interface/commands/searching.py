@@ -20,10 +20,7 @@ from retriever.types import IndexStateError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from retriever.explaining.compare import Difference
-    from retriever.explaining.faithfulness import DeletionTest
     from retriever.explaining.score import Explanation
-    from retriever.explaining.why_not import WhyNot
     from retriever.index import Index
     from retriever.searching.options import SearchOptions
     from retriever.searching.query_syntax import Query
@@ -70,6 +67,11 @@ def run_search(options: argparse.Namespace) -> int:
         output = _output(
             *(found, options.query, how, folders), as_json=options.json, colour=use_colour()
         )
+    return _print(output)
+
+
+def _print(output: _Output) -> int:
+    """Print, and return the exit code."""
     for line in output.err:
         print(line, file=sys.stderr)
     if output.document is not None:
@@ -83,42 +85,51 @@ def _asked_page(
     options: argparse.Namespace, folders: Sequence[str], how: SearchOptions
 ) -> _Output | None:
     """What a running page says of the search of its index; None if there is none to ask."""
+    chosen = (options.model, options.layers, options.pooling, options.prompts)
+    if len(folders) > 1 or any(chosen):
+        return None
+    return _asked(options, folders[0], how, {"command": "search"})
+
+
+def _asked(
+    options: argparse.Namespace, folder: str, how: SearchOptions, more: Mapping[str, Any]
+) -> _Output | None:
+    """What a running page says to a request; None if there is none to ask."""
     from retriever.interface.answering import ask
 
-    chosen = (options.model, options.layers, options.pooling, options.prompts)
-    if len(folders) > 1 or any((*chosen, options.device, options.dtype)):
+    if options.device or options.dtype:
         return None
     request = {
         "query": options.query,
         "options": how.to_json(),
-        "index": folders[0],
+        "index": folder,
         "json": options.json,
         "colour": use_colour(),
         "columns": shutil.get_terminal_size().columns,
+        **more,
     }
-    answer = ask(folders[0], request)
+    answer = ask(folder, request)
     try:
         return None if answer is None else _Output(**answer["output"])
     except (KeyError, TypeError):
         return None
 
 
-def answer_search(index: Index, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer of a page, with its `index`, to the request of a `wva search`."""
+def answer_request(index: Index, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of a page, with its `index`, to the request of a `wva search` or `explain`."""
     from retriever.interface.terminal.results import COLUMNS
     from retriever.searching.options import SearchOptions
 
     how = SearchOptions.from_json(request["options"])
+    folder, query = str(request["index"]), str(request["query"])
+    shown = {"as_json": bool(request["json"]), "colour": bool(request["colour"])}
     # Each request has a thread of its own, and so has what is set here.
     COLUMNS.set(int(request["columns"]))
-    folder = str(request["index"])
-    found = _found(index, folder, request["query"], how)
-    output = _output(
-        *(found, request["query"], how, [folder]),
-        as_json=bool(request["json"]),
-        colour=bool(request["colour"]),
-    )
-    return {"output": asdict(output)}
+    if request["command"] == "explain":
+        which = Which(**request["which"])
+        return {"output": asdict(_explanation(index, folder, query, which, how, **shown))}
+    found = _found(index, folder, query, how)
+    return {"output": asdict(_output(found, query, how, [folder], **shown))}
 
 
 def search_document(
@@ -280,12 +291,48 @@ def _notes_of_all(
     return list(dict.fromkeys(chain.from_iterable(several)))
 
 
+@dataclass(frozen=True)
+class Which:
+    """What of a search is to be explained, as the options of `wva explain` say it."""
+
+    hit: int = 1
+    chunk: str | None = None
+    file: str | None = None
+    above: Sequence[str] | None = None
+    check: bool = False
+
+
 def run_explain(options: argparse.Namespace) -> int:
     """Explain a result, a difference, or a document's absence."""
-    from retriever.explaining.compare import Difference
-    from retriever.explaining.score import Explanation
-    from retriever.explaining.why_not import WhyNot
     from retriever.index import Index
+
+    if options.hit < 1:
+        raise UsageError(f"--hit counts from 1; it is {options.hit}")
+    how, folder = search_options(options), options.index
+    which = Which(options.hit, options.chunk, options.file, options.above, options.check)
+    output = _asked(options, folder, how, {"command": "explain", "which": asdict(which)})
+    if output is None:
+        with Index.open(folder, device=options.device, dtype=options.dtype) as index:
+            output = _explanation(
+                *(index, folder, options.query, which, how),
+                as_json=options.json,
+                colour=use_colour(),
+            )
+    return _print(output)
+
+
+def _explanation(
+    index: Index,
+    folder: str,
+    query: str,
+    which: Which,
+    how: SearchOptions,
+    *,
+    as_json: bool,
+    colour: bool,
+) -> _Output:
+    """What is printed of an explanation."""
+    from retriever.explaining.summary import difference_summary, summarise
     from retriever.interface.terminal.explanations import (
         check_lines,
         difference_lines,
@@ -294,40 +341,39 @@ def run_explain(options: argparse.Namespace) -> int:
     )
     from retriever.interface.terminal.results import query_lines
 
-    how, colour = search_options(options), use_colour()
-    with (
-        Index.open(options.index, device=options.device, dtype=options.dtype) as index,
-        index.snapshot(),  # search and explanation read the same generation
-    ):
-        told = explained(
-            *(index, options.query, how),
-            hit=options.hit,
-            chunk=options.chunk or "",
-            file=options.file or "",
-            above=options.above or (),
-        )
-        if isinstance(told, WhyNot):
+    told: Any
+    check = None
+    more: dict[str, Any] = {}
+    with index.snapshot():  # search and explanation read the same generation
+        if which.file:
+            told = index.why_not(query, which.file, options=how)
             lines = why_not_lines(told)
-            if told.best is not None and not options.json:
-                best = index.explain(options.query, told.best.chunk, options=how)
+            if told.best is not None and not as_json:
+                best = index.explain(query, told.best.chunk, options=how)
                 lines += explanation_lines(best, colour=colour)
-        elif isinstance(told, Difference):
+        elif which.above:
+            first, second = which.above
+            told = index.compare(query, first, second, options=how)
             lines = difference_lines(told)
+            more["summary"] = str(difference_summary(told, "the first", "the second"))
         else:
+            told = _explained(index, query, which, how)
             lines = explanation_lines(told, colour=colour)
-        instead = _corrections(index, options.query, how)
-        check = (
-            index.check_explanation(told)
-            if options.check and isinstance(told, Explanation)
-            else None
-        )
-    if options.json:
-        print_json(explanation_document(options.index, told, check))
-        return DONE
-    for line in query_lines((), instead):
-        print(line, file=sys.stderr)
-    print("\n".join([*lines, *(check_lines(check) if check else [])]))
-    return DONE
+            more["summary"] = summarise(told)
+            check = index.check_explanation(told) if which.check else None
+        instead = _corrections(index, query, how)
+    if as_json:
+        more |= {} if check is None else {"check": check.to_json()}
+        return _Output({"index": folder, **more, **told.to_json()})
+    lines += check_lines(check) if check else []
+    return _Output(out=["\n".join(lines)], err=list(query_lines((), instead)))
+
+
+def explanation_document(
+    index: Index, name: str, query: str, which: Which, how: SearchOptions
+) -> Mapping[str, Any]:
+    """What `wva explain --json` prints of a search in an open index, which has this name."""
+    return _explanation(index, name, query, which, how, as_json=True, colour=False).document or {}
 
 
 def _corrections(index: Index, query: str, how: SearchOptions) -> Mapping[str, Sequence[str]]:
@@ -337,48 +383,12 @@ def _corrections(index: Index, query: str, how: SearchOptions) -> Mapping[str, S
     return index.corrections(query, syntax=how.syntax)
 
 
-def explained(
-    index: Index,
-    query: str,
-    how: SearchOptions,
-    *,
-    hit: int = 1,
-    chunk: str = "",
-    file: str = "",
-    above: Sequence[str] = (),
-) -> Explanation | Difference | WhyNot:
-    """Why a passage was found, by its id or a result's number; or how two differ; or an absence.
-
-    `file` is a document that is not among the results, `above` the ids of two passages.
-    """
-    if hit < 1:
-        raise UsageError(f"--hit counts from 1; it is {hit}")
-    if file:
-        return index.why_not(query, file, options=how)
-    if above:
-        one, other = above
-        return index.compare(query, one, other, options=how)
-    if chunk:
-        return index.explain(query, chunk, options=how)
-    hits = index.search(query, max(hit, how.rerank), options=how)
-    if len(hits) < hit:
-        raise UsageError(f"there is no result {hit}: {len(hits)} were found")
-    return index.explain(query, hits[hit - 1], options=how, first=hits[: how.rerank])
-
-
-def explanation_document(
-    index: str, told: Explanation | Difference | WhyNot, check: DeletionTest | None = None
-) -> Mapping[str, Any]:
-    """What `wva explain --json` prints of an explanation in the index with this name."""
-    from retriever.explaining.compare import Difference
-    from retriever.explaining.score import Explanation
-    from retriever.explaining.summary import difference_summary, summarise
-
-    more: dict[str, Any] = {}
-    if isinstance(told, Difference):
-        more["summary"] = str(difference_summary(told, "the first", "the second"))
-    elif isinstance(told, Explanation):
-        more["summary"] = summarise(told)
-    if check is not None:
-        more["check"] = check.to_json()
-    return {"index": index, **more, **told.to_json()}
+def _explained(index: Index, query: str, which: Which, how: SearchOptions) -> Explanation:
+    """The explanation asked for by a chunk's id, or by a result's number."""
+    if which.chunk:
+        return index.explain(query, which.chunk, options=how)
+    hits = index.search(query, max(which.hit, how.rerank), options=how)
+    if len(hits) < which.hit:
+        raise UsageError(f"there is no result {which.hit}: {len(hits)} were found")
+    hit, first = hits[which.hit - 1], hits[: how.rerank]
+    return index.explain(query, hit, options=how, first=first)

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field, create_model
 
-from retriever.explaining.score import Explanation
 from retriever.interface.commands.searching import (
-    explained,
+    Which,
     explanation_document,
     search_document,
 )
@@ -101,16 +100,8 @@ def _explanation(
         for chunk in filter(None, [asked.chunk, *asked.above]):
             if passage_json(index, chunk) is None:
                 raise NotFoundError(f"there is no passage {chunk!r} here; it may have changed")
-        told = explained(
-            *(index, asked.query, options),
-            hit=asked.hit,
-            chunk=asked.chunk,
-            file=asked.file,
-            above=asked.above,
-        )
-        checked = asked.check and isinstance(told, Explanation)
-        check = index.check_explanation(told) if checked else None  # type: ignore[arg-type]
-    return explanation_document(name, told, check)
+        which = Which(asked.hit, asked.chunk, asked.file, asked.above, asked.check)
+        return explanation_document(index, name, asked.query, which, options)
 
 
 def _first(indexes: Mapping[str, ServedIndex], ask: Any, missing: str) -> Response:
