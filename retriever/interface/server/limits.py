@@ -84,7 +84,10 @@ class Limits:
         answering = asyncio.ensure_future(self._app(scope, replayed, send))
         watching = asyncio.ensure_future(watch())
         try:
-            await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not await _first_of(answering, watching):
+                sentence = "the server is stopping; try again later"
+                await refusal(scope["path"], 503, sentence)(scope, receive, send)
+                return
             if not answering.done():
                 answering.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -94,6 +97,15 @@ class Limits:
         finally:
             for task in (answering, watching):
                 task.cancel()
+
+
+async def _first_of(*tasks: asyncio.Future[Any]) -> bool:
+    """Wait until one of them is done; False if that is cancelled, as at the end of a server."""
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        return False
+    return True
 
 
 __all__ = ["MAX_BYTES", "Limits"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -80,6 +81,7 @@ class _Server(uvicorn.Server):
             )
         )
         self._served, self._ready = served, ready
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -88,6 +90,11 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._served.stop()
         super().handle_exit(sig, frame)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a message of the server is worth a line: not that requests end with it."""
+    return not str(record.msg).startswith("Cancel ")
 
 
 @contextlib.contextmanager

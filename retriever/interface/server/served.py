@@ -8,9 +8,10 @@ threads, and how many may wait for one is bounded.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -129,8 +130,7 @@ class Served:
         self._replaced: list[ServedIndex] = []
         self._opening = threading.RLock()
         self._threads = ThreadPoolExecutor(self.threads, thread_name_prefix="answer")
-        # What takes minutes has threads of its own: searches do not wait for it.
-        self._slow = ThreadPoolExecutor(SLOW_THREADS, thread_name_prefix="answer slowly")
+        self._slow = asyncio.Semaphore(SLOW_THREADS)
         self._running = 0
 
     def open(self) -> Self:
@@ -151,8 +151,7 @@ class Served:
     def close(self) -> None:
         """Accept nothing more, finish what runs, and close the indexes."""
         self.stop()
-        for threads in (self._threads, self._slow):
-            threads.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
         current = [opened.index for opened in self._indexes.values()]
         for index in (*current, *self._replaced):
             index.close()
@@ -255,10 +254,29 @@ class Served:
             raise BusyError(f"{self._running} requests wait already; try again later")
         self._running += 1
         try:
-            threads = self._slow if slow else self._threads
-            return await asyncio.get_running_loop().run_in_executor(threads, work)
+            if slow:
+                return await self._run_slowly(work)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._running -= 1
+
+    async def _run_slowly(self, work: Callable[[], Result]) -> Result:
+        """`run` for what takes minutes: searches do not wait for it, nor does the program's end."""
+        loop = asyncio.get_running_loop()
+        future: Future[Result] = Future()
+        future.set_running_or_notify_cancel()
+
+        def compute() -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - it is the caller's
+                future.set_exception(error)
+            with contextlib.suppress(RuntimeError):  # the server has ended meanwhile
+                loop.call_soon_threadsafe(self._slow.release)
+
+        await self._slow.acquire()
+        threading.Thread(target=compute, name="answer slowly", daemon=True).start()
+        return await asyncio.wrap_future(future)
 
     @property
     def running(self) -> int:

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from retriever.interface.server import run
 from tests.interface.server.running import SECONDS, Running, make_index, running, served
+from tests.servers import wait_until
 
 QUESTION = "where does the cat sleep?"
 
@@ -88,6 +90,30 @@ def test_searches_do_not_wait_for_answers_that_are_written(writing: Any) -> None
         assert server.post("/search", {"query": QUESTION}).status == 200
         writer.gate.set()
         assert {one.result(SECONDS).status for one in slow} == {200}
+
+
+def test_a_model_that_hangs_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(run, "STOP_SECONDS", 0)
+    writer = Writer()
+    folder = make_index(tmp_path / "notes")
+    with ThreadPoolExecutor() as callers:
+        with running(served({"notes": folder}, chat=writer)) as server:
+            body = {"query": QUESTION, "written": True}
+            hangs = callers.submit(server.post, "/answer", body)
+            wait_until(lambda: bool(writer.asked))
+        refused = hangs.result(SECONDS)
+    assert not writer.gate.is_set()
+    assert (refused.status, refused.json["error"]) == (
+        503,
+        "the server is stopping; try again later",
+    )
+    assert not caplog.records
+    writer.gate.set()
+    for thread in threading.enumerate():
+        if thread.name == "answer slowly":
+            thread.join(SECONDS)
 
 
 def test_a_request_cannot_name_a_model(notes: Running) -> None:
