@@ -33,6 +33,12 @@ RERANK_COUNT = 20
 RERANK_SECONDS = 5.0
 """The default time limit for reranking the results of a query."""
 
+ANSWER_SENTENCES = 3
+"""Sentences of an answer."""
+
+ANSWER_PASSAGES = 6
+"""Passages that a model sees which writes an answer; small models lose the thread in more."""
+
 EMBED_MS = 300.0
 """Default time, in milliseconds, for embedding passages during a search (see `SearchOptions`)."""
 

@@ -33,6 +33,14 @@ class IndexStateError(RetrieverError):
     """An index is missing, damaged, locked, or was built with another model."""
 
 
+class BusyError(RetrieverError):
+    """Too much waits already; `seconds` is about the time until it is worth trying again."""
+
+    def __init__(self, message: str, seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class ReadError(RetrieverError):
     """A file cannot be read; the message is the file's reason in the report."""
 
@@ -468,6 +476,7 @@ def _digest(*parts: str) -> str:
 
 __all__ = [
     "Account",
+    "BusyError",
     "Chunk",
     "Document",
     "DocumentRow",

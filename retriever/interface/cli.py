@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from retriever.interface.commands.answering import run_answer
 from retriever.interface.commands.evaluation import (
     run_eval_models,
     run_eval_queries,
@@ -34,6 +35,7 @@ from retriever.interface.commands.output import (
     prepare_streams,
 )
 from retriever.interface.commands.searching import run_explain, run_search
+from retriever.interface.commands.serving import run_serve
 from retriever.interface.options import make_parser
 from retriever.interface.terminal.characters import one_line
 from retriever.types import RetrieverError, UsageError
@@ -110,8 +112,10 @@ def _sentence(error: OSError) -> str:
 COMMANDS = {
     "index": run_index,
     "search": run_search,
+    "answer": run_answer,
     "explain": run_explain,
     "ui": run_ui,
+    "serve": run_serve,
     "eval sts": run_eval_sts,
     "eval retrieval": run_eval_retrieval,
     "eval queries": run_eval_queries,

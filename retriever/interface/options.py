@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 from retriever import __version__
 from retriever.searching.options import Mode, SearchOptions
 from retriever.settings import (
+    ANSWER_PASSAGES,
+    ANSWER_SENTENCES,
     DEFAULT_LAYERS,
     DEFAULT_MODEL,
     POOLINGS,
@@ -80,8 +82,10 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_index(commands, run)
     _add_search(commands, run)
+    _add_answer(commands, run)
     _add_explain(commands, run)
     _add_ui(commands, run)
+    _add_serve(commands, run)
     _add_eval(commands, run)
     _add_embed(commands, run)
     info = _command(
@@ -339,6 +343,32 @@ def _filter_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_answer(commands: Commands, run: Mapping[str, Run]) -> None:
+    parser = _command(
+        commands, "answer", run["answer"], "answer a question with the sentences that say it"
+    )
+    parser.add_argument("query", metavar="QUESTION", help="a question in your own words")
+    _index_option(parser)
+    _count_option(parser, "number of sentences", ANSWER_SENTENCES)
+    group = parser.add_argument_group("a written answer")
+    _llm_options(group)
+    group.add_argument(
+        "--passages",
+        type=int,
+        default=ANSWER_PASSAGES,
+        metavar="N",
+        help=f"passages that it is sent (default {ANSWER_PASSAGES})",
+    )
+    parser.epilog = (
+        "Sentences are printed word for word with file and page, or it is said that nothing here "
+        "really matches. Without --llm no text is written and nothing leaves this machine."
+    )
+    _rerank_option(parser)
+    _query_options(parser)
+    _filter_options(parser)
+    _model_options(parser)
+
+
 def _add_explain(commands: Commands, run: Mapping[str, Run]) -> None:
     parser = _command(
         commands,
@@ -385,9 +415,9 @@ def _add_explain(commands: Commands, run: Mapping[str, Run]) -> None:
     _device_options(parser.add_argument_group("model"))
 
 
-def _count_option(parser: argparse.ArgumentParser, what: str) -> None:
+def _count_option(parser: argparse.ArgumentParser, what: str, count: int = SEARCH.k) -> None:
     parser.add_argument(
-        "-k", type=int, default=SEARCH.k, metavar="N", help=f"{what} (default {SEARCH.k})"
+        "-k", type=int, default=count, metavar="N", help=f"{what} (default {count})"
     )
 
 
@@ -458,6 +488,63 @@ def _add_ui(commands: Commands, run: Mapping[str, Run]) -> None:
         "--no-token", action="store_true", help="let every user of this machine open the page"
     )
     _reading_options(parser)
+
+
+def _llm_options(group: Any) -> None:
+    group.add_argument(
+        "--llm",
+        metavar="URL",
+        help="let the chat model at this address write the answer, and check what it quotes: any "
+        "server with OpenAI's protocol, e.g. http://127.0.0.1:11434/v1 of Ollama. It is sent the "
+        "question and the best passages. A key is taken from WVA_LLM_KEY",
+    )
+    group.add_argument(
+        "--llm-model", metavar="NAME", default="", help="its model (default: the first it lists)"
+    )
+
+
+def _add_serve(commands: Commands, run: Mapping[str, Run]) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="serve search and embeddings to other programs, over HTTP",
+        description="Serve search and embeddings to other programs, over HTTP.",
+    )
+    parser.set_defaults(run=run["serve"])
+    parser.add_argument(
+        "--index",
+        action="append",
+        metavar="DIR",
+        help=f"folder of an index, or of several (default {DEFAULT_INDEX}; repeatable)",
+    )
+    parser.add_argument(
+        "--no-index", action="store_true", help="serve a model alone: embeddings and reranking"
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen at (default 127.0.0.1: this machine alone)",
+    )
+    parser.add_argument(
+        "--port", type=int, default=8600, help="port to listen at; 0: any free one (default 8600)"
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name of this machine by which it is asked, beside localhost (repeatable)",
+    )
+    owner = parser.add_mutually_exclusive_group()
+    owner.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file of the owner alone with the token that requests need; the variable WVA_TOKEN "
+        "sets it too (default: a new random one, which is printed)",
+    )
+    owner.add_argument("--no-token", action="store_true", help="let every user of this machine ask")
+    _llm_options(parser.add_argument_group("written answers"))
+    _model_options(parser)
 
 
 def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:

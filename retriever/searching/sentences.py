@@ -160,12 +160,9 @@ class SentenceChooser:
 
     def best(self, hit: Hit) -> Excerpt | None:
         """The best sentence of a hit; None if its passages have no text."""
-        candidates = [one for part in passages(hit) for one in self._candidates(*part)]
+        candidates, _, bounds = self._bounds(hit)
         if not candidates:
             return None
-        values = self._values(candidates)
-        own = [OWN_PASSAGE if one.is_in(hit.chunk) else 1.0 for one in candidates]
-        bounds = (values + _FLOOR) * own
         chosen, score = candidates[0], -1.0
         for at in np.argsort(-bounds, kind="stable").tolist():
             if bounds[at] <= score:
@@ -173,6 +170,25 @@ class SentenceChooser:
             if (found := float(bounds[at]) * candidates[at].form) > score:
                 chosen, score = candidates[at], found
         return _as_excerpt(chosen)
+
+    def ranked(self, hit: Hit) -> list[tuple[float, Excerpt]]:
+        """The sentences of a hit with words of the query, best first, each with its value.
+
+        The value is at most `OWN_PASSAGE`, and comparable between the hits of one query. The first
+        is `best`. It is alone where no sentence has such words.
+        """
+        candidates, values, bounds = self._bounds(hit)
+        scores = bounds * [one.form for one in candidates]
+        order = np.lexsort((-bounds, -scores)).tolist()
+        kept = [at for n, at in enumerate(order) if n == 0 or values[at]]
+        return [(float(scores[at]), _as_excerpt(candidates[at])) for at in kept]
+
+    def _bounds(self, hit: Hit) -> tuple[list[_Candidate], DoubleScores, DoubleScores]:
+        """The sentences of a hit, their values, and what they count at most, in any form."""
+        candidates = [one for part in passages(hit) for one in self._candidates(*part)]
+        values = self._values(candidates)
+        own = np.array([OWN_PASSAGE if one.is_in(hit.chunk) else 1.0 for one in candidates])
+        return candidates, values, (values + _FLOOR) * own
 
     def _candidates(self, excerpt: Excerpt, language: str) -> list[_Candidate]:
         """The sentences of an excerpt with the query's words in them."""

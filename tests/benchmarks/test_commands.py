@@ -72,6 +72,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "command_line": "--output PAGE",
     "shipped": "--output OUT",
     "sentences": "--answers ANSWERS",
+    "serving": "--tiny",
 }
 TABLES = {  # output of commands that print no table
     "difficult_files": "found by a sentence of their own: 4 of 4; not: []",
@@ -94,7 +95,7 @@ WITH_MODEL = (
     "kills",
     "half_made",
 )
-INDEXED = ("deletion", "literal", "sentences", "start")
+INDEXED = ("deletion", "literal", "sentences", "serving", "start")
 
 
 @pytest.fixture(scope="module")

@@ -96,12 +96,12 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
 
 def run_ui(options: argparse.Namespace) -> int:
     """Serve the search page."""
+    from retriever.interface.page_process import serve_page
     from retriever.interface.page_server import TOKEN_VARIABLE
-    from retriever.interface.serve import serve
 
     # Removed from the environment: child processes, which read documents, do not need it.
     from_environment = os.environ.pop(TOKEN_VARIABLE, "")
-    return serve(
+    return serve_page(
         Path(options.index),
         options.port,
         [Path(path) for path in options.sync],

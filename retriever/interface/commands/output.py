@@ -50,9 +50,9 @@ def print_json(value: Any) -> None:
 
     A file's name that is not valid UTF-8 has lone surrogates, which only ASCII can carry.
     """
-    text = json.dumps(_finite(value), ensure_ascii=False, indent=2)
+    text = json.dumps(finite(value), ensure_ascii=False, indent=2)
     if not _is_utf8(sys.stdout.encoding) or not _is_encodable(text):
-        text = json.dumps(_finite(value), indent=2)
+        text = json.dumps(finite(value), indent=2)
     # JSON leaves the controls of eight bits as they are, which a terminal would obey.
     print(re.sub("[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text))
 
@@ -69,12 +69,12 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """`value` with null where a number is not one: JSON has no NaN."""
     if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
+        return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

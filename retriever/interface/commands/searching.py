@@ -132,10 +132,23 @@ def answer_request(index: Index, request: Mapping[str, Any]) -> dict[str, Any]:
     # Each request has a thread of its own, and so has what is set here.
     COLUMNS.set(int(request["columns"]))
     if request["command"] == "explain":
-        which = _Which(**request["which"])
+        which = Which(**request["which"])
         return {"output": asdict(_explanation(index, folder, query, which, how, **shown))}
     found = _found(index, folder, query, how)
     return {"output": asdict(_output(found, query, how, [folder], **shown))}
+
+
+def search_document(
+    indexes: Mapping[str, Index], query: str, how: SearchOptions
+) -> Mapping[str, Any]:
+    """What `wva search --json` prints of a search in open indexes, which have these names."""
+    if len(indexes) == 1:
+        ((name, index),) = indexes.items()
+        with index.snapshot(dense=how.mode != "keyword"):  # all of it is of one generation
+            found = _found(index, name, query, how)
+    else:
+        found = _found_in_all(indexes, query, how, {})
+    return _output(found, query, how, list(indexes), as_json=True, colour=False).document or {}
 
 
 def _output(
@@ -240,25 +253,29 @@ def _search_several(
     options: argparse.Namespace, folders: Sequence[str], how: SearchOptions
 ) -> _Found:
     """The results of several indexes; those that fail are left out."""
-    from retriever.searching.several import corrections_in_all, search_all, verdict_in_all
-
     failed: dict[str, str] = {}
     with ExitStack() as stack:
-        indexes = _opened(options, folders, failed, stack)
-        started = time.perf_counter()
-        found = search_all(
-            *(indexes, options.query, how),
-            failed=lambda name, error: failed.update({name: str(error)}),
-        )
-        took = (time.perf_counter() - started) * 1000
-        answering = {name: index for name, index in indexes.items() if name not in failed}
-        instead = corrections_in_all(answering.values(), options.query, how)
-        notes = _notes_of_all(
-            list(answering.values()), options.query, [one.hit for one in found], how
-        )
-        own = {name: [one.hit for one in found if one.name == name] for name in answering}
-        said = verdict_in_all(answering, options.query, own, how)
-        share = min((index.vector_share for index in answering.values()), default=1.0)
+        return _found_in_all(_opened(options, folders, failed, stack), options.query, how, failed)
+
+
+def _found_in_all(
+    indexes: Mapping[str, Index], query: str, how: SearchOptions, failed: dict[str, str]
+) -> _Found:
+    """The results of several open indexes; why some fail is added to `failed`."""
+    from retriever.searching.several import corrections_in_all, search_all, verdict_in_all
+
+    started = time.perf_counter()
+    found = search_all(
+        *(indexes, query, how),
+        failed=lambda name, error: failed.update({name: str(error)}),
+    )
+    took = (time.perf_counter() - started) * 1000
+    answering = {name: index for name, index in indexes.items() if name not in failed}
+    instead = corrections_in_all(answering.values(), query, how)
+    notes = _notes_of_all(list(answering.values()), query, [one.hit for one in found], how)
+    own = {name: [one.hit for one in found if one.name == name] for name in answering}
+    said = verdict_in_all(answering, query, own, how)
+    share = min((index.vector_share for index in answering.values()), default=1.0)
     return _Found(found, took, instead, notes, said, vector_share=share, failed=failed)
 
 
@@ -290,7 +307,7 @@ def _notes_of_all(
 
 
 @dataclass(frozen=True)
-class _Which:
+class Which:
     """What of a search is to be explained, as the options of `wva explain` say it."""
 
     hit: int = 1
@@ -307,7 +324,7 @@ def run_explain(options: argparse.Namespace) -> int:
     if options.hit < 1:
         raise UsageError(f"--hit counts from 1; it is {options.hit}")
     how, folder = search_options(options), options.index
-    which = _Which(options.hit, options.chunk, options.file, options.above, options.check)
+    which = Which(options.hit, options.chunk, options.file, options.above, options.check)
     output = _asked(options, folder, how, {"command": "explain", "which": asdict(which)})
     if output is None:
         with Index.open(folder, device=options.device, dtype=options.dtype) as index:
@@ -323,7 +340,7 @@ def _explanation(
     index: Index,
     folder: str,
     query: str,
-    which: _Which,
+    which: Which,
     how: SearchOptions,
     *,
     as_json: bool,
@@ -367,6 +384,13 @@ def _explanation(
     return _Output(out=["\n".join(lines)], err=list(query_lines((), instead)))
 
 
+def explanation_document(
+    index: Index, name: str, query: str, which: Which, how: SearchOptions
+) -> Mapping[str, Any]:
+    """What `wva explain --json` prints of a search in an open index, which has this name."""
+    return _explanation(index, name, query, which, how, as_json=True, colour=False).document or {}
+
+
 def _corrections(index: Index, query: str, how: SearchOptions) -> Mapping[str, Sequence[str]]:
     """The words of the query that occur nowhere → those searched for instead."""
     if how.mode == "dense" or not how.tolerant:
@@ -374,7 +398,7 @@ def _corrections(index: Index, query: str, how: SearchOptions) -> Mapping[str, S
     return index.corrections(query, syntax=how.syntax)
 
 
-def _explained(index: Index, query: str, which: _Which, how: SearchOptions) -> Explanation:
+def _explained(index: Index, query: str, which: Which, how: SearchOptions) -> Explanation:
     """The explanation asked for by a chunk's id, or by a result's number."""
     if which.chunk:
         return index.explain(query, which.chunk, options=how)

@@ -29,7 +29,7 @@ START_SECONDS = 60
 MIN_TOKEN_CHARACTERS = 8
 
 
-def serve(
+def serve_page(
     index: Path,
     port: int,
     paths: Sequence[Path] = (),

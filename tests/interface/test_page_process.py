@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from retriever.interface import cli, serve
+from retriever.interface import cli, page_process
 from retriever.types import IndexStateError, UsageError
 from tests.fakes import FakeEmbedder
 from tests.servers import free_port, own_host, request
@@ -67,7 +67,7 @@ def test_the_page_outlives_a_folder_that_cannot_be_indexed(
     assert len(lines) > 1
     assert not any(token in line for line in lines), "others can read the list of processes"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == serve.TERMINATED
+    assert process.wait(20) == page_process.TERMINATED
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0, "the page was left behind"
 
@@ -78,13 +78,13 @@ def test_a_port_that_is_taken_is_named() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"port {port} is taken"):
-            serve.serve(Path("index"), port)
+            page_process.serve_page(Path("index"), port)
 
 
 def test_without_streamlit_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'wva-retriever\[ui\]'"):
-        serve.serve(Path("index"), 8501)
+        page_process.serve_page(Path("index"), 8501)
 
 
 def test_indexing_beside_the_page(
@@ -94,7 +94,7 @@ def test_indexing_beside_the_page(
     (tmp_path / "docs" / "a.txt").write_text("Red apples grow on trees.")
     monkeypatch.setattr("retriever.embedding.aligned_wva.AlignedWVA", lambda **_: FakeEmbedder())
     seen = []
-    serve._index_paths(tmp_path / "index", [tmp_path / "docs"], seen.append, {"ocr": ""})
+    page_process._index_paths(tmp_path / "index", [tmp_path / "docs"], seen.append, {"ocr": ""})
     assert seen[-1].files_done == seen[-1].files_total == 1
     assert "1 indexed" in capsys.readouterr().err
 
@@ -103,10 +103,10 @@ def test_a_page_that_does_not_start_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = [sys.executable, "-c", "raise SystemExit(7)"]
-    monkeypatch.setattr(serve, "server_command", lambda *_, **__: broken)
+    monkeypatch.setattr(page_process, "server_command", lambda *_, **__: broken)
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process's own stays
     with pytest.raises(IndexStateError, match=r"the page could not be started \(exit code 7\)"):
-        serve.serve(tmp_path / "index", free_port())
+        page_process.serve_page(tmp_path / "index", free_port())
 
 
 class StartedError(Exception):
@@ -153,15 +153,15 @@ def test_a_token_is_given_in_the_environment_or_by_an_option_or_made_anew(
 @pytest.mark.parametrize("token", ["short", "a\nb" * 9, "\udc80" * 9])
 def test_a_token_that_is_no_secret_is_refused(started: list[dict[str, Any]], token: str) -> None:
     with pytest.raises(UsageError, match="at least 8 characters"):
-        serve.serve(Path("index"), free_port(), token=token)
+        page_process.serve_page(Path("index"), free_port(), token=token)
     assert not started
 
 
 def test_a_page_without_an_index_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(serve, "server_command", lambda *_, **__: [sys.executable, "-c", ""])
-    monkeypatch.setattr(serve, "_wait_until_healthy", lambda *_: None)
+    monkeypatch.setattr(page_process, "server_command", lambda *_, **__: [sys.executable, "-c", ""])
+    monkeypatch.setattr(page_process, "_wait_until_healthy", lambda *_: None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process's own stays
-    assert serve.serve(tmp_path / "missing", free_port()) == 0
+    assert page_process.serve_page(tmp_path / "missing", free_port()) == 0
     assert f"there is no index in {tmp_path / 'missing'} yet" in capsys.readouterr().err

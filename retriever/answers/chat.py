@@ -1,0 +1,171 @@
+"""Chat models that write answers: one of LangChain's, or an address with OpenAI's protocol.
+
+A chat model here is a function from the two messages of a request, the system's and the user's, to
+the text that it answers. It is given no tools.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from ipaddress import ip_address
+from typing import Any, Protocol, runtime_checkable
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from retriever.types import RetrieverError, UsageError
+
+SECONDS = 300.0
+"""How long an answer may take: a model on a laptop reads 4,000 tokens in a minute or two."""
+
+Chat = Callable[[str, str], str]
+"""The text that a model answers to a system message and a user's message."""
+
+_SHOWN = 300  # characters of what a server says
+
+
+@runtime_checkable
+class LangChainModel(Protocol):
+    """What is used of LangChain's `BaseChatModel`, so that nothing of LangChain is imported."""
+
+    def invoke(self, messages: list[tuple[str, str]]) -> Any:
+        """The model's message."""
+
+
+def as_chat(model: Chat | LangChainModel | str) -> Chat:
+    """A chat model from LangChain's, from the address of a server, or from a function.
+
+    Raises UsageError for anything else.
+    """
+    if isinstance(model, str):
+        return OpenAIChat(model)
+    if isinstance(model, LangChainModel):
+        asked = model
+
+        def invoke(system: str, user: str) -> str:
+            return _text(asked.invoke([("system", system), ("human", user)]).content)
+
+        return invoke
+    if callable(model):
+        return model
+    raise UsageError(
+        "the model that writes is a LangChain chat model, the address of a server such as "
+        f"http://127.0.0.1:11434/v1, or a function; it is {model!r}"
+    )
+
+
+def _text(content: Any) -> str:
+    """The text of a message, which may be a list of blocks."""
+    if isinstance(content, str):
+        return content
+    parts = (part if isinstance(part, str) else part.get("text", "") for part in content)
+    return "".join(map(str, parts))
+
+
+@dataclass
+class OpenAIChat:
+    """A model behind OpenAI's protocol at `url`, such as a local Ollama's, or llama.cpp's.
+
+    `model` is its name there; "" for the first one that the server lists. `key` is sent as bearer
+    token. Raises UsageError for an address that is none, and RetrieverError in a sentence where the
+    server does not answer.
+    """
+
+    url: str
+    model: str = ""
+    key: str = field(default="", repr=False)
+    seconds: float = SECONDS
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            known = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            known = False
+        if not known:
+            raise UsageError(
+                f"the address of a chat model is written http://127.0.0.1:11434/v1; "
+                f"this is not: {self.url!r}"
+            )
+        self.url = self.url.rstrip("/").removesuffix("/chat/completions")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is this machine."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+    def __call__(self, system: str, user: str) -> str:
+        """The model's answer to the two messages."""
+        self.model = self.model or self._first_model()
+        asked = {
+            "model": self.model,
+            "messages": [
+                {"role": "system", "content": system},
+                {"role": "user", "content": user},
+            ],
+            "temperature": 0,
+            "stream": False,
+        }
+        answer = self._request("chat/completions", asked)
+        try:
+            return _text(answer["choices"][0]["message"]["content"] or "")
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise self._strange() from None
+
+    def _first_model(self) -> str:
+        try:
+            return str(self._request("models")["data"][0]["id"])
+        except (KeyError, IndexError, TypeError):
+            raise RetrieverError(f"{self.url} lists no model; name one with --llm-model") from None
+
+    def _request(self, what: str, body: Any = None) -> Any:
+        headers = {"Accept": "application/json"}
+        headers |= {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        # The scheme is http or https: __post_init__ has seen to it.
+        request = Request(f"{self.url}/{what}", data, headers)  # noqa: S310
+        try:
+            with urlopen(request, timeout=self.seconds) as answer:  # noqa: S310
+                return json.load(answer)
+        except HTTPError as error:
+            raise RetrieverError(self._refusal(error)) from None
+        except TimeoutError:
+            raise RetrieverError(
+                f"the model at {self.url} did not answer within {self.seconds:g} seconds"
+            ) from None
+        except (URLError, HTTPException, OSError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise RetrieverError(
+                f"no chat model answers at {self.url} ({reason}); is its server running?"
+            ) from None
+        except ValueError:
+            raise self._strange() from None
+
+    def _refusal(self, error: HTTPError) -> str:
+        """What a server says with an error, in a sentence."""
+        said = error.read(10_000).decode("utf-8", "replace")
+        try:
+            found = json.loads(said)["error"]
+            said = found["message"] if isinstance(found, dict) else str(found)
+        except (ValueError, KeyError, TypeError):
+            pass
+        said = " ".join(said.split())[:_SHOWN] or str(error.reason)
+        about = f" for the model {self.model!r}" if self.model else ""
+        advice = "; give its key in WVA_LLM_KEY" if error.code in (401, 403) else ""
+        return f"{self.url} refuses{about} ({error.code}): {said}{advice}"
+
+    def _strange(self) -> RetrieverError:
+        return RetrieverError(f"{self.url} does not answer as OpenAI's protocol says")
+
+
+__all__ = ["Chat", "LangChainModel", "OpenAIChat", "as_chat"]

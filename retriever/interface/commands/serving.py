@@ -1,0 +1,52 @@
+"""`wva serve`: search and embeddings over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from retriever.interface.commands.answering import named_chat
+from retriever.interface.commands.arguments import load_embedder, requested_embedder
+from retriever.interface.commands.output import DONE
+from retriever.interface.options import DEFAULT_INDEX
+from retriever.types import UsageError
+
+EXTRA = ("fastapi", "uvicorn", "prometheus_client")
+"""The packages of the extra `server`."""
+
+
+def run_serve(options: argparse.Namespace) -> int:
+    """Serve indexes and their models until the command is stopped."""
+    import importlib.util
+
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"the server needs {', '.join(missing).replace('_', '-')}: "
+            "pip install 'wva-retriever[server]'"
+        )
+    if options.no_index and options.index:
+        raise UsageError("--no-index serves a model alone; leave it or --index out")
+    from retriever.interface.server.run import Address, serve
+    from retriever.interface.server.served import Loading, Served, served_folders
+    from retriever.interface.server.token import server_token
+
+    token, is_new = (None, False) if options.no_token else server_token(options.token_file or "")
+    given = [] if options.no_index else options.index or [DEFAULT_INDEX]
+    folders = served_folders([Path(folder) for folder in given])
+    address = Address(options.host, options.port, tuple(options.allow_host))
+
+    def ready(url: str) -> None:
+        what = f"{', '.join(folders)} and " if folders else ""
+        models = ", ".join(model.name for model in served.models)
+        lines = [f"serving {what}the model {models} at {url}; {url}/docs says how"]
+        if is_new:
+            lines.append(f"token: {token}")
+        print("\n".join(lines), file=sys.stderr, flush=True)
+
+    load = load_embedder if options.no_index else requested_embedder
+    loading = Loading(options.device, options.dtype, lambda: load(options))
+    served = Served(folders, loading, chat=named_chat(options))
+    serve(served, address, token, ready=ready)
+    return DONE
