@@ -39,6 +39,8 @@ QUERY_PREFIX = "q:"
 class Writer(Reader):
     """Changes within one transaction, in addition to the queries of `Reader`."""
 
+    _complete = False  # whether the tables have all that this version writes
+
     def set_meta(self, name: str, value: Any) -> None:
         """Store a JSON value by name; None removes it."""
         if value is None:
@@ -134,6 +136,7 @@ class Writer(Reader):
 
         `terms` are those of `analyse_chunks`, if another process has found them.
         """
+        self._add_tables()
         vectors = self._vector_numbers(row, pages, new_chunks)
         found = analyse_chunks(row.title, pages, new_chunks) if terms is None else terms
         self.delete([row.id])
@@ -144,7 +147,6 @@ class Writer(Reader):
             "INSERT INTO metadata VALUES (?, ?, ?, ?)", ((document, *entry) for entry in metadata)
         )
         self._insert_account(document, account, left_out)
-        add_columns(self._connection)
         self._connection.executemany(
             """INSERT INTO pages
             (document, position, number, text, state, reason, label, scan, body_start, body_stop,
@@ -157,11 +159,17 @@ class Writer(Reader):
             values = (*own, *place, blob(text_of(pages, chunk)), vectors[chunk.vector])
             self._insert_chunk((*values, analysed.language), analysed)
 
+    def _add_tables(self) -> None:
+        """Add what an index of an earlier version lacks, once in a transaction."""
+        if not self._complete:
+            add_columns(self._connection)
+            add_accounts(self._connection)
+            self._complete = True
+
     def _insert_account(
         self, document: int, account: Account | None, left_out: Sequence[LeftOut]
     ) -> None:
         """Store where the words are, and the beginning of the left-out text."""
-        add_accounts(self._connection)
         if account is None and not left_out:
             return
         parts, room = [], MAX_LEFT_OUT
