@@ -15,7 +15,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,8 +54,15 @@ if TYPE_CHECKING:
 WRITE_TIMEOUT = 30.0
 """Seconds to wait for another thread or process that writes to the same folder."""
 
-TIDY_AFTER = 1000
+TIDY_AFTER = 10_000
 """Texts that are written or deleted, at least, before unused vectors are removed."""
+
+TIDY_FACTOR = 4
+"""The same in a large store, times its texts. LangChain's indexing may delete all of them and add
+them again, which needs their vectors."""
+
+END_TIMEOUT = 0.5
+"""Seconds to wait for another process that writes when a store is closed."""
 
 FORMAT = "text"
 """The format of the documents of a store."""
@@ -100,11 +107,13 @@ class AlignedWVAVectorStore(VectorStore):
         self._embedding = embedding
         folder = Path(tempfile.mkdtemp(prefix="wva-store-")) if path is None else Path(path)
         self.path = folder
+        self._temporary = path is None
         self._backend: EmbeddedBackend = EmbeddedBackend.open(
             folder, create=True, durable=path is not None
         )
         self._writing = threading.RLock()
         self._changes = 0  # texts written or deleted since unused vectors were removed
+        self._most = 0  # the largest number of texts since then
         self._managers: weakref.WeakSet[AlignedWVARecordManager] = weakref.WeakSet()
         self._end = weakref.finalize(self, _end, self._backend, folder if path is None else None)
         self._label, self._identity = identity(embedding)
@@ -134,7 +143,11 @@ class AlignedWVAVectorStore(VectorStore):
         return True
 
     def close(self) -> None:
-        """Close the files. A temporary store is removed."""
+        """Close the files. A temporary store is removed, another one tidied."""
+        if self._changes and self._end.alive and not self._temporary:
+            with suppress(IndexStateError), self._writing:  # the next one will do it
+                self._backend.acquire(END_TIMEOUT)
+                self._tidy()
         self._end()
 
     def __enter__(self) -> Self:
@@ -558,12 +571,18 @@ class AlignedWVAVectorStore(VectorStore):
         try:
             self._backend.acquire(WRITE_TIMEOUT)
             yield self._backend
-            if self._changes > TIDY_AFTER and self._changes > len(self) // 4:
-                self._backend.finish({"changed": self._changes})
-                self._changes = 0
+            if self._changes > TIDY_AFTER:
+                self._most = max(self._most, len(self))
+                if self._changes > TIDY_FACTOR * self._most:
+                    self._tidy()
         finally:
             self._backend.release(checkpoint=False)
             self._writing.release()
+
+    def _tidy(self) -> None:
+        """Remove vectors that no text has, and write a vector file if one is due."""
+        self._backend.finish({"changed": self._changes})
+        self._changes = self._most = 0
 
     def _bind(self, dimension: int) -> None:
         """Bind an empty store to its embeddings; else their vectors must have the same length."""

@@ -109,6 +109,18 @@ def test_what_is_unchanged_is_not_embedded_again(tmp_path: Path) -> None:
         assert len(embeddings.embedded) == 30
 
 
+def test_not_even_of_a_source_of_many_batches(tmp_path: Path) -> None:
+    """Whose texts LangChain all deletes after the first batch."""
+    embeddings = WordEmbeddings()
+    with AlignedWVAVectorStore(embeddings, tmp_path / "s") as store:
+        manager = AlignedWVARecordManager(store)
+        whole = documents(a=[f"text {n}" for n in range(1500)])
+        for _ in range(2):
+            run(whole, manager, store, "incremental", 100)
+            assert len(store) == 1500
+        assert len(embeddings.embedded) == 1500
+
+
 def test_records_say_when_and_of_which_group(store: AlignedWVAVectorStore) -> None:
     manager = AlignedWVARecordManager(store, "mine")
     other = AlignedWVARecordManager(store, "other")

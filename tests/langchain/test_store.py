@@ -488,8 +488,8 @@ store.add_texts(["one", "two", "new"], ids=["1", "2", "kept"])
 # Many
 
 
-def test_ten_thousand_upserts() -> None:
-    with AlignedWVAVectorStore(FastEmbeddings()) as store:
+def test_ten_thousand_upserts(tmp_path: Path) -> None:
+    with AlignedWVAVectorStore(FastEmbeddings(), tmp_path / "s") as store:
         ids = [str(n) for n in range(5_000)]
         for turn in range(2):
             texts = [f"text {n} of turn {turn}" for n in range(5_000)]
@@ -501,9 +501,25 @@ def test_ten_thousand_upserts() -> None:
             assert (found.page_content, round(score, 5)) == (text, 1.0)
             assert found.metadata == {"n": n, "turn": 1}
         assert store.similarity_search("x", 3, filter={"turn": 0}) == []
-        with store.backend.reading() as catalog:
-            (stored,) = catalog.connection.execute("SELECT COUNT(*) FROM vectors").fetchone()
-        assert stored < 7_000, "the vectors of replaced texts are removed"
+    with AlignedWVAVectorStore(FastEmbeddings(), tmp_path / "s") as store:
+        assert stored_vectors(store) == 5_000, "those of replaced texts are removed"
+        assert store.similarity_search("text 17 of turn 1", 1)[0].id == "17"
+
+
+def stored_vectors(store: AlignedWVAVectorStore) -> int:
+    with store.backend.reading() as catalog:
+        (count,) = catalog.connection.execute("SELECT COUNT(*) FROM vectors").fetchone()
+    return int(count)
+
+
+def test_unused_vectors_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retriever.langchain.store.TIDY_AFTER", 50)
+    with AlignedWVAVectorStore(FastEmbeddings()) as store:
+        for turn in range(30):
+            store.add_texts([f"text {n} {turn}" for n in range(10)], ids=list("abcdefghij"))
+            assert stored_vectors(store) <= 60
+        assert len(store) == 10
+        assert store.similarity_search("text 3 29", 1)[0].id == "d"
 
 
 def test_sixteen_threads_add_and_search(tmp_path: Path) -> None:

@@ -103,9 +103,9 @@ def test_a_delete_rewrites_no_file_of_vectors(tmp_path: Path) -> None:
     store.delete(names[:3])
     store.add_texts(["new"], ids=["new"])
     assert [one.id for one in store.similarity_search("new", 1)] == ["new"]
-    store.close()
     (file,) = (tmp_path / "s").glob("*.faiss")
     assert (file.name, file.stat().st_mtime_ns) == before
+    store.close()
 
 
 WRITER = """
