@@ -87,8 +87,8 @@ class _PlainUnpickler(pickle.Unpickler):
             return shell[1]
         if name in _STANDARD.get(module, ()):
             return getattr(__import__(module), name)
-        if (module, name) == ("copyreg", "_reconstructor"):  # protocols before 2
-            return _reconstructed
+        if (module, name) in _REPLACED:
+            return _REPLACED[module, name]
         raise ReadError(
             f"it names {module}.{name}, which no store of documents needs: loading it could run "
             "any code, so it is refused"
@@ -104,6 +104,34 @@ def _reconstructed(kind: Any, base: Any, state: Any) -> _Shell:
         raise ReadError("it makes an object of an unknown type, so it is refused")
     made: _Shell = kind()
     return made
+
+
+class _NumberType(_Shell):
+    """In place of a NumPy dtype: its name alone."""
+
+    def __init__(self, name: str, *given: Any) -> None:
+        super().__init__(name=name)
+
+    def __setstate__(self, state: Any) -> None:
+        """Nothing: the byte order is that of the machine, or there is none."""
+
+
+def _number(kind: Any, data: Any) -> Any:
+    """A NumPy number as a plain one."""
+    name = kind.fields["name"] if isinstance(kind, _NumberType) else ""
+    if not isinstance(name, str) or not isinstance(data, bytes) or name not in _NUMBER_TYPES:
+        raise ReadError("it holds a NumPy object that is no number, so it is refused")
+    return np.frombuffer(data, name)[0].item()
+
+
+_NUMBER_TYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+_REPLACED: Mapping[tuple[str, str], Any] = {
+    ("copyreg", "_reconstructor"): _reconstructed,  # protocols before 2
+    ("numpy", "dtype"): _NumberType,
+    ("numpy.core.multiarray", "scalar"): _number,
+    ("numpy._core.multiarray", "scalar"): _number,
+}
+"""What a pickle may call, and what is called instead."""
 
 
 def from_community_faiss(

@@ -167,7 +167,7 @@ def store() -> Iterator[AlignedWVAVectorStore]:
 
 
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(documents=st.lists(metadata, min_size=1, max_size=6), specs=st.lists(filters, min_size=4))
 def test_filters_are_those_of_brute_force(

@@ -156,6 +156,18 @@ def test_another_name_and_documents_without_vectors(tmp_path: Path) -> None:
         assert store.similarity_search("six", 1)[0].id == IDS[5]
 
 
+def test_numbers_of_numpy_become_plain_ones(tmp_path: Path) -> None:
+    numbers = {
+        kind: np.array([n], kind)[0]
+        for n, kind in enumerate(["i8", "i4", "u1", "f4", "f8", "f2", "b1"])
+    }
+    documents = {id_: Document(page_content="x", metadata=dict(numbers)) for id_ in IDS}
+    with from_community_faiss(saved(tmp_path / "old", documents=documents), EMBEDDINGS) as store:
+        (found,) = store.get_by_ids(IDS[:1])
+    assert found.metadata == {kind: number.item() for kind, number in numbers.items()}
+    assert [type(one) for one in found.metadata.values()] == [int] * 3 + [float] * 3 + [bool]
+
+
 class Attack:
     """Runs code when it is unpickled by a reader that runs it."""
 
@@ -175,6 +187,8 @@ def attacks(victim: Path) -> Iterator[Any]:
     yield Attack(__import__, "antigravity")
     yield Attack(Path.touch, victim)
     yield Attack(type, "X", (), {})
+    yield np.array([victim], dtype=object)
+    yield np.float64
     yield b"\x80\x04cos\nsystem\n."
     yield b"\x80\x04\x8c\x08datetime\x8c\x12datetime.__class__\x93."
     yield b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x041+1\x85R."
@@ -184,7 +198,7 @@ def attacks(victim: Path) -> Iterator[Any]:
     yield b"\x82\x01."
 
 
-@pytest.mark.parametrize("number", range(14))
+@pytest.mark.parametrize("number", range(16))
 def test_a_pickle_that_names_anything_else_is_refused(tmp_path: Path, number: int) -> None:
     victim = tmp_path / "victim"
     attack = list(attacks(victim))[number]
