@@ -204,15 +204,37 @@ class AlignedWVAVectorStore(VectorStore):
 
     # Writing
 
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Add texts with metadata, as `add_documents` does."""
+        return self.add_documents(_documents(texts, metadatas), ids=ids, **kwargs)
+
+    async def aadd_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """As `add_texts`; the embeddings are awaited."""
+        return await self.aadd_documents(_documents(texts, metadatas), ids=ids, **kwargs)
+
     def add_documents(
         self, documents: list[Document], *, ids: list[str] | None = None, **kwargs: Any
     ) -> list[str]:
         """Add texts, or replace those with the same ids; returns the ids in order.
 
         `ids` come before those of the documents; a text without either gets a new one. Of several
-        with one id in a call the last one counts. Other keyword arguments are ignored, since
-        LangChain's indexing gives some.
+        with one id in a call the last one counts. `batch_size`, as indexing gives it, is ignored.
         """
+        _refuse_added(kwargs)
         texts = self._texts(documents, ids)
         known = self._known(texts)
         new = _missing(texts, known)
@@ -222,6 +244,7 @@ class AlignedWVAVectorStore(VectorStore):
         self, documents: list[Document], *, ids: list[str] | None = None, **kwargs: Any
     ) -> list[str]:
         """As `add_documents`; the embeddings are awaited."""
+        _refuse_added(kwargs)
         texts = self._texts(documents, ids)
         known = await run_in_executor(None, self._known, texts)
         new = _missing(texts, known)
@@ -237,12 +260,7 @@ class AlignedWVAVectorStore(VectorStore):
     ) -> list[str]:
         """Add texts whose vectors are known, as `add_documents` does; nothing is embedded."""
         pairs = list(text_embeddings)
-        details = [{}] * len(pairs) if metadatas is None else metadatas
-        _check_length("metadatas", details, len(pairs))
-        documents = [
-            Document(page_content=text, metadata=one)
-            for (text, _), one in zip(pairs, details, strict=True)
-        ]
+        documents = _documents([text for text, _ in pairs], metadatas)
         vectors = as_vectors([vector for _, vector in pairs], len(pairs))
         given = [
             _Text(one.id, one.text, one.metadata, hashlib.sha256(vector.tobytes()).hexdigest())
@@ -639,6 +657,25 @@ def _refuse(given: Mapping[str, Any], what: str, there_are: str) -> None:
     """Raise UsageError for keyword arguments that would have no effect."""
     if given:
         raise UsageError(f"{next(iter(given))!r} is no option of {what}; there are {there_are}")
+
+
+def _refuse_added(given: Mapping[str, Any]) -> None:
+    """Refuse what would be lost: a misspelt `metadatas`, for example."""
+    others = {name: one for name, one in given.items() if name != "batch_size"}
+    _refuse(others, "adding texts", "metadatas and ids")
+
+
+def _documents(texts: object, metadatas: Sequence[dict[str, Any]] | None) -> list[Document]:
+    """Texts with their metadata as documents."""
+    if not isinstance(texts, Iterable) or isinstance(texts, str | bytes | Mapping):
+        raise UsageError(f"texts must be a list of texts; they are {texts!r:.80}")
+    listed = list(texts)
+    check_texts(listed, "the texts")
+    details = metadatas or [{}] * len(listed)
+    _check_length("metadatas", details, len(listed))
+    return [
+        Document(page_content=text, metadata=one) for text, one in zip(listed, details, strict=True)
+    ]
 
 
 def _checked_ids(ids: object) -> Iterable[str | None]:

@@ -189,6 +189,33 @@ def test_get_by_ids_keeps_the_order_and_drops_the_missing(store: AlignedWVAVecto
     assert store.get_by_ids([]) == []
 
 
+async def test_no_text_is_lost_on_the_way(store: AlignedWVAVectorStore) -> None:
+    """LangChain's own `add_texts` drops what has no id, and what a generator gives."""
+    assert len(store.add_texts(text for text in TEXTS)) == 4
+    assert len(await store.aadd_texts(iter(TEXTS))) == 4
+    assert len(store) == 8
+    for wrong, said in (
+        (lambda: store.add_texts(TEXTS, ids=["a"]), "4 texts need as many ids; there are 1"),
+        (lambda: store.add_texts(TEXTS, [{}]), "4 texts need as many metadatas; there are 1"),
+        (lambda: store.add_texts("whales"), "texts must be a list of texts"),
+        (lambda: store.add_texts(["a", 5]), "number 2 must be a text"),
+        (lambda: store.add_texts(["a"], metadata=[{"x": 1}]), "'metadata' is no option of adding"),
+        (lambda: store.add_documents([], metadata=[]), "'metadata' is no option of adding"),
+        (lambda: store.add_embeddings([("a", [1.0])], [{}, {}]), "as many metadatas"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            wrong()
+    for call in (
+        store.aadd_texts(TEXTS, ids=["a"]),
+        store.aadd_texts(TEXTS, metadata=[{}]),
+        store.aadd_documents([], metadata=[{}]),
+    ):
+        with pytest.raises(UsageError):
+            await call
+    assert len(store) == 8
+    assert store.add_documents([Document(page_content="x")], batch_size=10)
+
+
 # Searches
 
 
