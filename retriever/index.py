@@ -61,7 +61,7 @@ from retriever.searching.sentences import with_sentences
 from retriever.searching.strength import MatchCount, count_matches, strength_of
 from retriever.searching.suggestions import KnownNames, Suggestion, suggest
 from retriever.searching.verdict import verdict
-from retriever.settings import DEFAULT_MODEL, ChunkSettings, EmbedderSettings
+from retriever.settings import DEFAULT_MODEL, FOREIGN_POOLING, ChunkSettings, EmbedderSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Snapshot
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog.lock import writing_elsewhere
@@ -71,6 +71,7 @@ from retriever.types import (
     Chunk,
     Document,
     Hit,
+    ModelError,
     Page,
     Progress,
     UsageError,
@@ -875,6 +876,11 @@ class Index:
             if settings is None:
                 name = self._model or DEFAULT_MODEL
                 return AlignedWVA(model=name, device=self._device, dtype=self._dtype)
+            if settings.pooling == FOREIGN_POOLING:
+                raise ModelError(
+                    f"the index in {self.name} holds vectors of {settings.model}: search it with "
+                    "AlignedWVAVectorStore and the same embeddings, or in the mode keyword"
+                )
             return AlignedWVA.from_settings(settings, device=self._device, dtype=self._dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -27,6 +27,9 @@ DEFAULT_LAYERS = "upper-half"
 POOLINGS = ("aligned-wva", "va", "last-hidden", "mean-hidden")
 """Ways to make a text's vector: the default and the baselines (see `embedding.pooling`)."""
 
+FOREIGN_POOLING = "langchain"
+"""The pooling of vectors that come from elsewhere: from any LangChain embeddings."""
+
 RERANK_COUNT = 20
 """How many results are reranked when no number is given."""
 
@@ -237,6 +240,7 @@ __all__ = [
     "ANSWER_PROMPT",
     "DEFAULT_LAYERS",
     "DEFAULT_MODEL",
+    "FOREIGN_POOLING",
     "PASSAGE_PROMPT",
     "POOLINGS",
     "QUERY_PROMPT",

@@ -17,6 +17,7 @@ import operator
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal
 
 from retriever.text.dates import Period, period
@@ -97,6 +98,23 @@ def compare_texts(op: str, actual: Scalar, wanted: Scalar) -> bool | None:
     return _ORDER[op](actual, wanted)
 
 
+def has_part(op: str, actual: str, wanted: str) -> bool:
+    """Whether a text contains another one, or is like a pattern with `%` and `_`, in NFC.
+
+    >>> has_part("contains", "a study", "tud"), has_part("like", "a study", "%st_dy")
+    (True, True)
+    """
+    actual, wanted = (unicodedata.normalize("NFC", text) for text in (actual, wanted))
+    return wanted in actual if op == "contains" else bool(_pattern(wanted).fullmatch(actual))
+
+
+@lru_cache(maxsize=256)
+def _pattern(like: str) -> re.Pattern[str]:
+    wild = {"%": ".*", "_": "."}
+    parts = (wild.get(part) or re.escape(part) for part in re.split("([%_])", like))
+    return re.compile("".join(parts), re.DOTALL)
+
+
 def compare_formats(op: str, actual: Scalar, path: str, wanted: Scalar) -> bool | None:
     """Whether a format, or the ending of the file's path, is the wanted one; only "eq" and "ne".
 
@@ -155,6 +173,7 @@ __all__ = [
     "compare_dates",
     "compare_formats",
     "compare_texts",
+    "has_part",
     "kind_of",
     "number_of",
     "period_of",

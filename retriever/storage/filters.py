@@ -22,6 +22,8 @@ The rules are the same for all backends:
   all of 2024. A date may be written in any form that `retriever.text.dates` reads, or be a `date`
   or `datetime`; what is no date is refused.
 - **Formats** are also named by file endings, in any case: "markdown", "md", ".MD".
+- **Parts of a text**: `contains` is any part, as it is written; `like` is a whole pattern in which
+  `%` stands for any characters and `_` for one.
 - **Globs**: `*` and `?` do not cross `/`, `**` does, `[a-z]` and `[!a-z]` are one character; a
   pattern without `/` is matched against the file's name in any folder. The case of a file's ending
   does not count.
@@ -47,6 +49,7 @@ from retriever.storage.comparing import (
     compare_dates,
     compare_formats,
     compare_texts,
+    has_part,
     kind_of,
     number_of,
 )
@@ -56,7 +59,9 @@ from retriever.text.globs import glob_matches
 from retriever.text.languages import LANGUAGES
 from retriever.types import Chunk, DocumentRow, Scalar, UsageError
 
-Operator = Literal["eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "glob"]
+Operator = Literal[
+    "eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "glob", "contains", "like"
+]
 Value = Scalar | tuple[Scalar, ...]
 
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
@@ -72,6 +77,9 @@ LANGUAGE = "$language"
 
 EMPTY_IS_MISSING = frozenset({"title", "author", "date"})
 _ORDERS = ("gt", "gte", "lt", "lte")
+PART_OPERATORS = ("contains", "like")
+"""The operators that compare parts of texts."""
+
 _DEEPEST = 50
 _MAX_PHRASE = 100
 
@@ -145,6 +153,8 @@ class Comparison(Filter):
         """Whether the comparison holds for a value of the field, in a file at `path`."""
         if self.op == "glob":
             return isinstance(actual, str) and glob_matches(str(self.value), actual)
+        if self.op in PART_OPERATORS:
+            return isinstance(actual, str) and has_part(self.op, actual, str(self.value))
         if self.op in ("in", "nin"):
             found = [self._compare("eq", actual, path, wanted) for wanted in self.operands]
             if self.op == "in":
@@ -364,9 +374,10 @@ def _scalar(field: str, op: Operator, value: object) -> Scalar:
             'false, or {"exists": false} for what is missing'
         )
     scalar = cast(Scalar, value)
-    if op == "glob":
+    if op == "glob" or op in PART_OPERATORS:
         if not isinstance(scalar, str) or field == "page":
-            raise UsageError(f"the filter on {field!r}: glob needs a pattern, not {value!r}")
+            what = "a text" if op == "contains" else "a pattern"
+            raise UsageError(f"the filter on {field!r}: {op} needs {what}, not {value!r}")
         return scalar
     if op in _ORDERS and isinstance(scalar, bool):
         raise UsageError(f"the filter on {field!r}: {op} needs a number or a text, not {value!r}")
@@ -473,6 +484,7 @@ __all__ = [
     "FIELDS",
     "METADATA",
     "OPERATORS",
+    "PART_OPERATORS",
     "PASSAGE_FIELDS",
     "TEXT",
     "TEXT_FIELDS",

@@ -82,10 +82,10 @@ def test_one_json_of_a_hit() -> None:
     document = as_document(known)
     assert (document.id, document.page_content) == ("c2", "One. Second.")
     assert document.metadata == {
-        "year": 2024, "ratio": pytest.approx(math.nan, nan_ok=True),
+        "year": 2024, "ratio": None,
         **{name: told[name] for name in (
             "score", "match", "exact", "strength", "path", "format", "title", "document_id", "page",
-            "label", "state", "start", "end",
+            "printed", "label", "state", "start", "end",
         )},
         "dense": 0.25, "keyword": None, "rerank": None,
         "passage": [{"page": 3, "label": "iii", "start": 0, "end": 12}],

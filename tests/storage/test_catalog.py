@@ -46,6 +46,7 @@ fields = st.sampled_from(
     + [f"metadata.{key}" for key in KEYS]
 )
 patterns = st.sampled_from(["*", "**", "a*", "*.txt", "x/*", "**/*.pdf", "[a-z]*", "?", "[", "日*"])
+likes = st.sampled_from(["%", "_", "a%", "%a%", "%.txt", "x/_%", "é", "100%_", ".*", "%\n%", ""])
 
 
 DATES = ["2024", "2024-03", "2024-03-07", "2024-03-07T10:30", "2024-03-07T10:30:00+02:00",
@@ -69,7 +70,8 @@ def wanted(field: str, op: str) -> st.SearchStrategy:
 @st.composite
 def comparisons(draw: st.DrawFn) -> Filter:
     field = draw(fields)
-    ops = ["eq", "ne", "in", "nin", *ORDERS, "exists", *["glob"] * (field != "page")]
+    ops = ["eq", "ne", "in", "nin", *ORDERS, "exists"]
+    ops += ["glob", "contains", "like"] * (field != "page")
     op = draw(st.sampled_from(ops))
     values = wanted(field, op)
     if op in ("in", "nin"):
@@ -78,6 +80,8 @@ def comparisons(draw: st.DrawFn) -> Filter:
         return Comparison(field, op, draw(st.booleans()))
     if op == "glob":
         return Comparison(field, op, draw(patterns))
+    if op in ("contains", "like"):
+        return Comparison(field, op, draw(texts | likes))
     return Comparison(field, op, draw(values))
 
 

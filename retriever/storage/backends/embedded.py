@@ -31,7 +31,8 @@ from retriever.storage.backends.search_state import MAX_EXACT, SearchState, Stat
 from retriever.storage.backends.snapshot import Snapshot
 from retriever.storage.backends.ties import top_k_ids, top_scores
 from retriever.storage.calibration import Calibration
-from retriever.storage.catalog import Catalog, Matches, Reader, Writer
+from retriever.storage.catalog import Catalog, Matches, Reader, Writer, indexed_keys
+from retriever.storage.catalog.indexed_keys import IndexedKey
 from retriever.storage.filters import Filter
 from retriever.storage.records import NewChunk, NewDocument, TermQuery, UnreadFile
 from retriever.storage.vectors.exact import check_query, exact_scores, top_k
@@ -63,13 +64,16 @@ class EmbeddedBackend:
         create: bool = False,
         factory: str | None = None,
         read_only: bool = False,
+        durable: bool = True,
     ) -> Self:
         """Open the index in the folder `path`; `create` makes one if there is none.
 
         `factory` is the FAISS factory string to use from now on, whatever the index's size;
-        "auto" chooses by size again. Raises IndexStateError if the folder is not an index.
+        "auto" chooses by size again. What is written survives a power failure if it is `durable`,
+        and the end of the process in any case. Raises IndexStateError if the folder is not an
+        index.
         """
-        backend = cls(Catalog.open(Path(path), create=create, read_only=read_only))
+        backend = cls(Catalog.open(Path(path), create=create, read_only=read_only, durable=durable))
         if factory is not None:
             try:
                 backend._set_factory(factory)
@@ -174,9 +178,22 @@ class EmbeddedBackend:
         """See `Documents.upsert`."""
         self.upsert_many([NewDocument(row, pages, new_chunks, account, left_out)])
 
-    def upsert_many(self, documents: Sequence[NewDocument]) -> None:
-        """See `Documents.upsert_many`."""
+    def upsert_many(
+        self,
+        documents: Sequence[NewDocument],
+        *,
+        vectors: Mapping[str, Vectors] | None = None,
+        keys: Sequence[IndexedKey] = (),
+    ) -> None:
+        """See `Documents.upsert_many`.
+
+        Raw `vectors` (dim,) by key are stored, and `keys` noted, in the same transaction.
+        """
         with self._catalog.writing() as writer:
+            if vectors:
+                writer.save_vectors(list(vectors), np.stack(list(vectors.values())))
+            if keys:
+                indexed_keys.put(writer.connection, keys)
             for document in documents:
                 writer.upsert(
                     *(document.row, document.pages, document.chunks),
@@ -206,8 +223,9 @@ class EmbeddedBackend:
             writer.rename(document_id, row)
 
     def delete(self, document_ids: Sequence[str]) -> int:
-        """See `Documents.delete`."""
+        """See `Documents.delete`; the documents' indexed keys go in the same transaction."""
         with self._catalog.writing() as writer:
+            indexed_keys.remove(writer.connection, document_ids)
             return writer.delete(document_ids)
 
     def calibrate(
@@ -252,9 +270,57 @@ class EmbeddedBackend:
         finally:
             self._catalog.release()
 
-    def release(self) -> None:
-        """See `Documents.release`."""
-        self._catalog.release()
+    def release(self, *, checkpoint: bool = True) -> None:
+        """See `Documents.release`; without a checkpoint of the log it is faster."""
+        self._catalog.release(checkpoint=checkpoint)
+
+    def acquire(self, seconds: float) -> None:
+        """Take the writer lock before a change, and wait for another process for so long.
+
+        Raises IndexStateError if it still writes then.
+        """
+        self._catalog.acquire(seconds)
+
+    # Indexed keys: see `retriever.storage.catalog.indexed_keys`
+
+    def put_keys(self, keys: Sequence[IndexedKey], *, keep_groups: bool = False) -> None:
+        """Note when keys were seen, and their groups unless those are kept."""
+        with self._catalog.writing(visible=False) as writer:
+            indexed_keys.put(writer.connection, keys, keep_groups=keep_groups)
+
+    def remove_keys(self, namespace: str, keys: Sequence[str]) -> None:
+        """Forget keys of one namespace; the documents stay."""
+        with self._catalog.writing(visible=False) as writer:
+            indexed_keys.remove(writer.connection, keys, namespace)
+
+    def known_keys(self, namespace: str, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that are noted in a namespace."""
+        with self._catalog.reading() as reader:
+            return indexed_keys.known(reader.connection, namespace, keys)
+
+    def list_keys(
+        self,
+        namespace: str,
+        *,
+        before: float | None = None,
+        after: float | None = None,
+        groups: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> list[str]:
+        """The keys of a namespace seen before and after these times, of these groups."""
+        with self._catalog.reading() as reader:
+            return indexed_keys.listed(
+                *(reader.connection, namespace),
+                before=before,
+                after=after,
+                groups=groups,
+                limit=limit,
+            )
+
+    def last_seen(self) -> float:
+        """The newest time at which any key was seen; 0 without keys."""
+        with self._catalog.reading() as reader:
+            return indexed_keys.last_seen(reader.connection)
 
     def set_unread(self, files: Sequence[UnreadFile]) -> None:
         """See `Documents.set_unread`."""

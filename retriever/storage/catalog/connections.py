@@ -54,8 +54,9 @@ class Catalog:
     the writer lock; both are kept until `release` or `close`.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False, durable: bool = True) -> None:
         self.folder = folder
+        self._synchronous = "FULL" if durable else "OFF"
         self.path = folder / CATALOG_FILE
         self.read_only = read_only
         self._lock = WriterLock(folder / LOCK_FILE)
@@ -67,16 +68,24 @@ class Catalog:
         self._closed = False
 
     @classmethod
-    def open(cls, folder: Path, *, create: bool = False, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        create: bool = False,
+        read_only: bool = False,
+        durable: bool = True,
+    ) -> Self:
         """Open the catalog in `folder`; `create` makes one if the folder is missing or empty.
 
+        What is not `durable` may be lost in a power failure, but not when the process is killed.
         Raises IndexStateError if the folder is not an index of this program.
         """
         _check_sqlite()
         if create and not read_only:
             _create(folder)
         _check_folder(folder)
-        catalog = cls(folder.absolute(), read_only=read_only)
+        catalog = cls(folder.absolute(), read_only=read_only, durable=durable)
         try:
             with catalog._translated_errors():
                 catalog._give_back(*catalog._take())
@@ -138,13 +147,20 @@ class Catalog:
             self._lock.acquire()
             yield
 
-    def release(self) -> None:
-        """Checkpoint the write-ahead log and release the writer lock."""
+    def acquire(self, seconds: float) -> None:
+        """Acquire the writer lock, which a change would do; wait for another process so long."""
         with self._writing:
-            if self._writer is not None:
+            self._check_open()
+            self._lock.acquire(seconds)
+
+    def release(self, *, checkpoint: bool = True) -> None:
+        """Release the writer lock, after a checkpoint of the write-ahead log if wanted."""
+        with self._writing:
+            if self._writer is not None and checkpoint:
                 with suppress(sqlite3.Error):  # a reader may block it: the next checkpoint will do
                     self._writer.execute(f"PRAGMA busy_timeout = {int(_CHECKPOINT_PATIENCE * 1e3)}")
                     self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if self._writer is not None:
                 self._writer.close()
                 self._writer = None
             self._lock.release()
@@ -219,7 +235,7 @@ class Catalog:
         try:
             _check_ours(connection, self.folder)
             self._upgrade(connection)
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
             connection.execute(f"PRAGMA cache_size = {-1024 * _CACHE}")  # negative: in KiB
             connection.execute("PRAGMA temp_store = MEMORY")

@@ -17,6 +17,7 @@ from retriever.storage.comparing import bare_format, number_of, period_of
 from retriever.storage.filters import (
     EMPTY_IS_MISSING,
     METADATA,
+    PART_OPERATORS,
     PASSAGE_FIELDS,
     And,
     Comparison,
@@ -129,7 +130,8 @@ def _column_predicate(comparison: Comparison, value: str) -> Condition:
         return _glob(str(comparison.value), value)
     if comparison.field == "page":
         return _native(comparison, value, comparison.operands)
-    if comparison.op in _ORDERS or comparison.field == "date":
+    by_function = (*_ORDERS, *PART_OPERATORS)
+    if comparison.op in by_function or comparison.field == "date":
         return _by_function(comparison, value)
     if comparison.field == "format":
         return _formats(comparison, value)
@@ -190,6 +192,8 @@ def _predicate(comparison: Comparison, kind: Kind) -> Condition:
     if comparison.op == "glob":
         pattern = operand(str(comparison.value))
         return Condition("path_glob(?, m.value)" if kind == "text" else "0", (pattern,))
+    if comparison.op in PART_OPERATORS:
+        return _by_function(comparison, "m.value") if kind == "text" else Condition("0")
     if kind == "truth":
         truths = [each for each in comparison.operands if kind_of(each) == "truth"]
         return _native(comparison, "m.value", truths)
@@ -231,7 +235,7 @@ def test_of(spec: str) -> Callable[[Scalar], bool]:
     ((field, condition),) = json.loads(spec).items()
     ((op, value),) = condition.items()
     comparison = Comparison(field, op, tuple(value) if isinstance(value, list) else value)
-    if field != "date" or op == "nin":
+    if field != "date" or op == "nin" or op in PART_OPERATORS:
         return comparison.holds
     wanted = [known for each in comparison.operands if (known := period_of(each))]
     single = "eq" if op == "in" else op

@@ -85,6 +85,11 @@ class Reader:
         self._postings = postings or Postings()  # a writer's changes must not enter shared caches
         self._shared_ids = ids
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection of the transaction, for modules with tables of their own."""
+        return self._connection
+
     def restart(self) -> None:
         """Restart the transaction, on the newest committed state."""
         self._connection.execute("ROLLBACK")

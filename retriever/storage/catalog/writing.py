@@ -51,7 +51,7 @@ _NOTHING_LEFT_OUT = _compressed([], cut=False)
 class Writer(Reader):
     """Changes within one transaction, in addition to the queries of `Reader`."""
 
-    _is_extended = False  # whether this transaction has added what an older index lacks
+    _complete = False  # whether the tables have all that this version writes
 
     def set_meta(self, name: str, value: Any) -> None:
         """Store a JSON value by name; None removes it."""
@@ -148,9 +148,9 @@ class Writer(Reader):
 
         `terms` are those of `analyse_chunks`, if another process has found them.
         """
+        self._add_tables()
         vectors = self._vector_numbers(row, pages, new_chunks)
         found = analyse_chunks(row.title, pages, new_chunks) if terms is None else terms
-        self._extend()
         self.delete([row.id])
         metadata = metadata_rows(row.metadata)
         unique = distinct(row.id, pages, new_chunks)
@@ -171,12 +171,12 @@ class Writer(Reader):
             values = (*own, *place, blob(text_of(pages, chunk)), vectors[chunk.vector])
             self._insert_chunk((*values, analysed.language), analysed)
 
-    def _extend(self) -> None:
-        """Add the tables and columns for documents that an older index lacks, once."""
-        if not self._is_extended:
-            add_accounts(self._connection)
+    def _add_tables(self) -> None:
+        """Add what an index of an earlier version lacks, once in a transaction."""
+        if not self._complete:
             add_columns(self._connection)
-            self._is_extended = True
+            add_accounts(self._connection)
+            self._complete = True
 
     def _insert_account(
         self, document: int, account: Account | None, left_out: Sequence[LeftOut]

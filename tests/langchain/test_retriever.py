@@ -1,8 +1,9 @@
-"""LangChain's own contract suites, and what they do not test."""
+"""The retriever: LangChain's own suite, and what it does not test."""
 
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import subprocess
 import sys
@@ -14,20 +15,15 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.runnables import ConfigurableField
-from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
-from langchain_tests.integration_tests import (
-    EmbeddingsIntegrationTests,
-    RetrieversIntegrationTests,
-)
-from langchain_tests.unit_tests import EmbeddingsUnitTests
+from langchain_tests.integration_tests import RetrieversIntegrationTests
 from pydantic import ValidationError
 
 from retriever import AlignedWVA, Document, Index, Page
-from retriever.arrays import centred
-from retriever.langchain import AlignedWVAEmbeddings, AlignedWVARetriever
+from retriever.langchain import AlignedWVARetriever
 from retriever.searching.options import SearchOptions
 from retriever.types import UsageError
+from tests.fakes import FakeEmbedder
 from tests.live import live
 from tests.tiny import save_model
 
@@ -55,26 +51,6 @@ def small_index() -> Index:
     return index
 
 
-class TinyEmbeddings:
-    """What both suites ask for."""
-
-    @property
-    def embeddings_class(self) -> type[AlignedWVAEmbeddings]:
-        return AlignedWVAEmbeddings
-
-    @property
-    def embedding_model_params(self) -> dict[str, str]:
-        return {"model": tiny_model(), "device": "cpu", "dtype": "float32"}
-
-
-class TestEmbeddingsUnit(TinyEmbeddings, EmbeddingsUnitTests):
-    pass
-
-
-class TestEmbeddingsIntegration(TinyEmbeddings, EmbeddingsIntegrationTests):
-    pass
-
-
 class TestRetriever(RetrieversIntegrationTests):
     @property
     def retriever_constructor(self) -> type[AlignedWVARetriever]:
@@ -87,31 +63,6 @@ class TestRetriever(RetrieversIntegrationTests):
     @property
     def retriever_query_example(self) -> str:
         return "Who sings in the sea?"
-
-
-def test_embeddings_are_calibrated_vectors() -> None:
-    embedder = AlignedWVA(tiny_model(), device="cpu", dtype="float32")
-    embeddings = AlignedWVAEmbeddings(embedder=embedder)
-    texts = list(TEXTS.values())
-    passage_mean, query_mean = embedder.general_means()
-    expected = centred(embedder.embed_passages(texts), passage_mean)
-    np.testing.assert_allclose(embeddings.embed_documents(texts), expected, atol=1e-6)
-    query = centred(embedder.embed_queries(["sea"]), query_mean)[0]
-    np.testing.assert_allclose(embeddings.embed_query("sea"), query, atol=1e-6)
-    plain = AlignedWVAEmbeddings(embedder=embedder, calibrated=False)
-    np.testing.assert_allclose(
-        plain.embed_query("sea"), embedder.embed_queries(["sea"])[0], atol=1e-6
-    )
-    assert plain.embed_documents([]) == []
-
-
-def test_embeddings_serve_any_vector_store() -> None:
-    store = InMemoryVectorStore(AlignedWVAEmbeddings(model=tiny_model(), device="cpu"))
-    store.add_texts(list(TEXTS.values()))
-    found = store.similarity_search_with_score("Tax law is changed every year.", k=4)
-    scores = [score for _, score in found]
-    assert scores == sorted(scores, reverse=True)
-    assert len(found) == 4
 
 
 def test_documents_carry_place_and_scores() -> None:
@@ -170,6 +121,40 @@ async def test_every_option_of_a_search_is_one_of_the_retriever() -> None:
     assert len(plain.invoke(query, mode="keyword", syntax=True)) == 1
 
 
+async def test_a_document_says_why_it_was_found_on_request() -> None:
+    index, query = small_index(), "Who sings in the sea?"
+    always = AlignedWVARetriever(index=index, k=2, explain=True)
+    asked = AlignedWVARetriever(index=index, k=2)
+    for found in (
+        always.invoke(query),
+        asked.invoke(query, explain=True),
+        await asked.ainvoke(query, explain=True),
+        asked.invoke(query, explain=True, rerank=2),
+        asked.invoke("whales", explain=True, mode="keyword"),
+    ):
+        assert found
+        for document in found:
+            told = document.metadata["explanation"]
+            assert json.loads(json.dumps(told)) == told
+            assert told["chunk_id"] == document.id
+            total = sum(term["value"] for term in told["terms"])
+            assert total == pytest.approx(document.metadata["score"], abs=1e-5)
+    for plain in (asked.invoke(query), always.invoke(query, explain=False)):
+        assert all("explanation" not in document.metadata for document in plain)
+    with pytest.raises(UsageError, match="explain must be true or false; it is 1"):
+        asked.invoke(query, explain=1)
+
+
+def test_the_number_printed_on_a_page_is_told(tmp_path: Path) -> None:
+    with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as index:
+        page = Page(39, "Whales sing in the sea. They breathe air.", printed="23")
+        index.add([Document("a.pdf", "pdf", (page,))])
+        (found,) = AlignedWVARetriever(index=index).invoke("whales sing")
+    assert (found.metadata["page"], found.metadata["printed"]) == (39, "23")
+    assert found.metadata["sentence"]["text"] == "Whales sing in the sea."
+    assert found.metadata["sentence"]["page"] == 39
+
+
 def test_options_can_be_left_to_the_chain() -> None:
     retriever = AlignedWVARetriever(index=small_index(), k=1)
     chosen = retriever.configurable_fields(options=ConfigurableField(id="options"))
@@ -189,16 +174,6 @@ def test_an_option_that_does_not_exist_is_refused() -> None:
             wrong()
     with pytest.raises(UsageError, match="at least 1; it is 0"):
         AlignedWVARetriever(index=small_index(), k=0)
-
-
-@pytest.mark.parametrize("wrong", [None, "abc", ["a", None], [["a"]], 5, {"text": "a"}])
-def test_passages_are_a_list_of_texts(wrong) -> None:
-    embeddings = AlignedWVAEmbeddings(model=tiny_model(), device="cpu")
-    with pytest.raises(UsageError, match="the passages"):
-        embeddings.embed_documents(wrong)
-    for query in (None, ["a"], LangChainDocument("a")):
-        with pytest.raises(UsageError, match="the query must be a text; it is "):
-            embeddings.embed_query(query)
 
 
 def test_wrong_types_are_refused_by_name() -> None:
@@ -256,6 +231,29 @@ def test_a_retriever_opens_an_index_by_its_folder() -> None:
     retriever = AlignedWVARetriever(index=small_index().name, mode="keyword")
     assert [document.metadata["path"] for document in retriever.invoke("bread")] == ["bread.txt"]
     assert retriever.get_name() == "AlignedWVARetriever"
+
+
+def test_importing_loads_neither_a_model_library_nor_faiss() -> None:
+    script = (
+        "import sys, retriever.langchain as all_of_it\n"
+        "before = set(sys.modules)\n"
+        "assert not [name for name in before if name.startswith('retriever.langchain.')]\n"
+        "for name in all_of_it.__all__: assert getattr(all_of_it, name) is not None\n"
+        "assert set(all_of_it.__all__) <= set(dir(all_of_it))\n"
+        "heavy = {'torch', 'faiss', 'streamlit', 'transformers', 'ray', 'pymilvus'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_unknown_name_is_an_error() -> None:
+    import retriever.langchain
+
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = retriever.langchain.nonsense
 
 
 def test_without_langchain_a_sentence_says_what_to_install() -> None:
