@@ -58,6 +58,7 @@ from retriever.searching.pipeline import (
 from retriever.searching.query_syntax import Query, parse
 from retriever.searching.rerank import as_judge
 from retriever.searching.sentences import with_sentences
+from retriever.searching.similar import similar
 from retriever.searching.strength import MatchCount, count_matches, strength_of
 from retriever.searching.suggestions import KnownNames, Suggestion, suggest
 from retriever.searching.verdict import verdict
@@ -457,6 +458,15 @@ class Index:
             found = with_match(found, self._match_scale(now), 0.0)
             found = [replace(hit, strength=strength_of(hit.match)) for hit in found]
             return with_sentences(now, "", found)
+
+    def similar(self, chunk_id: str, k: int = 10, *, where: Where = None) -> list[Hit]:
+        """The passages nearest to a passage, without itself; no model is loaded for it.
+
+        Raises UsageError for an unknown id, and for a passage that has no vector yet.
+        """
+        check_count(k)
+        with self.snapshot() as now:
+            return with_sentences(now, "", similar(now, chunk_id, k, _as_filter(where)))
 
     def _match_scale(self, now: Snapshot) -> MatchScale | None:
         """The index's scale of the match, read again when the index has changed."""

@@ -35,7 +35,7 @@ from retriever.interface.commands.output import (
     prepare_streams,
 )
 from retriever.interface.commands.searching import run_explain, run_search
-from retriever.interface.commands.serving import run_serve
+from retriever.interface.commands.serving import run_mcp, run_serve
 from retriever.interface.options import make_parser
 from retriever.interface.terminal.characters import one_line
 from retriever.types import RetrieverError, UsageError
@@ -116,6 +116,7 @@ COMMANDS = {
     "explain": run_explain,
     "ui": run_ui,
     "serve": run_serve,
+    "mcp": run_mcp,
     "eval sts": run_eval_sts,
     "eval retrieval": run_eval_retrieval,
     "eval queries": run_eval_queries,

@@ -86,6 +86,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _add_explain(commands, run)
     _add_ui(commands, run)
     _add_serve(commands, run)
+    _add_mcp(commands, run)
     _add_eval(commands, run)
     _add_embed(commands, run)
     info = _command(
@@ -519,6 +520,13 @@ def _add_serve(commands: Commands, run: Mapping[str, Run]) -> None:
     parser.add_argument(
         "--no-index", action="store_true", help="serve a model alone: embeddings and reranking"
     )
+    _server_options(parser, 8600)
+    _llm_options(parser.add_argument_group("written answers"))
+    _model_options(parser)
+
+
+def _server_options(parser: argparse.ArgumentParser, port: int) -> None:
+    """Where a server listens, and who may ask it."""
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -526,7 +534,10 @@ def _add_serve(commands: Commands, run: Mapping[str, Run]) -> None:
         help="address to listen at (default 127.0.0.1: this machine alone)",
     )
     parser.add_argument(
-        "--port", type=int, default=8600, help="port to listen at; 0: any free one (default 8600)"
+        "--port",
+        type=int,
+        default=port,
+        help=f"port to listen at; 0: any free one (default {port})",
     )
     parser.add_argument(
         "--allow-host",
@@ -543,7 +554,26 @@ def _add_serve(commands: Commands, run: Mapping[str, Run]) -> None:
         "sets it too (default: a new random one, which is printed)",
     )
     owner.add_argument("--no-token", action="store_true", help="let every user of this machine ask")
-    _llm_options(parser.add_argument_group("written answers"))
+
+
+def _add_mcp(commands: Commands, run: Mapping[str, Run]) -> None:
+    parser = commands.add_parser(
+        "mcp",
+        help="let agents and editors search, by the Model Context Protocol",
+        description="Let agents and editors search, by the Model Context Protocol: five read-only "
+        "tools. A client starts the command itself and talks to it by standard input and output.",
+    )
+    parser.set_defaults(run=run["mcp"])
+    parser.add_argument(
+        "--index",
+        action="append",
+        metavar="DIR",
+        help=f"folder of an index, or of several (default {DEFAULT_INDEX}; repeatable)",
+    )
+    parser.add_argument(
+        "--http", action="store_true", help="answer over streamable HTTP instead, at /mcp"
+    )
+    _server_options(parser, 8601)
     _model_options(parser)
 
 

@@ -1,9 +1,10 @@
-"""`wva serve`: search and embeddings over HTTP."""
+"""`wva serve` and `mcp`: indexes and models for other programs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from retriever.interface.commands.answering import named_chat
@@ -18,14 +19,7 @@ EXTRA = ("fastapi", "uvicorn", "prometheus_client")
 
 def run_serve(options: argparse.Namespace) -> int:
     """Serve indexes and their models until the command is stopped."""
-    import importlib.util
-
-    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"the server needs {', '.join(missing).replace('_', '-')}: "
-            "pip install 'wva-retriever[server]'"
-        )
+    _check_extra("server", EXTRA)
     if options.no_index and options.index:
         raise UsageError("--no-index serves a model alone; leave it or --index out")
     from retriever.interface.server.run import Address, serve
@@ -50,3 +44,41 @@ def run_serve(options: argparse.Namespace) -> int:
     served = Served(folders, loading, chat=named_chat(options))
     serve(served, address, token, ready=ready)
     return DONE
+
+
+def run_mcp(options: argparse.Namespace) -> int:
+    """Serve indexes by the Model Context Protocol until the client goes, or it is stopped."""
+    _check_extra("mcp", ("mcp",))
+    from retriever.interface.mcp.run import serve_http, serve_stdio
+    from retriever.interface.server.run import Address
+    from retriever.interface.server.served import Loading, Served, served_folders
+    from retriever.interface.server.token import server_token
+
+    folders = served_folders([Path(folder) for folder in options.index or [DEFAULT_INDEX]])
+    loading = Loading(options.device, options.dtype, lambda: requested_embedder(options))
+    served = Served(folders, loading)
+    if not options.http:
+        serve_stdio(served)
+        return DONE
+    token, is_new = (None, False) if options.no_token else server_token(options.token_file or "")
+
+    def ready(url: str) -> None:
+        print(f"serving {', '.join(folders)} at {url}", file=sys.stderr)
+        if is_new:
+            print(f"token: {token}", file=sys.stderr, flush=True)
+
+    address = Address(options.host, options.port, tuple(options.allow_host))
+    serve_http(served, address, token, ready=ready)
+    return DONE
+
+
+def _check_extra(extra: str, packages: Sequence[str]) -> None:
+    """Raise UsageError if packages of an extra are not installed."""
+    import importlib.util
+
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"this command needs {', '.join(missing).replace('_', '-')}: "
+            f"pip install 'wva-retriever[{extra}]'"
+        )

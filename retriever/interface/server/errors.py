@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import Response
+from starlette.responses import Response
 
 from retriever.interface.commands.output import finite
 from retriever.types import (

@@ -37,14 +37,18 @@ class Guard:
         *,
         hosts: Collection[str] = (),
         numbers: bool = False,
+        open_paths: Collection[str] = OPEN_PATHS,
+        command: str = "wva serve",
     ) -> None:
         """`hosts` are further names of this server; `numbers`: any numeric address is one.
+
+        `open_paths` need no token. `command` is what started the server.
 
         The token None lets everybody in who reaches the server.
         """
         self._app, self._token = app, token
         self._hosts = {*_LOOPBACK, *(name.lower() for name in hosts)}
-        self._numbers = numbers
+        self._numbers, self._open, self._command = numbers, open_paths, command
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -61,14 +65,14 @@ class Guard:
                 path,
                 403,
                 "this server answers under its own address only, and to no other web site; "
-                "wva serve --allow-host NAME adds a name",
+                f"{self._command} --allow-host NAME adds a name",
             )
-        elif not (path in OPEN_PATHS or self._is_known(headers)):
+        elif not (path in self._open or self._is_known(headers)):
             response = refusal(
                 path,
                 401,
                 "the token is missing or wrong: send the header Authorization: Bearer TOKEN, with "
-                "the token that wva serve printed when it started",
+                f"the token that {self._command} printed when it started",
                 headers={"WWW-Authenticate": "Bearer"},
             )
         else:

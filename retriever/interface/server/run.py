@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
+from typing import Literal
 
 import uvicorn
 
@@ -49,29 +50,53 @@ def serve(
     `ready` is called with the server's own address once it answers. Raises UsageError for a port
     that is taken, and for a server without a token beyond this machine.
     """
-    loopback = is_loopback(address.host)
-    if token is None and not loopback:
+    check_token(address, token)
+    with bound(address) as listener, served:
+        numbers = not is_loopback(address.host)
+        app = application(served, token, hosts=address.hosts, numbers=numbers)
+        answer(app, served, listener, address, ready)
+
+
+def check_token(address: Address, token: str | None) -> None:
+    """Raise UsageError for a server without a token beyond this machine."""
+    if token is None and not is_loopback(address.host):
         raise UsageError(
             f"--no-token is for this machine alone; for --host {address.host} leave it out"
         )
-    with bound(address) as listener, served:
-        app = application(served, token, hosts=address.hosts, numbers=not loopback)
-        port = listener.getsockname()[1]
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        server = _Server(app, served, lambda: ready(f"http://{host}:{port}"))
-        # Not by the signal itself: files are closed, and temporary ones removed, on the way.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-        server.run(sockets=[listener])
+
+
+def answer(
+    app: Application,
+    served: Served,
+    listener: socket.socket,
+    address: Address,
+    ready: Callable[[str], None],
+    *,
+    lifespan: Literal["on", "off"] = "off",
+) -> None:
+    """Let an application answer at a bound socket until the process is told to stop."""
+    port = listener.getsockname()[1]
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    server = _Server(app, served, lambda: ready(f"http://{host}:{port}"), lifespan)
+    # Not by the signal itself: files are closed, and temporary ones removed, on the way.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """Says when it is ready, and lets go of what waits when it is told to stop."""
 
-    def __init__(self, app: Application, served: Served, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: Application,
+        served: Served,
+        ready: Callable[[], None],
+        lifespan: Literal["on", "off"] = "off",
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                lifespan="off",
+                lifespan=lifespan,
                 log_config=None,
                 log_level="warning",
                 access_log=False,  # queries and addresses are nobody's business
@@ -127,4 +152,4 @@ def _not_bound(address: Address, error: OSError) -> UsageError:
     )
 
 
-__all__: Sequence[str] = ["Address", "bound", "serve"]
+__all__: Sequence[str] = ["Address", "answer", "bound", "check_token", "serve"]

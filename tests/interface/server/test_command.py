@@ -141,7 +141,7 @@ def test_without_the_extra_a_sentence_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(serving, "EXTRA", ("fastapi", "no_such_package"))
     said = refused()
-    assert said == "wva: the server needs no-such-package: pip install 'wva-retriever[server]'\n"
+    assert said == "wva: this command needs no-such-package: pip install 'wva-retriever[server]'\n"
 
 
 def test_a_token_of_a_file_is_for_its_owner_alone(
