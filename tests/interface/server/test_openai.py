@@ -16,7 +16,6 @@ import tiktoken
 from langchain_openai import OpenAIEmbeddings
 
 from retriever.arrays import centred
-from retriever.langchain import AlignedWVAEmbeddings
 from tests.interface.server.running import TOKEN, JudgingEmbedder, Running
 
 CATS, TEA = "A cat on the roof.", "Tea with milk, 🍵!"
@@ -30,11 +29,16 @@ def client(notes: Running) -> Iterator[openai.OpenAI]:
 
 
 def expected(texts: list[str], kind: str) -> Any:
-    """The calibrated vectors by LangChain's interface, of the same embedder."""
-    embeddings = AlignedWVAEmbeddings(embedder=Passages())  # type: ignore[arg-type]
+    """The vectors of the same embedder without what its texts have in common, of length one."""
+    embedder = Passages()
+    passage_mean, query_mean = embedder.general_means()
     if kind == "query":
-        return np.array([embeddings.embed_query(text) for text in texts], np.float32)
-    return np.array(embeddings.embed_documents(texts), np.float32)
+        return naive(embedder.embed_queries(texts) - query_mean)
+    return naive(embedder.embed_passages(texts) - passage_mean)
+
+
+def naive(vectors: Any) -> Any:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 class Passages(JudgingEmbedder):
