@@ -42,7 +42,7 @@ from benchmarks.synthetic import SHARES, Collection
 from retriever.storage.vectors.faiss import factory_for
 
 SIZES = (10_000, 100_000)
-KINDS = ("Flat", "SQ8", "HNSW32,SQ8")
+KINDS = ("Flat", "SQ8", "RaBitQ2", "HNSW32,SQ8")
 CALLERS = (1, 4, 16)
 QUERIES = 60
 _ALL_SHARES = (1.0, *SHARES)

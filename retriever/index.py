@@ -171,7 +171,7 @@ class Index:
     ) -> Self:
         """Open an index, or create an empty one in a new folder.
 
-        `store` is a FAISS factory string ("Flat", "SQ8", "HNSW32,SQ8" …); by default it depends on
+        `store` is a FAISS factory string ("Flat", "SQ8", "RaBitQ2" …); by default it depends on
         the size. `chunking` applies to a new index only.
         """
         backend = EmbeddedBackend.open(_folder(path), create=True, factory=store)

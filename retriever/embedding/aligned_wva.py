@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -40,6 +40,7 @@ from retriever.embedding.query_likelihood import QueryLikelihood
 from retriever.embedding.runner import Runner
 from retriever.embedding.self_checks import remembered
 from retriever.embedding.sentence_map import sentence_map
+from retriever.embedding.shared_tokenizer import token_counter
 from retriever.embedding.token_attribution import TokenAttributor
 from retriever.embedding.word_attribution import TokenAttribution
 from retriever.settings import (
@@ -422,7 +423,12 @@ class AlignedWVA(ModelInputs):
 
     def count_tokens(self, inputs: Sequence[str]) -> int:
         """The total number of tokens of these exact inputs."""
-        return sum(len(ids) for ids in self._tokenize(inputs))
+        before = len(self._tokenize([""])[0])  # special tokens
+        return before * len(inputs) + sum(self._counts([encodable(text) for text in inputs]))
+
+    @cached_property
+    def _counts(self) -> Callable[[Sequence[str]], list[int]]:
+        return token_counter(self.tokenizer_json())
 
     def _tokenize(self, inputs: Sequence[str]) -> list[list[int]]:
         """Token ids, with the tokenizer's beginning token but without an end token.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -39,6 +39,17 @@ def span_finder(tokenizer: str) -> Callable[[str], Spans]:
 
     divides = _divides_at_white_space(json.loads(tokenizer))
     return _Remembering(token_spans) if divides else token_spans
+
+
+def token_counter(tokenizer: str) -> Callable[[Sequence[str]], list[int]]:
+    """How many tokens each text has, without special ones, from an embedder's `tokenizer_json`."""
+    made = plain_tokenizer(tokenizer)
+
+    def counts(texts: Sequence[str]) -> list[int]:
+        return [len(one.ids) for one in made.encode_batch(list(texts), add_special_tokens=False)]
+
+    divides = _divides_at_white_space(json.loads(tokenizer))
+    return _Counting(counts) if divides else counts
 
 
 def _divides_at_white_space(facts: Mapping[str, Any]) -> bool:
@@ -101,4 +112,34 @@ class _Remembering:
         return spans
 
 
-__all__ = ["span_finder"]
+class _Counting:
+    """Counts the tokens of texts piece by piece. Threads may share it."""
+
+    def __init__(self, counts: Callable[[Sequence[str]], list[int]]) -> None:
+        self._counts = counts
+        self._known: dict[str, int] = {}
+
+    def __call__(self, texts: Sequence[str]) -> list[int]:
+        return [self._count(text) for text in texts]
+
+    def _count(self, text: str) -> int:
+        if _UNCERTAIN.search(text):
+            return self._counts([text])[0]
+        pieces = _PIECE.findall(text)
+        found = list(map(self._known.get, pieces))
+        if None in found:
+            new = [piece for piece, count in zip(pieces, found, strict=True) if count is None]
+            counts = self._counts(new)
+            self._remember(new, counts)
+            return sum(filter(None, found)) + sum(counts)
+        return sum(filter(None, found))
+
+    def _remember(self, pieces: Sequence[str], counts: Sequence[int]) -> None:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        for piece, count in zip(pieces, counts, strict=True):
+            if len(piece) <= _LONGEST:
+                self._known[piece] = count
+
+
+__all__ = ["plain_tokenizer", "span_finder", "token_counter"]

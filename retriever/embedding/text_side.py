@@ -20,7 +20,7 @@ from retriever.arrays import Vectors
 from retriever.embedding.inputs import MAX_TOKENS, ModelInputs, appended_tokens, encodable
 from retriever.embedding.models.locate import locate_model, weights_digest
 from retriever.embedding.protocols import Embedder
-from retriever.embedding.shared_tokenizer import plain_tokenizer
+from retriever.embedding.shared_tokenizer import plain_tokenizer, token_counter
 from retriever.settings import (
     DEFAULT_LAYERS,
     DEFAULT_MODEL,
@@ -132,7 +132,12 @@ class TextSide(ModelInputs):
 
     def count_tokens(self, inputs: Sequence[str]) -> int:
         """The total number of tokens of these exact inputs."""
-        return sum(map(self._count, inputs))
+        before = self._count("")  # special tokens
+        return before * len(inputs) + sum(self._counts([encodable(text) for text in inputs]))
+
+    @cached_property
+    def _counts(self) -> Callable[[Sequence[str]], list[int]]:
+        return token_counter(self._json)
 
     def _count(self, text: str) -> int:
         return len(self._tokenizer.encode(encodable(text)).ids) - self._appended

@@ -216,17 +216,18 @@ def typical_sentence(chunk: Chunk) -> str:
     A very long one (text without capitals or full stops) is cut.
     """
     found = [" ".join(chunk.text[s.start : s.end].split()) for s in sentences(chunk.text)]
-    usable = [
-        _beginning(text)
-        for text in found
-        if count_words(text, SENTENCE_WORDS.stop) >= SENTENCE_WORDS.start
-    ]
+    usable = [text for text in found if _has_words(text, SENTENCE_WORDS.start)]
     # Seeded by the text, so that moving the file does not change the sentence.
     seed = hashlib.sha256(chunk.text.encode("utf-8", "surrogatepass")).digest()
-    return random.Random(seed).choice(usable) if usable else ""  # noqa: S311  (not a secret)
+    chosen = random.Random(seed).choice(usable) if usable else ""  # noqa: S311  (not a secret)
+    return _beginning(chosen)
+
+
+def _has_words(text: str, count: int) -> bool:
+    return count_words(text, count) == count
 
 
 def _beginning(text: str) -> str:
-    if count_words(text, SENTENCE_WORDS.stop) in SENTENCE_WORDS:
+    if not _has_words(text, SENTENCE_WORDS.stop):
         return text
     return text[: next(islice(word_ends(text), LONG_SENTENCE_WORDS - 1, None))]

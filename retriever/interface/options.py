@@ -218,7 +218,7 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
         help="processes that read files (default: one for each processor)",
     )
     _reading_options(parser)
-    parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or HNSW32,SQ8")
+    parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or RaBitQ2")
     _model_options(parser)
 
 

@@ -258,6 +258,15 @@ class FileReader:
                 raise self._kill_for_limit(f"it holds more than {limit} of text")
             return message
 
+    def _own_memory(self) -> int:
+        """Resident memory of the process alone; to find its children takes long for each file."""
+        if self._process is None:
+            return 0
+        try:
+            return int(psutil.Process(self._process.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
     def _kill_for_limit(self, what: str) -> ReadError:
         self.close()
         return ReadError(f"{what}; split the file")
@@ -292,7 +301,7 @@ class FileReader:
         """Start the process, unless it is running; done early, it saves the first file the wait."""
         if self._stopped:
             raise ReadError("the run was stopped")
-        if self._process is not None and self._memory() > RECYCLE_BYTES:
+        if self._process is not None and self._own_memory() > RECYCLE_BYTES:
             self.close()
         if self._process is not None and _exit_code(self._process) is None:
             return

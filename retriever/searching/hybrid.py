@@ -65,8 +65,8 @@ def search(
 
     With an exact store ("Flat"), the result is the same as if all chunks were scored on both sides:
     a chunk that is not among the nearest has no larger cosine than the last of these. A store that
-    selects candidates by compressed vectors (SQ8, PQ), by a graph or by lists (HNSW, IVF) scores
-    its candidates exactly, so all scores are right. But it may miss one of the nearest chunks; such
+    selects candidates by codes (SQ8, RaBitQ), by a graph or by lists (HNSW, IVF) scores its
+    candidates exactly, so all scores are right. But it may miss one of the nearest chunks; such
     a chunk is found only if its words make it a candidate.
 
     A chunk without a vector is found by its words alone. Its dense score is then the mean of all

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 
 from retriever.embedding import shared_tokenizer
-from retriever.embedding.shared_tokenizer import span_finder
+from retriever.embedding.shared_tokenizer import span_finder, token_counter
 
 TEXT = (
     "The heron's nest is in the reeds, isn't it? 27001 items of the list: the otters saw them. "
@@ -50,6 +50,24 @@ def test_the_tokens_are_those_of_the_whole_text(tokenizer: Tokenizer, text: str)
         assert find(text) == tokenizer.encode(text, add_special_tokens=False).offsets
 
 
+@pytest.mark.parametrize("tokenizer", [PLAIN, DIGITS], ids=["bytes", "digits"])
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(PARTS, max_size=16).map("".join), max_size=3))
+def test_tokens_are_counted_as_in_the_whole_text(tokenizer: Tokenizer, texts: list[str]) -> None:
+    count = token_counter(tokenizer.to_str())
+    expected = [len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts]
+    assert count(texts) == count(texts) == expected
+
+
+def test_known_words_are_not_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_tokenizer, "_REMEMBERED", 200)
+    count = token_counter(PLAIN.to_str())
+    assert isinstance(count, shared_tokenizer._Counting)
+    expected = count([TEXT])
+    monkeypatch.setattr(count, "_counts", None)
+    assert count([TEXT]) == expected == [len(PLAIN.encode(TEXT).ids)]
+
+
 def test_known_words_are_not_divided_again(monkeypatch: pytest.MonkeyPatch) -> None:
     find = span_finder(PLAIN.to_str())
     expected = find(TEXT)
@@ -63,6 +81,12 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find(TEXT + "x" * 100) == PLAIN.encode(TEXT + "x" * 100).offsets
     assert 0 < len(find._known) <= 5
     assert max(map(len, find._known)) <= 32
+    count = token_counter(PLAIN.to_str())
+    assert isinstance(count, shared_tokenizer._Counting)
+    texts = [word * 10 for word in TEXT.split()] + TEXT.split()
+    assert count(texts) == [len(PLAIN.encode(text).ids) for text in texts]
+    assert 0 < len(count._known) <= 5
+    assert max(map(len, count._known)) <= 32
 
 
 def others() -> dict[str, Tokenizer]:
@@ -94,6 +118,9 @@ def others() -> dict[str, Tokenizer]:
 def test_other_tokenizers_read_the_whole_text(name: str) -> None:
     tokenizer = others()[name]
     find = span_finder(tokenizer.to_str())
+    count = token_counter(tokenizer.to_str())
     assert not isinstance(find, shared_tokenizer._Remembering)
+    assert not isinstance(count, shared_tokenizer._Counting)
     if name != "random":
+        assert count([TEXT, ""]) == [len(tokenizer.encode(TEXT).ids), 0]
         assert find(TEXT) == tokenizer.encode(TEXT, add_special_tokens=False).offsets

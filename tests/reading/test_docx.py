@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 
 import docx
 import pytest
+from docx.enum.style import WD_STYLE_TYPE
 
 from retriever.reading.formats import read_bytes
 from retriever.reading.office.docx import read_docx
+from retriever.reading.office.docx_body import styles_of
 from retriever.reading.options import ReadOptions
 from retriever.types import Document, LeftOut, PageState, ReadError
 
@@ -388,3 +390,21 @@ def test_parts_without_relations_are_still_read(kind):
         xml = part(roots.get(kind, kind), f"<w:{inner}>{words('besides')}</w:{inner}>")
         archive.writestr(f"word/{kind}.xml", xml)
     assert "besides" in " ".join(labelled(read(buffer.getvalue())).values())
+
+
+def test_styles_are_what_the_styles_say_that_they_are_based_on() -> None:
+    document = docx.Document()
+    kinds = {"Far": "Near", "Near": "Heading 2", "Points": "List Bullet", "Plain": "Normal"}
+    for name in kinds:
+        document.styles.add_style(name, WD_STYLE_TYPE.PARAGRAPH)
+    for name, base in kinds.items():
+        document.styles[name].base_style = document.styles[base]
+    one, other = (
+        document.styles.add_style(name, WD_STYLE_TYPE.PARAGRAPH) for name in ("Round", "And Round")
+    )
+    one.base_style, other.base_style = other, one
+    found = styles_of(document)
+    assert (found.levels["Far"], found.levels["Near"], found.levels["Heading2"]) == (2, 2, 2)
+    assert {"Points", "ListBullet"} <= found.lists
+    ids = {"Plain", "Normal", one.style_id, other.style_id}
+    assert not ids & (found.lists | found.levels.keys())

@@ -153,6 +153,19 @@ def test_memory_is_watched_where_the_system_does_not_limit_it(planted, tmp_path:
         )
 
 
+def test_a_process_that_holds_much_memory_is_replaced_before_the_next_file(
+    planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its children are not looked for: that reads the tables of all processes for each file."""
+    monkeypatch.setattr(psutil.Process, "children", None)
+    pid = "return Document(name, 'txt', (Page(None, str(os.getpid())),))"
+    first, second = (ask(planted, tmp_path, pid).pages[0].text for _ in range(2))
+    assert first == second
+    monkeypatch.setattr(subprocess_reader, "RECYCLE_BYTES", 1)
+    assert ask(planted, tmp_path, pid).pages[0].text != first
+    assert not psutil.pid_exists(int(first))
+
+
 def test_nothing_is_left_running(planted, tmp_path: Path) -> None:
     """Neither the process nor its children survive an abandoned file or the end of the run."""
     note = tmp_path / "pids"

@@ -391,7 +391,7 @@ def _folder_instead(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("factory", ["Flat", "SQ8"])
+@pytest.mark.parametrize("factory", ["Flat", "SQ8", "RaBitQ2"])
 @pytest.mark.parametrize("damage", [_remove, _truncate, _empty, _flip, _folder_instead])
 def test_a_damaged_vector_file_is_rebuilt_and_nothing_is_lost(
     folder, damage, factory, caplog
@@ -509,6 +509,24 @@ def test_the_kind_can_change_without_the_model(folder: Path) -> None:
         with EmbeddedBackend.open(folder) as backend:
             check_ranking(live(backend).dense(query, 9), brute_force(backend, vectors, query), 9)
             assert backend.info()["store"]["kind"] == kind
+
+
+def test_the_kind_of_an_older_default_stays_until_the_file_is_due(
+    folder: Path, monkeypatch
+) -> None:
+    for kind, expected in (("SQ8", "SQ8"), ("RaBitQ2", "SQ8"), ("Flat", "Flat")):
+        for module in (vector_files, state):
+            monkeypatch.setattr(module, "factory_for", lambda count, kind=kind: kind)
+        if kind == "SQ8":
+            _filled(folder)
+        with EmbeddedBackend.open(folder) as backend:
+            backend.finish({})
+            assert backend.info()["store"]["kind"] == expected
+    monkeypatch.setattr(state, "factory_for", lambda count: "RaBitQ2")
+    with EmbeddedBackend.open(folder) as backend:
+        put(backend, "more.txt", "one more text")
+        backend.finish({})
+        assert backend.info()["store"]["kind"] == "RaBitQ2"
 
 
 def test_a_factory_faiss_does_not_know_is_refused(folder: Path) -> None:

@@ -136,7 +136,7 @@ def check(backend: EmbeddedBackend, *numbers: int) -> None:
     np.testing.assert_allclose((found.mean, found.std), (scores.mean(), scores.std()), atol=1e-6)
 
 
-@pytest.mark.parametrize("factory", ["Flat", "SQ8", "HNSW8,SQ8"])
+@pytest.mark.parametrize("factory", ["Flat", "SQ8", "HNSW8,SQ8", "RaBitQ2"])
 def test_statistics_and_vectors_are_exact_after_every_change(
     tmp_path: Path, small_is_large, factory: str, caplog
 ) -> None:
@@ -196,7 +196,7 @@ def test_a_damaged_row_file_is_not_needed_and_is_written_again(
         check(backend, *range(6))
 
 
-@pytest.mark.parametrize("factory", ["Flat", "SQ8"])
+@pytest.mark.parametrize("factory", ["Flat", "SQ8", "RaBitQ2"])
 def test_a_search_begun_before_gives_the_same(
     tmp_path: Path, small_is_large, factory: str, monkeypatch
 ) -> None:

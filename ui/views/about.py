@@ -37,6 +37,7 @@ _KINDS = {
     "flat": "every passage is compared (exact)",
     "hnsw": "along a graph of neighbours (nearly exact)",
     "ivf": "in the nearest groups of passages (nearly exact)",
+    "rabitq": "every passage is compared in a short form (nearly exact)",
 }
 _SIZES = {
     "catalog": "Texts, words and what was read",

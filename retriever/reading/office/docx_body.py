@@ -7,7 +7,7 @@ here. What is left out on purpose is collected by kind.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -306,39 +306,47 @@ def _below(parent: etree._Element, kind: str) -> Iterator[etree._Element]:
 
 def styles_of(document: Any) -> Styles:
     """The heading and list styles of python-docx's document, including derived styles."""
+    found = [(style.style_id or "", style, _own_style(style)) for style in document.styles]
+    first: dict[str, _OwnStyle] = {}
+    for id_, _, own in found:
+        first.setdefault(id_, own)
     levels: dict[str, int] = {}
     lists: set[str] = set()
-    for style in document.styles:
-        level = _style_level(style)
+    for id_, style, own in found:
+        chain = list(_chain(own, first))
+        is_title = (style.name or "").strip().lower() in _TITLES
+        level = 1 if is_title else next((one.level for one in chain if one.level), 0)
         if level:
-            levels[style.style_id] = level
-        elif _makes_list(style):
-            lists.add(style.style_id)
+            levels[id_] = level
+        elif any(one.makes_list for one in chain):
+            lists.add(id_)
     return Styles(levels, frozenset(lists))
 
 
-def _makes_list(style: Any) -> bool:
-    for _ in range(10):  # as in _style_level
-        if style is None:
-            return False
-        if child_of(style.element, "pPr", "numPr") is not None:
-            return True
-        style = getattr(style, "base_style", None)
-    return False
+@dataclass(frozen=True, slots=True)
+class _OwnStyle:
+    """What a style says itself, without the one it is based on, which is named by `base`."""
+
+    level: int
+    makes_list: bool
+    base: str
 
 
-def _style_level(style: Any) -> int:
-    if (style.name or "").strip().lower() in _TITLES:
-        return 1
-    for _ in range(10):  # a chain of base styles; damaged files contain cycles
-        if style is None:
-            return 0
-        name = (style.name or "").strip().lower()
-        heading = _HEADING.fullmatch(name)
-        if heading:
-            return int(heading[1])
-        outline = _value(child_of(style.element, "pPr", "outlineLvl"))
-        if outline.isdigit() and int(outline) < 9:
-            return int(outline) + 1
-        style = getattr(style, "base_style", None)
-    return 0
+def _own_style(style: Any) -> _OwnStyle:
+    heading = _HEADING.fullmatch((style.name or "").strip().lower())
+    outline = _value(child_of(style.element, "pPr", "outlineLvl"))
+    level = int(outline) + 1 if outline.isdigit() and int(outline) < 9 else 0
+    return _OwnStyle(
+        int(heading[1]) if heading else level,
+        child_of(style.element, "pPr", "numPr") is not None,
+        _value(child_of(style.element, "basedOn")) if hasattr(type(style), "base_style") else "",
+    )
+
+
+def _chain(own: _OwnStyle | None, first: Mapping[str, _OwnStyle]) -> Iterator[_OwnStyle]:
+    """A style and those it is based on; damaged files contain cycles."""
+    for _ in range(10):
+        if own is None:
+            return
+        yield own
+        own = first.get(own.base) if own.base else None

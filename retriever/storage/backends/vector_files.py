@@ -54,11 +54,17 @@ def is_due(reader: Reader, state: SearchState) -> bool:
     row, count = state.vector_file, len(state.store)
     if row is None:
         return count > 0
-    wanted = reader.meta("factory") or factory_for(count)
-    if state.damaged or wanted != row.kind:
+    if state.damaged or not _fits(row.kind, reader.meta("factory"), count):
         return True
     changes = len(state.store.tail) + len(state.store.removed)
     return changes > (0 if row.vectors < _SMALL else _WORTH * row.vectors)
+
+
+def _fits(kind: str, factory: str | None, count: int) -> bool:
+    """Whether a file of this kind can stay; without a factory, one of an older default can."""
+    if factory is not None:
+        return factory == kind
+    return (kind == "Flat") == (factory_for(count) == "Flat")
 
 
 def complete(catalog: Catalog, state: SearchState) -> None:

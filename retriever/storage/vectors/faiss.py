@@ -45,6 +45,7 @@ MAX_BRUTE_FORCE = 4096
 _SLACK = 16
 _RESCORED = 4  # candidates of an approximate index, times k
 _MIN_CANDIDATES = 64
+_MIN_ESTIMATED = 400  # codes of one or two bits: their scores are estimates
 _BLOCK = 8192
 _EF = 64  # HNSW: efSearch without a filter
 _EF_FILTERED = 256
@@ -147,8 +148,9 @@ class FaissStore:
 
         `sparse`: few vectors are allowed, and all of their codes are compared.
         """
-        wanted = min(count, max(_MIN_CANDIDATES, _RESCORED * k))
         index, lists = self._inner, None
+        fewest = _MIN_ESTIMATED if isinstance(index, faiss.IndexRaBitQ) else _MIN_CANDIDATES
+        wanted = min(count, max(fewest, _RESCORED * k))
         if sparse:
             # A graph walk or the nearest lists would miss most of them.
             if isinstance(index, faiss.IndexHNSW):
@@ -315,19 +317,21 @@ def make_index(dimension: int, factory: str) -> Any:
         reason = str(error).strip().splitlines()[-1].rsplit(": ", 1)[-1]
         raise UsageError(
             f"{factory!r} is not a FAISS index for {dimension}-dimensional vectors ({reason}); "
-            "use for example Flat, SQ8 or HNSW32,SQ8"
+            "use for example Flat, SQ8 or RaBitQ2"
         ) from error
 
 
 def factory_for(count: int) -> str:
-    """The factory string for a number of vectors: exact, then 8-bit codes, then a graph.
+    """The factory string for a number of vectors: exact, then codes of two bits a number.
+
+    RaBitQ (Gao and Long, 2024) compares all codes, a million in some ten milliseconds. With exact
+    scores of the candidates, recall@10 was 1.000 for a model's vectors and for a million synthetic
+    ones. A graph (HNSW) misses queries that lie far from all passages.
 
     >>> factory_for(1_000), factory_for(100_000), factory_for(1_000_000)
-    ('Flat', 'SQ8', 'HNSW32,SQ8')
+    ('Flat', 'RaBitQ2', 'RaBitQ2')
     """
-    if count < 50_000:
-        return "Flat"
-    return "SQ8" if count < 500_000 else "HNSW32,SQ8"
+    return "Flat" if count < 50_000 else "RaBitQ2"
 
 
 def strip_id_map(factory: str) -> str:
