@@ -38,7 +38,7 @@ check: $(STAMPS)/dev
 	$(BIN)/lint-imports
 
 bench: $(STAMPS)/dev $(STAMPS)/model
-	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.bench
 
 clean:
 	rm -rf $(VENV) $(STAMPS) build *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache

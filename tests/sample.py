@@ -15,6 +15,7 @@ import lzma
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class KnownVectors:
         self.asked: dict[str, str] = {}  # key → one of the inputs
         self.new: dict[str, Vectors] = {}
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
 
     def embed_inputs(self, inputs: Sequence[str]) -> Vectors:

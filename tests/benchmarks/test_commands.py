@@ -72,6 +72,8 @@ SMALLER = {  # options that shorten commands which read much by default
     "command_line": "--output PAGE",
     "shipped": "--output OUT",
     "sentences": "--answers ANSWERS",
+    "answers": "--answers ANSWERS",
+    "bench": "--tiny --parts start --index INDEX --json FIGURES",
     "serving": "--tiny",
 }
 TABLES = {  # output of commands that print no table
@@ -92,10 +94,11 @@ WITH_MODEL = (
     "planted",
     "shipped",
     "sentences",
+    "answers",
     "kills",
     "half_made",
 )
-INDEXED = ("deletion", "literal", "sentences", "serving", "start")
+INDEXED = ("bench", "deletion", "literal", "sentences", "serving", "start")
 
 
 @pytest.fixture(scope="module")
