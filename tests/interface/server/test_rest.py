@@ -67,7 +67,7 @@ def test_every_option_of_a_search_is_taken_and_documented(notes: Running) -> Non
         ({"query": "cat", "k": 0}, 400, "the number of results must be at least 1"),
         ({"query": "cat", "k": "3"}, 400, "k must be a whole number; it is '3'"),
         ({"query": "cat", "k": 1001}, 400, "k is at most 1000 here"),
-        ({"query": "cat", "where": {"a": {"like": 1}}}, 400, "'like', which is not an operator"),
+        ({"query": "cat", "where": {"a": {"near": 1}}}, 400, "'near', which is not an operator"),
         ({"query": "cat", "mode": "magic"}, 400, "unknown mode 'magic'"),
         ({"query": " "}, 400, "the query is empty"),
         ({"query": 3}, 400, "query: input should be a valid string"),
