@@ -296,4 +296,6 @@ def can_be_int8(pooler: AttentionPooler) -> bool:
             *(layer.self_attn.o_proj, layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj),
         )
     ]
-    return pooler.body.dtype == torch.float32 and all(part.bias is None for part in plain)
+    return pooler.body.embed_tokens.weight.dtype == torch.float32 and all(
+        part.bias is None for part in plain
+    )
