@@ -201,3 +201,13 @@ async def test_an_address_with_a_space_is_fetched(tmp_path: Path) -> None:
             assert gone["problem"].startswith("the index in ")
             bare = first["id"].partition("/")[2]
             assert (await call(connected, "fetch", id=bare))["text"] == TEXTS["cats.txt"]
+
+
+def test_an_older_sdk_is_refused_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retriever.interface.cli import main
+
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.30.0")
+    assert main(["mcp", "--index", str(tmp_path / "none")]) == 2
+    assert "this command needs mcp 2.1 or later, not 1.30.0" in capsys.readouterr().err
