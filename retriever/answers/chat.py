@@ -42,25 +42,32 @@ def as_chat(model: Chat | LangChainModel | str) -> Chat:
     """
     if isinstance(model, str):
         return OpenAIChat(model)
-    if isinstance(model, LangChainModel):
+    if isinstance(model, LangChainModel) and not isinstance(model, type):
         asked = model
-
-        def invoke(system: str, user: str) -> str:
-            return _text(asked.invoke([("system", system), ("human", user)]).content)
-
-        return invoke
-    if callable(model):
-        return model
+        return lambda system, user: _said(asked.invoke([("system", system), ("human", user)]))
+    if callable(model) and not isinstance(model, type):
+        function = model
+        return lambda system, user: _said(function(system, user))
     raise UsageError(
         "the model that writes is a LangChain chat model, the address of a server such as "
         f"http://127.0.0.1:11434/v1, or a function; it is {model!r}"
     )
 
 
+def _said(reply: Any) -> str:
+    """The text of what a model gave: a message, or a text where it is no chat model."""
+    try:
+        return _text(getattr(reply, "content", reply))
+    except (TypeError, AttributeError):
+        raise UsageError(f"the model that writes must give a text; it gave {reply!r:.80}") from None
+
+
 def _text(content: Any) -> str:
     """The text of a message, which may be a list of blocks."""
     if isinstance(content, str):
         return content
+    if not isinstance(content, list):
+        raise TypeError("neither a text nor a list of blocks")
     parts = (part if isinstance(part, str) else part.get("text", "") for part in content)
     return "".join(map(str, parts))
 
@@ -90,7 +97,15 @@ class OpenAIChat:
                 f"the address of a chat model is written http://127.0.0.1:11434/v1; "
                 f"this is not: {self.url!r}"
             )
-        self.url = self.url.rstrip("/").removesuffix("/chat/completions")
+        if "@" in parts.netloc:
+            raise UsageError(
+                "the address of a chat model holds no user and password; its key is WVA_LLM_KEY"
+            )
+        path = parts.path.rstrip("/").removesuffix("/chat/completions")
+        self.url = parts._replace(path=path, fragment="").geturl()
+        self.key = self.key.strip()
+        if not (self.key.isascii() and self.key.isprintable()):
+            raise UsageError("the key of the chat model holds characters that no key has")
 
     @property
     def is_local(self) -> bool:
@@ -133,7 +148,9 @@ class OpenAIChat:
             data = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
         # The scheme is http or https: __post_init__ has seen to it.
-        request = Request(f"{self.url}/{what}", data, headers)  # noqa: S310
+        parts = urlsplit(self.url)  # an address may hold a query, such as ?api-version=1
+        url = parts._replace(path=f"{parts.path}/{what}").geturl()
+        request = Request(url, data, headers)  # noqa: S310
         try:
             with urlopen(request, timeout=self.seconds) as answer:  # noqa: S310
                 return json.load(answer)

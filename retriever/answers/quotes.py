@@ -23,11 +23,20 @@ LEAST_WORDS = 3
 _LONG = 5  # letters of a word that may differ in one
 _OFTEN = 10  # words for each that may differ
 
-# A run of letters and digits, with its marks; one character of scripts that put no spaces between
-# words. A hyphen at the end of a line joins both parts.
+# Marks belong to the letter before them: in many scripts they are the vowels. Those above U+3000
+# are of scripts that are listed below, or of no living one.
+_MARKS = "".join(one for one in map(chr, range(0x3000)) if unicodedata.category(one)[0] == "M")
+_LETTER = rf"(?:[^\W_]|[{_MARKS}\u00ad\u200c\u200d])"
+_AMOUNT = "%‰$€£¥₹"
+
+# A run of letters and digits, with its marks and its sign; one character of scripts that put no
+# spaces between words; a sign that changes what a number says. A hyphen at the end of a line joins
+# both parts.
 _WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]"
-    r"|(?:[^\W_]|[\u0300-\u036f\u00ad])+(?:[-\u2010]\s*\n\s*(?:[^\W_]|[\u0300-\u036f\u00ad])+)*"
+    r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u1049\u1780-\u17d3]"
+    rf"|(?:(?<![\w.)\]])[-\u2212](?=\d))?{_LETTER}+(?:[-\u2010]\s*\n\s*{_LETTER}+)*"
+    rf"|[{_AMOUNT}](?=\s?\d)|(?<=\d)[{_AMOUNT}]|(?<=\d\s)[{_AMOUNT}]"
+    r"|(?<=\S\s)[<>≤≥≠](?=\s*[-\u2212]?[.\d])|(?<=[^\s<>])[<>≤≥≠](?=\s*[-\u2212]?[.\d])"
 )
 _AT_LINE_END = re.compile(r"[-\u2010]\s*\n\s*|\u00ad")
 _GAP = re.compile(r"\[?(?:\.\s?\.\s?\.|…)\]?")
@@ -72,6 +81,7 @@ def _words(text: str) -> list[_Word]:
     found = []
     for match in _WORD.finditer(text):
         plain = unicodedata.normalize("NFKC", _AT_LINE_END.sub("", match[0])).casefold()
+        plain = plain.replace("\u2212", "-")
         found.append(_Word(match.start(), match.end(), plain))
     return found
 

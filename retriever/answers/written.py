@@ -14,20 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 from retriever.answers.chat import Chat, LangChainModel, as_chat
 from retriever.answers.quotes import find_quote
+from retriever.answers.replies import read_sentences
 from retriever.answers.sentences import find_passages, judge, place_json
 from retriever.index import Index
 from retriever.searching.options import SearchChanges, SearchOptions
-from retriever.searching.sentences import passages
 from retriever.settings import ANSWER_PASSAGES, ANSWER_SENTENCES
-from retriever.text.sentences import split_sentences
-from retriever.types import Excerpt, Hit
+from retriever.types import Chunk, Excerpt, Hit
 
 NOT_FOUND = "The model finds no answer in the passages."
 
@@ -45,9 +43,6 @@ Answer with one JSON object and nothing else:
 least three words and at most one sentence.
 - Write in the language of the question, in at most five sentences.
 - If the passages do not answer the question, answer {{"sentences": []}}."""
-
-_BEHIND_STOP = re.compile(r"([.!?])(\s*\[\d[\d,; ]*\])")
-_MARKER = re.compile(r"\s*\[(\d+(?:\s*[,;]\s*\d+)*)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,54 +163,9 @@ def messages(question: str, hits: Sequence[Hit]) -> tuple[str, str]:
 
 
 def read_reply(reply: str, hits: Sequence[Hit]) -> Iterator[WrittenSentence]:
-    """The sentences of a model's reply with their checked citations.
-
-    A reply that is not the JSON asked for is read as text with numbers in brackets.
-    """
-    asked = _sentences_of_json(reply)
-    for text, cited in _sentences_of_text(reply) if asked is None else asked:
+    """The sentences of a model's reply with their checked citations."""
+    for text, cited in read_sentences(reply):
         yield WrittenSentence(text, tuple(_checked(text, cited, hits)))
-
-
-_Cited = list[tuple[int, str]]  # number of a passage, quotation
-
-
-def _sentences_of_json(reply: str) -> list[tuple[str, _Cited]] | None:
-    """The sentences of the object in a reply; None if there is none of the right shape."""
-    for match in re.finditer(r"\{", reply):
-        try:
-            value, _ = json.JSONDecoder().raw_decode(reply, match.start())
-            given = value["sentences"]
-            return [(str(one["text"]).strip(), _cited(one)) for one in given if _says(one)]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            continue
-    return None
-
-
-def _says(sentence: Any) -> bool:
-    return bool(str(sentence["text"]).strip())
-
-
-def _cited(sentence: Any) -> _Cited:
-    """The citations of a sentence; those without a number or a quotation are none."""
-    found: _Cited = []
-    for one in sentence.get("citations") or ():
-        try:
-            found.append((int(one["passage"]), str(one["quote"]).strip()))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return found
-
-
-def _sentences_of_text(reply: str) -> Iterator[tuple[str, _Cited]]:
-    """The sentences of a text in which numbers in brackets cite passages, without quotations."""
-    # "word. [1]" becomes "word [1].", so that a number stays with its sentence.
-    reply = _BEHIND_STOP.sub(r"\2\1", reply)
-    for one in split_sentences(reply):
-        text = reply[one.start : one.end]
-        numbers = [int(n) for found in _MARKER.findall(text) for n in re.findall(r"\d+", found)]
-        if bare := _MARKER.sub("", text).strip():
-            yield bare, [(number, "") for number in numbers]
 
 
 def _checked(
@@ -227,25 +177,43 @@ def _checked(
     """
     for number, quote in dict.fromkeys(cited):
         order = sorted(range(1, len(hits) + 1), key=lambda n: (n != number, n))
-        found = (
-            (n, excerpt) for n in order if (excerpt := find_in_hit(quote or text, hits[n - 1]))
-        )
-        place = next(found, None)
-        if place is not None:
-            yield Citation(place[0], hits[place[0] - 1], quote, place[1])
-        else:
+        found = ((n, stands) for n in order if (stands := find_in_hit(quote or text, hits[n - 1])))
+        at, places = next(found, (number, []))
+        for excerpt in places:
+            yield Citation(at, hits[at - 1], quote, excerpt)
+        if not places:
             known = 1 <= number <= len(hits)
             yield Citation(number, hits[number - 1] if known else None, quote)
 
 
-def find_in_hit(quote: str, hit: Hit) -> Excerpt | None:
-    """Where a quotation stands in the passages of a result; None if it does not."""
-    for excerpt, _ in passages(hit):
+def find_in_hit(quote: str, hit: Hit) -> list[Excerpt]:
+    """Where a quotation stands in what the model is shown of a result; nothing if it does not.
+
+    One that goes on from page to page has an excerpt on each.
+    """
+    shown = hit.passage or (_excerpt(hit.chunk),)
+    for excerpt in shown:
         if span := find_quote(quote, excerpt.text):
-            start, end = excerpt.start + span.start, excerpt.start + span.end
-            text = excerpt.text[span.start : span.end]
-            return replace(excerpt, start=start, end=end, text=text)
-    return None
+            return [_part(excerpt, span.start, span.end)]
+    span = find_quote(quote, hit.text) if len(shown) > 1 else None
+    if span is None:
+        return []
+    found, at = [], 0
+    for excerpt in shown:
+        start, end = max(0, span.start - at), min(len(excerpt.text), span.end - at)
+        if excerpt.text[start:end].strip():
+            found.append(_part(excerpt, start, end))
+        at += len(excerpt.text) + 1  # they are joined by a line's end
+    return found
+
+
+def _part(excerpt: Excerpt, start: int, end: int) -> Excerpt:
+    text = excerpt.text[start:end]
+    return replace(excerpt, start=excerpt.start + start, end=excerpt.start + end, text=text)
+
+
+def _excerpt(chunk: Chunk) -> Excerpt:
+    return Excerpt(chunk.page, chunk.label, chunk.start, chunk.end, chunk.text)
 
 
 def _numbered(sentence: WrittenSentence) -> str:

@@ -43,6 +43,9 @@ MAX_REQUESTS = 256
 MAX_CHARACTERS = 4_000_000
 """What may wait in a queue, by default."""
 
+SHORT_SHARE = 1000
+"""A request of at most this part of the characters that may wait is a short one."""
+
 SLICE = 8
 """A batch takes at most this many texts of a caller, then those of the next one."""
 
@@ -135,7 +138,7 @@ class BatchQueue:
         """The rows of texts of one kind, in their order, as a future.
 
         Raises BusyError where too much waits, IndexStateError after `close`. A request that is
-        too large by itself is accepted while nothing else waits.
+        too large by itself is accepted while nothing else waits; beside it short ones still are.
         """
         job = _Job(kind, list(texts))
         if not job.texts:
@@ -145,11 +148,13 @@ class BatchQueue:
         with self._lock:
             if self._closed:
                 raise IndexStateError("the model's queue is closed: the program is ending")
-            full = self._characters + characters > self._max_characters
-            if self._jobs and (full or len(self._jobs) >= self._max_requests):
+            if self._is_full(characters):
+                self._drop_finished()  # what was cancelled since the last batch
+            if self._is_full(characters):
+                count = len(self._jobs)
+                told = "1 request waits" if count == 1 else f"{count} requests wait"
                 raise BusyError(
-                    f"{len(self._jobs)} requests wait for the model already; try again later",
-                    seconds=self._seconds_left(),
+                    f"{told} for the model already; try again later", seconds=self._seconds_left()
                 )
             self._jobs.append(job)
             self._characters += characters
@@ -177,6 +182,16 @@ class BatchQueue:
             jobs = list(self._jobs)
         for job in jobs:
             job.future.cancel()
+
+    def _is_full(self, characters: int) -> bool:
+        """Whether a request of so many characters has to come again later.
+
+        Short ones are bound by their number alone: somebody's book does not refuse a question.
+        """
+        if not self._jobs or len(self._jobs) >= self._max_requests:
+            return bool(self._jobs)
+        long = characters > self._max_characters // SHORT_SHARE
+        return long and self._characters + characters > self._max_characters
 
     def _seconds_left(self) -> float:
         """About how long what waits will take, from 1 second to a minute."""

@@ -133,7 +133,7 @@ class AlignedWVABlobParser(BaseBlobParser):
     def lazy_parse(self, blob: Blob) -> Iterator[Document]:
         """The pages of the file. Raises ReadError, naming it, if it cannot be read."""
         source = str(blob.source or "")
-        name = Path(source).name or f"blob{mimetypes.guess_extension(blob.mimetype or '') or ''}"
+        name = _file_name(blob, source)
         try:
             if blob.data is None and blob.path is not None:
                 document = self._read(Path(blob.path), name)
@@ -151,6 +151,17 @@ class AlignedWVABlobParser(BaseBlobParser):
     def _read(self, path: Path, name: str) -> ReadDocument:
         with self._one_at_a_time:
             return self._reader.read(path, name)
+
+
+def _file_name(blob: Blob, source: str) -> str:
+    """The name that tells a blob's format: its file's, or an address's, with its MIME type's end.
+
+    An address may end in anything: what is no known ending is none.
+    """
+    where = str(blob.path or source)
+    name = Path(where).name or "blob"
+    ends = bool(mimetypes.guess_type(name)[0] if "://" in where else Path(name).suffix)
+    return name if ends else name + (mimetypes.guess_extension(blob.mimetype or "") or "")
 
 
 def as_pages(document: ReadDocument, source: str) -> Iterator[Document]:

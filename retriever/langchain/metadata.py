@@ -64,7 +64,7 @@ def stored(metadata: Mapping[str, Any]) -> dict[str, Scalar]:
     """
     try:
         found = dict(_fields(metadata, "", metadata))
-        if all(_is_name(name) and type(value) in _PLAIN for name, value in metadata.items()):
+        if all(_is_plain(name, value) for name, value in metadata.items()):
             return found
         return {**found, WHOLE: json.dumps(_written(metadata))}
     except RecursionError:
@@ -123,6 +123,11 @@ def _fields(
         elif isinstance(value, Mapping):
             yield name + MEMBER, True
             yield from _fields(value, f"{name}.", top)
+
+
+def _is_plain(name: Any, value: Any) -> bool:
+    """Whether an entry of the metadata is stored as it is."""
+    return isinstance(name, str) and _is_name(name) and type(value) in _PLAIN
 
 
 def _is_name(name: str) -> bool:

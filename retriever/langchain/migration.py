@@ -124,12 +124,23 @@ def _number(kind: Any, data: Any) -> Any:
     return np.frombuffer(data, name)[0].item()
 
 
+def _path(*parts: Any) -> Path:
+    """A path; a function, since a pickle could write into a class."""
+    return Path(*parts)
+
+
 _NUMBER_TYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 _REPLACED: Mapping[tuple[str, str], Any] = {
     ("copyreg", "_reconstructor"): _reconstructed,  # protocols before 2
     ("numpy", "dtype"): _NumberType,
     ("numpy.core.multiarray", "scalar"): _number,
     ("numpy._core.multiarray", "scalar"): _number,
+    **{
+        (module, f"{pure}{system}Path"): _path
+        for module in ("pathlib", "pathlib._local")
+        for pure in ("", "Pure")
+        for system in ("Posix", "Windows")
+    },
 }
 """What a pickle may call, and what is called instead."""
 
@@ -150,6 +161,8 @@ def from_community_faiss(
     Raises ReadError for files that are damaged or refused, UsageError if the folder is no such
     store, or if `path` holds texts already.
     """
+    if not isinstance(folder, str | Path):
+        raise UsageError(f"folder is the one that save_local wrote; it is {folder!r:.80}")
     source = Path(folder)
     texts, numbers = _read_documents(source / f"{index_name}.pkl")
     vectors = _read_vectors(source / f"{index_name}.faiss")

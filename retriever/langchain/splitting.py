@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +44,8 @@ class AlignedWVATextSplitter(BaseDocumentTransformer):
                 raise UsageError(f"{name} must be a whole number of tokens; it is {value!r}")
         if not isinstance(embeddings, AlignedWVAEmbeddings | None):
             raise UsageError(f"embeddings must be AlignedWVAEmbeddings; it is {embeddings!r:.80}")
+        if tokenize is not None and not callable(tokenize):
+            raise UsageError(f"tokenize must be a function of a text; it is {tokenize!r:.80}")
         if sum(one is not None for one in (model, embeddings, tokenize)) > 1:
             raise UsageError("one of model, embeddings and tokenize is enough; give only one")
         self._settings = ChunkSettings(size=size, overlap=overlap)
@@ -65,7 +68,7 @@ class AlignedWVATextSplitter(BaseDocumentTransformer):
         return [
             Document(
                 page_content=text[span.start : span.end],
-                metadata={**metadata, "start_index": span.start},
+                metadata={**deepcopy(metadata), "start_index": span.start},
             )
             for text, metadata in zip(texts, details, strict=True)
             for span in self._spans(text)
@@ -103,6 +106,10 @@ class AlignedWVATextSplitter(BaseDocumentTransformer):
                 f"the model {self._model!r} has no tokenizer.json; give `embeddings` instead"
             )
         return span_finder(path.read_text("utf-8"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied: without the tokenizer, which is loaded again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_tokenize"}
 
 
 __all__ = ["AlignedWVATextSplitter"]

@@ -276,6 +276,7 @@ class AlignedWVAVectorStore(VectorStore):
 
         Raises UsageError without ids, since most who leave them out do not mean all.
         """
+        _refuse(kwargs, "delete", "ids and delete_all")
         if ids is None and not delete_all:
             raise UsageError("delete needs ids, or delete_all=True for every text of the store")
         if ids is not None:
@@ -294,7 +295,9 @@ class AlignedWVAVectorStore(VectorStore):
         self, ids: list[str] | None = None, *, delete_all: bool = False, **kwargs: Any
     ) -> bool:
         """As `delete`."""
-        return await run_in_executor(None, partial(self.delete, ids, delete_all=delete_all))
+        return await run_in_executor(
+            None, partial(self.delete, ids, delete_all=delete_all, **kwargs)
+        )
 
     # Reading
 
@@ -671,7 +674,7 @@ def _documents(texts: object, metadatas: Sequence[dict[str, Any]] | None) -> lis
         raise UsageError(f"texts must be a list of texts; they are {texts!r:.80}")
     listed = list(texts)
     check_texts(listed, "the texts")
-    details = metadatas or [{}] * len(listed)
+    details = list(metadatas or ()) or [{}] * len(listed)
     _check_length("metadatas", details, len(listed))
     return [
         Document(page_content=text, metadata=one) for text, one in zip(listed, details, strict=True)

@@ -92,3 +92,25 @@ def test_a_word_more_is_never_found(words: list[str], at: int, more: str) -> Non
     changed = [*words[:at], more, *words[at:]]
     naive = " ".join(changed).casefold() in text.casefold()
     assert (found(" ".join(changed), text) is not None) == naive  # it is longer than the text
+
+
+@pytest.mark.parametrize(
+    ("quote", "text"),
+    [
+        ("temperature is 5 degrees", "the temperature is -5 degrees"),
+        ("temperature is -5 degrees", "the temperature is 5 degrees"),
+        ("with p < 0.05 it holds", "with p > 0.05 it holds"),
+        ("it costs €5 a day", "it costs $5 a day"),
+        ("the rate was 5 %", "the rate was 5 ‰"),
+        ("उसका पता यहाँ", "उसका पिता यहाँ"),  # "her address here", "her father here"
+        ("ສະບາຍດີບໍ່", "ສະບາຍດບໍ່"),
+    ],
+)
+def test_a_sign_and_a_vowel_are_not_left_out(quote: str, text: str) -> None:
+    assert found(quote, text) is None
+    assert found(text, quote) is None
+    assert found(quote, f"… {quote} …") == quote
+
+
+def test_signs_may_be_written_in_other_ways() -> None:
+    assert found("at \u22125 degrees, p<0.05, 50 %", "at -5 degrees, p < 0.05, 50%") is not None

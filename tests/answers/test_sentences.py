@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from retriever import Document, Index, Page
-from retriever.answers import best_sentences
+from retriever.answers import Answer, best_sentences
 from retriever.interface.cli import main
+from retriever.interface.terminal.answers import sentence_lines
 from retriever.searching.sentences import SentenceChooser
-from retriever.types import UsageError
+from retriever.types import Chunk, Hit, UsageError
 from tests.fakes import FakeEmbedder
 
 TEXTS = {
@@ -123,3 +124,14 @@ def test_the_command_prints_sentences_with_their_places(
     assert main(["answer", "  ", "--index", index.name]) == 2
     assert "empty" in capsys.readouterr().err
     assert main([*command, "--llm-model", "x"]) == 2
+
+
+@pytest.mark.parametrize(
+    "said", ["", "The question is in German, the documents are in English.", "These come nearest."]
+)
+def test_places_without_an_answer_are_never_shown_as_one(said: str) -> None:
+    hit = Hit(1, 1.0, Chunk("c", "d", "tea.md", "md", "", None, 0, 4, "Tea."))
+    *lines, place = sentence_lines(Answer("q", (), (hit,), abstained=True, said=said), colour=False)
+    assert " ".join(lines).endswith("come nearest.")
+    assert " ".join(lines).count("nearest") == 1
+    assert place == "    tea.md"

@@ -157,6 +157,21 @@ def test_a_full_queue_refuses_and_is_open_again_later(model: Model, bounds: dict
     assert queue.rows(["d" * 1000]).tolist() == [1000], "too large by itself, with nothing before"
 
 
+def test_somebodys_book_does_not_refuse_a_question(model: Model) -> None:
+    queue = BatchQueue(model, max_characters=100_000)
+    first = held(queue, model)
+    book = ["b" * 60_000, "c" * 30_000]
+    waiting = queue.submit(book)
+    with pytest.raises(BusyError, match="2 requests wait for the model already"):
+        queue.submit(book)
+    question = queue.submit(["d"])
+    waiting.cancel()
+    again = queue.submit(book)  # at once, not only after the batch that is computed now
+    model.gate.set()
+    for future in (first, question, again):
+        future.result(SECONDS)
+
+
 def test_one_wrong_text_fails_alone(model: Model) -> None:
     model.wrong = "wrong"
     queue = BatchQueue(model)

@@ -168,6 +168,15 @@ def test_numbers_of_numpy_become_plain_ones(tmp_path: Path) -> None:
     assert [type(one) for one in found.metadata.values()] == [int] * 3 + [float] * 3 + [bool]
 
 
+def test_paths_in_metadata_are_taken_over(tmp_path: Path) -> None:
+    documents = {id_: Document(page_content="x", metadata={"at": Path("a/b")}) for id_ in IDS}
+    old = saved(tmp_path / "old", documents=documents)
+    with from_community_faiss(old, EMBEDDINGS) as store:
+        assert store.get_by_ids(IDS[:1])[0].metadata == {"at": Path("a/b")}
+    with pytest.raises(UsageError, match="folder is the one that save_local wrote"):
+        from_community_faiss(None, EMBEDDINGS)  # type: ignore[arg-type]
+
+
 class Attack:
     """Runs code when it is unpickled by a reader that runs it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,6 +107,13 @@ def test_blobs_are_parsed_from_memory_and_by_path() -> None:
     assert (in_memory[0].metadata["mine"], in_memory[0].metadata["format"]) == (1, "pdf")
     (text,) = parser.parse(Blob.from_data("# Whales\n\nThey *sing*.", mime_type="text/markdown"))
     assert text.metadata["format"] == "markdown"
+    for path, mime, metadata in (
+        ("a/whales.md", None, {"source": "the library"}),
+        ("https://example.com/show?id=1.2", "text/markdown", {}),
+        ("whales", "text/markdown", {}),
+    ):
+        blob = Blob.from_data("# Whales", path=path, mime_type=mime, metadata=metadata)
+        assert parser.parse(blob)[0].metadata["format"] == "markdown", path
     with pytest.raises(ReadError, match="the blob cannot be read"):
         parser.parse(Blob.from_data(b"%PDF-1.7 nothing"))
     assert len(parser.parse(Blob.from_path(FILES / "faq.html"))) == 1
@@ -141,6 +149,20 @@ def test_passages_are_those_of_an_index() -> None:
     assert splitter.create_documents([TEXT])[0].metadata == {"start_index": 0}
 
 
+def test_passages_share_nothing_with_each_other_or_their_document() -> None:
+    document = Document(page_content=TEXT, metadata={"tags": ["a"]})
+    first, second, *_ = AlignedWVATextSplitter(size=20, tokenize=words).split_documents([document])
+    first.metadata["tags"].append("b")
+    assert (second.metadata["tags"], document.metadata["tags"]) == (["a"], ["a"])
+
+
+def test_a_splitter_that_was_used_can_be_pickled() -> None:
+    splitter = AlignedWVATextSplitter(tiny_model(), size=40)
+    assert splitter.split_text(TEXT)
+    copied = pickle.loads(pickle.dumps(splitter))  # noqa: S301  (our own)
+    assert splitter.split_text(TEXT) == copied.split_text(TEXT)
+
+
 async def test_the_tokens_are_those_of_the_model() -> None:
     """Of its tokenizer alone, or of embeddings that are loaded."""
     embeddings = AlignedWVAEmbeddings(tiny_model(), device="cpu")
@@ -160,6 +182,7 @@ def test_wrong_arguments_of_a_splitter() -> None:
         (lambda: AlignedWVATextSplitter(size="200"), "size must be a whole number"),
         (lambda: AlignedWVATextSplitter(size=20, overlap=15), "overlap"),
         (lambda: AlignedWVATextSplitter(embeddings="x"), "embeddings must be"),
+        (lambda: AlignedWVATextSplitter(tokenize="words"), "tokenize must be a function"),
         (lambda: AlignedWVATextSplitter("x", tokenize=words), "give only one"),
         (lambda: AlignedWVATextSplitter(tokenize=words).split_text(5), "must be a text"),
         (lambda: AlignedWVATextSplitter(tokenize=words).create_documents("x"), "list of texts"),

@@ -70,6 +70,7 @@ METADATA: list[dict[str, Any]] = [
     {"numbers": {1: "one", (2, 3): "pair"}, "kind": {"$type": "x", "value": 1}, "long": 10**30},
     {"huge": "x" * 1_000_000, "many": {f"key {n}": "value" * 50 for n in range(2000)}},
     {"é": "日本 \U0001f600", "lone": "\ud800", "nul": "\0"},
+    {1: "a number names it", None: "nothing"},  # type: ignore[dict-item]
 ]
 
 
@@ -178,6 +179,8 @@ def test_delete_is_tolerant_and_never_everything_by_mistake(store: AlignedWVAVec
         store.delete()
     with pytest.raises(UsageError, match="ids must be a list of texts"):
         store.delete("b")
+    with pytest.raises(UsageError, match="'filter' is no option of delete"):
+        store.delete(["b"], filter={"year": 2024})
     assert store.delete(delete_all=True) is True
     assert len(store) == 0
     assert store.similarity_search("whales") == []
@@ -187,6 +190,13 @@ def test_get_by_ids_keeps_the_order_and_drops_the_missing(store: AlignedWVAVecto
     store.add_texts(TEXTS, ids=list("abcd"))
     assert [one.id for one in store.get_by_ids(["d", "x", "a"])] == ["d", "a"]
     assert store.get_by_ids([]) == []
+
+
+def test_texts_ids_and_metadata_may_be_generators(store: AlignedWVAVectorStore) -> None:
+    texts = ("whales", "apples")
+    ids = store.add_texts(iter(texts), ({"n": n} for n in (1, 2)), ids=iter("ab"))  # type: ignore[arg-type]
+    assert ids == ["a", "b"]
+    assert [one.metadata for one in store.get_by_ids(ids)] == [{"n": 1}, {"n": 2}]
 
 
 async def test_no_text_is_lost_on_the_way(store: AlignedWVAVectorStore) -> None:

@@ -237,7 +237,7 @@ def _found(index: Index, folder: str, query: str, how: SearchOptions) -> _Found:
     said = index.verdict(query, hits, options=how)
     share = index.vector_share
     if share < 1 and how.mode != "keyword":
-        notes = [*notes, _going_on(index, folder)]
+        notes = [*notes, _going_on(index, index.name or folder)]
     named = [NamedHit(folder, hit, hit.score) for hit in hits]
     return _Found(named, took, instead, notes, said, empty, share)
 

@@ -49,6 +49,7 @@ def run_serve(options: argparse.Namespace) -> int:
 def run_mcp(options: argparse.Namespace) -> int:
     """Serve indexes by the Model Context Protocol until the client goes, or it is stopped."""
     _check_extra("mcp", ("mcp",))
+    _check_sdk()
     from retriever.interface.mcp.run import serve_http, serve_stdio
     from retriever.interface.server.run import Address
     from retriever.interface.server.served import Loading, Served, served_folders
@@ -70,6 +71,17 @@ def run_mcp(options: argparse.Namespace) -> int:
     address = Address(options.host, options.port, tuple(options.allow_host))
     serve_http(served, address, token, ready=ready)
     return DONE
+
+
+def _check_sdk() -> None:
+    """Raise UsageError for an SDK of before 2.0, which other packages may have brought."""
+    from importlib.metadata import version
+
+    if version("mcp").partition(".")[0] in ("0", "1"):
+        raise UsageError(
+            f"this command needs mcp 2.1 or later, not {version('mcp')}: "
+            "pip install 'wva-retriever[mcp]', in another environment than what needs the older one"
+        )
 
 
 def _check_extra(extra: str, packages: Sequence[str]) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import sys
 from collections.abc import Callable
 
 import anyio
 from mcp.server.transport_security import TransportSecuritySettings
 
+from retriever.interface.commands.output import INTERRUPTED
 from retriever.interface.mcp.server import Ready, make_server
 from retriever.interface.server.guard import Application, Guard, is_loopback
 from retriever.interface.server.run import Address, answer, bound, check_token
@@ -24,11 +28,20 @@ def serve_stdio(served: Served) -> None:
     ready = Ready(served)
     server = make_server(ready)
     ready.start()
+    signal.signal(signal.SIGINT, _end_now)
     try:
         anyio.run(server.run_stdio_async)
+    except* BrokenPipeError:
+        pass  # the client has gone
     finally:
         with contextlib.suppress(Exception):
             served.close()
+
+
+def _end_now(*_: object) -> None:
+    """End without waiting for standard input: nothing interrupts the thread that reads it."""
+    sys.stderr.write("\nstopped\n")
+    os._exit(INTERRUPTED)
 
 
 def serve_http(

@@ -69,11 +69,16 @@ class IndexStatus(BaseModel):
     """What is in one index."""
 
     index: str
-    documents: int
-    passages: int
-    vectors: float = Field(description="the share of passages that can be found by meaning")
-    formats: dict[str, int]
-    model: str
+    documents: int = 0
+    passages: int = 0
+    vectors: float = Field(
+        default=0.0, description="the share of passages that can be found by meaning"
+    )
+    formats: dict[str, int] = {}
+    model: str = ""
+    problem: str = Field(
+        default="", description="why nothing can be found in it now; empty if it can"
+    )
 
 
 class Status(BaseModel):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from retriever.index import Index
 from retriever.interface.commands.searching import search_document
@@ -23,7 +23,7 @@ from retriever.interface.mcp.shapes import (
     Word,
 )
 from retriever.searching.options import SearchOptions
-from retriever.types import Chunk, UsageError
+from retriever.types import Chunk, IndexStateError, ModelError, RetrieverError, UsageError
 
 FETCHED = 20_000
 """Characters of a document that are fetched at once: what a model reads without losing much."""
@@ -48,7 +48,10 @@ def search(indexes: Indexes, query: str, options: SearchOptions) -> Results:
         results=[_result(hit.get("index", only), hit) for hit in told["hits"]],
         nothing_matches=told["nothing_matches"],
         said=told["verdict"],
-        notes=[*told["notes"]],
+        notes=[
+            *(f"{name} is left out: {why}" for name, why in told.get("failed", {}).items()),
+            *told["notes"],
+        ],
     )
 
 
@@ -114,7 +117,10 @@ def status(indexes: Indexes) -> Status:
 
 
 def _status(index: Index, name: str) -> IndexStatus:
-    told = index.info()
+    try:
+        told = index.info()
+    except RetrieverError as error:
+        return IndexStatus(index=name, problem=str(error))
     return IndexStatus(
         index=name,
         documents=told["documents"],
@@ -158,12 +164,20 @@ def _passage(indexes: Indexes, id_: str) -> tuple[str, str]:
 def _first(
     indexes: Indexes, id_: str, ask: Callable[[Index, str], Found | None]
 ) -> tuple[str, str, Found]:
-    """The first index that knows an id, the id there, and what it says of it."""
+    """The first index that knows an id, the id there, and what it says of it.
+
+    An index that cannot be read hides no other one: its error is raised where none knows the id.
+    """
+    failed: RetrieverError | None = None
     for name, own in _candidates(indexes, id_):
-        found = ask(indexes[name], own)
+        try:
+            found = ask(indexes[name], own)
+        except (IndexStateError, ModelError) as error:
+            failed = failed or error
+            continue
         if found is not None:
             return name, own, found
-    raise UsageError(
+    raise failed or UsageError(
         f"there is nothing with the id {id_!r} here; take an id from the results of search, which "
         "may have changed"
     )
@@ -171,6 +185,8 @@ def _first(
 
 def _candidates(indexes: Indexes, id_: str) -> Iterator[tuple[str, str]]:
     name, slash, own = id_.removeprefix("wva://").partition("/")
+    if id_.startswith("wva://"):
+        name, own = unquote(name), unquote(own)
     if slash and name in indexes:
         yield name, own
     elif not slash:

@@ -118,6 +118,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
         field, sentence = "", f"the request is no valid JSON: {first['ctx']['error'].lower()}"
     elif "json" not in request.headers.get("content-type", "json" if field else ""):
         field, sentence = "", "send JSON, with the header Content-Type: application/json"
+    elif first["type"] == "missing" and not field:
+        sentence = "the request has no body: send a JSON object"
     return refusal(request.url.path, 400, sentence, param=field or None)
 
 
@@ -133,9 +135,9 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     """An error of ours: it is logged, and the caller is told no details."""
-    return refusal(
-        request.url.path, 500, "the server has failed at this; its terminal shows the error"
-    )
+    sentence = "the server has failed at this; its terminal shows the error"
+    # uvicorn closes the connection: a client that is not told would ask again on it.
+    return refusal(request.url.path, 500, sentence, headers={"Connection": "close"})
 
 
 def _field(location: Sequence[Any]) -> str:

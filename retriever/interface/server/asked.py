@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from retriever.interface.server.errors import RequestError
 from retriever.interface.server.served import ServedIndex
@@ -36,6 +36,20 @@ _SCHEMAS: Mapping[str, dict[str, Any]] = {
 
 _DEFAULTS = SearchOptions().to_json()
 _NAMES = {each.name for each in fields(SearchOptions)}
+
+
+class Foreign(BaseModel):
+    """A request in another program's shape: null stands for what is left out.
+
+    Many clients send all their fields, and null for those that nobody has set.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class Asked(BaseModel):
@@ -80,4 +94,4 @@ def one_index(indexes: Mapping[str, ServedIndex], what: str) -> tuple[str, Serve
     return name, index
 
 
-__all__ = ["MAX_QUERY", "OPTIONS", "Asked", "one_index"]
+__all__ = ["MAX_QUERY", "OPTIONS", "Asked", "Foreign", "one_index"]

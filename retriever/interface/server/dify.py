@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+from retriever.interface.server.asked import Foreign
 from retriever.interface.server.errors import RequestError, as_json
 from retriever.interface.server.served import Served, ServedIndex
 from retriever.searching.options import SearchOptions
@@ -31,7 +32,7 @@ from retriever.types import Hit
 MAX_RECORDS = 200
 
 
-class _Setting(BaseModel):
+class _Setting(Foreign):
     top_k: int = Field(default=4, ge=1, le=MAX_RECORDS)
     score_threshold: float | None = Field(default=None, ge=0, le=1)
 
@@ -42,12 +43,12 @@ class _Condition(BaseModel):
     value: Any = None
 
 
-class _Conditions(BaseModel):
+class _Conditions(Foreign):
     logical_operator: str = "and"
     conditions: list[_Condition] | None = None
 
 
-class RetrievalRequest(BaseModel):
+class RetrievalRequest(Foreign):
     """What Dify asks."""
 
     knowledge_id: str = Field(default="", description="the name of an index")
@@ -120,6 +121,8 @@ def _any_field(condition: _Condition) -> Filter:
             f"comparison_operator {operator!r} is unknown; there are {', '.join(_OPERATORS)}",
             "metadata_condition",
         )
+    if operator in _ON_TEXTS and "page" in names:
+        raise RequestError(f"page is a number: {operator!r} is for texts", "metadata_condition")
     parts = tuple(_OPERATORS[operator](name, condition.value) for name in names)
     return parts[0] if len(parts) == 1 else Or(parts)
 
@@ -139,10 +142,20 @@ def _dated(op: str) -> Callable[[str, Any], Filter]:
 
     def compare(name: str, value: Any) -> Filter:
         if isinstance(value, int | float) and not isinstance(value, bool) and value > 9999:
-            value = datetime.fromtimestamp(value, UTC).date().isoformat()
+            value = _day(value)
         return Comparison(name, op, _value(value))  # type: ignore[arg-type]
 
     return compare
+
+
+def _day(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    except (OverflowError, OSError, ValueError):  # which one depends on the platform
+        raise RequestError(
+            f"a date is written 2024-03-07, or in seconds since 1970; {seconds} is neither",
+            "metadata_condition",
+        ) from None
 
 
 def _several(value: Any) -> tuple[Any, ...]:
@@ -219,5 +232,7 @@ _OPERATORS: Mapping[str, Callable[[str, Any], Filter]] = {
     "after": _dated("gt"),
 }
 """Dify's operators → the filter of a field and a value."""
+
+_ON_TEXTS = ("contains", "not contains", "start with", "end with")
 
 __all__ = ["as_filter", "contains", "dify_routes", "ends_with", "starts_with"]

@@ -7,15 +7,16 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from retriever.interface.server.asked import Foreign
 from retriever.interface.server.errors import as_json
 from retriever.interface.server.served import Served, ServedIndex
 from retriever.searching.options import SearchOptions
 from retriever.searching.several import NamedHit, search_all
 
 
-class WebSearchRequest(BaseModel):
+class WebSearchRequest(Foreign):
     """What Open WebUI asks."""
 
     query: str = Field(max_length=20_000)

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from retriever.arrays import Vectors, centred
 from retriever.embedding.batching import PASSAGE, QUERY
+from retriever.interface.server.asked import Foreign
 from retriever.interface.server.errors import RequestError, as_json
 from retriever.interface.server.served import Model, Served
 
@@ -35,7 +36,7 @@ _TASKS = {
 _TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 
-class EmbeddingsRequest(BaseModel):
+class EmbeddingsRequest(Foreign):
     """A request for embeddings; fields that are not named here are ignored, as `user` is."""
 
     input: Annotated[Any, WithJsonSchema(_TEXTS)] = Field(description="a text, or several")
@@ -57,6 +58,8 @@ def openai_routes(served: Served) -> APIRouter:
 
     @router.get("/v1/models/{name:path}", summary="One model")
     async def model(name: str) -> Response:
+        if not name:
+            return await models()
         find_model(served, name)
         return as_json(_described(name))
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from retriever.arrays import DoubleScores
 from retriever.embedding.batching import judged_by
+from retriever.interface.server.asked import Foreign
 from retriever.interface.server.errors import RequestError, as_json
 from retriever.interface.server.openai import MAX_TEXT, count_tokens, find_model
 from retriever.interface.server.served import Model, Served
@@ -25,7 +26,7 @@ MAX_DOCUMENTS = 1000
 JsonObject = dict[str, Any]
 
 
-class RerankRequest(BaseModel):
+class RerankRequest(Foreign):
     """A query and documents: texts, or objects with a `text`."""
 
     query: str = Field(min_length=1, max_length=20_000)
@@ -37,7 +38,7 @@ class RerankRequest(BaseModel):
     return_documents: bool = False
 
 
-class RerankOrTextsRequest(BaseModel):
+class RerankOrTextsRequest(Foreign):
     """Either `documents`, or the `texts` of Text Embeddings Inference."""
 
     query: str = Field(min_length=1, max_length=20_000)
@@ -107,6 +108,8 @@ async def _likelihoods(
     served: Served, model: Model, query: str, texts: Sequence[str]
 ) -> DoubleScores:
     """The mean log-likelihood of the query's tokens after each text: (n,)."""
+    if not query.strip():
+        raise RequestError("the query is empty; give some words to rank by", "query")
     if not 0 < len(texts) <= MAX_DOCUMENTS:
         raise RequestError(
             f"documents takes from 1 to {MAX_DOCUMENTS} texts, not {len(texts)}", "documents"

@@ -18,6 +18,7 @@ from retriever.interface.server.asked import OPTIONS, Asked, one_index
 from retriever.interface.server.errors import NotFoundError, RequestError, as_json
 from retriever.interface.server.served import Served, ServedIndex
 from retriever.searching.options import SearchOptions
+from retriever.types import IndexStateError, ModelError, RetrieverError
 
 
 class _ToExplain(Asked):
@@ -105,12 +106,20 @@ def _explanation(
 
 
 def _first(indexes: Mapping[str, ServedIndex], ask: Any, missing: str) -> Response:
-    """What the first index that knows it says, with the index's name."""
+    """What the first index that knows it says, with the index's name.
+
+    An index that cannot be read hides no other one: its error is raised where none knows it.
+    """
+    failed: RetrieverError | None = None
     for name, index in indexes.items():
-        found = ask(index)
+        try:
+            found = ask(index)
+        except (IndexStateError, ModelError) as error:
+            failed = failed or error
+            continue
         if found is not None:
             return as_json({"index": name, **found})
-    raise NotFoundError(missing)
+    raise failed or NotFoundError(missing)
 
 
 __all__: Sequence[str] = ["rest_routes"]

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from retriever.answers.chat import Chat
 from retriever.arrays import Vectors
@@ -29,7 +29,7 @@ from retriever.searching.options import Mode, SearchOptions, as_mode
 from retriever.searching.pipeline import parse_query
 from retriever.settings import DEFAULT_MODEL, EmbedderSettings
 from retriever.storage.catalog import CATALOG_FILE
-from retriever.types import BusyError, IndexStateError, UsageError
+from retriever.types import BusyError, IndexStateError, RetrieverError, UsageError
 
 Result = TypeVar("Result")
 
@@ -62,6 +62,18 @@ class ServedIndex(Index):
             return super().embed_query(query)
         vector: Vectors = self.queue.rows([query], QUERY)[0]
         return vector
+
+
+class _Unopened:
+    """Stands for an index that cannot be opened: whatever is asked of it raises why."""
+
+    queue = None
+
+    def __init__(self, error: RetrieverError) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        raise self._error
 
 
 @contextmanager
@@ -204,7 +216,16 @@ class Served:
         """The indexes of these names, all for none."""
         if not self.folders:
             raise NotFoundError("no index is served here, only a model", "index")
-        return {name: self.index(name) for name in dict.fromkeys(names or self.folders)}
+        if names or len(self.folders) == 1:
+            return {name: self.index(name) for name in dict.fromkeys(names or self.folders)}
+        return {name: self._index_or_why(name) for name in self.folders}
+
+    def _index_or_why(self, name: str) -> ServedIndex:
+        """An open index, or what raises why it cannot be opened: the others answer without it."""
+        try:
+            return self.index(name)
+        except RetrieverError as error:
+            return cast(ServedIndex, _Unopened(error))
 
     def _opened(self, folder: Path) -> ServedIndex:
         """The index in a folder; its queue is None while it has no model yet."""

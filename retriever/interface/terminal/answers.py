@@ -84,9 +84,11 @@ def place(hit: Hit, excerpt: Excerpt | None) -> str:
 
 def _abstained(said: str, hits: Sequence[Hit]) -> list[str]:
     """That there is no answer, and the places that come nearest."""
-    lines = verdict_lines(said or f"{NOTHING_MATCHES[0].upper()}{NOTHING_MATCHES[1:]}.")
+    said = said or f"{NOTHING_MATCHES[0].upper()}{NOTHING_MATCHES[1:]}."
     places = list(dict.fromkeys(place(hit, None) for hit in hits))[:ANSWER_SENTENCES]
-    return [*lines, *(f"    {one}" for one in places)]
+    if places and "come nearest" not in said:
+        said = f"{said} These passages come nearest."
+    return [*verdict_lines(said), *(f"    {one}" for one in places)]
 
 
 __all__ = ["place", "sentence_lines", "written_lines"]

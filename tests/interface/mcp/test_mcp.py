@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -180,3 +181,33 @@ def test_the_command_names_what_is_missing(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["mcp"]) == 2
     assert "pip install 'wva-retriever[mcp]'" in capsys.readouterr().err
+
+
+async def test_an_address_with_a_space_is_fetched(tmp_path: Path) -> None:
+    folders = {"my pets": make_index(tmp_path / "my pets"), "gone": make_index(tmp_path / "gone")}
+    with Served(folders, Loading(embedder=FakeEmbedder)) as served:
+        async with client(served) as connected:
+            found = await call(connected, "search", query=QUESTION, indexes=["my pets"])
+            first = found["results"][0]
+            assert first["url"] == f"wva://my%20pets/{first['id'].partition('/')[2]}"
+            assert (await call(connected, "fetch", id=first["url"]))["id"] == first["id"]
+
+            shutil.rmtree(folders["gone"])
+            found = await call(connected, "search", query=QUESTION)
+            assert found["results"][0]["id"] == first["id"]
+            assert found["notes"][0].startswith("gone is left out: the index in ")
+            pets, gone = (await call(connected, "status"))["indexes"]
+            assert (pets["documents"], pets["problem"]) == (4, "")
+            assert gone["problem"].startswith("the index in ")
+            bare = first["id"].partition("/")[2]
+            assert (await call(connected, "fetch", id=bare))["text"] == TEXTS["cats.txt"]
+
+
+def test_an_older_sdk_is_refused_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retriever.interface.cli import main
+
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.30.0")
+    assert main(["mcp", "--index", str(tmp_path / "none")]) == 2
+    assert "this command needs mcp 2.1 or later, not 1.30.0" in capsys.readouterr().err

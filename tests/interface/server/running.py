@@ -21,7 +21,8 @@ from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
 
 TOKEN = "a-token-of-the-tests"  # noqa: S105 - it opens nothing
-SECONDS = 20
+SECONDS = 60
+"""An upper bound for one answer, however busy the machine is."""
 
 TEXTS = {
     "cats.txt": "A cat sleeps on the roof of the house and sees a bird in the garden.",

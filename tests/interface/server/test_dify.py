@@ -82,6 +82,10 @@ def test_conditions_on_what_is_missing_dates_and_lists() -> None:
         (("topic", "like", "a"), "and", "comparison_operator 'like' is unknown; there are contain"),
         (("topic", "contains", None), "and", "needs a value"),
         (("topic", "is", "a"), "xor", "logical_operator is and, or or"),
+        (("date", "before", 1e20), "and", "a date is written 2024-03-07, or in seconds"),
+        (("date", "after", 1_700_000_000_000), "and", "in seconds since 1970"),
+        (("date", "after", float("inf")), "and", "in seconds since 1970"),
+        (("page", "start with", "1"), "and", "page is a number: 'start with' is for texts"),
     ],
 )
 def test_unknown_conditions_are_refused(

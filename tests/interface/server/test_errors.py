@@ -62,6 +62,7 @@ def test_an_error_of_ours_tells_no_details(
     sentence = "the server has failed at this; its terminal shows the error"
     assert sentence in (answer.json.get("error_msg") or answer.json["error"])
     assert b"secret" not in answer.body
+    assert answer.headers["connection"] == "close", "the next request would meet a closed one"
     monkeypatch.undo()
     assert notes.post("/search", {"query": "cat"}).status == 200
 
@@ -71,3 +72,27 @@ def test_what_json_cannot_say_is_null_and_ascii() -> None:
         '{"a":null,"b":[null,"é"]}'.encode()
     )
     assert json_bytes("\udcef é") == rb'"\udcef \u00e9"'
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": "cat", "model": None, "encoding_format": None}),
+        ("/v1/rerank", {"query": "a", "documents": ["a"], "model": None, "top_n": None}),
+        ("/rerank", {"query": "a", "texts": ["a"], "documents": None, "return_text": None}),
+        ("/retrieval", {"query": "cat", "knowledge_id": None, "retrieval_setting": None}),
+        ("/retrieval", {"query": "cat", "metadata_condition": {"logical_operator": None}}),
+        ("/open-webui/search", {"query": "cat", "count": None}),
+    ],
+)
+def test_null_is_what_other_programs_leave_out(notes: Running, path: str, body: Any) -> None:
+    answer = notes.post(path, body)
+    assert answer.status == 200, answer.body
+
+
+def test_a_request_without_a_body_is_told_so(notes: Running) -> None:
+    answer = notes.post("/search", b"")
+    assert (answer.status, answer.json["error"]) == (
+        400,
+        "the request has no body: send a JSON object",
+    )

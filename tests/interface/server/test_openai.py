@@ -104,6 +104,10 @@ def test_the_means_of_the_model_are_taken_off(
 def test_the_models_are_listed(client: openai.OpenAI) -> None:
     assert [one.id for one in client.models.list()] == ["fake", "fake:query"]
     assert client.models.retrieve("fake:query").id == "fake:query"
+    assert [one["id"] for one in client.get("/models/", cast_to=dict)["data"]] == [
+        "fake",
+        "fake:query",
+    ]
     with pytest.raises(openai.NotFoundError, match="there is no model 'gpt' here; there are fake"):
         client.models.retrieve("gpt")
 

@@ -65,6 +65,7 @@ def test_the_shape_of_text_embeddings_inference(notes: Running) -> None:
     [
         ("/v1/rerank", {"query": QUERY}, "documents: field required"),
         ("/v1/rerank", {"query": "", "documents": ["a"]}, "query: string should have at least 1"),
+        ("/v1/rerank", {"query": " ", "documents": ["a"]}, "the query is empty; give some words"),
         ("/v1/rerank", {"query": QUERY, "documents": []}, "from 1 to 1000 texts, not 0"),
         ("/v1/rerank", {"query": QUERY, "documents": [{"title": "a"}]}, "number 1 is no text"),
         ("/v1/rerank", {"query": QUERY, "documents": ["a" * 200_001]}, "number 1 has 200,001"),

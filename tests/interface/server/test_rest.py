@@ -14,6 +14,7 @@ import pytest
 from retriever.index import Index
 from retriever.interface.document_texts import PAGE_BREAK
 from retriever.searching.options import SearchOptions
+from retriever.storage.catalog import CATALOG_FILE
 from retriever.types import Document, Page, PageState
 from tests.fakes import FakeEmbedder
 from tests.interface.server.running import TEXTS, Running, make_index, running, served
@@ -313,3 +314,38 @@ def test_the_openapi_page_names_every_route_and_loads_nothing(notes: Running) ->
             assert f"{method.upper()} {path}" in page
             assert "422" not in methods[method]["responses"]
     assert not re.search(r"<(script|link|img)|https?://", page)
+
+
+def test_what_one_index_has_is_found_beside_one_that_cannot_be_read(tmp_path: Path) -> None:
+    folders = {name: make_index(tmp_path / name) for name in ("gone", "broken")}
+    texts = {"owls.txt": "An owl sees at night."}
+    folders["kept"] = make_index(tmp_path / "kept", texts)
+    with running(served(folders)) as server:
+        (hit,) = server.post("/search", {"query": "owl", "index": "kept"}).json["hits"]
+        shutil.rmtree(folders["gone"])
+        catalog = folders["broken"] / CATALOG_FILE
+        (tmp_path / "other").write_bytes(b"no catalog" * 1000)
+        (tmp_path / "other").replace(catalog)  # a file of its own: the index is opened again
+        answer = server.post("/search", {"query": "owl"})
+        assert answer.status == 200
+        assert [one["path"] for one in answer.json["hits"]] == ["owls.txt"]
+        assert set(answer.json["failed"]) == {"gone", "broken"}
+        assert server.get(f"/documents/{hit['document_id']}").json["index"] == "kept"
+        assert server.get(f"/passages/{hit['chunk_id']}").json["index"] == "kept"
+        assert server.get("/documents/none").status == 503, "it may be in one of the others"
+        assert server.post("/search", {"query": "owl", "index": "broken"}).status == 503
+
+
+def test_the_command_that_goes_on_names_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    with Index.open_or_create(folder, FakeEmbedder()) as index:
+        index.sync([_written(tmp_path)], keywords_only=True)
+    with running(served({"notes": folder})) as server:
+        notes = server.post("/search", {"query": "owl"}).json["notes"]
+    assert f"To go on: wva index --vectors-only --index {folder}" in notes
+
+
+def _written(folder: Path) -> Path:
+    path = folder / "owl.txt"
+    path.write_text("An owl sees at night.", "utf-8")
+    return path
