@@ -14,6 +14,7 @@ import pytest
 from retriever.storage.backends import vector_files
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog import document_columns, posting_file, postings
+from retriever.storage.catalog.posting_file import PostingFile
 from retriever.storage.catalog.postings import Postings
 from retriever.storage.catalog.reading import Reader
 from retriever.storage.filters import Filter, equals, glob, one_of
@@ -222,6 +223,26 @@ def test_a_damaged_or_foreign_posting_file_is_not_used(tmp_path, posting_files, 
     check(folder, Postings(folder))
     if damage != "entry":  # found only when it is read
         assert Postings(folder)._opened(_connection(folder), _index(folder)) is not None
+
+
+def test_sizes_beyond_all_bounds_are_damage(tmp_path, posting_files) -> None:
+    folder = tmp_path / "i"
+    with EmbeddedBackend.open(folder, create=True) as backend:
+        put(backend, 0, *texts(3, 40))
+        backend.finish({})
+    (path,) = folder.glob("*.words")
+    data = path.read_bytes()
+    known = PostingFile.open(path, *_index_and_hash(folder))
+    assert known is not None
+    for at in range(len(data) - 28, len(data)):
+        for bit in (1, 128):
+            path.write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
+            assert PostingFile.open(path, *_index_and_hash(folder)) is None
+
+
+def _index_and_hash(folder: Path) -> tuple[tuple[str, ...], str]:
+    (sha256,) = _connection(folder).execute("SELECT sha256 FROM snapshots").fetchone()
+    return _index(folder), sha256
 
 
 def _connection(folder: Path) -> sqlite3.Connection:

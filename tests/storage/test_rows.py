@@ -88,6 +88,10 @@ def test_a_damaged_or_foreign_file_is_not_opened(tmp_path: Path) -> None:
     for at in (40 * 4 * DIM, len(data) - 100, len(data) - 1):
         path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
         assert RowFile.open(path, "hash") is None
+    for at in range(len(data) - 28, len(data)):  # sizes beyond all bounds, too
+        for bit in (1, 128):
+            path.write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
+            assert RowFile.open(path, "hash") is None
     for cut in (data[:-1], data[4:], b""):
         path.write_bytes(cut)
         assert RowFile.open(path, "hash") is None
@@ -194,6 +198,31 @@ def test_a_damaged_row_file_is_not_needed_and_is_written_again(
         assert path.read_bytes() == data
     with EmbeddedBackend.open(folder) as backend:
         check(backend, *range(6))
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+@pytest.mark.parametrize("factory", ["Flat", "SQ8", "RaBitQ2"])
+def test_statistics_are_exact_without_the_vector_file(
+    tmp_path: Path, small_is_large, factory: str, damage: str
+) -> None:
+    folder = tmp_path / "i"
+    with EmbeddedBackend.open(folder, create=True, factory=factory) as backend:
+        for number in range(6):
+            put(backend, number)
+        backend.finish({})
+        (path,) = folder.glob("*.faiss")
+        put(backend, 6)
+        backend.delete([document_id("", "1")])
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-100])
+    with EmbeddedBackend.open(folder) as backend:
+        check(backend, 0, 2, 3, 4, 5, 6)
+        put(backend, 7)
+        check(backend, 0, 2, 3, 4, 5, 6, 7)
+        with backend.snapshot() as now:
+            assert now.passages._state.sample is None
 
 
 @pytest.mark.parametrize("factory", ["Flat", "SQ8", "RaBitQ2"])

@@ -24,7 +24,7 @@ from retriever.storage.catalog.reading import BLOCK
 from retriever.storage.vectors.exact import inner_products
 from retriever.storage.vectors.faiss import FaissStore, build, factory_for, read
 from retriever.storage.vectors.layered import LayeredStore, Tail
-from retriever.storage.vectors.rows import Moments, RowFile, RowWriter
+from retriever.storage.vectors.rows import Moments, MomentsSoFar, RowFile, RowWriter
 from retriever.types import IndexStateError
 
 log = logging.getLogger(__name__)
@@ -201,7 +201,7 @@ class StateKeeper:
         means = reader.means()
         dimension = reader.dimension() or 0
         row = reader.vector_file()
-        base, damaged = None, False
+        base, damaged, moments = None, False, None
         if row is not None:
             try:
                 base = read(self._folder / row.file, row.sha256, row.kind)
@@ -212,12 +212,13 @@ class StateKeeper:
                         return self._loaded(reader, movable=movable)
                 else:
                     log.warning("%s; it is rebuilt from the catalog, nothing is lost", error)
-                base, damaged = _rebuilt(reader, row, means), True
+                (base, moments), damaged = _rebuilt(reader, row, means), True
         last_key = 0 if base is None or not len(base) else int(base.ids[-1])
         store = LayeredStore(base, Tail.empty(dimension), np.empty(0, np.int64), "Flat")
         rows = None
         if row is not None and base is not None and not damaged:
             rows = RowFile.open(row_path(self._folder / row.file), row.sha256)
+            moments = None if rows is None else rows.moments
         # A rebuilt base has no removed rows; the rows removed since a file was written are listed.
         start = SearchState(
             identity=str(reader.meta("identity")),
@@ -233,7 +234,7 @@ class StateKeeper:
             sample=None,
             damaged=damaged,
             rows=rows if rows is not None and rows.count else None,
-            moments=None if rows is None else rows.moments,
+            moments=moments,
         )
         return _catch_up(start, reader)
 
@@ -253,11 +254,11 @@ def build_store(
     means: Calibration,
     factory: str | None,
     count: int,
-    rows: RowWriter | None = None,
+    passed: RowWriter | MomentsSoFar | None = None,
 ) -> FaissStore:
     """A FAISS index of the `count` calibrated vectors, built with little memory beside its own.
 
-    `rows` writes the vectors as they pass by.
+    `passed` is shown the vectors as they pass by.
     """
     dimension = reader.dimension() or 0
     kind = factory or factory_for(count)
@@ -266,8 +267,8 @@ def build_store(
         keys = reader.sample_vector_keys(max(1, _TRAINING_BYTES // (4 * dimension)))
         training = means.passage(reader.chunk_vectors(np.sort(keys))[1])
     blocks = calibrated(reader, 0, means)
-    if rows is not None:
-        blocks = rows.passing(blocks)
+    if passed is not None:
+        blocks = passed.passing(blocks)
     return build(blocks, dimension, kind, training=training)
 
 
@@ -277,9 +278,15 @@ def calibrated(reader: Reader, key: int, means: Calibration) -> Iterator[tuple[K
         yield keys, means.passage(raw)
 
 
-def _rebuilt(reader: Reader, row: VectorFile, means: Calibration) -> FaissStore | None:
+def _rebuilt(
+    reader: Reader, row: VectorFile, means: Calibration
+) -> tuple[FaissStore | None, Moments | None]:
+    """The store, and the moments of its vectors, which pass by anyway; None without vectors."""
     count = reader.count_vectors()
-    return build_store(reader, means, row.kind, count) if count else None
+    if not count:
+        return None, None
+    moments = MomentsSoFar(reader.dimension() or 0)
+    return build_store(reader, means, row.kind, count, moments), moments.moments
 
 
 def _is_current(state: SearchState, reader: Reader) -> bool:

@@ -86,11 +86,13 @@ class PostingFile:
         """The file; None if it is missing, damaged or of another state."""
         try:
             with path.open("rb") as file:
-                file.seek(-_TRAILER.size, os.SEEK_END)
+                end = file.seek(-_TRAILER.size, os.SEEK_END)
                 offset, size, checksum, magic = _TRAILER.unpack(file.read(_TRAILER.size))
+                if magic != _MAGIC or offset + size != end:
+                    return None
                 file.seek(offset)
                 directory = file.read(size)
-            if magic != _MAGIC or zlib.crc32(directory) != checksum:
+            if zlib.crc32(directory) != checksum:
                 return None
             found = json.loads(directory)
             facts = Facts(**{**found["facts"], "index": tuple(found["facts"]["index"])})

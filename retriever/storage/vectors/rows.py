@@ -67,6 +67,19 @@ class Moments:
         return mean, float(np.sqrt(max(0.0, square - mean**2)))
 
 
+class MomentsSoFar:
+    """The moments of vectors that pass by."""
+
+    def __init__(self, dimension: int) -> None:
+        self.moments = Moments.none(dimension)
+
+    def passing(self, blocks: Iterable[tuple[Keys, Vectors]]) -> Iterator[tuple[Keys, Vectors]]:
+        """The same blocks, which are counted."""
+        for keys, vectors in blocks:
+            self.moments = self.moments.plus(vectors)
+            yield keys, vectors
+
+
 @dataclass(eq=False, slots=True)
 class RowFile:
     """A readable row file. `count` is 0 if the vector file holds the exact vectors itself."""
@@ -86,9 +99,11 @@ class RowFile:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(size - _TRAILER.size)
                 length, checksum, facts_size, magic = _TRAILER.unpack(file.read(_TRAILER.size))
+                if magic != _MAGIC or not facts_size <= length <= size - _TRAILER.size:
+                    return None
                 file.seek(size - _TRAILER.size - length)
                 data = file.read(length)
-            if magic != _MAGIC or zlib.crc32(data) != checksum:
+            if zlib.crc32(data) != checksum:
                 return None
             facts = json.loads(data[length - facts_size :])
             count, rows, dim = facts["count"], facts["rows"], facts["dimension"]
@@ -208,4 +223,4 @@ def _checksums(rows: Vectors) -> Sums:
     return sums
 
 
-__all__ = ["Moments", "RowFile", "RowWriter"]
+__all__ = ["Moments", "MomentsSoFar", "RowFile", "RowWriter"]
