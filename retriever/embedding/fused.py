@@ -30,8 +30,8 @@ from retriever.embedding.packing import Attend, Batch, Pack, TokenIds, attend_pa
 from retriever.embedding.packing import packed as make_packed
 from retriever.embedding.pooling import AttentionPooler
 
-BODIES = frozenset({"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"})
-"""The classes of transformers whose layers compute the formula above."""
+BODIES = frozenset({"DecoderBody", "LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"})
+"""Our own class and those of transformers whose layers compute the formula above."""
 
 ABSENT = (RuntimeError, AttributeError, TypeError, ValueError, NotImplementedError)
 """What an operator raises that this torch or this processor does not have."""
