@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from retriever import AlignedWVA
+from retriever.embedding.fused import BODIES
 from retriever.embedding.models import decoder as decoders
 from retriever.embedding.models.decoder import Decoder, agrees, decoder_settings, read_decoder
 from retriever.embedding.models.load import load_model
@@ -210,3 +211,7 @@ def test_vectors_do_not_depend_on_who_loads_the_model(
     assert own.prompt_tokens() == theirs.prompt_tokens()
     assert own.token_spans(texts[1]) == theirs.token_spans(texts[1])
     assert own.tokenizer_json() == theirs.tokenizer_json()
+
+
+def test_the_fused_layers_know_the_own_decoder() -> None:
+    assert decoders.DecoderBody.__name__ in BODIES

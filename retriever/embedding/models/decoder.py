@@ -262,6 +262,11 @@ class DecoderBody(nn.Module):
         return self
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The kind of the weights."""
+        return self.embed_tokens.weight.dtype
+
+    @property
     def base_model(self) -> DecoderBody:
         """Itself."""
         return self
