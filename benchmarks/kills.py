@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = command(whole, docs, options.model, options.dtype)
         whole_run = index_until(run, whole, files=files + 1, vectors=0, delay=0)
         run = command(folder, docs, options.model, options.dtype)
-        kills = _kill_at_random(run, folder, times, whole_run, random.Random(options.seed))  # noqa: S311
+        kills = _kill_at_random(run, folder, times, whole_run, random.Random(options.seed))  # noqa: S311 - repeatable
         last = index_until(run, folder, files=files + 1, vectors=0, delay=0)
         found = comparison(contents(folder), contents(whole))
     _print(kills, last, whole_run, found)

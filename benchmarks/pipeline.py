@@ -181,7 +181,7 @@ def measure(model: str, docs: Path, jobs: int, *, here: bool = False) -> Row:
             return _row(jobs, run_once(model, docs, Path(folder), jobs), _memory(os.getpid()))
         command = [sys.executable, "-m", "benchmarks.pipeline", "--model", model]
         command += ["--once", str(docs), folder, str(jobs)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - this module
         peak = 0
         while process.poll() is None:
             peak = max(peak, _memory(process.pid))

@@ -65,7 +65,7 @@ _PRIME = 7919  # has no factor in common with 1,000: it spreads consecutive numb
 _COMMON = """the of and to in a is that for it as was with be by on not he this are or his from at
 which but have an had they you were their one all we can her has there been if more when will would
 who so no she other its may these what them than some him time into only do such my new about out
-also two any up first could our""".split()  # noqa: SIM905
+also two any up first could our""".split()  # noqa: SIM905 - readable
 _FORMATS = ("pdf", "md", "docx", "eml", "html", "pdf", "txt", "md", "docx", "pdf")
 _SYLLABLES = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
 _ENDINGS = ("", "n", "r", "l", "s", "ment", "ing", "ter")

@@ -150,9 +150,9 @@ class OpenAIChat:
         # The scheme is http or https: __post_init__ has seen to it.
         parts = urlsplit(self.url)  # an address may hold a query, such as ?api-version=1
         url = parts._replace(path=f"{parts.path}/{what}").geturl()
-        request = Request(url, data, headers)  # noqa: S310
+        request = Request(url, data, headers)  # noqa: S310 - http or https
         try:
-            with urlopen(request, timeout=self.seconds) as answer:  # noqa: S310
+            with urlopen(request, timeout=self.seconds) as answer:  # noqa: S310 - likewise
                 return json.load(answer)
         except HTTPError as error:
             raise RetrieverError(self._refusal(error)) from None

@@ -511,18 +511,22 @@ def _add_serve(commands: Commands, run: Mapping[str, Run]) -> None:
         description="Serve search and embeddings to other programs, over HTTP.",
     )
     parser.set_defaults(run=run["serve"])
-    parser.add_argument(
-        "--index",
-        action="append",
-        metavar="DIR",
-        help=f"folder of an index, or of several (default {DEFAULT_INDEX}; repeatable)",
-    )
+    _served_indexes_option(parser)
     parser.add_argument(
         "--no-index", action="store_true", help="serve a model alone: embeddings and reranking"
     )
     _server_options(parser, 8600)
     _llm_options(parser.add_argument_group("written answers"))
     _model_options(parser)
+
+
+def _served_indexes_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--index",
+        action="append",
+        metavar="DIR",
+        help=f"folder of an index, or of several (default {DEFAULT_INDEX}; repeatable)",
+    )
 
 
 def _server_options(parser: argparse.ArgumentParser, port: int) -> None:
@@ -564,12 +568,7 @@ def _add_mcp(commands: Commands, run: Mapping[str, Run]) -> None:
         "tools. A client starts the command itself and talks to it by standard input and output.",
     )
     parser.set_defaults(run=run["mcp"])
-    parser.add_argument(
-        "--index",
-        action="append",
-        metavar="DIR",
-        help=f"folder of an index, or of several (default {DEFAULT_INDEX}; repeatable)",
-    )
+    _served_indexes_option(parser)
     parser.add_argument(
         "--http", action="store_true", help="answer over streamable HTTP instead, at /mcp"
     )

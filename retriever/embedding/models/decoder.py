@@ -354,7 +354,7 @@ def read_decoder(
     weights: dict[str, Tensor] = {}
     for file in files:
         with safe_open(file, framework="pt") as tensors:
-            weights |= {name: tensors.get_tensor(name).to(dtype) for name in tensors.keys()}  # noqa: SIM118
+            weights |= {name: tensors.get_tensor(name).to(dtype) for name in tensors.keys()}  # noqa: SIM118 - no mapping
     if settings.tie_word_embeddings and "lm_head.weight" in weights:
         return None  # which of both counts is for transformers to say
     return with_weights(settings, weights)

@@ -22,7 +22,7 @@ from retriever.interface.mcp import tools
 from retriever.interface.mcp.shapes import Explained, Fetched, Results, Status
 from retriever.interface.server.served import Served, ServedIndex
 from retriever.searching.options import SearchOptions
-from retriever.types import RetrieverError, UsageError
+from retriever.types import RetrieverError
 
 MAX_RESULTS = 50
 MAX_QUERY = 20_000  # characters
@@ -172,7 +172,7 @@ def _told(
     async def told(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Result:
         try:
             return await tool(*arguments, **keywords)
-        except (RetrieverError, UsageError) as error:
+        except RetrieverError as error:
             raise ToolError(str(error)) from None
 
     return told

@@ -37,7 +37,7 @@ def answer_routes(served: Served) -> APIRouter:
     router = APIRouter(tags=["search"])
 
     @router.post("/answer", summary="The sentences that answer, as `wva answer --json`")
-    async def answer(asked: AnswerRequest) -> Response:  # type: ignore[valid-type]
+    async def answer(asked: AnswerRequest) -> Response:  # type: ignore[valid-type] # made at run time
         options = asked.options()  # type: ignore[attr-defined]
         if asked.written and served.chat is None:  # type: ignore[attr-defined]
             raise RequestError(
