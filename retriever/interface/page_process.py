@@ -55,9 +55,9 @@ def serve_page(
     # The page ends with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     page = subprocess.Popen(  # noqa: S603  (our own interpreter and script)
-        server_command(index, port, no_token=no_token),
+        server_command(index, port, no_token=no_token, owned=True),
         env=server_environment(chosen),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # its end tells the page that this process was killed
     )
     try:
         _wait_until_healthy(page, port)
@@ -73,6 +73,8 @@ def serve_page(
         return page.wait()
     finally:
         stop_process(page)
+        if page.stdin is not None:
+            page.stdin.close()
 
 
 def address(port: int, token: str | None) -> str:

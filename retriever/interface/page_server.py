@@ -12,6 +12,7 @@ import importlib.util
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,17 @@ _OPTIONS: Mapping[str, Any] = {
 
 
 def server_command(
-    index: Path, port: int, *, app: Path | None = None, no_token: bool = False
+    index: Path,
+    port: int,
+    *,
+    app: Path | None = None,
+    no_token: bool = False,
+    owned: bool = False,
 ) -> list[str]:
     """The argument vector that serves `index` (a folder) on `http://127.0.0.1:port`.
 
     The process needs `server_environment`, or `no_token`. `app` is another script than the page.
+    An `owned` server ends with the process that holds the other end of its standard input.
 
     >>> server_command(Path("my index"), 8501)[3:]
     ['retriever.interface.page_server', '--port=8501', '--index=my index']
@@ -63,7 +70,8 @@ def server_command(
     # -P: no module is imported from the current folder, which may hold anything.
     run = [sys.executable, "-P", "-m", "retriever.interface.page_server", f"--port={port}"]
     script = [f"--app={app}"] if app is not None else []
-    return [*run, *script, *(["--no-token"] if no_token else []), f"--index={index}"]
+    flags = {"--no-token": no_token, "--owned": owned}
+    return [*run, *script, *(name for name, on in flags.items() if on), f"--index={index}"]
 
 
 def server_environment(token: str | None) -> dict[str, str]:
@@ -86,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--app", type=Path)
     parser.add_argument("--no-token", action="store_true")
+    parser.add_argument("--owned", action="store_true")
     chosen = parser.parse_args(argv)
     token = os.environ.pop(TOKEN_VARIABLE, "")  # child processes do not need it
     if not token and not chosen.no_token:
@@ -94,10 +103,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Exit instead of dying by the signal: indexing jobs, our children, are stopped at exit.
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda number, _: sys.exit(128 + number))
+    if chosen.owned:
+        threading.Thread(target=_end_with_owner, name="owner", daemon=True).start()
     if chosen.app is None:
         _answer_command_line(Path(chosen.index))
     sys.argv = [str(script), "--index", chosen.index]
     _serve(script, chosen.port, None if chosen.no_token else token)
+
+
+def _end_with_owner() -> None:
+    """End this process, and its jobs, when the owner's end of standard input is closed.
+
+    The system closes it whatever ends the owner. Not read by `sys.stdin`: its lock would be held
+    when this process exits.
+    """
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _answer_command_line(folder: Path) -> None:

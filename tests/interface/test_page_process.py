@@ -72,6 +72,21 @@ def test_the_page_outlives_a_folder_that_cannot_be_indexed(
         assert probe.connect_ex(("127.0.0.1", port)) != 0, "the page was left behind"
 
 
+def test_the_page_ends_with_a_process_that_is_killed(
+    server: tuple[subprocess.Popen[str], int],
+) -> None:
+    process, port = server
+    assert process.stderr is not None
+    next(line for line in process.stderr if "search at" in line)
+    (page,) = psutil.Process(process.pid).children()
+    process.kill()
+    process.wait(10)
+    psutil.wait_procs([page], timeout=20)
+    assert not page.is_running(), "the page's server was left behind"
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
