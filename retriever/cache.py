@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from retriever.private_files import give_rights, make_folder
+
 if TYPE_CHECKING:
     from retriever.arrays import Vectors
 
@@ -33,9 +35,10 @@ def cache_folder() -> Path:
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file with `write`; it appears at `path` only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
         write(scratch)  # type: ignore[arg-type]  # a wrapper with all of a binary file's methods
+    give_rights(Path(scratch.name))
     Path(scratch.name).replace(path)
 
 

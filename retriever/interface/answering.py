@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 from retriever import __version__
 from retriever.cache import cache_folder
+from retriever.layout import CATALOG_FILE
 
 Request = Mapping[str, Any]
 Handler = Callable[[Request], Request]
@@ -34,7 +35,6 @@ PROTOCOL = 2
 """Increase it with any change of what requests or answers hold."""
 
 FOLDER = "ask"
-CATALOG = "catalog.sqlite"
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 30.0
 """Longer than a page needs to load a small model, and to rerank by it."""
@@ -164,7 +164,7 @@ def socket_path(index: Path) -> Path | None:
     """
     folder = index.resolve()
     try:
-        catalog = (folder / CATALOG).stat()
+        catalog = (folder / CATALOG_FILE).stat()
     except OSError:
         return None
     identity = f"{catalog.st_dev} {catalog.st_ino} ".encode() + os.fsencode(folder)

@@ -22,19 +22,16 @@ from pathlib import Path
 
 from retriever.interface import upload_limits
 from retriever.interface.zip_uploads import zip_members
+from retriever.layout import BIN, CATALOG_FILE, FACTS_FILE, LOCK_FILE, UPLOADS, is_part, kind_of
+from retriever.private_files import make_folder, open_private, write_private
 from retriever.reading.formats import supported
-from retriever.reading.scan import UPLOADS, scan, targets
+from retriever.reading.scan import scan, targets
 from retriever.storage.backends.embedded import EmbeddedBackend
-from retriever.storage.catalog import CATALOG_FILE, LOCK_FILE
 from retriever.storage.catalog.lock import WriterLock
 from retriever.types import IndexStateError, ReadError, UsageError
 
 MAX_NAME = 60  # characters of a collection's name
 MAX_DESCRIPTION = 300  # characters
-BIN = "removed"
-"""The folder of removed uploads in an index's folder; see `retriever.interface.removal`."""
-
-_FACTS_FILE = "collection.json"
 _MAX_DEPTH = 8  # nested folders of an archive
 _MAX_REFUSALS = 5  # refused files of an archive with a sentence of their own
 _MAX_NAME_BYTES = 180  # bytes of a file's name: file systems take 255, a number may be added
@@ -119,7 +116,7 @@ def rename_collection(folder: Path, name: str) -> Path:
     Nothing is indexed again. Raises UsageError for a name that no collection can have, and
     IndexStateError while a process writes to the index, or when the folder cannot be renamed.
     """
-    if not is_index(folder):
+    if kind_of(folder / CATALOG_FILE) != "file":
         raise IndexStateError(f"there is no collection in {folder} any more")
     if " ".join(name.split()).casefold() == folder.name.casefold():
         name = " ".join(name.split())  # only capitals change
@@ -161,7 +158,7 @@ def _move_uploads(folder: Path, before: str, now: str) -> None:
 def description(folder: Path) -> str:
     """What the user says of the collection; empty without a description."""
     try:
-        told = json.loads((folder / _FACTS_FILE).read_text("utf-8"))
+        told = json.loads((folder / FACTS_FILE).read_text("utf-8"))
     except (OSError, ValueError):
         return ""
     said = told.get("description") if isinstance(told, dict) else ""
@@ -176,17 +173,18 @@ def describe_collection(folder: Path, text: str) -> None:
     text = " ".join(text.split())
     if len(text) > MAX_DESCRIPTION:
         raise UsageError(f"the description is longer than {MAX_DESCRIPTION} characters; shorten it")
-    if not is_index(folder):
+    if kind_of(folder / CATALOG_FILE) != "file":
         raise IndexStateError(f"there is no collection in {folder} any more")
     part = folder / f".{uuid.uuid4().hex}.part"
     try:
         try:
-            part.write_text(json.dumps({"description": text}, ensure_ascii=False), "utf-8")
-            part.replace(folder / _FACTS_FILE)
+            told = json.dumps({"description": text}, ensure_ascii=False)
+            write_private(part, told.encode("utf-8", "replace"))
+            part.replace(folder / FACTS_FILE)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise IndexStateError(_write_error(_FACTS_FILE, folder, error)) from error
+        raise IndexStateError(_write_error(FACTS_FILE, folder, error)) from error
 
 
 def delete_collection(folder: Path) -> list[str]:
@@ -195,12 +193,12 @@ def delete_collection(folder: Path) -> list[str]:
     Returns the names of entries in its folder that are not part of it: they stay. Raises
     IndexStateError when there is no index, a process is writing to it, or it cannot be deleted.
     """
-    if not is_index(folder):
+    if kind_of(folder / CATALOG_FILE) != "file":
         raise IndexStateError(f"there is no index in {folder} any more")
     lock = WriterLock(folder / LOCK_FILE)
     lock.acquire()
     try:
-        foreign = sorted(entry.name for entry in folder.iterdir() if not _is_index_file(entry.name))
+        foreign = sorted(entry.name for entry in folder.iterdir() if not is_part(entry.name))
         if foreign:
             _delete_index_files(folder)
         else:
@@ -218,20 +216,12 @@ def delete_collection(folder: Path) -> list[str]:
     return foreign
 
 
-def _is_index_file(name: str) -> bool:
-    return (
-        name.startswith(CATALOG_FILE)
-        or name in (LOCK_FILE, UPLOADS, BIN, _FACTS_FILE)
-        or ".faiss" in name
-    )
-
-
 def _delete_index_files(folder: Path) -> None:
     (folder / CATALOG_FILE).unlink()  # first: without it there is no index
     for entry in list(folder.iterdir()):
         if entry.name in (UPLOADS, BIN):
             shutil.rmtree(entry)
-        elif _is_index_file(entry.name):
+        elif is_part(entry.name):
             entry.unlink()
 
 
@@ -262,7 +252,7 @@ def _store(folder: Path, below: Path, name: str, data: bytes) -> str:
     own = uploads_folder(folder)
     target = own / below
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        make_folder(target)
         if not target.resolve().is_relative_to(own):
             raise IndexStateError(f"{target} leads out of {own}: {name!r} was not kept")
         return _write_under_free_name(target, name, data)
@@ -375,13 +365,13 @@ def _write_new(folder: Path, name: str, data: bytes) -> bool:
     """Write a new file atomically; False if another process has made it meanwhile."""
     part = folder / f".{uuid.uuid4().hex}.part"  # hidden files are not indexed
     try:
-        part.write_bytes(data)
+        write_private(part, data)
         try:
             os.link(part, folder / name)
         except FileExistsError:
             return False
         except OSError:  # a file system without links: still never over another file
-            with (folder / name).open("xb") as file:
+            with open_private(folder / name, new=True) as file:
                 file.write(data)
     finally:
         part.unlink(missing_ok=True)
@@ -415,7 +405,6 @@ def validate_folder(path: str, index: Path) -> Path:
 
 
 __all__ = [
-    "BIN",
     "StoredArchive",
     "count_documents",
     "create_collection",

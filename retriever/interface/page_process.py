@@ -23,6 +23,7 @@ from retriever.interface.jobs import stop_process
 from retriever.interface.page_guard import HEALTH_PATH, TOKEN_PARAMETER
 from retriever.interface.page_server import ADDRESS, TERMINATED, server_command, server_environment
 from retriever.interface.terminal.characters import one_line
+from retriever.layout import CATALOG_FILE, kind_of
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 START_SECONDS = 60
@@ -61,7 +62,7 @@ def serve_page(
     )
     try:
         _wait_until_healthy(page, port)
-        if not paths and not (index / "catalog.sqlite").exists():
+        if not paths and not kind_of(index / CATALOG_FILE):
             hint = f"wva index PATH --index {index}"
             print(
                 f"there is no index in {index} yet: make one on the page, or with {hint}",

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retriever.index import Index
-from retriever.interface.collections import BIN, uploads_folder
+from retriever.interface.collections import uploads_folder
+from retriever.layout import BIN
+from retriever.private_files import make_folder
 from retriever.types import IndexStateError, UsageError
 
 BIN_SECONDS = 86_400
@@ -75,7 +77,7 @@ def restore_files(folder: Path, receipt: str) -> int:
     try:
         for path in kept:
             target = own / path.relative_to(bin_)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             path.rename(_free(target))
         shutil.rmtree(bin_, ignore_errors=True)
     except OSError as error:
@@ -101,7 +103,7 @@ def empty_bin(folder: Path, now: float | None = None) -> None:
 
 def _bin(place: Path, target: Path) -> bool:
     """Move a file to the bin; False if there is none any more."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     try:
         place.rename(target)
     except FileNotFoundError:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retriever.layout import UPLOADS
 from retriever.reading.formats import supported
 from retriever.text.globs import selects
 from retriever.types import UsageError
@@ -20,9 +21,6 @@ TOOL_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 """Folders of third-party code and generated files. They are left out, as hidden folders are."""
 
 LEFT_OUT = "left out by the patterns given"
-
-UPLOADS = "uploads"
-"""The only folder inside an index that may hold documents: files uploaded to it."""
 
 
 @dataclass(frozen=True, slots=True)

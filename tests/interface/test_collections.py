@@ -141,7 +141,7 @@ def test_a_disk_that_does_not_take_it_is_a_sentence(
     def refuse(path: Path, data: bytes) -> int:
         raise OSError(number, "no")
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(collection, "write_private", refuse)
     with pytest.raises(IndexStateError, match=part):
         collection.store_upload(folder, "a.txt", b"x")
     assert list((folder / "uploads").iterdir()) == []

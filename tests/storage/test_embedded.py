@@ -717,6 +717,43 @@ def test_an_index_that_another_process_makes_is_waited_for(folder: Path, monkeyp
     thread.join()
 
 
+def test_a_reader_says_that_an_index_is_being_made(folder: Path, monkeypatch) -> None:
+    """There is no catalog yet, and what a killed process left of one is not taken for it."""
+    monkeypatch.setattr(connections, "_MAKING_PATIENCE", 0.0)
+    seen: list[str] = []
+
+    def read_meanwhile(folder: Path) -> None:
+        with pytest.raises(IndexStateError, match="another process is making it; try again"):
+            EmbeddedBackend.open(folder)
+        seen.extend(sorted(path.name for path in folder.iterdir()))
+
+    real = connections._make_catalog
+    monkeypatch.setattr(
+        connections, "_make_catalog", lambda folder: (read_meanwhile(folder), real(folder))
+    )
+    folder.mkdir()
+    for name in (".catalog.sqlite.new", ".catalog.sqlite.new-wal"):
+        (folder / name).write_bytes(b"half of one")
+    with pytest.raises(IndexStateError, match="not an index: it has no catalog"):
+        EmbeddedBackend.open(folder)
+    with EmbeddedBackend.open(folder, create=True) as made:
+        assert live(made).documents() == []
+    assert seen == [".catalog.sqlite.new", ".catalog.sqlite.new-wal", "LOCK"]
+    assert {path.name for path in folder.iterdir()} == {"catalog.sqlite", "LOCK"}
+
+
+def test_the_first_writer_removes_half_written_vector_files(folder: Path) -> None:
+    EmbeddedBackend.open(folder, create=True).close()
+    left = [folder / f"vectors-00000007.faiss{end}.tmp" for end in ("", ".rows", ".words")]
+    for path in left:
+        path.write_bytes(b"half")
+    with EmbeddedBackend.open(folder) as reader:
+        assert live(reader).documents() == [] and left[0].exists()
+    with EmbeddedBackend.open(folder) as writer:
+        writer.set_progress(None)
+    assert not any(path.exists() for path in left)
+
+
 def test_an_empty_file_is_called_empty_and_not_foreign(folder: Path, monkeypatch) -> None:
     monkeypatch.setattr(connections, "_MAKING_PATIENCE", 0.0)
     folder.mkdir()

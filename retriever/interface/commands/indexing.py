@@ -24,6 +24,7 @@ from retriever.interface.commands.output import (
     print_json,
     vectors_command,
 )
+from retriever.layout import CATALOG_FILE, kind_of
 from retriever.types import Progress, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 def run_index(options: argparse.Namespace) -> int:
     """Create an index, or update it to the current files."""
-    if options.dry_run and not Path(options.index, "catalog.sqlite").exists():
+    if options.dry_run and not kind_of(Path(options.index, CATALOG_FILE)):
         # A dry run leaves no trace, not even an empty index.
         import tempfile
 

@@ -12,7 +12,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-FILE = "wanted"
+from retriever.layout import WANTED_FILE
+from retriever.private_files import open_descriptor
+
+FILE = WANTED_FILE
 MAX_BYTES = 64 * 2**10
 """A longer file is not appended to until it is read."""
 
@@ -22,9 +25,8 @@ _ID = re.compile(rb"[0-9a-f]{16}")
 def note(folder: Path, chunk_ids: Iterable[str]) -> None:
     """Append chunk ids, best first; silently not where that is impossible."""
     lines = "".join(f"{id_}\n" for id_ in chunk_ids).encode("ascii", "ignore")
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     with suppress(OSError):
-        file = os.open(folder / FILE, flags, 0o600)
+        file = open_descriptor(folder / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             if lines and os.fstat(file).st_size < MAX_BYTES:
                 os.write(file, b"\n" + lines)  # a line that was torn before ends here

@@ -11,10 +11,12 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from retriever.layout import CATALOG_FILE, LOCK_FILE, NEW_CATALOG, is_part, kind_of, unreachable
+from retriever.private_files import make_folder, open_private, sync_folder, tighten
 from retriever.storage.catalog import filter_sql, fulltext, schema
 from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
@@ -23,9 +25,6 @@ from retriever.storage.catalog.reading import Reader
 from retriever.storage.catalog.writing import Writer
 from retriever.text.globs import glob_matches
 from retriever.types import IndexStateError, UsageError
-
-CATALOG_FILE = "catalog.sqlite"
-LOCK_FILE = "LOCK"
 
 _PATIENCE = 30.0  # seconds for SQLite's own short locks: a checkpoint, the first opening
 _CHECKPOINT_PATIENCE = 0.2
@@ -182,6 +181,8 @@ class Catalog:
     def _file_identity(self) -> _FileIdentity:
         try:
             status = self.path.stat()
+        except PermissionError as error:
+            raise unreachable(self.path, error) from error
         except OSError as error:
             raise IndexStateError(
                 f"the index in {self.folder} is gone: {error.strerror}; build it again"
@@ -219,6 +220,8 @@ class Catalog:
 
     def _writer_connection(self) -> sqlite3.Connection:
         if self._writer is None:
+            tighten(self.folder, is_part)
+            _remove_unfinished(self.folder)
             self._writer = self._connect(writable=True)
         return self._writer
 
@@ -303,26 +306,96 @@ def _sql_glob(pattern: bytes, path: bytes | None) -> bool:
 
 
 def _create(folder: Path) -> None:
-    """Create the folder and an empty catalog, unless they exist."""
-    if folder.exists() and not folder.is_dir():
+    """Create the folder and an empty catalog, unless they exist.
+
+    The catalog gets its name when it is complete. The writer lock is held until then, so there is
+    no other process that makes one.
+    """
+    if kind_of(folder) == "file":
         raise IndexStateError(f"{folder} is a file; an index is a folder, so name another one")
-    if folder.is_dir() and not (folder / CATALOG_FILE).exists():
-        foreign = sorted(entry.name for entry in folder.iterdir() if not _is_ours(entry.name))
-        if foreign:
-            raise IndexStateError(
-                f"{folder} holds other files ({foreign[0]}) and no index; choose an empty folder"
-            )
+    if not kind_of(folder / CATALOG_FILE):
+        _check_free(folder)
+        try:
+            make_folder(folder)
+        except OSError as error:
+            raise _unmade(folder, error) from error
+        lock = WriterLock(folder / LOCK_FILE)
+        try:
+            _acquire_for_making(lock, folder)
+            if not kind_of(folder / CATALOG_FILE):
+                _make_catalog(folder)
+        except OSError as error:
+            raise _unmade(folder, error) from error
+        except sqlite3.Error as error:
+            raise IndexStateError(_error_message(folder, error)) from error
+        finally:
+            lock.release()
+    _complete(folder)
+
+
+def _unmade(folder: Path, error: OSError) -> IndexStateError:
+    return IndexStateError(
+        f"no index can be made in {folder} ({error.strerror or error}); check its permissions, or "
+        "choose another folder"
+    )
+
+
+def _check_free(folder: Path) -> None:
+    """Raise IndexStateError if there is a folder that holds something else."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        connection = _connection(folder / CATALOG_FILE, "mode=rwc")
-    except (OSError, sqlite3.Error) as error:
-        raise IndexStateError(f"no index can be made in {folder}: {error}") from error
-    try:
+        entries = [entry.name for entry in folder.iterdir()]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unreachable(folder, error) from error
+    foreign = sorted(name for name in entries if not (name.startswith(".") or is_part(name)))
+    if foreign:
+        raise IndexStateError(
+            f"{folder} holds other files ({foreign[0]}) and no index; choose an empty folder"
+        )
+
+
+def _acquire_for_making(lock: WriterLock, folder: Path) -> None:
+    """Acquire the writer lock, or wait until the process that holds it has made the catalog."""
+    deadline = time.monotonic() + _UPGRADE_PATIENCE
+    while True:
+        try:
+            lock.acquire(_MAKING_PAUSE)
+        except IndexStateError as error:
+            if kind_of(folder / CATALOG_FILE):
+                return
+            if error.__cause__ is not None or time.monotonic() > deadline:
+                raise
+        else:
+            return
+
+
+def _make_catalog(folder: Path) -> None:
+    """Make an empty catalog under another name first; the caller holds the writer lock."""
+    scratch = folder / NEW_CATALOG
+    _remove_unfinished(folder)
+    open_private(scratch, new=True).close()  # SQLite gives the files beside it the same mode
+    with closing(_connection(scratch, "mode=rw")) as connection:
         _write_schema(connection)
+    scratch.replace(folder / CATALOG_FILE)
+    sync_folder(folder)
+
+
+def _complete(folder: Path) -> None:
+    """Write the tables into a catalog without any: a version that makes it in place was killed."""
+    try:
+        with closing(_connection(folder / CATALOG_FILE, "mode=rw")) as connection:
+            _write_schema(connection)
     except sqlite3.Error as error:
         raise IndexStateError(_error_message(folder, error)) from error
-    finally:
-        connection.close()
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process has not finished; the caller holds the writer lock."""
+    for pattern in (f"{NEW_CATALOG}*", "vectors-*.faiss*.tmp"):
+        for path in folder.glob(pattern):
+            with suppress(OSError):
+                path.unlink()
 
 
 def _write_schema(connection: sqlite3.Connection) -> None:
@@ -345,22 +418,36 @@ def _holds_tables(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0])
 
 
-def _is_ours(name: str) -> bool:
-    return name.startswith((".", CATALOG_FILE)) or name == LOCK_FILE or ".faiss" in name
-
-
 def _check_folder(folder: Path) -> None:
-    if not folder.exists():
+    """Raise IndexStateError if there is no catalog; one that is being made is waited for."""
+    kind = kind_of(folder)
+    if not kind:
         raise IndexStateError(
             f"there is no index in {folder}; make one with: wva index PATH --index {folder}"
         )
-    if not folder.is_dir():
+    if kind == "file":
         raise IndexStateError(f"{folder} is a file; an index is a folder")
-    if not (folder / CATALOG_FILE).is_file():
-        raise IndexStateError(
-            f"{folder} is not an index: it has no {CATALOG_FILE}; make one in another folder with: "
-            "wva index PATH --index DIR"
-        )
+    deadline = time.monotonic() + _MAKING_PATIENCE
+    while kind_of(folder / CATALOG_FILE) != "file":
+        if not _is_being_made(folder):
+            raise IndexStateError(
+                f"{folder} is not an index: it has no {CATALOG_FILE}; make one in another folder "
+                "with: wva index PATH --index DIR"
+            )
+        if time.monotonic() > deadline:
+            raise IndexStateError(
+                f"there is no index in {folder} yet: another process is making it; try again"
+            )
+        time.sleep(_MAKING_PAUSE)
+
+
+def _is_being_made(folder: Path) -> bool:
+    """Whether a process is making a catalog: it makes the folder, and then holds the lock."""
+    try:
+        entries = {entry.name for entry in folder.iterdir()}
+    except OSError:
+        return False
+    return bool(entries) and WriterLock(folder / LOCK_FILE).held_by_anyone()
 
 
 def _check_ours(connection: sqlite3.Connection, folder: Path) -> None:

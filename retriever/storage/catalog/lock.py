@@ -6,6 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from retriever.private_files import file_mode
 from retriever.types import IndexStateError
 
 _PATIENCE = 0.5  # seconds; `held_by_anyone` holds the lock for microseconds, a writer for long
@@ -73,7 +74,7 @@ def writing_elsewhere(index: Path | str) -> IndexStateError:
 
 def _lock(path: Path) -> FileLock:
     """A file lock that one thread may acquire and another release."""
-    return FileLock(path, mode=0o666, thread_local=False)
+    return FileLock(path, mode=file_mode(path.parent), thread_local=False)
 
 
 __all__ = ["WriterLock", "writing_elsewhere"]

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from retriever.arrays import Keys
+from retriever.private_files import open_private
 from retriever.text.words import STOP
 
 MIN_DOCUMENTS = 1_000
@@ -139,7 +140,7 @@ def write(
         connection.execute("SELECT term, doc FROM vocabulary WHERE doc >= ?", (MIN_COUNTED,))
     )
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with open_private(temporary) as file:
         offset = total = 0
         for name, keys, values in _all_postings(connection, counts):
             data, entry = _encoded(keys, values, offset)

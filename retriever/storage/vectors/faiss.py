@@ -22,6 +22,7 @@ import faiss as _faiss
 import numpy as np
 
 from retriever.arrays import Keys, Scores, Vectors
+from retriever.private_files import open_private, sync_folder
 from retriever.storage.vectors.exact import (
     MARGIN,
     check_query,
@@ -204,7 +205,7 @@ class FaissStore:
         digest = hashlib.sha256()
         size = 0
         temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("wb") as file:
+        with open_private(temporary) as file:
 
             def sink(data: bytes) -> None:
                 nonlocal size
@@ -216,7 +217,7 @@ class FaissStore:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         remember(path, digest.hexdigest())
         return size, digest.hexdigest()
 
@@ -374,16 +375,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(before)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a loss of power (POSIX only)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 __all__ = [

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.arrays import DoubleScores, DoubleVectors, Integers, Keys, Vectors
+from retriever.private_files import open_private
 
 _MAGIC = b"wvarows1"
 _TRAILER = struct.Struct("<QIQ8s")
@@ -169,7 +170,7 @@ class RowWriter:
     def __init__(self, path: Path, dimension: int, *, rows: bool) -> None:
         self._path = path
         self._temporary = path.with_name(path.name + ".tmp")
-        self._file = self._temporary.open("wb")
+        self._file = open_private(self._temporary)
         self._rows = rows
         self._checksums: list[Sums] = []
         self._total = np.zeros(dimension)

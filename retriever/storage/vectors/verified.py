@@ -13,6 +13,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from retriever.private_files import write_private
+
 MIN_BYTES = 64 * 2**20
 """Smaller files are hashed each time."""
 
@@ -29,7 +31,7 @@ def remember(path: Path, sha256: str) -> None:
     """Remember that a file has this hash, if it is large and the folder can be written."""
     with suppress(OSError):
         if path.stat().st_size >= MIN_BYTES:
-            verified_path(path).write_text(json.dumps(_facts(path, sha256)))
+            write_private(verified_path(path), json.dumps(_facts(path, sha256)).encode())
 
 
 def is_remembered(path: Path, sha256: str) -> bool:
