@@ -13,6 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 FILE = "wanted"
+_TAKEN = f"{FILE}.read"
+FILES = (FILE, _TAKEN)
+"""The names in an index's folder."""
+
 MAX_BYTES = 64 * 2**10
 """A longer file is not appended to until it is read."""
 
@@ -34,7 +38,7 @@ def note(folder: Path, chunk_ids: Iterable[str]) -> None:
 
 def take(folder: Path) -> list[str]:
     """The chunk ids in the file, the last search's first; the file is then gone."""
-    path, mine = folder / FILE, folder / f"{FILE}.read"
+    path, mine = folder / FILE, folder / _TAKEN
     try:
         path.replace(mine)
         with mine.open("rb") as file:
@@ -52,4 +56,4 @@ def take(folder: Path) -> list[str]:
     return list(dict.fromkeys(id_ for ids in reversed(searches) for id_ in ids))
 
 
-__all__ = ["FILE", "MAX_BYTES", "note", "take"]
+__all__ = ["FILE", "FILES", "MAX_BYTES", "note", "take"]

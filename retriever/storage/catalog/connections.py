@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from retriever.durable import make_folder
 from retriever.storage.catalog import filter_sql, fulltext, schema
 from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
@@ -313,7 +314,7 @@ def _create(folder: Path) -> None:
                 f"{folder} holds other files ({foreign[0]}) and no index; choose an empty folder"
             )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         connection = _connection(folder / CATALOG_FILE, "mode=rwc")
     except (OSError, sqlite3.Error) as error:
         raise IndexStateError(f"no index can be made in {folder}: {error}") from error

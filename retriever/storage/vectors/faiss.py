@@ -22,6 +22,7 @@ import faiss as _faiss
 import numpy as np
 
 from retriever.arrays import Keys, Scores, Vectors
+from retriever.durable import publish
 from retriever.storage.vectors.exact import (
     MARGIN,
     check_query,
@@ -213,10 +214,7 @@ class FaissStore:
                 file.write(data)
 
             faiss.write_index(self._index, faiss.PyCallbackIOWriter(sink))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+            publish(file, temporary, path)
         remember(path, digest.hexdigest())
         return size, digest.hexdigest()
 
@@ -374,16 +372,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(before)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a loss of power (POSIX only)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 __all__ = [
