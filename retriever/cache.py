@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from retriever.private_files import give_rights, make_folder
+from retriever.durable import replacing, sweep
 
 if TYPE_CHECKING:
     from retriever.arrays import Vectors
@@ -35,11 +34,10 @@ def cache_folder() -> Path:
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file with `write`; it appears at `path` only when it is complete."""
-    make_folder(path.parent)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
-        write(scratch)  # type: ignore[arg-type]  # a wrapper with all of a binary file's methods
-    give_rights(Path(scratch.name))
-    Path(scratch.name).replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
+    with replacing(path) as file:
+        write(file)
 
 
 def cached_array(name: str, shape: tuple[int, ...], compute: Callable[[], Vectors]) -> Vectors:

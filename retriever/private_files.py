@@ -71,16 +71,6 @@ def file_mode(folder: Path) -> int:
     return 0o600 | (_group_rights(folder) & 0o060)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a loss of power (POSIX only)."""
-    if _HAS_MODES:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def tighten(folder: Path, is_part: Callable[[str], bool]) -> None:
     """Take from others the rights in a folder and in those of its entries that are `is_part`.
 
@@ -129,7 +119,6 @@ __all__ = [
     "make_folder",
     "open_descriptor",
     "open_private",
-    "sync_folder",
     "tighten",
     "write_private",
 ]

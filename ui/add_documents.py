@@ -17,6 +17,7 @@ from retriever.interface.collections import (
     validate_folder,
 )
 from retriever.interface.jobs import Jobs
+from retriever.interface.remains import clear_remains
 from retriever.interface.upload_limits import SENTENCE
 from retriever.interface.zip_uploads import is_archive
 from retriever.reading.formats import MAX_BYTES
@@ -280,6 +281,7 @@ def _sync_button(
 
 def _store_uploads(shared: SharedIndex, runs: Jobs, files: Sequence[Any]) -> None:
     """Store the files and index them; what is to say of them is shown when the page is redrawn."""
+    clear_remains(shared.path)
     told: list[str] = []
     count = 0
     for file in files:

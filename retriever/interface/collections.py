@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import json
 import os
 import re
@@ -20,9 +21,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from retriever import durable
 from retriever.interface import upload_limits
 from retriever.interface.zip_uploads import zip_members
-from retriever.layout import BIN, CATALOG_FILE, FACTS_FILE, LOCK_FILE, UPLOADS, is_part, kind_of
+from retriever.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, UPLOADS, is_part, kind_of
 from retriever.private_files import make_folder, open_private, write_private
 from retriever.reading.formats import supported
 from retriever.reading.scan import scan, targets
@@ -32,9 +34,13 @@ from retriever.types import IndexStateError, ReadError, UsageError
 
 MAX_NAME = 60  # characters of a collection's name
 MAX_DESCRIPTION = 300  # characters
+_COMPLETE = ".complete"  # the mark in the folder of an archive that is unpacked completely
 _MAX_DEPTH = 8  # nested folders of an archive
 _MAX_REFUSALS = 5  # refused files of an archive with a sentence of their own
 _MAX_NAME_BYTES = 180  # bytes of a file's name: file systems take 255, a number may be added
+
+_DOOMED = re.compile(r"\.(.+)\.deleted-[0-9a-f]{8}", re.DOTALL)
+"""The name of an index that is being deleted."""
 
 _NAME = re.compile(r"\w[\w .()+-]*")
 # Characters that some file system refuses, and those that reverse the writing direction.
@@ -126,7 +132,7 @@ def rename_collection(folder: Path, name: str) -> Path:
     lock = WriterLock(folder / LOCK_FILE)
     lock.acquire()
     try:
-        folder.rename(target)
+        durable.rename(folder, target)
     except OSError as error:
         raise IndexStateError(
             f"the collection {folder.name!r} cannot be renamed ({error.strerror or error}); check "
@@ -175,14 +181,10 @@ def describe_collection(folder: Path, text: str) -> None:
         raise UsageError(f"the description is longer than {MAX_DESCRIPTION} characters; shorten it")
     if kind_of(folder / CATALOG_FILE) != "file":
         raise IndexStateError(f"there is no collection in {folder} any more")
-    part = folder / f".{uuid.uuid4().hex}.part"
     try:
-        try:
-            told = json.dumps({"description": text}, ensure_ascii=False)
-            write_private(part, told.encode("utf-8", "replace"))
-            part.replace(folder / FACTS_FILE)
-        finally:
-            part.unlink(missing_ok=True)
+        durable.sweep(folder)
+        with durable.replacing(folder / FACTS_FILE) as file:
+            file.write(json.dumps({"description": text}, ensure_ascii=False).encode())
     except OSError as error:
         raise IndexStateError(_write_error(FACTS_FILE, folder, error)) from error
 
@@ -195,17 +197,14 @@ def delete_collection(folder: Path) -> list[str]:
     """
     if kind_of(folder / CATALOG_FILE) != "file":
         raise IndexStateError(f"there is no index in {folder} any more")
+    finish_deletions(folder.parent)
     lock = WriterLock(folder / LOCK_FILE)
     lock.acquire()
     try:
-        foreign = sorted(entry.name for entry in folder.iterdir() if not is_part(entry.name))
-        if foreign:
-            _delete_index_files(folder)
-        else:
-            # Renamed first, in one step: a deletion that is killed leaves no half of an index.
-            doomed = folder.with_name(f".{folder.name}.deleted-{uuid.uuid4().hex[:8]}")
-            folder.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+        # Renamed first, in one step: a deletion that is killed leaves no half of an index.
+        doomed = folder.with_name(f".{folder.name}.deleted-{uuid.uuid4().hex[:8]}")
+        durable.rename(folder, doomed)
+        foreign = _delete_doomed(doomed)
     except OSError as error:
         raise IndexStateError(
             f"the index in {folder} cannot be deleted ({error.strerror or error}); check the "
@@ -216,13 +215,48 @@ def delete_collection(folder: Path) -> list[str]:
     return foreign
 
 
-def _delete_index_files(folder: Path) -> None:
-    (folder / CATALOG_FILE).unlink()  # first: without it there is no index
-    for entry in list(folder.iterdir()):
-        if entry.name in (UPLOADS, BIN):
-            shutil.rmtree(entry)
-        elif is_part(entry.name):
-            entry.unlink()
+def finish_deletions(home: Path) -> int:
+    """Finish the deletions of indexes in `home` that were killed; returns their number."""
+    count = 0
+    with suppress(OSError):
+        for entry in sorted(home.iterdir()):
+            if _DOOMED.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink():
+                lock = WriterLock(entry / LOCK_FILE)
+                with suppress(OSError, IndexStateError):  # another process is deleting it
+                    lock.acquire(0)
+                    try:
+                        _delete_doomed(entry)
+                    finally:
+                        lock.release()
+                    count += 1
+    return count
+
+
+def _delete_doomed(doomed: Path) -> list[str]:
+    """Delete an index that was renamed for it; what is foreign goes back, and is named."""
+    found = _DOOMED.fullmatch(doomed.name)
+    home = doomed.with_name(found[1] if found else doomed.name)
+    foreign = sorted(
+        entry.name
+        for entry in doomed.iterdir()
+        if not (is_part(entry.name) or durable.is_temporary(entry.name))
+    )
+    if foreign:
+        durable.make_folder(home)
+        for name in foreign:
+            durable.rename(doomed / name, free_path(home / name))
+    shutil.rmtree(doomed, ignore_errors=True)
+    durable.sync_folder(doomed.parent)
+    return foreign
+
+
+def free_path(target: Path) -> Path:
+    """The path, or with a number if there is something under it."""
+    number, free = 1, target
+    while os.path.lexists(free):
+        number += 1
+        free = target.with_name(f"{target.stem} ({number}){target.suffix}")
+    return free
 
 
 # Uploads
@@ -244,20 +278,17 @@ def store_upload(folder: Path, name: str, data: bytes) -> str:
     refused = upload_limits.refusal(name, len(data), data)
     if refused:
         raise UsageError(refused)
-    return _store(folder, Path(), safe, data)
-
-
-def _store(folder: Path, below: Path, name: str, data: bytes) -> str:
-    """Write `data` as the file `name`, a safe name, in the folder `below` the uploads."""
-    own = uploads_folder(folder)
-    target = own / below
     try:
-        make_folder(target)
-        if not target.resolve().is_relative_to(own):
-            raise IndexStateError(f"{target} leads out of {own}: {name!r} was not kept")
-        return _write_under_free_name(target, name, data)
+        own = uploads_folder(folder)
+        durable.make_folder(own)
+        with durable.temporary_file(own) as (file, part):  # hidden files are not indexed
+            file.write(data)
+            durable.sync_file(file)
+            kept = _place(part, own, safe)
+        durable.sync_folder(own)
     except OSError as error:
         raise IndexStateError(_write_error(name, folder, error)) from error
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +308,25 @@ def store_archive(folder: Path, name: str, data: bytes) -> StoredArchive:
     """Unpack an uploaded archive; each of its files is stored like an upload.
 
     They go to a folder with the archive's name and its own subfolders; no path leads out of it.
-    A few sentences say what was refused. Raises UsageError for an archive that is damaged or too
-    large (see `zip_uploads`), and IndexStateError when nothing can be written.
+    A few sentences say what was refused. All files are stored or, after a kill or an error, none.
+    Raises UsageError for an archive that is damaged or too large (see `zip_uploads`), and
+    IndexStateError when nothing can be written.
     """
+    own = uploads_folder(folder)
+    try:
+        durable.make_folder(own)
+        with durable.temporary_folder(own) as unpacked:
+            stored = _unpack(unpacked, name, data)
+            if stored.count:
+                _mark_complete(unpacked)
+                publish_unpacked(unpacked, own)
+    except OSError as error:
+        raise IndexStateError(_write_error(name, folder, error)) from error
+    return stored
+
+
+def _unpack(unpacked: Path, name: str, data: bytes) -> StoredArchive:
+    """Write the files of an archive below the folder `unpacked`."""
     home = Path(safe_name(name)).stem
     count, foreign, refused, renamed = 0, 0, list[str](), list[str]()
     for file in zip_members(name, data):
@@ -292,7 +339,7 @@ def store_archive(folder: Path, name: str, data: bytes) -> StoredArchive:
             most = upload_limits.max_bytes(last)
             if file.size > most:
                 raise ReadError(f"is larger than {most // 1_000_000} MB: split it")
-            _store(folder, Path(home, *folders), last, file.read())
+            _write_unpacked(unpacked.joinpath(home, *folders), last, file.read())
             count += 1
             if not _is_safe(file.path):
                 kept = "/".join((home, *folders, last))
@@ -307,6 +354,46 @@ def store_archive(folder: Path, name: str, data: bytes) -> StoredArchive:
     if not count and not refused:
         refused.append(f"there is no file in {name!r}")
     return StoredArchive(count, tuple(refused), tuple(renamed))
+
+
+def _write_unpacked(folder: Path, name: str, data: bytes) -> None:
+    """Write a file, unless the same one is there; another one of this name gets a number."""
+    make_folder(folder)
+    target = folder / name
+    if not (target.is_file() and target.read_bytes() == data):
+        write_private(free_path(target), data)
+
+
+def _mark_complete(unpacked: Path) -> None:
+    """From here on the files of an archive are stored, whatever happens to this process."""
+    durable.sync_tree(unpacked)
+    (unpacked / _COMPLETE).touch()
+    durable.sync_folder(unpacked)
+
+
+def publish_unpacked(unpacked: Path, own: Path) -> int:
+    """Move the files of an archive that is unpacked completely to the uploads.
+
+    Returns the number of files. What was moved by a process that was killed stays where it is. An
+    archive that is not unpacked completely has no files.
+    """
+    if not (unpacked / _COMPLETE).exists():
+        return 0
+    folders, count = {own}, 0
+    for file in sorted(path for path in unpacked.rglob("*") if path.is_file()):
+        below = file.relative_to(unpacked).parent
+        if below == Path():
+            continue  # the lock, and the mark
+        target = own / below
+        durable.make_folder(target)
+        if not target.resolve().is_relative_to(own):
+            raise IndexStateError(f"{target} leads out of {own}: {file.name!r} was not kept")
+        _place(file, target, file.name)
+        folders.add(target)
+        count += 1
+    for folder in folders:
+        durable.sync_folder(folder)
+    return count
 
 
 def _fold(sentences: list[str], rest: str) -> None:
@@ -344,37 +431,39 @@ def _write_error(name: str, folder: Path, error: OSError) -> str:
     )
 
 
-def _write_under_free_name(folder: Path, name: str, data: bytes) -> str:
-    """Write `data` under the first free name, unless a file has this content already."""
+def _place(file: Path, folder: Path, name: str) -> str:
+    """Give a file the first free name in the folder; returns that.
+
+    A file is never overwritten. If one of these names has the same content, that is enough.
+    """
     stem, dot, ending = name.rpartition(".") if "." in name else (name, "", "")
     number = 1
     while True:
         tried = name if number == 1 else f"{stem} ({number}){dot}{ending}"
-        if _has_content(folder / tried, data):
+        if _same_content(folder / tried, file):
             return tried
-        if not os.path.lexists(folder / tried) and _write_new(folder, tried, data):
+        if not os.path.lexists(folder / tried) and _link(file, folder / tried):
             return tried
         number += 1
 
 
-def _has_content(path: Path, data: bytes) -> bool:
-    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
+def _same_content(path: Path, other: Path) -> bool:
+    return path.is_file() and filecmp.cmp(path, other, shallow=False)
 
 
-def _write_new(folder: Path, name: str, data: bytes) -> bool:
-    """Write a new file atomically; False if another process has made it meanwhile."""
-    part = folder / f".{uuid.uuid4().hex}.part"  # hidden files are not indexed
+def _link(file: Path, target: Path) -> bool:
+    """Give a file a second name; False if another process has taken it meanwhile."""
     try:
-        write_private(part, data)
+        os.link(file, target)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links: still never over another file
         try:
-            os.link(part, folder / name)
+            with open_private(target, new=True) as copy, file.open("rb") as source:
+                shutil.copyfileobj(source, copy)
+                durable.sync_file(copy)
         except FileExistsError:
             return False
-        except OSError:  # a file system without links: still never over another file
-            with open_private(folder / name, new=True) as file:
-                file.write(data)
-    finally:
-        part.unlink(missing_ok=True)
     return True
 
 
@@ -411,8 +500,11 @@ __all__ = [
     "delete_collection",
     "describe_collection",
     "description",
+    "finish_deletions",
+    "free_path",
     "is_index",
     "list_indexes",
+    "publish_unpacked",
     "rename_collection",
     "safe_name",
     "safe_path",

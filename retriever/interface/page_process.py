@@ -22,6 +22,7 @@ from urllib.parse import quote
 from retriever.interface.jobs import stop_process
 from retriever.interface.page_guard import HEALTH_PATH, TOKEN_PARAMETER
 from retriever.interface.page_server import ADDRESS, TERMINATED, server_command, server_environment
+from retriever.interface.remains import clear_collections
 from retriever.interface.terminal.characters import one_line
 from retriever.layout import CATALOG_FILE, kind_of
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
@@ -53,6 +54,7 @@ def serve_page(
         )
     chosen = None if no_token else _validate_token(token) if token else secrets.token_urlsafe(24)
     _check_port(port)
+    clear_collections(index)
     # The page ends with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     page = subprocess.Popen(  # noqa: S603  (our own interpreter and script)

@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from retriever import durable
 from retriever.index import Index
-from retriever.interface.collections import uploads_folder
+from retriever.interface.collections import free_path, uploads_folder
 from retriever.layout import BIN
-from retriever.private_files import make_folder
 from retriever.types import IndexStateError, UsageError
 
 BIN_SECONDS = 86_400
@@ -77,8 +77,8 @@ def restore_files(folder: Path, receipt: str) -> int:
     try:
         for path in kept:
             target = own / path.relative_to(bin_)
-            make_folder(target.parent)
-            path.rename(_free(target))
+            durable.make_folder(target.parent)
+            durable.rename(path, free_path(target))
         shutil.rmtree(bin_, ignore_errors=True)
     except OSError as error:
         raise IndexStateError(
@@ -103,20 +103,12 @@ def empty_bin(folder: Path, now: float | None = None) -> None:
 
 def _bin(place: Path, target: Path) -> bool:
     """Move a file to the bin; False if there is none any more."""
-    make_folder(target.parent)
+    durable.make_folder(target.parent)
     try:
-        place.rename(target)
+        durable.rename(place, target)
     except FileNotFoundError:
         return False
     return True
-
-
-def _free(target: Path) -> Path:
-    number, free = 1, target
-    while free.exists():
-        number += 1
-        free = target.with_name(f"{target.stem} ({number}){target.suffix}")
-    return free
 
 
 def _remove_empty(folder: Path, own: Path) -> None:

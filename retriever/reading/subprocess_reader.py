@@ -316,8 +316,10 @@ class FileReader:
                 why = message or "it says nothing"
                 raise _start_error(why, "; wva doctor tells what is missing")
             killed = signal.Signals(-code)
-        raise _start_error(
-            f"it was killed {MAX_STARTS} times, {killed.name}", ulimits.hint_for_signal(killed)
+        # It costs this file only: what kills processes, such as a lack of memory, may pass.
+        raise ReadError(
+            f"the process that reads files was killed {MAX_STARTS} times while it started, "
+            f"{killed.name}{ulimits.hint_for_signal(killed)}"
         )
 
     def _configure(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from retriever import durable
 from retriever.index import Index
 from retriever.interface import collections as collection
 from retriever.interface.removal import (
@@ -138,10 +139,10 @@ def test_a_disk_that_does_not_take_it_is_a_sentence(
 ) -> None:
     folder = collection.create_collection(tmp_path, "notes")
 
-    def refuse(path: Path, data: bytes) -> int:
+    def refuse(file: object) -> None:
         raise OSError(number, "no")
 
-    monkeypatch.setattr(collection, "write_private", refuse)
+    monkeypatch.setattr(durable, "sync_file", refuse)
     with pytest.raises(IndexStateError, match=part):
         collection.store_upload(folder, "a.txt", b"x")
     assert list((folder / "uploads").iterdir()) == []

@@ -18,6 +18,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
+from retriever.durable import rename, sync_tree
 from retriever.embedding.models import devices
 from retriever.embedding.models.architectures import (
     check_complete,
@@ -71,7 +72,8 @@ def convert(gguf: Path, target: Path, facts: Mapping[str, Any]) -> None:
         (made / SOURCE_FILE).write_text(json.dumps({**facts, "conversion": CONVERSION}), "utf-8")
         if target.exists():
             shutil.rmtree(target)
-        made.replace(target)
+        sync_tree(made)
+        rename(made, target)
 
 
 def _write_model(gguf: Path, header: Header, dtype: str, made: Path) -> None:

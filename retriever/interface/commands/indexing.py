@@ -46,6 +46,7 @@ def run_index(options: argparse.Namespace) -> int:
 def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     from retriever.index import Index
     from retriever.indexing.sync import SyncOptions
+    from retriever.interface.remains import clear_remains
     from retriever.interface.terminal.reports import report_lines, waiting_line
     from retriever.reading.scan import targets
 
@@ -60,6 +61,7 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
         Index.open(folder).close()
     else:
         targets(options.paths, [])
+    clear_remains(folder)
     requested = requested_text_side if options.keywords_only else requested_embedder
     embedder = requested(options)
     with Index.open_or_create(

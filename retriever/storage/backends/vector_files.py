@@ -71,6 +71,7 @@ def complete(catalog: Catalog, state: SearchState) -> None:
     """Write the files that belong beside the current vector file, as far as they are due."""
     with catalog.exclusive(), catalog.reading() as reader:
         row = reader.vector_file()
+        _clean(catalog.folder, row)
         if row is None or row.vectors < MIN_LARGE:
             return
         if reader.posting_file_due():
@@ -92,10 +93,7 @@ def write(
             if means is not None:
                 writer.set_calibration(means, facts or {})
             writer.set_vector_file(row)
-        files = [known.file for known in (old, row) if known is not None]
-        paths = (posting_path, row_path, verified_path)
-        beside = {path(Path(file)).name for file in files for path in paths}
-        _clean(catalog.folder, {*files, *beside})
+        _clean(catalog.folder, old, row)
 
 
 def sizes(folder: Path, row: VectorFile | None) -> dict[str, int]:
@@ -174,8 +172,14 @@ def _write_posting_file(folder: Path, reader: Reader, row: VectorFile) -> None:
         log.warning("the posting file cannot be written in %s: %s", folder, error)
 
 
-def _clean(folder: Path, keep: set[str]) -> None:
-    """Remove all vector files but `keep`; a reader may still be about to open the previous one."""
+def _clean(folder: Path, *rows: VectorFile | None) -> None:
+    """Remove all vector files but those of `rows`, with what a killed or failed writer left.
+
+    A reader may still be about to open the previous one.
+    """
+    files = [row.file for row in rows if row is not None]
+    paths = (posting_path, row_path, verified_path)
+    keep = {*files, *(path(Path(file)).name for file in files for path in paths)}
     for path in folder.glob("vectors-*.faiss*"):
         if path.name not in keep:
             with suppress(OSError):  # Windows: still mapped by a reader

@@ -16,6 +16,7 @@ from retriever.layout import WANTED_FILE
 from retriever.private_files import open_descriptor
 
 FILE = WANTED_FILE
+_TAKEN = f"{FILE}.read"
 MAX_BYTES = 64 * 2**10
 """A longer file is not appended to until it is read."""
 
@@ -36,7 +37,7 @@ def note(folder: Path, chunk_ids: Iterable[str]) -> None:
 
 def take(folder: Path) -> list[str]:
     """The chunk ids in the file, the last search's first; the file is then gone."""
-    path, mine = folder / FILE, folder / f"{FILE}.read"
+    path, mine = folder / FILE, folder / _TAKEN
     try:
         path.replace(mine)
         with mine.open("rb") as file:

@@ -15,8 +15,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from retriever.durable import make_folder, rename
 from retriever.layout import CATALOG_FILE, LOCK_FILE, NEW_CATALOG, is_part, kind_of, unreachable
-from retriever.private_files import make_folder, open_private, sync_folder, tighten
+from retriever.private_files import open_private, tighten
 from retriever.storage.catalog import filter_sql, fulltext, schema
 from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
@@ -377,8 +378,7 @@ def _make_catalog(folder: Path) -> None:
     open_private(scratch, new=True).close()  # SQLite gives the files beside it the same mode
     with closing(_connection(scratch, "mode=rw")) as connection:
         _write_schema(connection)
-    scratch.replace(folder / CATALOG_FILE)
-    sync_folder(folder)
+    rename(scratch, folder / CATALOG_FILE)
 
 
 def _complete(folder: Path) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from retriever.arrays import Keys
+from retriever.durable import publish
 from retriever.private_files import open_private
 from retriever.text.words import STOP
 
@@ -160,9 +161,7 @@ def write(
         directory = json.dumps(found).encode()
         file.write(directory)
         file.write(_TRAILER.pack(offset, len(directory), zlib.crc32(directory), _MAGIC))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+        publish(file, temporary, path)
 
 
 def _all_postings(

@@ -22,7 +22,8 @@ import faiss as _faiss
 import numpy as np
 
 from retriever.arrays import Keys, Scores, Vectors
-from retriever.private_files import open_private, sync_folder
+from retriever.durable import publish
+from retriever.private_files import open_private
 from retriever.storage.vectors.exact import (
     MARGIN,
     check_query,
@@ -214,10 +215,7 @@ class FaissStore:
                 file.write(data)
 
             faiss.write_index(self._index, faiss.PyCallbackIOWriter(sink))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+            publish(file, temporary, path)
         remember(path, digest.hexdigest())
         return size, digest.hexdigest()
 

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.arrays import DoubleScores, DoubleVectors, Integers, Keys, Vectors
+from retriever.durable import publish
 from retriever.private_files import open_private
 
 _MAGIC = b"wvarows1"
@@ -208,9 +209,7 @@ class RowWriter:
         with self._file as file:
             file.write(data)
             file.write(_TRAILER.pack(len(data), zlib.crc32(data), len(facts), _MAGIC))
-            file.flush()
-            os.fsync(file.fileno())
-        self._temporary.replace(self._path)
+            publish(file, self._temporary, self._path)
 
     def abandon(self) -> None:
         """Remove what was written so far."""
