@@ -25,7 +25,7 @@ from pathlib import Path
 from benchmarks.killing import by_model
 from benchmarks.killing.points import Point
 from benchmarks.killing.scenarios import SCENARIOS
-from benchmarks.killing.trial import Outcome, Prepared, kill, prepare
+from benchmarks.killing.trial import Outcome, Prepared, kill, preload, prepare
 
 TINY = ("creation", "archive", "deletion beside a file")
 SLOW = ("model conversion",)
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = options.only or (TINY if options.tiny else list(SCENARIOS))
     count = len(names) if options.tiny else options.kills
     started = time.monotonic()
+    preload(names)
     with (
         tempfile.TemporaryDirectory(prefix="kills-") as scratch,
         ThreadPoolExecutor(options.jobs) as pool,

@@ -160,6 +160,8 @@ class Scenario:
     modes: Sequence[str] = MODES
     allowed: Sequence[str] = ("docs", "docs/*", "indexes/main", *_INDEX_FILES)
     keys = 40
+    preload: Sequence[str] = ()
+    """Modules that are imported before the processes are forked."""
 
     def embedder(self) -> Embedder | None:
         """The model, the same in all processes."""
@@ -300,22 +302,19 @@ class ReaderVersions(Changes):
 
 
 class Settings(Changes):
-    """Another kind of vector file, and a model that takes shorter passages."""
+    """Another kind of vector file, and all files read again."""
 
     name = "settings"
 
     def change(self, at: World) -> None:
         """No file changes."""
 
-    def embedder(self) -> Embedder:
-        return FakeEmbedder(64, max_tokens=120)
-
     def sync(self, at: World, **more: Any) -> None:
         if not (at.folder / "prepared").exists():
             super().sync(at, **more)
             return
         with Index.open_or_create(at.index, self.embedder(), store="SQ8") as index:
-            index.sync(at.docs, jobs=1, **more)
+            index.sync(at.docs, jobs=1, reread=True, **more)
 
 
 class Snapshot(Changes):
@@ -610,6 +609,7 @@ class Store(Scenario):
     """Texts of a LangChain store are replaced, added and deleted."""
 
     name = "langchain store"
+    preload = ("retriever.langchain", "tests.langchain.embeddings")
     allowed: Sequence[str] = ("indexes/main", *_INDEX_FILES)
 
     def texts(self, version: str, numbers: Sequence[int]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -688,6 +688,11 @@ class Model(Scenario):
     """A model in a GGUF file is converted."""
 
     name = "model conversion"
+    preload = (
+        "retriever.embedding.models.locate",
+        "tests.ggufs",
+        "transformers.models.auto.modeling_auto",
+    )
     reader = False
     allowed: Sequence[str] = (
         "model.gguf",

@@ -19,6 +19,9 @@ from retriever.storage.catalog import CATALOG_FILE
 MODES = ("hybrid", "dense", "keyword")
 CLOSE = 1e-5
 
+_HISTORY = ("weighing", "weighed_at", "fitted_at", "at")
+"""Facts of a fit that tell when it was made: the weight is found again as the corpus grows."""
+
 _ORPHANS = {
     "pages without a document": "pages WHERE document NOT IN (SELECT key FROM documents)",
     "passages without a document": "chunks WHERE document NOT IN (SELECT key FROM documents)",
@@ -69,7 +72,7 @@ def state_of(
         rows = catalog.documents()
         chunks = {c.id: c for row in rows for c in catalog.chunks(row.id)}
         ids = sorted(chunks)
-        facts = {k: v for k, v in (catalog.calibration_facts() or {}).items() if k != "weighing"}
+        facts = {k: v for k, v in (catalog.calibration_facts() or {}).items() if k not in _HISTORY}
         scale = {k: v for k, v in (catalog.match_scale() or {}).items() if k != "facts"}
         means = now.calibration
         return State(
@@ -116,9 +119,11 @@ def differences(found: State, wanted: State) -> list[str]:
     one, other = found.vectors, wanted.vectors
     if one is not None and other is not None and not _close(one, other):
         said.append("vectors differ")
-    far = _distance(found.fitted, wanted.fitted)
-    if far > CLOSE:
-        said.append(f"means, weight or scale differ by {far:.1e}")
+    for name in wanted.fitted:
+        far = _distance(found.fitted.get(name), wanted.fitted[name])
+        if far > CLOSE:
+            told = _first(found.fitted.get(name), wanted.fitted[name]) if name != "means" else ""
+            said.append(f"{name} differ by {far:.1e}: {told}")
     for asked, hits in wanted.results.items():
         got = found.results.get(asked, [])
         if _distance([s for _, s in got], [s for _, s in hits]) > CLOSE or not _same_order(

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -26,7 +26,6 @@ from benchmarks.killing.searching import Searched, search_until_told
 from benchmarks.killing.states import State, damage, differences, remains
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["benchmarks.killing.trial"])
 
 PATIENCE = 240.0
 """Seconds after which a process counts as hanging."""
@@ -80,6 +79,12 @@ class Outcome:
         """Everything that was wrong."""
         kinds = ("lost", "mixed", "unequal", "remains", "failed")
         return [f"{kind}: {one}" for kind in kinds for one in getattr(self, kind)]
+
+
+def preload(names: Iterable[str]) -> None:
+    """Import what these scenarios need in the server, before it forks the first process."""
+    more = [module for name in names for module in SCENARIOS[name].preload]
+    CONTEXT.set_forkserver_preload(["benchmarks.killing.trial", *more])
 
 
 def prepare(name: str, folder: Path, *, small: bool) -> Prepared:
@@ -309,4 +314,4 @@ def _has(path: Path, mark: bytes) -> bool:
         return False
 
 
-__all__ = ["Outcome", "Prepared", "kill", "prepare"]
+__all__ = ["Outcome", "Prepared", "kill", "preload", "prepare"]
