@@ -130,9 +130,9 @@ class Recognition:
         return one.sha256 in self._moved
 
     def could_help(self, states: Iterable[PageState], tried: str) -> bool:
-        """Whether OCR may read pages in these states; in the `tried` languages only when asked."""
+        """Whether OCR may read pages in these states, on which `tried` languages were tried."""
         wanted = bool(self.languages) and bool(PICTURES & set(states))
-        return wanted and (bool(self.asked) or tried != self.languages)
+        return wanted and tried != self.languages
 
     def could_repair(self, causes: Iterable[str]) -> bool:
         """Whether a file with these `failure_causes` may succeed with this run's OCR."""

@@ -20,7 +20,7 @@ from retriever.embedding.protocols import Embedder
 from retriever.indexing.coverage import lost_words
 from retriever.indexing.cutting import Cut, preparing_for
 from retriever.indexing.fitting import calibration_is_current
-from retriever.indexing.given import Given, reader_versions
+from retriever.indexing.given import Given
 from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 from retriever.indexing.jobs import check_jobs, default_jobs, is_worth_processes
 from retriever.indexing.ledger import (
@@ -33,18 +33,20 @@ from retriever.indexing.ledger import (
 )
 from retriever.indexing.plan import Pending, Plan, Planner, order_moves
 from retriever.indexing.progress import ProgressMeter
-from retriever.indexing.recognition import PreviousOCR, Recognition, failure_causes
+from retriever.indexing.recognition import PreviousOCR, Recognition
 from retriever.reading.formats import ReadOptions, format_of
 from retriever.reading.reader_pool import ReaderPool, ReadTask
 from retriever.reading.scan import FoundFile, idle_patterns, scan, targets
 from retriever.reading.subprocess_reader import FileReader, file_reader
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import DocumentRow, Documents
+from retriever.storage.records import UnreadFile
 from retriever.types import (
     Document,
     FileStatus,
     IndexStateError,
     ModelError,
+    PageState,
     Phase,
     Progress,
     ReadError,
@@ -139,7 +141,9 @@ class _SyncRun:
         self.meter = ProgressMeter(backend, progress, vectors=not options.keywords_only)
         self.replaces: dict[str, DocumentRow | None] = {}  # document id → the former document
         self.recognition = Recognition(backend, options.ocr)
-        self.given = Given(backend, chunking, self.recognition, options.passwords)
+        self.given = Given(
+            backend, chunking, self.recognition, options.passwords, retry=options.retry
+        )
         self.ledger = Ledger(backend)
         self.idle_patterns: list[str] = []
         self.removes = options.delete
@@ -360,11 +364,9 @@ class _SyncRun:
         if unread and not self.recognition.languages and _is_picture(file.path):
             self.ledger.report(file, FileStatus.SKIPPED, PICTURE)
             return True
-        before = self.ledger.unread_before.get((str(file.root), file.path))
+        before = self._same_failure(file)
         again = self.options.retry or self.options.reread
         if again or before is None or before.status is not FileStatus.FAILED:
-            return False
-        if (file.size, file.changed_ns) != (before.size, before.mtime_ns):
             return False
         if self.given.could_succeed(before):
             return False
@@ -399,26 +401,22 @@ class _SyncRun:
         `found` are the passages of the document as it was read.
         """
         file, row = one.file, one.row
-        causes: list[str] = []
+        states: Counter[PageState] = Counter()
         try:
             as_read = read()
             document = before.restore_in(as_read)
             states = Counter(page.state for page in document.pages)
             loss = self.recognition.lost_text(before, document)
-            if (
-                row is not None
-                and row.chunks
-                and not any_readable(states)
-                and any_incomplete(states)
-            ):
-                causes = failure_causes(states, self.recognition.tried_languages(options))
+            if row is not None and row.chunks and self._is_worse(one, document, states):
                 raise ReadError(
                     "; ".join(filter(None, [unreadable_pages(document.pages), loss.advice]))
                 )
         except ReadError as error:
             self.meter.drop_file(file.path, file.size)
             stamp = planner.stamp(file) if one.sha256 else 0
-            settings = ";".join([reader_versions(file.path), *causes])
+            settings = self.given.failure_settings(
+                file.path, states, options, self._same_failure(file)
+            )
             self.ledger.report_failed(file, str(error), row, stamp, settings)
             return
         document = loss.mark_in(document)
@@ -432,12 +430,25 @@ class _SyncRun:
             sha256=one.sha256,
             size=file.size,
             mtime_ns=planner.stamp(file) if one.sha256 else 0,
-            settings=self.given.settings(document, options),
+            settings=self.given.settings(document, options, row if _is_same(one) else None),
         )
         self.replaces[new.id] = row
         self.ledger.lost_text[new.id] = loss.reason
         self.ledger.lost_words[new.id] = lost_words(document.account)
         writer.add(new, document, found if document == as_read else None)
+
+    def _is_worse(self, one: Pending, document: Document, states: Iterable[PageState]) -> bool:
+        """Whether the document that was indexed before is kept instead of this one."""
+        if not any_readable(states) and any_incomplete(states):
+            return True
+        same = one.row if _is_same(one) else None
+        return same is not None and self.given.lacks_more(same, document)
+
+    def _same_failure(self, file: FoundFile) -> UnreadFile | None:
+        """The failure of the same bytes in a former run, as far as size and time tell."""
+        before = self.ledger.unread_before.get((str(file.root), file.path))
+        same = before is not None and (file.size, file.changed_ns) == (before.size, before.mtime_ns)
+        return before if same else None
 
     def _document_written(self, row: DocumentRow) -> None:
         """Report a written document, and delete a document it replaces under another id."""
@@ -454,6 +465,11 @@ class _SyncRun:
             status = FileStatus.PARTIAL
             self.ledger.incomplete += not lost  # lost words are counted with the row
         self.ledger.report_row(row, status, loss)
+
+
+def _is_same(one: Pending) -> bool:
+    """Whether the file has the bytes of its document."""
+    return one.row is not None and one.row.sha256 == one.sha256
 
 
 def _without_pictures(file: FoundFile) -> FoundFile:

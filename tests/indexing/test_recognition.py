@@ -21,7 +21,7 @@ from retriever.indexing.sync import FileReport
 from retriever.interface.cli import COMMANDS
 from retriever.interface.commands.arguments import reading_arguments
 from retriever.interface.options import make_parser
-from retriever.reading import formats
+from retriever.reading import extras, formats
 from retriever.reading.formats import read_document
 from retriever.reading.pictures import ocr, tesseract
 from retriever.reading.pictures.tesseract import OcrResult, Picture
@@ -468,15 +468,146 @@ def test_what_an_ocr_could_not_read_is_not_tried_in_every_run(
     assert fake.calls == ["eng", "deu"]
 
 
-def test_a_file_that_failed_for_want_of_a_password_is_read_with_one(index, docs, fake) -> None:
+def test_an_ocr_given_in_every_run_does_not_read_the_same_in_vain(
+    index, docs, fake, monkeypatch
+) -> None:
+    def fails(picture: Picture, languages: str) -> OcrResult:
+        fake.calls.append(languages)
+        raise tesseract.ReadError("OCR made no words of it")
+
+    monkeypatch.setattr(ocr, "recognise", fails)
+    (docs / "mixed.pdf").write_bytes(mixed())
+    for _ in range(3):
+        index.sync(docs, ocr="eng")
+    assert fake.calls == ["eng"]
+    index.sync(docs, ocr="eng", retry=True)
+    assert fake.calls == ["eng", "eng"]
+
+
+@pytest.mark.parametrize("why", ["content", "reader"])
+def test_a_run_without_an_ocr_hinders_no_later_one(index, docs, fake, monkeypatch, why) -> None:
+    (docs / "scan.pdf").write_bytes(scan_file(SHEET))
+    index.sync(docs, ocr="eng")
+    if why == "content":
+        (docs / "scan.pdf").write_bytes(scan_file(OTHER))
+    else:
+        newer(monkeypatch, "pdf")
+    before = everything(index)
+    file = one_file(index, docs, "scan.pdf", ocr="")
+    assert everything(index) == before
+    assert (file.status is FileStatus.FAILED) == (why == "content")
+    settled(index, docs)
+    index.sync(docs, ocr="eng")
+    assert fake.calls == ["eng"] * (2 if why == "content" else 1)
+    assert recognised(index, "scan.pdf")
+
+
+def locked_pdf(*lines: str) -> bytes:
     import pypdf
 
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf_file([text_page(*lines)])))
+    writer.encrypt("secret", algorithm="AES-256")
+    file = io.BytesIO()
+    writer.write(file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_only_a_new_password_is_tried(index, docs, fake, known) -> None:
+    """Of a file that had text before, and of one that never had any."""
+    if known:
+        (docs / "a.pdf").write_bytes(pdf_file([text_page("The zebra sleeps")]))
+        index.sync(docs)
+    (docs / "a.pdf").write_bytes(locked_pdf("The heron sleeps"))
+    index.sync(docs)
+
+    def run(*passwords: str, **options) -> bool:
+        settled(index, docs)
+        fake.read_names.clear()
+        index.sync(docs, passwords=passwords, **options)
+        return bool(fake.read_names)
+
+    assert not run()
+    assert run("wrong")
+    assert not run("wrong")
+    assert run("wrong", "other")
+    assert not run("other", "wrong")
+    assert not run("wrong")
+    assert run("wrong", retry=True)
+    with closing(sqlite3.connect(docs.parent / "index/catalog.sqlite")) as catalog:
+        assert "wrong" not in "".join(catalog.iterdump())
+    assert run("secret")
+    assert "heron" in str(everything(index))
+    assert not run("secret")
+
+
+def test_a_reader_update_does_not_lose_a_locked_file(index, docs, fake, monkeypatch) -> None:
+    (docs / "a.pdf").write_bytes(locked_pdf("The heron sleeps"))
+    index.sync(docs, passwords=["secret"])
+    newer(monkeypatch, "pdf")
+    assert one_file(index, docs, "a.pdf").status is FileStatus.FAILED
+    assert "heron" in str(everything(index))
+    settled(index, docs)
+    assert one_file(index, docs, "a.pdf", passwords=["secret"]).status is FileStatus.UPDATED
+
+
+@pytest.mark.parametrize("means", ["password", "extra"])
+def test_what_was_read_of_an_attachment_stays_without_the_means(
+    index, docs, fake, monkeypatch, means
+) -> None:
+    def missing(data: bytes, name: str, options: formats.ReadOptions) -> Document:
+        return extras.load("no_such_module", "office", "PowerPoint files")
+
+    part = ("in.pdf", "application/pdf", locked_pdf("The heron sleeps"))
+    plain = ("in.json", "application/json", b'{"a": "heron"}')
+    (docs / "m.eml").write_bytes(mail(part if means == "password" else plain))
+    index.sync(docs, passwords=["secret"])
+    before = everything(index)
+    assert "heron" in str(before)
+    known = formats.FORMATS
+    with monkeypatch.context() as patch:
+        newer(patch, "eml")
+        if means == "extra":
+            gone = {"json": replace(known["json"], read=missing)}
+            patch.setattr("retriever.reading.formats.FORMATS", {**formats.FORMATS, **gone})
+            patch.setattr(extras, "installed_extras", tuple)
+        file = one_file(index, docs, "m.eml")
+        assert file.status is FileStatus.FAILED
+        assert "what was indexed of it before is kept" in file.reason
+        assert everything(index) == before
+        settled(index, docs)
+        fake.read_names.clear()
+        index.sync(docs)
+        assert fake.read_names == []
+        if means == "password":
+            assert one_file(index, docs, "m.eml", passwords=["secret"]).status is FileStatus.UPDATED
+
+
+def test_an_extra_that_was_installed_is_a_reason_to_read_again(
+    index, docs, fake, monkeypatch
+) -> None:
+    def missing(data: bytes, name: str, options: formats.ReadOptions) -> Document:
+        return extras.load("no_such_module", "office", "PowerPoint files")
+
+    (docs / "m.eml").write_bytes(mail(("in.json", "application/json", b'{"a": "heron"}')))
+    known = formats.FORMATS
+    with monkeypatch.context() as patch:
+        lacking = replace(known["json"], read=missing)
+        patch.setattr("retriever.reading.formats.FORMATS", {**known, "json": lacking})
+        patch.setattr(extras, "installed_extras", tuple)
+        assert "pip install" in one_file(index, docs, "m.eml").reason
+        fake.read_names.clear()
+        index.sync(docs)
+        assert fake.read_names == []
+    assert one_file(index, docs, "m.eml").status is FileStatus.UPDATED
+    assert "heron" in str(everything(index))
+
+
+def test_a_file_that_failed_for_want_of_a_password_is_read_with_one(index, docs, fake) -> None:
     file = docs / "a.pdf"
     file.write_bytes(pdf_file([text_page("The zebra sleeps")]))
     index.sync(docs)
-    writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf_file([text_page("The heron sleeps")])))
-    writer.encrypt("secret", algorithm="AES-256")
-    writer.write(file)
+    file.write_bytes(locked_pdf("The heron sleeps"))
     assert one_file(index, docs, "a.pdf").status is FileStatus.FAILED
     settled(index, docs)
     fake.read_names.clear()

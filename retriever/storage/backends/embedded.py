@@ -132,6 +132,17 @@ class EmbeddedBackend:
         with self._catalog.writing(visible=False) as writer:
             writer.set_meta("ocr", languages or None)
 
+    @property
+    def password_salt(self) -> bytes:
+        """See `Documents.password_salt`."""
+        with self._catalog.reading() as reader:
+            return bytes.fromhex(str(reader.meta("password_salt") or ""))
+
+    def set_password_salt(self, salt: bytes) -> None:
+        """See `Documents.set_password_salt`."""
+        with self._catalog.writing(visible=False) as writer:
+            writer.set_meta("password_salt", salt.hex())
+
     def bind_embedder(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """See `Documents.bind_embedder`. Chunk settings may differ; the last ones are stored."""
         with self._catalog.reading() as reader:

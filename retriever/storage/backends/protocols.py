@@ -269,6 +269,13 @@ class Documents(Protocol):
     def set_ocr_languages(self, languages: str) -> None:
         """Replace `ocr_languages`."""
 
+    @property
+    def password_salt(self) -> bytes:
+        """The salt of the marks of passwords that were tried; empty before there are any."""
+
+    def set_password_salt(self, salt: bytes) -> None:
+        """Replace `password_salt`."""
+
     def bind_embedder(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """Bind an empty index to an embedder; else check that it is the bound one.
 
