@@ -18,7 +18,8 @@ MAX_CHARACTERS = 10_000_000
 """The longest text of one page: twice the complete works of Shakespeare."""
 
 # Copying between systems doubles the return ("\r\r\n"); serial lines send it after the feed.
-_LINE_ENDS = re.compile("\r+\n|\n\r(?![\r\n])|[\r\x0b\x0c\x85\u2028\u2029]")
+# A run of returns is looked at from its beginning alone: a page of them takes linear time.
+_LINE_ENDS = re.compile("(?<!\r)\r++\n|\n\r(?![\r\n])|[\r\x0b\x0c\x85\u2028\u2029]")
 # Tab and line feed stay. The others are not text: ISO 6429 controls, and three marks that only
 # say where a line may or may not break; they would split words for a keyword index.
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u2060\ufeff]")

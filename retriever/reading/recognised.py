@@ -28,6 +28,7 @@ class KnownPages:
     _by_place: dict[tuple[str, int | None], Page] = field(default_factory=dict, compare=False)
     _by_picture: dict[str, Page] = field(default_factory=dict, compare=False)
     _files: set[str] = field(default_factory=set, compare=False)
+    _failed: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         for page in self.pages:
@@ -54,6 +55,26 @@ class KnownPages:
     def of_picture(self, picture: str) -> Page | None:
         """The known page whose picture has this SHA-256."""
         return self._by_picture.get(picture)
+
+    def for_file(self) -> KnownPages:
+        """The same pages, to which those of the file being read are added."""
+        return KnownPages(self.pages)
+
+    def remember(self, page: Page) -> None:
+        """Take a page that was recognised just now: its picture may come again in this file.
+
+        A small file may show one picture on thousands of pages.
+        """
+        if page.scan is not None and page.scan.picture:
+            self._by_picture[page.scan.picture] = page
+
+    def remember_failure(self, picture: str, reason: str) -> None:
+        """Note why the picture with this SHA-256 was not recognised."""
+        self._failed[picture] = reason
+
+    def failure(self, picture: str) -> str:
+        """Why this picture was not recognised before in this file; empty if it was not tried."""
+        return self._failed.get(picture, "")
 
 
 def is_settled(known: Page | None, languages: str, *, insist: bool) -> bool:

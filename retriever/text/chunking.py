@@ -54,6 +54,13 @@ _JOINED = {Level.KEPT: 2, Level.ANYWHERE: 12, Level.WORD: 12, Level.CLAUSE: 12}
 _CLAUSE = re.compile(r"[,;:—–،؛]\s++|[，、；：]\s*+|[\r\n]++\s*+")
 _SPACES = re.compile(r"\s++")
 _EDGES = 32  # tokens
+_LONGEST_TOKEN = 100
+"""Characters of a token that counts as one; a longer one counts as several.
+
+Tokenizers that take a whole word for one token, known or unknown, would set a text without white
+space no end. The longest tokens of byte-level models have 81.
+"""
+
 _MAX_CLUSTER = 32  # characters; a letter with more marks than this is an attack
 
 
@@ -94,6 +101,22 @@ def _rising(places: Sequence[int]) -> list[int]:
     return found if found == list(places) else list(accumulate(places, max))
 
 
+def _bounded(tokenize: Tokenize) -> Tokenize:
+    """`tokenize`, with each token longer than `_LONGEST_TOKEN` as several."""
+
+    def short_tokens(text: str) -> Sequence[tuple[int, int]]:
+        spans = tokenize(text)
+        if all(end - start <= _LONGEST_TOKEN for start, end in spans):
+            return spans
+        return [
+            (at, min(at + _LONGEST_TOKEN, end))
+            for start, end in spans
+            for at in range(start, max(end, start + 1), _LONGEST_TOKEN)
+        ]
+
+    return short_tokens
+
+
 class _Page:
     """The state of chunking one text into chunks of at most `size` tokens, `overlap` repeated.
 
@@ -125,6 +148,7 @@ def chunk_page(text: str, settings: ChunkSettings, tokenize: Tokenize) -> list[S
     """
     if not text.strip():
         return []
+    tokenize = _bounded(tokenize)
     page = _Page(text, settings.size, settings.overlap, tokenize)
     spans: list[Span] = []
     for begin, end, start in _with_overlap(page, _choose(page)):

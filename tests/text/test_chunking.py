@@ -353,3 +353,20 @@ def test_huge_pages_take_linear_time(line: str) -> None:
     )
     assert len(spans) > 100
     assert time.process_time() - began < 10  # a quadratic step would take minutes
+
+
+def by_piece(text: str) -> list[tuple[int, int]]:
+    """Like models that take an unknown word for one token, however long it is."""
+    return [match.span() for match in re.finditer(r"\S+", text)]
+
+
+@pytest.mark.parametrize("word", ["a", "中", "e\u0301", "👩\u200d", "a\u200b", "-", "ab1+"])
+@pytest.mark.parametrize("tokenize", [by_piece, by_word], ids=str)
+def test_a_word_without_an_end_is_cut(word: str, tokenize) -> None:
+    text = word * (60_000 // len(word))
+    started = time.process_time()
+    spans = chunk_page(text, ChunkSettings(40, 0), tokenize)
+    assert time.process_time() - started < 3
+    assert all(covered(text, spans))
+    assert [one.end for one in spans[:-1]] == [one.start for one in spans[1:]]
+    assert max(span.end - span.start for span in spans) <= 40 * 100

@@ -33,6 +33,13 @@ _MAX_FRONT_MATTER = 65_536
 _FRONT_MATTER = re.compile(
     r"(?P<fence>---|\+\+\+)[ \t]*\n(?P<body>.*?\n)??(?P=fence)[ \t]*(?:\n|\Z)", re.DOTALL
 )
+_MAX_VALUES = 65_536  # of front matter: one for each of its characters, when nothing is repeated
+_NOT_YAML = (
+    *(yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError),
+    *(RecursionError, OverflowError),
+)
+"""What the parsers raise for a block that is not well-formed."""
+
 _YAML_END = re.compile(r"---[ \t]*\n(?P<body>.*?\n)??\.\.\.[ \t]*(?:\n|\Z)", re.DOTALL)
 _KNOWN_KEYS = frozenset(
     [
@@ -103,12 +110,40 @@ def split_front_matter(source: str) -> tuple[dict[str, Any], str]:
 
 def _parse_front_matter(block: str, *, toml: bool) -> dict[Any, Any] | None:
     try:
-        facts = tomllib.loads(block) if toml else yaml.safe_load(block)
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
+        facts = tomllib.loads(block) if toml else _load_yaml(block)
+    except _NOT_YAML:
         return _plain_lines(block)
     if facts is None:
         return {}
     return facts if isinstance(facts, dict) else None
+
+
+def _load_yaml(block: str) -> Any:
+    """The value of a YAML block; ValueError if its aliases would make it too large."""
+    loader = yaml.SafeLoader(block)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _expanded(node, {}) > _MAX_VALUES:
+            raise ValueError("too many values")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _expanded(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node stands for, each alias counted as what it names.
+
+    A node that holds itself is infinite. `known` are the counts of the nodes seen before.
+    """
+    if id(node) not in known:
+        known[id(node)] = float("inf")
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in parts for part in pair]
+        known[id(node)] = 1 + sum(_expanded(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _shown_facts(facts: dict[str, Any], block: str) -> tuple[list[str], list[LeftOut]]:

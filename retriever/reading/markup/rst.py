@@ -38,6 +38,10 @@ _MAX_MARKS = 300_000_000
 docutils' time grows with it, up to about 10 s at this limit. Ordinary text has a thousandth of it.
 """
 
+_LONG_WORD = re.compile(r"\S{400,}+")
+_SIGN = re.compile(r"\W")
+_EFFORT_PER_SIGN = 10  # measured: at the limit a word of one letter and one sign takes 7 s
+
 _MAX_NAMES = 300  # names of unknown roles and directives in one file
 _DIRECTIVE = re.compile(
     r"^[ \t]*\.\.[ \t]+(?:\|[^|\n]+\|[ \t]+)?([A-Za-z][\w.:+-]*?)[ \t]?::", re.M
@@ -102,9 +106,12 @@ def _parse(source: str) -> tuple[Any, str]:
 
 
 def _effort(source: str) -> int:
-    return sum(
+    marks = sum(
         len(block) * sum(map(block.count, "*`|_")) for block in re.split(r"\n[ \t]*\n", source)
     )
+    # docutils looks for the end of a name behind each of a word's signs.
+    signs = (len(word[0]) * len(_SIGN.findall(word[0])) for word in _LONG_WORD.finditer(source))
+    return marks + _EFFORT_PER_SIGN * sum(signs)
 
 
 def _docutils(part: str) -> Any:

@@ -11,7 +11,9 @@ import io
 import posixpath
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -32,6 +34,9 @@ _RENAMED = {  # names of Strict packages that differ otherwise
     b"2006/extendedProperties": b"2006/extended-properties",
     b"2006/customProperties": b"2006/custom-properties",
 }
+_MARKUP = (".xml", ".rels", ".vml")
+_DECLARATION = b"<!DOCTYPE"
+_HEAD = 4_096  # bytes at the beginning of a part; before the declaration are only comments
 _EMBEDDED = frozenset(["package", "oleObject"])
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _DAMAGED = (KeyError, *archives.DAMAGED)
@@ -69,8 +74,7 @@ class Package:
         """The root of an XML part; None if it is absent or damaged."""
         blob = self.blob(part)
         try:
-            parser = etree.XMLParser(resolve_entities=False, no_network=True)
-            return None if blob is None else etree.fromstring(blob, parser)
+            return None if blob is None else archives.parsed(blob)
         except (etree.XMLSyntaxError, ValueError):
             return None
 
@@ -123,14 +127,15 @@ def _relations(root: etree._Element, folder: str) -> Iterator[Relation]:
 
 
 def usual(data: bytes) -> bytes:
-    """A Strict package (ISO 29500) with the names of the usual form; others unchanged.
+    """A Strict package (ISO 29500) with the names of the usual form, without entities.
 
     The two forms differ in the names of namespaces and relations. The libraries know the usual ones
-    only, and take a Strict file for an empty or damaged one.
+    only, and take a Strict file for an empty or damaged one. Where a part declares entities, which
+    no Office program does, they lose the text beside one. Other packages are unchanged.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as source:
-            if _STRICT not in source.read("_rels/.rels"):
+            if _STRICT not in source.read("_rels/.rels") and not _declares_entities(source):
                 return data
             changed = io.BytesIO()
             with zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as target:
@@ -142,8 +147,29 @@ def usual(data: bytes) -> bytes:
         return data  # the reader says what is wrong with the file
 
 
+def _declares_entities(source: zipfile.ZipFile) -> bool:
+    """Whether a part of markup has a document type declaration, which stands at its beginning."""
+    for part in source.infolist():
+        if part.filename.lower().endswith(_MARKUP):
+            with suppress(*_DAMAGED, RuntimeError, zlib.error), source.open(part) as content:
+                if _DECLARATION in content.read(_HEAD):
+                    return True
+    return False
+
+
+def _without_entities(content: bytes) -> bytes:
+    if _DECLARATION not in content[:_HEAD] or len(content) > archives.MAX_PART:
+        return content
+    try:
+        return bytes(etree.tostring(archives.parsed(content), encoding="UTF-8", standalone=True))
+    except (etree.XMLSyntaxError, ValueError):
+        return content
+
+
 def _renamed(name: str, content: bytes) -> bytes:
-    if not name.lower().endswith((".xml", ".rels", ".vml")) or _STRICT not in content:
+    if name.lower().endswith(_MARKUP):
+        content = _without_entities(content)
+    if not name.lower().endswith(_MARKUP) or _STRICT not in content:
         return content
     content = _STRICT_NAME.sub(rb"http://schemas.openxmlformats.org/\1/2006/", content)
     for strict, other in _RENAMED.items():

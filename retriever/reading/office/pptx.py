@@ -322,8 +322,7 @@ def _table(table: Any) -> str:
 
 def _diagram(blob: bytes) -> str:
     """The texts of a diagram, in document order."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True)
-    return "\n".join(diagram_lines(etree.fromstring(blob, parser)))
+    return "\n".join(diagram_lines(archives.parsed(blob)))
 
 
 def _notes(slide: Any, beside: _Beside) -> list[str]:

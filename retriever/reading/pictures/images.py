@@ -51,6 +51,7 @@ def read_image(data: bytes, name: str, options: ReadOptions) -> Document:
     load("PIL", "ocr", "Pictures")
     from PIL import Image
 
+    options = replace(options, known=options.known.for_file())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -39,6 +39,7 @@ def recognise_pages(data: bytes, pages: Sequence[Page], options: ReadOptions) ->
     tried = [page for page in pages if page.state in _TO_READ and page.number and not page.label]
     if not tried or not (options.ocr or options.known.pages):
         return tuple(pages)
+    options = replace(options, known=options.known.for_file())
     file = digest(data)
     kept = {page.number: _known_page(page, file, options) for page in tried}
     rest = [page for page in tried if kept[page.number] is None]
@@ -99,12 +100,25 @@ def picture_page(
     if not options.ocr:
         return page
     try:
-        made = recognise_page(page.number, picture, options.ocr)
-        return replace(made, scan=scan, printed=page.printed)
+        made = replace(_recognised(page.number, picture, options), scan=scan, printed=page.printed)
     except ReadError:
         if known is None:
             raise
         return with_known_text(known, page, scan)
+    options.known.remember(made)
+    return made
+
+
+def _recognised(number: int | None, picture: Picture, options: ReadOptions) -> Page:
+    """As `recognise_page`; a picture that failed before in this file fails at once."""
+    before = options.known.failure(picture.digest)
+    if before:
+        raise ReadError(before)
+    try:
+        return recognise_page(number, picture, options.ocr)
+    except ReadError as error:
+        options.known.remember_failure(picture.digest, str(error))
+        raise
 
 
 def recognise_page(number: int | None, picture: Picture, languages: str) -> Page:

@@ -1,0 +1,123 @@
+"""Files made to take all time or memory, or to lose their own text: small ones of each kind."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+import zipfile
+from collections.abc import Callable
+
+import docx
+import openpyxl
+import pptx
+import pytest
+
+from retriever.reading.formats import read_bytes
+from retriever.reading.markup.markdown import split_front_matter
+from retriever.reading.options import ReadOptions
+from retriever.reading.pages import unify_lines
+from tests.reading.test_opendocument import saved
+
+
+def texts(data: bytes, name: str) -> list[str]:
+    """The texts of the readable pages."""
+    return [page.text for page in read_bytes(data, name, ReadOptions()).pages if page.text]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Processor time, which other processes do not change."""
+    before = time.process_time()
+    work()
+    return time.process_time() - before
+
+
+def test_a_page_of_returns_takes_linear_time() -> None:
+    assert seconds(lambda: unify_lines("\r" * 500_000)) < 2
+    assert unify_lines("\r" * 9) == "\n" * 9
+    assert unify_lines("\r" * 9 + "\n") == "\n"
+
+
+def test_one_long_word_of_restructured_text_is_taken_as_it_stands() -> None:
+    word = "a-" * 50_000
+    assert seconds(lambda: texts(word.encode(), "a.rst")) < 5
+    (page,) = read_bytes(word.encode(), "a.rst", ReadOptions()).pages
+    assert page.text == word
+    assert "taken as they stand" in page.reason
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
+)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        f"{BOMB}title: *a29",
+        f"{BOMB}*a29 : value",
+        "a: &a {" + "".join(f"k{n}: {n}, " for n in range(9)) + "}\n"
+        + "".join(f"a{n}: &a{n}\n  <<: [{'*a, ' * 9}]\n" for n in range(9)),
+        "title: &a [*a, x]",
+        "title: " + "[" * 5_000,
+        "title: !!bool x",
+        "title: !!int",
+        "title: !!timestamp x",
+        "title: !!float " + "9:" * 9_000,
+        "? " * 10_000,
+        "title: " + "&a " * 10_000,
+        "title: !!python/object/apply:os.system [x]",
+    ],
+)  # fmt: skip
+def test_front_matter_that_grows_is_read_in_little_time(block: str) -> None:
+    document = f"---\n{block}\n---\nThe text.\n".encode()
+    assert seconds(lambda: texts(document, "a.md")) < 3
+    assert "The text." in "".join(texts(document, "a.md"))
+
+
+def test_a_few_aliases_in_front_matter_are_read() -> None:
+    facts, _ = split_front_matter("---\ntitle: &t A name\nsubtitle: *t\nb: &b {x: 1}\nc: *b\n---\n")
+    assert facts == {"title": "A name", "subtitle": "A name", "b": {"x": 1}, "c": {"x": 1}}
+
+
+DECLARED = b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
+
+
+def with_entity(data: bytes, part: str) -> bytes:
+    """The package with an entity and a comment inside the text "one two" of a part."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(changed, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.startswith(part):
+                content = re.sub(rb"^(<\?xml[^>]*\?>)?\s*", rb"\1" + DECLARED, content)
+                assert b"one two" in content
+                content = content.replace(b"one two", b"one &e;two<!-- c --> three")
+            target.writestr(name, content)
+    return changed.getvalue()
+
+
+def packages() -> list[tuple[str, bytes, str]]:
+    """(name, content, main part) of office files with the text "one two"."""
+    text, show, book = docx.Document(), pptx.Presentation(), openpyxl.Workbook()
+    text.add_paragraph("one two")
+    show.slides.add_slide(show.slide_layouts[5]).shapes.title.text = "one two"
+    book.active.append(["one two", "x"])
+    found = []
+    for made, name, part in (
+        (text, "a.docx", "word/document"),
+        (show, "a.pptx", "ppt/slides/slide1"),
+        (book, "a.xlsx", "xl/worksheets/sheet1"),
+    ):
+        buffer = io.BytesIO()
+        made.save(buffer)
+        found.append((name, buffer.getvalue(), part))
+    open_text = saved("text", "<text:p>one two</text:p>")
+    return [*found, ("a.odt", open_text, "content")]
+
+
+@pytest.mark.parametrize(("name", "data", "part"), packages(), ids=lambda one: str(one)[:9])
+def test_the_text_beside_an_entity_stays(name: str, data: bytes, part: str) -> None:
+    found = "\n".join(texts(with_entity(data, part), name))
+    assert "one two three" in found
+    assert "root:" not in found
