@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from retriever.interface.commands.output import prepare_logging
+from retriever.interface.terminal.printing import PlainWriter
 from retriever.types import UsageError
 
 ADDRESS = "127.0.0.1"
@@ -96,8 +98,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         signal.signal(one, lambda number, _: sys.exit(128 + number))
     if chosen.app is None:
         _answer_command_line(Path(chosen.index))
+    _print_plainly()
     sys.argv = [str(script), "--index", chosen.index]
     _serve(script, chosen.port, None if chosen.no_token else token)
+
+
+def _print_plainly() -> None:
+    """Let no text of a document act on the terminal: libraries print errors of the page there."""
+    sys.stdout, sys.stderr = PlainWriter(sys.stdout), PlainWriter(sys.stderr)
+    prepare_logging()
 
 
 def _answer_command_line(folder: Path) -> None:
