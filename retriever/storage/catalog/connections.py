@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from retriever.storage.catalog import filter_sql, fulltext, schema
+from retriever.storage.catalog import filter_sql, foreign, fulltext, schema
 from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.catalog.postings import OCCURRENCES, Postings
@@ -231,9 +231,11 @@ class Catalog:
                 if self.path.with_name(CATALOG_FILE + "-wal").exists()
                 else ("mode=ro&immutable=1")
             )
+        foreign.check_entries(self.folder)
         connection = _connection(self.path, mode)
         try:
             _check_ours(connection, self.folder)
+            foreign.check_schema(connection, self.folder)
             self._upgrade(connection)
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
@@ -293,6 +295,7 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
         check_same_thread=False,  # one thread at a time uses it: see the pool
         timeout=_PATIENCE,
     )
+    foreign.harden(connection)
     connection.create_function("path_glob", 2, _sql_glob, deterministic=True)
     connection.create_function(filter_sql.HOLDS, 2, filter_sql.holds, deterministic=True)
     return connection
@@ -307,13 +310,14 @@ def _create(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise IndexStateError(f"{folder} is a file; an index is a folder, so name another one")
     if folder.is_dir() and not (folder / CATALOG_FILE).exists():
-        foreign = sorted(entry.name for entry in folder.iterdir() if not _is_ours(entry.name))
-        if foreign:
+        others = sorted(entry.name for entry in folder.iterdir() if not _is_ours(entry.name))
+        if others:
             raise IndexStateError(
-                f"{folder} holds other files ({foreign[0]}) and no index; choose an empty folder"
+                f"{folder} holds other files ({others[0]}) and no index; choose an empty folder"
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        foreign.check_entries(folder)
         connection = _connection(folder / CATALOG_FILE, "mode=rwc")
     except (OSError, sqlite3.Error) as error:
         raise IndexStateError(f"no index can be made in {folder}: {error}") from error
