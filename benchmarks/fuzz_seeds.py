@@ -119,7 +119,9 @@ _TEXT = (
 
 
 def _epub() -> bytes:
-    chapter = f"<html><head><title>One</title></head><body><h1>Rain</h1><p>{PROSE}</p></body></html>"
+    chapter = (
+        f"<html><head><title>One</title></head><body><h1>Rain</h1><p>{PROSE}</p></body></html>"
+    )
     return packed(
         {
             "mimetype": "application/epub+zip",
@@ -202,7 +204,9 @@ _RTF = (
     r"{\rtf1\ansi{\fonttbl{\f0 Arial;}}{\info{\title Rain}}\b Bold\b0  text \'e9 \u8364? end\par "
     r"\trowd\cellx100\cellx200 a\cell b\cell\row {\footnote note}{\*\generator x}}"
 )
-_MAILBOX = b"From a@example.org Mon Apr  3 10:00:00 2023\n" + _mail().replace(b"\r\n", b"\n") + b"\n"
+_MAILBOX = (
+    b"From a@example.org Mon Apr  3 10:00:00 2023\n" + _mail().replace(b"\r\n", b"\n") + b"\n"
+)
 _PYTHON = '"""About it."""\n\nimport os  # note\n\n\ndef name(a: int) -> str:\n    return f"{a}"\n'
 
 SEEDS: dict[str, Callable[[], bytes]] = {

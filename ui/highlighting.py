@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from retriever.interface.terminal.characters import count_text
+from retriever.interface.terminal.characters import count_text, without_controls
 from retriever.searching.snippets import LENGTH, snippet
 from retriever.text.analyzer import matching_words
 from retriever.text.display import on_one_line
@@ -21,9 +21,6 @@ from retriever.types import Hit
 Spans = list[tuple[int, int]]
 """Ranges of a text, [start, end) in Python characters, in order and not overlapping."""
 
-# Lone surrogates cannot be sent to a browser; control characters and those that reverse the writing
-# direction could make a name look like another one.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ITEM = re.compile(r"\s|[-*•‣▪◦·–—|>#+]|\(?\w{1,4}[.)]\s")
 _HEADING = re.compile(r"^((?:<[^>]*>)*)[ \t]{0,3}#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
 _LONG_LINE = 45
@@ -41,7 +38,7 @@ def replace_unprintable(text: str) -> str:
     >>> replace_unprintable("a\x00b\udc80")
     'a\ufffdb\ufffd'
     """
-    return _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", " \n").replace("\r", "\n"))
+    return without_controls(text)
 
 
 def escape_html(text: str) -> str:

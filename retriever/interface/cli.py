@@ -38,6 +38,7 @@ from retriever.interface.commands.searching import run_explain, run_search
 from retriever.interface.commands.serving import run_mcp, run_serve
 from retriever.interface.options import make_parser
 from retriever.interface.terminal.characters import one_line
+from retriever.interface.terminal.printing import tell
 from retriever.types import RetrieverError, UsageError
 
 
@@ -74,7 +75,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _refuse(_sentence(error), FAILED)
     except KeyboardInterrupt:
         kept = "; what is done is kept, run again to continue" if _indexes(options) else ""
-        print(f"\nstopped{kept}", file=sys.stderr)
+        tell(f"\nstopped{kept}")
         return INTERRUPTED
     return code
 
@@ -99,7 +100,7 @@ def _indexes(options: argparse.Namespace) -> bool:
 
 
 def _refuse(sentence: str, code: int) -> int:
-    print(f"wva: {one_line(sentence)}", file=sys.stderr)
+    tell(f"wva: {one_line(sentence)}")
     return code
 
 

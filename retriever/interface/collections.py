@@ -29,6 +29,7 @@ from retriever.private_files import make_folder, open_private, write_private
 from retriever.reading.formats import supported
 from retriever.reading.scan import scan, targets
 from retriever.storage.backends.embedded import EmbeddedBackend
+from retriever.storage.catalog import foreign
 from retriever.storage.catalog.lock import WriterLock
 from retriever.types import IndexStateError, ReadError, UsageError
 
@@ -75,11 +76,14 @@ def is_index(folder: Path) -> bool:
 def count_documents(folder: Path) -> int | None:
     """The number of documents of an index that need not be open; None if it cannot be told."""
     try:
+        foreign.check_entries(folder)
         with contextlib.closing(
             sqlite3.connect(f"{(folder / CATALOG_FILE).absolute().as_uri()}?mode=ro", uri=True)
         ) as connection:
+            foreign.harden(connection)
+            foreign.check_schema(connection, folder)
             return int(connection.execute("SELECT count(*) FROM documents").fetchone()[0])
-    except (sqlite3.Error, OSError):
+    except (sqlite3.Error, OSError, IndexStateError):
         return None
 
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from retriever.interface.terminal.characters import without_controls
+from retriever.interface.terminal.printing import escape_json
 from retriever.types import DocumentRow, Hit
 
 COLUMNS = (
@@ -22,9 +24,17 @@ COLUMNS = (
 )
 """The columns of the CSV file."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|!~$&])")
-_LIST_ITEM = re.compile(r"^(\s*)([-+]|\d+[.)])(?=\s)", re.MULTILINE)
+# Spreadsheets pass over white space and quotes before a formula, and read the full-width forms of
+# its signs like the plain ones.
+_FORMULA = re.compile(
+    r"[\s\ufeff\u200b-\u200f\u2060\u00ad\ufffd\"'`\u2018-\u201f]*"
+    r"[=+\-@\u2212\u207a-\u207c\u208a-\u208c\ufb29\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20"
+    r"\u2a75\u2a76]"
+)
+_EDGE = ("\t", "\r", "\n")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|!~$&^]|:(?=[\w+-]+:))")
+_LIST_ITEM = re.compile(r"^(\s*)([-+]|\d+[.)])(?=\s|$)", re.MULTILINE)
+_RULE = re.compile(r"^(\s*)(?=(?:=+|-[- \t]+)[ \t]*$)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,7 @@ def as_json(found: SearchExport) -> str:
         "filters": list(found.filters),
         "hits": [_record(hit, found) for hit in found.hits],
     }
-    return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
+    return escape_json(json.dumps(values, ensure_ascii=False, indent=2)) + "\n"
 
 
 def _record(hit: Hit, found: SearchExport) -> dict[str, Any]:
@@ -102,22 +112,21 @@ def _cell(text: str) -> str:
     >>> _cell("=1+1"), _cell("a=1")
     ("'=1+1", 'a=1')
     """
-    text = _encodable(text).replace("\0", "")
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    text = without_controls(text)
+    return f"'{text}" if text.startswith(_EDGE) or _FORMULA.match(text) else text
 
 
 def as_markdown(found: SearchExport) -> str:
     """The passages as quotations, each below its best sentence and above its citation."""
     told = [f"{len(found.hits)} results in {found.index}", *found.filters]
-    lines = [f"# {_escape_markdown(found.query)}", "", _escape_markdown("; ".join(told)), ""]
+    lines = [f"# {_in_line(found.query)}", "", _in_line("; ".join(told)), ""]
     for hit in found.hits:
         row = found.documents.get(hit.chunk.document_id)
         if hit.sentence and hit.sentence.text.strip() != hit.text.strip():
-            best = " ".join(hit.sentence.text.split())
-            lines += [f"**{_escape_markdown(best)}**", ""]
+            lines += [f"**{_in_line(hit.sentence.text)}**", ""]
         quoted = _escape_markdown(hit.text.strip()).splitlines() or [""]
         lines += [f"> {line}".rstrip() for line in quoted]
-        lines += ["", f"[{hit.rank}] {_escape_markdown(citation(hit, row))}", ""]
+        lines += ["", f"[{hit.rank}] {_in_line(citation(hit, row))}", ""]
     return "\n".join(lines)
 
 
@@ -127,13 +136,14 @@ def _escape_markdown(text: str) -> str:
     >>> _escape_markdown("<b> *x*"), _escape_markdown("1. one")
     ('\\<b\\> \\*x\\*', '1\\. one')
     """
-    text = _MARKDOWN.sub(r"\\\1", _encodable(text))
-    return _LIST_ITEM.sub(lambda m: f"{m[1]}{m[2][:-1]}\\{m[2][-1]}", text)
+    text = _MARKDOWN.sub(r"\\\1", without_controls(text))
+    text = _LIST_ITEM.sub(lambda m: f"{m[1]}{m[2][:-1]}\\{m[2][-1]}", text)
+    return _RULE.sub(r"\1\\", text)
 
 
-def _encodable(text: str) -> str:
-    """The text without lone surrogates, which UTF-8 cannot encode."""
-    return text.encode("utf-8", "replace").decode()
+def _in_line(text: str) -> str:
+    """The text as Markdown of one line."""
+    return _escape_markdown(" ".join(text.split()))
 
 
 FORMATS = {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from retriever import __version__
+from retriever.interface.terminal.printing import shown
 from retriever.searching.options import Mode, SearchOptions
 from retriever.settings import (
     ANSWER_PASSAGES,
@@ -51,6 +52,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and end with exit code 2."""
         self.exit(2, f"{self.prog}: {message}{self._advice(message)}; see {self.prog} --help\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help or an error, which quotes arguments, as a terminal may get it."""
+        super()._print_message(shown(message) if message else message, file)
 
     def _advice(self, message: str) -> str:
         """What to do about a query that the shell or the parser has taken apart."""

@@ -24,6 +24,7 @@ from retriever.interface.page_guard import HEALTH_PATH, TOKEN_PARAMETER
 from retriever.interface.page_server import ADDRESS, TERMINATED, server_command, server_environment
 from retriever.interface.remains import clear_collections
 from retriever.interface.terminal.characters import one_line
+from retriever.interface.terminal.printing import tell
 from retriever.layout import CATALOG_FILE, kind_of
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
@@ -65,12 +66,10 @@ def serve_page(
     try:
         _wait_until_healthy(page, port)
         if not paths and not kind_of(index / CATALOG_FILE):
-            hint = f"wva index PATH --index {index}"
-            print(
-                f"there is no index in {index} yet: make one on the page, or with {hint}",
-                file=sys.stderr,
-            )
-        print(f"search at {address(port, chosen)}", file=sys.stderr, flush=True)
+            hint = f"wva index PATH --index {one_line(str(index))}"
+            where = one_line(str(index))
+            tell(f"there is no index in {where} yet: make one on the page, or with {hint}")
+        tell(f"search at {address(port, chosen)}")
         if paths:
             _index_paths(index, paths, progress, reading)
         return page.wait()
@@ -112,10 +111,10 @@ def _index_paths(
     try:
         with Index.open_or_create(index) as opened:
             report = opened.sync(list(paths), progress=progress, **reading)
-        notice = [f"wva: {report.notice}"] if report.notice else []
-        print("\n".join([*report_lines(report), *notice]), file=sys.stderr, flush=True)
+        notice = [f"wva: {one_line(report.notice)}"] if report.notice else []
+        tell("\n".join([*report_lines(report), *notice]))
     except RetrieverError as error:
-        print(f"wva: {one_line(str(error))}", file=sys.stderr, flush=True)
+        tell(f"wva: {one_line(str(error))}")
 
 
 def _check_port(port: int) -> None:

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from retriever.interface.commands.output import prepare_logging
+from retriever.interface.terminal.printing import PlainWriter
 from retriever.types import UsageError
 
 ADDRESS = "127.0.0.1"
@@ -107,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         threading.Thread(target=_end_with_owner, name="owner", daemon=True).start()
     if chosen.app is None:
         _answer_command_line(Path(chosen.index))
+    _print_plainly()
     sys.argv = [str(script), "--index", chosen.index]
     _serve(script, chosen.port, None if chosen.no_token else token)
 
@@ -120,6 +123,12 @@ def _end_with_owner() -> None:
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _print_plainly() -> None:
+    """Let no text of a document act on the terminal: libraries print errors of the page there."""
+    sys.stdout, sys.stderr = PlainWriter(sys.stdout), PlainWriter(sys.stderr)
+    prepare_logging()
 
 
 def _answer_command_line(folder: Path) -> None:

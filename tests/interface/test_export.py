@@ -130,7 +130,7 @@ def test_csv_is_a_table_without_formulas() -> None:
     assert (rows[0]["place"], rows[0]["meaning"], rows[0]["keywords"]) == ("page 3", "0.25", "")
     assert [row["strength"] for row in rows] == ["exact words", ""]
     assert rows[1]["path"] == "'+x.md"
-    assert rows[1]["text"] == "'" + NASTY.replace("\udc80", "?")
+    assert rows[1]["text"] == "'" + NASTY.replace("\udc80", "\ufffd")
 
 
 def test_markdown_quotes_and_cites_and_shows_text_as_it_is() -> None:

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from retriever.interface.terminal import results
-from retriever.interface.terminal.results import BOLD, DIM, RESET, hit_lines
+from retriever.interface.terminal.printing import BOLD, DIM, RESET
+from retriever.interface.terminal.results import hit_lines
 from retriever.types import Chunk, Excerpt, Hit
 
 TEXT = (

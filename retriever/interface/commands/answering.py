@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from retriever.interface.commands.arguments import requested_embedder, search_options
 from retriever.interface.commands.output import DONE, print_json, use_colour
+from retriever.interface.terminal.characters import one_line
+from retriever.interface.terminal.printing import out, tell
 from retriever.types import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def run_answer(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"index": options.index, **answer.to_json()})
     else:
-        print("\n".join(lines))
+        out("\n".join(lines))
     return DONE
 
 
@@ -60,5 +61,5 @@ def named_chat(options: argparse.Namespace) -> OpenAIChat | None:
         return None
     chat = OpenAIChat(options.llm, options.llm_model, os.environ.get(KEY, ""))
     if not chat.is_local:
-        print(f"the question and the best passages are sent to {chat.url}", file=sys.stderr)
+        tell(f"the question and the best passages are sent to {one_line(chat.url)}")
     return chat

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retriever.interface.commands.arguments import load_embedder
 from retriever.interface.commands.output import DONE, INCOMPLETE, print_json
+from retriever.interface.terminal.characters import one_line
+from retriever.interface.terminal.printing import out, tell
 from retriever.settings import POOLINGS, check_pooling
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run_eval_sts(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"files": results})
     else:
-        print("\n".join(table(results)))
+        out("\n".join(table(results)))
     return DONE
 
 
@@ -53,7 +54,7 @@ def run_eval_retrieval(options: argparse.Namespace) -> int:
         baseline=baseline,
         rerank=options.rerank,
         first=options.queries,
-        progress=lambda text: print(text, file=sys.stderr),
+        progress=tell,
     )
     _show_run(options, run, baseline)
     return DONE
@@ -72,7 +73,7 @@ def run_eval_queries(options: argparse.Namespace) -> int:
         name = f"{options.file} in {options.index}"
         run = evaluate_questions(index, questions, name=name, baseline=baseline)
     for sentence in missing:
-        print(f"wva: {sentence}", file=sys.stderr)
+        tell(f"wva: {sentence}")
     _show_run(options, run, baseline, {"missing": missing})
     return INCOMPLETE if missing else DONE
 
@@ -84,7 +85,7 @@ def run_eval_models(options: argparse.Namespace) -> int:
     from retriever.evaluation.known_items import known_item_dataset
 
     def progress(text: str) -> None:
-        print(text, file=sys.stderr)
+        tell(text)
 
     def load(each: Variant) -> AlignedWVA:
         return AlignedWVA(
@@ -104,7 +105,7 @@ def run_eval_models(options: argparse.Namespace) -> int:
     best, sentence = winner(run.values, variants)
     _show_run(options, run, baseline, {"winner": best or None, "verdict": sentence})
     if not options.json:
-        print(f"\n{sentence}")
+        out(f"\n{sentence}")
     return DONE
 
 
@@ -128,9 +129,13 @@ def _show_run(
             told["against_baseline"] = comparisons_json(compared)
         print_json(told)
     else:
-        print("\n".join(run_lines(run)))
+        out("\n".join(run_lines(run)))
         if baseline:
-            print("\n".join(["", f"against {options.against}:", *comparison_lines(compared)]))
+            out(
+                "\n".join(
+                    ["", f"against {one_line(options.against)}:", *comparison_lines(compared)]
+                )
+            )
     if options.save:
         save_run(run, Path(options.save))
-        print(f"saved as {options.save}", file=sys.stderr)
+        tell(f"saved as {one_line(options.save)}")

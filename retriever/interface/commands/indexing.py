@@ -24,6 +24,8 @@ from retriever.interface.commands.output import (
     print_json,
     vectors_command,
 )
+from retriever.interface.terminal.characters import one_line
+from retriever.interface.terminal.printing import out, rewrite_line, tell
 from retriever.layout import CATALOG_FILE, kind_of
 from retriever.types import Progress, UsageError
 
@@ -91,9 +93,9 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     else:
         command = vectors_command(options.index)
         waits = waiting_line(info["pending"], info["chunks"], command)
-        print("\n".join(filter(None, [*report_lines(report), waits])))
+        out("\n".join(filter(None, [*report_lines(report), waits])))
     if report.notice:
-        print(f"wva: {report.notice}", file=sys.stderr)
+        tell(f"wva: {one_line(report.notice)}")
     return DONE if report.complete else INCOMPLETE
 
 
@@ -146,7 +148,7 @@ def run_report(options: argparse.Namespace) -> int:
         print_json(told.to_json())
     else:
         everything = options.all or bool(options.file)
-        print("\n".join(account_lines(told, everything=everything)))
+        out("\n".join(account_lines(told, everything=everything)))
     return DONE if told.complete else INCOMPLETE
 
 
@@ -169,7 +171,7 @@ def _show_left_out(catalog: CatalogReader, files: Sequence[FileCoverage], *, as_
         found = [{"root": file.root, "path": file.path, **asdict(one)} for file, one in texts]
         print_json({"files": found})
     else:
-        print("\n".join(line for each in texts for line in left_out_lines(*each)))
+        out("\n".join(line for each in texts for line in left_out_lines(*each)))
     return DONE
 
 
@@ -191,7 +193,7 @@ class ProgressPrinter:
         finished = progress.files_done == progress.files_total and not progress.phase
         if self.live:
             end = "\n" if finished else ""
-            print(f"\r\033[K{progress_line(progress)[:160]}", end=end, file=sys.stderr, flush=True)
+            rewrite_line(progress_line(progress)[:160], end=end)
         elif finished or now - self.last >= 5:
-            print(progress_line(progress), file=sys.stderr, flush=True)
+            tell(progress_line(progress))
             self.last = now

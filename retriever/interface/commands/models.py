@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from retriever.interface.commands.arguments import load_embedder
 from retriever.interface.commands.output import DONE, FAILED, print_facts, print_json
+from retriever.interface.terminal.characters import one_line
+from retriever.interface.terminal.printing import out, tell
 from retriever.types import UsageError
 
 
@@ -21,7 +22,7 @@ def run_models(options: argparse.Namespace) -> int:
     if options.json:
         print_json(found)
     else:
-        print("\n".join(model_lines(found)))
+        out("\n".join(model_lines(found)))
     return DONE
 
 
@@ -33,7 +34,7 @@ def run_models_fetch(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"name": options.name, "folder": folder})
     else:
-        print(f"{options.name} is ready in {folder}")
+        out(f"{one_line(options.name)} is ready in {folder}")
     return DONE
 
 
@@ -47,7 +48,7 @@ def run_models_remove(options: argparse.Namespace) -> int:
     if options.json:
         print_json(asdict(model))
     else:
-        print(f"removed {model.name}: {model.size / 1e6:,.0f} MB are free again")
+        out(f"removed {one_line(model.name)}: {model.size / 1e6:,.0f} MB are free again")
     return DONE
 
 
@@ -103,7 +104,7 @@ def run_embed(options: argparse.Namespace) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
         np.save(file, vectors.astype(np.float32), allow_pickle=False)
-    print(f"{len(texts)} vectors of {embedder.dimension} → {options.output}", file=sys.stderr)
+    tell(f"{len(texts)} vectors of {embedder.dimension} → {one_line(options.output)}")
     if options.json:
         shape = {"vectors": len(texts), "dimension": embedder.dimension}
         print_json({"input": options.input, "output": options.output, **shape})

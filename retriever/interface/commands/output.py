@@ -7,13 +7,13 @@ import json
 import logging
 import math
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from retriever.interface.terminal.characters import one_line, printable
+from retriever.interface.terminal.characters import one_line
+from retriever.interface.terminal.printing import PlainFormatter, out, out_json
 
 DONE, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -27,7 +27,15 @@ def prepare_streams() -> None:
             setattr(sys, name, nowhere)
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    prepare_logging()
+
+
+def prepare_logging() -> None:
+    """Let log records and warnings go to standard error, as a terminal may get them."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.captureWarnings(capture=True)
 
 
 def discard_output() -> None:
@@ -53,8 +61,7 @@ def print_json(value: Any) -> None:
     text = json.dumps(finite(value), ensure_ascii=False, indent=2)
     if not _is_utf8(sys.stdout.encoding) or not _is_encodable(text):
         text = json.dumps(finite(value), indent=2)
-    # JSON leaves the controls of eight bits as they are, which a terminal would obey.
-    print(re.sub("[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text))
+    out_json(text)
 
 
 def _is_utf8(encoding: str | None) -> bool:
@@ -80,19 +87,20 @@ def finite(value: Any) -> Any:
 
 def print_facts(facts: dict[str, Any], indent: str = "") -> None:
     """Print names and values for people, one per line, nested ones indented."""
-    for name, value in facts.items():
+    for key, value in facts.items():
+        name = one_line(str(key))
         if isinstance(value, dict) and value:
-            print(f"{indent}{name}:")
+            out(f"{indent}{name}:")
             print_facts(value, indent + "  ")
         elif isinstance(value, list) and value and isinstance(value[0], dict):
-            print(f"{indent}{name}:")
+            out(f"{indent}{name}:")
             for entry in value:
-                print(f"{indent}  - " + one_line(", ".join(f"{k} {v}" for k, v in entry.items())))
+                out(f"{indent}  - " + one_line(", ".join(f"{k} {v}" for k, v in entry.items())))
         elif isinstance(value, list):
-            print(f"{indent}{name}: {one_line(', '.join(map(str, value))) or 'none'}")
+            out(f"{indent}{name}: {one_line(', '.join(map(str, value))) or 'none'}")
         else:
-            shown = "none" if value is None or value == {} else printable(str(value))
-            print(f"{indent}{name}: {shown}")
+            said = "none" if value is None or value == {} else one_line(str(value))
+            out(f"{indent}{name}: {said}")
 
 
 def vectors_command(folder: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -21,6 +20,7 @@ from retriever.interface.commands.output import (
 )
 from retriever.interface.options import DEFAULT_INDEX
 from retriever.interface.terminal.characters import one_line
+from retriever.interface.terminal.printing import out, tell
 from retriever.types import IndexStateError, UsageError
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ def run_search(options: argparse.Namespace) -> int:
 def _print(output: _Output) -> int:
     """Print, and return the exit code."""
     for line in output.err:
-        print(line, file=sys.stderr)
+        tell(line)
     if output.document is not None:
         print_json(output.document)
     for line in output.out:
-        print(line)
+        out(line)
     return output.code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from retriever.interface.commands.answering import named_chat
 from retriever.interface.commands.arguments import load_embedder, requested_embedder
 from retriever.interface.commands.output import DONE
 from retriever.interface.options import DEFAULT_INDEX
+from retriever.interface.terminal.characters import one_line
+from retriever.interface.terminal.printing import tell
 from retriever.types import UsageError
 
 EXTRA = ("fastapi", "uvicorn", "prometheus_client")
@@ -32,12 +33,12 @@ def run_serve(options: argparse.Namespace) -> int:
     address = Address(options.host, options.port, tuple(options.allow_host))
 
     def ready(url: str) -> None:
-        what = f"{', '.join(folders)} and " if folders else ""
+        what = f"{one_line(', '.join(folders))} and " if folders else ""
         models = ", ".join(model.name for model in served.models)
-        lines = [f"serving {what}the model {models} at {url}; {url}/docs says how"]
+        lines = [f"serving {what}the model {one_line(models)} at {url}; {url}/docs says how"]
         if is_new:
             lines.append(f"token: {token}")
-        print("\n".join(lines), file=sys.stderr, flush=True)
+        tell("\n".join(lines))
 
     load = load_embedder if options.no_index else requested_embedder
     loading = Loading(options.device, options.dtype, lambda: load(options))
@@ -64,9 +65,9 @@ def run_mcp(options: argparse.Namespace) -> int:
     token, is_new = (None, False) if options.no_token else server_token(options.token_file or "")
 
     def ready(url: str) -> None:
-        print(f"serving {', '.join(folders)} at {url}", file=sys.stderr)
+        tell(f"serving {one_line(', '.join(folders))} at {url}")
         if is_new:
-            print(f"token: {token}", file=sys.stderr, flush=True)
+            tell(f"token: {token}")
 
     address = Address(options.host, options.port, tuple(options.allow_host))
     serve_http(served, address, token, ready=ready)

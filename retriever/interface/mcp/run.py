@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable
 
 import anyio
@@ -16,6 +15,7 @@ from retriever.interface.mcp.server import Ready, make_server
 from retriever.interface.server.guard import Application, Guard, is_loopback
 from retriever.interface.server.run import Address, answer, bound, check_token
 from retriever.interface.server.served import Served
+from retriever.interface.terminal.printing import tell
 
 PATH = "/mcp"
 
@@ -40,7 +40,7 @@ def serve_stdio(served: Served) -> None:
 
 def _end_now(*_: object) -> None:
     """End without waiting for standard input: nothing interrupts the thread that reads it."""
-    sys.stderr.write("\nstopped\n")
+    tell("\nstopped")
     os._exit(INTERRUPTED)
 
 

@@ -7,13 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from retriever.interface.terminal.characters import one_line, printable
-from retriever.interface.terminal.results import (
-    BOLD,
-    DIM,
-    RESET,
-    text_width,
-    verdict_lines,
-)
+from retriever.interface.terminal.printing import BOLD, DIM, RESET
+from retriever.interface.terminal.results import text_width, verdict_lines
 from retriever.searching.match import NOTHING_MATCHES
 from retriever.settings import ANSWER_SENTENCES
 from retriever.types import Excerpt

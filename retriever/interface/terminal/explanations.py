@@ -13,7 +13,8 @@ from retriever.explaining.score import DenseScore, Explanation, Term
 from retriever.explaining.summary import Summary, difference_summary, summary
 from retriever.explaining.why_not import WhyNot
 from retriever.interface.terminal.characters import count_text, one_line, printable
-from retriever.interface.terminal.results import BOLD, DIM, RESET, text_width
+from retriever.interface.terminal.printing import BOLD, DIM, RESET
+from retriever.interface.terminal.results import text_width
 from retriever.interface.terminal.table import table
 from retriever.storage.records import KeywordWord
 

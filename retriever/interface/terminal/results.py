@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 
 from retriever.interface.terminal.characters import one_line, printable
+from retriever.interface.terminal.printing import BOLD, DIM, RESET
 from retriever.searching.snippets import Snippet, snippet
 from retriever.text.analyzer import matching_words
 from retriever.types import Hit
 
-BOLD, DIM, RESET = "\033[1m", "\033[2m", "\033[0m"
 SNIPPET = 360  # characters
 
 COLUMNS: ContextVar[int] = ContextVar("columns", default=0)

@@ -18,7 +18,7 @@ from typing import Self
 from retriever.durable import make_folder, rename
 from retriever.layout import CATALOG_FILE, LOCK_FILE, NEW_CATALOG, is_part, kind_of, unreachable
 from retriever.private_files import open_private, tighten
-from retriever.storage.catalog import filter_sql, fulltext, schema
+from retriever.storage.catalog import filter_sql, foreign, fulltext, schema
 from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.catalog.postings import OCCURRENCES, Postings
@@ -235,9 +235,11 @@ class Catalog:
                 if self.path.with_name(CATALOG_FILE + "-wal").exists()
                 else ("mode=ro&immutable=1")
             )
+        foreign.check_entries(self.folder)
         connection = _connection(self.path, mode)
         try:
             _check_ours(connection, self.folder)
+            foreign.check_schema(connection, self.folder)
             self._upgrade(connection)
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
@@ -297,6 +299,7 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
         check_same_thread=False,  # one thread at a time uses it: see the pool
         timeout=_PATIENCE,
     )
+    foreign.harden(connection)
     connection.create_function("path_glob", 2, _sql_glob, deterministic=True)
     connection.create_function(filter_sql.HOLDS, 2, filter_sql.holds, deterministic=True)
     return connection
@@ -320,6 +323,7 @@ def _create(folder: Path) -> None:
             make_folder(folder)
         except OSError as error:
             raise _unmade(folder, error) from error
+        foreign.check_entries(folder)
         lock = WriterLock(folder / LOCK_FILE)
         try:
             _acquire_for_making(lock, folder)
@@ -349,10 +353,10 @@ def _check_free(folder: Path) -> None:
         return
     except OSError as error:
         raise unreachable(folder, error) from error
-    foreign = sorted(name for name in entries if not (name.startswith(".") or is_part(name)))
-    if foreign:
+    others = sorted(name for name in entries if not (name.startswith(".") or is_part(name)))
+    if others:
         raise IndexStateError(
-            f"{folder} holds other files ({foreign[0]}) and no index; choose an empty folder"
+            f"{folder} holds other files ({others[0]}) and no index; choose an empty folder"
         )
 
 

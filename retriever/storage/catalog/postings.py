@@ -23,6 +23,7 @@ import numpy as np
 from retriever.arrays import DoubleScores, Keys, Mask
 from retriever.storage.catalog import posting_file
 from retriever.storage.catalog.document_columns import DocumentColumns
+from retriever.storage.catalog.foreign import is_vector_file
 from retriever.storage.catalog.posting_file import (
     DOCUMENTS,
     LENGTHS,
@@ -102,7 +103,7 @@ class Postings:
         if self._folder is None:
             return None
         row = connection.execute("SELECT file, sha256 FROM snapshots").fetchone()
-        if row is None:
+        if row is None or not is_vector_file(row[0]):
             return None
         path = posting_path(self._folder / row[0])
         try:

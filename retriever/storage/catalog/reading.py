@@ -19,6 +19,7 @@ from retriever.arrays import Keys, Mask, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog.filter_sql import chunk_condition, document_condition
+from retriever.storage.catalog.foreign import is_vector_file
 from retriever.storage.catalog.id_cache import IdCaches, LookupCache
 from retriever.storage.catalog.keywords import Matches, score_query
 from retriever.storage.catalog.postings import Postings, Terms, write_posting_file
@@ -149,7 +150,8 @@ class Reader:
         row = self._one(
             "SELECT generation, file, bytes, sha256, kind, vectors, last_key FROM snapshots"
         )
-        return None if row is None else VectorFile(*row)
+        # A name that is no vector file's would lead out of the folder.
+        return VectorFile(*row) if row is not None and is_vector_file(row[1]) else None
 
     def count_chunks(self) -> int:
         """The number of chunks."""
