@@ -15,7 +15,7 @@ SETUP := pyproject.toml constraints.txt
 TESTS := $(BIN)/python -m pytest --quiet -m "not browser" --numprocesses=2 --dist=worksteal
 BROWSER_TESTS := $(BIN)/python -m pytest --quiet -m browser
 
-.PHONY: run test coverage install check bench clean
+.PHONY: run test coverage install check bench sbom clean
 
 run: $(STAMPS)/ui $(STAMPS)/model
 	$(BIN)/wva ui --index indexes/sample --port $(PORT) --sync data/sample
@@ -36,6 +36,11 @@ check: $(STAMPS)/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m benchmarks.dependencies --check
+
+# A CycloneDX bill of materials: what an installation with all extras brings.
+sbom: $(STAMPS)/dev
+	$(BIN)/python -m benchmarks.dependencies --bill build/wva-retriever.cdx.json
 
 bench: $(STAMPS)/dev $(STAMPS)/model
 	$(BIN)/python -m benchmarks.bench

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 import benchmarks.browser
-from benchmarks import page, quality
+from benchmarks import dependencies, page, quality
+from benchmarks.vulnerabilities import Audit
 from retriever import AlignedWVA, Index
 from retriever.interface.page_server import server_command as serving
 from retriever.reading.pictures.tesseract import unavailable_reason
@@ -81,7 +82,15 @@ TABLES = {  # output of commands that print no table
     "page": "the page after it",
     "screenshot": "wrote ",
     "command_line": "wrote ",
+    "dependencies": "package",
     "shipped": " bytes  ",
+}
+NO_COMPONENTS = {
+    "bomFormat": "CycloneDX",
+    "specVersion": "1.6",
+    "metadata": {"component": {"bom-ref": "root", "name": "none", "type": "application"}},
+    "components": [],
+    "dependencies": [],
 }
 WRITTEN = ("NEW", "KEPT", "FIGURES", "PLOT")
 WITH_MODEL = (
@@ -142,6 +151,7 @@ def arguments(command: str, inputs: dict[str, Path]) -> tuple[str, list[str]]:
     replaced = {
         "indexes/sample": inputs["INDEX"],
         "data/queries.jsonl": inputs["QUESTIONS"],
+        "build/wva-retriever.cdx.json": inputs["OUT"] / "bill.json",
         "PATH/difficult_files": inputs["NOTES"],
         **inputs,
     }
@@ -177,6 +187,9 @@ def test_a_documented_command_runs(
         pytest.skip(unavailable_reason())
     if module == "quality":
         monkeypatch.setattr(quality, "Trained", Theirs)  # the extra is not installed for tests
+    if module == "dependencies":  # it asks services in the network, and reads every package twice
+        monkeypatch.setattr(dependencies.vulnerabilities, "audit", lambda pinned: Audit(1))
+        monkeypatch.setattr(dependencies, "environment_bill", NO_COMPONENTS.copy)
     if module in INDEXED and not inputs["INDEX"].exists():
         with Index.open_or_create(inputs["INDEX"], AlignedWVA(str(inputs["MODEL"]))) as index:
             index.sync(inputs["NOTES"])
